@@ -1,0 +1,53 @@
+# Every target works as the first command after a clone: it makes the virtual environment it needs.
+.DEFAULT_GOAL := help
+.PHONY: help up check test lint types format lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
+PYTEST_WORKERS ?= 2
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "This Python cannot make virtual environments: install its venv module (Debian: python3-venv)."; exit 1; }
+	@echo "Installing the pinned dependencies into $(VENV) (once, about a minute) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+up: $(VENV)/.runtime ## run the whole system here until Ctrl-C
+	@$(BIN)/bitbylaw up
+
+check: $(VENV)/.runtime ## run the system, verify the sample flow, stop; exit status 0 or 1
+	@$(BIN)/bitbylaw up --check
+
+test: $(VENV)/.development ## all tests
+	@$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist loadgroup
+
+lint: $(VENV)/.development ## formatting and lint
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports --no-cache && echo "lint: ok"
+
+types: $(VENV)/.development ## static types
+	@$(BIN)/mypy
+
+format: $(VENV)/.development ## rewrite the code in the project's format
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lock: ## resolve the newest versions that fit pyproject.toml into the lock files
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		pyproject.toml --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+
+clean: ## remove what was installed and all local data
+	rm -rf $(VENV) .local .mypy_cache .pytest_cache .ruff_cache
