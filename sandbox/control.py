@@ -3,7 +3,7 @@
 The control API lives under ``/__sandbox__/`` and is never journalled:
 
 ====================  ==========================================================================================
-``POST reset``        back to the seed data; body ``{"seed": 1, "empty": false}``, both optional; clears journal and faults
+``POST reset``        seed data again, no journal, no faults; body ``{"seed": 1, "empty": false}``, both optional
 ``GET state``         everything the twin holds, as JSON
 ``GET journal``       every request: number, time, method, path, route, status, milliseconds, fault
 ``GET journal/summary``  count per ``"METHOD /route/{pattern}"``
@@ -226,17 +226,14 @@ class Twin(ABC):
 
     async def _spoil(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         if fault.hang:
-            while request.transport is not None and not request.transport.is_closing():
+            while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0.05)
         if fault.reset or fault.hang:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=499)
         status = fault.status or 500
-        if fault.body is None:
-            response = self.error_response(status)
-        else:
-            response = web.json_response(fault.body, status=status)
+        response = self.error_response(status) if fault.body is None else web.json_response(fault.body, status=status)
         response.headers.update(fault.headers)
         return response
 
@@ -313,7 +310,8 @@ async def running(twin: Twin, *, host: str = "127.0.0.1", port: int = 0) -> Asyn
     Raises:
         OSError: the port is taken.
     """
-    runner = web.AppRunner(twin.application(), access_log=None, handler_cancellation=True, shutdown_timeout=1)
+    # No handler_cancellation: like the real systems, a twin finishes the work of a caller that has hung up.
+    runner = web.AppRunner(twin.application(), access_log=None, handler_cancellation=False, shutdown_timeout=1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
