@@ -1,0 +1,1 @@
+"""The SQL schema of the product, as ordered migrations; `services.database` applies them."""

@@ -1,0 +1,44 @@
+"""Advoware's operations that the sync uses, one method each. Records are dicts in Advoware's own field names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.advoware import AdvowareAPI
+from services.advoware_models import BETEILIGTE, MITARBEITER, SYSTEM, record_list, single_record
+from services.errors import UnexpectedAnswer
+from services.resources import Resources
+
+
+class AdvowareService:
+    """Reads and writes Beteiligte and what belongs to them.
+
+    All methods raise what `AdvowareAPI.api_call` raises, and `UnexpectedAnswer` for an answer of the wrong shape.
+    """
+
+    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+        self.api = AdvowareAPI(context, resources=resources)
+
+    async def get_beteiligter(self, betnr: int | str) -> dict[str, Any]:
+        """One Beteiligter with its Kommunikation, Adressen and Bankverbindungen."""
+        return single_record(await self.api.api_call(f"{BETEILIGTE}/{int(betnr)}"))
+
+    async def find_beteiligte(self, **filters: str) -> list[dict[str, Any]]:
+        """The Beteiligte whose fields equal the given ones, such as ``name`` and ``vorname`` [A]."""
+        return record_list(await self.api.api_call(BETEILIGTE, params=filters))
+
+    async def create_beteiligter(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Create a Beteiligter; the answer contains at least ``betNr``."""
+        created = single_record(await self.api.api_call(BETEILIGTE, "POST", json_data=record))
+        if not created.get("betNr"):
+            raise UnexpectedAnswer(SYSTEM, "the created Beteiligter has no betNr")
+        return created
+
+    async def update_beteiligter(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any] | None:
+        """Replace a Beteiligter. ``record`` is the full object as read, overlaid with the changes."""
+        answer = await self.api.api_call(f"{BETEILIGTE}/{int(betnr)}", "PUT", json_data=record)
+        return single_record(answer) if answer else None
+
+    async def list_mitarbeiter(self) -> list[dict[str, Any]]:
+        """The active employees, rows with ``kuerzel`` and ``name``."""
+        return record_list(await self.api.api_call(MITARBEITER, params={"aktiv": "true"}))

@@ -1,0 +1,128 @@
+"""The errors of this product, one class per remedy. Messages carry no secrets and no personal data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config import ConfigurationError
+
+__all__ = [
+    "AuthenticationFailed",
+    "BitByLawError",
+    "ConfigurationError",
+    "Conflict",
+    "EntityBusy",
+    "Forbidden",
+    "ForeignSystemError",
+    "InvalidInput",
+    "LoginRefused",
+    "NotFound",
+    "RateLimited",
+    "Unavailable",
+    "UnexpectedAnswer",
+    "UpstreamTimeout",
+    "ValidationFailed",
+    "WriteProtected",
+    "error_for_status",
+]
+
+
+class BitByLawError(Exception):
+    """Something this product understands went wrong."""
+
+
+class InvalidInput(BitByLawError):
+    """The caller sent something unusable; the message says what to correct."""
+
+
+class EntityBusy(BitByLawError):
+    """Another run is working on the same record; try again shortly."""
+
+
+class WriteProtected(BitByLawError):
+    """Writing to this part of a foreign system is switched off by configuration."""
+
+
+class LoginRefused(ConfigurationError):
+    """A foreign system refuses our credentials; only a person can mend that, so it is not retried."""
+
+
+class ForeignSystemError(BitByLawError):
+    """A foreign system did not do what was asked.
+
+    Attributes:
+        system: ``"Advoware"``, ``"EspoCRM"``, ``"Google Calendar"``, ``"Redis"`` or ``"PostgreSQL"``.
+        status: the HTTP status, if there was an answer.
+        reason: what the system said, in its own words; may be empty.
+        details: the decoded body of the answer. It may contain personal data: for the caller, never for a log.
+    """
+
+    def __init__(self, system: str, reason: str = "", *, status: int | None = None, details: Any = None) -> None:
+        self.system = system
+        self.status = status
+        self.reason = reason
+        self.details = details
+        answered = f" answered {status}" if status is not None else ""
+        super().__init__(f"{system}{answered}: {reason}" if reason else f"{system}{answered or ' failed'}")
+
+
+class NotFound(ForeignSystemError):
+    """The record does not exist there (404, 410)."""
+
+
+class Forbidden(ForeignSystemError):
+    """Our account may not do this (403, 405)."""
+
+
+class Conflict(ForeignSystemError):
+    """The record is already there, or has changed in the meantime (409, 412)."""
+
+
+class ValidationFailed(ForeignSystemError):
+    """The system refuses the values (400, 413, 422 and other 4xx)."""
+
+
+class AuthenticationFailed(ForeignSystemError):
+    """The system does not accept our key or token (401)."""
+
+
+class RateLimited(ForeignSystemError):
+    """Too many requests (429). ``retry_after_seconds`` is what the system asked for, if it did."""
+
+    retry_after_seconds: float | None = None
+
+
+class Unavailable(ForeignSystemError):
+    """The system cannot be reached or is broken (5xx, network); worth another try later.
+
+    ``was_sent`` is False if the request certainly never arrived, so that even a write may be repeated.
+    """
+
+    was_sent: bool = True
+
+
+class UpstreamTimeout(Unavailable):
+    """No answer in time. Whether the system did the work is unknown."""
+
+
+class UnexpectedAnswer(ForeignSystemError):
+    """The answer is not what the system's interface promises (for example broken JSON)."""
+
+
+_CLASS_FOR_STATUS: dict[int, type[ForeignSystemError]] = {
+    401: AuthenticationFailed,
+    403: Forbidden,
+    404: NotFound,
+    405: Forbidden,
+    409: Conflict,
+    410: NotFound,
+    412: Conflict,
+    429: RateLimited,
+    504: UpstreamTimeout,
+}
+
+
+def error_for_status(system: str, status: int, reason: str = "", details: Any = None) -> ForeignSystemError:
+    """The error that stands for an HTTP status of 300 and above."""
+    fallback = Unavailable if status >= 500 else ValidationFailed if status >= 400 else UnexpectedAnswer
+    return _CLASS_FOR_STATUS.get(status, fallback)(system, reason, status=status, details=details)

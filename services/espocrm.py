@@ -1,0 +1,270 @@
+"""The window to EspoCRM: its REST API with typed results and errors.
+
+Dates are ``YYYY-MM-DD``, date-times ``YYYY-MM-DD HH:MM:SS`` in UTC without a zone, as EspoCRM writes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from services.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    UnexpectedAnswer,
+    UpstreamTimeout,
+    error_for_status,
+)
+from services.http import HttpAnswer, send
+from services.logs import log
+from services.resources import Resources, current_resources
+from services.retry import retry_unavailable
+
+SYSTEM = "EspoCRM"
+PAGE_SIZE = 200  # a larger maxSize is answered with 403
+DATE_TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+REFUSED_KEY_PAUSE = timedelta(seconds=60)
+
+Record = dict[str, Any]
+Where = Mapping[str, Any]
+
+
+def equals(attribute: str, value: Any) -> Where:
+    """Filter: the attribute has this value."""
+    return {"type": "equals", "attribute": attribute, "value": value}
+
+
+def is_in(attribute: str, values: Iterable[Any]) -> Where:
+    """Filter: the attribute has one of these values."""
+    return {"type": "in", "attribute": attribute, "value": list(values)}
+
+
+def is_null(attribute: str) -> Where:
+    """Filter: the attribute has no value."""
+    return {"type": "isNull", "attribute": attribute}
+
+
+def before(attribute: str, moment: datetime) -> Where:
+    """Filter: the date-time attribute lies before the aware ``moment``."""
+    return {"type": "lessThan", "attribute": attribute, "value": format_date_time(moment)}
+
+
+def linked_with(link: str, entity_id: str) -> Where:
+    """Filter: the record is linked with that record."""
+    return {"type": "linkedWith", "attribute": link, "value": [entity_id]}
+
+
+def any_of(*filters: Where) -> Where:
+    """Filter: at least one of the filters holds."""
+    return {"type": "or", "value": list(filters)}
+
+
+def all_of(*filters: Where) -> Where:
+    """Filter: all filters hold."""
+    return {"type": "and", "value": list(filters)}
+
+
+def format_date_time(moment: datetime) -> str:
+    """An aware time as EspoCRM writes it: UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime(DATE_TIME_FORMAT)
+
+
+def parse_date_time(text: str | None) -> datetime | None:
+    """EspoCRM's date-time as an aware time; None for an empty or unreadable text."""
+    try:
+        return datetime.strptime(text, DATE_TIME_FORMAT).replace(tzinfo=UTC) if text else None
+    except ValueError:
+        return None
+
+
+def bracket_query(name: str, value: Any) -> list[tuple[str, str]]:
+    """A nested value as PHP query parameters: ``where[0][type]=in``, ``where[0][value][]=dirty``."""
+    if isinstance(value, Mapping):
+        return [pair for key, item in value.items() for pair in bracket_query(f"{name}[{key}]", item)]
+    if isinstance(value, list | tuple):
+        nested = any(isinstance(item, Mapping | list | tuple) for item in value)
+        keys = [str(index) if nested else "" for index in range(len(value))]
+        return [pair for key, item in zip(keys, value, strict=True) for pair in bracket_query(f"{name}[{key}]", item)]
+    if isinstance(value, bool):
+        return [(name, "true" if value else "false")]
+    return [(name, "" if value is None else str(value))]
+
+
+class _Session:
+    """What one process remembers: until when the key is not tried again after a 401."""
+
+    def __init__(self) -> None:
+        self.refused_until: datetime | None = None
+
+
+class EspoCRMAPI:
+    """Calls EspoCRM's REST API.
+
+    ``context`` is a step's FlowContext (its logger is used) or None. All methods raise `NotFound`, `Forbidden`,
+    `Conflict`, `ValidationFailed`, `AuthenticationFailed`, `Unavailable` or `UpstreamTimeout`; the reason is EspoCRM's
+    ``X-Status-Reason``.
+    """
+
+    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+        self._context = context
+        self._resources = resources or current_resources()
+        self._settings = self._resources.settings.espocrm
+        self._session = self._resources.shared(_Session)
+
+    async def get_entity(self, entity_type: str, entity_id: str) -> Record:
+        """The full record, with ``emailAddressData`` and ``phoneNumberData``."""
+        return _record(await self._call("GET", _path(entity_type, entity_id)))
+
+    async def list_entities(
+        self,
+        entity_type: str,
+        where: Iterable[Where] = (),
+        select: Iterable[str] | None = None,
+        order_by: str | None = None,
+        order: str = "asc",
+        offset: int = 0,
+        max_size: int = PAGE_SIZE,
+    ) -> tuple[list[Record], int]:
+        """One page and the total number. Rows never contain ``emailAddressData`` and ``phoneNumberData``.
+
+        ``max_size`` is at most 200.
+        """
+        query = bracket_query("where", list(where))
+        query += [("offset", str(offset)), ("maxSize", str(min(max_size, PAGE_SIZE)))]
+        if select is not None:
+            query.append(("select", ",".join(select)))
+        if order_by is not None:
+            query += [("orderBy", order_by), ("order", order)]
+        answer = await self._call("GET", _path(entity_type), params=query)
+        if not isinstance(answer, dict) or not isinstance(answer.get("list"), list):
+            raise UnexpectedAnswer(SYSTEM, "expected a list")
+        return answer["list"], int(answer.get("total", -1))
+
+    async def search_entities(
+        self,
+        entity_type: str,
+        where: Iterable[Where] = (),
+        select: Iterable[str] | None = None,
+        order_by: str = "id",
+        order: str = "asc",
+        limit: int | None = None,
+    ) -> AsyncIterator[Record]:
+        """All matching rows, page by page, each id once, at most ``limit``.
+
+        Rows that change while we read may move between pages; whoever needs completeness orders by ``id``.
+        """
+        filters = list(where)
+        fields = None if select is None else list(select)
+        seen: set[str] = set()
+        offset = 0
+        while limit is None or len(seen) < limit:
+            rows, _ = await self.list_entities(entity_type, filters, fields, order_by, order, offset)
+            for row in rows:
+                if row.get("id") not in seen and (limit is None or len(seen) < limit):
+                    seen.add(row["id"])
+                    yield row
+            offset += len(rows)
+            if len(rows) < PAGE_SIZE:
+                return
+
+    async def create_entity(self, entity_type: str, data: Record, *, skip_duplicate_check: bool = False) -> Record:
+        """Create a record; returns it in full. Not repeated when its fate is unknown."""
+        headers = {"X-Skip-Duplicate-Check": "true"} if skip_duplicate_check else None
+        return _record(await self._call("POST", _path(entity_type), json_data=data, headers=headers))
+
+    async def update_entity(
+        self, entity_type: str, entity_id: str, data: Record, *, version_number: int | None = None
+    ) -> Record:
+        """Change the given attributes; returns the record. Setting a value twice is harmless, so it is repeated.
+
+        With ``version_number``, raises `Conflict` if somebody changed these attributes since (where EspoCRM's
+        optimistic concurrency control is on for the entity).
+        """
+        headers = None if version_number is None else {"X-Version-Number": str(version_number)}
+        return _record(await self._call("PUT", _path(entity_type, entity_id), json_data=data, headers=headers))
+
+    async def delete_entity(self, entity_type: str, entity_id: str) -> None:
+        """Delete a record (EspoCRM keeps it, marked as deleted)."""
+        await self._call("DELETE", _path(entity_type, entity_id))
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: list[tuple[str, str]] | None = None,
+        json_data: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        limit = self._settings.api_timeout_seconds
+        try:
+            async with asyncio.timeout(limit):
+                answer = await retry_unavailable(
+                    lambda: self._send(method, path, params, json_data, headers),
+                    repeatable=method != "POST",
+                    max_seconds=limit / 2,
+                )
+        except TimeoutError as error:
+            raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s") from error
+        return answer.json(SYSTEM)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        params: list[tuple[str, str]] | None,
+        json_data: Any,
+        headers: Mapping[str, str] | None,
+    ) -> HttpAnswer:
+        base_url = self._settings.api_base_url
+        if not base_url:
+            raise ConfigurationError("ESPOCRM_API_BASE_URL: EspoCRM's address is not configured")
+        self._refuse_while_key_is_bad()
+        answer = await send(
+            self._resources.http,
+            SYSTEM,
+            method,
+            f"{base_url}/{path}",
+            headers={**(headers or {}), "X-Api-Key": self._settings.marvin_api_key.get_secret_value()},
+            params=params,
+            json_data=json_data,
+            timeout_seconds=self._settings.api_timeout_seconds,
+        )
+        if answer.status == 401:
+            self._session.refused_until = self._resources.clock() + REFUSED_KEY_PAUSE
+            log(self._context, "error", "espocrm.key_refused")
+        if answer.status >= 300:
+            raise _error(answer)
+        return answer
+
+    def _refuse_while_key_is_bad(self) -> None:
+        """More than ten failed logins in a minute make EspoCRM block our address, so a refused key rests a minute."""
+        until = self._session.refused_until
+        if until is not None and self._resources.clock() < until:
+            raise AuthenticationFailed(SYSTEM, "the API key is refused (ESPOCRM_MARVIN_API_KEY)", status=401)
+
+
+def _path(entity_type: str, entity_id: str | None = None) -> str:
+    parts = [entity_type] if entity_id is None else [entity_type, entity_id]
+    return "/".join(quote(part, safe="") for part in parts)
+
+
+def _record(answer: Any) -> Record:
+    if not isinstance(answer, dict) or not answer.get("id"):
+        raise UnexpectedAnswer(SYSTEM, "expected a record")
+    return answer
+
+
+def _error(answer: HttpAnswer) -> Exception:
+    try:
+        details = json.loads(answer.body) if answer.body.strip() else None
+    except ValueError:
+        details = None
+    reason = answer.headers.get("X-Status-Reason", "")
+    if answer.status == 401:
+        reason = reason or "the API key is refused (ESPOCRM_MARVIN_API_KEY)"
+    return error_for_status(SYSTEM, answer.status, reason, details)

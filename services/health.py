@@ -1,0 +1,116 @@
+"""Health of every dependency, for load balancers and people. No secrets, no foreign error texts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from yarl import URL
+
+from services.advoware_service import AdvowareService
+from services.errors import ConfigurationError, ForeignSystemError
+from services.espocrm import EspoCRMAPI
+from services.http import send
+from services.resources import Resources, current_resources
+
+Answer = tuple[int, dict[str, Any]]
+
+CHECK_SECONDS = 4.0
+SLOW_SECONDS = 2.0
+#: Load balancers ask often; the foreign systems should not notice.
+CACHE_SECONDS = 10.0
+#: Without these no webhook can be taken or worked off. A foreign system may be away: its work waits.
+NEEDED = frozenset({"redis", "postgres"})
+
+Check = Callable[[Resources], Awaitable[None]]
+
+
+class _Cache:
+    """The latest report of a process and when it was made (monotonic seconds)."""
+
+    def __init__(self) -> None:
+        self.made_at = float("-inf")
+        self.answer: Answer = (503, {})
+        self.lock = asyncio.Lock()
+
+
+async def report_health() -> Answer:
+    """Status and body ``{"status", "dependencies": {name: {"status", "latency_ms", "error"?}}}``.
+
+    A dependency is ``ok``, ``degraded`` (slow), ``down`` or ``not_configured``. Overall: ``ok``, ``degraded`` if
+    something is not ok, ``down`` with status 503 if a needed one (Redis, PostgreSQL) is down. At most 10 s old.
+    """
+    resources = current_resources()
+    cache = resources.shared(_Cache)
+    async with cache.lock:
+        if time.monotonic() - cache.made_at > CACHE_SECONDS:
+            cache.answer = await _make_report(resources)
+            cache.made_at = time.monotonic()
+        return cache.answer
+
+
+async def _make_report(resources: Resources) -> Answer:
+    settings = resources.settings
+    checks: dict[str, tuple[bool, Check]] = {
+        "redis": (True, _check_redis),
+        "postgres": (True, _check_postgres),
+        "advoware": (settings.advoware.is_configured, _check_advoware),
+        "espocrm": (settings.espocrm.is_configured, _check_espocrm),
+        "google_calendar": (settings.google_calendar.is_configured, _check_google_calendar),
+    }
+    names = list(checks)
+    results = await asyncio.gather(*(_run(resources, *checks[name]) for name in names))
+    dependencies = dict(zip(names, results, strict=True))
+    if any(dependencies[name]["status"] == "down" for name in NEEDED):
+        return 503, {"status": "down", "dependencies": dependencies}
+    fine = all(dependency["status"] == "ok" for dependency in results)
+    return 200, {"status": "ok" if fine else "degraded", "dependencies": dependencies}
+
+
+async def _run(resources: Resources, is_configured: bool, check: Check) -> dict[str, Any]:
+    if not is_configured:
+        return {"status": "not_configured"}
+    started = time.perf_counter()
+    error = None
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await check(resources)
+    except TimeoutError:
+        error = f"no answer within {CHECK_SECONDS:g} s"
+    except ConfigurationError as failure:
+        error = str(failure)
+    except ForeignSystemError as failure:
+        error = type(failure).__name__ + (f" ({failure.status})" if failure.status else "")
+    except Exception as failure:  # noqa: BLE001 - whatever is wrong with a dependency, the report tells of it
+        error = type(failure).__name__
+    seconds = time.perf_counter() - started
+    latency = {"latency_ms": round(seconds * 1000, 1)}
+    if error is not None:
+        return {"status": "down", **latency, "error": error}
+    return {"status": "degraded" if seconds > SLOW_SECONDS else "ok", **latency}
+
+
+async def _check_redis(resources: Resources) -> None:
+    await resources.redis.ping()
+
+
+async def _check_postgres(resources: Resources) -> None:
+    await (await resources.database()).fetchval("SELECT 1")
+
+
+async def _check_advoware(resources: Resources) -> None:
+    await AdvowareService(resources=resources).list_mitarbeiter()
+
+
+async def _check_espocrm(resources: Resources) -> None:
+    await EspoCRMAPI(resources=resources).list_entities("CBeteiligte", select=["id"], max_size=1)
+
+
+async def _check_google_calendar(resources: Resources) -> None:
+    endpoint = resources.settings.google_calendar.api_endpoint or "https://www.googleapis.com"
+    url = URL(endpoint.rstrip("/") + "/calendar/v3/colors")
+    answer = await send(resources.http, "Google Calendar", "GET", url, timeout_seconds=CHECK_SECONDS)
+    if answer.status >= 500:
+        raise ForeignSystemError("Google Calendar", status=answer.status)

@@ -1,0 +1,225 @@
+"""What the sync remembers in PostgreSQL: the merge base, create intents, and the append-only audit.
+
+All times are aware. All functions raise `Unavailable` if PostgreSQL does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from services.database import database_errors
+from services.errors import Conflict
+
+
+@dataclass(frozen=True)
+class SyncState:
+    """The last state of a record that both sides agreed on."""
+
+    entity_type: str
+    entity_id: str
+    advoware_id: str | None = None
+    base: Mapping[str, Any] = field(default_factory=dict)
+    rejected: Mapping[str, Any] = field(default_factory=dict)
+    advoware_row_id: str | None = None
+    espocrm_modified_at: datetime | None = None
+    synced_at: datetime | None = None
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class CreateIntent:
+    """A create that was begun. With ``advoware_id`` its result is known; without, the attempt may have succeeded."""
+
+    started_at: datetime
+    attempted_at: datetime
+    attempts: int
+    posted: Mapping[str, Any]
+    advoware_id: str | None
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether an earlier attempt may have created the record already."""
+        return self.attempts > 1
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One sync of one record. ``changes`` may contain values; ``error`` may not."""
+
+    entity_type: str
+    entity_id: str
+    topic: str
+    source: str
+    result: str
+    duration_ms: float
+    advoware_id: str | None = None
+    changes: Sequence[Mapping[str, Any]] = ()
+    error: str | None = None
+    trace_id: str | None = None
+
+
+class SyncStore:
+    """Reads and writes the tables of `db/migrations/0001_sync_state.sql`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    # -- merge base -------------------------------------------------------------------------------------------
+
+    async def load(self, entity_type: str, entity_id: str) -> SyncState | None:
+        """The state of a record, None before its first sync; also after its deletion."""
+        async with database_errors():
+            row = await self._pool.fetchrow(
+                "SELECT * FROM sync_state WHERE entity_type = $1 AND entity_id = $2", entity_type, entity_id
+            )
+        return SyncState(**row) if row else None
+
+    async def save(self, state: SyncState) -> None:
+        """Store the state of a record, in place of an earlier one.
+
+        Raises:
+            Conflict: another record is linked with the same Advoware record.
+        """
+        try:
+            async with database_errors():
+                await self._pool.execute(
+                    """
+                    INSERT INTO sync_state (entity_type, entity_id, advoware_id, base, advoware_row_id,
+                                            espocrm_modified_at, synced_at, deleted_at, rejected)
+                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                    ON CONFLICT (entity_type, entity_id) DO UPDATE SET
+                        advoware_id = excluded.advoware_id, base = excluded.base,
+                        advoware_row_id = excluded.advoware_row_id, synced_at = excluded.synced_at,
+                        espocrm_modified_at = excluded.espocrm_modified_at, deleted_at = excluded.deleted_at,
+                        rejected = excluded.rejected
+                    """,
+                    state.entity_type,
+                    state.entity_id,
+                    state.advoware_id,
+                    dict(state.base),
+                    state.advoware_row_id,
+                    state.espocrm_modified_at,
+                    state.synced_at,
+                    state.deleted_at,
+                    dict(state.rejected),
+                )
+        except asyncpg.UniqueViolationError as error:
+            raise Conflict("PostgreSQL", "this Advoware record is linked with another EspoCRM record") from error
+
+    async def mark_deleted(self, entity_type: str, entity_id: str, now: datetime) -> None:
+        """Note that the EspoCRM record is gone, and forget its unfinished create."""
+        async with database_errors(), self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE sync_state SET deleted_at = coalesce(deleted_at, $3) WHERE entity_type = $1 AND entity_id = $2",
+                entity_type,
+                entity_id,
+                now,
+            )
+            await connection.execute(
+                "DELETE FROM create_intent WHERE entity_type = $1 AND entity_id = $2", entity_type, entity_id
+            )
+
+    async def linked_advoware_ids(self, entity_type: str, advoware_ids: Sequence[str]) -> set[str]:
+        """Those of the Advoware ids that a live record or a finished create is linked with."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT advoware_id FROM sync_state
+                WHERE entity_type = $1 AND advoware_id = ANY($2) AND deleted_at IS NULL
+                UNION SELECT advoware_id FROM create_intent WHERE entity_type = $1 AND advoware_id = ANY($2)
+                """,
+                entity_type,
+                list(advoware_ids),
+            )
+        return {row["advoware_id"] for row in rows}
+
+    # -- create intents ---------------------------------------------------------------------------------------
+
+    async def begin_create(
+        self, entity_type: str, entity_id: str, posted: Mapping[str, Any], now: datetime
+    ) -> CreateIntent:
+        """Record, before the request, that a create of the comparable values ``posted`` is attempted.
+
+        An unfinished intent is returned as it is, with one more attempt: its ``posted`` and times are the earlier ones.
+        """
+        async with database_errors():
+            row = await self._pool.fetchrow(
+                """
+                INSERT INTO create_intent AS intent (entity_type, entity_id, started_at, attempted_at, posted)
+                VALUES ($1, $2, $3, $3, $4)
+                ON CONFLICT (entity_type, entity_id) DO UPDATE SET attempts = intent.attempts + 1
+                RETURNING started_at, attempted_at, attempts, posted, advoware_id
+                """,
+                entity_type,
+                entity_id,
+                now,
+                dict(posted),
+            )
+        return CreateIntent(**row)
+
+    async def repeat_create(self, entity_type: str, entity_id: str, posted: Mapping[str, Any], now: datetime) -> None:
+        """Record, before the request, that the create is attempted again because the earlier one left nothing."""
+        async with database_errors():
+            await self._pool.execute(
+                """
+                UPDATE create_intent SET started_at = $3, attempted_at = $3, posted = $4
+                WHERE entity_type = $1 AND entity_id = $2
+                """,
+                entity_type,
+                entity_id,
+                now,
+                dict(posted),
+            )
+
+    async def created(self, entity_type: str, entity_id: str, advoware_id: str) -> None:
+        """Record what the create has led to.
+
+        Raises:
+            Conflict: another record's create has taken this Advoware record.
+        """
+        try:
+            async with database_errors():
+                await self._pool.execute(
+                    "UPDATE create_intent SET advoware_id = $3 WHERE entity_type = $1 AND entity_id = $2",
+                    entity_type,
+                    entity_id,
+                    advoware_id,
+                )
+        except asyncpg.UniqueViolationError as error:
+            raise Conflict("PostgreSQL", "this Advoware record belongs to another create") from error
+
+    async def end_create(self, entity_type: str, entity_id: str) -> None:
+        """Forget the intent: the link is stored on both sides, or the create was refused."""
+        async with database_errors():
+            await self._pool.execute(
+                "DELETE FROM create_intent WHERE entity_type = $1 AND entity_id = $2", entity_type, entity_id
+            )
+
+    # -- audit ------------------------------------------------------------------------------------------------
+
+    async def append_audit(self, entry: AuditEntry, now: datetime) -> None:
+        """Add one line to the audit."""
+        async with database_errors():
+            await self._pool.execute(
+                """
+                INSERT INTO sync_audit (at, entity_type, entity_id, topic, source, result, duration_ms, advoware_id,
+                                        changes, error, trace_id)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                """,
+                now,
+                entry.entity_type,
+                entry.entity_id,
+                entry.topic,
+                entry.source,
+                entry.result,
+                entry.duration_ms,
+                entry.advoware_id,
+                [dict(change) for change in entry.changes],
+                entry.error,
+                entry.trace_id,
+            )

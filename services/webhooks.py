@@ -1,0 +1,124 @@
+"""EspoCRM's webhooks: check the sender, find the ids, enqueue each waiting id once, answer fast.
+
+A webhook is only a hint that a record changed. The handler reads the record itself, and the cron finds it again if the
+hint is lost. What the statuses make EspoCRM do is in specification 03: 401 and 503 are sent again, 400 is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+
+from redis.exceptions import RedisError
+
+from services.access import AccessDenied, require_webhook_sender
+from services.errors import InvalidInput, Unavailable
+from services.logs import log
+from services.resources import Resources, current_resources
+
+Action = Literal["create", "update", "delete"]
+Enqueue = Callable[[dict[str, Any]], Awaitable[Any]]
+Answer = tuple[int, dict[str, Any]]
+
+ENTITY_ID = re.compile(r"[0-9A-Za-z-]{1,36}")
+#: A mark left behind by a crash must be gone when EspoCRM sends the batch again, ten minutes later.
+WAITING_MARK_SECONDS = 5 * 60
+#: EspoCRM waits ten seconds for the answer.
+ENQUEUE_SECONDS = 7.0
+ENQUEUE_CONCURRENCY = 10
+
+
+def waiting_key(topic: str, entity_id: str) -> str:
+    """The Redis key that says: an event of this topic for this record is waiting in the queue."""
+    return f"{topic}:waiting:{entity_id}"
+
+
+async def receive_batch(request: Any, enqueue: Enqueue, *, topic: str, action: Action, context: Any) -> Answer:
+    """Take one delivery: enqueue ``{"entity_id", "action", "source", "timestamp"}`` for each id not yet waiting.
+
+    Returns status and body: 200 with the counts, 400 for a body without a usable id, 401 for a wrong sender, 503 if
+    Redis or the queue is down, so that EspoCRM sends the batch again.
+    """
+    resources = current_resources()
+    try:
+        require_webhook_sender(request.headers, request.query_params, request.body, resources.settings)
+        ids = entity_ids(request.body)
+        new_ids = await _mark_waiting(resources, topic, ids)
+        await _enqueue_all(resources, enqueue, topic, action, new_ids)
+    except AccessDenied as error:
+        log(context, "warning", "webhook.denied", topic=topic)
+        return 401, {"error": "Unauthorized", "details": str(error)}
+    except InvalidInput as error:
+        log(context, "warning", "webhook.invalid", topic=topic)
+        return 400, {"error": "Invalid webhook body", "details": str(error)}
+    except Unavailable as error:
+        log(context, "error", "webhook.unavailable", topic=topic, reason=str(error))
+        return 503, {"error": "Temporarily unavailable", "details": str(error)}
+    log(context, "info", "webhook.received", topic=topic, new_ids=len(new_ids), ids=len(ids))
+    return 200, {
+        "status": "received",
+        "action": action,
+        "new_ids_count": len(new_ids),
+        "total_ids_in_batch": len(ids),
+    }
+
+
+def entity_ids(body: Any) -> list[str]:
+    """The distinct valid ids of a batch (a JSON array of records, or one record), in order.
+
+    Raises:
+        InvalidInput: no JSON, or no usable id.
+    """
+    if body is None:
+        raise InvalidInput("the body must be a JSON array of records (Content-Type: application/json)")
+    records = [body] if isinstance(body, Mapping) else body
+    if not isinstance(records, list):
+        raise InvalidInput("the body must be a JSON array of records")
+    found = [record.get("id") for record in records if isinstance(record, Mapping)]
+    ids = list(dict.fromkeys(item for item in found if isinstance(item, str) and ENTITY_ID.fullmatch(item)))
+    if not ids:
+        raise InvalidInput("no record with a usable id")
+    return ids
+
+
+async def _mark_waiting(resources: Resources, topic: str, ids: list[str]) -> list[str]:
+    """Mark the ids as waiting; returns those that were not yet."""
+    try:
+        async with resources.redis.pipeline(transaction=True) as pipeline:
+            for entity_id in ids:
+                pipeline.set(waiting_key(topic, entity_id), "1", nx=True, ex=WAITING_MARK_SECONDS)
+            marked = await pipeline.execute()
+    except RedisError as error:
+        raise Unavailable("Redis", "cannot be reached") from error
+    return [entity_id for entity_id, is_new in zip(ids, marked, strict=True) if is_new]
+
+
+async def _enqueue_all(resources: Resources, enqueue: Enqueue, topic: str, action: Action, ids: list[str]) -> None:
+    """Enqueue one event per id. On failure the marks are taken back, so that the repeated batch is not mistaken."""
+    timestamp = resources.clock().isoformat()
+    places = asyncio.Semaphore(ENQUEUE_CONCURRENCY)
+
+    async def enqueue_one(entity_id: str) -> None:
+        event = {"entity_id": entity_id, "action": action, "source": "webhook", "timestamp": timestamp}
+        async with places:
+            await enqueue({"topic": topic, "data": event})
+
+    try:
+        async with asyncio.timeout(ENQUEUE_SECONDS), asyncio.TaskGroup() as group:
+            for entity_id in ids:
+                group.create_task(enqueue_one(entity_id))
+    except (TimeoutError, ExceptionGroup) as error:  # the SDK raises plain Exception for whatever the engine refuses
+        await forget_waiting(resources, topic, *ids)
+        raise Unavailable("queue", "the event could not be enqueued") from error
+
+
+async def forget_waiting(resources: Resources, topic: str, *ids: str) -> None:
+    """Take back the marks of waiting events; to be called before the record is read, so that later edits count."""
+    if not ids:
+        return
+    try:
+        await resources.redis.delete(*(waiting_key(topic, entity_id) for entity_id in ids))
+    except RedisError:
+        log(None, "warning", "webhook.mark_not_removed", topic=topic, ids=len(ids))

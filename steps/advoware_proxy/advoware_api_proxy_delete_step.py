@@ -1,0 +1,19 @@
+"""DELETE /advoware/proxy?endpoint=...: delete in Advoware without its login dance."""
+
+from motia import ApiRequest, ApiResponse, FlowContext, http
+
+from services.proxy import forward
+
+config = {
+    "name": "Advoware Proxy DELETE",
+    "description": "Delete in Advoware: query parameter endpoint is the path, all others are passed on",
+    "flows": ["advoware"],
+    "triggers": [http("DELETE", "/advoware/proxy")],
+    "enqueues": [],
+}
+
+
+async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse:
+    """Forward the request; statuses and bodies as `services.proxy.forward` says."""
+    status, body = await forward(request, "DELETE", ctx)
+    return ApiResponse(status=status, body=body)

@@ -1,0 +1,28 @@
+"""Queue vmh.beteiligte.*: sync one Beteiligte between EspoCRM and Advoware."""
+
+from typing import Any
+
+from motia import FlowContext, queue
+
+from services.beteiligte_sync_utils import BeteiligteSync, parse_event
+
+# A record whose sync is still running is tried again for two minutes before the event becomes a dead letter.
+RETRIES = {"max_retries": 7, "backoff_delay_ms": 2000}
+
+config = {
+    "name": "VMH Beteiligte Sync",
+    "description": "Keeps a Beteiligter consistent between EspoCRM and Advoware",
+    "flows": ["vmh"],
+    "triggers": [
+        queue("vmh.beteiligte.create", config=RETRIES),
+        queue("vmh.beteiligte.update", config=RETRIES),
+        queue("vmh.beteiligte.delete", config=RETRIES),
+        queue("vmh.beteiligte.sync_check"),
+    ],
+    "enqueues": [],
+}
+
+
+async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
+    """Sync the record of the event; what fails is visible in its status, or raised so that the queue tries again."""
+    await BeteiligteSync(ctx).handle(parse_event(input_data))

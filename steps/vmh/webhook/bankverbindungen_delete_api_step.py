@@ -1,0 +1,21 @@
+"""POST /vmh/webhook/bankverbindungen/delete: EspoCRM says that Bankverbindungen were deleted."""
+
+from motia import ApiRequest, ApiResponse, FlowContext, http
+
+from services.webhooks import receive_batch
+
+TOPIC = "vmh.bankverbindungen.delete"
+
+config = {
+    "name": "VMH Webhook Bankverbindungen Delete",
+    "description": "Takes EspoCRM's batch and enqueues each record once",
+    "flows": ["vmh"],
+    "triggers": [http("POST", "/vmh/webhook/bankverbindungen/delete")],
+    "enqueues": [TOPIC],
+}
+
+
+async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse:
+    """Check, deduplicate, enqueue, answer; statuses and bodies as `services.webhooks.receive_batch` says."""
+    status, body = await receive_batch(request, ctx.enqueue, topic=TOPIC, action="delete", context=ctx)
+    return ApiResponse(status=status, body=body)

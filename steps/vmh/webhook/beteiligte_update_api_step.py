@@ -1,0 +1,21 @@
+"""POST /vmh/webhook/beteiligte/update: EspoCRM says that Beteiligte were changed."""
+
+from motia import ApiRequest, ApiResponse, FlowContext, http
+
+from services.webhooks import receive_batch
+
+TOPIC = "vmh.beteiligte.update"
+
+config = {
+    "name": "VMH Webhook Beteiligte Update",
+    "description": "Takes EspoCRM's batch and enqueues each record once",
+    "flows": ["vmh"],
+    "triggers": [http("POST", "/vmh/webhook/beteiligte/update")],
+    "enqueues": [TOPIC],
+}
+
+
+async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse:
+    """Check, deduplicate, enqueue, answer; statuses and bodies as `services.webhooks.receive_batch` says."""
+    status, body = await receive_batch(request, ctx.enqueue, topic=TOPIC, action="update", context=ctx)
+    return ApiResponse(status=status, body=body)
