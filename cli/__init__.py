@@ -1,0 +1,1 @@
+"""The `bitbylaw` command: starts and stops the whole system on one machine."""

@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import json
+import pickle
 import random
 import re
 import signal
@@ -29,6 +31,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from aiohttp import web
@@ -38,6 +41,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Clock = Callable[[], datetime]
 
 CONTROL_PREFIX = "/__sandbox__"
+SAVE_SECONDS = 1.0
 JOURNAL_LIMIT = 200_000
 MAX_REQUEST_BYTES = 16 * 2**20
 
@@ -144,6 +148,22 @@ class Twin(ABC):
 
     async def stop(self) -> None:
         """Stop background work."""
+
+    # -- keeping data over a restart --------------------------------------------------------------------------
+
+    #: Attributes that belong to a running server, not to the data.
+    transient: ClassVar[frozenset[str]] = frozenset({"url", "journal", "faults", "_clock"})
+
+    def dump(self) -> bytes:
+        """The twin's data, for `restore` by the same version of this program."""
+        buffer = io.BytesIO()
+        pickler = _Pickler(buffer, self)
+        pickler.dump({name: value for name, value in self.__dict__.items() if name not in self.transient})
+        return buffer.getvalue()
+
+    def restore(self, data: bytes) -> None:
+        """Replace the twin's data by what `dump` returned. Only for files of our own: a pickle can run code."""
+        self.__dict__.update(_Unpickler(io.BytesIO(data), self).load())
 
     # -- shared -----------------------------------------------------------------------------------------------
 
@@ -289,6 +309,48 @@ class Twin(ABC):
         return web.json_response({"now": self.now().isoformat()})
 
 
+class _Pickler(pickle.Pickler):
+    """Writes a twin's data with references to the twin itself, and without the state of locks."""
+
+    def __init__(self, file: io.BytesIO, twin: Twin) -> None:
+        super().__init__(file)
+        self._twin = twin
+
+    def persistent_id(self, obj: object) -> str | None:
+        if obj is self._twin:
+            return "twin"
+        return "lock" if isinstance(obj, asyncio.Lock) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, twin: Twin) -> None:
+        super().__init__(file)
+        self._twin = twin
+
+    def persistent_load(self, pid: str) -> object:
+        return self._twin if pid == "twin" else asyncio.Lock()
+
+
+async def _keep_saved(twin: Twin, path: Path) -> None:
+    """Write the data to ``path`` every second in which something was asked of the twin, and when cancelled."""
+    saved_at_request = -1
+    try:
+        while True:
+            await asyncio.sleep(SAVE_SECONDS)
+            if twin.request_count != saved_at_request:
+                saved_at_request = twin.request_count
+                _write_whole(path, twin.dump())
+    finally:
+        _write_whole(path, twin.dump())
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".new")
+    beside.write_bytes(data)
+    beside.replace(path)
+
+
 def _emptied(response: web.StreamResponse) -> web.StreamResponse:
     """The same answer with its list emptied, in the shapes the three systems use."""
     if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
@@ -334,21 +396,31 @@ def main(make_twin: Callable[[argparse.Namespace], Twin], parser: argparse.Argum
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=default_port, help="0 takes a free port")
     parser.add_argument("--seed", type=int, default=1, help="number that determines the sample data")
+    parser.add_argument("--state-file", type=Path, help="keep the data in this file over restarts")
     parser.add_argument("--empty", action="store_true", help="start without sample data")
     arguments = parser.parse_args()
 
+    twin = make_twin(arguments)
+    state_file: Path | None = arguments.state_file
+    if state_file is not None and state_file.exists():
+        twin.restore(state_file.read_bytes())
+
     async def serve() -> None:
-        twin = make_twin(arguments)
         finished = asyncio.Event()
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, finished.set)
         try:
             async with running(twin, host=arguments.host, port=arguments.port) as url:
+                saver = asyncio.create_task(_keep_saved(twin, state_file)) if state_file is not None else None
                 print(json.dumps({"ready": twin.name, "url": url}), flush=True)  # noqa: T201 - the contract above
                 await finished.wait()
+                if saver is not None:
+                    saver.cancel()
+                    await asyncio.wait([saver])
         except OSError as error:
-            raise SystemExit(f"{twin.name} twin: cannot listen on port {arguments.port}: {error.strerror}") from error
+            problem = f"Port {arguments.port} ({twin.name} twin) cannot be used: {error.strerror}"
+            raise SystemExit(f"{problem}; choose another with --port") from error
 
     with suppress(KeyboardInterrupt):
         asyncio.run(serve())

@@ -1,0 +1,180 @@
+"""The sample flow of `bitbylaw up`: what a real EspoCRM once sent, sent again, and what it must lead to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+
+from cli.system import System
+from config import PROJECT_ROOT
+
+CAPTURED = PROJECT_ROOT / "sandbox" / "data" / "espocrm-webhooks.json"
+SETTLE_SECONDS = 60.0
+EVENTS = [
+    f"{entity}.{action}" for entity in ("CBeteiligte", "CBankverbindungen") for action in ("create", "update", "delete")
+]
+PATHS = {"CBeteiligte": "beteiligte", "CBankverbindungen": "bankverbindungen"}
+
+
+@dataclass(frozen=True)
+class Captured:
+    """One webhook request as EspoCRM 8.4 sent it."""
+
+    event: str
+    headers: dict[str, str]
+    body: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The decoded body."""
+        records: list[dict[str, Any]] = json.loads(self.body)
+        return records
+
+    @property
+    def entity(self) -> str:
+        """The entity type."""
+        return self.event.partition(".")[0]
+
+    @property
+    def action(self) -> str:
+        """create, update or delete."""
+        return self.event.partition(".")[2]
+
+
+def captured_requests(path: Path = CAPTURED) -> list[Captured]:
+    """The captured requests, in the order in which they came."""
+    return [
+        Captured(entry["event"], entry["headers"], entry["body"]) for entry in json.loads(path.read_text())["requests"]
+    ]
+
+
+async def open_audit(system: System) -> asyncpg.Pool:
+    """A connection to the audit of a running system."""
+    postgres = system.settings.postgres
+    return await asyncpg.create_pool(
+        host=postgres.host,
+        port=postgres.port,
+        user=postgres.user,
+        password=postgres.password.get_secret_value() if postgres.password else None,
+        database=postgres.db_name,
+        min_size=1,
+        max_size=2,
+        timeout=10,
+        command_timeout=10,
+    )
+
+
+async def audit_rows(pool: asyncpg.Pool, *, after: int = 0, limit: int = 500) -> list[asyncpg.Record]:
+    """The audit's rows after the one with this number, oldest first."""
+    rows: list[asyncpg.Record] = await pool.fetch(
+        "SELECT * FROM sync_audit WHERE audit_id > $1 ORDER BY audit_id LIMIT $2", after, limit
+    )
+    return rows
+
+
+class Demo:
+    """Plays the captured requests against a system whose EspoCRM is the twin."""
+
+    def __init__(self, system: System, session: aiohttp.ClientSession, audit: asyncpg.Pool) -> None:
+        self._http = system.http_url
+        self._espocrm = system.twins["espocrm"]
+        self._advoware = system.twins.get("advoware")
+        self._key = {"X-Api-Key": system.settings.espocrm.marvin_api_key.get_secret_value()}
+        token = system.settings.espocrm.webhook_token
+        self._query = f"?token={token.get_secret_value()}" if token else ""
+        self._session = session
+        self._audit = audit
+
+    def webhook_url(self, event: str) -> str:
+        """Where EspoCRM sends an event to."""
+        entity, _, action = event.partition(".")
+        return f"{self._http}/vmh/webhook/{PATHS[entity]}/{action}{self._query}"
+
+    async def install_webhooks(self) -> None:
+        """Register our six webhooks in the twin; those of an earlier run with other ports are replaced."""
+        base = f"{self._espocrm}/api/v1/Webhook"
+        async with self._session.get(base, params={"maxSize": "200"}, headers=self._key) as response:
+            response.raise_for_status()
+            present = (await response.json())["list"]
+        for webhook in present:
+            if webhook["event"] in EVENTS and webhook["url"] != self.webhook_url(webhook["event"]):
+                async with self._session.delete(f"{base}/{webhook['id']}", headers=self._key) as response:
+                    response.raise_for_status()
+        kept = {webhook["event"] for webhook in present if webhook["url"] == self.webhook_url(webhook["event"])}
+        for event in EVENTS:
+            if event not in kept:
+                wish = {"event": event, "url": self.webhook_url(event), "skipOwn": True}
+                async with self._session.post(base, json=wish, headers=self._key) as response:
+                    response.raise_for_status()
+
+    async def was_played(self) -> bool:
+        """Whether an earlier run on the same data has played the requests already."""
+        first = captured_requests()[0].records[0]["id"]
+        async with self._session.get(f"{self._espocrm}/api/v1/CBeteiligte/{first}", headers=self._key) as response:
+            return response.status == 200
+
+    async def play(self) -> None:
+        """Bring the twin's records into the state of each captured request, then send the request.
+
+        Raises:
+            TimeoutError: a request's records were not synced in time.
+            aiohttp.ClientResponseError: a request was not accepted.
+        """
+        async with asyncio.timeout(SETTLE_SECONDS):
+            for request in captured_requests():
+                rows = await audit_rows(self._audit)
+                seen = rows[-1]["audit_id"] if rows else 0
+                await self._prepare(request)
+                async with self._session.post(
+                    self.webhook_url(request.event), data=request.body.encode(), headers=request.headers
+                ) as response:
+                    response.raise_for_status()
+                await self._wait_until_synced({record["id"] for record in request.records}, seen)
+
+    async def _prepare(self, request: Captured) -> None:
+        records = f"{self._espocrm}/__sandbox__/records/{request.entity}"
+        for record in request.records:
+            attributes = {
+                name: value for name, value in record.items() if name not in {"modifiedById", "modifiedByName"}
+            }
+            if request.action == "create":
+                call = self._session.post(f"{records}?silent=1", json=attributes)
+            elif request.action == "update":
+                call = self._session.put(f"{records}/{record['id']}?silent=1", json=attributes)
+            else:
+                call = self._session.delete(f"{records}/{record['id']}?silent=1")
+            async with call as response:
+                response.raise_for_status()
+
+    async def _wait_until_synced(self, ids: set[str], seen: int) -> None:
+        while ids - {row["entity_id"] for row in await audit_rows(self._audit, after=seen)}:
+            await asyncio.sleep(0.1)
+
+    async def problems(self) -> list[str]:
+        """What is not as it must be after the requests were played; empty if all is well."""
+        first, second = (record["id"] for record in captured_requests()[0].records)
+        found = []
+        async with self._session.get(f"{self._espocrm}/api/v1/CBeteiligte/{first}", headers=self._key) as response:
+            espo = await response.json()
+        if not espo.get("betnr") or espo.get("syncStatus") != "clean":
+            found.append(f"EspoCRM: {first} has betnr {espo.get('betnr')} and status {espo.get('syncStatus')}")
+        async with self._session.get(f"{self._espocrm}/api/v1/CBeteiligte/{second}", headers=self._key) as response:
+            if response.status != 404:
+                found.append(f"EspoCRM: {second} should be deleted")
+        if self._advoware is None:
+            return found
+        async with self._session.get(f"{self._advoware}/__sandbox__/state") as response:
+            names = [f"{row.get('vorname')} {row.get('name')}" for row in (await response.json())["beteiligte"]]
+        for expected in (f"{espo['firstName']} {espo['lastName']}", "Zwei Person"):
+            if names.count(expected) != 1:
+                found.append(f"Advoware: {names.count(expected)} instead of one {expected}")
+        for row in await audit_rows(self._audit):
+            if row["error"]:
+                found.append(f"{row['topic']} {row['entity_id']}: {row['error']}")
+        return found

@@ -1,0 +1,216 @@
+"""Command line of BitByLaw."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import aiohttp
+import asyncpg
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from cli.demo import Demo, audit_rows, open_audit
+from cli.supervisor import StartFailed
+from cli.system import Ports, System, running_system
+from config import PROJECT_ROOT, ConfigurationError, default_env_file
+
+TABLE_ROWS = 14
+REFRESH_SECONDS = 0.5
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="BitByLaw: EspoCRM, Advoware and Google Calendar in step."
+)
+console = Console()
+
+
+@app.callback()
+def _main() -> None:
+    """Keep `up` a sub-command although it is the only one so far."""
+
+
+@app.command()
+def up(
+    check: Annotated[bool, typer.Option("--check", help="verify the sample flow on fresh data and stop")] = False,
+    http_port: Annotated[int, typer.Option(envvar="BITBYLAW_HTTP_PORT")] = Ports.http,
+    worker_port: Annotated[int, typer.Option(envvar="BITBYLAW_WORKER_PORT")] = Ports.worker,
+    advoware_twin_port: Annotated[int, typer.Option(envvar="BITBYLAW_ADVOWARE_TWIN_PORT")] = Ports.advoware,
+    espocrm_twin_port: Annotated[int, typer.Option(envvar="BITBYLAW_ESPOCRM_TWIN_PORT")] = Ports.espocrm,
+    google_twin_port: Annotated[int, typer.Option(envvar="BITBYLAW_GOOGLE_TWIN_PORT")] = Ports.google,
+    data: Annotated[Path, typer.Option(envvar="BITBYLAW_DATA", help="directory of all local data")] = PROJECT_ROOT
+    / ".local",
+) -> None:
+    """Run the whole system on this machine until Ctrl-C. Systems without credentials in .env are replaced by twins.
+
+    With --check: free ports and a fresh directory, so that it disturbs no running system; exit status 0 or 1.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="bitbylaw-check-")) if check else None
+    try:
+        ports = (
+            Ports(0, 0, 0, 0, 0)
+            if check
+            else Ports(http_port, worker_port, advoware_twin_port, espocrm_twin_port, google_twin_port)
+        )
+        failed = asyncio.run(_run(scratch or data, ports, check=check))
+    except (StartFailed, ConfigurationError) as error:
+        console.print(f"[red]{error}[/red]", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+async def _run(data: Path, ports: Ports, *, check: bool) -> bool:
+    """Run until a signal, or through the check; True if the check found something."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    main = asyncio.current_task()
+    assert main is not None
+
+    def stop() -> None:
+        # While starting there is nothing that waits for the event: cancel what is under way.
+        if started:
+            stopped.set()
+        else:
+            main.cancel()
+
+    started = False
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        async with running_system(data, ports, default_env_file(), on_event=_say) as system:
+            started = True
+            return await _use(system, stopped, check=check)
+    except asyncio.CancelledError:
+        if started:
+            raise
+        _say("interrupted")
+        return True
+
+
+async def _use(system: System, stopped: asyncio.Event, *, check: bool) -> bool:
+    timeout = aiohttp.ClientTimeout(total=30)
+    async with aiohttp.ClientSession(timeout=timeout) as session, await open_audit(system) as audit:
+        _print_addresses(system)
+        demo = Demo(system, session, audit) if "espocrm" in system.twins else None
+        if demo is not None:
+            await demo.install_webhooks()
+        if check:
+            return await _check(demo, audit)
+        if demo is not None and not await demo.was_played():
+            playing = asyncio.create_task(_play(demo))
+        else:
+            playing = None
+            _say("resumed with the data of the last run")
+        try:
+            await _show_table(audit, stopped)
+        finally:
+            if playing is not None:
+                playing.cancel()
+    return False
+
+
+async def _play(demo: Demo) -> None:
+    try:
+        await demo.play()
+    except (TimeoutError, aiohttp.ClientError) as error:
+        _say(f"the sample flow did not come to its end: {error!r}")
+
+
+async def _check(demo: Demo | None, audit: asyncpg.Pool) -> bool:
+    if demo is None:
+        _say("check: EspoCRM is a real one, so nothing is sent; the system starts and answers")
+        return False
+    problems = []
+    try:
+        await demo.play()
+    except (TimeoutError, aiohttp.ClientError) as error:
+        problems.append(f"the sample flow did not come to its end: {error!r}")
+    problems += await demo.problems()
+    console.print(_table(await audit_rows(audit)))
+    for problem in problems:
+        console.print(f"[red]{problem}[/red]", highlight=False)
+    console.print("[red]check: failed[/red]" if problems else "[green]check: ok[/green]")
+    return bool(problems)
+
+
+async def _show_table(audit: asyncpg.Pool, stopped: asyncio.Event) -> None:
+    """A table of the latest syncs that keeps itself up to date; plain lines where there is no terminal."""
+    latest = await audit.fetchval("SELECT coalesce(max(audit_id), 0) FROM sync_audit")
+    rows = await audit_rows(audit, after=max(0, latest - TABLE_ROWS))
+    with Live(_table(rows), console=console, auto_refresh=False) if console.is_terminal else _Lines() as view:
+        while not stopped.is_set():
+            new = await audit_rows(audit, after=rows[-1]["audit_id"] if rows else 0)
+            if new:
+                rows = [*rows, *new][-TABLE_ROWS:]
+                if isinstance(view, Live):
+                    view.update(_table(rows), refresh=True)
+                else:
+                    view.add(new)
+            try:
+                async with asyncio.timeout(REFRESH_SECONDS):
+                    await stopped.wait()
+            except TimeoutError:
+                continue
+
+
+class _Lines:
+    """The table without a terminal: one line per sync."""
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to restore."""
+
+    def add(self, rows: list[asyncpg.Record]) -> None:
+        for row in rows:
+            _say("  ".join(_cells(row)))
+
+
+def _cells(row: asyncpg.Record) -> list[str]:
+    return [
+        f"{row['at'].astimezone():%H:%M:%S}",
+        f"{row['entity_type']} {row['entity_id']}",
+        row["topic"],
+        row["source"],
+        row["result"],
+        row["advoware_id"] or "-",
+        f"{row['duration_ms']:.0f}",
+    ]
+
+
+def _table(rows: list[asyncpg.Record]) -> Table:
+    table = Table(title="What was synced", title_justify="left")
+    for heading in ("time", "record", "topic", "source", "result", "Advoware"):
+        table.add_column(heading)
+    table.add_column("ms", justify="right")
+    for row in rows:
+        style = "red" if row["error"] else None
+        table.add_row(*_cells(row), style=style)
+    return table
+
+
+def _print_addresses(system: System) -> None:
+    table = Table(box=None, show_header=False)
+    table.add_row("HTTP", f"{system.http_url}/health, /hello, /advoware/proxy?endpoint=api/v1/advonet/Mitarbeiter")
+    for name, url in system.twins.items():
+        table.add_row(f"{name} twin", f"{url}/__sandbox__/state, .../journal")
+    table.add_row("logs", str(system.data / "log"))
+    console.print(table)
+
+
+def _say(line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    app()

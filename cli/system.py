@@ -1,0 +1,245 @@
+"""The whole system on one machine: which parts run here, with which settings, started in order."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from cli import embedded
+from cli.supervisor import Program, StartFailed, Supervised, keep_connected
+from config import PROJECT_ROOT, Settings, load_settings, require_safe_access
+from sandbox.advoware import DEFAULT_CREDENTIALS
+
+WORKER_READY_SECONDS = 60.0
+WORKER_PATIENCE_SECONDS = 20.0
+ESPOCRM_TWIN_KEY = "espocrm-demo-key"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Ports on this machine; 0 takes a free one."""
+
+    http: int = 3111
+    worker: int = 49134
+    advoware: int = 4010
+    espocrm: int = 4020
+    google: int = 4030
+
+    def __post_init__(self) -> None:
+        chosen = [port for port in vars(self).values() if port]
+        if len(chosen) != len(set(chosen)):
+            raise StartFailed("Two of the chosen ports are the same.")
+
+
+PORT_NAMES = {
+    "http": ("HTTP", "BITBYLAW_HTTP_PORT"),
+    "worker": ("engine's worker port", "BITBYLAW_WORKER_PORT"),
+    "advoware": ("Advoware twin", "BITBYLAW_ADVOWARE_TWIN_PORT"),
+    "espocrm": ("EspoCRM twin", "BITBYLAW_ESPOCRM_TWIN_PORT"),
+    "google": ("Google twin", "BITBYLAW_GOOGLE_TWIN_PORT"),
+}
+
+
+@dataclass
+class System:
+    """A running system."""
+
+    settings: Settings
+    http_url: str
+    twins: dict[str, str]  #: name -> base URL of the twins that run here
+    processes: dict[str, Supervised]
+    data: Path
+
+
+@asynccontextmanager
+async def running_system(
+    data: Path, ports: Ports, env_file: Path | None, *, on_event: Callable[[str], None]
+) -> AsyncIterator[System]:
+    """Start everything that is not configured to be elsewhere, in order; stop it in reverse order.
+
+    ``on_event`` is told what happens, one line at a time.
+
+    Raises:
+        StartFailed, ConfigurationError: something cannot start; the message says what and what to do.
+    """
+    settings = load_settings(env_file=env_file)
+    require_safe_access(settings)
+    overrides: dict[str, str] = {}
+
+    def say_restart(name: str, status: int) -> None:
+        on_event(f"{name} ended with status {status}; starting it again (log: {data / 'log' / (name + '.log')})")
+
+    async with AsyncExitStack() as stack:
+        _claim(data, stack)
+        needed = needed_twins(settings)
+        _require_free_ports(
+            {"http": ports.http, "worker": ports.worker} | {name: getattr(ports, name) for name in needed}
+        )
+        processes: dict[str, Supervised] = {}
+
+        async def run(program: Program) -> dict[str, str]:
+            supervised = Supervised(program, data / "log", on_restart=say_restart)
+            processes[program.name] = supervised
+            stack.push_async_callback(supervised.stop)
+            return await supervised.start()
+
+        on_event("starting PostgreSQL and Redis")
+        engine_database = await _start_stores(settings, data, stack, overrides)
+        twins = {}
+        for name in needed:
+            on_event(f"starting the {PORT_NAMES[name][0]}")
+            twins[name] = (await run(_twin_program(name, getattr(ports, name), data)))["url"]
+            overrides |= _twin_settings(name, twins[name], data)
+        on_event("starting the engine")
+        arguments = ["--http-port", str(ports.http), "--ws-port", str(ports.worker), "--database-url", engine_database]
+        ready = await run(Program("engine", _python("local_engine", *arguments), _base_environment()))
+        overrides["III_URL"] = ready["ws"]
+        settings = load_settings(overrides, env_file=env_file)
+        on_event("starting the worker")
+        await run(
+            Program("worker", _python("motia.cli", "run", "--dir", "steps"), _environment(settings), says_ready=False)
+        )
+        system = System(settings, ready["http"], twins, processes, data)
+        await _wait_until_connected(system)
+        watch = asyncio.create_task(
+            keep_connected(processes["worker"], lambda: is_connected(system.http_url), WORKER_PATIENCE_SECONDS)
+        )
+        stack.callback(watch.cancel)
+        yield system
+        on_event("stopping")
+
+
+def needed_twins(settings: Settings) -> list[str]:
+    """The foreign systems without credentials: their twins run here."""
+    configured = {
+        "advoware": settings.advoware.is_configured,
+        "espocrm": settings.espocrm.is_configured,
+        "google": settings.google_calendar.is_configured,
+    }
+    return [name for name, present in configured.items() if not present]
+
+
+def _claim(data: Path, stack: AsyncExitStack) -> None:
+    """Make sure that no other run uses the same data."""
+    data.mkdir(parents=True, exist_ok=True)
+    handle = stack.enter_context((data / "up.lock").open("w"))
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise StartFailed(
+            f"The system is running already on the data in {data}. Stop that run first (Ctrl-C)."
+        ) from None
+
+
+def _require_free_ports(ports: dict[str, int]) -> None:
+    for name, port in ports.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                label, variable = PORT_NAMES[name]
+                raise StartFailed(
+                    f"Port {port} ({label}) cannot be used: {error.strerror}. "
+                    f"Choose another one, for example: {variable}={port + 100} make up"
+                ) from None
+
+
+async def _start_stores(settings: Settings, data: Path, stack: AsyncExitStack, overrides: dict[str, str]) -> str:
+    """Start PostgreSQL and Redis unless the settings name others; returns the URL of the engine's database."""
+    if "host" not in settings.redis.model_fields_set:
+        redis = await stack.enter_async_context(embedded.redis(data / "redis"))
+        overrides |= {"REDIS_HOST": redis.host, "REDIS_PORT": str(redis.port), "REDIS_PASSWORD": redis.password}
+    if "host" in settings.postgres.model_fields_set:
+        given = settings.postgres
+        password = f":{given.password.get_secret_value()}" if given.password else ""
+        return f"postgresql://{given.user}{password}@{given.host}:{given.port}/{given.db_name}"
+    postgres = await stack.enter_async_context(embedded.postgres(data / "postgres"))
+    overrides |= {"POSTGRES_HOST": postgres.host, "POSTGRES_PORT": "5432", "POSTGRES_USER": postgres.user}
+    overrides["POSTGRES_DB_NAME"] = embedded.DATABASES[0]
+    return postgres.url(embedded.DATABASES[1])
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
+
+
+def _base_environment() -> dict[str, str]:
+    # websockets would send even connections on this machine through a proxy
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The worker's environment. It reads no file of its own; the SDK's telemetry knows only ``III_BRIDGE_URL``."""
+    return {
+        **_base_environment(),
+        **settings.environment(),
+        "III_BRIDGE_URL": settings.engine.url,
+        "OTEL_SERVICE_NAME": "bitbylaw",
+        "BITBYLAW_ENV_FILE": "",
+        "PYTHONPATH": str(PROJECT_ROOT),
+    }
+
+
+def _twin_program(name: str, port: int, data: Path) -> Program:
+    arguments = ["--port", str(port), "--state-file", str(data / "twins" / f"{name}.state")]
+    if name == "google":
+        arguments += ["--service-account-file", str(_service_account_file(data))]
+    return Program(f"{name}-twin", _python(f"sandbox.{name}", *arguments), _base_environment())
+
+
+def _service_account_file(data: Path) -> Path:
+    return data / "twins" / "google-service-account.json"
+
+
+def _twin_settings(name: str, url: str, data: Path) -> dict[str, str]:
+    if name == "espocrm":
+        return {"ESPOCRM_API_BASE_URL": f"{url}/api/v1", "ESPOCRM_MARVIN_API_KEY": ESPOCRM_TWIN_KEY}
+    if name == "google":
+        return {
+            "GOOGLE_CALENDAR_API_ENDPOINT": url,
+            "GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH": str(_service_account_file(data)),
+        }
+    login = DEFAULT_CREDENTIALS
+    return {
+        "ADVOWARE_API_BASE_URL": url,
+        "ADVOWARE_AUTH_URL": url,
+        "ADVOWARE_CONFIGURATOR_URL": f"{url}/AdvonetConfigurator/api/Url",
+        "ADVOWARE_PRODUCT_ID": str(login.product),
+        "ADVOWARE_APP_ID": login.app_id,
+        "ADVOWARE_API_KEY": login.api_key,
+        "ADVOWARE_KANZLEI": login.kanzlei,
+        "ADVOWARE_DATABASE": login.database,
+        "ADVOWARE_USER": login.user,
+        "ADVOWARE_ROLE": str(login.role),
+        "ADVOWARE_PASSWORD": login.password,
+    }
+
+
+async def is_connected(http_url: str) -> bool:
+    """Whether the worker answers through the engine, well or not so well."""
+    try:
+        timeout = aiohttp.ClientTimeout(total=10)
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{http_url}/health") as response:
+            return "dependencies" in await response.json()
+    except (aiohttp.ClientError, TimeoutError, ValueError, OSError):
+        return False
+
+
+async def _wait_until_connected(system: System) -> None:
+    try:
+        async with asyncio.timeout(WORKER_READY_SECONDS):
+            while not await is_connected(system.http_url):
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        log = system.data / "log" / "worker.log"
+        raise StartFailed(f"The worker does not connect to the engine; see {log}") from None

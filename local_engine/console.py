@@ -1,0 +1,183 @@
+"""The console's HTTP API under ``/_console/``: small, JSON, on the HTTP port, as the real console serves it.
+
+There is no authentication, as there is none in the real one; requests that a page of another site makes in a browser
+are refused by their ``Origin``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from local_engine.cron import CronTriggers
+from local_engine.database import Database
+from local_engine.errors import EngineError, PayloadTooLargeError, StorageUnavailableError
+from local_engine.invocations import Functions, Invocations
+from local_engine.protocol import MAX_PAYLOAD_BYTES, MAX_RECEIVE_BYTES, dumps, loads
+from local_engine.triggers import Triggers
+from local_engine.workers import Workers
+
+PREFIX = "/_console/"
+INVOKE_TIMEOUT = 30.0
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+#: Endpoints that only pass their input to a built-in function.
+_FUNCTIONS = {
+    ("GET", "functions"): "engine::functions::list",
+    ("GET", "triggers"): "engine::triggers::list",
+    ("GET", "workers"): "engine::workers::list",
+    ("GET", "states/groups"): "state::list_groups",
+    ("POST", "states/group"): "state::list",
+    ("POST", "otel/logs"): "engine::logs::list",
+    ("POST", "otel/traces"): "engine::traces::list",
+    ("POST", "otel/traces/tree"): "engine::traces::tree",
+    ("GET", "queues"): "engine::queue::stats",
+    ("GET", "queues/dead-letters"): "engine::queue::dead_letters",
+    ("POST", "queues/redrive"): "engine::queue::redrive",
+}
+
+
+class BadRequestError(Exception):
+    """The request's input cannot be used; the text says why."""
+
+
+@dataclass
+class Console:
+    """Answers the console's requests."""
+
+    workers: Workers
+    functions: Functions
+    invocations: Invocations
+    triggers: Triggers
+    cron: CronTriggers
+    database: Database
+    started: float
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        """Answer one request: JSON always, errors as ``{"error", "message"}``."""
+        key = (request.method, request.path.removeprefix(PREFIX))
+        own = self._own_endpoints()
+        if not _origin_allowed(request):
+            return _json({"error": "forbidden", "message": "Requests from other sites are refused"}, 403)
+        if key not in own and key not in _FUNCTIONS:
+            return _json({"error": "not_found", "message": "No such console endpoint"}, 404)
+        try:
+            data = await _input(request)
+            if key in own:
+                return await own[key](data)
+            return _json(await self.invocations.invoke(_FUNCTIONS[key], data))
+        except BadRequestError as exc:
+            return _json({"error": "bad_request", "message": str(exc)}, 400)
+        except EngineError as exc:
+            return _json({"error": exc.code, "message": exc.message}, _status(exc))
+
+    def _own_endpoints(self) -> dict[tuple[str, str], Callable[[dict[str, Any]], Awaitable[web.Response]]]:
+        return {
+            ("GET", "status"): self._status,
+            ("GET", "health"): self._health,
+            ("GET", "trigger-types"): self._trigger_types,
+            ("POST", "invoke"): self._invoke,
+            ("POST", "cron/trigger"): self._cron_trigger,
+        }
+
+    async def _status(self, _data: dict[str, Any]) -> web.Response:
+        return _json(
+            {
+                "status": "running",
+                "uptime_seconds": round(time.monotonic() - self.started, 1),
+                "workers": len(self.workers),
+                "workers_ready": sum(worker.ready for worker in self.workers),
+                "functions": len(self.functions.describe()),
+                "triggers": len(self.triggers.describe()),
+                "timestamp": datetime.now(UTC).isoformat(),
+            }
+        )
+
+    async def _health(self, _data: dict[str, Any]) -> web.Response:
+        """Healthy means: the database answers and a worker has registered all of its steps."""
+        try:
+            async with self.database.transaction() as connection:
+                await connection.execute("SELECT 1")
+            database = "ok"
+        except StorageUnavailableError:
+            database = "unavailable"
+        worker = "ok" if any(worker.ready for worker in self.workers) else "none"
+        healthy = database == "ok" and worker == "ok"
+        body = {
+            "status": "healthy" if healthy else "degraded",
+            "components": {"database": database, "worker": worker},
+            "timestamp": datetime.now(UTC).isoformat(),
+        }
+        return _json(body, 200 if healthy else 503)
+
+    async def _trigger_types(self, _data: dict[str, Any]) -> web.Response:
+        return _json({"trigger_types": self.triggers.type_names()})
+
+    async def _invoke(self, data: dict[str, Any]) -> web.Response:
+        function_id = data.get("function_id")
+        if not isinstance(function_id, str):
+            raise BadRequestError("function_id is missing")
+        return await _within_time(self.invocations.invoke(function_id, data.get("input")))
+
+    async def _cron_trigger(self, data: dict[str, Any]) -> web.Response:
+        """Run a cron trigger now; named by ``trigger_id`` or, if that is unknown, by ``function_id``."""
+        trigger = self.triggers.get(str(data.get("trigger_id")))
+        if trigger is None:
+            wanted = data.get("function_id")
+            found = [entry["id"] for entry in self.triggers.describe() if entry["function_id"] == wanted]
+            trigger = self.triggers.get(found[0]) if found else None
+        if trigger is None or trigger.type != "cron":
+            raise BadRequestError("no such cron trigger")
+        return await _within_time(self.cron.fire_manually(trigger))
+
+
+async def _within_time(work: Awaitable[object]) -> web.Response:
+    try:
+        async with asyncio.timeout(INVOKE_TIMEOUT):
+            return _json({"success": True, "result": await work})
+    except TimeoutError:
+        return _json({"error": "timeout", "message": f"No result within {INVOKE_TIMEOUT:.0f} s"}, 504)
+
+
+def _status(error: EngineError) -> int:
+    if isinstance(error, StorageUnavailableError):
+        return 503
+    return {"deserialization_error": 400, "function_not_found": 404, "payload_too_large": 413}.get(error.code, 500)
+
+
+def _json(body: Any, status: int = 200) -> web.Response:
+    return web.Response(
+        text=dumps(body, "console answer", MAX_RECEIVE_BYTES), status=status, content_type="application/json"
+    )
+
+
+def _origin_allowed(request: web.BaseRequest) -> bool:
+    """Allow tools (no Origin), this port's own pages and the console on another port of this machine."""
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return True
+    parts = urlsplit(origin)
+    return parts.hostname in _LOOPBACK or parts.netloc == request.headers.get("Host")
+
+
+async def _input(request: web.BaseRequest) -> dict[str, Any]:
+    """Return the query (GET) or the JSON object of the body."""
+    if request.method == "GET":
+        return dict(request.query)
+    body = await request.content.read(MAX_PAYLOAD_BYTES + 1)
+    if len(body) > MAX_PAYLOAD_BYTES:
+        raise PayloadTooLargeError("request body", len(body), MAX_PAYLOAD_BYTES)
+    try:
+        data = loads(body.decode() or "{}")
+    except ValueError as exc:
+        raise BadRequestError("the body is no valid JSON") from exc
+    if not isinstance(data, dict):
+        raise BadRequestError("the body is no JSON object")
+    return data

@@ -1,0 +1,266 @@
+"""The HTTP port: routes, payloads and answers of HTTP steps.
+
+Deliberate differences from v0.8.3, all for the sake of a sender that drops an event on 404 and repeats it on 503:
+while no worker has registered its steps, or when the worker of a known route is gone, the answer is
+503 ``{"error": "no worker connected"}`` instead of 404; a worker lost during a request gives 503 instead of 500.
+JSON bodies above 1,000,000 bytes get 413. A handler that answers nothing at all gets its 504 after a second instead of
+the full time limit. How answers are composed: ``local_engine.responses``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from local_engine.channels import Channel, Channels, End
+from local_engine.console import PREFIX, Console
+from local_engine.errors import EngineError, InvocationStoppedError, PayloadTooLargeError
+from local_engine.invocations import Functions, Invocations
+from local_engine.logs import log_event
+from local_engine.protocol import CHUNK_BYTES, MAX_PAYLOAD_BYTES, loads
+from local_engine.responses import Answer, Composer, NoResponseError
+from local_engine.routes import Match, NoMatch, Routes
+from local_engine.tasks import Tasks
+from local_engine.telemetry import Span, Telemetry
+from local_engine.triggers import condition_met
+from local_engine.workers import Workers
+
+MAX_CONCURRENT_REQUESTS = 1_024
+DEFAULT_TIMEOUT = 30.0
+#: How long a worker may go on writing to a response channel that nobody reads any more (seconds).
+DRAIN_TIME = 30.0
+
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "*",
+    "Vary": "origin, access-control-request-method, access-control-request-headers",
+}
+_PREFLIGHT = {**_CORS, "Access-Control-Allow-Methods": "*", "Access-Control-Allow-Headers": "*"}
+
+
+@dataclass
+class HttpApi:
+    """Serves the HTTP port."""
+
+    routes: Routes
+    workers: Workers
+    functions: Functions
+    invocations: Invocations
+    channels: Channels
+    telemetry: Telemetry
+    tasks: Tasks
+    console: Console
+    timeout: float = DEFAULT_TIMEOUT
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_REQUESTS))
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        if request.method == "OPTIONS":
+            return web.Response(headers=_PREFLIGHT)
+        if request.path.startswith(PREFIX):
+            return _with_cors(await self.console.handle(request))
+        async with self._slots:
+            path = request.raw_path.partition("?")[0]
+            found = self.routes.match(request.method, path)
+            if isinstance(found, NoMatch):
+                return _with_cors(self._unmatched(request, found))
+            return await self._serve(request, found)
+
+    def _unmatched(self, request: web.BaseRequest, found: NoMatch) -> web.Response:
+        if found.reason == "method" and request.method == "HEAD" and "GET" in found.allowed:
+            return web.Response(status=404, text="Not Found")
+        if found.reason == "method":
+            return web.Response(status=405, headers={"Allow": ",".join(sorted(found.allowed))})
+        if found.reason == "gone" or self._registering():
+            log_event("http.no_worker", logging.WARNING, method=request.method)
+            return _no_worker()
+        return web.Response(status=404)
+
+    def _registering(self) -> bool:
+        """Tell whether routes may still be missing: no worker is complete, or one has only begun to register."""
+        with_functions = [worker for worker in self.workers if self.functions.of_worker(worker)]
+        return not with_functions or not all(worker.ready for worker in with_functions)
+
+    async def _serve(self, request: web.BaseRequest, route: Match) -> web.StreamResponse:
+        started = time.monotonic()
+        trigger = route.trigger
+        name = f"{request.method} /{route.path}"
+        parent = request.headers.get("traceparent")
+        with self.telemetry.span(name, parent, function_id=trigger.function_id) as span:
+            response = await self._exchange(request, route, span)
+            span.attributes["http.status_code"] = response.status
+        log_event(
+            "http.request",
+            route=name,
+            status=response.status,
+            ms=round((time.monotonic() - started) * 1000),
+            trace_id=span.trace_id,
+        )
+        return response
+
+    async def _exchange(self, request: web.BaseRequest, route: Match, span: Span) -> web.StreamResponse:
+        incoming, outgoing = self.channels.create(), self.channels.create()
+        feeder: asyncio.Task[None] | None = None
+        try:
+            async with asyncio.timeout(self.timeout):
+                payload = await self._payload(request, route)
+                if not await condition_met(self.invocations, route.trigger, "_condition_path", payload):
+                    return _with_cors(_error(422, {"error": "Request condition not met", "skipped": True}))
+                if not _is_json(request):
+                    feeder = asyncio.create_task(_feed(request, incoming))
+                references = {"request_body": incoming.ref("read"), "response": outgoing.ref("write")}
+                call = self.tasks.spawn(self._call(route, {**payload, **references}, span), "http call")
+                answer = await Composer(outgoing).compose(call)
+            return await _respond(request, answer, outgoing)
+        except TimeoutError:
+            span.error = "timeout"
+            return web.Response(status=504)
+        except NoResponseError:
+            span.error = "no_response"
+            log_event("http.no_response", logging.ERROR, function_id=route.trigger.function_id)
+            return web.Response(status=504)
+        except EngineError as exc:
+            span.error = exc.code
+            return _with_cors(_failure(exc, route))
+        finally:
+            if feeder is not None:
+                feeder.cancel()
+            await self._close_channels(incoming, outgoing)
+
+    async def _call(self, route: Match, payload: dict[str, Any], span: Span) -> Any | EngineError:
+        try:
+            return await self.invocations.invoke(
+                route.trigger.function_id, payload, prefer=route.trigger.owner, trace=span.trace
+            )
+        except EngineError as exc:
+            return exc
+
+    async def _close_channels(self, incoming: Channel, outgoing: Channel) -> None:
+        """End both channels. What the worker still writes is discarded; its socket is not cut off at once."""
+        incoming.discard()
+        self.channels.remove(incoming)
+        outgoing.discard()
+        self.channels.remove(outgoing)
+
+    async def _payload(self, request: web.BaseRequest, route: Match) -> dict[str, Any]:
+        """Return the function's input without the channels. Raises PayloadTooLargeError."""
+        return {
+            "query_params": dict(parse_qsl(request.raw_path.partition("?")[2], keep_blank_values=True)),
+            "path_params": route.path_params,
+            "headers": _plain_headers(request.headers),
+            "path": route.path,
+            "method": request.method,
+            "body": _json_or_null(await _read_json(request)) if _is_json(request) else None,
+            "trigger": {"type": "http", "path": route.path, "method": request.method},
+        }
+
+
+def _is_json(request: web.BaseRequest) -> bool:
+    return "application/json" in request.headers.get("Content-Type", "")
+
+
+def _plain_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return lower-case names with one value each: the last one, "" for values that are not ASCII."""
+    return {name.lower(): value if value.isascii() else "" for name, value in headers.items()}
+
+
+def _json_or_null(body: bytes) -> Any:
+    try:
+        return loads(body.decode())
+    except ValueError:
+        return None
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    """Answer ``Expect: 100-continue``, which older curl versions send with every larger POST."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def _read_json(request: web.BaseRequest) -> bytes:
+    announced = request.content_length or 0
+    if announced > MAX_PAYLOAD_BYTES:
+        raise PayloadTooLargeError("request body", announced, MAX_PAYLOAD_BYTES)
+    await _continue(request)
+    body = bytearray()
+    async for piece in request.content.iter_chunked(CHUNK_BYTES):
+        body += piece
+        if len(body) > MAX_PAYLOAD_BYTES:
+            raise PayloadTooLargeError("request body", len(body), MAX_PAYLOAD_BYTES)
+    return bytes(body)
+
+
+async def _feed(request: web.BaseRequest, channel: Channel) -> None:
+    """Send the raw body through the request channel, piece by piece; ends the channel, also when there is no body."""
+    clean = False
+    try:
+        await _continue(request)
+        async for piece in request.content.iter_chunked(CHUNK_BYTES):
+            await channel.put(piece)
+        clean = True
+    except ConnectionError:
+        log_event("http.body_aborted", logging.WARNING)
+    await channel.put(End(clean=clean))
+
+
+def _error(status: int, body: dict[str, Any]) -> web.Response:
+    return web.Response(status=status, text=json.dumps(body), content_type="application/json")
+
+
+def _no_worker() -> web.Response:
+    response = _error(503, {"error": "no worker connected"})
+    response.headers["Retry-After"] = "1"
+    return response
+
+
+def _failure(error: EngineError, route: Match) -> web.Response:
+    """Translate an error. The handler's own message stays out of the answer, as in v0.8.3, and out of the log."""
+    if isinstance(error, InvocationStoppedError):
+        log_event("http.worker_lost", logging.ERROR, function_id=route.trigger.function_id)
+        return _no_worker()
+    if isinstance(error, PayloadTooLargeError):
+        return _error(413, {"error": error.code, "message": error.message})
+    error_id = secrets.token_hex(6)
+    log_event(
+        "http.handler_failed",
+        logging.ERROR,
+        function_id=route.trigger.function_id,
+        code=error.code,
+        error_id=error_id,
+    )
+    return _error(500, {"error": "internal server error", "error_id": error_id})
+
+
+def _with_cors(response: web.Response) -> web.Response:
+    response.headers.update(_CORS)
+    return response
+
+
+async def _respond(request: web.BaseRequest, answer: Answer, channel: Channel) -> web.StreamResponse:
+    headers = {**answer.headers, **_CORS}
+    if not answer.streamed:
+        return web.Response(status=answer.status, headers=headers, body=answer.body)
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    await response.prepare(request)
+    item: Any = answer.first
+    try:
+        while not isinstance(item, End):
+            if isinstance(item, bytes):
+                await response.write(item)
+            item = await channel.get()
+        if item.clean:
+            await response.write_eof()
+        elif request.transport is not None:
+            request.transport.abort()  # the worker was lost: the client must not take the rest for complete
+    except ConnectionError:
+        log_event("http.client_gone", route=request.method)
+    return response

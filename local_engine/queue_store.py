@@ -1,0 +1,252 @@
+"""The durable queue: one procrastinate job per enqueued message.
+
+procrastinate keeps the jobs, their states and their history; ``task_name`` is the topic, ``queue_name`` the topic or,
+if that is too long for a notification channel, a short form of it. The payload is stored as JSON text, so that the
+worker gets back exactly what was enqueued (jsonb would reorder keys and refuse NUL characters). A finished job is
+deleted; a dead letter is a job in the state ``failed``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from procrastinate import exceptions, sql
+from procrastinate.jobs import Job, Status
+
+from local_engine.database import Connection, Database
+from local_engine.errors import EngineError, StorageUnavailableError
+from local_engine.invocations import Trace
+from local_engine.protocol import MAX_PAYLOAD_BYTES, dumps, loads
+
+MAX_TOPIC_LENGTH = 128
+#: PostgreSQL allows 63 bytes for a notification channel; procrastinate puts 23 before the queue's name.
+_MAX_QUEUE_NAME = 40
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job taken from the queue. ``failures``: executions so far that ended with an error of the function."""
+
+    id: int
+    topic: str
+    data: Any
+    trace: Trace
+    failures: int
+    interruptions: int
+
+
+@dataclass(frozen=True)
+class Head:
+    """The first job of a topic that is waiting; ``delay`` is how long it still has to wait (seconds)."""
+
+    id: int
+    delay: float
+
+
+def queue_name(topic: str) -> str:
+    """Return procrastinate's queue name for a topic. Raises EngineError (topic_not_set, invalid_topic)."""
+    if not topic:
+        raise EngineError("topic_not_set", "Topic is not set")
+    if len(topic) > MAX_TOPIC_LENGTH or "\0" in topic:
+        raise EngineError("invalid_topic", f"A topic has at most {MAX_TOPIC_LENGTH} characters and no NUL")
+    try:
+        encoded = topic.encode()
+    except UnicodeEncodeError as exc:
+        raise EngineError("invalid_topic", "The topic is no valid text") from exc
+    if len(encoded) <= _MAX_QUEUE_NAME:
+        return topic
+    return f"long-{hashlib.sha256(encoded).hexdigest()[:32]}"
+
+
+_FETCH = """
+WITH next AS (
+    SELECT id FROM procrastinate_jobs
+    WHERE status = 'todo' AND queue_name = %(queue)s AND (scheduled_at IS NULL OR scheduled_at <= now())
+    ORDER BY priority DESC, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE procrastinate_jobs SET status = 'doing' FROM next
+    WHERE procrastinate_jobs.id = next.id RETURNING procrastinate_jobs.*
+)
+SELECT taken.id, taken.task_name, taken.args, taken.attempts - coalesce(note.forgiven, 0),
+       coalesce(note.interruptions, 0)
+FROM taken LEFT JOIN engine.job_notes note ON note.job_id = taken.id ORDER BY taken.priority DESC, taken.id
+"""
+_HEAD = """
+SELECT id, greatest(extract(epoch FROM scheduled_at - now()), 0)::float8 FROM procrastinate_jobs
+WHERE status = 'todo' AND queue_name = %s ORDER BY priority DESC, id LIMIT 1
+"""
+_NOTE = """
+INSERT INTO engine.job_notes AS note (job_id, forgiven, interruptions, error) VALUES (%s, %s, %s, %s)
+ON CONFLICT (job_id) DO UPDATE SET forgiven = note.forgiven + excluded.forgiven,
+    interruptions = note.interruptions + excluded.interruptions, error = excluded.error
+"""
+_RECOVER = """
+WITH orphan AS (SELECT id FROM procrastinate_jobs WHERE status = 'doing' FOR UPDATE),
+note AS (
+    INSERT INTO engine.job_notes AS note (job_id, forgiven, interruptions) SELECT id, 1, 1 FROM orphan
+    ON CONFLICT (job_id) DO UPDATE SET forgiven = note.forgiven + 1, interruptions = note.interruptions + 1
+)
+SELECT procrastinate_retry_job_v2(id, now(), NULL, NULL, NULL) FROM orphan
+"""
+_REDRIVE = """
+WITH dead AS (
+    SELECT id, attempts FROM procrastinate_jobs
+    WHERE status = 'failed' AND (%(topic)s::text IS NULL OR task_name = %(topic)s)
+      AND (%(job_id)s::bigint IS NULL OR id = %(job_id)s) FOR UPDATE
+), note AS (
+    INSERT INTO engine.job_notes (job_id, forgiven) SELECT id, attempts + 1 FROM dead
+    ON CONFLICT (job_id) DO UPDATE SET forgiven = excluded.forgiven, interruptions = 0
+)
+SELECT procrastinate_retry_job_v2(id, now(), NULL, NULL, NULL) FROM dead
+"""
+_STATS = """
+SELECT task_name,
+       count(*) FILTER (WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now())),
+       count(*) FILTER (WHERE status = 'doing'),
+       count(*) FILTER (WHERE status = 'todo' AND scheduled_at > now()),
+       count(*) FILTER (WHERE status = 'failed')
+FROM procrastinate_jobs GROUP BY task_name
+"""
+_DEAD_LETTERS = """
+SELECT job.id, job.task_name, job.args ->> 'data', job.attempts, note.error,
+       (SELECT max(at) FROM procrastinate_events WHERE job_id = job.id AND type = 'failed'),
+       (SELECT min(at) FROM procrastinate_events WHERE job_id = job.id AND type = 'deferred')
+FROM procrastinate_jobs job LEFT JOIN engine.job_notes note ON note.job_id = job.id
+WHERE job.status = 'failed' AND (%(topic)s::text IS NULL OR job.task_name = %(topic)s)
+ORDER BY job.id DESC LIMIT %(limit)s
+"""
+
+
+class QueueStore:
+    """All statements about jobs. Every method raises StorageUnavailableError while PostgreSQL is away."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def recover(self) -> int:
+        """Return jobs that a previous engine had in flight to the queue, and say how many.
+
+        Only for the start, when this engine owns the database and has taken no job yet.
+        """
+        async with self._database.transaction() as connection:
+            return (await connection.execute(_RECOVER)).rowcount
+
+    async def add(self, topic: str, data: Any, trace: Trace) -> int:
+        """Store a message durably and return the job's id. Raises EngineError for topics and payloads it refuses."""
+        args: dict[str, Any] = {"data": dumps(data, "queue payload", MAX_PAYLOAD_BYTES)}
+        if trace.traceparent is not None:
+            args["traceparent"] = trace.traceparent
+        if trace.baggage is not None:
+            args["baggage"] = trace.baggage
+        job = Job(queue=queue_name(topic), task_name=topic, task_kwargs=args, lock=None, queueing_lock=None)
+        try:
+            async with self._database.transaction() as connection:
+                stored = await self._database.jobs.defer_job_async(job, connection=connection)
+        except exceptions.ConnectorException as exc:
+            raise StorageUnavailableError from exc
+        return int(stored.id or 0)
+
+    async def take(self, topic: str, limit: int) -> list[QueuedJob]:
+        """Take up to ``limit`` due jobs of a topic, in order; they are in flight from now on."""
+        arguments = {"queue": queue_name(topic), "limit": limit}
+        async with self._database.transaction() as connection:
+            rows = await (await connection.execute(_FETCH, arguments)).fetchall()
+        return [_queued_job(row) for row in rows]
+
+    async def head(self, topic: str) -> Head | None:
+        """Return the first waiting job of a topic, due or not."""
+        async with self._database.transaction() as connection:
+            row: Any = await (await connection.execute(_HEAD, [queue_name(topic)])).fetchone()
+        return Head(row[0], row[1] or 0.0) if row is not None else None
+
+    async def done(self, job: QueuedJob) -> None:
+        """Delete a job that was handled."""
+        async with self._database.transaction() as connection:
+            await self._finish(connection, job, Status.SUCCEEDED, delete=True)
+
+    async def bury(self, job: QueuedJob, error: str, *, interrupted: bool = False) -> None:
+        """Make a job a dead letter; ``error`` says why its last execution failed."""
+        async with self._database.transaction() as connection:
+            count = int(interrupted)
+            await connection.execute(_NOTE, [job.id, count, count, _storable(error)])
+            await self._finish(connection, job, Status.FAILED, delete=False)
+
+    async def retry(self, job: QueuedJob, delay: float, error: str) -> None:
+        """Return a job that failed to the queue, due in ``delay`` seconds."""
+        await self._put_back(job, delay, forgiven=0, interruptions=0, error=error)
+
+    async def release(self, job: QueuedJob, *, interrupted: bool, delay: float = 0.0) -> None:
+        """Return a job to the queue without using up an attempt; ``interrupted``: its worker was lost."""
+        await self._put_back(job, delay, forgiven=1, interruptions=int(interrupted), error=None)
+
+    async def _put_back(
+        self, job: QueuedJob, delay: float, *, forgiven: int, interruptions: int, error: str | None
+    ) -> None:
+        async with self._database.transaction() as connection:
+            await connection.execute(_NOTE, [job.id, forgiven, interruptions, _storable(error)])
+            now = await (await connection.execute("SELECT now()")).fetchone()
+            retry_at: Any = now[0] if now is not None else None
+            arguments = {"job_id": job.id, "retry_at": retry_at + timedelta(seconds=delay)}
+            nothing = {"new_priority": None, "new_queue_name": None, "new_lock": None}
+            await connection.execute(sql.queries["retry_job"], {**arguments, **nothing})
+
+    async def _finish(self, connection: Connection, job: QueuedJob, status: Status, *, delete: bool) -> None:
+        arguments = {"job_id": job.id, "status": status.value, "delete_job": delete}
+        await connection.execute(sql.queries["finish_job"], arguments)
+
+    async def stats(self) -> dict[str, dict[str, int]]:
+        """Return waiting, active, delayed and dead jobs per topic."""
+        async with self._database.transaction() as connection:
+            rows: list[Any] = await (await connection.execute(_STATS)).fetchall()
+        return {row[0]: dict(zip(("waiting", "active", "delayed", "dead"), row[1:], strict=True)) for row in rows}
+
+    async def dead_letters(self, topic: str | None, limit: int) -> list[dict[str, Any]]:
+        """Return dead letters, newest first, with payload, error and times (ISO 8601)."""
+        async with self._database.transaction() as connection:
+            cursor = await connection.execute(_DEAD_LETTERS, {"topic": topic, "limit": limit})
+            rows: list[Any] = await cursor.fetchall()
+        return [_dead_letter(row) for row in rows]
+
+    async def redrive(self, topic: str | None, job_id: int | None) -> int:
+        """Return dead letters to the queue with all their attempts; None for both means every one."""
+        async with self._database.transaction() as connection:
+            return (await connection.execute(_REDRIVE, {"topic": topic, "job_id": job_id})).rowcount
+
+
+def is_gone(error: psycopg.Error) -> bool:
+    """Tell that a job vanished while it was handled (an operator removed it by hand)."""
+    return isinstance(error, psycopg.errors.RaiseException)
+
+
+def _storable(error: str | None) -> str | None:
+    """Return the text without what a PostgreSQL text cannot hold, at most 2,000 characters."""
+    if error is None:
+        return None
+    return error[:2000].replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _queued_job(row: Any) -> QueuedJob:
+    job_id, topic, args, failures, interruptions = row
+    trace = Trace(args.get("traceparent"), args.get("baggage"))
+    return QueuedJob(job_id, topic, loads(args["data"]), trace, max(failures, 0), interruptions)
+
+
+def _dead_letter(row: Any) -> dict[str, Any]:
+    job_id, topic, data, attempts, error, failed_at, enqueued_at = row
+    return {
+        "job_id": job_id,
+        "topic": topic,
+        "data": loads(data),
+        "executions": attempts,
+        "error": error,
+        "failed_at": _iso(failed_at),
+        "enqueued_at": _iso(enqueued_at),
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment is not None else None

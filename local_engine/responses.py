@@ -1,0 +1,159 @@
+"""Composition of an HTTP answer from a function's result and its response channel.
+
+The worker delivers an ordinary answer twice: as control texts and bytes on the channel and as the invocation's result.
+v0.8.3 lets the two race, so that headers, content type and status differ from run to run. Here the outcome does not
+depend on timing: status from ``set_status``, else from the result, else 200; headers from both; the body from the
+result when it has one, else the channel's bytes; content type ``application/json`` for a body from the result unless
+set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from local_engine.channels import Channel, End, Item
+from local_engine.errors import EngineError
+from local_engine.protocol import MAX_RECEIVE_BYTES, dumps, loads
+
+#: The first bytes of an ordinary answer may overtake its result by a moment; a streaming answer waits this long (s).
+RESULT_GRACE = 0.05
+#: A handler that returned nothing may still be opening its channel (seconds).
+CHANNEL_GRACE = 1.0
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+#: The engine frames the message itself.
+_FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "trailer"})
+
+
+class NoResponseError(Exception):
+    """The handler ended without a result and without using its response channel."""
+
+
+@dataclass
+class Answer:
+    """An HTTP answer: a complete ``body``, or ``first`` plus whatever follows on the channel."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    first: bytes | None = None
+
+    @property
+    def streamed(self) -> bool:
+        """True when the rest of the body comes from the channel."""
+        return self.first is not None
+
+
+def _status(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599 else None
+
+
+def _headers(value: Any) -> dict[str, str]:
+    """Return valid headers of a dict or of a list of ``"Name: value"``, names in lower case."""
+    if isinstance(value, list):
+        pairs = [entry.partition(":")[::2] for entry in value if isinstance(entry, str) and ":" in entry]
+    elif isinstance(value, dict):
+        pairs = [(name, text) for name, text in value.items() if isinstance(text, str)]
+    else:
+        pairs = []
+    return {
+        name.strip().lower(): text.strip()
+        for name, text in pairs
+        if _HEADER_NAME.fullmatch(name.strip())
+        and _HEADER_VALUE.fullmatch(text.strip())
+        and name.strip().lower() not in _FRAMING_HEADERS
+    }
+
+
+class Composer:
+    """Collects one answer."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._status: int | None = None
+        self._headers: dict[str, str] = {}
+
+    async def compose(self, call: asyncio.Task[Any | EngineError]) -> Answer:
+        """Wait until the answer's head is known.
+
+        ``call`` returns the function's result, or an EngineError, which is raised here. Raises NoResponseError.
+        """
+        item: Item | None = None
+        while item is None and not call.done():
+            item = await self._next_item(call)
+            if isinstance(item, str):
+                self._control(item)
+                item = None
+        if not call.done():
+            clean_end = isinstance(item, bytes) or (isinstance(item, End) and item.clean)
+            await asyncio.wait({call}, timeout=RESULT_GRACE if clean_end else None)
+        if not call.done():
+            return self._from_channel(item)
+        result = call.result()
+        if isinstance(result, EngineError):
+            raise result
+        return await self._from_result(result, item)
+
+    async def _next_item(self, call: asyncio.Task[Any | EngineError]) -> Item | None:
+        """Return the next item, or None when the call ends first."""
+        getter = asyncio.ensure_future(self._channel.get())
+        try:
+            await asyncio.wait({call, getter}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not getter.done():
+                getter.cancel()
+        return getter.result() if getter.done() and not getter.cancelled() else None
+
+    def _control(self, text: str) -> None:
+        try:
+            message = loads(text)
+        except ValueError:
+            return
+        if not isinstance(message, dict):
+            return
+        if message.get("type") == "set_status":
+            self._status = _status(message.get("status_code")) or self._status
+        elif message.get("type") == "set_headers":
+            self._headers |= _headers(message.get("headers"))
+
+    async def _from_result(self, result: Any, item: Item | None) -> Answer:
+        while item is None and (queued := self._channel.get_nowait()) is not None:
+            if isinstance(queued, str):
+                self._control(queued)
+            else:
+                item = queued
+        fields = result if isinstance(result, dict) else {}
+        status = self._status or _status(fields.get("status_code")) or _status(fields.get("status"))
+        self._status = status
+        self._headers |= _headers(fields.get("headers"))
+        if "body" in fields:
+            return self._with_body(fields["body"])
+        if result is None or self._channel.taken["write"].is_set():
+            return self._from_channel(item if item is not None else await self._wait_for_data())
+        return self._with_body({})
+
+    def _with_body(self, body: Any) -> Answer:
+        if body is None:
+            return Answer(self._status or 200, self._headers, b"")
+        text = dumps(body, "response body", MAX_RECEIVE_BYTES)
+        headers = {"content-type": "application/json", **self._headers}
+        return Answer(self._status or 200, headers, text.encode())
+
+    async def _wait_for_data(self) -> Item:
+        try:
+            async with asyncio.timeout(CHANNEL_GRACE):
+                await self._channel.taken["write"].wait()
+        except TimeoutError as exc:
+            raise NoResponseError from exc
+        while isinstance(item := await self._channel.get(), str):
+            self._control(item)
+        return item
+
+    def _from_channel(self, item: Item | None) -> Answer:
+        if isinstance(item, bytes):
+            return Answer(self._status or 200, self._headers, first=item)
+        return Answer(self._status or 200, self._headers, b"")

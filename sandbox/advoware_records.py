@@ -1,0 +1,126 @@
+"""What all records of the Advoware twin share: refusals in German, row ids, local times, and checks of values.
+
+Marked [A]: assumed, because the vendor publishes no such detail.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+BERLIN: Final = ZoneInfo("Europe/Berlin")
+
+Record = dict[str, Any]
+#: Takes a value and the field's name; returns the value to store or raises `RefusedError`.
+Check = Callable[[Any, str], Any]
+
+_LETTERS: Final = str.maketrans("0123456789abcdef", "ABCDEFGHIJKLMNOP")
+
+
+class RefusedError(Exception):
+    """The request is refused: an HTTP status and a German text; an empty text means an empty body."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+class RowIds:
+    """Hands out row ids: 40 characters A to P, never the same twice."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._count = 0
+
+    def next(self) -> str:
+        """A row id that no record has had before."""
+        self._count += 1
+        return hashlib.sha256(f"{self._seed}:{self._count}".encode()).hexdigest()[:40].translate(_LETTERS)
+
+
+def local_seconds(moment: datetime) -> str:
+    """The firm's wall-clock time without zone, in whole seconds: ``2026-02-10T09:00:00``."""
+    return moment.astimezone(BERLIN).replace(tzinfo=None).isoformat(timespec="seconds")
+
+
+def local_fractions(moment: datetime) -> str:
+    """The firm's wall-clock time without zone, with milliseconds: ``2026-02-10T09:00:00.123``."""
+    return moment.astimezone(BERLIN).replace(tzinfo=None).isoformat(timespec="milliseconds")
+
+
+def differing(record: Record, values: Mapping[str, Any]) -> Record:
+    """Those of the values that the record does not hold yet; null and an empty text count as equal."""
+    return {key: value for key, value in values.items() if _comparable(record.get(key)) != _comparable(value)}
+
+
+def _comparable(value: Any) -> Any:
+    return None if value == "" else value
+
+
+# -- checks -------------------------------------------------------------------------------------------------------
+
+
+def text(limit: int) -> Check:
+    """Text of at most so many characters, or null. The limits are [A]."""
+
+    def check(value: Any, field: str) -> Any:
+        if value is not None and not isinstance(value, str):
+            raise RefusedError(400, f"Das Feld '{field}' muss ein Text sein.")
+        if value is not None and len(value) > limit:
+            raise RefusedError(400, f"Das Feld '{field}' darf höchstens {limit} Zeichen lang sein.")
+        return value
+
+    return check
+
+
+def number(lowest: int, highest: int) -> Check:
+    """A whole number in this range."""
+
+    def check(value: Any, field: str) -> Any:
+        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+            raise RefusedError(400, f"Das Feld '{field}' muss eine ganze Zahl von {lowest} bis {highest} sein.")
+        return value
+
+    return check
+
+
+def boolean(value: Any, field: str) -> Any:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise RefusedError(400, f"Das Feld '{field}' muss true oder false sein.")
+    return value
+
+
+def day_at_midnight(value: Any, field: str) -> Any:
+    """A date or date-time, or null; stored as ``YYYY-MM-DDT00:00:00``."""
+    moment = parse_moment(value, field)
+    return None if moment is None else f"{moment.date().isoformat()}T00:00:00"
+
+
+def clock_time(value: Any, field: str) -> Any:
+    """``HH:MM:SS`` or null."""
+    if value in (None, ""):
+        return None
+    if not isinstance(value, str) or not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d", value):
+        raise RefusedError(400, f"Das Feld '{field}' muss eine Uhrzeit im Format HH:MM:SS sein.")
+    return value
+
+
+def parse_moment(value: Any, field: str) -> datetime | None:
+    """A date, or a date-time with or without fractions or zone, as naive local time; null stays null."""
+    if value in (None, ""):
+        return None
+    try:
+        if not isinstance(value, str):
+            raise TypeError
+        if len(value) == len("2026-02-10"):
+            return datetime.combine(date.fromisoformat(value), datetime.min.time())
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise RefusedError(400, f"Das Feld '{field}' enthält kein gültiges Datum.") from None
+    return moment.astimezone(BERLIN).replace(tzinfo=None) if moment.tzinfo else moment

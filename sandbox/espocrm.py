@@ -1,0 +1,381 @@
+"""Twin of the firm's EspoCRM: REST API below ``/api/v1/``, webhooks, and the rules that make it say no.
+
+Run it alone with ``python -m sandbox.espocrm --port 4020 --webhook-interval 1.0``. Three API keys exist from the start:
+``espocrm-demo-key`` (user "sync" with the role of the integration), ``espocrm-limited-key`` (read only) and
+``espocrm-admin-key`` (user "Admin"). Besides the control API that all twins share there is, below ``/__sandbox__/``:
+
+==================================  ============================================================================
+``GET, POST settings``              switches of the instance, see `Settings`; a POST changes the given ones
+``POST api-users``                  a further API user with his role, see `ApiUser`; answers his id
+``POST records/{Entity}``           create or replace a record as user Admin; ``id`` and times may be given;
+                                    ``?silent=1`` here and below fires no webhook
+``PUT, DELETE records/{Entity}/{id}``  change or delete a record as user Admin would in the user interface
+``GET webhooks``                    the webhooks and their queue
+``POST webhooks/process``           run the job "Process Webhook Queue" now; answers what was sent
+==================================  ============================================================================
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+import aiohttp
+from aiohttp import web
+from pydantic import ValidationError
+
+from sandbox.control import CONTROL_PREFIX, Clock, Twin, main
+from sandbox.espocrm_access import ADMIN_ID, DEFAULT_API_USERS, Action, ApiUser, LoginGuard, Settings
+from sandbox.espocrm_entities import ENTITIES, USER, Entity, entity_defs
+from sandbox.espocrm_php import ApiError, php_int, php_json
+from sandbox.espocrm_query import read_search_params
+from sandbox.espocrm_seed import load_firm
+from sandbox.espocrm_service import RecordService
+from sandbox.espocrm_store import Record, Store
+from sandbox.espocrm_webhooks import WebhookQueue
+from sandbox.firm import make_firm
+
+DEFAULT_PORT = 4020
+BERLIN = ZoneInfo("Europe/Berlin")
+ACTIONS: tuple[Action, ...] = ("create", "read", "edit", "delete")
+
+UserHandler = Callable[[web.Request, ApiUser], Awaitable[Any]]
+
+
+class EspoCRMTwin(Twin):
+    """An EspoCRM with the firm's extension, in memory."""
+
+    name: ClassVar[str] = "espocrm"
+    default_port: ClassVar[int] = DEFAULT_PORT
+    transient: ClassVar[frozenset[str]] = Twin.transient | {"_session", "_job"}
+
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        empty: bool = False,
+        clock: Clock | None = None,
+        webhook_interval: float = 1.0,
+        settings: Settings | None = None,
+        api_users: Iterable[ApiUser] = DEFAULT_API_USERS,
+    ) -> None:
+        """Set up the twin.
+
+        Args:
+            seed: determines the sample data and the ids.
+            empty: start without sample data; API users exist all the same.
+            clock: gives the time as aware datetime; the machine's if None.
+            webhook_interval: seconds between two runs of the webhook job; 0: only on demand.
+            settings: switches of the instance after start and reset.
+            api_users: who has an API key after start and reset.
+        """
+        self._webhook_interval = webhook_interval
+        self._initial_settings = settings or Settings()
+        self._api_users = tuple(api_users)
+        self._session: aiohttp.ClientSession | None = None
+        self._job: asyncio.Task[None] | None = None
+        super().__init__(seed=seed, empty=empty, clock=clock)
+
+    # -- frame ------------------------------------------------------------------------------------------------
+
+    def load_seed(self) -> None:
+        """Drop all records, webhooks, switches and further API users; load the sample firm."""
+        self._store = Store(self.now, self._make_id, self._initial_settings)
+        self._guard = LoginGuard()
+        self._queue = WebhookQueue(self._store, self._guard, self.now)
+        self._service = RecordService(self._store, self.dice, self._queue.add)
+        self._admin = next(
+            (user for user in self._api_users if user.admin),
+            ApiUser(api_key="-", id=ADMIN_ID, user_name="admin", admin=True),
+        )
+        for user in (self._admin, *self._api_users):
+            self._add_api_user(user)
+        if not self.empty:
+            load_firm(self._store, make_firm(self.seed, self.now().astimezone(BERLIN).date()), self._admin)
+
+    def state(self) -> dict[str, Any]:
+        """Settings, all records by entity, and the webhook queue."""
+        records = {name: [self._store.full(record) for record in self._store.records(name)] for name in ENTITIES}
+        return {
+            "settings": self._store.settings.model_dump(mode="json"),
+            "records": records,
+            "webhook_queue": [item.as_json() for item in self._queue.items],
+        }
+
+    def error_response(self, status: int) -> web.Response:
+        """An empty answer; as HTML when the login failed."""
+        return web.Response(status=status, content_type="text/html" if status == 401 else "application/json")
+
+    async def start(self) -> None:
+        """Start the webhook job."""
+        self._session = aiohttp.ClientSession()
+        if self._webhook_interval > 0:
+            self._job = asyncio.create_task(self._run_webhook_job(), name="espocrm-webhooks")
+
+    async def stop(self) -> None:
+        """Stop the webhook job; a request under way is cut off."""
+        if self._job is not None:
+            self._job.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._job
+        if self._session is not None:
+            await self._session.close()
+
+    async def _run_webhook_job(self) -> None:
+        while self._session is not None:
+            await asyncio.sleep(self._webhook_interval)
+            await self._queue.process(self._session)
+
+    def _make_id(self) -> str:
+        """17 hex characters: time, then chance, like PHP's ``uniqid``."""
+        return f"{int(self.now().timestamp()):08x}{self.dice.getrandbits(36):09x}"
+
+    def _add_api_user(self, user: ApiUser) -> ApiUser:
+        user = user if user.id else user.model_copy(update={"id": self._make_id()})
+        self._guard.add(user)
+        body = {"userName": user.user_name, "name": user.shown_name, "type": "admin" if user.admin else "api"}
+        self._store.create(USER, self._store.prepare(USER, body, record=None), self._admin, {"id": user.id})
+        return user
+
+    # -- routes -----------------------------------------------------------------------------------------------
+
+    def routes(self) -> list[web.RouteDef]:
+        """The REST API."""
+        base = "/api/v1"
+        return [
+            web.get(f"{base}/App/user", self._as_user(self._app_user)),
+            web.get(f"{base}/Metadata", self._as_user(self._metadata)),
+            web.get(f"{base}/{{entity}}", self._as_user(self._list)),
+            web.post(f"{base}/{{entity}}", self._as_user(self._create)),
+            web.get(f"{base}/{{entity}}/{{id}}", self._as_user(self._read)),
+            web.put(f"{base}/{{entity}}/{{id}}", self._as_user(self._update)),
+            web.patch(f"{base}/{{entity}}/{{id}}", self._as_user(self._update)),
+            web.delete(f"{base}/{{entity}}/{{id}}", self._as_user(self._delete)),
+            web.get(f"{base}/{{entity}}/{{id}}/{{link}}", self._as_user(self._list_linked)),
+        ]
+
+    def control_routes(self) -> list[web.RouteDef]:
+        """The control routes that only this twin has."""
+        control = CONTROL_PREFIX
+        return [
+            web.get(f"{control}/settings", self._get_settings),
+            web.post(f"{control}/settings", self._change_settings),
+            web.post(f"{control}/api-users", self._post_api_user),
+            web.post(f"{control}/records/{{entity}}", self._as_admin(self._put_record)),
+            web.put(f"{control}/records/{{entity}}/{{id}}", self._as_admin(self._edit_record)),
+            web.delete(f"{control}/records/{{entity}}/{{id}}", self._as_admin(self._remove_record)),
+            web.get(f"{control}/webhooks", self._show_webhooks),
+            web.post(f"{control}/webhooks/process", self._process_webhooks),
+        ]
+
+    def _as_user(self, handler: UserHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Log the caller in, run the handler, and turn its value or its refusal into an answer."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            try:
+                user = self._guard.login(request.headers.get("X-Api-Key"), request.remote or "", self.now())
+            except ApiError as error:
+                return _refusal(error)
+            if user is None:
+                return self.error_response(401)
+            return await _answered(handler, request, user)
+
+        return handle
+
+    def _as_admin(self, handler: UserHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await _answered(handler, request, self._admin)
+
+        return handle
+
+    # -- REST API ---------------------------------------------------------------------------------------------
+
+    async def _list(self, request: web.Request, user: ApiUser) -> Any:
+        return self._found(request, user, _entity(request), lambda _record: True)
+
+    async def _list_linked(self, request: web.Request, user: ApiUser) -> Any:
+        entity = _entity(request)
+        user.demand("read", entity.name)
+        owner = self._store.get(entity, request.match_info["id"])
+        link = next((link for link in entity.links if link[0] == request.match_info["link"]), None)
+        if link is None:
+            raise ApiError(404, "Link does not exist.")
+        _, foreign, attribute = link
+        return self._found(request, user, ENTITIES[foreign], lambda record: record.values.get(attribute) == owner.id)
+
+    def _found(self, request: web.Request, user: ApiUser, entity: Entity, wanted: Callable[[Record], bool]) -> Any:
+        user.demand("read", entity.name)
+        params = read_search_params(request.query_string)
+        rows, total = self._store.search(
+            entity,
+            params,
+            lambda record: wanted(record) and user.may_see(entity.name, record.values | {"id": record.id}),
+        )
+        if request.headers.get("X-No-Total", "").lower() == "true":
+            total = -1 if total > params.offset + len(rows) else -2
+        return {"total": total, "list": rows}
+
+    async def _create(self, request: web.Request, user: ApiUser) -> Any:
+        skip = request.headers.get("X-Skip-Duplicate-Check", "").lower() == "true"
+        record = self._service.create(_entity(request), await _body(request), user, skip_duplicate_check=skip)
+        return self._store.full(record)
+
+    async def _read(self, request: web.Request, user: ApiUser) -> Any:
+        entity = _entity(request)
+        user.demand("read", entity.name)
+        return self._store.full(self._visible(entity, request.match_info["id"], user, "does not exist"))
+
+    async def _update(self, request: web.Request, user: ApiUser) -> Any:
+        entity, body = _entity(request), await _body(request)
+        user.demand("edit", entity.name)
+        record = self._visible(entity, request.match_info["id"], user, "not found")
+        version = request.headers.get("X-Version-Number")
+        return self._service.update(record, body, user, version=php_int(version) if version else None)
+
+    async def _delete(self, request: web.Request, user: ApiUser) -> Any:
+        entity = _entity(request)
+        user.demand("delete", entity.name)
+        self._service.delete(self._visible(entity, request.match_info["id"], user, "not found"), user)
+        return True
+
+    def _visible(self, entity: Entity, record_id: str, user: ApiUser, wording: str) -> Record:
+        record = self._store.get(entity, record_id, wording)
+        if not user.may_see(entity.name, record.values | {"id": record.id}):
+            raise ApiError(403, "No 'read' access.")
+        return record
+
+    async def _app_user(self, _request: web.Request, user: ApiUser) -> Any:
+        table = {name: {action: "all" if user.may(action, name) else "no" for action in ACTIONS} for name in ENTITIES}
+        return {
+            "user": self._store.full(self._store.get(USER, user.id)),
+            "acl": {
+                "table": table,
+                "assignmentPermission": "all" if user.admin else user.assignment_permission,
+                "userPermission": "all" if user.admin else user.user_permission,
+                "mentionPermission": "all" if user.admin else user.mention_permission,
+            },
+            "language": "de_DE",
+        }
+
+    async def _metadata(self, request: web.Request, _user: ApiUser) -> Any:
+        definitions = {name: entity_defs(entity) for name, entity in ENTITIES.items()}
+        definitions["Task"]["fields"]["parent"]["entityList"] = list(self._store.settings.task_parents)
+        for name in self._store.settings.optimistic_concurrency & definitions.keys():
+            definitions[name]["optimisticConcurrencyControl"] = True
+        node: Any = {"entityDefs": definitions, "scopes": {name: {"entity": True} for name in ENTITIES}}
+        for part in filter(None, request.query.get("key", "").split(".")):
+            node = node.get(part) if isinstance(node, dict) else None
+        return node
+
+    # -- control API ------------------------------------------------------------------------------------------
+
+    async def _get_settings(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._store.settings.model_dump(mode="json"))
+
+    async def _change_settings(self, request: web.Request) -> web.Response:
+        try:
+            self._store.settings = Settings.model_validate(self._store.settings.model_dump() | await request.json())
+        except ValidationError as error:
+            return _invalid(error)
+        return await self._get_settings(request)
+
+    async def _post_api_user(self, request: web.Request) -> web.Response:
+        try:
+            user = ApiUser.model_validate(await request.json())
+        except ValidationError as error:
+            return _invalid(error)
+        return web.json_response({"id": self._add_api_user(user).id})
+
+    async def _put_record(self, request: web.Request, admin: ApiUser) -> Any:
+        entity, body = _entity(request), await _body(request)
+        replaced = self._store.take_out(entity, str(body.get("id")))
+        silent = _is_silent(request)
+        try:
+            record = self._service.create(entity, body, admin, skip_duplicate_check=True, given=body, silent=silent)
+        except ApiError:
+            if replaced is not None:
+                self._store.put_back(replaced)
+            raise
+        return self._store.full(record)
+
+    async def _edit_record(self, request: web.Request, admin: ApiUser) -> Any:
+        record = self._store.get(_entity(request), request.match_info["id"])
+        return self._service.update(record, await _body(request), admin, silent=_is_silent(request))
+
+    async def _remove_record(self, request: web.Request, admin: ApiUser) -> Any:
+        record = self._store.get(_entity(request), request.match_info["id"])
+        self._service.delete(record, admin, silent=_is_silent(request))
+        return True
+
+    async def _show_webhooks(self, _request: web.Request) -> web.Response:
+        webhooks = [self._store.full(record) for record in self._store.records("Webhook")]
+        return web.json_response({"webhooks": webhooks, "queue": [item.as_json() for item in self._queue.items]})
+
+    async def _process_webhooks(self, _request: web.Request) -> web.Response:
+        if self._session is None:
+            raise web.HTTPServiceUnavailable(text="The twin is not running.")
+        return web.json_response([asdict(delivery) for delivery in await self._queue.process(self._session)])
+
+
+def _entity(request: web.Request) -> Entity:
+    name = request.match_info["entity"]
+    entity = ENTITIES.get(name)
+    if entity is None:
+        raise ApiError(404, f"Controller '{name}' does not exist.")
+    return entity
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    """The attributes of a request body; one that is not declared as JSON counts as empty, as in EspoCRM."""
+    content = await request.read()
+    if request.content_type != "application/json" or not content:
+        return {}
+    try:
+        body = json.loads(content)
+    except ValueError as error:
+        raise ApiError(500, "") from error
+    if isinstance(body, list):
+        return {"list": body}
+    if not isinstance(body, dict):
+        raise ApiError(400, "Body is not a JSON object.")
+    return body
+
+
+async def _answered(handler: UserHandler, request: web.Request, user: ApiUser) -> web.Response:
+    try:
+        value = await handler(request, user)
+    except ApiError as error:
+        return _refusal(error)
+    return web.Response(body=php_json(value), content_type="application/json")
+
+
+def _refusal(error: ApiError) -> web.Response:
+    body = b"" if error.body is None else php_json(error.body)
+    # EspoCRM strips what a header cannot carry.
+    reason = "".join(char if " " <= char <= "~" else " " for char in error.reason)
+    headers = {"X-Status-Reason": reason} if reason else {}
+    return web.Response(status=error.status, body=body, headers=headers, content_type="application/json")
+
+
+def _invalid(error: ValidationError) -> web.Response:
+    return web.json_response({"error": json.loads(error.json(include_url=False))}, status=400)
+
+
+def _is_silent(request: web.Request) -> bool:
+    return request.query.get("silent") == "1"
+
+
+def _make_twin(arguments: argparse.Namespace) -> EspoCRMTwin:
+    return EspoCRMTwin(seed=arguments.seed, empty=arguments.empty, webhook_interval=arguments.webhook_interval)
+
+
+if __name__ == "__main__":
+    _parser = argparse.ArgumentParser(prog="python -m sandbox.espocrm", description="Twin of EspoCRM.")
+    _parser.add_argument("--webhook-interval", type=float, default=1.0, help="seconds between deliveries; 0: on demand")
+    main(_make_twin, _parser, DEFAULT_PORT)

@@ -1,0 +1,152 @@
+"""Who may do what in the EspoCRM twin: settings of the instance, API users with their roles, and the login limit."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sandbox.espocrm_entities import CUSTOM_ENTITIES, STANDARD_TASK_PARENTS
+from sandbox.espocrm_php import ApiError
+
+Action = Literal["create", "read", "edit", "delete"]
+Level = Literal["all", "no"]
+
+MAX_FAILED_LOGINS = 10
+FAILED_LOGIN_PERIOD = timedelta(seconds=60)
+
+ADMIN_ID = "6b0473a32660ab138"  #: as in the captured requests
+SYNC_ID = "6b04744e3b3103de6"
+LIMITED_ID = "6b04744e3b3103de7"
+
+#: What every user may do with these entities, whatever the role says. "own" is enforced by `ApiUser.may_see`.
+MANDATORY_RIGHTS: Mapping[str, frozenset[Action]] = {
+    "Note": frozenset({"create", "read", "edit", "delete"}),
+    "Notification": frozenset({"read", "delete"}),
+}
+
+
+class Settings(BaseModel):
+    """What an administrator of the instance can switch; see ``POST /__sandbox__/settings``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal["8.4", "9.3"] = "9.3"  #: 8.4 knows neither the header ``Signature`` nor ``skipOwn``
+    phone_number_international: bool = True
+    duplicate_check: frozenset[str] = frozenset()  #: entities that answer 409 to a likely duplicate
+    optimistic_concurrency: frozenset[str] = frozenset()  #: entities that have a ``versionNumber``
+    task_parents: tuple[str, ...] = (*STANDARD_TASK_PARENTS, *CUSTOM_ENTITIES)
+
+
+class ApiUser(BaseModel):
+    """A user with an API key, and the rights of his role. A scope that is not in ``rights`` is closed to him."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    api_key: str = Field(min_length=1)
+    user_name: str = Field(min_length=1)
+    name: str = ""  #: shown name; the user name if empty
+    id: str = ""  #: made up if empty
+    admin: bool = False
+    sync: bool = False  #: edits by this user are the sync's own and leave ``syncStatus`` alone
+    rights: dict[str, frozenset[Action]] = {}
+    assignment_permission: Level = "no"
+    user_permission: Level = "no"
+    mention_permission: Level = "no"
+
+    @property
+    def shown_name(self) -> str:
+        """The name that appears in ``createdByName`` and ``modifiedByName``."""
+        return self.name or self.user_name
+
+    def may(self, action: Action, scope: str) -> bool:
+        """Whether the role allows an action on some record of the scope."""
+        if scope == "Notification" and action == "create":
+            return False
+        if self.admin:
+            return True
+        return action in MANDATORY_RIGHTS.get(scope, self.rights.get(scope, frozenset()))
+
+    def demand(self, action: Action, scope: str) -> None:
+        """Raises `ApiError` 403 ``No create access.`` and the like if the role does not allow it."""
+        if not self.may(action, scope):
+            raise ApiError(403, f"No {action} access.")
+
+    def may_see(self, scope: str, values: Mapping[str, Any]) -> bool:
+        """Whether a record is his to see: some scopes only ever show a user what is his own."""
+        if self.admin:
+            return True
+        if scope in {"Webhook", "Notification"}:
+            return bool(values.get("userId") == self.id)
+        if scope == "Note":
+            return bool(values.get("createdById") == self.id)
+        if scope == "User":
+            return self.user_permission == "all" or values.get("id") == self.id
+        return True
+
+
+_FULL: frozenset[Action] = frozenset({"create", "read", "edit", "delete"})
+_EDIT: frozenset[Action] = frozenset({"create", "read", "edit"})
+_READ: frozenset[Action] = frozenset({"read"})
+
+DEFAULT_API_USERS = (
+    ApiUser(api_key="espocrm-admin-key", id=ADMIN_ID, user_name="admin", name="Admin", admin=True),
+    ApiUser(
+        api_key="espocrm-demo-key",
+        id=SYNC_ID,
+        user_name="sync",
+        sync=True,
+        rights={
+            "CBeteiligte": _EDIT,
+            "CAdressen": _EDIT,
+            "CBankverbindungen": _EDIT,
+            "Task": _EDIT,
+            "User": _READ,
+            "Webhook": _FULL,
+        },
+        assignment_permission="all",
+        user_permission="all",
+        mention_permission="all",
+    ),
+    ApiUser(
+        api_key="espocrm-limited-key",
+        id=LIMITED_ID,
+        user_name="readonly",
+        rights={"CBeteiligte": _READ, "CAdressen": _READ, "CBankverbindungen": _READ, "Task": _READ},
+    ),
+)
+
+
+class LoginGuard:
+    """Finds the user of an API key; more than ten failures in a minute close the door for the whole address."""
+
+    def __init__(self) -> None:
+        self._users: dict[str, ApiUser] = {}
+        self._failures: defaultdict[str, deque[datetime]] = defaultdict(deque)
+
+    def add(self, user: ApiUser) -> None:
+        """Let a user in; one with the same key is replaced."""
+        self._users[user.api_key] = user
+
+    def user_of_id(self, user_id: str) -> ApiUser | None:
+        """The API user with this id, if any."""
+        return next((user for user in self._users.values() if user.id == user_id), None)
+
+    def login(self, api_key: str | None, address: str, now: datetime) -> ApiUser | None:
+        """The user of a key, None if nobody has it.
+
+        Raises:
+            ApiError: 403, the address has failed too often.
+        """
+        failures = self._failures[address]
+        while failures and failures[0] <= now - FAILED_LOGIN_PERIOD:
+            failures.popleft()
+        if len(failures) > MAX_FAILED_LOGINS:
+            raise ApiError(403, f"Max failed login attempts exceeded for IP address {address}.")
+        user = self._users.get(api_key or "")
+        if user is None and api_key:
+            failures.append(now)
+        return user

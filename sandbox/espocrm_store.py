@@ -1,0 +1,288 @@
+"""The records of the EspoCRM twin: stored values, what a request sees of them, and what a change tells the webhooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from sandbox.espocrm_access import ApiUser, Settings
+from sandbox.espocrm_contacts import ContactLinks, ContactRows
+from sandbox.espocrm_entities import ENTITIES, Entity
+from sandbox.espocrm_php import ApiError, validation_failure
+from sandbox.espocrm_query import Query, SearchParams
+from sandbox.espocrm_validation import clean_input, validate
+
+#: Attributes that a control request may set although a client may not.
+GIVEN_ATTRIBUTES = ("createdAt", "modifiedAt", "createdById", "modifiedById", "secretKey")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of a record, as a webhook tells it."""
+
+    event: Literal["create", "update", "delete"]
+    entity: str
+    id: str
+    payload: dict[str, Any]
+    user_id: str  #: who made it
+
+
+@dataclass
+class Record:
+    """One stored record; ``values`` holds the columns of its table."""
+
+    entity: Entity
+    id: str
+    values: dict[str, Any]
+    contacts: dict[str, ContactLinks]
+    deleted: bool = False
+    version: int = 1
+    changed_in: dict[str, int] = field(default_factory=dict)  #: version in which an attribute last changed
+
+
+class Store:
+    """All records of an instance."""
+
+    def __init__(self, now: Callable[[], datetime], make_id: Callable[[], str], settings: Settings) -> None:
+        self.settings = settings
+        self._now = now
+        self._make_id = make_id
+        self._records: dict[str, dict[str, Record]] = {name: {} for name in ENTITIES}
+        self._contact_rows = ContactRows()
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    def find(self, entity: str, record_id: Any) -> Record | None:
+        """A record that is not deleted, None for an unknown entity or id."""
+        record = self._records.get(entity, {}).get(str(record_id))
+        return None if record is None or record.deleted else record
+
+    def get(self, entity: Entity, record_id: str, wording: str = "does not exist") -> Record:
+        """A record that is not deleted.
+
+        Raises:
+            ApiError: 404.
+        """
+        record = self.find(entity.name, record_id)
+        if record is None:
+            raise ApiError(404, f"Record {record_id} {wording}.")
+        return record
+
+    def records(self, entity: str) -> Iterator[Record]:
+        """The records of an entity that are not deleted, oldest first."""
+        return (record for record in list(self._records[entity].values()) if not record.deleted)
+
+    def full(self, record: Record) -> dict[str, Any]:
+        """A record as a read by id shows it."""
+        shown = self._row(record)
+        for contact in record.entity.contact_fields:
+            shown[f"{contact.name}Data"] = self._contact_rows.entries(contact, record.contacts[contact.name])
+        if record.entity.stream:
+            shown |= {"isFollowed": False, "followersIds": [], "followersNames": {}}
+        if record.entity.name in self.settings.optimistic_concurrency:
+            shown["versionNumber"] = record.version
+        return shown
+
+    def search(
+        self, entity: Entity, params: SearchParams, visible: Callable[[Record], bool]
+    ) -> tuple[list[dict[str, Any]], int]:
+        """The rows of a page and the number of all rows that pass."""
+        query = Query(
+            entity,
+            lambda row, attribute: self._filter_values(entity, row, attribute),
+            lambda row, link: self._linked_ids(entity, row, link),
+        )
+        rows = query.select((self._row(record) for record in self.records(entity.name) if visible(record)), params)
+        page = rows[params.offset : params.offset + max(params.max_size, 0)]
+        return [query.page(row, params) for row in page], len(rows)
+
+    def _row(self, record: Record) -> dict[str, Any]:
+        entity = record.entity
+        values: dict[str, Any] = {**record.values, "id": record.id, "deleted": record.deleted}
+        for contact in entity.contact_fields:
+            values |= self._contact_rows.summary(contact, record.contacts[contact.name])
+        for link in entity.all_fields:
+            if link.type in {"link", "linkParent"}:
+                foreign = link.entity or values.get(f"{link.name}Type") or ""
+                values[f"{link.name}Name"] = self._name_of(foreign, values.get(f"{link.name}Id"))
+        return {attribute: values.get(attribute) for attribute in _row_order(entity)}
+
+    def _name_of(self, entity: str, record_id: Any) -> str | None:
+        record = self.find(entity, record_id) if record_id else None
+        return record.values.get("name") if record else None
+
+    def _filter_values(self, entity: Entity, row: Mapping[str, Any], attribute: str) -> list[Any]:
+        contact = next((contact for contact in entity.contact_fields if contact.name == attribute), None)
+        if contact is None:
+            return [row[attribute]]
+        links = self._records[entity.name][row["id"]].contacts[contact.name]
+        return [entry[contact.name] for entry in self._contact_rows.entries(contact, links)]
+
+    def _linked_ids(self, entity: Entity, row: Mapping[str, Any], link: str) -> set[str]:
+        if f"{link}Id" in row:
+            return {row[f"{link}Id"]} - {None}
+        foreign, attribute = next((foreign, attribute) for name, foreign, attribute in entity.links if name == link)
+        return {other.id for other in self.records(foreign) if other.values.get(attribute) == row["id"]}
+
+    # -- writing ----------------------------------------------------------------------------------------------
+
+    def prepare(self, entity: Entity, body: dict[str, Any], *, record: Record | None) -> dict[str, Any]:
+        """The checked attributes of a request body; for a new record (``record=None``) with the defaults filled in.
+
+        Raises:
+            ApiError: 400, a value does not pass.
+        """
+        data = clean_input(entity, body)
+        if record is None:
+            defaults = {f.name: f.default for f in entity.all_fields if f.default is not None and not f.read_only}
+            data = defaults | data
+        validate(entity, data, new=record is None, settings=self.settings)
+        for unique in (f.name for f in entity.all_fields if f.unique and data.get(f.name) is not None):
+            holders = (other for other in self.records(entity.name) if other.values.get(unique) == data[unique])
+            if any(other is not record for other in holders):
+                raise validation_failure(entity.name, unique, "unique")
+        return data
+
+    def create(
+        self, entity: Entity, data: dict[str, Any], user: ApiUser, given: Mapping[str, Any] | None = None
+    ) -> tuple[Record, Change]:
+        """Store a new record.
+
+        Args:
+            entity: its type.
+            data: attributes from `prepare`.
+            user: who creates it.
+            given: system attributes that are laid down instead of drawn: id, times, users, secret key.
+        """
+        given = given or {}
+        stamp = self._stamp()
+        contacts = {contact.name: ContactLinks() for contact in entity.contact_fields}
+        record = Record(entity, str(given.get("id") or self._make_id()), {}, contacts)
+        record.values = {"createdAt": stamp, "modifiedAt": stamp, "createdById": user.id}
+        self._write(record, data)
+        if entity.initial_status is not None and record.values.get("syncStatus") is None:
+            record.values["syncStatus"] = entity.initial_status
+        record.values |= {key: given[key] for key in GIVEN_ATTRIBUTES if given.get(key) is not None}
+        self._records[entity.name][record.id] = record
+        return record, Change("create", entity.name, record.id, self._create_payload(record, data), user.id)
+
+    def update(self, record: Record, data: dict[str, Any], user: ApiUser) -> Change | None:
+        """Change attributes; None if nothing differs and the last change was by the same user."""
+        entity = record.entity
+        data = dict(data)
+        before = self.full(record)
+        changed = {attribute for attribute, value in data.items() if before[attribute] != value}
+        if not user.sync and changed & entity.synced and "syncStatus" not in data and self._known_to_advoware(record):
+            data["syncStatus"] = "dirty"
+        self._write(record, data)
+        after = self.full(record)
+        columns = set(entity.list_attributes) - _computed(entity)
+        changed |= {attribute for attribute in columns if before[attribute] != after[attribute]}
+        new_modifier = record.values.get("modifiedById") != user.id
+        if not changed and not new_modifier:
+            return None
+        record.values |= {"modifiedAt": self._stamp(), "modifiedById": user.id}
+        record.version += 1
+        record.changed_in |= dict.fromkeys(changed, record.version)
+        if new_modifier:
+            changed |= {"modifiedById", "modifiedByName"}
+        if entity.stream:
+            changed |= {"followersIds", "followersNames"}
+        shown = self.full(record) | {name: data[name] for name in data if name.endswith("Data")}
+        payload = {name: shown[name] for name in entity.attributes if name in changed}
+        return Change("update", entity.name, record.id, payload | {"id": record.id}, user.id)
+
+    def delete(self, record: Record, user: ApiUser) -> Change:
+        """Mark a record as deleted."""
+        record.deleted = True
+        return Change("delete", record.entity.name, record.id, {"id": record.id}, user.id)
+
+    def take_out(self, entity: Entity, record_id: str) -> Record | None:
+        """Remove a record as if it had never been; returns it, if there was one."""
+        return self._records[entity.name].pop(record_id, None)
+
+    def put_back(self, record: Record) -> None:
+        """Undo `take_out`."""
+        self._records[record.entity.name][record.id] = record
+
+    def likely_duplicates(self, entity: Entity, data: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Records with the same name or primary address as a new one, if the check is switched on."""
+        if entity.name not in self.settings.duplicate_check:
+            return []
+        name = _full_name(data) if entity.person else data.get("name")
+        mails = {entry.get("emailAddress") for entry in data.get("emailAddressData") or []} | {data.get("emailAddress")}
+        found = (self._row(record) for record in self.records(entity.name))
+        return [row for row in found if (name and row["name"] == name) or (row.get("emailAddress") or "") in mails]
+
+    def concurrent_changes(self, record: Record, data: Mapping[str, Any], seen_version: int) -> dict[str, Any]:
+        """Attributes about to be changed that somebody else has changed since a version, with their present values."""
+        if record.entity.name not in self.settings.optimistic_concurrency:
+            return {}
+        present = self.full(record)
+        return {
+            name: present[name]
+            for name, value in data.items()
+            if record.changed_in.get(name, 1) > seen_version and present[name] != value
+        }
+
+    def _known_to_advoware(self, record: Record) -> bool:
+        """Whether an edit makes a record ``dirty``: one that waits to be created there stays ``pending_sync``."""
+        if not record.entity.synced_id:
+            return False
+        return (
+            record.values.get("syncStatus") != "pending_sync" or record.values.get(record.entity.synced_id) is not None
+        )
+
+    def _write(self, record: Record, data: Mapping[str, Any]) -> None:
+        contact_attributes = _contact_attributes(record.entity)
+        columns = {key: value for key, value in data.items() if key not in contact_attributes}
+        if record.entity.name == "CAdressen":  # the extension shows the name under two names
+            label = columns.get("bezeichnung", columns.get("name"))
+            if "bezeichnung" in columns or "name" in columns:
+                columns |= {"bezeichnung": label, "name": label}
+        record.values |= columns
+        for contact in record.entity.contact_fields:
+            links = record.contacts[contact.name]
+            if data.get(f"{contact.name}Data") is not None:
+                self._contact_rows.replace(contact, links, data[f"{contact.name}Data"])
+            elif contact.name in data:
+                self._contact_rows.replace_primary(contact, links, data[contact.name])
+        if record.entity.person:
+            record.values["name"] = _full_name(record.values)
+
+    def _create_payload(self, record: Record, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The attributes that were set; EspoCRM has not yet computed the primary address at that moment."""
+        hidden = _computed(record.entity) | {"createdByName", "modifiedByName", "followersIds", "followersNames"}
+        shown = {name: value for name, value in self.full(record).items() if name not in hidden}
+        shown |= {name: data.get(name) for name in _contact_attributes(record.entity)}
+        shown |= dict.fromkeys(_flags(record.entity), False)
+        return {name: shown[name] for name in record.entity.attributes if shown.get(name) is not None}
+
+    def _stamp(self) -> str:
+        return self._now().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _row_order(entity: Entity) -> tuple[str, ...]:
+    listed = set(entity.list_attributes)
+    return tuple(name for name in entity.attributes if name in listed)
+
+
+def _contact_attributes(entity: Entity) -> set[str]:
+    return {name for contact in entity.contact_fields for name in (contact.name, f"{contact.name}Data")}
+
+
+def _flags(entity: Entity) -> set[str]:
+    return {name for contact in entity.contact_fields for name in contact.attributes[1:]}
+
+
+def _computed(entity: Entity) -> set[str]:
+    """Attributes that EspoCRM derives from the addresses only when a record is read."""
+    return {name for contact in entity.contact_fields for name in contact.attributes}
+
+
+def _full_name(values: Mapping[str, Any]) -> str | None:
+    """First and last name; a company, which has neither, is shown by its firm."""
+    parts = [values.get("firstName"), values.get("lastName")]
+    return " ".join(part for part in parts if part) or values.get("firmenname")

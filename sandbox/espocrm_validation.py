@@ -1,0 +1,194 @@
+"""What EspoCRM does with a request body before it stores anything: drop, clean, convert, refuse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import phonenumbers
+
+from sandbox.espocrm_access import Settings
+from sandbox.espocrm_entities import PHONE_TYPES, SYSTEM_ATTRIBUTES, Entity, Field
+from sandbox.espocrm_php import php_int, validation_failure
+
+MAX_CONTACT_ENTRIES = 10
+MAX_PHONE_LENGTH = 36
+MAX_MAIL_LENGTH = 255
+INT_RANGE = range(-(2**31), 2**31)
+
+_ID = re.compile(r"[A-Za-z0-9_=\-.]+")
+_NUMERIC = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
+_LOOSE_PHONE = re.compile(r"[0-9A-Za-z_@:#+()\-. ]+")
+_URI = re.compile(r"[a-zA-Z0-9]+://[^\s<>\"]+")
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_MAIL = re.compile(rf"(?=.{{1,64}}@){_ATOM}(\.{_ATOM})*@({_LABEL}\.)+{_LABEL}")
+
+
+def clean_input(entity: Entity, body: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a body that may be set, converted to the types of their fields.
+
+    System attributes, read-only ones and those that do not exist are dropped without a word, as EspoCRM does.
+
+    Raises:
+        ApiError: 400, a value of an int field is no number (checked on the raw value, before the conversion).
+    """
+    wanted = {key: value for key, value in body.items() if key in entity.writable and key not in SYSTEM_ATTRIBUTES}
+    for field in entity.all_fields:
+        for attribute in field.writable:
+            if attribute.endswith("Data") and wanted.get(attribute, ()) is None:
+                del wanted[attribute]  # EspoCRM takes an array or leaves the addresses alone
+            if attribute in wanted:
+                wanted[attribute] = _convert(entity, field, attribute, wanted[attribute])
+    return wanted
+
+
+def _convert(entity: Entity, field: Field, attribute: str, value: Any) -> Any:
+    if value is None or field.type == "jsonObject":
+        return value
+    if field.type == "bool":
+        return value is True or value in ("1", "true") or (value == 1 and isinstance(value, int))
+    if field.type == "int":
+        return _to_int(entity, field, value)
+    if attribute.endswith("Data"):
+        return [dict(item) if isinstance(item, dict) else item for item in value] if isinstance(value, list) else value
+    text = _to_text(value)
+    if field.type in {"varchar", "url", "email", "phone"}:
+        text = text.strip()
+    return text or None
+
+
+def _to_int(entity: Entity, field: Field, value: Any) -> int:
+    if value == "":
+        return 0
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str) and _NUMERIC.fullmatch(value):
+        return php_int(value)
+    raise validation_failure(entity.name, field.name, "valid")
+
+
+def _to_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "1" if value else ""
+    if isinstance(value, list | dict):
+        return "Array" if isinstance(value, list) else "Object"
+    return str(value)
+
+
+def validate(entity: Entity, data: dict[str, Any], *, new: bool, settings: Settings) -> None:
+    """Check cleaned attributes; the first field that fails decides the answer.
+
+    Args:
+        entity: the type of the record.
+        data: attributes to be set, defaults included.
+        new: whether the record is being created, so that required fields must be there.
+        settings: switches of the instance.
+
+    Raises:
+        ApiError: 400 with the reason and body that EspoCRM gives.
+    """
+    for field in entity.all_fields:
+        if field.read_only:
+            continue
+        given = [attribute for attribute in field.writable if attribute in data]
+        if field.required and (given or new) and any(data.get(attribute) is None for attribute in field.writable):
+            raise validation_failure(entity.name, field.name, "required")
+        for attribute in given:
+            kind = _failure(entity, field, attribute, data[attribute], settings)
+            if kind:
+                raise validation_failure(entity.name, field.name, kind)
+
+
+def _failure(entity: Entity, field: Field, attribute: str, value: Any, settings: Settings) -> str | None:
+    """The name of the check that a value does not pass."""
+    if field.type == "enum":
+        options = {option or None for option in field.options}
+        return None if value in options else "valid"
+    if value is None:
+        return None
+    if attribute.endswith("Data"):
+        return _contact_failure(field, value, settings)
+    if field.type == "linkParent" and attribute.endswith("Type"):
+        allowed = settings.task_parents if entity.name == "Task" else None
+        return None if allowed is None or value in allowed else "valid"
+    if field.type == "email":
+        return _mail_failure(value)
+    if field.type == "phone":
+        return _phone_failure(value, settings)
+    check = _CHECKS.get(field.type)
+    return check(field, value) if check else None
+
+
+def _length_failure(field: Field, value: str) -> str | None:
+    limit = field.max_length or (255 if field.type != "text" else None)
+    return "maxLength" if limit and len(value) > limit else None
+
+
+def _url_failure(field: Field, value: str) -> str | None:
+    return _length_failure(field, value) or (None if _URI.fullmatch(value) else "valid")
+
+
+def _time_failure(field: Field, value: str) -> str | None:
+    layout = "%Y-%m-%d" if field.type == "date" else "%Y-%m-%d %H:%M:%S"
+    try:
+        canonical = datetime.strptime(value, layout).strftime(layout)  # noqa: DTZ007 - only the form is checked
+    except ValueError:
+        return "valid"
+    return None if canonical == value else "valid"
+
+
+_CHECKS: dict[str, Callable[[Field, Any], str | None]] = {
+    "varchar": _length_failure,
+    "text": _length_failure,
+    "url": _url_failure,
+    "date": _time_failure,
+    "datetime": _time_failure,
+    "int": lambda _field, value: None if value in INT_RANGE else "rangeInternal",
+    "link": lambda _field, value: None if _ID.fullmatch(value) else "pattern",
+    "linkParent": lambda _field, value: None if _ID.fullmatch(value) else "pattern",
+}
+
+
+def _contact_failure(field: Field, entries: Any, settings: Settings) -> str | None:
+    """The check that an array of addresses or numbers does not pass: one bad entry refuses them all."""
+    wrong = "emailAddress" if field.type == "email" else "valid"
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        return wrong
+    for entry in entries:
+        value = entry.get(field.name)
+        if field.type == "email":
+            failure = _mail_failure(value) if value else None
+        else:
+            known_type = entry.get("type") is None or entry["type"] in PHONE_TYPES
+            failure = _phone_failure(value, settings) if known_type else "valid"
+        if failure:
+            return failure
+    return "maxCount" if len(entries) > MAX_CONTACT_ENTRIES else None
+
+
+def _mail_failure(value: Any) -> str | None:
+    if not isinstance(value, str) or not _MAIL.fullmatch(value):
+        return "emailAddress"
+    return "maxLength" if len(value) > MAX_MAIL_LENGTH else None
+
+
+def _phone_failure(value: Any, settings: Settings) -> str | None:
+    if not isinstance(value, str) or not _LOOSE_PHONE.fullmatch(value):
+        return "valid"
+    if settings.phone_number_international and not _is_e164(value):
+        return "valid"
+    return "maxLength" if len(value) > MAX_PHONE_LENGTH else None
+
+
+def _is_e164(value: str) -> bool:
+    try:
+        number = phonenumbers.parse(value, None)
+    except phonenumbers.NumberParseException:
+        return False
+    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return written == value and phonenumbers.is_possible_number(number)
