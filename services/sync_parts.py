@@ -1,0 +1,55 @@
+"""What the parts of a Beteiligter's sync (Kommunikation, Adressen, Bankverbindungen) have in common.
+
+A part is synced inside the lock of its Beteiligter, from records that were read once. It writes to Advoware itself; what
+concerns the CBeteiligte record goes back to the caller, who writes it in the one final PUT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Direction = Literal["both", "to_advoware"]
+
+ActionType = Literal[
+    "address_delete_required",
+    "address_reactivate_required",
+    "address_field_update_required",
+    "readonly_field_conflict",
+    "missing_in_advoware",
+    "general_manual_action",
+]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that only a person can do. The same ``key`` never leads to a second task while the first is open.
+
+    ``details`` holds what the instructions need (field names, old and new values, already masked where necessary).
+    """
+
+    action_type: ActionType
+    entity_type: str
+    entity_id: str
+    key: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """What the sync of one part led to.
+
+    Attributes:
+        espocrm: attributes of the CBeteiligte to be written by the caller.
+        changes: lines for the audit: ``{"field", "side", "old", "new"}``; ``"conflict": True`` if a person's change lost.
+        problems: tasks for people.
+        errors: short messages of items that failed; the others were synced all the same.
+        wrote_advoware: whether anything was written to Advoware, so that it has to be read again.
+    """
+
+    espocrm: Mapping[str, Any] = field(default_factory=dict)
+    changes: tuple[Mapping[str, Any], ...] = ()
+    problems: tuple[Problem, ...] = ()
+    errors: tuple[str, ...] = ()
+    wrote_advoware: bool = False
