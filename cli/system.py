@@ -7,7 +7,7 @@ import fcntl
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,18 +62,25 @@ class System:
 
 @asynccontextmanager
 async def running_system(
-    data: Path, ports: Ports, env_file: Path | None, *, on_event: Callable[[str], None]
+    data: Path,
+    ports: Ports,
+    env_file: Path | None,
+    *,
+    on_event: Callable[[str], None],
+    overrides: Mapping[str, str] | None = None,
 ) -> AsyncIterator[System]:
     """Start everything that is not configured to be elsewhere, in order; stop it in reverse order.
 
-    ``on_event`` is told what happens, one line at a time.
+    ``on_event`` is told what happens, one line at a time. ``overrides`` has the last word on single settings, also over
+    what is found out here (the twins' addresses, for example).
 
     Raises:
         StartFailed, ConfigurationError: something cannot start; the message says what and what to do.
     """
-    settings = load_settings(env_file=env_file)
+    wishes = dict(overrides or {})
+    settings = load_settings(wishes, env_file=env_file)
     require_safe_access(settings)
-    overrides: dict[str, str] = {}
+    found: dict[str, str] = {}
 
     def say_restart(name: str, status: int) -> None:
         on_event(f"{name} ended with status {status}; starting it again (log: {data / 'log' / (name + '.log')})")
@@ -93,17 +100,17 @@ async def running_system(
             return await supervised.start()
 
         on_event("starting PostgreSQL and Redis")
-        engine_database = await _start_stores(settings, data, stack, overrides)
+        engine_database = await _start_stores(settings, data, stack, found)
         twins = {}
         for name in needed:
             on_event(f"starting the {PORT_NAMES[name][0]}")
             twins[name] = (await run(_twin_program(name, getattr(ports, name), data)))["url"]
-            overrides |= _twin_settings(name, twins[name], data)
+            found |= _twin_settings(name, twins[name], data)
         on_event("starting the engine")
         arguments = ["--http-port", str(ports.http), "--ws-port", str(ports.worker), "--database-url", engine_database]
         ready = await run(Program("engine", _python("local_engine", *arguments), _base_environment()))
-        overrides["III_URL"] = ready["ws"]
-        settings = load_settings(overrides, env_file=env_file)
+        found["III_URL"] = ready["ws"]
+        settings = load_settings(found | wishes, env_file=env_file)
         on_event("starting the worker")
         await run(
             Program("worker", _python("motia.cli", "run", "--dir", "steps"), _environment(settings), says_ready=False)
@@ -154,18 +161,18 @@ def _require_free_ports(ports: dict[str, int]) -> None:
                 ) from None
 
 
-async def _start_stores(settings: Settings, data: Path, stack: AsyncExitStack, overrides: dict[str, str]) -> str:
+async def _start_stores(settings: Settings, data: Path, stack: AsyncExitStack, found: dict[str, str]) -> str:
     """Start PostgreSQL and Redis unless the settings name others; returns the URL of the engine's database."""
     if "host" not in settings.redis.model_fields_set:
         redis = await stack.enter_async_context(embedded.redis(data / "redis"))
-        overrides |= {"REDIS_HOST": redis.host, "REDIS_PORT": str(redis.port), "REDIS_PASSWORD": redis.password}
+        found |= {"REDIS_HOST": redis.host, "REDIS_PORT": str(redis.port), "REDIS_PASSWORD": redis.password}
     if "host" in settings.postgres.model_fields_set:
         given = settings.postgres
         password = f":{given.password.get_secret_value()}" if given.password else ""
         return f"postgresql://{given.user}{password}@{given.host}:{given.port}/{given.db_name}"
     postgres = await stack.enter_async_context(embedded.postgres(data / "postgres"))
-    overrides |= {"POSTGRES_HOST": postgres.host, "POSTGRES_PORT": "5432", "POSTGRES_USER": postgres.user}
-    overrides["POSTGRES_DB_NAME"] = embedded.DATABASES[0]
+    found |= {"POSTGRES_HOST": postgres.host, "POSTGRES_PORT": "5432", "POSTGRES_USER": postgres.user}
+    found["POSTGRES_DB_NAME"] = embedded.DATABASES[0]
     return postgres.url(embedded.DATABASES[1])
 
 

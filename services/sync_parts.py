@@ -1,7 +1,7 @@
 """What the parts of a Beteiligter's sync (Kommunikation, Adressen, Bankverbindungen) have in common.
 
-A part is synced inside the lock of its Beteiligter, from records that were read once. It writes to Advoware itself; what
-concerns the CBeteiligte record goes back to the caller, who writes it in the one final PUT.
+A part is synced inside the lock of its Beteiligter, from records that were read once. It writes to Advoware itself;
+what concerns the CBeteiligte record goes back to the caller, who writes it in the one final PUT.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class PartResult:
 
     Attributes:
         espocrm: attributes of the CBeteiligte to be written by the caller.
-        changes: lines for the audit: ``{"field", "side", "old", "new"}``; ``"conflict": True`` if a person's change lost.
+        changes: lines for the audit, ``{"field", "side", "old", "new"}``; with ``"conflict": True`` if a change lost.
         problems: tasks for people.
         errors: short messages of items that failed; the others were synced all the same.
         wrote_advoware: whether anything was written to Advoware, so that it has to be read again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,6 +24,15 @@ from sandbox.advoware import DEFAULT_CREDENTIALS, AdvowareTwin
 from sandbox.control import running
 from sandbox.espocrm import EspoCRMTwin
 from services.resources import Resources
+
+
+def pytest_configure() -> None:
+    """Keep the settings of whoever runs the tests out of them."""
+    for group in Settings.model_fields.values():
+        assert group.annotation is not None
+        for field_name in group.annotation.model_fields:
+            os.environ.pop(f"{group.annotation.model_config['env_prefix']}{field_name}".upper(), None)
+    os.environ["BITBYLAW_ENV_FILE"] = ""
 
 
 @dataclass(frozen=True)
