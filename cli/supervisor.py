@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.embedded import stop_process
 from config import PROJECT_ROOT
 
 READY_SECONDS = 60.0
@@ -22,6 +21,7 @@ LOG_BYTES = 10 * 2**20
 #: A process that lives this long is healthy: the pause before its next restart starts small again.
 HEALTHY_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 15.0
+STOP_SECONDS = 20.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -140,6 +140,20 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() == 1:
         os._exit(1)
+
+
+async def stop_process(process: asyncio.subprocess.Process, seconds: float = STOP_SECONDS) -> None:
+    """End a process with SIGTERM, after ``seconds`` with SIGKILL; waits until it is gone."""
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(seconds):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 async def keep_connected(worker: Supervised, is_connected: Callable[[], Awaitable[bool]], patience: float) -> None:

@@ -100,7 +100,7 @@ async def running_system(
             return await supervised.start()
 
         on_event("starting PostgreSQL and Redis")
-        engine_database = await _start_stores(settings, data, stack, found)
+        engine_database = await _start_stores(settings, data, stack, found, say_restart)
         twins = {}
         for name in needed:
             on_event(f"starting the {PORT_NAMES[name][0]}")
@@ -161,10 +161,16 @@ def _require_free_ports(ports: dict[str, int]) -> None:
                 ) from None
 
 
-async def _start_stores(settings: Settings, data: Path, stack: AsyncExitStack, found: dict[str, str]) -> str:
+async def _start_stores(
+    settings: Settings,
+    data: Path,
+    stack: AsyncExitStack,
+    found: dict[str, str],
+    on_restart: Callable[[str, int], None],
+) -> str:
     """Start PostgreSQL and Redis unless the settings name others; returns the URL of the engine's database."""
     if "host" not in settings.redis.model_fields_set:
-        redis = await stack.enter_async_context(embedded.redis(data / "redis"))
+        redis = await stack.enter_async_context(embedded.redis(data / "redis", on_restart))
         found |= {"REDIS_HOST": redis.host, "REDIS_PORT": str(redis.port), "REDIS_PASSWORD": redis.password}
     if "host" in settings.postgres.model_fields_set:
         given = settings.postgres

@@ -6,7 +6,6 @@ The rules are those of the specification (05); what is assumed there or here car
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -155,10 +154,10 @@ class BeteiligteStore:
         self._now = now
         self._records: dict[int, Record] = {}
         self._next_betnr = 1001
-        self._part_ids = {
-            KOMMUNIKATION.list_name: itertools.count(9001),
-            ADRESSE.list_name: itertools.count(5001),
-            BANKVERBINDUNG.list_name: itertools.count(7001),
+        self._next_part_ids = {
+            KOMMUNIKATION.list_name: 9001,
+            ADRESSE.list_name: 5001,
+            BANKVERBINDUNG.list_name: 7001,
         }
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -331,11 +330,10 @@ class BeteiligteStore:
         return {field: kind.fields[field](value, field) for field, value in values.items()}
 
     def _insert_part(self, record: Record, kind: PartKind, values: Record, part_id: int | None = None) -> Record:
-        ids = self._part_ids[kind.list_name]
-        if part_id is None:
-            part_id = next(ids)
-        else:  # sample data come with ids of their own; later ids follow them
-            self._part_ids[kind.list_name] = itertools.count(max(next(ids), part_id + 1))
+        next_id = self._next_part_ids[kind.list_name]
+        if part_id is None:  # sample data come with ids of their own
+            part_id = next_id
+        self._next_part_ids[kind.list_name] = max(next_id, part_id + 1)
         part: Record = {"id": part_id, "betNr": record["betNr"], "rowId": self._row_ids.next(), **values}
         if kind is KOMMUNIKATION:
             part["kommArt"] = _KOMM_ARTEN[part["kommKz"] - 1]

@@ -39,6 +39,28 @@ class AdvowareService:
         answer = await self.api.api_call(f"{BETEILIGTE}/{int(betnr)}", "PUT", json_data=record)
         return single_record(answer) if answer else None
 
+    async def create_adresse(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any]:
+        """Create an Adresse with all its fields; the answer contains at least ``id``."""
+        return _with_id(await self.api.api_call(f"{BETEILIGTE}/{int(betnr)}/Adressen", "POST", json_data=record))
+
+    async def update_adresse(self, betnr: int | str, adresse_id: int, record: dict[str, Any]) -> dict[str, Any] | None:
+        """Change an Adresse; Advoware takes over ``strasse, plz, ort, anschrift`` and ignores everything else."""
+        path = f"{BETEILIGTE}/{int(betnr)}/Adressen/{int(adresse_id)}"
+        answer = await self.api.api_call(path, "PUT", json_data=record)
+        return single_record(answer) if answer else None
+
+    async def create_bankverbindung(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any]:
+        """Create a Bankverbindung, which can never be changed or deleted by us; the answer has at least ``id``."""
+        path = f"{BETEILIGTE}/{int(betnr)}/Bankverbindungen"
+        return _with_id(await self.api.api_call(path, "POST", json_data=record))
+
     async def list_mitarbeiter(self) -> list[dict[str, Any]]:
         """The active employees, rows with ``kuerzel`` and ``name``."""
         return record_list(await self.api.api_call(MITARBEITER, params={"aktiv": "true"}))
+
+
+def _with_id(answer: Any) -> dict[str, Any]:
+    created = single_record(answer)
+    if created.get("id") is None:
+        raise UnexpectedAnswer(SYSTEM, "the created record has no id")
+    return created

@@ -124,6 +124,23 @@ class SyncStore:
                 "DELETE FROM create_intent WHERE entity_type = $1 AND entity_id = $2", entity_type, entity_id
             )
 
+    async def load_parts(self, entity_type: str, betnr: str, entity_ids: Sequence[str] = ()) -> dict[str, SyncState]:
+        """The states of the records that belong to a Beteiligter, by their ids; also those of deleted ones.
+
+        They are those whose ``advoware_id`` is ``"<betnr>/<id>"``, and those of ``entity_ids``.
+        """
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT * FROM sync_state
+                WHERE entity_type = $1 AND (split_part(advoware_id, '/', 1) = $2 OR entity_id = ANY($3))
+                """,
+                entity_type,
+                betnr,
+                list(entity_ids),
+            )
+        return {row["entity_id"]: SyncState(**row) for row in rows}
+
     async def linked_advoware_ids(self, entity_type: str, advoware_ids: Sequence[str]) -> set[str]:
         """Those of the Advoware ids that a live record or a finished create is linked with."""
         async with database_errors():

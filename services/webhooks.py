@@ -6,9 +6,8 @@ hint is lost. What the statuses make EspoCRM do is in specification 03: 401 and 
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from redis.exceptions import RedisError
@@ -16,10 +15,10 @@ from redis.exceptions import RedisError
 from services.access import AccessDenied, require_webhook_sender
 from services.errors import InvalidInput, Unavailable
 from services.logs import log
+from services.queue import Enqueue, enqueue_all
 from services.resources import Resources, current_resources
 
 Action = Literal["create", "update", "delete"]
-Enqueue = Callable[[dict[str, Any]], Awaitable[Any]]
 Answer = tuple[int, dict[str, Any]]
 
 ENTITY_ID = re.compile(r"[0-9A-Za-z-]{1,36}")
@@ -27,7 +26,6 @@ ENTITY_ID = re.compile(r"[0-9A-Za-z-]{1,36}")
 WAITING_MARK_SECONDS = 5 * 60
 #: EspoCRM waits ten seconds for the answer.
 ENQUEUE_SECONDS = 7.0
-ENQUEUE_CONCURRENCY = 10
 
 
 def waiting_key(topic: str, entity_id: str) -> str:
@@ -98,20 +96,14 @@ async def _mark_waiting(resources: Resources, topic: str, ids: list[str]) -> lis
 async def _enqueue_all(resources: Resources, enqueue: Enqueue, topic: str, action: Action, ids: list[str]) -> None:
     """Enqueue one event per id. On failure the marks are taken back, so that the repeated batch is not mistaken."""
     timestamp = resources.clock().isoformat()
-    places = asyncio.Semaphore(ENQUEUE_CONCURRENCY)
-
-    async def enqueue_one(entity_id: str) -> None:
-        event = {"entity_id": entity_id, "action": action, "source": "webhook", "timestamp": timestamp}
-        async with places:
-            await enqueue({"topic": topic, "data": event})
-
+    events = (
+        {"entity_id": entity_id, "action": action, "source": "webhook", "timestamp": timestamp} for entity_id in ids
+    )
     try:
-        async with asyncio.timeout(ENQUEUE_SECONDS), asyncio.TaskGroup() as group:
-            for entity_id in ids:
-                group.create_task(enqueue_one(entity_id))
-    except (TimeoutError, ExceptionGroup) as error:  # the SDK raises plain Exception for whatever the engine refuses
+        await enqueue_all(enqueue, topic, events, timeout_seconds=ENQUEUE_SECONDS)
+    except Unavailable:
         await forget_waiting(resources, topic, *ids)
-        raise Unavailable("queue", "the event could not be enqueued") from error
+        raise
 
 
 async def forget_waiting(resources: Resources, topic: str, *ids: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+
 from cli.demo import open_audit
 from cli.system import Ports, System, running_system
 
@@ -93,7 +94,17 @@ async def outside(**overrides: str) -> AsyncIterator[Outside]:
     events: list[str] = []
     try:
         async with (
-            running_system(data, Ports(0, 0, 0, 0, 0), None, on_event=events.append, overrides={**overrides,"GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH":"x","GOOGLE_CALENDAR_API_ENDPOINT":"http://127.0.0.1:9"}) as system,
+            running_system(
+                data,
+                Ports(0, 0, 0, 0, 0),
+                None,
+                on_event=events.append,
+                overrides={
+                    **overrides,
+                    "GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH": "x",
+                    "GOOGLE_CALENDAR_API_ENDPOINT": "http://127.0.0.1:9",
+                },
+            ) as system,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
             await open_audit(system) as audit,
         ):
