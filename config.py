@@ -169,12 +169,15 @@ class CalendarSyncSettings(_Group):
 
 
 class VmhSettings(_Group):
-    """Names in EspoCRM that an installation may choose."""
+    """The sync of persons, and names in EspoCRM that an installation may choose."""
 
     model_config = SettingsConfigDict(env_prefix="VMH_")
 
+    lock_seconds: float = Field(default=60.0, ge=2)
     nextcall_field: str = "nextCall"
     nextcall_entity: str = "CVmhErstgespraech"
+    #: EspoCRM user who gets the tasks of records that nobody is assigned to
+    task_assigned_user_id: str = ""
 
 
 class ServiceSettings(_Group):

@@ -88,6 +88,8 @@ async def running_system(
     async with AsyncExitStack() as stack:
         _claim(data, stack)
         needed = needed_twins(settings)
+        # Fixed from here on: a process that is started again must be found where it was.
+        ports = Ports(**{name: port or embedded.free_port() for name, port in vars(ports).items()})
         _require_free_ports(
             {"http": ports.http, "worker": ports.worker} | {name: getattr(ports, name) for name in needed}
         )

@@ -161,7 +161,9 @@ class BeteiligteSync:
     @asynccontextmanager
     async def acquire_sync_lock(self, entity_id: str) -> AsyncIterator[None]:
         """Hold the lock of a CBeteiligte and all that belongs to it; see `services.locks.held_lock`."""
-        async with held_lock(self._resources.redis, beteiligte_lock_key(entity_id)):
+        async with held_lock(
+            self._resources.redis, beteiligte_lock_key(entity_id), self._resources.settings.vmh.lock_seconds
+        ):
             yield
 
     async def _handle_locked(self, event: SyncEvent, store: SyncStore) -> Outcome:

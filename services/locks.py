@@ -16,8 +16,6 @@ from redis.exceptions import LockError, RedisError
 
 from services.errors import EntityBusy, Unavailable
 
-SYNC_LOCK_SECONDS = 15 * 60
-
 
 def beteiligte_lock_key(entity_id: str) -> str:
     """The lock that guards a CBeteiligte with everything that belongs to it."""
@@ -25,7 +23,7 @@ def beteiligte_lock_key(entity_id: str) -> str:
 
 
 @asynccontextmanager
-async def held_lock(redis: Redis, key: str, ttl_seconds: float = SYNC_LOCK_SECONDS) -> AsyncIterator[None]:
+async def held_lock(redis: Redis, key: str, ttl_seconds: float) -> AsyncIterator[None]:
     """Hold a lock while the block runs; renewed in time, released only if it is still ours.
 
     If the lock is lost while the block runs (Redis restarted, or we were suspended for longer than the TTL), the block

@@ -32,7 +32,8 @@ async def retry_unavailable(
             return True
         return isinstance(error, Unavailable) and error.was_sent and not repeatable
 
-    repeated = backoff.on_exception(
+    # An inner coroutine function, because backoff looks at the function, not at what it returns.
+    @backoff.on_exception(
         backoff.expo,
         Unavailable,
         max_tries=attempts,
@@ -41,5 +42,8 @@ async def retry_unavailable(
         factor=0.25,
         giveup=is_final,
         logger=None,  # its own log lines would contain the text of foreign answers
-    )(call)
+    )
+    async def repeated() -> Result:
+        return await call()
+
     return await repeated()

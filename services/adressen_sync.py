@@ -1,0 +1,244 @@
+"""Sync of the Adressen of one Beteiligter: EspoCRM's CAdressen and Advoware's Adressen.
+
+Advoware never deletes an Adresse for us and changes only its street, place and printed block. The rest of what people
+want is told to them as a task (`Problem`). A failing address never stops the others.
+
+Crashes: what we create in Advoware carries the EspoCRM id in ``bemerkung``, what we create in EspoCRM carries the
+``advowareId``; both are found again by the next run. A base is stored only after both sides have been written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from services.adressen_mapper import espocrm_id_of
+from services.adressen_match import Match, Observation, match_addresses
+from services.adressen_plan import (
+    ENTITY_TYPE,
+    Action,
+    CreateAdresse,
+    CreateCAdressen,
+    RememberDeleted,
+    Settle,
+    link_created,
+    make_plan,
+    unconfirmed,
+    verify_put,
+)
+from services.advoware_service import AdvowareService
+from services.errors import BitByLawError, NotFound, Unavailable
+from services.espocrm import EspoCRMAPI, equals, format_date_time
+from services.logs import log
+from services.resources import Resources, current_resources
+from services.sync_parts import Direction, PartResult, Problem
+from services.sync_state import SyncState, SyncStore
+
+Record = dict[str, Any]
+
+#: After so many failures in a row because a system is away, the rest is left to the next run.
+MAX_UNAVAILABLE = 3
+
+SELECT = (
+    *("bezeichnung", "adresseStreet", "adresseCity", "adressePostalCode", "adresseCountry", "postfach", "postfachPLZ"),
+    *("gueltigVon", "gueltigBis", "istStandard", "isActive", "advowareId", "syncStatus", "beteiligteId", "modifiedAt"),
+)
+
+
+@dataclass
+class _Report:
+    """What a run has done so far."""
+
+    problems: list[Problem] = field(default_factory=list)
+    changes: list[Mapping[str, Any]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    wrote_advoware: bool = False
+
+    def result(self) -> PartResult:
+        return PartResult(
+            changes=tuple(self.changes),
+            problems=tuple(self.problems),
+            errors=tuple(self.errors),
+            wrote_advoware=self.wrote_advoware,
+        )
+
+
+class AdressenSync:
+    """Keeps the addresses of a Beteiligter consistent. ``context`` is the step's FlowContext or None."""
+
+    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+        self._context = context
+        self._resources = resources or current_resources()
+        self._espocrm = EspoCRMAPI(context, resources=self._resources)
+        self._advoware = AdvowareService(context, resources=self._resources)
+
+    async def sync_part(
+        self, espo: Mapping[str, Any], advo: Mapping[str, Any], store: SyncStore, *, direction: Direction = "both"
+    ) -> PartResult:
+        """Sync the addresses of a CBeteiligte and his Beteiligter as just read, inside their lock.
+
+        One list request to EspoCRM; nothing else if nothing has changed. Failures of single addresses are in the
+        result's ``errors``, and are tried again by the next run.
+
+        Raises:
+            ForeignSystemError: EspoCRM's list or PostgreSQL is not available.
+        """
+        adressen = advo.get("adressen")
+        if not isinstance(adressen, list) or not all(isinstance(item, dict) and item.get("id") for item in adressen):
+            # An answer without the list says nothing about the addresses, least of all that there are none.
+            return PartResult(errors=("Adressen: Advoware's answer contains no list of Adressen",))
+        seen = await self._observe(espo, advo, adressen, store, direction)
+        found = match_addresses(seen)
+        plan = make_plan(seen, found, await self._confirm(seen, found))
+        report = _Report()
+        unavailable = 0
+        for action in plan:
+            try:
+                await self._apply(seen, action, store, report)
+                unavailable = 0
+            except BitByLawError as error:
+                await self._show_failure(action, error, report)
+                unavailable = unavailable + 1 if isinstance(error, Unavailable) else 0
+                if unavailable == MAX_UNAVAILABLE:
+                    break
+        return report.result()
+
+    # -- observe --------------------------------------------------------------------------------------------------
+
+    async def _observe(
+        self,
+        espo: Mapping[str, Any],
+        advo: Mapping[str, Any],
+        adressen: list[Record],
+        store: SyncStore,
+        direction: Direction,
+    ) -> Observation:
+        rows = self._espocrm.search_entities(ENTITY_TYPE, [equals("beteiligteId", espo["id"])], SELECT)
+        known = [row async for row in rows]
+        marks = {espocrm_id_of(adresse.get("bemerkung")) for adresse in adressen} - {None}
+        ids = {row["id"] for row in known} | {mark for mark in marks if mark is not None}
+        states = await store.load_parts(ENTITY_TYPE, str(advo["betNr"]), sorted(ids))
+        return Observation(espo["id"], advo, known, adressen, states, direction, self._now())
+
+    async def _confirm(self, seen: Observation, found: Match) -> set[str]:
+        """Those whose absence a direct read confirms: neither system is believed that something is gone at once."""
+        doubtful = unconfirmed(seen, found)
+        confirmed = {
+            entity_id for entity_id in doubtful & found.vanished.keys() if await self._is_gone(seen, entity_id)
+        }
+        missing = [row for row in found.missing if row["id"] in doubtful]
+        if missing:
+            again = (await self._advoware.get_beteiligter(seen.betnr)).get("adressen")
+            if isinstance(again, list):
+                present = {seen.link_of(adresse) for adresse in again}
+                confirmed |= {row["id"] for row in missing if _link_of(seen, row) not in present}
+        return confirmed
+
+    async def _is_gone(self, seen: Observation, entity_id: str) -> bool:
+        """Whether a CAdressen was deleted, or belongs to another CBeteiligte now."""
+        try:
+            row = await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
+        except NotFound:
+            return True
+        return bool(row.get("beteiligteId") != seen.beteiligte_id)
+
+    # -- apply ----------------------------------------------------------------------------------------------------
+
+    async def _apply(self, seen: Observation, action: Action, store: SyncStore, report: _Report) -> None:
+        match action:
+            case CreateAdresse():
+                report.wrote_advoware = True
+                answer = await self._advoware.create_adresse(seen.betnr, action.body)
+                adresse = await self._complete(seen, answer["id"], answer)
+                await self._finish(seen, link_created(seen, action.row, adresse, side="advoware"), store, report)
+            case CreateCAdressen():
+                await self._create_in_espocrm(seen, action, store, report)
+            case Settle():
+                if action.put:
+                    report.wrote_advoware = True
+                    adresse_id = action.put["id"]
+                    changed = await self._advoware.update_adresse(seen.betnr, adresse_id, action.put)
+                    action = verify_put(seen, action, await self._complete(seen, adresse_id, changed))
+                await self._finish(seen, action, store, report)
+            case RememberDeleted():
+                if action.state != seen.states.get(action.entity_id):
+                    await store.save(action.state)
+                report.problems += action.problems
+
+    async def _complete(self, seen: Observation, adresse_id: int, answer: Record | None) -> Record:
+        """An Adresse as Advoware has it after a write: the answer, or a new read if that does not say."""
+        if answer is not None and answer.keys() >= {"strasse", "plz", "ort", "anschrift"}:
+            return answer
+        again = (await self._advoware.get_beteiligter(seen.betnr)).get("adressen") or []
+        found = next((adresse for adresse in again if adresse.get("id") == adresse_id), None)
+        if found is None:
+            raise NotFound("Advoware", "the Adresse is gone after it was written")
+        return dict(found)
+
+    async def _create_in_espocrm(
+        self, seen: Observation, action: CreateCAdressen, store: SyncStore, report: _Report
+    ) -> None:
+        adresse = action.adresse
+        attributes = {**action.attributes, "beteiligteId": seen.beteiligte_id, "syncStatus": "clean"}
+        row = await self._espocrm.create_entity(
+            ENTITY_TYPE, {**attributes, **_sync_fields(seen, adresse)}, skip_duplicate_check=True
+        )
+        created = link_created(seen, row, adresse, side="espocrm")
+        await self._finish(seen, replace(created, attributes={}), store, report)
+
+    async def _finish(self, seen: Observation, action: Settle, store: SyncStore, report: _Report) -> None:
+        """Write EspoCRM, then remember; problems and changes count from here on."""
+        row, adresse = action.row, action.adresse
+        changed = dict(action.attributes)
+        if row.get("syncStatus") != action.status:
+            changed["syncStatus"] = action.status
+        is_new_link = adresse is not None and row.get("advowareId") != adresse["id"]
+        if changed or is_new_link or action.put:
+            changed |= _sync_fields(seen, adresse)
+            await self._espocrm.update_entity(ENTITY_TYPE, row["id"], changed)
+        await self._remember(seen, action.state, store)
+        report.problems += action.problems
+        report.changes += action.changes
+
+    async def _show_failure(self, action: Action, error: BitByLawError, report: _Report) -> None:
+        """Collect the failure; what a system refused also shows in the record's status."""
+        name = _name_of(action)
+        report.errors.append(f"{name}: {type(error).__name__}: {error}")
+        log(self._context, "error", "adressen.failed", record=name, error=type(error).__name__)
+        if isinstance(error, Unavailable) or not isinstance(action, CreateAdresse | Settle):
+            return
+        if action.row.get("syncStatus") == "failed":
+            return
+        try:
+            await self._espocrm.update_entity(ENTITY_TYPE, action.row["id"], {"syncStatus": "failed"})
+        except BitByLawError as further:
+            log(self._context, "warning", "adressen.status_not_written", record=name, error=type(further).__name__)
+
+    async def _remember(self, seen: Observation, state: SyncState, store: SyncStore) -> None:
+        if state != seen.states.get(state.entity_id):
+            await store.save(replace(state, synced_at=seen.now))
+
+    def _now(self) -> datetime:
+        return self._resources.clock().astimezone(UTC)
+
+
+def _sync_fields(seen: Observation, adresse: Mapping[str, Any] | None) -> Record:
+    linked = {"advowareId": adresse["id"], "advowareRowId": adresse.get("rowId")} if adresse is not None else {}
+    return {**linked, "advowareLastSync": format_date_time(seen.now)}
+
+
+def _link_of(seen: Observation, row: Record) -> str:
+    state = seen.state_of(row["id"])
+    return str(state.advoware_id) if state is not None else seen.link_of({"id": row.get("advowareId")})
+
+
+def _name_of(action: Action) -> str:
+    match action:
+        case CreateCAdressen():
+            return f"Adresse {action.adresse['id']}"
+        case RememberDeleted():
+            return f"{ENTITY_TYPE}/{action.entity_id}"
+        case _:
+            return f"{ENTITY_TYPE}/{action.row['id']}"

@@ -1,0 +1,156 @@
+"""The client of Advoware against its twin."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from config import Settings
+from sandbox.advoware import AdvowareTwin
+from services.advoware import TOKEN_KEY, TOKEN_TIMESTAMP_KEY, AdvowareAPI
+from services.advoware_service import AdvowareService
+from services.errors import (
+    AuthenticationFailed,
+    Forbidden,
+    LoginRefused,
+    NotFound,
+    Unavailable,
+    UpstreamTimeout,
+    ValidationFailed,
+    WriteProtected,
+)
+from services.resources import Resources
+
+BETEILIGTE = "api/v1/advonet/Beteiligte"
+
+
+async def fault(control: aiohttp.ClientSession, twin: Any, **rule: Any) -> None:
+    async with control.post(f"{twin.url}/__sandbox__/faults", json=rule) as response:
+        response.raise_for_status()
+
+
+def requests(twin: Any, text: str) -> int:
+    return sum(text in f"{entry['method']} {entry['path']}" for entry in twin.journal)
+
+
+async def test_one_login_serves_many_calls_and_workers(
+    resources: Resources, advoware: AdvowareTwin, make_settings
+) -> None:
+    async with Resources(make_settings(), clock=resources.clock) as other_worker:
+        apis = [AdvowareAPI(resources=owner) for owner in (resources, other_worker) for _ in range(10)]
+        await asyncio.gather(*(api.api_call(BETEILIGTE) for api in apis))
+
+    assert requests(advoware, "POST /api/v1/Token") == 1
+    assert requests(advoware, "GET /api/v1/advonet/Beteiligte") == 20
+
+
+async def test_the_token_is_kept_in_redis_until_two_minutes_before_its_expiry(resources: Resources) -> None:
+    await AdvowareAPI(resources=resources).get_access_token()
+
+    assert 52 * 60 < await resources.redis.ttl(TOKEN_KEY) <= 53 * 60
+    assert await resources.redis.get(TOKEN_TIMESTAMP_KEY)
+
+
+async def test_concurrent_calls_with_a_revoked_token_lead_to_one_new_login(
+    resources: Resources, advoware: AdvowareTwin
+) -> None:
+    api = AdvowareAPI(resources=resources)
+    await api.get_access_token()
+    advoware.revoke_tokens()
+    advoware.journal.clear()
+
+    await asyncio.gather(*(api.api_call(BETEILIGTE) for _ in range(10)))
+
+    assert requests(advoware, "POST /api/v1/Token") == 1
+
+
+async def test_a_token_refused_again_after_a_login_is_an_error_and_no_loop(
+    resources: Resources, advoware: AdvowareTwin, control: aiohttp.ClientSession
+) -> None:
+    await fault(control, advoware, path="Beteiligte", status=401)
+
+    with pytest.raises(AuthenticationFailed):
+        await AdvowareAPI(resources=resources).api_call(BETEILIGTE)
+
+    assert requests(advoware, "POST /api/v1/Token") == 2
+    assert requests(advoware, "GET /api/v1/advonet/Beteiligte") == 2
+
+
+async def test_without_redis_the_token_is_kept_in_the_process(
+    make_settings: Callable[..., Settings], advoware: AdvowareTwin
+) -> None:
+    async with Resources(make_settings(REDIS_PORT=9)) as resources:
+        api = AdvowareAPI(resources=resources)
+        for _ in range(3):
+            assert await api.api_call(BETEILIGTE) == []
+
+    assert requests(advoware, "POST /api/v1/Token") == 1
+
+
+async def test_a_refused_login_is_explained_and_not_repeated_for_a_minute(
+    make_settings: Callable[..., Settings], resources: Resources, advoware: AdvowareTwin
+) -> None:
+    async with Resources(make_settings(ADVOWARE_PASSWORD="falsch"), clock=resources.clock) as wrong:
+        for _ in range(5):
+            with pytest.raises(LoginRefused, match="ADVOWARE_PASSWORD") as caught:
+                await AdvowareAPI(resources=wrong).api_call(BETEILIGTE)
+            assert "falsch" not in str(caught.value).replace("falscher", "")
+
+    assert requests(advoware, "POST /api/v1/Token") == 1
+
+
+async def test_the_addresses_are_asked_of_the_configurator_once(
+    make_settings: Callable[..., Settings], advoware: AdvowareTwin
+) -> None:
+    async with Resources(make_settings(ADVOWARE_API_BASE_URL="", ADVOWARE_AUTH_URL="")) as resources:
+        await resources.redis.flushall()
+        for _ in range(3):
+            assert await AdvowareAPI(resources=resources).api_call(BETEILIGTE) == []
+
+    assert requests(advoware, "GET /AdvonetConfigurator/api/Url") == 1
+
+
+async def test_errors_have_the_class_of_their_remedy(
+    resources: Resources, advoware: AdvowareTwin, control: aiohttp.ClientSession
+) -> None:
+    api = AdvowareAPI(resources=resources)
+    with pytest.raises(NotFound):
+        await api.api_call(f"{BETEILIGTE}/999")
+    with pytest.raises(ValidationFailed):
+        await api.api_call(BETEILIGTE, "POST", json_data={})
+    created = await api.api_call(BETEILIGTE, "POST", json_data={"name": "Da"})
+    with pytest.raises(Forbidden):
+        await api.api_call(f"{BETEILIGTE}/{created['betNr']}", "DELETE")
+    with pytest.raises(WriteProtected):
+        await api.api_call("api/v1/advonet/Termine", "POST", json_data={})
+    await fault(control, advoware, path="Beteiligte", hang=True)
+    with pytest.raises(UpstreamTimeout):
+        await api.api_call(BETEILIGTE, timeout_seconds=0.3)
+
+
+async def test_a_read_is_repeated_and_a_write_is_not(
+    resources: Resources, advoware: AdvowareTwin, control: aiohttp.ClientSession
+) -> None:
+    api = AdvowareAPI(resources=resources)
+    await fault(control, advoware, path="Beteiligte", status=503, count=2)
+    assert await api.api_call(BETEILIGTE) == []
+    await fault(control, advoware, path="Beteiligte", status=503, when="after", count=2)
+
+    with pytest.raises(Unavailable):
+        await api.api_call(BETEILIGTE, "POST", json_data={"name": "Einmal"})
+
+    assert len(await AdvowareService(resources=resources).find_beteiligte(name="Einmal")) == 1
+
+
+async def test_a_record_may_come_as_a_list_of_one(
+    resources: Resources, advoware: AdvowareTwin, control: aiohttp.ClientSession
+) -> None:
+    service = AdvowareService(resources=resources)
+    created = await service.create_beteiligter({"name": "Da"})
+    await fault(control, advoware, path="Beteiligte/", status=200, body=[{"betNr": created["betNr"], "name": "Da"}])
+
+    assert (await service.get_beteiligter(created["betNr"]))["name"] == "Da"

@@ -1,0 +1,141 @@
+"""The client of EspoCRM against its twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import pytest
+
+from config import Settings
+from sandbox.espocrm import EspoCRMTwin
+from services.errors import AuthenticationFailed, Forbidden, NotFound, UpstreamTimeout, ValidationFailed
+from services.espocrm import (
+    EspoCRMAPI,
+    all_of,
+    any_of,
+    before,
+    bracket_query,
+    equals,
+    is_in,
+    is_null,
+    linked_with,
+    parse_date_time,
+)
+from services.resources import Resources
+
+
+async def fault(control: aiohttp.ClientSession, twin: Any, **rule: Any) -> None:
+    async with control.post(f"{twin.url}/__sandbox__/faults", json=rule) as response:
+        response.raise_for_status()
+
+
+async def people(api: EspoCRMAPI, count: int, **attributes: Any) -> list[str]:
+    return [(await api.create_entity("CBeteiligte", {"lastName": f"P{n}", **attributes}))["id"] for n in range(count)]
+
+
+def test_filters_are_written_in_php_brackets() -> None:
+    assert bracket_query("where", [is_in("syncStatus", ["dirty", "failed"])]) == [
+        ("where[0][type]", "in"),
+        ("where[0][attribute]", "syncStatus"),
+        ("where[0][value][]", "dirty"),
+        ("where[0][value][]", "failed"),
+    ]
+    assert bracket_query("where", [any_of(equals("a", True), is_null("b"))]) == [
+        ("where[0][type]", "or"),
+        ("where[0][value][0][type]", "equals"),
+        ("where[0][value][0][attribute]", "a"),
+        ("where[0][value][0][value]", "true"),
+        ("where[0][value][1][type]", "isNull"),
+        ("where[0][value][1][attribute]", "b"),
+    ]
+
+
+async def test_all_pages_are_read_and_each_record_comes_once(resources: Resources, espocrm: EspoCRMTwin) -> None:
+    api = EspoCRMAPI(resources=resources)
+    ids = await people(api, 205)
+    espocrm.journal.clear()
+
+    found = [row["id"] async for row in api.search_entities("CBeteiligte", select=["id"])]
+
+    assert sorted(found) == sorted(ids)
+    assert len(espocrm.journal) == 2
+    assert len([row async for row in api.search_entities("CBeteiligte", limit=7)]) == 7
+
+
+async def test_filters_select_what_they_say(resources: Resources) -> None:
+    api = EspoCRMAPI(resources=resources)
+    dirty, clean = await people(api, 1, syncStatus="dirty"), await people(api, 2, syncStatus="clean", betnr=None)
+    address = await api.create_entity("CAdressen", {"name": "Haus", "beteiligteId": clean[0]})
+
+    async def ids(entity: str, *where: Any) -> list[str]:
+        rows, total = await api.list_entities(entity, where)
+        assert total == len(rows)
+        return sorted(row["id"] for row in rows)
+
+    assert await ids("CBeteiligte", is_in("syncStatus", ["dirty", "failed"])) == dirty
+    assert await ids("CBeteiligte", equals("syncStatus", "clean"), is_null("betnr")) == sorted(clean)
+    assert await ids("CBeteiligte", any_of(equals("id", dirty[0]), equals("id", clean[0]))) == sorted(
+        [*dirty, clean[0]]
+    )
+    assert await ids("CBeteiligte", all_of(equals("syncStatus", "clean"), equals("id", dirty[0]))) == []
+    assert await ids("CBeteiligte", before("createdAt", datetime(2020, 1, 1, tzinfo=UTC))) == []
+    assert await ids("CAdressen", linked_with("beteiligte", clean[0])) == [address["id"]]
+
+
+async def test_a_record_is_read_whole_changed_in_part_and_deleted(resources: Resources) -> None:
+    api = EspoCRMAPI(resources=resources)
+    (entity_id,) = await people(api, 1, firstName="Max", emailAddressData=[{"emailAddress": "A@x.de", "primary": True}])
+
+    await api.update_entity("CBeteiligte", entity_id, {"firstName": "Moritz"})
+
+    record = await api.get_entity("CBeteiligte", entity_id)
+    assert (record["firstName"], record["lastName"]) == ("Moritz", "P0")
+    assert record["emailAddressData"][0]["lower"] == "a@x.de"
+    assert parse_date_time(record["modifiedAt"]) is not None
+    with pytest.raises(Forbidden):  # the sync user may not delete people
+        await api.delete_entity("CBeteiligte", entity_id)
+
+
+async def test_refusals_carry_the_reason_of_espocrm(resources: Resources) -> None:
+    api = EspoCRMAPI(resources=resources)
+
+    with pytest.raises(ValidationFailed, match="field: syncStatus"):
+        await api.create_entity("CBeteiligte", {"lastName": "P", "syncStatus": "unknown"})
+    with pytest.raises(NotFound, match="does not exist"):
+        await api.get_entity("CBeteiligte", "nobody")
+    with pytest.raises(Forbidden, match="No create access"):
+        await api.create_entity("Notification", {"message": "x"})
+
+
+async def test_a_refused_key_is_tried_once_and_then_rests(
+    make_settings: Callable[..., Settings], espocrm: EspoCRMTwin, resources: Resources, clock: Any
+) -> None:
+    async with Resources(make_settings(ESPOCRM_MARVIN_API_KEY="falsch"), clock=clock) as wrong:
+        for _ in range(20):
+            with pytest.raises(AuthenticationFailed, match="ESPOCRM_MARVIN_API_KEY"):
+                await EspoCRMAPI(resources=wrong).get_entity("CBeteiligte", "x")
+        assert len(espocrm.journal) == 1
+        clock.advance(seconds=61)
+        with pytest.raises(AuthenticationFailed):
+            await EspoCRMAPI(resources=wrong).get_entity("CBeteiligte", "x")
+    assert len(espocrm.journal) == 2
+    # Our address is not blocked: the right key still works.
+    assert await EspoCRMAPI(resources=resources).list_entities("CBeteiligte") == ([], 0)
+
+
+async def test_a_create_of_unknown_fate_is_not_repeated_and_a_change_is(
+    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
+) -> None:
+    api = EspoCRMAPI(resources=resources)
+    (entity_id,) = await people(api, 1)
+    await fault(control, espocrm, method="PUT", status=503, count=1)
+    assert (await api.update_entity("CBeteiligte", entity_id, {"firstName": "Neu"}))["firstName"] == "Neu"
+    await fault(control, espocrm, method="POST", hang=True, when="after")
+
+    with pytest.raises(UpstreamTimeout):
+        await api.create_entity("CBeteiligte", {"lastName": "Einmal"})
+
+    assert (await api.list_entities("CBeteiligte", [equals("lastName", "Einmal")]))[1] == 1
