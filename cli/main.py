@@ -179,9 +179,8 @@ class _Lines:
 def _cells(row: asyncpg.Record) -> list[str]:
     return [
         f"{row['at'].astimezone():%H:%M:%S}",
-        f"{row['entity_type']} {row['entity_id']}",
+        row["entity_id"],
         row["topic"],
-        row["source"],
         row["result"],
         row["advoware_id"] or "-",
         f"{row['duration_ms']:.0f}",
@@ -189,9 +188,9 @@ def _cells(row: asyncpg.Record) -> list[str]:
 
 
 def _table(rows: list[asyncpg.Record]) -> Table:
-    table = Table(title="What was synced", title_justify="left")
-    for heading in ("time", "record", "topic", "source", "result", "Advoware"):
-        table.add_column(heading)
+    table = Table(title="What was synced", title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("time", "record", "topic", "result", "Advoware"):
+        table.add_column(heading, no_wrap=True)
     table.add_column("ms", justify="right")
     for row in rows:
         style = "red" if row["error"] else None

@@ -22,6 +22,8 @@ MAX_BUFFER = 1024
 #: A channel with an end that nobody took is dropped after this time (seconds).
 STALE_AFTER = 300.0
 SWEEP_INTERVAL = 60.0
+#: How long a worker may go on using its end of a channel that nobody needs any more (seconds).
+DRAIN_TIME = 30.0
 #: How long the engine waits for the other side's closing handshake (seconds).
 CLOSE_TIMEOUT = 2.0
 
@@ -47,6 +49,8 @@ class Channel:
         self.taken: dict[Direction, asyncio.Event] = {"read": asyncio.Event(), "write": asyncio.Event()}
         self._items: asyncio.Queue[Item] = asyncio.Queue(buffer)
         self._discarding = False
+        self._sockets: set[asyncio.Transport] = set()
+        self._cutter: asyncio.TimerHandle | None = None
 
     def ref(self, direction: Direction) -> dict[str, str]:
         """Return the reference a worker turns into its reader or writer."""
@@ -81,12 +85,40 @@ class Channel:
         while not self._items.empty():
             self._items.get_nowait()
 
+    def connected(self, transport: asyncio.Transport) -> None:
+        """Note the socket of an end."""
+        self._sockets.add(transport)
+
+    def disconnected(self, transport: asyncio.Transport) -> None:
+        """Forget the socket of an end."""
+        self._sockets.discard(transport)
+        if not self._sockets and self._cutter is not None:
+            self._cutter.cancel()
+
+    def abort(self) -> None:
+        """Drop the sockets."""
+        for transport in self._sockets:
+            transport.abort()
+
+    def abandon(self) -> None:
+        """Discard what still comes and drop sockets that are not closed in time (the SDK forgets some)."""
+        self.discard()
+        if self._sockets and self._cutter is None:
+            self._cutter = asyncio.get_running_loop().call_later(DRAIN_TIME, self.abort)
+
 
 class Channels:
     """All channels, and the sockets on which workers take their ends."""
 
     def __init__(self) -> None:
         self._channels: dict[str, Channel] = {}
+        #: Channels with a connected end, also those that are no longer in use.
+        self._connected: dict[asyncio.Transport, Channel] = {}
+
+    def abort(self) -> None:
+        """Drop all sockets, at the end of the engine."""
+        for channel in list(self._connected.values()):
+            channel.abort()
 
     def create(self, owner_id: str | None = None, buffer: int = DEFAULT_BUFFER) -> Channel:
         """Create a channel; with ``owner_id`` it ends with that worker's connection."""
@@ -95,9 +127,9 @@ class Channels:
         return channel
 
     def remove(self, channel: Channel) -> None:
-        """Forget a channel; sockets that are connected to it run to their end."""
+        """Forget a channel; a worker that still writes to it is not cut off at once."""
         self._channels.pop(channel.id, None)
-        channel.discard()
+        channel.abandon()
 
     def remove_worker(self, worker_id: str) -> None:
         """Forget the channels a lost connection had created."""
@@ -127,12 +159,17 @@ class Channels:
         direction: Direction = "write" if request.query.get("dir") == "write" else "read"
         socket = web.WebSocketResponse(compress=False, max_msg_size=MAX_RECEIVE_BYTES, timeout=CLOSE_TIMEOUT)
         await socket.prepare(request)
-        if not channel.take(direction):
+        transport = request.transport
+        if transport is None or not channel.take(direction):
             await socket.close()
-        elif direction == "write":
-            await self._receive(channel, socket)
-        else:
-            await self._forward(channel, socket)
+            return socket
+        self._connected[transport] = channel
+        channel.connected(transport)
+        try:
+            await (self._receive if direction == "write" else self._forward)(channel, socket)
+        finally:
+            del self._connected[transport]
+            channel.disconnected(transport)
         return socket
 
     async def _receive(self, channel: Channel, socket: web.WebSocketResponse) -> None:

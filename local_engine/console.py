@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from local_engine.bodies import read_limited
 from local_engine.cron import CronTriggers
 from local_engine.database import Database
-from local_engine.errors import EngineError, PayloadTooLargeError, StorageUnavailableError
+from local_engine.errors import EngineError, StorageUnavailableError
 from local_engine.invocations import Functions, Invocations
-from local_engine.protocol import MAX_PAYLOAD_BYTES, MAX_RECEIVE_BYTES, dumps, loads
+from local_engine.protocol import MAX_RECEIVE_BYTES, dumps, loads
 from local_engine.triggers import Triggers
 from local_engine.workers import Workers
 
@@ -171,9 +172,7 @@ async def _input(request: web.BaseRequest) -> dict[str, Any]:
     """Return the query (GET) or the JSON object of the body."""
     if request.method == "GET":
         return dict(request.query)
-    body = await request.content.read(MAX_PAYLOAD_BYTES + 1)
-    if len(body) > MAX_PAYLOAD_BYTES:
-        raise PayloadTooLargeError("request body", len(body), MAX_PAYLOAD_BYTES)
+    body = await read_limited(request)
     try:
         data = loads(body.decode() or "{}")
     except ValueError as exc:

@@ -71,13 +71,20 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """Yield a connection; the block is one transaction. Raises StorageUnavailableError when PostgreSQL is away."""
+        """Yield a connection; the block is one transaction.
+
+        Raises StorageUnavailableError when PostgreSQL is away or refuses to work. Two errors are left to the caller:
+        psycopg.DataError (a value that cannot be stored) and RaiseException (a rule of procrastinate's own).
+        """
         if self._pool is None:
             raise StorageUnavailableError
         try:
             async with self._pool.connection() as connection:
                 yield connection
-        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as exc:
+        except (psycopg.DataError, psycopg.errors.RaiseException):
+            raise
+        except (psycopg.Error, PoolTimeout) as exc:
+            log_event("database.error", logging.WARNING, error=type(exc).__name__)
             raise StorageUnavailableError from exc
 
     async def open(self) -> None:
@@ -98,7 +105,7 @@ class Database:
             await self._apply_schema(self._pool)
         except (psycopg.Error, PoolTimeout) as exc:
             await self.close()
-            raise DatabaseStartupError(f"The engine's database cannot be used ({type(exc).__name__}).") from exc
+            raise DatabaseStartupError(f"The engine's database cannot be used: {_reason(exc)}") from exc
         except DatabaseStartupError:
             await self.close()
             raise
@@ -147,12 +154,20 @@ class Database:
                 if self._lock is None:
                     self._lock = await self._take_lock(LOCK_WAIT)
                     log_event("database.lock_regained")
-                await self._lock.execute("SELECT 1")
+                async with asyncio.timeout(POOL_TIMEOUT):
+                    await self._lock.execute("SELECT 1")
             except DatabaseStartupError as exc:
                 on_lost(str(exc))
                 return
-            except psycopg.Error as exc:
-                log_event("database.unavailable", logging.WARNING, error=type(exc).__name__)
+            except (psycopg.Error, TimeoutError):
                 if self._lock is not None:
+                    log_event("database.lock_lost", logging.ERROR)
                     await self._lock.close()
                     self._lock = None
+
+
+def _reason(error: Exception) -> str:
+    """Say why PostgreSQL cannot be used; texts about the connection string itself would repeat its password."""
+    if isinstance(error, psycopg.OperationalError) and str(error):
+        return str(error).splitlines()[0]
+    return type(error).__name__

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
+import psycopg
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from local_engine.channels import DEFAULT_BUFFER, Channels
@@ -136,7 +137,10 @@ def _typed(function_id: str, model: type[M], handler: Callable[[M, Trace], Await
             value = model.model_validate(data if data is not None else {})
         except ValidationError as exc:
             raise InvalidInputError(function_id, validation_summary(exc)) from exc
-        return await handler(value, trace)
+        try:
+            return await handler(value, trace)
+        except (psycopg.DataError, UnicodeEncodeError) as exc:
+            raise InvalidInputError(function_id, "a value cannot be stored or searched for") from exc
 
     return builtin
 

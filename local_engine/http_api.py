@@ -21,12 +21,13 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from local_engine.bodies import pieces, read_limited
 from local_engine.channels import Channel, Channels, End
 from local_engine.console import PREFIX, Console
 from local_engine.errors import EngineError, InvocationStoppedError, PayloadTooLargeError
 from local_engine.invocations import Functions, Invocations
 from local_engine.logs import log_event
-from local_engine.protocol import CHUNK_BYTES, MAX_PAYLOAD_BYTES, loads
+from local_engine.protocol import loads
 from local_engine.responses import Answer, Composer, NoResponseError
 from local_engine.routes import Match, NoMatch, Routes
 from local_engine.tasks import Tasks
@@ -36,8 +37,6 @@ from local_engine.workers import Workers
 
 MAX_CONCURRENT_REQUESTS = 1_024
 DEFAULT_TIMEOUT = 30.0
-#: How long a worker may go on writing to a response channel that nobody reads any more (seconds).
-DRAIN_TIME = 30.0
 
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -87,8 +86,8 @@ class HttpApi:
 
     def _registering(self) -> bool:
         """Tell whether routes may still be missing: no worker is complete, or one has only begun to register."""
-        with_functions = [worker for worker in self.workers if self.functions.of_worker(worker)]
-        return not with_functions or not all(worker.ready for worker in with_functions)
+        begun = any(self.functions.of_worker(worker) for worker in self.workers if not worker.ready)
+        return begun or not any(worker.ready for worker in self.workers)
 
     async def _serve(self, request: web.BaseRequest, route: Match) -> web.StreamResponse:
         started = time.monotonic()
@@ -134,7 +133,8 @@ class HttpApi:
         finally:
             if feeder is not None:
                 feeder.cancel()
-            await self._close_channels(incoming, outgoing)
+            self.channels.remove(incoming)
+            self.channels.remove(outgoing)
 
     async def _call(self, route: Match, payload: dict[str, Any], span: Span) -> Any | EngineError:
         try:
@@ -144,13 +144,6 @@ class HttpApi:
         except EngineError as exc:
             return exc
 
-    async def _close_channels(self, incoming: Channel, outgoing: Channel) -> None:
-        """End both channels. What the worker still writes is discarded; its socket is not cut off at once."""
-        incoming.discard()
-        self.channels.remove(incoming)
-        outgoing.discard()
-        self.channels.remove(outgoing)
-
     async def _payload(self, request: web.BaseRequest, route: Match) -> dict[str, Any]:
         """Return the function's input without the channels. Raises PayloadTooLargeError."""
         return {
@@ -159,7 +152,7 @@ class HttpApi:
             "headers": _plain_headers(request.headers),
             "path": route.path,
             "method": request.method,
-            "body": _json_or_null(await _read_json(request)) if _is_json(request) else None,
+            "body": _json_or_null(await read_limited(request)) if _is_json(request) else None,
             "trigger": {"type": "http", "path": route.path, "method": request.method},
         }
 
@@ -180,31 +173,11 @@ def _json_or_null(body: bytes) -> Any:
         return None
 
 
-async def _continue(request: web.BaseRequest) -> None:
-    """Answer ``Expect: 100-continue``, which older curl versions send with every larger POST."""
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-async def _read_json(request: web.BaseRequest) -> bytes:
-    announced = request.content_length or 0
-    if announced > MAX_PAYLOAD_BYTES:
-        raise PayloadTooLargeError("request body", announced, MAX_PAYLOAD_BYTES)
-    await _continue(request)
-    body = bytearray()
-    async for piece in request.content.iter_chunked(CHUNK_BYTES):
-        body += piece
-        if len(body) > MAX_PAYLOAD_BYTES:
-            raise PayloadTooLargeError("request body", len(body), MAX_PAYLOAD_BYTES)
-    return bytes(body)
-
-
 async def _feed(request: web.BaseRequest, channel: Channel) -> None:
     """Send the raw body through the request channel, piece by piece; ends the channel, also when there is no body."""
     clean = False
     try:
-        await _continue(request)
-        async for piece in request.content.iter_chunked(CHUNK_BYTES):
+        async for piece in pieces(request):
             await channel.put(piece)
         clean = True
     except ConnectionError:
@@ -262,5 +235,5 @@ async def _respond(request: web.BaseRequest, answer: Answer, channel: Channel) -
         elif request.transport is not None:
             request.transport.abort()  # the worker was lost: the client must not take the rest for complete
     except ConnectionError:
-        log_event("http.client_gone", route=request.method)
+        log_event("http.client_gone", method=request.method)
     return response

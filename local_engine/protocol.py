@@ -8,6 +8,7 @@ logs it and drops the frame, the connection stays up.
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Any, Literal, NoReturn
 from uuid import UUID
 
@@ -168,10 +169,17 @@ def _reject_constant(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("number out of range")
+    return value
+
+
 def loads(text: str) -> Any:
-    """Parse strict JSON (no NaN, no Infinity). Raises ValueError, also for nesting beyond the interpreter's limit."""
+    """Parse strict JSON (no NaN, no infinity). Raises ValueError, also for nesting beyond the interpreter's limit."""
     try:
-        return json.loads(text, parse_constant=_reject_constant)
+        return json.loads(text, parse_constant=_reject_constant, parse_float=_finite)
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
 

@@ -138,10 +138,9 @@ class QueueStore:
     async def add(self, topic: str, data: Any, trace: Trace) -> int:
         """Store a message durably and return the job's id. Raises EngineError for topics and payloads it refuses."""
         args: dict[str, Any] = {"data": dumps(data, "queue payload", MAX_PAYLOAD_BYTES)}
-        if trace.traceparent is not None:
-            args["traceparent"] = trace.traceparent
-        if trace.baggage is not None:
-            args["baggage"] = trace.baggage
+        for name, value in (("traceparent", trace.traceparent), ("baggage", trace.baggage)):
+            if value is not None and value.isascii() and value.isprintable():
+                args[name] = value
         job = Job(queue=queue_name(topic), task_name=topic, task_kwargs=args, lock=None, queueing_lock=None)
         try:
             async with self._database.transaction() as connection:
@@ -155,7 +154,13 @@ class QueueStore:
         arguments = {"queue": queue_name(topic), "limit": limit}
         async with self._database.transaction() as connection:
             rows = await (await connection.execute(_FETCH, arguments)).fetchall()
-        return [_queued_job(row) for row in rows]
+        jobs = []
+        for row in rows:
+            try:
+                jobs.append(_queued_job(row))
+            except (ValueError, KeyError, TypeError, AttributeError):  # not written by this engine
+                await self.bury(_unreadable(row), "unreadable: the stored payload is no JSON")
+        return jobs
 
     async def head(self, topic: str) -> Head | None:
         """Return the first waiting job of a topic, due or not."""
@@ -229,6 +234,10 @@ def _storable(error: str | None) -> str | None:
     return error[:2000].replace("\0", "").encode("utf-8", "replace").decode()
 
 
+def _unreadable(row: Any) -> QueuedJob:
+    return QueuedJob(row[0], row[1], None, Trace(), 0, 0)
+
+
 def _queued_job(row: Any) -> QueuedJob:
     job_id, topic, args, failures, interruptions = row
     trace = Trace(args.get("traceparent"), args.get("baggage"))
@@ -240,12 +249,19 @@ def _dead_letter(row: Any) -> dict[str, Any]:
     return {
         "job_id": job_id,
         "topic": topic,
-        "data": loads(data),
+        "data": _readable(data),
         "executions": attempts,
         "error": error,
         "failed_at": _iso(failed_at),
         "enqueued_at": _iso(enqueued_at),
     }
+
+
+def _readable(text: str | None) -> Any:
+    try:
+        return loads(text or "null")
+    except ValueError:
+        return None
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -140,6 +140,7 @@ class Engine:
                 await site.stop()
         for worker in self._workers:
             worker.abort()
+        self._channels.abort()
         for runner in self._runners:
             await runner.cleanup()
         await self._tasks.cancel()

@@ -228,7 +228,8 @@ def link_created(seen: Observation, row: Record, adresse: Record, *, side: str) 
         advoware_row_id=adresse.get("rowId"),
     )
     change = {"record": _name_of(row), "field": "adresse", "side": side, "old": None, "new": _mapper.label(ours)}
-    attributes = {"istStandard": False} if row.get("istStandard") and not is_main else {}
+    # Advoware makes a Beteiligter's first Adresse the main one without being asked.
+    attributes = {"istStandard": is_main} if bool(row.get("istStandard")) != is_main else {}
     return Settle(row, adresse, state, attributes=attributes, changes=(change,))
 
 

@@ -39,6 +39,19 @@ class AdvowareService:
         answer = await self.api.api_call(f"{BETEILIGTE}/{int(betnr)}", "PUT", json_data=record)
         return single_record(answer) if answer else None
 
+    async def create_kommunikation(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any]:
+        """Create a Kommunikation of ``tlf, bemerkung, kommKz, online``; the answer contains at least ``id``."""
+        path = f"{BETEILIGTE}/{int(betnr)}/Kommunikationen"
+        return _with_id(await self.api.api_call(path, "POST", json_data=record))
+
+    async def update_kommunikation(
+        self, betnr: int | str, kommunikation_id: int, record: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Change a Kommunikation; Advoware ignores ``kommKz``. There is no way to delete one."""
+        path = f"{BETEILIGTE}/{int(betnr)}/Kommunikationen/{int(kommunikation_id)}"
+        answer = await self.api.api_call(path, "PUT", json_data=record)
+        return single_record(answer) if answer else None
+
     async def create_adresse(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any]:
         """Create an Adresse with all its fields; the answer contains at least ``id``."""
         return _with_id(await self.api.api_call(f"{BETEILIGTE}/{int(betnr)}/Adressen", "POST", json_data=record))

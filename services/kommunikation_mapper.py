@@ -63,7 +63,9 @@ _VALUE_MARKER: Final = re.compile(r"\[ESPOCRM:([A-Za-z0-9+/_=-]+):(\d{1,2})\]")
 _SLOT_MARKER: Final = re.compile(r"\[ESPOCRM-SLOT:(\d{1,2})\]")
 _BROKEN_MARKER: Final = re.compile(r"\[ESPOCRM(?:-SLOT)?:[^\[\]]*\]")
 
-_EXTENSION: Final = re.compile(r"[\s,;.]*(?:;ext=|ext\.?|extension|durchwahl|dw|app\.?|x|#)[\s.:]*(\d{1,7})\s*$", re.I)
+_EXTENSION: Final = re.compile(
+    r"[\s,;.]*(?:;ext=|ext\.?|extension|durchwahl|dw|apparat|app\.?|x|#)[\s.:]*(\d{1,7})\s*$", re.I
+)
 #: Letters are refused, because the phone library would read them as the digits of a keypad ("Buero" as 28376).
 _DIALLABLE: Final = re.compile(r"[\d\s+()/.\-\u2010-\u2015]+")
 
@@ -100,9 +102,7 @@ def parse_marker(bemerkung: str | None) -> tuple[Marker | None, str]:
     tell where it ends, and it stays.
     """
     note = bemerkung or ""
-    found = sorted(
-        [*_VALUE_MARKER.finditer(note), *_SLOT_MARKER.finditer(note)], key=lambda match: match.start()
-    )
+    found = sorted([*_VALUE_MARKER.finditer(note), *_SLOT_MARKER.finditer(note)], key=lambda match: match.start())
     for match in found:
         marker = _read_marker(match)
         if marker is not None:
@@ -212,7 +212,7 @@ def _e164(value: str) -> str | None:
 
 @dataclass(frozen=True)
 class AdvowareEntry:
-    """An entry of Advoware's list that takes part. ``key`` is None if it is empty; ``tlf`` is as read."""
+    """An entry of Advoware's list that takes part; ``tlf`` is as read, ``text`` the user's part of ``bemerkung``."""
 
     id: int
     row_id: str
@@ -220,12 +220,22 @@ class AdvowareEntry:
     komm_kz: int
     marker: Marker | None
     text: str
-    key: Key | None
+    key: Key
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no value."""
+        return not self.key.value
 
     @property
     def is_slot(self) -> bool:
         """Whether it was ours once and is empty now."""
-        return self.key is None and self.marker is not None
+        return self.is_empty and self.marker is not None
+
+    @property
+    def synced_value(self) -> str | None:
+        """The value that its marker names."""
+        return self.marker.value if self.marker else None
 
 
 def advoware_entries(advo: Record) -> tuple[AdvowareEntry, ...]:
@@ -237,7 +247,7 @@ def advoware_entries(advo: Record) -> tuple[AdvowareEntry, ...]:
             continue
         tlf = row.get("tlf") or ""
         marker, text = parse_marker(row.get("bemerkung"))
-        key = key_of(kind_of(komm_kz), tlf) if tlf.strip() else None
+        key = key_of(kind_of(komm_kz), tlf)
         entries.append(AdvowareEntry(int(row["id"]), str(row.get("rowId") or ""), tlf, komm_kz, marker, text, key))
     return tuple(entries)
 
@@ -310,10 +320,8 @@ def espocrm_entries(espo: Record, family: Family) -> tuple[EspoEntry, ...]:
 def espocrm_entry(family: Family, row: Record) -> EspoEntry:
     """A row of an array with what it means."""
     written = str(row[VALUE_ATTRIBUTE[family]]).strip()
-    if family == "mail":
-        komm_kz = KOMM_KZ_OF_MAIL
-    else:
-        komm_kz = KOMM_KZ_OF_TYPE.get(str(row.get("type")), KOMM_KZ_OTHER)
+    of_phone = KOMM_KZ_OF_TYPE.get(str(row.get("type")), KOMM_KZ_OTHER)
+    komm_kz = KOMM_KZ_OF_MAIL if family == "mail" else of_phone
     return EspoEntry(key_of(kind_of(komm_kz), written), written, komm_kz, row)
 
 

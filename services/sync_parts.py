@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from services.sync_state import SyncState
+
 Direction = Literal["both", "to_advoware"]
 
 ActionType = Literal[
@@ -46,6 +48,8 @@ class PartResult:
         problems: tasks for people.
         errors: short messages of items that failed; the others were synced all the same.
         wrote_advoware: whether anything was written to Advoware, so that it has to be read again.
+        states: what to remember of this sync. True only once ``espocrm`` is written, so the caller saves it after its
+            PUT has succeeded (and after it has taken up ``problems`` and ``changes``); if the PUT fails, it does not.
     """
 
     espocrm: Mapping[str, Any] = field(default_factory=dict)
@@ -53,3 +57,4 @@ class PartResult:
     problems: tuple[Problem, ...] = ()
     errors: tuple[str, ...] = ()
     wrote_advoware: bool = False
+    states: tuple[SyncState, ...] = ()

@@ -99,11 +99,7 @@ async def outside(**overrides: str) -> AsyncIterator[Outside]:
                 Ports(0, 0, 0, 0, 0),
                 None,
                 on_event=events.append,
-                overrides={
-                    **overrides,
-                    "GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH": "x",
-                    "GOOGLE_CALENDAR_API_ENDPOINT": "http://127.0.0.1:9",
-                },
+                overrides=overrides,
             ) as system,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
             await open_audit(system) as audit,

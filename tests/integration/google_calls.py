@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
 from google.oauth2 import service_account
 from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
+from googleapiclient.http import BatchHttpRequest
+
+from sandbox.control import running
+from sandbox.google import GoogleTwin
 
 CALENDAR_SCOPE = "https://www.googleapis.com/auth/calendar"
 BERLIN = "Europe/Berlin"
@@ -56,18 +63,83 @@ async def refused(request: Any) -> Refusal:
     raise AssertionError(f"accepted: {answer}")
 
 
-class Control:
-    """The twin's control API."""
+@dataclass
+class Clock:
+    """A clock that stands still until it is moved."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
-        self._url = url
+    now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **delta: float) -> None:
+        """Move it on, for example ``advance(minutes=5)``."""
+        self.now += timedelta(**delta)
+
+
+class Google:
+    """A running twin, and Google's client for its service account."""
+
+    def __init__(self, twin: GoogleTwin, clock: Clock, session: aiohttp.ClientSession) -> None:
+        self.twin = twin
+        self.clock = clock
+        self.url = twin.url
+        self.key_file = twin.service_account()
+        self.email = self.key_file["client_email"]
+        self.service = calendar_service(self.url, self.key_file)
+        self.calendars = self.service.calendars()
+        self.calendar_list = self.service.calendarList()
+        self.acl = self.service.acl()
+        self.events = self.service.events()
         self._session = session
 
-    async def __call__(self, method: str, path: str, body: Any = None) -> Any:
+    async def new_calendar(self, summary: str = "AW-SB") -> str:
+        """The id of a new calendar in Berlin's time zone."""
+        made = await call(self.calendars.insert(body={"summary": summary, "timeZone": BERLIN}))
+        return str(made["id"])
+
+    async def control(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON answer of a control request that must succeed."""
-        async with self._session.request(method, f"{self._url}/__sandbox__/{path}", json=body) as answer:
-            assert answer.status < 300, await answer.text()
-            return json.loads(await answer.text() or "null")
+        async with self._session.request(method, f"{self.url}/__sandbox__/{path}", json=body) as answer:
+            text = await answer.text()
+            assert answer.status < 300, text
+            return json.loads(text or "null")
+
+    async def token(self) -> str:
+        """A valid access token, for requests that the client does not make."""
+        await call(self.calendar_list.list())
+        return str(self.service._http.credentials.token)
+
+    async def raw(
+        self, method: str, path: str, *, headers: dict[str, str], body: str | None = None, below: str | None = None
+    ) -> tuple[int, str]:
+        """Status and text of the answer to a hand-made request; ``path`` below the API or another base URL."""
+        base = f"{self.url}/calendar/v3" if below is None else below
+        async with self._session.request(method, base + path, headers=headers, data=body) as answer:
+            return answer.status, await answer.text()
+
+    async def batch(self, requests: dict[str, Any]) -> dict[str, Any]:
+        """Send the requests as one batch; the answer or the HttpError of each."""
+        answers: dict[str, Any] = {}
+
+        def keep(name: str, answer: Any, error: HttpError | None) -> None:
+            answers[name] = error or answer
+
+        batch = BatchHttpRequest(callback=keep, batch_uri=f"{self.url}/batch/calendar/v3")
+        for name, request in requests.items():
+            batch.add(request, request_id=name)
+        # The requests carry the client's authorised connection along.
+        await asyncio.to_thread(batch.execute)
+        return answers
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Google]:
+    """A twin without calendars or quota, whose clock stands still."""
+    clock = Clock()
+    twin = GoogleTwin(empty=True, clock=clock, quota_per_minute=None)
+    async with running(twin), aiohttp.ClientSession() as session:
+        yield Google(twin, clock, session)
 
 
 def timed(start: str, end: str, **more: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -29,8 +28,8 @@ ADRESSE = {
 @pytest.fixture
 async def office(
     espocrm: EspoCRMTwin, advoware: AdvowareTwin, control: aiohttp.ClientSession, resources: Resources
-) -> AsyncIterator[Office]:
-    yield await Office(espocrm, advoware, control, SyncStore(await resources.database())).open()
+) -> Office:
+    return await Office(espocrm, advoware, control, SyncStore(await resources.database())).open()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from google.auth import crypt, jwt
 from google.auth.exceptions import RefreshError
 from google.oauth2 import service_account
-from google_calls import BERLIN, CALENDAR_SCOPE, Google, at_nine, call, calendar_service, refused, serving
+from google_calls import BERLIN, CALENDAR_SCOPE, Google, at_nine, calendar_service, call, refused, serving
 
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 COLLEAGUE = "kanzlei@example.org"
@@ -85,7 +85,7 @@ async def test_a_bad_assertion_gets_no_token(google: Google, changes: dict[str, 
 
 
 async def test_another_key_gets_no_token(google: Google) -> None:
-    stranger = google.twin.add_service_account("stranger")
+    stranger = google.twin.service_account("stranger")
 
     status, answer = await ask_for_token(google, key=stranger, iss=google.email)
 
@@ -119,9 +119,7 @@ async def test_the_client_replaces_an_expired_or_revoked_token(google: Google) -
     await call(google.calendar_list.list())
     google.clock.advance(hours=2)
     assert (await call(google.calendar_list.list()))["kind"] == "calendar#calendarList"
-    await google.control(
-        "POST", "faults", {"path": "/calendarList", "revoke_tokens": True, "count": 1}
-    )
+    await google.control("POST", "faults", {"path": "/calendarList", "revoke_tokens": True, "count": 1})
 
     assert (await call(google.calendar_list.list()))["kind"] == "calendar#calendarList"
     summary = await google.control("GET", "journal/summary")
@@ -277,7 +275,7 @@ async def test_nobody_takes_away_their_own_access(google: Google) -> None:
 async def test_a_service_account_sees_only_what_is_its_own_or_shared_with_it(google: Google) -> None:
     calendar = await google.new_calendar()
     event = await call(google.events.insert(calendarId=calendar, body=at_nine()))
-    second = google.twin.add_service_account("second")
+    second = google.twin.service_account("second")
     other = calendar_service(google.url, second)
 
     stranger = await refused(other.events().list(calendarId=calendar))
@@ -296,7 +294,7 @@ async def test_a_service_account_sees_only_what_is_its_own_or_shared_with_it(goo
 async def test_readers_do_not_see_the_content_of_private_events(google: Google) -> None:
     calendar = await google.new_calendar()
     await call(google.events.insert(calendarId=calendar, body=at_nine(visibility="private", description="Akte")))
-    second = google.twin.add_service_account("second")
+    second = google.twin.service_account("second")
     await call(google.acl.insert(calendarId=calendar, body=rule("reader", second["client_email"])))
 
     (seen,) = (await call(calendar_service(google.url, second).events().list(calendarId=calendar)))["items"]

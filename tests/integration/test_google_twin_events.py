@@ -52,9 +52,7 @@ async def test_a_new_event_gets_the_fields_that_google_adds(google: Google, cale
 async def test_times_come_in_the_zone_that_the_caller_asks_for(google: Google, calendar: str) -> None:
     event = await call(google.events.insert(calendarId=calendar, body=at_nine()))
 
-    in_new_york = await call(
-        google.events.get(calendarId=calendar, eventId=event["id"], timeZone="America/New_York")
-    )
+    in_new_york = await call(google.events.get(calendarId=calendar, eventId=event["id"], timeZone="America/New_York"))
 
     assert in_new_york["start"] == {"dateTime": "2026-03-02T03:00:00-05:00", "timeZone": BERLIN}
 
@@ -225,9 +223,7 @@ async def test_reminders_do_not_count_as_a_modification(google: Google, calendar
     google.clock.advance(minutes=1)
     reminders = {"useDefault": False, "overrides": [{"method": "popup", "minutes": 30}]}
 
-    patched = await call(
-        google.events.patch(calendarId=calendar, eventId=event["id"], body={"reminders": reminders})
-    )
+    patched = await call(google.events.patch(calendarId=calendar, eventId=event["id"], body={"reminders": reminders}))
 
     assert patched["reminders"] == reminders
     assert patched["updated"] == event["updated"]
@@ -273,7 +269,9 @@ async def test_an_unchanged_event_is_not_sent_again(google: Google, calendar: st
     event = await call(google.events.insert(calendarId=calendar, body=at_nine()))
 
     status, body = await google.raw(
-        "GET", f"/calendars/{calendar}/events/{event['id']}", headers={"If-None-Match": event["etag"]}
+        "GET",
+        f"/calendars/{calendar}/events/{event['id']}",
+        headers={"Authorization": f"Bearer {await google.token()}", "If-None-Match": event["etag"]},
     )
 
     assert (status, body) == (304, "")

@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from gcsa.acl import ACLRole, ACLScopeType, AccessControlRule
+from gcsa.acl import AccessControlRule, ACLRole, ACLScopeType
 from gcsa.calendar import Calendar
 from gcsa.event import Event
 from gcsa.google_calendar import GoogleCalendar
@@ -32,7 +32,7 @@ async def running_google() -> AsyncIterator[Google]:
 @pytest.fixture(name="gcsa")
 async def gcsa_on_a_calendar_of_its_own(google: Google) -> GoogleCalendar:
     # The library has no setting for the endpoint, so it is given the client that has one.
-    library = GoogleCalendar(credentials=google.credentials)
+    library = GoogleCalendar(credentials=google.service._http.credentials)
     library.service = google.service
     made = await asyncio.to_thread(library.add_calendar, Calendar("AW-SB", timezone=BERLIN))
     library.default_calendar = made.calendar_id
@@ -46,7 +46,8 @@ async def events(gcsa: GoogleCalendar, **query: Any) -> list[Event]:
 async def test_gcsa_sees_the_calendar_it_made(gcsa: GoogleCalendar) -> None:
     entries = await asyncio.to_thread(lambda: list(gcsa.get_calendar_list()))
 
-    assert [(entry.summary, entry.timezone, entry.access_role) for entry in entries] == [("AW-SB", BERLIN, "owner")]
+    secondary = [entry for entry in entries if not entry.primary]
+    assert [(entry.summary, entry.timezone, entry.access_role) for entry in secondary] == [("AW-SB", BERLIN, "owner")]
 
 
 async def test_gcsa_writes_reads_changes_and_deletes_an_event(gcsa: GoogleCalendar) -> None:

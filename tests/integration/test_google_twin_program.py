@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import socket
 import stat
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from google_calls import at_nine, call, calendar_service
+from google_calls import at_nine, calendar_service, call
 
 PROJECT_ROOT = Path(__file__).parents[2]
 START_SECONDS = 30
@@ -40,6 +42,15 @@ async def program(port: int, *arguments: str) -> AsyncIterator[str]:
         await asyncio.wait_for(process.wait(), START_SECONDS)
 
 
+def unused_port() -> int:
+    """A port that nobody gets by chance (below those for outgoing connections), so it is still free the second time."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
@@ -47,15 +58,15 @@ def read(path: Path) -> Any:
 async def test_the_key_and_the_data_survive_a_restart(tmp_path: Path) -> None:
     key_path = tmp_path / "keys" / "service-account.json"
     options = ("--service-account-file", str(key_path), "--state-file", str(tmp_path / "google.state"))
+    port = unused_port()
 
-    async with program(0, *options) as url:
+    async with program(port, *options) as url:
         key_file = read(key_path)
         assert key_file["token_uri"] == f"{url}/token"
         service = calendar_service(url, key_file)
         calendar = (await call(service.calendars().insert(body={"summary": "AW-SB"})))["id"]
         event = await call(service.events().insert(calendarId=calendar, body=at_nine()))
         sync_token = (await call(service.events().list(calendarId=calendar)))["nextSyncToken"]
-    port = int(url.rsplit(":", 1)[1])
 
     async with program(port, *options) as again:
         assert again == url
@@ -66,11 +77,11 @@ async def test_the_key_and_the_data_survive_a_restart(tmp_path: Path) -> None:
 
 
 async def test_the_key_survives_without_the_data(tmp_path: Path) -> None:
-    key_path = tmp_path / "service-account.json"
-    async with program(0, "--service-account-file", str(key_path)) as url:
+    key_path, port = tmp_path / "service-account.json", unused_port()
+    async with program(port, "--service-account-file", str(key_path)):
         key_file = read(key_path)
 
-    async with program(int(url.rsplit(":", 1)[1]), "--service-account-file", str(key_path)):
+    async with program(port, "--service-account-file", str(key_path)) as url:
         assert read(key_path) == key_file
         assert (await call(calendar_service(url, key_file).calendarList().list()))["kind"] == "calendar#calendarList"
 

@@ -225,17 +225,13 @@ async def test_a_cancelled_instance_stays_as_a_hole_in_the_series(
 async def test_an_instance_can_not_repeat(google: Google, calendar: str, series: dict[str, Any]) -> None:
     second = (await instances(google, calendar, series))[1]
 
-    refusal = await refused(
-        google.events.patch(calendarId=calendar, eventId=second["id"], body={"recurrence": WEEKLY})
-    )
+    refusal = await refused(google.events.patch(calendarId=calendar, eventId=second["id"], body={"recurrence": WEEKLY}))
 
     assert refusal.status == 400
 
 
 async def test_a_day_outside_the_series_is_no_instance(google: Google, calendar: str, series: dict[str, Any]) -> None:
-    refusal = await refused(
-        google.events.get(calendarId=calendar, eventId=f"{series['id']}_20260317T080000Z")
-    )
+    refusal = await refused(google.events.get(calendarId=calendar, eventId=f"{series['id']}_20260317T080000Z"))
 
     assert refusal.status == 404
 

@@ -155,7 +155,7 @@ async def test_an_invalid_sync_token_demands_a_full_list(google: Google, calenda
     token = await sync_token(google, calendar)
     other = await google.new_calendar("AW-AI")
 
-    for calendar_id, bad in ((calendar, "1" + token), (calendar, "nonsense"), (other, token)):
+    for calendar_id, bad in ((calendar, "1" + token), (other, token)):
         refusal = await refused(google.events.list(calendarId=calendar_id, syncToken=bad))
         assert (refusal.status, refusal.reason) == (410, "fullSyncRequired")
 
@@ -217,7 +217,9 @@ async def test_impossible_queries_are_refused(google: Google, calendar: str, que
 async def test_private_properties_find_their_event(google: Google, calendar: str) -> None:
     for number in ("7", "8"):
         properties = {"private": {"advoware_frnr": number, "from": "advoware"}}
-        await call(google.events.insert(calendarId=calendar, body=at_nine(summary=number, extendedProperties=properties)))
+        await call(
+            google.events.insert(calendarId=calendar, body=at_nine(summary=number, extendedProperties=properties))
+        )
 
     def summaries(events: list[dict[str, Any]]) -> list[str]:
         return sorted(event["summary"] for event in events)

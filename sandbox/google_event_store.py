@@ -1,0 +1,315 @@
+"""What happens to the events of a calendar: insert, import, change, delete, move, and the instances of series."""
+
+from __future__ import annotations
+
+import copy
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+from typing import Final
+
+from sandbox.google_calendar_store import Calendar, Versions, is_service_account
+from sandbox.google_errors import ApiError, already_deleted, duplicate, invalid, not_found, required
+from sandbox.google_event import CANCELLED, Content, Event, Resource, check_id, merge_patch, read_content
+from sandbox.google_recurrence import occurrences
+from sandbox.google_times import EventTime, time_zone
+
+#: So many instances of a series are shown if no end is asked for; Google's number is not published.
+MAX_INSTANCES: Final = 730
+#: Bound of the work for one series.
+MAX_SLOTS: Final = 20_000
+
+_INSTANCE_ID: Final = re.compile(r"([a-v0-9]+)_(\d{8}(?:T\d{6}Z)?)")
+_BASE32HEX: Final = "0123456789abcdefghijklmnopqrstuv"
+
+
+class EventStore:
+    """Works on the events of `Calendar` objects; access has been checked before."""
+
+    def __init__(self, versions: Versions, now: Callable[[], datetime], seed: int) -> None:
+        self._versions = versions
+        self._now = now
+        self._ids = random.Random(seed)
+        self._count = 0
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def get(self, calendar: Calendar, event_id: str) -> Event:
+        """The event, also a cancelled one; of a series also an instance nobody has touched. Raises ApiError 404."""
+        event = calendar.events.get(event_id) or self._untouched_instance(calendar, event_id)
+        if event is None:
+            raise not_found()
+        return self.as_seen(calendar, event)
+
+    def as_seen(self, calendar: Calendar, event: Event) -> Event:
+        """The event itself or, if its series is deleted, a cancelled copy."""
+        master = calendar.events.get(event.master_id or "")
+        if master is not None and master.status == CANCELLED and event.status != CANCELLED:
+            return replace(event, status=CANCELLED)
+        return event
+
+    def instances(self, calendar: Calendar, master: Event, until: datetime | None) -> list[Event]:
+        """All instances, also cancelled ones, by original start; of an endless series `MAX_INSTANCES`.
+
+        Args:
+            calendar: where the series is.
+            master: the series.
+            until: aware; leaves out untouched instances that start then or later.
+        """
+        touched = {e.id: e for e in calendar.events.values() if e.master_id == master.id and not e.stray}
+        found = list(touched.values())
+        for slot in islice(_slots(calendar, master), MAX_INSTANCES if until is None else MAX_SLOTS):
+            if until is not None and slot.as_instant(calendar.zone) >= until:
+                break
+            if _instance_id(master, slot) not in touched:
+                found.append(_instance(master, slot))
+        found.sort(key=lambda e: (e.original_start or e.start).as_instant(calendar.zone))
+        return [self.as_seen(calendar, instance) for instance in found]
+
+    def retired(self, calendar: Calendar, master: Event) -> Iterator[Event]:
+        """Instances that the series once had, as cancelled events."""
+        for original_start, version in master.retired.values():
+            yield replace(_instance(master, original_start), status=CANCELLED, version=version)
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def insert(self, caller: str, calendar: Calendar, body: Resource) -> Event:
+        """A new event.
+
+        Raises:
+            ApiError: 400; 403 for attendees invited by a service account; 409 if the id is or was in use.
+        """
+        event_id, uid = body.get("id"), body.get("iCalUID")
+        if event_id and uid:
+            raise invalid("Only one of id and iCalUID may be given.", "iCalUID")
+        if event_id and check_id(event_id) in calendar.events:
+            raise duplicate()
+        if uid and _by_uid(calendar, uid) is not None:
+            raise duplicate()
+        content = self._read(caller, calendar, body, None)
+        if content.status == CANCELLED:
+            raise invalid("Invalid value for: status")
+        return self._add(caller, calendar, event_id or self._new_id(), uid, content)
+
+    def import_event(self, caller: str, calendar: Calendar, body: Resource) -> Event:
+        """A private copy of an event from elsewhere; if its iCalUID is known, that event is changed.
+
+        Raises:
+            ApiError: 400 or 403, see `insert`.
+        """
+        uid = body.get("iCalUID")
+        if not uid:
+            raise required("Missing iCalUID.")
+        if body.get("id"):
+            raise invalid("Only one of id and iCalUID may be given.", "id")
+        if body.get("eventType", "default") != "default":
+            raise invalid("Invalid value for: eventType")
+        body = {**body, "privateCopy": True}
+        known = _by_uid(calendar, uid)
+        if known is not None:
+            return self.change(caller, calendar, known, {"status": "confirmed", **body})
+        event = self._add(caller, calendar, self._new_id(), uid, self._read(caller, calendar, body, None))
+        organizer = body.get("organizer")
+        if isinstance(organizer, dict) and isinstance(organizer.get("email"), str):
+            event.organizer = {name: organizer[name] for name in ("email", "displayName") if name in organizer}
+        return event
+
+    def change(self, caller: str, calendar: Calendar, event: Event, body: Resource, *, patch: bool = False) -> Event:
+        """Replace all writable fields, or with ``patch`` those that are given. Returns the changed event.
+
+        A deleted event comes back with ``"status": "confirmed"``.
+
+        Raises:
+            ApiError: 400 or 403, see `insert`.
+        """
+        resource = merge_patch(event.writable(), body) if patch else {"eventType": event.event_type, **body}
+        content = self._read(caller, calendar, resource, event, sent=body)
+        if event.id not in calendar.events:
+            event = self._store_instance(calendar, event)
+        event = calendar.events[event.id]
+        status = content.status or event.status
+        if status == CANCELLED and event.status != CANCELLED:
+            self._cancel(calendar, event)
+            return event
+        before = event.content
+        slots_before = self._slot_ids(calendar, event)
+        moved = (before.start, before.end, before.recurrence) != (content.start, content.end, content.recurrence)
+        event.sequence = max(event.sequence, content.sequence or 0) + (moved or status != event.status)
+        event.content, event.version = content, self._versions.next()
+        if not _only_reminders_differ(before, content) or status != event.status:
+            event.updated = self._now()
+        if status != event.status:
+            event.status = status
+            self._touch_exceptions(calendar, event)
+        if moved:
+            self._retire_instances(calendar, event, slots_before)
+        return event
+
+    def delete(self, calendar: Calendar, event: Event) -> None:
+        """Cancel an event, a series or one instance of it. Raises ApiError 410 if it is cancelled."""
+        if event.status == CANCELLED:
+            raise already_deleted()
+        if event.id not in calendar.events:
+            event = self._store_instance(calendar, event)
+        self._cancel(calendar, calendar.events[event.id])
+
+    def move(self, caller: str, source: Calendar, event: Event, destination: Calendar) -> Event:
+        """Make another calendar the event's home; the old one keeps it as cancelled.
+
+        Raises:
+            ApiError: 400 for an instance; 403 if it is no ordinary event; 409; 410.
+        """
+        if event.status == CANCELLED:
+            raise already_deleted()
+        if event.master_id is not None:
+            message = "Cannot change the organizer of an instance."
+            raise ApiError(400, "cannotChangeOrganizerOfInstance", message, domain="calendar")
+        if event.event_type != "default":
+            raise ApiError(403, "eventTypeRestriction", "Only ordinary events can be moved.", domain="calendar")
+        if event.id in destination.events:
+            raise duplicate()
+        moved = self._add(caller, destination, event.id, event.ical_uid, copy.deepcopy(event.content))
+        moved.creator, moved.created, moved.sequence = event.creator, event.created, event.sequence + 1
+        self._cancel(source, event)
+        return moved
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    def _read(
+        self, caller: str, calendar: Calendar, resource: Resource, before: Event | None, sent: Resource | None = None
+    ) -> Content:
+        """Check what an event is to become; ``sent`` is the request itself if ``resource`` is more."""
+        sent = resource if sent is None else sent
+        is_instance = before is not None and before.master_id is not None
+        content = read_content(resource, calendar.zone, instance=is_instance, empty_days=not is_service_account(caller))
+        if before is not None and content.sequence is not None and content.sequence < before.sequence:
+            raise invalid(
+                "Invalid sequence value. The specified sequence number is below the current sequence number of the "
+                "resource. Re-fetch the resource and use its sequence number on the following request.",
+                "sequence",
+            )
+        event_type = content.fields["eventType"]
+        if before is not None and event_type != before.event_type:
+            raise ApiError(400, "eventTypeRestriction", "Event type cannot be changed.", domain="calendar")
+        if is_service_account(caller):
+            if before is None and event_type != "default":
+                message = "Event type is not allowed on this calendar."
+                raise ApiError(400, "eventTypeRestriction", message, domain="calendar")
+            invited = {attendee["email"] for attendee in content.fields.get("attendees", [])}
+            known = {attendee["email"] for attendee in before.content.fields.get("attendees", [])} if before else set()
+            if sent.get("attendees") and invited - known:
+                message = "Service accounts cannot invite attendees without Domain-Wide Delegation of Authority."
+                raise ApiError(403, "forbiddenForServiceAccounts", message, domain="calendar")
+        return content
+
+    def _add(self, caller: str, calendar: Calendar, event_id: str, uid: str | None, content: Content) -> Event:
+        self._count += 1
+        now = self._now()
+        event = Event(
+            id=event_id,
+            number=self._count,
+            content=content,
+            status=content.status or "confirmed",
+            ical_uid=uid or f"{event_id}@google.com",
+            creator=caller,
+            organizer={"email": calendar.id, "displayName": calendar.texts["summary"], "self": True},
+            created=now,
+            updated=now,
+            version=self._versions.next(),
+            sequence=content.sequence or 0,
+        )
+        calendar.events[event_id] = event
+        return event
+
+    def _new_id(self) -> str:
+        return "".join(self._ids.choices(_BASE32HEX, k=26))
+
+    def _store_instance(self, calendar: Calendar, instance: Event) -> Event:
+        self._count += 1
+        content = copy.deepcopy(instance.content)
+        version = self._versions.next()
+        stored = replace(instance, content=content, number=self._count, updated=self._now(), version=version)
+        calendar.events[stored.id] = stored
+        return stored
+
+    def _cancel(self, calendar: Calendar, event: Event) -> None:
+        event.status = CANCELLED
+        event.sequence += 1
+        event.updated, event.version = self._now(), self._versions.next()
+        self._touch_exceptions(calendar, event)
+
+    def _touch_exceptions(self, calendar: Calendar, master: Event) -> None:
+        """What happens to a series happens to its exceptions, so an incremental list shows them too."""
+        for event in calendar.events.values():
+            if event.master_id == master.id:
+                event.version = self._versions.next()
+
+    def _slot_ids(self, calendar: Calendar, event: Event) -> dict[str, EventTime]:
+        if not event.recurrence:
+            return {}
+        return {_instance_id(event, slot): slot for slot in islice(_slots(calendar, event), MAX_INSTANCES)}
+
+    def _retire_instances(self, calendar: Calendar, master: Event, before: dict[str, EventTime]) -> None:
+        """Remember the instances that the series had before its change and has no longer."""
+        after = self._slot_ids(calendar, master)
+        for instance_id in before.keys() - after.keys():
+            master.retired[instance_id] = (before[instance_id], master.version)
+        for instance_id in master.retired.keys() & after.keys():
+            del master.retired[instance_id]
+        for event in calendar.events.values():
+            if event.master_id == master.id and event.id in master.retired and not event.stray:
+                event.stray, event.status, event.version = True, CANCELLED, self._versions.next()
+
+    def _untouched_instance(self, calendar: Calendar, instance_id: str) -> Event | None:
+        match = _INSTANCE_ID.fullmatch(instance_id)
+        master = calendar.events.get(match[1]) if match else None
+        if match is None or master is None or not master.recurrence:
+            return None
+        for slot in islice(_slots(calendar, master), MAX_SLOTS):
+            stamp = slot.stamp()
+            if stamp == match[2]:
+                return _instance(master, slot)
+            if stamp > match[2]:
+                break
+        return None
+
+
+def _slots(calendar: Calendar, master: Event) -> Iterator[EventTime]:
+    """The start times that the rule gives, ascending."""
+    if not master.recurrence:
+        return
+    zone = time_zone(calendar.zone if master.start.all_day else master.start.zone)
+    for wall_clock in occurrences(master.recurrence, master.start.wall_clock(), zone):
+        yield master.start.at(wall_clock)
+
+
+def _instance_id(master: Event, slot: EventTime) -> str:
+    return f"{master.id}_{slot.stamp()}"
+
+
+def _instance(master: Event, slot: EventTime) -> Event:
+    """The instance at a slot as the series describes it."""
+    fields = {name: value for name, value in master.content.fields.items() if name != "recurrence"}
+    content = replace(master.content, start=slot, end=slot.plus(master.end - master.start), fields=fields)
+    return replace(
+        master, id=_instance_id(master, slot), content=content, master_id=master.id, original_start=slot, retired={}
+    )
+
+
+def _by_uid(calendar: Calendar, uid: object) -> Event | None:
+    if not isinstance(uid, str):
+        raise invalid("Invalid value for: iCalUID")
+    return next((e for e in calendar.events.values() if e.ical_uid == uid and e.master_id is None), None)
+
+
+def _only_reminders_differ(before: Content, after: Content) -> bool:
+    """Whether a change touches nothing but reminders, which leaves ``updated`` alone."""
+
+    def rest(content: Content) -> tuple[EventTime, EventTime, Resource]:
+        fields = {name: value for name, value in content.fields.items() if name != "reminders"}
+        return content.start, content.end, fields
+
+    return rest(before) == rest(after) and before.fields["reminders"] != after.fields["reminders"]

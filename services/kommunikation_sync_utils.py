@@ -1,0 +1,381 @@
+"""Sync of the Kommunikation (phone, fax, mail) of one CBeteiligte with Advoware.
+
+Observe both records and the base, plan (`services.kommunikation_plan`), apply, record. A failing value never stops the
+others. Nothing is lost or done twice when a run breaks off, because the base never says more than is true:
+
+* before the first request to Advoware, a value that is about to be lost there is stored, and reported by every run
+  until one comes to its end;
+* after the requests to Advoware the base is stored as far as it is true then: EspoCRM's values that Advoware has taken;
+* what waits for EspoCRM (values from Advoware) is in `PartResult.states`, which the caller stores after its PUT.
+
+A Kommunikation created just before a crash is in no base. It is found by its value, which equals EspoCRM's, and carries
+its marker already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC
+from typing import Any
+
+from services.advoware_service import AdvowareService
+from services.errors import AuthenticationFailed, ForeignSystemError, RateLimited, Unavailable
+from services.espocrm import EspoCRMAPI, parse_date_time
+from services.kommunikation_mapper import (
+    DATA_ATTRIBUTE,
+    Key,
+    Kind,
+    advoware_entries,
+    espocrm_entries,
+    key_of,
+    kommunikation_hash,
+)
+from services.kommunikation_plan import Base, Change, Link, Observation, Plan, Skipped, Write, make_plan
+from services.logs import log
+from services.resources import Resources, current_resources
+from services.sync_parts import Direction, PartResult, Problem
+from services.sync_state import SyncState, SyncStore
+
+ENTITY_TYPE = "CBeteiligte.Kommunikation"
+OWNER_TYPE = "CBeteiligte"
+
+#: After so many failures in a row because Advoware is away, the rest is left to the next run.
+MAX_UNAVAILABLE = 3
+
+Record = Mapping[str, Any]
+
+_KIND_LABELS: Mapping[Kind, str] = {"phone": "Telefon", "fax": "Fax", "mail": "E-Mail"}
+_REASONS = {
+    "refused": "EspoCRM nimmt diesen Wert nicht an (Rufnummern nur international ohne Durchwahl-Zusatz, E-Mail-Adressen "
+    "nur ohne Umlaute). Bitte in Advoware berichtigen; bis dahin steht er nur dort.",
+    "full": "In EspoCRM sind schon zehn Einträge dieser Art vorhanden. Bitte dort einen löschen; bis dahin steht der "
+    "Wert nur in Advoware.",
+    "reverted": "Der Wert wurde nur in Advoware eingetragen, maßgeblich war EspoCRM; der Eintrag in Advoware wurde "
+    "geleert. Wird der Wert gebraucht, bitte in EspoCRM eintragen.",
+    "not_taken": "Advoware hat die Änderung angenommen, aber nicht übernommen. Bitte den Wert in Advoware von Hand ändern.",
+}
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """The base of one CBeteiligte, and audit lines of values lost in Advoware that were not reported yet."""
+
+    betnr: int
+    links: Base = field(default_factory=dict)
+    lost: tuple[Mapping[str, Any], ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        links = {str(entry_id): [*link.espocrm, *link.advoware] for entry_id, link in sorted(self.links.items())}
+        return {"betNr": self.betnr, "links": links, "lost": [dict(line) for line in self.lost]}
+
+
+@dataclass
+class _Applied:
+    """What has become of a plan's requests."""
+
+    done: list[tuple[Write, int]] = field(default_factory=list)
+    failed: list[Write] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+class KommunikationSyncManager:
+    """Keeps phone numbers and mail addresses consistent. ``context`` is the step's FlowContext or None."""
+
+    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+        self._context = context
+        self._resources = resources or current_resources()
+        self._espocrm = EspoCRMAPI(context, resources=self._resources)
+        self._advoware = AdvowareService(context, resources=self._resources)
+
+    async def sync_bidirectional(
+        self, beteiligte_id: str, betnr: int | str, direction: Direction = "both", force_espo_wins: bool = False
+    ) -> PartResult:
+        """Read both records, sync their Kommunikation, write EspoCRM, and remember it. The caller holds the lock.
+
+        Raises:
+            ForeignSystemError: a record cannot be read, or EspoCRM not be written (`Conflict` if somebody edited the
+                record meanwhile and EspoCRM checks that). Running it again continues where it broke off.
+        """
+        store = SyncStore(await self._resources.database())
+        espo = await self._espocrm.get_entity(OWNER_TYPE, beteiligte_id)
+        advo = await self._advoware.get_beteiligter(betnr)
+        result = await self.sync_part(espo, advo, store, direction=direction, force_espo_wins=force_espo_wins)
+        if result.espocrm:
+            await self._espocrm.update_entity(
+                OWNER_TYPE, beteiligte_id, dict(result.espocrm), version_number=espo.get("versionNumber")
+            )
+        for state in result.states:
+            await store.save(state)
+        return result
+
+    async def sync_part(
+        self,
+        espo: Record,
+        advo: Record,
+        store: SyncStore,
+        *,
+        direction: Direction = "both",
+        force_espo_wins: bool = False,
+    ) -> PartResult:
+        """Sync the Kommunikation of a CBeteiligte and his Beteiligter as just read, inside their lock.
+
+        No request if nothing has changed. The caller writes ``espocrm`` in its PUT and then saves ``states``.
+
+        Raises:
+            ForeignSystemError: Advoware cannot be read again after it was written, or PostgreSQL does not answer. What
+                was written until then is remembered.
+        """
+        if (missing := _missing_list(espo, advo)) is not None:
+            return PartResult(errors=(missing,))
+        stored = await store.load(ENTITY_TYPE, espo["id"])
+        memory = _read_memory(stored, espo, advo)
+        first_sync = not memory.links and not espo.get("kommunikationHash")
+        to_advoware = direction == "to_advoware"
+
+        def planned(seen_advo: Record) -> Plan:
+            entries = advoware_entries(seen_advo)
+            phones, mails = espocrm_entries(espo, "phone"), espocrm_entries(espo, "mail")
+            seen = Observation(phones, mails, entries, memory.links, first_sync)
+            return make_plan(seen, to_advoware=to_advoware, forced=force_espo_wins)
+
+        plan = planned(advo)
+        if plan.vanished:  # that an entry is gone is not believed at once
+            advo = await self._advoware.get_beteiligter(advo["betNr"])
+            if (missing := _missing_list(espo, advo)) is not None:
+                return PartResult(errors=(missing,))
+            plan = planned(advo)
+        return await self._carry_out(plan, espo, advo, memory, stored, store)
+
+    # -- apply and record -----------------------------------------------------------------------------------------
+
+    async def _carry_out(
+        self, plan: Plan, espo: Record, advo: Record, memory: _Memory, stored: SyncState | None, store: SyncStore
+    ) -> PartResult:
+        unreported = _unreported(memory, advo)
+        planned_losses = [write.change for write in plan.writes if write.change and write.change.lost]
+        kept = stored.base if stored else None
+        if plan.writes:
+            ahead = _Memory(memory.betnr, memory.links, (*unreported, *map(_line, planned_losses)))
+            kept = await self._keep(store, espo, ahead, kept, only_if=bool(planned_losses or memory.links))
+        applied = _Applied()
+        try:
+            await self._write(plan, memory.betnr, applied)
+        finally:
+            losses = (*unreported, *(_line(write.change) for write, _ in applied.done if _is_loss(write)))
+            interim = _Memory(memory.betnr, _links(plan, memory, applied, espocrm_written=False), losses)
+            kept = await self._keep(store, espo, interim, kept, only_if=any(write.change for write, _ in applied.done))
+        if applied.done or applied.failed:
+            advo = await self._advoware.get_beteiligter(memory.betnr)
+            if (missing := _missing_list(espo, advo)) is not None:
+                return PartResult(errors=(*applied.errors, missing), wrote_advoware=True)
+            _verify(applied, advo, espo["id"])
+        final = _Memory(memory.betnr, _links(plan, memory, applied, espocrm_written=True))
+        changes = [*plan.changes, *(write.change for write, _ in applied.done if write.change)]
+        lines = (*unreported, *map(_line, changes))
+        result = PartResult(
+            espocrm=_attributes(plan, espo, advo),
+            changes=lines,
+            problems=(*_problems(plan, lines, memory.betnr, espo["id"]), *applied.problems),
+            errors=tuple(applied.errors),
+            wrote_advoware=bool(applied.done),
+            states=() if kept == final.as_json() else (self._state(espo, final),),
+        )
+        self._log(plan, result, espo["id"])
+        return result
+
+    async def _write(self, plan: Plan, betnr: int, applied: _Applied) -> None:
+        unavailable = 0
+        for position, write in enumerate(plan.writes):
+            try:
+                applied.done.append((write, await self._send(write, betnr)))
+                unavailable = 0
+            except ForeignSystemError as error:
+                applied.failed.append(write)
+                applied.errors.append(_message(write, error))
+                is_away = isinstance(error, Unavailable | RateLimited | AuthenticationFailed)
+                unavailable = unavailable + 1 if is_away else 0
+                if unavailable == MAX_UNAVAILABLE:
+                    applied.failed.extend(plan.writes[position + 1 :])
+                    return
+
+    async def _send(self, write: Write, betnr: int) -> int:
+        if write.entry_id is None:
+            created = await self._advoware.create_kommunikation(betnr, write.record)
+            return int(created["id"])
+        await self._advoware.update_kommunikation(betnr, write.entry_id, write.record)
+        return write.entry_id
+
+    async def _keep(
+        self, store: SyncStore, espo: Record, memory: _Memory, kept: Mapping[str, Any] | None, *, only_if: bool
+    ) -> Mapping[str, Any] | None:
+        """Store what is true by now, unless it is stored already; returns what is stored."""
+        wanted = memory.as_json()
+        if not only_if or wanted == kept:
+            return kept
+        await store.save(self._state(espo, memory))
+        return wanted
+
+    def _state(self, espo: Record, memory: _Memory) -> SyncState:
+        return SyncState(
+            ENTITY_TYPE,
+            espo["id"],
+            base=memory.as_json(),
+            espocrm_modified_at=parse_date_time(espo.get("modifiedAt")),
+            synced_at=self._resources.clock().astimezone(UTC),
+        )
+
+    def _log(self, plan: Plan, result: PartResult, entity_id: str) -> None:
+        if plan.writes or result.espocrm or result.errors:
+            cases = [write.case for write in plan.writes]
+            log(
+                self._context,
+                "warning" if result.errors else "info",
+                "kommunikation.synced",
+                entity_id=entity_id,
+                writes={case: cases.count(case) for case in sorted(set(cases))},
+                espocrm=sorted(result.espocrm),
+                errors=len(result.errors),
+                problems=len(result.problems),
+            )
+
+
+# -- observing ------------------------------------------------------------------------------------------------------
+
+
+def _missing_list(espo: Record, advo: Record) -> str | None:
+    """What is wrong with a record that does not say which entries there are; that never means there are none."""
+    if not all(isinstance(espo.get(attribute), list) for attribute in DATA_ATTRIBUTE.values()):
+        return "Kommunikation: EspoCRM's record contains no phone numbers and mail addresses"
+    rows = advo.get("kommunikation")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
+        return "Kommunikation: Advoware's answer contains no list of Kommunikationen"
+    return None
+
+
+def _read_memory(stored: SyncState | None, espo: Record, advo: Record) -> _Memory:
+    betnr = int(advo["betNr"])
+    if stored is None:
+        return _Memory(betnr, _links_by_markers(espo, advo) if espo.get("kommunikationHash") else {})
+    if stored.base.get("betNr") != betnr or stored.deleted_at is not None:
+        return _Memory(betnr)  # linked with another Beteiligter since, whose entries say nothing about this one's
+    links = {int(entry_id): Link(Key(*parts[:2]), Key(*parts[2:])) for entry_id, parts in stored.base["links"].items()}
+    return _Memory(betnr, links, tuple(stored.base["lost"]))
+
+
+def _links_by_markers(espo: Record, advo: Record) -> Base:
+    """The base as far as the markers tell it, for records that were synced before their base was kept in PostgreSQL.
+
+    A value that EspoCRM lacks was deleted there only if somebody changed the record since the last sync.
+    """
+    modified, synced = (parse_date_time(espo.get(name)) for name in ("modifiedAt", "advowareLastSync"))
+    is_modified = modified is not None and synced is not None and modified > synced
+    ours = {entry.key.held: entry.key for family in DATA_ATTRIBUTE for entry in espocrm_entries(espo, family)}
+    links = {}
+    for entry in advoware_entries(advo):
+        if entry.synced_value is None:
+            continue
+        key = key_of(entry.key.kind, entry.synced_value)
+        if is_modified or key.held in ours:
+            links[entry.id] = Link(ours.get(key.held, key), key)
+    return links
+
+
+def _unreported(memory: _Memory, advo: Record) -> tuple[Mapping[str, Any], ...]:
+    """Losses of a run that broke off; not those that it did not get to."""
+    values = {entry.id: entry.tlf.strip() for entry in advoware_entries(advo)}
+    return tuple(line for line in memory.lost if values.get(line["id"]) != line["old"])
+
+
+# -- recording ------------------------------------------------------------------------------------------------------
+
+
+def _links(plan: Plan, memory: _Memory, applied: _Applied, *, espocrm_written: bool) -> Base:
+    """The base after the requests, before or after EspoCRM is written."""
+    links = dict(plan.base)
+    links.update({entry_id: write.link for write, entry_id in applied.done if write.link})
+    undone = {write.entry_id for write in applied.failed if write.change}
+    if not espocrm_written:
+        undone |= plan.awaiting_espocrm
+    attempted = {entry_id for _, entry_id in applied.done} | {write.entry_id for write in applied.failed}
+    undone |= {write.entry_id for write in plan.writes if write.change and write.entry_id not in attempted}
+    for entry_id in undone - {None}:
+        links.pop(entry_id, None)
+        if entry_id in memory.links:
+            links[entry_id] = memory.links[entry_id]
+    return links
+
+
+def _verify(applied: _Applied, advo: Record, entity_id: str) -> None:
+    """Move to ``failed`` what Advoware has accepted but not taken over."""
+    values = {entry.id: entry for entry in advoware_entries(advo)}
+    for write, entry_id in list(applied.done):
+        entry = values.get(entry_id)
+        if write.change is None or (entry is None and write.entry_id is not None):
+            continue
+        still_old = entry is not None and entry.tlf.strip() == (write.change.old or "")
+        took = entry is not None and entry.tlf.strip() == write.tlf.strip()
+        if entry is None or (still_old and not took):
+            applied.done.remove((write, entry_id))
+            applied.failed.append(write)
+            applied.errors.append(f"Kommunikation {entry_id}: {write.case} was not taken over by Advoware")
+            values_told = (write.change.kind, write.change.new or "", "not_taken")
+            applied.problems.append(_problem(int(advo["betNr"]), entity_id, entry_id, *values_told))
+
+
+def _attributes(plan: Plan, espo: Record, advo: Record) -> dict[str, Any]:
+    attributes: dict[str, Any] = dict(plan.espocrm)
+    current_hash = kommunikation_hash(advoware_entries(advo))
+    if current_hash != espo.get("kommunikationHash"):
+        attributes["kommunikationHash"] = current_hash
+    return attributes
+
+
+def _is_loss(write: Write) -> bool:
+    return write.change is not None and write.change.lost
+
+
+def _line(change: Change | None) -> dict[str, Any]:
+    """A change as a line of the audit."""
+    if change is None:
+        return {}
+    values = asdict(change)
+    line = {name: values[name] for name in ("case", "side", "old", "new")}
+    line |= {"field": f"kommunikation.{change.kind}", "id": change.entry_id}
+    return {**line, "conflict": True} if change.lost else line
+
+
+def _problems(plan: Plan, lines: tuple[Mapping[str, Any], ...], betnr: int, entity_id: str) -> list[Problem]:
+    problems = [_skipped_problem(item, betnr, entity_id) for item in plan.skipped]
+    for line in lines:
+        if line["case"] == "Var4" and line["side"] == "advoware":
+            kind = line["field"].rpartition(".")[2]
+            problems.append(_problem(betnr, entity_id, line["id"], kind, line["old"], "reverted"))
+    return problems
+
+
+def _skipped_problem(item: Skipped, betnr: int, entity_id: str) -> Problem:
+    return _problem(betnr, entity_id, item.entry_id, item.kind, item.value, item.reason)
+
+
+def _problem(betnr: int, entity_id: str, entry_id: int, kind: Kind, value: str, reason: str) -> Problem:
+    """A task for a person. The key stays the same as long as entry, value and reason do; it does not show the value."""
+    digest = hashlib.sha256(value.encode()).hexdigest()[:12]
+    details = {
+        "betNr": betnr,
+        "kommunikationId": entry_id,
+        "art": _KIND_LABELS[kind],
+        "wert": value,
+        "grund": _REASONS[reason],
+    }
+    action = "readonly_field_conflict" if reason == "not_taken" else "general_manual_action"
+    return Problem(action, OWNER_TYPE, entity_id, f"kommunikation_{reason}:{entry_id}:{digest}", details)
+
+
+def _message(write: Write, error: ForeignSystemError) -> str:
+    """What failed, without what Advoware says: its words may contain the value."""
+    entry = f" {write.entry_id}" if write.entry_id is not None else ""
+    answer = f"Advoware answered {error.status}" if error.status is not None else "no answer from Advoware"
+    return f"Kommunikation{entry}: {write.case} failed: {answer} ({type(error).__name__})"

@@ -1,0 +1,34 @@
+"""HTTP step that answers in every way a step can, for the conformance tests."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+config = {
+    "name": "Sample Answers",
+    "flows": ["sample"],
+    "triggers": [{"type": "http", "path": "/sample/answers", "method": "POST"}],
+    "enqueues": [],
+}
+
+
+async def handler(request: Any, ctx: Any) -> Any:
+    """Answer as the query parameter ``kind`` says."""
+    kind = request.query_params["kind"]
+    if kind == "stream":
+        await request.response.status(202)
+        await request.response.headers({"content-type": "text/csv"})
+        await request.response.writer.write(b"a;b\n")
+        await request.response.writer.write(b"1;2\n")
+        await request.response.writer.close_async()
+        return None
+    if kind == "upload":
+        return {"status": 200, "body": {"size": len(await request.request_body.read_all())}}
+    if kind == "error":
+        raise ValueError("a secret")
+    return {
+        "no_content": {"status": 204, "body": None},
+        "text": {"status": 200, "body": "hello"},
+        "not_serializable": {"status": 200, "body": {"at": datetime.now(UTC)}},
+        "large": {"status": 200, "body": {"data": "x" * 3_000_000}},
+        "nothing": None,
+    }[kind]

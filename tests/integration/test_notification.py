@@ -1,0 +1,213 @@
+"""People are told once, in EspoCRM, what only they can do; and never at the price of a sync."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+from office import BETEILIGTE_ID, LAWYER_ID, Office, strike
+
+from config import Settings
+from sandbox.advoware import AdvowareTwin
+from sandbox.espocrm import EspoCRMTwin
+from services.espocrm import EspoCRMAPI
+from services.notification_utils import NotificationManager
+from services.resources import Resources
+from services.sync_parts import Problem
+from services.sync_state import SyncStore
+
+CLERK_ID = "6b0473a32660aa002"
+PROBLEM = Problem(
+    "address_field_update_required",
+    "CBeteiligte",
+    BETEILIGTE_ID,
+    "address_field_update_required:5001",
+    {
+        "betnr": "1001",
+        "adresse": "Lange Straße 5, 30159 Hannover",
+        "fields": [
+            {"field": "land", "old": "Deutschland", "new": "Schweiz"},
+            {"field": "gueltigBis", "old": None, "new": "2030-12-31"},
+            {"field": "standardAnschrift", "old": False, "new": True},
+        ],
+        "since": "2026-11-23T17:00:00+00:00",
+    },
+)
+
+
+@pytest.fixture
+async def office(
+    espocrm: EspoCRMTwin, advoware: AdvowareTwin, control: aiohttp.ClientSession, resources: Resources
+) -> Office:
+    return await Office(espocrm, advoware, control, SyncStore(await resources.database())).open()
+
+
+@pytest.fixture
+def manager(office: Office, resources: Resources) -> NotificationManager:
+    return NotificationManager(EspoCRMAPI(resources=resources), resources=resources)
+
+
+async def test_a_problem_becomes_a_task_with_instructions_and_a_note(
+    office: Office, manager: NotificationManager
+) -> None:
+    task_id = await manager.notify(PROBLEM)
+    (task,) = office.records("Task")
+    assert task["id"] == task_id
+    assert task["name"] == "Adresse in Advoware von Hand ändern: Lange Straße 5, 30159 Hannover"
+    assert (task["parentType"], task["parentId"], task["assignedUserId"]) == ("CBeteiligte", BETEILIGTE_ID, LAWYER_ID)
+    assert task["status"] == "Not Started"
+    for line in (
+        "1. In Advoware den Beteiligten Nr. 1001 öffnen.",
+        "2. Dort unter „Adressen“ die Adresse „Lange Straße 5, 30159 Hannover“ auswählen.",
+        "- Land: alt „Deutschland“, neu „Schweiz“",
+        "- Gültig bis: alt (leer), neu „31.12.2030“",
+        "- Standardanschrift: alt nein, neu ja",
+        "Festgestellt: 23.11.2026 18:00 Uhr",
+    ):
+        assert line in task["description"].splitlines()
+    (note,) = office.records("Note")
+    assert (note["parentId"], "Adresse in Advoware von Hand ändern" in note["post"]) == (BETEILIGTE_ID, True)
+    assert [record["userId"] for record in office.records("Notification")] == [LAWYER_ID]
+
+
+async def test_the_same_problem_is_told_once_and_then_costs_no_call(
+    office: Office, manager: NotificationManager
+) -> None:
+    task_id = await manager.notify(PROBLEM)
+    office.forget_calls()
+    assert await manager.notify(PROBLEM) == task_id
+    assert office.calls() == []
+    await office.edit("Task", str(task_id), status="Completed")
+    assert await manager.notify(PROBLEM) == task_id
+    assert len(office.records("Task")) == 1
+
+
+async def test_a_new_occurrence_brings_an_open_task_up_to_date(office: Office, manager: NotificationManager) -> None:
+    task_id = await manager.notify(PROBLEM)
+    changed = replace(PROBLEM, details={**PROBLEM.details, "adresse": "Am Wall 1, 28195 Bremen"})
+    assert await manager.notify(changed) == task_id
+    (task,) = office.records("Task")
+    assert "Am Wall 1, 28195 Bremen" in task["name"]
+    assert "Am Wall 1, 28195 Bremen" in task["description"]
+    assert len(office.records("Note")) == 1
+
+
+@pytest.mark.parametrize("closed_by", ["Completed", "Canceled", "deleted"])
+async def test_a_new_occurrence_after_the_task_was_closed_is_a_new_task(
+    office: Office, manager: NotificationManager, closed_by: str
+) -> None:
+    first = str(await manager.notify(PROBLEM))
+    if closed_by == "deleted":
+        await office.delete("Task", first)
+    else:
+        await office.edit("Task", first, status=closed_by)
+    again = replace(PROBLEM, details={**PROBLEM.details, "since": "2026-11-24T17:00:00+00:00"})
+    second = await manager.notify(again)
+    assert second not in (None, first)
+    assert await manager.notify(again) == second
+
+
+async def test_the_task_belongs_to_whoever_looks_after_the_beteiligter_of_an_address(
+    office: Office, manager: NotificationManager
+) -> None:
+    address = await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle")
+    await manager.notify(replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"]))
+    (task,) = office.records("Task")
+    assert (task["parentType"], task["assignedUserId"]) == ("CAdressen", LAWYER_ID)
+
+
+async def test_a_refused_parent_is_replaced_by_a_link_in_the_text(office: Office, manager: NotificationManager) -> None:
+    await office.change_settings(task_parents=["Account"])
+    await manager.notify(PROBLEM)
+    (task,) = office.records("Task")
+    assert task["parentId"] is None
+    assert f"{office.espocrm.url}/#CBeteiligte/view/{BETEILIGTE_ID}" in task["description"]
+
+
+async def test_a_record_that_is_gone_leads_to_a_task_for_the_substitute(office: Office, make_settings: Any) -> None:
+    await office.in_espocrm("User", id=CLERK_ID, userName="weiß", name="Bo Weiß", type="regular", isActive=True)
+    async with Resources(make_settings(VMH_TASK_ASSIGNED_USER_ID=CLERK_ID), clock=office.espocrm.now) as resources:
+        manager = NotificationManager(EspoCRMAPI(resources=resources), resources=resources)
+        await manager.notify(replace(PROBLEM, entity_id="gone"))
+    (task,) = office.records("Task")
+    assert (task["assignedUserId"], task["parentId"]) == (CLERK_ID, None)
+    assert "/#CBeteiligte/view/gone" in task["description"]
+
+
+async def test_an_assignment_that_is_not_allowed_goes_to_the_substitute(
+    office: Office, make_settings: Any, clock: Any
+) -> None:
+    user = {
+        "api_key": "own-tasks-only",
+        "user_name": "own",
+        "rights": {"CBeteiligte": ["read"], "Task": ["create", "read"]},
+    }
+    async with office.control.post(f"{office.espocrm.url}/__sandbox__/api-users", json=user) as answer:
+        own_id = (await answer.json())["id"]
+    settings: Settings = make_settings(ESPOCRM_MARVIN_API_KEY="own-tasks-only", VMH_TASK_ASSIGNED_USER_ID=own_id)
+    async with Resources(settings, clock=clock) as resources:
+        manager = NotificationManager(EspoCRMAPI(resources=resources), resources=resources)
+        assert await manager.notify(PROBLEM) is not None
+    (task,) = office.records("Task")
+    assert task["assignedUserId"] == own_id
+
+
+async def test_with_nobody_to_tell_the_sync_goes_on_and_it_is_tried_again(
+    office: Office, manager: NotificationManager, clock: Any
+) -> None:
+    await office.edit("CBeteiligte", BETEILIGTE_ID, assignedUserId=None)
+    assert await manager.notify(PROBLEM) is None
+    await office.edit("CBeteiligte", BETEILIGTE_ID, assignedUserId=LAWYER_ID)
+    clock.advance(minutes=1)
+    assert await manager.notify(PROBLEM) is not None
+
+
+async def test_a_failing_notification_does_not_raise_and_is_made_up_for_later(
+    office: Office, manager: NotificationManager, clock: Any
+) -> None:
+    strike(office.espocrm, "POST", "/Task$", status=503, count=None)
+    assert await manager.notify(PROBLEM) is None
+    office.espocrm.faults.clear()
+    assert await manager.retry_unfinished() == 0  # the request might still be under way
+    clock.advance(minutes=1)
+    assert await manager.retry_unfinished() == 1
+    assert len(office.records("Task")) == 1
+    assert await manager.retry_unfinished() == 0
+
+
+async def test_a_task_whose_answer_was_lost_is_found_again(
+    office: Office, manager: NotificationManager, clock: Any
+) -> None:
+    strike(office.espocrm, "POST", "/Task$", when="after", reset=True)
+    assert await manager.notify(PROBLEM) is None
+    (task,) = office.records("Task")
+    clock.advance(minutes=1)
+    assert await manager.notify(PROBLEM) == task["id"]
+    assert len(office.records("Task")) == 1
+
+
+async def test_a_task_of_a_lost_answer_is_brought_up_to_date_by_a_new_occurrence(
+    office: Office, manager: NotificationManager, clock: Any
+) -> None:
+    strike(office.espocrm, "POST", "/Task$", when="after", reset=True)
+    await manager.notify(PROBLEM)
+    clock.advance(minutes=1)
+    await manager.notify(replace(PROBLEM, details={**PROBLEM.details, "adresse": "Am Wall 1, 28195 Bremen"}))
+    (task,) = office.records("Task")
+    assert "Am Wall 1, 28195 Bremen" in task["name"]
+
+
+async def test_a_refused_note_does_not_cost_the_task(office: Office, manager: NotificationManager) -> None:
+    strike(office.espocrm, "POST", "/Note$", status=403)
+    task_id = await manager.notify(PROBLEM)
+    assert [task["id"] for task in office.records("Task")] == [task_id]
+
+
+async def test_one_record_and_action_type_is_one_problem(office: Office, manager: NotificationManager) -> None:
+    arguments = ("CBeteiligte", BETEILIGTE_ID, "missing_in_advoware", {"betnr": "1001", "name": "Max Müller"})
+    first = await manager.notify_manual_action_required(*arguments)  # type: ignore[arg-type]
+    second = await manager.notify_manual_action_required(*arguments)  # type: ignore[arg-type]
+    assert first == second is not None
+    assert [task["name"] for task in office.records("Task")] == ["In Advoware nicht mehr vorhanden: Max Müller"]
