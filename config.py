@@ -174,6 +174,7 @@ class VmhSettings(_Group):
     model_config = SettingsConfigDict(env_prefix="VMH_")
 
     lock_seconds: float = Field(default=60.0, ge=2)
+    cron_limit: int = Field(default=1000, ge=1)
     nextcall_field: str = "nextCall"
     nextcall_entity: str = "CVmhErstgespraech"
     #: EspoCRM user who gets the tasks of records that nobody is assigned to

@@ -103,6 +103,7 @@ DEFAULT_API_USERS = (
             "CBeteiligte": _EDIT,
             "CAdressen": _EDIT,
             "CBankverbindungen": _EDIT,
+            "CVmhErstgespraech": _EDIT,
             "Task": _EDIT,
             "User": _READ,
             "Webhook": _FULL,

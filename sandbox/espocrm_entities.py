@@ -255,6 +255,16 @@ CBANKVERBINDUNGEN = Entity(
     ),
 )
 
+CVMHERSTGESPRAECH = Entity(
+    name="CVmhErstgespraech",
+    stream=True,
+    fields=(
+        Field(name="status", type="enum", options=("", "Geplant", "Erledigt")),
+        Field(name="nextCall", type="datetime"),
+        Field(name="beteiligte", type="link", entity="CBeteiligte"),
+    ),
+)
+
 TASK = Entity(
     name="Task",
     stream=True,
@@ -337,7 +347,17 @@ NOTIFICATION = Entity(
 
 ENTITIES: dict[str, Entity] = {
     entity.name: entity
-    for entity in (CBETEILIGTE, CADRESSEN, CBANKVERBINDUNGEN, TASK, NOTE, USER, WEBHOOK, NOTIFICATION)
+    for entity in (
+        CBETEILIGTE,
+        CADRESSEN,
+        CBANKVERBINDUNGEN,
+        CVMHERSTGESPRAECH,
+        TASK,
+        NOTE,
+        USER,
+        WEBHOOK,
+        NOTIFICATION,
+    )
 }
 
 

@@ -18,6 +18,7 @@ from sandbox.google_event_query import (
     render,
 )
 from sandbox.google_listing import Listing, SyncState
+from sandbox.google_times import time_zone
 
 _EVENTS: Final = "/calendars/{calendarId}/events"
 _EVENT: Final = f"{_EVENTS}/{{eventId}}"
@@ -77,6 +78,8 @@ def _instances(call: Call) -> Resource:
 
 
 def _list_head(call: Call, calendar: Calendar) -> Resource:
+    if (zone := call.query.text("timeZone")) is not None:
+        time_zone(zone)  # refused in an empty list too
     changed = max((event.updated for event in calendar.events.values()), default=call.world.now())
     return {
         "kind": "calendar#events",

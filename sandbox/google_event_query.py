@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from sandbox.google_calendar_store import Calendar
-from sandbox.google_errors import ApiError, invalid, time_range_empty, updated_min_too_long_ago
+from sandbox.google_errors import invalid, time_range_empty, updated_min_too_long_ago
 from sandbox.google_event import (
     CANCELLED,
     EVENT_TYPES,
@@ -84,7 +84,7 @@ def read_filter(query: Query, now: datetime) -> EventFilter:
     order_by = query.choice("orderBy", frozenset({"startTime", "updated"}))
     if order_by == "startTime" and not single_events:
         message = "The requested ordering is not available for the particular query."
-        raise ApiError(400, "badRequest", message, location="orderBy")
+        raise invalid(message, "orderBy")
     time_min, time_max, updated_min = (_moment(query, name) for name in ("timeMin", "timeMax", "updatedMin"))
     if time_min is not None and time_max is not None and time_max <= time_min:
         raise time_range_empty()
@@ -128,7 +128,7 @@ def list_instances(store: EventStore, calendar: Calendar, master: Event, query: 
     time_min, time_max = _moment(query, "timeMin"), _moment(query, "timeMax")
     if time_min is not None and time_max is not None and time_max <= time_min:
         raise time_range_empty()
-    found = store.instances(calendar, master, time_max)
+    found = store.instances(calendar, master, time_max, after=time_min)
     wish = EventFilter(True, False, None, time_min, time_max, None, (), None, frozenset(), ())
     original = query.text("originalStart")
     original_start = read_timestamp(original, "originalStart") if original and "T" in original else None
@@ -181,7 +181,7 @@ def _expanded(store: EventStore, calendar: Calendar, wish: EventFilter) -> Itera
     """Single events and the instances of series."""
     for stored in calendar.events.values():
         if stored.recurrence:
-            candidates = store.instances(calendar, stored, wish.time_max)
+            candidates = store.instances(calendar, stored, wish.time_max, after=wish.time_min)
         elif stored.master_id is None or stored.stray:
             candidates = [stored]
         else:
@@ -197,7 +197,8 @@ def _happens_in_time(store: EventStore, calendar: Calendar, event: Event, wish: 
         return True
     if not event.recurrence:
         return wish.in_time(event, calendar)
-    return any(wish.in_time(instance, calendar) for instance in store.instances(calendar, event, wish.time_max))
+    found = store.instances(calendar, event, wish.time_max, after=wish.time_min)
+    return any(wish.in_time(instance, calendar) for instance in found)
 
 
 def _starts_originally(instance: Event, text: str, moment: datetime | None) -> bool:

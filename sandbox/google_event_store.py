@@ -51,19 +51,29 @@ class EventStore:
             return replace(event, status=CANCELLED)
         return event
 
-    def instances(self, calendar: Calendar, master: Event, until: datetime | None) -> list[Event]:
+    def instances(
+        self, calendar: Calendar, master: Event, until: datetime | None, *, after: datetime | None = None
+    ) -> list[Event]:
         """All instances, also cancelled ones, by original start; of an endless series `MAX_INSTANCES`.
 
         Args:
             calendar: where the series is.
             master: the series.
             until: aware; leaves out untouched instances that start then or later.
+            after: aware; leaves out untouched instances that end then or earlier.
         """
         touched = {e.id: e for e in calendar.events.values() if e.master_id == master.id and not e.stray}
         found = list(touched.values())
-        for slot in islice(_slots(calendar, master), MAX_INSTANCES if until is None else MAX_SLOTS):
+        length = master.end - master.start
+        untouched = 0
+        for slot in islice(_slots(calendar, master), MAX_SLOTS):
             if until is not None and slot.as_instant(calendar.zone) >= until:
                 break
+            if after is not None and slot.plus(length).as_instant(calendar.zone) <= after:
+                continue
+            if until is None and untouched >= MAX_INSTANCES:
+                break
+            untouched += 1
             if _instance_id(master, slot) not in touched:
                 found.append(_instance(master, slot))
         found.sort(key=lambda e: (e.original_start or e.start).as_instant(calendar.zone))

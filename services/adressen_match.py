@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -52,15 +52,12 @@ class Observation:
     def state_of(self, entity_id: str) -> SyncState | None:
         """The state of a CAdressen that is linked with this Beteiligter; None for one that is new to him."""
         state = self.states.get(entity_id)
-        return state if state is not None and state.deleted_at is None and self._is_ours(state) else None
+        return state if state is not None and state.belongs_to(self.betnr) else None
 
     def may_follow_advoware_id(self, entity_id: str) -> bool:
         """Whether a row's ``advowareId`` counts: not if the row is known to be linked with another Beteiligter."""
         state = self.states.get(entity_id)
-        return state is None or self._is_ours(state)
-
-    def _is_ours(self, state: SyncState) -> bool:
-        return (state.advoware_id or "").partition("/")[0] == self.betnr
+        return state is None or replace(state, deleted_at=None).belongs_to(self.betnr)
 
 
 @dataclass(frozen=True)

@@ -1,43 +1,38 @@
-"""Sync of one CBeteiligte with its Beteiligter in Advoware.
+"""Sync of one CBeteiligte with its Beteiligter in Advoware, and of everything that belongs to it.
 
-Four rooms: observe (read both sides and the base), plan (pure: `compare_entities`), apply, record. What is created, is
-created once: the intent is stored before the POST, and an attempt of unknown fate is looked for before it is repeated.
+Four rooms: observe (read both sides and the base), plan (pure: `compare_entities`), apply, record. Master data come
+first, then Kommunikation, Adressen and Bankverbindungen, all under one lock; what concerns the CBeteiligte record
+itself is written in one final PUT together with its status.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any
 
 from services import advoware_models, espocrm
+from services.adressen_sync import AdressenSync
 from services.advoware_service import AdvowareService
-from services.errors import (
-    BitByLawError,
-    ConfigurationError,
-    Conflict,
-    EntityBusy,
-    ForeignSystemError,
-    InvalidInput,
-    NotFound,
-    Unavailable,
-)
+from services.bankverbindungen_sync import BankverbindungenSync
+from services.beteiligte_create import ENTITY_TYPE, BeteiligteCreator
+from services.errors import BitByLawError, ConfigurationError, Conflict, EntityBusy, NotFound, ValidationFailed
 from services.espocrm import EspoCRMAPI, format_date_time
 from services.espocrm_mapper import BeteiligteMapper, is_company
+from services.kommunikation_sync_utils import KommunikationSyncManager
 from services.locks import beteiligte_lock_key, held_lock
 from services.logs import log
 from services.merge import Merge, Side, merge
+from services.notification_utils import NotificationManager
 from services.resources import Resources, current_resources
-from services.sync_state import AuditEntry, SyncState, SyncStore
+from services.sync_events import Outcome, SyncEvent, record_outcome
+from services.sync_parts import PartResult, Problem
+from services.sync_state import SyncState, SyncStore
 from services.webhooks import forget_waiting
 
-ENTITY_TYPE = "CBeteiligte"
 TOPIC_PREFIX = "vmh.beteiligte"
 BACKOFF_MINUTES = (1, 5, 15, 60, 240)
 AUTO_RESET_HOURS = 24
@@ -45,24 +40,8 @@ STALE_HOURS = 24
 ERROR_MESSAGE_LENGTH = 2000
 #: A record edited again and again while we sync it is left to its next event after this many rounds.
 MAX_ROUNDS = 3
-#: How far Advoware's clock may be behind ours when we look for what an interrupted create has left.
-CLOCK_TOLERANCE = timedelta(minutes=5)
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a sync ended.
-
-    ``result`` is one of created, adopted, no_change, espocrm_newer, advoware_newer, merged, conflict, deleted,
-    deleted_in_advoware, skipped, busy, failed, permanently_failed.
-    """
-
-    result: str
-    advoware_id: str | None = None
-    changes: tuple[Mapping[str, Any], ...] = ()
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,33 +53,37 @@ class Observation:
     state: SyncState | None
 
 
-class SyncEvent(BaseModel):
-    """What the queue delivers. ``source`` is ``webhook`` (somebody's edit) or ``cron``."""
+@dataclass(frozen=True)
+class _Parts:
+    """What Kommunikation, Adressen and Bankverbindungen led to."""
 
-    model_config = ConfigDict(frozen=True)
-
-    entity_id: str = Field(pattern=r"^[0-9A-Za-z-]{1,36}$")
-    action: Literal["create", "update", "delete", "sync_check"]
-    source: str = "webhook"
-    timestamp: datetime | None = None
+    kommunikation: PartResult = field(default_factory=PartResult)
+    adressen: PartResult = field(default_factory=PartResult)
+    bankverbindungen: PartResult = field(default_factory=PartResult)
 
     @property
-    def topic(self) -> str:
-        """The queue topic of the event."""
-        return f"{TOPIC_PREFIX}.{self.action}"
+    def results(self) -> tuple[PartResult, ...]:
+        return (self.kommunikation, self.adressen, self.bankverbindungen)
 
+    @property
+    def espocrm(self) -> Record:
+        return {name: value for result in self.results for name, value in result.espocrm.items()}
 
-def parse_event(data: Any) -> SyncEvent:
-    """The event in a queue's payload.
+    @property
+    def changes(self) -> list[Mapping[str, Any]]:
+        return [change for result in self.results for change in result.changes]
 
-    Raises:
-        InvalidInput: the payload has not the agreed shape; names the fields.
-    """
-    try:
-        return SyncEvent.model_validate(data)
-    except ValidationError as error:
-        fields = ", ".join(str(item["loc"][0]) if item["loc"] else "payload" for item in error.errors())
-        raise InvalidInput(f"unusable queue event: {fields}") from None
+    @property
+    def problems(self) -> list[Problem]:
+        return [problem for result in self.results for problem in result.problems]
+
+    @property
+    def errors(self) -> list[str]:
+        return [error for result in self.results for error in result.errors]
+
+    @property
+    def wrote(self) -> bool:
+        return any(result.wrote_advoware or result.espocrm for result in self.results)
 
 
 class BeteiligteSync:
@@ -111,6 +94,10 @@ class BeteiligteSync:
         self._resources = resources or current_resources()
         self._espocrm = EspoCRMAPI(context, resources=self._resources)
         self._advoware = AdvowareService(context, resources=self._resources)
+        self._kommunikation = KommunikationSyncManager(context, resources=self._resources)
+        self._adressen = AdressenSync(context, resources=self._resources)
+        self._bankverbindungen = BankverbindungenSync(context, resources=self._resources)
+        self._notifications = NotificationManager(self._espocrm, context, resources=self._resources)
         self._mapper = BeteiligteMapper()
 
     # -- entrance -------------------------------------------------------------------------------------------------
@@ -118,7 +105,9 @@ class BeteiligteSync:
     async def handle(self, event: SyncEvent) -> Outcome:
         """Sync the record of an event, and write the result into the record's status and into the audit.
 
-        A failure that the record's status can show is not raised: the cron tries again when it is due.
+        The result is one of created, adopted, no_change, espocrm_newer, advoware_newer, merged, conflict, deleted,
+        deleted_in_advoware, skipped, busy, failed, permanently_failed. A failure that the record's status can show is
+        not raised: the cron tries again when it is due.
 
         Raises:
             EntityBusy: another run works on the record, and this event is somebody's edit that must not be lost.
@@ -126,35 +115,16 @@ class BeteiligteSync:
         """
         store = SyncStore(await self._resources.database())
         started = time.perf_counter()
+        topic = f"{TOPIC_PREFIX}.{event.action}"
         try:
             async with self.acquire_sync_lock(event.entity_id):
-                outcome = await self._handle_locked(event, store)
+                outcome = await self._handle_locked(event, topic, store)
         except EntityBusy:
             if event.action != "sync_check":
                 raise
             outcome = Outcome("busy")
-        entry = AuditEntry(
-            ENTITY_TYPE,
-            event.entity_id,
-            event.topic,
-            event.source,
-            outcome.result,
-            round((time.perf_counter() - started) * 1000, 1),
-            outcome.advoware_id,
-            outcome.changes,
-            outcome.error,
-            getattr(self._context, "trace_id", None),
-        )
-        await store.append_audit(entry, self._now())
-        log(
-            self._context,
-            "error" if outcome.error else "info",
-            "beteiligte.synced",
-            entity_id=event.entity_id,
-            topic=event.topic,
-            result=outcome.result,
-            duration_ms=entry.duration_ms,
-            error=(outcome.error or "").partition(":")[0] or None,  # the class; foreign words may name people
+        await record_outcome(
+            store, self._context, event, outcome, entity_type=ENTITY_TYPE, topic=topic, started=started, now=self._now()
         )
         return outcome
 
@@ -166,21 +136,19 @@ class BeteiligteSync:
         ):
             yield
 
-    async def _handle_locked(self, event: SyncEvent, store: SyncStore) -> Outcome:
+    async def _handle_locked(self, event: SyncEvent, topic: str, store: SyncStore) -> Outcome:
         # Before the record is read: an edit made from here on gets an event of its own.
-        await forget_waiting(self._resources, event.topic, event.entity_id)
+        await forget_waiting(self._resources, topic, event.entity_id)
         try:
             espo = await self._espocrm.get_entity(ENTITY_TYPE, event.entity_id)
         except NotFound:
-            state = await store.load(ENTITY_TYPE, event.entity_id)
-            await store.mark_deleted(ENTITY_TYPE, event.entity_id, self._now())
-            return Outcome("deleted", state.advoware_id if state else None)
+            return await self._handle_deleted(event.entity_id, store)
         if event.source != "webhook" and self._must_wait(espo):
-            return Outcome("skipped", str(espo["betnr"]) if espo.get("betnr") else None)
+            return Outcome("skipped", _betnr_of(espo))
         try:
             return await self._sync(espo, store, MAX_ROUNDS)
         except (BitByLawError, ConfigurationError) as error:
-            return await self._fail(espo, error)
+            return await self._fail(espo, f"{type(error).__name__}: {error}")
 
     def _must_wait(self, espo: Record) -> bool:
         if espo.get("syncStatus") == "deleted_in_advoware":
@@ -188,98 +156,72 @@ class BeteiligteSync:
         next_retry = espocrm.parse_date_time(espo.get("syncNextRetry"))
         return next_retry is not None and next_retry > self._now()
 
+    async def _handle_deleted(self, entity_id: str, store: SyncStore) -> Outcome:
+        """The record is gone from EspoCRM: nothing is deleted in Advoware, a person is told what may be done."""
+        state = await store.load(ENTITY_TYPE, entity_id)
+        betnr = state.advoware_id if state else None
+        if state is not None and state.deleted_at is None and betnr is not None:
+            details = {
+                "betnr": betnr,
+                "title": f"Beteiligter Nr. {betnr} wurde in EspoCRM gelöscht",
+                "steps": [
+                    f"In Advoware den Beteiligten Nr. {betnr} öffnen. Dort wurde nichts gelöscht.",
+                    "Prüfen, ob er noch in einer Akte vorkommt.",
+                    "Wenn nicht, und wenn keine Aufbewahrungsfrist entgegensteht: ihn dort löschen.",
+                ],
+            }
+            key = f"deleted:{ENTITY_TYPE}:{entity_id}"
+            await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, entity_id, key, details))
+        await store.mark_deleted(ENTITY_TYPE, entity_id, self._now())
+        return Outcome("deleted", betnr)
+
     # -- one record -----------------------------------------------------------------------------------------------
 
     async def _sync(self, espo: Record, store: SyncStore, rounds: int) -> Outcome:
+        """Sync once, and again if the record was edited meanwhile: our status must not cover up the edit."""
+        try:
+            outcome, was_edited = await self._sync_once(espo, store)
+        except Conflict as error:
+            if error.system != espocrm.SYSTEM or rounds <= 1:
+                raise
+            outcome, was_edited = Outcome("no_change", _betnr_of(espo)), True
+        if not was_edited or rounds <= 1:
+            return outcome
+        log(self._context, "info", "beteiligte.edited_meanwhile", entity_id=espo["id"])
+        again = await self._sync(await self._espocrm.get_entity(ENTITY_TYPE, espo["id"]), store, rounds - 1)
+        if outcome.result == "no_change" or again.error:
+            return replace(again, changes=(*outcome.changes, *again.changes))
+        return replace(outcome, changes=(*outcome.changes, *again.changes))
+
+    async def _sync_once(self, espo: Record, store: SyncStore) -> tuple[Outcome, bool]:
         state = await store.load(ENTITY_TYPE, espo["id"])
         betnr = espo.get("betnr") or (state.advoware_id if state and state.deleted_at is None else None)
         if not betnr:
-            outcome, written = await self._create(espo, store)
-        else:
-            try:
-                advo = await self._advoware.get_beteiligter(betnr)
-            except NotFound:
-                return await self.handle_advoware_deleted(espo, str(betnr))
-            outcome, written = await self._compare(Observation(espo, advo, state), store)
-        if written is not None and rounds > 1 and self._was_edited_meanwhile(espo, written, outcome):
-            log(self._context, "info", "beteiligte.edited_meanwhile", entity_id=espo["id"])
-            again = await self._sync(await self._espocrm.get_entity(ENTITY_TYPE, espo["id"]), store, rounds - 1)
-            return replace(again, result=outcome.result, changes=(*outcome.changes, *again.changes))
-        return outcome
-
-    def _was_edited_meanwhile(self, before: Record, written: Record, outcome: Outcome) -> bool:
-        """Whether the record that EspoCRM returned to our PUT holds values that neither we read nor we wrote."""
-        expected = self._mapper.comparable_from_espocrm(before)
-        for change in outcome.changes:
-            if change.get("side") == "espocrm":
-                expected[str(change["field"])] = change["new"]
-        return self._mapper.comparable_from_espocrm({**before, **written}) != expected
-
-    # -- create ---------------------------------------------------------------------------------------------------
-
-    async def _create(self, espo: Record, store: SyncStore) -> tuple[Outcome, Record | None]:
-        record = self._mapper.map_cbeteiligte_to_advoware(espo)
-        values = self._mapper.comparable_from_espocrm(espo)
-        await self._show_syncing(espo)
-        intent = await store.begin_create(ENTITY_TYPE, espo["id"], values, self._now())
-        betnr = intent.advoware_id
-        if betnr is None and intent.is_repeated:
-            await self._wait_for_unanswered_request(intent.attempted_at)
-            betnr = await self._find_created(store, intent.posted, intent.started_at)
-            if betnr is not None:
-                await store.created(ENTITY_TYPE, espo["id"], betnr)
-            else:
-                await store.repeat_create(ENTITY_TYPE, espo["id"], values, self._now())
-        result = "created" if betnr is None else "adopted"
-        posted = values if betnr is None else intent.posted
-        betnr = betnr or await self._post(record, espo["id"], store)
-        advo = await self._advoware.get_beteiligter(betnr)
-        taken = self._mapper.comparable_from_advoware(advo)
-        rejected = _rejected(posted, values, taken)
-        plan = Merge(agreed={name: value for name, value in posted.items() if taken.get(name, value) == value})
-        state = await self._remember(store, Observation(espo, advo, None), plan, rejected)
-        # The link is stored; what is left (the betNr in EspoCRM, edits made since the POST) is an ordinary sync.
-        outcome, written = await self._compare(Observation(espo, advo, state), store)
-        return replace(outcome, result=result, changes=(*_rejections(rejected), *outcome.changes)), written
-
-    async def _post(self, record: Record, entity_id: str, store: SyncStore) -> str:
+            return await self._create(espo, store)
         try:
-            created = await self._advoware.create_beteiligter(record)
-        except ForeignSystemError as error:
-            refused = error.status is not None and 400 <= error.status < 500
-            if refused or (isinstance(error, Unavailable) and not error.was_sent):
-                await store.end_create(ENTITY_TYPE, entity_id)
-            raise
-        betnr = str(created["betNr"])
-        await store.created(ENTITY_TYPE, entity_id, betnr)
-        return betnr
+            advo = await self._advoware.get_beteiligter(betnr)
+        except NotFound:
+            return await self.handle_advoware_deleted(espo, str(betnr)), False
+        return await self._sync_linked(Observation(espo, advo, state), store)
 
-    async def _wait_for_unanswered_request(self, attempted_at: datetime) -> None:
-        """Let the time pass in which an interrupted request may still reach Advoware."""
-        latest = attempted_at + timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
-        remaining = (latest - self._now()).total_seconds()
-        if remaining > 0:
-            await asyncio.sleep(remaining)
+    async def _create(self, espo: Record, store: SyncStore) -> tuple[Outcome, bool]:
+        espo = await self._show_syncing(espo)
+        created = await BeteiligteCreator(self._advoware, store, self._resources).create(espo)
+        advo = await self._advoware.get_beteiligter(created.betnr)
+        taken = self._mapper.comparable_from_advoware(advo)
+        rejected = _rejected(created.posted, created.posted, taken)
+        plan = Merge(agreed={name: value for name, value in created.posted.items() if taken.get(name, value) == value})
+        state = await self._remember(store, Observation(espo, advo, None), plan, rejected)
+        # The link is stored; what is left (the betNr in EspoCRM, the parts, later edits) is an ordinary sync.
+        outcome, was_edited = await self._sync_linked(Observation(espo, advo, state), store, new_rejections=rejected)
+        if outcome.error:
+            return outcome, was_edited
+        return replace(outcome, result="adopted" if created.was_found else "created"), was_edited
 
-    async def _find_created(self, store: SyncStore, posted: Mapping[str, Any], since: datetime) -> str | None:
-        """The betNr of what an earlier attempt created: same values, created since then, linked with nothing."""
-        filters = {name: str(posted[name]) for name in ("name", "vorname") if posted.get(name)}
-        found = {}
-        for row in await self._advoware.find_beteiligte(**filters):
-            created_at = advoware_models.parse_date_time(row.get("angelegtAm"))
-            if created_at is None or created_at < since - CLOCK_TOLERANCE:
-                continue
-            values = self._mapper.comparable_from_advoware(row)
-            if all(values.get(name, value) == value for name, value in posted.items()):
-                found[int(row["betNr"])] = row
-        linked = await store.linked_advoware_ids(ENTITY_TYPE, [str(betnr) for betnr in found])
-        free = sorted(betnr for betnr in found if str(betnr) not in linked)
-        return str(free[0]) if free else None
-
-    # -- compare --------------------------------------------------------------------------------------------------
+    # -- plan -----------------------------------------------------------------------------------------------------
 
     def compare_entities(self, seen: Observation) -> Merge:
-        """The plan for a linked record. Pure.
+        """The plan for the master data of a linked record. Pure.
 
         Before the first sync the newer record wins where both have a value; a value wins over none.
         """
@@ -305,28 +247,107 @@ class BeteiligteSync:
         """EspoCRM's date-time as an aware time, None if empty or unreadable."""
         return espocrm.parse_date_time(text)
 
-    async def _compare(self, seen: Observation, store: SyncStore) -> tuple[Outcome, Record | None]:
+    # -- apply ----------------------------------------------------------------------------------------------------
+
+    async def _sync_linked(
+        self, seen: Observation, store: SyncStore, *, new_rejections: Mapping[str, Any] | None = None
+    ) -> tuple[Outcome, bool]:
         plan = self.compare_entities(seen)
-        advo, rejected = seen.advo, _kept_refusals(seen, plan)
         if plan.to_advoware:
-            await self._show_syncing(seen.espo)
-            changed = {**seen.advo, **self._mapper.to_advoware(plan.to_advoware)}
-            await self._advoware.update_beteiligter(seen.advo["betNr"], changed)
-            advo = await self._advoware.get_beteiligter(seen.advo["betNr"])
-            taken = self._mapper.comparable_from_advoware(advo)
-            rejected |= _rejected(plan.to_advoware, self._mapper.comparable_from_espocrm(seen.espo), taken)
+            seen = replace(seen, espo=await self._show_syncing(seen.espo))
+            plan = self.compare_entities(seen)
+        rejected = {**_kept_refusals(seen, plan), **(new_rejections or {})}
+        advo = seen.advo
+        if plan.to_advoware:
+            advo, refused = await self._write_advoware(seen, plan)
+            rejected |= refused
+            new_rejections = {**(new_rejections or {}), **refused}
+        parts = await self._sync_parts(seen.espo, advo, store, to_advoware=bool(plan.conflicts))
         company = is_company(plan.agreed.get("rechtsform", seen.espo.get("rechtsform")))
         attributes = self._mapper.to_espocrm(plan.to_espocrm, company=company) if plan.to_espocrm else {}
         if not seen.espo.get("betnr"):
             attributes["betnr"] = int(seen.advo["betNr"])
-        written = None
-        if attributes or plan.to_advoware or not self._is_settled(seen.espo):
-            written = await self._write_status(seen.espo, attributes, advo)
+        written: Record | None = None
+        changed = bool(attributes or plan.to_advoware or parts.wrote or parts.errors)
+        if changed or not self._is_settled(seen.espo):
+            written, parts = await self._write_espocrm(seen.espo, attributes, parts, advo)
+        changes = (*_changes(seen, plan, self._mapper), *_rejections(new_rejections or {}), *parts.changes)
+        await self._tell(seen.espo, advo, plan, new_rejections or {}, parts)
         await self._remember(store, replace(seen, advo=advo), plan, rejected)
+        for result in parts.results:
+            for state in result.states:
+                await store.save(state)
         if not seen.espo.get("betnr"):
             await store.end_create(ENTITY_TYPE, seen.espo["id"])
-        changes = (*_changes(seen, plan, self._mapper), *_rejections(rejected if plan.to_advoware else {}))
-        return Outcome(plan.outcome, str(seen.advo["betNr"]), changes), written
+        error = "; ".join(parts.errors) or None
+        result_word = "failed" if error else _result_of(plan, parts)
+        outcome = Outcome(result_word, str(seen.advo["betNr"]), changes, error)
+        return outcome, written is not None and self._was_edited(seen.espo, {**attributes, **parts.espocrm}, written)
+
+    async def _write_advoware(self, seen: Observation, plan: Merge) -> tuple[Record, dict[str, Any]]:
+        """PUT the overlaid full object and read it back; returns it and the fields that did not take."""
+        changed = {**seen.advo, **self._mapper.to_advoware(plan.to_advoware)}
+        await self._advoware.update_beteiligter(seen.advo["betNr"], changed)
+        advo = await self._advoware.get_beteiligter(seen.advo["betNr"])
+        taken = self._mapper.comparable_from_advoware(advo)
+        return advo, _rejected(plan.to_advoware, self._mapper.comparable_from_espocrm(seen.espo), taken)
+
+    async def _sync_parts(self, espo: Record, advo: Record, store: SyncStore, *, to_advoware: bool) -> _Parts:
+        """Kommunikation, Adressen, Bankverbindungen; a part that fails as a whole does not stop the others."""
+        direction: Any = "to_advoware" if to_advoware else "both"
+
+        async def run(name: str, part: Callable[[], Awaitable[PartResult]]) -> PartResult:
+            try:
+                return await part()
+            except BitByLawError as error:
+                return PartResult(errors=(f"{name}: {type(error).__name__}: {error}",))
+
+        return _Parts(
+            await run("Kommunikation", lambda: self._kommunikation.sync_part(espo, advo, store, direction=direction)),
+            await run("Adressen", lambda: self._adressen.sync_part(espo, advo, store, direction=direction)),
+            await run("Bankverbindungen", lambda: self._bankverbindungen.sync_part(espo, advo, store)),
+        )
+
+    async def _write_espocrm(
+        self, espo: Record, attributes: Record, parts: _Parts, advo: Record
+    ) -> tuple[Record, _Parts]:
+        """The one final PUT. If EspoCRM refuses it because of the Kommunikation, the rest is written without it."""
+        try:
+            return await self._put(espo, {**attributes, **parts.espocrm}, parts.errors, advo), parts
+        except ValidationFailed as error:
+            if not parts.kommunikation.espocrm:
+                raise
+            refused = PartResult(
+                errors=(*parts.kommunikation.errors, f"Kommunikation: {type(error).__name__}: {error}"),
+                problems=parts.kommunikation.problems,
+                wrote_advoware=parts.kommunikation.wrote_advoware,
+            )
+            parts = replace(parts, kommunikation=refused)
+            return await self._put(espo, {**attributes, **parts.espocrm}, parts.errors, advo), parts
+
+    async def _put(self, espo: Record, attributes: Record, errors: list[str], advo: Record) -> Record:
+        status: Record = {
+            "syncStatus": "clean",
+            "advowareLastSync": format_date_time(self._now()),
+            "syncRetryCount": 0,
+            "syncNextRetry": None,
+            "syncAutoResetAt": None,
+            "syncErrorMessage": None,
+        }
+        if errors:
+            status = self._failure(espo, "; ".join(errors))
+        return await self._espocrm.update_entity(
+            ENTITY_TYPE,
+            espo["id"],
+            {**attributes, "advowareRowId": advo.get("rowId"), **status},
+            version_number=espo.get("versionNumber"),
+        )
+
+    async def _show_syncing(self, espo: Record) -> Record:
+        """Show that we are at work; returns the record as it is now, edits made since it was read included."""
+        if espo.get("syncStatus") == "syncing":
+            return espo
+        return {**espo, **await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "syncing"})}
 
     def _is_settled(self, espo: Record) -> bool:
         """Whether the record's status needs no write: clean, and seen recently enough not to count as stale."""
@@ -334,82 +355,119 @@ class BeteiligteSync:
         fresh = last_sync is not None and last_sync > self._now() - timedelta(hours=STALE_HOURS)
         return espo.get("syncStatus") == "clean" and fresh and not espo.get("syncRetryCount")
 
+    def _was_edited(self, before: Record, sent: Record, written: Record) -> bool:
+        """Whether the record that EspoCRM returned to our PUT holds values that we neither read nor wrote."""
+        expected, now = {**before, **sent}, {**before, **written}
+        if self._mapper.comparable_from_espocrm(expected) != self._mapper.comparable_from_espocrm(now):
+            return True
+        return any(_entries(expected, array) != _entries(now, array) for array in _CONTACT_ARRAYS)
+
+    # -- record ---------------------------------------------------------------------------------------------------
+
     async def handle_advoware_deleted(self, espo: Record, betnr: str) -> Outcome:
-        """Advoware does not know the betNr: show it, keep the record, wait for a person."""
+        """Advoware does not know the betNr: show it, keep the record, tell a person, wait for an edit."""
         message = f"Beteiligter {betnr} ist in Advoware nicht vorhanden."
         if espo.get("syncStatus") != "deleted_in_advoware":
             attributes = {"syncStatus": "deleted_in_advoware", "syncErrorMessage": message, "syncNextRetry": None}
             await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], attributes)
+        key = f"missing_in_advoware:{ENTITY_TYPE}:{espo['id']}"
+        details = {"betnr": betnr, "name": espo.get("name")}
+        await self._notifications.notify(Problem("missing_in_advoware", ENTITY_TYPE, espo["id"], key, details))
         return Outcome("deleted_in_advoware", betnr)
 
-    # -- record ---------------------------------------------------------------------------------------------------
+    async def resolve_conflict_espocrm_wins(self, espo: Record, advo: Record, plan: Merge) -> None:
+        """Tell a person which values of Advoware gave way to EspoCRM's; the merge has already decided so."""
+        fields = [{"field": item.field, "old": item.advoware, "new": item.espocrm} for item in plan.conflicts]
+        details = {"reason": "conflict", "betnr": advo.get("betNr"), "name": espo.get("name"), "fields": fields}
+        key = f"conflict:{ENTITY_TYPE}:{espo['id']}"
+        await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
 
-    async def _show_syncing(self, espo: Record) -> None:
-        if espo.get("syncStatus") != "syncing":
-            await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "syncing"})
-
-    async def _write_status(self, espo: Record, attributes: Record, advo: Record) -> Record:
-        """The one final PUT: the changed attributes together with the status."""
-        return await self._espocrm.update_entity(
-            ENTITY_TYPE,
-            espo["id"],
-            {
-                **attributes,
-                "syncStatus": "clean",
-                "advowareLastSync": format_date_time(self._now()),
-                "advowareRowId": advo.get("rowId"),
-                "syncRetryCount": 0,
-                "syncNextRetry": None,
-                "syncAutoResetAt": None,
-                "syncErrorMessage": None,
-            },
-        )
+    async def _tell(
+        self, espo: Record, advo: Record, plan: Merge, rejections: Mapping[str, Any], parts: _Parts
+    ) -> None:
+        if plan.conflicts:
+            await self.resolve_conflict_espocrm_wins(espo, advo, plan)
+        if rejections:
+            fields = [{"field": n, "old": p["advoware"], "new": p["espocrm"]} for n, p in sorted(rejections.items())]
+            details = {"betnr": advo.get("betNr"), "name": espo.get("name"), "fields": fields}
+            key = f"readonly_field_conflict:{ENTITY_TYPE}:{espo['id']}"
+            await self._notifications.notify(Problem("readonly_field_conflict", ENTITY_TYPE, espo["id"], key, details))
+        for problem in parts.problems:
+            await self._notifications.notify(problem)
 
     async def _remember(
         self, store: SyncStore, seen: Observation, plan: Merge, rejected: Mapping[str, Any]
     ) -> SyncState:
-        agreed = {name: value for name, value in plan.agreed.items() if name not in rejected}
         state = SyncState(
             ENTITY_TYPE,
             seen.espo["id"],
             advoware_id=str(seen.advo["betNr"]),
-            base=agreed,
+            base={name: value for name, value in plan.agreed.items() if name not in rejected},
             rejected=dict(rejected),
             advoware_row_id=seen.advo.get("rowId"),
             espocrm_modified_at=self.parse_timestamp(seen.espo.get("modifiedAt")),
             synced_at=self._now(),
         )
-        try:
-            await store.save(state)
-        except Conflict:
-            log(self._context, "error", "beteiligte.linked_twice", entity_id=seen.espo["id"])
-            raise
+        await store.save(state)
         return state
 
-    async def _fail(self, espo: Record, error: Exception) -> Outcome:
-        """Write the failure into the record: the next try after 1, 5, 15, 60, 240 minutes, then none for a day."""
+    async def _fail(self, espo: Record, message: str) -> Outcome:
+        """Write a failure into the record's status; after the fifth, tell a person."""
+        failure = self._failure(espo, message)
+        await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], failure)
+        if failure["syncStatus"] == "permanently_failed":
+            key = f"permanently_failed:{ENTITY_TYPE}:{espo['id']}"
+            details = {"betnr": espo.get("betnr"), "name": espo.get("name"), "Fehler": failure["syncErrorMessage"]}
+            await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
+        return Outcome(failure["syncStatus"], _betnr_of(espo), error=failure["syncErrorMessage"])
+
+    def _failure(self, espo: Record, message: str) -> Record:
+        """The status after a failure: the next try after 1, 5, 15, 60 minutes, after the fifth none for a day."""
         tries = int(espo.get("syncRetryCount") or 0) + 1
-        message = f"{type(error).__name__}: {error}"[:ERROR_MESSAGE_LENGTH]
-        betnr = str(espo["betnr"]) if espo.get("betnr") else None
         exhausted = tries >= len(BACKOFF_MINUTES)
-        pause = timedelta(minutes=BACKOFF_MINUTES[min(tries, len(BACKOFF_MINUTES)) - 1])
-        reset_at = format_date_time(self._now() + timedelta(hours=AUTO_RESET_HOURS)) if exhausted else None
-        status = "permanently_failed" if exhausted else "failed"
-        await self._espocrm.update_entity(
-            ENTITY_TYPE,
-            espo["id"],
-            {
-                "syncStatus": status,
-                "syncRetryCount": tries,
-                "syncNextRetry": None if exhausted else format_date_time(self._now() + pause),
-                "syncAutoResetAt": reset_at,
-                "syncErrorMessage": message,
-            },
-        )
-        return Outcome(status, betnr, error=message)
+        next_try = self._now() + timedelta(minutes=BACKOFF_MINUTES[min(tries, len(BACKOFF_MINUTES)) - 1])
+        reset = self._now() + timedelta(hours=AUTO_RESET_HOURS)
+        return {
+            "syncStatus": "permanently_failed" if exhausted else "failed",
+            "syncRetryCount": tries,
+            "syncNextRetry": None if exhausted else format_date_time(next_try),
+            "syncAutoResetAt": format_date_time(reset) if exhausted else None,
+            "syncErrorMessage": message[:ERROR_MESSAGE_LENGTH],
+        }
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
+
+
+_CONTACT_ARRAYS = ("emailAddressData", "phoneNumberData")
+
+
+def _entries(record: Record, array: str) -> list[tuple[str, str, bool]]:
+    """What people see of a contact array; computed keys come and go between answers."""
+    return [
+        (
+            str(entry.get("phoneNumber") or entry.get("emailAddress") or "").strip().lower(),
+            str(entry.get("type") or ""),
+            bool(entry.get("primary")),
+        )
+        for entry in record.get(array) or ()
+    ]
+
+
+def _betnr_of(espo: Record) -> str | None:
+    return str(espo["betnr"]) if espo.get("betnr") else None
+
+
+def _result_of(plan: Merge, parts: _Parts) -> str:
+    """The outcome of the master data, or what the parts did if that was nothing."""
+    if plan.outcome != "no_change" or not parts.changes:
+        return plan.outcome
+    sides = {change.get("side") for change in parts.changes}
+    if any(change.get("conflict") for change in parts.changes):
+        return "conflict"
+    if len(sides) > 1:
+        return "merged"
+    return "espocrm_newer" if sides == {"advoware"} else "advoware_newer"
 
 
 def _rejected(sent: Mapping[str, Any], ours: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, Any]:
@@ -427,8 +485,8 @@ def _kept_refusals(seen: Observation, plan: Merge) -> dict[str, Any]:
     return {name: pair for name, pair in known.items() if name not in plan.agreed}
 
 
-def _rejections(rejected: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    return tuple({"field": name, "side": "advoware", "rejected": True, **pair} for name, pair in rejected.items())
+def _rejections(rejected: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [{"field": name, "side": "advoware", "rejected": True, **pair} for name, pair in rejected.items()]
 
 
 def _changes(seen: Observation, plan: Merge, mapper: BeteiligteMapper) -> list[dict[str, Any]]:

@@ -201,8 +201,10 @@ def _e164(value: str) -> str | None:
         number = phonenumbers.parse(value, REGION)
     except phonenumbers.NumberParseException:
         return None
-    # A number that only works within its town (no area code) has no international form.
     if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
+        return None
+    # Without a leading 0 or + it may be a number that works only within its town, which has no international form.
+    if value.lstrip(" (")[:1] not in {"0", "+"} and not phonenumbers.is_valid_number(number):
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 

@@ -103,7 +103,7 @@ class Skipped:
     """A value that stays in Advoware only: EspoCRM would refuse it, or has no room for it."""
 
     entry_id: int
-    komm_kz: int
+    kind: Kind
     value: str
     reason: Literal["refused", "full"]
 
@@ -354,11 +354,11 @@ class _Planner:
                 self._skip(entry, "refused")
             elif self._arrays.find_held(entry.key) is not None:
                 continue  # EspoCRM can hold a number only once; this one it shows as another kind
+            elif self._arrays.is_full(entry.key.family):
+                self._skip(entry, "full")
             elif self._to_advoware:
                 if self._may_empty_unknown:
                     self._empty("Var4", entry, lost=True)
-            elif self._arrays.is_full(entry.key.family):
-                self._skip(entry, "full")
             else:
                 self._changes.append(Change("Var4", "espocrm", entry.key.kind, entry.id, None, written))
                 self._arrays.add(entry.komm_kz, written)
@@ -366,7 +366,7 @@ class _Planner:
                 self._agree(entry, Link(entry.key, entry.key), "Var4")
 
     def _skip(self, entry: AdvowareEntry, reason: Literal["refused", "full"]) -> None:
-        self._skipped.append(Skipped(entry.id, entry.komm_kz, entry.tlf.strip(), reason))
+        self._skipped.append(Skipped(entry.id, entry.key.kind, entry.tlf.strip(), reason))
 
     # -- EspoCRM has changed --------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from typing import Any
 
@@ -32,10 +32,10 @@ from services.kommunikation_mapper import (
     key_of,
     kommunikation_hash,
 )
-from services.kommunikation_plan import Base, Change, Link, Observation, Plan, Skipped, Write, make_plan
+from services.kommunikation_plan import Base, Change, Link, Observation, Plan, Write, make_plan
 from services.logs import log
 from services.resources import Resources, current_resources
-from services.sync_parts import Direction, PartResult, Problem
+from services.sync_parts import ActionType, Direction, PartResult, Problem
 from services.sync_state import SyncState, SyncStore
 
 ENTITY_TYPE = "CBeteiligte.Kommunikation"
@@ -48,37 +48,51 @@ Record = Mapping[str, Any]
 
 _KIND_LABELS: Mapping[Kind, str] = {"phone": "Telefon", "fax": "Fax", "mail": "E-Mail"}
 _REASONS = {
-    "refused": "EspoCRM nimmt diesen Wert nicht an (Rufnummern nur international ohne Durchwahl-Zusatz, E-Mail-Adressen "
-    "nur ohne Umlaute). Bitte in Advoware berichtigen; bis dahin steht er nur dort.",
+    "refused": "EspoCRM nimmt diesen Wert nicht an (Rufnummern nur international ohne Durchwahl-Zusatz, "
+    "E-Mail-Adressen nur ohne Umlaute). Bitte in Advoware berichtigen; bis dahin steht er nur dort.",
     "full": "In EspoCRM sind schon zehn Einträge dieser Art vorhanden. Bitte dort einen löschen; bis dahin steht der "
     "Wert nur in Advoware.",
     "reverted": "Der Wert wurde nur in Advoware eingetragen, maßgeblich war EspoCRM; der Eintrag in Advoware wurde "
     "geleert. Wird der Wert gebraucht, bitte in EspoCRM eintragen.",
-    "not_taken": "Advoware hat die Änderung angenommen, aber nicht übernommen. Bitte den Wert in Advoware von Hand ändern.",
+    "not_taken": "Advoware hat die Änderung angenommen, aber nicht übernommen. "
+    "Bitte den Wert in Advoware von Hand ändern.",
 }
 
 
 @dataclass(frozen=True)
 class _Memory:
-    """The base of one CBeteiligte, and audit lines of values lost in Advoware that were not reported yet."""
+    """The base of one CBeteiligte.
+
+    Attributes:
+        betnr: the Beteiligter whose entries the links name.
+        links: what both sides agreed on, by id of the entry in Advoware.
+        complete: whether a sync in both directions has come to its end; until then, what only Advoware has is not new.
+        lost: audit lines of values that were, or were about to be, lost in Advoware, and are not reported yet.
+    """
 
     betnr: int
     links: Base = field(default_factory=dict)
-    lost: tuple[Mapping[str, Any], ...] = ()
+    complete: bool = False
+    lost: tuple[Record, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         links = {str(entry_id): [*link.espocrm, *link.advoware] for entry_id, link in sorted(self.links.items())}
-        return {"betNr": self.betnr, "links": links, "lost": [dict(line) for line in self.lost]}
+        lost = [dict(line) for line in self.lost]
+        return {"betNr": self.betnr, "links": links, "complete": self.complete, "lost": lost}
 
 
 @dataclass
 class _Applied:
-    """What has become of a plan's requests."""
+    """What has become of a plan's requests: those that were done, with the id of their entry."""
 
     done: list[tuple[Write, int]] = field(default_factory=list)
-    failed: list[Write] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def changes(self) -> list[Change]:
+        """The values that were changed in Advoware."""
+        return [write.change for write, _ in self.done if write.change]
 
 
 class KommunikationSyncManager:
@@ -132,13 +146,10 @@ class KommunikationSyncManager:
             return PartResult(errors=(missing,))
         stored = await store.load(ENTITY_TYPE, espo["id"])
         memory = _read_memory(stored, espo, advo)
-        first_sync = not memory.links and not espo.get("kommunikationHash")
         to_advoware = direction == "to_advoware"
 
         def planned(seen_advo: Record) -> Plan:
-            entries = advoware_entries(seen_advo)
-            phones, mails = espocrm_entries(espo, "phone"), espocrm_entries(espo, "mail")
-            seen = Observation(phones, mails, entries, memory.links, first_sync)
+            seen = _observe(espo, seen_advo, memory)
             return make_plan(seen, to_advoware=to_advoware, forced=force_espo_wins)
 
         plan = planned(advo)
@@ -147,40 +158,45 @@ class KommunikationSyncManager:
             if (missing := _missing_list(espo, advo)) is not None:
                 return PartResult(errors=(missing,))
             plan = planned(advo)
-        return await self._carry_out(plan, espo, advo, memory, stored, store)
+        complete = memory.complete or not to_advoware or force_espo_wins
+        return await self._carry_out(plan, espo, advo, memory, stored, store, complete=complete)
 
     # -- apply and record -----------------------------------------------------------------------------------------
 
     async def _carry_out(
-        self, plan: Plan, espo: Record, advo: Record, memory: _Memory, stored: SyncState | None, store: SyncStore
+        self,
+        plan: Plan,
+        espo: Record,
+        advo: Record,
+        memory: _Memory,
+        stored: SyncState | None,
+        store: SyncStore,
+        *,
+        complete: bool,
     ) -> PartResult:
         unreported = _unreported(memory, advo)
-        planned_losses = [write.change for write in plan.writes if write.change and write.change.lost]
         kept = stored.base if stored else None
-        if plan.writes:
-            ahead = _Memory(memory.betnr, memory.links, (*unreported, *map(_line, planned_losses)))
-            kept = await self._keep(store, espo, ahead, kept, only_if=bool(planned_losses or memory.links))
         applied = _Applied()
-        try:
-            await self._write(plan, memory.betnr, applied)
-        finally:
-            losses = (*unreported, *(_line(write.change) for write, _ in applied.done if _is_loss(write)))
-            interim = _Memory(memory.betnr, _links(plan, memory, applied, espocrm_written=False), losses)
-            kept = await self._keep(store, espo, interim, kept, only_if=any(write.change for write, _ in applied.done))
-        if applied.done or applied.failed:
+        if plan.writes:
+            kept = await self._keep(store, espo, _before_writes(plan, memory, unreported), kept)
+            try:
+                await self._write(plan, memory.betnr, applied)
+            finally:
+                kept = await self._keep(store, espo, _after_writes(plan, memory, unreported, applied), kept)
+        if wrote_advoware := bool(applied.done):
             advo = await self._advoware.get_beteiligter(memory.betnr)
             if (missing := _missing_list(espo, advo)) is not None:
                 return PartResult(errors=(*applied.errors, missing), wrote_advoware=True)
             _verify(applied, advo, espo["id"])
-        final = _Memory(memory.betnr, _links(plan, memory, applied, espocrm_written=True))
-        changes = [*plan.changes, *(write.change for write, _ in applied.done if write.change)]
-        lines = (*unreported, *map(_line, changes))
+            kept = await self._keep(store, espo, _after_writes(plan, memory, unreported, applied), kept)
+        lines = (*unreported, *map(_line, [*plan.changes, *applied.changes]))
+        final = _Memory(memory.betnr, _links(plan, memory, applied), complete)
         result = PartResult(
             espocrm=_attributes(plan, espo, advo),
             changes=lines,
             problems=(*_problems(plan, lines, memory.betnr, espo["id"]), *applied.problems),
             errors=tuple(applied.errors),
-            wrote_advoware=bool(applied.done),
+            wrote_advoware=wrote_advoware,
             states=() if kept == final.as_json() else (self._state(espo, final),),
         )
         self._log(plan, result, espo["id"])
@@ -188,17 +204,15 @@ class KommunikationSyncManager:
 
     async def _write(self, plan: Plan, betnr: int, applied: _Applied) -> None:
         unavailable = 0
-        for position, write in enumerate(plan.writes):
+        for write in plan.writes:
             try:
                 applied.done.append((write, await self._send(write, betnr)))
                 unavailable = 0
             except ForeignSystemError as error:
-                applied.failed.append(write)
                 applied.errors.append(_message(write, error))
                 is_away = isinstance(error, Unavailable | RateLimited | AuthenticationFailed)
                 unavailable = unavailable + 1 if is_away else 0
                 if unavailable == MAX_UNAVAILABLE:
-                    applied.failed.extend(plan.writes[position + 1 :])
                     return
 
     async def _send(self, write: Write, betnr: int) -> int:
@@ -208,12 +222,10 @@ class KommunikationSyncManager:
         await self._advoware.update_kommunikation(betnr, write.entry_id, write.record)
         return write.entry_id
 
-    async def _keep(
-        self, store: SyncStore, espo: Record, memory: _Memory, kept: Mapping[str, Any] | None, *, only_if: bool
-    ) -> Mapping[str, Any] | None:
+    async def _keep(self, store: SyncStore, espo: Record, memory: _Memory, kept: Record | None) -> Record | None:
         """Store what is true by now, unless it is stored already; returns what is stored."""
         wanted = memory.as_json()
-        if not only_if or wanted == kept:
+        if wanted == kept or (kept is None and not memory.links and not memory.lost):
             return kept
         await store.save(self._state(espo, memory))
         return wanted
@@ -258,11 +270,18 @@ def _missing_list(espo: Record, advo: Record) -> str | None:
 def _read_memory(stored: SyncState | None, espo: Record, advo: Record) -> _Memory:
     betnr = int(advo["betNr"])
     if stored is None:
-        return _Memory(betnr, _links_by_markers(espo, advo) if espo.get("kommunikationHash") else {})
-    if stored.base.get("betNr") != betnr or stored.deleted_at is not None:
+        was_synced = bool(espo.get("kommunikationHash"))
+        return _Memory(betnr, _links_by_markers(espo, advo) if was_synced else {}, was_synced)
+    base = stored.base
+    if base.get("betNr") != betnr or stored.deleted_at is not None:
         return _Memory(betnr)  # linked with another Beteiligter since, whose entries say nothing about this one's
-    links = {int(entry_id): Link(Key(*parts[:2]), Key(*parts[2:])) for entry_id, parts in stored.base["links"].items()}
-    return _Memory(betnr, links, tuple(stored.base["lost"]))
+    links = {int(entry_id): Link(Key(*parts[:2]), Key(*parts[2:])) for entry_id, parts in base["links"].items()}
+    return _Memory(betnr, links, base["complete"], tuple(base["lost"]))
+
+
+def _observe(espo: Record, advo: Record, memory: _Memory) -> Observation:
+    phones, mails = espocrm_entries(espo, "phone"), espocrm_entries(espo, "mail")
+    return Observation(phones, mails, advoware_entries(advo), memory.links, first_sync=not memory.complete)
 
 
 def _links_by_markers(espo: Record, advo: Record) -> Base:
@@ -283,7 +302,7 @@ def _links_by_markers(espo: Record, advo: Record) -> Base:
     return links
 
 
-def _unreported(memory: _Memory, advo: Record) -> tuple[Mapping[str, Any], ...]:
+def _unreported(memory: _Memory, advo: Record) -> tuple[Record, ...]:
     """Losses of a run that broke off; not those that it did not get to."""
     values = {entry.id: entry.tlf.strip() for entry in advoware_entries(advo)}
     return tuple(line for line in memory.lost if values.get(line["id"]) != line["old"])
@@ -292,16 +311,26 @@ def _unreported(memory: _Memory, advo: Record) -> tuple[Mapping[str, Any], ...]:
 # -- recording ------------------------------------------------------------------------------------------------------
 
 
-def _links(plan: Plan, memory: _Memory, applied: _Applied, *, espocrm_written: bool) -> Base:
-    """The base after the requests, before or after EspoCRM is written."""
-    links = dict(plan.base)
-    links.update({entry_id: write.link for write, entry_id in applied.done if write.link})
-    undone = {write.entry_id for write in applied.failed if write.change}
-    if not espocrm_written:
-        undone |= plan.awaiting_espocrm
-    attempted = {entry_id for _, entry_id in applied.done} | {write.entry_id for write in applied.failed}
-    undone |= {write.entry_id for write in plan.writes if write.change and write.entry_id not in attempted}
-    for entry_id in undone - {None}:
+def _before_writes(plan: Plan, memory: _Memory, unreported: tuple[Record, ...]) -> _Memory:
+    """What is true before the requests: the base as it is, also if only the markers told it; and what will be lost."""
+    losses = [write.change for write in plan.writes if write.change and write.change.lost]
+    return replace(memory, lost=(*unreported, *map(_line, losses)))
+
+
+def _after_writes(plan: Plan, memory: _Memory, unreported: tuple[Record, ...], applied: _Applied) -> _Memory:
+    """What is true after the requests, while EspoCRM is not written."""
+    links = _links(plan, memory, applied, undone=plan.awaiting_espocrm)
+    losses = [change for change in applied.changes if change.lost]
+    return replace(memory, links=links, lost=(*unreported, *map(_line, losses)))
+
+
+def _links(plan: Plan, memory: _Memory, applied: _Applied, undone: frozenset[int] = frozenset()) -> Base:
+    """The planned base, with the earlier link of every entry that is ``undone`` or whose request was not done."""
+    done = {write for write, _ in applied.done}
+    created = {entry_id: write.link for write, entry_id in applied.done if write.entry_id is None and write.link}
+    refused = {write.entry_id for write in plan.writes if write.change and write.entry_id and write not in done}
+    links = {**plan.base, **created}
+    for entry_id in undone | refused:
         links.pop(entry_id, None)
         if entry_id in memory.links:
             links[entry_id] = memory.links[entry_id]
@@ -309,20 +338,18 @@ def _links(plan: Plan, memory: _Memory, applied: _Applied, *, espocrm_written: b
 
 
 def _verify(applied: _Applied, advo: Record, entity_id: str) -> None:
-    """Move to ``failed`` what Advoware has accepted but not taken over."""
-    values = {entry.id: entry for entry in advoware_entries(advo)}
+    """Take out of ``done`` what Advoware has accepted but not taken over. What a person changed meanwhile stays in."""
+    values = {entry.id: entry.tlf.strip() for entry in advoware_entries(advo)}
     for write, entry_id in list(applied.done):
-        entry = values.get(entry_id)
-        if write.change is None or (entry is None and write.entry_id is not None):
+        change = write.change
+        if change is None:
             continue
-        still_old = entry is not None and entry.tlf.strip() == (write.change.old or "")
-        took = entry is not None and entry.tlf.strip() == write.tlf.strip()
-        if entry is None or (still_old and not took):
+        created_nothing = write.entry_id is None and entry_id not in values
+        if created_nothing or values.get(entry_id) == (change.old or ""):
             applied.done.remove((write, entry_id))
-            applied.failed.append(write)
             applied.errors.append(f"Kommunikation {entry_id}: {write.case} was not taken over by Advoware")
-            values_told = (write.change.kind, write.change.new or "", "not_taken")
-            applied.problems.append(_problem(int(advo["betNr"]), entity_id, entry_id, *values_told))
+            told = _problem(int(advo["betNr"]), entity_id, entry_id, change.kind, change.new or "", "not_taken")
+            applied.problems.append(told)
 
 
 def _attributes(plan: Plan, espo: Record, advo: Record) -> dict[str, Any]:
@@ -333,22 +360,21 @@ def _attributes(plan: Plan, espo: Record, advo: Record) -> dict[str, Any]:
     return attributes
 
 
-def _is_loss(write: Write) -> bool:
-    return write.change is not None and write.change.lost
-
-
-def _line(change: Change | None) -> dict[str, Any]:
+def _line(change: Change) -> dict[str, Any]:
     """A change as a line of the audit."""
-    if change is None:
-        return {}
-    values = asdict(change)
-    line = {name: values[name] for name in ("case", "side", "old", "new")}
-    line |= {"field": f"kommunikation.{change.kind}", "id": change.entry_id}
+    line = {
+        "field": f"kommunikation.{change.kind}",
+        "id": change.entry_id,
+        "case": change.case,
+        "side": change.side,
+        "old": change.old,
+        "new": change.new,
+    }
     return {**line, "conflict": True} if change.lost else line
 
 
-def _problems(plan: Plan, lines: tuple[Mapping[str, Any], ...], betnr: int, entity_id: str) -> list[Problem]:
-    problems = [_skipped_problem(item, betnr, entity_id) for item in plan.skipped]
+def _problems(plan: Plan, lines: tuple[Record, ...], betnr: int, entity_id: str) -> list[Problem]:
+    problems = [_problem(betnr, entity_id, item.entry_id, item.kind, item.value, item.reason) for item in plan.skipped]
     for line in lines:
         if line["case"] == "Var4" and line["side"] == "advoware":
             kind = line["field"].rpartition(".")[2]
@@ -356,21 +382,17 @@ def _problems(plan: Plan, lines: tuple[Mapping[str, Any], ...], betnr: int, enti
     return problems
 
 
-def _skipped_problem(item: Skipped, betnr: int, entity_id: str) -> Problem:
-    return _problem(betnr, entity_id, item.entry_id, item.kind, item.value, item.reason)
-
-
 def _problem(betnr: int, entity_id: str, entry_id: int, kind: Kind, value: str, reason: str) -> Problem:
     """A task for a person. The key stays the same as long as entry, value and reason do; it does not show the value."""
-    digest = hashlib.sha256(value.encode()).hexdigest()[:12]
     details = {
-        "betNr": betnr,
+        "betnr": betnr,
         "kommunikationId": entry_id,
-        "art": _KIND_LABELS[kind],
-        "wert": value,
-        "grund": _REASONS[reason],
+        "kind": _KIND_LABELS[kind],
+        "value": value,
+        "reason": _REASONS[reason],
     }
-    action = "readonly_field_conflict" if reason == "not_taken" else "general_manual_action"
+    digest = hashlib.sha256(value.encode()).hexdigest()[:12]
+    action: ActionType = "readonly_field_conflict" if reason == "not_taken" else "general_manual_action"
     return Problem(action, OWNER_TYPE, entity_id, f"kommunikation_{reason}:{entry_id}:{digest}", details)
 
 

@@ -29,6 +29,7 @@ LABELS = {
     "betnr": "Beteiligter Nr.",
     "bic": "BIC",
     "geburtsdatum": "Geburtsdatum",
+    "error": "Meldung",
     "gueltigBis": "Gültig bis",
     "gueltigVon": "Gültig von",
     "handelsRegisterNummer": "Handelsregisternummer",
@@ -148,6 +149,16 @@ _TEXTS: Mapping[str, _Text] = {
             _OPEN_BETEILIGTER,
             _BANK_TAB,
             "Die Bankverbindung löschen, sobald keine Zahlung mehr an sie aussteht.",
+        ),
+    ),
+    "bank_invalid": _Text(
+        "Bankverbindung in EspoCRM berichtigen: {subject}",
+        "Die Bankverbindung kann nicht nach Advoware übernommen werden: IBAN oder BIC fehlt, ist ungültig oder schon "
+        "bei einer anderen Bankverbindung des Beteiligten eingetragen.",
+        (
+            "In EspoCRM die Bankverbindung öffnen und IBAN und BIC mit dem Beleg vergleichen.",
+            _CALL_BACK,
+            "Die Angaben in EspoCRM berichtigen und speichern; die Übernahme geschieht dann von selbst.",
         ),
     ),
     "bank_missing": _Text(

@@ -30,6 +30,10 @@ class SyncState:
     synced_at: datetime | None = None
     deleted_at: datetime | None = None
 
+    def belongs_to(self, betnr: str) -> bool:
+        """Whether this is a live part of that Beteiligter: its ``advoware_id`` is ``"<betnr>/<id>"``."""
+        return self.deleted_at is None and (self.advoware_id or "").partition("/")[0] == betnr
+
 
 @dataclass(frozen=True)
 class CreateIntent:

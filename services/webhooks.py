@@ -43,7 +43,7 @@ async def receive_batch(request: Any, enqueue: Enqueue, *, topic: str, action: A
     try:
         require_webhook_sender(request.headers, request.query_params, request.body, resources.settings)
         ids = entity_ids(request.body)
-        new_ids = await _mark_waiting(resources, topic, ids)
+        new_ids = await mark_waiting(resources, topic, ids, WAITING_MARK_SECONDS)
         await _enqueue_all(resources, enqueue, topic, action, new_ids)
     except AccessDenied as error:
         log(context, "warning", "webhook.denied", topic=topic)
@@ -81,12 +81,16 @@ def entity_ids(body: Any) -> list[str]:
     return ids
 
 
-async def _mark_waiting(resources: Resources, topic: str, ids: list[str]) -> list[str]:
-    """Mark the ids as waiting; returns those that were not yet."""
+async def mark_waiting(resources: Resources, topic: str, ids: list[str], seconds: int) -> list[str]:
+    """Mark the ids as waiting for so many seconds; returns those that were not yet.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
     try:
         async with resources.redis.pipeline(transaction=True) as pipeline:
             for entity_id in ids:
-                pipeline.set(waiting_key(topic, entity_id), "1", nx=True, ex=WAITING_MARK_SECONDS)
+                pipeline.set(waiting_key(topic, entity_id), "1", nx=True, ex=seconds)
             marked = await pipeline.execute()
     except RedisError as error:
         raise Unavailable("Redis", "cannot be reached") from error

@@ -25,7 +25,8 @@ BERLIN = "Europe/Berlin"
 
 def calendar_service(url: str, key_file: dict[str, Any], *, scope: str = CALENDAR_SCOPE) -> Any:
     """Google's client for one service account; not thread-safe, so only one call at a time."""
-    credentials = service_account.Credentials.from_service_account_info(key_file, scopes=[scope])
+    credentials: Any = service_account.Credentials
+    credentials = credentials.from_service_account_info(key_file, scopes=[scope])
     return build(
         "calendar",
         "v3",

@@ -546,3 +546,16 @@ async def test_while_advoware_is_away_not_every_address_is_tried(office: Office,
     assert (await sync()).errors == ()
     assert len(adressen(office)) == 6
     await assert_settled(office, sync)
+
+
+async def test_the_sample_firm_is_consistent_from_the_start(office: Office, resources: Resources) -> None:
+    for twin in (office.espocrm, office.advoware):
+        async with office.control.post(f"{twin.url}/__sandbox__/reset", json={"empty": False}) as answer:
+            assert answer.status == 200
+    people = [record for record in office.records("CBeteiligte") if record["betnr"]]
+    assert len(people) > 40
+    for espo in people:
+        advo = office.advoware.beteiligte.get(espo["betnr"])
+        result = await AdressenSync(resources=resources).sync_part(espo, advo, office.store)
+        assert result == PartResult()
+    assert office.writes() == []

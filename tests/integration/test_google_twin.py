@@ -11,7 +11,6 @@ import aiohttp
 import pytest
 from google.auth import crypt, jwt
 from google.auth.exceptions import RefreshError
-from google.oauth2 import service_account
 from google_calls import BERLIN, CALENDAR_SCOPE, Google, at_nine, calendar_service, call, refused, serving
 
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -35,8 +34,10 @@ async def ask_for_token(google: Google, *, grant: str = GRANT, key: Any = None, 
         "scope": CALENDAR_SCOPE,
         **changes,
     }
-    signer = crypt.RSASigner.from_service_account_info(key or google.key_file)
-    assertion = jwt.encode(signer, {name: value for name, value in claims.items() if value is not None}).decode()
+    signer: Any = crypt.RSASigner
+    encode: Any = jwt.encode
+    kept = {name: value for name, value in claims.items() if value is not None}
+    assertion = encode(signer.from_service_account_info(key or google.key_file), kept).decode()
     form = {"grant_type": grant, "assertion": assertion}
     async with aiohttp.ClientSession() as session, session.post(google.key_file["token_uri"], data=form) as answer:
         return answer.status, await answer.json()
@@ -291,6 +292,19 @@ async def test_a_service_account_sees_only_what_is_its_own_or_shared_with_it(goo
     assert (remove.status, share.status) == (403, 403)
 
 
+async def test_a_sync_token_is_void_when_the_access_changes(google: Google) -> None:
+    calendar = await google.new_calendar()
+    second = google.twin.service_account("second")
+    other = calendar_service(google.url, second)
+    await call(google.acl.insert(calendarId=calendar, body=rule("reader", second["client_email"])))
+    token = (await call(other.events().list(calendarId=calendar)))["nextSyncToken"]
+
+    await call(google.acl.insert(calendarId=calendar, body=rule("writer", second["client_email"])))
+    refusal = await refused(other.events().list(calendarId=calendar, syncToken=token))
+
+    assert (refusal.status, refusal.reason) == (410, "fullSyncRequired")
+
+
 async def test_readers_do_not_see_the_content_of_private_events(google: Google) -> None:
     calendar = await google.new_calendar()
     await call(google.events.insert(calendarId=calendar, body=at_nine(visibility="private", description="Akte")))
@@ -371,9 +385,3 @@ async def test_a_restarted_twin_still_has_everything(google: Google) -> None:
     changes = await call(google.events.list(calendarId=calendar, syncToken=token))
     assert changes["items"] == []
     assert await call(google.events.get(calendarId=calendar, eventId=event["id"])) == event
-
-
-def test_credentials_are_those_of_google_auth(google: Google) -> None:
-    credentials = service_account.Credentials.from_service_account_info(google.key_file)
-
-    assert credentials.service_account_email == google.email

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from http.client import HTTPException
 from typing import Any
 
 import pytest
-from google_calls import Google, at_nine, serving
+from google_calls import Google, at_nine, call, serving
+from googleapiclient.discovery import build_from_document
+from googleapiclient.discovery_cache import get_static_doc
 from googleapiclient.errors import HttpError
 
 BATCH = "/batch/calendar/v3"
@@ -50,6 +55,32 @@ async def test_every_part_of_a_batch_has_its_own_answer(google: Google, calendar
         "also good": "abcde3",
     }
     assert answers["good"]["summary"] == "Anhörung Müller"
+
+
+async def test_the_clients_own_batch_follows_a_moved_root_url(google: Google, calendar: str) -> None:
+    """The client takes the address of batches from the discovery document only, not from ``api_endpoint``."""
+    document = json.loads(get_static_doc("calendar", "v3"))
+    service = build_from_document(
+        {**document, "rootUrl": f"{google.url}/"}, credentials=google.service._http.credentials
+    )
+    answers: list[Any] = []
+    batch = service.new_batch_http_request(callback=lambda _name, answer, error: answers.append(error or answer))
+    batch.add(service.events().insert(calendarId=calendar, body=at_nine(id="abcde1")))
+
+    await asyncio.to_thread(batch.execute)
+
+    assert [answer["id"] for answer in answers] == ["abcde1"]
+
+
+async def test_a_cut_connection_within_a_batch_cuts_the_batch(google: Google, calendar: str) -> None:
+    # Twice, because httplib2 repeats a request whose connection breaks, even a POST.
+    await google.control("POST", "faults", {"path": "/events$", "reset": True, "when": "after", "count": 2})
+    request = google.events.insert(calendarId=calendar, body=at_nine(id="abcde1"))
+
+    with pytest.raises((OSError, HTTPException)):
+        await google.batch({"part": request})
+
+    assert (await call(google.events.get(calendarId=calendar, eventId="abcde1")))["id"] == "abcde1"
 
 
 async def test_deletions_and_conditions_work_in_a_batch(google: Google, calendar: str) -> None:

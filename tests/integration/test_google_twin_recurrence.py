@@ -151,7 +151,7 @@ async def test_all_day_series_have_dates(google: Google, calendar: str) -> None:
     found = await instances(google, calendar, series)
 
     assert starts(found) == ["2026-03-28", "2026-03-29", "2026-03-30"]
-    assert [event["id"] for event in found][0] == f"{series['id']}_20260328"
+    assert found[0]["id"] == f"{series['id']}_20260328"
 
 
 async def test_excluded_and_additional_dates(google: Google, calendar: str) -> None:
@@ -169,6 +169,16 @@ async def test_endless_series_end_at_the_window(google: Google, calendar: str) -
     found = await items(google, calendar, singleEvents=True, orderBy="startTime", timeMax="2026-03-12T00:00:00Z")
 
     assert [start[:10] for start in starts(found)] == [f"2026-03-{day:02}" for day in range(2, 12)]
+
+
+async def test_an_old_endless_series_reaches_the_present(google: Google, calendar: str) -> None:
+    daily = ["RRULE:FREQ=DAILY"]
+    series = await call(google.events.insert(calendarId=calendar, body=at_nine("2020-01-01", recurrence=daily)))
+    since = {"timeMin": "2026-03-02T00:00:00+01:00"}
+
+    assert [event["id"] for event in await items(google, calendar, **since)] == [series["id"]]
+    assert starts(await items(google, calendar, singleEvents=True, **since))[0] == "2026-03-02T09:00:00+01:00"
+    assert starts(await instances(google, calendar, series, **since))[0] == "2026-03-02T09:00:00+01:00"
 
 
 async def test_events_without_rule_have_no_instances(google: Google, calendar: str) -> None:

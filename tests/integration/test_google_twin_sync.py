@@ -71,6 +71,16 @@ async def test_the_control_api_forces_small_pages(google: Google, calendar: str)
     assert {event["id"] for page in answers for event in page["items"]} == set(ids)
 
 
+async def test_pages_may_be_empty_before_the_last(google: Google, calendar: str) -> None:
+    ids = await fill(google, calendar)
+    await google.control("POST", "page-size", {"n": 3, "empty_pages": True})
+
+    answers = await pages(google, calendar)
+
+    assert [len(page["items"]) for page in answers] == [0, 3, 0, 3, 0, 1]
+    assert {event["id"] for page in answers for event in page["items"]} == set(ids)
+
+
 async def test_an_event_changed_between_two_pages_comes_with_the_next_sync(google: Google, calendar: str) -> None:
     ids = await fill(google, calendar)
     first = await call(google.events.list(calendarId=calendar, maxResults=3))
@@ -158,6 +168,13 @@ async def test_an_invalid_sync_token_demands_a_full_list(google: Google, calenda
     for calendar_id, bad in ((calendar, "1" + token), (other, token)):
         refusal = await refused(google.events.list(calendarId=calendar_id, syncToken=bad))
         assert (refusal.status, refusal.reason) == (410, "fullSyncRequired")
+
+
+async def test_what_never_was_a_sync_token_is_a_bad_request(google: Google, calendar: str) -> None:
+    # Thunderbird and others treat this answer like 410.
+    refusal = await refused(google.events.list(calendarId=calendar, syncToken="nonsense"))
+
+    assert (refusal.status, refusal.reason, refusal.message) == (400, "invalid", "Invalid sync token value.")
 
 
 async def test_expired_sync_tokens_demand_a_full_list(google: Google, calendar: str) -> None:

@@ -1,0 +1,19 @@
+"""POST /crm-bbl-vmh-reset-nextcall: set the date of the next call on a list of records."""
+
+from motia import ApiRequest, ApiResponse, FlowContext, http
+
+from services.nextcall import reset_next_call
+
+config = {
+    "name": "CRM BBL VMH Reset Next Call",
+    "description": "Sets the next-call date of records in EspoCRM",
+    "flows": ["vmh"],
+    "triggers": [http("POST", "/crm-bbl-vmh-reset-nextcall")],
+    "enqueues": [],
+}
+
+
+async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse:
+    """Set the field on each record; statuses and body as `services.nextcall.reset_next_call` says."""
+    status, body = await reset_next_call(request, ctx)
+    return ApiResponse(status=status, body=body)

@@ -1,0 +1,28 @@
+"""Queue vmh.bankverbindungen.*: bring one Bankverbindung from EspoCRM to Advoware."""
+
+from typing import Any
+
+from motia import FlowContext, queue
+
+from services.bankverbindungen_sync import BankverbindungenSync
+from services.sync_events import parse_event
+
+# A Beteiligter who is being synced, or has no betNr yet, is waited for for two minutes; then the cron takes over.
+RETRIES = {"max_retries": 7, "backoff_delay_ms": 2000}
+
+config = {
+    "name": "VMH Bankverbindungen Sync",
+    "description": "Creates Bankverbindungen in Advoware and tells people what they have to do there themselves",
+    "flows": ["vmh"],
+    "triggers": [
+        queue("vmh.bankverbindungen.create", config=RETRIES),
+        queue("vmh.bankverbindungen.update", config=RETRIES),
+        queue("vmh.bankverbindungen.delete", config=RETRIES),
+    ],
+    "enqueues": [],
+}
+
+
+async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
+    """Sync the record of the event; what fails is visible in its status, or raised so that the queue tries again."""
+    await BankverbindungenSync(ctx).handle(parse_event(input_data))

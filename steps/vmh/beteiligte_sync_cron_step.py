@@ -1,0 +1,20 @@
+"""Every 15 minutes: enqueue every Beteiligte that needs a sync, whatever event was lost."""
+
+from typing import Any
+
+from motia import FlowContext, cron
+
+from services.beteiligte_check import TOPIC, BeteiligteCheck
+
+config = {
+    "name": "VMH Beteiligte Sync Cron",
+    "description": "Finds new, modified, failed, stuck and stale Beteiligte",
+    "flows": ["vmh"],
+    "triggers": [cron("0 */15 * * * *")],
+    "enqueues": [TOPIC],
+}
+
+
+async def handler(input_data: Any, ctx: FlowContext) -> dict[str, int]:
+    """Run the check; the result counts the enqueued records per category."""
+    return await BeteiligteCheck(ctx).run(ctx.enqueue)

@@ -1,0 +1,435 @@
+"""Bankverbindungen are created in Advoware exactly once; everything else about them is told to a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import pytest
+from office import BETEILIGTE_ID, Office, strike
+
+from sandbox.advoware import AdvowareTwin
+from sandbox.espocrm import EspoCRMTwin
+from services.bankverbindungen_sync import BankverbindungenSync
+from services.errors import EntityBusy
+from services.locks import beteiligte_lock_key
+from services.resources import Resources
+from services.sync_events import Outcome, parse_event
+from services.sync_parts import PartResult
+from services.sync_state import SyncStore
+
+LIST = "EspoCRM GET /api/v1/CBankverbindungen"
+IBAN = "DE89370400440532013000"
+OTHER_IBAN = "DE02120300000000202051"
+KONTO = {"iban": "DE89 3704 0044 0532 0130 00", "bic": "COBADEFFXXX", "kontoinhaber": "Max Müller", "bankname": "Coba"}
+
+
+@pytest.fixture
+async def office(
+    espocrm: EspoCRMTwin, advoware: AdvowareTwin, control: aiohttp.ClientSession, resources: Resources
+) -> Office:
+    return await Office(espocrm, advoware, control, SyncStore(await resources.database())).open()
+
+
+@pytest.fixture
+def sync(office: Office, resources: Resources) -> Any:
+    async def run() -> PartResult:
+        office.forget_calls()
+        part = BankverbindungenSync(resources=resources)
+        return await part.sync_part(office.espo, office.beteiligter(), office.store)
+
+    return run
+
+
+@pytest.fixture
+def handle(office: Office, resources: Resources) -> Any:
+    async def run(entity_id: str, action: str = "create") -> Outcome:
+        office.forget_calls()
+        event = parse_event({"entity_id": entity_id, "action": action, "source": "webhook"})
+        return await BankverbindungenSync(resources=resources).handle(event)
+
+    return run
+
+
+async def add(office: Office, **attributes: Any) -> str:
+    """A person enters a Bankverbindung in EspoCRM; its id."""
+    record = await office.in_espocrm("CBankverbindungen", **{**KONTO, "beteiligteId": BETEILIGTE_ID, **attributes})
+    return str(record["id"])
+
+
+def row(office: Office, entity_id: str) -> dict[str, Any]:
+    return next(record for record in office.records("CBankverbindungen") if record["id"] == entity_id)
+
+
+def konten(office: Office) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = office.beteiligter()["bankkverbindungen"]
+    return found
+
+
+def reasons(result: PartResult) -> list[Any]:
+    return [problem.details["reason"] for problem in result.problems]
+
+
+async def assert_settled(office: Office, sync: Any) -> PartResult:
+    """A further run reads one list and writes nothing."""
+    result: PartResult = await sync()
+    assert office.calls() == [LIST]
+    assert result.errors == result.changes == ()
+    return result
+
+
+# -- create ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_new_bankverbindung_is_created_in_advoware(office: Office, handle: Any, sync: Any) -> None:
+    entity_id = await add(office)
+    outcome = await handle(entity_id)
+    (konto,) = konten(office)
+    assert (konto["iban"], konto["bic"], konto["kontoinhaber"], konto["bank"]) == (
+        IBAN, "COBADEFFXXX", "Max Müller", "Coba",
+    )  # fmt: skip
+    assert (konto["blz"], konto["kontoNr"]) == ("37040044", "0532013000")
+    stored = row(office, entity_id)
+    assert (stored["advowareKontoId"], stored["syncStatus"]) == (konto["id"], "clean")
+    assert stored["advowareLastSync"]
+    assert (outcome.result, outcome.advoware_id) == ("created", f"{office.betnr}/{konto['id']}")
+    assert office.records("Task") == []
+    await assert_settled(office, sync)
+
+
+async def test_what_no_event_brought_is_created_by_the_beteiligters_sync(office: Office, sync: Any) -> None:
+    entity_id = await add(office)
+    result = await sync()
+    assert result.wrote_advoware
+    assert row(office, entity_id)["advowareKontoId"] == konten(office)[0]["id"]
+    assert office.writes() == [
+        f"EspoCRM PUT /api/v1/CBankverbindungen/{entity_id}",
+        f"Advoware POST /api/v1/advonet/Beteiligte/{office.betnr}/Bankverbindungen",
+    ]
+    await assert_settled(office, sync)
+
+
+async def test_an_iban_that_advoware_already_has_is_adopted(office: Office, handle: Any, sync: Any) -> None:
+    office.in_advoware(bankkverbindungen=[{"iban": IBAN, "kontoinhaber": "Max Müller", "bank": "Commerzbank AG"}])
+    entity_id = await add(office)
+    assert (await handle(entity_id)).result == "adopted"
+    assert (row(office, entity_id)["advowareKontoId"], row(office, entity_id)["syncStatus"]) == (
+        konten(office)[0]["id"], "clean",
+    )  # fmt: skip
+    assert len(konten(office)) == 1
+    assert (await assert_settled(office, sync)).problems == ()
+
+
+async def test_an_adopted_account_with_another_holder_is_told(office: Office, sync: Any) -> None:
+    office.in_advoware(bankkverbindungen=[{"iban": IBAN, "kontoinhaber": "Erika Muster"}])
+    entity_id = await add(office)
+    (problem,) = (await sync()).problems
+    assert problem.details["fields"] == [{"field": "kontoinhaber", "old": "Erika Muster", "new": "Max Müller"}]
+    assert row(office, entity_id)["syncStatus"] == "unclean"
+
+
+async def test_the_same_iban_twice_in_espocrm_is_one_account_in_advoware(office: Office, sync: Any) -> None:
+    first, second = await add(office), await add(office)
+    result = await sync()
+    assert reasons(result) == ["bank_invalid"]
+    assert len(konten(office)) == 1
+    assert [row(office, entity_id)["syncStatus"] for entity_id in (first, second)] == ["clean", "failed"]
+    assert result.errors == ()
+
+
+async def test_without_betnr_the_event_is_tried_again_and_the_sync_of_the_beteiligter_does_it(
+    office: Office, handle: Any, sync: Any
+) -> None:
+    await office.edit("CBeteiligte", BETEILIGTE_ID, betnr=None)
+    entity_id = await add(office)
+    with pytest.raises(EntityBusy):
+        await handle(entity_id)
+    assert office.writes() == []
+    await office.edit("CBeteiligte", BETEILIGTE_ID, betnr=office.betnr)
+    await sync()
+    assert row(office, entity_id)["syncStatus"] == "clean"
+
+
+async def test_an_event_during_the_beteiligters_sync_is_tried_again(
+    office: Office, handle: Any, resources: Resources
+) -> None:
+    entity_id = await add(office)
+    await resources.redis.set(beteiligte_lock_key(BETEILIGTE_ID), "somebody else")
+    with pytest.raises(EntityBusy):
+        await handle(entity_id)
+    await resources.redis.delete(beteiligte_lock_key(BETEILIGTE_ID))
+    assert (await handle(entity_id)).result == "created"
+
+
+async def test_an_invalid_iban_fails_is_told_once_and_leaves_the_others_alone(
+    office: Office, handle: Any, sync: Any
+) -> None:
+    bad, good = await add(office, iban="DE89 3704 0044 0532 0130 01"), await add(office)
+    assert (await handle(bad)).error == "InvalidInput: iban: not valid (InvalidChecksumDigits)"
+    assert row(office, bad)["syncStatus"] == "failed"
+    (task,) = office.records("Task")
+    assert task["name"] == "Bankverbindung in EspoCRM berichtigen: Coba ****3001"
+    result = await sync()
+    assert (result.errors, reasons(result)) == ((), ["bank_invalid"])
+    assert row(office, good)["syncStatus"] == "clean"
+    await assert_settled(office, sync)
+    await office.edit("CBankverbindungen", bad, iban=OTHER_IBAN)
+    assert (await handle(bad, "update")).result == "created"
+    assert row(office, bad)["syncStatus"] == "clean"
+
+
+async def test_an_inactive_bankverbindung_is_not_created(office: Office, handle: Any) -> None:
+    assert (await handle(await add(office, istAktiv=False))).result == "skipped"
+    assert konten(office) == []
+
+
+async def test_a_bankverbindung_of_nobody_fails(office: Office, handle: Any) -> None:
+    entity_id = await add(office, beteiligteId=None)
+    assert (await handle(entity_id)).result == "failed"
+    assert row(office, entity_id)["syncStatus"] == "failed"
+
+
+# -- crashes --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_create_whose_answer_was_lost_is_found_again(
+    office: Office, handle: Any, sync: Any, clock: Any
+) -> None:
+    entity_id = await add(office)
+    strike(office.advoware, "POST", "/Bankverbindungen", when="after", reset=True)
+    assert (await handle(entity_id)).result == "failed"
+    assert row(office, entity_id)["syncStatus"] == "failed"
+    clock.advance(minutes=1)
+    assert (await sync()).errors == ()
+    assert len(konten(office)) == 1
+    assert (row(office, entity_id)["advowareKontoId"], row(office, entity_id)["syncStatus"]) == (
+        konten(office)[0]["id"], "clean",
+    )  # fmt: skip
+    await assert_settled(office, sync)
+
+
+async def test_after_a_lost_answer_an_edited_iban_does_not_create_a_second_account(
+    office: Office, handle: Any, sync: Any, clock: Any
+) -> None:
+    entity_id = await add(office)
+    strike(office.advoware, "POST", "/Bankverbindungen", when="after", reset=True)
+    await handle(entity_id)
+    await office.edit("CBankverbindungen", entity_id, iban=OTHER_IBAN)
+    clock.advance(minutes=1)
+    assert reasons(await sync()) == ["bank_changed"]
+    assert [konto["iban"] for konto in konten(office)] == [IBAN]
+    assert row(office, entity_id)["syncStatus"] == "unclean"
+
+
+async def test_a_create_that_never_arrived_is_repeated(office: Office, handle: Any, clock: Any) -> None:
+    entity_id = await add(office)
+    strike(office.advoware, "POST", "/Bankverbindungen", reset=True)
+    assert (await handle(entity_id)).result == "failed"
+    clock.advance(minutes=1)
+    assert (await handle(entity_id)).result == "created"
+    assert len(konten(office)) == 1
+
+
+async def test_a_crash_between_the_create_and_espocrms_update_creates_no_second(
+    office: Office, handle: Any, sync: Any, clock: Any
+) -> None:
+    entity_id = await add(office)
+    strike(office.espocrm, "PUT", "/CBankverbindungen/", status=400)
+    assert (await handle(entity_id)).result == "failed"
+    clock.advance(minutes=1)
+    assert (await handle(entity_id)).result == "adopted"
+    assert len(konten(office)) == 1
+    await assert_settled(office, sync)
+
+
+async def test_a_refused_create_may_be_repeated_at_once(office: Office, handle: Any) -> None:
+    entity_id = await add(office, kontoinhaber="x" * 251)  # EspoCRM takes 255 characters, Advoware 250
+    assert (await handle(entity_id)).result == "failed"
+    await office.edit("CBankverbindungen", entity_id, kontoinhaber="Max Müller")
+    assert (await handle(entity_id, "update")).result == "created"
+
+
+async def test_without_our_memory_a_linked_account_is_not_created_again(
+    office: Office, handle: Any, sync: Any, resources: Resources
+) -> None:
+    await handle(await add(office))
+    await (await resources.database()).execute("DELETE FROM sync_state")
+    await sync()
+    assert office.writes() == []
+    assert len(konten(office)) == 1
+
+
+# -- update and delete ----------------------------------------------------------------------------------------------
+
+
+async def linked(office: Office, handle: Any) -> str:
+    entity_id = await add(office)
+    assert (await handle(entity_id)).result == "created"
+    return entity_id
+
+
+async def test_a_changed_account_is_a_task_with_a_masked_iban_until_a_person_has_done_it(
+    office: Office, handle: Any, sync: Any, resources: Resources
+) -> None:
+    entity_id = await linked(office, handle)
+    await office.edit("CBankverbindungen", entity_id, iban=OTHER_IBAN, kontoinhaber="Erika Muster")
+    outcome = await handle(entity_id, "update")
+    assert outcome.result == "unclean"
+    assert konten(office)[0]["iban"] == IBAN
+    assert row(office, entity_id)["syncStatus"] == "unclean"
+    (task,) = office.records("Task")
+    assert "- IBAN: alt „****3000“, neu „****2051“" in task["description"]
+    assert "- Kontoinhaber: alt „Max Müller“, neu „Erika Muster“" in task["description"]
+    assert "Schutz vor Betrug" in task["description"]
+    audit = await (await resources.database()).fetchval("SELECT string_agg(changes::text, '') FROM sync_audit")
+    written = task["description"] + task["name"] + str(office.records("Note")) + audit
+    for iban in (IBAN, OTHER_IBAN):
+        assert iban not in written
+    assert (await assert_settled(office, sync)).problems[0].key == f"bank:{entity_id}"
+    await handle(entity_id, "update")
+    assert len(office.records("Task")) == 1
+
+    konto_id = konten(office)[0]["id"]
+    office.in_advoware(bankkverbindungen=[{"id": konto_id, "iban": OTHER_IBAN, "kontoinhaber": "Erika Muster"}])
+    assert (await sync()).problems == ()
+    assert row(office, entity_id)["syncStatus"] == "clean"
+    await assert_settled(office, sync)
+
+
+async def test_a_person_may_also_enter_the_changed_account_as_a_new_one(office: Office, handle: Any, sync: Any) -> None:
+    entity_id = await linked(office, handle)
+    await office.edit("CBankverbindungen", entity_id, iban=OTHER_IBAN)
+    await handle(entity_id, "update")
+    office.in_advoware(bankkverbindungen=[{"iban": OTHER_IBAN, "bic": "COBADEFFXXX", "kontoinhaber": "Max Müller"}])
+    assert (await sync()).problems == ()
+    assert row(office, entity_id)["advowareKontoId"] == konten(office)[-1]["id"]
+    assert row(office, entity_id)["syncStatus"] == "clean"
+
+
+async def test_an_account_changed_in_advoware_alone_is_told_too(office: Office, handle: Any, sync: Any) -> None:
+    entity_id = await linked(office, handle)
+    office.in_advoware(bankkverbindungen=[{"id": konten(office)[0]["id"], "iban": OTHER_IBAN}])
+    (problem,) = (await sync()).problems
+    assert problem.details["fields"] == [{"field": "iban", "old": "****2051", "new": "****3000"}]
+    assert row(office, entity_id)["iban"] == KONTO["iban"]
+
+
+async def test_a_changed_default_mark_concerns_espocrm_only(office: Office, handle: Any) -> None:
+    entity_id = await linked(office, handle)
+    await office.edit("CBankverbindungen", entity_id, istStandard=True)
+    assert (await handle(entity_id, "update")).result == "no_change"
+    assert office.writes() == []
+
+
+async def test_a_deactivated_account_is_a_task_until_it_is_gone_from_advoware(
+    office: Office, handle: Any, sync: Any
+) -> None:
+    entity_id = await linked(office, handle)
+    await office.edit("CBankverbindungen", entity_id, istAktiv=False)
+    assert reasons(await sync()) == ["bank_inactive"]
+    assert row(office, entity_id)["syncStatus"] == "unclean"
+    await assert_settled(office, sync)
+    office.in_advoware(bankkverbindungen=[{"id": konten(office)[0]["id"], "delete": True}])
+    assert (await sync()).problems == ()
+    assert row(office, entity_id)["syncStatus"] == "clean"
+    await assert_settled(office, sync)
+
+
+async def test_a_deleted_account_is_a_task_and_stays_in_advoware(office: Office, handle: Any, sync: Any) -> None:
+    entity_id = await linked(office, handle)
+    await office.delete("CBankverbindungen", entity_id)
+    assert (await handle(entity_id, "delete")).result == "deleted"
+    (task,) = office.records("Task")
+    assert task["name"] == "Bankverbindung in Advoware entfernen: Coba ****3000"
+    assert (task["parentType"], task["parentId"]) == ("CBeteiligte", BETEILIGTE_ID)
+    assert len(konten(office)) == 1
+    await handle(entity_id, "delete")
+    assert len(office.records("Task")) == 1
+    assert reasons(await assert_settled(office, sync)) == ["bank_inactive"]
+    office.in_advoware(bankkverbindungen=[{"id": konten(office)[0]["id"], "delete": True}])
+    assert (await assert_settled(office, sync)).problems == ()
+
+
+async def test_a_deletion_whose_event_was_lost_is_found(office: Office, handle: Any, sync: Any) -> None:
+    entity_id = await linked(office, handle)
+    await office.delete("CBankverbindungen", entity_id)
+    assert reasons(await sync()) == ["bank_inactive"]
+    assert reasons(await assert_settled(office, sync)) == ["bank_inactive"]
+
+
+async def test_a_deleted_account_entered_again_is_linked_again(office: Office, handle: Any, sync: Any) -> None:
+    await office.delete("CBankverbindungen", await linked(office, handle))
+    await sync()
+    again = await add(office)
+    assert (await sync()).problems == ()
+    assert row(office, again)["advowareKontoId"] == konten(office)[0]["id"]
+    assert len(konten(office)) == 1
+
+
+async def test_an_unknown_deleted_record_is_nobodys_business(office: Office, handle: Any) -> None:
+    assert (await handle("6b0473a32660abfff", "delete")).result == "deleted"
+    assert office.records("Task") == []
+
+
+async def test_an_account_gone_from_advoware_is_told_and_not_created_again(
+    office: Office, handle: Any, sync: Any
+) -> None:
+    entity_id = await linked(office, handle)
+    office.in_advoware(bankkverbindungen=[{"id": konten(office)[0]["id"], "delete": True}])
+    assert reasons(await sync()) == ["bank_missing"]
+    assert (konten(office), row(office, entity_id)["syncStatus"]) == ([], "unclean")
+    await assert_settled(office, sync)
+    office.in_advoware(bankkverbindungen=[{"iban": IBAN, "bic": "COBADEFF", "kontoinhaber": "Max Müller"}])
+    assert (await sync()).problems == ()
+    assert row(office, entity_id)["syncStatus"] == "clean"
+    await assert_settled(office, sync)
+
+
+@pytest.mark.parametrize("answer", ["no list", "empty"])
+async def test_a_list_missing_from_an_answer_does_not_mean_that_accounts_are_gone(
+    office: Office, handle: Any, resources: Resources, answer: str
+) -> None:
+    await linked(office, handle)
+    await add(office, iban=OTHER_IBAN, istAktiv=False)
+    advo = {name: value for name, value in office.beteiligter().items() if name != "bankkverbindungen"}
+    if answer == "empty":
+        advo["bankkverbindungen"] = []
+    office.forget_calls()
+    result = await BankverbindungenSync(resources=resources).sync_part(office.espo, advo, office.store)
+    assert len(result.errors) == (1 if answer == "no list" else 0)
+    assert result.problems == ()
+    assert office.writes() == []
+
+
+# -- audit and failures ---------------------------------------------------------------------------------------------
+
+
+async def test_every_event_has_its_line_in_the_audit(office: Office, handle: Any, resources: Resources) -> None:
+    entity_id = await linked(office, handle)
+    await office.delete("CBankverbindungen", entity_id)
+    await handle(entity_id, "delete")
+    rows = await (await resources.database()).fetch("SELECT * FROM sync_audit ORDER BY audit_id")
+    assert [(line["topic"], line["result"], line["entity_id"]) for line in rows] == [
+        ("vmh.bankverbindungen.create", "created", entity_id),
+        ("vmh.bankverbindungen.delete", "deleted", entity_id),
+    ]
+
+
+async def test_the_mark_of_a_waiting_event_is_taken_back(office: Office, handle: Any, resources: Resources) -> None:
+    entity_id = await add(office)
+    await resources.redis.set(f"vmh.bankverbindungen.create:waiting:{entity_id}", "1")
+    await handle(entity_id)
+    assert await resources.redis.exists(f"vmh.bankverbindungen.create:waiting:{entity_id}") == 0
+
+
+async def test_while_advoware_is_away_the_record_fails_and_is_made_up_for(
+    office: Office, handle: Any, sync: Any, clock: Any
+) -> None:
+    entity_id = await add(office)
+    strike(office.advoware, "GET", "/Beteiligte/", status=503, count=None)
+    outcome = await handle(entity_id)
+    assert (outcome.result, row(office, entity_id)["syncStatus"]) == ("failed", "failed")
+    office.advoware.faults.clear()
+    clock.advance(minutes=1)
+    await sync()
+    assert row(office, entity_id)["syncStatus"] == "clean"

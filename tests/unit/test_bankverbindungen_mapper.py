@@ -1,0 +1,100 @@
+"""Bankverbindungen are validated, normalised and never shown in full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from schwifty import IBAN
+
+from services.bankverbindungen_mapper import BankverbindungenMapper, konten_of, mask_iban
+from services.errors import InvalidInput
+
+MAPPER = BankverbindungenMapper()
+COMMERZBANK = "DE89370400440532013000"
+
+german_ibans = st.builds(
+    lambda bank_code, account: IBAN.generate("DE", bank_code, account, validate_bban=False).compact,
+    st.from_regex(r"[1-9][0-9]{7}", fullmatch=True),
+    st.from_regex(r"[0-9]{1,10}", fullmatch=True),
+)
+
+
+def spell(text: str, gaps: list[int]) -> str:
+    """The same with blanks and in small letters, as people type it."""
+    for gap in sorted(gaps, reverse=True):
+        text = f"{text[:gap]} {text[gap:]}"
+    return text.lower()
+
+
+@given(iban=german_ibans, gaps=st.lists(st.integers(0, 22), max_size=6))
+def test_an_iban_is_sent_compact_however_it_was_typed(iban: str, gaps: list[int]) -> None:
+    espo = {"iban": spell(iban, gaps), "kontoinhaber": " Max  Müller "}
+    record = MAPPER.map_cbankverbindungen_to_advoware(espo)
+    assert record["iban"] == iban
+    assert (record["blz"], record["kontoNr"]) == (iban[4:12], iban[12:])
+    assert record["kontoinhaber"] == "Max Müller"
+    assert MAPPER.get_changed_fields(espo, record) == []
+
+
+@given(st.text(st.characters(categories=["Lu", "Ll", "Nd", "Po", "Zs"]), min_size=8, max_size=40))
+def test_whatever_is_refused_the_message_does_not_repeat_it(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"^iban: not valid \(\w+\)$"):
+        MAPPER.map_cbankverbindungen_to_advoware({"iban": f"DE00{text}"})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "iban: missing"),
+        ({"iban": " "}, "iban: missing"),
+        ({"iban": "DE89370400440532013001"}, "iban: not valid (InvalidChecksumDigits)"),
+        ({"iban": "DE8937040044"}, "iban: not valid (InvalidLength)"),
+        ({"iban": COMMERZBANK, "bic": "COBA"}, "bic: not valid (InvalidLength)"),
+    ],
+)
+def test_wrong_values_are_refused_by_name(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        MAPPER.map_cbankverbindungen_to_advoware(values)
+    assert str(caught.value) == message
+
+
+def test_a_foreign_iban_gives_no_german_account_number() -> None:
+    record = MAPPER.map_cbankverbindungen_to_advoware({"iban": "AT61 1904 3002 3457 3201", "bic": "opskatww"})
+    assert record == {"iban": "AT611904300234573201", "bic": "OPSKATWW", "kontoinhaber": "", "bank": ""}
+
+
+def test_spellings_of_the_same_account_are_equal() -> None:
+    espo = {
+        "iban": "DE89 3704 0044 0532 0130 00",
+        "bic": "cobadeff xxx",
+        "kontoinhaber": "Max Mu\u0308ller",
+        "bankname": "",
+    }
+    advo = {"iban": COMMERZBANK, "bic": "COBADEFF", "kontoinhaber": "Max  Müller", "bank": None}
+    assert MAPPER.get_changed_fields(espo, advo) == []
+    assert MAPPER.get_changed_fields({**espo, "kontoinhaber": "Ada"}, advo) == ["kontoinhaber"]
+
+
+@given(st.text(max_size=40))
+def test_a_mask_shows_at_most_the_last_four(text: str) -> None:
+    masked = mask_iban(text)
+    compact = "".join(text.split()).upper()
+    if masked is None:
+        assert compact == ""
+    else:
+        assert masked in ("****", f"****{compact[-4:]}")
+
+
+def test_the_label_names_the_bank_and_the_last_four() -> None:
+    assert MAPPER.label({"bank": "Commerzbank", "iban": COMMERZBANK}) == "Commerzbank ****3000"
+    assert MAPPER.label({"bank": None, "iban": COMMERZBANK}) == "****3000"
+
+
+def test_both_spellings_of_the_list_are_read_and_its_absence_is_not_emptiness() -> None:
+    assert konten_of({"bankkverbindungen": [{"id": 1}]}) == [{"id": 1}]
+    assert konten_of({"bankverbindungen": []}) == []
+    assert konten_of({}) is None
+    assert konten_of({"bankkverbindungen": None}) is None
