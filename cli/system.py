@@ -18,6 +18,7 @@ from cli import embedded
 from cli.supervisor import Program, StartFailed, Supervised, keep_connected
 from config import PROJECT_ROOT, Settings, load_settings, require_safe_access
 from sandbox.advoware import DEFAULT_CREDENTIALS
+from sandbox.espocrm_access import ADMIN_ID
 
 WORKER_READY_SECONDS = 60.0
 WORKER_PATIENCE_SECONDS = 20.0
@@ -218,7 +219,11 @@ def _service_account_file(data: Path) -> Path:
 
 def _twin_settings(name: str, url: str, data: Path) -> dict[str, str]:
     if name == "espocrm":
-        return {"ESPOCRM_API_BASE_URL": f"{url}/api/v1", "ESPOCRM_MARVIN_API_KEY": ESPOCRM_TWIN_KEY}
+        return {
+            "ESPOCRM_API_BASE_URL": f"{url}/api/v1",
+            "ESPOCRM_MARVIN_API_KEY": ESPOCRM_TWIN_KEY,
+            "VMH_TASK_ASSIGNED_USER_ID": ADMIN_ID,
+        }
     if name == "google":
         return {
             "GOOGLE_CALENDAR_API_ENDPOINT": url,

@@ -23,6 +23,7 @@ from config import Settings, load_settings
 from sandbox.advoware import DEFAULT_CREDENTIALS, AdvowareTwin
 from sandbox.control import running
 from sandbox.espocrm import EspoCRMTwin
+from sandbox.espocrm_access import ADMIN_ID
 from services.resources import Resources
 
 
@@ -137,6 +138,7 @@ def make_settings(
                 "ESPOCRM_API_BASE_URL": f"{espocrm.url}/api/v1",
                 "ESPOCRM_MARVIN_API_KEY": ESPOCRM_TWIN_KEY,
                 "ESPOCRM_API_TIMEOUT_SECONDS": 2,
+                "VMH_TASK_ASSIGNED_USER_ID": ADMIN_ID,
                 **overrides,
             }
         )

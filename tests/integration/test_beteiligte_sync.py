@@ -1,0 +1,383 @@
+"""A Beteiligter is kept consistent, whoever edits what, in whatever order, with everything failing now and then."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+
+from sandbox.advoware import AdvowareTwin
+from sandbox.espocrm import EspoCRMTwin
+from services.beteiligte_sync_utils import BeteiligteSync
+from services.errors import EntityBusy
+from services.resources import Resources
+from services.sync_events import Outcome, SyncEvent
+
+ADMIN = {"X-Api-Key": "espocrm-admin-key"}
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+@dataclass
+class Office:
+    """The people at both programs, and the sync between them."""
+
+    resources: Resources
+    espocrm: EspoCRMTwin
+    advoware: AdvowareTwin
+    session: aiohttp.ClientSession
+    clock: Any
+
+    async def _request(self, method: str, url: str, **options: Any) -> Any:
+        async with self.session.request(method, url, headers=ADMIN, **options) as response:
+            assert response.status < 400, (response.status, await response.text())
+            return await response.json(content_type=None)
+
+    async def new_person(self, **attributes: Any) -> str:
+        record = {"firstName": "Erika", "lastName": "Muster", "salutationName": "Frau", **attributes}
+        url = f"{self.espocrm.url}/__sandbox__/records/CBeteiligte?silent=1"
+        return str((await self._request("POST", url, json=record))["id"])
+
+    async def in_espocrm(self, entity_id: str, entity: str = "CBeteiligte") -> dict[str, Any]:
+        record: dict[str, Any] = await self._request("GET", f"{self.espocrm.url}/api/v1/{entity}/{entity_id}")
+        return record
+
+    async def edit_espocrm(self, entity_id: str, **attributes: Any) -> None:
+        self.clock.advance(seconds=5)
+        await self._request("PUT", f"{self.espocrm.url}/__sandbox__/records/CBeteiligte/{entity_id}", json=attributes)
+
+    async def delete_in_espocrm(self, entity_id: str) -> None:
+        await self._request("DELETE", f"{self.espocrm.url}/__sandbox__/records/CBeteiligte/{entity_id}")
+
+    async def tasks(self) -> list[dict[str, Any]]:
+        rows = (await self._request("GET", f"{self.espocrm.url}/api/v1/Task"))["list"]
+        return [await self.in_espocrm(row["id"], "Task") for row in rows]
+
+    def in_advoware(self, betnr: int) -> dict[str, Any]:
+        return next(row for row in self.advoware.state()["beteiligte"] if row["betNr"] == betnr)
+
+    async def edit_advoware(self, betnr: int, **attributes: Any) -> None:
+        self.clock.advance(seconds=5)
+        await self._request("PUT", f"{self.advoware.url}/__sandbox__/beteiligte/{betnr}", json=attributes)
+
+    async def delete_in_advoware(self, betnr: int) -> None:
+        await self._request("DELETE", f"{self.advoware.url}/__sandbox__/beteiligte/{betnr}")
+
+    async def fault(self, twin: Any, **rule: Any) -> None:
+        await self._request("POST", f"{twin.url}/__sandbox__/faults", json=rule)
+
+    async def no_faults(self) -> None:
+        for twin in (self.espocrm, self.advoware):
+            await self._request("DELETE", f"{twin.url}/__sandbox__/faults")
+
+    async def sync(self, entity_id: str, action: Any = "update", source: str = "webhook") -> Outcome:
+        self.clock.advance(seconds=5)
+        self.espocrm.journal.clear()
+        self.advoware.journal.clear()
+        event = SyncEvent(entity_id=entity_id, action=action, source=source)
+        return await BeteiligteSync(resources=self.resources).handle(event)
+
+    def calls(self, twin: Any, methods: frozenset[str] = WRITES) -> list[str]:
+        return [f"{e['method']} {e['path'].partition('?')[0]}" for e in twin.journal if e["method"] in methods]
+
+    def writes(self) -> list[str]:
+        logins = "POST /api/v1/Token"
+        return [call for twin in (self.espocrm, self.advoware) for call in self.calls(twin) if call != logins]
+
+    async def linked_person(self, **attributes: Any) -> tuple[str, int]:
+        entity_id = await self.new_person(**attributes)
+        assert (await self.sync(entity_id, "create")).result == "created"
+        return entity_id, int((await self.in_espocrm(entity_id))["betnr"])
+
+    async def audit(self, entity_id: str) -> list[dict[str, Any]]:
+        pool = await self.resources.database()
+        return [
+            dict(row)
+            for row in await pool.fetch("SELECT * FROM sync_audit WHERE entity_id = $1 ORDER BY audit_id", entity_id)
+        ]
+
+
+@pytest.fixture
+def office(
+    resources: Resources,
+    espocrm: EspoCRMTwin,
+    advoware: AdvowareTwin,
+    control: aiohttp.ClientSession,
+    clock: Any,
+) -> Office:
+    return Office(resources, espocrm, advoware, control, clock)
+
+
+PHONES = [{"phoneNumber": "+4951112345", "type": "Office", "primary": True}]
+MAILS = [{"emailAddress": "erika@example.de", "primary": True}]
+
+
+async def test_an_unchanged_record_costs_three_reads_there_one_here_and_no_write(office: Office) -> None:
+    entity_id, _ = await office.linked_person(phoneNumberData=PHONES, emailAddressData=MAILS)
+
+    for action, source in (("update", "webhook"), ("sync_check", "cron")):
+        outcome = await office.sync(entity_id, action, source)
+        assert outcome.result == "no_change"
+        assert office.writes() == []
+        assert len(office.calls(office.espocrm, frozenset({"GET"}))) <= 3
+        assert len(office.calls(office.advoware, frozenset({"GET"}))) == 1
+
+
+async def test_edits_of_different_fields_on_both_sides_both_survive(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, lastName="Neu")
+    await office.edit_advoware(betnr, vorname="Ricarda", geburtsdatum="1980-05-06")
+
+    outcome = await office.sync(entity_id)
+
+    assert outcome.result == "merged"
+    espo, advo = await office.in_espocrm(entity_id), office.in_advoware(betnr)
+    assert (espo["firstName"], espo["lastName"], espo["dateOfBirth"]) == ("Ricarda", "Neu", "1980-05-06")
+    assert (advo["vorname"], advo["name"], espo["syncStatus"]) == ("Ricarda", "Neu", "clean")
+    assert (await office.sync(entity_id)).result == "no_change"
+    assert office.writes() == []
+
+
+async def test_edits_of_the_same_field_espocrm_wins_and_the_other_value_is_kept(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, lastName="Espo")
+    await office.edit_advoware(betnr, name="Advo")
+
+    outcome = await office.sync(entity_id)
+
+    assert outcome.result == "conflict"
+    assert (office.in_advoware(betnr)["name"], (await office.in_espocrm(entity_id))["lastName"]) == ("Espo", "Espo")
+    changes = (await office.audit(entity_id))[-1]["changes"]
+    assert {"field": "name", "side": "advoware", "old": "Advo", "new": "Espo", "conflict": True} in changes
+    (task,) = await office.tasks()
+    assert "Advo" in task["description"]
+    assert "Espo" in task["description"]
+    assert (await office.sync(entity_id)).result == "no_change"
+    assert len(await office.tasks()) == 1
+
+
+async def test_the_same_edit_on_both_sides_is_no_conflict(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, lastName="Gleich")
+    await office.edit_advoware(betnr, name="Gleich")
+
+    assert (await office.sync(entity_id)).result == "no_change"
+    assert office.calls(office.advoware) == []
+    assert await office.tasks() == []
+    assert (await office.in_espocrm(entity_id))["syncStatus"] == "clean"
+
+
+async def test_a_change_in_one_system_costs_at_most_two_more_calls_there_and_one_put_here(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, lastName="Neu")
+    await office.sync(entity_id)
+    assert office.calls(office.advoware, WRITES | {"GET"}) == [
+        f"GET /api/v1/advonet/Beteiligte/{betnr}",
+        f"PUT /api/v1/advonet/Beteiligte/{betnr}",
+        f"GET /api/v1/advonet/Beteiligte/{betnr}",
+    ]
+    assert len(office.calls(office.espocrm)) <= 2
+
+    await office.edit_advoware(betnr, vorname="Neu")
+    await office.sync(entity_id)
+    assert office.calls(office.advoware) == []
+    assert office.calls(office.espocrm) == [f"PUT /api/v1/CBeteiligte/{entity_id}"]
+
+
+async def test_our_own_writes_coming_back_as_webhooks_cause_no_further_write(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(phoneNumberData=PHONES)
+    await office.edit_espocrm(entity_id, lastName="Neu")
+    await office.edit_advoware(betnr, vorname="Neu", kommunikation=[{"kommKz": 4, "tlf": "neu@example.de"}])
+    await office.sync(entity_id)
+
+    for _ in range(3):  # each write of ours is echoed as an update webhook
+        outcome = await office.sync(entity_id)
+        assert (outcome.result, office.writes()) == ("no_change", [])
+
+
+@pytest.mark.parametrize("moment", ["while Advoware is written", "while EspoCRM is written"])
+async def test_an_edit_made_while_a_sync_is_running_is_synced_afterwards(office: Office, moment: str) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, lastName="Erst")
+    if moment == "while Advoware is written":
+        await office.fault(office.advoware, method="PUT", latency_ms=400, count=1)
+        reached = lambda: office.calls(office.advoware)  # noqa: E731
+    else:
+        await office.fault(office.espocrm, method="PUT", path="CBeteiligte", skip=1, latency_ms=400, count=1)
+        reached = lambda: office.calls(office.espocrm)[1:]  # noqa: E731
+    running = asyncio.create_task(office.sync(entity_id))
+    async with asyncio.timeout(5):
+        while not reached():
+            await asyncio.sleep(0.01)
+    await office.edit_espocrm(entity_id, firstName="Dazwischen")
+
+    await running
+
+    assert office.in_advoware(betnr)["vorname"] == "Dazwischen"
+    assert (await office.in_espocrm(entity_id))["syncStatus"] == "clean"
+
+
+async def test_two_workers_never_work_on_the_same_record_at_once(office: Office) -> None:
+    entity_id = await office.new_person()
+    await office.fault(office.espocrm, method="GET", path="CBeteiligte", latency_ms=300, count=1)
+
+    results = await asyncio.gather(
+        office.sync(entity_id, "create"),
+        office.sync(entity_id, "update"),
+        office.sync(entity_id, "sync_check", "cron"),
+        return_exceptions=True,
+    )
+
+    assert sorted(type(item).__name__ for item in results) == ["EntityBusy", "Outcome", "Outcome"]
+    assert sorted(item.result for item in results if isinstance(item, Outcome)) == ["busy", "created"]
+    assert isinstance(next(item for item in results if isinstance(item, Exception)), EntityBusy)
+    assert len(office.advoware.state()["beteiligte"]) == 1
+
+
+async def test_a_value_that_espocrm_refuses_does_not_stop_the_others(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    entries = [{"kommKz": 1, "tlf": "0511/1234 (Büro)"}, {"kommKz": 3, "tlf": "0171 / 39 200 12"}]
+    await office.edit_advoware(betnr, vorname="Neu", kommunikation=entries)
+
+    outcome = await office.sync(entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert [entry["phoneNumber"] for entry in espo["phoneNumberData"]] == ["+491713920012"]
+    assert (espo["firstName"], espo["syncStatus"], outcome.error) == ("Neu", "clean", None)
+    (task,) = await office.tasks()
+    assert "0511/1234 (Büro)" in task["description"]
+    await office.sync(entity_id)
+    assert len(await office.tasks()) == 1
+
+
+async def test_a_field_that_advoware_ignores_is_reported_once_and_not_tried_for_ever(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, lastName="Ignoriert")
+    await office.fault(office.advoware, method="PUT", path=f"Beteiligte/{betnr}", status=200, body={"betNr": betnr})
+
+    await office.sync(entity_id)
+    await office.no_faults()
+
+    (task,) = await office.tasks()
+    assert "Ignoriert" in task["description"]
+    assert (await office.in_espocrm(entity_id))["lastName"] == "Ignoriert"
+    assert (await office.sync(entity_id)).result == "no_change"
+    assert office.writes() == []
+    await office.edit_espocrm(entity_id, lastName="Nochmal")
+    await office.sync(entity_id)
+    assert office.in_advoware(betnr)["name"] == "Nochmal"
+
+
+async def test_a_record_deleted_in_advoware_is_kept_shown_and_told_and_waits_for_a_person(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.delete_in_advoware(betnr)
+
+    assert (await office.sync(entity_id, "sync_check", "cron")).result == "deleted_in_advoware"
+    assert (await office.in_espocrm(entity_id))["syncStatus"] == "deleted_in_advoware"
+    assert len(await office.tasks()) == 1
+    assert (await office.sync(entity_id, "sync_check", "cron")).result == "skipped"
+    assert office.writes() == []
+    assert office.calls(office.advoware, frozenset({"GET"})) == []
+
+
+async def test_a_record_deleted_in_espocrm_is_kept_in_advoware_and_told(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.delete_in_espocrm(entity_id)
+
+    assert (await office.sync(entity_id, "delete")).result == "deleted"
+
+    assert office.in_advoware(betnr)["name"] == "Muster"
+    (task,) = await office.tasks()
+    assert str(betnr) in task["name"]
+    await office.sync(entity_id, "delete")
+    assert len(await office.tasks()) == 1
+
+
+async def test_failures_are_tried_again_after_growing_pauses_and_given_up_after_the_fifth(office: Office) -> None:
+    entity_id = await office.new_person()
+    await office.fault(office.advoware, method="POST", path="Beteiligte$", status=400, body={"message": "Nein."})
+    pauses = []
+    for _ in range(4):
+        assert (await office.sync(entity_id, "sync_check", "cron")).result == "failed"
+        record = await office.in_espocrm(entity_id)
+        assert "Nein." in record["syncErrorMessage"]
+        assert (await office.sync(entity_id, "sync_check", "cron")).result == "skipped"
+        for minutes in (1, 5, 15, 60, 240):
+            office.clock.advance(minutes=minutes)
+            if (await _due(office, entity_id)) is True:
+                pauses.append(minutes)
+                break
+    assert (await office.sync(entity_id, "sync_check", "cron")).result == "permanently_failed"
+    record = await office.in_espocrm(entity_id)
+    assert (record["syncRetryCount"], record["syncNextRetry"]) == (5, None)
+    assert record["syncAutoResetAt"]
+    assert len(await office.tasks()) == 1
+    await office.no_faults()
+    await office.edit_espocrm(entity_id, lastName="Besser")
+    assert (await office.sync(entity_id)).result == "created"
+    record = await office.in_espocrm(entity_id)
+    assert (record["syncStatus"], record["syncRetryCount"], record["syncErrorMessage"]) == ("clean", 0, None)
+
+
+async def _due(office: Office, entity_id: str) -> bool:
+    record = await office.in_espocrm(entity_id)
+    return bool(record["syncNextRetry"] <= f"{office.clock.now:%Y-%m-%d %H:%M:%S}")
+
+
+async def test_a_fresh_edit_is_not_made_to_wait_for_the_next_try(office: Office) -> None:
+    entity_id = await office.new_person()
+    await office.fault(office.advoware, method="POST", path="Beteiligte$", status=400, count=1)
+    assert (await office.sync(entity_id, "create")).result == "failed"
+
+    assert (await office.sync(entity_id, "update")).result == "created"
+
+
+async def test_advoware_down_is_a_failure_of_the_record_and_nothing_is_lost(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, lastName="Später")
+    await office.fault(office.advoware, path="Beteiligte", status=503)
+
+    assert (await office.sync(entity_id)).result == "failed"
+    await office.no_faults()
+    office.clock.advance(minutes=2)
+    assert (await office.sync(entity_id, "sync_check", "cron")).result == "espocrm_newer"
+
+    assert office.in_advoware(betnr)["name"] == "Später"
+
+
+async def test_without_a_base_a_value_wins_over_none_and_the_newer_record_over_another_value(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(dateOfBirth="1970-01-31")
+    await (await office.resources.database()).execute("TRUNCATE sync_state")
+    await office.edit_espocrm(entity_id, dateOfBirth=None, lastName="Alt")
+    await office.edit_advoware(betnr, name="Neu", geburtsdatum="1970-01-31")
+
+    await office.sync(entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["lastName"], espo["dateOfBirth"], office.in_advoware(betnr)["name"]) == ("Neu", "1970-01-31", "Neu")
+
+
+async def test_a_company_becomes_a_person_and_back(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(rechtsform="GmbH", firmenname="Muster GmbH", lastName=None)
+    await office.edit_espocrm(entity_id, rechtsform="", lastName="Muster", firmenname=None)
+    await office.sync(entity_id)
+    advo = office.in_advoware(betnr)
+    assert (advo["name"], advo["vorname"], advo["rechtsform"] or "") == ("Muster", "Erika", "")
+
+    await office.edit_advoware(betnr, rechtsform="AG", name="Muster AG", vorname="")
+    await office.sync(entity_id)
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["rechtsform"], espo["firmenname"]) == ("AG", "Muster AG")
+    assert (await office.sync(entity_id)).result == "no_change"
+
+
+async def test_a_clean_record_that_was_not_seen_for_a_day_is_marked_as_seen_once(office: Office) -> None:
+    entity_id, _ = await office.linked_person()
+    office.clock.advance(hours=25)
+
+    await office.sync(entity_id, "sync_check", "cron")
+    assert office.writes() == [f"PUT /api/v1/CBeteiligte/{entity_id}"]
+    await office.sync(entity_id, "sync_check", "cron")
+    assert office.writes() == []
