@@ -290,15 +290,18 @@ class _Planner:
     # -- Advoware has changed -------------------------------------------------------------------------------------
 
     def _changed_in_advoware(self, known: Iterable[tuple[AdvowareEntry, Link]]) -> list[AdvowareEntry]:
-        """Var6. Returns the entries whose old value another entry still holds: their new value is simply new."""
+        """Var6. Returns the entries whose new value cannot simply take the place of the old one: it counts as new.
+
+        Another entry may hold the old value still, or EspoCRM the new one already.
+        """
         new = []
         for entry, link in known:
-            held = self._arrays.find(link.espocrm)
             if entry.key == link.advoware or link.espocrm not in self._keys:
                 continue
+            held, in_the_way = self._arrays.find(link.espocrm), self._arrays.find_held(entry.key)
             if self._to_advoware:
                 self._restore(entry, next(e for e in self._seen.espocrm if e.key == link.espocrm))
-            elif link.espocrm in self._agreed or held is None:
+            elif link.espocrm in self._agreed or held is None or in_the_way not in (None, held):
                 new.append(entry)
             elif (written := espocrm_value(entry.key.kind, entry.tlf)) is None:
                 self._agreed.add(link.espocrm)
@@ -309,9 +312,6 @@ class _Planner:
         return new
 
     def _follow(self, entry: AdvowareEntry, held: EspoEntry, written: str) -> None:
-        in_the_way = self._arrays.find_held(entry.key)
-        if in_the_way is not None and in_the_way.key != held.key:
-            return  # EspoCRM has the number already, as another kind; the old value goes as one deleted in Advoware
         self._changes.append(Change("Var6", "espocrm", entry.key.kind, entry.id, held.written, written))
         self._agreed.add(held.key)
         self._arrays.replace(held.key, entry.komm_kz, written)

@@ -312,6 +312,17 @@ def test_an_entry_changed_to_a_value_that_exists_already_leaves_one_entry_in_esp
     assert sides.numbers() == ["+495115678"]
 
 
+def test_two_entries_changed_to_one_value_leave_one_entry_in_espocrm() -> None:
+    sides = synced("+495111234", "+495115678")
+    for row in sides.advo["kommunikation"]:
+        row["tlf"] = "0511 9999"
+
+    sides.sync()
+
+    assert sides.numbers() == ["+495119999"]
+    assert not sides.plan().writes
+
+
 def test_a_value_changed_to_one_that_espocrm_refuses_leaves_espocrm_as_it_is() -> None:
     sides = synced("+495111234")
     sides.advo["kommunikation"][0]["tlf"] = "0511/1234 (Büro)"
