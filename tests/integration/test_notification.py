@@ -188,13 +188,14 @@ async def test_a_task_whose_answer_was_lost_is_found_again(
     assert len(office.records("Task")) == 1
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_closed_task_is_not_mistaken_for_the_lost_one_of_a_new_occurrence(
-    office: Office, manager: NotificationManager, clock: Any
+    office: Office, manager: NotificationManager, clock: Any, when: str
 ) -> None:
     first = str(await manager.notify(PROBLEM))
     await office.edit("Task", first, status="Completed")
     again = replace(PROBLEM, details={**PROBLEM.details, "since": "2026-11-24T17:00:00+00:00"})
-    strike(office.espocrm, "POST", "/Task$", when="after", reset=True)
+    strike(office.espocrm, "POST", "/Task$", when=when, reset=True)
     assert await manager.notify(again) is None
     clock.advance(minutes=1)
     assert await manager.notify(again) not in (None, first)
