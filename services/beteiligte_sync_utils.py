@@ -378,7 +378,13 @@ class BeteiligteSync:
     async def resolve_conflict_espocrm_wins(self, espo: Record, advo: Record, plan: Merge) -> None:
         """Tell a person which values of Advoware gave way to EspoCRM's; the merge has already decided so."""
         fields = [{"field": item.field, "old": item.advoware, "new": item.espocrm} for item in plan.conflicts]
-        details = {"reason": "conflict", "betnr": advo.get("betNr"), "name": espo.get("name"), "fields": fields}
+        details = {
+            "reason": "conflict",
+            "betnr": advo.get("betNr"),
+            "name": espo.get("name"),
+            "fields": fields,
+            "since": self._now().isoformat(timespec="seconds"),  # the same conflict later is another one
+        }
         key = f"conflict:{ENTITY_TYPE}:{espo['id']}"
         await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
 

@@ -175,22 +175,26 @@ class KommunikationSyncManager:
         complete: bool,
     ) -> PartResult:
         unreported = _unreported(memory, advo)
+        losses = [write.change for write in plan.writes if write.change and write.change.lost]
+        ahead = replace(memory, lost=(*unreported, *map(_line, losses)))
         kept = stored.base if stored else None
         applied = _Applied()
         if plan.writes:
-            kept = await self._keep(store, espo, _before_writes(plan, memory, unreported), kept)
+            kept = await self._keep(store, espo, ahead, kept)
             try:
                 await self._write(plan, memory.betnr, applied)
             finally:
-                kept = await self._keep(store, espo, _after_writes(plan, memory, unreported, applied), kept)
+                kept = await self._keep(store, espo, _after_writes(plan, ahead, applied), kept)
         if wrote_advoware := bool(applied.done):
             advo = await self._advoware.get_beteiligter(memory.betnr)
             if (missing := _missing_list(espo, advo)) is not None:
                 return PartResult(errors=(*applied.errors, missing), wrote_advoware=True)
             _verify(applied, advo, espo["id"])
-            kept = await self._keep(store, espo, _after_writes(plan, memory, unreported, applied), kept)
+            kept = await self._keep(store, espo, _after_writes(plan, ahead, applied), kept)
         lines = (*unreported, *map(_line, [*plan.changes, *applied.changes]))
-        final = _Memory(memory.betnr, _links(plan, memory, applied), complete)
+        # A request that failed may have been carried out all the same; the next run sees whether its value is lost.
+        doubtful = tuple(_line(change) for change in losses if change not in applied.changes)
+        final = _Memory(memory.betnr, _links(plan, memory, applied), complete, doubtful)
         result = PartResult(
             espocrm=_attributes(plan, espo, advo),
             changes=lines,
@@ -311,17 +315,9 @@ def _unreported(memory: _Memory, advo: Record) -> tuple[Record, ...]:
 # -- recording ------------------------------------------------------------------------------------------------------
 
 
-def _before_writes(plan: Plan, memory: _Memory, unreported: tuple[Record, ...]) -> _Memory:
-    """What is true before the requests: the base as it is, also if only the markers told it; and what will be lost."""
-    losses = [write.change for write in plan.writes if write.change and write.change.lost]
-    return replace(memory, lost=(*unreported, *map(_line, losses)))
-
-
-def _after_writes(plan: Plan, memory: _Memory, unreported: tuple[Record, ...], applied: _Applied) -> _Memory:
+def _after_writes(plan: Plan, ahead: _Memory, applied: _Applied) -> _Memory:
     """What is true after the requests, while EspoCRM is not written."""
-    links = _links(plan, memory, applied, undone=plan.awaiting_espocrm)
-    losses = [change for change in applied.changes if change.lost]
-    return replace(memory, links=links, lost=(*unreported, *map(_line, losses)))
+    return replace(ahead, links=_links(plan, ahead, applied, undone=plan.awaiting_espocrm))
 
 
 def _links(plan: Plan, memory: _Memory, applied: _Applied, undone: frozenset[int] = frozenset()) -> Base:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -635,20 +636,54 @@ async def test_an_answer_lost_from_espocrm_changes_nothing(edited: Firm) -> None
     await _check_edits(edited)
 
 
-@pytest.mark.parametrize("request_number", range(4))
-async def test_a_crash_at_any_request_to_advoware_loses_and_repeats_nothing(edited: Firm, request_number: int) -> None:
-    fault(edited.advoware, path=KOMMUNIKATIONEN, skip=request_number, when="after", hang=True)
-    active = edited.advoware.faults[-1]
-    running = asyncio.create_task(edited.sync())
+async def _break_off(firm: Firm, how: str, rule: Row, *, after_writes: int, **options: Any) -> None:
+    """Let a sync end while it waits for the answer to a request that Advoware has carried out.
+
+    ``after_writes``: so many entries have been changed or created by then.
+    """
+    before = {row["rowId"] for row in firm.entries()}
+    fault(firm.advoware, path=KOMMUNIKATIONEN, when="after", hang=True, **rule)
+    running = asyncio.create_task(firm.sync(**options))
     async with asyncio.timeout(10):
-        while not active.struck:
+        while len({row["rowId"] for row in firm.entries()} - before) < after_writes:
             await asyncio.sleep(0.01)
+    if how == "killed":  # nothing can be remembered any more
+        (await firm.resources.database()).terminate()
     running.cancel()
-    await asyncio.wait([running])
+    await asyncio.gather(running, return_exceptions=True)
+    firm.resources = Resources(firm.resources.settings, clock=firm.resources.clock)
+
+
+@pytest.fixture(params=["shut down", "killed"])
+async def how(request: pytest.FixtureRequest, edited: Firm) -> AsyncIterator[str]:
+    """Two ways in which a sync ends early; closes the connections that were opened after it."""
+    before = edited.resources
+    yield str(request.param)
+    if edited.resources is not before:
+        await edited.resources.close()
+
+
+@pytest.mark.parametrize("request_number", range(5))
+async def test_a_crash_at_any_request_to_advoware_loses_and_repeats_nothing(
+    edited: Firm, request_number: int, how: str
+) -> None:
+    await _break_off(edited, how, {"skip": request_number}, after_writes=request_number + 1)
 
     await edited.sync()
 
     await _check_edits(edited)
+
+
+async def test_a_value_that_is_emptied_when_the_sync_crashes_is_told_by_the_next_one(edited: Firm, how: str) -> None:
+    requests = 6  # the last one empties what is new in Advoware
+    await _break_off(edited, how, {"skip": requests - 1}, after_writes=requests, force_espo_wins=True)
+    assert "neu@example.de" not in edited.values()
+
+    result = await edited.sync(force_espo_wins=True)
+
+    assert [problem.details["value"] for problem in result.problems] == ["neu@example.de"]
+    assert "neu@example.de" in [line["old"] for line in result.changes if line.get("conflict")]
+    await edited.assert_settled()
 
 
 async def test_advoware_not_answering_the_last_read_loses_and_repeats_nothing(edited: Firm) -> None:

@@ -155,13 +155,15 @@ async def test_an_assignment_that_is_not_allowed_goes_to_the_substitute(
 
 
 async def test_with_nobody_to_tell_the_sync_goes_on_and_it_is_tried_again(
-    office: Office, manager: NotificationManager, clock: Any
+    office: Office, make_settings: Any, clock: Any
 ) -> None:
     await office.edit("CBeteiligte", BETEILIGTE_ID, assignedUserId=None)
-    assert await manager.notify(PROBLEM) is None
-    await office.edit("CBeteiligte", BETEILIGTE_ID, assignedUserId=LAWYER_ID)
-    clock.advance(minutes=1)
-    assert await manager.notify(PROBLEM) is not None
+    async with Resources(make_settings(VMH_TASK_ASSIGNED_USER_ID=""), clock=clock) as resources:
+        manager = NotificationManager(EspoCRMAPI(resources=resources), resources=resources)
+        assert await manager.notify(PROBLEM) is None
+        await office.edit("CBeteiligte", BETEILIGTE_ID, assignedUserId=LAWYER_ID)
+        clock.advance(minutes=1)
+        assert await manager.notify(PROBLEM) is not None
 
 
 async def test_a_failing_notification_does_not_raise_and_is_made_up_for_later(
