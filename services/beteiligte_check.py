@@ -75,7 +75,7 @@ def categories(now: datetime) -> list[Category]:
             "CBankverbindungen",
             "beteiligteId",
         ),
-        Category("stale", [equals("syncStatus", "clean"), stale], "advowareLastSync"),
+        Category("stale", [is_in("syncStatus", ["clean", "conflict"]), stale], "advowareLastSync"),
     ]
 
 

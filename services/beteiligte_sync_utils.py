@@ -269,8 +269,9 @@ class BeteiligteSync:
             attributes["betnr"] = int(seen.advo["betNr"])
         written: Record | None = None
         changed = bool(attributes or plan.to_advoware or parts.wrote or parts.errors)
-        if changed or not self._is_settled(seen.espo):
-            written, parts = await self._write_espocrm(seen.espo, attributes, parts, advo)
+        status = "conflict" if rejected else "clean"
+        if changed or not self._is_settled(seen.espo, status):
+            written, parts = await self._write_espocrm(seen.espo, attributes, parts, advo, status)
         changes = (*_changes(seen, plan, self._mapper), *_rejections(new_rejections or {}), *parts.changes)
         await self._tell(seen.espo, advo, plan, new_rejections or {}, parts)
         await self._remember(store, replace(seen, advo=advo), plan, rejected)
@@ -309,11 +310,11 @@ class BeteiligteSync:
         )
 
     async def _write_espocrm(
-        self, espo: Record, attributes: Record, parts: _Parts, advo: Record
+        self, espo: Record, attributes: Record, parts: _Parts, advo: Record, status: str
     ) -> tuple[Record, _Parts]:
         """The one final PUT. If EspoCRM refuses it because of the Kommunikation, the rest is written without it."""
         try:
-            return await self._put(espo, {**attributes, **parts.espocrm}, parts.errors, advo), parts
+            return await self._put(espo, {**attributes, **parts.espocrm}, parts.errors, advo, status), parts
         except ValidationFailed as error:
             if not parts.kommunikation.espocrm:
                 raise
@@ -323,11 +324,11 @@ class BeteiligteSync:
                 wrote_advoware=parts.kommunikation.wrote_advoware,
             )
             parts = replace(parts, kommunikation=refused)
-            return await self._put(espo, {**attributes, **parts.espocrm}, parts.errors, advo), parts
+            return await self._put(espo, {**attributes, **parts.espocrm}, parts.errors, advo, status), parts
 
-    async def _put(self, espo: Record, attributes: Record, errors: list[str], advo: Record) -> Record:
-        status: Record = {
-            "syncStatus": "clean",
+    async def _put(self, espo: Record, attributes: Record, errors: list[str], advo: Record, status: str) -> Record:
+        sync_fields: Record = {
+            "syncStatus": status,
             "advowareLastSync": format_date_time(self._now()),
             "syncRetryCount": 0,
             "syncNextRetry": None,
@@ -335,11 +336,11 @@ class BeteiligteSync:
             "syncErrorMessage": None,
         }
         if errors:
-            status = self._failure(espo, "; ".join(errors))
+            sync_fields = self._failure(espo, "; ".join(errors))
         return await self._espocrm.update_entity(
             ENTITY_TYPE,
             espo["id"],
-            {**attributes, "advowareRowId": advo.get("rowId"), **status},
+            {**attributes, "advowareRowId": advo.get("rowId"), **sync_fields},
             version_number=espo.get("versionNumber"),
         )
 
@@ -349,11 +350,11 @@ class BeteiligteSync:
             return espo
         return {**espo, **await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "syncing"})}
 
-    def _is_settled(self, espo: Record) -> bool:
-        """Whether the record's status needs no write: clean, and seen recently enough not to count as stale."""
+    def _is_settled(self, espo: Record, status: str) -> bool:
+        """Whether the record shows this status already, and was seen recently enough not to count as stale."""
         last_sync = espocrm.parse_date_time(espo.get("advowareLastSync"))
         fresh = last_sync is not None and last_sync > self._now() - timedelta(hours=STALE_HOURS)
-        return espo.get("syncStatus") == "clean" and fresh and not espo.get("syncRetryCount")
+        return espo.get("syncStatus") == status and fresh and not espo.get("syncRetryCount")
 
     def _was_edited(self, before: Record, sent: Record, written: Record) -> bool:
         """Whether the record that EspoCRM returned to our PUT holds values that we neither read nor wrote."""

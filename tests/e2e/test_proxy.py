@@ -135,6 +135,9 @@ async def test_slow_unreachable_and_refusing_upstreams_are_504_502_and_a_configu
     async with outside(ADVOWARE_API_TIMEOUT_SECONDS="1", BITBYLAW_API_KEYS="geheim") as slow:
         key = {"X-Api-Key": "geheim"}
         assert (await proxy(slow, "GET", BETEILIGTE))[0] == 401
+        assert (await slow.call("POST", "/crm-bbl-vmh-reset-nextcall", json={"ids": ["a"], "next_call": None}))[
+            0
+        ] == 401
         assert (await proxy(slow, "GET", BETEILIGTE, headers=key))[0] == 200
         await slow.twin("advoware", "POST", "/__sandbox__/faults", json={"path": "Beteiligte", "hang": True})
         status, body = await proxy(slow, "GET", BETEILIGTE, headers=key)

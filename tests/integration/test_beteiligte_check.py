@@ -69,7 +69,7 @@ async def test_each_category_is_found_and_what_is_not_due_is_left_alone(
         {"syncStatus": "syncing"},
         {"syncStatus": "permanently_failed", "syncAutoResetAt": future},
         {"syncStatus": "clean", "advowareLastSync": past},
-        {"syncStatus": "conflict"},
+        {"syncStatus": "conflict", "advowareLastSync": past},
         {"syncStatus": "deleted_in_advoware"},
     ):
         await put(espocrm, control, **attributes)

@@ -262,12 +262,14 @@ async def test_a_field_that_advoware_ignores_is_reported_once_and_not_tried_for_
 
     (task,) = await office.tasks()
     assert "Ignoriert" in task["description"]
-    assert (await office.in_espocrm(entity_id))["lastName"] == "Ignoriert"
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["lastName"], espo["syncStatus"]) == ("Ignoriert", "conflict")
     assert (await office.sync(entity_id)).result == "no_change"
     assert office.writes() == []
     await office.edit_espocrm(entity_id, lastName="Nochmal")
     await office.sync(entity_id)
     assert office.in_advoware(betnr)["name"] == "Nochmal"
+    assert (await office.in_espocrm(entity_id))["syncStatus"] == "clean"
 
 
 async def test_a_record_deleted_in_advoware_is_kept_shown_and_told_and_waits_for_a_person(office: Office) -> None:
