@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.beteiligte_create import ENTITY_TYPE
-from services.beteiligte_sync_utils import STALE_HOURS
+from services.beteiligte_status import STALE_HOURS
 from services.errors import BitByLawError, ConfigurationError, EntityBusy
 from services.espocrm import PAGE_SIZE, EspoCRMAPI, Where, all_of, any_of, before, equals, is_in, is_null
 from services.locks import held_lock

@@ -11,16 +11,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from services import advoware_models, espocrm
+from services import advoware_models, beteiligte_status, espocrm
 from services.adressen_sync import AdressenSync
 from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_create import ENTITY_TYPE, BeteiligteCreator
 from services.errors import BitByLawError, ConfigurationError, Conflict, EntityBusy, NotFound, ValidationFailed
-from services.espocrm import EspoCRMAPI, format_date_time
+from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper, is_company
 from services.kommunikation_sync_utils import KommunikationSyncManager
 from services.locks import beteiligte_lock_key, held_lock
@@ -34,10 +34,6 @@ from services.sync_state import SyncState, SyncStore
 from services.webhooks import forget_waiting
 
 TOPIC_PREFIX = "vmh.beteiligte"
-BACKOFF_MINUTES = (1, 5, 15, 60, 240)
-AUTO_RESET_HOURS = 24
-STALE_HOURS = 24
-ERROR_MESSAGE_LENGTH = 2000
 #: A record edited again and again while we sync it is left to its next event after this many rounds.
 MAX_ROUNDS = 3
 
@@ -143,18 +139,12 @@ class BeteiligteSync:
             espo = await self._espocrm.get_entity(ENTITY_TYPE, event.entity_id)
         except NotFound:
             return await self._handle_deleted(event.entity_id, store)
-        if event.source != "webhook" and self._must_wait(espo):
+        if event.source != "webhook" and beteiligte_status.must_wait(espo, self._now()):
             return Outcome("skipped", _betnr_of(espo))
         try:
             return await self._sync(espo, store, MAX_ROUNDS)
         except (BitByLawError, ConfigurationError) as error:
             return await self._fail(espo, f"{type(error).__name__}: {error}")
-
-    def _must_wait(self, espo: Record) -> bool:
-        if espo.get("syncStatus") == "deleted_in_advoware":
-            return True
-        next_retry = espocrm.parse_date_time(espo.get("syncNextRetry"))
-        return next_retry is not None and next_retry > self._now()
 
     async def _handle_deleted(self, entity_id: str, store: SyncStore) -> Outcome:
         """The record is gone from EspoCRM: nothing is deleted in Advoware, a person is told what may be done."""
@@ -270,7 +260,7 @@ class BeteiligteSync:
         written: Record | None = None
         changed = bool(attributes or plan.to_advoware or parts.wrote or parts.errors)
         status = "conflict" if rejected else "clean"
-        if changed or not self._is_settled(seen.espo, status):
+        if changed or not beteiligte_status.is_settled(seen.espo, status, self._now()):
             written, parts = await self._write_espocrm(seen.espo, attributes, parts, advo, status)
         changes = (*_changes(seen, plan, self._mapper), *_rejections(new_rejections or {}), *parts.changes)
         await self._tell(seen.espo, advo, plan, new_rejections or {}, parts)
@@ -327,16 +317,9 @@ class BeteiligteSync:
             return await self._put(espo, {**attributes, **parts.espocrm}, parts.errors, advo, status), parts
 
     async def _put(self, espo: Record, attributes: Record, errors: list[str], advo: Record, status: str) -> Record:
-        sync_fields: Record = {
-            "syncStatus": status,
-            "advowareLastSync": format_date_time(self._now()),
-            "syncRetryCount": 0,
-            "syncNextRetry": None,
-            "syncAutoResetAt": None,
-            "syncErrorMessage": None,
-        }
+        sync_fields = beteiligte_status.success(status, self._now())
         if errors:
-            sync_fields = self._failure(espo, "; ".join(errors))
+            sync_fields = beteiligte_status.failure(espo, "; ".join(errors), self._now())
         return await self._espocrm.update_entity(
             ENTITY_TYPE,
             espo["id"],
@@ -350,12 +333,6 @@ class BeteiligteSync:
             return espo
         return {**espo, **await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "syncing"})}
 
-    def _is_settled(self, espo: Record, status: str) -> bool:
-        """Whether the record shows this status already, and was seen recently enough not to count as stale."""
-        last_sync = espocrm.parse_date_time(espo.get("advowareLastSync"))
-        fresh = last_sync is not None and last_sync > self._now() - timedelta(hours=STALE_HOURS)
-        return espo.get("syncStatus") == status and fresh and not espo.get("syncRetryCount")
-
     def _was_edited(self, before: Record, sent: Record, written: Record) -> bool:
         """Whether the record that EspoCRM returned to our PUT holds values that we neither read nor wrote."""
         expected, now = {**before, **sent}, {**before, **written}
@@ -367,10 +344,9 @@ class BeteiligteSync:
 
     async def handle_advoware_deleted(self, espo: Record, betnr: str) -> Outcome:
         """Advoware does not know the betNr: show it, keep the record, tell a person, wait for an edit."""
-        message = f"Beteiligter {betnr} ist in Advoware nicht vorhanden."
         if espo.get("syncStatus") != "deleted_in_advoware":
-            attributes = {"syncStatus": "deleted_in_advoware", "syncErrorMessage": message, "syncNextRetry": None}
-            await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], attributes)
+            shown = beteiligte_status.deleted_in_advoware(betnr)
+            await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], shown)
         key = f"missing_in_advoware:{ENTITY_TYPE}:{espo['id']}"
         details = {"betnr": betnr, "name": espo.get("name")}
         await self._notifications.notify(Problem("missing_in_advoware", ENTITY_TYPE, espo["id"], key, details))
@@ -420,27 +396,13 @@ class BeteiligteSync:
 
     async def _fail(self, espo: Record, message: str) -> Outcome:
         """Write a failure into the record's status; after the fifth, tell a person."""
-        failure = self._failure(espo, message)
+        failure = beteiligte_status.failure(espo, message, self._now())
         await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], failure)
         if failure["syncStatus"] == "permanently_failed":
             key = f"permanently_failed:{ENTITY_TYPE}:{espo['id']}"
             details = {"betnr": espo.get("betnr"), "name": espo.get("name"), "Fehler": failure["syncErrorMessage"]}
             await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
         return Outcome(failure["syncStatus"], _betnr_of(espo), error=failure["syncErrorMessage"])
-
-    def _failure(self, espo: Record, message: str) -> Record:
-        """The status after a failure: the next try after 1, 5, 15, 60 minutes, after the fifth none for a day."""
-        tries = int(espo.get("syncRetryCount") or 0) + 1
-        exhausted = tries >= len(BACKOFF_MINUTES)
-        next_try = self._now() + timedelta(minutes=BACKOFF_MINUTES[min(tries, len(BACKOFF_MINUTES)) - 1])
-        reset = self._now() + timedelta(hours=AUTO_RESET_HOURS)
-        return {
-            "syncStatus": "permanently_failed" if exhausted else "failed",
-            "syncRetryCount": tries,
-            "syncNextRetry": None if exhausted else format_date_time(next_try),
-            "syncAutoResetAt": format_date_time(reset) if exhausted else None,
-            "syncErrorMessage": message[:ERROR_MESSAGE_LENGTH],
-        }
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)

@@ -686,6 +686,21 @@ async def test_a_value_that_is_emptied_when_the_sync_crashes_is_told_by_the_next
     await edited.assert_settled()
 
 
+async def test_edits_made_after_a_sync_was_shut_down_are_understood(edited: Firm) -> None:
+    before = edited.resources
+    await _break_off(edited, "shut down", {"skip": 4}, after_writes=5)
+    changed = next(row for row in edited.entries() if row["tlf"] == "+495115555")
+    await edited.advo_edit({"id": changed["id"], "tlf": "0511 7777"})
+
+    result = await edited.sync()
+
+    assert sorted(await edited.phones()) == ["+495116666", "+495117777", "+495118888"]
+    assert not any(line.get("conflict") for line in result.changes)
+    await edited.assert_settled()
+    assert edited.resources is not before
+    await edited.resources.close()
+
+
 async def test_advoware_not_answering_the_last_read_loses_and_repeats_nothing(edited: Firm) -> None:
     fault(edited.advoware, method="GET", skip=2, count=1, path=rf"/Beteiligte/{edited.betnr}$", hang=True)
     with pytest.raises(UpstreamTimeout):
@@ -714,6 +729,21 @@ async def _lose_the_base(firm: Firm, *, last_sync: str) -> None:
     database = await firm.resources.database()
     await database.execute("DELETE FROM sync_state WHERE entity_type = $1", ENTITY_TYPE)
     await firm.espo_edit(advowareLastSync=last_sync)
+
+
+@pytest.mark.parametrize(("how", "told"), [({"status": 400}, []), ({"status": 500}, ["neu@example.de"])])
+async def test_a_value_whose_emptying_failed_is_told_only_if_it_is_gone(
+    linked: Firm, how: Row, told: list[str]
+) -> None:
+    await linked.advo_edit({"tlf": "neu@example.de", "kommKz": 4})
+    fault(linked.advoware, method="PUT", path=KOMMUNIKATIONEN, when="after" if told else "before", **how)
+    assert len((await linked.sync(direction="to_advoware")).errors) == 1
+
+    result = await linked.sync()
+
+    assert [problem.details["value"] for problem in result.problems] == told
+    assert await linked.mails() == ([] if told else ["neu@example.de"])
+    await linked.assert_settled()
 
 
 async def test_a_record_whose_base_is_lost_is_understood_by_its_markers(edited: Firm) -> None:

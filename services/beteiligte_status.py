@@ -1,0 +1,72 @@
+"""The status fields of a CBeteiligte: what each outcome writes, and what a status asks of us. Pure; ``now`` is aware.
+
+``pending_sync`` and ``dirty`` are set by EspoCRM. We set ``syncing`` when we start, then ``clean``, ``conflict``
+(Advoware accepted a change without making it), ``failed``, ``permanently_failed`` or ``deleted_in_advoware``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from services.espocrm import format_date_time, parse_date_time
+
+#: Pauses after the first failures; the fifth failure is the last one for a day.
+BACKOFF_MINUTES = (1, 5, 15, 60, 240)
+AUTO_RESET_HOURS = 24
+STALE_HOURS = 24
+ERROR_MESSAGE_LENGTH = 2000
+
+Record = dict[str, Any]
+Espo = Mapping[str, Any]
+
+
+def success(status: str, now: datetime) -> Record:
+    """After a sync: ``status`` is ``clean`` or ``conflict``."""
+    return {
+        "syncStatus": status,
+        "advowareLastSync": format_date_time(now),
+        "syncRetryCount": 0,
+        "syncNextRetry": None,
+        "syncAutoResetAt": None,
+        "syncErrorMessage": None,
+    }
+
+
+def failure(espo: Espo, message: str, now: datetime) -> Record:
+    """After a failure: the next try after 1, 5, 15, 60 minutes, after the fifth none for a day."""
+    tries = int(espo.get("syncRetryCount") or 0) + 1
+    exhausted = tries >= len(BACKOFF_MINUTES)
+    next_try = now + timedelta(minutes=BACKOFF_MINUTES[min(tries, len(BACKOFF_MINUTES)) - 1])
+    return {
+        "syncStatus": "permanently_failed" if exhausted else "failed",
+        "syncRetryCount": tries,
+        "syncNextRetry": None if exhausted else format_date_time(next_try),
+        "syncAutoResetAt": format_date_time(now + timedelta(hours=AUTO_RESET_HOURS)) if exhausted else None,
+        "syncErrorMessage": message[:ERROR_MESSAGE_LENGTH],
+    }
+
+
+def deleted_in_advoware(betnr: str) -> Record:
+    """Advoware does not know the betNr any more."""
+    return {
+        "syncStatus": "deleted_in_advoware",
+        "syncErrorMessage": f"Beteiligter {betnr} ist in Advoware nicht vorhanden.",
+        "syncNextRetry": None,
+    }
+
+
+def must_wait(espo: Espo, now: datetime) -> bool:
+    """Whether a check (not somebody's edit) leaves the record alone for now."""
+    if espo.get("syncStatus") == "deleted_in_advoware":
+        return True
+    next_try = parse_date_time(espo.get("syncNextRetry"))
+    return next_try is not None and next_try > now
+
+
+def is_settled(espo: Espo, status: str, now: datetime) -> bool:
+    """Whether the record shows this status already, and was seen recently enough not to count as stale."""
+    last_sync = parse_date_time(espo.get("advowareLastSync"))
+    fresh = last_sync is not None and last_sync > now - timedelta(hours=STALE_HOURS)
+    return espo.get("syncStatus") == status and fresh and not espo.get("syncRetryCount")
