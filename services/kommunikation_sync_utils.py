@@ -188,7 +188,8 @@ class KommunikationSyncManager:
         if wrote_advoware := bool(applied.done):
             advo = await self._advoware.get_beteiligter(memory.betnr)
             if (missing := _missing_list(espo, advo)) is not None:
-                return PartResult(errors=(*applied.errors, missing), wrote_advoware=True)
+                changes = tuple(map(_line, applied.changes))
+                return PartResult(changes=changes, errors=(*applied.errors, missing), wrote_advoware=True)
             _verify(applied, advo, espo["id"])
             kept = await self._keep(store, espo, _after_writes(plan, ahead, applied), kept)
         lines = (*unreported, *map(_line, [*plan.changes, *applied.changes]))

@@ -813,3 +813,23 @@ async def test_a_record_that_does_not_name_its_entries_is_not_taken_for_empty(li
 
     assert (result.espocrm, result.changes, result.states, len(result.errors)) == ({}, (), (), 1)
     assert parse_marker(linked.entries()[1]["bemerkung"])[0] == Marker("+495112222", 1)
+
+
+async def test_the_sample_firm_is_synced_without_errors_and_then_only_read(firm: Firm) -> None:
+    for twin in (firm.advoware, firm.espocrm):
+        async with firm.control.post(f"{twin.url}/__sandbox__/reset", json={"empty": False}) as answer:
+            assert answer.status == 200
+    api = EspoCRMAPI(resources=firm.resources)
+    manager = KommunikationSyncManager(resources=firm.resources)
+    known = {record["betNr"] for record in firm.advoware.beteiligte.all()}
+    records = [row async for row in api.search_entities("CBeteiligte") if row["betnr"] in known]
+    assert len(records) > 20
+
+    results = [await manager.sync_bidirectional(row["id"], row["betnr"]) for row in records]
+    assert [error for result in results for error in result.errors] == []
+    assert any(result.wrote_advoware for result in results)
+    firm.calls()
+    again = [await manager.sync_bidirectional(row["id"], row["betnr"]) for row in records]
+
+    assert {call.split()[0] for call in firm.calls()} == {"GET"}
+    assert not any(result.changes or result.states for result in again)
