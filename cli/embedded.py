@@ -68,7 +68,14 @@ async def postgres(data: Path) -> AsyncIterator[EmbeddedPostgres]:
         await _create_databases(embedded)
         yield embedded
     finally:
-        await asyncio.shield(asyncio.to_thread(server.cleanup))
+        await asyncio.shield(asyncio.to_thread(_stop_postgres, server))
+
+
+def _stop_postgres(server: PostgresServer) -> None:
+    """Stop the server, whoever else the library believes to use it: a killed run never signs off there."""
+    server.stop()
+    PostgresServer._instances.pop(server.pgdata, None)
+    (server.pgdata / ".handle_pids.json").unlink(missing_ok=True)
 
 
 def _start_postgres(data: Path) -> PostgresServer:

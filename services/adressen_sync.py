@@ -30,7 +30,8 @@ from services.adressen_plan import (
 )
 from services.advoware_service import AdvowareService
 from services.errors import BitByLawError, NotFound, Unavailable
-from services.espocrm import EspoCRMAPI, equals, format_date_time
+from services.espocrm import EspoCRMAPI
+from services.espocrm_models import equals, format_date_time
 from services.logs import log
 from services.resources import Resources, current_resources
 from services.sync_parts import Direction, PartResult, Problem

@@ -40,7 +40,8 @@ from services.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from services.espocrm import EspoCRMAPI, equals, format_date_time
+from services.espocrm import EspoCRMAPI
+from services.espocrm_models import equals, format_date_time
 from services.locks import beteiligte_lock_key, held_lock
 from services.logs import log
 from services.notification_utils import NotificationManager

@@ -14,7 +14,8 @@ from typing import Any
 from services.beteiligte_create import ENTITY_TYPE
 from services.beteiligte_status import STALE_HOURS
 from services.errors import BitByLawError, ConfigurationError, EntityBusy
-from services.espocrm import PAGE_SIZE, EspoCRMAPI, Where, all_of, any_of, before, equals, is_in, is_null
+from services.espocrm import EspoCRMAPI
+from services.espocrm_models import PAGE_SIZE, Where, all_of, any_of, before, equals, is_in, is_null
 from services.locks import held_lock
 from services.logs import log
 from services.notification_utils import NotificationManager

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.espocrm import format_date_time, parse_date_time
+from services.espocrm_models import format_date_time, parse_date_time
 
 #: Pauses after the first failures; the fifth failure is the last one for a day.
 BACKOFF_MINUTES = (1, 5, 15, 60, 240)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from services import advoware_models, beteiligte_status, espocrm
+from services import advoware_models, beteiligte_status, espocrm_models
 from services.adressen_sync import AdressenSync
 from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
@@ -172,7 +172,7 @@ class BeteiligteSync:
         try:
             outcome, was_edited = await self._sync_once(espo, store)
         except Conflict as error:
-            if error.system != espocrm.SYSTEM or rounds <= 1:
+            if error.system != espocrm_models.SYSTEM or rounds <= 1:
                 raise
             outcome, was_edited = Outcome("no_change", _betnr_of(espo)), True
         if not was_edited or rounds <= 1:
@@ -235,7 +235,7 @@ class BeteiligteSync:
     @staticmethod
     def parse_timestamp(text: str | None) -> datetime | None:
         """EspoCRM's date-time as an aware time, None if empty or unreadable."""
-        return espocrm.parse_date_time(text)
+        return espocrm_models.parse_date_time(text)
 
     # -- apply ----------------------------------------------------------------------------------------------------
 
@@ -352,9 +352,12 @@ class BeteiligteSync:
         await self._notifications.notify(Problem("missing_in_advoware", ENTITY_TYPE, espo["id"], key, details))
         return Outcome("deleted_in_advoware", betnr)
 
-    async def resolve_conflict_espocrm_wins(self, espo: Record, advo: Record, plan: Merge) -> None:
+    async def resolve_conflict_espocrm_wins(
+        self, espo: Record, advo: Record, plan: Merge, contact: list[Mapping[str, Any]]
+    ) -> None:
         """Tell a person which values of Advoware gave way to EspoCRM's; the merge has already decided so."""
         fields = [{"field": item.field, "old": item.advoware, "new": item.espocrm} for item in plan.conflicts]
+        fields += [{"field": line.get("field"), "old": line.get("old"), "new": line.get("new")} for line in contact]
         details = {
             "reason": "conflict",
             "betnr": advo.get("betNr"),
@@ -368,8 +371,10 @@ class BeteiligteSync:
     async def _tell(
         self, espo: Record, advo: Record, plan: Merge, rejections: Mapping[str, Any], parts: _Parts
     ) -> None:
-        if plan.conflicts:
-            await self.resolve_conflict_espocrm_wins(espo, advo, plan)
+        # The parts tell their conflicts themselves, but for the Kommunikation, whose lines are told together with ours.
+        contact = [change for change in parts.kommunikation.changes if change.get("conflict")]
+        if plan.conflicts or contact:
+            await self.resolve_conflict_espocrm_wins(espo, advo, plan, contact)
         if rejections:
             fields = [{"field": n, "old": p["advoware"], "new": p["espocrm"]} for n, p in sorted(rejections.items())]
             details = {"betnr": advo.get("betNr"), "name": espo.get("name"), "fields": fields}

@@ -22,7 +22,8 @@ from typing import Any
 
 from services.advoware_service import AdvowareService
 from services.errors import AuthenticationFailed, ForeignSystemError, RateLimited, Unavailable
-from services.espocrm import EspoCRMAPI, parse_date_time
+from services.espocrm import EspoCRMAPI
+from services.espocrm_models import parse_date_time
 from services.kommunikation_mapper import (
     DATA_ATTRIBUTE,
     Key,

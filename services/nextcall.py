@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from services.access import AccessDenied, require_api_key
 from services.errors import ConfigurationError, ForeignSystemError
-from services.espocrm import DATE_TIME_FORMAT, EspoCRMAPI
+from services.espocrm import EspoCRMAPI
+from services.espocrm_models import DATE_TIME_FORMAT
 from services.logs import log
 from services.resources import Resources, current_resources
 

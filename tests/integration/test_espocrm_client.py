@@ -12,8 +12,8 @@ import pytest
 from config import Settings
 from sandbox.espocrm import EspoCRMTwin
 from services.errors import AuthenticationFailed, Forbidden, NotFound, UpstreamTimeout, ValidationFailed
-from services.espocrm import (
-    EspoCRMAPI,
+from services.espocrm import EspoCRMAPI
+from services.espocrm_models import (
     all_of,
     any_of,
     before,

@@ -1,0 +1,78 @@
+"""What EspoCRM's interface looks like: filters, query strings, dates. Pure.
+
+Dates are ``YYYY-MM-DD``, date-times ``YYYY-MM-DD HH:MM:SS`` in UTC without a zone, as EspoCRM writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+SYSTEM = "EspoCRM"
+PAGE_SIZE = 200  # a larger maxSize is answered with 403
+DATE_TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+Record = dict[str, Any]
+Where = Mapping[str, Any]
+
+
+def equals(attribute: str, value: Any) -> Where:
+    """Filter: the attribute has this value."""
+    return {"type": "equals", "attribute": attribute, "value": value}
+
+
+def is_in(attribute: str, values: Iterable[Any]) -> Where:
+    """Filter: the attribute has one of these values."""
+    return {"type": "in", "attribute": attribute, "value": list(values)}
+
+
+def is_null(attribute: str) -> Where:
+    """Filter: the attribute has no value."""
+    return {"type": "isNull", "attribute": attribute}
+
+
+def before(attribute: str, moment: datetime) -> Where:
+    """Filter: the date-time attribute lies before the aware ``moment``."""
+    return {"type": "lessThan", "attribute": attribute, "value": format_date_time(moment)}
+
+
+def linked_with(link: str, entity_id: str) -> Where:
+    """Filter: the record is linked with that record."""
+    return {"type": "linkedWith", "attribute": link, "value": [entity_id]}
+
+
+def any_of(*filters: Where) -> Where:
+    """Filter: at least one of the filters holds."""
+    return {"type": "or", "value": list(filters)}
+
+
+def all_of(*filters: Where) -> Where:
+    """Filter: all filters hold."""
+    return {"type": "and", "value": list(filters)}
+
+
+def format_date_time(moment: datetime) -> str:
+    """An aware time as EspoCRM writes it: UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime(DATE_TIME_FORMAT)
+
+
+def parse_date_time(text: str | None) -> datetime | None:
+    """EspoCRM's date-time as an aware time; None for an empty or unreadable text."""
+    try:
+        return datetime.strptime(text, DATE_TIME_FORMAT).replace(tzinfo=UTC) if text else None
+    except ValueError:
+        return None
+
+
+def bracket_query(name: str, value: Any) -> list[tuple[str, str]]:
+    """A nested value as PHP query parameters: ``where[0][type]=in``, ``where[0][value][]=dirty``."""
+    if isinstance(value, Mapping):
+        return [pair for key, item in value.items() for pair in bracket_query(f"{name}[{key}]", item)]
+    if isinstance(value, list | tuple):
+        nested = any(isinstance(item, Mapping | list | tuple) for item in value)
+        keys = [str(index) if nested else "" for index in range(len(value))]
+        return [pair for key, item in zip(keys, value, strict=True) for pair in bracket_query(f"{name}[{key}]", item)]
+    if isinstance(value, bool):
+        return [(name, "true" if value else "false")]
+    return [(name, "" if value is None else str(value))]
