@@ -205,6 +205,7 @@ def _print_addresses(system: System) -> None:
         table.add_row(f"{name} twin", f"{url}/__sandbox__/state, .../journal")
     table.add_row("logs", str(system.data / "log"))
     console.print(table)
+    console.print("Ctrl-C stops everything and keeps the data. README.md says what to try meanwhile.", highlight=False)
 
 
 def _say(line: str) -> None:

@@ -158,6 +158,24 @@ async def test_edits_of_the_same_field_espocrm_wins_and_the_other_value_is_kept(
     assert len(await office.tasks()) == 1
 
 
+async def test_a_number_edited_on_both_sides_espocrm_wins_and_a_person_is_told_the_other(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(phoneNumberData=PHONES)
+    (entry,) = office.in_advoware(betnr)["kommunikation"]
+    await office.edit_espocrm(
+        entity_id, phoneNumberData=[{"phoneNumber": "+4951122222", "type": "Office", "primary": True}]
+    )
+    await office.edit_advoware(betnr, kommunikation=[{**entry, "tlf": "0511 33333"}])
+
+    assert (await office.sync(entity_id)).result == "conflict"
+
+    assert [row["tlf"] for row in office.in_advoware(betnr)["kommunikation"]] == ["+4951122222"]
+    assert (await office.in_espocrm(entity_id))["phoneNumber"] == "+4951122222"
+    (task,) = await office.tasks()
+    assert "0511 33333" in task["description"]
+    assert (await office.sync(entity_id)).result == "no_change"
+    assert (office.writes(), len(await office.tasks())) == ([], 1)
+
+
 async def test_the_same_edit_on_both_sides_is_no_conflict(office: Office) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Gleich")
