@@ -188,6 +188,13 @@ class ServiceSettings(_Group):
 
     api_keys: SecretStr | None = None
 
+    @field_validator("api_keys", mode="after")
+    @classmethod
+    def _fit_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().isascii():
+            raise ValueError("must be ASCII, because it travels in an HTTP header")
+        return value
+
     @property
     def accepted_api_keys(self) -> tuple[str, ...]:
         """The single keys; empty: callers need none."""
@@ -272,18 +279,24 @@ def require_safe_access(settings: Settings) -> None:
     problems = []
     if settings.advoware.is_configured and not settings.advoware.is_local and not settings.service.accepted_api_keys:
         problems.append("BITBYLAW_API_KEYS: required, because the proxy leads to a real Advoware")
-    guarded = settings.espocrm.webhook_token or settings.espocrm.webhook_keys
-    if settings.espocrm.is_configured and not settings.espocrm.is_local and not guarded:
+    # Secrets alone are not enough: an engine that sorts keys makes signatures uncheckable.
+    if settings.espocrm.is_configured and not settings.espocrm.is_local and not settings.espocrm.webhook_token:
         problems.append("ESPOCRM_WEBHOOK_TOKEN: required, because the webhooks belong to a real EspoCRM")
     if problems:
         raise ConfigurationError("Please add these settings:\n  " + "\n  ".join(problems))
 
 
 def default_env_file() -> Path | None:
-    """The file with settings: ``BITBYLAW_ENV_FILE`` if that is set (empty: none), else `.env` beside this module."""
+    """The file with settings: ``BITBYLAW_ENV_FILE`` if that is set (empty: none), else `.env` beside this module.
+
+    Raises:
+        ConfigurationError: the named file does not exist.
+    """
     chosen = os.environ.get("BITBYLAW_ENV_FILE")
     if chosen is None:
         return PROJECT_ROOT / ".env"
+    if chosen and not Path(chosen).is_file():
+        raise ConfigurationError(f"BITBYLAW_ENV_FILE: there is no file {chosen}")
     return Path(chosen) if chosen else None
 
 

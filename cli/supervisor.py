@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import functools
 import json
 import os
 import signal
@@ -49,6 +50,7 @@ class Supervised:
         self._on_restart = on_restart
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._drain: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -93,7 +95,7 @@ class Supervised:
                 stdout=asyncio.subprocess.PIPE if self.program.says_ready else log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches us alone; we stop the others in order
-                preexec_fn=_end_with_parent,
+                preexec_fn=functools.partial(_end_with, os.getpid()),
             )
         if self.program.says_ready:
             self.ready = await self._wait_until_ready(log_start)
@@ -110,9 +112,14 @@ class Supervised:
         if not line:
             await self._process.wait()
             raise StartFailed(self._last_words(log_start))
-        answer = json.loads(line)
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            answer = None
         if not isinstance(answer, dict):
+            await stop_process(self._process)
             raise StartFailed(f"{self.program.name}: unexpected first line")
+        self._drain = asyncio.create_task(_drain(self._process.stdout))
         return answer
 
     def _last_words(self, log_start: int) -> str:
@@ -130,15 +137,21 @@ class Supervised:
             self._on_restart(self.program.name, status)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-            with suppress(StartFailed):
+            with suppress(StartFailed, OSError):
                 await self._start_once()
 
 
-def _end_with_parent() -> None:
+async def _drain(output: asyncio.StreamReader) -> None:
+    """Read what a program prints after it is ready, so that a full pipe never stops it."""
+    while await output.read(2**16):
+        pass
+
+
+def _end_with(parent: int) -> None:
     """Ask Linux for a SIGTERM when the supervisor dies, even by kill -9, so that nothing is left behind."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:
+    if os.getppid() != parent:  # it died before we asked
         os._exit(1)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+from psycopg.conninfo import make_conninfo
 
 from cli import embedded
 from cli.supervisor import Program, StartFailed, Supervised, keep_connected
@@ -81,6 +82,7 @@ async def running_system(
     wishes = dict(overrides or {})
     settings = load_settings(wishes, env_file=env_file)
     require_safe_access(settings)
+    _refuse_mixture(settings)
     found: dict[str, str] = {}
 
     def say_restart(name: str, status: int) -> None:
@@ -110,8 +112,10 @@ async def running_system(
             twins[name] = (await run(_twin_program(name, getattr(ports, name), data)))["url"]
             found |= _twin_settings(name, twins[name], data)
         on_event("starting the engine")
-        arguments = ["--http-port", str(ports.http), "--ws-port", str(ports.worker), "--database-url", engine_database]
-        ready = await run(Program("engine", _python("local_engine", *arguments), _base_environment()))
+        arguments = ["--http-port", str(ports.http), "--ws-port", str(ports.worker)]
+        # The database's address may contain a password, so it goes where no list of processes shows it.
+        environment = {**_base_environment(), "ENGINE_DATABASE_URL": engine_database}
+        ready = await run(Program("engine", _python("local_engine", *arguments), environment))
         found["III_URL"] = ready["ws"]
         settings = load_settings(found | wishes, env_file=env_file)
         on_event("starting the worker")
@@ -138,9 +142,23 @@ def needed_twins(settings: Settings) -> list[str]:
     return [name for name, present in configured.items() if not present]
 
 
+def _refuse_mixture(settings: Settings) -> None:
+    """The sync would copy invented people into a real system, or real people into a twin."""
+    for real, twin in ((settings.advoware, settings.espocrm), (settings.espocrm, settings.advoware)):
+        if real.is_configured and not real.is_local and not twin.is_configured:
+            names = ("Advoware", "EspoCRM") if real is settings.advoware else ("EspoCRM", "Advoware")
+            raise StartFailed(
+                f"{names[0]} is configured and {names[1]} is not, so the sync would run between a real {names[0]} "
+                "and the invented people of a twin. Configure both in .env, or neither."
+            )
+
+
 def _claim(data: Path, stack: AsyncExitStack) -> None:
     """Make sure that no other run uses the same data."""
-    data.mkdir(parents=True, exist_ok=True)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartFailed(f"The directory {data} cannot be used: {error.strerror}") from None
     handle = stack.enter_context((data / "up.lock").open("w"))
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -160,7 +178,7 @@ def _require_free_ports(ports: dict[str, int]) -> None:
                 label, variable = PORT_NAMES[name]
                 raise StartFailed(
                     f"Port {port} ({label}) cannot be used: {error.strerror}. "
-                    f"Choose another one, for example: {variable}={port + 100} make up"
+                    f"Choose another one, for example: {variable}={embedded.free_port()} make up"
                 ) from None
 
 
@@ -177,8 +195,13 @@ async def _start_stores(
         found |= {"REDIS_HOST": redis.host, "REDIS_PORT": str(redis.port), "REDIS_PASSWORD": redis.password}
     if "host" in settings.postgres.model_fields_set:
         given = settings.postgres
-        password = f":{given.password.get_secret_value()}" if given.password else ""
-        return f"postgresql://{given.user}{password}@{given.host}:{given.port}/{given.db_name}"
+        return make_conninfo(
+            host=given.host,
+            port=given.port,
+            user=given.user,
+            password=given.password.get_secret_value() if given.password else None,
+            dbname=given.db_name,
+        )
     postgres = await stack.enter_async_context(embedded.postgres(data / "postgres"))
     found |= {"POSTGRES_HOST": postgres.host, "POSTGRES_PORT": "5432", "POSTGRES_USER": postgres.user}
     found["POSTGRES_DB_NAME"] = embedded.DATABASES[0]
@@ -222,6 +245,7 @@ def _twin_settings(name: str, url: str, data: Path) -> dict[str, str]:
         return {
             "ESPOCRM_API_BASE_URL": f"{url}/api/v1",
             "ESPOCRM_MARVIN_API_KEY": ESPOCRM_TWIN_KEY,
+            "ESPOCRM_WEBHOOK_SECRETS": "",  # secrets of another EspoCRM
             "VMH_TASK_ASSIGNED_USER_ID": ADMIN_ID,
         }
     if name == "google":

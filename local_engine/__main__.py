@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 
@@ -26,11 +27,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--ws-port", type=int, default=49134, help="worker port, 0 for a free one (default %(default)s)"
     )
-    parser.add_argument("--database-url", required=True, help="PostgreSQL URL or conninfo of the engine's database")
+    parser.add_argument(
+        "--database-url",
+        default=os.environ.get("ENGINE_DATABASE_URL"),
+        help="PostgreSQL URL or conninfo of the engine's database (default: ENGINE_DATABASE_URL)",
+    )
     parser.add_argument(
         "--http-timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds until 504 (default %(default)s)"
     )
-    return parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
+    if not parsed.database_url:
+        parser.error("--database-url or ENGINE_DATABASE_URL is required")
+    return parsed
 
 
 async def run(arguments: argparse.Namespace) -> None:

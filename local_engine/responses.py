@@ -19,7 +19,10 @@ from local_engine.errors import EngineError
 from local_engine.protocol import MAX_RECEIVE_BYTES, dumps, loads
 
 #: The first bytes of an ordinary answer may overtake its result by a moment; a streaming answer waits this long (s).
-RESULT_GRACE = 0.05
+RESULT_GRACE = 1.0
+#: The SDK sends data in pieces of this size, and may close the channel before the last piece of a large answer. So a
+#: full piece is not trusted to be followed by the rest: the result, which is complete, is waited for.
+SDK_PIECE_BYTES = 65536
 #: A handler that returned nothing may still be opening its channel (seconds).
 CHANNEL_GRACE = 1.0
 
@@ -89,8 +92,9 @@ class Composer:
                 self._control(item)
                 item = None
         if not call.done():
-            clean_end = isinstance(item, bytes) or (isinstance(item, End) and item.clean)
-            await asyncio.wait({call}, timeout=RESULT_GRACE if clean_end else None)
+            small = isinstance(item, bytes) and len(item) < SDK_PIECE_BYTES
+            complete = small or (isinstance(item, End) and item.clean)
+            await asyncio.wait({call}, timeout=RESULT_GRACE if complete else None)
         if not call.done():
             return self._from_channel(item)
         result = call.result()

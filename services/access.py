@@ -61,7 +61,10 @@ def require_webhook_sender(headers: Mapping[str, str], query: Mapping[str, Any],
         if not _same(given, token.get_secret_value()):
             raise AccessDenied("webhook token required: ?token=... or Basic password")
     keys = settings.espocrm.webhook_keys
-    if keys and may_check_signature(body) and not has_valid_signature(headers, body, keys):
+    if keys and not may_check_signature(body):
+        if token is None:
+            raise AccessDenied("the webhook's signature cannot be checked; set ESPOCRM_WEBHOOK_TOKEN as well")
+    elif keys and not has_valid_signature(headers, body, keys):
         raise AccessDenied("the webhook's signature is not valid")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from services.advoware import AdvowareAPI
 from services.advoware_models import BETEILIGTE, MITARBEITER, SYSTEM, record_list, single_record
-from services.errors import UnexpectedAnswer
+from services.errors import NotFound, UnexpectedAnswer
 from services.resources import Resources
 
 
@@ -20,8 +20,19 @@ class AdvowareService:
         self.api = AdvowareAPI(context, resources=resources)
 
     async def get_beteiligter(self, betnr: int | str) -> dict[str, Any]:
-        """One Beteiligter with its Kommunikation, Adressen and Bankverbindungen."""
-        return single_record(await self.api.api_call(f"{BETEILIGTE}/{int(betnr)}"))
+        """One Beteiligter with its Kommunikation, Adressen and Bankverbindungen.
+
+        Raises:
+            NotFound: Advoware knows no such number; confirmed by a second read of something that must exist.
+        """
+        try:
+            record = single_record(await self.api.api_call(f"{BETEILIGTE}/{int(betnr)}"))
+        except NotFound:
+            await self.list_mitarbeiter()  # a wrong address or a gateway in trouble answers 404 as well
+            raise
+        if str(record.get("betNr")) != str(int(betnr)):
+            raise UnexpectedAnswer(SYSTEM, "the answer is not the Beteiligter asked for")
+        return record
 
     async def find_beteiligte(self, **filters: str) -> list[dict[str, Any]]:
         """The Beteiligte whose fields equal the given ones, such as ``name`` and ``vorname`` [A]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import quote
 from services.errors import (
     AuthenticationFailed,
     ConfigurationError,
+    Unavailable,
     UnexpectedAnswer,
     UpstreamTimeout,
     error_for_status,
@@ -179,6 +181,9 @@ class EspoCRMAPI:
             raise AuthenticationFailed(SYSTEM, "the API key is refused (ESPOCRM_MARVIN_API_KEY)", status=401)
 
 
+_RECORD_IS_GONE = re.compile(r"^Record \S+ (does not exist|not found)")
+
+
 def _path(entity_type: str, entity_id: str | None = None) -> str:
     parts = [entity_type] if entity_id is None else [entity_type, entity_id]
     return "/".join(quote(part, safe="") for part in parts)
@@ -196,6 +201,9 @@ def _error(answer: HttpAnswer) -> Exception:
     except ValueError:
         details = None
     reason = answer.headers.get("X-Status-Reason", "")
+    if answer.status == 404 and not _RECORD_IS_GONE.search(reason):
+        # An unknown entity, a wrong base URL, a rebuild under way: that says nothing about the record.
+        return Unavailable(SYSTEM, reason or "no such address (ESPOCRM_API_BASE_URL)", status=404)
     if answer.status == 401:
         reason = reason or "the API key is refused (ESPOCRM_MARVIN_API_KEY)"
     return error_for_status(SYSTEM, answer.status, reason, details)

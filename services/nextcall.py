@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from services.access import AccessDenied, require_api_key
-from services.errors import ConfigurationError, ForeignSystemError
+from services.errors import ConfigurationError, ForeignSystemError, NotFound
 from services.espocrm import EspoCRMAPI
 from services.espocrm_models import DATE_TIME_FORMAT
 from services.logs import log
@@ -75,7 +75,7 @@ async def _reset_all(
             except TimeoutError:
                 return {"id": entity_id, "status": "failed", "error": "no time left; send it again"}
             except ForeignSystemError as error:
-                status = "not_found" if error.status == 404 else "failed"
+                status = "not_found" if isinstance(error, NotFound) else "failed"
                 return {"id": entity_id, "status": status, "error": str(error)}
             except ConfigurationError as error:
                 return {"id": entity_id, "status": "failed", "error": str(error)}

@@ -116,16 +116,13 @@ class SyncStore:
             raise Conflict("PostgreSQL", "this Advoware record is linked with another EspoCRM record") from error
 
     async def mark_deleted(self, entity_type: str, entity_id: str, now: datetime) -> None:
-        """Note that the EspoCRM record is gone, and forget its unfinished create."""
-        async with database_errors(), self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(
+        """Note that the EspoCRM record is gone. An unfinished create is kept: the record might come back."""
+        async with database_errors():
+            await self._pool.execute(
                 "UPDATE sync_state SET deleted_at = coalesce(deleted_at, $3) WHERE entity_type = $1 AND entity_id = $2",
                 entity_type,
                 entity_id,
                 now,
-            )
-            await connection.execute(
-                "DELETE FROM create_intent WHERE entity_type = $1 AND entity_id = $2", entity_type, entity_id
             )
 
     async def load_parts(self, entity_type: str, betnr: str, entity_ids: Sequence[str] = ()) -> dict[str, SyncState]:
