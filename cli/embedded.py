@@ -31,6 +31,7 @@ with warnings.catch_warnings():
 DATABASES = ("bitbylaw", "engine")
 START_SECONDS = 60.0
 WATCH_SECONDS = 2.0
+LONGEST_BASE = 60  # a unix socket's path has room for 107 bytes
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,10 @@ def _socket_name(data: Path) -> str:
 
 def _private_directory(name: str) -> Path:
     """A directory of ours among the temporary files; never one that somebody else has put there."""
-    directory = Path(tempfile.gettempdir()) / name
+    base = tempfile.gettempdir()
+    if len(base) > LONGEST_BASE or any(character.isspace() for character in base):
+        base = "/tmp"  # noqa: S108 - the directory below is checked; the library does not quote the socket's path
+    directory = Path(base) / name
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or (os.geteuid() != 0 and found.st_uid != os.geteuid()):

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from cli.demo import Demo, audit_rows, open_audit
 from cli.supervisor import StartFailed
@@ -23,6 +24,8 @@ from config import PROJECT_ROOT, ConfigurationError, default_env_file
 
 TABLE_ROWS = 14
 REFRESH_SECONDS = 0.5
+DATABASE_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+PLAY_ERRORS = (aiohttp.ClientError, *DATABASE_ERRORS)
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="BitByLaw: EspoCRM, Advoware and Google Calendar in step."
@@ -38,11 +41,15 @@ def _main() -> None:
 @app.command()
 def up(
     check: Annotated[bool, typer.Option("--check", help="verify the sample flow on fresh data and stop")] = False,
-    http_port: Annotated[int, typer.Option(envvar="BITBYLAW_HTTP_PORT")] = Ports.http,
-    worker_port: Annotated[int, typer.Option(envvar="BITBYLAW_WORKER_PORT")] = Ports.worker,
-    advoware_twin_port: Annotated[int, typer.Option(envvar="BITBYLAW_ADVOWARE_TWIN_PORT")] = Ports.advoware,
-    espocrm_twin_port: Annotated[int, typer.Option(envvar="BITBYLAW_ESPOCRM_TWIN_PORT")] = Ports.espocrm,
-    google_twin_port: Annotated[int, typer.Option(envvar="BITBYLAW_GOOGLE_TWIN_PORT")] = Ports.google,
+    http_port: Annotated[int, typer.Option(min=0, max=65535, envvar="BITBYLAW_HTTP_PORT")] = Ports.http,
+    worker_port: Annotated[int, typer.Option(min=0, max=65535, envvar="BITBYLAW_WORKER_PORT")] = Ports.worker,
+    advoware_twin_port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="BITBYLAW_ADVOWARE_TWIN_PORT")
+    ] = Ports.advoware,
+    espocrm_twin_port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="BITBYLAW_ESPOCRM_TWIN_PORT")
+    ] = Ports.espocrm,
+    google_twin_port: Annotated[int, typer.Option(min=0, max=65535, envvar="BITBYLAW_GOOGLE_TWIN_PORT")] = Ports.google,
     data: Annotated[Path, typer.Option(envvar="BITBYLAW_DATA", help="directory of all local data")] = PROJECT_ROOT
     / ".local",
 ) -> None:
@@ -100,16 +107,18 @@ async def _use(system: System, stopped: asyncio.Event, *, check: bool) -> bool:
     timeout = aiohttp.ClientTimeout(total=30)
     async with aiohttp.ClientSession(timeout=timeout) as session, await open_audit(system) as audit:
         _print_addresses(system)
-        demo = Demo(system, session, audit) if "espocrm" in system.twins else None
+        demo = Demo(system, session, audit) if {"espocrm", "advoware"} <= system.twins.keys() else None
         if demo is not None:
             await demo.install_webhooks()
         if check:
             return await _check(demo, audit)
-        if demo is not None and not await demo.was_played():
-            playing = asyncio.create_task(_play(demo))
-        else:
-            playing = None
+        playing = None
+        if demo is None:
+            _say("real systems are configured: the sample flow is not played")
+        elif await demo.was_played():
             _say("resumed with the data of the last run")
+        else:
+            playing = asyncio.create_task(_play(demo))
         try:
             await _show_table(audit, stopped)
         finally:
@@ -121,19 +130,26 @@ async def _use(system: System, stopped: asyncio.Event, *, check: bool) -> bool:
 async def _play(demo: Demo) -> None:
     try:
         await demo.play()
-    except (TimeoutError, aiohttp.ClientError) as error:
-        _say(f"the sample flow did not come to its end: {error!r}")
+    except PLAY_ERRORS as error:
+        _say(f"the sample flow did not come to its end: {_describe(error)}")
+
+
+def _describe(error: Exception) -> str:
+    """An error without the query of its URL, which may carry the webhook token."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"{error.status} for {error.request_info.url.path}"
+    return type(error).__name__
 
 
 async def _check(demo: Demo | None, audit: asyncpg.Pool) -> bool:
     if demo is None:
-        _say("check: EspoCRM is a real one, so nothing is sent; the system starts and answers")
-        return False
+        _say("check: refused, because it would write invented people into the configured systems; see GET /health")
+        return True
     problems = []
     try:
         await demo.play()
-    except (TimeoutError, aiohttp.ClientError) as error:
-        problems.append(f"the sample flow did not come to its end: {error!r}")
+    except PLAY_ERRORS as error:
+        problems.append(f"the sample flow did not come to its end: {_describe(error)}")
     problems += await demo.problems()
     console.print(_table(await audit_rows(audit)))
     for problem in problems:
@@ -148,7 +164,10 @@ async def _show_table(audit: asyncpg.Pool, stopped: asyncio.Event) -> None:
     rows = await audit_rows(audit, after=max(0, latest - TABLE_ROWS))
     with Live(_table(rows), console=console, auto_refresh=False) if console.is_terminal else _Lines() as view:
         while not stopped.is_set():
-            new = await audit_rows(audit, after=rows[-1]["audit_id"] if rows else 0)
+            try:
+                new = await audit_rows(audit, after=rows[-1]["audit_id"] if rows else 0)
+            except DATABASE_ERRORS:
+                new = []  # PostgreSQL is being started again
             if new:
                 rows = [*rows, *new][-TABLE_ROWS:]
                 if isinstance(view, Live):
@@ -173,7 +192,7 @@ class _Lines:
 
     def add(self, rows: list[asyncpg.Record]) -> None:
         for row in rows:
-            _say("  ".join(_cells(row)))
+            _say("  ".join([*_cells(row), row["error"] or ""]))
 
 
 def _cells(row: asyncpg.Record) -> list[str]:
@@ -193,8 +212,10 @@ def _table(rows: list[asyncpg.Record]) -> Table:
         table.add_column(heading, no_wrap=True)
     table.add_column("ms", justify="right")
     for row in rows:
-        style = "red" if row["error"] else None
-        table.add_row(*_cells(row), style=style)
+        table.add_row(*_cells(row), style="red" if row["error"] else None)
+    failed = next((row for row in reversed(rows) if row["error"]), None)
+    if failed is not None:
+        table.caption = Text(f"{failed['entity_id']}: {failed['error']}", style="red")
     return table
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from redis.asyncio import Redis
 from redis.exceptions import LockError, RedisError
 from yarl import URL
 
@@ -45,6 +47,8 @@ LOGIN_LOCK_KEY = "advoware_login_lock"
 LOGIN_REFUSED_KEY = "advoware_login_refused"
 LOGIN_REFUSED_SECONDS = 60
 DISCOVERY_TTL = timedelta(hours=1)
+REDIS_REST_SECONDS = 10.0
+_AWAY = object()
 REPEATABLE_METHODS = frozenset({"GET", "HEAD"})
 
 
@@ -55,6 +59,7 @@ class _Session:
         self.token: Token | None = None
         self.addresses: tuple[datetime, str, str] | None = None
         self.refused: tuple[datetime, str] | None = None
+        self.redis_rests_until = 0.0  #: monotonic seconds
 
 
 class AdvowareAPI:
@@ -158,12 +163,25 @@ class AdvowareAPI:
         return await self._cached_token() or await self._log_in_once(stale=None)
 
     async def _cached_token(self) -> str | None:
-        try:
-            token = await self._resources.redis.get(TOKEN_KEY)
-        except RedisError:
+        token = await self._with_redis(lambda redis: redis.get(TOKEN_KEY), _AWAY)
+        if token is _AWAY:
             kept = self._session.token
             return kept.value if kept and kept.usable_until > self._now() else None
         return str(token) if token else None
+
+    async def _with_redis(self, operation: Callable[[Redis], Awaitable[Any]], fallback: Any) -> Any:
+        """The result of the operation, or ``fallback`` while Redis is away; it is then left alone for some seconds.
+
+        Without the rest, a Redis that hangs would cost its timeout several times in every call.
+        """
+        if time.monotonic() < self._session.redis_rests_until:
+            return fallback
+        try:
+            return await operation(self._resources.redis)
+        except RedisError:
+            self._session.redis_rests_until = time.monotonic() + REDIS_REST_SECONDS
+            self._log("warning", "advoware.redis_unavailable")
+            return fallback
 
     async def _replace_token(self, stale: str | None) -> str:
         """Log in, unless somebody else has replaced the stale token already."""
@@ -180,9 +198,8 @@ class AdvowareAPI:
                 return current
             limit = self._settings.api_timeout_seconds
             lock = self._resources.redis.lock(LOGIN_LOCK_KEY, timeout=limit, blocking_timeout=limit)
-            try:
-                acquired = await lock.acquire()
-            except RedisError:
+            acquired = await self._with_redis(lambda _: lock.acquire(), _AWAY)
+            if acquired is _AWAY:
                 return await self._log_in()
             if not acquired:
                 raise Unavailable(SYSTEM, "another worker's login does not come to an end")
@@ -228,21 +245,15 @@ class AdvowareAPI:
         if explanation is None:
             raise _error(answer)
         self._session.refused = (self._now() + timedelta(seconds=LOGIN_REFUSED_SECONDS), explanation)
-        try:
-            await self._resources.redis.set(LOGIN_REFUSED_KEY, explanation, ex=LOGIN_REFUSED_SECONDS)
-        except RedisError:
-            self._log("warning", "advoware.redis_unavailable")
+        await self._with_redis(lambda redis: redis.set(LOGIN_REFUSED_KEY, explanation, ex=LOGIN_REFUSED_SECONDS), None)
         self._log("error", "advoware.login_refused", reason=explanation)
         raise LoginRefused(f"Advoware: {explanation}")
 
     async def _raise_if_refused_recently(self) -> None:
         """A refused login is not tried again for a minute, however many jobs are waiting: accounts get locked."""
         refused = self._session.refused
-        explanation: object = refused[1] if refused and refused[0] > self._now() else None
-        try:
-            explanation = explanation or await self._resources.redis.get(LOGIN_REFUSED_KEY)
-        except RedisError:
-            self._log("warning", "advoware.redis_unavailable")
+        explanation = refused[1] if refused and refused[0] > self._now() else None
+        explanation = explanation or await self._with_redis(lambda redis: redis.get(LOGIN_REFUSED_KEY), None)
         if explanation:
             raise LoginRefused(f"Advoware: {explanation} (not tried again for up to {LOGIN_REFUSED_SECONDS} s)")
 
@@ -251,13 +262,14 @@ class AdvowareAPI:
         seconds = int((token.usable_until - self._now()).total_seconds())
         if seconds <= 0:
             return
-        try:
-            async with self._resources.redis.pipeline(transaction=True) as pipeline:
+
+        async def store(redis: Redis) -> None:
+            async with redis.pipeline(transaction=True) as pipeline:
                 pipeline.set(TOKEN_KEY, token.value, ex=seconds)
                 pipeline.set(TOKEN_TIMESTAMP_KEY, self._now().isoformat(), ex=seconds)
                 await pipeline.execute()
-        except RedisError:
-            self._log("warning", "advoware.redis_unavailable")
+
+        await self._with_redis(store, None)
 
     # -- addresses ------------------------------------------------------------------------------------------------
 

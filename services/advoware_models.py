@@ -55,7 +55,11 @@ def endpoint_url(base_url: str, endpoint: str) -> URL:
     decoded = path
     for _ in range(_MAX_DECODINGS):
         _refuse_outward(decoded)
-        if (further := unquote(decoded, errors="replace")) == decoded:
+        try:
+            further = unquote(decoded, errors="strict")
+        except UnicodeDecodeError:
+            raise InvalidInput("endpoint must be percent-encoded UTF-8") from None
+        if further == decoded:
             break
         # An encoded space or umlaut is a legitimate part of a name; an encoded delimiter is not.
         decoded = further.replace(" ", "_")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from services.advoware import AdvowareAPI
-from services.advoware_models import BETEILIGTE, MITARBEITER, SYSTEM, record_list, single_record
-from services.errors import NotFound, UnexpectedAnswer
+from services.advoware_models import BETEILIGTE, MITARBEITER, SYSTEM, TERMINE, record_list, single_record
+from services.errors import InvalidInput, NotFound, Unavailable, UnexpectedAnswer
 from services.resources import Resources
 
 
@@ -28,11 +29,22 @@ class AdvowareService:
         try:
             record = single_record(await self.api.api_call(f"{BETEILIGTE}/{int(betnr)}"))
         except NotFound:
-            await self.list_mitarbeiter()  # a wrong address or a gateway in trouble answers 404 as well
+            await self._require_that_it_answers()
             raise
         if str(record.get("betNr")) != str(int(betnr)):
             raise UnexpectedAnswer(SYSTEM, "the answer is not the Beteiligter asked for")
         return record
+
+    async def _require_that_it_answers(self) -> None:
+        """A wrong address or a gateway in trouble answers 404 to everything; that says nothing about one record.
+
+        Raises:
+            Unavailable: Advoware does not even know its employees.
+        """
+        try:
+            await self.list_mitarbeiter()
+        except NotFound as error:
+            raise Unavailable(SYSTEM, "answers 404 to everything", status=404) from error
 
     async def find_beteiligte(self, **filters: str) -> list[dict[str, Any]]:
         """The Beteiligte whose fields equal the given ones, such as ``name`` and ``vorname`` [A]."""
@@ -81,6 +93,79 @@ class AdvowareService:
     async def list_mitarbeiter(self) -> list[dict[str, Any]]:
         """The active employees, rows with ``kuerzel`` and ``name``."""
         return record_list(await self.api.api_call(MITARBEITER, params={"aktiv": "true"}))
+
+    async def list_termine(self, kuerzel: str, first: date, last: date) -> list[dict[str, Any]]:
+        """An employee's Termine with a day from ``first`` to ``last`` (both included), and those of everybody.
+
+        An unknown Kürzel has none. Derived entries (negative ``frNr``) are among them.
+        """
+        params = {"kuerzel": kuerzel, "from": first.isoformat(), "to": last.isoformat()}
+        return record_list(await self.api.api_call(TERMINE, params=params))
+
+    async def get_termin(self, frnr: int) -> dict[str, Any]:
+        """One Termin.
+
+        Raises:
+            NotFound: Advoware knows no such number.
+            UnexpectedAnswer: the answer is about another Termin, or Advoware's whole API is not there (404).
+        """
+        try:
+            rows = record_list(await self.api.api_call(TERMINE, params=_frnr(frnr)))
+        except NotFound:
+            await self._require_api()
+            raise
+        if not rows:
+            raise NotFound(SYSTEM, f"no Termin has the frNr {int(frnr)}")
+        record = single_record(rows)
+        if str(record.get("frNr")) != str(int(frnr)):
+            raise UnexpectedAnswer(SYSTEM, "the answer is not the Termin asked for")
+        return record
+
+    async def create_termin(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Create a Termin; the answer contains at least ``frNr``.
+
+        Raises:
+            WriteProtected: ``ADVOWARE_WRITE_PROTECTION`` is on; likewise in `update_termin` and `delete_termin`.
+        """
+        created = single_record(await self.api.api_call(TERMINE, "POST", json_data=record))
+        if not isinstance(created.get("frNr"), int):
+            raise UnexpectedAnswer(SYSTEM, "the created Termin has no frNr")
+        return created
+
+    async def update_termin(self, record: dict[str, Any]) -> dict[str, Any] | None:
+        """Replace a Termin. ``record`` is the full object as read (with its ``frNr``), overlaid with the changes.
+
+        Raises:
+            InvalidInput: the record has no ``frNr``.
+        """
+        if not isinstance(record.get("frNr"), int):
+            raise InvalidInput("a Termin to change needs its frNr")
+        answer = await self.api.api_call(TERMINE, "PUT", json_data=record)
+        return single_record(answer) if answer else None
+
+    async def delete_termin(self, frnr: int) -> None:
+        """Delete a Termin.
+
+        Raises:
+            NotFound: there is none of this number.
+        """
+        await self.api.api_call(TERMINE, "DELETE", params=_frnr(frnr))
+
+    async def _require_api(self) -> None:
+        """After a 404: make sure that Advoware answers at all. A wrong address or a gateway in trouble says 404 too.
+
+        Raises:
+            UnexpectedAnswer: not even the employees are found.
+        """
+        try:
+            await self.list_mitarbeiter()
+        except NotFound as error:
+            raise UnexpectedAnswer(SYSTEM, "the API is not found at its address", status=404) from error
+
+
+def _frnr(frnr: int) -> dict[str, str]:
+    """The parameter that names a Termin. In lower case: Advoware ignores ``frNr`` and answers for all Termine."""
+    return {"frnr": str(int(frnr))}
 
 
 def _with_id(answer: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from services.espocrm_models import PAGE_SIZE, Where, all_of, any_of, before, eq
 from services.locks import held_lock
 from services.logs import log
 from services.notification_utils import NotificationManager
-from services.queue import Enqueue, enqueue_all
+from services.queue import Enqueue, NotEnqueued, enqueue_all
 from services.resources import Resources, current_resources
 from services.webhooks import forget_waiting, mark_waiting
 
@@ -170,8 +170,8 @@ class BeteiligteCheck:
         )
         try:
             await enqueue_all(enqueue, TOPIC, events, timeout_seconds=ENQUEUE_SECONDS)
-        except BitByLawError:
-            await forget_waiting(self._resources, TOPIC, *new)
+        except NotEnqueued as error:
+            await forget_waiting(self._resources, TOPIC, *new[error.confirmed :])
             raise
         return len(new)
 

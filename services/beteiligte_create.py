@@ -14,7 +14,7 @@ from typing import Any
 
 from services.advoware_models import parse_date_time
 from services.advoware_service import AdvowareService
-from services.errors import ForeignSystemError, Unavailable
+from services.errors import Conflict, ForeignSystemError, Unavailable
 from services.espocrm_mapper import BeteiligteMapper
 from services.resources import Resources
 from services.sync_state import SyncStore
@@ -22,6 +22,9 @@ from services.sync_state import SyncStore
 ENTITY_TYPE = "CBeteiligte"
 #: How far Advoware's clock may be behind ours when we look for what an interrupted create has left.
 CLOCK_TOLERANCE = timedelta(minutes=5)
+#: What two records must have in common to be the same one; other fields Advoware may have adjusted.
+IDENTITY = ("name", "vorname", "geburtsdatum")
+MAX_ADOPTIONS = 5
 
 
 @dataclass(frozen=True)
@@ -50,22 +53,34 @@ class BeteiligteCreator:
         Raises:
             InvalidInput: the record cannot be expressed in Advoware.
             ForeignSystemError: Advoware refuses it or cannot be reached.
-            Conflict: what was found belongs to another record's create.
+            Conflict: several equal records are being created, and others were faster each time.
         """
         entity_id = espo["id"]
         record = self._mapper.map_cbeteiligte_to_advoware(espo)
         values = self._mapper.comparable_from_espocrm(espo)
         intent = await self._store.begin_create(ENTITY_TYPE, entity_id, values, self._now())
         if intent.advoware_id is not None:
-            return Created(intent.advoware_id, intent.posted, was_found=True)
+            return Created(intent.advoware_id, intent.posted, was_found=False)
         if intent.is_repeated:
             await self._wait_for_unanswered_request(intent.attempted_at)
-            found = await self._find(intent.posted, intent.started_at)
+            found = await self._adopt(entity_id, intent.posted, intent.started_at)
             if found is not None:
-                await self._store.created(ENTITY_TYPE, entity_id, found)
                 return Created(found, intent.posted, was_found=True)
             await self._store.repeat_create(ENTITY_TYPE, entity_id, values, self._now())
         return Created(await self._post(record, entity_id), values, was_found=False)
+
+    async def _adopt(self, entity_id: str, posted: Mapping[str, Any], since: datetime) -> str | None:
+        """Find what an earlier attempt has created and note it; of equal ones another create may take one first."""
+        for _ in range(MAX_ADOPTIONS):
+            found = await self._find(posted, since)
+            if found is None:
+                return None
+            try:
+                await self._store.created(ENTITY_TYPE, entity_id, found)
+            except Conflict:
+                continue
+            return found
+        raise Conflict("PostgreSQL", "other creates keep taking the record that was found")
 
     async def _post(self, record: dict[str, Any], entity_id: str) -> str:
         try:
@@ -87,7 +102,7 @@ class BeteiligteCreator:
             await asyncio.sleep(remaining)
 
     async def _find(self, posted: Mapping[str, Any], since: datetime) -> str | None:
-        """The betNr of what an earlier attempt created: same values, created since then, linked with nothing."""
+        """The betNr of what an earlier attempt created: same person, created since then, linked with nothing."""
         filters = {name: str(posted[name]) for name in ("name", "vorname") if posted.get(name)}
         found = []
         for row in await self._advoware.find_beteiligte(**filters):
@@ -95,7 +110,7 @@ class BeteiligteCreator:
             if created_at is None or created_at < since - CLOCK_TOLERANCE:
                 continue
             values = self._mapper.comparable_from_advoware(row)
-            if all(values.get(name, value) == value for name, value in posted.items()):
+            if all(values.get(name, posted.get(name)) == posted.get(name) for name in IDENTITY):
                 found.append(int(row["betNr"]))
         linked = await self._store.linked_advoware_ids(ENTITY_TYPE, [str(betnr) for betnr in found])
         return next((str(betnr) for betnr in sorted(found) if str(betnr) not in linked), None)

@@ -8,6 +8,7 @@ itself is written in one final PUT together with its status.
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -145,6 +146,17 @@ class BeteiligteSync:
             return await self._sync(espo, store, MAX_ROUNDS)
         except (BitByLawError, ConfigurationError) as error:
             return await self._fail(espo, f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the record without a trace
+            trace = "".join(traceback.format_tb(error.__traceback__)[-3:])
+            log(
+                self._context,
+                "error",
+                "beteiligte.defect",
+                entity_id=event.entity_id,
+                error=type(error).__name__,
+                trace=trace,
+            )
+            return await self._fail(espo, f"{type(error).__name__}: unexpected; see the log")
 
     async def _handle_deleted(self, entity_id: str, store: SyncStore) -> Outcome:
         """The record is gone from EspoCRM: nothing is deleted in Advoware, a person is told what may be done."""

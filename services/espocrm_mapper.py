@@ -65,10 +65,10 @@ ESPOCRM_LENGTHS = {
 
 
 def normalise_text(value: Any) -> str | None:
-    """Text as it is compared: NFC, trimmed, inner white space collapsed, empty as None."""
+    """Text as it is compared: NFC, trimmed, inner white space and control characters as one space, empty as None."""
     if value is None:
         return None
-    text = re.sub(r"\s+", " ", unicodedata.normalize("NFC", str(value))).strip()
+    text = re.sub(r"[\s\x00-\x1f\x7f]+", " ", unicodedata.normalize("NFC", str(value))).strip()
     return text or None
 
 

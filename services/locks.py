@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
@@ -42,26 +43,51 @@ async def held_lock(redis: Redis, key: str, ttl_seconds: float) -> AsyncIterator
         raise EntityBusy("another run is working on this record")
     owner = asyncio.current_task()
     assert owner is not None  # noqa: S101 - a coroutine that runs belongs to a task
-    lost = asyncio.Event()
-    renewer = asyncio.create_task(_renew(lock, ttl_seconds / 3, owner, lost))
+    watch = _Watch()
+    renewer = asyncio.create_task(_renew(lock, ttl_seconds, owner, watch))
     try:
         yield
     except asyncio.CancelledError:
-        if lost.is_set() and owner.uncancel() == 0:
-            raise EntityBusy("the lock was lost while working") from None
+        if watch.has_cancelled:
+            watch.has_cancelled = False
+            if owner.uncancel() == 0:
+                raise EntityBusy("the lock was lost while working") from None
         raise
     finally:
+        watch.is_over = True  # from here on the watch cancels nobody
         renewer.cancel()
+        if watch.has_cancelled:  # it did so after the last moment at which the block could have noticed
+            owner.uncancel()
         with suppress(LockError, RedisError):
             await asyncio.shield(lock.release())
 
 
-async def _renew(lock: Lock, interval_seconds: float, owner: asyncio.Task[object], lost: asyncio.Event) -> None:
+@dataclass
+class _Watch:
+    """What the block that holds a lock and the task that renews it know of each other."""
+
+    is_over: bool = False
+    has_cancelled: bool = False
+
+
+async def _renew(lock: Lock, ttl_seconds: float, owner: asyncio.Task[object], watch: _Watch) -> None:
+    """Renew the lock; cancel its owner if it is somebody else's, or if Redis is away until the TTL is nearly over."""
+    loop = asyncio.get_running_loop()
+    valid_until = loop.time() + ttl_seconds
+    pause = ttl_seconds / 3
     while True:
-        await asyncio.sleep(interval_seconds)
+        await asyncio.sleep(pause)
+        started = loop.time()
         try:
             await lock.reacquire()
-        except (LockError, RedisError):
-            lost.set()
-            owner.cancel()
-            return
+        except LockError:
+            break
+        except RedisError:
+            pause = ttl_seconds / 20
+            if loop.time() + pause >= valid_until - ttl_seconds / 10:
+                break
+        else:
+            pause, valid_until = ttl_seconds / 3, started + ttl_seconds
+    if not watch.is_over:
+        watch.has_cancelled = True
+        owner.cancel()

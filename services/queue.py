@@ -17,17 +17,27 @@ Enqueue = Callable[[dict[str, Any]], Awaitable[Any]]
 
 CONCURRENCY = 10
 
+
+class NotEnqueued(Unavailable):
+    """The queue is down or slow. The first ``confirmed`` events are in the queue, of the others some may be."""
+
+    def __init__(self, confirmed: int) -> None:
+        super().__init__("queue", "the event could not be enqueued")
+        self.confirmed = confirmed
+
+
 _left_alone: set[asyncio.Future[Any]] = set()
 
 
 async def enqueue_all(
     enqueue: Enqueue, topic: str, payloads: Iterable[dict[str, Any]], *, timeout_seconds: float
 ) -> None:
-    """Enqueue every payload under the topic with ``ctx.enqueue``.
+    """Enqueue every payload under the topic with ``ctx.enqueue``, in order, a few at a time.
 
     Raises:
-        Unavailable: not all of them were confirmed in time. Some may have been enqueued nevertheless.
+        NotEnqueued: not all of them were confirmed in time; says how many of the first ones were.
     """
+    confirmed = 0
     deadline = asyncio.get_running_loop().time() + timeout_seconds
     waiting = iter(payloads)
     while batch := list(islice(waiting, CONCURRENCY)):
@@ -38,7 +48,8 @@ async def enqueue_all(
         remaining = max(0.0, deadline - asyncio.get_running_loop().time())
         done, pending = await asyncio.wait(calls, timeout=remaining)
         if pending or any(call.exception() for call in done):
-            raise Unavailable("queue", "the event could not be enqueued")
+            raise NotEnqueued(confirmed)
+        confirmed += len(batch)
 
 
 def _forget(call: asyncio.Future[Any]) -> None:

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from services.access import AccessDenied, require_webhook_sender
 from services.errors import InvalidInput, Unavailable
 from services.logs import log
-from services.queue import Enqueue, enqueue_all
+from services.queue import Enqueue, NotEnqueued, enqueue_all
 from services.resources import Resources, current_resources
 
 Action = Literal["create", "update", "delete"]
@@ -26,6 +26,9 @@ ENTITY_ID = re.compile(r"[0-9A-Za-z-]{1,36}")
 WAITING_MARK_SECONDS = 5 * 60
 #: EspoCRM waits ten seconds for the answer.
 ENQUEUE_SECONDS = 7.0
+#: Until the queue has confirmed the event, its mark is short: a Redis that stalls may set it after we have given up,
+#: and a worker may die in between.
+UNCONFIRMED_MARK_SECONDS = 10
 
 
 def waiting_key(topic: str, entity_id: str) -> str:
@@ -43,7 +46,7 @@ async def receive_batch(request: Any, enqueue: Enqueue, *, topic: str, action: A
     try:
         require_webhook_sender(request.headers, request.query_params, request.body, resources.settings)
         ids = entity_ids(request.body)
-        new_ids = await mark_waiting(resources, topic, ids, WAITING_MARK_SECONDS)
+        new_ids = await mark_waiting(resources, topic, ids, UNCONFIRMED_MARK_SECONDS)
         await _enqueue_all(resources, enqueue, topic, action, new_ids)
     except AccessDenied as error:
         log(context, "warning", "webhook.denied", topic=topic)
@@ -105,9 +108,22 @@ async def _enqueue_all(resources: Resources, enqueue: Enqueue, topic: str, actio
     )
     try:
         await enqueue_all(enqueue, topic, events, timeout_seconds=ENQUEUE_SECONDS)
-    except Unavailable:
-        await forget_waiting(resources, topic, *ids)
+    except NotEnqueued as error:
+        await forget_waiting(resources, topic, *ids[error.confirmed :])
+        await _confirm_waiting(resources, topic, ids[: error.confirmed])
         raise
+    await _confirm_waiting(resources, topic, ids)
+
+
+async def _confirm_waiting(resources: Resources, topic: str, ids: list[str]) -> None:
+    """Keep the marks of events that are in the queue now; a mark that the handler has taken back already stays away."""
+    try:
+        async with resources.redis.pipeline(transaction=True) as pipeline:
+            for entity_id in ids:
+                pipeline.expire(waiting_key(topic, entity_id), WAITING_MARK_SECONDS)
+            await pipeline.execute()
+    except RedisError:
+        log(None, "warning", "webhook.marks_not_confirmed", topic=topic, ids=len(ids))
 
 
 async def forget_waiting(resources: Resources, topic: str, *ids: str) -> None:

@@ -125,6 +125,17 @@ async def test_a_read_survives_a_passing_fault(shared: Outside) -> None:
     assert (await proxy(shared, "GET", BETEILIGTE))[0] == 200
 
 
+async def test_a_large_answer_arrives_whole(shared: Outside) -> None:
+    rows = [{"betNr": number, "name": "x" * 200} for number in range(40_000)]
+    await shared.twin(
+        "advoware", "POST", "/__sandbox__/faults", json={"path": "Beteiligte", "status": 200, "body": rows}
+    )
+
+    for _ in range(3):
+        status, body = await proxy(shared, "GET", BETEILIGTE)
+        assert (status, len(body["result"])) == (200, 40_000)
+
+
 async def test_broken_json_from_upstream_is_502(shared: Outside) -> None:
     await shared.twin("advoware", "POST", "/__sandbox__/faults", json={"path": "Beteiligte", "truncate_json": True})
 

@@ -12,7 +12,7 @@ import pytest
 from sandbox.advoware import AdvowareTwin
 from sandbox.espocrm import EspoCRMTwin
 from services.beteiligte_sync_utils import BeteiligteSync
-from services.errors import EntityBusy
+from services.errors import EntityBusy, Unavailable
 from services.resources import Resources
 from services.sync_events import Outcome, SyncEvent
 
@@ -401,3 +401,48 @@ async def test_a_clean_record_that_was_not_seen_for_a_day_is_marked_as_seen_once
     assert office.writes() == [f"PUT /api/v1/CBeteiligte/{entity_id}"]
     await office.sync(entity_id, "sync_check", "cron")
     assert office.writes() == []
+
+
+async def test_a_404_that_does_not_speak_of_the_record_deletes_nothing(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    reason = {"X-Status-Reason": "Controller 'CBeteiligte' does not exist."}
+    await office.fault(office.espocrm, method="GET", path="CBeteiligte", status=404, headers=reason)
+    with pytest.raises(Unavailable):
+        await office.sync(entity_id)
+    await office.no_faults()
+    await office.fault(office.advoware, path="advonet", status=404, body="404: Not Found")
+    assert (await office.sync(entity_id)).result == "failed"
+    await office.no_faults()
+
+    assert (await office.sync(entity_id)).result == "no_change"
+    assert (await office.in_espocrm(entity_id))["betnr"] == betnr
+    assert await office.tasks() == []
+
+
+async def test_two_equal_records_whose_creates_lost_their_answers_get_one_each(office: Office) -> None:
+    await office.fault(office.advoware, method="POST", path="Beteiligte$", when="after", reset=True, count=2)
+    ids = [await office.new_person(), await office.new_person()]
+    for entity_id in ids:
+        assert (await office.sync(entity_id, "create")).result == "failed"
+
+    results = await asyncio.gather(*(office.sync(entity_id, "create") for entity_id in ids))
+
+    assert [outcome.result for outcome in results] == ["adopted", "adopted"]
+    numbers = [(await office.in_espocrm(entity_id))["betnr"] for entity_id in ids]
+    assert sorted(numbers) == sorted(row["betNr"] for row in office.advoware.state()["beteiligte"])
+
+
+async def test_a_control_character_in_a_name_does_not_stop_the_sync(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Vor\u0000her\u001f")
+
+    assert office.in_advoware(betnr)["name"] == "Vor her"
+    assert (await office.in_espocrm(entity_id))["syncStatus"] == "clean"
+    assert (await office.sync(entity_id)).result == "no_change"
+
+
+async def test_an_answer_of_the_wrong_shape_is_a_failure_of_the_record(office: Office) -> None:
+    entity_id, _ = await office.linked_person()
+    await office.fault(office.advoware, method="GET", path="Beteiligte/", status=200, body={})
+
+    assert (await office.sync(entity_id)).result == "failed"
+    assert "not the Beteiligter asked for" in (await office.in_espocrm(entity_id))["syncErrorMessage"]

@@ -60,6 +60,14 @@ def test_with_configured_secrets_an_unsigned_or_wrongly_signed_webhook_is_denied
             require_webhook_sender(headers, {}, body, strict)
 
 
+def test_a_body_with_sorted_keys_does_not_get_around_the_signature_without_a_token() -> None:
+    keys = "abc:secret"
+    with pytest.raises(AccessDenied, match="ESPOCRM_WEBHOOK_TOKEN"):
+        require_webhook_sender({}, {}, [{"a": 1, "id": "x"}], settings(ESPOCRM_WEBHOOK_SECRETS=keys))
+    with_token = settings(ESPOCRM_WEBHOOK_SECRETS=keys, ESPOCRM_WEBHOOK_TOKEN="geheim")
+    require_webhook_sender({}, {"token": "geheim"}, [{"a": 1, "id": "x"}], with_token)
+
+
 def test_the_webhook_token_is_taken_from_the_query_or_from_basic_auth() -> None:
     strict = settings(ESPOCRM_WEBHOOK_TOKEN="geheim")
     basic = base64.b64encode(b"espocrm:geheim").decode()

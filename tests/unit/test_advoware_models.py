@@ -62,6 +62,7 @@ def test_a_path_is_put_below_the_base_url(endpoint: str, expected: str) -> None:
         "api/x%00",
         "api/x y",
         "api/x%3fy=1",
+        "api/%c0%ae%c0%ae/x",
         "@evil.example/x",
         "/",
         "?frnr=1",

@@ -39,7 +39,9 @@ def test_real_systems_are_not_reachable_without_a_key() -> None:
     with pytest.raises(ConfigurationError, match="BITBYLAW_API_KEYS"):
         require_safe_access(load_settings({"ADVOWARE_APP_ID": "a", "ADVOWARE_KANZLEI": "k"}))
     with pytest.raises(ConfigurationError, match="ESPOCRM_WEBHOOK_TOKEN"):
-        require_safe_access(load_settings({"ESPOCRM_API_BASE_URL": "https://crm.example/api/v1"}))
+        require_safe_access(
+            load_settings({"ESPOCRM_API_BASE_URL": "https://crm.example/api/v1", "ESPOCRM_WEBHOOK_SECRETS": "a:b"})
+        )
     require_safe_access(load_settings({"ESPOCRM_API_BASE_URL": "http://127.0.0.1:4020/api/v1"}))
 
 

@@ -1,0 +1,94 @@
+"""Locks that end or cancel, and enqueueing that says what it has done."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from services.errors import EntityBusy
+from services.locks import held_lock
+from services.queue import NotEnqueued, enqueue_all
+from services.resources import Resources
+
+KEY = "sync_lock:test"
+
+
+async def test_only_one_holds_a_lock_and_it_is_free_afterwards(resources: Resources) -> None:
+    async with held_lock(resources.redis, KEY, 60):
+        with pytest.raises(EntityBusy):
+            async with held_lock(resources.redis, KEY, 60):
+                pytest.fail("the lock was taken twice")
+    async with held_lock(resources.redis, KEY, 60):
+        assert await resources.redis.exists(KEY)
+    assert not await resources.redis.exists(KEY)
+
+
+async def test_a_lock_outlives_its_ttl_while_it_is_held(resources: Resources) -> None:
+    async with held_lock(resources.redis, KEY, 0.6):
+        first = await resources.redis.pttl(KEY)
+        async with asyncio.timeout(5):
+            while await resources.redis.pttl(KEY) <= first:
+                first = min(first, await resources.redis.pttl(KEY))
+                await asyncio.sleep(0.02)
+
+
+async def test_a_lock_that_somebody_else_has_taken_cancels_the_work_and_is_not_released(resources: Resources) -> None:
+    async with asyncio.timeout(5):
+        with pytest.raises(EntityBusy, match="lost"):
+            async with held_lock(resources.redis, KEY, 0.6):
+                await resources.redis.set(KEY, "another")
+                await asyncio.Event().wait()
+    assert await resources.redis.get(KEY) == "another"
+
+
+async def test_a_cancelled_run_releases_its_lock_and_stays_cancelled(resources: Resources) -> None:
+    holding = asyncio.Event()
+
+    async def work() -> None:
+        async with held_lock(resources.redis, KEY, 60):
+            holding.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await holding.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not await resources.redis.exists(KEY)
+
+
+async def test_a_queue_that_fails_half_way_tells_how_many_events_it_has(resources: Resources) -> None:
+    taken: list[int] = []
+
+    async def enqueue(event: dict[str, Any]) -> None:
+        if event["data"]["n"] == 25:
+            raise RuntimeError("full")
+        taken.append(event["data"]["n"])
+
+    with pytest.raises(NotEnqueued) as caught:
+        await enqueue_all(enqueue, "t", ({"n": n} for n in range(100)), timeout_seconds=5)
+
+    assert caught.value.confirmed == 20
+    assert set(range(20)) <= set(taken)
+
+
+async def test_a_slow_call_is_given_up_but_never_cancelled(resources: Resources) -> None:
+    released = asyncio.Event()
+    ended: list[str] = []
+
+    async def enqueue(_: dict[str, Any]) -> None:
+        try:
+            await released.wait()
+            ended.append("done")
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+
+    with pytest.raises(NotEnqueued):
+        await enqueue_all(enqueue, "t", [{}], timeout_seconds=0.05)
+    released.set()
+    async with asyncio.timeout(2):
+        while not ended:
+            await asyncio.sleep(0.01)
+    assert ended == ["done"]
