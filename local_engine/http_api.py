@@ -229,7 +229,7 @@ async def _respond(request: web.BaseRequest, answer: Answer, channel: Channel) -
         while not isinstance(item, End):
             if isinstance(item, bytes):
                 await response.write(item)
-            item = await channel.get()
+            item = answer.end or await channel.get()
         if item.clean:
             await response.write_eof()
         elif request.transport is not None:

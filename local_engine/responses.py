@@ -21,8 +21,10 @@ from local_engine.protocol import MAX_RECEIVE_BYTES, dumps, loads
 #: The first bytes of an ordinary answer may overtake its result by a moment; a streaming answer waits this long (s).
 RESULT_GRACE = 1.0
 #: The SDK sends data in pieces of this size, and may close the channel before the last piece of a large answer. So a
-#: full piece is not trusted to be followed by the rest: the result, which is complete, is waited for.
+#: full piece is not trusted to be followed by the rest: what comes is collected until the result, which is complete,
+#: is there, or until it is more than a result can be; then it is a stream.
 SDK_PIECE_BYTES = 65536
+LARGE_RESULT_GRACE = 10.0
 #: A handler that returned nothing may still be opening its channel (seconds).
 CHANNEL_GRACE = 1.0
 
@@ -44,6 +46,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
     first: bytes | None = None
+    end: End | None = None  #: set if the channel has ended already
 
     @property
     def streamed(self) -> bool:
@@ -79,6 +82,7 @@ class Composer:
         self._channel = channel
         self._status: int | None = None
         self._headers: dict[str, str] = {}
+        self._end: End | None = None
 
     async def compose(self, call: asyncio.Task[Any | EngineError]) -> Answer:
         """Wait until the answer's head is known.
@@ -92,15 +96,30 @@ class Composer:
                 self._control(item)
                 item = None
         if not call.done():
-            small = isinstance(item, bytes) and len(item) < SDK_PIECE_BYTES
-            complete = small or (isinstance(item, End) and item.clean)
-            await asyncio.wait({call}, timeout=RESULT_GRACE if complete else None)
+            if isinstance(item, bytes) and len(item) >= SDK_PIECE_BYTES:
+                item = await self._collect(call, item)
+            else:
+                complete = isinstance(item, bytes) or (isinstance(item, End) and item.clean)
+                await asyncio.wait({call}, timeout=RESULT_GRACE if complete else None)
         if not call.done():
             return self._from_channel(item)
         result = call.result()
         if isinstance(result, EngineError):
             raise result
         return await self._from_result(result, item)
+
+    async def _collect(self, call: asyncio.Task[Any | EngineError], first: bytes) -> bytes:
+        """Return the data so far, once the call is done, the channel has ended, or there is more than a result is."""
+        pieces = [first]
+        while not call.done() and sum(map(len, pieces)) < MAX_RECEIVE_BYTES:
+            item = await self._next_item(call)
+            if isinstance(item, End):
+                self._end = item
+                await asyncio.wait({call}, timeout=LARGE_RESULT_GRACE if item.clean else None)
+                break
+            if isinstance(item, bytes):
+                pieces.append(item)
+        return b"".join(pieces)
 
     async def _next_item(self, call: asyncio.Task[Any | EngineError]) -> Item | None:
         """Return the next item, or None when the call ends first."""
@@ -159,5 +178,5 @@ class Composer:
 
     def _from_channel(self, item: Item | None) -> Answer:
         if isinstance(item, bytes):
-            return Answer(self._status or 200, self._headers, first=item)
+            return Answer(self._status or 200, self._headers, first=item, end=self._end)
         return Answer(self._status or 200, self._headers, b"")

@@ -361,3 +361,9 @@ async def test_the_console_invokes_functions(target: Target, new_worker: NewWork
     missing = await request(target, "POST", "/_console/invoke", json_body={"function_id": "nothing"})
     assert (missing.status, missing.json["error"]) == (404, "function_not_found")
     assert (await request(target, "GET", "/_console/health")).status == 200
+
+
+async def test_the_console_refuses_what_a_reverse_proxy_has_passed_on(target: Target) -> None:
+    assert (await request(target, "GET", "/_console/status")).status == 200
+    for name in ("X-Forwarded-For", "Forwarded", "Via"):
+        assert (await request(target, "GET", "/_console/status", headers={name: "192.0.2.1"})).status == 403
