@@ -1,7 +1,7 @@
 """A rate limit that all workers share: a token bucket in Redis, with a ceiling per minute.
 
 The script books the next free moment and says how long to wait for it, so that callers are served in the order they
-came, with one round trip each and no polling. A caller that gives up while it waits loses its booking; nobody else does.
+came, with one round trip each and no polling. A caller that gives up while it waits loses only its own booking.
 """
 
 from __future__ import annotations
