@@ -21,6 +21,7 @@ _LINE: Final = re.compile(r"(RRULE|EXRULE|RDATE|EXDATE)((?:;[A-Z-]+=[^:;]+)*):(.
 _FREQUENCIES: Final = frozenset({"DAILY", "WEEKLY", "MONTHLY", "YEARLY"})
 _WEEKDAY: Final = "(?:MO|TU|WE|TH|FR|SA|SU)"
 _NUMBERED: Final = {"BYMONTHDAY": 31, "BYYEARDAY": 366, "BYWEEKNO": 53, "BYSETPOS": 366}
+_LONGEST_MONTHS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _DATE: Final = re.compile(r"\d{8}")
 _UTC_TIME: Final = re.compile(r"\d{8}T\d{6}Z")
 _LOCAL_TIME: Final = re.compile(r"\d{8}T\d{6}")
@@ -94,6 +95,8 @@ def _check_rule(text: str, *, all_day: bool) -> None:
     for name, value in parts.items():
         if not _part_is_valid(name, value, parts["FREQ"], all_day=all_day):
             raise _refused()
+    if "BYMONTH" in parts and "BYMONTHDAY" in parts and not _some_day_exists(parts["BYMONTH"], parts["BYMONTHDAY"]):
+        raise _refused()
     if "BYSETPOS" in parts and not any(name.startswith("BY") and name != "BYSETPOS" for name in parts):
         raise _refused()
 
@@ -122,6 +125,12 @@ def _part_is_valid(name: str, value: str, frequency: str, *, all_day: bool) -> b
             re.fullmatch(r"[+-]?\d{1,3}", number) and 1 <= abs(int(number)) <= _NUMBERED[name] for number in numbers
         )
     return False
+
+
+def _some_day_exists(months: str, days: str) -> bool:
+    """Whether not all dates are like 30 February, which the expansion would look for until the year 9999."""
+    longest = max(_LONGEST_MONTHS[int(month) - 1] for month in months.split(","))
+    return any(abs(int(day)) <= longest for day in days.split(","))
 
 
 def _check_dates(given: dict[str, str], value: str, *, all_day: bool) -> None:

@@ -112,7 +112,7 @@ class AdvowareService:
         try:
             rows = record_list(await self.api.api_call(TERMINE, params=_frnr(frnr)))
         except NotFound:
-            await self._require_api()
+            await self._require_that_it_answers()
             raise
         if not rows:
             raise NotFound(SYSTEM, f"no Termin has the frNr {int(frnr)}")
@@ -150,17 +150,6 @@ class AdvowareService:
             NotFound: there is none of this number.
         """
         await self.api.api_call(TERMINE, "DELETE", params=_frnr(frnr))
-
-    async def _require_api(self) -> None:
-        """After a 404: make sure that Advoware answers at all. A wrong address or a gateway in trouble says 404 too.
-
-        Raises:
-            UnexpectedAnswer: not even the employees are found.
-        """
-        try:
-            await self.list_mitarbeiter()
-        except NotFound as error:
-            raise UnexpectedAnswer(SYSTEM, "the API is not found at its address", status=404) from error
 
 
 def _frnr(frnr: int) -> dict[str, str]:

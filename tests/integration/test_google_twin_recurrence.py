@@ -77,6 +77,7 @@ async def test_google_accepts_rules_of_the_standard(google: Google, calendar: st
         ["RRULE:FREQ=DAILY;UNTIL=20260401"],
         ["RRULE:FREQ=DAILY;UNTIL=20260401T215959"],
         ["RRULE:FREQ=DAILY;FOO=1"],
+        ["RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"],
         ["DTSTART:20260302T090000Z", "RRULE:FREQ=DAILY"],
         ["EXDATE:20260302T080000Z"],
         ["RRULE:FREQ=DAILY;UNTIL=20200101T000000Z"],

@@ -1,0 +1,450 @@
+"""The values of the calendar sync: appointments of both sides in one form, pairs, and what a plan may consist of. Pure.
+
+Texts of appointments never appear in a ``repr``: plans are printed and audited, matters of clients are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+from services.advoware_models import BERLIN
+
+SourceSystem = Literal["advoware", "google"]
+SyncStrategy = Literal["source_system_wins", "last_change_wins"]
+SyncStatus = Literal["pending", "synced", "failed"]
+
+#: Advoware stores "for ever" as a last day in this year (specification 05).
+FOR_EVER_YEAR = 2037
+FOR_EVER = date(FOR_EVER_YEAR, 12, 31)
+
+#: Reasons that the plan itself knows; others come from the mapping.
+HAS_EXCEPTIONS = "single occurrences of the series were moved or cancelled"
+TEXT_UNKNOWN = "the Google event is anonymised, so its text cannot be written to Advoware"
+
+_ANONYMISED_HASH = "anonymised:"
+_UNTRANSLATABLE = "untranslatable: "
+_UNTIL = re.compile(r"UNTIL=(\d{8}(?:T\d{6}Z)?)")
+
+
+# -- appointments ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NormalisedEvent:
+    """An appointment of either side, in one form.
+
+    Attributes:
+        start: aware in Europe/Berlin, whole seconds, never within the hour that the clocks skip; of an all-day event
+            the date of its first day.
+        end: likewise, later than ``start``; of an all-day event the date after its last day. Of a series: of its
+            first occurrence.
+        text: title; None if empty, as ``notiz`` and ``ort``.
+        dauertermin: 1 for a series.
+        turnus: every how many days, weeks, months or years it repeats; 0 if it does not.
+        turnusArt: 1 daily, 2 weekly, 3 monthly, 4 yearly; 0 if it does not repeat.
+        recurrence: the series as Google's RRULE line in our one spelling, or None.
+        all_day: whether it has dates instead of times.
+        privat: whether it is marked as private. Not part of the content: a Google event of ours does not tell.
+        anonymised: text, note and place are unknown (and None here), because only blocked time is shown in Google.
+    """
+
+    start: datetime | date
+    end: datetime | date
+    text: str | None = field(default=None, repr=False)
+    notiz: str | None = field(default=None, repr=False)
+    ort: str | None = field(default=None, repr=False)
+    dauertermin: int = 0
+    turnus: int = 0
+    turnusArt: int = 0  # noqa: N815 - Advoware's name
+    recurrence: str | None = None
+    all_day: bool = False
+    privat: bool = False
+    anonymised: bool = False
+
+    @property
+    def timing(self) -> tuple[str, str, bool, str | None]:
+        """When it takes place: start and end (ISO, wall clock or date), all-day, series. Comparable."""
+        return _wall_clock(self.start), _wall_clock(self.end), self.all_day, self.recurrence
+
+    @property
+    def first_day(self) -> date:
+        """The day of its start."""
+        return day_of(self.start)
+
+    @property
+    def last_day(self) -> date:
+        """The last day of which it takes a part; of a series the day until which it repeats."""
+        if self.recurrence is not None:
+            return series_end(self.recurrence) or FOR_EVER
+        if isinstance(self.end, datetime):
+            return (self.end - timedelta(microseconds=1)).date()
+        return self.end - timedelta(days=1)
+
+    def anonymise(self) -> NormalisedEvent:
+        """The same blocked time, without text, note and place."""
+        return replace(self, text=None, notiz=None, ort=None, anonymised=True)
+
+
+@dataclass(frozen=True)
+class Untranslatable:
+    """An appointment that the other side cannot hold, and why; ``reason`` contains no text of the appointment."""
+
+    reason: str
+
+
+def normalise_text(value: Any) -> str | None:
+    """A text as it is compared: NFC, trimmed, line ends as LF, empty as None."""
+    if value is None:
+        return None
+    text = unicodedata.normalize("NFC", str(value)).replace("\r\n", "\n").replace("\r", "\n").strip()
+    return text or None
+
+
+def content_hash(event: NormalisedEvent) -> str:
+    """What an appointment says, as a text that is equal for equal contents in every process.
+
+    Wall-clock time counts, ``privat`` does not; of an anonymised one only the time.
+    """
+    texts = [] if event.anonymised else [normalise_text(text) for text in (event.text, event.notiz, event.ort)]
+    payload = json.dumps([*event.timing, *texts], ensure_ascii=True, separators=(",", ":"))
+    digest = hashlib.sha256(payload.encode()).hexdigest()
+    return f"{_ANONYMISED_HASH}{digest}" if event.anonymised else digest
+
+
+def is_anonymised_hash(value: str | None) -> bool:
+    """Whether a content hash is that of an anonymised event."""
+    return value is not None and value.startswith(_ANONYMISED_HASH)
+
+
+def day_of(moment: datetime | date) -> date:
+    """The day of a time, or the day itself."""
+    return moment.date() if isinstance(moment, datetime) else moment
+
+
+def series_end(recurrence: str) -> date | None:
+    """The day (in Berlin) until which a series in our spelling repeats; None: for ever."""
+    match = _UNTIL.search(recurrence)
+    if match is None:
+        return None
+    if len(match[1]) == len("20260329"):
+        return date.fromisoformat(match[1])
+    return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).astimezone(BERLIN).date()
+
+
+def _wall_clock(moment: datetime | date) -> str:
+    return moment.replace(tzinfo=None).isoformat() if isinstance(moment, datetime) else moment.isoformat()
+
+
+# -- what was observed ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Termin:
+    """A Termin as Advoware answered it.
+
+    Attributes:
+        fr_nr: its key; negative ones are derived and not ours to touch.
+        event: its content.
+        changed_at: aware; None if Advoware does not say.
+        anwalt: whose it is; None if it is everybody's.
+        record: the answer, which a change has to send back in full.
+    """
+
+    fr_nr: int
+    event: NormalisedEvent | Untranslatable
+    changed_at: datetime | None
+    anwalt: str | None
+    record: Mapping[str, Any] = field(repr=False)
+
+    def belongs_to(self, kuerzel: str) -> bool:
+        """Whether it is in the calendar of that employee."""
+        return self.anwalt is None or self.anwalt == kuerzel
+
+
+@dataclass(frozen=True)
+class GoogleEvent:
+    """An event as Google answered it.
+
+    Attributes:
+        id: its id within the calendar.
+        event: its content.
+        etag: changes with every change.
+        updated: aware; None in tombstones.
+        cancelled: whether it is deleted; then nothing but the ids is sure.
+        recurring_event_id: the series, if this is one of its occurrences (moved or cancelled).
+        fr_nr: the Termin that we wrote into it; None if a person made it.
+        sync_id: the pair that we wrote into it.
+        has_foreign_text: it is anonymised, yet somebody added text to it.
+    """
+
+    id: str
+    event: NormalisedEvent | Untranslatable
+    etag: str | None = None
+    updated: datetime | None = None
+    cancelled: bool = False
+    recurring_event_id: str | None = None
+    fr_nr: int | None = None
+    sync_id: UUID | None = None
+    has_foreign_text: bool = False
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """One side of a pair at the last sync.
+
+    Attributes:
+        content_hash: see `content_hash`; None: never seen.
+        changed_at: Advoware's change time or Google's ``updated``; aware.
+        etag: Google's.
+    """
+
+    content_hash: str | None = None
+    changed_at: datetime | None = None
+    etag: str | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A live row of ``calendar_sync``: a Termin and its Google event.
+
+    ``first_day`` and ``last_day`` are the days that the pair covered at the last sync (None: unknown). They tell a
+    Termin that left the window from one that was deleted.
+    """
+
+    sync_id: UUID
+    employee_kuerzel: str
+    advoware_frnr: int | None
+    google_event_id: str | None
+    source_system: SourceSystem
+    sync_strategy: SyncStrategy = "source_system_wins"
+    advoware_write_allowed: bool = False
+    sync_status: SyncStatus = "synced"
+    deleted: bool = False
+    advoware: Fingerprint = Fingerprint()
+    google: Fingerprint = Fingerprint()
+    first_day: date | None = None
+    last_day: date | None = None
+    error: str | None = None
+    attempts: int = 0
+
+    @property
+    def untranslatable(self) -> str | None:
+        """Why the pair is left alone; None if it is not."""
+        error = self.error or ""
+        return error.removeprefix(_UNTRANSLATABLE) if error.startswith(_UNTRANSLATABLE) else None
+
+
+def untranslatable_error(reason: str) -> str:
+    """What stands in ``error`` of a pair that is left alone."""
+    return f"{_UNTRANSLATABLE}{reason}"
+
+
+# -- actions: phase 1, new in Advoware ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InsertGoogle:
+    """Insert the Termin's event into Google under ``event_id``, and remember the pair (``source_system`` advoware).
+
+    Google answers 409 if an earlier attempt got that far: then the event is adopted. ``pair`` is the row that waits
+    for its event, if there is one.
+    """
+
+    termin: Termin
+    event_id: str
+    event: NormalisedEvent
+    pair: Pair | None = None
+
+
+@dataclass(frozen=True)
+class AdoptGoogle:
+    """Make a pair of a Termin and an event that are there already.
+
+    Attributes:
+        event: what Google shall show.
+        write: whether the event has to be written, be it only for its extended properties.
+        pair: the row that waits for its Termin, if there is one.
+    """
+
+    termin: Termin
+    google: GoogleEvent
+    event: NormalisedEvent
+    source_system: SourceSystem
+    write: bool
+    pair: Pair | None = None
+
+
+# -- actions: phase 2, new in Google --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PostAdvoware:
+    """Create a person's event in Advoware, remember the pair (source google), and write ``shown`` into the event."""
+
+    google: GoogleEvent
+    event: NormalisedEvent
+    shown: NormalisedEvent
+    pair: Pair | None = None
+
+
+@dataclass(frozen=True)
+class RememberPending:
+    """Remember a person's event that may not be written to Advoware. ``pair``: its row, which loses its Termin."""
+
+    google: GoogleEvent
+    pair: Pair | None = None
+
+
+# -- actions: phase 3, deletions ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ConfirmAdvoware:
+    """Read the pair's Termin directly, and plan again with the answer."""
+
+    pair: Pair
+
+
+@dataclass(frozen=True)
+class ConfirmGoogle:
+    """Read the pair's event directly, and plan again with the answer."""
+
+    pair: Pair
+
+
+@dataclass(frozen=True)
+class DeleteGoogle:
+    """Delete the event (``etag``: as last seen) and the pair."""
+
+    pair: Pair
+    etag: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class DeleteAdvoware:
+    """Delete the Termin and the pair."""
+
+    pair: Pair
+    termin: Termin
+    reason: str
+
+
+@dataclass(frozen=True)
+class RecreateGoogle:
+    """Bring the deleted event back, under ``event_id`` (a deleted event of that id is revived)."""
+
+    pair: Pair
+    termin: Termin
+    event_id: str
+    event: NormalisedEvent
+
+
+@dataclass(frozen=True)
+class RecreateAdvoware:
+    """Create the deleted Termin anew; the pair gets its new number."""
+
+    pair: Pair
+    google: GoogleEvent
+    event: NormalisedEvent
+    shown: NormalisedEvent
+
+
+@dataclass(frozen=True)
+class SoftDelete:
+    """Mark the pair as deleted: nothing of it is left."""
+
+    pair: Pair
+
+
+@dataclass(frozen=True)
+class HoldDeletions:
+    """So much seems to be gone that phase 3 changes nothing; an operator has to look.
+
+    Attributes:
+        reason: ``too_many`` or ``advoware_empty``.
+        deletions: how many pairs would have been deleted.
+        live_pairs: how many there are.
+    """
+
+    reason: Literal["too_many", "advoware_empty"]
+    deletions: int
+    live_pairs: int
+
+
+# -- actions: phase 4, updates --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class UpdateGoogle:
+    """Write ``event`` into Google; ``etag`` is the one to expect there."""
+
+    pair: Pair
+    termin: Termin
+    event: NormalisedEvent
+    etag: str | None
+
+
+@dataclass(frozen=True)
+class UpdateAdvoware:
+    """Write ``event`` into the Termin; of an anonymised one only the time."""
+
+    pair: Pair
+    termin: Termin
+    google: GoogleEvent
+    event: NormalisedEvent
+
+
+@dataclass(frozen=True)
+class RecordFingerprints:
+    """Nothing is to be written to either system; the row shall say what they look like now, and that all is well."""
+
+    pair: Pair
+    advoware: Fingerprint
+    google: Fingerprint
+    first_day: date
+    last_day: date
+
+
+# -- actions: any phase ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MarkUntranslatable:
+    """Remember why an appointment is left alone; without ``pair`` a row is made for the side that is given."""
+
+    reason: str
+    pair: Pair | None = None
+    termin: Termin | None = None
+    google: GoogleEvent | None = None
+
+
+Action = (
+    InsertGoogle
+    | AdoptGoogle
+    | PostAdvoware
+    | RememberPending
+    | ConfirmAdvoware
+    | ConfirmGoogle
+    | DeleteGoogle
+    | DeleteAdvoware
+    | RecreateGoogle
+    | RecreateAdvoware
+    | SoftDelete
+    | HoldDeletions
+    | UpdateGoogle
+    | UpdateAdvoware
+    | RecordFingerprints
+    | MarkUntranslatable
+)
+
+#: Actions that write to Advoware.
+ADVOWARE_WRITES = (PostAdvoware, RecreateAdvoware, UpdateAdvoware, DeleteAdvoware)

@@ -1,0 +1,141 @@
+"""Series: Advoware's ``turnus`` and ``turnusArt``, and Google's recurrence rules. Pure.
+
+Advoware knows daily, weekly (on the weekday of the start), monthly (on its day of month) and yearly (on its date)
+series with a last day, and no exceptions (specification 05). Every other rule is untranslatable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from dateutil.rrule import rrulestr
+
+from services.advoware_models import BERLIN
+from services.calendar_sync.model import FOR_EVER, FOR_EVER_YEAR, Untranslatable
+
+_FREQUENCIES = {1: "DAILY", 2: "WEEKLY", 3: "MONTHLY", 4: "YEARLY"}
+_TURNUS_ART = {name: number for number, name in _FREQUENCIES.items()}
+_WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+
+#: Largest interval that Advoware takes [A].
+MAX_TURNUS = 999
+
+_END_OF_DAY = time(23, 59, 59)
+_RULE_PREFIX = "RRULE:"
+
+
+@dataclass(frozen=True)
+class Series:
+    """How an appointment repeats.
+
+    Attributes:
+        turnus_art: 1 daily, 2 weekly, 3 monthly, 4 yearly.
+        turnus: every how many of them.
+        last_day: the day until which it repeats; None: for ever.
+    """
+
+    turnus_art: int
+    turnus: int
+    last_day: date | None
+
+    def rule(self, start: datetime | date) -> str:
+        """The series as a RRULE line; ``start`` is that of its first occurrence."""
+        parts = [f"FREQ={_FREQUENCIES[self.turnus_art]}", f"INTERVAL={self.turnus}"]
+        parts += [f"{name}={value}" for name, value in _position(self.turnus_art, start).items()]
+        if self.last_day is not None:
+            parts.append(f"UNTIL={_until(self.last_day, timed=isinstance(start, datetime))}")
+        return _RULE_PREFIX + ";".join(parts)
+
+
+def series_of_termin(turnus_art: int, turnus: int, last_day: date | None, start: date) -> Series | Untranslatable:
+    """Advoware's series; a last day in 2037 or later means for ever."""
+    if turnus_art not in _FREQUENCIES:
+        return Untranslatable("series of an unknown kind (turnusArt)")
+    if last_day is None:
+        return Untranslatable("series without a last day")
+    if last_day < start:
+        return Untranslatable("series that is over before it starts")
+    return Series(turnus_art, max(turnus, 1), None if last_day.year >= FOR_EVER_YEAR else last_day)
+
+
+def series_of_google(lines: Sequence[str], start: datetime | date) -> Series | Untranslatable:
+    """Google's series, if Advoware can hold it; ``start`` is that of its first occurrence, in Berlin."""
+    if len(lines) != 1 or not lines[0].upper().startswith(_RULE_PREFIX):
+        return Untranslatable("series with exceptions or further dates")
+    pairs = [part.partition("=")[::2] for part in lines[0].upper()[len(_RULE_PREFIX) :].split(";") if part]
+    parts = dict(pairs)
+    turnus_art = _TURNUS_ART.get(parts.get("FREQ", ""))
+    if turnus_art is None or len(parts) != len(pairs):
+        return Untranslatable("series of a kind that Advoware does not know")
+    # The first day of the week matters only to rules with several weekdays.
+    known = {"FREQ", "INTERVAL", "UNTIL", "COUNT", "WKST"}
+    expected = _position(turnus_art, start)
+    for name in sorted(parts.keys() - known):
+        if name not in expected or parts[name].lstrip("0") != expected[name]:
+            return Untranslatable(f"series with a {name} that Advoware cannot hold")
+    if turnus_art == _TURNUS_ART["YEARLY"] and "BYMONTHDAY" in parts and "BYMONTH" not in parts:
+        return Untranslatable("yearly series that takes place every month")
+    interval = parts.get("INTERVAL", "1")
+    if not interval.isdecimal() or not 1 <= int(interval) <= MAX_TURNUS:
+        return Untranslatable("series with an interval that Advoware does not take")
+    last_day = _last_day(parts, Series(turnus_art, int(interval), None), start)
+    if isinstance(last_day, Untranslatable):
+        return last_day
+    return series_of_termin(turnus_art, int(interval), last_day or FOR_EVER, _day(start))
+
+
+def _position(turnus_art: int, start: datetime | date) -> dict[str, str]:
+    """Where within the week, month or year the occurrences lie."""
+    if turnus_art == 2:
+        return {"BYDAY": _WEEKDAYS[start.weekday()]}
+    if turnus_art == 3:
+        return {"BYMONTHDAY": str(start.day)}
+    if turnus_art == 4:
+        return {"BYMONTH": str(start.month), "BYMONTHDAY": str(start.day)}
+    return {}
+
+
+def _until(last_day: date, *, timed: bool) -> str:
+    """The end of that day in Berlin, as UTC; of an all-day series Google takes only the date."""
+    if not timed:
+        return f"{last_day:%Y%m%d}"
+    return f"{datetime.combine(last_day, _END_OF_DAY, BERLIN).astimezone(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def _last_day(parts: dict[str, str], endless: Series, start: datetime | date) -> date | Untranslatable | None:
+    if "COUNT" in parts:
+        return _last_of(parts["COUNT"], endless, start)
+    if "UNTIL" not in parts:
+        return None
+    match = re.fullmatch(r"(\d{8})(?:T(\d{6})(Z?))?", parts["UNTIL"])
+    if match is None:
+        return Untranslatable("series with an unreadable end")
+    day, clock, utc = match.groups()
+    try:
+        until = datetime.strptime(day + (clock or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC if utc else BERLIN)
+    except ValueError:
+        return Untranslatable("series with an unreadable end")
+    until = until.astimezone(BERLIN)
+    too_early = clock and isinstance(start, datetime) and until.time() < start.time()
+    return until.date() - timedelta(days=1) if too_early else until.date()
+
+
+def _last_of(count: str, endless: Series, start: datetime | date) -> date | Untranslatable:
+    """The day of the occurrence with that number."""
+    first = datetime.combine(_day(start), time.min)
+    rule = rrulestr(endless.rule(first).removeprefix(_RULE_PREFIX), dtstart=first)
+    if not count.isdecimal() or int(count) < 1:
+        return Untranslatable("series with an unreadable end")
+    for number, occurrence in enumerate(rule.xafter(first, inc=True), start=1):
+        if occurrence.year >= FOR_EVER_YEAR:
+            break
+        if number == int(count):
+            return occurrence.date()
+    return Untranslatable("series whose number of occurrences ends in 2037 or later")
+
+
+def _day(moment: datetime | date) -> date:
+    return moment.date() if isinstance(moment, datetime) else moment

@@ -1,0 +1,436 @@
+"""What the calendar sync remembers in PostgreSQL: pairs, cursors, intents, and the append-only audit.
+
+All times are aware. All methods raise `Unavailable` if PostgreSQL does not answer. No text of an appointment is stored:
+contents are hashes, errors are reason codes or our own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import asyncpg
+
+from services.calendar_sync.model import Fingerprint, Pair
+from services.database import database_errors
+from services.errors import Conflict
+
+Side = Literal["advoware", "google", "none"]
+
+
+@dataclass(frozen=True)
+class StoredPair:
+    """A pair with what the store knows about it."""
+
+    pair: Pair
+    created_at: datetime
+    updated_at: datetime
+    last_sync: datetime | None  #: when it was last saved as synced
+    deleted_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cursor:
+    """Where the sync of an employee stands. Without ``sync_token`` the whole calendar is listed."""
+
+    employee_kuerzel: str
+    calendar_id: str | None = None
+    sync_token: str | None = None
+    last_full_run: datetime | None = None
+    updated_at: datetime | None = None  #: set by the store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """A create in Advoware that was begun. With ``advoware_frnr`` its result is known; without, it may have succeeded.
+
+    What it may have created lies on ``first_day``, is younger than ``started_at``, and has the ``content_hash``.
+    """
+
+    employee_kuerzel: str
+    google_event_id: str
+    sync_id: UUID
+    content_hash: str
+    first_day: date
+    started_at: datetime
+    attempts: int = 1
+    advoware_frnr: int | None = None
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether an earlier attempt may have created the Termin already."""
+        return self.attempts > 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditLine:
+    """One thing that was done (or refused) and why. ``side`` is the one that was written to."""
+
+    employee_kuerzel: str
+    side: Side
+    action: str
+    reason: str
+    sync_id: UUID | None = None
+    advoware_frnr: int | None = None
+    google_event_id: str | None = None
+    before_hash: str | None = None
+    after_hash: str | None = None
+    error: str | None = None
+    trace_id: str | None = None
+    at: datetime | None = None  #: set by the store, like `audit_id`
+    audit_id: int | None = None
+
+
+@dataclass(frozen=True)
+class EmployeeStatistics:
+    """The numbers of one employee's pairs; ``failed`` and ``pending`` are among the ``live`` ones."""
+
+    employee_kuerzel: str
+    live: int
+    pending: int
+    failed: int
+    deleted: int
+    last_sync: datetime | None
+
+
+class CalendarStore:
+    """Reads and writes the tables of `db/migrations/0004_calendar_sync.sql`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    # -- pairs ------------------------------------------------------------------------------------------------
+
+    async def load_pairs(self, kuerzel: str | None = None) -> list[Pair]:
+        """The live pairs of an employee, or of all, oldest first."""
+        found = await self._pairs(
+            """
+            SELECT * FROM calendar_sync WHERE NOT deleted AND ($1::text IS NULL OR employee_kuerzel = $1)
+            ORDER BY created_at, sync_id
+            """,
+            kuerzel,
+        )
+        return [stored.pair for stored in found]
+
+    async def find_pair(self, sync_id: UUID) -> StoredPair | None:
+        """A pair, live or deleted."""
+        found = await self._pairs("SELECT * FROM calendar_sync WHERE sync_id = $1", sync_id)
+        return found[0] if found else None
+
+    async def pairs_of_termin(self, frnr: int) -> list[StoredPair]:
+        """All pairs that have this Termin, deleted ones included, oldest first."""
+        return await self._pairs(
+            "SELECT * FROM calendar_sync WHERE advoware_frnr = $1 ORDER BY created_at, sync_id", frnr
+        )
+
+    async def pairs_of_event(self, event_id: str) -> list[StoredPair]:
+        """All pairs that have this event, deleted ones included, oldest first."""
+        return await self._pairs(
+            "SELECT * FROM calendar_sync WHERE google_event_id = $1 ORDER BY created_at, sync_id", event_id
+        )
+
+    async def save_pair(self, pair: Pair, audit: AuditLine, now: datetime) -> None:
+        """Insert the pair, or replace the row with its ``sync_id``, together with its line in the audit.
+
+        An intent whose result is this pair's Termin is fulfilled by it and forgotten in the same transaction.
+
+        Raises:
+            Conflict: a live pair of the employee has this Termin or event already, or this pair was deleted meanwhile.
+        """
+        async with self._transaction() as connection:
+            stored = await connection.fetchval(_SAVE_PAIR, *_pair_values(pair), now)
+            if stored is None:
+                raise Conflict("PostgreSQL", "this pair was deleted in the meantime")
+            await connection.execute(
+                """
+                DELETE FROM calendar_sync_intent
+                WHERE employee_kuerzel = $1 AND google_event_id = $2 AND advoware_frnr = $3
+                """,
+                pair.employee_kuerzel,
+                pair.google_event_id,
+                pair.advoware_frnr,
+            )
+            await _append(connection, audit, now)
+
+    async def delete_pair(self, sync_id: UUID, audit: AuditLine, now: datetime) -> None:
+        """Mark the pair as deleted, together with its line in the audit.
+
+        Raises:
+            Conflict: there is no such live pair.
+        """
+        async with self._transaction() as connection:
+            stored = await connection.fetchval(
+                """
+                UPDATE calendar_sync SET deleted = true, deleted_at = $2, updated_at = $2
+                WHERE sync_id = $1 AND NOT deleted RETURNING sync_id
+                """,
+                sync_id,
+                now,
+            )
+            if stored is None:
+                raise Conflict("PostgreSQL", "there is no such live pair")
+            await _append(connection, audit, now)
+
+    # -- cursors ----------------------------------------------------------------------------------------------
+
+    async def load_cursor(self, kuerzel: str) -> Cursor:
+        """Where the sync of an employee stands; an empty cursor before the first one."""
+        async with database_errors():
+            row = await self._pool.fetchrow("SELECT * FROM calendar_sync_cursor WHERE employee_kuerzel = $1", kuerzel)
+        return Cursor(**row) if row else Cursor(employee_kuerzel=kuerzel)
+
+    async def load_cursors(self) -> list[Cursor]:
+        """The cursors of all employees, by Kürzel."""
+        async with database_errors():
+            rows = await self._pool.fetch("SELECT * FROM calendar_sync_cursor ORDER BY employee_kuerzel")
+        return [Cursor(**row) for row in rows]
+
+    async def save_cursor(self, cursor: Cursor, now: datetime) -> None:
+        """Store where the sync of an employee stands.
+
+        Raises:
+            Conflict: the calendar belongs to another employee.
+        """
+        async with self._transaction() as connection:
+            await connection.execute(
+                """
+                INSERT INTO calendar_sync_cursor (employee_kuerzel, calendar_id, sync_token, last_full_run, updated_at)
+                VALUES ($1, $2, $3, $4, $5)
+                ON CONFLICT (employee_kuerzel) DO UPDATE SET
+                    calendar_id = excluded.calendar_id, sync_token = excluded.sync_token,
+                    last_full_run = excluded.last_full_run, updated_at = excluded.updated_at
+                """,
+                cursor.employee_kuerzel,
+                cursor.calendar_id,
+                cursor.sync_token,
+                cursor.last_full_run,
+                now,
+            )
+
+    # -- intents ----------------------------------------------------------------------------------------------
+
+    async def begin_intent(self, intent: Intent) -> Intent:
+        """Record, before the request, that a Termin is to be created from an event.
+
+        An unfinished intent of that event is returned as it is, with one more attempt.
+        """
+        async with database_errors():
+            row = await self._pool.fetchrow(
+                """
+                INSERT INTO calendar_sync_intent AS intent
+                    (employee_kuerzel, google_event_id, sync_id, content_hash, first_day, started_at)
+                VALUES ($1, $2, $3, $4, $5, $6)
+                ON CONFLICT (employee_kuerzel, google_event_id) DO UPDATE SET attempts = intent.attempts + 1
+                RETURNING *
+                """,
+                *_intent_values(intent),
+            )
+        return Intent(**row)
+
+    async def repeat_intent(self, intent: Intent) -> None:
+        """Record, before the request, that the create is attempted anew because the earlier one left nothing."""
+        async with database_errors():
+            await self._pool.execute(
+                """
+                UPDATE calendar_sync_intent
+                SET sync_id = $3, content_hash = $4, first_day = $5, started_at = $6, advoware_frnr = NULL
+                WHERE employee_kuerzel = $1 AND google_event_id = $2
+                """,
+                *_intent_values(intent),
+            )
+
+    async def record_created(self, kuerzel: str, event_id: str, frnr: int) -> None:
+        """Record which Termin the create has led to; `save_pair` with it then ends the intent.
+
+        Raises:
+            Conflict: another create has led to this Termin.
+        """
+        async with self._transaction() as connection:
+            await connection.execute(
+                """
+                UPDATE calendar_sync_intent SET advoware_frnr = $3
+                WHERE employee_kuerzel = $1 AND google_event_id = $2
+                """,
+                kuerzel,
+                event_id,
+                frnr,
+            )
+
+    async def end_intent(self, kuerzel: str, event_id: str) -> None:
+        """Forget the intent: nothing was created."""
+        async with database_errors():
+            await self._pool.execute(
+                "DELETE FROM calendar_sync_intent WHERE employee_kuerzel = $1 AND google_event_id = $2",
+                kuerzel,
+                event_id,
+            )
+
+    async def open_intents(self, kuerzel: str | None = None) -> list[Intent]:
+        """The unfinished creates of an employee, or of all, oldest first."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT * FROM calendar_sync_intent WHERE $1::text IS NULL OR employee_kuerzel = $1
+                ORDER BY started_at, google_event_id
+                """,
+                kuerzel,
+            )
+        return [Intent(**row) for row in rows]
+
+    # -- audit ------------------------------------------------------------------------------------------------
+
+    async def append_audit(self, lines: Sequence[AuditLine], now: datetime) -> None:
+        """Add lines to the audit that belong to no change of a pair."""
+        async with self._transaction() as connection:
+            for line in lines:
+                await _append(connection, line, now)
+
+    async def history(self, *, sync_id: UUID | None = None, frnr: int | None = None) -> list[AuditLine]:
+        """The audit of a pair, or of all pairs that ever had a Termin, oldest first."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT * FROM calendar_sync_audit
+                WHERE sync_id = $1 OR advoware_frnr = $2
+                    OR sync_id IN (SELECT sync_id FROM calendar_sync WHERE advoware_frnr = $2)
+                ORDER BY audit_id
+                """,
+                sync_id,
+                frnr,
+            )
+        return [AuditLine(**row) for row in rows]
+
+    async def statistics(self) -> list[EmployeeStatistics]:
+        """The numbers of all employees, by Kürzel."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT employee_kuerzel,
+                    count(*) FILTER (WHERE NOT deleted) AS live,
+                    count(*) FILTER (WHERE NOT deleted AND sync_status = 'pending') AS pending,
+                    count(*) FILTER (WHERE NOT deleted AND sync_status = 'failed') AS failed,
+                    count(*) FILTER (WHERE deleted) AS deleted,
+                    max(last_sync) AS last_sync
+                FROM calendar_sync GROUP BY employee_kuerzel ORDER BY employee_kuerzel
+                """
+            )
+        return [EmployeeStatistics(**row) for row in rows]
+
+    # -- inner works ------------------------------------------------------------------------------------------
+
+    async def _pairs(self, query: str, *arguments: Any) -> list[StoredPair]:
+        async with database_errors():
+            return [_stored_pair(row) for row in await self._pool.fetch(query, *arguments)]
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[asyncpg.Connection]:
+        try:
+            async with database_errors(), self._pool.acquire() as connection, connection.transaction():
+                yield connection
+        except asyncpg.UniqueViolationError as error:
+            reason = f"linked already ({error.constraint_name})"
+        else:
+            return
+        # Outside of the handler: PostgreSQL's own message names ids, which are no business of a log.
+        raise Conflict("PostgreSQL", reason)
+
+
+_SAVE_PAIR = """
+INSERT INTO calendar_sync AS pair (
+    sync_id, employee_kuerzel, advoware_frnr, google_event_id, source_system, sync_strategy, advoware_write_allowed,
+    sync_status, advoware_hash, advoware_changed_at, google_hash, google_updated, google_etag, first_day, last_day,
+    error, attempts, created_at, updated_at, last_sync)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18,
+        CASE WHEN $8 = 'synced' THEN $18::timestamptz END)
+ON CONFLICT (sync_id) DO UPDATE SET
+    advoware_frnr = excluded.advoware_frnr, google_event_id = excluded.google_event_id,
+    source_system = excluded.source_system, sync_strategy = excluded.sync_strategy,
+    advoware_write_allowed = excluded.advoware_write_allowed, sync_status = excluded.sync_status,
+    advoware_hash = excluded.advoware_hash, advoware_changed_at = excluded.advoware_changed_at,
+    google_hash = excluded.google_hash, google_updated = excluded.google_updated, google_etag = excluded.google_etag,
+    first_day = excluded.first_day, last_day = excluded.last_day, error = excluded.error,
+    attempts = excluded.attempts, updated_at = excluded.updated_at,
+    last_sync = coalesce(excluded.last_sync, pair.last_sync)
+WHERE NOT pair.deleted
+RETURNING sync_id
+"""
+
+
+def _pair_values(pair: Pair) -> tuple[Any, ...]:
+    return (
+        pair.sync_id,
+        pair.employee_kuerzel,
+        pair.advoware_frnr,
+        pair.google_event_id,
+        pair.source_system,
+        pair.sync_strategy,
+        pair.advoware_write_allowed,
+        pair.sync_status,
+        pair.advoware.content_hash,
+        pair.advoware.changed_at,
+        pair.google.content_hash,
+        pair.google.changed_at,
+        pair.google.etag,
+        pair.first_day,
+        pair.last_day,
+        pair.error,
+        pair.attempts,
+    )
+
+
+def _stored_pair(row: asyncpg.Record) -> StoredPair:
+    pair = Pair(
+        sync_id=row["sync_id"],
+        employee_kuerzel=row["employee_kuerzel"],
+        advoware_frnr=row["advoware_frnr"],
+        google_event_id=row["google_event_id"],
+        source_system=row["source_system"],
+        sync_strategy=row["sync_strategy"],
+        advoware_write_allowed=row["advoware_write_allowed"],
+        sync_status=row["sync_status"],
+        deleted=row["deleted"],
+        advoware=Fingerprint(row["advoware_hash"], row["advoware_changed_at"]),
+        google=Fingerprint(row["google_hash"], row["google_updated"], row["google_etag"]),
+        first_day=row["first_day"],
+        last_day=row["last_day"],
+        error=row["error"],
+        attempts=row["attempts"],
+    )
+    return StoredPair(pair, row["created_at"], row["updated_at"], row["last_sync"], row["deleted_at"])
+
+
+def _intent_values(intent: Intent) -> tuple[Any, ...]:
+    return (
+        intent.employee_kuerzel,
+        intent.google_event_id,
+        intent.sync_id,
+        intent.content_hash,
+        intent.first_day,
+        intent.started_at,
+    )
+
+
+async def _append(connection: asyncpg.Connection, line: AuditLine, now: datetime) -> None:
+    await connection.execute(
+        """
+        INSERT INTO calendar_sync_audit (at, employee_kuerzel, sync_id, advoware_frnr, google_event_id, side, action,
+                                         reason, before_hash, after_hash, error, trace_id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        """,
+        now,
+        line.employee_kuerzel,
+        line.sync_id,
+        line.advoware_frnr,
+        line.google_event_id,
+        line.side,
+        line.action,
+        line.reason,
+        line.before_hash,
+        line.after_hash,
+        line.error,
+        line.trace_id,
+    )

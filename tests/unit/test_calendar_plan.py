@@ -1,0 +1,728 @@
+"""The plan of the calendar sync: what it does, what it never does, and that it comes to rest."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.advoware_models import BERLIN
+from services.calendar_sync.mapping import (
+    changed_termin,
+    google_body,
+    google_event_id,
+    new_termin,
+    read_google_event,
+    read_termin,
+)
+from services.calendar_sync.model import (
+    ADVOWARE_WRITES,
+    HAS_EXCEPTIONS,
+    Action,
+    AdoptGoogle,
+    ConfirmAdvoware,
+    ConfirmGoogle,
+    DeleteAdvoware,
+    DeleteGoogle,
+    Fingerprint,
+    GoogleEvent,
+    HoldDeletions,
+    InsertGoogle,
+    MarkUntranslatable,
+    NormalisedEvent,
+    Pair,
+    PostAdvoware,
+    RecordFingerprints,
+    RecreateAdvoware,
+    RecreateGoogle,
+    RememberPending,
+    SoftDelete,
+    Termin,
+    UpdateAdvoware,
+    UpdateGoogle,
+    content_hash,
+    untranslatable_error,
+)
+from services.calendar_sync.observation import Confirmations, GoogleListing, PlanSettings
+from services.calendar_sync.plan import make_plan
+
+SETTINGS = PlanSettings("SB", "kalender@example.org", date(2026, 2, 1), date(2028, 2, 1))
+WRITING = replace(SETTINGS, advoware_write_allowed=True, write_protection=False)
+LAST_CHANGE = replace(WRITING, strategy="last_change_wins")
+
+
+@dataclass
+class World:
+    """Both systems and the table, in memory; actions are carried out as the sync would."""
+
+    settings: PlanSettings = WRITING
+    advoware: dict[int, dict[str, Any]] = field(default_factory=dict)
+    google: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pairs: dict[UUID, Pair] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    ticks: itertools.count = field(default_factory=lambda: itertools.count(1))
+
+    # -- what people do ---------------------------------------------------------------------------------------------
+
+    def enter_termin(self, fr_nr: int | None = None, **values: Any) -> int:
+        fr_nr = fr_nr or max(self.advoware, default=0) + 1
+        base = {"text": f"Termin {fr_nr}", "notiz": "", "ort": "", "datum": "2026-03-02", "datumBis": None}
+        base |= {"uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00", "anwalt": "SB", "privat": 0}
+        self.advoware[fr_nr] = {**base, "frNr": fr_nr}
+        self.edit_termin(fr_nr, **values)
+        return fr_nr
+
+    def edit_termin(self, fr_nr: int, **values: Any) -> None:
+        changed_at = self._now().astimezone(BERLIN).replace(tzinfo=None).isoformat()
+        self.advoware[fr_nr] |= {**values, "zuletztGeaendertAm": changed_at}
+
+    def enter_event(self, event_id: str = "person1", **values: Any) -> str:
+        times = {"start": "2026-03-03T10:00:00+01:00", "end": "2026-03-03T11:00:00+01:00"}
+        body = {side: {"dateTime": moment, "timeZone": "Europe/Berlin"} for side, moment in times.items()}
+        self.google[event_id] = {"summary": f"Notiz {event_id}", **body}
+        self.edit_event(event_id, **values)
+        return event_id
+
+    def edit_event(self, event_id: str, **values: Any) -> None:
+        tick = self._now()
+        event = {**self.google.get(event_id, {}), "status": "confirmed", **values}
+        event |= {"id": event_id, "etag": f'"{tick.timestamp()}"', "updated": tick.isoformat()}
+        self.google[event_id] = {name: value for name, value in event.items() if value is not None}
+        self.changed.add(event_id)
+
+    def delete_event(self, event_id: str) -> None:
+        self.edit_event(event_id, status="cancelled")
+
+    def _now(self) -> datetime:
+        return datetime(2026, 2, 1, tzinfo=UTC) + timedelta(minutes=next(self.ticks))
+
+    # -- what the sync sees -----------------------------------------------------------------------------------------
+
+    def termine(self) -> list[Termin]:
+        seen = [read_termin(record) for record in self.advoware.values()]
+        return [t for t in seen if not isinstance(t.event, NormalisedEvent) or self._in_window(t.event)]
+
+    def _in_window(self, event: NormalisedEvent) -> bool:
+        return self.settings.covers(event.first_day, event.last_day)
+
+    def listing(self, *, full: bool) -> GoogleListing:
+        events = [read_google_event(event) for event in self.google.values() if full or event["id"] in self.changed]
+        return GoogleListing([event for event in events if not (full and event.cancelled)], full)
+
+    def plan(self, *, full: bool = True) -> list[Action]:
+        confirmations = Confirmations()
+        for _ in range(3):
+            sides = self.termine(), self.listing(full=full), self.pairs.values()
+            actions = make_plan(self.settings, *sides, confirmations)
+            asked = [action.pair for action in actions if isinstance(action, ConfirmAdvoware | ConfirmGoogle)]
+            if not asked:
+                return actions
+            termine = {pair.advoware_frnr: self.termin_of(pair.advoware_frnr) for pair in asked if pair.advoware_frnr}
+            events = {
+                pair.google_event_id: self.event_of(pair.google_event_id) for pair in asked if pair.google_event_id
+            }
+            confirmations = Confirmations({**confirmations.termine, **termine}, {**confirmations.events, **events})
+        raise AssertionError("the plan asks again and again")
+
+    def termin_of(self, fr_nr: int) -> Termin | None:
+        return read_termin(self.advoware[fr_nr]) if fr_nr in self.advoware else None
+
+    def event_of(self, event_id: str) -> GoogleEvent | None:
+        return read_google_event(self.google[event_id]) if event_id in self.google else None
+
+    # -- what the sync does -----------------------------------------------------------------------------------------
+
+    def run(self, *, full: bool = True) -> list[Action]:
+        actions = self.plan(full=full)
+        self.changed.clear()
+        for action in actions:
+            self.apply(action)
+        return actions
+
+    def settle(self, *, full: bool = True) -> None:
+        """Run until nothing is left to do."""
+        for _ in range(3):
+            self.run(full=full)
+        assert self.plan(full=full) == []
+
+    def apply(self, action: Action) -> None:
+        match action:
+            case InsertGoogle(termin, event_id, event, pair):
+                pair = pair or self._new_pair(termin.fr_nr, event_id, "advoware")
+                self._write_event(replace(pair, google_event_id=event_id), event)
+            case AdoptGoogle(termin, google, event, source, _, pair):
+                pair = replace(pair or self._new_pair(termin.fr_nr, google.id, source), advoware_frnr=termin.fr_nr)
+                self._write_event(replace(pair, google_event_id=google.id, source_system=source), event)
+            case PostAdvoware(google, event, shown, pair) | RecreateAdvoware(pair, google, event, shown):
+                fr_nr = max(self.advoware, default=0) + 1
+                self.advoware[fr_nr] = {"frNr": fr_nr, **new_termin(event, self.settings.kuerzel)}
+                self.edit_termin(fr_nr)
+                pair = pair or self._new_pair(fr_nr, google.id, "google")
+                self._write_event(replace(pair, advoware_frnr=fr_nr), shown)
+            case RememberPending(google, pair):
+                pair = pair or self._new_pair(None, google.id, "google")
+                self._save(replace(pair, advoware_frnr=None, sync_status="pending", error=None))
+            case DeleteGoogle(pair):
+                self.delete_event(pair.google_event_id or "")
+                self._save(replace(pair, deleted=True))
+            case DeleteAdvoware(pair, termin):
+                del self.advoware[termin.fr_nr]
+                self._save(replace(pair, deleted=True))
+            case SoftDelete(pair):
+                self._save(replace(pair, deleted=True))
+            case RecreateGoogle(pair, _, event_id, event):
+                self._write_event(replace(pair, google_event_id=event_id), event)
+            case UpdateGoogle(pair, _, event, etag):
+                assert etag == self.google[pair.google_event_id or ""]["etag"]
+                self._write_event(pair, event)
+            case UpdateAdvoware(pair, termin, google, event):
+                self.edit_termin(termin.fr_nr, **changed_termin(event, self.advoware[termin.fr_nr]))
+                self._remember(pair)
+            case RecordFingerprints(pair):
+                self._remember(pair)
+            case MarkUntranslatable(reason, pair, termin, google):
+                ids = termin.fr_nr if termin else None, google.id if google else None
+                pair = pair or self._new_pair(*ids, "advoware" if termin else "google")
+                self._save(replace(pair, error=untranslatable_error(reason), sync_status="failed"))
+
+    def _new_pair(self, fr_nr: int | None, event_id: str | None, source: Any) -> Pair:
+        allowed = self.settings.advoware_write_allowed
+        return Pair(UUID(int=len(self.pairs) + 1), "SB", fr_nr, event_id, source, self.settings.strategy, allowed)
+
+    def _write_event(self, pair: Pair, event: NormalisedEvent) -> None:
+        body = google_body(event, pair.advoware_frnr or 0, pair.sync_id)
+        times = {side: {k: v for k, v in body[side].items() if v is not None} for side in ("start", "end")}
+        self.edit_event(pair.google_event_id or "", **{**body, **times})
+        self._remember(pair)
+
+    def _remember(self, pair: Pair) -> None:
+        termin, google = self.termin_of(pair.advoware_frnr or 0), self.event_of(pair.google_event_id or "")
+        assert termin
+        assert google
+        assert isinstance(termin.event, NormalisedEvent)
+        assert isinstance(google.event, NormalisedEvent)
+        self._save(
+            replace(
+                pair,
+                sync_status="synced",
+                error=None,
+                advoware=Fingerprint(content_hash(termin.event), termin.changed_at),
+                google=Fingerprint(content_hash(google.event), google.updated, google.etag),
+                first_day=termin.event.first_day,
+                last_day=termin.event.last_day,
+            )
+        )
+
+    def _save(self, pair: Pair) -> None:
+        self.pairs[pair.sync_id] = pair
+
+    @property
+    def live(self) -> list[Pair]:
+        return [pair for pair in self.pairs.values() if not pair.deleted]
+
+
+def kinds(actions: Sequence[Action]) -> list[type]:
+    return [type(action) for action in actions]
+
+
+def synced(settings: PlanSettings = WRITING, count: int = 1, **values: Any) -> World:
+    """Termine that are in Google as well."""
+    world = World(settings)
+    for number in range(count):
+        world.enter_termin(20001 + number, **values)
+    world.settle()
+    return world
+
+
+def posted(settings: PlanSettings = WRITING) -> World:
+    """A person's event that is in Advoware as well."""
+    world = World(settings)
+    world.enter_event()
+    world.settle()
+    return world
+
+
+# -- phases 1 and 2 -------------------------------------------------------------------------------------------------
+
+
+def test_a_new_termin_is_inserted_under_its_deterministic_id() -> None:
+    world = World()
+    world.enter_termin(20001)
+    [action] = world.run()
+    assert isinstance(action, InsertGoogle)
+    assert action.event_id == google_event_id(20001, SETTINGS.calendar_id)
+    assert world.plan() == []
+
+
+@pytest.mark.parametrize(
+    "values", [{"anwalt": "AI"}, {"datum": "2025-01-01"}, {"datum": "2030-01-01"}], ids=["other", "before", "after"]
+)
+def test_what_is_not_the_employees_or_outside_the_window_is_left_out(values: dict[str, Any]) -> None:
+    world = World()
+    world.enter_termin(20001, **values)
+    assert world.plan() == []
+
+
+def test_derived_termine_are_ignored() -> None:
+    world = World()
+    world.enter_termin(-5)
+    assert world.plan() == []
+
+
+def test_an_event_left_by_a_crash_is_adopted_and_not_written_if_it_is_right() -> None:
+    world = synced()
+    world.pairs.clear()
+    [action] = world.run()
+    assert isinstance(action, AdoptGoogle)
+    assert (action.write, action.source_system) == (False, "advoware")
+    assert world.plan() == []
+
+
+def test_a_post_whose_answer_was_lost_is_not_repeated() -> None:
+    world = World()
+    world.enter_event(summary="Zahnarzt")
+    times = {"datum": "2026-03-03", "uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00"}
+    world.enter_termin(20001, text="Zahnarzt", **times)
+    [action] = world.run()
+    assert isinstance(action, AdoptGoogle)
+    assert action.source_system == "google"
+    assert world.plan() == []
+
+
+def test_a_persons_event_is_posted_if_writing_is_allowed_and_remembered_if_not() -> None:
+    world = World(SETTINGS)
+    world.enter_event()
+    assert kinds(world.run()) == [RememberPending]
+    assert world.plan() == []
+    world.settings = WRITING
+    assert kinds(world.run(full=False)) == [PostAdvoware]
+    assert len(world.advoware) == 1
+    assert world.plan() == []
+
+
+def test_a_persons_event_that_advoware_cannot_hold_is_marked_once_and_left_alone() -> None:
+    world = World()
+    world.enter_event(recurrence=["RRULE:FREQ=WEEKLY;BYDAY=TU,TH"])
+    before = dict(world.google)
+    assert kinds(world.run()) == [MarkUntranslatable]
+    assert world.plan() == []
+    assert world.google == before
+
+
+# -- phase 3 --------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_deleted_before_a_direct_read() -> None:
+    world = synced(count=2)
+    del world.advoware[20001]
+    actions = make_plan(WRITING, world.termine(), world.listing(full=True), world.pairs.values())
+    assert kinds(actions) == [ConfirmAdvoware]
+
+
+def test_a_deleted_termin_takes_its_event_along() -> None:
+    world = synced(count=2)
+    del world.advoware[20001]
+    assert kinds(world.run()) == [DeleteGoogle]
+    assert world.plan() == []
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_deleted_copy_is_created_anew(full: bool) -> None:
+    world = synced()
+    world.delete_event(world.live[0].google_event_id or "")
+    assert kinds(world.run(full=full)) == [RecreateGoogle]
+    assert world.plan() == []
+
+
+@pytest.mark.parametrize("settings", [WRITING, SETTINGS])
+def test_with_last_change_wins_a_deleted_event_takes_its_termin_along_if_writing_is_allowed(
+    settings: PlanSettings,
+) -> None:
+    world = synced(replace(settings, strategy="last_change_wins"))
+    world.delete_event(world.live[0].google_event_id or "")
+    assert kinds(world.run()) == [DeleteAdvoware if settings is WRITING else RecreateGoogle]
+    assert world.plan() == []
+
+
+def test_a_persons_deleted_event_takes_its_termin_along_and_a_deleted_copy_comes_back() -> None:
+    world = posted()
+    world.advoware.clear()
+    assert kinds(world.run(full=False)) == [RecreateAdvoware]
+    world.settle()
+    world.delete_event("person1")
+    assert kinds(world.run()) == [DeleteAdvoware]
+    assert not world.live
+
+
+def test_a_persons_event_whose_termin_is_gone_waits_while_writing_is_forbidden() -> None:
+    world = posted()
+    world.settings = replace(WRITING, write_protection=True)
+    world.advoware.clear()
+    assert kinds(world.run()) == [RememberPending]
+    assert world.plan() == []
+
+
+def test_what_is_gone_on_both_sides_is_forgotten() -> None:
+    world = synced()
+    world.delete_event(world.live[0].google_event_id or "")
+    world.advoware.clear()
+    assert kinds(world.run()) == [SoftDelete]
+
+
+def test_an_incremental_listing_without_an_event_means_that_it_is_unchanged() -> None:
+    assert synced(LAST_CHANGE, count=3).plan(full=False) == []
+
+
+def test_leaving_the_window_is_not_a_deletion() -> None:
+    world = synced(LAST_CHANGE)
+    world.settings = replace(LAST_CHANGE, first_day=date(2026, 4, 1))
+    assert world.plan() == []
+    world.google.clear()
+    assert world.plan() == []
+
+
+def test_a_termin_moved_out_of_the_window_moves_its_event() -> None:
+    world = synced()
+    world.edit_termin(20001, datum="2030-01-01")
+    assert kinds(world.run()) == [UpdateGoogle]
+    assert world.plan() == []
+
+
+def test_a_termin_that_somebody_else_took_over_leaves_this_calendar_only() -> None:
+    world = synced(LAST_CHANGE)
+    world.edit_termin(20001, anwalt="AI")
+    assert kinds(world.run()) == [DeleteGoogle]
+    assert 20001 in world.advoware
+
+
+def test_an_empty_answer_of_advoware_changes_nothing() -> None:
+    world = synced(count=6)
+    world.advoware.clear()
+    [action] = world.plan()
+    assert action == HoldDeletions("advoware_empty", 6, 6)
+
+
+@pytest.mark.parametrize(("lost", "held"), [(5, False), (6, True)])
+def test_more_than_five_deletions_of_few_pairs_are_not_believed(lost: int, held: bool) -> None:
+    world = synced(count=12)
+    for number in range(lost):
+        del world.advoware[20001 + number]
+    actions = world.plan()
+    assert kinds(actions) == ([HoldDeletions] if held else [DeleteGoogle] * lost)
+
+
+@pytest.mark.parametrize(("lost", "held"), [(8, False), (9, True)])
+def test_more_than_a_fifth_of_many_pairs_is_not_believed(lost: int, held: bool) -> None:
+    world = synced(LAST_CHANGE, count=40)
+    for pair in world.live[:lost]:
+        world.delete_event(pair.google_event_id or "")
+    assert kinds(world.plan()) == ([HoldDeletions] if held else [DeleteAdvoware] * lost)
+
+
+def test_updates_go_on_while_deletions_are_held() -> None:
+    world = synced(count=12)
+    for number in range(11):
+        del world.advoware[20001 + number]
+    world.edit_termin(20012, text="Neu")
+    assert kinds(world.plan()) == [HoldDeletions, UpdateGoogle]
+
+
+def test_a_lost_calendar_is_filled_again_and_nothing_is_deleted_in_advoware() -> None:
+    world = synced(LAST_CHANGE, count=8)
+    plan = make_plan(LAST_CHANGE, world.termine(), GoogleListing([], True, True), world.pairs.values())
+    assert kinds(plan) == [RecreateGoogle] * 8
+
+
+# -- phase 4 --------------------------------------------------------------------------------------------------------
+
+
+def test_a_changed_termin_is_copied_and_a_touched_one_is_not() -> None:
+    world = synced()
+    world.edit_termin(20001, text="Neu")
+    assert kinds(world.run(full=False)) == [UpdateGoogle]
+    world.edit_termin(20001, notiz=None)
+    assert kinds(world.run()) == [RecordFingerprints]
+    assert world.plan() == []
+
+
+def test_with_source_system_wins_an_edited_copy_is_put_back() -> None:
+    world = synced()
+    event_id = world.live[0].google_event_id or ""
+    world.edit_event(event_id, summary="Umbenannt")
+    assert kinds(world.run()) == [UpdateGoogle]
+    assert world.google[event_id]["summary"] == "Termin 20001"
+    mine = posted()
+    mine.edit_termin(1, text="Umbenannt")
+    assert kinds(mine.run(full=False)) == [UpdateAdvoware]
+    assert mine.plan() == []
+
+
+def test_with_last_change_wins_the_changed_side_is_copied() -> None:
+    world = synced(LAST_CHANGE)
+    world.edit_event(world.live[0].google_event_id or "", summary="Umbenannt")
+    assert kinds(world.run()) == [UpdateAdvoware]
+    assert world.advoware[20001]["text"] == "Umbenannt"
+    assert world.plan() == []
+
+
+@pytest.mark.parametrize("google_last", [True, False])
+def test_with_last_change_wins_the_later_of_two_changes_stays(google_last: bool) -> None:
+    world = synced(LAST_CHANGE)
+    event_id = world.live[0].google_event_id or ""
+    edits = [lambda: world.edit_termin(20001, text="Neu"), lambda: world.edit_event(event_id, summary="Anders")]
+    for edit in edits if google_last else reversed(edits):
+        edit()
+    assert kinds(world.run()) == [UpdateAdvoware if google_last else UpdateGoogle]
+
+
+def test_the_same_change_on_both_sides_writes_nothing() -> None:
+    world = synced(LAST_CHANGE)
+    world.edit_termin(20001, text="Neu")
+    world.edit_event(world.live[0].google_event_id or "", summary=" Neu")
+    assert kinds(world.run()) == [RecordFingerprints]
+    assert world.plan() == []
+
+
+def test_a_persons_edit_waits_while_advoware_may_not_be_written() -> None:
+    world = posted()
+    world.settings = replace(WRITING, write_protection=True)
+    world.edit_event("person1", summary="Umbenannt")
+    assert world.plan() == []
+    world.settings = WRITING
+    assert kinds(world.run()) == [UpdateAdvoware]
+
+
+def test_a_series_with_a_moved_occurrence_is_marked_and_left_alone_until_a_full_listing_shows_none() -> None:
+    world = synced(dauertermin=1, turnus=1, turnusArt=2, datumBis="2026-12-31")
+    event_id = world.live[0].google_event_id or ""
+    world.google["instance"] = {"id": "instance", "status": "cancelled", "recurringEventId": event_id}
+    moved = GoogleListing([read_google_event(world.google["instance"])], full=False)
+    [action] = make_plan(WRITING, world.termine(), moved, world.pairs.values())
+    assert isinstance(action, MarkUntranslatable)
+    assert action.reason == HAS_EXCEPTIONS
+    world.apply(action)
+    del world.google["instance"]
+    world.edit_event(event_id, description="Notiz")
+    world.edit_termin(20001, text="Neu")
+    assert world.plan(full=False) == []
+    assert kinds(world.run(full=True)) == [UpdateGoogle]
+    assert world.live[0].untranslatable is None
+
+
+def test_a_termin_that_was_unreadable_recovers_without_a_full_listing() -> None:
+    world = synced()
+    world.edit_termin(20001, datum="unlesbar")
+    assert kinds(world.run(full=False)) == [MarkUntranslatable]
+    assert world.plan(full=False) == []
+    world.edit_termin(20001, datum="2026-03-02")
+    assert kinds(world.run(full=False)) == [RecordFingerprints]
+
+
+# -- secrecy --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [{"anonymise": True}, {"full_content": False}])
+@pytest.mark.parametrize("full", [True, False])
+def test_switching_secrecy_rewrites_the_events_that_are_there(change: dict[str, Any], full: bool) -> None:
+    world = synced()
+    event_id = world.live[0].google_event_id or ""
+    world.settings = replace(WRITING, **change)
+    assert kinds(world.run(full=full)) == [UpdateGoogle]
+    assert world.google[event_id]["summary"] == "Advoware"
+    assert world.plan() == []
+    world.settings = WRITING
+    assert kinds(world.run(full=full)) == [UpdateGoogle]
+    assert world.google[event_id]["summary"] == "Termin 20001"
+
+
+def test_a_termin_marked_as_private_hides_its_text_in_google() -> None:
+    world = synced()
+    world.edit_termin(20001, privat=1)
+    assert kinds(world.run(full=False)) == [UpdateGoogle]
+    assert world.google[world.live[0].google_event_id or ""]["summary"] == "Advoware"
+
+
+def test_moving_an_anonymised_event_moves_the_termin_and_keeps_its_text() -> None:
+    world = synced(replace(LAST_CHANGE, anonymise=True), notiz="Akte", ort="LG")
+    times = {"start": {"dateTime": "2026-03-05T08:00:00+01:00"}, "end": {"dateTime": "2026-03-05T09:00:00+01:00"}}
+    world.edit_event(world.live[0].google_event_id or "", **times)
+    assert kinds(world.run()) == [UpdateAdvoware]
+    record = world.advoware[20001]
+    assert [record[name] for name in ("text", "notiz", "ort", "datum")] == ["Termin 20001", "Akte", "LG", "2026-03-05"]
+    assert world.plan() == []
+
+
+@pytest.mark.parametrize("properties", ["kept", "dropped"])
+def test_text_typed_into_an_anonymised_event_is_removed_and_does_not_reach_advoware(properties: str) -> None:
+    world = synced(replace(LAST_CHANGE, anonymise=True))
+    event_id = world.live[0].google_event_id or ""
+    world.edit_event(event_id, summary="Mandant", **({"extendedProperties": None} if properties == "dropped" else {}))
+    assert kinds(world.run()) == [UpdateGoogle]
+    assert world.google[event_id]["summary"] == "Advoware"
+    assert world.plan() == []
+
+
+# -- properties -----------------------------------------------------------------------------------------------------
+
+NIGHTS = ["2026-03-29", "2026-10-25", "2027-03-28", "2026-03-02", "2026-07-01"]
+settings_of = st.builds(
+    lambda strategy, allowed, protection, anonymise: replace(
+        SETTINGS, strategy=strategy, advoware_write_allowed=allowed, write_protection=protection, anonymise=anonymise
+    ),
+    st.sampled_from(["source_system_wins", "last_change_wins"]),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+edits = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["termin", "event", "text", "summary", "move", "shift", "private", "drop", "cancel", "series", "other"]
+        ),
+        st.integers(0, 20),
+        st.sampled_from(NIGHTS),
+        st.sampled_from(["01:30", "02:30", "10:00", "23:45"]),
+    ),
+    max_size=12,
+)
+
+
+def carry_out(world: World, edit: tuple[str, int, str, str]) -> None:
+    """One thing that people do; nothing if there is nothing to do it to."""
+    kind, number, day, clock = edit
+    own = sorted(world.advoware)
+    there = sorted(event_id for event_id, event in world.google.items() if event["status"] != "cancelled")
+    fr_nr = own[number % len(own)] if own else None
+    event_id = there[number % len(there)] if there else None
+    start = datetime.fromisoformat(f"{day}T{clock}")
+    times = {
+        side: {"dateTime": moment.isoformat(), "timeZone": "Europe/Berlin"}
+        for side, moment in (("start", start), ("end", start + timedelta(minutes=45)))
+    }
+    if kind == "termin":
+        world.enter_termin(datum=day, uhrzeitVon=clock, uhrzeitBis=None, text=f"T{number % 3}")
+    elif kind == "event":
+        world.enter_event(f"person{number}", **times, extendedProperties=None, recurrence=None, visibility=None)
+    elif fr_nr is not None and kind in {"text", "move", "private", "drop", "series", "other"}:
+        if kind == "drop":
+            del world.advoware[fr_nr]
+            return
+        changes: dict[str, dict[str, Any]] = {
+            "text": {"text": f"T{number}"},
+            "move": {"datum": day, "uhrzeitVon": clock, "uhrzeitBis": None},
+            "private": {"privat": number % 2},
+            "series": {"dauertermin": 1, "turnus": 1, "turnusArt": number % 5, "datumBis": "2027-12-31"},
+            "other": {"anwalt": ["AI", "", "SB"][number % 3]},
+        }
+        world.edit_termin(fr_nr, **changes[kind])
+    elif event_id is not None and kind == "cancel":
+        world.delete_event(event_id)
+    elif event_id is not None and kind in {"summary", "shift"}:
+        world.edit_event(event_id, **({"summary": f"Geheim {number}"} if kind == "summary" else times))
+
+
+@given(settings_of, edits, edits, st.booleans())
+def test_whatever_people_do_the_sync_comes_to_rest(
+    settings: PlanSettings, first: list[Any], second: list[Any], full: bool
+) -> None:
+    world = World(settings)
+    for listing, changes in ((True, first), (full, second)):
+        for edit in changes:
+            carry_out(world, edit)
+        for _ in range(3):
+            world.run(full=listing)
+        left = world.plan(full=listing)
+        assert set(kinds(left)) <= {HoldDeletions}
+        if not left and not settings.write_protection and settings.advoware_write_allowed:
+            assert_both_sides_agree(world)
+
+
+def assert_both_sides_agree(world: World) -> None:
+    """Every pair that is not left alone shows in Google what Advoware says, and nothing is without a pair."""
+    pairs = [pair for pair in world.live if not pair.untranslatable]
+    termine = {termin.fr_nr: termin for termin in world.termine() if termin.belongs_to("SB")}
+    for pair in pairs:
+        termin, google = termine[pair.advoware_frnr or 0], world.event_of(pair.google_event_id or "")
+        assert google is not None
+        assert isinstance(termin.event, NormalisedEvent)
+        assert isinstance(google.event, NormalisedEvent)
+        assert content_hash(world.settings.shown(termin.event)) == content_hash(google.event)
+        assert not google.has_foreign_text
+    assert termine.keys() <= {pair.advoware_frnr for pair in world.live}
+    people = {event_id for event_id, event in world.google.items() if event["status"] != "cancelled"}
+    assert people <= {pair.google_event_id for pair in world.live}
+
+
+@given(settings_of, edits, edits, st.booleans())
+def test_write_protection_forbids_every_write_to_advoware(
+    settings: PlanSettings, first: list[Any], second: list[Any], full: bool
+) -> None:
+    world = World(replace(settings, write_protection=False))
+    for edit in first:
+        carry_out(world, edit)
+    world.run()
+    world.settings = replace(settings, write_protection=True)
+    for edit in second:
+        carry_out(world, edit)
+    assert not [action for action in world.plan(full=full) if isinstance(action, ADVOWARE_WRITES)]
+
+
+@given(settings_of, edits, edits, st.booleans())
+def test_text_of_an_anonymised_event_never_reaches_advoware(
+    settings: PlanSettings, first: list[Any], second: list[Any], full: bool
+) -> None:
+    world = World(replace(settings, anonymise=True, strategy="last_change_wins"))
+    for edit in first:
+        carry_out(world, edit)
+    for _ in range(3):
+        world.run()
+    hidden = {pair.google_event_id for pair in world.live if pair.advoware_frnr}
+    for edit in second:
+        if edit[0] != "event":
+            carry_out(world, edit)
+    for action in world.plan(full=full):
+        if isinstance(action, PostAdvoware | RecreateAdvoware):
+            assert action.google.id not in hidden
+        if isinstance(action, UpdateAdvoware):
+            assert action.event.anonymised
+            body = changed_termin(action.event, action.termin.record)
+            assert [body[name] for name in ("text", "notiz", "ort")] == [
+                action.termin.record[name] for name in ("text", "notiz", "ort")
+            ]
+
+
+@given(settings_of, edits, st.booleans(), st.booleans())
+def test_no_listing_deletes_anything_without_a_direct_read(
+    settings: PlanSettings, first: list[Any], advoware_empty: bool, google_empty: bool
+) -> None:
+    world = World(settings)
+    for edit in first:
+        carry_out(world, edit)
+    world.run()
+    termine = [] if advoware_empty else world.termine()[::2]
+    events = [] if google_empty else world.listing(full=True).events[::2]
+    for full in (True, False):
+        actions = make_plan(settings, termine, GoogleListing(events, full), world.pairs.values())
+        assert not [a for a in actions if isinstance(a, DeleteGoogle | DeleteAdvoware | SoftDelete)]
+
+
+@given(settings_of, edits)
+def test_what_a_direct_read_finds_is_not_deleted(settings: PlanSettings, first: list[Any]) -> None:
+    world = World(settings)
+    for edit in first:
+        carry_out(world, edit)
+    for _ in range(3):
+        world.run()
+    found = Confirmations(
+        {fr_nr: read_termin(record) for fr_nr, record in world.advoware.items()},
+        {event_id: read_google_event(event) for event_id, event in world.google.items()},
+    )
+    actions = make_plan(settings, [], GoogleListing([], True), world.pairs.values(), found)
+    assert not [a for a in actions if isinstance(a, DeleteGoogle | DeleteAdvoware | SoftDelete)]
