@@ -112,6 +112,7 @@ class BeteiligteCheck:
         counts: Counter[str] = Counter()
         seen: set[str] = set()
         limit = self._resources.settings.vmh.cron_limit
+        counts["told"] = await self._notifications.retry_unfinished()
         for category in categories(self._now()):
             async for ids in self._pages(category, counts):
                 fresh = [entity_id for entity_id in ids if entity_id not in seen][: limit - counts["total"]]
@@ -121,7 +122,6 @@ class BeteiligteCheck:
                 counts["total"] += enqueued
                 if counts["total"] >= limit:
                     return counts
-        counts["told"] = await self._notifications.retry_unfinished()
         return counts
 
     async def _pages(self, category: Category, counts: Counter[str]) -> AsyncIterator[list[str]]:

@@ -7,6 +7,8 @@ itself is written in one final PUT together with its status.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -31,7 +33,7 @@ from services.notification_utils import NotificationManager
 from services.resources import Resources, current_resources
 from services.sync_events import Outcome, SyncEvent, record_outcome
 from services.sync_parts import PartResult, Problem
-from services.sync_state import SyncState, SyncStore
+from services.sync_state import AuditEntry, SyncState, SyncStore
 from services.webhooks import forget_waiting
 
 TOPIC_PREFIX = "vmh.beteiligte"
@@ -211,8 +213,9 @@ class BeteiligteSync:
         created = await BeteiligteCreator(self._advoware, store, self._resources).create(espo)
         advo = await self._advoware.get_beteiligter(created.betnr)
         taken = self._mapper.comparable_from_advoware(advo)
-        rejected = _rejected(created.posted, created.posted, taken)
-        plan = Merge(agreed={name: value for name, value in created.posted.items() if taken.get(name, value) == value})
+        # Of a record that was found again nobody knows who has changed it since; only a fresh one shows refusals.
+        rejected = {} if created.was_found else _rejected(created.posted, {}, taken)
+        plan = Merge(agreed={name: value for name, value in created.posted.items() if name in taken})
         state = await self._remember(store, Observation(espo, advo, None), plan, rejected)
         # The link is stored; what is left (the betNr in EspoCRM, the parts, later edits) is an ordinary sync.
         outcome, was_edited = await self._sync_linked(Observation(espo, advo, state), store, new_rejections=rejected)
@@ -260,13 +263,18 @@ class BeteiligteSync:
             plan = self.compare_entities(seen)
         rejected = {**_kept_refusals(seen, plan), **(new_rejections or {})}
         advo = seen.advo
+        if plan.conflicts:
+            await self._keep_what_will_be_lost(seen, plan, store)
         if plan.to_advoware:
             advo, refused = await self._write_advoware(seen, plan)
             rejected |= refused
             new_rejections = {**(new_rejections or {}), **refused}
         parts = await self._sync_parts(seen.espo, advo, store, to_advoware=bool(plan.conflicts))
         company = is_company(plan.agreed.get("rechtsform", seen.espo.get("rechtsform")))
-        attributes = self._mapper.to_espocrm(plan.to_espocrm, company=company) if plan.to_espocrm else {}
+        # A change of kind writes all fields of the new kind: the old ones may hold anything.
+        changes_kind = company != is_company(seen.espo.get("rechtsform"))
+        incoming = plan.agreed if changes_kind else plan.to_espocrm
+        attributes = self._mapper.to_espocrm(incoming, company=company) if plan.to_espocrm else {}
         if not seen.espo.get("betnr"):
             attributes["betnr"] = int(seen.advo["betNr"])
         written: Record | None = None
@@ -275,7 +283,7 @@ class BeteiligteSync:
         if changed or not beteiligte_status.is_settled(seen.espo, status, self._now()):
             written, parts = await self._write_espocrm(seen.espo, attributes, parts, advo, status)
         changes = (*_changes(seen, plan, self._mapper), *_rejections(new_rejections or {}), *parts.changes)
-        await self._tell(seen.espo, advo, plan, new_rejections or {}, parts)
+        await self._tell(seen.espo, advo, new_rejections or {}, parts)
         await self._remember(store, replace(seen, advo=advo), plan, rejected)
         for result in parts.results:
             for state in result.states:
@@ -283,17 +291,29 @@ class BeteiligteSync:
         if not seen.espo.get("betnr"):
             await store.end_create(ENTITY_TYPE, seen.espo["id"])
         error = "; ".join(parts.errors) or None
-        result_word = "failed" if error else _result_of(plan, parts)
+        result_word = _result_of(plan, parts)
+        if error and written is not None:
+            result_word = str(written.get("syncStatus"))
+            await self._tell_given_up(seen.espo, result_word, error)
         outcome = Outcome(result_word, str(seen.advo["betNr"]), changes, error)
         return outcome, written is not None and self._was_edited(seen.espo, {**attributes, **parts.espocrm}, written)
+
+    async def _keep_what_will_be_lost(self, seen: Observation, plan: Merge, store: SyncStore) -> None:
+        """Put the values that give way into the audit and tell a person, before they are overwritten."""
+        changes = [change for change in _changes(seen, plan, self._mapper) if change.get("conflict")]
+        betnr = str(seen.advo["betNr"])
+        entry = AuditEntry(ENTITY_TYPE, seen.espo["id"], TOPIC_PREFIX, "sync", "conflict_found", 0.0, betnr, changes)
+        await store.append_audit(entry, self._now())
+        fields = [{"field": item.field, "old": item.advoware, "new": item.espocrm} for item in plan.conflicts]
+        await self.resolve_conflict_espocrm_wins(seen.espo, seen.advo, fields)
 
     async def _write_advoware(self, seen: Observation, plan: Merge) -> tuple[Record, dict[str, Any]]:
         """PUT the overlaid full object and read it back; returns it and the fields that did not take."""
         changed = {**seen.advo, **self._mapper.to_advoware(plan.to_advoware)}
         await self._advoware.update_beteiligter(seen.advo["betNr"], changed)
         advo = await self._advoware.get_beteiligter(seen.advo["betNr"])
-        taken = self._mapper.comparable_from_advoware(advo)
-        return advo, _rejected(plan.to_advoware, self._mapper.comparable_from_espocrm(seen.espo), taken)
+        before, taken = (self._mapper.comparable_from_advoware(record) for record in (seen.advo, advo))
+        return advo, _rejected(plan.to_advoware, before, taken)
 
     async def _sync_parts(self, espo: Record, advo: Record, store: SyncStore, *, to_advoware: bool) -> _Parts:
         """Kommunikation, Adressen, Bankverbindungen; a part that fails as a whole does not stop the others."""
@@ -314,7 +334,15 @@ class BeteiligteSync:
     async def _write_espocrm(
         self, espo: Record, attributes: Record, parts: _Parts, advo: Record, status: str
     ) -> tuple[Record, _Parts]:
-        """The one final PUT. If EspoCRM refuses it because of the Kommunikation, the rest is written without it."""
+        """The one final PUT. If EspoCRM refuses it because of the Kommunikation, the rest is written without it.
+
+        Raises:
+            Conflict: what the PUT would overwrite was edited since it was read; the sync has to start again.
+        """
+        if attributes.keys() - {"betnr"} or parts.espocrm.keys() & set(_CONTACT_ARRAYS):
+            now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
+            if self._was_edited(espo, {}, now):
+                raise Conflict(espocrm_models.SYSTEM, "edited while it was synced")
         try:
             return await self._put(espo, {**attributes, **parts.espocrm}, parts.errors, advo, status), parts
         except ValidationFailed as error:
@@ -364,29 +392,24 @@ class BeteiligteSync:
         await self._notifications.notify(Problem("missing_in_advoware", ENTITY_TYPE, espo["id"], key, details))
         return Outcome("deleted_in_advoware", betnr)
 
-    async def resolve_conflict_espocrm_wins(
-        self, espo: Record, advo: Record, plan: Merge, contact: list[Mapping[str, Any]]
-    ) -> None:
-        """Tell a person which values of Advoware gave way to EspoCRM's; the merge has already decided so."""
-        fields = [{"field": item.field, "old": item.advoware, "new": item.espocrm} for item in plan.conflicts]
-        fields += [{"field": line.get("field"), "old": line.get("old"), "new": line.get("new")} for line in contact]
+    async def resolve_conflict_espocrm_wins(self, espo: Record, advo: Record, fields: list[Record]) -> None:
+        """Tell a person which values of Advoware give way to EspoCRM's, one task for each set of values."""
         details = {
             "reason": "conflict",
             "betnr": advo.get("betNr"),
             "name": espo.get("name"),
             "fields": fields,
-            "since": self._now().isoformat(timespec="seconds"),  # the same conflict later is another one
         }
-        key = f"conflict:{ENTITY_TYPE}:{espo['id']}"
+        values = hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{values}"
         await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
 
-    async def _tell(
-        self, espo: Record, advo: Record, plan: Merge, rejections: Mapping[str, Any], parts: _Parts
-    ) -> None:
-        # The parts tell their conflicts themselves, but for the Kommunikation, whose lines are told together with ours.
+    async def _tell(self, espo: Record, advo: Record, rejections: Mapping[str, Any], parts: _Parts) -> None:
+        # The parts tell their conflicts themselves, but for the Kommunikation.
         contact = [change for change in parts.kommunikation.changes if change.get("conflict")]
-        if plan.conflicts or contact:
-            await self.resolve_conflict_espocrm_wins(espo, advo, plan, contact)
+        if contact:
+            fields = [{"field": line.get("field"), "old": line.get("old"), "new": line.get("new")} for line in contact]
+            await self.resolve_conflict_espocrm_wins(espo, advo, fields)
         if rejections:
             fields = [{"field": n, "old": p["advoware"], "new": p["espocrm"]} for n, p in sorted(rejections.items())]
             details = {"betnr": advo.get("betNr"), "name": espo.get("name"), "fields": fields}
@@ -402,7 +425,7 @@ class BeteiligteSync:
             ENTITY_TYPE,
             seen.espo["id"],
             advoware_id=str(seen.advo["betNr"]),
-            base={name: value for name, value in plan.agreed.items() if name not in rejected},
+            base=_base(seen.state, plan, rejected),
             rejected=dict(rejected),
             advoware_row_id=seen.advo.get("rowId"),
             espocrm_modified_at=self.parse_timestamp(seen.espo.get("modifiedAt")),
@@ -415,11 +438,14 @@ class BeteiligteSync:
         """Write a failure into the record's status; after the fifth, tell a person."""
         failure = beteiligte_status.failure(espo, message, self._now())
         await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], failure)
-        if failure["syncStatus"] == "permanently_failed":
-            key = f"permanently_failed:{ENTITY_TYPE}:{espo['id']}"
-            details = {"betnr": espo.get("betnr"), "name": espo.get("name"), "Fehler": failure["syncErrorMessage"]}
-            await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
+        await self._tell_given_up(espo, failure["syncStatus"], failure["syncErrorMessage"])
         return Outcome(failure["syncStatus"], _betnr_of(espo), error=failure["syncErrorMessage"])
+
+    async def _tell_given_up(self, espo: Record, status: str, message: str) -> None:
+        if status == "permanently_failed":
+            key = f"permanently_failed:{ENTITY_TYPE}:{espo['id']}"
+            details = {"betnr": espo.get("betnr"), "name": espo.get("name"), "Fehler": message}
+            await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
@@ -456,12 +482,22 @@ def _result_of(plan: Merge, parts: _Parts) -> str:
     return "espocrm_newer" if sides == {"advoware"} else "advoware_newer"
 
 
-def _rejected(sent: Mapping[str, Any], ours: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that Advoware did not take although it accepted the request."""
+def _base(state: SyncState | None, plan: Merge, rejected: Mapping[str, Any]) -> dict[str, Any]:
+    """What both sides agree on now; a refused field keeps what they agreed on before."""
+    known = state.base if state else {}
+    agreed = {name: value for name, value in plan.agreed.items() if name not in rejected}
+    return {**{name: known[name] for name in rejected if name in known}, **agreed}
+
+
+def _rejected(sent: Mapping[str, Any], before: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that Advoware did not take although it accepted the request: they hold the value from before.
+
+    Any third value is an edit that somebody made there in the meantime, which the next merge treats as such.
+    """
     return {
-        name: {"espocrm": ours.get(name), "advoware": taken[name]}
+        name: {"espocrm": value, "advoware": taken[name]}
         for name, value in sent.items()
-        if name in taken and taken[name] != value
+        if name in taken and taken[name] != value and taken[name] == before.get(name)
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from services.advoware_models import parse_date_time
+from services.advoware_models import BERLIN, parse_date_time
 from services.errors import InvalidInput
 
 Record = Mapping[str, Any]
@@ -77,7 +77,7 @@ def normalise_date(value: Any) -> str | None:
     if isinstance(value, date):
         return value.isoformat()[:10]
     moment = parse_date_time(normalise_text(value))
-    return moment.date().isoformat() if moment else None
+    return moment.astimezone(BERLIN).date().isoformat() if moment else None
 
 
 def is_company(rechtsform: Any) -> bool:

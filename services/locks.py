@@ -7,6 +7,7 @@ unique constraints and intents in PostgreSQL (`services.sync_state`).
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -35,10 +36,17 @@ async def held_lock(redis: Redis, key: str, ttl_seconds: float) -> AsyncIterator
         Unavailable: Redis does not answer.
     """
     lock = Lock(redis, key, timeout=ttl_seconds, thread_local=False)
+    token = uuid.uuid4().hex
     try:
-        acquired = await lock.acquire(blocking=False)
+        acquired = await lock.acquire(blocking=False, token=token)
     except RedisError as error:
         raise Unavailable("Redis", "the lock cannot be taken") from error
+    except asyncio.CancelledError:
+        # Redis may have given us the lock without our hearing of it.
+        lock.local.token = token.encode()
+        with suppress(LockError, RedisError):
+            await asyncio.shield(lock.release())
+        raise
     if not acquired:
         raise EntityBusy("another run is working on this record")
     owner = asyncio.current_task()
