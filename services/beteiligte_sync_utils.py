@@ -22,7 +22,15 @@ from services.adressen_sync import AdressenSync
 from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_create import ENTITY_TYPE, BeteiligteCreator
-from services.errors import BitByLawError, ConfigurationError, Conflict, EntityBusy, NotFound, ValidationFailed
+from services.errors import (
+    BitByLawError,
+    ConfigurationError,
+    Conflict,
+    EntityBusy,
+    InvalidInput,
+    NotFound,
+    ValidationFailed,
+)
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper, is_company
 from services.kommunikation_sync_utils import KommunikationSyncManager
@@ -54,15 +62,16 @@ class Observation:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What Kommunikation, Adressen and Bankverbindungen led to."""
+    """What Kommunikation, Adressen and Bankverbindungen led to, and what of the master data could not be written."""
 
     kommunikation: PartResult = field(default_factory=PartResult)
     adressen: PartResult = field(default_factory=PartResult)
     bankverbindungen: PartResult = field(default_factory=PartResult)
+    master_data: PartResult = field(default_factory=PartResult)
 
     @property
     def results(self) -> tuple[PartResult, ...]:
-        return (self.kommunikation, self.adressen, self.bankverbindungen)
+        return (self.master_data, self.kommunikation, self.adressen, self.bankverbindungen)
 
     @property
     def espocrm(self) -> Record:
@@ -265,8 +274,13 @@ class BeteiligteSync:
         advo = seen.advo
         if plan.conflicts:
             await self._keep_what_will_be_lost(seen, plan, store)
+        unwritten: dict[str, str] = {}
         if plan.to_advoware:
-            advo, refused = await self._write_advoware(seen, plan)
+            try:
+                advo, refused = await self._write_advoware(seen, plan)
+            except (InvalidInput, ValidationFailed) as error:  # one bad value must not stop the parts
+                unwritten = dict.fromkeys(plan.to_advoware, f"Stammdaten: {type(error).__name__}: {error}")
+                refused = {}
             rejected |= refused
             new_rejections = {**(new_rejections or {}), **refused}
         parts = await self._sync_parts(seen.espo, advo, store, to_advoware=bool(plan.conflicts))
@@ -274,7 +288,15 @@ class BeteiligteSync:
         # A change of kind writes all fields of the new kind: the old ones may hold anything.
         changes_kind = company != is_company(seen.espo.get("rechtsform"))
         incoming = plan.agreed if changes_kind else plan.to_espocrm
-        attributes = self._mapper.to_espocrm(incoming, company=company) if plan.to_espocrm else {}
+        attributes: Record = {}
+        for name, value in incoming.items() if plan.to_espocrm else ():
+            try:
+                attributes |= self._mapper.to_espocrm({name: value}, company=company)
+            except InvalidInput as error:
+                unwritten[name] = f"Stammdaten: {error}"
+        if unwritten:
+            errors = tuple(dict.fromkeys(unwritten.values()))
+            parts = replace(parts, master_data=PartResult(errors=errors))
         if not seen.espo.get("betnr"):
             attributes["betnr"] = int(seen.advo["betNr"])
         written: Record | None = None
@@ -282,20 +304,21 @@ class BeteiligteSync:
         status = "conflict" if rejected else "clean"
         if changed or not beteiligte_status.is_settled(seen.espo, status, self._now()):
             written, parts = await self._write_espocrm(seen.espo, attributes, parts, advo, status)
-        changes = (*_changes(seen, plan, self._mapper), *_rejections(new_rejections or {}), *parts.changes)
+        done = [change for change in _changes(seen, plan, self._mapper) if change["field"] not in unwritten]
+        changes = (*done, *_rejections(new_rejections or {}), *parts.changes)
         await self._tell(seen.espo, advo, new_rejections or {}, parts)
-        await self._remember(store, replace(seen, advo=advo), plan, rejected)
+        await self._remember(store, replace(seen, advo=advo), plan, rejected, unwritten)
         for result in parts.results:
             for state in result.states:
                 await store.save(state)
         if not seen.espo.get("betnr"):
             await store.end_create(ENTITY_TYPE, seen.espo["id"])
-        error = "; ".join(parts.errors) or None
+        message = "; ".join(parts.errors) or None
         result_word = _result_of(plan, parts)
-        if error and written is not None:
+        if message and written is not None:
             result_word = str(written.get("syncStatus"))
-            await self._tell_given_up(seen.espo, result_word, error)
-        outcome = Outcome(result_word, str(seen.advo["betNr"]), changes, error)
+            await self._tell_given_up(seen.espo, result_word, message)
+        outcome = Outcome(result_word, str(seen.advo["betNr"]), changes, message)
         return outcome, written is not None and self._was_edited(seen.espo, {**attributes, **parts.espocrm}, written)
 
     async def _keep_what_will_be_lost(self, seen: Observation, plan: Merge, store: SyncStore) -> None:
@@ -419,13 +442,18 @@ class BeteiligteSync:
             await self._notifications.notify(problem)
 
     async def _remember(
-        self, store: SyncStore, seen: Observation, plan: Merge, rejected: Mapping[str, Any]
+        self,
+        store: SyncStore,
+        seen: Observation,
+        plan: Merge,
+        rejected: Mapping[str, Any],
+        unwritten: Mapping[str, str] | None = None,
     ) -> SyncState:
         state = SyncState(
             ENTITY_TYPE,
             seen.espo["id"],
             advoware_id=str(seen.advo["betNr"]),
-            base=_base(seen.state, plan, rejected),
+            base=_base(seen.state, plan, {*rejected, *(unwritten or {})}),
             rejected=dict(rejected),
             advoware_row_id=seen.advo.get("rowId"),
             espocrm_modified_at=self.parse_timestamp(seen.espo.get("modifiedAt")),
@@ -482,11 +510,11 @@ def _result_of(plan: Merge, parts: _Parts) -> str:
     return "espocrm_newer" if sides == {"advoware"} else "advoware_newer"
 
 
-def _base(state: SyncState | None, plan: Merge, rejected: Mapping[str, Any]) -> dict[str, Any]:
-    """What both sides agree on now; a refused field keeps what they agreed on before."""
+def _base(state: SyncState | None, plan: Merge, different: set[str]) -> dict[str, Any]:
+    """What both sides agree on now; a field that still differs keeps what they agreed on before."""
     known = state.base if state else {}
-    agreed = {name: value for name, value in plan.agreed.items() if name not in rejected}
-    return {**{name: known[name] for name in rejected if name in known}, **agreed}
+    agreed = {name: value for name, value in plan.agreed.items() if name not in different}
+    return {**{name: known[name] for name in different if name in known}, **agreed}
 
 
 def _rejected(sent: Mapping[str, Any], before: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, Any]:

@@ -227,3 +227,35 @@ async def test_a_run_cancelled_while_it_takes_the_lock_leaves_none_behind(office
         if await office.resources.redis.exists(key):
             left.append(number)
     assert left == []
+
+
+async def test_a_name_too_long_for_espocrm_does_not_stop_the_rest(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    mobile = [{"kommKz": 3, "tlf": "0171 3920012"}]
+    await office.edit_advoware(betnr, name="Ü" * 200, vorname="Neu", kommunikation=mobile)
+
+    await recover(office, entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["firstName"], espo["lastName"]) == ("Neu", "Muster")
+    assert "+491713920012" in str(espo["phoneNumberData"])
+    assert "lastName" in espo["syncErrorMessage"]
+    assert office.in_advoware(betnr)["name"] == "Ü" * 200
+
+
+@pytest.mark.parametrize("attributes", [{"lastName": None}, {"rechtsform": "GmbH", "firmenname": "Ü" * 255}])
+async def test_a_name_that_advoware_refuses_does_not_stop_the_phones(
+    office: Office, attributes: dict[str, Any]
+) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, phoneNumberData=PHONES, **attributes)
+
+    await recover(office, entity_id)
+
+    assert [entry["tlf"] for entry in office.in_advoware(betnr)["kommunikation"]] == ["+4951112345"]
+    espo = await office.in_espocrm(entity_id)
+    assert espo["syncStatus"] == "failed"
+    assert espo["syncErrorMessage"].startswith("Stammdaten")
+    await office.edit_espocrm(entity_id, rechtsform="", lastName="Besser", firmenname=None)
+    await office.sync(entity_id)
+    assert office.in_advoware(betnr)["name"] == "Besser"
