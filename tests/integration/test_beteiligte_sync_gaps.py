@@ -1,0 +1,190 @@
+"""Known gaps of the VMH sync, each with the smallest test that shows it. Whoever closes one takes its mark away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from beteiligte_office import MAILS, PHONES, Office, office
+
+from services.beteiligte_check import BeteiligteCheck
+from services.errors import BitByLawError
+from services.resources import Resources
+
+__all__ = ["office"]
+
+ADDRESS = {"adresseStreet": "Weg 1", "adresseCity": "Ulm", "adressePostalCode": "89073", "isActive": True}
+
+
+def told(tasks: list[dict[str, Any]]) -> str:
+    return "\n".join(task["name"] + task["description"] for task in tasks)
+
+
+async def new_part(office: Office, entity: str, **attributes: Any) -> str:
+    url = f"{office.espocrm.url}/__sandbox__/records/{entity}?silent=1"
+    async with office.session.post(url, json=attributes) as response:
+        response.raise_for_status()
+        return str((await response.json())["id"])
+
+
+async def edit_part(office: Office, entity: str, entity_id: str, **attributes: Any) -> None:
+    office.clock.advance(seconds=5)
+    url = f"{office.espocrm.url}/__sandbox__/records/{entity}/{entity_id}"
+    async with office.session.put(url, json=attributes) as response:
+        response.raise_for_status()
+
+
+async def recover(office: Office, entity_id: str) -> None:
+    await office.no_faults()
+    for _ in range(3):
+        office.clock.advance(minutes=5)
+        await office.sync(entity_id)
+
+
+def begin(office: Office, entity_id: str) -> asyncio.Task[Any]:
+    office.espocrm.journal.clear()
+    office.advoware.journal.clear()
+    return asyncio.create_task(office.sync(entity_id))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.xfail(reason="the lock lives in Redis only; an advisory lock in PostgreSQL is to be held beside it")
+async def test_a_redis_that_is_emptied_during_a_run_doubles_nothing(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, phoneNumberData=PHONES, emailAddressData=MAILS)
+    await office.fault(office.advoware, method="POST", path="Kommunikationen", latency_ms=800, count=1)
+    running = begin(office, entity_id)
+    await until(lambda: any("Kommunikationen" in call for call in office.calls(office.advoware)))
+    await office.resources.redis.flushall()
+    for run in (office.sync(entity_id), running):
+        with suppress(BitByLawError):
+            await run
+
+    await recover(office, entity_id)
+
+    assert len(office.in_advoware(betnr)["kommunikation"]) == 2
+
+
+@pytest.mark.xfail(reason="address conflicts are told only after the final PUT of the CBeteiligte")
+async def test_the_losing_value_of_an_address_conflict_survives_a_fault(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(phoneNumberData=PHONES)
+    address = await new_part(office, "CAdressen", beteiligteId=entity_id, **ADDRESS)
+    await office.sync(entity_id)
+    (adresse,) = office.in_advoware(betnr)["adressen"]
+    await edit_part(office, "CAdressen", address, adresseStreet="Espoweg 2")
+    await office.edit_advoware(betnr, adressen=[{"id": adresse["id"], "strasse": "Advoweg 3"}])
+    await office.fault(office.espocrm, method="PUT", path="CBeteiligte", status=500, count=6)
+    with suppress(BitByLawError):
+        await office.sync(entity_id)
+
+    await recover(office, entity_id)
+
+    assert "Advoweg 3" in told(await office.tasks())
+
+
+@pytest.mark.xfail(reason="the full object is read before the record is shown as syncing, and sent after it")
+async def test_an_edit_in_advoware_between_our_read_and_our_write_is_kept(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, lastName="Espo")
+    await office.fault(office.espocrm, method="PUT", path="CBeteiligte", latency_ms=500, count=1)
+    running = begin(office, entity_id)
+    await until(lambda: office.calls(office.espocrm))
+    await office.edit_advoware(betnr, vorname="Derweil", titel="Dr.")
+
+    await running
+    await recover(office, entity_id)
+
+    assert (office.in_advoware(betnr)["titel"], office.in_advoware(betnr)["vorname"]) == ("Dr.", "Derweil")
+
+
+@pytest.mark.xfail(reason="an entry of ours whose POST was not confirmed is taken for somebody else's")
+async def test_a_number_corrected_after_a_lost_answer_does_not_come_back(office: Office) -> None:
+    entity_id, _ = await office.linked_person()
+    wrong = [{"phoneNumber": "+4951199999", "type": "Office", "primary": True}]
+    await office.edit_espocrm(entity_id, phoneNumberData=wrong)
+    await office.fault(office.advoware, method="POST", path="Kommunikationen", when="after", reset=True, count=1)
+    await office.sync(entity_id)
+    await office.no_faults()
+    await office.edit_espocrm(entity_id, phoneNumberData=PHONES)
+
+    await recover(office, entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert [entry["phoneNumber"] for entry in espo["phoneNumberData"]] == ["+4951112345"]
+
+
+@pytest.mark.xfail(reason="parts that never settle come before the stale records, again and again")
+async def test_parts_that_never_settle_do_not_starve_the_daily_check(office: Office, make_settings: Any) -> None:
+    ids = [(await office.linked_person())[0] for _ in range(3)]
+    for entity_id in ids[:2]:
+        inactive = {"adresseStreet": "W", "isActive": False, "syncStatus": "pending_sync"}
+        await new_part(office, "CAdressen", beteiligteId=entity_id, **inactive)
+    office.clock.advance(hours=26)
+    for entity_id in ids[:2]:
+        await office.sync(entity_id, "sync_check", "cron")
+    sent: list[str] = []
+
+    async def enqueue(event: dict[str, Any]) -> None:
+        sent.append(event["data"]["entity_id"])
+
+    async with Resources(make_settings(VMH_CRON_LIMIT=2), clock=office.clock) as resources:
+        for _ in range(4):
+            before = len(sent)
+            await BeteiligteCheck(resources=resources).run(enqueue)
+            for entity_id in sent[before:]:
+                await office.sync(entity_id, "sync_check", "cron")
+            office.clock.advance(minutes=15)
+
+    assert ids[2] in sent
+
+
+@pytest.mark.xfail(reason="a lost delete event keeps the betNr claimed by a record that is gone")
+async def test_a_lost_delete_event_does_not_block_the_next_record_with_this_number(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.delete_in_espocrm(entity_id)
+    successor = await office.new_person(betnr=betnr)
+
+    for _ in range(3):
+        with suppress(BitByLawError):
+            await office.sync(successor)
+
+    assert (await office.in_espocrm(successor))["syncStatus"] == "clean"
+
+
+@pytest.mark.xfail(reason="the status of a part is written without a look at edits made meanwhile")
+async def test_an_address_edited_while_its_sync_runs_is_not_shown_as_clean(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    address = await new_part(office, "CAdressen", beteiligteId=entity_id, **ADDRESS)
+    await office.sync(entity_id)
+    await edit_part(office, "CAdressen", address, adresseStreet="Weg 2", syncStatus="dirty")
+    await office.fault(office.advoware, method="PUT", path="Adressen", latency_ms=500, count=1)
+    running = begin(office, entity_id)
+    await until(lambda: any("Adressen" in call for call in office.calls(office.advoware)))
+    await edit_part(office, "CAdressen", address, adresseCity="Bonn", syncStatus="dirty")
+
+    await running
+
+    shown = (await office.in_espocrm(address, "CAdressen"))["syncStatus"]
+    assert office.in_advoware(betnr)["adressen"][0]["ort"] == "Bonn" or shown == "dirty"
+
+
+@pytest.mark.xfail(reason="Advoware's own words, which may name people and accounts, are stored as the error")
+async def test_an_error_shows_no_account_number(office: Office) -> None:
+    entity_id, _ = await office.linked_person()
+    iban = "DE89370400440532013000"
+    await new_part(office, "CBankverbindungen", beteiligteId=entity_id, iban=iban, istAktiv=True)
+    refusal = {"message": f"IBAN {iban} von Erika Muster gesperrt"}
+    await office.fault(office.advoware, method="POST", path="Bankverbindungen", status=400, body=refusal)
+
+    await office.sync(entity_id)
+
+    stored = str((await office.in_espocrm(entity_id))["syncErrorMessage"])
+    assert "0532013000" not in stored + str((await office.audit(entity_id))[-1]["error"])
