@@ -19,7 +19,6 @@ Record = Mapping[str, Any]
 
 #: What Advoware's PUT changes, besides ``anschrift``, which is made of these; all else is fixed once created.
 WRITABLE_FIELDS = frozenset({"strasse", "weitereZeilen", "plz", "ort"})
-READ_ONLY_FIELDS = frozenset({"land", "postfach", "postfachPLZ", "standardAnschrift", "gueltigVon", "gueltigBis"})
 
 GERMANY = "DE"
 

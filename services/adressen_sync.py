@@ -127,7 +127,9 @@ class AdressenSync:
         """Those whose absence a direct read confirms: neither system is believed that something is gone at once."""
         doubtful = unconfirmed(seen, found)
         confirmed = {
-            entity_id for entity_id in doubtful & found.vanished.keys() if await self._is_gone(seen, entity_id)
+            entity_id
+            for entity_id in doubtful & found.vanished.keys()
+            if not await self._espocrm.has_value(ENTITY_TYPE, entity_id, "beteiligteId", seen.beteiligte_id)
         }
         missing = [row for row in found.missing if row["id"] in doubtful]
         if missing:
@@ -136,14 +138,6 @@ class AdressenSync:
                 present = {seen.link_of(adresse) for adresse in again}
                 confirmed |= {row["id"] for row in missing if _link_of(seen, row) not in present}
         return confirmed
-
-    async def _is_gone(self, seen: Observation, entity_id: str) -> bool:
-        """Whether a CAdressen was deleted, or belongs to another CBeteiligte now."""
-        try:
-            row = await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
-        except NotFound:
-            return True
-        return bool(row.get("beteiligteId") != seen.beteiligte_id)
 
     # -- apply ----------------------------------------------------------------------------------------------------
 

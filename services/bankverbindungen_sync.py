@@ -310,16 +310,10 @@ class BankverbindungenSync:
         for entity_id, state in list(seen.states.items()):
             if entity_id in known:
                 continue
-            if state.deleted_at is not None or await self._is_gone(seen, entity_id):
+            if state.deleted_at is not None or not await self._espocrm.has_value(
+                ENTITY_TYPE, entity_id, "beteiligteId", seen.beteiligte_id
+            ):
                 await self._remember_deleted(seen, state, store, report)
-
-    async def _is_gone(self, seen: Observation, entity_id: str) -> bool:
-        """Whether a CBankverbindungen was deleted, or belongs to another CBeteiligte now."""
-        try:
-            row = await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
-        except NotFound:
-            return True
-        return bool(row.get("beteiligteId") != seen.beteiligte_id)
 
     async def _remember_deleted(self, seen: Observation, state: SyncState, store: SyncStore, report: _Report) -> None:
         if state.deleted_at is None:
