@@ -57,7 +57,14 @@ class Observation:
     def may_follow_advoware_id(self, entity_id: str) -> bool:
         """Whether a row's ``advowareId`` counts: not if the row is known to be linked with another Beteiligter."""
         state = self.states.get(entity_id)
-        return state is None or replace(state, deleted_at=None).belongs_to(self.betnr)
+        return state is None or state.is_released or replace(state, deleted_at=None).belongs_to(self.betnr)
+
+    def marked_row(self, adresse: Mapping[str, Any]) -> str | None:
+        """The CAdressen that the mark in ``bemerkung`` names, unless that was released with its CBeteiligte."""
+        entity_id = espocrm_id_of(adresse.get("bemerkung"))
+        state = self.states.get(entity_id or "")
+        is_void = state is not None and state.is_released and all(row["id"] != entity_id for row in self.rows)
+        return None if is_void else entity_id
 
 
 @dataclass(frozen=True)
@@ -106,14 +113,14 @@ def match_addresses(seen: Observation) -> Match:
         if seen.may_follow_advoware_id(entity_id):
             pair(entity_id, row.get("advowareId"))
     for adresse_id, adresse in list(rest.items()):
-        pair(espocrm_id_of(adresse.get("bemerkung")), adresse_id)
+        pair(seen.marked_row(adresse), adresse_id)
     by_values = {
         _value_key(_mapper.comparable_from_espocrm(row)): entity_id
         for entity_id, row in rows.items()
         if is_active(row) and entity_id not in pairs
     }
     for adresse_id, adresse in list(rest.items()):
-        if not espocrm_id_of(adresse.get("bemerkung")) and not _belongs_to_deleted(seen, adresse):
+        if not seen.marked_row(adresse) and not _belongs_to_deleted(seen, adresse):
             pair(by_values.get(_value_key(_mapper.comparable_from_advoware(adresse))), adresse_id)
     return _with_rest(seen, rows, list(rest.values()), pairs)
 
@@ -142,7 +149,7 @@ def _with_rest(
     owners = {state.advoware_id: entity_id for entity_id, state in seen.states.items() if entity_id not in rows}
     for adresse in rest:
         # A mark that names a row already paired with another Adresse was copied by a person: a new address.
-        owner = owners.get(seen.link_of(adresse)) or espocrm_id_of(adresse.get("bemerkung"))
+        owner = owners.get(seen.link_of(adresse)) or seen.marked_row(adresse)
         if owner is None or owner in rows:
             result.new_adressen.append(adresse)
         else:

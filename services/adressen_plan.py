@@ -78,7 +78,14 @@ class RememberDeleted:
     problems: tuple[Problem, ...] = ()
 
 
-Action = CreateAdresse | CreateCAdressen | Settle | RememberDeleted
+@dataclass(frozen=True)
+class Ignore:
+    """The CAdressen is not in use, or empty, and unknown to Advoware: there is nothing to bring over."""
+
+    row: Record
+
+
+Action = CreateAdresse | CreateCAdressen | Settle | RememberDeleted | Ignore
 
 
 def make_plan(seen: Observation, found: Match, confirmed: Iterable[str] = ()) -> list[Action]:
@@ -102,6 +109,8 @@ def make_plan(seen: Observation, found: Match, confirmed: Iterable[str] = ()) ->
             is_main = main.wanted == row["id"]
             body = _mapper.map_cadressen_to_advoware(row, seen.beteiligter, is_main=is_main)
             actions.append(CreateAdresse(row, body))
+        elif row.get("syncStatus") in {"pending_sync", "dirty", "failed"}:
+            actions.append(Ignore(row))
     for adresse in found.new_adressen if seen.direction == "both" else ():
         attributes = _mapper.map_advoware_to_cadressen(adresse)
         actions.append(CreateCAdressen(adresse, {**attributes, "istStandard": main.wanted == adresse_key(adresse)}))

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from services.adressen_mapper import espocrm_id_of
+from services.adressen_mapper import AdressenMapper, espocrm_id_of
 from services.adressen_match import Match, Observation, match_addresses
 from services.adressen_plan import (
     ENTITY_TYPE,
     Action,
     CreateAdresse,
     CreateCAdressen,
+    Ignore,
     RememberDeleted,
     Settle,
     link_created,
@@ -29,13 +30,16 @@ from services.adressen_plan import (
     verify_put,
 )
 from services.advoware_service import AdvowareService
-from services.errors import BitByLawError, NotFound, Unavailable
+from services.errors import BitByLawError, NotFound, Unavailable, shown_text
 from services.espocrm import EspoCRMAPI
 from services.espocrm_models import equals, format_date_time
 from services.logs import log
+from services.notification_utils import NotificationManager
 from services.resources import Resources, current_resources
 from services.sync_parts import Direction, PartResult, Problem
-from services.sync_state import SyncState, SyncStore
+from services.sync_state import AuditEntry, SyncState, SyncStore
+
+TOPIC = "vmh.adressen"
 
 Record = dict[str, Any]
 
@@ -56,6 +60,7 @@ class _Report:
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     wrote_advoware: bool = False
+    was_edited: bool = False
 
     def result(self) -> PartResult:
         return PartResult(
@@ -63,6 +68,7 @@ class _Report:
             problems=tuple(self.problems),
             errors=tuple(self.errors),
             wrote_advoware=self.wrote_advoware,
+            was_edited=self.was_edited,
         )
 
 
@@ -74,6 +80,7 @@ class AdressenSync:
         self._resources = resources or current_resources()
         self._espocrm = EspoCRMAPI(context, resources=self._resources)
         self._advoware = AdvowareService(context, resources=self._resources)
+        self._notifications = NotificationManager(self._espocrm, context, resources=self._resources)
 
     async def sync_part(
         self, espo: Mapping[str, Any], advo: Mapping[str, Any], store: SyncStore, *, direction: Direction = "both"
@@ -151,12 +158,18 @@ class AdressenSync:
             case CreateCAdressen():
                 await self._create_in_espocrm(seen, action, store, report)
             case Settle():
+                if action.attributes and await self._was_edited(action.row):
+                    report.was_edited = True
+                    return
                 if action.put:
+                    await self._keep_what_will_be_lost(seen, action, store)
                     report.wrote_advoware = True
                     adresse_id = action.put["id"]
                     changed = await self._advoware.update_adresse(seen.betnr, adresse_id, action.put)
                     action = verify_put(seen, action, await self._complete(seen, adresse_id, changed))
                 await self._finish(seen, action, store, report)
+            case Ignore():
+                await self._espocrm.update_entity(ENTITY_TYPE, action.row["id"], {"syncStatus": "clean"})
             case RememberDeleted():
                 if action.state != seen.states.get(action.entity_id):
                     await store.save(action.state)
@@ -192,15 +205,33 @@ class AdressenSync:
         is_new_link = adresse is not None and row.get("advowareId") != adresse["id"]
         if changed or is_new_link or action.put:
             changed |= _sync_fields(seen, adresse)
-            await self._espocrm.update_entity(ENTITY_TYPE, row["id"], changed)
+            written = await self._espocrm.update_entity(ENTITY_TYPE, row["id"], changed)
+            if _said(written) != _said({**row, **changed}):
+                report.was_edited = True
+                await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": "dirty"})
         await self._remember(seen, action.state, store)
         report.problems += action.problems
         report.changes += action.changes
 
+    async def _was_edited(self, row: Record) -> bool:
+        """Whether the CAdressen says something else now than when it was listed."""
+        return _said(await self._espocrm.get_entity(ENTITY_TYPE, row["id"])) != _said(row)
+
+    async def _keep_what_will_be_lost(self, seen: Observation, action: Settle, store: SyncStore) -> None:
+        """Put the values that give way into the audit and tell a person, before they are overwritten."""
+        lost = [change for change in action.changes if change.get("conflict")]
+        if not lost:
+            return
+        entry = AuditEntry(ENTITY_TYPE, action.row["id"], TOPIC, "sync", "conflict_found", 0.0, seen.betnr, lost)
+        await store.append_audit(entry, seen.now)
+        for problem in action.problems:
+            if problem.details.get("reason") == "conflict":
+                await self._notifications.notify(problem)
+
     async def _show_failure(self, action: Action, error: BitByLawError, report: _Report) -> None:
         """Collect the failure; what a system refused also shows in the record's status."""
         name = _name_of(action)
-        report.errors.append(f"{name}: {type(error).__name__}: {error}")
+        report.errors.append(f"{name}: {shown_text(error)}")
         log(self._context, "error", "adressen.failed", record=name, error=type(error).__name__)
         if isinstance(error, Unavailable) or not isinstance(action, CreateAdresse | Settle):
             return
@@ -217,6 +248,11 @@ class AdressenSync:
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
+
+
+def _said(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What people can say about a CAdressen."""
+    return AdressenMapper().comparable_from_espocrm(row), row.get("isActive") is not False, bool(row.get("istStandard"))
 
 
 def _sync_fields(seen: Observation, adresse: Mapping[str, Any] | None) -> Record:

@@ -84,7 +84,7 @@ def find_konto(seen: Observation, row: Record) -> Found:
     if (
         link is None
         and row.get("advowareKontoId")
-        and (state is None or replace(state, deleted_at=None).belongs_to(seen.betnr))
+        and (state is None or state.is_released or replace(state, deleted_at=None).belongs_to(seen.betnr))
     ):
         link = f"{seen.betnr}/{row['advowareKontoId']}"
     konto = seen.konto_by_link(link)

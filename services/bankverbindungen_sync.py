@@ -39,10 +39,11 @@ from services.errors import (
     NotFound,
     Unavailable,
     UnexpectedAnswer,
+    shown_text,
 )
 from services.espocrm import EspoCRMAPI
 from services.espocrm_models import equals, format_date_time
-from services.locks import beteiligte_lock_key, held_lock
+from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
 from services.notification_utils import NotificationManager
 from services.resources import Resources, current_resources
@@ -66,6 +67,7 @@ class _Report:
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     wrote_advoware: bool = False
+    was_edited: bool = False
 
 
 class BankverbindungenSync:
@@ -108,7 +110,7 @@ class BankverbindungenSync:
             self._context,
             event,
             outcome,
-            entity_type=ENTITY_TYPE,
+            ENTITY_TYPE,
             topic=topic,
             started=started,
             now=self._now(),
@@ -141,7 +143,7 @@ class BankverbindungenSync:
                 report.problems.append(invalid_problem(seen, row, str(error)))
                 await self._show_failure(row, error)
             except BitByLawError as error:
-                report.errors.append(f"{ENTITY_TYPE}/{row['id']}: {type(error).__name__}: {error}")
+                report.errors.append(f"{ENTITY_TYPE}/{row['id']}: {shown_text(error)}")
                 await self._show_failure(row, error)
                 unavailable = unavailable + 1 if isinstance(error, Unavailable) else 0
                 if unavailable == MAX_UNAVAILABLE:
@@ -152,6 +154,7 @@ class BankverbindungenSync:
             problems=tuple(report.problems),
             errors=tuple(report.errors),
             wrote_advoware=report.wrote_advoware,
+            was_edited=report.was_edited,
         )
 
     # -- events ---------------------------------------------------------------------------------------------------
@@ -187,9 +190,11 @@ class BankverbindungenSync:
         return Outcome(result, state.advoware_id if state else None, tuple(report.changes))
 
     async def _fail(self, row: Record, error: Exception) -> Outcome:
-        if row.get("syncStatus") != "failed":
-            await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": "failed"})
-        return Outcome("failed", error=f"{type(error).__name__}: {error}")
+        # What only a person can correct is not tried again until somebody does.
+        status = "unclean" if isinstance(error, InvalidInput) else "failed"
+        if row.get("syncStatus") != status:
+            await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": status})
+        return Outcome("failed", error=shown_text(error))
 
     async def _handle_deleted(self, entity_id: str, store: SyncStore, report: _Report) -> Outcome:
         """Gone from EspoCRM: Advoware keeps it until a person deletes it there."""
@@ -210,7 +215,7 @@ class BankverbindungenSync:
 
     def _lock(self, beteiligte_id: str) -> AbstractAsyncContextManager[None]:
         lock_seconds = self._resources.settings.vmh.lock_seconds
-        return held_lock(self._resources.redis, beteiligte_lock_key(beteiligte_id), lock_seconds)
+        return record_lock(self._resources, beteiligte_lock_key(beteiligte_id), lock_seconds)
 
     # -- one row --------------------------------------------------------------------------------------------------
 
@@ -236,6 +241,8 @@ class BankverbindungenSync:
             report.wrote_advoware = True
             action = await self._create(seen, row, found, store)
         else:
+            if row.get("syncStatus") != "clean":  # not in use and unknown to Advoware: there is nothing to bring over
+                await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": "clean"})
             return "skipped", None
         await self._finish(seen, action, store, report)
         return action.result, action.state
@@ -245,7 +252,8 @@ class BankverbindungenSync:
         row, state = action.row, action.state
         if action.attributes:
             attributes = {**action.attributes, "advowareLastSync": format_date_time(seen.now)}
-            await self._espocrm.update_entity(ENTITY_TYPE, row["id"], attributes)
+            written = await self._espocrm.update_entity(ENTITY_TYPE, row["id"], attributes)
+            report.was_edited |= self._said(written) != self._said(row)
         if state != seen.states.get(row["id"]):
             await store.save(replace(state, synced_at=seen.now))
         if seen.state_of(row["id"]) is None:
@@ -253,6 +261,10 @@ class BankverbindungenSync:
         seen.states[row["id"]] = state
         report.problems += action.problems
         report.changes += action.changes
+
+    def _said(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What people can say about a CBankverbindungen."""
+        return self._mapper.comparable_from_espocrm(row), is_active(dict(row))
 
     async def _look_again(self, seen: Observation, row: Record) -> Record | None:
         """The Bankverbindung in a second read: neither system is believed at once that something is gone."""

@@ -6,10 +6,12 @@ The state of EspoCRM decides, not the queue: what was never enqueued, failed, or
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from redis.exceptions import RedisError
 
 from services.beteiligte_create import ENTITY_TYPE
 from services.beteiligte_status import STALE_HOURS
@@ -21,6 +23,7 @@ from services.logs import log
 from services.notification_utils import NotificationManager
 from services.queue import Enqueue, NotEnqueued, enqueue_all
 from services.resources import Resources, current_resources
+from services.sync_state import SyncStore
 from services.webhooks import forget_waiting, mark_waiting
 
 TOPIC = "vmh.beteiligte.sync_check"
@@ -31,6 +34,8 @@ STUCK_MINUTES = 15
 #: While a job waits it is not enqueued again; should it be lost, the record is found again after this time.
 WAITING_MARK_SECONDS = 60 * 60
 ENQUEUE_SECONDS = 20.0
+#: In Redis: the id after which the next run looks for records that are gone; losing it only starts anew.
+DELETED_CURSOR = "beteiligte_check:deleted_after"
 #: A category whose pages keep failing is left to the next run.
 MAX_PAGE_FAILURES = 3
 
@@ -61,10 +66,10 @@ def categories(now: datetime) -> list[Category]:
             [equals("syncStatus", "permanently_failed"), before("syncAutoResetAt", now)],
             "syncAutoResetAt",
         ),
-        # An edit of a part sends no webhook of its own, and a failed part has no event to repeat it.
+        # An edit of a part sends no webhook of its own. A failed one is its CBeteiligte's failure as well.
         Category(
             "modified",
-            [is_in("syncStatus", ["pending_sync", "dirty", "failed"])],
+            [is_in("syncStatus", ["pending_sync", "dirty"])],
             "modifiedAt",
             "CAdressen",
             "beteiligteId",
@@ -110,23 +115,37 @@ class BeteiligteCheck:
 
     async def _run(self, enqueue: Enqueue) -> Counter[str]:
         counts: Counter[str] = Counter()
-        seen: set[str] = set()
         limit = self._resources.settings.vmh.cron_limit
         counts["told"] = await self._notifications.retry_unfinished()
-        for category in categories(self._now()):
-            async for ids in self._pages(category, counts):
-                fresh = [entity_id for entity_id in ids if entity_id not in seen][: limit - counts["total"]]
-                seen.update(fresh)
-                enqueued = await self._enqueue(category, fresh, enqueue, counts)
-                counts[category.name] += enqueued
-                counts["total"] += enqueued
-                if counts["total"] >= limit:
-                    return counts
+        found = [(category.name, await self._ids(category, counts)) for category in categories(self._now())]
+        found.append(("deleted", await self._deleted(counts)))
+        for name, ids in _shares(found, limit):
+            enqueued = await self._enqueue(name, ids, enqueue, counts)
+            counts[name] += enqueued
+            counts["total"] += enqueued
         return counts
 
-    async def _pages(self, category: Category, counts: Counter[str]) -> AsyncIterator[list[str]]:
+    async def _deleted(self, counts: Counter[str]) -> list[str]:
+        """Of the next records that were synced once, those that EspoCRM does not list any more.
+
+        Their sync finds out whether they are gone. A run asks for one page, so that all are seen in turn.
+        """
+        store = SyncStore(await self._resources.database())
+        try:
+            after = str(await self._resources.redis.get(DELETED_CURSOR) or "")
+            known = await store.live_entities(ENTITY_TYPE, after, PAGE_SIZE)
+            rows, _ = await self._espocrm.list_entities(ENTITY_TYPE, [is_in("id", known)], ["id"]) if known else ([], 0)
+            await self._resources.redis.set(DELETED_CURSOR, known[-1] if len(known) == PAGE_SIZE else "")
+        except (BitByLawError, ConfigurationError, RedisError) as error:
+            counts["errors"] += 1
+            log(self._context, "error", "beteiligte_check.deleted_not_checked", error=type(error).__name__)
+            return []
+        listed = {row["id"] for row in rows}
+        return [entity_id for entity_id in known if entity_id not in listed]
+
+    async def _ids(self, category: Category, counts: Counter[str]) -> list[str]:
         """The ids of a category, oldest first. All pages are read before the first record leaves the category."""
-        pages: list[list[str]] = []
+        ids: list[str] = []
         offset = failures = 0
         while failures < MAX_PAGE_FAILURES:
             try:
@@ -151,17 +170,16 @@ class BeteiligteCheck:
                 )
                 offset += PAGE_SIZE
                 continue
-            pages.append([str(row[category.id_field]) for row in rows if row.get(category.id_field)])
+            ids += [str(row[category.id_field]) for row in rows if row.get(category.id_field)]
             offset += PAGE_SIZE
             if len(rows) < PAGE_SIZE or offset >= self._resources.settings.vmh.cron_limit * 2:
                 break
-        for page in pages:
-            yield page
+        return ids
 
-    async def _enqueue(self, category: Category, ids: list[str], enqueue: Enqueue, counts: Counter[str]) -> int:
+    async def _enqueue(self, category: str, ids: list[str], enqueue: Enqueue, counts: Counter[str]) -> int:
         new = await mark_waiting(self._resources, TOPIC, ids, WAITING_MARK_SECONDS) if ids else []
         counts["waiting"] += len(ids) - len(new)
-        if category.name == "permanently_failed":
+        if category == "permanently_failed":
             new = [entity_id for entity_id in new if await self._reset(entity_id, counts)]
         timestamp = self._now().isoformat()
         events = (
@@ -191,3 +209,26 @@ class BeteiligteCheck:
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
+
+
+def _shares(found: Sequence[tuple[str, list[str]]], limit: int) -> list[tuple[str, list[str]]]:
+    """What of each category is enqueued, each record once: everything if it fits into the limit.
+
+    Else each category gets an equal share before the urgent ones get the rest, so that one that never empties does not
+    keep the others waiting for ever.
+    """
+    seen: set[str] = set()
+    waiting = []
+    for name, ids in found:
+        fresh = [entity_id for entity_id in dict.fromkeys(ids) if entity_id not in seen]
+        seen.update(fresh)
+        if fresh:
+            waiting.append((name, fresh))
+    share = max(1, limit // len(waiting)) if waiting else 0
+    left = limit - sum(min(len(ids), share) for _, ids in waiting)
+    shares = []
+    for name, ids in waiting:
+        more = min(max(0, len(ids) - share), max(0, left))
+        left -= more
+        shares.append((name, ids[: share + more]))
+    return shares

@@ -17,6 +17,8 @@ BACKOFF_MINUTES = (1, 5, 15, 60, 240)
 AUTO_RESET_HOURS = 24
 STALE_HOURS = 24
 ERROR_MESSAGE_LENGTH = 2000
+#: Statuses of records with something to be brought to Advoware.
+UNSYNCED = frozenset({"pending_sync", "dirty", "failed", "permanently_failed"})
 
 Record = dict[str, Any]
 Espo = Mapping[str, Any]

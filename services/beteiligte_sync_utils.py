@@ -22,6 +22,20 @@ from services.adressen_sync import AdressenSync
 from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_create import ENTITY_TYPE, BeteiligteCreator
+from services.beteiligte_plan import (
+    CONTACT_ARRAYS,
+    Observation,
+    Parts,
+    agreed_base,
+    betnr_of,
+    change_lines,
+    contact_entries,
+    kept_refusals,
+    on_side,
+    rejected_fields,
+    rejection_lines,
+    result_of,
+)
 from services.errors import (
     BitByLawError,
     ConfigurationError,
@@ -30,11 +44,12 @@ from services.errors import (
     InvalidInput,
     NotFound,
     ValidationFailed,
+    shown_text,
 )
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper, is_company
 from services.kommunikation_sync_utils import KommunikationSyncManager
-from services.locks import beteiligte_lock_key, held_lock
+from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
 from services.merge import Merge, Side, merge
 from services.notification_utils import NotificationManager
@@ -51,47 +66,12 @@ MAX_ROUNDS = 3
 Record = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Observation:
-    """Both sides of a linked record and what they last agreed on; ``state`` is None before the first sync."""
+@dataclass
+class _Run:
+    """One sync of one record, over all its rounds. ``changes`` are those that were made, for the audit."""
 
-    espo: Record
-    advo: Record
-    state: SyncState | None
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What Kommunikation, Adressen and Bankverbindungen led to, and what of the master data could not be written."""
-
-    kommunikation: PartResult = field(default_factory=PartResult)
-    adressen: PartResult = field(default_factory=PartResult)
-    bankverbindungen: PartResult = field(default_factory=PartResult)
-    master_data: PartResult = field(default_factory=PartResult)
-
-    @property
-    def results(self) -> tuple[PartResult, ...]:
-        return (self.master_data, self.kommunikation, self.adressen, self.bankverbindungen)
-
-    @property
-    def espocrm(self) -> Record:
-        return {name: value for result in self.results for name, value in result.espocrm.items()}
-
-    @property
-    def changes(self) -> list[Mapping[str, Any]]:
-        return [change for result in self.results for change in result.changes]
-
-    @property
-    def problems(self) -> list[Problem]:
-        return [problem for result in self.results for problem in result.problems]
-
-    @property
-    def errors(self) -> list[str]:
-        return [error for result in self.results for error in result.errors]
-
-    @property
-    def wrote(self) -> bool:
-        return any(result.wrote_advoware or result.espocrm for result in self.results)
+    store: SyncStore
+    changes: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 class BeteiligteSync:
@@ -122,41 +102,48 @@ class BeteiligteSync:
             ForeignSystemError, ConfigurationError: not even the status could be written; the queue tries again.
         """
         store = SyncStore(await self._resources.database())
+        run = _Run(store)
         started = time.perf_counter()
         topic = f"{TOPIC_PREFIX}.{event.action}"
+
+        async def record(outcome: Outcome) -> Outcome:
+            outcome = replace(outcome, changes=tuple(run.changes))
+            await record_outcome(
+                store, self._context, event, outcome, ENTITY_TYPE, topic=topic, started=started, now=self._now()
+            )
+            return outcome
+
         try:
             async with self.acquire_sync_lock(event.entity_id):
-                outcome = await self._handle_locked(event, topic, store)
-        except EntityBusy:
-            if event.action != "sync_check":
-                raise
-            outcome = Outcome("busy")
-        await record_outcome(
-            store, self._context, event, outcome, entity_type=ENTITY_TYPE, topic=topic, started=started, now=self._now()
-        )
-        return outcome
+                outcome = await self._handle_locked(event, topic, run)
+        except (BitByLawError, ConfigurationError) as error:
+            if isinstance(error, EntityBusy) and event.action == "sync_check":
+                return await record(Outcome("busy"))
+            if run.changes:  # what was done is done, although the job comes again
+                await record(Outcome("failed", error=shown_text(error)))
+            raise
+        return await record(outcome)
 
     @asynccontextmanager
     async def acquire_sync_lock(self, entity_id: str) -> AsyncIterator[None]:
-        """Hold the lock of a CBeteiligte and all that belongs to it; see `services.locks.held_lock`."""
-        async with held_lock(
-            self._resources.redis, beteiligte_lock_key(entity_id), self._resources.settings.vmh.lock_seconds
-        ):
+        """Hold the lock of a CBeteiligte and all that belongs to it; see `services.locks.record_lock`."""
+        lock_seconds = self._resources.settings.vmh.lock_seconds
+        async with record_lock(self._resources, beteiligte_lock_key(entity_id), lock_seconds):
             yield
 
-    async def _handle_locked(self, event: SyncEvent, topic: str, store: SyncStore) -> Outcome:
+    async def _handle_locked(self, event: SyncEvent, topic: str, run: _Run) -> Outcome:
         # Before the record is read: an edit made from here on gets an event of its own.
         await forget_waiting(self._resources, topic, event.entity_id)
         try:
             espo = await self._espocrm.get_entity(ENTITY_TYPE, event.entity_id)
         except NotFound:
-            return await self._handle_deleted(event.entity_id, store)
+            return await self._handle_deleted(event.entity_id, run.store)
         if event.source != "webhook" and beteiligte_status.must_wait(espo, self._now()):
-            return Outcome("skipped", _betnr_of(espo))
+            return Outcome("skipped", betnr_of(espo))
         try:
-            return await self._sync(espo, store, MAX_ROUNDS)
+            return await self._sync(espo, run, MAX_ROUNDS)
         except (BitByLawError, ConfigurationError) as error:
-            return await self._fail(espo, f"{type(error).__name__}: {error}")
+            return await self._fail(espo, shown_text(error))
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the record without a trace
             trace = "".join(traceback.format_tb(error.__traceback__)[-3:])
             log(
@@ -185,49 +172,69 @@ class BeteiligteSync:
             }
             key = f"deleted:{ENTITY_TYPE}:{entity_id}"
             await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, entity_id, key, details))
+            await store.release_parts(betnr, self._now())
         await store.mark_deleted(ENTITY_TYPE, entity_id, self._now())
         return Outcome("deleted", betnr)
 
     # -- one record -----------------------------------------------------------------------------------------------
 
-    async def _sync(self, espo: Record, store: SyncStore, rounds: int) -> Outcome:
+    async def _sync(self, espo: Record, run: _Run, rounds: int) -> Outcome:
         """Sync once, and again if the record was edited meanwhile: our status must not cover up the edit."""
         try:
-            outcome, was_edited = await self._sync_once(espo, store)
+            outcome, was_edited = await self._sync_once(espo, run)
         except Conflict as error:
             if error.system != espocrm_models.SYSTEM or rounds <= 1:
                 raise
-            outcome, was_edited = Outcome("no_change", _betnr_of(espo)), True
+            outcome, was_edited = Outcome("no_change", betnr_of(espo)), True
         if not was_edited or rounds <= 1:
             return outcome
         log(self._context, "info", "beteiligte.edited_meanwhile", entity_id=espo["id"])
-        again = await self._sync(await self._espocrm.get_entity(ENTITY_TYPE, espo["id"]), store, rounds - 1)
-        if outcome.result == "no_change" or again.error:
-            return replace(again, changes=(*outcome.changes, *again.changes))
-        return replace(outcome, changes=(*outcome.changes, *again.changes))
+        again = await self._sync(await self._espocrm.get_entity(ENTITY_TYPE, espo["id"]), run, rounds - 1)
+        return again if outcome.result == "no_change" or again.error else outcome
 
-    async def _sync_once(self, espo: Record, store: SyncStore) -> tuple[Outcome, bool]:
-        state = await store.load(ENTITY_TYPE, espo["id"])
+    async def _sync_once(self, espo: Record, run: _Run) -> tuple[Outcome, bool]:
+        state = await run.store.load(ENTITY_TYPE, espo["id"])
+        if espo.get("syncStatus") in beteiligte_status.UNSYNCED:
+            # Before Advoware is read: its full object is to go back without delay.
+            espo = await self._show_syncing(espo)
         betnr = espo.get("betnr") or (state.advoware_id if state and state.deleted_at is None else None)
         if not betnr:
-            return await self._create(espo, store)
+            return await self._create(espo, run)
+        if state is None or state.advoware_id != str(betnr):
+            await self._require_free(str(betnr), espo["id"], run.store)
         try:
             advo = await self._advoware.get_beteiligter(betnr)
         except NotFound:
             return await self.handle_advoware_deleted(espo, str(betnr)), False
-        return await self._sync_linked(Observation(espo, advo, state), store)
+        return await self._sync_linked(Observation(espo, advo, state), run)
 
-    async def _create(self, espo: Record, store: SyncStore) -> tuple[Outcome, bool]:
+    async def _require_free(self, betnr: str, entity_id: str, store: SyncStore) -> None:
+        """Refuse a Beteiligter that another record is linked with; release him if that record is gone.
+
+        Raises:
+            InvalidInput: two CBeteiligte have this betNr.
+        """
+        owner = await store.linked_entity(ENTITY_TYPE, betnr)
+        if owner is None or owner == entity_id:
+            return
+        try:
+            await self._espocrm.get_entity(ENTITY_TYPE, owner)
+        except NotFound:  # the event of its deletion was lost
+            await self._handle_deleted(owner, store)
+        else:
+            raise InvalidInput(f"betnr: {betnr} belongs to another record, CBeteiligte/{owner}")
+
+    async def _create(self, espo: Record, run: _Run) -> tuple[Outcome, bool]:
         espo = await self._show_syncing(espo)
-        created = await BeteiligteCreator(self._advoware, store, self._resources).create(espo)
+        created = await BeteiligteCreator(self._advoware, run.store, self._resources).create(espo)
         advo = await self._advoware.get_beteiligter(created.betnr)
         taken = self._mapper.comparable_from_advoware(advo)
         # Of a record that was found again nobody knows who has changed it since; only a fresh one shows refusals.
-        rejected = {} if created.was_found else _rejected(created.posted, {}, taken)
+        rejected = {} if created.was_found else rejected_fields(created.posted, {}, taken)
         plan = Merge(agreed={name: value for name, value in created.posted.items() if name in taken})
-        state = await self._remember(store, Observation(espo, advo, None), plan, rejected)
+        state = await self._remember(run.store, Observation(espo, advo, None), plan, rejected)
         # The link is stored; what is left (the betNr in EspoCRM, the parts, later edits) is an ordinary sync.
-        outcome, was_edited = await self._sync_linked(Observation(espo, advo, state), store, new_rejections=rejected)
+        outcome, was_edited = await self._sync_linked(Observation(espo, advo, state), run, new_rejections=rejected)
         if outcome.error:
             return outcome, was_edited
         return replace(outcome, result="adopted" if created.was_found else "created"), was_edited
@@ -264,26 +271,62 @@ class BeteiligteSync:
     # -- apply ----------------------------------------------------------------------------------------------------
 
     async def _sync_linked(
-        self, seen: Observation, store: SyncStore, *, new_rejections: Mapping[str, Any] | None = None
+        self, seen: Observation, run: _Run, *, new_rejections: Mapping[str, Any] | None = None
     ) -> tuple[Outcome, bool]:
-        plan = self.compare_entities(seen)
-        if plan.to_advoware:
-            seen = replace(seen, espo=await self._show_syncing(seen.espo))
-            plan = self.compare_entities(seen)
-        rejected = {**_kept_refusals(seen, plan), **(new_rejections or {})}
+        seen, plan = await self._prepare(seen, run.store)
+        rejected = {**kept_refusals(seen, plan), **(new_rejections or {})}
         advo = seen.advo
-        if plan.conflicts:
-            await self._keep_what_will_be_lost(seen, plan, store)
         unwritten: dict[str, str] = {}
         if plan.to_advoware:
             try:
                 advo, refused = await self._write_advoware(seen, plan)
             except (InvalidInput, ValidationFailed) as error:  # one bad value must not stop the parts
-                unwritten = dict.fromkeys(plan.to_advoware, f"Stammdaten: {type(error).__name__}: {error}")
+                unwritten = dict.fromkeys(plan.to_advoware, f"Stammdaten: {shown_text(error)}")
                 refused = {}
             rejected |= refused
             new_rejections = {**(new_rejections or {}), **refused}
-        parts = await self._sync_parts(seen.espo, advo, store, to_advoware=bool(plan.conflicts))
+        attributes = self._espocrm_attributes(seen, plan, unwritten)
+        changes = [line for line in change_lines(seen, plan, self._mapper) if line["field"] not in unwritten]
+        run.changes += [*on_side("advoware", changes), *rejection_lines(new_rejections or {})]
+        parts = await self._sync_parts(seen.espo, advo, run.store, to_advoware=bool(plan.conflicts))
+        parts = replace(parts, master_data=PartResult(errors=tuple(dict.fromkeys(unwritten.values()))))
+        # Before EspoCRM is written: what failed there would start the next run as if nothing had been lost.
+        run.changes += on_side("advoware", parts.changes)
+        await self._tell(seen.espo, advo, new_rejections or {}, parts)
+        written: Record | None = None
+        changed = bool(attributes or plan.to_advoware or parts.wrote or parts.errors)
+        status = "conflict" if rejected else "clean"
+        if changed or not beteiligte_status.is_settled(seen.espo, status, self._now()):
+            written, parts = await self._write_espocrm(seen.espo, attributes, parts, advo, status)
+        run.changes += on_side("espocrm", [*changes, *parts.changes])
+        await self._remember_all(replace(seen, advo=advo), plan, rejected, unwritten, parts, run.store)
+        result, message = result_of(plan, parts), "; ".join(parts.errors) or None
+        if message and written is not None:
+            result = str(written.get("syncStatus"))
+        outcome = Outcome(result, str(seen.advo["betNr"]), error=message)
+        was_edited = written is not None and self._was_edited(seen.espo, {**attributes, **parts.espocrm}, written)
+        return outcome, was_edited or any(result.was_edited for result in parts.results)
+
+    async def _prepare(self, seen: Observation, store: SyncStore) -> tuple[Observation, Merge]:
+        """The plan, with Advoware as it is right before it is written: telling people about a conflict takes time."""
+        plan = self.compare_entities(seen)
+        if plan.to_advoware and seen.espo.get("syncStatus") != "syncing":
+            espo = await self._show_syncing(seen.espo)
+            seen = replace(seen, espo=espo, advo=await self._advoware.get_beteiligter(seen.advo["betNr"]))
+            plan = self.compare_entities(seen)
+        for _ in range(MAX_ROUNDS):
+            told = plan.conflicts
+            if not told:
+                break
+            await self._keep_what_will_be_lost(seen, plan, store)
+            seen = replace(seen, advo=await self._advoware.get_beteiligter(seen.advo["betNr"]))
+            plan = self.compare_entities(seen)
+            if plan.conflicts == told:
+                break
+        return seen, plan
+
+    def _espocrm_attributes(self, seen: Observation, plan: Merge, unwritten: dict[str, str]) -> Record:
+        """What the plan changes in EspoCRM; values that it cannot hold are added to ``unwritten``."""
         company = is_company(plan.agreed.get("rechtsform", seen.espo.get("rechtsform")))
         # A change of kind writes all fields of the new kind: the old ones may hold anything.
         changes_kind = company != is_company(seen.espo.get("rechtsform"))
@@ -294,36 +337,13 @@ class BeteiligteSync:
                 attributes |= self._mapper.to_espocrm({name: value}, company=company)
             except InvalidInput as error:
                 unwritten[name] = f"Stammdaten: {error}"
-        if unwritten:
-            errors = tuple(dict.fromkeys(unwritten.values()))
-            parts = replace(parts, master_data=PartResult(errors=errors))
         if not seen.espo.get("betnr"):
             attributes["betnr"] = int(seen.advo["betNr"])
-        written: Record | None = None
-        changed = bool(attributes or plan.to_advoware or parts.wrote or parts.errors)
-        status = "conflict" if rejected else "clean"
-        if changed or not beteiligte_status.is_settled(seen.espo, status, self._now()):
-            written, parts = await self._write_espocrm(seen.espo, attributes, parts, advo, status)
-        done = [change for change in _changes(seen, plan, self._mapper) if change["field"] not in unwritten]
-        changes = (*done, *_rejections(new_rejections or {}), *parts.changes)
-        await self._tell(seen.espo, advo, new_rejections or {}, parts)
-        await self._remember(store, replace(seen, advo=advo), plan, rejected, unwritten)
-        for result in parts.results:
-            for state in result.states:
-                await store.save(state)
-        if not seen.espo.get("betnr"):
-            await store.end_create(ENTITY_TYPE, seen.espo["id"])
-        message = "; ".join(parts.errors) or None
-        result_word = _result_of(plan, parts)
-        if message and written is not None:
-            result_word = str(written.get("syncStatus"))
-            await self._tell_given_up(seen.espo, result_word, message)
-        outcome = Outcome(result_word, str(seen.advo["betNr"]), changes, message)
-        return outcome, written is not None and self._was_edited(seen.espo, {**attributes, **parts.espocrm}, written)
+        return attributes
 
     async def _keep_what_will_be_lost(self, seen: Observation, plan: Merge, store: SyncStore) -> None:
         """Put the values that give way into the audit and tell a person, before they are overwritten."""
-        changes = [change for change in _changes(seen, plan, self._mapper) if change.get("conflict")]
+        changes = [change for change in change_lines(seen, plan, self._mapper) if change.get("conflict")]
         betnr = str(seen.advo["betNr"])
         entry = AuditEntry(ENTITY_TYPE, seen.espo["id"], TOPIC_PREFIX, "sync", "conflict_found", 0.0, betnr, changes)
         await store.append_audit(entry, self._now())
@@ -336,9 +356,9 @@ class BeteiligteSync:
         await self._advoware.update_beteiligter(seen.advo["betNr"], changed)
         advo = await self._advoware.get_beteiligter(seen.advo["betNr"])
         before, taken = (self._mapper.comparable_from_advoware(record) for record in (seen.advo, advo))
-        return advo, _rejected(plan.to_advoware, before, taken)
+        return advo, rejected_fields(plan.to_advoware, before, taken)
 
-    async def _sync_parts(self, espo: Record, advo: Record, store: SyncStore, *, to_advoware: bool) -> _Parts:
+    async def _sync_parts(self, espo: Record, advo: Record, store: SyncStore, *, to_advoware: bool) -> Parts:
         """Kommunikation, Adressen, Bankverbindungen; a part that fails as a whole does not stop the others."""
         direction: Any = "to_advoware" if to_advoware else "both"
 
@@ -346,23 +366,23 @@ class BeteiligteSync:
             try:
                 return await part()
             except BitByLawError as error:
-                return PartResult(errors=(f"{name}: {type(error).__name__}: {error}",))
+                return PartResult(errors=(f"{name}: {shown_text(error)}",))
 
-        return _Parts(
+        return Parts(
             await run("Kommunikation", lambda: self._kommunikation.sync_part(espo, advo, store, direction=direction)),
             await run("Adressen", lambda: self._adressen.sync_part(espo, advo, store, direction=direction)),
             await run("Bankverbindungen", lambda: self._bankverbindungen.sync_part(espo, advo, store)),
         )
 
     async def _write_espocrm(
-        self, espo: Record, attributes: Record, parts: _Parts, advo: Record, status: str
-    ) -> tuple[Record, _Parts]:
+        self, espo: Record, attributes: Record, parts: Parts, advo: Record, status: str
+    ) -> tuple[Record, Parts]:
         """The one final PUT. If EspoCRM refuses it because of the Kommunikation, the rest is written without it.
 
         Raises:
             Conflict: what the PUT would overwrite was edited since it was read; the sync has to start again.
         """
-        if attributes.keys() - {"betnr"} or parts.espocrm.keys() & set(_CONTACT_ARRAYS):
+        if attributes.keys() - {"betnr"} or parts.espocrm.keys() & set(CONTACT_ARRAYS):
             now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
             if self._was_edited(espo, {}, now):
                 raise Conflict(espocrm_models.SYSTEM, "edited while it was synced")
@@ -372,7 +392,7 @@ class BeteiligteSync:
             if not parts.kommunikation.espocrm:
                 raise
             refused = PartResult(
-                errors=(*parts.kommunikation.errors, f"Kommunikation: {type(error).__name__}: {error}"),
+                errors=(*parts.kommunikation.errors, f"Kommunikation: {shown_text(error)}"),
                 problems=parts.kommunikation.problems,
                 wrote_advoware=parts.kommunikation.wrote_advoware,
             )
@@ -383,6 +403,7 @@ class BeteiligteSync:
         sync_fields = beteiligte_status.success(status, self._now())
         if errors:
             sync_fields = beteiligte_status.failure(espo, "; ".join(errors), self._now())
+            await self._tell_given_up(espo, sync_fields)
         return await self._espocrm.update_entity(
             ENTITY_TYPE,
             espo["id"],
@@ -394,25 +415,29 @@ class BeteiligteSync:
         """Show that we are at work; returns the record as it is now, edits made since it was read included."""
         if espo.get("syncStatus") == "syncing":
             return espo
-        return {**espo, **await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "syncing"})}
+        shown = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "syncing"})
+        if not self._was_edited(espo, {}, shown):
+            shown = {**shown, "modifiedAt": espo.get("modifiedAt")}  # the time of a person's edit, not of ours
+        return {**espo, **shown}
 
     def _was_edited(self, before: Record, sent: Record, written: Record) -> bool:
         """Whether the record that EspoCRM returned to our PUT holds values that we neither read nor wrote."""
         expected, now = {**before, **sent}, {**before, **written}
         if self._mapper.comparable_from_espocrm(expected) != self._mapper.comparable_from_espocrm(now):
             return True
-        return any(_entries(expected, array) != _entries(now, array) for array in _CONTACT_ARRAYS)
+        return any(contact_entries(expected, array) != contact_entries(now, array) for array in CONTACT_ARRAYS)
 
     # -- record ---------------------------------------------------------------------------------------------------
 
     async def handle_advoware_deleted(self, espo: Record, betnr: str) -> Outcome:
         """Advoware does not know the betNr: show it, keep the record, tell a person, wait for an edit."""
         if espo.get("syncStatus") != "deleted_in_advoware":
+            key = f"missing_in_advoware:{ENTITY_TYPE}:{espo['id']}"
+            since = self._now().isoformat(timespec="seconds")
+            details = {"betnr": betnr, "name": espo.get("name"), "since": since}
+            await self._notifications.notify(Problem("missing_in_advoware", ENTITY_TYPE, espo["id"], key, details))
             shown = beteiligte_status.deleted_in_advoware(betnr)
             await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], shown)
-        key = f"missing_in_advoware:{ENTITY_TYPE}:{espo['id']}"
-        details = {"betnr": betnr, "name": espo.get("name")}
-        await self._notifications.notify(Problem("missing_in_advoware", ENTITY_TYPE, espo["id"], key, details))
         return Outcome("deleted_in_advoware", betnr)
 
     async def resolve_conflict_espocrm_wins(self, espo: Record, advo: Record, fields: list[Record]) -> None:
@@ -427,7 +452,7 @@ class BeteiligteSync:
         key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{values}"
         await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
 
-    async def _tell(self, espo: Record, advo: Record, rejections: Mapping[str, Any], parts: _Parts) -> None:
+    async def _tell(self, espo: Record, advo: Record, rejections: Mapping[str, Any], parts: Parts) -> None:
         # The parts tell their conflicts themselves, but for the Kommunikation.
         contact = [change for change in parts.kommunikation.changes if change.get("conflict")]
         if contact:
@@ -436,6 +461,7 @@ class BeteiligteSync:
         if rejections:
             fields = [{"field": n, "old": p["advoware"], "new": p["espocrm"]} for n, p in sorted(rejections.items())]
             details = {"betnr": advo.get("betNr"), "name": espo.get("name"), "fields": fields}
+            details["since"] = self._now().isoformat(timespec="seconds")
             key = f"readonly_field_conflict:{ENTITY_TYPE}:{espo['id']}"
             await self._notifications.notify(Problem("readonly_field_conflict", ENTITY_TYPE, espo["id"], key, details))
         for problem in parts.problems:
@@ -453,7 +479,7 @@ class BeteiligteSync:
             ENTITY_TYPE,
             seen.espo["id"],
             advoware_id=str(seen.advo["betNr"]),
-            base=_base(seen.state, plan, {*rejected, *(unwritten or {})}),
+            base=agreed_base(seen.state, plan, {*rejected, *(unwritten or {})}),
             rejected=dict(rejected),
             advoware_row_id=seen.advo.get("rowId"),
             espocrm_modified_at=self.parse_timestamp(seen.espo.get("modifiedAt")),
@@ -462,90 +488,40 @@ class BeteiligteSync:
         await store.save(state)
         return state
 
+    async def _remember_all(
+        self,
+        seen: Observation,
+        plan: Merge,
+        rejected: Mapping[str, Any],
+        unwritten: Mapping[str, str],
+        parts: Parts,
+        store: SyncStore,
+    ) -> None:
+        await self._remember(store, seen, plan, rejected, unwritten)
+        for result in parts.results:
+            for state in result.states:
+                await store.save(state)
+        if not seen.espo.get("betnr"):
+            await store.end_create(ENTITY_TYPE, seen.espo["id"])
+
     async def _fail(self, espo: Record, message: str) -> Outcome:
         """Write a failure into the record's status; after the fifth, tell a person."""
         failure = beteiligte_status.failure(espo, message, self._now())
+        await self._tell_given_up(espo, failure)
         await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], failure)
-        await self._tell_given_up(espo, failure["syncStatus"], failure["syncErrorMessage"])
-        return Outcome(failure["syncStatus"], _betnr_of(espo), error=failure["syncErrorMessage"])
+        return Outcome(failure["syncStatus"], betnr_of(espo), error=failure["syncErrorMessage"])
 
-    async def _tell_given_up(self, espo: Record, status: str, message: str) -> None:
-        if status == "permanently_failed":
+    async def _tell_given_up(self, espo: Record, failure: Record) -> None:
+        if failure["syncStatus"] == "permanently_failed":
             key = f"permanently_failed:{ENTITY_TYPE}:{espo['id']}"
-            details = {"betnr": espo.get("betnr"), "name": espo.get("name"), "Fehler": message}
+            since = self._now().isoformat(timespec="seconds")
+            details = {
+                "betnr": espo.get("betnr"),
+                "name": espo.get("name"),
+                "Fehler": failure["syncErrorMessage"],
+                "since": since,
+            }
             await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
-
-
-_CONTACT_ARRAYS = ("emailAddressData", "phoneNumberData")
-
-
-def _entries(record: Record, array: str) -> list[tuple[str, str, bool]]:
-    """What people see of a contact array; computed keys come and go between answers."""
-    return [
-        (
-            str(entry.get("phoneNumber") or entry.get("emailAddress") or "").strip().lower(),
-            str(entry.get("type") or ""),
-            bool(entry.get("primary")),
-        )
-        for entry in record.get(array) or ()
-    ]
-
-
-def _betnr_of(espo: Record) -> str | None:
-    return str(espo["betnr"]) if espo.get("betnr") else None
-
-
-def _result_of(plan: Merge, parts: _Parts) -> str:
-    """The outcome of the master data, or what the parts did if that was nothing."""
-    if plan.outcome != "no_change" or not parts.changes:
-        return plan.outcome
-    sides = {change.get("side") for change in parts.changes}
-    if any(change.get("conflict") for change in parts.changes):
-        return "conflict"
-    if len(sides) > 1:
-        return "merged"
-    return "espocrm_newer" if sides == {"advoware"} else "advoware_newer"
-
-
-def _base(state: SyncState | None, plan: Merge, different: set[str]) -> dict[str, Any]:
-    """What both sides agree on now; a field that still differs keeps what they agreed on before."""
-    known = state.base if state else {}
-    agreed = {name: value for name, value in plan.agreed.items() if name not in different}
-    return {**{name: known[name] for name in different if name in known}, **agreed}
-
-
-def _rejected(sent: Mapping[str, Any], before: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that Advoware did not take although it accepted the request: they hold the value from before.
-
-    Any third value is an edit that somebody made there in the meantime, which the next merge treats as such.
-    """
-    return {
-        name: {"espocrm": value, "advoware": taken[name]}
-        for name, value in sent.items()
-        if name in taken and taken[name] != value and taken[name] == before.get(name)
-    }
-
-
-def _kept_refusals(seen: Observation, plan: Merge) -> dict[str, Any]:
-    """The refusals of earlier syncs that still stand: the plan did not touch the field."""
-    known = seen.state.rejected if seen.state else {}
-    return {name: pair for name, pair in known.items() if name not in plan.agreed}
-
-
-def _rejections(rejected: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [{"field": name, "side": "advoware", "rejected": True, **pair} for name, pair in rejected.items()]
-
-
-def _changes(seen: Observation, plan: Merge, mapper: BeteiligteMapper) -> list[dict[str, Any]]:
-    """What the plan changes, for the audit: old and new value per field, and whether a person's change lost."""
-    ours, theirs = mapper.comparable_from_espocrm(seen.espo), mapper.comparable_from_advoware(seen.advo)
-    lost = {conflict.field for conflict in plan.conflicts}
-    changes = []
-    for side, written, old in (("advoware", plan.to_advoware, theirs), ("espocrm", plan.to_espocrm, ours)):
-        for name, new in sorted(written.items()):
-            change = {"field": name, "side": side, "old": old.get(name), "new": new}
-            changes.append({**change, "conflict": True} if name in lost else change)
-    return changes

@@ -1,4 +1,4 @@
-"""PostgreSQL: one bounded pool per event loop, and the migrations of `db/migrations`."""
+"""PostgreSQL: bounded pools per event loop, and the migrations of `db/migrations`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -15,8 +16,22 @@ from services.errors import Unavailable
 
 MIGRATIONS = PROJECT_ROOT / "db" / "migrations"
 POOL_SIZE = 8
+#: How many records one worker may work on at the same time; further ones wait.
+LOCK_CONNECTIONS = 16
 COMMAND_TIMEOUT_SECONDS = 30.0
 _MIGRATION_LOCK = 0x42425F6D6967  # "BB_mig": any number that nobody else uses for an advisory lock
+
+
+#: What asyncpg raises when the connection fails, not the statement.
+CONNECTION_ERRORS = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+)
 
 
 @asynccontextmanager
@@ -24,15 +39,7 @@ async def database_errors() -> AsyncIterator[None]:
     """Turn failures of the connection (not of the statement) into `Unavailable`."""
     try:
         yield
-    except (
-        OSError,
-        TimeoutError,
-        asyncpg.PostgresConnectionError,
-        asyncpg.CannotConnectNowError,
-        asyncpg.AdminShutdownError,
-        asyncpg.TooManyConnectionsError,
-        asyncpg.InterfaceError,
-    ) as error:
+    except CONNECTION_ERRORS as error:
         raise Unavailable("PostgreSQL", f"cannot be reached ({type(error).__name__})") from error
 
 
@@ -42,20 +49,7 @@ async def open_database(settings: PostgresSettings) -> asyncpg.Pool:
     Raises:
         Unavailable: PostgreSQL does not answer.
     """
-    async with database_errors():
-        pool = await asyncpg.create_pool(
-            host=settings.host,
-            port=settings.port,
-            user=settings.user,
-            password=settings.password.get_secret_value() if settings.password else None,
-            database=settings.db_name,
-            timeout=settings.timeout_seconds,
-            command_timeout=COMMAND_TIMEOUT_SECONDS,
-            min_size=1,
-            max_size=POOL_SIZE,
-            init=_use_json,
-            server_settings={"application_name": "bitbylaw"},
-        )
+    pool = await _open_pool(settings, min_size=1, max_size=POOL_SIZE, init=_use_json)
     try:
         async with database_errors():
             await migrate(pool)
@@ -63,6 +57,30 @@ async def open_database(settings: PostgresSettings) -> asyncpg.Pool:
         await pool.close()
         raise
     return pool
+
+
+async def open_lock_connections(settings: PostgresSettings) -> asyncpg.Pool:
+    """A pool of connections that are only there to hold advisory locks, so that nobody waits for them with a query.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer.
+    """
+    return await _open_pool(settings, min_size=0, max_size=LOCK_CONNECTIONS)
+
+
+async def _open_pool(settings: PostgresSettings, **options: Any) -> asyncpg.Pool:
+    async with database_errors():
+        return await asyncpg.create_pool(
+            host=settings.host,
+            port=settings.port,
+            user=settings.user,
+            password=settings.password.get_secret_value() if settings.password else None,
+            database=settings.db_name,
+            timeout=settings.timeout_seconds,
+            command_timeout=COMMAND_TIMEOUT_SECONDS,
+            server_settings={"application_name": "bitbylaw"},
+            **options,
+        )
 
 
 async def _use_json(connection: asyncpg.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from config import ConfigurationError
@@ -24,6 +25,8 @@ __all__ = [
     "ValidationFailed",
     "WriteProtected",
     "error_for_status",
+    "shown_text",
+    "without_quotes",
 ]
 
 
@@ -120,6 +123,27 @@ _CLASS_FOR_STATUS: dict[int, type[ForeignSystemError]] = {
     429: RateLimited,
     504: UpstreamTimeout,
 }
+
+
+_NUMBERS = re.compile(r"[A-Z]{2}\d{2}[\d ]{8,}|\d{5,}")
+_QUOTED = re.compile(r" ?„[^“]*“")
+
+
+def shown_text(error: Exception) -> str:
+    """An error as the record that it concerns may show it.
+
+    What a foreign system said stands in „“, because it may name people; long numbers in it are left out.
+    """
+    name = type(error).__name__
+    if not isinstance(error, ForeignSystemError) or error.status is None:
+        return f"{name}: {error}"
+    words = _NUMBERS.sub("…", error.reason.translate({ord("„"): "'", ord("“"): "'"})).strip()
+    return f"{name}: {error.system} answered {error.status}" + (f" „{words}“" if words else "")
+
+
+def without_quotes(text: str) -> str:
+    """A text made of `shown_text` without the foreign systems' words, as logs and audits may hold it."""
+    return _QUOTED.sub("", text)
 
 
 def error_for_status(system: str, status: int, reason: str = "", details: Any = None) -> ForeignSystemError:

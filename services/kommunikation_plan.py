@@ -48,13 +48,17 @@ Base = Mapping[int, Link]
 
 @dataclass(frozen=True)
 class Observation:
-    """Both sides, and what they agreed on; ``first_sync`` if they never agreed on anything."""
+    """Both sides, and what they agreed on.
+
+    ``posted`` are values that we have perhaps created in Advoware; ``first_sync``: nothing was ever agreed on.
+    """
 
     phones: tuple[EspoEntry, ...]
     mails: tuple[EspoEntry, ...]
     advoware: tuple[AdvowareEntry, ...]
     base: Base
     first_sync: bool = False
+    posted: frozenset[Key] = frozenset()
 
     @property
     def espocrm(self) -> tuple[EspoEntry, ...]:
@@ -239,10 +243,13 @@ class _Planner:
     def _link_of(self, entry: AdvowareEntry) -> Link | None:
         """What was agreed on about an entry: by the base, else by its marker if EspoCRM still holds that value.
 
-        A marker whose value EspoCRM lacks proves nothing: perhaps the sync that set it broke off before EspoCRM was
+        One of unknown origin with a value that we were about to create is ours, whatever EspoCRM holds by now. A
+        marker whose value EspoCRM lacks proves nothing: perhaps the sync that set it broke off before EspoCRM was
         written. Such an entry counts as new.
         """
         link = self._seen.base.get(entry.id)
+        if link is None and entry.key in self._seen.posted:
+            return Link(entry.key, entry.key)
         if link is not None or entry.synced_value is None:
             return link
         key = key_of(entry.key.kind, entry.synced_value)

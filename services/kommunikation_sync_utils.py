@@ -4,12 +4,12 @@ Observe both records and the base, plan (`services.kommunikation_plan`), apply, 
 others. Nothing is lost or done twice when a run breaks off, because the base never says more than is true:
 
 * before the first request to Advoware, a value that is about to be lost there is stored, and reported by every run
-  until one comes to its end;
+  until one comes to its end; and so are the values that are about to be created;
 * after the requests to Advoware the base is stored as far as it is true then: EspoCRM's values that Advoware has taken;
 * what waits for EspoCRM (values from Advoware) is in `PartResult.states`, which the caller stores after its PUT.
 
-A Kommunikation created just before a crash is in no base. It is found by its value, which equals EspoCRM's, and carries
-its marker already.
+A Kommunikation created just before a crash is in no base. It is found by its value, be it EspoCRM's or one that was
+about to be created.
 """
 
 from __future__ import annotations
@@ -69,17 +69,20 @@ class _Memory:
         links: what both sides agreed on, by id of the entry in Advoware.
         complete: whether a sync in both directions has come to its end; until then, what only Advoware has is not new.
         lost: audit lines of values that were, or were about to be, lost in Advoware, and are not reported yet.
+        posted: values whose creation in Advoware was begun without our knowing how it ended.
     """
 
     betnr: int
     links: Base = field(default_factory=dict)
     complete: bool = False
     lost: tuple[Record, ...] = ()
+    posted: frozenset[Key] = frozenset()
 
     def as_json(self) -> dict[str, Any]:
         links = {str(entry_id): [*link.espocrm, *link.advoware] for entry_id, link in sorted(self.links.items())}
         lost = [dict(line) for line in self.lost]
-        return {"betNr": self.betnr, "links": links, "complete": self.complete, "lost": lost}
+        posted = {"posted": [list(key) for key in sorted(self.posted)]} if self.posted else {}
+        return {"betNr": self.betnr, "links": links, "complete": self.complete, "lost": lost, **posted}
 
 
 @dataclass
@@ -89,6 +92,7 @@ class _Applied:
     done: list[tuple[Write, int]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    refused: set[Write] = field(default_factory=set)
 
     @property
     def changes(self) -> list[Change]:
@@ -177,7 +181,8 @@ class KommunikationSyncManager:
     ) -> PartResult:
         unreported = _unreported(memory, advo)
         losses = [write.change for write in plan.writes if write.change and write.change.lost]
-        ahead = replace(memory, lost=(*unreported, *map(_line, losses)))
+        lost = (*unreported, *map(_line, losses))
+        ahead = replace(memory, lost=lost, posted=memory.posted | _unconfirmed_posts(plan, _Applied()))
         kept = stored.base if stored else None
         applied = _Applied()
         if plan.writes:
@@ -196,7 +201,8 @@ class KommunikationSyncManager:
         lines = (*unreported, *map(_line, [*plan.changes, *applied.changes]))
         # A request that failed may have been carried out all the same; the next run sees whether its value is lost.
         doubtful = tuple(_line(change) for change in losses if change not in applied.changes)
-        final = _Memory(memory.betnr, _links(plan, memory, applied), complete, doubtful)
+        posted = _unconfirmed_posts(plan, applied)
+        final = _Memory(memory.betnr, _links(plan, memory, applied), complete, doubtful, posted)
         result = PartResult(
             espocrm=_attributes(plan, espo, advo),
             changes=lines,
@@ -216,6 +222,8 @@ class KommunikationSyncManager:
                 unavailable = 0
             except ForeignSystemError as error:
                 applied.errors.append(_message(write, error))
+                if error.status is not None and 400 <= error.status < 500:
+                    applied.refused.add(write)
                 is_away = isinstance(error, Unavailable | RateLimited | AuthenticationFailed)
                 unavailable = unavailable + 1 if is_away else 0
                 if unavailable == MAX_UNAVAILABLE:
@@ -231,7 +239,7 @@ class KommunikationSyncManager:
     async def _keep(self, store: SyncStore, espo: Record, memory: _Memory, kept: Record | None) -> Record | None:
         """Store what is true by now, unless it is stored already; returns what is stored."""
         wanted = memory.as_json()
-        if wanted == kept or (kept is None and not memory.links and not memory.lost):
+        if wanted == kept or (kept is None and not (memory.links or memory.lost or memory.posted)):
             return kept
         await store.save(self._state(espo, memory))
         return wanted
@@ -282,12 +290,14 @@ def _read_memory(stored: SyncState | None, espo: Record, advo: Record) -> _Memor
     if base.get("betNr") != betnr or stored.deleted_at is not None:
         return _Memory(betnr)  # linked with another Beteiligter since, whose entries say nothing about this one's
     links = {int(entry_id): Link(Key(*parts[:2]), Key(*parts[2:])) for entry_id, parts in base["links"].items()}
-    return _Memory(betnr, links, base["complete"], tuple(base["lost"]))
+    posted = frozenset(Key(*parts) for parts in base.get("posted", ()))
+    return _Memory(betnr, links, base["complete"], tuple(base["lost"]), posted)
 
 
 def _observe(espo: Record, advo: Record, memory: _Memory) -> Observation:
     phones, mails = espocrm_entries(espo, "phone"), espocrm_entries(espo, "mail")
-    return Observation(phones, mails, advoware_entries(advo), memory.links, first_sync=not memory.complete)
+    entries = advoware_entries(advo)
+    return Observation(phones, mails, entries, memory.links, not memory.complete, memory.posted)
 
 
 def _links_by_markers(espo: Record, advo: Record) -> Base:
@@ -319,7 +329,15 @@ def _unreported(memory: _Memory, advo: Record) -> tuple[Record, ...]:
 
 def _after_writes(plan: Plan, ahead: _Memory, applied: _Applied) -> _Memory:
     """What is true after the requests, while EspoCRM is not written."""
-    return replace(ahead, links=_links(plan, ahead, applied, undone=plan.awaiting_espocrm))
+    links = _links(plan, ahead, applied, undone=plan.awaiting_espocrm)
+    return replace(ahead, links=links, posted=_unconfirmed_posts(plan, applied))
+
+
+def _unconfirmed_posts(plan: Plan, applied: _Applied) -> frozenset[Key]:
+    """The values that may be in Advoware under an id that we do not know."""
+    ended = applied.refused | {write for write, _ in applied.done}
+    posts = (write for write in plan.writes if write.entry_id is None and write not in ended)
+    return frozenset(write.link.advoware for write in posts if write.link is not None)
 
 
 def _links(plan: Plan, memory: _Memory, applied: _Applied, undone: frozenset[int] = frozenset()) -> Base:

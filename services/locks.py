@@ -1,7 +1,7 @@
-"""Locks in Redis: one run at a time per record, across all workers.
+"""Locks: one run at a time per record, across all workers.
 
-A Redis lock is an efficiency measure: it may be lost. That nothing is created twice even then is the business of the
-unique constraints and intents in PostgreSQL (`services.sync_state`).
+The lock in Redis is what others see, and it is renewed; but Redis may forget. A record's lock is therefore held in
+PostgreSQL as well, which lets go of it when the connection ends: both would have to fail for two runs to meet.
 """
 
 from __future__ import annotations
@@ -16,12 +16,43 @@ from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
 from redis.exceptions import LockError, RedisError
 
+from services.database import CONNECTION_ERRORS, database_errors
 from services.errors import EntityBusy, Unavailable
+from services.resources import Resources
+
+#: For giving a connection back; after that it is closed, which lets go of its locks as well.
+RELEASE_SECONDS = 5.0
 
 
 def beteiligte_lock_key(entity_id: str) -> str:
     """The lock that guards a CBeteiligte with everything that belongs to it."""
     return f"sync_lock:cbeteiligte:{entity_id}"
+
+
+@asynccontextmanager
+async def record_lock(resources: Resources, key: str, ttl_seconds: float) -> AsyncIterator[None]:
+    """Hold the lock of a record in PostgreSQL and in Redis while the block runs; see `held_lock`.
+
+    Not to be nested: it occupies one connection of a bounded pool, for which others wait.
+
+    Raises:
+        EntityBusy: somebody else holds the lock, or it was lost.
+        Unavailable: Redis or PostgreSQL does not answer.
+    """
+    pool = await resources.lock_connections()
+    async with database_errors():
+        connection = await pool.acquire(timeout=ttl_seconds)
+    try:
+        async with database_errors():
+            acquired = await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key)
+        if not acquired:
+            raise EntityBusy("another run is working on this record")
+        async with held_lock(resources.redis, key, ttl_seconds):
+            yield
+    finally:
+        # The pool lets go of all advisory locks of a connection that comes back.
+        with suppress(*CONNECTION_ERRORS):
+            await pool.release(connection, timeout=RELEASE_SECONDS)
 
 
 @asynccontextmanager

@@ -21,7 +21,15 @@ from typing import Any
 import asyncpg
 
 from services.database import database_errors
-from services.errors import BitByLawError, ConfigurationError, Forbidden, NotFound, ValidationFailed
+from services.errors import (
+    BitByLawError,
+    ConfigurationError,
+    Forbidden,
+    NotFound,
+    ValidationFailed,
+    shown_text,
+    without_quotes,
+)
 from services.espocrm import EspoCRMAPI
 from services.logs import log
 from services.notification_texts import task_description, task_title
@@ -65,7 +73,7 @@ class NotificationManager:
                 entity_type=problem.entity_type,
                 entity_id=problem.entity_id,
                 action_type=problem.action_type,
-                error=f"{type(error).__name__}: {error}",
+                error=without_quotes(shown_text(error)),
             )
             return None
 

@@ -23,7 +23,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from config import RedisSettings, Settings, get_settings
-from services.database import open_database
+from services.database import open_database, open_lock_connections
 from services.http import new_session
 
 Shared = TypeVar("Shared")
@@ -46,6 +46,7 @@ class Resources:
         self._session: aiohttp.ClientSession | None = None
         self._redis: dict[int, Redis] = {}
         self._database: asyncpg.Pool | None = None
+        self._lock_connections: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self._shared: dict[type[Any], Any] = {}
         self.login_lock = asyncio.Lock()  #: one Advoware login at a time, also while Redis is down
@@ -89,24 +90,40 @@ class Resources:
                 self._database = await open_database(self.settings.postgres)
             return self._database
 
+    async def lock_connections(self) -> asyncpg.Pool:
+        """The PostgreSQL connections that hold locks; see `services.locks.record_lock`.
+
+        Raises:
+            Unavailable: PostgreSQL does not answer.
+        """
+        async with self._opening:
+            if self._lock_connections is None:
+                self._lock_connections = await open_lock_connections(self.settings.postgres)
+            return self._lock_connections
+
     async def close(self) -> None:
         """Close everything that was opened."""
         if self._session is not None:
             await self._session.close()
         for client in self._redis.values():
             await client.aclose()
-        if self._database is not None:
-            try:
-                async with asyncio.timeout(SHUTDOWN_SECONDS):
-                    await self._database.close()
-            except TimeoutError:
-                self._database.terminate()
+        for pool in (self._lock_connections, self._database):
+            if pool is not None:
+                await _close_pool(pool)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+async def _close_pool(pool: asyncpg.Pool) -> None:
+    try:
+        async with asyncio.timeout(SHUTDOWN_SECONDS / 2):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
 
 
 def _new_redis(settings: RedisSettings, number: int) -> Redis:

@@ -10,9 +10,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from services.errors import InvalidInput
+from services.errors import InvalidInput, without_quotes
 from services.logs import log
 from services.sync_state import AuditEntry, SyncStore
+
+#: Results of a sync that has neither changed nor failed anything.
+NOTHING_DONE = frozenset({"no_change", "skipped", "busy"})
 
 
 class SyncEvent(BaseModel):
@@ -54,14 +57,15 @@ async def record_outcome(
     context: Any,
     event: SyncEvent,
     outcome: Outcome,
-    *,
     entity_type: str,
+    *,
     topic: str,
     started: float,
     now: datetime,
 ) -> None:
     """Write a sync's line into the audit and into the log (there without values).
 
+    A check that found nothing to do leaves no line in the audit, or its size would grow with time instead of changes.
     ``topic`` is the queue's, such as ``vmh.beteiligte.update``; ``started`` is `time.perf_counter` at the beginning.
     """
     duration_ms = round((time.perf_counter() - started) * 1000, 1)
@@ -75,10 +79,11 @@ async def record_outcome(
         duration_ms,
         outcome.advoware_id,
         outcome.changes,
-        outcome.error,
+        without_quotes(outcome.error) if outcome.error else None,
         trace_id,
     )
-    await store.append_audit(entry, now)
+    if event.source != "cron" or outcome.result not in NOTHING_DONE:
+        await store.append_audit(entry, now)
     log(
         context,
         "error" if outcome.error else "info",

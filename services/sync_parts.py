@@ -50,6 +50,7 @@ class PartResult:
         wrote_advoware: whether anything was written to Advoware, so that it has to be read again.
         states: what to remember of this sync. True only once ``espocrm`` is written, so the caller saves it after its
             PUT has succeeded (and after it has taken up ``problems`` and ``changes``); if the PUT fails, it does not.
+        was_edited: a person edited one of the records while it was synced, so that it has to be synced again.
     """
 
     espocrm: Mapping[str, Any] = field(default_factory=dict)
@@ -58,3 +59,4 @@ class PartResult:
     errors: tuple[str, ...] = ()
     wrote_advoware: bool = False
     states: tuple[SyncState, ...] = ()
+    was_edited: bool = False

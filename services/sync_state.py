@@ -30,6 +30,11 @@ class SyncState:
     synced_at: datetime | None = None
     deleted_at: datetime | None = None
 
+    @property
+    def is_released(self) -> bool:
+        """Whether this is a part whose CBeteiligte is gone, so that its link is free (`SyncStore.release_parts`)."""
+        return self.deleted_at is not None and self.advoware_id is None
+
     def belongs_to(self, betnr: str) -> bool:
         """Whether this is a live part of that Beteiligter: its ``advoware_id`` is ``"<betnr>/<id>"``."""
         return self.deleted_at is None and (self.advoware_id or "").partition("/")[0] == betnr
@@ -155,6 +160,45 @@ class SyncStore:
                 list(advoware_ids),
             )
         return {row["advoware_id"] for row in rows}
+
+    async def linked_entity(self, entity_type: str, advoware_id: str) -> str | None:
+        """The id of the live record that an Advoware record is linked with."""
+        async with database_errors():
+            entity_id = await self._pool.fetchval(
+                """
+                SELECT entity_id FROM sync_state
+                WHERE entity_type = $1 AND advoware_id = $2 AND deleted_at IS NULL
+                """,
+                entity_type,
+                advoware_id,
+            )
+        return str(entity_id) if entity_id else None
+
+    async def live_entities(self, entity_type: str, after: str, limit: int) -> list[str]:
+        """The ids of the next live records in the order of their ids, the first ones if ``after`` is empty."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT entity_id FROM sync_state
+                WHERE entity_type = $1 AND entity_id > $2 AND deleted_at IS NULL ORDER BY entity_id LIMIT $3
+                """,
+                entity_type,
+                after,
+                limit,
+            )
+        return [row["entity_id"] for row in rows]
+
+    async def release_parts(self, betnr: str, now: datetime) -> None:
+        """Unlink all parts of a Beteiligter whose CBeteiligte is gone, so that another record may take them over."""
+        async with database_errors():
+            await self._pool.execute(
+                """
+                UPDATE sync_state SET advoware_id = NULL, deleted_at = coalesce(deleted_at, $2)
+                WHERE split_part(advoware_id, '/', 1) = $1 AND advoware_id LIKE '%/%'
+                """,
+                betnr,
+                now,
+            )
 
     # -- create intents ---------------------------------------------------------------------------------------
 

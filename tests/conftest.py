@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+import hypothesis
 import pytest
 
 from cli import embedded
@@ -28,7 +29,13 @@ from services.resources import Resources
 
 
 def pytest_configure() -> None:
-    """Keep the settings of whoever runs the tests out of them."""
+    """Keep the settings of whoever runs the tests out of them, and the gate free of chance.
+
+    ``HYPOTHESIS_PROFILE=search`` looks for new examples; what it finds becomes an ``@example``.
+    """
+    hypothesis.settings.register_profile("gate", derandomize=True, deadline=None)
+    hypothesis.settings.register_profile("search", deadline=None, max_examples=2000)
+    hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
     for group in Settings.model_fields.values():
         assert group.annotation is not None
         for field_name in group.annotation.model_fields:

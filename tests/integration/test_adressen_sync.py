@@ -114,16 +114,18 @@ async def test_an_address_that_both_sides_already_have_is_paired_not_doubled(off
     await assert_settled(office, sync)
 
 
-async def test_an_address_without_any_content_waits(office: Office, sync: Any) -> None:
-    await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, bezeichnung="neu")
+async def test_an_address_without_any_content_waits_for_its_next_edit(office: Office, sync: Any) -> None:
+    entity_id = (await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, bezeichnung="neu"))["id"]
     assert (await sync()).errors == ()
     assert adressen(office) == []
-    assert office.writes() == []
+    assert office.writes() == [f"EspoCRM PUT /api/v1/CAdressen/{entity_id}"]
+    assert row(office, entity_id)["syncStatus"] == "clean"
+    await assert_settled(office, sync)
 
 
 async def test_more_than_one_page_of_addresses_is_read(office: Office, sync: Any) -> None:
     for number in range(201):
-        await add(office, adresseStreet=f"Weg {number}", isActive=False)
+        await add(office, adresseStreet=f"Weg {number}", isActive=False, syncStatus="clean")
     await sync()
     assert office.calls() == [LIST, LIST]
 

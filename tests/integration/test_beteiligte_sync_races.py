@@ -69,7 +69,7 @@ async def test_the_losing_value_of_a_conflict_survives_a_fault_after_it_was_over
 
 async def test_the_losing_value_of_a_conflict_survives_a_crash_after_it_was_overwritten(office: Office) -> None:
     entity_id, betnr = await conflicting(office)
-    await office.fault(office.advoware, method="GET", path="Beteiligte/", latency_ms=1500, skip=1, count=1)
+    await office.fault(office.advoware, method="GET", path="Beteiligte/", latency_ms=1500, skip=2, count=1)
     running = begin(office, entity_id)
     async with asyncio.timeout(5):
         while office.in_advoware(betnr)["name"] != "Espo":

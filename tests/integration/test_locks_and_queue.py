@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.errors import EntityBusy
-from services.locks import held_lock
+from services.locks import held_lock, record_lock
 from services.queue import NotEnqueued, enqueue_all
 from services.resources import Resources
 
@@ -92,3 +92,29 @@ async def test_a_slow_call_is_given_up_but_never_cancelled(resources: Resources)
         while not ended:
             await asyncio.sleep(0.01)
     assert ended == ["done"]
+
+
+async def test_a_record_stays_locked_although_redis_forgets(resources: Resources, make_settings: Any) -> None:
+    async with Resources(make_settings()) as other, record_lock(resources, KEY, 60):
+        await resources.redis.flushall()
+        with pytest.raises(EntityBusy):
+            async with record_lock(other, KEY, 60):
+                pytest.fail("two workers hold the lock")
+    async with record_lock(resources, KEY, 60):
+        assert await resources.redis.exists(KEY)
+    assert not await resources.redis.exists(KEY)
+
+
+async def test_a_worker_that_dies_leaves_no_lock_in_postgresql(resources: Resources, make_settings: Any) -> None:
+    async with Resources(make_settings()) as dying:
+        pool = await dying.lock_connections()
+        connection = await pool.acquire()
+        assert await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", KEY)
+        pool.terminate()
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                async with record_lock(resources, KEY, 60):
+                    return
+            except EntityBusy:
+                await asyncio.sleep(0.01)
