@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
@@ -45,9 +45,8 @@ class Resources:
         self.clock = clock
         self._session: aiohttp.ClientSession | None = None
         self._redis: dict[int, Redis] = {}
-        self._database: asyncpg.Pool | None = None
-        self._lock_connections: asyncpg.Pool | None = None
-        self._opening = asyncio.Lock()
+        self._database = _Pool(lambda: open_database(settings.postgres))
+        self._lock_connections = _Pool(lambda: open_lock_connections(settings.postgres))
         self._shared: dict[type[Any], Any] = {}
         self.login_lock = asyncio.Lock()  #: one Advoware login at a time, also while Redis is down
 
@@ -85,10 +84,7 @@ class Resources:
         Raises:
             Unavailable: PostgreSQL does not answer.
         """
-        async with self._opening:
-            if self._database is None:
-                self._database = await open_database(self.settings.postgres)
-            return self._database
+        return await self._database.get()
 
     async def lock_connections(self) -> asyncpg.Pool:
         """The PostgreSQL connections that hold locks; see `services.locks.record_lock`.
@@ -96,10 +92,7 @@ class Resources:
         Raises:
             Unavailable: PostgreSQL does not answer.
         """
-        async with self._opening:
-            if self._lock_connections is None:
-                self._lock_connections = await open_lock_connections(self.settings.postgres)
-            return self._lock_connections
+        return await self._lock_connections.get()
 
     async def close(self) -> None:
         """Close everything that was opened."""
@@ -108,8 +101,7 @@ class Resources:
         for client in self._redis.values():
             await client.aclose()
         for pool in (self._lock_connections, self._database):
-            if pool is not None:
-                await _close_pool(pool)
+            await pool.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,12 +110,37 @@ class Resources:
         await self.close()
 
 
-async def _close_pool(pool: asyncpg.Pool) -> None:
-    try:
-        async with asyncio.timeout(SHUTDOWN_SECONDS / 2):
-            await pool.close()
-    except TimeoutError:
-        pool.terminate()
+class _Pool:
+    """A pool of connections, opened when first asked for. All who wait for it learn of a failure at the same time."""
+
+    def __init__(self, opener: Callable[[], Coroutine[Any, Any, asyncpg.Pool]]) -> None:
+        self._opener = opener
+        self._opening: asyncio.Task[asyncpg.Pool] | None = None
+
+    async def get(self) -> asyncpg.Pool:
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._opener())
+            self._opening.add_done_callback(self._forget_failure)
+        return await asyncio.shield(self._opening)  # one who gives up waiting leaves it to the others
+
+    def _forget_failure(self, opening: asyncio.Task[asyncpg.Pool]) -> None:
+        if opening.cancelled() or opening.exception() is not None:
+            self._opening = None
+
+    async def close(self) -> None:
+        opening, self._opening = self._opening, None
+        if opening is None:
+            return
+        if not opening.done():
+            opening.cancel()
+            await asyncio.wait([opening])
+            return
+        pool = opening.result()
+        try:
+            async with asyncio.timeout(SHUTDOWN_SECONDS / 2):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
 
 
 def _new_redis(settings: RedisSettings, number: int) -> Redis:

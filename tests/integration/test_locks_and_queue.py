@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.errors import EntityBusy
+from services.errors import EntityBusy, Unavailable
 from services.locks import held_lock, record_lock
 from services.queue import NotEnqueued, enqueue_all
 from services.resources import Resources
@@ -118,3 +118,16 @@ async def test_a_worker_that_dies_leaves_no_lock_in_postgresql(resources: Resour
                     return
             except EntityBusy:
                 await asyncio.sleep(0.01)
+
+
+async def test_all_who_wait_for_an_unreachable_database_learn_of_it_at_once(make_settings: Any) -> None:
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    settings = make_settings(POSTGRES_HOST="127.0.0.1", POSTGRES_PORT=str(port), POSTGRES_TIMEOUT_SECONDS="0.5")
+    async with silent, Resources(settings) as resources, asyncio.timeout(2):
+        results = await asyncio.gather(*(resources.database() for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(result, Unavailable) for result in results)
