@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -166,6 +166,15 @@ class CalendarSyncSettings(_Group):
     anonymize: bool = False
     days_back: int = Field(default=7, ge=0)
     days_ahead: int = Field(default=730, ge=1)
+    #: of new pairs
+    strategy: Literal["source_system_wins", "last_change_wins"] = "source_system_wins"
+    #: so many of an employee's pairs may be deleted in one run, or a fifth of them if that is more
+    max_deletions: int = Field(default=5, ge=0)
+
+    @property
+    def only_kuerzel(self) -> frozenset[str]:
+        """The employees to whom the sync is limited; empty: all."""
+        return frozenset(name.strip() for name in self.debug_kuerzel.split(",") if name.strip())
 
 
 class VmhSettings(_Group):

@@ -30,8 +30,12 @@ def beteiligte_lock_key(entity_id: str) -> str:
 
 
 @asynccontextmanager
-async def record_lock(resources: Resources, key: str, ttl_seconds: float) -> AsyncIterator[None]:
+async def record_lock(
+    resources: Resources, key: str, ttl_seconds: float, *, redis: Redis | None = None
+) -> AsyncIterator[None]:
     """Hold the lock of a record in PostgreSQL and in Redis while the block runs; see `held_lock`.
+
+    ``redis`` is the database in which others see it, by default that of the locks.
 
     Not to be nested: it occupies one connection of a bounded pool, for which others wait.
 
@@ -47,7 +51,7 @@ async def record_lock(resources: Resources, key: str, ttl_seconds: float) -> Asy
             acquired = await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key)
         if not acquired:
             raise EntityBusy("another run is working on this record")
-        async with held_lock(resources.redis, key, ttl_seconds):
+        async with held_lock(redis or resources.redis, key, ttl_seconds):
             yield
     finally:
         # The pool lets go of all advisory locks of a connection that comes back.

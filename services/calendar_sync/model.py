@@ -27,6 +27,7 @@ FOR_EVER = date(FOR_EVER_YEAR, 12, 31)
 
 #: Reasons that the plan itself knows; others come from the mapping.
 HAS_EXCEPTIONS = "single occurrences of the series were moved or cancelled"
+WAITS_FOR_PERMISSION = "a change in Google waits until Advoware may be written"
 TEXT_UNKNOWN = "the Google event is anonymised, so its text cannot be written to Advoware"
 
 _ANONYMISED_HASH = "anonymised:"
@@ -164,9 +165,14 @@ class Termin:
     anwalt: str | None
     record: Mapping[str, Any] = field(repr=False)
 
+    @property
+    def is_everybodys(self) -> bool:
+        """Whether it is in everybody's calendar. Then no single employee's calendar decides about it."""
+        return self.anwalt is None
+
     def belongs_to(self, kuerzel: str) -> bool:
         """Whether it is in the calendar of that employee."""
-        return self.anwalt is None or self.anwalt == kuerzel
+        return self.is_everybodys or self.anwalt == kuerzel
 
 
 @dataclass(frozen=True)
@@ -395,12 +401,16 @@ class UpdateGoogle:
 
 @dataclass(frozen=True)
 class UpdateAdvoware:
-    """Write ``event`` into the Termin; of an anonymised one only the time."""
+    """Write ``event`` into the Termin; of an anonymised one only the time.
+
+    Then write ``shown`` into the Google event, if it is given: somebody typed text into an anonymised event.
+    """
 
     pair: Pair
     termin: Termin
     google: GoogleEvent
     event: NormalisedEvent
+    shown: NormalisedEvent | None = None
 
 
 @dataclass(frozen=True)

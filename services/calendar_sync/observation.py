@@ -17,6 +17,8 @@ from services.calendar_sync.model import (
     Untranslatable,
 )
 
+MAX_DELETIONS = 5
+
 #: What is known about one side of a pair. ``unchanged``: not in an incremental listing. ``missing``: not confirmed yet.
 #: ``elsewhere``: the Termin belongs to somebody else now.
 Presence = Literal["present", "unchanged", "missing", "gone", "elsewhere"]
@@ -34,6 +36,7 @@ class PlanSettings:
         write_protection: forbids every write to Advoware, whatever a row says.
         full_content: whether this run shows texts in Google.
         anonymise: whether no run ever does.
+        max_deletions: more deletions than this, and than a fifth of the pairs, are not believed.
     """
 
     kuerzel: str
@@ -45,6 +48,7 @@ class PlanSettings:
     write_protection: bool = True
     full_content: bool = True
     anonymise: bool = False
+    max_deletions: int = MAX_DELETIONS
 
     def shown(self, event: NormalisedEvent) -> NormalisedEvent:
         """The event as Google may show it."""
@@ -122,6 +126,11 @@ class Picture:
     def may_write(self, pair: Pair) -> bool:
         """Whether the pair's Termin may be changed."""
         return pair.advoware_write_allowed and not self.settings.write_protection
+
+    def is_everybodys(self, pair: Pair) -> bool:
+        """Whether the pair's Termin is in everybody's calendar."""
+        termin = self.termine.get(pair.advoware_frnr or 0)
+        return termin is not None and termin.is_everybodys
 
     def in_window(self, event: NormalisedEvent) -> bool:
         """Whether any of its days lies in the window."""

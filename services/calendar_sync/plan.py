@@ -3,6 +3,9 @@
 The four phases of specification 09 follow each other in the list. What seems to be gone is first read directly: the
 plan asks for that with `ConfirmAdvoware` and `ConfirmGoogle`, and is made again with the answers.
 
+A Termin that is everybody's belongs to Advoware under either strategy: what one employee does to the copy in his
+calendar is undone there and never reaches Advoware, and thereby the others.
+
 A full listing of Google means that what it lacks is deleted, an incremental one that it is unchanged. A Termin outside
 the window is not listed by Advoware, which says nothing about it.
 """
@@ -16,6 +19,7 @@ from services.calendar_sync.mapping import google_event_id
 from services.calendar_sync.model import (
     HAS_EXCEPTIONS,
     TEXT_UNKNOWN,
+    WAITS_FOR_PERMISSION,
     Action,
     AdoptGoogle,
     ConfirmAdvoware,
@@ -45,8 +49,7 @@ from services.calendar_sync.model import (
 )
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture, PlanSettings
 
-#: More deletions in one run than both of these are not believed.
-MAX_DELETIONS = 5
+#: More deletions in one run than this share of the pairs, and than the settings say, are not believed.
 MAX_DELETED_SHARE = 0.2
 
 #: Begins the reasons that lie in the Termin rather than in the event.
@@ -128,7 +131,8 @@ def _adopt(seen: Picture, termin: Termin, google: GoogleEvent, pair: Pair | None
     ours, theirs = _both(termin, google)
     waiting = seen.by_event.get(google.id)
     # A person's event with the Termin's content: either our own POST before a crash, or entered twice by people.
-    source: SourceSystem = "google" if google.fr_nr is None and seen.may_post() else "advoware"
+    is_theirs = google.fr_nr is None and seen.may_post() and not termin.is_everybodys
+    source: SourceSystem = "google" if is_theirs else "advoware"
     shown = seen.settings.shown(ours)
     equal = google.fr_nr == termin.fr_nr and content_hash(shown) == content_hash(theirs)
     write = not equal or google.has_foreign_text
@@ -172,9 +176,9 @@ def _deletions(seen: Picture) -> list[Action]:
     deletions = sum(verdict in _DELETIONS for _, verdict in verdicts)
     if verdicts and seen.advoware_is_empty:
         expected = [pair for pair in seen.pairs if pair.advoware_frnr is not None and seen.is_expected(pair)]
-        if len(expected) > MAX_DELETIONS:
+        if len(expected) > seen.settings.max_deletions:
             return [HoldDeletions("advoware_empty", deletions, len(seen.pairs))]
-    if deletions > max(MAX_DELETIONS, MAX_DELETED_SHARE * len(seen.pairs)):
+    if deletions > max(seen.settings.max_deletions, MAX_DELETED_SHARE * len(seen.pairs)):
         return [HoldDeletions("too_many", deletions, len(seen.pairs))]
     return [action for pair, verdict in verdicts for action in _carry_out(seen, pair, verdict)]
 
@@ -200,7 +204,7 @@ def _verdict(seen: Picture, pair: Pair) -> Verdict | None:
         if google_is_source:
             return "recreate_advoware" if seen.may_write(pair) else "pend"
         return "delete_google"
-    may_delete = seen.may_write(pair) and not seen.google.calendar_is_new
+    may_delete = seen.may_write(pair) and not seen.is_everybodys(pair) and not seen.google.calendar_is_new
     if may_delete and (google_is_source or pair.sync_strategy == "last_change_wins"):
         return "delete_advoware"
     return "recreate_google"
@@ -213,7 +217,7 @@ def _left_alone(seen: Picture, pair: Pair) -> str | None:
     google = seen.events.get(pair.google_event_id or "")
     if google is None:
         reason = pair.untranslatable
-        return None if reason and reason.startswith(_TERMIN) else reason
+        return None if reason and (reason.startswith(_TERMIN) or reason == WAITS_FOR_PERMISSION) else reason
     return google.event.reason if isinstance(google.event, Untranslatable) else None
 
 
@@ -267,14 +271,21 @@ def _recreate_google(seen: Picture, pair: Pair, termin: Termin) -> Iterator[Acti
 def _updates(seen: Picture) -> Iterator[Action]:
     for pair in seen.pairs:
         termin = seen.termine.get(pair.advoware_frnr or 0)
-        if termin is None or seen.in_google(pair) not in {"present", "unchanged"}:
+        if seen.in_google(pair) not in {"present", "unchanged"}:
             continue
-        of_termin = _TERMIN + termin.event.reason if isinstance(termin.event, Untranslatable) else None
+        of_termin = _TERMIN + termin.event.reason if termin and isinstance(termin.event, Untranslatable) else None
         reason = of_termin or _left_alone(seen, pair)
         if reason is not None:
-            yield from _mark(reason, pair)
-        else:
+            # Also if its Termin is gone: phase 3 leaves such an event alone.
+            if termin is not None or _has_lost_its_termin(seen, pair):
+                yield from _mark(reason, pair)
+        elif termin is not None:
             yield from _update(seen, _Comparison(seen, pair, termin, seen.events.get(pair.google_event_id or "")))
+
+
+def _has_lost_its_termin(seen: Picture, pair: Pair) -> bool:
+    is_missing = pair.advoware_frnr is not None and seen.in_advoware(pair) in {"missing", "gone"}
+    return is_missing and seen.is_expected(pair)
 
 
 class _Comparison:
@@ -308,6 +319,8 @@ class _Comparison:
         """Whose content is to be on both sides; None: Google's would be, but Advoware may not be written."""
         pair = self.pair
         winner: SourceSystem
+        if self.termin.is_everybodys:
+            return "advoware"
         if pair.sync_strategy == "source_system_wins":
             winner = pair.source_system
         elif self.advoware_changed and self.google_changed:
@@ -329,7 +342,8 @@ def _update(seen: Picture, found: _Comparison) -> Iterator[Action]:
     pair, google = found.pair, found.google
     etag = google.etag if google else pair.google.etag
     write_google = UpdateGoogle(pair, found.termin, found.shown, etag)
-    if found.their_hash is None:
+    is_remembered_only = google is None and pair.untranslatable == WAITS_FOR_PERMISSION
+    if found.their_hash is None or is_remembered_only:
         yield ConfirmGoogle(pair)
     elif found.is_equal or not (found.advoware_changed or found.google_changed):
         # Unequal and yet unchanged: a system stores what it gets in its own way. Writing again would not help.
@@ -344,7 +358,12 @@ def _update(seen: Picture, found: _Comparison) -> Iterator[Action]:
         elif winner == "google" and (google is None or found.theirs is None):
             yield ConfirmGoogle(pair)
         elif winner == "google" and google is not None and found.theirs is not None:
-            yield UpdateAdvoware(pair, found.termin, google, found.theirs)
+            # An incremental listing would not show the text again.
+            shown = found.theirs if found.has_foreign_text else None
+            yield UpdateAdvoware(pair, found.termin, google, found.theirs, shown)
+        else:
+            # The next incremental listing would not show the change again.
+            yield from _mark(WAITS_FOR_PERMISSION, pair)
 
 
 def _record(found: _Comparison) -> Iterator[Action]:

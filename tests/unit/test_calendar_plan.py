@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.advoware_models import BERLIN
@@ -25,6 +25,7 @@ from services.calendar_sync.mapping import (
 from services.calendar_sync.model import (
     ADVOWARE_WRITES,
     HAS_EXCEPTIONS,
+    WAITS_FOR_PERMISSION,
     Action,
     AdoptGoogle,
     ConfirmAdvoware,
@@ -68,11 +69,12 @@ class World:
     pairs: dict[UUID, Pair] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     ticks: itertools.count = field(default_factory=lambda: itertools.count(1))
+    last_fr_nr: int = 0
 
     # -- what people do ---------------------------------------------------------------------------------------------
 
     def enter_termin(self, fr_nr: int | None = None, **values: Any) -> int:
-        fr_nr = fr_nr or max(self.advoware, default=0) + 1
+        fr_nr = self._take_fr_nr(fr_nr)
         base = {"text": f"Termin {fr_nr}", "notiz": "", "ort": "", "datum": "2026-03-02", "datumBis": None}
         base |= {"uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00", "anwalt": "SB", "privat": 0}
         self.advoware[fr_nr] = {**base, "frNr": fr_nr}
@@ -99,6 +101,12 @@ class World:
 
     def delete_event(self, event_id: str) -> None:
         self.edit_event(event_id, status="cancelled")
+
+    def _take_fr_nr(self, wanted: int | None = None) -> int:
+        """The number of a new Termin; that of a deleted one is not used again."""
+        fr_nr = wanted or self.last_fr_nr + 1
+        self.last_fr_nr = max(self.last_fr_nr, fr_nr)
+        return fr_nr
 
     def _now(self) -> datetime:
         return datetime(2026, 2, 1, tzinfo=UTC) + timedelta(minutes=next(self.ticks))
@@ -161,7 +169,7 @@ class World:
                 pair = replace(pair or self._new_pair(termin.fr_nr, google.id, source), advoware_frnr=termin.fr_nr)
                 self._write_event(replace(pair, google_event_id=google.id, source_system=source), event)
             case PostAdvoware(google, event, shown, pair) | RecreateAdvoware(pair, google, event, shown):
-                fr_nr = max(self.advoware, default=0) + 1
+                fr_nr = self._take_fr_nr()
                 self.advoware[fr_nr] = {"frNr": fr_nr, **new_termin(event, self.settings.kuerzel)}
                 self.edit_termin(fr_nr)
                 pair = pair or self._new_pair(fr_nr, google.id, "google")
@@ -182,8 +190,10 @@ class World:
             case UpdateGoogle(pair, _, event, etag):
                 assert etag == self.google[pair.google_event_id or ""]["etag"]
                 self._write_event(pair, event)
-            case UpdateAdvoware(pair, termin, google, event):
+            case UpdateAdvoware(pair, termin, google, event, shown):
                 self.edit_termin(termin.fr_nr, **changed_termin(event, self.advoware[termin.fr_nr]))
+                if shown is not None:
+                    self._write_event(pair, shown)
                 self._remember(pair)
             case RecordFingerprints(pair):
                 self._remember(pair)
@@ -361,6 +371,20 @@ def test_a_persons_deleted_event_takes_its_termin_along_and_a_deleted_copy_comes
     assert not world.live
 
 
+@pytest.mark.parametrize("anwalt", ["", "ALLE"])
+@pytest.mark.parametrize("settings", [WRITING, LAST_CHANGE])
+def test_deleting_ones_copy_of_everybodys_termin_brings_it_back_and_deletes_it_for_nobody(
+    settings: PlanSettings, anwalt: str
+) -> None:
+    world = posted(settings)
+    world.edit_termin(1, anwalt=anwalt)
+    world.settle()
+    world.delete_event("person1")
+    assert kinds(world.run()) == [RecreateGoogle]
+    assert 1 in world.advoware
+    assert world.plan() == []
+
+
 def test_a_persons_event_whose_termin_is_gone_waits_while_writing_is_forbidden() -> None:
     world = posted()
     world.settings = replace(WRITING, write_protection=True)
@@ -440,6 +464,18 @@ def test_a_lost_calendar_is_filled_again_and_nothing_is_deleted_in_advoware() ->
     assert kinds(plan) == [RecreateGoogle] * 8
 
 
+def test_a_copy_that_advoware_cannot_hold_any_more_is_marked_and_stays_when_its_termin_is_deleted() -> None:
+    world = synced(count=2)
+    event_id = google_event_id(20001, SETTINGS.calendar_id)
+    world.edit_event(event_id, recurrence=["RRULE:FREQ=WEEKLY;BYDAY=TU,TH"])
+    del world.advoware[20001]
+    assert kinds(world.run(full=False)) == [MarkUntranslatable]
+    assert world.plan(full=False) == []
+    assert world.google[event_id]["status"] == "confirmed"
+    world.edit_event(event_id, recurrence=None)
+    assert kinds(world.run(full=False)) == [DeleteGoogle]
+
+
 # -- phase 4 --------------------------------------------------------------------------------------------------------
 
 
@@ -482,6 +518,27 @@ def test_with_last_change_wins_the_later_of_two_changes_stays(google_last: bool)
     assert kinds(world.run()) == [UpdateAdvoware if google_last else UpdateGoogle]
 
 
+@pytest.mark.parametrize("settings", [WRITING, LAST_CHANGE])
+def test_editing_ones_copy_of_everybodys_termin_changes_it_for_nobody(settings: PlanSettings) -> None:
+    world = posted(settings)
+    world.edit_termin(1, anwalt="ALLE")
+    world.settle()
+    world.edit_event("person1", summary="Umbenannt")
+    assert kinds(world.run()) == [UpdateGoogle]
+    assert world.google["person1"]["summary"] == world.advoware[1]["text"] == "Notiz person1"
+    assert world.plan() == []
+
+
+def test_the_event_of_a_person_with_the_content_of_everybodys_termin_becomes_its_copy() -> None:
+    world = World()
+    world.enter_event(summary="Betriebsfeier")
+    times = {"datum": "2026-03-03", "uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00"}
+    world.enter_termin(20001, text="Betriebsfeier", anwalt="", **times)
+    world.settle()
+    [pair] = world.live
+    assert (pair.google_event_id, pair.source_system) == ("person1", "advoware")
+
+
 def test_the_same_change_on_both_sides_writes_nothing() -> None:
     world = synced(LAST_CHANGE)
     world.edit_termin(20001, text="Neu")
@@ -490,13 +547,19 @@ def test_the_same_change_on_both_sides_writes_nothing() -> None:
     assert world.plan() == []
 
 
-def test_a_persons_edit_waits_while_advoware_may_not_be_written() -> None:
+@pytest.mark.parametrize("full", [True, False])
+def test_a_persons_edit_waits_while_advoware_may_not_be_written(full: bool) -> None:
     world = posted()
-    world.settings = replace(WRITING, write_protection=True)
+    world.settings = replace(WRITING, write_protection=True, anonymise=True)
     world.edit_event("person1", summary="Umbenannt")
-    assert world.plan() == []
+    assert kinds(world.run(full=full)) == [MarkUntranslatable]
+    assert world.live[0].untranslatable == WAITS_FOR_PERMISSION
+    assert world.plan(full=full) == []
     world.settings = WRITING
-    assert kinds(world.run()) == [UpdateAdvoware]
+    assert kinds(world.run(full=full)) == [UpdateAdvoware]
+    assert world.advoware[1]["text"] == "Umbenannt"
+    assert world.plan(full=full) == []
+    assert world.live[0].untranslatable is None
 
 
 def test_a_series_with_a_moved_occurrence_is_marked_and_left_alone_until_a_full_listing_shows_none() -> None:
@@ -559,6 +622,17 @@ def test_moving_an_anonymised_event_moves_the_termin_and_keeps_its_text() -> Non
     assert world.plan() == []
 
 
+def test_text_typed_into_an_anonymised_event_that_was_moved_as_well_is_removed_at_once() -> None:
+    world = synced(replace(LAST_CHANGE, anonymise=True))
+    event_id = world.live[0].google_event_id or ""
+    times = {"start": {"dateTime": "2026-03-05T08:00:00+01:00"}, "end": {"dateTime": "2026-03-05T09:00:00+01:00"}}
+    world.edit_event(event_id, summary="Mandant", **times)
+    world.run(full=False)
+    assert (world.advoware[20001]["datum"], world.advoware[20001]["text"]) == ("2026-03-05", "Termin 20001")
+    assert world.google[event_id]["summary"] == "Advoware"
+    assert world.plan() == []
+
+
 @pytest.mark.parametrize("properties", ["kept", "dropped"])
 def test_text_typed_into_an_anonymised_event_is_removed_and_does_not_reach_advoware(properties: str) -> None:
     world = synced(replace(LAST_CHANGE, anonymise=True))
@@ -584,7 +658,10 @@ settings_of = st.builds(
 edits = st.lists(
     st.tuples(
         st.sampled_from(
-            ["termin", "event", "text", "summary", "move", "shift", "private", "drop", "cancel", "series", "other"]
+            [
+                *("termin", "event", "text", "summary", "move", "shift", "private", "drop", "cancel", "series"),
+                *("other", "absence", "whole", "repeat", "strip"),
+            ]
         ),
         st.integers(0, 20),
         st.sampled_from(NIGHTS),
@@ -610,7 +687,7 @@ def carry_out(world: World, edit: tuple[str, int, str, str]) -> None:
         world.enter_termin(datum=day, uhrzeitVon=clock, uhrzeitBis=None, text=f"T{number % 3}")
     elif kind == "event":
         world.enter_event(f"person{number}", **times, extendedProperties=None, recurrence=None, visibility=None)
-    elif fr_nr is not None and kind in {"text", "move", "private", "drop", "series", "other"}:
+    elif fr_nr is not None and kind in {"text", "move", "private", "drop", "series", "other", "absence"}:
         if kind == "drop":
             del world.advoware[fr_nr]
             return
@@ -620,27 +697,54 @@ def carry_out(world: World, edit: tuple[str, int, str, str]) -> None:
             "private": {"privat": number % 2},
             "series": {"dauertermin": 1, "turnus": 1, "turnusArt": number % 5, "datumBis": "2027-12-31"},
             "other": {"anwalt": ["AI", "", "SB"][number % 3]},
+            "absence": {"abwesenheit": number % 2, "datum": day, "datumBis": None},
         }
         world.edit_termin(fr_nr, **changes[kind])
     elif event_id is not None and kind == "cancel":
         world.delete_event(event_id)
-    elif event_id is not None and kind in {"summary", "shift"}:
-        world.edit_event(event_id, **({"summary": f"Geheim {number}"} if kind == "summary" else times))
+    elif event_id is not None:
+        rules = [None, ["RRULE:FREQ=WEEKLY"], ["RRULE:FREQ=MONTHLY;COUNT=5"], ["RRULE:FREQ=WEEKLY;BYDAY=TU,TH"]]
+        next_day = (start + timedelta(days=1)).date().isoformat()
+        event_changes: dict[str, dict[str, Any]] = {
+            "summary": {"summary": f"Geheim {number}"},
+            "shift": {**times, "recurrence": None},
+            "whole": {"start": {"date": day}, "end": {"date": next_day}, "recurrence": None},
+            "repeat": {"recurrence": rules[number % 4]},
+            "strip": {"extendedProperties": None},
+        }
+        world.edit_event(event_id, **event_changes.get(kind, {}))
 
 
-@given(settings_of, edits, edits, st.booleans())
+@given(settings_of, edits, edits, settings_of, st.booleans())
+@example(
+    # The deleted Termin's number is not that of the one which is created in the same run.
+    replace(WRITING, anonymise=True),
+    [("event", 1, "2026-03-29", "01:30")],
+    [("event", 0, "2026-03-29", "02:30"), ("drop", 0, "2026-03-29", "01:30")],
+    replace(WRITING, anonymise=True),
+    True,
+)
+@example(
+    # Text typed into an anonymised event that wins, seen by one incremental listing only.
+    replace(WRITING, anonymise=True),
+    [("event", 0, "2026-03-29", "01:30")],
+    [("summary", 0, "2026-03-29", "01:30"), ("move", 0, "2026-03-29", "01:30")],
+    replace(WRITING, anonymise=True),
+    False,
+)
 def test_whatever_people_do_the_sync_comes_to_rest(
-    settings: PlanSettings, first: list[Any], second: list[Any], full: bool
+    settings: PlanSettings, first: list[Any], second: list[Any], changed: PlanSettings, full: bool
 ) -> None:
     world = World(settings)
-    for listing, changes in ((True, first), (full, second)):
+    for listing, changes, now in ((True, first, settings), (full, second, changed)):
+        world.settings = now
         for edit in changes:
             carry_out(world, edit)
         for _ in range(3):
             world.run(full=listing)
         left = world.plan(full=listing)
         assert set(kinds(left)) <= {HoldDeletions}
-        if not left and not settings.write_protection and settings.advoware_write_allowed:
+        if not left and not now.write_protection and settings.advoware_write_allowed and now.advoware_write_allowed:
             assert_both_sides_agree(world)
 
 
@@ -672,6 +776,21 @@ def test_write_protection_forbids_every_write_to_advoware(
     for edit in second:
         carry_out(world, edit)
     assert not [action for action in world.plan(full=full) if isinstance(action, ADVOWARE_WRITES)]
+
+
+@given(settings_of, edits, edits, st.booleans())
+def test_no_calendar_decides_about_everybodys_termine(
+    settings: PlanSettings, first: list[Any], second: list[Any], full: bool
+) -> None:
+    world = World(settings)
+    for edit in first:
+        carry_out(world, edit)
+    world.run()
+    for edit in second:
+        carry_out(world, edit)
+    for action in world.plan(full=full):
+        if isinstance(action, UpdateAdvoware | DeleteAdvoware):
+            assert not action.termin.is_everybodys
 
 
 @given(settings_of, edits, edits, st.booleans())

@@ -1,0 +1,417 @@
+"""Carries out the actions of a plan: one pair at a time, each stored as soon as both systems have it.
+
+What a row remembers is what the systems answered, never what was sent to them. A write whose answer was lost is found
+again: an event by its id, which follows from the Termin; a Termin by the intent that was stored before the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from services.advoware_service import AdvowareService
+from services.calendar_sync.mapping import (
+    PROPERTY_FRNR,
+    changed_termin,
+    google_body,
+    google_event_id,
+    new_termin,
+    read_google_event,
+    read_termin,
+)
+from services.calendar_sync.model import (
+    Action,
+    AdoptGoogle,
+    DeleteAdvoware,
+    DeleteGoogle,
+    Fingerprint,
+    GoogleEvent,
+    InsertGoogle,
+    MarkUntranslatable,
+    NormalisedEvent,
+    Pair,
+    PostAdvoware,
+    RecordFingerprints,
+    RecreateAdvoware,
+    RecreateGoogle,
+    RememberPending,
+    SoftDelete,
+    SourceSystem,
+    Termin,
+    Untranslatable,
+    UpdateAdvoware,
+    UpdateGoogle,
+    content_hash,
+    untranslatable_error,
+)
+from services.calendar_sync.observation import PlanSettings
+from services.calendar_sync.store import AuditLine, CalendarStore, Intent, Side
+from services.errors import Conflict, Forbidden, ForeignSystemError, NotFound, Unavailable
+from services.google_calendar import GoogleCalendarAPI
+from services.resources import Resources
+
+Json = dict[str, Any]
+
+#: How far Advoware's clock may be behind ours when we look for what an interrupted create has left.
+CLOCK_TOLERANCE = timedelta(minutes=5)
+
+#: What the audit says of each action: the side that is written to, and what is done to it.
+_AUDIT: Mapping[type, tuple[Side, str]] = {
+    InsertGoogle: ("google", "created"),
+    AdoptGoogle: ("google", "adopted"),
+    PostAdvoware: ("advoware", "created"),
+    RememberPending: ("none", "pending"),
+    DeleteGoogle: ("google", "deleted"),
+    DeleteAdvoware: ("advoware", "deleted"),
+    RecreateGoogle: ("google", "recreated"),
+    RecreateAdvoware: ("advoware", "recreated"),
+    SoftDelete: ("none", "deleted"),
+    UpdateGoogle: ("google", "updated"),
+    UpdateAdvoware: ("advoware", "updated"),
+    RecordFingerprints: ("none", "recorded"),
+    MarkUntranslatable: ("none", "left_alone"),
+}
+
+_REASONS: Mapping[type, str] = {
+    InsertGoogle: "new in Advoware",
+    AdoptGoogle: "both sides have it already",
+    PostAdvoware: "new in Google",
+    RememberPending: "Advoware may not be written",
+    RecreateGoogle: "only the copy was deleted",
+    RecreateAdvoware: "only the copy was deleted",
+    SoftDelete: "gone on both sides",
+    UpdateGoogle: "Google differs from what it shall show",
+    UpdateAdvoware: "changed in Google",
+    RecordFingerprints: "both sides agree",
+}
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The clients and the store that actions need. ``trace_id`` is that of the run, for the audit."""
+
+    google: GoogleCalendarAPI
+    advoware: AdvowareService
+    store: CalendarStore
+    resources: Resources
+    trace_id: str | None = None
+
+    def now(self) -> datetime:
+        """The present, aware."""
+        return self.resources.clock().astimezone(UTC)
+
+
+def action_name(action: Action) -> str:
+    """What a summary counts an action as, such as ``google_created``."""
+    side, word = _AUDIT[type(action)]
+    return word if side == "none" else f"{side}_{word}"
+
+
+class Applier:
+    """Carries out actions of one employee's plan. The caller holds the employee's lock."""
+
+    def __init__(self, settings: PlanSettings, windows: Windows) -> None:
+        self._settings = settings
+        self._google = windows.google
+        self._advoware = windows.advoware
+        self._store = windows.store
+        self._resources = windows.resources
+        self._windows = windows
+
+    async def carry_out(self, action: Action) -> None:
+        """Do what the action says, and remember it.
+
+        Raises:
+            Conflict: the event or Termin is not any more what the plan was made from.
+            ForeignSystemError: a system refused or could not be reached; what was done until then is found again.
+        """
+        match action:
+            case InsertGoogle(termin, event_id, event, pair):
+                pair = pair or self._new_pair(termin.fr_nr, None, "advoware")
+                await self._put_event(action, pair, termin, event_id, event)
+            case RecreateGoogle(pair, termin, event_id, event):
+                await self._put_event(action, pair, termin, event_id, event)
+            case AdoptGoogle():
+                await self._adopt(action)
+            case UpdateGoogle(pair, termin, event, etag):
+                shown = await self._patch(str(pair.google_event_id), event, termin.fr_nr, pair, etag)
+                await self._remember(action, pair, termin, shown)
+            case PostAdvoware(google, event, shown, pair):
+                await self._post(action, pair or self._new_pair(None, google.id, "google"), google, event, shown)
+            case RecreateAdvoware(pair, google, event, shown):
+                await self._post(action, pair, google, event, shown)
+            case UpdateAdvoware():
+                await self._update_advoware(action)
+            case DeleteGoogle() | DeleteAdvoware() | SoftDelete():
+                await self._delete(action)
+            case _:
+                await self._only_remember(action)
+
+    async def fail(self, action: Action, code: str) -> None:
+        """Remember that an action failed; the audit gets a line when the failure is a new one."""
+        pair = self._row_of(action)
+        if pair is None:
+            return
+        line = self._line(action, pair, error=code)
+        if pair.error == code:
+            return
+        await self._save(replace(pair, sync_status="failed", error=code, attempts=pair.attempts + 1), line)
+
+    def _row_of(self, action: Action) -> Pair | None:
+        pair = getattr(action, "pair", None)
+        if isinstance(pair, Pair):
+            return pair
+        match action:
+            case InsertGoogle(termin):
+                return self._new_pair(termin.fr_nr, None, "advoware")
+            case PostAdvoware(google):
+                return self._new_pair(None, google.id, "google")
+            case _:
+                return None
+
+    # -- Google ---------------------------------------------------------------------------------------------------
+
+    async def _put_event(
+        self, action: Action, pair: Pair, termin: Termin, event_id: str, event: NormalisedEvent
+    ) -> None:
+        """Make sure that the event exists under this id, be it for the first time, again, or from a lost attempt."""
+        body = google_body(event, termin.fr_nr, pair.sync_id)
+        try:
+            written = await self._insert(event_id, body, termin.fr_nr)
+        except (Forbidden, NotFound, _NotOurs):
+            # Google refuses to revive some deleted events.
+            event_id = google_event_id(termin.fr_nr, self._settings.calendar_id, generation=1)
+            written = await self._insert(event_id, body, termin.fr_nr)
+        await self._remember(action, replace(pair, google_event_id=event_id), termin, read_google_event(written))
+
+    async def _insert(self, event_id: str, body: Json, fr_nr: int) -> Json:
+        calendar_id = self._settings.calendar_id
+        try:
+            return await self._google.insert_event(calendar_id, {**body, "id": event_id})
+        except Conflict:
+            present = await self._google.get_event(calendar_id, event_id)
+        if present.get("status") == "cancelled":
+            revived = {**body, "status": "confirmed"}
+            return await self._google.update_event(calendar_id, event_id, revived, if_match=present.get("etag"))
+        properties = (present.get("extendedProperties") or {}).get("private") or {}
+        if properties.get(PROPERTY_FRNR) != str(fr_nr):
+            raise _NotOurs
+        return await self._google.patch_event(calendar_id, event_id, body, if_match=present.get("etag"))
+
+    async def _patch(
+        self, event_id: str, event: NormalisedEvent, fr_nr: int, pair: Pair, etag: str | None
+    ) -> GoogleEvent:
+        body = google_body(event, fr_nr, pair.sync_id)
+        return read_google_event(
+            await self._google.patch_event(self._settings.calendar_id, event_id, body, if_match=etag)
+        )
+
+    async def _adopt(self, action: AdoptGoogle) -> None:
+        termin, google = action.termin, action.google
+        pair = action.pair or self._new_pair(termin.fr_nr, google.id, action.source_system)
+        pair = replace(pair, advoware_frnr=termin.fr_nr, google_event_id=google.id, source_system=action.source_system)
+        shown = google
+        if action.write:
+            shown = await self._patch(google.id, action.event, termin.fr_nr, pair, google.etag)
+        await self._remember(action, pair, termin, shown)
+        # An intent without a result is fulfilled by this as well.
+        await self._store.end_intent(self._settings.kuerzel, google.id)
+
+    # -- Advoware -------------------------------------------------------------------------------------------------
+
+    async def _post(
+        self, action: Action, pair: Pair, google: GoogleEvent, event: NormalisedEvent, shown: NormalisedEvent
+    ) -> None:
+        """Create the Termin, or find what an earlier attempt has created; then mark the event as its copy."""
+        fr_nr = await self._create_termin(pair, google, event)
+        termin = read_termin(await self._advoware.get_termin(fr_nr))
+        pair = replace(pair, advoware_frnr=fr_nr, google_event_id=google.id)
+        try:
+            copy = await self._patch(google.id, shown, fr_nr, pair, google.etag)
+        except (Conflict, NotFound):
+            copy = google  # edited or deleted since it was listed: the pair exists, the next listing shows the rest
+        await self._remember(action, pair, termin, copy)
+
+    async def _create_termin(self, pair: Pair, google: GoogleEvent, event: NormalisedEvent) -> int:
+        kuerzel, now = self._settings.kuerzel, self._windows.now()
+        wanted = Intent(
+            employee_kuerzel=kuerzel,
+            google_event_id=google.id,
+            sync_id=pair.sync_id,
+            content_hash=content_hash(event),
+            first_day=event.first_day,
+            started_at=now,
+        )
+        intent = await self._store.begin_intent(wanted)
+        if intent.advoware_frnr is not None:
+            return intent.advoware_frnr
+        if intent.is_repeated:
+            found = await self._find_created(intent)
+            if found is not None:
+                await self._store.record_created(kuerzel, google.id, found)
+                return found
+            await self._store.repeat_intent(replace(wanted, started_at=self._windows.now()))
+        try:
+            created = await self._advoware.create_termin(new_termin(event, kuerzel))
+        except ForeignSystemError as error:
+            refused = error.status is not None and 400 <= error.status < 500
+            if refused or (isinstance(error, Unavailable) and not error.was_sent):
+                await self._store.end_intent(kuerzel, google.id)
+            raise
+        fr_nr = int(created["frNr"])
+        await self._store.record_created(kuerzel, google.id, fr_nr)
+        return fr_nr
+
+    async def _find_created(self, intent: Intent) -> int | None:
+        """The Termin that an interrupted create has left, once its request has certainly come to an end."""
+        latest = intent.started_at + timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
+        if (remaining := (latest - self._windows.now()).total_seconds()) > 0:
+            await asyncio.sleep(remaining)
+        rows = await self._advoware.list_termine(intent.employee_kuerzel, intent.first_day, intent.first_day)
+        linked = {pair.advoware_frnr for pair in await self._store.load_pairs()}
+        for termin in sorted(map(read_termin, rows), key=lambda termin: termin.fr_nr):
+            is_young = termin.changed_at is None or termin.changed_at >= intent.started_at - CLOCK_TOLERANCE
+            is_same = isinstance(termin.event, NormalisedEvent) and content_hash(termin.event) == intent.content_hash
+            if is_same and is_young and termin.fr_nr > 0 and termin.fr_nr not in linked:
+                return termin.fr_nr
+        return None
+
+    async def _update_advoware(self, action: UpdateAdvoware) -> None:
+        pair, termin, google = action.pair, action.termin, action.google
+        current = await self._advoware.get_termin(termin.fr_nr)
+        if not _says_the_same(read_termin(current), termin):
+            raise Conflict("Advoware", "the Termin was changed since it was listed")
+        await self._advoware.update_termin(changed_termin(action.event, current))
+        written = read_termin(await self._advoware.get_termin(termin.fr_nr))
+        shown = google
+        if action.shown is not None:
+            shown = await self._patch(google.id, action.shown, termin.fr_nr, pair, google.etag)
+        await self._remember(action, pair, written, shown)
+
+    # -- deletions ------------------------------------------------------------------------------------------------
+
+    async def _delete(self, action: DeleteGoogle | DeleteAdvoware | SoftDelete) -> None:
+        try:
+            match action:
+                case DeleteGoogle(pair, etag):
+                    event_id = str(pair.google_event_id)
+                    await self._google.delete_event(self._settings.calendar_id, event_id, if_match=etag)
+                case DeleteAdvoware(pair, termin):
+                    if not _says_the_same(read_termin(await self._advoware.get_termin(termin.fr_nr)), termin):
+                        raise Conflict("Advoware", "the Termin was changed since it was listed")
+                    await self._advoware.delete_termin(termin.fr_nr)
+                case SoftDelete(pair):
+                    pass
+        except NotFound:
+            pass  # an earlier attempt got that far
+        line = self._line(action, pair, before=pair.google if isinstance(action, DeleteGoogle) else pair.advoware)
+        await self._store.delete_pair(pair.sync_id, line, self._windows.now())
+
+    # -- remembering ----------------------------------------------------------------------------------------------
+
+    async def _only_remember(self, action: Action) -> None:
+        match action:
+            case RememberPending(google, pair):
+                pair = pair or self._new_pair(None, google.id, "google")
+                pending = replace(pair, advoware_frnr=None, advoware=Fingerprint(), sync_status="pending", error=None)
+                await self._save(
+                    replace(pending, google=_seen_in_google(google), **_days(google)), self._line(action, pair)
+                )
+            case RecordFingerprints(pair, advoware, google, first_day, last_day):
+                recorded = replace(pair, advoware=advoware, google=google, first_day=first_day, last_day=last_day)
+                await self._save(_synced(recorded), self._line(action, pair, after=google))
+            case MarkUntranslatable(reason, pair, termin, google):
+                source: SourceSystem = "advoware" if termin else "google"
+                fr_nr, event_id = termin.fr_nr if termin else None, google.id if google else None
+                pair = pair or self._new_pair(fr_nr, event_id, source)
+                marked = replace(pair, sync_status="failed", error=untranslatable_error(reason))
+                await self._save(marked, self._line(action, pair, reason=reason))
+            case _:
+                raise TypeError(f"no action to be carried out: {type(action).__name__}")
+
+    async def _remember(self, action: Action, pair: Pair, termin: Termin, google: GoogleEvent) -> None:
+        """Store the pair as both systems have answered."""
+        reason = next((side.event.reason for side in (termin, google) if isinstance(side.event, Untranslatable)), None)
+        before = pair.advoware if _AUDIT[type(action)][0] == "advoware" else pair.google
+        if isinstance(termin.event, NormalisedEvent):
+            event, advoware = termin.event, Fingerprint(content_hash(termin.event), termin.changed_at)
+            pair = replace(pair, advoware=advoware, first_day=event.first_day, last_day=event.last_day)
+        if isinstance(google.event, NormalisedEvent):
+            pair = replace(pair, google=_seen_in_google(google))
+        after = pair.advoware if _AUDIT[type(action)][0] == "advoware" else pair.google
+        line = self._line(action, pair, before=before, after=after)
+        if reason is not None:
+            await self._save(replace(pair, sync_status="failed", error=untranslatable_error(reason)), line)
+        else:
+            await self._save(_synced(pair), line)
+
+    async def _save(self, pair: Pair, line: AuditLine) -> None:
+        line = replace(line, advoware_frnr=pair.advoware_frnr, google_event_id=pair.google_event_id)
+        await self._store.save_pair(pair, line, self._windows.now())
+
+    def _new_pair(self, fr_nr: int | None, event_id: str | None, source: SourceSystem) -> Pair:
+        settings = self._settings
+        return Pair(
+            uuid.uuid4(),
+            settings.kuerzel,
+            fr_nr,
+            event_id,
+            source,
+            settings.strategy,
+            settings.advoware_write_allowed,
+        )
+
+    def _line(
+        self,
+        action: Action,
+        pair: Pair,
+        *,
+        reason: str | None = None,
+        before: Fingerprint | None = None,
+        after: Fingerprint | None = None,
+        error: str | None = None,
+    ) -> AuditLine:
+        side, word = _AUDIT[type(action)]
+        said = reason or getattr(action, "reason", None) or _REASONS.get(type(action), "")
+        return AuditLine(
+            employee_kuerzel=self._settings.kuerzel,
+            side="none" if error else side,
+            action="failed" if error else word,
+            reason=f"{word}: {said}" if error else said,
+            sync_id=pair.sync_id,
+            advoware_frnr=pair.advoware_frnr,
+            google_event_id=pair.google_event_id,
+            before_hash=before.content_hash if before else None,
+            after_hash=after.content_hash if after else None,
+            error=error,
+            trace_id=self._windows.trace_id,
+        )
+
+
+class _NotOurs(Exception):
+    """An event that we did not make has the id of one of ours."""
+
+
+def _synced(pair: Pair) -> Pair:
+    return replace(pair, sync_status="synced", error=None, attempts=0)
+
+
+def _says_the_same(one: Termin, other: Termin) -> bool:
+    if isinstance(one.event, Untranslatable) or isinstance(other.event, Untranslatable):
+        return one.event == other.event
+    return content_hash(one.event) == content_hash(other.event)
+
+
+def _seen_in_google(google: GoogleEvent) -> Fingerprint:
+    hashed = content_hash(google.event) if isinstance(google.event, NormalisedEvent) else None
+    return Fingerprint(hashed, google.updated, google.etag)
+
+
+def _days(google: GoogleEvent) -> dict[str, Any]:
+    if isinstance(google.event, Untranslatable):
+        return {}
+    return {"first_day": google.event.first_day, "last_day": google.event.last_day}

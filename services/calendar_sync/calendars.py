@@ -1,0 +1,54 @@
+"""The calendar of an employee: its name, where it is found, how it is made, and with whom it is shared."""
+
+from __future__ import annotations
+
+from services.errors import ConfigurationError
+from services.google_calendar import GoogleCalendarAPI
+
+CALENDAR_PREFIX = "AW-"
+_ROLES = frozenset({"freeBusyReader", "reader", "writer", "owner"})
+
+
+def calendar_name(kuerzel: str) -> str:
+    """The name of an employee's calendar."""
+    return f"{CALENDAR_PREFIX}{kuerzel}"
+
+
+async def find_calendar(google: GoogleCalendarAPI, kuerzel: str) -> str | None:
+    """The id of the employee's calendar, looked up by its name; of several the same one each time."""
+    name = calendar_name(kuerzel)
+    ids = sorted(str(entry["id"]) for entry in await google.list_calendars() if entry.get("summary") == name)
+    return ids[0] if ids else None
+
+
+async def ensure_calendar(google: GoogleCalendarAPI, kuerzel: str) -> str:
+    """The id of the employee's calendar, made if there is none. The caller holds the employee's lock.
+
+    Google chooses the id, so a creation of unknown fate is not repeated: the next run finds it by its name.
+    """
+    return await find_calendar(google, kuerzel) or str((await google.insert_calendar(calendar_name(kuerzel)))["id"])
+
+
+async def share_calendar(google: GoogleCalendarAPI, calendar_id: str, rules: str) -> None:
+    """Share the calendar as ``GOOGLE_CALENDAR_ACL`` says (``role:email,...``); what is shared already stays.
+
+    Raises:
+        ConfigurationError: a rule is no ``role:email``.
+    """
+    for role, email in parse_acl(rules):
+        await google.insert_acl(calendar_id, role, email)
+
+
+def parse_acl(rules: str) -> list[tuple[str, str]]:
+    """The pairs of role and e-mail address in ``GOOGLE_CALENDAR_ACL``.
+
+    Raises:
+        ConfigurationError: a rule is no ``role:email``.
+    """
+    pairs = []
+    for rule in filter(None, (part.strip() for part in rules.split(","))):
+        role, _, email = rule.partition(":")
+        if role not in _ROLES or "@" not in email:
+            raise ConfigurationError("GOOGLE_CALENDAR_ACL: must be a list of role:email, roles reader, writer, owner")
+        pairs.append((role, email.strip()))
+    return pairs

@@ -1,0 +1,383 @@
+"""One run of the calendar sync of one employee: observe, plan, apply, record.
+
+Observing costs one call to each system, however many appointments there are: Advoware's list of the window, and what
+Google says has changed. What seems to be gone is read directly, then planned again. The cursor moves on only when every
+action was carried out, because Google shows a change only once in its incremental lists.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+from redis.exceptions import RedisError
+
+from services.advoware_models import BERLIN
+from services.advoware_service import AdvowareService
+from services.calendar_sync.apply import Applier, Windows, action_name
+from services.calendar_sync.calendars import ensure_calendar, share_calendar
+from services.calendar_sync.mapping import read_google_event, read_termin
+from services.calendar_sync.model import (
+    Action,
+    ConfirmAdvoware,
+    ConfirmGoogle,
+    GoogleEvent,
+    HoldDeletions,
+    Pair,
+    Termin,
+)
+from services.calendar_sync.observation import Confirmations, GoogleListing, PlanSettings
+from services.calendar_sync.plan import make_plan
+from services.calendar_sync.store import AuditLine, CalendarStore, Cursor
+from services.errors import (
+    AuthenticationFailed,
+    BitByLawError,
+    Conflict,
+    EntityBusy,
+    NotFound,
+    RateLimited,
+    Unavailable,
+    shown_text,
+    without_quotes,
+)
+from services.google_calendar import SYSTEM as GOOGLE
+from services.google_calendar import GoogleCalendarAPI, SyncTokenExpired
+from services.locks import record_lock
+from services.logs import log
+from services.resources import Resources, current_resources
+
+LOCK_SECONDS = 60.0
+#: The whole calendar is listed once a day: an incremental list does not show everything (exceptions of a series that
+#: was repaired, events that the window has reached by now).
+FULL_RUN_HOURS = 24
+#: A second round of confirmations may ask for what the first has brought up; a third finds nothing new.
+MAX_PLANS = 4
+#: After so many failures in a row because a system is away, the rest is left to the next run.
+MAX_UNAVAILABLE = 3
+#: In Redis: when each employee's sync last succeeded, and which deletions are being held.
+LAST_SUCCESS = "calendar_sync:last_success"
+HELD = "calendar_sync:held"
+
+Answer = TypeVar("Answer")
+Result = Literal["no_change", "changed", "held", "failed"]
+
+
+def lock_key(kuerzel: str) -> str:
+    """The lock of an employee's calendar, in the calendar's Redis database."""
+    return f"calendar_sync:lock:{kuerzel}"
+
+
+@dataclass
+class RunSummary:
+    """What a run has led to.
+
+    Attributes:
+        kuerzel: the employee.
+        result: ``held``: deletions wait for an operator; ``failed``: at least one action failed; else as it says.
+        counts: how often each action was carried out, such as ``google_created``.
+        errors: one code per failed action, without texts of appointments.
+        held: why deletions are held.
+    """
+
+    kuerzel: str
+    result: Result = "no_change"
+    counts: Counter[str] = field(default_factory=Counter)
+    errors: list[str] = field(default_factory=list)
+    held: HoldDeletions | None = None
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """Both sides as one run sees them."""
+
+    cursor: Cursor
+    settings: PlanSettings
+    termine: Sequence[Termin]
+    listing: GoogleListing
+    next_sync_token: str
+
+
+class CalendarSync:
+    """Syncs employees' calendars. ``context`` is the step's FlowContext or None."""
+
+    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+        self._context = context
+        self._resources = resources or current_resources()
+        self._google = GoogleCalendarAPI(context, resources=self._resources)
+        self._advoware = AdvowareService(context, resources=self._resources)
+
+    # -- entrances ------------------------------------------------------------------------------------------------
+
+    async def employees(self) -> list[str]:
+        """The Kürzel of the active employees, those first whose sync succeeded longest ago or never.
+
+        ``CALENDAR_SYNC_DEBUG_KUERZEL`` limits them.
+
+        Raises:
+            ForeignSystemError: Advoware or Redis does not answer.
+        """
+        rows = await self._advoware.list_mitarbeiter()
+        only = self._resources.settings.calendar_sync.only_kuerzel
+        found = {str(row.get("kuerzel") or "").strip() for row in rows} - {""}
+        kuerzel = sorted(found & only if only else found)
+        try:
+            latest = await self._resources.calendar_redis.hgetall(LAST_SUCCESS)
+        except RedisError as error:
+            raise Unavailable("Redis", "cannot be reached") from error
+        return sorted(kuerzel, key=lambda name: latest.get(name, ""))
+
+    async def is_running(self, kuerzel: str) -> bool:
+        """Whether some worker is syncing the employee's calendar.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        try:
+            return bool(await self._resources.calendar_redis.exists(lock_key(kuerzel)))
+        except RedisError as error:
+            raise Unavailable("Redis", "cannot be reached") from error
+
+    async def sync_employee(self, kuerzel: str, *, full_content: bool = True) -> RunSummary:
+        """Sync one employee's calendar; ``full_content`` False shows blocked time only.
+
+        A failure of single appointments is in the summary, and is tried again by the next run.
+
+        Raises:
+            EntityBusy: another run works on this calendar, or Redis was lost meanwhile.
+            ForeignSystemError, ConfigurationError: a system cannot be used at all.
+        """
+        redis = self._resources.calendar_redis
+        async with record_lock(self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis):
+            summary = await self._sync(kuerzel, full_content=full_content)
+            if summary.result != "failed":
+                await self._note_success(kuerzel)
+        log(
+            self._context,
+            "error" if summary.result in {"failed", "held"} else "info",
+            "calendar.synced",
+            kuerzel=kuerzel,
+            result=summary.result,
+            counts=dict(summary.counts),
+            errors=len(summary.errors),
+        )
+        return summary
+
+    async def _note_success(self, kuerzel: str) -> None:
+        try:
+            await self._resources.calendar_redis.hset(LAST_SUCCESS, kuerzel, self._now().isoformat())
+        except RedisError:
+            log(self._context, "warning", "calendar.success_not_noted", kuerzel=kuerzel)
+
+    # -- one run --------------------------------------------------------------------------------------------------
+
+    async def _sync(self, kuerzel: str, *, full_content: bool) -> RunSummary:
+        store = CalendarStore(await self._resources.database())
+        trace_id = getattr(self._context, "trace_id", None)
+        windows = Windows(self._google, self._advoware, store, self._resources, trace_id)
+        pairs = await store.load_pairs(kuerzel)
+        seen = await self._observe(kuerzel, await store.load_cursor(kuerzel), full_content=full_content, pairs=pairs)
+        summary = RunSummary(kuerzel)
+        actions = await self._plan(seen, pairs)
+        is_complete = await self._apply(actions, seen.settings, windows, summary)
+        await self._end_fulfilled_intents(kuerzel, store)
+        await self._note_hold(summary, windows)
+        if summary.held is not None:
+            summary.result = "held"
+        elif summary.errors:
+            summary.result = "failed"
+        elif summary.counts:
+            summary.result = "changed"
+        cursor = seen.cursor
+        if is_complete and summary.held is None:
+            cursor = replace(cursor, sync_token=seen.next_sync_token)
+            if seen.listing.full:
+                cursor = replace(cursor, last_full_run=self._now())
+        elif seen.listing.full:
+            cursor = replace(cursor, sync_token=None)
+        if cursor != await store.load_cursor(kuerzel):
+            await store.save_cursor(cursor, self._now())
+        return summary
+
+    # -- observe --------------------------------------------------------------------------------------------------
+
+    async def _observe(self, kuerzel: str, cursor: Cursor, *, full_content: bool, pairs: Sequence[Pair]) -> _Observed:
+        calendar_id, is_new = cursor.calendar_id, False
+        if calendar_id is None:
+            calendar_id, is_new = await ensure_calendar(self._google, kuerzel), bool(pairs)
+        try:
+            listing, token = await self._list_google(calendar_id, cursor)
+        except NotFound:
+            log(self._context, "error", "calendar.lost", kuerzel=kuerzel)
+            calendar_id, is_new = await ensure_calendar(self._google, kuerzel), True
+            listing, token = await self._list_google(calendar_id, replace(cursor, sync_token=None))
+        if listing.full:
+            await share_calendar(self._google, calendar_id, self._resources.settings.google_calendar.acl)
+        settings = self._settings(kuerzel, calendar_id, full_content=full_content)
+        rows = await self._advoware.list_termine(kuerzel, settings.first_day, settings.last_day)
+        termine = [read_termin(row) for row in rows]
+        cursor = replace(cursor, calendar_id=calendar_id)
+        return _Observed(cursor, settings, termine, replace(listing, calendar_is_new=is_new), token)
+
+    async def _list_google(self, calendar_id: str, cursor: Cursor) -> tuple[GoogleListing, str]:
+        """Google's changes since the last run, or everything: at first, once a day, and when the token has expired."""
+        last = cursor.last_full_run
+        is_due = last is None or last <= self._now() - timedelta(hours=FULL_RUN_HOURS)
+        token = None if is_due else cursor.sync_token
+        try:
+            events = await self._google.list_events(calendar_id, token)
+        except SyncTokenExpired:
+            events = await self._google.list_events(calendar_id)
+        return GoogleListing(
+            [read_google_event(item) for item in events.events], events.is_full
+        ), events.next_sync_token
+
+    def _settings(self, kuerzel: str, calendar_id: str, *, full_content: bool) -> PlanSettings:
+        settings = self._resources.settings
+        today = self._now().astimezone(BERLIN).date()
+        return PlanSettings(
+            kuerzel,
+            calendar_id,
+            today - timedelta(days=settings.calendar_sync.days_back),
+            today + timedelta(days=settings.calendar_sync.days_ahead),
+            strategy=settings.calendar_sync.strategy,
+            advoware_write_allowed=True,
+            write_protection=settings.advoware.write_protection,
+            full_content=full_content,
+            anonymise=settings.calendar_sync.anonymize,
+            max_deletions=settings.calendar_sync.max_deletions,
+        )
+
+    # -- plan -----------------------------------------------------------------------------------------------------
+
+    async def _plan(self, seen: _Observed, pairs: Sequence[Pair]) -> list[Action]:
+        """The actions, after everything that seems to be gone was read directly."""
+        confirmed = Confirmations()
+        actions: list[Action] = []
+        for _ in range(MAX_PLANS):
+            actions = make_plan(seen.settings, seen.termine, seen.listing, pairs, confirmed)
+            asked = [action for action in actions if isinstance(action, ConfirmAdvoware | ConfirmGoogle)]
+            if not asked:
+                break
+            confirmed = await self._confirm(asked, confirmed, seen.settings.calendar_id)
+        return [item for item in actions if not isinstance(item, ConfirmAdvoware | ConfirmGoogle)]
+
+    async def _confirm(
+        self, asked: Sequence[ConfirmAdvoware | ConfirmGoogle], known: Confirmations, calendar_id: str
+    ) -> Confirmations:
+        termine, events = dict(known.termine), dict(known.events)
+        for question in asked:
+            pair = question.pair
+            if isinstance(question, ConfirmAdvoware) and pair.advoware_frnr is not None:
+                termine[pair.advoware_frnr] = await self._read_termin(pair.advoware_frnr)
+            elif isinstance(question, ConfirmGoogle) and pair.google_event_id is not None:
+                events[pair.google_event_id] = await self._read_event(calendar_id, pair.google_event_id)
+        return Confirmations(termine, events)
+
+    async def _read_termin(self, fr_nr: int) -> Termin | None:
+        return await _if_there(lambda: self._advoware.get_termin(fr_nr), read_termin)
+
+    async def _read_event(self, calendar_id: str, event_id: str) -> GoogleEvent | None:
+        return await _if_there(lambda: self._google.get_event(calendar_id, event_id), read_google_event)
+
+    # -- apply ----------------------------------------------------------------------------------------------------
+
+    async def _apply(
+        self, actions: Sequence[Action], settings: PlanSettings, windows: Windows, summary: RunSummary
+    ) -> bool:
+        """Carry out the actions; one that fails does not stop the others. Returns whether all were carried out.
+
+        Raises:
+            ForeignSystemError: a system cannot be used at the moment, so that the rest would fail as well.
+        """
+        applier = Applier(settings, windows)
+        unavailable = 0
+        for action in actions:
+            if isinstance(action, HoldDeletions):
+                summary.held = action
+                continue
+            try:
+                await self._carry_out(action, applier, settings, windows)
+            except (RateLimited, AuthenticationFailed, EntityBusy):
+                raise
+            except BitByLawError as error:
+                code = without_quotes(shown_text(error))
+                summary.errors.append(code)
+                log(self._context, "error", "calendar.action_failed", action=action_name(action), error=code)
+                unavailable = unavailable + 1 if isinstance(error, Unavailable) else 0
+                if unavailable == MAX_UNAVAILABLE:
+                    raise
+                await applier.fail(action, code)
+            else:
+                summary.counts[action_name(action)] += 1
+                unavailable = 0
+        return not summary.errors
+
+    async def _carry_out(self, action: Action, applier: Applier, settings: PlanSettings, windows: Windows) -> None:
+        """Carry out an action; if its event or Termin has changed meanwhile, read both again and decide anew, once."""
+        try:
+            await applier.carry_out(action)
+        except Conflict as error:
+            pair = getattr(action, "pair", None)
+            if not isinstance(pair, Pair) or error.system not in {GOOGLE, "Advoware"}:
+                raise
+            for anew in await self._plan_pair(pair, settings, windows):
+                await applier.carry_out(anew)
+
+    async def _plan_pair(self, pair: Pair, settings: PlanSettings, windows: Windows) -> list[Action]:
+        """The actions for one pair as it is now."""
+        stored = await windows.store.find_pair(pair.sync_id)
+        if stored is None or stored.pair.deleted:
+            return []
+        pair = stored.pair
+        termin = await self._read_termin(pair.advoware_frnr) if pair.advoware_frnr else None
+        event_id = pair.google_event_id
+        event = await self._read_event(settings.calendar_id, event_id) if event_id else None
+        termine = {pair.advoware_frnr: termin} if pair.advoware_frnr else {}
+        events = {event_id: event} if event_id else {}
+        listing = GoogleListing([event] if event else [], full=False)
+        actions = make_plan(settings, [termin] if termin else [], listing, [pair], Confirmations(termine, events))
+        return [item for item in actions if not isinstance(item, ConfirmAdvoware | ConfirmGoogle | HoldDeletions)]
+
+    # -- record ---------------------------------------------------------------------------------------------------
+
+    async def _end_fulfilled_intents(self, kuerzel: str, store: CalendarStore) -> None:
+        """Forget intents whose event has its Termin by now, and those whose event is gone for a day."""
+        intents = await store.open_intents(kuerzel)
+        if not intents:
+            return
+        paired = {pair.google_event_id for pair in await store.load_pairs(kuerzel) if pair.advoware_frnr is not None}
+        for intent in intents:
+            is_old = intent.started_at < self._now() - timedelta(days=1)
+            if intent.google_event_id in paired or is_old:
+                await store.end_intent(kuerzel, intent.google_event_id)
+
+    async def _note_hold(self, summary: RunSummary, windows: Windows) -> None:
+        """Alert an operator: each run in the log, and in the audit when the numbers are new."""
+        held, redis = summary.held, self._resources.calendar_redis
+        told = f"{held.reason}: {held.deletions} of {held.live_pairs}" if held else None
+        try:
+            known = await redis.hget(HELD, summary.kuerzel)
+            if told == known:
+                return
+            if told is None:
+                await redis.hdel(HELD, summary.kuerzel)
+            else:
+                await redis.hset(HELD, summary.kuerzel, told)
+        except RedisError:
+            log(self._context, "warning", "calendar.hold_not_noted", kuerzel=summary.kuerzel)
+        if told is not None:
+            line = AuditLine(employee_kuerzel=summary.kuerzel, side="none", action="held", reason=told)
+            await windows.store.append_audit([replace(line, trace_id=windows.trace_id)], self._now())
+
+    def _now(self) -> datetime:
+        return self._resources.clock()
+
+
+async def _if_there(ask: Callable[[], Awaitable[Any]], read: Callable[[Any], Answer]) -> Answer | None:
+    try:
+        return read(await ask())
+    except NotFound:
+        return None

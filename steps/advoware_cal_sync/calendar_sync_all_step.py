@@ -1,0 +1,25 @@
+"""Queue calendar_sync_all: one calendar_sync_employee for each employee."""
+
+from typing import Any
+
+from motia import FlowContext, queue
+
+from services.calendar_sync.run import CalendarSync
+from services.logs import log
+from steps.advoware_cal_sync.calendar_sync_utils import TOPIC_ALL, TOPIC_EMPLOYEE, enqueue_employees
+
+config = {
+    "name": "Calendar Sync All",
+    "description": "Enqueues the calendar sync of every employee, those first who wait longest",
+    "flows": ["advoware_cal_sync"],
+    "triggers": [queue(TOPIC_ALL)],
+    "enqueues": [TOPIC_EMPLOYEE],
+}
+
+
+async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
+    """Enqueue the employees; what is unavailable is raised, so that the queue tries again."""
+    full_content = input_data.get("full_content", True) is not False
+    employees = await CalendarSync(ctx).employees()
+    enqueued = await enqueue_employees(ctx.enqueue, employees, full_content=full_content)
+    log(ctx, "info", "calendar.enqueued", employees=len(employees), enqueued=enqueued)

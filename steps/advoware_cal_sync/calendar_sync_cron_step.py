@@ -1,0 +1,21 @@
+"""Every 15 minutes: start the calendar sync of all employees."""
+
+from typing import Any
+
+from motia import FlowContext, cron
+
+from services.queue import enqueue_all
+from steps.advoware_cal_sync.calendar_sync_utils import ENQUEUE_SECONDS, TOPIC_ALL
+
+config = {
+    "name": "Calendar Sync Cron",
+    "description": "Starts the calendar sync of all employees",
+    "flows": ["advoware_cal_sync"],
+    "triggers": [cron("0 */15 * * * *")],
+    "enqueues": [TOPIC_ALL],
+}
+
+
+async def handler(input_data: Any, ctx: FlowContext) -> None:
+    """Enqueue one event; a queue that is down is raised, and the next cron run comes anyway."""
+    await enqueue_all(ctx.enqueue, TOPIC_ALL, [{"full_content": True}], timeout_seconds=ENQUEUE_SECONDS)

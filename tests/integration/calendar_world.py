@@ -1,0 +1,478 @@
+"""A law firm for scenarios of the calendar sync: both twins over HTTP, the real stores, and people who interfere.
+
+`CalendarWorld.play` carries out a step of a scenario (`calendar_scenario`); `CalendarWorld.settle` ends the faults and
+lets the sync come to rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import asyncpg
+from calendar_scenario import (
+    DATA_PATHS,
+    SERIES,
+    TROUBLES,
+    Cancel,
+    Configure,
+    DropEvent,
+    DropTermin,
+    EditEvent,
+    EditTermin,
+    EnterEvent,
+    EnterTermin,
+    Forget,
+    Jump,
+    Step,
+    Sync,
+    SyncAll,
+    Trouble,
+    When,
+)
+from hasty_loop import HASTE
+from services.calendar_sync.run import CalendarSync, RunSummary
+
+from config import Settings, load_settings
+from sandbox.advoware import DEFAULT_CREDENTIALS, AdvowareTwin
+from sandbox.advoware_records import BERLIN, RefusedError
+from sandbox.control import JOURNAL_LIMIT, ActiveFault, Fault, Twin, running
+from sandbox.google import GoogleTwin
+from sandbox.google_calendar_store import Calendar
+from sandbox.google_errors import ApiError
+from sandbox.google_event import CANCELLED, render_event
+from services.calendar_sync.store import CalendarStore
+from services.errors import BitByLawError
+from services.resources import Resources
+
+KUERZEL = ("SB", "AI")
+PERSON = "sekretariat@example.de"
+ZONE = "Europe/Berlin"
+TOKEN = re.compile(r"\bA\d{3}\b")
+#: What people type into events whose text we hide.
+LEAK = "LEAK"
+
+
+class _Journal(deque[dict[str, Any]]):
+    """The journal of a twin, which tells of every request before it is answered."""
+
+    def __init__(self, on_request: Callable[[], None]) -> None:
+        super().__init__(maxlen=JOURNAL_LIMIT)
+        self._on_request = on_request
+
+    def append(self, entry: dict[str, Any]) -> None:
+        super().append(entry)
+        self._on_request()
+
+
+class Servers(Protocol):
+    """What the fixture ``stores`` provides."""
+
+    postgres: Any
+    redis: Any
+
+
+# -- the world ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Ledger:
+    """What people entered and deleted, by the token in the text that stays with an appointment."""
+
+    origin: dict[str, str] = field(default_factory=dict)  #: token -> "advoware" or the Kürzel of the calendar
+    events: dict[tuple[str, str], str] = field(default_factory=dict)  #: (Kürzel, event id) -> token, people's own
+    dropped: set[str] = field(default_factory=set)
+    copies_dropped: set[str] = field(default_factory=set)  #: one employee's copy of everybody's Termin
+
+    @property
+    def next_token(self) -> str:
+        """The token of the next appointment."""
+        return f"A{len(self.origin):03}"
+
+
+class CalendarWorld:
+    """Twins, stores, a worker and people."""
+
+    def __init__(self, servers: Servers, folder: Path) -> None:
+        self._servers = servers
+        self._account = folder / "service-account.json"
+        self._stack = AsyncExitStack()
+        self.now = datetime.now(UTC)
+        self.advoware = AdvowareTwin(empty=True, clock=lambda: self.now)
+        self.google = GoogleTwin(
+            empty=True, clock=lambda: self.now, service_account_file=self._account, quota_per_minute=None
+        )
+        self.resources: Resources
+        self.ledger = Ledger()
+        self.configuration = Configure()
+        self.full_content = True
+        self._texts = 0
+        self._requests = 0
+        self._due: tuple[int, Callable[[], object]] | None = None
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Start everything."""
+        self._database = f"world_{datetime.now(UTC):%H%M%S%f}"
+        postgres = self._servers.postgres
+        self._admin = await asyncpg.connect(host=postgres.host, user=postgres.user, database="postgres")
+        await self._admin.execute(f"CREATE DATABASE {self._database}")
+        for twin in (self.advoware, self.google):
+            await self._stack.enter_async_context(running(twin))
+            twin.journal = _Journal(self._on_request)
+        self._open_resources()
+        await self.resources.database()
+
+    async def close(self) -> None:
+        """Stop everything."""
+        await self.resources.close()
+        await self._stack.aclose()
+        await self._admin.execute(f"DROP DATABASE {self._database} WITH (FORCE)")
+        await self._admin.close()
+
+    async def begin(self, start: datetime, configuration: Configure) -> None:
+        """Start over, at that time: no Termine, no calendars, nothing remembered."""
+        self.now, self.ledger, self.configuration, self.full_content = start, Ledger(), configuration, True
+        self._texts, self._due = 0, None
+        for twin in (self.advoware, self.google):
+            twin.faults.clear()
+            twin.load_seed()
+            twin.journal.clear()
+        await self.restart()
+        pool = await self.resources.database()
+        async with pool.acquire() as connection, connection.transaction():
+            # Past the trigger that keeps the audit.
+            await connection.execute("SET LOCAL session_replication_role = replica")
+            await connection.execute(
+                "TRUNCATE calendar_sync, calendar_sync_cursor, calendar_sync_intent, calendar_sync_audit"
+            )
+        await self.resources.redis.flushall()
+
+    async def restart(self) -> None:
+        """A new worker; nothing but the stores remembers."""
+        await self._quiet()
+        await self.resources.close()
+        self._open_resources()
+
+    def _open_resources(self) -> None:
+        self.resources = Resources(self._settings(), clock=lambda: self.now)
+
+    def _settings(self) -> Settings:
+        postgres, redis, login = self._servers.postgres, self._servers.redis, DEFAULT_CREDENTIALS
+        return load_settings(
+            {
+                "POSTGRES_HOST": postgres.host,
+                "POSTGRES_USER": postgres.user,
+                "POSTGRES_DB_NAME": self._database,
+                "POSTGRES_TIMEOUT_SECONDS": 10 * HASTE,
+                "REDIS_HOST": redis.host,
+                "REDIS_PORT": redis.port,
+                "REDIS_PASSWORD": redis.password,
+                "REDIS_TIMEOUT_SECONDS": 5 * HASTE,
+                "ADVOWARE_API_BASE_URL": self.advoware.url,
+                "ADVOWARE_AUTH_URL": self.advoware.url,
+                "ADVOWARE_APP_ID": login.app_id,
+                "ADVOWARE_API_KEY": login.api_key,
+                "ADVOWARE_KANZLEI": login.kanzlei,
+                "ADVOWARE_DATABASE": login.database,
+                "ADVOWARE_USER": login.user,
+                "ADVOWARE_PASSWORD": login.password,
+                "ADVOWARE_API_TIMEOUT_SECONDS": 5 * HASTE,
+                "ADVOWARE_WRITE_PROTECTION": self.configuration.write_protection,
+                "GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH": str(self._account),
+                "GOOGLE_CALENDAR_API_ENDPOINT": self.google.url,
+                "CALENDAR_SYNC_ANONYMIZE": self.configuration.anonymise,
+                "CALENDAR_SYNC_STRATEGY": self.configuration.strategy,
+            }
+        )
+
+    async def store(self) -> CalendarStore:
+        """The pairs that the sync remembers."""
+        return CalendarStore(await self.resources.database())
+
+    # -- what is there ----------------------------------------------------------------------------------------------
+
+    def termine(self) -> list[dict[str, Any]]:
+        """All Termine, as Advoware answers."""
+        return self.advoware.termine.all()
+
+    def calendar(self, kuerzel: str) -> Calendar | None:
+        """The employee's calendar."""
+        found = [c for c in self.google.world.calendars.calendars.values() if c.texts["summary"] == f"AW-{kuerzel}"]
+        assert len(found) <= 1, "two calendars of one employee"
+        return found[0] if found else None
+
+    def events(self, kuerzel: str) -> list[dict[str, Any]]:
+        """The employee's events that are not deleted, as Google answers; single occurrences of series too."""
+        calendar = self.calendar(kuerzel)
+        if calendar is None:
+            return []
+        seen = [self.google.world.events.as_seen(calendar, event) for event in calendar.events.values()]
+        return [render_event(event, calendar.id, calendar.zone) for event in seen if event.status != CANCELLED]
+
+    def writes(self) -> list[str]:
+        """The requests since `forget_journals` that may have changed something, logins left out."""
+        entries = [*self.advoware.journal, *self.google.journal]
+        return [f"{e['method']} {e['path']}" for e in entries if e["method"] != "GET" and "oken" not in e["path"]]
+
+    def forget_journals(self) -> None:
+        """Forget the requests so far."""
+        self.advoware.journal.clear()
+        self.google.journal.clear()
+
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    async def play(self, step: Step) -> None:
+        """Carry out one step; what cannot be done (nothing is there, or the system refuses) is left undone."""
+        self.now += timedelta(minutes=1)
+        match step:
+            case Sync(kuerzel, full_content, at, meanwhile):
+                await self._sync_disturbed(kuerzel, full_content, at, meanwhile)
+            case SyncAll(full_content):
+                self.full_content = full_content
+                await asyncio.gather(*(self._sync(kuerzel, full_content) for kuerzel in KUERZEL))
+            case Configure():
+                self.configuration = step
+                await self.restart()
+            case Forget("redis"):
+                await self.resources.redis.flushall()
+            case Cancel():
+                await self.restart()
+            case _:
+                self._do(step)
+
+    def _do(self, step: Step) -> None:
+        """What needs no waiting, so that it can happen between two requests of a run."""
+        try:
+            match step:
+                case EnterTermin(anwalt, when, privat):
+                    self._enter_termin(anwalt, when, privat)
+                case EditTermin() | DropTermin():
+                    self._change_termin(step)
+                case EnterEvent(kuerzel, when):
+                    self._enter_event(kuerzel, when)
+                case EditEvent() | DropEvent():
+                    self._change_event(step)
+                case Trouble(system, kind, skip, count):
+                    self._trouble(self.advoware if system == "advoware" else self.google, system, kind, skip, count)
+                case Forget("sync_tokens"):
+                    self.google.world.lister.expire_sync_tokens()
+                case Forget("access_tokens"):
+                    self.google.revoke_tokens()
+                    self.advoware.revoke_tokens()
+                case Jump(hours):
+                    self.now += timedelta(hours=hours)
+                case _:
+                    raise ValueError(f"{step} cannot happen during a run")
+        except (RefusedError, ApiError):
+            pass  # people meet refusals, too
+
+    # -- people in Advoware -----------------------------------------------------------------------------------------
+
+    def _enter_termin(self, anwalt: str, when: When, privat: bool) -> None:
+        token = self.ledger.next_token
+        texts = {"text": self._text(token), "notiz": f"Akte zu {token}"}
+        self.advoware.termine.create({**self._times_of_termin(when), **texts, "anwalt": anwalt, "privat": int(privat)})
+        self.ledger.origin[token] = "advoware"
+
+    def _change_termin(self, step: EditTermin | DropTermin) -> None:
+        own = [record for record in self.termine() if record["frNr"] > 0]
+        if not own:
+            return
+        record = own[step.number % len(own)]
+        token = token_of(record["text"])
+        match step:
+            case DropTermin():
+                self.advoware.termine.remove(record["frNr"])
+                self.ledger.dropped.add(token or "")
+                return
+            case EditTermin(_, "text"):
+                changes: dict[str, Any] = {"text": self._text(token)}
+            case EditTermin(_, "move", when):
+                changes = self._times_of_termin(when)
+            case EditTermin(_, "privat"):
+                changes = {"privat": 1 - (record["privat"] or 0)}
+            case EditTermin(_, _, _, to):
+                changes = {"anwalt": to}
+                if token in self.ledger.copies_dropped:
+                    self.ledger.dropped.add(token or "")
+        self.advoware.termine.edit(record["frNr"], changes)
+
+    def _times_of_termin(self, when: When) -> dict[str, Any]:
+        start, end = self._span(when)
+        last_day = start.date() + timedelta(days=200) if when.series else end.date()
+        return {
+            "datum": start.date().isoformat(),
+            "uhrzeitVon": start.time().isoformat(),
+            "uhrzeitBis": end.time().isoformat(),
+            "datumBis": last_day.isoformat(),
+            "abwesenheit": int(when.all_day),
+            "dauertermin": int(bool(when.series)),
+            "turnus": int(bool(when.series)),
+            "turnusArt": SERIES[when.series][0] if when.series else 0,
+        }
+
+    def _span(self, when: When) -> tuple[datetime, datetime]:
+        """Start and end on the clocks of Berlin."""
+        day = self.now.astimezone(BERLIN).date() + timedelta(days=when.days)
+        start = datetime.fromisoformat(f"{day}T{when.clock}:00")
+        return start, start + timedelta(minutes=when.minutes)
+
+    def _text(self, token: str | None) -> str:
+        self._texts += 1
+        return f"{token} Müller ./. Schulze, Fassung {self._texts}"
+
+    # -- people in Google -------------------------------------------------------------------------------------------
+
+    def _enter_event(self, kuerzel: str, when: When) -> None:
+        calendar = self.calendar(kuerzel)
+        if calendar is None:
+            return
+        token = self.ledger.next_token
+        body = {**self._times_of_event(when), "summary": self._text(token), "location": f"Raum {token}"}
+        event = self.google.world.events.insert(PERSON, calendar, body)
+        self.ledger.origin[token] = kuerzel
+        self.ledger.events[kuerzel, event.id] = token
+
+    def _times_of_event(self, when: When) -> dict[str, Any]:
+        span = dict(zip(("start", "end"), self._span(when), strict=True))
+        if when.all_day:
+            days = {"start": span["start"].date(), "end": span["end"].date() + timedelta(days=1)}
+            times = {side: {"date": day.isoformat(), "dateTime": None, "timeZone": None} for side, day in days.items()}
+        else:
+            times = {
+                side: {"dateTime": moment.isoformat(), "timeZone": ZONE, "date": None} for side, moment in span.items()
+            }
+        rule = [SERIES[when.series][1]] if when.series else None
+        return {**times, "recurrence": rule}
+
+    def _change_event(self, step: EditEvent | DropEvent) -> None:
+        calendar = self.calendar(step.kuerzel)
+        resources = [event for event in self.events(step.kuerzel) if "recurringEventId" not in event]
+        if calendar is None or not resources:
+            return
+        resource = resources[step.number % len(resources)]
+        events = self.google.world.events
+        event = events.get(calendar, resource["id"])
+        match step:
+            case DropEvent(occurrence=True):
+                instances = events.instances(calendar, event, None, after=None)[1:2] if event.recurrence else []
+                for instance in instances:
+                    events.delete(calendar, instance)
+            case DropEvent():
+                self._note_drop(step.kuerzel, resource)
+                events.delete(calendar, event)
+            case EditEvent(what="text"):
+                token = token_of(resource.get("summary"))
+                text = self._text(token) if token else f"{LEAK} {self._texts}"
+                events.change(PERSON, calendar, event, {"summary": text}, patch=True)
+            case EditEvent(what="move", when=when):
+                events.change(PERSON, calendar, event, self._times_of_event(when), patch=True)
+            case EditEvent(what="strip"):
+                events.change(PERSON, calendar, event, {"extendedProperties": None}, patch=True)
+            case EditEvent():
+                events.change(PERSON, calendar, event, {}, patch=True)
+
+    def _note_drop(self, kuerzel: str, resource: dict[str, Any]) -> None:
+        termin = next((t for t in self.termine() if str(t["frNr"]) == property_of(resource, "advoware_frnr")), None)
+        own = self.ledger.events.get((kuerzel, resource["id"]))
+        token = own or token_of(resource.get("summary")) or token_of(termin["text"] if termin else None)
+        if token is None:  # our marks are gone and so is the text: it may be any
+            self.ledger.dropped.update(self.ledger.origin)
+        elif termin is not None and not termin["anwalt"]:
+            self.ledger.copies_dropped.add(token)
+        else:
+            self.ledger.dropped.add(token)
+
+    # -- trouble ----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _trouble(twin: Twin, system: str, kind: str, skip: int, count: int) -> None:
+        rule = TROUBLES[kind]
+        methods = rule.get("method", "").split("|")
+        for method in methods:
+            values = {**rule, "method": method or None, "path": DATA_PATHS[system], "skip": skip, "count": count}
+            twin.faults.append(ActiveFault(Fault.model_validate(values)))
+
+    def _on_request(self) -> None:
+        self._requests += 1
+        if self._due is not None and self._requests >= self._due[0]:
+            happening, self._due = self._due[1], None
+            happening()
+
+    async def _quiet(self) -> None:
+        """Wait until the requests of an abandoned run are over."""
+        calm = 0
+        while calm < 3:
+            before = self._requests
+            await asyncio.sleep(0.01 * HASTE)
+            entries = [entry for twin in (self.advoware, self.google) for entry in twin.journal]
+            is_calm = self._requests == before and all(entry["ms"] is not None for entry in entries[-50:])
+            calm = calm + 1 if is_calm else 0
+
+    # -- runs -------------------------------------------------------------------------------------------------------
+
+    async def _sync_disturbed(self, kuerzel: str, full_content: bool, at: int, meanwhile: Step | None) -> None:
+        run = asyncio.ensure_future(self._sync(kuerzel, full_content))
+        if meanwhile is not None:
+            happening = run.cancel if isinstance(meanwhile, Cancel) else lambda: self._do(meanwhile)
+            self._due = (self._requests + at, happening)
+        self.full_content = full_content
+        await asyncio.wait([run])
+        self._due = None
+        if run.cancelled():
+            await self.restart()
+        else:
+            run.result()
+
+    async def _sync(self, kuerzel: str, full_content: bool) -> RunSummary | BitByLawError:
+        """One run; what the product understands of its failures is part of the scenario, anything else is a defect."""
+        await self._free_the_rate()
+        try:
+            return await CalendarSync(resources=self.resources).sync_employee(kuerzel, full_content=full_content)
+        except BitByLawError as error:
+            return error
+
+    async def _free_the_rate(self) -> None:
+        """The rate limit counts by Redis's own clock, for which nobody wants to wait."""
+        redis = self.resources.calendar_redis
+        names = [name async for name in redis.scan_iter("rate_limit*")]
+        if names:
+            await redis.delete(*names)
+
+    async def run(self, kuerzel: str) -> RunSummary:
+        """One run that must not fail."""
+        self.now += timedelta(minutes=1)
+        result = await self._sync(kuerzel, self.full_content)
+        if isinstance(result, BitByLawError):
+            raise AssertionError(f"a run fails although nothing is wrong: {result!r}") from result
+        return result
+
+    async def settle(self) -> None:
+        """The faults end; two runs per employee."""
+        self.advoware.faults.clear()
+        self.google.faults.clear()
+        await self._quiet()
+        for _ in range(2):
+            for kuerzel in KUERZEL:
+                await self.run(kuerzel)
+
+
+def token_of(text: str | None) -> str | None:
+    """The token of the appointment that a text belongs to."""
+    match = TOKEN.search(text or "")
+    return match[0] if match else None
+
+
+def property_of(resource: dict[str, Any], name: str) -> str | None:
+    """One of our private properties of an event."""
+    value = resource.get("extendedProperties", {}).get("private", {}).get(name)
+    return None if value is None else str(value)

@@ -1,0 +1,265 @@
+"""Whatever people, faults and restarts do to the calendar sync: nothing is lost, doubled, or shown to the wrong person.
+
+The scenarios are generated (`calendar_world`). In the gate a fixed set of them is played. To look for new ones:
+``HYPOTHESIS_PROFILE=search pytest -o timeout=0 tests/integration/test_calendar_stateful.py``; what that finds becomes
+an example here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from calendar_scenario import (
+    TROUBLES,
+    Cancel,
+    Configure,
+    DropEvent,
+    DropTermin,
+    EditEvent,
+    EditTermin,
+    EnterEvent,
+    EnterTermin,
+    Forget,
+    Jump,
+    Step,
+    Sync,
+    SyncAll,
+    Trouble,
+    When,
+)
+from calendar_world import KUERZEL, LEAK, CalendarWorld, Servers, property_of, token_of
+from hasty_loop import hasty_runner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.advoware_models import BERLIN
+from services.calendar_sync.mapping import ANONYMISED_TITLE, read_google_event, read_termin
+from services.calendar_sync.model import NormalisedEvent, Pair, Termin, content_hash
+from services.calendar_sync.observation import PlanSettings
+
+#: How many scenarios the gate plays.
+GATE_EXAMPLES = 40
+
+starts = st.sampled_from(
+    [
+        datetime(2026, 3, 26, 8, tzinfo=UTC),  # the clocks go forward on the 29th
+        datetime(2026, 10, 22, 8, tzinfo=UTC),  # and back on the 25th
+        datetime(2026, 12, 29, 22, 55, tzinfo=UTC),
+    ]
+)
+whens = st.builds(
+    When,
+    days=st.sampled_from([0, 1, 2, 3, 3, 3, 4, 30, 800, -20]),
+    clock=st.sampled_from(["00:00", "01:30", "02:30", "10:00", "23:45"]),
+    minutes=st.sampled_from([15, 45, 90, 1439, 3000]),
+    all_day=st.sampled_from([False, False, False, True]),
+    series=st.sampled_from(["", "", "", "", "daily", "weekly", "monthly", "other"]),
+)
+numbers = st.integers(0, 7)
+employees = st.sampled_from(KUERZEL)
+owners = st.sampled_from(["SB", "SB", "AI", ""])
+entries = st.one_of(
+    st.builds(EnterTermin, owners, whens, st.sampled_from([False, False, True])),
+    st.builds(EnterEvent, employees, whens),
+)
+people = st.one_of(
+    entries,
+    st.builds(EditTermin, numbers, st.sampled_from(["text", "move", "privat", "anwalt"]), whens, owners),
+    st.builds(DropTermin, numbers),
+    st.builds(EditEvent, employees, numbers, st.sampled_from(["text", "move", "strip", "touch"]), whens),
+    st.builds(DropEvent, employees, numbers, st.sampled_from([False, False, True])),
+)
+surroundings = st.one_of(
+    st.builds(
+        Trouble,
+        st.sampled_from(["advoware", "google"]),
+        st.sampled_from(sorted(TROUBLES)),
+        skip=st.integers(0, 6),
+        count=st.sampled_from([1, 1, 2, 9]),
+    ),
+    st.builds(Forget, st.sampled_from(["redis", "sync_tokens", "access_tokens"])),
+    st.builds(Jump, st.sampled_from([1, 26, 24 * 8, 24 * 40, 24 * 200])),
+)
+runs = st.one_of(
+    st.builds(Sync, employees, st.sampled_from([True, True, True, False])),
+    st.builds(
+        Sync,
+        employees,
+        st.sampled_from([True, True, True, False]),
+        at=st.integers(1, 14),
+        meanwhile=st.one_of(st.just(Cancel()), people),
+    ),
+    st.builds(SyncAll, st.sampled_from([True, True, True, False])),
+)
+configurations = st.builds(
+    Configure,
+    st.sampled_from([False, False, True]),
+    st.sampled_from([False, False, True]),
+    st.sampled_from(["source_system_wins", "last_change_wins"]),
+)
+scenarios = st.builds(
+    lambda first, second: first + second,
+    st.lists(entries, min_size=1, max_size=6),
+    st.lists(st.one_of(people, people, runs, runs, surroundings, configurations), min_size=1, max_size=16),
+)
+
+
+@pytest.fixture(scope="module")
+def world(stores: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Runner, CalendarWorld]]:
+    """One world for all scenarios, and the runner of its loop."""
+    with hasty_runner() as runner:
+        opened = CalendarWorld(stores, tmp_path_factory.mktemp("world"))
+        runner.run(opened.open())
+        yield runner, opened
+        runner.run(opened.close())
+
+
+async def scenario(world: CalendarWorld, start: datetime, configuration: Configure, steps: list[Step]) -> None:
+    """Play the steps and check everything that must hold."""
+    await world.begin(start, configuration)
+    for kuerzel in KUERZEL:
+        await world.run(kuerzel)
+    for step in steps:
+        world.forget_journals()
+        was_protected = world.configuration.write_protection
+        await world.play(step)
+        if was_protected:
+            assert not [write for write in world.writes() if "Termine" in write], "written in spite of the protection"
+        assert_no_text_came_back(world)
+    await world.settle()
+    await assert_both_sides_agree(world)
+    assert_nothing_is_lost(world)
+    assert_nothing_is_there_twice(world)
+    world.forget_journals()
+    for kuerzel in KUERZEL:
+        await world.run(kuerzel)
+    assert world.writes() == [], "the sync does not come to rest"
+
+
+def test_nothing_is_lost_doubled_or_shown_whatever_happens(world: tuple[asyncio.Runner, CalendarWorld]) -> None:
+    runner, opened = world
+    profile = settings.default
+    assert profile is not None
+
+    @settings(
+        profile,
+        deadline=None,
+        max_examples=GATE_EXAMPLES if profile.derandomize else profile.max_examples,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(starts, configurations, scenarios)
+    def play(start: datetime, configuration: Configure, steps: list[Step]) -> None:
+        runner.run(scenario(opened, start, configuration, steps))
+
+    play()
+
+
+# -- what must hold -------------------------------------------------------------------------------------------------
+
+
+def assert_no_text_came_back(world: CalendarWorld) -> None:
+    """Advoware holds neither our placeholder nor what people typed into events whose text we hide."""
+    for record in world.termine():
+        assert record["text"] != ANONYMISED_TITLE
+        assert LEAK not in f"{record['text']}{record['notiz']}{record['ort']}"
+
+
+def assert_nothing_is_there_twice(world: CalendarWorld) -> None:
+    """No appointment has two Termine, or two events in one calendar."""
+    assert_single(token_of(record["text"]) for record in world.termine())
+    for kuerzel in KUERZEL:
+        events = [event for event in world.events(kuerzel) if "recurringEventId" not in event]
+        assert_single(property_of(event, "advoware_frnr") for event in events)
+        assert_single(token_of(event.get("summary")) for event in events)
+
+
+def assert_single(names: Iterator[str | None]) -> None:
+    doubles = {name: count for name, count in Counter(names).items() if name is not None and count > 1}
+    assert not doubles
+
+
+def assert_nothing_is_lost(world: CalendarWorld) -> None:
+    """What nobody deleted is still there."""
+    in_advoware = {token_of(record["text"]) for record in world.termine()}
+    live = {(kuerzel, event["id"]) for kuerzel in KUERZEL for event in world.events(kuerzel)}
+    in_google = {token for key, token in world.ledger.events.items() if key in live}
+    for token, origin in world.ledger.origin.items():
+        if token not in world.ledger.dropped:
+            assert token in in_advoware or (origin != "advoware" and token in in_google), f"{token} is lost"
+
+
+async def assert_both_sides_agree(world: CalendarWorld) -> None:
+    """Every calendar shows what Advoware says (section 09), and what people entered in it is in Advoware."""
+    store = await world.store()
+    for kuerzel in KUERZEL:
+        pairs = await store.load_pairs(kuerzel)
+        await _Agreement(world, kuerzel, pairs).check()
+
+
+class _Agreement:
+    """One employee's side of things, after the sync came to rest."""
+
+    def __init__(self, world: CalendarWorld, kuerzel: str, pairs: list[Pair]) -> None:
+        self.world, self.kuerzel = world, kuerzel
+        day = world.now.astimezone(BERLIN).date()
+        sync = world.resources.settings.calendar_sync
+        self.settings = PlanSettings(
+            kuerzel,
+            "",
+            first_day=day.fromordinal(day.toordinal() - sync.days_back),
+            last_day=day.fromordinal(day.toordinal() + sync.days_ahead),
+            full_content=world.full_content,
+            anonymise=world.configuration.anonymise,
+        )
+        self.by_fr_nr = {pair.advoware_frnr: pair for pair in pairs if pair.advoware_frnr}
+        self.by_event = {pair.google_event_id: pair for pair in pairs if pair.google_event_id}
+        termine = [read_termin(record) for record in world.termine() if record["frNr"] > 0]
+        self.termine = {termin.fr_nr: termin for termin in termine if termin.belongs_to(kuerzel)}
+        everything = world.events(kuerzel)
+        self.excepted = {event.get("recurringEventId") for event in everything}
+        self.events = {event["id"]: event for event in everything if "recurringEventId" not in event}
+
+    async def check(self) -> None:
+        for termin in self.termine.values():
+            if isinstance(termin.event, NormalisedEvent) and self.in_window(termin.event):
+                self.check_termin(termin, termin.event)
+        for event_id, resource in self.events.items():
+            self.check_event(event_id, resource)
+
+    def in_window(self, event: NormalisedEvent) -> bool:
+        return self.settings.covers(event.first_day, event.last_day)
+
+    def check_termin(self, termin: Termin, content: NormalisedEvent) -> None:
+        pair = self.by_fr_nr.get(termin.fr_nr)
+        assert pair is not None, f"{self.kuerzel} has nothing of Termin {termin.fr_nr}"
+        resource = self.events.get(pair.google_event_id or "")
+        assert resource is not None, f"{self.kuerzel} lacks the event of Termin {termin.fr_nr}"
+        if pair.untranslatable is not None:
+            return
+        google = read_google_event(resource)
+        assert isinstance(google.event, NormalisedEvent)
+        shown = self.settings.shown(content)
+        assert content_hash(shown) == content_hash(google.event), (shown, google.event)
+        if shown.anonymised:
+            texts = [resource.get(name) for name in ("summary", "description", "location")]
+            assert texts == [ANONYMISED_TITLE, None, None]
+
+    def check_event(self, event_id: str, resource: dict[str, Any]) -> None:
+        google, pair = read_google_event(resource), self.by_event.get(event_id)
+        if not isinstance(google.event, NormalisedEvent) or event_id in self.excepted:
+            return
+        if not self.in_window(google.event):
+            return
+        assert pair is not None, f"{self.kuerzel}'s event {event_id} is unknown to the sync"
+        if pair.untranslatable is None:
+            is_known = pair.advoware_frnr in self.termine
+            may_wait = pair.advoware_frnr is None and not self.may_post()
+            assert is_known or may_wait, f"{self.kuerzel}'s event {event_id} has no Termin"
+
+    def may_post(self) -> bool:
+        return not self.world.configuration.write_protection
