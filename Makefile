@@ -1,6 +1,6 @@
 # Every target works as the first command after a clone: it makes the virtual environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help up check test lint types format lock clean
+.PHONY: help up check test lint lint-php types format lock clean espocrm-extension
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PYTEST_WORKERS ?= 2
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH."; exit 1; }
@@ -36,11 +36,19 @@ test: $(VENV)/.development ## all tests
 lint: $(VENV)/.development ## formatting and lint
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports --no-cache && echo "lint: ok"
 
+lint-php: ## syntax of the EspoCRM extension; needs PHP (Debian: php-cli)
+	@command -v php >/dev/null || { echo "PHP was not found: install php-cli."; exit 1; }
+	@find espocrm-extension -name '*.php' -print0 | xargs -0 -n 1 php -l | grep -v '^No syntax errors' && exit 1 || echo "lint-php: ok"
+
 types: $(VENV)/.development ## static types
 	@$(BIN)/mypy
 
 format: $(VENV)/.development ## rewrite the code in the project's format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+espocrm-extension: ## the installable EspoCRM package, espocrm-extension/build/bitbylaw-<version>.zip
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH."; exit 1; }
+	@$(PYTHON) espocrm-extension/build.py
 
 lock: ## resolve the newest versions that fit pyproject.toml into the lock files
 	@$(BIN)/python -m pip install --quiet uv

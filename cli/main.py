@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import shutil
 import signal
 import tempfile
@@ -18,6 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.demo import Demo, audit_rows, open_audit
+from cli.espocrm import app as espocrm_app
+from cli.espocrm import doctor
 from cli.supervisor import StartFailed
 from cli.system import Ports, System, running_system
 from config import PROJECT_ROOT, ConfigurationError, default_env_file
@@ -33,9 +36,20 @@ app = typer.Typer(
 console = Console()
 
 
-@app.callback()
-def _main() -> None:
-    """Keep `up` a sub-command although it is the only one so far."""
+def _door(path: Path) -> typer.Typer:
+    """The commands of a file below `steps/`, which is no package. It imports what it needs when a command runs."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    commands: typer.Typer = module.app
+    return commands
+
+
+app.add_typer(_door(PROJECT_ROOT / "steps" / "advoware_cal_sync" / "audit_calendar_sync.py"), name="audit")
+app.add_typer(espocrm_app, name="espocrm")
+app.command()(doctor)
 
 
 @app.command()

@@ -31,7 +31,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from sandbox.control import CONTROL_PREFIX, Clock, Twin, main
-from sandbox.espocrm_access import ADMIN_ID, DEFAULT_API_USERS, Action, ApiUser, LoginGuard, Settings
+from sandbox.espocrm_access import ADMIN_ID, DEFAULT_API_USERS, ApiUser, LoginGuard, Settings
 from sandbox.espocrm_entities import ENTITIES, USER, Entity, entity_defs
 from sandbox.espocrm_php import ApiError, php_int, php_json
 from sandbox.espocrm_query import read_search_params
@@ -43,7 +43,7 @@ from sandbox.firm import make_firm
 
 DEFAULT_PORT = 4020
 BERLIN = ZoneInfo("Europe/Berlin")
-ACTIONS: tuple[Action, ...] = ("create", "read", "edit", "delete")
+EXTENSION_VERSION = "1.0.0"  #: of the firm's extension, whose entities and rules this twin has
 
 UserHandler = Callable[[web.Request, ApiUser], Awaitable[Any]]
 
@@ -251,24 +251,30 @@ class EspoCRMTwin(Twin):
         return record
 
     async def _app_user(self, _request: web.Request, user: ApiUser) -> Any:
-        table = {name: {action: "all" if user.may(action, name) else "no" for action in ACTIONS} for name in ENTITIES}
         return {
             "user": self._store.full(self._store.get(USER, user.id)),
             "acl": {
-                "table": table,
+                "table": {name: _acl_row(name, user) for name in ENTITIES},
                 "assignmentPermission": "all" if user.admin else user.assignment_permission,
                 "userPermission": "all" if user.admin else user.user_permission,
                 "mentionPermission": "all" if user.admin else user.mention_permission,
             },
+            "appParams": {"bitbylaw": {"version": EXTENSION_VERSION, "isSyncUser": user.sync}},
             "language": "de_DE",
         }
 
-    async def _metadata(self, request: web.Request, _user: ApiUser) -> Any:
-        definitions = {name: entity_defs(entity) for name, entity in ENTITIES.items()}
-        definitions["Task"]["fields"]["parent"]["entityList"] = list(self._store.settings.task_parents)
+    async def _metadata(self, request: web.Request, user: ApiUser) -> Any:
+        """What concerns entities that the user may not read is left out, also among the possible parents of a Task."""
+        readable = [name for name in ENTITIES if user.may("read", name)]
+        definitions = {name: entity_defs(ENTITIES[name]) for name in readable}
+        if "Task" in definitions:
+            parents = [name for name in self._store.settings.task_parents if user.may("read", name)]
+            definitions["Task"]["fields"]["parent"]["entityList"] = parents
+        if "Webhook" in definitions and self._store.settings.version == "8.4":
+            del definitions["Webhook"]["fields"]["skipOwn"]
         for name in self._store.settings.optimistic_concurrency & definitions.keys():
             definitions[name]["optimisticConcurrencyControl"] = True
-        node: Any = {"entityDefs": definitions, "scopes": {name: {"entity": True} for name in ENTITIES}}
+        node: Any = {"entityDefs": definitions, "scopes": {name: {"entity": True} for name in readable}}
         for part in filter(None, request.query.get("key", "").split(".")):
             node = node.get(part) if isinstance(node, dict) else None
         return node
@@ -321,6 +327,14 @@ class EspoCRMTwin(Twin):
         if self._session is None:
             raise web.HTTPServiceUnavailable(text="The twin is not running.")
         return web.json_response([asdict(delivery) for delivery in await self._queue.process(self._session)])
+
+
+def _acl_row(scope: str, user: ApiUser) -> dict[str, str] | bool:
+    """What a role allows on a scope, as the user's own access table shows it."""
+    if scope == "Webhook":
+        return user.may("read", scope)
+    level = {action: "all" if user.may(action, scope) else "no" for action in ("read", "edit", "delete")}
+    return {"create": "yes" if user.may("create", scope) else "no", **level, "stream": level["read"]}
 
 
 def _entity(request: web.Request) -> Entity:

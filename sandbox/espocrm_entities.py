@@ -365,7 +365,8 @@ def entity_defs(entity: Entity) -> dict[str, Any]:
     """The metadata ``entityDefs.{entity}``: fields with type, options and limits, links, and the default order."""
     fields: dict[str, Any] = {}
     for field in entity.all_fields:
-        definition: dict[str, Any] = {"type": "personName" if entity.person and field.name == "name" else field.type}
+        is_person_name = entity.person and field.name == "name"
+        definition: dict[str, Any] = {"type": "personName" if is_person_name else field.type}
         if field.options:
             definition["options"] = list(field.options)
         if field.max_length:
@@ -373,7 +374,9 @@ def entity_defs(entity: Entity) -> dict[str, Any]:
         if field.type == "phone":
             definition["typeList"] = list(PHONE_TYPES)
         definition |= {
-            key: True for key, value in (("required", field.required), ("readOnly", field.read_only)) if value
+            key: True
+            for key, value in (("required", field.required), ("readOnly", field.read_only and not is_person_name))
+            if value
         }
         fields[field.name] = definition
     belongs = {

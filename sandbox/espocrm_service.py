@@ -15,6 +15,7 @@ from sandbox.espocrm_access import ApiUser
 from sandbox.espocrm_entities import ENTITIES, NOTIFICATION, Entity
 from sandbox.espocrm_php import ApiError
 from sandbox.espocrm_store import Change, Record, Store
+from sandbox.espocrm_validation import validate_bank_details
 
 MAX_WEBHOOKS_PER_USER = 50
 _EVENT = re.compile(r"(\w+)\.(create|update|delete|fieldUpdate)(?:\.(\w+))?")
@@ -56,6 +57,8 @@ class RecordService:
         if entity.name == "Webhook" and not user.admin:
             body = {**body, "userId": user.id}
         data = self._store.prepare(entity, body, record=None)
+        if given is None:  # what the control API lays down may be older than the extension
+            validate_bank_details(entity, data)
         self._check_assignment(entity, data, None, user)
         self._check_links(entity, data, None, user)
         duplicates = [] if skip_duplicate_check else self._store.likely_duplicates(entity, data)
@@ -91,6 +94,7 @@ class RecordService:
         if entity.name == "Webhook":
             body = self._webhook_update(record, body, user)
         data = self._store.prepare(entity, body, record=record)
+        validate_bank_details(entity, data)
         conflicts = self._store.concurrent_changes(record, data, version) if version is not None else {}
         if conflicts:
             raise ApiError(409, "modified", {"values": conflicts, "versionNumber": record.version})

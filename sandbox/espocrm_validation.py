@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 import phonenumbers
+import schwifty
+from schwifty.exceptions import SchwiftyException
 
 from sandbox.espocrm_access import Settings
 from sandbox.espocrm_entities import PHONE_TYPES, SYSTEM_ATTRIBUTES, Entity, Field
@@ -102,6 +104,28 @@ def validate(entity: Entity, data: dict[str, Any], *, new: bool, settings: Setti
             kind = _failure(entity, field, attribute, data[attribute], settings)
             if kind:
                 raise validation_failure(entity.name, field.name, kind)
+
+
+def validate_bank_details(entity: Entity, data: dict[str, Any]) -> None:
+    """The extension's own checks: IBAN and BIC, blanks and small letters allowed.
+
+    Raises:
+        ApiError: 400.
+    """
+    if entity.name != "CBankverbindungen":
+        return
+    for name, kind in (("iban", schwifty.IBAN), ("bic", schwifty.BIC)):
+        value = data.get(name)
+        if value is not None and not _is_code(kind, value):
+            raise validation_failure(entity.name, name, "valid")
+
+
+def _is_code(kind: type[schwifty.IBAN | schwifty.BIC], value: str) -> bool:
+    try:
+        kind(value.upper())
+    except SchwiftyException:
+        return False
+    return True
 
 
 def _failure(entity: Entity, field: Field, attribute: str, value: Any, settings: Settings) -> str | None:

@@ -301,6 +301,10 @@ class _Threads:
         future.add_done_callback(is_free)
         return await asyncio.wrap_future(future)
 
+    def close(self) -> None:
+        """Let the threads end; a request that is under way ends by its own timeout."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     def _execute(self, settings: GoogleCalendarSettings, request: Work, if_match: str | None) -> Any:
         failure: Exception
         try:

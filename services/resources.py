@@ -51,7 +51,10 @@ class Resources:
         self.login_lock = asyncio.Lock()  #: one Advoware login at a time, also while Redis is down
 
     def shared(self, kind: type[Shared]) -> Shared:
-        """The one object of this kind that all clients on these resources share; made when first asked for."""
+        """The one object of this kind that all clients on these resources share; made when first asked for.
+
+        If it has a method ``close``, that is called (and not awaited) when the resources are closed.
+        """
         if kind not in self._shared:
             self._shared[kind] = kind()
         return self._shared[kind]  # type: ignore[no-any-return]
@@ -96,6 +99,10 @@ class Resources:
 
     async def close(self) -> None:
         """Close everything that was opened."""
+        for shared in self._shared.values():
+            if hasattr(shared, "close"):
+                shared.close()
+        self._shared.clear()
         if self._session is not None:
             await self._session.close()
         for client in self._redis.values():

@@ -45,7 +45,9 @@ async def test_more_than_ten_failed_logins_lock_the_address_for_a_minute(crm: Ca
 async def test_app_user_tells_who_is_logged_in_and_what_he_may(crm: Caller) -> None:
     answer = await crm.good("GET", "App/user")
     assert (answer["user"]["userName"], answer["user"]["type"]) == ("sync", "api")
-    assert answer["acl"]["table"]["CBeteiligte"] == {"create": "all", "read": "all", "edit": "all", "delete": "no"}
+    allowed = {"create": "yes", "read": "all", "edit": "all", "delete": "no", "stream": "all"}
+    assert answer["acl"]["table"]["CBeteiligte"] == allowed
+    assert answer["acl"]["table"]["Webhook"] is True
 
 
 async def test_metadata_describes_the_custom_entities(crm: Caller) -> None:

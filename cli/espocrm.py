@@ -1,0 +1,88 @@
+"""``bitbylaw espocrm ...`` sets EspoCRM up; ``bitbylaw doctor`` says what is missing there and how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from config import ConfigurationError, Settings, get_settings
+from services.espocrm_setup import Check, Installed, SetupFailed, diagnose, install_webhooks
+
+FAILED, UNCHECKED = 1, 2
+MARKS = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]"}
+
+app = typer.Typer(no_args_is_help=True, help="Set EspoCRM up for BitByLaw.")
+console = Console(highlight=False, soft_wrap=True)
+UrlHelp = "our address as EspoCRM reaches it, such as https://bitbylaw.example"
+
+
+@app.callback()
+def _main() -> None:
+    """Keep `install-webhooks` a sub-command although it is the only one so far."""
+
+
+@app.command("install-webhooks")
+def install_webhooks_command(url: Annotated[str, typer.Option("--url", help=UrlHelp)]) -> None:
+    """Register the six webhooks in EspoCRM. A second run changes nothing; secrets are shown once, when created."""
+    try:
+        secrets = asyncio.run(_install(get_settings(), url))
+    except (SetupFailed, ConfigurationError) as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(FAILED) from None
+    if secrets:
+        console.print("\nTo have signatures checked, append to ESPOCRM_WEBHOOK_SECRETS in .env (not shown again):")
+        console.print(",".join(secrets), markup=False)
+
+
+async def _install(settings: Settings, url: str) -> list[str]:
+    """Show each step as it is done; returns ``id:secret`` of the new webhooks."""
+    secrets: list[str] = []
+    try:
+        async for step in install_webhooks(settings, url):
+            console.print(f"{step.action:8} {step.event} {step.webhook_id}", markup=False)
+            secrets += _pair(step)
+    except SetupFailed:
+        if secrets:  # what was created stays in EspoCRM
+            console.print(f"Secrets of the webhooks created so far: {','.join(secrets)}", markup=False)
+        raise
+    return secrets
+
+
+def _pair(step: Installed) -> list[str]:
+    return [f"{step.webhook_id}:{step.secret.get_secret_value()}"] if step.secret else []
+
+
+def doctor(
+    url: Annotated[str | None, typer.Option("--url", help=f"{UrlHelp}; checks where the webhooks lead to")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Check what BitByLaw needs in EspoCRM: key, extension, entities, fields, role, webhooks.
+
+    Exit status 0: all is well (warnings may be left); 1: something is to be mended; 2: it could not be checked.
+    """
+    try:
+        checks = asyncio.run(diagnose(get_settings(), url))
+    except ConfigurationError as error:
+        checks = [Check("configuration", "unchecked", str(error), "Correct .env.")]
+    if as_json:
+        typer.echo(json.dumps({"checks": [asdict(check) for check in checks]}, ensure_ascii=False, indent=2))
+    else:
+        for check in checks:
+            _show(check)
+    statuses = {check.status for check in checks}
+    if "unchecked" in statuses:
+        raise typer.Exit(UNCHECKED)
+    if "failed" in statuses:
+        raise typer.Exit(FAILED)
+
+
+def _show(check: Check) -> None:
+    console.print(f"{MARKS.get(check.status, f'[red]{check.status}[/red]')} ", end="")
+    console.print(f"{check.name}: {check.message}", markup=False)
+    if check.fix:
+        console.print(f"    -> {check.fix}", markup=False)

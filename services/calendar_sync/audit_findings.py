@@ -1,0 +1,434 @@
+"""What is not in order between Advoware, Google and the table of the calendar sync: findings as values. Pure.
+
+The sync's plan says what is to be done; this says what is wrong, by comparing the three directly, so that a defect of
+the plan is found as well. Findings contain ids, hashes and our own words, never the text of an appointment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+from uuid import UUID
+
+from services.calendar_sync.mapping import google_event_id
+from services.calendar_sync.model import (
+    GoogleEvent,
+    HoldDeletions,
+    NormalisedEvent,
+    Pair,
+    Termin,
+    Untranslatable,
+    content_hash,
+)
+from services.calendar_sync.observation import Picture
+from services.calendar_sync.plan import MAX_DELETED_SHARE
+from services.calendar_sync.store import Intent
+
+Kind = Literal[
+    # a pair, and what it stands for
+    "missing_in_google",
+    "missing_in_advoware",
+    "contents_differ",
+    "wrong_anonymisation",
+    "wrong_employee",
+    "failed",
+    "pending",
+    "untranslatable",
+    "open_intent",
+    "deletions_held",
+    # copies and remains
+    "duplicate_event",
+    "same_content",
+    "duplicate_termin",
+    "event_without_pair",
+    "pair_without_event",
+    "pair_without_termin",
+    "pair_without_both",
+    # calendars
+    "calendar_missing",
+    "duplicate_calendar",
+    "calendar_without_employee",
+    "missing_acl",
+    # questions
+    "unknown",
+]
+
+#: Who mends it: the next sync by itself, a person, or ``--apply`` by deleting the event or the row.
+Remedy = Literal["next_sync", "person", "delete_event", "delete_pair"]
+
+Key = TypeVar("Key")
+Member = TypeVar("Member")
+
+#: How often an id that Google refused to revive may have been replaced; see `google_event_id`.
+_GENERATIONS = 4
+
+_MADE_BY_A_PERSON = "made by a person"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that is not in order."""
+
+    kind: Kind
+    reason: str
+    remedy: Remedy
+    employee_kuerzel: str | None = None
+    advoware_frnr: int | None = None
+    google_event_id: str | None = None
+    sync_id: UUID | None = None
+    calendar_id: str | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """One employee's appointments as the audit has read them.
+
+    Attributes:
+        picture: both sides and the live pairs; what a full listing lacks is confirmed by direct reads.
+        listed: what Advoware lists within the window.
+        intents: the employee's unfinished creates.
+        made_by_us: ids of the events that our account created.
+        others: live pairs of other employees, by ``frNr``.
+    """
+
+    picture: Picture
+    listed: Sequence[Termin] = ()
+    intents: Sequence[Intent] = ()
+    made_by_us: frozenset[str] = frozenset()
+    others: Mapping[int, Sequence[Pair]] = field(default_factory=dict)
+
+    def is_ours(self, event: GoogleEvent) -> bool:
+        """Whether the sync has inserted this event.
+
+        The property alone does not tell: a copy that a person makes in Google keeps it. Nor does the creator alone:
+        "this and following" splits a series into events whose id is the old one with a suffix.
+        """
+        if event.fr_nr is None:
+            return False
+        calendar_id = self.picture.settings.calendar_id
+        derived = {google_event_id(event.fr_nr, calendar_id, generation) for generation in range(_GENERATIONS)}
+        return event.id in derived or (event.id in self.made_by_us and "_" not in event.id)
+
+
+def deletion_limit(seen: Picture) -> int:
+    """How many deletions in this employee's calendar are believed (specification 09)."""
+    return int(max(seen.settings.max_deletions, MAX_DELETED_SHARE * len(seen.pairs)))
+
+
+# -- verify-sync ----------------------------------------------------------------------------------------------------
+
+
+def differences(view: View, hold: HoldDeletions | None) -> list[Finding]:
+    """Everything in which Advoware, Google and the table do not agree, or that waits. ``hold``: what the plan says."""
+    seen = view.picture
+    return [
+        *(finding for pair in seen.pairs for finding in pair_findings(seen, pair)),
+        *_termine_without_pair(seen),
+        *_events_without_pair(seen),
+        *(_open_intent(intent) for intent in view.intents),
+        *([_held(seen, hold)] if hold else []),
+    ]
+
+
+def pair_findings(seen: Picture, pair: Pair) -> Iterator[Finding]:
+    """What is not in order with one live pair."""
+    state = _state_of(pair)
+    if state is not None:
+        yield state
+    if pair.advoware_frnr is None or pair.google_event_id is None:
+        if state is None:
+            side = "Termin" if pair.advoware_frnr is None else "event"
+            yield _of_pair(pair, "pending", f"waits for its {side}", "next_sync")
+        return
+    in_advoware, in_google = seen.in_advoware(pair), seen.in_google(pair)
+    if in_advoware == "elsewhere" and in_google == "present":
+        yield _of_pair(pair, "wrong_employee", "its Termin belongs to somebody else", "next_sync")
+    elif seen.is_expected(pair):
+        if in_advoware == "gone":
+            yield _of_pair(pair, "missing_in_advoware", "its Termin does not exist", "next_sync")
+        if in_google == "gone":
+            yield _of_pair(pair, "missing_in_google", "its event does not exist", "next_sync")
+    termin, google = seen.termine.get(pair.advoware_frnr), seen.events.get(pair.google_event_id)
+    if termin is not None and google is not None:
+        yield from _compared(seen, pair, termin, google, is_marked=state is not None)
+
+
+def _state_of(pair: Pair) -> Finding | None:
+    if pair.untranslatable is not None:
+        return _of_pair(pair, "untranslatable", pair.untranslatable, "person")
+    if pair.sync_status == "failed":
+        return _of_pair(pair, "failed", f"{pair.error or 'unknown error'}, {pair.attempts} attempts", "next_sync")
+    if pair.sync_status == "pending":
+        return _of_pair(pair, "pending", pair.error or "may not be written to Advoware", "person")
+    return None
+
+
+def _compared(seen: Picture, pair: Pair, termin: Termin, google: GoogleEvent, *, is_marked: bool) -> Iterator[Finding]:
+    """Differences of two sides that are both there. An untranslatable one is told once."""
+    for side in (termin.event, google.event):
+        if isinstance(side, Untranslatable):
+            if not is_marked:
+                yield _of_pair(pair, "untranslatable", side.reason, "next_sync")
+            return
+    if isinstance(termin.event, Untranslatable) or isinstance(google.event, Untranslatable):
+        return
+    shown, theirs = seen.settings.shown(termin.event), google.event
+    if google.has_foreign_text or (shown.anonymised and not theirs.anonymised):
+        yield _of_pair(
+            pair, "wrong_anonymisation", "Google shows texts where only blocked time may be seen", "next_sync"
+        )
+    elif theirs.anonymised and not shown.anonymised:
+        yield _of_pair(
+            pair, "wrong_anonymisation", "Google shows only blocked time, though it may show texts", "next_sync"
+        )
+    unequal = _unequal_parts(shown, theirs)
+    if unequal:
+        yield _of_pair(pair, "contents_differ", f"different: {', '.join(unequal)}", "next_sync")
+
+
+def _unequal_parts(ours: NormalisedEvent, theirs: NormalisedEvent) -> list[str]:
+    """In what two contents differ; texts count only if both show them."""
+    if ours.anonymised or theirs.anonymised:
+        ours, theirs = ours.anonymise(), theirs.anonymise()
+    if content_hash(ours) == content_hash(theirs):
+        return []
+    parts = {
+        "time": ours.timing[:3] != theirs.timing[:3],
+        "series": ours.recurrence != theirs.recurrence,
+        "text": ours.text != theirs.text,
+        "notiz": ours.notiz != theirs.notiz,
+        "ort": ours.ort != theirs.ort,
+    }
+    return [name for name, is_unequal in parts.items() if is_unequal]
+
+
+def _termine_without_pair(seen: Picture) -> Iterator[Finding]:
+    for fr_nr, termin in sorted(seen.termine.items()):
+        if fr_nr in seen.by_fr_nr:
+            continue
+        if isinstance(termin.event, Untranslatable):
+            yield _of_termin(seen, fr_nr, "missing_in_google", f"not synced: {termin.event.reason}", "next_sync")
+        elif seen.in_window(termin.event):
+            yield _of_termin(seen, fr_nr, "missing_in_google", "not synced yet", "next_sync")
+
+
+def _events_without_pair(seen: Picture) -> Iterator[Finding]:
+    for event_id, event in sorted(seen.events.items()):
+        if event_id in seen.by_event:
+            continue
+        if event.fr_nr is not None:
+            yield _of_event(seen, event, "event_without_pair", "made by the sync; see find-orphaned", "next_sync")
+        elif isinstance(event.event, Untranslatable):
+            reason = f"{_MADE_BY_A_PERSON}, not synced: {event.event.reason}"
+            yield _of_event(seen, event, "missing_in_advoware", reason, "next_sync")
+        elif seen.in_window(event.event):
+            reason = f"{_MADE_BY_A_PERSON}, not synced yet"
+            yield _of_event(seen, event, "missing_in_advoware", reason, "next_sync")
+
+
+def _open_intent(intent: Intent) -> Finding:
+    result = "unknown" if intent.advoware_frnr is None else "known"
+    return Finding(
+        kind="open_intent",
+        reason=f"a create in Advoware was begun ({intent.attempts} attempts), its result is {result}",
+        remedy="next_sync",
+        employee_kuerzel=intent.employee_kuerzel,
+        advoware_frnr=intent.advoware_frnr,
+        google_event_id=intent.google_event_id,
+        sync_id=intent.sync_id,
+    )
+
+
+def _held(seen: Picture, hold: HoldDeletions) -> Finding:
+    if hold.reason == "advoware_empty":
+        reason = f"Advoware lists no Termine, {hold.live_pairs} pairs are live; the sync deletes nothing"
+    else:
+        reason = f"{hold.deletions} of {hold.live_pairs} pairs would be deleted; the sync deletes nothing"
+    return Finding(
+        kind="deletions_held",
+        reason=reason,
+        remedy="person",
+        employee_kuerzel=seen.settings.kuerzel,
+        calendar_id=seen.settings.calendar_id,
+    )
+
+
+# -- find-duplicates ------------------------------------------------------------------------------------------------
+
+
+def duplicates(view: View) -> list[Finding]:
+    """Appointments that are there twice. Only surplus events of our own making may be deleted."""
+    seen = view.picture
+    events = sorted(seen.events.values(), key=lambda event: event.id)
+    by_fr_nr = _groups((event.fr_nr, event) for event in events if event.fr_nr is not None)
+    by_sync_id = _groups((event.sync_id, event) for event in events if event.sync_id is not None)
+    found = {
+        finding.google_event_id: finding
+        for same, group in ((f"frNr {fr_nr}", group) for fr_nr, group in by_fr_nr.items())
+        for finding in _surplus_events(view, group, same)
+    }
+    for group in by_sync_id.values():
+        for finding in _surplus_events(view, group, "sync_id"):
+            found.setdefault(finding.google_event_id, finding)
+    return [*found.values(), *_same_contents(view, found.keys()), *_duplicate_termine(seen)]
+
+
+def _groups(members: Iterable[tuple[Key, Member]]) -> dict[Key, list[Member]]:
+    """Those keys that have several members."""
+    groups: dict[Key, list[Member]] = {}
+    for key, member in members:
+        groups.setdefault(key, []).append(member)
+    return {key: group for key, group in groups.items() if len(group) > 1}
+
+
+def _surplus_events(view: View, group: Sequence[GoogleEvent], same: str) -> Iterator[Finding]:
+    """All but the event that stays: the paired one, else the one that the next sync would adopt."""
+    seen = view.picture
+    calendar_id = seen.settings.calendar_id
+
+    def rank(event: GoogleEvent) -> tuple[bool, bool, bool, str]:
+        is_first_choice = event.id == google_event_id(event.fr_nr or 0, calendar_id)
+        return event.id not in seen.by_event, not is_first_choice, not view.is_ours(event), event.id
+
+    kept = min(group, key=rank)
+    for event in group:
+        if event.id == kept.id:
+            continue
+        paired = seen.by_event.get(event.id)
+        reason = f"same {same} as {kept.id}"
+        if paired is not None:
+            yield _of_event(seen, event, "duplicate_event", f"{reason}; both have a pair", "person")
+        elif view.is_ours(event):
+            yield _of_event(seen, event, "duplicate_event", reason, "delete_event")
+        else:
+            yield _of_event(seen, event, "duplicate_event", f"{reason}; {_MADE_BY_A_PERSON}", "person")
+
+
+def _same_contents(view: View, known: Iterable[str | None]) -> Iterator[Finding]:
+    """Events that say the same, of which only one is paired. Blocked time without texts is often the same by chance."""
+    seen, known = view.picture, frozenset(known)
+    readable = [
+        (content_hash(event.event), event)
+        for event in sorted(seen.events.values(), key=lambda event: event.id)
+        if isinstance(event.event, NormalisedEvent) and not event.event.anonymised and event.event.text
+    ]
+    for group in _groups(readable).values():
+        paired = [event for event in group if _is_complete(seen.by_event.get(event.id))]
+        if len(paired) != 1:
+            continue
+        for event in group:
+            if event.id in known or event.id == paired[0].id:
+                continue
+            reason = f"same content as {paired[0].id}, which has a pair"
+            if event.fr_nr is None:
+                yield _of_event(seen, event, "same_content", f"{reason}; {_MADE_BY_A_PERSON}", "person")
+            else:
+                yield _of_event(seen, event, "same_content", f"{reason}; see find-orphaned", "next_sync")
+
+
+def _duplicate_termine(seen: Picture) -> Iterator[Finding]:
+    """Termine that say the same as one that was created from a person's event: a create whose answer was lost."""
+    own = [
+        (content_hash(termin.event), fr_nr)
+        for fr_nr, termin in sorted(seen.termine.items())
+        if isinstance(termin.event, NormalisedEvent) and termin.anwalt is not None
+    ]
+    for group in _groups(own).values():
+        pairs = {fr_nr: seen.by_fr_nr.get(fr_nr) for fr_nr in group}
+        created = [fr_nr for fr_nr, pair in pairs.items() if pair is not None and pair.source_system == "google"]
+        for fr_nr in group if created else []:
+            if fr_nr not in created:
+                reason = (
+                    f"same content as {created[0]}, which the sync created; Advoware keeps it until a person decides"
+                )
+                yield _of_termin(seen, fr_nr, "duplicate_termin", reason, "person")
+
+
+def _is_complete(pair: Pair | None) -> bool:
+    return pair is not None and pair.advoware_frnr is not None and pair.google_event_id is not None
+
+
+# -- find-orphaned --------------------------------------------------------------------------------------------------
+
+
+def orphans(view: View) -> list[Finding]:
+    """Events of ours without a live pair, and live pairs of which a side is gone. Only confirmed absences count."""
+    seen = view.picture
+    events = sorted(seen.events.values(), key=lambda event: event.id)
+    unpaired = [event for event in events if event.fr_nr is not None and event.id not in seen.by_event]
+    return [
+        *(_orphaned_event(view, event, event.fr_nr) for event in unpaired if event.fr_nr is not None),
+        *(finding for pair in seen.pairs for finding in _orphaned_pair(seen, pair)),
+    ]
+
+
+def _orphaned_event(view: View, event: GoogleEvent, fr_nr: int) -> Finding:
+    """Whether the event may be deleted: its Termin is gone, or is shown by another event."""
+    seen = view.picture
+    is_begun = any(intent.google_event_id == event.id for intent in view.intents)
+    remedy: Remedy = "delete_event"
+    successor = seen.by_fr_nr.get(fr_nr)
+    if fr_nr in seen.elsewhere:
+        others = [pair for pair in view.others.get(fr_nr, ()) if pair.google_event_id not in {None, event.id}]
+        reason = "its Termin belongs to somebody else"
+        if not others:
+            reason, remedy = f"{reason}, who has no pair yet", "next_sync"
+    elif fr_nr in seen.termine:
+        reason = "its Termin exists and has no pair"
+        remedy = "next_sync"
+        if successor is not None and successor.google_event_id in seen.events:
+            reason, remedy = f"its Termin has a pair with {successor.google_event_id}", "delete_event"
+    elif fr_nr in seen.confirmed.termine:
+        reason = "its Termin is gone"
+    else:
+        reason, remedy = "it names no Termin that Advoware could know", "person"
+    if is_begun:
+        reason, remedy = "a create in Advoware was begun for it", "next_sync"
+    elif remedy == "delete_event" and not view.is_ours(event):
+        reason, remedy = f"{reason}; {_MADE_BY_A_PERSON}", "person"
+    return _of_event(seen, event, "event_without_pair", reason, remedy)
+
+
+def _orphaned_pair(seen: Picture, pair: Pair) -> Iterator[Finding]:
+    in_advoware, in_google = seen.in_advoware(pair), seen.in_google(pair)
+    if in_advoware == "gone" and in_google == "gone":
+        yield _of_pair(pair, "pair_without_both", "Termin and event are gone", "delete_pair")
+    elif pair.advoware_frnr is None or pair.google_event_id is None or not seen.is_expected(pair):
+        return  # waits for its other side, or lies outside of the window, where the sync lets it rest
+    elif in_advoware == "gone":
+        yield _of_pair(pair, "pair_without_termin", "its Termin is gone", "next_sync")
+    elif in_google == "gone":
+        yield _of_pair(pair, "pair_without_event", "its event is gone", "next_sync")
+
+
+# -- shared ---------------------------------------------------------------------------------------------------------
+
+
+def _of_pair(pair: Pair, kind: Kind, reason: str, remedy: Remedy) -> Finding:
+    return Finding(
+        kind=kind,
+        reason=reason,
+        remedy=remedy,
+        employee_kuerzel=pair.employee_kuerzel,
+        advoware_frnr=pair.advoware_frnr,
+        google_event_id=pair.google_event_id,
+        sync_id=pair.sync_id,
+    )
+
+
+def _of_termin(seen: Picture, fr_nr: int, kind: Kind, reason: str, remedy: Remedy) -> Finding:
+    return Finding(kind=kind, reason=reason, remedy=remedy, employee_kuerzel=seen.settings.kuerzel, advoware_frnr=fr_nr)
+
+
+def _of_event(seen: Picture, event: GoogleEvent, kind: Kind, reason: str, remedy: Remedy) -> Finding:
+    return Finding(
+        kind=kind,
+        reason=reason,
+        remedy=remedy,
+        employee_kuerzel=seen.settings.kuerzel,
+        advoware_frnr=event.fr_nr,
+        google_event_id=event.id,
+        sync_id=event.sync_id,
+        calendar_id=seen.settings.calendar_id,
+    )

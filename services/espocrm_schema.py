@@ -1,0 +1,182 @@
+"""What BitByLaw needs to find in EspoCRM: entities, fields, options, rights and webhooks. Pure.
+
+The extension in ``espocrm-extension/`` provides all of it; a test compares the two and the mappers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.espocrm_mapper import ANREDEN, ESPOCRM_LENGTHS
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field: its type, the options that an enum must offer, and how many characters must fit in."""
+
+    type: str
+    options: tuple[str, ...] = ()
+    length: int = 0
+
+
+@dataclass(frozen=True)
+class Schema:
+    """One entity."""
+
+    fields: Mapping[str, Field]
+    links: Mapping[str, str]  #: link -> entity it leads to
+
+
+SYNC_STATUSES = (
+    "pending_sync",
+    "dirty",
+    "syncing",
+    "clean",
+    "failed",
+    "permanently_failed",
+    "conflict",
+    "deleted_in_advoware",
+)
+BANK_STATUSES = ("clean", "unclean", "failed")
+PHONE_TYPES = ("Mobile", "Office", "Home", "Fax", "Other")
+
+_DATE, _DATE_TIME, _BOOL, _INT = Field("date"), Field("datetime"), Field("bool"), Field("int")
+
+
+def _text(length: int) -> Field:
+    return Field("varchar", length=length)
+
+
+ENTITIES: Mapping[str, Schema] = {
+    "CBeteiligte": Schema(
+        fields={
+            "name": Field("personName"),
+            "salutationName": Field("enum", options=ANREDEN),
+            **{name: _text(length) for name, length in ESPOCRM_LENGTHS.items()},
+            "rechtsform": _text(100),
+            "dateOfBirth": _DATE,
+            "emailAddress": Field("email"),
+            "phoneNumber": Field("phone", options=PHONE_TYPES),
+            "betnr": _INT,
+            "syncStatus": Field("enum", options=SYNC_STATUSES),
+            "advowareLastSync": _DATE_TIME,
+            "advowareRowId": _text(40),
+            "syncRetryCount": _INT,
+            "syncNextRetry": _DATE_TIME,
+            "syncAutoResetAt": _DATE_TIME,
+            "syncErrorMessage": Field("text", length=2000),
+            "kommunikationHash": _text(16),
+        },
+        links={"adressen": "CAdressen", "bankverbindungen": "CBankverbindungen"},
+    ),
+    "CAdressen": Schema(
+        fields={
+            "bezeichnung": _text(255),
+            "adresseStreet": Field("text", length=255),
+            "adresseCity": _text(100),
+            "adressePostalCode": _text(40),
+            "adresseState": _text(100),
+            "adresseCountry": _text(100),
+            "postfach": _text(100),
+            "postfachPLZ": _text(40),
+            "istStandard": _BOOL,
+            "gueltigVon": _DATE,
+            "gueltigBis": _DATE,
+            "isActive": _BOOL,
+            "advowareId": _INT,
+            "advowareRowId": _text(40),
+            "advowareLastSync": _DATE_TIME,
+            "syncStatus": Field("enum", options=SYNC_STATUSES),
+        },
+        links={"beteiligte": "CBeteiligte"},
+    ),
+    "CBankverbindungen": Schema(
+        fields={
+            "name": _text(255),
+            "iban": _text(34),
+            "bic": _text(11),
+            "kontoinhaber": _text(255),
+            "bankname": _text(255),
+            "istAktiv": _BOOL,
+            "istStandard": _BOOL,
+            "advowareKontoId": _INT,
+            "advowareLastSync": _DATE_TIME,
+            "syncStatus": Field("enum", options=BANK_STATUSES),
+        },
+        links={"beteiligte": "CBeteiligte"},
+    ),
+}
+
+#: scope -> action -> level that the role of the API user grants; ``delete`` is nowhere needed.
+RIGHTS: Mapping[str, Mapping[str, str]] = {
+    **{scope: {"create": "yes", "read": "all", "edit": "all", "stream": "all"} for scope in (*ENTITIES, "Task")},
+    "User": {"read": "all"},
+}
+#: Scopes that a role grants as a whole.
+SWITCHES = ("Webhook",)
+PERMISSIONS = ("assignmentPermission", "userPermission", "mentionPermission")
+
+#: event -> path of the endpoint that takes it
+WEBHOOKS: Mapping[str, str] = {
+    f"{entity}.{action}": f"/vmh/webhook/{path}/{action}"
+    for entity, path in (("CBeteiligte", "beteiligte"), ("CBankverbindungen", "bankverbindungen"))
+    for action in ("create", "update", "delete")
+}
+
+
+def entity_problems(name: str, definition: Mapping[str, Any]) -> list[str]:
+    """What is wrong with an entity, given EspoCRM's metadata ``entityDefs.{name}``; empty if nothing is."""
+    schema = ENTITIES[name]
+    fields, links = definition.get("fields") or {}, definition.get("links") or {}
+    problems = [
+        f"{field}: {problem}"
+        for field, wanted in schema.fields.items()
+        for problem in _field_problems(wanted, fields.get(field))
+    ]
+    for link, target in schema.links.items():
+        if (links.get(link) or {}).get("entity") != target:
+            problems.append(f"{link}: is no link to {target}")
+    return problems
+
+
+def _field_problems(wanted: Field, found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return ["is missing"]
+    if found.get("type") != wanted.type:
+        return [f"has the type {found.get('type')} instead of {wanted.type}"]
+    problems = []
+    offered = found.get("typeList" if wanted.type == "phone" else "options") or []
+    missing = [option for option in wanted.options if option not in offered]
+    if missing:
+        problems.append(f"lacks the options {', '.join(missing)}")
+    if wanted.length > (found.get("maxLength") or wanted.length):
+        problems.append(f"takes {found['maxLength']} characters instead of {wanted.length}")
+    if found.get("readOnly"):
+        problems.append("is read-only, so that EspoCRM ignores what we write")
+    return problems
+
+
+def role_problems(acl: Mapping[str, Any]) -> list[str]:
+    """What the role of the API user lacks, given ``acl`` of EspoCRM's ``App/user``; empty if nothing is."""
+    table = acl.get("table") or {}
+    problems = []
+    for scope, wanted in RIGHTS.items():
+        row = table.get(scope)
+        granted = row if isinstance(row, Mapping) else {}
+        problems += [
+            f"{scope}: {action} is {granted.get(action, 'no')} instead of {level}"
+            for action, level in wanted.items()
+            if granted.get(action) != level
+        ]
+    problems += [f"{scope}: not enabled" for scope in SWITCHES if not table.get(scope)]
+    problems += [f"{name} is {acl.get(name)} instead of all" for name in PERMISSIONS if acl.get(name) != "all"]
+    return problems
+
+
+def surplus_rights(acl: Mapping[str, Any]) -> list[str]:
+    """Entities whose records the API user may delete, which nothing of ours needs."""
+    table = acl.get("table") or {}
+    rows = ((scope, table.get(scope)) for scope in (*ENTITIES, "Task"))
+    return [scope for scope, row in rows if isinstance(row, Mapping) and row.get("delete", "no") != "no"]

@@ -1,0 +1,378 @@
+"""The EspoCRM extension: complete, well-formed, and in step with the mappers, the doctor and the twin."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
+from itertools import product
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any
+
+import pytest
+from schwifty import registry
+from schwifty.exceptions import SchwiftyException
+
+from config import PROJECT_ROOT
+from sandbox.espocrm import EXTENSION_VERSION
+from sandbox.espocrm_access import DEFAULT_API_USERS
+from sandbox.espocrm_entities import CUSTOM_ENTITIES, ENTITIES, PHONE_TYPES
+from services import beteiligte_status, espocrm_schema
+from services.adressen_mapper import AdressenMapper
+from services.bankverbindungen_mapper import BankverbindungenMapper
+from services.espocrm_mapper import COMPANY_FIELDS, ESPOCRM_LENGTHS, PERSON_FIELDS, RECHTSFORMEN, BeteiligteMapper
+
+EXTENSION = PROJECT_ROOT / "espocrm-extension"
+MODULE = EXTENSION / "files" / "custom" / "Espo" / "Modules" / "BitByLaw"
+RESOURCES = MODULE / "Resources"
+LANGUAGES = ("de_DE", "en_US")
+#: Fields that EspoCRM labels itself, whatever the entity.
+STANDARD_FIELDS = frozenset(
+    {"name", "firstName", "lastName", "salutationName", "emailAddress", "phoneNumber", "description", "assignedUser"}
+    | {"teams", "createdAt", "modifiedAt", "createdBy", "modifiedBy"}
+)
+#: What the extension has and the twin does without: the frame of an address, and teams.
+NOT_IN_TWIN = frozenset({"adresse", "teams"})
+ADDRESS_PARTS = {f"adresse{part}" for part in ("Street", "City", "State", "Country", "PostalCode")}
+entities = pytest.mark.parametrize("entity", CUSTOM_ENTITIES)
+
+
+@cache
+def resource(path: str) -> Any:
+    return json.loads((RESOURCES / path).read_text(encoding="utf-8"))
+
+
+def entity_defs(entity: str) -> dict[str, Any]:
+    return dict(resource(f"metadata/entityDefs/{entity}.json"))
+
+
+def fields_of(entity: str) -> dict[str, dict[str, Any]]:
+    return dict(entity_defs(entity)["fields"])
+
+
+def attributes_of(entity: str) -> set[str]:
+    """What the interface calls the fields."""
+    found = {"id"}
+    for name, field in fields_of(entity).items():
+        if field["type"] == "link":
+            found |= {f"{name}Id", f"{name}Name"}
+        elif field["type"] in {"email", "phone"}:
+            found |= {name, f"{name}Data"}
+        else:
+            found.add(name)
+    return found
+
+
+class Recorder(dict[str, Any]):
+    """An empty record that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(id="x")
+        self.asked: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked.add(key)
+        return super().get(key, default)
+
+
+# -- in step with the rest of the project -------------------------------------------------------------------------
+
+
+@entities
+def test_the_extension_passes_the_doctor(entity: str) -> None:
+    assert espocrm_schema.entity_problems(entity, entity_defs(entity)) == []
+
+
+@entities
+def test_the_twin_has_the_extensions_fields_types_options_and_limits(entity: str) -> None:
+    twin = {field.name: field for field in ENTITIES[entity].all_fields}
+    ours = fields_of(entity)
+    assert ours.keys() - NOT_IN_TWIN == twin.keys()
+    for name, field in twin.items():
+        assert ours[name]["type"] == ("personName" if entity == "CBeteiligte" and name == "name" else field.type), name
+        if field.type == "enum":
+            assert tuple(ours[name]["options"]) == field.options, name
+        if field.max_length:
+            assert ours[name]["maxLength"] == field.max_length, name
+        assert bool(ours[name].get("default")) == bool(field.default), name
+        assert bool(ours[name].get("readOnly")) == (field.read_only and name != "name"), name
+    assert [name for name, field in twin.items() if field.unique] == [
+        name
+        for name, field in ours.items()
+        if any("Unique" in validator for validator in field.get("validatorClassNameList", ()))
+    ]
+
+
+def test_the_server_side_rules_are_those_of_the_twin() -> None:
+    rules = resource("metadata/app/bitbylaw.json")["synced"]
+    twin = {name: ENTITIES[name] for name in CUSTOM_ENTITIES if ENTITIES[name].synced}
+    assert rules.keys() == twin.keys() == {"CBeteiligte", "CAdressen"}
+    for name, rule in rules.items():
+        assert set(rule["attributes"]) == twin[name].synced
+        assert set(rule["attributes"]) <= attributes_of(name)
+        assert rule["idAttribute"] == twin[name].synced_id
+        assert twin[name].initial_status == "pending_sync"
+        assert (MODULE / "Hooks" / name / "SyncStatus.php").is_file()
+    hook = (MODULE / "Classes" / "Sync" / "StatusHook.php").read_text()
+    assert {"pending_sync", "dirty"} == set(re.findall(r"const (?:PENDING|DIRTY) = '(\w+)'", hook))
+
+
+def test_every_attribute_that_the_mappers_read_or_write_exists() -> None:
+    for entity, mapper in (
+        ("CBeteiligte", BeteiligteMapper()),
+        ("CAdressen", AdressenMapper()),
+        ("CBankverbindungen", BankverbindungenMapper()),
+    ):
+        record = Recorder()
+        mapper.comparable_from_espocrm(record)
+        assert record.asked
+        assert record.asked <= attributes_of(entity)
+    written = AdressenMapper().map_advoware_to_cadressen({"strasse": "Weg 1", "plz": "30159", "ort": "Hannover"})
+    assert written.keys() <= attributes_of("CAdressen")
+    assert {*PERSON_FIELDS.values(), *COMPANY_FIELDS.values()} <= attributes_of("CBeteiligte")
+
+
+def test_every_status_that_the_sync_writes_is_an_option() -> None:
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    outcomes = [
+        beteiligte_status.success("clean", now),
+        beteiligte_status.success("conflict", now),
+        beteiligte_status.failure({}, "x", now),
+        beteiligte_status.failure({"syncRetryCount": 4}, "x", now),
+        beteiligte_status.deleted_in_advoware("1"),
+    ]
+    fields = fields_of("CBeteiligte")
+    for outcome in outcomes:
+        assert outcome.keys() <= fields.keys()
+        assert outcome["syncStatus"] in fields["syncStatus"]["options"]
+    assert fields["syncErrorMessage"]["maxLength"] == beteiligte_status.ERROR_MESSAGE_LENGTH
+
+
+def test_the_legal_forms_and_lengths_are_those_of_the_mapper() -> None:
+    fields = fields_of("CBeteiligte")
+    assert tuple(fields["rechtsform"]["options"]) == RECHTSFORMEN
+    assert {name: fields[name]["maxLength"] for name in ESPOCRM_LENGTHS} == ESPOCRM_LENGTHS
+    assert tuple(fields["phoneNumber"]["typeList"]) == PHONE_TYPES
+
+
+def test_the_role_grants_what_the_sync_needs_and_no_more() -> None:
+    role = resource("metadata/app/bitbylaw.json")["role"]
+    assert role["permissions"] == dict.fromkeys(espocrm_schema.PERMISSIONS, "all")
+    assert role["data"].keys() == {*espocrm_schema.RIGHTS, *espocrm_schema.SWITCHES}
+    acl = {"table": role["data"], **role["permissions"]}
+    assert espocrm_schema.role_problems(acl) == espocrm_schema.surplus_rights(acl) == []
+    sync_user = next(user for user in DEFAULT_API_USERS if user.sync)
+    for scope, levels in role["data"].items():
+        granted = {a for a, level in levels.items() if level != "no"} if isinstance(levels, dict) else {"read"}
+        assert granted - {"stream"} <= sync_user.rights[scope], scope
+
+
+def test_ibans_are_checked_by_the_formats_that_the_sync_knows() -> None:
+    def known() -> Iterator[tuple[str, str]]:
+        for letters in product(ascii_uppercase, repeat=2):
+            code = "".join(letters)
+            try:
+                yield code, registry.get_iban_spec(code).regex.pattern
+            except (SchwiftyException, KeyError):
+                continue
+
+    patterns = resource("metadata/app/bitbylaw.json")["bbanPattern"]
+    assert patterns == dict(known())
+    assert "DE" in patterns
+
+
+def test_the_webhooks_lead_to_the_endpoints_of_the_steps() -> None:
+    steps = "".join(path.read_text() for path in (PROJECT_ROOT / "steps" / "vmh" / "webhook").glob("*_step.py"))
+    for path in espocrm_schema.WEBHOOKS.values():
+        assert f'"{path}"' in steps
+
+
+# -- what the doctor finds ----------------------------------------------------------------------------------------
+
+
+def _without(field: str) -> Any:
+    return lambda defs: defs["fields"].pop(field)
+
+
+def _changed(field: str, **values: Any) -> Any:
+    return lambda defs: defs["fields"][field].update(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (_without("betnr"), "betnr: is missing"),
+        (_changed("betnr", type="varchar"), "betnr: has the type varchar instead of int"),
+        (_changed("syncStatus", options=["clean"]), "syncStatus: lacks the options pending_sync, dirty, "),
+        (_changed("phoneNumber", typeList=["Mobile"]), "phoneNumber: lacks the options Office, "),
+        (_changed("firmenname", maxLength=50), "firmenname: takes 50 characters instead of 255"),
+        (_changed("kommunikationHash", readOnly=True), "kommunikationHash: is read-only"),
+        (lambda defs: defs["links"].pop("adressen"), "adressen: is no link to CAdressen"),
+    ],
+)
+def test_each_deviation_of_an_entity_is_named(change: Any, problem: str) -> None:
+    defs = copy.deepcopy(entity_defs("CBeteiligte"))
+    change(defs)
+    (found,) = espocrm_schema.entity_problems("CBeteiligte", defs)
+    assert found.startswith(problem)
+
+
+# -- well-formed --------------------------------------------------------------------------------------------------
+
+
+def test_every_json_file_is_valid_and_names_nothing_twice() -> None:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        assert len(names) == len(set(names)), names
+        return dict(pairs)
+
+    files = list(EXTENSION.rglob("*.json"))
+    assert len(files) > 40
+    for path in files:
+        json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+
+
+def test_every_php_class_is_where_its_name_says_and_every_class_named_in_metadata_exists() -> None:
+    for path in MODULE.rglob("*.php"):
+        text = path.read_text()
+        namespace = ".".join(("Espo", "Modules", "BitByLaw", *path.relative_to(MODULE).parent.parts)).replace(".", "\\")
+        assert f"\nnamespace {namespace};\n" in text, path
+        assert re.search(rf"^(abstract )?class {path.stem}\b", text, re.MULTILINE), path
+    named = re.findall(
+        r'"(Espo\\\\Modules\\\\BitByLaw[^"]+)"', "".join(p.read_text() for p in RESOURCES.rglob("*.json"))
+    )
+    assert named
+    for name in named:
+        parts = name.split("\\\\")[3:]
+        assert MODULE.joinpath(*parts).with_suffix(".php").is_file(), name
+
+
+def test_no_file_of_espocrm_itself_is_replaced() -> None:
+    installed = [path for path in (EXTENSION / "files").rglob("*") if path.is_file()]
+    assert installed
+    assert all(path.is_relative_to(MODULE) for path in installed)
+
+
+@entities
+def test_records_can_be_webhook_subjects_and_parents_of_tasks_and_have_a_stream(entity: str) -> None:
+    scope = resource(f"metadata/scopes/{entity}.json")
+    assert scope["entity"]
+    assert scope["object"]  # without it there are no webhooks
+    assert scope["stream"]
+    assert scope["acl"]
+    assert scope["aclPortal"] is False
+    parents = resource("metadata/entityDefs/Task.json")["fields"]["parent"]["entityList"]
+    assert parents[0] == "__APPEND__"
+    assert set(parents[1:]) == set(CUSTOM_ENTITIES)
+
+
+@entities
+def test_links_have_two_ends(entity: str) -> None:
+    for name, link in entity_defs(entity)["links"].items():
+        if link["entity"] in CUSTOM_ENTITIES:
+            back = entity_defs(link["entity"])["links"][link["foreign"]]
+            assert (back["entity"], back["foreign"]) == (entity, name)
+
+
+# -- for people ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@entities
+def test_every_field_option_link_and_panel_has_a_label(entity: str, language: str) -> None:
+    labels, names = resource(f"i18n/{language}/{entity}.json"), resource(f"i18n/{language}/Global.json")
+    assert names["scopeNames"][entity]
+    assert names["scopeNamesPlural"][entity]
+    fields = fields_of(entity)
+    assert fields.keys() - STANDARD_FIELDS <= labels["fields"].keys()
+    for name, field in fields.items():
+        if field["type"] == "enum":
+            assert labels["options"][name].keys() == {option for option in field["options"] if option}
+    own = {name for name in entity_defs(entity)["links"] if name not in STANDARD_FIELDS}
+    assert own <= labels["links"].keys()
+    panels = {panel["label"] for panel in resource(f"layouts/{entity}/detail.json") if panel["label"]}
+    assert panels | {f"Create {entity}"} <= labels["labels"].keys()
+
+
+@entities
+def test_every_sync_status_has_a_colour(entity: str) -> None:
+    status = fields_of(entity)["syncStatus"]
+    assert status["displayAsLabel"]
+    assert status["style"].keys() == {option for option in status["options"] if option}
+    assert {status["style"]["clean"], status["style"]["failed"]}.isdisjoint({"default", None})
+    assert status["style"]["clean"] == "success"
+
+
+def _names(layout: Any) -> Iterator[Mapping[str, Any]]:
+    for item in layout:
+        rows = item["rows"] if isinstance(item, dict) and "rows" in item else [[item]]
+        for row in rows:
+            yield from ({"name": cell} if isinstance(cell, str) else cell for cell in row if cell)
+
+
+@entities
+def test_layouts_show_fields_that_exist_and_the_fields_of_the_sync_only_to_look_at(entity: str) -> None:
+    fields = fields_of(entity)
+    synced = {name for name, field in fields.items() if field.get("duplicateIgnore")}
+    for layout in ("list", "listSmall", "detail", "detailSmall", "filters", "massUpdate"):
+        shown = list(_names(resource(f"layouts/{entity}/{layout}.json")))
+        assert {cell["name"] for cell in shown} <= fields.keys(), layout
+        if layout.startswith("detail"):
+            assert all(cell.get("readOnly") for cell in shown if cell["name"] in synced)
+        if layout == "massUpdate":
+            assert synced.isdisjoint(cell["name"] for cell in shown)
+    detail = {cell["name"] for cell in _names(resource(f"layouts/{entity}/detail.json"))}
+    hidden = {"salutationName", "firstName", "lastName", "bezeichnung"} | ADDRESS_PARTS
+    assert fields.keys() - detail - hidden <= STANDARD_FIELDS
+    links = entity_defs(entity)["links"]
+    assert set(resource(f"layouts/{entity}/relationships.json")) <= links.keys()
+
+
+@entities
+def test_a_duplicated_record_does_not_claim_to_be_in_advoware(entity: str) -> None:
+    """EspoCRM's action "duplicate" copies every field that is not marked."""
+    ours = {"betnr", "kommunikationHash"}
+    for name, field in fields_of(entity).items():
+        if name.startswith(("sync", "advoware")) or name in ours:
+            assert field.get("duplicateIgnore"), name
+
+
+# -- the package --------------------------------------------------------------------------------------------------
+
+
+def _build(directory: Path) -> Path:
+    spec = spec_from_file_location("espocrm_extension_build", EXTENSION / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    package: Path = module.build(directory)
+    return package
+
+
+def test_the_package_is_complete_and_the_same_bytes_each_time(tmp_path: Path) -> None:
+    first = _build(tmp_path / "one")
+    os.utime(EXTENSION / "manifest.json")
+    second = _build(tmp_path / "two")
+    assert first.name == f"bitbylaw-{EXTENSION_VERSION}.zip"
+    assert first.read_bytes() == second.read_bytes()
+    with zipfile.ZipFile(first) as package:
+        names = package.namelist()
+    assert names == sorted(names)
+    expected = {path for part in ("files", "scripts") for path in (EXTENSION / part).rglob("*") if path.is_file()}
+    assert set(names) == {path.relative_to(EXTENSION).as_posix() for path in expected} | {"manifest.json"}
+    assert "scripts/AfterInstall.php" in names
+
+
+def test_the_manifest_says_what_it_runs_on_and_the_version_is_the_same_everywhere() -> None:
+    manifest = json.loads((EXTENSION / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["acceptableVersions"] == [">=8.2.0 <10.0.0"]
+    assert manifest["php"] == [">=8.1.0"]
+    assert manifest["version"] == resource("metadata/app/bitbylaw.json")["version"] == EXTENSION_VERSION
