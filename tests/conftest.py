@@ -28,11 +28,16 @@ from sandbox.espocrm_access import ADMIN_ID
 from services.resources import Resources
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
     """Keep the settings of whoever runs the tests out of them, and the gate free of chance.
 
-    ``HYPOTHESIS_PROFILE=search`` looks for new examples; what it finds becomes an ``@example``.
+    ``HYPOTHESIS_PROFILE=search`` looks for new examples; what it finds becomes an ``@example``. Temporary files lie in
+    a folder of this run's own: pytest closes the shared one to other users at each start, and as root PostgreSQL is one.
     """
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="bbl-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
     hypothesis.settings.register_profile("gate", derandomize=True, deadline=None)
     hypothesis.settings.register_profile("search", deadline=None, max_examples=2000)
     hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
