@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep the settings of whoever runs the tests out of them, and the gate free of chance.
 
     ``HYPOTHESIS_PROFILE=search`` looks for new examples; what it finds becomes an ``@example``. Temporary files lie in
-    a folder of this run's own: pytest closes the shared one to other users at each start, and as root PostgreSQL is one.
+    a folder of this run's own: pytest closes the shared one to other users at each start; as root, PostgreSQL is one.
     """
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
         config.option.basetemp = tempfile.mkdtemp(prefix="bbl-tests-")
