@@ -9,6 +9,7 @@ Crashes: what we create in Advoware carries the EspoCRM id in ``bemerkung``, wha
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ from services.adressen_plan import (
     verify_put,
 )
 from services.advoware_service import AdvowareService
-from services.errors import BitByLawError, NotFound, Unavailable, shown_text
+from services.errors import BitByLawError, ForeignSystemError, NotFound, Unavailable, shown_text
 from services.espocrm import EspoCRMAPI
 from services.espocrm_models import equals, format_date_time
 from services.logs import log
@@ -83,12 +84,19 @@ class AdressenSync:
         self._notifications = NotificationManager(self._espocrm, context, resources=self._resources)
 
     async def sync_part(
-        self, espo: Mapping[str, Any], advo: Mapping[str, Any], store: SyncStore, *, direction: Direction = "both"
+        self,
+        espo: Mapping[str, Any],
+        advo: Mapping[str, Any],
+        store: SyncStore,
+        *,
+        direction: Direction = "both",
+        rows: list[Record] | None = None,
     ) -> PartResult:
         """Sync the addresses of a CBeteiligte and his Beteiligter as just read, inside their lock.
 
-        One list request to EspoCRM; nothing else if nothing has changed. Failures of single addresses are in the
-        result's ``errors``, and are tried again by the next run.
+        ``rows`` are the CAdressen if they were listed already: best before Advoware was read, because a PUT there sends
+        the whole Adresse and has no precondition. Nothing else is requested if nothing has changed. Failures of single
+        addresses are in the result's ``errors``, and are tried again by the next run.
 
         Raises:
             ForeignSystemError: EspoCRM's list or PostgreSQL is not available.
@@ -97,7 +105,8 @@ class AdressenSync:
         if not isinstance(adressen, list) or not all(isinstance(item, dict) and item.get("id") for item in adressen):
             # An answer without the list says nothing about the addresses, least of all that there are none.
             return PartResult(errors=("Adressen: Advoware's answer contains no list of Adressen",))
-        seen = await self._observe(espo, advo, adressen, store, direction)
+        known = await self.list_rows(espo["id"]) if rows is None else rows
+        seen = await self._observe(espo, advo, adressen, known, store, direction)
         found = match_addresses(seen)
         plan = make_plan(seen, found, await self._confirm(seen, found))
         report = _Report()
@@ -113,6 +122,15 @@ class AdressenSync:
                     break
         return report.result()
 
+    async def list_rows(self, beteiligte_id: str) -> list[Record]:
+        """The CAdressen of a CBeteiligte, for `sync_part`.
+
+        Raises:
+            ForeignSystemError: EspoCRM's list is not available.
+        """
+        rows = self._espocrm.search_entities(ENTITY_TYPE, [equals("beteiligteId", beteiligte_id)], SELECT)
+        return [row async for row in rows]
+
     # -- observe --------------------------------------------------------------------------------------------------
 
     async def _observe(
@@ -120,11 +138,10 @@ class AdressenSync:
         espo: Mapping[str, Any],
         advo: Mapping[str, Any],
         adressen: list[Record],
+        known: list[Record],
         store: SyncStore,
         direction: Direction,
     ) -> Observation:
-        rows = self._espocrm.search_entities(ENTITY_TYPE, [equals("beteiligteId", espo["id"])], SELECT)
-        known = [row async for row in rows]
         marks = {espocrm_id_of(adresse.get("bemerkung")) for adresse in adressen} - {None}
         ids = {row["id"] for row in known} | {mark for mark in marks if mark is not None}
         states = await store.load_parts(ENTITY_TYPE, str(advo["betNr"]), sorted(ids))
@@ -152,28 +169,64 @@ class AdressenSync:
         match action:
             case CreateAdresse():
                 report.wrote_advoware = True
-                answer = await self._advoware.create_adresse(seen.betnr, action.body)
-                adresse = await self._complete(seen, answer["id"], answer)
+                adresse = await self._create_in_advoware(seen, action, store)
                 await self._finish(seen, link_created(seen, action.row, adresse, side="advoware"), store, report)
+                await store.end_create(ENTITY_TYPE, action.row["id"])
             case CreateCAdressen():
                 await self._create_in_espocrm(seen, action, store, report)
             case Settle():
-                if action.attributes and await self._was_edited(action.row):
-                    report.was_edited = True
-                    return
-                if action.put:
-                    await self._keep_what_will_be_lost(seen, action, store)
-                    report.wrote_advoware = True
-                    adresse_id = action.put["id"]
-                    changed = await self._advoware.update_adresse(seen.betnr, adresse_id, action.put)
-                    action = verify_put(seen, action, await self._complete(seen, adresse_id, changed))
-                await self._finish(seen, action, store, report)
+                await self._settle(seen, action, store, report)
             case Ignore():
                 await self._espocrm.update_entity(ENTITY_TYPE, action.row["id"], {"syncStatus": "clean"})
             case RememberDeleted():
                 if action.state != seen.states.get(action.entity_id):
                     await store.save(action.state)
                 report.problems += action.problems
+
+    async def _create_in_advoware(self, seen: Observation, action: CreateAdresse, store: SyncStore) -> Record:
+        """Create the Adresse, or find it by its mark if an earlier request arrived after we had given it up."""
+        row = action.row
+        posted = AdressenMapper().comparable_from_espocrm(row)
+        intent = await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
+        if intent.is_repeated:
+            timeout = self._resources.settings.advoware.api_timeout_seconds
+            since = (self._now() - intent.attempted_at).total_seconds()
+            if since < timeout:
+                await asyncio.sleep(min(timeout - since, timeout))
+            again = (await self._advoware.get_beteiligter(seen.betnr)).get("adressen") or []
+            found = next((item for item in again if espocrm_id_of(item.get("bemerkung")) == row["id"]), None)
+            if found is not None:
+                return dict(found)
+            await store.repeat_create(ENTITY_TYPE, row["id"], posted, self._now())
+        try:
+            answer = await self._advoware.create_adresse(seen.betnr, action.body)
+        except ForeignSystemError as error:
+            refused = error.status is not None and 400 <= error.status < 500
+            if refused or (isinstance(error, Unavailable) and not error.was_sent):
+                await store.end_create(ENTITY_TYPE, row["id"])
+            raise
+        return await self._complete(seen, answer["id"], answer)
+
+    async def _settle(self, seen: Observation, action: Settle, store: SyncStore, report: _Report) -> None:
+        """Write what differs; what a person edits on either side meanwhile is left to the next round."""
+        if action.put:
+            if await self._keep_what_will_be_lost(seen, action, store) and not await self._is_as_seen(seen, action):
+                report.was_edited = True
+                return
+            report.wrote_advoware = True
+            adresse_id = action.put["id"]
+            changed = await self._advoware.update_adresse(seen.betnr, adresse_id, action.put)
+            action = verify_put(seen, action, await self._complete(seen, adresse_id, changed))
+        if action.attributes and await self._was_edited(action.row):
+            report.was_edited = True
+            report.changes += [change for change in action.changes if change.get("side") == "advoware"]
+            return
+        await self._finish(seen, action, store, report)
+
+    async def _is_as_seen(self, seen: Observation, action: Settle) -> bool:
+        """Whether Advoware still has the Adresse as it was read: telling people about a conflict takes time."""
+        again = (await self._advoware.get_beteiligter(seen.betnr)).get("adressen") or []
+        return any(adresse == action.adresse for adresse in again)
 
     async def _complete(self, seen: Observation, adresse_id: int, answer: Record | None) -> Record:
         """An Adresse as Advoware has it after a write: the answer, or a new read if that does not say."""
@@ -217,16 +270,17 @@ class AdressenSync:
         """Whether the CAdressen says something else now than when it was listed."""
         return _said(await self._espocrm.get_entity(ENTITY_TYPE, row["id"])) != _said(row)
 
-    async def _keep_what_will_be_lost(self, seen: Observation, action: Settle, store: SyncStore) -> None:
-        """Put the values that give way into the audit and tell a person, before they are overwritten."""
+    async def _keep_what_will_be_lost(self, seen: Observation, action: Settle, store: SyncStore) -> bool:
+        """Put the values that give way into the audit and tell a person, before that happens; whether there are any."""
         lost = [change for change in action.changes if change.get("conflict")]
         if not lost:
-            return
+            return False
         entry = AuditEntry(ENTITY_TYPE, action.row["id"], TOPIC, "sync", "conflict_found", 0.0, seen.betnr, lost)
         await store.append_audit(entry, seen.now)
         for problem in action.problems:
             if problem.details.get("reason") == "conflict":
                 await self._notifications.notify(problem)
+        return True
 
     async def _show_failure(self, action: Action, error: BitByLawError, report: _Report) -> None:
         """Collect the failure; what a system refused also shows in the record's status."""

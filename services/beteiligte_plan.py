@@ -18,11 +18,16 @@ CONTACT_ARRAYS = ("emailAddressData", "phoneNumberData")
 
 @dataclass(frozen=True)
 class Observation:
-    """Both sides of a linked record and what they last agreed on; ``state`` is None before the first sync."""
+    """Both sides of a linked record and what they last agreed on.
+
+    ``state`` is None before the first sync; ``adressen`` are the CAdressen, if they were listed before Advoware was
+    read.
+    """
 
     espo: Record
     advo: Record
     state: SyncState | None
+    adressen: list[Record] | None = None
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,16 @@ def must_wait(espo: Espo, now: datetime) -> bool:
     return next_try is not None and next_try > now
 
 
+def rests_after_failure(espo: Espo, now: datetime) -> bool:
+    """Whether the record has failed, waits, and nobody has edited it since, which would have made it dirty.
+
+    EspoCRM before 9.2 tells us of our own writes: each failure would otherwise lead to the next try at once.
+    """
+    until = {"failed": "syncNextRetry", "permanently_failed": "syncAutoResetAt"}.get(str(espo.get("syncStatus")))
+    rests_until = parse_date_time(espo.get(until)) if until else None
+    return rests_until is not None and rests_until > now
+
+
 def is_settled(espo: Espo, status: str, now: datetime) -> bool:
     """Whether the record shows this status already, and was seen recently enough not to count as stale."""
     last_sync = parse_date_time(espo.get("advowareLastSync"))

@@ -12,7 +12,7 @@ import json
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -47,7 +47,7 @@ from services.errors import (
     shown_text,
 )
 from services.espocrm import EspoCRMAPI
-from services.espocrm_mapper import BeteiligteMapper, is_company
+from services.espocrm_mapper import COMPANY_FIELDS, PERSON_FIELDS, BeteiligteMapper, is_company
 from services.kommunikation_sync_utils import KommunikationSyncManager
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
@@ -138,7 +138,9 @@ class BeteiligteSync:
             espo = await self._espocrm.get_entity(ENTITY_TYPE, event.entity_id)
         except NotFound:
             return await self._handle_deleted(event.entity_id, run.store)
-        if event.source != "webhook" and beteiligte_status.must_wait(espo, self._now()):
+        is_edit = event.source == "webhook"
+        rests = beteiligte_status.rests_after_failure if is_edit else beteiligte_status.must_wait
+        if rests(espo, self._now()):
             return Outcome("skipped", betnr_of(espo))
         try:
             return await self._sync(espo, run, MAX_ROUNDS)
@@ -202,11 +204,14 @@ class BeteiligteSync:
             return await self._create(espo, run)
         if state is None or state.advoware_id != str(betnr):
             await self._require_free(str(betnr), espo["id"], run.store)
+        adressen = None
+        with suppress(BitByLawError):  # the part asks again, and says what is wrong
+            adressen = await self._adressen.list_rows(espo["id"])
         try:
             advo = await self._advoware.get_beteiligter(betnr)
         except NotFound:
             return await self.handle_advoware_deleted(espo, str(betnr)), False
-        return await self._sync_linked(Observation(espo, advo, state), run)
+        return await self._sync_linked(Observation(espo, advo, state, adressen), run)
 
     async def _require_free(self, betnr: str, entity_id: str, store: SyncStore) -> None:
         """Refuse a Beteiligter that another record is linked with; release him if that record is gone.
@@ -288,7 +293,7 @@ class BeteiligteSync:
         attributes = self._espocrm_attributes(seen, plan, unwritten)
         changes = [line for line in change_lines(seen, plan, self._mapper) if line["field"] not in unwritten]
         run.changes += [*on_side("advoware", changes), *rejection_lines(new_rejections or {})]
-        parts = await self._sync_parts(seen.espo, advo, run.store, to_advoware=bool(plan.conflicts))
+        parts = await self._sync_parts(replace(seen, advo=advo), run.store, to_advoware=bool(plan.conflicts))
         parts = replace(parts, master_data=PartResult(errors=tuple(dict.fromkeys(unwritten.values()))))
         # Before EspoCRM is written: what failed there would start the next run as if nothing had been lost.
         run.changes += on_side("advoware", parts.changes)
@@ -314,15 +319,16 @@ class BeteiligteSync:
             espo = await self._show_syncing(seen.espo)
             seen = replace(seen, espo=espo, advo=await self._advoware.get_beteiligter(seen.advo["betNr"]))
             plan = self.compare_entities(seen)
+        told = plan.conflicts[:0]
         for _ in range(MAX_ROUNDS):
-            told = plan.conflicts
-            if not told:
-                break
+            if plan.conflicts == told:
+                return seen, plan
             await self._keep_what_will_be_lost(seen, plan, store)
+            told = plan.conflicts
             seen = replace(seen, advo=await self._advoware.get_beteiligter(seen.advo["betNr"]))
             plan = self.compare_entities(seen)
-            if plan.conflicts == told:
-                break
+        if plan.conflicts != told:  # somebody keeps typing there: told at least, although it takes time
+            await self._keep_what_will_be_lost(seen, plan, store)
         return seen, plan
 
     def _espocrm_attributes(self, seen: Observation, plan: Merge, unwritten: dict[str, str]) -> Record:
@@ -352,15 +358,22 @@ class BeteiligteSync:
 
     async def _write_advoware(self, seen: Observation, plan: Merge) -> tuple[Record, dict[str, Any]]:
         """PUT the overlaid full object and read it back; returns it and the fields that did not take."""
-        changed = {**seen.advo, **self._mapper.to_advoware(plan.to_advoware)}
+        sent = plan.to_advoware
+        company = is_company(plan.agreed.get("rechtsform", seen.advo.get("rechtsform")))
+        if company != is_company(seen.advo.get("rechtsform")):
+            # All fields of the new kind: what was compared as empty may hold values of an earlier time.
+            fields = {"rechtsform", *(COMPANY_FIELDS if company else PERSON_FIELDS)}
+            sent = {**sent, **{name: value for name, value in plan.agreed.items() if name in fields}}
+        changed = {**seen.advo, **self._mapper.to_advoware(sent)}
         await self._advoware.update_beteiligter(seen.advo["betNr"], changed)
         advo = await self._advoware.get_beteiligter(seen.advo["betNr"])
         before, taken = (self._mapper.comparable_from_advoware(record) for record in (seen.advo, advo))
-        return advo, rejected_fields(plan.to_advoware, before, taken)
+        return advo, rejected_fields(sent, before, taken)
 
-    async def _sync_parts(self, espo: Record, advo: Record, store: SyncStore, *, to_advoware: bool) -> Parts:
+    async def _sync_parts(self, seen: Observation, store: SyncStore, *, to_advoware: bool) -> Parts:
         """Kommunikation, Adressen, Bankverbindungen; a part that fails as a whole does not stop the others."""
         direction: Any = "to_advoware" if to_advoware else "both"
+        espo, advo, rows = seen.espo, seen.advo, seen.adressen
 
         async def run(name: str, part: Callable[[], Awaitable[PartResult]]) -> PartResult:
             try:
@@ -368,11 +381,15 @@ class BeteiligteSync:
             except BitByLawError as error:
                 return PartResult(errors=(f"{name}: {shown_text(error)}",))
 
-        return Parts(
-            await run("Kommunikation", lambda: self._kommunikation.sync_part(espo, advo, store, direction=direction)),
-            await run("Adressen", lambda: self._adressen.sync_part(espo, advo, store, direction=direction)),
-            await run("Bankverbindungen", lambda: self._bankverbindungen.sync_part(espo, advo, store)),
+        kommunikation = await run(
+            "Kommunikation", lambda: self._kommunikation.sync_part(espo, advo, store, direction=direction)
         )
+        latest = kommunikation.advoware or advo
+        adressen = await run(
+            "Adressen", lambda: self._adressen.sync_part(espo, latest, store, direction=direction, rows=rows)
+        )
+        bankverbindungen = await run("Bankverbindungen", lambda: self._bankverbindungen.sync_part(espo, latest, store))
+        return Parts(kommunikation, adressen, bankverbindungen)
 
     async def _write_espocrm(
         self, espo: Record, attributes: Record, parts: Parts, advo: Record, status: str
@@ -508,7 +525,9 @@ class BeteiligteSync:
         """Write a failure into the record's status; after the fifth, tell a person."""
         failure = beteiligte_status.failure(espo, message, self._now())
         await self._tell_given_up(espo, failure)
-        await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], failure)
+        written = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], failure)
+        if self._was_edited(espo, {}, written):  # the edit's own event must find it so
+            await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"})
         return Outcome(failure["syncStatus"], betnr_of(espo), error=failure["syncErrorMessage"])
 
     async def _tell_given_up(self, espo: Record, failure: Record) -> None:

@@ -14,10 +14,11 @@ about to be created.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from services.advoware_service import AdvowareService
@@ -70,6 +71,7 @@ class _Memory:
         complete: whether a sync in both directions has come to its end; until then, what only Advoware has is not new.
         lost: audit lines of values that were, or were about to be, lost in Advoware, and are not reported yet.
         posted: values whose creation in Advoware was begun without our knowing how it ended.
+        posted_at: when, as ISO string; empty if there are none.
     """
 
     betnr: int
@@ -77,11 +79,13 @@ class _Memory:
     complete: bool = False
     lost: tuple[Record, ...] = ()
     posted: frozenset[Key] = frozenset()
+    posted_at: str = ""
 
     def as_json(self) -> dict[str, Any]:
         links = {str(entry_id): [*link.espocrm, *link.advoware] for entry_id, link in sorted(self.links.items())}
         lost = [dict(line) for line in self.lost]
-        posted = {"posted": [list(key) for key in sorted(self.posted)]} if self.posted else {}
+        keys = [list(key) for key in sorted(self.posted)]
+        posted: dict[str, Any] = {"posted": keys, "postedAt": self.posted_at} if keys else {}
         return {"betNr": self.betnr, "links": links, "complete": self.complete, "lost": lost, **posted}
 
 
@@ -158,7 +162,9 @@ class KommunikationSyncManager:
             return make_plan(seen, to_advoware=to_advoware, forced=force_espo_wins)
 
         plan = planned(advo)
-        if plan.vanished:  # that an entry is gone is not believed at once
+        if repeats := bool(_posts(plan) & memory.posted):
+            await self._wait_for_unanswered_request(memory)
+        if plan.vanished or repeats:  # that an entry is gone, or was never created, is not believed at once
             advo = await self._advoware.get_beteiligter(advo["betNr"])
             if (missing := _missing_list(espo, advo)) is not None:
                 return PartResult(errors=(missing,))
@@ -182,7 +188,9 @@ class KommunikationSyncManager:
         unreported = _unreported(memory, advo)
         losses = [write.change for write in plan.writes if write.change and write.change.lost]
         lost = (*unreported, *map(_line, losses))
-        ahead = replace(memory, lost=lost, posted=memory.posted | _unconfirmed_posts(plan, _Applied()))
+        posts = _posts(plan)
+        posted_at = self._resources.clock().astimezone(UTC).isoformat() if posts else memory.posted_at
+        ahead = replace(memory, lost=lost, posted=memory.posted | posts, posted_at=posted_at)
         kept = stored.base if stored else None
         applied = _Applied()
         if plan.writes:
@@ -202,7 +210,7 @@ class KommunikationSyncManager:
         # A request that failed may have been carried out all the same; the next run sees whether its value is lost.
         doubtful = tuple(_line(change) for change in losses if change not in applied.changes)
         posted = _unconfirmed_posts(plan, applied)
-        final = _Memory(memory.betnr, _links(plan, memory, applied), complete, doubtful, posted)
+        final = _Memory(memory.betnr, _links(plan, memory, applied), complete, doubtful, posted, ahead.posted_at)
         result = PartResult(
             espocrm=_attributes(plan, espo, advo),
             changes=lines,
@@ -210,6 +218,7 @@ class KommunikationSyncManager:
             errors=tuple(applied.errors),
             wrote_advoware=wrote_advoware,
             states=() if kept == final.as_json() else (self._state(espo, final),),
+            advoware=advo if wrote_advoware else None,
         )
         self._log(plan, result, espo["id"])
         return result
@@ -235,6 +244,13 @@ class KommunikationSyncManager:
             return int(created["id"])
         await self._advoware.update_kommunikation(betnr, write.entry_id, write.record)
         return write.entry_id
+
+    async def _wait_for_unanswered_request(self, memory: _Memory) -> None:
+        """Let the time pass in which a request of an earlier run may still reach Advoware."""
+        timeout = self._resources.settings.advoware.api_timeout_seconds
+        since = self._resources.clock() - datetime.fromisoformat(memory.posted_at)
+        if (remaining := timeout - since.total_seconds()) > 0:
+            await asyncio.sleep(min(remaining, timeout))
 
     async def _keep(self, store: SyncStore, espo: Record, memory: _Memory, kept: Record | None) -> Record | None:
         """Store what is true by now, unless it is stored already; returns what is stored."""
@@ -291,7 +307,7 @@ def _read_memory(stored: SyncState | None, espo: Record, advo: Record) -> _Memor
         return _Memory(betnr)  # linked with another Beteiligter since, whose entries say nothing about this one's
     links = {int(entry_id): Link(Key(*parts[:2]), Key(*parts[2:])) for entry_id, parts in base["links"].items()}
     posted = frozenset(Key(*parts) for parts in base.get("posted", ()))
-    return _Memory(betnr, links, base["complete"], tuple(base["lost"]), posted)
+    return _Memory(betnr, links, base["complete"], tuple(base["lost"]), posted, base.get("postedAt", ""))
 
 
 def _observe(espo: Record, advo: Record, memory: _Memory) -> Observation:
@@ -333,11 +349,15 @@ def _after_writes(plan: Plan, ahead: _Memory, applied: _Applied) -> _Memory:
     return replace(ahead, links=links, posted=_unconfirmed_posts(plan, applied))
 
 
-def _unconfirmed_posts(plan: Plan, applied: _Applied) -> frozenset[Key]:
-    """The values that may be in Advoware under an id that we do not know."""
-    ended = applied.refused | {write for write, _ in applied.done}
+def _posts(plan: Plan, ended: Set[Write] = frozenset()) -> frozenset[Key]:
+    """The values that the plan creates in Advoware, without those of the requests that have ``ended``."""
     posts = (write for write in plan.writes if write.entry_id is None and write not in ended)
     return frozenset(write.link.advoware for write in posts if write.link is not None)
+
+
+def _unconfirmed_posts(plan: Plan, applied: _Applied) -> frozenset[Key]:
+    """The values that may be in Advoware under an id that we do not know."""
+    return _posts(plan, applied.refused | {write for write, _ in applied.done})
 
 
 def _links(plan: Plan, memory: _Memory, applied: _Applied, undone: frozenset[int] = frozenset()) -> Base:

@@ -50,6 +50,7 @@ class PartResult:
         wrote_advoware: whether anything was written to Advoware, so that it has to be read again.
         states: what to remember of this sync. True only once ``espocrm`` is written, so the caller saves it after its
             PUT has succeeded (and after it has taken up ``problems`` and ``changes``); if the PUT fails, it does not.
+        advoware: the Beteiligter as it was read again after the writes, for the part that comes next.
         was_edited: a person edited one of the records while it was synced, so that it has to be synced again.
     """
 
@@ -60,3 +61,4 @@ class PartResult:
     wrote_advoware: bool = False
     states: tuple[SyncState, ...] = ()
     was_edited: bool = False
+    advoware: Mapping[str, Any] | None = None

@@ -249,6 +249,8 @@ async def test_a_fresh_edit_is_not_made_to_wait_for_the_next_try(office: Office)
     await office.fault(office.advoware, method="POST", path="Beteiligte$", status=400, count=1)
     assert (await office.sync(entity_id, "create")).result == "failed"
 
+    assert (await office.sync(entity_id, "update")).result == "skipped"  # EspoCRM tells us of our own write
+    await office.edit_espocrm(entity_id, lastName="Neu")
     assert (await office.sync(entity_id, "update")).result == "created"
 
 
@@ -311,6 +313,7 @@ async def test_a_404_that_does_not_speak_of_the_record_deletes_nothing(office: O
     await office.fault(office.advoware, path="advonet", status=404, body="404: Not Found")
     assert (await office.sync(entity_id)).result == "failed"
     await office.no_faults()
+    office.clock.advance(minutes=2)
 
     assert (await office.sync(entity_id)).result == "no_change"
     assert (await office.in_espocrm(entity_id))["betnr"] == betnr
@@ -322,6 +325,7 @@ async def test_two_equal_records_whose_creates_lost_their_answers_get_one_each(o
     ids = [await office.new_person(), await office.new_person()]
     for entity_id in ids:
         assert (await office.sync(entity_id, "create")).result == "failed"
+    office.clock.advance(minutes=2)
 
     results = await asyncio.gather(*(office.sync(entity_id, "create") for entity_id in ids))
 

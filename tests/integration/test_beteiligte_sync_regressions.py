@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from beteiligte_office import MAILS, PHONES, Office, office
 
 from services.beteiligte_check import BeteiligteCheck
@@ -230,7 +231,9 @@ async def test_a_record_that_is_given_up_twice_is_told_twice(office: Office) -> 
     entity_id = await office.new_person()
     await office.fault(office.advoware, method="POST", path="Beteiligte$", status=400, body={"message": "Nein."})
     for _ in range(2):
+        await office.edit_espocrm(entity_id, syncStatus="failed", syncRetryCount=0)  # what the check does after a day
         for _ in range(5):
+            office.clock.advance(hours=2)
             await office.sync(entity_id)
         for task in await office.tasks():
             url = f"{office.espocrm.url}/__sandbox__/records/Task/{task['id']}"
@@ -259,3 +262,117 @@ async def test_a_check_that_finds_nothing_leaves_no_line_in_the_audit(office: Of
     assert (await office.sync(entity_id, "sync_check", "cron")).result == "no_change"
 
     assert len(await office.audit(entity_id)) == before
+
+
+async def test_the_echo_of_giving_a_record_up_does_not_start_it_again(office: Office) -> None:
+    entity_id = await office.new_person()
+    await office.fault(office.advoware, method="POST", path="Beteiligte$", status=400, body={"message": "Nein."})
+    for _ in range(5):
+        await office.sync(entity_id)
+
+    assert ((await office.sync(entity_id)).result, office.writes()) == ("skipped", [])
+
+    await office.no_faults()
+    await office.edit_espocrm(entity_id, lastName="Besser")
+    assert (await office.sync(entity_id)).result == "created"
+
+
+async def test_an_edit_during_the_last_failing_try_is_not_given_up(office: Office) -> None:
+    entity_id = await office.new_person()
+    refusal = {"method": "POST", "path": "Beteiligte$", "status": 400, "body": {"message": "Nein."}}
+    await office.fault(office.advoware, **refusal, count=4)
+    for _ in range(4):
+        await office.sync(entity_id)
+        office.clock.advance(hours=2)
+    await office.fault(office.advoware, **refusal, latency_ms=500, count=1)
+    running = begin(office, entity_id)
+    await until(lambda: any("Beteiligte" in call for call in office.calls(office.advoware)))
+    await office.edit_espocrm(entity_id, lastName="Besser")
+    await running
+
+    assert (await office.sync(entity_id)).result == "created"
+
+
+async def linked_address(office: Office) -> tuple[str, int, str, int]:
+    entity_id, betnr = await office.linked_person()
+    address = await new_part(office, "CAdressen", beteiligteId=entity_id, **ADDRESS)
+    await office.sync(entity_id)
+    return entity_id, betnr, address, office.in_advoware(betnr)["adressen"][0]["id"]
+
+
+async def test_an_address_edited_in_advoware_while_its_conflict_is_told_is_not_reverted(office: Office) -> None:
+    entity_id, betnr, address, number = await linked_address(office)
+    await edit_part(office, "CAdressen", address, adresseStreet="Espoweg 2")
+    await office.edit_advoware(betnr, adressen=[{"id": number, "strasse": "Advoweg 3"}])
+    await office.fault(office.espocrm, method="POST", path="Task", latency_ms=500, count=1)
+    running = begin(office, entity_id)
+    await until(lambda: any("Task" in call for call in office.calls(office.espocrm)))
+    await office.edit_advoware(betnr, adressen=[{"id": number, "ort": "Bonn"}])
+
+    await running
+    await recover(office, entity_id)
+
+    (adresse,) = office.in_advoware(betnr)["adressen"]
+    assert (adresse["strasse"], adresse["ort"]) == ("Espoweg 2", "Bonn")
+    assert (await office.in_espocrm(address, "CAdressen"))["adresseCity"] == "Bonn"
+
+
+async def test_an_address_edited_in_espocrm_while_advoware_is_written_is_not_overwritten(office: Office) -> None:
+    entity_id, betnr, address, number = await linked_address(office)
+    await edit_part(office, "CAdressen", address, adresseStreet="Espoweg 2")
+    await office.edit_advoware(betnr, adressen=[{"id": number, "ort": "Bonn"}])
+    await office.fault(office.advoware, method="PUT", path="Adressen", latency_ms=500, count=1)
+    running = begin(office, entity_id)
+    await until(lambda: any("Adressen" in call for call in office.calls(office.advoware)))
+    await edit_part(office, "CAdressen", address, adresseCity="Kiel")
+
+    await running
+    await recover(office, entity_id)
+
+    assert office.in_advoware(betnr)["adressen"][0]["ort"] == "Kiel"
+    assert "Bonn" in told(await office.tasks())
+
+
+async def test_register_data_deleted_before_a_party_becomes_a_company_again_do_not_come_back(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(rechtsform="GmbH", firmenname="A GmbH", registergericht="Ulm")
+    await office.edit_advoware(betnr, rechtsform="", vorname="Paul")
+    await office.sync(entity_id)
+    await office.edit_espocrm(entity_id, rechtsform="GmbH", registergericht=None)
+
+    await office.sync(entity_id)
+
+    assert not office.in_advoware(betnr)["registergericht"]
+    await recover(office, entity_id)
+    assert (await office.in_espocrm(entity_id))["registergericht"] is None
+
+
+async def test_an_address_edited_in_advoware_between_our_read_and_our_write_is_kept(office: Office) -> None:
+    entity_id, betnr, address, number = await linked_address(office)
+    await edit_part(office, "CAdressen", address, adresseStreet="Espoweg 2")
+    await office.fault(office.espocrm, method="GET", path="CAdressen", latency_ms=500, count=1)
+    running = begin(office, entity_id)
+    await until(lambda: any("CAdressen" in call for call in office.calls(office.espocrm, frozenset({"GET"}))))
+    await office.edit_advoware(betnr, adressen=[{"id": number, "ort": "Bonn"}])
+
+    await running
+    await recover(office, entity_id)
+
+    assert office.in_advoware(betnr)["adressen"][0]["ort"] == "Bonn"
+
+
+@pytest.mark.parametrize("part", ["Adressen", "Kommunikationen"])
+async def test_a_request_that_arrives_after_we_have_given_it_up_doubles_nothing(office: Office, part: str) -> None:
+    entity_id, betnr = await office.linked_person()
+    if part == "Adressen":
+        await new_part(office, "CAdressen", beteiligteId=entity_id, **ADDRESS)
+    await office.edit_espocrm(entity_id, phoneNumberData=PHONES)
+    # Advoware answers late, does the work even later, and somebody edits the record meanwhile.
+    await office.fault(office.advoware, method="POST", path=part, latency_ms=2500, count=1)
+    await office.sync(entity_id)
+    await office.edit_espocrm(entity_id, lastName="Derweil")
+
+    await office.sync(entity_id)
+    await recover(office, entity_id)
+
+    stored = office.in_advoware(betnr)
+    assert (len(stored["kommunikation"]), len(stored["adressen"])) == (1, part == "Adressen")

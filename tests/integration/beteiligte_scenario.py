@@ -1,0 +1,169 @@
+"""Scenarios of the Beteiligte sync as plain values: what people do, what goes wrong, and when the sync runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Side = Literal["espocrm", "advoware"]
+ContactKind = Literal["Office", "Fax", "Mobile", "Home", "mail"]
+
+# -- people ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Enter:
+    """Somebody enters a person or a company in EspoCRM; ``rich``: with contact data, address and bank account."""
+
+    company: bool = False
+    rich: bool = True
+
+
+@dataclass(frozen=True)
+class EditMaster:
+    """Somebody changes one field of the master data, or (``clear``) empties it."""
+
+    side: Side
+    number: int
+    field: int
+    clear: bool = False
+
+
+@dataclass(frozen=True)
+class SwitchKind:
+    """A person turns out to be a company, or the other way round."""
+
+    side: Side
+    number: int
+
+
+@dataclass(frozen=True)
+class EditContact:
+    """Somebody changes a phone number or mail address. ``odd``: adds one that EspoCRM would refuse (Advoware only)."""
+
+    side: Side
+    number: int
+    what: Literal["add", "change", "remove", "odd"]
+    entry: int = 0
+    kind: ContactKind = "Office"
+
+
+@dataclass(frozen=True)
+class EditAddress:
+    """Somebody changes an address. ``active`` switches it off or on (EspoCRM only)."""
+
+    side: Side
+    number: int
+    what: Literal["add", "street", "city", "country", "box", "main", "active", "remove"]
+    entry: int = 0
+
+
+@dataclass(frozen=True)
+class EditBank:
+    """Somebody changes a bank account."""
+
+    side: Side
+    number: int
+    what: Literal["add", "holder", "iban", "active", "remove"]
+    entry: int = 0
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Somebody deletes the record."""
+
+    side: Side
+    number: int
+
+
+Person = Enter | EditMaster | SwitchKind | EditContact | EditAddress | EditBank | Drop
+
+# -- surroundings ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One of the systems misbehaves in the next requests of these methods, after ``skip`` good ones."""
+
+    system: Side
+    kind: str
+    method: Literal["GET", "PUT", "POST"] | None = None
+    skip: int = 0
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Flush:
+    """Redis is emptied."""
+
+
+@dataclass(frozen=True)
+class Restart:
+    """One of the workers starts anew; nothing but the stores remembers."""
+
+    worker: int = 0
+
+
+@dataclass(frozen=True)
+class LoseEvents:
+    """The webhook events that wait are lost, or (``twice``) delivered a second time."""
+
+    twice: bool = False
+
+
+@dataclass(frozen=True)
+class Jump:
+    """Time passes."""
+
+    minutes: int
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """The run is cancelled and its worker starts anew; its event comes back unless it is ``lost``."""
+
+    lost: bool = False
+
+
+# -- runs -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sync:
+    """A run of one record by a worker; when the foreign systems get its ``at``-th request, ``meanwhile`` happens."""
+
+    number: int
+    worker: int = 0
+    check: bool = False
+    at: int = 0
+    meanwhile: Step | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """Both workers take the events that wait, until none is left."""
+
+
+@dataclass(frozen=True)
+class Cron:
+    """The check, and what it enqueues."""
+
+    worker: int = 0
+
+
+Step = Person | Trouble | Flush | Restart | LoseEvents | Jump | Cancel | Sync | Work | Cron
+
+#: Faults by name; requests for tokens do not meet them.
+TROUBLES: dict[str, dict[str, Any]] = {
+    "unavailable": {"status": 503},
+    "error": {"status": 500},
+    "throttled": {"status": 429},
+    "slow": {"latency_ms": 300},
+    "late": {"latency_ms": 12_000},
+    "cut": {"reset": True},
+    "cut_after": {"reset": True, "when": "after"},
+    "error_after": {"status": 500, "when": "after"},
+    "half": {"truncate_json": True},
+}
+#: The requests that carry data.
+DATA_PATHS = {"advoware": "/advonet/Beteiligte", "espocrm": "/api/v1/"}

@@ -1,0 +1,745 @@
+"""A law firm for scenarios of the Beteiligte sync: both twins over HTTP, the real stores, two workers, and people.
+
+`BeteiligteWorld.play` carries out a step of a scenario (`beteiligte_scenario`); `BeteiligteWorld.settle` ends the
+faults and lets the sync come to rest. What people type contains a number that is used once, so that it can be followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Protocol
+
+import asyncpg
+import redis
+import schwifty
+from beteiligte_scenario import (
+    DATA_PATHS,
+    TROUBLES,
+    Cancel,
+    Cron,
+    Drop,
+    EditAddress,
+    EditBank,
+    EditContact,
+    EditMaster,
+    Enter,
+    Flush,
+    Jump,
+    LoseEvents,
+    Person,
+    Restart,
+    Side,
+    Step,
+    SwitchKind,
+    Sync,
+    Trouble,
+    Work,
+)
+from hasty_loop import HASTE
+
+from cli.system import ESPOCRM_TWIN_KEY
+from config import RedisSettings, Settings, load_settings
+from sandbox.advoware import DEFAULT_CREDENTIALS, AdvowareTwin
+from sandbox.advoware_records import RefusedError
+from sandbox.control import JOURNAL_LIMIT, ActiveFault, Fault, Twin, running
+from sandbox.espocrm import EspoCRMTwin
+from sandbox.espocrm_access import ADMIN_ID
+from sandbox.espocrm_access import Settings as EspoCRMSettings
+from sandbox.espocrm_entities import ENTITIES
+from sandbox.espocrm_php import ApiError
+from sandbox.espocrm_store import Change
+from services.bankverbindungen_sync import BankverbindungenSync
+from services.beteiligte_check import BeteiligteCheck
+from services.beteiligte_sync_utils import BeteiligteSync
+from services.errors import BitByLawError
+from services.espocrm_mapper import COMPANY_FIELDS, PERSON_FIELDS, is_company
+from services.resources import Resources
+from services.sync_events import Outcome, SyncEvent
+
+FIRST_NUMBER = 100_001
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+#: A job that fails so often is a dead letter.
+MAX_ATTEMPTS = 3
+#: An answer that takes longer comes too late.
+LATE_MS = 1000 * HASTE
+#: The entities whose webhooks are registered.
+HEARD = frozenset({"CBeteiligte", "CBankverbindungen"})
+COMPANY_FORMS = ("GmbH", "AG", "e.V.")
+COUNTRIES = {"espocrm": ("DE", "AT", "FR"), "advoware": ("Deutschland", "Österreich", "Frankreich")}
+PHONE_TYPES = {"Office": 1, "Fax": 2, "Mobile": 3, "Home": 6, "mail": 4}
+#: What a Beteiligter shows of other fields, and what only the program writes.
+DERIVED = frozenset({"anschrift", "kurzname", "bemerkung"})
+
+Record = dict[str, Any]
+
+
+class Servers(Protocol):
+    """What the fixture ``stores`` provides."""
+
+    postgres: Any
+    redis: Any
+
+
+class _Journal(deque[dict[str, Any]]):
+    """The journal of a twin, which tells of every request before it is answered."""
+
+    def __init__(self, on_request: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__(maxlen=JOURNAL_LIMIT)
+        self._on_request = on_request
+
+    def append(self, entry: dict[str, Any]) -> None:
+        super().append(entry)
+        self._on_request(entry)
+
+
+@dataclass
+class Entry:
+    """Something that somebody has typed. ``forms`` are the texts in which it may show up."""
+
+    forms: tuple[str, ...]
+    side: Side
+    owner: str  #: id of the CBeteiligte
+    subject: str  #: field of the master data, or the part that it belongs to
+    is_given_up: bool = False  #: somebody who saw it has changed or deleted it
+
+    def stands_in(self, text: str) -> bool:
+        return any(form in text for form in self.forms)
+
+
+@dataclass
+class Ledger:
+    """What people have typed, and what they have touched."""
+
+    entries: list[Entry] = field(default_factory=list)
+    touched: set[tuple[Side, str, str]] = field(default_factory=set)  #: (side, id of the CBeteiligte, subject)
+
+    def give_up(self, seen: Any) -> None:
+        """Somebody overwrites or deletes what he sees."""
+        text = json.dumps(seen, ensure_ascii=False, default=str)
+        for entry in self.entries:
+            entry.is_given_up |= entry.stands_in(text)
+
+
+@dataclass(frozen=True)
+class Job:
+    """An event in the queue."""
+
+    entity: str
+    event: SyncEvent
+    attempts: int = 0
+
+
+class BeteiligteWorld:
+    """Twins, stores, two workers and people."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._stack = AsyncExitStack()
+        self.now = datetime.now(UTC).replace(microsecond=0)
+        self.advoware = AdvowareTwin(empty=True, clock=lambda: self.now)
+        self.espocrm = EspoCRMTwin(empty=True, clock=lambda: self.now, webhook_interval=0)
+        number = RedisSettings().db_advoware_cache
+        store = servers.redis
+        self.redis = redis.Redis(host=store.host, port=store.port, password=store.password, db=number)
+        self.workers: list[Resources] = []
+        self.ledger = Ledger()
+        self.queue: list[Job] = []
+        self._requests = 0
+        self._due: tuple[int, Callable[[], object], str | None] | None = None
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Start everything."""
+        self._database = f"world_{datetime.now(UTC):%H%M%S%f}"
+        postgres = self._servers.postgres
+        self._admin = await asyncpg.connect(host=postgres.host, user=postgres.user, database="postgres")
+        await self._admin.execute(f"CREATE DATABASE {self._database}")
+        for twin in (self.advoware, self.espocrm):
+            await self._stack.enter_async_context(running(twin))
+            twin.journal = _Journal(self._on_request)
+        self.workers = [self._new_worker(), self._new_worker()]
+        await self.workers[0].database()
+
+    async def close(self) -> None:
+        """Stop everything."""
+        for worker in self.workers:
+            await worker.close()
+        await self._stack.aclose()
+        self.redis.close()
+        await self._admin.execute(f"DROP DATABASE {self._database} WITH (FORCE)")
+        await self._admin.close()
+
+    async def begin(self, *, checks_versions: bool) -> None:
+        """Start over: nobody is known, nothing is remembered."""
+        await self._quiet()
+        self.now += timedelta(days=1)
+        self.ledger, self.queue, self._due = Ledger(), [], None
+        self.espocrm._initial_settings = EspoCRMSettings(
+            optimistic_concurrency=frozenset({"CBeteiligte", "CAdressen"} if checks_versions else ())
+        )
+        for twin in (self.advoware, self.espocrm):
+            twin.faults.clear()
+            twin.load_seed()
+            twin.journal.clear()
+        self.espocrm._service._publish = self._on_change
+        for number in range(2):
+            await self.restart(number)
+        pool = await self.workers[0].database()
+        async with pool.acquire() as connection, connection.transaction():
+            # Past the trigger that keeps the audit.
+            await connection.execute("SET LOCAL session_replication_role = replica")
+            await connection.execute("TRUNCATE sync_state, create_intent, sync_audit, notification")
+        self.redis.flushall()
+
+    async def restart(self, number: int) -> None:
+        """A new worker in the place of an old one."""
+        await self.workers[number].close()
+        self.workers[number] = self._new_worker()
+
+    def _new_worker(self) -> Resources:
+        return Resources(self._settings(), clock=lambda: self.now)
+
+    def _settings(self) -> Settings:
+        postgres, store, login = self._servers.postgres, self._servers.redis, DEFAULT_CREDENTIALS
+        return load_settings(
+            {
+                "POSTGRES_HOST": postgres.host,
+                "POSTGRES_USER": postgres.user,
+                "POSTGRES_DB_NAME": self._database,
+                "POSTGRES_TIMEOUT_SECONDS": 10 * HASTE,
+                "REDIS_HOST": store.host,
+                "REDIS_PORT": store.port,
+                "REDIS_PASSWORD": store.password,
+                "REDIS_TIMEOUT_SECONDS": 5 * HASTE,
+                "ADVOWARE_API_BASE_URL": self.advoware.url,
+                "ADVOWARE_AUTH_URL": self.advoware.url,
+                "ADVOWARE_APP_ID": login.app_id,
+                "ADVOWARE_API_KEY": login.api_key,
+                "ADVOWARE_KANZLEI": login.kanzlei,
+                "ADVOWARE_DATABASE": login.database,
+                "ADVOWARE_USER": login.user,
+                "ADVOWARE_PASSWORD": login.password,
+                "ADVOWARE_API_TIMEOUT_SECONDS": HASTE,
+                "ESPOCRM_API_BASE_URL": f"{self.espocrm.url}/api/v1",
+                "ESPOCRM_MARVIN_API_KEY": ESPOCRM_TWIN_KEY,
+                "ESPOCRM_API_TIMEOUT_SECONDS": HASTE,
+                "VMH_LOCK_SECONDS": 60 * HASTE,
+                "VMH_TASK_ASSIGNED_USER_ID": ADMIN_ID,
+            }
+        )
+
+    # -- what is there ----------------------------------------------------------------------------------------------
+
+    def rows(self, entity: str, **wanted: Any) -> list[Record]:
+        """The records of an entity in EspoCRM with these values, oldest first."""
+        store = self.espocrm._store
+        full = [store.full(record) for record in store.records(entity)]
+        return [row for row in full if all(row.get(name) == value for name, value in wanted.items())]
+
+    def beteiligte(self) -> list[Record]:
+        """All Beteiligte in Advoware."""
+        return self.advoware.beteiligte.all()
+
+    def beteiligter(self, espo: Mapping[str, Any]) -> Record | None:
+        """The Beteiligter that a CBeteiligte names."""
+        return next((row for row in self.beteiligte() if row["betNr"] == espo.get("betnr")), None)
+
+    def writes(self) -> list[str]:
+        """The requests since `forget_journals` that may have changed something, logins left out."""
+        entries = [*self.espocrm.journal, *self.advoware.journal]
+        return [f"{e['method']} {e['path']}" for e in entries if e["method"] in WRITES and "Token" not in e["path"]]
+
+    def forget_journals(self) -> None:
+        """Forget the requests so far."""
+        self.espocrm.journal.clear()
+        self.advoware.journal.clear()
+
+    async def fetch(self, query: str) -> list[Record]:
+        """Rows of our own database."""
+        return [dict(row) for row in await (await self.workers[0].database()).fetch(query)]
+
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    async def play(self, step: Step) -> None:
+        """Carry out one step; what cannot be done (nothing is there, or the system refuses) is left undone."""
+        self.now += timedelta(seconds=30)
+        match step:
+            case Sync():
+                await self._sync_disturbed(step)
+            case Work():
+                await self.work()
+            case Cron(worker):
+                await self.cron(worker)
+                await self.work()
+            case Restart(worker):
+                await self.restart(worker)
+            case Cancel():
+                pass  # nothing runs
+            case _:
+                self._do(step)
+
+    def _do(self, step: Step) -> None:
+        """What needs no waiting, so that it can happen between two requests of a run."""
+        match step:
+            case Trouble(system, kind, method, skip, count):
+                twin: Twin = self.advoware if system == "advoware" else self.espocrm
+                rule = {**TROUBLES[kind], "path": DATA_PATHS[system], "method": method, "skip": skip, "count": count}
+                twin.faults.append(ActiveFault(Fault.model_validate(rule)))
+            case Flush():
+                self.redis.flushall()
+            case LoseEvents(twice):
+                self.queue = self.queue * 2 if twice else []
+            case Jump(minutes):
+                self._let_time_pass(timedelta(minutes=minutes))
+            case _:
+                typed = len(self.ledger.entries)
+                try:
+                    _People(self).act(step)  # type: ignore[arg-type]
+                except (RefusedError, ApiError):  # people meet refusals, too
+                    del self.ledger.entries[typed:]
+
+    def _let_time_pass(self, span: timedelta) -> None:
+        """Redis does not see the clock of the scenario, so what would have expired is removed."""
+        self.now += span
+        if span >= timedelta(minutes=5):
+            for name in self.redis.scan_iter("vmh.*:waiting:*"):
+                self.redis.delete(name)
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    def _on_change(self, change: Change) -> None:
+        """EspoCRM tells of a change, be it ours; one that waits already is not told twice (`services.webhooks`)."""
+        if change.entity not in HEARD:
+            return
+        job = Job(change.entity, SyncEvent(entity_id=change.id, action=change.event, source="webhook"))
+        if job not in self.queue:
+            self.queue.append(job)
+
+    def _on_request(self, entry: dict[str, Any]) -> None:
+        self._requests += 1
+        if self._due is None or self._requests < self._due[0]:
+            return
+        _, happening, guarded = self._due
+        if guarded is not None and entry["method"] in WRITES and guarded in entry["path"]:
+            return  # neither system lets us guard this last moment
+        self._due = None
+        happening()
+
+    def _faults(self) -> list[ActiveFault]:
+        return [*self.advoware.faults, *self.espocrm.faults]
+
+    async def _quiet(self) -> None:
+        """Wait until the requests of an abandoned run are over."""
+        calm = 0
+        while calm < 3:
+            before = self._requests
+            await asyncio.sleep(0.005 * HASTE)
+            entries = [entry for twin in (self.advoware, self.espocrm) for entry in list(twin.journal)[-50:]]
+            is_calm = self._requests == before and all(entry["ms"] is not None for entry in entries)
+            calm = calm + 1 if is_calm else 0
+
+    # -- runs -------------------------------------------------------------------------------------------------------
+
+    async def _sync_disturbed(self, step: Sync) -> None:
+        known = self.rows("CBeteiligte")
+        if not known:
+            return
+        action: Any = "sync_check" if step.check else "update"
+        source = "cron" if step.check else "webhook"
+        event = SyncEvent(entity_id=known[step.number % len(known)]["id"], action=action, source=source)
+        job = Job("CBeteiligte", event)
+        if not step.check and job in self.queue:
+            self.queue.remove(job)
+        run = asyncio.ensure_future(self.run(job, step.worker))
+        others: list[asyncio.Future[Any]] = []
+        meanwhile = step.meanwhile
+        if meanwhile is not None:
+            self._due = (self._requests + step.at, self._happening(meanwhile, run, others), _guarded(meanwhile))
+        await asyncio.wait([run])
+        self._due = None
+        if run.cancelled():
+            await self._quiet()
+            if isinstance(meanwhile, Cancel) and not meanwhile.lost:
+                self.queue.append(job)
+            await self.restart(step.worker)
+        else:
+            run.result()
+        for other in others:
+            await other
+
+    def _happening(
+        self, step: Step, run: asyncio.Future[Any], others: list[asyncio.Future[Any]]
+    ) -> Callable[[], object]:
+        match step:
+            case Cancel():
+                return run.cancel
+            case Sync(number, worker):
+                known = self.rows("CBeteiligte")
+                event = SyncEvent(entity_id=known[number % len(known)]["id"], action="update", source="webhook")
+                return lambda: others.append(asyncio.ensure_future(self.run(Job("CBeteiligte", event), worker)))
+            case _:
+                return lambda: self._do(step)
+
+    async def run(self, job: Job, worker: int) -> Outcome | BitByLawError:
+        """One run; what the product understands of its failures is part of the scenario, anything else is a defect."""
+        try:
+            outcome = await self.handle(job.entity, job.event, worker)
+            if any(active.struck and active.rule.latency_ms > LATE_MS for active in self._faults()):
+                await self._quiet()  # the next run comes at the earliest after a pause
+        except BitByLawError as error:
+            if job.event.action != "sync_check" and job.attempts + 1 < MAX_ATTEMPTS:
+                self.queue.append(Job(job.entity, job.event, job.attempts + 1))
+            return error
+        assert "unexpected" not in (outcome.error or ""), outcome.error
+        return outcome
+
+    async def handle(self, entity: str, event: SyncEvent, worker: int = 0) -> Outcome:
+        """The product's answer to an event."""
+        resources = self.workers[worker]
+        if entity == "CBeteiligte":
+            return await BeteiligteSync(resources=resources).handle(event)
+        return await BankverbindungenSync(resources=resources).handle(event)
+
+    async def work(self) -> None:
+        """Both workers take the events that wait, until none is left; each event that comes back takes some time."""
+        while self.queue:
+            jobs, self.queue = self.queue, []
+            if any(job.attempts for job in jobs):
+                self.now += timedelta(seconds=10)
+
+            async def lane(worker: int, jobs: Iterable[Job]) -> None:
+                for job in jobs:
+                    await self.run(job, worker)
+
+            await asyncio.gather(lane(0, jobs[::2]), lane(1, jobs[1::2]))
+
+    async def cron(self, worker: int = 0) -> dict[str, int]:
+        """The check; what it enqueues waits."""
+
+        async def enqueue(message: dict[str, Any]) -> None:
+            self.queue.append(Job("CBeteiligte", SyncEvent.model_validate(message["data"])))
+
+        try:
+            return await BeteiligteCheck(resources=self.workers[worker]).run(enqueue)
+        except BitByLawError:
+            return {}
+
+    async def settle(self, rounds: int) -> None:
+        """The faults end; so many days pass, each with a check and the runs that follow from it."""
+        self.advoware.faults.clear()
+        self.espocrm.faults.clear()
+        await self._quiet()
+        for number in range(2):
+            await self.restart(number)
+        for _ in range(rounds):
+            self._let_time_pass(timedelta(hours=26))
+            await self.cron()
+            await self.work()
+
+
+def _guarded(step: Step) -> str | None:
+    """The path whose writes may overwrite this edit, as nothing can be done between the last look and the write."""
+    match step:
+        case EditMaster("advoware") | SwitchKind("advoware") | EditContact("advoware") | EditAddress("advoware"):
+            return "/advonet/Beteiligte"
+        case EditMaster() | SwitchKind() | EditContact():
+            return "/CBeteiligte/"
+        case EditAddress():
+            return "/CAdressen"
+        case _:
+            return None
+
+
+# -- people ---------------------------------------------------------------------------------------------------------
+
+
+class _People:
+    """Those who work with both programs. Whoever changes something has seen what was there."""
+
+    def __init__(self, world: BeteiligteWorld) -> None:
+        self._world = world
+        self._ledger = world.ledger
+        self._service = world.espocrm._service
+        self._store = world.espocrm._store
+        self._admin = world.espocrm._admin
+
+    def act(self, step: Person) -> None:
+        if isinstance(step, Enter):
+            self._enter(step)
+            return
+        known = self._world.rows("CBeteiligte")
+        if not known:
+            return
+        espo = known[step.number % len(known)]
+        advo = self._world.beteiligter(espo)
+        if step.side == "advoware" and advo is None:
+            return
+        match step:
+            case EditMaster():
+                self._edit_master(step, espo, advo or {})
+            case SwitchKind(side):
+                self._switch_kind(side, espo, advo or {})
+            case EditContact("espocrm"):
+                self._edit_contact_in_espocrm(step, espo)
+            case EditContact():
+                self._edit_contact_in_advoware(step, espo, advo or {})
+            case EditAddress("espocrm"):
+                self._edit_address_in_espocrm(step, espo)
+            case EditAddress():
+                self._edit_address_in_advoware(step, espo, advo or {})
+            case EditBank():
+                self._edit_bank(step, espo, advo or {})
+            case Drop(side):
+                self._drop(side, espo, advo or {})
+
+    # -- typing -----------------------------------------------------------------------------------------------------
+
+    def _number(self, side: Side, owner: str, subject: str, *forms: str) -> int:
+        number = FIRST_NUMBER + len(self._ledger.entries)
+        self._ledger.entries.append(Entry(forms or (str(number),), side, owner, subject))
+        self._touch(side, owner, subject)
+        return number
+
+    def _touch(self, side: Side, owner: str, subject: str) -> None:
+        self._ledger.touched.add((side, owner, subject))
+
+    def _value(self, side: Side, owner: str, name: str) -> str:
+        if name == "geburtsdatum":
+            day = date(1930, 1, 1) + timedelta(days=37 * len(self._ledger.entries))
+            self._number(side, owner, name, day.isoformat(), f"{day:%d.%m.%Y}")
+            return day.isoformat()
+        return f"Wert {self._number(side, owner, name)}"
+
+    def _phone(self, side: Side, owner: str, kind: str, spelling: int = 0) -> str:
+        number = self._number(side, owner, "kommunikation")
+        if kind == "mail":
+            return f"{'A' if spelling % 2 else 'a'}{number}@example.de"
+        area = "171" if kind == "Mobile" else "511"
+        if side == "espocrm":
+            return f"+49{area}{number}" + ("1" if kind == "Mobile" else "")
+        written = f"0{area} / {number}", f"0{area}-{number}", f"+49 {area} {number}"
+        return written[spelling % 3] + ("1" if kind == "Mobile" else "")
+
+    def _iban(self, side: Side, owner: str) -> str:
+        return str(schwifty.IBAN.generate("DE", "37040044", str(self._number(side, owner, "bank")).zfill(10)))
+
+    # -- in EspoCRM -------------------------------------------------------------------------------------------------
+
+    def _enter(self, step: Enter) -> None:
+        # The id is known only afterwards; the entries made here belong to it.
+        first = len(self._ledger.entries)
+        fields = COMPANY_FIELDS if step.company else PERSON_FIELDS
+        body: Record = {
+            attribute: self._value("espocrm", "", name) for name, attribute in fields.items() if name != "anrede"
+        }
+        body |= {"rechtsform": "GmbH"} if step.company else {"salutationName": "Frau"}
+        if step.rich:
+            body["phoneNumberData"] = [{"phoneNumber": self._phone("espocrm", "", "Office"), "type": "Office"}]
+            body["emailAddressData"] = [{"emailAddress": self._phone("espocrm", "", "mail")}]
+        record = self._service.create(ENTITIES["CBeteiligte"], body, self._admin)
+        for entry in self._ledger.entries[first:]:
+            entry.owner = record.id
+        if step.rich:
+            self._edit_address_in_espocrm(EditAddress("espocrm", 0, "add"), {"id": record.id})
+            self._edit_bank(EditBank("espocrm", 0, "add"), {"id": record.id}, {})
+
+    def _update(self, entity: str, entity_id: str, **changes: Any) -> None:
+        self._service.update(self._store.get(ENTITIES[entity], entity_id), changes, self._admin)
+
+    def _edit_master(self, step: EditMaster, espo: Record, advo: Record) -> None:
+        seen = espo if step.side == "espocrm" else advo
+        fields = COMPANY_FIELDS if is_company(seen.get("rechtsform")) else PERSON_FIELDS
+        name = sorted(fields)[step.field % len(fields)]
+        attribute = fields[name] if step.side == "espocrm" else name
+        clear = step.clear and name != "name"
+        if name == "anrede":
+            value: str | None = None if clear else ("Herr", "Frau", "Divers")[step.field // len(fields) % 3]
+            self._touch(step.side, espo["id"], name)
+        else:
+            value = None if clear else self._value(step.side, espo["id"], name)
+            self._touch(step.side, espo["id"], name)
+        old = seen.get(attribute)
+        if step.side == "espocrm":
+            self._update("CBeteiligte", espo["id"], **{attribute: value})
+        else:
+            self._in_advoware(advo, **{name: value})
+        self._ledger.give_up(old)
+
+    def _switch_kind(self, side: Side, espo: Record, advo: Record) -> None:
+        seen = espo if side == "espocrm" else advo
+        company = not is_company(seen.get("rechtsform"))
+        fields = COMPANY_FIELDS if company else PERSON_FIELDS
+        old = [seen.get(name) for name in (*PERSON_FIELDS, *PERSON_FIELDS.values(), *COMPANY_FIELDS.values(), "art")]
+        self._touch(side, espo["id"], "kind")
+        name = self._value(side, espo["id"], "name")
+        if side == "espocrm":
+            self._update("CBeteiligte", espo["id"], rechtsform="GmbH" if company else "", **{fields["name"]: name})
+        else:
+            self._in_advoware(advo, rechtsform="GmbH" if company else "", name=name)
+        self._ledger.give_up(old)
+
+    def _edit_contact_in_espocrm(self, step: EditContact, espo: Record) -> None:
+        mail = step.kind == "mail"
+        array, attribute = ("emailAddressData", "emailAddress") if mail else ("phoneNumberData", "phoneNumber")
+        rows = [dict(row) for row in espo[array]]
+        self._touch("espocrm", espo["id"], "kommunikation")
+        if step.what in {"add", "odd"} or not rows:
+            row: Record = {attribute: self._phone("espocrm", espo["id"], step.kind), "primary": not rows}
+            rows.append(row if mail else {**row, "type": step.kind})
+            old = None
+        else:
+            place = step.entry % len(rows)
+            old = rows[place][attribute]
+            if step.what == "remove":
+                del rows[place]
+            else:
+                kind = "mail" if mail else rows[place].get("type") or "Office"
+                rows[place] = {**rows[place], attribute: self._phone("espocrm", espo["id"], kind)}
+        self._update("CBeteiligte", espo["id"], **{array: rows})
+        self._ledger.give_up(old)
+
+    def _edit_address_in_espocrm(self, step: EditAddress, espo: Record) -> None:
+        owner = espo["id"]
+        rows = self._world.rows("CAdressen", beteiligteId=owner)
+        self._touch("espocrm", owner, "adressen")
+        if step.what == "add" or not rows:
+            body = {
+                "beteiligteId": owner,
+                "adresseStreet": f"Weg {self._number('espocrm', owner, 'adressen')}",
+                "adresseCity": f"Ort {self._number('espocrm', owner, 'adressen')}",
+                "adressePostalCode": "30159",
+            }
+            self._service.create(ENTITIES["CAdressen"], body, self._admin)
+            return
+        row = rows[step.entry % len(rows)]
+        match step.what:
+            case "remove":
+                self._service.delete(self._store.get(ENTITIES["CAdressen"], row["id"]), self._admin)
+                self._ledger.give_up([row["adresseStreet"], row["adresseCity"], row["postfach"]])
+                return
+            case "active":
+                changes: Record = {"isActive": not row["isActive"]}
+            case "main":
+                changes = {"istStandard": True}
+            case "country":
+                changes = {"adresseCountry": COUNTRIES["espocrm"][(step.entry + len(self._ledger.entries)) % 3]}
+            case what:
+                attribute = {"street": "adresseStreet", "city": "adresseCity"}.get(what, "postfach")
+                changes = {attribute: f"Neu {self._number('espocrm', owner, 'adressen')}"}
+        old = [row.get(name) for name in changes]
+        self._update("CAdressen", row["id"], **changes)
+        self._ledger.give_up(old)
+
+    def _edit_bank(self, step: EditBank, espo: Record, advo: Record) -> None:
+        owner = espo["id"]
+        rows = self._world.rows("CBankverbindungen", beteiligteId=owner)
+        if step.side == "advoware":
+            self._edit_bank_in_advoware(step, owner, advo)
+            return
+        if step.what == "add" or not rows:
+            body = {
+                "beteiligteId": owner,
+                "iban": self._iban("espocrm", owner),
+                "kontoinhaber": f"Inhaber {self._number('espocrm', owner, 'bank')}",
+            }
+            self._service.create(ENTITIES["CBankverbindungen"], body, self._admin)
+            return
+        row = rows[step.entry % len(rows)]
+        match step.what:
+            case "remove":
+                self._service.delete(self._store.get(ENTITIES["CBankverbindungen"], row["id"]), self._admin)
+                self._ledger.give_up([row["iban"], row["kontoinhaber"]])
+                return
+            case "active":
+                changes: Record = {"istAktiv": not row["istAktiv"]}
+            case "iban":
+                changes = {"iban": self._iban("espocrm", owner)}
+            case _:
+                changes = {"kontoinhaber": f"Inhaber {self._number('espocrm', owner, 'bank')}"}
+        old = [row.get(name) for name in changes]
+        self._update("CBankverbindungen", row["id"], **changes)
+        self._ledger.give_up(old)
+
+    # -- in Advoware ------------------------------------------------------------------------------------------------
+
+    def _in_advoware(self, advo: Record, **changes: Any) -> None:
+        self._world.advoware.beteiligte.edit(advo["betNr"], changes, "SB")
+
+    def _edit_contact_in_advoware(self, step: EditContact, espo: Record, advo: Record) -> None:
+        owner = espo["id"]
+        self._touch("advoware", owner, "kommunikation")
+        entries = [entry for entry in advo["kommunikation"] if entry["tlf"]]
+        if step.what == "odd":
+            number = self._number("advoware", owner, "kommunikation")
+            odd = f"müller{number}@example.de" if step.kind == "mail" else f"0511 {number} App. 5"
+            self._in_advoware(advo, kommunikation=[{"kommKz": PHONE_TYPES[step.kind], "tlf": odd}])
+            return
+        if step.what == "add" or not entries:
+            value = self._phone("advoware", owner, step.kind, step.entry)
+            self._in_advoware(advo, kommunikation=[{"kommKz": PHONE_TYPES[step.kind], "tlf": value}])
+            return
+        entry = entries[step.entry % len(entries)]
+        change: Record = {"delete": True} if step.entry % 2 else {"tlf": ""}
+        if step.what == "change":
+            kind = "mail" if entry["kommKz"] in {4, 8} else "Mobile" if entry["kommKz"] in {3, 9} else "Office"
+            change = {"tlf": self._phone("advoware", owner, kind, step.entry)}
+        self._in_advoware(advo, kommunikation=[{"id": entry["id"], **change}])
+        self._ledger.give_up(entry["tlf"])
+
+    def _edit_address_in_advoware(self, step: EditAddress, espo: Record, advo: Record) -> None:
+        owner = espo["id"]
+        self._touch("advoware", owner, "adressen")
+        entries = advo["adressen"]
+        if step.what == "add" or not entries:
+            street = f"Gasse {self._number('advoware', owner, 'adressen')}"
+            self._in_advoware(advo, adressen=[{"strasse": street, "plz": "10115", "ort": "Berlin"}])
+            return
+        entry = entries[step.entry % len(entries)]
+        match step.what:
+            case "remove":
+                self._in_advoware(advo, adressen=[{"id": entry["id"], "delete": True}])
+                self._ledger.give_up([entry["strasse"], entry["ort"], entry["postfach"]])
+                return
+            case "main" | "active":
+                changes: Record = {"standardAnschrift": True}
+            case "country":
+                changes = {"land": COUNTRIES["advoware"][(step.entry + len(self._ledger.entries)) % 3]}
+            case what:
+                name = {"street": "strasse", "city": "ort"}.get(what, "postfach")
+                changes = {name: f"Anders {self._number('advoware', owner, 'adressen')}"}
+        old = [entry.get(name) for name in changes]
+        self._in_advoware(advo, adressen=[{"id": entry["id"], **changes}])
+        self._ledger.give_up(old)
+
+    def _edit_bank_in_advoware(self, step: EditBank, owner: str, advo: Record) -> None:
+        entries = advo["bankkverbindungen"]
+        if step.what == "add" or not entries:
+            self._in_advoware(advo, bankverbindungen=[{"iban": self._iban("advoware", owner)}])
+            return
+        entry = entries[step.entry % len(entries)]
+        changes: Record = {"delete": True}
+        if step.what == "iban":
+            changes = {"iban": self._iban("advoware", owner)}
+        elif step.what in {"holder", "active"}:
+            changes = {"kontoinhaber": f"Inhaber {self._number('advoware', owner, 'bank')}"}
+        old = [entry["iban"], entry["kontoinhaber"]] if "delete" in changes else [entry.get(name) for name in changes]
+        self._in_advoware(advo, bankverbindungen=[{"id": entry["id"], **changes}])
+        self._ledger.give_up(old)
+
+    # -- both -------------------------------------------------------------------------------------------------------
+
+    def _drop(self, side: Side, espo: Record, advo: Record) -> None:
+        self._touch(side, espo["id"], "kind")
+        if side == "espocrm":
+            self._service.delete(self._store.get(ENTITIES["CBeteiligte"], espo["id"]), self._admin)
+            self._ledger.give_up(espo)
+        else:
+            self._world.advoware.beteiligte.remove(advo["betNr"])
+            self._ledger.give_up(advo)
