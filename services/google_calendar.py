@@ -121,7 +121,8 @@ class GoogleCalendarAPI:
     async def insert_calendar(self, summary: str) -> Json:
         """Create a calendar in Berlin's time zone; returns it with its ``id``.
 
-        Google chooses the id, so a request of unknown fate is not repeated here: hold a lock, look for the name first.
+        Google chooses the id, so a request of unknown fate is not repeated, not even by httplib2: hold a lock, look for
+        the name first.
         """
         body = {"summary": summary, "timeZone": TIME_ZONE}
         return await self._record(lambda google: google.calendars().insert(body=body), repeatable=False)
@@ -257,7 +258,8 @@ class GoogleCalendarAPI:
 
         async def attempt() -> Any:
             await acquire(self._resources, RATE_LIMIT)
-            return await self._threads.run(self._resources.settings.google_calendar, request, if_match)
+            settings = self._resources.settings.google_calendar
+            return await self._threads.run(settings, request, if_match, once=not repeatable)
 
         try:
             async with asyncio.timeout(limit):
@@ -288,8 +290,13 @@ class _Threads:
         self._free = asyncio.Semaphore(THREADS)
         self._local = threading.local()
 
-    async def run(self, settings: GoogleCalendarSettings, request: Work, if_match: str | None) -> Any:
-        """Send one request from a free thread; returns the decoded answer. Raises the errors of the API."""
+    async def run(
+        self, settings: GoogleCalendarSettings, request: Work, if_match: str | None, *, once: bool = False
+    ) -> Any:
+        """Send one request from a free thread; returns the decoded answer. Raises the errors of the API.
+
+        With ``once`` not even a broken connection makes it be sent a second time.
+        """
         await self._free.acquire()
         loop = asyncio.get_running_loop()
 
@@ -297,7 +304,7 @@ class _Threads:
             with suppress(RuntimeError):  # the loop was closed while an abandoned request was still running
                 loop.call_soon_threadsafe(self._free.release)
 
-        future = self._pool.submit(self._execute, settings, request, if_match)
+        future = self._pool.submit(self._execute, settings, request, if_match, once)
         future.add_done_callback(is_free)
         return await asyncio.wrap_future(future)
 
@@ -305,7 +312,7 @@ class _Threads:
         """Let the threads end; a request that is under way ends by its own timeout."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _execute(self, settings: GoogleCalendarSettings, request: Work, if_match: str | None) -> Any:
+    def _execute(self, settings: GoogleCalendarSettings, request: Work, if_match: str | None, once: bool) -> Any:
         failure: Exception
         try:
             if not hasattr(self._local, "google"):
@@ -313,7 +320,7 @@ class _Threads:
             prepared = request(self._local.google)
             if if_match is not None:
                 prepared.headers["If-Match"] = if_match
-            return prepared.execute()
+            return prepared.execute(http=_single_use(prepared.http) if once else None)
         except HttpError as error:
             failure = _refusal(error)
         except (GoogleAuthError, httplib2.HttpLib2Error, http.client.HTTPException, OSError, ValueError) as error:
@@ -340,6 +347,39 @@ def _new_service(settings: GoogleCalendarSettings) -> Any:
         static_discovery=True,
         cache_discovery=False,
     )
+
+
+class _SingleUse:
+    """A connection that httplib2 cannot open again. When one breaks, httplib2 sends even a POST anew on its own."""
+
+    _was_opened = False
+
+    def connect(self) -> None:
+        """Open it, the first time."""
+        if self._was_opened:
+            raise ConnectionError("not sent a second time")
+        self._was_opened = True
+        super().connect()  # type: ignore[misc]  # of the connection that this class is mixed into
+
+
+class _SingleUseHttp(httplib2.Http):  # type: ignore[misc]  # the library has no types
+    """Connections that are opened once."""
+
+    def request(self, uri: str, *arguments: Any, connection_type: Any = None, **options: Any) -> Any:
+        """See httplib2."""
+        scheme = uri.partition(":")[0]
+        return super().request(uri, *arguments, connection_type=_SINGLE_USE_CONNECTIONS[scheme], **options)
+
+
+_SINGLE_USE_CONNECTIONS = {
+    scheme: type(f"SingleUse{scheme.capitalize()}Connection", (_SingleUse, connection), {})
+    for scheme, connection in httplib2.SCHEME_TO_CONNECTION.items()
+}
+
+
+def _single_use(authorized: Any) -> Any:
+    """A connection of its own with the same login."""
+    return google_auth_httplib2.AuthorizedHttp(authorized.credentials, http=_SingleUseHttp(timeout=SOCKET_SECONDS))
 
 
 def _credentials(path: str | None) -> Any:

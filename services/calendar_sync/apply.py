@@ -7,8 +7,10 @@ again: an event by its id, which follows from the Termin; a Termin by the intent
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 from services.advoware_service import AdvowareService
 from services.calendar_sync.mapping import (
     PROPERTY_FRNR,
+    PROPERTY_SYNC_ID,
     changed_termin,
     google_body,
     google_event_id,
@@ -50,7 +53,15 @@ from services.calendar_sync.model import (
 )
 from services.calendar_sync.observation import PlanSettings
 from services.calendar_sync.store import AuditLine, CalendarStore, Intent, Side
-from services.errors import Conflict, Forbidden, ForeignSystemError, NotFound, Unavailable
+from services.errors import (
+    BitByLawError,
+    Conflict,
+    Forbidden,
+    ForeignSystemError,
+    NotFound,
+    Unavailable,
+    ValidationFailed,
+)
 from services.google_calendar import GoogleCalendarAPI
 from services.resources import Resources
 
@@ -58,6 +69,9 @@ Json = dict[str, Any]
 
 #: How far Advoware's clock may be behind ours when we look for what an interrupted create has left.
 CLOCK_TOLERANCE = timedelta(minutes=5)
+
+#: Ids under which Google inserts events. Its own may look otherwise: those of imported events begin with ``_``.
+INSERTABLE_ID = re.compile(r"[a-v0-9]{5,1024}")
 
 #: What the audit says of each action: the side that is written to, and what is done to it.
 _AUDIT: Mapping[type, tuple[Side, str]] = {
@@ -154,12 +168,12 @@ class Applier:
     async def fail(self, action: Action, code: str) -> None:
         """Remember that an action failed; the audit gets a line when the failure is a new one."""
         pair = self._row_of(action)
-        if pair is None:
+        # What an untranslatable pair waits for must not be forgotten.
+        if pair is None or pair.error == code or pair.untranslatable is not None:
             return
         line = self._line(action, pair, error=code)
-        if pair.error == code:
-            return
-        await self._save(replace(pair, sync_status="failed", error=code, attempts=pair.attempts + 1), line)
+        with suppress(Conflict):  # another row has this appointment already
+            await self._save(replace(pair, sync_status="failed", error=code, attempts=pair.attempts + 1), line)
 
     def _row_of(self, action: Action) -> Pair | None:
         pair = getattr(action, "pair", None)
@@ -180,6 +194,8 @@ class Applier:
     ) -> None:
         """Make sure that the event exists under this id, be it for the first time, again, or from a lost attempt."""
         body = google_body(event, termin.fr_nr, pair.sync_id)
+        if not INSERTABLE_ID.fullmatch(event_id):
+            event_id = google_event_id(termin.fr_nr, self._settings.calendar_id)
         try:
             written = await self._insert(event_id, body, termin.fr_nr)
         except (Forbidden, NotFound, _NotOurs):
@@ -199,7 +215,7 @@ class Applier:
             return await self._google.update_event(calendar_id, event_id, revived, if_match=present.get("etag"))
         properties = (present.get("extendedProperties") or {}).get("private") or {}
         if properties.get(PROPERTY_FRNR) != str(fr_nr):
-            raise _NotOurs
+            raise _NotOurs("an event that we did not make has the id of one of ours")
         return await self._google.patch_event(calendar_id, event_id, body, if_match=present.get("etag"))
 
     async def _patch(
@@ -217,16 +233,16 @@ class Applier:
         shown = google
         if action.write:
             shown = await self._patch(google.id, action.event, termin.fr_nr, pair, google.etag)
-        await self._remember(action, pair, termin, shown)
-        # An intent without a result is fulfilled by this as well.
+        # An intent without a result is fulfilled by this as well. Ended first: a pair must not outlive its intent.
         await self._store.end_intent(self._settings.kuerzel, google.id)
+        await self._remember(action, pair, termin, shown)
 
     # -- Advoware -------------------------------------------------------------------------------------------------
 
     async def _post(
         self, action: Action, pair: Pair, google: GoogleEvent, event: NormalisedEvent, shown: NormalisedEvent
     ) -> None:
-        """Create the Termin, or find what an earlier attempt has created; then mark the event as its copy."""
+        """Create the Termin, then mark the event as its copy. What an earlier attempt has left is paired by now."""
         fr_nr = await self._create_termin(pair, google, event)
         termin = read_termin(await self._advoware.get_termin(fr_nr))
         pair = replace(pair, advoware_frnr=fr_nr, google_event_id=google.id)
@@ -250,11 +266,7 @@ class Applier:
         if intent.advoware_frnr is not None:
             return intent.advoware_frnr
         if intent.is_repeated:
-            found = await self._find_created(intent)
-            if found is not None:
-                await self._store.record_created(kuerzel, google.id, found)
-                return found
-            await self._store.repeat_intent(replace(wanted, started_at=self._windows.now()))
+            await self._store.repeat_intent(wanted)
         try:
             created = await self._advoware.create_termin(new_termin(event, kuerzel))
         except ForeignSystemError as error:
@@ -266,17 +278,47 @@ class Applier:
         await self._store.record_created(kuerzel, google.id, fr_nr)
         return fr_nr
 
+    async def resume(self, intent: Intent, row: Pair | None) -> None:
+        """Make a pair of an event and the Termin that an interrupted create has left, if it has.
+
+        Both count as agreed on what was sent, so that what people have done since is seen as a change, not as another
+        appointment. ``row`` is that of the event, if there is one. To be called before anything is planned.
+        """
+        fr_nr = intent.advoware_frnr or await self._find_created(intent)
+        if fr_nr is None:
+            return
+        await self._store.record_created(intent.employee_kuerzel, intent.google_event_id, fr_nr)
+        agreed = Fingerprint(intent.content_hash)
+        pair = row or self._new_pair(fr_nr, intent.google_event_id, "google")
+        pair = replace(pair, advoware_frnr=fr_nr, advoware=agreed, google=agreed, first_day=None, last_day=None)
+        line = AuditLine(
+            employee_kuerzel=intent.employee_kuerzel,
+            side="advoware",
+            action="created",
+            reason="by an attempt that was interrupted",
+            sync_id=pair.sync_id,
+            after_hash=intent.content_hash,
+            trace_id=self._windows.trace_id,
+        )
+        await self._save(_synced(pair), line)
+        properties = {PROPERTY_FRNR: str(fr_nr), PROPERTY_SYNC_ID: str(pair.sync_id)}
+        marks = {"extendedProperties": {"private": properties}}
+        with suppress(Conflict, Forbidden, NotFound, ValidationFailed):  # the pair is what counts
+            await self._google.patch_event(self._settings.calendar_id, intent.google_event_id, marks)
+
     async def _find_created(self, intent: Intent) -> int | None:
         """The Termin that an interrupted create has left, once its request has certainly come to an end."""
-        latest = intent.started_at + timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
+        timeout = self._resources.settings.advoware.api_timeout_seconds
+        latest = intent.started_at + timedelta(seconds=timeout)
         if (remaining := (latest - self._windows.now()).total_seconds()) > 0:
-            await asyncio.sleep(remaining)
+            await asyncio.sleep(min(remaining, timeout))
         rows = await self._advoware.list_termine(intent.employee_kuerzel, intent.first_day, intent.first_day)
         linked = {pair.advoware_frnr for pair in await self._store.load_pairs()}
         for termin in sorted(map(read_termin, rows), key=lambda termin: termin.fr_nr):
             is_young = termin.changed_at is None or termin.changed_at >= intent.started_at - CLOCK_TOLERANCE
             is_same = isinstance(termin.event, NormalisedEvent) and content_hash(termin.event) == intent.content_hash
-            if is_same and is_young and termin.fr_nr > 0 and termin.fr_nr not in linked:
+            is_his = termin.anwalt == intent.employee_kuerzel
+            if is_same and is_young and is_his and termin.fr_nr > 0 and termin.fr_nr not in linked:
                 return termin.fr_nr
         return None
 
@@ -310,6 +352,17 @@ class Applier:
             pass  # an earlier attempt got that far
         line = self._line(action, pair, before=pair.google if isinstance(action, DeleteGoogle) else pair.advoware)
         await self._store.delete_pair(pair.sync_id, line, self._windows.now())
+
+    async def let_go(self, pair: Pair) -> None:
+        """Forget an event that was lost with its calendar. A Termin without event is new to the next plan."""
+        side: Mapping[str, Any] = {"employee_kuerzel": pair.employee_kuerzel, "side": "none", "sync_id": pair.sync_id}
+        line = AuditLine(**side, action="let_go", reason="the calendar was lost", trace_id=self._windows.trace_id)
+        line = replace(line, advoware_frnr=pair.advoware_frnr, google_event_id=pair.google_event_id)
+        if pair.advoware_frnr is None:
+            await self._store.delete_pair(pair.sync_id, line, self._windows.now())
+        else:
+            freed = replace(pair, google_event_id=None, google=Fingerprint(), sync_status="pending", error=None)
+            await self._store.save_pair(freed, line, self._windows.now())
 
     # -- remembering ----------------------------------------------------------------------------------------------
 
@@ -392,7 +445,7 @@ class Applier:
         )
 
 
-class _NotOurs(Exception):
+class _NotOurs(BitByLawError):
     """An event that we did not make has the id of one of ours."""
 
 

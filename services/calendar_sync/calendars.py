@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.errors import ConfigurationError
+from services.errors import ConfigurationError, Forbidden, NotFound, ValidationFailed
 from services.google_calendar import GoogleCalendarAPI
 
 CALENDAR_PREFIX = "AW-"
@@ -15,10 +15,13 @@ def calendar_name(kuerzel: str) -> str:
 
 
 async def find_calendar(google: GoogleCalendarAPI, kuerzel: str) -> str | None:
-    """The id of the employee's calendar, looked up by its name; of several the same one each time."""
+    """The id of the employee's calendar, looked up by its name; of several the same one each time.
+
+    Only those that we own count: anybody can give a calendar that name and share it with us.
+    """
     name = calendar_name(kuerzel)
-    ids = sorted(str(entry["id"]) for entry in await google.list_calendars() if entry.get("summary") == name)
-    return ids[0] if ids else None
+    ours = [entry for entry in await google.list_calendars() if entry.get("accessRole") == "owner"]
+    return min((str(entry["id"]) for entry in ours if entry.get("summary") == name), default=None)
 
 
 async def ensure_calendar(google: GoogleCalendarAPI, kuerzel: str) -> str:
@@ -34,9 +37,16 @@ async def share_calendar(google: GoogleCalendarAPI, calendar_id: str, rules: str
 
     Raises:
         ConfigurationError: a rule is no ``role:email``.
+        Forbidden, NotFound, ValidationFailed: Google refused some account; the others have the calendar.
     """
+    refusal: Exception | None = None
     for role, email in parse_acl(rules):
-        await google.insert_acl(calendar_id, role, email)
+        try:
+            await google.insert_acl(calendar_id, role, email)
+        except (Forbidden, NotFound, ValidationFailed) as error:
+            refusal = error
+    if refusal is not None:
+        raise refusal
 
 
 def parse_acl(rules: str) -> list[tuple[str, str]]:

@@ -37,9 +37,12 @@ from services.errors import (
     BitByLawError,
     Conflict,
     EntityBusy,
+    Forbidden,
     NotFound,
     RateLimited,
     Unavailable,
+    UnexpectedAnswer,
+    ValidationFailed,
     shown_text,
     without_quotes,
 )
@@ -53,8 +56,6 @@ LOCK_SECONDS = 60.0
 #: The whole calendar is listed once a day: an incremental list does not show everything (exceptions of a series that
 #: was repaired, events that the window has reached by now).
 FULL_RUN_HOURS = 24
-#: A second round of confirmations may ask for what the first has brought up; a third finds nothing new.
-MAX_PLANS = 4
 #: After so many failures in a row because a system is away, the rest is left to the next run.
 MAX_UNAVAILABLE = 3
 #: In Redis: when each employee's sync last succeeded, and which deletions are being held.
@@ -177,12 +178,12 @@ class CalendarSync:
         store = CalendarStore(await self._resources.database())
         trace_id = getattr(self._context, "trace_id", None)
         windows = Windows(self._google, self._advoware, store, self._resources, trace_id)
-        pairs = await store.load_pairs(kuerzel)
-        seen = await self._observe(kuerzel, await store.load_cursor(kuerzel), full_content=full_content, pairs=pairs)
+        seen = await self._observe(kuerzel, windows, full_content=full_content)
+        applier = Applier(seen.settings, windows)
+        await self._resume_creates(kuerzel, applier, store)
         summary = RunSummary(kuerzel)
-        actions = await self._plan(seen, pairs)
-        is_complete = await self._apply(actions, seen.settings, windows, summary)
-        await self._end_fulfilled_intents(kuerzel, store)
+        actions = await self._plan(seen, await store.load_pairs(kuerzel), summary)
+        is_complete = await self._apply(actions, applier, seen.settings, windows, summary)
         await self._note_hold(summary, windows)
         if summary.held is not None:
             summary.result = "held"
@@ -203,23 +204,44 @@ class CalendarSync:
 
     # -- observe --------------------------------------------------------------------------------------------------
 
-    async def _observe(self, kuerzel: str, cursor: Cursor, *, full_content: bool, pairs: Sequence[Pair]) -> _Observed:
-        calendar_id, is_new = cursor.calendar_id, False
-        if calendar_id is None:
-            calendar_id, is_new = await ensure_calendar(self._google, kuerzel), bool(pairs)
+    async def _observe(self, kuerzel: str, windows: Windows, *, full_content: bool) -> _Observed:
+        cursor = await windows.store.load_cursor(kuerzel)
+        calendar_id = cursor.calendar_id
         try:
+            if calendar_id is None:
+                raise NotFound(GOOGLE, "no calendar is known")
             listing, token = await self._list_google(calendar_id, cursor)
         except NotFound:
-            log(self._context, "error", "calendar.lost", kuerzel=kuerzel)
-            calendar_id, is_new = await ensure_calendar(self._google, kuerzel), True
-            listing, token = await self._list_google(calendar_id, replace(cursor, sync_token=None))
+            if calendar_id is not None:
+                log(self._context, "error", "calendar.lost", kuerzel=kuerzel)
+            calendar_id = await ensure_calendar(self._google, kuerzel)
+            cursor = replace(cursor, calendar_id=calendar_id, sync_token=None)
+            listing, token = await self._list_google(calendar_id, cursor)
+            await self._let_go_of_lost_events(listing, self._settings(cursor, full_content=full_content), windows)
+            await windows.store.save_cursor(cursor, self._now())
         if listing.full:
-            await share_calendar(self._google, calendar_id, self._resources.settings.google_calendar.acl)
-        settings = self._settings(kuerzel, calendar_id, full_content=full_content)
+            await self._share(calendar_id, kuerzel)
+        settings = self._settings(cursor, full_content=full_content)
         rows = await self._advoware.list_termine(kuerzel, settings.first_day, settings.last_day)
-        termine = [read_termin(row) for row in rows]
-        cursor = replace(cursor, calendar_id=calendar_id)
-        return _Observed(cursor, settings, termine, replace(listing, calendar_is_new=is_new), token)
+        return _Observed(cursor, settings, [read_termin(row) for row in rows], listing, token)
+
+    async def _let_go_of_lost_events(self, listing: GoogleListing, settings: PlanSettings, windows: Windows) -> None:
+        """Nobody deleted what another calendar than the one of the last run lacks.
+
+        The pairs say so before that calendar becomes the employee's: a run that ends here starts over.
+        """
+        applier, present = Applier(settings, windows), {event.id for event in listing.events if not event.cancelled}
+        await self._resume_creates(settings.kuerzel, applier, windows.store)
+        for pair in await windows.store.load_pairs(settings.kuerzel):
+            if pair.google_event_id is not None and pair.google_event_id not in present:
+                await applier.let_go(pair)
+
+    async def _share(self, calendar_id: str, kuerzel: str) -> None:
+        """Share the calendar; an account that Google refuses is told to the operator and stops nothing."""
+        try:
+            await share_calendar(self._google, calendar_id, self._resources.settings.google_calendar.acl)
+        except (Forbidden, NotFound, ValidationFailed) as error:
+            log(self._context, "error", "calendar.not_shared", kuerzel=kuerzel, error=without_quotes(shown_text(error)))
 
     async def _list_google(self, calendar_id: str, cursor: Cursor) -> tuple[GoogleListing, str]:
         """Google's changes since the last run, or everything: at first, once a day, and when the token has expired."""
@@ -234,12 +256,12 @@ class CalendarSync:
             [read_google_event(item) for item in events.events], events.is_full
         ), events.next_sync_token
 
-    def _settings(self, kuerzel: str, calendar_id: str, *, full_content: bool) -> PlanSettings:
+    def _settings(self, cursor: Cursor, *, full_content: bool) -> PlanSettings:
         settings = self._resources.settings
         today = self._now().astimezone(BERLIN).date()
         return PlanSettings(
-            kuerzel,
-            calendar_id,
+            cursor.employee_kuerzel,
+            str(cursor.calendar_id),
             today - timedelta(days=settings.calendar_sync.days_back),
             today + timedelta(days=settings.calendar_sync.days_ahead),
             strategy=settings.calendar_sync.strategy,
@@ -250,49 +272,84 @@ class CalendarSync:
             max_deletions=settings.calendar_sync.max_deletions,
         )
 
+    async def _resume_creates(self, kuerzel: str, applier: Applier, store: CalendarStore) -> None:
+        """Take up creates in Advoware that were interrupted; forget those that have led to nothing for a day."""
+        intents = await store.open_intents(kuerzel)
+        if not intents:
+            return
+        rows = {pair.google_event_id: pair for pair in await store.load_pairs(kuerzel)}
+        for intent in intents:
+            try:
+                await applier.resume(intent, rows.get(intent.google_event_id))
+            except Conflict:
+                log(self._context, "error", "calendar.create_not_resumed", kuerzel=kuerzel)
+        for intent in await store.open_intents(kuerzel):
+            if intent.advoware_frnr is None and intent.started_at < self._now() - timedelta(days=1):
+                await store.end_intent(kuerzel, intent.google_event_id)
+
     # -- plan -----------------------------------------------------------------------------------------------------
 
-    async def _plan(self, seen: _Observed, pairs: Sequence[Pair]) -> list[Action]:
-        """The actions, after everything that seems to be gone was read directly."""
-        confirmed = Confirmations()
-        actions: list[Action] = []
-        for _ in range(MAX_PLANS):
+    async def _plan(self, seen: _Observed, pairs: Sequence[Pair], summary: RunSummary) -> list[Action]:
+        """The actions, after everything that seems to be gone was read directly.
+
+        What cannot be read is left as it is, and counts as an error.
+        """
+        confirmed, asked = Confirmations(), set[ConfirmAdvoware | ConfirmGoogle]()
+        while True:
             actions = make_plan(seen.settings, seen.termine, seen.listing, pairs, confirmed)
-            asked = [action for action in actions if isinstance(action, ConfirmAdvoware | ConfirmGoogle)]
-            if not asked:
+            questions = [item for item in actions if isinstance(item, ConfirmAdvoware | ConfirmGoogle)]
+            new = [question for question in questions if question not in asked]
+            if not new:
                 break
-            confirmed = await self._confirm(asked, confirmed, seen.settings.calendar_id)
+            asked.update(new)
+            for question in new:
+                try:
+                    confirmed = await self._confirm(question, confirmed, seen.settings.calendar_id)
+                except (Forbidden, UnexpectedAnswer, ValidationFailed) as error:
+                    self._note_error("calendar.not_confirmed", error, summary)
         return [item for item in actions if not isinstance(item, ConfirmAdvoware | ConfirmGoogle)]
 
     async def _confirm(
-        self, asked: Sequence[ConfirmAdvoware | ConfirmGoogle], known: Confirmations, calendar_id: str
+        self, question: ConfirmAdvoware | ConfirmGoogle, known: Confirmations, calendar_id: str
     ) -> Confirmations:
-        termine, events = dict(known.termine), dict(known.events)
-        for question in asked:
-            pair = question.pair
-            if isinstance(question, ConfirmAdvoware) and pair.advoware_frnr is not None:
-                termine[pair.advoware_frnr] = await self._read_termin(pair.advoware_frnr)
-            elif isinstance(question, ConfirmGoogle) and pair.google_event_id is not None:
-                events[pair.google_event_id] = await self._read_event(calendar_id, pair.google_event_id)
-        return Confirmations(termine, events)
+        pair = question.pair
+        if isinstance(question, ConfirmAdvoware):
+            fr_nr = int(pair.advoware_frnr or 0)
+            return replace(known, termine={**known.termine, fr_nr: await self._read_termin(fr_nr)})
+        event_id = str(pair.google_event_id)
+        return replace(known, events={**known.events, event_id: await self._read_event(calendar_id, event_id)})
+
+    def _note_error(self, event: str, error: BitByLawError, summary: RunSummary, **fields: str) -> str:
+        """Log what concerns one appointment only, and count it; returns its code."""
+        code = without_quotes(shown_text(error))
+        summary.errors.append(code)
+        log(self._context, "error", event, kuerzel=summary.kuerzel, error=code, **fields)
+        return code
 
     async def _read_termin(self, fr_nr: int) -> Termin | None:
         return await _if_there(lambda: self._advoware.get_termin(fr_nr), read_termin)
 
     async def _read_event(self, calendar_id: str, event_id: str) -> GoogleEvent | None:
-        return await _if_there(lambda: self._google.get_event(calendar_id, event_id), read_google_event)
+        event = await _if_there(lambda: self._google.get_event(calendar_id, event_id), read_google_event)
+        if event is None:
+            await self._google.get_calendar(calendar_id)  # with its calendar every event is lost, and nobody deleted it
+        return event
 
     # -- apply ----------------------------------------------------------------------------------------------------
 
     async def _apply(
-        self, actions: Sequence[Action], settings: PlanSettings, windows: Windows, summary: RunSummary
+        self,
+        actions: Sequence[Action],
+        applier: Applier,
+        settings: PlanSettings,
+        windows: Windows,
+        summary: RunSummary,
     ) -> bool:
         """Carry out the actions; one that fails does not stop the others. Returns whether all were carried out.
 
         Raises:
             ForeignSystemError: a system cannot be used at the moment, so that the rest would fail as well.
         """
-        applier = Applier(settings, windows)
         unavailable = 0
         for action in actions:
             if isinstance(action, HoldDeletions):
@@ -303,9 +360,7 @@ class CalendarSync:
             except (RateLimited, AuthenticationFailed, EntityBusy):
                 raise
             except BitByLawError as error:
-                code = without_quotes(shown_text(error))
-                summary.errors.append(code)
-                log(self._context, "error", "calendar.action_failed", action=action_name(action), error=code)
+                code = self._note_error("calendar.action_failed", error, summary, action=action_name(action))
                 unavailable = unavailable + 1 if isinstance(error, Unavailable) else 0
                 if unavailable == MAX_UNAVAILABLE:
                     raise
@@ -321,9 +376,15 @@ class CalendarSync:
             await applier.carry_out(action)
         except Conflict as error:
             pair = getattr(action, "pair", None)
-            if not isinstance(pair, Pair) or error.system not in {GOOGLE, "Advoware"}:
+            # Of a row that waits for its other side this one alone does not tell enough.
+            if not isinstance(pair, Pair) or None in {pair.advoware_frnr, pair.google_event_id}:
                 raise
-            for anew in await self._plan_pair(pair, settings, windows):
+            if error.system not in {GOOGLE, "Advoware"}:
+                raise
+            decided = await self._plan_pair(pair, settings, windows)
+            if any(isinstance(item, HoldDeletions) for item in decided):
+                raise  # the next run holds it for all to see
+            for anew in decided:
                 await applier.carry_out(anew)
 
     async def _plan_pair(self, pair: Pair, settings: PlanSettings, windows: Windows) -> list[Action]:
@@ -339,38 +400,25 @@ class CalendarSync:
         events = {event_id: event} if event_id else {}
         listing = GoogleListing([event] if event else [], full=False)
         actions = make_plan(settings, [termin] if termin else [], listing, [pair], Confirmations(termine, events))
-        return [item for item in actions if not isinstance(item, ConfirmAdvoware | ConfirmGoogle | HoldDeletions)]
+        return [item for item in actions if not isinstance(item, ConfirmAdvoware | ConfirmGoogle)]
 
     # -- record ---------------------------------------------------------------------------------------------------
 
-    async def _end_fulfilled_intents(self, kuerzel: str, store: CalendarStore) -> None:
-        """Forget intents whose event has its Termin by now, and those whose event is gone for a day."""
-        intents = await store.open_intents(kuerzel)
-        if not intents:
-            return
-        paired = {pair.google_event_id for pair in await store.load_pairs(kuerzel) if pair.advoware_frnr is not None}
-        for intent in intents:
-            is_old = intent.started_at < self._now() - timedelta(days=1)
-            if intent.google_event_id in paired or is_old:
-                await store.end_intent(kuerzel, intent.google_event_id)
-
     async def _note_hold(self, summary: RunSummary, windows: Windows) -> None:
-        """Alert an operator: each run in the log, and in the audit when the numbers are new."""
+        """Alert an operator: each run in the log, and in the audit when it is news."""
         held, redis = summary.held, self._resources.calendar_redis
-        told = f"{held.reason}: {held.deletions} of {held.live_pairs}" if held else None
+        news = f"{held.reason}: {held.deletions}" if held else None
         try:
             known = await redis.hget(HELD, summary.kuerzel)
-            if told == known:
-                return
-            if told is None:
+            if held is not None and news != known:
+                told = f"{news} of {held.live_pairs}"
+                line = AuditLine(employee_kuerzel=summary.kuerzel, side="none", action="held", reason=told)
+                await windows.store.append_audit([replace(line, trace_id=windows.trace_id)], self._now())
+                await redis.hset(HELD, summary.kuerzel, str(news))
+            elif held is None and known is not None:
                 await redis.hdel(HELD, summary.kuerzel)
-            else:
-                await redis.hset(HELD, summary.kuerzel, told)
         except RedisError:
             log(self._context, "warning", "calendar.hold_not_noted", kuerzel=summary.kuerzel)
-        if told is not None:
-            line = AuditLine(employee_kuerzel=summary.kuerzel, side="none", action="held", reason=told)
-            await windows.store.append_audit([replace(line, trace_id=windows.trace_id)], self._now())
 
     def _now(self) -> datetime:
         return self._resources.clock()

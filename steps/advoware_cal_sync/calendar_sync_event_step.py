@@ -5,7 +5,7 @@ from typing import Any
 from motia import FlowContext, queue
 
 from services.calendar_sync.run import CalendarSync
-from services.errors import BitByLawError, ConfigurationError, EntityBusy
+from services.errors import BitByLawError, ConfigurationError, EntityBusy, shown_text, without_quotes
 from services.logs import log
 from steps.advoware_cal_sync.calendar_sync_utils import TOPIC_EMPLOYEE, parse_employee_event, take_up
 
@@ -27,4 +27,4 @@ async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
     except EntityBusy as error:
         log(ctx, "info", "calendar.busy", kuerzel=event.kuerzel, error=str(error))
     except (BitByLawError, ConfigurationError) as error:
-        log(ctx, "error", "calendar.failed", kuerzel=event.kuerzel, error=type(error).__name__, reason=str(error))
+        log(ctx, "error", "calendar.failed", kuerzel=event.kuerzel, error=without_quotes(shown_text(error)))

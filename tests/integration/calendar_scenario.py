@@ -74,10 +74,11 @@ class DropEvent:
 
 @dataclass(frozen=True)
 class Trouble:
-    """One of the systems misbehaves in the next requests, after ``skip`` good ones."""
+    """One of the systems misbehaves in the next requests of these methods, after ``skip`` good ones."""
 
     system: Literal["advoware", "google"]
     kind: str
+    methods: str = ""
     skip: int = 0
     count: int = 1
 
@@ -155,8 +156,8 @@ TROUBLES: dict[str, dict[str, Any]] = {
     "cut_after": {"reset": True, "when": "after"},
     "error_after": {"status": 503, "when": "after"},
     "half": {"truncate_json": True},
-    "changed": {"status": 412, "method": "PATCH|PUT|DELETE"},
-    "refused": {"status": 400, "method": "POST|PATCH|PUT|DELETE"},
+    "changed": {"status": 412},
+    "refused": {"status": 400},
     "empty": {"empty_list": True, "query": "kuerzel="},
 }
 #: The requests that carry data.

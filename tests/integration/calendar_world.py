@@ -261,8 +261,8 @@ class CalendarWorld:
                     self._enter_event(kuerzel, when)
                 case EditEvent() | DropEvent():
                     self._change_event(step)
-                case Trouble(system, kind, skip, count):
-                    self._trouble(self.advoware if system == "advoware" else self.google, system, kind, skip, count)
+                case Trouble():
+                    self._trouble(step)
                 case Forget("sync_tokens"):
                     self.google.world.lister.expire_sync_tokens()
                 case Forget("access_tokens"):
@@ -394,13 +394,12 @@ class CalendarWorld:
 
     # -- trouble ----------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _trouble(twin: Twin, system: str, kind: str, skip: int, count: int) -> None:
-        rule = TROUBLES[kind]
-        methods = rule.get("method", "").split("|")
-        for method in methods:
-            values = {**rule, "method": method or None, "path": DATA_PATHS[system], "skip": skip, "count": count}
-            twin.faults.append(ActiveFault(Fault.model_validate(values)))
+    def _trouble(self, trouble: Trouble) -> None:
+        twin: Twin = self.advoware if trouble.system == "advoware" else self.google
+        common = {"path": DATA_PATHS[trouble.system], "skip": trouble.skip, "count": trouble.count}
+        for method in trouble.methods.split("|"):
+            rule = {**TROUBLES[trouble.kind], **common, "method": method or None}
+            twin.faults.append(ActiveFault(Fault.model_validate(rule)))
 
     def _on_request(self) -> None:
         self._requests += 1

@@ -45,6 +45,13 @@ from services.calendar_sync.observation import PlanSettings
 #: How many scenarios the gate plays.
 GATE_EXAMPLES = 40
 
+
+def weighted(*choices: tuple[int, st.SearchStrategy[Step]]) -> st.SearchStrategy[Step]:
+    """One of the strategies, the first numbers saying how often (`st.one_of` knows no weights)."""
+    many = [strategy for weight, strategy in choices for _ in range(weight)]
+    return st.sampled_from(many).flatmap(lambda strategy: strategy)
+
+
 starts = st.sampled_from(
     [
         datetime(2026, 3, 26, 8, tzinfo=UTC),  # the clocks go forward on the 29th
@@ -54,11 +61,11 @@ starts = st.sampled_from(
 )
 whens = st.builds(
     When,
-    days=st.sampled_from([0, 1, 2, 3, 3, 3, 4, 30, 800, -20]),
-    clock=st.sampled_from(["00:00", "01:30", "02:30", "10:00", "23:45"]),
-    minutes=st.sampled_from([15, 45, 90, 1439, 3000]),
+    days=st.sampled_from([1, 2, 3, 3, 3, 4, 5, 6, 0, 30, 800, -20]),
+    clock=st.sampled_from(["10:00", "01:30", "02:30", "00:00", "23:45"]),
+    minutes=st.sampled_from([45, 15, 90, 45, 1439, 3000]),
     all_day=st.sampled_from([False, False, False, True]),
-    series=st.sampled_from(["", "", "", "", "daily", "weekly", "monthly", "other"]),
+    series=st.sampled_from([*[""] * 12, "daily", "weekly", "monthly", "other"]),
 )
 numbers = st.integers(0, 7)
 employees = st.sampled_from(KUERZEL)
@@ -67,45 +74,57 @@ entries = st.one_of(
     st.builds(EnterTermin, owners, whens, st.sampled_from([False, False, True])),
     st.builds(EnterEvent, employees, whens),
 )
-people = st.one_of(
-    entries,
-    st.builds(EditTermin, numbers, st.sampled_from(["text", "move", "privat", "anwalt"]), whens, owners),
+edits_of_termine = st.builds(
+    EditTermin, numbers, st.sampled_from(["text", "move", "text", "move", "privat", "anwalt"]), whens, owners
+)
+edits_of_events = st.builds(
+    EditEvent, employees, numbers, st.sampled_from(["text", "move", "text", "move", "strip", "touch"]), whens
+)
+drops = st.one_of(
     st.builds(DropTermin, numbers),
-    st.builds(EditEvent, employees, numbers, st.sampled_from(["text", "move", "strip", "touch"]), whens),
     st.builds(DropEvent, employees, numbers, st.sampled_from([False, False, True])),
 )
-surroundings = st.one_of(
-    st.builds(
-        Trouble,
-        st.sampled_from(["advoware", "google"]),
-        st.sampled_from(sorted(TROUBLES)),
-        skip=st.integers(0, 6),
-        count=st.sampled_from([1, 1, 2, 9]),
-    ),
-    st.builds(Forget, st.sampled_from(["redis", "sync_tokens", "access_tokens"])),
-    st.builds(Jump, st.sampled_from([1, 26, 24 * 8, 24 * 40, 24 * 200])),
+people = weighted((2, entries), (3, edits_of_termine), (3, edits_of_events), (1, drops))
+troubles = st.builds(
+    Trouble,
+    st.sampled_from(["advoware", "google"]),
+    st.sampled_from(sorted(TROUBLES)),
+    st.sampled_from(["", "POST", "POST|PATCH|PUT", "DELETE", "GET"]),
+    skip=st.sampled_from([0, 0, 1, 2, 5]),
+    count=st.sampled_from([1, 1, 2, 9]),
 )
-runs = st.one_of(
-    st.builds(Sync, employees, st.sampled_from([True, True, True, False])),
-    st.builds(
-        Sync,
-        employees,
-        st.sampled_from([True, True, True, False]),
-        at=st.integers(1, 14),
-        meanwhile=st.one_of(st.just(Cancel()), people),
-    ),
-    st.builds(SyncAll, st.sampled_from([True, True, True, False])),
+surroundings = weighted(
+    (8, troubles),
+    (1, st.builds(Forget, st.sampled_from(["redis", "sync_tokens", "access_tokens"]))),
+    (1, st.builds(Jump, st.sampled_from([1, 26, 24 * 8, 24 * 40, 24 * 200]))),
 )
+contents = st.sampled_from([True, True, True, False])
+interrupted = st.builds(
+    Sync,
+    employees,
+    contents,
+    at=st.sampled_from([3, 3, 4, 4, 5, 6, 7, 8, 1, 2, 12]),
+    meanwhile=people | st.just(Cancel()),
+)
+runs = weighted((2, interrupted), (2, st.builds(SyncAll, contents)), (1, st.builds(Sync, employees, contents)))
 configurations = st.builds(
     Configure,
-    st.sampled_from([False, False, True]),
-    st.sampled_from([False, False, True]),
+    st.sampled_from([False, False, False, True]),
+    st.sampled_from([False, False, False, True]),
     st.sampled_from(["source_system_wins", "last_change_wins"]),
 )
+#: People do something, something goes wrong, the sync runs.
+rounds = st.builds(
+    lambda *parts: [step for part in parts for step in part],
+    st.lists(people, min_size=1, max_size=4),
+    st.lists(surroundings, min_size=1, max_size=2),
+    st.lists(runs, min_size=1, max_size=2),
+    st.sampled_from([0, 0, 0, 1]).flatmap(lambda count: st.lists(configurations, min_size=count, max_size=count)),
+)
 scenarios = st.builds(
-    lambda first, second: first + second,
-    st.lists(entries, min_size=1, max_size=6),
-    st.lists(st.one_of(people, people, runs, runs, surroundings, configurations), min_size=1, max_size=16),
+    lambda first, rest: [*first, *(step for steps in rest for step in steps)],
+    st.lists(entries, min_size=1, max_size=5),
+    st.lists(rounds, min_size=1, max_size=5),
 )
 
 
