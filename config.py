@@ -152,6 +152,21 @@ class GoogleCalendarSettings(_Group):
     acl: str = ""
 
     @property
+    def acl_rules(self) -> list[tuple[str, str]]:
+        """With whom calendars are shared: pairs of role and e-mail address."""
+        rules = (rule.partition(":") for rule in self.acl.split(",") if rule.strip())
+        return [(role.strip(), email.strip()) for role, _, email in rules]
+
+    @field_validator("acl", mode="after")
+    @classmethod
+    def _is_list_of_rules(cls, value: str) -> str:
+        for rule in filter(None, (part.strip() for part in value.split(","))):
+            role, _, email = rule.partition(":")
+            if role.strip() not in {"freeBusyReader", "reader", "writer", "owner"} or "@" not in email:
+                raise ValueError("must be a comma-separated list of role:email, roles reader, writer, owner")
+        return value
+
+    @property
     def is_configured(self) -> bool:
         """Whether somebody entered credentials."""
         return bool(self.service_account_path)

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from services.calendar_sync.audit_findings import Finding, Kind, Remedy, pair_findings
 from services.calendar_sync.audit_observation import LARGEST_FRNR, CalendarMissing, Observer
 from services.calendar_sync.audit_report import Report, Row, event_row, pair_row, termin_row
-from services.calendar_sync.calendars import calendar_name, parse_acl
+from services.calendar_sync.calendars import calendar_name
 from services.calendar_sync.mapping import read_google_event
 from services.calendar_sync.model import GoogleEvent, Termin
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture
@@ -276,7 +276,7 @@ class CalendarQuestions:
     def _missing_rules(self, kuerzel: str, calendar_id: str, rules: Iterable[Json]) -> list[Finding]:
         """The configured accounts that the calendar is not shared with."""
         present = {_rule(rule).casefold() for rule in rules}
-        configured = [f"{role}:{email}" for role, email in parse_acl(self._resources.settings.google_calendar.acl)]
+        configured = [f"{role}:{email}" for role, email in self._resources.settings.google_calendar.acl_rules]
         return [
             _of_calendar("missing_acl", f"not shared with {rule}", "next_sync", kuerzel, calendar_id)
             for rule in configured

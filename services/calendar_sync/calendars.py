@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from services.errors import ConfigurationError, Forbidden, NotFound, ValidationFailed
+from collections.abc import Iterable
+
+from services.errors import Forbidden, NotFound, ValidationFailed
 from services.google_calendar import GoogleCalendarAPI
 
 CALENDAR_PREFIX = "AW-"
-_ROLES = frozenset({"freeBusyReader", "reader", "writer", "owner"})
 
 
 def calendar_name(kuerzel: str) -> str:
@@ -32,33 +33,17 @@ async def ensure_calendar(google: GoogleCalendarAPI, kuerzel: str) -> str:
     return await find_calendar(google, kuerzel) or str((await google.insert_calendar(calendar_name(kuerzel)))["id"])
 
 
-async def share_calendar(google: GoogleCalendarAPI, calendar_id: str, rules: str) -> None:
-    """Share the calendar as ``GOOGLE_CALENDAR_ACL`` says (``role:email,...``); what is shared already stays.
+async def share_calendar(google: GoogleCalendarAPI, calendar_id: str, rules: Iterable[tuple[str, str]]) -> None:
+    """Share the calendar by pairs of role and e-mail address; what is shared already stays.
 
     Raises:
-        ConfigurationError: a rule is no ``role:email``.
         Forbidden, NotFound, ValidationFailed: Google refused some account; the others have the calendar.
     """
     refusal: Exception | None = None
-    for role, email in parse_acl(rules):
+    for role, email in rules:
         try:
             await google.insert_acl(calendar_id, role, email)
         except (Forbidden, NotFound, ValidationFailed) as error:
             refusal = error
     if refusal is not None:
         raise refusal
-
-
-def parse_acl(rules: str) -> list[tuple[str, str]]:
-    """The pairs of role and e-mail address in ``GOOGLE_CALENDAR_ACL``.
-
-    Raises:
-        ConfigurationError: a rule is no ``role:email``.
-    """
-    pairs = []
-    for rule in filter(None, (part.strip() for part in rules.split(","))):
-        role, _, email = rule.partition(":")
-        if role not in _ROLES or "@" not in email:
-            raise ConfigurationError("GOOGLE_CALENDAR_ACL: must be a list of role:email, roles reader, writer, owner")
-        pairs.append((role, email.strip()))
-    return pairs

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
@@ -75,6 +75,17 @@ def read_termin(record: Record) -> Termin:
         anwalt=None if (anwalt or "").casefold() in _EVERYBODY else anwalt,
         record=record,
     )
+
+
+def read_termine(records: Iterable[Record]) -> list[Termin]:
+    """The Termine of a list; one without a readable ``frNr`` cannot be told from others and is left out."""
+    termine = []
+    for record in records:
+        try:
+            termine.append(read_termin(record))
+        except (TypeError, ValueError):
+            continue
+    return termine
 
 
 def termin_to_event(record: Record) -> NormalisedEvent | Untranslatable:

@@ -66,12 +66,10 @@ class GoogleListing:
     Attributes:
         events: including tombstones and changed occurrences of series.
         full: whether it is a full listing; else only changes since the last one.
-        calendar_is_new: the calendar was lost and made anew: nobody deleted what it lacks.
     """
 
     events: Sequence[GoogleEvent]
     full: bool
-    calendar_is_new: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,6 +157,6 @@ class Picture:
             return "gone"
         if pair.google_event_id in self.events:
             return "present"
-        if pair.google_event_id in self.confirmed.events or self.google.calendar_is_new:
+        if pair.google_event_id in self.confirmed.events:
             return "gone"
         return "missing" if self.google.full or pair.google_event_id in self.cancelled else "unchanged"

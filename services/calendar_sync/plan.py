@@ -136,9 +136,9 @@ def _adopt(seen: Picture, termin: Termin, google: GoogleEvent, pair: Pair | None
     shown = seen.settings.shown(ours)
     equal = google.fr_nr == termin.fr_nr and content_hash(shown) == content_hash(theirs)
     write = not equal or google.has_foreign_text
-    yield AdoptGoogle(termin, google, shown, source, write, waiting or pair)
     if waiting is not None and pair is not None and waiting.sync_id != pair.sync_id:
-        yield SoftDelete(pair)
+        yield SoftDelete(pair)  # first: a Termin has one live row
+    yield AdoptGoogle(termin, google, shown, source, write, waiting or pair)
 
 
 # -- phase 2 --------------------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def _verdict(seen: Picture, pair: Pair) -> Verdict | None:
         if google_is_source:
             return "recreate_advoware" if seen.may_write(pair) else "pend"
         return "delete_google"
-    may_delete = seen.may_write(pair) and not seen.is_everybodys(pair) and not seen.google.calendar_is_new
+    may_delete = seen.may_write(pair) and not seen.is_everybodys(pair)
     if may_delete and (google_is_source or pair.sync_strategy == "last_change_wins"):
         return "delete_advoware"
     return "recreate_google"
@@ -249,7 +249,8 @@ def _carry_out(seen: Picture, pair: Pair, verdict: Verdict) -> Iterator[Action]:
 def _unconfirmed(seen: Picture, pair: Pair, verdict: Verdict) -> Iterator[Action]:
     """The direct reads that have to come first."""
     google = seen.in_google(pair)
-    if seen.in_advoware(pair) == "missing":
+    # A row without event is nothing that could be lost: its Termin, should it be there after all, is new again.
+    if seen.in_advoware(pair) == "missing" and pair.google_event_id is not None:
         yield ConfirmAdvoware(pair)
     # An incremental listing does not have the content that is to be created anew.
     if google == "missing" or (google == "unchanged" and verdict in {"recreate_advoware", "pend"}):
@@ -260,8 +261,7 @@ def _recreate_google(seen: Picture, pair: Pair, termin: Termin) -> Iterator[Acti
     if isinstance(termin.event, Untranslatable):
         yield from _mark(_TERMIN + termin.event.reason, pair)
         return
-    is_lost = seen.google.calendar_is_new or pair.google_event_id is None
-    event_id = google_event_id(termin.fr_nr, seen.settings.calendar_id) if is_lost else str(pair.google_event_id)
+    event_id = pair.google_event_id or google_event_id(termin.fr_nr, seen.settings.calendar_id)
     yield RecreateGoogle(pair, termin, event_id, seen.settings.shown(termin.event))
 
 

@@ -19,7 +19,7 @@ from services.advoware_models import BERLIN
 from services.advoware_service import AdvowareService
 from services.calendar_sync.apply import Applier, Windows, action_name
 from services.calendar_sync.calendars import ensure_calendar, share_calendar
-from services.calendar_sync.mapping import read_google_event, read_termin
+from services.calendar_sync.mapping import read_google_event, read_termin, read_termine
 from services.calendar_sync.model import (
     Action,
     ConfirmAdvoware,
@@ -223,7 +223,10 @@ class CalendarSync:
             await self._share(calendar_id, kuerzel)
         settings = self._settings(cursor, full_content=full_content)
         rows = await self._advoware.list_termine(kuerzel, settings.first_day, settings.last_day)
-        return _Observed(cursor, settings, [read_termin(row) for row in rows], listing, token)
+        termine = read_termine(rows)
+        if len(termine) < len(rows):
+            log(self._context, "error", "calendar.unreadable", kuerzel=kuerzel, termine=len(rows) - len(termine))
+        return _Observed(cursor, settings, termine, listing, token)
 
     async def _let_go_of_lost_events(self, listing: GoogleListing, settings: PlanSettings, windows: Windows) -> None:
         """Nobody deleted what another calendar than the one of the last run lacks.
@@ -239,7 +242,7 @@ class CalendarSync:
     async def _share(self, calendar_id: str, kuerzel: str) -> None:
         """Share the calendar; an account that Google refuses is told to the operator and stops nothing."""
         try:
-            await share_calendar(self._google, calendar_id, self._resources.settings.google_calendar.acl)
+            await share_calendar(self._google, calendar_id, self._resources.settings.google_calendar.acl_rules)
         except (Forbidden, NotFound, ValidationFailed) as error:
             log(self._context, "error", "calendar.not_shared", kuerzel=kuerzel, error=without_quotes(shown_text(error)))
 

@@ -63,8 +63,9 @@ async def enqueue_employees(enqueue: Enqueue, kuerzel: Iterable[str], *, full_co
         Unavailable: Redis or the queue is down.
     """
     resources = current_resources()
-    new = await mark_waiting(resources, TOPIC_EMPLOYEE, list(kuerzel), WAITING_MARK_SECONDS)
-    events = ({"kuerzel": name, "full_content": full_content} for name in new)
+    marks = {_mark(name, full_content=full_content): name for name in kuerzel}
+    new = await mark_waiting(resources, TOPIC_EMPLOYEE, list(marks), WAITING_MARK_SECONDS)
+    events = ({"kuerzel": marks[mark], "full_content": full_content} for mark in new)
     try:
         await enqueue_all(enqueue, TOPIC_EMPLOYEE, events, timeout_seconds=ENQUEUE_SECONDS)
     except NotEnqueued as error:
@@ -75,7 +76,13 @@ async def enqueue_employees(enqueue: Enqueue, kuerzel: Iterable[str], *, full_co
 
 async def take_up(event: EmployeeEvent) -> None:
     """Note that an employee's job does not wait any more."""
-    await forget_waiting(current_resources(), TOPIC_EMPLOYEE, event.kuerzel)
+    mark = _mark(event.kuerzel, full_content=event.full_content)
+    await forget_waiting(current_resources(), TOPIC_EMPLOYEE, mark)
+
+
+def _mark(kuerzel: str, *, full_content: bool) -> str:
+    """What a waiting job is known by: one that hides the texts is another one."""
+    return kuerzel if full_content else f"{kuerzel}:anonymised"
 
 
 async def start(request: Any, context: Any) -> Answer:

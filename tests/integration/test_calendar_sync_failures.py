@@ -760,3 +760,51 @@ async def test_redis_may_stop_during_a_run(office: CalendarOffice) -> None:
     await office.resources.calendar_redis.flushall()
     await office.sync_until_calm()
     assert (len(office.texts()), len(await office.pairs())) == (8, 8)
+
+
+@in_haste
+async def test_a_termin_without_readable_number_does_not_stop_the_others(office: CalendarOffice) -> None:
+    office.termin("alt")
+    await office.sync()
+    rows = [{"frNr": "abc", "text": "kaputt"}, {"text": "ohne Nummer"}, office.record("alt") | {"text": "neu"}]
+    office.strike("advoware", method="GET", path="/Termine", status=200, body=rows, count=1)
+
+    await office.sync()
+
+    assert office.texts() == ["neu"]
+
+
+@in_haste
+async def test_a_termin_that_google_cannot_hold_costs_nothing_once_it_has_left_the_window(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(CALENDAR_SYNC_DAYS_BACK=1)
+    nightly = {"dauertermin": 1, "turnus": 1, "turnusArt": 2, "datumBis": "2026-04-20"}
+    office.termin("Nacht", day="2026-03-29", uhrzeitVon="01:30:00", uhrzeitBis="04:00:00", **nightly)
+    await office.sync()
+    assert len(await office.pairs()) == 1
+    office.now += timedelta(days=120)
+    await office.sync()
+    office.forget_journals()
+
+    await office.sync()
+
+    assert len(office.calls()) == 2
+
+
+@in_haste
+async def test_a_waiting_event_that_becomes_a_termins_content_takes_over_its_row(office: CalendarOffice) -> None:
+    await office.configure(ADVOWARE_WRITE_PROTECTION=True)
+    await office.sync()
+    office.enter("Zahnarzt")
+    fr_nr = office.termin("noch nicht")
+    office.strike("google", method="POST", status=400, count=1)
+    await office.sync()
+    assert len(await office.pairs()) == 2
+    clock = {"uhrzeitVon": "14:00:00", "uhrzeitBis": "15:00:00"}
+    office.change_termin(fr_nr, text="Zahnarzt", notiz="", ort="", **clock)
+    office.change_event(office.events("SB")[0]["id"], colorId="5")
+
+    await office.sync_until_calm()
+
+    assert (len(await office.pairs()), office.texts()) == (1, ["Zahnarzt"])

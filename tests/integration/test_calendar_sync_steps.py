@@ -166,6 +166,13 @@ async def test_all_enqueues_each_employee_once_however_often_it_comes(fresh: Wor
     assert sorted(fresh.engine.queue, key=str) == expected
 
 
+async def test_a_start_that_hides_the_texts_is_not_taken_for_the_job_that_waits(fresh: Worker) -> None:
+    await fresh.run("all", {})
+    await fresh.run("all", {"full_content": False})
+
+    assert [event["full_content"] for _, event in fresh.engine.queue] == [True, True, False, False]
+
+
 async def test_an_employee_whose_job_was_taken_up_is_enqueued_again(fresh: Worker) -> None:
     await fresh.run("all", {})
     for _, event in list(fresh.engine.queue):

@@ -458,12 +458,6 @@ def test_updates_go_on_while_deletions_are_held() -> None:
     assert kinds(world.plan()) == [HoldDeletions, UpdateGoogle]
 
 
-def test_a_lost_calendar_is_filled_again_and_nothing_is_deleted_in_advoware() -> None:
-    world = synced(LAST_CHANGE, count=8)
-    plan = make_plan(LAST_CHANGE, world.termine(), GoogleListing([], True, True), world.pairs.values())
-    assert kinds(plan) == [RecreateGoogle] * 8
-
-
 def test_a_copy_that_advoware_cannot_hold_any_more_is_marked_and_stays_when_its_termin_is_deleted() -> None:
     world = synced(count=2)
     event_id = google_event_id(20001, SETTINGS.calendar_id)

@@ -60,3 +60,15 @@ def test_env_example_lists_every_variable_with_a_comment() -> None:
     for number, line in enumerate(lines):
         if "=" in line and not line.startswith("# "):
             assert lines[number - 1].startswith("# "), f"no comment above {line}"
+
+
+@pytest.mark.parametrize("acl", ["reader", "reader:", "king:a@example.de", "a@example.de:reader"])
+def test_a_sharing_rule_that_google_would_refuse_is_named_at_start(acl: str) -> None:
+    with pytest.raises(ConfigurationError, match="GOOGLE_CALENDAR_ACL"):
+        load_settings({"GOOGLE_CALENDAR_ACL": acl}, env_file="")
+
+
+def test_sharing_rules_are_pairs_of_role_and_address() -> None:
+    settings = load_settings({"GOOGLE_CALENDAR_ACL": "reader:a@example.de, writer:b@example.de"}, env_file="")
+
+    assert settings.google_calendar.acl_rules == [("reader", "a@example.de"), ("writer", "b@example.de")]
