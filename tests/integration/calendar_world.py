@@ -38,7 +38,6 @@ from calendar_scenario import (
     When,
 )
 from hasty_loop import HASTE
-from services.calendar_sync.run import CalendarSync, RunSummary
 
 from config import Settings, load_settings
 from sandbox.advoware import DEFAULT_CREDENTIALS, AdvowareTwin
@@ -48,6 +47,7 @@ from sandbox.google import GoogleTwin
 from sandbox.google_calendar_store import Calendar
 from sandbox.google_errors import ApiError
 from sandbox.google_event import CANCELLED, render_event
+from services.calendar_sync.run import CalendarSync, RunSummary
 from services.calendar_sync.store import CalendarStore
 from services.errors import BitByLawError
 from services.resources import Resources
