@@ -19,10 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.demo import Demo, audit_rows, open_audit
+from cli.engines import EngineKind
 from cli.espocrm import app as espocrm_app
 from cli.espocrm import doctor
 from cli.supervisor import StartFailed
 from cli.system import Ports, System, running_system
+from cli.worker import worker
 from config import PROJECT_ROOT, ConfigurationError, default_env_file
 
 TABLE_ROWS = 14
@@ -50,6 +52,7 @@ def _door(path: Path) -> typer.Typer:
 app.add_typer(_door(PROJECT_ROOT / "steps" / "advoware_cal_sync" / "audit_calendar_sync.py"), name="audit")
 app.add_typer(espocrm_app, name="espocrm")
 app.command()(doctor)
+app.command()(worker)
 
 
 @app.command()
@@ -66,6 +69,9 @@ def up(
     google_twin_port: Annotated[int, typer.Option(min=0, max=65535, envvar="BITBYLAW_GOOGLE_TWIN_PORT")] = Ports.google,
     data: Annotated[Path, typer.Option(envvar="BITBYLAW_DATA", help="directory of all local data")] = PROJECT_ROOT
     / ".local",
+    engine: Annotated[
+        EngineKind, typer.Option(help="iii: the real engine named by III_ENGINE_BIN, or found on PATH")
+    ] = EngineKind.EMBEDDED,
 ) -> None:
     """Run the whole system on this machine until Ctrl-C. Systems without credentials in .env are replaced by twins.
 
@@ -78,7 +84,7 @@ def up(
             if check
             else Ports(http_port, worker_port, advoware_twin_port, espocrm_twin_port, google_twin_port)
         )
-        failed = asyncio.run(_run(scratch or data, ports, check=check))
+        failed = asyncio.run(_run(scratch or data, ports, engine, check=check))
     except (StartFailed, ConfigurationError) as error:
         console.print(f"[red]{error}[/red]", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
@@ -89,7 +95,7 @@ def up(
         raise typer.Exit(1)
 
 
-async def _run(data: Path, ports: Ports, *, check: bool) -> bool:
+async def _run(data: Path, ports: Ports, engine: EngineKind, *, check: bool) -> bool:
     """Run until a signal, or through the check; True if the check found something."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -107,7 +113,7 @@ async def _run(data: Path, ports: Ports, *, check: bool) -> bool:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     try:
-        async with running_system(data, ports, default_env_file(), on_event=_say) as system:
+        async with running_system(data, ports, default_env_file(), on_event=_say, engine=engine) as system:
             started = True
             return await _use(system, stopped, check=check)
     except asyncio.CancelledError:

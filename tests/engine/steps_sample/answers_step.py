@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from motia import ApiResponse
+
 config = {
     "name": "Sample Answers",
     "flows": ["sample"],
@@ -22,13 +24,13 @@ async def handler(request: Any, ctx: Any) -> Any:
         await request.response.writer.close_async()
         return None
     if kind == "upload":
-        return {"status": 200, "body": {"size": len(await request.request_body.read_all())}}
+        return ApiResponse(status=200, body={"size": len(await request.request_body.read_all())})
     if kind == "error":
         raise ValueError("a secret")
     return {
-        "no_content": {"status": 204, "body": None},
-        "text": {"status": 200, "body": "hello"},
-        "not_serializable": {"status": 200, "body": {"at": datetime.now(UTC)}},
-        "large": {"status": 200, "body": {"data": "x" * 3_000_000}},
+        "no_content": ApiResponse(status=204, body=None),
+        "text": ApiResponse(status=200, body="hello"),
+        "not_serializable": ApiResponse(status=200, body={"at": datetime.now(UTC)}),
+        "large": ApiResponse(status=200, body={"data": "x" * 3_000_000}),
         "nothing": None,
     }[kind]

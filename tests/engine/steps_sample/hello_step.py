@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from motia import ApiResponse
+
 config = {
     "name": "Sample Hello",
     "flows": ["sample"],
@@ -10,9 +12,10 @@ config = {
 }
 
 
-async def handler(request: Any, ctx: Any) -> dict[str, Any]:
+async def handler(request: Any, ctx: Any) -> ApiResponse:
     """Enqueue the greeting and answer with a header of our own."""
     name = request.path_params["name"]
     ctx.logger.info("greeting", {"name": name, "tags": ["a", "b"]})
     await ctx.enqueue({"topic": "sample.hello", "data": {"name": name, "body": request.body}})
-    return {"status": 201, "headers": {"x-sample": "yes"}, "body": {"hello": name, "query": request.query_params}}
+    body = {"hello": name, "query": request.query_params}
+    return ApiResponse(status=201, headers={"x-sample": "yes"}, body=body)

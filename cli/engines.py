@@ -1,0 +1,79 @@
+"""The engine of `bitbylaw up`: the embedded one, or a real iii with the development configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from cli.supervisor import StartFailed
+from config import PROJECT_ROOT
+
+#: The engines that understand this worker: v0.11.0 renames what the queue steps call and listen to.
+OLDEST, TOO_NEW = (0, 8, 3), (0, 11, 0)
+CONFIGURATION = PROJECT_ROOT / "iii-config.yaml"
+START_SECONDS = 20.0
+
+
+class EngineKind(StrEnum):
+    """Which engine runs the steps."""
+
+    EMBEDDED = "embedded"
+    III = "iii"
+
+
+def find_iii() -> str:
+    """The path of the real engine: ``III_ENGINE_BIN``, or `iii` on PATH.
+
+    Raises:
+        StartFailed: there is none, or it is of a version that cannot run these steps.
+    """
+    named = os.environ.get("III_ENGINE_BIN") or "iii"
+    path = shutil.which(named)
+    if path is None:
+        raise StartFailed(f"There is no engine {named!r}. Put iii v0.10.0 on PATH, or name it: III_ENGINE_BIN=...")
+    try:
+        answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603 - the user's own choice
+        version = tuple(int(part) for part in answer.stdout.strip().split("-")[0].split("."))
+    except (OSError, subprocess.SubprocessError, ValueError):
+        raise StartFailed(f"{path} does not say its version, so it is no iii engine") from None
+    if not OLDEST <= version < TOO_NEW:
+        raise StartFailed(f"{path} is version {answer.stdout.strip()}; these steps need 0.8.3 to 0.10.x, best 0.10.0")
+    return path
+
+
+def iii_environment(http_port: int, worker_port: int, data: Path) -> Mapping[str, str]:
+    """What the development configuration leaves open."""
+    return {
+        "BITBYLAW_HTTP_PORT": str(http_port),
+        "BITBYLAW_WORKER_PORT": str(worker_port),
+        "BITBYLAW_DATA": str(data.resolve()),
+    }
+
+
+async def wait_for_ports(*ports: int, log: Path) -> None:
+    """Wait until an engine listens.
+
+    Raises:
+        StartFailed: it does not; names the log.
+    """
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            for port in ports:
+                while not await _listens(port):
+                    await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise StartFailed(f"The engine does not start; see {log}") from None
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True

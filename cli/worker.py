@@ -1,0 +1,132 @@
+"""`bitbylaw worker`: one worker in production, watched; it ends when it should be started anew.
+
+What starts it again is systemd or Docker. A worker that has died is seen by both; one that lives on without its engine
+only by us: the SDK never reconnects after certain close codes, and the real engine forgets the steps of a worker whose
+older connection ends late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from contextlib import suppress
+from enum import Enum
+from typing import Annotated
+
+import aiohttp
+import typer
+
+from cli.supervisor import stop_process
+from cli.system import worker_program
+from config import PROJECT_ROOT, ConfigurationError, Settings, default_env_file, load_settings, require_safe_access
+
+LOOK_SECONDS = 5.0
+#: Longer than the worker's own pauses between attempts to reconnect (at most 39 s).
+PATIENCE_SECONDS = 60.0
+#: For the first connection, and for the one after the engine has come back.
+START_SECONDS = 60.0
+#: systemd and Docker give us 30 s.
+STOP_SECONDS = 20.0
+ANSWER_SECONDS = 10.0
+
+
+class Link(Enum):
+    """What a look at GET /health, through engine and worker, has shown."""
+
+    CONNECTED = "connected"
+    LOST = "the engine is there, the worker does not answer"
+    ENGINE_AWAY = "the engine is away"
+
+
+async def look(engine_url: str) -> Link:
+    """Ask for GET /health once. A store that is down is no fault of the connection."""
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{engine_url}/health") as response,
+        ):
+            return Link.CONNECTED if "dependencies" in await response.json() else Link.LOST
+    except aiohttp.ClientConnectorError:
+        return Link.ENGINE_AWAY  # the worker reconnects by itself once it is back
+    except (aiohttp.ClientError, TimeoutError, ValueError, OSError):
+        return Link.LOST
+
+
+def worker(
+    engine_url: Annotated[
+        str, typer.Option(envvar="BITBYLAW_ENGINE_HTTP_URL", help="HTTP address of the engine that III_URL names")
+    ] = "http://127.0.0.1:3111",
+    patience: Annotated[float, typer.Option(help="seconds that the worker may be without its engine")] = (
+        PATIENCE_SECONDS
+    ),
+    check: Annotated[bool, typer.Option("--check", help="only look whether the worker is connected")] = False,
+) -> None:
+    """Run one worker for an engine elsewhere; ends when it has to be started anew (systemd and Docker do that).
+
+    Exit status: 0 after SIGTERM or SIGINT, 1 when the worker ended or lost its engine. With --check: 0 if connected.
+    """
+    if check:
+        link = asyncio.run(look(engine_url))
+        _say(link.value)
+        raise typer.Exit(0 if link is Link.CONNECTED else 1)
+    try:
+        settings = load_settings(env_file=default_env_file())
+        require_safe_access(settings)
+    except ConfigurationError as error:
+        _say(str(error))
+        raise typer.Exit(1) from None
+    raise typer.Exit(asyncio.run(_run(settings, engine_url, patience)))
+
+
+async def _run(settings: Settings, engine_url: str, patience: float) -> int:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    program = worker_program(settings)
+    process = await asyncio.create_subprocess_exec(
+        *program.arguments,
+        cwd=PROJECT_ROOT,
+        env=dict(program.environment),
+        start_new_session=True,  # Ctrl-C reaches us alone; we stop it in order
+    )
+    asked = asyncio.create_task(stopped.wait())
+    died = asyncio.create_task(process.wait())
+    lost = asyncio.create_task(_watch(engine_url, patience))
+    try:
+        await asyncio.wait({asked, died, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if died.done():
+            _say(f"the worker ended with status {died.result()}")
+        elif lost.done():
+            _say(f"the worker has been without its engine for more than {patience:g} s; to be started anew")
+        return 0 if asked.done() else 1
+    finally:
+        for task in (asked, lost):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await stop_process(process, seconds=STOP_SECONDS)
+
+
+async def _watch(engine_url: str, patience: float) -> None:
+    """Return when the worker has been without its engine for so long, although the engine was there."""
+    grace = max(patience, START_SECONDS)
+    give_up_at = time.monotonic() + grace
+    known: Link | None = None
+    while time.monotonic() < give_up_at:
+        await asyncio.sleep(min(LOOK_SECONDS, patience / 4))
+        link = await look(engine_url)
+        if link is Link.CONNECTED:
+            give_up_at = time.monotonic() + patience
+        elif link is Link.ENGINE_AWAY:
+            give_up_at = time.monotonic() + grace
+        if link is not known:
+            _say(link.value)
+        known = link
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
