@@ -37,7 +37,7 @@ ShowText = Annotated[bool, typer.Option("--show-text", help="also show title, no
 
 FAILED = 2
 #: Too long for the table of `stats`; the JSON document has them.
-_NOT_IN_STATS = frozenset({"calendar_id", "last_full_run", "last_change"})
+_NOT_IN_STATS = frozenset({"calendar_id", "last_full_run", "last_change", "age_seconds"})
 _ANY_WIDTH = 10_000
 #: What identifies the appointment of a finding or of a line of the history.
 _IDS = {"advoware_frnr": "frNr", "google_event_id": "event", "sync_id": "pair"}
@@ -209,7 +209,7 @@ def _print_rows(console: Console, rows: Sequence[Document]) -> None:
         return
     is_short = "age_seconds" in rows[0]
     names = [name for name in rows[0] if not is_short or name not in _NOT_IN_STATS]
-    columns = [Column(name, overflow="fold") for name in names]
+    columns = [Column(name.removeprefix("employee_"), overflow="fold") for name in names]
     table = Table(*columns, box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for row in rows:
         table.add_row(*(Text(_cell(row.get(name))) for name in names))  # as text: brackets are no markup
