@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Literal
+from uuid import NAMESPACE_OID, uuid5
 
+from services.calendar_sync.mapping import google_event_id
 from services.calendar_sync.model import (
     HAS_EXCEPTIONS,
     GoogleEvent,
@@ -108,6 +110,26 @@ class Picture:
         single = [event for event in listed if not event.recurring_event_id]
         self.cancelled = {event.id for event in single if event.cancelled}
         self.events = {event.id: self._with_exceptions(event) for event in single if not event.cancelled}
+        self.orphans = [self._orphan(event) for event in self.events.values() if self._is_orphan(event)]
+
+    def _is_orphan(self, event: GoogleEvent) -> bool:
+        """Whether it is the copy of a Termin that is not the employee's, and no row knows it."""
+        return event.fr_nr is not None and event.fr_nr not in self.termine and event.id not in self.by_event
+
+    def _orphan(self, event: GoogleEvent) -> Pair:
+        """The row that a run did not get to store after it had written the event."""
+        settings = self.settings
+        is_made_by_us = event.id == google_event_id(event.fr_nr or 0, settings.calendar_id)
+        return Pair(
+            # Another one for each version, because the event may have had a row that is deleted by now.
+            uuid5(NAMESPACE_OID, f"{event.id} {event.etag}"),
+            settings.kuerzel,
+            event.fr_nr,
+            event.id,
+            "advoware" if is_made_by_us else "google",
+            settings.strategy,
+            settings.advoware_write_allowed,
+        )
 
     def _with_exceptions(self, event: GoogleEvent) -> GoogleEvent:
         """The event, untranslatable if its series has exceptions; an incremental listing does not repeat those."""

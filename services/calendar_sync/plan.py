@@ -173,6 +173,11 @@ def _new_in_google(seen: Picture, claimed: set[str]) -> Iterator[Action]:
 
 def _deletions(seen: Picture) -> list[Action]:
     verdicts = [(pair, verdict) for pair in seen.pairs if (verdict := _verdict(seen, pair)) is not None]
+    for orphan in seen.orphans:
+        verdict = _verdict(seen, orphan)
+        # A person who copies an event copies our mark with it: his copy is not deleted on the strength of that.
+        if verdict is not None and (verdict != "delete_google" or orphan.source_system == "advoware"):
+            verdicts.append((orphan, verdict))
     deletions = sum(verdict in _DELETIONS for _, verdict in verdicts)
     if verdicts and seen.advoware_is_empty:
         expected = [pair for pair in seen.pairs if pair.advoware_frnr is not None and seen.is_expected(pair)]

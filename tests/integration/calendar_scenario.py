@@ -1,9 +1,17 @@
-"""Scenarios of the calendar sync as plain values: what people do, what goes wrong, and when the sync runs."""
+"""Scenarios of the calendar sync as plain values: what people do, what goes wrong, and when the sync runs.
+
+`random_scenario` makes one up; `reduced` leaves out of a failing one what it does not need to fail.
+"""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
+
+KUERZEL = ("SB", "AI")
 
 # -- steps ----------------------------------------------------------------------------------------------------------
 
@@ -169,3 +177,116 @@ SERIES = {
     "monthly": (3, "RRULE:FREQ=MONTHLY;COUNT=4"),
     "other": (4, "RRULE:FREQ=WEEKLY;BYDAY=TU,TH"),
 }
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A story: when and with which settings it begins, and what happens."""
+
+    start: datetime
+    configuration: Configure
+    steps: tuple[Step, ...]
+
+
+# -- chance ---------------------------------------------------------------------------------------------------------
+
+_STARTS = (
+    datetime(2026, 3, 26, 8, tzinfo=UTC),  # the clocks go forward on the 29th
+    datetime(2026, 10, 22, 8, tzinfo=UTC),  # and back on the 25th
+    datetime(2026, 12, 29, 22, 55, tzinfo=UTC),
+)
+
+
+def random_scenario(seed: int) -> Scenario:
+    """The scenario of that number: a few appointments, then rounds of people, trouble and runs."""
+    dice = random.Random(seed)
+    steps = [_entry(dice) for _ in range(dice.randint(1, 6))]
+    if dice.random() < 0.7:
+        steps.append(SyncAll())
+    for _ in range(dice.randint(1, 5)):
+        steps += [_deed(dice) for _ in range(dice.randint(1, 3))]
+        steps += [_surrounding(dice) for _ in range(dice.choice([0, 1, 1, 2]))]
+        steps += [_run(dice) for _ in range(dice.choice([1, 1, 2]))]
+        if dice.random() < 0.15:
+            steps.append(_configuration(dice))
+    return Scenario(dice.choice(_STARTS), _configuration(dice), tuple(steps))
+
+
+def _when(dice: random.Random) -> When:
+    return When(
+        days=dice.choice([1, 2, 2, 3, 3, 3, 4, 5, 6, 0, 30, 800, -20]),
+        clock=dice.choice(["10:00", "10:00", "01:30", "02:30", "00:00", "23:45"]),
+        minutes=dice.choice([45, 45, 45, 15, 90, 1439, 3000]),
+        all_day=dice.random() < 0.15,
+        series=dice.choice(["daily", "weekly", "monthly", "other"]) if dice.random() < 0.15 else "",
+    )
+
+
+def _entry(dice: random.Random) -> Step:
+    if dice.random() < 0.5:
+        return EnterTermin(dice.choice(["SB", "SB", "SB", "AI", ""]), _when(dice), privat=dice.random() < 0.2)
+    return EnterEvent(_employee(dice), _when(dice))
+
+
+def _employee(dice: random.Random) -> str:
+    return dice.choice([KUERZEL[0], *KUERZEL])
+
+
+def _deed(dice: random.Random) -> Step:
+    """Something that somebody does in one of the calendars."""
+    kind, number = dice.random(), dice.randint(0, 7)
+    if kind < 0.2:
+        return _entry(dice)
+    if kind < 0.5:
+        what = dice.choice(["text", "text", "move", "move", "privat", "anwalt"])
+        return EditTermin(number, what, _when(dice), dice.choice(["SB", "AI", ""]))
+    if kind < 0.8:
+        what = dice.choice(["text", "text", "move", "move", "touch", "strip"])
+        return EditEvent(_employee(dice), number, what, _when(dice))
+    if kind < 0.9:
+        return DropTermin(number)
+    return DropEvent(_employee(dice), number, occurrence=dice.random() < 0.3)
+
+
+def _surrounding(dice: random.Random) -> Step:
+    kind = dice.random()
+    if kind < 0.1:
+        return Forget(dice.choice(["redis", "sync_tokens", "access_tokens"]))
+    if kind < 0.2:
+        return Jump(dice.choice([1, 26, 24 * 8, 24 * 40, 24 * 200]))
+    return Trouble(
+        dice.choice(["advoware", "google"]),
+        dice.choice(sorted(TROUBLES)),
+        dice.choice(["", "POST", "POST|PATCH|PUT", "PATCH|PUT", "DELETE", "GET"]),
+        skip=dice.choice([0, 0, 0, 1, 2, 5]),
+        count=dice.choice([1, 1, 2, 9]),
+    )
+
+
+def _run(dice: random.Random) -> Step:
+    full_content = dice.random() < 0.8
+    if dice.random() < 0.5:
+        return SyncAll(full_content)
+    meanwhile = Cancel() if dice.random() < 0.4 else _deed(dice)
+    return Sync(_employee(dice), full_content, at=dice.choice([3, 3, 4, 4, 5, 6, 7, 8, 1, 2, 12]), meanwhile=meanwhile)
+
+
+def _configuration(dice: random.Random) -> Configure:
+    return Configure(
+        write_protection=dice.random() < 0.2,
+        anonymise=dice.random() < 0.2,
+        strategy=dice.choice(["source_system_wins", "last_change_wins"]),
+    )
+
+
+def reduced(scenario: Scenario, fails: Callable[[Scenario], bool]) -> Scenario:
+    """The scenario without the steps that it does not need to fail."""
+    number = len(scenario.steps)
+    while number > 0:
+        number -= 1
+        shorter = Scenario(
+            scenario.start, scenario.configuration, scenario.steps[:number] + scenario.steps[number + 1 :]
+        )
+        if fails(shorter):
+            scenario, number = shorter, min(number + 1, len(shorter.steps))
+    return scenario

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import asyncpg
 from calendar_scenario import (
     DATA_PATHS,
+    KUERZEL,
     SERIES,
     TROUBLES,
     Cancel,
@@ -52,7 +53,6 @@ from services.calendar_sync.store import CalendarStore
 from services.errors import BitByLawError
 from services.resources import Resources
 
-KUERZEL = ("SB", "AI")
 PERSON = "sekretariat@example.de"
 ZONE = "Europe/Berlin"
 TOKEN = re.compile(r"\bA\d{3}\b")
@@ -90,6 +90,8 @@ class Ledger:
     events: dict[tuple[str, str], str] = field(default_factory=dict)  #: (Kürzel, event id) -> token, people's own
     dropped: set[str] = field(default_factory=set)
     copies_dropped: set[str] = field(default_factory=set)  #: one employee's copy of everybody's Termin
+    #: Changed in Advoware before the run that had created it there could hear of it: nothing tells whose it was.
+    untraceable: set[str] = field(default_factory=set)
 
     @property
     def next_token(self) -> str:
@@ -289,6 +291,9 @@ class CalendarWorld:
             return
         record = own[step.number % len(own)]
         token = token_of(record["text"])
+        marks = {property_of(event, "advoware_frnr") for kuerzel in KUERZEL for event in self.events(kuerzel)}
+        if self.ledger.origin[token or ""] != "advoware" and str(record["frNr"]) not in marks:
+            self.ledger.untraceable.add(token or "")
         match step:
             case DropTermin():
                 self.advoware.termine.remove(record["frNr"])

@@ -470,6 +470,42 @@ def test_a_copy_that_advoware_cannot_hold_any_more_is_marked_and_stays_when_its_
     assert kinds(world.run(full=False)) == [DeleteGoogle]
 
 
+@pytest.mark.parametrize("change", ["deleted", "handed on"])
+def test_an_event_left_by_a_crash_disappears_if_its_termin_is_not_the_employees_any_more(change: str) -> None:
+    world = synced(count=2)
+    event_id = google_event_id(20001, SETTINGS.calendar_id)
+    world.pairs = {pair.sync_id: pair for pair in world.live if pair.google_event_id != event_id}
+    if change == "deleted":
+        del world.advoware[20001]
+    else:
+        world.edit_termin(20001, anwalt="AI")
+    own = [termin for termin in world.termine() if termin.belongs_to("SB")]
+    unread = make_plan(WRITING, own, world.listing(full=True), world.pairs.values())
+    assert kinds(unread) == [ConfirmAdvoware]
+    assert kinds(world.run()) == [DeleteGoogle]
+    assert world.google[event_id]["status"] == "cancelled"
+    assert world.plan() == []
+
+
+@pytest.mark.parametrize("settings", [WRITING, LAST_CHANGE, SETTINGS])
+def test_a_persons_copy_of_an_event_of_ours_is_not_deleted_with_its_termin(settings: PlanSettings) -> None:
+    world = synced(settings, count=2)
+    ours = world.google[google_event_id(20001, SETTINGS.calendar_id)]
+    world.google["copy0of0ours"] = {**ours, "id": "copy0of0ours"}
+    del world.advoware[20001]
+    world.settle()
+    assert world.google["copy0of0ours"]["status"] == "confirmed"
+
+
+def test_a_persons_event_left_by_a_crash_is_posted_again_if_its_termin_is_gone() -> None:
+    world = posted()
+    world.pairs.clear()
+    world.advoware.clear()
+    world.enter_termin()
+    world.settle()
+    assert [record["text"] for record in world.advoware.values()] == ["Termin 2", "Notiz person1"]
+
+
 # -- phase 4 --------------------------------------------------------------------------------------------------------
 
 
