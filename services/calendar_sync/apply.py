@@ -74,6 +74,9 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 #: Ids under which Google inserts events. Its own may look otherwise: those of imported events begin with ``_``.
 INSERTABLE_ID = re.compile(r"[a-v0-9]{5,1024}")
 
+#: An answer with these fields says what was stored.
+ANSWERED = frozenset({"frNr", "datum", "uhrzeitVon", "uhrzeitBis", "datumBis", "text", "notiz", "ort", "anwalt"})
+
 #: What the audit says of each action: the side that is written to, and what is done to it.
 _AUDIT: Mapping[type, tuple[Side, str]] = {
     InsertGoogle: ("google", "created"),
@@ -244,8 +247,8 @@ class Applier:
         self, action: Action, pair: Pair, google: GoogleEvent, event: NormalisedEvent, shown: NormalisedEvent
     ) -> None:
         """Create the Termin, then mark the event as its copy. What an earlier attempt has left is paired by now."""
-        fr_nr = await self._create_termin(pair, google, event)
-        termin = read_termin(await self._advoware.get_termin(fr_nr))
+        fr_nr, answer = await self._create_termin(pair, google, event)
+        termin = await self._as_answered(fr_nr, answer)
         pair = replace(pair, advoware_frnr=fr_nr, google_event_id=google.id)
         try:
             copy = await self._patch(google.id, shown, fr_nr, pair, google.etag)
@@ -253,7 +256,16 @@ class Applier:
             copy = google  # edited or deleted since it was listed: the pair exists, the next listing shows the rest
         await self._remember(action, pair, termin, copy)
 
-    async def _create_termin(self, pair: Pair, google: GoogleEvent, event: NormalisedEvent) -> int:
+    async def _as_answered(self, fr_nr: int, answer: Json | None) -> Termin:
+        """A Termin as Advoware answered our write: read again, it might be somebody's edit by now.
+
+        Only an answer that does not say what was stored makes us read.
+        """
+        if answer is not None and answer.keys() >= ANSWERED and answer.get("frNr") == fr_nr:
+            return read_termin(answer)
+        return read_termin(await self._advoware.get_termin(fr_nr))
+
+    async def _create_termin(self, pair: Pair, google: GoogleEvent, event: NormalisedEvent) -> tuple[int, Json | None]:
         kuerzel, now = self._settings.kuerzel, self._windows.now()
         wanted = Intent(
             employee_kuerzel=kuerzel,
@@ -265,7 +277,7 @@ class Applier:
         )
         intent = await self._store.begin_intent(wanted)
         if intent.advoware_frnr is not None:
-            return intent.advoware_frnr
+            return intent.advoware_frnr, None
         if intent.is_repeated:
             await self._store.repeat_intent(wanted)
         try:
@@ -277,7 +289,7 @@ class Applier:
             raise
         fr_nr = int(created["frNr"])
         await self._store.record_created(kuerzel, google.id, fr_nr)
-        return fr_nr
+        return fr_nr, created
 
     async def resume(self, intent: Intent, row: Pair | None) -> None:
         """Make a pair of an event and the Termin that an interrupted create has left, if it has.
@@ -328,8 +340,8 @@ class Applier:
         current = await self._advoware.get_termin(termin.fr_nr)
         if not _says_the_same(read_termin(current), termin):
             raise Conflict("Advoware", "the Termin was changed since it was listed")
-        await self._advoware.update_termin(changed_termin(action.event, current))
-        written = read_termin(await self._advoware.get_termin(termin.fr_nr))
+        answer = await self._advoware.update_termin(changed_termin(action.event, current))
+        written = await self._as_answered(termin.fr_nr, answer)
         shown = google
         if action.shown is not None:
             shown = await self._patch(google.id, action.shown, termin.fr_nr, pair, google.etag)
