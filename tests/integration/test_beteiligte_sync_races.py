@@ -75,7 +75,7 @@ async def test_the_losing_value_of_a_conflict_survives_a_crash_after_it_was_over
         while office.in_advoware(betnr)["name"] != "Espo":
             await asyncio.sleep(0.02)
     running.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with suppress(asyncio.CancelledError):  # what is told must be the same, should it come to its end before
         await running
 
     await recover(office, entity_id)
