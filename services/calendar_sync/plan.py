@@ -96,11 +96,11 @@ def _new_in_advoware(seen: Picture, claimed: set[str]) -> Iterator[Action]:
             continue
         if not seen.in_window(termin.event):
             continue
+        event_id = google_event_id(fr_nr, seen.settings.calendar_id)
         ours = by_fr_nr.get(fr_nr)
         same = by_content.get(content_hash(termin.event))
         google = ours or (same.pop(0) if same else None)
         if google is None:
-            event_id = google_event_id(fr_nr, seen.settings.calendar_id)
             yield InsertGoogle(termin, event_id, seen.settings.shown(termin.event), pair)
             continue
         claimed.add(google.id)
@@ -114,14 +114,16 @@ def _unpaired_events(seen: Picture) -> tuple[dict[int, GoogleEvent], dict[str, l
     """Events without a Termin: ours that an earlier run did not get to remember, and people's, by content."""
     ours: dict[int, GoogleEvent] = {}
     by_content: dict[str, list[GoogleEvent]] = {}
+    # Its id tells whose copy an event is, even if some program has dropped our properties.
+    by_id = {google_event_id(fr_nr, seen.settings.calendar_id): fr_nr for fr_nr in seen.termine}
     for event in sorted(seen.events.values(), key=lambda event: event.id):
         pair = seen.by_event.get(event.id)
         if pair is not None and pair.advoware_frnr is not None:
             continue
-        if event.fr_nr is not None and pair is None:
-            is_first_choice = event.id == google_event_id(event.fr_nr, seen.settings.calendar_id)
-            if is_first_choice or event.fr_nr not in ours:
-                ours[event.fr_nr] = event
+        if event.id in by_id:
+            ours[by_id[event.id]] = event
+        elif event.fr_nr is not None and pair is None:
+            ours.setdefault(event.fr_nr, event)
         elif isinstance(event.event, NormalisedEvent) and not event.event.anonymised:
             by_content.setdefault(content_hash(event.event), []).append(event)
     return ours, by_content
@@ -131,7 +133,8 @@ def _adopt(seen: Picture, termin: Termin, google: GoogleEvent, pair: Pair | None
     ours, theirs = _both(termin, google)
     waiting = seen.by_event.get(google.id)
     # A person's event with the Termin's content: either our own POST before a crash, or entered twice by people.
-    is_theirs = google.fr_nr is None and seen.may_post() and not termin.is_everybodys
+    is_ours = google.fr_nr is not None or google.id == google_event_id(termin.fr_nr, seen.settings.calendar_id)
+    is_theirs = not is_ours and seen.may_post() and not termin.is_everybodys
     source: SourceSystem = "google" if is_theirs else "advoware"
     shown = seen.settings.shown(ours)
     equal = google.fr_nr == termin.fr_nr and content_hash(shown) == content_hash(theirs)

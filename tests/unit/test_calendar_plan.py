@@ -295,6 +295,17 @@ def test_an_event_left_by_a_crash_is_adopted_and_not_written_if_it_is_right() ->
     assert world.plan() == []
 
 
+def test_an_event_left_by_a_crash_is_adopted_even_if_its_marks_are_gone_and_its_termin_has_changed() -> None:
+    world = synced(count=2)
+    world.pairs.clear()
+    world.edit_event(google_event_id(20002, SETTINGS.calendar_id), extendedProperties=None)
+    world.edit_termin(20002, text="Neu")
+    actions = world.run()
+    assert [type(action) for action in actions if action.source_system == "advoware"] == [AdoptGoogle, AdoptGoogle]
+    assert world.google[google_event_id(20002, SETTINGS.calendar_id)]["summary"] == "Neu"
+    assert world.plan() == []
+
+
 def test_a_post_whose_answer_was_lost_is_not_repeated() -> None:
     world = World()
     world.enter_event(summary="Zahnarzt")
