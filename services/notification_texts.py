@@ -78,17 +78,22 @@ def task_description(problem: Problem) -> str:
     lines += [f"{number}. {step}" for number, step in enumerate([*steps, DONE], start=1)]
     if details.get("fields"):
         lines += ["", "Felder:", *map(_field_line, details["fields"])]
-    further = {name: value for name, value in details.items() if name not in _STRUCTURE}
+    listed = _STRUCTURE | {"value"} if details.get("fields") else _STRUCTURE
+    further = {name: value for name, value in details.items() if name not in listed}
     if further:
-        lines += ["", *(f"{LABELS.get(name, name)}: {_value(value, quoted=False)}" for name, value in further.items())]
+        lines += [
+            "",
+            *(f"{LABELS.get(name, name)}: {shown_value(value, quoted=False)}" for name, value in further.items()),
+        ]
     if details.get("since"):
-        lines += [f"Festgestellt: {_value(details['since'], quoted=False)}"]
+        lines += [f"Festgestellt: {shown_value(details['since'], quoted=False)}"]
     return "\n".join(lines)
 
 
 def _field_line(item: Mapping[str, Any]) -> str:
     label = LABELS.get(item["field"], item["field"])
-    return f"- {label}: alt {_value(item.get('old'))}, neu {_value(item.get('new'))}"
+    line = f"- {label}: alt {shown_value(item.get('old'))}, neu {shown_value(item.get('new'))}"
+    return f"{line} ({item['why']})" if item.get("why") else line
 
 
 def _text_of(problem: Problem) -> Text:
@@ -106,14 +111,14 @@ def _filled(template: str, details: Mapping[str, Any]) -> str:
     return re.sub(r" +([.,]|$)", r"\1", template.format(**values))
 
 
-def _value(value: Any, *, quoted: bool = True) -> str:
+def shown_value(value: Any, *, quoted: bool = True) -> str:
     """A value as people read it."""
     if value is None or value == "":
         return "(leer)"
     if isinstance(value, bool):
         return "ja" if value else "nein"
     if isinstance(value, list | tuple):
-        return ", ".join(_value(item, quoted=False) for item in value)
+        return ", ".join(shown_value(item, quoted=False) for item in value)
     text = " / ".join(str(value).splitlines())
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
         text = f"{text[8:]}.{text[5:7]}.{text[:4]}"
