@@ -48,6 +48,7 @@ _CATALOGUE_WORD: Mapping[tuple[str, Side], str] = {
     ("altered", "espocrm"): "field_altered",
     ("altered", "advoware"): "field_altered_in_espocrm",
     ("undecided", "espocrm"): "undecided",
+    ("erased", "espocrm"): "erased",
 }
 _WORDS = {
     "erased": "personenbezogene Angabe gelöscht",

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from services import advoware_models, beteiligte_status, espocrm_models
@@ -22,6 +22,7 @@ from services.adressen_sync import AdressenSync
 from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_create import ENTITY_TYPE, BeteiligteCreator
+from services.beteiligte_identity import has_lost_its_last_numbers, require_same_record
 from services.beteiligte_master_data import MasterDataWriter, Written, named_field, send_what_is_accepted
 from services.beteiligte_plan import (
     CONTACT_ARRAYS,
@@ -54,7 +55,6 @@ from services.errors import (
     NeedsPerson,
     NotFound,
     OlderState,
-    SomebodyElse,
     ValidationFailed,
     shown_text,
 )
@@ -72,7 +72,6 @@ from services.sync_state import AuditEntry, SyncState, SyncStore
 from services.values import (
     Merge,
     Pair,
-    base_from_json,
     base_to_json,
     compare_after_write,
     is_same,
@@ -83,10 +82,6 @@ from services.webhooks import forget_waiting
 TOPIC_PREFIX = "vmh.beteiligte"
 #: A record edited again and again while we sync it is left to its next event after this many rounds.
 MAX_ROUNDS = 3
-#: Advoware's change times may be written with or without a zone; a backup is older than that.
-RESTORE_TOLERANCE = timedelta(hours=3)
-#: So many numbers above a missing one are looked at.
-NEIGHBOURS = 3
 
 Record = dict[str, Any]
 
@@ -339,7 +334,8 @@ class BeteiligteSync:
 
     async def _prepare(self, seen: Observation, store: SyncStore) -> tuple[Observation, Merge]:
         """The plan, with Advoware as it is right before it is written: telling people about a conflict takes time."""
-        self._require_same_record(seen)
+        if seen.state is not None and not self._is_from_before_restore(seen.state):
+            require_same_record(seen.state, seen.advo, self._mapper)
         plan = self.compare_entities(seen)
         if plan.to_advoware and seen.espo.get("syncStatus") != "syncing":
             espo = await self._show_syncing(seen.espo)
@@ -363,29 +359,6 @@ class BeteiligteSync:
         """The audit's lines of values that give way to another one."""
         lines = change_lines(seen, plan, self._mapper)
         return [line for line in lines if line.get("conflict") or line.get("unsynced")]
-
-    def _require_same_record(self, seen: Observation) -> None:
-        """Refuse a Beteiligter who is somebody else by now, or who shows an older state than at the last sync.
-
-        Raises:
-            SomebodyElse: the number was given again.
-            OlderState: Advoware was restored from a backup.
-        """
-        state = seen.state
-        if state is None or state.advoware_id != str(seen.advo["betNr"]) or self._is_from_before_restore(state):
-            return
-        created_at = advoware_models.parse_date_time(seen.advo.get("angelegtAm"))
-        changed_at = advoware_models.parse_date_time(seen.advo.get("geaendertAm"))
-        known = {name: pair.advoware for name, pair in base_from_json(state.base).items()}
-        shown = self._mapper.comparable_from_advoware(seen.advo)
-        other_record = None not in (created_at, state.advoware_created_at) and created_at != state.advoware_created_at
-        _, different = self._mapper.compare_identity(known, shown)
-        if other_record and different:
-            raise SomebodyElse(f"betnr {state.advoware_id} stands for somebody else in Advoware")
-        if seen.advo.get("rowId") == state.advoware_row_id or changed_at is None or state.advoware_changed_at is None:
-            return
-        if changed_at < state.advoware_changed_at - RESTORE_TOLERANCE:
-            raise OlderState(f"betnr {state.advoware_id}: Advoware shows an older state than at the last sync")
 
     def _is_from_before_restore(self, state: SyncState) -> bool:
         """Whether an operator has confirmed that Advoware was restored after this record was last synced."""
@@ -623,7 +596,8 @@ class BeteiligteSync:
         Raises:
             OlderState: Advoware has lost its last numbers, as after a restored backup.
         """
-        if await self._has_lost_its_last_numbers(int(betnr), store):
+        is_confirmed = self._resources.settings.vmh.advoware_restored_at is not None
+        if not is_confirmed and await has_lost_its_last_numbers(int(betnr), store, self._advoware):
             raise OlderState(f"betnr {betnr} and its neighbours are gone from Advoware")
         if espo.get("syncStatus") != "deleted_in_advoware":
             key = f"missing_in_advoware:{ENTITY_TYPE}:{espo['id']}"
@@ -633,20 +607,6 @@ class BeteiligteSync:
             shown = beteiligte_status.deleted_in_advoware(betnr)
             await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], shown)
         return Outcome("deleted_in_advoware", betnr)
-
-    async def _has_lost_its_last_numbers(self, betnr: int, store: SyncStore) -> bool:
-        """Whether the missing number is one of the last, and those beside it are missing as well."""
-        if self._resources.settings.vmh.advoware_restored_at is not None:
-            return False  # known, and confirmed by an operator
-        neighbours = [int(number) for number in await store.neighbours(ENTITY_TYPE, betnr, NEIGHBOURS)]
-        above = [number for number in neighbours if number > betnr]
-        for number in above or neighbours:
-            try:
-                await self._advoware.get_beteiligter(number)
-            except NotFound:
-                continue
-            return False
-        return bool(neighbours)
 
     async def _hold(self, espo: Record, error: NeedsPerson) -> Outcome:
         """Leave the record alone, show why, and tell a person once; one task for all if Advoware was restored."""

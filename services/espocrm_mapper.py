@@ -170,6 +170,18 @@ def _kind(rechtsform: Any, *, is_person: bool, is_company: bool) -> Kind:
     return "company" if is_company or form else "person"
 
 
+def is_erased(espo: Record) -> bool:
+    """Whether personal data of a CBeteiligte were erased in EspoCRM: it leaves marks where numbers and mails stood."""
+    rows = [*_rows(espo.get("phoneNumberData")), *_rows(espo.get("emailAddressData"))]
+    shown = [espo.get("phoneNumber"), espo.get("emailAddress")]
+    shown += [row.get("phoneNumber") or row.get("emailAddress") for row in rows]
+    return any(_ERASED.fullmatch(str(value or "")) for value in shown)
+
+
+def _rows(value: Any) -> list[Record]:
+    return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
+
+
 class BeteiligteMapper:
     """Maps master data of Beteiligte in both directions."""
 
@@ -227,6 +239,8 @@ class BeteiligteMapper:
         kind = kind_of_espocrm(espo)
 
         def reason(side: Side, name: str, value: Value) -> str | None:
+            if value is None and is_erased(espo):
+                return "erased"
             if name == "name" and value is None:
                 return "needed"
             if isinstance(value, str) and _ERASED.fullmatch(value):
