@@ -22,6 +22,7 @@ import json
 import re
 import secrets
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
@@ -31,7 +32,8 @@ from aiohttp import web
 from sandbox.advoware_beteiligte import ADRESSE, BANKVERBINDUNG, KOMMUNIKATION, BeteiligteStore, PartKind
 from sandbox.advoware_records import BERLIN, Record, RefusedError, RowIds
 from sandbox.advoware_termine import TermineStore
-from sandbox.control import CONTROL_PREFIX, Clock, Handler, Twin, main
+from sandbox.alterations import RefusedAlterationError
+from sandbox.control import CONTROL_PREFIX, Clock, Handler, Twin, body_of, main
 from sandbox.firm import Employee, make_firm
 
 DEFAULT_PORT: Final = 4010
@@ -134,6 +136,21 @@ class AdvowareTwin(Twin):
         if status == 500:
             return web.Response(status=status, text="Es ist ein unerwarteter Fehler aufgetreten.")
         return web.Response(status=status)
+
+    def refusal(self, request: web.Request, refused: RefusedAlterationError) -> web.Response:
+        """German text that names the field, also with its value, or an empty body."""
+        if refused.naming == "nothing":
+            return web.Response(status=400)
+        value = f" ({refused.value})" if refused.naming == "entry" else ""
+        return web.Response(status=400, text=f"Das Feld '{refused.key}' enthält einen ungültigen Wert{value}.")
+
+    def stored_object(self, request: web.Request, body: dict[str, Any]) -> Mapping[str, Any] | None:
+        """A Beteiligter or Termin that a PUT replaces as a whole."""
+        if request.method != "PUT" or "part_id" in request.match_info:
+            return None
+        if "betnr" in request.match_info:
+            return self.beteiligte.peek(_number(request, "betnr"))
+        return self.termine.peek(body.get("frNr"))
 
     def routes(self) -> list[web.RouteDef]:
         """Configurator, security gateway and API."""
@@ -375,7 +392,7 @@ def _answering(handler: Handler) -> Handler:
 
 async def _json_object(request: web.Request) -> Record:
     try:
-        body = json.loads(await request.read())
+        body = json.loads(await body_of(request))
     except ValueError:
         raise RefusedError(400, "Die Anfrage enthält kein gültiges JSON.") from None
     if not isinstance(body, dict):

@@ -181,6 +181,10 @@ class BeteiligteStore:
         """One Beteiligter with all his lists."""
         return self._answer(self._record(betnr))
 
+    def peek(self, betnr: int) -> Record | None:
+        """A copy of what is stored of a Beteiligter; None for an unknown number."""
+        return copy.deepcopy(self._records.get(betnr))
+
     # -- what the API allows ------------------------------------------------------------------------------------
 
     def create(self, body: Record, user: str) -> Record:

@@ -119,6 +119,11 @@ class TermineStore:
             and (last is None or record["datum"] <= last)
         ]
 
+    def peek(self, fr_nr: object) -> Record | None:
+        """A copy of what is stored of a Termin; None for an unknown number."""
+        record = self._records.get(fr_nr) if isinstance(fr_nr, int) else None
+        return None if record is None else dict(record)
+
     def create(self, body: Record, fr_nr: int | None = None) -> Record:
         """Add a Termin. A negative ``fr_nr`` makes a derived entry, which only Advoware itself creates."""
         if fr_nr is not None and fr_nr >= 0:

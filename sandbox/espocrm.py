@@ -30,10 +30,11 @@ import aiohttp
 from aiohttp import web
 from pydantic import ValidationError
 
-from sandbox.control import CONTROL_PREFIX, Clock, Twin, main
+from sandbox.alterations import RefusedAlterationError
+from sandbox.control import CONTROL_PREFIX, Clock, Twin, body_of, main
 from sandbox.espocrm_access import ADMIN_ID, DEFAULT_API_USERS, ApiUser, LoginGuard, Settings
 from sandbox.espocrm_entities import ENTITIES, USER, Entity, entity_defs
-from sandbox.espocrm_php import ApiError, php_int, php_json
+from sandbox.espocrm_php import ApiError, php_int, php_json, validation_failure
 from sandbox.espocrm_query import read_search_params
 from sandbox.espocrm_seed import load_firm
 from sandbox.espocrm_service import RecordService
@@ -111,6 +112,20 @@ class EspoCRMTwin(Twin):
     def error_response(self, status: int) -> web.Response:
         """An empty answer; as HTML when the login failed."""
         return web.Response(status=status, content_type="text/html" if status == 401 else "application/json")
+
+    def refusal(self, request: web.Request, refused: RefusedAlterationError) -> web.Response:
+        """A field that does not pass; a value is named in the reason only, and nothing named is an empty 400."""
+        if refused.naming == "nothing":
+            return _refusal(ApiError(400, ""))
+        field = refused.attribute.removesuffix("Data")
+        failure = validation_failure(str(request.match_info.get("entity")), field, "valid")
+        if refused.naming == "entry":
+            failure.reason += f" Value: {refused.value}."
+        return _refusal(failure)
+
+    def json_bytes(self, value: Any) -> bytes:
+        """JSON as PHP writes it."""
+        return php_json(value)
 
     async def start(self) -> None:
         """Start the webhook job."""
@@ -347,7 +362,7 @@ def _entity(request: web.Request) -> Entity:
 
 async def _body(request: web.Request) -> dict[str, Any]:
     """The attributes of a request body; one that is not declared as JSON counts as empty, as in EspoCRM."""
-    content = await request.read()
+    content = await body_of(request)
     if request.content_type != "application/json" or not content:
         return {}
     try:
