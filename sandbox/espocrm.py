@@ -10,6 +10,8 @@ Run it alone with ``python -m sandbox.espocrm --port 4020 --webhook-interval 1.0
 ``POST records/{Entity}``           create or replace a record as user Admin; ``id`` and times may be given;
                                     ``?silent=1`` here and below fires no webhook
 ``PUT, DELETE records/{Entity}/{id}``  change or delete a record as user Admin would in the user interface
+``POST actions``                    what people do in the browser: erase, merge, restore, revert an import, delete many;
+                                    see `sandbox.espocrm_actions`
 ``GET webhooks``                    the webhooks and their queue
 ``POST webhooks/process``           run the job "Process Webhook Queue" now; answers what was sent
 ==================================  ============================================================================
@@ -33,8 +35,9 @@ from pydantic import ValidationError
 from sandbox.alterations import RefusedAlterationError
 from sandbox.control import CONTROL_PREFIX, Clock, Twin, body_of, main
 from sandbox.espocrm_access import ADMIN_ID, DEFAULT_API_USERS, ApiUser, LoginGuard, Settings
+from sandbox.espocrm_actions import ACTIONS, Browser
 from sandbox.espocrm_entities import ENTITIES, USER, Entity, entity_defs
-from sandbox.espocrm_php import ApiError, php_int, php_json, validation_failure
+from sandbox.espocrm_php import ApiError, php_int, php_json, read_json, validation_failure
 from sandbox.espocrm_query import read_search_params
 from sandbox.espocrm_seed import load_firm
 from sandbox.espocrm_service import RecordService
@@ -43,6 +46,7 @@ from sandbox.espocrm_webhooks import WebhookQueue
 from sandbox.firm import make_firm
 
 DEFAULT_PORT = 4020
+API_PREFIX = "/api/v1"
 BERLIN = ZoneInfo("Europe/Berlin")
 EXTENSION_VERSION = "1.0.0"  #: of the firm's extension, whose entities and rules this twin has
 
@@ -162,7 +166,7 @@ class EspoCRMTwin(Twin):
 
     def routes(self) -> list[web.RouteDef]:
         """The REST API."""
-        base = "/api/v1"
+        base = API_PREFIX
         return [
             web.get(f"{base}/App/user", self._as_user(self._app_user)),
             web.get(f"{base}/Metadata", self._as_user(self._metadata)),
@@ -185,6 +189,7 @@ class EspoCRMTwin(Twin):
             web.post(f"{control}/records/{{entity}}", self._as_admin(self._put_record)),
             web.put(f"{control}/records/{{entity}}/{{id}}", self._as_admin(self._edit_record)),
             web.delete(f"{control}/records/{{entity}}/{{id}}", self._as_admin(self._remove_record)),
+            web.post(f"{control}/actions", self._as_admin(self._act)),
             web.get(f"{control}/webhooks", self._show_webhooks),
             web.post(f"{control}/webhooks/process", self._process_webhooks),
         ]
@@ -334,6 +339,13 @@ class EspoCRMTwin(Twin):
         self._service.delete(record, admin, silent=_is_silent(request))
         return True
 
+    async def _act(self, request: web.Request, admin: ApiUser) -> Any:
+        try:
+            action = ACTIONS.validate_json(await request.read())
+        except ValidationError as error:
+            raise ApiError(400, "No such action.", json.loads(error.json(include_url=False))) from error
+        return Browser(self._store, self._queue.add, admin).do(action)
+
     async def _show_webhooks(self, _request: web.Request) -> web.Response:
         webhooks = [self._store.full(record) for record in self._store.records("Webhook")]
         return web.json_response({"webhooks": webhooks, "queue": [item.as_json() for item in self._queue.items]})
@@ -366,7 +378,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
     if request.content_type != "application/json" or not content:
         return {}
     try:
-        body = json.loads(content)
+        body = read_json(content)
     except ValueError as error:
         raise ApiError(500, "") from error
     if isinstance(body, list):
@@ -381,7 +393,8 @@ async def _answered(handler: UserHandler, request: web.Request, user: ApiUser) -
         value = await handler(request, user)
     except ApiError as error:
         return _refusal(error)
-    return web.Response(body=php_json(value), content_type="application/json")
+    created_webhook = request.method == "POST" and request.path == f"{API_PREFIX}/Webhook"
+    return web.Response(status=201 if created_webhook else 200, body=php_json(value), content_type="application/json")
 
 
 def _refusal(error: ApiError) -> web.Response:

@@ -34,10 +34,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal["8.4", "9.3"] = "9.3"  #: 8.4 knows neither the header ``Signature`` nor ``skipOwn``
+    #: 8.4 knows neither the header ``Signature`` nor ``skipOwn``, tells the followers in every update, and saves (and
+    #: tells) even what is identical
+    version: Literal["8.4", "9.3"] = "9.3"
     phone_number_international: bool = True
     duplicate_check: frozenset[str] = frozenset()  #: entities that answer 409 to a likely duplicate
     optimistic_concurrency: frozenset[str] = frozenset()  #: entities that have a ``versionNumber``
+    concurrency_ignored: frozenset[str] = frozenset()  #: fields that any version may overwrite (9.3)
+    webhook_event_portion: int | None = None  #: events that a run of the webhook job takes up; EspoCRM's own: 20
     task_parents: tuple[str, ...] = (*STANDARD_TASK_PARENTS, *CUSTOM_ENTITIES)
 
 

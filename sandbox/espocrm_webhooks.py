@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -78,10 +79,21 @@ class WebhookQueue:
         self._guard = guard
         self._now = now
         self._next_number = 1
+        self._changes: deque[Change] = deque()  #: waiting until a run of the job takes them up
         self._running = asyncio.Lock()
 
     def add(self, change: Change) -> None:
-        """Queue a change for every active webhook that asked for it."""
+        """Queue a change: at once, or in a later run of the job if a run takes up only so many."""
+        self._changes.append(change)
+        if self._store.settings.webhook_event_portion is None:
+            self._take_up(None)
+
+    def _take_up(self, portion: int | None) -> None:
+        for _ in range(len(self._changes) if portion is None else min(portion, len(self._changes))):
+            self._queue(self._changes.popleft())
+
+    def _queue(self, change: Change) -> None:
+        """One item for every active webhook that asked for the change."""
         for event, data in _events(change):
             for webhook in self._store.records("Webhook"):
                 values = webhook.values
@@ -95,6 +107,7 @@ class WebhookQueue:
     async def process(self, session: aiohttp.ClientSession) -> list[Delivery]:
         """One run of the job "Process Webhook Queue": at most one request per webhook, oldest event first."""
         async with self._running:
+            self._take_up(self._store.settings.webhook_event_portion)
             due = dict.fromkeys(item.webhook_id for item in self._due())
             sent = [await self._process_webhook(session, webhook_id) for webhook_id in due]
             finished = [item.number for item in self.items if item.status != "Pending"]
