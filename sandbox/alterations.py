@@ -345,7 +345,7 @@ def _has(node: Any, key: Any) -> bool:
     return isinstance(node, list) and isinstance(key, int) and key < len(node)
 
 
-def share(seed: int, rule: int, description: str) -> float:
-    """A number from 0 to 1 that belongs to a value under a rule: the same for the same seed, whatever else happens."""
-    digest = hashlib.sha256(f"{seed}:{rule}:{description}".encode("utf-8", "surrogatepass")).digest()
+def share(key: str, description: str) -> float:
+    """A number from 0 to 1 that belongs to a value under a key: the same again, whatever else happens."""
+    digest = hashlib.sha256(f"{key}:{description}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:6]) / 2**48

@@ -61,6 +61,8 @@ MAX_REQUEST_LINE = 8190
 READ_REQUEST_LINE = 2**20
 #: Where a request keeps its body when that is no longer the one that was sent.
 ALTERED_BODY = web.RequestKey("ALTERED_BODY", bytes)
+#: The altering rules that have struck a request.
+STRUCK = web.RequestKey("STRUCK", list)
 
 
 class Fault(BaseModel):
@@ -138,9 +140,8 @@ _SPOILING = frozenset(Fault.model_fields) - {
 class ActiveFault:
     """A fault rule and how often it has matched and struck."""
 
-    def __init__(self, rule: Fault, number: int) -> None:
+    def __init__(self, rule: Fault) -> None:
         self.rule = rule
-        self.number = number  #: which rule it was since the last reset
         self.seen = 0
         self.struck = 0
 
@@ -165,7 +166,8 @@ class ActiveFault:
 
     def chosen(self, seed: int) -> Callable[[str], bool]:
         """Which of the values that the rule could alter it does alter."""
-        return lambda description: share(seed, self.number, description) < self.rule.probability
+        rule = self.rule.model_dump_json(include={"path", "answer", "stored"})
+        return lambda description: share(f"{seed}:{rule}", description) < self.rule.probability
 
 
 class Twin(ABC):
@@ -183,7 +185,6 @@ class Twin(ABC):
         self.journal: deque[dict[str, Any]] = deque(maxlen=JOURNAL_LIMIT)
         self.request_count = 0
         self.faults: list[ActiveFault] = []
-        self.fault_count = 0
         self.dice = random.Random(seed)
         self.load_seed()
 
@@ -346,7 +347,7 @@ class Twin(ABC):
             return response
         for path, value in sent:
             show_as_sent(document, path, value)
-        altered = self._alter_answer(document, entry, rules)
+        altered = self._alter_answer(request, document, entry, rules)
         if not sent and not altered:
             return response
         return web.Response(status=response.status, body=self.json_bytes(document), headers=_headers_of(response))
@@ -366,20 +367,22 @@ class Twin(ABC):
                 try:
                     changed = alter_stored(body, alteration, active.chosen(self.seed), stored)
                 except RefusedAlterationError:
-                    _note(entry, active, "stored", alteration)
+                    _note(request, entry, active, "stored", alteration)
                     raise
                 if changed:
-                    _note(entry, active, "stored", alteration)
+                    _note(request, entry, active, "stored", alteration)
                     echoed += changed if alteration.echo else []
         request[ALTERED_BODY] = json.dumps(body).encode()
         return echoed
 
-    def _alter_answer(self, document: Any, entry: dict[str, Any], rules: list[ActiveFault]) -> bool:
+    def _alter_answer(
+        self, request: web.Request, document: Any, entry: dict[str, Any], rules: list[ActiveFault]
+    ) -> bool:
         changed = False
         for active in rules:
             for alteration in active.rule.answer:
                 if alter_answer(document, alteration, active.chosen(self.seed)):
-                    _note(entry, active, "answer", alteration)
+                    _note(request, entry, active, "answer", alteration)
                     changed = True
         return changed
 
@@ -404,7 +407,6 @@ class Twin(ABC):
         self.empty = bool(wish.get("empty", self.empty))
         self.dice = random.Random(self.seed)
         self.faults.clear()
-        self.fault_count = 0
         self._clock_offset = timedelta()
         self.load_seed()
         self.journal.clear()
@@ -431,9 +433,7 @@ class Twin(ABC):
             return web.json_response({"error": json.loads(error.json(include_url=False))}, status=400)
         except ValueError:
             return web.json_response({"error": "the body is no JSON"}, status=400)
-        for rule in rules:
-            self.fault_count += 1
-            self.faults.append(ActiveFault(rule, self.fault_count))
+        self.faults.extend(ActiveFault(rule) for rule in rules)
         return await self._list_faults(request)
 
     async def _list_faults(self, _request: web.Request) -> web.Response:
@@ -507,12 +507,14 @@ def _line_length(request: web.Request) -> int:
     return len(f"{request.method} {request.raw_path} HTTP/{request.version.major}.{request.version.minor}".encode())
 
 
-def _note(entry: dict[str, Any], active: ActiveFault, kind: str, alteration: Alteration) -> None:
+def _note(request: web.Request, entry: dict[str, Any], active: ActiveFault, kind: str, alteration: Alteration) -> None:
     """Count that a rule struck a request, and say in the journal what it did."""
-    rule = f"rule {active.number}"
-    if not any(line.startswith(f"{rule} ") for line in entry["altered"]):
+    struck = request.get(STRUCK, [])
+    request[STRUCK] = struck
+    if active not in struck:
+        struck.append(active)
         active.struck += 1
-    entry["altered"].append(f"{rule} {kind} {alteration.field}: {alteration.how}")
+    entry["altered"].append(f"{kind} {alteration.field}: {alteration.how}")
 
 
 def _json_of(body: object) -> Any:

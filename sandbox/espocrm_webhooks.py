@@ -25,6 +25,7 @@ RETRY_AFTER = timedelta(minutes=10)
 FINISHED_KEPT = 1000  #: items that are done with and kept for inspection
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
 #: Answers after which EspoCRM tries again; 0 stands for no answer at all. All other errors drop the events.
+NOT_SENT = -1  #: the receiver is internal and not allowed
 RETRIED_STATUSES = frozenset({0, 401, 403, 404, 405, 408, 500, 503})
 
 
@@ -49,7 +50,7 @@ class QueueItem:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One request that was sent, and the status of its answer (0: none)."""
+    """One request that was sent, and the status of its answer (0: none, -1: not sent)."""
 
     webhook_id: str
     event: str
@@ -142,6 +143,8 @@ class WebhookQueue:
         return owner is not None and owner.may("read", webhook.values["entityType"])
 
     async def _send(self, session: aiohttp.ClientSession, webhook: Record, body: bytes) -> int:
+        if not self._store.settings.may_send_to(webhook.values["url"]):
+            return NOT_SENT
         legacy_only = self._store.settings.version == "8.4"
         headers = signature_headers(webhook.id, webhook.values.get("secretKey"), body, legacy_only=legacy_only)
         headers["Content-Type"] = "application/json"

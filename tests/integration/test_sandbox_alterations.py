@@ -173,7 +173,7 @@ async def test_count_and_struck_speak_of_answers_that_came_out_different(advowar
     journal = await advoware.desktop("GET", "journal")
     assert [entry["altered"] for entry in journal[-3:]] == [
         [],
-        ["rule 1 answer name: upper", "rule 1 answer vorname: upper"],
+        ["answer name: upper", "answer vorname: upper"],
         [],
     ]
 
