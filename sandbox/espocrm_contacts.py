@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.espocrm_entities import Field
+from sandbox.espocrm_php import php_trim
 
 DEFAULT_PHONE_TYPE = "Mobile"
 ERASED_PREFIX = "ERASED:"
@@ -118,7 +119,7 @@ class ContactRows:
         that was there before; its type stays.
         """
         before = self.summary(contact, links)
-        value = str(data.get(contact.name, before[contact.name]) or "").strip()
+        value = php_trim(str(data.get(contact.name, before[contact.name]) or ""))
         flags = {flag: bool(data.get(flag, before[flag])) for flag in contact.flags}
         if links.primary is not None and value != before[contact.name]:
             links.remove(links.primary)
@@ -144,7 +145,7 @@ def _wanted(contact: Field, entries: list[dict[str, Any]]) -> dict[str, dict[str
     """The rows that an array asks for, by key; of entries with the same key the last one counts."""
     wanted: dict[str, dict[str, Any]] = {}
     for entry in entries:
-        value = str(entry.get(contact.name) or "").strip()
+        value = php_trim(str(entry.get(contact.name) or ""))
         if value:
             row = {"name": value, "optOut": bool(entry.get("optOut")), "invalid": bool(entry.get("invalid"))}
             row["type"] = entry.get("type") or DEFAULT_PHONE_TYPE
@@ -154,7 +155,7 @@ def _wanted(contact: Field, entries: list[dict[str, Any]]) -> dict[str, dict[str
 
 def _apply_plain_flags(contact: Field, wanted: dict[str, dict[str, Any]], plain: Mapping[str, Any]) -> None:
     """A new record with array and plain value: the flags of that value are the plain ones, false if not given."""
-    value = str(plain.get(contact.name) or "").strip()
+    value = php_trim(str(plain.get(contact.name) or ""))
     row = wanted.get(_key(contact, value))
     if row is not None:
         opted_out, invalid = contact.flags
@@ -173,10 +174,10 @@ def _new_primary(
     the flag from those before it.
     """
     flagged = {
-        _key(contact, str(entry.get(contact.name) or "").strip()): bool(entry.get("primary")) for entry in entries
+        _key(contact, php_trim(str(entry.get(contact.name) or ""))): bool(entry.get("primary")) for entry in entries
     }
     if entries and not any(entry.get("primary") for entry in entries):
-        flagged[_key(contact, str(entries[0].get(contact.name) or "").strip())] = True
+        flagged[_key(contact, php_trim(str(entries[0].get(contact.name) or "")))] = True
     primary = None
     for key in wanted:
         if flagged[key]:
