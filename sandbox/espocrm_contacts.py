@@ -97,10 +97,10 @@ class ContactRows:
         """Make the given entries the only ones of a record. The flags of an entry that is named are overwritten."""
         wanted = _wanted(contact, entries)
         _apply_plain_flags(contact, wanted, plain)
-        before = {_key(contact, entry[contact.name]): entry for entry in self.entries(contact, links)}
-        for key in before.keys() - wanted.keys():
-            links.remove(self._ids[contact.type, key])
-        primary = _new_primary(contact, entries, wanted, before)
+        for row_id in list(links.rows):
+            if _key(contact, self._rows[row_id]["name"]) not in wanted:
+                links.remove(row_id)
+        primary = _new_primary(contact, entries)
         for key, row in wanted.items():
             row_id = self._ids.get((contact.type, key)) or self._make_id()
             self._ids[contact.type, key] = row_id
@@ -162,24 +162,14 @@ def _apply_plain_flags(contact: Field, wanted: dict[str, dict[str, Any]], plain:
         row |= {"optOut": bool(plain.get(opted_out)), "invalid": bool(plain.get(invalid))}
 
 
-def _new_primary(
-    contact: Field,
-    entries: list[dict[str, Any]],
-    wanted: Mapping[str, Any],
-    before: Mapping[str, Mapping[str, Any]],
-) -> str | None:
-    """Key of the entry that becomes the primary one; None if the present one stays, or if there is none.
+def _new_primary(contact: Field, entries: list[dict[str, Any]]) -> str | None:
+    """Key of the entry that becomes the primary one: the last one flagged, or the first entry if none is.
 
-    The last one flagged, the first entry if none is. But one that was the primary one before and is flagged again takes
-    the flag from those before it.
+    Of entries with the same key the flag of the last one counts. If that leaves nobody, the present one stays: None.
     """
-    flagged = {
-        _key(contact, php_trim(str(entry.get(contact.name) or ""))): bool(entry.get("primary")) for entry in entries
-    }
-    if entries and not any(entry.get("primary") for entry in entries):
-        flagged[_key(contact, php_trim(str(entries[0].get(contact.name) or "")))] = True
-    primary = None
-    for key in wanted:
-        if flagged[key]:
-            primary = None if before.get(key, {}).get("primary") else key
-    return primary
+    keys = [_key(contact, php_trim(str(entry.get(contact.name) or ""))) for entry in entries]
+    marks = [bool(entry.get("primary")) for entry in entries]
+    if marks and not any(marks):
+        marks[0] = True
+    flagged = dict(zip(keys, marks, strict=True))
+    return next((key for key in reversed(keys) if key and flagged[key]), None)
