@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.espocrm_entities import Field
+from sandbox.espocrm_php import php_trim
 
 DEFAULT_PHONE_TYPE = "Mobile"
 ERASED_PREFIX = "ERASED:"
@@ -96,10 +97,10 @@ class ContactRows:
         """Make the given entries the only ones of a record. The flags of an entry that is named are overwritten."""
         wanted = _wanted(contact, entries)
         _apply_plain_flags(contact, wanted, plain)
-        before = {_key(contact, entry[contact.name]): entry for entry in self.entries(contact, links)}
-        for key in before.keys() - wanted.keys():
-            links.remove(self._ids[contact.type, key])
-        primary = _new_primary(contact, entries, wanted, before)
+        for row_id in list(links.rows):
+            if _key(contact, self._rows[row_id]["name"]) not in wanted:
+                links.remove(row_id)
+        primary = _new_primary(contact, entries)
         for key, row in wanted.items():
             row_id = self._ids.get((contact.type, key)) or self._make_id()
             self._ids[contact.type, key] = row_id
@@ -118,7 +119,7 @@ class ContactRows:
         that was there before; its type stays.
         """
         before = self.summary(contact, links)
-        value = str(data.get(contact.name, before[contact.name]) or "").strip()
+        value = php_trim(str(data.get(contact.name, before[contact.name]) or ""))
         flags = {flag: bool(data.get(flag, before[flag])) for flag in contact.flags}
         if links.primary is not None and value != before[contact.name]:
             links.remove(links.primary)
@@ -144,7 +145,7 @@ def _wanted(contact: Field, entries: list[dict[str, Any]]) -> dict[str, dict[str
     """The rows that an array asks for, by key; of entries with the same key the last one counts."""
     wanted: dict[str, dict[str, Any]] = {}
     for entry in entries:
-        value = str(entry.get(contact.name) or "").strip()
+        value = php_trim(str(entry.get(contact.name) or ""))
         if value:
             row = {"name": value, "optOut": bool(entry.get("optOut")), "invalid": bool(entry.get("invalid"))}
             row["type"] = entry.get("type") or DEFAULT_PHONE_TYPE
@@ -154,31 +155,21 @@ def _wanted(contact: Field, entries: list[dict[str, Any]]) -> dict[str, dict[str
 
 def _apply_plain_flags(contact: Field, wanted: dict[str, dict[str, Any]], plain: Mapping[str, Any]) -> None:
     """A new record with array and plain value: the flags of that value are the plain ones, false if not given."""
-    value = str(plain.get(contact.name) or "").strip()
+    value = php_trim(str(plain.get(contact.name) or ""))
     row = wanted.get(_key(contact, value))
     if row is not None:
         opted_out, invalid = contact.flags
         row |= {"optOut": bool(plain.get(opted_out)), "invalid": bool(plain.get(invalid))}
 
 
-def _new_primary(
-    contact: Field,
-    entries: list[dict[str, Any]],
-    wanted: Mapping[str, Any],
-    before: Mapping[str, Mapping[str, Any]],
-) -> str | None:
-    """Key of the entry that becomes the primary one; None if the present one stays, or if there is none.
+def _new_primary(contact: Field, entries: list[dict[str, Any]]) -> str | None:
+    """Key of the entry that becomes the primary one: the last one flagged, or the first entry if none is.
 
-    The last one flagged, the first entry if none is. But one that was the primary one before and is flagged again takes
-    the flag from those before it.
+    Of entries with the same key the flag of the last one counts. If that leaves nobody, the present one stays: None.
     """
-    flagged = {
-        _key(contact, str(entry.get(contact.name) or "").strip()): bool(entry.get("primary")) for entry in entries
-    }
-    if entries and not any(entry.get("primary") for entry in entries):
-        flagged[_key(contact, str(entries[0].get(contact.name) or "").strip())] = True
-    primary = None
-    for key in wanted:
-        if flagged[key]:
-            primary = None if before.get(key, {}).get("primary") else key
-    return primary
+    keys = [_key(contact, php_trim(str(entry.get(contact.name) or ""))) for entry in entries]
+    marks = [bool(entry.get("primary")) for entry in entries]
+    if marks and not any(marks):
+        marks[0] = True
+    flagged = dict(zip(keys, marks, strict=True))
+    return next((key for key in reversed(keys) if key and flagged[key]), None)

@@ -14,12 +14,11 @@ from schwifty.exceptions import SchwiftyException
 from sandbox.espocrm_access import Settings
 from sandbox.espocrm_entities import PHONE_TYPES, SYSTEM_ATTRIBUTES, Entity, Field
 from sandbox.espocrm_mail import is_mail_address
-from sandbox.espocrm_php import php_int, validation_failure
+from sandbox.espocrm_php import php_day, php_int, php_time, php_trim, validation_failure
 
 MAX_CONTACT_ENTRIES = 10
 MAX_PHONE_LENGTH = 36
 MAX_MAIL_LENGTH = 255
-PHP_BLANKS = " \t\n\r\0\x0b"  #: what PHP's ``trim`` takes away
 INT_RANGE = range(-(2**31), 2**31)
 
 _ID = re.compile(r"[A-Za-z0-9_=\-.]+")
@@ -68,9 +67,15 @@ def _convert(entity: Entity, field: Field, attribute: str, value: Any) -> Any:
     if attribute.endswith("Data"):
         return [dict(item) if isinstance(item, dict) else item for item in value] if isinstance(value, list) else value
     text = _to_text(value)
-    if field.type in {"varchar", "url", "email", "phone"}:
-        text = text.strip()
-    return text or None
+    sanitize = _SANITIZERS.get(field.type)
+    return (sanitize(text) if sanitize else text) or None
+
+
+_SANITIZERS: dict[str, Callable[[str], str]] = {
+    **dict.fromkeys(("varchar", "url", "email", "phone"), php_trim),
+    "date": php_day,
+    "datetime": php_time,
+}
 
 
 def _to_int(entity: Entity, field: Field, value: Any) -> int:
@@ -175,11 +180,11 @@ def _url_failure(field: Field, value: str) -> str | None:
 
 
 def _time_failure(field: Field, value: str) -> str | None:
-    layout = "%Y-%m-%d" if field.type == "date" else "%Y-%m-%d %H:%M:%S"
     try:
-        canonical = datetime.strptime(value, layout).strftime(layout)  # noqa: DTZ007 - only the form is checked
+        moment = datetime.fromisoformat(value).replace(tzinfo=None, microsecond=0)
     except ValueError:
         return "valid"
+    canonical = moment.date().isoformat() if field.type == "date" else moment.isoformat(sep=" ")
     return None if canonical == value else "valid"
 
 
@@ -228,7 +233,7 @@ def _is_phone(value: Any, settings: Settings) -> bool:
 
 def sanitize_phone(value: str) -> str:
     """A number that begins with ``+`` in E.164, if it can be read; EspoCRM writes it so before it checks it."""
-    value = value.strip(PHP_BLANKS)
+    value = php_trim(value)
     return (_e164(value) or value) if value.startswith("+") else value
 
 

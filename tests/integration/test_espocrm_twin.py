@@ -218,7 +218,11 @@ async def test_duplicate_check_answers_409_when_switched_on(crm: Caller) -> None
         ("salutationName", "Mr.", "salutationName", "valid"),
         ("dateOfBirth", "31.12.1980", "dateOfBirth", "valid"),
         ("dateOfBirth", "1980-02-30", "dateOfBirth", "valid"),
-        ("advowareLastSync", "2026-11-23T17:12:22Z", "advowareLastSync", "valid"),
+        ("advowareLastSync", "2026-11-23T17:12:22", "advowareLastSync", "valid"),
+        ("advowareLastSync", "2026-11-23T17:12:22.500Z", "advowareLastSync", "valid"),
+        ("advowareLastSync", "2026-11-23 17:12:22.500000", "advowareLastSync", "valid"),
+        ("advowareLastSync", "2026-11-23 17:12:22+00:00", "advowareLastSync", "valid"),
+        ("advowareLastSync", "2026-11-23 24:00:00", "advowareLastSync", "valid"),
         ("kommunikationHash", "0123456789abcdef0", "kommunikationHash", "maxLength"),
         ("syncErrorMessage", "x" * 2001, "syncErrorMessage", "maxLength"),
         ("betnr", "many", "betnr", "valid"),
@@ -248,6 +252,33 @@ async def test_a_bad_value_refuses_the_whole_request(
         f'{{"messageTranslation":{{"label":"validationFailure","data":{{"field":"{field}","type":"{kind}"}}}}}}'
     )
     assert (await crm.good("GET", path))["lastName"] == "Grün"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "sent", "stored"),
+    [
+        ("lastName", " \t\x00Rot\n", "Rot"),
+        ("lastName", "\u00a0Rot\u2003", "\u00a0Rot\u2003"),
+        ("description", " Rot ", " Rot "),
+        ("dateOfBirth", "0001-01-01", "0001-01-01"),
+        ("dateOfBirth", "9999-12-31", "9999-12-31"),
+        ("dateOfBirth", "1970-05-04T23:30:00Z", "1970-05-04"),
+        ("advowareLastSync", "2026-11-23T17:12:22+01:00", "2026-11-23 16:12:22"),
+        ("advowareLastSync", "2026-11-23 17:12", "2026-11-23 17:12:00"),
+    ],
+)
+async def test_values_are_stored_as_php_sanitises_them(crm: Caller, attribute: str, sent: str, stored: str) -> None:
+    record = await new_beteiligte(crm)
+    path = f"CBeteiligte/{record['id']}"
+    await crm.good("PUT", path, {attribute: sent})
+    assert (await crm.good("GET", path))[attribute] == stored
+
+
+async def test_lists_cut_long_texts_and_reads_by_id_do_not(crm: Caller) -> None:
+    record = await new_beteiligte(crm, description="ä" * 12_000)
+    listed = (await crm.good("GET", "CBeteiligte"))["list"][0]["description"]
+    assert listed == "ä" * 10_000
+    assert (await crm.good("GET", f"CBeteiligte/{record['id']}"))["description"] == "ä" * 12_000
 
 
 async def test_local_phone_numbers_pass_without_the_international_setting(crm: Caller) -> None:

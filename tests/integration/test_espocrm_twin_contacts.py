@@ -196,7 +196,8 @@ async def test_a_new_record_with_plain_value_and_array_forgets_the_flags_of_that
     ("sent", "primary"),
     [
         ([entry(), entry(OTHER, primary=True)], OTHER),
-        ([entry(OTHER, primary=True), entry(primary=True)], NUMBER),  # the present one keeps it
+        ([entry(OTHER, primary=True), entry(primary=True)], NUMBER),
+        ([entry(primary=True), entry(OTHER, primary=True), entry(primary=True)], NUMBER),
         ([entry(primary=True), entry(OTHER, primary=True)], OTHER),
         ([entry(OTHER), entry()], OTHER),  # nobody is flagged: the first
         ([entry(OTHER)], OTHER),
@@ -206,3 +207,10 @@ async def test_which_entry_becomes_the_primary_one(crm: Caller, sent: list[dict[
     path = await person(crm, phoneNumberData=[entry(primary=True)])
     await crm.good("PUT", path, {"phoneNumberData": sent})
     assert [number for number, _, is_primary, _, _ in await phones(crm, path) if is_primary] == [primary]
+
+
+@pytest.mark.parametrize("flag", [{"primary": True}, {}])
+async def test_of_a_number_that_is_sent_twice_the_last_entry_counts(crm: Caller, flag: dict[str, bool]) -> None:
+    path = await person(crm, phoneNumberData=[entry(type="Fax", **flag), entry(type="Office")])
+    assert await phones(crm, path) == [(NUMBER, "Office", False, False, False)]
+    assert (await crm.good("GET", path))["phoneNumber"] is None

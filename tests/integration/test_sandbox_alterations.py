@@ -125,6 +125,8 @@ async def test_where_and_match_choose_among_the_entries_of_an_array(advoware: Ad
 
 async def test_entries_of_an_array_can_be_left_out(advoware: Advoware) -> None:
     path = await gerda(advoware)
+    await advoware.call("POST", f"{path}/Kommunikationen", {"tlf": "030 1", "kommKz": 1})
+    await advoware.call("POST", f"{path}/Kommunikationen", {"tlf": "030 2", "kommKz": 1})
     entry = {"field": "kommunikation[]", "how": "missing", "where": {"kommKz": 1}}
     await rule(advoware, path="/Beteiligte/", answer=[entry])
     assert [part["kommKz"] for part in (await advoware.call("GET", path))["kommunikation"]] == [3]
