@@ -17,33 +17,27 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from services import advoware_models, beteiligte_status, espocrm_models
+from services import beteiligte_status, espocrm_models
 from services.adressen_sync import AdressenSync
 from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_create import ENTITY_TYPE, BeteiligteCreator
+from services.beteiligte_finish import BeteiligteFinisher, was_edited_since
 from services.beteiligte_identity import has_lost_its_last_numbers, require_same_record
-from services.beteiligte_master_data import MasterDataWriter, Written, named_field, send_what_is_accepted
+from services.beteiligte_master_data import MasterDataWriter, Written
 from services.beteiligte_plan import (
-    CONTACT_ARRAYS,
     Observation,
     Parts,
     Standing,
     betnr_of,
     change_lines,
-    contact_entries,
-    kept_standing,
-    kind_problems,
     on_side,
     plan_master_data,
     result_of,
     shown_by,
-    shown_pair,
     standing_lines,
     standing_of_held,
     standing_of_pairs,
-    standing_problems,
-    standing_sentences,
     without_fields,
 )
 from services.errors import (
@@ -55,11 +49,10 @@ from services.errors import (
     NeedsPerson,
     NotFound,
     OlderState,
-    ValidationFailed,
     shown_text,
 )
 from services.espocrm import EspoCRMAPI
-from services.espocrm_mapper import BeteiligteMapper, kind_of_advoware, kind_of_espocrm
+from services.espocrm_mapper import BeteiligteMapper, kind_of_advoware
 from services.kommunikation_sync_utils import KommunikationSyncManager
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
@@ -72,9 +65,7 @@ from services.sync_state import AuditEntry, SyncState, SyncStore
 from services.values import (
     Merge,
     Pair,
-    base_to_json,
     compare_after_write,
-    is_same,
     text_of,
 )
 from services.webhooks import forget_waiting
@@ -84,26 +75,6 @@ TOPIC_PREFIX = "vmh.beteiligte"
 MAX_ROUNDS = 3
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Finished:
-    """How the record stands after its final write: its status, what failed, and whether it has to be synced again."""
-
-    status: str
-    errors: list[str]
-    was_edited: bool = False
-    changed_kind: bool = False
-
-
-@dataclass(frozen=True)
-class _EspoCRMWrite:
-    """What became of the final PUT: what EspoCRM holds instead of what was sent, and what stands for a person now."""
-
-    finished: _Finished
-    parts: Parts
-    pairs: Mapping[str, Pair]
-    standing: Mapping[str, Standing]
 
 
 @dataclass
@@ -128,6 +99,7 @@ class BeteiligteSync:
         self._notifications = NotificationManager(self._espocrm, context, resources=self._resources)
         self._mapper = BeteiligteMapper()
         self._writer = MasterDataWriter(self._advoware, self._mapper)
+        self._finisher = BeteiligteFinisher(self._espocrm, self._kommunikation, self._notifications, self._resources)
 
     # -- entrance -------------------------------------------------------------------------------------------------
 
@@ -286,7 +258,7 @@ class BeteiligteSync:
                 **standing_of_pairs(refused, "espocrm", "refused", self._now()),
                 **standing_of_pairs(altered, "espocrm", "altered", self._now()),
             }
-        state = await self._remember(run.store, Observation(espo, advo, None), Merge(settled=agreed), standing)
+        state = await self._finisher.remember(run.store, Observation(espo, advo, None), Merge(settled=agreed), standing)
         # The link is stored; what is left (the betNr in EspoCRM, the parts, later edits) is an ordinary sync.
         outcome, was_edited = await self._sync_linked(Observation(espo, advo, state), run, standing=standing)
         if outcome.error:
@@ -323,14 +295,24 @@ class BeteiligteSync:
         parts = replace(parts, master_data=PartResult(wrote_advoware=written.wrote))
         # Before EspoCRM is written: what failed there would start the next run as if nothing had been lost.
         run.changes += on_side("advoware", parts.changes)
-        result = await self._write_and_remember(seen, changed, written.advo, new, parts, run)
-        run.changes += on_side("espocrm", [*changes, *parts.changes])
-        was_edited = result.was_edited or any(part.was_edited for part in parts.results)
+        await self._tell_lost_contacts(seen, parts)
+        ending = await self._finisher.finish(seen, changed, written.advo, new, parts, run.store)
+        parts = ending.parts
+        espocrm_lines = change_lines(seen, ending.plan, self._mapper)
+        run.changes += [*on_side("espocrm", [*espocrm_lines, *parts.changes]), *ending.changes]
+        again = ending.was_edited or any(part.was_edited for part in parts.results)
         # A record that has become a company (or a person) shows other fields now; they are settled in a further round.
-        has_other_fields = result.changed_kind or kind_of_advoware(written.advo) != kind_of_advoware(seen.advo)
-        message = "; ".join(result.errors) or None
-        word = result.status if message else result_of(plan, parts)
-        return Outcome(word, str(seen.advo["betNr"]), error=message), was_edited or has_other_fields
+        has_other_fields = ending.changed_kind or kind_of_advoware(written.advo) != kind_of_advoware(seen.advo)
+        message = "; ".join(parts.errors) or None
+        word = str((ending.written or {}).get("syncStatus")) if message else result_of(plan, parts)
+        return Outcome(word, str(seen.advo["betNr"]), error=message), again or has_other_fields
+
+    async def _tell_lost_contacts(self, seen: Observation, parts: Parts) -> None:
+        """The parts tell their conflicts themselves, but for the Kommunikation."""
+        lost = [change for change in parts.kommunikation.changes if change.get("conflict")]
+        if lost:
+            fields = [{"field": line.get("field"), "old": line.get("old"), "new": line.get("new")} for line in lost]
+            await self.resolve_conflict_espocrm_wins(seen.espo, seen.advo, fields)
 
     async def _prepare(self, seen: Observation, store: SyncStore) -> tuple[Observation, Merge]:
         """The plan, with Advoware as it is right before it is written: telling people about a conflict takes time."""
@@ -364,16 +346,6 @@ class BeteiligteSync:
         """Whether an operator has confirmed that Advoware was restored after this record was last synced."""
         restored_at = self._resources.settings.vmh.advoware_restored_at
         return restored_at is not None and state.synced_at is not None and state.synced_at < restored_at
-
-    def _espocrm_attributes(self, seen: Observation, plan: Merge) -> Record:
-        """What the plan changes in EspoCRM."""
-        form = plan.to_espocrm.get("rechtsform", seen.espo.get("rechtsform"))
-        kind = kind_of_espocrm({**seen.espo, "rechtsform": form})
-        shown_now = seen.espo if kind == kind_of_espocrm(seen.espo) else None
-        attributes = self._mapper.to_espocrm(plan.to_espocrm, kind=kind, espo=shown_now)
-        if not seen.espo.get("betnr"):
-            attributes["betnr"] = int(seen.advo["betNr"])
-        return attributes
 
     async def _keep_what_will_be_lost(
         self, seen: Observation, plan: Merge, lost: list[dict[str, Any]], store: SyncStore
@@ -414,179 +386,14 @@ class BeteiligteSync:
         bankverbindungen = await run("Bankverbindungen", lambda: self._bankverbindungen.sync_part(espo, latest, store))
         return Parts(kommunikation, adressen, bankverbindungen)
 
-    async def _write_and_remember(
-        self,
-        seen: Observation,
-        plan: Merge,
-        advo: Record,
-        new: Mapping[str, Standing],
-        parts: Parts,
-        run: _Run,
-    ) -> _Finished:
-        """Tell people, write EspoCRM once, read it back, and store what both sides hold now.
-
-        Raises:
-            Conflict: what the PUT would overwrite was edited since it was read; the sync has to start again.
-        """
-        standing = {**kept_standing(seen, plan), **new}
-        await self._tell(seen.espo, advo, new, parts)
-        for problem in kind_problems(seen, advo, self._mapper):
-            await self._notifications.notify(problem)
-        attributes = self._espocrm_attributes(seen, plan)
-        finished = _Finished(status="conflict" if self._waits(standing, parts) else "clean", errors=parts.errors)
-        message = self._message(seen, standing, parts)
-        changed = bool(attributes or plan.to_advoware or parts.wrote or parts.errors)
-        if changed or not beteiligte_status.is_settled(seen.espo, finished.status, message, self._now()):
-            outcome = await self._write_espocrm(seen, attributes, parts, advo, standing, run)
-            finished, parts = outcome.finished, outcome.parts
-            plan, standing = without_fields(plan, outcome.pairs, outcome.pairs), dict(outcome.standing)
-        await self._remember(run.store, replace(seen, advo=advo), plan, standing)
-        for result in parts.results:
-            for state in result.states:
-                await run.store.save(state)
-        if not seen.espo.get("betnr"):
-            await run.store.end_create(ENTITY_TYPE, seen.espo["id"])
-        return finished
-
-    @staticmethod
-    def _waits(standing: Mapping[str, Standing], parts: Parts) -> bool:
-        """Whether something waits for a person, so that the record is not all right."""
-        return bool(parts.standing) or any(not item.is_told_once_only for item in standing.values())
-
-    @staticmethod
-    def _message(seen: Observation, standing: Mapping[str, Standing], parts: Parts) -> str | None:
-        """What the record shows about that which waits for a person."""
-        sentences = standing_sentences(standing.values(), seen.espo, seen.advo.get("betNr"))
-        return beteiligte_status.shortened(" ".join([*sentences, *parts.standing])) or None
-
-    async def _write_espocrm(
-        self,
-        seen: Observation,
-        attributes: Record,
-        parts: Parts,
-        advo: Record,
-        standing: Mapping[str, Standing],
-        run: _Run,
-    ) -> _EspoCRMWrite:
-        """The one final PUT, without what EspoCRM refuses of it; then the record is read back if values were written.
-
-        Raises:
-            Conflict: what the PUT would overwrite was edited since it was read; the sync has to start again.
-        """
-        espo, standing = seen.espo, dict(standing)
-        if attributes.keys() - {"betnr"} or parts.espocrm.keys() & set(CONTACT_ARRAYS):
-            now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
-            if self._was_edited(espo, {}, now):
-                raise Conflict(espocrm_models.SYSTEM, "edited while it was synced")
-        written: Record = {}
-
-        async def put(some: Record) -> None:
-            nonlocal written
-            waits = self._waits(standing, parts)
-            fields = self._status_fields(espo, parts.errors, waits, self._message(seen, standing, parts), advo)
-            await self._tell_given_up(espo, fields)
-            written = await self._espocrm.update_entity(
-                ENTITY_TYPE, espo["id"], {**some, **parts.espocrm, **fields}, version_number=espo.get("versionNumber")
-            )
-
-        try:
-            await put(attributes)
-        except ValidationFailed as error:
-            if not attributes and not parts.kommunikation.espocrm:
-                raise
-            parts, refused = await self._put_what_is_accepted(attributes, parts, error, put)
-            if "betnr" in refused:  # another record claims it
-                raise
-            new = self._refused_by_espocrm(seen, refused)
-            standing = {**standing, **new}
-            attributes = {name: value for name, value in attributes.items() if name not in refused}
-            await self._tell(espo, advo, new, Parts())
-            await put({})
-        pairs, altered, was_edited = await self._read_back(seen, attributes, written)
-        if altered:
-            standing = {**standing, **altered}
-            run.changes += standing_lines(altered.values())
-            await self._tell(espo, advo, altered, Parts())
-            await put({})
-        sent = {**attributes, **parts.espocrm}
-        was_edited = was_edited or self._was_edited(espo, sent, written)
-        changed_kind = kind_of_espocrm({**espo, **attributes}) != kind_of_espocrm(espo)
-        for name, item in standing.items():
-            if item.side == "advoware" and item.reason == "invalid":
-                pairs = {**pairs, name: item.pair}
-        finished = _Finished(str(written.get("syncStatus")), parts.errors, was_edited, changed_kind)
-        return _EspoCRMWrite(finished, parts, pairs, standing)
-
-    def _status_fields(self, espo: Record, errors: list[str], waits: bool, message: str | None, advo: Record) -> Record:
-        now = self._now()
-        row_id = {"advowareRowId": advo.get("rowId")}
-        if errors:
-            return {**row_id, **beteiligte_status.failure(espo, "; ".join(errors), now)}
-        return {**row_id, **beteiligte_status.success("conflict" if waits else "clean", now, message)}
-
-    async def _put_what_is_accepted(
-        self, attributes: Record, parts: Parts, error: ValidationFailed, put: Callable[[Record], Awaitable[None]]
-    ) -> tuple[Parts, dict[str, str]]:
-        """After EspoCRM has refused the PUT: find out what it refuses, the Kommunikation or single attributes."""
-        culprit = named_field(error, attributes)
-        if culprit is None and parts.kommunikation.espocrm:
-            refused = PartResult(
-                errors=(*parts.kommunikation.errors, f"Kommunikation: {shown_text(error)}"),
-                problems=parts.kommunikation.problems,
-                changes=tuple(on_side("advoware", parts.kommunikation.changes)),
-                wrote_advoware=parts.kommunikation.wrote_advoware,
-            )
-            parts = replace(parts, kommunikation=refused)
-        _, words = await send_what_is_accepted(attributes, put) if attributes else (set(), {})
-        return parts, words
-
-    def _refused_by_espocrm(self, seen: Observation, refused: Mapping[str, str]) -> dict[str, Standing]:
-        """The values of Advoware that EspoCRM answers 400 to, by comparable field."""
-        espocrm = self._mapper.comparable_from_espocrm(seen.espo)
-        advoware = self._mapper.comparable_from_advoware(seen.advo)
-        found = {}
-        for attribute, words in refused.items():
-            name = self._mapper.field_of(attribute)
-            pair = {name: shown_pair(name, espocrm, advoware)}
-            item = standing_of_pairs(pair, "advoware", "invalid", self._now())[name]
-            found[name] = replace(item, words=words)
-        return found
-
-    async def _read_back(
-        self, seen: Observation, attributes: Record, written: Record
-    ) -> tuple[dict[str, Pair], dict[str, Standing], bool]:
-        """What EspoCRM has stored of the business fields that were written: pairs, what is altered, and an edit.
-
-        The answer to a PUT echoes what was sent; only a read shows what was stored. If somebody else has saved the
-        record since the PUT, a difference is that person's edit.
-        """
-        if not attributes.keys() - {"betnr"}:
-            return {}, {}, False
-        now = await self._espocrm.get_entity(ENTITY_TYPE, seen.espo["id"])
-        before = self._mapper.comparable_from_espocrm(seen.espo)
-        sent = self._mapper.comparable_from_espocrm({**seen.espo, **attributes})
-        sent = {name: value for name, value in sent.items() if not is_same(value, before.get(name))}
-        refused, altered = compare_after_write(sent, before, self._mapper.comparable_from_espocrm(now), side="espocrm")
-        if now.get("modifiedById") != written.get("modifiedById") and (refused or altered):
-            return {}, {}, True
-        pairs = {**refused, **altered}
-        return pairs, standing_of_pairs(pairs, "advoware", "altered", self._now()), False
-
     async def _show_syncing(self, espo: Record) -> Record:
         """Show that we are at work; returns the record as it is now, edits made since it was read included."""
         if espo.get("syncStatus") == "syncing":
             return espo
         shown = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "syncing"})
-        if not self._was_edited(espo, {}, shown):
+        if not was_edited_since(self._mapper, espo, {}, shown):
             shown = {**shown, "modifiedAt": espo.get("modifiedAt")}  # the time of a person's edit, not of ours
         return {**espo, **shown}
-
-    def _was_edited(self, before: Record, sent: Record, written: Record) -> bool:
-        """Whether a record that EspoCRM returned holds values that we neither read nor wrote."""
-        expected, now = {**before, **sent}, {**before, **written, **sent}
-        if self._mapper.comparable_from_espocrm(expected) != self._mapper.comparable_from_espocrm(now):
-            return True
-        return any(contact_entries(expected, array) != contact_entries(now, array) for array in CONTACT_ARRAYS)
 
     # -- record ---------------------------------------------------------------------------------------------------
 
@@ -621,7 +428,7 @@ class BeteiligteSync:
         if not beteiligte_status.is_settled(espo, "conflict", message, self._now()):
             fields = beteiligte_status.success("conflict", self._now(), message)
             written = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], fields)
-            if self._was_edited(espo, {}, written):  # the edit's own event must find it so
+            if was_edited_since(self._mapper, espo, {}, written):  # the edit's own event must find it so
                 await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"})
         return Outcome("held", betnr_of(espo), error=f"{type(error).__name__}: {error}")
 
@@ -637,55 +444,14 @@ class BeteiligteSync:
         key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{values}"
         await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
 
-    async def _tell(self, espo: Record, advo: Record, new: Mapping[str, Standing], parts: Parts) -> None:
-        # The parts tell their conflicts themselves, but for the Kommunikation.
-        contact = [change for change in parts.kommunikation.changes if change.get("conflict")]
-        if contact:
-            fields = [{"field": line.get("field"), "old": line.get("old"), "new": line.get("new")} for line in contact]
-            await self.resolve_conflict_espocrm_wins(espo, advo, fields)
-        for problem in standing_problems(new.values(), espo, advo.get("betNr")):
-            await self._notifications.notify(problem)
-        for problem in parts.problems:
-            await self._notifications.notify(problem)
-
-    async def _remember(
-        self, store: SyncStore, seen: Observation, plan: Merge, standing: Mapping[str, Standing]
-    ) -> SyncState:
-        state = SyncState(
-            ENTITY_TYPE,
-            seen.espo["id"],
-            advoware_id=str(seen.advo["betNr"]),
-            base=base_to_json(plan.settled),
-            rejected={name: item.as_json() for name, item in standing.items()},
-            advoware_row_id=seen.advo.get("rowId"),
-            espocrm_modified_at=self.parse_timestamp(seen.espo.get("modifiedAt")),
-            synced_at=self._now(),
-            advoware_created_at=advoware_models.parse_date_time(seen.advo.get("angelegtAm")),
-            advoware_changed_at=advoware_models.parse_date_time(seen.advo.get("geaendertAm")),
-        )
-        await store.save(state)
-        return state
-
     async def _fail(self, espo: Record, message: str) -> Outcome:
         """Write a failure into the record's status; after the fifth, tell a person."""
         failure = beteiligte_status.failure(espo, message, self._now())
-        await self._tell_given_up(espo, failure)
+        await self._finisher.tell_given_up(espo, failure)
         written = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], failure)
-        if self._was_edited(espo, {}, written):  # the edit's own event must find it so
+        if was_edited_since(self._mapper, espo, {}, written):  # the edit's own event must find it so
             await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"})
         return Outcome(failure["syncStatus"], betnr_of(espo), error=failure["syncErrorMessage"])
-
-    async def _tell_given_up(self, espo: Record, failure: Record) -> None:
-        if failure["syncStatus"] == "permanently_failed":
-            key = f"permanently_failed:{ENTITY_TYPE}:{espo['id']}"
-            since = self._now().isoformat(timespec="seconds")
-            details = {
-                "betnr": espo.get("betnr"),
-                "name": espo.get("name"),
-                "Fehler": failure["syncErrorMessage"],
-                "since": since,
-            }
-            await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
