@@ -12,10 +12,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.advoware_models import parse_date_time
+from services.advoware_models import parse_change_time
 from services.advoware_service import AdvowareService
 from services.beteiligte_master_data import named_field
-from services.errors import Conflict, ForeignSystemError, NotFound, SomebodyElse, Unavailable, ValidationFailed
+from services.errors import (
+    Conflict,
+    CreateUnclear,
+    ForeignSystemError,
+    NotFound,
+    SomebodyElse,
+    Unavailable,
+    ValidationFailed,
+)
 from services.espocrm_mapper import BeteiligteMapper
 from services.resources import Resources
 from services.sync_state import CreateIntent, SyncStore
@@ -62,6 +70,7 @@ class BeteiligteCreator:
 
         Raises:
             NameMissing: the record has no name.
+            CreateUnclear: whether an earlier attempt has created it cannot be told.
             SomebodyElse: the number that an earlier attempt had noted may stand for another person by now.
             ForeignSystemError: Advoware refuses it or cannot be reached.
             Conflict: several equal records are being created, and others were faster each time.
@@ -94,7 +103,7 @@ class BeteiligteCreator:
         shared, different = self._mapper.compare_identity(intent.posted, self._mapper.comparable_from_advoware(advo))
         if not different:
             return True
-        created_at, noted_at = parse_date_time(advo.get("angelegtAm")), intent.advoware_created_at
+        created_at, noted_at = parse_change_time(advo.get("angelegtAm")), intent.advoware_created_at
         if created_at is not None and noted_at is not None and created_at != noted_at:
             return False
         if shared and created_at is not None and created_at == noted_at:
@@ -131,7 +140,7 @@ class BeteiligteCreator:
                 await self._store.end_create(ENTITY_TYPE, entity_id)
             raise
         betnr = str(created["betNr"])
-        await self._store.created(ENTITY_TYPE, entity_id, betnr, parse_date_time(created.get("angelegtAm")))
+        await self._store.created(ENTITY_TYPE, entity_id, betnr, parse_change_time(created.get("angelegtAm")))
         return Created(betnr, left, answer=created)
 
     def _as_record(self, values: Values) -> dict[str, Any]:
@@ -145,18 +154,31 @@ class BeteiligteCreator:
             await asyncio.sleep(remaining)
 
     async def _find(self, posted: Mapping[str, Any], since: datetime) -> str | None:
-        """The betNr of what an earlier attempt created: same person, created since then, linked with nothing."""
+        """The betNr of what an earlier attempt created: same person, created since then, linked with nothing.
+
+        Raises:
+            CreateUnclear: there is one of that name, and Advoware does not say when it was created.
+        """
+        created: dict[str, bool] = {}
+        for row in await self._rows_of_that_name(posted):
+            created_at = parse_change_time(row.get("angelegtAm"))
+            is_older = created_at is not None and created_at < since - CLOCK_TOLERANCE
+            if not is_older and self._mapper.is_alike(posted, self._mapper.comparable_from_advoware(row)):
+                created[str(int(row["betNr"]))] = created_at is not None
+        linked = await self._store.linked_advoware_ids(ENTITY_TYPE, list(created))
+        free = sorted((betnr for betnr in created if betnr not in linked), key=int)
+        certain = [betnr for betnr in free if created[betnr]]
+        if free and not certain:
+            raise CreateUnclear(f"betnr {free[0]} may be what an earlier attempt created")
+        return certain[0] if certain else None
+
+    async def _rows_of_that_name(self, posted: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The Beteiligte of the name, or else of the first name alone: the name may be stored otherwise than sent."""
         filters = {name: str(posted[name]) for name in ("name", "vorname") if posted.get(name)}
-        found = []
-        for row in await self._advoware.find_beteiligte(**filters):
-            created_at = parse_date_time(row.get("angelegtAm"))
-            if created_at is None or created_at < since - CLOCK_TOLERANCE:
-                continue
-            shared, different = self._mapper.compare_identity(posted, self._mapper.comparable_from_advoware(row))
-            if shared and not different:
-                found.append(int(row["betNr"]))
-        linked = await self._store.linked_advoware_ids(ENTITY_TYPE, [str(betnr) for betnr in found])
-        return next((str(betnr) for betnr in sorted(found) if str(betnr) not in linked), None)
+        rows: list[Mapping[str, Any]] = list(await self._advoware.find_beteiligte(**filters))
+        if not rows and "vorname" in filters:
+            rows += await self._advoware.find_beteiligte(vorname=filters["vorname"])
+        return rows
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)

@@ -131,8 +131,8 @@ class BeteiligteFinisher:
             advoware_row_id=seen.advo.get("rowId"),
             espocrm_modified_at=espocrm_models.parse_date_time(seen.espo.get("modifiedAt")),
             synced_at=self._now(),
-            advoware_created_at=advoware_models.parse_date_time(seen.advo.get("angelegtAm")),
-            advoware_changed_at=advoware_models.parse_date_time(seen.advo.get("geaendertAm")),
+            advoware_created_at=advoware_models.parse_change_time(seen.advo.get("angelegtAm")),
+            advoware_changed_at=advoware_models.parse_change_time(seen.advo.get("geaendertAm")),
         )
         await store.save(state)
         return state

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from services.advoware_models import parse_date_time
+from services.advoware_models import parse_change_time
 from services.advoware_service import AdvowareService
 from services.errors import NotFound, OlderState, SomebodyElse
 from services.espocrm_mapper import BeteiligteMapper
@@ -32,13 +32,13 @@ def require_same_record(state: SyncState, advo: Mapping[str, Any], mapper: Betei
     """
     if state.advoware_id != str(advo["betNr"]):
         return
-    created_at = parse_date_time(advo.get("angelegtAm"))
+    created_at = parse_change_time(advo.get("angelegtAm"))
     was_created_anew = None not in (created_at, state.advoware_created_at) and created_at != state.advoware_created_at
     known = {name: pair.advoware for name, pair in base_from_json(state.base).items()}
     _, different = mapper.compare_identity(known, mapper.comparable_from_advoware(advo))
     if was_created_anew and different:
         raise SomebodyElse(f"betnr {state.advoware_id} stands for somebody else in Advoware")
-    changed_at = parse_date_time(advo.get("geaendertAm"))
+    changed_at = parse_change_time(advo.get("geaendertAm"))
     if advo.get("rowId") == state.advoware_row_id or changed_at is None or state.advoware_changed_at is None:
         return
     if changed_at < state.advoware_changed_at - RESTORE_TOLERANCE:

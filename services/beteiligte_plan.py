@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from services.advoware_models import parse_date_time as parse_advoware_time
+from services.advoware_models import parse_change_time
 from services.espocrm_mapper import (
     ADVOWARE_LENGTHS,
     FIELDS_OF,
@@ -240,7 +240,7 @@ def base_of(seen: Observation) -> dict[str, Pair]:
 
 def _newer_side(seen: Observation) -> Side | None:
     espocrm = parse_espocrm_time(seen.espo.get("modifiedAt"))
-    advoware = parse_advoware_time(seen.advo.get("geaendertAm"))
+    advoware = parse_change_time(seen.advo.get("geaendertAm"))
     if espocrm is None or advoware is None:
         return "espocrm" if advoware is None else "advoware"
     espocrm, advoware = espocrm.replace(microsecond=0), advoware.astimezone(UTC).replace(microsecond=0)

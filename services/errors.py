@@ -12,6 +12,7 @@ __all__ = [
     "BitByLawError",
     "ConfigurationError",
     "Conflict",
+    "CreateUnclear",
     "EntityBusy",
     "Forbidden",
     "ForeignSystemError",
@@ -61,6 +62,12 @@ class NameMissing(NeedsPerson):
     """A record without a name cannot be created in Advoware."""
 
     reason = "name_missing"
+
+
+class CreateUnclear(NeedsPerson):
+    """Nobody can tell whether an interrupted create has come to its end; a second one would double the record."""
+
+    reason = "create_unclear"
 
 
 class SomebodyElse(NeedsPerson):

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, Literal
 
-from services.advoware_models import BERLIN, parse_date_time
+from services.advoware_models import BERLIN, FIRST_YEAR, LAST_YEAR, parse_date_time
 from services.errors import NameMissing
 from services.foreign_text import clean_text
 from services.values import Side, Unfit, Unknown, Value, is_same, text_of
@@ -110,7 +110,6 @@ ESPOCRM_LENGTHS = {
 }
 #: How .NET and SQL Server write "no date". A person who types one of these has made a slip.
 _NO_DATES = frozenset({"0001-01-01", "1753-01-01", "9999-12-31"})
-FIRST_YEAR, LAST_YEAR = 1800, 2200
 #: A value that only a machine has written: what EspoCRM leaves where personal data were erased.
 _ERASED = re.compile(r"ERASED:\S*", re.IGNORECASE)
 
@@ -311,6 +310,11 @@ class BeteiligteMapper:
         ours, theirs = self.comparable_from_espocrm(espo), self.comparable_from_advoware(advo)
         return sorted(name for name in ours.keys() & theirs.keys() if not is_same(ours[name], theirs[name]))
 
+    def is_alike(self, sent: Record, stored: Record) -> bool:
+        """Whether a record may be what was sent, as Advoware has stored it: perhaps cut, or in other letters."""
+        shown = [name for name in IDENTITY if sent.get(name) is not None and stored.get(name) is not None]
+        return "name" in shown and all(_are_alike(sent[name], stored[name]) for name in shown)
+
     def compare_identity(self, one: Record, other: Record) -> tuple[set[str], set[str]]:
         """The parts of the name and the birth date in which two sets of comparable values agree, and differ.
 
@@ -325,6 +329,12 @@ class BeteiligteMapper:
             is_equal = str(first).casefold() == str(second).casefold()
             (shared if is_equal else different).add(name)
         return shared, different
+
+
+def _are_alike(one: Value, other: Value) -> bool:
+    """Whether two texts may be the same one, stored in other letters or cut."""
+    first, second = (re.sub(r"[\W_]", "", str(text_of(value))).casefold() for value in (one, other))
+    return bool(first and second) and (first.startswith(second) or second.startswith(first))
 
 
 def _is_named_by_last_name(espo: Record) -> bool:

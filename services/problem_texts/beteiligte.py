@@ -154,4 +154,16 @@ TEXTS: Mapping[str, Text] = {
         ("In EspoCRM den Nachnamen oder den Firmennamen (höchstens 250 Zeichen) eintragen.",),
         "Ohne Nachnamen oder Firmennamen ist keine Übertragung möglich",
     ),
+    "create_unclear": Text(
+        "BET-16",
+        "Bitte prüfen, ob der Beteiligte in Advoware schon angelegt ist: {subject}",
+        "Das Anlegen in Advoware wurde unterbrochen, und es lässt sich nicht feststellen, ob es noch gelungen ist. "
+        "Damit niemand doppelt angelegt wird, wartet das Programm.",
+        (
+            "In Advoware nach dem Namen suchen.",
+            "Ist der Beteiligte dort vorhanden: seine Nummer in EspoCRM eintragen.",
+            "Ist er dort nicht vorhanden: ihn dort anlegen und die Nummer in EspoCRM eintragen.",
+        ),
+        "Unklar, ob der Beteiligte in Advoware schon angelegt ist",
+    ),
 }

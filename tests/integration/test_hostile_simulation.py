@@ -1,9 +1,9 @@
 """The outside world is stranger than we think: people at work while both systems show and store things differently.
 
-Scenarios are those of `test_beteiligte_simulation` with surprises among the steps: rules that alter what an answer shows
-or what a write stores (docs/sandbox.md). What must hold afterwards: no value that a person entered is gone from both
-sides unless a task or the audit holds it; no record is clean while a comparable field differs; a further sync writes
-nothing; nothing waits for ever. ``make soak`` plays many more.
+Scenarios are those of `test_beteiligte_simulation` with surprises among the steps: rules that alter what an answer
+shows or what a write stores (docs/sandbox.md). What must hold afterwards: no value that a person entered is gone from
+both sides unless a task or the audit holds it; no record is clean while a comparable field differs; a further sync
+writes nothing; nothing waits for ever. ``make soak`` plays many more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 from beteiligte_scenario import Enter, Step, Surprise, Work
 from beteiligte_world import BeteiligteWorld, Entry, Servers
 from hasty_loop import hasty_runner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from test_beteiligte_simulation import Said, people, runs, surroundings
 
@@ -29,6 +29,8 @@ from services.sync_events import SyncEvent
 #: How many scenarios the gate plays; ``make soak`` sets more.
 EXAMPLES = int(os.environ.get("SOAK_SCENARIOS", "12"))
 ROUNDS = 3
+#: Scenarios take seconds; a find is shrunk on demand only (``SOAK_SHRINK=1``).
+PHASES = [phase for phase in Phase if os.environ.get("SOAK_SHRINK") or phase not in {Phase.shrink, Phase.explain}]
 
 TEXT_ALTERATIONS = st.one_of(
     st.sampled_from(["upper", "lower", "title", "trim", "blanks", "no_blanks", "ascii", "nfd", "null", "missing"]).map(
@@ -181,7 +183,7 @@ def test_nothing_is_lost_whatever_the_systems_show_and_store(world: tuple[asynci
     profile = settings.default
     assert profile is not None
 
-    @settings(profile, deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+    @settings(profile, deadline=None, max_examples=EXAMPLES, phases=PHASES, suppress_health_check=list(HealthCheck))
     @given(st.booleans(), st.sampled_from(["8.4", "9.3"]), scenarios)
     def play(company: bool, version: str, steps: list[Step]) -> None:
         runner.run(scenario(opened, company, version, steps))
