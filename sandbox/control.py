@@ -142,6 +142,7 @@ class ActiveFault:
 
     def __init__(self, rule: Fault) -> None:
         self.rule = rule
+        self._words = json.dumps(rule.model_dump(include={"path", "answer", "stored"}), sort_keys=True)
         self.seen = 0
         self.struck = 0
 
@@ -166,8 +167,7 @@ class ActiveFault:
 
     def chosen(self, seed: int) -> Callable[[str], bool]:
         """Which of the values that the rule could alter it does alter."""
-        rule = self.rule.model_dump_json(include={"path", "answer", "stored"})
-        return lambda description: share(f"{seed}:{rule}", description) < self.rule.probability
+        return lambda description: share(f"{seed}:{self._words}", description) < self.rule.probability
 
 
 class Twin(ABC):
@@ -430,7 +430,9 @@ class Twin(ABC):
             wish = await request.json()
             rules = [Fault.model_validate(rule) for rule in (wish if isinstance(wish, list) else [wish])]
         except ValidationError as error:
-            return web.json_response({"error": json.loads(error.json(include_url=False))}, status=400)
+            return web.json_response(
+                {"error": json.loads(error.json(include_url=False, include_input=False))}, status=400
+            )
         except ValueError:
             return web.json_response({"error": "the body is no JSON"}, status=400)
         self.faults.extend(ActiveFault(rule) for rule in rules)
