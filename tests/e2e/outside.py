@@ -15,6 +15,7 @@ import aiohttp
 import asyncpg
 
 from cli.demo import open_audit
+from cli.engines import EngineKind
 from cli.system import Ports, System, running_system
 
 DEADLINE_SECONDS = 60.0
@@ -88,7 +89,7 @@ class Outside:
 
 
 @asynccontextmanager
-async def outside(**overrides: str) -> AsyncIterator[Outside]:
+async def outside(engine: EngineKind = EngineKind.EMBEDDED, **overrides: str) -> AsyncIterator[Outside]:
     """A system of its own on fresh data and free ports."""
     data = Path(tempfile.mkdtemp(prefix="bbl-e2e-"))
     events: list[str] = []
@@ -100,6 +101,7 @@ async def outside(**overrides: str) -> AsyncIterator[Outside]:
                 None,
                 on_event=events.append,
                 overrides=overrides,
+                engine=engine,
             ) as system,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
             await open_audit(system) as audit,
