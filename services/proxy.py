@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from services.access import AccessDenied, require_api_key
+from services.access import AccessDenied, admit_tool
 from services.advoware import AdvowareAPI
 from services.errors import (
     ConfigurationError,
@@ -36,7 +36,7 @@ async def forward(request: Any, method: str, context: Any) -> Answer:
     """
     resources = current_resources()
     try:
-        require_api_key(request.headers, resources.settings)
+        await admit_tool(request, resources, context)
         params = dict(request.query_params or {})
         endpoint = params.pop("endpoint", None)
         if not endpoint:
@@ -49,7 +49,9 @@ async def forward(request: Any, method: str, context: Any) -> Answer:
             timeout_seconds=min(PROXY_SECONDS, resources.settings.advoware.api_timeout_seconds),
         )
         _refuse_too_large(result)
-    except (AccessDenied, InvalidInput, WriteProtected, ConfigurationError, ForeignSystemError) as error:
+    except AccessDenied as error:  # logged by the door
+        return describe(error)
+    except (InvalidInput, WriteProtected, ConfigurationError, ForeignSystemError) as error:
         status, body = describe(error)
         log(context, "warning", "proxy.refused", method=method, status=status, error=type(error).__name__)
         return status, body

@@ -19,6 +19,10 @@ from cli.system import Ports, System, running_system
 
 DEADLINE_SECONDS = 60.0
 ADMIN_KEY = {"X-Api-Key": "espocrm-admin-key"}
+#: long enough to be one of ours
+KEY = "0123456789abcdef01234567"
+#: What a system needs that is no longer only twins.
+TRIAL = {"BITBYLAW_TRIAL": "true", "BITBYLAW_API_KEYS": KEY, "ESPOCRM_WEBHOOK_TOKEN": KEY}
 
 
 @dataclass

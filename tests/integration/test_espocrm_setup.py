@@ -18,7 +18,7 @@ from services.espocrm_schema import WEBHOOKS
 from services.espocrm_setup import Check, SetupFailed, diagnose, install_webhooks
 
 PUBLIC_URL = "https://bitbylaw.example"
-TOKEN = "geheim&token"
+TOKEN = "geheim&token-0123456789ab"
 EDIT = ("create", "read", "edit")
 RIGHTS = {
     **dict.fromkeys(("CBeteiligte", "CAdressen", "CBankverbindungen", "CVmhErstgespraech", "Task"), EDIT),
@@ -99,7 +99,7 @@ async def test_six_webhooks_are_installed_once_with_token_and_without_our_own_ev
     assert await install(settings) == ["created"] * 6
     first = await crm.webhooks()
     assert {row["event"]: row["url"] for row in first} == {
-        event: f"{PUBLIC_URL}{path}?token=geheim%26token" for event, path in WEBHOOKS.items()
+        event: f"{PUBLIC_URL}{path}?token=geheim%26token-0123456789ab" for event, path in WEBHOOKS.items()
     }
     assert all(row["isActive"] and row["skipOwn"] for row in first)
 
@@ -121,11 +121,11 @@ async def test_a_new_address_or_token_changes_the_webhooks_and_keeps_their_secre
     await install(settings)
     before = await crm.webhooks()
 
-    assert await install(make_settings(ESPOCRM_WEBHOOK_TOKEN="neu"), "https://other.example/crm/") == ["updated"] * 6
+    assert await install(make_settings(ESPOCRM_WEBHOOK_TOKEN="neu-0123456789abcdef0123"), "https://other.example/crm/") == ["updated"] * 6
 
     after = await crm.webhooks()
     assert [(row["id"], row["secretKey"]) for row in after] == [(row["id"], row["secretKey"]) for row in before]
-    assert {row["url"] for row in after} == {f"https://other.example/crm{path}?token=neu" for path in WEBHOOKS.values()}
+    assert {row["url"] for row in after} == {f"https://other.example/crm{path}?token=neu-0123456789abcdef0123" for path in WEBHOOKS.values()}
 
 
 async def test_a_webhook_that_is_off_is_switched_on_and_of_several_only_the_known_one_is_left(
@@ -295,7 +295,7 @@ async def test_a_secret_that_does_not_fit_is_found_and_not_shown(
     first, *others = await crm.webhooks()
     right = ",".join(f"{row['id']}:{row['secretKey']}" for row in others)
 
-    wrong = make_settings(ESPOCRM_WEBHOOK_TOKEN=TOKEN, ESPOCRM_WEBHOOK_SECRETS=f"{right},{first['id']}:alt")
+    wrong = make_settings(ESPOCRM_WEBHOOK_TOKEN=TOKEN, ESPOCRM_WEBHOOK_SECRETS=f"{right},{first['id']}:alt-0123456789abcdef0123")
     (check,) = await failures(wrong)
     assert check.name == f"webhook {first['event']}"
     assert first["secretKey"] not in f"{check.message}{check.fix}"
