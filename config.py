@@ -491,8 +491,9 @@ def require_safe_access(settings: Settings, *, with_twins: Sequence[str] = ()) -
     twins = [*settings.twin_systems, *with_twins]
     if twins and not settings.service.trial:
         problems.append(
-            f"BITBYLAW_TRIAL: a real {_listed(real)} would run beside a twin of {_listed(twins)}, and the sync would carry "
-            "invented people into real data. Configure all systems, or none; true allows it for a trial of a test system"
+            f"BITBYLAW_TRIAL: a real {_listed(real)} would run beside a twin of {_listed(twins)}, and the sync would "
+            "carry invented people into real data. Configure all systems, or none; for a trial of a test system set it "
+            "to true"
         )
     if problems and any(is_loopback(url) for name in real for url in settings.foreign_systems[name].addresses.values()):
         problems.append("BITBYLAW_TWINS: a twin on this machine counts as one if its address is named here")
