@@ -451,11 +451,12 @@ def _address_problems(settings: Settings) -> list[str]:
     return [
         f"{variable}: {problem}"
         for variable, url in sorted(item for group in groups for item in group.addresses.items())
-        if (problem := _address_problem(url, settings.service))
+        if (problem := address_problem(url, settings.service))
     ]
 
 
-def _address_problem(url: str, service: ServiceSettings) -> str | None:
+def address_problem(url: str, service: ServiceSettings) -> str | None:
+    """Why a foreign system must not be asked at this URL, without quoting it; None if it may."""
     try:
         origin = origin_of(url)
     except ValueError as error:

@@ -115,7 +115,8 @@ async def test_no_key_or_token_is_in_a_log(trial: Outside) -> None:
 
     _, body = await trial.call("POST", "/_console/otel/logs", json={})
     files = {path.name: path.read_text(errors="replace") for path in (trial.system.data / "log").iterdir()}
-    texts = {"the engine's store": str(body), **files}
+    _, traces = await trial.call("POST", "/_console/otel/traces", json={})
+    texts = {"the engine's logs": str(body), "the engine's traces": str(traces), **files}
     assert "worker.log" in texts
     found = {name for name, text in texts.items() if KEY in text or wrong in text or "Zm9vOndy" in text}
     assert found == set()

@@ -168,7 +168,10 @@ async def test_an_espocrm_that_cannot_skip_our_own_events_gets_webhooks_all_the_
     assert [check.name for check in await failures(settings, PUBLIC_URL)] == []
 
 
-@pytest.mark.parametrize("url", ["bitbylaw.example", "ftp://bitbylaw.example", "https://", "https://x.example/?a=b"])
+@pytest.mark.parametrize(
+    "url",
+    ["bitbylaw.example", "ftp://bitbylaw.example", "https://", "https://x.example/?a=b", "http://bitbylaw.example"],
+)
 async def test_an_address_that_espocrm_cannot_call_is_refused(settings: Settings, crm: Crm, url: str) -> None:
     with pytest.raises(SetupFailed, match="--url"):
         await install(settings, url)

@@ -320,6 +320,19 @@ def test_the_reverse_proxy_opens_only_doors_that_exist() -> None:
     assert int(limit[1]) * 1000 < 2**20
 
 
+def test_the_reverse_proxy_logs_no_token_and_no_key() -> None:
+    """Tried with Caddy 2.11: a request whose engine hangs up is logged with its address and its headers."""
+    options, _, _ = (DEPLOY / "Caddyfile").read_text().partition("{$PUBLIC_NAME")
+    fields = re.search(r"format filter \{\s+wrap json\s+fields \{(.*)\}\s+\}\s+\}\s+\}\s*$", options, flags=re.S)
+    assert fields is not None
+    for field in (
+        r"request>uri query \{\s+replace token REDACTED\s+\}",
+        "request>headers>X-Api-Key delete",
+        "request>headers>Authorization delete",
+    ):
+        assert re.search(field, fields[1]), field
+
+
 def test_an_engine_that_cannot_run_the_steps_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
