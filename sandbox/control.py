@@ -3,6 +3,7 @@
 The control API lives under ``/__sandbox__/`` and is never journalled:
 
 ====================  ==========================================================================================
+``GET identity``      ``{"twin": "advoware"}``: whoever starts the product asks, and takes everything else for real
 ``POST reset``        seed data again, no journal, no faults; body ``{"seed": 1, "empty": false}``, both optional
 ``GET state``         everything the twin holds, as JSON
 ``GET journal``       every request: number, time, method, path, route, status, milliseconds, fault
@@ -262,6 +263,7 @@ class Twin(ABC):
         control = CONTROL_PREFIX
         app.add_routes(
             [
+                web.get(f"{control}/identity", self._identity),
                 web.post(f"{control}/reset", self._reset),
                 web.get(f"{control}/state", self._state),
                 web.get(f"{control}/journal", self._journal),
@@ -411,6 +413,9 @@ class Twin(ABC):
         self.load_seed()
         self.journal.clear()
         return web.json_response({"seed": self.seed, "empty": self.empty})
+
+    async def _identity(self, _request: web.Request) -> web.Response:
+        return web.json_response({"twin": self.name})
 
     async def _state(self, _request: web.Request) -> web.Response:
         return web.json_response(self.state())

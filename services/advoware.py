@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import LockError, RedisError
 from yarl import URL
 
+from config import address_problem
 from services.advoware_models import (
     SYSTEM,
     TOKEN_PATH,
@@ -356,7 +357,13 @@ class AdvowareAPI:
         api_url = isinstance(found, dict) and (found.get("connectorUrl") or found.get("relayUrl"))
         if not api_url or not found.get("securityGateway"):
             raise UnexpectedAnswer(SYSTEM, "the configurator knows no address for this Kanzlei")
-        return str(api_url).rstrip("/"), str(found["securityGateway"]).rstrip("/")
+        addresses = str(api_url).rstrip("/"), str(found["securityGateway"]).rstrip("/")
+        if any(address_problem(url, self._resources.settings.service) for url in addresses):
+            raise ConfigurationError(
+                "ADVOWARE_API_BASE_URL and ADVOWARE_AUTH_URL: the configurator names an address that is not https://; "
+                "set them, or name its host in BITBYLAW_PLAIN_HTTP_HOSTS"
+            )
+        return addresses
 
     # -- helpers --------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.access import AccessDenied, require_api_key
+from services.access import AccessDenied, admit_tool
 from services.advoware import REPEATABLE_METHODS, AdvowareAPI
 from services.errors import (
     ConfigurationError,
@@ -38,7 +38,7 @@ async def forward(request: Any, method: str, context: Any) -> Answer:
     """
     resources = current_resources()
     try:
-        require_api_key(request.headers, resources.settings)
+        await admit_tool(request, resources, context)
         pairs = read_query(request)
         endpoints = [value for name, value in pairs if name == "endpoint"]
         if not any(endpoints):
@@ -52,7 +52,9 @@ async def forward(request: Any, method: str, context: Any) -> Answer:
             body=await read_body(request) if method in {"POST", "PUT"} else None,
             timeout_seconds=min(PROXY_SECONDS, resources.settings.advoware.api_timeout_seconds),
         )
-    except (AccessDenied, InvalidInput, WriteProtected, ConfigurationError, ForeignSystemError) as error:
+    except AccessDenied as error:  # logged by the door
+        return *describe(error), {}
+    except (InvalidInput, WriteProtected, ConfigurationError, ForeignSystemError) as error:
         status, body = describe(error)
         log(context, "warning", "proxy.refused", method=method, status=status, error=type(error).__name__)
         return status, body, _headers(error)

@@ -11,10 +11,12 @@ import pytest
 
 from config import Settings
 from sandbox.advoware import AdvowareTwin
+from sandbox.control import ActiveFault, Fault
 from services.advoware import TOKEN_KEY, TOKEN_TIMESTAMP_KEY, AdvowareAPI
 from services.advoware_service import AdvowareService
 from services.errors import (
     AuthenticationFailed,
+    ConfigurationError,
     Forbidden,
     LoginRefused,
     NotFound,
@@ -141,6 +143,19 @@ async def test_a_refused_login_is_explained_and_not_repeated_for_a_minute(
             assert "falsch" not in str(caught.value).replace("falscher", "")
 
     assert requests(advoware, "POST /api/v1/Token") == 1
+
+
+async def test_no_credentials_go_to_an_address_without_encryption_that_the_configurator_names(
+    advoware: AdvowareTwin, make_settings: Callable[..., Settings]
+) -> None:
+    good = {"connectorUrl": f"{advoware.url}/", "securityGateway": advoware.url}
+    for spoilt in ({"connectorUrl": "http://advoware.example:90/"}, {"securityGateway": "http://advoware.example"}):
+        advoware.faults[:] = [ActiveFault(Fault(path="AdvonetConfigurator", status=200, body=good | spoilt))]
+        async with Resources(make_settings(ADVOWARE_API_BASE_URL="", ADVOWARE_AUTH_URL="")) as resources:
+            await resources.redis.flushall()
+            with pytest.raises(ConfigurationError, match="BITBYLAW_PLAIN_HTTP_HOSTS"):
+                await AdvowareAPI(resources=resources).api_call("api/v1/advonet/Mitarbeiter")
+    assert {entry["path"].partition("?")[0] for entry in advoware.journal} == {"/AdvonetConfigurator/api/Url"}
 
 
 async def test_the_addresses_are_asked_of_the_configurator_once(

@@ -329,6 +329,19 @@ def test_the_reverse_proxy_hands_over_the_target_as_the_embedded_engine_does() -
     assert http_api.TARGET_HEADER == proxy_request.TARGET_HEADER
 
 
+def test_the_reverse_proxy_logs_no_token_and_no_key() -> None:
+    """Tried with Caddy 2.11: a request whose engine hangs up is logged with its address and its headers."""
+    options, _, _ = (DEPLOY / "Caddyfile").read_text().partition("{$PUBLIC_NAME")
+    fields = re.search(r"format filter \{\s+wrap json\s+fields \{(.*)\}\s+\}\s+\}\s+\}\s*$", options, flags=re.S)
+    assert fields is not None
+    for field in (
+        r"request>uri query \{\s+replace token REDACTED\s+\}",
+        "request>headers>X-Api-Key delete",
+        "request>headers>Authorization delete",
+    ):
+        assert re.search(field, fields[1]), field
+
+
 def test_an_engine_that_cannot_run_the_steps_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
