@@ -150,6 +150,16 @@ class BeteiligteFinisher:
         }
         await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
 
+    async def was_edited(self, before: Record, sent: Record, written: Record) -> bool:
+        """Whether somebody has edited the record since it was read, according to the answer to our PUT.
+
+        The answer may show a value otherwise than a read does, so a read confirms it.
+        """
+        if not was_edited_since(self._mapper, before, sent, written):
+            return False
+        now = await self._espocrm.get_entity(ENTITY_TYPE, before["id"])
+        return was_edited_since(self._mapper, before, sent, now)
+
     # -- the PUT --------------------------------------------------------------------------------------------------
 
     def _attributes(self, seen: Observation, plan: Merge) -> Record:
@@ -178,7 +188,7 @@ class BeteiligteFinisher:
             except ValidationFailed as error:
                 await self._leave_out_refused(ending, error)
         sent = {**ending.attributes, **ending.parts.espocrm}
-        ending.was_edited = was_edited_since(self._mapper, espo, sent, dict(ending.written or {}))
+        ending.was_edited = await self.was_edited(espo, sent, dict(ending.written or {}))
         ending.changed_kind = kind_of_espocrm({**espo, **ending.attributes}) != kind_of_espocrm(espo)
         await self._read_back(ending)
         for problem in ending.parts.problems[told_before:]:

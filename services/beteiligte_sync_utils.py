@@ -391,9 +391,12 @@ class BeteiligteSync:
         if espo.get("syncStatus") == "syncing":
             return espo
         shown = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "syncing"})
-        if not was_edited_since(self._mapper, espo, {}, shown):
-            shown = {**shown, "modifiedAt": espo.get("modifiedAt")}  # the time of a person's edit, not of ours
-        return {**espo, **shown}
+        if was_edited_since(self._mapper, espo, {}, shown):
+            now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
+            if was_edited_since(self._mapper, espo, {}, now):
+                return now
+        version = {"versionNumber": shown["versionNumber"]} if "versionNumber" in shown else {}
+        return {**espo, **version, "syncStatus": "syncing"}  # with the time of a person's edit, not of ours
 
     # -- record ---------------------------------------------------------------------------------------------------
 
@@ -428,7 +431,7 @@ class BeteiligteSync:
         if not beteiligte_status.is_settled(espo, "conflict", message, self._now()):
             fields = beteiligte_status.success("conflict", self._now(), message)
             written = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], fields)
-            if was_edited_since(self._mapper, espo, {}, written):  # the edit's own event must find it so
+            if await self._finisher.was_edited(espo, {}, written):  # the edit's own event must find it so
                 await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"})
         return Outcome("held", betnr_of(espo), error=f"{type(error).__name__}: {error}")
 
@@ -449,7 +452,7 @@ class BeteiligteSync:
         failure = beteiligte_status.failure(espo, message, self._now())
         await self._finisher.tell_given_up(espo, failure)
         written = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], failure)
-        if was_edited_since(self._mapper, espo, {}, written):  # the edit's own event must find it so
+        if await self._finisher.was_edited(espo, {}, written):  # the edit's own event must find it so
             await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"})
         return Outcome(failure["syncStatus"], betnr_of(espo), error=failure["syncErrorMessage"])
 
