@@ -6,7 +6,6 @@ unknown fate is looked for before it is repeated; and what was found or created 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ from typing import Any
 
 from services.advoware_models import parse_date_time
 from services.advoware_service import AdvowareService
-from services.errors import Conflict, ForeignSystemError, Unavailable
+from services.errors import Conflict, ForeignSystemError, NotBefore, Unavailable
 from services.espocrm_mapper import BeteiligteMapper
 from services.resources import Resources
 from services.sync_state import SyncStore
@@ -54,6 +53,7 @@ class BeteiligteCreator:
             InvalidInput: the record cannot be expressed in Advoware.
             ForeignSystemError: Advoware refuses it or cannot be reached.
             Conflict: several equal records are being created, and others were faster each time.
+            NotBefore: an earlier attempt may still be under way.
         """
         entity_id = espo["id"]
         record = self._mapper.map_cbeteiligte_to_advoware(espo)
@@ -62,7 +62,7 @@ class BeteiligteCreator:
         if intent.advoware_id is not None:
             return Created(intent.advoware_id, intent.posted, was_found=False)
         if intent.is_repeated:
-            await self._wait_for_unanswered_request(intent.attempted_at)
+            self._require_ended(intent.attempted_at)
             found = await self._adopt(entity_id, intent.posted, intent.started_at)
             if found is not None:
                 return Created(found, intent.posted, was_found=True)
@@ -94,12 +94,11 @@ class BeteiligteCreator:
         await self._store.created(ENTITY_TYPE, entity_id, betnr)
         return betnr
 
-    async def _wait_for_unanswered_request(self, attempted_at: datetime) -> None:
-        """Let the time pass in which an interrupted request may still reach Advoware."""
+    def _require_ended(self, attempted_at: datetime) -> None:
+        """Refuse to go on while an interrupted request may still reach Advoware."""
         latest = attempted_at + timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
-        remaining = (latest - self._now()).total_seconds()
-        if remaining > 0:
-            await asyncio.sleep(remaining)
+        if latest > self._now():
+            raise NotBefore(latest)
 
     async def _find(self, posted: Mapping[str, Any], since: datetime) -> str | None:
         """The betNr of what an earlier attempt created: same person, created since then, linked with nothing."""

@@ -40,10 +40,11 @@ from services.errors import (
     BitByLawError,
     ConfigurationError,
     Conflict,
-    EntityBusy,
     InvalidInput,
+    NotBefore,
     NotFound,
     ValidationFailed,
+    is_no_records_fault,
     shown_text,
 )
 from services.espocrm import EspoCRMAPI
@@ -51,6 +52,7 @@ from services.espocrm_mapper import COMPANY_FIELDS, PERSON_FIELDS, BeteiligteMap
 from services.kommunikation_sync_utils import KommunikationSyncManager
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
+from services.look_again import EDIT, beteiligter, in_turn
 from services.merge import Merge, Side, merge
 from services.notification_utils import NotificationManager
 from services.resources import Resources, current_resources
@@ -95,16 +97,45 @@ class BeteiligteSync:
 
         The result is one of created, adopted, no_change, espocrm_newer, advoware_newer, merged, conflict, deleted,
         deleted_in_advoware, skipped, busy, failed, permanently_failed. A failure that the record's status can show is
-        not raised: the cron tries again when it is due.
+        not raised: the cron tries again when it is due. ``busy``: another run works on the record, and looks again if
+        the event is somebody's edit (`services.look_again`).
 
         Raises:
-            EntityBusy: another run works on the record, and this event is somebody's edit that must not be lost.
             ForeignSystemError, ConfigurationError: not even the status could be written; the queue tries again.
         """
-        store = SyncStore(await self._resources.database())
-        run = _Run(store)
-        started = time.perf_counter()
         topic = f"{TOPIC_PREFIX}.{event.action}"
+        await forget_waiting(self._resources, topic, event.entity_id)
+        store = SyncStore(await self._resources.database())
+        is_edit = event.source == "webhook"
+
+        async def one_round(wishes: frozenset[str]) -> Outcome:
+            return await self._handle_round(event, topic, store, is_edit=EDIT in wishes)
+
+        started = time.perf_counter()
+        wishes = frozenset({EDIT}) if is_edit else frozenset[str]()
+        outcome = await in_turn(
+            self._resources, beteiligter(event.entity_id), wishes, one_round, leaves_note=event.action != "sync_check"
+        )
+        if outcome is not None:
+            return outcome
+        busy = Outcome("busy")
+        await record_outcome(
+            store, self._context, event, busy, ENTITY_TYPE, topic=topic, started=started, now=self._now()
+        )
+        return busy
+
+    async def look_again(self, entity_id: str) -> Outcome:
+        """Carry out what others have asked for while something else held the record's lock."""
+        return await self.handle(SyncEvent(entity_id=entity_id, action="sync_check", source="cron"))
+
+    async def _handle_round(self, event: SyncEvent, topic: str, store: SyncStore, *, is_edit: bool) -> Outcome:
+        """Sync the record once, under its lock, and write the audit.
+
+        Raises:
+            EntityBusy: another run works on the record.
+            NotBefore: an earlier request may still be under way.
+        """
+        run, started = _Run(store), time.perf_counter()
 
         async def record(outcome: Outcome) -> Outcome:
             outcome = replace(outcome, changes=tuple(run.changes))
@@ -115,10 +146,8 @@ class BeteiligteSync:
 
         try:
             async with self.acquire_sync_lock(event.entity_id):
-                outcome = await self._handle_locked(event, topic, run)
+                outcome = await self._handle_locked(event, run, is_edit=is_edit)
         except (BitByLawError, ConfigurationError) as error:
-            if isinstance(error, EntityBusy) and event.action == "sync_check":
-                return await record(Outcome("busy"))
             if run.changes:  # what was done is done, although the job comes again
                 await record(Outcome("failed", error=shown_text(error)))
             raise
@@ -131,20 +160,21 @@ class BeteiligteSync:
         async with record_lock(self._resources, beteiligte_lock_key(entity_id), lock_seconds):
             yield
 
-    async def _handle_locked(self, event: SyncEvent, topic: str, run: _Run) -> Outcome:
-        # Before the record is read: an edit made from here on gets an event of its own.
-        await forget_waiting(self._resources, topic, event.entity_id)
+    async def _handle_locked(self, event: SyncEvent, run: _Run, *, is_edit: bool) -> Outcome:
         try:
             espo = await self._espocrm.get_entity(ENTITY_TYPE, event.entity_id)
         except NotFound:
             return await self._handle_deleted(event.entity_id, run.store)
-        is_edit = event.source == "webhook"
         rests = beteiligte_status.rests_after_failure if is_edit else beteiligte_status.must_wait
         if rests(espo, self._now()):
             return Outcome("skipped", betnr_of(espo))
         try:
             return await self._sync(espo, run, MAX_ROUNDS)
+        except NotBefore:
+            raise
         except (BitByLawError, ConfigurationError) as error:
+            if is_no_records_fault(error):
+                raise
             return await self._fail(espo, shown_text(error))
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the record without a trace
             trace = "".join(traceback.format_tb(error.__traceback__)[-3:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 from config import ConfigurationError
@@ -12,11 +13,13 @@ __all__ = [
     "BitByLawError",
     "ConfigurationError",
     "Conflict",
+    "DatabaseUnusable",
     "EntityBusy",
     "Forbidden",
     "ForeignSystemError",
     "InvalidInput",
     "LoginRefused",
+    "NotBefore",
     "NotFound",
     "RateLimited",
     "Unavailable",
@@ -25,6 +28,7 @@ __all__ = [
     "ValidationFailed",
     "WriteProtected",
     "error_for_status",
+    "is_no_records_fault",
     "shown_text",
     "without_quotes",
 ]
@@ -42,12 +46,27 @@ class EntityBusy(BitByLawError):
     """Another run is working on the same record; try again shortly."""
 
 
+class NotBefore(BitByLawError):
+    """An earlier request of ours may still be under way: the run ends, and starts anew at the aware ``moment``.
+
+    Raised instead of waiting, because the one who waits holds a lock (`services.look_again` does the waiting).
+    """
+
+    def __init__(self, moment: datetime) -> None:
+        super().__init__(f"an earlier request may be under way until {moment:%H:%M:%S}")
+        self.moment = moment
+
+
 class WriteProtected(BitByLawError):
     """Writing to this part of a foreign system is switched off by configuration."""
 
 
 class LoginRefused(ConfigurationError):
     """A foreign system refuses our credentials; only a person can mend that, so it is not retried."""
+
+
+class DatabaseUnusable(ConfigurationError):
+    """PostgreSQL answers, but is not what we need (login, database, rights, tables); only a person can mend that."""
 
 
 class ForeignSystemError(BitByLawError):
@@ -123,6 +142,15 @@ _CLASS_FOR_STATUS: dict[int, type[ForeignSystemError]] = {
     429: RateLimited,
     504: UpstreamTimeout,
 }
+
+
+#: Our own stores.
+_STORES = frozenset({"PostgreSQL", "Redis"})
+
+
+def is_no_records_fault(error: Exception) -> bool:
+    """Whether one of our own stores is in trouble: that uses up no try of the record that was being worked on."""
+    return isinstance(error, DatabaseUnusable) or (isinstance(error, Unavailable) and error.system in _STORES)
 
 
 _NUMBERS = re.compile(r"[A-Z]{2}\d{2}[\d ]{8,}|\d{5,}")

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
+import asyncpg
 from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
 from redis.exceptions import LockError, RedisError
@@ -20,6 +21,8 @@ from services.database import CONNECTION_ERRORS, database_errors
 from services.errors import EntityBusy, Unavailable
 from services.resources import Resources
 
+#: For a connection to hold a lock with, when `LOCK_CONNECTIONS` records are being worked on already.
+CONNECTION_WAIT_SECONDS = 30.0
 #: For giving a connection back; after that it is closed, which lets go of its locks as well.
 RELEASE_SECONDS = 5.0
 
@@ -40,12 +43,11 @@ async def record_lock(
     Not to be nested: it occupies one connection of a bounded pool, for which others wait.
 
     Raises:
-        EntityBusy: somebody else holds the lock, or it was lost.
-        Unavailable: Redis or PostgreSQL does not answer.
+        EntityBusy: somebody else holds the lock, it was lost, or this worker works on as many records as it may.
+        Unavailable, DatabaseUnusable: Redis does not answer, or see `database_errors`.
     """
     pool = await resources.lock_connections()
-    async with database_errors():
-        connection = await pool.acquire(timeout=ttl_seconds)
+    connection = await _lock_connection(pool, min(ttl_seconds, CONNECTION_WAIT_SECONDS))
     try:
         async with database_errors():
             acquired = await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key)
@@ -55,8 +57,19 @@ async def record_lock(
             yield
     finally:
         # The pool lets go of all advisory locks of a connection that comes back.
-        with suppress(*CONNECTION_ERRORS):
+        with suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
             await pool.release(connection, timeout=RELEASE_SECONDS)
+
+
+async def _lock_connection(pool: asyncpg.Pool, seconds: float) -> asyncpg.Connection:
+    try:
+        async with database_errors():
+            return await pool.acquire(timeout=seconds)
+    except Unavailable:
+        # A pool whose connections are all open and in use says nothing about PostgreSQL.
+        if pool.get_size() == pool.get_max_size() and pool.get_idle_size() == 0:
+            raise EntityBusy("this worker works on as many records as it may") from None
+        raise
 
 
 @asynccontextmanager
