@@ -98,7 +98,7 @@ class BeteiligteCreator:
         """Refuse to go on while an interrupted request may still reach Advoware."""
         latest = attempted_at + timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
         if latest > self._now():
-            raise NotBefore(latest)
+            raise NotBefore("an interrupted request", latest)
 
     async def _find(self, posted: Mapping[str, Any], since: datetime) -> str | None:
         """The betNr of what an earlier attempt created: same person, created since then, linked with nothing."""

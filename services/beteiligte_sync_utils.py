@@ -40,8 +40,8 @@ from services.errors import (
     BitByLawError,
     ConfigurationError,
     Conflict,
+    EntityBusy,
     InvalidInput,
-    NotBefore,
     NotFound,
     ValidationFailed,
     is_no_records_fault,
@@ -170,7 +170,7 @@ class BeteiligteSync:
             return Outcome("skipped", betnr_of(espo))
         try:
             return await self._sync(espo, run, MAX_ROUNDS)
-        except NotBefore:
+        except EntityBusy:
             raise
         except (BitByLawError, ConfigurationError) as error:
             if is_no_records_fault(error):

@@ -46,14 +46,14 @@ class EntityBusy(BitByLawError):
     """Another run is working on the same record; try again shortly."""
 
 
-class NotBefore(BitByLawError):
-    """An earlier request of ours may still be under way: the run ends, and starts anew at the aware ``moment``.
+class NotBefore(EntityBusy):
+    """What an interrupted run has left (a request, a lock) may count until the aware ``moment``; then try again.
 
-    Raised instead of waiting, because the one who waits holds a lock (`services.look_again` does the waiting).
+    Raised instead of waiting, because whoever waits inside of a lock keeps others out (`services.look_again` waits).
     """
 
-    def __init__(self, moment: datetime) -> None:
-        super().__init__(f"an earlier request may be under way until {moment:%H:%M:%S}")
+    def __init__(self, what: str, moment: datetime) -> None:
+        super().__init__(f"{what} may count until {moment:%H:%M:%S}")
         self.moment = moment
 
 

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 import asyncpg
 from redis.asyncio import Redis
@@ -18,7 +19,7 @@ from redis.asyncio.lock import Lock
 from redis.exceptions import LockError, RedisError
 
 from services.database import CONNECTION_ERRORS, database_errors
-from services.errors import EntityBusy, Unavailable
+from services.errors import EntityBusy, NotBefore, Unavailable
 from services.resources import Resources
 
 #: For a connection to hold a lock with, when `LOCK_CONNECTIONS` records are being worked on already.
@@ -44,6 +45,7 @@ async def record_lock(
 
     Raises:
         EntityBusy: somebody else holds the lock, it was lost, or this worker works on as many records as it may.
+        NotBefore: PostgreSQL has let go of the lock and Redis has not, as after the death of a worker; says when it will.
         Unavailable, DatabaseUnusable: Redis does not answer, or see `database_errors`.
     """
     pool = await resources.lock_connections()
@@ -53,12 +55,23 @@ async def record_lock(
             acquired = await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key)
         if not acquired:
             raise EntityBusy("another run is working on this record")
+        await _require_no_remains(resources, redis or resources.redis, key)
         async with held_lock(redis or resources.redis, key, ttl_seconds):
             yield
     finally:
         # The pool lets go of all advisory locks of a connection that comes back.
         with suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
             await pool.release(connection, timeout=RELEASE_SECONDS)
+
+
+async def _require_no_remains(resources: Resources, redis: Redis, key: str) -> None:
+    """Wait for nothing here: a dead worker's lock ends by itself, a live one's (PostgreSQL was restarted) is renewed."""
+    try:
+        remaining_ms = await redis.pttl(key)
+    except RedisError as error:
+        raise Unavailable("Redis", "the lock cannot be taken") from error
+    if remaining_ms > 0:
+        raise NotBefore("the lock of another run", resources.clock() + timedelta(milliseconds=remaining_ms))
 
 
 async def _lock_connection(pool: asyncpg.Pool, seconds: float) -> asyncpg.Connection:

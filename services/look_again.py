@@ -9,8 +9,8 @@ A note says that something may have happened to a record after a run had read it
 * what a crash or `MAX_ROUNDS` leaves behind is found by the cron (`Notes.left_behind`).
 
 So `work` must read the record anew each time it is called. It takes the lock itself, and raises `EntityBusy` if it
-does not get it, or `NotBefore` if an earlier request of ours may still be under way: it is then called again at that
-moment, and meanwhile no lock is held.
+does not get it, or `NotBefore` if what an interrupted run has left (an unanswered request, a dead worker's lock) has to
+be waited for: it is then called again at that moment, and meanwhile no lock is held.
 
 Contract for those who do the whole work of a lock (`in_turn`): a Beteiligter's sync, a calendar's run. For those who do
 a part of it under the same lock (one Bankverbindung of a Beteiligter): `in_part`. They leave their notes like
@@ -34,7 +34,7 @@ from services.resources import Resources
 
 #: A record that is edited again and again does not keep one job busy for ever; the cron goes on.
 MAX_ROUNDS = 10
-#: How often, and how long each time, a run waits for an unanswered request before it is left to the cron.
+#: How often, and how long each time, a run waits for what an interrupted one has left before that is left to the cron.
 MAX_WAITS = 3
 LONGEST_WAIT_SECONDS = 120.0
 #: Notes that are older than this are nobody's any more; an additional run would do no harm.
@@ -204,16 +204,16 @@ async def _unless_busy(
     while True:
         try:
             return await work()
-        except EntityBusy:
-            if not leaves_note:
-                return None
-            await notes.leave(subject, wishes, resources.clock())
-            leaves_note = False  # once more: whoever had the lock may have looked for notes before this one
         except NotBefore as error:
             await notes.leave(subject, wishes, resources.clock())
             waits += 1
             if waits > MAX_WAITS or not await _has_waited(resources, subject, error.moment):
                 return None
+        except EntityBusy:
+            if not leaves_note:
+                return None
+            await notes.leave(subject, wishes, resources.clock())
+            leaves_note = False  # once more: whoever had the lock may have looked for notes before this one
 
 
 async def _has_waited(resources: Resources, subject: Subject, moment: datetime) -> bool:

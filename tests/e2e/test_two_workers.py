@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -141,6 +143,79 @@ async def test_two_events_of_one_record_are_handled_one_after_the_other(pair: Pa
     await assert_one_each(system, [entity_id], "Gleichzeitig")
     await system.synced(entity_id, 2)
     assert Counter(await system.results(entity_id))["created"] == 1
+
+
+def tracebacks(system: Outside) -> list[str]:
+    """The logs in which a worker shows a traceback."""
+    logs = sorted((system.system.data / "log").glob("worker*.log"))
+    assert logs
+    return [log.name for log in logs if "Traceback" in log.read_text("utf-8")]
+
+
+async def test_of_hundreds_of_events_on_one_record_none_fails_and_the_last_state_arrives(pair: Pair) -> None:
+    system, edits = pair.outside, 200
+    entity_id = await system.person(lastName="Ansturm")
+    await system.webhook("create", entity_id)
+    await all_clean(system, [entity_id])
+    before = tracebacks(system)
+
+    async def tell(number: int) -> None:
+        topic = f"vmh.beteiligte.{'update' if number % 4 else 'create'}"
+        data = {"entity_id": entity_id, "action": topic.rpartition(".")[2], "source": "webhook"}
+        body = {"function_id": "enqueue", "input": {"topic": topic, "data": data}}
+        assert (await system.call("POST", "/_console/invoke", json=body))[0] == 200
+
+    events: list[asyncio.Task[None]] = []
+    for number in range(edits):
+        url = f"/__sandbox__/records/CBeteiligte/{entity_id}?silent=1"
+        await system.twin("espocrm", "PUT", url, json={"lastName": f"Ansturm {number}", "syncStatus": "dirty"})
+        events += [asyncio.create_task(tell(number + way)) for way in range(2)]
+    await asyncio.gather(*events)
+
+    await assert_one_each(system, [entity_id], f"Ansturm {edits - 1}")
+    for topic in (TOPIC, "vmh.beteiligte.update"):
+        await at_rest(system, topic)
+    _, queues = await system.call("GET", "/_console/queues")
+    assert [entry["topic"] for entry in queues["topics"] if entry["dead"]] == []
+    assert await system.audit.fetch("SELECT * FROM look_again") == []
+    assert tracebacks(system) == before
+    results = Counter(await system.results(entity_id))
+    assert not results.keys() & {"failed", "permanently_failed", "busy"}
+    assert results.total() < edits
+
+
+async def test_what_a_killed_holder_was_asked_for_is_done_by_those_who_come_after_it(pair: Pair) -> None:
+    system = pair.outside
+    entity_id = await system.person(lastName="Vorher")
+    await system.webhook("create", entity_id)
+    await all_clean(system, [entity_id])
+    slow = {"method": "GET", "path": "/Beteiligte", "hang": True, "count": 1}
+    await system.twin("advoware", "POST", "/__sandbox__/faults", json=slow)
+    await system.webhook("update", entity_id)
+
+    async def is_held() -> bool:
+        return any(rule["struck"] for rule in await system.twin("advoware", "GET", "/__sandbox__/faults"))
+
+    await system.until(is_held)
+    url = f"/__sandbox__/records/CBeteiligte/{entity_id}?silent=1"
+    await system.twin("espocrm", "PUT", url, json={"lastName": "Nachher"})
+    await system.webhook("create", entity_id)
+
+    async def is_noted() -> bool:
+        return bool(await system.audit.fetch("SELECT * FROM look_again"))
+
+    await system.until(is_noted)
+    for name in ("worker", "worker-2"):
+        process = pair.second if name == "worker-2" else system.system.processes[name]
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+
+    await system.until(lambda: named(system, "Nachher"))
+    assert await system.audit.fetch("SELECT * FROM look_again") == []
+
+
+async def named(system: Outside, name: str) -> bool:
+    return bool(await system.advoware_named(name))
 
 
 async def test_both_workers_crons_find_each_waiting_record_once(pair: Pair) -> None:

@@ -384,12 +384,32 @@ async def test_an_unanswered_create_is_waited_for_without_a_lock_and_by_one_job(
     assert await notes.find(subject) is None
 
 
+async def test_a_dead_workers_lock_in_redis_is_waited_for_without_a_connection(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, lastName="Neu")
+    await office.resources.redis.set(beteiligte_lock_key(entity_id), "a dead worker's", px=1500)
+    working = asyncio.create_task(office.sync(entity_id))
+
+    async def waits() -> bool:
+        return await (await notes_of(office.resources)).find(beteiligter(entity_id)) is not None
+
+    await until(waits)
+    pool = await office.resources.lock_connections()
+    await until(lambda: _all_free(pool))
+    assert (await asyncio.wait_for(working, 10)).result == "espocrm_newer"
+    assert office.in_advoware(betnr)["name"] == "Neu"
+
+
+async def _all_free(pool: Any) -> bool:
+    return bool(pool.get_idle_size() == pool.get_size())
+
+
 async def test_who_waits_in_vain_leaves_it_to_the_cron(resources: Resources) -> None:
     calls = []
 
     async def work(_: frozenset[str]) -> bool:
         calls.append(1)
-        raise NotBefore(resources.clock())
+        raise NotBefore("a request", resources.clock())
 
     assert await in_turn(resources, SUBJECT, NOBODY, work, leaves_note=False) is None
     assert 1 < len(calls) < 10
