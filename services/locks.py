@@ -1,7 +1,8 @@
 """Locks: one run at a time per record, across all workers.
 
 The lock in Redis is what others see, and it is renewed; but Redis may forget. A record's lock is therefore held in
-PostgreSQL as well, which lets go of it when the connection ends: both would have to fail for two runs to meet.
+PostgreSQL as well, which lets go of it when the connection ends: both would have to fail for two runs to meet. Who does
+not get the lock: `services.look_again`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ async def record_lock(
 
     Raises:
         EntityBusy: somebody else holds the lock, it was lost, or this worker works on as many records as it may.
-        NotBefore: PostgreSQL has let go of the lock and Redis has not, as after the death of a worker; says when it will.
+        NotBefore: PostgreSQL has let go of the lock, Redis has not (a worker has died); says when it will.
         Unavailable, DatabaseUnusable: Redis does not answer, or see `database_errors`.
     """
     pool = await resources.lock_connections()
@@ -65,7 +66,7 @@ async def record_lock(
 
 
 async def _require_no_remains(resources: Resources, redis: Redis, key: str) -> None:
-    """Wait for nothing here: a dead worker's lock ends by itself, a live one's (PostgreSQL was restarted) is renewed."""
+    """A dead worker's lock ends by itself; a live one's (PostgreSQL was restarted) is renewed and ends later."""
     try:
         remaining_ms = await redis.pttl(key)
     except RedisError as error:
