@@ -42,6 +42,7 @@ from services.errors import (
     Conflict,
     EntityBusy,
     InvalidInput,
+    NotBefore,
     NotFound,
     ValidationFailed,
     is_no_records_fault,
@@ -98,7 +99,8 @@ class BeteiligteSync:
         The result is one of created, adopted, no_change, espocrm_newer, advoware_newer, merged, conflict, deleted,
         deleted_in_advoware, skipped, busy, failed, permanently_failed. A failure that the record's status can show is
         not raised: the cron tries again when it is due. ``busy``: another run works on the record, and looks again if
-        the event is somebody's edit (`services.look_again`).
+        the event is somebody's edit (`services.look_again`). In the audit also waiting: the rest of the work goes on
+        when what an interrupted run has left does not count any more.
 
         Raises:
             ForeignSystemError, ConfigurationError: not even the status could be written; the queue tries again.
@@ -147,6 +149,10 @@ class BeteiligteSync:
         try:
             async with self.acquire_sync_lock(event.entity_id):
                 outcome = await self._handle_locked(event, run, is_edit=is_edit)
+        except NotBefore:
+            if run.changes:  # what was done is done, although the rest has to wait
+                await record(Outcome("waiting"))
+            raise
         except (BitByLawError, ConfigurationError) as error:
             if run.changes:  # what was done is done, although the job comes again
                 await record(Outcome("failed", error=shown_text(error)))

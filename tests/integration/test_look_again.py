@@ -400,6 +400,27 @@ async def test_a_dead_workers_lock_in_redis_is_waited_for_without_a_connection(o
     assert office.in_advoware(betnr)["name"] == "Neu"
 
 
+async def test_a_run_whose_lock_postgresql_has_dropped_is_met_by_nobody_and_no_edit_is_lost(
+    make_settings: Callable[..., Settings], office: Office
+) -> None:
+    entity_id, betnr = await office.linked_person()
+    async with Resources(make_settings(VMH_LOCK_SECONDS="2"), clock=office.clock) as short:
+        office.resources = short
+        await office.edit_espocrm(entity_id, lastName="Erst")
+        await office.fault(office.advoware, method="PUT", path="Beteiligte/", latency_ms=1000, count=1)
+        working = asyncio.create_task(office.sync(entity_id))
+        await until(lambda: _has_struck(office))
+        pool = await short.database()
+        await pool.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        await office.edit_espocrm(entity_id, lastName="Dann")
+
+        results = await asyncio.wait_for(asyncio.gather(working, *(office.sync(entity_id) for _ in range(5))), 30)
+
+        assert "failed" not in {result.result for result in results}
+        assert office.in_advoware(betnr)["name"] == "Dann"
+        assert await (await notes_of(short)).find(beteiligter(entity_id)) is None
+
+
 async def _all_free(pool: Any) -> bool:
     return bool(pool.get_idle_size() == pool.get_size())
 
