@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent
@@ -203,6 +203,8 @@ class VmhSettings(_Group):
     nextcall_entity: str = "CVmhErstgespraech"
     #: EspoCRM user who gets the tasks of records that nobody is assigned to
     task_assigned_user_id: str = ""
+    #: when Advoware was restored from a backup; records last synced before that start as at their first sync
+    advoware_restored_at: AwareDatetime | None = None
 
 
 class ServiceSettings(_Group):

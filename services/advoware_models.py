@@ -34,6 +34,9 @@ TOKEN_PATH = "api/v1/Token"  # noqa: S105 - a path
 
 EXPIRY_MARGIN = timedelta(minutes=2)
 
+#: Dates before or after these years are "no date", whoever wrote them (specification 13, G5).
+FIRST_YEAR, LAST_YEAR = 1800, 2200
+
 _MAX_DECODINGS = 5
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\#]")
 _ABSOLUTE = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
@@ -195,6 +198,15 @@ def parse_date_time(text: str | None, default_zone: Any = BERLIN) -> datetime | 
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=default_zone)
+
+
+def parse_change_time(text: Any) -> datetime | None:
+    """When a record was created or changed, as an aware time; None for what cannot be a time of this program's life.
+
+    Databases write "no date" as the year 1 or 9999, where arithmetic with zones fails.
+    """
+    moment = parse_date_time(text if isinstance(text, str) else None)
+    return moment if moment is not None and FIRST_YEAR <= moment.year <= LAST_YEAR else None
 
 
 def single_record(answer: Any) -> dict[str, Any]:

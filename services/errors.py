@@ -13,15 +13,20 @@ __all__ = [
     "BitByLawError",
     "ConfigurationError",
     "Conflict",
+    "CreateUnclear",
     "DatabaseUnusable",
     "EntityBusy",
     "Forbidden",
     "ForeignSystemError",
     "InvalidInput",
     "LoginRefused",
+    "NameMissing",
+    "NeedsPerson",
     "NotBefore",
     "NotFound",
+    "OlderState",
     "RateLimited",
+    "SomebodyElse",
     "Unavailable",
     "UnexpectedAnswer",
     "UpstreamTimeout",
@@ -31,6 +36,7 @@ __all__ = [
     "is_no_records_fault",
     "shown_text",
     "without_quotes",
+    "words_of",
 ]
 
 
@@ -59,6 +65,36 @@ class NotBefore(EntityBusy):
 
 class WriteProtected(BitByLawError):
     """Writing to this part of a foreign system is switched off by configuration."""
+
+
+class NeedsPerson(BitByLawError):
+    """A record that is left alone until a person has decided; ``reason`` is its word in the catalogue of problems."""
+
+    reason = "general_manual_action"
+
+
+class NameMissing(NeedsPerson):
+    """A record without a name cannot be created in Advoware."""
+
+    reason = "name_missing"
+
+
+class CreateUnclear(NeedsPerson):
+    """Nobody can tell whether an interrupted create has come to its end; a second one would double the record."""
+
+    reason = "create_unclear"
+
+
+class SomebodyElse(NeedsPerson):
+    """The number that a record is linked with stands for another person or company by now."""
+
+    reason = "somebody_else"
+
+
+class OlderState(NeedsPerson):
+    """Advoware shows an older state than at the last sync, as after a restored backup; nothing is taken from it."""
+
+    reason = "advoware_restored"
 
 
 class LoginRefused(ConfigurationError):
@@ -165,8 +201,14 @@ def shown_text(error: Exception) -> str:
     name = type(error).__name__
     if not isinstance(error, ForeignSystemError) or error.status is None:
         return f"{name}: {error}"
+    words = words_of(error)
+    return f"{name}: {error.system} answered {error.status}" + (f" {words}" if words else "")
+
+
+def words_of(error: ForeignSystemError) -> str:
+    """What the foreign system said, in „“ and without long numbers; empty if it said nothing."""
     words = _NUMBERS.sub("…", error.reason.translate({ord("„"): "'", ord("“"): "'"})).strip()
-    return f"{name}: {error.system} answered {error.status}" + (f" „{words}“" if words else "")
+    return f"„{words}“" if words else ""
 
 
 def without_quotes(text: str) -> str:

@@ -51,6 +51,8 @@ class PartResult:
         states: what to remember of this sync. True only once ``espocrm`` is written, so the caller saves it after its
             PUT has succeeded (and after it has taken up ``problems`` and ``changes``); if the PUT fails, it does not.
         advoware: the Beteiligter as it was read again after the writes, for the part that comes next.
+        standing: what differs between the sides and waits for a person, told now or earlier: one short German sentence
+            each (`notification_texts.problem_sentence`). The CBeteiligte then shows ``conflict`` and these sentences.
         was_edited: a person edited one of the records while it was synced, so that it has to be synced again.
     """
 
@@ -60,5 +62,6 @@ class PartResult:
     errors: tuple[str, ...] = ()
     wrote_advoware: bool = False
     states: tuple[SyncState, ...] = ()
+    standing: tuple[str, ...] = ()
     was_edited: bool = False
     advoware: Mapping[str, Any] | None = None

@@ -112,7 +112,7 @@ async def test_two_transactions_that_wait_for_each_other_are_worth_another_try(r
 async def test_values_that_do_not_fit_are_our_defect_and_a_taken_link_is_a_conflict(resources: Resources) -> None:
     store = SyncStore(await resources.database())
     with pytest.raises(asyncpg.DataError):
-        await store.save(SyncState("CBeteiligte", "x", base={"name": "a\0b"}))
+        await store.load("CBeteiligte", "a\0b")
     await store.save(SyncState("CBeteiligte", "x", advoware_id="7"))
     with pytest.raises(Conflict) as caught:
         await store.save(SyncState("CBeteiligte", "y", advoware_id="7"))

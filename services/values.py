@@ -1,0 +1,263 @@
+"""Comparable values of two systems, and the three-way merge that every sync shares. Pure.
+
+A comparable value is a value, None for empty, or `Unknown`: something that the other side cannot hold or that cannot
+be read. A field that a mapping does not contain at all is unknown as well, and nothing else is known about it.
+Unknown is never copied and never clears anything (specification 13, G1).
+
+The base remembers for each field what *each side* held when the two were last settled. So "who has changed it" is
+known also where the values cannot be compared, and a value that the receiver stores differently from what was sent
+(altered), or did not take (refused), is not mistaken for a person's edit (G2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+Side = Literal["espocrm", "advoware"]
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A value that only its own side understands; ``text`` is what that side shows, to be compared with itself."""
+
+    text: str
+
+
+Value = Any  #: str, bool, int, None for empty, or Unknown
+Values = Mapping[str, Value]
+
+
+class Pair(NamedTuple):
+    """What the two sides held when they were last settled; the two differ where one cannot hold the other's value."""
+
+    espocrm: Value
+    advoware: Value
+
+
+Base = Mapping[str, Pair]
+#: Why the receiving side cannot hold a value (a word of the catalogue of problems), or None if it can.
+Unfit = Callable[[Side, str, Value], str | None]
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A field that was changed on both sides, to different values. The loser's value is kept for a person to see."""
+
+    field: str
+    winner: Side
+    espocrm: Value
+    advoware: Value
+
+
+@dataclass(frozen=True)
+class Held:
+    """A person's value on ``side`` that cannot be brought to the other side, and why.
+
+    The reason is ``unknown`` (only its own side understands it), ``missing`` (the other side does not show the field),
+    ``undecided`` (the sides differ at the first sync and neither is newer), or a word of ``unfit``.
+    """
+
+    field: str
+    side: Side
+    espocrm: Value
+    advoware: Value
+    reason: str
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What has to be written where, and what is settled afterwards.
+
+    Attributes:
+        to_espocrm, to_advoware: values to be written; never `Unknown`.
+        settled: the base after the writes have succeeded; fields that only one side shows keep their old pair.
+        conflicts: fields in which EspoCRM has won over an edit in Advoware.
+        held: edits that cannot arrive; both sides are left as they are, and their pair is in ``settled``.
+    """
+
+    to_espocrm: dict[str, Value] = field(default_factory=dict)
+    to_advoware: dict[str, Value] = field(default_factory=dict)
+    settled: dict[str, Pair] = field(default_factory=dict)
+    conflicts: tuple[Conflict, ...] = ()
+    held: tuple[Held, ...] = ()
+
+    @property
+    def outcome(self) -> str:
+        """``no_change | espocrm_newer | advoware_newer | merged | conflict``."""
+        if self.conflicts:
+            return "conflict"
+        if self.to_espocrm and self.to_advoware:
+            return "merged"
+        if self.to_advoware:
+            return "espocrm_newer"
+        return "advoware_newer" if self.to_espocrm else "no_change"
+
+
+def is_same(one: Value, other: Value) -> bool:
+    """Whether two values mean the same; a value that a side shows is understood, whatever the other's list says."""
+    return bool(text_of(one) == text_of(other))
+
+
+def text_of(value: Value) -> Value:
+    """A value as its own side shows it."""
+    return value.text if isinstance(value, Unknown) else value
+
+
+def merge_values(
+    base: Base,
+    espocrm: Values,
+    advoware: Values,
+    *,
+    first_winner: Side | None = "espocrm",
+    unfit: Unfit = lambda side, name, value: None,
+) -> Merge:
+    """Merge two records field by field.
+
+    * Equal values are settled. A difference that is settled already (neither side has changed) is left alone.
+    * Changed on one side since the base: brought to the other side if that can hold it, else `Held`.
+    * Changed on both sides to different values: EspoCRM wins, a `Conflict` is reported. If Advoware cannot hold
+      EspoCRM's value, both are left and the edit is `Held`.
+    * Without a base (first sync): `Unknown` is left alone; a value wins over none; of two values that of
+      ``first_winner`` wins, and with None as winner both are left and the field is `Held` (``undecided``).
+    * A field that only one side shows is left alone and keeps its pair; an edit of it is `Held` (``missing``).
+
+    ``unfit(side, field, value)`` says why a side cannot hold a value.
+    """
+    run = _Run(base, unfit, first_winner, settled=dict(base))
+    for name in sorted(espocrm.keys() | advoware.keys()):
+        if name in espocrm and name in advoware:
+            run.decide(name, espocrm[name], advoware[name])
+        else:
+            run.hold_one_sided(name, espocrm, advoware)
+    return Merge(run.to_espocrm, run.to_advoware, run.settled, tuple(run.conflicts), tuple(run.held))
+
+
+@dataclass
+class _Run:
+    base: Base
+    unfit: Unfit
+    first_winner: Side | None
+    settled: dict[str, Pair]
+    to_espocrm: dict[str, Value] = field(default_factory=dict)
+    to_advoware: dict[str, Value] = field(default_factory=dict)
+    conflicts: list[Conflict] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
+
+    def decide(self, name: str, espocrm: Value, advoware: Value) -> None:
+        now = Pair(espocrm, advoware)
+        if is_same(espocrm, advoware):
+            self.settled[name] = now
+            return
+        last = self.base.get(name)
+        if last is None:
+            self._decide_first(name, now)
+            return
+        espocrm_changed = not is_same(espocrm, last.espocrm)
+        advoware_changed = not is_same(advoware, last.advoware)
+        if espocrm_changed and advoware_changed:
+            self._decide_conflict(name, now)
+        elif espocrm_changed:
+            self._bring(name, now, "espocrm")
+        elif advoware_changed:
+            self._bring(name, now, "advoware")
+
+    def hold_one_sided(self, name: str, espocrm: Values, advoware: Values) -> None:
+        """The other side does not show the field: nothing can be compared, and a change of this side cannot arrive."""
+        last = self.base.get(name)
+        if last is None:
+            return
+        side: Side = "espocrm" if name in espocrm else "advoware"
+        now = Pair(espocrm.get(name, last.espocrm), advoware.get(name, last.advoware))
+        if not is_same(now.espocrm, last.espocrm) or not is_same(now.advoware, last.advoware):
+            self.held.append(Held(name, side, now.espocrm, now.advoware, "missing"))
+
+    def _decide_first(self, name: str, now: Pair) -> None:
+        if isinstance(now.espocrm, Unknown) or isinstance(now.advoware, Unknown):
+            self.settled[name] = now
+        elif now.advoware is None:
+            self._bring(name, now, "espocrm")
+        elif now.espocrm is None:
+            self._bring(name, now, "advoware")
+        elif self.first_winner is not None:
+            self._bring(name, now, self.first_winner)
+        else:
+            self.held.append(Held(name, "espocrm", now.espocrm, now.advoware, "undecided"))
+            self.settled[name] = now
+
+    def _decide_conflict(self, name: str, now: Pair) -> None:
+        self._bring(name, now, "espocrm")
+        if name in self.to_advoware:
+            self.conflicts.append(Conflict(name, "espocrm", now.espocrm, now.advoware))
+
+    def _bring(self, name: str, now: Pair, source: Side) -> None:
+        """Bring the value of ``source`` to the other side, or hold it."""
+        value = now.espocrm if source == "espocrm" else now.advoware
+        target: Side = "advoware" if source == "espocrm" else "espocrm"
+        reason = "unknown" if isinstance(value, Unknown) else self.unfit(target, name, value)
+        if reason is not None:
+            self.held.append(Held(name, source, now.espocrm, now.advoware, reason))
+            self.settled[name] = now
+            return
+        self.settled[name] = Pair(value, value)
+        (self.to_advoware if source == "espocrm" else self.to_espocrm)[name] = value
+
+
+# -- after a write --------------------------------------------------------------------------------------------------
+
+
+def compare_after_write(
+    sent: Values, before: Values, stored: Values, *, side: Side
+) -> tuple[dict[str, Pair], dict[str, Pair]]:
+    """What became of values that were written to ``side``: ``(refused, altered)`` as pairs for the base.
+
+    Refused fields hold what they held before the write, altered ones a third value. Agreed fields, and those that the
+    answer does not show, are in neither.
+    """
+    refused: dict[str, Pair] = {}
+    altered: dict[str, Pair] = {}
+    for name, value in sent.items():
+        if name not in stored or is_same(stored[name], value):
+            continue
+        pair = Pair(value, stored[name]) if side == "advoware" else Pair(stored[name], value)
+        is_refused = name in before and is_same(stored[name], before[name])
+        (refused if is_refused else altered)[name] = pair
+    return refused, altered
+
+
+# -- as JSON --------------------------------------------------------------------------------------------------------
+
+
+def base_to_json(base: Base) -> dict[str, Any]:
+    """A base as it is stored: ``{"name": {"espocrm": ..., "advoware": ...}}``."""
+    return {name: pair_to_json(pair) for name, pair in base.items()}
+
+
+def base_from_json(stored: Mapping[str, Any]) -> dict[str, Pair]:
+    """The base that `base_to_json` has written; entries of another shape are left out."""
+    return {name: pair_from_json(item) for name, item in stored.items() if _is_pair(item)}
+
+
+def pair_to_json(pair: Pair) -> dict[str, Any]:
+    """A pair as JSON; `Unknown` as ``{"unknown": text}``."""
+    return {"espocrm": value_to_json(pair.espocrm), "advoware": value_to_json(pair.advoware)}
+
+
+def pair_from_json(item: Mapping[str, Any]) -> Pair:
+    """The pair that `pair_to_json` has written."""
+    return Pair(value_from_json(item["espocrm"]), value_from_json(item["advoware"]))
+
+
+def value_to_json(value: Value) -> Any:
+    """A value as JSON; `Unknown` as ``{"unknown": text}``."""
+    return {"unknown": value.text} if isinstance(value, Unknown) else value
+
+
+def value_from_json(item: Any) -> Value:
+    """The value that `value_to_json` has written."""
+    return Unknown(item["unknown"]) if isinstance(item, Mapping) else item
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, Mapping) and item.keys() >= {"espocrm", "advoware"}

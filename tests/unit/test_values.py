@@ -1,0 +1,122 @@
+"""The merge with values, emptiness and the unknown; what each side held is remembered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from services.values import (
+    Held,
+    Pair,
+    Unknown,
+    base_from_json,
+    base_to_json,
+    compare_after_write,
+    is_same,
+    merge_values,
+)
+
+VALUES = st.sampled_from([None, "a", "b", "c", Unknown("a"), Unknown("x"), Unknown("y")])
+
+
+def merged(base: dict[str, Pair], espocrm: Any, advoware: Any, **options: Any) -> Any:
+    return merge_values(base, {"f": espocrm}, {"f": advoware}, **options)
+
+
+def test_a_change_on_one_side_is_brought_to_the_other() -> None:
+    base = {"f": Pair("a", "a")}
+    assert merged(base, "b", "a").to_advoware == {"f": "b"}
+    assert merged(base, "a", "b").to_espocrm == {"f": "b"}
+    assert merged(base, None, "a").to_advoware == {"f": None}
+
+
+def test_an_unknown_value_never_clears_or_changes_the_other_side() -> None:
+    plan = merged({"f": Pair("GmbH", "GmbH")}, "GmbH", Unknown("Eheleute"))
+    assert not plan.to_espocrm
+    assert not plan.to_advoware
+    assert plan.held == (Held("f", "advoware", "GmbH", Unknown("Eheleute"), "unknown"),)
+    assert plan.settled == {"f": Pair("GmbH", Unknown("Eheleute"))}
+
+
+def test_an_edit_over_an_unknown_value_is_written_if_that_has_not_changed() -> None:
+    base = {"f": Pair("Frau", Unknown("Frau Dr."))}
+    assert merged(base, "Frau", Unknown("Frau Dr.")).outcome == "no_change"
+    assert merged(base, "Herr", Unknown("Frau Dr.")).to_advoware == {"f": "Herr"}
+    both = merged(base, "Herr", Unknown("Frau Prof."))
+    assert both.to_advoware == {"f": "Herr"}
+    assert [conflict.advoware for conflict in both.conflicts] == [Unknown("Frau Prof.")]
+
+
+def test_a_settled_difference_stays_until_a_side_changes() -> None:
+    altered = {"f": Pair("Müller", "MÜLLER")}
+    assert merged(altered, "Müller", "MÜLLER").outcome == "no_change"
+    assert merged(altered, "Maier", "MÜLLER").to_advoware == {"f": "Maier"}
+    assert merged(altered, "Müller", "MAIER").to_espocrm == {"f": "MAIER"}
+    assert merged(altered, "Müller", "Müller").settled == {"f": Pair("Müller", "Müller")}
+
+
+def test_what_the_receiver_cannot_hold_is_held_and_told_once() -> None:
+    def too_long(side: str, name: str, value: Any) -> str | None:
+        return "too_long" if side == "advoware" and len(value or "") > 3 else None
+
+    plan = merged({"f": Pair("a", "a")}, "abcdef", "a", unfit=too_long)
+    assert plan.held == (Held("f", "espocrm", "abcdef", "a", "too_long"),)
+    assert merged(plan.settled, "abcdef", "a", unfit=too_long).held == ()
+    assert merged(plan.settled, "ab", "a", unfit=too_long).to_advoware == {"f": "ab"}
+
+
+def test_a_field_that_one_side_does_not_show_is_left_alone() -> None:
+    base = {"f": Pair("a", "a")}
+    unchanged = merge_values(base, {"f": "a"}, {})
+    assert (unchanged.outcome, unchanged.settled, unchanged.held) == ("no_change", base, ())
+    edited = merge_values(base, {"f": "b"}, {})
+    assert (edited.to_advoware, edited.settled) == ({}, base)
+    assert [item.reason for item in edited.held] == ["missing"]
+    assert merge_values(edited.settled, {"f": "b"}, {"f": "a"}).to_advoware == {"f": "b"}  # it shows it again
+
+
+@pytest.mark.parametrize("winner", ["espocrm", "advoware", None])
+def test_first_sync(winner: Any) -> None:
+    assert merged({}, "a", None, first_winner=winner).to_advoware == {"f": "a"}
+    assert merged({}, None, "a", first_winner=winner).to_espocrm == {"f": "a"}
+    assert merged({}, None, Unknown("x"), first_winner=winner).outcome == "no_change"
+    both = merged({}, "a", "b", first_winner=winner)
+    expected = {"espocrm": ({"f": "a"}, {}), "advoware": ({}, {"f": "b"}), None: ({}, {})}
+    assert (both.to_advoware, both.to_espocrm) == expected[winner]
+
+
+@given(VALUES, VALUES, VALUES, VALUES, st.sampled_from(["espocrm", "advoware", None]))
+@example("a", "a", Unknown("x"), Unknown("y"), None)
+def test_no_merge_loses_an_edit_or_writes_what_is_unknown(
+    base_espocrm: Any, base_advoware: Any, espocrm: Any, advoware: Any, winner: Any
+) -> None:
+    base = {"f": Pair(base_espocrm, base_advoware)}
+    plan = merged(base, espocrm, advoware, first_winner=winner)
+    written = [*plan.to_espocrm.values(), *plan.to_advoware.values()]
+    assert not any(isinstance(value, Unknown) for value in written)
+    told = {item.field for item in (*plan.held, *plan.conflicts)}
+    if plan.to_advoware and not is_same(advoware, base_advoware):
+        assert "f" in told  # an edit in Advoware gives way only if somebody is told
+    if plan.to_espocrm:
+        assert is_same(espocrm, base_espocrm)  # an edit in EspoCRM never gives way
+    edited = not is_same(espocrm, base_espocrm) or not is_same(advoware, base_advoware)
+    if edited and not is_same(espocrm, advoware):
+        assert written or told
+    after_espocrm, after_advoware = plan.to_espocrm.get("f", espocrm), plan.to_advoware.get("f", advoware)
+    again = merge_values(plan.settled, {"f": after_espocrm}, {"f": after_advoware})
+    assert (again.outcome, again.held) == ("no_change", ())
+    assert base_from_json(json.loads(json.dumps(base_to_json(plan.settled)))) == plan.settled
+
+
+def test_what_a_write_has_led_to() -> None:
+    sent = {"agreed": "a", "refused": "b", "altered": "Müller", "hidden": "x"}
+    stored = {"agreed": "a", "refused": "old", "altered": "MÜLLER"}
+    refused, altered = compare_after_write(sent, {"refused": "old", "altered": "Maier"}, stored, side="advoware")
+    assert refused == {"refused": Pair("b", "old")}
+    assert altered == {"altered": Pair("Müller", "MÜLLER")}
+    _, altered = compare_after_write({"f": "lang"}, {"f": None}, {"f": "la"}, side="espocrm")
+    assert altered == {"f": Pair("la", "lang")}
