@@ -406,7 +406,9 @@ class BeteiligteSync:
         async def run(name: str, part: Callable[[], Awaitable[PartResult]]) -> PartResult:
             try:
                 return await part()
-            except BitByLawError as error:
+            except (BitByLawError, ConfigurationError) as error:
+                if isinstance(error, EntityBusy) or is_no_records_fault(error):
+                    raise
                 return PartResult(errors=(f"{name}: {shown_text(error)}",))
             except Exception as error:  # noqa: BLE001 - a defect in one part must not stop the others
                 self._log_defect(f"{name.lower()}.defect", espo["id"], error)

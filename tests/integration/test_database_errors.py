@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from beteiligte_office import Office, office
+from beteiligte_office import PHONES, Office, office
 
 from config import Settings
 from services.database import POOL_SIZE, database_errors
@@ -143,6 +143,32 @@ async def test_a_cancelled_use_stays_cancelled(resources: Resources) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.parametrize("code", ["53100", "42501"])
+async def test_a_full_disk_while_the_phones_are_synced_uses_up_no_try_either(office: Office, code: str) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, phoneNumberData=PHONES)
+    pool = await office.resources.database()
+    await pool.execute(
+        f"""
+        CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$;
+        CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON sync_state FOR EACH ROW
+            WHEN (NEW.entity_type <> 'CBeteiligte') EXECUTE FUNCTION full_disk()
+        """
+    )
+    for _ in range(6):
+        with pytest.raises((BitByLawError, DatabaseUnusable)) as caught:
+            await office.sync(entity_id)
+        assert is_no_records_fault(caught.value)
+    assert not (await office.in_espocrm(entity_id))["syncRetryCount"]
+
+    await pool.execute("DROP TRIGGER full_disk ON sync_state")
+    office.clock.advance(minutes=5)
+    await office.sync(entity_id)
+    assert (await office.in_espocrm(entity_id))["syncStatus"] == "clean"
+    assert [entry["tlf"] for entry in office.in_advoware(betnr)["kommunikation"]] != []
 
 
 @pytest.mark.parametrize("code", ["53100", "25006", "42501"])
