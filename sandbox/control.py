@@ -3,6 +3,7 @@
 The control API lives under ``/__sandbox__/`` and is never journalled:
 
 ====================  ==========================================================================================
+``GET identity``      ``{"twin": "advoware"}``: whoever starts the product asks, and takes everything else for real
 ``POST reset``        seed data again, no journal, no faults; body ``{"seed": 1, "empty": false}``, both optional
 ``GET state``         everything the twin holds, as JSON
 ``GET journal``       every request: number, time, method, path, route, status, milliseconds, fault
@@ -142,6 +143,7 @@ class ActiveFault:
 
     def __init__(self, rule: Fault) -> None:
         self.rule = rule
+        self._words = json.dumps(rule.model_dump(include={"path", "answer", "stored"}), sort_keys=True)
         self.seen = 0
         self.struck = 0
 
@@ -166,8 +168,7 @@ class ActiveFault:
 
     def chosen(self, seed: int) -> Callable[[str], bool]:
         """Which of the values that the rule could alter it does alter."""
-        rule = self.rule.model_dump_json(include={"path", "answer", "stored"})
-        return lambda description: share(f"{seed}:{rule}", description) < self.rule.probability
+        return lambda description: share(f"{seed}:{self._words}", description) < self.rule.probability
 
 
 class Twin(ABC):
@@ -262,6 +263,7 @@ class Twin(ABC):
         control = CONTROL_PREFIX
         app.add_routes(
             [
+                web.get(f"{control}/identity", self._identity),
                 web.post(f"{control}/reset", self._reset),
                 web.get(f"{control}/state", self._state),
                 web.get(f"{control}/journal", self._journal),
@@ -412,6 +414,9 @@ class Twin(ABC):
         self.journal.clear()
         return web.json_response({"seed": self.seed, "empty": self.empty})
 
+    async def _identity(self, _request: web.Request) -> web.Response:
+        return web.json_response({"twin": self.name})
+
     async def _state(self, _request: web.Request) -> web.Response:
         return web.json_response(self.state())
 
@@ -430,7 +435,9 @@ class Twin(ABC):
             wish = await request.json()
             rules = [Fault.model_validate(rule) for rule in (wish if isinstance(wish, list) else [wish])]
         except ValidationError as error:
-            return web.json_response({"error": json.loads(error.json(include_url=False))}, status=400)
+            return web.json_response(
+                {"error": json.loads(error.json(include_url=False, include_input=False))}, status=400
+            )
         except ValueError:
             return web.json_response({"error": "the body is no JSON"}, status=400)
         self.faults.extend(ActiveFault(rule) for rule in rules)

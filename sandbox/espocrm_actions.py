@@ -10,6 +10,9 @@
   the linked records without an event of their own; the sources are deleted, the survivor is saved.
 * ``{"action": "restore", "entity": "...", "id": "..."}``: bring back a deleted record. No event.
 * ``{"action": "revert_import", "entity": "...", "ids": ["..."]}``: the records are gone for good. No event.
+* ``{"action": "share", "entry": {"phoneNumber": "+49...", "type": "Fax"}}``: a number or address also belongs to a
+  record of another kind (a contact, a lead) that only an administrator may edit. Type and flags are as in ``entry``,
+  and a request by anybody else leaves them so without a word.
 * ``{"action": "mass_delete", "entity": "...", "ids": ["..."]}``: each deletion is an event.
 """
 
@@ -21,7 +24,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from sandbox.espocrm_access import ApiUser
-from sandbox.espocrm_entities import ENTITIES, Entity
+from sandbox.espocrm_entities import CBETEILIGTE, ENTITIES, Entity
 from sandbox.espocrm_php import ApiError
 from sandbox.espocrm_store import Change, Record, Store
 from sandbox.espocrm_validation import clean_input
@@ -82,7 +85,16 @@ class MassDelete(_Wish):
     ids: list[str]
 
 
-Action = Erase | Merge | Restore | RevertImport | MassDelete
+class Share(BaseModel):
+    """A number or address also belongs to a record that the integration may not edit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["share"]
+    entry: dict[str, Any]
+
+
+Action = Share | Erase | Merge | Restore | RevertImport | MassDelete
 ACTIONS: TypeAdapter[Action] = TypeAdapter(Annotated[Action, Field(discriminator="action")])
 
 
@@ -107,6 +119,8 @@ class Browser:
                 return sum(self._store.take_out(action.kind, record_id) is not None for record_id in action.ids)
             case MassDelete():
                 return self._mass_delete(action)
+            case Share():
+                return self._share(action)
 
     def _erase(self, wish: Erase) -> Any:
         record = self._store.get(wish.kind, wish.id)
@@ -143,6 +157,13 @@ class Browser:
                 entry["primary"] = entry[contact.name] == wanted if wanted else position == 0
             merged[key] = entries
         return merged
+
+    def _share(self, wish: Share) -> bool:
+        for contact in CBETEILIGTE.contact_fields:
+            if wish.entry.get(contact.name):
+                self._store.guard_contact(contact, wish.entry)
+                return True
+        raise ApiError(400, "The entry has neither phoneNumber nor emailAddress.")
 
     def _mass_delete(self, wish: MassDelete) -> int:
         records = [self._store.get(wish.kind, record_id) for record_id in wish.ids]

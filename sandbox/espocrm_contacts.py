@@ -46,6 +46,7 @@ class ContactRows:
         self._make_id = make_id
         self._rows: dict[str, dict[str, Any]] = {}
         self._ids: dict[tuple[str, str], str] = {}  #: by type and key
+        self._guarded: set[str] = set()  #: rows that also belong to a record which only an administrator may edit
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -70,7 +71,9 @@ class ContactRows:
 
     # -- writing ----------------------------------------------------------------------------------------------
 
-    def save(self, contact: Field, links: ContactLinks, data: Mapping[str, Any], *, new: bool) -> None:
+    def save(
+        self, contact: Field, links: ContactLinks, data: Mapping[str, Any], *, new: bool, administrator: bool
+    ) -> None:
         """Store what a request says of one field.
 
         An array that differs from the stored one in anything, be it a missing ``optOut``, decides alone; otherwise the
@@ -78,9 +81,17 @@ class ContactRows:
         """
         given = data.get(f"{contact.name}Data")
         if given is not None and (new or given != self.entries(contact, links)):
-            self._save_array(contact, links, given, data if new else {})
+            guarded = frozenset() if administrator else frozenset(self._guarded)
+            self._save_array(contact, links, given, data if new else {}, guarded)
         elif contact.name in data or any(flag in data for flag in contact.flags):
             self._save_primary(contact, links, data)
+
+    def guard(self, contact: Field, entry: Mapping[str, Any]) -> None:
+        """Say that a value also belongs to a record which only an administrator may edit, with these flags there."""
+        for key, row in _wanted(contact, [dict(entry)]).items():
+            row_id = self._ids.setdefault((contact.type, key), self._make_id())
+            self._rows[row_id] = row
+            self._guarded.add(row_id)
 
     def erase(self, contact: Field, links: ContactLinks) -> None:
         """Overwrite the values for good, as the data privacy tool does: the rows stay linked, with all their owners."""
@@ -92,9 +103,18 @@ class ContactRows:
             self._ids[contact.type, _key(contact, row["name"])] = row_id
 
     def _save_array(
-        self, contact: Field, links: ContactLinks, entries: list[dict[str, Any]], plain: Mapping[str, Any]
+        self,
+        contact: Field,
+        links: ContactLinks,
+        entries: list[dict[str, Any]],
+        plain: Mapping[str, Any],
+        guarded: frozenset[str],
     ) -> None:
-        """Make the given entries the only ones of a record. The flags of an entry that is named are overwritten."""
+        """Make the given entries the only ones of a record.
+
+        The flags of an entry that is named are overwritten, but those of a guarded row stay, and the entry is changed
+        to say so.
+        """
         wanted = _wanted(contact, entries)
         _apply_plain_flags(contact, wanted, plain)
         for row_id in list(links.rows):
@@ -104,13 +124,22 @@ class ContactRows:
         for key, row in wanted.items():
             row_id = self._ids.get((contact.type, key)) or self._make_id()
             self._ids[contact.type, key] = row_id
-            self._rows[row_id] = row
+            if row_id not in guarded:
+                self._rows[row_id] = row
             if row_id not in links.rows:
                 links.rows.append(row_id)
             if key == primary:
                 links.primary = row_id
+        self._say_what_stayed(contact, entries, guarded)
         order = list(wanted)
         links.rows.sort(key=lambda row_id: order.index(_key(contact, self._rows[row_id]["name"])))
+
+    def _say_what_stayed(self, contact: Field, entries: list[dict[str, Any]], guarded: frozenset[str]) -> None:
+        names = ("optOut", "invalid") if contact.type == "email" else ("type", "optOut", "invalid")
+        for entry in entries:
+            row_id = self._ids.get((contact.type, _key(contact, php_trim(str(entry.get(contact.name) or "")))))
+            if row_id in guarded:
+                entry.update({name: self._rows[row_id][name] for name in names})
 
     def _save_primary(self, contact: Field, links: ContactLinks, data: Mapping[str, Any]) -> None:
         """Put another value in the place of the primary one; an empty one takes it away.

@@ -160,7 +160,7 @@ class Store:
         contacts = {contact.name: ContactLinks() for contact in entity.contact_fields}
         record = Record(entity, str(given.get("id") or self._make_id()), {}, contacts)
         record.values = {"createdAt": stamp, "modifiedAt": stamp, "createdById": user.id}
-        self._write(record, data, new=True)
+        self._write(record, data, user, new=True)
         if entity.initial_status is not None and record.values.get("syncStatus") is None:
             record.values["syncStatus"] = entity.initial_status
         record.values |= {key: given[key] for key in GIVEN_ATTRIBUTES if given.get(key) is not None}
@@ -179,7 +179,7 @@ class Store:
         changed = {attribute for attribute, value in data.items() if before[attribute] != value}
         if not user.sync and changed & entity.synced and "syncStatus" not in data and self._known_to_advoware(record):
             data["syncStatus"] = "dirty"
-        self._write(record, data)
+        self._write(record, data, user)
         after = self.full(record)
         columns = set(entity.list_attributes) - _computed(entity)
         changed |= {attribute for attribute in columns if before[attribute] != after[attribute]}
@@ -227,6 +227,10 @@ class Store:
         """Overwrite numbers and addresses of a record for good."""
         for contact in contacts:
             self._contact_rows.erase(contact, record.contacts[contact.name])
+
+    def guard_contact(self, contact: Field, entry: Mapping[str, Any]) -> None:
+        """Say that a number or address also belongs to a record elsewhere that only an administrator may edit."""
+        self._contact_rows.guard(contact, entry)
 
     def hand_over(self, source: Record, target: Record) -> None:
         """Link to another record what is linked to this one; that is done in the tables, not by saving the records."""
@@ -278,7 +282,7 @@ class Store:
             record.values.get("syncStatus") != "pending_sync" or record.values.get(record.entity.synced_id) is not None
         )
 
-    def _write(self, record: Record, data: Mapping[str, Any], *, new: bool = False) -> None:
+    def _write(self, record: Record, data: Mapping[str, Any], user: ApiUser, *, new: bool = False) -> None:
         contact_attributes = _contact_attributes(record.entity)
         columns = {key: value for key, value in data.items() if key not in contact_attributes}
         if record.entity.name == "CAdressen":  # the extension shows the name under two names
@@ -287,7 +291,8 @@ class Store:
                 columns |= {"bezeichnung": label, "name": label}
         record.values |= columns
         for contact in record.entity.contact_fields:
-            self._contact_rows.save(contact, record.contacts[contact.name], data, new=new)
+            links = record.contacts[contact.name]
+            self._contact_rows.save(contact, links, data, new=new, administrator=user.admin)
         if record.entity.person:
             record.values["name"] = _full_name(record.values)
 

@@ -64,8 +64,7 @@ class AdvowareService:
 
     async def update_beteiligter(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any] | None:
         """Replace a Beteiligter. ``record`` is the full object as read, overlaid with the changes."""
-        answer = await self._call(f"{BETEILIGTE}/{int(betnr)}", "PUT", json_data=record)
-        return single_record(answer) if answer else None
+        return await self._put(f"{BETEILIGTE}/{int(betnr)}", record)
 
     async def create_kommunikation(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any]:
         """Create a Kommunikation of ``tlf, bemerkung, kommKz, online``; the answer contains at least ``id``."""
@@ -77,8 +76,7 @@ class AdvowareService:
     ) -> dict[str, Any] | None:
         """Change a Kommunikation; Advoware ignores ``kommKz``. There is no way to delete one."""
         path = f"{BETEILIGTE}/{int(betnr)}/Kommunikationen/{int(kommunikation_id)}"
-        answer = await self._call(path, "PUT", json_data=record)
-        return single_record(answer) if answer else None
+        return await self._put(path, record)
 
     async def create_adresse(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any]:
         """Create an Adresse with all its fields; the answer contains at least ``id``."""
@@ -87,8 +85,7 @@ class AdvowareService:
     async def update_adresse(self, betnr: int | str, adresse_id: int, record: dict[str, Any]) -> dict[str, Any] | None:
         """Change an Adresse; Advoware takes over ``strasse, plz, ort, anschrift`` and ignores everything else."""
         path = f"{BETEILIGTE}/{int(betnr)}/Adressen/{int(adresse_id)}"
-        answer = await self._call(path, "PUT", json_data=record)
-        return single_record(answer) if answer else None
+        return await self._put(path, record)
 
     async def create_bankverbindung(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any]:
         """Create a Bankverbindung, which can never be changed or deleted by us; the answer has at least ``id``."""
@@ -145,8 +142,7 @@ class AdvowareService:
         """
         if not isinstance(record.get("frNr"), int):
             raise InvalidInput("a Termin to change needs its frNr")
-        answer = await self._call(TERMINE, "PUT", json_data=record)
-        return single_record(answer) if answer else None
+        return await self._put(TERMINE, record)
 
     async def delete_termin(self, frnr: int) -> None:
         """Delete a Termin.
@@ -154,7 +150,18 @@ class AdvowareService:
         Raises:
             NotFound: there is none of this number.
         """
-        await self._call(TERMINE, "DELETE", params=_frnr(frnr))
+        await self.api.request(TERMINE, "DELETE", params=_frnr(frnr))
+
+    async def _put(self, path: str, record: dict[str, Any]) -> dict[str, Any] | None:
+        """Change a record. What Advoware answered, or None if it answered something else than the record.
+
+        The change is done in either case: who needs to know what was stored reads again.
+        """
+        answer = await self.api.request(path, "PUT", json_data=record)
+        try:
+            return single_record(clean_value(answer.json(SYSTEM)))
+        except UnexpectedAnswer:
+            return None
 
 
 def _frnr(frnr: int) -> dict[str, str]:

@@ -113,7 +113,10 @@ class ForeignSystemError(BitByLawError):
         status: the HTTP status, if there was an answer.
         reason: what the system said, in its own words; may be empty.
         details: the decoded body of the answer. It may contain personal data: for the caller, never for a log.
+        retry_after: the ``Retry-After`` of the answer as it came (seconds or a date); None without one.
     """
+
+    retry_after: str | None = None
 
     def __init__(self, system: str, reason: str = "", *, status: int | None = None, details: Any = None) -> None:
         self.system = system

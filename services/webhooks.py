@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from redis.exceptions import RedisError
 
-from services.access import AccessDenied, require_webhook_sender
+from services.access import AccessDenied, admit_espocrm
 from services.errors import InvalidInput, Unavailable
 from services.logs import log
 from services.queue import Enqueue, NotEnqueued, enqueue_all
@@ -44,7 +44,7 @@ async def receive_batch(request: Any, enqueue: Enqueue, *, topic: str, action: A
     """
     resources = current_resources()
     try:
-        require_webhook_sender(request.headers, request.query_params, request.body, resources.settings)
+        await admit_espocrm(request, resources, context)
         ids = entity_ids(request.body)
         timestamp = resources.clock().isoformat()
         events = {
@@ -55,7 +55,6 @@ async def receive_batch(request: Any, enqueue: Enqueue, *, topic: str, action: A
             resources, enqueue, topic, events, mark_seconds=WAITING_MARK_SECONDS, timeout_seconds=ENQUEUE_SECONDS
         )
     except AccessDenied as error:
-        log(context, "warning", "webhook.denied", topic=topic)
         return 401, {"error": "Unauthorized", "details": str(error)}
     except InvalidInput as error:
         log(context, "warning", "webhook.invalid", topic=topic)

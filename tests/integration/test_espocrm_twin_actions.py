@@ -114,6 +114,7 @@ async def test_mass_delete_tells_each_deletion(crm: Caller) -> None:
         ({"action": "dance", "entity": "CBeteiligte"}, 400),
         ({"action": "merge", "entity": "CBeteiligte", "id": "x", "sources": []}, 400),
         ({"action": "erase", "entity": "CBeteiligte", "id": "x"}, 400),
+        ({"action": "share", "entry": {"fax": "1"}}, 400),
         ({"action": "restore", "entity": "CBeteiligte", "id": "x"}, 404),
         ({"action": "restore", "entity": "CNothing", "id": "x"}, 404),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from espocrm_calls import Caller, espocrm
+from espocrm_calls import ADMIN_KEY, Caller, espocrm
 
 from sandbox.espocrm_mail import is_mail_address
 
@@ -130,6 +130,22 @@ async def test_a_number_that_a_second_record_gets_loses_the_flags_that_the_reque
     second = await person(crm)
     await crm.good("PUT", second, {"phoneNumberData": [entry()]})
     assert await phones(crm, first) == [(NUMBER, "Mobile", True, False, False)]
+
+
+async def test_type_and_flags_stay_if_the_number_belongs_to_a_record_that_the_caller_may_not_edit(crm: Caller) -> None:
+    kept = entry(type="Fax", optOut=True, invalid=False)
+    await crm.control("POST", "actions", {"action": "share", "entry": kept})
+    path = await person(crm)
+    answer = await crm.good("PUT", path, {"phoneNumberData": [entry(type="Office"), entry(OTHER, type="Office")]})
+    assert [sent["type"] for sent in answer["phoneNumberData"]] == ["Fax", "Office"]
+    assert await phones(crm, path) == [(NUMBER, "Fax", True, True, False), (OTHER, "Office", False, False, False)]
+    await crm.good("PUT", path, {"phoneNumberData": [entry(type="Office")]}, key=ADMIN_KEY)
+    assert await phones(crm, path) == [(NUMBER, "Office", True, False, False)]
+    mail = {"emailAddress": "a@example.de", "optOut": True}
+    await crm.control("POST", "actions", {"action": "share", "entry": mail})
+    await crm.good("PUT", path, {"emailAddressData": [{"emailAddress": "A@Example.de"}]})
+    shown = (await crm.good("GET", path))["emailAddressData"][0]
+    assert (shown["emailAddress"], shown["optOut"]) == ("a@example.de", True)
 
 
 async def test_an_identical_array_changes_nothing_at_the_other_records(crm: Caller) -> None:

@@ -344,6 +344,12 @@ async def test_a_rule_that_makes_no_sense_is_refused_and_says_why(
     assert await advoware.desktop("GET", "faults") == []
 
 
+async def test_a_rule_itself_may_hold_half_an_emoji(advoware: Advoware) -> None:
+    path = await gerda(advoware)
+    await rule(advoware, path="/Beteiligte", answer=[{"field": "name", "how": "value", "to": "\ud83d"}])
+    assert (await advoware.call("GET", path))["name"] == "\ud83d"
+
+
 async def test_a_body_that_is_no_json_is_refused_as_a_rule(advoware: Advoware) -> None:
     async with advoware.session.post(f"{advoware.url}/__sandbox__/faults", data=b"{") as answer:
         assert answer.status == 400
