@@ -87,6 +87,23 @@ async def pair() -> AsyncIterator[Pair]:
         await redis.aclose()
 
 
+async def crons(system: Outside) -> list[str]:
+    """The triggers of the workers' search for records that need a sync."""
+    _, listed = await system.call("GET", "/_console/triggers")
+    found = [trigger for trigger in listed["triggers"] if trigger["trigger_type"] == "cron"]
+    return [trigger["id"] for trigger in found if "Beteiligte" in trigger["function_id"]]
+
+
+async def both_are_there(system: Outside) -> None:
+    """Wait until both workers have all their steps again."""
+
+    async def complete() -> bool:
+        return len(await crons(system)) == 2
+
+    await wait_for_subscribers(system, TOPIC, 2)
+    await system.until(complete)
+
+
 async def at_rest(system: Outside, topic: str) -> None:
     """Wait until no job of a topic is left."""
 
@@ -210,27 +227,22 @@ async def test_what_a_killed_holder_was_asked_for_is_done_by_those_who_come_afte
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
 
-    await system.until(lambda: named(system, "Nachher"))
-    assert await system.audit.fetch("SELECT * FROM look_again") == []
+    async def is_done() -> bool:
+        notes = await system.audit.fetch("SELECT * FROM look_again")
+        return not notes and bool(await system.advoware_named("Nachher"))
 
-
-async def named(system: Outside, name: str) -> bool:
-    return bool(await system.advoware_named(name))
+    await system.until(is_done)
+    await both_are_there(system)
 
 
 async def test_both_workers_crons_find_each_waiting_record_once(pair: Pair) -> None:
     system = pair.outside
     ids = [await system.person(lastName="Liegengeblieben", firstName=f"Nr{n}") for n in range(6)]
-    _, listed = await system.call("GET", "/_console/triggers")
-    crons = [
-        trigger["id"]
-        for trigger in listed["triggers"]
-        if trigger["trigger_type"] == "cron" and "Beteiligte" in trigger["function_id"]
-    ]
-    assert len(crons) == 2
+    triggers = await crons(system)
+    assert len(triggers) == 2
 
     await asyncio.gather(
-        *(system.call("POST", "/_console/cron/trigger", json={"trigger_id": trigger_id}) for trigger_id in crons)
+        *(system.call("POST", "/_console/cron/trigger", json={"trigger_id": trigger_id}) for trigger_id in triggers)
     )
 
     await assert_one_each(system, ids, "Liegengeblieben")
