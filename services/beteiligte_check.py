@@ -5,6 +5,7 @@ The state of EspoCRM decides, not the queue: what was never enqueued, failed, or
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +16,18 @@ from redis.exceptions import RedisError
 
 from services.beteiligte_create import ENTITY_TYPE
 from services.beteiligte_status import STALE_HOURS
-from services.errors import BitByLawError, ConfigurationError, EntityBusy
+from services.errors import BitByLawError, ConfigurationError, EntityBusy, NotFound, Unavailable
 from services.espocrm import EspoCRMAPI
 from services.espocrm_models import PAGE_SIZE, Where, all_of, any_of, before, equals, is_in, is_null
-from services.locks import held_lock
+from services.locks import beteiligte_lock_key, held_lock, record_lock
 from services.logs import log
+from services.look_again import LEFT_BEHIND_SECONDS, Notes
 from services.notification_utils import NotificationManager
-from services.queue import Enqueue, NotEnqueued, enqueue_all
+from services.queue import Enqueue
 from services.resources import Resources, current_resources
-from services.sync_state import SyncStore
-from services.webhooks import forget_waiting, mark_waiting
+from services.sync_parts import Problem
+from services.sync_state import SyncState, SyncStore
+from services.webhooks import enqueue_unless_waiting
 
 TOPIC = "vmh.beteiligte.sync_check"
 LOCK_KEY = "sync_lock:beteiligte_check"
@@ -117,7 +120,8 @@ class BeteiligteCheck:
         counts: Counter[str] = Counter()
         limit = self._resources.settings.vmh.cron_limit
         counts["told"] = await self._notifications.retry_unfinished()
-        found = [(category.name, await self._ids(category, counts)) for category in categories(self._now())]
+        found = [("asked", await self._asked(counts))]
+        found += [(category.name, await self._ids(category, counts)) for category in categories(self._now())]
         found.append(("deleted", await self._deleted(counts)))
         for name, ids in _shares(found, limit):
             enqueued = await self._enqueue(name, ids, enqueue, counts)
@@ -125,23 +129,88 @@ class BeteiligteCheck:
             counts["total"] += enqueued
         return counts
 
+    async def _asked(self, counts: Counter[str]) -> list[str]:
+        """The records that somebody has asked to be looked at again, where a crash has kept it from happening."""
+        before = self._now() - timedelta(seconds=LEFT_BEHIND_SECONDS)
+        try:
+            notes = Notes(await self._resources.database())
+            return await notes.left_behind(ENTITY_TYPE, before, self._resources.settings.vmh.cron_limit)
+        except (BitByLawError, ConfigurationError) as error:
+            counts["errors"] += 1
+            log(self._context, "error", "beteiligte_check.notes_not_read", error=type(error).__name__)
+            return []
+
+    # -- lost deletions -------------------------------------------------------------------------------------------
+
     async def _deleted(self, counts: Counter[str]) -> list[str]:
         """Of the next records that were synced once, those that EspoCRM does not list any more.
 
-        Their sync finds out whether they are gone. A run asks for one page, so that all are seen in turn.
+        Their sync finds out whether they are gone; several that certainly are become one task here. A run asks for one
+        page, so that all are seen in turn, also if one page cannot be read.
         """
-        store = SyncStore(await self._resources.database())
         try:
+            store = SyncStore(await self._resources.database())
             after = str(await self._resources.redis.get(DELETED_CURSOR) or "")
             known = await store.live_entities(ENTITY_TYPE, after, PAGE_SIZE)
-            rows, _ = await self._espocrm.list_entities(ENTITY_TYPE, [is_in("id", known)], ["id"]) if known else ([], 0)
             await self._resources.redis.set(DELETED_CURSOR, known[-1] if len(known) == PAGE_SIZE else "")
+            rows = self._espocrm.search_entities(ENTITY_TYPE, [is_in("id", known)], ["id"])
+            listed = {row["id"] async for row in rows} if known else set()
+            missing = [entity_id for entity_id in known if entity_id not in listed]
+            return await self._tell_deleted(missing, store) if len(missing) > 1 else missing
         except (BitByLawError, ConfigurationError, RedisError) as error:
             counts["errors"] += 1
             log(self._context, "error", "beteiligte_check.deleted_not_checked", error=type(error).__name__)
             return []
-        listed = {row["id"] for row in rows}
-        return [entity_id for entity_id in known if entity_id not in listed]
+
+    async def _tell_deleted(self, missing: list[str], store: SyncStore) -> list[str]:
+        """Tell of all records that are gone in one task, and forget them; returns the others."""
+        gone = {
+            entity_id: state
+            for entity_id in missing
+            if await self._is_gone(entity_id) and (state := await store.load(ENTITY_TYPE, entity_id)) is not None
+        }
+        if len(gone) < 2:
+            return missing
+        records = [_record_line(state) for state in gone.values()]
+        since = self._now().isoformat(timespec="seconds")
+        details = {"reason": "deleted_many", "records": records, "since": since}
+        ids = hashlib.sha256(" ".join(gone).encode()).hexdigest()[:16]
+        first = next(iter(gone))
+        key = f"deleted_many:{ENTITY_TYPE}:{ids}"
+        await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, first, key, details))
+        for entity_id, state in gone.items():
+            await self._forget(entity_id, state, store)
+        log(self._context, "warning", "beteiligte_check.deleted_many", records=len(gone))
+        return [entity_id for entity_id in missing if entity_id not in gone]
+
+    async def _is_gone(self, entity_id: str) -> bool:
+        """Whether a direct read does not find the record; a list may be wrong.
+
+        Raises:
+            Unavailable: EspoCRM does not answer, and will not for the next one.
+        """
+        try:
+            await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
+        except NotFound:
+            return True
+        except Unavailable:
+            raise
+        except BitByLawError:  # its own sync shows it
+            return False
+        return False
+
+    async def _forget(self, entity_id: str, state: SyncState, store: SyncStore) -> None:
+        """Note that the record is gone. A run that is working on it finds that out itself."""
+        lock_seconds = self._resources.settings.vmh.lock_seconds
+        try:
+            async with record_lock(self._resources, beteiligte_lock_key(entity_id), lock_seconds):
+                if state.advoware_id is not None:
+                    await store.release_parts(state.advoware_id, self._now())
+                await store.mark_deleted(ENTITY_TYPE, entity_id, self._now())
+        except EntityBusy:
+            log(self._context, "info", "beteiligte_check.busy", entity_id=entity_id)
+
+    # -- categories -----------------------------------------------------------------------------------------------
 
     async def _ids(self, category: Category, counts: Counter[str]) -> list[str]:
         """The ids of a category, oldest first. All pages are read before the first record leaves the category."""
@@ -177,20 +246,22 @@ class BeteiligteCheck:
         return ids
 
     async def _enqueue(self, category: str, ids: list[str], enqueue: Enqueue, counts: Counter[str]) -> int:
-        new = await mark_waiting(self._resources, TOPIC, ids, WAITING_MARK_SECONDS) if ids else []
-        counts["waiting"] += len(ids) - len(new)
         if category == "permanently_failed":
-            new = [entity_id for entity_id in new if await self._reset(entity_id, counts)]
+            ids = [entity_id for entity_id in ids if await self._reset(entity_id, counts)]
         timestamp = self._now().isoformat()
-        events = (
-            {"entity_id": entity_id, "action": "sync_check", "source": "cron", "timestamp": timestamp}
-            for entity_id in new
+        events = {
+            entity_id: {"entity_id": entity_id, "action": "sync_check", "source": "cron", "timestamp": timestamp}
+            for entity_id in ids
+        }
+        new = await enqueue_unless_waiting(
+            self._resources,
+            enqueue,
+            TOPIC,
+            events,
+            mark_seconds=WAITING_MARK_SECONDS,
+            timeout_seconds=ENQUEUE_SECONDS,
         )
-        try:
-            await enqueue_all(enqueue, TOPIC, events, timeout_seconds=ENQUEUE_SECONDS)
-        except NotEnqueued as error:
-            await forget_waiting(self._resources, TOPIC, *new[error.confirmed :])
-            raise
+        counts["waiting"] += len(ids) - len(new)
         return len(new)
 
     async def _reset(self, entity_id: str, counts: Counter[str]) -> bool:
@@ -203,12 +274,17 @@ class BeteiligteCheck:
             log(
                 self._context, "error", "beteiligte_check.reset_failed", entity_id=entity_id, error=type(error).__name__
             )
-            await forget_waiting(self._resources, TOPIC, entity_id)
             return False
         return True
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
+
+
+def _record_line(state: SyncState) -> dict[str, str]:
+    """What a person is told of a record that is gone: Advoware's number and the name that both sides agreed on."""
+    name = " ".join(str(state.base[part]) for part in ("vorname", "name") if state.base.get(part))
+    return {"betnr": state.advoware_id or "", "name": name}
 
 
 def _shares(found: Sequence[tuple[str, list[str]]], limit: int) -> list[tuple[str, list[str]]]:

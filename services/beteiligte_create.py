@@ -6,7 +6,6 @@ unknown fate is looked for before it is repeated; and what was found or created 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from services.errors import (
     Conflict,
     CreateUnclear,
     ForeignSystemError,
+    NotBefore,
     NotFound,
     SomebodyElse,
     Unavailable,
@@ -74,6 +74,7 @@ class BeteiligteCreator:
             SomebodyElse: the number that an earlier attempt had noted may stand for another person by now.
             ForeignSystemError: Advoware refuses it or cannot be reached.
             Conflict: several equal records are being created, and others were faster each time.
+            NotBefore: an earlier attempt may still be under way.
         """
         entity_id = espo["id"]
         values, _ = self._mapper.creatable(espo)
@@ -81,7 +82,7 @@ class BeteiligteCreator:
         if intent.advoware_id is not None and await self._is_still_ours(intent, intent.advoware_id):
             return Created(intent.advoware_id, intent.posted)
         if intent.is_repeated:
-            await self._wait_for_unanswered_request(intent.attempted_at)
+            self._require_ended(intent.attempted_at)
             found = await self._adopt(entity_id, intent.posted, intent.started_at)
             if found is not None:
                 return Created(found, intent.posted, was_found=True)
@@ -146,12 +147,11 @@ class BeteiligteCreator:
     def _as_record(self, values: Values) -> dict[str, Any]:
         return {name: value for name, value in self._mapper.to_advoware(values).items() if value not in (None, "")}
 
-    async def _wait_for_unanswered_request(self, attempted_at: datetime) -> None:
-        """Let the time pass in which an interrupted request may still reach Advoware."""
+    def _require_ended(self, attempted_at: datetime) -> None:
+        """Refuse to go on while an interrupted request may still reach Advoware."""
         latest = attempted_at + timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
-        remaining = (latest - self._now()).total_seconds()
-        if remaining > 0:
-            await asyncio.sleep(remaining)
+        if latest > self._now():
+            raise NotBefore("an interrupted request", latest)
 
     async def _find(self, posted: Mapping[str, Any], since: datetime) -> str | None:
         """The betNr of what an earlier attempt created: same person, created since then, linked with nothing.

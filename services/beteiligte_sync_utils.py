@@ -47,8 +47,10 @@ from services.errors import (
     EntityBusy,
     InvalidInput,
     NeedsPerson,
+    NotBefore,
     NotFound,
     OlderState,
+    is_no_records_fault,
     shown_text,
 )
 from services.espocrm import EspoCRMAPI
@@ -56,6 +58,7 @@ from services.espocrm_mapper import BeteiligteMapper, kind_of_advoware
 from services.kommunikation_sync_utils import KommunikationSyncManager
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
+from services.look_again import EDIT, beteiligter, in_turn
 from services.notification_texts import problem_sentence
 from services.notification_utils import NotificationManager
 from services.resources import Resources, current_resources
@@ -108,16 +111,46 @@ class BeteiligteSync:
 
         The result is one of created, adopted, no_change, espocrm_newer, advoware_newer, merged, conflict, deleted,
         deleted_in_advoware, skipped, busy, failed, permanently_failed. A failure that the record's status can show is
-        not raised: the cron tries again when it is due.
+        not raised: the cron tries again when it is due. ``busy``: another run works on the record, and looks again if
+        the event is somebody's edit (`services.look_again`). In the audit also waiting: the rest of the work goes on
+        when what an interrupted run has left does not count any more.
 
         Raises:
-            EntityBusy: another run works on the record, and this event is somebody's edit that must not be lost.
             ForeignSystemError, ConfigurationError: not even the status could be written; the queue tries again.
         """
-        store = SyncStore(await self._resources.database())
-        run = _Run(store)
-        started = time.perf_counter()
         topic = f"{TOPIC_PREFIX}.{event.action}"
+        await forget_waiting(self._resources, topic, event.entity_id)
+        store = SyncStore(await self._resources.database())
+        is_edit = event.source == "webhook"
+
+        async def one_round(wishes: frozenset[str]) -> Outcome:
+            return await self._handle_round(event, topic, store, is_edit=EDIT in wishes)
+
+        started = time.perf_counter()
+        wishes = frozenset({EDIT}) if is_edit else frozenset[str]()
+        outcome = await in_turn(
+            self._resources, beteiligter(event.entity_id), wishes, one_round, leaves_note=event.action != "sync_check"
+        )
+        if outcome is not None:
+            return outcome
+        busy = Outcome("busy")
+        await record_outcome(
+            store, self._context, event, busy, ENTITY_TYPE, topic=topic, started=started, now=self._now()
+        )
+        return busy
+
+    async def look_again(self, entity_id: str) -> Outcome:
+        """Carry out what others have asked for while something else held the record's lock."""
+        return await self.handle(SyncEvent(entity_id=entity_id, action="sync_check", source="cron"))
+
+    async def _handle_round(self, event: SyncEvent, topic: str, store: SyncStore, *, is_edit: bool) -> Outcome:
+        """Sync the record once, under its lock, and write the audit.
+
+        Raises:
+            EntityBusy: another run works on the record.
+            NotBefore: an earlier request may still be under way.
+        """
+        run, started = _Run(store), time.perf_counter()
 
         async def record(outcome: Outcome) -> Outcome:
             outcome = replace(outcome, changes=tuple(run.changes))
@@ -128,10 +161,12 @@ class BeteiligteSync:
 
         try:
             async with self.acquire_sync_lock(event.entity_id):
-                outcome = await self._handle_locked(event, topic, run)
+                outcome = await self._handle_locked(event, run, is_edit=is_edit)
+        except NotBefore:
+            if run.changes:  # what was done is done, although the rest has to wait
+                await record(Outcome("waiting"))
+            raise
         except (BitByLawError, ConfigurationError) as error:
-            if isinstance(error, EntityBusy) and event.action == "sync_check":
-                return await record(Outcome("busy"))
             if run.changes:  # what was done is done, although the job comes again
                 await record(Outcome("failed", error=shown_text(error)))
             raise
@@ -144,22 +179,23 @@ class BeteiligteSync:
         async with record_lock(self._resources, beteiligte_lock_key(entity_id), lock_seconds):
             yield
 
-    async def _handle_locked(self, event: SyncEvent, topic: str, run: _Run) -> Outcome:
-        # Before the record is read: an edit made from here on gets an event of its own.
-        await forget_waiting(self._resources, topic, event.entity_id)
+    async def _handle_locked(self, event: SyncEvent, run: _Run, *, is_edit: bool) -> Outcome:
         try:
             espo = await self._espocrm.get_entity(ENTITY_TYPE, event.entity_id)
         except NotFound:
             return await self._handle_deleted(event.entity_id, run.store)
-        is_edit = event.source == "webhook"
         rests = beteiligte_status.rests_after_failure if is_edit else beteiligte_status.must_wait
         if rests(espo, self._now()):
             return Outcome("skipped", betnr_of(espo))
         try:
             return await self._sync(espo, run, MAX_ROUNDS)
+        except EntityBusy:
+            raise
         except NeedsPerson as error:
             return await self._hold(espo, error)
         except (BitByLawError, ConfigurationError) as error:
+            if is_no_records_fault(error):
+                raise
             return await self._fail(espo, shown_text(error))
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the record without a trace
             self._log_defect("beteiligte.defect", event.entity_id, error)
@@ -370,7 +406,9 @@ class BeteiligteSync:
         async def run(name: str, part: Callable[[], Awaitable[PartResult]]) -> PartResult:
             try:
                 return await part()
-            except BitByLawError as error:
+            except (BitByLawError, ConfigurationError) as error:
+                if isinstance(error, EntityBusy) or is_no_records_fault(error):
+                    raise
                 return PartResult(errors=(f"{name}: {shown_text(error)}",))
             except Exception as error:  # noqa: BLE001 - a defect in one part must not stop the others
                 self._log_defect(f"{name.lower()}.defect", espo["id"], error)

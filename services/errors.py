@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 from config import ConfigurationError
@@ -13,6 +14,7 @@ __all__ = [
     "ConfigurationError",
     "Conflict",
     "CreateUnclear",
+    "DatabaseUnusable",
     "EntityBusy",
     "Forbidden",
     "ForeignSystemError",
@@ -20,6 +22,7 @@ __all__ = [
     "LoginRefused",
     "NameMissing",
     "NeedsPerson",
+    "NotBefore",
     "NotFound",
     "OlderState",
     "RateLimited",
@@ -30,6 +33,7 @@ __all__ = [
     "ValidationFailed",
     "WriteProtected",
     "error_for_status",
+    "is_no_records_fault",
     "shown_text",
     "without_quotes",
     "words_of",
@@ -46,6 +50,17 @@ class InvalidInput(BitByLawError):
 
 class EntityBusy(BitByLawError):
     """Another run is working on the same record; try again shortly."""
+
+
+class NotBefore(EntityBusy):
+    """What an interrupted run has left (a request, a lock) may count until the aware ``moment``; then try again.
+
+    Raised instead of waiting, because whoever waits inside of a lock keeps others out (`services.look_again` waits).
+    """
+
+    def __init__(self, what: str, moment: datetime) -> None:
+        super().__init__(f"{what} may count until {moment:%H:%M:%S}")
+        self.moment = moment
 
 
 class WriteProtected(BitByLawError):
@@ -84,6 +99,10 @@ class OlderState(NeedsPerson):
 
 class LoginRefused(ConfigurationError):
     """A foreign system refuses our credentials; only a person can mend that, so it is not retried."""
+
+
+class DatabaseUnusable(ConfigurationError):
+    """PostgreSQL answers, but is not what we need (login, database, rights, tables); only a person can mend that."""
 
 
 class ForeignSystemError(BitByLawError):
@@ -162,6 +181,15 @@ _CLASS_FOR_STATUS: dict[int, type[ForeignSystemError]] = {
     429: RateLimited,
     504: UpstreamTimeout,
 }
+
+
+#: Our own stores.
+_STORES = frozenset({"PostgreSQL", "Redis"})
+
+
+def is_no_records_fault(error: Exception) -> bool:
+    """Whether one of our own stores is in trouble: that uses up no try of the record that was being worked on."""
+    return isinstance(error, DatabaseUnusable) or (isinstance(error, Unavailable) and error.system in _STORES)
 
 
 _NUMBERS = re.compile(r"[A-Z]{2}\d{2}[\d ]{8,}|\d{5,}")

@@ -10,22 +10,29 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+from yarl import URL
+
 from services.errors import (
     AuthenticationFailed,
     ConfigurationError,
+    InvalidInput,
     NotFound,
     Unavailable,
     UnexpectedAnswer,
     UpstreamTimeout,
     error_for_status,
 )
-from services.espocrm_models import PAGE_SIZE, SYSTEM, Record, Where, bracket_query
+from services.espocrm_models import PAGE_SIZE, SYSTEM, Record, Where, bracket_query, halved
 from services.foreign_text import clean_value
 from services.http import HttpAnswer, send
 from services.logs import log
 from services.resources import Resources, current_resources
 from services.retry import retry_unavailable
 
+#: Apache refuses longer request lines with 414, nginx those above 8,192 bytes; method and version count.
+MAX_REQUEST_LINE = 8190
+#: No list is longer; the query's length is reckoned with it.
+LARGEST_OFFSET = 10**9
 REFUSED_KEY_PAUSE = timedelta(seconds=60)
 
 
@@ -74,13 +81,11 @@ class EspoCRMAPI:
         """One page and the total number. Rows never contain ``emailAddressData`` and ``phoneNumberData``.
 
         ``max_size`` is at most 200.
+
+        Raises:
+            InvalidInput: the filters do not fit into one request; `search_entities` divides them.
         """
-        query = bracket_query("where", list(where))
-        query += [("offset", str(offset)), ("maxSize", str(min(max_size, PAGE_SIZE)))]
-        if select is not None:
-            query.append(("select", ",".join(select)))
-        if order_by is not None:
-            query += [("orderBy", order_by), ("order", order)]
+        query = _list_query(where, select, order_by, order, offset, max_size)
         answer = await self._call("GET", _path(entity_type), params=query)
         if not isinstance(answer, dict) or not isinstance(answer.get("list"), list):
             raise UnexpectedAnswer(SYSTEM, "expected a list")
@@ -97,21 +102,37 @@ class EspoCRMAPI:
     ) -> AsyncIterator[Record]:
         """All matching rows, page by page, each id once, at most ``limit``.
 
-        Rows that change while we read may move between pages; whoever needs completeness orders by ``id``.
+        Rows that change while we read may move between pages; whoever needs completeness orders by ``id``. A list of
+        values (`is_in`) that is too long for one request is divided: the order then holds within each part.
+
+        Raises:
+            InvalidInput: the filters do not fit into a request, and have no list that could be divided.
         """
-        filters = list(where)
         fields = None if select is None else list(select)
         seen: set[str] = set()
-        offset = 0
-        while limit is None or len(seen) < limit:
-            rows, _ = await self.list_entities(entity_type, filters, fields, order_by, order, offset)
-            for row in rows:
-                if row.get("id") not in seen and (limit is None or len(seen) < limit):
-                    seen.add(row["id"])
-                    yield row
-            offset += len(rows)
-            if len(rows) < PAGE_SIZE:
-                return
+        for filters in self._divided(entity_type, list(where), fields, order_by, order):
+            offset = 0
+            while limit is None or len(seen) < limit:
+                rows, _ = await self.list_entities(entity_type, filters, fields, order_by, order, offset)
+                for row in rows:
+                    if row.get("id") not in seen and (limit is None or len(seen) < limit):
+                        seen.add(row["id"])
+                        yield row
+                offset += len(rows)
+                if len(rows) < PAGE_SIZE:
+                    break
+
+    def _divided(
+        self, entity_type: str, where: list[Where], select: list[str] | None, order_by: str, order: str
+    ) -> list[list[Where]]:
+        """The filters as often as needed, each time with a part of the values of their longest list."""
+        query = _list_query(where, select, order_by, order, LARGEST_OFFSET, PAGE_SIZE)
+        if self._line_length("GET", _path(entity_type), query) <= MAX_REQUEST_LINE:
+            return [where]
+        halves = halved(where)
+        if halves is None:
+            return [where]  # the request says what is wrong
+        return [part for half in halves for part in self._divided(entity_type, half, select, order_by, order)]
 
     async def create_entity(self, entity_type: str, data: Record, *, skip_duplicate_check: bool = False) -> Record:
         """Create a record; returns it in full. Not repeated when its fate is unknown."""
@@ -166,6 +187,8 @@ class EspoCRMAPI:
         if not base_url:
             raise ConfigurationError("ESPOCRM_API_BASE_URL: EspoCRM's address is not configured")
         self._refuse_while_key_is_bad()
+        if self._line_length(method, path, params) > MAX_REQUEST_LINE:
+            raise InvalidInput(f"{path}: the request line would be longer than {MAX_REQUEST_LINE} bytes")
         answer = await send(
             self._resources.http,
             SYSTEM,
@@ -183,11 +206,28 @@ class EspoCRMAPI:
             raise _error(answer)
         return answer
 
+    def _line_length(self, method: str, path: str, params: list[tuple[str, str]] | None) -> int:
+        """The bytes of the request line, as aiohttp writes it."""
+        url = URL(f"{self._settings.api_base_url}/{path}")
+        return len(f"{method} {url.extend_query(params or ()).raw_path_qs} HTTP/1.1\r\n")
+
     def _refuse_while_key_is_bad(self) -> None:
         """More than ten failed logins in a minute make EspoCRM block our address, so a refused key rests a minute."""
         until = self._session.refused_until
         if until is not None and self._resources.clock() < until:
             raise AuthenticationFailed(SYSTEM, "the API key is refused (ESPOCRM_MARVIN_API_KEY)", status=401)
+
+
+def _list_query(
+    where: Iterable[Where], select: Iterable[str] | None, order_by: str | None, order: str, offset: int, max_size: int
+) -> list[tuple[str, str]]:
+    query = bracket_query("where", list(where))
+    query += [("offset", str(offset)), ("maxSize", str(min(max_size, PAGE_SIZE)))]
+    if select is not None:
+        query.append(("select", ",".join(select)))
+    if order_by is not None:
+        query += [("orderBy", order_by), ("order", order)]
+    return query
 
 
 _RECORD_IS_GONE = re.compile(r"^Record \S+ (does not exist|not found)")

@@ -5,7 +5,7 @@ Dates are ``YYYY-MM-DD``, date-times ``YYYY-MM-DD HH:MM:SS`` in UTC without a zo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,6 +50,22 @@ def any_of(*filters: Where) -> Where:
 def all_of(*filters: Where) -> Where:
     """Filter: all filters hold."""
     return {"type": "and", "value": list(filters)}
+
+
+def halved(where: Sequence[Where]) -> tuple[list[Where], list[Where]] | None:
+    """Filters that all hold, twice, each time with one half of the values of the longest `is_in`; None without one.
+
+    Lists inside of `any_of` and `all_of` are left alone.
+    """
+    lists = [index for index, item in enumerate(where) if item["type"] == "in" and len(item["value"]) > 1]
+    if not lists:
+        return None
+    longest = max(lists, key=lambda index: len(where[index]["value"]))
+    values, middle = where[longest]["value"], len(where[longest]["value"]) // 2
+    first, second = list(where), list(where)
+    first[longest] = {**where[longest], "value": values[:middle]}
+    second[longest] = {**where[longest], "value": values[middle:]}
+    return first, second
 
 
 def format_date_time(moment: datetime) -> str:

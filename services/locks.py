@@ -1,7 +1,8 @@
 """Locks: one run at a time per record, across all workers.
 
 The lock in Redis is what others see, and it is renewed; but Redis may forget. A record's lock is therefore held in
-PostgreSQL as well, which lets go of it when the connection ends: both would have to fail for two runs to meet.
+PostgreSQL as well, which lets go of it when the connection ends: both would have to fail for two runs to meet. Who does
+not get the lock: `services.look_again`.
 """
 
 from __future__ import annotations
@@ -11,15 +12,19 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
+import asyncpg
 from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
 from redis.exceptions import LockError, RedisError
 
 from services.database import CONNECTION_ERRORS, database_errors
-from services.errors import EntityBusy, Unavailable
+from services.errors import EntityBusy, NotBefore, Unavailable
 from services.resources import Resources
 
+#: For a connection to hold a lock with, when `LOCK_CONNECTIONS` records are being worked on already.
+CONNECTION_WAIT_SECONDS = 30.0
 #: For giving a connection back; after that it is closed, which lets go of its locks as well.
 RELEASE_SECONDS = 5.0
 
@@ -40,23 +45,45 @@ async def record_lock(
     Not to be nested: it occupies one connection of a bounded pool, for which others wait.
 
     Raises:
-        EntityBusy: somebody else holds the lock, or it was lost.
-        Unavailable: Redis or PostgreSQL does not answer.
+        EntityBusy: somebody else holds the lock, it was lost, or this worker works on as many records as it may.
+        NotBefore: PostgreSQL has let go of the lock, Redis has not (a worker has died); says when it will.
+        Unavailable, DatabaseUnusable: Redis does not answer, or see `database_errors`.
     """
     pool = await resources.lock_connections()
-    async with database_errors():
-        connection = await pool.acquire(timeout=ttl_seconds)
+    connection = await _lock_connection(pool, min(ttl_seconds, CONNECTION_WAIT_SECONDS))
     try:
         async with database_errors():
             acquired = await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key)
         if not acquired:
             raise EntityBusy("another run is working on this record")
+        await _require_no_remains(resources, redis or resources.redis, key)
         async with held_lock(redis or resources.redis, key, ttl_seconds):
             yield
     finally:
         # The pool lets go of all advisory locks of a connection that comes back.
-        with suppress(*CONNECTION_ERRORS):
+        with suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
             await pool.release(connection, timeout=RELEASE_SECONDS)
+
+
+async def _require_no_remains(resources: Resources, redis: Redis, key: str) -> None:
+    """A dead worker's lock ends by itself; a live one's (PostgreSQL was restarted) is renewed and ends later."""
+    try:
+        remaining_ms = await redis.pttl(key)
+    except RedisError as error:
+        raise Unavailable("Redis", "the lock cannot be taken") from error
+    if remaining_ms > 0:
+        raise NotBefore("the lock of another run", resources.clock() + timedelta(milliseconds=remaining_ms))
+
+
+async def _lock_connection(pool: asyncpg.Pool, seconds: float) -> asyncpg.Connection:
+    try:
+        async with database_errors():
+            return await pool.acquire(timeout=seconds)
+    except Unavailable:
+        # A pool whose connections are all open and in use says nothing about PostgreSQL.
+        if pool.get_size() == pool.get_max_size() and pool.get_idle_size() == 0:
+            raise EntityBusy("this worker works on as many records as it may") from None
+        raise
 
 
 @asynccontextmanager

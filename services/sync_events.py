@@ -15,7 +15,7 @@ from services.logs import log
 from services.sync_state import AuditEntry, SyncStore
 
 #: Results of a sync that has neither changed nor failed anything.
-NOTHING_DONE = frozenset({"no_change", "skipped", "busy"})
+NOTHING_DONE = frozenset({"no_change", "skipped"})
 
 
 class SyncEvent(BaseModel):
@@ -65,7 +65,8 @@ async def record_outcome(
 ) -> None:
     """Write a sync's line into the audit and into the log (there without values).
 
-    A check that found nothing to do leaves no line in the audit, or its size would grow with time instead of changes.
+    A check that found nothing to do leaves no line in the audit, or its size would grow with time instead of changes;
+    nor does an event that another run takes care of.
     ``topic`` is the queue's, such as ``vmh.beteiligte.update``; ``started`` is `time.perf_counter` at the beginning.
     """
     duration_ms = round((time.perf_counter() - started) * 1000, 1)
@@ -82,7 +83,8 @@ async def record_outcome(
         without_quotes(outcome.error) if outcome.error else None,
         trace_id,
     )
-    if event.source != "cron" or outcome.result not in NOTHING_DONE:
+    is_news = outcome.result != "busy" and (event.source != "cron" or outcome.result not in NOTHING_DONE)
+    if is_news:
         await store.append_audit(entry, now)
     log(
         context,

@@ -26,9 +26,9 @@ ENTITY_ID = re.compile(r"[0-9A-Za-z-]{1,36}")
 WAITING_MARK_SECONDS = 5 * 60
 #: EspoCRM waits ten seconds for the answer.
 ENQUEUE_SECONDS = 7.0
-#: Until the queue has confirmed the event, its mark is short: a Redis that stalls may set it after we have given up,
-#: and a worker may die in between.
-UNCONFIRMED_MARK_SECONDS = 10
+#: Until the queue has confirmed the event, its mark is this much longer than the time for enqueueing and no more: a
+#: Redis that stalls may set it after we have given up, and a worker may die in between.
+UNCONFIRMED_SECONDS = 3
 
 
 def waiting_key(topic: str, entity_id: str) -> str:
@@ -46,8 +46,14 @@ async def receive_batch(request: Any, enqueue: Enqueue, *, topic: str, action: A
     try:
         await admit_espocrm(request, resources, context)
         ids = entity_ids(request.body)
-        new_ids = await mark_waiting(resources, topic, ids, UNCONFIRMED_MARK_SECONDS)
-        await _enqueue_all(resources, enqueue, topic, action, new_ids)
+        timestamp = resources.clock().isoformat()
+        events = {
+            entity_id: {"entity_id": entity_id, "action": action, "source": "webhook", "timestamp": timestamp}
+            for entity_id in ids
+        }
+        new_ids = await enqueue_unless_waiting(
+            resources, enqueue, topic, events, mark_seconds=WAITING_MARK_SECONDS, timeout_seconds=ENQUEUE_SECONDS
+        )
     except AccessDenied as error:
         return 401, {"error": "Unauthorized", "details": str(error)}
     except InvalidInput as error:
@@ -83,7 +89,35 @@ def entity_ids(body: Any) -> list[str]:
     return ids
 
 
-async def mark_waiting(resources: Resources, topic: str, ids: list[str], seconds: int) -> list[str]:
+async def enqueue_unless_waiting(
+    resources: Resources,
+    enqueue: Enqueue,
+    topic: str,
+    events: Mapping[str, dict[str, Any]],
+    *,
+    mark_seconds: int,
+    timeout_seconds: float,
+) -> list[str]:
+    """Enqueue the events whose ids do not wait in the queue already, and mark them as waiting; returns their ids.
+
+    The handler takes the mark back, whatever becomes of the event (`forget_waiting`); a lost event's mark ends after
+    ``mark_seconds``. What was not confirmed is not marked, so that a repeated batch is not mistaken.
+
+    Raises:
+        NotEnqueued, Unavailable: the queue or Redis is down.
+    """
+    new = await _mark_waiting(resources, topic, list(events), round(timeout_seconds) + UNCONFIRMED_SECONDS)
+    try:
+        await enqueue_all(enqueue, topic, (events[entity_id] for entity_id in new), timeout_seconds=timeout_seconds)
+    except NotEnqueued as error:
+        await forget_waiting(resources, topic, *new[error.confirmed :])
+        await _confirm_waiting(resources, topic, new[: error.confirmed], mark_seconds)
+        raise
+    await _confirm_waiting(resources, topic, new, mark_seconds)
+    return new
+
+
+async def _mark_waiting(resources: Resources, topic: str, ids: list[str], seconds: int) -> list[str]:
     """Mark the ids as waiting for so many seconds; returns those that were not yet.
 
     Raises:
@@ -99,34 +133,23 @@ async def mark_waiting(resources: Resources, topic: str, ids: list[str], seconds
     return [entity_id for entity_id, is_new in zip(ids, marked, strict=True) if is_new]
 
 
-async def _enqueue_all(resources: Resources, enqueue: Enqueue, topic: str, action: Action, ids: list[str]) -> None:
-    """Enqueue one event per id. On failure the marks are taken back, so that the repeated batch is not mistaken."""
-    timestamp = resources.clock().isoformat()
-    events = (
-        {"entity_id": entity_id, "action": action, "source": "webhook", "timestamp": timestamp} for entity_id in ids
-    )
-    try:
-        await enqueue_all(enqueue, topic, events, timeout_seconds=ENQUEUE_SECONDS)
-    except NotEnqueued as error:
-        await forget_waiting(resources, topic, *ids[error.confirmed :])
-        await _confirm_waiting(resources, topic, ids[: error.confirmed])
-        raise
-    await _confirm_waiting(resources, topic, ids)
-
-
-async def _confirm_waiting(resources: Resources, topic: str, ids: list[str]) -> None:
+async def _confirm_waiting(resources: Resources, topic: str, ids: list[str], seconds: int) -> None:
     """Keep the marks of events that are in the queue now; a mark that the handler has taken back already stays away."""
     try:
         async with resources.redis.pipeline(transaction=True) as pipeline:
             for entity_id in ids:
-                pipeline.expire(waiting_key(topic, entity_id), WAITING_MARK_SECONDS)
+                pipeline.expire(waiting_key(topic, entity_id), seconds)
             await pipeline.execute()
     except RedisError:
         log(None, "warning", "webhook.marks_not_confirmed", topic=topic, ids=len(ids))
 
 
 async def forget_waiting(resources: Resources, topic: str, *ids: str) -> None:
-    """Take back the marks of waiting events; to be called before the record is read, so that later edits count."""
+    """Take back the marks of waiting events.
+
+    To be called before anything else is done with an event: however it ends, no mark keeps the next one out, and an
+    edit made from here on gets an event of its own.
+    """
     if not ids:
         return
     try:

@@ -6,7 +6,7 @@ from motia import FlowContext, queue
 
 from services.calendar_sync.run import CalendarSync
 from services.logs import log
-from steps.advoware_cal_sync.calendar_sync_utils import TOPIC_ALL, TOPIC_EMPLOYEE, enqueue_employees
+from steps.advoware_cal_sync.calendar_sync_utils import TOPIC_ALL, TOPIC_EMPLOYEE, enqueue_employees, left_behind
 
 config = {
     "name": "Calendar Sync All",
@@ -21,5 +21,6 @@ async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
     """Enqueue the employees; what is unavailable is raised, so that the queue tries again."""
     full_content = input_data.get("full_content", True) is not False
     employees = await CalendarSync(ctx).employees()
+    employees = list(dict.fromkeys([*employees, *await left_behind()]))
     enqueued = await enqueue_employees(ctx.enqueue, employees, full_content=full_content)
     log(ctx, "info", "calendar.enqueued", employees=len(employees), enqueued=enqueued)

@@ -4,10 +4,14 @@ from typing import Any
 
 from motia import FlowContext, queue
 
-from services.calendar_sync.run import CalendarSync
-from services.errors import BitByLawError, ConfigurationError, EntityBusy, shown_text, without_quotes
+from services.errors import BitByLawError, ConfigurationError, shown_text, without_quotes
 from services.logs import log
-from steps.advoware_cal_sync.calendar_sync_utils import TOPIC_EMPLOYEE, parse_employee_event, take_up
+from steps.advoware_cal_sync.calendar_sync_utils import (
+    TOPIC_EMPLOYEE,
+    keep_wish,
+    parse_employee_event,
+    take_up,
+)
 
 config = {
     "name": "Calendar Sync Event",
@@ -19,12 +23,14 @@ config = {
 
 
 async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
-    """Sync the employee. A failure is logged and not raised: the cron comes again in 15 minutes."""
+    """Sync the employee; a calendar that is being synced is looked at again by the run that is at work.
+
+    A failure is logged and not raised: the cron comes again in 15 minutes. Only if it cannot be remembered that the
+    texts are to be hidden does the queue try again.
+    """
     event = parse_employee_event(input_data)
-    await take_up(event)
     try:
-        await CalendarSync(ctx).sync_employee(event.kuerzel, full_content=event.full_content)
-    except EntityBusy as error:
-        log(ctx, "info", "calendar.busy", kuerzel=event.kuerzel, error=str(error))
+        await take_up(event, ctx)
     except (BitByLawError, ConfigurationError) as error:
         log(ctx, "error", "calendar.failed", kuerzel=event.kuerzel, error=without_quotes(shown_text(error)))
+        await keep_wish(event)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationError
 
 from services.access import AccessDenied, admit_tool
-from services.calendar_sync.run import CalendarSync
+from services.calendar_sync.run import CalendarSync, RunSummary
 from services.errors import ConfigurationError, ForeignSystemError, InvalidInput
 from services.logs import log
+from services.look_again import HIDE, LEFT_BEHIND_SECONDS, Notes, calendar, in_turn
 from services.proxy import describe
 from services.queue import Enqueue, NotEnqueued, enqueue_all
 from services.resources import Resources, current_resources
-from services.webhooks import forget_waiting, mark_waiting
+from services.webhooks import enqueue_unless_waiting, forget_waiting
 
 TOPIC_ALL = "calendar_sync_all"
 TOPIC_EMPLOYEE = "calendar_sync_employee"
@@ -22,6 +24,8 @@ ALL = "ALL"
 ENQUEUE_SECONDS = 20.0
 #: While an employee's job waits the cron enqueues no second one; a lost job is replaced after this time.
 WAITING_MARK_SECONDS = 30 * 60
+#: More employees than any firm has.
+MAX_LEFT_BEHIND = 1000
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -63,21 +67,64 @@ async def enqueue_employees(enqueue: Enqueue, kuerzel: Iterable[str], *, full_co
         Unavailable: Redis or the queue is down.
     """
     resources = current_resources()
-    marks = {_mark(name, full_content=full_content): name for name in kuerzel}
-    new = await mark_waiting(resources, TOPIC_EMPLOYEE, list(marks), WAITING_MARK_SECONDS)
-    events = ({"kuerzel": marks[mark], "full_content": full_content} for mark in new)
-    try:
-        await enqueue_all(enqueue, TOPIC_EMPLOYEE, events, timeout_seconds=ENQUEUE_SECONDS)
-    except NotEnqueued as error:
-        await forget_waiting(resources, TOPIC_EMPLOYEE, *new[error.confirmed :])
-        raise
+    events = {
+        _mark(name, full_content=full_content): {"kuerzel": name, "full_content": full_content} for name in kuerzel
+    }
+    new = await enqueue_unless_waiting(
+        resources,
+        enqueue,
+        TOPIC_EMPLOYEE,
+        events,
+        mark_seconds=WAITING_MARK_SECONDS,
+        timeout_seconds=ENQUEUE_SECONDS,
+    )
     return len(new)
 
 
-async def take_up(event: EmployeeEvent) -> None:
-    """Note that an employee's job does not wait any more."""
-    mark = _mark(event.kuerzel, full_content=event.full_content)
-    await forget_waiting(current_resources(), TOPIC_EMPLOYEE, mark)
+async def left_behind() -> list[str]:
+    """The employees whose calendar somebody has asked to be looked at again, and a crash has kept it from happening.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer.
+    """
+    resources = current_resources()
+    before = resources.clock() - timedelta(seconds=LEFT_BEHIND_SECONDS)
+    return await Notes(await resources.database()).left_behind("calendar", before, MAX_LEFT_BEHIND)
+
+
+async def take_up(event: EmployeeEvent, context: Any) -> None:
+    """Sync the employee of an event, and again if others have asked for it meanwhile.
+
+    If another run is at work, it looks again.
+
+    Raises:
+        ForeignSystemError, ConfigurationError: a system cannot be used at all.
+    """
+    resources = current_resources()
+    await forget_waiting(resources, TOPIC_EMPLOYEE, _mark(event.kuerzel, full_content=event.full_content))
+    sync, subject = CalendarSync(context, resources=resources), calendar(event.kuerzel)
+
+    async def run(asked: frozenset[str]) -> RunSummary:
+        return await sync.sync_employee(event.kuerzel, full_content=HIDE not in asked)
+
+    if await in_turn(resources, subject, _wishes(event), run) is None:
+        log(context, "info", "calendar.busy", kuerzel=event.kuerzel)
+
+
+async def keep_wish(event: EmployeeEvent) -> None:
+    """After a run that failed: let the next one, which the cron starts, hide the texts if this one was to.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer.
+    """
+    if event.full_content:
+        return
+    resources = current_resources()
+    await Notes(await resources.database()).leave(calendar(event.kuerzel), _wishes(event), resources.clock())
+
+
+def _wishes(event: EmployeeEvent) -> frozenset[str]:
+    return frozenset() if event.full_content else frozenset({HIDE})
 
 
 def _mark(kuerzel: str, *, full_content: bool) -> str:

@@ -7,7 +7,7 @@ from motia import FlowContext, queue
 from services.beteiligte_sync_utils import BeteiligteSync
 from services.sync_events import parse_event
 
-# A record whose sync is still running is tried again for four minutes before the event becomes a dead letter.
+# For what no status can show, because EspoCRM or one of our stores is away: four minutes, then the cron takes over.
 RETRIES = {"max_retries": 7, "backoff_delay_ms": 2000}
 
 config = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -85,6 +87,23 @@ async def pair() -> AsyncIterator[Pair]:
         await redis.aclose()
 
 
+async def crons(system: Outside) -> list[str]:
+    """The triggers of the workers' search for records that need a sync."""
+    _, listed = await system.call("GET", "/_console/triggers")
+    found = [trigger for trigger in listed["triggers"] if trigger["trigger_type"] == "cron"]
+    return [trigger["id"] for trigger in found if "Beteiligte" in trigger["function_id"]]
+
+
+async def both_are_there(system: Outside) -> None:
+    """Wait until both workers have all their steps again."""
+
+    async def complete() -> bool:
+        return len(await crons(system)) == 2
+
+    await wait_for_subscribers(system, TOPIC, 2)
+    await system.until(complete)
+
+
 async def at_rest(system: Outside, topic: str) -> None:
     """Wait until no job of a topic is left."""
 
@@ -143,19 +162,87 @@ async def test_two_events_of_one_record_are_handled_one_after_the_other(pair: Pa
     assert Counter(await system.results(entity_id))["created"] == 1
 
 
+def tracebacks(system: Outside) -> list[str]:
+    """The logs in which a worker shows a traceback."""
+    logs = sorted((system.system.data / "log").glob("worker*.log"))
+    assert logs
+    return [log.name for log in logs if "Traceback" in log.read_text("utf-8")]
+
+
+async def test_of_hundreds_of_events_on_one_record_none_fails_and_the_last_state_arrives(pair: Pair) -> None:
+    system, edits = pair.outside, 200
+    entity_id = await system.person(lastName="Ansturm")
+    await system.webhook("create", entity_id)
+    await all_clean(system, [entity_id])
+    before = tracebacks(system)
+
+    async def tell(number: int) -> None:
+        topic = f"vmh.beteiligte.{'update' if number % 4 else 'create'}"
+        data = {"entity_id": entity_id, "action": topic.rpartition(".")[2], "source": "webhook"}
+        body = {"function_id": "enqueue", "input": {"topic": topic, "data": data}}
+        assert (await system.call("POST", "/_console/invoke", json=body))[0] == 200
+
+    events: list[asyncio.Task[None]] = []
+    for number in range(edits):
+        url = f"/__sandbox__/records/CBeteiligte/{entity_id}?silent=1"
+        await system.twin("espocrm", "PUT", url, json={"lastName": f"Ansturm {number}", "syncStatus": "dirty"})
+        events += [asyncio.create_task(tell(number + way)) for way in range(2)]
+    await asyncio.gather(*events)
+
+    await assert_one_each(system, [entity_id], f"Ansturm {edits - 1}")
+    for topic in (TOPIC, "vmh.beteiligte.update"):
+        await at_rest(system, topic)
+    _, queues = await system.call("GET", "/_console/queues")
+    assert [entry["topic"] for entry in queues["topics"] if entry["dead"]] == []
+    assert await system.audit.fetch("SELECT * FROM look_again") == []
+    assert tracebacks(system) == before
+    results = Counter(await system.results(entity_id))
+    assert not results.keys() & {"failed", "permanently_failed", "busy"}
+    assert results.total() < edits
+
+
+async def test_what_a_killed_holder_was_asked_for_is_done_by_those_who_come_after_it(pair: Pair) -> None:
+    system = pair.outside
+    entity_id = await system.person(lastName="Vorher")
+    await system.webhook("create", entity_id)
+    await all_clean(system, [entity_id])
+    slow = {"method": "GET", "path": "/Beteiligte", "hang": True, "count": 1}
+    await system.twin("advoware", "POST", "/__sandbox__/faults", json=slow)
+    await system.webhook("update", entity_id)
+
+    async def is_held() -> bool:
+        return any(rule["struck"] for rule in await system.twin("advoware", "GET", "/__sandbox__/faults"))
+
+    await system.until(is_held)
+    url = f"/__sandbox__/records/CBeteiligte/{entity_id}?silent=1"
+    await system.twin("espocrm", "PUT", url, json={"lastName": "Nachher"})
+    await system.webhook("create", entity_id)
+
+    async def is_noted() -> bool:
+        return bool(await system.audit.fetch("SELECT * FROM look_again"))
+
+    await system.until(is_noted)
+    for name in ("worker", "worker-2"):
+        process = pair.second if name == "worker-2" else system.system.processes[name]
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+
+    async def is_done() -> bool:
+        notes = await system.audit.fetch("SELECT * FROM look_again")
+        return not notes and bool(await system.advoware_named("Nachher"))
+
+    await system.until(is_done)
+    await both_are_there(system)
+
+
 async def test_both_workers_crons_find_each_waiting_record_once(pair: Pair) -> None:
     system = pair.outside
     ids = [await system.person(lastName="Liegengeblieben", firstName=f"Nr{n}") for n in range(6)]
-    _, listed = await system.call("GET", "/_console/triggers")
-    crons = [
-        trigger["id"]
-        for trigger in listed["triggers"]
-        if trigger["trigger_type"] == "cron" and "Beteiligte" in trigger["function_id"]
-    ]
-    assert len(crons) == 2
+    triggers = await crons(system)
+    assert len(triggers) == 2
 
     await asyncio.gather(
-        *(system.call("POST", "/_console/cron/trigger", json={"trigger_id": trigger_id}) for trigger_id in crons)
+        *(system.call("POST", "/_console/cron/trigger", json={"trigger_id": trigger_id}) for trigger_id in triggers)
     )
 
     await assert_one_each(system, ids, "Liegengeblieben")

@@ -13,7 +13,9 @@ from config import Settings
 from sandbox.espocrm import EspoCRMTwin
 from services.beteiligte_check import TOPIC, BeteiligteCheck
 from services.errors import Unavailable
+from services.locks import beteiligte_lock_key, record_lock
 from services.resources import Resources
+from services.sync_state import SyncState, SyncStore
 from services.webhooks import forget_waiting
 
 ADMIN = {"X-Api-Key": "espocrm-admin-key"}
@@ -184,3 +186,111 @@ async def test_five_thousand_pending_records_are_paged_capped_and_none_is_forgot
             done += queue.ids
 
     assert done == ids
+
+
+async def link(resources: Resources, *ids: str) -> None:
+    """The sync has seen these records, the first with Beteiligter Nr. 1."""
+    store = SyncStore(await resources.database())
+    for number, entity_id in enumerate(ids, start=1):
+        base = {"vorname": "Erika", "name": f"Muster{number}"}
+        await store.save(SyncState("CBeteiligte", entity_id, advoware_id=str(number), base=base))
+
+
+async def tasks(twin: EspoCRMTwin, session: aiohttp.ClientSession) -> list[dict[str, Any]]:
+    async with session.get(f"{twin.url}/api/v1/Task", headers=ADMIN) as response:
+        rows = (await response.json())["list"]
+    found = []
+    for row in rows:
+        async with session.get(f"{twin.url}/api/v1/Task/{row['id']}", headers=ADMIN) as response:
+            found.append(await response.json())
+    return found
+
+
+async def test_the_search_for_lost_deletions_fits_into_request_lines_and_goes_on(
+    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
+) -> None:
+    ids = [await put(espocrm, control, syncStatus="deleted_in_advoware") for _ in range(220)]
+    await link(resources, *ids)
+    (lost,) = [sorted(ids)[-1]]
+    async with control.delete(f"{espocrm.url}/__sandbox__/records/CBeteiligte/{lost}?silent=1"):
+        pass
+    espocrm.journal.clear()
+    queue = Queue()
+
+    for _ in range(2):
+        assert (await BeteiligteCheck(resources=resources).run(queue))["errors"] == 0
+
+    assert queue.ids == [lost]
+    assert {entry["status"] for entry in espocrm.journal} == {200}
+
+
+@pytest.mark.parametrize("rule", [{"status": 500}, {"status": 414}, {"status": 400}, {"truncate_json": True}])
+async def test_a_page_that_cannot_be_read_does_not_hold_up_the_search_for_lost_deletions(
+    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession, rule: dict[str, Any]
+) -> None:
+    known = [f"a{n:016d}" for n in range(200)]
+    await link(resources, *known, "z-lost")
+    fault = {"method": "GET", "path": "CBeteiligte", "query": known[0], **rule}
+    async with control.post(f"{espocrm.url}/__sandbox__/faults", json=fault) as response:
+        response.raise_for_status()
+    queue = Queue()
+
+    errors = [(await BeteiligteCheck(resources=resources).run(queue))["errors"] for _ in range(2)]
+
+    assert queue.ids == ["z-lost"]
+    assert errors == [1, 0]
+
+
+async def test_several_lost_deletions_make_one_task_that_names_them_all(
+    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
+) -> None:
+    kept = await put(espocrm, control, syncStatus="deleted_in_advoware")
+    await link(resources, "gone-1", "gone-2", kept, "gone-3")
+    queue = Queue()
+
+    for _ in range(3):
+        await BeteiligteCheck(resources=resources).run(queue)
+
+    (task,) = await tasks(espocrm, control)
+    for number in (1, 2, 4):
+        assert f"Muster{number}" in task["description"]
+    assert "Muster3" not in task["description"]
+    assert queue.ids == []
+    store = SyncStore(await resources.database())
+    assert await store.live_entities("CBeteiligte", "", 10) == [kept]
+
+
+async def test_records_that_only_the_list_lacks_are_told_by_nobody(
+    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
+) -> None:
+    ids = [await put(espocrm, control, syncStatus="deleted_in_advoware") for _ in range(3)]
+    await link(resources, *ids, "gone")
+    partial = {
+        "method": "GET",
+        "path": "CBeteiligte$",
+        "query": "value",
+        "status": 200,
+        "body": {"total": 0, "list": []},
+    }
+    async with control.post(f"{espocrm.url}/__sandbox__/faults", json=partial) as response:
+        response.raise_for_status()
+    queue = Queue()
+
+    await BeteiligteCheck(resources=resources).run(queue)
+
+    assert await tasks(espocrm, control) == []
+    assert sorted(queue.ids) == sorted([*ids, "gone"])
+
+
+async def test_a_record_that_is_being_worked_on_is_forgotten_by_that_run(
+    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
+) -> None:
+    await link(resources, "gone-1", "gone-2")
+    async with record_lock(resources, beteiligte_lock_key("gone-1"), 60):
+        await BeteiligteCheck(resources=resources).run(Queue())
+
+    store = SyncStore(await resources.database())
+    assert await store.live_entities("CBeteiligte", "", 10) == ["gone-1"]
+    queue = Queue()
+    await BeteiligteCheck(resources=resources).run(queue)
+    assert queue.ids == ["gone-1"]

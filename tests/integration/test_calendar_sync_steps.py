@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ from config import Settings, get_settings
 from sandbox.advoware import AdvowareTwin
 from sandbox.control import ActiveFault, Fault, running
 from sandbox.google import GoogleTwin
+from services.advoware_models import BERLIN
 from services.calendar_sync.run import lock_key
 from services.errors import ForeignSystemError, InvalidInput
 from services.locks import record_lock
+from services.look_again import HIDE, Notes, calendar
 from services.queue import NotEnqueued
 from services.resources import Resources, current_resources
 
@@ -90,6 +94,18 @@ class Worker:
         """The names of the calendars in Google, without the account's own one."""
         found = self.google.world.calendars.calendars.values()
         return [calendar.texts["summary"] for calendar in found if not calendar.primary]
+
+    def termin(self, text: str) -> None:
+        """Somebody enters a Termin of SB's for today."""
+        day = f"{datetime.now(BERLIN):%Y-%m-%d}"
+        times = {"datum": day, "uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00", "datumBis": day}
+        self.advoware.termine.create({**times, "text": text, "anwalt": "SB"})
+
+    def titles(self) -> set[str]:
+        """The titles of all events in the employees' calendars."""
+        found = self.google.world.calendars.calendars.values()
+        events = [event for item in found if not item.primary for event in item.events.values()]
+        return {event.content.fields.get("summary", "") for event in events}
 
     def strike(self, twin: AdvowareTwin | GoogleTwin, **fault: Any) -> None:
         """A system misbehaves."""
@@ -232,6 +248,80 @@ async def test_the_job_of_a_busy_employee_is_done_without_error(fresh: Worker) -
     assert fresh.engine.level_of("calendar.busy") == ["info"]
     await fresh.run("event", {"kuerzel": "SB"})
     assert fresh.calendars() == ["AW-SB"]
+
+
+async def at_work(worker: Worker) -> asyncio.Task[Any]:
+    """A run of SB that has read Advoware, and writes its first event slowly."""
+    worker.strike(worker.google, method="POST", path="/events", latency_ms=500, count=1)
+    working = asyncio.create_task(worker.run("event", {"kuerzel": "SB"}))
+    async with asyncio.timeout(10):
+        while not worker.google.faults[0].struck:
+            await asyncio.sleep(0.01)
+    return working
+
+
+async def noted(worker: Worker) -> set[str] | None:
+    """What is still asked for SB's calendar."""
+    note = await Notes(await worker.resources.database()).find(calendar("SB"))
+    return set(note.wishes) if note else None
+
+
+async def test_a_wish_to_hide_the_texts_that_meets_a_running_sync_is_carried_out_by_that_sync(fresh: Worker) -> None:
+    fresh.termin("Scheidung Müller")
+    working = await at_work(fresh)
+
+    await fresh.run("event", {"kuerzel": "SB", "full_content": False})
+    assert fresh.engine.level_of("calendar.busy") == ["info"]
+    assert await noted(fresh) == {HIDE}
+    await working
+
+    assert fresh.titles() == {"Advoware"}
+    assert await noted(fresh) is None
+
+
+async def test_a_termin_entered_while_a_sync_is_running_arrives_by_that_sync(fresh: Worker) -> None:
+    fresh.termin("Erster")
+    working = await at_work(fresh)
+    fresh.termin("Zweiter")
+
+    await fresh.run("event", {"kuerzel": "SB"})
+    await working
+
+    assert fresh.titles() == {"Erster", "Zweiter"}
+    assert await noted(fresh) is None
+
+
+async def test_a_wish_to_hide_the_texts_outlives_a_run_that_fails(fresh: Worker) -> None:
+    fresh.termin("Scheidung Müller")
+    await fresh.run("event", {"kuerzel": "SB"})
+    assert fresh.titles() == {"Scheidung Müller"}
+    fresh.strike(fresh.advoware, path="/Termine", status=400, count=1)
+
+    await fresh.run("event", {"kuerzel": "SB", "full_content": False})
+    assert fresh.engine.level_of("calendar.failed") == ["error"]
+    await fresh.run("event", {"kuerzel": "SB"})  # the cron's, which shows the texts
+
+    assert fresh.titles() == {"Advoware"}
+    await fresh.run("event", {"kuerzel": "SB"})
+    assert fresh.titles() == {"Scheidung Müller"}
+
+
+async def test_a_failed_run_with_full_content_leaves_no_note(fresh: Worker) -> None:
+    fresh.strike(fresh.advoware, path="/Termine", status=400, count=1)
+    await fresh.run("event", {"kuerzel": "SB"})
+    assert await noted(fresh) is None
+
+
+async def test_the_cron_takes_up_what_a_crash_has_left_also_of_those_who_have_left_the_firm(
+    fresh: Worker, clock: Any
+) -> None:
+    notes = Notes(await fresh.resources.database())
+    await notes.leave(calendar("EX"), frozenset({HIDE}), fresh.resources.clock() - timedelta(minutes=5))
+    await notes.leave(calendar("SB"), frozenset(), fresh.resources.clock())
+
+    await fresh.run("all", {})
+
+    assert {event["kuerzel"] for _, event in fresh.engine.queue} == {"SB", "AI", "EX"}
 
 
 async def test_a_run_that_fails_is_told_and_left_to_the_next_cron(fresh: Worker) -> None:

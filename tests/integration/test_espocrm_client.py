@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qsl
 
 import aiohttp
 import pytest
 
 from config import Settings
 from sandbox.espocrm import EspoCRMTwin
-from services.errors import AuthenticationFailed, Forbidden, NotFound, UpstreamTimeout, ValidationFailed
+from services.errors import AuthenticationFailed, Forbidden, InvalidInput, NotFound, UpstreamTimeout, ValidationFailed
 from services.espocrm import EspoCRMAPI
 from services.espocrm_models import (
     all_of,
@@ -139,3 +141,81 @@ async def test_a_create_of_unknown_fate_is_not_repeated_and_a_change_is(
         await api.create_entity("CBeteiligte", {"lastName": "Einmal"})
 
     assert (await api.list_entities("CBeteiligte", [equals("lastName", "Einmal")]))[1] == 1
+
+
+# -- request lines ----------------------------------------------------------------------------------------------------
+
+
+class Wire:
+    """A server that answers every list request with no rows, and keeps the request lines as they came."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.lines.append(head.partition(b"\r\n")[0] + b"\r\n")
+        body = b'{"total": 0, "list": []}'
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n")
+        writer.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [f"6b0473a32660a{n:04d}" for n in range(200)],
+        [f"{'ü€' * 20} {n}" for n in range(100)],
+        [f"a[b]&c={n}+%" for n in range(2000)],
+        ["x" * 4000, "y" * 4000, "z"],
+    ],
+    ids=["200 ids", "non-ASCII", "reserved characters", "few long ones"],
+)
+async def test_no_request_line_is_longer_than_web_servers_take(
+    make_settings: Callable[..., Settings], values: list[str]
+) -> None:
+    wire = Wire()
+    server = await asyncio.start_server(wire.serve, "127.0.0.1", 0, limit=2**20)
+    port = server.sockets[0].getsockname()[1]
+    settings = make_settings(ESPOCRM_API_BASE_URL=f"http://127.0.0.1:{port}/ein/langer/pfad/api/v1")
+    async with server, Resources(settings) as resources:
+        api = EspoCRMAPI(resources=resources)
+        filters = [equals("syncStatus", "clean"), is_in("name", values)]
+        assert [row async for row in api.search_entities("CBeteiligte", filters, ["id", "name"])] == []
+        assert max(map(len, wire.lines)) <= 8190
+        sent = [
+            item
+            for line in wire.lines
+            for key, item in parse_qsl(line.split(b" ")[1].partition(b"?")[2].decode(), keep_blank_values=True)
+            if key == "where[1][value][]"
+        ]
+        assert sent == values
+        assert all(b"clean" in line for line in wire.lines)
+
+
+async def test_a_divided_list_brings_all_rows_once_and_no_more_than_wanted(
+    resources: Resources, espocrm: EspoCRMTwin
+) -> None:
+    api = EspoCRMAPI(resources=resources)
+    ids = await people(api, 420)
+    espocrm.journal.clear()
+
+    found = [row["id"] async for row in api.search_entities("CBeteiligte", [is_in("id", [*ids, *ids[:50]])], ["id"])]
+
+    assert sorted(found) == sorted(ids)
+    assert {entry["status"] for entry in espocrm.journal} == {200}
+    some = [row["id"] async for row in api.search_entities("CBeteiligte", [is_in("id", ids)], ["id"], limit=7)]
+    assert len(some) == 7
+
+
+async def test_filters_that_cannot_be_divided_are_refused_before_they_are_sent(
+    resources: Resources, espocrm: EspoCRMTwin
+) -> None:
+    api = EspoCRMAPI(resources=resources)
+    espocrm.journal.clear()
+    with pytest.raises(InvalidInput, match="request line"):
+        await api.list_entities("CBeteiligte", [is_in("id", [f"6b0473a32660a{n:04d}" for n in range(200)])])
+    with pytest.raises(InvalidInput, match="request line"):
+        _ = [row async for row in api.search_entities("CBeteiligte", [equals("name", "ü" * 2000)])]
+    assert not espocrm.journal
