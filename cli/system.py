@@ -259,7 +259,9 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 def worker_program(settings: Settings) -> Program:
     """The Motia worker with all steps, for the engine that the settings name."""
-    return Program("worker", _python("motia.cli", "run", "--dir", "steps"), _environment(settings), says_ready=False)
+    return Program(
+        "worker", _python("cli.motia_worker", "run", "--dir", "steps"), _environment(settings), says_ready=False
+    )
 
 
 def _twin_program(name: str, port: int, data: Path) -> Program:

@@ -5,11 +5,13 @@ The behaviour that it shares with the real engine is in conformance/test_conform
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import aiohttp
 import pytest
-from engine_harness import Handler, NewWorker, Target, console, eventually, request
+from engine_harness import Handler, NewWorker, Target, console, eventually, open_channel, request
 
 
 def answering(result: Any) -> Handler:
@@ -19,6 +21,44 @@ def answering(result: Any) -> Handler:
         return result
 
     return handler
+
+
+def as_motia_does(target: Target, result: dict[str, Any], order: str) -> Handler:
+    """Return a handler that answers twice, as `motia run` does: on the channel, and with its result.
+
+    ``order``: whether the body's frame goes out before or after the result.
+    """
+
+    finishing: list[asyncio.Future[None]] = []  # keeps the tasks alive
+
+    async def handler(data: Any) -> Any:
+        channel = await open_channel(target.ws, data["response"])
+        await channel.send(json.dumps({"type": "set_status", "status_code": result["status_code"]}))
+        await channel.send(json.dumps({"type": "set_headers", "headers": result["headers"]}))
+
+        async def finish() -> None:
+            await channel.send(json.dumps(result["body"]).encode())
+            await channel.close()
+
+        if order == "body first":
+            await finish()
+        else:
+            asyncio.get_running_loop().call_later(0.02, lambda: finishing.append(asyncio.ensure_future(finish())))
+        return result
+
+    return handler
+
+
+@pytest.mark.parametrize("order", ["body first", "result first"])
+async def test_an_answer_does_not_depend_on_which_copy_of_it_arrives_first(
+    target: Target, new_worker: NewWorker, order: str
+) -> None:
+    result = {"status_code": 418, "headers": {"x-tea": "pot", "content-length": "7"}, "body": {"a": "ü"}}
+    await new_worker(target).http("GET", "f", as_motia_does(target, result, order)).start()
+    for _ in range(5):
+        reply = await request(target, "GET", "/f")
+        assert (reply.status, reply.json) == (418, {"a": "ü"})
+        assert (reply.headers.get("x-tea"), reply.headers.get("content-type")) == ("pot", "application/json")
 
 
 @pytest.mark.parametrize(
