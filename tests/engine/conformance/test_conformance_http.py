@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from engine_harness import CallError, Handler, NewWorker, eventually, open_channel, request
-from engines_under_test import EngineUnderTest
+from engines_under_test import CONSOLE_ORIGIN, EngineUnderTest
 
 JSON = {"Content-Type": "application/json"}
 
@@ -113,9 +113,19 @@ async def test_unknown_path_other_method_and_preflight(target: EngineUnderTest, 
     assert set(wrong.headers["Allow"].split(",")) - {"HEAD"} == {"GET", "PUT"}
     assert (await request(target, "HEAD", "/f")).status == 404
     assert (await request(target, "HEAD", "/h")).status == 202
-    preflight = await request(target, "OPTIONS", "/f", headers={"Origin": "http://x"})
-    assert (preflight.status, preflight.headers["Access-Control-Allow-Methods"]) == (200, "*")
-    assert (await request(target, "GET", "/f")).headers["Access-Control-Allow-Origin"] == "*"
+
+
+async def test_only_the_console_s_pages_may_read_answers(target: EngineUnderTest, new_worker: NewWorker) -> None:
+    await new_worker(target).http("GET", "f", describe).start()
+    allowed = "Access-Control-Allow-Origin"
+    for method in ("OPTIONS", "GET"):
+        asks = {"Access-Control-Request-Method": "GET"} if method == "OPTIONS" else {}
+        own = await request(target, method, "/f", headers={"Origin": CONSOLE_ORIGIN, **asks})
+        assert (own.status, own.headers[allowed]) == (200, CONSOLE_ORIGIN)
+        for origin in ("http://evil.example", "http://localhost.evil.example", "null"):
+            foreign = await request(target, method, "/f", headers={"Origin": origin, **asks})
+            assert (foreign.status, foreign.headers.get(allowed)) == (200, None)
+    assert allowed not in (await request(target, "GET", "/f")).headers
 
 
 @pytest.mark.parametrize(
