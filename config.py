@@ -266,8 +266,8 @@ class Settings(BaseModel):
 def load_settings(environment: Mapping[str, Any] | None = None, *, env_file: Path | str | None = None) -> Settings:
     """Read and validate the settings.
 
-    ``environment`` overrides single variables of the process environment; ``env_file`` fills in those that neither
-    names. Says nothing about whether credentials are present: see `require_safe_access`.
+    ``environment`` overrides single variables of the process environment, an empty value unsets one; ``env_file`` fills
+    in those that neither names. Says nothing about whether credentials are present: see `require_safe_access`.
 
     Raises:
         ConfigurationError: a variable has an unusable value; names every such variable, never a value.
@@ -281,10 +281,13 @@ def load_settings(environment: Mapping[str, Any] | None = None, *, env_file: Pat
         values = {
             key: overrides[variable]
             for key in group.model_fields
-            if overrides.get(variable := f"{prefix}{key}".upper()) not in (None, "")
+            if overrides.get(variable := f"{prefix}{key}".upper()) is not None
         }
+        unset = {key for key, value in values.items() if value == ""}
+        values |= {key: group.model_fields[key].get_default(call_default_factory=True) for key in unset}
         try:
             groups[name] = group(_env_file=env_file, **values)
+            groups[name].model_fields_set.difference_update(unset)
         except ValidationError as error:
             problems += [f"{prefix}{item['loc'][0]}".upper() + f": {item['msg']}" for item in error.errors()]
     if problems:

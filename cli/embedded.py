@@ -110,28 +110,30 @@ async def postgres(
 
 
 async def _keep_running(server: PostgresServer, on_event: Callable[[str], None], patience: float) -> None:
-    """Start the server again when its process has died, or has not answered for so long that it hangs."""
+    """Start the server again when it has died, or has not answered for so long that it hangs."""
     answered_at = time.monotonic()
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        is_running = server.get_postmaster_info().is_running()
-        if is_running and await _answers(server):
+        answers = await _answers(server)
+        if answers:
             answered_at = time.monotonic()
-        elif not is_running or time.monotonic() - answered_at > patience:
-            what = "does not answer" if is_running else "is away"
+        if answers is None or time.monotonic() - answered_at > patience:
+            what = "is away" if answers is None else "does not answer"
             on_event(f"PostgreSQL {what}; starting it again (log: {server.log})")
             with suppress(*SERVER_ERRORS):  # the next look tries again
                 await asyncio.to_thread(_start_again, server)
             answered_at = time.monotonic()
 
 
-async def _answers(server: PostgresServer) -> bool:
-    """Whether it takes a connection; a server that hangs or is still recovering does not."""
+async def _answers(server: PostgresServer) -> bool | None:
+    """Whether it answers, be it that it is full or recovers; None if nobody listens."""
     directory = str(server.get_postmaster_info().socket_dir)
     try:
         connection = await asyncpg.connect(host=directory, user="postgres", database="postgres", timeout=ANSWER_SECONDS)
-    except asyncpg.TooManyConnectionsError:
+    except (asyncpg.TooManyConnectionsError, asyncpg.CannotConnectNowError):
         return True
+    except (ConnectionRefusedError, FileNotFoundError):
+        return None
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return False
     connection.terminate()
@@ -139,8 +141,11 @@ async def _answers(server: PostgresServer) -> bool:
 
 
 def _start_again(server: PostgresServer) -> None:
-    if server.get_postmaster_info().is_running():
-        os.kill(server.get_postmaster_info().pid, signal.SIGKILL)  # its children notice and end
+    give_up_at = time.monotonic() + ANSWER_SECONDS
+    with suppress(ProcessLookupError):
+        while server.get_postmaster_info().is_running() and time.monotonic() < give_up_at:
+            os.kill(server.get_postmaster_info().pid, signal.SIGKILL)  # its children notice and end
+            time.sleep(0.1)
     server.start()
     _close_socket_directory(server)
 

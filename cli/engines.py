@@ -13,14 +13,15 @@ from pathlib import Path
 
 import aiohttp
 
-from cli.supervisor import StartFailed
+from cli.supervisor import ANSWER_SECONDS, StartFailed
 from config import PROJECT_ROOT
 
 #: The engines that understand this worker: v0.11.0 renames what the queue steps call and listen to.
 OLDEST, TOO_NEW = (0, 8, 3), (0, 11, 0)
 CONFIGURATION = PROJECT_ROOT / "iii-config.yaml"
 START_SECONDS = 20.0
-ANSWER_SECONDS = 10.0
+#: The worker asks every dependency.
+HEALTH_SECONDS = 10.0
 
 
 class EngineKind(StrEnum):
@@ -43,7 +44,7 @@ async def look(engine_url: str) -> Link:
 
     Only the body tells: the real engine has answered with and without a content type, and its own errors are JSON too.
     """
-    body = await _ask(f"{engine_url}/health")
+    body = await _ask(f"{engine_url}/health", HEALTH_SECONDS)
     if _is_health(body):
         return Link.CONNECTED
     if body is None and not await engine_answers(engine_url):
@@ -53,12 +54,12 @@ async def look(engine_url: str) -> Link:
 
 async def engine_answers(engine_url: str) -> bool:
     """Whether an engine answers at all, for a path that leads to no worker."""
-    return await _ask(f"{engine_url}/") is not None
+    return await _ask(f"{engine_url}/", ANSWER_SECONDS) is not None
 
 
-async def _ask(url: str) -> bytes | None:
+async def _ask(url: str, seconds: float) -> bytes | None:
     """The body of an answer, whatever its status; None without an answer in time."""
-    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=seconds)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
             return await response.read()

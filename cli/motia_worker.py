@@ -3,7 +3,8 @@
 1. **No response channel for a step that returns its answer.** motia 1.0.2rc1 sends every answer twice: as the result,
    and over a WebSocket that it opens for just this answer. That cost half of the worker's time, and on the real engine
    the two copies raced for the headers. A step that streams returns None and keeps its channel.
-2. **Our records as lines of JSON on stdout.** The engine keeps the newest 1,000 records in memory, its own among them.
+2. **The log as lines of JSON on stdout.** The engine keeps the newest 1,000 records in memory, its own among them; and
+   libraries write a traceback for each vain try to reach something that is away.
 3. **No spans for looks at the worker's health.** Several are made a minute; they would push out everything else.
 
 Usage: ``python -m cli.motia_worker run --dir steps``, with ``III_URL`` and ``III_BRIDGE_URL`` in the environment.
@@ -82,7 +83,7 @@ class WithoutHealthLooks(Sampler):
 
 def main(arguments: Sequence[str]) -> None:
     """Run the steps until the process is ended; ``arguments`` are motia's."""
-    write_json_lines(sys.stdout)
+    write_json_lines(sys.stdout)  # motia leaves a log alone that is set up already
     init_otel()  # motia does this when it connects, and then keeps what is there
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider):  # not with OTEL_ENABLED=false

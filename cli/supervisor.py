@@ -24,7 +24,7 @@ LOG_BYTES = 10 * 2**20
 HEALTHY_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 15.0
 STOP_SECONDS = 20.0
-RESTART_SECONDS = 5.0
+RESTART_SECONDS = 2.0
 LOOK_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 #: A part that has not answered for so long hangs.
@@ -69,6 +69,11 @@ class Supervised:
     def pid(self) -> int | None:
         """The id of the running process."""
         return self._process.pid if self._process else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.returncode is None
 
     async def start(self) -> dict[str, Any]:
         """Start it, wait until it is ready, keep it running from then on. Returns what it said.
@@ -162,23 +167,23 @@ async def keep_small(log: Path) -> None:
             await asyncio.to_thread(rotate, log)
 
 
-def rotate(log: Path, limit: int = LOG_BYTES) -> None:
-    """Move what is in a log above ``limit`` bytes to ``<name>.1`` and empty it, so that its writers can go on.
+def rotate(log: Path) -> None:
+    """Move what is in a log above ``LOG_BYTES`` to ``<name>.1`` and empty it, so that its writers can go on.
 
     They have opened it for appending, so they go on at its new end. What is written between the two steps is lost.
     """
-    if not log.exists() or log.stat().st_size <= limit:
+    if not log.exists() or log.stat().st_size <= LOG_BYTES:
         return
-    with log.open("rb") as old, open(f"{log}.1", "wb", opener=_private) as kept:
+    with log.open("rb") as old, open(f"{log}.1", "wb", opener=private) as kept:
         shutil.copyfileobj(old, kept)
     os.truncate(log, 0)
 
 
 def _open_log(log: Path) -> BinaryIO:
-    return open(log, "ab", opener=_private)
+    return open(log, "ab", opener=private)
 
 
-def _private(path: str, flags: int) -> int:
+def private(path: str, flags: int) -> int:
     """Open a file that only its owner may read, also one that was not so private before."""
     descriptor = os.open(path, flags, 0o600)
     os.fchmod(descriptor, 0o600)
@@ -216,18 +221,20 @@ async def stop_process(process: asyncio.subprocess.Process, seconds: float = STO
 async def keep_answering(part: Supervised, answers: Callable[[], Awaitable[bool]], patience: float) -> None:
     """End a part that lives but has not answered for ``patience`` seconds; it is then started again as if it had died.
 
+    One that was just started may take longer for its first answer.
+
     So it goes with a process that hangs, and with a worker that the SDK never reconnects after certain close codes.
     """
-    lost_at: float | None = None
+    pid: int | None = None
+    give_up_at = 0.0
     while True:
+        if part.pid != pid:  # started anew meanwhile
+            pid, give_up_at = part.pid, time.monotonic() + max(patience, READY_SECONDS)
         await asyncio.sleep(LOOK_SECONDS)
         if await answers():
-            lost_at = None
-        elif lost_at is None:
-            lost_at = time.monotonic()
-        elif time.monotonic() - lost_at > patience:
+            give_up_at = time.monotonic() + patience
+        elif part.pid == pid and part.is_running and time.monotonic() > give_up_at:
             await part.restart()
-            lost_at = None
 
 
 async def says_anything(host: str, port: int, question: bytes) -> bool:

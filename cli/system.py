@@ -27,7 +27,7 @@ from cli.engines import (
     look,
     wait_for_ports,
 )
-from cli.supervisor import PATIENCE_SECONDS, Program, StartFailed, Supervised, keep_answering
+from cli.supervisor import PATIENCE_SECONDS, Program, StartFailed, Supervised, keep_answering, private
 from config import PROJECT_ROOT, Settings, load_settings, require_safe_access
 from sandbox.advoware import DEFAULT_CREDENTIALS
 from sandbox.espocrm_access import ADMIN_ID
@@ -151,8 +151,7 @@ def _leave_settings(settings: Settings, data: Path) -> None:
     """
     lines = [f"{name}='{value.replace(chr(39), chr(92) + chr(39))}'\n" for name, value in _set_variables(settings)]
     path = data / "environment"
-    path.unlink(missing_ok=True)
-    with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    with open(path, "w", opener=private) as file:
         file.writelines(lines)
 
 
@@ -199,7 +198,8 @@ def _claim(data: Path, stack: AsyncExitStack) -> None:
         _make_private(data)
     except OSError as error:
         raise StartFailed(f"The directory {data} cannot be used: {error.strerror}") from None
-    handle = stack.enter_context((data / "up.lock").open("w"))
+    handle = private(str(data / "up.lock"), os.O_RDWR | os.O_CREAT)
+    stack.callback(os.close, handle)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal, TextIO
 
 _logger = logging.getLogger("bitbylaw")
 
 Level = Literal["debug", "info", "warning", "error"]
+MAX_MESSAGE = 200
+MAX_PLACES = 5
 
 
 def log(context: Any, level: Level, event: str, **fields: Any) -> None:
@@ -27,17 +31,28 @@ def log(context: Any, level: Level, event: str, **fields: Any) -> None:
 
 
 class _JsonLine(logging.Formatter):
+    """One record as one line of JSON, in ASCII, so that no text can break the line."""
+
     def format(self, record: logging.LogRecord) -> str:
-        """``{"time", "level", "event", "fields", "trace_id"}`` in ASCII, so that no text can break the line."""
+        """``{"time", "level", "event", "fields", "trace_id"}``; a library's record is the event ``library``."""
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         head = {"time": moment, "level": record.levelname.lower()}
-        return json.dumps({**head, **vars(record)["fact"]}, default=str)
+        fact = getattr(record, "fact", None) or {"event": "library", "fields": _of_library(record), "trace_id": None}
+        return json.dumps({**head, **fact}, default=str)
+
+
+def _of_library(record: logging.LogRecord) -> dict[str, Any]:
+    """What a library tells, without what it quotes: not the arguments of its message, nor the text of an exception."""
+    fields = {"logger": record.name, "message": str(record.msg).partition("\n")[0][:MAX_MESSAGE]}
+    if not record.exc_info or record.exc_info[0] is None:
+        return fields
+    frames = traceback.extract_tb(record.exc_info[2])[-MAX_PLACES:]
+    places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    return {**fields, "exception": record.exc_info[0].__name__, "places": places}
 
 
 def write_json_lines(stream: TextIO) -> None:
-    """From now on write every fact (info and up) to a stream, as one line of JSON, and nowhere else in this process."""
+    """From now on write every fact and what libraries log (info and up) to a stream, as one line of JSON each."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_JsonLine())
-    _logger.addHandler(handler)
-    _logger.setLevel(logging.INFO)
-    _logger.propagate = False
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
