@@ -80,6 +80,21 @@ async def test_what_is_no_json_arrives_as_null(
     assert reply.json["body"] is None
 
 
+@pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800", "\udc00\ud800", "\U0001f600\ud83d"])
+async def test_nul_and_half_characters_in_a_body(target: EngineUnderTest, new_worker: NewWorker, text: str) -> None:
+    sent = [{"id": "first"}, {"id": text, text: 1}, {"id": "last"}]
+    seen: list[Any] = []
+
+    async def note(data: Any) -> dict[str, Any]:
+        seen.append(data["body"])
+        return {"body": {}}
+
+    await new_worker(target).http("POST", "f", note).start()
+    assert (await request(target, "POST", "/f", data=json.dumps(sent).encode(), headers=JSON)).status == 200
+    unpaired = any("\ud800" <= character <= "\udfff" for character in text)
+    assert seen == [None if unpaired and target.differs("lone_surrogates_are_no_json") else sent]
+
+
 async def test_static_segments_win_and_trailing_slashes_count(target: EngineUnderTest, new_worker: NewWorker) -> None:
     worker = new_worker(target)
     for path in ("a/:x", "a/b", "a/:x/c", "a/b/:y", "a/"):
@@ -335,3 +350,14 @@ async def test_many_requests_at_once_get_their_own_answers(target: EngineUnderTe
     await new_worker(target).http("GET", "f", number).start()
     replies = await asyncio.gather(*(request(target, "GET", f"/f?n={n}") for n in range(60)))
     assert [reply.json for reply in replies] == [str(n) for n in range(60)]
+
+
+async def test_a_query_with_bytes_that_are_no_text(target: EngineUnderTest, new_worker: NewWorker) -> None:
+    worker = await new_worker(target).http("GET", "f", describe).start()
+    host, _, port = target.http.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /f?x=\xff HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    assert answer.split()[1] == b"400"
+    assert worker.received == []
