@@ -236,33 +236,38 @@ async def test_unfinished_bodies_take_no_slot_and_end_in_time(
         senders = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MAX_CONCURRENT_REQUESTS + 50)]
         for _, writer in senders:
             writer.write(head.encode())
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):  # the time limit for handlers is 30 s
             replies = await asyncio.gather(*(request(target, "GET", path) for path in ("/g", "/health")))
         assert [reply.json for reply in replies] == [2, 3]
-        first = await asyncio.wait_for(senders[0][0].readline(), 10)
+        first = await asyncio.wait_for(senders[0][0].readline(), 20)
         assert first.split()[1] == (b"408" if content_type == "application/json" else b"200")
         for _, writer in senders:
             writer.close()
 
 
-async def test_the_health_is_answered_while_all_other_slots_are_taken(target: Target, new_worker: NewWorker) -> None:
+async def test_the_health_is_answered_while_all_other_slots_are_taken(database_url: str, new_worker: NewWorker) -> None:
     go_on = asyncio.Event()
 
     async def wait(_data: Any) -> Any:
         await go_on.wait()
         return {"body": 1}
 
-    worker = new_worker(target).http("GET", "f", wait).http("GET", "health", answering({"body": 3}))
-    await worker.start()
-    timeout = aiohttp.ClientTimeout(total=10)
-    async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
+    timeout, connector = aiohttp.ClientTimeout(total=120), aiohttp.TCPConnector(limit=0)
+    async with (
+        Engine(database_url, http_timeout=120.0).running() as engine,
+        aiohttp.ClientSession(timeout=timeout, connector=connector) as session,
+    ):
+        target = Target(engine.http_url, engine.ws_url)
+        worker = new_worker(target).http("GET", "f", wait).http("GET", "health", answering({"body": 3}))
+        await worker.start()
         asked = [asyncio.create_task(session.get(f"{target.http}/f")) for _ in range(MAX_CONCURRENT_REQUESTS)]
 
         async def received() -> int:
             return len(worker.received)
 
-        await eventually(received, lambda count: count == MAX_CONCURRENT_REQUESTS)
-        assert (await request(target, "GET", "/health")).json == 3
+        await eventually(received, lambda count: count == MAX_CONCURRENT_REQUESTS, within=60)
+        async with asyncio.timeout(20):
+            assert (await request(target, "GET", "/health")).json == 3
         go_on.set()
         for response in await asyncio.gather(*asked):
             response.close()
