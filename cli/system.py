@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,8 @@ from sandbox.advoware import DEFAULT_CREDENTIALS
 from sandbox.espocrm_access import ADMIN_ID
 
 WORKER_READY_SECONDS = 60.0
+#: What we keep in the folder of all local data, beside PostgreSQL's own.
+OWN_ENTRIES = ("environment", "iii", "log", "redis", "twins", "up.lock")
 ESPOCRM_TWIN_KEY = "espocrm-demo-key"
 
 
@@ -195,10 +197,9 @@ def _claim(data: Path, stack: AsyncExitStack) -> None:
     """Make sure that no other run uses the same data."""
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _make_private(data)
+        handle = private(str(data / "up.lock"), os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise StartFailed(f"The directory {data} cannot be used: {error.strerror}") from None
-    handle = private(str(data / "up.lock"), os.O_RDWR | os.O_CREAT)
     stack.callback(os.close, handle)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -206,14 +207,14 @@ def _claim(data: Path, stack: AsyncExitStack) -> None:
         raise StartFailed(
             f"The system is running already on the data in {data}. Stop that run first (Ctrl-C)."
         ) from None
+    _make_private(data)
 
 
 def _make_private(data: Path) -> None:
-    """Close what is there to others, also what earlier versions left open; PostgreSQL sees to its own folder."""
-    data.chmod(0o700)
-    for entry in data.iterdir():
-        if entry.name != "postgres":
-            for path in (entry, *entry.rglob("*")):
+    """Close what is ours to others, also what earlier versions left open; PostgreSQL sees to its own folder."""
+    for entry in (data / name for name in OWN_ENTRIES if (data / name).exists()):
+        for path in (entry, *entry.rglob("*")):
+            with suppress(PermissionError):  # it belongs to somebody else
                 path.chmod(0o700 if path.is_dir() else 0o600)
 
 

@@ -21,6 +21,7 @@ import pytest_asyncio
 from outside import Outside
 
 from cli.demo import open_audit
+from cli.supervisor import StartFailed, ignore
 from cli.system import Ports, running_system
 from services.access import php_json
 
@@ -231,3 +232,17 @@ async def test_parts_that_hang_are_started_again_like_dead_ones(
     entity_id = await running.person(lastName="Danach")
     await deliver(running, json.dumps([{"id": entity_id}], separators=(",", ":")).encode())
     await running.synced(entity_id)
+
+
+async def test_what_an_earlier_version_left_open_is_closed_and_other_files_are_left_alone(tmp_path: Path) -> None:
+    older, strange = tmp_path / "log" / "older.log", tmp_path / "mine.sh"
+    older.parent.mkdir(mode=0o755)
+    for path in (older, strange):
+        path.touch()
+        path.chmod(0o755)
+    taken = {"REDIS_PORT": "1", "REDIS_HOST": "127.0.0.1", "POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "1"}
+    ports = Ports(0, 0, 0, 0, 0)
+    with pytest.raises(StartFailed):  # there is no PostgreSQL at that port
+        async with running_system(tmp_path, ports, None, on_event=ignore, overrides=taken):
+            pytest.fail("it started")
+    assert [oct(path.stat().st_mode & 0o777) for path in (older.parent, older, strange)] == ["0o700", "0o600", "0o755"]
