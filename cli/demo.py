@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ def captured_requests(path: Path = CAPTURED) -> list[Captured]:
 async def open_audit(system: System) -> asyncpg.Pool:
     """A connection to the audit of a running system."""
     postgres = system.settings.postgres
+    # Its pool logs each vain try to connect with a traceback; whoever asks is told anyway.
+    logging.getLogger("asyncpg").addHandler(logging.NullHandler())
     return await asyncpg.create_pool(
         host=postgres.host,
         port=postgres.port,

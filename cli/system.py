@@ -7,25 +7,35 @@ import fcntl
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from psycopg.conninfo import make_conninfo
 
 from cli import embedded
-from cli.engines import CONFIGURATION, EngineKind, find_iii, iii_environment, wait_for_ports
-from cli.supervisor import Program, StartFailed, Supervised, keep_connected
+from cli.engines import (
+    CONFIGURATION,
+    EngineKind,
+    Link,
+    engine_answers,
+    find_iii,
+    iii_environment,
+    look,
+    wait_for_ports,
+)
+from cli.supervisor import PATIENCE_SECONDS, Program, StartFailed, Supervised, keep_answering, private
 from config import PROJECT_ROOT, Settings, load_settings, require_safe_access
 from sandbox.advoware import DEFAULT_CREDENTIALS
 from sandbox.espocrm_access import ADMIN_ID
 from services.twins import TWIN_NAMES, require_twins
 
 WORKER_READY_SECONDS = 60.0
-WORKER_PATIENCE_SECONDS = 20.0
+#: What we keep in the folder of all local data, beside PostgreSQL's own.
+OWN_ENTRIES = ("environment", "iii", "log", "redis", "twins", "up.lock")
 ESPOCRM_TWIN_KEY = "espocrm-demo-key"
 TRIAL_NOTICE = "trial (BITBYLAW_TRIAL): a real system may run beside a twin; never with data that matter"
 
@@ -75,11 +85,13 @@ async def running_system(
     on_event: Callable[[str], None],
     overrides: Mapping[str, str] | None = None,
     engine: EngineKind = EngineKind.EMBEDDED,
+    patience: float = PATIENCE_SECONDS,
 ) -> AsyncIterator[System]:
     """Start everything that is not configured to be elsewhere, in order; stop it in reverse order.
 
     ``on_event`` is told what happens, one line at a time. ``engine`` says which engine to run. ``overrides`` has the
-    last word on single settings, also over what is found out here (the twins' addresses, for example).
+    last word on single settings, also over what is found out here (the twins' addresses, for example). A part that has
+    not answered for ``patience`` seconds is started again like one that has died.
 
     Raises:
         StartFailed, ConfigurationError: something cannot start; the message says what and what to do.
@@ -91,9 +103,6 @@ async def running_system(
     await check_access(settings, started_here=needed)
     found: dict[str, str] = {}
 
-    def say_restart(name: str, status: int) -> None:
-        on_event(f"{name} ended with status {status}; starting it again (log: {data / 'log' / (name + '.log')})")
-
     async with AsyncExitStack() as stack:
         _claim(data, stack)
         # Fixed from here on: a process that is started again must be found where it was.
@@ -104,21 +113,28 @@ async def running_system(
         processes: dict[str, Supervised] = {}
 
         async def run(program: Program) -> dict[str, Any]:
-            supervised = Supervised(program, data / "log", on_restart=say_restart)
+            supervised = Supervised(program, data / "log", on_event=on_event)
             processes[program.name] = supervised
             stack.push_async_callback(supervised.stop)
             return await supervised.start()
 
+        def watch(name: str, answers: Callable[[], Awaitable[bool]]) -> None:
+            task = asyncio.create_task(keep_answering(processes[name], answers, patience))
+            stack.callback(task.cancel)
+
         on_event("starting PostgreSQL and Redis")
-        engine_database = await _start_stores(settings, data, stack, found, say_restart)
+        engine_database = await _start_stores(settings, data, stack, found, on_event, patience)
         twins = {}
         for name in needed:
             on_event(f"starting the {PORT_NAMES[name][0]}")
             twins[name] = (await run(_twin_program(name, getattr(ports, name), data)))["url"]
+            watch(f"{name}-twin", partial(engine_answers, f"{twins[name]}/__sandbox__"))  # where no fault rule reaches
             found |= _twin_settings(name, twins[name], data)
         on_event("starting the engine")
         await run(_engine_program(iii, ports, data, engine_database))
         await wait_for_ports(ports.http, ports.worker, log=data / "log" / "engine.log")
+        http_url = f"http://127.0.0.1:{ports.http}"
+        watch("engine", partial(engine_answers, http_url))
         found["III_URL"] = f"ws://127.0.0.1:{ports.worker}"
         found["BITBYLAW_TWINS"] = ",".join([*settings.service.twin_origins, *twins.values()])
         settings = load_settings(found | wishes, env_file=env_file)
@@ -126,12 +142,9 @@ async def running_system(
         _leave_settings(settings, data)
         on_event("starting the worker")
         await run(worker_program(settings))
-        system = System(settings, f"http://127.0.0.1:{ports.http}", twins, processes, data)
+        system = System(settings, http_url, twins, processes, data)
         await _wait_until_connected(system)
-        watch = asyncio.create_task(
-            keep_connected(processes["worker"], lambda: is_connected(system.http_url), WORKER_PATIENCE_SECONDS)
-        )
-        stack.callback(watch.cancel)
+        watch("worker", partial(_worker_answers, http_url))
         yield system
         on_event("stopping")
 
@@ -143,8 +156,7 @@ def _leave_settings(settings: Settings, data: Path) -> None:
     """
     lines = [f"{name}='{value.replace(chr(39), chr(92) + chr(39))}'\n" for name, value in _set_variables(settings)]
     path = data / "environment"
-    path.unlink(missing_ok=True)
-    with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    with open(path, "w", opener=private) as file:
         file.writelines(lines)
 
 
@@ -189,16 +201,26 @@ async def check_access(settings: Settings, *, started_here: Sequence[str] = ()) 
 def _claim(data: Path, stack: AsyncExitStack) -> None:
     """Make sure that no other run uses the same data."""
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = private(str(data / "up.lock"), os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise StartFailed(f"The directory {data} cannot be used: {error.strerror}") from None
-    handle = stack.enter_context((data / "up.lock").open("w"))
+    stack.callback(os.close, handle)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise StartFailed(
             f"The system is running already on the data in {data}. Stop that run first (Ctrl-C)."
         ) from None
+    _make_private(data)
+
+
+def _make_private(data: Path) -> None:
+    """Close what is ours to others, also what earlier versions left open; PostgreSQL sees to its own folder."""
+    for entry in (data / name for name in OWN_ENTRIES if (data / name).exists()):
+        for path in (entry, *entry.rglob("*")):
+            with suppress(PermissionError):  # it belongs to somebody else
+                path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def _require_free_ports(ports: dict[str, int]) -> None:
@@ -220,11 +242,12 @@ async def _start_stores(
     data: Path,
     stack: AsyncExitStack,
     found: dict[str, str],
-    on_restart: Callable[[str, int], None],
+    on_event: Callable[[str], None],
+    patience: float,
 ) -> str:
     """Start PostgreSQL and Redis unless the settings name others; returns the URL of the engine's database."""
     if "host" not in settings.redis.model_fields_set:
-        redis = await stack.enter_async_context(embedded.redis(data / "redis", on_restart))
+        redis = await stack.enter_async_context(embedded.redis(data / "redis", on_event, patience))
         found |= {"REDIS_HOST": redis.host, "REDIS_PORT": str(redis.port), "REDIS_PASSWORD": redis.password}
     if "host" in settings.postgres.model_fields_set:
         given = settings.postgres
@@ -235,7 +258,7 @@ async def _start_stores(
             password=given.password.get_secret_value() if given.password else None,
             dbname=given.db_name,
         )
-    postgres = await stack.enter_async_context(embedded.postgres(data / "postgres"))
+    postgres = await stack.enter_async_context(embedded.postgres(data / "postgres", on_event, patience))
     found |= {"POSTGRES_HOST": postgres.host, "POSTGRES_PORT": "5432", "POSTGRES_USER": postgres.user}
     found["POSTGRES_DB_NAME"] = embedded.DATABASES[0]
     return postgres.url(embedded.DATABASES[1])
@@ -264,7 +287,9 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 def worker_program(settings: Settings) -> Program:
     """The Motia worker with all steps, for the engine that the settings name."""
-    return Program("worker", _python("motia.cli", "run", "--dir", "steps"), _environment(settings), says_ready=False)
+    return Program(
+        "worker", _python("cli.motia_worker", "run", "--dir", "steps"), _environment(settings), says_ready=False
+    )
 
 
 def _twin_program(name: str, port: int, data: Path) -> Program:
@@ -307,20 +332,15 @@ def _twin_settings(name: str, url: str, data: Path) -> dict[str, str]:
     }
 
 
-async def is_connected(http_url: str) -> bool:
-    """Whether the worker answers through the engine, well or not so well."""
-    try:
-        timeout = aiohttp.ClientTimeout(total=10)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{http_url}/health") as response:
-            return "dependencies" in await response.json()
-    except (aiohttp.ClientError, TimeoutError, ValueError, OSError):
-        return False
+async def _worker_answers(http_url: str) -> bool:
+    """False if the worker does not answer although its engine does."""
+    return await look(http_url) is not Link.LOST
 
 
 async def _wait_until_connected(system: System) -> None:
     try:
         async with asyncio.timeout(WORKER_READY_SECONDS):
-            while not await is_connected(system.http_url):
+            while await look(system.http_url) is not Link.CONNECTED:
                 await asyncio.sleep(0.2)
     except TimeoutError:
         log = system.data / "log" / "worker.log"

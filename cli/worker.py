@@ -12,12 +12,11 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from enum import Enum
 from typing import Annotated
 
-import aiohttp
 import typer
 
+from cli.engines import Link, look
 from cli.supervisor import stop_process
 from cli.system import TRIAL_NOTICE, check_access, worker_program
 from config import PROJECT_ROOT, ConfigurationError, Settings, default_env_file, load_settings
@@ -29,30 +28,6 @@ PATIENCE_SECONDS = 60.0
 START_SECONDS = 60.0
 #: systemd and Docker give us 30 s.
 STOP_SECONDS = 20.0
-ANSWER_SECONDS = 10.0
-
-
-class Link(Enum):
-    """What a look at GET /health, through engine and worker, has shown."""
-
-    CONNECTED = "connected"
-    LOST = "the engine is there, the worker does not answer"
-    ENGINE_AWAY = "the engine is away"
-
-
-async def look(engine_url: str) -> Link:
-    """Ask for GET /health once. A store that is down is no fault of the connection."""
-    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"{engine_url}/health") as response,
-        ):
-            return Link.CONNECTED if "dependencies" in await response.json() else Link.LOST
-    except aiohttp.ClientConnectorError:
-        return Link.ENGINE_AWAY  # the worker reconnects by itself once it is back
-    except (aiohttp.ClientError, TimeoutError, ValueError, OSError):
-        return Link.LOST
 
 
 def worker(

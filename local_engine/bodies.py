@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from local_engine.errors import PayloadTooLargeError
+from local_engine.errors import BodyTimeoutError, OverloadedError, PayloadTooLargeError
 from local_engine.protocol import CHUNK_BYTES, MAX_PAYLOAD_BYTES
+
+#: How long a sender may take for a body that has to be complete before anybody works on it (seconds).
+BODY_SECONDS = 10.0
+#: What all unfinished bodies together may hold in memory.
+MAX_UNFINISHED_BYTES = 64 * 2**20
 
 
 async def pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
@@ -21,14 +27,40 @@ async def pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def read_limited(request: web.BaseRequest) -> bytes:
-    """Return the whole body. Raises PayloadTooLargeError above 1,000,000 bytes, before reading if that is announced."""
-    announced = request.content_length or 0
-    if announced > MAX_PAYLOAD_BYTES:
-        raise PayloadTooLargeError("request body", announced, MAX_PAYLOAD_BYTES)
-    body = bytearray()
-    async for piece in pieces(request):
-        body += piece
-        if len(body) > MAX_PAYLOAD_BYTES:
-            raise PayloadTooLargeError("request body", len(body), MAX_PAYLOAD_BYTES)
-    return bytes(body)
+class Bodies:
+    """Reads bodies whole, within limits for each of them and for all together."""
+
+    def __init__(self, seconds: float = BODY_SECONDS, limit: int = MAX_UNFINISHED_BYTES) -> None:
+        self._seconds = seconds
+        self._limit = limit
+        self.unfinished = 0  #: bytes of bodies that are not whole yet
+
+    async def read(self, request: web.BaseRequest) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            PayloadTooLargeError: above 1,000,000 bytes, before reading if that is announced.
+            BodyTimeoutError: it did not arrive in time.
+            OverloadedError: too much arrives at once.
+        """
+        announced = request.content_length or 0
+        if announced > MAX_PAYLOAD_BYTES:
+            raise PayloadTooLargeError("request body", announced, MAX_PAYLOAD_BYTES)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._seconds):
+                async for piece in pieces(request):
+                    self.unfinished += len(piece)
+                    body += piece
+                    self._check(len(body))
+        except TimeoutError as exc:
+            raise BodyTimeoutError(self._seconds) from exc
+        finally:
+            self.unfinished -= len(body)
+        return bytes(body)
+
+    def _check(self, size: int) -> None:
+        if size > MAX_PAYLOAD_BYTES:
+            raise PayloadTooLargeError("request body", size, MAX_PAYLOAD_BYTES)
+        if self.unfinished > self._limit:
+            raise OverloadedError("Too many request bodies arrive at once")

@@ -1,12 +1,14 @@
 """The console's HTTP API under ``/_console/``: small, JSON, on the HTTP port, as the real console serves it.
 
-There is no authentication, as there is none in the real one; requests that a page of another site makes in a browser
-are refused by their ``Origin``.
+There is no authentication, as there is none in the real one, so it is for this machine only. Refused is what comes from
+another machine, for another name than this machine's own (a page whose name was bent to 127.0.0.1 can read answers
+otherwise), with the ``Origin`` of another site, or by way of a proxy.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,9 +16,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
-from local_engine.bodies import read_limited
+from local_engine.bodies import Bodies
 from local_engine.cron import CronTriggers
 from local_engine.database import Database
 from local_engine.errors import EngineError, StorageUnavailableError
@@ -27,7 +29,30 @@ from local_engine.workers import Workers
 
 PREFIX = "/_console/"
 INVOKE_TIMEOUT = 30.0
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+STATUSES = {
+    "deserialization_error": 400,
+    "function_not_found": 404,
+    "body_timeout": 408,
+    "payload_too_large": 413,
+    "overloaded": 503,
+}
+#: What proxies add to a request; beside every name that begins with x-forwarded.
+_FORWARDING = frozenset(
+    {
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-original-forwarded-for",
+        "x-original-host",
+        "x-original-url",
+        "x-envoy-external-address",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "fastly-client-ip",
+    }
+)
 
 #: Endpoints that only pass their input to a built-in function.
 _FUNCTIONS = {
@@ -59,18 +84,19 @@ class Console:
     triggers: Triggers
     cron: CronTriggers
     database: Database
+    bodies: Bodies
     started: float
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one request: JSON always, errors as ``{"error", "message"}``."""
         key = (request.method, request.path.removeprefix(PREFIX))
         own = self._own_endpoints()
-        if not _origin_allowed(request) or _came_through_a_proxy(request):
-            return _json({"error": "forbidden", "message": "Requests from other sites are refused"}, 403)
+        if not _is_from_this_machine(request) or _came_through_a_proxy(request):
+            return _json({"error": "forbidden", "message": "The console answers to this machine only"}, 403)
         if key not in own and key not in _FUNCTIONS:
             return _json({"error": "not_found", "message": "No such console endpoint"}, 404)
         try:
-            data = await _input(request)
+            data = await self._input(request)
             if key in own:
                 return await own[key](data)
             return _json(await self.invocations.invoke(_FUNCTIONS[key], data))
@@ -78,6 +104,19 @@ class Console:
             return _json({"error": "bad_request", "message": str(exc)}, 400)
         except EngineError as exc:
             return _json({"error": exc.code, "message": exc.message}, _status(exc))
+
+    async def _input(self, request: web.BaseRequest) -> dict[str, Any]:
+        """Return the query (GET) or the JSON object of the body."""
+        if request.method == "GET":
+            return dict(request.query)
+        body = await self.bodies.read(request)
+        try:
+            data = loads(body.decode() or "{}")
+        except ValueError as exc:
+            raise BadRequestError("the body is no valid JSON") from exc
+        if not isinstance(data, dict):
+            raise BadRequestError("the body is no JSON object")
+        return data
 
     def _own_endpoints(self) -> dict[tuple[str, str], Callable[[dict[str, Any]], Awaitable[web.Response]]]:
         return {
@@ -150,7 +189,7 @@ async def _within_time(work: Awaitable[object]) -> web.Response:
 def _status(error: EngineError) -> int:
     if isinstance(error, StorageUnavailableError):
         return 503
-    return {"deserialization_error": 400, "function_not_found": 404, "payload_too_large": 413}.get(error.code, 500)
+    return STATUSES.get(error.code, 500)
 
 
 def _json(body: Any, status: int = 200) -> web.Response:
@@ -159,29 +198,41 @@ def _json(body: Any, status: int = 200) -> web.Response:
     )
 
 
-def _came_through_a_proxy(request: web.BaseRequest) -> bool:
-    """Tell requests that a reverse proxy has passed on: the console has no login and is for this machine only."""
-    return any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"))
-
-
-def _origin_allowed(request: web.BaseRequest) -> bool:
-    """Allow tools (no Origin), this port's own pages and the console on another port of this machine."""
-    origin = request.headers.get("Origin")
-    if origin is None:
-        return True
-    parts = urlsplit(origin)
-    return parts.hostname in _LOOPBACK or parts.netloc == request.headers.get("Host")
-
-
-async def _input(request: web.BaseRequest) -> dict[str, Any]:
-    """Return the query (GET) or the JSON object of the body."""
-    if request.method == "GET":
-        return dict(request.query)
-    body = await read_limited(request)
+def is_own_origin(origin: str) -> bool:
+    """Whether an ``Origin`` is a page of this machine: the console runs on another port."""
     try:
-        data = loads(body.decode() or "{}")
-    except ValueError as exc:
-        raise BadRequestError("the body is no valid JSON") from exc
-    if not isinstance(data, dict):
-        raise BadRequestError("the body is no JSON object")
-    return data
+        return _is_loopback(urlsplit(origin).hostname)
+    except ValueError:
+        return False
+
+
+def _is_from_this_machine(request: web.BaseRequest) -> bool:
+    """Whether peer, name and, for browsers, origin are this machine's."""
+    hosts = request.headers.getall("Host", [])
+    origin = request.headers.get("Origin")
+    return (
+        _is_loopback(request.remote)
+        and len(hosts) == 1
+        and is_own_origin(f"http://{hosts[0]}")
+        and (origin is None or is_own_origin(origin))
+    )
+
+
+def _is_loopback(name: str | None) -> bool:
+    """``localhost``, an address of 127.0.0.0/8, or ``::1``; no other name, whatever it resolves to at the moment."""
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _came_through_a_proxy(request: web.BaseRequest) -> bool:
+    """Tell by its headers what a proxy has passed on; by its version what nginx does with its usual settings."""
+    names = {name.lower() for name in request.headers}
+    return (
+        request.version < HttpVersion11
+        or not names.isdisjoint(_FORWARDING)
+        or any(name.startswith("x-forwarded") for name in names)
+    )

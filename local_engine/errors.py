@@ -33,6 +33,20 @@ class PayloadTooLargeError(EngineError):
         super().__init__("payload_too_large", f"{what} has {size} bytes of JSON; the limit is {limit}")
 
 
+class BodyTimeoutError(EngineError):
+    """A request's body did not arrive in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("body_timeout", f"The request body did not arrive within {seconds:g} s")
+
+
+class OverloadedError(EngineError):
+    """More comes in than this engine takes at once; nothing was done."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("overloaded", message)
+
+
 class InvalidPayloadError(EngineError):
     """A value that JSON cannot carry (NaN, infinity, nesting without end)."""
 

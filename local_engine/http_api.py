@@ -3,7 +3,8 @@
 Deliberate differences from v0.8.3, all for the sake of a sender that drops an event on 404 and repeats it on 503:
 while no worker has registered its steps, or when the worker of a known route is gone, the answer is
 503 ``{"error": "no worker connected"}`` instead of 404; a worker lost during a request gives 503 instead of 500.
-JSON bodies above 1,000,000 bytes get 413. A handler that answers nothing at all gets its 504 after a second instead of
+JSON bodies above 1,000,000 bytes get 413, those that take longer than ten seconds 408; they are read before the request
+takes one of the slots. A handler that answers nothing at all gets its 504 after a second instead of
 the full time limit. How answers are composed: ``local_engine.responses``.
 
 The function also gets the request's target, as the header that the reverse proxy in front of the real engine sets
@@ -24,9 +25,9 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from local_engine.bodies import pieces, read_limited
+from local_engine.bodies import Bodies, pieces
 from local_engine.channels import Channel, Channels, End
-from local_engine.console import PREFIX, Console
+from local_engine.console import PREFIX, STATUSES, Console, is_own_origin
 from local_engine.errors import EngineError, InvocationStoppedError, PayloadTooLargeError
 from local_engine.invocations import Functions, Invocations
 from local_engine.logs import log_event
@@ -39,15 +40,14 @@ from local_engine.triggers import condition_met
 from local_engine.workers import Workers
 
 MAX_CONCURRENT_REQUESTS = 1_024
+#: Looks at the health have slots of their own: they must be answered when all others are taken.
+MAX_HEALTH_REQUESTS = 32
+HEALTH_PATH = "health"
 DEFAULT_TIMEOUT = 30.0
 TARGET_HEADER = "x-forwarded-uri"
 
-_CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "*",
-    "Vary": "origin, access-control-request-method, access-control-request-headers",
-}
-_PREFLIGHT = {**_CORS, "Access-Control-Allow-Methods": "*", "Access-Control-Allow-Headers": "*"}
+_VARY = {"Vary": "origin, access-control-request-method, access-control-request-headers"}
+_PREFLIGHT = {"Access-Control-Allow-Methods": "GET,POST,PUT,DELETE", "Access-Control-Allow-Headers": "*"}
 
 
 @dataclass
@@ -62,21 +62,28 @@ class HttpApi:
     telemetry: Telemetry
     tasks: Tasks
     console: Console
+    bodies: Bodies
     timeout: float = DEFAULT_TIMEOUT
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_REQUESTS))
+    _health_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_HEALTH_REQUESTS))
+    _health: int = 0  #: the status of the latest look at it
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         if request.method == "OPTIONS":
-            return web.Response(headers=_PREFLIGHT)
+            return _with_cors(request, web.Response(headers=_PREFLIGHT))
         if request.path.startswith(PREFIX):
-            return _with_cors(await self.console.handle(request))
-        async with self._slots:
-            path = request.raw_path.partition("?")[0]
-            found = self.routes.match(request.method, path)
-            if isinstance(found, NoMatch):
-                return _with_cors(self._unmatched(request, found))
-            return await self._serve(request, found)
+            return _with_cors(request, await self.console.handle(request))
+        found = self.routes.match(request.method, request.raw_path.partition("?")[0])
+        if isinstance(found, NoMatch):
+            return _with_cors(request, self._unmatched(request, found))
+        try:
+            body = _json_or_null(await self.bodies.read(request)) if _is_json(request) else None
+        except EngineError as exc:
+            log_event("http.body_refused", logging.WARNING, code=exc.code)
+            return _with_cors(request, _error(STATUSES[exc.code], {"error": exc.code, "message": exc.message}))
+        async with self._health_slots if _is_health(found) else self._slots:
+            return await self._serve(request, found, body)
 
     def _unmatched(self, request: web.BaseRequest, found: NoMatch) -> web.Response:
         if found.reason == "method" and request.method == "HEAD" and "GET" in found.allowed:
@@ -93,14 +100,18 @@ class HttpApi:
         begun = any(self.functions.of_worker(worker) for worker in self.workers if not worker.ready)
         return begun or not any(worker.ready for worker in self.workers)
 
-    async def _serve(self, request: web.BaseRequest, route: Match) -> web.StreamResponse:
+    async def _serve(self, request: web.BaseRequest, route: Match, body: Any) -> web.StreamResponse:
         started = time.monotonic()
         trigger = route.trigger
         name = f"{request.method} /{route.path}"
         parent = request.headers.get("traceparent")
-        with self.telemetry.span(name, parent, function_id=trigger.function_id) as span:
-            response = await self._exchange(request, route, span)
+        is_look = _is_health(route)
+        with self.telemetry.span(name, parent, recorded=not is_look, function_id=trigger.function_id) as span:
+            response = await self._exchange(request, route, body, span)
             span.attributes["http.status_code"] = response.status
+        if is_look and response.status == self._health:
+            return response  # several looks a minute would hide everything else
+        self._health = response.status if is_look else self._health
         log_event(
             "http.request",
             route=name,
@@ -110,14 +121,14 @@ class HttpApi:
         )
         return response
 
-    async def _exchange(self, request: web.BaseRequest, route: Match, span: Span) -> web.StreamResponse:
+    async def _exchange(self, request: web.BaseRequest, route: Match, body: Any, span: Span) -> web.StreamResponse:
         incoming, outgoing = self.channels.create(), self.channels.create()
         feeder: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(self.timeout):
-                payload = await self._payload(request, route)
+                payload = _payload(request, route, body)
                 if not await condition_met(self.invocations, route.trigger, "_condition_path", payload):
-                    return _with_cors(_error(422, {"error": "Request condition not met", "skipped": True}))
+                    return _with_cors(request, _error(422, {"error": "Request condition not met", "skipped": True}))
                 if not _is_json(request):
                     feeder = asyncio.create_task(_feed(request, incoming))
                 references = {"request_body": incoming.ref("read"), "response": outgoing.ref("write")}
@@ -133,7 +144,7 @@ class HttpApi:
             return web.Response(status=504)
         except EngineError as exc:
             span.error = exc.code
-            return _with_cors(_failure(exc, route))
+            return _with_cors(request, _failure(exc, route))
         finally:
             if feeder is not None:
                 feeder.cancel()
@@ -148,17 +159,22 @@ class HttpApi:
         except EngineError as exc:
             return exc
 
-    async def _payload(self, request: web.BaseRequest, route: Match) -> dict[str, Any]:
-        """Return the function's input without the channels. Raises PayloadTooLargeError."""
-        return {
-            "query_params": dict(parse_qsl(request.raw_path.partition("?")[2], keep_blank_values=True)),
-            "path_params": route.path_params,
-            "headers": {**_plain_headers(request.headers), TARGET_HEADER: request.raw_path},
-            "path": route.path,
-            "method": request.method,
-            "body": _json_or_null(await read_limited(request)) if _is_json(request) else None,
-            "trigger": {"type": "http", "path": route.path, "method": request.method},
-        }
+
+def _payload(request: web.BaseRequest, route: Match, body: Any) -> dict[str, Any]:
+    """The function's input without the channels."""
+    return {
+        "query_params": dict(parse_qsl(request.raw_path.partition("?")[2], keep_blank_values=True)),
+        "path_params": route.path_params,
+        "headers": {**_plain_headers(request.headers), TARGET_HEADER: request.raw_path},
+        "path": route.path,
+        "method": request.method,
+        "body": body,
+        "trigger": {"type": "http", "path": route.path, "method": request.method},
+    }
+
+
+def _is_health(route: Match) -> bool:
+    return route.path == HEALTH_PATH and route.trigger.text("http_method") in ("GET", None)
 
 
 def _is_json(request: web.BaseRequest) -> bool:
@@ -217,13 +233,21 @@ def _failure(error: EngineError, route: Match) -> web.Response:
     return _error(500, {"error": "internal server error", "error_id": error_id})
 
 
-def _with_cors(response: web.Response) -> web.Response:
-    response.headers.update(_CORS)
+def _cors(request: web.BaseRequest) -> dict[str, str]:
+    """Allow pages of this machine, such as the console on another port, to read the answer; nobody else's."""
+    origin = request.headers.get("Origin")
+    if origin is None or not is_own_origin(origin):
+        return _VARY
+    return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "*", **_VARY}
+
+
+def _with_cors(request: web.BaseRequest, response: web.Response) -> web.Response:
+    response.headers.update(_cors(request))
     return response
 
 
 async def _respond(request: web.BaseRequest, answer: Answer, channel: Channel) -> web.StreamResponse:
-    headers = {**answer.headers, **_CORS}
+    headers = {**answer.headers, **_cors(request)}
     if not answer.streamed:
         return web.Response(status=answer.status, headers=headers, body=answer.body)
     response = web.StreamResponse(status=answer.status, headers=headers)

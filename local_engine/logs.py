@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 logger = logging.getLogger("local_engine")
+MAX_PLACES = 5
 
 
 def log_event(event: str, level: int = logging.INFO, /, **fields: Any) -> None:
@@ -20,7 +24,10 @@ class JsonFormatter(logging.Formatter):
     """Formats a record as one line of JSON: event, level, time (UTC ISO 8601), then the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; a foreign library's message becomes the field ``message`` of the event ``library``."""
+        """Return the line. Of a foreign library's record only the kind is told (event ``library``): its texts quote.
+
+        aiohttp puts the request line of a malformed request into its message, and with it a webhook's token.
+        """
         fields = getattr(record, "fields", None)
         head: dict[str, Any] = {
             "event": record.msg if fields is not None else "library",
@@ -28,10 +35,16 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         }
         if fields is None:
-            fields = {"logger": record.name, "message": record.getMessage()}
+            fields = {"logger": record.name, "source": f"{record.filename}:{record.lineno}"}
         if record.exc_info and record.exc_info[0] is not None:
-            fields = {**fields, "exception": self.formatException(record.exc_info)}
+            fields = {**fields, "exception": record.exc_info[0].__name__, "places": _places(record.exc_info[2])}
         return json.dumps({**head, **fields}, ensure_ascii=False, default=str)
+
+
+def _places(trace: TracebackType | None) -> list[str]:
+    """Where an exception came from, innermost last; no texts and no values."""
+    frames = traceback.extract_tb(trace)[-MAX_PLACES:]
+    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 def configure_logging() -> None:

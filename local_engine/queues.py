@@ -216,7 +216,7 @@ class Queues:
         trigger = subscription.trigger
         started = time.monotonic()
         error: EngineError | None = None
-        attributes = {"topic": topic.name, "job_id": job.id, "function_id": trigger.function_id}
+        attributes: dict[str, Any] = {"topic": topic.name, "job_id": job.id, "function_id": trigger.function_id}
         with self._telemetry.span(f"queue {topic.name}", job.trace.traceparent, **attributes) as span:
             trace = Trace(span.trace.traceparent, job.trace.baggage)
             try:

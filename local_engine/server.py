@@ -11,6 +11,7 @@ from typing import Self
 
 from aiohttp import web
 
+from local_engine.bodies import BODY_SECONDS, Bodies
 from local_engine.channels import Channels
 from local_engine.console import Console
 from local_engine.cron import Clock, CronTriggers, SystemClock
@@ -39,7 +40,7 @@ class Engine:
     """One engine on one database.
 
     ``async with Engine(...).running() as engine`` starts and stops it; ``http_url`` and ``ws_url`` are known then.
-    Ports may be 0 (a free one); ``http_timeout`` is in seconds.
+    Ports may be 0 (a free one); ``http_timeout`` and ``body_seconds`` (for a body to arrive) are in seconds.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Engine:
         http_port: int = 0,
         ws_port: int = 0,
         http_timeout: float = DEFAULT_TIMEOUT,
+        body_seconds: float = BODY_SECONDS,
         clock: Clock | None = None,
     ) -> None:
         self._host = host
@@ -63,9 +65,9 @@ class Engine:
         self.stopping = asyncio.Event()
         self.failure: str | None = None
         self.http_url = self.ws_url = ""
-        self._wire(http_timeout, clock or SystemClock())
+        self._wire(http_timeout, body_seconds, clock or SystemClock())
 
-    def _wire(self, http_timeout: float, clock: Clock) -> None:
+    def _wire(self, http_timeout: float, body_seconds: float, clock: Clock) -> None:
         tasks, workers, functions, channels = self._tasks, self._workers, self._functions, self._channels
         telemetry = Telemetry()
         invocations = Invocations(functions)
@@ -87,9 +89,10 @@ class Engine:
             workers, functions, invocations, triggers, channels, queues, self._store, state, telemetry
         )
         functions.builtins.update(builtins.table())
-        console = Console(workers, functions, invocations, triggers, cron, self._database, time.monotonic())
+        bodies = Bodies(body_seconds)
+        console = Console(workers, functions, invocations, triggers, cron, self._database, bodies, time.monotonic())
         self._http_api = HttpApi(
-            routes, workers, functions, invocations, channels, telemetry, tasks, console, http_timeout
+            routes, workers, functions, invocations, channels, telemetry, tasks, console, bodies, http_timeout
         )
         self._worker_port = WorkerPort(workers, functions, invocations, triggers, channels, telemetry, tasks)
 

@@ -36,13 +36,14 @@ class Span:
     span_id: str
     parent_span_id: str | None
     start: int
+    recorded: bool = True
     error: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def trace(self) -> Trace:
         """The context to hand to what happens inside this span."""
-        return Trace(f"00-{self.trace_id}-{self.span_id}-01")
+        return Trace(f"00-{self.trace_id}-{self.span_id}-{'01' if self.recorded else '00'}")
 
 
 class Telemetry:
@@ -53,14 +54,21 @@ class Telemetry:
         self._spans: deque[dict[str, Any]] = deque(maxlen=MAX_SPANS)
 
     @contextmanager
-    def span(self, name: str, parent: str | None = None, **attributes: Any) -> Iterator[Span]:
-        """Record a span around a block; ``parent`` is a traceparent, invalid ones start a new trace."""
+    def span(self, name: str, parent: str | None = None, *, recorded: bool = True, **attributes: Any) -> Iterator[Span]:
+        """Record a span around a block; ``parent`` is a traceparent, invalid ones start a new trace.
+
+        Not ``recorded``: neither here nor by the workers that are called inside.
+        """
         match = _TRACEPARENT.fullmatch(parent or "")
         trace_id, parent_id = (match[1], match[2]) if match else (secrets.token_hex(16), None)
-        span = Span(name, trace_id, secrets.token_hex(8), parent_id, time.time_ns(), attributes=attributes)
+        span = Span(name, trace_id, secrets.token_hex(8), parent_id, time.time_ns(), recorded, attributes=attributes)
         try:
             yield span
         finally:
+            self._keep(span)
+
+    def _keep(self, span: Span) -> None:
+        if span.recorded:
             self._spans.append(
                 {
                     "trace_id": span.trace_id,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import shutil
 import signal
@@ -18,6 +20,7 @@ from cli.demo import open_audit
 from cli.engines import EngineKind
 from cli.system import Ports, running_system
 
+TOKEN = "token-that-nobody-may-quote-0123456789"
 NAMED = os.environ.get("III_ENGINE_BIN") or "iii"
 
 pytestmark = [
@@ -56,6 +59,17 @@ def kill(system: Outside, name: str) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+async def ask(system: Outside, function_id: str) -> str:
+    """What the engine's own tool answers, as JSON."""
+    options = ("--function-id", function_id, "--payload", '{"limit": 1000}')
+    port = system.system.settings.engine.url.rpartition(":")[2]
+    process = await asyncio.create_subprocess_exec(
+        *(NAMED, "trigger", "--port", port, *options), stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(30):
+        return (await process.communicate())[0].decode()
+
+
 async def assert_created_once(system: Outside, entity_id: str, name: str) -> None:
     async def linked() -> bool:
         record = await system.espocrm_record(entity_id)
@@ -84,6 +98,28 @@ async def test_every_door_answers_with_its_status(real: Outside) -> None:
     assert (status, body["upstream_status"]) == (404, 404)
     assert (await real.call("POST", "/vmh/webhook/beteiligte/create", json=[]))[0] == 400
     assert (await real.call("POST", "/vmh/webhook/beteiligte/create", data=b"no json"))[0] == 400
+
+
+async def test_no_query_gets_into_log_or_traces_and_looks_at_the_health_leave_none(real: Outside) -> None:
+    entity_id = await real.person(lastName="Stille")
+    marked = f"/vmh/webhook/beteiligte/create?token={TOKEN}"
+    assert (await real.call("POST", marked, json=[{"id": entity_id}]))[0] == 200
+    assert (await real.call("POST", f"{marked}&a=%zz", data=b"no json"))[0] == 400
+    for _ in range(10):
+        assert (await real.call("GET", "/health"))[0] == 200
+    await real.synced(entity_id)
+
+    async def steps_are_traced() -> bool:
+        return "VMH Webhook Beteiligte Create" in await ask(real, "engine::traces::list")
+
+    await real.until(steps_are_traced)
+    traces, records = [await ask(real, f"engine::{kind}::list") for kind in ("traces", "logs")]
+    seen = traces + records + (real.system.data / "log" / "engine.log").read_text()
+    assert TOKEN not in seen
+    assert "step:Health" not in seen
+    bodies = [record["body"] for record in json.loads(records)["logs"]]
+    assert "beteiligte.synced" in bodies
+    assert len(bodies) < 100
 
 
 async def test_a_new_person_arrives_in_advoware_and_the_link_in_espocrm(real: Outside) -> None:

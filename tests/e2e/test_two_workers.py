@@ -43,9 +43,7 @@ async def another_worker(system: Outside, name: str, steps: str = "steps") -> As
     """A further worker with the settings of the first; it has its steps when this yields."""
     first = system.system.processes["worker"].program
     arguments = [*first.arguments[:-1], steps]
-    supervised = Supervised(
-        replace(first, name=name, arguments=arguments), system.system.data / "log", on_restart=lambda *_: None
-    )
+    supervised = Supervised(replace(first, name=name, arguments=arguments), system.system.data / "log")
     await supervised.start()
     try:
         yield supervised

@@ -320,13 +320,13 @@ class EngineRefusedError(Exception):
 
 @asynccontextmanager
 async def motia_worker(ws: str, steps: str = SAMPLE_STEPS) -> AsyncIterator[Process]:
-    """Run the real, unmodified Motia worker on the sample steps."""
+    """Run the real Motia worker, started as the product starts it, on the sample steps."""
     environment = {**os.environ, "III_URL": ws, "III_BRIDGE_URL": ws, "NO_PROXY": "localhost,127.0.0.1"}
     process = Process(
         await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "motia.cli",
+            "cli.motia_worker",
             "run",
             "--dir",
             steps,
@@ -340,6 +340,56 @@ async def motia_worker(ws: str, steps: str = SAMPLE_STEPS) -> AsyncIterator[Proc
         yield process
     finally:
         await process.kill()
+
+
+@dataclass
+class Relay:
+    """A port in front of an engine's worker port that notes for what each connection asks."""
+
+    url: str
+    paths: list[str] = field(default_factory=list)  #: the path of each connection's first request, in order
+    channels_open: int = 0
+
+    @property
+    def channels(self) -> list[str]:
+        """The directions of the channels that were opened."""
+        return [path.rpartition("dir=")[2] for path in self.paths if "/ws/channels/" in path]
+
+
+@asynccontextmanager
+async def relay(ws: str) -> AsyncIterator[Relay]:
+    """Pass on everything that comes for an engine's worker port."""
+    seen = Relay("")
+    _, _, port = ws.rpartition(":")
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = await reader.readline()
+        seen.paths.append(line.decode().split()[1])
+        is_channel = b"/ws/channels/" in line
+        seen.channels_open += is_channel
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", int(port))
+        up_writer.write(line)
+        pumps = [asyncio.create_task(pump(reader, up_writer)), asyncio.create_task(pump(up_reader, writer))]
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+        for end in (writer, up_writer):
+            end.close()
+        seen.channels_open -= is_channel
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    host, number = server.sockets[0].getsockname()
+    try:
+        seen.url = f"ws://{host}:{number}"
+        yield seen
+    finally:
+        server.close()
 
 
 async def worker_ready(target: Target, count: int = 1) -> None:

@@ -26,6 +26,7 @@ from engine_harness import CallError, EngineProcess, Process, ScriptedWorker, Ta
 from local_engine.server import Engine
 
 HTTP_TIMEOUT_SECONDS = 2.0
+CONSOLE_ORIGIN = "http://localhost:3113"
 BACKOFF_MS = 50
 #: What every subscription of these cases asks for: three executions, as all engines grant them by themselves.
 QUEUE_CONFIG = {"maxRetries": 3, "backoffDelayMs": BACKOFF_MS}
@@ -275,8 +276,9 @@ def _configuration(data: Path, ports: dict[str, int], *, durable: bool) -> dict[
     state = entry("state::adapters::KvStore", **store("state"))
     stream = entry("stream::adapters::KvStore", **store("stream"))
     timeout = int(HTTP_TIMEOUT_SECONDS * 1000)
+    cors = {"allowed_origins": [CONSOLE_ORIGIN], "allowed_methods": ["GET", "POST", "PUT", "DELETE"]}
     modules = [
-        entry("api::RestApiModule", **local, port=ports["http"], default_timeout=timeout),
+        entry("api::RestApiModule", **local, port=ports["http"], default_timeout=timeout, cors=cors),
         entry("queue::QueueModule", adapter=queue),
         entry("cron::CronModule"),
         entry("state::StateModule", adapter=state),

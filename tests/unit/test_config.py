@@ -228,3 +228,24 @@ def test_sharing_rules_are_pairs_of_role_and_address() -> None:
     settings = load_settings({"GOOGLE_CALENDAR_ACL": "reader:a@example.de, writer:b@example.de"}, env_file="")
 
     assert settings.google_calendar.acl_rules == [("reader", "a@example.de"), ("writer", "b@example.de")]
+
+
+def test_an_empty_override_unsets_what_environment_and_file_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "env"
+    file.write_text("ESPOCRM_WEBHOOK_SECRETS=a:b\nREDIS_HOST=redis.example\nREDIS_PORT=no number\n")
+    monkeypatch.setenv("POSTGRES_HOST", "postgres.example")
+    unset = {"ESPOCRM_WEBHOOK_SECRETS": "", "REDIS_HOST": "", "REDIS_PORT": "", "postgres_host": ""}
+    settings = load_settings(unset, env_file=file)
+
+    monkeypatch.delenv("POSTGRES_HOST")
+    assert settings == load_settings()
+    assert settings.espocrm.webhook_keys == {}
+    assert "host" not in settings.redis.model_fields_set | settings.postgres.model_fields_set
+    with pytest.raises(ConfigurationError, match="REDIS_PORT"):
+        load_settings(env_file=file)
+
+
+def test_every_setting_can_be_unset() -> None:
+    assert load_settings(dict.fromkeys(load_settings().environment(), "")) == load_settings()

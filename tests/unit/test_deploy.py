@@ -153,11 +153,19 @@ def test_the_engines_retries_are_those_that_the_sync_steps_ask_for(path: Path) -
         assert queue.get("backoff_ms", retries["backoff_delay_ms"]) == retries["backoff_delay_ms"]
 
 
+@pytest.mark.parametrize("path", [*FILE_BASED, CLUSTER], ids=lambda path: path.name)
+def test_no_query_gets_into_log_or_traces(path: Path) -> None:
+    """From info on the engine keeps the query of each request, and with it a webhook's token."""
+    config = modules(read_config(path, **CLUSTER_VARIABLES))
+    assert config["modules::observability::OtelModule"]["level"] == "warn"
+
+
 @pytest.mark.skipif(ENGINE is None, reason="no real engine: set III_ENGINE_BIN, or put iii on PATH")
 @pytest.mark.parametrize("path", FILE_BASED, ids=lambda path: path.name)
 def test_the_real_engine_starts_with_it(path: Path, tmp_path: Path) -> None:
     ports = [free_port(), free_port()]
     text = path.read_text().replace("port: 49134", f"port: {ports[0]}").replace("port: 3111", f"port: {ports[1]}")
+    text = text.replace("level: warn", "level: info")  # only then it tells what is asked for below
     (tmp_path / "config.yaml").write_text(text)
     environment = {
         **os.environ,

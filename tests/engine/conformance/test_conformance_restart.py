@@ -1,4 +1,4 @@
-"""Engines that end and start again, and the unmodified Motia worker on every engine."""
+"""Engines that end and start again, and the Motia worker, started as the product starts it, on every engine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from engine_harness import NewWorker, Recorder, Reply, Target, eventually, motia_worker, request
+from engine_harness import NewWorker, Recorder, Relay, Reply, Target, eventually, motia_worker, relay, request
 from engines_under_test import QUEUE_CONFIG, EngineUnderTest, asking
 
 
@@ -20,6 +20,11 @@ async def answer(target: Target, path: str, wanted: int, **options: Any) -> Repl
     return await eventually(
         lambda: request(target, "POST", path, **options), lambda reply: reply.status == wanted, within=30
     )
+
+
+async def open_channels(connections: Relay) -> int:
+    """How many channels are open."""
+    return connections.channels_open
 
 
 async def scope(target: Target, name: str) -> list[Any]:
@@ -140,6 +145,34 @@ async def test_every_kind_of_answer_of_a_motia_step(target: EngineUnderTest) -> 
         upload = b"\0\1" * 300_000
         size = await ask("upload", data=upload, headers={"Content-Type": "application/octet-stream"})
         assert size.json == {"size": 600_000}
+
+
+async def test_only_a_step_that_streams_opens_a_response_channel(target: EngineUnderTest) -> None:
+    async with relay(target.ws) as connections, motia_worker(connections.url):
+        await answer(target, "/sample/answers?kind=text", 200)
+        for kind, status in (("text", 200), ("no_content", 204), ("large", 200), ("error", 500)):
+            for _ in range(5):
+                reply = await request(target, "POST", f"/sample/answers?kind={kind}")
+                assert (kind, reply.status) == (kind, status)
+                if kind == "text":
+                    assert reply.headers["Content-Type"] == "application/json"
+        for _ in range(5):
+            reply = await request(target, "POST", "/sample/hello/a", json_body={})
+            assert (reply.status, reply.headers["Content-Type"]) == (201, "application/json")
+        assert connections.channels == []
+
+        stream = await request(target, "POST", "/sample/answers?kind=stream")
+        assert (stream.status, stream.headers["Content-Type"], stream.body) == (202, "text/csv", b"a;b\n1;2\n")
+        assert connections.channels == ["write"]
+
+
+async def test_a_step_that_writes_to_its_channel_and_returns_an_answer_leaves_no_connection_open(
+    target: EngineUnderTest,
+) -> None:
+    async with relay(target.ws) as connections, motia_worker(connections.url):
+        await answer(target, "/sample/answers?kind=both", 418)
+        assert connections.channels == ["write"]
+        assert await eventually(lambda: open_channels(connections), lambda count: count == 0) == 0
 
 
 async def test_kill_9_of_the_motia_worker_loses_nothing(target: EngineUnderTest, new_worker: NewWorker) -> None:

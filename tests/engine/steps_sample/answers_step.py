@@ -23,6 +23,9 @@ async def handler(request: Any, ctx: Any) -> Any:
         await request.response.writer.write(b"1;2\n")
         await request.response.writer.close_async()
         return None
+    if kind == "both":
+        await request.response.status(418)
+        return ApiResponse(status=418, body={})
     if kind == "upload":
         return ApiResponse(status=200, body={"size": len(await request.request_body.read_all())})
     if kind == "error":

@@ -1,0 +1,97 @@
+"""The worker's process: Motia with all steps, started as ``motia run``, with three things that it does not offer.
+
+1. **No response channel for a step that returns its answer.** motia 1.0.2rc1 sends every answer twice: as the result,
+   and over a WebSocket that it opens for just this answer. That cost half of the worker's time, and on the real engine
+   the two copies raced for the headers. A step that streams returns None and keeps its channel.
+2. **The log as lines of JSON on stdout.** The engine keeps the newest 1,000 records in memory, its own among them; and
+   libraries write a traceback for each vain try to reach something that is away.
+3. **No spans for looks at the worker's health.** Several are made a minute; they would push out everything else.
+
+Usage: ``python -m cli.motia_worker run --dir steps``, with ``III_URL`` and ``III_BRIDGE_URL`` in the environment.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from iii.telemetry import init_otel
+from motia import runtime
+from motia.cli import main as motia_main
+from motia.runtime import Motia
+from motia.step import StepDefinition
+from motia.types import ApiTrigger, MotiaHttpArgs, MotiaHttpResponse, StepConfig
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+
+from services.logs import write_json_lines
+
+#: The step behind GET /health (steps/health_step.py).
+HEALTH_SPAN = "step:Health"
+
+
+async def answer_by_result(request: MotiaHttpArgs[Any], _context: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
+    """Middleware in front of every HTTP step: what it returned is the answer, and the response channel stays shut."""
+    result = await proceed()
+    if result is not None:
+        await request.response.writer.close_async()  # nothing was opened, unless the step itself has written to it
+        MotiaHttpResponse.__init__(request.response, None)  # without a writer it writes nothing
+    return result
+
+
+class AnsweringByResult:
+    """What motia's command line uses of Motia; its HTTP steps answer by their result alone, unless they stream."""
+
+    def __init__(self) -> None:
+        self._motia = Motia()
+
+    def add_step(self, config: Any, step_path: str, handler: Any = None, file_path: str | None = None) -> None:
+        """Register a step as motia does, with `answer_by_result` as the outermost middleware of its HTTP triggers."""
+        if isinstance(config, StepDefinition):
+            handler, config = handler or config.handler, config.config
+        config = StepConfig.model_validate(config)
+        triggers = [_with_middleware(trigger) for trigger in config.triggers]
+        self._motia.add_step(config.model_copy(update={"triggers": triggers}), step_path, handler, file_path)
+
+
+def _with_middleware(trigger: Any) -> Any:
+    if not isinstance(trigger, ApiTrigger):
+        return trigger
+    return trigger.model_copy(update={"middleware": [answer_by_result, *(trigger.middleware or [])]})
+
+
+class WithoutHealthLooks(Sampler):
+    """Samples as another sampler does, but for the spans of the health step and what belongs to them."""
+
+    def __init__(self, other: Sampler) -> None:
+        self._other = other
+
+    def should_sample(
+        self, parent_context: Any, trace_id: int, name: str, *details: Any, **more: Any
+    ) -> SamplingResult:
+        """Whether a span is recorded. The spans inside a dropped one are dropped by the other sampler's rule."""
+        if name == HEALTH_SPAN:
+            return SamplingResult(Decision.DROP)
+        return self._other.should_sample(parent_context, trace_id, name, *details, **more)
+
+    def get_description(self) -> str:
+        """The name that OpenTelemetry shows."""
+        return f"WithoutHealthLooks({self._other.get_description()})"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the steps until the process is ended; ``arguments`` are motia's."""
+    write_json_lines(sys.stdout)  # motia leaves a log alone that is set up already
+    init_otel()  # motia does this when it connects, and then keeps what is there
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):  # not with OTEL_ENABLED=false
+        provider.sampler = WithoutHealthLooks(provider.sampler)
+    vars(runtime)["Motia"] = AnsweringByResult
+    sys.argv[1:] = arguments
+    motia_main()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
