@@ -42,6 +42,27 @@ def php_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("/", "\\/").encode("ascii")
 
 
+def read_json(content: bytes) -> Any:
+    """JSON as PHP's ``json_decode`` reads it: no NaN, no half of a surrogate pair, no key that begins with NUL.
+
+    Raises:
+        ValueError: it is not such JSON.
+    """
+    value = json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_object)
+    json.dumps(value, ensure_ascii=False).encode()  # raises UnicodeEncodeError, which is a ValueError
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if any(key.startswith("\0") for key, _ in pairs):
+        raise ValueError("a key begins with NUL")
+    return dict(pairs)
+
+
 def php_int(text: str) -> int:
     """PHP's ``intval``: the leading number, 0 if there is none."""
     match = _LEADING_INT.match(text)

@@ -55,7 +55,8 @@ class Crm:
 
     async def _ask(self, method: str, path: str, body: Any = None, headers: Any = None) -> Any:
         async with self._session.request(method, f"{self._twin.url}/{path}", json=body, headers=headers) as answer:
-            assert answer.status == 200, await answer.text()
+            expected = 201 if (method, path) == ("POST", "api/v1/Webhook") else 200
+            assert answer.status == expected, await answer.text()
             return await answer.json()
 
 
