@@ -63,7 +63,8 @@ def unconfirmed_posts(plan: Plan, applied: Applied) -> frozenset[Key]:
 def planned_links(plan: Plan, memory: Memory, applied: Applied, undone: frozenset[int] = frozenset()) -> Base:
     """The planned base, with the earlier link of every entry that is ``undone`` or whose request was not done."""
     done = {write for write, _ in applied.done}
-    created = {entry_id: write.link for write, entry_id in applied.done if write.entry_id is None and write.link}
+    effective = [(write, entry_id) for write, entry_id in applied.done if write not in applied.ineffective]
+    created = {entry_id: write.link for write, entry_id in effective if write.entry_id is None and write.link}
     failed = {write.entry_id for write in plan.writes if write.change and write.entry_id and write not in done}
     links = {**plan.base, **created}
     for entry_id in undone | failed:

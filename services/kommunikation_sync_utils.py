@@ -267,12 +267,11 @@ class KommunikationSyncManager:
     async def _accepts(self, run: _Run, family: Family) -> bool:
         """Whether EspoCRM takes the array as it is planned now; if so, it is written."""
         attribute = DATA_ATTRIBUTE[family]
-        rows = run.plan_again().espocrm.get(attribute, run.espo[attribute])
+        arrays = {attribute: run.plan_again().espocrm.get(attribute, run.espo[attribute])}
+        arrays |= _plain_values(arrays, run.seen.modern)
         version = run.version or run.espo.get("versionNumber")
         try:
-            written = await self._espocrm.update_entity(
-                OWNER_TYPE, run.espo["id"], {attribute: rows}, version_number=version
-            )
+            written = await self._espocrm.update_entity(OWNER_TYPE, run.espo["id"], arrays, version_number=version)
         except ValidationFailed:
             return False
         run.version = written.get("versionNumber") or run.version
@@ -386,7 +385,7 @@ class KommunikationSyncManager:
         standing = [problem_sentence(problem_of(n, run.espo, final.betnr)) for n in notices if n.is_standing]
         hidden = [part_error("kom_not_shown") for family in FAMILIES if not run.seen.espocrm.array(family).is_known]
         return KommunikationResult(
-            espocrm=_attributes(plan, run.espo, run.advo),
+            espocrm=_attributes(run),
             changes=lines,
             problems=tuple(problems.values()),
             errors=(*applied.errors, *hidden),
@@ -646,12 +645,25 @@ def _notice_of_entry(run: _Run, entry_id: int, reason: str, other: str | None) -
     return Notice(reason, kind_of(entry.komm_kz), entry.written, entry_id, other, is_standing=True)
 
 
-def _attributes(plan: Plan, espo: Record, advo: Record) -> dict[str, Any]:
-    attributes: dict[str, Any] = dict(plan.espocrm)
-    current_hash = kommunikation_hash(advoware_entries(advo))
-    if current_hash != espo.get("kommunikationHash"):
+def _attributes(run: _Run) -> dict[str, Any]:
+    attributes = {**run.plan.espocrm, **_plain_values(run.plan.espocrm, run.seen.modern)}
+    current_hash = kommunikation_hash(advoware_entries(run.advo))
+    if current_hash != run.espo.get("kommunikationHash"):
         attributes["kommunikationHash"] = current_hash
     return attributes
+
+
+def _plain_values(arrays: Mapping[str, list[Row]], modern: frozenset[Family]) -> dict[str, Any]:
+    """The primary values by name, for arrays with values that EspoCRM accepted in earlier times.
+
+    EspoCRM checks the primary value that it holds together with the array, unless it is given another one.
+    """
+    values = {}
+    for family in modern:
+        primary = next((row for row in arrays.get(DATA_ATTRIBUTE[family], ()) if row.get("primary")), None)
+        if primary is not None:
+            values[VALUE_ATTRIBUTE[family]] = primary[VALUE_ATTRIBUTE[family]]
+    return values
 
 
 def _line(change: Change) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from services.kommunikation_mapper import (
     PARTICIPATING_KOMM_KZ,
-    Key,
     Marker,
     advoware_entries,
     build_marker,
@@ -25,7 +24,7 @@ from services.kommunikation_mapper import (
     read_espocrm,
 )
 from services.kommunikation_plan import Base, Link, Observation, Plan, make_plan
-from services.kommunikation_values import canonical_mail, canonical_phone, espocrm_value, read_mail, read_phone
+from services.kommunikation_values import canonical_mail, canonical_phone, espocrm_value
 
 # -- two sides, simulated -------------------------------------------------------------------------------------------
 
