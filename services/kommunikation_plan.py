@@ -203,7 +203,9 @@ class _Arrays:
 
     def add(self, komm_kz: int, written: str) -> None:
         family = family_of(komm_kz)
-        row = new_espocrm_row(komm_kz, written, self._shared(family, written))
+        shared = self._shared(family, written)
+        spelling = shared[VALUE_ATTRIBUTE[family]] if shared else written
+        row = new_espocrm_row(komm_kz, spelling, shared)
         self._now[family].append(espocrm_entry(family, row))
 
     def remove(self, key: Key) -> None:
@@ -223,6 +225,7 @@ class _Arrays:
         if family == "mail":
             row["lower"] = written.lower()
         if (shared := self._shared(family, written)) is not None:
+            row[VALUE_ATTRIBUTE[family]] = shared[VALUE_ATTRIBUTE[family]]
             row["invalid"] = bool(shared.get("invalid"))
             row["optOut"] = bool(row.get("optOut")) or bool(shared.get("optOut"))
             row |= {"type": shared["type"]} if family == "phone" and shared.get("type") else {}

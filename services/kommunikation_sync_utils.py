@@ -518,11 +518,11 @@ def _observe(espo: Record, advo: Record, memory: Memory) -> Observation:
 
 
 def _is_edited(espo: Record) -> bool:
-    """Whether somebody has edited the record since the last sync; a row that is shared changes without that."""
-    modified, synced = (parse_date_time(espo.get(name)) for name in ("modifiedAt", "advowareLastSync"))
-    if espo.get("syncStatus") in _UNEDITED:
-        return False
-    return modified is None or synced is None or modified > synced
+    """Whether somebody may have edited the record since the last sync: that makes it ``dirty``, then ``syncing``.
+
+    A row that is shared changes without that.
+    """
+    return espo.get("syncStatus") not in _UNEDITED
 
 
 def _unreported(memory: Memory, advo: Record) -> tuple[Record, ...]:
