@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.kommunikation_mapper import AdvowareEntry, Key, advoware_entries, family_of, key_of, parse_marker
+from services.kommunikation_mapper import AdvowareEntry, Key, advoware_entries, family_of, key_of, kind_of, parse_marker
 from services.kommunikation_memory import Memory
 from services.kommunikation_plan import Base, Change, Link, Notice, Plan, Write
 
@@ -26,6 +26,7 @@ class Applied:
         links: what entries are linked with instead of what was planned.
         unmarked: entries whose note does not hold our marker.
         refused_values: values that Advoware does not create.
+        altered: values of Advoware that it has itself changed when only their note was to be written.
         notices, errors: what is told, and what is tried again.
     """
 
@@ -35,13 +36,15 @@ class Applied:
     links: dict[int, Link] = field(default_factory=dict)
     unmarked: set[int] = field(default_factory=set)
     refused_values: set[Key] = field(default_factory=set)
+    altered: list[Change] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
     @property
     def changes(self) -> list[Change]:
         """The values that were changed in Advoware."""
-        return [write.change for write, _ in self.done if write.change and write not in self.ineffective]
+        made = [write.change for write, _ in self.done if write.change and write not in self.ineffective]
+        return [*made, *self.altered]
 
     @property
     def wrote(self) -> bool:
@@ -71,7 +74,12 @@ def planned_links(plan: Plan, memory: Memory, applied: Applied, undone: frozense
         links.pop(entry_id, None)
         if entry_id in memory.links:
             links[entry_id] = memory.links[entry_id]
-    links.update(applied.links)
+    in_espocrm = (plan.base.keys() | created.keys()) - undone
+    for entry_id, link in applied.links.items():
+        before = memory.links.get(entry_id)
+        if link.espocrm is not None and entry_id not in in_espocrm:  # EspoCRM does not hold the planned value
+            link = replace(link, espocrm=before.espocrm if before else None)
+        links[entry_id] = link
     for entry_id in applied.unmarked & links.keys():
         links[entry_id] = replace(links[entry_id], unmarked=True)
     return links
@@ -97,16 +105,16 @@ def verify(applied: Applied, advo: Record) -> list[Repair]:
     repairs = []
     for write, entry_id in applied.done:
         entry = entries.get(entry_id)
-        if write.change is not None:
-            _verify_value(applied, write, entry_id, entry)
+        _verify_value(applied, write, entry_id, entry)
         if entry is not None and not entry.is_unknown and entry_id not in applied.unmarked:
             repairs += _verify_note(applied, write, entry, notes.get(entry_id))
     return repairs
 
 
 def _verify_value(applied: Applied, write: Write, entry_id: int, entry: AdvowareEntry | None) -> None:
+    """What became of a value; it can change although only the note was to be written."""
     change = write.change
-    if change is None or (entry is not None and entry.is_unknown):
+    if entry is not None and entry.is_unknown:
         return
     if entry is None:  # an entry that is gone meanwhile was deleted by somebody
         if write.entry_id is None:
@@ -116,7 +124,7 @@ def _verify_value(applied: Applied, write: Write, entry_id: int, entry: Advoware
     sent = key_of(entry.key.family, write.tlf)
     if entry.key == sent:
         return
-    is_refused = entry.written == (change.old or "")
+    is_refused = change is not None and entry.written == (change.old or "")
     if is_refused:
         applied.ineffective.add(write)
     if is_refused and write.entry_id is None:
@@ -128,6 +136,9 @@ def _verify_value(applied: Applied, write: Write, entry_id: int, entry: Advoware
     reason = "kom_not_taken" if is_refused else "kom_altered"
     ours = write.link.espocrm if write.link else None
     applied.links[entry_id] = Link(ours, entry.key, write.link.type if write.link else None, held=reason)
+    if change is None:
+        kind = kind_of(write.komm_kz)
+        applied.altered.append(Change(write.case, "advoware", kind, entry_id, write.tlf.strip(), entry.written))
     _tell(applied, write, entry_id, reason, entry.written)
 
 
@@ -148,11 +159,8 @@ def _stand(applied: Applied, write: Write, reason: str, old: str | None) -> None
 
 def _tell(applied: Applied, write: Write, entry_id: int | None, reason: str, stored: str | None) -> None:
     """Tell it in the words of later runs: EspoCRM's value, or Advoware's if EspoCRM has none any more."""
-    change = write.change
-    if change is None:
-        return
-    value, other = (change.new, stored) if change.new else (stored or "", None)
-    applied.notices.append(Notice(reason, change.kind, value or "", entry_id, other, is_standing=True))
+    value, other = (write.value, stored) if write.value else (stored or "", None)
+    applied.notices.append(Notice(reason, kind_of(write.komm_kz), value, entry_id, other, is_standing=True))
 
 
 def _verify_note(applied: Applied, write: Write, entry: AdvowareEntry, stored: Any) -> list[Repair]:

@@ -113,7 +113,8 @@ class Write:
     """One request to Advoware: a PUT of an entry, or a POST if there is no id.
 
     ``link`` is what the base holds for the entry afterwards, None for a slot. ``change`` is None if only the marker is
-    set. ``text`` is the user's part of the note; ``bemerkung`` is None if the note cannot be read: it is left alone.
+    set. ``value`` is the value as EspoCRM has it, ``text`` the user's part of the note; ``bemerkung`` is None if the
+    note cannot be read: it is left alone.
     """
 
     case: Case
@@ -123,6 +124,7 @@ class Write:
     bemerkung: str | None
     link: Link | None
     change: Change | None
+    value: str = ""
     text: str = ""
 
     @property
@@ -197,6 +199,10 @@ class _Arrays:
     def find(self, key: Key | None) -> EspoEntry | None:
         """The first entry with this key."""
         return next((entry for entry in self._now[key.family] if entry.key == key), None) if key else None
+
+    def find_all(self, key: Key) -> list[EspoEntry]:
+        """All entries with this key, in whatever spelling."""
+        return [entry for entry in self._now[key.family] if entry.key == key]
 
     def is_full(self, family: Family) -> bool:
         return len(self._now[family]) >= MAX_ENTRIES
@@ -424,14 +430,16 @@ class _Planner:
             return link
         before = self._seen.base.get(entry.id)
         alike = {PHONE_TYPES[other.komm_kz] for other in self._entries if other.key == entry.key}
+        shown = {other.type for other in self._arrays.find_all(held.key)}  # in two spellings, perhaps
+        now = before.type if before is not None and before.type in shown else held.type
         waits = link.held
-        if not waits and before is not None and before.type is not None and held.type not in alike:
-            was_told = before.held == "kom_type" and before.type == held.type
-            is_edit = before.espocrm == link.espocrm and before.type != held.type and self._seen.is_edited
+        if not waits and before is not None and before.type is not None and not alike & shown:
+            was_told = before.held == "kom_type" and before.type == now
+            is_edit = before.espocrm == link.espocrm and before.type != now and self._seen.is_edited
             waits = "kom_type" if was_told or is_edit else ""
         if waits == "kom_type":
-            self._tell("kom_type", entry, value=held.written, other=held.type, is_standing=True)
-        return replace(link, type=held.type, held=waits)
+            self._tell("kom_type", entry, value=held.written, other=now, is_standing=True)
+        return replace(link, type=now, held=waits)
 
     # -- Advoware has changed -------------------------------------------------------------------------------------
 
@@ -597,7 +605,7 @@ class _Planner:
             tlf = _sent(entry.written)
             bemerkung = build_marker(Marker(entry.written, entry.komm_kz))
             change = Change("Var1", "advoware", kind, None, None, tlf)
-            self._writes.append(Write("Var1", None, tlf, entry.komm_kz, bemerkung, link, change))
+            self._writes.append(Write("Var1", None, tlf, entry.komm_kz, bemerkung, link, change, entry.written))
 
     def _free_slots(self) -> list[AdvowareEntry]:
         return [entry for entry in self._entries if entry.is_slot and entry.id not in self._used_slots]
@@ -632,7 +640,8 @@ class _Planner:
         if before is not None and before.unmarked:
             bemerkung = entry.text
         note = bemerkung if entry.has_note else None
-        self._writes.append(Write(case, entry.id, tlf, entry.komm_kz, note, link, change, entry.text))
+        value = marker.value or ""
+        self._writes.append(Write(case, entry.id, tlf, entry.komm_kz, note, link, change, value, entry.text))
 
 
 def _sent(written: str) -> str:

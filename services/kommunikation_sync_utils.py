@@ -586,6 +586,7 @@ def _after_writes(run: _Run) -> Memory:
     return replace(
         run.ahead,
         links=links,
+        lost=(*run.ahead.lost, *map(_line, run.applied.altered)),
         posted=unconfirmed_posts(run.plan, run.applied),
         refused=_refused_values(run),
         not_taken=_not_taken(run),
