@@ -635,7 +635,7 @@ def _further_notices(run: _Run, lines: Iterable[Record]) -> list[Notice]:
     notices = [
         Notice("kom_reverted", line["field"].rpartition(".")[2], line["old"], line["id"])
         for line in lines
-        if line["case"] == "Var4" and line["side"] == "advoware"
+        if line["case"] == "Var4" and line["side"] == "advoware" and line["new"] is None
     ]
     places = run.seen.advoware.odd
     return [*notices, *(Notice("kom_odd_row", "phone", f"Zeile {place}", is_standing=True) for place in places)]

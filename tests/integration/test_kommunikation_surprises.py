@@ -284,6 +284,18 @@ async def test_a_value_altered_by_advoware_whose_answer_is_lost_is_not_created_t
     await firm.assert_settled(standing=result.standing)
 
 
+async def test_a_value_that_advoware_alters_when_its_note_is_written_arrives_whole_in_espocrm(firm: Firm) -> None:
+    await firm.advo_edit({"tlf": "0511 12345678", "kommKz": 1})
+    firm.stores(field="tlf", how="cut", to=9)
+
+    result = await firm.sync()
+
+    assert (firm.values(), await firm.phones()) == (["0511 1234"], ["+4951112345678"])
+    assert reasons(result) == [("kom_altered", "+4951112345678")]
+    assert ("0511 12345678", "0511 1234") in [(line["old"], line["new"]) for line in result.changes]
+    await firm.assert_settled(standing=result.standing)
+
+
 # -- notes ----------------------------------------------------------------------------------------------------------
 
 
