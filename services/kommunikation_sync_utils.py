@@ -34,6 +34,7 @@ from services.kommunikation_mapper import (
     DATA_ATTRIBUTE,
     FAMILIES,
     VALUE_ATTRIBUTE,
+    AdvowareEntry,
     EspoEntry,
     Key,
     advoware_entries,
@@ -286,16 +287,14 @@ class KommunikationSyncManager:
         if run is None:
             return result
         final, notices = _final_memory(run), []
-        links = dict(final.links)
-        for family in FAMILIES:
-            for sent, stored in _altered(run.plan, record, family):
-                for entry_id, link in links.items():
-                    if link.espocrm != sent.key:
-                        continue
-                    other = stored.key if stored else None
-                    links[entry_id] = replace(link, espocrm=other, held="kom_altered_by_espocrm")
-                    shown = stored.written if stored else None
-                    notices.append(_notice_of_entry(run, entry_id, "kom_altered_by_espocrm", shown))
+        links, entries = dict(final.links), {entry.id: entry for entry in advoware_entries(run.advo)}
+        altered = [pair for family in FAMILIES for pair in _altered(run.plan, record, family)]
+        for sent, stored in altered:
+            for entry_id in [entry_id for entry_id, link in links.items() if link.espocrm == sent.key]:
+                other = stored.key if stored else None
+                links[entry_id] = replace(links[entry_id], espocrm=other, held="kom_altered_by_espocrm")
+                if entry_id in entries:
+                    notices.append(_notice_of_entry(entries[entry_id], stored))
         if not notices:
             return result
         problems = [problem_of(notice, run.espo, run.ahead.betnr) for notice in notices]
@@ -641,9 +640,10 @@ def _further_notices(run: _Run, lines: Iterable[Record]) -> list[Notice]:
     return [*notices, *(Notice("kom_odd_row", "phone", f"Zeile {place}", is_standing=True) for place in places)]
 
 
-def _notice_of_entry(run: _Run, entry_id: int, reason: str, other: str | None) -> Notice:
-    entry = next(entry for entry in advoware_entries(run.advo) if entry.id == entry_id)
-    return Notice(reason, kind_of(entry.komm_kz), entry.written, entry_id, other, is_standing=True)
+def _notice_of_entry(entry: AdvowareEntry, stored: EspoEntry | None) -> Notice:
+    other = stored.written if stored else None
+    kind = kind_of(entry.komm_kz)
+    return Notice("kom_altered_by_espocrm", kind, entry.written, entry.id, other, is_standing=True)
 
 
 def _attributes(run: _Run) -> dict[str, Any]:

@@ -237,5 +237,5 @@ def _encoded_domain(domain: str) -> str | None:
         return domain
     try:
         return idna.encode(domain, uts46=True).decode()
-    except idna.IDNAError:
+    except UnicodeError:  # idna's own errors, and half characters
         return None

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from kommunikation_firm import ID, KOMMUNIKATIONEN, Firm, Row, fault, firm, linked
 
+from services.advoware_service import AdvowareService
 from services.errors import ValidationFailed
 from services.espocrm import EspoCRMAPI
 from services.kommunikation_memory import VERSION
-from services.kommunikation_sync_utils import ENTITY_TYPE, KommunikationResult
+from services.kommunikation_sync_utils import ENTITY_TYPE, KommunikationResult, KommunikationSyncManager
 from services.sync_state import SyncStore
 
 __all__ = ["firm", "linked"]
@@ -161,6 +162,43 @@ async def test_a_changed_value_that_espocrm_refuses_leaves_the_old_one_there_and
     assert reasons(result) == [("kom_refused_by_espocrm", "0511 7777")]
     assert len(result.standing) == 1
     await linked.assert_settled(standing=result.standing)
+
+
+async def test_narrowing_works_where_espocrm_checks_versions(linked: Firm) -> None:
+    await settings(linked, optimistic_concurrency=["CBeteiligte"])
+    await linked.advo_edit(
+        *({"tlf": f"0511 {number}", "kommKz": 1} for number in (6666, 7777, 8888)),
+        *({"tlf": f"{name}@example.de", "kommKz": 4} for name in ("gut", "schlecht", "besser")),
+    )
+    espocrm_refuses(linked, "phoneNumberData[].phoneNumber", "7777")
+    espocrm_refuses(linked, "emailAddressData[].emailAddress", "schlecht")
+
+    result = await linked.sync()
+
+    assert await linked.phones() == ["+495111111", "+495112222", "+495116666", "+495118888"]
+    assert await linked.mails() == ["gut@example.de", "besser@example.de"]
+    assert [value for _, value in reasons(result)] == ["0511 7777", "schlecht@example.de"]
+    await linked.assert_settled()
+
+
+async def test_an_array_that_is_refused_again_after_it_was_accepted_is_left_alone(linked: Firm) -> None:
+    await linked.advo_edit({"tlf": "0511 7777", "kommKz": 1})
+    manager = KommunikationSyncManager(resources=linked.resources)
+    advo = await AdvowareService(resources=linked.resources).get_beteiligter(linked.betnr)
+    store = SyncStore(await linked.resources.database())
+    asked: list[list[str]] = []
+
+    async def put(result: KommunikationResult) -> Row:
+        asked.append(sorted(result.espocrm))
+        if "phoneNumberData" in result.espocrm:
+            raise ValidationFailed("EspoCRM", "Field validation failure; entityType: CBeteiligte, field: phoneNumber")
+        return {}
+
+    _, result = await manager.write_espocrm(await manager.sync_part(await linked.espo(), advo, store), put)
+
+    arrays = ["kommunikationHash", "phoneNumberData"]
+    assert asked == [arrays, arrays, ["kommunikationHash"]]
+    assert [reason for reason, _ in reasons(result)] == ["kom_array_blocked"]
 
 
 async def test_a_refusal_that_is_about_something_else_is_raised(linked: Firm) -> None:

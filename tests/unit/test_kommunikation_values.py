@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import phonenumbers
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.kommunikation_plan import Notice
+from services.kommunikation_texts import problem_of
 from services.kommunikation_values import (
     canonical,
     canonical_mail,
@@ -20,6 +23,9 @@ from services.kommunikation_values import (
     read_mail,
     read_phone,
 )
+from services.notification_texts import problem_sentence, task_description, task_title
+from services.problem_texts import CATALOGUE
+from services.problem_texts.kommunikation import TEXTS
 
 PHP_VECTORS = json.loads((Path(__file__).parents[1] / "fixtures" / "php-mail-filter.json").read_text("utf-8"))[
     "vectors"
@@ -158,6 +164,25 @@ def test_no_reading_holds_fewer_digits_than_were_typed(text: str) -> None:
     if number is not None:
         typed = "".join(character for character in text if character.isdecimal()).lstrip("0")
         assert number.endswith(typed[-6:])
+
+
+# -- what is told ---------------------------------------------------------------------------------------------------
+
+
+def test_every_reason_stands_in_the_catalogue_with_a_code_of_its_own_and_can_be_shown() -> None:
+    modules = (Path(__file__).parents[2] / "services").glob("kommunikation_*.py")
+    used = {word for module in modules for word in re.findall(r'"(kom_\w+)"', module.read_text("utf-8"))}
+    assert used == TEXTS.keys()
+    assert len({text.code for text in CATALOGUE.values()}) == len(CATALOGUE)
+    for reason in sorted(used):
+        notice = Notice(reason, "phone", "0511 1234 \u200bprivat", 4711, "0511 9999")
+        problem = problem_of(notice, {"id": "6b04744e3b3103de1", "name": "Jörg Müller"}, 1001)
+        shown = f"{task_title(problem)}\n{problem_sentence(problem)}\n{task_description(problem)}"
+        assert "{" not in shown
+        assert "kom_" not in shown
+        assert TEXTS[reason].code in problem_sentence(problem)
+        assert "Jörg Müller" in shown
+        assert "unsichtbare Zeichen" in shown
 
 
 # -- mail addresses -------------------------------------------------------------------------------------------------
