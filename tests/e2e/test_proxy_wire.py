@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 import pytest_asyncio
-from outside import Outside, outside
+from outside import KEY, TRIAL, Outside, outside
 from wire import Wire, wire
 from yarl import URL
 
@@ -48,7 +48,7 @@ class Door:
     async def exchange(self, method: str, query: str, **options: Any) -> tuple[int, Any, dict[str, str]]:
         """A request with a query as it is; status, body and headers (names in lower case)."""
         url = URL(f"{self.system.system.http_url}/advoware/proxy?{query}", encoded=True)
-        headers = options.pop("headers", {})
+        headers = {"X-Api-Key": KEY, **options.pop("headers", {})}
         if self.engine is EngineKind.III:
             headers = {"X-Forwarded-Uri": url.raw_path_qs, **headers}  # as deploy/Caddyfile says
         async with self.system.session.request(
@@ -63,7 +63,9 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
     """A system whose Advoware is a wire."""
     async with (
         wire() as line,
-        outside(engine=request.param, ADVOWARE_API_BASE_URL=line.url, ADVOWARE_API_TIMEOUT_SECONDS="2") as system,
+        outside(
+            engine=request.param, ADVOWARE_API_BASE_URL=line.url, ADVOWARE_API_TIMEOUT_SECONDS="2", **TRIAL
+        ) as system,
     ):
         yield Door(system, line, request.param)
 
