@@ -78,10 +78,12 @@ _FILTERS: Final = ("name", "vorname", "geburtsdatum", "kurzname")
 
 
 def _iban(value: Any, field: str) -> Any:
-    """A valid IBAN, with or without spaces. That Advoware checks it is [A]."""
+    """A valid IBAN, with or without spaces. That Advoware checks it is [A]; a person may leave it empty."""
     text(42)(value, field)
+    if value in (None, ""):
+        return value
     try:
-        schwifty.IBAN(value or "")
+        schwifty.IBAN(value)
     except SchwiftyException:
         raise RefusedError(400, "Die IBAN ist ungültig.") from None
     return value

@@ -251,6 +251,7 @@ CBANKVERBINDUNGEN = Entity(
         Field(name="description", type="text"),
         Field(name="advowareKontoId", type="int"),
         Field(name="advowareLastSync", type="datetime"),
+        Field(name="syncErrorMessage", type="text", max_length=2000),
         Field(name="beteiligte", type="link", entity="CBeteiligte"),
     ),
 )
