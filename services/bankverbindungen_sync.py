@@ -107,6 +107,10 @@ class _Report:
     was_edited: bool = False
 
 
+class _RowGone(Exception):
+    """The CBankverbindungen does not exist in EspoCRM any more."""
+
+
 class BankverbindungenSync:
     """Brings Bankverbindungen to Advoware. ``context`` is the step's FlowContext or None."""
 
@@ -193,19 +197,18 @@ class BankverbindungenSync:
     # -- events ---------------------------------------------------------------------------------------------------
 
     async def _handle_current(self, entity_id: str, store: SyncStore, report: _Report) -> Outcome:
-        """Sync the record as it is once its Beteiligter's lock is held: it may be edited while we wait for that."""
+        """Sync the record, inside the lock of the Beteiligter it belongs to."""
         for _ in range(MAX_MOVES):
             try:
-                row = await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
-                beteiligte_id = row.get("beteiligteId")
-                if not beteiligte_id:
+                row = await self._row(entity_id)
+                if not row.get("beteiligteId"):
                     return await self._handle_ownerless(row, report)
-                async with self._lock(beteiligte_id):
-                    row = await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
-                    if row.get("beteiligteId") == beteiligte_id:
-                        return await self._handle_row(row, store, report)
-            except NotFound:
+                async with self._lock(row["beteiligteId"]):
+                    outcome = await self._handle_row(row, store, report)
+            except _RowGone:
                 return await self._handle_deleted(entity_id, store, report)
+            if outcome is not None:
+                return outcome
         raise EntityBusy("the Bankverbindung keeps changing its Beteiligter")
 
     async def _handle_ownerless(self, row: Record, report: _Report) -> Outcome:
@@ -214,18 +217,26 @@ class BankverbindungenSync:
         await self._show(row, shown_status(row, "unclean", [problem]))
         return Outcome("failed", error="InvalidInput: beteiligte: the Bankverbindung belongs to nobody")
 
-    async def _handle_row(self, row: Record, store: SyncStore, report: _Report) -> Outcome:
-        """Sync a record inside the lock; any failure is shown on it."""
+    async def _handle_row(self, row: Record, store: SyncStore, report: _Report) -> Outcome | None:
+        """Sync a record inside the lock; any failure is shown on it. None if it belongs to another Beteiligter now.
+
+        The record is read again when everything else is known: it may have been edited while we waited.
+        """
         betnr = None
         try:
-            espo = await self._owner(row["beteiligteId"])
+            espo = await self._espocrm.get_entity("CBeteiligte", row["beteiligteId"])
             await self._notifications.remember_responsible("CBeteiligte", espo)
             betnr = espo.get("betnr")
             if not betnr:
                 return await self._wait(row)
             konten = _required_konten(await self._advoware.get_beteiligter(betnr))
             seen = await self._observe(espo["id"], str(betnr), konten, store, [row["id"]])
+            row = await self._row(row["id"])
+            if row.get("beteiligteId") != espo["id"]:
+                return None
             result, state = await self._sync_row(seen, row, store, report)
+        except _RowGone:
+            raise
         except UnusableAccount as error:
             await self._show_unusable(row, error, betnr, report)
             return Outcome("failed", error=shown_text(error))
@@ -236,11 +247,11 @@ class BankverbindungenSync:
         report.judged.add(row["id"])
         return Outcome(result, state.advoware_id if state else None, tuple(report.changes))
 
-    async def _owner(self, beteiligte_id: str) -> Record:
+    async def _row(self, entity_id: str) -> Record:
         try:
-            return await self._espocrm.get_entity("CBeteiligte", beteiligte_id)
-        except NotFound as error:  # not the record of this event, whose absence means that it was deleted
-            raise UnexpectedAnswer("EspoCRM", "the CBeteiligte of a Bankverbindung does not exist") from error
+            return await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
+        except NotFound as error:
+            raise _RowGone from error
 
     async def _wait(self, row: Record) -> Outcome:
         """The Beteiligter has no betNr yet: his sync takes the record along as soon as he has."""
@@ -452,10 +463,9 @@ class BankverbindungenSync:
     async def _is_removed(self, entity_id: str) -> bool:
         """Whether a CBankverbindungen is gone or belongs to nobody; one that was moved is its new owner's business."""
         try:
-            row = await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
-        except NotFound:
+            return not (await self._row(entity_id)).get("beteiligteId")
+        except _RowGone:
             return True
-        return not row.get("beteiligteId")
 
     async def _remember_deleted(self, seen: Observation, state: SyncState, store: SyncStore, report: _Report) -> None:
         if state.deleted_at is None:

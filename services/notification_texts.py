@@ -3,8 +3,8 @@
 Pure. ``details`` of a problem may hold: ``reason`` (which text of the catalogue applies; without it that of the action
 type), ``betnr``, ``name`` (of the person or firm), ``adresse`` or ``konto`` (what it is about, in one line), ``value``,
 ``fields`` (``[{"field", "old", "new"}]``, with a ``reason`` of `problem_texts.text.FIELD_REASONS` if there is one),
-``records`` (of a list, ``[{"betnr", "name"}]``) and ``since`` (ISO time). Of what else there is, that is listed which has
-a label (`problem_texts.labels`).
+``records`` (of a list, ``[{"betnr", "name"}]``) and ``since`` (ISO time). Of what else there is, that is listed which
+has a label (`problem_texts.labels`).
 """
 
 from __future__ import annotations

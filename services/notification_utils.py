@@ -11,8 +11,8 @@ problem that was told comes in again:
 A Task is true for as long as it is open. Whoever tells problems of a record also says when they are over:
 
 - `settle(entity_type, ids, kinds, standing, why)`: a sync that knows all problems of some records that still stand. All
-  others of these kinds (the beginnings of their keys) are over. Only kinds that the caller itself tells belong there, and
-  only records whose sync came to its end.
+  others of these kinds (the beginnings of their keys) are over. Only kinds that the caller itself tells belong there,
+  and only records whose sync came to its end.
 - `withdraw(keys, why)`: these problems are over.
 
 That is remembered at once. The Task is set to Canceled with the line "Erledigt: <why>"; while EspoCRM is away, the cron

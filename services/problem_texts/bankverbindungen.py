@@ -95,8 +95,8 @@ TEXTS: Mapping[str, Text] = {
     "bank_left_out": Text(
         "BAN-08",
         "Bankverbindung in Advoware vervollständigen: {subject}",
-        "Die Bankverbindung wurde in Advoware angelegt, aber ohne die unten genannten Angaben: Advoware hätte sie nicht "
-        "angenommen.",
+        "Die Bankverbindung wurde in Advoware angelegt, aber ohne die unten genannten Angaben, weil "
+        "Advoware sie nicht annimmt.",
         (
             "Die unten genannten Angaben in EspoCRM prüfen. Ist eine falsch: sie dort berichtigen oder leeren.",
             OPEN_BETEILIGTER,

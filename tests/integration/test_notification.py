@@ -226,4 +226,6 @@ async def test_one_record_and_action_type_is_one_problem(office: Office, manager
     first = await manager.notify_manual_action_required(*arguments)  # type: ignore[arg-type]
     second = await manager.notify_manual_action_required(*arguments)  # type: ignore[arg-type]
     assert first == second is not None
-    assert [task["name"] for task in office.records("Task")] == ["In Advoware nicht mehr vorhanden: Max Müller"]
+    assert [task["name"] for task in office.records("Task")] == [
+        "In Advoware nicht mehr vorhanden: Max Müller, Nr. 1001"
+    ]
