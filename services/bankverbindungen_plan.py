@@ -244,7 +244,7 @@ def deleted_problem(beteiligte_id: str, state: SyncState) -> Problem:
 
 def row_problem(row: Record, reason: str, betnr: Any = None) -> Problem:
     """The problem of a CBankverbindungen that cannot be brought to Advoware, for a reason of the catalogue."""
-    details = {"reason": reason, "betnr": betnr, "konto": _label(row)}
+    details = {"reason": reason, "betnr": str(betnr) if betnr else None, "konto": _label(row)}
     return Problem("general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details)
 
 

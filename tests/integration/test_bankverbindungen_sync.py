@@ -4,79 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp
 import pytest
+from bankverbindungen_office import (
+    HINT,
+    IBAN,
+    KONTO,
+    OTHER_IBAN,
+    add,
+    assert_settled,
+    handle,
+    konten,
+    linked,
+    office,
+    reasons,
+    row,
+    sync,
+)
 from office import BETEILIGTE_ID, Office, strike
 
-from sandbox.advoware import AdvowareTwin
-from sandbox.espocrm import EspoCRMTwin
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.errors import EntityBusy
 from services.locks import beteiligte_lock_key
 from services.resources import Resources
-from services.sync_events import Outcome, parse_event
-from services.sync_parts import PartResult
-from services.sync_state import SyncStore
 
-LIST = "EspoCRM GET /api/v1/CBankverbindungen"
-HINT = "syncErrorMessage"
-IBAN = "DE89370400440532013000"
-OTHER_IBAN = "DE02120300000000202051"
-KONTO = {"iban": "DE89 3704 0044 0532 0130 00", "bic": "COBADEFFXXX", "kontoinhaber": "Max Müller", "bankname": "Coba"}
-
-
-@pytest.fixture
-async def office(
-    espocrm: EspoCRMTwin, advoware: AdvowareTwin, control: aiohttp.ClientSession, resources: Resources
-) -> Office:
-    return await Office(espocrm, advoware, control, SyncStore(await resources.database())).open()
-
-
-@pytest.fixture
-def sync(office: Office, resources: Resources) -> Any:
-    async def run() -> PartResult:
-        office.forget_calls()
-        part = BankverbindungenSync(resources=resources)
-        return await part.sync_part(office.espo, office.beteiligter(), office.store)
-
-    return run
-
-
-@pytest.fixture
-def handle(office: Office, resources: Resources) -> Any:
-    async def run(entity_id: str, action: str = "create") -> Outcome:
-        office.forget_calls()
-        event = parse_event({"entity_id": entity_id, "action": action, "source": "webhook"})
-        return await BankverbindungenSync(resources=resources).handle(event)
-
-    return run
-
-
-async def add(office: Office, **attributes: Any) -> str:
-    """A person enters a Bankverbindung in EspoCRM; its id."""
-    record = await office.in_espocrm("CBankverbindungen", **{**KONTO, "beteiligteId": BETEILIGTE_ID, **attributes})
-    return str(record["id"])
-
-
-def row(office: Office, entity_id: str) -> dict[str, Any]:
-    return next(record for record in office.records("CBankverbindungen") if record["id"] == entity_id)
-
-
-def konten(office: Office) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = office.beteiligter()["bankkverbindungen"]
-    return found
-
-
-def reasons(result: PartResult) -> list[Any]:
-    return [problem.details["reason"] for problem in result.problems]
-
-
-async def assert_settled(office: Office, sync: Any) -> PartResult:
-    """A further run reads one list and writes nothing."""
-    result: PartResult = await sync()
-    assert office.calls() == [LIST]
-    assert result.errors == result.changes == ()
-    return result
+__all__ = ["handle", "office", "sync"]
 
 
 # -- create ---------------------------------------------------------------------------------------------------------
@@ -272,12 +223,6 @@ async def test_without_our_memory_a_linked_account_is_not_created_again(
 
 
 # -- update and delete ----------------------------------------------------------------------------------------------
-
-
-async def linked(office: Office, handle: Any) -> str:
-    entity_id = await add(office)
-    assert (await handle(entity_id)).result == "created"
-    return entity_id
 
 
 async def test_a_changed_account_is_a_task_with_a_masked_iban_until_a_person_has_done_it(

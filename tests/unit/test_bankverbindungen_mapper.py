@@ -12,6 +12,7 @@ from schwifty import IBAN
 from services.bankverbindungen_mapper import BankverbindungenMapper, konten_of, mask_iban
 from services.errors import InvalidInput
 from services.foreign_text import without_invisible
+from services.values import Unknown
 
 MAPPER = BankverbindungenMapper()
 COMMERZBANK = "DE89370400440532013000"
@@ -98,3 +99,32 @@ def test_both_spellings_of_the_list_are_read_and_its_absence_is_not_emptiness() 
     assert konten_of({"bankverbindungen": []}) == ([], [])
     assert konten_of({}) is None
     assert konten_of({"bankkverbindungen": None}) is None
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u200e", "\ufeff", "\u00ad", "\u2060", "\u00a0", "\u202f"])
+def test_characters_that_nobody_sees_are_no_part_of_an_iban_or_bic(hidden: str) -> None:
+    espo = {"iban": f"{hidden}DE89{hidden}370400440532013000", "bic": f"COBADEFF{hidden}"}
+    record = MAPPER.map_cbankverbindungen_to_advoware(espo)
+    assert (record["iban"], record["bic"]) == (COMMERZBANK, "COBADEFF")
+    assert MAPPER.get_changed_fields(espo, {"iban": COMMERZBANK, "bic": "COBADEFF"}) == []
+
+
+@pytest.mark.parametrize("bic", ["COBA", "COBADEFFXX", "12345678", "COBADEFFXXXX", "COBA-DE"])
+def test_a_wrong_bic_is_left_out(bic: str) -> None:
+    espo = {"iban": COMMERZBANK, "bic": bic}
+    assert MAPPER.map_cbankverbindungen_to_advoware(espo)["bic"] == ""
+    assert MAPPER.left_out(espo) == {"bic": "invalid"}
+
+
+def test_what_a_side_does_not_show_or_cannot_say_is_unknown() -> None:
+    assert MAPPER.comparable_from_advoware({"id": 1}) == {}
+    assert MAPPER.comparable_from_advoware({"iban": None, "bic": None}) == {"iban": Unknown("ohne IBAN"), "bic": None}
+    assert MAPPER.comparable_from_advoware({"kontoinhaber": ["x"]}) == {"kontoinhaber": Unknown("['x']")}
+    assert MAPPER.comparable_from_advoware({"kontoNr": 4711, "blz": "37040044"}) == {
+        "iban": Unknown("Konto 4711, BLZ 37040044")
+    }
+
+
+@pytest.mark.parametrize("item", [None, 7, "x", [], {}, {"id": None}, {"id": ""}, {"id": "a"}, {"id": 0}, {"id": True}])
+def test_a_bankverbindung_without_a_usable_id_is_odd(item: Any) -> None:
+    assert konten_of({"bankkverbindungen": [item, {"id": "7001"}]}) == ([{"id": 7001}], [item])
