@@ -98,7 +98,7 @@ def _person(details: Mapping[str, Any]) -> str:
 
 def _filled(template: str, details: Mapping[str, Any]) -> str:
     adresse, konto, value, name = (
-        _visible(str(details.get(key) or "")) for key in ("adresse", "konto", "value", "name")
+        " ".join(_visible(str(details.get(key) or "")).split()) for key in ("adresse", "konto", "value", "name")
     )
     values = {
         "betnr": f"Nr. {details['betnr']}" if details.get("betnr") else "",
@@ -121,7 +121,7 @@ def _value(value: Any, *, quoted: bool = True) -> str:
         return "ja" if value else "nein"
     if isinstance(value, list | tuple):
         return ", ".join(_value(item, quoted=False) for item in value)
-    text = _visible(" / ".join(str(value).splitlines()))
+    text = " / ".join(_visible(str(value)).splitlines())
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
         text = f"{text[8:]}.{text[5:7]}.{text[:4]}"
     elif re.fullmatch(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}[+-]\d{2}:\d{2}", text):
