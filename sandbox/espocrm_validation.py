@@ -48,7 +48,7 @@ def clean_input(entity: Entity, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _convert(entity: Entity, field: Field, attribute: str, value: Any) -> Any:
-    if value is None or field.type == "jsonObject":
+    if value is None or field.type in {"jsonObject", "linkMultiple"}:
         return value
     if field.type == "bool":
         return value is True or value in ("1", "true") or (value == 1 and isinstance(value, int))

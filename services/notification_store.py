@@ -153,11 +153,11 @@ class NotificationStore:
 
     # -- lists ----------------------------------------------------------------------------------------------------
 
-    async def begin_list(self, heading: Problem, members: Sequence[Problem], now: datetime) -> None:
-        """Remember that the members are told by the one Task of ``heading``."""
+    async def begin_list(self, heading: Problem, members: Sequence[Problem], now: datetime) -> asyncpg.Record | None:
+        """Remember that the members are told by the one Task of ``heading``; its row, None if it was begun before."""
         async with database_errors(), self._pool.acquire() as connection, connection.transaction():
             inner = NotificationStore(connection)
-            await inner._insert(heading, now, None)
+            row = await inner._insert(heading, now, None)
             for member in members:
                 await inner._insert(member, now, heading.key)
             await inner._execute(
@@ -165,6 +165,7 @@ class NotificationStore:
                 heading.key,
                 [member.key for member in members],
             )
+        return row
 
     async def finish_lists(self) -> None:
         """Give the members of each list that was told its Task."""

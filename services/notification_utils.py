@@ -232,12 +232,19 @@ class NotificationManager:
             if len(group) > SINGLE_TASKS:
                 members = [problem for problem, _ in group]
                 heading = _heading([_named(problem, responsible) for problem, responsible in group])
-                await store.begin_list(heading, members, self._now())
+                row = await store.begin_list(heading, members, self._now())
                 listed.update(problem.key for problem in members)
-                await self.notify(heading)
+                if row is not None:
+                    await self._tell_list(heading, row, store)
         if listed:
             await store.finish_lists()
         return listed
+
+    async def _tell_list(self, heading: Problem, row: asyncpg.Record, store: NotificationStore) -> None:
+        try:
+            await self._create(heading, row, store)
+        except (BitByLawError, ConfigurationError) as error:  # the cron tries again
+            self._log_failure(heading, error)
 
     # -- problems that are over -----------------------------------------------------------------------------------
 

@@ -35,52 +35,10 @@ SERVICES = PROJECT_ROOT / "services"
 STRUCTURE = {"fields", "reason", "records", "since"}
 #: Ids that identify an entry for us; people are not shown them.
 HIDDEN = {"kommunikationId"}
-ENGLISH = frozenset(
-    [
-        "the",
-        "and",
-        "not",
-        "is",
-        "of",
-        "to",
-        "for",
-        "with",
-        "failed",
-        "failure",
-        "error",
-        "missing",
-        "invalid",
-        "record",
-        "sync",
-        "field",
-        "value",
-        "update",
-        "delete",
-        "deleted",
-        "conflict",
-        "answered",
-        "unexpected",
-        "see",
-        "log",
-        "belongs",
-        "needs",
-        "longer",
-        "than",
-        "cannot",
-        "be",
-        "reached",
-        "unknown",
-        "empty",
-        "changed",
-        "entity",
-        "longer",
-        "takes",
-        "refused",
-        "timeout",
-        "unavailable",
-        "request",
-        "status",
-    ]
+ENGLISH = re.compile(
+    r"\b(the|and|not|is|of|to|for|with|failed|failure|error|missing|invalid|record|sync|field|value|update|deleted?|"
+    r"conflict|answered|unexpected|see|log|belongs|needs|longer|than|cannot|be|reached|unknown|empty|changed|entity|"
+    r"takes|refused|timeout|unavailable|request|status)\b"
 )
 SAMPLE: dict[str, Any] = {
     "betnr": "1001",
@@ -107,7 +65,7 @@ def assert_readable(text: str) -> None:
     assert "None" not in text
     assert not re.search(r"[{}]|\[|\]|„“| {2,}| [.,;:]| $", text.replace("\n", "⏎")), text
     assert not re.search(r"\b[a-z]+[A-Z]\w*|\b\w+_\w+|\bC[A-Z][a-z]+", text), text
-    assert not ENGLISH & set(re.findall(r"[a-zäöüß]+", text.casefold())), text
+    assert not ENGLISH.search(text.casefold()), text
 
 
 @pytest.mark.parametrize("reason", CATALOGUE)
