@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 
 from services.database import database_errors
+from services.foreign_text import clean_text
 from services.sync_parts import Problem
 
 
@@ -33,7 +34,7 @@ def responsible_of(record: Mapping[str, Any]) -> Responsible:
     return Responsible(
         record.get("assignedUserId") or None,
         tuple(str(team) for team in teams) if isinstance(teams, list) else (),
-        record.get("name") or record.get("firmenname") or None,
+        clean_text(str(record.get("name") or record.get("firmenname") or "")) or None,
     )
 
 

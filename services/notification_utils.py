@@ -47,6 +47,7 @@ from services.errors import (
     without_quotes,
 )
 from services.espocrm import EspoCRMAPI
+from services.foreign_text import clean_value
 from services.logs import log
 from services.notification_store import NotificationStore, Responsible, fingerprint_of, problem_of, responsible_of
 from services.notification_texts import task_description, task_title, text_of_problem, withdrawn_description
@@ -403,7 +404,7 @@ class NotificationManager:
 
 def _as_stored(problem: Problem) -> Problem:
     """The problem with its details as PostgreSQL gives them back."""
-    return replace(problem, details=json.loads(json.dumps(problem.details, default=str)))
+    return replace(problem, details=clean_value(json.loads(json.dumps(problem.details, default=str))))
 
 
 def _named(problem: Problem, responsible: Responsible) -> Problem:

@@ -485,3 +485,10 @@ async def test_names_and_values_do_not_reach_the_log(
     assert "notification.failed" in caplog.text
     for word in ("Müller", "Lange Straße", "Schweiz"):
         assert word not in caplog.text
+
+
+async def test_what_postgresql_cannot_hold_is_told_without_it(office: Office, manager: NotificationManager) -> None:
+    await manager.remember_responsible("CBeteiligte", {**office.espo, "name": "Max\x00 \ud83d Müller"})
+    odd = replace(PROBLEM, details={"adresse": "Lange\x00 Straße\ud83d", "fields": [{"field": "ort", "old": "a\x00"}]})
+    assert await manager.notify(odd) is not None
+    assert "Lange Straße" in office.records("Task")[0]["name"]
