@@ -202,7 +202,7 @@ class BankverbindungenSync:
             try:
                 row = await self._row(entity_id)
                 if not row.get("beteiligteId"):
-                    return await self._handle_ownerless(row, report)
+                    return await self._handle_ownerless(row, store, report)
                 async with self._lock(row["beteiligteId"]):
                     outcome = await self._handle_row(row, store, report)
             except _RowGone:
@@ -211,9 +211,12 @@ class BankverbindungenSync:
                 return outcome
         raise EntityBusy("the Bankverbindung keeps changing its Beteiligter")
 
-    async def _handle_ownerless(self, row: Record, report: _Report) -> Outcome:
+    async def _handle_ownerless(self, row: Record, store: SyncStore, report: _Report) -> Outcome:
+        """Nobody's: told, unless the sync of the Beteiligter whose it was tells what to do in Advoware."""
         problem = row_problem(row, "bank_of_nobody")
-        report.problems.append(problem)
+        state = await store.load(ENTITY_TYPE, row["id"])
+        if state is None or state.advoware_id is None:
+            report.problems.append(problem)
         await self._show(row, shown_status(row, "unclean", [problem]))
         return Outcome("failed", error="InvalidInput: beteiligte: the Bankverbindung belongs to nobody")
 
@@ -224,7 +227,9 @@ class BankverbindungenSync:
         """
         betnr = None
         try:
-            espo = await self._espocrm.get_entity("CBeteiligte", row["beteiligteId"])
+            espo = await self._owner(row["beteiligteId"])
+            if espo is None:
+                return await self._handle_ownerless(row, store, report)
             await self._notifications.remember_responsible("CBeteiligte", espo)
             betnr = espo.get("betnr")
             if not betnr:
@@ -246,6 +251,12 @@ class BankverbindungenSync:
             return Outcome("failed", error=shown_text(error))
         report.judged.add(row["id"])
         return Outcome(result, state.advoware_id if state else None, tuple(report.changes))
+
+    async def _owner(self, beteiligte_id: str) -> Record | None:
+        try:
+            return await self._espocrm.get_entity("CBeteiligte", beteiligte_id)
+        except NotFound:
+            return None
 
     async def _row(self, entity_id: str) -> Record:
         try:

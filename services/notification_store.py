@@ -87,13 +87,15 @@ class NotificationStore:
             """
             UPDATE notification SET task_id = NULL, generation = generation + 1, fingerprint = $2, details = $3,
                                     attempted_at = $4, over_since = NULL, over_why = NULL, withdrawn_at = NULL,
-                                    list_key = NULL
+                                    list_key = NULL, entity_type = $5, entity_id = $6
             WHERE problem_key = $1 RETURNING *
             """,
             problem.key,
             fingerprint_of(problem),
             problem.details,
             now,
+            problem.entity_type,
+            problem.entity_id,
         )
 
     async def not_over(self, key: str) -> None:
@@ -103,20 +105,30 @@ class NotificationStore:
     async def note_attempt(self, problem: Problem, now: datetime) -> None:
         """A Task is about to be requested."""
         await self._execute(
-            "UPDATE notification SET attempted_at = $2, details = $3 WHERE problem_key = $1",
+            """
+            UPDATE notification SET attempted_at = $2, details = $3, entity_type = $4, entity_id = $5
+            WHERE problem_key = $1
+            """,
             problem.key,
             now,
             problem.details,
+            problem.entity_type,
+            problem.entity_id,
         )
 
     async def finish(self, problem: Problem, fingerprint: str, task_id: str) -> None:
         """The Task says what this occurrence says."""
         await self._execute(
-            "UPDATE notification SET task_id = $2, fingerprint = $3, details = $4 WHERE problem_key = $1",
+            """
+            UPDATE notification SET task_id = $2, fingerprint = $3, details = $4, entity_type = $5, entity_id = $6
+            WHERE problem_key = $1
+            """,
             problem.key,
             task_id,
             fingerprint,
             problem.details,
+            problem.entity_type,
+            problem.entity_id,
         )
 
     async def unfinished(self, before: datetime, limit: int) -> list[asyncpg.Record]:

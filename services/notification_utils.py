@@ -42,6 +42,7 @@ from services.errors import (
     ConfigurationError,
     Forbidden,
     NotFound,
+    Unavailable,
     ValidationFailed,
     shown_text,
     without_quotes,
@@ -57,6 +58,8 @@ from services.sync_parts import ActionType, Problem
 
 CLOSED = frozenset({"Completed", "Canceled"})
 RETRIES_PER_RUN = 50
+#: Problems that may become a list cost no request each.
+LISTED_PER_RUN = 500
 #: So many problems of one reason that nobody was told yet get Tasks of their own; more become a list.
 SINGLE_TASKS = 1
 #: For so long after one problem the next ones of the same reason wait for the cron, which may make a list of them.
@@ -147,13 +150,14 @@ class NotificationManager:
             store = await self._store()
             await self._withdraw_all(await store.to_withdraw(RETRIES_PER_RUN), store)
             await store.finish_lists()
-            rows = await store.unfinished(self._settled_before(), RETRIES_PER_RUN)
-            standing = [problem_of(row) for row in rows if await self._stands(problem_of(row), store)]
-            listed = await self._tell_lists([problem for problem in standing if _heading_reason(problem)], store)
+            rows = await store.unfinished(self._settled_before(), LISTED_PER_RUN)
+            problems = [problem_of(row) for row in rows]
+            listed = await self._tell_lists([problem for problem in problems if _heading_reason(problem)], store)
+            single = [problem for problem in problems if problem.key not in listed][:RETRIES_PER_RUN]
+            told = [await self.notify(problem) for problem in single if await self._stands(problem, store)]
         except (BitByLawError, ConfigurationError) as error:
             self._log("notification.retry_failed", error)
             return 0
-        told = [await self.notify(problem) for problem in standing if problem.key not in listed]
         return len(listed) + sum(task_id is not None for task_id in told)
 
     # -- one problem ----------------------------------------------------------------------------------------------
@@ -207,6 +211,12 @@ class NotificationManager:
         except NotFound:
             await self._withdraw_all(await store.end([problem.key], RECORD_GONE, self._now()), store)
             return False
+        except Unavailable:
+            raise  # so will be the others
+        except BitByLawError as error:
+            self._log_failure(problem, error)
+            await store.note_attempt(problem, self._now())  # it must not keep the others waiting
+            return False
         return True
 
     def _settled_before(self) -> datetime:
@@ -224,7 +234,7 @@ class NotificationManager:
         """Tell the problems of which there are many by one Task per reason and person; returns their keys."""
         groups: dict[tuple[Any, str | None], list[tuple[Problem, Responsible]]] = {}
         for problem in problems:
-            responsible = await self._responsible(problem.entity_type, problem.entity_id, store)
+            responsible = await store.responsible(problem.entity_type, problem.entity_id)
             groups.setdefault((problem.details["reason"], responsible.assigned_user_id), []).append(
                 (problem, responsible)
             )

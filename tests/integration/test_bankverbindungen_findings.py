@@ -358,6 +358,18 @@ async def test_an_account_taken_from_its_beteiligter_is_told_as_removed(office: 
     assert "(BAN-11)" in row(office, entity_id)[HINT]
 
 
+async def test_an_account_whose_beteiligter_was_deleted_is_told_and_not_tried_for_ever(
+    office: Office, handle: Any
+) -> None:
+    entity_id = await add(office)
+    await office.delete("CBeteiligte", BETEILIGTE_ID)
+    await handle(entity_id)
+    assert row(office, entity_id)["syncStatus"] == "unclean"
+    assert [name for name, _ in tasks(office)] == ["Bankverbindung gehört zu keinem Beteiligten: Coba ****3000"]
+    await handle(entity_id)
+    assert office.writes() == []
+
+
 # -- the reason on the record ---------------------------------------------------------------------------------------
 
 

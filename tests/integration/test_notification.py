@@ -492,3 +492,30 @@ async def test_what_postgresql_cannot_hold_is_told_without_it(office: Office, ma
     odd = replace(PROBLEM, details={"adresse": "Lange\x00 Straße\ud83d", "fields": [{"field": "ort", "old": "a\x00"}]})
     assert await manager.notify(odd) is not None
     assert "Lange Straße" in office.records("Task")[0]["name"]
+
+
+async def test_a_record_that_may_not_be_read_does_not_keep_the_other_problems_waiting(
+    office: Office, manager: NotificationManager, clock: Any
+) -> None:
+    hidden = replace(PROBLEM, entity_type="CAdressen", entity_id="6b0473a32660ad001", key="hidden")
+    strike(office.espocrm, "POST", "/Task$", status=503, count=2)
+    assert [await manager.notify(problem) for problem in (hidden, PROBLEM)] == [None, None]
+    strike(office.espocrm, "GET", "/CAdressen/", status=403, count=None)
+    clock.advance(minutes=1)
+    assert await manager.retry_unfinished() == 1
+    assert len(office.records("Task")) == 1
+
+
+async def test_a_problem_told_of_another_record_than_before_is_told_again_of_that(
+    office: Office, manager: NotificationManager, clock: Any
+) -> None:
+    address = await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle")
+    task_id = str(await manager.notify(replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"])))
+    await office.edit("Task", task_id, status="Completed")
+    await office.delete("CAdressen", address["id"])
+    strike(office.espocrm, "POST", "/Task$", status=503)
+    changed = replace(PROBLEM, details={**PROBLEM.details, "since": "2026-11-24T17:00:00+00:00"})
+    assert await manager.notify(changed) is None
+    clock.advance(minutes=1)
+    assert await manager.retry_unfinished() == 1
+    assert office.records("Task")[1]["parentId"] == BETEILIGTE_ID
