@@ -107,7 +107,9 @@ async def test_a_linked_account_whose_id_advoware_does_not_say_is_not_called_gon
 ) -> None:
     entity_id = await linked(office, handle)
     nameless = {**konten(office)[0], "id": None}
-    result = await sync(with_konten(office, nameless))
+    answer = with_konten(office, nameless)
+    strike(office.advoware, "GET", f"/Beteiligte/{office.betnr}", status=200, body=answer, count=None)
+    result = await sync(answer)
     assert (result.problems, result.errors, office.writes()) == ((), (), [])
     assert row(office, entity_id)["syncStatus"] == "clean"
 
@@ -193,12 +195,13 @@ async def test_what_advoware_cannot_take_is_left_out_and_told(
 
 async def test_a_field_that_advoware_refuses_by_name_is_left_out(office: Office, handle: Any, sync: Any) -> None:
     entity_id = await add(office)
-    text = {"Message": "Das Feld 'bank' enthält ein ungültiges Zeichen."}
+    text = {"Message": "Das Feld 'kontoinhaber' enthält ein ungültiges Zeichen."}
     strike(office.advoware, "POST", "/Bankverbindungen", status=400, body=text)
     assert (await handle(entity_id)).result == "created"
     (konto,) = konten(office)
-    assert (konto["bank"], konto["kontoinhaber"]) == ("", "Max Müller")
-    assert "- Bank: alt (leer), neu „Coba“ (vom anderen Programm abgelehnt)" in office.records("Task")[0]["description"]
+    assert (konto["bank"], konto["kontoinhaber"]) == ("Coba", "")
+    line = "- Kontoinhaber: alt (leer), neu „Max Müller“ (vom anderen Programm abgelehnt)"
+    assert line in office.records("Task")[0]["description"]
     await assert_settled(office, sync)
 
 
@@ -247,7 +250,7 @@ async def test_a_created_account_whose_answer_cannot_be_read_is_not_created_agai
         {"truncate_json": True} if body == "truncated" else {"status": 200, "body": None if body == "empty" else body}
     )
     strike(office.advoware, "POST", "/Bankverbindungen", when="after", **spoil)
-    await handle(entity_id)
+    assert (await handle(entity_id)).result == "created"
     clock.advance(minutes=1)
     assert (await sync()).errors == ()
     assert len(konten(office)) == 1
