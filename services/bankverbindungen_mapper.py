@@ -90,9 +90,10 @@ class BankverbindungenMapper:
     def comparable_from_advoware(self, advo: Record) -> dict[str, Value]:
         """The comparable values of a Bankverbindung. Its IBAN is unknown if it has only a Kontonummer, or none."""
         values = _comparable({field: advo.get(field, _MISSING) for field in FIELDS})
-        number = compact(advo.get("kontoNr"))
+        number, bank_code = compact(advo.get("kontoNr")), compact(advo.get("blz"))
         if values.get("iban") is None and ("iban" in values or number):
-            values["iban"] = Unknown(f"Konto {number}, BLZ {compact(advo.get('blz'))}" if number else "ohne IBAN")
+            account = f"Konto {number}, BLZ {bank_code}" if bank_code else f"Konto {number}"
+            values["iban"] = Unknown(account if number else "ohne IBAN")
         return values
 
     def map_cbankverbindungen_to_advoware(self, espo: Record) -> dict[str, str]:
@@ -154,7 +155,8 @@ class BankverbindungenMapper:
     def shown(self, field: str, value: Value) -> Any:
         """A comparable value as it may be shown."""
         if isinstance(value, Unknown):
-            return re.sub(r"[0-9]{5,}", lambda number: f"****{number[0][-4:]}", value.text)
+            text = value.text.partition(":")[0]
+            return re.sub(r"[0-9]{5,}", lambda number: f"****{number[0][-4:]}", text)
         return mask_iban(value) if field == "iban" else value
 
 
@@ -164,7 +166,7 @@ def _comparable(values: Mapping[str, Any]) -> dict[str, Value]:
 
 def _value(field: str, value: Any) -> Value:
     if value is not None and not isinstance(value, str):
-        return Unknown(str(value))
+        return Unknown(f"nicht lesbar: {value}")
     if field == "iban":
         return compact(value)
     if field != "bic":

@@ -119,10 +119,13 @@ def test_a_wrong_bic_is_left_out(bic: str) -> None:
 def test_what_a_side_does_not_show_or_cannot_say_is_unknown() -> None:
     assert MAPPER.comparable_from_advoware({"id": 1}) == {}
     assert MAPPER.comparable_from_advoware({"iban": None, "bic": None}) == {"iban": Unknown("ohne IBAN"), "bic": None}
-    assert MAPPER.comparable_from_advoware({"kontoinhaber": ["x"]}) == {"kontoinhaber": Unknown("['x']")}
+    assert MAPPER.comparable_from_advoware({"kontoinhaber": ["x"]}) == {"kontoinhaber": Unknown("nicht lesbar: ['x']")}
     assert MAPPER.comparable_from_advoware({"kontoNr": 4711, "blz": "37040044"}) == {
         "iban": Unknown("Konto 4711, BLZ 37040044")
     }
+    assert MAPPER.comparable_from_advoware({"kontoNr": "4711"}) == {"iban": Unknown("Konto 4711")}
+    assert MAPPER.shown("bank", Unknown("nicht lesbar: {'x': 12345678}")) == "nicht lesbar"
+    assert MAPPER.shown("iban", Unknown("Konto 532013000, BLZ 37040044")) == "Konto ****3000, BLZ ****0044"
 
 
 @pytest.mark.parametrize("item", [None, 7, "x", [], {}, {"id": None}, {"id": ""}, {"id": "a"}, {"id": 0}, {"id": True}])

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from services.bankverbindungen_mapper import ATTRIBUTES, BankverbindungenMapper, konten_of
@@ -110,6 +110,7 @@ def test_what_advoware_stops_showing_is_no_change_and_no_task(
 
 
 @given(row=rows, konto=konten, created=st.booleans())
+@example(row={"iban": None, "bic": "COBADEFF"}, konto={"bic": "COBA", "kontoNr": "532013000"}, created=False)
 def test_nothing_that_people_read_shows_a_whole_number(
     row: dict[str, Any], konto: dict[str, Any], created: bool
 ) -> None:
