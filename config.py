@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent
+#: Of keys, tokens and secrets by which others prove to us who they are. Nobody guesses so many characters.
+KEY_CHARACTERS = 24
+GOOGLE_API_URL = "https://www.googleapis.com"
 ADVOWARE_CONFIGURATOR_URL = "https://www2.advo-net.net/AdvonetConfigurator/api/Url"
 
 
@@ -36,10 +39,65 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL, lower case, without what a scheme's default port leaves open.
+
+    Raises:
+        ValueError: it is no ``http://`` or ``https://`` URL with a host.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    except (ValueError, KeyError):  # their words would quote the URL
+        parts, port = urlsplit(""), 0
+    if not parts.hostname:
+        raise ValueError("must be an address that begins with https:// or http://")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port}"
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def _entries(text: str) -> list[str]:
+    """The entries of a comma-separated list.
+
+    Raises:
+        ValueError: one is blank. Nobody means that, and a list that is blank as a whole would say "none" or "all".
+    """
+    entries = [entry.strip() for entry in text.split(",")] if text else []
+    if not all(entries):
+        raise ValueError("must be a comma-separated list without blank entries")
+    return entries
+
+
+def _check_key(key: str) -> None:
+    """Refuse a key by which others prove who they are if it is short, or cannot travel in a header or a URL.
+
+    Raises:
+        ValueError: says what is wrong, never the key.
+    """
+    if not key.isascii():
+        raise ValueError("must be ASCII, because it travels in an HTTP header")
+    if not key.isprintable() or " " in key:
+        raise ValueError("must not contain blanks")
+    if len(key) < KEY_CHARACTERS:
+        raise ValueError(f"must have at least {KEY_CHARACTERS} characters, for example from: openssl rand -hex 24")
+
+
 class _Group(BaseSettings):
     """Settings of one system. Empty variables count as unset, so that `.env` may list them all."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_blank(cls, value: Any) -> Any:
+        """A value of nothing but blanks is a mistake: as a key it would open a door, as a list it would mean "all"."""
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str) and text and not text.strip():
+            raise ValueError("must not be blank")
+        return value
 
     @field_validator("*", mode="after")
     @classmethod
@@ -99,9 +157,11 @@ class AdvowareSettings(_Group):
         return bool(self.app_id and self.kanzlei)
 
     @property
-    def is_local(self) -> bool:
-        """Whether the API is on this machine, that is, the twin."""
-        return bool(self.api_base_url) and is_loopback(self.api_base_url or "")
+    def addresses(self) -> dict[str, str]:
+        """``{variable: URL}`` of all that is asked: an address that is not configured comes from the configurator."""
+        given = {"ADVOWARE_API_BASE_URL": self.api_base_url, "ADVOWARE_AUTH_URL": self.auth_url}
+        found = {variable: url for variable, url in given.items() if url}
+        return found if len(found) == len(given) else {**found, "ADVOWARE_CONFIGURATOR_URL": self.configurator_url}
 
 
 class EspoCRMSettings(_Group):
@@ -121,24 +181,32 @@ class EspoCRMSettings(_Group):
         return bool(self.api_base_url)
 
     @property
-    def is_local(self) -> bool:
-        """Whether the API is on this machine, that is, the twin."""
-        return bool(self.api_base_url) and is_loopback(self.api_base_url or "")
+    def addresses(self) -> dict[str, str]:
+        """``{variable: URL}`` of all that is asked."""
+        return {"ESPOCRM_API_BASE_URL": self.api_base_url} if self.api_base_url else {}
 
     @property
     def webhook_keys(self) -> dict[str, str]:
         """``{webhook id: secret key}``, from ``id:secret,id:secret``."""
         text = self.webhook_secrets.get_secret_value() if self.webhook_secrets else ""
-        pairs = (entry.strip().partition(":") for entry in text.split(",") if entry.strip())
-        return {webhook_id: secret for webhook_id, _, secret in pairs}
+        pairs = (entry.partition(":") for entry in _entries(text))
+        return {webhook_id.strip(): secret.strip() for webhook_id, _, secret in pairs}
+
+    @field_validator("webhook_token", mode="after")
+    @classmethod
+    def _token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _check_key(value.get_secret_value())
+        return value
 
     @field_validator("webhook_secrets", mode="after")
     @classmethod
     def _pairs(cls, value: SecretStr | None) -> SecretStr | None:
-        for entry in value.get_secret_value().split(",") if value else ():
-            webhook_id, _, secret = entry.strip().partition(":")
-            if entry.strip() and not (webhook_id and secret):
+        for entry in _entries(value.get_secret_value()) if value else ():
+            webhook_id, _, secret = entry.partition(":")
+            if not webhook_id.strip() or not secret.strip():
                 raise ValueError("must be a comma-separated list of webhookId:secretKey")
+            _check_key(secret.strip())
         return value
 
 
@@ -154,13 +222,13 @@ class GoogleCalendarSettings(_Group):
     @property
     def acl_rules(self) -> list[tuple[str, str]]:
         """With whom calendars are shared: pairs of role and e-mail address."""
-        rules = (rule.partition(":") for rule in self.acl.split(",") if rule.strip())
+        rules = (rule.partition(":") for rule in _entries(self.acl))
         return [(role.strip(), email.strip()) for role, _, email in rules]
 
     @field_validator("acl", mode="after")
     @classmethod
     def _is_list_of_rules(cls, value: str) -> str:
-        for rule in filter(None, (part.strip() for part in value.split(","))):
+        for rule in _entries(value):
             role, _, email = rule.partition(":")
             if role.strip() not in {"freeBusyReader", "reader", "writer", "owner"} or "@" not in email:
                 raise ValueError("must be a comma-separated list of role:email, roles reader, writer, owner")
@@ -170,6 +238,11 @@ class GoogleCalendarSettings(_Group):
     def is_configured(self) -> bool:
         """Whether somebody entered credentials."""
         return bool(self.service_account_path)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """``{variable: URL}`` of all that is asked."""
+        return {"GOOGLE_CALENDAR_API_ENDPOINT": self.api_endpoint or GOOGLE_API_URL}
 
 
 class CalendarSyncSettings(_Group):
@@ -189,7 +262,13 @@ class CalendarSyncSettings(_Group):
     @property
     def only_kuerzel(self) -> frozenset[str]:
         """The employees to whom the sync is limited; empty: all."""
-        return frozenset(name.strip() for name in self.debug_kuerzel.split(",") if name.strip())
+        return frozenset(_entries(self.debug_kuerzel))
+
+    @field_validator("debug_kuerzel", mode="after")
+    @classmethod
+    def _is_list(cls, value: str) -> str:
+        _entries(value)
+        return value
 
 
 class VmhSettings(_Group):
@@ -203,27 +282,57 @@ class VmhSettings(_Group):
     nextcall_entity: str = "CVmhErstgespraech"
     #: EspoCRM user who gets the tasks of records that nobody is assigned to
     task_assigned_user_id: str = ""
+    #: when Advoware was restored from a backup; records last synced before that start as at their first sync
+    advoware_restored_at: AwareDatetime | None = None
 
 
 class ServiceSettings(_Group):
-    """Who may call us. ``api_keys`` is a comma-separated list."""
+    """Who may call us, and which systems are real. ``api_keys``, ``twins`` and ``plain_http_hosts`` are lists."""
 
     model_config = SettingsConfigDict(env_prefix="BITBYLAW_")
 
     api_keys: SecretStr | None = None
+    #: addresses (scheme, host, port) of stand-ins with invented people; every other system is real
+    twins: str = ""
+    #: one real system may run beside the twin of another
+    trial: bool = False
+    plain_http_hosts: str = ""
 
     @field_validator("api_keys", mode="after")
     @classmethod
-    def _fit_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().isascii():
-            raise ValueError("must be ASCII, because it travels in an HTTP header")
+    def _are_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        for key in _entries(value.get_secret_value()) if value else ():
+            _check_key(key)
+        return value
+
+    @field_validator("twins", mode="after")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        for url in _entries(value):
+            origin_of(url)
+        return value
+
+    @field_validator("plain_http_hosts", mode="after")
+    @classmethod
+    def _are_hosts(cls, value: str) -> str:
+        if any("/" in host or ":" in host for host in _entries(value)):
+            raise ValueError("must be a comma-separated list of host names, without http:// and port")
         return value
 
     @property
     def accepted_api_keys(self) -> tuple[str, ...]:
         """The single keys; empty: callers need none."""
-        text = self.api_keys.get_secret_value() if self.api_keys else ""
-        return tuple(key.strip() for key in text.split(",") if key.strip())
+        return tuple(_entries(self.api_keys.get_secret_value() if self.api_keys else ""))
+
+    @property
+    def twin_origins(self) -> frozenset[str]:
+        """The addresses of twins, see `origin_of`."""
+        return frozenset(map(origin_of, _entries(self.twins)))
+
+    def allows_plain_http(self, url: str) -> bool:
+        """Whether a URL may be asked without encryption: on this machine, or where somebody has said so."""
+        host = urlsplit(url).hostname or ""
+        return is_loopback(url) or host in {name.lower() for name in _entries(self.plain_http_hosts)}
 
 
 class EngineSettings(_Group):
@@ -232,6 +341,10 @@ class EngineSettings(_Group):
     model_config = SettingsConfigDict(env_prefix="III_")
 
     url: str = "ws://localhost:49134"
+
+
+Mode = Literal["live", "trial", "twins"]
+ForeignGroup = AdvowareSettings | EspoCRMSettings | GoogleCalendarSettings
 
 
 class Settings(BaseModel):
@@ -248,6 +361,36 @@ class Settings(BaseModel):
     vmh: VmhSettings
     service: ServiceSettings
     engine: EngineSettings
+
+    @property
+    def foreign_systems(self) -> dict[str, ForeignGroup]:
+        """The configured foreign systems by their names."""
+        groups: dict[str, ForeignGroup] = {
+            "Advoware": self.advoware,
+            "EspoCRM": self.espocrm,
+            "Google Calendar": self.google_calendar,
+        }
+        return {name: group for name, group in groups.items() if group.is_configured}
+
+    @property
+    def twin_systems(self) -> list[str]:
+        """The configured systems that are twins: each of their addresses is in ``BITBYLAW_TWINS``."""
+        return [name for name, group in self.foreign_systems.items() if self._is_twin(group)]
+
+    @property
+    def real_systems(self) -> list[str]:
+        """The other configured systems. That an address is on this machine proves nothing: it may be a tunnel."""
+        return [name for name, group in self.foreign_systems.items() if not self._is_twin(group)]
+
+    def _is_twin(self, group: ForeignGroup) -> bool:
+        return {origin_of(url) for url in group.addresses.values()} <= self.service.twin_origins
+
+    @property
+    def mode(self) -> Mode:
+        """What everybody should know who looks at this system: live, a trial, or nothing but twins."""
+        if self.service.trial:
+            return "trial"
+        return "live" if self.real_systems else "twins"
 
     def environment(self) -> dict[str, str]:
         """The environment variables that reproduce these settings; contains secrets."""
@@ -266,8 +409,9 @@ class Settings(BaseModel):
 def load_settings(environment: Mapping[str, Any] | None = None, *, env_file: Path | str | None = None) -> Settings:
     """Read and validate the settings.
 
-    ``environment`` overrides single variables of the process environment; ``env_file`` fills in those that neither
-    names. Says nothing about whether credentials are present: see `require_safe_access`.
+    ``environment`` overrides single variables of the process environment (an empty one or None: as if it were not set);
+    ``env_file`` fills in those that neither names. Says nothing about whether credentials are present: see
+    `require_safe_access`.
 
     Raises:
         ConfigurationError: a variable has an unusable value; names every such variable, never a value.
@@ -277,37 +421,90 @@ def load_settings(environment: Mapping[str, Any] | None = None, *, env_file: Pat
     problems: list[str] = []
     for name, field in Settings.model_fields.items():
         group: Any = field.annotation
-        prefix = group.model_config["env_prefix"]
-        values = {
-            key: overrides[variable]
-            for key in group.model_fields
-            if overrides.get(variable := f"{prefix}{key}".upper()) not in (None, "")
-        }
         try:
-            groups[name] = group(_env_file=env_file, **values)
+            groups[name] = _load_group(group, overrides, env_file)
         except ValidationError as error:
+            prefix = group.model_config["env_prefix"]
             problems += [f"{prefix}{item['loc'][0]}".upper() + f": {item['msg']}" for item in error.errors()]
+    _raise_problems(problems)
+    settings = Settings(**groups)
+    _raise_problems(_address_problems(settings))
+    return settings
+
+
+def _load_group(group: Any, overrides: Mapping[str, Any], env_file: Path | str | None) -> Any:
+    prefix = group.model_config["env_prefix"]
+    variables = {key: f"{prefix}{key}".upper() for key in group.model_fields}
+    given = {key: overrides[variable] for key, variable in variables.items() if variable in overrides}
+    unset = {key for key, value in given.items() if value in (None, "")}
+    defaults = {key: group.model_fields[key].default for key in unset}
+    loaded = group(_env_file=env_file, **given | defaults)
+    return group.model_construct(loaded.model_fields_set - unset, **dict(loaded))
+
+
+def _raise_problems(problems: list[str]) -> None:
     if problems:
         raise ConfigurationError("Please correct these settings:\n  " + "\n  ".join(problems))
-    return Settings(**groups)
 
 
-def require_safe_access(settings: Settings) -> None:
-    """Refuse settings under which strangers could reach real data through us.
+def _address_problems(settings: Settings) -> list[str]:
+    """Addresses that are none, and those under which everybody on the way could read keys and data."""
+    groups = (settings.advoware, settings.espocrm, settings.google_calendar)
+    return [
+        f"{variable}: {problem}"
+        for variable, url in sorted(item for group in groups for item in group.addresses.items())
+        if (problem := address_problem(url, settings.service))
+    ]
 
-    On this machine, with twins, the doors may stand open; in front of a real system they may not.
+
+def address_problem(url: str, service: ServiceSettings) -> str | None:
+    """Why a foreign system must not be asked at this URL, without quoting it; None if it may."""
+    try:
+        origin = origin_of(url)
+    except ValueError as error:
+        return str(error)
+    if origin.startswith("https:") or service.allows_plain_http(url):
+        return None
+    return (
+        "plain http:// shows keys and data to everybody on the way; use https://, "
+        "or name the host in BITBYLAW_PLAIN_HTTP_HOSTS"
+    )
+
+
+def require_safe_access(settings: Settings, *, with_twins: Sequence[str] = ()) -> None:
+    """Refuse settings under which strangers could reach real data through us, or invented people real data.
+
+    With nothing but twins the doors may stand open; as soon as one system is real they may not. ``with_twins`` are
+    systems whose twins are about to be started. Whether the addresses in ``BITBYLAW_TWINS`` tell the truth is asked by
+    `services.twins.require_twins`.
 
     Raises:
-        ConfigurationError: names the variable to set.
+        ConfigurationError: names the variables to set.
     """
+    real = settings.real_systems
+    if not real:
+        return
+    because = f"required, because {_listed(real)} {'is' if len(real) == 1 else 'are'} real"
     problems = []
-    if settings.advoware.is_configured and not settings.advoware.is_local and not settings.service.accepted_api_keys:
-        problems.append("BITBYLAW_API_KEYS: required, because the proxy leads to a real Advoware")
+    if not settings.service.accepted_api_keys:
+        problems.append(f"BITBYLAW_API_KEYS: {because}")
     # Secrets alone are not enough: an engine that sorts keys makes signatures uncheckable.
-    if settings.espocrm.is_configured and not settings.espocrm.is_local and not settings.espocrm.webhook_token:
-        problems.append("ESPOCRM_WEBHOOK_TOKEN: required, because the webhooks belong to a real EspoCRM")
-    if problems:
-        raise ConfigurationError("Please add these settings:\n  " + "\n  ".join(problems))
+    if settings.espocrm.webhook_token is None:
+        problems.append(f"ESPOCRM_WEBHOOK_TOKEN: {because}")
+    twins = [*settings.twin_systems, *with_twins]
+    if twins and not settings.service.trial:
+        problems.append(
+            f"BITBYLAW_TRIAL: a real {_listed(real)} would run beside a twin of {_listed(twins)}, and the sync would "
+            "carry invented people into real data. Configure all systems, or none; for a trial of a test system set it "
+            "to true"
+        )
+    if problems and any(is_loopback(url) for name in real for url in settings.foreign_systems[name].addresses.values()):
+        problems.append("BITBYLAW_TWINS: a twin on this machine counts as one if its address is named here")
+    _raise_problems(problems)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(names)
 
 
 def default_env_file() -> Path | None:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import asyncpg
@@ -87,7 +88,7 @@ class Demo:
         self._advoware = system.twins["advoware"]
         self._key = {"X-Api-Key": system.settings.espocrm.marvin_api_key.get_secret_value()}
         token = system.settings.espocrm.webhook_token
-        self._query = f"?token={token.get_secret_value()}" if token else ""
+        self._query = f"?token={quote(token.get_secret_value(), safe='')}" if token else ""
         self._session = session
         self._audit = audit
 

@@ -104,10 +104,11 @@ def _start_postgres(data: Path) -> PostgresServer:
     # where other users may connect (and everybody who connects is superuser); and as root it opens all folders above
     # the data and the program for reading, where passing through is enough.
     postgres_server.PostgresServer.runtime_path = runtime
-    postgres_server.PostgresServer._lock = fasteners.InterProcessLock(runtime / "postgres.lock")
+    lock = postgres_server.PostgresServer._lock = fasteners.InterProcessLock(runtime / "postgres.lock")
     vars(postgres_server)["find_suitable_socket_dir"] = lambda pgdata, _: _private_directory(_socket_name(pgdata))
     vars(postgres_server)["ensure_prefix_permissions"] = _let_pass
-    server = get_server(data, start=False)
+    with lock:  # as root it adds a system user at the first start, and two that do so at once disturb each other
+        server = get_server(data, start=False)
     server.start()
     _close_socket_directory(server)
     return server

@@ -23,7 +23,7 @@ from cli.engines import EngineKind
 from cli.espocrm import app as espocrm_app
 from cli.espocrm import doctor
 from cli.supervisor import StartFailed
-from cli.system import Ports, System, running_system
+from cli.system import TRIAL_NOTICE, Ports, System, running_system
 from cli.worker import worker
 from config import PROJECT_ROOT, ConfigurationError, default_env_file
 
@@ -127,7 +127,7 @@ async def _use(system: System, stopped: asyncio.Event, *, check: bool) -> bool:
     timeout = aiohttp.ClientTimeout(total=30)
     async with aiohttp.ClientSession(timeout=timeout) as session, await open_audit(system) as audit:
         _print_addresses(system)
-        demo = Demo(system, session, audit) if {"espocrm", "advoware"} <= system.twins.keys() else None
+        demo = Demo(system, session, audit) if _is_all_invented(system) else None
         if demo is not None:
             await demo.install_webhooks()
         if check:
@@ -140,11 +140,16 @@ async def _use(system: System, stopped: asyncio.Event, *, check: bool) -> bool:
         else:
             playing = asyncio.create_task(_play(demo))
         try:
-            await _show_table(audit, stopped)
+            await _show_table(audit, stopped, is_trial=system.settings.mode == "trial")
         finally:
             if playing is not None:
                 playing.cancel()
     return False
+
+
+def _is_all_invented(system: System) -> bool:
+    """Whether the sample flow reaches nothing but twins that run here."""
+    return not system.settings.real_systems and {"espocrm", "advoware"} <= system.twins.keys()
 
 
 async def _play(demo: Demo) -> None:
@@ -178,11 +183,13 @@ async def _check(demo: Demo | None, audit: asyncpg.Pool) -> bool:
     return bool(problems)
 
 
-async def _show_table(audit: asyncpg.Pool, stopped: asyncio.Event) -> None:
+async def _show_table(audit: asyncpg.Pool, stopped: asyncio.Event, *, is_trial: bool) -> None:
     """A table of the latest syncs that keeps itself up to date; plain lines where there is no terminal."""
     latest = await audit.fetchval("SELECT coalesce(max(audit_id), 0) FROM sync_audit")
     rows = await audit_rows(audit, after=max(0, latest - TABLE_ROWS))
-    with Live(_table(rows), console=console, auto_refresh=False) if console.is_terminal else _Lines() as view:
+    title = "Trial: what was synced" if is_trial else "What was synced"
+    live = Live(_table(rows, title), console=console, auto_refresh=False) if console.is_terminal else None
+    with live or _Lines() as view:
         while not stopped.is_set():
             try:
                 new = await audit_rows(audit, after=rows[-1]["audit_id"] if rows else 0)
@@ -191,7 +198,7 @@ async def _show_table(audit: asyncpg.Pool, stopped: asyncio.Event) -> None:
             if new:
                 rows = [*rows, *new][-TABLE_ROWS:]
                 if isinstance(view, Live):
-                    view.update(_table(rows), refresh=True)
+                    view.update(_table(rows, title), refresh=True)
                 else:
                     view.add(new)
             try:
@@ -226,8 +233,8 @@ def _cells(row: asyncpg.Record) -> list[str]:
     ]
 
 
-def _table(rows: list[asyncpg.Record]) -> Table:
-    table = Table(title="What was synced", title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+def _table(rows: list[asyncpg.Record], title: str = "What was synced") -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ("time", "record", "topic", "result", "Advoware"):
         table.add_column(heading, no_wrap=True)
     table.add_column("ms", justify="right")
@@ -246,6 +253,8 @@ def _print_addresses(system: System) -> None:
         table.add_row(f"{name} twin", f"{url}/__sandbox__/state, .../journal")
     table.add_row("logs", str(system.data / "log"))
     console.print(table)
+    if system.settings.mode == "trial":
+        _say(TRIAL_NOTICE)
     console.print("Ctrl-C stops everything and keeps the data. README.md says what to try meanwhile.", highlight=False)
 
 

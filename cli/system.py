@@ -7,7 +7,7 @@ import fcntl
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,12 @@ from cli.supervisor import Program, StartFailed, Supervised, keep_connected
 from config import PROJECT_ROOT, Settings, load_settings, require_safe_access
 from sandbox.advoware import DEFAULT_CREDENTIALS
 from sandbox.espocrm_access import ADMIN_ID
+from services.twins import TWIN_NAMES, require_twins
 
 WORKER_READY_SECONDS = 60.0
 WORKER_PATIENCE_SECONDS = 20.0
 ESPOCRM_TWIN_KEY = "espocrm-demo-key"
+TRIAL_NOTICE = "trial (BITBYLAW_TRIAL): a real system may run beside a twin; never with data that matter"
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ async def running_system(
     iii = find_iii() if engine is EngineKind.III else None
     wishes = dict(overrides or {})
     settings = load_settings(wishes, env_file=env_file)
-    require_safe_access(settings)
-    _refuse_mixture(settings)
+    needed = needed_twins(settings)
+    await check_access(settings, started_here=needed)
     found: dict[str, str] = {}
 
     def say_restart(name: str, status: int) -> None:
@@ -94,7 +96,6 @@ async def running_system(
 
     async with AsyncExitStack() as stack:
         _claim(data, stack)
-        needed = needed_twins(settings)
         # Fixed from here on: a process that is started again must be found where it was.
         ports = Ports(**{name: port or embedded.free_port() for name, port in vars(ports).items()})
         _require_free_ports(
@@ -119,7 +120,9 @@ async def running_system(
         await run(_engine_program(iii, ports, data, engine_database))
         await wait_for_ports(ports.http, ports.worker, log=data / "log" / "engine.log")
         found["III_URL"] = f"ws://127.0.0.1:{ports.worker}"
+        found["BITBYLAW_TWINS"] = ",".join([*settings.service.twin_origins, *twins.values()])
         settings = load_settings(found | wishes, env_file=env_file)
+        await check_access(settings)
         _leave_settings(settings, data)
         on_event("starting the worker")
         await run(worker_program(settings))
@@ -161,24 +164,26 @@ def _engine_program(iii: str | None, ports: Ports, data: Path, database: str) ->
 
 
 def needed_twins(settings: Settings) -> list[str]:
-    """The foreign systems without credentials: their twins run here."""
-    configured = {
-        "advoware": settings.advoware.is_configured,
-        "espocrm": settings.espocrm.is_configured,
-        "google": settings.google_calendar.is_configured,
-    }
-    return [name for name, present in configured.items() if not present]
+    """The foreign systems without credentials: their twins run here.
+
+    Google's does not beside a real Advoware and EspoCRM: real appointments have no place in a twin, except in a trial.
+    """
+    missing = [name for system, name in TWIN_NAMES.items() if system not in settings.foreign_systems]
+    if missing == ["google"] and settings.real_systems and not settings.service.trial:
+        return []
+    return missing
 
 
-def _refuse_mixture(settings: Settings) -> None:
-    """The sync would copy invented people into a real system, or real people into a twin."""
-    for real, twin in ((settings.advoware, settings.espocrm), (settings.espocrm, settings.advoware)):
-        if real.is_configured and not real.is_local and not twin.is_configured:
-            names = ("Advoware", "EspoCRM") if real is settings.advoware else ("EspoCRM", "Advoware")
-            raise StartFailed(
-                f"{names[0]} is configured and {names[1]} is not, so the sync would run between a real {names[0]} "
-                "and the invented people of a twin. Configure both in .env, or neither."
-            )
+async def check_access(settings: Settings, *, started_here: Sequence[str] = ()) -> None:
+    """Refuse to start with open doors in front of a real system, or with a real system beside a twin.
+
+    ``started_here`` are the twins that are about to be started.
+
+    Raises:
+        ConfigurationError: names the variables to set.
+    """
+    require_safe_access(settings, with_twins=[system for system, name in TWIN_NAMES.items() if name in started_here])
+    await require_twins(settings)
 
 
 def _claim(data: Path, stack: AsyncExitStack) -> None:

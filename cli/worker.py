@@ -19,8 +19,8 @@ import aiohttp
 import typer
 
 from cli.supervisor import stop_process
-from cli.system import worker_program
-from config import PROJECT_ROOT, ConfigurationError, Settings, default_env_file, load_settings, require_safe_access
+from cli.system import TRIAL_NOTICE, check_access, worker_program
+from config import PROJECT_ROOT, ConfigurationError, Settings, default_env_file, load_settings
 
 LOOK_SECONDS = 5.0
 #: Longer than the worker's own pauses between attempts to reconnect (at most 39 s).
@@ -74,10 +74,12 @@ def worker(
         raise typer.Exit(0 if link is Link.CONNECTED else 1)
     try:
         settings = load_settings(env_file=default_env_file())
-        require_safe_access(settings)
+        asyncio.run(check_access(settings))
     except ConfigurationError as error:
         _say(str(error))
         raise typer.Exit(1) from None
+    if settings.mode == "trial":
+        _say(TRIAL_NOTICE)
     raise typer.Exit(asyncio.run(_run(settings, engine_url, patience)))
 
 

@@ -5,6 +5,9 @@ while no worker has registered its steps, or when the worker of a known route is
 503 ``{"error": "no worker connected"}`` instead of 404; a worker lost during a request gives 503 instead of 500.
 JSON bodies above 1,000,000 bytes get 413. A handler that answers nothing at all gets its 504 after a second instead of
 the full time limit. How answers are composed: ``local_engine.responses``.
+
+The function also gets the request's target, as the header that the reverse proxy in front of the real engine sets
+(deploy/Caddyfile): of a repeated query parameter the engine itself hands over the last value only.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from local_engine.workers import Workers
 
 MAX_CONCURRENT_REQUESTS = 1_024
 DEFAULT_TIMEOUT = 30.0
+TARGET_HEADER = "x-forwarded-uri"
 
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -149,7 +153,7 @@ class HttpApi:
         return {
             "query_params": dict(parse_qsl(request.raw_path.partition("?")[2], keep_blank_values=True)),
             "path_params": route.path_params,
-            "headers": _plain_headers(request.headers),
+            "headers": {**_plain_headers(request.headers), TARGET_HEADER: request.raw_path},
             "path": route.path,
             "method": request.method,
             "body": _json_or_null(await read_limited(request)) if _is_json(request) else None,

@@ -9,6 +9,10 @@ common control API (`sandbox.control`) there are these routes, which do what peo
 ``DELETE /__sandbox__/beteiligte/{betNr}``     delete a Beteiligter
 ``POST /__sandbox__/termine``                  add a Termin; a negative ``frNr`` in the body makes a derived entry
 ``PUT|DELETE /__sandbox__/termine/{frNr}``     change some attributes of a Termin, or delete it
+``POST /__sandbox__/actions``                  ``{"action": "restore", "seconds": 60}``: a backup of that age is put
+                                               back, numbers given out since are given out again;
+                                               ``{"action": "copy_address", "betNr": 1, "id": 2, "to": 3}``: copy an
+                                               address to Beteiligter 3, remark included
 =============================================  =================================================================
 """
 
@@ -22,16 +26,19 @@ import json
 import re
 import secrets
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sandbox.advoware_beteiligte import ADRESSE, BANKVERBINDUNG, KOMMUNIKATION, BeteiligteStore, PartKind
 from sandbox.advoware_records import BERLIN, Record, RefusedError, RowIds
 from sandbox.advoware_termine import TermineStore
-from sandbox.control import CONTROL_PREFIX, Clock, Handler, Twin, main
+from sandbox.alterations import RefusedAlterationError
+from sandbox.control import CONTROL_PREFIX, Clock, Handler, Twin, body_of, main
 from sandbox.firm import Employee, make_firm
 
 DEFAULT_PORT: Final = 4010
@@ -70,6 +77,30 @@ class Credentials:
 
 
 DEFAULT_CREDENTIALS: Final = Credentials()
+
+
+class RestoreBackup(BaseModel):
+    """A backup is put back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["restore"]
+    seconds: float = Field(ge=0)  #: how old it is
+
+
+class CopyAddress(BaseModel):
+    """An address is copied to another Beteiligter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["copy_address"]
+    betnr: int = Field(alias="betNr")
+    id: int
+    to: int  #: the other one's betNr
+
+
+Action = RestoreBackup | CopyAddress
+ACTIONS: Final[TypeAdapter[Action]] = TypeAdapter(Annotated[Action, Field(discriminator="action")])
 
 
 def login_signature(product: int, app_id: str, nonce: str, timestamp: str, api_key: str) -> str:
@@ -135,6 +166,21 @@ class AdvowareTwin(Twin):
             return web.Response(status=status, text="Es ist ein unerwarteter Fehler aufgetreten.")
         return web.Response(status=status)
 
+    def refusal(self, request: web.Request, refused: RefusedAlterationError) -> web.Response:
+        """German text that names the field, also with its value, or an empty body."""
+        if refused.naming == "nothing":
+            return web.Response(status=400)
+        value = f" ({refused.value})" if refused.naming == "entry" else ""
+        return web.Response(status=400, text=f"Das Feld '{refused.key}' enthält einen ungültigen Wert{value}.")
+
+    def stored_object(self, request: web.Request, body: dict[str, Any]) -> Mapping[str, Any] | None:
+        """A Beteiligter or Termin that a PUT replaces as a whole."""
+        if request.method != "PUT" or "part_id" in request.match_info:
+            return None
+        if "betnr" in request.match_info:
+            return self.beteiligte.peek(_number(request, "betnr"))
+        return self.termine.peek(body.get("frNr"))
+
     def routes(self) -> list[web.RouteDef]:
         """Configurator, security gateway and API."""
         beteiligter = f"{API_PREFIX}/Beteiligte/{{betnr:\\d+}}"
@@ -176,6 +222,7 @@ class AdvowareTwin(Twin):
             web.delete(beteiligter, _answering(self._desktop_remove_beteiligter)),
             web.post(f"{CONTROL_PREFIX}/termine", _answering(self._desktop_create_termin)),
             web.put(termin, _answering(self._desktop_edit_termin)),
+            web.post(f"{CONTROL_PREFIX}/actions", _answering(self._act)),
             web.delete(termin, _answering(self._desktop_remove_termin)),
         ]
 
@@ -345,6 +392,17 @@ class AdvowareTwin(Twin):
         self.beteiligte.remove(_number(request, "betnr"))
         return web.json_response({})
 
+    async def _act(self, request: web.Request) -> web.StreamResponse:
+        try:
+            action = ACTIONS.validate_json(await request.read())
+        except ValidationError as error:
+            return web.json_response({"error": json.loads(error.json(include_url=False))}, status=400)
+        if isinstance(action, CopyAddress):
+            return web.json_response(self.beteiligte.copy_address(action.betnr, action.id, action.to))
+        moment = self.now() - timedelta(seconds=action.seconds)
+        undone = self.beteiligte.go_back(moment) + self.termine.go_back(moment)
+        return web.json_response({"undone": undone})
+
     async def _desktop_create_termin(self, request: web.Request) -> web.StreamResponse:
         body = await _json_object(request)
         return web.json_response(self.termine.create(body, body.get("frNr")))
@@ -373,9 +431,13 @@ def _answering(handler: Handler) -> Handler:
     return answered
 
 
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
 async def _json_object(request: web.Request) -> Record:
     try:
-        body = json.loads(await request.read())
+        body = json.loads(await body_of(request), parse_constant=_refuse_constant)
     except ValueError:
         raise RefusedError(400, "Die Anfrage enthält kein gültiges JSON.") from None
     if not isinstance(body, dict):

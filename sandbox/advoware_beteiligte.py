@@ -16,6 +16,7 @@ from schwifty.exceptions import SchwiftyException
 
 from sandbox.advoware_records import (
     Check,
+    History,
     Record,
     RefusedError,
     RowIds,
@@ -78,9 +79,9 @@ _FILTERS: Final = ("name", "vorname", "geburtsdatum", "kurzname")
 
 
 def _iban(value: Any, field: str) -> Any:
-    """A valid IBAN, with or without spaces. That Advoware checks it is [A]; a person may leave it empty."""
+    """A valid IBAN, with or without spaces, or none. That Advoware checks it is [A]."""
     text(42)(value, field)
-    if value in (None, ""):
+    if not value:
         return value
     try:
         schwifty.IBAN(value)
@@ -155,6 +156,7 @@ class BeteiligteStore:
         self._row_ids = row_ids
         self._now = now
         self._records: dict[int, Record] = {}
+        self._history = History()
         self._next_betnr = 1001
         self._next_part_ids = {
             KOMMUNIKATION.list_name: 9001,
@@ -183,6 +185,10 @@ class BeteiligteStore:
         """One Beteiligter with all his lists."""
         return self._answer(self._record(betnr))
 
+    def peek(self, betnr: int) -> Record | None:
+        """A copy of what is stored of a Beteiligter; None for an unknown number."""
+        return copy.deepcopy(self._records.get(betnr))
+
     # -- what the API allows ------------------------------------------------------------------------------------
 
     def create(self, body: Record, user: str) -> Record:
@@ -190,6 +196,7 @@ class BeteiligteStore:
         values = {field: check(body.get(field), field) for field, check in MASTER_DATA.items()}
         self._require_name(values)
         betnr = self._next_betnr
+        self._remember(betnr)
         return self._answer(self._insert(betnr, values, self._now(), self._now(), user))
 
     def replace(self, betnr: int, body: Record, user: str) -> Record:
@@ -200,6 +207,7 @@ class BeteiligteStore:
             raise RefusedError(400, f"Das Objekt ist unvollständig. Es fehlen: {', '.join(missing)}.")
         values = {field: check(body[field], field) for field, check in MASTER_DATA.items()}
         self._require_name(values)
+        self._remember(betnr)
         self._change_master_data(record, values, user)
         return self._answer(record)
 
@@ -209,13 +217,15 @@ class BeteiligteStore:
         missing = [field for field in kind.required if body.get(field) in (None, "")]
         if missing:
             raise RefusedError(400, f"Pflichtangaben fehlen: {', '.join(missing)}.")
-        part = self._insert_part(record, kind, self._checked_part(kind, body))
-        return copy.deepcopy(part)
+        values = self._checked_part(kind, body)
+        self._remember(betnr)
+        return copy.deepcopy(self._insert_part(record, kind, values))
 
     def change_part(self, betnr: int, kind: PartKind, part_id: int, body: Record) -> Record:
         """Change the writable attributes given; read-only ones are ignored silently."""
         part = self._part(self._record(betnr), kind, part_id)
         values = {field: kind.fields[field](body[field], field) for field in kind.writable_on_put if field in body}
+        self._remember(betnr)
         self._change_part(part, kind, values)
         return copy.deepcopy(part)
 
@@ -234,6 +244,7 @@ class BeteiligteStore:
         if unknown := sorted(set(changes) - known):
             raise RefusedError(400, f"Unbekannte Felder: {', '.join(unknown)}.")
         record = copy.deepcopy(self._record(betnr))
+        self._remember(betnr)
         for kind in PART_KINDS:
             for entry in changes.get(kind.list_name, ()):
                 self._edit_part(record, kind, entry)
@@ -246,7 +257,25 @@ class BeteiligteStore:
     def remove(self, betnr: int) -> None:
         """Delete a Beteiligter, which only a person can do."""
         self._record(betnr)
+        self._remember(betnr)
         del self._records[betnr]
+
+    def copy_address(self, betnr: int, part_id: int, to_betnr: int) -> Record:
+        """Copy an address to another Beteiligter, with everything that it says, also in ``bemerkung``."""
+        source = self._part(self._record(betnr), ADRESSE, part_id)
+        return self.add_part(to_betnr, ADRESSE, {field: source[field] for field in ADRESSE.fields})
+
+    def go_back(self, moment: datetime) -> int:
+        """Put back a backup of that time: what was written since is gone, and its numbers are given out again."""
+        undone = 0
+        for before in self._history.take_back(moment):
+            undone += 1
+            self._next_betnr, self._next_part_ids = before.counters
+            if before.record is None:
+                self._records.pop(before.key, None)
+            else:
+                self._records[before.key] = before.record
+        return undone
 
     # -- sample data --------------------------------------------------------------------------------------------
 
@@ -287,6 +316,10 @@ class BeteiligteStore:
                 self._insert_part(record, BANKVERBINDUNG, _bank_part(account), account.advoware_id)
 
     # -- inner works --------------------------------------------------------------------------------------------
+
+    def _remember(self, betnr: int) -> None:
+        counters = (self._next_betnr, dict(self._next_part_ids))
+        self._history.remember(self._now(), betnr, self._records.get(betnr), counters)
 
     def _record(self, betnr: int) -> Record:
         if betnr not in self._records:

@@ -5,9 +5,11 @@ Marked [A]: assumed, because the vendor publishes no such detail.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -41,6 +43,32 @@ class RowIds:
         """A row id that no record has had before."""
         self._count += 1
         return hashlib.sha256(f"{self._seed}:{self._count}".encode()).hexdigest()[:40].translate(_LETTERS)
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a write found."""
+
+    at: datetime
+    key: int
+    record: Record | None  #: None: there was none
+    counters: Any  #: the numbers to be given out next
+
+
+class History:
+    """What every write found, so that a backup can be put back: the state, and the numbers that are given out next."""
+
+    def __init__(self) -> None:
+        self._writes: list[Before] = []
+
+    def remember(self, at: datetime, key: int, record: Record | None, counters: Any) -> None:
+        """Keep what a write is about to change."""
+        self._writes.append(Before(at, key, copy.deepcopy(record), copy.copy(counters)))
+
+    def take_back(self, moment: datetime) -> Iterator[Before]:
+        """What the writes after a moment found, the last one first; they are forgotten."""
+        while self._writes and self._writes[-1].at > moment:
+            yield self._writes.pop()
 
 
 def local_seconds(moment: datetime) -> str:
@@ -121,6 +149,6 @@ def parse_moment(value: Any, field: str) -> datetime | None:
         if len(value) == len("2026-02-10"):
             return datetime.combine(date.fromisoformat(value), datetime.min.time())
         moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        return moment.astimezone(BERLIN).replace(tzinfo=None) if moment.tzinfo else moment
+    except (OverflowError, TypeError, ValueError):
         raise RefusedError(400, f"Das Feld '{field}' enthält kein gültiges Datum.") from None
-    return moment.astimezone(BERLIN).replace(tzinfo=None) if moment.tzinfo else moment

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sandbox.advoware_records import (
     Check,
+    History,
     Record,
     RefusedError,
     RowIds,
@@ -90,6 +91,7 @@ class TermineStore:
         self._now = now
         self._kuerzel = frozenset(kuerzel)
         self._records: dict[int, Record] = {}
+        self._history = History()
         self._next_fr_nr = 20001
 
     # -- what the API allows ------------------------------------------------------------------------------------
@@ -119,12 +121,19 @@ class TermineStore:
             and (last is None or record["datum"] <= last)
         ]
 
+    def peek(self, fr_nr: object) -> Record | None:
+        """A copy of what is stored of a Termin; None for an unknown number."""
+        record = self._records.get(fr_nr) if isinstance(fr_nr, int) else None
+        return None if record is None else dict(record)
+
     def create(self, body: Record, fr_nr: int | None = None) -> Record:
         """Add a Termin. A negative ``fr_nr`` makes a derived entry, which only Advoware itself creates."""
         if fr_nr is not None and fr_nr >= 0:
             raise RefusedError(400, "Nur abgeleitete Termine haben eine Nummer, bevor sie angelegt sind.")
         values = self._checked({**_DEFAULTS, **body})
-        return _answer(self._insert(self._next_fr_nr if fr_nr is None else fr_nr, values, self._now()))
+        fr_nr = self._next_fr_nr if fr_nr is None else fr_nr
+        self._remember(fr_nr)
+        return _answer(self._insert(fr_nr, values, self._now()))
 
     def replace(self, fr_nr: int, body: Record) -> Record:
         """Full-object update: every writable attribute must be there; read-only ones are ignored."""
@@ -139,13 +148,27 @@ class TermineStore:
         record = self._record(fr_nr)
         values = self._checked({**record, **changes})
         if changed := differing(record, values):
+            self._remember(fr_nr)
             record.update(changed, rowId=self._row_ids.next(), zuletztGeaendertAm=local_fractions(self._now()))
         return _answer(record)
 
     def remove(self, fr_nr: int) -> None:
         """Delete a Termin."""
         self._record(fr_nr)
+        self._remember(fr_nr)
         del self._records[fr_nr]
+
+    def go_back(self, moment: datetime) -> int:
+        """Put back a backup of that time: what was written since is gone, and its numbers are given out again."""
+        undone = 0
+        for before in self._history.take_back(moment):
+            undone += 1
+            self._next_fr_nr = before.counters
+            if before.record is None:
+                self._records.pop(before.key, None)
+            else:
+                self._records[before.key] = before.record
+        return undone
 
     # -- sample data --------------------------------------------------------------------------------------------
 
@@ -172,6 +195,9 @@ class TermineStore:
             self._insert(entry.fr_nr, values, entry.changed_at)
 
     # -- inner works --------------------------------------------------------------------------------------------
+
+    def _remember(self, fr_nr: int) -> None:
+        self._history.remember(self._now(), fr_nr, self._records.get(fr_nr), self._next_fr_nr)
 
     def _record(self, fr_nr: int) -> Record:
         if fr_nr not in self._records:

@@ -3,6 +3,7 @@
 The control API lives under ``/__sandbox__/`` and is never journalled:
 
 ====================  ==========================================================================================
+``GET identity``      ``{"twin": "advoware"}``: whoever starts the product asks, and takes everything else for real
 ``POST reset``        seed data again, no journal, no faults; body ``{"seed": 1, "empty": false}``, both optional
 ``GET state``         everything the twin holds, as JSON
 ``GET journal``       every request: number, time, method, path, route, status, milliseconds, fault
@@ -10,7 +11,7 @@ The control API lives under ``/__sandbox__/`` and is never journalled:
 ``DELETE journal``    forget the requests so far
 ``POST faults``       add one rule or a list of rules, see `Fault`
 ``GET faults``        the rules, with how often each has struck
-``DELETE faults``     remove all rules
+``DELETE faults``     remove all rules, or with ``?name=...`` those of that name
 ``POST clock``        ``{"advance_seconds": 90}`` moves the twin's clock, ``{"reset": true}`` puts it back
 ====================  ==========================================================================================
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import codecs
 import io
 import json
 import pickle
@@ -28,14 +30,24 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sandbox.alterations import (
+    Alteration,
+    RefusedAlterationError,
+    alter_answer,
+    alter_stored,
+    checked_pattern,
+    share,
+    show_as_sent,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Clock = Callable[[], datetime]
@@ -44,27 +56,41 @@ CONTROL_PREFIX = "/__sandbox__"
 SAVE_SECONDS = 1.0
 JOURNAL_LIMIT = 200_000
 MAX_REQUEST_BYTES = 16 * 2**20
+#: Longest request line: method, blank, target, blank and version. Apache's limit; nginx's (8 KiB) is as good as equal.
+MAX_REQUEST_LINE = 8190
+#: How much of a request line is read at all, so that a longer one can be refused with 414 as the real servers do.
+READ_REQUEST_LINE = 2**20
+#: Where a request keeps its body when that is no longer the one that was sent.
+ALTERED_BODY = web.RequestKey("ALTERED_BODY", bytes)
+#: The altering rules that have struck a request.
+STRUCK = web.RequestKey("STRUCK", list)
 
 
 class Fault(BaseModel):
-    """One rule for misbehaviour. The first rule that matches a request and is not used up strikes.
+    """One rule for misbehaviour.
 
-    ``when="before"`` answers without doing the work; ``when="after"`` does the work and then spoils the answer,
-    which is how a commit whose confirmation is lost looks to the caller.
+    A rule spoils or alters. Of the rules that spoil, the first that matches a request and is not used up strikes.
+    ``when="before"`` answers without doing the work; ``when="after"`` does the work and then spoils the answer, which
+    is how a commit whose confirmation is lost looks to the caller.
+
+    Of the rules that alter (``answer``, ``stored``), all that match strike, in their order. Their ``probability`` is
+    that of each value: which values it hits depends on the seed and the value's place alone, so that a read shows the
+    same again until the rule is gone. They strike (``struck``, ``count``) when something came out different.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    method: str | None = None  #: HTTP method; None matches all
+    name: str = ""  #: by which it can be removed
+    method: str | None = None  #: HTTP method, or several joined by ``|``; None matches all
     path: str = ".*"  #: regular expression, searched in the path (without query)
     query: str | None = None  #: regular expression, searched in the raw query string
-    probability: float = 1.0
-    skip: int = 0  #: let this many matching requests pass first
-    count: int | None = None  #: strike this often; None for ever
+    probability: float = Field(default=1.0, ge=0, le=1)
+    skip: int = Field(default=0, ge=0)  #: let this many matching requests pass first
+    count: int | None = Field(default=None, ge=0)  #: strike this often; None for ever
     when: Literal["before", "after"] = "before"
 
-    latency_ms: int = 0  #: wait this long first
-    status: int | None = None  #: answer with this status
+    latency_ms: int = Field(default=0, ge=0)  #: wait this long first
+    status: int | None = Field(default=None, ge=200, le=599)  #: answer with this status
     headers: dict[str, str] = {}
     body: Any = None  #: JSON body of that answer; None for an empty one
     reset: bool = False  #: cut the connection
@@ -72,6 +98,44 @@ class Fault(BaseModel):
     empty_list: bool = False  #: answer as if nothing was found
     truncate_json: bool = False  #: send half of the body
     revoke_tokens: bool = False  #: forget all tokens, then go on
+    text: str | None = None  #: do the work; if it succeeds, answer with its status and this text (may be empty)
+    content_type: str | None = None  #: of that text, ``text/plain`` if None; alone: of the true answer
+    charset: str | None = None  #: that text, or the true answer, is written in this encoding and says so
+
+    answer: list[Alteration] = []  #: how successful JSON answers differ from what the twin holds
+    stored: list[Alteration] = []  #: how what is stored differs from what a POST, PUT or PATCH sent
+
+    @field_validator("path", "query")
+    @classmethod
+    def _is_pattern(cls, pattern: str | None) -> str | None:
+        return checked_pattern(pattern)
+
+    @field_validator("charset")
+    @classmethod
+    def _is_charset(cls, charset: str | None) -> str | None:
+        try:
+            codecs.lookup(charset or "utf-8")
+        except LookupError as error:
+            raise ValueError("no encoding that Python knows") from error
+        return charset
+
+    @model_validator(mode="after")
+    def _spoils_or_alters(self) -> Fault:
+        if self.alters and self.model_fields_set & _SPOILING:
+            raise ValueError("a rule either alters (answer, stored) or spoils, make it two rules")
+        if any(alteration.for_stored_only for alteration in self.answer):
+            raise ValueError("'ignore', 'refuse' and 'echo' are for 'stored' only")
+        return self
+
+    @property
+    def alters(self) -> bool:
+        """Whether it alters values instead of spoiling the whole answer."""
+        return bool(self.answer or self.stored)
+
+
+_SPOILING = frozenset(Fault.model_fields) - {
+    *("name", "method", "path", "query", "probability", "skip", "count", "answer", "stored"),
+}
 
 
 class ActiveFault:
@@ -79,25 +143,32 @@ class ActiveFault:
 
     def __init__(self, rule: Fault) -> None:
         self.rule = rule
+        self._words = json.dumps(rule.model_dump(include={"path", "answer", "stored"}), sort_keys=True)
         self.seen = 0
         self.struck = 0
 
-    def strikes(self, request: web.Request, dice: random.Random) -> bool:
-        """Whether the rule applies to this request; counts the request if it matches."""
+    def meets(self, request: web.Request) -> bool:
+        """Whether the rule is for this request and not used up; counts the request if it matches."""
         rule = self.rule
-        if rule.method and rule.method.upper() != request.method:
+        if rule.method and request.method not in rule.method.upper().split("|"):
             return False
         if not re.search(rule.path, request.path):
             return False
         if rule.query is not None and not re.search(rule.query, request.query_string):
             return False
         self.seen += 1
-        if self.seen <= rule.skip or (rule.count is not None and self.struck >= rule.count):
-            return False
-        if dice.random() >= rule.probability:
+        return self.seen > rule.skip and (rule.count is None or self.struck < rule.count)
+
+    def strikes(self, request: web.Request, dice: random.Random) -> bool:
+        """Whether the rule spoils this request; counts the request if it matches."""
+        if self.rule.alters or not self.meets(request) or dice.random() >= self.rule.probability:
             return False
         self.struck += 1
         return True
+
+    def chosen(self, seed: int) -> Callable[[str], bool]:
+        """Which of the values that the rule could alter it does alter."""
+        return lambda description: share(f"{seed}:{self._words}", description) < self.rule.probability
 
 
 class Twin(ABC):
@@ -143,6 +214,19 @@ class Twin(ABC):
         """An error as the real system words it; used for faults that give a status but no body."""
         return web.Response(status=status)
 
+    def refusal(self, request: web.Request, refused: RefusedAlterationError) -> web.Response:
+        """The 400 with which the real system refuses a whole object; used for fault rules that do so."""
+        text = {"nothing": "", "field": refused.key, "entry": f"{refused.key}: {refused.value}"}[refused.naming]
+        return web.Response(status=400, text=text)
+
+    def stored_object(self, request: web.Request, body: dict[str, Any]) -> Mapping[str, Any] | None:
+        """What is stored of the object that a request writes, where a write must carry all of it; else None."""
+        return None
+
+    def json_bytes(self, value: Any) -> bytes:
+        """JSON as the real system writes it. ASCII, because half an emoji can only travel as an escape."""
+        return json.dumps(value, ensure_ascii=True).encode()
+
     async def start(self) -> None:
         """Start background work, once the server listens and ``self.url`` is set."""
 
@@ -179,6 +263,7 @@ class Twin(ABC):
         control = CONTROL_PREFIX
         app.add_routes(
             [
+                web.get(f"{control}/identity", self._identity),
                 web.post(f"{control}/reset", self._reset),
                 web.get(f"{control}/state", self._state),
                 web.get(f"{control}/journal", self._journal),
@@ -208,10 +293,15 @@ class Twin(ABC):
             "status": None,
             "ms": None,
             "fault": None,
+            "altered": [],
         }
         self.journal.append(entry)
         try:
-            response = await self._answer(request, handler, entry)
+            response = (
+                web.Response(status=414, text="Request-URI Too Long", content_type="text/html")
+                if _line_length(request) > MAX_REQUEST_LINE
+                else await self._answer(request, handler, entry)
+            )
             entry["status"] = response.status
             return response
         except web.HTTPException as error:
@@ -222,8 +312,9 @@ class Twin(ABC):
 
     async def _answer(self, request: web.Request, handler: Handler, entry: dict[str, Any]) -> web.StreamResponse:
         fault = next((f.rule for f in self.faults if f.strikes(request, self.dice)), None)
+        altering = [active for active in self.faults if active.rule.alters and active.meets(request)]
         if fault is None:
-            return await handler(request)
+            return await self._altered(request, handler, entry, altering)
         entry["fault"] = fault.model_dump(exclude_defaults=True)
         await request.read()
         if fault.latency_ms:
@@ -233,16 +324,69 @@ class Twin(ABC):
         spoils = fault.reset or fault.hang or fault.status is not None
         if spoils and fault.when == "before":
             return await self._spoil(request, fault)
-        response = await handler(request)
+        response = await self._altered(request, handler, entry, altering)
         if spoils:
             return await self._spoil(request, fault)
-        if fault.empty_list:
-            return _emptied(response)
-        if fault.truncate_json and isinstance(response, web.Response) and isinstance(response.body, bytes):
-            return web.Response(
-                status=response.status, body=response.body[: len(response.body) // 2], content_type="application/json"
-            )
-        return response
+        return _spoiled(response, fault)
+
+    # -- alterations ------------------------------------------------------------------------------------------
+
+    async def _altered(
+        self, request: web.Request, handler: Handler, entry: dict[str, Any], rules: list[ActiveFault]
+    ) -> web.StreamResponse:
+        """Let the handler work on the altered body, and alter its answer."""
+        if not rules:
+            return await handler(request)
+        try:
+            sent = await self._alter_stored(request, entry, rules)
+        except RefusedAlterationError as refused:
+            return self.refusal(request, refused)
+        response = await handler(request)
+        if not isinstance(response, web.Response) or response.status >= 400:
+            return response
+        document = _json_of(response.body)
+        if document is None:
+            return response
+        for path, value in sent:
+            show_as_sent(document, path, value)
+        altered = self._alter_answer(request, document, entry, rules)
+        if not sent and not altered:
+            return response
+        return web.Response(status=response.status, body=self.json_bytes(document), headers=_headers_of(response))
+
+    async def _alter_stored(
+        self, request: web.Request, entry: dict[str, Any], rules: list[ActiveFault]
+    ) -> list[tuple[tuple[Any, ...], Any]]:
+        """Alter the body; the places whose answer shows what was sent."""
+        storing = [active for active in rules if active.rule.stored]
+        body = _json_of(await request.read()) if storing and request.method in {"POST", "PUT", "PATCH"} else None
+        if not isinstance(body, dict):
+            return []
+        stored = self.stored_object(request, body)
+        echoed: list[tuple[tuple[Any, ...], Any]] = []
+        for active in storing:
+            for alteration in active.rule.stored:
+                try:
+                    changed = alter_stored(body, alteration, active.chosen(self.seed), stored)
+                except RefusedAlterationError:
+                    _note(request, entry, active, "stored", alteration)
+                    raise
+                if changed:
+                    _note(request, entry, active, "stored", alteration)
+                    echoed += changed if alteration.echo else []
+        request[ALTERED_BODY] = json.dumps(body).encode()
+        return echoed
+
+    def _alter_answer(
+        self, request: web.Request, document: Any, entry: dict[str, Any], rules: list[ActiveFault]
+    ) -> bool:
+        changed = False
+        for active in rules:
+            for alteration in active.rule.answer:
+                if alter_answer(document, alteration, active.chosen(self.seed)):
+                    _note(request, entry, active, "answer", alteration)
+                    changed = True
+        return changed
 
     async def _spoil(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         if fault.hang:
@@ -270,6 +414,9 @@ class Twin(ABC):
         self.journal.clear()
         return web.json_response({"seed": self.seed, "empty": self.empty})
 
+    async def _identity(self, _request: web.Request) -> web.Response:
+        return web.json_response({"twin": self.name})
+
     async def _state(self, _request: web.Request) -> web.Response:
         return web.json_response(self.state())
 
@@ -284,11 +431,15 @@ class Twin(ABC):
         return web.json_response(dict(Counter(f"{entry['method']} {entry['route']}" for entry in self.journal)))
 
     async def _add_faults(self, request: web.Request) -> web.Response:
-        wish = await request.json()
         try:
+            wish = await request.json()
             rules = [Fault.model_validate(rule) for rule in (wish if isinstance(wish, list) else [wish])]
         except ValidationError as error:
-            return web.json_response({"error": json.loads(error.json(include_url=False))}, status=400)
+            return web.json_response(
+                {"error": json.loads(error.json(include_url=False, include_input=False))}, status=400
+            )
+        except ValueError:
+            return web.json_response({"error": "the body is no JSON"}, status=400)
         self.faults.extend(ActiveFault(rule) for rule in rules)
         return await self._list_faults(request)
 
@@ -297,9 +448,10 @@ class Twin(ABC):
             [{**active.rule.model_dump(exclude_defaults=True), "struck": active.struck} for active in self.faults]
         )
 
-    async def _remove_faults(self, _request: web.Request) -> web.Response:
-        self.faults.clear()
-        return web.json_response([])
+    async def _remove_faults(self, request: web.Request) -> web.Response:
+        name = request.query.get("name")
+        self.faults = [active for active in self.faults if name is not None and active.rule.name != name]
+        return await self._list_faults(request)
 
     async def _set_clock(self, request: web.Request) -> web.Response:
         wish = await request.json()
@@ -351,6 +503,70 @@ def _write_whole(path: Path, data: bytes) -> None:
     beside.replace(path)
 
 
+async def body_of(request: web.Request) -> bytes:
+    """The body of a request as the twin is to take it: the one that was sent, unless a fault rule altered it."""
+    altered = request.get(ALTERED_BODY)
+    return await request.read() if altered is None else altered
+
+
+def _line_length(request: web.Request) -> int:
+    """Bytes of the request line without its end."""
+    return len(f"{request.method} {request.raw_path} HTTP/{request.version.major}.{request.version.minor}".encode())
+
+
+def _note(request: web.Request, entry: dict[str, Any], active: ActiveFault, kind: str, alteration: Alteration) -> None:
+    """Count that a rule struck a request, and say in the journal what it did."""
+    struck = request.get(STRUCK, [])
+    request[STRUCK] = struck
+    if active not in struck:
+        struck.append(active)
+        active.struck += 1
+    entry["altered"].append(f"{kind} {alteration.field}: {alteration.how}")
+
+
+def _json_of(body: object) -> Any:
+    """What a body holds as JSON; None for anything else."""
+    try:
+        return json.loads(body) if isinstance(body, bytes) and body else None
+    except ValueError:
+        return None
+
+
+def _headers_of(response: web.Response) -> dict[str, str]:
+    """The headers of an answer that go with another body as well."""
+    return {name: value for name, value in response.headers.items() if name != "Content-Length"}
+
+
+def _spoiled(response: web.StreamResponse, fault: Fault) -> web.StreamResponse:
+    """The answer to work that was done, as a rule wants it shown."""
+    if not isinstance(response, web.Response) or not isinstance(response.body, bytes | None):
+        return response
+    if fault.empty_list:
+        return _emptied(response)
+    if fault.truncate_json and response.body is not None:
+        half = response.body[: len(response.body) // 2]
+        return web.Response(status=response.status, body=half, content_type="application/json")
+    if fault.text is not None or fault.content_type is not None or fault.charset is not None:
+        return _reworded(response, fault)
+    return response
+
+
+def _reworded(response: web.Response, fault: Fault) -> web.Response:
+    """The same status with another text, or the same content with another content type or encoding."""
+    if response.status >= 400:
+        return response
+    charset = fault.charset or "utf-8"
+    if fault.text is not None:
+        content, content_type = fault.text, fault.content_type or "text/plain"
+    else:
+        document = _json_of(response.body)
+        content = (response.text or "") if document is None else json.dumps(document, ensure_ascii=False)
+        content_type = fault.content_type or response.content_type
+    said = f"{content_type}; charset={charset}" if fault.charset else content_type
+    body = content.encode(charset, "replace")
+    return web.Response(status=response.status, body=body, headers={"Content-Type": said, **fault.headers})
+
+
 def _emptied(response: web.StreamResponse) -> web.StreamResponse:
     """The same answer with its list emptied, in the shapes the three systems use."""
     if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
@@ -373,7 +589,13 @@ async def running(twin: Twin, *, host: str = "127.0.0.1", port: int = 0) -> Asyn
         OSError: the port is taken.
     """
     # No handler_cancellation: like the real systems, a twin finishes the work of a caller that has hung up.
-    runner = web.AppRunner(twin.application(), access_log=None, handler_cancellation=False, shutdown_timeout=1)
+    runner = web.AppRunner(
+        twin.application(),
+        access_log=None,
+        handler_cancellation=False,
+        shutdown_timeout=1,
+        max_line_size=READ_REQUEST_LINE,
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

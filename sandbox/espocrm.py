@@ -10,6 +10,8 @@ Run it alone with ``python -m sandbox.espocrm --port 4020 --webhook-interval 1.0
 ``POST records/{Entity}``           create or replace a record as user Admin; ``id`` and times may be given;
                                     ``?silent=1`` here and below fires no webhook
 ``PUT, DELETE records/{Entity}/{id}``  change or delete a record as user Admin would in the user interface
+``POST actions``                    what people do in the browser: erase, merge, restore, revert an import, delete many;
+                                    see `sandbox.espocrm_actions`
 ``GET webhooks``                    the webhooks and their queue
 ``POST webhooks/process``           run the job "Process Webhook Queue" now; answers what was sent
 ==================================  ============================================================================
@@ -30,10 +32,12 @@ import aiohttp
 from aiohttp import web
 from pydantic import ValidationError
 
-from sandbox.control import CONTROL_PREFIX, Clock, Twin, main
+from sandbox.alterations import RefusedAlterationError
+from sandbox.control import CONTROL_PREFIX, Clock, Twin, body_of, main
 from sandbox.espocrm_access import ADMIN_ID, DEFAULT_API_USERS, ApiUser, LoginGuard, Settings
+from sandbox.espocrm_actions import ACTIONS, Browser
 from sandbox.espocrm_entities import ENTITIES, USER, Entity, entity_defs
-from sandbox.espocrm_php import ApiError, php_int, php_json
+from sandbox.espocrm_php import ApiError, php_int, php_json, read_json, validation_failure
 from sandbox.espocrm_query import read_search_params
 from sandbox.espocrm_seed import load_firm
 from sandbox.espocrm_service import RecordService
@@ -42,6 +46,7 @@ from sandbox.espocrm_webhooks import WebhookQueue
 from sandbox.firm import make_firm
 
 DEFAULT_PORT = 4020
+API_PREFIX = "/api/v1"
 BERLIN = ZoneInfo("Europe/Berlin")
 EXTENSION_VERSION = "1.0.0"  #: of the firm's extension, whose entities and rules this twin has
 
@@ -112,6 +117,20 @@ class EspoCRMTwin(Twin):
         """An empty answer; as HTML when the login failed."""
         return web.Response(status=status, content_type="text/html" if status == 401 else "application/json")
 
+    def refusal(self, request: web.Request, refused: RefusedAlterationError) -> web.Response:
+        """A field that does not pass; a value is named in the reason only, and nothing named is an empty 400."""
+        if refused.naming == "nothing":
+            return _refusal(ApiError(400, ""))
+        field = refused.attribute.removesuffix("Data")
+        failure = validation_failure(str(request.match_info.get("entity")), field, "valid")
+        if refused.naming == "entry":
+            failure.reason += f" Value: {refused.value}."
+        return _refusal(failure)
+
+    def json_bytes(self, value: Any) -> bytes:
+        """JSON as PHP writes it."""
+        return php_json(value)
+
     async def start(self) -> None:
         """Start the webhook job."""
         self._session = aiohttp.ClientSession()
@@ -147,7 +166,7 @@ class EspoCRMTwin(Twin):
 
     def routes(self) -> list[web.RouteDef]:
         """The REST API."""
-        base = "/api/v1"
+        base = API_PREFIX
         return [
             web.get(f"{base}/App/user", self._as_user(self._app_user)),
             web.get(f"{base}/Metadata", self._as_user(self._metadata)),
@@ -170,6 +189,7 @@ class EspoCRMTwin(Twin):
             web.post(f"{control}/records/{{entity}}", self._as_admin(self._put_record)),
             web.put(f"{control}/records/{{entity}}/{{id}}", self._as_admin(self._edit_record)),
             web.delete(f"{control}/records/{{entity}}/{{id}}", self._as_admin(self._remove_record)),
+            web.post(f"{control}/actions", self._as_admin(self._act)),
             web.get(f"{control}/webhooks", self._show_webhooks),
             web.post(f"{control}/webhooks/process", self._process_webhooks),
         ]
@@ -319,6 +339,13 @@ class EspoCRMTwin(Twin):
         self._service.delete(record, admin, silent=_is_silent(request))
         return True
 
+    async def _act(self, request: web.Request, admin: ApiUser) -> Any:
+        try:
+            action = ACTIONS.validate_json(await request.read())
+        except ValidationError as error:
+            raise ApiError(400, "No such action.", json.loads(error.json(include_url=False))) from error
+        return Browser(self._store, self._queue.add, admin).do(action)
+
     async def _show_webhooks(self, _request: web.Request) -> web.Response:
         webhooks = [self._store.full(record) for record in self._store.records("Webhook")]
         return web.json_response({"webhooks": webhooks, "queue": [item.as_json() for item in self._queue.items]})
@@ -347,11 +374,11 @@ def _entity(request: web.Request) -> Entity:
 
 async def _body(request: web.Request) -> dict[str, Any]:
     """The attributes of a request body; one that is not declared as JSON counts as empty, as in EspoCRM."""
-    content = await request.read()
+    content = await body_of(request)
     if request.content_type != "application/json" or not content:
         return {}
     try:
-        body = json.loads(content)
+        body = read_json(content)
     except ValueError as error:
         raise ApiError(500, "") from error
     if isinstance(body, list):
@@ -366,7 +393,8 @@ async def _answered(handler: UserHandler, request: web.Request, user: ApiUser) -
         value = await handler(request, user)
     except ApiError as error:
         return _refusal(error)
-    return web.Response(body=php_json(value), content_type="application/json")
+    created_webhook = request.method == "POST" and request.path == f"{API_PREFIX}/Webhook"
+    return web.Response(status=201 if created_webhook else 200, body=php_json(value), content_type="application/json")
 
 
 def _refusal(error: ApiError) -> web.Response:

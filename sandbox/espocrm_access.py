@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,11 +36,31 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal["8.4", "9.3"] = "9.3"  #: 8.4 knows neither the header ``Signature`` nor ``skipOwn``
+    #: 8.4 knows neither the header ``Signature`` nor ``skipOwn``, tells the followers in every update, and saves (and
+    #: tells) even what is identical
+    version: Literal["8.4", "9.3"] = "9.3"
     phone_number_international: bool = True
     duplicate_check: frozenset[str] = frozenset()  #: entities that answer 409 to a likely duplicate
     optimistic_concurrency: frozenset[str] = frozenset()  #: entities that have a ``versionNumber``
+    concurrency_ignored: frozenset[str] = frozenset()  #: fields that any version may overwrite (9.3)
+    webhook_event_portion: int | None = None  #: events that a run of the webhook job takes up; EspoCRM's own: 20
+    #: ``host:port`` of internal receivers that the administrator allows (EspoCRM's ``webhookAllowedAddressList``). From
+    #: 9.3.2 on a webhook to any other internal host is refused, and its events are dropped. None: any receiver will do.
+    webhook_allowed_addresses: tuple[str, ...] | None = None
     task_parents: tuple[str, ...] = (*STANDARD_TASK_PARENTS, *CUSTOM_ENTITIES)
+
+    def may_send_to(self, url: str) -> bool:
+        """Whether webhooks may go to this address. Without DNS here, only names without a dot count as internal."""
+        if self.webhook_allowed_addresses is None:
+            return True
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}" in self.webhook_allowed_addresses:
+            return True
+        try:
+            return ip_address(host).is_global
+        except ValueError:
+            return "." in host
 
 
 class ApiUser(BaseModel):

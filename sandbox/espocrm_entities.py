@@ -94,8 +94,13 @@ class Field:
         if self.type == "linkMultiple":
             return self.attributes
         if self.type in {"email", "phone"}:
-            return (self.name, f"{self.name}Data")
+            return (self.name, f"{self.name}Data", *self.flags)
         return (self.name,)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Of an email or phone field: the attributes that say of the primary entry "opted out" and "invalid"."""
+        return self.attributes[1:] if self.type in {"email", "phone"} else ()
 
 
 @dataclass(frozen=True, kw_only=True)

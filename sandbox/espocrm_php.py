@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
 MAX_INPUT_VARIABLES = 1000  #: PHP's ``max_input_vars``: further query parameters are dropped without a word
 _LEADING_INT = re.compile(r"\s*[+-]?\d+")
 _BRACKET = re.compile(r"\[([^\]]*)\]")
+
+
+_BLANKS = " \t\n\r\0\x0b"
+_ATOM_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(Z|[+-]\d\d:?\d\d)", re.IGNORECASE)
 
 
 class ApiError(Exception):
@@ -40,6 +45,50 @@ def validation_failure(entity: str, field: str, kind: str) -> ApiError:
 def php_json(value: Any) -> bytes:
     r"""JSON exactly as PHP's ``json_encode`` writes it: no blanks, ``\/`` and ``\u00fc`` escapes."""
     return json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("/", "\\/").encode("ascii")
+
+
+def read_json(content: bytes) -> Any:
+    """JSON as PHP's ``json_decode`` reads it: no NaN, no half of a surrogate pair, no key that begins with NUL.
+
+    Raises:
+        ValueError: it is not such JSON.
+    """
+    value = json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_object)
+    json.dumps(value, ensure_ascii=False).encode()  # raises UnicodeEncodeError, which is a ValueError
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if any(key.startswith("\0") for key, _ in pairs):
+        raise ValueError("a key begins with NUL")
+    return dict(pairs)
+
+
+def php_trim(text: str) -> str:
+    """PHP's ``trim``: ASCII blanks and NUL go from both ends, but no other white space of Unicode."""
+    return text.strip(_BLANKS)
+
+
+def php_day(text: str) -> str:
+    """A date-time with zone as EspoCRM takes it for a date: its day; any other text as it is."""
+    match = _ATOM_TIME.fullmatch(text)
+    return match[1] if match else text
+
+
+def php_time(text: str) -> str:
+    """A date-time with zone in EspoCRM's own form and UTC, one without seconds with them; any other text as it is."""
+    match = _ATOM_TIME.fullmatch(text)
+    if match is None:
+        return f"{text}:00" if len(text) == len("2026-02-10 09:00") else text
+    try:
+        moment = datetime.fromisoformat(f"{match[1]}T{match[2]}{match[3].upper()}").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return text
+    return moment.replace(tzinfo=None).isoformat(sep=" ")
 
 
 def php_int(text: str) -> int:

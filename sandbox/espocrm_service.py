@@ -13,7 +13,7 @@ from typing import Any
 
 from sandbox.espocrm_access import ApiUser
 from sandbox.espocrm_entities import ENTITIES, NOTIFICATION, Entity
-from sandbox.espocrm_php import ApiError
+from sandbox.espocrm_php import ApiError, validation_failure
 from sandbox.espocrm_store import Change, Record, Store
 from sandbox.espocrm_validation import validate_bank_details
 
@@ -95,6 +95,8 @@ class RecordService:
             body = self._webhook_update(record, body, user)
         data = self._store.prepare(entity, body, record=record)
         validate_bank_details(entity, data)
+        if entity.name == "Webhook":
+            self._check_receiver(data)
         conflicts = self._store.concurrent_changes(record, data, version) if version is not None else {}
         if conflicts:
             raise ApiError(409, "modified", {"values": conflicts, "versionNumber": record.version})
@@ -188,6 +190,7 @@ class RecordService:
     # -- webhook records --------------------------------------------------------------------------------------
 
     def _webhook_data(self, data: dict[str, Any], user: ApiUser) -> dict[str, Any]:
+        self._check_receiver(data)
         match = _EVENT.fullmatch(data["event"])
         if match is None:
             raise ApiError(403, "Not supported event.")
@@ -215,6 +218,10 @@ class RecordService:
             "secretKey": f"{self._dice.getrandbits(128):032x}",
             "skipOwn": bool(data.get("skipOwn")) and known_skip,
         }
+
+    def _check_receiver(self, data: Mapping[str, Any]) -> None:
+        if "url" in data and not self._store.settings.may_send_to(data["url"]):
+            raise validation_failure("Webhook", "url", "notInternal")
 
     @staticmethod
     def _webhook_update(record: Record, body: dict[str, Any], user: ApiUser) -> dict[str, Any]:

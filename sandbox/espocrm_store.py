@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from sandbox.espocrm_access import ApiUser, Settings
 from sandbox.espocrm_contacts import ContactLinks, ContactRows
-from sandbox.espocrm_entities import ENTITIES, Entity
+from sandbox.espocrm_entities import ENTITIES, Entity, Field
 from sandbox.espocrm_php import ApiError, validation_failure
 from sandbox.espocrm_query import Query, SearchParams
 from sandbox.espocrm_validation import clean_input, validate
@@ -38,8 +38,7 @@ class Record:
     values: dict[str, Any]
     contacts: dict[str, ContactLinks]
     deleted: bool = False
-    version: int = 1
-    changed_in: dict[str, int] = field(default_factory=dict)  #: version in which an attribute last changed
+    version: int = 1  #: one more with every save
 
 
 class Store:
@@ -50,7 +49,7 @@ class Store:
         self._now = now
         self._make_id = make_id
         self._records: dict[str, dict[str, Record]] = {name: {} for name in ENTITIES}
-        self._contact_rows = ContactRows()
+        self._contact_rows = ContactRows(make_id)
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -134,11 +133,11 @@ class Store:
         Raises:
             ApiError: 400, a value does not pass.
         """
-        data = clean_input(entity, body)
+        data = clean_input(entity, body, self.settings)
         if record is None:
             defaults = {f.name: f.default for f in entity.all_fields if f.default is not None and not f.read_only}
             data = defaults | data
-        validate(entity, data, new=record is None, settings=self.settings)
+        validate(entity, data, None if record is None else self.full(record), self.settings)
         for unique in (f.name for f in entity.all_fields if f.unique and data.get(f.name) is not None):
             holders = (other for other in self.records(entity.name) if other.values.get(unique) == data[unique])
             if any(other is not record for other in holders):
@@ -161,7 +160,7 @@ class Store:
         contacts = {contact.name: ContactLinks() for contact in entity.contact_fields}
         record = Record(entity, str(given.get("id") or self._make_id()), {}, contacts)
         record.values = {"createdAt": stamp, "modifiedAt": stamp, "createdById": user.id}
-        self._write(record, data)
+        self._write(record, data, user, new=True)
         if entity.initial_status is not None and record.values.get("syncStatus") is None:
             record.values["syncStatus"] = entity.initial_status
         record.values |= {key: given[key] for key in GIVEN_ATTRIBUTES if given.get(key) is not None}
@@ -169,35 +168,77 @@ class Store:
         return record, Change("create", entity.name, record.id, self._create_payload(record, data), user.id)
 
     def update(self, record: Record, data: dict[str, Any], user: ApiUser) -> Change | None:
-        """Change attributes; None if nothing differs and the last change was by the same user."""
+        """Change attributes; None if EspoCRM sees nothing to save.
+
+        Before version 9.2 a record with a stream is always saved: its followers, loaded with it, count as changed. So
+        an identical PUT moves ``modifiedAt`` and fires a webhook there (``FollowersLoader.php``, ``Manager.php``).
+        """
         entity = record.entity
         data = dict(data)
         before = self.full(record)
         changed = {attribute for attribute, value in data.items() if before[attribute] != value}
         if not user.sync and changed & entity.synced and "syncStatus" not in data and self._known_to_advoware(record):
             data["syncStatus"] = "dirty"
-        self._write(record, data)
+        self._write(record, data, user)
         after = self.full(record)
         columns = set(entity.list_attributes) - _computed(entity)
         changed |= {attribute for attribute in columns if before[attribute] != after[attribute]}
         new_modifier = record.values.get("modifiedById") != user.id
-        if not changed and not new_modifier:
+        record.version += 1
+        always_changed = self._always_changed(entity)
+        if not changed and not new_modifier and not always_changed:
             return None
         record.values |= {"modifiedAt": self._stamp(), "modifiedById": user.id}
-        record.version += 1
-        record.changed_in |= dict.fromkeys(changed, record.version)
         if new_modifier:
             changed |= {"modifiedById", "modifiedByName"}
-        if entity.stream:
-            changed |= {"followersIds", "followersNames"}
+        changed |= always_changed
         shown = self.full(record) | {name: data[name] for name in data if name.endswith("Data")}
-        payload = {name: shown[name] for name in entity.attributes if name in changed}
+        payload = {name: shown[name] for name in (*entity.attributes, "versionNumber") if name in changed}
         return Change("update", entity.name, record.id, payload | {"id": record.id}, user.id)
+
+    def _always_changed(self, entity: Entity) -> set[str]:
+        """Attributes that are not loaded from the table, which old versions take for changed ones."""
+        if self.settings.version != "8.4":
+            return set()
+        followers = {"followersIds", "followersNames"} if entity.stream else set()
+        return followers | ({"versionNumber"} if entity.name in self.settings.optimistic_concurrency else set())
 
     def delete(self, record: Record, user: ApiUser) -> Change:
         """Mark a record as deleted."""
         record.deleted = True
+        record.values |= {"modifiedAt": self._stamp(), "modifiedById": user.id}
         return Change("delete", record.entity.name, record.id, {"id": record.id}, user.id)
+
+    def restore(self, entity: Entity, record_id: str) -> Record:
+        """Take the mark off again.
+
+        Raises:
+            ApiError: 404, there never was such a record; 403, it is not deleted.
+        """
+        record = self._records[entity.name].get(record_id)
+        if record is None:
+            raise ApiError(404, f"Record {record_id} does not exist.")
+        if not record.deleted:
+            raise ApiError(403, "No 'deleted' attribute.")
+        record.deleted = False
+        return record
+
+    def erase_contacts(self, record: Record, contacts: Iterable[Field]) -> None:
+        """Overwrite numbers and addresses of a record for good."""
+        for contact in contacts:
+            self._contact_rows.erase(contact, record.contacts[contact.name])
+
+    def guard_contact(self, contact: Field, entry: Mapping[str, Any]) -> None:
+        """Say that a number or address also belongs to a record elsewhere that only an administrator may edit."""
+        self._contact_rows.guard(contact, entry)
+
+    def hand_over(self, source: Record, target: Record) -> None:
+        """Link to another record what is linked to this one; that is done in the tables, not by saving the records."""
+        links = [(foreign, attribute) for _, foreign, attribute in source.entity.links]
+        for foreign, attribute in [*links, ("Note", "parentId")]:
+            for other in self.records(foreign):
+                if other.values.get(attribute) == source.id:
+                    other.values[attribute] = target.id
 
     def take_out(self, entity: Entity, record_id: str) -> Record | None:
         """Remove a record as if it had never been; returns it, if there was one."""
@@ -217,15 +258,21 @@ class Store:
         return [row for row in found if (name and row["name"] == name) or (row.get("emailAddress") or "") in mails]
 
     def concurrent_changes(self, record: Record, data: Mapping[str, Any], seen_version: int) -> dict[str, Any]:
-        """Attributes about to be changed that somebody else has changed since a version, with their present values."""
-        if record.entity.name not in self.settings.optimistic_concurrency:
+        """What a caller who has seen another version may not overwrite, with the present values.
+
+        That is every field in which his values differ from the present ones, whoever changed it when. Version 9.3 names
+        all attributes of such a field and lets single fields be exempt; 8.4 names the attributes that were sent.
+        """
+        settings = self.settings
+        if record.entity.name not in settings.optimistic_concurrency or seen_version == record.version:
             return {}
         present = self.full(record)
-        return {
-            name: present[name]
-            for name, value in data.items()
-            if record.changed_in.get(name, 1) > seen_version and present[name] != value
-        }
+        differing = {name for name, value in data.items() if present[name] != value}
+        if settings.version == "8.4":
+            return {name: present[name] for name in data if name in differing}
+        fields = [f for f in record.entity.all_fields if f.name not in settings.concurrency_ignored]
+        names = [(*f.attributes, f"{f.name}Data") for f in fields if differing & set(f.writable)]
+        return {name: present[name] for group in names for name in group if name in present}
 
     def _known_to_advoware(self, record: Record) -> bool:
         """Whether an edit makes a record ``dirty``: one that waits to be created there stays ``pending_sync``."""
@@ -235,7 +282,7 @@ class Store:
             record.values.get("syncStatus") != "pending_sync" or record.values.get(record.entity.synced_id) is not None
         )
 
-    def _write(self, record: Record, data: Mapping[str, Any]) -> None:
+    def _write(self, record: Record, data: Mapping[str, Any], user: ApiUser, *, new: bool = False) -> None:
         contact_attributes = _contact_attributes(record.entity)
         columns = {key: value for key, value in data.items() if key not in contact_attributes}
         if record.entity.name == "CAdressen":  # the extension shows the name under two names
@@ -245,10 +292,7 @@ class Store:
         record.values |= columns
         for contact in record.entity.contact_fields:
             links = record.contacts[contact.name]
-            if data.get(f"{contact.name}Data") is not None:
-                self._contact_rows.replace(contact, links, data[f"{contact.name}Data"])
-            elif contact.name in data:
-                self._contact_rows.replace_primary(contact, links, data[contact.name])
+            self._contact_rows.save(contact, links, data, new=new, administrator=user.admin)
         if record.entity.person:
             record.values["name"] = _full_name(record.values)
 
@@ -257,7 +301,7 @@ class Store:
         hidden = _computed(record.entity) | {"createdByName", "modifiedByName", "followersIds", "followersNames"}
         shown = {name: value for name, value in self.full(record).items() if name not in hidden}
         shown |= {name: data.get(name) for name in _contact_attributes(record.entity)}
-        shown |= dict.fromkeys(_flags(record.entity), False)
+        shown |= {name: bool(data.get(name)) for name in _flags(record.entity)}
         return {name: shown[name] for name in record.entity.attributes if shown.get(name) is not None}
 
     def _stamp(self) -> str:
@@ -270,11 +314,11 @@ def _row_order(entity: Entity) -> tuple[str, ...]:
 
 
 def _contact_attributes(entity: Entity) -> set[str]:
-    return {name for contact in entity.contact_fields for name in (contact.name, f"{contact.name}Data")}
+    return {name for contact in entity.contact_fields for name in contact.writable}
 
 
 def _flags(entity: Entity) -> set[str]:
-    return {name for contact in entity.contact_fields for name in contact.attributes[1:]}
+    return {name for contact in entity.contact_fields for name in contact.flags}
 
 
 def _computed(entity: Entity) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,8 @@ from schwifty.exceptions import SchwiftyException
 
 from sandbox.espocrm_access import Settings
 from sandbox.espocrm_entities import PHONE_TYPES, SYSTEM_ATTRIBUTES, Entity, Field
-from sandbox.espocrm_php import php_int, validation_failure
+from sandbox.espocrm_mail import is_mail_address
+from sandbox.espocrm_php import php_day, php_int, php_time, php_trim, validation_failure
 
 MAX_CONTACT_ENTRIES = 10
 MAX_PHONE_LENGTH = 36
@@ -24,12 +25,9 @@ _ID = re.compile(r"[A-Za-z0-9_=\-.]+")
 _NUMERIC = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
 _LOOSE_PHONE = re.compile(r"[0-9A-Za-z_@:#+()\-. ]+")
 _URI = re.compile(r"[a-zA-Z0-9]+://[^\s<>\"]+")
-_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_MAIL = re.compile(rf"(?=.{{1,64}}@){_ATOM}(\.{_ATOM})*@({_LABEL}\.)+{_LABEL}")
 
 
-def clean_input(entity: Entity, body: dict[str, Any]) -> dict[str, Any]:
+def clean_input(entity: Entity, body: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The attributes of a body that may be set, converted to the types of their fields.
 
     System attributes, read-only ones and those that do not exist are dropped without a word, as EspoCRM does.
@@ -44,22 +42,40 @@ def clean_input(entity: Entity, body: dict[str, Any]) -> dict[str, Any]:
                 del wanted[attribute]  # EspoCRM takes an array or leaves the addresses alone
             if attribute in wanted:
                 wanted[attribute] = _convert(entity, field, attribute, wanted[attribute])
+        if field.type == "phone" and settings.phone_number_international:
+            _sanitize_phones(field, wanted)
     return wanted
+
+
+def _sanitize_phones(field: Field, wanted: dict[str, Any]) -> None:
+    """Write the numbers of a field in E.164, as far as they begin with ``+`` and can be read."""
+    if isinstance(wanted.get(field.name), str):
+        wanted[field.name] = sanitize_phone(wanted[field.name])
+    entries = wanted.get(f"{field.name}Data")
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict) and isinstance(entry.get(field.name), str | int | float):
+            entry[field.name] = sanitize_phone(_to_text(entry[field.name]))
 
 
 def _convert(entity: Entity, field: Field, attribute: str, value: Any) -> Any:
     if value is None or field.type in {"jsonObject", "linkMultiple"}:
         return value
-    if field.type == "bool":
+    if field.type == "bool" or attribute in field.flags:
         return value is True or value in ("1", "true") or (value == 1 and isinstance(value, int))
     if field.type == "int":
         return _to_int(entity, field, value)
     if attribute.endswith("Data"):
         return [dict(item) if isinstance(item, dict) else item for item in value] if isinstance(value, list) else value
     text = _to_text(value)
-    if field.type in {"varchar", "url", "email", "phone"}:
-        text = text.strip()
-    return text or None
+    sanitize = _SANITIZERS.get(field.type)
+    return (sanitize(text) if sanitize else text) or None
+
+
+_SANITIZERS: dict[str, Callable[[str], str]] = {
+    **dict.fromkeys(("varchar", "url", "email", "phone"), php_trim),
+    "date": php_day,
+    "datetime": php_time,
+}
 
 
 def _to_int(entity: Entity, field: Field, value: Any) -> int:
@@ -82,13 +98,16 @@ def _to_text(value: Any) -> str:
     return str(value)
 
 
-def validate(entity: Entity, data: dict[str, Any], *, new: bool, settings: Settings) -> None:
+def validate(entity: Entity, data: dict[str, Any], present: Mapping[str, Any] | None, settings: Settings) -> None:
     """Check cleaned attributes; the first field that fails decides the answer.
+
+    Of addresses and numbers EspoCRM checks the whole field as soon as one of its attributes is sent: a stored primary
+    number that would not pass today refuses an array without it, unless the plain attribute is sent as well.
 
     Args:
         entity: the type of the record.
         data: attributes to be set, defaults included.
-        new: whether the record is being created, so that required fields must be there.
+        present: what is stored; None for a new record, in which required fields must be there.
         settings: switches of the instance.
 
     Raises:
@@ -98,7 +117,16 @@ def validate(entity: Entity, data: dict[str, Any], *, new: bool, settings: Setti
         if field.read_only:
             continue
         given = [attribute for attribute in field.writable if attribute in data]
-        if field.required and (given or new) and any(data.get(attribute) is None for attribute in field.writable):
+        if given and field.flags:
+            kind = _contact_failure(field, {**(present or {}), **data}, settings)
+            if kind:
+                raise validation_failure(entity.name, field.name, kind)
+            continue
+        if (
+            field.required
+            and (given or present is None)
+            and any(data.get(attribute) is None for attribute in field.writable)
+        ):
             raise validation_failure(entity.name, field.name, "required")
         for attribute in given:
             kind = _failure(entity, field, attribute, data[attribute], settings)
@@ -135,15 +163,9 @@ def _failure(entity: Entity, field: Field, attribute: str, value: Any, settings:
         return None if value in options else "valid"
     if value is None:
         return None
-    if attribute.endswith("Data"):
-        return _contact_failure(field, value, settings)
     if field.type == "linkParent" and attribute.endswith("Type"):
         allowed = settings.task_parents if entity.name == "Task" else None
         return None if allowed is None or value in allowed else "valid"
-    if field.type == "email":
-        return _mail_failure(value)
-    if field.type == "phone":
-        return _phone_failure(value, settings)
     check = _CHECKS.get(field.type)
     return check(field, value) if check else None
 
@@ -158,11 +180,11 @@ def _url_failure(field: Field, value: str) -> str | None:
 
 
 def _time_failure(field: Field, value: str) -> str | None:
-    layout = "%Y-%m-%d" if field.type == "date" else "%Y-%m-%d %H:%M:%S"
     try:
-        canonical = datetime.strptime(value, layout).strftime(layout)  # noqa: DTZ007 - only the form is checked
+        moment = datetime.fromisoformat(value).replace(tzinfo=None, microsecond=0)
     except ValueError:
         return "valid"
+    canonical = moment.date().isoformat() if field.type == "date" else moment.isoformat(sep=" ")
     return None if canonical == value else "valid"
 
 
@@ -178,41 +200,50 @@ _CHECKS: dict[str, Callable[[Field, Any], str | None]] = {
 }
 
 
-def _contact_failure(field: Field, entries: Any, settings: Settings) -> str | None:
-    """The check that an array of addresses or numbers does not pass: one bad entry refuses them all."""
+def _contact_failure(field: Field, values: Mapping[str, Any], settings: Settings) -> str | None:
+    """The check that the addresses or numbers of a record do not pass: one bad entry refuses them all."""
+    plain, entries = values.get(field.name), values.get(f"{field.name}Data")
+    entries = [] if entries is None else entries
     wrong = "emailAddress" if field.type == "email" else "valid"
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         return wrong
-    for entry in entries:
-        value = entry.get(field.name)
-        if field.type == "email":
-            failure = _mail_failure(value) if value else None
-        else:
-            known_type = entry.get("type") is None or entry["type"] in PHONE_TYPES
-            failure = _phone_failure(value, settings) if known_type else "valid"
-        if failure:
-            return failure
+    held = [entry.get(field.name) for entry in entries]
+    if field.type == "email":
+        passing = all(_is_mail(value) for value in [plain, *held] if value)
+    else:
+        passing = all(_is_phone(value, settings) for value in [*filter(None, [plain]), *held])
+        passing = passing and all(entry.get("type") in {None, *PHONE_TYPES} for entry in entries)
+    if not passing:
+        return wrong
+    limit = MAX_MAIL_LENGTH if field.type == "email" else MAX_PHONE_LENGTH
+    if any(len(value) > limit for value in [plain, *held] if value):
+        return "maxLength"
     return "maxCount" if len(entries) > MAX_CONTACT_ENTRIES else None
 
 
-def _mail_failure(value: Any) -> str | None:
-    if not isinstance(value, str) or not _MAIL.fullmatch(value):
-        return "emailAddress"
-    return "maxLength" if len(value) > MAX_MAIL_LENGTH else None
+def _is_mail(value: Any) -> bool:
+    return isinstance(value, str) and is_mail_address(value)
 
 
-def _phone_failure(value: Any, settings: Settings) -> str | None:
+def _is_phone(value: Any, settings: Settings) -> bool:
     if not isinstance(value, str) or not _LOOSE_PHONE.fullmatch(value):
-        return "valid"
-    if settings.phone_number_international and not _is_e164(value):
-        return "valid"
-    return "maxLength" if len(value) > MAX_PHONE_LENGTH else None
+        return False
+    return not settings.phone_number_international or _is_e164(value)
 
 
-def _is_e164(value: str) -> bool:
+def sanitize_phone(value: str) -> str:
+    """A number that begins with ``+`` in E.164, if it can be read; EspoCRM writes it so before it checks it."""
+    value = php_trim(value)
+    return (_e164(value) or value) if value.startswith("+") else value
+
+
+def _e164(value: str) -> str | None:
     try:
         number = phonenumbers.parse(value, None)
     except phonenumbers.NumberParseException:
-        return False
-    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return written == value and phonenumbers.is_possible_number(number)
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _is_e164(value: str) -> bool:
+    return _e164(value) == value and phonenumbers.is_possible_number(phonenumbers.parse(value, None))

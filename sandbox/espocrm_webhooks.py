@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ RETRY_AFTER = timedelta(minutes=10)
 FINISHED_KEPT = 1000  #: items that are done with and kept for inspection
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
 #: Answers after which EspoCRM tries again; 0 stands for no answer at all. All other errors drop the events.
+NOT_SENT = -1  #: the receiver is internal and not allowed
 RETRIED_STATUSES = frozenset({0, 401, 403, 404, 405, 408, 500, 503})
 
 
@@ -48,7 +50,7 @@ class QueueItem:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One request that was sent, and the status of its answer (0: none)."""
+    """One request that was sent, and the status of its answer (0: none, -1: not sent)."""
 
     webhook_id: str
     event: str
@@ -78,10 +80,21 @@ class WebhookQueue:
         self._guard = guard
         self._now = now
         self._next_number = 1
+        self._changes: deque[Change] = deque()  #: waiting until a run of the job takes them up
         self._running = asyncio.Lock()
 
     def add(self, change: Change) -> None:
-        """Queue a change for every active webhook that asked for it."""
+        """Queue a change: at once, or in a later run of the job if a run takes up only so many."""
+        self._changes.append(change)
+        if self._store.settings.webhook_event_portion is None:
+            self._take_up(None)
+
+    def _take_up(self, portion: int | None) -> None:
+        for _ in range(len(self._changes) if portion is None else min(portion, len(self._changes))):
+            self._queue(self._changes.popleft())
+
+    def _queue(self, change: Change) -> None:
+        """One item for every active webhook that asked for the change."""
         for event, data in _events(change):
             for webhook in self._store.records("Webhook"):
                 values = webhook.values
@@ -95,6 +108,7 @@ class WebhookQueue:
     async def process(self, session: aiohttp.ClientSession) -> list[Delivery]:
         """One run of the job "Process Webhook Queue": at most one request per webhook, oldest event first."""
         async with self._running:
+            self._take_up(self._store.settings.webhook_event_portion)
             due = dict.fromkeys(item.webhook_id for item in self._due())
             sent = [await self._process_webhook(session, webhook_id) for webhook_id in due]
             finished = [item.number for item in self.items if item.status != "Pending"]
@@ -129,6 +143,8 @@ class WebhookQueue:
         return owner is not None and owner.may("read", webhook.values["entityType"])
 
     async def _send(self, session: aiohttp.ClientSession, webhook: Record, body: bytes) -> int:
+        if not self._store.settings.may_send_to(webhook.values["url"]):
+            return NOT_SENT
         legacy_only = self._store.settings.version == "8.4"
         headers = signature_headers(webhook.id, webhook.values.get("secretKey"), body, legacy_only=legacy_only)
         headers["Content-Type"] = "application/json"

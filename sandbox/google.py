@@ -45,7 +45,7 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from sandbox import google_calendar_api, google_event_api
-from sandbox.control import CONTROL_PREFIX, Clock, Handler, Twin, main
+from sandbox.control import CONTROL_PREFIX, Clock, Handler, Twin, body_of, main
 from sandbox.google_api import API_PREFIX, Call, Route, World
 from sandbox.google_batch import answer_batch
 from sandbox.google_calendar_store import Calendar, is_service_account
@@ -228,7 +228,7 @@ class GoogleTwin(Twin):
 
     def _serve(self, route: Route) -> Handler:
         async def serve(request: web.Request) -> web.StreamResponse:
-            raw = await request.read()
+            raw = await body_of(request)
             grant = self._authenticate(request)
             if not grant.scopes & route.scopes:
                 raise insufficient_scope()

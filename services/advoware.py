@@ -6,7 +6,7 @@ Business methods are in `services.advoware_service`, facts about the interface i
 from __future__ import annotations
 
 import asyncio
-import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import LockError, RedisError
 from yarl import URL
 
+from config import address_problem
 from services.advoware_models import (
     SYSTEM,
     TOKEN_PATH,
@@ -29,6 +30,7 @@ from services.advoware_models import (
 )
 from services.errors import (
     ConfigurationError,
+    ForeignSystemError,
     LoginRefused,
     Unavailable,
     UnexpectedAnswer,
@@ -37,6 +39,7 @@ from services.errors import (
     error_for_status,
 )
 from services.http import HttpAnswer, Params, send
+from services.json_text import read_json
 from services.logs import Level, log
 from services.resources import Resources, current_resources
 from services.retry import retry_unavailable
@@ -50,6 +53,13 @@ DISCOVERY_TTL = timedelta(hours=1)
 REDIS_REST_SECONDS = 10.0
 _AWAY = object()
 REPEATABLE_METHODS = frozenset({"GET", "HEAD"})
+#: What the innermost limit gets to end a request first: only there is known whether Advoware had begun to answer.
+TIMEOUT_GRACE_SECONDS = 0.25
+#: How long a 401 of an endpoint that has refused a fresh token leads to no further login.
+UNAUTHORISED_SECONDS = 300
+MAX_UNAUTHORISED_ENDPOINTS = 1000
+#: A larger error body is not passed on as ``details``.
+MAX_DETAILS_BYTES = 2**18
 
 
 class _Session:
@@ -59,6 +69,8 @@ class _Session:
         self.token: Token | None = None
         self.addresses: tuple[datetime, str, str] | None = None
         self.refused: tuple[datetime, str] | None = None
+        #: Endpoints that have answered 401 to a fresh token, and until when we remember that.
+        self.unauthorised: dict[str, datetime] = {}
         self.redis_rests_until = 0.0  #: monotonic seconds
 
 
@@ -87,11 +99,34 @@ class AdvowareAPI:
     ) -> Any:
         """Call ``endpoint`` (a path below the base URL, such as ``api/v1/advonet/Beteiligte/1``) as JSON.
 
+        Returns the decoded answer, None if it is empty. How it is called and what is raised: `request`.
+
+        Raises:
+            UnexpectedAnswer: the answer is not JSON. A write has been done all the same.
+        """
+        return (await self.request(endpoint, method, headers, params, json_data, timeout_seconds=timeout_seconds)).json(
+            SYSTEM
+        )
+
+    async def request(
+        self,
+        endpoint: str,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        params: Params | None = None,
+        json_data: Any = None,
+        *,
+        body: bytes | None = None,
+        timeout_seconds: float | None = None,
+    ) -> HttpAnswer:
+        """Call ``endpoint`` with a JSON body, given as a value or as bytes, and return what Advoware answered.
+
+        Returning means that Advoware has accepted the request (2xx), whatever can be read of its answer: of one that
+        broke off, or is too large, the body is `HttpAnswer.missing`.
+
         ``timeout_seconds`` bounds everything, the login included; default ``ADVOWARE_API_TIMEOUT_SECONDS``. Reads are
         repeated when Advoware is unavailable, writes only when they certainly did not arrive. A 401 leads to one new
-        login and one more try.
-
-        Returns the decoded answer, None if it is empty.
+        login and one more try, for each endpoint once in five minutes.
 
         Raises:
             InvalidInput: the endpoint leads away from the base URL.
@@ -100,54 +135,77 @@ class AdvowareAPI:
             ForeignSystemError: the class for the status of the answer, or for the failure of the connection.
         """
         limit = timeout_seconds or self._settings.api_timeout_seconds
+        deadline = asyncio.get_running_loop().time() + limit
+        method = method.upper()
         try:
-            async with asyncio.timeout(limit):
-                return await self._call(endpoint, method.upper(), headers, params, json_data, limit)
+            async with asyncio.timeout_at(deadline + TIMEOUT_GRACE_SECONDS):
+                url = await self._url(endpoint, method, params)
+
+                async def send_with(token: str) -> HttpAnswer:
+                    sent = {**(headers or {}), "Authorization": f"Bearer {token}", "Accept": "application/json"}
+                    return await retry_unavailable(
+                        lambda: self._send(method, url, sent, json_data, body, deadline),
+                        repeatable=method in REPEATABLE_METHODS,
+                        max_seconds=limit / 2,
+                    )
+
+                answer = await self._send_logged_in(send_with, f"{method} {re.sub(r'[0-9]+', '0', url.path)}")
         except TimeoutError as error:
             raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s") from error
+        if answer.status >= 300:
+            raise _error(answer)
+        return answer
 
-    async def _call(
-        self,
-        endpoint: str,
-        method: str,
-        headers: Mapping[str, str] | None,
-        params: Params | None,
-        json_data: Any,
-        limit: float,
-    ) -> Any:
+    async def _url(self, endpoint: str, method: str, params: Params | None) -> URL:
         base_url, _ = await self._base_urls()
         url = endpoint_url(base_url, endpoint)
         if method not in REPEATABLE_METHODS and self._settings.write_protection and is_calendar_path(url):
             raise WriteProtected("ADVOWARE_WRITE_PROTECTION is on: appointments in Advoware are not changed")
-        if params:
-            url = url.update_query(params)
+        return url.extend_query(params) if params else url
 
-        async def request(token: str) -> HttpAnswer:
+    async def _send(
+        self, method: str, url: URL, headers: Mapping[str, str], json_data: Any, body: bytes | None, deadline: float
+    ) -> HttpAnswer:
+        """Send once. Of a write that Advoware has accepted, not even a lost answer makes a failure."""
+        try:
             answer = await send(
                 self._resources.http,
                 SYSTEM,
                 method,
                 url,
-                headers={**(headers or {}), "Authorization": f"Bearer {token}", "Accept": "application/json"},
+                headers=headers,
                 json_data=json_data,
-                timeout_seconds=limit,
+                body=body,
+                timeout_seconds=deadline - asyncio.get_running_loop().time(),
             )
-            if answer.status >= 500:
-                raise _error(answer)
-            return answer
-
-        async def request_repeatedly(token: str) -> HttpAnswer:
-            return await retry_unavailable(
-                lambda: request(token), repeatable=method in REPEATABLE_METHODS, max_seconds=limit / 2
-            )
-
-        token = await self.get_access_token()
-        answer = await request_repeatedly(token)
-        if answer.status == 401:
-            answer = await request_repeatedly(await self._replace_token(token))
-        if answer.status >= 300:
+        except Unavailable as error:
+            if method in REPEATABLE_METHODS or error.status is None or not 200 <= error.status < 300:
+                raise
+            return HttpAnswer(error.status, {}, b"", f"the answer broke off: {error.reason}")
+        if answer.status >= 500:
             raise _error(answer)
-        return answer.json(SYSTEM)
+        return answer
+
+    async def _send_logged_in(self, send_with: Callable[[str], Awaitable[HttpAnswer]], door: str) -> HttpAnswer:
+        """Send with a token, and once more with a fresh one after a 401.
+
+        An endpoint that refuses a fresh token as well is remembered: it is the endpoint that our account may not use,
+        and each of its calls would log in anew. ``door`` names it, without the numbers of its records.
+        """
+        token = await self.get_access_token()
+        answer = await send_with(token)
+        known = self._session.unauthorised
+        if answer.status != 401:
+            known.pop(door, None)
+            return answer
+        if door in known and known[door] > self._now():
+            return answer
+        answer = await send_with(await self._replace_token(token))
+        if answer.status == 401:
+            if len(known) >= MAX_UNAUTHORISED_ENDPOINTS:
+                known.clear()
+            known[door] = self._now() + timedelta(seconds=UNAUTHORISED_SECONDS)
+        return answer
 
     # -- login ----------------------------------------------------------------------------------------------------
 
@@ -299,7 +357,13 @@ class AdvowareAPI:
         api_url = isinstance(found, dict) and (found.get("connectorUrl") or found.get("relayUrl"))
         if not api_url or not found.get("securityGateway"):
             raise UnexpectedAnswer(SYSTEM, "the configurator knows no address for this Kanzlei")
-        return str(api_url).rstrip("/"), str(found["securityGateway"]).rstrip("/")
+        addresses = str(api_url).rstrip("/"), str(found["securityGateway"]).rstrip("/")
+        if any(address_problem(url, self._resources.settings.service) for url in addresses):
+            raise ConfigurationError(
+                "ADVOWARE_API_BASE_URL and ADVOWARE_AUTH_URL: the configurator names an address that is not https://; "
+                "set them, or name its host in BITBYLAW_PLAIN_HTTP_HOSTS"
+            )
+        return addresses
 
     # -- helpers --------------------------------------------------------------------------------------------------
 
@@ -310,9 +374,24 @@ class AdvowareAPI:
         log(self._context, level, event, **fields)
 
 
-def _error(answer: HttpAnswer) -> Exception:
+def _error(answer: HttpAnswer) -> ForeignSystemError:
+    error = error_for_status(SYSTEM, answer.status, *_reason_and_details(answer))
+    error.retry_after = _retry_after(answer)
+    return error
+
+
+def _reason_and_details(answer: HttpAnswer) -> tuple[str, Any]:
+    if answer.missing or len(answer.body) > MAX_DETAILS_BYTES:
+        return "its description of the error is too large", None
+    text = answer.text()
     try:
-        details = json.loads(answer.body) if answer.body.strip() else None
+        details = read_json(text) if text.strip() else None
     except ValueError:
-        details = answer.text()[:2000]
-    return error_for_status(SYSTEM, answer.status, reason_of(details, answer.text()), details)
+        details = text[:2000]
+    return reason_of(details, text), details
+
+
+def _retry_after(answer: HttpAnswer) -> str | None:
+    """The header, if it is one that can be passed on: seconds or a date, in printable ASCII."""
+    value = answer.headers.get("Retry-After", "").strip()
+    return value if re.fullmatch(r"[ -~]{1,64}", value) else None

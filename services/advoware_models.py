@@ -11,11 +11,12 @@ import binascii
 import hashlib
 import hmac
 import re
+import unicodedata
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 from zoneinfo import ZoneInfo
 
 from yarl import URL
@@ -34,8 +35,12 @@ TOKEN_PATH = "api/v1/Token"  # noqa: S105 - a path
 
 EXPIRY_MARGIN = timedelta(minutes=2)
 
+#: Dates before or after these years are "no date", whoever wrote them (specification 13, G5).
+FIRST_YEAR, LAST_YEAR = 1800, 2200
+
 _MAX_DECODINGS = 5
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\#]")
+_FORBIDDEN_IN_QUERY = re.compile(r"[\x00-\x1f\x7f#]")
 _ABSOLUTE = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
@@ -43,10 +48,11 @@ _ABSOLUTE = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
 def endpoint_url(base_url: str, endpoint: str) -> URL:
-    """The URL of an endpoint below the base URL.
+    """The URL of an endpoint below the base URL. A query in the endpoint, encoded or not, comes out encoded once.
 
     Refuses everything that could lead elsewhere, however often it is percent-encoded: absolute URLs, ``//host``,
-    ``.`` and ``..`` segments, backslashes, control characters, white space and fragments.
+    ``.`` and ``..`` segments, backslashes, control characters, white space and fragments. In the query, where they
+    lead nowhere, backslashes and spaces are values.
 
     Raises:
         InvalidInput: the endpoint is not a path below the base URL.
@@ -68,18 +74,24 @@ def endpoint_url(base_url: str, endpoint: str) -> URL:
     base = URL(base_url.rstrip("/") + "/")
     url = URL(f"{base}{path.lstrip('/')}")
     if query:
-        _refuse_outward(query, is_path=False)
-        url = url.with_query(query)
+        url = url.with_query(_query_pairs(query))
     if url.origin() != base.origin() or not url.path.startswith(base.path):
         raise InvalidInput("endpoint must stay below the base URL")
     return url
 
 
-def _refuse_outward(text: str, *, is_path: bool = True) -> None:
+def _query_pairs(query: str) -> list[tuple[str, str]]:
+    if _FORBIDDEN_IN_QUERY.search(query):
+        raise InvalidInput("the query of the endpoint must not contain control characters or fragments")
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidInput("the query of the endpoint must be percent-encoded UTF-8") from None
+
+
+def _refuse_outward(text: str) -> None:
     if _FORBIDDEN.search(text):
         raise InvalidInput("endpoint must not contain spaces, control characters, backslashes or fragments")
-    if not is_path:
-        return
     if not text.strip("/"):
         raise InvalidInput("endpoint must name a path")
     if _ABSOLUTE.match(text) or "//" in text or "?" in text:
@@ -89,8 +101,15 @@ def _refuse_outward(text: str, *, is_path: bool = True) -> None:
 
 
 def is_calendar_path(url: URL) -> bool:
-    """Whether a URL belongs to the appointments, whose changes the write protection forbids."""
-    return any(segment.lower().startswith("termin") for segment in url.path.split("/"))
+    """Whether a URL belongs to the appointments, whose changes the write protection forbids.
+
+    Every path with "termin" in it counts, in any case, form of letters and number of encodings: some server on the
+    way might read it so, and a change refused wrongly is told to the caller.
+    """
+    path = url.path
+    while (decoded := unquote(path)) != path:
+        path = decoded
+    return "termin" in unicodedata.normalize("NFKC", path).casefold()
 
 
 # -- login ----------------------------------------------------------------------------------------------------------
@@ -195,6 +214,15 @@ def parse_date_time(text: str | None, default_zone: Any = BERLIN) -> datetime | 
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=default_zone)
+
+
+def parse_change_time(text: Any) -> datetime | None:
+    """When a record was created or changed, as an aware time; None for what cannot be a time of this program's life.
+
+    Databases write "no date" as the year 1 or 9999, where arithmetic with zones fails.
+    """
+    moment = parse_date_time(text if isinstance(text, str) else None)
+    return moment if moment is not None and FIRST_YEAR <= moment.year <= LAST_YEAR else None
 
 
 def single_record(answer: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from services.advoware import AdvowareAPI
 from services.advoware_models import BETEILIGTE, MITARBEITER, SYSTEM, TERMINE, record_list, single_record
 from services.errors import InvalidInput, NotFound, Unavailable, UnexpectedAnswer
+from services.foreign_text import clean_value
 from services.resources import Resources
 
 
@@ -20,6 +21,10 @@ class AdvowareService:
     def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
         self.api = AdvowareAPI(context, resources=resources)
 
+    async def _call(self, endpoint: str, method: str = "GET", **options: Any) -> Any:
+        """`AdvowareAPI.api_call`, with all texts of the answer cleaned."""
+        return clean_value(await self.api.api_call(endpoint, method, **options))
+
     async def get_beteiligter(self, betnr: int | str) -> dict[str, Any]:
         """One Beteiligter with its Kommunikation, Adressen and Bankverbindungen.
 
@@ -27,7 +32,7 @@ class AdvowareService:
             NotFound: Advoware knows no such number; confirmed by a second read of something that must exist.
         """
         try:
-            record = single_record(await self.api.api_call(f"{BETEILIGTE}/{int(betnr)}"))
+            record = single_record(await self._call(f"{BETEILIGTE}/{int(betnr)}"))
         except NotFound:
             await self._require_that_it_answers()
             raise
@@ -48,51 +53,48 @@ class AdvowareService:
 
     async def find_beteiligte(self, **filters: str) -> list[dict[str, Any]]:
         """The Beteiligte whose fields equal the given ones, such as ``name`` and ``vorname`` [A]."""
-        return record_list(await self.api.api_call(BETEILIGTE, params=filters))
+        return record_list(await self._call(BETEILIGTE, params=filters))
 
     async def create_beteiligter(self, record: dict[str, Any]) -> dict[str, Any]:
         """Create a Beteiligter; the answer contains at least ``betNr``."""
-        created = single_record(await self.api.api_call(BETEILIGTE, "POST", json_data=record))
+        created = single_record(await self._call(BETEILIGTE, "POST", json_data=record))
         if not created.get("betNr"):
             raise UnexpectedAnswer(SYSTEM, "the created Beteiligter has no betNr")
         return created
 
     async def update_beteiligter(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any] | None:
         """Replace a Beteiligter. ``record`` is the full object as read, overlaid with the changes."""
-        answer = await self.api.api_call(f"{BETEILIGTE}/{int(betnr)}", "PUT", json_data=record)
-        return single_record(answer) if answer else None
+        return await self._put(f"{BETEILIGTE}/{int(betnr)}", record)
 
     async def create_kommunikation(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any]:
         """Create a Kommunikation of ``tlf, bemerkung, kommKz, online``; the answer contains at least ``id``."""
         path = f"{BETEILIGTE}/{int(betnr)}/Kommunikationen"
-        return _with_id(await self.api.api_call(path, "POST", json_data=record))
+        return _with_id(await self._call(path, "POST", json_data=record))
 
     async def update_kommunikation(
         self, betnr: int | str, kommunikation_id: int, record: dict[str, Any]
     ) -> dict[str, Any] | None:
         """Change a Kommunikation; Advoware ignores ``kommKz``. There is no way to delete one."""
         path = f"{BETEILIGTE}/{int(betnr)}/Kommunikationen/{int(kommunikation_id)}"
-        answer = await self.api.api_call(path, "PUT", json_data=record)
-        return single_record(answer) if answer else None
+        return await self._put(path, record)
 
     async def create_adresse(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any]:
         """Create an Adresse with all its fields; the answer contains at least ``id``."""
-        return _with_id(await self.api.api_call(f"{BETEILIGTE}/{int(betnr)}/Adressen", "POST", json_data=record))
+        return _with_id(await self._call(f"{BETEILIGTE}/{int(betnr)}/Adressen", "POST", json_data=record))
 
     async def update_adresse(self, betnr: int | str, adresse_id: int, record: dict[str, Any]) -> dict[str, Any] | None:
         """Change an Adresse; Advoware takes over ``strasse, plz, ort, anschrift`` and ignores everything else."""
         path = f"{BETEILIGTE}/{int(betnr)}/Adressen/{int(adresse_id)}"
-        answer = await self.api.api_call(path, "PUT", json_data=record)
-        return single_record(answer) if answer else None
+        return await self._put(path, record)
 
     async def create_bankverbindung(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any]:
         """Create a Bankverbindung, which can never be changed or deleted by us; the answer has at least ``id``."""
         path = f"{BETEILIGTE}/{int(betnr)}/Bankverbindungen"
-        return _with_id(await self.api.api_call(path, "POST", json_data=record))
+        return _with_id(await self._call(path, "POST", json_data=record))
 
     async def list_mitarbeiter(self) -> list[dict[str, Any]]:
         """The active employees, rows with ``kuerzel`` and ``name``."""
-        return record_list(await self.api.api_call(MITARBEITER, params={"aktiv": "true"}))
+        return record_list(await self._call(MITARBEITER, params={"aktiv": "true"}))
 
     async def list_termine(self, kuerzel: str, first: date, last: date) -> list[dict[str, Any]]:
         """An employee's Termine with a day from ``first`` to ``last`` (both included), and those of everybody.
@@ -100,7 +102,7 @@ class AdvowareService:
         An unknown Kürzel has none. Derived entries (negative ``frNr``) are among them.
         """
         params = {"kuerzel": kuerzel, "from": first.isoformat(), "to": last.isoformat()}
-        return record_list(await self.api.api_call(TERMINE, params=params))
+        return record_list(await self._call(TERMINE, params=params))
 
     async def get_termin(self, frnr: int) -> dict[str, Any]:
         """One Termin.
@@ -110,7 +112,7 @@ class AdvowareService:
             UnexpectedAnswer: the answer is about another Termin, or Advoware's whole API is not there (404).
         """
         try:
-            rows = record_list(await self.api.api_call(TERMINE, params=_frnr(frnr)))
+            rows = record_list(await self._call(TERMINE, params=_frnr(frnr)))
         except NotFound:
             await self._require_that_it_answers()
             raise
@@ -127,7 +129,7 @@ class AdvowareService:
         Raises:
             WriteProtected: ``ADVOWARE_WRITE_PROTECTION`` is on; likewise in `update_termin` and `delete_termin`.
         """
-        created = single_record(await self.api.api_call(TERMINE, "POST", json_data=record))
+        created = single_record(await self._call(TERMINE, "POST", json_data=record))
         if not isinstance(created.get("frNr"), int):
             raise UnexpectedAnswer(SYSTEM, "the created Termin has no frNr")
         return created
@@ -140,8 +142,7 @@ class AdvowareService:
         """
         if not isinstance(record.get("frNr"), int):
             raise InvalidInput("a Termin to change needs its frNr")
-        answer = await self.api.api_call(TERMINE, "PUT", json_data=record)
-        return single_record(answer) if answer else None
+        return await self._put(TERMINE, record)
 
     async def delete_termin(self, frnr: int) -> None:
         """Delete a Termin.
@@ -149,7 +150,18 @@ class AdvowareService:
         Raises:
             NotFound: there is none of this number.
         """
-        await self.api.api_call(TERMINE, "DELETE", params=_frnr(frnr))
+        await self.api.request(TERMINE, "DELETE", params=_frnr(frnr))
+
+    async def _put(self, path: str, record: dict[str, Any]) -> dict[str, Any] | None:
+        """Change a record. What Advoware answered, or None if it answered something else than the record.
+
+        The change is done in either case: who needs to know what was stored reads again.
+        """
+        answer = await self.api.request(path, "PUT", json_data=record)
+        try:
+            return single_record(clean_value(answer.json(SYSTEM)))
+        except UnexpectedAnswer:
+            return None
 
 
 def _frnr(frnr: int) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import schwifty
 from schwifty.exceptions import SchwiftyException
 
-from services.errors import InvalidInput
+from services.errors import NeedsPerson
 from services.espocrm_mapper import normalise_text
 from services.foreign_text import without_invisible
 from services.values import Unknown, Value, is_same
@@ -32,7 +32,7 @@ OPTIONAL = ("bank", "kontoinhaber", "bic", "kontoNr", "blz")
 _MISSING = object()
 
 
-class UnusableAccount(InvalidInput):
+class UnusableAccount(NeedsPerson):
     """A CBankverbindungen that cannot be brought to Advoware as it is. ``reason`` is a word of the catalogue."""
 
     def __init__(self, reason: str, message: str) -> None:

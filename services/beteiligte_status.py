@@ -24,15 +24,15 @@ Record = dict[str, Any]
 Espo = Mapping[str, Any]
 
 
-def success(status: str, now: datetime) -> Record:
-    """After a sync: ``status`` is ``clean`` or ``conflict``."""
+def success(status: str, now: datetime, message: str | None = None) -> Record:
+    """After a sync: ``status`` is ``clean``, or ``conflict`` with what waits for a person as ``message``."""
     return {
         "syncStatus": status,
         "advowareLastSync": format_date_time(now),
         "syncRetryCount": 0,
         "syncNextRetry": None,
         "syncAutoResetAt": None,
-        "syncErrorMessage": None,
+        "syncErrorMessage": message,
     }
 
 
@@ -46,7 +46,7 @@ def failure(espo: Espo, message: str, now: datetime) -> Record:
         "syncRetryCount": tries,
         "syncNextRetry": None if exhausted else format_date_time(next_try),
         "syncAutoResetAt": format_date_time(now + timedelta(hours=AUTO_RESET_HOURS)) if exhausted else None,
-        "syncErrorMessage": message[:ERROR_MESSAGE_LENGTH],
+        "syncErrorMessage": shortened(message),
     }
 
 
@@ -77,8 +77,14 @@ def rests_after_failure(espo: Espo, now: datetime) -> bool:
     return rests_until is not None and rests_until > now
 
 
-def is_settled(espo: Espo, status: str, now: datetime) -> bool:
-    """Whether the record shows this status already, and was seen recently enough not to count as stale."""
+def is_settled(espo: Espo, status: str, message: str | None, now: datetime) -> bool:
+    """Whether the record shows this status and message already, and was seen recently enough not to count as stale."""
     last_sync = parse_date_time(espo.get("advowareLastSync"))
     fresh = last_sync is not None and last_sync > now - timedelta(hours=STALE_HOURS)
-    return espo.get("syncStatus") == status and fresh and not espo.get("syncRetryCount")
+    shows_message = (espo.get("syncErrorMessage") or None) == message
+    return espo.get("syncStatus") == status and shows_message and fresh and not espo.get("syncRetryCount")
+
+
+def shortened(message: str) -> str:
+    """A message at the length that ``syncErrorMessage`` takes."""
+    return message if len(message) <= ERROR_MESSAGE_LENGTH else f"{message[: ERROR_MESSAGE_LENGTH - 1]}…"

@@ -17,24 +17,28 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from services import advoware_models, beteiligte_status, espocrm_models
+from services import beteiligte_status, espocrm_models
 from services.adressen_sync import AdressenSync
 from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_create import ENTITY_TYPE, BeteiligteCreator
+from services.beteiligte_finish import BeteiligteFinisher, was_edited_since
+from services.beteiligte_identity import has_lost_its_last_numbers, require_same_record
+from services.beteiligte_master_data import MasterDataWriter, Written
 from services.beteiligte_plan import (
-    CONTACT_ARRAYS,
     Observation,
     Parts,
-    agreed_base,
+    Standing,
     betnr_of,
     change_lines,
-    contact_entries,
-    kept_refusals,
     on_side,
-    rejected_fields,
-    rejection_lines,
+    plan_master_data,
     result_of,
+    shown_by,
+    standing_lines,
+    standing_of_held,
+    standing_of_pairs,
+    without_fields,
 )
 from services.errors import (
     BitByLawError,
@@ -42,21 +46,28 @@ from services.errors import (
     Conflict,
     EntityBusy,
     InvalidInput,
+    NeedsPerson,
     NotFound,
-    ValidationFailed,
+    OlderState,
     shown_text,
 )
 from services.espocrm import EspoCRMAPI
-from services.espocrm_mapper import COMPANY_FIELDS, PERSON_FIELDS, BeteiligteMapper, is_company
+from services.espocrm_mapper import BeteiligteMapper, kind_of_advoware
 from services.kommunikation_sync_utils import KommunikationSyncManager
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
-from services.merge import Merge, Side, merge
+from services.notification_texts import problem_sentence
 from services.notification_utils import NotificationManager
 from services.resources import Resources, current_resources
 from services.sync_events import Outcome, SyncEvent, record_outcome
 from services.sync_parts import PartResult, Problem
 from services.sync_state import AuditEntry, SyncState, SyncStore
+from services.values import (
+    Merge,
+    Pair,
+    compare_after_write,
+    text_of,
+)
 from services.webhooks import forget_waiting
 
 TOPIC_PREFIX = "vmh.beteiligte"
@@ -87,6 +98,8 @@ class BeteiligteSync:
         self._bankverbindungen = BankverbindungenSync(context, resources=self._resources)
         self._notifications = NotificationManager(self._espocrm, context, resources=self._resources)
         self._mapper = BeteiligteMapper()
+        self._writer = MasterDataWriter(self._advoware, self._mapper)
+        self._finisher = BeteiligteFinisher(self._espocrm, self._kommunikation, self._notifications, self._resources)
 
     # -- entrance -------------------------------------------------------------------------------------------------
 
@@ -145,19 +158,17 @@ class BeteiligteSync:
             return Outcome("skipped", betnr_of(espo))
         try:
             return await self._sync(espo, run, MAX_ROUNDS)
+        except NeedsPerson as error:
+            return await self._hold(espo, error)
         except (BitByLawError, ConfigurationError) as error:
             return await self._fail(espo, shown_text(error))
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the record without a trace
-            trace = "".join(traceback.format_tb(error.__traceback__)[-3:])
-            log(
-                self._context,
-                "error",
-                "beteiligte.defect",
-                entity_id=event.entity_id,
-                error=type(error).__name__,
-                trace=trace,
-            )
+            self._log_defect("beteiligte.defect", event.entity_id, error)
             return await self._fail(espo, f"{type(error).__name__}: unexpected; see the log")
+
+    def _log_defect(self, event: str, entity_id: str, error: Exception) -> None:
+        trace = "".join(traceback.format_tb(error.__traceback__)[-3:])
+        log(self._context, "error", event, entity_id=entity_id, error=type(error).__name__, trace=trace)
 
     async def _handle_deleted(self, entity_id: str, store: SyncStore) -> Outcome:
         """The record is gone from EspoCRM: nothing is deleted in Advoware, a person is told what may be done."""
@@ -192,6 +203,8 @@ class BeteiligteSync:
         if espo.get("syncStatus") in beteiligte_status.UNSYNCED:
             # Before Advoware is read: its full object is to go back without delay.
             espo = await self._show_syncing(espo)
+        if state is not None and self._is_from_before_restore(state):
+            state = replace(state, base={}, rejected={}, advoware_changed_at=None)
         betnr = espo.get("betnr") or (state.advoware_id if state and state.deleted_at is None else None)
         if not betnr:
             return await self._create(espo, run)
@@ -203,7 +216,7 @@ class BeteiligteSync:
         try:
             advo = await self._advoware.get_beteiligter(betnr)
         except NotFound:
-            return await self.handle_advoware_deleted(espo, str(betnr)), False
+            return await self.handle_advoware_deleted(espo, str(betnr), run.store), False
         return await self._sync_linked(Observation(espo, advo, state, adressen), run)
 
     async def _require_free(self, betnr: str, entity_id: str, store: SyncStore) -> None:
@@ -223,16 +236,24 @@ class BeteiligteSync:
             raise InvalidInput(f"betnr: {betnr} belongs to another record, CBeteiligte/{owner}")
 
     async def _create(self, espo: Record, run: _Run) -> tuple[Outcome, bool]:
+        self._mapper.creatable(espo)  # before anything is shown
         espo = await self._show_syncing(espo)
         created = await BeteiligteCreator(self._advoware, run.store, self._resources).create(espo)
         advo = await self._advoware.get_beteiligter(created.betnr)
         taken = self._mapper.comparable_from_advoware(advo)
-        # Of a record that was found again nobody knows who has changed it since; only a fresh one shows refusals.
-        rejected = {} if created.was_found else rejected_fields(created.posted, {}, taken)
-        plan = Merge(agreed={name: value for name, value in created.posted.items() if name in taken})
-        state = await self._remember(run.store, Observation(espo, advo, None), plan, rejected)
+        agreed = {name: Pair(value, value) for name, value in created.posted.items() if name in taken}
+        standing: dict[str, Standing] = {}
+        if created.answer is not None:
+            stored = self._mapper.comparable_from_advoware(shown_by(created.answer, advo))
+            refused, altered = compare_after_write(created.posted, dict.fromkeys(stored), stored, side="advoware")
+            agreed |= {**refused, **altered}
+            standing = {
+                **standing_of_pairs(refused, "espocrm", "refused", self._now()),
+                **standing_of_pairs(altered, "espocrm", "altered", self._now()),
+            }
+        state = await self._finisher.remember(run.store, Observation(espo, advo, None), Merge(settled=agreed), standing)
         # The link is stored; what is left (the betNr in EspoCRM, the parts, later edits) is an ordinary sync.
-        outcome, was_edited = await self._sync_linked(Observation(espo, advo, state), run, new_rejections=rejected)
+        outcome, was_edited = await self._sync_linked(Observation(espo, advo, state), run, standing=standing)
         if outcome.error:
             return outcome, was_edited
         return replace(outcome, result="adopted" if created.was_found else "created"), was_edited
@@ -240,26 +261,8 @@ class BeteiligteSync:
     # -- plan -----------------------------------------------------------------------------------------------------
 
     def compare_entities(self, seen: Observation) -> Merge:
-        """The plan for the master data of a linked record. Pure.
-
-        Before the first sync the newer record wins where both have a value; a value wins over none.
-        """
-        ours = self._mapper.comparable_from_espocrm(seen.espo)
-        theirs = self._mapper.comparable_from_advoware(seen.advo)
-        state = seen.state if seen.state and seen.state.advoware_id == str(seen.advo.get("betNr")) else None
-        known_refusals = state.rejected if state else {}
-        for name, pair in known_refusals.items():
-            if name in theirs and ours.get(name) == pair.get("espocrm") and theirs[name] == pair.get("advoware"):
-                del theirs[name]
-        return merge(state.base if state else {}, ours, theirs, first_winner=self._newer_side(seen))
-
-    def _newer_side(self, seen: Observation) -> Side | None:
-        ours = self.parse_timestamp(seen.espo.get("modifiedAt"))
-        theirs = advoware_models.parse_date_time(seen.advo.get("geaendertAm"))
-        if ours is None or theirs is None:
-            return "espocrm" if theirs is None else "advoware"
-        ours, theirs = ours.replace(microsecond=0), theirs.astimezone(UTC).replace(microsecond=0)
-        return None if ours == theirs else "espocrm" if ours > theirs else "advoware"
+        """The plan for the master data of a linked record; see `beteiligte_plan.plan_master_data`. Pure."""
+        return plan_master_data(seen, self._mapper)
 
     @staticmethod
     def parse_timestamp(text: str | None) -> datetime | None:
@@ -269,99 +272,88 @@ class BeteiligteSync:
     # -- apply ----------------------------------------------------------------------------------------------------
 
     async def _sync_linked(
-        self, seen: Observation, run: _Run, *, new_rejections: Mapping[str, Any] | None = None
+        self, seen: Observation, run: _Run, *, standing: Mapping[str, Standing] | None = None
     ) -> tuple[Outcome, bool]:
+        """Sync a linked record; ``standing`` is what its creation has already found not to arrive."""
         seen, plan = await self._prepare(seen, run.store)
-        rejected = {**kept_refusals(seen, plan), **(new_rejections or {})}
-        advo = seen.advo
-        unwritten: dict[str, str] = {}
+        new = {**(standing or {}), **standing_of_held(plan.held, self._now())}
+        written = Written(seen.advo)
         if plan.to_advoware:
-            try:
-                advo, refused = await self._write_advoware(seen, plan)
-            except (InvalidInput, ValidationFailed) as error:  # one bad value must not stop the parts
-                unwritten = dict.fromkeys(plan.to_advoware, f"Stammdaten: {shown_text(error)}")
-                refused = {}
-            rejected |= refused
-            new_rejections = {**(new_rejections or {}), **refused}
-        attributes = self._espocrm_attributes(seen, plan, unwritten)
-        changes = [line for line in change_lines(seen, plan, self._mapper) if line["field"] not in unwritten]
-        run.changes += [*on_side("advoware", changes), *rejection_lines(new_rejections or {})]
-        parts = await self._sync_parts(replace(seen, advo=advo), run.store, to_advoware=bool(plan.conflicts))
-        parts = replace(parts, master_data=PartResult(errors=tuple(dict.fromkeys(unwritten.values()))))
+            written = await self._writer.write(seen, plan.to_advoware, self._now())
+            new |= written.standing
+        changed = without_fields(plan, written.pairs, written.pairs)
+        changes = change_lines(seen, changed, self._mapper)
+        run.changes += [*on_side("advoware", changes), *standing_lines(new.values())]
+        parts = await self._sync_parts(replace(seen, advo=written.advo), run.store, to_advoware=bool(plan.conflicts))
+        parts = replace(parts, master_data=PartResult(wrote_advoware=written.wrote))
         # Before EspoCRM is written: what failed there would start the next run as if nothing had been lost.
         run.changes += on_side("advoware", parts.changes)
-        await self._tell(seen.espo, advo, new_rejections or {}, parts)
-        written: Record | None = None
-        changed = bool(attributes or plan.to_advoware or parts.wrote or parts.errors)
-        status = "conflict" if rejected else "clean"
-        if changed or not beteiligte_status.is_settled(seen.espo, status, self._now()):
-            written, parts = await self._write_espocrm(seen.espo, attributes, parts, advo, status)
-        run.changes += on_side("espocrm", [*changes, *parts.changes])
-        await self._remember_all(replace(seen, advo=advo), plan, rejected, unwritten, parts, run.store)
-        result, message = result_of(plan, parts), "; ".join(parts.errors) or None
-        if message and written is not None:
-            result = str(written.get("syncStatus"))
-        outcome = Outcome(result, str(seen.advo["betNr"]), error=message)
-        was_edited = written is not None and self._was_edited(seen.espo, {**attributes, **parts.espocrm}, written)
-        return outcome, was_edited or any(result.was_edited for result in parts.results)
+        await self._tell_lost_contacts(seen, parts)
+        ending = await self._finisher.finish(seen, changed, written.advo, new, parts, run.store)
+        parts = ending.parts
+        espocrm_lines = change_lines(seen, ending.plan, self._mapper)
+        run.changes += [*on_side("espocrm", [*espocrm_lines, *parts.changes]), *ending.changes]
+        again = ending.was_edited or any(part.was_edited for part in parts.results)
+        # A record that has become a company (or a person) shows other fields now; they are settled in a further round.
+        has_other_fields = ending.changed_kind or kind_of_advoware(written.advo) != kind_of_advoware(seen.advo)
+        message = "; ".join(parts.errors) or None
+        word = str((ending.written or {}).get("syncStatus")) if message else result_of(plan, parts)
+        return Outcome(word, str(seen.advo["betNr"]), error=message), again or has_other_fields
+
+    async def _tell_lost_contacts(self, seen: Observation, parts: Parts) -> None:
+        """The parts tell their conflicts themselves, but for the Kommunikation."""
+        lost = [change for change in parts.kommunikation.changes if change.get("conflict")]
+        if lost:
+            fields = [{"field": line.get("field"), "old": line.get("old"), "new": line.get("new")} for line in lost]
+            await self.resolve_conflict_espocrm_wins(seen.espo, seen.advo, fields)
 
     async def _prepare(self, seen: Observation, store: SyncStore) -> tuple[Observation, Merge]:
         """The plan, with Advoware as it is right before it is written: telling people about a conflict takes time."""
+        if seen.state is not None and not self._is_from_before_restore(seen.state):
+            require_same_record(seen.state, seen.advo, self._mapper)
         plan = self.compare_entities(seen)
         if plan.to_advoware and seen.espo.get("syncStatus") != "syncing":
             espo = await self._show_syncing(seen.espo)
             seen = replace(seen, espo=espo, advo=await self._advoware.get_beteiligter(seen.advo["betNr"]))
             plan = self.compare_entities(seen)
-        told = plan.conflicts[:0]
+        kept = self._lost_lines(seen, plan)[:0]
         for _ in range(MAX_ROUNDS):
-            if plan.conflicts == told:
+            lost = self._lost_lines(seen, plan)
+            if lost == kept:
                 return seen, plan
-            await self._keep_what_will_be_lost(seen, plan, store)
-            told = plan.conflicts
-            seen = replace(seen, advo=await self._advoware.get_beteiligter(seen.advo["betNr"]))
-            plan = self.compare_entities(seen)
-        if plan.conflicts != told:  # somebody keeps typing there: told at least, although it takes time
-            await self._keep_what_will_be_lost(seen, plan, store)
+            await self._keep_what_will_be_lost(seen, plan, lost, store)
+            kept = lost
+            if plan.to_advoware:
+                seen = replace(seen, advo=await self._advoware.get_beteiligter(seen.advo["betNr"]))
+                plan = self.compare_entities(seen)
+        if (lost := self._lost_lines(seen, plan)) != kept:  # somebody keeps typing there: told at least
+            await self._keep_what_will_be_lost(seen, plan, lost, store)
         return seen, plan
 
-    def _espocrm_attributes(self, seen: Observation, plan: Merge, unwritten: dict[str, str]) -> Record:
-        """What the plan changes in EspoCRM; values that it cannot hold are added to ``unwritten``."""
-        company = is_company(plan.agreed.get("rechtsform", seen.espo.get("rechtsform")))
-        # A change of kind writes all fields of the new kind: the old ones may hold anything.
-        changes_kind = company != is_company(seen.espo.get("rechtsform"))
-        incoming = plan.agreed if changes_kind else plan.to_espocrm
-        attributes: Record = {}
-        for name, value in incoming.items() if plan.to_espocrm else ():
-            try:
-                attributes |= self._mapper.to_espocrm({name: value}, company=company)
-            except InvalidInput as error:
-                unwritten[name] = f"Stammdaten: {error}"
-        if not seen.espo.get("betnr"):
-            attributes["betnr"] = int(seen.advo["betNr"])
-        return attributes
+    def _lost_lines(self, seen: Observation, plan: Merge) -> list[dict[str, Any]]:
+        """The audit's lines of values that give way to another one."""
+        lines = change_lines(seen, plan, self._mapper)
+        return [line for line in lines if line.get("conflict") or line.get("unsynced")]
 
-    async def _keep_what_will_be_lost(self, seen: Observation, plan: Merge, store: SyncStore) -> None:
-        """Put the values that give way into the audit and tell a person, before they are overwritten."""
-        changes = [change for change in change_lines(seen, plan, self._mapper) if change.get("conflict")]
+    def _is_from_before_restore(self, state: SyncState) -> bool:
+        """Whether an operator has confirmed that Advoware was restored after this record was last synced."""
+        restored_at = self._resources.settings.vmh.advoware_restored_at
+        return restored_at is not None and state.synced_at is not None and state.synced_at < restored_at
+
+    async def _keep_what_will_be_lost(
+        self, seen: Observation, plan: Merge, lost: list[dict[str, Any]], store: SyncStore
+    ) -> None:
+        """Put the values that give way into the audit and tell a person of a conflict, before they are overwritten."""
         betnr = str(seen.advo["betNr"])
-        entry = AuditEntry(ENTITY_TYPE, seen.espo["id"], TOPIC_PREFIX, "sync", "conflict_found", 0.0, betnr, changes)
+        word = "conflict_found" if plan.conflicts else "unsynced_found"
+        entry = AuditEntry(ENTITY_TYPE, seen.espo["id"], TOPIC_PREFIX, "sync", word, 0.0, betnr, lost)
         await store.append_audit(entry, self._now())
-        fields = [{"field": item.field, "old": item.advoware, "new": item.espocrm} for item in plan.conflicts]
-        await self.resolve_conflict_espocrm_wins(seen.espo, seen.advo, fields)
-
-    async def _write_advoware(self, seen: Observation, plan: Merge) -> tuple[Record, dict[str, Any]]:
-        """PUT the overlaid full object and read it back; returns it and the fields that did not take."""
-        sent = plan.to_advoware
-        company = is_company(plan.agreed.get("rechtsform", seen.advo.get("rechtsform")))
-        if company != is_company(seen.advo.get("rechtsform")):
-            # All fields of the new kind: what was compared as empty may hold values of an earlier time.
-            fields = {"rechtsform", *(COMPANY_FIELDS if company else PERSON_FIELDS)}
-            sent = {**sent, **{name: value for name, value in plan.agreed.items() if name in fields}}
-        changed = {**seen.advo, **self._mapper.to_advoware(sent)}
-        await self._advoware.update_beteiligter(seen.advo["betNr"], changed)
-        advo = await self._advoware.get_beteiligter(seen.advo["betNr"])
-        before, taken = (self._mapper.comparable_from_advoware(record) for record in (seen.advo, advo))
-        return advo, rejected_fields(sent, before, taken)
+        if plan.conflicts:
+            fields = [
+                {"field": item.field, "old": text_of(item.advoware), "new": text_of(item.espocrm)}
+                for item in plan.conflicts
+            ]
+            await self.resolve_conflict_espocrm_wins(seen.espo, seen.advo, fields)
 
     async def _sync_parts(self, seen: Observation, store: SyncStore, *, to_advoware: bool) -> Parts:
         """Kommunikation, Adressen, Bankverbindungen; a part that fails as a whole does not stop the others."""
@@ -373,6 +365,9 @@ class BeteiligteSync:
                 return await part()
             except BitByLawError as error:
                 return PartResult(errors=(f"{name}: {shown_text(error)}",))
+            except Exception as error:  # noqa: BLE001 - a defect in one part must not stop the others
+                self._log_defect(f"{name.lower()}.defect", espo["id"], error)
+                return PartResult(errors=(f"{name}: {type(error).__name__}: unexpected; see the log",))
 
         kommunikation = await run(
             "Kommunikation", lambda: self._kommunikation.sync_part(espo, advo, store, direction=direction)
@@ -384,63 +379,29 @@ class BeteiligteSync:
         bankverbindungen = await run("Bankverbindungen", lambda: self._bankverbindungen.sync_part(espo, latest, store))
         return Parts(kommunikation, adressen, bankverbindungen)
 
-    async def _write_espocrm(
-        self, espo: Record, attributes: Record, parts: Parts, advo: Record, status: str
-    ) -> tuple[Record, Parts]:
-        """The one final PUT. If EspoCRM refuses it because of the Kommunikation, the rest is written without it.
-
-        Raises:
-            Conflict: what the PUT would overwrite was edited since it was read; the sync has to start again.
-        """
-        if attributes.keys() - {"betnr"} or parts.espocrm.keys() & set(CONTACT_ARRAYS):
-            now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
-            if self._was_edited(espo, {}, now):
-                raise Conflict(espocrm_models.SYSTEM, "edited while it was synced")
-        try:
-            return await self._put(espo, {**attributes, **parts.espocrm}, parts.errors, advo, status), parts
-        except ValidationFailed as error:
-            if not parts.kommunikation.espocrm:
-                raise
-            refused = PartResult(
-                errors=(*parts.kommunikation.errors, f"Kommunikation: {shown_text(error)}"),
-                problems=parts.kommunikation.problems,
-                wrote_advoware=parts.kommunikation.wrote_advoware,
-            )
-            parts = replace(parts, kommunikation=refused)
-            return await self._put(espo, {**attributes, **parts.espocrm}, parts.errors, advo, status), parts
-
-    async def _put(self, espo: Record, attributes: Record, errors: list[str], advo: Record, status: str) -> Record:
-        sync_fields = beteiligte_status.success(status, self._now())
-        if errors:
-            sync_fields = beteiligte_status.failure(espo, "; ".join(errors), self._now())
-            await self._tell_given_up(espo, sync_fields)
-        return await self._espocrm.update_entity(
-            ENTITY_TYPE,
-            espo["id"],
-            {**attributes, "advowareRowId": advo.get("rowId"), **sync_fields},
-            version_number=espo.get("versionNumber"),
-        )
-
     async def _show_syncing(self, espo: Record) -> Record:
         """Show that we are at work; returns the record as it is now, edits made since it was read included."""
         if espo.get("syncStatus") == "syncing":
             return espo
         shown = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "syncing"})
-        if not self._was_edited(espo, {}, shown):
-            shown = {**shown, "modifiedAt": espo.get("modifiedAt")}  # the time of a person's edit, not of ours
-        return {**espo, **shown}
-
-    def _was_edited(self, before: Record, sent: Record, written: Record) -> bool:
-        """Whether the record that EspoCRM returned to our PUT holds values that we neither read nor wrote."""
-        expected, now = {**before, **sent}, {**before, **written}
-        if self._mapper.comparable_from_espocrm(expected) != self._mapper.comparable_from_espocrm(now):
-            return True
-        return any(contact_entries(expected, array) != contact_entries(now, array) for array in CONTACT_ARRAYS)
+        if was_edited_since(self._mapper, espo, {}, shown):
+            now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
+            if was_edited_since(self._mapper, espo, {}, now):
+                return now
+        version = {"versionNumber": shown["versionNumber"]} if "versionNumber" in shown else {}
+        return {**espo, **version, "syncStatus": "syncing"}  # with the time of a person's edit, not of ours
 
     # -- record ---------------------------------------------------------------------------------------------------
 
-    async def handle_advoware_deleted(self, espo: Record, betnr: str) -> Outcome:
-        """Advoware does not know the betNr: show it, keep the record, tell a person, wait for an edit."""
+    async def handle_advoware_deleted(self, espo: Record, betnr: str, store: SyncStore) -> Outcome:
+        """Advoware does not know the betNr: show it, keep the record, tell a person, wait for an edit.
+
+        Raises:
+            OlderState: Advoware has lost its last numbers, as after a restored backup.
+        """
+        is_confirmed = self._resources.settings.vmh.advoware_restored_at is not None
+        if not is_confirmed and await has_lost_its_last_numbers(int(betnr), store, self._advoware):
+            raise OlderState(f"betnr {betnr} and its neighbours are gone from Advoware")
         if espo.get("syncStatus") != "deleted_in_advoware":
             key = f"missing_in_advoware:{ENTITY_TYPE}:{espo['id']}"
             since = self._now().isoformat(timespec="seconds")
@@ -449,6 +410,23 @@ class BeteiligteSync:
             shown = beteiligte_status.deleted_in_advoware(betnr)
             await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], shown)
         return Outcome("deleted_in_advoware", betnr)
+
+    async def _hold(self, espo: Record, error: NeedsPerson) -> Outcome:
+        """Leave the record alone, show why, and tell a person once; one task for all if Advoware was restored."""
+        details = {"reason": error.reason, "betnr": espo.get("betnr"), "name": espo.get("name")}
+        key = f"{error.reason}:{ENTITY_TYPE}:{espo['id']}"
+        if isinstance(error, OlderState):
+            details, key = {"reason": error.reason}, error.reason
+        problem = Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details)
+        await self._notifications.notify(problem)
+        message = problem_sentence(problem)
+        log(self._context, "warning", "beteiligte.held", entity_id=espo["id"], reason=error.reason)
+        if not beteiligte_status.is_settled(espo, "conflict", message, self._now()):
+            fields = beteiligte_status.success("conflict", self._now(), message)
+            written = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], fields)
+            if await self._finisher.was_edited(espo, {}, written):  # the edit's own event must find it so
+                await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"})
+        return Outcome("held", betnr_of(espo), error=f"{type(error).__name__}: {error}")
 
     async def resolve_conflict_espocrm_wins(self, espo: Record, advo: Record, fields: list[Record]) -> None:
         """Tell a person which values of Advoware give way to EspoCRM's, one task for each set of values."""
@@ -462,79 +440,14 @@ class BeteiligteSync:
         key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{values}"
         await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
 
-    async def _tell(self, espo: Record, advo: Record, rejections: Mapping[str, Any], parts: Parts) -> None:
-        # The parts tell their conflicts themselves, but for the Kommunikation.
-        contact = [change for change in parts.kommunikation.changes if change.get("conflict")]
-        if contact:
-            fields = [{"field": line.get("field"), "old": line.get("old"), "new": line.get("new")} for line in contact]
-            await self.resolve_conflict_espocrm_wins(espo, advo, fields)
-        if rejections:
-            fields = [{"field": n, "old": p["advoware"], "new": p["espocrm"]} for n, p in sorted(rejections.items())]
-            details = {"betnr": advo.get("betNr"), "name": espo.get("name"), "fields": fields}
-            details["since"] = self._now().isoformat(timespec="seconds")
-            key = f"readonly_field_conflict:{ENTITY_TYPE}:{espo['id']}"
-            await self._notifications.notify(Problem("readonly_field_conflict", ENTITY_TYPE, espo["id"], key, details))
-        for problem in parts.problems:
-            await self._notifications.notify(problem)
-
-    async def _remember(
-        self,
-        store: SyncStore,
-        seen: Observation,
-        plan: Merge,
-        rejected: Mapping[str, Any],
-        unwritten: Mapping[str, str] | None = None,
-    ) -> SyncState:
-        state = SyncState(
-            ENTITY_TYPE,
-            seen.espo["id"],
-            advoware_id=str(seen.advo["betNr"]),
-            base=agreed_base(seen.state, plan, {*rejected, *(unwritten or {})}),
-            rejected=dict(rejected),
-            advoware_row_id=seen.advo.get("rowId"),
-            espocrm_modified_at=self.parse_timestamp(seen.espo.get("modifiedAt")),
-            synced_at=self._now(),
-        )
-        await store.save(state)
-        return state
-
-    async def _remember_all(
-        self,
-        seen: Observation,
-        plan: Merge,
-        rejected: Mapping[str, Any],
-        unwritten: Mapping[str, str],
-        parts: Parts,
-        store: SyncStore,
-    ) -> None:
-        await self._remember(store, seen, plan, rejected, unwritten)
-        for result in parts.results:
-            for state in result.states:
-                await store.save(state)
-        if not seen.espo.get("betnr"):
-            await store.end_create(ENTITY_TYPE, seen.espo["id"])
-
     async def _fail(self, espo: Record, message: str) -> Outcome:
         """Write a failure into the record's status; after the fifth, tell a person."""
         failure = beteiligte_status.failure(espo, message, self._now())
-        await self._tell_given_up(espo, failure)
+        await self._finisher.tell_given_up(espo, failure)
         written = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], failure)
-        if self._was_edited(espo, {}, written):  # the edit's own event must find it so
+        if await self._finisher.was_edited(espo, {}, written):  # the edit's own event must find it so
             await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"})
         return Outcome(failure["syncStatus"], betnr_of(espo), error=failure["syncErrorMessage"])
-
-    async def _tell_given_up(self, espo: Record, failure: Record) -> None:
-        if failure["syncStatus"] == "permanently_failed":
-            key = f"permanently_failed:{ENTITY_TYPE}:{espo['id']}"
-            since = self._now().isoformat(timespec="seconds")
-            details = {
-                "reason": "gave_up",
-                "betnr": espo.get("betnr"),
-                "name": espo.get("name"),
-                "Fehler": failure["syncErrorMessage"],
-                "since": since,
-            }
-            await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)

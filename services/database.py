@@ -13,6 +13,7 @@ import asyncpg
 
 from config import PROJECT_ROOT, PostgresSettings
 from services.errors import Unavailable
+from services.foreign_text import clean_value
 
 MIGRATIONS = PROJECT_ROOT / "db" / "migrations"
 POOL_SIZE = 8
@@ -84,9 +85,12 @@ async def _open_pool(settings: PostgresSettings, **options: Any) -> asyncpg.Pool
 
 
 async def _use_json(connection: asyncpg.Connection) -> None:
-    await connection.set_type_codec(
-        "jsonb", schema="pg_catalog", encoder=lambda value: json.dumps(value, ensure_ascii=False), decoder=json.loads
-    )
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_to_json, decoder=json.loads)
+
+
+def _to_json(value: Any) -> str:
+    """JSON that PostgreSQL takes: it refuses NUL and unpaired surrogates."""
+    return json.dumps(clean_value(value), ensure_ascii=False)
 
 
 async def migrate(pool: asyncpg.Pool, directory: Path = MIGRATIONS) -> list[str]:

@@ -12,13 +12,18 @@ __all__ = [
     "BitByLawError",
     "ConfigurationError",
     "Conflict",
+    "CreateUnclear",
     "EntityBusy",
     "Forbidden",
     "ForeignSystemError",
     "InvalidInput",
     "LoginRefused",
+    "NameMissing",
+    "NeedsPerson",
     "NotFound",
+    "OlderState",
     "RateLimited",
+    "SomebodyElse",
     "Unavailable",
     "UnexpectedAnswer",
     "UpstreamTimeout",
@@ -27,6 +32,7 @@ __all__ = [
     "error_for_status",
     "shown_text",
     "without_quotes",
+    "words_of",
 ]
 
 
@@ -46,6 +52,36 @@ class WriteProtected(BitByLawError):
     """Writing to this part of a foreign system is switched off by configuration."""
 
 
+class NeedsPerson(BitByLawError):
+    """A record that is left alone until a person has decided; ``reason`` is its word in the catalogue of problems."""
+
+    reason = "general_manual_action"
+
+
+class NameMissing(NeedsPerson):
+    """A record without a name cannot be created in Advoware."""
+
+    reason = "name_missing"
+
+
+class CreateUnclear(NeedsPerson):
+    """Nobody can tell whether an interrupted create has come to its end; a second one would double the record."""
+
+    reason = "create_unclear"
+
+
+class SomebodyElse(NeedsPerson):
+    """The number that a record is linked with stands for another person or company by now."""
+
+    reason = "somebody_else"
+
+
+class OlderState(NeedsPerson):
+    """Advoware shows an older state than at the last sync, as after a restored backup; nothing is taken from it."""
+
+    reason = "advoware_restored"
+
+
 class LoginRefused(ConfigurationError):
     """A foreign system refuses our credentials; only a person can mend that, so it is not retried."""
 
@@ -58,7 +94,10 @@ class ForeignSystemError(BitByLawError):
         status: the HTTP status, if there was an answer.
         reason: what the system said, in its own words; may be empty.
         details: the decoded body of the answer. It may contain personal data: for the caller, never for a log.
+        retry_after: the ``Retry-After`` of the answer as it came (seconds or a date); None without one.
     """
+
+    retry_after: str | None = None
 
     def __init__(self, system: str, reason: str = "", *, status: int | None = None, details: Any = None) -> None:
         self.system = system
@@ -137,8 +176,14 @@ def shown_text(error: Exception) -> str:
     name = type(error).__name__
     if not isinstance(error, ForeignSystemError) or error.status is None:
         return f"{name}: {error}"
+    words = words_of(error)
+    return f"{name}: {error.system} answered {error.status}" + (f" {words}" if words else "")
+
+
+def words_of(error: ForeignSystemError) -> str:
+    """What the foreign system said, in „“ and without long numbers; empty if it said nothing."""
     words = _NUMBERS.sub("…", error.reason.translate({ord("„"): "'", ord("“"): "'"})).strip()
-    return f"{name}: {error.system} answered {error.status}" + (f" „{words}“" if words else "")
+    return f"„{words}“" if words else ""
 
 
 def without_quotes(text: str) -> str:

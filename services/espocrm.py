@@ -20,6 +20,7 @@ from services.errors import (
     error_for_status,
 )
 from services.espocrm_models import PAGE_SIZE, SYSTEM, Record, Where, bracket_query
+from services.foreign_text import clean_value
 from services.http import HttpAnswer, send
 from services.logs import log
 from services.resources import Resources, current_resources
@@ -151,7 +152,7 @@ class EspoCRMAPI:
                 )
         except TimeoutError as error:
             raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s") from error
-        return answer.json(SYSTEM)
+        return clean_value(answer.json(SYSTEM))
 
     async def _send(
         self,

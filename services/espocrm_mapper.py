@@ -1,7 +1,8 @@
 """Beteiligte: EspoCRM's CBeteiligte and Advoware's Beteiligte, mapped to one set of comparable values. Pure.
 
-The comparable values use Advoware's field names. A field that a record cannot express (an unknown legal form, say) is
-left out, so that it is neither compared nor overwritten. ``None`` stands for every kind of emptiness.
+The comparable values use Advoware's field names. None stands for every kind of emptiness, `Unknown` for a value that
+the other side cannot hold or that cannot be read. A field that a record does not show, or that does not apply to its
+kind (person or company), is left out; it is then neither compared nor overwritten (specification 13, G1).
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
-from services.advoware_models import BERLIN, parse_date_time
-from services.errors import InvalidInput
+from services.advoware_models import BERLIN, FIRST_YEAR, LAST_YEAR, parse_date_time
+from services.errors import NameMissing
+from services.foreign_text import clean_text
+from services.values import Side, Unfit, Unknown, Value, is_same, text_of
 
 Record = Mapping[str, Any]
-
-#: Legal forms of natural persons in Advoware [A]. EspoCRM leaves the field empty for them or repeats the salutation.
-NATURAL_PERSON = frozenset({"", "herr", "frau", "divers"})
+Kind = Literal["person", "company"]
 
 #: Legal forms that EspoCRM's list offers; others that Advoware holds are kept there and not brought over.
 RECHTSFORMEN = (
@@ -40,6 +41,39 @@ RECHTSFORMEN = (
 )
 _RECHTSFORM_BY_FOLDED = {name.casefold(): name for name in RECHTSFORMEN}
 
+#: Advoware says of a person only that it is one; EspoCRM leaves the field empty for them or repeats the salutation.
+_PLAIN_PERSON_FORMS = frozenset({"herr", "frau", "divers"})
+#: Further legal forms of persons [A]; EspoCRM's list does not offer them.
+_PERSON_FORMS = _PLAIN_PERSON_FORMS | {
+    "ehegatten",
+    "eheleute",
+    "ehepaar",
+    "familie",
+    "herr und frau",
+    "kind",
+    "lebenspartner",
+    "minderjährig",
+    "natürliche person",
+    "privat",
+    "privatperson",
+}
+#: A merchant ("e.K.") is a person with a firm, so what is there decides.
+_COMPANY_FORMS = frozenset(_RECHTSFORM_BY_FOLDED) - {"e.k."} | {
+    "aktiengesellschaft",
+    "behörde",
+    "firma",
+    "genossenschaft",
+    "gericht",
+    "gmbh & co kg",
+    "juristische person",
+    "kgaa",
+    "ltd",
+    "ltd.",
+    "ug",
+    "verein",
+    "versicherung",
+}
+
 ANREDEN = ("Herr", "Frau", "Divers")
 _ANREDE_BY_FOLDED = {name.casefold(): name for name in ANREDEN}
 
@@ -51,131 +85,296 @@ COMPANY_FIELDS = {
     "art": "handelsregisterArt",
     "registergericht": "registergericht",
 }
+FIELDS_OF: Mapping[Kind, Mapping[str, str]] = {"person": PERSON_FIELDS, "company": COMPANY_FIELDS}
+#: What makes two records the same person or company; other fields may have been corrected since.
+IDENTITY = ("name", "vorname", "geburtsdatum")
 
 #: Longest value per field that Advoware takes [A] and that EspoCRM takes.
-ADVOWARE_LENGTHS = {"name": 250, "vorname": 100, "handelsRegisterNummer": 50, "art": 20, "registergericht": 100}
+ADVOWARE_LENGTHS = {
+    "name": 250,
+    "vorname": 100,
+    "anrede": 50,
+    "rechtsform": 50,
+    "handelsRegisterNummer": 50,
+    "art": 20,
+    "registergericht": 100,
+}
 ESPOCRM_LENGTHS = {
     "firstName": 100,
     "lastName": 100,
     "firmenname": 255,
+    "rechtsform": 100,
     "handelsregisterNummer": 100,
     "handelsregisterArt": 100,
     "registergericht": 100,
 }
+#: How .NET and SQL Server write "no date". A person who types one of these has made a slip.
+_NO_DATES = frozenset({"0001-01-01", "1753-01-01", "9999-12-31"})
+#: A value that only a machine has written: what EspoCRM leaves where personal data were erased.
+_ERASED = re.compile(r"ERASED:\S*", re.IGNORECASE)
 
 
 def normalise_text(value: Any) -> str | None:
-    """Text as it is compared: NFC, trimmed, inner white space and control characters as one space, empty as None."""
+    """Text as it is compared: NFC, trimmed, inner white space as one space, without control characters; empty: None."""
     if value is None:
         return None
-    text = re.sub(r"[\s\x00-\x1f\x7f]+", " ", unicodedata.normalize("NFC", str(value))).strip()
+    text = re.sub(r"\s+", " ", clean_text(unicodedata.normalize("NFC", str(value)))).strip()
     return text or None
 
 
-def normalise_date(value: Any) -> str | None:
-    """A date as ``YYYY-MM-DD``, from a date, a date-time or their texts; None if empty or unreadable."""
-    if isinstance(value, date):
-        return value.isoformat()[:10]
-    moment = parse_date_time(normalise_text(value))
-    return moment.astimezone(BERLIN).date().isoformat() if moment else None
+def comparable_date(value: Any, *, of_a_database: bool = False) -> Value:
+    """A date as ``YYYY-MM-DD``, from a date, a date-time or their texts.
+
+    None if it is empty or, ``of_a_database``, one of the dates by which databases mean "no date". `Unknown` if it is
+    unreadable, or before 1800 or after 2200: nobody is to lose a birth date to a slip of the pen.
+    """
+    text = value.isoformat() if isinstance(value, date) else normalise_text(value)
+    if text is None or (of_a_database and text[:10] in _NO_DATES):
+        return None
+    moment = parse_date_time(text)
+    if moment is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        return Unknown(text)
+    return moment.astimezone(BERLIN).date().isoformat()
 
 
-def is_company(rechtsform: Any) -> bool:
-    """Whether a legal form stands for something other than a natural person."""
-    return (normalise_text(rechtsform) or "").casefold() not in NATURAL_PERSON
+def kind_of_espocrm(espo: Record) -> Kind:
+    """Whether a CBeteiligte is a person or a company: by its legal form where that is clear, else by what is there."""
+    has_firm = normalise_text(espo.get("firmenname")) is not None
+    is_named_person = normalise_text(espo.get("lastName")) is not None and not has_firm
+    traits = (espo.get("firstName"), espo.get("salutationName"), espo.get("dateOfBirth"))
+    has_traits = any(normalise_text(trait) is not None for trait in traits)
+    return _kind(espo.get("rechtsform"), is_person=has_traits or is_named_person, is_company=has_firm)
+
+
+def kind_of_advoware(advo: Record) -> Kind:
+    """Whether a Beteiligter is a person or a company: by its legal form where that is clear, else by what is there."""
+    anrede = normalise_text(advo.get("anrede"))
+    has_salutation = anrede is not None and anrede.casefold() != "firma"
+    has_traits = normalise_text(advo.get("vorname")) is not None or comparable_date(
+        advo.get("geburtsdatum"), of_a_database=True
+    )
+    register = (advo.get("handelsRegisterNummer"), advo.get("registergericht"))
+    is_registered = any(normalise_text(value) is not None for value in register)
+    return _kind(advo.get("rechtsform"), is_person=bool(has_salutation or has_traits), is_company=is_registered)
+
+
+def _kind(rechtsform: Any, *, is_person: bool, is_company: bool) -> Kind:
+    form = (normalise_text(rechtsform) or "").casefold()
+    if form in _PERSON_FORMS:
+        return "person"
+    if form in _COMPANY_FORMS:
+        return "company"
+    if is_person:
+        return "person"
+    return "company" if is_company or form else "person"
+
+
+def is_erased(espo: Record) -> bool:
+    """Whether personal data of a CBeteiligte were erased in EspoCRM: it leaves marks where numbers and mails stood."""
+    rows = [*_rows(espo.get("phoneNumberData")), *_rows(espo.get("emailAddressData"))]
+    shown = [espo.get("phoneNumber"), espo.get("emailAddress")]
+    shown += [row.get("phoneNumber") or row.get("emailAddress") for row in rows]
+    return any(_ERASED.fullmatch(str(value or "")) for value in shown)
+
+
+def _rows(value: Any) -> list[Record]:
+    return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
 
 
 class BeteiligteMapper:
     """Maps master data of Beteiligte in both directions."""
 
-    def comparable_from_espocrm(self, espo: Record) -> dict[str, Any]:
+    def comparable_from_espocrm(self, espo: Record) -> dict[str, Value]:
         """The comparable values of a CBeteiligte."""
-        company = is_company(espo.get("rechtsform"))
-        values: dict[str, Any] = dict.fromkeys([*PERSON_FIELDS, *COMPANY_FIELDS])
-        for name, attribute in (COMPANY_FIELDS if company else PERSON_FIELDS).items():
-            values[name] = normalise_text(espo.get(attribute))
-        if company:
-            values["name"] = values["name"] or normalise_text(espo.get("lastName"))
-        else:
-            values["geburtsdatum"] = normalise_date(espo.get("dateOfBirth"))
-        rechtsform = normalise_text(espo.get("rechtsform"))
-        values["rechtsform"] = _known(rechtsform, _RECHTSFORM_BY_FOLDED) if company else None
+        kind = kind_of_espocrm(espo)
+        values: dict[str, Value] = {}
+        for name, attribute in FIELDS_OF[kind].items():
+            if attribute in espo:
+                values[name] = _espocrm_value(name, espo[attribute])
+        if kind == "company":
+            values["name"] = values.get("name") or normalise_text(espo.get("lastName"))
+        if "rechtsform" in espo:
+            values["rechtsform"] = _rechtsform(espo["rechtsform"])
         return values
 
-    def comparable_from_advoware(self, advo: Record) -> dict[str, Any]:
-        """The comparable values of a Beteiligter; values that EspoCRM's lists do not offer are left out."""
-        company = is_company(advo.get("rechtsform"))
-        values: dict[str, Any] = dict.fromkeys([*PERSON_FIELDS, *COMPANY_FIELDS])
-        for name in COMPANY_FIELDS if company else PERSON_FIELDS:
-            values[name] = normalise_text(advo.get(name))
-        if not company:
-            values["geburtsdatum"] = normalise_date(advo.get("geburtsdatum"))
-            values["anrede"] = _known(values["anrede"], _ANREDE_BY_FOLDED)
-            if values["anrede"] not in (None, *ANREDEN):
-                del values["anrede"]
-        values["rechtsform"] = (
-            _known(normalise_text(advo.get("rechtsform")), _RECHTSFORM_BY_FOLDED) if company else None
-        )
-        if values["rechtsform"] not in (None, *RECHTSFORMEN):
-            del values["rechtsform"]
+    def comparable_from_advoware(self, advo: Record) -> dict[str, Value]:
+        """The comparable values of a Beteiligter; those that EspoCRM's lists do not offer as `Unknown`."""
+        values: dict[str, Value] = {}
+        for name in FIELDS_OF[kind_of_advoware(advo)]:
+            if name in advo:
+                values[name] = _advoware_value(name, advo[name])
+        if "rechtsform" in advo:
+            form = _rechtsform(advo["rechtsform"])
+            values["rechtsform"] = form if form is None or form in RECHTSFORMEN else Unknown(form)
         return values
 
     def to_advoware(self, values: Record) -> dict[str, Any]:
-        """Comparable values as Advoware's attributes; empty ones as "" (dates as None).
+        """Comparable values as Advoware's attributes; empty ones as "" (dates as None)."""
+        return {name: value if value is not None or name == "geburtsdatum" else "" for name, value in values.items()}
 
-        Raises:
-            InvalidInput: a value is longer than Advoware takes; names the field.
+    def to_espocrm(self, values: Record, *, kind: Kind, espo: Record | None = None) -> dict[str, Any]:
+        """Comparable values as EspoCRM's attributes; those that do not apply to the kind are left out.
+
+        ``espo`` is the record they are for: the name of a company goes to where that record shows it.
         """
-        attributes = {
-            name: value if value is not None or name == "geburtsdatum" else "" for name, value in values.items()
-        }
-        _require_lengths(attributes, ADVOWARE_LENGTHS, "Advoware")
-        return attributes
-
-    def to_espocrm(self, values: Record, *, company: bool) -> dict[str, Any]:
-        """Comparable values as EspoCRM's attributes; those that do not apply to a person or company are left out.
-
-        Raises:
-            InvalidInput: a value is longer than EspoCRM takes; names the field.
-        """
-        fields = COMPANY_FIELDS if company else PERSON_FIELDS
+        fields = dict(FIELDS_OF[kind])
+        if kind == "company" and espo is not None and _is_named_by_last_name(espo):
+            fields["name"] = "lastName"
         attributes = {attribute: values[name] for name, attribute in fields.items() if name in values}
         if "rechtsform" in values:
             attributes["rechtsform"] = values["rechtsform"] or ""
-        _require_lengths(attributes, ESPOCRM_LENGTHS, "EspoCRM")
         return attributes
 
+    def field_of(self, attribute: str) -> str:
+        """The comparable field that an attribute of EspoCRM shows; the attribute itself if it is none."""
+        for fields in FIELDS_OF.values():
+            for name, shown in fields.items():
+                if shown == attribute:
+                    return name
+        return attribute
+
+    def unfit(self, espo: Record) -> Unfit:
+        """Why a side cannot hold a value (``too_long``, ``erased``, ``needed``), for `values.merge_values`."""
+        kind = kind_of_espocrm(espo)
+
+        def reason(side: Side, name: str, value: Value) -> str | None:
+            if value is None and is_erased(espo):
+                return "erased"
+            if name == "name" and value is None:
+                return "needed"
+            if isinstance(value, str) and _ERASED.fullmatch(value):
+                return "erased"
+            attribute = {"rechtsform": "rechtsform", **FIELDS_OF[kind]}.get(name, name)
+            limit = ADVOWARE_LENGTHS.get(name) if side == "advoware" else ESPOCRM_LENGTHS.get(attribute)
+            return "too_long" if isinstance(value, str) and limit is not None and len(value) > limit else None
+
+        return reason
+
+    def unheld(self, espo: Record) -> dict[str, str]:
+        """What a CBeteiligte says that Advoware has no place for, because a record there is either person or company.
+
+        The attributes with their values: the firm of a person, or the person's names of a company.
+        """
+        if kind_of_espocrm(espo) == "person":
+            attributes: tuple[str, ...] = ("firmenname",)
+        elif _is_named_by_last_name(espo):
+            attributes = ("firstName",)
+        else:
+            attributes = ("firstName", "lastName")
+        shown = {attribute: normalise_text(espo.get(attribute)) for attribute in attributes}
+        return {attribute: text for attribute, text in shown.items() if text is not None}
+
     def map_cbeteiligte_to_advoware(self, espo: Record) -> dict[str, Any]:
-        """A CBeteiligte as a new Beteiligter.
+        """A CBeteiligte as a new Beteiligter: what Advoware can hold of it (see `creatable`).
 
         Raises:
-            InvalidInput: the record has no name, or a value is too long.
+            NameMissing: the record has no name that Advoware can hold.
         """
-        values = self.comparable_from_espocrm(espo)
-        if not values["name"]:
-            raise InvalidInput("lastName or firmenname: a Beteiligter needs a name")
+        values, _ = self.creatable(espo)
         return {name: value for name, value in self.to_advoware(values).items() if value not in (None, "")}
 
-    def map_advoware_to_cbeteiligte(self, advo: Record) -> dict[str, Any]:
-        """A Beteiligter as attributes of a CBeteiligte.
+    def creatable(self, espo: Record) -> tuple[dict[str, Value], dict[str, str]]:
+        """The comparable values of a CBeteiligte that a new Beteiligter can hold, and why each other one is left out.
 
         Raises:
-            InvalidInput: a value is too long.
+            NameMissing: the record has no name that Advoware can hold.
         """
-        return self.to_espocrm(self.comparable_from_advoware(advo), company=is_company(advo.get("rechtsform")))
+        unfit = self.unfit(espo)
+        values: dict[str, Value] = {}
+        left_out: dict[str, str] = {}
+        for name, value in self.comparable_from_espocrm(espo).items():
+            reason = "unknown" if isinstance(value, Unknown) else unfit("advoware", name, value)
+            if reason is None:
+                values[name] = value
+            else:
+                left_out[name] = reason
+        if not values.get("name"):
+            raise NameMissing("lastName or firmenname: a Beteiligter needs a name of at most 250 characters")
+        return values, left_out
+
+    def map_advoware_to_cbeteiligte(self, advo: Record) -> dict[str, Any]:
+        """A Beteiligter as attributes of a CBeteiligte; what EspoCRM cannot hold is left out."""
+        kind = kind_of_advoware(advo)
+        known = {
+            name: value for name, value in self.comparable_from_advoware(advo).items() if not isinstance(value, Unknown)
+        }
+        attributes = self.to_espocrm(known, kind=kind)
+        return {
+            attribute: value
+            for attribute, value in attributes.items()
+            if len(str(value or "")) <= ESPOCRM_LENGTHS.get(attribute, len(str(value or "")))
+        }
 
     def get_changed_fields(self, espo: Record, advo: Record) -> list[str]:
-        """The comparable fields whose values differ, sorted."""
+        """The fields that both sides show with different values, sorted."""
         ours, theirs = self.comparable_from_espocrm(espo), self.comparable_from_advoware(advo)
-        return sorted(name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name])
+        return sorted(name for name in ours.keys() & theirs.keys() if not is_same(ours[name], theirs[name]))
+
+    def is_alike(self, sent: Record, stored: Record) -> bool:
+        """Whether a record may be what was sent, as Advoware has stored it: perhaps cut, or in other letters."""
+        shown = [name for name in IDENTITY if sent.get(name) is not None and stored.get(name) is not None]
+        return "name" in shown and all(_are_alike(sent[name], stored[name]) for name in shown)
+
+    def compare_identity(self, one: Record, other: Record) -> tuple[set[str], set[str]]:
+        """The parts of the name and the birth date in which two sets of comparable values agree, and differ.
+
+        A part that one of them does not show is in neither.
+        """
+        shared: set[str] = set()
+        different: set[str] = set()
+        for name in IDENTITY:
+            first, second = text_of(one.get(name)), text_of(other.get(name))
+            if first is None or second is None:
+                continue
+            is_equal = str(first).casefold() == str(second).casefold()
+            (shared if is_equal else different).add(name)
+        return shared, different
 
 
-def _known(value: str | None, by_folded: Mapping[str, str]) -> str | None:
+def _are_alike(one: Value, other: Value) -> bool:
+    """Whether two texts may be the same one, stored in other letters or cut."""
+    first, second = (re.sub(r"[\W_]", "", str(text_of(value))).casefold() for value in (one, other))
+    return bool(first and second) and (first.startswith(second) or second.startswith(first))
+
+
+def _is_named_by_last_name(espo: Record) -> bool:
+    """Whether a company's name stands in ``lastName``, because ``firmenname`` is empty."""
+    return normalise_text(espo.get("firmenname")) is None and normalise_text(espo.get("lastName")) is not None
+
+
+def _espocrm_value(name: str, raw: Any) -> Value:
+    if name == "geburtsdatum":
+        return comparable_date(raw)
+    text = normalise_text(raw)
+    return _listed(text, _ANREDE_BY_FOLDED) if name == "anrede" else text
+
+
+def _advoware_value(name: str, raw: Any) -> Value:
+    if name == "geburtsdatum":
+        return comparable_date(raw, of_a_database=True)
+    value = _espocrm_value(name, raw)
+    if name == "anrede" and value is not None and value not in ANREDEN:
+        return Unknown(value)
+    return value
+
+
+def _rechtsform(raw: Any) -> str | None:
+    """A legal form in the list's spelling; None for what only says that it is a person."""
+    form = _listed(normalise_text(raw), _RECHTSFORM_BY_FOLDED)
+    return None if form is not None and form.casefold() in _PLAIN_PERSON_FORMS else form
+
+
+def _listed(value: str | None, by_folded: Mapping[str, str]) -> str | None:
     """The list's own spelling of a value it knows; other values unchanged."""
     return by_folded.get(value.casefold(), value) if value else None
 
 
-def _require_lengths(attributes: Record, lengths: Mapping[str, int], system: str) -> None:
-    for name, value in attributes.items():
-        if isinstance(value, str) and len(value) > lengths.get(name, len(value)):
-            raise InvalidInput(f"{name}: longer than the {lengths[name]} characters that {system} takes")
+def is_company(rechtsform: Any) -> bool:
+    """Whether a legal form alone stands for a company."""
+    return _kind(rechtsform, is_person=False, is_company=False) == "company"
+
+
+def normalise_date(value: Any) -> str | None:
+    """A date as ``YYYY-MM-DD``; None if empty or unreadable."""
+    day = comparable_date(value, of_a_database=True)
+    return None if isinstance(day, Unknown) else day

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from pydantic import SecretStr
 
-from config import Settings
+from config import Settings, address_problem
 from services.errors import (
     AuthenticationFailed,
     BitByLawError,
@@ -108,7 +108,7 @@ async def install_webhooks(settings: Settings, public_url: str) -> AsyncIterator
     async with Resources(settings) as resources:
         api = _SetupAPI(resources=resources)
         try:
-            base = _checked_base(public_url)
+            base = _checked_base(public_url, settings)
             present, skip_own = await api.webhooks(), await api.knows_skip_own()
             for event in WEBHOOKS:
                 wanted = _wanted(event, base, settings, skip_own=skip_own)
@@ -148,10 +148,12 @@ def _best_first(rows: Iterable[Record], settings: Settings) -> list[Record]:
     return sorted(rows, key=lambda row: row["id"] not in keys)
 
 
-def _checked_base(public_url: str) -> str:
+def _checked_base(public_url: str, settings: Settings) -> str:
     parts = urlsplit(public_url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise InvalidInput("--url: must be our address as EspoCRM reaches it, such as https://bitbylaw.example")
+    if problem := address_problem(public_url, settings.service):  # the webhooks' token is in the address
+        raise InvalidInput(f"--url: {problem}")
     return public_url.rstrip("/")
 
 

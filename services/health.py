@@ -7,8 +7,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from yarl import URL
 
+from config import GOOGLE_API_URL
 from services.advoware_service import AdvowareService
 from services.errors import ConfigurationError, ForeignSystemError
 from services.espocrm import EspoCRMAPI
@@ -26,6 +29,13 @@ NEEDED = frozenset({"redis", "postgres"})
 
 Check = Callable[[Resources], Awaitable[None]]
 
+#: Rows that PostgreSQL lays aside in a temporary file of some 500 kB: so a full disk shows without leaving anything.
+SPILLED_ROWS = 20_000
+
+
+class _TakesNoWrites(Exception):
+    """A store answers, but what we must keep cannot be kept; the message says why."""
+
 
 class _Cache:
     """The latest report of a process and when it was made (monotonic seconds)."""
@@ -37,10 +47,11 @@ class _Cache:
 
 
 async def report_health() -> Answer:
-    """Status and body ``{"status", "dependencies": {name: {"status", "latency_ms", "error"?}}}``.
+    """Status and body ``{"status", "mode", "dependencies": {name: {"status", "latency_ms", "error"?}}}``.
 
     A dependency is ``ok``, ``degraded`` (slow), ``down`` or ``not_configured``. Overall: ``ok``, ``degraded`` if
-    something is not ok, ``down`` with status 503 if a needed one (Redis, PostgreSQL) is down. At most 10 s old.
+    something is not ok, ``down`` with status 503 if a needed one (Redis, PostgreSQL) is down or takes no writes.
+    ``mode`` is ``live``, ``trial`` or ``twins``, see `config.Settings.mode`. At most 10 s old.
     """
     resources = current_resources()
     cache = resources.shared(_Cache)
@@ -63,10 +74,11 @@ async def _make_report(resources: Resources) -> Answer:
     names = list(checks)
     results = await asyncio.gather(*(_run(resources, *checks[name]) for name in names))
     dependencies = dict(zip(names, results, strict=True))
+    body = {"mode": settings.mode, "dependencies": dependencies}
     if any(dependencies[name]["status"] == "down" for name in NEEDED):
-        return 503, {"status": "down", "dependencies": dependencies}
+        return 503, {"status": "down", **body}
     fine = all(dependency["status"] == "ok" for dependency in results)
-    return 200, {"status": "ok" if fine else "degraded", "dependencies": dependencies}
+    return 200, {"status": "ok" if fine else "degraded", **body}
 
 
 async def _run(resources: Resources, is_configured: bool, check: Check) -> dict[str, Any]:
@@ -79,7 +91,7 @@ async def _run(resources: Resources, is_configured: bool, check: Check) -> dict[
             await check(resources)
     except TimeoutError:
         error = f"no answer within {CHECK_SECONDS:g} s"
-    except ConfigurationError as failure:
+    except (ConfigurationError, _TakesNoWrites) as failure:
         error = str(failure)
     except ForeignSystemError as failure:
         error = type(failure).__name__ + (f" ({failure.status})" if failure.status else "")
@@ -93,11 +105,46 @@ async def _run(resources: Resources, is_configured: bool, check: Check) -> dict[
 
 
 async def _check_redis(resources: Resources) -> None:
-    await resources.redis.ping()
+    """Redis takes writes: one whose disk or memory is full, or that is a replica, still answers a ping."""
+    try:
+        await resources.redis.set("health:probe", "1", ex=60)
+    except ReadOnlyError as error:
+        raise _TakesNoWrites("takes no writes (read-only)") from error
+    except OutOfMemoryError as error:
+        raise _TakesNoWrites("takes no writes (memory full)") from error
+    except ResponseError as error:
+        if str(error).startswith("MISCONF"):
+            raise _TakesNoWrites("takes no writes (it cannot save to its disk)") from error
+        raise
 
 
 async def _check_postgres(resources: Resources) -> None:
-    await (await resources.database()).fetchval("SELECT 1")
+    """PostgreSQL takes writes, without leaving a row or an entry in a catalogue.
+
+    A read-only server says so itself. Disk space shows in a temporary file, because a small write may still find room
+    in files that are there. Last a message in the log of writes, committed like any other change: it fails or hangs
+    where a change would.
+    """
+    try:
+        pool = await resources.database()
+        async with pool.acquire() as connection, connection.transaction():
+            if await connection.fetchval("SELECT current_setting('transaction_read_only')") == "on":
+                raise _TakesNoWrites("takes no writes (read-only)")
+            await connection.execute("SET LOCAL work_mem = '64kB'")
+            await connection.fetchval("SELECT count(*) FROM generate_series(1, $1::int)", SPILLED_ROWS)
+            await connection.execute("SELECT pg_logical_emit_message(true, 'bitbylaw.health', '')")
+    except (asyncpg.PostgresError, ForeignSystemError) as error:
+        reason = _WRITE_PROBLEMS.get(type(error)) or _WRITE_PROBLEMS.get(type(error.__cause__))
+        if reason is None:
+            raise
+        raise _TakesNoWrites(f"takes no writes ({reason})") from error
+
+
+#: How PostgreSQL says that it cannot write; while the pool is opened, it is the cause of what is raised.
+_WRITE_PROBLEMS: dict[type, str] = {
+    asyncpg.DiskFullError: "disk full",
+    asyncpg.ReadOnlySQLTransactionError: "read-only",
+}
 
 
 async def _check_advoware(resources: Resources) -> None:
@@ -109,7 +156,7 @@ async def _check_espocrm(resources: Resources) -> None:
 
 
 async def _check_google_calendar(resources: Resources) -> None:
-    endpoint = resources.settings.google_calendar.api_endpoint or "https://www.googleapis.com"
+    endpoint = resources.settings.google_calendar.api_endpoint or GOOGLE_API_URL
     url = URL(endpoint.rstrip("/") + "/calendar/v3/colors")
     answer = await send(resources.http, "Google Calendar", "GET", url, timeout_seconds=CHECK_SECONDS)
     if answer.status >= 500:

@@ -24,8 +24,9 @@ async def answer_hello(request: Any, context: Any) -> Answer:
         arrived = isinstance(latest, dict) and latest.get("id") == wanted
         return (200 if arrived else 404), {"id": wanted, "arrived": arrived}
     greeting = str(uuid.uuid4())
+    mode = current_resources().settings.mode
     await context.enqueue({"topic": TOPIC, "data": {"id": greeting}})
-    return 200, {"message": "Hello from BitByLaw", "id": greeting, "arrived": f"/hello?id={greeting}"}
+    return 200, {"message": "Hello from BitByLaw", "mode": mode, "id": greeting, "arrived": f"/hello?id={greeting}"}
 
 
 async def receive_hello(greeting: dict[str, Any], context: Any) -> None:

@@ -1,11 +1,16 @@
 """Kommunikation: the phone numbers and mail addresses of a CBeteiligte, and the entries of Advoware's list. Pure.
 
-A value is compared by its *key*: its kind (a phone and a fax with one number are two things) and its canonical form
-(E.164 with the extension kept apart; a mail address in lower case). The written forms stay as they are on both sides.
+A value is compared by its *key*: phone (and fax) or mail, and the canonical form of the value
+(`services.kommunikation_values`). The written forms stay as they are on both sides. Whether a number is a phone or a
+fax is not part of the key: EspoCRM shows it on a row that all records with this number share, so it can change without
+anybody having touched this record.
 
 Advoware has no foreign key and deletes nothing for us, so ``bemerkung`` carries a marker before the user's own text:
 ``[ESPOCRM:<base64 of the UTF-8 value>:<kommKz>]`` with the value last synced, or ``[ESPOCRM-SLOT:<kommKz>]`` on an
 emptied entry that may be used again.
+
+Whatever cannot be read in a row (a key missing or in other letters, another type) is unknown: the row is known to be
+there, and nothing follows from it.
 """
 
 from __future__ import annotations
@@ -14,18 +19,16 @@ import base64
 import binascii
 import hashlib
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
-import phonenumbers
+from services.kommunikation_values import Family, canonical, is_german_mobile, is_machine_made
 
 Record = Mapping[str, Any]
+#: What a person calls an entry.
 Kind = Literal["phone", "fax", "mail"]
-Family = Literal["phone", "mail"]
-
-REGION: Final = "DE"
+FAMILIES: Final[tuple[Family, ...]] = ("phone", "mail")
 
 #: What EspoCRM calls the phone numbers of each kommKz that takes part; mail addresses have no type there.
 PHONE_TYPES: Final = {1: "Office", 2: "Fax", 3: "Mobile", 6: "Home", 7: "Fax", 9: "Mobile", 10: "Other"}
@@ -54,24 +57,14 @@ TOP_LEVEL_FIELDS: Final = {
     "bea": 12,
 }
 
-#: What EspoCRM accepts: entries per array, characters per value. PHP's mail filter stops one short of the field's 255.
+#: So many entries per array EspoCRM accepts.
 MAX_ENTRIES: Final = 10
-MAX_PHONE_LENGTH: Final = 36
-MAX_MAIL_LENGTH: Final = 254
 
 _VALUE_MARKER: Final = re.compile(r"\[ESPOCRM:([A-Za-z0-9+/_=-]+):(\d{1,2})\]")
 _SLOT_MARKER: Final = re.compile(r"\[ESPOCRM-SLOT:(\d{1,2})\]")
 _BROKEN_MARKER: Final = re.compile(r"\[ESPOCRM(?:-SLOT)?:[^\[\]]*\]")
-
-_EXTENSION: Final = re.compile(
-    r"[\s,;.]*(?:;ext=|ext\.?|extension|durchwahl|dw|apparat|app\.?|x|#)[\s.:]*(\d{1,7})\s*$", re.I
-)
-#: Letters are refused, because the phone library would read them as the digits of a keypad ("Buero" as 28376).
-_DIALLABLE: Final = re.compile(r"[\d\s+()/.\-\u2010-\u2015]+")
-
-_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_MAIL: Final = re.compile(rf"(?=.{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_LABEL}")
+#: What is left of a marker where the field was too short for it.
+_CUT_MARKER: Final = re.compile(r"\[ESPOCRM(?:-S?L?O?T?)?(?::[A-Za-z0-9+/_=-]*)*$")
 
 
 # -- markers --------------------------------------------------------------------------------------------------------
@@ -90,7 +83,7 @@ def build_marker(marker: Marker, text: str = "") -> str:
     if marker.value is None:
         written = f"[ESPOCRM-SLOT:{marker.komm_kz}]"
     else:
-        encoded = base64.urlsafe_b64encode(marker.value.encode()).decode()
+        encoded = base64.urlsafe_b64encode(marker.value.encode(errors="replace")).decode()
         written = f"[ESPOCRM:{encoded}:{marker.komm_kz}]"
     return f"{written} {text}" if text else written
 
@@ -98,8 +91,8 @@ def build_marker(marker: Marker, text: str = "") -> str:
 def parse_marker(bemerkung: str | None) -> tuple[Marker | None, str]:
     """The marker of a ``bemerkung`` and the user's own text, before and after it.
 
-    A damaged marker counts as none. It is dropped from the text if it still has both brackets; otherwise nobody can
-    tell where it ends, and it stays.
+    A damaged marker counts as none. It is dropped from the text if it still has both brackets, or if the note ends
+    with it; otherwise nobody can tell where it ends, and it stays.
     """
     note = bemerkung or ""
     found = sorted([*_VALUE_MARKER.finditer(note), *_SLOT_MARKER.finditer(note)], key=lambda match: match.start())
@@ -107,7 +100,7 @@ def parse_marker(bemerkung: str | None) -> tuple[Marker | None, str]:
         marker = _read_marker(match)
         if marker is not None:
             return marker, _text_around(note, match)
-    broken = _BROKEN_MARKER.match(note)
+    broken = _BROKEN_MARKER.match(note) or _CUT_MARKER.match(note)
     return None, _text_around(note, broken) if broken else note
 
 
@@ -134,20 +127,15 @@ def _text_around(note: str, match: re.Match[str]) -> str:
 
 
 class Key(NamedTuple):
-    """What makes two entries the same: the kind, and the canonical form of the value."""
+    """What makes two entries the same: which of EspoCRM's arrays holds it, and the canonical form of the value."""
 
-    kind: Kind
+    family: Family
     value: str
 
-    @property
-    def family(self) -> Family:
-        """Which of EspoCRM's two arrays holds it."""
-        return "mail" if self.kind == "mail" else "phone"
 
-    @property
-    def held(self) -> tuple[Family, str]:
-        """What EspoCRM can hold only once per record: it knows a number as a phone or as a fax, not as both."""
-        return self.family, self.value
+def family_of(komm_kz: int) -> Family:
+    """The family of a participating kommKz."""
+    return "mail" if komm_kz in MAIL_KOMM_KZ else "phone"
 
 
 def kind_of(komm_kz: int) -> Kind:
@@ -157,56 +145,9 @@ def kind_of(komm_kz: int) -> Kind:
     return "fax" if PHONE_TYPES[komm_kz] == "Fax" else "phone"
 
 
-def key_of(kind: Kind, value: str) -> Key:
+def key_of(family: Family, value: str) -> Key:
     """The key of a written value."""
-    return Key(kind, canonical_mail(value) if kind == "mail" else canonical_phone(value))
-
-
-def canonical_mail(value: str) -> str:
-    """A mail address as it is compared: NFC, trimmed, lower case."""
-    return unicodedata.normalize("NFC", value).strip().lower()
-
-
-def canonical_phone(value: str) -> str:
-    """A phone number as it is compared: ``+49511123`` or ``+49511123;ext=45``; text that is no number, tidied."""
-    number, extension = _split_extension(value)
-    international = _e164(number)
-    if international is None:
-        return re.sub(r"\s+", " ", unicodedata.normalize("NFC", value)).strip().casefold()
-    return f"{international};ext={extension}" if extension else international
-
-
-def espocrm_value(kind: Kind, value: str) -> str | None:
-    """A value as EspoCRM takes it, or None if it would refuse it and with it the whole record.
-
-    EspoCRM 8.4 and 9 with ``phoneNumberInternational``: E.164 only, without extension; ASCII mail addresses only.
-    """
-    if kind == "mail":
-        written = value.strip()
-        return written if len(written) <= MAX_MAIL_LENGTH and _MAIL.fullmatch(written) else None
-    number, extension = _split_extension(value)
-    international = None if extension else _e164(number)
-    return international if international and len(international) <= MAX_PHONE_LENGTH else None
-
-
-def _split_extension(value: str) -> tuple[str, str | None]:
-    match = _EXTENSION.search(value)
-    return (value[: match.start()], match[1]) if match else (value, None)
-
-
-def _e164(value: str) -> str | None:
-    if not _DIALLABLE.fullmatch(value.strip()):
-        return None
-    try:
-        number = phonenumbers.parse(value, REGION)
-    except phonenumbers.NumberParseException:
-        return None
-    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
-        return None
-    # Without a leading 0 or + it may be a number that works only within its town, which has no international form.
-    if value.lstrip(" (")[:1] not in {"0", "+"} and not phonenumbers.is_valid_number(number):
-        return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return Key(family, canonical(family, value))
 
 
 # -- Advoware -------------------------------------------------------------------------------------------------------
@@ -214,20 +155,35 @@ def _e164(value: str) -> str | None:
 
 @dataclass(frozen=True)
 class AdvowareEntry:
-    """An entry of Advoware's list that takes part; ``tlf`` is as read, ``text`` the user's part of ``bemerkung``."""
+    """An entry of Advoware's list that takes part.
+
+    ``tlf`` is as read, None if it cannot be read; ``text`` is the user's part of ``bemerkung``, which is not written
+    if ``has_note`` is False because nobody can tell what it holds.
+    """
 
     id: int
     row_id: str
-    tlf: str
+    tlf: str | None
     komm_kz: int
     marker: Marker | None
     text: str
     key: Key
+    has_note: bool = True
+
+    @property
+    def written(self) -> str:
+        """The value as people see it."""
+        return (self.tlf or "").strip()
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nobody can tell what it holds."""
+        return self.tlf is None
 
     @property
     def is_empty(self) -> bool:
         """Whether it holds no value."""
-        return not self.key.value
+        return not self.is_unknown and not self.key.value
 
     @property
     def is_slot(self) -> bool:
@@ -240,39 +196,86 @@ class AdvowareEntry:
         return self.marker.value if self.marker else None
 
 
-def advoware_entries(advo: Record) -> tuple[AdvowareEntry, ...]:
-    """The entries of a Beteiligter that take part, in Advoware's order."""
-    entries = []
-    for row in advo["kommunikation"]:
-        komm_kz = detect_komm_kz(row, advo)
-        if komm_kz not in PARTICIPATING_KOMM_KZ:
+@dataclass(frozen=True)
+class AdvowareList:
+    """The entries that take part, in Advoware's order.
+
+    ``odd`` says what is wrong with rows that cannot be addressed, by their place in the list, counted from 1; any of
+    them may be an entry that seems to be missing. ``unaddressed`` are the values that such rows hold.
+    """
+
+    entries: tuple[AdvowareEntry, ...] = ()
+    odd: Mapping[int, str] = field(default_factory=dict)
+    unaddressed: frozenset[Key] = frozenset()
+
+
+def read_advoware(advo: Record) -> AdvowareList:
+    """The entries of a Beteiligter; a row that cannot be understood stops no other."""
+    entries: dict[int, AdvowareEntry] = {}
+    odd: dict[int, str] = {}
+    unaddressed = set()
+    for place, row in enumerate(advo["kommunikation"], start=1):
+        try:
+            entry = _advoware_entry(row, advo)
+        except Exception as error:  # noqa: BLE001 - whatever is odd in one row
+            odd[place] = type(error).__name__
             continue
-        tlf = row.get("tlf") or ""
-        marker, text = parse_marker(row.get("bemerkung"))
-        key = key_of(kind_of(komm_kz), tlf)
-        entries.append(AdvowareEntry(int(row["id"]), str(row.get("rowId") or ""), tlf, komm_kz, marker, text, key))
-    return tuple(entries)
+        if entry is None:
+            continue
+        if entry.id in entries or entry.id <= 0:
+            odd[place] = "no id of its own"
+            unaddressed.add(entry.key)
+            continue
+        entries[entry.id] = entry
+    return AdvowareList(tuple(entries.values()), odd, frozenset(unaddressed))
+
+
+def advoware_entries(advo: Record) -> tuple[AdvowareEntry, ...]:
+    """The entries of a Beteiligter that take part and can be addressed, in Advoware's order."""
+    return read_advoware(advo).entries
+
+
+def _advoware_entry(row: Record, advo: Record) -> AdvowareEntry | None:
+    komm_kz = detect_komm_kz(row, advo)
+    if komm_kz not in PARTICIPATING_KOMM_KZ:
+        return None
+    tlf = row.get("tlf")
+    tlf = tlf if isinstance(tlf, str) else None
+    marker, text = parse_marker(_text(row.get("bemerkung")))
+    return AdvowareEntry(
+        id=_number(row.get("id")) or 0,
+        row_id=_text(row.get("rowId")),
+        tlf=tlf,
+        komm_kz=komm_kz,
+        marker=marker,
+        text=text,
+        key=key_of(family_of(komm_kz), tlf or ""),
+        has_note="bemerkung" in row and isinstance(row["bemerkung"], str | None),
+    )
 
 
 def detect_komm_kz(row: Record, advo: Record) -> int | None:
-    """The kommKz of an entry, 1 to 12; None for an empty entry of which nothing is known.
+    """The kommKz of an entry, 1 to 12; None for one of a kind that we do not know, or of which nothing is known.
 
     In this order: its marker's, its own (some answers contain 0), that of the Beteiligter's field with the same value,
-    one by the shape of the value.
+    one by the shape of the value. A marker of the other family (a copied note) says nothing.
     """
-    own = row.get("kommKz")
+    own = _number(row.get("kommKz"))
     if own in UNTOUCHED_KOMM_KZ:
-        return int(own)
-    marker, _ = parse_marker(row.get("bemerkung"))
-    if marker is not None:
+        return own
+    is_known = own in PARTICIPATING_KOMM_KZ
+    if own and not is_known:
+        return None
+    marker, _ = parse_marker(_text(row.get("bemerkung")))
+    if marker is not None and not (own and is_known and family_of(own) != family_of(marker.komm_kz)):
         return marker.komm_kz
-    if own in PARTICIPATING_KOMM_KZ:
-        return int(own)
-    value = str(row.get("tlf") or "").strip()
+    if own and is_known:
+        return own
+    value = _text(row.get("tlf")).strip()
     if not value:
         return None
-    for field, komm_kz in TOP_LEVEL_FIELDS.items():
-        if str(advo.get(field) or "").strip() == value:
+    for name, komm_kz in TOP_LEVEL_FIELDS.items():
+        if _text(advo.get(name)).strip() == value:
             return komm_kz
     return _komm_kz_by_shape(value)
 
@@ -280,15 +283,20 @@ def detect_komm_kz(row: Record, advo: Record) -> int | None:
 def _komm_kz_by_shape(value: str) -> int:
     if "@" in value:
         return KOMM_KZ_OF_MAIL
-    international = _e164(_split_extension(value)[0])
-    if international is None:
-        return KOMM_KZ_OTHER
-    number = phonenumbers.parse(international, REGION)
-    is_german_mobile = (
-        number.country_code == phonenumbers.country_code_for_region(REGION)
-        and phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.MOBILE
-    )
-    return KOMM_KZ_OF_TYPE["Mobile"] if is_german_mobile else KOMM_KZ_OTHER
+    return KOMM_KZ_OF_TYPE["Mobile"] if is_german_mobile(value) else KOMM_KZ_OTHER
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: Any) -> int | None:
+    """A whole number, or None; Advoware's answers hold numbers as text in places [A]."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,18}\s*", value):
+        return int(value)
+    return value if isinstance(value, int) else None
 
 
 def kommunikation_hash(entries: Iterable[AdvowareEntry]) -> str:
@@ -312,11 +320,65 @@ class EspoEntry:
     komm_kz: int
     raw: Record
 
+    @property
+    def type(self) -> str | None:
+        """What EspoCRM calls the number; it belongs to the row that all records with this number share."""
+        shown = self.raw.get("type")
+        return shown if isinstance(shown, str) else None
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether personal data were erased here."""
+        return is_machine_made(self.written)
+
+
+@dataclass(frozen=True)
+class EspoArray:
+    """One of EspoCRM's two arrays.
+
+    ``is_known`` is False if the record does not contain it, ``is_complete`` if a row in it cannot be read: then
+    nothing that seems to be missing is believed to be gone, and the array cannot be written.
+    """
+
+    entries: tuple[EspoEntry, ...] = ()
+    is_known: bool = True
+    is_complete: bool = True
+
+
+@dataclass(frozen=True)
+class EspoSide:
+    """Both arrays of a CBeteiligte."""
+
+    phone: EspoArray = field(default_factory=EspoArray)
+    mail: EspoArray = field(default_factory=EspoArray)
+
+    def array(self, family: Family) -> EspoArray:
+        """The array of a family."""
+        return self.mail if family == "mail" else self.phone
+
+    @property
+    def entries(self) -> tuple[EspoEntry, ...]:
+        """The entries of both arrays."""
+        return self.phone.entries + self.mail.entries
+
+
+def read_espocrm(espo: Record) -> EspoSide:
+    """Both arrays of a CBeteiligte."""
+    return EspoSide(_array(espo, "phone"), _array(espo, "mail"))
+
 
 def espocrm_entries(espo: Record, family: Family) -> tuple[EspoEntry, ...]:
     """The entries of an array of a CBeteiligte; rows without a value are left out."""
-    rows = espo[DATA_ATTRIBUTE[family]]
-    return tuple(espocrm_entry(family, row) for row in rows if str(row.get(VALUE_ATTRIBUTE[family]) or "").strip())
+    return _array(espo, family).entries
+
+
+def _array(espo: Record, family: Family) -> EspoArray:
+    rows = espo.get(DATA_ATTRIBUTE[family])
+    if not isinstance(rows, list):
+        return EspoArray(is_known=False, is_complete=False)
+    readable = [row for row in rows if isinstance(row, Mapping) and isinstance(row.get(VALUE_ATTRIBUTE[family]), str)]
+    entries = (espocrm_entry(family, row) for row in readable if row[VALUE_ATTRIBUTE[family]].strip())
+    return EspoArray(tuple(entries), is_complete=len(readable) == len(rows))
 
 
 def espocrm_entry(family: Family, row: Record) -> EspoEntry:
@@ -324,12 +386,18 @@ def espocrm_entry(family: Family, row: Record) -> EspoEntry:
     written = str(row[VALUE_ATTRIBUTE[family]]).strip()
     of_phone = KOMM_KZ_OF_TYPE.get(str(row.get("type")), KOMM_KZ_OTHER)
     komm_kz = KOMM_KZ_OF_MAIL if family == "mail" else of_phone
-    return EspoEntry(key_of(kind_of(komm_kz), written), written, komm_kz, row)
+    return EspoEntry(key_of(family, written), written, komm_kz, row)
 
 
-def new_espocrm_row(komm_kz: int, written: str) -> dict[str, Any]:
-    """A row for a value that comes from Advoware."""
-    flags = {"primary": False, "optOut": False, "invalid": False}
+def new_espocrm_row(komm_kz: int, written: str, shared: Record | None = None) -> dict[str, Any]:
+    """A row for a value that comes from Advoware.
+
+    ``shared`` is the row as another record shows it. EspoCRM keeps one row per value for all records and overwrites
+    its ``optOut``, ``invalid`` and ``type`` with what is sent, or with its defaults (PhoneNumber/Saver.php,
+    EmailAddress/Saver.php in 8.4 and 9), so they are sent as they are.
+    """
+    known = shared or {}
+    flags = {"primary": False, "optOut": bool(known.get("optOut")), "invalid": bool(known.get("invalid"))}
     if komm_kz in MAIL_KOMM_KZ:
         return {"emailAddress": written, "lower": written.lower(), **flags}
-    return {"phoneNumber": written, "type": PHONE_TYPES[komm_kz], **flags}
+    return {"phoneNumber": written, "type": known.get("type") or PHONE_TYPES[komm_kz], **flags}

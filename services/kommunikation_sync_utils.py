@@ -8,6 +8,9 @@ others. Nothing is lost or done twice when a run breaks off, because the base ne
 * after the requests to Advoware the base is stored as far as it is true then: EspoCRM's values that Advoware has taken;
 * what waits for EspoCRM (values from Advoware) is in `PartResult.states`, which the caller stores after its PUT.
 
+What was sent is compared with what is read back, on both sides: refused and altered values are remembered as a pair,
+told, and neither sent again nor copied back.
+
 A Kommunikation created just before a crash is in no base. It is found by its value, be it EspoCRM's or one that was
 about to be created.
 """
@@ -15,29 +18,40 @@ about to be created.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Mapping, Set
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from difflib import SequenceMatcher
+from functools import partial
 from typing import Any
 
 from services.advoware_service import AdvowareService
-from services.errors import AuthenticationFailed, ForeignSystemError, RateLimited, Unavailable
+from services.errors import AuthenticationFailed, ForeignSystemError, RateLimited, Unavailable, ValidationFailed
 from services.espocrm import EspoCRMAPI
-from services.espocrm_models import parse_date_time
+from services.espocrm_models import any_of, equals, parse_date_time
 from services.kommunikation_mapper import (
     DATA_ATTRIBUTE,
+    FAMILIES,
+    VALUE_ATTRIBUTE,
+    EspoEntry,
     Key,
-    Kind,
     advoware_entries,
     espocrm_entries,
-    key_of,
+    kind_of,
     kommunikation_hash,
+    read_advoware,
+    read_espocrm,
 )
-from services.kommunikation_plan import Base, Change, Link, Observation, Plan, Write, make_plan
+from services.kommunikation_memory import Memory, NotTaken, fingerprint_after, read_memory
+from services.kommunikation_outcome import Applied, planned_links, posts, refuse, unconfirmed_posts, verify
+from services.kommunikation_plan import Change, Notice, Observation, Plan, Row, Shared, Write, make_plan
+from services.kommunikation_texts import part_error, problem_of
+from services.kommunikation_values import Family
 from services.logs import log
+from services.notification_texts import problem_sentence
 from services.resources import Resources, current_resources
-from services.sync_parts import ActionType, Direction, PartResult, Problem
+from services.sync_parts import Direction, PartResult
 from services.sync_state import SyncState, SyncStore
 
 ENTITY_TYPE = "CBeteiligte.Kommunikation"
@@ -45,63 +59,51 @@ OWNER_TYPE = "CBeteiligte"
 
 #: After so many failures in a row because Advoware is away, the rest is left to the next run.
 MAX_UNAVAILABLE = 3
+#: Statuses of a CBeteiligte that nobody has edited since the last sync (an edit makes it ``dirty``).
+_UNEDITED = frozenset({"clean", "conflict"})
 
 Record = Mapping[str, Any]
 
-_KIND_LABELS: Mapping[Kind, str] = {"phone": "Telefon", "fax": "Fax", "mail": "E-Mail"}
-_REASONS = {
-    "refused": "EspoCRM nimmt diesen Wert nicht an (Rufnummern nur international ohne Durchwahl-Zusatz, "
-    "E-Mail-Adressen nur ohne Umlaute). Bitte in Advoware berichtigen; bis dahin steht er nur dort.",
-    "full": "In EspoCRM sind schon zehn Einträge dieser Art vorhanden. Bitte dort einen löschen; bis dahin steht der "
-    "Wert nur in Advoware.",
-    "reverted": "Der Wert wurde nur in Advoware eingetragen, maßgeblich war EspoCRM; der Eintrag in Advoware wurde "
-    "geleert. Wird der Wert gebraucht, bitte in EspoCRM eintragen.",
-    "not_taken": "Advoware hat die Änderung angenommen, aber nicht übernommen. "
-    "Bitte den Wert in Advoware von Hand ändern.",
-}
+
+@dataclass
+class _Run:
+    """One sync of one record: what was seen, planned and done so far. ``ahead`` is what was remembered before."""
+
+    espo: Record
+    advo: Record
+    store: SyncStore
+    seen: Observation
+    plan: Plan
+    options: Mapping[str, bool]
+    before: Memory
+    ahead: Memory
+    complete: bool
+    kept: Record | None
+    unreported: tuple[Record, ...] = ()
+    applied: Applied = field(default_factory=Applied)
+    reread: bool = False
+    narrowed: set[Family] = field(default_factory=set)
+    version: int | None = None
+
+    def plan_again(self, **changes: Any) -> Plan:
+        """The plan for another observation of EspoCRM's side; what was done in Advoware is the same in it."""
+        return make_plan(replace(self.seen, **changes), **self.options)
 
 
 @dataclass(frozen=True)
-class _Memory:
-    """The base of one CBeteiligte.
+class KommunikationResult(PartResult):
+    """A `PartResult` that can be narrowed and confirmed.
 
-    Attributes:
-        betnr: the Beteiligter whose entries the links name.
-        links: what both sides agreed on, by id of the entry in Advoware.
-        complete: whether a sync in both directions has come to its end; until then, what only Advoware has is not new.
-        lost: audit lines of values that were, or were about to be, lost in Advoware, and are not reported yet.
-        posted: values whose creation in Advoware was begun without our knowing how it ended.
-        posted_at: when, as ISO string; empty if there are none.
+    ``version_number`` is the record's version after requests of `KommunikationSyncManager.narrow`, None if it made
+    none: the caller's PUT has to use it instead of the one that it has read.
     """
 
-    betnr: int
-    links: Base = field(default_factory=dict)
-    complete: bool = False
-    lost: tuple[Record, ...] = ()
-    posted: frozenset[Key] = frozenset()
-    posted_at: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        links = {str(entry_id): [*link.espocrm, *link.advoware] for entry_id, link in sorted(self.links.items())}
-        lost = [dict(line) for line in self.lost]
-        keys = [list(key) for key in sorted(self.posted)]
-        posted: dict[str, Any] = {"posted": keys, "postedAt": self.posted_at} if keys else {}
-        return {"betNr": self.betnr, "links": links, "complete": self.complete, "lost": lost, **posted}
+    version_number: int | None = None
+    run: _Run | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass
-class _Applied:
-    """What has become of a plan's requests: those that were done, with the id of their entry."""
-
-    done: list[tuple[Write, int]] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    refused: set[Write] = field(default_factory=set)
-
-    @property
-    def changes(self) -> list[Change]:
-        """The values that were changed in Advoware."""
-        return [write.change for write, _ in self.done if write.change]
+#: The caller's PUT for a result: the attributes of the record with ``result.espocrm`` among them, its status with it.
+Put = Callable[[KommunikationResult], Awaitable[Mapping[str, Any]]]
 
 
 class KommunikationSyncManager:
@@ -115,7 +117,7 @@ class KommunikationSyncManager:
 
     async def sync_bidirectional(
         self, beteiligte_id: str, betnr: int | str, direction: Direction = "both", force_espo_wins: bool = False
-    ) -> PartResult:
+    ) -> KommunikationResult:
         """Read both records, sync their Kommunikation, write EspoCRM, and remember it. The caller holds the lock.
 
         Raises:
@@ -126,10 +128,16 @@ class KommunikationSyncManager:
         espo = await self._espocrm.get_entity(OWNER_TYPE, beteiligte_id)
         advo = await self._advoware.get_beteiligter(betnr)
         result = await self.sync_part(espo, advo, store, direction=direction, force_espo_wins=force_espo_wins)
-        if result.espocrm:
-            await self._espocrm.update_entity(
-                OWNER_TYPE, beteiligte_id, dict(result.espocrm), version_number=espo.get("versionNumber")
+
+        async def put(result: KommunikationResult) -> Mapping[str, Any]:
+            if not result.espocrm:
+                return {}
+            version = result.version_number or espo.get("versionNumber")
+            return await self._espocrm.update_entity(
+                OWNER_TYPE, beteiligte_id, dict(result.espocrm), version_number=version
             )
+
+        _, result = await self.write_espocrm(result, put)
         for state in result.states:
             await store.save(state)
         return result
@@ -142,125 +150,312 @@ class KommunikationSyncManager:
         *,
         direction: Direction = "both",
         force_espo_wins: bool = False,
-    ) -> PartResult:
+    ) -> KommunikationResult:
         """Sync the Kommunikation of a CBeteiligte and his Beteiligter as just read, inside their lock.
 
-        No request if nothing has changed. The caller writes ``espocrm`` in its PUT and then saves ``states``.
+        No request if nothing has changed. The caller writes ``espocrm`` by way of `write_espocrm` and then saves
+        ``states``.
 
         Raises:
-            ForeignSystemError: Advoware cannot be read again after it was written, or PostgreSQL does not answer. What
-                was written until then is remembered.
+            ForeignSystemError: Advoware cannot be read again after it was written, or EspoCRM or PostgreSQL do not
+                answer. What was written until then is remembered.
         """
-        if (missing := _missing_list(espo, advo)) is not None:
-            return PartResult(errors=(missing,))
+        if _shows_nothing(espo, advo):
+            return KommunikationResult(errors=(part_error("kom_not_shown"),))
         stored = await store.load(ENTITY_TYPE, espo["id"])
-        memory = _read_memory(stored, espo, advo)
+        memory = read_memory(stored, espo, advo)
         to_advoware = direction == "to_advoware"
-
-        def planned(seen_advo: Record) -> Plan:
-            seen = _observe(espo, seen_advo, memory)
-            return make_plan(seen, to_advoware=to_advoware, forced=force_espo_wins)
-
-        plan = planned(advo)
-        if repeats := bool(_posts(plan) & memory.posted):
+        options = {"to_advoware": to_advoware, "forced": force_espo_wins}
+        seen = _observe(espo, advo, memory)
+        plan = make_plan(seen, **options)
+        if repeats := bool(posts(plan) & memory.posted):
             await self._wait_for_unanswered_request(memory)
         if plan.vanished or repeats:  # that an entry is gone, or was never created, is not believed at once
             advo = await self._advoware.get_beteiligter(advo["betNr"])
-            if (missing := _missing_list(espo, advo)) is not None:
-                return PartResult(errors=(missing,))
-            plan = planned(advo)
+            if _shows_nothing(espo, advo):
+                return KommunikationResult(errors=(part_error("kom_not_shown"),))
+            seen = _observe(espo, advo, memory)
+            plan = make_plan(seen, **options)
+        if plan.incoming:
+            seen = replace(seen, shared=await self._shared_rows(plan.incoming, espo["id"]))
+            plan = make_plan(seen, **options)
         complete = memory.complete or not to_advoware or force_espo_wins
-        return await self._carry_out(plan, espo, advo, memory, stored, store, complete=complete)
+        kept = stored.base if stored else None
+        run = _Run(espo, advo, store, seen, plan, options, memory, memory, complete, kept)
+        return await self._carry_out(run)
+
+    async def write_espocrm(
+        self, result: KommunikationResult, put: Put
+    ) -> tuple[Mapping[str, Any], KommunikationResult]:
+        """Write a result to EspoCRM, and again without what EspoCRM refuses; returns the answer and the final result.
+
+        ``put`` is called with the result that it has to write. It may be called several times, but succeeds once. The
+        final result may hold more ``problems`` and ``standing`` than the one that ``put`` was last called with: what
+        EspoCRM stores differently from what was sent is known only afterwards.
+
+        Raises:
+            ForeignSystemError: EspoCRM cannot be written, for another reason than a phone number or mail address.
+        """
+        while True:
+            try:
+                written = await put(result)
+                break
+            except ValidationFailed as error:
+                narrower = await self.narrow(result, error)
+                if narrower is None:
+                    raise
+                result = narrower
+        if result.run is not None and result.run.plan.incoming:
+            result = self.confirm(result, await self._espocrm.get_entity(OWNER_TYPE, result.run.espo["id"]))
+        return written, result
+
+    # -- EspoCRM refuses an array ---------------------------------------------------------------------------------
+
+    async def narrow(self, result: KommunikationResult, error: ValidationFailed) -> KommunikationResult | None:
+        """What can be written after EspoCRM has refused ``result.espocrm``; None if the arrays are not to blame.
+
+        EspoCRM names the field, not the entry, so the entries are tried one by one, each with the arrays as they are
+        in EspoCRM. What is left is what EspoCRM has accepted; what was refused is told with its value.
+
+        Raises:
+            ForeignSystemError: EspoCRM does not answer; `Conflict` if the record was edited meanwhile.
+        """
+        run = result.run
+        families = _refused_families(result, error)
+        if run is None or not families:
+            return None
+        for family in families:
+            if family in run.narrowed:  # accepted a moment ago, refused now: leave the array alone
+                run.seen = replace(run.seen, blocked=run.seen.blocked | {family})
+            else:
+                await self._narrow_family(run, family)
+            run.narrowed.add(family)
+        run.plan = run.plan_again()
+        run.kept = await self._keep(run, _after_writes(run))
+        log(
+            self._context,
+            "warning",
+            "kommunikation.narrowed",
+            entity_id=run.espo["id"],
+            arrays=sorted(families),
+            refused=len(run.seen.refused_by_espocrm),
+            blocked=sorted(run.seen.blocked),
+        )
+        return self._result(run)
+
+    async def _narrow_family(self, run: _Run, family: Family) -> None:
+        """Find what EspoCRM accepts of an array; the answer is in ``run.seen`` afterwards."""
+        attribute = DATA_ATTRIBUTE[family]
+        suspects = list(dict.fromkeys(entry.key for entry in run.plan.incoming if entry.key.family == family))
+        before = run.seen
+        run.seen = replace(before, refused_by_espocrm=before.refused_by_espocrm | frozenset(suspects))
+        if not await self._accepts(run, family):
+            # Numbers from before EspoCRM's international mode: the same ones in E.164.
+            run.seen = replace(run.seen, modern=run.seen.modern | {family})
+            incoming = run.plan_again().incoming
+            shared = await self._shared_rows(incoming, run.espo["id"]) if incoming else {}
+            run.seen = replace(run.seen, shared={**run.seen.shared, **shared})
+            if attribute not in run.plan_again().espocrm or not await self._accepts(run, family):
+                run.seen = replace(before, blocked=before.blocked | {family})
+                return
+        for key in suspects:
+            smaller = run.seen
+            run.seen = replace(smaller, refused_by_espocrm=smaller.refused_by_espocrm - {key})
+            if attribute not in run.plan_again().espocrm or not await self._accepts(run, family):
+                run.seen = smaller
+
+    async def _accepts(self, run: _Run, family: Family) -> bool:
+        """Whether EspoCRM takes the array as it is planned now; if so, it is written."""
+        attribute = DATA_ATTRIBUTE[family]
+        arrays = {attribute: run.plan_again().espocrm.get(attribute, run.espo[attribute])}
+        arrays |= _plain_values(arrays, run.seen.modern)
+        version = run.version or run.espo.get("versionNumber")
+        try:
+            written = await self._espocrm.update_entity(OWNER_TYPE, run.espo["id"], arrays, version_number=version)
+        except ValidationFailed:
+            return False
+        run.version = written.get("versionNumber") or run.version
+        return True
+
+    def confirm(self, result: KommunikationResult, record: Record) -> KommunikationResult:
+        """Compare what was sent to EspoCRM with the record as it is now.
+
+        A value that came from Advoware and that EspoCRM stores in another form is remembered with that form.
+        """
+        run = result.run
+        if run is None:
+            return result
+        final, notices = _final_memory(run), []
+        links = dict(final.links)
+        for family in FAMILIES:
+            for sent, stored in _altered(run.plan, record, family):
+                for entry_id, link in links.items():
+                    if link.espocrm != sent.key:
+                        continue
+                    other = stored.key if stored else None
+                    links[entry_id] = replace(link, espocrm=other, held="kom_altered_by_espocrm")
+                    shown = stored.written if stored else None
+                    notices.append(_notice_of_entry(run, entry_id, "kom_altered_by_espocrm", shown))
+        if not notices:
+            return result
+        problems = [problem_of(notice, run.espo, run.ahead.betnr) for notice in notices]
+        return replace(
+            result,
+            problems=(*result.problems, *problems),
+            standing=tuple(dict.fromkeys([*result.standing, *map(problem_sentence, problems)])),
+            states=(self._state(run.espo, replace(final, links=links)),),
+        )
+
+    # -- rows that other records share ----------------------------------------------------------------------------
+
+    async def _shared_rows(self, incoming: Iterable[EspoEntry], own_id: str) -> Shared:
+        """The rows of values that come to a record, as other CBeteiligte show them.
+
+        EspoCRM has one row for each value, and our PUT overwrites its flags for all records.
+        """
+        wanted = {(entry.key.family, entry.written.lower()): entry for entry in incoming}
+        filters = [equals(VALUE_ATTRIBUTE[family], entry.written) for (family, _), entry in wanted.items()]
+        found: dict[tuple[Family, str], Row] = {}
+        async for other in self._espocrm.search_entities(OWNER_TYPE, [any_of(*filters)], ["id"]):
+            if other["id"] == own_id:
+                continue
+            record = await self._espocrm.get_entity(OWNER_TYPE, other["id"])
+            for family in FAMILIES:
+                rows = {(family, entry.written.lower()): entry.raw for entry in espocrm_entries(record, family)}
+                found |= {key: row for key, row in rows.items() if key in wanted and key not in found}
+            if found.keys() == wanted.keys():
+                break
+        return found
 
     # -- apply and record -----------------------------------------------------------------------------------------
 
-    async def _carry_out(
-        self,
-        plan: Plan,
-        espo: Record,
-        advo: Record,
-        memory: _Memory,
-        stored: SyncState | None,
-        store: SyncStore,
-        *,
-        complete: bool,
-    ) -> PartResult:
-        unreported = _unreported(memory, advo)
-        losses = [write.change for write in plan.writes if write.change and write.change.lost]
-        lost = (*unreported, *map(_line, losses))
-        posts = _posts(plan)
-        posted_at = self._resources.clock().astimezone(UTC).isoformat() if posts else memory.posted_at
-        ahead = replace(memory, lost=lost, posted=memory.posted | posts, posted_at=posted_at)
-        kept = stored.base if stored else None
-        applied = _Applied()
+    async def _carry_out(self, run: _Run) -> KommunikationResult:
+        plan, memory = run.plan, run.before
+        run.unreported = _unreported(memory, run.advo)
+        lost = (*run.unreported, *map(_line, _losses(plan)))
+        new = posts(plan)
+        posted_at = self._resources.clock().astimezone(UTC).isoformat() if new else memory.posted_at
+        run.ahead = replace(memory, lost=lost, posted=memory.posted | new, posted_at=posted_at)
+        if run.seen.advoware.odd:
+            log(
+                self._context,
+                "warning",
+                "kommunikation.odd_rows",
+                entity_id=run.espo["id"],
+                rows=[f"{place}: {what}" for place, what in run.seen.advoware.odd.items()],
+            )
         if plan.writes:
-            kept = await self._keep(store, espo, ahead, kept)
+            run.kept = await self._keep(run, run.ahead)
             try:
-                await self._write(plan, memory.betnr, applied)
+                await self._write(run)
             finally:
-                kept = await self._keep(store, espo, _after_writes(plan, ahead, applied), kept)
-        if wrote_advoware := bool(applied.done):
-            advo = await self._advoware.get_beteiligter(memory.betnr)
-            if (missing := _missing_list(espo, advo)) is not None:
-                changes = tuple(map(_line, applied.changes))
-                return PartResult(changes=changes, errors=(*applied.errors, missing), wrote_advoware=True)
-            _verify(applied, advo, espo["id"])
-            kept = await self._keep(store, espo, _after_writes(plan, ahead, applied), kept)
-        lines = (*unreported, *map(_line, [*plan.changes, *applied.changes]))
-        # A request that failed may have been carried out all the same; the next run sees whether its value is lost.
-        doubtful = tuple(_line(change) for change in losses if change not in applied.changes)
-        posted = _unconfirmed_posts(plan, applied)
-        final = _Memory(memory.betnr, _links(plan, memory, applied), complete, doubtful, posted, ahead.posted_at)
-        result = PartResult(
-            espocrm=_attributes(plan, espo, advo),
-            changes=lines,
-            problems=(*_problems(plan, lines, memory.betnr, espo["id"]), *applied.problems),
-            errors=tuple(applied.errors),
-            wrote_advoware=wrote_advoware,
-            states=() if kept == final.as_json() else (self._state(espo, final),),
-            advoware=advo if wrote_advoware else None,
-        )
-        self._log(plan, result, espo["id"])
+                run.kept = await self._keep(run, _after_writes(run))
+        if run.applied.done and not await self._read_back(run):
+            changes = tuple(map(_line, run.applied.changes))
+            errors = (*run.applied.errors, part_error("kom_not_shown"))
+            return KommunikationResult(changes=changes, errors=errors, wrote_advoware=run.applied.wrote)
+        result = self._result(run)
+        self._log(run, result)
         return result
 
-    async def _write(self, plan: Plan, betnr: int, applied: _Applied) -> None:
-        unavailable = 0
-        for write in plan.writes:
+    async def _read_back(self, run: _Run) -> bool:
+        """Compare what was sent with what Advoware stores; False if Advoware does not show it."""
+        run.advo = await self._advoware.get_beteiligter(run.before.betnr)
+        if _shows_nothing(run.espo, run.advo):
+            return False
+        run.reread = True
+        repairs = verify(run.applied, run.advo)
+        run.kept = await self._keep(run, _after_writes(run))
+        for entry_id, record in repairs:  # a note that lost what a person has written, for our marker
             try:
-                applied.done.append((write, await self._send(write, betnr)))
-                unavailable = 0
+                await self._advoware.update_kommunikation(run.before.betnr, entry_id, record)
             except ForeignSystemError as error:
-                applied.errors.append(_message(write, error))
-                if error.status is not None and 400 <= error.status < 500:
-                    applied.refused.add(write)
+                run.applied.errors.append(part_error("kom_write_failed"))
+                self._log_failure(run, "note", error)
+        if repairs:
+            run.advo = await self._advoware.get_beteiligter(run.before.betnr)
+        return not _shows_nothing(run.espo, run.advo)
+
+    def _result(self, run: _Run) -> KommunikationResult:
+        plan, applied = run.plan, run.applied
+        lines = (*run.unreported, *map(_line, [*plan.changes, *applied.changes]))
+        final = _final_memory(run)
+        notices = [*plan.notices, *applied.notices, *_further_notices(run, lines)]
+        problems = {problem.key: problem for problem in (problem_of(n, run.espo, final.betnr) for n in notices)}
+        standing = [problem_sentence(problem_of(n, run.espo, final.betnr)) for n in notices if n.is_standing]
+        hidden = [part_error("kom_not_shown") for family in FAMILIES if not run.seen.espocrm.array(family).is_known]
+        return KommunikationResult(
+            espocrm=_attributes(run),
+            changes=lines,
+            problems=tuple(problems.values()),
+            errors=(*applied.errors, *hidden),
+            wrote_advoware=applied.wrote,
+            states=() if run.kept == final.as_json() else (self._state(run.espo, final),),
+            standing=tuple(dict.fromkeys(standing)),
+            advoware=run.advo if run.reread else None,
+            version_number=run.version,
+            run=run,
+        )
+
+    async def _write(self, run: _Run) -> None:
+        unavailable = 0
+        for write in run.plan.writes:
+            try:
+                run.applied.done.append(await self._send(write, run))
+                unavailable = 0
+            except ValidationFailed as error:
+                self._log_failure(run, write.case, error)
+                refuse(run.applied, write)
+            except ForeignSystemError as error:
+                self._log_failure(run, write.case, error)
+                run.applied.errors.append(part_error("kom_write_failed"))
                 is_away = isinstance(error, Unavailable | RateLimited | AuthenticationFailed)
                 unavailable = unavailable + 1 if is_away else 0
                 if unavailable == MAX_UNAVAILABLE:
                     return
+            except Exception as error:  # noqa: BLE001 - a defect at one value must not stop the others
+                self._log_failure(run, write.case, error)
+                run.applied.errors.append(part_error("kom_defect"))
 
-    async def _send(self, write: Write, betnr: int) -> int:
+    async def _send(self, write: Write, run: _Run) -> tuple[Write, int]:
+        """Make one request; if Advoware refuses it, once more without our marker, for which the note may be too short.
+
+        Raises:
+            ValidationFailed: it is the value that Advoware refuses, or there is nothing to send but the marker.
+        """
+        try:
+            return write, await self._request(write, run.before.betnr)
+        except ValidationFailed:
+            bare = write.without_marker
+            if write.change is None or bare == write:
+                raise
+        entry_id = await self._request(bare, run.before.betnr)
+        run.applied.unmarked.add(entry_id)
+        return write, entry_id
+
+    async def _request(self, write: Write, betnr: int) -> int:
         if write.entry_id is None:
             created = await self._advoware.create_kommunikation(betnr, write.record)
             return int(created["id"])
         await self._advoware.update_kommunikation(betnr, write.entry_id, write.record)
         return write.entry_id
 
-    async def _wait_for_unanswered_request(self, memory: _Memory) -> None:
+    async def _wait_for_unanswered_request(self, memory: Memory) -> None:
         """Let the time pass in which a request of an earlier run may still reach Advoware."""
         timeout = self._resources.settings.advoware.api_timeout_seconds
         since = self._resources.clock() - datetime.fromisoformat(memory.posted_at)
         if (remaining := timeout - since.total_seconds()) > 0:
             await asyncio.sleep(min(remaining, timeout))
 
-    async def _keep(self, store: SyncStore, espo: Record, memory: _Memory, kept: Record | None) -> Record | None:
+    async def _keep(self, run: _Run, memory: Memory) -> Record | None:
         """Store what is true by now, unless it is stored already; returns what is stored."""
         wanted = memory.as_json()
-        if wanted == kept or (kept is None and not (memory.links or memory.lost or memory.posted)):
-            return kept
-        await store.save(self._state(espo, memory))
+        if wanted == run.kept or (run.kept is None and memory.is_empty):
+            return run.kept
+        await run.store.save(self._state(run.espo, memory))
         return wanted
 
-    def _state(self, espo: Record, memory: _Memory) -> SyncState:
+    def _state(self, espo: Record, memory: Memory) -> SyncState:
         return SyncState(
             ENTITY_TYPE,
             espo["id"],
@@ -269,131 +464,206 @@ class KommunikationSyncManager:
             synced_at=self._resources.clock().astimezone(UTC),
         )
 
-    def _log(self, plan: Plan, result: PartResult, entity_id: str) -> None:
-        if plan.writes or result.espocrm or result.errors:
-            cases = [write.case for write in plan.writes]
-            log(
-                self._context,
-                "warning" if result.errors else "info",
-                "kommunikation.synced",
-                entity_id=entity_id,
-                writes={case: cases.count(case) for case in sorted(set(cases))},
-                espocrm=sorted(result.espocrm),
-                errors=len(result.errors),
-                problems=len(result.problems),
-            )
+    def _log(self, run: _Run, result: PartResult) -> None:
+        if not (run.plan.writes or result.espocrm or result.errors):
+            return
+        cases = [write.case for write in run.plan.writes]
+        log(
+            self._context,
+            "warning" if result.errors else "info",
+            "kommunikation.synced",
+            entity_id=run.espo["id"],
+            writes={case: cases.count(case) for case in sorted(set(cases))},
+            espocrm=sorted(result.espocrm),
+            errors=len(result.errors),
+            problems=len(result.problems),
+        )
+
+    def _log_failure(self, run: _Run, case: str, error: Exception) -> None:
+        """What failed and where, without what Advoware says: its words may contain the value."""
+        status = error.status if isinstance(error, ForeignSystemError) else None
+        log(
+            self._context,
+            "warning",
+            "kommunikation.write_failed",
+            entity_id=run.espo["id"],
+            case=case,
+            error=type(error).__name__,
+            status=status,
+        )
 
 
 # -- observing ------------------------------------------------------------------------------------------------------
 
 
-def _missing_list(espo: Record, advo: Record) -> str | None:
-    """What is wrong with a record that does not say which entries there are; that never means there are none."""
-    if not all(isinstance(espo.get(attribute), list) for attribute in DATA_ATTRIBUTE.values()):
-        return "Kommunikation: EspoCRM's record contains no phone numbers and mail addresses"
-    rows = advo.get("kommunikation")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
-        return "Kommunikation: Advoware's answer contains no list of Kommunikationen"
-    return None
+def _shows_nothing(espo: Record, advo: Record) -> bool:
+    """Whether a record does not say which entries there are; that never means there are none."""
+    is_hidden = not any(read_espocrm(espo).array(family).is_known for family in FAMILIES)
+    return is_hidden or not isinstance(advo.get("kommunikation"), list)
 
 
-def _read_memory(stored: SyncState | None, espo: Record, advo: Record) -> _Memory:
-    betnr = int(advo["betNr"])
-    if stored is None:
-        was_synced = bool(espo.get("kommunikationHash"))
-        return _Memory(betnr, _links_by_markers(espo, advo) if was_synced else {}, was_synced)
-    base = stored.base
-    if base.get("betNr") != betnr or stored.deleted_at is not None:
-        return _Memory(betnr)  # linked with another Beteiligter since, whose entries say nothing about this one's
-    links = {int(entry_id): Link(Key(*parts[:2]), Key(*parts[2:])) for entry_id, parts in base["links"].items()}
-    posted = frozenset(Key(*parts) for parts in base.get("posted", ()))
-    return _Memory(betnr, links, base["complete"], tuple(base["lost"]), posted, base.get("postedAt", ""))
+def _observe(espo: Record, advo: Record, memory: Memory) -> Observation:
+    espocrm = read_espocrm(espo)
+    return Observation(
+        espocrm,
+        read_advoware(advo),
+        memory.links,
+        first_sync=not memory.complete,
+        posted=memory.posted,
+        is_edited=_is_edited(espo),
+        refused_by_advoware=memory.refused,
+        refused_by_espocrm=memory.refused_by_espocrm(espocrm),
+        blocked=memory.blocked(espocrm),
+    )
 
 
-def _observe(espo: Record, advo: Record, memory: _Memory) -> Observation:
-    phones, mails = espocrm_entries(espo, "phone"), espocrm_entries(espo, "mail")
-    entries = advoware_entries(advo)
-    return Observation(phones, mails, entries, memory.links, not memory.complete, memory.posted)
+def _is_edited(espo: Record) -> bool:
+    """Whether somebody may have edited the record since the last sync: that makes it ``dirty``, then ``syncing``.
 
-
-def _links_by_markers(espo: Record, advo: Record) -> Base:
-    """The base as far as the markers tell it, for records that were synced before their base was kept in PostgreSQL.
-
-    A value that EspoCRM lacks was deleted there only if somebody changed the record since the last sync.
+    A row that is shared changes without that.
     """
-    modified, synced = (parse_date_time(espo.get(name)) for name in ("modifiedAt", "advowareLastSync"))
-    is_modified = modified is not None and synced is not None and modified > synced
-    ours = {entry.key.held: entry.key for family in DATA_ATTRIBUTE for entry in espocrm_entries(espo, family)}
-    links = {}
-    for entry in advoware_entries(advo):
-        if entry.synced_value is None:
-            continue
-        key = key_of(entry.key.kind, entry.synced_value)
-        if is_modified or key.held in ours:
-            links[entry.id] = Link(ours.get(key.held, key), key)
-    return links
+    return espo.get("syncStatus") not in _UNEDITED
 
 
-def _unreported(memory: _Memory, advo: Record) -> tuple[Record, ...]:
+def _unreported(memory: Memory, advo: Record) -> tuple[Record, ...]:
     """Losses of a run that broke off; not those that it did not get to."""
-    values = {entry.id: entry.tlf.strip() for entry in advoware_entries(advo)}
+    values = {entry.id: entry.written for entry in advoware_entries(advo)}
     return tuple(line for line in memory.lost if values.get(line["id"]) != line["old"])
+
+
+def _losses(plan: Plan) -> list[Change]:
+    return [write.change for write in plan.writes if write.change and write.change.lost]
+
+
+# -- EspoCRM's answers ----------------------------------------------------------------------------------------------
+
+
+def _refused_families(result: KommunikationResult, error: ValidationFailed) -> list[Family]:
+    """The arrays that EspoCRM has refused: the one that its answer names, else all that were sent."""
+    sent = [family for family in FAMILIES if DATA_ATTRIBUTE[family] in result.espocrm]
+    name = _named_field(error)
+    return sent if name is None else [family for family in sent if name.startswith(VALUE_ATTRIBUTE[family])]
+
+
+def _named_field(error: ValidationFailed) -> str | None:
+    """The field of EspoCRM's "validationFailure", in the body or in the reason."""
+    try:
+        return str(error.details["messageTranslation"]["data"]["field"])
+    except (KeyError, TypeError):
+        match = re.search(r"field: (\w+)", error.reason)
+    return match[1] if match else None
+
+
+def _altered(plan: Plan, record: Record, family: Family) -> list[tuple[EspoEntry, EspoEntry | None]]:
+    """The values that were new to an array and are not in it, each with the unexpected one that resembles it most."""
+    array = read_espocrm(record).array(family)
+    if DATA_ATTRIBUTE[family] not in plan.espocrm or not array.is_complete:
+        return []
+    stored = {entry.key for entry in array.entries}
+    sent = {entry.key for entry in espocrm_entries(plan.espocrm, family)}
+    extra = [entry for entry in array.entries if entry.key not in sent]
+    found: list[tuple[EspoEntry, EspoEntry | None]] = []
+    for entry in plan.incoming:
+        if entry.key.family != family or entry.key in stored:
+            continue
+        resembling = max(extra, key=partial(_likeness, entry), default=None)
+        if resembling is not None:
+            extra.remove(resembling)
+        found.append((entry, resembling))
+    return found
+
+
+def _likeness(one: EspoEntry, other: EspoEntry) -> float:
+    return SequenceMatcher(None, one.key.value, other.key.value).ratio()
 
 
 # -- recording ------------------------------------------------------------------------------------------------------
 
 
-def _after_writes(plan: Plan, ahead: _Memory, applied: _Applied) -> _Memory:
+def _after_writes(run: _Run) -> Memory:
     """What is true after the requests, while EspoCRM is not written."""
-    links = _links(plan, ahead, applied, undone=plan.awaiting_espocrm)
-    return replace(ahead, links=links, posted=_unconfirmed_posts(plan, applied))
+    links = planned_links(run.plan, run.ahead, run.applied, undone=run.plan.awaiting_espocrm)
+    return replace(
+        run.ahead,
+        links=links,
+        posted=unconfirmed_posts(run.plan, run.applied),
+        refused=_refused_values(run),
+        not_taken=_not_taken(run),
+    )
 
 
-def _posts(plan: Plan, ended: Set[Write] = frozenset()) -> frozenset[Key]:
-    """The values that the plan creates in Advoware, without those of the requests that have ``ended``."""
-    posts = (write for write in plan.writes if write.entry_id is None and write not in ended)
-    return frozenset(write.link.advoware for write in posts if write.link is not None)
+def _final_memory(run: _Run) -> Memory:
+    """What is true once EspoCRM is written.
+
+    A request that failed may have been carried out all the same; the next run sees whether its value is lost.
+    """
+    done = run.applied.changes
+    doubtful = tuple(_line(change) for change in _losses(run.plan) if change not in done)
+    return replace(
+        run.ahead,
+        links=planned_links(run.plan, run.before, run.applied),
+        complete=run.complete,
+        lost=doubtful,
+        posted=unconfirmed_posts(run.plan, run.applied),
+        posted_at=run.ahead.posted_at,
+        refused=_refused_values(run),
+        not_taken=_not_taken(run),
+    )
 
 
-def _unconfirmed_posts(plan: Plan, applied: _Applied) -> frozenset[Key]:
-    """The values that may be in Advoware under an id that we do not know."""
-    return _posts(plan, applied.refused | {write for write, _ in applied.done})
+def _refused_values(run: _Run) -> frozenset[Key]:
+    """The values that Advoware does not create, as long as EspoCRM holds them and Advoware does not."""
+    held = {entry.key for entry in run.seen.espocrm.entries}
+    there = {link.espocrm for link in planned_links(run.plan, run.before, run.applied).values()}
+    return frozenset((run.before.refused | run.applied.refused_values) & held - there)
 
 
-def _links(plan: Plan, memory: _Memory, applied: _Applied, undone: frozenset[int] = frozenset()) -> Base:
-    """The planned base, with the earlier link of every entry that is ``undone`` or whose request was not done."""
-    done = {write for write, _ in applied.done}
-    created = {entry_id: write.link for write, entry_id in applied.done if write.entry_id is None and write.link}
-    refused = {write.entry_id for write in plan.writes if write.change and write.entry_id and write not in done}
-    links = {**plan.base, **created}
-    for entry_id in undone | refused:
-        links.pop(entry_id, None)
-        if entry_id in memory.links:
-            links[entry_id] = memory.links[entry_id]
-    return links
+def _not_taken(run: _Run) -> dict[Family, NotTaken]:
+    """What EspoCRM has refused, with its arrays as they will be."""
+    found = {}
+    for family in FAMILIES:
+        keys = frozenset(key for key in run.seen.refused_by_espocrm if key.family == family)
+        if keys or family in run.seen.blocked:
+            rows = fingerprint_after(run.plan, run.seen.espocrm, family)
+            found[family] = NotTaken(rows, keys, family in run.seen.blocked)
+    return found
 
 
-def _verify(applied: _Applied, advo: Record, entity_id: str) -> None:
-    """Take out of ``done`` what Advoware has accepted but not taken over. What a person changed meanwhile stays in."""
-    values = {entry.id: entry.tlf.strip() for entry in advoware_entries(advo)}
-    for write, entry_id in list(applied.done):
-        change = write.change
-        if change is None:
-            continue
-        created_nothing = write.entry_id is None and entry_id not in values
-        if created_nothing or values.get(entry_id) == (change.old or ""):
-            applied.done.remove((write, entry_id))
-            applied.errors.append(f"Kommunikation {entry_id}: {write.case} was not taken over by Advoware")
-            told = _problem(int(advo["betNr"]), entity_id, entry_id, change.kind, change.new or "", "not_taken")
-            applied.problems.append(told)
+def _further_notices(run: _Run, lines: Iterable[Record]) -> list[Notice]:
+    """What is told of values that were emptied in Advoware, and of rows that cannot be addressed."""
+    notices = [
+        Notice("kom_reverted", line["field"].rpartition(".")[2], line["old"], line["id"])
+        for line in lines
+        if line["case"] == "Var4" and line["side"] == "advoware"
+    ]
+    places = run.seen.advoware.odd
+    return [*notices, *(Notice("kom_odd_row", "phone", f"Zeile {place}", is_standing=True) for place in places)]
 
 
-def _attributes(plan: Plan, espo: Record, advo: Record) -> dict[str, Any]:
-    attributes: dict[str, Any] = dict(plan.espocrm)
-    current_hash = kommunikation_hash(advoware_entries(advo))
-    if current_hash != espo.get("kommunikationHash"):
+def _notice_of_entry(run: _Run, entry_id: int, reason: str, other: str | None) -> Notice:
+    entry = next(entry for entry in advoware_entries(run.advo) if entry.id == entry_id)
+    return Notice(reason, kind_of(entry.komm_kz), entry.written, entry_id, other, is_standing=True)
+
+
+def _attributes(run: _Run) -> dict[str, Any]:
+    attributes = {**run.plan.espocrm, **_plain_values(run.plan.espocrm, run.seen.modern)}
+    current_hash = kommunikation_hash(advoware_entries(run.advo))
+    if current_hash != run.espo.get("kommunikationHash"):
         attributes["kommunikationHash"] = current_hash
     return attributes
+
+
+def _plain_values(arrays: Mapping[str, list[Row]], modern: frozenset[Family]) -> dict[str, Any]:
+    """The primary values by name, for arrays with values that EspoCRM accepted in earlier times.
+
+    EspoCRM checks the primary value that it holds together with the array, unless it is given another one.
+    """
+    values = {}
+    for family in modern:
+        primary = next((row for row in arrays.get(DATA_ATTRIBUTE[family], ()) if row.get("primary")), None)
+        if primary is not None:
+            values[VALUE_ATTRIBUTE[family]] = primary[VALUE_ATTRIBUTE[family]]
+    return values
 
 
 def _line(change: Change) -> dict[str, Any]:
@@ -407,33 +677,3 @@ def _line(change: Change) -> dict[str, Any]:
         "new": change.new,
     }
     return {**line, "conflict": True} if change.lost else line
-
-
-def _problems(plan: Plan, lines: tuple[Record, ...], betnr: int, entity_id: str) -> list[Problem]:
-    problems = [_problem(betnr, entity_id, item.entry_id, item.kind, item.value, item.reason) for item in plan.skipped]
-    for line in lines:
-        if line["case"] == "Var4" and line["side"] == "advoware":
-            kind = line["field"].rpartition(".")[2]
-            problems.append(_problem(betnr, entity_id, line["id"], kind, line["old"], "reverted"))
-    return problems
-
-
-def _problem(betnr: int, entity_id: str, entry_id: int, kind: Kind, value: str, reason: str) -> Problem:
-    """A task for a person. The key stays the same as long as entry, value and reason do; it does not show the value."""
-    details = {
-        "betnr": betnr,
-        "kommunikationId": entry_id,
-        "kind": _KIND_LABELS[kind],
-        "value": value,
-        "reason": _REASONS[reason],
-    }
-    digest = hashlib.sha256(value.encode()).hexdigest()[:12]
-    action: ActionType = "readonly_field_conflict" if reason == "not_taken" else "general_manual_action"
-    return Problem(action, OWNER_TYPE, entity_id, f"kommunikation_{reason}:{entry_id}:{digest}", details)
-
-
-def _message(write: Write, error: ForeignSystemError) -> str:
-    """What failed, without what Advoware says: its words may contain the value."""
-    entry = f" {write.entry_id}" if write.entry_id is not None else ""
-    answer = f"Advoware answered {error.status}" if error.status is not None else "no answer from Advoware"
-    return f"Kommunikation{entry}: {write.case} failed: {answer} ({type(error).__name__})"

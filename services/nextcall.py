@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from services.access import AccessDenied, require_api_key
+from services.access import AccessDenied, admit_tool
 from services.errors import ConfigurationError, ForeignSystemError, NotFound
 from services.espocrm import EspoCRMAPI
 from services.espocrm_models import DATE_TIME_FORMAT
@@ -45,7 +45,7 @@ async def reset_next_call(request: Any, context: Any) -> Answer:
     """
     resources = current_resources()
     try:
-        require_api_key(request.headers, resources.settings)
+        await admit_tool(request, resources, context)
         wish = ResetRequest.model_validate(request.body)
     except AccessDenied as error:
         return 401, {"error": "Unauthorized", "details": str(error)}

@@ -2,9 +2,9 @@
 
 Pure. ``details`` of a problem may hold: ``reason`` (which text of the catalogue applies; without it that of the action
 type), ``betnr``, ``name`` (of the person or firm), ``adresse`` or ``konto`` (what it is about, in one line), ``value``,
-``fields`` (``[{"field", "old", "new"}]``, with a ``reason`` of `problem_texts.text.FIELD_REASONS` if there is one),
+``fields`` (``[{"field", "old", "new"}]``, with a ``why`` in German or a ``reason`` of `FIELD_REASONS`),
 ``records`` (of a list, ``[{"betnr", "name"}]``) and ``since`` (ISO time). Of what else there is, that is listed which
-has a label (`problem_texts.labels`).
+has a label (`problem_texts.labels`), or is one itself and begins with a capital letter.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from services.errors import NeedsPerson
 from services.foreign_text import clean_text, has_invisible
-from services.problem_texts import CATALOGUE, Text
-from services.problem_texts.failures import failure_sentence
+from services.problem_texts import CATALOGUE, Text, failures
 from services.problem_texts.labels import LABELS, UNLABELLED
 from services.problem_texts.text import FIELD_REASONS
 from services.sync_parts import Problem
 
 __all__ = [
+    "LABELS",
     "failure_sentence",
     "problem_sentence",
+    "shown_value",
     "task_description",
     "task_title",
     "text_of_problem",
@@ -50,7 +52,14 @@ def problem_sentence(problem: Problem) -> str:
     """One short sentence for the record itself (``syncErrorMessage``), with the code for the operator."""
     text = text_of_problem(problem)
     sentence = _filled(text.sentence, problem.details) if text.sentence else task_title(problem)
-    return f"{sentence.rstrip('.')} ({text.code})."
+    return f"{sentence.rstrip('.: ')} ({text.code})."
+
+
+def failure_sentence(error: Exception) -> str:
+    """What an error means, in one German sentence that ends with its code, for ``syncErrorMessage``."""
+    if isinstance(error, NeedsPerson):
+        return problem_sentence(Problem("general_manual_action", "", "", "", {"reason": error.reason}))
+    return failures.sentence_of(error)
 
 
 def task_description(problem: Problem) -> str:
@@ -63,11 +72,12 @@ def task_description(problem: Problem) -> str:
         lines += ["", "Felder:", *map(_field_line, details["fields"])]
     if details.get("records"):
         lines += ["", "Betroffen:", *(f"- {_person(record) or '(ohne Namen)'}" for record in details["records"])]
-    further = {name: value for name, value in details.items() if name in LABELS and name not in _STRUCTURE}
+    listed = _STRUCTURE | {"value"} if details.get("fields") else _STRUCTURE
+    further = {name: value for name, value in details.items() if _is_shown(name) and name not in listed}
     if further:
-        lines += ["", *(f"{_label(name)}: {_value(value, quoted=False)}" for name, value in further.items())]
+        lines += ["", *(f"{_label(name)}: {shown_value(value, quoted=False)}" for name, value in further.items())]
     if details.get("since"):
-        lines += [f"Festgestellt: {_value(details['since'], quoted=False)}"]
+        lines += [f"Festgestellt: {shown_value(details['since'], quoted=False)}"]
     return "\n".join([*lines, f"Meldung {text.code}"])
 
 
@@ -82,13 +92,19 @@ def text_of_problem(problem: Problem) -> Text:
 
 
 def _field_line(item: Mapping[str, Any]) -> str:
-    reason = FIELD_REASONS.get(str(item.get("reason")))
-    line = f"- {_label(item['field'])}: alt {_value(item.get('old'))}, neu {_value(item.get('new'))}"
+    reason = item.get("why") or FIELD_REASONS.get(str(item.get("reason")))
+    line = f"- {_label(item['field'])}: alt {shown_value(item.get('old'))}, neu {shown_value(item.get('new'))}"
     return f"{line} ({reason})" if reason else line
 
 
+def _is_shown(name: str) -> bool:
+    """Whether a detail has a label; a capital letter begins one that stands for itself."""
+    return name in LABELS or name[:1].isupper()
+
+
 def _label(name: Any) -> str:
-    return LABELS.get(str(name), UNLABELLED)
+    text = str(name)
+    return LABELS.get(text) or (text if _is_shown(text) else UNLABELLED)
 
 
 def _person(details: Mapping[str, Any]) -> str:
@@ -113,14 +129,14 @@ def _filled(template: str, details: Mapping[str, Any]) -> str:
     return re.sub(r" +([.,:]|$)", r"\1", text)
 
 
-def _value(value: Any, *, quoted: bool = True) -> str:
+def shown_value(value: Any, *, quoted: bool = True) -> str:
     """A value as people read it."""
     if value is None or value == "":
         return "(leer)"
     if isinstance(value, bool):
         return "ja" if value else "nein"
     if isinstance(value, list | tuple):
-        return ", ".join(_value(item, quoted=False) for item in value)
+        return ", ".join(shown_value(item, quoted=False) for item in value)
     text = " / ".join(_visible(str(value)).splitlines())
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
         text = f"{text[8:]}.{text[5:7]}.{text[:4]}"

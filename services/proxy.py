@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from services.access import AccessDenied, require_api_key
-from services.advoware import AdvowareAPI
+from services.access import AccessDenied, admit_tool
+from services.advoware import REPEATABLE_METHODS, AdvowareAPI
 from services.errors import (
     ConfigurationError,
     ForeignSystemError,
@@ -16,65 +15,80 @@ from services.errors import (
     UpstreamTimeout,
     WriteProtected,
 )
+from services.http import HttpAnswer
 from services.logs import log
+from services.proxy_answer import CannotShow, shown
+from services.proxy_request import BodyTooLarge, read_body, read_query
 from services.resources import current_resources
 
-Answer = tuple[int, dict[str, Any]]
+Body = dict[str, Any]
+Answer = tuple[int, Body, dict[str, str]]
 
 #: The engine gives up on a request after 30 s and answers an empty 504; ours says what happened.
 PROXY_SECONDS = 25.0
-#: The worker's connection takes messages up to 16 MiB; some room for the envelope and a second encoding.
-MAX_RESULT_BYTES = 12 * 2**20
 
 
 async def forward(request: Any, method: str, context: Any) -> Answer:
     """Forward a request to the Advoware path in the query parameter ``endpoint``.
 
-    All other query parameters are passed on, and for POST and PUT the JSON body. Returns status and body:
-    200 ``{"result": ...}``; 400 for an unusable request; 401 without API key; Advoware's own 4xx as it is; 502 if
-    Advoware is unreachable or broken; 504 if it is slow; 500 for a defect or wrong configuration of ours.
+    All other query parameters are passed on in their order, and for POST and PUT the JSON body. Returns status, body
+    and headers: 200 ``{"result": ...}``; 400 or 413 for an unusable request; 401 without API key; Advoware's own 4xx
+    as it is; 502 if Advoware is unreachable or broken; 504 if it is slow; 500 for a defect or wrong configuration of
+    ours. ``Retry-After`` is the only header.
     """
     resources = current_resources()
     try:
-        require_api_key(request.headers, resources.settings)
-        params = dict(request.query_params or {})
-        endpoint = params.pop("endpoint", None)
-        if not endpoint:
-            return 400, {"error": "Endpoint required as query param"}
-        result = await AdvowareAPI(context).api_call(
-            str(endpoint),
+        await admit_tool(request, resources, context)
+        pairs = read_query(request)
+        endpoints = [value for name, value in pairs if name == "endpoint"]
+        if not any(endpoints):
+            return 400, {"error": "Endpoint required as query param"}, {}
+        if len(endpoints) > 1:
+            raise InvalidInput("endpoint must be given once")
+        answer = await AdvowareAPI(context).request(
+            endpoints[0],
             method,
-            params=params,
-            json_data=_json_body(request) if method in {"POST", "PUT"} else None,
+            params=[(name, value) for name, value in pairs if name != "endpoint"],
+            body=await read_body(request) if method in {"POST", "PUT"} else None,
             timeout_seconds=min(PROXY_SECONDS, resources.settings.advoware.api_timeout_seconds),
         )
-        _refuse_too_large(result)
-    except (AccessDenied, InvalidInput, WriteProtected, ConfigurationError, ForeignSystemError) as error:
+    except AccessDenied as error:  # logged by the door
+        return *describe(error), {}
+    except (InvalidInput, WriteProtected, ConfigurationError, ForeignSystemError) as error:
         status, body = describe(error)
         log(context, "warning", "proxy.refused", method=method, status=status, error=type(error).__name__)
-        return status, body
-    return 200, {"result": result}
+        return status, body, _headers(error)
+    return *_describe_success(answer, method, context), {}
 
 
-def _json_body(request: Any) -> Any:
-    """The JSON body. The engine hands over None for an empty body and for one that is not JSON; they must differ."""
-    body = request.body
-    length = str(request.headers.get("content-length", "0"))
-    if body is None and (length != "0" or "transfer-encoding" in request.headers):
-        raise InvalidInput("the body must be JSON (Content-Type: application/json)")
-    return body
+def _describe_success(answer: HttpAnswer, method: str, context: Any) -> tuple[int, Body]:
+    """What Advoware has accepted is a success: a caller who took a write for failed would repeat it.
+
+    A read whose answer cannot be shown is 502: it may be repeated, and its answer is all that it is for.
+    """
+    try:
+        return 200, {"result": shown(answer)}
+    except CannotShow as error:
+        log(context, "warning", "proxy.not_shown", method=method, upstream_status=answer.status, reason=str(error))
+        if method in REPEATABLE_METHODS:
+            details = f"{error}; ask with narrower filters if it is a list"
+            return 502, {"error": "Unusable answer", "details": details, "upstream_status": answer.status}
+        note = f"Advoware has accepted the request (status {answer.status}); do not repeat it. {error}"
+        return 200, {"result": {"not_shown": note} if error.text is None else error.text}
 
 
-def _refuse_too_large(result: Any) -> None:
-    if result is not None and len(json.dumps(result)) > MAX_RESULT_BYTES:
-        raise UnexpectedAnswer("Advoware", "the answer is too large for the proxy; ask with narrower filters")
+def _headers(error: Exception) -> dict[str, str]:
+    retry_after = error.retry_after if isinstance(error, ForeignSystemError) else None
+    return {"Retry-After": retry_after} if retry_after else {}
 
 
-def describe(error: Exception) -> Answer:
+def describe(error: Exception) -> tuple[int, Body]:
     """Status and body for an error, without secrets; ``details`` is what Advoware said."""
     match error:
         case AccessDenied():
             return 401, {"error": "Unauthorized", "details": str(error)}
+        case BodyTooLarge():
+            return 413, {"error": "Body too large", "details": str(error)}
         case InvalidInput():
             return 400, {"error": "Invalid request", "details": str(error)}
         case WriteProtected():
@@ -83,7 +97,9 @@ def describe(error: Exception) -> Answer:
             return 500, {"error": "Configuration error", "details": str(error)}
         case UpstreamTimeout():
             return 504, {"error": "Advoware timeout", "details": str(error), "upstream_status": error.status}
-        case Unavailable() | UnexpectedAnswer():
+        case UnexpectedAnswer():
+            return 502, {"error": "Unusable answer", "details": str(error), "upstream_status": error.status}
+        case Unavailable():
             return 502, {"error": "Advoware unavailable", "details": str(error), "upstream_status": error.status}
         case ForeignSystemError(status=int(status), details=details, reason=reason):
             return status, {"error": "Advoware error", "details": details or reason, "upstream_status": status}

@@ -29,6 +29,8 @@ class SyncState:
     espocrm_modified_at: datetime | None = None
     synced_at: datetime | None = None
     deleted_at: datetime | None = None
+    advoware_created_at: datetime | None = None
+    advoware_changed_at: datetime | None = None
 
     @property
     def is_released(self) -> bool:
@@ -49,6 +51,7 @@ class CreateIntent:
     attempts: int
     posted: Mapping[str, Any]
     advoware_id: str | None
+    advoware_created_at: datetime | None = None
 
     @property
     def is_repeated(self) -> bool:
@@ -99,13 +102,16 @@ class SyncStore:
                 await self._pool.execute(
                     """
                     INSERT INTO sync_state (entity_type, entity_id, advoware_id, base, advoware_row_id,
-                                            espocrm_modified_at, synced_at, deleted_at, rejected)
-                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                                            espocrm_modified_at, synced_at, deleted_at, rejected,
+                                            advoware_created_at, advoware_changed_at)
+                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
                     ON CONFLICT (entity_type, entity_id) DO UPDATE SET
                         advoware_id = excluded.advoware_id, base = excluded.base,
                         advoware_row_id = excluded.advoware_row_id, synced_at = excluded.synced_at,
                         espocrm_modified_at = excluded.espocrm_modified_at, deleted_at = excluded.deleted_at,
-                        rejected = excluded.rejected
+                        rejected = excluded.rejected,
+                        advoware_created_at = excluded.advoware_created_at,
+                        advoware_changed_at = excluded.advoware_changed_at
                     """,
                     state.entity_type,
                     state.entity_id,
@@ -116,6 +122,8 @@ class SyncStore:
                     state.synced_at,
                     state.deleted_at,
                     dict(state.rejected),
+                    state.advoware_created_at,
+                    state.advoware_changed_at,
                 )
         except asyncpg.UniqueViolationError as error:
             raise Conflict("PostgreSQL", "this Advoware record is linked with another EspoCRM record") from error
@@ -174,6 +182,25 @@ class SyncStore:
             )
         return str(entity_id) if entity_id else None
 
+    async def neighbours(self, entity_type: str, number: int, limit: int) -> list[str]:
+        """The linked Advoware numbers nearest to ``number``: up to ``limit`` above it, and the one below."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                (SELECT advoware_id::bigint AS number FROM sync_state
+                 WHERE entity_type = $1 AND deleted_at IS NULL AND advoware_id ~ '^[0-9]{1,18}$'
+                   AND advoware_id::bigint > $2 ORDER BY 1 LIMIT $3)
+                UNION ALL
+                (SELECT advoware_id::bigint FROM sync_state
+                 WHERE entity_type = $1 AND deleted_at IS NULL AND advoware_id ~ '^[0-9]{1,18}$'
+                   AND advoware_id::bigint < $2 ORDER BY 1 DESC LIMIT 1)
+                """,
+                entity_type,
+                number,
+                limit,
+            )
+        return [str(row["number"]) for row in rows]
+
     async def live_entities(self, entity_type: str, after: str, limit: int) -> list[str]:
         """The ids of the next live records in the order of their ids, the first ones if ``after`` is empty."""
         async with database_errors():
@@ -215,7 +242,7 @@ class SyncStore:
                 INSERT INTO create_intent AS intent (entity_type, entity_id, started_at, attempted_at, posted)
                 VALUES ($1, $2, $3, $3, $4)
                 ON CONFLICT (entity_type, entity_id) DO UPDATE SET attempts = intent.attempts + 1
-                RETURNING started_at, attempted_at, attempts, posted, advoware_id
+                RETURNING started_at, attempted_at, attempts, posted, advoware_id, advoware_created_at
                 """,
                 entity_type,
                 entity_id,
@@ -229,7 +256,7 @@ class SyncStore:
         async with database_errors():
             await self._pool.execute(
                 """
-                UPDATE create_intent SET started_at = $3, attempted_at = $3, posted = $4
+                UPDATE create_intent SET started_at = $3, attempted_at = $3, posted = $4, advoware_id = NULL
                 WHERE entity_type = $1 AND entity_id = $2
                 """,
                 entity_type,
@@ -238,8 +265,10 @@ class SyncStore:
                 dict(posted),
             )
 
-    async def created(self, entity_type: str, entity_id: str, advoware_id: str) -> None:
-        """Record what the create has led to.
+    async def created(
+        self, entity_type: str, entity_id: str, advoware_id: str, created_at: datetime | None = None
+    ) -> None:
+        """Record what the create has led to; ``created_at`` is Advoware's own time of it, if its answer shows one.
 
         Raises:
             Conflict: another record's create has taken this Advoware record.
@@ -247,10 +276,12 @@ class SyncStore:
         try:
             async with database_errors():
                 await self._pool.execute(
-                    "UPDATE create_intent SET advoware_id = $3 WHERE entity_type = $1 AND entity_id = $2",
+                    "UPDATE create_intent SET advoware_id = $3, advoware_created_at = $4 "
+                    "WHERE entity_type = $1 AND entity_id = $2",
                     entity_type,
                     entity_id,
                     advoware_id,
+                    created_at,
                 )
         except asyncpg.UniqueViolationError as error:
             raise Conflict("PostgreSQL", "this Advoware record belongs to another create") from error

@@ -53,7 +53,11 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Held:
-    """A person's edit on ``side`` that cannot be brought to the other side, and why."""
+    """A person's value on ``side`` that cannot be brought to the other side, and why.
+
+    The reason is ``unknown`` (only its own side understands it), ``missing`` (the other side does not show the field),
+    ``undecided`` (the sides differ at the first sync and neither is newer), or a word of ``unfit``.
+    """
 
     field: str
     side: Side
@@ -116,7 +120,7 @@ def merge_values(
     * Changed on both sides to different values: EspoCRM wins, a `Conflict` is reported. If Advoware cannot hold
       EspoCRM's value, both are left and the edit is `Held`.
     * Without a base (first sync): `Unknown` is left alone; a value wins over none; of two values that of
-      ``first_winner`` wins, and with None as winner the field is left alone and not settled.
+      ``first_winner`` wins, and with None as winner both are left and the field is `Held` (``undecided``).
     * A field that only one side shows is left alone and keeps its pair; an edit of it is `Held` (``missing``).
 
     ``unfit(side, field, value)`` says why a side cannot hold a value.
@@ -178,6 +182,9 @@ class _Run:
             self._bring(name, now, "advoware")
         elif self.first_winner is not None:
             self._bring(name, now, self.first_winner)
+        else:
+            self.held.append(Held(name, "espocrm", now.espocrm, now.advoware, "undecided"))
+            self.settled[name] = now
 
     def _decide_conflict(self, name: str, now: Pair) -> None:
         self._bring(name, now, "espocrm")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from redis.exceptions import RedisError
 
-from services.access import AccessDenied, require_webhook_sender
+from services.access import AccessDenied, admit_espocrm
 from services.errors import InvalidInput, Unavailable
 from services.logs import log
 from services.queue import Enqueue, NotEnqueued, enqueue_all
@@ -44,12 +44,11 @@ async def receive_batch(request: Any, enqueue: Enqueue, *, topic: str, action: A
     """
     resources = current_resources()
     try:
-        require_webhook_sender(request.headers, request.query_params, request.body, resources.settings)
+        await admit_espocrm(request, resources, context)
         ids = entity_ids(request.body)
         new_ids = await mark_waiting(resources, topic, ids, UNCONFIRMED_MARK_SECONDS)
         await _enqueue_all(resources, enqueue, topic, action, new_ids)
     except AccessDenied as error:
-        log(context, "warning", "webhook.denied", topic=topic)
         return 401, {"error": "Unauthorized", "details": str(error)}
     except InvalidInput as error:
         log(context, "warning", "webhook.invalid", topic=topic)

@@ -125,11 +125,11 @@ async def espocrm(clock: TestClock) -> AsyncIterator[EspoCRMTwin]:
 def make_settings(
     stores: Stores, database: str, advoware: AdvowareTwin, espocrm: EspoCRMTwin
 ) -> Callable[..., Settings]:
-    """Settings for the servers and twins of this test; keyword arguments override variables."""
+    """Settings for the servers and twins of this test, all named as such; keyword arguments override variables."""
 
     def make(**overrides: Any) -> Settings:
         login = DEFAULT_CREDENTIALS
-        return load_settings(
+        settings = load_settings(
             {
                 "POSTGRES_HOST": stores.postgres.host,
                 "POSTGRES_USER": stores.postgres.user,
@@ -154,6 +154,8 @@ def make_settings(
                 **overrides,
             }
         )
+        addresses = [url for group in settings.foreign_systems.values() for url in group.addresses.values()]
+        return load_settings({**settings.environment(), "BITBYLAW_TWINS": ",".join(addresses), **overrides})
 
     return make
 

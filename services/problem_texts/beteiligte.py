@@ -43,8 +43,131 @@ TEXTS: Mapping[str, Text] = {
             "War der alte richtig: ihn in EspoCRM eintragen; Advoware folgt von selbst.",
         ),
     ),
-    "deleted": Text(
+    "field_not_in_advoware": Text(
         "BET-05",
+        "Angabe kommt in Advoware nicht an: {subject}",
+        "In EspoCRM steht eine Angabe, die Advoware nicht aufnehmen kann. In Advoware steht noch der alte Wert; alles "
+        "andere wurde übertragen.",
+        (
+            "In EspoCRM den Datensatz öffnen und die unten genannten Felder prüfen.",
+            "Die Angabe dort so ändern, dass Advoware sie aufnehmen kann, oder sie in Advoware von Hand eintragen.",
+        ),
+        "In Advoware nicht angekommen: {value}",
+    ),
+    "field_not_in_espocrm": Text(
+        "BET-06",
+        "Angabe aus Advoware kann in EspoCRM nicht gezeigt werden: {subject}",
+        "In Advoware steht eine Angabe, für die EspoCRM keinen Platz hat. In EspoCRM bleibt der bisherige Wert stehen; "
+        "in Advoware wurde nichts geändert.",
+        ("Prüfen, ob der Wert in EspoCRM noch stimmt, und ihn dort gegebenenfalls von Hand anpassen.",),
+        "In EspoCRM nicht gezeigt: {value}",
+    ),
+    "field_altered": Text(
+        "BET-07",
+        "Advoware hat eine Angabe anders gespeichert: {subject}",
+        "Das Programm hat den Wert aus EspoCRM übertragen; Advoware hat ihn anders gespeichert, zum Beispiel gekürzt. "
+        "Beide Werte bleiben so stehen.",
+        (
+            OPEN_BETEILIGTER,
+            "Prüfen, ob der Wert dort so stimmt. Wenn nicht: ihn in einem der beiden Programme berichtigen.",
+        ),
+        "Von Advoware anders gespeichert: {value}",
+    ),
+    "field_altered_in_espocrm": Text(
+        "BET-08",
+        "EspoCRM hat eine Angabe anders gespeichert: {subject}",
+        "Das Programm hat den Wert aus Advoware übertragen; EspoCRM hat ihn anders gespeichert, zum Beispiel gekürzt. "
+        "Beide Werte bleiben so stehen.",
+        ("Prüfen, ob der Wert in EspoCRM so stimmt. Wenn nicht: ihn in einem der beiden Programme berichtigen.",),
+        "In EspoCRM anders gespeichert: {value}",
+    ),
+    "undecided": Text(
+        "BET-09",
+        "Verschiedene Angaben in EspoCRM und Advoware: {subject}",
+        "Beim ersten Abgleich stehen in beiden Programmen verschiedene Angaben, und keine ist erkennbar neuer. "
+        "Nichts davon wurde überschrieben.",
+        (
+            "Klären, welcher Wert richtig ist.",
+            "Den richtigen Wert in einem der beiden Programme eintragen; das andere folgt von selbst.",
+        ),
+        "In beiden Programmen verschieden: {value}",
+    ),
+    "firm_and_person": Text(
+        "BET-10",
+        "Firma und Personenname zugleich: {subject}",
+        "Der Datensatz in EspoCRM nennt eine Firma und eine Person. Advoware kann nur eines von beiden aufnehmen; die "
+        "unten genannten Angaben stehen nur in EspoCRM.",
+        (
+            "Prüfen, ob es sich um die Firma oder um die Person handelt.",
+            "Werden beide gebraucht: einen zweiten Beteiligten anlegen. Sonst ist nichts zu tun.",
+        ),
+    ),
+    "kind_changed": Text(
+        "BET-11",
+        "Aus Person wurde Firma oder umgekehrt: {subject}",
+        "Die Rechtsform wurde geändert. In Advoware stehen noch Angaben, die nicht mehr passen; das Programm löscht "
+        "sie nicht.",
+        (OPEN_BETEILIGTER, "Die unten genannten Angaben prüfen und, wenn sie nicht mehr stimmen, dort entfernen."),
+    ),
+    "somebody_else": Text(
+        "BET-12",
+        "Die Nummer gehört in Advoware zu jemand anderem: {subject}",
+        "Unter der Nummer, mit der dieser Datensatz verknüpft ist, führt Advoware jetzt eine andere Person oder Firma. "
+        "Damit nichts vermischt wird, gleicht das Programm diesen Datensatz nicht mehr ab.",
+        (
+            OPEN_BETEILIGTER,
+            "Prüfen, ob dort dieselbe Person oder Firma gemeint ist.",
+            "Wenn ja: den Namen in einem der beiden Programme angleichen.",
+            "Wenn nein: in EspoCRM die richtige Nummer eintragen.",
+        ),
+        "Advoware führt unter dieser Nummer jemand anderen",
+    ),
+    "advoware_restored": Text(
+        "BET-13",
+        "Advoware zeigt einen älteren Stand: bitte die Verwaltung verständigen",
+        "Advoware zeigt Datensätze in einem älteren Stand als beim letzten Abgleich, wie nach dem Einspielen einer "
+        "Sicherung. Damit ältere Angaben keine neueren überschreiben, hält das Programm die betroffenen Datensätze an.",
+        (
+            "Klären, ob in Advoware eine Sicherung eingespielt wurde, und von wann sie ist.",
+            "Wenn ja: der Verwaltung des Programms den Zeitpunkt der Wiederherstellung nennen; sie gibt den Abgleich "
+            "wieder frei.",
+        ),
+        "Advoware zeigt einen älteren Stand als beim letzten Abgleich",
+    ),
+    "erased": Text(
+        "BET-14",
+        "Personenbezogene Daten in EspoCRM gelöscht, Aufbewahrung in Advoware prüfen: {subject}",
+        "In EspoCRM wurden personenbezogene Daten gelöscht. In Advoware wurde deshalb nichts geändert: dort gelten die "
+        "Aufbewahrungspflichten (Handakten sechs Jahre nach § 50 BRAO, steuerliche Unterlagen länger).",
+        (
+            OPEN_BETEILIGTER,
+            "Mit der zuständigen Anwältin oder dem zuständigen Anwalt klären, ob und wann die Angaben dort zu löschen "
+            "sind.",
+            "Das Ergebnis in dieser Aufgabe festhalten.",
+        ),
+        "In EspoCRM gelöscht, Aufbewahrung in Advoware prüfen: {value}",
+    ),
+    "name_missing": Text(
+        "BET-15",
+        "Name fehlt: {subject}",
+        "Ohne Nachnamen oder Firmennamen kann der Datensatz nicht nach Advoware übertragen werden.",
+        ("In EspoCRM den Nachnamen oder den Firmennamen (höchstens 250 Zeichen) eintragen.",),
+        "Ohne Nachnamen oder Firmennamen ist keine Übertragung möglich",
+    ),
+    "create_unclear": Text(
+        "BET-16",
+        "Bitte prüfen, ob der Beteiligte in Advoware schon angelegt ist: {subject}",
+        "Das Anlegen in Advoware wurde unterbrochen, und es lässt sich nicht feststellen, ob es noch gelungen ist. "
+        "Damit niemand doppelt angelegt wird, wartet das Programm.",
+        (
+            "In Advoware nach dem Namen suchen.",
+            "Ist der Beteiligte dort vorhanden: seine Nummer in EspoCRM eintragen.",
+            "Ist er dort nicht vorhanden: ihn dort anlegen und die Nummer in EspoCRM eintragen.",
+        ),
+        "Unklar, ob der Beteiligte in Advoware schon angelegt ist",
+    ),
+    "deleted": Text(
+        "BET-17",
         "Beteiligter {betnr} wurde in EspoCRM gelöscht: {name}",
         "Der Beteiligte wurde in EspoCRM gelöscht. In Advoware ist er noch vorhanden; dort wurde nichts gelöscht.",
         (
@@ -55,7 +178,7 @@ TEXTS: Mapping[str, Text] = {
         outlives_record=True,
     ),
     "deleted_many": Text(
-        "BET-06",
+        "BET-18",
         "{count} Beteiligte wurden in EspoCRM gelöscht",
         "Mehrere Beteiligte wurden in EspoCRM gelöscht, zum Beispiel durch das Rückgängigmachen eines Imports. In "
         "Advoware sind sie noch vorhanden; dort wurde nichts gelöscht.",
@@ -67,7 +190,7 @@ TEXTS: Mapping[str, Text] = {
         outlives_record=True,
     ),
     "gave_up": Text(
-        "BET-07",
+        "BET-19",
         "Abgleich ist mehrmals fehlgeschlagen: {subject}",
         "Der Abgleich dieses Beteiligten mit Advoware ist fünfmal fehlgeschlagen. In einem Tag beginnt er von vorn.",
         (

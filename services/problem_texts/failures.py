@@ -82,8 +82,8 @@ FAILURES: tuple[Failure, ...] = (
 )
 
 
-def failure_sentence(error: Exception) -> str:
-    """What an error means, in one German sentence that ends with its code, for ``syncErrorMessage``."""
+def sentence_of(error: Exception) -> str:
+    """What an error means, in one German sentence that ends with its code."""
     failure = next(item for item in FAILURES if isinstance(error, item.kind))
     system = getattr(error, "system", "")
     field = refused_field(error)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationError
 
-from services.access import AccessDenied, require_api_key
+from services.access import AccessDenied, admit_tool
 from services.calendar_sync.run import CalendarSync
 from services.errors import ConfigurationError, ForeignSystemError, InvalidInput
 from services.logs import log
@@ -94,14 +94,16 @@ async def start(request: Any, context: Any) -> Answer:
     """
     resources = current_resources()
     try:
-        require_api_key(request.headers, resources.settings)
+        await admit_tool(request, resources, context)
         wish = StartRequest.model_validate({} if request.body is None else request.body)
         return await _start(wish, resources, context)
     except ValidationError as error:
         return 400, {"error": "Invalid request", "details": _fields(error)}
     except NotEnqueued as error:
         return 503, {"error": "Queue unavailable", "details": str(error)}
-    except (AccessDenied, ConfigurationError, ForeignSystemError) as error:
+    except AccessDenied as error:  # logged by the door
+        return describe(error)
+    except (ConfigurationError, ForeignSystemError) as error:
         status, body = describe(error)
         log(context, "warning", "calendar.start_refused", status=status, error=type(error).__name__)
         if isinstance(error, ForeignSystemError) and error.system == "Redis":

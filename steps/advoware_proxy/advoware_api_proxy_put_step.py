@@ -2,6 +2,7 @@
 
 from motia import ApiRequest, ApiResponse, FlowContext, http
 
+from services.delivery import deliver
 from services.proxy import forward
 
 config = {
@@ -13,7 +14,7 @@ config = {
 }
 
 
-async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse:
+async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse | None:
     """Forward the request; statuses and bodies as `services.proxy.forward` says."""
-    status, body = await forward(request, "PUT", ctx)
-    return ApiResponse(status=status, body=body)
+    status, body, headers = await forward(request, "PUT", ctx)
+    return await deliver(request, ApiResponse(status=status, body=body, headers=headers))

@@ -13,12 +13,26 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+from aiohttp import web
 
 from cli.demo import open_audit
+from cli.engines import EngineKind
 from cli.system import Ports, System, running_system
+from sandbox.espocrm import EspoCRMTwin
 
 DEADLINE_SECONDS = 60.0
 ADMIN_KEY = {"X-Api-Key": "espocrm-admin-key"}
+#: long enough to be one of ours
+KEY = "0123456789abcdef01234567"
+#: What a system needs that is no longer only twins.
+TRIAL = {"BITBYLAW_TRIAL": "true", "BITBYLAW_API_KEYS": KEY, "ESPOCRM_WEBHOOK_TOKEN": KEY}
+
+
+class RealEspoCRM(EspoCRMTwin):
+    """What a tunnel to a real EspoCRM looks like: it answers as one, and does not say that it is a twin."""
+
+    async def _identity(self, _request: web.Request) -> web.Response:
+        return web.json_response({"error": "no such path"}, status=404)
 
 
 @dataclass
@@ -88,7 +102,7 @@ class Outside:
 
 
 @asynccontextmanager
-async def outside(**overrides: str) -> AsyncIterator[Outside]:
+async def outside(engine: EngineKind = EngineKind.EMBEDDED, **overrides: str) -> AsyncIterator[Outside]:
     """A system of its own on fresh data and free ports."""
     data = Path(tempfile.mkdtemp(prefix="bbl-e2e-"))
     events: list[str] = []
@@ -100,6 +114,7 @@ async def outside(**overrides: str) -> AsyncIterator[Outside]:
                 None,
                 on_event=events.append,
                 overrides=overrides,
+                engine=engine,
             ) as system,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
             await open_audit(system) as audit,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outside import Outside, outside
+from outside import KEY, Outside, outside
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 
@@ -100,9 +100,9 @@ async def test_a_calendar_that_is_being_synced_is_locked(shared: Outside) -> Non
 
 
 async def test_only_callers_with_a_key_may_start_it() -> None:
-    async with outside(BITBYLAW_API_KEYS="secret") as system:
+    async with outside(BITBYLAW_API_KEYS=KEY) as system:
         assert (await system.call("POST", PATH, json={}))[0] == 401
-        assert (await system.call("POST", PATH, json={}, headers={"X-Api-Key": "secret"}))[0] == 200
+        assert (await system.call("POST", PATH, json={}, headers={"X-Api-Key": KEY}))[0] == 200
 
 
 async def test_the_audit_finds_the_running_system_by_the_file_it_leaves(shared: Outside) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from outside import Outside, outside
+from outside import KEY, TRIAL, Outside, outside
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 
@@ -143,8 +143,8 @@ async def test_broken_json_from_upstream_is_502(shared: Outside) -> None:
 
 
 async def test_slow_unreachable_and_refusing_upstreams_are_504_502_and_a_configuration_error() -> None:
-    async with outside(ADVOWARE_API_TIMEOUT_SECONDS="1", BITBYLAW_API_KEYS="geheim") as slow:
-        key = {"X-Api-Key": "geheim"}
+    async with outside(ADVOWARE_API_TIMEOUT_SECONDS="1", BITBYLAW_API_KEYS=KEY) as slow:
+        key = {"X-Api-Key": KEY}
         assert (await proxy(slow, "GET", BETEILIGTE))[0] == 401
         assert (await slow.call("POST", "/crm-bbl-vmh-reset-nextcall", json={"ids": ["a"], "next_call": None}))[
             0
@@ -153,17 +153,19 @@ async def test_slow_unreachable_and_refusing_upstreams_are_504_502_and_a_configu
         await slow.twin("advoware", "POST", "/__sandbox__/faults", json={"path": "Beteiligte", "hang": True})
         status, body = await proxy(slow, "GET", BETEILIGTE, headers=key)
         assert (status, body["error"]) == (504, "Advoware timeout")
-    async with outside(ADVOWARE_API_BASE_URL="http://127.0.0.1:9", ADVOWARE_PASSWORD="falsch") as refused:
-        status, body = await proxy(refused, "GET", BETEILIGTE)
+    # Who listens at an address that is no twin's is not known, so it is treated as real.
+    unknown = {**TRIAL, "ADVOWARE_API_BASE_URL": "http://127.0.0.1:9"}
+    async with outside(**unknown, ADVOWARE_PASSWORD="falsch") as refused:
+        status, body = await proxy(refused, "GET", BETEILIGTE, headers=key)
         assert (status, body["error"]) == (500, "Configuration error")
         assert "ADVOWARE_PASSWORD" in body["details"]
         assert "falsch" not in str(body)
         for _ in range(5):
-            assert (await proxy(refused, "GET", BETEILIGTE))[0] == 500
+            assert (await proxy(refused, "GET", BETEILIGTE, headers=key))[0] == 500
         logins = (await refused.twin("advoware", "GET", "/__sandbox__/journal/summary"))["POST /api/v1/Token"]
         assert logins == 1
-    async with outside(ADVOWARE_API_BASE_URL="http://127.0.0.1:9") as gone:
-        status, body = await proxy(gone, "GET", BETEILIGTE)
+    async with outside(**unknown) as gone:
+        status, body = await proxy(gone, "GET", BETEILIGTE, headers=key)
         assert (status, body["error"]) == (502, "Advoware unavailable")
         status, body = await gone.call("GET", "/health")
         assert (status, body["status"], body["dependencies"]["advoware"]["status"]) == (200, "degraded", "down")

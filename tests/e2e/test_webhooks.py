@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from outside import Outside, outside
+from outside import KEY, Outside, outside
 from redis.asyncio import Redis
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
@@ -108,7 +108,7 @@ async def test_all_six_webhooks_answer(shared: Outside, entity: str, action: str
 
 async def test_token_and_signature_are_required_once_configured() -> None:
     secrets = ",".join(f"{entry['webhookId']}:{entry['secretKey']}" for entry in CAPTURED)
-    async with outside(ESPOCRM_WEBHOOK_TOKEN="geheim", ESPOCRM_WEBHOOK_SECRETS=secrets) as strict:
+    async with outside(ESPOCRM_WEBHOOK_TOKEN=KEY, ESPOCRM_WEBHOOK_SECRETS=secrets) as strict:
         captured = CAPTURED[0]
 
         async def send(path: str, body: str = captured["body"], **headers: str) -> int:
@@ -117,9 +117,9 @@ async def test_token_and_signature_are_required_once_configured() -> None:
         signed = {"X-Signature": captured["headers"]["X-Signature"]}
         assert await send(PATH, **signed) == 401
         assert await send(f"{PATH}?token=falsch", **signed) == 401
-        assert await send(f"{PATH}?token=geheim") == 401
-        assert await send(f"{PATH}?token=geheim", captured["body"].replace("Max", "Min"), **signed) == 401
-        assert await send(f"{PATH}?token=geheim", **signed) == 200
+        assert await send(f"{PATH}?token={KEY}") == 401
+        assert await send(f"{PATH}?token={KEY}", captured["body"].replace("Max", "Min"), **signed) == 401
+        assert await send(f"{PATH}?token={KEY}", **signed) == 200
 
 
 async def test_without_redis_webhooks_are_503_and_the_proxy_still_works() -> None:

@@ -78,6 +78,12 @@ DIFFERENCES = (
         "EspoCRM repeats 500 as it repeats 503.",
     ),
     Difference(
+        "no_request_target",
+        "Of a repeated query parameter the step gets the last value, and the raw query nowhere.",
+        "The reverse proxy sets `X-Forwarded-Uri`, which the proxy to Advoware reads (services/proxy_request.py). "
+        "Without it, repeated parameters belong into `endpoint`: `endpoint=api/v1/x?a=1%26a=2`.",
+    ),
+    Difference(
         "nan_is_never_answered",
         "A result with NaN is dropped; the call waits for ever.",
         "Queue and cron steps return nothing; the doors' numbers are counts, durations and what Advoware's JSON holds.",

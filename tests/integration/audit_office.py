@@ -117,7 +117,9 @@ class AuditOffice:
 
     def environment(self) -> dict[str, str]:
         """The variables of an operator who uses these servers."""
-        return self.resources.settings.environment() | {"BITBYLAW_ENV_FILE": "", "COLUMNS": "200"}
+        environment = self.resources.settings.environment()
+        twins = f"{environment['BITBYLAW_TWINS']},http://127.0.0.1:9"  # nobody listens there
+        return environment | {"BITBYLAW_TWINS": twins, "BITBYLAW_ENV_FILE": "", "COLUMNS": "200"}
 
     # -- what the sync has done -----------------------------------------------------------------------------------
 

@@ -93,6 +93,14 @@ class Trouble:
 
 
 @dataclass(frozen=True)
+class Surprise:
+    """From now on one of the systems shows or stores something else: a rule that alters (docs/sandbox.md)."""
+
+    system: Side
+    rule: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Flush:
     """Redis is emptied."""
 
@@ -151,7 +159,7 @@ class Cron:
     worker: int = 0
 
 
-Step = Person | Trouble | Flush | Restart | LoseEvents | Jump | Cancel | Sync | Work | Cron
+Step = Person | Trouble | Surprise | Flush | Restart | LoseEvents | Jump | Cancel | Sync | Work | Cron
 
 #: Faults by name; requests for tokens do not meet them.
 TROUBLES: dict[str, dict[str, Any]] = {

@@ -36,6 +36,7 @@ from beteiligte_scenario import (
     Restart,
     Side,
     Step,
+    Surprise,
     SwitchKind,
     Sync,
     Trouble,
@@ -64,6 +65,8 @@ from services.sync_events import Outcome, SyncEvent
 
 FIRST_NUMBER = 100_001
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+#: So many times events may follow from events; more is a ping-pong.
+MAX_ROUNDS = 40
 #: A job that fails so often is a dead letter.
 MAX_ATTEMPTS = 3
 #: An answer that takes longer comes too late.
@@ -176,13 +179,13 @@ class BeteiligteWorld:
         await self._admin.execute(f"DROP DATABASE {self._database} WITH (FORCE)")
         await self._admin.close()
 
-    async def begin(self, *, checks_versions: bool) -> None:
+    async def begin(self, *, checks_versions: bool, version: str = "9.3") -> None:
         """Start over: nobody is known, nothing is remembered."""
         await self._quiet()
         self.now += timedelta(days=1)
         self.ledger, self.queue, self._due = Ledger(), [], None
         self.espocrm._initial_settings = EspoCRMSettings(
-            optimistic_concurrency=frozenset({"CBeteiligte", "CAdressen"} if checks_versions else ())
+            optimistic_concurrency=frozenset({"CBeteiligte", "CAdressen"} if checks_versions else ()), version=version
         )
         for twin in (self.advoware, self.espocrm):
             twin.faults.clear()
@@ -292,6 +295,9 @@ class BeteiligteWorld:
                 twin: Twin = self.advoware if system == "advoware" else self.espocrm
                 rule = {**TROUBLES[kind], "path": DATA_PATHS[system], "method": method, "skip": skip, "count": count}
                 twin.faults.append(ActiveFault(Fault.model_validate(rule)))
+            case Surprise(system, rule):
+                surprised: Twin = self.advoware if system == "advoware" else self.espocrm
+                surprised.faults.append(ActiveFault(Fault.model_validate(rule)))
             case Flush():
                 self.redis.flushall()
             case LoseEvents(twice):
@@ -409,8 +415,11 @@ class BeteiligteWorld:
 
     async def work(self) -> None:
         """Both workers take the events that wait, until none is left; each event that comes back takes some time."""
+        rounds = 0
         while self.queue:
             jobs, self.queue = self.queue, []
+            rounds += 1
+            assert rounds < MAX_ROUNDS, f"our own writes keep coming back: {self.writes()[-20:]}"
             if any(job.attempts for job in jobs):
                 self.now += timedelta(seconds=10)
 
@@ -431,10 +440,11 @@ class BeteiligteWorld:
         except BitByLawError:
             return {}
 
-    async def settle(self, rounds: int) -> None:
-        """The faults end; so many days pass, each with a check and the runs that follow from it."""
-        self.advoware.faults.clear()
-        self.espocrm.faults.clear()
+    async def settle(self, rounds: int, *, surprises_end: bool = True) -> None:
+        """The faults end (and the surprises); so many days pass, each with a check and the runs that follow from it."""
+        for twin in (self.advoware, self.espocrm):
+            left = [active for active in twin.faults if active.rule.answer or active.rule.stored]
+            twin.faults[:] = [] if surprises_end else left
         await self._quiet()
         for number in range(2):
             await self.restart(number)

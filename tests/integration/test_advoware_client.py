@@ -11,14 +11,17 @@ import pytest
 
 from config import Settings
 from sandbox.advoware import AdvowareTwin
+from sandbox.control import ActiveFault, Fault
 from services.advoware import TOKEN_KEY, TOKEN_TIMESTAMP_KEY, AdvowareAPI
 from services.advoware_service import AdvowareService
 from services.errors import (
     AuthenticationFailed,
+    ConfigurationError,
     Forbidden,
     LoginRefused,
     NotFound,
     Unavailable,
+    UnexpectedAnswer,
     UpstreamTimeout,
     ValidationFailed,
     WriteProtected,
@@ -80,6 +83,45 @@ async def test_a_token_refused_again_after_a_login_is_an_error_and_no_loop(
     assert requests(advoware, "GET /api/v1/advonet/Beteiligte") == 2
 
 
+async def test_an_endpoint_that_always_answers_401_makes_one_new_login_and_the_others_go_on(
+    resources: Resources, advoware: AdvowareTwin, control: aiohttp.ClientSession, clock: Any, make_settings: Any
+) -> None:
+    await fault(control, advoware, path="/Akten", status=401)
+
+    async with Resources(make_settings(), clock=clock) as other_worker:
+        apis = [AdvowareAPI(resources=owner) for owner in (resources, other_worker)]
+
+        async def logins() -> int:
+            advoware.journal.clear()
+            for number in range(5):
+                for api in apis:
+                    with pytest.raises(AuthenticationFailed):
+                        await api.api_call(f"api/v1/advonet/Akten/{number}")
+                    assert await api.api_call(BETEILIGTE) == []
+            return requests(advoware, "POST /api/v1/Token")
+
+        assert await logins() == 1 + len(apis)
+        assert await logins() == 0
+        clock.advance(minutes=6)
+        assert await logins() == len(apis)
+
+        advoware.revoke_tokens()
+        assert await apis[0].api_call(BETEILIGTE) == []
+
+
+async def test_an_endpoint_that_works_again_logs_in_again_when_its_token_is_revoked(
+    resources: Resources, advoware: AdvowareTwin, control: aiohttp.ClientSession
+) -> None:
+    api = AdvowareAPI(resources=resources)
+    await fault(control, advoware, path="Beteiligte", status=401, count=2)
+    with pytest.raises(AuthenticationFailed):
+        await api.api_call(BETEILIGTE)
+    assert await api.api_call(BETEILIGTE) == []
+    advoware.revoke_tokens()
+
+    assert await api.api_call(BETEILIGTE) == []
+
+
 async def test_without_redis_the_token_is_kept_in_the_process(
     make_settings: Callable[..., Settings], advoware: AdvowareTwin
 ) -> None:
@@ -101,6 +143,19 @@ async def test_a_refused_login_is_explained_and_not_repeated_for_a_minute(
             assert "falsch" not in str(caught.value).replace("falscher", "")
 
     assert requests(advoware, "POST /api/v1/Token") == 1
+
+
+async def test_no_credentials_go_to_an_address_without_encryption_that_the_configurator_names(
+    advoware: AdvowareTwin, make_settings: Callable[..., Settings]
+) -> None:
+    good = {"connectorUrl": f"{advoware.url}/", "securityGateway": advoware.url}
+    for spoilt in ({"connectorUrl": "http://advoware.example:90/"}, {"securityGateway": "http://advoware.example"}):
+        advoware.faults[:] = [ActiveFault(Fault(path="AdvonetConfigurator", status=200, body=good | spoilt))]
+        async with Resources(make_settings(ADVOWARE_API_BASE_URL="", ADVOWARE_AUTH_URL="")) as resources:
+            await resources.redis.flushall()
+            with pytest.raises(ConfigurationError, match="BITBYLAW_PLAIN_HTTP_HOSTS"):
+                await AdvowareAPI(resources=resources).api_call("api/v1/advonet/Mitarbeiter")
+    assert {entry["path"].partition("?")[0] for entry in advoware.journal} == {"/AdvonetConfigurator/api/Url"}
 
 
 async def test_the_addresses_are_asked_of_the_configurator_once(
@@ -144,6 +199,58 @@ async def test_a_read_is_repeated_and_a_write_is_not(
         await api.api_call(BETEILIGTE, "POST", json_data={"name": "Einmal"})
 
     assert len(await AdvowareService(resources=resources).find_beteiligte(name="Einmal")) == 1
+
+
+@pytest.mark.parametrize("spoiled", [{"status": 200, "body": "OK"}, {"truncate_json": True}, {"status": 204}])
+async def test_a_write_whose_answer_cannot_be_read_is_done(
+    resources: Resources, advoware: AdvowareTwin, control: aiohttp.ClientSession, spoiled: dict[str, Any]
+) -> None:
+    service = AdvowareService(resources=resources)
+    record = await service.create_beteiligter({"name": "Alt"})
+    await fault(control, advoware, path="Beteiligte", when="after", count=2, **spoiled)
+
+    assert await service.update_beteiligter(record["betNr"], {**record, "name": "Neu"}) is None
+    with pytest.raises(UnexpectedAnswer):  # not refused, not unavailable: the intent stays, the next run looks for it
+        await service.create_beteiligter({"name": "Einmal"})
+
+    assert {row["name"] for row in await service.find_beteiligte()} == {"Neu", "Einmal"}
+
+
+async def test_a_write_may_be_answered_in_text_and_a_read_may_not(
+    resources: Resources, advoware: AdvowareTwin, control: aiohttp.ClientSession
+) -> None:
+    service = AdvowareService(resources=resources)
+    record = await service.create_beteiligter({"name": "Da"})
+    await fault(control, advoware, path="Beteiligte", status=200, body="nichts")
+
+    with pytest.raises(UnexpectedAnswer):
+        await service.get_beteiligter(record["betNr"])
+    with pytest.raises(UnexpectedAnswer):
+        await service.find_beteiligte()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "api/v1/advonet/Termine",
+        "api/v1/advonet/TERMINE/",
+        "api/v1/advonet/%54ermine",
+        "api/v1/advonet/%2554ermine",
+        "api/v1/advonet/x;y/termine;a=b?frnr=1",
+        "api/v1/advonet/Akten%2fTermine",
+        "api/v1/advonet/%20Termine%20",
+        "api/v1/advonet/%EF%BC%B4ermine",
+        "api/v1/advonet/Aktentermine",
+    ],
+)
+async def test_no_spelling_gets_around_the_write_protection(
+    resources: Resources, advoware: AdvowareTwin, path: str
+) -> None:
+    for method in ("POST", "put", "DELETE", "PATCH"):
+        with pytest.raises(WriteProtected):
+            await AdvowareAPI(resources=resources).api_call(path, method, json_data={})
+
+    assert list(advoware.journal) == []
 
 
 async def test_a_record_may_come_as_a_list_of_one(

@@ -16,6 +16,8 @@ from services.errors import Forbidden, InvalidInput, NotFound, Unavailable, Unex
 from services.resources import Resources
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 31)
+#: A body that is not what its header says.
+UNREADABLE = {"headers": {"Content-Encoding": "gzip"}}
 TERMIN = {"text": "Besprechung", "datum": "2026-03-02", "uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00"}
 
 
@@ -50,6 +52,20 @@ async def test_a_termin_is_created_read_changed_and_deleted(writing: AdvowareSer
         await writing.get_termin(frnr)
     with pytest.raises(NotFound):
         await writing.delete_termin(frnr)
+
+
+async def test_a_termin_is_deleted_whatever_advoware_says_to_it(
+    writing: AdvowareService, control: aiohttp.ClientSession, advoware: AdvowareTwin
+) -> None:
+    record = await writing.create_termin(TERMIN)
+    await fault(
+        control, advoware, method="DELETE", path="/Termine", status=200, body="gelöscht", when="after", **UNREADABLE
+    )
+
+    await writing.delete_termin(record["frNr"])
+
+    with pytest.raises(NotFound):
+        await writing.get_termin(record["frNr"])
 
 
 async def test_a_list_holds_ones_own_and_everybodys_within_the_window(writing: AdvowareService) -> None:

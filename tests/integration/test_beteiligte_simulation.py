@@ -46,7 +46,8 @@ from sandbox.control import Twin
 from services.adressen_mapper import AdressenMapper
 from services.bankverbindungen_mapper import BankverbindungenMapper, konten_of
 from services.espocrm_mapper import BeteiligteMapper
-from services.kommunikation_mapper import advoware_entries, espocrm_entries, espocrm_value
+from services.kommunikation_mapper import advoware_entries, espocrm_entries
+from services.kommunikation_values import espocrm_value
 from services.sync_events import SyncEvent
 
 #: How many scenarios the gate plays.
@@ -221,15 +222,15 @@ async def assert_both_sides_agree(world: BeteiligteWorld, said: Said) -> None:
 
 
 def assert_kommunikation_agrees(espo: Mapping[str, Any], advo: Mapping[str, Any], said: Said) -> None:
-    ours = {entry.key.held for family in ("phone", "mail") for entry in espocrm_entries(espo, family)}
+    ours = {entry.key for family in ("phone", "mail") for entry in espocrm_entries(espo, family)}
     theirs = set()
     for entry in advoware_entries(advo):
         if entry.is_empty:
             continue
-        if espocrm_value(entry.key.kind, entry.tlf) is None:
+        if espocrm_value(entry.key.family, entry.written) is None:
             assert entry.tlf in said.told, f"nobody was told that {entry.tlf} stands only in Advoware"
         else:
-            theirs.add(entry.key.held)
+            theirs.add(entry.key)
     assert ours == theirs, (ours - theirs, theirs - ours)
 
 

@@ -239,7 +239,7 @@ async def test_a_name_too_long_for_espocrm_does_not_stop_the_rest(office: Office
     espo = await office.in_espocrm(entity_id)
     assert (espo["firstName"], espo["lastName"]) == ("Neu", "Muster")
     assert "+491713920012" in str(espo["phoneNumberData"])
-    assert "lastName" in espo["syncErrorMessage"]
+    assert espo["syncErrorMessage"].startswith("In EspoCRM nicht gezeigt: Name „ÜÜÜ")
     assert office.in_advoware(betnr)["name"] == "Ü" * 200
 
 
@@ -254,8 +254,8 @@ async def test_a_name_that_advoware_refuses_does_not_stop_the_phones(
 
     assert [entry["tlf"] for entry in office.in_advoware(betnr)["kommunikation"]] == ["+4951112345"]
     espo = await office.in_espocrm(entity_id)
-    assert espo["syncStatus"] == "failed"
-    assert espo["syncErrorMessage"].startswith("Stammdaten")
+    assert espo["syncStatus"] == "conflict"
+    assert espo["syncErrorMessage"].startswith("In Advoware nicht angekommen: Name")
     await office.edit_espocrm(entity_id, rechtsform="", lastName="Besser", firmenname=None)
     await office.sync(entity_id)
     assert office.in_advoware(betnr)["name"] == "Besser"

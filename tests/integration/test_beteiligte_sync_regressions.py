@@ -280,11 +280,11 @@ async def test_the_echo_of_giving_a_record_up_does_not_start_it_again(office: Of
 async def test_an_edit_during_the_last_failing_try_is_not_given_up(office: Office) -> None:
     entity_id = await office.new_person()
     refusal = {"method": "POST", "path": "Beteiligte$", "status": 400, "body": {"message": "Nein."}}
-    await office.fault(office.advoware, **refusal, count=4)
+    await office.fault(office.advoware, **refusal, count=8)  # with everything, and with the name alone
     for _ in range(4):
         await office.sync(entity_id)
         office.clock.advance(hours=2)
-    await office.fault(office.advoware, **refusal, latency_ms=500, count=1)
+    await office.fault(office.advoware, **refusal, latency_ms=500, count=2)
     running = begin(office, entity_id)
     await until(lambda: any("Beteiligte" in call for call in office.calls(office.advoware)))
     await office.edit_espocrm(entity_id, lastName="Besser")

@@ -25,6 +25,7 @@ from services.resources import Resources, current_resources
 STEPS = Path(__file__).parents[2] / "steps" / "advoware_cal_sync"
 ALL = "calendar_sync_all"
 EMPLOYEE = "calendar_sync_employee"
+KEY = "0123456789abcdef01234567"
 
 
 @dataclass
@@ -306,11 +307,11 @@ async def test_an_unusable_wish_is_refused_and_starts_nothing(fresh: Worker, bod
 
 
 async def test_a_caller_needs_a_key_where_keys_are_configured(worker: Worker) -> None:
-    worker.environment(BITBYLAW_API_KEYS="secret")
+    worker.environment(BITBYLAW_API_KEYS=KEY)
 
     assert (await worker.post({}))[0] == 401
     assert (await worker.post({}, {"x-api-key": "wrong"}))[0] == 401
-    assert (await worker.post({}, {"x-api-key": "secret"}))[0] == 200
+    assert (await worker.post({}, {"x-api-key": KEY}))[0] == 200
     assert len(worker.engine.queue) == 1
 
 

@@ -18,7 +18,8 @@ from services.espocrm_schema import WEBHOOKS
 from services.espocrm_setup import Check, SetupFailed, diagnose, install_webhooks
 
 PUBLIC_URL = "https://bitbylaw.example"
-TOKEN = "geheim&token"
+TOKEN = "geheim&token-0123456789ab"
+NEW_TOKEN = "neu-0123456789abcdef0123"
 EDIT = ("create", "read", "edit")
 RIGHTS = {
     **dict.fromkeys(("CBeteiligte", "CAdressen", "CBankverbindungen", "CVmhErstgespraech", "Task"), EDIT),
@@ -55,7 +56,8 @@ class Crm:
 
     async def _ask(self, method: str, path: str, body: Any = None, headers: Any = None) -> Any:
         async with self._session.request(method, f"{self._twin.url}/{path}", json=body, headers=headers) as answer:
-            assert answer.status == 200, await answer.text()
+            expected = 201 if (method, path) == ("POST", "api/v1/Webhook") else 200
+            assert answer.status == expected, await answer.text()
             return await answer.json()
 
 
@@ -99,7 +101,7 @@ async def test_six_webhooks_are_installed_once_with_token_and_without_our_own_ev
     assert await install(settings) == ["created"] * 6
     first = await crm.webhooks()
     assert {row["event"]: row["url"] for row in first} == {
-        event: f"{PUBLIC_URL}{path}?token=geheim%26token" for event, path in WEBHOOKS.items()
+        event: f"{PUBLIC_URL}{path}?token=geheim%26token-0123456789ab" for event, path in WEBHOOKS.items()
     }
     assert all(row["isActive"] and row["skipOwn"] for row in first)
 
@@ -121,11 +123,14 @@ async def test_a_new_address_or_token_changes_the_webhooks_and_keeps_their_secre
     await install(settings)
     before = await crm.webhooks()
 
-    assert await install(make_settings(ESPOCRM_WEBHOOK_TOKEN="neu"), "https://other.example/crm/") == ["updated"] * 6
+    other = make_settings(ESPOCRM_WEBHOOK_TOKEN=NEW_TOKEN)
+    assert await install(other, "https://other.example/crm/") == ["updated"] * 6
 
     after = await crm.webhooks()
     assert [(row["id"], row["secretKey"]) for row in after] == [(row["id"], row["secretKey"]) for row in before]
-    assert {row["url"] for row in after} == {f"https://other.example/crm{path}?token=neu" for path in WEBHOOKS.values()}
+    assert {row["url"] for row in after} == {
+        f"https://other.example/crm{path}?token={NEW_TOKEN}" for path in WEBHOOKS.values()
+    }
 
 
 async def test_a_webhook_that_is_off_is_switched_on_and_of_several_only_the_known_one_is_left(
@@ -164,7 +169,10 @@ async def test_an_espocrm_that_cannot_skip_our_own_events_gets_webhooks_all_the_
     assert [check.name for check in await failures(settings, PUBLIC_URL)] == []
 
 
-@pytest.mark.parametrize("url", ["bitbylaw.example", "ftp://bitbylaw.example", "https://", "https://x.example/?a=b"])
+@pytest.mark.parametrize(
+    "url",
+    ["bitbylaw.example", "ftp://bitbylaw.example", "https://", "https://x.example/?a=b", "http://bitbylaw.example"],
+)
 async def test_an_address_that_espocrm_cannot_call_is_refused(settings: Settings, crm: Crm, url: str) -> None:
     with pytest.raises(SetupFailed, match="--url"):
         await install(settings, url)
@@ -295,7 +303,9 @@ async def test_a_secret_that_does_not_fit_is_found_and_not_shown(
     first, *others = await crm.webhooks()
     right = ",".join(f"{row['id']}:{row['secretKey']}" for row in others)
 
-    wrong = make_settings(ESPOCRM_WEBHOOK_TOKEN=TOKEN, ESPOCRM_WEBHOOK_SECRETS=f"{right},{first['id']}:alt")
+    wrong = make_settings(
+        ESPOCRM_WEBHOOK_TOKEN=TOKEN, ESPOCRM_WEBHOOK_SECRETS=f"{right},{first['id']}:alt-0123456789abcdef0123"
+    )
     (check,) = await failures(wrong)
     assert check.name == f"webhook {first['event']}"
     assert first["secretKey"] not in f"{check.message}{check.fix}"
@@ -318,7 +328,9 @@ async def test_the_exit_status_tells_well_from_unwell_from_unknown(settings: Set
 
     assert (await doctor("--url", "https://other.example"))[0] == 1
     assert await doctor(ESPOCRM_MARVIN_API_KEY="falsch") == (2, {"key": "unchecked"})
-    assert await doctor(ESPOCRM_API_BASE_URL="http://127.0.0.1:9/api/v1") == (2, {"key": "unchecked"})
+    nobody = "http://127.0.0.1:9/api/v1"
+    twins = f"{settings.service.twins},{nobody}"
+    assert await doctor(ESPOCRM_API_BASE_URL=nobody, BITBYLAW_TWINS=twins) == (2, {"key": "unchecked"})
     assert await doctor(ESPOCRM_API_BASE_URL=espocrm.url) == (2, {"key": "unchecked"})
     assert await doctor(ESPOCRM_API_BASE_URL="") == (2, {"configuration": "unchecked"})
     assert await doctor(ESPOCRM_WEBHOOK_SECRETS="x") == (2, {"configuration": "unchecked"})

@@ -164,15 +164,38 @@ async def test_version_number_is_ignored_unless_switched_on(crm: Caller) -> None
     assert (await crm.call("PUT", path, {"lastName": "Rot"}, headers=stale)).status == 200
 
 
-async def test_version_number_refuses_to_overwrite_a_field_changed_since(crm: Caller) -> None:
+async def test_version_number_refuses_whatever_differs_from_the_present_values(crm: Caller) -> None:
     await crm.control("POST", "settings", {"optimistic_concurrency": ["CBeteiligte"]})
-    record = await new_beteiligte(crm)
+    record = await new_beteiligte(crm, rechtsform="Herr")
     path, seen = f"CBeteiligte/{record['id']}", {"X-Version-Number": str(record["versionNumber"])}
     await crm.good("PUT", path, {"lastName": "Rot"})
-    conflict = await crm.call("PUT", path, {"lastName": "Blau"}, headers=seen)
+    conflict = await crm.call("PUT", path, {"lastName": "Blau", "rechtsform": "Herr"}, headers=seen)
     assert (conflict.status, conflict.reason) == (409, "modified")
     assert conflict.json == {"values": {"lastName": "Rot"}, "versionNumber": 2}
-    assert (await crm.good("PUT", path, {"firstName": "Änne"}, headers=seen))["name"] == "Änne Rot"
+    # A field that nobody else has touched is refused as well: only the versions are compared, and the values.
+    assert (await crm.call("PUT", path, {"firstName": "Änne"}, headers=seen)).json["values"] == {"firstName": None}
+    assert (await crm.good("PUT", path, {"lastName": "Rot"}, headers=seen))["versionNumber"] == 3
+
+
+async def test_every_save_counts_the_version_even_one_of_the_status_or_of_nothing_new(crm: Caller) -> None:
+    await crm.control("POST", "settings", {"optimistic_concurrency": ["CBeteiligte"]})
+    path = f"CBeteiligte/{(await new_beteiligte(crm))['id']}"
+    versions = [(await crm.good("PUT", path, {"syncStatus": status}))["versionNumber"] for status in ("clean",) * 3]
+    assert versions == [2, 3, 4]
+
+
+async def test_a_conflict_names_the_whole_field_from_9_on_and_may_exempt_some(crm: Caller) -> None:
+    ignored = {"optimistic_concurrency": ["CBeteiligte"], "concurrency_ignored": ["syncStatus"]}
+    await crm.control("POST", "settings", ignored)
+    record = await new_beteiligte(crm, phoneNumberData=[{"phoneNumber": "+4951112345"}])
+    path, stale = f"CBeteiligte/{record['id']}", {"X-Version-Number": "7"}
+    await crm.good("PUT", path, {"syncStatus": "clean"}, headers=stale)
+    change = {"phoneNumberData": [], "syncStatus": "dirty"}
+    values = (await crm.call("PUT", path, change, headers=stale)).json["values"]
+    assert values["phoneNumber"] == "+4951112345"
+    assert values.keys() == {"phoneNumber", "phoneNumberIsOptedOut", "phoneNumberIsInvalid", "phoneNumberData"}
+    await crm.control("POST", "settings", {"version": "8.4"})
+    assert (await crm.call("PUT", path, change, headers=stale)).json["values"].keys() == change.keys()
 
 
 async def test_duplicate_check_answers_409_when_switched_on(crm: Caller) -> None:
@@ -195,7 +218,11 @@ async def test_duplicate_check_answers_409_when_switched_on(crm: Caller) -> None
         ("salutationName", "Mr.", "salutationName", "valid"),
         ("dateOfBirth", "31.12.1980", "dateOfBirth", "valid"),
         ("dateOfBirth", "1980-02-30", "dateOfBirth", "valid"),
-        ("advowareLastSync", "2026-11-23T17:12:22Z", "advowareLastSync", "valid"),
+        ("advowareLastSync", "2026-11-23T17:12:22", "advowareLastSync", "valid"),
+        ("advowareLastSync", "2026-11-23T17:12:22.500Z", "advowareLastSync", "valid"),
+        ("advowareLastSync", "2026-11-23 17:12:22.500000", "advowareLastSync", "valid"),
+        ("advowareLastSync", "2026-11-23 17:12:22+00:00", "advowareLastSync", "valid"),
+        ("advowareLastSync", "2026-11-23 24:00:00", "advowareLastSync", "valid"),
         ("kommunikationHash", "0123456789abcdef0", "kommunikationHash", "maxLength"),
         ("syncErrorMessage", "x" * 2001, "syncErrorMessage", "maxLength"),
         ("betnr", "many", "betnr", "valid"),
@@ -205,7 +232,9 @@ async def test_duplicate_check_answers_409_when_switched_on(crm: Caller) -> None
         ("emailAddressData", [{"emailAddress": f"a{n}@example.de"} for n in range(11)], "emailAddress", "maxCount"),
         ("phoneNumber", "0511 12345", "phoneNumber", "valid"),
         ("phoneNumberData", [{"phoneNumber": "0511/12345-60"}], "phoneNumber", "valid"),
-        ("phoneNumberData", [{"phoneNumber": "+49 511 12345"}], "phoneNumber", "valid"),
+        ("phoneNumberData", [{"phoneNumber": "49 511 12345"}], "phoneNumber", "valid"),
+        ("phoneNumberData", [{"phoneNumber": ""}], "phoneNumber", "valid"),
+        ("phoneNumberData", [{"phoneNumber": "ERASED:6b0473f6031b46ee6"}], "phoneNumber", "valid"),
         ("phoneNumberData", [{"phoneNumber": "+4951112345", "type": "Pager"}], "phoneNumber", "valid"),
         ("phoneNumberData", [{"phoneNumber": f"+49511123{n:03}"} for n in range(11)], "phoneNumber", "maxCount"),
         ("assignedUserId", "no spaces", "assignedUser", "pattern"),
@@ -223,6 +252,33 @@ async def test_a_bad_value_refuses_the_whole_request(
         f'{{"messageTranslation":{{"label":"validationFailure","data":{{"field":"{field}","type":"{kind}"}}}}}}'
     )
     assert (await crm.good("GET", path))["lastName"] == "Grün"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "sent", "stored"),
+    [
+        ("lastName", " \t\x00Rot\n", "Rot"),
+        ("lastName", "\u00a0Rot\u2003", "\u00a0Rot\u2003"),
+        ("description", " Rot ", " Rot "),
+        ("dateOfBirth", "0001-01-01", "0001-01-01"),
+        ("dateOfBirth", "9999-12-31", "9999-12-31"),
+        ("dateOfBirth", "1970-05-04T23:30:00Z", "1970-05-04"),
+        ("advowareLastSync", "2026-11-23T17:12:22+01:00", "2026-11-23 16:12:22"),
+        ("advowareLastSync", "2026-11-23 17:12", "2026-11-23 17:12:00"),
+    ],
+)
+async def test_values_are_stored_as_php_sanitises_them(crm: Caller, attribute: str, sent: str, stored: str) -> None:
+    record = await new_beteiligte(crm)
+    path = f"CBeteiligte/{record['id']}"
+    await crm.good("PUT", path, {attribute: sent})
+    assert (await crm.good("GET", path))[attribute] == stored
+
+
+async def test_lists_cut_long_texts_and_reads_by_id_do_not(crm: Caller) -> None:
+    record = await new_beteiligte(crm, description="ä" * 12_000)
+    listed = (await crm.good("GET", "CBeteiligte"))["list"][0]["description"]
+    assert listed == "ä" * 10_000
+    assert (await crm.good("GET", f"CBeteiligte/{record['id']}"))["description"] == "ä" * 12_000
 
 
 async def test_local_phone_numbers_pass_without_the_international_setting(crm: Caller) -> None:

@@ -83,6 +83,7 @@ async def queued(crm: Caller) -> list[str]:
 
 
 async def test_the_captured_requests_are_reproduced_byte_for_byte(crm: Caller, receiver: Receiver) -> None:
+    await crm.control("POST", "settings", {"version": "8.4"})
     for request in CAPTURED[:3]:
         webhook = {"id": request["webhookId"], "secretKey": request["secretKey"], "event": request["event"]}
         await crm.control("POST", "records/Webhook", {**webhook, "url": receiver.url})
@@ -257,6 +258,27 @@ async def test_webhooks_belong_to_their_creator(crm: Caller) -> None:
 )
 async def test_webhooks_that_make_no_sense_are_refused(crm: Caller, body: dict[str, Any], status: int) -> None:
     assert (await crm.call("POST", "Webhook", body)).status == status
+
+
+async def test_an_internal_receiver_is_refused_unless_it_is_allowed(crm: Caller, receiver: Receiver) -> None:
+    await crm.control("POST", "settings", {"webhook_allowed_addresses": []})
+    body = {"event": "CBeteiligte.create", "url": receiver.url}
+    for url in (receiver.url, "http://10.0.0.5/hook", "https://bitbylaw/hook", "http://[::1]:80/hook"):
+        answer = await crm.call("POST", "Webhook", {**body, "url": url})
+        assert (answer.status, answer.json["messageTranslation"]["data"]["type"]) == (400, "notInternal")
+    await subscribe(crm, "https://bitbylaw.example.de/hook", "CBeteiligte.create")
+    address = receiver.url.removeprefix("http://").removesuffix("/hook")
+    await crm.control("POST", "settings", {"webhook_allowed_addresses": [address]})
+    webhook = await subscribe(crm, receiver.url, "CBeteiligte.create")
+    assert (await crm.call("PUT", f"Webhook/{webhook['id']}", {"url": "http://10.0.0.5/hook"})).status == 400
+
+
+async def test_events_for_an_internal_receiver_that_is_not_allowed_are_dropped(crm: Caller, receiver: Receiver) -> None:
+    await subscribe(crm, receiver.url, "CBeteiligte.create")
+    await crm.control("POST", "settings", {"webhook_allowed_addresses": []})
+    await crm.good("POST", "CBeteiligte", {"lastName": "Grün"})
+    assert await process(crm) == [-1]
+    assert (await queued(crm), receiver.requests) == (["Failed"], [])
 
 
 async def test_the_job_delivers_by_itself() -> None:

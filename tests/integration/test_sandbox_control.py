@@ -17,7 +17,9 @@ import pytest
 from advoware_calls import login_body
 
 from sandbox.advoware import AdvowareTwin
-from sandbox.control import running
+from sandbox.control import Twin, running
+from sandbox.espocrm import EspoCRMTwin
+from sandbox.google import GoogleTwin
 
 DISCOVERY = "/AdvonetConfigurator/api/Url"
 BETEILIGTE = "/api/v1/advonet/Beteiligte"
@@ -231,6 +233,26 @@ async def test_a_forgotten_journal_is_empty(caller: Caller) -> None:
     await caller.control("DELETE", "journal")
     assert await caller.control("GET", "journal") == []
     assert await caller.control("GET", "journal/summary") == {}
+
+
+# -- request lines --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("twin", [AdvowareTwin, EspoCRMTwin, GoogleTwin])
+async def test_request_lines_above_8190_bytes_are_refused(twin: type[Twin]) -> None:
+    async with running(twin(empty=True)) as url, aiohttp.ClientSession() as session:
+        caller = Caller(url, session)
+        for method in ("GET", "DELETE"):
+            rest = 8190 - len(f"{method}  HTTP/1.1")
+            for length, refused in ((rest, False), (rest + 1, True), (200_000, True)):
+                status, _ = await caller.call(method, "/x?" + "a" * (length - len("/x?")))
+                assert (status == 414) == refused, (method, length, status)
+        journal = await caller.control("GET", "journal")
+        assert [entry["status"] == 414 for entry in journal] == [False, True, True] * 2
+
+
+async def test_the_control_api_takes_long_request_lines(caller: Caller) -> None:
+    await caller.control("GET", "journal?" + "a" * 9000)
 
 
 # -- clock and reset ------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from services.access import (
     require_webhook_sender,
 )
 
+TOKEN, OTHER = "0123456789abcdef01234567", "76543210fedcba9876543210"
 CAPTURED = json.loads((Path(__file__).parents[1] / "fixtures" / "espocrm-webhooks.json").read_text())["requests"]
 
 
@@ -61,18 +62,18 @@ def test_with_configured_secrets_an_unsigned_or_wrongly_signed_webhook_is_denied
 
 
 def test_a_body_with_sorted_keys_does_not_get_around_the_signature_without_a_token() -> None:
-    keys = "abc:secret"
+    keys = f"abc:{TOKEN}"
     with pytest.raises(AccessDenied, match="ESPOCRM_WEBHOOK_TOKEN"):
         require_webhook_sender({}, {}, [{"a": 1, "id": "x"}], settings(ESPOCRM_WEBHOOK_SECRETS=keys))
-    with_token = settings(ESPOCRM_WEBHOOK_SECRETS=keys, ESPOCRM_WEBHOOK_TOKEN="geheim")
-    require_webhook_sender({}, {"token": "geheim"}, [{"a": 1, "id": "x"}], with_token)
+    with_token = settings(ESPOCRM_WEBHOOK_SECRETS=keys, ESPOCRM_WEBHOOK_TOKEN=TOKEN)
+    require_webhook_sender({}, {"token": TOKEN}, [{"a": 1, "id": "x"}], with_token)
 
 
 def test_the_webhook_token_is_taken_from_the_query_or_from_basic_auth() -> None:
-    strict = settings(ESPOCRM_WEBHOOK_TOKEN="geheim")
-    basic = base64.b64encode(b"espocrm:geheim").decode()
+    strict = settings(ESPOCRM_WEBHOOK_TOKEN=TOKEN)
+    basic = base64.b64encode(f"espocrm:{TOKEN}".encode()).decode()
 
-    require_webhook_sender({}, {"token": "geheim"}, [], strict)
+    require_webhook_sender({}, {"token": TOKEN}, [], strict)
     require_webhook_sender({"authorization": f"Basic {basic}"}, {}, [], strict)
     for headers, query in (({}, {}), ({}, {"token": "falsch"}), ({"authorization": "Basic !"}, {})):
         with pytest.raises(AccessDenied):
@@ -80,11 +81,29 @@ def test_the_webhook_token_is_taken_from_the_query_or_from_basic_auth() -> None:
 
 
 def test_an_api_key_is_needed_as_soon_as_one_is_configured() -> None:
-    strict = settings(BITBYLAW_API_KEYS="eins, zwei")
+    strict = settings(BITBYLAW_API_KEYS=f"{TOKEN}, {OTHER}")
 
     require_api_key({}, settings())
-    require_api_key({"x-api-key": "zwei"}, strict)
-    require_api_key({"authorization": "Bearer eins"}, strict)
-    for headers in ({}, {"x-api-key": "drei"}, {"authorization": "Basic eins"}):
+    require_api_key({"x-api-key": OTHER}, strict)
+    require_api_key({"authorization": f"Bearer {TOKEN}"}, strict)
+    for headers in ({}, {"x-api-key": "drei"}, {"authorization": f"Basic {TOKEN}"}):
         with pytest.raises(AccessDenied):
             require_api_key(headers, strict)
+
+
+def test_without_keys_nobody_is_admitted_as_soon_as_one_system_is_real() -> None:
+    tunnel = settings(ESPOCRM_API_BASE_URL="http://127.0.0.1:4020/api/v1")
+    with pytest.raises(AccessDenied, match="BITBYLAW_API_KEYS"):
+        require_api_key({"x-api-key": ""}, tunnel)
+    with pytest.raises(AccessDenied, match="ESPOCRM_WEBHOOK_TOKEN"):
+        require_webhook_sender({}, {}, [{"id": "x"}], tunnel)
+
+
+@pytest.mark.parametrize("given", ["", "ü", "\ud800", "x" * 100_000, TOKEN[:-1], f"{TOKEN} ", f"{TOKEN},{OTHER}"])
+def test_no_odd_key_is_admitted_or_breaks_the_check(given: str) -> None:
+    strict = settings(BITBYLAW_API_KEYS=f"{TOKEN},{OTHER}", ESPOCRM_WEBHOOK_TOKEN=TOKEN)
+    for headers in ({"x-api-key": given}, {"authorization": f"Bearer {given}"}, {"authorization": given}):
+        with pytest.raises(AccessDenied):
+            require_api_key(headers, strict)
+        with pytest.raises(AccessDenied):
+            require_webhook_sender(headers, {"token": given}, [], strict)

@@ -27,6 +27,9 @@ def test_the_signature_is_the_published_one() -> None:
         ("api/v1/advonet/Beteiligte/1", f"{BASE}/api/v1/advonet/Beteiligte/1"),
         ("/api/v1/advonet/Termine", f"{BASE}/api/v1/advonet/Termine"),
         ("api/Termine?frnr=5", f"{BASE}/api/Termine?frnr=5"),
+        ("api/x?y=ä b&y=2", f"{BASE}/api/x?y=%C3%A4+b&y=2"),
+        ("api/x?y=%C3%A4%20b%26", f"{BASE}/api/x?y=%C3%A4+b%26"),
+        ("api/x?y=a\\b&z=?/../", f"{BASE}/api/x?y=a%5Cb&z=?/../"),
         ("api/Kontakt/Müller", f"{BASE}/api/Kontakt/M%C3%BCller"),
         ("api/Kontakt/Max%20Meier", f"{BASE}/api/Kontakt/Max%20Meier"),
     ],
@@ -66,6 +69,9 @@ def test_a_path_is_put_below_the_base_url(endpoint: str, expected: str) -> None:
         "@evil.example/x",
         "/",
         "?frnr=1",
+        "api/x?y=a#b",
+        "api/x?y=a\r\nHost: evil",
+        "api/x?y=%ff",
     ],
 )
 def test_what_could_lead_elsewhere_is_refused(endpoint: str) -> None:

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schwifty import IBAN
 
-from services.bankverbindungen_mapper import BankverbindungenMapper, konten_of, mask_iban
-from services.errors import InvalidInput
+from services.bankverbindungen_mapper import BankverbindungenMapper, UnusableAccount, konten_of, mask_iban
 from services.foreign_text import without_invisible
 from services.values import Unknown
 
@@ -43,7 +42,7 @@ def test_an_iban_is_sent_compact_however_it_was_typed(iban: str, gaps: list[int]
 
 @given(st.text(st.characters(categories=["Lu", "Ll", "Nd", "Po", "Zs"]), min_size=8, max_size=40))
 def test_whatever_is_refused_the_message_does_not_repeat_it(text: str) -> None:
-    with pytest.raises(InvalidInput, match=r"^iban: not valid \(\w+\)$"):
+    with pytest.raises(UnusableAccount, match=r"^iban: not valid \(\w+\)$"):
         MAPPER.map_cbankverbindungen_to_advoware({"iban": f"DE00{text}"})
 
 
@@ -57,7 +56,7 @@ def test_whatever_is_refused_the_message_does_not_repeat_it(text: str) -> None:
     ],
 )
 def test_wrong_values_are_refused_by_name(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(UnusableAccount) as caught:
         MAPPER.map_cbankverbindungen_to_advoware(values)
     assert str(caught.value) == message
 

@@ -9,6 +9,7 @@ import pytest
 from config import ConfigurationError, Settings, load_settings, require_safe_access
 
 ROOT = Path(__file__).parents[2]
+KEY = "0123456789abcdef01234567"
 
 
 def test_every_unusable_variable_is_named_and_no_value_is_shown() -> None:
@@ -24,9 +25,9 @@ def test_every_unusable_variable_is_named_and_no_value_is_shown() -> None:
 
 
 def test_secrets_do_not_show_in_the_settings_text() -> None:
-    settings = load_settings({"ADVOWARE_PASSWORD": "geheim", "BITBYLAW_API_KEYS": "geheim", "REDIS_PASSWORD": "geheim"})
+    settings = load_settings({"ADVOWARE_PASSWORD": KEY, "BITBYLAW_API_KEYS": KEY, "REDIS_PASSWORD": KEY})
 
-    assert "geheim" not in repr(settings)
+    assert KEY not in repr(settings)
 
 
 def test_settings_survive_the_way_through_the_environment() -> None:
@@ -35,14 +36,169 @@ def test_settings_survive_the_way_through_the_environment() -> None:
     assert load_settings(settings.environment()) == settings
 
 
-def test_real_systems_are_not_reachable_without_a_key() -> None:
-    with pytest.raises(ConfigurationError, match="BITBYLAW_API_KEYS"):
-        require_safe_access(load_settings({"ADVOWARE_APP_ID": "a", "ADVOWARE_KANZLEI": "k"}))
+ADVOWARE = {"ADVOWARE_APP_ID": "a", "ADVOWARE_KANZLEI": "k"}
+LOCAL_ADVOWARE = {
+    **ADVOWARE,
+    "ADVOWARE_API_BASE_URL": "http://127.0.0.1:4010",
+    "ADVOWARE_AUTH_URL": "http://127.0.0.1:4010/api/v1/Token",
+}
+ESPOCRM = {"ESPOCRM_API_BASE_URL": "https://crm.example/api/v1"}
+LOCAL_ESPOCRM = {"ESPOCRM_API_BASE_URL": "http://127.0.0.1:4020/api/v1"}
+GOOGLE = {"GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH": "/account.json"}
+LOCAL_GOOGLE = {**GOOGLE, "GOOGLE_CALENDAR_API_ENDPOINT": "http://127.0.0.1:4030"}
+TWINS = {"BITBYLAW_TWINS": "http://127.0.0.1:4010, http://127.0.0.1:4020,http://127.0.0.1:4030"}
+KEYS = {"BITBYLAW_API_KEYS": KEY, "ESPOCRM_WEBHOOK_TOKEN": KEY}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [ADVOWARE, ESPOCRM, GOOGLE, LOCAL_ADVOWARE, LOCAL_ESPOCRM, LOCAL_GOOGLE, LOCAL_ADVOWARE | LOCAL_ESPOCRM],
+    ids=["Advoware", "EspoCRM", "Google", "a tunnel to Advoware", "to EspoCRM", "to Google", "two tunnels"],
+)
+def test_one_real_system_makes_all_keys_necessary_wherever_it_is(variables: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        require_safe_access(load_settings(variables))
+    for half in KEYS:
+        others = {name: value for name, value in KEYS.items() if name != half}
+        with pytest.raises(ConfigurationError, match=half):
+            require_safe_access(load_settings(variables | others))
+
+    assert all(name in str(caught.value) for name in KEYS)
+    require_safe_access(load_settings(variables | KEYS))
+
+
+def test_signature_secrets_do_not_replace_the_token() -> None:
+    secrets = {"BITBYLAW_API_KEYS": KEY, "ESPOCRM_WEBHOOK_SECRETS": f"a:{KEY}"}
     with pytest.raises(ConfigurationError, match="ESPOCRM_WEBHOOK_TOKEN"):
-        require_safe_access(
-            load_settings({"ESPOCRM_API_BASE_URL": "https://crm.example/api/v1", "ESPOCRM_WEBHOOK_SECRETS": "a:b"})
-        )
-    require_safe_access(load_settings({"ESPOCRM_API_BASE_URL": "http://127.0.0.1:4020/api/v1"}))
+        require_safe_access(load_settings(ESPOCRM | secrets))
+
+
+def test_twins_need_no_keys() -> None:
+    settings = load_settings(LOCAL_ADVOWARE | LOCAL_ESPOCRM | LOCAL_GOOGLE | TWINS)
+
+    require_safe_access(settings)
+    assert (settings.real_systems, settings.mode) == ([], "twins")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {**LOCAL_ESPOCRM, "ESPOCRM_API_BASE_URL": "http://127.0.0.1:4021/api/v1"},
+        {**LOCAL_ESPOCRM, "ESPOCRM_API_BASE_URL": "http://localhost:4020/api/v1"},
+        {**LOCAL_ESPOCRM, "ESPOCRM_API_BASE_URL": "https://127.0.0.1:4020/api/v1"},
+        {**LOCAL_ADVOWARE, "ADVOWARE_AUTH_URL": "https://security.example"},
+        {**LOCAL_ADVOWARE, "ADVOWARE_AUTH_URL": ""},
+        {**LOCAL_GOOGLE, "GOOGLE_CALENDAR_API_ENDPOINT": ""},
+    ],
+    ids=["port", "host", "scheme", "half of Advoware", "the vendor's configurator", "Google itself"],
+)
+def test_a_system_is_a_twin_only_if_each_of_its_addresses_is_named(variables: dict[str, str]) -> None:
+    assert len(load_settings(variables | TWINS).real_systems) == 1
+
+
+@pytest.mark.parametrize(
+    "variables", [ADVOWARE | LOCAL_ESPOCRM, ESPOCRM | LOCAL_ADVOWARE, GOOGLE | LOCAL_ADVOWARE | LOCAL_ESPOCRM]
+)
+def test_a_real_system_beside_a_twin_is_a_trial_and_must_be_called_one(variables: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="BITBYLAW_TRIAL"):
+        require_safe_access(load_settings(variables | TWINS | KEYS))
+    with pytest.raises(ConfigurationError, match="BITBYLAW_API_KEYS"):
+        require_safe_access(load_settings({**variables, **TWINS, "BITBYLAW_TRIAL": "true"}))
+
+    trial = load_settings({**variables, **TWINS, **KEYS, "BITBYLAW_TRIAL": "true"})
+    require_safe_access(trial)
+    assert trial.mode == "trial"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        " ",
+        "\t",
+        f"{KEY},",
+        f",{KEY}",
+        f"{KEY}, ,{KEY}",
+        "short",
+        f"{KEY},short",
+        f"{KEY[:-1]}",
+        f"{KEY} {KEY}",
+        f"{KEY}ü",
+    ],
+)
+def test_a_weak_or_blank_key_is_refused_and_not_shown(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="BITBYLAW_API_KEYS") as caught:
+        load_settings({"BITBYLAW_API_KEYS": value})
+
+    assert KEY[:-1] not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [" ", "short", KEY[:-1], f"{KEY} ", f"{KEY}\n", f"{KEY}ü"])
+def test_a_weak_or_blank_webhook_token_is_refused(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="ESPOCRM_WEBHOOK_TOKEN"):
+        load_settings({"ESPOCRM_WEBHOOK_TOKEN": value})
+
+
+@pytest.mark.parametrize("value", [" ", f"a:{KEY},", "a:short", f"a: ,b:{KEY}", f":{KEY}", f"a:{KEY},,b:{KEY}"])
+def test_a_weak_or_blank_webhook_secret_is_refused(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="ESPOCRM_WEBHOOK_SECRETS"):
+        load_settings({"ESPOCRM_WEBHOOK_SECRETS": value})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CALENDAR_SYNC_DEBUG_KUERZEL", ","),
+        ("CALENDAR_SYNC_DEBUG_KUERZEL", " "),
+        ("CALENDAR_SYNC_DEBUG_KUERZEL", "SB,"),
+        ("GOOGLE_CALENDAR_ACL", "reader:a@example.de,,reader:b@example.de"),
+        ("ESPOCRM_MARVIN_API_KEY", "  "),
+        ("BITBYLAW_TWINS", "http://127.0.0.1:4010,"),
+        ("BITBYLAW_TWINS", "127.0.0.1:4010"),
+        ("BITBYLAW_PLAIN_HTTP_HOSTS", "http://crm"),
+    ],
+)
+def test_a_blank_never_passes_for_none_or_for_all(variable: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=variable):
+        load_settings({variable: value})
+
+
+@pytest.mark.parametrize(
+    ("variable", "rest"),
+    [
+        ("ESPOCRM_API_BASE_URL", "/api/v1"),
+        ("ADVOWARE_API_BASE_URL", ":90/"),
+        ("ADVOWARE_AUTH_URL", ""),
+        ("ADVOWARE_CONFIGURATOR_URL", "/AdvonetConfigurator/api/Url"),
+        ("GOOGLE_CALENDAR_API_ENDPOINT", ""),
+    ],
+)
+def test_plain_http_to_another_host_must_be_allowed_by_name(variable: str, rest: str) -> None:
+    for host in ("crm.example", "192.168.1.5", "127.0.0.1.example", "0.0.0.0"):  # noqa: S104 - an address to ask
+        with pytest.raises(ConfigurationError, match=variable):
+            load_settings({variable: f"http://{host}{rest}", "BITBYLAW_PLAIN_HTTP_HOSTS": "other.example"})
+        load_settings({variable: f"http://{host}{rest}", "BITBYLAW_PLAIN_HTTP_HOSTS": f"other.example, {host.upper()}"})
+        load_settings({variable: f"https://{host}{rest}"})
+    for host in ("127.0.0.1", "localhost", "[::1]", "127.5.0.1"):
+        load_settings({variable: f"http://{host}{rest}"})
+
+
+@pytest.mark.parametrize("value", ["crm.example/api/v1", "ftp://crm.example", "https://", "https://crm:geheim", "//x"])
+def test_an_address_that_is_none_is_named_and_not_quoted(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="ESPOCRM_API_BASE_URL") as caught:
+        load_settings({"ESPOCRM_API_BASE_URL": value})
+
+    assert "geheim" not in str(caught.value)
+
+
+def test_an_override_can_unset_what_the_file_sets(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"ESPOCRM_WEBHOOK_SECRETS=a:{KEY}\nREDIS_HOST=redis.example\nREDIS_PORT=6380\n")
+
+    kept = load_settings({"REDIS_PORT": "6381"}, env_file=file)
+    assert (kept.redis.host, kept.redis.port, kept.espocrm.webhook_keys) == ("redis.example", 6381, {"a": KEY})
+    unset = load_settings({"ESPOCRM_WEBHOOK_SECRETS": "", "REDIS_HOST": None}, env_file=file)
+    assert (unset.redis.host, unset.redis.port, unset.espocrm.webhook_keys) == ("127.0.0.1", 6380, {})
+    assert unset.redis.model_fields_set == {"port"}
 
 
 def test_env_example_lists_every_variable_with_a_comment() -> None:

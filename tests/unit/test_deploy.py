@@ -20,6 +20,8 @@ import pytest
 
 from cli.engines import find_iii
 from cli.supervisor import StartFailed
+from local_engine import http_api
+from services import proxy_request
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -318,6 +320,26 @@ def test_the_reverse_proxy_opens_only_doors_that_exist() -> None:
     limit = re.search(r"max_size (\d+)KB", text)
     assert limit is not None
     assert int(limit[1]) * 1000 < 2**20
+
+
+def test_the_reverse_proxy_hands_over_the_target_as_the_embedded_engine_does() -> None:
+    """Only there are repeated query parameters (engine_differences: no_request_target)."""
+    (line,) = re.findall(r"header_up (\S+) (.*)", (DEPLOY / "Caddyfile").read_text())
+    assert (line[0].lower(), line[1]) == (proxy_request.TARGET_HEADER, "{http.request.orig_uri}")
+    assert http_api.TARGET_HEADER == proxy_request.TARGET_HEADER
+
+
+def test_the_reverse_proxy_logs_no_token_and_no_key() -> None:
+    """Tried with Caddy 2.11: a request whose engine hangs up is logged with its address and its headers."""
+    options, _, _ = (DEPLOY / "Caddyfile").read_text().partition("{$PUBLIC_NAME")
+    fields = re.search(r"format filter \{\s+wrap json\s+fields \{(.*)\}\s+\}\s+\}\s+\}\s*$", options, flags=re.S)
+    assert fields is not None
+    for field in (
+        r"request>uri query \{\s+replace token REDACTED\s+\}",
+        "request>headers>X-Api-Key delete",
+        "request>headers>Authorization delete",
+    ):
+        assert re.search(field, fields[1]), field
 
 
 def test_an_engine_that_cannot_run_the_steps_is_refused_by_name(

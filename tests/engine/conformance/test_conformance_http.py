@@ -74,6 +74,34 @@ async def test_the_function_gets_the_request(target: EngineUnderTest, new_worker
     assert seen["trigger"] == {"type": "http", "path": "orders/:id/items", "method": "POST"}
 
 
+async def test_the_target_of_a_request_holds_what_the_parameters_do_not(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
+    await new_worker(target).http("GET", "f", describe).start()
+    raw = "/f?b=1&a=%C3%A4+b&b=2&c=%ff"
+
+    seen = (await request(target, "GET", raw)).json
+    told = (await request(target, "GET", raw, headers={"X-Forwarded-Uri": raw})).json
+
+    assert seen["query_params"] == {"b": "2", "a": "ä b", "c": "\ufffd"}
+    assert seen["headers"].get("x-forwarded-uri") == (None if target.differs("no_request_target") else raw)
+    assert told["headers"]["x-forwarded-uri"] == raw
+
+
+async def test_a_body_of_another_json_type_comes_through_the_channel(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
+    async def read(data: Any) -> Any:
+        channel = await open_channel(target.ws, data["request_body"])
+        received = b"".join([piece async for piece in channel if isinstance(piece, bytes)])
+        return {"status_code": 200, "body": [data["body"], received.decode()]}
+
+    await new_worker(target).http("POST", "f", read).start()
+    for content_type in ("Application/JSON", "application/merge-patch+json"):
+        reply = await request(target, "POST", "/f", data=b'{"a": 1}', headers={"Content-Type": content_type})
+        assert reply.json == [None, '{"a": 1}']
+
+
 async def test_the_order_of_keys_in_a_body(target: EngineUnderTest, new_worker: NewWorker) -> None:
     seen: list[Any] = []
 

@@ -1,0 +1,62 @@
+"""A number is not an identity: whether a Beteiligter is still the one that a record was linked with.
+
+Advoware gives numbers again when it has lost its last records, as after a restored backup. Two people must not be mixed
+then, and older values must not replace newer ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from services.advoware_models import parse_change_time
+from services.advoware_service import AdvowareService
+from services.errors import NotFound, OlderState, SomebodyElse
+from services.espocrm_mapper import BeteiligteMapper
+from services.sync_state import SyncState, SyncStore
+from services.values import base_from_json
+
+#: Advoware's change times may be written with or without a zone; a backup is older than the difference.
+RESTORE_TOLERANCE = timedelta(hours=3)
+#: So many linked numbers above a missing one are looked at.
+NEIGHBOURS = 3
+
+
+def require_same_record(state: SyncState, advo: Mapping[str, Any], mapper: BeteiligteMapper) -> None:
+    """Refuse a Beteiligter who is somebody else by now, or who shows an older state than at the last sync. Pure.
+
+    Raises:
+        SomebodyElse: the number was given again: the record was created at another time, and the name differs.
+        OlderState: the record has changed, but its time of change lies before that of the last sync.
+    """
+    if state.advoware_id != str(advo["betNr"]):
+        return
+    created_at = parse_change_time(advo.get("angelegtAm"))
+    was_created_anew = None not in (created_at, state.advoware_created_at) and created_at != state.advoware_created_at
+    known = {name: pair.advoware for name, pair in base_from_json(state.base).items()}
+    _, different = mapper.compare_identity(known, mapper.comparable_from_advoware(advo))
+    if was_created_anew and different:
+        raise SomebodyElse(f"betnr {state.advoware_id} stands for somebody else in Advoware")
+    changed_at = parse_change_time(advo.get("geaendertAm"))
+    if advo.get("rowId") == state.advoware_row_id or changed_at is None or state.advoware_changed_at is None:
+        return
+    if changed_at < state.advoware_changed_at - RESTORE_TOLERANCE:
+        raise OlderState(f"betnr {state.advoware_id}: Advoware shows an older state than at the last sync")
+
+
+async def has_lost_its_last_numbers(betnr: int, store: SyncStore, advoware: AdvowareService) -> bool:
+    """Whether a missing number is one of the last, and the linked numbers beside it are missing as well.
+
+    Raises:
+        ForeignSystemError: Advoware or PostgreSQL does not answer.
+    """
+    neighbours = [int(number) for number in await store.neighbours("CBeteiligte", betnr, NEIGHBOURS)]
+    above = [number for number in neighbours if number > betnr]
+    for number in above or neighbours:
+        try:
+            await advoware.get_beteiligter(number)
+        except NotFound:
+            continue
+        return False
+    return bool(neighbours)

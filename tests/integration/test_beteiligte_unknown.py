@@ -1,0 +1,196 @@
+"""What the Beteiligte sync does not understand: it leaves that alone, says so, and goes on with the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from beteiligte_office import Office, office
+
+__all__ = ["office"]
+
+
+async def status(office: Office, entity_id: str) -> tuple[str, str]:
+    record = await office.in_espocrm(entity_id)
+    return record["syncStatus"], record["syncErrorMessage"] or ""
+
+
+async def assert_rests(office: Office, entity_id: str) -> None:
+    assert (await office.sync(entity_id)).result in {"no_change", "held"}
+    assert office.writes() == []
+
+
+# -- unknown is not empty -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["Eheleute", "Erbengemeinschaft", "Freiberufler", "EHELEUTE ", "Minderjährige"])
+async def test_a_legal_form_that_espocrm_does_not_know_empties_nothing(office: Office, form: str) -> None:
+    entity_id, betnr = await office.linked_person(dateOfBirth="1980-05-01")
+    await office.edit_advoware(betnr, rechtsform=form)
+
+    await office.sync(entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["firstName"], espo["salutationName"], espo["dateOfBirth"]) == ("Erika", "Frau", "1980-05-01")
+    assert espo["syncStatus"] == "clean"
+    assert form.strip() in "\n".join(task["description"] for task in await office.tasks())
+    await assert_rests(office, entity_id)
+    await office.edit_advoware(betnr, vorname="Erika Maria")
+    await office.sync(entity_id)
+    assert (await office.in_espocrm(entity_id))["firstName"] == "Erika Maria"
+
+
+@pytest.mark.parametrize("form", ["e.K.", "Einzelunternehmen", "Freiberufler"])
+async def test_a_merchant_with_a_persons_names_is_a_person(office: Office, form: str) -> None:
+    entity_id, betnr = await office.linked_person(rechtsform=form)
+
+    advo = office.in_advoware(betnr)
+
+    assert (advo["vorname"], advo["name"], advo["anrede"], advo["rechtsform"]) == ("Erika", "Muster", "Frau", form)
+    assert (await status(office, entity_id))[0] == "clean"
+    await assert_rests(office, entity_id)
+
+
+async def test_a_company_without_a_legal_form_is_a_company(office: Office) -> None:
+    entity_id = await office.new_person(
+        firstName=None, lastName=None, salutationName=None, firmenname="Kaufhaus", handelsregisterNummer="HRB 7"
+    )
+    assert (await office.sync(entity_id, "create")).result == "created"
+
+    advo = office.in_advoware((await office.in_espocrm(entity_id))["betnr"])
+    assert (advo["name"], advo["handelsRegisterNummer"]) == ("Kaufhaus", "HRB 7")
+    assert (await status(office, entity_id))[0] == "clean"
+    await assert_rests(office, entity_id)
+
+
+async def test_a_salutation_outside_the_list_stays_until_somebody_chooses_another_one(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_advoware(betnr, anrede="Frau Dr.")
+    await office.sync(entity_id)
+    assert (await office.in_espocrm(entity_id))["salutationName"] == "Frau"
+    assert "Frau Dr." in (await office.tasks())[0]["description"]
+
+    await office.edit_espocrm(entity_id, salutationName="Divers")
+    await office.sync(entity_id)
+
+    assert office.in_advoware(betnr)["anrede"] == "Divers"
+    changes = [change for row in await office.audit(entity_id) for change in row["changes"]]
+    assert {"field": "anrede", "side": "advoware", "old": "Frau Dr.", "new": "Divers"} in changes
+
+
+@pytest.mark.parametrize(
+    ("date", "shown_date"),
+    [("1000-01-01", "01.01.1000"), ("9999-12-31", "31.12.9999"), ("1066-10-14", "14.10.1066"), ("2999-01-01", "2999")],
+)
+async def test_a_date_of_no_use_is_no_birth_date_and_no_error(office: Office, date: str, shown_date: str) -> None:
+    entity_id, betnr = await office.linked_person(dateOfBirth="1980-05-01")
+    await office.edit_espocrm(entity_id, dateOfBirth=date)
+
+    await office.sync(entity_id)
+
+    assert office.in_advoware(betnr)["geburtsdatum"].startswith("1980-05-01")
+    shown, message = await status(office, entity_id)
+    assert shown == "conflict"
+    assert shown_date in message
+    await assert_rests(office, entity_id)
+    await office.edit_espocrm(entity_id, dateOfBirth="1981-06-02")
+    await office.sync(entity_id)
+    assert office.in_advoware(betnr)["geburtsdatum"].startswith("1981-06-02")
+    assert await status(office, entity_id) == ("clean", "")
+
+
+# -- checked before it is sent, and found where it is refused -------------------------------------------------------
+
+
+async def test_an_over_long_name_is_left_out_at_the_creation_and_the_rest_arrives(office: Office) -> None:
+    entity_id = await office.new_person(
+        rechtsform="GmbH", firmenname="X GmbH", handelsregisterArt="H" * 60, registergericht="Hannover"
+    )
+    assert (await office.sync(entity_id, "create")).result == "created"
+
+    advo = office.in_advoware((await office.in_espocrm(entity_id))["betnr"])
+    assert (advo["name"], advo["registergericht"], advo["art"] or "") == ("X GmbH", "Hannover", "")
+    shown, message = await status(office, entity_id)
+    assert shown == "conflict"
+    assert "Registerart" in message
+    assert "höchstens 20 Zeichen" in "\n".join(task["description"] for task in await office.tasks())
+    await assert_rests(office, entity_id)
+
+
+@pytest.mark.parametrize("message", ["Das Feld vorname ist ungültig.", "Die Daten sind ungültig.", ""])
+async def test_a_refused_field_does_not_stop_the_others(office: Office, message: str) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, firstName="Böse", lastName="Gut")
+    await office.fault(
+        office.advoware, method="PUT", path="Beteiligte/", status=400, body={"message": message}, count=1
+    )
+    if "vorname" not in message:  # one by one, in the order of their names: name goes through, vorname not
+        await office.fault(
+            office.advoware, method="PUT", path="Beteiligte/", status=400, body={"message": message}, count=1, skip=1
+        )
+
+    await office.sync(entity_id)
+
+    advo = office.in_advoware(betnr)
+    assert (advo["vorname"], advo["name"]) == ("Erika", "Gut")
+    shown, said = await status(office, entity_id)
+    assert shown == "conflict"
+    assert "Böse" in said
+    await assert_rests(office, entity_id)
+
+
+async def test_a_record_without_a_name_waits_for_one(office: Office) -> None:
+    entity_id = await office.new_person(lastName=None, firstName=None)
+
+    assert (await office.sync(entity_id, "create")).result == "held"
+
+    assert "Nachnamen oder Firmennamen" in (await status(office, entity_id))[1]
+    await assert_rests(office, entity_id)
+    await office.edit_espocrm(entity_id, lastName="Endlich")
+    assert (await office.sync(entity_id)).result == "created"
+
+
+async def test_what_a_firm_says_of_a_person_is_told(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(rechtsform="GmbH", firmenname="X GmbH")
+
+    assert office.in_advoware(betnr)["name"] == "X GmbH"
+    told = "\n".join(task["description"] for task in await office.tasks())
+    assert "Erika" in told
+    assert "Muster" in told
+    assert len(await office.tasks()) == 1
+    await office.sync(entity_id)
+    assert len(await office.tasks()) == 1
+
+
+# -- a number is not an identity ------------------------------------------------------------------------------------
+
+
+async def test_a_number_that_was_given_again_mixes_nobody(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.delete_in_advoware(betnr)
+    office.clock.advance(days=1)
+    other = office.advoware.beteiligte.create({"vorname": "Otto", "name": "Anders"}, "SB")
+    record = office.advoware.beteiligte._records[other["betNr"]]
+    del office.advoware.beteiligte._records[other["betNr"]]
+    record["betNr"] = betnr
+    office.advoware.beteiligte._records[betnr] = record
+
+    assert (await office.sync(entity_id)).result == "held"
+
+    assert office.in_advoware(betnr)["name"] == "Anders"
+    assert (await office.in_espocrm(entity_id))["lastName"] == "Muster"
+    assert "jemand anderen" in (await status(office, entity_id))[1]
+    await assert_rests(office, entity_id)
+
+
+async def test_what_both_sides_hold_is_overwritten_at_the_first_sync_only_after_it_is_kept(office: Office) -> None:
+    betnr = office.advoware.beteiligte.create({"vorname": "Alt", "name": "Muster"}, "SB")["betNr"]
+    office.clock.advance(hours=1)
+    entity_id = await office.new_person(firstName="Neu", betnr=betnr)
+
+    await office.sync(entity_id)
+
+    assert office.in_advoware(betnr)["vorname"] == "Neu"
+    kept = [row for row in await office.audit(entity_id) if row["result"] == "unsynced_found"]
+    expected: dict[str, Any] = {"field": "vorname", "side": "advoware", "old": "Alt", "new": "Neu", "unsynced": True}
+    assert expected in kept[0]["changes"]

@@ -1,0 +1,568 @@
+"""Phone numbers and mail addresses survive what the two systems do unasked: share, refuse, alter, hide, erase."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kommunikation_firm import ID, KOMMUNIKATIONEN, Firm, Row, fault, firm, linked
+
+from services.errors import ValidationFailed
+from services.espocrm import EspoCRMAPI
+from services.kommunikation_memory import VERSION
+from services.kommunikation_sync_utils import ENTITY_TYPE, KommunikationResult
+from services.sync_state import SyncStore
+
+__all__ = ["firm", "linked"]
+
+OTHER_ID = "6b04744e3b3103de2"
+
+
+def reasons(result: KommunikationResult) -> list[tuple[str, str]]:
+    return [(problem.details["reason"], problem.details["value"]) for problem in result.problems]
+
+
+async def other_record(firm: Firm, **attributes: Any) -> None:
+    """Another CBeteiligte, who shares values with ours."""
+    record = {"id": OTHER_ID, "lastName": "Weber", **attributes}
+    async with firm.control.post(f"{firm.espocrm.url}/__sandbox__/records/CBeteiligte", json=record) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+async def edit_other(firm: Firm, **attributes: Any) -> None:
+    url = f"{firm.espocrm.url}/__sandbox__/records/CBeteiligte/{OTHER_ID}"
+    async with firm.control.put(url, json=attributes) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+async def other(firm: Firm) -> Row:
+    return await EspoCRMAPI(resources=firm.resources).get_entity("CBeteiligte", OTHER_ID)
+
+
+async def settings(firm: Firm, **switches: Any) -> None:
+    async with firm.control.post(f"{firm.espocrm.url}/__sandbox__/settings", json=switches) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+async def erase(firm: Firm, *fields: str) -> None:
+    wish = {"action": "erase", "entity": "CBeteiligte", "id": ID, "fields": list(fields)}
+    async with firm.control.post(f"{firm.espocrm.url}/__sandbox__/actions", json=wish) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+async def shown_clean(firm: Firm) -> None:
+    """The record shows that it was synced and that nobody has edited it since."""
+    now = firm.resources.clock().strftime("%Y-%m-%d %H:%M:%S")
+    await EspoCRMAPI(resources=firm.resources).update_entity(
+        "CBeteiligte", ID, {"syncStatus": "clean", "advowareLastSync": now}
+    )
+
+
+# -- rows that records share ----------------------------------------------------------------------------------------
+
+
+async def test_a_value_that_comes_to_a_second_record_keeps_consent_validity_type_and_spelling(firm: Firm) -> None:
+    phone = {"phoneNumber": "+495117777", "type": "Fax", "primary": True, "optOut": True, "invalid": True}
+    mail = {"emailAddress": "Info@Example.de", "primary": True, "optOut": True, "invalid": False}
+    await other_record(firm, phoneNumberData=[phone], emailAddressData=[mail])
+    await firm.advo_edit({"tlf": "0511 7777", "kommKz": 1}, {"tlf": "info@example.de", "kommKz": 4})
+
+    await firm.sync()
+
+    before = {**mail, "lower": "info@example.de"}
+    for record in (await other(firm), await firm.espo()):
+        assert (record["phoneNumberData"], record["emailAddressData"]) == ([phone], [before])
+    assert firm.values() == ["0511 7777", "info@example.de"]
+    await firm.assert_settled()
+
+
+async def test_a_value_changed_in_advoware_to_one_of_another_record_keeps_that_ones_flags(linked: Firm) -> None:
+    phone = {"phoneNumber": "+495117777", "type": "Mobile", "primary": True, "optOut": True, "invalid": True}
+    await other_record(linked, phoneNumberData=[phone])
+    await linked.advo_edit({"id": linked.entries()[0]["id"], "tlf": "0511 7777"})
+
+    await linked.sync()
+
+    assert (await other(linked))["phoneNumberData"] == [phone]
+    assert (await linked.espo())["phoneNumberData"][0] == phone
+    await linked.assert_settled()
+
+
+async def test_a_type_that_another_record_has_changed_is_no_edit_of_this_one(firm: Firm) -> None:
+    await firm.advo_edit({"tlf": "0511 7777", "kommKz": 2})
+    await firm.sync()
+    await shown_clean(firm)
+    await other_record(firm, phoneNumberData=[{"phoneNumber": "+495117777", "type": "Office", "primary": True}])
+    assert (await firm.espo())["phoneNumberData"][0]["type"] == "Office"
+
+    result = await firm.sync()
+
+    assert (firm.values(), result.problems, result.standing) == (["0511 7777"], (), ())
+    await firm.assert_settled()
+
+
+async def test_a_type_that_a_person_changes_here_is_told_and_stands_until_it_is_settled(linked: Firm) -> None:
+    await shown_clean(linked)
+    (first, second) = (await linked.espo())["phoneNumberData"]
+    await linked.espo_edit(phoneNumberData=[{**first, "type": "Fax"}, second])
+
+    result = await linked.sync()
+
+    assert reasons(result) == [("kom_type", "+495111111")]
+    assert result.problems[0].details["Art in EspoCRM"] == "Fax"
+    assert linked.values() == ["+495111111", "+495112222"]
+    await linked.assert_settled(standing=result.standing)
+    await linked.espo_edit(phoneNumberData=[first, second])
+    assert (await linked.sync()).standing == ()
+
+
+# -- EspoCRM refuses an array ---------------------------------------------------------------------------------------
+
+
+def espocrm_refuses(firm: Firm, attribute: str, value: str, naming: str = "nothing") -> None:
+    refusal = {"field": attribute, "how": "refuse", "to": naming, "match": value}
+    fault(firm.espocrm, method="PUT", path=ID, count=None, stored=[refusal])
+
+
+@pytest.mark.parametrize("naming", ["nothing", "field"])
+async def test_one_value_that_espocrm_refuses_is_left_out_and_the_rest_is_written(linked: Firm, naming: str) -> None:
+    await linked.advo_edit(
+        {"tlf": "0511 6666", "kommKz": 1},
+        {"tlf": "0511 7777", "kommKz": 1},
+        {"id": linked.entries()[0]["id"], "tlf": "0511 8888"},
+        {"id": linked.entries()[1]["id"], "delete": True},
+        {"tlf": "a@b.de", "kommKz": 4},
+    )
+    espocrm_refuses(linked, "phoneNumberData[].phoneNumber", "7777", naming)
+
+    result = await linked.sync()
+
+    assert (await linked.phones(), await linked.mails()) == (["+495118888", "+495116666"], ["a@b.de"])
+    assert reasons(result) == [("kom_refused_by_espocrm", "0511 7777")]
+    assert (result.errors, result.standing) == ((), ())
+    assert linked.values() == ["0511 8888", "0511 6666", "0511 7777", "a@b.de"]
+    await linked.assert_settled()
+
+    linked.espocrm.faults.clear()
+    await linked.espo_phones("+495118888")  # the array has changed: the value gets another chance
+    await linked.sync()
+    assert await linked.phones() == ["+495118888", "+495117777"]
+    await linked.assert_settled()
+
+
+async def test_a_changed_value_that_espocrm_refuses_leaves_the_old_one_there_and_stands(linked: Firm) -> None:
+    await linked.advo_edit({"id": linked.entries()[0]["id"], "tlf": "0511 7777"}, {"tlf": "0511 6666", "kommKz": 1})
+    espocrm_refuses(linked, "phoneNumberData[].phoneNumber", "7777")
+
+    result = await linked.sync()
+
+    assert await linked.phones() == ["+495111111", "+495112222", "+495116666"]
+    assert linked.values() == ["0511 7777", "+495112222", "0511 6666"]
+    assert reasons(result) == [("kom_refused_by_espocrm", "0511 7777")]
+    assert len(result.standing) == 1
+    await linked.assert_settled(standing=result.standing)
+
+
+async def test_a_refusal_that_is_about_something_else_is_raised(linked: Firm) -> None:
+    await linked.advo_edit({"tlf": "0511 7777", "kommKz": 1})
+    body = {"messageTranslation": {"label": "validationFailure", "data": {"field": "lastName", "type": "required"}}}
+    fault(linked.espocrm, method="PUT", path=ID, status=400, body=body)
+
+    with pytest.raises(ValidationFailed):
+        await linked.sync()
+
+    await linked.sync()
+    assert await linked.phones() == ["+495111111", "+495112222", "+495117777"]
+
+
+async def test_old_national_numbers_in_espocrm_are_sent_in_e164_and_keep_their_flags(firm: Firm) -> None:
+    await settings(firm, phone_number_international=False)
+    old = {"phoneNumber": "0511 1111", "type": "Fax", "primary": True, "optOut": True, "invalid": False}
+    await firm.espo_edit(phoneNumberData=[old])
+    await firm.sync()
+    await settings(firm, phone_number_international=True)
+    await firm.advo_edit({"tlf": "0511 2222", "kommKz": 1})
+
+    result = await firm.sync()
+
+    assert (await firm.espo())["phoneNumberData"] == [
+        {**old, "phoneNumber": "+495111111"},
+        {"phoneNumber": "+495112222", "type": "Office", "primary": False, "optOut": False, "invalid": False},
+    ]
+    assert (firm.values(), result.problems, result.errors) == (["0511 1111", "0511 2222"], (), ())
+    await firm.assert_settled()
+
+
+@pytest.mark.parametrize("primary", [True, False])
+async def test_an_old_entry_in_espocrm_that_has_no_reading_is_left_and_told_with_what_it_keeps_out(
+    firm: Firm, primary: bool
+) -> None:
+    await settings(firm, phone_number_international=False)
+    rows = [
+        {"phoneNumber": "0511 1111 - 12", "type": "Office", "primary": primary},
+        {"phoneNumber": "+495113333", "type": "Office", "primary": not primary},
+    ]
+    await firm.espo_edit(phoneNumberData=rows)
+    await firm.sync()
+    await settings(firm, phone_number_international=True)
+    numbers = await firm.phones()
+    await firm.advo_edit({"tlf": "0511 2222", "kommKz": 1}, {"tlf": "a@b.de", "kommKz": 4})
+
+    result = await firm.sync()
+
+    assert (await firm.phones(), await firm.mails()) == (numbers, ["a@b.de"])
+    assert reasons(result) == [("kom_array_blocked", "0511 2222")]
+    assert result.problems[0].details["Eintrag in EspoCRM"] == "0511 1111 - 12"
+    assert result.errors == ()
+    await firm.assert_settled()
+
+    await firm.espo_edit(phoneNumber="+495111111", phoneNumberData=[{"phoneNumber": "+495111111", "primary": True}])
+    await firm.sync()
+    assert "+495112222" in await firm.phones()
+
+
+# -- Advoware stores something else ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ["new", "changed"])
+async def test_a_value_that_advoware_alters_is_told_once_and_neither_sent_again_nor_copied_back(
+    linked: Firm, case: str
+) -> None:
+    kept = ["+495111111"] if case == "new" else []
+    await linked.espo_phones(*kept, "+495112222", "+4951188887777")
+    linked.stores(field="tlf", how="cut", to=10, match="8888")
+
+    result = await linked.sync()
+
+    assert sorted(filter(None, linked.values())) == sorted([*kept, "+495112222", "+495118888"])
+    assert sorted(await linked.phones()) == sorted([*kept, "+495112222", "+4951188887777"])
+    assert reasons(result) == [("kom_altered", "+4951188887777")]
+    assert result.problems[0].details["In Advoware"] == "+495118888"
+    assert len(result.standing) == 1
+    await linked.assert_settled(standing=result.standing)
+
+    entry = next(row for row in linked.entries() if row["tlf"] == "+495118888")
+    await linked.advo_edit({"id": entry["id"], "tlf": "0511 9999"})  # a later change is an edit again
+    linked.advoware.faults.clear()
+    await linked.sync()
+    assert sorted(await linked.phones()) == sorted([*kept, "+495112222", "+495119999"])
+    await linked.assert_settled()
+
+
+@pytest.mark.parametrize("how", ["upper", "blanks", "trim"])
+async def test_another_spelling_of_the_same_value_is_agreed(firm: Firm, how: str) -> None:
+    await firm.espo_edit(emailAddressData=[{"emailAddress": "Info@Example.de", "primary": True}])
+    firm.stores(field="tlf", how=how)
+
+    result = await firm.sync()
+
+    assert (await firm.mails(), result.problems, result.standing) == (["Info@Example.de"], (), ())
+    await firm.assert_settled()
+
+
+async def test_an_emptied_entry_that_advoware_does_not_empty_is_told_and_does_not_come_back(linked: Firm) -> None:
+    await linked.espo_phones("+495112222")
+    linked.stores(field="tlf", how="ignore", match="^$")
+
+    result = await linked.sync()
+
+    assert (await linked.phones(), linked.values()) == (["+495112222"], ["+495111111", "+495112222"])
+    assert reasons(result) == [("kom_not_taken", "+495111111")]
+    await linked.assert_settled(standing=result.standing)
+
+
+async def test_a_value_altered_by_advoware_whose_answer_is_lost_is_not_created_twice(firm: Firm) -> None:
+    await firm.espo_phones("+4951188887777")
+    firm.stores(field="tlf", how="cut", to=10)
+    fault(firm.advoware, method="POST", path=KOMMUNIKATIONEN, when="after", reset=True)
+    await firm.sync()
+
+    result = await firm.sync()
+
+    assert (firm.values(), await firm.phones()) == (["+495118888"], ["+4951188887777"])
+    assert reasons(result) == [("kom_altered", "+4951188887777")]
+    await firm.assert_settled(standing=result.standing)
+
+
+# -- notes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [5, 12, 30, 45])
+async def test_a_note_that_is_too_short_for_our_marker_keeps_what_the_person_wrote(firm: Firm, limit: int) -> None:
+    text = "nur vormittags, Frau Özdemir verlangen"[:limit]
+    await firm.advo_edit({"tlf": "0511 1111", "kommKz": 1, "bemerkung": text}, {"tlf": "0511 2222", "kommKz": 1})
+    await firm.espo_phones("+495113333")
+    firm.stores(field="bemerkung", how="cut", to=limit)
+
+    await firm.sync()
+
+    assert firm.entries()[0]["bemerkung"] == text
+    assert sorted(await firm.phones()) == ["+495111111", "+495112222", "+495113333"]
+    assert firm.values() == ["0511 1111", "0511 2222", "+495113333"]
+    await firm.assert_settled()
+
+    await firm.espo_phones("+495111119", "+495112222", "+495113333")
+    await firm.sync()
+    assert sorted(firm.values()) == ["+495111119", "+495113333", "0511 2222"]
+    assert firm.entries()[0]["bemerkung"] == text
+    await firm.assert_settled()
+
+
+async def test_a_note_that_advoware_refuses_with_our_marker_does_not_keep_the_value_out(firm: Firm) -> None:
+    await firm.espo_phones("+495111111")
+    await firm.advo_edit({"tlf": "0511 2222", "kommKz": 1, "bemerkung": "x" * 990})
+
+    result = await firm.sync()
+
+    assert firm.entries()[0]["bemerkung"] == "x" * 990
+    assert (result.errors, result.problems) == ((), ())
+    await firm.espo_phones("+495111111", "+495112229")
+    await firm.sync()
+    assert firm.values() == ["+495112229", "+495111111"]
+    assert firm.entries()[0]["bemerkung"] == "x" * 990
+    await firm.assert_settled()
+
+
+async def test_a_note_that_cannot_be_read_is_not_written(linked: Firm) -> None:
+    first = linked.entries()[0]
+    fault(linked.advoware, method="GET", count=None, answer=[{"field": "kommunikation[].bemerkung", "how": "missing"}])
+    await linked.espo_phones("+495119999", "+495112222")
+
+    await linked.sync()
+
+    assert linked.entries()[0]["tlf"] == "+495119999"
+    assert linked.entries()[0]["bemerkung"] == first["bemerkung"]
+
+
+# -- what cannot be read --------------------------------------------------------------------------------------------
+
+ODD = [
+    {"field": "kommunikation[].tlf", "how": "missing"},
+    {"field": "kommunikation[].tlf", "how": "null"},
+    {"field": "kommunikation[].tlf", "how": "number"},
+    {"field": "kommunikation[].tlf", "how": "key_case", "to": "capital"},
+    {"field": "kommunikation[].id", "how": "missing"},
+    {"field": "kommunikation[].id", "how": "null"},
+    {"field": "kommunikation[].id", "how": "value", "to": "x"},
+    {"field": "kommunikation[]", "how": "null"},
+    {"field": "kommunikation[].kommKz", "how": "empty_list"},
+    {"field": "kommunikation[].bemerkung", "how": "empty_list"},
+    {"field": "kommunikation[].rowId", "how": "null"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: f"{odd['field']} {odd['how']}")
+@pytest.mark.parametrize("direction", ["both", "to_advoware"])
+async def test_what_cannot_be_read_in_advowares_rows_is_no_deletion_and_stops_no_other(
+    linked: Firm, odd: Row, direction: Any
+) -> None:
+    where = {} if odd["field"] == "kommunikation[]" else {"where": {"id": linked.entries()[0]["id"]}}
+    matching = {"match": "95111111"} if odd["field"] == "kommunikation[]" else {}
+    fault(linked.advoware, method="GET", count=None, answer=[{**odd, **where, **matching}])
+    await linked.espo_edit(emailAddressData=[{"emailAddress": "a@b.de", "primary": True}])
+
+    await linked.sync(direction=direction)
+    await linked.sync(direction=direction)
+
+    assert await linked.phones() == ["+495111111", "+495112222"]
+    assert linked.values() == ["+495111111", "+495112222", "a@b.de"]
+    linked.advoware.faults.clear()
+    await linked.sync()
+    assert linked.values() == ["+495111111", "+495112222", "a@b.de"]
+    await linked.assert_settled()
+
+
+async def test_an_edit_of_an_entry_that_cannot_be_read_is_told_and_arrives_later(linked: Firm) -> None:
+    where = {"where": {"id": linked.entries()[0]["id"]}}
+    fault(linked.advoware, method="GET", count=None, answer=[{"field": "kommunikation[].tlf", "how": "null", **where}])
+    await linked.espo_phones("+495112222")
+
+    result = await linked.sync()
+
+    assert reasons(result) == [("kom_unreadable", "+495111111")]
+    assert (linked.values(), len(result.standing)) == (["+495111111", "+495112222"], 1)
+    linked.advoware.faults.clear()
+    await linked.sync()
+    assert linked.values() == ["", "+495112222"]
+
+
+@pytest.mark.parametrize("how", ["missing", "null", "number"])
+async def test_a_row_of_espocrm_that_cannot_be_read_is_no_deletion_and_its_array_is_not_written(
+    linked: Firm, how: str
+) -> None:
+    hidden = {"field": "phoneNumberData[].phoneNumber", "how": how, "match": "1111"}
+    fault(linked.espocrm, method="GET", path=ID, count=None, answer=[hidden])
+    await linked.advo_edit({"tlf": "0511 7777", "kommKz": 1}, {"tlf": "a@b.de", "kommKz": 4})
+
+    result = await linked.sync()
+
+    assert linked.values() == ["+495111111", "+495112222", "0511 7777", "a@b.de"]
+    assert reasons(result) == [("kom_espocrm_unreadable", "0511 7777")]
+    assert await linked.mails() == ["a@b.de"]
+    linked.espocrm.faults.clear()
+    await linked.sync()
+    assert await linked.phones() == ["+495111111", "+495112222", "+495117777"]
+    await linked.assert_settled()
+
+
+async def test_a_kind_that_nobody_knows_is_never_touched(linked: Firm) -> None:
+    fault(
+        linked.advoware,
+        method="GET",
+        count=None,
+        answer=[{"field": "kommunikation[].kommKz", "how": "value", "to": 13, "where": {"tlf": "0511 7777"}}],
+    )
+    await linked.advo_edit({"tlf": "0511 7777", "kommKz": 1})
+
+    await linked.sync()
+
+    assert await linked.phones() == ["+495111111", "+495112222"]
+    assert linked.entries()[2]["bemerkung"] is None
+
+
+# -- EspoCRM stores something else ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ["new", "changed"])
+async def test_a_value_that_espocrm_alters_is_told_and_neither_sent_again_nor_copied_back(
+    linked: Firm, case: str
+) -> None:
+    entry = {"id": linked.entries()[0]["id"], "tlf": "0511 7777"} if case == "changed" else {"tlf": "0511 7777"}
+    await linked.advo_edit({**entry, "kommKz": 1})
+    cut = {"field": "phoneNumberData[].phoneNumber", "how": "cut", "to": 9, "match": "7777", "echo": True}
+    fault(linked.espocrm, method="PUT", path=ID, count=None, stored=[cut])
+
+    result = await linked.sync()
+
+    kept = [] if case == "changed" else ["+495111111"]
+    assert sorted(await linked.phones()) == sorted([*kept, "+495112222", "+49511777"])
+    assert "0511 7777" in linked.values()
+    assert ("kom_altered_by_espocrm", "0511 7777") in reasons(result)
+    await linked.assert_settled(standing=result.standing)
+
+
+# -- erased personal data -------------------------------------------------------------------------------------------
+
+
+async def test_erased_values_never_leave_and_empty_nothing_in_advoware(linked: Firm) -> None:
+    await linked.espo_edit(emailAddressData=[{"emailAddress": "a@b.de", "primary": True}])
+    await linked.sync()
+    await erase(linked, "phoneNumber", "emailAddress")
+    numbers, mails = await linked.phones(), await linked.mails()
+    assert all(value.startswith("ERASED:") for value in [*numbers, *mails])
+
+    result = await linked.sync()
+
+    assert linked.values() == ["+495111111", "+495112222", "a@b.de"]
+    assert reasons(result) == [("kom_erased", value) for value in ("+495111111", "+495112222", "a@b.de")]
+    assert (result.errors, result.changes) == ((), ())
+    assert (await linked.phones(), await linked.mails()) == (numbers, mails)
+    await linked.assert_settled(standing=result.standing)
+    assert len(result.standing) == 1
+
+    await linked.espo_edit(  # the person has decided, and takes the rests away
+        phoneNumber=None, phoneNumberData=[], emailAddress=None, emailAddressData=[]
+    )
+    settled = await linked.sync()
+    assert (settled.problems, settled.standing) == ((), ())
+    assert linked.values() == ["+495111111", "+495112222", "a@b.de"]
+    assert (await linked.phones(), await linked.mails()) == ([], [])
+    await linked.assert_settled()
+
+
+@pytest.mark.parametrize("options", [{"direction": "to_advoware"}, {"force_espo_wins": True}])
+async def test_erased_values_never_leave_towards_advoware_either(linked: Firm, options: Row) -> None:
+    await erase(linked, "phoneNumber")
+    await linked.advo_edit({"tlf": "0511 7777", "kommKz": 1})
+
+    await linked.sync(**options)
+
+    assert linked.values() == ["+495111111", "+495112222", "0511 7777"]
+
+
+async def test_a_record_that_is_erased_before_its_first_sync_sends_nothing(firm: Firm) -> None:
+    await firm.espo_phones("+495111111")
+    await erase(firm, "phoneNumber")
+    await firm.advo_edit({"tlf": "0511 2222", "kommKz": 1})
+
+    result = await firm.sync()
+
+    assert firm.values() == ["0511 2222"]
+    assert reasons(result) == [("kom_erased", "0511 2222")]
+    await firm.assert_settled(standing=result.standing)
+
+
+async def test_the_rest_of_an_erasure_in_advoware_does_not_leave_it(firm: Firm) -> None:
+    await firm.advo_edit({"tlf": "ERASED:6b0473f6031b46ee6", "kommKz": 1}, {"tlf": "ERASED:6b0473f6", "kommKz": 4})
+
+    result = await firm.sync()
+
+    assert (await firm.phones(), await firm.mails()) == ([], [])
+    assert [reason for reason, _ in reasons(result)] == ["kom_erased_value"] * 2
+
+
+# -- what is told ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_task_says_reason_value_name_and_invisible_characters(firm: Firm) -> None:
+    await firm.advo_edit({"tlf": "0511 1234 \u200bprivat", "kommKz": 1})
+
+    (problem,) = (await firm.sync()).problems
+
+    assert problem.details["name"] == (await firm.espo())["name"]
+    assert problem.details["betnr"] == firm.betnr
+    assert problem.details["reason"] == "kom_phone_words"
+    assert "unsichtbare Zeichen" in problem.details["Hinweis"]
+
+
+async def test_an_encoded_domain_is_paired_with_its_other_form(firm: Firm) -> None:
+    await firm.advo_edit({"tlf": "info@kanzlei-müller.de", "kommKz": 4})
+
+    await firm.sync()
+
+    assert await firm.mails() == ["info@xn--kanzlei-mller-4ob.de"]
+    assert firm.values() == ["info@kanzlei-müller.de"]
+    await firm.assert_settled()
+
+
+# -- what was stored by the first version ---------------------------------------------------------------------------
+
+
+async def test_a_base_of_the_first_version_invents_no_change(linked: Firm) -> None:
+    await linked.advo_edit({"tlf": "511 123459", "kommKz": 1}, {"tlf": "0511 7777", "kommKz": 2})
+    await linked.sync()
+    await linked.espo_phones("+495111111", "+495112222", "+495117777", "+49511123459")
+    first, second, old, fax = linked.entries()
+    links = {
+        str(first["id"]): ["phone", "+495111111", "phone", "+495111111"],
+        str(second["id"]): ["phone", "+495112222", "phone", "+495112222"],
+        str(old["id"]): ["phone", "+49511123459", "phone", "+49511123459"],
+        str(fax["id"]): ["phone", "+495117777", "fax", "+495117777"],
+    }
+    store = SyncStore(await linked.resources.database())
+    stored = await store.load(ENTITY_TYPE, ID)
+    assert stored is not None
+    assert stored.base["version"] == VERSION
+    base = {"betNr": linked.betnr, "links": links, "complete": True, "lost": []}
+    await store.save(type(stored)(ENTITY_TYPE, ID, base=base, synced_at=stored.synced_at))
+    before = linked.values(), await linked.phones()
+
+    result = await linked.sync()
+
+    assert (result.problems, result.changes, result.errors) == ((), (), ())
+    assert (linked.values(), await linked.phones()) == before
+    await linked.assert_settled()
+
+
+async def test_a_defect_at_one_value_stops_no_other(firm: Firm) -> None:
+    await firm.espo_phones("+495111111", "+495112222")
+    fault(firm.advoware, method="POST", path=KOMMUNIKATIONEN, status=200, body={"id": "?"})
+
+    result = await firm.sync()
+
+    assert len(result.errors) == 1
+    assert "KOM-32" in result.errors[0]
+    assert firm.values() == ["+495112222"]
+    await firm.sync()
+    assert sorted(firm.values()) == ["+495111111", "+495112222"]
+    await firm.assert_settled()
