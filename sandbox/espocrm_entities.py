@@ -22,6 +22,7 @@ FieldType = Literal[
     "phone",
     "link",
     "linkParent",
+    "linkMultiple",
     "url",
     "jsonObject",
 ]
@@ -77,6 +78,8 @@ class Field:
             return (f"{self.name}Id", f"{self.name}Name")
         if self.type == "linkParent":
             return (f"{self.name}Id", f"{self.name}Type", f"{self.name}Name")
+        if self.type == "linkMultiple":
+            return (f"{self.name}Ids",)
         if self.type in {"email", "phone"}:
             return (self.name, f"{self.name}IsOptedOut", f"{self.name}IsInvalid")
         return (self.name,)
@@ -88,6 +91,8 @@ class Field:
             return ()
         if self.type in {"link", "linkParent"}:
             return self.attributes[:-1]
+        if self.type == "linkMultiple":
+            return self.attributes
         if self.type in {"email", "phone"}:
             return (self.name, f"{self.name}Data", *self.flags)
         return (self.name,)
@@ -256,6 +261,7 @@ CBANKVERBINDUNGEN = Entity(
         Field(name="description", type="text"),
         Field(name="advowareKontoId", type="int"),
         Field(name="advowareLastSync", type="datetime"),
+        Field(name="syncErrorMessage", type="text", max_length=2000),
         Field(name="beteiligte", type="link", entity="CBeteiligte"),
     ),
 )
@@ -291,6 +297,7 @@ TASK = Entity(
         Field(name="description", type="text"),
         Field(name="parent", type="linkParent"),
         Field(name="assignedUser", type="link", entity="User", required=True),
+        Field(name="teams", type="linkMultiple"),
     ),
 )
 

@@ -58,7 +58,7 @@ def _sanitize_phones(field: Field, wanted: dict[str, Any]) -> None:
 
 
 def _convert(entity: Entity, field: Field, attribute: str, value: Any) -> Any:
-    if value is None or field.type == "jsonObject":
+    if value is None or field.type in {"jsonObject", "linkMultiple"}:
         return value
     if field.type == "bool" or attribute in field.flags:
         return value is True or value in ("1", "true") or (value == 1 and isinstance(value, int))

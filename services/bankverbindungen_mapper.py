@@ -1,29 +1,55 @@
 """Bankverbindungen: EspoCRM's CBankverbindungen and those of a Beteiligter in Advoware, as comparable values. Pure.
 
-The comparable values use Advoware's field names; ``None`` stands for every kind of emptiness. No error message and
-nothing meant for people contains more of an IBAN than its last four characters.
+The comparable values use Advoware's field names: a text, None for empty, `Unknown` for what only its own side
+understands; a field that a side does not show is left out. No error message and nothing meant for people contains more
+of an account's number than its last four characters.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import schwifty
 from schwifty.exceptions import SchwiftyException
 
-from services.errors import InvalidInput
+from services.errors import NeedsPerson
 from services.espocrm_mapper import normalise_text
+from services.foreign_text import without_invisible
+from services.values import Unknown, Value, is_same
 
 Record = Mapping[str, Any]
 
 FIELDS = ("iban", "bic", "kontoinhaber", "bank")
+#: Advoware's field -> EspoCRM's attribute
+ATTRIBUTES = {"iban": "iban", "bic": "bic", "kontoinhaber": "kontoinhaber", "bank": "bankname"}
+#: How many characters Advoware takes [A].
+ADVOWARE_LENGTHS = {"kontoinhaber": 250, "bank": 100}
+#: What a Bankverbindung can do without, in the order in which it is left out if Advoware refuses the whole.
+OPTIONAL = ("bank", "kontoinhaber", "bic", "kontoNr", "blz")
+
+_MISSING = object()
+
+
+class UnusableAccount(NeedsPerson):
+    """A CBankverbindungen that cannot be brought to Advoware as it is. ``reason`` is a word of the catalogue."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Konten(NamedTuple):
+    """The Bankverbindungen of a Beteiligter; ``odd`` are those that cannot be told apart, because they have no id."""
+
+    usable: list[dict[str, Any]]
+    odd: list[Any]
 
 
 def compact(value: Any) -> str | None:
-    """An IBAN or BIC without white space, in capitals; None if empty."""
-    return re.sub(r"\s+", "", str(value or "")).upper() or None
+    """An IBAN or BIC without white space and characters that nobody sees, in capitals; None if empty."""
+    return re.sub(r"\s+", "", without_invisible(str(value or ""))).upper() or None
 
 
 def mask_iban(value: Any) -> str | None:
@@ -34,85 +60,140 @@ def mask_iban(value: Any) -> str | None:
     return f"****{iban[-4:]}" if len(iban) > 8 else "****"
 
 
-def konten_of(beteiligter: Record) -> list[dict[str, Any]] | None:
+def konten_of(beteiligter: Record) -> Konten | None:
     """The Bankverbindungen in a Beteiligter's record; None if it does not contain them, which does not mean none.
 
     Advoware misspells the list's name.
     """
     konten = beteiligter.get("bankkverbindungen", beteiligter.get("bankverbindungen"))
-    if not isinstance(konten, list) or not all(isinstance(item, dict) and item.get("id") for item in konten):
+    if not isinstance(konten, list):
         return None
-    return konten
+    usable = [konto for konto in map(usable_konto, konten) if konto is not None]
+    return Konten(usable, [item for item in konten if usable_konto(item) is None])
+
+
+def usable_konto(item: Any) -> dict[str, Any] | None:
+    """A Bankverbindung of Advoware's answer with its id as a number; None if it has none."""
+    if not isinstance(item, dict):
+        return None
+    text = str(item.get("id"))
+    return {**item, "id": int(text)} if re.fullmatch(r"[1-9][0-9]{0,17}", text) else None
 
 
 class BankverbindungenMapper:
     """Maps Bankverbindungen."""
 
-    def comparable_from_espocrm(self, espo: Record) -> dict[str, str | None]:
+    def comparable_from_espocrm(self, espo: Record) -> dict[str, Value]:
         """The comparable values of a CBankverbindungen."""
-        return _comparable(espo.get("iban"), espo.get("bic"), espo.get("kontoinhaber"), espo.get("bankname"))
+        return _comparable({field: espo.get(name, _MISSING) for field, name in ATTRIBUTES.items()})
 
-    def comparable_from_advoware(self, advo: Record) -> dict[str, str | None]:
-        """The comparable values of a Bankverbindung."""
-        return _comparable(advo.get("iban"), advo.get("bic"), advo.get("kontoinhaber"), advo.get("bank"))
+    def comparable_from_advoware(self, advo: Record) -> dict[str, Value]:
+        """The comparable values of a Bankverbindung. Its IBAN is unknown if it has only a Kontonummer, or none."""
+        values = _comparable({field: advo.get(field, _MISSING) for field in FIELDS})
+        number, bank_code = compact(advo.get("kontoNr")), compact(advo.get("blz"))
+        if values.get("iban") is None and ("iban" in values or number):
+            account = f"Konto {number}, BLZ {bank_code}" if bank_code else f"Konto {number}"
+            values["iban"] = Unknown(account if number else "ohne IBAN")
+        return values
 
     def map_cbankverbindungen_to_advoware(self, espo: Record) -> dict[str, str]:
         """A CBankverbindungen as a new Bankverbindung; a German IBAN also gives account number and bank code.
 
+        What Advoware would refuse and a Bankverbindung can do without is left out, see `left_out`.
+
         Raises:
-            InvalidInput: the IBAN is missing or wrong, or the BIC is wrong; names the field, not the value.
+            UnusableAccount: the IBAN is missing or wrong; names the field, not the value.
         """
-        iban, bic = _checked_iban(espo.get("iban")), _checked_bic(espo.get("bic"))
+        iban = _checked_iban(espo.get("iban"))
+        omitted = self.left_out(espo)
         record = {
             "iban": iban.compact,
-            "bic": bic or "",
+            "bic": compact(espo.get("bic")) or "",
             "kontoinhaber": normalise_text(espo.get("kontoinhaber")) or "",
             "bank": normalise_text(espo.get("bankname")) or "",
         }
         if iban.country_code == "DE":
             record |= {"kontoNr": iban.account_code, "blz": iban.bank_code}
-        return record
+        return {field: "" if field in omitted else value for field, value in record.items()}
+
+    def left_out(self, espo: Record) -> dict[str, str]:
+        """The fields that are not sent, and why: ``invalid`` or ``too_long``."""
+        omitted = {} if _is_bic(espo.get("bic")) else {"bic": "invalid"}
+        for field, length in ADVOWARE_LENGTHS.items():
+            if len(normalise_text(espo.get(ATTRIBUTES[field])) or "") > length:
+                omitted[field] = "too_long"
+        return omitted
+
+    def smaller(self, record: Record) -> Iterator[dict[str, Any]]:
+        """What is left of a refused record: without one of its optional fields each time, then without all."""
+        filled = [field for field in OPTIONAL if record.get(field)]
+        for field in filled:
+            yield {**record, field: ""}
+        yield {**record, **dict.fromkeys(filled, "")}
+
+    def is_same_account(self, espo: Record, advo: Record) -> bool:
+        """Whether both mean the same account: by the IBAN, or by a German one's parts if Advoware has only those."""
+        iban = self.comparable_from_espocrm(espo).get("iban")
+        if not isinstance(iban, str):
+            return False
+        theirs = self.comparable_from_advoware(advo).get("iban")
+        if not isinstance(theirs, Unknown):
+            return theirs == iban
+        return iban.startswith("DE") and iban[4:] == f"{compact(advo.get('blz'))}{_account_number(advo)}"
 
     def get_changed_fields(self, espo: Record, advo: Record) -> list[str]:
         """The comparable fields whose values differ, sorted."""
         ours, theirs = self.comparable_from_espocrm(espo), self.comparable_from_advoware(advo)
-        return sorted(field for field in FIELDS if ours[field] != theirs[field])
+        return sorted(field for field in ours.keys() & theirs.keys() if not is_same(ours[field], theirs[field]))
 
-    def label(self, values: Record) -> str:
+    def label(self, values: Mapping[str, Value]) -> str:
         """A Bankverbindung in a few words, for people: ``Sparkasse Hannover ****3000``."""
-        return " ".join(part for part in (values.get("bank"), mask_iban(values.get("iban"))) if part)
+        parts = (values.get("bank"), self.shown("iban", values.get("iban")))
+        known = [str(self.shown("", part)) for part in parts if part]
+        return " ".join(known) or str(values.get("kontoinhaber") or "")
 
-    def shown(self, field: str, value: Any) -> Any:
+    def shown(self, field: str, value: Value) -> Any:
         """A comparable value as it may be shown."""
+        if isinstance(value, Unknown):
+            text = value.text.partition(":")[0]
+            return re.sub(r"[0-9]{5,}", lambda number: f"****{number[0][-4:]}", text)
         return mask_iban(value) if field == "iban" else value
 
 
-def _comparable(iban: Any, bic: Any, kontoinhaber: Any, bank: Any) -> dict[str, str | None]:
-    short_bic = compact(bic)
-    if short_bic is not None and len(short_bic) == 11:
-        short_bic = short_bic.removesuffix("XXX")  # the head office may be written with or without
-    return {
-        "iban": compact(iban),
-        "bic": short_bic,
-        "kontoinhaber": normalise_text(kontoinhaber),
-        "bank": normalise_text(bank),
-    }
+def _comparable(values: Mapping[str, Any]) -> dict[str, Value]:
+    return {field: _value(field, value) for field, value in values.items() if value is not _MISSING}
+
+
+def _value(field: str, value: Any) -> Value:
+    if value is not None and not isinstance(value, str):
+        return Unknown(f"nicht lesbar: {value}")
+    if field == "iban":
+        return compact(value)
+    if field != "bic":
+        return normalise_text(value)
+    bic = compact(value)
+    # The head office may be written with or without.
+    return bic.removesuffix("XXX") if bic is not None and len(bic) == 11 else bic
+
+
+def _account_number(advo: Record) -> str:
+    return (compact(advo.get("kontoNr")) or "").zfill(10)
 
 
 def _checked_iban(value: Any) -> schwifty.IBAN:
-    if compact(value) is None:
-        raise InvalidInput("iban: missing")
+    iban = compact(value)
+    if iban is None:
+        raise UnusableAccount("bank_without_iban", "iban: missing")
     try:
-        return schwifty.IBAN(compact(value) or "")
+        return schwifty.IBAN(iban)
     except SchwiftyException as error:
-        raise InvalidInput(f"iban: not valid ({type(error).__name__})") from None
+        raise UnusableAccount("bank_iban_invalid", f"iban: not valid ({type(error).__name__})") from None
 
 
-def _checked_bic(value: Any) -> str | None:
+def _is_bic(value: Any) -> bool:
+    """Whether a BIC is valid or empty."""
     bic = compact(value)
-    if bic is None:
-        return None
     try:
-        return str(schwifty.BIC(bic).compact)
-    except SchwiftyException as error:
-        raise InvalidInput(f"bic: not valid ({type(error).__name__})") from None
+        return bic is None or bool(schwifty.BIC(bic))
+    except SchwiftyException:
+        return False

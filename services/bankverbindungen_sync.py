@@ -8,44 +8,61 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.advoware_service import AdvowareService
-from services.bankverbindungen_mapper import BankverbindungenMapper, konten_of
+from services.bankverbindungen_mapper import (
+    OPTIONAL,
+    BankverbindungenMapper,
+    Konten,
+    UnusableAccount,
+    konten_of,
+    usable_konto,
+)
 from services.bankverbindungen_plan import (
     ENTITY_TYPE,
+    HINT,
     Found,
     Observation,
     Record,
     Settle,
     deleted_problem,
+    failed_name,
     find_konto,
-    invalid_problem,
+    home_of,
     is_active,
     is_newly_gone,
+    keys_of,
+    row_problem,
     settle,
     settle_gone,
+    settle_moved,
+    shown_status,
+    unusable_problem,
 )
 from services.errors import (
     BitByLawError,
-    ConfigurationError,
     EntityBusy,
     ForeignSystemError,
-    InvalidInput,
     NotFound,
     Unavailable,
     UnexpectedAnswer,
+    ValidationFailed,
     shown_text,
 )
 from services.espocrm import EspoCRMAPI
 from services.espocrm_models import equals, format_date_time
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
+from services.notification_texts import failure_sentence, problem_sentence
 from services.notification_utils import NotificationManager
+from services.problem_texts.bankverbindungen import SETTLED
+from services.problem_texts.failures import refused_field
 from services.resources import Resources, current_resources
 from services.sync_events import Outcome, SyncEvent, record_outcome
 from services.sync_parts import PartResult, Problem
@@ -53,21 +70,45 @@ from services.sync_state import CreateIntent, SyncState, SyncStore
 from services.webhooks import forget_waiting
 
 TOPIC_PREFIX = "vmh.bankverbindungen"
-SELECT = ("iban", "bic", "kontoinhaber", "bankname", "istAktiv", "advowareKontoId", "syncStatus", "beteiligteId")
+SELECT = (
+    "iban",
+    "bic",
+    "kontoinhaber",
+    "bankname",
+    "istAktiv",
+    "advowareKontoId",
+    "syncStatus",
+    "beteiligteId",
+    "name",
+    HINT,
+)
 
 #: After so many failures in a row because a system is away, the rest is left to the next run.
 MAX_UNAVAILABLE = 3
+#: A Bankverbindung that changes its Beteiligter while we wait for the lock is followed so often.
+MAX_MOVES = 3
 
 
 @dataclass
 class _Report:
-    """What a run has done so far."""
+    """What a run has done so far.
+
+    Attributes:
+        judged: the CBankverbindungen of which the run has found out all that there is to tell.
+        homes: the Bankverbindungen of other Beteiligte that were read, by betNr; None if that is gone.
+    """
 
     problems: list[Problem] = field(default_factory=list)
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    judged: set[str] = field(default_factory=set)
+    homes: dict[str, Konten | None] = field(default_factory=dict)
     wrote_advoware: bool = False
     was_edited: bool = False
+
+
+class _RowGone(Exception):
+    """The CBankverbindungen does not exist in EspoCRM any more."""
 
 
 class BankverbindungenSync:
@@ -86,10 +127,11 @@ class BankverbindungenSync:
     async def handle(self, event: SyncEvent) -> Outcome:
         """Sync the record of a queue event, tell people what they have to do, and write the audit.
 
-        A failure that the record's status can show is not raised: the sync of the Beteiligter tries again.
+        A failure that the record's status can show is not raised: the sync of the Beteiligter tries again. A record
+        whose Beteiligter does not exist in Advoware yet waits; his sync takes it along.
 
         Raises:
-            EntityBusy: another run works on the Beteiligter, or it has no betNr yet; the queue tries again.
+            EntityBusy: another run works on the Beteiligter; the queue tries again.
             ForeignSystemError, ConfigurationError: not even the status could be written; the queue tries again.
         """
         store = SyncStore(await self._resources.database())
@@ -97,14 +139,10 @@ class BankverbindungenSync:
         # Before the record is read: an edit made from here on gets an event of its own.
         await forget_waiting(self._resources, topic, event.entity_id)
         report = _Report()
-        try:
-            row = await self._espocrm.get_entity(ENTITY_TYPE, event.entity_id)
-        except NotFound:
-            outcome = await self._handle_deleted(event.entity_id, store, report)
-        else:
-            outcome = await self._handle_row(row, store, report)
+        outcome = await self._handle_current(event.entity_id, store, report)
         for problem in report.problems:
             await self._notifications.notify(problem)
+        await self._end_problems(report)
         await record_outcome(
             store,
             self._context,
@@ -128,7 +166,8 @@ class BankverbindungenSync:
         """
         konten = konten_of(advo)
         if konten is None:
-            return PartResult(errors=("Bankverbindungen: Advoware's answer contains no list of Bankverbindungen",))
+            error = UnexpectedAnswer("Advoware", "the answer contains no list of Bankverbindungen")
+            return PartResult(errors=(f"Bankverbindungen: {failure_sentence(error)}",))
         rows = self._espocrm.search_entities(ENTITY_TYPE, [equals("beteiligteId", espo["id"])], SELECT)
         known = {row["id"]: row async for row in rows}
         seen = await self._observe(espo["id"], str(advo["betNr"]), konten, store, list(known))
@@ -137,78 +176,113 @@ class BankverbindungenSync:
         for row in known.values():
             try:
                 await self._sync_row(seen, row, store, report)
+                report.judged.add(row["id"])
                 unavailable = 0
-            except InvalidInput as error:
-                # Only a person can correct it: it is told, and does not count as a failure to be tried again.
-                report.problems.append(invalid_problem(seen, row, str(error)))
-                await self._show_failure(row, error)
-            except BitByLawError as error:
-                report.errors.append(f"{ENTITY_TYPE}/{row['id']}: {shown_text(error)}")
-                await self._show_failure(row, error)
+            except Exception as error:  # noqa: BLE001 - one odd row must not stop its neighbours
+                await self._row_failed(seen, row, error, report)
                 unavailable = unavailable + 1 if isinstance(error, Unavailable) else 0
                 if unavailable == MAX_UNAVAILABLE:
                     break
         await self._look_for_deleted(seen, set(known), store, report)
+        await self._end_problems(report)
         return PartResult(
             changes=tuple(report.changes),
             problems=tuple(report.problems),
             errors=tuple(report.errors),
             wrote_advoware=report.wrote_advoware,
             was_edited=report.was_edited,
+            standing=tuple(problem_sentence(problem) for problem in report.problems),
         )
 
     # -- events ---------------------------------------------------------------------------------------------------
 
-    async def _handle_row(self, row: Record, store: SyncStore, report: _Report) -> Outcome:
-        beteiligte_id = row.get("beteiligteId")
-        if not beteiligte_id:
-            return await self._fail(row, InvalidInput("beteiligte: the Bankverbindung belongs to nobody"))
-        async with self._lock(beteiligte_id):
+    async def _handle_current(self, entity_id: str, store: SyncStore, report: _Report) -> Outcome:
+        """Sync the record, inside the lock of the Beteiligter it belongs to."""
+        for _ in range(MAX_MOVES):
             try:
-                espo = await self._espocrm.get_entity("CBeteiligte", beteiligte_id)
-            except NotFound as error:
-                return await self._fail(row, error)
-            if not espo.get("betnr"):
-                raise EntityBusy("the Beteiligter does not exist in Advoware yet")
-            try:
-                return await self._sync_one(row, beteiligte_id, espo["betnr"], store, report)
-            except (BitByLawError, ConfigurationError) as error:
-                return await self._fail(row, error)
+                row = await self._row(entity_id)
+                if not row.get("beteiligteId"):
+                    return await self._handle_ownerless(row, store, report)
+                async with self._lock(row["beteiligteId"]):
+                    outcome = await self._handle_row(row, store, report)
+            except _RowGone:
+                return await self._handle_deleted(entity_id, store, report)
+            if outcome is not None:
+                return outcome
+        raise EntityBusy("the Bankverbindung keeps changing its Beteiligter")
 
-    async def _sync_one(
-        self, row: Record, beteiligte_id: str, betnr: int, store: SyncStore, report: _Report
-    ) -> Outcome:
-        konten = konten_of(await self._advoware.get_beteiligter(betnr))
-        if konten is None:
-            raise UnexpectedAnswer("Advoware", "the answer contains no list of Bankverbindungen")
-        seen = await self._observe(beteiligte_id, str(betnr), konten, store, [row["id"]])
+    async def _handle_ownerless(self, row: Record, store: SyncStore, report: _Report) -> Outcome:
+        """Nobody's: told, unless the sync of the Beteiligter whose it was tells what to do in Advoware."""
+        problem = row_problem(row, "bank_of_nobody")
+        state = await store.load(ENTITY_TYPE, row["id"])
+        if state is None or state.advoware_id is None:
+            report.problems.append(problem)
+        await self._show(row, shown_status(row, "unclean", [problem]))
+        return Outcome("failed", error="InvalidInput: beteiligte: the Bankverbindung belongs to nobody")
+
+    async def _handle_row(self, row: Record, store: SyncStore, report: _Report) -> Outcome | None:
+        """Sync a record inside the lock; any failure is shown on it. None if it belongs to another Beteiligter now.
+
+        The record is read again when everything else is known: it may have been edited while we waited.
+        """
+        betnr = None
         try:
+            espo = await self._owner(row["beteiligteId"])
+            if espo is None:
+                return await self._handle_ownerless(row, store, report)
+            await self._notifications.remember_responsible("CBeteiligte", espo)
+            betnr = espo.get("betnr")
+            if not betnr:
+                return await self._wait(row)
+            konten = _required_konten(await self._advoware.get_beteiligter(betnr))
+            seen = await self._observe(espo["id"], str(betnr), konten, store, [row["id"]])
+            row = await self._row(row["id"])
+            if row.get("beteiligteId") != espo["id"]:
+                return None
             result, state = await self._sync_row(seen, row, store, report)
-        except InvalidInput as error:
-            report.problems.append(invalid_problem(seen, row, str(error)))
+        except _RowGone:
             raise
+        except UnusableAccount as error:
+            await self._show_unusable(row, error, betnr, report)
+            return Outcome("failed", error=shown_text(error))
+        except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the record without a trace
+            self._log_row_failure(row, error)
+            await self._show(row, shown_status(row, "failed", hint=failure_sentence(error)))
+            return Outcome("failed", error=shown_text(error))
+        report.judged.add(row["id"])
         return Outcome(result, state.advoware_id if state else None, tuple(report.changes))
 
-    async def _fail(self, row: Record, error: Exception) -> Outcome:
-        # What only a person can correct is not tried again until somebody does.
-        status = "unclean" if isinstance(error, InvalidInput) else "failed"
-        if row.get("syncStatus") != status:
-            await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": status})
-        return Outcome("failed", error=shown_text(error))
+    async def _owner(self, beteiligte_id: str) -> Record | None:
+        try:
+            return await self._espocrm.get_entity("CBeteiligte", beteiligte_id)
+        except NotFound:
+            return None
+
+    async def _row(self, entity_id: str) -> Record:
+        try:
+            return await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
+        except NotFound as error:
+            raise _RowGone from error
+
+    async def _wait(self, row: Record) -> Outcome:
+        """The Beteiligter has no betNr yet: his sync takes the record along as soon as he has."""
+        await self._show(row, shown_status(row, None, [row_problem(row, "bank_waits")]))
+        return Outcome("skipped")
 
     async def _handle_deleted(self, entity_id: str, store: SyncStore, report: _Report) -> Outcome:
         """Gone from EspoCRM: Advoware keeps it until a person deletes it there."""
         state = await store.load(ENTITY_TYPE, entity_id)
         if state is None or state.advoware_id is None:
             await store.mark_deleted(ENTITY_TYPE, entity_id, self._now())
+            report.judged.add(entity_id)
             return Outcome("deleted")
         beteiligte_id = str(state.base.get("beteiligteId") or entity_id)
         betnr = state.advoware_id.partition("/")[0]
         async with self._lock(beteiligte_id):
             try:
-                konten = konten_of(await self._advoware.get_beteiligter(betnr)) or []
+                konten = konten_of(await self._advoware.get_beteiligter(betnr)) or Konten([], [])
             except NotFound:
-                konten = []
+                konten = Konten([], [])
             seen = await self._observe(beteiligte_id, betnr, konten, store, [entity_id])
             await self._remember_deleted(seen, seen.states[entity_id], store, report)
         return Outcome("deleted", state.advoware_id)
@@ -220,32 +294,54 @@ class BankverbindungenSync:
     # -- one row --------------------------------------------------------------------------------------------------
 
     async def _observe(
-        self, beteiligte_id: str, betnr: str, konten: list[Record], store: SyncStore, ids: list[str]
+        self, beteiligte_id: str, betnr: str, konten: Konten, store: SyncStore, ids: list[str]
     ) -> Observation:
         states = await store.load_parts(ENTITY_TYPE, betnr, ids)
-        return Observation(beteiligte_id, betnr, list(konten), states, self._now())
+        return Observation(beteiligte_id, betnr, list(konten.usable), list(konten.odd), states, self._now())
 
     async def _sync_row(
         self, seen: Observation, row: Record, store: SyncStore, report: _Report
     ) -> tuple[str, SyncState | None]:
-        """Create, compare, or find it gone; returns the word for the audit and the new state."""
+        """Create, compare, or find it moved or gone; returns the word for the audit and the new state.
+
+        Raises:
+            UnusableAccount: only a person can correct the record.
+        """
         found = find_konto(seen, row)
         if found.konto is not None:
             action = settle(seen, row, found.konto)
+        elif found.is_known and seen.may_hide(row):
+            return "no_change", seen.state_of(row["id"])
         elif found.is_known:
-            if is_newly_gone(seen, row) and (konto := await self._look_again(seen, row)) is not None:
-                action = settle(seen, row, konto)
-            else:
-                action = settle_gone(seen, row)
+            action = await self._gone(seen, row)
+        elif (home := await self._find_home(seen, row, store, report)) is not None:
+            action = settle_moved(seen, row, home)
         elif is_active(row):
-            report.wrote_advoware = True
-            action = await self._create(seen, row, found, store)
-        else:
-            if row.get("syncStatus") != "clean":  # not in use and unknown to Advoware: there is nothing to bring over
-                await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": "clean"})
+            action = await self._create(seen, row, found, store, report)
+        else:  # not in use and unknown to Advoware: there is nothing to bring over
+            await self._show(row, shown_status(row, "clean"))
             return "skipped", None
         await self._finish(seen, action, store, report)
         return action.result, action.state
+
+    async def _gone(self, seen: Observation, row: Record) -> Settle:
+        if is_newly_gone(seen, row) and (konto := await self._look_again(seen, row)) is not None:
+            return settle(seen, row, konto)
+        return settle_gone(seen, row)
+
+    async def _find_home(self, seen: Observation, row: Record, store: SyncStore, report: _Report) -> str | None:
+        """The link of a row whose Bankverbindung is still at another Beteiligter, see `home_of`."""
+        home = home_of(seen, row)
+        if home is None or await store.linked_entity(ENTITY_TYPE, home) not in (None, row["id"]):
+            return None
+        betnr, _, konto_id = home.partition("/")
+        if betnr not in report.homes:
+            try:
+                report.homes[betnr] = _required_konten(await self._advoware.get_beteiligter(betnr))
+            except NotFound:
+                report.homes[betnr] = None
+        konten = report.homes[betnr]
+        return home if konten and any(str(konto["id"]) == konto_id for konto in konten.usable) else None
 
     async def _finish(self, seen: Observation, action: Settle, store: SyncStore, report: _Report) -> None:
         """Write EspoCRM, then remember; problems and changes count from here on."""
@@ -262,26 +358,30 @@ class BankverbindungenSync:
         report.problems += action.problems
         report.changes += action.changes
 
+    async def _show(self, row: Record, attributes: Record) -> None:
+        if attributes:
+            await self._espocrm.update_entity(ENTITY_TYPE, row["id"], attributes)
+
     def _said(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         """What people can say about a CBankverbindungen."""
         return self._mapper.comparable_from_espocrm(row), is_active(dict(row))
 
     async def _look_again(self, seen: Observation, row: Record) -> Record | None:
         """The Bankverbindung in a second read: neither system is believed at once that something is gone."""
-        konten = konten_of(await self._advoware.get_beteiligter(seen.betnr))
-        if konten is None:
-            raise UnexpectedAnswer("Advoware", "the answer contains no list of Bankverbindungen")
-        seen.konten[:] = konten
+        konten = _required_konten(await self._advoware.get_beteiligter(seen.betnr))
+        seen.konten[:], seen.odd[:] = konten
         return find_konto(seen, row).konto
 
     # -- create ---------------------------------------------------------------------------------------------------
 
-    async def _create(self, seen: Observation, row: Record, found: Found, store: SyncStore) -> Settle:
+    async def _create(self, seen: Observation, row: Record, found: Found, store: SyncStore, report: _Report) -> Settle:
         """Create the Bankverbindung, or find what an earlier attempt has left."""
         if found.is_taken:
-            raise InvalidInput("iban: another Bankverbindung of this Beteiligter has it")
+            raise UnusableAccount("bank_doubled", "iban: another Bankverbindung of this Beteiligter has it")
         record = self._mapper.map_cbankverbindungen_to_advoware(row)
-        posted = self._mapper.comparable_from_espocrm(row)
+        if seen.hides(row):
+            raise UnexpectedAnswer("Advoware", "the Bankverbindung with this IBAN has no id")
+        posted = {"iban": record["iban"]}
         intent = await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
         if intent.is_repeated:
             konto = await self._find_created(seen, row, intent)
@@ -290,7 +390,10 @@ class BankverbindungenSync:
             await store.end_create(ENTITY_TYPE, row["id"])
             await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
         try:
-            answer = await self._advoware.create_bankverbindung(seen.betnr, record)
+            answer = await self._post(seen, row, record, report)
+        except UnusableAccount:
+            await store.end_create(ENTITY_TYPE, row["id"])
+            raise
         except ForeignSystemError as error:
             refused = error.status is not None and 400 <= error.status < 500
             if refused or (isinstance(error, Unavailable) and not error.was_sent):
@@ -300,6 +403,43 @@ class BankverbindungenSync:
         konto = await self._complete(seen, answer)
         seen.konten.append(konto)
         return settle(seen, row, konto, created=True)
+
+    async def _post(self, seen: Observation, row: Record, record: Record, report: _Report) -> Record:
+        """Create the Bankverbindung, without what Advoware refuses if it can do without that.
+
+        Raises:
+            UnusableAccount: Advoware refuses even the bare IBAN.
+        """
+        while True:
+            try:
+                return await self._send(seen, row, record, report)
+            except ValidationFailed as error:
+                name = refused_field(error)
+            if name is None or name not in OPTIONAL or not record.get(name):
+                break
+            record = {**record, name: ""}
+        for smaller in self._mapper.smaller(record):
+            with suppress(ValidationFailed):
+                return await self._send(seen, row, smaller, report)
+        raise UnusableAccount("bank_refused", "iban: refused by Advoware")
+
+    async def _send(self, seen: Observation, row: Record, record: Record, report: _Report) -> Record:
+        """One request; an answer that cannot be read is looked up in the Beteiligter.
+
+        Raises:
+            UnexpectedAnswer: the Bankverbindung was accepted, but cannot be found (yet).
+        """
+        try:
+            answer = usable_konto(await self._advoware.create_bankverbindung(seen.betnr, record))
+        except UnexpectedAnswer as error:
+            if error.status is not None and error.status >= 300:
+                raise
+            answer = None
+        report.wrote_advoware = True
+        answer = answer or await self._look_again(seen, row)
+        if answer is None:
+            raise UnexpectedAnswer("Advoware", "the created Bankverbindung cannot be found")
+        return answer
 
     async def _find_created(self, seen: Observation, row: Record, intent: CreateIntent) -> Record | None:
         """What an interrupted create has left in Advoware, once its request has certainly come to an end."""
@@ -313,8 +453,9 @@ class BankverbindungenSync:
         """A new Bankverbindung as Advoware has it: the answer, or a new read if that does not say."""
         if answer.keys() >= {"iban", "bic", "kontoinhaber", "bank"}:
             return answer
-        konten = konten_of(await self._advoware.get_beteiligter(seen.betnr)) or []
-        return next((konto for konto in konten if konto["id"] == answer["id"]), answer)
+        konten = konten_of(await self._advoware.get_beteiligter(seen.betnr))
+        usable = konten.usable if konten else []
+        return next((konto for konto in usable if konto["id"] == answer["id"]), answer)
 
     # -- deleted in EspoCRM ---------------------------------------------------------------------------------------
 
@@ -322,10 +463,20 @@ class BankverbindungenSync:
         for entity_id, state in list(seen.states.items()):
             if entity_id in known:
                 continue
-            if state.deleted_at is not None or not await self._espocrm.has_value(
-                ENTITY_TYPE, entity_id, "beteiligteId", seen.beteiligte_id
-            ):
-                await self._remember_deleted(seen, state, store, report)
+            try:
+                if state.deleted_at is not None or await self._is_removed(entity_id):
+                    await self._remember_deleted(seen, state, store, report)
+            except Exception as error:  # noqa: BLE001 - one odd row must not stop its neighbours
+                self._log_row_failure({"id": entity_id}, error)
+                label = str(state.base.get("label") or "ohne Angaben")
+                report.errors.append(f"Bankverbindung: „{label}“: {failure_sentence(error)}")
+
+    async def _is_removed(self, entity_id: str) -> bool:
+        """Whether a CBankverbindungen is gone or belongs to nobody; one that was moved is its new owner's business."""
+        try:
+            return not (await self._row(entity_id)).get("beteiligteId")
+        except _RowGone:
+            return True
 
     async def _remember_deleted(self, seen: Observation, state: SyncState, store: SyncStore, report: _Report) -> None:
         if state.deleted_at is None:
@@ -334,14 +485,28 @@ class BankverbindungenSync:
         is_there = seen.konto_by_link(state.advoware_id) is not None
         if is_there and state.advoware_id not in seen.linked_except(state.entity_id):
             report.problems.append(deleted_problem(seen.beteiligte_id, state))
+        if not seen.odd or is_there:
+            report.judged.add(state.entity_id)
 
-    # -- failures -------------------------------------------------------------------------------------------------
+    # -- problems and failures ------------------------------------------------------------------------------------
 
-    async def _show_failure(self, row: Record, error: BitByLawError) -> None:
-        log(self._context, "error", "bankverbindungen.failed", entity_id=row["id"], error=type(error).__name__)
+    async def _end_problems(self, report: _Report) -> None:
+        """Withdraw what was told about the records that were looked at and does not stand any more."""
+        standing = {problem.key for problem in report.problems}
+        over = [key for key in keys_of(report.judged) if key not in standing]
+        if over:
+            await self._notifications.withdraw(over, SETTLED)
+
+    async def _row_failed(self, seen: Observation, row: Record, error: Exception, report: _Report) -> None:
+        """Show why a row was not synced. What only a person can correct is told, and is no failure to be repeated."""
         try:
-            await self._fail(row, error)
-        except BitByLawError as further:
+            if isinstance(error, UnusableAccount):
+                await self._show_unusable(row, error, seen.betnr, report)
+                return
+            self._log_row_failure(row, error)
+            report.errors.append(f"{failed_name(row)}: {failure_sentence(error)}")
+            await self._show(row, shown_status(row, "failed", hint=failure_sentence(error)))
+        except Exception as further:  # noqa: BLE001 - it is in the report, and the next run tries again
             log(
                 self._context,
                 "warning",
@@ -350,5 +515,35 @@ class BankverbindungenSync:
                 error=type(further).__name__,
             )
 
+    async def _show_unusable(self, row: Record, error: UnusableAccount, betnr: Any, report: _Report) -> None:
+        problem = unusable_problem(row, error, betnr)
+        report.problems.append(problem)
+        report.judged.add(row["id"])
+        await self._show(row, shown_status(row, "unclean", [problem]))
+
+    def _log_row_failure(self, row: Mapping[str, Any], error: Exception) -> None:
+        is_defect = not isinstance(error, BitByLawError)
+        place = "".join(traceback.format_tb(error.__traceback__)[-2:]) if is_defect else None
+        log(
+            self._context,
+            "error",
+            "bankverbindungen.failed",
+            entity_id=row["id"],
+            error=type(error).__name__,
+            trace=place,
+        )
+
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
+
+
+def _required_konten(beteiligter: Mapping[str, Any]) -> Konten:
+    """The Bankverbindungen of a Beteiligter.
+
+    Raises:
+        UnexpectedAnswer: the answer does not say which there are.
+    """
+    konten = konten_of(beteiligter)
+    if konten is None:
+        raise UnexpectedAnswer("Advoware", "the answer contains no list of Bankverbindungen")
+    return konten

@@ -143,6 +143,7 @@ class BeteiligteFinisher:
             return
         key = f"permanently_failed:{ENTITY_TYPE}:{espo['id']}"
         details = {
+            "reason": "gave_up",
             "betnr": espo.get("betnr"),
             "name": espo.get("name"),
             "Fehler": fields["syncErrorMessage"],

@@ -184,6 +184,7 @@ class BeteiligteSync:
             espo = await self._espocrm.get_entity(ENTITY_TYPE, event.entity_id)
         except NotFound:
             return await self._handle_deleted(event.entity_id, run.store)
+        await self._notifications.remember_responsible(ENTITY_TYPE, espo)
         rests = beteiligte_status.rests_after_failure if is_edit else beteiligte_status.must_wait
         if rests(espo, self._now()):
             return Outcome("skipped", betnr_of(espo))
@@ -210,15 +211,7 @@ class BeteiligteSync:
         state = await store.load(ENTITY_TYPE, entity_id)
         betnr = state.advoware_id if state else None
         if state is not None and state.deleted_at is None and betnr is not None:
-            details = {
-                "betnr": betnr,
-                "title": f"Beteiligter Nr. {betnr} wurde in EspoCRM gelöscht",
-                "steps": [
-                    f"In Advoware den Beteiligten Nr. {betnr} öffnen. Dort wurde nichts gelöscht.",
-                    "Prüfen, ob er noch in einer Akte vorkommt.",
-                    "Wenn nicht, und wenn keine Aufbewahrungsfrist entgegensteht: ihn dort löschen.",
-                ],
-            }
+            details = {"reason": "deleted", "betnr": betnr}
             key = f"deleted:{ENTITY_TYPE}:{entity_id}"
             await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, entity_id, key, details))
             await store.release_parts(betnr, self._now())

@@ -104,6 +104,7 @@ ENTITIES: Mapping[str, Schema] = {
             "advowareKontoId": _INT,
             "advowareLastSync": _DATE_TIME,
             "syncStatus": Field("enum", options=BANK_STATUSES),
+            "syncErrorMessage": Field("text", length=2000),
         },
         links={"beteiligte": "CBeteiligte"},
     ),

@@ -6,38 +6,65 @@ problem that was told comes in again:
 
 - the same occurrence (same details): nothing, whatever became of the Task: people may close it without doing it;
 - a new occurrence (other details), the Task still open: its text is brought up to date;
-- a new occurrence, the Task completed, cancelled or deleted: a new Task.
+- a new occurrence, the Task completed, cancelled or deleted, or the problem was over meanwhile: a new Task.
+
+A Task is true for as long as it is open. Whoever tells problems of a record also says when they are over:
+
+- `settle(entity_type, ids, kinds, standing, why)`: a sync that knows all problems of some records that still stand. All
+  others of these kinds (the beginnings of their keys) are over. Only kinds that the caller itself tells belong there,
+  and only records whose sync came to its end.
+- `withdraw(keys, why)`: these problems are over.
+
+That is remembered at once. The Task is set to Canceled with the line "Erledigt: <why>"; while EspoCRM is away, the cron
+does it later (`retry_unfinished`). A Task that a person has closed is left alone.
+
+Many at once become one Task with a list, for each reason whose ``<reason>_many`` is in the catalogue: `notify_many`
+for what one run has found; and what comes in one by one (a mass deletion) waits for the cron after the first.
+
+The Task goes to whoever is assigned to the record, with the record's teams. Both are remembered together with the name
+(`remember_responsible`, to be called with each CBeteiligte that a sync has read), so that a deletion reaches the same
+people.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 
-from services.database import database_errors
 from services.errors import (
     BitByLawError,
     ConfigurationError,
     Forbidden,
     NotFound,
+    Unavailable,
     ValidationFailed,
     shown_text,
     without_quotes,
 )
 from services.espocrm import EspoCRMAPI
+from services.foreign_text import clean_value
 from services.logs import log
-from services.notification_texts import task_description, task_title
+from services.notification_store import NotificationStore, Responsible, fingerprint_of, problem_of, responsible_of
+from services.notification_texts import task_description, task_title, text_of_problem, withdrawn_description
+from services.problem_texts import CATALOGUE
 from services.resources import Resources, current_resources
 from services.sync_parts import ActionType, Problem
 
 CLOSED = frozenset({"Completed", "Canceled"})
 RETRIES_PER_RUN = 50
+#: Problems that may become a list cost no request each.
+LISTED_PER_RUN = 500
+#: So many problems of one reason that nobody was told yet get Tasks of their own; more become a list.
+SINGLE_TASKS = 1
+#: For so long after one problem the next ones of the same reason wait for the cron, which may make a list of them.
+LIST_WINDOW = timedelta(minutes=10)
+RECORD_GONE = "Der Eintrag, um den es ging, wurde in EspoCRM gelöscht."
 
 Record = dict[str, Any]
 
@@ -64,86 +91,226 @@ class NotificationManager:
     async def notify(self, problem: Problem) -> str | None:
         """Tell a problem. Returns the id of its Task, None if there is none yet."""
         try:
-            return await self._notify(problem, await self._resources.database())
+            return await self._notify(_as_stored(problem), await self._store())
         except (BitByLawError, ConfigurationError) as error:
-            log(
-                self._context,
-                "error",
-                "notification.failed",
-                entity_type=problem.entity_type,
-                entity_id=problem.entity_id,
-                action_type=problem.action_type,
-                error=without_quotes(shown_text(error)),
-            )
+            self._log_failure(problem, error)
             return None
 
-    async def retry_unfinished(self) -> int:
-        """Tell the problems whose Task could not be created; for the cron. Returns how many were told."""
+    async def notify_many(self, problems: Iterable[Problem]) -> None:
+        """Tell what one run has found: one Task with a list for each reason of which there are many new ones."""
+        found = [_as_stored(problem) for problem in problems]
         try:
-            pool = await self._resources.database()
-            async with database_errors():
-                rows = await pool.fetch(
-                    "SELECT * FROM notification WHERE task_id IS NULL AND attempted_at < $1 "
-                    "ORDER BY attempted_at LIMIT $2",
-                    self._settled_before(),
-                    RETRIES_PER_RUN,
-                )
+            store = await self._store()
+            fresh = await store.unknown([problem for problem in found if _heading_reason(problem)])
+            listed = await self._tell_lists(fresh, store)
+        except (BitByLawError, ConfigurationError) as error:
+            self._log("notification.list_failed", error)
+            listed = set()
+        for problem in found:
+            if problem.key not in listed:
+                await self.notify(problem)
+
+    async def settle(
+        self,
+        entity_type: str,
+        entity_ids: Collection[str],
+        kinds: Collection[str],
+        standing: Collection[str],
+        why: str,
+    ) -> None:
+        """End all problems of these records whose key begins with one of ``kinds`` and is not among ``standing``."""
+        try:
+            store = await self._store()
+            rows = await store.end_others(entity_type, entity_ids, kinds, standing, why, self._now())
+            await self._withdraw_all(rows, store)
         except BitByLawError as error:
-            log(self._context, "error", "notification.retry_failed", error=type(error).__name__)
+            self._log("notification.settle_failed", error)
+
+    async def withdraw(self, keys: Collection[str], why: str) -> None:
+        """End these problems: their open Tasks are cancelled with the reason, which is one German sentence."""
+        try:
+            store = await self._store()
+            await self._withdraw_all(await store.end(keys, why, self._now()), store)
+        except BitByLawError as error:
+            self._log("notification.withdraw_failed", error)
+
+    async def remember_responsible(self, entity_type: str, record: Mapping[str, Any]) -> None:
+        """Remember who looks after a record that was just read in full, for the time when it is gone."""
+        try:
+            await (await self._store()).remember(entity_type, str(record["id"]), responsible_of(record))
+        except BitByLawError as error:
+            self._log("notification.responsible_not_remembered", error)
+
+    async def retry_unfinished(self) -> int:
+        """Tell the problems that have no Task yet, and cancel those of problems that are over; for the cron.
+
+        A problem whose record is gone is over, unless it is about the deletion. Returns how many were told.
+        """
+        try:
+            store = await self._store()
+            await self._withdraw_all(await store.to_withdraw(RETRIES_PER_RUN), store)
+            await store.finish_lists()
+            rows = await store.unfinished(self._settled_before(), LISTED_PER_RUN)
+            problems = [problem_of(row) for row in rows]
+            listed = await self._tell_lists([problem for problem in problems if _heading_reason(problem)], store)
+            single = [problem for problem in problems if problem.key not in listed][:RETRIES_PER_RUN]
+            told = [await self.notify(problem) for problem in single if await self._stands(problem, store)]
+        except (BitByLawError, ConfigurationError) as error:
+            self._log("notification.retry_failed", error)
             return 0
-        told = [
-            await self.notify(
-                Problem(row["action_type"], row["entity_type"], row["entity_id"], row["problem_key"], row["details"])
-            )
-            for row in rows
-        ]
-        return sum(task_id is not None for task_id in told)
+        return len(listed) + sum(task_id is not None for task_id in told)
 
     # -- one problem ----------------------------------------------------------------------------------------------
 
-    async def _notify(self, problem: Problem, pool: asyncpg.Pool) -> str | None:
-        problem = replace(problem, details=json.loads(json.dumps(problem.details, default=str)))
-        fingerprint = _fingerprint(problem)
-        row, is_new = await self._begin(pool, problem, fingerprint)
+    async def _notify(self, problem: Problem, store: NotificationStore) -> str | None:
+        row, is_new = await store.begin(problem, self._now())
         if row is None:
             return None  # another worker has just begun to tell it
+        if row["over_since"] is not None:
+            return await self._notify_again(problem, row, store)
+        if is_new and await self._waits_for_list(problem, store):
+            return None
         if row["task_id"] is not None:
-            if row["fingerprint"] == fingerprint:
-                return str(row["task_id"])
-            if await self._update_open_task(row["task_id"], problem, _mark(row)):
-                await self._finish(pool, problem, fingerprint, row["task_id"])
-                return str(row["task_id"])
-            row = await self._begin_again(pool, problem, fingerprint)
-        elif not is_new:
-            if row["attempted_at"] >= self._settled_before():
-                return None  # the earlier request may still be under way
+            return await self._notify_told(problem, row, store)
+        if not is_new:
+            if row["list_key"] is not None or row["attempted_at"] >= self._settled_before():
+                return None  # its list is told soon, or the earlier request may still be under way
             if (task_id := await self._find(_mark(row))) is not None:
-                await self._finish(pool, problem, row["fingerprint"], task_id)
-                return await self._notify(problem, pool)
-            await self._note_attempt(pool, problem)
-        task_id = await self._create(problem, _mark(row))
-        await self._finish(pool, problem, fingerprint, task_id)
-        await self._write_note(problem)
-        return task_id
+                await store.finish(problem, row["fingerprint"], task_id)
+                return await self._notify(problem, store)
+            await store.note_attempt(problem, self._now())
+        return await self._create(problem, row, store)
+
+    async def _notify_told(self, problem: Problem, row: asyncpg.Record, store: NotificationStore) -> str | None:
+        fingerprint = fingerprint_of(problem)
+        if row["fingerprint"] == fingerprint:
+            return str(row["task_id"])
+        if row["list_key"] is None and await self._update_open_task(row["task_id"], problem, _mark(row), store):
+            await store.finish(problem, fingerprint, row["task_id"])
+            return str(row["task_id"])
+        return await self._create(problem, await store.begin_again(problem, self._now()), store)
+
+    async def _notify_again(self, problem: Problem, row: asyncpg.Record, store: NotificationStore) -> str | None:
+        """Tell a problem that was over: its Task stays if it has not been cancelled or closed yet."""
+        if row["withdrawn_at"] is None and row["list_key"] is None:
+            if row["task_id"] is None:
+                await store.not_over(problem.key)
+                return await self._notify(problem, store)
+            if await self._update_open_task(row["task_id"], problem, _mark(row), store):
+                await store.not_over(problem.key)
+                await store.finish(problem, fingerprint_of(problem), row["task_id"])
+                return str(row["task_id"])
+        return await self._create(problem, await store.begin_again(problem, self._now()), store)
+
+    async def _stands(self, problem: Problem, store: NotificationStore) -> bool:
+        """Whether the record that a problem is about is still there; if not, the problem is over."""
+        if text_of_problem(problem).outlives_record:
+            return True
+        try:
+            await self._espocrm.get_entity(problem.entity_type, problem.entity_id)
+        except NotFound:
+            await self._withdraw_all(await store.end([problem.key], RECORD_GONE, self._now()), store)
+            return False
+        except Unavailable:
+            raise  # so will be the others
+        except BitByLawError as error:
+            self._log_failure(problem, error)
+            await store.note_attempt(problem, self._now())  # it must not keep the others waiting
+            return False
+        return True
 
     def _settled_before(self) -> datetime:
         """Attempts made before this moment have certainly come to an end."""
         return self._now() - timedelta(seconds=self._resources.settings.espocrm.api_timeout_seconds)
 
+    # -- many at once ---------------------------------------------------------------------------------------------
+
+    async def _waits_for_list(self, problem: Problem, store: NotificationStore) -> bool:
+        if _heading_reason(problem) is None:
+            return False
+        return await store.has_recent(problem, self._now() - LIST_WINDOW)
+
+    async def _tell_lists(self, problems: Sequence[Problem], store: NotificationStore) -> set[str]:
+        """Tell the problems of which there are many by one Task per reason and person; returns their keys."""
+        groups: dict[tuple[Any, str | None], list[tuple[Problem, Responsible]]] = {}
+        for problem in problems:
+            responsible = await store.responsible(problem.entity_type, problem.entity_id)
+            groups.setdefault((problem.details["reason"], responsible.assigned_user_id), []).append(
+                (problem, responsible)
+            )
+        listed: set[str] = set()
+        for group in groups.values():
+            if len(group) > SINGLE_TASKS:
+                members = [problem for problem, _ in group]
+                heading = _heading([_named(problem, responsible) for problem, responsible in group])
+                row = await store.begin_list(heading, members, self._now())
+                listed.update(problem.key for problem in members)
+                if row is not None:
+                    await self._tell_list(heading, row, store)
+        if listed:
+            await store.finish_lists()
+        return listed
+
+    async def _tell_list(self, heading: Problem, row: asyncpg.Record, store: NotificationStore) -> None:
+        try:
+            await self._create(heading, row, store)
+        except (BitByLawError, ConfigurationError) as error:  # the cron tries again
+            self._log_failure(heading, error)
+
+    # -- problems that are over -----------------------------------------------------------------------------------
+
+    async def _withdraw_all(self, rows: Iterable[asyncpg.Record], store: NotificationStore) -> None:
+        for row in rows:
+            try:
+                await self._withdraw(row, store)
+            except BitByLawError as error:
+                self._log_failure(problem_of(row), error)
+
+    async def _withdraw(self, row: asyncpg.Record, store: NotificationStore) -> None:
+        task_id = row["task_id"]
+        if task_id is None and row["list_key"] is None:
+            if row["attempted_at"] >= self._settled_before():
+                return  # the request may still be under way; the cron looks again
+            task_id = await self._find(_mark(row))
+        if task_id is not None and not await store.list_stands(row):
+            await self._cancel_task(task_id, row["over_why"])
+        await store.withdrawn(row, self._now())
+
+    async def _cancel_task(self, task_id: str, why: str) -> None:
+        try:
+            task = await self._espocrm.get_entity("Task", task_id)
+            if task.get("status") in CLOSED:
+                return
+            text = withdrawn_description(str(task.get("description") or ""), why)
+            await self._espocrm.update_entity("Task", task_id, {"status": "Canceled", "description": text})
+        except NotFound:
+            return
+
     # -- the Task -------------------------------------------------------------------------------------------------
 
-    async def _create(self, problem: Problem, mark: str) -> str:
+    async def _create(self, problem: Problem, row: asyncpg.Record, store: NotificationStore) -> str:
+        responsible = await self._responsible(problem.entity_type, problem.entity_id, store)
+        told = _named(problem, responsible)
+        task_id = await self._create_task(told, _mark(row), responsible)
+        await store.finish(problem, fingerprint_of(problem), task_id)
+        if not _is_list(problem):
+            await self._write_note(told)
+        return task_id
+
+    async def _create_task(self, problem: Problem, mark: str, responsible: Responsible) -> str:
         """Create the Task; without parent or for the fallback user if EspoCRM refuses the one asked for."""
         fallback = self._resources.settings.vmh.task_assigned_user_id
-        body = {
+        body: Record = {
             "name": task_title(problem),
             "description": _with_mark(task_description(problem), mark),
             "status": "Not Started",
             "priority": "High",
-            "parentType": problem.entity_type,
-            "parentId": problem.entity_id,
-            "assignedUserId": await self._responsible(problem.entity_type, problem.entity_id) or fallback,
+            "assignedUserId": responsible.assigned_user_id or fallback,
         }
+        if not _is_list(problem):
+            body |= {"parentType": problem.entity_type, "parentId": problem.entity_id}
+        if responsible.team_ids:
+            body["teamsIds"] = list(responsible.team_ids)
         if not body["assignedUserId"]:
             raise ConfigurationError(
                 "VMH_TASK_ASSIGNED_USER_ID: nobody is assigned to the record, and no substitute set"
@@ -158,32 +325,39 @@ class NotificationManager:
                     body["description"] = _with_mark(text, mark)
                 elif fallback not in ("", body["assignedUserId"]) and _is_about_assignment(error):
                     body["assignedUserId"] = fallback
+                elif "teamsIds" in body and _is_about_assignment(error):
+                    del body["teamsIds"]
                 else:
                     raise
             else:
                 return str(task["id"])
 
-    async def _responsible(self, entity_type: str, entity_id: str) -> str | None:
-        """Who is assigned to the record, or to the CBeteiligte it belongs to."""
+    async def _responsible(self, entity_type: str, entity_id: str, store: NotificationStore) -> Responsible:
+        """Who is assigned to the record, or to the CBeteiligte it belongs to; for one that is gone, who was."""
         try:
             record = await self._espocrm.get_entity(entity_type, entity_id)
         except NotFound:
-            return None
-        if record.get("assignedUserId"):
-            return str(record["assignedUserId"])
-        owner = record.get("beteiligteId")
-        return await self._responsible("CBeteiligte", str(owner)) if owner else None
+            return await store.responsible(entity_type, entity_id)
+        own = responsible_of(record)
+        if record.get("beteiligteId"):
+            owner = await self._responsible("CBeteiligte", str(record["beteiligteId"]), store)
+            own = Responsible(
+                own.assigned_user_id or owner.assigned_user_id, own.team_ids or owner.team_ids, owner.name
+            )
+        await store.remember(entity_type, entity_id, own)
+        return own
 
-    async def _update_open_task(self, task_id: str, problem: Problem, mark: str) -> bool:
+    async def _update_open_task(self, task_id: str, problem: Problem, mark: str, store: NotificationStore) -> bool:
         """Bring the text of a Task up to date; False if it is closed or gone."""
+        told = _named(problem, await store.responsible(problem.entity_type, problem.entity_id))
         try:
             task = await self._espocrm.get_entity("Task", task_id)
             if task.get("status") in CLOSED:
                 return False
-            text = task_description(problem)
+            text = task_description(told)
             if not task.get("parentId"):
                 text = f"{text}\n\nDatensatz: {self._link(problem)}"
-            changes = {"name": task_title(problem), "description": _with_mark(text, mark)}
+            changes = {"name": task_title(told), "description": _with_mark(text, mark)}
             await self._espocrm.update_entity("Task", task_id, changes)
         except NotFound:
             return False
@@ -215,73 +389,59 @@ class NotificationManager:
         site = (self._resources.settings.espocrm.api_base_url or "").removesuffix("/api/v1")
         return f"{site}/#{problem.entity_type}/view/{problem.entity_id}"
 
-    # -- the row --------------------------------------------------------------------------------------------------
+    # -- helpers --------------------------------------------------------------------------------------------------
 
-    async def _begin(
-        self, pool: asyncpg.Pool, problem: Problem, fingerprint: str
-    ) -> tuple[asyncpg.Record | None, bool]:
-        """The problem's row, and whether it was just added; None if somebody else added it this very moment."""
-        async with database_errors():
-            known = await pool.fetchrow("SELECT * FROM notification WHERE problem_key = $1", problem.key)
-            if known is not None:
-                return known, False
-            added = await pool.fetchrow(
-                """
-                INSERT INTO notification (problem_key, entity_type, entity_id, action_type, details, fingerprint,
-                                          started_at, attempted_at)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT DO NOTHING RETURNING *
-                """,
-                problem.key,
-                problem.entity_type,
-                problem.entity_id,
-                problem.action_type,
-                problem.details,
-                fingerprint,
-                self._now(),
-            )
-        return added, True
+    async def _store(self) -> NotificationStore:
+        return NotificationStore(await self._resources.database())
 
-    async def _begin_again(self, pool: asyncpg.Pool, problem: Problem, fingerprint: str) -> asyncpg.Record:
-        """Leave the closed Task behind; from here on the row waits for a new one, with a mark of its own."""
-        async with database_errors():
-            return await pool.fetchrow(
-                """
-                UPDATE notification SET task_id = NULL, generation = generation + 1, fingerprint = $2, details = $3,
-                                        attempted_at = $4
-                WHERE problem_key = $1 RETURNING *
-                """,
-                problem.key,
-                fingerprint,
-                problem.details,
-                self._now(),
-            )
+    def _log(self, message: str, error: Exception) -> None:
+        log(self._context, "error", message, error=without_quotes(shown_text(error)))
 
-    async def _note_attempt(self, pool: asyncpg.Pool, problem: Problem) -> None:
-        async with database_errors():
-            await pool.execute(
-                "UPDATE notification SET attempted_at = $2, details = $3 WHERE problem_key = $1",
-                problem.key,
-                self._now(),
-                problem.details,
-            )
-
-    async def _finish(self, pool: asyncpg.Pool, problem: Problem, fingerprint: str, task_id: str) -> None:
-        async with database_errors():
-            await pool.execute(
-                "UPDATE notification SET task_id = $2, fingerprint = $3, details = $4 WHERE problem_key = $1",
-                problem.key,
-                task_id,
-                fingerprint,
-                problem.details,
-            )
+    def _log_failure(self, problem: Problem, error: Exception) -> None:
+        log(
+            self._context,
+            "error",
+            "notification.failed",
+            entity_type=problem.entity_type,
+            entity_id=problem.entity_id,
+            action_type=problem.action_type,
+            error=without_quotes(shown_text(error)),
+        )
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
 
 
-def _fingerprint(problem: Problem) -> str:
-    told = json.dumps([problem.action_type, problem.details], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+def _as_stored(problem: Problem) -> Problem:
+    """The problem with its details as PostgreSQL gives them back."""
+    return replace(problem, details=clean_value(json.loads(json.dumps(problem.details, default=str))))
+
+
+def _named(problem: Problem, responsible: Responsible) -> Problem:
+    """The problem with the name of the person or firm it is about."""
+    if problem.details.get("name") or not responsible.name or _is_list(problem):
+        return problem
+    return replace(problem, details={**problem.details, "name": responsible.name})
+
+
+def _heading_reason(problem: Problem) -> str | None:
+    """The reason of the list that problems of this reason may become."""
+    reason = f"{problem.details.get('reason')}_many"
+    return reason if reason in CATALOGUE else None
+
+
+def _heading(members: Sequence[Problem]) -> Problem:
+    """The problem that stands for many."""
+    first = members[0]
+    records = [{"betnr": item.details.get("betnr"), "name": item.details.get("name")} for item in members]
+    keys = hashlib.sha256("\n".join(sorted(item.key for item in members)).encode()).hexdigest()[:16]
+    reason = f"{first.details['reason']}_many"
+    details = {"reason": reason, "records": records}
+    return Problem(first.action_type, first.entity_type, first.entity_id, f"{reason}:{keys}", details)
+
+
+def _is_list(problem: Problem) -> bool:
+    return "records" in problem.details
 
 
 def _mark(row: asyncpg.Record) -> str:

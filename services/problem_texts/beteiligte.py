@@ -166,4 +166,36 @@ TEXTS: Mapping[str, Text] = {
         ),
         "Unklar, ob der Beteiligte in Advoware schon angelegt ist",
     ),
+    "deleted": Text(
+        "BET-17",
+        "Beteiligter {betnr} wurde in EspoCRM gelöscht: {name}",
+        "Der Beteiligte wurde in EspoCRM gelöscht. In Advoware ist er noch vorhanden; dort wurde nichts gelöscht.",
+        (
+            OPEN_BETEILIGTER,
+            "Prüfen, ob er noch in einer Akte vorkommt.",
+            "Wenn nicht, und wenn keine Aufbewahrungsfrist entgegensteht: ihn dort löschen.",
+        ),
+        outlives_record=True,
+    ),
+    "deleted_many": Text(
+        "BET-18",
+        "{count} Beteiligte wurden in EspoCRM gelöscht",
+        "Mehrere Beteiligte wurden in EspoCRM gelöscht, zum Beispiel durch das Rückgängigmachen eines Imports. In "
+        "Advoware sind sie noch vorhanden; dort wurde nichts gelöscht.",
+        (
+            "Klären, ob sie in EspoCRM absichtlich gelöscht wurden.",
+            "In Advoware jeden der unten genannten Beteiligten öffnen und prüfen, ob er noch in einer Akte vorkommt.",
+            "Wenn nicht, und wenn keine Aufbewahrungsfrist entgegensteht: ihn dort löschen.",
+        ),
+        outlives_record=True,
+    ),
+    "gave_up": Text(
+        "BET-19",
+        "Abgleich ist mehrmals fehlgeschlagen: {subject}",
+        "Der Abgleich dieses Beteiligten mit Advoware ist fünfmal fehlgeschlagen. In einem Tag beginnt er von vorn.",
+        (
+            "Die unten genannte Meldung lesen und, wenn sie eine Angabe nennt, diese berichtigen und speichern.",
+            "Sonst die EDV-Betreuung benachrichtigen und ihr die Meldung nennen.",
+        ),
+    ),
 }

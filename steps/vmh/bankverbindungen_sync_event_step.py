@@ -7,7 +7,7 @@ from motia import FlowContext, queue
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.sync_events import parse_event
 
-# A Beteiligter who is being synced, or has no betNr yet, is waited for for two minutes; then the cron takes over.
+# A Beteiligter who is being synced is waited for for two minutes; then the cron takes over.
 RETRIES = {"max_retries": 7, "backoff_delay_ms": 2000}
 
 config = {

@@ -4,78 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp
 import pytest
+from bankverbindungen_office import (
+    HINT,
+    IBAN,
+    KONTO,
+    OTHER_IBAN,
+    add,
+    assert_settled,
+    handle,
+    konten,
+    linked,
+    office,
+    reasons,
+    row,
+    sync,
+)
 from office import BETEILIGTE_ID, Office, strike
 
-from sandbox.advoware import AdvowareTwin
-from sandbox.espocrm import EspoCRMTwin
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.errors import EntityBusy
 from services.locks import beteiligte_lock_key
 from services.resources import Resources
-from services.sync_events import Outcome, parse_event
-from services.sync_parts import PartResult
-from services.sync_state import SyncStore
 
-LIST = "EspoCRM GET /api/v1/CBankverbindungen"
-IBAN = "DE89370400440532013000"
-OTHER_IBAN = "DE02120300000000202051"
-KONTO = {"iban": "DE89 3704 0044 0532 0130 00", "bic": "COBADEFFXXX", "kontoinhaber": "Max Müller", "bankname": "Coba"}
-
-
-@pytest.fixture
-async def office(
-    espocrm: EspoCRMTwin, advoware: AdvowareTwin, control: aiohttp.ClientSession, resources: Resources
-) -> Office:
-    return await Office(espocrm, advoware, control, SyncStore(await resources.database())).open()
-
-
-@pytest.fixture
-def sync(office: Office, resources: Resources) -> Any:
-    async def run() -> PartResult:
-        office.forget_calls()
-        part = BankverbindungenSync(resources=resources)
-        return await part.sync_part(office.espo, office.beteiligter(), office.store)
-
-    return run
-
-
-@pytest.fixture
-def handle(office: Office, resources: Resources) -> Any:
-    async def run(entity_id: str, action: str = "create") -> Outcome:
-        office.forget_calls()
-        event = parse_event({"entity_id": entity_id, "action": action, "source": "webhook"})
-        return await BankverbindungenSync(resources=resources).handle(event)
-
-    return run
-
-
-async def add(office: Office, **attributes: Any) -> str:
-    """A person enters a Bankverbindung in EspoCRM; its id."""
-    record = await office.in_espocrm("CBankverbindungen", **{**KONTO, "beteiligteId": BETEILIGTE_ID, **attributes})
-    return str(record["id"])
-
-
-def row(office: Office, entity_id: str) -> dict[str, Any]:
-    return next(record for record in office.records("CBankverbindungen") if record["id"] == entity_id)
-
-
-def konten(office: Office) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = office.beteiligter()["bankkverbindungen"]
-    return found
-
-
-def reasons(result: PartResult) -> list[Any]:
-    return [problem.details["reason"] for problem in result.problems]
-
-
-async def assert_settled(office: Office, sync: Any) -> PartResult:
-    """A further run reads one list and writes nothing."""
-    result: PartResult = await sync()
-    assert office.calls() == [LIST]
-    assert result.errors == result.changes == ()
-    return result
+__all__ = ["handle", "office", "sync"]
 
 
 # -- create ---------------------------------------------------------------------------------------------------------
@@ -131,23 +83,27 @@ async def test_an_adopted_account_with_another_holder_is_told(office: Office, sy
 async def test_the_same_iban_twice_in_espocrm_is_one_account_in_advoware(office: Office, sync: Any) -> None:
     first, second = await add(office), await add(office)
     result = await sync()
-    assert reasons(result) == ["bank_invalid"]
+    assert reasons(result) == ["bank_doubled"]
     assert len(konten(office)) == 1
     assert [row(office, entity_id)["syncStatus"] for entity_id in (first, second)] == ["clean", "unclean"]
     assert result.errors == ()
 
 
-async def test_without_betnr_the_event_is_tried_again_and_the_sync_of_the_beteiligter_does_it(
+async def test_without_betnr_the_account_waits_and_the_sync_of_the_beteiligter_takes_it_along(
     office: Office, handle: Any, sync: Any
 ) -> None:
     await office.edit("CBeteiligte", BETEILIGTE_ID, betnr=None)
     entity_id = await add(office)
-    with pytest.raises(EntityBusy):
-        await handle(entity_id)
+    assert (await handle(entity_id)).result == "skipped"
+    waiting = row(office, entity_id)
+    assert (waiting["syncStatus"], waiting[HINT]) == (
+        None, "Wartet, bis der Beteiligte in Advoware angelegt ist (BAN-12).",
+    )  # fmt: skip
+    await handle(entity_id)
     assert office.writes() == []
     await office.edit("CBeteiligte", BETEILIGTE_ID, betnr=office.betnr)
     await sync()
-    assert row(office, entity_id)["syncStatus"] == "clean"
+    assert (row(office, entity_id)["syncStatus"], row(office, entity_id)[HINT]) == ("clean", None)
 
 
 async def test_an_event_during_the_beteiligters_sync_is_tried_again(
@@ -165,17 +121,22 @@ async def test_an_invalid_iban_fails_is_told_once_and_leaves_the_others_alone(
     office: Office, handle: Any, sync: Any
 ) -> None:
     bad, good = await add(office, iban="DE89 3704 0044 0532 0130 01"), await add(office)
-    assert (await handle(bad)).error == "InvalidInput: iban: not valid (InvalidChecksumDigits)"
+    assert (await handle(bad)).error == "UnusableAccount: iban: not valid (InvalidChecksumDigits)"
     assert row(office, bad)["syncStatus"] == "unclean"
+    assert row(office, bad)[HINT] == "Die IBAN ist ungültig; bitte in EspoCRM berichtigen (BAN-03)."
     (task,) = office.records("Task")
-    assert task["name"] == "Bankverbindung in EspoCRM berichtigen: Coba ****3001"
+    assert task["name"] == "IBAN in EspoCRM berichtigen: Coba ****3001"
     result = await sync()
-    assert (result.errors, reasons(result)) == ((), ["bank_invalid"])
+    assert (result.errors, reasons(result)) == ((), ["bank_iban_invalid"])
+    assert result.standing == (row(office, bad)[HINT],)
     assert row(office, good)["syncStatus"] == "clean"
-    await assert_settled(office, sync)
+    assert not (await assert_settled(office, sync)).wrote_advoware
     await office.edit("CBankverbindungen", bad, iban=OTHER_IBAN)
     assert (await handle(bad, "update")).result == "created"
-    assert row(office, bad)["syncStatus"] == "clean"
+    assert (row(office, bad)["syncStatus"], row(office, bad)[HINT]) == ("clean", None)
+    (task,) = office.records("Task")
+    assert task["status"] == "Canceled"
+    assert task["description"].endswith("Erledigt: Bei dieser Bankverbindung ist nichts mehr zu tun.")
 
 
 async def test_an_inactive_bankverbindung_is_not_created(office: Office, handle: Any) -> None:
@@ -243,9 +204,11 @@ async def test_a_crash_between_the_create_and_espocrms_update_creates_no_second(
 
 
 async def test_a_refused_create_may_be_repeated_at_once(office: Office, handle: Any) -> None:
-    entity_id = await add(office, kontoinhaber="x" * 251)  # EspoCRM takes 255 characters, Advoware 250
+    entity_id = await add(office)
+    strike(office.advoware, "POST", "/Bankverbindungen", status=400, count=20)
     assert (await handle(entity_id)).result == "failed"
-    await office.edit("CBankverbindungen", entity_id, kontoinhaber="Max Müller")
+    assert "BAN-10" in row(office, entity_id)[HINT]
+    office.advoware.faults.clear()
     assert (await handle(entity_id, "update")).result == "created"
 
 
@@ -260,12 +223,6 @@ async def test_without_our_memory_a_linked_account_is_not_created_again(
 
 
 # -- update and delete ----------------------------------------------------------------------------------------------
-
-
-async def linked(office: Office, handle: Any) -> str:
-    entity_id = await add(office)
-    assert (await handle(entity_id)).result == "created"
-    return entity_id
 
 
 async def test_a_changed_account_is_a_task_with_a_masked_iban_until_a_person_has_done_it(
@@ -347,7 +304,9 @@ async def test_a_deleted_account_is_a_task_and_stays_in_advoware(office: Office,
     assert len(office.records("Task")) == 1
     assert reasons(await assert_settled(office, sync)) == ["bank_inactive"]
     office.in_advoware(bankkverbindungen=[{"id": konten(office)[0]["id"], "delete": True}])
-    assert (await assert_settled(office, sync)).problems == ()
+    assert (await sync()).problems == ()
+    assert office.records("Task")[0]["status"] == "Canceled"
+    await assert_settled(office, sync)
 
 
 async def test_a_deletion_whose_event_was_lost_is_found(office: Office, handle: Any, sync: Any) -> None:

@@ -267,7 +267,8 @@ def assert_bankverbindungen_agree(
     world: BeteiligteWorld, espo: Mapping[str, Any], advo: Mapping[str, Any], said: Said
 ) -> None:
     mapper = BankverbindungenMapper()
-    konten = {konto["id"]: konto for konto in konten_of(advo) or []}
+    listed = konten_of(advo)
+    konten = {konto["id"]: konto for konto in listed.usable} if listed else {}
     for row in world.rows("CBankverbindungen", beteiligteId=espo["id"]):
         konto = konten.get(row["advowareKontoId"])
         if row["syncStatus"] == "unclean":

@@ -226,4 +226,296 @@ async def test_one_record_and_action_type_is_one_problem(office: Office, manager
     first = await manager.notify_manual_action_required(*arguments)  # type: ignore[arg-type]
     second = await manager.notify_manual_action_required(*arguments)  # type: ignore[arg-type]
     assert first == second is not None
-    assert [task["name"] for task in office.records("Task")] == ["In Advoware nicht mehr vorhanden: Max Müller"]
+    assert [task["name"] for task in office.records("Task")] == [
+        "In Advoware nicht mehr vorhanden: Max Müller, Nr. 1001"
+    ]
+
+
+# -- problems that are over -----------------------------------------------------------------------------------------
+
+WHY = "Die Adresse steht jetzt richtig in Advoware."
+
+
+def state(office: Office) -> list[tuple[str, bool]]:
+    """Each Task's status, and whether it says that it is over."""
+    return [(task["status"], f"Erledigt: {WHY}" in task["description"]) for task in office.records("Task")]
+
+
+async def test_the_task_of_a_problem_that_is_over_is_cancelled_with_the_reason(
+    office: Office, manager: NotificationManager
+) -> None:
+    await manager.notify(PROBLEM)
+    await manager.withdraw([PROBLEM.key, "unknown"], WHY)
+    assert state(office) == [("Canceled", True)]
+    office.forget_calls()
+    await manager.withdraw([PROBLEM.key], WHY)
+    assert await manager.retry_unfinished() == 0
+    assert office.calls() == []
+
+
+@pytest.mark.parametrize("closed_by", ["Completed", "Canceled", "deleted"])
+async def test_a_task_that_a_person_has_closed_is_left_alone(
+    office: Office, manager: NotificationManager, closed_by: str
+) -> None:
+    task_id = str(await manager.notify(PROBLEM))
+    if closed_by == "deleted":
+        await office.delete("Task", task_id)
+    else:
+        await office.edit("Task", task_id, status=closed_by)
+    office.forget_calls()
+    await manager.withdraw([PROBLEM.key], WHY)
+    assert office.writes() == []
+
+
+@pytest.mark.parametrize("closed_by", ["us", "Completed", "deleted"])
+async def test_a_problem_that_comes_again_after_it_was_over_is_a_new_task(
+    office: Office, manager: NotificationManager, closed_by: str
+) -> None:
+    first = str(await manager.notify(PROBLEM))
+    if closed_by == "deleted":
+        await office.delete("Task", first)
+    elif closed_by != "us":
+        await office.edit("Task", first, status=closed_by)
+    await manager.withdraw([PROBLEM.key], WHY)
+    second = await manager.notify(PROBLEM)  # the very same as before
+    assert second not in (None, first)
+    assert await manager.notify(PROBLEM) == second
+
+
+async def test_while_espocrm_is_away_the_end_of_a_problem_is_remembered(
+    office: Office, manager: NotificationManager
+) -> None:
+    await manager.notify(PROBLEM)
+    strike(office.espocrm, "GET", "/Task/", status=503, count=None)
+    await manager.withdraw([PROBLEM.key], WHY)
+    assert state(office) == [("Not Started", False)]
+    office.espocrm.faults.clear()
+    await manager.retry_unfinished()
+    assert state(office) == [("Canceled", True)]
+
+
+async def test_a_problem_that_comes_again_before_its_task_was_cancelled_keeps_it(
+    office: Office, manager: NotificationManager
+) -> None:
+    first = await manager.notify(PROBLEM)
+    strike(office.espocrm, "GET", "/Task/", status=503, count=None)
+    await manager.withdraw([PROBLEM.key], WHY)
+    office.espocrm.faults.clear()
+    assert await manager.notify(replace(PROBLEM, details={**PROBLEM.details, "adresse": "Am Wall 1"})) == first
+    await manager.retry_unfinished()
+    assert state(office) == [("Not Started", False)]
+    assert "Am Wall 1" in office.records("Task")[0]["name"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_problem_that_is_over_before_it_was_told_is_never_told(
+    office: Office, manager: NotificationManager, clock: Any, when: str
+) -> None:
+    strike(office.espocrm, "POST", "/Task$", when=when, reset=True)
+    assert await manager.notify(PROBLEM) is None
+    await manager.withdraw([PROBLEM.key], WHY)
+    clock.advance(minutes=1)
+    assert await manager.retry_unfinished() == 0
+    assert state(office) == ([("Canceled", True)] if when == "after" else [])
+
+
+async def test_a_sync_that_knows_what_stands_ends_the_rest_of_its_own_kinds(
+    office: Office, manager: NotificationManager
+) -> None:
+    other_id = "6b0473a32660ab999"
+    problems = [
+        replace(PROBLEM, key="address_a:1"),
+        replace(PROBLEM, key="address_b:2"),
+        replace(PROBLEM, key="bank:3"),
+        replace(PROBLEM, key="address_a:4", entity_id=other_id),
+    ]
+    for problem in problems:
+        await manager.notify(problem)
+    await manager.settle("CBeteiligte", [BETEILIGTE_ID], ["address_"], ["address_a:1"], WHY)
+    statuses = [task["status"] for task in office.records("Task")]
+    assert statuses == ["Not Started", "Canceled", "Not Started", "Not Started"]
+
+
+async def test_a_problem_whose_record_is_gone_is_not_told_any_more(
+    office: Office, manager: NotificationManager, clock: Any
+) -> None:
+    address = await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle")
+    strike(office.espocrm, "POST", "/Task$", status=503)
+    assert await manager.notify(replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"])) is None
+    await office.delete("CAdressen", address["id"])
+    clock.advance(minutes=1)
+    assert await manager.retry_unfinished() == 0
+    assert office.records("Task") == []
+
+
+# -- many at once ---------------------------------------------------------------------------------------------------
+
+
+def deletions(count: int) -> list[Problem]:
+    return [
+        Problem(
+            "general_manual_action",
+            "CBeteiligte",
+            f"6b0473a32660ac{number:03}",
+            f"deleted:CBeteiligte:6b0473a32660ac{number:03}",
+            {"reason": "deleted", "betnr": str(2000 + number)},
+        )
+        for number in range(count)
+    ]
+
+
+async def test_many_of_one_kind_are_one_task_with_a_list(office: Office, manager: NotificationManager) -> None:
+    for number, problem in enumerate(deletions(5)):
+        gone = {"id": problem.entity_id, "assignedUserId": LAWYER_ID, "name": f"Person {number}"}
+        await manager.remember_responsible("CBeteiligte", gone)
+    await manager.notify_many([*deletions(5), PROBLEM])
+    listed, single = office.records("Task")
+    assert listed["name"] == "5 Beteiligte wurden in EspoCRM gelöscht"
+    assert [f"- Person {number}, Nr. {2000 + number}" in listed["description"] for number in range(5)] == [True] * 5
+    assert (listed["assignedUserId"], listed["parentId"]) == (LAWYER_ID, None)
+    assert single["name"].startswith("Adresse in Advoware")
+    office.forget_calls()
+    await manager.notify_many(deletions(5))
+    for problem in deletions(5):
+        assert await manager.notify(problem) == listed["id"]
+    assert office.calls() == []
+
+
+async def test_one_alone_is_no_list(office: Office, manager: NotificationManager) -> None:
+    await manager.notify_many(deletions(1))
+    assert [task["name"] for task in office.records("Task")] == ["Beteiligter Nr. 2000 wurde in EspoCRM gelöscht"]
+
+
+async def test_what_comes_in_one_by_one_waits_for_the_list_of_the_cron(
+    office: Office, manager: NotificationManager, clock: Any
+) -> None:
+    for problem in deletions(6):
+        await manager.notify(problem)
+        clock.advance(seconds=1)
+    assert len(office.records("Task")) == 1
+    clock.advance(minutes=1)
+    assert await manager.retry_unfinished() == 5
+    assert [task["name"] for task in office.records("Task")] == [
+        "Beteiligter Nr. 2000 wurde in EspoCRM gelöscht",
+        "5 Beteiligte wurden in EspoCRM gelöscht",
+    ]
+    assert await manager.retry_unfinished() == 0
+
+
+async def test_a_list_is_for_one_person(office: Office, manager: NotificationManager) -> None:
+    for number, problem in enumerate(deletions(4)):
+        gone = {"id": problem.entity_id, "assignedUserId": LAWYER_ID if number < 2 else None}
+        await manager.remember_responsible("CBeteiligte", gone)
+    await manager.notify_many(deletions(4))
+    assert [task["name"] for task in office.records("Task")] == ["2 Beteiligte wurden in EspoCRM gelöscht"] * 2
+    assert len({task["assignedUserId"] for task in office.records("Task")}) == 2
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"when": "after", "reset": True}])
+async def test_a_list_whose_task_failed_is_told_later_once(
+    office: Office, manager: NotificationManager, clock: Any, fault: dict[str, Any]
+) -> None:
+    strike(office.espocrm, "POST", "/Task$", **fault)
+    await manager.notify_many(deletions(3))
+    for problem in deletions(3):
+        assert await manager.notify(problem) is None
+    clock.advance(minutes=1)
+    await manager.retry_unfinished()
+    await manager.retry_unfinished()
+    (task,) = office.records("Task")
+    assert await manager.notify(deletions(3)[1]) == task["id"]
+
+
+async def test_a_list_is_withdrawn_when_nothing_of_it_stands(office: Office, manager: NotificationManager) -> None:
+    await manager.notify_many(deletions(3))
+    keys = [problem.key for problem in deletions(3)]
+    await manager.withdraw(keys[:2], WHY)
+    assert state(office) == [("Not Started", False)]
+    await manager.withdraw(keys, WHY)
+    assert state(office) == [("Canceled", True)]
+
+
+async def test_a_new_occurrence_of_a_listed_problem_has_a_task_of_its_own(
+    office: Office, manager: NotificationManager
+) -> None:
+    await manager.notify_many(deletions(3))
+    again = deletions(3)[0]
+    assert await manager.notify(replace(again, details={**again.details, "since": "2026-11-24T17:00:00+00:00"}))
+    assert [task["name"] for task in office.records("Task")] == [
+        "3 Beteiligte wurden in EspoCRM gelöscht",
+        "Beteiligter Nr. 2000 wurde in EspoCRM gelöscht",
+    ]
+
+
+# -- who is told ----------------------------------------------------------------------------------------------------
+
+
+async def test_the_task_carries_assignee_and_teams_and_the_name_of_a_record_that_is_gone(
+    office: Office, manager: NotificationManager
+) -> None:
+    (problem,) = deletions(1)
+    record = {"id": problem.entity_id, "assignedUserId": LAWYER_ID, "teamsIds": ["team1", "team2"], "name": "Bo Weiß"}
+    await manager.remember_responsible("CBeteiligte", record)
+    await manager.notify(problem)
+    (task,) = office.records("Task")
+    assert (task["assignedUserId"], task["teamsIds"]) == (LAWYER_ID, ["team1", "team2"])
+    assert task["name"] == "Beteiligter Nr. 2000 wurde in EspoCRM gelöscht: Bo Weiß"
+
+
+async def test_the_teams_of_the_beteiligter_count_for_his_address(office: Office, manager: NotificationManager) -> None:
+    address = await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle")
+    owner = {**office.espo, "teamsIds": ["team1"]}
+    strike(office.espocrm, "GET", f"/CBeteiligte/{BETEILIGTE_ID}", status=200, body=owner)
+    await manager.notify(replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"]))
+    (task,) = office.records("Task")
+    assert (task["teamsIds"], "Name: Max Müller" in task["description"]) == (["team1"], True)
+    await office.delete("CAdressen", address["id"])
+    gone = replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"], key="again")
+    await manager.notify(gone)
+    assert office.records("Task")[1]["teamsIds"] == ["team1"]
+
+
+async def test_names_and_values_do_not_reach_the_log(
+    office: Office, manager: NotificationManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    strike(office.espocrm, "POST", "/Task$", status=400, body={"m": "Lange Straße"}, count=None)
+    await manager.notify(PROBLEM)
+    await manager.notify_many([*deletions(2), PROBLEM])
+    await manager.withdraw([PROBLEM.key], WHY)
+    assert "notification.failed" in caplog.text
+    for word in ("Müller", "Lange Straße", "Schweiz"):
+        assert word not in caplog.text
+
+
+async def test_what_postgresql_cannot_hold_is_told_without_it(office: Office, manager: NotificationManager) -> None:
+    await manager.remember_responsible("CBeteiligte", {**office.espo, "name": "Max\x00 \ud83d Müller"})
+    odd = replace(PROBLEM, details={"adresse": "Lange\x00 Straße\ud83d", "fields": [{"field": "ort", "old": "a\x00"}]})
+    assert await manager.notify(odd) is not None
+    assert "Lange Straße" in office.records("Task")[0]["name"]
+
+
+async def test_a_record_that_may_not_be_read_does_not_keep_the_other_problems_waiting(
+    office: Office, manager: NotificationManager, clock: Any
+) -> None:
+    hidden = replace(PROBLEM, entity_type="CAdressen", entity_id="6b0473a32660ad001", key="hidden")
+    strike(office.espocrm, "POST", "/Task$", status=503, count=2)
+    assert [await manager.notify(problem) for problem in (hidden, PROBLEM)] == [None, None]
+    strike(office.espocrm, "GET", "/CAdressen/", status=403, count=None)
+    clock.advance(minutes=1)
+    assert await manager.retry_unfinished() == 1
+    assert len(office.records("Task")) == 1
+
+
+async def test_a_problem_told_of_another_record_than_before_is_told_again_of_that(
+    office: Office, manager: NotificationManager, clock: Any
+) -> None:
+    address = await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle")
+    task_id = str(await manager.notify(replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"])))
+    await office.edit("Task", task_id, status="Completed")
+    await office.delete("CAdressen", address["id"])
+    strike(office.espocrm, "POST", "/Task$", status=503)
+    changed = replace(PROBLEM, details={**PROBLEM.details, "since": "2026-11-24T17:00:00+00:00"})
+    assert await manager.notify(changed) is None
+    clock.advance(minutes=1)
+    assert await manager.retry_unfinished() == 1
+    assert office.records("Task")[1]["parentId"] == BETEILIGTE_ID

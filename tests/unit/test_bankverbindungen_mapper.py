@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schwifty import IBAN
 
-from services.bankverbindungen_mapper import BankverbindungenMapper, konten_of, mask_iban
-from services.errors import InvalidInput
+from services.bankverbindungen_mapper import BankverbindungenMapper, UnusableAccount, konten_of, mask_iban
+from services.foreign_text import without_invisible
+from services.values import Unknown
 
 MAPPER = BankverbindungenMapper()
 COMMERZBANK = "DE89370400440532013000"
@@ -41,7 +42,7 @@ def test_an_iban_is_sent_compact_however_it_was_typed(iban: str, gaps: list[int]
 
 @given(st.text(st.characters(categories=["Lu", "Ll", "Nd", "Po", "Zs"]), min_size=8, max_size=40))
 def test_whatever_is_refused_the_message_does_not_repeat_it(text: str) -> None:
-    with pytest.raises(InvalidInput, match=r"^iban: not valid \(\w+\)$"):
+    with pytest.raises(UnusableAccount, match=r"^iban: not valid \(\w+\)$"):
         MAPPER.map_cbankverbindungen_to_advoware({"iban": f"DE00{text}"})
 
 
@@ -52,11 +53,10 @@ def test_whatever_is_refused_the_message_does_not_repeat_it(text: str) -> None:
         ({"iban": " "}, "iban: missing"),
         ({"iban": "DE89370400440532013001"}, "iban: not valid (InvalidChecksumDigits)"),
         ({"iban": "DE8937040044"}, "iban: not valid (InvalidLength)"),
-        ({"iban": COMMERZBANK, "bic": "COBA"}, "bic: not valid (InvalidLength)"),
     ],
 )
 def test_wrong_values_are_refused_by_name(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(UnusableAccount) as caught:
         MAPPER.map_cbankverbindungen_to_advoware(values)
     assert str(caught.value) == message
 
@@ -81,7 +81,7 @@ def test_spellings_of_the_same_account_are_equal() -> None:
 @given(st.text(max_size=40))
 def test_a_mask_shows_at_most_the_last_four(text: str) -> None:
     masked = mask_iban(text)
-    compact = "".join(text.split()).upper()
+    compact = "".join(without_invisible(text).split()).upper()
     if masked is None:
         assert compact == ""
     else:
@@ -94,7 +94,39 @@ def test_the_label_names_the_bank_and_the_last_four() -> None:
 
 
 def test_both_spellings_of_the_list_are_read_and_its_absence_is_not_emptiness() -> None:
-    assert konten_of({"bankkverbindungen": [{"id": 1}]}) == [{"id": 1}]
-    assert konten_of({"bankverbindungen": []}) == []
+    assert konten_of({"bankkverbindungen": [{"id": 1}]}) == ([{"id": 1}], [])
+    assert konten_of({"bankverbindungen": []}) == ([], [])
     assert konten_of({}) is None
     assert konten_of({"bankkverbindungen": None}) is None
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u200e", "\ufeff", "\u00ad", "\u2060", "\u00a0", "\u202f"])
+def test_characters_that_nobody_sees_are_no_part_of_an_iban_or_bic(hidden: str) -> None:
+    espo = {"iban": f"{hidden}DE89{hidden}370400440532013000", "bic": f"COBADEFF{hidden}"}
+    record = MAPPER.map_cbankverbindungen_to_advoware(espo)
+    assert (record["iban"], record["bic"]) == (COMMERZBANK, "COBADEFF")
+    assert MAPPER.get_changed_fields(espo, {"iban": COMMERZBANK, "bic": "COBADEFF"}) == []
+
+
+@pytest.mark.parametrize("bic", ["COBA", "COBADEFFXX", "12345678", "COBADEFFXXXX", "COBA-DE"])
+def test_a_wrong_bic_is_left_out(bic: str) -> None:
+    espo = {"iban": COMMERZBANK, "bic": bic}
+    assert MAPPER.map_cbankverbindungen_to_advoware(espo)["bic"] == ""
+    assert MAPPER.left_out(espo) == {"bic": "invalid"}
+
+
+def test_what_a_side_does_not_show_or_cannot_say_is_unknown() -> None:
+    assert MAPPER.comparable_from_advoware({"id": 1}) == {}
+    assert MAPPER.comparable_from_advoware({"iban": None, "bic": None}) == {"iban": Unknown("ohne IBAN"), "bic": None}
+    assert MAPPER.comparable_from_advoware({"kontoinhaber": ["x"]}) == {"kontoinhaber": Unknown("nicht lesbar: ['x']")}
+    assert MAPPER.comparable_from_advoware({"kontoNr": 4711, "blz": "37040044"}) == {
+        "iban": Unknown("Konto 4711, BLZ 37040044")
+    }
+    assert MAPPER.comparable_from_advoware({"kontoNr": "4711"}) == {"iban": Unknown("Konto 4711")}
+    assert MAPPER.shown("bank", Unknown("nicht lesbar: {'x': 12345678}")) == "nicht lesbar"
+    assert MAPPER.shown("iban", Unknown("Konto 532013000, BLZ 37040044")) == "Konto ****3000, BLZ ****0044"
+
+
+@pytest.mark.parametrize("item", [None, 7, "x", [], {}, {"id": None}, {"id": ""}, {"id": "a"}, {"id": 0}, {"id": True}])
+def test_a_bankverbindung_without_a_usable_id_is_odd(item: Any) -> None:
+    assert konten_of({"bankkverbindungen": [item, {"id": "7001"}]}) == ([{"id": 7001}], [item])
