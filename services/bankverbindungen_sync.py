@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from services.advoware_service import AdvowareService
@@ -53,12 +54,14 @@ from services.errors import (
     Unavailable,
     UnexpectedAnswer,
     ValidationFailed,
+    is_no_records_fault,
     shown_text,
 )
 from services.espocrm import EspoCRMAPI
 from services.espocrm_models import equals, format_date_time
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
+from services.look_again import EDIT, beteiligter, in_part
 from services.notification_texts import failure_sentence, problem_sentence
 from services.notification_utils import NotificationManager
 from services.problem_texts.bankverbindungen import SETTLED
@@ -112,10 +115,21 @@ class _RowGone(Exception):
 
 
 class BankverbindungenSync:
-    """Brings Bankverbindungen to Advoware. ``context`` is the step's FlowContext or None."""
+    """Brings Bankverbindungen to Advoware. ``context`` is the step's FlowContext or None.
 
-    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+    ``look_again`` syncs a whole Beteiligter (`BeteiligteSync.look_again`): for what others have asked for while the
+    lock was held for a Bankverbindung. Without it that is left to the cron.
+    """
+
+    def __init__(
+        self,
+        context: Any = None,
+        *,
+        resources: Resources | None = None,
+        look_again: Callable[[str], Awaitable[object]] | None = None,
+    ) -> None:
         self._context = context
+        self._look_again_at = look_again
         self._resources = resources or current_resources()
         self._espocrm = EspoCRMAPI(context, resources=self._resources)
         self._advoware = AdvowareService(context, resources=self._resources)
@@ -128,10 +142,10 @@ class BankverbindungenSync:
         """Sync the record of a queue event, tell people what they have to do, and write the audit.
 
         A failure that the record's status can show is not raised: the sync of the Beteiligter tries again. A record
-        whose Beteiligter does not exist in Advoware yet waits; his sync takes it along.
+        whose Beteiligter does not exist in Advoware yet waits; his sync takes it along. ``busy``: another run works on
+        the Beteiligter, and looks again.
 
         Raises:
-            EntityBusy: another run works on the Beteiligter; the queue tries again.
             ForeignSystemError, ConfigurationError: not even the status could be written; the queue tries again.
         """
         store = SyncStore(await self._resources.database())
@@ -178,7 +192,9 @@ class BankverbindungenSync:
                 await self._sync_row(seen, row, store, report)
                 report.judged.add(row["id"])
                 unavailable = 0
-            except Exception as error:  # noqa: BLE001 - one odd row must not stop its neighbours
+            except Exception as error:
+                if is_no_records_fault(error):
+                    raise
                 await self._row_failed(seen, row, error, report)
                 unavailable = unavailable + 1 if isinstance(error, Unavailable) else 0
                 if unavailable == MAX_UNAVAILABLE:
@@ -203,13 +219,27 @@ class BankverbindungenSync:
                 row = await self._row(entity_id)
                 if not row.get("beteiligteId"):
                     return await self._handle_ownerless(row, store, report)
-                async with self._lock(row["beteiligteId"]):
-                    outcome = await self._handle_row(row, store, report)
+                outcome = await self._in_lock(row["beteiligteId"], partial(self._handle_row, row, store, report))
             except _RowGone:
                 return await self._handle_deleted(entity_id, store, report)
             if outcome is not None:
                 return outcome
-        raise EntityBusy("the Bankverbindung keeps changing its Beteiligter")
+        log(self._context, "warning", "bankverbindungen.keeps_moving", entity_id=entity_id)
+        return Outcome("busy")
+
+    async def _in_lock(self, beteiligte_id: str, work: Callable[[], Awaitable[Outcome | None]]) -> Outcome | None:
+        """Work inside the Beteiligter's lock; ``busy`` if another run holds it, which is asked to look again."""
+
+        async def locked() -> tuple[Outcome | None]:
+            async with self._lock(beteiligte_id):
+                return (await work(),)
+
+        async def hand_over() -> None:
+            if self._look_again_at is not None:
+                await self._look_again_at(beteiligte_id)
+
+        done = await in_part(self._resources, beteiligter(beteiligte_id), frozenset({EDIT}), locked, hand_over)
+        return done[0] if done is not None else Outcome("busy")
 
     async def _handle_ownerless(self, row: Record, store: SyncStore, report: _Report) -> Outcome:
         """Nobody's: told, unless the sync of the Beteiligter whose it was tells what to do in Advoware."""
@@ -240,12 +270,14 @@ class BankverbindungenSync:
             if row.get("beteiligteId") != espo["id"]:
                 return None
             result, state = await self._sync_row(seen, row, store, report)
-        except _RowGone:
+        except (_RowGone, EntityBusy):
             raise
         except UnusableAccount as error:
             await self._show_unusable(row, error, betnr, report)
             return Outcome("failed", error=shown_text(error))
-        except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the record without a trace
+        except Exception as error:
+            if is_no_records_fault(error):
+                raise
             self._log_row_failure(row, error)
             await self._show(row, shown_status(row, "failed", hint=failure_sentence(error)))
             return Outcome("failed", error=shown_text(error))
@@ -278,14 +310,18 @@ class BankverbindungenSync:
             return Outcome("deleted")
         beteiligte_id = str(state.base.get("beteiligteId") or entity_id)
         betnr = state.advoware_id.partition("/")[0]
-        async with self._lock(beteiligte_id):
+        link = state.advoware_id
+
+        async def work() -> Outcome:
             try:
                 konten = konten_of(await self._advoware.get_beteiligter(betnr)) or Konten([], [])
             except NotFound:
                 konten = Konten([], [])
             seen = await self._observe(beteiligte_id, betnr, konten, store, [entity_id])
             await self._remember_deleted(seen, seen.states[entity_id], store, report)
-        return Outcome("deleted", state.advoware_id)
+            return Outcome("deleted", link)
+
+        return await self._in_lock(beteiligte_id, work) or Outcome("deleted", link)
 
     def _lock(self, beteiligte_id: str) -> AbstractAsyncContextManager[None]:
         lock_seconds = self._resources.settings.vmh.lock_seconds

@@ -12,6 +12,8 @@ from services.beteiligte_master_data import named_field
 from services.beteiligte_plan import (
     CONTACT_ARRAYS,
     ENTITY_TYPE,
+    OWN_KINDS,
+    SETTLED,
     Observation,
     Parts,
     Standing,
@@ -116,7 +118,18 @@ class BeteiligteFinisher:
                 await store.save(state)
         if not seen.espo.get("betnr"):
             await store.end_create(ENTITY_TYPE, seen.espo["id"])
+        if not ending.parts.errors:
+            await self._end_problems(ending)
         return ending
+
+    async def _end_problems(self, ending: Ending) -> None:
+        """Withdraw the tasks of what does not stand any more."""
+        espo, betnr = ending.seen.espo, ending.advo.get("betNr")
+        found = standing_problems(ending.standing.values(), espo, betnr)
+        found += kind_problems(ending.seen, ending.advo, self._mapper)
+        kinds = [f"{kind}:{ENTITY_TYPE}:" for kind in OWN_KINDS]
+        standing = [problem.key for problem in found]
+        await self._notifications.settle(ENTITY_TYPE, [espo["id"]], kinds, standing, SETTLED)
 
     async def remember(
         self, store: SyncStore, seen: Observation, plan: Merge, standing: Mapping[str, Standing]

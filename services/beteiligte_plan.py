@@ -50,6 +50,23 @@ _CATALOGUE_WORD: Mapping[tuple[str, Side], str] = {
     ("undecided", "espocrm"): "undecided",
     ("erased", "espocrm"): "erased",
 }
+#: The kinds of problems that a sync which has come to its end knows to be over when it does not find them any more.
+OWN_KINDS = (
+    "create_unclear",
+    "erased",
+    "field_altered",
+    "field_altered_in_espocrm",
+    "field_not_in_advoware",
+    "field_not_in_espocrm",
+    "firm_and_person",
+    "missing_in_advoware",
+    "name_missing",
+    "permanently_failed",
+    "readonly_field_conflict",
+    "somebody_else",
+    "undecided",
+)
+SETTLED = "Die Angaben stimmen inzwischen überein oder wurden geändert."
 _WORDS = {
     "erased": "personenbezogene Angabe gelöscht",
     "invalid": "abgelehnt",

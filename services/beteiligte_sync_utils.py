@@ -59,7 +59,7 @@ from services.kommunikation_sync_utils import KommunikationSyncManager
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
 from services.look_again import EDIT, beteiligter, in_turn
-from services.notification_texts import problem_sentence
+from services.notification_texts import failure_sentence, problem_sentence
 from services.notification_utils import NotificationManager
 from services.resources import Resources, current_resources
 from services.sync_events import Outcome, SyncEvent, record_outcome
@@ -197,10 +197,10 @@ class BeteiligteSync:
         except (BitByLawError, ConfigurationError) as error:
             if is_no_records_fault(error):
                 raise
-            return await self._fail(espo, shown_text(error))
+            return await self._fail(espo, error)
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the record without a trace
             self._log_defect("beteiligte.defect", event.entity_id, error)
-            return await self._fail(espo, f"{type(error).__name__}: unexpected; see the log")
+            return await self._fail(espo, error)
 
     def _log_defect(self, event: str, entity_id: str, error: Exception) -> None:
         trace = "".join(traceback.format_tb(error.__traceback__)[-3:])
@@ -402,10 +402,10 @@ class BeteiligteSync:
             except (BitByLawError, ConfigurationError) as error:
                 if isinstance(error, EntityBusy) or is_no_records_fault(error):
                     raise
-                return PartResult(errors=(f"{name}: {shown_text(error)}",))
+                return PartResult(errors=(f"{name}: {failure_sentence(error)}",))
             except Exception as error:  # noqa: BLE001 - a defect in one part must not stop the others
                 self._log_defect(f"{name.lower()}.defect", espo["id"], error)
-                return PartResult(errors=(f"{name}: {type(error).__name__}: unexpected; see the log",))
+                return PartResult(errors=(f"{name}: {failure_sentence(error)}",))
 
         kommunikation = await run(
             "Kommunikation", lambda: self._kommunikation.sync_part(espo, advo, store, direction=direction)
@@ -478,14 +478,16 @@ class BeteiligteSync:
         key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{values}"
         await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
 
-    async def _fail(self, espo: Record, message: str) -> Outcome:
+    async def _fail(self, espo: Record, error: Exception) -> Outcome:
         """Write a failure into the record's status; after the fifth, tell a person."""
-        failure = beteiligte_status.failure(espo, message, self._now())
+        failure = beteiligte_status.failure(espo, failure_sentence(error), self._now())
         await self._finisher.tell_given_up(espo, failure)
         written = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], failure)
         if await self._finisher.was_edited(espo, {}, written):  # the edit's own event must find it so
             await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"})
-        return Outcome(failure["syncStatus"], betnr_of(espo), error=failure["syncErrorMessage"])
+        is_understood = isinstance(error, BitByLawError | ConfigurationError)
+        text = shown_text(error) if is_understood else f"{type(error).__name__}: unexpected; see the log"
+        return Outcome(failure["syncStatus"], betnr_of(espo), error=text)
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)

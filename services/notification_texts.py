@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.errors import NeedsPerson
+from services.errors import NeedsPerson, ValidationFailed, words_of
 from services.foreign_text import clean_text, has_invisible
 from services.problem_texts import CATALOGUE, Text, failures
 from services.problem_texts.labels import LABELS, UNLABELLED
@@ -59,7 +59,10 @@ def failure_sentence(error: Exception) -> str:
     """What an error means, in one German sentence that ends with its code, for ``syncErrorMessage``."""
     if isinstance(error, NeedsPerson):
         return problem_sentence(Problem("general_manual_action", "", "", "", {"reason": error.reason}))
-    return failures.sentence_of(error)
+    sentence = failures.sentence_of(error)
+    if isinstance(error, ValidationFailed) and error.system == "Advoware" and words_of(error):
+        return f"{sentence} Advoware sagt dazu: {words_of(error)}"  # Advoware speaks German, EspoCRM does not
+    return sentence
 
 
 def task_description(problem: Problem) -> str:

@@ -5,9 +5,10 @@ from typing import Any
 from motia import FlowContext, queue
 
 from services.bankverbindungen_sync import BankverbindungenSync
+from services.beteiligte_sync_utils import BeteiligteSync
 from services.sync_events import parse_event
 
-# A Beteiligter who is being synced is waited for for two minutes; then the cron takes over.
+# For a foreign system or a store that is away for a moment; a Beteiligter who is being synced is no failure.
 RETRIES = {"max_retries": 7, "backoff_delay_ms": 2000}
 
 config = {
@@ -25,4 +26,5 @@ config = {
 
 async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
     """Sync the record of the event; what fails is visible in its status, or raised so that the queue tries again."""
-    await BankverbindungenSync(ctx).handle(parse_event(input_data))
+    sync = BankverbindungenSync(ctx, look_again=BeteiligteSync(ctx).look_again)
+    await sync.handle(parse_event(input_data))

@@ -23,8 +23,8 @@ from bankverbindungen_office import (
 from office import BETEILIGTE_ID, Office, strike
 
 from services.bankverbindungen_sync import BankverbindungenSync
-from services.errors import EntityBusy
-from services.locks import beteiligte_lock_key
+from services.locks import beteiligte_lock_key, record_lock
+from services.look_again import EDIT, Notes, beteiligter
 from services.resources import Resources
 
 __all__ = ["handle", "office", "sync"]
@@ -106,15 +106,16 @@ async def test_without_betnr_the_account_waits_and_the_sync_of_the_beteiligter_t
     assert (row(office, entity_id)["syncStatus"], row(office, entity_id)[HINT]) == ("clean", None)
 
 
-async def test_an_event_during_the_beteiligters_sync_is_tried_again(
+async def test_an_event_during_the_beteiligters_sync_asks_that_sync_to_look_again(
     office: Office, handle: Any, resources: Resources
 ) -> None:
     entity_id = await add(office)
-    await resources.redis.set(beteiligte_lock_key(BETEILIGTE_ID), "somebody else")
-    with pytest.raises(EntityBusy):
-        await handle(entity_id)
-    await resources.redis.delete(beteiligte_lock_key(BETEILIGTE_ID))
-    assert (await handle(entity_id)).result == "created"
+    async with record_lock(resources, beteiligte_lock_key(BETEILIGTE_ID), 60):
+        assert (await handle(entity_id)).result == "busy"
+    note = await Notes(await resources.database()).find(beteiligter(BETEILIGTE_ID))
+    assert note is not None
+    assert note.wishes == {EDIT}
+    assert office.writes() == []
 
 
 async def test_an_invalid_iban_fails_is_told_once_and_leaves_the_others_alone(

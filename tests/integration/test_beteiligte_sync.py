@@ -346,4 +346,4 @@ async def test_an_answer_of_the_wrong_shape_is_a_failure_of_the_record(office: O
     await office.fault(office.advoware, method="GET", path="Beteiligte/", status=200, body={})
 
     assert (await office.sync(entity_id)).result == "failed"
-    assert "not the Beteiligter asked for" in (await office.in_espocrm(entity_id))["syncErrorMessage"]
+    assert "unverständlich" in (await office.in_espocrm(entity_id))["syncErrorMessage"]

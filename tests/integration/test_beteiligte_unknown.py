@@ -95,6 +95,7 @@ async def test_a_date_of_no_use_is_no_birth_date_and_no_error(office: Office, da
     await assert_rests(office, entity_id)
     await office.edit_espocrm(entity_id, dateOfBirth="1981-06-02")
     await office.sync(entity_id)
+    assert [task["status"] for task in await office.tasks()] == ["Canceled"]  # it is over, so nobody has to do anything
     assert office.in_advoware(betnr)["geburtsdatum"].startswith("1981-06-02")
     assert await status(office, entity_id) == ("clean", "")
 
