@@ -7,7 +7,7 @@ theirs: only its lines that hold exactly the old parts are replaced (specificati
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.countries import country_text
@@ -75,19 +75,19 @@ def lines_below_street(block: Any, values: Values) -> Sequence[str] | None:
     return lines[start + 1 : end]
 
 
-def changed_block(
-    block: Any, addressee: str | None, old: Values, new: Values, *, built_from: Iterable[Values]
-) -> str | None:
-    """The block after its parts have changed from ``old`` to ``new``; None if a person has to change it.
+def changed_block(block: Any, addressee: str | None, old: Sequence[Values], new: Values) -> str | None:
+    """The block after its parts have changed to ``new``; None if a person has to change it.
 
-    One that we would build from one of ``built_from`` is built anew. In any other, which somebody has written by hand,
-    exactly the lines of the old parts are replaced, if each stands there once.
+    ``old`` are the parts as Advoware has them, and as it had them before. A block that we would build from one of these
+    is built anew. In any other, which somebody has written by hand, exactly the lines of the old parts are replaced,
+    if each stands there once.
     """
     lines = lines_of(block)
-    if not lines or any(lines == lines_of(build_anschrift(addressee, values)) for values in built_from):
+    if not lines or any(lines == lines_of(build_anschrift(addressee, values)) for values in old):
         changed: str | None = build_anschrift(addressee, new)
     else:
-        changed = _with_replaced_lines(str(block), old, new)
+        attempts = (_with_replaced_lines(str(block), values, new) for values in old)
+        changed = next((attempt for attempt in attempts if attempt is not None), None)
     return changed if changed is not None and len(changed) <= BLOCK_LENGTH else None
 
 

@@ -35,6 +35,8 @@ from services.values import (
 Record = dict[str, Any]
 Waiting = dict[str, dict[str, Any]]
 
+#: The parts that a PUT changes.
+PARTS = ("strasse", "plz", "ort")
 #: What Advoware shows for the lines below the street if nobody can tell from the printed block which they are.
 NOT_SHOWN = Unknown("nicht erkennbar")
 #: null where there was a value before.
@@ -51,7 +53,7 @@ class FieldPlan:
         ours, theirs: what both sides say.
         base: what they said when they were last settled.
         plan: the merge of these.
-        known: the values that Advoware has, as far as anybody knows; what a PUT sends unless it is changed.
+        known: the values that Advoware has, as far as anybody knows.
         to_advoware, to_espocrm: what is written.
         addressee, old_block: what the printed block is made of; ``old_block`` is None if Advoware shows none at all.
         settled, waiting: what is remembered once all is written.
@@ -75,7 +77,8 @@ class FieldPlan:
             return None
         new = {**self.known, **{name: self.to_advoware[name] for name in names if name in self.to_advoware}}
         last = {**self.known, **{name: pair.advoware for name, pair in self.base.items()}}
-        return changed_block(self.old_block, self.addressee, self.known, new, built_from=(self.known, last))
+        sent = {**self.known, **{name: pair.espocrm for name, pair in self.base.items()}}
+        return changed_block(self.old_block, self.addressee, (self.known, last, sent), new)
 
     @property
     def street(self) -> dict[str, Value]:
@@ -104,6 +107,7 @@ def plan_fields(
     waiting = _still_waiting(state, adresse, settled)
     waiting |= {held.field: entry(state, held.field, Pair(held.espocrm, held.advoware), reason_of(held), now)
                 for held in plan.held}  # fmt: skip
+    waiting |= _unknown_at_first(state, base, ours, theirs, now)
     merged = FieldPlan(
         ours,
         theirs,
@@ -117,7 +121,40 @@ def plan_fields(
         settled=settled,
         waiting=waiting,
     )
-    return _with_block(merged, state, now) if plan.to_advoware else merged
+    if not plan.to_advoware:
+        return merged
+    return _put_off(merged, state, now) if _hides(merged, adresse, state) else _with_block(merged, state, now)
+
+
+def _unknown_at_first(
+    state: SyncState, base: Mapping[str, Pair], ours: Mapping[str, Value], theirs: Mapping[str, Value], now: datetime
+) -> Waiting:
+    """The fields of a pair that is compared for the first time in which one side says what the other cannot hold."""
+    waiting: Waiting = {}
+    for name in (ours.keys() & theirs.keys()) - base.keys():
+        pair = Pair(ours[name], theirs[name])
+        if is_same(*pair) or pair.advoware == NOT_SHOWN:
+            continue
+        if isinstance(pair.espocrm, Unknown) or isinstance(pair.advoware, Unknown):
+            side = "espocrm" if isinstance(pair.espocrm, Unknown) else "advoware"
+            waiting[name] = entry(state, name, pair, f"unknown_{side}", now)
+    return waiting
+
+
+def _hides(plan: FieldPlan, adresse: Record, state: SyncState) -> bool:
+    """Whether Advoware does not show what a PUT would overwrite: it may be somebody's edit."""
+    unknown = {name for name in plan.to_advoware if isinstance(plan.theirs[name], Unknown)} - {"weitereZeilen"}
+    return bool(unknown) or (block_of(adresse) is None and bool(seen_block(adresse, state)))
+
+
+def _put_off(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
+    """The plan without writing to Advoware: the edits stay edits, and are told."""
+    settled = {name: pair for name, pair in plan.settled.items() if name not in plan.to_advoware}
+    settled |= {name: plan.base[name] for name in plan.to_advoware if name in plan.base}
+    put_off = {
+        name: entry(state, name, Pair(plan.ours[name], plan.theirs[name]), "missing", now) for name in plan.to_advoware
+    }
+    return replace(plan, to_advoware={}, settled=settled, waiting={**plan.waiting, **put_off})
 
 
 def reason_of(held: Held) -> str:
@@ -222,17 +259,15 @@ def put_body(plan: FieldPlan, adresse: Record, names: Collection[str]) -> Record
     """What a PUT sends so that the Adresse gets these of the planned values.
 
     ``anschrift`` stands for the block, and with it for the lines below the street. The body is the full object as
-    read, because Advoware replaces it; a part that Advoware does not show is sent as it was shown last, or not at all.
+    read, because Advoware replaces it, without the parts that Advoware does not show.
     """
-    values = {**plan.known, **{name: plan.to_advoware[name] for name in names if name in plan.to_advoware}}
-    parts: Record = {name: values[name] or "" for name in ("strasse", "plz", "ort") if name in values}
-    body: Record = {**adresse, **{name: value for name, value in parts.items() if isinstance(value, str)}}
+    changed: Record = {name: plan.to_advoware[name] or "" for name in names if name in plan.to_advoware}
+    changed.pop("weitereZeilen", None)
     block = plan.block({*names, "weitereZeilen"}) if BLOCK in names else None
     if block is not None:
-        body[BLOCK] = block
-    elif block_of(adresse) is None:
-        body.pop(BLOCK, None)
-    return body
+        changed[BLOCK] = block
+    hidden = {name for name in (*PARTS, BLOCK) if not isinstance(adresse.get(name), str)}
+    return {**{name: value for name, value in adresse.items() if name not in hidden}, **changed}
 
 
 # -- after a write ----------------------------------------------------------------------------------------------------
@@ -268,8 +303,8 @@ def after_put(
 
 def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
     """All that a PUT says, the unchanged parts included: Advoware may store these differently as well."""
-    parts = ("strasse", "plz", "ort", *(["weitereZeilen"] if plan.old_block is not None else []))
-    sent = {**{name: plan.known[name] for name in parts if name in plan.known}, **plan.to_advoware}
+    parts = (*PARTS, *(["weitereZeilen"] if plan.old_block is not None else []))
+    sent = {**{name: plan.theirs[name] for name in parts if plan.theirs.get(name) is not None}, **plan.to_advoware}
     deferred = plan.plan.to_espocrm.keys() - plan.to_espocrm.keys()
     return {name: value for name, value in sent.items() if name not in deferred and not isinstance(value, Unknown)}
 

@@ -191,7 +191,7 @@ class AdressenMapper:
         ``weitereZeilen`` is left out if the printed block does not show which lines belong to the street.
         """
         values = {field: _read(field, advo[field]) for field in ("strasse", *_ATTRIBUTES) if field in advo}
-        further = lines_below_street(block_of(advo), values)
+        further = lines_below_street(block_of(advo), values) if _shows_street(advo) else None
         if further is not None:
             values["weitereZeilen"] = "\n".join(further) or None
         return values
@@ -289,6 +289,11 @@ def block_of(advo: Record) -> str | None:
     """The printed block of an Adresse, None if it shows none."""
     block = advo.get(BLOCK)
     return block if isinstance(block, str) else None
+
+
+def _shows_street(advo: Record) -> bool:
+    """Whether it is known which street the printed block would have to contain."""
+    return advo.get("strasse") is not None or not lines_of(block_of(advo))
 
 
 def has_content(values: Record) -> bool:

@@ -74,7 +74,8 @@ class Settle:
         attributes: further attributes for EspoCRM, without the sync fields.
         status: the ``syncStatus`` that the CAdressen shall show; empty: by what waits.
         changes: for the audit, besides those of ``fields``.
-        left_out: the fields that a receiver has refused, per side.
+        left_out: the fields that a receiver has refused.
+        lost: what is told before it is overwritten in Advoware.
     """
 
     row: Record
@@ -85,6 +86,7 @@ class Settle:
     status: str = ""
     changes: tuple[Mapping[str, Any], ...] = ()
     left_out: frozenset[str] = frozenset()
+    lost: tuple[Problem, ...] = ()
 
     @property
     def shown_status(self) -> str:
@@ -225,7 +227,8 @@ def _settle_fields(seen: Observation, main: MainAddress, row: Record, adresse: R
         base[MAIN] = main.agreed == row["id"]
     action = Settle(row, adresse, replace(state, base=base, rejected=activity), fields, attributes)
     action = _with_fields(action, fields)
-    return replace(action, changes=tuple(rejection_lines(row, before, action.state.rejected)))
+    lost = conflict_problems(seen, row, fields, seen.now.isoformat(timespec="seconds"))
+    return replace(action, lost=lost, changes=tuple(rejection_lines(row, before, action.state.rejected)))
 
 
 def _with_fields(action: Settle, fields: FieldPlan) -> Settle:
@@ -265,6 +268,7 @@ def settle_update(seen: Observation, action: Settle, written: Record, left_out: 
     if action.fields is None:
         return action
     before = action.state.rejected
+    action = replace(action, row={**action.row, **written})
     fields = after_update(action.fields, action.state, written, left_out, seen.now)
     action = _with_fields(replace(action, left_out=action.left_out | left_out.keys()), fields)
     return replace(action, changes=(*action.changes, *rejection_lines(action.row, before, action.state.rejected)))
@@ -376,14 +380,7 @@ def problems_of(seen: Observation, action: Settle) -> tuple[Problem, ...]:
     activity = activity_problems(seen, row, adresse, rejected)
     if adresse is None or not is_active(row):
         return activity
-    return (*activity, *field_problems(seen, row, rejected), *lost_problems(seen, action))
-
-
-def lost_problems(seen: Observation, action: Settle) -> tuple[Problem, ...]:
-    """What is told before it is overwritten."""
-    if action.fields is None:
-        return ()
-    return conflict_problems(seen, action.row, action.fields, seen.now.isoformat(timespec="seconds"))
+    return (*activity, *field_problems(seen, row, rejected), *action.lost)
 
 
 def changes_of(action: Settle) -> list[Mapping[str, Any]]:

@@ -45,7 +45,6 @@ from services.adressen_plan import (
     Settle,
     changes_of,
     link_created,
-    lost_problems,
     make_plan,
     problems_of,
     settle_put,
@@ -452,7 +451,7 @@ class AdressenSync:
             result = "conflict_found" if lost else "block_kept"
             entry = AuditEntry(ENTITY_TYPE, action.row["id"], TOPIC, "sync", result, 0.0, seen.betnr, lines)
             await store.append_audit(entry, seen.now)
-        for problem in lost_problems(seen, action):
+        for problem in action.lost:
             await self._notifications.notify(problem)
         return bool(lost)
 
