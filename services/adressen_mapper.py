@@ -54,6 +54,8 @@ ESPOCRM_STREET_LENGTH = 255
 LABEL_LENGTH = 255
 NO_LABEL = "Adresse ohne Angaben"
 
+_MISSING = object()
+
 #: .NET's smallest and largest date, which stand for "no date".
 _NO_DATES = ("0001-01-01", "9999-12-31")
 _YEARS = range(1800, 2201)
@@ -175,14 +177,15 @@ class AdressenMapper:
     def comparable_from_espocrm(self, espo: Record) -> dict[str, Value]:
         """The comparable values of a CAdressen, without the main mark."""
         values: dict[str, Value] = {}
-        if "adresseStreet" in espo:
-            street = espo["adresseStreet"]
+        street = espo.get("adresseStreet", _MISSING)
+        if street is not _MISSING:
             lines = lines_of(street) if isinstance(street, str) else []
             unknown = None if street is None or isinstance(street, str) else read_text(street)
             values = {"strasse": lines[0] if lines else unknown, "weitereZeilen": "\n".join(lines[1:]) or unknown}
         for field, attribute in _ATTRIBUTES.items():
-            if attribute in espo:
-                values[field] = _read(field, espo[attribute])
+            value = espo.get(attribute, _MISSING)
+            if value is not _MISSING:
+                values[field] = _read(field, value)
         return values
 
     def comparable_from_advoware(self, advo: Record) -> dict[str, Value]:

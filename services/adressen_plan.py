@@ -268,9 +268,9 @@ def settle_update(seen: Observation, action: Settle, written: Record, left_out: 
     if action.fields is None:
         return action
     before = action.state.rejected
-    action = replace(action, row={**action.row, **written})
     fields = after_update(action.fields, action.state, written, left_out, seen.now)
-    action = _with_fields(replace(action, left_out=action.left_out | left_out.keys()), fields)
+    row = {**action.row, **written}
+    action = _with_fields(replace(action, row=row, left_out=action.left_out | left_out.keys()), fields)
     return replace(action, changes=(*action.changes, *rejection_lines(action.row, before, action.state.rejected)))
 
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.adressen_block import BLOCK
-from services.adressen_fields import put_body, put_names, seen_block
+from services.adressen_fields import FieldPlan, put_body, put_names, seen_block
 from services.adressen_mapper import (
     ESPOCRM_FIELDS,
     AdressenMapper,
@@ -312,11 +312,13 @@ class AdressenSync:
     async def _settle(self, seen: Observation, action: Settle, store: SyncStore, report: _Report) -> None:
         """Write what differs; what a person edits on either side meanwhile is left to the next round."""
         was_put = False
-        if action.fields is not None and action.fields.to_advoware and action.adresse is not None:
-            if await self._keep_what_will_be_lost(seen, action, store) and not await self._is_as_seen(seen, action):
+        fields, adresse = action.fields, action.adresse
+        if fields is not None and fields.to_advoware and adresse is not None:
+            is_conflict = await self._keep_what_will_be_lost(seen, action, fields, adresse, store)
+            if is_conflict and not await self._is_as_seen(seen, action):
                 report.was_edited = True
                 return
-            action = await self._put(seen, action, report)
+            action = await self._put(seen, action, fields, adresse, report)
             was_put = True
         if action.espocrm and await self._was_edited(action.row):
             report.was_edited = True
@@ -324,24 +326,23 @@ class AdressenSync:
             return
         await self._finish(seen, action, store, report, was_put=was_put)
 
-    async def _put(self, seen: Observation, action: Settle, report: _Report) -> Settle:
-        fields, adresse = action.fields, action.adresse
-        assert fields is not None and adresse is not None  # noqa: S101, PT018 - the caller has looked
-        names = put_names(fields)
+    async def _put(
+        self, seen: Observation, action: Settle, fields: FieldPlan, adresse: Record, report: _Report
+    ) -> Settle:
+        """Change the Adresse; what Advoware refuses is left out, and what it stores differently is settled so."""
+        names, answers = put_names(fields), list[Record | None]()
 
-        async def write(included: Sequence[str]) -> Record:
+        async def write(included: Sequence[str]) -> list[Record | None]:
             body = put_body(fields, adresse, included)
-            changed = await self._advoware.update_adresse(seen.betnr, adresse["id"], body)
-            return {"answer": changed}
+            answers.append(await self._advoware.update_adresse(seen.betnr, adresse["id"], body))
+            return answers
 
-        idle = frozenset() if names == [BLOCK] else frozenset({BLOCK})
-        answered, left_out = await update_fitting(write, names, idle=idle)
-        if answered is None:
-            return settle_put(seen, action, adresse, left_out)
+        idle = frozenset[str]() if names == [BLOCK] else frozenset({BLOCK})
         try:
-            stored = await self._complete(seen, adresse["id"], answered["answer"])
+            _, left_out = await update_fitting(write, names, idle=idle)
+            stored = await self._complete(seen, adresse["id"], answers[-1]) if answers else adresse
         except BitByLawError:
-            report.wrote_advoware = True
+            report.wrote_advoware |= bool(answers)
             raise
         report.wrote_advoware |= any(stored.get(name) != adresse.get(name) for name in _WRITABLE)
         return settle_put(seen, action, stored, left_out)
@@ -435,18 +436,18 @@ class AdressenSync:
         """Whether the CAdressen says something else now than when it was listed."""
         return _says_other(await self._espocrm.get_entity(ENTITY_TYPE, row["id"]), row)
 
-    async def _keep_what_will_be_lost(self, seen: Observation, action: Settle, store: SyncStore) -> bool:
+    async def _keep_what_will_be_lost(
+        self, seen: Observation, action: Settle, fields: FieldPlan, adresse: Record, store: SyncStore
+    ) -> bool:
         """Put what is overwritten into the audit before that happens, and tell the values that give way to a person.
 
         Returns whether there are such values.
         """
-        fields, adresse = action.fields, action.adresse
         lost = [change for change in changes_of(action) if change.get("conflict")]
         lines = list(lost)
-        if fields is not None and adresse is not None:
-            old, new = seen_block(adresse, action.state), str(put_body(fields, adresse, put_names(fields)).get(BLOCK))
-            if old and BLOCK in put_names(fields) and old != new:
-                lines.append(block_line(action.row, old, new))
+        old, new = seen_block(adresse, action.state), str(put_body(fields, adresse, put_names(fields)).get(BLOCK))
+        if old and BLOCK in put_names(fields) and old != new:
+            lines.append(block_line(action.row, old, new))
         if lines:
             result = "conflict_found" if lost else "block_kept"
             entry = AuditEntry(ENTITY_TYPE, action.row["id"], TOPIC, "sync", result, 0.0, seen.betnr, lines)

@@ -23,6 +23,7 @@ TITLE_LENGTH = 255
 LABELS = {
     "adresse": "Adresse",
     "anrede": "Anrede",
+    "anschrift": "Anschrift zum Drucken",
     "art": "Registerart",
     "bank": "Bank",
     "beteiligteId": "Beteiligter",

@@ -242,7 +242,10 @@ async def test_of_two_addresses_with_the_same_mark_one_is_the_pair(
     await office.edit("CAdressen", entity_id, advowareId=None)
     assert (await sync()).problems == ()
     assert row(office, entity_id)["advowareId"] == first["id"]
-    assert sorted(str(record["adresseStreet"]) for record in office.records("CAdressen")) == ["Am Wall 1", "Lange Straße 5"]
+    assert sorted(str(record["adresseStreet"]) for record in office.records("CAdressen")) == [
+        "Am Wall 1",
+        "Lange Straße 5",
+    ]
     await assert_settled(office, sync)
 
 
@@ -332,7 +335,7 @@ async def test_after_the_migration_an_edit_is_an_edit_of_its_side(
     await assert_settled(office, sync)
 
 
-async def test_after_the_migration_what_was_unreadable_is_no_edit(
+async def test_after_the_migration_what_was_unreadable_is_told_and_is_no_edit(
     office: Office, sync: Any, resources: Resources
 ) -> None:
     entity_id = await linked(office, sync)
@@ -341,7 +344,10 @@ async def test_after_the_migration_what_was_unreadable_is_no_edit(
     answer["adressen"][0] |= {"gueltigVon": "1492-10-12", "gueltigBis": "9999-12-31T00:00:00", "anschrift": "Frei"}
     office.forget_calls()
     result = await AdressenSync(resources=resources).sync_part(office.espo, answer, office.store)
-    assert (result.problems, office.writes()) == ((), [])
+    assert reasons(result) == ["address_unknown_advoware"]
+    assert result.changes[0]["rejected"]
+    assert office.writes() == [f"EspoCRM PUT /api/v1/CAdressen/{entity_id}"]  # its status
+    assert row(office, entity_id)["gueltigVon"] is None
 
 
 async def test_after_the_migration_what_waited_still_waits_and_nothing_is_sent_again(

@@ -94,7 +94,9 @@ def having(**values: Any) -> Callable[[dict[str, Any]], Any]:
 # -- unknown is not empty -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["strasse", "plz", "ort", "land", "postfach", "postfachPLZ", "gueltigVon", "gueltigBis"])
+@pytest.mark.parametrize(
+    "name", ["strasse", "plz", "ort", "land", "postfach", "postfachPLZ", "gueltigVon", "gueltigBis"]
+)
 @pytest.mark.parametrize("how", ["missing", "null", "number", "list", "unreadable"])
 async def test_what_advoware_does_not_say_clearly_clears_and_changes_nothing(
     office: Office, sync: Any, name: str, how: str
@@ -116,7 +118,9 @@ async def test_what_advoware_does_not_say_clearly_clears_and_changes_nothing(
     await assert_settled(sync)
 
 
-@pytest.mark.parametrize("day", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59.9999999", "9999-12-31Z"])  # fmt: skip
+@pytest.mark.parametrize(
+    "day", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59.9999999", "9999-12-31Z"]
+)
 async def test_dotnets_extreme_dates_are_no_dates(office: Office, sync: Any, day: str) -> None:
     entity_id = await linked(office, sync, gueltigVon=None, gueltigBis=None)
     result = await sync(having(gueltigVon=day, gueltigBis=day))
@@ -196,7 +200,10 @@ async def test_an_unknown_country_entered_in_espocrm_is_told_and_stays(office: O
     assert problem.details["fields"] == [{"field": "land", "old": "Österreich", "new": "Absurdistan"}]
     assert (problem.details["name"], problem.details["betnr"]) == ("Max Müller", str(office.betnr))
     assert (adresse(office)["land"], adresse(office)["ort"]) == ("Österreich", "Celle")
-    assert (row(office, entity_id)["adresseCountry"], row(office, entity_id)["syncStatus"]) == ("Absurdistan", "conflict")
+    assert (row(office, entity_id)["adresseCountry"], row(office, entity_id)["syncStatus"]) == (
+        "Absurdistan",
+        "conflict",
+    )
     assert (await assert_settled(sync)).problems == (problem,)
     await office.edit("CAdressen", entity_id, adresseCountry="Österreich")
     assert (await sync()).problems == ()
@@ -221,7 +228,8 @@ async def test_unknown_countries_at_create_are_left_out_and_told_in_both_directi
 
 async def test_an_over_long_value_is_left_out_at_create_and_at_update(office: Office, sync: Any) -> None:
     entity_id = await linked(office, sync, postfach="x" * 60, adressePostalCode="9" * 30)
-    assert (adresse(office)["strasse"], adresse(office)["ort"], adresse(office)["postfach"]) == ("Lange Straße 5", "Hannover", "")  # fmt: skip
+    shown = adresse(office)
+    assert (shown["strasse"], shown["ort"], shown["postfach"]) == ("Lange Straße 5", "Hannover", "")
     assert row(office, entity_id)["syncStatus"] == "conflict"
     assert reasons(await assert_settled(sync)) == ["address_too_long_advoware"]
     await office.edit("CAdressen", entity_id, adressePostalCode="30161")
@@ -265,7 +273,12 @@ async def test_a_refused_value_is_found_left_out_and_told_and_the_rest_is_writte
     assert (result.errors, result.wrote_advoware) == ((), True)
     assert reasons(result) == ["address_value_refused"]
     assert (adresse(office)["strasse"], adresse(office)["ort"]) == ("Neue Straße 7", "Hannover")
-    assert adresse(office)["anschrift"].splitlines()[1:] == ["Neue Straße 7", "Hinterhaus", "30159 Hannover", "ÖSTERREICH"]
+    assert adresse(office)["anschrift"].splitlines()[1:] == [
+        "Neue Straße 7",
+        "Hinterhaus",
+        "30159 Hannover",
+        "ÖSTERREICH",
+    ]
     assert row(office, entity_id)["adresseCity"] == "Xanten"
     assert reasons(await assert_settled(sync)) == ["address_value_refused"]
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
@@ -279,7 +292,8 @@ async def test_a_value_refused_at_create_is_left_out_and_told(
 ) -> None:
     refuse(monkeypatch, "postfach", "12", said)
     entity_id = await linked(office, sync)
-    assert (adresse(office)["strasse"], adresse(office)["land"], adresse(office)["postfach"]) == ("Lange Straße 5", "Österreich", "")  # fmt: skip
+    shown = adresse(office)
+    assert (shown["strasse"], shown["land"], shown["postfach"]) == ("Lange Straße 5", "Österreich", "")
     assert row(office, entity_id)["syncStatus"] == "conflict"
     assert reasons(await assert_settled(sync)) == ["address_value_refused"]
 
@@ -311,8 +325,8 @@ def refuse(monkeypatch: pytest.MonkeyPatch, field: str, refused: str, said: Any)
 async def test_a_value_that_espocrm_refuses_is_left_out_and_told(office: Office, sync: Any) -> None:
     entity_id = await linked(office, sync)
     change(office, ort="Celle", postfach="77")
-    strike(office.espocrm, "PUT", "/CAdressen/", status=400, headers={
-        "X-Status-Reason": "Field validation failure; entityType: CAdressen, field: adresseCity, type: valid."})  # fmt: skip
+    reason = "Field validation failure; entityType: CAdressen, field: adresseCity, type: valid."
+    strike(office.espocrm, "PUT", "/CAdressen/", status=400, headers={"X-Status-Reason": reason})
     result = await sync()
     assert result.errors == ()
     assert reasons(result) == ["address_value_refused_espocrm"]
@@ -439,7 +453,9 @@ async def test_a_request_that_was_refused_is_no_write(office: Office, sync: Any)
 
 
 @pytest.mark.parametrize("odd", [{"strasse": "Weg 1"}, {"id": None}, {"id": "abc"}, {"id": True}, None, 7, []])
-async def test_an_entry_without_a_number_stops_nobody(office: Office, resources: Resources, sync: Any, odd: Any) -> None:
+async def test_an_entry_without_a_number_stops_nobody(
+    office: Office, resources: Resources, sync: Any, odd: Any
+) -> None:
     first = await linked(office, sync)
     second = await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, adresseStreet="Weg 9", adresseCity="Ulm")
     await office.edit("CAdressen", first, adresseCity="Celle")
@@ -473,7 +489,9 @@ async def test_an_answer_without_the_list_is_said_in_the_firms_language(
 ) -> None:
     beteiligter = {name: value for name, value in office.beteiligter().items() if name != "adressen"}
     result = await AdressenSync(resources=resources).sync_part(office.espo, {**beteiligter, **answer}, office.store)
-    assert result.errors == ("Die Adressen wurden nicht abgeglichen: Advoware hat ihre Liste nicht geliefert (ADR-21).",)
+    assert result.errors == (
+        "Die Adressen wurden nicht abgeglichen: Advoware hat ihre Liste nicht geliefert (ADR-21).",
+    )
 
 
 async def test_a_defect_at_one_address_is_recorded_there_and_the_others_go_on(

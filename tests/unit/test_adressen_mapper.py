@@ -9,20 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.adressen_block import build_anschrift, changed_block
+from services.adressen_block import build_anschrift
 from services.adressen_mapper import (
     FIELDS,
     AdressenMapper,
-    adressen_of,
     espocrm_id_of,
     marked,
-    read_country,
-    read_date,
-    read_text,
     user_text_of,
 )
 from services.countries import country_code, country_text
-from services.values import Unknown
 
 MAPPER = AdressenMapper()
 PERSON = {"betNr": 1001, "anrede": "Herr", "titel": "Dr.", "vorname": "Max", "name": "Müller", "rechtsform": "Herr"}

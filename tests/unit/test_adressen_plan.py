@@ -1,4 +1,4 @@
-"""The plan for a pair of addresses, whatever people and both systems do to it: nothing is lost, and it comes to rest."""
+"""The plan for a pair of addresses, whatever people and systems do to it: nothing is lost, and it comes to rest."""
 
 from __future__ import annotations
 
@@ -167,12 +167,16 @@ def test_the_first_comparison_tells_what_cannot_be_compared() -> None:
     assert world.said[0]["reason"] == "address_unknown_advoware"
 
 
-@pytest.mark.parametrize("odd", [{"strasse": {"a": 1}}, {"plz": True}, {"bemerkung": 7}, {"bemerkung": ["x"]}, {"anschrift": {}}])  # fmt: skip
+@pytest.mark.parametrize(
+    "odd", [{"strasse": {"a": 1}}, {"plz": True}, {"bemerkung": 7}, {"bemerkung": ["x"]}, {"anschrift": {}}]
+)
 def test_nothing_in_an_adresse_breaks_the_plan(odd: dict[str, Any]) -> None:
     listing = adressen_of({"adressen": [{**ADRESSE, **odd, "id": 6}]})
     assert listing is not None
     now = datetime(2026, 2, 10, tzinfo=UTC)
-    seen = Observation("b1", BETEILIGTER, {"assignedUserId": "u", "teamsIds": ["t"]}, [], listing.adressen, True, {}, "both", now)
+    seen = Observation(
+        "b1", BETEILIGTER, {"assignedUserId": "u", "teamsIds": ["t"]}, [], listing.adressen, True, {}, "both", now
+    )
     (action,) = make_plan(seen, match_addresses(seen))
     assert not isinstance(action, Broken)
     assert isinstance(action, CreateCAdressen)
