@@ -244,7 +244,7 @@ class AdressenMapper:
             **self.to_espocrm(values, values),
             **({"adresseCountry": country} if "land" in values else {}),
             "bezeichnung": user_text if 0 < len(user_text) <= LABEL_LENGTH else self.label_of(advo),
-            "istStandard": bool(advo.get("standardAnschrift")),
+            "istStandard": advo.get("standardAnschrift") is True,
             "isActive": True,
         }
 

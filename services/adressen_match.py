@@ -114,6 +114,11 @@ def is_active(row: Record) -> bool:
     return row.get("isActive") is not False
 
 
+def is_main_there(adresse: Mapping[str, Any]) -> bool:
+    """Whether Advoware says that this is the main address."""
+    return adresse.get(MAIN) is True
+
+
 def match_addresses(seen: Observation) -> Match:
     """Pair both sides: by the stored link, by ``advowareId``, by the mark in ``bemerkung``, by equal values.
 
@@ -249,8 +254,8 @@ def choose_main(seen: Observation, found: Match) -> MainAddress:
     rows.sort(key=lambda row: (row.get("modifiedAt") or "", row["id"]))
     ours = [row["id"] for row in rows if row.get("istStandard")]
     active = {row["id"] for row in rows}
-    theirs = [row["id"] for row, adresse in found.pairs if adresse.get(MAIN) and row["id"] in active]
-    theirs += [adresse_key(adresse) for adresse in found.new_adressen if adresse.get(MAIN)]
+    theirs = [row["id"] for row, adresse in found.pairs if is_main_there(adresse) and row["id"] in active]
+    theirs += [adresse_key(adresse) for adresse in found.new_adressen if is_main_there(adresse)]
     base = next((entity_id for entity_id in active if _was_main(seen, entity_id)), None)
     chosen = [key for key in ours if key != base]
     advoware = next((key for key in theirs if key in chosen), next(iter(theirs), None))

@@ -282,13 +282,13 @@ def link_created(
     ``left_out`` says of the fields that were not sent why not: a reason and the receiver's words.
     """
     ours, theirs = _mapper.comparable_from_espocrm(row), _mapper.comparable_from_advoware(adresse)
-    is_main = bool(adresse.get(MAIN))
+    # Advoware makes a Beteiligter's first Adresse the main one without being asked.
+    is_main = adresse[MAIN] if isinstance(adresse.get(MAIN), bool) else bool(row.get("istStandard"))
     state = SyncState(ENTITY_TYPE, row["id"], advoware_id=seen.link_of(adresse), advoware_row_id=adresse.get("rowId"))
     settled, waiting = after_create(side, ours, theirs, left_out, state, seen.now)
     base = {**base_to_json(settled), MAIN: is_main, "isActive": True, BLOCK: seen_block(adresse, state)}
     label = _mapper.label(ours) or _mapper.label_of(adresse)
     change = {"record": name_of(row), "field": "adresse", "side": side, "old": None, "new": label}
-    # Advoware makes a Beteiligter's first Adresse the main one without being asked.
     attributes = {"istStandard": is_main} if bool(row.get("istStandard")) != is_main else {}
     return Settle(
         row,

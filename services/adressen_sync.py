@@ -389,7 +389,7 @@ class AdressenSync:
 
         try:
             row, left_out = await create_fitting(write, names)
-        except Forbidden:
+        except (Forbidden, ValidationFailed):
             if not owner:
                 raise
             # EspoCRM may not let us assign records to him: the address is worth more than its assignee.

@@ -551,3 +551,96 @@ async def test_an_address_is_created_although_espocrm_lets_nobody_be_assigned(of
     assert (await sync()).errors == ()
     assert office.records("CAdressen")[0]["assignedUserId"] is None
     await assert_settled(sync)
+
+
+# -- further oddities -----------------------------------------------------------------------------------------------
+
+
+async def test_what_espocrm_does_not_show_is_not_emptied_in_advoware(
+    office: Office, resources: Resources, sync: Any
+) -> None:
+    entity_id = await linked(office, sync)
+    before = adresse(office)
+    part = AdressenSync(resources=resources)
+    shown = {name: value for name, value in row(office, entity_id).items() if name not in FULL and name != "isActive"}
+    result = await part.sync_part(office.espo, office.beteiligter(), office.store, rows=[shown])
+    assert (result.problems, result.errors) == ((), ())
+    assert adresse(office) == before
+    assert {name: row(office, entity_id)[name] for name in FULL} == FULL
+
+
+async def test_an_answer_to_a_write_that_does_not_show_everything_is_no_edit_of_a_person(
+    office: Office, sync: Any
+) -> None:
+    entity_id = await linked(office, sync)
+    change(office, ort="Celle")
+    short = {"id": entity_id, "adresseCity": "Celle", "syncStatus": "clean"}
+    strike(office.espocrm, "PUT", "/CAdressen/", status=200, body=short)
+    result = await sync()
+    assert not result.was_edited
+    assert result.problems == ()
+
+
+async def test_an_answer_to_a_create_that_does_not_name_the_main_address_changes_nothing(
+    office: Office, sync: Any
+) -> None:
+    record = await office.in_espocrm("CAdressen", **FULL, beteiligteId=BETEILIGTE_ID)
+    answer = {"id": 77, "strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover", "anschrift": "x"}
+    strike(office.advoware, "POST", "/Adressen", status=201, body=answer)
+    await sync()
+    assert row(office, str(record["id"]))["istStandard"] is True
+
+
+@pytest.mark.parametrize("word", ["false", 0, None, "x"])
+async def test_only_a_plain_yes_makes_a_main_address(office: Office, sync: Any, word: Any) -> None:
+    entity_id = await linked(office, sync)
+    result = await sync(having(standardAnschrift=word))
+    assert (result.problems, office.writes()) == ((), [])
+    assert row(office, entity_id)["istStandard"] is True
+
+
+async def test_the_same_number_twice_is_read_once(office: Office, resources: Resources, sync: Any) -> None:
+    entity_id = await linked(office, sync)
+    answer = office.beteiligter()
+    answer["adressen"] *= 2
+    office.forget_calls()
+    await AdressenSync(resources=resources).sync_part(office.espo, answer, office.store)
+    assert office.writes() == []
+    assert [record["id"] for record in office.records("CAdressen")] == [entity_id]
+
+
+async def test_a_line_that_advoware_wraps_is_not_copied_back(
+    office: Office, sync: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entity_id = await linked(office, sync)
+    wrap = {"3. Stock links": "3. Stock\nlinks"}
+    check = ADRESSE_KIND.fields["anschrift"]
+
+    def wrapped(value: Any, name: str) -> Any:
+        return "\n".join(wrap.get(line, line) for line in check(value, name).split("\n"))
+
+    monkeypatch.setitem(ADRESSE_KIND.fields, "anschrift", wrapped)  # type: ignore[arg-type]
+    await office.edit("CAdressen", entity_id, adresseStreet="Lange Straße 5\n3. Stock links")
+    assert reasons(await sync()) == ["address_altered_advoware"]
+    await assert_settled(sync)
+    assert row(office, entity_id)["adresseStreet"] == "Lange Straße 5\n3. Stock links"
+
+
+async def test_a_block_that_would_be_too_long_is_left_and_told(office: Office, sync: Any) -> None:
+    entity_id = await linked(office, sync)
+    block = f"{'N' * 970}\nLange Straße 5\nUlm"
+    change(office, anschrift=block)
+    await office.edit("CAdressen", entity_id, adresseStreet=f"{'S' * 60}\nHinterhaus")
+    assert "address_block" in reasons(await sync())
+    assert (adresse(office)["anschrift"], adresse(office)["strasse"]) == (block, "S" * 60)
+
+
+async def test_a_deactivated_address_keeps_what_waits_until_it_is_used_again(office: Office, sync: Any) -> None:
+    entity_id = await linked(office, sync)
+    await office.edit("CAdressen", entity_id, adresseCountry="Absurdistan")
+    assert reasons(await sync()) == ["address_unknown_espocrm"]
+    await office.edit("CAdressen", entity_id, isActive=False)
+    assert reasons(await sync()) == ["address_delete_required"]
+    await office.edit("CAdressen", entity_id, isActive=True)
+    assert reasons(await sync()) == ["address_reactivate_required", "address_unknown_espocrm"]
+    assert row(office, entity_id)["syncStatus"] == "conflict"
