@@ -54,6 +54,7 @@ class FieldPlan:
         base: what they said when they were last settled.
         plan: the merge of these.
         known: the values that Advoware has, as far as anybody knows.
+        hidden: the fields that Advoware does not show so that we understand them; ``theirs`` is what it showed last.
         to_advoware, to_espocrm: what is written.
         addressee, old_block: what the printed block is made of; ``old_block`` is None if Advoware shows none at all.
         settled, waiting: what is remembered once all is written.
@@ -64,6 +65,7 @@ class FieldPlan:
     base: Mapping[str, Pair]
     plan: Merge
     known: Mapping[str, Value] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
     to_advoware: Mapping[str, Value] = field(default_factory=dict)
     to_espocrm: Mapping[str, Value] = field(default_factory=dict)
     addressee: str | None = None
@@ -90,7 +92,8 @@ def plan_fields(
     row: Record, adresse: Record, state: SyncState, beteiligter: Mapping[str, Any], direction: Direction, now: datetime
 ) -> FieldPlan:
     """Merge what both sides of a pair say."""
-    ours, theirs, base = _read(row, adresse, state)
+    read = _read(row, adresse, state)
+    ours, theirs, base = read.ours, read.theirs, read.base
 
     def unfit(side: Side, name: str, value: Value) -> str | None:
         if side == "advoware" and name not in WRITABLE_FIELDS:
@@ -104,7 +107,7 @@ def plan_fields(
         settled.pop(name)
         if name in base:
             settled[name] = base[name]
-    waiting = _still_waiting(state, adresse, settled)
+    waiting = _hidden_entries(read, state, now) | _still_waiting(state, adresse, settled)
     waiting |= {held.field: entry(state, held.field, Pair(held.espocrm, held.advoware), reason_of(held), now)
                 for held in plan.held}  # fmt: skip
     waiting |= _unknown_at_first(state, base, ours, theirs, now)
@@ -115,6 +118,7 @@ def plan_fields(
         plan,
         known=_known(theirs, base),
         to_advoware=plan.to_advoware,
+        hidden=frozenset(read.hidden),
         to_espocrm=to_espocrm,
         addressee=addressee_of(beteiligter),
         old_block=seen_block(adresse, state) if BLOCK in adresse or state.base.get(BLOCK) else None,
@@ -124,6 +128,14 @@ def plan_fields(
     if not plan.to_advoware:
         return merged
     return _put_off(merged, state, now) if _hides(merged, adresse, state) else _with_block(merged, state, now)
+
+
+def _hidden_entries(read: _Reading, state: SyncState, now: datetime) -> Waiting:
+    """The fields in which Advoware says something that EspoCRM cannot hold, or nothing where it said something."""
+    pairs = {name: Pair(read.ours.get(name), shown) for name, shown in read.hidden.items()}
+    return {
+        name: entry(state, name, pair, "unknown_advoware", now) for name, pair in pairs.items() if not is_same(*pair)
+    }
 
 
 def _unknown_at_first(
@@ -144,7 +156,8 @@ def _unknown_at_first(
 def _hides(plan: FieldPlan, adresse: Record, state: SyncState) -> bool:
     """Whether Advoware does not show what a PUT would overwrite: it may be somebody's edit."""
     unknown = {name for name in plan.to_advoware if isinstance(plan.theirs[name], Unknown)} - {"weitereZeilen"}
-    return bool(unknown) or (block_of(adresse) is None and bool(seen_block(adresse, state)))
+    is_block_hidden = block_of(adresse) is None and bool(seen_block(adresse, state))
+    return bool(unknown) or is_block_hidden or not plan.hidden.isdisjoint(plan.to_advoware)
 
 
 def _put_off(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
@@ -183,27 +196,48 @@ def is_field(name: str) -> bool:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _read(row: Record, adresse: Record, state: SyncState) -> tuple[dict[str, Value], dict[str, Value], dict[str, Pair]]:
-    """Both sides and the base; what Advoware does not show is taken as nothing new."""
+@dataclass(frozen=True)
+class _Reading:
+    """Both sides and the base; ``hidden`` is what Advoware shows instead of something that could be compared."""
+
+    ours: dict[str, Value]
+    theirs: dict[str, Value]
+    base: dict[str, Pair]
+    hidden: dict[str, Unknown]
+
+
+def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
+    """What both sides say; where Advoware says nothing that we understand, it is taken to hold what it held last.
+
+    So an unknown value neither becomes part of the base nor looks like an edit when the known one is back.
+    """
     ours, theirs = _mapper.comparable_from_espocrm(row), _mapper.comparable_from_advoware(adresse)
-    base = base_from_json(state.base)
-    for name in _mapper.unsaid(adresse) - {"weitereZeilen"}:
-        if name in base and base[name].advoware is not None and ours.get(name) is not None:
-            theirs[name] = NOTHING_SAID
-    further = "weitereZeilen"
-    if further not in theirs:
-        theirs[further] = base[further].advoware if further in base else NOT_SHOWN
-    elif further in _mapper.unsaid(adresse) and further in base:
-        theirs[further] = base[further].advoware
-    elif further in base and base[further].advoware == NOT_SHOWN:
-        del base[further]  # now that they are shown: as at the first sync
-    return ours, theirs, base
+    base, unsaid = base_from_json(state.base), _mapper.unsaid(adresse)
+    hidden: dict[str, Unknown] = {}
+    for name in (theirs.keys() & base.keys()) - {"weitereZeilen"}:
+        shown, last = theirs[name], base[name].advoware
+        if name in unsaid and last is not None and ours.get(name) is not None:
+            shown = NOTHING_SAID
+        if isinstance(shown, Unknown) and not is_same(shown, last):
+            hidden[name], theirs[name] = shown, last
+    _read_further_lines(theirs, base, unsaid)
+    return _Reading(ours, theirs, base, hidden)
+
+
+def _read_further_lines(theirs: dict[str, Value], base: dict[str, Pair], unsaid: Collection[str]) -> None:
+    """The lines below the street; as last seen if the printed block does not show which they are."""
+    name = "weitereZeilen"
+    if name not in theirs:
+        theirs[name] = base[name].advoware if name in base else NOT_SHOWN
+    elif name in unsaid and name in base:
+        theirs[name] = base[name].advoware
+    elif name in base and base[name].advoware == NOT_SHOWN:
+        del base[name]  # now that they are shown: as at the first sync
 
 
 def _known(theirs: Mapping[str, Value], base: Mapping[str, Pair]) -> dict[str, Value]:
     """What Advoware has: what it shows, and where it shows nothing, what it showed last."""
-    known = {name: value for name, value in theirs.items() if value != NOTHING_SAID}
-    return {**{name: pair.advoware for name, pair in base.items() if name not in known}, **known}
+    return {**{name: pair.advoware for name, pair in base.items()}, **theirs}
 
 
 def _still_waiting(state: SyncState, adresse: Record, settled: Mapping[str, Pair]) -> Waiting:
@@ -305,8 +339,8 @@ def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
     """All that a PUT says, the unchanged parts included: Advoware may store these differently as well."""
     parts = (*PARTS, *(["weitereZeilen"] if plan.old_block is not None else []))
     sent = {**{name: plan.theirs[name] for name in parts if plan.theirs.get(name) is not None}, **plan.to_advoware}
-    deferred = plan.plan.to_espocrm.keys() - plan.to_espocrm.keys()
-    return {name: value for name, value in sent.items() if name not in deferred and not isinstance(value, Unknown)}
+    unsent = plan.hidden | (plan.plan.to_espocrm.keys() - plan.to_espocrm.keys())
+    return {name: value for name, value in sent.items() if name not in unsent and not isinstance(value, Unknown)}
 
 
 def after_update(

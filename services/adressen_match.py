@@ -35,7 +35,6 @@ class Observation:
         owner: ``assignedUserId`` and ``teamsIds`` of the CBeteiligte, as far as it has them.
         rows: all CAdressen of the CBeteiligte.
         adressen: all Adressen of the Beteiligter that are readable, in the order of their ids.
-        is_complete: whether these are certainly all.
         states: by CAdressen id; also those of deleted CAdressen, and what `left_behind` has kept.
         direction: with ``to_advoware`` nothing is brought over to EspoCRM in this run.
         now: the present, aware.
@@ -46,7 +45,6 @@ class Observation:
     owner: Mapping[str, Any]
     rows: Sequence[Record]
     adressen: Sequence[Record]
-    is_complete: bool
     states: Mapping[str, SyncState]
     direction: Direction
     now: datetime

@@ -197,9 +197,7 @@ class AdressenSync:
         ids = {row["id"] for row in known} | {mark for mark in marks if mark is not None}
         states = await store.load_parts(ENTITY_TYPE, str(advo["betNr"]), sorted(ids))
         owner = {name: espo[name] for name in OWNER if espo.get(name)}
-        return Observation(
-            espo["id"], advo, owner, known, listing.adressen, not listing.unreadable, states, direction, self._now()
-        )
+        return Observation(espo["id"], advo, owner, known, listing.adressen, states, direction, self._now())
 
     async def _look_for(self, seen: Observation, found: Match, report: _Report) -> dict[str, Whereabouts]:
         """Where the CAdressen are that EspoCRM's list lacks: it is not believed that something is gone at once."""
@@ -224,7 +222,7 @@ class AdressenSync:
     async def _confirm_missing(self, seen: Observation, found: Match, report: _Report) -> set[str]:
         """Those whose Adresse a second read of Advoware does not show either."""
         missing = [row for row in found.missing if row["id"] in unconfirmed(seen, found)]
-        if not missing or not seen.is_complete:
+        if not missing:
             return set()
         try:
             again = adressen_of(await self._advoware.get_beteiligter(seen.betnr))

@@ -150,6 +150,19 @@ async def test_lines_below_the_street_are_replaced_where_they_stand(office: Offi
     await assert_settled(office, sync)
 
 
+async def test_lines_that_a_block_never_showed_are_brought_there_once_it_shows_its_lines(
+    office: Office, sync: Any
+) -> None:
+    office.in_advoware(adressen=[{"strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover", "anschrift": "Frei"}])
+    entity_id = await linked(office, sync, adresseStreet="Lange Straße 5\nHinterhaus")
+    assert row(office, entity_id)["advowareId"] == adressen(office)[0]["id"]
+    change(office, anschrift="Herrn Max Müller\nLange Straße 5\n30159 Hannover")
+    assert (await sync()).problems == ()
+    assert row(office, entity_id)["adresseStreet"] == "Lange Straße 5\nHinterhaus"
+    assert adressen(office)[0]["anschrift"] == "Herrn Max Müller\nLange Straße 5\nHinterhaus\n30159 Hannover"
+    await assert_settled(office, sync)
+
+
 async def test_an_address_that_is_only_a_block_is_shown_and_never_destroyed(office: Office, sync: Any) -> None:
     office.in_advoware(adressen=[{"anschrift": HAND}])
     assert (await sync()).problems == ()

@@ -479,6 +479,7 @@ async def test_an_unreadable_entry_may_be_the_one_that_seems_to_be_gone(
 ) -> None:
     entity_id = await linked(office, sync)
     answer = {**office.beteiligter(), "adressen": [{"strasse": "Lange Straße 5"}]}
+    strike(office.advoware, "GET", f"/Beteiligte/{office.betnr}", status=200, body=answer)
     await AdressenSync(resources=resources).sync_part(office.espo, answer, office.store)
     assert row(office, entity_id)["isActive"] is True
 

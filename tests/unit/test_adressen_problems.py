@@ -16,7 +16,7 @@ from services.problem_texts.adressen import TEXTS
 from services.values import Pair, pair_to_json
 
 ROW = {"id": "6b0473a32660ab138", "adresseStreet": "Weg 1", "adressePostalCode": "30159", "adresseCity": "Ulm"}
-SEEN: Any = Observation("b1", {"betNr": 1001, "vorname": "Max", "name": "Müller"}, {}, [], [], True, {}, "both", None)  # type: ignore[arg-type]
+SEEN: Any = Observation("b1", {"betNr": 1001, "vorname": "Max", "name": "Müller"}, {}, [], [], {}, "both", None)  # type: ignore[arg-type]
 REASONS = [name.removeprefix("address_") for name, text in TEXTS.items() if "ADR-04" <= text.code <= "ADR-14"]
 JARGON = re.compile(r"address|adresse[A-Z]|CAdressen|Unknown|None|\{|espocrm_|unknown|6b0473a3|PUT|API")
 
