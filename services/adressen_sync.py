@@ -442,12 +442,12 @@ class AdressenSync:
         Returns whether there are such values.
         """
         lost = [change for change in changes_of(action) if change.get("conflict")]
-        lines = list(lost)
+        lines = [*lost, *(change for change in changes_of(action) if _was_never_agreed(change, fields))]
         old, new = seen_block(adresse, action.state), str(put_body(fields, adresse, put_names(fields)).get(BLOCK))
         if old and BLOCK in put_names(fields) and old != new:
             lines.append(block_line(action.row, old, new))
         if lines:
-            result = "conflict_found" if lost else "block_kept"
+            result = "conflict_found" if lost else "overwritten"
             entry = AuditEntry(ENTITY_TYPE, action.row["id"], TOPIC, "sync", result, 0.0, seen.betnr, lines)
             await store.append_audit(entry, seen.now)
         for problem in action.lost:
@@ -483,6 +483,11 @@ class AdressenSync:
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
+
+
+def _was_never_agreed(change: Mapping[str, Any], fields: FieldPlan) -> bool:
+    """Whether a value of Advoware gives way at the first sync, before anybody has compared the two sides."""
+    return change["side"] == "advoware" and bool(change.get("old")) and change["field"] not in fields.base
 
 
 _WRITABLE = frozenset({"strasse", "plz", "ort", BLOCK})

@@ -79,7 +79,7 @@ async def test_in_a_block_written_by_hand_only_the_lines_of_the_old_parts_are_re
     await office.edit("CAdressen", entity_id, adresseStreet="Neue Straße 7", adresseCity="Celle")
     assert (await sync()).problems == ()
     assert adressen(office)[0]["anschrift"] == "Stadtwerke\nAbt. Einkauf, Frau Öz\nNeue Straße 7\n30159 Celle"
-    rows = await (await resources.database()).fetch("SELECT changes FROM sync_audit WHERE result = 'block_kept'")
+    rows = await (await resources.database()).fetch("SELECT changes FROM sync_audit WHERE result = 'overwritten'")
     ((line,),) = (entry["changes"] for entry in rows)
     assert (line["field"], line["old"]) == ("anschrift", HAND)
     await assert_settled(office, sync)
@@ -93,7 +93,7 @@ async def test_the_old_block_is_in_the_audit_before_it_is_overwritten(
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
     strike(office.advoware, "PUT", "/Adressen/", when="after", reset=True, count=None)
     assert len((await sync()).errors) == 1
-    rows = await (await resources.database()).fetch("SELECT changes FROM sync_audit WHERE result = 'block_kept'")
+    rows = await (await resources.database()).fetch("SELECT changes FROM sync_audit WHERE result = 'overwritten'")
     assert [line["old"] for entry in rows for line in entry["changes"]] == [HAND]
 
 
@@ -201,6 +201,20 @@ async def test_other_parts_entered_for_a_block_only_address_are_told(office: Off
     await office.edit("CAdressen", record["id"], **{**STREET, "adresseStreet": "Am Wall 1"})
     assert reasons(await sync()) == ["address_block"]
     assert adressen(office)[0]["anschrift"] == HAND
+
+
+async def test_what_gives_way_at_the_first_sync_is_in_the_audit_before(
+    office: Office, sync: Any, resources: Resources
+) -> None:
+    office.in_advoware(adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}])
+    record = await office.in_espocrm(
+        "CAdressen", **STREET, beteiligteId=BETEILIGTE_ID, advowareId=adressen(office)[0]["id"]
+    )
+    strike(office.advoware, "PUT", "/Adressen/", when="after", reset=True, count=None)
+    await sync()
+    rows = await (await resources.database()).fetch("SELECT changes FROM sync_audit WHERE entity_id = $1", record["id"])
+    kept = {line["field"]: line["old"] for entry in rows for line in entry["changes"]}
+    assert kept == {"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}
 
 
 # -- copies ---------------------------------------------------------------------------------------------------------
