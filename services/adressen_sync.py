@@ -267,7 +267,8 @@ class AdressenSync:
         if adresse is None:
             adresse, refused = await self._post(seen, action, store, report)
             left_out |= {name: ("value_refused", words) for name, words in refused.items()}
-        await self._finish(seen, link_created(seen, row, adresse, left_out, side="advoware"), store, report)
+        created = link_created(seen, row, adresse, left_out, side="advoware")
+        await self._finish(seen, created, store, report, was_put=True)
         await store.end_create(ENTITY_TYPE, row["id"])
 
     async def _find_created(
@@ -401,7 +402,19 @@ class AdressenSync:
     async def _finish(
         self, seen: Observation, action: Settle, store: SyncStore, report: _Report, *, was_put: bool = False
     ) -> None:
-        """Write EspoCRM, then remember; problems and changes count from here on."""
+        """Write EspoCRM, then remember; only then problems and changes count, but for those in Advoware (``was_put``)."""
+        try:
+            action = await self._write_espocrm(seen, action, report, was_put=was_put)
+            await self._remember(seen, action.state, store)
+        except Exception:
+            done = [change for change in changes_of(action) if change.get("side") == "advoware"]
+            report.changes += done if was_put else []
+            raise
+        report.tell(problems_of(seen, action))
+        report.changes += changes_of(action)
+
+    async def _write_espocrm(self, seen: Observation, action: Settle, report: _Report, *, was_put: bool) -> Settle:
+        """Write what differs and the status; the action with what EspoCRM made of it."""
         row, adresse = action.row, action.adresse
         attributes, status = action.espocrm, action.shown_status
         is_new_link = adresse is not None and row.get("advowareId") != adresse["id"]
@@ -415,9 +428,7 @@ class AdressenSync:
             written, left_out = await update_fitting(write, list(attributes))
             action = settle_update(seen, action, written, dict.fromkeys(_comparable(left_out), ""))
             await self._show_status(row, {**row, **attributes}, written, action, report)
-        await self._remember(seen, action.state, store)
-        report.tell(problems_of(seen, action))
-        report.changes += changes_of(action)
+        return action
 
     async def _show_status(
         self, row: Record, expected: Record, written: Record, action: Settle, report: _Report

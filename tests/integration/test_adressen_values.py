@@ -645,3 +645,17 @@ async def test_a_deactivated_address_keeps_what_waits_until_it_is_used_again(off
     await office.edit("CAdressen", entity_id, isActive=True)
     assert reasons(await sync()) == ["address_reactivate_required", "address_unknown_espocrm"]
     assert row(office, entity_id)["syncStatus"] == "conflict"
+
+
+async def test_what_was_written_to_advoware_is_in_the_audit_although_espocrm_then_fails(
+    office: Office, sync: Any
+) -> None:
+    entity_id = await linked(office, sync)
+    await office.edit("CAdressen", entity_id, adresseCity="Celle")
+    strike(office.espocrm, "PUT", "/CAdressen/", status=403, count=None)
+    result = await sync()
+    assert len(result.errors) == 1
+    assert result.wrote_advoware
+    assert [(change["field"], change["old"], change["new"]) for change in result.changes] == [
+        ("ort", "Hannover", "Celle")
+    ]
