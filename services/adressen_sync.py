@@ -402,7 +402,7 @@ class AdressenSync:
     async def _finish(
         self, seen: Observation, action: Settle, store: SyncStore, report: _Report, *, was_put: bool = False
     ) -> None:
-        """Write EspoCRM, then remember; only then problems and changes count, but for those in Advoware (``was_put``)."""
+        """Write EspoCRM, then remember; only then problems and changes count, but for those in Advoware."""
         try:
             action = await self._write_espocrm(seen, action, report, was_put=was_put)
             await self._remember(seen, action.state, store)
