@@ -1,26 +1,36 @@
 """Adressen: EspoCRM's CAdressen and the Adressen of a Beteiligter in Advoware, mapped to comparable values. Pure.
 
-The comparable values use Advoware's field names; ``None`` stands for every kind of emptiness, and as ``land`` also for
-Germany, which both systems usually leave out. ``weitereZeilen`` are the lines below the street: EspoCRM has them in
-``adresseStreet``, Advoware only inside the printed block ``anschrift``.
+The comparable values use Advoware's field names. Each is a text, ``None`` for empty (as ``land`` also for Germany,
+which both systems usually leave out), or `Unknown`; a key that a record does not contain is left out. ``weitereZeilen``
+are the lines below the street: EspoCRM has them in ``adresseStreet``, Advoware only in the printed block ``anschrift``.
+Nothing here raises, whatever a record contains.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from phonenumbers.geodata.locale import LOCALE_DATA
-
-from services.espocrm_mapper import is_company, normalise_date, normalise_text
+from services.adressen_block import (
+    BLOCK,
+    addressee_of,
+    block_label,
+    build_anschrift,
+    lines_below_street,
+    lines_of,
+    place_of,
+)
+from services.countries import GERMANY, country_code, country_text
+from services.espocrm_mapper import comparable_date, normalise_text
+from services.values import Side, Unknown, Value, is_same, text_of
 
 Record = Mapping[str, Any]
 
 #: What Advoware's PUT changes, besides ``anschrift``, which is made of these; all else is fixed once created.
 WRITABLE_FIELDS = frozenset({"strasse", "weitereZeilen", "plz", "ort"})
-
-GERMANY = "DE"
+STREET = ("strasse", "weitereZeilen")
 
 #: comparable field -> EspoCRM attribute, where one stands for the other
 _ATTRIBUTES = {
@@ -33,59 +43,104 @@ _ATTRIBUTES = {
     "gueltigBis": "gueltigBis",
 }
 _DATES = frozenset({"gueltigVon", "gueltigBis"})
-_BEZEICHNUNG_LENGTH = 255
+FIELDS = (*STREET, *_ATTRIBUTES)
+#: EspoCRM attribute -> the comparable fields that it holds
+ESPOCRM_FIELDS = {"adresseStreet": STREET, **{attribute: (field,) for field, attribute in _ATTRIBUTES.items()}}
 
-#: How people write countries beyond the German and English names; the first spelling is the one we write.
-_SPELLINGS = {
-    "CZ": ("Tschechien",),
-    "GB": ("Großbritannien", "England", "UK"),
-    "MK": ("Nordmazedonien",),
-    "NL": ("Niederlande", "Holland"),
-    "US": ("USA",),
-    "XK": ("Kosovo",),
-    "DE": ("Deutschland", "D", "BRD", "Bundesrepublik Deutschland"),
-    "AT": ("Österreich", "A"),
-}
+#: Longest values that Advoware [A] and EspoCRM take. EspoCRM holds street and further lines in one field.
+ADVOWARE_LENGTHS = {"strasse": 255, "plz": 20, "ort": 100, "postfach": 50, "postfachPLZ": 20}
+ESPOCRM_LENGTHS = {"plz": 40, "ort": 100, "postfach": 100, "postfachPLZ": 40}
+ESPOCRM_STREET_LENGTH = 255
+LABEL_LENGTH = 255
+NO_LABEL = "Adresse ohne Angaben"
 
+_MISSING = object()
 
-def _name_of_country(code: str, language: str) -> str:
-    """The country's name; the library's data refer to another language by ``*`` and its code where they agree."""
-    names = LOCALE_DATA.get(code, {})
-    name = names.get(language, "")
-    while name.startswith("*"):
-        name = names[name[1:]]
-    return name
+#: .NET's smallest and largest date, which stand for "no date".
 
-
-#: ISO code -> German name as we write it to Advoware
-COUNTRIES = {code: _name_of_country(code, "de") for code in LOCALE_DATA} | {
-    code: spellings[0] for code, spellings in _SPELLINGS.items()
-}
-_CODE_BY_SPELLING = {
-    spelling.casefold(): code
-    for code in COUNTRIES
-    for spelling in (
-        code,
-        _name_of_country(code, "de"),
-        _name_of_country(code, "en"),
-        *_SPELLINGS.get(code, ()),
-    )
-    if spelling
-}
+_KEYS = {
+    key.casefold(): key
+    for key in ("id", "rowId", "bemerkung", "standardAnschrift", BLOCK, "strasse", *_ATTRIBUTES)
+}  # fmt: skip
 
 #: Our mark in ``bemerkung``. The id is EspoCRM's; how people separate it from their own text does not matter.
 _MARKER = re.compile(r"EspoCRM[-_ ]?ID\s*[:=]?\s*([0-9A-Za-z-]{1,36})(?![0-9A-Za-z-])[ \t]*[;,|]?", re.IGNORECASE)
 
 
-def country_code(text: Any) -> str | None:
-    """The ISO code of a country given as code or name; a text we do not know as it is; None for an empty one."""
-    known = normalise_text(text)
-    return _CODE_BY_SPELLING.get(known.casefold(), known) if known else None
+# -- what Advoware answers --------------------------------------------------------------------------------------------
 
 
-def country_text(code: Any) -> str:
-    """The German name of a country given as ISO code; other texts as they are, empty as ""."""
-    return COUNTRIES.get(str(code or ""), str(code or ""))
+@dataclass(frozen=True)
+class Listing:
+    """The Adressen in an answer. ``unreadable`` counts the entries that are no Adressen: any may be one we look for."""
+
+    adressen: list[dict[str, Any]]
+    unreadable: int = 0
+
+
+def adressen_of(beteiligter: Record) -> Listing | None:
+    """The Adressen of a Beteiligter, in the order of their ids and with keys as we spell them; None without a list.
+
+    An answer without the list says nothing about the addresses, least of all that there are none.
+    """
+    found = _canonical(beteiligter, {"adressen": "adressen"}).get("adressen")
+    if not isinstance(found, list):
+        return None
+    entries = [_canonical(entry, _KEYS) for entry in found if isinstance(entry, Mapping)]
+    adressen = {
+        number: {**entry, "id": number} for entry in reversed(entries) if (number := _number(entry)) is not None
+    }
+    return Listing([adressen[number] for number in sorted(adressen)], len(found) - len(adressen))
+
+
+def canonical_adresse(answer: Record) -> dict[str, Any]:
+    """An Adresse as Advoware answers a write, with keys as we spell them."""
+    return _canonical(answer, _KEYS)
+
+
+def _canonical(record: Record, spellings: Mapping[str, str]) -> dict[str, Any]:
+    """The record with the keys of ``spellings`` spelled like this; a key that is spelled so already wins."""
+    renamed = {spellings.get(str(key).casefold(), key): value for key, value in record.items()}
+    return {key: record.get(key, value) for key, value in renamed.items()}
+
+
+def _number(entry: Record) -> int | None:
+    number = entry.get("id")
+    if isinstance(number, int) and not isinstance(number, bool):
+        return number
+    return int(number) if isinstance(number, str) and re.fullmatch(r"[0-9]{1,18}", number) else None
+
+
+# -- single values ----------------------------------------------------------------------------------------------------
+
+
+def read_text(value: Any) -> Value:
+    """A text; None for empty; `Unknown` for anything that is no text."""
+    return normalise_text(value) if value is None or isinstance(value, str) else Unknown(str(value))
+
+
+def read_date(value: Any) -> Value:
+    """A date as ``YYYY-MM-DD``; None for empty and .NET's extremes; `Unknown` if unreadable or not in 1800 to 2200."""
+    text = read_text(value)
+    return comparable_date(text, of_a_database=True) if isinstance(text, str) else text
+
+
+def read_country(value: Any) -> Value:
+    """A country as ISO code; None for empty and Germany; `Unknown` if our table does not contain it."""
+    text = read_text(value)
+    if not isinstance(text, str):
+        return text
+    code = country_code(text)
+    return None if code == GERMANY else code or Unknown(text)
+
+
+def _read(field: str, value: Any) -> Value:
+    if field == "land":
+        return read_country(value)
+    return read_date(value) if field in _DATES else read_text(value)
+
+
+# -- our mark ---------------------------------------------------------------------------------------------------------
 
 
 def espocrm_id_of(bemerkung: Any) -> str | None:
@@ -104,80 +159,83 @@ def marked(espocrm_id: str, user_text: str | None) -> str:
     return f"EspoCRM-ID: {espocrm_id}" + (f" {user_text}" if user_text else "")
 
 
-def addressee_of(beteiligter: Record) -> str | None:
-    """The first line of a Beteiligter's printed block: ``Herrn Dr. Max Müller`` or the company's name."""
-    name = normalise_text(beteiligter.get("name"))
-    if is_company(beteiligter.get("rechtsform")):
-        return name
-    anrede = normalise_text(beteiligter.get("anrede"))
-    greeting = {"herr": "Herrn", "frau": "Frau"}.get((anrede or "").casefold())
-    titel, vorname = (normalise_text(beteiligter.get(field)) for field in ("titel", "vorname"))
-    return normalise_text(" ".join(part for part in (greeting, titel, vorname, name) if part))
-
-
-def build_anschrift(addressee: str | None, values: Record) -> str:
-    """The block that Advoware prints, one line each; without a street it is that of the post-office box."""
-    if values.get("strasse"):
-        lines = [values["strasse"], *_lines(values.get("weitereZeilen")), _place(values["plz"], values["ort"])]
-    else:
-        box = values.get("postfach")
-        plz = values.get("postfachPLZ") if box else None
-        lines = [f"Postfach {box}" if box else "", _place(plz or values.get("plz"), values.get("ort"))]
-    country = country_text(values.get("land")).upper() if values.get("land") else ""
-    return "\n".join(line for line in (addressee, *lines, country) if line)
+# -- records ----------------------------------------------------------------------------------------------------------
 
 
 class AdressenMapper:
     """Maps Adressen in both directions."""
 
-    def comparable_from_espocrm(self, espo: Record) -> dict[str, Any]:
+    def comparable_from_espocrm(self, espo: Record) -> dict[str, Value]:
         """The comparable values of a CAdressen, without the main mark."""
-        street = _lines(espo.get("adresseStreet"))
-        values = {"strasse": street[0] if street else None, "weitereZeilen": "\n".join(street[1:]) or None}
+        values: dict[str, Value] = {}
+        street = espo.get("adresseStreet", _MISSING)
+        if street is not _MISSING:
+            lines = lines_of(street) if isinstance(street, str) else []
+            unknown = None if street is None or isinstance(street, str) else read_text(street)
+            values = {"strasse": lines[0] if lines else unknown, "weitereZeilen": "\n".join(lines[1:]) or unknown}
         for field, attribute in _ATTRIBUTES.items():
-            values[field] = (normalise_date if field in _DATES else normalise_text)(espo.get(attribute))
-        values["land"] = _foreign(values["land"])
+            value = espo.get(attribute, _MISSING)
+            if value is not _MISSING:
+                values[field] = _read(field, value)
         return values
 
-    def comparable_from_advoware(self, advo: Record) -> dict[str, Any]:
+    def comparable_from_advoware(self, advo: Record) -> dict[str, Value]:
         """The comparable values of an Adresse, without the main mark.
 
         ``weitereZeilen`` is left out if the printed block does not show which lines belong to the street.
         """
-        values: dict[str, Any] = {"strasse": normalise_text(advo.get("strasse"))}
-        for field in _ATTRIBUTES:
-            values[field] = (normalise_date if field in _DATES else normalise_text)(advo.get(field))
-        values["land"] = _foreign(values["land"])
-        further = _lines_below_street(advo.get("anschrift"), values)
+        values = {field: _read(field, advo[field]) for field in ("strasse", *_ATTRIBUTES) if field in advo}
+        further = lines_below_street(block_of(advo), values) if _shows_street(advo) else None
         if further is not None:
             values["weitereZeilen"] = "\n".join(further) or None
         return values
 
-    def map_cadressen_to_advoware(self, espo: Record, beteiligter: Record, *, is_main: bool) -> dict[str, Any]:
-        """A CAdressen as a new Adresse of the Beteiligter, with all fields and the EspoCRM id in ``bemerkung``."""
-        values = self.comparable_from_espocrm(espo)
-        record = {
-            field: value if field in _DATES else value or ""
-            for field, value in values.items()
-            if field != "weitereZeilen"
+    def unsaid(self, advo: Record) -> frozenset[str]:
+        """The comparable fields for which an Adresse shows nothing at all (null): that may be emptiness or not."""
+        fields = {field for field in ("strasse", *_ATTRIBUTES) if field in advo and advo[field] is None}
+        return frozenset(fields | (set() if lines_of(block_of(advo)) else {"weitereZeilen"}))
+
+    def map_cadressen_to_advoware(
+        self, espo: Record, beteiligter: Record, *, is_main: bool, names: Iterable[str] = (*FIELDS, BLOCK)
+    ) -> dict[str, Any]:
+        """A CAdressen as a new Adresse, with those of its fields (``names``) and the EspoCRM id in ``bemerkung``."""
+        wanted = set(names)
+        known = self.comparable_from_espocrm(espo)
+        values = {
+            name: value for name, value in known.items() if name in wanted and not isinstance(value, Unknown)
+        }  # fmt: skip
+        fields = {
+            name: value if name in _DATES else value or ""
+            for name, value in ((name, values.get(name)) for name in FIELDS)
+            if name != "weitereZeilen"
         }
+        said = espo.get("adresseCountry") if "land" in values else None
+        label = read_text(espo.get("bezeichnung")) or read_text(espo.get("name"))
         return {
-            **record,
-            "land": country_text(country_code(espo.get("adresseCountry"))),
-            "anschrift": build_anschrift(addressee_of(beteiligter), values),
+            **fields,
+            "land": country_text(country_code(said)),
+            BLOCK: build_anschrift(addressee_of(beteiligter), values) if BLOCK in wanted else "",
             "standardAnschrift": is_main,
-            "bemerkung": marked(espo["id"], normalise_text(espo.get("bezeichnung") or espo.get("name"))),
+            "bemerkung": marked(espo["id"], label if isinstance(label, str) else None),
         }
 
     def map_advoware_to_cadressen(self, advo: Record) -> dict[str, Any]:
-        """An Adresse as attributes of a new CAdressen, without its link and its sync fields."""
-        values = {"weitereZeilen": None, **self.comparable_from_advoware(advo)}
+        """An Adresse as attributes of a new CAdressen, without its link and its sync fields.
+
+        What EspoCRM cannot hold is left out. Of an Adresse that is only a printed block, the label shows the block.
+        """
+        values = {
+            name: value
+            for name, value in self.comparable_from_advoware(advo).items()
+            if self.unfit("espocrm", name, value, self.comparable_from_advoware(advo)) is None
+        }
+        country = country_code(advo.get("land"))
         user_text = user_text_of(advo.get("bemerkung")) or ""
         return {
             **self.to_espocrm(values, values),
-            "adresseCountry": country_code(advo.get("land")),
-            "bezeichnung": user_text if 0 < len(user_text) <= _BEZEICHNUNG_LENGTH else self.label(values),
-            "istStandard": bool(advo.get("standardAnschrift")),
+            **({"adresseCountry": country} if "land" in values else {}),
+            "bezeichnung": user_text if 0 < len(user_text) <= LABEL_LENGTH else self.label_of(advo),
+            "istStandard": advo.get("standardAnschrift") is True,
             "isActive": True,
         }
 
@@ -186,59 +244,63 @@ class AdressenMapper:
         attributes = {attribute: changed[field] for field, attribute in _ATTRIBUTES.items() if field in changed}
         if "land" in changed:
             attributes["adresseCountry"] = changed["land"] or GERMANY
-        if "strasse" in changed or "weitereZeilen" in changed:
-            street = [values.get("strasse"), *_lines(values.get("weitereZeilen"))]
-            attributes["adresseStreet"] = "\n".join(line for line in street if line) or None
+        if any(field in changed for field in STREET):
+            attributes["adresseStreet"] = street_text(values) or None
         return attributes
 
-    def to_advoware(self, values: Record, beteiligter: Record) -> dict[str, Any]:
-        """What a PUT sends so that the Adresse has these values: the writable fields and the block made of them."""
-        fields = {field: values.get(field) or "" for field in ("strasse", "plz", "ort")}
-        return {**fields, "anschrift": build_anschrift(addressee_of(beteiligter), values)}
+    def unfit(self, side: Side, name: str, value: Value, values: Record) -> str | None:
+        """Why a side cannot hold a value: ``unknown``, ``read_only`` or ``too_long``; None if it can.
+
+        ``values`` are all the values that the side would have then.
+        """
+        if isinstance(value, Unknown):
+            return "unknown"
+        if side == "espocrm":
+            too_long = len(value or "") > ESPOCRM_LENGTHS.get(name, LABEL_LENGTH)
+            if name in STREET:
+                too_long = len(street_text(values)) > ESPOCRM_STREET_LENGTH
+            return "too_long" if too_long else None
+        return "too_long" if len(value or "") > ADVOWARE_LENGTHS.get(name, 500) else None
 
     def get_changed_fields(self, espo: Record, advo: Record) -> list[str]:
         """The comparable fields whose values differ, sorted."""
         ours, theirs = self.comparable_from_espocrm(espo), self.comparable_from_advoware(advo)
-        return sorted(field for field in ours.keys() & theirs.keys() if ours[field] != theirs[field])
+        return sorted(field for field in ours.keys() & theirs.keys() if not is_same(ours[field], theirs[field]))
 
     def label(self, values: Record) -> str:
         """The address in one line, for people: ``Lange Straße 5, 30159 Hannover``."""
-        box = f"Postfach {values['postfach']}" if values.get("postfach") and not values.get("strasse") else None
-        parts = (values.get("strasse") or box, _place(values.get("plz"), values.get("ort")))
-        return ", ".join(part for part in parts if part)
+        street, postfach = text_of(values.get("strasse")), text_of(values.get("postfach"))
+        box = f"Postfach {postfach}" if postfach and not street else None
+        return shortened(", ".join(part for part in (street or box, place_of(values)) if part))
+
+    def label_of(self, advo: Record) -> str:
+        """An Adresse in one line; one that is only a printed block by its lines."""
+        values = self.comparable_from_advoware(advo)
+        return self.label(values) or shortened(block_label(block_of(advo))) or NO_LABEL
+
+
+def block_of(advo: Record) -> str | None:
+    """The printed block of an Adresse, None if it shows none."""
+    block = advo.get(BLOCK)
+    return block if isinstance(block, str) else None
+
+
+def _shows_street(advo: Record) -> bool:
+    """Whether it is known which street the printed block would have to contain."""
+    return advo.get("strasse") is not None or not lines_of(block_of(advo))
 
 
 def has_content(values: Record) -> bool:
     """Whether there is anything to write on an envelope."""
-    return any(values.get(field) for field in ("strasse", "ort", "plz", "postfach"))
+    return any(text_of(values.get(field)) for field in ("strasse", "ort", "plz", "postfach"))
 
 
-def _foreign(country: str | None) -> str | None:
-    code = country_code(country)
-    return None if code == GERMANY else code
+def street_text(values: Record) -> str:
+    """Street and further lines as EspoCRM holds them."""
+    lines = [text_of(values.get("strasse")), *lines_of(text_of(values.get("weitereZeilen")))]
+    return "\n".join(line for line in lines if line)
 
 
-def _lines(text: Any) -> list[str]:
-    return [line for line in map(normalise_text, str(text or "").splitlines()) if line]
-
-
-def _place(plz: Any, ort: Any) -> str:
-    return " ".join(part for part in (plz, ort) if part)
-
-
-def _lines_below_street(anschrift: Any, values: Record) -> Sequence[str] | None:
-    """The lines between street and place in a printed block; None if it does not contain both."""
-    block, street, place = _lines(anschrift), values.get("strasse"), _place(values.get("plz"), values.get("ort"))
-    if not street or not block:
-        return ()
-    if street not in block or place not in block:
-        return None
-    start = block.index(street, 1) if street in block[1:] else 0
-    country = country_text(values.get("land")).upper()
-    end = len(block) - (2 if country and block[-1] == country else 1)
-    if end <= start or block[end] != place:
-        after = [number for number, line in enumerate(block) if line == place and number > start]
-        if not after:
-            return None
-        end = after[0]
-    return block[start + 1 : end]
+def shortened(label: str) -> str:
+    """A label within EspoCRM's limit."""
+    return label if len(label) <= LABEL_LENGTH else f"{label[: LABEL_LENGTH - 1]}…"

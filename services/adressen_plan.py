@@ -1,38 +1,57 @@
 """What the sync of Adressen has to do: pure functions from what was observed to a list of actions.
 
 `services.adressen_match` pairs both sides. What then seems to be gone from one side is confirmed by the caller with a
-direct read, and `make_plan` turns the picture into actions: data that can be printed, tested and audited.
-
-A state's ``base`` holds the comparable values that both sides agreed on, ``standardAnschrift``, and as ``isActive``
-what the CAdressen said when we last looked. Its ``rejected`` holds the differences that wait for a person,
-``{field: {"espocrm", "advoware", "since", "refused"?}}``; besides fields there are ``isActive`` (deactivated or
-reactivated in EspoCRM) and ``gone`` (not in Advoware any more). They are told again in every run, under the same key,
-until they are settled: a task that could not be created is so created later, and none is created twice.
+direct read, and `make_plan` turns the picture into actions: data that can be printed, tested and audited. What a state
+remembers is described in `services.adressen_fields`. Problems are told again in every run, under the same key, until
+they are settled: a task that could not be created is so created later, and none is created twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.adressen_mapper import GERMANY, WRITABLE_FIELDS, AdressenMapper, country_text, has_content
-from services.adressen_match import MAIN, MainAddress, Match, Observation, Record, adresse_key, choose_main, is_active
-from services.merge import Merge, merge
-from services.sync_parts import ActionType, Problem
+from services.adressen_block import BLOCK, block_label, lines_of
+from services.adressen_fields import FieldPlan, after_create, after_put, after_update, is_field, plan_fields, seen_block
+from services.adressen_mapper import FIELDS, AdressenMapper, has_content, shortened
+from services.adressen_match import (
+    ENTITY_TYPE,
+    LEFT_BEHIND,
+    MAIN,
+    MainAddress,
+    Match,
+    Observation,
+    Record,
+    adresse_key,
+    choose_main,
+    is_active,
+    left_behind,
+)
+from services.adressen_problems import (
+    about,
+    activity_problems,
+    change_lines,
+    conflict_problems,
+    field_problems,
+    name_of,
+    rejection_lines,
+)
+from services.sync_parts import Problem
 from services.sync_state import SyncState
-
-ENTITY_TYPE = "CAdressen"
+from services.values import Side, base_to_json
 
 _mapper = AdressenMapper()
 
 
 @dataclass(frozen=True)
 class CreateAdresse:
-    """Create the CAdressen's Adresse in Advoware."""
+    """Create the CAdressen's Adresse in Advoware, with these fields; ``left_out`` are those that it cannot hold."""
 
     row: Record
-    body: Record
+    names: tuple[str, ...]
+    left_out: Mapping[str, str]
+    is_main: bool
 
 
 @dataclass(frozen=True)
@@ -51,22 +70,36 @@ class Settle:
         row: the CAdressen.
         adresse: its Adresse; None if it is gone.
         state: to be remembered once everything is written.
-        put: body for Advoware; empty: nothing is sent. ``sent`` are the comparable values that it sets.
-        attributes: for EspoCRM, without the sync fields.
-        status: the ``syncStatus`` that the CAdressen shall show.
-        problems: for people.
-        changes: for the audit.
+        fields: what is merged and written; None if no fields are.
+        attributes: further attributes for EspoCRM, without the sync fields.
+        status: the ``syncStatus`` that the CAdressen shall show; empty: by what waits.
+        changes: for the audit, besides those of ``fields``.
+        left_out: the fields that a receiver has refused.
+        lost: what is told before it is overwritten in Advoware.
     """
 
     row: Record
     adresse: Record | None
     state: SyncState
-    put: Record = field(default_factory=dict)
-    sent: Mapping[str, Any] = field(default_factory=dict)
+    fields: FieldPlan | None = None
     attributes: Record = field(default_factory=dict)
-    status: str = "clean"
-    problems: tuple[Problem, ...] = ()
+    status: str = ""
     changes: tuple[Mapping[str, Any], ...] = ()
+    left_out: frozenset[str] = frozenset()
+    lost: tuple[Problem, ...] = ()
+
+    @property
+    def shown_status(self) -> str:
+        """The ``syncStatus`` that the CAdressen shall show."""
+        waits = any(is_field(name) or name == MAIN for name in self.state.rejected)
+        return self.status or ("conflict" if waits else "clean")
+
+    @property
+    def espocrm(self) -> Record:
+        """The attributes for EspoCRM, without the sync fields."""
+        if self.fields is None:
+            return self.attributes
+        return {**_mapper.to_espocrm(self.fields.to_espocrm, self.fields.street), **self.attributes}
 
 
 @dataclass(frozen=True)
@@ -74,7 +107,7 @@ class RememberDeleted:
     """The CAdressen was deleted in EspoCRM, or belongs to somebody else now."""
 
     entity_id: str
-    state: SyncState
+    states: tuple[SyncState, ...]
     problems: tuple[Problem, ...] = ()
 
 
@@ -85,36 +118,68 @@ class Ignore:
     row: Record
 
 
-Action = CreateAdresse | CreateCAdressen | Settle | RememberDeleted | Ignore
+@dataclass(frozen=True)
+class Broken:
+    """Planning this record has failed, which is a defect of ours; the others go on."""
+
+    record: Record
+    error: Exception
 
 
-def make_plan(seen: Observation, found: Match, confirmed: Iterable[str] = ()) -> list[Action]:
+Action = CreateAdresse | CreateCAdressen | Settle | RememberDeleted | Ignore | Broken
+
+
+def make_plan(
+    seen: Observation, found: Match, confirmed: Iterable[str] = (), elsewhere: Iterable[str] = ()
+) -> list[Action]:
     """The actions, in their order.
 
     ``confirmed`` are those of `unconfirmed` whose absence a direct read has confirmed; the others are left alone.
+    ``elsewhere`` are those among them that belong to another CBeteiligte now.
     """
-    doubtful = unconfirmed(seen, found) - set(confirmed)
+    doubtful, moved = unconfirmed(seen, found) - set(confirmed), set(elsewhere)
     main = choose_main(seen, found)
     actions: list[Action] = [
-        _remember_deleted(seen, entity_id, adresse)
+        _planned({"id": entity_id}, _remember_deleted, seen, entity_id, adresse, entity_id in moved)
         for entity_id, adresse in found.vanished.items()
         if entity_id not in doubtful
     ]
-    actions += [_settle_pair(seen, main, row, adresse) for row, adresse in found.pairs]
+    actions += [_planned(row, _settle_pair, seen, main, row, adresse) for row, adresse in found.pairs]
     for row in found.missing:
         if row["id"] not in doubtful and (seen.direction == "both" or not _is_newly_gone(seen, row)):
-            actions.append(_settle_missing(seen, row))
+            actions.append(_planned(row, _settle_missing, seen, row))
     for row in found.new_rows:
-        if is_active(row) and has_content(_mapper.comparable_from_espocrm(row)):
-            is_main = main.wanted == row["id"]
-            body = _mapper.map_cadressen_to_advoware(row, seen.beteiligter, is_main=is_main)
-            actions.append(CreateAdresse(row, body))
-        elif row.get("syncStatus") in {"pending_sync", "dirty", "failed"}:
-            actions.append(Ignore(row))
+        actions.append(_planned(row, _create_adresse, row, main.wanted == row["id"]))
     for adresse in found.new_adressen if seen.direction == "both" else ():
-        attributes = _mapper.map_advoware_to_cadressen(adresse)
-        actions.append(CreateCAdressen(adresse, {**attributes, "istStandard": main.wanted == adresse_key(adresse)}))
+        is_main = main.wanted == adresse_key(adresse)
+        actions.append(_planned(adresse, _create_cadressen, seen, adresse, is_main))
     return actions
+
+
+def _planned(record: Record, plan: Callable[..., Action], *arguments: Any) -> Action:
+    try:
+        return plan(*arguments)
+    except Exception as error:  # noqa: BLE001 - one odd record must not stop the others
+        return Broken(record, error)
+
+
+def _create_adresse(row: Record, is_main: bool) -> CreateAdresse | Ignore:
+    values = _mapper.comparable_from_espocrm(row)
+    if not is_active(row) or not has_content(values):
+        return Ignore(row)
+    unfit = {name: _mapper.unfit("advoware", name, value, values) for name, value in values.items()}
+    left_out = {name: _reason_at_create(reason) for name, reason in unfit.items() if reason}
+    names = tuple(name for name in FIELDS if name in values and name not in left_out)
+    return CreateAdresse(row, (*names, BLOCK), left_out, is_main)
+
+
+def _reason_at_create(reason: str) -> str:
+    return "unknown_espocrm" if reason == "unknown" else "too_long_advoware"
+
+
+def _create_cadressen(seen: Observation, adresse: Record, is_main: bool) -> CreateCAdressen:
+    attributes = _mapper.map_advoware_to_cadressen(adresse)
+    return CreateCAdressen(adresse, {**attributes, "istStandard": is_main, **seen.owner})
 
 
 def unconfirmed(seen: Observation, found: Match) -> set[str]:
@@ -132,114 +197,106 @@ def unconfirmed(seen: Observation, found: Match) -> set[str]:
 def _settle_pair(seen: Observation, main: MainAddress, row: Record, adresse: Record) -> Settle:
     state = _state(seen, row, adresse)
     active = is_active(row)
+    fields = {name: item for name, item in state.rejected.items() if is_field(name)}
     if state.base.get("isActive", active) == active:
-        rejected = {name: pair for name, pair in state.rejected.items() if name == "isActive"}
+        activity = {name: item for name, item in state.rejected.items() if name == "isActive"}
     else:
-        rejected = {"isActive": _waiting(seen, state, "isActive", espocrm=active, advoware=True)}
+        activity = {"isActive": _waiting(seen, state, "isActive", espocrm=active, advoware=True)}
     if active:
-        return _settle_fields(seen, main, row, adresse, state, rejected)
+        return _settle_fields(seen, main, row, adresse, replace(state, rejected={**fields, **activity}))
     # Deactivated: a person deletes it in Advoware; until then nothing is brought over to either side.
-    problems = _activity_problems(seen, row, adresse, rejected)
-    state = replace(state, base={**state.base, "isActive": False}, rejected=rejected)
-    return Settle(row, adresse, state, status="conflict" if problems else "clean", problems=problems)
+    status = "conflict" if activity_problems(seen, row, adresse, activity) else "clean"
+    state = replace(state, base={**state.base, "isActive": False}, rejected={**fields, **activity})
+    return Settle(row, adresse, state, status=status)
 
 
-@dataclass(frozen=True)
-class _Fields:
-    """The merged fields of a pair: what goes where, what waits for a person, what is agreed on afterwards."""
-
-    ours: Mapping[str, Any]
-    theirs: Mapping[str, Any]
-    plan: Merge
-    to_advoware: dict[str, Any]
-    to_espocrm: dict[str, Any]
-    waiting: dict[str, Any]
-    agreed: dict[str, Any]
-
-
-def _merge_fields(seen: Observation, row: Record, adresse: Record, state: SyncState) -> _Fields:
-    ours, theirs = _mapper.comparable_from_espocrm(row), _mapper.comparable_from_advoware(adresse)
-    # Unreadable in the printed block: as last agreed on.
-    theirs.setdefault("weitereZeilen", state.base.get("weitereZeilen", ours["weitereZeilen"]))
-    base = {name: value for name, value in state.base.items() if name in ours}
-    plan = merge(base, ours, theirs)
-    waiting = {name: _waiting(seen, state, name, ours[name], theirs[name]) for name in plan.to_advoware}
-    waiting = {name: pair for name, pair in waiting.items() if name not in WRITABLE_FIELDS or pair.get("refused")}
-    to_advoware = {name: value for name, value in plan.to_advoware.items() if name not in waiting}
-    to_espocrm = plan.to_espocrm if seen.direction == "both" else {}
-    undecided = {*waiting, *(plan.to_espocrm.keys() - to_espocrm.keys())}
-    agreed = {name: value for name, value in plan.agreed.items() if name not in undecided}
-    agreed |= {name: base[name] for name in undecided if name in base}
-    return _Fields(ours, theirs, plan, to_advoware, to_espocrm, waiting, agreed)
-
-
-def _settle_fields(
-    seen: Observation, main: MainAddress, row: Record, adresse: Record, state: SyncState, rejected: dict[str, Any]
-) -> Settle:
-    fields = _merge_fields(seen, row, adresse, state)
-    waiting, agreed, sent = fields.waiting, fields.agreed, fields.to_advoware
-    attributes = _mapper.to_espocrm(fields.to_espocrm, {**fields.ours, **fields.to_espocrm})
+def _settle_fields(seen: Observation, main: MainAddress, row: Record, adresse: Record, state: SyncState) -> Settle:
+    known = seen.state_of(row["id"])
+    before = known.rejected if known is not None else {}
+    fields = plan_fields(row, adresse, state, seen.beteiligter, seen.direction, seen.now)
+    activity = {name: item for name, item in state.rejected.items() if not is_field(name)}
+    attributes = _new_block_label(row, adresse, state) if seen.direction == "both" else {}
     is_main = main.wanted == row["id"]
     if seen.direction == "both" and main.wanted is not None and bool(row.get("istStandard")) != is_main:
         attributes["istStandard"] = is_main
     if is_main and main.is_task:
-        waiting[MAIN] = _waiting(seen, state, MAIN, espocrm=True, advoware=False)
+        told = replace(state, rejected=before)
+        activity[MAIN] = _waiting(seen, told, MAIN, espocrm=True, advoware=False)
+    base: Record = {"isActive": True, BLOCK: seen_block(adresse, state)}
     if main.agreed is not None:
-        agreed[MAIN] = main.agreed == row["id"]
+        base[MAIN] = main.agreed == row["id"]
+    action = Settle(row, adresse, replace(state, base=base, rejected=activity), fields, attributes)
+    action = _with_fields(action, fields)
+    lost = conflict_problems(seen, row, fields, seen.now.isoformat(timespec="seconds"))
+    return replace(action, lost=lost, changes=tuple(rejection_lines(row, before, action.state.rejected)))
+
+
+def _with_fields(action: Settle, fields: FieldPlan) -> Settle:
+    """The action with what it remembers of its fields replaced."""
+    base = {name: value for name, value in action.state.base.items() if name not in FIELDS}
+    others = {name: item for name, item in action.state.rejected.items() if not is_field(name)}
+    state = replace(action.state, base={**base, **base_to_json(fields.settled)}, rejected={**others, **fields.waiting})
+    return replace(action, fields=fields, state=state)
+
+
+def _new_block_label(row: Record, adresse: Record, state: SyncState) -> Record:
+    """A label that shows a printed block, and was not edited since, follows it."""
+    old, new = state.base.get(BLOCK), seen_block(adresse, state)
+    if not old or lines_of(old) == lines_of(new) or has_content(_mapper.comparable_from_advoware(adresse)):
+        return {}
+    return {"bezeichnung": _mapper.label_of(adresse)} if row.get("bezeichnung") == shortened(block_label(old)) else {}
+
+
+def settle_put(seen: Observation, action: Settle, answer: Record, left_out: Mapping[str, str]) -> Settle:
+    """The action after its PUT: with Advoware's new record, and what that took differently waiting for a person."""
+    if action.fields is None:
+        return action
+    before = action.state.rejected
+    fields = after_put(action.fields, action.state, answer, left_out, seen.now)
+    action = _with_fields(replace(action, adresse=answer, left_out=action.left_out | left_out.keys()), fields)
+    state = replace(
+        action.state,
+        base={**action.state.base, BLOCK: seen_block(answer, action.state)},
+        advoware_row_id=answer.get("rowId"),
+    )
+    changes = (*action.changes, *rejection_lines(action.row, before, state.rejected))
+    return replace(action, state=state, changes=changes)
+
+
+def settle_update(seen: Observation, action: Settle, written: Record, left_out: Mapping[str, str]) -> Settle:
+    """The action after EspoCRM's update, likewise."""
+    if action.fields is None:
+        return action
+    before = action.state.rejected
+    fields = after_update(action.fields, action.state, written, left_out, seen.now)
+    row = {**action.row, **written}
+    action = _with_fields(replace(action, row=row, left_out=action.left_out | left_out.keys()), fields)
+    return replace(action, changes=(*action.changes, *rejection_lines(action.row, before, action.state.rejected)))
+
+
+def link_created(
+    seen: Observation, row: Record, adresse: Record, left_out: Mapping[str, tuple[str, str]], *, side: Side
+) -> Settle:
+    """The action for a pair whose part on ``side`` was just created from the other.
+
+    ``left_out`` says of the fields that were not sent why not: a reason and the receiver's words.
+    """
+    ours, theirs = _mapper.comparable_from_espocrm(row), _mapper.comparable_from_advoware(adresse)
+    # Advoware makes a Beteiligter's first Adresse the main one without being asked.
+    is_main = adresse[MAIN] if isinstance(adresse.get(MAIN), bool) else bool(row.get("istStandard"))
+    state = SyncState(ENTITY_TYPE, row["id"], advoware_id=seen.link_of(adresse), advoware_row_id=adresse.get("rowId"))
+    settled, waiting = after_create(side, ours, theirs, left_out, state, seen.now)
+    base = {**base_to_json(settled), MAIN: is_main, "isActive": True, BLOCK: seen_block(adresse, state)}
+    label = _mapper.label(ours) or _mapper.label_of(adresse)
+    change = {"record": name_of(row), "field": "adresse", "side": side, "old": None, "new": label}
+    attributes = {"istStandard": is_main} if bool(row.get("istStandard")) != is_main else {}
     return Settle(
         row,
         adresse,
-        replace(state, base={**agreed, "isActive": True}, rejected={**rejected, **waiting}),
-        put={**adresse, **_mapper.to_advoware({**fields.theirs, **sent}, seen.beteiligter)} if sent else {},
-        sent=sent,
+        replace(state, base=base, rejected=waiting),
         attributes=attributes,
-        status="conflict" if waiting else "clean",
-        problems=(
-            *_activity_problems(seen, row, adresse, rejected),
-            *_field_problems(seen, row, waiting),
-            *_conflict_problems(seen, row, fields),
-        ),
-        changes=(*_changes(row, fields), *_rejections(row, _newly(waiting, state))),
+        changes=(change, *rejection_lines(row, {}, waiting)),
     )
-
-
-def verify_put(seen: Observation, action: Settle, answer: Record) -> Settle:
-    """The action after its PUT: with Advoware's new record, and what Advoware silently did not take as a problem."""
-    ours, taken = _mapper.comparable_from_espocrm(action.row), _mapper.comparable_from_advoware(answer)
-    refused = {name for name, value in action.sent.items() if taken.get(name, value) != value}
-    waiting = {
-        name: {**_waiting(seen, action.state, name, ours[name], taken[name]), "refused": True} for name in refused
-    }
-    before = seen.state_of(action.row["id"])
-    base = {name: value for name, value in action.state.base.items() if name not in refused}
-    base |= {name: before.base[name] for name in refused if before is not None and name in before.base}
-    rejected = {**action.state.rejected, **waiting}
-    return replace(
-        action,
-        adresse=answer,
-        status="conflict" if waiting else action.status,
-        state=replace(action.state, base=base, rejected=rejected, advoware_row_id=answer.get("rowId")),
-        problems=(*action.problems, *_field_problems(seen, action.row, waiting)),
-        changes=(*action.changes, *_rejections(action.row, waiting)),
-    )
-
-
-def link_created(seen: Observation, row: Record, adresse: Record, *, side: str) -> Settle:
-    """The action for a pair whose part on ``side`` was just created from the other."""
-    ours, theirs = _mapper.comparable_from_espocrm(row), _mapper.comparable_from_advoware(adresse)
-    is_main = bool(adresse.get(MAIN))
-    base = {name: value for name, value in ours.items() if theirs.get(name, value) == value}
-    state = SyncState(
-        ENTITY_TYPE,
-        row["id"],
-        advoware_id=seen.link_of(adresse),
-        base={**base, MAIN: is_main, "isActive": True},
-        advoware_row_id=adresse.get("rowId"),
-    )
-    change = {"record": _name_of(row), "field": "adresse", "side": side, "old": None, "new": _mapper.label(ours)}
-    # Advoware makes a Beteiligter's first Adresse the main one without being asked.
-    attributes = {"istStandard": is_main} if bool(row.get("istStandard")) != is_main else {}
-    return Settle(row, adresse, state, attributes=attributes, changes=(change,))
 
 
 # -- one side gone --------------------------------------------------------------------------------------------------
@@ -256,7 +313,8 @@ def _is_newly_gone(seen: Observation, row: Record) -> bool:
 
 def _settle_missing(seen: Observation, row: Record) -> Settle:
     state = _state(seen, row, None)
-    active, attributes, rejected, status = is_active(row), {}, {}, "clean"
+    rejected = {name: item for name, item in state.rejected.items() if is_field(name)}
+    active, attributes, status = is_active(row), {}, "clean"
     if _is_newly_gone(seen, row):
         rejected["gone"] = _waiting(seen, state, "gone", espocrm=True, advoware=None)
         attributes, status, active = {"isActive": False}, "deleted_in_advoware", False
@@ -266,32 +324,30 @@ def _settle_missing(seen: Observation, row: Record) -> Settle:
     elif "gone" in state.rejected:
         rejected["gone"] = state.rejected["gone"]
         status = "deleted_in_advoware"
-    return Settle(
-        row,
-        None,
-        replace(state, base={**state.base, "isActive": active}, rejected=rejected),
-        attributes=attributes,
-        status=status,
-        problems=_activity_problems(seen, row, None, rejected),
-    )
+    state = replace(state, base={**state.base, "isActive": active}, rejected=rejected)
+    return Settle(row, None, state, attributes=attributes, status=status)
 
 
-def _remember_deleted(seen: Observation, entity_id: str, adresse: Record | None) -> RememberDeleted:
+def _remember_deleted(seen: Observation, entity_id: str, adresse: Record | None, is_elsewhere: bool) -> RememberDeleted:
     state = seen.states.get(entity_id)
     if state is None or seen.state_of(entity_id) is not None:
         link = seen.link_of(adresse) if adresse is not None else None
         state = replace(state or SyncState(ENTITY_TYPE, entity_id, advoware_id=link), deleted_at=seen.now)
+    states: tuple[SyncState, ...] = (state,)
+    if is_elsewhere and state.advoware_id is not None and LEFT_BEHIND not in entity_id:
+        states = (state, left_behind(state, seen.now))
     if adresse is None:
-        return RememberDeleted(entity_id, state)
-    since = state.deleted_at.isoformat(timespec="seconds") if state.deleted_at else None
+        return RememberDeleted(entity_id, states)
+    told = states[-1]
+    since = told.deleted_at.isoformat(timespec="seconds") if told.deleted_at else None
     problem = Problem(
         "address_delete_required",
         "CBeteiligte",
         seen.beteiligte_id,
-        f"address_delete_required:{entity_id}",
-        _details(seen, _mapper.comparable_from_advoware(adresse), since=since),
+        f"address_delete_required:{told.entity_id}",
+        about(seen, _mapper.label_of(adresse), since=since),
     )
-    return RememberDeleted(entity_id, state, (problem,))
+    return RememberDeleted(entity_id, states, (problem,))
 
 
 # -- states ---------------------------------------------------------------------------------------------------------
@@ -315,94 +371,19 @@ def _waiting(seen: Observation, state: SyncState, name: str, espocrm: Any, advow
     return {"espocrm": espocrm, "advoware": advoware, "since": seen.now.isoformat(timespec="seconds")}
 
 
-# -- problems and changes -------------------------------------------------------------------------------------------
+# -- what is told ---------------------------------------------------------------------------------------------------
 
 
-def _name_of(row: Record) -> str:
-    return f"{ENTITY_TYPE}/{row['id']}"
+def problems_of(seen: Observation, action: Settle) -> tuple[Problem, ...]:
+    """Everything about a pair that a person has to know."""
+    row, adresse, rejected = action.row, action.adresse, action.state.rejected
+    activity = activity_problems(seen, row, adresse, rejected)
+    if adresse is None or not is_active(row):
+        return activity
+    return (*activity, *field_problems(seen, row, rejected), *action.lost)
 
 
-def _details(seen: Observation, values: Mapping[str, Any], **further: Any) -> dict[str, Any]:
-    return {"betnr": seen.betnr, "adresse": _mapper.label(values), **further}
-
-
-def _problem(seen: Observation, action_type: ActionType, row: Record, **further: Any) -> Problem:
-    details = _details(seen, _mapper.comparable_from_espocrm(row), **further)
-    return Problem(action_type, ENTITY_TYPE, row["id"], f"{action_type}:{row['id']}", details)
-
-
-def _activity_problems(
-    seen: Observation, row: Record, adresse: Record | None, rejected: Mapping[str, Any]
-) -> tuple[Problem, ...]:
-    """The problems of an address that is in use on one side only."""
-    problems = []
-    if "gone" in rejected:
-        problems.append(_problem(seen, "missing_in_advoware", row, since=rejected["gone"]["since"]))
-    if (pair := rejected.get("isActive")) is not None:
-        if pair["espocrm"]:
-            problems.append(_problem(seen, "address_reactivate_required", row, since=pair["since"]))
-        elif adresse is not None:
-            problems.append(_problem(seen, "address_delete_required", row, since=pair["since"]))
-    return tuple(problems)
-
-
-def _field_problems(seen: Observation, row: Record, waiting: Mapping[str, Any]) -> tuple[Problem, ...]:
-    """One problem for the fields that the interface cannot change, one for those that Advoware did not take."""
-    problems = []
-    kinds: tuple[tuple[ActionType, bool], ...] = (
-        ("address_field_update_required", False),
-        ("readonly_field_conflict", True),
-    )
-    for action_type, refused in kinds:
-        of_kind = {name: pair for name, pair in waiting.items() if bool(pair.get("refused")) == refused}
-        if of_kind:
-            fields = [
-                {"field": name, "old": _shown(name, pair["advoware"]), "new": _shown(name, pair["espocrm"])}
-                for name, pair in sorted(of_kind.items())
-            ]
-            since = min(pair["since"] for pair in of_kind.values())
-            problems.append(_problem(seen, action_type, row, fields=fields, since=since))
-    return tuple(problems)
-
-
-def _conflict_problems(seen: Observation, row: Record, fields: _Fields) -> tuple[Problem, ...]:
-    """EspoCRM won over an edit in Advoware: somebody should know what was replaced there."""
-    lost = [
-        {"field": conflict.field, "old": _shown(conflict.field, conflict.advoware), "new": conflict.espocrm}
-        for conflict in fields.plan.conflicts
-        if conflict.field in fields.to_advoware
-    ]
-    if not lost:
-        return ()
-    since = seen.now.isoformat(timespec="seconds")
-    problem = _problem(seen, "general_manual_action", row, reason="conflict", fields=lost, since=since)
-    return (replace(problem, key=f"conflict:{row['id']}"),)
-
-
-def _shown(name: str, value: Any) -> Any:
-    """A value as people know it."""
-    return country_text(value or GERMANY) if name == "land" else value
-
-
-def _changes(row: Record, fields: _Fields) -> list[Mapping[str, Any]]:
-    lost = {conflict.field for conflict in fields.plan.conflicts}
-    changes: list[Mapping[str, Any]] = []
-    for side, written, old in (
-        ("advoware", fields.to_advoware, fields.theirs),
-        ("espocrm", fields.to_espocrm, fields.ours),
-    ):
-        for name, new in sorted(written.items()):
-            change = {"record": _name_of(row), "field": name, "side": side, "old": old.get(name), "new": new}
-            changes.append({**change, "conflict": True} if name in lost else change)
-    return changes
-
-
-def _newly(waiting: Mapping[str, Any], state: SyncState) -> dict[str, Any]:
-    return {name: pair for name, pair in waiting.items() if state.rejected.get(name) != pair}
-
-
-def _rejections(row: Record, waiting: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [
-        {"record": _name_of(row), "field": name, "side": "advoware", "rejected": True, **pair}
-        for name, pair in sorted(waiting.items())
-    ]
+def changes_of(action: Settle) -> list[Mapping[str, Any]]:
+    """The lines of an action for the audit."""
+    written = change_lines(action.row, action.fields, action.left_out) if action.fields is not None else []
+    return [*written, *action.changes]

@@ -10,28 +10,59 @@ Crashes: what we create in Advoware carries the EspoCRM id in ``bemerkung``, wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import traceback
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from services.adressen_mapper import AdressenMapper, espocrm_id_of
-from services.adressen_match import Match, Observation, match_addresses
-from services.adressen_plan import (
+from services.adressen_block import BLOCK
+from services.adressen_fields import FieldPlan, put_body, put_names, seen_block
+from services.adressen_mapper import (
+    ESPOCRM_FIELDS,
+    AdressenMapper,
+    Listing,
+    adressen_of,
+    canonical_adresse,
+    espocrm_id_of,
+)
+from services.adressen_match import (
     ENTITY_TYPE,
+    Match,
+    Observation,
+    Whereabouts,
+    left_behind,
+    match_addresses,
+    with_whereabouts,
+)
+from services.adressen_plan import (
     Action,
+    Broken,
     CreateAdresse,
     CreateCAdressen,
     Ignore,
     RememberDeleted,
     Settle,
+    changes_of,
     link_created,
     make_plan,
+    problems_of,
+    settle_put,
+    settle_update,
     unconfirmed,
-    verify_put,
 )
+from services.adressen_problems import block_line, failure_sentence, sentences
+from services.adressen_write import create_fitting, update_fitting
 from services.advoware_service import AdvowareService
-from services.errors import BitByLawError, ForeignSystemError, NotFound, Unavailable, shown_text
+from services.errors import (
+    BitByLawError,
+    Forbidden,
+    ForeignSystemError,
+    NotFound,
+    Unavailable,
+    UnexpectedAnswer,
+    ValidationFailed,
+)
 from services.espocrm import EspoCRMAPI
 from services.espocrm_models import equals, format_date_time
 from services.logs import log
@@ -51,6 +82,10 @@ SELECT = (
     *("bezeichnung", "adresseStreet", "adresseCity", "adressePostalCode", "adresseCountry", "postfach", "postfachPLZ"),
     *("gueltigVon", "gueltigBis", "istStandard", "isActive", "advowareId", "syncStatus", "beteiligteId", "modifiedAt"),
 )
+#: What an address takes over from its Beteiligter, so that whoever may see him sees it.
+OWNER = ("assignedUserId", "teamsIds")
+
+_mapper = AdressenMapper()
 
 
 @dataclass
@@ -58,16 +93,22 @@ class _Report:
     """What a run has done so far."""
 
     problems: list[Problem] = field(default_factory=list)
+    standing: list[str] = field(default_factory=list)
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     wrote_advoware: bool = False
     was_edited: bool = False
+
+    def tell(self, problems: Sequence[Problem]) -> None:
+        self.problems += problems
+        self.standing += sentences(problems)
 
     def result(self) -> PartResult:
         return PartResult(
             changes=tuple(self.changes),
             problems=tuple(self.problems),
             errors=tuple(self.errors),
+            standing=tuple(dict.fromkeys(self.standing)),
             wrote_advoware=self.wrote_advoware,
             was_edited=self.was_edited,
         )
@@ -95,32 +136,42 @@ class AdressenSync:
         """Sync the addresses of a CBeteiligte and his Beteiligter as just read, inside their lock.
 
         ``rows`` are the CAdressen if they were listed already: best before Advoware was read, because a PUT there sends
-        the whole Adresse and has no precondition. Nothing else is requested if nothing has changed. Failures of single
-        addresses are in the result's ``errors``, and are tried again by the next run.
+        the whole Adresse and has no precondition. Nothing else is requested if nothing has changed. Whatever fails at
+        a single address is in the result's ``errors``, and is tried again by the next run; the others are synced.
 
         Raises:
             ForeignSystemError: EspoCRM's list or PostgreSQL is not available.
         """
-        adressen = advo.get("adressen")
-        if not isinstance(adressen, list) or not all(isinstance(item, dict) and item.get("id") for item in adressen):
-            # An answer without the list says nothing about the addresses, least of all that there are none.
-            return PartResult(errors=("Adressen: Advoware's answer contains no list of Adressen",))
-        known = await self.list_rows(espo["id"]) if rows is None else rows
-        seen = await self._observe(espo, advo, adressen, known, store, direction)
-        found = match_addresses(seen)
-        plan = make_plan(seen, found, await self._confirm(seen, found))
+        listing = adressen_of(advo)
+        if listing is None:
+            return PartResult(errors=(failure_sentence("address_list_missing"),))
         report = _Report()
+        if listing.unreadable:
+            report.errors.append(failure_sentence("address_unreadable", value=str(listing.unreadable)))
+            log(self._context, "error", "adressen.unreadable", betnr=str(advo["betNr"]), entries=listing.unreadable)
+        known = await self.list_rows(espo["id"]) if rows is None else rows
+        seen = await self._observe(espo, advo, listing, known, store, direction)
+        found = match_addresses(seen)
+        whereabouts = await self._look_for(seen, found, report)
+        found = with_whereabouts(seen, found, whereabouts)
+        confirmed = {entity_id for entity_id, place in whereabouts.items() if place != "here"}
+        confirmed |= await self._confirm_missing(seen, found, report)
+        elsewhere = {entity_id for entity_id, place in whereabouts.items() if place == "elsewhere"}
+        await self._apply_all(seen, make_plan(seen, found, confirmed, elsewhere), store, report)
+        return report.result()
+
+    async def _apply_all(self, seen: Observation, plan: list[Action], store: SyncStore, report: _Report) -> None:
+        """Apply the actions one after the other; one that fails is recorded and does not stop the others."""
         unavailable = 0
         for action in plan:
             try:
                 await self._apply(seen, action, store, report)
                 unavailable = 0
-            except BitByLawError as error:
+            except Exception as error:  # noqa: BLE001 - any failure stays at its address
                 await self._show_failure(action, error, report)
                 unavailable = unavailable + 1 if isinstance(error, Unavailable) else 0
                 if unavailable == MAX_UNAVAILABLE:
-                    break
-        return report.result()
+                    return
 
     async def list_rows(self, beteiligte_id: str) -> list[Record]:
         """The CAdressen of a CBeteiligte, for `sync_part`.
@@ -137,176 +188,361 @@ class AdressenSync:
         self,
         espo: Mapping[str, Any],
         advo: Mapping[str, Any],
-        adressen: list[Record],
+        listing: Listing,
         known: list[Record],
         store: SyncStore,
         direction: Direction,
     ) -> Observation:
-        marks = {espocrm_id_of(adresse.get("bemerkung")) for adresse in adressen} - {None}
+        marks = {espocrm_id_of(adresse.get("bemerkung")) for adresse in listing.adressen} - {None}
         ids = {row["id"] for row in known} | {mark for mark in marks if mark is not None}
         states = await store.load_parts(ENTITY_TYPE, str(advo["betNr"]), sorted(ids))
-        return Observation(espo["id"], advo, known, adressen, states, direction, self._now())
+        owner = {name: espo[name] for name in OWNER if espo.get(name)}
+        return Observation(espo["id"], advo, owner, known, listing.adressen, states, direction, self._now())
 
-    async def _confirm(self, seen: Observation, found: Match) -> set[str]:
-        """Those whose absence a direct read confirms: neither system is believed that something is gone at once."""
-        doubtful = unconfirmed(seen, found)
-        confirmed = {
-            entity_id
-            for entity_id in doubtful & found.vanished.keys()
-            if not await self._espocrm.has_value(ENTITY_TYPE, entity_id, "beteiligteId", seen.beteiligte_id)
-        }
-        missing = [row for row in found.missing if row["id"] in doubtful]
-        if missing:
-            again = (await self._advoware.get_beteiligter(seen.betnr)).get("adressen")
-            if isinstance(again, list):
-                present = {seen.link_of(adresse) for adresse in again}
-                confirmed |= {row["id"] for row in missing if _link_of(seen, row) not in present}
-        return confirmed
+    async def _look_for(self, seen: Observation, found: Match, report: _Report) -> dict[str, Whereabouts]:
+        """Where the CAdressen are that EspoCRM's list lacks: it is not believed that something is gone at once."""
+        wanted = unconfirmed(seen, found) & found.vanished.keys() | {mark for mark, _ in found.foreign}
+        places: dict[str, Whereabouts] = {}
+        for entity_id in sorted(wanted):
+            try:
+                places[entity_id] = await self._whereabouts(entity_id, seen.beteiligte_id)
+            except BitByLawError as error:
+                self._record_failure(f"{ENTITY_TYPE}/{entity_id}", "", error, report)
+        return places
+
+    async def _whereabouts(self, entity_id: str, beteiligte_id: str) -> Whereabouts:
+        try:
+            owner = (await self._espocrm.get_entity(ENTITY_TYPE, entity_id)).get("beteiligteId")
+        except NotFound:
+            return "gone"
+        if owner == beteiligte_id:
+            return "here"
+        return "elsewhere" if owner else "gone"
+
+    async def _confirm_missing(self, seen: Observation, found: Match, report: _Report) -> set[str]:
+        """Those whose Adresse a second read of Advoware does not show either."""
+        missing = [row for row in found.missing if row["id"] in unconfirmed(seen, found)]
+        if not missing:
+            return set()
+        try:
+            again = adressen_of(await self._advoware.get_beteiligter(seen.betnr))
+        except BitByLawError as error:
+            for row in missing:
+                self._record_failure(f"{ENTITY_TYPE}/{row['id']}", _label_of(row), error, report)
+            return set()
+        if again is None or again.unreadable:
+            return set()
+        present = {seen.link_of(adresse) for adresse in again.adressen}
+        return {row["id"] for row in missing if _link_of(seen, row) not in present}
 
     # -- apply ----------------------------------------------------------------------------------------------------
 
     async def _apply(self, seen: Observation, action: Action, store: SyncStore, report: _Report) -> None:
         match action:
             case CreateAdresse():
-                report.wrote_advoware = True
-                adresse = await self._create_in_advoware(seen, action, store)
-                await self._finish(seen, link_created(seen, action.row, adresse, side="advoware"), store, report)
-                await store.end_create(ENTITY_TYPE, action.row["id"])
+                await self._create_in_advoware(seen, action, store, report)
             case CreateCAdressen():
                 await self._create_in_espocrm(seen, action, store, report)
             case Settle():
                 await self._settle(seen, action, store, report)
             case Ignore():
-                await self._espocrm.update_entity(ENTITY_TYPE, action.row["id"], {"syncStatus": "clean"})
+                if action.row.get("syncStatus") in {"pending_sync", "dirty", "failed"}:
+                    await self._espocrm.update_entity(ENTITY_TYPE, action.row["id"], {"syncStatus": "clean"})
             case RememberDeleted():
-                if action.state != seen.states.get(action.entity_id):
-                    await store.save(action.state)
-                report.problems += action.problems
+                for state in action.states:
+                    if state != seen.states.get(state.entity_id):
+                        await store.save(state)
+                report.tell(action.problems)
+            case Broken():
+                raise action.error
 
-    async def _create_in_advoware(self, seen: Observation, action: CreateAdresse, store: SyncStore) -> Record:
+    async def _create_in_advoware(
+        self, seen: Observation, action: CreateAdresse, store: SyncStore, report: _Report
+    ) -> None:
         """Create the Adresse, or find it by its mark if an earlier request arrived after we had given it up."""
         row = action.row
-        posted = AdressenMapper().comparable_from_espocrm(row)
+        posted = {name: value for name, value in _mapper.comparable_from_espocrm(row).items() if name in action.names}
+        left_out = {name: (reason, "") for name, reason in action.left_out.items()}
+        adresse = await self._find_created(seen, row, posted, store)
+        if adresse is None:
+            adresse, refused = await self._post(seen, action, store, report)
+            left_out |= {name: ("value_refused", words) for name, words in refused.items()}
+        created = link_created(seen, row, adresse, left_out, side="advoware")
+        await self._finish(seen, created, store, report, was_put=True)
+        await store.end_create(ENTITY_TYPE, row["id"])
+
+    async def _find_created(
+        self, seen: Observation, row: Record, posted: Mapping[str, Any], store: SyncStore
+    ) -> Record | None:
+        """Begin the create; the Adresse that an earlier attempt has left."""
         intent = await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
-        if intent.is_repeated:
-            timeout = self._resources.settings.advoware.api_timeout_seconds
-            since = (self._now() - intent.attempted_at).total_seconds()
-            if since < timeout:
-                await asyncio.sleep(min(timeout - since, timeout))
-            again = (await self._advoware.get_beteiligter(seen.betnr)).get("adressen") or []
-            found = next((item for item in again if espocrm_id_of(item.get("bemerkung")) == row["id"]), None)
-            if found is not None:
-                return dict(found)
+        if not intent.is_repeated:
+            return None
+        timeout = self._resources.settings.advoware.api_timeout_seconds
+        since = (self._now() - intent.attempted_at).total_seconds()
+        if since < timeout:
+            await asyncio.sleep(min(timeout - since, timeout))
+        again = await self._read_adressen(seen)
+        found = next((item for item in again if seen.marked_row(item) == row["id"]), None)
+        if found is None:
             await store.repeat_create(ENTITY_TYPE, row["id"], posted, self._now())
+        return found
+
+    async def _post(
+        self, seen: Observation, action: CreateAdresse, store: SyncStore, report: _Report
+    ) -> tuple[Record, dict[str, str]]:
+        """Create the Adresse; returns it as Advoware has stored it, and the fields that had to be left out."""
+
+        async def write(names: Sequence[str]) -> Record:
+            body = _mapper.map_cadressen_to_advoware(action.row, seen.beteiligter, is_main=action.is_main, names=names)
+            return await self._advoware.create_adresse(seen.betnr, body)
+
         try:
-            answer = await self._advoware.create_adresse(seen.betnr, action.body)
+            answer, left_out = await create_fitting(write, action.names)
         except ForeignSystemError as error:
             refused = error.status is not None and 400 <= error.status < 500
             if refused or (isinstance(error, Unavailable) and not error.was_sent):
-                await store.end_create(ENTITY_TYPE, row["id"])
+                await store.end_create(ENTITY_TYPE, action.row["id"])
             raise
-        return await self._complete(seen, answer["id"], answer)
+        report.wrote_advoware = True
+        answer = canonical_adresse(answer)
+        return await self._complete(seen, answer["id"], answer), left_out
 
     async def _settle(self, seen: Observation, action: Settle, store: SyncStore, report: _Report) -> None:
         """Write what differs; what a person edits on either side meanwhile is left to the next round."""
-        if action.put:
-            if await self._keep_what_will_be_lost(seen, action, store) and not await self._is_as_seen(seen, action):
+        was_put = False
+        fields, adresse = action.fields, action.adresse
+        if fields is not None and fields.to_advoware and adresse is not None:
+            is_conflict = await self._keep_what_will_be_lost(seen, action, fields, adresse, store)
+            if is_conflict and not await self._is_as_seen(seen, action):
                 report.was_edited = True
                 return
-            report.wrote_advoware = True
-            adresse_id = action.put["id"]
-            changed = await self._advoware.update_adresse(seen.betnr, adresse_id, action.put)
-            action = verify_put(seen, action, await self._complete(seen, adresse_id, changed))
-        if action.attributes and await self._was_edited(action.row):
+            action = await self._put(seen, action, fields, adresse, report)
+            was_put = True
+        if action.espocrm and await self._was_edited(action.row):
             report.was_edited = True
-            report.changes += [change for change in action.changes if change.get("side") == "advoware"]
+            report.changes += [change for change in changes_of(action) if change.get("side") == "advoware"]
             return
-        await self._finish(seen, action, store, report)
+        await self._finish(seen, action, store, report, was_put=was_put)
+
+    async def _put(
+        self, seen: Observation, action: Settle, fields: FieldPlan, adresse: Record, report: _Report
+    ) -> Settle:
+        """Change the Adresse; what Advoware refuses is left out, and what it stores differently is settled so."""
+        names, answers = put_names(fields), list[Record | None]()
+
+        async def write(included: Sequence[str]) -> list[Record | None]:
+            body = put_body(fields, adresse, included)
+            answers.append(await self._advoware.update_adresse(seen.betnr, adresse["id"], body))
+            return answers
+
+        idle = frozenset[str]() if names == [BLOCK] else frozenset({BLOCK})
+        try:
+            _, left_out = await update_fitting(write, names, idle=idle)
+            stored = await self._complete(seen, adresse["id"], answers[-1]) if answers else adresse
+        except BitByLawError:
+            report.wrote_advoware |= bool(answers)
+            raise
+        report.wrote_advoware |= any(stored.get(name) != adresse.get(name) for name in _WRITABLE)
+        return settle_put(seen, action, stored, left_out)
 
     async def _is_as_seen(self, seen: Observation, action: Settle) -> bool:
         """Whether Advoware still has the Adresse as it was read: telling people about a conflict takes time."""
-        again = (await self._advoware.get_beteiligter(seen.betnr)).get("adressen") or []
-        return any(adresse == action.adresse for adresse in again)
+        return any(adresse == action.adresse for adresse in await self._read_adressen(seen))
 
-    async def _complete(self, seen: Observation, adresse_id: int, answer: Record | None) -> Record:
+    async def _complete(self, seen: Observation, adresse_id: int, answer: Mapping[str, Any] | None) -> Record:
         """An Adresse as Advoware has it after a write: the answer, or a new read if that does not say."""
-        if answer is not None and answer.keys() >= {"strasse", "plz", "ort", "anschrift"}:
-            return answer
-        again = (await self._advoware.get_beteiligter(seen.betnr)).get("adressen") or []
-        found = next((adresse for adresse in again if adresse.get("id") == adresse_id), None)
+        known = canonical_adresse(answer or {})
+        if known.keys() >= _WRITABLE:
+            return {**known, "id": adresse_id}
+        found = next((adresse for adresse in await self._read_adressen(seen) if adresse["id"] == adresse_id), None)
         if found is None:
             raise NotFound("Advoware", "the Adresse is gone after it was written")
-        return dict(found)
+        return found
+
+    async def _read_adressen(self, seen: Observation) -> list[Record]:
+        """The Adressen as they are now.
+
+        Raises:
+            UnexpectedAnswer: the answer does not contain their list.
+        """
+        again = adressen_of(await self._advoware.get_beteiligter(seen.betnr))
+        if again is None:
+            raise UnexpectedAnswer("Advoware", "the answer contains no list of Adressen")
+        return again.adressen
 
     async def _create_in_espocrm(
         self, seen: Observation, action: CreateCAdressen, store: SyncStore, report: _Report
     ) -> None:
         adresse = action.adresse
-        attributes = {**action.attributes, "beteiligteId": seen.beteiligte_id, "syncStatus": "clean"}
-        row = await self._espocrm.create_entity(
-            ENTITY_TYPE, {**attributes, **_sync_fields(seen, adresse)}, skip_duplicate_check=True
-        )
-        created = link_created(seen, row, adresse, side="espocrm")
-        await self._finish(seen, replace(created, attributes={}), store, report)
+        fixed = {"beteiligteId": seen.beteiligte_id, "syncStatus": "clean", **_sync_fields(seen, adresse)}
+        owner = {name: action.attributes[name] for name in OWNER if name in action.attributes}
+        fixed |= {name: action.attributes[name] for name in ("istStandard", "isActive")}
+        names = [name for name in action.attributes if name not in fixed and name not in owner]
 
-    async def _finish(self, seen: Observation, action: Settle, store: SyncStore, report: _Report) -> None:
-        """Write EspoCRM, then remember; problems and changes count from here on."""
+        async def write(included: Sequence[str]) -> Record:
+            chosen = {name: action.attributes[name] for name in included}
+            return await self._espocrm.create_entity(
+                ENTITY_TYPE, {**chosen, **fixed, **owner}, skip_duplicate_check=True
+            )
+
+        try:
+            row, left_out = await create_fitting(write, names)
+        except (Forbidden, ValidationFailed):
+            if not owner:
+                raise
+            # EspoCRM may not let us assign records to him: the address is worth more than its assignee.
+            log(self._context, "warning", "adressen.owner_refused", betnr=seen.betnr)
+            owner = {}
+            row, left_out = await create_fitting(write, names)
+        reasons = {**_unfit_for_espocrm(adresse), **_comparable(left_out)}
+        action_done = link_created(seen, {**fixed, **row}, adresse, reasons, side="espocrm")
+        await self._finish(seen, replace(action_done, attributes={}), store, report)
+
+    async def _finish(
+        self, seen: Observation, action: Settle, store: SyncStore, report: _Report, *, was_put: bool = False
+    ) -> None:
+        """Write EspoCRM, then remember; only then problems and changes count, but for those in Advoware."""
+        try:
+            action = await self._write_espocrm(seen, action, report, was_put=was_put)
+            await self._remember(seen, action.state, store)
+        except Exception:
+            done = [change for change in changes_of(action) if change.get("side") == "advoware"]
+            report.changes += done if was_put else []
+            raise
+        report.tell(problems_of(seen, action))
+        report.changes += changes_of(action)
+
+    async def _write_espocrm(self, seen: Observation, action: Settle, report: _Report, *, was_put: bool) -> Settle:
+        """Write what differs and the status; the action with what EspoCRM made of it."""
         row, adresse = action.row, action.adresse
-        changed = dict(action.attributes)
-        if row.get("syncStatus") != action.status:
-            changed["syncStatus"] = action.status
+        attributes, status = action.espocrm, action.shown_status
         is_new_link = adresse is not None and row.get("advowareId") != adresse["id"]
-        if changed or is_new_link or action.put:
-            changed |= _sync_fields(seen, adresse)
-            written = await self._espocrm.update_entity(ENTITY_TYPE, row["id"], changed)
-            if _said(written) != _said({**row, **changed}):
-                report.was_edited = True
-                await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": "dirty"})
-        await self._remember(seen, action.state, store)
-        report.problems += action.problems
-        report.changes += action.changes
+        if attributes or row.get("syncStatus") != status or is_new_link or was_put:
+            fixed = {**_sync_fields(seen, adresse), "syncStatus": status}
+
+            async def write(included: Sequence[str]) -> Record:
+                chosen = {name: attributes[name] for name in included}
+                return await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {**chosen, **fixed})
+
+            written, left_out = await update_fitting(write, list(attributes))
+            action = settle_update(seen, action, written, dict.fromkeys(_comparable(left_out), ""))
+            await self._show_status(row, {**row, **attributes}, written, action, report)
+        return action
+
+    async def _show_status(
+        self, row: Record, expected: Record, written: Record, action: Settle, report: _Report
+    ) -> None:
+        """Correct the status if the answer to our write shows more than we knew: an edit, or what it did not take."""
+        sent = {name for name in ESPOCRM_FIELDS if name in action.espocrm}
+        if _says_other(written, expected, but=sent):
+            report.was_edited = True
+            await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": "dirty"})
+        elif written.get("syncStatus", action.shown_status) != action.shown_status:
+            await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": action.shown_status})
 
     async def _was_edited(self, row: Record) -> bool:
         """Whether the CAdressen says something else now than when it was listed."""
-        return _said(await self._espocrm.get_entity(ENTITY_TYPE, row["id"])) != _said(row)
+        return _says_other(await self._espocrm.get_entity(ENTITY_TYPE, row["id"]), row)
 
-    async def _keep_what_will_be_lost(self, seen: Observation, action: Settle, store: SyncStore) -> bool:
-        """Put the values that give way into the audit and tell a person, before that happens; whether there are any."""
-        lost = [change for change in action.changes if change.get("conflict")]
-        if not lost:
-            return False
-        entry = AuditEntry(ENTITY_TYPE, action.row["id"], TOPIC, "sync", "conflict_found", 0.0, seen.betnr, lost)
-        await store.append_audit(entry, seen.now)
-        for problem in action.problems:
-            if problem.details.get("reason") == "conflict":
-                await self._notifications.notify(problem)
-        return True
+    async def _keep_what_will_be_lost(
+        self, seen: Observation, action: Settle, fields: FieldPlan, adresse: Record, store: SyncStore
+    ) -> bool:
+        """Put what is overwritten into the audit before that happens, and tell the values that give way to a person.
 
-    async def _show_failure(self, action: Action, error: BitByLawError, report: _Report) -> None:
+        Returns whether there are such values.
+        """
+        lost = [change for change in changes_of(action) if change.get("conflict")]
+        lines = [*lost, *(change for change in changes_of(action) if _was_never_agreed(change, fields))]
+        old, new = seen_block(adresse, action.state), str(put_body(fields, adresse, put_names(fields)).get(BLOCK))
+        if old and BLOCK in put_names(fields) and old != new:
+            lines.append(block_line(action.row, old, new))
+        if lines:
+            result = "conflict_found" if lost else "overwritten"
+            entry = AuditEntry(ENTITY_TYPE, action.row["id"], TOPIC, "sync", result, 0.0, seen.betnr, lines)
+            await store.append_audit(entry, seen.now)
+        for problem in action.lost:
+            await self._notifications.notify(problem)
+        return bool(lost)
+
+    async def _show_failure(self, action: Action, error: Exception, report: _Report) -> None:
         """Collect the failure; what a system refused also shows in the record's status."""
-        name = _name_of(action)
-        report.errors.append(f"{name}: {shown_text(error)}")
-        log(self._context, "error", "adressen.failed", record=name, error=type(error).__name__)
-        if isinstance(error, Unavailable) or not isinstance(action, CreateAdresse | Settle):
-            return
-        if action.row.get("syncStatus") == "failed":
+        name, label = _name_of(action)
+        self._record_failure(name, label, error, report)
+        row = action.row if isinstance(action, CreateAdresse | Settle | Ignore) else None
+        if isinstance(action, Broken) and "syncStatus" in action.record:
+            row = action.record
+        if isinstance(error, Unavailable) or row is None or row.get("syncStatus") == "failed":
             return
         try:
-            await self._espocrm.update_entity(ENTITY_TYPE, action.row["id"], {"syncStatus": "failed"})
+            await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": "failed"})
         except BitByLawError as further:
             log(self._context, "warning", "adressen.status_not_written", record=name, error=type(further).__name__)
 
+    def _record_failure(self, name: str, label: str, error: Exception, report: _Report) -> None:
+        report.errors.append(failure_sentence("address_failed", adresse=label, value=_cause(error)))
+        place = "" if isinstance(error, BitByLawError) else "".join(traceback.format_tb(error.__traceback__)[-3:])
+        log(self._context, "error", "adressen.failed", record=name, error=type(error).__name__, place=place)
+
     async def _remember(self, seen: Observation, state: SyncState, store: SyncStore) -> None:
-        if state != seen.states.get(state.entity_id):
-            await store.save(replace(state, synced_at=seen.now))
+        known = seen.states.get(state.entity_id)
+        if state == known:
+            return
+        if known is not None and known.advoware_id is not None and not known.advoware_id.startswith(f"{seen.betnr}/"):
+            await store.save(left_behind(known, seen.now))
+        await store.save(replace(state, synced_at=seen.now))
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
 
 
-def _said(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What people can say about a CAdressen."""
-    return AdressenMapper().comparable_from_espocrm(row), row.get("isActive") is not False, bool(row.get("istStandard"))
+def _was_never_agreed(change: Mapping[str, Any], fields: FieldPlan) -> bool:
+    """Whether a value of Advoware gives way at the first sync, before anybody has compared the two sides."""
+    return change["side"] == "advoware" and bool(change.get("old")) and change["field"] not in fields.base
+
+
+_WRITABLE = frozenset({"strasse", "plz", "ort", BLOCK})
+
+
+def _says_other(row: Mapping[str, Any], before: Mapping[str, Any], but: Collection[str] = ()) -> bool:
+    """Whether people have said something else about a CAdressen, in what both records show, ``but`` some attributes."""
+    common = row.keys() & before.keys() - set(but)
+    said, known = ({name: record[name] for name in common} for record in (row, before))
+    if _mapper.comparable_from_espocrm(said) != _mapper.comparable_from_espocrm(known):
+        return True
+    is_other_main = bool(said.get("istStandard")) != bool(known.get("istStandard"))
+    return is_other_main or (said.get("isActive") is False) != (known.get("isActive") is False)
+
+
+def _unfit_for_espocrm(adresse: Record) -> dict[str, tuple[str, str]]:
+    """The fields of an Adresse that a new CAdressen cannot hold, with the reason."""
+    values = _mapper.comparable_from_advoware(adresse)
+    unfit = {name: _mapper.unfit("espocrm", name, value, values) for name, value in values.items()}
+    reasons = {"unknown": "unknown_advoware", "too_long": "too_long_espocrm"}
+    return {name: (reasons[reason], "") for name, reason in unfit.items() if reason is not None}
+
+
+def _comparable(left_out: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Attributes that EspoCRM has refused, as the comparable fields that they hold."""
+    fields = [field for name in left_out for field in ESPOCRM_FIELDS.get(name, ())]
+    return dict.fromkeys(fields, ("value_refused_espocrm", ""))
+
+
+def _cause(error: Exception) -> str:
+    """Why an address failed, for people."""
+    if not isinstance(error, ForeignSystemError):
+        return "Fehler im Programm"
+    if isinstance(error, UnexpectedAnswer):
+        return f"{error.system} hat unverständlich geantwortet"
+    if isinstance(error, Unavailable):
+        return f"{error.system} ist zurzeit nicht erreichbar"
+    if isinstance(error, ValidationFailed):
+        return f"{error.system} lehnt sie ab" + (
+            f" („{error.reason}“)" if error.system == "Advoware" and error.reason else ""
+        )
+    if isinstance(error, Forbidden):
+        return f"{error.system} erlaubt dem Programm die Änderung nicht"
+    return f"in {error.system} nicht gefunden" if isinstance(error, NotFound) else f"{error.system} meldet einen Fehler"
 
 
 def _sync_fields(seen: Observation, adresse: Mapping[str, Any] | None) -> Record:
@@ -319,11 +555,18 @@ def _link_of(seen: Observation, row: Record) -> str:
     return str(state.advoware_id) if state is not None else seen.link_of({"id": row.get("advowareId")})
 
 
-def _name_of(action: Action) -> str:
+def _label_of(row: Mapping[str, Any]) -> str:
+    return _mapper.label(_mapper.comparable_from_espocrm(row)) or str(row.get("bezeichnung") or "")
+
+
+def _name_of(action: Action) -> tuple[str, str]:
+    """The record of an action as the log names it, and as people know it."""
     match action:
         case CreateCAdressen():
-            return f"Adresse {action.adresse['id']}"
+            return f"Adresse {action.adresse['id']}", _mapper.label_of(action.adresse)
         case RememberDeleted():
-            return f"{ENTITY_TYPE}/{action.entity_id}"
+            return f"{ENTITY_TYPE}/{action.entity_id}", ""
+        case Broken():
+            return f"{ENTITY_TYPE}/{action.record.get('id')}", ""
         case _:
-            return f"{ENTITY_TYPE}/{action.row['id']}"
+            return f"{ENTITY_TYPE}/{action.row['id']}", _label_of(action.row)

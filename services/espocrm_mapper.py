@@ -367,14 +367,3 @@ def _rechtsform(raw: Any) -> str | None:
 def _listed(value: str | None, by_folded: Mapping[str, str]) -> str | None:
     """The list's own spelling of a value it knows; other values unchanged."""
     return by_folded.get(value.casefold(), value) if value else None
-
-
-def is_company(rechtsform: Any) -> bool:
-    """Whether a legal form alone stands for a company."""
-    return _kind(rechtsform, is_person=False, is_company=False) == "company"
-
-
-def normalise_date(value: Any) -> str | None:
-    """A date as ``YYYY-MM-DD``; None if empty or unreadable."""
-    day = comparable_date(value, of_a_database=True)
-    return None if isinstance(day, Unknown) else day

@@ -59,7 +59,7 @@ from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_check import BeteiligteCheck
 from services.beteiligte_sync_utils import BeteiligteSync
 from services.errors import BitByLawError
-from services.espocrm_mapper import COMPANY_FIELDS, PERSON_FIELDS, is_company
+from services.espocrm_mapper import COMPANY_FIELDS, PERSON_FIELDS, kind_of_advoware, kind_of_espocrm
 from services.resources import Resources
 from services.sync_events import Outcome, SyncEvent
 
@@ -565,7 +565,8 @@ class _People:
 
     def _edit_master(self, step: EditMaster, espo: Record, advo: Record) -> None:
         seen = espo if step.side == "espocrm" else advo
-        fields = COMPANY_FIELDS if is_company(seen.get("rechtsform")) else PERSON_FIELDS
+        kind = kind_of_espocrm(espo) if step.side == "espocrm" else kind_of_advoware(advo)
+        fields = COMPANY_FIELDS if kind == "company" else PERSON_FIELDS
         name = sorted(fields)[step.field % len(fields)]
         attribute = fields[name] if step.side == "espocrm" else name
         clear = step.clear and name != "name"
@@ -584,7 +585,8 @@ class _People:
 
     def _switch_kind(self, side: Side, espo: Record, advo: Record) -> None:
         seen = espo if side == "espocrm" else advo
-        company = not is_company(seen.get("rechtsform"))
+        kind = kind_of_espocrm(espo) if side == "espocrm" else kind_of_advoware(advo)
+        company = kind == "person"
         fields = COMPANY_FIELDS if company else PERSON_FIELDS
         old = [seen.get(name) for name in (*PERSON_FIELDS, *PERSON_FIELDS.values(), *COMPANY_FIELDS.values(), "art")]
         self._touch(side, espo["id"], "kind")

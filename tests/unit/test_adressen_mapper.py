@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.adressen_block import build_anschrift
 from services.adressen_mapper import (
+    FIELDS,
     AdressenMapper,
-    build_anschrift,
-    country_code,
-    country_text,
     espocrm_id_of,
     marked,
     user_text_of,
 )
+from services.countries import country_code, country_text
 
 MAPPER = AdressenMapper()
 PERSON = {"betNr": 1001, "anrede": "Herr", "titel": "Dr.", "vorname": "Max", "name": "Müller", "rechtsform": "Herr"}
@@ -24,8 +25,9 @@ COMPANY = {"betNr": 1002, "name": "Grün & Co. KG", "rechtsform": "KG"}
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30) | st.none()
 words = st.from_regex(r"[A-Za-zÄÖÜäöüß][A-Za-zÄÖÜäöüß .-]{0,20}", fullmatch=True)
-days = st.dates().map(lambda day: day.isoformat()) | st.none()
-countries = st.sampled_from([None, "", "DE", "AT", "Schweiz", "Absurdistan", "fr"])
+days = st.dates(date(1800, 1, 1), date(2200, 12, 31)).map(lambda day: day.isoformat()) | st.none()
+countries = st.sampled_from([None, "", "DE", "AT", "Schweiz", "fr"])
+NO_VALUES = dict.fromkeys(FIELDS)
 
 
 def cadressen(**attributes: Any) -> dict[str, Any]:
@@ -50,6 +52,7 @@ def test_an_address_created_in_advoware_means_the_same_there(
         adresseCity=ort,
         adresseCountry=country,
         postfach=postfach,
+        postfachPLZ=None,
         gueltigVon=von,
         gueltigBis=bis,
     )
@@ -60,7 +63,7 @@ def test_an_address_created_in_advoware_means_the_same_there(
     assert MAPPER.comparable_from_espocrm(back) == MAPPER.comparable_from_espocrm(espo)
 
 
-@given(street=texts, city=texts, country=texts, postfach=texts)
+@given(street=texts, city=texts, country=countries, postfach=texts)
 def test_comparing_is_idempotent_and_blind_to_blanks_and_composition(
     street: str | None, city: str | None, country: str | None, postfach: str | None
 ) -> None:
@@ -69,7 +72,8 @@ def test_comparing_is_idempotent_and_blind_to_blanks_and_composition(
     values = MAPPER.comparable_from_espocrm(espo)
     assert MAPPER.comparable_from_espocrm(spaced) == values
     assert "" not in values.values()
-    assert MAPPER.comparable_from_espocrm(MAPPER.to_espocrm(values, values)) == values
+    back = MAPPER.comparable_from_espocrm(MAPPER.to_espocrm(values, values))
+    assert {**NO_VALUES, **back} == {**NO_VALUES, **values}
 
 
 @given(texts)
@@ -84,7 +88,7 @@ def test_an_empty_country_is_not_made_up(name: str | None) -> None:
     [
         ("DE", "DE"), ("de", "DE"), ("Deutschland", "DE"), ("D", "DE"), ("Germany", "DE"), ("österreich", "AT"),
         ("A", "AT"), ("Großbritannien", "GB"), ("Vereinigtes Königreich", "GB"), ("USA", "US"), ("Tschechien", "CZ"),
-        ("Tschechische Republik", "CZ"), (" Schweiz ", "CH"), ("Absurdistan", "Absurdistan"), ("", None), (None, None),
+        ("Tschechische Republik", "CZ"), (" Schweiz ", "CH"), ("Absurdistan", None), ("", None), (None, None),
     ],
 )  # fmt: skip
 def test_countries_are_known_by_code_and_by_name(written: str | None, code: str | None) -> None:
