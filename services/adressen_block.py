@@ -12,7 +12,7 @@ from typing import Any
 
 from services.countries import country_text
 from services.espocrm_mapper import kind_of_advoware, normalise_text
-from services.values import text_of
+from services.merge import text_of
 
 Values = Mapping[str, Any]
 

@@ -1,6 +1,6 @@
 """The fields of a linked Adresse: what is merged, what waits for a person, and what became of a write. Pure.
 
-Stored in a `SyncState`: ``base`` holds a pair per comparable field (`services.values`) and, beside the pairs,
+Stored in a `SyncState`: ``base`` holds a pair per comparable field (`services.merge`) and, beside the pairs,
 ``standardAnschrift`` (bool), ``isActive`` (bool, what the CAdressen said last) and ``anschrift`` (the printed block as
 last seen). ``rejected`` holds what differs and waits for a person: ``{field: {"espocrm", "advoware", "since",
 "reason"}}`` with a reason of `services.adressen_problems`; besides fields there are ``anschrift``, ``isActive`` and
@@ -16,9 +16,7 @@ from typing import Any
 
 from services.adressen_block import BLOCK, addressee_of, build_anschrift, changed_block, lines_of
 from services.adressen_mapper import FIELDS, STREET, WRITABLE_FIELDS, AdressenMapper, block_of
-from services.sync_parts import Direction
-from services.sync_state import SyncState
-from services.values import (
+from services.merge import (
     Held,
     Merge,
     Pair,
@@ -28,9 +26,11 @@ from services.values import (
     base_from_json,
     compare_after_write,
     is_same,
-    merge_values,
+    merge,
     pair_to_json,
 )
+from services.sync_parts import Direction
+from services.sync_state import SyncState
 
 Record = dict[str, Any]
 Waiting = dict[str, dict[str, Any]]
@@ -100,7 +100,7 @@ def plan_fields(
             return "read_only"
         return _mapper.unfit(side, name, value, ours if side == "advoware" else theirs)
 
-    plan = merge_values(base, ours, theirs, unfit=unfit)
+    plan = merge(base, ours, theirs, unfit=unfit)
     settled = dict(plan.settled)
     to_espocrm = plan.to_espocrm if direction == "both" else {}
     for name in plan.to_espocrm.keys() - to_espocrm.keys():  # left to the next run

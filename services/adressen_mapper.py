@@ -24,7 +24,7 @@ from services.adressen_block import (
 )
 from services.countries import GERMANY, country_code, country_text
 from services.espocrm_mapper import comparable_date, normalise_text
-from services.values import Side, Unknown, Value, is_same, text_of
+from services.merge import Side, Unknown, Value, is_same, text_of
 
 Record = Mapping[str, Any]
 

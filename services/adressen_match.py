@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 from services.adressen_mapper import AdressenMapper, espocrm_id_of, has_content
+from services.merge import text_of
 from services.sync_parts import Direction
 from services.sync_state import SyncState
-from services.values import text_of
 
 ENTITY_TYPE = "CAdressen"
 MAIN = "standardAnschrift"

@@ -37,9 +37,9 @@ from services.adressen_problems import (
     name_of,
     rejection_lines,
 )
+from services.merge import Side, base_to_json
 from services.sync_parts import Problem
 from services.sync_state import SyncState
-from services.values import Side, base_to_json
 
 _mapper = AdressenMapper()
 

@@ -19,9 +19,9 @@ from services.adressen_mapper import AdressenMapper
 from services.adressen_match import ENTITY_TYPE, MAIN, Observation, Record
 from services.countries import GERMANY, country_text
 from services.espocrm_mapper import normalise_text
+from services.merge import text_of, value_from_json
 from services.notification_texts import problem_sentence
 from services.sync_parts import ActionType, Problem
-from services.values import text_of, value_from_json
 
 _mapper = AdressenMapper()
 

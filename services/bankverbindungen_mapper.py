@@ -17,7 +17,7 @@ from schwifty.exceptions import SchwiftyException
 from services.errors import NeedsPerson
 from services.espocrm_mapper import normalise_text
 from services.foreign_text import without_invisible
-from services.values import Unknown, Value, is_same
+from services.merge import Unknown, Value, is_same
 
 Record = Mapping[str, Any]
 

@@ -1,6 +1,6 @@
 """What is to be done about a Bankverbindung: pure functions from what was observed to what is written and told.
 
-A state's ``base`` holds ``fields`` (what each side held when the two were last settled, see `services.values`),
+A state's ``base`` holds ``fields`` (what each side held when the two were last settled, see `services.merge`),
 ``beteiligteId``, ``betnr`` (of the Beteiligter in Advoware, also after the link was released) and ``label``. Its
 ``rejected`` holds the differences that wait for a person, ``{field: {"espocrm", "advoware", "since"}}`` with a ``how``
 if they are there since we created the Bankverbindung, besides ``istAktiv``, ``gone`` and ``moved``. They are told again
@@ -15,10 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from services.bankverbindungen_mapper import FIELDS, BankverbindungenMapper, UnusableAccount
-from services.notification_texts import problem_sentence
-from services.sync_parts import Problem
-from services.sync_state import SyncState
-from services.values import (
+from services.merge import (
     Held,
     Pair,
     Unknown,
@@ -26,9 +23,12 @@ from services.values import (
     base_from_json,
     base_to_json,
     is_same,
-    merge_values,
+    merge,
     value_to_json,
 )
+from services.notification_texts import problem_sentence
+from services.sync_parts import Problem
+from services.sync_state import SyncState
 
 ENTITY_TYPE = "CBankverbindungen"
 #: Shows why a Bankverbindung waits; an older extension does not have it.
@@ -298,7 +298,7 @@ def _compare(
     A difference that waits keeps the pair that was settled before, so that it is seen again in the next run. What has
     become unknown in Advoware does not wait: nobody has edited anything as far as we know.
     """
-    merged = merge_values(last, ours, theirs, unfit=lambda side, name, value: "not_changed_by_us")
+    merged = merge(last, ours, theirs, unfit=lambda side, name, value: "not_changed_by_us")
     held = {item.field for item in merged.held}
     settled = {name: pair for name, pair in merged.settled.items() if name not in held}
     settled |= {name: last[name] for name in held if name in last}

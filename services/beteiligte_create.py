@@ -25,9 +25,9 @@ from services.errors import (
     ValidationFailed,
 )
 from services.espocrm_mapper import BeteiligteMapper
+from services.merge import Values
 from services.resources import Resources
 from services.sync_state import CreateIntent, SyncStore
-from services.values import Values
 
 ENTITY_TYPE = "CBeteiligte"
 #: How far Advoware's clock may be behind ours when we look for what an interrupted create has left.

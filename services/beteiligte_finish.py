@@ -31,11 +31,11 @@ from services.errors import Conflict, ValidationFailed, words_of
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper, kind_of_espocrm
 from services.kommunikation_sync_utils import KommunikationResult, KommunikationSyncManager
+from services.merge import Merge, Pair, base_to_json, compare_after_write, is_same
 from services.notification_utils import NotificationManager
 from services.resources import Resources
 from services.sync_parts import Problem
 from services.sync_state import SyncState, SyncStore
-from services.values import Merge, Pair, base_to_json, compare_after_write, is_same
 
 Record = dict[str, Any]
 

@@ -14,8 +14,8 @@ from services.advoware_models import parse_change_time
 from services.advoware_service import AdvowareService
 from services.errors import NotFound, OlderState, SomebodyElse
 from services.espocrm_mapper import BeteiligteMapper
+from services.merge import base_from_json
 from services.sync_state import SyncState, SyncStore
-from services.values import base_from_json
 
 #: Advoware's change times may be written with or without a zone; a backup is older than the difference.
 RESTORE_TOLERANCE = timedelta(hours=3)

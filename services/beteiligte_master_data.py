@@ -16,7 +16,7 @@ from services.advoware_service import AdvowareService
 from services.beteiligte_plan import Observation, Standing, shown_by, shown_pair, standing_of_pairs
 from services.errors import ForeignSystemError, ValidationFailed, words_of
 from services.espocrm_mapper import BeteiligteMapper
-from services.values import Pair, Value, Values, compare_after_write
+from services.merge import Pair, Value, Values, compare_after_write
 
 Record = dict[str, Any]
 #: Sends these fields in one request.

@@ -17,10 +17,7 @@ from services.espocrm_mapper import (
     normalise_text,
 )
 from services.espocrm_models import parse_date_time as parse_espocrm_time
-from services.notification_texts import LABELS, problem_sentence, shown_value
-from services.sync_parts import PartResult, Problem
-from services.sync_state import SyncState
-from services.values import (
+from services.merge import (
     Held,
     Merge,
     Pair,
@@ -29,11 +26,14 @@ from services.values import (
     Value,
     base_from_json,
     is_same,
-    merge_values,
+    merge,
     pair_from_json,
     pair_to_json,
     text_of,
 )
+from services.notification_texts import LABELS, problem_sentence, shown_value, words_for_people
+from services.sync_parts import PartResult, Problem
+from services.sync_state import SyncState
 
 ENTITY_TYPE = "CBeteiligte"
 Record = dict[str, Any]
@@ -96,7 +96,7 @@ class Standing:
 
     Attributes:
         side: whose value does not arrive on the other side.
-        reason: ``refused`` or ``altered`` by the receiver, ``invalid`` (it answers 400), or a reason of `values.Held`.
+        reason: ``refused`` or ``altered`` by the receiver, ``invalid`` (it answers 400), or a reason of `merge.Held`.
         since: when it was first found, ISO time.
         words: what the receiver said, if it said something.
     """
@@ -141,7 +141,7 @@ class Standing:
             limit = ADVOWARE_LENGTHS.get(self.field) if self.side == "espocrm" else None
             return f"zu lang, höchstens {limit} Zeichen" if limit else "zu lang"
         words = _WORDS.get(self.reason, "")
-        return f"{words}: {self.words}" if words and self.words else words
+        return f"{words}: {words_for_people(self.words)}" if words and self.words else words
 
 
 def standing_from_json(stored: Mapping[str, Any]) -> dict[str, Standing]:
@@ -205,7 +205,7 @@ def plan_master_data(seen: Observation, mapper: BeteiligteMapper) -> Merge:
 
     Before the first sync the newer record wins where both have a value; a value wins over none.
     """
-    plan = merge_values(
+    plan = merge(
         base_of(seen),
         mapper.comparable_from_espocrm(seen.espo),
         mapper.comparable_from_advoware(seen.advo),

@@ -59,18 +59,18 @@ from services.kommunikation_sync_utils import KommunikationSyncManager
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
 from services.look_again import EDIT, beteiligter, in_turn
+from services.merge import (
+    Merge,
+    Pair,
+    compare_after_write,
+    text_of,
+)
 from services.notification_texts import failure_sentence, problem_sentence
 from services.notification_utils import NotificationManager
 from services.resources import Resources, current_resources
 from services.sync_events import Outcome, SyncEvent, record_outcome
 from services.sync_parts import PartResult, Problem
 from services.sync_state import AuditEntry, SyncState, SyncStore
-from services.values import (
-    Merge,
-    Pair,
-    compare_after_write,
-    text_of,
-)
 from services.webhooks import forget_waiting
 
 TOPIC_PREFIX = "vmh.beteiligte"

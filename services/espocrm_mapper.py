@@ -16,7 +16,7 @@ from typing import Any, Literal
 from services.advoware_models import BERLIN, FIRST_YEAR, LAST_YEAR, parse_date_time
 from services.errors import NameMissing
 from services.foreign_text import clean_text
-from services.values import Side, Unfit, Unknown, Value, is_same, text_of
+from services.merge import Side, Unfit, Unknown, Value, is_same, text_of
 
 Record = Mapping[str, Any]
 Kind = Literal["person", "company"]
@@ -234,7 +234,7 @@ class BeteiligteMapper:
         return attribute
 
     def unfit(self, espo: Record) -> Unfit:
-        """Why a side cannot hold a value (``too_long``, ``erased``, ``needed``), for `values.merge_values`."""
+        """Why a side cannot hold a value (``too_long``, ``erased``, ``needed``), for `merge.merge`."""
         kind = kind_of_espocrm(espo)
 
         def reason(side: Side, name: str, value: Value) -> str | None:

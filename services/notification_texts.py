@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.errors import NeedsPerson, ValidationFailed, words_of
+from services.errors import NeedsPerson
 from services.foreign_text import clean_text, has_invisible
 from services.problem_texts import CATALOGUE, Text, failures
 from services.problem_texts.labels import LABELS, UNLABELLED
@@ -31,6 +31,7 @@ __all__ = [
     "task_title",
     "text_of_problem",
     "withdrawn_description",
+    "words_for_people",
 ]
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -59,10 +60,7 @@ def failure_sentence(error: Exception) -> str:
     """What an error means, in one German sentence that ends with its code, for ``syncErrorMessage``."""
     if isinstance(error, NeedsPerson):
         return problem_sentence(Problem("general_manual_action", "", "", "", {"reason": error.reason}))
-    sentence = failures.sentence_of(error)
-    if isinstance(error, ValidationFailed) and error.system == "Advoware" and words_of(error):
-        return f"{sentence} Advoware sagt dazu: {words_of(error)}"  # Advoware speaks German, EspoCRM does not
-    return sentence
+    return failures.sentence_of(error)
 
 
 def task_description(problem: Problem) -> str:
@@ -82,6 +80,11 @@ def task_description(problem: Problem) -> str:
     if details.get("since"):
         lines += [f"Festgestellt: {shown_value(details['since'], quoted=False)}"]
     return "\n".join([*lines, f"Meldung {text.code}"])
+
+
+def words_for_people(words: str) -> str:
+    """What a foreign system said, with the names of fields as they are labelled on the screens."""
+    return re.sub(r"\w+", lambda match: LABELS.get(match.group(), match.group()), words)
 
 
 def withdrawn_description(description: str, why: str) -> str:

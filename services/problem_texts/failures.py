@@ -19,6 +19,7 @@ from services.errors import (
     ForeignSystemError,
     InvalidInput,
     LoginRefused,
+    NotBefore,
     NotFound,
     RateLimited,
     Unavailable,
@@ -69,6 +70,7 @@ FAILURES: tuple[Failure, ...] = (
     Failure(UnexpectedAnswer, "SYS-09", "{system} hat unverständlich geantwortet" + _AGAIN),
     Failure(ForeignSystemError, "SYS-10", "{system} hat die Anfrage nicht ausgeführt" + _AGAIN),
     Failure(WriteProtected, "SYS-11", "Das Schreiben nach Advoware ist zurzeit abgeschaltet"),
+    Failure(NotBefore, "SYS-16", "Eine frühere Übertragung ist noch nicht sicher beendet" + _AGAIN),
     Failure(EntityBusy, "SYS-12", "Der Eintrag wird gerade abgeglichen" + _AGAIN),
     Failure(
         InvalidInput,

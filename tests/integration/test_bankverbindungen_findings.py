@@ -26,10 +26,10 @@ from office import BETEILIGTE_ID, Office, strike
 from sandbox.espocrm_entities import ENTITIES
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.database import MIGRATIONS
+from services.merge import base_from_json
 from services.resources import Resources
 from services.sync_parts import PartResult
 from services.sync_state import SyncState
-from services.values import base_from_json
 
 __all__ = ["handle", "office", "sync"]
 

@@ -219,7 +219,7 @@ async def test_failures_are_tried_again_after_growing_pauses_and_given_up_after_
     for _ in range(4):
         assert (await office.sync(entity_id, "sync_check", "cron")).result == "failed"
         record = await office.in_espocrm(entity_id)
-        assert "Nein." in record["syncErrorMessage"]
+        assert "Advoware lehnt die Angaben ab" in record["syncErrorMessage"]
         assert (await office.sync(entity_id, "sync_check", "cron")).result == "skipped"
         for minutes in (1, 5, 15, 60, 240):
             office.clock.advance(minutes=minutes)

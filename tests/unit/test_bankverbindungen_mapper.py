@@ -11,7 +11,7 @@ from schwifty import IBAN
 
 from services.bankverbindungen_mapper import BankverbindungenMapper, UnusableAccount, konten_of, mask_iban
 from services.foreign_text import without_invisible
-from services.values import Unknown
+from services.merge import Unknown
 
 MAPPER = BankverbindungenMapper()
 COMMERZBANK = "DE89370400440532013000"

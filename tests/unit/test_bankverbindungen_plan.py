@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from services.bankverbindungen_mapper import ATTRIBUTES, BankverbindungenMapper, konten_of
 from services.bankverbindungen_plan import HINT, Observation, Settle, settle
+from services.merge import is_same
 from services.notification_texts import problem_sentence, task_description, task_title
 from services.sync_state import SyncState
-from services.values import is_same
 
 MAPPER = BankverbindungenMapper()
 NOW = datetime(2026, 11, 23, 17, tzinfo=UTC)

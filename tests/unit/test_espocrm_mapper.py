@@ -18,7 +18,7 @@ from services.espocrm_mapper import (
     kind_of_advoware,
     kind_of_espocrm,
 )
-from services.values import Unknown
+from services.merge import Unknown
 
 MAPPER = BeteiligteMapper()
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=80).filter(str.strip)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.values import (
+from services.merge import (
     Held,
     Pair,
     Unknown,
@@ -17,14 +17,14 @@ from services.values import (
     base_to_json,
     compare_after_write,
     is_same,
-    merge_values,
+    merge,
 )
 
 VALUES = st.sampled_from([None, "a", "b", "c", Unknown("a"), Unknown("x"), Unknown("y")])
 
 
 def merged(base: dict[str, Pair], espocrm: Any, advoware: Any, **options: Any) -> Any:
-    return merge_values(base, {"f": espocrm}, {"f": advoware}, **options)
+    return merge(base, {"f": espocrm}, {"f": advoware}, **options)
 
 
 def test_a_change_on_one_side_is_brought_to_the_other() -> None:
@@ -71,12 +71,12 @@ def test_what_the_receiver_cannot_hold_is_held_and_told_once() -> None:
 
 def test_a_field_that_one_side_does_not_show_is_left_alone() -> None:
     base = {"f": Pair("a", "a")}
-    unchanged = merge_values(base, {"f": "a"}, {})
+    unchanged = merge(base, {"f": "a"}, {})
     assert (unchanged.outcome, unchanged.settled, unchanged.held) == ("no_change", base, ())
-    edited = merge_values(base, {"f": "b"}, {})
+    edited = merge(base, {"f": "b"}, {})
     assert (edited.to_advoware, edited.settled) == ({}, base)
     assert [item.reason for item in edited.held] == ["missing"]
-    assert merge_values(edited.settled, {"f": "b"}, {"f": "a"}).to_advoware == {"f": "b"}  # it shows it again
+    assert merge(edited.settled, {"f": "b"}, {"f": "a"}).to_advoware == {"f": "b"}  # it shows it again
 
 
 @pytest.mark.parametrize("winner", ["espocrm", "advoware", None])
@@ -107,7 +107,7 @@ def test_no_merge_loses_an_edit_or_writes_what_is_unknown(
     if edited and not is_same(espocrm, advoware):
         assert written or told
     after_espocrm, after_advoware = plan.to_espocrm.get("f", espocrm), plan.to_advoware.get("f", advoware)
-    again = merge_values(plan.settled, {"f": after_espocrm}, {"f": after_advoware})
+    again = merge(plan.settled, {"f": after_espocrm}, {"f": after_advoware})
     assert (again.outcome, again.held) == ("no_change", ())
     assert base_from_json(json.loads(json.dumps(base_to_json(plan.settled)))) == plan.settled
 

@@ -105,7 +105,7 @@ def text_of(value: Value) -> Value:
     return value.text if isinstance(value, Unknown) else value
 
 
-def merge_values(
+def merge(
     base: Base,
     espocrm: Values,
     advoware: Values,
