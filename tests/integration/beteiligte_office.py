@@ -66,6 +66,10 @@ class Office:
     async def fault(self, twin: Any, **rule: Any) -> None:
         await self._request("POST", f"{twin.url}/__sandbox__/faults", json=rule)
 
+    async def act(self, twin: Any, **action: Any) -> None:
+        """What people do in the browser or the desktop program (docs/sandbox.md, "Actions")."""
+        await self._request("POST", f"{twin.url}/__sandbox__/actions", json=action)
+
     async def no_faults(self) -> None:
         for twin in (self.espocrm, self.advoware):
             await self._request("DELETE", f"{twin.url}/__sandbox__/faults")

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from beteiligte_office import Office, office
 
+from services.database import MIGRATIONS
+
 __all__ = ["office"]
 
 
@@ -163,6 +165,71 @@ async def test_what_a_firm_says_of_a_person_is_told(office: Office) -> None:
     assert len(await office.tasks()) == 1
 
 
+# -- stored otherwise than sent -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("alteration", "stored"),
+    [
+        ({"how": "upper"}, "MÜLLER-LÜDENSCHEIDT"),
+        ({"how": "cut", "to": 6}, "Müller"),
+        ({"how": "ascii"}, "Mueller-Luedenscheidt"),
+        ({"how": "format", "to": "{} geb. Kloebner"}, "Müller-Lüdenscheidt geb. Kloebner"),
+    ],
+)
+async def test_what_advoware_stores_otherwise_is_told_once_and_never_copied_back(
+    office: Office, alteration: dict[str, Any], stored: str
+) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.fault(office.advoware, method="PUT", path="/Beteiligte/", stored=[{"field": "name", **alteration}])
+    await office.edit_espocrm(entity_id, lastName="Müller-Lüdenscheidt")
+
+    await office.sync(entity_id)
+
+    assert office.in_advoware(betnr)["name"] == stored
+    assert (await office.in_espocrm(entity_id))["lastName"] == "Müller-Lüdenscheidt"
+    shown, message = await status(office, entity_id)
+    assert shown == "conflict"
+    assert message.startswith("Von Advoware anders gespeichert: Name „Müller-Lüdenscheidt“")
+    assert len(await office.tasks()) == 1
+    await assert_rests(office, entity_id)
+    await office.no_faults()
+    await office.edit_advoware(betnr, name="Müller-Lüdenscheidt")  # a person mends it
+    await office.sync(entity_id)
+    assert await status(office, entity_id) == ("clean", "")
+    assert [task["status"] for task in await office.tasks()] == ["Canceled"]
+
+
+async def test_what_a_creation_stores_otherwise_is_told_and_never_copied_back(office: Office) -> None:
+    await office.fault(office.advoware, path="/Beteiligte", stored=[{"field": "vorname", "how": "cut", "to": 3}])
+    entity_id = await office.new_person(firstName="Maximiliane")
+
+    await office.sync(entity_id, "create")
+
+    assert (await office.in_espocrm(entity_id))["firstName"] == "Maximiliane"
+    assert (await status(office, entity_id))[0] == "conflict"
+    await assert_rests(office, entity_id)
+
+
+@pytest.mark.parametrize("alteration", [{"how": "upper"}, {"how": "cut", "to": 3}])
+async def test_what_espocrm_stores_otherwise_is_told_once_and_never_copied_back(
+    office: Office, alteration: dict[str, Any]
+) -> None:
+    entity_id, betnr = await office.linked_person()
+    rule = {"field": "firstName", **alteration, "echo": True}
+    await office.fault(office.espocrm, method="PUT", path="/CBeteiligte/", stored=[rule])
+    await office.edit_advoware(betnr, vorname="Maximiliane")
+
+    await office.sync(entity_id)
+
+    assert office.in_advoware(betnr)["vorname"] == "Maximiliane"
+    shown, message = await status(office, entity_id)
+    assert shown == "conflict"
+    assert message.startswith("In EspoCRM anders gespeichert: Vorname „Maximiliane“")
+    await assert_rests(office, entity_id)
+    assert office.in_advoware(betnr)["vorname"] == "Maximiliane"
+
+
 # -- a number is not an identity ------------------------------------------------------------------------------------
 
 
@@ -195,3 +262,105 @@ async def test_what_both_sides_hold_is_overwritten_at_the_first_sync_only_after_
     kept = [row for row in await office.audit(entity_id) if row["result"] == "unsynced_found"]
     expected: dict[str, Any] = {"field": "vorname", "side": "advoware", "old": "Alt", "new": "Neu", "unsynced": True}
     assert expected in kept[0]["changes"]
+
+
+async def test_a_create_whose_noted_number_stands_for_somebody_else_mixes_nobody(office: Office) -> None:
+    await office.fault(office.advoware, method="GET", path="/Beteiligte/", status=500)
+    entity_id = await office.new_person()
+    await office.sync(entity_id, "create")  # created, but nothing of it could be read any more
+    await office.act(office.advoware, action="restore", seconds=3600)
+    office.clock.advance(minutes=10)
+    other = office.advoware.beteiligte.create({"vorname": "Otto", "name": "Anders"}, "SB")
+    await office.no_faults()
+
+    await office.sync(entity_id, "sync_check", "cron")
+
+    espo = await office.in_espocrm(entity_id)
+    assert espo["betnr"] != other["betNr"]
+    assert office.in_advoware(other["betNr"])["name"] == "Anders"
+    assert office.in_advoware(espo["betnr"])["name"] == "Muster"
+    assert espo["syncStatus"] == "clean"
+
+
+async def test_an_advoware_that_went_back_to_a_backup_overwrites_nothing(office: Office) -> None:
+    people = [await office.linked_person(firstName=name) for name in ("Anna", "Berta", "Clara")]
+    office.clock.advance(days=1)
+    for entity_id, _ in people:
+        await office.edit_espocrm(entity_id, lastName="Neuer")
+        await office.sync(entity_id)
+    office.clock.advance(hours=1)
+    await office.act(office.advoware, action="restore", seconds=2 * 3600)
+    for entity_id, betnr in people:
+        assert office.in_advoware(betnr)["name"] == "Muster"
+        await office.sync(entity_id, "sync_check", "cron")
+        assert (await office.in_espocrm(entity_id))["lastName"] == "Neuer"
+        assert "älteren Stand" in (await status(office, entity_id))[1]
+    assert len(await office.tasks()) == 1  # one message for all
+
+
+async def test_numbers_that_a_backup_does_not_know_are_not_called_deleted(office: Office) -> None:
+    people = [await office.linked_person(firstName=name) for name in ("Anna", "Berta", "Clara")]
+    await office.act(office.advoware, action="restore", seconds=3600)
+
+    for entity_id, _ in people:
+        assert (await office.sync(entity_id, "sync_check", "cron")).result == "held"
+
+    assert [task["name"] for task in await office.tasks()] == [
+        "Advoware zeigt einen älteren Stand: bitte die Verwaltung verständigen"
+    ]
+
+
+async def test_an_erase_in_espocrm_empties_nothing_in_advoware(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(
+        dateOfBirth="1980-05-01", phoneNumberData=[{"phoneNumber": "+4951112345", "type": "Office", "primary": True}]
+    )
+    fields = ["dateOfBirth", "phoneNumber", "firstName"]
+    await office.act(office.espocrm, action="erase", entity="CBeteiligte", id=entity_id, fields=fields)
+
+    await office.sync(entity_id)
+
+    advo = office.in_advoware(betnr)
+    assert advo["geburtsdatum"].startswith("1980-05-01")
+    assert advo["vorname"] == "Erika"
+    assert advo["kommunikation"][0]["tlf"] == "+4951112345"
+    assert (await status(office, entity_id))[0] == "conflict"
+    assert "Aufbewahrung" in "\n".join(task["name"] for task in await office.tasks())
+    await assert_rests(office, entity_id)
+
+
+# -- what is stored -------------------------------------------------------------------------------------------------
+
+
+async def test_a_base_of_the_earlier_version_invents_no_change(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(dateOfBirth="1980-05-01")
+    await office.edit_advoware(betnr, rechtsform="Eheleute")
+    pool = await office.resources.database()
+    old = {"name": "Muster", "vorname": None, "anrede": None, "geburtsdatum": "1980-05-01", "rechtsform": None}
+    refused = {"vorname": {"espocrm": "Erika", "advoware": "Alt"}}
+    await pool.execute(
+        "UPDATE sync_state SET base = $2, rejected = $3 WHERE entity_type = 'CBeteiligte' AND entity_id = $1",
+        entity_id,
+        old,
+        refused,
+    )
+    migration = (MIGRATIONS / "0006_settled_pairs.sql").read_text("utf-8").partition("ALTER TABLE")[0]
+    await pool.execute(migration)
+
+    await office.sync(entity_id)
+
+    espo, advo = await office.in_espocrm(entity_id), office.in_advoware(betnr)
+    assert (espo["firstName"], espo["salutationName"], espo["dateOfBirth"]) == ("Erika", "Frau", "1980-05-01")
+    assert (advo["vorname"], advo["anrede"], advo["rechtsform"]) == ("Erika", "Frau", "Eheleute")
+
+
+@pytest.mark.parametrize("how", ["nul", "half_emoji"])
+async def test_what_no_database_takes_stops_no_record(office: Office, how: str) -> None:
+    entity_id, betnr = await office.linked_person()
+    fields = [{"field": name, "how": how} for name in ("vorname", "name", "registergericht", "zusatz")]
+    await office.fault(office.advoware, method="GET", path="/Beteiligte", answer=fields)
+    await office.edit_espocrm(entity_id, salutationName="Divers")
+
+    outcome = await office.sync(entity_id)
+
+    assert outcome.error is None
+    assert office.in_advoware(betnr)["anrede"] == "Divers"
