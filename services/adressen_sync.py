@@ -9,11 +9,10 @@ Crashes: what we create in Advoware carries the EspoCRM id in ``bemerkung``, wha
 
 from __future__ import annotations
 
-import asyncio
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.adressen_block import BLOCK
@@ -58,10 +57,12 @@ from services.errors import (
     BitByLawError,
     Forbidden,
     ForeignSystemError,
+    NotBefore,
     NotFound,
     Unavailable,
     UnexpectedAnswer,
     ValidationFailed,
+    is_no_records_fault,
 )
 from services.espocrm import EspoCRMAPI
 from services.espocrm_models import equals, format_date_time
@@ -98,6 +99,7 @@ class _Report:
     errors: list[str] = field(default_factory=list)
     wrote_advoware: bool = False
     was_edited: bool = False
+    waits: list[datetime] = field(default_factory=list)
 
     def tell(self, problems: Sequence[Problem]) -> None:
         self.problems += problems
@@ -111,6 +113,7 @@ class _Report:
             standing=tuple(dict.fromkeys(self.standing)),
             wrote_advoware=self.wrote_advoware,
             was_edited=self.was_edited,
+            not_before=max(self.waits, default=None),
         )
 
 
@@ -167,7 +170,11 @@ class AdressenSync:
             try:
                 await self._apply(seen, action, store, report)
                 unavailable = 0
-            except Exception as error:  # noqa: BLE001 - any failure stays at its address
+            except NotBefore as error:
+                report.waits.append(error.moment)
+            except Exception as error:
+                if is_no_records_fault(error):
+                    raise
                 await self._show_failure(action, error, report)
                 unavailable = unavailable + 1 if isinstance(error, Unavailable) else 0
                 if unavailable == MAX_UNAVAILABLE:
@@ -278,10 +285,9 @@ class AdressenSync:
         intent = await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
         if not intent.is_repeated:
             return None
-        timeout = self._resources.settings.advoware.api_timeout_seconds
-        since = (self._now() - intent.attempted_at).total_seconds()
-        if since < timeout:
-            await asyncio.sleep(min(timeout - since, timeout))
+        timeout = timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
+        if (until := intent.attempted_at + timeout) > self._now():
+            raise NotBefore("an interrupted create", until)
         again = await self._read_adressen(seen)
         found = next((item for item in again if seen.marked_row(item) == row["id"]), None)
         if found is None:

@@ -6,7 +6,6 @@ begins. Nothing is brought over from Advoware to EspoCRM.
 
 from __future__ import annotations
 
-import asyncio
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -50,6 +49,7 @@ from services.errors import (
     BitByLawError,
     EntityBusy,
     ForeignSystemError,
+    NotBefore,
     NotFound,
     Unavailable,
     UnexpectedAnswer,
@@ -62,7 +62,7 @@ from services.espocrm_models import equals, format_date_time
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
 from services.look_again import EDIT, beteiligter, in_part
-from services.notification_texts import failure_sentence, problem_sentence
+from services.notification_texts import failure_sentence
 from services.notification_utils import NotificationManager
 from services.problem_texts.bankverbindungen import SETTLED
 from services.problem_texts.failures import refused_field
@@ -108,6 +108,7 @@ class _Report:
     homes: dict[str, Konten | None] = field(default_factory=dict)
     wrote_advoware: bool = False
     was_edited: bool = False
+    waits: list[datetime] = field(default_factory=list)
 
 
 class _RowGone(Exception):
@@ -192,6 +193,8 @@ class BankverbindungenSync:
                 await self._sync_row(seen, row, store, report)
                 report.judged.add(row["id"])
                 unavailable = 0
+            except NotBefore as error:
+                report.waits.append(error.moment)
             except Exception as error:
                 if is_no_records_fault(error):
                     raise
@@ -207,7 +210,7 @@ class BankverbindungenSync:
             errors=tuple(report.errors),
             wrote_advoware=report.wrote_advoware,
             was_edited=report.was_edited,
-            standing=tuple(problem_sentence(problem) for problem in report.problems),
+            not_before=max(report.waits, default=None),
         )
 
     # -- events ---------------------------------------------------------------------------------------------------
@@ -480,8 +483,8 @@ class BankverbindungenSync:
     async def _find_created(self, seen: Observation, row: Record, intent: CreateIntent) -> Record | None:
         """What an interrupted create has left in Advoware, once its request has certainly come to an end."""
         latest = intent.attempted_at + timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
-        if (remaining := (latest - self._now()).total_seconds()) > 0:
-            await asyncio.sleep(remaining)
+        if latest > self._now():
+            raise NotBefore("an interrupted create", latest)
         konto = await self._look_again(seen, {**row, "iban": intent.posted.get("iban")})
         return konto if intent.advoware_id is None else seen.konto_by_link(intent.advoware_id)
 

@@ -109,7 +109,7 @@ class BeteiligteFinisher:
         await self._tell(ending, new.values())
         for problem in [*kind_problems(seen, advo, self._mapper), *parts.problems]:
             await self._notifications.notify(problem)
-        changed = bool(ending.attributes or plan.to_advoware or parts.wrote or parts.errors)
+        changed = bool(ending.attributes or plan.to_advoware or parts.wrote or parts.errors or parts.not_before)
         if changed or not beteiligte_status.is_settled(seen.espo, ending.status, ending.message, self._now()):
             await self._write(ending)
         await self.remember(store, replace(seen, advo=advo), ending.plan, ending.standing)
@@ -227,7 +227,9 @@ class BeteiligteFinisher:
     async def _put(self, ending: Ending, values: Record, version_number: int | None = None) -> Mapping[str, Any]:
         espo, now = ending.seen.espo, self._now()
         fields = beteiligte_status.success(ending.status, now, ending.message)
-        if ending.parts.errors:
+        if ending.parts.not_before is not None:
+            fields = beteiligte_status.waiting(ending.message)
+        elif ending.parts.errors:
             fields = beteiligte_status.failure(espo, "; ".join(ending.parts.errors), now)
             await self.tell_given_up(espo, fields)
         ending.written = await self._espocrm.update_entity(

@@ -193,6 +193,11 @@ class Parts:
         return [sentence for result in self.results for sentence in result.standing]
 
     @property
+    def not_before(self) -> datetime | None:
+        """The moment after which the rest can be done; None if there is no rest."""
+        return max((result.not_before for result in self.results if result.not_before is not None), default=None)
+
+    @property
     def wrote(self) -> bool:
         return any(result.wrote_advoware or result.espocrm for result in self.results)
 

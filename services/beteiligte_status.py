@@ -36,6 +36,11 @@ def success(status: str, now: datetime, message: str | None = None) -> Record:
     }
 
 
+def waiting(message: str | None) -> Record:
+    """A part of the work has to wait for a moment; the record is found again should that moment be missed."""
+    return {"syncStatus": "dirty", "syncErrorMessage": message}
+
+
 def failure(espo: Espo, message: str, now: datetime) -> Record:
     """After a failure: the next try after 1, 5, 15, 60 minutes, after the fifth none for a day."""
     tries = int(espo.get("syncRetryCount") or 0) + 1

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from services import beteiligte_status, espocrm_models
+from services import advoware_models, beteiligte_status, espocrm_models
 from services.adressen_sync import AdressenSync
 from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
@@ -50,8 +50,10 @@ from services.errors import (
     NotBefore,
     NotFound,
     OlderState,
+    ValidationFailed,
     is_no_records_fault,
     shown_text,
+    words_of,
 )
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper, kind_of_advoware
@@ -65,7 +67,7 @@ from services.merge import (
     compare_after_write,
     text_of,
 )
-from services.notification_texts import failure_sentence, problem_sentence
+from services.notification_texts import failure_sentence, problem_sentence, words_for_people
 from services.notification_utils import NotificationManager
 from services.resources import Resources, current_resources
 from services.sync_events import Outcome, SyncEvent, record_outcome
@@ -329,6 +331,8 @@ class BeteiligteSync:
         parts = ending.parts
         espocrm_lines = change_lines(seen, ending.plan, self._mapper)
         run.changes += [*on_side("espocrm", [*espocrm_lines, *parts.changes]), *ending.changes]
+        if parts.not_before is not None:
+            raise NotBefore("an interrupted request", parts.not_before)
         again = ending.was_edited or any(part.was_edited for part in parts.results)
         # A record that has become a company (or a person) shows other fields now; they are settled in a further round.
         has_other_fields = ending.changed_kind or kind_of_advoware(written.advo) != kind_of_advoware(seen.advo)
@@ -480,7 +484,10 @@ class BeteiligteSync:
 
     async def _fail(self, espo: Record, error: Exception) -> Outcome:
         """Write a failure into the record's status; after the fifth, tell a person."""
-        failure = beteiligte_status.failure(espo, failure_sentence(error), self._now())
+        message = failure_sentence(error)
+        if isinstance(error, ValidationFailed) and error.system == advoware_models.SYSTEM and words_of(error):
+            message += f" Advoware sagt dazu: {words_for_people(words_of(error))}"  # nobody else knows why
+        failure = beteiligte_status.failure(espo, message, self._now())
         await self._finisher.tell_given_up(espo, failure)
         written = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], failure)
         if await self._finisher.was_edited(espo, {}, written):  # the edit's own event must find it so

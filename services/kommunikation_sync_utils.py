@@ -17,11 +17,10 @@ about to be created.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from difflib import SequenceMatcher
 from functools import partial
 from typing import Any
@@ -169,8 +168,9 @@ class KommunikationSyncManager:
         options = {"to_advoware": to_advoware, "forced": force_espo_wins}
         seen = _observe(espo, advo, memory)
         plan = make_plan(seen, **options)
-        if repeats := bool(posts(plan) & memory.posted):
-            await self._wait_for_unanswered_request(memory)
+        repeats = bool(posts(plan) & memory.posted)
+        if repeats and (until := self._unanswered_until(memory)) is not None:
+            return KommunikationResult(not_before=until)
         if plan.vanished or repeats:  # that an entry is gone, or was never created, is not believed at once
             advo = await self._advoware.get_beteiligter(advo["betNr"])
             if _shows_nothing(espo, advo):
@@ -439,12 +439,11 @@ class KommunikationSyncManager:
         await self._advoware.update_kommunikation(betnr, write.entry_id, write.record)
         return write.entry_id
 
-    async def _wait_for_unanswered_request(self, memory: Memory) -> None:
-        """Let the time pass in which a request of an earlier run may still reach Advoware."""
-        timeout = self._resources.settings.advoware.api_timeout_seconds
-        since = self._resources.clock() - datetime.fromisoformat(memory.posted_at)
-        if (remaining := timeout - since.total_seconds()) > 0:
-            await asyncio.sleep(min(remaining, timeout))
+    def _unanswered_until(self, memory: Memory) -> datetime | None:
+        """Until when a request of an earlier run may still reach Advoware; None if it cannot any more."""
+        timeout = timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
+        until = datetime.fromisoformat(memory.posted_at) + timeout
+        return until if until > self._resources.clock() else None
 
     async def _keep(self, run: _Run, memory: Memory) -> Record | None:
         """Store what is true by now, unless it is stored already; returns what is stored."""

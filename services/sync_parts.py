@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from services.sync_state import SyncState
@@ -53,6 +54,8 @@ class PartResult:
         advoware: the Beteiligter as it was read again after the writes, for the part that comes next.
         standing: what differs between the sides and waits for a person, told now or earlier: one short German sentence
             each (`notification_texts.problem_sentence`). The CBeteiligte then shows ``conflict`` and these sentences.
+        not_before: until when a request that was interrupted may still reach Advoware; what depends on it is left to a
+            run after that moment.
         was_edited: a person edited one of the records while it was synced, so that it has to be synced again.
     """
 
@@ -63,5 +66,6 @@ class PartResult:
     wrote_advoware: bool = False
     states: tuple[SyncState, ...] = ()
     standing: tuple[str, ...] = ()
+    not_before: datetime | None = None
     was_edited: bool = False
     advoware: Mapping[str, Any] | None = None

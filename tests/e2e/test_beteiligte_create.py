@@ -82,16 +82,16 @@ async def test_a_second_delivery_of_the_same_webhook_changes_nothing(shared: Out
     assert await shared.results(entity_id) == ["created", "no_change"]
 
 
-async def test_a_record_without_a_name_fails_visibly_and_is_not_created(shared: Outside) -> None:
+async def test_a_record_without_a_name_waits_for_one_and_is_not_created(shared: Outside) -> None:
     entity_id = await shared.person(firstName="Nur", lastName=None)
 
     await shared.webhook("create", entity_id)
     await shared.synced(entity_id)
 
     record = await shared.espocrm_record(entity_id)
-    assert record["syncStatus"] == "failed"
-    assert "lastName" in record["syncErrorMessage"]
-    assert record["syncNextRetry"]
+    assert record["syncStatus"] == "conflict"
+    assert "Nachnamen oder Firmennamen" in record["syncErrorMessage"]
+    assert record["betnr"] is None
 
 
 async def test_engine_and_worker_killed_between_webhook_and_handling(fragile: Outside) -> None:

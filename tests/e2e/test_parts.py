@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group
 TOKEN = "token-that-nobody-may-quote-0123456789"
 WEBHOOK = f"/vmh/webhook/beteiligte/create?token={TOKEN}"
 JSON = "Content-Type: application/json"
-SECRET = {"id": "650000000000000aa", "key": "the-secret-of-a-webhook"}
+SECRET = {"id": "650000000000000aa", "key": "the-secret-of-a-webhook-0123"}
 #: Requests that an HTTP parser or an engine stumbles over, each with the token somewhere.
 MALFORMED = [
     f"GET {WEBHOOK} HTTP/9.9\r\n\r\n",
@@ -110,7 +110,7 @@ async def test_malformed_requests_are_quoted_nowhere(running: Running) -> None:
     ] == 401
 
     async def has_seen_them() -> bool:
-        return "webhook.denied" in logged(running)
+        return "access.denied" in logged(running)
 
     await running.until(has_seen_them)
     assert TOKEN not in logged(running)

@@ -36,8 +36,13 @@ class Firm:
     betnr: int
 
     async def sync(self, **options: Any) -> KommunikationResult:
+        """A sync as the flow does it: what an interrupted run has left is waited for, then it starts anew."""
         manager = KommunikationSyncManager(resources=self.resources)
-        return await manager.sync_bidirectional(ID, self.betnr, **options)
+        result = await manager.sync_bidirectional(ID, self.betnr, **options)
+        if result.not_before is not None:
+            self.resources.clock.now = result.not_before  # type: ignore[attr-defined]
+            result = await manager.sync_bidirectional(ID, self.betnr, **options)
+        return result
 
     # -- people ---------------------------------------------------------------------------------------------------
 
