@@ -45,6 +45,18 @@ def require_same_record(state: SyncState, advo: Mapping[str, Any], mapper: Betei
         raise OlderState(f"betnr {state.advoware_id}: Advoware shows an older state than at the last sync")
 
 
+def require_plausible_link(espo: Mapping[str, Any], advo: Mapping[str, Any], mapper: BeteiligteMapper) -> None:
+    """Refuse a Beteiligter whose number was entered for a record that is about somebody else altogether. Pure.
+
+    Raises:
+        SomebodyElse: of what both sides say of name and birth date, at least two parts, nothing agrees.
+    """
+    espocrm, advoware = mapper.comparable_from_espocrm(espo), mapper.comparable_from_advoware(advo)
+    shared, different = mapper.compare_identity(espocrm, advoware)
+    if not shared and len(different) > 1 and not mapper.is_alike(espocrm, advoware):
+        raise SomebodyElse(f"betnr {advo['betNr']}: neither name nor birth date is that of the record")
+
+
 async def has_lost_its_last_numbers(betnr: int, store: SyncStore, advoware: AdvowareService) -> bool:
     """Whether a missing number is one of the last, and the linked numbers beside it are missing as well.
 

@@ -23,7 +23,7 @@ from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_create import ENTITY_TYPE, BeteiligteCreator
 from services.beteiligte_finish import BeteiligteFinisher, was_edited_since
-from services.beteiligte_identity import has_lost_its_last_numbers, require_same_record
+from services.beteiligte_identity import has_lost_its_last_numbers, require_plausible_link, require_same_record
 from services.beteiligte_master_data import MasterDataWriter, Written
 from services.beteiligte_plan import (
     Observation,
@@ -255,6 +255,8 @@ class BeteiligteSync:
             advo = await self._advoware.get_beteiligter(betnr)
         except NotFound:
             return await self.handle_advoware_deleted(espo, str(betnr), run.store), False
+        if state is None or state.advoware_id != str(betnr):
+            require_plausible_link(espo, advo, self._mapper)
         return await self._sync_linked(Observation(espo, advo, state, adressen), run)
 
     async def _require_free(self, betnr: str, entity_id: str, store: SyncStore) -> None:

@@ -14,13 +14,14 @@ from services.advoware_models import BERLIN
 from services.advoware_service import AdvowareService
 from services.calendar_sync.audit_findings import View
 from services.calendar_sync.calendars import CALENDAR_PREFIX, calendar_name, find_calendar
-from services.calendar_sync.mapping import read_google_event, read_termin
+from services.calendar_sync.mapping import read_google_event, read_termin, read_termine
 from services.calendar_sync.model import GoogleEvent, Pair, Termin, normalise_text
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture, PlanSettings
 from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import CalendarStore
-from services.errors import InvalidInput, NotFound
+from services.errors import InvalidInput, NotFound, UnexpectedAnswer
 from services.google_calendar import GoogleCalendarAPI
+from services.logs import log
 from services.resources import Resources
 
 #: Larger numbers are none of Advoware's.
@@ -123,7 +124,7 @@ class Observer:
         calendar_id = await self.calendar_id(kuerzel)
         settings = self.settings_for(kuerzel, calendar_id)
         rows = await self.advoware.list_termine(kuerzel, settings.first_day, settings.last_day)
-        termine = [read_termin(row) for row in rows]
+        termine = read_termine(rows)
         resources = await self.list_events(calendar_id)
         listing = GoogleListing([read_google_event(resource) for resource in resources], full=True)
         store = await self.store()
@@ -182,14 +183,22 @@ class Observer:
 
 
 async def in_parallel(keys: Iterable[Key], read: Callable[[Key], Awaitable[Value]]) -> dict[Key, Value]:
-    """What ``read`` returns for each key, a few at a time."""
+    """What ``read`` returns for each key, a few at a time; without those whose answer cannot be understood.
+
+    One odd record must not end the audit; of such a one nothing is known, so it counts neither as there nor as gone.
+    """
     gate = asyncio.Semaphore(READS_AT_ONCE)
+    found: dict[Key, Value] = {}
 
-    async def one(key: Key) -> tuple[Key, Value]:
+    async def one(key: Key) -> None:
         async with gate:
-            return key, await read(key)
+            try:
+                found[key] = await read(key)
+            except (UnexpectedAnswer, TypeError, ValueError) as error:
+                log(None, "warning", "calendar_audit.unreadable", key=str(key), error=type(error).__name__)
 
-    return dict(await asyncio.gather(*(one(key) for key in dict.fromkeys(keys))))
+    await asyncio.gather(*(one(key) for key in dict.fromkeys(keys)))
+    return found
 
 
 def _unlisted_events(seen: Picture) -> list[str]:

@@ -282,6 +282,20 @@ async def test_a_create_whose_noted_number_stands_for_somebody_else_mixes_nobody
     assert espo["syncStatus"] == "clean"
 
 
+async def test_a_mistyped_number_mixes_nobody(office: Office) -> None:
+    other = office.advoware.beteiligte.create({"vorname": "Otto", "name": "Anders"}, "SB")
+    entity_id = await office.new_person(betnr=other["betNr"])
+
+    assert (await office.sync(entity_id)).result == "held"
+
+    assert office.in_advoware(other["betNr"])["name"] == "Anders"
+    assert (await office.in_espocrm(entity_id))["lastName"] == "Muster"
+    await assert_rests(office, entity_id)
+    await office.edit_advoware(other["betNr"], name="Muster")  # the same person after all
+    await office.sync(entity_id)
+    assert (await status(office, entity_id))[0] == "clean"
+
+
 async def test_an_advoware_that_went_back_to_a_backup_overwrites_nothing(office: Office) -> None:
     people = [await office.linked_person(firstName=name) for name in ("Anna", "Berta", "Clara")]
     office.clock.advance(days=1)

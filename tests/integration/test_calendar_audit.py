@@ -16,7 +16,7 @@ from audit_office import SECRET, AuditOffice, copy_of, timed
 
 from config import PROJECT_ROOT, Settings
 from sandbox.advoware import AdvowareTwin
-from sandbox.control import running
+from sandbox.control import ActiveFault, Fault, running
 from sandbox.google import GoogleTwin
 from services.advoware_models import BERLIN
 from services.calendar_sync.model import untranslatable_error
@@ -690,3 +690,31 @@ async def test_both_programs_print_one_document_and_tell_by_their_exit_code(
     code, document = await run("delete-duplicates", "--apply", "--max-deletions", "5", "--kuerzel", "QQ")
     assert (code, document["status"]) == (2, "error")
     assert await office.events() == {paired.google_event_id}
+
+
+@pytest.mark.parametrize(
+    "alteration",
+    [
+        {"how": "value", "to": "A-17"},
+        {"how": "null"},
+        {"how": "missing"},
+        {"how": "text"},
+        {"how": "value", "to": 9999999999999999999999},
+        {"how": "value", "to": [1]},
+        {"how": "value", "to": 1.5},
+    ],
+)
+@pytest.mark.parametrize("command", ["verify-sync", "find-duplicates", "find-orphaned", "cleanup-orphaned", "stats"])
+async def test_an_unreadable_frnr_does_not_end_the_audit(
+    office: AuditOffice, alteration: dict[str, Any], command: str
+) -> None:
+    await office.synced()
+    other = await office.synced(2)
+    office.forget_calls()
+    rule = {"field": "frNr", "where": {"frNr": other.advoware_frnr}, **alteration}
+    office.advoware.faults.append(ActiveFault(Fault.model_validate({"path": "/Termine", "answer": [rule]})))
+
+    answer = await office.audit(command)
+
+    assert answer.exit_code in {0, 1}, answer.stderr
+    assert office.writes() == []
