@@ -68,6 +68,7 @@ from services.espocrm import EspoCRMAPI
 from services.espocrm_models import equals, format_date_time
 from services.logs import log
 from services.notification_utils import NotificationManager
+from services.problem_texts.adressen import SETTLED, STATE_KINDS
 from services.resources import Resources, current_resources
 from services.sync_parts import Direction, PartResult, Problem
 from services.sync_state import AuditEntry, SyncState, SyncStore
@@ -161,7 +162,14 @@ class AdressenSync:
         confirmed |= await self._confirm_missing(seen, found, report)
         elsewhere = {entity_id for entity_id, place in whereabouts.items() if place == "elsewhere"}
         await self._apply_all(seen, make_plan(seen, found, confirmed, elsewhere), store, report)
+        if direction == "both" and not report.errors and not report.waits:
+            await self._end_problems([row["id"] for row in known], report)
         return report.result()
+
+    async def _end_problems(self, ids: list[str], report: _Report) -> None:
+        """Withdraw the tasks of what does not stand any more; each run finds all that stands."""
+        standing = [problem.key for problem in report.problems]
+        await self._notifications.settle(ENTITY_TYPE, ids, STATE_KINDS, standing, SETTLED)
 
     async def _apply_all(self, seen: Observation, plan: list[Action], store: SyncStore, report: _Report) -> None:
         """Apply the actions one after the other; one that fails is recorded and does not stop the others."""

@@ -33,8 +33,9 @@ from services.espocrm_mapper import BeteiligteMapper, kind_of_espocrm
 from services.kommunikation_sync_utils import KommunikationResult, KommunikationSyncManager
 from services.merge import Merge, Pair, base_to_json, compare_after_write, is_same
 from services.notification_utils import NotificationManager
+from services.problem_texts import kommunikation
 from services.resources import Resources
-from services.sync_parts import Problem
+from services.sync_parts import Direction, Problem
 from services.sync_state import SyncState, SyncStore
 
 Record = dict[str, Any]
@@ -63,6 +64,11 @@ class Ending:
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     was_edited: bool = False
     changed_kind: bool = False
+
+    @property
+    def direction(self) -> Direction:
+        """Whether the parts were synced both ways; after a conflict only towards Advoware."""
+        return "to_advoware" if self.plan.conflicts else "both"
 
     @property
     def status(self) -> str:
@@ -130,6 +136,11 @@ class BeteiligteFinisher:
         kinds = [f"{kind}:{ENTITY_TYPE}:" for kind in OWN_KINDS]
         standing = [problem.key for problem in found]
         await self._notifications.settle(ENTITY_TYPE, [espo["id"]], kinds, standing, SETTLED)
+        contacts = ending.parts.kommunikation
+        if ending.parts.not_before is None and ending.direction == "both":
+            told = [problem.key for problem in contacts.problems]
+            kinds = list(kommunikation.STATE_KINDS)
+            await self._notifications.settle(ENTITY_TYPE, [espo["id"]], kinds, told, kommunikation.SETTLED)
 
     async def remember(
         self, store: SyncStore, seen: Observation, plan: Merge, standing: Mapping[str, Standing]

@@ -181,3 +181,9 @@ TEXTS: Mapping[str, Text] = {
         sentence="Nicht alle Adressen wurden abgeglichen: Advoware hat Einträge ohne Nummer geliefert ({value})",
     ),
 }
+
+#: The beginnings of the keys of problems that stand for as long as an Adresse is as it is (a conflict is told once).
+STATE_KINDS = tuple(
+    f"{word}:" for word in (*TEXTS, "readonly_field_conflict", "missing_in_advoware") if word != "address_failed"
+)
+SETTLED = "Die Adresse stimmt inzwischen überein oder wurde geändert."

@@ -262,3 +262,8 @@ TEXTS: Mapping[str, Text] = {
         "Ein Eintrag der Kommunikation in Advoware ist nicht lesbar",
     ),
 }
+
+#: The beginnings of the keys of problems that stand for as long as the values are as they are. What was reverted is
+#: told once.
+STATE_KINDS = tuple(f"kommunikation_{word}:" for word in TEXTS if word != "kom_reverted")
+SETTLED = "Die Angabe stimmt inzwischen überein oder wurde geändert."

@@ -378,3 +378,76 @@ async def test_what_no_database_takes_stops_no_record(office: Office, how: str) 
 
     assert outcome.error is None
     assert office.in_advoware(betnr)["anrede"] == "Divers"
+
+
+# -- tasks are true -------------------------------------------------------------------------------------------------
+
+
+async def new_address(office: Office, entity_id: str, **attributes: Any) -> str:
+    url = f"{office.espocrm.url}/__sandbox__/records/CAdressen?silent=1"
+    record = {"adresseStreet": "Weg 1", "adresseCity": "Ulm", "adressePostalCode": "89073", "beteiligteId": entity_id}
+    async with office.session.post(url, json={**record, **attributes}) as response:
+        return str((await response.json())["id"])
+
+
+async def edit_address(office: Office, address: str, **attributes: Any) -> None:
+    url = f"{office.espocrm.url}/__sandbox__/records/CAdressen/{address}"
+    async with office.session.put(url, json=attributes) as response:
+        response.raise_for_status()
+    office.clock.advance(minutes=20)
+
+
+@pytest.mark.parametrize(
+    ("stored", "edit", "mend"),
+    [
+        ({}, {"adresseCountry": "FR"}, {"adresseCountry": "DE"}),
+        ({}, {"adresseCountry": "Atlantis"}, {"adresseCountry": "DE"}),
+        ({}, {"adressePostalCode": "8" * 30}, {"adressePostalCode": "89073"}),
+        ({}, {"isActive": False}, {"isActive": True}),
+        ({"anschrift": "Herrn\nMax Muster\nbei Schmidt"}, {"adresseStreet": "Gasse 2"}, None),
+    ],
+)
+async def test_a_task_about_an_address_stays_while_it_is_true_and_is_cancelled_afterwards(
+    office: Office, stored: dict[str, Any], edit: dict[str, Any], mend: dict[str, Any] | None
+) -> None:
+    entity_id, betnr = await office.linked_person()
+    address = await new_address(office, entity_id)
+    await office.sync(entity_id)
+    number = office.in_advoware(betnr)["adressen"][0]["id"]
+    if stored:
+        await office.edit_advoware(betnr, adressen=[{"id": number, **stored}])
+        await office.sync(entity_id)
+    await edit_address(office, address, **edit)
+    await office.sync(entity_id)
+    first = {task["id"]: task["status"] for task in await office.tasks()}
+    assert set(first.values()) == {"Not Started"}, first
+
+    await office.sync(entity_id)
+    assert {task["id"]: task["status"] for task in await office.tasks()} == first
+
+    if mend is None:  # a person mends the printed block in Advoware
+        block = "Frau\nErika Muster\nGasse 2\n89073 Ulm"
+        await office.edit_advoware(betnr, adressen=[{"id": number, "anschrift": block}])
+    else:
+        await edit_address(office, address, **mend)
+    await office.sync(entity_id)
+    assert {task["status"] for task in await office.tasks() if task["id"] in first} == {"Canceled"}
+
+
+@pytest.mark.parametrize("tlf", ["0511 1234 / 5678", "0511", "Durchwahl 12"])
+async def test_a_task_about_a_number_stays_while_it_is_true_and_is_cancelled_afterwards(
+    office: Office, tlf: str
+) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_advoware(betnr, kommunikation=[{"kommKz": 1, "tlf": tlf}])
+    await office.sync(entity_id)
+    first = {task["id"]: task["status"] for task in await office.tasks()}
+    assert set(first.values()) == {"Not Started"}
+
+    await office.sync(entity_id)
+    assert {task["id"]: task["status"] for task in await office.tasks()} == first
+
+    number = office.in_advoware(betnr)["kommunikation"][0]["id"]
+    await office.edit_advoware(betnr, kommunikation=[{"id": number, "tlf": "0511 123456"}])
+    await office.sync(entity_id)
+    assert {task["status"] for task in await office.tasks()} == {"Canceled"}
