@@ -21,6 +21,7 @@ from services.beteiligte_plan import (
     kept_standing,
     kind_problems,
     shown_pair,
+    standing_from_json,
     standing_lines,
     standing_of_pairs,
     standing_problems,
@@ -29,7 +30,7 @@ from services.beteiligte_plan import (
 )
 from services.errors import Conflict, ValidationFailed, words_of
 from services.espocrm import EspoCRMAPI
-from services.espocrm_mapper import BeteiligteMapper, kind_of_espocrm
+from services.espocrm_mapper import BeteiligteMapper, kind_of_espocrm, shown_by_espocrm
 from services.kommunikation_sync_utils import KommunikationResult, KommunikationSyncManager
 from services.merge import Merge, Pair, base_to_json, compare_after_write, is_same
 from services.notification_utils import NotificationManager
@@ -62,7 +63,7 @@ class Ending:
     written: Mapping[str, Any] | None = None
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     was_edited: bool = False
-    changed_kind: bool = False
+    shows_other_fields: bool = False
 
     @property
     def status(self) -> str:
@@ -106,7 +107,9 @@ class BeteiligteFinisher:
         """
         standing = {**kept_standing(seen, plan), **new}
         ending = Ending(seen, advo, plan, standing, self._attributes(seen, plan), parts)
-        await self._tell(ending, new.values())
+        known = standing_from_json(seen.state.rejected if seen.state else {})
+        over = {name: item for name, item in known.items() if name not in standing}
+        await self._tell(ending, {**over, **new})
         for problem in [*kind_problems(seen, advo, self._mapper), *parts.problems]:
             await self._notifications.notify(problem)
         changed = bool(ending.attributes or plan.to_advoware or parts.wrote or parts.errors or parts.not_before)
@@ -203,7 +206,8 @@ class BeteiligteFinisher:
                 await self._leave_out_refused(ending, error)
         sent = {**ending.attributes, **ending.parts.espocrm}
         ending.was_edited = await self.was_edited(espo, sent, dict(ending.written or {}))
-        ending.changed_kind = kind_of_espocrm({**espo, **ending.attributes}) != kind_of_espocrm(espo)
+        shown = shown_by_espocrm({**espo, **ending.attributes})
+        ending.shows_other_fields = shown.keys() != shown_by_espocrm(espo).keys()
         await self._read_back(ending)
         for problem in ending.parts.problems[told_before:]:
             await self._notifications.notify(problem)
@@ -266,7 +270,7 @@ class BeteiligteFinisher:
         ending.plan = without_fields(ending.plan, found, pairs)
         ending.standing |= found
         ending.changes += standing_lines(found.values())
-        await self._tell(ending, found.values())
+        await self._tell(ending, found)
 
     async def _refused_alone(self, ending: Ending, candidates: Record) -> dict[str, ValidationFailed]:
         """Write the attributes one by one; returns those that EspoCRM refuses."""
@@ -302,9 +306,12 @@ class BeteiligteFinisher:
         ending.plan = without_fields(ending.plan, pairs, pairs)
         ending.standing |= found
         ending.changes += standing_lines(found.values())
-        await self._tell(ending, found.values())
+        await self._tell(ending, found)
 
-    async def _tell(self, ending: Ending, items: Any) -> None:
+    async def _tell(self, ending: Ending, found: Mapping[str, Standing]) -> None:
+        """Tell what was found or is over, together with what else stands of the same kind: they share one Task."""
+        words = {item.word for item in found.values()}
+        items = [item for item in ending.standing.values() if item.word in words]
         for problem in standing_problems(items, ending.seen.espo, ending.advo.get("betNr")):
             await self._notifications.notify(problem)
 

@@ -56,7 +56,7 @@ from services.errors import (
     words_of,
 )
 from services.espocrm import EspoCRMAPI
-from services.espocrm_mapper import BeteiligteMapper, kind_of_advoware
+from services.espocrm_mapper import BeteiligteMapper, shown_by_advoware
 from services.kommunikation_sync_utils import KommunikationSyncManager
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
@@ -314,7 +314,7 @@ class BeteiligteSync:
     ) -> tuple[Outcome, bool]:
         """Sync a linked record; ``standing`` is what its creation has already found not to arrive."""
         seen, plan = await self._prepare(seen, run.store)
-        new = {**(standing or {}), **standing_of_held(plan.held, self._now())}
+        new = {**(standing or {}), **standing_of_held(seen, plan, self._now())}
         written = Written(seen.advo)
         if plan.to_advoware:
             written = await self._writer.write(seen, plan.to_advoware, self._now())
@@ -335,7 +335,8 @@ class BeteiligteSync:
             raise NotBefore("an interrupted request", parts.not_before)
         again = ending.was_edited or any(part.was_edited for part in parts.results)
         # A record that has become a company (or a person) shows other fields now; they are settled in a further round.
-        has_other_fields = ending.changed_kind or kind_of_advoware(written.advo) != kind_of_advoware(seen.advo)
+        shown, shown_before = shown_by_advoware(written.advo), shown_by_advoware(seen.advo)
+        has_other_fields = ending.shows_other_fields or shown.keys() != shown_before.keys()
         message = "; ".join(parts.errors) or None
         word = str((ending.written or {}).get("syncStatus")) if message else result_of(plan, parts)
         return Outcome(word, str(seen.advo["betNr"]), error=message), again or has_other_fields

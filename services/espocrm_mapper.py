@@ -86,6 +86,7 @@ COMPANY_FIELDS = {
     "registergericht": "registergericht",
 }
 FIELDS_OF: Mapping[Kind, Mapping[str, str]] = {"person": PERSON_FIELDS, "company": COMPANY_FIELDS}
+REGISTER_FIELDS = {name: attribute for name, attribute in COMPANY_FIELDS.items() if name != "name"}
 #: What makes two records the same person or company; other fields may have been corrected since.
 IDENTITY = ("name", "vorname", "geburtsdatum")
 
@@ -118,7 +119,7 @@ def normalise_text(value: Any) -> str | None:
     """Text as it is compared: NFC, trimmed, inner white space as one space, without control characters; empty: None."""
     if value is None:
         return None
-    text = re.sub(r"\s+", " ", clean_text(unicodedata.normalize("NFC", str(value)))).strip()
+    text = re.sub(r"\s+", " ", unicodedata.normalize("NFC", clean_text(str(value)))).strip()
     return text or None
 
 
@@ -159,14 +160,34 @@ def kind_of_advoware(advo: Record) -> Kind:
 
 
 def _kind(rechtsform: Any, *, is_person: bool, is_company: bool) -> Kind:
+    clear = _clear_kind(rechtsform)
+    if clear is not None:
+        return clear
+    if is_person:
+        return "person"
+    return "company" if is_company or normalise_text(rechtsform) else "person"
+
+
+def _clear_kind(rechtsform: Any) -> Kind | None:
+    """The kind that a legal form alone tells; None for a merchant, for an unknown form and without one."""
     form = (normalise_text(rechtsform) or "").casefold()
     if form in _PERSON_FORMS:
         return "person"
-    if form in _COMPANY_FORMS:
-        return "company"
-    if is_person:
-        return "person"
-    return "company" if is_company or form else "person"
+    return "company" if form in _COMPANY_FORMS else None
+
+
+def shown_by_espocrm(espo: Record) -> Mapping[str, str]:
+    """The fields that apply to a CBeteiligte, with their attributes; a merchant is a person in a register."""
+    kind = kind_of_espocrm(espo)
+    if kind == "person" and _clear_kind(espo.get("rechtsform")) is None:
+        return {**REGISTER_FIELDS, **PERSON_FIELDS}
+    return FIELDS_OF[kind]
+
+
+def shown_by_advoware(advo: Record) -> Mapping[str, str]:
+    """The fields that apply to a Beteiligter; without a clear legal form all, because those of a firm may come yet."""
+    clear = _clear_kind(advo.get("rechtsform"))
+    return FIELDS_OF[clear] if clear is not None else {**COMPANY_FIELDS, **PERSON_FIELDS}
 
 
 def is_erased(espo: Record) -> bool:
@@ -186,12 +207,11 @@ class BeteiligteMapper:
 
     def comparable_from_espocrm(self, espo: Record) -> dict[str, Value]:
         """The comparable values of a CBeteiligte."""
-        kind = kind_of_espocrm(espo)
         values: dict[str, Value] = {}
-        for name, attribute in FIELDS_OF[kind].items():
+        for name, attribute in shown_by_espocrm(espo).items():
             if attribute in espo:
                 values[name] = _espocrm_value(name, espo[attribute])
-        if kind == "company":
+        if kind_of_espocrm(espo) == "company":
             values["name"] = values.get("name") or normalise_text(espo.get("lastName"))
         if "rechtsform" in espo:
             values["rechtsform"] = _rechtsform(espo["rechtsform"])
@@ -200,7 +220,7 @@ class BeteiligteMapper:
     def comparable_from_advoware(self, advo: Record) -> dict[str, Value]:
         """The comparable values of a Beteiligter; those that EspoCRM's lists do not offer as `Unknown`."""
         values: dict[str, Value] = {}
-        for name in FIELDS_OF[kind_of_advoware(advo)]:
+        for name in shown_by_advoware(advo):
             if name in advo:
                 values[name] = _advoware_value(name, advo[name])
         if "rechtsform" in advo:
@@ -217,7 +237,7 @@ class BeteiligteMapper:
 
         ``espo`` is the record they are for: the name of a company goes to where that record shows it.
         """
-        fields = dict(FIELDS_OF[kind])
+        fields = {**REGISTER_FIELDS, **FIELDS_OF[kind]}
         if kind == "company" and espo is not None and _is_named_by_last_name(espo):
             fields["name"] = "lastName"
         attributes = {attribute: values[name] for name, attribute in fields.items() if name in values}
@@ -244,7 +264,7 @@ class BeteiligteMapper:
                 return "needed"
             if isinstance(value, str) and _ERASED.fullmatch(value):
                 return "erased"
-            attribute = {"rechtsform": "rechtsform", **FIELDS_OF[kind]}.get(name, name)
+            attribute = {"rechtsform": "rechtsform", **REGISTER_FIELDS, **FIELDS_OF[kind]}.get(name, name)
             limit = ADVOWARE_LENGTHS.get(name) if side == "advoware" else ESPOCRM_LENGTHS.get(attribute)
             return "too_long" if isinstance(value, str) and limit is not None and len(value) > limit else None
 
@@ -295,8 +315,11 @@ class BeteiligteMapper:
     def map_advoware_to_cbeteiligte(self, advo: Record) -> dict[str, Any]:
         """A Beteiligter as attributes of a CBeteiligte; what EspoCRM cannot hold is left out."""
         kind = kind_of_advoware(advo)
+        of_its_kind = {"rechtsform", *FIELDS_OF[kind]}
         known = {
-            name: value for name, value in self.comparable_from_advoware(advo).items() if not isinstance(value, Unknown)
+            name: value
+            for name, value in self.comparable_from_advoware(advo).items()
+            if not isinstance(value, Unknown) and (value is not None or name in of_its_kind)
         }
         attributes = self.to_espocrm(known, kind=kind)
         return {

@@ -1,0 +1,196 @@
+"""Situations in which a person's value could vanish without a word, or the sync writes without end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from beteiligte_office import Office, office
+
+__all__ = ["office"]
+
+
+@pytest.fixture(params=["8.4", "9.3"], autouse=True)
+async def version(request: pytest.FixtureRequest, office: Office) -> str:
+    await office._request("POST", f"{office.espocrm.url}/__sandbox__/settings", json={"version": request.param})
+    return str(request.param)
+
+
+async def settled(office: Office, entity_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both sides after a sync, when two further ones have written nothing."""
+    await office.sync(entity_id)
+    for _ in range(2):
+        await office.sync(entity_id)
+        assert office.writes() == []
+    espo = await office.in_espocrm(entity_id)
+    return espo, office.in_advoware(espo["betnr"])
+
+
+async def created(office: Office, **attributes: Any) -> tuple[str, int]:
+    entity_id = await office.new_person(**attributes)
+    assert (await office.sync(entity_id, "create")).result == "created"
+    return entity_id, int((await office.in_espocrm(entity_id))["betnr"])
+
+
+async def created_firm(office: Office, **attributes: Any) -> tuple[str, int]:
+    nobody = {"firstName": None, "lastName": None, "salutationName": None}
+    return await created(office, **nobody, firmenname="Kaufhaus", **attributes)
+
+
+async def open_tasks(office: Office) -> list[str]:
+    return [task["description"] for task in await office.tasks() if task["status"] == "Not Started"]
+
+
+# -- fields of a kind that only one side can tell -------------------------------------------------------------------
+
+
+async def test_the_register_number_of_a_firm_without_a_legal_form_arrives(office: Office) -> None:
+    entity_id, betnr = await created_firm(office)
+    await office.edit_espocrm(entity_id, handelsregisterNummer="HRB 7")
+    _, advo = await settled(office, entity_id)
+    assert advo["handelsRegisterNummer"] == "HRB 7"
+
+    await office.edit_advoware(betnr, art="HRB")
+    espo, _ = await settled(office, entity_id)
+    assert (espo["handelsregisterArt"], espo["syncStatus"]) == ("HRB", "clean")
+
+
+async def test_a_merchant_is_a_person_in_a_register(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(rechtsform="e.K.")
+    await office.edit_advoware(betnr, handelsRegisterNummer="HRA 1", registergericht="Celle")
+    espo, _ = await settled(office, entity_id)
+    assert (espo["handelsregisterNummer"], espo["registergericht"]) == ("HRA 1", "Celle")
+
+    await office.edit_espocrm(entity_id, registergericht="Hannover")
+    espo, advo = await settled(office, entity_id)
+    assert (advo["registergericht"], advo["vorname"], espo["syncStatus"]) == ("Hannover", "Erika", "clean")
+    assert await office.tasks() == []
+
+
+async def test_the_names_of_a_merchant_arrive_where_only_his_firm_was_known(office: Office) -> None:
+    entity_id, _ = await created_firm(office, rechtsform="e.K.", registergericht="Celle")
+    await office.edit_espocrm(entity_id, firstName="Erika", lastName="Muster", firmenname="")
+
+    _, advo = await settled(office, entity_id)
+
+    assert (advo["vorname"], advo["name"], advo["registergericht"]) == ("Erika", "Muster", "Celle")
+    assert await office.tasks() == []
+
+
+async def test_the_birth_date_of_a_person_in_a_register_arrives(office: Office) -> None:
+    entity_id, betnr = await created(office, firstName=None, salutationName=None)
+    await office.edit_advoware(betnr, registergericht="Celle")
+    await office.sync(entity_id)
+    await office.edit_espocrm(entity_id, dateOfBirth="1980-01-02")
+
+    espo, advo = await settled(office, entity_id)
+
+    assert advo["geburtsdatum"].startswith("1980-01-02")
+    assert espo["syncStatus"] == "clean"
+
+
+async def test_what_the_other_kind_has_no_place_for_is_told_once(office: Office) -> None:
+    betnr = office.advoware.beteiligte.create({"vorname": "Erika", "name": "Muster", "rechtsform": "Frau"}, "SB")[
+        "betNr"
+    ]
+    entity_id = await office.new_person(betnr=betnr, registergericht="Celle")
+
+    espo, _ = await settled(office, entity_id)
+
+    assert espo["syncStatus"] == "conflict"
+    assert "Registergericht „Celle“" in espo["syncErrorMessage"]
+    assert len(await open_tasks(office)) == 1
+    await office.edit_espocrm(entity_id, registergericht="")
+    espo, _ = await settled(office, entity_id)
+    assert (espo["syncStatus"], await open_tasks(office)) == ("clean", [])
+
+
+async def test_what_does_not_fit_is_told_where_a_person_becomes_a_company(office: Office) -> None:
+    entity_id, _ = await office.linked_person(firstName=None, salutationName=None)
+    await office.edit_espocrm(
+        entity_id, rechtsform="GmbH", firmenname="X GmbH", lastName="", handelsregisterArt="H" * 40
+    )
+
+    espo, advo = await settled(office, entity_id)
+
+    assert (advo["name"], advo["art"]) == ("X GmbH", None)  # 40 characters are more than we send
+    assert espo["syncStatus"] == "conflict"
+    assert "höchstens 20 Zeichen" in (await open_tasks(office))[0]
+
+
+async def test_a_company_that_becomes_a_person_is_told_only_what_does_not_arrive(office: Office) -> None:
+    entity_id, _ = await created_firm(office, rechtsform="GmbH", registergericht="Celle")
+    await office.edit_espocrm(
+        entity_id, rechtsform="", firmenname="", firstName="Erika", lastName="Muster", dateOfBirth="1000-01-01"
+    )
+
+    espo, advo = await settled(office, entity_id)
+
+    assert (advo["vorname"], advo["name"], advo["rechtsform"] or "") == ("Erika", "Muster", "")
+    assert espo["syncErrorMessage"] == "In Advoware nicht angekommen: Geburtsdatum „01.01.1000“ (BET-05)."
+    rejected = {line["field"] for row in await office.audit(entity_id) for line in row["changes"] if "rejected" in line}
+    assert rejected == {"geburtsdatum"}
+
+
+# -- what cannot be read --------------------------------------------------------------------------------------------
+
+
+async def test_a_date_of_no_use_is_told_at_the_creation(office: Office) -> None:
+    entity_id, betnr = await created(office, dateOfBirth="1000-01-01")
+    espo, _ = await settled(office, entity_id)
+    assert espo["syncStatus"] == "conflict"
+    assert "01.01.1000" in (await open_tasks(office))[0]
+
+    await office.edit_advoware(betnr, geburtsdatum="1980-01-02")  # mended on the other side
+    espo, _ = await settled(office, entity_id)
+    assert (espo["dateOfBirth"], espo["syncStatus"], await open_tasks(office)) == ("1980-01-02", "clean", [])
+
+
+async def test_two_values_that_wait_stand_in_one_task_that_stays_true(office: Office) -> None:
+    entity_id, _ = await office.linked_person()
+    await office.edit_espocrm(entity_id, dateOfBirth="1000-01-01")
+    await office.sync(entity_id)
+    await office.edit_espocrm(entity_id, lastName="")
+    await settled(office, entity_id)
+    (task,) = await open_tasks(office)
+    assert "01.01.1000" in task
+    assert "Name: alt „Muster“, neu (leer)" in task
+
+    await office.edit_espocrm(entity_id, lastName="Muster")
+    await settled(office, entity_id)
+
+    (task,) = await open_tasks(office)
+    assert "01.01.1000" in task
+    assert "neu (leer)" not in task
+
+
+# -- answers that repeat what was sent ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alteration", [{"how": "cut", "to": 6}, {"how": "upper"}, {"how": "ignore"}])
+async def test_an_answer_that_repeats_what_was_sent_hides_no_alteration(
+    office: Office, alteration: dict[str, Any]
+) -> None:
+    entity_id, betnr = await office.linked_person()
+    rule = {"field": "name", **alteration, "echo": True}
+    await office.fault(office.advoware, method="PUT", path="/Beteiligte/", stored=[rule])
+    await office.edit_espocrm(entity_id, lastName="Müller-Lüdenscheidt")
+
+    espo, advo = await settled(office, entity_id)
+
+    assert advo["name"] != "Müller-Lüdenscheidt"
+    assert (espo["lastName"], espo["syncStatus"]) == ("Müller-Lüdenscheidt", "conflict")
+    await office.no_faults()
+    await office.edit_advoware(betnr, name="Müller-Lüdenscheidt")
+    espo, _ = await settled(office, entity_id)
+    assert (espo["syncStatus"], await open_tasks(office)) == ("clean", [])
+
+
+async def test_an_answer_that_repeats_what_was_sent_hides_no_alteration_at_the_creation(office: Office) -> None:
+    rule = {"field": "vorname", "how": "cut", "to": 3, "echo": True}
+    await office.fault(office.advoware, path="/Beteiligte", stored=[rule])
+    entity_id, _ = await created(office, firstName="Maximiliane")
+
+    espo, _ = await settled(office, entity_id)
+
+    assert (espo["firstName"], espo["syncStatus"]) == ("Maximiliane", "conflict")
