@@ -23,21 +23,39 @@ RESTORE_TOLERANCE = timedelta(hours=3)
 NEIGHBOURS = 3
 
 
-def require_same_record(state: SyncState, advo: Mapping[str, Any], mapper: BeteiligteMapper) -> None:
-    """Refuse a Beteiligter who is somebody else by now, or who shows an older state than at the last sync. Pure.
+def require_same_person(
+    espo: Mapping[str, Any], advo: Mapping[str, Any], state: SyncState | None, mapper: BeteiligteMapper
+) -> None:
+    """Refuse a Beteiligter who is somebody else than the record that has his number. Pure.
 
     Raises:
-        SomebodyElse: the number was given again: the record was created at another time, and the name differs.
-        OlderState: the record has changed, but its time of change lies before that of the last sync.
+        SomebodyElse: the number was given again: the record was created at another time, and the name differs. Or it
+            is to be linked for the first time, and the two share neither a name nor the birth date.
     """
-    if state.advoware_id != str(advo["betNr"]):
+    ours, theirs = mapper.comparable_from_espocrm(espo), mapper.comparable_from_advoware(advo)
+    shared, different = mapper.compare_identity(ours, theirs)
+    if not different:
+        return
+    if state is None or state.advoware_id != str(advo["betNr"]):
+        if not shared and not mapper.is_alike(ours, theirs):
+            raise SomebodyElse(f"betnr {advo['betNr']} and the record that names it are different people")
         return
     created_at = parse_change_time(advo.get("angelegtAm"))
     was_created_anew = None not in (created_at, state.advoware_created_at) and created_at != state.advoware_created_at
     known = {name: pair.advoware for name, pair in base_from_json(state.base).items()}
-    _, different = mapper.compare_identity(known, mapper.comparable_from_advoware(advo))
+    _, different = mapper.compare_identity(known, theirs)
     if was_created_anew and different:
         raise SomebodyElse(f"betnr {state.advoware_id} stands for somebody else in Advoware")
+
+
+def require_no_older_state(state: SyncState, advo: Mapping[str, Any]) -> None:
+    """Refuse a Beteiligter who shows an older state than at the last sync. Pure.
+
+    Raises:
+        OlderState: the record has changed, but its time of change lies before that of the last sync.
+    """
+    if state.advoware_id != str(advo["betNr"]):
+        return
     changed_at = parse_change_time(advo.get("geaendertAm"))
     if advo.get("rowId") == state.advoware_row_id or changed_at is None or state.advoware_changed_at is None:
         return

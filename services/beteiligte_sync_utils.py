@@ -23,7 +23,7 @@ from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_create import ENTITY_TYPE, BeteiligteCreator
 from services.beteiligte_finish import BeteiligteFinisher, was_edited_since
-from services.beteiligte_identity import has_lost_its_last_numbers, require_same_record
+from services.beteiligte_identity import has_lost_its_last_numbers, require_no_older_state, require_same_person
 from services.beteiligte_master_data import MasterDataWriter, Written
 from services.beteiligte_plan import (
     Observation,
@@ -78,6 +78,9 @@ from services.webhooks import forget_waiting
 TOPIC_PREFIX = "vmh.beteiligte"
 #: A record edited again and again while we sync it is left to its next event after this many rounds.
 MAX_ROUNDS = 3
+#: What a record shows while it is held because Advoware shows an older state.
+OLDER_STATE = failure_sentence(OlderState())
+RELEASED = "Der Abgleich der angehaltenen Datensätze läuft wieder."
 
 Record = dict[str, Any]
 
@@ -191,7 +194,10 @@ class BeteiligteSync:
         if rests(espo, self._now()):
             return Outcome("skipped", betnr_of(espo))
         try:
-            return await self._sync(espo, run, MAX_ROUNDS)
+            outcome = await self._sync(espo, run, MAX_ROUNDS)
+            if espo.get("syncErrorMessage") == OLDER_STATE and not outcome.error:
+                await self._notifications.withdraw([OlderState.reason], RELEASED)  # who is still held tells it again
+            return outcome
         except EntityBusy:
             raise
         except NeedsPerson as error:
@@ -241,8 +247,6 @@ class BeteiligteSync:
         if espo.get("syncStatus") in beteiligte_status.UNSYNCED:
             # Before Advoware is read: its full object is to go back without delay.
             espo = await self._show_syncing(espo)
-        if state is not None and self._is_from_before_restore(state):
-            state = replace(state, base={}, rejected={}, advoware_changed_at=None)
         betnr = espo.get("betnr") or (state.advoware_id if state and state.deleted_at is None else None)
         if not betnr:
             return await self._create(espo, run)
@@ -254,7 +258,12 @@ class BeteiligteSync:
         try:
             advo = await self._advoware.get_beteiligter(betnr)
         except NotFound:
-            return await self.handle_advoware_deleted(espo, str(betnr), run.store), False
+            return await self.handle_advoware_deleted(espo, str(betnr), state, run.store), False
+        require_same_person(espo, advo, state, self._mapper)
+        if state is not None and self._is_from_before_restore(state):
+            state = replace(state, base={}, rejected={}, advoware_changed_at=None)
+        elif state is not None:
+            require_no_older_state(state, advo)
         return await self._sync_linked(Observation(espo, advo, state, adressen), run)
 
     async def _require_free(self, betnr: str, entity_id: str, store: SyncStore) -> None:
@@ -350,8 +359,6 @@ class BeteiligteSync:
 
     async def _prepare(self, seen: Observation, store: SyncStore) -> tuple[Observation, Merge]:
         """The plan, with Advoware as it is right before it is written: telling people about a conflict takes time."""
-        if seen.state is not None and not self._is_from_before_restore(seen.state):
-            require_same_record(seen.state, seen.advo, self._mapper)
         plan = self.compare_entities(seen)
         if plan.to_advoware and seen.espo.get("syncStatus") != "syncing":
             espo = await self._show_syncing(seen.espo)
@@ -436,13 +443,15 @@ class BeteiligteSync:
 
     # -- record ---------------------------------------------------------------------------------------------------
 
-    async def handle_advoware_deleted(self, espo: Record, betnr: str, store: SyncStore) -> Outcome:
+    async def handle_advoware_deleted(
+        self, espo: Record, betnr: str, state: SyncState | None, store: SyncStore
+    ) -> Outcome:
         """Advoware does not know the betNr: show it, keep the record, tell a person, wait for an edit.
 
         Raises:
             OlderState: Advoware has lost its last numbers, as after a restored backup.
         """
-        is_confirmed = self._resources.settings.vmh.advoware_restored_at is not None
+        is_confirmed = state is not None and self._is_from_before_restore(state)
         if not is_confirmed and await has_lost_its_last_numbers(int(betnr), store, self._advoware):
             raise OlderState(f"betnr {betnr} and its neighbours are gone from Advoware")
         if espo.get("syncStatus") != "deleted_in_advoware":

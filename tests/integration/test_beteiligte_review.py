@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from beteiligte_office import Office, office
 
+from services.resources import Resources
+
 __all__ = ["office"]
 
 
@@ -194,3 +196,100 @@ async def test_an_answer_that_repeats_what_was_sent_hides_no_alteration_at_the_c
     espo, _ = await settled(office, entity_id)
 
     assert (espo["firstName"], espo["syncStatus"]) == ("Maximiliane", "conflict")
+
+
+# -- a number is not an identity ------------------------------------------------------------------------------------
+
+
+async def test_the_number_of_somebody_else_mixes_nobody(office: Office) -> None:
+    betnr = office.advoware.beteiligte.create({"vorname": "Otto", "name": "Anders"}, "SB")["betNr"]
+    entity_id = await office.new_person(betnr=betnr)
+
+    espo, advo = await settled(office, entity_id)
+
+    assert (espo["lastName"], espo["syncStatus"], advo["name"]) == ("Muster", "conflict", "Anders")
+    assert "jemand anderem" in (await office.tasks())[0]["name"]
+    right = office.advoware.beteiligte.create({"vorname": "Erika", "name": "Muster"}, "SB")["betNr"]
+    await office.edit_espocrm(entity_id, betnr=right)
+    espo, advo = await settled(office, entity_id)
+    assert (espo["syncStatus"], advo["betNr"], await open_tasks(office)) == ("clean", right, [])
+
+
+@pytest.mark.parametrize("name", ["MUSTER", "Muster-Ehemals", "Muste"])
+async def test_a_name_in_another_spelling_is_no_other_person(office: Office, name: str) -> None:
+    betnr = office.advoware.beteiligte.create({"name": name}, "SB")["betNr"]
+    office.clock.advance(minutes=1)
+    entity_id = await office.new_person(betnr=betnr, firstName=None, salutationName=None)
+
+    espo, _ = await settled(office, entity_id)
+
+    assert espo["syncStatus"] == "clean"
+
+
+async def given_again(office: Office, betnr: int) -> None:
+    """Advoware has lost the number and given it to Otto Anders."""
+    await office.delete_in_advoware(betnr)
+    office.clock.advance(days=1)
+    other = office.advoware.beteiligte.create({"vorname": "Otto", "name": "Anders"}, "SB")
+    record = office.advoware.beteiligte._records.pop(other["betNr"])
+    office.advoware.beteiligte._records[betnr] = {**record, "betNr": betnr}
+
+
+async def test_a_record_is_released_where_a_person_says_that_it_is_the_same_one(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await given_again(office, betnr)
+    assert (await office.sync(entity_id)).result == "held"
+
+    await office.edit_espocrm(entity_id, firstName="Otto", lastName="Anders")
+
+    espo, advo = await settled(office, entity_id)
+    assert (espo["syncStatus"], advo["name"]) == ("clean", "Anders")
+
+
+async def released(office: Office, make_settings: Any) -> Resources:
+    restored_at = office.clock.now.isoformat()
+    office.clock.advance(minutes=1)
+    return Resources(make_settings(VMH_ADVOWARE_RESTORED_AT=restored_at), clock=office.clock)
+
+
+async def test_a_confirmed_restore_mixes_nobody(office: Office, make_settings: Any) -> None:
+    entity_id, betnr = await office.linked_person()
+    await given_again(office, betnr)
+    async with await released(office, make_settings) as office.resources:
+        espo, advo = await settled(office, entity_id)
+    assert (espo["lastName"], espo["syncStatus"], advo["name"]) == ("Muster", "conflict", "Anders")
+
+
+async def test_each_restore_is_recognised_and_told(office: Office, make_settings: Any) -> None:
+    people = [await office.linked_person(firstName=name) for name in ("Anna", "Berta", "Clara")]
+
+    async def restore() -> None:
+        office.clock.advance(days=1)
+        for entity_id, _ in people:
+            await office.edit_espocrm(entity_id, lastName=f"Neu{office.clock.now:%d}")
+            await office.sync(entity_id)
+        office.clock.advance(hours=1)
+        await office.act(office.advoware, action="restore", seconds=2 * 3600)
+        for entity_id, _ in people:
+            assert (await office.sync(entity_id, "sync_check", "cron")).result == "held"
+
+    await restore()
+    assert len(await open_tasks(office)) == 1
+    async with await released(office, make_settings) as office.resources:
+        for entity_id, _ in people:
+            espo, advo = await settled(office, entity_id)
+            assert (espo["lastName"], espo["syncStatus"]) == (advo["name"], "clean")
+        assert await open_tasks(office) == []
+        await restore()
+        assert len(await open_tasks(office)) == 1
+
+
+async def test_lost_numbers_are_recognised_although_an_earlier_restore_was_confirmed(
+    office: Office, make_settings: Any
+) -> None:
+    async with await released(office, make_settings) as office.resources:
+        office.clock.advance(days=30)
+        people = [await office.linked_person(firstName=name) for name in ("Anna", "Berta", "Clara")]
+        await office.act(office.advoware, action="restore", seconds=3600)
+        for entity_id, _ in people:
+            assert (await office.sync(entity_id, "sync_check", "cron")).result == "held"
