@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from beteiligte_office import Office, office
 
+from services.beteiligte_check import BeteiligteCheck
 from services.resources import Resources
 
 __all__ = ["office"]
@@ -293,3 +294,20 @@ async def test_lost_numbers_are_recognised_although_an_earlier_restore_was_confi
         await office.act(office.advoware, action="restore", seconds=3600)
         for entity_id, _ in people:
             assert (await office.sync(entity_id, "sync_check", "cron")).result == "held"
+
+
+# -- lost deletions -------------------------------------------------------------------------------------------------
+
+
+async def test_the_list_of_lost_deletions_names_people(office: Office) -> None:
+    people = [await office.linked_person(firstName=name) for name in ("Anna", "Berta")]
+    for entity_id, _ in people:
+        await office.delete_in_espocrm(entity_id)
+
+    async def enqueue(topic: str, data: Any) -> None:
+        raise AssertionError("nothing is left to be done")
+
+    await BeteiligteCheck(resources=office.resources).run(enqueue)
+
+    (task,) = await open_tasks(office)
+    assert "- Anna Muster, Nr. 1001\n- Berta Muster, Nr. 1002" in task
