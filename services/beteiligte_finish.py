@@ -18,6 +18,7 @@ from services.beteiligte_plan import (
     Parts,
     Standing,
     contact_entries,
+    fields_of_other_kind,
     kept_standing,
     kind_problems,
     shown_pair,
@@ -132,6 +133,8 @@ class BeteiligteFinisher:
         found += kind_problems(ending.seen, ending.advo, self._mapper)
         kinds = [f"{kind}:{ENTITY_TYPE}:" for kind in OWN_KINDS]
         standing = [problem.key for problem in found]
+        if fields_of_other_kind(ending.advo):  # told when the kind changed
+            standing.append(f"kind_changed:{ENTITY_TYPE}:{espo['id']}")
         await self._notifications.settle(ENTITY_TYPE, [espo["id"]], kinds, standing, SETTLED)
 
     async def remember(

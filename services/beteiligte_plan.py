@@ -10,7 +10,9 @@ from typing import Any, Literal
 from services.advoware_models import parse_change_time
 from services.espocrm_mapper import (
     ADVOWARE_LENGTHS,
+    COMPANY_FIELDS,
     FIELDS_OF,
+    PERSON_FIELDS,
     BeteiligteMapper,
     kind_of_advoware,
     kind_of_espocrm,
@@ -61,6 +63,7 @@ OWN_KINDS = (
     "field_not_in_advoware",
     "field_not_in_espocrm",
     "firm_and_person",
+    "kind_changed",
     "missing_in_advoware",
     "name_missing",
     "permanently_failed",
@@ -374,14 +377,17 @@ def kind_problems(seen: Observation, advo: Record, mapper: BeteiligteMapper) -> 
     if unheld:
         fields = [{"field": mapper.field_of(name), "old": None, "new": text} for name, text in unheld.items()]
         problems.append(_kind_problem("firm_and_person", seen.espo, advo, fields))
-    kind = kind_of_advoware(advo)
-    if kind != kind_of_advoware(seen.advo):
-        of_the_other = FIELDS_OF["company" if kind == "person" else "person"].keys() - shown_by_advoware(advo).keys()
-        shown = {name: normalise_text(advo.get(name)) for name in sorted(of_the_other)}
-        fields = [{"field": name, "old": text, "new": None} for name, text in shown.items() if text is not None]
-        if fields:
-            problems.append(_kind_problem("kind_changed", seen.espo, advo, fields))
+    fields = fields_of_other_kind(advo)
+    if fields and kind_of_advoware(advo) != kind_of_advoware(seen.advo):
+        problems.append(_kind_problem("kind_changed", seen.espo, advo, fields))
     return problems
+
+
+def fields_of_other_kind(advo: Record) -> list[dict[str, Any]]:
+    """What a Beteiligter shows although it does not apply to a person, or to a company, as lines of a Task."""
+    names = sorted({*PERSON_FIELDS, *COMPANY_FIELDS} - shown_by_advoware(advo).keys())
+    shown = {name: normalise_text(advo.get(name)) for name in names}
+    return [{"field": name, "old": text, "new": None} for name, text in shown.items() if text is not None]
 
 
 def _kind_problem(word: str, espo: Record, advo: Record, fields: list[dict[str, Any]]) -> Problem:

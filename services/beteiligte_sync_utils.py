@@ -64,6 +64,7 @@ from services.look_again import EDIT, beteiligter, in_turn
 from services.merge import (
     Merge,
     Pair,
+    base_from_json,
     compare_after_write,
     text_of,
 )
@@ -247,6 +248,9 @@ class BeteiligteSync:
         if espo.get("syncStatus") in beteiligte_status.UNSYNCED:
             # Before Advoware is read: its full object is to go back without delay.
             espo = await self._show_syncing(espo)
+        if state is not None and "rechtsform" not in espo and "rechtsform" in state.base:
+            form = base_from_json(state.base)["rechtsform"].espocrm  # not shown: it tells the kind all the same
+            espo = {**espo, "rechtsform": text_of(form)}
         betnr = espo.get("betnr") or (state.advoware_id if state and state.deleted_at is None else None)
         if not betnr:
             return await self._create(espo, run)
@@ -284,7 +288,8 @@ class BeteiligteSync:
 
     async def _create(self, espo: Record, run: _Run) -> tuple[Outcome, bool]:
         self._mapper.creatable(espo)  # before anything is shown
-        espo = await self._show_syncing(espo)
+        if espo.get("syncStatus") != "conflict":  # what is held may be held again, and writes nothing then
+            espo = await self._show_syncing(espo)
         created = await BeteiligteCreator(self._advoware, run.store, self._resources).create(espo)
         advo = await self._advoware.get_beteiligter(created.betnr)
         taken = self._mapper.comparable_from_advoware(advo)

@@ -366,17 +366,24 @@ def _is_named_by_last_name(espo: Record) -> bool:
 
 
 def _espocrm_value(name: str, raw: Any) -> Value:
+    if _is_no_text(raw):
+        return Unknown(str(raw))
     if name == "geburtsdatum":
         return comparable_date(raw)
     text = normalise_text(raw)
     return _listed(text, _ANREDE_BY_FOLDED) if name == "anrede" else text
 
 
+def _is_no_text(raw: Any) -> bool:
+    """Whether a value is something that no field of ours can hold; a number is read as its digits."""
+    return isinstance(raw, bool | list | dict)
+
+
 def _advoware_value(name: str, raw: Any) -> Value:
-    if name == "geburtsdatum":
+    if name == "geburtsdatum" and not _is_no_text(raw):
         return comparable_date(raw, of_a_database=True)
     value = _espocrm_value(name, raw)
-    if name == "anrede" and value is not None and value not in ANREDEN:
+    if name == "anrede" and isinstance(value, str) and value not in ANREDEN:
         return Unknown(value)
     return value
 

@@ -167,6 +167,58 @@ async def test_two_values_that_wait_stand_in_one_task_that_stays_true(office: Of
     assert "neu (leer)" not in task
 
 
+@pytest.mark.parametrize("value", [[], ["x"], {"a": 1}, True])
+async def test_what_is_no_text_is_not_taken_for_one(office: Office, value: Any) -> None:
+    entity_id, betnr = await office.linked_person(registergericht="Celle")
+    fields = [{"field": name, "how": "value", "to": value} for name in ("vorname", "anrede", "rechtsform", "art")]
+    await office.fault(office.advoware, method="GET", path="/Beteiligte/", answer=fields)
+    await office.edit_advoware(betnr, registergericht="Hannover")
+
+    espo, _ = await settled(office, entity_id)
+
+    assert (espo["firstName"], espo["salutationName"], espo["rechtsform"] or "") == ("Erika", "Frau", "")
+    assert (espo["handelsregisterArt"] or "", espo["registergericht"]) == ("", "Hannover")
+    await office.no_faults()
+    await office.edit_advoware(betnr, vorname="Erika Maria")
+    espo, _ = await settled(office, entity_id)
+    assert (espo["firstName"], await open_tasks(office)) == ("Erika Maria", [])
+
+
+async def test_a_legal_form_that_espocrm_does_not_show_makes_no_person_of_a_company(office: Office) -> None:
+    entity_id, _ = await office.linked_person(rechtsform="GmbH", firmenname="X GmbH")
+    rule = {"field": "rechtsform", "how": "missing"}
+    await office.fault(office.espocrm, method="GET", path="/CBeteiligte/", answer=[rule])
+    await office.edit_espocrm(entity_id, firmenname="Y GmbH")
+
+    espo, advo = await settled(office, entity_id)
+
+    assert (advo["name"], advo["rechtsform"], espo["syncStatus"]) == ("Y GmbH", "GmbH", "clean")
+
+
+async def test_a_task_about_another_kind_ends_where_the_kind_comes_back(office: Office) -> None:
+    entity_id, _ = await office.linked_person()
+    await office.edit_espocrm(entity_id, rechtsform="GmbH", firmenname="X GmbH", firstName="", lastName="")
+    await settled(office, entity_id)
+    assert "Vorname: alt „Erika“" in "".join(await open_tasks(office))
+
+    await office.edit_espocrm(entity_id, rechtsform="", firmenname="", firstName="Erika", lastName="Muster")
+    _, advo = await settled(office, entity_id)
+
+    assert (advo["vorname"], await open_tasks(office)) == ("Erika", [])
+
+
+async def test_a_task_about_another_kind_ends_when_the_old_values_are_removed(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, rechtsform="GmbH", firmenname="X GmbH", firstName="", lastName="")
+    await settled(office, entity_id)
+    await office.edit_espocrm(entity_id, salutationName="")
+    await office.edit_advoware(betnr, vorname="", anrede="")
+
+    await settled(office, entity_id)
+
+    assert await open_tasks(office) == []
+
+
 # -- answers that repeat what was sent ------------------------------------------------------------------------------
 
 
@@ -294,6 +346,25 @@ async def test_lost_numbers_are_recognised_although_an_earlier_restore_was_confi
         await office.act(office.advoware, action="restore", seconds=3600)
         for entity_id, _ in people:
             assert (await office.sync(entity_id, "sync_check", "cron")).result == "held"
+
+
+async def test_an_unclear_creation_waits_without_writing(office: Office) -> None:
+    await office.fault(office.advoware, method="POST", path="/Beteiligte$", status=502, when="after", count=1)
+    entity_id = await office.new_person()
+    await office.sync(entity_id, "create")
+    rule = {"field": "[].angelegtAm", "how": "missing"}
+    await office.fault(office.advoware, method="GET", path="/Beteiligte$", answer=[rule])
+    office.clock.advance(minutes=5)
+    assert (await office.sync(entity_id)).result == "held"
+
+    for _ in range(2):
+        assert (await office.sync(entity_id)).result == "held"
+        assert office.writes() == []
+
+    betnr = office.advoware.state()["beteiligte"][0]["betNr"]
+    await office.edit_espocrm(entity_id, betnr=betnr)
+    espo, _ = await settled(office, entity_id)
+    assert (espo["syncStatus"], await open_tasks(office)) == ("clean", [])
 
 
 # -- lost deletions -------------------------------------------------------------------------------------------------
