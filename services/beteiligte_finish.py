@@ -18,6 +18,7 @@ from services.beteiligte_plan import (
     Parts,
     Standing,
     contact_entries,
+    espocrm_after,
     fields_of_other_kind,
     kept_standing,
     kind_problems,
@@ -111,7 +112,7 @@ class BeteiligteFinisher:
         known = standing_from_json(seen.state.rejected if seen.state else {})
         over = {name: item for name, item in known.items() if name not in standing}
         await self._tell(ending, {**over, **new})
-        for problem in [*kind_problems(seen, advo, self._mapper), *parts.problems]:
+        for problem in [*self._kind_problems(ending), *parts.problems]:
             await self._notifications.notify(problem)
         changed = bool(ending.attributes or plan.to_advoware or parts.wrote or parts.errors or parts.not_before)
         if changed or not beteiligte_status.is_settled(seen.espo, ending.status, ending.message, self._now()):
@@ -126,11 +127,16 @@ class BeteiligteFinisher:
             await self._end_problems(ending)
         return ending
 
+    def _kind_problems(self, ending: Ending) -> list[Problem]:
+        """What Advoware has no place for in the record as we write it."""
+        espo = {**ending.seen.espo, **ending.attributes}
+        return kind_problems(replace(ending.seen, espo=espo), ending.advo, self._mapper)
+
     async def _end_problems(self, ending: Ending) -> None:
         """Withdraw the tasks of what does not stand any more."""
         espo, betnr = ending.seen.espo, ending.advo.get("betNr")
         found = standing_problems(ending.standing.values(), espo, betnr)
-        found += kind_problems(ending.seen, ending.advo, self._mapper)
+        found += self._kind_problems(ending)
         kinds = [f"{kind}:{ENTITY_TYPE}:" for kind in OWN_KINDS]
         standing = [problem.key for problem in found]
         if fields_of_other_kind(ending.advo):  # told when the kind changed
@@ -184,8 +190,7 @@ class BeteiligteFinisher:
 
     def _attributes(self, seen: Observation, plan: Merge) -> Record:
         """What the plan changes in EspoCRM."""
-        form = plan.to_espocrm.get("rechtsform", seen.espo.get("rechtsform"))
-        kind = kind_of_espocrm({**seen.espo, "rechtsform": form})
+        kind = kind_of_espocrm(espocrm_after(seen.espo, plan.to_espocrm, self._mapper))
         shown_now = seen.espo if kind == kind_of_espocrm(seen.espo) else None
         attributes = self._mapper.to_espocrm(plan.to_espocrm, kind=kind, espo=shown_now)
         if not seen.espo.get("betnr"):

@@ -7,7 +7,7 @@ then, and older values must not replace newer ones.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.advoware_models import parse_change_time
@@ -41,7 +41,8 @@ def require_same_person(
             raise SomebodyElse(f"betnr {advo['betNr']} and the record that names it are different people")
         return
     created_at = parse_change_time(advo.get("angelegtAm"))
-    was_created_anew = None not in (created_at, state.advoware_created_at) and created_at != state.advoware_created_at
+    noted_at = state.advoware_created_at
+    was_created_anew = created_at is not None and noted_at is not None and not _are_same_moment(created_at, noted_at)
     known = {name: pair.advoware for name, pair in base_from_json(state.base).items()}
     _, different = mapper.compare_identity(known, theirs)
     if was_created_anew and different:
@@ -61,6 +62,12 @@ def require_no_older_state(state: SyncState, advo: Mapping[str, Any]) -> None:
         return
     if changed_at < state.advoware_changed_at - RESTORE_TOLERANCE:
         raise OlderState(f"betnr {state.advoware_id}: Advoware shows an older state than at the last sync")
+
+
+def _are_same_moment(one: datetime, other: datetime) -> bool:
+    """Whether two times are the same one, written with or without fractions, a zone or summer time."""
+    seconds = abs(one.replace(microsecond=0) - other.replace(microsecond=0)).total_seconds()
+    return seconds % 3600 == 0 and seconds < RESTORE_TOLERANCE.total_seconds()
 
 
 async def has_lost_its_last_numbers(betnr: int, store: SyncStore, advoware: AdvowareService) -> bool:

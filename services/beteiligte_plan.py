@@ -231,7 +231,7 @@ def _with_fields_of_new_kind(seen: Observation, plan: Merge, mapper: BeteiligteM
     What stood in these fields is from an earlier time, and would otherwise be taken for an edit. Nothing is emptied.
     What was missing on one side and is shown from now on is compared in the next round.
     """
-    espo, advo = _after(seen.espo, plan.to_espocrm), _after(seen.advo, plan.to_advoware)
+    espo, advo = espocrm_after(seen.espo, plan.to_espocrm, mapper), _after(seen.advo, plan.to_advoware)
     settled = dict(plan.settled)
     unfit = mapper.unfit(espo)
 
@@ -260,6 +260,12 @@ def _with_fields_of_new_kind(seen: Observation, plan: Merge, mapper: BeteiligteM
     new_fields &= shown_by_espocrm(espo).keys() & shown_by_advoware(advo).keys()
     held = tuple(item for item in plan.held if item.reason != "missing" or item.field not in new_fields)
     return replace(plan, to_espocrm=to_espocrm, to_advoware=to_advoware, settled=settled, held=held)
+
+
+def espocrm_after(espo: Record, values: Mapping[str, Value], mapper: BeteiligteMapper) -> Record:
+    """A CBeteiligte with these values, as far as they tell whether it is a person or a company."""
+    traits = {name: value for name, value in values.items() if name != "name"}
+    return {**espo, **mapper.to_espocrm(traits, kind=kind_of_espocrm(espo))}
 
 
 def _after(record: Record, written: Mapping[str, Value]) -> Record:

@@ -86,7 +86,7 @@ COMPANY_FIELDS = {
     "registergericht": "registergericht",
 }
 FIELDS_OF: Mapping[Kind, Mapping[str, str]] = {"person": PERSON_FIELDS, "company": COMPANY_FIELDS}
-REGISTER_FIELDS = {name: attribute for name, attribute in COMPANY_FIELDS.items() if name != "name"}
+_ALL_FIELDS = {**COMPANY_FIELDS, **PERSON_FIELDS}
 #: What makes two records the same person or company; other fields may have been corrected since.
 IDENTITY = ("name", "vorname", "geburtsdatum")
 
@@ -177,17 +177,18 @@ def _clear_kind(rechtsform: Any) -> Kind | None:
 
 
 def shown_by_espocrm(espo: Record) -> Mapping[str, str]:
-    """The fields that apply to a CBeteiligte, with their attributes; a merchant is a person in a register."""
-    kind = kind_of_espocrm(espo)
-    if kind == "person" and _clear_kind(espo.get("rechtsform")) is None:
-        return {**REGISTER_FIELDS, **PERSON_FIELDS}
-    return FIELDS_OF[kind]
+    """The fields that apply to a CBeteiligte, with their attributes.
+
+    Without a clear legal form all: a merchant is a person in a register, and a firm may turn out to be a person.
+    """
+    clear = _clear_kind(espo.get("rechtsform"))
+    return FIELDS_OF[clear] if clear is not None else {**_ALL_FIELDS, **FIELDS_OF[kind_of_espocrm(espo)]}
 
 
 def shown_by_advoware(advo: Record) -> Mapping[str, str]:
-    """The fields that apply to a Beteiligter; without a clear legal form all, because those of a firm may come yet."""
+    """The fields that apply to a Beteiligter; without a clear legal form all."""
     clear = _clear_kind(advo.get("rechtsform"))
-    return FIELDS_OF[clear] if clear is not None else {**COMPANY_FIELDS, **PERSON_FIELDS}
+    return FIELDS_OF[clear] if clear is not None else _ALL_FIELDS
 
 
 def is_erased(espo: Record) -> bool:
@@ -233,11 +234,11 @@ class BeteiligteMapper:
         return {name: value if value is not None or name == "geburtsdatum" else "" for name, value in values.items()}
 
     def to_espocrm(self, values: Record, *, kind: Kind, espo: Record | None = None) -> dict[str, Any]:
-        """Comparable values as EspoCRM's attributes; those that do not apply to the kind are left out.
+        """Comparable values as EspoCRM's attributes; the name stands where the kind shows it.
 
         ``espo`` is the record they are for: the name of a company goes to where that record shows it.
         """
-        fields = {**REGISTER_FIELDS, **FIELDS_OF[kind]}
+        fields = {**_ALL_FIELDS, **FIELDS_OF[kind]}
         if kind == "company" and espo is not None and _is_named_by_last_name(espo):
             fields["name"] = "lastName"
         attributes = {attribute: values[name] for name, attribute in fields.items() if name in values}
@@ -264,7 +265,7 @@ class BeteiligteMapper:
                 return "needed"
             if isinstance(value, str) and _ERASED.fullmatch(value):
                 return "erased"
-            attribute = {"rechtsform": "rechtsform", **REGISTER_FIELDS, **FIELDS_OF[kind]}.get(name, name)
+            attribute = {"rechtsform": "rechtsform", **_ALL_FIELDS, **FIELDS_OF[kind]}.get(name, name)
             limit = ADVOWARE_LENGTHS.get(name) if side == "advoware" else ESPOCRM_LENGTHS.get(attribute)
             return "too_long" if isinstance(value, str) and limit is not None and len(value) > limit else None
 
@@ -273,7 +274,7 @@ class BeteiligteMapper:
     def unheld(self, espo: Record) -> dict[str, str]:
         """What a CBeteiligte says that Advoware has no place for, because a record there is either person or company.
 
-        The attributes with their values: the firm of a person, or the person's names of a company.
+        The attributes with their values: the firm of a person, or the person's names of a company; not the same again.
         """
         if kind_of_espocrm(espo) == "person":
             attributes: tuple[str, ...] = ("firmenname",)
@@ -282,7 +283,8 @@ class BeteiligteMapper:
         else:
             attributes = ("firstName", "lastName")
         shown = {attribute: normalise_text(espo.get(attribute)) for attribute in attributes}
-        return {attribute: text for attribute, text in shown.items() if text is not None}
+        name = self.comparable_from_espocrm(espo).get("name")
+        return {attribute: text for attribute, text in shown.items() if text not in (None, name)}
 
     def map_cbeteiligte_to_advoware(self, espo: Record) -> dict[str, Any]:
         """A CBeteiligte as a new Beteiligter: what Advoware can hold of it (see `creatable`).

@@ -195,6 +195,32 @@ async def test_a_legal_form_that_espocrm_does_not_show_makes_no_person_of_a_comp
     assert (advo["name"], advo["rechtsform"], espo["syncStatus"]) == ("Y GmbH", "GmbH", "clean")
 
 
+async def test_a_firm_that_is_called_like_the_person_is_no_second_name(office: Office) -> None:
+    entity_id, betnr = await created_firm(office, rechtsform="GmbH")
+    await office.edit_advoware(betnr, rechtsform="Frau", anrede="Frau", vorname="Erika", name="Muster")
+    await office.edit_espocrm(entity_id, firmenname="Muster")
+
+    espo, _ = await settled(office, entity_id)
+
+    assert (espo["lastName"], espo["firmenname"]) == ("Muster", "Muster")
+    assert await open_tasks(office) == []
+
+
+async def test_a_company_there_and_a_couple_here_write_nothing_more(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_advoware(betnr, rechtsform="Eheleute")
+    await settled(office, entity_id)
+    await office.edit_espocrm(entity_id, rechtsform="GmbH", firmenname="X GmbH")
+    _, advo = await settled(office, entity_id)
+    assert (advo["rechtsform"], advo["name"]) == ("GmbH", "X GmbH")
+
+    await office.edit_advoware(betnr, rechtsform="Eheleute", name="Muster")
+    espo, advo = await settled(office, entity_id)
+
+    assert (espo["rechtsform"], espo["firmenname"], advo["rechtsform"]) == ("GmbH", "Muster", "Eheleute")
+    assert "Eheleute" in "".join(await open_tasks(office))
+
+
 async def test_a_task_about_another_kind_ends_where_the_kind_comes_back(office: Office) -> None:
     entity_id, _ = await office.linked_person()
     await office.edit_espocrm(entity_id, rechtsform="GmbH", firmenname="X GmbH", firstName="", lastName="")
@@ -297,6 +323,18 @@ async def test_a_record_is_released_where_a_person_says_that_it_is_the_same_one(
 
     espo, advo = await settled(office, entity_id)
     assert (espo["syncStatus"], advo["name"]) == ("clean", "Anders")
+
+
+@pytest.mark.parametrize("form", ["utc", "fractions", "offset"])
+async def test_a_time_of_creation_written_otherwise_is_no_other_creation(office: Office, form: str) -> None:
+    entity_id, betnr = await office.linked_person()
+    rule = {"field": "angelegtAm", "how": "date", "to": form}
+    await office.fault(office.advoware, method="GET", path="/Beteiligte/", answer=[rule])
+    await office.edit_advoware(betnr, name="Verheiratet")
+
+    espo, _ = await settled(office, entity_id)
+
+    assert (espo["lastName"], espo["syncStatus"]) == ("Verheiratet", "clean")
 
 
 async def released(office: Office, make_settings: Any) -> Resources:
