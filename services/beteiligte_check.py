@@ -22,6 +22,7 @@ from services.espocrm_models import PAGE_SIZE, Where, all_of, any_of, before, eq
 from services.locks import beteiligte_lock_key, held_lock, record_lock
 from services.logs import log
 from services.look_again import LEFT_BEHIND_SECONDS, Notes
+from services.merge import base_from_json, text_of
 from services.notification_utils import NotificationManager
 from services.queue import Enqueue
 from services.resources import Resources, current_resources
@@ -282,8 +283,10 @@ class BeteiligteCheck:
 
 
 def _record_line(state: SyncState) -> dict[str, str]:
-    """What a person is told of a record that is gone: Advoware's number and the name that both sides agreed on."""
-    name = " ".join(str(state.base[part]) for part in ("vorname", "name") if state.base.get(part))
+    """What a person is told of a record that is gone: Advoware's number and the name that it showed last."""
+    base = base_from_json(state.base)
+    shown = [text_of(base[part].espocrm) for part in ("vorname", "name") if part in base]
+    name = " ".join(str(text) for text in shown if text is not None)
     return {"betnr": state.advoware_id or "", "name": name}
 
 

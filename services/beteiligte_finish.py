@@ -18,9 +18,12 @@ from services.beteiligte_plan import (
     Parts,
     Standing,
     contact_entries,
+    espocrm_after,
+    fields_of_other_kind,
     kept_standing,
     kind_problems,
     shown_pair,
+    standing_from_json,
     standing_lines,
     standing_of_pairs,
     standing_problems,
@@ -29,7 +32,7 @@ from services.beteiligte_plan import (
 )
 from services.errors import Conflict, ValidationFailed, words_of
 from services.espocrm import EspoCRMAPI
-from services.espocrm_mapper import BeteiligteMapper, kind_of_espocrm
+from services.espocrm_mapper import BeteiligteMapper, kind_of_espocrm, shown_by_espocrm
 from services.kommunikation_sync_utils import KommunikationResult, KommunikationSyncManager
 from services.merge import Merge, Pair, base_to_json, compare_after_write, is_same
 from services.notification_utils import NotificationManager
@@ -63,7 +66,7 @@ class Ending:
     written: Mapping[str, Any] | None = None
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     was_edited: bool = False
-    changed_kind: bool = False
+    shows_other_fields: bool = False
 
     @property
     def direction(self) -> Direction:
@@ -112,8 +115,10 @@ class BeteiligteFinisher:
         """
         standing = {**kept_standing(seen, plan), **new}
         ending = Ending(seen, advo, plan, standing, self._attributes(seen, plan), parts)
-        await self._tell(ending, new.values())
-        for problem in [*kind_problems(seen, advo, self._mapper), *parts.problems]:
+        known = standing_from_json(seen.state.rejected if seen.state else {})
+        over = {name: item for name, item in known.items() if name not in standing}
+        await self._tell(ending, {**over, **new})
+        for problem in [*self._kind_problems(ending), *parts.problems]:
             await self._notifications.notify(problem)
         changed = bool(ending.attributes or plan.to_advoware or parts.wrote or parts.errors or parts.not_before)
         if changed or not beteiligte_status.is_settled(seen.espo, ending.status, ending.message, self._now()):
@@ -128,13 +133,20 @@ class BeteiligteFinisher:
             await self._end_problems(ending)
         return ending
 
+    def _kind_problems(self, ending: Ending) -> list[Problem]:
+        """What Advoware has no place for in the record as we write it."""
+        espo = {**ending.seen.espo, **ending.attributes}
+        return kind_problems(replace(ending.seen, espo=espo), ending.advo, self._mapper)
+
     async def _end_problems(self, ending: Ending) -> None:
         """Withdraw the tasks of what does not stand any more."""
         espo, betnr = ending.seen.espo, ending.advo.get("betNr")
         found = standing_problems(ending.standing.values(), espo, betnr)
-        found += kind_problems(ending.seen, ending.advo, self._mapper)
+        found += self._kind_problems(ending)
         kinds = [f"{kind}:{ENTITY_TYPE}:" for kind in OWN_KINDS]
         standing = [problem.key for problem in found]
+        if fields_of_other_kind(ending.advo):  # told when the kind changed
+            standing.append(f"kind_changed:{ENTITY_TYPE}:{espo['id']}")
         await self._notifications.settle(ENTITY_TYPE, [espo["id"]], kinds, standing, SETTLED)
         contacts = ending.parts.kommunikation
         if ending.parts.not_before is None and ending.direction == "both":
@@ -189,8 +201,7 @@ class BeteiligteFinisher:
 
     def _attributes(self, seen: Observation, plan: Merge) -> Record:
         """What the plan changes in EspoCRM."""
-        form = plan.to_espocrm.get("rechtsform", seen.espo.get("rechtsform"))
-        kind = kind_of_espocrm({**seen.espo, "rechtsform": form})
+        kind = kind_of_espocrm(espocrm_after(seen.espo, plan.to_espocrm, self._mapper))
         shown_now = seen.espo if kind == kind_of_espocrm(seen.espo) else None
         attributes = self._mapper.to_espocrm(plan.to_espocrm, kind=kind, espo=shown_now)
         if not seen.espo.get("betnr"):
@@ -214,7 +225,8 @@ class BeteiligteFinisher:
                 await self._leave_out_refused(ending, error)
         sent = {**ending.attributes, **ending.parts.espocrm}
         ending.was_edited = await self.was_edited(espo, sent, dict(ending.written or {}))
-        ending.changed_kind = kind_of_espocrm({**espo, **ending.attributes}) != kind_of_espocrm(espo)
+        shown = shown_by_espocrm({**espo, **ending.attributes})
+        ending.shows_other_fields = shown.keys() != shown_by_espocrm(espo).keys()
         await self._read_back(ending)
         for problem in ending.parts.problems[told_before:]:
             await self._notifications.notify(problem)
@@ -277,7 +289,7 @@ class BeteiligteFinisher:
         ending.plan = without_fields(ending.plan, found, pairs)
         ending.standing |= found
         ending.changes += standing_lines(found.values())
-        await self._tell(ending, found.values())
+        await self._tell(ending, found)
 
     async def _refused_alone(self, ending: Ending, candidates: Record) -> dict[str, ValidationFailed]:
         """Write the attributes one by one; returns those that EspoCRM refuses."""
@@ -313,9 +325,12 @@ class BeteiligteFinisher:
         ending.plan = without_fields(ending.plan, pairs, pairs)
         ending.standing |= found
         ending.changes += standing_lines(found.values())
-        await self._tell(ending, found.values())
+        await self._tell(ending, found)
 
-    async def _tell(self, ending: Ending, items: Any) -> None:
+    async def _tell(self, ending: Ending, found: Mapping[str, Standing]) -> None:
+        """Tell what was found or is over, together with what else stands of the same kind: they share one Task."""
+        words = {item.word for item in found.values()}
+        items = [item for item in ending.standing.values() if item.word in words]
         for problem in standing_problems(items, ending.seen.espo, ending.advo.get("betNr")):
             await self._notifications.notify(problem)
 

@@ -7,7 +7,7 @@ then, and older values must not replace newer ones.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.advoware_models import parse_change_time
@@ -23,21 +23,40 @@ RESTORE_TOLERANCE = timedelta(hours=3)
 NEIGHBOURS = 3
 
 
-def require_same_record(state: SyncState, advo: Mapping[str, Any], mapper: BeteiligteMapper) -> None:
-    """Refuse a Beteiligter who is somebody else by now, or who shows an older state than at the last sync. Pure.
+def require_same_person(
+    espo: Mapping[str, Any], advo: Mapping[str, Any], state: SyncState | None, mapper: BeteiligteMapper
+) -> None:
+    """Refuse a Beteiligter who is somebody else than the record that has his number. Pure.
 
     Raises:
-        SomebodyElse: the number was given again: the record was created at another time, and the name differs.
+        SomebodyElse: the number was given again: the record was created at another time, and the name differs. Or it
+            is to be linked for the first time, and the two share neither a name nor the birth date.
+    """
+    ours, theirs = mapper.comparable_from_espocrm(espo), mapper.comparable_from_advoware(advo)
+    shared, different = mapper.compare_identity(ours, theirs)
+    if not different:
+        return
+    if state is None or state.advoware_id != str(advo["betNr"]):
+        if not shared and not mapper.is_alike(ours, theirs):
+            raise SomebodyElse(f"betnr {advo['betNr']} and the record that names it are different people")
+        return
+    created_at = parse_change_time(advo.get("angelegtAm"))
+    noted_at = state.advoware_created_at
+    was_created_anew = created_at is not None and noted_at is not None and not _are_same_moment(created_at, noted_at)
+    known = {name: pair.advoware for name, pair in base_from_json(state.base).items()}
+    _, different = mapper.compare_identity(known, theirs)
+    if was_created_anew and different:
+        raise SomebodyElse(f"betnr {state.advoware_id} stands for somebody else in Advoware")
+
+
+def require_no_older_state(state: SyncState, advo: Mapping[str, Any]) -> None:
+    """Refuse a Beteiligter who shows an older state than at the last sync. Pure.
+
+    Raises:
         OlderState: the record has changed, but its time of change lies before that of the last sync.
     """
     if state.advoware_id != str(advo["betNr"]):
         return
-    created_at = parse_change_time(advo.get("angelegtAm"))
-    was_created_anew = None not in (created_at, state.advoware_created_at) and created_at != state.advoware_created_at
-    known = {name: pair.advoware for name, pair in base_from_json(state.base).items()}
-    _, different = mapper.compare_identity(known, mapper.comparable_from_advoware(advo))
-    if was_created_anew and different:
-        raise SomebodyElse(f"betnr {state.advoware_id} stands for somebody else in Advoware")
     changed_at = parse_change_time(advo.get("geaendertAm"))
     if advo.get("rowId") == state.advoware_row_id or changed_at is None or state.advoware_changed_at is None:
         return
@@ -45,16 +64,10 @@ def require_same_record(state: SyncState, advo: Mapping[str, Any], mapper: Betei
         raise OlderState(f"betnr {state.advoware_id}: Advoware shows an older state than at the last sync")
 
 
-def require_plausible_link(espo: Mapping[str, Any], advo: Mapping[str, Any], mapper: BeteiligteMapper) -> None:
-    """Refuse a Beteiligter whose number was entered for a record that is about somebody else altogether. Pure.
-
-    Raises:
-        SomebodyElse: of what both sides say of name and birth date, at least two parts, nothing agrees.
-    """
-    espocrm, advoware = mapper.comparable_from_espocrm(espo), mapper.comparable_from_advoware(advo)
-    shared, different = mapper.compare_identity(espocrm, advoware)
-    if not shared and len(different) > 1 and not mapper.is_alike(espocrm, advoware):
-        raise SomebodyElse(f"betnr {advo['betNr']}: neither name nor birth date is that of the record")
+def _are_same_moment(one: datetime, other: datetime) -> bool:
+    """Whether two times are the same one, written with or without fractions, a zone or summer time."""
+    seconds = abs(one.replace(microsecond=0) - other.replace(microsecond=0)).total_seconds()
+    return seconds % 3600 == 0 and seconds < RESTORE_TOLERANCE.total_seconds()
 
 
 async def has_lost_its_last_numbers(betnr: int, store: SyncStore, advoware: AdvowareService) -> bool:

@@ -10,11 +10,15 @@ from typing import Any, Literal
 from services.advoware_models import parse_change_time
 from services.espocrm_mapper import (
     ADVOWARE_LENGTHS,
+    COMPANY_FIELDS,
     FIELDS_OF,
+    PERSON_FIELDS,
     BeteiligteMapper,
     kind_of_advoware,
     kind_of_espocrm,
     normalise_text,
+    shown_by_advoware,
+    shown_by_espocrm,
 )
 from services.espocrm_models import parse_date_time as parse_espocrm_time
 from services.merge import (
@@ -59,6 +63,7 @@ OWN_KINDS = (
     "field_not_in_advoware",
     "field_not_in_espocrm",
     "firm_and_person",
+    "kind_changed",
     "missing_in_advoware",
     "name_missing",
     "permanently_failed",
@@ -224,15 +229,21 @@ def _with_fields_of_new_kind(seen: Observation, plan: Merge, mapper: BeteiligteM
     """The plan, where one side becomes a company (or a person), with the other's values of the fields it shows then.
 
     What stood in these fields is from an earlier time, and would otherwise be taken for an edit. Nothing is emptied.
+    What was missing on one side and is shown from now on is compared in the next round.
     """
-    espo, advo = _after(seen.espo, plan.to_espocrm), _after(seen.advo, plan.to_advoware)
+    espo, advo = espocrm_after(seen.espo, plan.to_espocrm, mapper), _after(seen.advo, plan.to_advoware)
     settled = dict(plan.settled)
+    unfit = mapper.unfit(espo)
 
-    def brought(fields: Iterable[str], source: Mapping[str, Value], shown: Mapping[str, Value]) -> dict[str, Value]:
+    def brought(side: Side, source: Mapping[str, Value], shown: Mapping[str, Value]) -> dict[str, Value]:
+        """What does not fit is left to the next round, which compares these fields and tells."""
+        kind = kind_of_espocrm(espo) if side == "espocrm" else kind_of_advoware(advo)
         new = {}
-        for name in fields:
+        for name in FIELDS_OF[kind]:
             value = settled[name].espocrm if name == "name" and name in settled else source.get(name)
-            if value is not None and not isinstance(value, Unknown) and not is_same(value, shown.get(name)):
+            if value is None or isinstance(value, Unknown) or is_same(value, shown.get(name)):
+                continue
+            if unfit(side, name, value) is None:
                 new[name] = value
         settled.update({name: Pair(value, value) for name, value in new.items()})
         return new
@@ -240,11 +251,21 @@ def _with_fields_of_new_kind(seen: Observation, plan: Merge, mapper: BeteiligteM
     to_espocrm, to_advoware = plan.to_espocrm, plan.to_advoware
     if kind_of_espocrm(espo) != kind_of_espocrm(seen.espo):
         source, shown = mapper.comparable_from_advoware(seen.advo), mapper.comparable_from_espocrm(espo)
-        to_espocrm = {**to_espocrm, **brought(FIELDS_OF[kind_of_espocrm(espo)], source, shown)}
+        to_espocrm = {**to_espocrm, **brought("espocrm", source, shown)}
     if kind_of_advoware(advo) != kind_of_advoware(seen.advo):
         source, shown = mapper.comparable_from_espocrm(seen.espo), mapper.comparable_from_advoware(advo)
-        to_advoware = {**to_advoware, **brought(FIELDS_OF[kind_of_advoware(advo)], source, shown)}
-    return replace(plan, to_espocrm=to_espocrm, to_advoware=to_advoware, settled=settled)
+        to_advoware = {**to_advoware, **brought("advoware", source, shown)}
+    new_fields = shown_by_espocrm(espo).keys() - shown_by_espocrm(seen.espo).keys()
+    new_fields |= shown_by_advoware(advo).keys() - shown_by_advoware(seen.advo).keys()
+    new_fields &= shown_by_espocrm(espo).keys() & shown_by_advoware(advo).keys()
+    held = tuple(item for item in plan.held if item.reason != "missing" or item.field not in new_fields)
+    return replace(plan, to_espocrm=to_espocrm, to_advoware=to_advoware, settled=settled, held=held)
+
+
+def espocrm_after(espo: Record, values: Mapping[str, Value], mapper: BeteiligteMapper) -> Record:
+    """A CBeteiligte with these values, as far as they tell whether it is a person or a company."""
+    traits = {name: value for name, value in values.items() if name != "name"}
+    return {**espo, **mapper.to_espocrm(traits, kind=kind_of_espocrm(espo))}
 
 
 def _after(record: Record, written: Mapping[str, Value]) -> Record:
@@ -282,16 +303,28 @@ def kept_standing(seen: Observation, plan: Merge) -> dict[str, Standing]:
             continue
         if is_same(settled.espocrm, item.pair.espocrm) and is_same(settled.advoware, item.pair.advoware):
             kept[name] = item
-    return kept
+    return {**kept, **{item.field: known[item.field] for item in plan.held if _is_known(item, known)}}
 
 
-def standing_of_held(held: Iterable[Held], now: datetime) -> dict[str, Standing]:
-    """The edits that cannot arrive, as what stands from now on."""
+def standing_of_held(seen: Observation, plan: Merge, now: datetime) -> dict[str, Standing]:
+    """The edits that were found not to arrive, as what stands from now on; without those that were known already."""
+    known = standing_from_json(seen.state.rejected if seen.state else {})
     since = now.isoformat(timespec="seconds")
     return {
         item.field: Standing(item.field, Pair(item.espocrm, item.advoware), item.side, item.reason, since)
-        for item in held
+        for item in plan.held
+        if not _is_known(item, known)
     }
+
+
+def _is_known(item: Held, known: Mapping[str, Standing]) -> bool:
+    """Whether a field that is held in each sync has been told: nothing has changed since."""
+    told = known.get(item.field)
+    return told is not None and (told.pair, told.side, told.reason) == (
+        Pair(item.espocrm, item.advoware),
+        item.side,
+        item.reason,
+    )
 
 
 def standing_of_pairs(pairs: Mapping[str, Pair], side: Side, reason: str, now: datetime) -> dict[str, Standing]:
@@ -350,14 +383,17 @@ def kind_problems(seen: Observation, advo: Record, mapper: BeteiligteMapper) -> 
     if unheld:
         fields = [{"field": mapper.field_of(name), "old": None, "new": text} for name, text in unheld.items()]
         problems.append(_kind_problem("firm_and_person", seen.espo, advo, fields))
-    kind = kind_of_advoware(advo)
-    if kind != kind_of_advoware(seen.advo):
-        of_the_other = FIELDS_OF["company" if kind == "person" else "person"].keys() - FIELDS_OF[kind].keys()
-        shown = {name: normalise_text(advo.get(name)) for name in sorted(of_the_other)}
-        fields = [{"field": name, "old": text, "new": None} for name, text in shown.items() if text is not None]
-        if fields:
-            problems.append(_kind_problem("kind_changed", seen.espo, advo, fields))
+    fields = fields_of_other_kind(advo)
+    if fields and kind_of_advoware(advo) != kind_of_advoware(seen.advo):
+        problems.append(_kind_problem("kind_changed", seen.espo, advo, fields))
     return problems
+
+
+def fields_of_other_kind(advo: Record) -> list[dict[str, Any]]:
+    """What a Beteiligter shows although it does not apply to a person, or to a company, as lines of a Task."""
+    names = sorted({*PERSON_FIELDS, *COMPANY_FIELDS} - shown_by_advoware(advo).keys())
+    shown = {name: normalise_text(advo.get(name)) for name in names}
+    return [{"field": name, "old": text, "new": None} for name, text in shown.items() if text is not None]
 
 
 def _kind_problem(word: str, espo: Record, advo: Record, fields: list[dict[str, Any]]) -> Problem:
@@ -458,11 +494,12 @@ def without_fields(plan: Merge, fields: Iterable[str], pairs: Mapping[str, Pair]
 
 
 def shown_by(answer: Mapping[str, Any] | None, read: Record) -> Record:
-    """A Beteiligter as it was stored by a write: as the answer shows it, else as it was read afterwards.
+    """A Beteiligter as it was stored by a write: as it was read afterwards, unless somebody has edited it in between.
 
-    A difference between the two is an edit that somebody has made in between.
+    Only another ``rowId`` than that of the answer proves an edit. The answer may repeat what was sent (G2).
     """
-    return {**read, **(answer or {})}
+    was_edited = answer is not None and answer.get("rowId") not in (None, read.get("rowId"))
+    return {**read, **answer} if answer is not None and was_edited else read
 
 
 def shown_pair(name: str, espocrm: Mapping[str, Value], advoware: Mapping[str, Value]) -> Pair:

@@ -23,7 +23,7 @@ from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_create import ENTITY_TYPE, BeteiligteCreator
 from services.beteiligte_finish import BeteiligteFinisher, was_edited_since
-from services.beteiligte_identity import has_lost_its_last_numbers, require_plausible_link, require_same_record
+from services.beteiligte_identity import has_lost_its_last_numbers, require_no_older_state, require_same_person
 from services.beteiligte_master_data import MasterDataWriter, Written
 from services.beteiligte_plan import (
     Observation,
@@ -56,7 +56,7 @@ from services.errors import (
     words_of,
 )
 from services.espocrm import EspoCRMAPI
-from services.espocrm_mapper import BeteiligteMapper, kind_of_advoware
+from services.espocrm_mapper import BeteiligteMapper, shown_by_advoware
 from services.kommunikation_sync_utils import KommunikationSyncManager
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
@@ -64,6 +64,7 @@ from services.look_again import EDIT, beteiligter, in_turn
 from services.merge import (
     Merge,
     Pair,
+    base_from_json,
     compare_after_write,
     text_of,
 )
@@ -78,6 +79,9 @@ from services.webhooks import forget_waiting
 TOPIC_PREFIX = "vmh.beteiligte"
 #: A record edited again and again while we sync it is left to its next event after this many rounds.
 MAX_ROUNDS = 3
+#: What a record shows while it is held because Advoware shows an older state.
+OLDER_STATE = failure_sentence(OlderState())
+RELEASED = "Der Abgleich der angehaltenen Datensätze läuft wieder."
 
 Record = dict[str, Any]
 
@@ -191,7 +195,10 @@ class BeteiligteSync:
         if rests(espo, self._now()):
             return Outcome("skipped", betnr_of(espo))
         try:
-            return await self._sync(espo, run, MAX_ROUNDS)
+            outcome = await self._sync(espo, run, MAX_ROUNDS)
+            if espo.get("syncErrorMessage") == OLDER_STATE and not outcome.error:
+                await self._notifications.withdraw([OlderState.reason], RELEASED)  # who is still held tells it again
+            return outcome
         except EntityBusy:
             raise
         except NeedsPerson as error:
@@ -241,8 +248,9 @@ class BeteiligteSync:
         if espo.get("syncStatus") in beteiligte_status.UNSYNCED:
             # Before Advoware is read: its full object is to go back without delay.
             espo = await self._show_syncing(espo)
-        if state is not None and self._is_from_before_restore(state):
-            state = replace(state, base={}, rejected={}, advoware_changed_at=None)
+        if state is not None and "rechtsform" not in espo and "rechtsform" in state.base:
+            form = base_from_json(state.base)["rechtsform"].espocrm  # not shown: it tells the kind all the same
+            espo = {**espo, "rechtsform": text_of(form)}
         betnr = espo.get("betnr") or (state.advoware_id if state and state.deleted_at is None else None)
         if not betnr:
             return await self._create(espo, run)
@@ -254,9 +262,12 @@ class BeteiligteSync:
         try:
             advo = await self._advoware.get_beteiligter(betnr)
         except NotFound:
-            return await self.handle_advoware_deleted(espo, str(betnr), run.store), False
-        if state is None or state.advoware_id != str(betnr):
-            require_plausible_link(espo, advo, self._mapper)
+            return await self.handle_advoware_deleted(espo, str(betnr), state, run.store), False
+        require_same_person(espo, advo, state, self._mapper)
+        if state is not None and self._is_from_before_restore(state):
+            state = replace(state, base={}, rejected={}, advoware_changed_at=None)
+        elif state is not None:
+            require_no_older_state(state, advo)
         return await self._sync_linked(Observation(espo, advo, state, adressen), run)
 
     async def _require_free(self, betnr: str, entity_id: str, store: SyncStore) -> None:
@@ -277,7 +288,8 @@ class BeteiligteSync:
 
     async def _create(self, espo: Record, run: _Run) -> tuple[Outcome, bool]:
         self._mapper.creatable(espo)  # before anything is shown
-        espo = await self._show_syncing(espo)
+        if espo.get("syncStatus") != "conflict":  # what is held may be held again, and writes nothing then
+            espo = await self._show_syncing(espo)
         created = await BeteiligteCreator(self._advoware, run.store, self._resources).create(espo)
         advo = await self._advoware.get_beteiligter(created.betnr)
         taken = self._mapper.comparable_from_advoware(advo)
@@ -316,7 +328,7 @@ class BeteiligteSync:
     ) -> tuple[Outcome, bool]:
         """Sync a linked record; ``standing`` is what its creation has already found not to arrive."""
         seen, plan = await self._prepare(seen, run.store)
-        new = {**(standing or {}), **standing_of_held(plan.held, self._now())}
+        new = {**(standing or {}), **standing_of_held(seen, plan, self._now())}
         written = Written(seen.advo)
         if plan.to_advoware:
             written = await self._writer.write(seen, plan.to_advoware, self._now())
@@ -337,7 +349,8 @@ class BeteiligteSync:
             raise NotBefore("an interrupted request", parts.not_before)
         again = ending.was_edited or any(part.was_edited for part in parts.results)
         # A record that has become a company (or a person) shows other fields now; they are settled in a further round.
-        has_other_fields = ending.changed_kind or kind_of_advoware(written.advo) != kind_of_advoware(seen.advo)
+        shown, shown_before = shown_by_advoware(written.advo), shown_by_advoware(seen.advo)
+        has_other_fields = ending.shows_other_fields or shown.keys() != shown_before.keys()
         message = "; ".join(parts.errors) or None
         word = str((ending.written or {}).get("syncStatus")) if message else result_of(plan, parts)
         return Outcome(word, str(seen.advo["betNr"]), error=message), again or has_other_fields
@@ -351,8 +364,6 @@ class BeteiligteSync:
 
     async def _prepare(self, seen: Observation, store: SyncStore) -> tuple[Observation, Merge]:
         """The plan, with Advoware as it is right before it is written: telling people about a conflict takes time."""
-        if seen.state is not None and not self._is_from_before_restore(seen.state):
-            require_same_record(seen.state, seen.advo, self._mapper)
         plan = self.compare_entities(seen)
         if plan.to_advoware and seen.espo.get("syncStatus") != "syncing":
             espo = await self._show_syncing(seen.espo)
@@ -437,13 +448,15 @@ class BeteiligteSync:
 
     # -- record ---------------------------------------------------------------------------------------------------
 
-    async def handle_advoware_deleted(self, espo: Record, betnr: str, store: SyncStore) -> Outcome:
+    async def handle_advoware_deleted(
+        self, espo: Record, betnr: str, state: SyncState | None, store: SyncStore
+    ) -> Outcome:
         """Advoware does not know the betNr: show it, keep the record, tell a person, wait for an edit.
 
         Raises:
             OlderState: Advoware has lost its last numbers, as after a restored backup.
         """
-        is_confirmed = self._resources.settings.vmh.advoware_restored_at is not None
+        is_confirmed = state is not None and self._is_from_before_restore(state)
         if not is_confirmed and await has_lost_its_last_numbers(int(betnr), store, self._advoware):
             raise OlderState(f"betnr {betnr} and its neighbours are gone from Advoware")
         if espo.get("syncStatus") != "deleted_in_advoware":

@@ -86,6 +86,7 @@ COMPANY_FIELDS = {
     "registergericht": "registergericht",
 }
 FIELDS_OF: Mapping[Kind, Mapping[str, str]] = {"person": PERSON_FIELDS, "company": COMPANY_FIELDS}
+_ALL_FIELDS = {**COMPANY_FIELDS, **PERSON_FIELDS}
 #: What makes two records the same person or company; other fields may have been corrected since.
 IDENTITY = ("name", "vorname", "geburtsdatum")
 
@@ -118,7 +119,7 @@ def normalise_text(value: Any) -> str | None:
     """Text as it is compared: NFC, trimmed, inner white space as one space, without control characters; empty: None."""
     if value is None:
         return None
-    text = re.sub(r"\s+", " ", clean_text(unicodedata.normalize("NFC", str(value)))).strip()
+    text = re.sub(r"\s+", " ", unicodedata.normalize("NFC", clean_text(str(value)))).strip()
     return text or None
 
 
@@ -159,14 +160,35 @@ def kind_of_advoware(advo: Record) -> Kind:
 
 
 def _kind(rechtsform: Any, *, is_person: bool, is_company: bool) -> Kind:
+    clear = _clear_kind(rechtsform)
+    if clear is not None:
+        return clear
+    if is_person:
+        return "person"
+    return "company" if is_company or normalise_text(rechtsform) else "person"
+
+
+def _clear_kind(rechtsform: Any) -> Kind | None:
+    """The kind that a legal form alone tells; None for a merchant, for an unknown form and without one."""
     form = (normalise_text(rechtsform) or "").casefold()
     if form in _PERSON_FORMS:
         return "person"
-    if form in _COMPANY_FORMS:
-        return "company"
-    if is_person:
-        return "person"
-    return "company" if is_company or form else "person"
+    return "company" if form in _COMPANY_FORMS else None
+
+
+def shown_by_espocrm(espo: Record) -> Mapping[str, str]:
+    """The fields that apply to a CBeteiligte, with their attributes.
+
+    Without a clear legal form all: a merchant is a person in a register, and a firm may turn out to be a person.
+    """
+    clear = _clear_kind(espo.get("rechtsform"))
+    return FIELDS_OF[clear] if clear is not None else {**_ALL_FIELDS, **FIELDS_OF[kind_of_espocrm(espo)]}
+
+
+def shown_by_advoware(advo: Record) -> Mapping[str, str]:
+    """The fields that apply to a Beteiligter; without a clear legal form all."""
+    clear = _clear_kind(advo.get("rechtsform"))
+    return FIELDS_OF[clear] if clear is not None else _ALL_FIELDS
 
 
 def is_erased(espo: Record) -> bool:
@@ -186,12 +208,11 @@ class BeteiligteMapper:
 
     def comparable_from_espocrm(self, espo: Record) -> dict[str, Value]:
         """The comparable values of a CBeteiligte."""
-        kind = kind_of_espocrm(espo)
         values: dict[str, Value] = {}
-        for name, attribute in FIELDS_OF[kind].items():
+        for name, attribute in shown_by_espocrm(espo).items():
             if attribute in espo:
                 values[name] = _espocrm_value(name, espo[attribute])
-        if kind == "company":
+        if kind_of_espocrm(espo) == "company":
             values["name"] = values.get("name") or normalise_text(espo.get("lastName"))
         if "rechtsform" in espo:
             values["rechtsform"] = _rechtsform(espo["rechtsform"])
@@ -200,7 +221,7 @@ class BeteiligteMapper:
     def comparable_from_advoware(self, advo: Record) -> dict[str, Value]:
         """The comparable values of a Beteiligter; those that EspoCRM's lists do not offer as `Unknown`."""
         values: dict[str, Value] = {}
-        for name in FIELDS_OF[kind_of_advoware(advo)]:
+        for name in shown_by_advoware(advo):
             if name in advo:
                 values[name] = _advoware_value(name, advo[name])
         if "rechtsform" in advo:
@@ -213,11 +234,11 @@ class BeteiligteMapper:
         return {name: value if value is not None or name == "geburtsdatum" else "" for name, value in values.items()}
 
     def to_espocrm(self, values: Record, *, kind: Kind, espo: Record | None = None) -> dict[str, Any]:
-        """Comparable values as EspoCRM's attributes; those that do not apply to the kind are left out.
+        """Comparable values as EspoCRM's attributes; the name stands where the kind shows it.
 
         ``espo`` is the record they are for: the name of a company goes to where that record shows it.
         """
-        fields = dict(FIELDS_OF[kind])
+        fields = {**_ALL_FIELDS, **FIELDS_OF[kind]}
         if kind == "company" and espo is not None and _is_named_by_last_name(espo):
             fields["name"] = "lastName"
         attributes = {attribute: values[name] for name, attribute in fields.items() if name in values}
@@ -244,7 +265,7 @@ class BeteiligteMapper:
                 return "needed"
             if isinstance(value, str) and _ERASED.fullmatch(value):
                 return "erased"
-            attribute = {"rechtsform": "rechtsform", **FIELDS_OF[kind]}.get(name, name)
+            attribute = {"rechtsform": "rechtsform", **_ALL_FIELDS, **FIELDS_OF[kind]}.get(name, name)
             limit = ADVOWARE_LENGTHS.get(name) if side == "advoware" else ESPOCRM_LENGTHS.get(attribute)
             return "too_long" if isinstance(value, str) and limit is not None and len(value) > limit else None
 
@@ -253,7 +274,7 @@ class BeteiligteMapper:
     def unheld(self, espo: Record) -> dict[str, str]:
         """What a CBeteiligte says that Advoware has no place for, because a record there is either person or company.
 
-        The attributes with their values: the firm of a person, or the person's names of a company.
+        The attributes with their values: the firm of a person, or the person's names of a company; not the same again.
         """
         if kind_of_espocrm(espo) == "person":
             attributes: tuple[str, ...] = ("firmenname",)
@@ -262,7 +283,8 @@ class BeteiligteMapper:
         else:
             attributes = ("firstName", "lastName")
         shown = {attribute: normalise_text(espo.get(attribute)) for attribute in attributes}
-        return {attribute: text for attribute, text in shown.items() if text is not None}
+        name = self.comparable_from_espocrm(espo).get("name")
+        return {attribute: text for attribute, text in shown.items() if text not in (None, name)}
 
     def map_cbeteiligte_to_advoware(self, espo: Record) -> dict[str, Any]:
         """A CBeteiligte as a new Beteiligter: what Advoware can hold of it (see `creatable`).
@@ -295,8 +317,11 @@ class BeteiligteMapper:
     def map_advoware_to_cbeteiligte(self, advo: Record) -> dict[str, Any]:
         """A Beteiligter as attributes of a CBeteiligte; what EspoCRM cannot hold is left out."""
         kind = kind_of_advoware(advo)
+        of_its_kind = {"rechtsform", *FIELDS_OF[kind]}
         known = {
-            name: value for name, value in self.comparable_from_advoware(advo).items() if not isinstance(value, Unknown)
+            name: value
+            for name, value in self.comparable_from_advoware(advo).items()
+            if not isinstance(value, Unknown) and (value is not None or name in of_its_kind)
         }
         attributes = self.to_espocrm(known, kind=kind)
         return {
@@ -343,17 +368,24 @@ def _is_named_by_last_name(espo: Record) -> bool:
 
 
 def _espocrm_value(name: str, raw: Any) -> Value:
+    if _is_no_text(raw):
+        return Unknown(str(raw))
     if name == "geburtsdatum":
         return comparable_date(raw)
     text = normalise_text(raw)
     return _listed(text, _ANREDE_BY_FOLDED) if name == "anrede" else text
 
 
+def _is_no_text(raw: Any) -> bool:
+    """Whether a value is something that no field of ours can hold; a number is read as its digits."""
+    return isinstance(raw, bool | list | dict)
+
+
 def _advoware_value(name: str, raw: Any) -> Value:
-    if name == "geburtsdatum":
+    if name == "geburtsdatum" and not _is_no_text(raw):
         return comparable_date(raw, of_a_database=True)
     value = _espocrm_value(name, raw)
-    if name == "anrede" and value is not None and value not in ANREDEN:
+    if name == "anrede" and isinstance(value, str) and value not in ANREDEN:
         return Unknown(value)
     return value
 

@@ -119,9 +119,11 @@ def merge(
     * Changed on one side since the base: brought to the other side if that can hold it, else `Held`.
     * Changed on both sides to different values: EspoCRM wins, a `Conflict` is reported. If Advoware cannot hold
       EspoCRM's value, both are left and the edit is `Held`.
-    * Without a base (first sync): `Unknown` is left alone; a value wins over none; of two values that of
-      ``first_winner`` wins, and with None as winner both are left and the field is `Held` (``undecided``).
-    * A field that only one side shows is left alone and keeps its pair; an edit of it is `Held` (``missing``).
+    * Without a base (first sync): `Unknown` is left alone, and EspoCRM's is `Held`; a value wins over none; of two
+      values that of ``first_winner`` wins, and with None as winner both are left and the field is `Held`
+      (``undecided``).
+    * A field that only one side shows is left alone and keeps its pair; an edit of it, and a value of EspoCRM that
+      has never arrived, is `Held` (``missing``), again and again until it is shown or taken back.
 
     ``unfit(side, field, value)`` says why a side cannot hold a value.
     """
@@ -165,16 +167,19 @@ class _Run:
 
     def hold_one_sided(self, name: str, espocrm: Values, advoware: Values) -> None:
         """The other side does not show the field: nothing can be compared, and a change of this side cannot arrive."""
-        last = self.base.get(name)
-        if last is None:
-            return
         side: Side = "espocrm" if name in espocrm else "advoware"
+        last = self.base.get(name)
+        if last is None and side == "advoware":
+            return  # nothing of EspoCRM's is kept from arriving
+        last = last or Pair(None, None)
         now = Pair(espocrm.get(name, last.espocrm), advoware.get(name, last.advoware))
         if not is_same(now.espocrm, last.espocrm) or not is_same(now.advoware, last.advoware):
             self.held.append(Held(name, side, now.espocrm, now.advoware, "missing"))
 
     def _decide_first(self, name: str, now: Pair) -> None:
-        if isinstance(now.espocrm, Unknown) or isinstance(now.advoware, Unknown):
+        if isinstance(now.espocrm, Unknown):
+            self._bring(name, now, "espocrm")
+        elif isinstance(now.advoware, Unknown):
             self.settled[name] = now
         elif now.advoware is None:
             self._bring(name, now, "espocrm")

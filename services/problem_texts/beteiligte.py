@@ -131,6 +131,8 @@ TEXTS: Mapping[str, Text] = {
             "Klären, ob in Advoware eine Sicherung eingespielt wurde, und von wann sie ist.",
             "Wenn ja: der Verwaltung des Programms den Zeitpunkt der Wiederherstellung nennen; sie gibt den Abgleich "
             "wieder frei.",
+            "Wenn nein: auch das der Verwaltung mitteilen. Wurden nur die zuletzt angelegten Beteiligten absichtlich "
+            "gelöscht, geht der Abgleich weiter, sobald in Advoware ein neuer angelegt und abgeglichen ist.",
         ),
         "Advoware zeigt einen älteren Stand als beim letzten Abgleich",
     ),

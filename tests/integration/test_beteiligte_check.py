@@ -14,6 +14,7 @@ from sandbox.espocrm import EspoCRMTwin
 from services.beteiligte_check import TOPIC, BeteiligteCheck
 from services.errors import Unavailable
 from services.locks import beteiligte_lock_key, record_lock
+from services.merge import Pair, base_to_json
 from services.resources import Resources
 from services.sync_state import SyncState, SyncStore
 from services.webhooks import forget_waiting
@@ -192,7 +193,7 @@ async def link(resources: Resources, *ids: str) -> None:
     """The sync has seen these records, the first with Beteiligter Nr. 1."""
     store = SyncStore(await resources.database())
     for number, entity_id in enumerate(ids, start=1):
-        base = {"vorname": "Erika", "name": f"Muster{number}"}
+        base = base_to_json({"vorname": Pair("Erika", "Erika"), "name": Pair(f"Muster{number}", f"MUSTER{number}")})
         await store.save(SyncState("CBeteiligte", entity_id, advoware_id=str(number), base=base))
 
 
