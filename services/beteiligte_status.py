@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +18,8 @@ BACKOFF_MINUTES = (1, 5, 15, 60, 240)
 AUTO_RESET_HOURS = 24
 STALE_HOURS = 24
 ERROR_MESSAGE_LENGTH = 2000
+#: So many letters of a message must be there for it to count as shown, whatever EspoCRM has cut off.
+SHOWN_LETTERS = 20
 #: Statuses of records with something to be brought to Advoware.
 UNSYNCED = frozenset({"pending_sync", "dirty", "failed", "permanently_failed"})
 
@@ -86,8 +89,25 @@ def is_settled(espo: Espo, status: str, message: str | None, now: datetime) -> b
     """Whether the record shows this status and message already, and was seen recently enough not to count as stale."""
     last_sync = parse_date_time(espo.get("advowareLastSync"))
     fresh = last_sync is not None and last_sync > now - timedelta(hours=STALE_HOURS)
-    shows_message = (espo.get("syncErrorMessage") or None) == message
-    return espo.get("syncStatus") == status and shows_message and fresh and not espo.get("syncRetryCount")
+    shows_it = shows_message(espo.get("syncErrorMessage"), message)
+    return espo.get("syncStatus") == status and shows_it and fresh and not espo.get("syncRetryCount")
+
+
+def shows_message(stored: Any, wanted: str | None) -> bool:
+    """Whether a record shows our message, even if EspoCRM spells it otherwise or has cut it: it is not written again.
+
+    EspoCRM before 9.2 tells us of our own writes, so that a message that never reads as it was written would be
+    written for ever.
+    """
+    if stored is not None and not isinstance(stored, str):
+        return wanted is not None
+    text, whole = _letters(stored or ""), _letters(wanted or "")
+    return text == whole or (len(text) >= SHOWN_LETTERS and whole.startswith(text))
+
+
+def _letters(text: str) -> str:
+    """A text by its letters and digits alone."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text).casefold()))
 
 
 def shortened(message: str) -> str:

@@ -364,3 +364,15 @@ async def test_what_no_database_takes_stops_no_record(office: Office, how: str) 
 
     assert outcome.error is None
     assert office.in_advoware(betnr)["anrede"] == "Divers"
+
+
+@pytest.mark.parametrize("how", [{"how": "cut", "to": 60}, {"how": "upper"}, {"how": "blanks"}, {"how": "nfd"}])
+async def test_a_message_that_espocrm_stores_otherwise_is_not_written_again(office: Office, how: dict[str, Any]) -> None:
+    entity_id, _ = await office.linked_person(lastName="Alt")
+    await office.fault(office.espocrm, method="PUT", path="/CBeteiligte", stored=[{"field": "syncErrorMessage", **how}])
+    await office.fault(office.advoware, method="PUT", path="/Beteiligte", stored=[{"field": "name", "how": "ignore"}])
+    await office.edit_espocrm(entity_id, lastName="Neu")
+    await office.sync(entity_id)
+    assert (await office.in_espocrm(entity_id))["syncStatus"] == "conflict"
+    await office.sync(entity_id)
+    assert office.writes() == []
