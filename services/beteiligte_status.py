@@ -18,8 +18,6 @@ BACKOFF_MINUTES = (1, 5, 15, 60, 240)
 AUTO_RESET_HOURS = 24
 STALE_HOURS = 24
 ERROR_MESSAGE_LENGTH = 2000
-#: So many letters of a message must be there for it to count as shown, whatever EspoCRM has cut off.
-SHOWN_LETTERS = 20
 #: Statuses of records with something to be brought to Advoware.
 UNSYNCED = frozenset({"pending_sync", "dirty", "failed", "permanently_failed"})
 
@@ -97,12 +95,13 @@ def shows_message(stored: Any, wanted: str | None) -> bool:
     """Whether a record shows our message, even if EspoCRM spells it otherwise or has cut it: it is not written again.
 
     EspoCRM before 9.2 tells us of our own writes, so that a message that never reads as it was written would be
-    written for ever.
+    written for ever. Our messages are whole sentences, so that a beginning without its end was cut.
     """
     if stored is not None and not isinstance(stored, str):
         return wanted is not None
     text, whole = _letters(stored or ""), _letters(wanted or "")
-    return text == whole or (len(text) >= SHOWN_LETTERS and whole.startswith(text))
+    was_cut = text != "" and not str(stored).rstrip().endswith(".")
+    return text == whole or (was_cut and whole.startswith(text))
 
 
 def _letters(text: str) -> str:

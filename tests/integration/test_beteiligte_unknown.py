@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from beteiligte_office import Office, office
 
+from services.beteiligte_status import shows_message
 from services.database import MIGRATIONS
 
 __all__ = ["office"]
@@ -366,8 +367,12 @@ async def test_what_no_database_takes_stops_no_record(office: Office, how: str) 
     assert office.in_advoware(betnr)["anrede"] == "Divers"
 
 
-@pytest.mark.parametrize("how", [{"how": "cut", "to": 60}, {"how": "upper"}, {"how": "blanks"}, {"how": "nfd"}])
-async def test_a_message_that_espocrm_stores_otherwise_is_not_written_again(office: Office, how: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "how", [{"how": "cut", "to": 5}, {"how": "cut", "to": 60}, {"how": "upper"}, {"how": "blanks"}, {"how": "nfd"}]
+)
+async def test_a_message_that_espocrm_stores_otherwise_is_not_written_again(
+    office: Office, how: dict[str, Any]
+) -> None:
     entity_id, _ = await office.linked_person(lastName="Alt")
     await office.fault(office.espocrm, method="PUT", path="/CBeteiligte", stored=[{"field": "syncErrorMessage", **how}])
     await office.fault(office.advoware, method="PUT", path="/Beteiligte", stored=[{"field": "name", "how": "ignore"}])
@@ -376,3 +381,9 @@ async def test_a_message_that_espocrm_stores_otherwise_is_not_written_again(offi
     assert (await office.in_espocrm(entity_id))["syncStatus"] == "conflict"
     await office.sync(entity_id)
     assert office.writes() == []
+
+
+def test_a_message_to_which_a_sentence_is_added_is_written() -> None:
+    assert not shows_message("Zu lang (BET-02).", "Zu lang (BET-02). Unbekannt (BET-03).")
+    assert not shows_message(None, "Zu lang (BET-02).")
+    assert not shows_message("Zu lang (BET-02).", None)
