@@ -67,7 +67,12 @@ BETEILIGTE = (
     *("phoneNumberData[].phoneNumber", "emailAddressData[].emailAddress", "phoneNumberData[].type"),
 )
 ADRESSEN = ("adresseStreet", "adressePostalCode", "adresseCity", "adresseCountry", "bezeichnung")
-BANKVERBINDUNGEN = ("iban", "bic", "kontoinhaber", "bankname", "syncErrorMessage")
+BANKVERBINDUNGEN = ("iban", "bic", "kontoinhaber", "bankname")
+#: What happens to the messages of our own, which nobody empties or refuses.
+RESPELLED = st.one_of(
+    st.sampled_from(["upper", "trim", "blanks", "nfd"]).map(lambda how: {"how": how}),
+    st.integers(3, 90).map(lambda length: {"how": "cut", "to": length}),
+)
 STORED = st.one_of(
     st.sampled_from(["upper", "trim", "blanks", "ascii", "ignore", "nfd"]).map(lambda how: {"how": how}),
     st.integers(3, 12).map(lambda length: {"how": "cut", "to": length}),
@@ -90,13 +95,15 @@ def shows(system: Side, path: str, names: Iterable[str], alterations: st.SearchS
     return st.builds(build, st.sampled_from(list(names)), alterations, probabilities)
 
 
-def stores_otherwise(system: Side, path: str, names: Iterable[str]) -> st.SearchStrategy[Any]:
+def stores_otherwise(
+    system: Side, path: str, names: Iterable[str], alterations: st.SearchStrategy[Any] = STORED
+) -> st.SearchStrategy[Any]:
     """Surprises of this kind: what a system stores of a write differs in one of the fields."""
 
     def build(name: str, alteration: dict[str, Any], probability: float) -> Surprise:
         return Surprise(system, {"path": path, "stored": [{"field": name, **alteration}], "probability": probability})
 
-    return st.builds(build, st.sampled_from(list(names)), STORED, probabilities)
+    return st.builds(build, st.sampled_from(list(names)), alterations, probabilities)
 
 
 surprises = st.one_of(
@@ -109,6 +116,7 @@ surprises = st.one_of(
     stores_otherwise("espocrm", "/CBeteiligte", BETEILIGTE),
     stores_otherwise("espocrm", "/CAdressen", ADRESSEN),
     stores_otherwise("espocrm", "/CBankverbindungen", BANKVERBINDUNGEN),
+    stores_otherwise("espocrm", "/C[A-Z]", ["syncErrorMessage"], RESPELLED),
     shows("espocrm", "/CBeteiligte/", BETEILIGTE, TEXT_ALTERATIONS),
     shows("espocrm", "/CAdressen", [*ADRESSEN, "gueltigVon"], TEXT_ALTERATIONS),
     shows("espocrm", "/CBankverbindungen", BANKVERBINDUNGEN, TEXT_ALTERATIONS),
