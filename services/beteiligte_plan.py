@@ -285,13 +285,19 @@ def kept_standing(seen: Observation, plan: Merge) -> dict[str, Standing]:
     return kept
 
 
-def standing_of_held(held: Iterable[Held], now: datetime) -> dict[str, Standing]:
-    """The edits that cannot arrive, as what stands from now on."""
+def standing_of_held(seen: Observation, held: Iterable[Held], now: datetime) -> dict[str, Standing]:
+    """The edits that cannot arrive, as what stands from now on, or since it was first found.
+
+    A field that the other side does not show is held again in every run, because its pair stays.
+    """
     since = now.isoformat(timespec="seconds")
-    return {
-        item.field: Standing(item.field, Pair(item.espocrm, item.advoware), item.side, item.reason, since)
-        for item in held
-    }
+    known = standing_from_json(seen.state.rejected if seen.state else {})
+    standing = {}
+    for item in held:
+        new = Standing(item.field, Pair(item.espocrm, item.advoware), item.side, item.reason, since)
+        old = known.get(item.field, new)
+        standing[item.field] = old if replace(old, since=since) == new else new
+    return standing
 
 
 def standing_of_pairs(pairs: Mapping[str, Pair], side: Side, reason: str, now: datetime) -> dict[str, Standing]:

@@ -314,14 +314,16 @@ class BeteiligteSync:
     ) -> tuple[Outcome, bool]:
         """Sync a linked record; ``standing`` is what its creation has already found not to arrive."""
         seen, plan = await self._prepare(seen, run.store)
-        new = {**(standing or {}), **standing_of_held(plan.held, self._now())}
+        new = {**(standing or {}), **standing_of_held(seen, plan.held, self._now())}
         written = Written(seen.advo)
         if plan.to_advoware:
             written = await self._writer.write(seen, plan.to_advoware, self._now())
             new |= written.standing
         changed = without_fields(plan, written.pairs, written.pairs)
         changes = change_lines(seen, changed, self._mapper)
-        run.changes += [*on_side("advoware", changes), *standing_lines(new.values())]
+        known = seen.state.rejected if seen.state else {}
+        found = [item for item in new.values() if item.as_json() != known.get(item.field)]
+        run.changes += [*on_side("advoware", changes), *standing_lines(found)]
         parts = await self._sync_parts(replace(seen, advo=written.advo), run.store, to_advoware=bool(plan.conflicts))
         parts = replace(parts, master_data=PartResult(wrote_advoware=written.wrote))
         # Before EspoCRM is written: what failed there would start the next run as if nothing had been lost.

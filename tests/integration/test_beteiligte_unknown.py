@@ -387,3 +387,34 @@ def test_a_message_to_which_a_sentence_is_added_is_written() -> None:
     assert not shows_message("Zu lang (BET-02).", "Zu lang (BET-02). Unbekannt (BET-03).")
     assert not shows_message(None, "Zu lang (BET-02).")
     assert not shows_message("Zu lang (BET-02).", None)
+
+
+async def test_an_edit_of_a_field_that_the_other_side_does_not_show_is_told_and_audited_once(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(dateOfBirth="1980-05-01")
+    refuse = [{"field": "rechtsform", "how": "refuse", "to": "field"}]
+    await office.fault(office.advoware, method="PUT", path="/Beteiligte", stored=refuse)
+    await office.edit_espocrm(entity_id, rechtsform="GmbH", firmenname="Kaufhaus GmbH")
+    await office.sync(entity_id)
+    await office.edit_advoware(betnr, geburtsdatum="1980-05-02")
+    await office.sync(entity_id)
+    told = "\n".join(task["description"] for task in await office.tasks())
+    assert "02.05.1980" in told
+    audit = await office.audit(entity_id)
+    await assert_rests(office, entity_id)
+    assert [row["changes"] for row in (await office.audit(entity_id))[len(audit) :]] == [[]]
+
+
+async def test_a_value_that_is_back_to_what_the_other_side_showed_last_is_no_edit(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(dateOfBirth="1980-05-01")
+    odd = [{"field": "geburtsdatum", "how": "date", "to": "impossible"}]
+    await office.fault(office.advoware, method="GET", path="/Beteiligte", answer=odd)
+    await office.sync(entity_id)
+    await office.no_faults()
+    refuse = [{"field": "rechtsform", "how": "refuse", "to": "field"}]
+    await office.fault(office.advoware, method="PUT", path="/Beteiligte", stored=refuse)
+    await office.edit_espocrm(entity_id, rechtsform="GmbH", firmenname="Kaufhaus GmbH")
+    await office.sync(entity_id)
+    assert office.in_advoware(betnr)["geburtsdatum"][:10] == "1980-05-01"
+    told = "\n".join(task["description"] for task in await office.tasks() if task["status"] != "Canceled")
+    assert "Geburtsdatum" not in told
+    await assert_rests(office, entity_id)
