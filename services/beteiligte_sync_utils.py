@@ -29,6 +29,7 @@ from services.beteiligte_plan import (
     Observation,
     Parts,
     Standing,
+    beside_pairs,
     betnr_of,
     change_lines,
     on_side,
@@ -318,7 +319,9 @@ class BeteiligteSync:
         written = Written(seen.advo)
         if plan.to_advoware:
             written = await self._writer.write(seen, plan.to_advoware, self._now())
-            new |= written.standing
+            beside = beside_pairs(seen, plan, written.beside, self._mapper)
+            new |= {**written.standing, **standing_of_pairs(beside, "espocrm", "altered", self._now())}
+            plan = without_fields(plan, (), beside)
         changed = without_fields(plan, written.pairs, written.pairs)
         changes = change_lines(seen, changed, self._mapper)
         known = seen.state.rejected if seen.state else {}
