@@ -159,7 +159,7 @@ def kind_of_advoware(advo: Record) -> Kind:
 
 
 def _kind(rechtsform: Any, *, is_person: bool, is_company: bool) -> Kind:
-    form = (normalise_text(rechtsform) or "").casefold()
+    form = (normalise_text(rechtsform) or "").casefold() if _is_text(rechtsform) else ""
     if form in _PERSON_FORMS:
         return "person"
     if form in _COMPANY_FORMS:
@@ -192,7 +192,7 @@ class BeteiligteMapper:
             if attribute in espo:
                 values[name] = _espocrm_value(name, espo[attribute])
         if kind == "company":
-            values["name"] = values.get("name") or normalise_text(espo.get("lastName"))
+            values["name"] = values.get("name") or _espocrm_value("name", espo.get("lastName"))
         if "rechtsform" in espo:
             values["rechtsform"] = _rechtsform(espo["rechtsform"])
         return values
@@ -205,7 +205,8 @@ class BeteiligteMapper:
                 values[name] = _advoware_value(name, advo[name])
         if "rechtsform" in advo:
             form = _rechtsform(advo["rechtsform"])
-            values["rechtsform"] = form if form is None or form in RECHTSFORMEN else Unknown(form)
+            is_known = not isinstance(form, str) or form in RECHTSFORMEN
+            values["rechtsform"] = form if is_known else Unknown(form)
         return values
 
     def to_advoware(self, values: Record) -> dict[str, Any]:
@@ -345,21 +346,30 @@ def _is_named_by_last_name(espo: Record) -> bool:
 def _espocrm_value(name: str, raw: Any) -> Value:
     if name == "geburtsdatum":
         return comparable_date(raw)
+    if not _is_text(raw):
+        return Unknown(str(raw))
     text = normalise_text(raw)
     return _listed(text, _ANREDE_BY_FOLDED) if name == "anrede" else text
+
+
+def _is_text(raw: Any) -> bool:
+    """Whether a value can be read; of a number or an object nobody knows what it stands for."""
+    return raw is None or isinstance(raw, str)
 
 
 def _advoware_value(name: str, raw: Any) -> Value:
     if name == "geburtsdatum":
         return comparable_date(raw, of_a_database=True)
     value = _espocrm_value(name, raw)
-    if name == "anrede" and value is not None and value not in ANREDEN:
+    if name == "anrede" and isinstance(value, str) and value not in ANREDEN:
         return Unknown(value)
     return value
 
 
-def _rechtsform(raw: Any) -> str | None:
+def _rechtsform(raw: Any) -> Value:
     """A legal form in the list's spelling; None for what only says that it is a person."""
+    if not _is_text(raw):
+        return Unknown(str(raw))
     form = _listed(normalise_text(raw), _RECHTSFORM_BY_FOLDED)
     return None if form is not None and form.casefold() in _PLAIN_PERSON_FORMS else form
 

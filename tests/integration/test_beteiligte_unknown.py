@@ -418,3 +418,46 @@ async def test_a_value_that_is_back_to_what_the_other_side_showed_last_is_no_edi
     told = "\n".join(task["description"] for task in await office.tasks() if task["status"] != "Canceled")
     assert "Geburtsdatum" not in told
     await assert_rests(office, entity_id)
+
+
+@pytest.mark.parametrize("how", [{"how": "cut", "to": 4}, {"how": "upper"}, {"how": "value", "to": "Sonstiges"}])
+async def test_what_advoware_alters_beside_the_change_is_told_and_not_copied_back(
+    office: Office, how: dict[str, Any]
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await office.fault(office.advoware, method="PUT", path="/Beteiligte", stored=[{"field": "name", **how}])
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    await office.sync(entity_id)
+    altered = office.in_advoware(betnr)["name"]
+    assert altered != "Musterfrau"
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["lastName"], espo["firstName"], espo["syncStatus"]) == ("Musterfrau", "Erna", "conflict")
+    assert altered in "\n".join(task["description"] for task in await office.tasks())
+    await assert_rests(office, entity_id)
+
+
+async def test_an_edit_that_advoware_alters_beside_another_still_arrives_in_espocrm(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await office.edit_advoware(betnr, name="Beispielfrau")
+    await office.fault(
+        office.advoware, method="PUT", path="/Beteiligte", stored=[{"field": "name", "how": "cut", "to": 4}]
+    )
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    await office.sync(entity_id)
+    assert (await office.in_espocrm(entity_id))["lastName"] == "Beispielfrau"
+    assert office.in_advoware(betnr)["name"] == "Beis"
+    await assert_rests(office, entity_id)
+
+
+@pytest.mark.parametrize("shown", [4711, True, ["x"], {"text": "x"}])
+@pytest.mark.parametrize("field", ["name", "vorname", "rechtsform", "anrede"])
+async def test_what_is_no_text_is_not_copied(office: Office, field: str, shown: Any) -> None:
+    entity_id, _ = await office.linked_person()
+    before = await office.in_espocrm(entity_id)
+    odd = [{"field": field, "how": "value", "to": shown}]
+    await office.fault(office.advoware, method="GET", path="/Beteiligte", answer=odd)
+    await office.sync(entity_id)
+    after = await office.in_espocrm(entity_id)
+    names = ("firstName", "lastName", "firmenname", "rechtsform", "salutationName", "dateOfBirth")
+    assert {name: after[name] for name in names} == {name: before[name] for name in names}
+    await assert_rests(office, entity_id)
