@@ -77,6 +77,16 @@ class Drop:
 
 
 @dataclass(frozen=True)
+class EditOdd:
+    """Somebody enters what the other side has no place for: an Anrede of his own (Advoware), or a country."""
+
+    side: Side
+    number: int
+    what: Literal["anrede", "land"]
+    entry: int = 0
+
+
+@dataclass(frozen=True)
 class ShareContact:
     """Somebody enters a phone number or mail address of record ``other`` also at this one."""
 

@@ -30,6 +30,7 @@ from beteiligte_scenario import (
     EditBank,
     EditContact,
     EditMaster,
+    EditOdd,
     Enter,
     Flush,
     Jump,
@@ -517,6 +518,11 @@ class _People:
                 self._edit_bank(step, espo, advo or {})
             case Drop(side):
                 self._drop(side, espo, advo or {})
+            case EditOdd("advoware", _, "anrede"):
+                self._ledger.give_up(advo and advo["anrede"])
+                self._in_advoware(advo or {}, anrede=f"Frau Dr. {self._number('advoware', espo['id'], 'anrede')}")
+            case EditOdd():
+                self._edit_odd_country(step, espo, advo or {})
             case ShareContact():
                 self._share_contact(step, espo, advo or {}, known[step.other % len(known)])
             case CopyAddress():
@@ -698,6 +704,18 @@ class _People:
         old = [row.get(name) for name in changes]
         self._update("CBankverbindungen", row["id"], **changes)
         self._ledger.give_up(old)
+
+    def _edit_odd_country(self, step: EditOdd, espo: Record, advo: Record) -> None:
+        rows = advo["adressen"] if step.side == "advoware" else self._world.rows("CAdressen", beteiligteId=espo["id"])
+        if not rows:
+            return
+        row = rows[step.entry % len(rows)]
+        self._ledger.give_up([row.get("land"), row.get("adresseCountry")])
+        country = f"Land {self._number(step.side, espo['id'], 'adressen')}"
+        if step.side == "advoware":
+            self._in_advoware(advo, adressen=[{"id": row["id"], "land": country}])
+        else:
+            self._update("CAdressen", row["id"], adresseCountry=country)
 
     # -- in Advoware ------------------------------------------------------------------------------------------------
 
