@@ -198,6 +198,8 @@ def _settle_pair(seen: Observation, main: MainAddress, row: Record, adresse: Rec
     state = _state(seen, row, adresse)
     active = is_active(row)
     fields = {name: item for name, item in state.rejected.items() if is_field(name)}
+    if not active and "gone" in state.rejected and seen.direction == "both":
+        return _settle_returned(seen, main, row, adresse, replace(state, rejected=fields))
     if state.base.get("isActive", active) == active:
         activity = {name: item for name, item in state.rejected.items() if name == "isActive"}
     else:
@@ -208,6 +210,15 @@ def _settle_pair(seen: Observation, main: MainAddress, row: Record, adresse: Rec
     status = "conflict" if activity_problems(seen, row, adresse, activity) else "clean"
     state = replace(state, base={**state.base, "isActive": False}, rejected={**fields, **activity})
     return Settle(row, adresse, state, status=status)
+
+
+def _settle_returned(seen: Observation, main: MainAddress, row: Record, adresse: Record, state: SyncState) -> Settle:
+    """Advoware shows the Adresse again because of whose absence the CAdressen was switched off, by us: switch it on."""
+    action = _settle_fields(seen, main, {**row, "isActive": True}, adresse, state)
+    change = {"record": name_of(row), "field": "isActive", "side": "espocrm", "old": False, "new": True}
+    return replace(
+        action, row=row, attributes={**action.attributes, "isActive": True}, changes=(*action.changes, change)
+    )
 
 
 def _settle_fields(seen: Observation, main: MainAddress, row: Record, adresse: Record, state: SyncState) -> Settle:

@@ -449,15 +449,18 @@ class AdressenSync:
     ) -> None:
         """Correct the status if the answer to our write shows more than we knew: an edit, or what it did not take."""
         sent = {name for name in ESPOCRM_FIELDS if name in action.espocrm}
-        if _says_other(written, expected, but=sent):
+        if _says_other(written, expected, but=sent) and await self._was_edited(expected, but=sent):
             report.was_edited = True
             await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": "dirty"})
         elif written.get("syncStatus", action.shown_status) != action.shown_status:
             await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": action.shown_status})
 
-    async def _was_edited(self, row: Record) -> bool:
-        """Whether the CAdressen says something else now than when it was listed."""
-        return _says_other(await self._espocrm.get_entity(ENTITY_TYPE, row["id"]), row)
+    async def _was_edited(self, row: Record, but: Collection[str] = ()) -> bool:
+        """Whether the CAdressen says something else now than when it was listed, ``but`` some attributes.
+
+        The answer to a write may show a value otherwise than a read does, and is no evidence of an edit.
+        """
+        return _says_other(await self._espocrm.get_entity(ENTITY_TYPE, row["id"]), row, but)
 
     async def _keep_what_will_be_lost(
         self, seen: Observation, action: Settle, fields: FieldPlan, adresse: Record, store: SyncStore

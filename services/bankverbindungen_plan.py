@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from services.bankverbindungen_mapper import FIELDS, BankverbindungenMapper, UnusableAccount
+from services.beteiligte_status import shows_message
 from services.merge import (
     Held,
     Pair,
@@ -33,8 +34,6 @@ from services.sync_state import SyncState
 ENTITY_TYPE = "CBankverbindungen"
 #: Shows why a Bankverbindung waits; an older extension does not have it.
 HINT = "syncErrorMessage"
-#: So much of a hint must have been stored to count as the same, whatever EspoCRM has cut off.
-HINT_CHARACTERS = 20
 
 Record = dict[str, Any]
 _mapper = BankverbindungenMapper()
@@ -264,21 +263,12 @@ def shown_status(
     """What of status and hint has to be written; the hint only where EspoCRM has the field. None: any status stays."""
     attributes: Record = {"syncStatus": status} if status is not None and row.get("syncStatus") != status else {}
     wanted = hint or next((problem_sentence(problem) for problem in problems), None)
-    if HINT in row and not _shows(row[HINT], wanted):
+    if HINT in row and not shows_message(row[HINT], wanted):
         attributes[HINT] = wanted
     return attributes
 
 
 # -- helpers --------------------------------------------------------------------------------------------------------
-
-
-def _shows(stored: Any, wanted: str | None) -> bool:
-    """Whether a record shows a hint, even if EspoCRM has stored it cut or in other letters: it is not written again."""
-    text = str(stored or "").strip().casefold()
-    if wanted is None or not text:
-        return not text and wanted is None
-    whole = wanted.casefold()
-    return text == whole or (len(text) >= HINT_CHARACTERS and whole.startswith(text))
 
 
 def _label(row: Record) -> str:

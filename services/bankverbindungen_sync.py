@@ -388,7 +388,7 @@ class BankverbindungenSync:
         if action.attributes:
             attributes = {**action.attributes, "advowareLastSync": format_date_time(seen.now)}
             written = await self._espocrm.update_entity(ENTITY_TYPE, row["id"], attributes)
-            report.was_edited |= self._said(written) != self._said(row)
+            report.was_edited |= self._said(written) != self._said(row) and await self._was_edited(row)
         if state != seen.states.get(row["id"]):
             await store.save(replace(state, synced_at=seen.now))
         if seen.state_of(row["id"]) is None:
@@ -396,6 +396,10 @@ class BankverbindungenSync:
         seen.states[row["id"]] = state
         report.problems += action.problems
         report.changes += action.changes
+
+    async def _was_edited(self, row: Record) -> bool:
+        """Whether the record says something else now; an answer to a write may only show it otherwise than a read."""
+        return self._said(await self._row(row["id"])) != self._said(row)
 
     async def _show(self, row: Record, attributes: Record) -> None:
         if attributes:

@@ -16,7 +16,7 @@ from services.advoware_service import AdvowareService
 from services.beteiligte_plan import Observation, Standing, shown_by, shown_pair, standing_of_pairs
 from services.errors import ForeignSystemError, ValidationFailed, words_of
 from services.espocrm_mapper import BeteiligteMapper
-from services.merge import Pair, Value, Values, compare_after_write
+from services.merge import Pair, Value, Values, compare_after_write, is_same
 
 Record = dict[str, Any]
 #: Sends these fields in one request.
@@ -31,12 +31,14 @@ class Written:
         advo: the Beteiligter as read after the write.
         pairs: the fields that did not arrive as sent, as what both sides hold now.
         standing: the same, as what people are told.
+        beside: fields that we did not change and that Advoware has stored differently, as it holds them now.
         wrote: whether a request has changed something.
     """
 
     advo: Record
     pairs: Mapping[str, Pair] = field(default_factory=dict)
     standing: Mapping[str, Standing] = field(default_factory=dict)
+    beside: Mapping[str, Value] = field(default_factory=dict)
     wrote: bool = False
 
 
@@ -98,6 +100,8 @@ class MasterDataWriter:
     async def write(self, seen: Observation, values: Values, now: datetime) -> Written:
         """PUT the full object as read, overlaid with the values, and read it back.
 
+        What the answer shows of the fields that were only sent along is Advoware's doing as well, and nobody's edit.
+
         Raises:
             ForeignSystemError: Advoware cannot be reached, or refuses the object whatever is in it.
         """
@@ -106,13 +110,17 @@ class MasterDataWriter:
         before = self._mapper.comparable_from_advoware(seen.advo)
         latest = dict(seen.advo)
         stored: dict[str, Value] = {}
+        beside: dict[str, Value] = {}
 
         async def send(fields: Record) -> None:
             nonlocal latest
+            last = self._mapper.comparable_from_advoware(latest)
             answer = await self._advoware.update_beteiligter(betnr, {**latest, **self._mapper.to_advoware(fields)})
             latest = await self._advoware.get_beteiligter(betnr)
             shown = self._mapper.comparable_from_advoware(shown_by(answer, latest))
             stored.update({name: shown[name] for name in fields if name in shown})
+            said = shown.keys() & (answer or {}).keys() & last.keys() - values.keys()
+            beside.update({name: shown[name] for name in said if not is_same(shown[name], last[name])})
 
         accepted, invalid = await send_what_is_accepted(dict(values), send)
         taken = self._mapper.comparable_from_advoware(latest)
@@ -128,4 +136,4 @@ class MasterDataWriter:
             standing[name] = replace(
                 standing_of_pairs({name: pairs[name]}, "espocrm", "invalid", now)[name], words=words
             )
-        return Written(latest, pairs, standing, wrote=bool(accepted))
+        return Written(latest, pairs, standing, beside, wrote=bool(accepted))

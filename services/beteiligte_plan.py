@@ -493,6 +493,14 @@ def without_fields(plan: Merge, fields: Iterable[str], pairs: Mapping[str, Pair]
     )
 
 
+def beside_pairs(
+    seen: Observation, plan: Merge, beside: Mapping[str, Value], mapper: BeteiligteMapper
+) -> dict[str, Pair]:
+    """What both sides hold of fields that Advoware has altered when something else was written to it."""
+    espocrm = {**mapper.comparable_from_espocrm(seen.espo), **plan.to_espocrm}
+    return {name: Pair(espocrm[name], value) for name, value in beside.items() if name in espocrm}
+
+
 def shown_by(answer: Mapping[str, Any] | None, read: Record) -> Record:
     """A Beteiligter as it was stored by a write: as it was read afterwards, unless somebody has edited it in between.
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -86,8 +87,26 @@ def is_settled(espo: Espo, status: str, message: str | None, now: datetime) -> b
     """Whether the record shows this status and message already, and was seen recently enough not to count as stale."""
     last_sync = parse_date_time(espo.get("advowareLastSync"))
     fresh = last_sync is not None and last_sync > now - timedelta(hours=STALE_HOURS)
-    shows_message = (espo.get("syncErrorMessage") or None) == message
-    return espo.get("syncStatus") == status and shows_message and fresh and not espo.get("syncRetryCount")
+    shows_it = shows_message(espo.get("syncErrorMessage"), message)
+    return espo.get("syncStatus") == status and shows_it and fresh and not espo.get("syncRetryCount")
+
+
+def shows_message(stored: Any, wanted: str | None) -> bool:
+    """Whether a record shows our message, even if EspoCRM spells it otherwise or has cut it: it is not written again.
+
+    EspoCRM before 9.2 tells us of our own writes, so that a message that never reads as it was written would be
+    written for ever. Our messages are whole sentences, so that a beginning without its end was cut.
+    """
+    if stored is not None and not isinstance(stored, str):
+        return wanted is not None
+    text, whole = _letters(stored or ""), _letters(wanted or "")
+    was_cut = text != "" and not str(stored).rstrip().endswith(".")
+    return text == whole or (was_cut and whole.startswith(text))
+
+
+def _letters(text: str) -> str:
+    """A text by its letters and digits alone."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text).casefold()))
 
 
 def shortened(message: str) -> str:

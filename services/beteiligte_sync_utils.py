@@ -29,6 +29,7 @@ from services.beteiligte_plan import (
     Observation,
     Parts,
     Standing,
+    beside_pairs,
     betnr_of,
     change_lines,
     on_side,
@@ -332,10 +333,14 @@ class BeteiligteSync:
         written = Written(seen.advo)
         if plan.to_advoware:
             written = await self._writer.write(seen, plan.to_advoware, self._now())
-            new |= written.standing
+            beside = beside_pairs(seen, plan, written.beside, self._mapper)
+            new |= {**written.standing, **standing_of_pairs(beside, "espocrm", "altered", self._now())}
+            plan = without_fields(plan, (), beside)
         changed = without_fields(plan, written.pairs, written.pairs)
         changes = change_lines(seen, changed, self._mapper)
-        run.changes += [*on_side("advoware", changes), *standing_lines(new.values())]
+        known = seen.state.rejected if seen.state else {}
+        found = [item for item in new.values() if item.as_json() != known.get(item.field)]
+        run.changes += [*on_side("advoware", changes), *standing_lines(found)]
         parts = await self._sync_parts(replace(seen, advo=written.advo), run.store, to_advoware=bool(plan.conflicts))
         parts = replace(parts, master_data=PartResult(wrote_advoware=written.wrote))
         # Before EspoCRM is written: what failed there would start the next run as if nothing had been lost.

@@ -165,12 +165,17 @@ def _kind(rechtsform: Any, *, is_person: bool, is_company: bool) -> Kind:
         return clear
     if is_person:
         return "person"
-    return "company" if is_company or normalise_text(rechtsform) else "person"
+    return "company" if is_company or _form_of(rechtsform) else "person"
+
+
+def _form_of(rechtsform: Any) -> str:
+    """A legal form as it is looked up; empty if there is none that could be read."""
+    return "" if _is_no_text(rechtsform) else (normalise_text(rechtsform) or "").casefold()
 
 
 def _clear_kind(rechtsform: Any) -> Kind | None:
     """The kind that a legal form alone tells; None for a merchant, for an unknown form and without one."""
-    form = (normalise_text(rechtsform) or "").casefold()
+    form = _form_of(rechtsform)
     if form in _PERSON_FORMS:
         return "person"
     return "company" if form in _COMPANY_FORMS else None
@@ -213,7 +218,7 @@ class BeteiligteMapper:
             if attribute in espo:
                 values[name] = _espocrm_value(name, espo[attribute])
         if kind_of_espocrm(espo) == "company":
-            values["name"] = values.get("name") or normalise_text(espo.get("lastName"))
+            values["name"] = values.get("name") or _espocrm_value("name", espo.get("lastName"))
         if "rechtsform" in espo:
             values["rechtsform"] = _rechtsform(espo["rechtsform"])
         return values
@@ -226,7 +231,8 @@ class BeteiligteMapper:
                 values[name] = _advoware_value(name, advo[name])
         if "rechtsform" in advo:
             form = _rechtsform(advo["rechtsform"])
-            values["rechtsform"] = form if form is None or form in RECHTSFORMEN else Unknown(form)
+            is_known = not isinstance(form, str) or form in RECHTSFORMEN
+            values["rechtsform"] = form if is_known else Unknown(form)
         return values
 
     def to_advoware(self, values: Record) -> dict[str, Any]:
@@ -377,8 +383,8 @@ def _espocrm_value(name: str, raw: Any) -> Value:
 
 
 def _is_no_text(raw: Any) -> bool:
-    """Whether a value is something that no field of ours can hold; a number is read as its digits."""
-    return isinstance(raw, bool | list | dict)
+    """Whether a value is something that no field of ours holds. A number counts as its digits only where they agree."""
+    return raw is not None and not isinstance(raw, str)
 
 
 def _advoware_value(name: str, raw: Any) -> Value:
@@ -390,7 +396,7 @@ def _advoware_value(name: str, raw: Any) -> Value:
     return value
 
 
-def _rechtsform(raw: Any) -> str | None:
+def _rechtsform(raw: Any) -> Value:
     """A legal form in the list's spelling; None for what only says that it is a person."""
     form = _listed(normalise_text(raw), _RECHTSFORM_BY_FOLDED)
     return None if form is not None and form.casefold() in _PLAIN_PERSON_FORMS else form

@@ -173,7 +173,9 @@ class _Run:
             return  # nothing of EspoCRM's is kept from arriving
         last = last or Pair(None, None)
         now = Pair(espocrm.get(name, last.espocrm), advoware.get(name, last.advoware))
-        if not is_same(now.espocrm, last.espocrm) or not is_same(now.advoware, last.advoware):
+        if is_same(now.espocrm, now.advoware):  # what changed is what the other side showed last
+            self.settled[name] = now
+        elif not is_same(now.espocrm, last.espocrm) or not is_same(now.advoware, last.advoware):
             self.held.append(Held(name, side, now.espocrm, now.advoware, "missing"))
 
     def _decide_first(self, name: str, now: Pair) -> None:

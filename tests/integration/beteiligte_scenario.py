@@ -54,7 +54,7 @@ class EditAddress:
 
     side: Side
     number: int
-    what: Literal["add", "street", "city", "country", "box", "main", "active", "remove"]
+    what: Literal["add", "street", "city", "country", "box", "valid", "main", "active", "remove"]
     entry: int = 0
 
 
@@ -76,7 +76,53 @@ class Drop:
     number: int
 
 
-Person = Enter | EditMaster | SwitchKind | EditContact | EditAddress | EditBank | Drop
+@dataclass(frozen=True)
+class EditOdd:
+    """Somebody enters what the other side has no place for: an Anrede of his own (Advoware), or a country."""
+
+    side: Side
+    number: int
+    what: Literal["anrede", "land"]
+    entry: int = 0
+
+
+@dataclass(frozen=True)
+class ShareContact:
+    """Somebody enters a phone number or mail address of record ``other`` also at this one."""
+
+    side: Side
+    number: int
+    other: int
+    kind: ContactKind = "Office"
+
+
+@dataclass(frozen=True)
+class CopyAddress:
+    """Somebody copies an address to the Beteiligter of record ``other``, remark included (Advoware only)."""
+
+    number: int
+    other: int
+    entry: int = 0
+    side: Side = "advoware"
+
+
+@dataclass(frozen=True)
+class Browse:
+    """Somebody does what the browser offers beside plain edits (docs/sandbox.md, Actions).
+
+    ``erase``: the phone numbers and mail addresses; ``merge``: record ``other`` goes into this one; ``restore``: the
+    record that was deleted ``number``-th is back; ``revert_import``: the record is gone without an event.
+    """
+
+    what: Literal["erase", "merge", "restore", "revert_import"]
+    number: int
+    other: int = 1
+    side: Side = "espocrm"
+
+
+Person = (
+    Enter | EditMaster | SwitchKind | EditContact | EditAddress | EditBank | Drop | ShareContact | CopyAddress | Browse
+)
 
 # -- surroundings ---------------------------------------------------------------------------------------------------
 

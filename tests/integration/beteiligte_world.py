@@ -21,19 +21,23 @@ import schwifty
 from beteiligte_scenario import (
     DATA_PATHS,
     TROUBLES,
+    Browse,
     Cancel,
+    CopyAddress,
     Cron,
     Drop,
     EditAddress,
     EditBank,
     EditContact,
     EditMaster,
+    EditOdd,
     Enter,
     Flush,
     Jump,
     LoseEvents,
     Person,
     Restart,
+    ShareContact,
     Side,
     Step,
     Surprise,
@@ -52,6 +56,7 @@ from sandbox.control import JOURNAL_LIMIT, ActiveFault, Fault, Twin, running
 from sandbox.espocrm import EspoCRMTwin
 from sandbox.espocrm_access import ADMIN_ID
 from sandbox.espocrm_access import Settings as EspoCRMSettings
+from sandbox.espocrm_actions import ACTIONS, Browser
 from sandbox.espocrm_entities import ENTITIES
 from sandbox.espocrm_php import ApiError
 from sandbox.espocrm_store import Change
@@ -76,6 +81,7 @@ HEARD = frozenset({"CBeteiligte", "CBankverbindungen"})
 COMPANY_FORMS = ("GmbH", "AG", "e.V.")
 COUNTRIES = {"espocrm": ("DE", "AT", "FR"), "advoware": ("Deutschland", "Österreich", "Frankreich")}
 PHONE_TYPES = {"Office": 1, "Fax": 2, "Mobile": 3, "Home": 6, "mail": 4}
+OUR_TABLES = ("sync_state", "create_intent", "sync_audit", "notification", "responsible", "look_again")
 #: What a Beteiligter shows of other fields, and what only the program writes.
 DERIVED = frozenset({"anschrift", "kurzname", "bemerkung"})
 
@@ -198,7 +204,7 @@ class BeteiligteWorld:
         async with pool.acquire() as connection, connection.transaction():
             # Past the trigger that keeps the audit.
             await connection.execute("SET LOCAL session_replication_role = replica")
-            await connection.execute("TRUNCATE sync_state, create_intent, sync_audit, notification")
+            await connection.execute(f"TRUNCATE {', '.join(OUR_TABLES)}")
         self.redis.flushall()
 
     async def restart(self, number: int) -> None:
@@ -255,9 +261,10 @@ class BeteiligteWorld:
         return next((row for row in self.beteiligte() if row["betNr"] == espo.get("betnr")), None)
 
     def writes(self) -> list[str]:
-        """The requests since `forget_journals` that may have changed something, logins left out."""
+        """The requests since `forget_journals` that may have changed something: no refused ones, no logins."""
         entries = [*self.espocrm.journal, *self.advoware.journal]
-        return [f"{e['method']} {e['path']}" for e in entries if e["method"] in WRITES and "Token" not in e["path"]]
+        done = [entry for entry in entries if entry["method"] in WRITES and entry["status"] != 400]
+        return [f"{entry['method']} {entry['path']}" for entry in done if "Token" not in entry["path"]]
 
     def forget_journals(self) -> None:
         """Forget the requests so far."""
@@ -484,6 +491,9 @@ class _People:
         if isinstance(step, Enter):
             self._enter(step)
             return
+        if isinstance(step, Browse) and step.what == "restore":
+            self._restore(step.number)
+            return
         known = self._world.rows("CBeteiligte")
         if not known:
             return
@@ -508,6 +518,17 @@ class _People:
                 self._edit_bank(step, espo, advo or {})
             case Drop(side):
                 self._drop(side, espo, advo or {})
+            case EditOdd("advoware", _, "anrede"):
+                self._ledger.give_up(advo and advo["anrede"])
+                self._in_advoware(advo or {}, anrede=f"Frau Dr. {self._number('advoware', espo['id'], 'anrede')}")
+            case EditOdd():
+                self._edit_odd_country(step, espo, advo or {})
+            case ShareContact():
+                self._share_contact(step, espo, advo or {}, known[step.other % len(known)])
+            case CopyAddress():
+                self._copy_address(step, advo or {}, known[step.other % len(known)])
+            case Browse():
+                self._browse(step, espo, known[step.other % len(known)])
 
     # -- typing -----------------------------------------------------------------------------------------------------
 
@@ -522,10 +543,13 @@ class _People:
 
     def _value(self, side: Side, owner: str, name: str) -> str:
         if name == "geburtsdatum":
-            day = date(1930, 1, 1) + timedelta(days=37 * len(self._ledger.entries))
-            self._number(side, owner, name, day.isoformat(), f"{day:%d.%m.%Y}")
-            return day.isoformat()
+            return self._day(side, owner, name)
         return f"Wert {self._number(side, owner, name)}"
+
+    def _day(self, side: Side, owner: str, subject: str) -> str:
+        day = date(1930, 1, 1) + timedelta(days=37 * len(self._ledger.entries))
+        self._number(side, owner, subject, day.isoformat(), f"{day:%d.%m.%Y}")
+        return day.isoformat()
 
     def _phone(self, side: Side, owner: str, kind: str, spelling: int = 0) -> str:
         number = self._number(side, owner, "kommunikation")
@@ -642,6 +666,8 @@ class _People:
                 changes = {"istStandard": True}
             case "country":
                 changes = {"adresseCountry": COUNTRIES["espocrm"][(step.entry + len(self._ledger.entries)) % 3]}
+            case "valid":
+                changes = {"gueltigVon": self._day("espocrm", owner, "adressen")}
             case what:
                 attribute = {"street": "adresseStreet", "city": "adresseCity"}.get(what, "postfach")
                 changes = {attribute: f"Neu {self._number('espocrm', owner, 'adressen')}"}
@@ -678,6 +704,18 @@ class _People:
         old = [row.get(name) for name in changes]
         self._update("CBankverbindungen", row["id"], **changes)
         self._ledger.give_up(old)
+
+    def _edit_odd_country(self, step: EditOdd, espo: Record, advo: Record) -> None:
+        rows = advo["adressen"] if step.side == "advoware" else self._world.rows("CAdressen", beteiligteId=espo["id"])
+        if not rows:
+            return
+        row = rows[step.entry % len(rows)]
+        self._ledger.give_up([row.get("land"), row.get("adresseCountry")])
+        country = f"Land {self._number(step.side, espo['id'], 'adressen')}"
+        if step.side == "advoware":
+            self._in_advoware(advo, adressen=[{"id": row["id"], "land": country}])
+        else:
+            self._update("CAdressen", row["id"], adresseCountry=country)
 
     # -- in Advoware ------------------------------------------------------------------------------------------------
 
@@ -723,6 +761,8 @@ class _People:
                 changes: Record = {"standardAnschrift": True}
             case "country":
                 changes = {"land": COUNTRIES["advoware"][(step.entry + len(self._ledger.entries)) % 3]}
+            case "valid":
+                changes = {"gueltigVon": self._day("advoware", owner, "adressen")}
             case what:
                 name = {"street": "strasse", "city": "ort"}.get(what, "postfach")
                 changes = {name: f"Anders {self._number('advoware', owner, 'adressen')}"}
@@ -745,7 +785,60 @@ class _People:
         self._in_advoware(advo, bankverbindungen=[{"id": entry["id"], **changes}])
         self._ledger.give_up(old)
 
+    def _copy_address(self, step: CopyAddress, advo: Record, other: Record) -> None:
+        target, entries = self._world.beteiligter(other), advo["adressen"]
+        if target is None or not entries:
+            return
+        self._touch("advoware", other["id"], "adressen")
+        entry = entries[step.entry % len(entries)]
+        self._world.advoware.beteiligte.copy_address(advo["betNr"], entry["id"], target["betNr"])
+
+    # -- in the browser ---------------------------------------------------------------------------------------------
+
+    def _browse(self, step: Browse, espo: Record, other: Record) -> None:
+        self._touch("espocrm", espo["id"], "kommunikation")
+        match step.what:
+            case "erase":
+                fields = ["phoneNumber", "emailAddress"]
+                self._in_browser("erase", id=espo["id"], fields=fields)
+                self._ledger.give_up([espo["phoneNumberData"], espo["emailAddressData"]])
+            case "revert_import":
+                self._touch("espocrm", espo["id"], "kind")
+                self._in_browser("revert_import", ids=[espo["id"]])
+                self._ledger.give_up(espo)
+            case _ if other["id"] != espo["id"]:
+                self._touch("espocrm", espo["id"], "kind")
+                self._touch("espocrm", other["id"], "kind")
+                self._in_browser("merge", id=espo["id"], sources=[other["id"]])
+                kept = {"phoneNumberData", "emailAddressData"}
+                self._ledger.give_up({name: value for name, value in other.items() if name not in kept})
+
+    def _restore(self, number: int) -> None:
+        deleted = [record.id for record in self._store._records["CBeteiligte"].values() if record.deleted]
+        if deleted:
+            self._touch("espocrm", deleted[number % len(deleted)], "kind")
+            self._in_browser("restore", id=deleted[number % len(deleted)])
+
+    def _in_browser(self, action: str, **wish: Any) -> None:
+        wish = {"action": action, "entity": "CBeteiligte", **wish}
+        Browser(self._store, self._world._on_change, self._admin).do(ACTIONS.validate_python(wish))
+
     # -- both -------------------------------------------------------------------------------------------------------
+
+    def _share_contact(self, step: ShareContact, espo: Record, advo: Record, other: Record) -> None:
+        array, attribute = ("phoneNumberData", "phoneNumber")
+        if step.kind == "mail":
+            array, attribute = ("emailAddressData", "emailAddress")
+        shared = next((row[attribute] for row in other[array]), None)
+        if shared is None:
+            return
+        self._touch(step.side, espo["id"], "kommunikation")
+        if step.side == "advoware":
+            self._in_advoware(advo, kommunikation=[{"kommKz": PHONE_TYPES[step.kind], "tlf": shared}])
+            return
+        row = {attribute: shared, "primary": not espo[array]} | ({} if step.kind == "mail" else {"type": step.kind})
+        rows = [dict(known) for known in espo[array] if known[attribute] != shared]
+        self._update("CBeteiligte", espo["id"], **{array: [*rows, row]})
 
     def _drop(self, side: Side, espo: Record, advo: Record) -> None:
         self._touch(side, espo["id"], "kind")

@@ -470,6 +470,24 @@ async def test_an_address_gone_from_advoware_is_shown_as_inactive_and_never_dele
     assert kinds(await assert_settled(office, sync)) == ["missing_in_advoware"]
 
 
+async def test_an_address_that_advoware_shows_again_is_in_use_again(
+    office: Office, resources: Resources, sync: Any
+) -> None:
+    entity_id = await linked(office, sync)
+    strike(office.advoware, "GET", "/Beteiligte", count=None, answer=[{"field": "adressen", "how": "empty_list"}])
+    hidden = {**office.beteiligter(), "adressen": []}
+    part = AdressenSync(resources=resources)
+    assert kinds(await part.sync_part(office.espo, hidden, office.store)) == ["missing_in_advoware"]
+    assert row(office, entity_id)["isActive"] is False
+    office.advoware.faults.clear()
+    office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], "ort": "Celle"}])
+    result = await sync()
+    record = row(office, entity_id)
+    assert (record["isActive"], record["syncStatus"], record["adresseCity"]) == (True, "clean", "Celle")
+    assert "isActive" in [change["field"] for change in result.changes]
+    assert kinds(await assert_settled(office, sync)) == []
+
+
 async def test_an_answer_without_the_list_does_not_count_as_empty(
     office: Office, resources: Resources, sync: Any
 ) -> None:

@@ -582,6 +582,18 @@ async def test_an_answer_to_a_write_that_does_not_show_everything_is_no_edit_of_
     assert result.problems == ()
 
 
+async def test_an_address_that_reads_show_otherwise_than_answers_to_writes_comes_to_rest(
+    office: Office, sync: Any
+) -> None:
+    entity_id = await linked(office, sync)
+    both = [{"field": name, "how": "upper"} for name in ("adresseStreet", "list[].adresseStreet")]
+    strike(office.espocrm, "GET", "/CAdressen", count=None, answer=both)
+    assert not (await sync()).was_edited
+    assert row(office, entity_id)["syncStatus"] != "dirty"
+    await sync()
+    assert office.writes() == []
+
+
 async def test_an_answer_to_a_create_that_does_not_name_the_main_address_changes_nothing(
     office: Office, sync: Any
 ) -> None:

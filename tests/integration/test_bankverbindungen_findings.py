@@ -439,3 +439,13 @@ async def test_the_stored_bases_are_migrated_without_inventing_a_change(
     (problem,) = (await sync()).problems
     assert problem.details["since"] == since
     assert problem.details["fields"] == [{"field": "kontoinhaber", "old": "Max Müller", "new": "Erika Muster"}]
+
+
+async def test_an_account_that_reads_show_otherwise_than_answers_to_writes_was_not_edited(
+    office: Office, sync: Any, handle: Any
+) -> None:
+    await linked(office, handle)
+    both = [{"field": name, "how": "upper"} for name in ("kontoinhaber", "list[].kontoinhaber")]
+    strike(office.espocrm, "GET", "/CBankverbindungen", count=None, answer=both)
+    result = await sync()
+    assert (office.writes() != [], result.was_edited) == (True, False)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from beteiligte_office import Office, office
 
+from services.beteiligte_status import shows_message
 from services.database import MIGRATIONS
 
 __all__ = ["office"]
@@ -451,3 +452,99 @@ async def test_a_task_about_a_number_stays_while_it_is_true_and_is_cancelled_aft
     await office.edit_advoware(betnr, kommunikation=[{"id": number, "tlf": "0511 123456"}])
     await office.sync(entity_id)
     assert {task["status"] for task in await office.tasks()} == {"Canceled"}
+
+
+@pytest.mark.parametrize(
+    "how", [{"how": "cut", "to": 5}, {"how": "cut", "to": 60}, {"how": "upper"}, {"how": "blanks"}, {"how": "nfd"}]
+)
+async def test_a_message_that_espocrm_stores_otherwise_is_not_written_again(
+    office: Office, how: dict[str, Any]
+) -> None:
+    entity_id, _ = await office.linked_person(lastName="Alt")
+    await office.fault(office.espocrm, method="PUT", path="/CBeteiligte", stored=[{"field": "syncErrorMessage", **how}])
+    await office.fault(office.advoware, method="PUT", path="/Beteiligte", stored=[{"field": "name", "how": "ignore"}])
+    await office.edit_espocrm(entity_id, lastName="Neu")
+    await office.sync(entity_id)
+    assert (await office.in_espocrm(entity_id))["syncStatus"] == "conflict"
+    await office.sync(entity_id)
+    assert office.writes() == []
+
+
+def test_a_message_to_which_a_sentence_is_added_is_written() -> None:
+    assert not shows_message("Zu lang (BET-02).", "Zu lang (BET-02). Unbekannt (BET-03).")
+    assert not shows_message(None, "Zu lang (BET-02).")
+    assert not shows_message("Zu lang (BET-02).", None)
+
+
+async def test_an_edit_of_a_field_that_the_other_side_does_not_show_is_told_and_audited_once(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(dateOfBirth="1980-05-01")
+    refuse = [{"field": "rechtsform", "how": "refuse", "to": "field"}]
+    await office.fault(office.advoware, method="PUT", path="/Beteiligte", stored=refuse)
+    await office.edit_espocrm(entity_id, rechtsform="GmbH", firmenname="Kaufhaus GmbH")
+    await office.sync(entity_id)
+    await office.edit_advoware(betnr, geburtsdatum="1980-05-02")
+    await office.sync(entity_id)
+    told = "\n".join(task["description"] for task in await office.tasks())
+    assert "02.05.1980" in told
+    audit = await office.audit(entity_id)
+    await assert_rests(office, entity_id)
+    assert [row["changes"] for row in (await office.audit(entity_id))[len(audit) :]] == [[]]
+
+
+async def test_a_value_that_is_back_to_what_the_other_side_showed_last_is_no_edit(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(dateOfBirth="1980-05-01")
+    odd = [{"field": "geburtsdatum", "how": "date", "to": "impossible"}]
+    await office.fault(office.advoware, method="GET", path="/Beteiligte", answer=odd)
+    await office.sync(entity_id)
+    await office.no_faults()
+    refuse = [{"field": "rechtsform", "how": "refuse", "to": "field"}]
+    await office.fault(office.advoware, method="PUT", path="/Beteiligte", stored=refuse)
+    await office.edit_espocrm(entity_id, rechtsform="GmbH", firmenname="Kaufhaus GmbH")
+    await office.sync(entity_id)
+    assert office.in_advoware(betnr)["geburtsdatum"][:10] == "1980-05-01"
+    told = "\n".join(task["description"] for task in await office.tasks() if task["status"] != "Canceled")
+    assert "Geburtsdatum" not in told
+    await assert_rests(office, entity_id)
+
+
+@pytest.mark.parametrize("how", [{"how": "cut", "to": 4}, {"how": "upper"}, {"how": "value", "to": "Sonstiges"}])
+async def test_what_advoware_alters_beside_the_change_is_told_and_not_copied_back(
+    office: Office, how: dict[str, Any]
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await office.fault(office.advoware, method="PUT", path="/Beteiligte", stored=[{"field": "name", **how}])
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    await office.sync(entity_id)
+    altered = office.in_advoware(betnr)["name"]
+    assert altered != "Musterfrau"
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["lastName"], espo["firstName"], espo["syncStatus"]) == ("Musterfrau", "Erna", "conflict")
+    assert altered in "\n".join(task["description"] for task in await office.tasks())
+    await assert_rests(office, entity_id)
+
+
+async def test_an_edit_that_advoware_alters_beside_another_still_arrives_in_espocrm(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await office.edit_advoware(betnr, name="Beispielfrau")
+    await office.fault(
+        office.advoware, method="PUT", path="/Beteiligte", stored=[{"field": "name", "how": "cut", "to": 4}]
+    )
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    await office.sync(entity_id)
+    assert (await office.in_espocrm(entity_id))["lastName"] == "Beispielfrau"
+    assert office.in_advoware(betnr)["name"] == "Beis"
+    await assert_rests(office, entity_id)
+
+
+@pytest.mark.parametrize("shown", [4711, True, ["x"], {"text": "x"}])
+@pytest.mark.parametrize("field", ["name", "vorname", "rechtsform", "anrede"])
+async def test_what_is_no_text_is_not_copied(office: Office, field: str, shown: Any) -> None:
+    entity_id, _ = await office.linked_person()
+    before = await office.in_espocrm(entity_id)
+    odd = [{"field": field, "how": "value", "to": shown}]
+    await office.fault(office.advoware, method="GET", path="/Beteiligte", answer=odd)
+    await office.sync(entity_id)
+    after = await office.in_espocrm(entity_id)
+    names = ("firstName", "lastName", "firmenname", "rechtsform", "salutationName", "dateOfBirth")
+    assert {name: after[name] for name in names} == {name: before[name] for name in names}
+    await assert_rests(office, entity_id)
