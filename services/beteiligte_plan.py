@@ -234,12 +234,16 @@ def _with_fields_of_new_kind(seen: Observation, plan: Merge, mapper: BeteiligteM
     espo, advo = espocrm_after(seen.espo, plan.to_espocrm, mapper), _after(seen.advo, plan.to_advoware)
     settled = dict(plan.settled)
     unfit = mapper.unfit(espo)
+    compared = mapper.comparable_from_espocrm(seen.espo).keys() & mapper.comparable_from_advoware(seen.advo).keys()
 
     def brought(side: Side, source: Mapping[str, Value], shown: Mapping[str, Value]) -> dict[str, Value]:
-        """What does not fit is left to the next round, which compares these fields and tells."""
+        """What does not fit is left to the next round, which compares these fields and tells.
+
+        Of the fields that were compared only the name is brought, because it stands elsewhere now.
+        """
         kind = kind_of_espocrm(espo) if side == "espocrm" else kind_of_advoware(advo)
         new = {}
-        for name in FIELDS_OF[kind]:
+        for name in FIELDS_OF[kind].keys() - (compared - {"name"}):
             value = settled[name].espocrm if name == "name" and name in settled else source.get(name)
             if value is None or isinstance(value, Unknown) or is_same(value, shown.get(name)):
                 continue
@@ -348,7 +352,6 @@ def _standing_problem(word: str, items: list[Standing], espo: Record, betnr: Any
     details = {
         "reason": word,
         "betnr": betnr,
-        "name": espo.get("name"),
         "fields": [item.as_field() for item in items],
         "value": ", ".join(_with_label(item) for item in items),
         "since": min(item.since for item in items),
@@ -397,7 +400,8 @@ def fields_of_other_kind(advo: Record) -> list[dict[str, Any]]:
 
 
 def _kind_problem(word: str, espo: Record, advo: Record, fields: list[dict[str, Any]]) -> Problem:
-    details = {"reason": word, "betnr": advo.get("betNr"), "name": espo.get("name"), "fields": fields}
+    # The name is added when it is told: our own writes change it, which makes no new occurrence.
+    details = {"reason": word, "betnr": advo.get("betNr"), "fields": fields}
     return Problem("general_manual_action", ENTITY_TYPE, espo["id"], f"{word}:{ENTITY_TYPE}:{espo['id']}", details)
 
 
@@ -460,6 +464,8 @@ def change_lines(seen: Observation, plan: Merge, mapper: BeteiligteMapper) -> li
     ``conflict``: it was changed on both sides; ``unsynced``: it had never been brought to the other side.
     """
     espocrm = mapper.comparable_from_espocrm(_after(seen.espo, plan.to_espocrm))
+    becomes = espocrm_after(seen.espo, plan.to_espocrm, mapper)
+    espocrm["name"] = mapper.comparable_from_espocrm(becomes).get("name")  # it is written where the new kind shows it
     advoware = mapper.comparable_from_advoware(_after(seen.advo, plan.to_advoware))
     lost = {conflict.field for conflict in plan.conflicts}
     changes = []

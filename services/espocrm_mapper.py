@@ -280,14 +280,12 @@ class BeteiligteMapper:
     def unheld(self, espo: Record) -> dict[str, str]:
         """What a CBeteiligte says that Advoware has no place for, because a record there is either person or company.
 
-        The attributes with their values: the firm of a person, or the person's names of a company; not the same again.
+        The attributes with their values: the firm of a person, or what a company says of a person; not the same name again.
         """
         if kind_of_espocrm(espo) == "person":
             attributes: tuple[str, ...] = ("firmenname",)
-        elif _is_named_by_last_name(espo):
-            attributes = ("firstName",)
-        else:
-            attributes = ("firstName", "lastName")
+        else:  # its name may stand in lastName; that is not told, being the same as the name
+            attributes = ("salutationName", "firstName", "lastName", "dateOfBirth")
         shown = {attribute: normalise_text(espo.get(attribute)) for attribute in attributes}
         name = self.comparable_from_espocrm(espo).get("name")
         return {attribute: text for attribute, text in shown.items() if text not in (None, name)}

@@ -135,6 +135,32 @@ async def test_a_company_that_becomes_a_person_is_told_only_what_does_not_arrive
     assert rejected == {"geburtsdatum"}
 
 
+async def test_a_merchant_who_becomes_a_firm_on_both_sides_at_once_loses_nothing(office: Office) -> None:
+    entity_id, betnr = await created(office, rechtsform="e.K.", firstName=None, handelsregisterNummer="HRA 2")
+    await office.edit_espocrm(entity_id, firmenname="Kaufhaus", handelsregisterNummer="")
+    await office.edit_advoware(betnr, anrede="")
+
+    espo, advo = await settled(office, entity_id)
+
+    assert (espo["handelsregisterNummer"], advo["handelsRegisterNummer"] or None) == (None, None)
+    lines = [line for row in await office.audit(entity_id) for line in row["changes"]]
+    assert "Kaufhaus" in (espo["firmenname"], advo["name"], *(line.get("old") for line in lines))
+
+
+async def test_what_a_company_says_of_a_person_is_told_and_a_closed_task_stays_closed(office: Office) -> None:
+    entity_id, betnr = await created_firm(office, rechtsform="GmbH")
+    await office.edit_espocrm(entity_id, dateOfBirth="1980-01-02")
+    await settled(office, entity_id)
+    (task,) = await office.tasks()
+    assert "Geburtsdatum: alt (leer), neu 02.01.1980" in task["description"].replace("„", "").replace("“", "")
+
+    url = f"{office.espocrm.url}/__sandbox__/records/Task/{task['id']}"
+    await office._request("PUT", url, json={"status": "Completed"})
+    await office.edit_advoware(betnr, name="Kaufhaus Neu")
+    await settled(office, entity_id)
+    assert [task["status"] for task in await office.tasks()] == ["Completed"]
+
+
 # -- what cannot be read --------------------------------------------------------------------------------------------
 
 
