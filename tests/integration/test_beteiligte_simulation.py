@@ -299,16 +299,16 @@ def assert_statuses(world: BeteiligteWorld, said: Said) -> None:
 
 def assert_nothing_is_lost(world: BeteiligteWorld, said: Said) -> None:
     """What nobody gave up is there, or it stands in the audit and a task because another edit went against it."""
-    live = json.dumps([*_shown_in_espocrm(world), *_shown_in_advoware(world)], ensure_ascii=False, default=str)
+    live = json.dumps([*shown_in_espocrm(world), *shown_in_advoware(world)], ensure_ascii=False, default=str)
     for entry in world.ledger.entries:
         if entry.is_given_up or entry.stands_in(live):
             continue
         assert entry.stands_in(said.told), f"nobody was told that {entry} is lost"
         assert entry.stands_in(said.audit), f"the audit lacks {entry}"
-        assert _was_contested(world, entry), f"{entry} gave way although nobody touched its place on the other side"
+        assert was_contested(world, entry), f"{entry} gave way although nobody touched its place on the other side"
 
 
-def _was_contested(world: BeteiligteWorld, entry: Entry) -> bool:
+def was_contested(world: BeteiligteWorld, entry: Entry) -> bool:
     other = "advoware" if entry.side == "espocrm" else "espocrm"
     touched = {subject for side, owner, subject in world.ledger.touched if (side, owner) == (other, entry.owner)}
     if entry.subject == "kommunikation" and touched:  # after a conflict it goes towards Advoware only
@@ -316,12 +316,12 @@ def _was_contested(world: BeteiligteWorld, entry: Entry) -> bool:
     return bool(touched & {entry.subject, "kind"})
 
 
-def _shown_in_espocrm(world: BeteiligteWorld) -> Iterator[dict[str, Any]]:
+def shown_in_espocrm(world: BeteiligteWorld) -> Iterator[dict[str, Any]]:
     for entity in ("CBeteiligte", "CAdressen", "CBankverbindungen"):
         yield from world.rows(entity)
 
 
-def _shown_in_advoware(world: BeteiligteWorld) -> Iterator[dict[str, Any]]:
+def shown_in_advoware(world: BeteiligteWorld) -> Iterator[dict[str, Any]]:
     for advo in world.beteiligte():
         lists = [*advo["kommunikation"], *advo["adressen"], *advo["bankkverbindungen"]]
         for record in ({name: advo[name] for name in MASTER_DATA}, *lists):
