@@ -280,7 +280,8 @@ class BeteiligteMapper:
     def unheld(self, espo: Record) -> dict[str, str]:
         """What a CBeteiligte says that Advoware has no place for, because a record there is either person or company.
 
-        The attributes with their values: the firm of a person, or what a company says of a person; not the same name again.
+        The attributes with their values: the firm of a person, or what a company says of a person; not the same name
+        again.
         """
         if kind_of_espocrm(espo) == "person":
             attributes: tuple[str, ...] = ("firmenname",)
