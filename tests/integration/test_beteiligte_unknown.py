@@ -548,3 +548,22 @@ async def test_what_is_no_text_is_not_copied(office: Office, field: str, shown: 
     names = ("firstName", "lastName", "firmenname", "rechtsform", "salutationName", "dateOfBirth")
     assert {name: after[name] for name in names} == {name: before[name] for name in names}
     await assert_rests(office, entity_id)
+
+
+async def test_the_task_about_a_missing_address_ends_when_advoware_shows_it_again(office: Office) -> None:
+    entity_id, _ = await office.linked_person()
+    body = {"beteiligteId": entity_id, "adresseStreet": "Weg 1", "adresseCity": "Celle"}
+    await office._request("POST", f"{office.espocrm.url}/__sandbox__/records/CAdressen", json=body)
+    await office.sync(entity_id)
+    gone = [{"field": "adressen", "how": "empty_list"}]
+    await office.fault(office.advoware, method="GET", path="/Beteiligte", answer=gone)
+    await office.sync(entity_id)
+    about = [task["id"] for task in await office.tasks() if "Weg 1" in task["description"]]
+    await office.sync(entity_id)
+    open_tasks = [task for task in await office.tasks() if task["status"] == "Not Started"]
+    assert [task["id"] for task in open_tasks if task["id"] in about] == about != []
+    await office.no_faults()
+    await office.sync(entity_id)
+    ended = {task["id"]: task["status"] for task in await office.tasks() if task["id"] in about}
+    assert set(ended.values()) == {"Canceled"}
+    await assert_rests(office, entity_id)
