@@ -382,7 +382,12 @@ def kind_problems(seen: Observation, advo: Record, mapper: BeteiligteMapper) -> 
     ``advo`` is the Beteiligter after the write.
     """
     problems = []
-    unheld = mapper.unheld(seen.espo)
+    there = mapper.comparable_from_advoware({**advo, "rechtsform": None})  # what it says, whether it applies or not
+    unheld = {
+        attribute: text
+        for attribute, text in mapper.unheld(seen.espo).items()
+        if not is_same(text, there.get(mapper.field_of(attribute)))
+    }
     if unheld:
         fields = [{"field": mapper.field_of(name), "old": None, "new": text} for name, text in unheld.items()]
         problems.append(_kind_problem("firm_and_person", seen.espo, advo, fields))
