@@ -397,6 +397,8 @@ def _advoware_value(name: str, raw: Any) -> Value:
 
 def _rechtsform(raw: Any) -> Value:
     """A legal form in the list's spelling; None for what only says that it is a person."""
+    if _is_no_text(raw):
+        return Unknown(str(raw))
     form = _listed(normalise_text(raw), _RECHTSFORM_BY_FOLDED)
     return None if form is not None and form.casefold() in _PLAIN_PERSON_FORMS else form
 

@@ -550,6 +550,21 @@ async def test_what_is_no_text_is_not_copied(office: Office, field: str, shown: 
     await assert_rests(office, entity_id)
 
 
+@pytest.mark.parametrize("shown", [4711, ["x"]])
+@pytest.mark.parametrize("attribute", ["lastName", "firstName", "rechtsform", "salutationName", "dateOfBirth"])
+async def test_what_espocrm_shows_and_is_no_text_does_not_reach_advoware(
+    office: Office, attribute: str, shown: Any
+) -> None:
+    entity_id, betnr = await office.linked_person(dateOfBirth="1980-05-01")
+    before = office.in_advoware(betnr)
+    odd = [{"field": attribute, "how": "value", "to": shown}]
+    await office.fault(office.espocrm, method="GET", path="/CBeteiligte/", answer=odd)
+    await office.sync(entity_id)
+    after = office.in_advoware(betnr)
+    names = ("name", "vorname", "anrede", "rechtsform", "geburtsdatum")
+    assert {name: after[name] for name in names} == {name: before[name] for name in names}
+
+
 async def test_the_task_about_a_missing_address_ends_when_advoware_shows_it_again(office: Office) -> None:
     entity_id, _ = await office.linked_person()
     body = {"beteiligteId": entity_id, "adresseStreet": "Weg 1", "adresseCity": "Celle"}
