@@ -16,7 +16,6 @@ from services.errors import (
     AuthenticationFailed,
     ConfigurationError,
     InvalidInput,
-    NotFound,
     Unavailable,
     UnexpectedAnswer,
     UpstreamTimeout,
@@ -60,13 +59,6 @@ class EspoCRMAPI:
     async def get_entity(self, entity_type: str, entity_id: str) -> Record:
         """The full record, with ``emailAddressData`` and ``phoneNumberData``."""
         return _record(await self._call("GET", _path(entity_type, entity_id)))
-
-    async def has_value(self, entity_type: str, entity_id: str, attribute: str, value: Any) -> bool:
-        """Whether the record exists and its attribute has this value, by a direct read."""
-        try:
-            return bool((await self.get_entity(entity_type, entity_id)).get(attribute) == value)
-        except NotFound:
-            return False
 
     async def list_entities(
         self,
