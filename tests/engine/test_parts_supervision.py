@@ -17,7 +17,7 @@ from engine_harness import eventually
 from cli import supervisor
 from cli.embedded import free_port
 from cli.engines import Link, look
-from cli.supervisor import Program, Supervised, keep_answering, keep_small, says_anything
+from cli.supervisor import Patience, Program, Supervised, keep_answering, keep_small, says_anything
 
 HEALTHY = b'{"dependencies": {}}'
 #: A server that answers every line with one, and a program that fills its log.
@@ -67,6 +67,21 @@ async def test_a_part_that_hangs_is_ended_and_started_again(tmp_path: Path, monk
         "echo does not answer; ending it",
         "echo ended with status -9; starting it again",
     ]
+
+
+def test_a_look_that_took_a_pause_of_our_own_says_nothing_about_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(supervisor.time, "monotonic", lambda: now)
+    patience = Patience(20)
+    now += 600  # this process was suspended, or its loop was held
+    assert not patience.is_over()
+    for _ in range(10):
+        now += 2
+        assert not patience.is_over()
+    now += 2
+    assert patience.is_over()
+    patience.renew()
+    assert not patience.is_over()
 
 
 async def test_a_part_that_takes_long_to_start_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
