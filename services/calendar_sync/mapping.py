@@ -34,6 +34,9 @@ Record = Mapping[str, Any]
 ZONE = "Europe/Berlin"
 #: Title of an event that shows only blocked time.
 ANONYMISED_TITLE = "Advoware"
+#: What an event says of which only blocked time is shown, and one without any text.
+_HIDDEN_TEXTS = {"text": ANONYMISED_TITLE, "notiz": None, "ort": None}
+_NO_TEXTS = dict.fromkeys(_HIDDEN_TEXTS)
 #: Keys of the private extended properties.
 PROPERTY_FRNR = "advoware_frnr"
 PROPERTY_SYNC_ID = "sync_id"
@@ -74,6 +77,7 @@ def read_termin(record: Record) -> Termin:
         changed_at=parse_date_time(normalise_text(record.get("zuletztGeaendertAm"))),
         anwalt=None if (anwalt or "").casefold() in _EVERYBODY else anwalt,
         record=record,
+        privat=bool(_number(record.get("privat"))),
     )
 
 
@@ -231,7 +235,10 @@ def read_google_event(resource: Record) -> GoogleEvent:
         recurring_event_id=resource.get("recurringEventId"),
         fr_nr=int(fr_nr) if re.fullmatch(r"-?\d{1,10}", fr_nr) else None,
         sync_id=_uuid(properties.get(PROPERTY_SYNC_ID)),
-        has_foreign_text=anonymised and texts != {"text": ANONYMISED_TITLE, "notiz": None, "ort": None},
+        has_foreign_text=anonymised and texts != _HIDDEN_TEXTS,
+        shows_text=not cancelled and texts not in (_HIDDEN_TEXTS, _NO_TEXTS),
+        is_private=resource.get("visibility") in {"private", "confidential"},
+        record=resource,
     )
 
 

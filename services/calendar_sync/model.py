@@ -96,9 +96,17 @@ class NormalisedEvent:
 
 @dataclass(frozen=True)
 class Untranslatable:
-    """An appointment that the other side cannot hold, and why; ``reason`` contains no text of the appointment."""
+    """An appointment that the other side cannot hold as it is.
+
+    Attributes:
+        reason: why; contains no text of the appointment.
+        part: what of it can be held; its ``unknown`` fields mean nothing. None: nothing can.
+        unknown: what cannot be held: ``times`` (start, end and series together), ``text``, ``notiz``, ``ort``.
+    """
 
     reason: str
+    part: NormalisedEvent | None = None
+    unknown: frozenset[str] = frozenset()
 
 
 def normalise_text(value: Any) -> str | None:
@@ -157,6 +165,8 @@ class Termin:
         changed_at: aware; None if Advoware does not say.
         anwalt: whose it is; None if it is everybody's.
         record: the answer, which a change has to send back in full.
+        privat: whether it is marked as private; known also if its content is untranslatable.
+        notes: what had to be guessed while it was read, such as ``end_guessed``.
     """
 
     fr_nr: int
@@ -164,6 +174,8 @@ class Termin:
     changed_at: datetime | None
     anwalt: str | None
     record: Mapping[str, Any] = field(repr=False)
+    privat: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def is_everybodys(self) -> bool:
@@ -189,6 +201,9 @@ class GoogleEvent:
         fr_nr: the Termin that we wrote into it; None if a person made it.
         sync_id: the pair that we wrote into it.
         has_foreign_text: it is anonymised, yet somebody added text to it.
+        shows_text: whether its readers see any text of an appointment, whatever our marks say.
+        is_private: whether its visibility keeps readers of the calendar from seeing more than "busy".
+        record: the answer; what people have set beside the content (colour, reminders, guests) is in it.
     """
 
     id: str
@@ -200,6 +215,9 @@ class GoogleEvent:
     fr_nr: int | None = None
     sync_id: UUID | None = None
     has_foreign_text: bool = False
+    shows_text: bool = False
+    is_private: bool = False
+    record: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ contents are hashes, errors are reason codes or our own words.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -20,6 +20,11 @@ from services.database import database_errors
 from services.errors import Conflict
 
 Side = Literal["advoware", "google", "none"]
+RunResult = Literal["no_change", "changed", "held", "failed"]
+HoldReason = Literal["too_many", "advoware_empty"]
+
+#: How long an overwritten event is kept.
+OVERWRITTEN_DAYS = 30
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,45 @@ class EmployeeStatistics:
     failed: int
     deleted: int
     last_sync: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The latest run of an employee's calendar; see `db/migrations/0011_calendar_operation.sql`."""
+
+    employee_kuerzel: str
+    result: RunResult
+    code: str | None
+    ended_at: datetime
+    succeeded_at: datetime | None
+    failing_since: datetime | None
+    failures: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """Work that a guard holds back. ``released_at``: somebody has looked, and the next run shall do it."""
+
+    employee_kuerzel: str
+    reason: HoldReason
+    number: int
+    live_pairs: int
+    held_since: datetime
+    released_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overwritten:
+    """An event of Google as it was before the sync put Advoware's content back. Holds texts: never log it."""
+
+    employee_kuerzel: str
+    sync_id: UUID
+    google_event_id: str
+    advoware_frnr: int | None
+    resource: Mapping[str, Any] = field(repr=False)
+    at: datetime | None = None  #: set by the store, like the next two
+    overwritten_id: int | None = None
+    restored_at: datetime | None = None
 
 
 class CalendarStore:
@@ -319,6 +363,122 @@ class CalendarStore:
                 """
             )
         return [EmployeeStatistics(**row) for row in rows]
+
+    # -- runs and holds ---------------------------------------------------------------------------------------
+
+    async def note_run(self, kuerzel: str, result: RunResult, code: str | None, now: datetime) -> None:
+        """Remember how an employee's run has ended. ``held`` is no failure of the run."""
+        async with database_errors():
+            await self._pool.execute(
+                """
+                INSERT INTO calendar_sync_run AS run
+                    (employee_kuerzel, result, code, ended_at, succeeded_at, failing_since, failures)
+                VALUES ($1, $2, $3, $4, CASE WHEN $2 <> 'failed' THEN $4 END, CASE WHEN $2 = 'failed' THEN $4 END,
+                        CASE WHEN $2 = 'failed' THEN 1 ELSE 0 END)
+                ON CONFLICT (employee_kuerzel) DO UPDATE SET
+                    result = excluded.result, code = excluded.code, ended_at = excluded.ended_at,
+                    succeeded_at = coalesce(excluded.succeeded_at, run.succeeded_at),
+                    failing_since = CASE WHEN $2 = 'failed' THEN coalesce(run.failing_since, $4) END,
+                    failures = CASE WHEN $2 = 'failed' THEN run.failures + 1 ELSE 0 END
+                """,
+                kuerzel,
+                result,
+                code,
+                now,
+            )
+
+    async def runs(self) -> list[Run]:
+        """The latest run of every employee, by Kürzel."""
+        async with database_errors():
+            rows = await self._pool.fetch("SELECT * FROM calendar_sync_run ORDER BY employee_kuerzel")
+        return [Run(**row) for row in rows]
+
+    async def holds(self, kuerzel: str | None = None) -> list[Hold]:
+        """What is held back for an employee, or for all, by Kürzel."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT * FROM calendar_sync_hold WHERE $1::text IS NULL OR employee_kuerzel = $1
+                ORDER BY employee_kuerzel
+                """,
+                kuerzel,
+            )
+        return [Hold(**row) for row in rows]
+
+    async def save_hold(self, hold: Hold) -> None:
+        """Remember what is held back. ``held_since`` of an earlier hold stays; a release of it is gone."""
+        async with database_errors():
+            await self._pool.execute(
+                """
+                INSERT INTO calendar_sync_hold AS hold (employee_kuerzel, reason, number, live_pairs, held_since)
+                VALUES ($1, $2, $3, $4, $5)
+                ON CONFLICT (employee_kuerzel) DO UPDATE SET
+                    reason = excluded.reason, number = excluded.number, live_pairs = excluded.live_pairs,
+                    released_at = NULL
+                """,
+                hold.employee_kuerzel,
+                hold.reason,
+                hold.number,
+                hold.live_pairs,
+                hold.held_since,
+            )
+
+    async def release_hold(self, kuerzel: str, now: datetime) -> bool:
+        """Let the next run do what is held back; returns whether anything is."""
+        async with database_errors():
+            released = await self._pool.fetchval(
+                "UPDATE calendar_sync_hold SET released_at = $2 WHERE employee_kuerzel = $1 RETURNING employee_kuerzel",
+                kuerzel,
+                now,
+            )
+        return released is not None
+
+    async def end_hold(self, kuerzel: str) -> None:
+        """Nothing is held back any more."""
+        async with database_errors():
+            await self._pool.execute("DELETE FROM calendar_sync_hold WHERE employee_kuerzel = $1", kuerzel)
+
+    # -- what was overwritten ---------------------------------------------------------------------------------
+
+    async def keep_overwritten(self, event: Overwritten, now: datetime) -> None:
+        """Keep an event, before it is overwritten, for `OVERWRITTEN_DAYS`; older ones go."""
+        async with self._transaction() as connection:
+            await connection.execute(
+                "DELETE FROM calendar_sync_overwritten WHERE at < $1", now - timedelta(days=OVERWRITTEN_DAYS)
+            )
+            await connection.execute(
+                """
+                INSERT INTO calendar_sync_overwritten
+                    (at, employee_kuerzel, sync_id, advoware_frnr, google_event_id, resource)
+                VALUES ($1, $2, $3, $4, $5, $6)
+                """,
+                now,
+                event.employee_kuerzel,
+                event.sync_id,
+                event.advoware_frnr,
+                event.google_event_id,
+                dict(event.resource),
+            )
+
+    async def overwritten(self, since: datetime, kuerzel: str | None = None) -> list[Overwritten]:
+        """What was overwritten since then for an employee, or for all, oldest first."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT * FROM calendar_sync_overwritten
+                WHERE at >= $1 AND ($2::text IS NULL OR employee_kuerzel = $2) ORDER BY overwritten_id
+                """,
+                since,
+                kuerzel,
+            )
+        return [Overwritten(**row) for row in rows]
+
+    async def mark_restored(self, overwritten_id: int, now: datetime) -> None:
+        """Remember that an overwritten event was brought back."""
+        async with database_errors():
+            await self._pool.execute(
+                "UPDATE calendar_sync_overwritten SET restored_at = $2 WHERE overwritten_id = $1", overwritten_id, now
+            )
 
     # -- inner works ------------------------------------------------------------------------------------------
 
