@@ -124,7 +124,7 @@ class Observer:
         calendar_id = await self.calendar_id(kuerzel)
         settings = self.settings_for(kuerzel, calendar_id)
         rows = await self.advoware.list_termine(kuerzel, settings.first_day, settings.last_day)
-        termine = read_termine(rows)
+        termine = read_termine(rows).items
         resources = await self.list_events(calendar_id)
         listing = GoogleListing([read_google_event(resource) for resource in resources], full=True)
         store = await self.store()

@@ -117,11 +117,20 @@ def normalise_text(value: Any) -> str | None:
     return text or None
 
 
-def content_hash(event: NormalisedEvent) -> str:
+def content_hash(event: NormalisedEvent | Untranslatable) -> str:
     """What an appointment says, as a text that is equal for equal contents in every process.
 
     Wall-clock time counts, ``privat`` does not; of an anonymised one only the time.
     """
+    if isinstance(event, Untranslatable):
+        if event.part is None:
+            return "partial:" + event.reason
+        h = content_hash(event.part)
+        return (
+            (_ANONYMISED_HASH if event.part.anonymised else "")
+            + "partial:"
+            + hashlib.sha256((h + event.reason + str(sorted(event.unknown))).encode()).hexdigest()
+        )
     texts = [] if event.anonymised else [normalise_text(text) for text in (event.text, event.notiz, event.ort)]
     payload = json.dumps([*event.timing, *texts], ensure_ascii=True, separators=(",", ":"))
     digest = hashlib.sha256(payload.encode()).hexdigest()
@@ -240,7 +249,8 @@ class Pair:
     """A live row of ``calendar_sync``: a Termin and its Google event.
 
     ``first_day`` and ``last_day`` are the days that the pair covered at the last sync (None: unknown). They tell a
-    Termin that left the window from one that was deleted.
+    Termin that left the window from one that was deleted. ``persons_private``: a person has made the event, and made it
+    private in Google, so that it keeps its text although its Termin is private as well.
     """
 
     sync_id: UUID
@@ -258,6 +268,7 @@ class Pair:
     last_day: date | None = None
     error: str | None = None
     attempts: int = 0
+    persons_private: bool = False
 
     @property
     def untranslatable(self) -> str | None:
@@ -345,6 +356,13 @@ class ConfirmGoogle:
 
 
 @dataclass(frozen=True)
+class ListGoogle:
+    """List the whole calendar, and plan again: an incremental list does not show all occurrences of a series."""
+
+    pair: Pair
+
+
+@dataclass(frozen=True)
 class DeleteGoogle:
     """Delete the event (``etag``: as last seen) and the pair."""
 
@@ -383,6 +401,14 @@ class RecreateAdvoware:
 
 
 @dataclass(frozen=True)
+class FollowCopy:
+    """A person has copied the pair's event, marks included, and deleted the original: the copy becomes its event."""
+
+    pair: Pair
+    google: GoogleEvent
+
+
+@dataclass(frozen=True)
 class SoftDelete:
     """Mark the pair as deleted: nothing of it is left."""
 
@@ -395,8 +421,8 @@ class HoldDeletions:
 
     Attributes:
         reason: ``too_many`` or ``advoware_empty``.
-        deletions: how many pairs would have been deleted.
-        live_pairs: how many there are.
+        deletions: how many appointments would have been deleted, or made anew because one side lacks them.
+        live_pairs: how many pairs there are.
     """
 
     reason: Literal["too_many", "advoware_empty"]
@@ -409,12 +435,38 @@ class HoldDeletions:
 
 @dataclass(frozen=True)
 class UpdateGoogle:
-    """Write ``event`` into Google; ``etag`` is the one to expect there."""
+    """Write ``event`` into Google; ``etag`` is the one to expect there. ``undone``: a person's edit that it undoes."""
 
     pair: Pair
     termin: Termin
     event: NormalisedEvent
     etag: str | None
+    google: GoogleEvent | None = None
+    undone: tuple[GoogleEvent, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReplaceGoogle:
+    """Delete the event, and insert ``event`` under the next id of its Termin.
+
+    So a series loses its moved and cancelled occurrences for certain. ``undone``: what persons have made of it.
+    """
+
+    pair: Pair
+    termin: Termin
+    event: NormalisedEvent
+    google: GoogleEvent
+    undone: tuple[GoogleEvent, ...] = ()
+
+
+@dataclass(frozen=True)
+class HideGoogle:
+    """Take the texts out of an event (``etag``: as last seen) and out of these occurrences; its times stay."""
+
+    pair: Pair
+    etag: str | None
+    occurrences: tuple[GoogleEvent, ...] = ()
+    undone: tuple[GoogleEvent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -440,6 +492,7 @@ class RecordFingerprints:
     google: Fingerprint
     first_day: date
     last_day: date
+    persons_private: bool = False
 
 
 # -- actions: any phase ---------------------------------------------------------------------------------------------
@@ -447,12 +500,30 @@ class RecordFingerprints:
 
 @dataclass(frozen=True)
 class MarkUntranslatable:
-    """Remember why an appointment is left alone; without ``pair`` a row is made for the side that is given."""
+    """Remember why an appointment is left alone; without ``pair`` a row is made for the side that is given.
+
+    What both sides of a ``pair`` say is remembered as well, as far as it is given.
+    """
 
     reason: str
     pair: Pair | None = None
     termin: Termin | None = None
     google: GoogleEvent | None = None
+
+
+@dataclass(frozen=True)
+class TakeMarksOff:
+    """Remove our marks from a person's event that came to them by a copy."""
+
+    google: GoogleEvent
+
+
+@dataclass(frozen=True)
+class NotPlanned:
+    """An appointment with which planning itself has failed; ``code`` says how, in one word."""
+
+    code: str
+    pair: Pair | None = None
 
 
 Action = (
@@ -462,17 +533,26 @@ Action = (
     | RememberPending
     | ConfirmAdvoware
     | ConfirmGoogle
+    | ListGoogle
     | DeleteGoogle
     | DeleteAdvoware
     | RecreateGoogle
     | RecreateAdvoware
+    | FollowCopy
     | SoftDelete
     | HoldDeletions
     | UpdateGoogle
+    | ReplaceGoogle
+    | HideGoogle
     | UpdateAdvoware
     | RecordFingerprints
     | MarkUntranslatable
+    | TakeMarksOff
+    | NotPlanned
 )
+
+#: Questions: they are answered by reading, and the plan is made again with the answer.
+QUESTIONS = (ConfirmAdvoware, ConfirmGoogle, ListGoogle)
 
 #: Actions that write to Advoware.
 ADVOWARE_WRITES = (PostAdvoware, RecreateAdvoware, UpdateAdvoware, DeleteAdvoware)
