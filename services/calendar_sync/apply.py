@@ -327,7 +327,7 @@ class Applier:
             await asyncio.sleep(min(remaining, timeout))
         rows = await self._advoware.list_termine(intent.employee_kuerzel, intent.first_day, intent.first_day)
         linked = {pair.advoware_frnr for pair in await self._store.load_pairs()}
-        for termin in sorted(read_termine(rows), key=lambda termin: termin.fr_nr):
+        for termin in sorted(read_termine(rows).items, key=lambda termin: termin.fr_nr):
             is_young = termin.changed_at is None or termin.changed_at >= intent.started_at - CLOCK_TOLERANCE
             is_same = isinstance(termin.event, NormalisedEvent) and content_hash(termin.event) == intent.content_hash
             is_his = termin.anwalt == intent.employee_kuerzel

@@ -19,7 +19,7 @@ from services.advoware_models import BERLIN
 from services.advoware_service import AdvowareService
 from services.calendar_sync.apply import Applier, Windows, action_name
 from services.calendar_sync.calendars import ensure_calendar, share_calendar
-from services.calendar_sync.mapping import read_google_event, read_termin, read_termine
+from services.calendar_sync.mapping import read_google_event, read_google_events, read_termin, read_termine
 from services.calendar_sync.model import (
     Action,
     ConfirmAdvoware,
@@ -223,9 +223,9 @@ class CalendarSync:
             await self._share(calendar_id, kuerzel)
         settings = self._settings(cursor, full_content=full_content)
         rows = await self._advoware.list_termine(kuerzel, settings.first_day, settings.last_day)
-        termine = read_termine(rows)
-        if len(termine) < len(rows):
-            log(self._context, "error", "calendar.unreadable", kuerzel=kuerzel, termine=len(rows) - len(termine))
+        termine, unreadable = read_termine(rows)
+        if unreadable:
+            log(self._context, "error", "calendar.unreadable", kuerzel=kuerzel, termine=len(unreadable))
         return _Observed(cursor, settings, termine, listing, token)
 
     async def _let_go_of_lost_events(self, listing: GoogleListing, settings: PlanSettings, windows: Windows) -> None:
@@ -255,9 +255,7 @@ class CalendarSync:
             events = await self._google.list_events(calendar_id, token)
         except SyncTokenExpired:
             events = await self._google.list_events(calendar_id)
-        return GoogleListing(
-            [read_google_event(item) for item in events.events], events.is_full
-        ), events.next_sync_token
+        return GoogleListing(read_google_events(events.events).items, events.is_full), events.next_sync_token
 
     def _settings(self, cursor: Cursor, *, full_content: bool) -> PlanSettings:
         settings = self._resources.settings
