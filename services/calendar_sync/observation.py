@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Literal
 from uuid import NAMESPACE_OID, uuid5
 
-from services.calendar_sync.mapping import generation_of, original_start, without_times
+from services.calendar_sync.mapping import generation_of, original_start
 from services.calendar_sync.model import (
     HAS_EXCEPTIONS,
     GoogleEvent,
@@ -17,7 +17,9 @@ from services.calendar_sync.model import (
     SyncStrategy,
     Termin,
     day_of,
+    has_exceptions,
     is_anonymised_hash,
+    without_times,
 )
 
 MAX_DELETIONS = 5
@@ -190,7 +192,7 @@ class Picture:
     def _is_known_to_have_exceptions(self, event_id: str) -> bool:
         """An incremental listing does not repeat the occurrences that were changed before."""
         pair = self.by_event.get(event_id)
-        return not self.google.full and pair is not None and pair.untranslatable == HAS_EXCEPTIONS
+        return not self.google.full and pair is not None and has_exceptions(pair.untranslatable)
 
     def has_unseen_series(self, pair: Pair) -> bool:
         """Whether occurrences were changed of a series that is not listed itself."""

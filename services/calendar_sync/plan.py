@@ -22,9 +22,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
-from services.calendar_sync.mapping import google_event_id, overlay
+from services.calendar_sync.mapping import google_event_id
 from services.calendar_sync.model import (
-    HAS_EXCEPTIONS,
     TEXT_UNKNOWN,
     WAITS_FOR_PERMISSION,
     Action,
@@ -58,9 +57,12 @@ from services.calendar_sync.model import (
     UpdateAdvoware,
     UpdateGoogle,
     content_hash,
+    has_exceptions,
     is_anonymised_hash,
+    overlay,
 )
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture, PlanSettings
+from services.errors import failure_code
 
 #: More deletions in one run than this share of the pairs, and than the settings say, are not believed.
 MAX_DELETED_SHARE = 0.2
@@ -106,7 +108,7 @@ def _each(items: Iterable[Pair], plan_one: Callable[[Pair], Iterator[Action]]) -
         try:
             actions = list(plan_one(item))
         except Exception as error:  # noqa: BLE001 - whatever one appointment is like, the others are planned
-            actions = [NotPlanned(type(error).__name__, item)]
+            actions = [NotPlanned(failure_code(error), item)]
         yield from actions
 
 
@@ -526,7 +528,7 @@ def _is_left_alone(pair: Pair) -> bool:
 def _has_known_exceptions(found: _Comparison) -> bool:
     """Whether the event, unlisted this time, is one that was seen with changed occurrences."""
     is_changed = found.advoware_changed or found.shown.anonymised or _belongs_to_advoware(found)
-    return found.google is None and found.pair.untranslatable == HAS_EXCEPTIONS and is_changed
+    return found.google is None and has_exceptions(found.pair.untranslatable) and is_changed
 
 
 def _belongs_to_advoware(found: _Comparison) -> bool:
@@ -538,12 +540,12 @@ def _belongs_to_advoware(found: _Comparison) -> bool:
 def _update_untranslatable(seen: Picture, found: _Comparison, theirs: Untranslatable) -> Iterator[Action]:
     """A pair whose event Advoware cannot hold as it is."""
     pair, google = found.pair, found.google
-    has_exceptions = theirs.reason == HAS_EXCEPTIONS
-    is_news = found.advoware_changed or found.google_changed or (has_exceptions and _belongs_to_advoware(found))
+    is_excepted = has_exceptions(theirs.reason)
+    is_news = found.advoware_changed or found.google_changed or (is_excepted and _belongs_to_advoware(found))
     winner = found.winner(may_write=seen.may_write(pair)) if is_news else None
     if google is None:
         return
-    if winner == "advoware" and has_exceptions:
+    if winner == "advoware" and is_excepted:
         if seen.has_unlisted_occurrences(pair):
             yield ListGoogle(pair)  # what is overwritten is kept, and an incremental listing does not show all of it
         else:

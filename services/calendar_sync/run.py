@@ -39,7 +39,6 @@ from services.calendar_sync.store import AuditLine, CalendarStore, Cursor, Hold
 from services.calendar_sync.store import RunResult as Result
 from services.errors import (
     AuthenticationFailed,
-    BitByLawError,
     ConfigurationError,
     Conflict,
     EntityBusy,
@@ -49,8 +48,7 @@ from services.errors import (
     Unavailable,
     UnexpectedAnswer,
     ValidationFailed,
-    shown_text,
-    without_quotes,
+    failure_code,
 )
 from services.google_calendar import SYSTEM as GOOGLE
 from services.google_calendar import GoogleCalendarAPI, SyncTokenExpired
@@ -272,7 +270,7 @@ class CalendarSync:
         try:
             await share_calendar(self._google, calendar_id, self._resources.settings.google_calendar.acl_rules)
         except (Forbidden, NotFound, ValidationFailed) as error:
-            log(self._context, "error", "calendar.not_shared", kuerzel=kuerzel, error=without_quotes(shown_text(error)))
+            log(self._context, "error", "calendar.not_shared", kuerzel=kuerzel, error=failure_code(error))
 
     async def _list_google(self, calendar_id: str, cursor: Cursor, summary: RunSummary) -> tuple[GoogleListing, str]:
         """Google's changes since the last run, or everything: at first, once a day, and when the token has expired."""
@@ -313,7 +311,7 @@ class CalendarSync:
             try:
                 await applier.resume(intent, rows.get(intent.google_event_id))
             except (Conflict, Forbidden, UnexpectedAnswer, ValidationFailed) as error:
-                code = without_quotes(shown_text(error))
+                code = failure_code(error)
                 log(self._context, "error", "calendar.create_not_resumed", kuerzel=kuerzel, error=code)
         for intent in await store.open_intents(kuerzel):
             if intent.advoware_frnr is None and intent.started_at < self._now() - timedelta(days=1):
@@ -485,11 +483,6 @@ class CalendarSync:
 
     def _now(self) -> datetime:
         return self._resources.clock()
-
-
-def failure_code(error: Exception) -> str:
-    """Why something failed, in our own words or by the error's name; never with a text of an appointment."""
-    return without_quotes(shown_text(error)) if isinstance(error, BitByLawError) else type(error).__name__
 
 
 def _result(summary: RunSummary) -> Result:

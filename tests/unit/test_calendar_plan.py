@@ -86,6 +86,7 @@ class World:
         fr_nr = self._take_fr_nr(fr_nr)
         base = {"text": f"Termin {fr_nr}", "notiz": "", "ort": "", "datum": "2026-03-02", "datumBis": None}
         base |= {"uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00", "anwalt": "SB", "privat": 0}
+        base |= {"abwesenheit": 0, "dauertermin": 0, "turnus": 0, "turnusArt": 0}
         self.advoware[fr_nr] = {**base, "frNr": fr_nr}
         self.edit_termin(fr_nr, **values)
         return fr_nr
