@@ -6,6 +6,7 @@ contents are hashes, errors are reason codes or our own words.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from services.errors import Conflict
 Side = Literal["advoware", "google", "none"]
 RunResult = Literal["no_change", "changed", "held", "failed"]
 HoldReason = Literal["too_many", "advoware_empty"]
+
+#: So many rows are read in a thread, so that others get their turn meanwhile.
+MANY_ROWS = 500
 
 #: How long an overwritten event is kept.
 OVERWRITTEN_DAYS = 30
@@ -46,6 +50,7 @@ class Cursor:
     calendar_id: str | None = None
     sync_token: str | None = None
     last_full_run: datetime | None = None
+    quiet_digest: str | None = None  #: of all that a run has seen in which nothing was to be done
     updated_at: datetime | None = None  #: set by the store
 
 
@@ -160,6 +165,18 @@ class CalendarStore:
         )
         return [stored.pair for stored in found]
 
+    async def pairs_digest(self, kuerzel: str) -> str:
+        """A text that changes with every change of an employee's live pairs."""
+        async with database_errors():
+            digest = await self._pool.fetchval(
+                """
+                SELECT count(*) || ' ' || coalesce(md5(string_agg(md5(pair::text), '' ORDER BY sync_id)), '')
+                FROM calendar_sync AS pair WHERE NOT deleted AND employee_kuerzel = $1
+                """,
+                kuerzel,
+            )
+        return str(digest)
+
     async def find_pair(self, sync_id: UUID) -> StoredPair | None:
         """A pair, live or deleted."""
         found = await self._pairs("SELECT * FROM calendar_sync WHERE sync_id = $1", sync_id)
@@ -215,6 +232,16 @@ class CalendarStore:
             )
             await _append(connection, audit, now)
 
+    async def save_pairs(self, pairs: Sequence[tuple[Pair, AuditLine]], now: datetime) -> None:
+        """Insert these pairs, or replace their rows, with their lines in the audit: all of them or none.
+
+        Raises:
+            Conflict: as in `save_pair`, for at least one of them.
+        """
+        async with self._transaction() as connection:
+            await connection.executemany(_SAVE_PAIR, [(*_pair_values(pair), now) for pair, _ in pairs])
+            await connection.executemany(_APPEND, [_audit_values(line, now) for _, line in pairs])
+
     async def delete_pair(self, sync_id: UUID, audit: AuditLine, now: datetime) -> None:
         """Mark the pair as deleted, together with its line in the audit.
 
@@ -257,16 +284,19 @@ class CalendarStore:
         async with self._transaction() as connection:
             await connection.execute(
                 """
-                INSERT INTO calendar_sync_cursor (employee_kuerzel, calendar_id, sync_token, last_full_run, updated_at)
-                VALUES ($1, $2, $3, $4, $5)
+                INSERT INTO calendar_sync_cursor
+                    (employee_kuerzel, calendar_id, sync_token, last_full_run, quiet_digest, updated_at)
+                VALUES ($1, $2, $3, $4, $5, $6)
                 ON CONFLICT (employee_kuerzel) DO UPDATE SET
                     calendar_id = excluded.calendar_id, sync_token = excluded.sync_token,
-                    last_full_run = excluded.last_full_run, updated_at = excluded.updated_at
+                    last_full_run = excluded.last_full_run, quiet_digest = excluded.quiet_digest,
+                    updated_at = excluded.updated_at
                 """,
                 cursor.employee_kuerzel,
                 cursor.calendar_id,
                 cursor.sync_token,
                 cursor.last_full_run,
+                cursor.quiet_digest,
                 now,
             )
 
@@ -499,7 +529,10 @@ class CalendarStore:
 
     async def _pairs(self, query: str, *arguments: Any) -> list[StoredPair]:
         async with database_errors():
-            return [_stored_pair(row) for row in await self._pool.fetch(query, *arguments)]
+            rows = await self._pool.fetch(query, *arguments)
+        if len(rows) < MANY_ROWS:
+            return [_stored_pair(row) for row in rows]
+        return await asyncio.to_thread(lambda: [_stored_pair(row) for row in rows])
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[asyncpg.Connection]:
@@ -591,13 +624,19 @@ def _intent_values(intent: Intent) -> tuple[Any, ...]:
     )
 
 
+_APPEND = """
+INSERT INTO calendar_sync_audit (at, employee_kuerzel, sync_id, advoware_frnr, google_event_id, side, action, reason,
+                                 before_hash, after_hash, error, trace_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+"""
+
+
 async def _append(connection: asyncpg.Connection, line: AuditLine, now: datetime) -> None:
-    await connection.execute(
-        """
-        INSERT INTO calendar_sync_audit (at, employee_kuerzel, sync_id, advoware_frnr, google_event_id, side, action,
-                                         reason, before_hash, after_hash, error, trace_id)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-        """,
+    await connection.execute(_APPEND, *_audit_values(line, now))
+
+
+def _audit_values(line: AuditLine, now: datetime) -> tuple[Any, ...]:
+    return (
         now,
         line.employee_kuerzel,
         line.sync_id,
