@@ -315,6 +315,7 @@ def read_google_event(resource: Any) -> GoogleEvent:
     properties = _properties(resource)
     event = Untranslatable("deleted event") if is_cancelled else google_to_event(resource)
     texts = _google_texts(resource)
+    is_readable = all(fields.is_text(resource.get(name)) for name in _GOOGLE_NAMES.values())
     return GoogleEvent(
         id=event_id,
         event=event,
@@ -325,7 +326,7 @@ def read_google_event(resource: Any) -> GoogleEvent:
         fr_nr=fields.record_key(properties.get(PROPERTY_FRNR)),
         sync_id=_uuid(properties.get(PROPERTY_SYNC_ID)),
         has_foreign_text=not is_cancelled and _is_anonymised(resource, texts) and texts != _HIDDEN_TEXTS,
-        shows_text=not is_cancelled and texts not in (_HIDDEN_TEXTS, _NO_TEXTS),
+        shows_text=not is_cancelled and not (is_readable and texts in (_HIDDEN_TEXTS, _NO_TEXTS)),
         is_private=_is_private(resource),
         record=resource,
     )

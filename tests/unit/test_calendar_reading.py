@@ -63,8 +63,10 @@ records = (
     | junk
 )
 google_fields = st.sampled_from(
-    """id status summary description location start end recurrence visibility transparency extendedProperties updated
-    etag eventType recurringEventId""".split()
+    [
+        *("id", "status", "summary", "description", "location", "start", "end", "recurrence", "visibility", "updated"),
+        *("transparency", "extendedProperties", "etag", "eventType", "recurringEventId"),
+    ]
 )
 google_times = st.dictionaries(st.sampled_from(["date", "dateTime", "timeZone"]), scalars)
 google_values = (
