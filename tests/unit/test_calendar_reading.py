@@ -232,6 +232,7 @@ def test_what_is_not_private_is_not(value: Any) -> None:
         ({"uhrzeitVon": "10:00:00", "uhrzeitBis": "10:00:00"}, "2026-02-10T10:30:00+01:00", (END_GUESSED,)),
         ({"datumBis": "2026-02-09"}, "2026-02-10T11:00:00+01:00", (END_GUESSED,)),
         ({"uhrzeitBis": "25:61"}, "2026-02-10T10:30:00+01:00", (END_GUESSED,)),
+        ({"datumBis": "31.12.2026"}, "2026-02-10T11:00:00+01:00", (END_GUESSED,)),
         ({"uhrzeitBis": None}, "2026-02-10T10:30:00+01:00", ()),
         ({"uhrzeitBis": "", "datumBis": "2026-02-10T00:00:00"}, "2026-02-10T10:30:00+01:00", ()),
         ({"uhrzeitBis": "24:00"}, "2026-02-11T00:00:00+01:00", ()),
