@@ -587,7 +587,7 @@ def google_body(
     body: dict[str, Any] = {
         "summary": ANONYMISED_TITLE if event.anonymised else _cut(event.text) or "",
         "description": _description(event, current),
-        "location": _cut(event.ort),
+        "location": None if event.anonymised else _cut(event.ort),
         "start": _google_moment(start, _kept_zone(event, current, "start")),
         "end": _google_moment(end, _kept_zone(event, current, "end")),
         "recurrence": [event.recurrence] if event.recurrence else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -107,6 +108,28 @@ def test_several_problems_are_all_named() -> None:
     )  # fmt: skip
     assert len(event.reason.split("; ")) == 4
     assert "xxx" not in event.reason
+
+
+@pytest.mark.parametrize("until", ["99991231T235959Z", "99991231", "20380101", "99991231T235959"])
+def test_an_end_beyond_the_years_of_a_calendar_is_for_ever(until: str) -> None:
+    event = google_to_event(entered(recurrence=[f"RRULE:FREQ=WEEKLY;UNTIL={until}"]))
+    assert isinstance(event, NormalisedEvent)
+    assert event.recurrence == "RRULE:FREQ=WEEKLY;INTERVAL=1;BYDAY=TU"
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        entered(recurrence=["RRULE:FREQ=WEEKLY"], start={"dateTime": TIMES[0], "timeZone": "Asia/Tokyo"}),
+        entered("2026-02-10", "2026-02-11", recurrence=["RRULE:FREQ=WEEKLY"], transparency="transparent"),
+        entered("2026-02-10", "2026-02-13", recurrence=["RRULE:FREQ=WEEKLY"]),
+    ],
+)
+def test_of_a_series_that_cannot_be_held_only_the_first_occurrence_is_known(resource: dict[str, Any]) -> None:
+    event = google_to_event(resource)
+    assert isinstance(event, Untranslatable)
+    assert event.part is not None
+    assert (event.part.recurrence, event.part.dauertermin, event.part.first_day) == (None, 0, date(2026, 2, 10))
 
 
 def test_a_series_of_which_only_a_text_is_too_long_keeps_its_rule() -> None:
@@ -300,6 +323,12 @@ def test_a_note_that_google_cuts_never_comes_back_cut() -> None:
 
 
 # -- what readers of the calendar see -------------------------------------------------------------------------------
+
+
+def test_an_anonymised_event_is_written_without_any_text_whatever_is_in_it() -> None:
+    event = replace(event_of(termin(text="Müller", notiz="geheim", ort="JVA")), anonymised=True)
+    body = google_body(event, 1, SYNC_ID, read(description="geheim"))
+    assert [body[name] for name in ("summary", "description", "location")] == ["Advoware", None, None]
 
 
 def test_only_hidden_events_are_private() -> None:
