@@ -332,6 +332,11 @@ def read_google_event(resource: Any) -> GoogleEvent:
     )
 
 
+def original_start(occurrence: Record) -> datetime | date | None:
+    """When an occurrence of a series would take place if nobody had changed it."""
+    return _google_time(occurrence.get("originalStartTime"))
+
+
 def google_to_event(resource: Record) -> NormalisedEvent | Untranslatable:
     """The content of an event; what of it Advoware cannot hold is unknown.
 

@@ -191,6 +191,11 @@ def without_times(event: NormalisedEvent | Untranslatable, reason: str) -> Untra
     return replace(event, reason="; ".join(reasons), part=part, unknown=event.unknown | {TIMES})
 
 
+def has_exceptions(reason: str | None) -> bool:
+    """Whether a series could not be held because of its single occurrences, whatever else is the matter with it."""
+    return (reason or "").startswith(HAS_EXCEPTIONS)
+
+
 def is_anonymised_hash(value: str | None) -> bool:
     """Whether a content hash is that of an anonymised event."""
     return value is not None and value.removeprefix(_PARTIAL_HASH).startswith(_ANONYMISED_HASH)
@@ -308,7 +313,8 @@ class Pair:
     """A live row of ``calendar_sync``: a Termin and its Google event.
 
     ``first_day`` and ``last_day`` are the days that the pair covered at the last sync (None: unknown). They tell a
-    Termin that left the window from one that was deleted.
+    Termin that left the window from one that was deleted. ``persons_private``: a person has made the event, and made it
+    private in Google, so that it keeps its text although its Termin is private as well.
     """
 
     sync_id: UUID
@@ -326,6 +332,7 @@ class Pair:
     last_day: date | None = None
     error: str | None = None
     attempts: int = 0
+    persons_private: bool = False
 
     @property
     def untranslatable(self) -> str | None:
@@ -413,6 +420,13 @@ class ConfirmGoogle:
 
 
 @dataclass(frozen=True)
+class ListGoogle:
+    """List the whole calendar, and plan again: an incremental list does not show all occurrences of a series."""
+
+    pair: Pair
+
+
+@dataclass(frozen=True)
 class DeleteGoogle:
     """Delete the event (``etag``: as last seen) and the pair."""
 
@@ -451,6 +465,14 @@ class RecreateAdvoware:
 
 
 @dataclass(frozen=True)
+class FollowCopy:
+    """A person has copied the pair's event, marks included, and deleted the original: the copy becomes its event."""
+
+    pair: Pair
+    google: GoogleEvent
+
+
+@dataclass(frozen=True)
 class SoftDelete:
     """Mark the pair as deleted: nothing of it is left."""
 
@@ -463,8 +485,8 @@ class HoldDeletions:
 
     Attributes:
         reason: ``too_many`` or ``advoware_empty``.
-        deletions: how many pairs would have been deleted.
-        live_pairs: how many there are.
+        deletions: how many appointments would have been deleted, or made anew because one side lacks them.
+        live_pairs: how many pairs there are.
     """
 
     reason: Literal["too_many", "advoware_empty"]
@@ -477,12 +499,38 @@ class HoldDeletions:
 
 @dataclass(frozen=True)
 class UpdateGoogle:
-    """Write ``event`` into Google; ``etag`` is the one to expect there."""
+    """Write ``event`` into Google; ``etag`` is the one to expect there. ``undone``: a person's edit that it undoes."""
 
     pair: Pair
     termin: Termin
     event: NormalisedEvent
     etag: str | None
+    google: GoogleEvent | None = None
+    undone: tuple[GoogleEvent, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReplaceGoogle:
+    """Delete the event, and insert ``event`` under the next id of its Termin.
+
+    So a series loses its moved and cancelled occurrences for certain. ``undone``: what persons have made of it.
+    """
+
+    pair: Pair
+    termin: Termin
+    event: NormalisedEvent
+    google: GoogleEvent
+    undone: tuple[GoogleEvent, ...] = ()
+
+
+@dataclass(frozen=True)
+class HideGoogle:
+    """Take the texts out of an event (``etag``: as last seen) and out of these occurrences; its times stay."""
+
+    pair: Pair
+    etag: str | None
+    occurrences: tuple[GoogleEvent, ...] = ()
+    undone: tuple[GoogleEvent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -508,6 +556,7 @@ class RecordFingerprints:
     google: Fingerprint
     first_day: date
     last_day: date
+    persons_private: bool = False
 
 
 # -- actions: any phase ---------------------------------------------------------------------------------------------
@@ -515,12 +564,30 @@ class RecordFingerprints:
 
 @dataclass(frozen=True)
 class MarkUntranslatable:
-    """Remember why an appointment is left alone; without ``pair`` a row is made for the side that is given."""
+    """Remember why an appointment is left alone; without ``pair`` a row is made for the side that is given.
+
+    What both sides of a ``pair`` say is remembered as well, as far as it is given.
+    """
 
     reason: str
     pair: Pair | None = None
     termin: Termin | None = None
     google: GoogleEvent | None = None
+
+
+@dataclass(frozen=True)
+class TakeMarksOff:
+    """Remove our marks from a person's event that came to them by a copy."""
+
+    google: GoogleEvent
+
+
+@dataclass(frozen=True)
+class NotPlanned:
+    """An appointment with which planning itself has failed; ``code`` says how, in one word."""
+
+    code: str
+    pair: Pair | None = None
 
 
 Action = (
@@ -530,17 +597,26 @@ Action = (
     | RememberPending
     | ConfirmAdvoware
     | ConfirmGoogle
+    | ListGoogle
     | DeleteGoogle
     | DeleteAdvoware
     | RecreateGoogle
     | RecreateAdvoware
+    | FollowCopy
     | SoftDelete
     | HoldDeletions
     | UpdateGoogle
+    | ReplaceGoogle
+    | HideGoogle
     | UpdateAdvoware
     | RecordFingerprints
     | MarkUntranslatable
+    | TakeMarksOff
+    | NotPlanned
 )
+
+#: Questions: they are answered by reading, and the plan is made again with the answer.
+QUESTIONS = (ConfirmAdvoware, ConfirmGoogle, ListGoogle)
 
 #: Actions that write to Advoware.
 ADVOWARE_WRITES = (PostAdvoware, RecreateAdvoware, UpdateAdvoware, DeleteAdvoware)
