@@ -17,7 +17,7 @@ from services.errors import BitByLawError, ConfigurationError, ForeignSystemErro
 from services.espocrm_setup import Check, Status
 from services.google_calendar import RATE_LIMIT, SYSTEM
 from services.rate_limit import DEFAULT_RATE, calls_of_last_minute
-from services.resources import Resources
+from services.resources import Clock, Resources, system_clock
 
 #: Google accepts a login that was signed a few minutes ago or ahead, and no more (RFC 7523 asks for "a few minutes").
 LARGEST_SKEW = timedelta(minutes=3)
@@ -43,7 +43,7 @@ _SHARING: frozenset[Kind] = frozenset(
 _DESCRIPTIONS: frozenset[Kind] = frozenset({"description_not_true"})
 
 
-async def diagnose_google(settings: Settings) -> list[Check]:
+async def diagnose_google(settings: Settings, *, clock: Clock = system_clock) -> list[Check]:
     """Check account, clock, calendars, sharing, descriptions, writers and quota, in this order.
 
     Never raises because of a system that is away: what could not be asked is ``unchecked``.
@@ -51,7 +51,7 @@ async def diagnose_google(settings: Settings) -> list[Check]:
     if not settings.google_calendar.is_configured:
         fix = "Set GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH in .env, if calendars are to be synced."
         return [Check("google account", "warning", "Google Calendar is not configured: no calendar is synced.", fix)]
-    async with Resources(settings) as resources:
+    async with Resources(settings, clock=clock) as resources:
         observer = Observer(resources)
         account = await _check_account(observer)
         checks = [account, await _check_clock(resources)]
