@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncpg
 
+from services.advoware_models import BERLIN
 from services.advoware_service import AdvowareService
 from services.calendar_sync.calendars import calendar_name
 from services.calendar_sync.model import normalise_text
@@ -154,6 +155,18 @@ class EmployeeStore:
         )
         return frozenset(str(row["employee_kuerzel"]) for row in rows)
 
+    async def paired_termine(self, kuerzel: str) -> frozenset[int]:
+        """The ``frNr`` of an employee's live pairs."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT advoware_frnr FROM calendar_sync
+                WHERE employee_kuerzel = $1 AND NOT deleted AND advoware_frnr IS NOT NULL
+                """,
+                kuerzel,
+            )
+        return frozenset(int(row["advoware_frnr"]) for row in rows)
+
     async def renamed(self) -> dict[str, str]:
         """``{former Kürzel: the present one}``."""
         rows = await self._fetch("SELECT former, kuerzel FROM calendar_sync_renamed ORDER BY former")
@@ -263,17 +276,19 @@ async def _move(connection: asyncpg.Connection, former: str, kuerzel: str, now: 
 class EmployeeRegister:
     """Follows Advoware's list of active employees. ``context`` is the step's, for its log."""
 
-    def __init__(self, resources: Resources, context: Any = None) -> None:
+    def __init__(self, resources: Resources, advoware: AdvowareService, context: Any = None) -> None:
         self._resources = resources
+        self._advoware = advoware
         self._context = context
 
     async def follow(self, active: Mapping[str, str]) -> frozenset[str]:
         """Let calendars and pairs follow those who have a new Kürzel, and remember the list.
 
-        Returns the Kürzel that must not be synced yet, because a run is at work on what has to be moved first.
+        Returns the Kürzel that must not be synced yet: a run is at work on what has to be moved first, or Advoware's
+        Termine do not tell yet whose they are.
 
         Raises:
-            Unavailable, DatabaseUnusable: PostgreSQL or Redis does not answer.
+            ForeignSystemError, DatabaseUnusable: Advoware, PostgreSQL or Redis does not answer.
         """
         if not active:  # nobody is there: that is no list
             return frozenset()
@@ -281,13 +296,30 @@ class EmployeeRegister:
         renames = find_renames(await store.known(), active, await store.occupied())
         postponed: set[str] = set()
         for chain in renames.chains:
-            if not await self._move(store, chain, active):
+            if not (await self._is_followed(store, chain) and await self._move(store, chain, active)):
                 postponed.update(kuerzel for move in chain for kuerzel in move)
         for kuerzel, reason in sorted(renames.unclear.items()):
             log(self._context, "error", "calendar.kuerzel_unclear", kuerzel=kuerzel, reason=reason)
         settled = active.keys() - postponed - renames.doubtful
         await store.remember({kuerzel: active[kuerzel] for kuerzel in settled}, self._resources.clock())
         return frozenset(postponed)
+
+    async def _is_followed(self, store: EmployeeStore, chain: Sequence[Move]) -> bool:
+        """Whether Advoware's Termine have the new Kürzel, where the old one is somebody else's now.
+
+        Before that nobody can tell whose a Termin is that bears it, and each would be shown to the wrong one.
+        """
+        today = self._resources.clock().astimezone(BERLIN).date()
+        window = self._resources.settings.calendar_sync
+        first, last = today - timedelta(days=window.days_back), today + timedelta(days=window.days_ahead)
+        for former, kuerzel in chain[1:]:
+            paired = await store.paired_termine(former)
+            rows = await self._advoware.list_termine(kuerzel, first, last)
+            followed = {row.get("frNr") for row in rows if normalise_text(row.get("anwalt")) == kuerzel}
+            if paired and not paired & followed:
+                log(self._context, "error", "calendar.rename_waits", kuerzel=kuerzel, former=former)
+                return False
+        return True
 
     async def _move(self, store: EmployeeStore, chain: Sequence[Move], active: Mapping[str, str]) -> bool:
         """Move what belongs to them; False: one of them is being synced."""

@@ -122,7 +122,7 @@ class CalendarSync:
             ForeignSystemError: Advoware, PostgreSQL or Redis does not answer.
         """
         active = active_employees(await self._advoware.list_mitarbeiter())
-        register = EmployeeRegister(self._resources, self._context)
+        register = EmployeeRegister(self._resources, self._advoware, self._context)
         postponed = await register.follow(active) if follow else frozenset()
         only = self._resources.settings.calendar_sync.only_kuerzel
         found = active.keys() - postponed

@@ -128,6 +128,26 @@ async def test_a_chain_of_new_kuerzel_moves_as_a_whole(office: CalendarOffice) -
 
 
 @in_haste
+async def test_a_chain_waits_until_the_termine_tell_whose_they_are(office: CalendarOffice) -> None:
+    staff(office, SB="Sabine Bergström", AI="Anton Imhoff")
+    await with_termine(office, "SB")
+    termin = office.termin("Antons Termin", anwalt="AI")
+    office.termin("Weihnachtsfeier", anwalt="ALLE")
+    await office.sync("AI")
+    staff(office, AI="Sabine Bergström", AIM="Anton Imhoff", PB="Petra Bäumler")
+
+    assert await look(office) == ["PB"]
+    assert len(await office.pairs("AI")) == 2
+    office.change_termin(termin, anwalt="AIM")
+
+    assert await look(office) == ["AI", "AIM", "PB"]
+    await office.sync_until_calm("AI")
+    await office.sync_until_calm("AIM")
+    assert office.texts("AI") == [*TITLES, "Weihnachtsfeier"]
+    assert office.texts("AIM") == ["Antons Termin", "Weihnachtsfeier"]
+
+
+@in_haste
 async def test_two_who_have_swapped_are_left_as_they_are_and_told(office: CalendarOffice) -> None:
     staff(office, SB="Sabine Bergström", AI="Anton Imhoff")
     await with_termine(office, "SB")
