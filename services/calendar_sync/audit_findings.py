@@ -48,8 +48,15 @@ Kind = Literal[
     # calendars
     "calendar_missing",
     "duplicate_calendar",
+    "calendar_not_owned",
     "calendar_without_employee",
+    "shared_without_employee",
+    "kuerzel_unclear",
     "missing_acl",
+    "wrong_role",
+    "surplus_acl",
+    "acl_without_employee",
+    "description_not_true",
     # questions
     "unknown",
 ]
