@@ -15,9 +15,9 @@ from services.advoware_service import AdvowareService
 from services.calendar_sync.audit_findings import View
 from services.calendar_sync.calendars import CALENDAR_PREFIX, calendar_name, find_calendar
 from services.calendar_sync.mapping import read_google_event, read_termin, read_termine
-from services.calendar_sync.model import GoogleEvent, Pair, Termin, normalise_text
+from services.calendar_sync.model import GoogleEvent, Pair, Termin
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture, PlanSettings
-from services.calendar_sync.run import CalendarSync
+from services.calendar_sync.run import CalendarSync, usable_kuerzel
 from services.calendar_sync.store import CalendarStore
 from services.errors import InvalidInput, NotFound, UnexpectedAnswer
 from services.google_calendar import GoogleCalendarAPI
@@ -56,8 +56,7 @@ class Observer:
 
     async def active_employees(self) -> list[str]:
         """The Kürzel of Advoware's active employees, sorted."""
-        rows = await self.advoware.list_mitarbeiter()
-        return sorted({kuerzel for row in rows if (kuerzel := normalise_text(row.get("kuerzel")))})
+        return sorted(usable_kuerzel(await self.advoware.list_mitarbeiter()))
 
     async def employees(self, wanted: Sequence[str]) -> list[str]:
         """Whom the audit is about: the wanted ones; else those whom the sync covers, and those who have rows.

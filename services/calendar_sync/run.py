@@ -8,7 +8,7 @@ action was carried out, because Google shows a change only once in its increment
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
@@ -28,6 +28,7 @@ from services.calendar_sync.model import (
     HoldDeletions,
     Pair,
     Termin,
+    normalise_text,
 )
 from services.calendar_sync.observation import Confirmations, GoogleListing, PlanSettings
 from services.calendar_sync.plan import make_plan
@@ -58,12 +59,21 @@ LOCK_SECONDS = 60.0
 FULL_RUN_HOURS = 24
 #: After so many failures in a row because a system is away, the rest is left to the next run.
 MAX_UNAVAILABLE = 3
+#: Longer ones are no Kürzel.
+MAX_KUERZEL = 50
 #: In Redis: when each employee's sync last succeeded, and which deletions are being held.
 LAST_SUCCESS = "calendar_sync:last_success"
 HELD = "calendar_sync:held"
 
 Answer = TypeVar("Answer")
 Result = Literal["no_change", "changed", "held", "failed"]
+
+
+def usable_kuerzel(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The Kürzel of Advoware's employees; a row without one that can be a calendar's name is left out."""
+    values = [value for row in rows if not isinstance(value := row.get("kuerzel"), bool)]
+    texts = {normalise_text(value) for value in values if isinstance(value, str | int)}
+    return {text for text in texts if text is not None and text.isprintable() and len(text) <= MAX_KUERZEL}
 
 
 def lock_key(kuerzel: str) -> str:
@@ -122,7 +132,9 @@ class CalendarSync:
         """
         rows = await self._advoware.list_mitarbeiter()
         only = self._resources.settings.calendar_sync.only_kuerzel
-        found = {str(row.get("kuerzel") or "").strip() for row in rows} - {""}
+        found = usable_kuerzel(rows)
+        if odd := len(rows) - sum(bool(usable_kuerzel([row])) for row in rows):
+            log(self._context, "error", "calendar.employees_unreadable", employees=odd)
         kuerzel = sorted(found & only if only else found)
         try:
             latest = await self._resources.calendar_redis.hgetall(LAST_SUCCESS)

@@ -373,8 +373,8 @@ class CalendarStore:
                 """
                 INSERT INTO calendar_sync_run AS run
                     (employee_kuerzel, result, code, ended_at, succeeded_at, failing_since, failures)
-                VALUES ($1, $2, $3, $4, CASE WHEN $2 <> 'failed' THEN $4 END, CASE WHEN $2 = 'failed' THEN $4 END,
-                        CASE WHEN $2 = 'failed' THEN 1 ELSE 0 END)
+                VALUES ($1, $2::text, $3, $4::timestamptz, CASE WHEN $2 <> 'failed' THEN $4 END,
+                        CASE WHEN $2 = 'failed' THEN $4 END, CASE WHEN $2 = 'failed' THEN 1 ELSE 0 END)
                 ON CONFLICT (employee_kuerzel) DO UPDATE SET
                     result = excluded.result, code = excluded.code, ended_at = excluded.ended_at,
                     succeeded_at = coalesce(excluded.succeeded_at, run.succeeded_at),
@@ -441,11 +441,8 @@ class CalendarStore:
     # -- what was overwritten ---------------------------------------------------------------------------------
 
     async def keep_overwritten(self, event: Overwritten, now: datetime) -> None:
-        """Keep an event, before it is overwritten, for `OVERWRITTEN_DAYS`; older ones go."""
+        """Keep an event, before it is overwritten; see `forget_overwritten`."""
         async with self._transaction() as connection:
-            await connection.execute(
-                "DELETE FROM calendar_sync_overwritten WHERE at < $1", now - timedelta(days=OVERWRITTEN_DAYS)
-            )
             await connection.execute(
                 """
                 INSERT INTO calendar_sync_overwritten
@@ -458,6 +455,13 @@ class CalendarStore:
                 event.advoware_frnr,
                 event.google_event_id,
                 dict(event.resource),
+            )
+
+    async def forget_overwritten(self, now: datetime) -> None:
+        """Let go of what was overwritten more than `OVERWRITTEN_DAYS` ago."""
+        async with database_errors():
+            await self._pool.execute(
+                "DELETE FROM calendar_sync_overwritten WHERE at < $1", now - timedelta(days=OVERWRITTEN_DAYS)
             )
 
     async def overwritten(self, since: datetime, kuerzel: str | None = None) -> list[Overwritten]:
