@@ -37,6 +37,13 @@ Kind = Literal[
     "untranslatable",
     "open_intent",
     "deletions_held",
+    "shows_too_much",
+    "not_checked",
+    # a Termin that a person should correct
+    "end_guessed",
+    # runs
+    "run_failed",
+    "run_overdue",
     # copies and remains
     "duplicate_event",
     "same_content",
@@ -50,7 +57,9 @@ Kind = Literal[
     "duplicate_calendar",
     "calendar_without_employee",
     "missing_acl",
-    # questions
+    # what an operator has asked for
+    "old_event",
+    "overwritten",
     "unknown",
 ]
 

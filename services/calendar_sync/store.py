@@ -23,6 +23,8 @@ Side = Literal["advoware", "google", "none"]
 RunResult = Literal["no_change", "changed", "held", "failed"]
 HoldReason = Literal["too_many", "advoware_empty"]
 
+#: The cron starts a run of everybody every 15 minutes: who had none for longer than this is overdue.
+OVERDUE_MINUTES = 45
 #: How long an overwritten event is kept.
 OVERWRITTEN_DAYS = 30
 
@@ -125,6 +127,24 @@ class Hold:
     live_pairs: int
     held_since: datetime
     released_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """How the runs of all employees are, as numbers.
+
+    Attributes:
+        employees: those who had a run of late.
+        failing: those whose latest run failed; ``held``: those of whom work is held back and not released.
+        since: of these, when the first one began to fail or to be held.
+        last_run: when the latest run of anybody ended.
+    """
+
+    employees: int
+    failing: int
+    held: int
+    since: datetime | None
+    last_run: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -392,6 +412,24 @@ class CalendarStore:
         async with database_errors():
             rows = await self._pool.fetch("SELECT * FROM calendar_sync_run ORDER BY employee_kuerzel")
         return [Run(**row) for row in rows]
+
+    async def operation(self) -> Operation:
+        """The numbers of all employees. Who had no run when the others had theirs has left, and does not count."""
+        async with database_errors():
+            row = await self._pool.fetchrow(
+                """
+                SELECT count(*) AS employees,
+                    count(*) FILTER (WHERE run.result = 'failed') AS failing,
+                    count(*) FILTER (WHERE hold.held_since IS NOT NULL AND hold.released_at IS NULL) AS held,
+                    least(min(run.failing_since),
+                        min(hold.held_since) FILTER (WHERE hold.released_at IS NULL)) AS since,
+                    max(run.ended_at) AS last_run
+                FROM calendar_sync_run AS run LEFT JOIN calendar_sync_hold AS hold USING (employee_kuerzel)
+                WHERE run.ended_at >= (SELECT max(ended_at) FROM calendar_sync_run) - $1::interval
+                """,
+                timedelta(minutes=OVERDUE_MINUTES),
+            )
+        return Operation(**row)
 
     async def holds(self, kuerzel: str | None = None) -> list[Hold]:
         """What is held back for an employee, or for all, by Kürzel."""

@@ -37,7 +37,12 @@ ShowText = Annotated[bool, typer.Option("--show-text", help="also show title, no
 
 FAILED = 2
 #: Too long for the table of `stats`; the JSON document has them.
-_NOT_IN_STATS = frozenset({"calendar_id", "last_full_run", "last_change", "age_seconds"})
+_NOT_IN_STATS = frozenset(
+    {
+        *("calendar_id", "last_full_run", "last_change", "age_seconds", "run_ended_at"),
+        *("code", "failing_since", "failures", "held_since", "released_at"),
+    }
+)
 _ANY_WIDTH = 10_000
 #: What identifies the appointment of a finding or of a line of the history.
 _IDS = {"advoware_frnr": "frNr", "google_event_id": "event", "sync_id": "pair"}
@@ -115,7 +120,7 @@ def list_calendars(kuerzel: Kuerzel = None, as_json: AsJson = False) -> None:
 
 @app.command("stats")
 def stats(kuerzel: Kuerzel = None, as_json: AsJson = False) -> None:
-    """Numbers of pairs per employee, and when the last run was."""
+    """Numbers of pairs per employee, how the last run ended, and what failed, is overdue or held back."""
     _run("stats", as_json, lambda audit: audit.questions.stats(kuerzel or ()))
 
 

@@ -90,7 +90,9 @@ class AuditOffice:
         for kuerzel in ("SB", "AI"):
             office.calendars[kuerzel] = await office.new_calendar(f"AW-{kuerzel}")
             cursor = Cursor(employee_kuerzel=kuerzel, calendar_id=office.calendars[kuerzel])
-            await (await office.store()).save_cursor(cursor, datetime.now(UTC))
+            store, now = await office.store(), datetime.now(UTC)
+            await store.save_cursor(cursor, now)
+            await store.note_run(kuerzel, "no_change", None, now)
         return office
 
     async def close(self) -> None:

@@ -21,7 +21,7 @@ from sandbox.control import ActiveFault, Fault, running
 from sandbox.google import GoogleTwin
 from services.advoware_models import BERLIN
 from services.calendar_sync.run import lock_key
-from services.calendar_sync.store import CalendarStore, Overwritten, Run
+from services.calendar_sync.store import CalendarStore, Hold, Overwritten, Run
 from services.errors import ForeignSystemError, InvalidInput
 from services.locks import record_lock
 from services.look_again import HIDE, Notes, calendar
@@ -497,6 +497,83 @@ async def test_an_unusable_event_becomes_a_dead_letter(fresh: Worker, event: Any
         await fresh.run("event", event)
 
     assert fresh.calendars() == []
+
+
+# -- what the health says of it ---------------------------------------------------------------------------------------
+
+
+async def health(worker: Worker) -> dict[str, Any]:
+    """What GET /health says of the calendar; as a whole it is as well as that, because all else is well."""
+    module = importlib.import_module("steps.health_step")
+    answer = await module.handler(ApiRequest(body=None, headers={}), worker.engine)
+    part = answer.body["calendar"]
+    assert answer.status == 200
+    assert {"SB", "AI"}.isdisjoint(str(part).replace("'", " ").split())
+    part.pop("latency_ms", None)
+    found: dict[str, Any] = part
+    return found
+
+
+async def test_the_health_is_well_before_the_first_run(fresh: Worker) -> None:
+    assert await health(fresh) == {
+        "status": "ok",
+        "employees": 0,
+        "failing": 0,
+        "held": 0,
+        "since": None,
+        "last_run": None,
+    }
+
+
+async def test_the_health_is_degraded_while_somebodys_runs_fail(fresh: Worker) -> None:
+    fresh.strike(fresh.advoware, path="/Termine", status=400, count=1)
+    await fresh.run("event", {"kuerzel": "SB"})
+    await fresh.run("event", {"kuerzel": "AI"})
+
+    told = await health(fresh)
+
+    noted = await runs(fresh)
+    assert (told["status"], told["employees"], told["failing"], told["held"]) == ("degraded", 2, 1, 0)
+    assert told["since"] == noted["SB"].ended_at.isoformat()
+    assert told["last_run"] == noted["AI"].ended_at.isoformat()
+
+
+async def test_the_health_is_degraded_while_work_is_held_and_not_released(fresh: Worker) -> None:
+    store, now = CalendarStore(await fresh.resources.database()), fresh.resources.clock()
+    for kuerzel in ("SB", "AI", "MK"):
+        await store.note_run(kuerzel, "held", "too_many", now)
+        hold = Hold(employee_kuerzel=kuerzel, reason="too_many", number=9, live_pairs=20, held_since=now)
+        await store.save_hold(hold)
+    await store.release_hold("AI", now)
+
+    told = await health(fresh)
+
+    assert (told["status"], told["failing"], told["held"], told["since"]) == ("degraded", 0, 2, now.isoformat())
+
+
+async def test_the_health_is_degraded_if_nobody_had_a_run_of_late(fresh: Worker) -> None:
+    store, now = CalendarStore(await fresh.resources.database()), fresh.resources.clock()
+    await store.note_run("SB", "changed", None, now - timedelta(minutes=46))
+
+    assert (await health(fresh))["status"] == "degraded"
+
+
+async def test_who_has_left_the_firm_with_a_failure_does_not_degrade_the_health_for_ever(fresh: Worker) -> None:
+    store, now = CalendarStore(await fresh.resources.database()), fresh.resources.clock()
+    await store.note_run("EX", "failed", "Forbidden", now - timedelta(hours=1))
+    hold = Hold(employee_kuerzel="EX", reason="too_many", number=9, live_pairs=20, held_since=now)
+    await store.save_hold(hold)
+    await store.note_run("SB", "changed", None, now)
+
+    told = await health(fresh)
+
+    assert (told["status"], told["employees"], told["failing"], told["held"]) == ("ok", 1, 0, 0)
+
+
+async def test_a_firm_without_google_has_no_calendar_to_be_ill(worker: Worker) -> None:
+    worker.environment(GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH="")
+
+    assert await health(worker) == {"status": "not_configured"}
 
 
 # -- the manual start -------------------------------------------------------------------------------------------------
