@@ -13,9 +13,11 @@ from dataclasses import replace
 from typing import Any
 
 from services.calendar_sync.audit_findings import Finding, View, deletion_limit, differences, duplicates, orphans
+from services.calendar_sync.audit_leaks import guessed_ends, leaks
 from services.calendar_sync.audit_observation import LARGEST_FRNR, CalendarMissing, Observer
 from services.calendar_sync.audit_questions import CalendarQuestions
 from services.calendar_sync.audit_report import Change, Problem, Report, explain
+from services.calendar_sync.audit_runs import held_finding
 from services.calendar_sync.model import GoogleEvent, HoldDeletions, NormalisedEvent, content_hash
 from services.calendar_sync.plan import make_plan
 from services.calendar_sync.run import LOCK_SECONDS, lock_key
@@ -61,18 +63,27 @@ class CalendarAudit:
         self.questions = CalendarQuestions(resources)  #: commands that answer a question
 
     async def verify_sync(self, wanted: Sequence[str] = ()) -> Report:
-        """Compare Advoware (within the window), Google and the table."""
+        """Compare Advoware (within the window), Google and the table; also outside the window, what shows too much."""
         report = self._report("verify-sync", employees=[])
 
         async def verify(kuerzel: str) -> None:
             is_running = await self._observer.sync.is_running(kuerzel)
-            view = await self._observer.view(kuerzel)
-            report.findings += differences(view, _hold(view))
+            view = await self._observer.with_outside(await self._observer.view(kuerzel))
+            hold = next(iter(await (await self._observer.store()).holds(kuerzel)), None)
+            findings = differences(view, _hold(view) if hold is None else None)
+            if hold is not None and hold.released_at is None:
+                findings.append(held_finding(hold))
+            report.findings += [*findings, *leaks(view, findings)]
+            named = {info.advoware_frnr for info in report.infos}  # everybody's Termin is in several calendars
+            report.infos += [info for info in guessed_ends(view) if info.advoware_frnr not in named]
             numbers = {
                 "employee_kuerzel": kuerzel,
                 "termine": len(view.picture.termine),
                 "events": len(view.picture.events),
                 "pairs": len(view.picture.pairs),
+                "held": hold.number if hold else 0,
+                "held_since": hold.held_since if hold else None,
+                "released_at": hold.released_at if hold else None,
                 # What was read while a sync was at work may be out of date already.
                 "sync_is_running": is_running or await self._observer.sync.is_running(kuerzel),
             }

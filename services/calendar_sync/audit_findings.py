@@ -99,6 +99,9 @@ class View:
         intents: the employee's unfinished creates.
         made_by_us: ids of the events that our account created.
         others: live pairs of other employees, by ``frNr``.
+        hide_asked: somebody has asked for blocked time only, and the run that does it has not come yet.
+        outside: Termine outside the window that were read for the sake of events that show texts; None: gone.
+        unread: how many more there are of these that were not, or could not be, read.
     """
 
     picture: Picture
@@ -106,6 +109,9 @@ class View:
     intents: Sequence[Intent] = ()
     made_by_us: frozenset[str] = frozenset()
     others: Mapping[int, Sequence[Pair]] = field(default_factory=dict)
+    hide_asked: bool = False
+    outside: Mapping[int, Termin | None] = field(default_factory=dict)
+    unread: int = 0
 
     def is_ours(self, event: GoogleEvent) -> bool:
         """Whether the sync has inserted this event.

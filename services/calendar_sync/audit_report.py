@@ -47,6 +47,7 @@ class Report:
         command: its name.
         checked_at: aware.
         findings: what is not in order now; what a cleanup has mended is not among them.
+        infos: what is in order and worth a person's look.
         changes: what a cleanup has done or would do.
         problems: what could not be looked at or done.
         details: what the command is about besides: lists of rows, or single ones.
@@ -58,6 +59,7 @@ class Report:
     changes: list[Change] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    infos: list[Finding] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -71,6 +73,7 @@ class Report:
             "status": ("clean", "findings", "error")[self.exit_code],
             "checked_at": self.checked_at,
             "findings": [asdict(finding) for finding in self.findings],
+            "infos": [asdict(finding) for finding in self.infos],
             "changes": [
                 {**asdict(change.finding), "done": change.done, "result": change.result} for change in self.changes
             ],

@@ -145,7 +145,7 @@ def _run(command: str, as_json: bool, work: Callable[[CalendarAudit], Awaitable[
     except Exception as error:  # noqa: BLE001 - not even a defect may pass for findings, which are exit code 1
         errors = [{"employee_kuerzel": None, "message": _message(error)}]
         document = {"command": command, "status": "error", "checked_at": None}
-        document |= {"findings": [], "changes": [], "errors": errors}
+        document |= {"findings": [], "infos": [], "changes": [], "errors": errors}
         exit_code = FAILED
     if as_json:
         typer.echo(json.dumps(document, indent=2))
