@@ -119,11 +119,13 @@ class View:
         The property alone does not tell: a copy that a person makes in Google keeps it. Nor does the creator alone:
         "this and following" splits a series into events whose id is the old one with a suffix.
         """
-        if event.fr_nr is None:
-            return False
+        return event.fr_nr is not None and self.was_inserted(event.id, event.fr_nr)
+
+    def was_inserted(self, event_id: str, fr_nr: int) -> bool:
+        """Whether the sync has inserted an event of this id for the Termin."""
         calendar_id = self.picture.settings.calendar_id
-        derived = {google_event_id(event.fr_nr, calendar_id, generation) for generation in range(_GENERATIONS)}
-        return event.id in derived or (event.id in self.made_by_us and "_" not in event.id)
+        derived = {google_event_id(fr_nr, calendar_id, generation) for generation in range(_GENERATIONS)}
+        return event_id in derived or (event_id in self.made_by_us and "_" not in event_id)
 
 
 def deletion_limit(seen: Picture) -> int:

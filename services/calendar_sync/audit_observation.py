@@ -147,6 +147,22 @@ class Observer:
             await in_parallel(_orphans_of_others(picture), lambda frnr: _pairs_of_others(store, frnr, kuerzel)),
         )
 
+    async def google_view(self, kuerzel: str) -> View:
+        """Google's side and the pairs of one employee, absences confirmed; Advoware is not asked.
+
+        Raises:
+            CalendarMissing: the employee has no calendar, or the remembered one was deleted.
+        """
+        calendar_id = await self.calendar_id(kuerzel)
+        settings, store = self.settings_for(kuerzel, calendar_id), await self.store()
+        resources = await self.list_events(calendar_id)
+        listing = GoogleListing([read_google_event(resource) for resource in resources], full=True)
+        pairs = await store.load_pairs(kuerzel)
+        absent = _unlisted_events(Picture(settings, [], listing, pairs, Confirmations()))
+        read = await in_parallel(absent, lambda event_id: self.read_event(calendar_id, event_id))
+        picture = Picture(settings, [], listing, pairs, Confirmations(events=read))
+        return View(picture, made_by_us=await self._made_by_us(resources))
+
     async def with_outside(self, view: View) -> View:
         """The view with the Termine outside the window whose events show texts, and whether texts are to be hidden.
 

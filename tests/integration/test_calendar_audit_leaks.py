@@ -257,7 +257,7 @@ async def test_a_termin_of_which_advoware_answers_nonsense_is_not_taken_for_one_
     assert [entry["kind"] for entry in answer.document["findings"]] == ["not_checked"]
 
 
-# -- held work and guessed ends -----------------------------------------------------------------------------------------
+# -- held work and guessed ends ----------------------------------------------------------------------------------------
 
 
 async def test_held_work_is_told_until_somebody_releases_it(office: AuditOffice) -> None:
