@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from services.advoware_models import BERLIN
 from services.calendar_sync.audit_findings import View
+from services.calendar_sync.audit_leaks import days_outside, unknown_termine
 from services.calendar_sync.calendars import calendar_name, find_calendar
 from services.calendar_sync.employees import EmployeesAdvoware, active_employees
 from services.calendar_sync.mapping import read_google_event, read_google_events, read_termin, read_termine
@@ -22,12 +24,15 @@ from services.calendar_sync.store import CalendarStore
 from services.errors import InvalidInput, NotFound, UnexpectedAnswer
 from services.google_calendar import GoogleCalendarAPI
 from services.logs import log
+from services.look_again import HIDE, Notes, calendar
 from services.resources import Resources
 
 #: Larger numbers are none of Advoware's.
 LARGEST_FRNR = 2**31 - 1
 #: Direct reads under way at the same time.
 READS_AT_ONCE = 4
+#: Direct reads of one employee's Termine outside the window.
+MAX_READS = 200
 
 Json = dict[str, Any]
 Key = TypeVar("Key")
@@ -132,6 +137,38 @@ class Observer:
             await self._made_by_us(resources),
             await in_parallel(_orphans_of_others(picture), lambda frnr: _pairs_of_others(store, frnr, kuerzel)),
         )
+
+    async def google_view(self, kuerzel: str) -> View:
+        """Google's side and the pairs of one employee, absences confirmed; Advoware is not asked.
+
+        Raises:
+            CalendarMissing: the employee has no calendar, or the remembered one was deleted.
+        """
+        calendar_id = await self.calendar_id(kuerzel)
+        settings, store = self.settings_for(kuerzel, calendar_id), await self.store()
+        resources = await self.list_events(calendar_id)
+        listing = GoogleListing([read_google_event(resource) for resource in resources], full=True)
+        pairs = await store.load_pairs(kuerzel)
+        absent = _unlisted_events(Picture(settings, [], listing, pairs, Confirmations()))
+        read = await in_parallel(absent, lambda event_id: self.read_event(calendar_id, event_id))
+        picture = Picture(settings, [], listing, pairs, Confirmations(events=read))
+        return View(picture, made_by_us=await self._made_by_us(resources))
+
+    async def with_outside(self, view: View) -> View:
+        """The view with the Termine outside the window whose events show texts, and whether texts are to be hidden.
+
+        Costs at most two lists of Advoware and `MAX_READS` direct reads.
+        """
+        kuerzel = view.picture.settings.kuerzel
+        wanted = unknown_termine(view)
+        found: dict[int, Termin | None] = {}
+        for first, last in days_outside(view, wanted):
+            listed = read_termine(await self.advoware.list_termine(kuerzel, first, last)).items
+            found.update({termin.fr_nr: termin for termin in listed if termin.fr_nr in wanted})
+        found.update(await in_parallel([n for n in wanted if n not in found][:MAX_READS], self.read_termin))
+        note = await Notes(await self._resources.database()).find(calendar(kuerzel))
+        hide_asked = note is not None and HIDE in note.wishes
+        return replace(view, outside=found, unread=len(wanted) - len(found), hide_asked=hide_asked)
 
     async def list_events(self, calendar_id: str) -> list[Json]:
         """The whole calendar.

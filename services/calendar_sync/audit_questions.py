@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 
 from services.calendar_sync.audit_findings import Finding, pair_findings
 from services.calendar_sync.audit_observation import LARGEST_FRNR, CalendarMissing, Observer
-from services.calendar_sync.audit_report import Report, Row, event_row, pair_row, termin_row
+from services.calendar_sync.audit_report import Problem, Report, Row, event_row, explain, pair_row, termin_row
+from services.calendar_sync.audit_runs import run_findings
 from services.calendar_sync.employees import active_employees
 from services.calendar_sync.mapping import read_google_events
 from services.calendar_sync.model import GoogleEvent, Termin
@@ -20,7 +21,7 @@ from services.calendar_sync.observation import Confirmations, GoogleListing, Pic
 from services.calendar_sync.run import LAST_SUCCESS
 from services.calendar_sync.store import StoredPair
 from services.calendar_sync.survey import calendar_row, firm_findings, read_survey, survey_findings
-from services.errors import InvalidInput, Unavailable
+from services.errors import ConfigurationError, ForeignSystemError, InvalidInput, Unavailable
 from services.resources import Resources
 
 #: Latest lines of the audit that are shown with an appointment.
@@ -211,17 +212,29 @@ class CalendarQuestions:
     # -- the whole ------------------------------------------------------------------------------------------------
 
     async def stats(self, wanted: Sequence[str] = ()) -> Report:
-        """Numbers per employee; ``last_success``: when a sync last succeeded, ``age_seconds``: how long ago that is."""
+        """Numbers per employee, how the latest run ended, and what is not in order with it.
+
+        ``last_success``: when a sync last succeeded, ``age_seconds``: how long ago that is; ``run``: how the latest run
+        ended; ``held``: how many appointments wait, and ``released_at`` if somebody has looked at them already.
+        """
         store = await self._observer.store()
         numbers = {row.employee_kuerzel: row for row in await store.statistics()}
         cursors = {cursor.employee_kuerzel: cursor for cursor in await store.load_cursors()}
         intents = [intent.employee_kuerzel for intent in await store.open_intents()]
         successes = await self._last_successes()
+        runs = {run.employee_kuerzel: run for run in await store.runs()}
+        holds = {hold.employee_kuerzel: hold for hold in await store.holds()}
+        known = {*numbers, *cursors, *intents, *successes, *runs, *holds}
+        covered, problems = await self._covered(known)
+        report = self._report("stats", [], employees=[])
+        report.problems += problems
         now = self._resources.clock()
-        rows: list[Row] = []
-        for kuerzel in await self._chosen({*numbers, *cursors, *intents, *successes}, wanted):
+        for kuerzel in await self._chosen(known | covered, wanted):
             counted, cursor, success = numbers.get(kuerzel), cursors.get(kuerzel), successes.get(kuerzel)
-            rows.append(
+            run, hold = runs.get(kuerzel), holds.get(kuerzel)
+            if kuerzel in covered:
+                report.findings += run_findings(kuerzel, run, hold, now)
+            report.details["employees"].append(
                 {
                     "employee_kuerzel": kuerzel,
                     "live": counted.live if counted else 0,
@@ -229,6 +242,14 @@ class CalendarQuestions:
                     "failed": counted.failed if counted else 0,
                     "deleted": counted.deleted if counted else 0,
                     "open_intents": intents.count(kuerzel),
+                    "run": run.result if run else None,
+                    "run_ended_at": run.ended_at if run else None,
+                    "code": run.code if run else None,
+                    "failing_since": run.failing_since if run else None,
+                    "failures": run.failures if run else 0,
+                    "held": hold.number if hold else 0,
+                    "held_since": hold.held_since if hold else None,
+                    "released_at": hold.released_at if hold else None,
                     "last_change": counted.last_sync if counted else None,
                     "last_success": success,
                     "age_seconds": round((now - success).total_seconds()) if success else None,
@@ -236,7 +257,14 @@ class CalendarQuestions:
                     "calendar_id": cursor.calendar_id if cursor else None,
                 }
             )
-        return self._report("stats", [], employees=rows)
+        return report
+
+    async def _covered(self, known: set[str]) -> tuple[set[str], list[Problem]]:
+        """Whom the sync covers; without Advoware's answer all that are known, because some of them are."""
+        try:
+            return set(await self._observer.sync.employees()), []
+        except (ConfigurationError, ForeignSystemError) as error:
+            return known, [Problem(None, f"whom the sync covers is not known: {explain(error)}")]
 
     async def _last_successes(self) -> dict[str, datetime]:
         try:

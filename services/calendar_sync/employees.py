@@ -26,6 +26,8 @@ from services.logs import log
 from services.resources import Resources, current_resources
 
 LOCK_SECONDS = 60.0
+#: Longer ones are no Kürzel.
+MAX_KUERZEL = 50
 #: Who was listed as active in the last days before the latest list may appear there under another Kürzel. Later it is
 #: somebody else of that name. So long an unclear case is told as well.
 RENAME_DAYS = 7
@@ -39,13 +41,25 @@ def lock_key(kuerzel: str) -> str:
     return f"calendar_sync:lock:{kuerzel}"
 
 
-def active_employees(rows: Iterable[Json]) -> dict[str, str]:
+def usable_kuerzel(row: Any) -> str | None:
+    """The Kürzel of one of Advoware's rows; None if it has none that can be a calendar's name."""
+    value = row.get("kuerzel") if isinstance(row, dict) else None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    text = normalise_text(value)
+    is_usable = text is not None and text.isprintable() and len(text) <= MAX_KUERZEL
+    return text if is_usable else None
+
+
+def active_employees(rows: Iterable[Any]) -> dict[str, str]:
     """``{Kürzel: name}`` of Advoware's rows; the name is empty if there is none, or more than one."""
     found: dict[str, str] = {}
     for row in rows:
-        kuerzel = normalise_text(row.get("kuerzel"))
+        kuerzel = usable_kuerzel(row)
+        if kuerzel is None:
+            continue
         name = " ".join(str(row.get("name") or "").split())
-        if kuerzel and found.setdefault(kuerzel, name) != name:
+        if found.setdefault(kuerzel, name) != name:
             found[kuerzel] = ""
     return found
 

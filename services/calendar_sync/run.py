@@ -25,6 +25,7 @@ from services.calendar_sync.employees import (
     EmployeesAdvoware,
     active_employees,
     lock_key,
+    usable_kuerzel,
 )
 from services.calendar_sync.mapping import read_google_events, read_termine
 from services.calendar_sync.model import (
@@ -98,7 +99,10 @@ class CalendarSync:
         Raises:
             ForeignSystemError: Advoware, PostgreSQL or Redis does not answer.
         """
-        active = active_employees(await self._advoware.list_mitarbeiter())
+        rows = await self._advoware.list_mitarbeiter()
+        active = active_employees(rows)
+        if odd := sum(usable_kuerzel(row) is None for row in rows):
+            log(self._context, "error", "calendar.employees_unreadable", employees=odd)
         register = EmployeeRegister(self._resources, self._advoware, self._context)
         postponed = await register.follow(active) if follow else frozenset()
         only = self._resources.settings.calendar_sync.only_kuerzel

@@ -27,6 +27,8 @@ HoldReason = Literal["too_many", "advoware_empty"]
 #: So many rows are read in a thread, so that others get their turn meanwhile.
 MANY_ROWS = 500
 
+#: The cron starts a run of everybody every 15 minutes: who had none for longer than this is overdue.
+OVERDUE_MINUTES = 45
 #: How long an overwritten event is kept.
 OVERWRITTEN_DAYS = 30
 
@@ -130,6 +132,24 @@ class Hold:
     live_pairs: int
     held_since: datetime
     released_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """How the runs of all employees are, as numbers.
+
+    Attributes:
+        employees: those who had a run of late.
+        failing: those whose latest run failed; ``held``: those of whom work is held back and not released.
+        since: of these, when the first one began to fail or to be held.
+        last_run: when the latest run of anybody ended.
+    """
+
+    employees: int
+    failing: int
+    held: int
+    since: datetime | None
+    last_run: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -418,8 +438,8 @@ class CalendarStore:
                 """
                 INSERT INTO calendar_sync_run AS run
                     (employee_kuerzel, result, code, ended_at, succeeded_at, failing_since, failures)
-                VALUES ($1, $2, $3, $4, CASE WHEN $2 <> 'failed' THEN $4 END, CASE WHEN $2 = 'failed' THEN $4 END,
-                        CASE WHEN $2 = 'failed' THEN 1 ELSE 0 END)
+                VALUES ($1, $2::text, $3, $4::timestamptz, CASE WHEN $2 <> 'failed' THEN $4 END,
+                        CASE WHEN $2 = 'failed' THEN $4 END, CASE WHEN $2 = 'failed' THEN 1 ELSE 0 END)
                 ON CONFLICT (employee_kuerzel) DO UPDATE SET
                     result = excluded.result, code = excluded.code, ended_at = excluded.ended_at,
                     succeeded_at = coalesce(excluded.succeeded_at, run.succeeded_at),
@@ -437,6 +457,24 @@ class CalendarStore:
         async with database_errors():
             rows = await self._pool.fetch("SELECT * FROM calendar_sync_run ORDER BY employee_kuerzel")
         return [Run(**row) for row in rows]
+
+    async def operation(self) -> Operation:
+        """The numbers of all employees. Who had no run when the others had theirs has left, and does not count."""
+        async with database_errors():
+            row = await self._pool.fetchrow(
+                """
+                SELECT count(*) AS employees,
+                    count(*) FILTER (WHERE run.result = 'failed') AS failing,
+                    count(*) FILTER (WHERE hold.held_since IS NOT NULL AND hold.released_at IS NULL) AS held,
+                    least(min(run.failing_since),
+                        min(hold.held_since) FILTER (WHERE hold.released_at IS NULL)) AS since,
+                    max(run.ended_at) AS last_run
+                FROM calendar_sync_run AS run LEFT JOIN calendar_sync_hold AS hold USING (employee_kuerzel)
+                WHERE run.ended_at >= (SELECT max(ended_at) FROM calendar_sync_run) - $1::interval
+                """,
+                timedelta(minutes=OVERDUE_MINUTES),
+            )
+        return Operation(**row)
 
     async def holds(self, kuerzel: str | None = None) -> list[Hold]:
         """What is held back for an employee, or for all, by Kürzel."""
@@ -486,11 +524,8 @@ class CalendarStore:
     # -- what was overwritten ---------------------------------------------------------------------------------
 
     async def keep_overwritten(self, event: Overwritten, now: datetime) -> None:
-        """Keep an event, before it is overwritten, for `OVERWRITTEN_DAYS`; older ones go."""
+        """Keep an event, before it is overwritten; see `forget_overwritten`."""
         async with self._transaction() as connection:
-            await connection.execute(
-                "DELETE FROM calendar_sync_overwritten WHERE at < $1", now - timedelta(days=OVERWRITTEN_DAYS)
-            )
             await connection.execute(
                 """
                 INSERT INTO calendar_sync_overwritten
@@ -503,6 +538,13 @@ class CalendarStore:
                 event.advoware_frnr,
                 event.google_event_id,
                 dict(event.resource),
+            )
+
+    async def forget_overwritten(self, now: datetime) -> None:
+        """Let go of what was overwritten more than `OVERWRITTEN_DAYS` ago."""
+        async with database_errors():
+            await self._pool.execute(
+                "DELETE FROM calendar_sync_overwritten WHERE at < $1", now - timedelta(days=OVERWRITTEN_DAYS)
             )
 
     async def overwritten(self, since: datetime, kuerzel: str | None = None) -> list[Overwritten]:

@@ -24,7 +24,7 @@ from services.calendar_sync.employees import EmployeeStore
 from services.calendar_sync.model import untranslatable_error
 from services.calendar_sync.run import LAST_SUCCESS, CalendarSync
 from services.calendar_sync.sharing import OwnRule, SharingStore
-from services.calendar_sync.store import Intent
+from services.calendar_sync.store import Hold, Intent
 from services.locks import record_lock
 
 SCRIPT = PROJECT_ROOT / "steps" / "advoware_cal_sync" / "audit_calendar_sync.py"
@@ -548,6 +548,64 @@ async def test_the_numbers_of_each_employee(office: AuditOffice) -> None:
     assert 3600 <= rows["SB"]["age_seconds"] < 3720
     assert rows["AI"]["age_seconds"] is None
     assert rows["SB"]["calendar_id"] == office.calendars["SB"]
+
+
+async def test_the_numbers_are_not_in_order_while_runs_fail_wait_or_do_not_come(office: AuditOffice) -> None:
+    store, now = await office.store(), datetime.now(UTC)
+    since = now - timedelta(hours=2)
+    for moment in (since, now):
+        await store.note_run("SB", "failed", "Forbidden: Google Calendar answered 403", moment)
+    await store.save_hold(Hold(employee_kuerzel="SB", reason="too_many", number=12, live_pairs=40, held_since=since))
+    await store.note_run("AI", "changed", None, now - timedelta(minutes=46))
+    await store.note_run("EX", "failed", "Forbidden", since)  # has left the firm
+
+    answer = await office.audit("stats")
+    as_text = await office.audit("stats", as_json=False)
+
+    shown = since.astimezone(BERLIN).isoformat(timespec="minutes")
+    findings = {(entry["kind"], entry["employee_kuerzel"]): entry["reason"] for entry in answer.document["findings"]}
+    assert answer.exit_code == as_text.exit_code == 1
+    assert findings.keys() == {("run_failed", "SB"), ("deletions_held", "SB"), ("run_overdue", "AI")}
+    assert findings["run_failed", "SB"] == f"Forbidden: Google Calendar answered 403; 2 runs in a row since {shown}"
+    assert findings["deletions_held", "SB"].startswith(f"12 of 40 appointments wait since {shown} (too_many); ")
+    assert "bitbylaw audit release-held --kuerzel SB --apply" in findings["deletions_held", "SB"]
+    rows = {row["employee_kuerzel"]: row for row in answer.document["employees"]}
+    assert (rows["SB"]["run"], rows["SB"]["failures"], rows["SB"]["held"]) == ("failed", 2, 12)
+    assert (rows["EX"]["run"], rows["EX"]["code"]) == ("failed", "Forbidden")
+    assert "in order" not in as_text.stdout
+    narrowed = await office.audit("stats", "--kuerzel", "AI")
+    assert narrowed.findings() == {("run_overdue", None)}
+
+
+async def test_who_never_had_a_run_is_not_in_order(office: AuditOffice) -> None:
+    answer = await office.audit("stats", variables={"CALENDAR_SYNC_DEBUG_KUERZEL": "SB,AI,MK"})
+
+    known = {row["employee_kuerzel"] for row in answer.document["employees"]}
+    assert [(entry["kind"], entry["employee_kuerzel"]) for entry in answer.document["findings"]] == [
+        ("run_overdue", kuerzel) for kuerzel in sorted(known - {"SB", "AI"})
+    ]
+
+
+async def test_a_released_hold_is_shown_and_is_in_order(office: AuditOffice) -> None:
+    store, now = await office.store(), datetime.now(UTC)
+    await store.save_hold(Hold(employee_kuerzel="SB", reason="too_many", number=12, live_pairs=40, held_since=now))
+    await store.release_hold("SB", now)
+
+    answer = await office.audit("stats", "--kuerzel", "SB")
+
+    (row,) = answer.document["employees"]
+    assert (answer.exit_code, row["held"], row["released_at"]) == (0, 12, now.isoformat())
+
+
+async def test_without_advoware_the_numbers_are_told_all_the_same(office: AuditOffice) -> None:
+    await (await office.store()).note_run("SB", "failed", "Forbidden", datetime.now(UTC))
+    await office.strike(office.advoware, path="/Mitarbeiter", status=503)
+
+    answer = await office.audit("stats")
+
+    assert (answer.exit_code, answer.findings()) == (2, {("run_failed", None)})
+    assert {row["employee_kuerzel"] for row in answer.document["employees"]} == {"SB", "AI"}
+    assert "whom the sync covers is not known" in answer.document["errors"][0]["message"]
 
 
 async def test_the_calendars_and_what_is_wrong_with_them(office: AuditOffice) -> None:
