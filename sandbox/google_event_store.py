@@ -160,7 +160,7 @@ class EventStore:
         if not _only_reminders_differ(before, content) or status != event.status:
             event.updated = self._now()
         if status != event.status:
-            event.status = status
+            event.status, event.hollow = status, False
             self._touch_exceptions(calendar, event)
         if moved:
             self._retire_instances(calendar, event, slots_before)
