@@ -14,7 +14,7 @@ from services.advoware_models import BERLIN
 from services.advoware_service import AdvowareService
 from services.calendar_sync.audit_findings import View
 from services.calendar_sync.calendars import CALENDAR_PREFIX, calendar_name, find_calendar
-from services.calendar_sync.mapping import read_google_event, read_termin, read_termine
+from services.calendar_sync.mapping import read_google_event, read_google_events, read_termin, read_termine
 from services.calendar_sync.model import GoogleEvent, Pair, Termin, normalise_text
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture, PlanSettings
 from services.calendar_sync.run import CalendarSync
@@ -124,9 +124,9 @@ class Observer:
         calendar_id = await self.calendar_id(kuerzel)
         settings = self.settings_for(kuerzel, calendar_id)
         rows = await self.advoware.list_termine(kuerzel, settings.first_day, settings.last_day)
-        termine = read_termine(rows)
+        termine = read_termine(rows).items
         resources = await self.list_events(calendar_id)
-        listing = GoogleListing([read_google_event(resource) for resource in resources], full=True)
+        listing = GoogleListing(read_google_events(resources).items, full=True)
         store = await self.store()
         pairs = await store.load_pairs(kuerzel)
         listed = Picture(settings, termine, listing, pairs, Confirmations())

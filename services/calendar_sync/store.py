@@ -6,7 +6,7 @@ contents are hashes, errors are reason codes or our own words.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -176,6 +176,21 @@ class CalendarStore:
         return await self._pairs(
             "SELECT * FROM calendar_sync WHERE google_event_id = $1 ORDER BY created_at, sync_id", event_id
         )
+
+    async def events_once_paired(self, kuerzel: str, event_ids: Collection[str]) -> set[str]:
+        """Those of the events that an employee's deleted pairs have had."""
+        if not event_ids:
+            return set()
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT google_event_id FROM calendar_sync
+                WHERE deleted AND employee_kuerzel = $1 AND google_event_id = ANY($2)
+                """,
+                kuerzel,
+                list(event_ids),
+            )
+        return {row["google_event_id"] for row in rows}
 
     async def save_pair(self, pair: Pair, audit: AuditLine, now: datetime) -> None:
         """Insert the pair, or replace the row with its ``sync_id``, together with its line in the audit.
@@ -503,9 +518,9 @@ _SAVE_PAIR = """
 INSERT INTO calendar_sync AS pair (
     sync_id, employee_kuerzel, advoware_frnr, google_event_id, source_system, sync_strategy, advoware_write_allowed,
     sync_status, advoware_hash, advoware_changed_at, google_hash, google_updated, google_etag, first_day, last_day,
-    error, attempts, created_at, updated_at, last_sync)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18,
-        CASE WHEN $8 = 'synced' THEN $18::timestamptz END)
+    error, attempts, persons_private, created_at, updated_at, last_sync)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19,
+        CASE WHEN $8 = 'synced' THEN $19::timestamptz END)
 ON CONFLICT (sync_id) DO UPDATE SET
     advoware_frnr = excluded.advoware_frnr, google_event_id = excluded.google_event_id,
     source_system = excluded.source_system, sync_strategy = excluded.sync_strategy,
@@ -513,7 +528,7 @@ ON CONFLICT (sync_id) DO UPDATE SET
     advoware_hash = excluded.advoware_hash, advoware_changed_at = excluded.advoware_changed_at,
     google_hash = excluded.google_hash, google_updated = excluded.google_updated, google_etag = excluded.google_etag,
     first_day = excluded.first_day, last_day = excluded.last_day, error = excluded.error,
-    attempts = excluded.attempts, updated_at = excluded.updated_at,
+    attempts = excluded.attempts, persons_private = excluded.persons_private, updated_at = excluded.updated_at,
     last_sync = coalesce(excluded.last_sync, pair.last_sync)
 WHERE NOT pair.deleted
 RETURNING sync_id
@@ -539,6 +554,7 @@ def _pair_values(pair: Pair) -> tuple[Any, ...]:
         pair.last_day,
         pair.error,
         pair.attempts,
+        pair.persons_private,
     )
 
 
@@ -559,6 +575,7 @@ def _stored_pair(row: asyncpg.Record) -> StoredPair:
         last_day=row["last_day"],
         error=row["error"],
         attempts=row["attempts"],
+        persons_private=row["persons_private"],
     )
     return StoredPair(pair, row["created_at"], row["updated_at"], row["last_sync"], row["deleted_at"])
 
