@@ -12,7 +12,9 @@ common control API (`sandbox.control`) there are these routes, which do what peo
 ``POST /__sandbox__/actions``                  ``{"action": "restore", "seconds": 60}``: a backup of that age is put
                                                back, numbers given out since are given out again;
                                                ``{"action": "copy_address", "betNr": 1, "id": 2, "to": 3}``: copy an
-                                               address to Beteiligter 3, remark included
+                                               address to Beteiligter 3, remark included;
+                                               ``{"action": "leave_termin", "values": {...}}``: a Termin with
+                                               values that nothing has checked
 =============================================  =================================================================
 """
 
@@ -99,7 +101,16 @@ class CopyAddress(BaseModel):
     to: int  #: the other one's betNr
 
 
-Action = RestoreBackup | CopyAddress
+class LeaveTermin(BaseModel):
+    """A Termin that nothing has checked comes from elsewhere."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["leave_termin"]
+    values: dict[str, Any]
+
+
+Action = RestoreBackup | CopyAddress | LeaveTermin
 ACTIONS: Final[TypeAdapter[Action]] = TypeAdapter(Annotated[Action, Field(discriminator="action")])
 
 
@@ -399,6 +410,8 @@ class AdvowareTwin(Twin):
             return web.json_response({"error": json.loads(error.json(include_url=False))}, status=400)
         if isinstance(action, CopyAddress):
             return web.json_response(self.beteiligte.copy_address(action.betnr, action.id, action.to))
+        if isinstance(action, LeaveTermin):
+            return web.json_response(self.termine.leave_behind(action.values))
         moment = self.now() - timedelta(seconds=action.seconds)
         undone = self.beteiligte.go_back(moment) + self.termine.go_back(moment)
         return web.json_response({"undone": undone})

@@ -121,8 +121,8 @@ class TermineStore:
             _answer(record)
             for record in self._records.values()
             if (kuerzel is None or record["anwalt"] == kuerzel or _is_for_everybody(record))
-            and (first is None or record["datumBis"] >= first)
-            and (last is None or record["datum"] <= last)
+            and (first is None or (record["datumBis"] or first) >= first)
+            and (last is None or (record["datum"] or last) <= last)
         ]
 
     def peek(self, fr_nr: object) -> Record | None:
@@ -155,6 +155,13 @@ class TermineStore:
             self._remember(fr_nr)
             record.update(changed, rowId=self._row_ids.next(), zuletztGeaendertAm=local_fractions(self._now()))
         return _answer(record)
+
+    def leave_behind(self, values: Record) -> Record:
+        """A Termin as an import or an older version of the program has left it, which nothing has checked."""
+        base = {**_DEFAULTS, "datumBis": values.get("datum"), **values}
+        fr_nr = self._next_fr_nr
+        self._remember(fr_nr)
+        return _answer(self._insert(fr_nr, base, self._now()))
 
     def remove(self, fr_nr: int) -> None:
         """Delete a Termin."""

@@ -7,6 +7,7 @@ An alteration is plain JSON: the place of a value, what happens to it, and which
 ``field`` is a path: keys joined by dots, ``[]`` for every entry of an array, ``*`` for every key. An answer that is an
 array as a whole is altered entry by entry, whether the path begins with ``[]`` or not. What there is for ``how`` stands
 in `CHANGES`, with the meaning of ``to``; besides that: ``missing`` (the key, or the entry of an array, is not there),
+``add`` (the key is there, with the value ``to``, where the system has none: a field that nobody knows),
 ``key_case`` (the key is spelled as ``to`` says: ``upper``, ``lower``, ``capital``, or as given), and for what is stored
 ``ignore`` (the value that is there stays) and ``refuse`` (400 for the whole object; ``to`` says whether the message
 names ``nothing``, the ``field`` or the ``entry``).
@@ -118,7 +119,7 @@ _KEY_CASES: Final[Mapping[str, Callable[[str], str]]] = {
     "lower": str.lower,
     "capital": lambda key: key[:1].upper() + key[1:],
 }
-_ON_KEYS: Final = ("missing", "key_case")
+_ON_KEYS: Final = ("missing", "key_case", "add")
 _ON_STORED: Final = ("ignore", "refuse")
 
 
@@ -209,17 +210,28 @@ class _Place:
 
     @property
     def value(self) -> Any:
-        return self.container[self.key]
+        """The value; None for a key that is to be added."""
+        return self.container.get(self.key) if isinstance(self.container, dict) else self.container[self.key]
+
+    @property
+    def name(self) -> str:
+        """What names the value: an entry with a number of its own by that, as its position may change."""
+        entry = _identity(self.value) if isinstance(self.container, list) else None
+        return f"{self.owner}/{entry or self.key}"
 
 
-def _places(node: Any, segments: list[str], path: tuple[Any, ...], owner: str) -> Iterator[_Place]:
+def _places(
+    node: Any, segments: list[str], path: tuple[Any, ...], owner: str, *, adds: bool = False
+) -> Iterator[_Place]:
+    """Where the values stand; ``adds``: also where one could be added."""
     head, *rest = segments
-    for key in _keys(node, head):
+    keys = [head] if adds and not rest and isinstance(node, dict) else _keys(node, head)
+    for key in keys:
         if not rest:
             yield _Place(node, key, (*path, key), owner)
             continue
         child = node[key]
-        yield from _places(child, rest, (*path, key), _identity(child) or f"{owner}/{key}")
+        yield from _places(child, rest, (*path, key), _identity(child) or f"{owner}/{key}", adds=adds)
 
 
 def _keys(node: Any, head: str) -> list[Any]:
@@ -243,7 +255,7 @@ def _meant(document: Any, alteration: Alteration) -> list[_Place]:
     segments = alteration.segments
     if isinstance(document, list) and segments[0] != "[]":
         segments = ["[]", *segments]
-    found = _places(document, segments, (), _identity(document) or "")
+    found = _places(document, segments, (), _identity(document) or "", adds=alteration.how == "add")
     return [place for place in found if _holds(place, alteration.where) and _matches(place.value, alteration.match)]
 
 
@@ -265,7 +277,7 @@ def alter_answer(document: Any, alteration: Alteration, chosen: Chosen) -> bool:
     """
     changed = False
     for place in reversed(_meant(document, alteration)):  # from the end, as entries may go
-        if chosen(f"{place.owner}/{place.key}"):
+        if chosen(place.name):
             changed |= _change(place, alteration)
     return changed
 
@@ -287,7 +299,7 @@ def alter_stored(
     changed: list[tuple[tuple[Any, ...], Any]] = []
     for place in reversed(_meant(body, alteration)):
         value = place.value
-        if not chosen(f"{place.owner}/{place.key}={json.dumps(value)}"):
+        if not chosen(f"{place.name}={json.dumps(value)}"):
             continue
         if alteration.how == "refuse":
             raise RefusedAlterationError(str(place.path[0]), str(place.path[-1]), value, alteration.to)
@@ -310,6 +322,9 @@ def _change(place: _Place, alteration: Alteration) -> bool:
     value = place.value
     if alteration.how == "missing":
         del place.container[place.key]
+        return True
+    if alteration.how == "add":
+        place.container[place.key] = alteration.to
         return True
     if alteration.how == "key_case":
         return _respell_key(place, alteration.to)

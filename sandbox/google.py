@@ -15,7 +15,8 @@ It has the collections calendars, acl, calendarList (without update) and events 
 in sections 09, 10 and 12 of the specification. A service account may use its own calendars and those shared with it;
 by default 600 calls a minute. Where Google leaves the behaviour open the twin takes the answer that is harder to
 live with: a list with any filter gives no sync token; deleted events in lists carry nothing but their id; a change
-without effect gives a new etag. Besides the common control API (`sandbox.control`) there are these routes:
+without effect gives a new etag. Where both answers are hard, it can be switched (`sandbox.google_readings`). Besides
+the common control API (`sandbox.control`) there are these routes:
 
 =================================================  ==============================================================
 ``POST /__sandbox__/calendars/{id}/events``        a person adds an event
@@ -28,6 +29,8 @@ without effect gives a new etag. Besides the common control API (`sandbox.contro
 ``POST /__sandbox__/quota``                        ``{"per_minute": 600, "reason": "rateLimitExceeded", "status": 403,
                                                    "new_calendars": 60}``, limits null for none
 ``POST /__sandbox__/service-accounts``             ``{"name": "other"}``: its file, with a key
+``POST /__sandbox__/actions``                      what people do in the browser, see `sandbox.google_people`
+``GET, POST /__sandbox__/settings``                what nobody has written down about Google, see `Readings`
 =================================================  ==============================================================
 """
 
@@ -43,6 +46,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
+from pydantic import ValidationError
 
 from sandbox import google_calendar_api, google_event_api
 from sandbox.control import CONTROL_PREFIX, Clock, Handler, Twin, body_of, main
@@ -63,6 +67,8 @@ from sandbox.google_errors import (
 from sandbox.google_event import Resource, render_event
 from sandbox.google_fields import pick
 from sandbox.google_listing import Query
+from sandbox.google_people import WISHES
+from sandbox.google_readings import Readings
 from sandbox.google_seed import load_sample
 from sandbox.google_tokens import (
     PROJECT,
@@ -182,6 +188,9 @@ class GoogleTwin(Twin):
             web.post(f"{CONTROL_PREFIX}/page-size", _answering(self._set_page_size)),
             web.post(f"{CONTROL_PREFIX}/quota", _answering(self._set_quota)),
             web.post(f"{CONTROL_PREFIX}/service-accounts", _answering(self._provide_account)),
+            web.post(f"{CONTROL_PREFIX}/actions", _answering(self._act)),
+            web.get(f"{CONTROL_PREFIX}/settings", self._show_settings),
+            web.post(f"{CONTROL_PREFIX}/settings", _answering(self._change_settings)),
         ]
 
     # -- accounts and tokens ------------------------------------------------------------------------------------
@@ -257,8 +266,7 @@ class GoogleTwin(Twin):
         calendar = self.world.calendars.calendars.get(request.match_info["calendarId"])
         if calendar is None:
             raise not_found()
-        default = SOMEBODY if is_service_account(calendar.data_owner) else calendar.data_owner
-        return request.query.get("as", default), calendar
+        return request.query.get("as", _editor(calendar)), calendar
 
     async def _person_inserts(self, request: web.Request) -> web.StreamResponse:
         person, calendar = self._edited(request)
@@ -276,6 +284,27 @@ class GoogleTwin(Twin):
         _, calendar = self._edited(request)
         self.world.events.delete(calendar, self.world.events.get(calendar, request.match_info["eventId"]))
         return web.json_response({})
+
+    async def _act(self, request: web.Request) -> web.StreamResponse:
+        try:
+            wish = WISHES.validate_python(_json_object(await request.read()))
+        except ValidationError as error:
+            raise invalid(str(error)) from None
+        calendar = self.world.calendars.calendars.get(wish.calendar)
+        calendar, event = self.world.people.act(wish, SOMEBODY if calendar is None else _editor(calendar))
+        return web.json_response(render_event(event, calendar.id, calendar.zone))
+
+    async def _show_settings(self, _request: web.Request) -> web.StreamResponse:
+        return web.json_response(self.world.events.readings.model_dump())
+
+    async def _change_settings(self, request: web.Request) -> web.StreamResponse:
+        changes = _json_object(await request.read())
+        try:
+            readings = Readings.model_validate(self.world.events.readings.model_dump() | changes)
+        except ValidationError as error:
+            raise invalid(str(error)) from None
+        self.world.events.readings = readings
+        return await self._show_settings(request)
 
     async def _expire_sync_tokens(self, _request: web.Request) -> web.StreamResponse:
         self.world.lister.expire_sync_tokens()
@@ -325,6 +354,11 @@ def _answering(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) 
             return refusal.json_response()
 
     return answered
+
+
+def _editor(calendar: Calendar) -> str:
+    """Who edits a calendar if nobody is named."""
+    return SOMEBODY if is_service_account(calendar.data_owner) else calendar.data_owner
 
 
 def _json_object(raw: bytes) -> Resource:

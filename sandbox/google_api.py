@@ -15,6 +15,7 @@ from sandbox.google_errors import condition_not_met, required
 from sandbox.google_event import Resource
 from sandbox.google_event_store import EventStore
 from sandbox.google_listing import Lister, Query
+from sandbox.google_people import People
 
 API_PREFIX: Final = "/calendar/v3"
 _AUTH: Final = "https://www.googleapis.com/auth/"
@@ -28,6 +29,7 @@ class World:
         self.versions = Versions(now)
         self.calendars = CalendarStore(self.versions, now, seed)
         self.events = EventStore(self.versions, now, seed)
+        self.people = People(self.calendars, self.events)
         self.lister = Lister(self.versions, now)
 
 

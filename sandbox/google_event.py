@@ -19,6 +19,7 @@ from sandbox.google_times import EventTime, read_range, time_zone
 Resource = dict[str, Any]
 
 CANCELLED: Final = "cancelled"
+TIMES: Final = "times"  #: stands for start and end among the names of fields
 EVENT_TYPES: Final = frozenset({"birthday", "default", "focusTime", "fromGmail", "outOfOffice", "workingLocation"})
 MAX_REMINDERS: Final = 5
 MAX_REMINDER_MINUTES: Final = 40_320
@@ -102,6 +103,10 @@ class Event:
     original_start: EventTime | None = None
     #: An exception of a slot that its series no longer has: deleted rather than a hole in the series.
     stray: bool = False
+    #: What was changed in an exception itself: names of fields, and `TIMES`.
+    own: frozenset[str] = frozenset()
+    #: What a move to another calendar has left behind: nothing but its id is shown.
+    hollow: bool = False
     #: Instances that a change of the series made disappear: id -> (original start, version of that change).
     retired: dict[str, tuple[EventTime, int]] = field(default_factory=dict)
 

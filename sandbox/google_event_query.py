@@ -149,7 +149,7 @@ def render(event: Event, calendar: Calendar, role: str, query: Query, *, in_list
     """
     zone = query.text("timeZone") or calendar.zone
     time_zone(zone)
-    if in_list and event.status == CANCELLED:
+    if event.hollow or (in_list and event.status == CANCELLED):
         return render_tombstone(event, zone)
     resource = render_event(event, calendar.id, zone)
     return without_details(resource) if _is_hidden(event, role) else resource

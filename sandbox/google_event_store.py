@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import random
 import re
@@ -13,7 +14,8 @@ from typing import Final
 
 from sandbox.google_calendar_store import Calendar, Versions, is_service_account
 from sandbox.google_errors import ApiError, already_deleted, duplicate, invalid, not_found, required
-from sandbox.google_event import CANCELLED, Content, Event, Resource, check_id, merge_patch, read_content
+from sandbox.google_event import CANCELLED, TIMES, Content, Event, Resource, check_id, merge_patch, read_content
+from sandbox.google_readings import Readings
 from sandbox.google_recurrence import occurrences
 from sandbox.google_times import EventTime, time_zone
 
@@ -22,7 +24,8 @@ MAX_INSTANCES: Final = 730
 #: Bound of the work for one series.
 MAX_SLOTS: Final = 20_000
 
-_INSTANCE_ID: Final = re.compile(r"([a-v0-9]+)_(\d{8}(?:T\d{6}Z)?)")
+_INSTANCE_ID: Final = re.compile(r"(.+)_(\d{8}(?:T\d{6}Z)?)")
+_RESTRICTED: Final = frozenset({"private", "confidential"})
 _BASE32HEX: Final = "0123456789abcdefghijklmnopqrstuv"
 
 
@@ -34,6 +37,7 @@ class EventStore:
         self._now = now
         self._ids = random.Random(seed)
         self._count = 0
+        self.readings = Readings()
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -121,7 +125,8 @@ class EventStore:
         known = _by_uid(calendar, uid)
         if known is not None:
             return self.change(caller, calendar, known, {"status": "confirmed", **body})
-        event = self._add(caller, calendar, self._new_id(), uid, self._read(caller, calendar, body, None))
+        content = self._read(caller, calendar, body, None)
+        event = self._add(caller, calendar, self.imported_id(calendar, uid), uid, content)
         organizer = body.get("organizer")
         if isinstance(organizer, dict) and isinstance(organizer.get("email"), str):
             event.organizer = {name: organizer[name] for name in ("email", "displayName") if name in organizer}
@@ -140,6 +145,9 @@ class EventStore:
         if event.id not in calendar.events:
             event = self._store_instance(calendar, event)
         event = calendar.events[event.id]
+        if event.master_id is not None:
+            content = self._one_visibility(calendar, event, content)
+            event.own |= _changed_names(event.content, content)
         status = content.status or event.status
         if status == CANCELLED and event.status != CANCELLED:
             self._cancel(calendar, event)
@@ -152,10 +160,12 @@ class EventStore:
         if not _only_reminders_differ(before, content) or status != event.status:
             event.updated = self._now()
         if status != event.status:
-            event.status = status
+            event.status, event.hollow = status, False
             self._touch_exceptions(calendar, event)
         if moved:
             self._retire_instances(calendar, event, slots_before)
+        if self.readings.exception_texts == "inherited":
+            self._pass_on(calendar, event, before)
         return event
 
     def delete(self, calendar: Calendar, event: Event) -> None:
@@ -181,10 +191,61 @@ class EventStore:
             raise ApiError(403, "eventTypeRestriction", "Only ordinary events can be moved.", domain="calendar")
         if event.id in destination.events:
             raise duplicate()
-        moved = self._add(caller, destination, event.id, event.ical_uid, copy.deepcopy(event.content))
+        content = copy.deepcopy(event.content)
+        if not self.readings.move_keeps_properties:
+            content.fields.pop("extendedProperties", None)
+        moved = self._add(caller, destination, event.id, event.ical_uid, content)
         moved.creator, moved.created, moved.sequence = event.creator, event.created, event.sequence + 1
+        for exception in self.exceptions(source, event):
+            destination.events[exception.id] = replace(exception, version=self._versions.next())
         self._cancel(source, event)
+        event.hollow = True
         return moved
+
+    def drop_exceptions(self, calendar: Calendar, master: Event, since: EventTime) -> list[Event]:
+        """Reset the exceptions of the slots from that one on; returns what they were."""
+        later = [event for event in self.exceptions(calendar, master) if _is_at_or_after(event, since)]
+        before = [replace(event) for event in later]
+        for event in later:
+            self._make_stray(event)
+        return before
+
+    def adopt_exceptions(self, calendar: Calendar, master: Event, exceptions: list[Event]) -> None:
+        """Make exceptions of another series those of this one, as far as it has their slots."""
+        slots = set(self._slot_ids(calendar, master).values())
+        for event in exceptions:
+            if event.original_start in slots:
+                self._put_into_slot(calendar, master, event, event.original_start)
+
+    def exceptions(self, calendar: Calendar, master: Event) -> list[Event]:
+        """The exceptions of a series, cancelled ones too."""
+        return [event for event in calendar.events.values() if event.master_id == master.id and not event.stray]
+
+    def slots(self, calendar: Calendar, master: Event) -> Iterator[EventTime]:
+        """The original starts of a series' instances, ascending; endless if the series is."""
+        return islice(_slots(calendar, master), MAX_SLOTS)
+
+    def add(self, person: str, calendar: Calendar, event_id: str | None, uid: str | None, body: Resource) -> Event:
+        """A new event with an id that Google chooses: this one, or any.
+
+        Raises:
+            ApiError: 400.
+        """
+        if event_id is None or event_id in calendar.events:
+            event_id = self._new_id()
+        return self._add(person, calendar, event_id, uid, self._read(person, calendar, body, None))
+
+    def imported_id(self, calendar: Calendar, uid: str) -> str:
+        """The id of an event that comes from elsewhere with that iCalUID.
+
+        Google's own come back under their id [A], others get an underscore and their iCalUID in base32hex (such ids
+        stand in odoo/odoo pull request 18180 and fullcalendar/fullcalendar issue 1732).
+        """
+        own, _, domain = uid.rpartition("@")
+        event_id = (
+            own if domain == "google.com" else f"_{base64.b32hexencode(uid.encode()).decode().lower().rstrip('=')}"
+        )
+        return event_id if event_id and event_id not in calendar.events else self._new_id()
 
     # -- steps --------------------------------------------------------------------------------------------------
 
@@ -269,9 +330,60 @@ class EventStore:
             master.retired[instance_id] = (before[instance_id], master.version)
         for instance_id in master.retired.keys() & after.keys():
             del master.retired[instance_id]
-        for event in calendar.events.values():
-            if event.master_id == master.id and event.id in master.retired and not event.stray:
-                event.stray, event.status, event.version = True, CANCELLED, self._versions.next()
+        gone = [event for event in self.exceptions(calendar, master) if event.id in master.retired]
+        if self.readings.exceptions == "kept":
+            for event in gone:
+                del master.retired[event.id]
+            return
+        free = {slot.moment.date(): slot for slot in after.values()} if self.readings.exceptions == "follow" else {}
+        for event in gone:
+            slot = free.pop(event.original_start.moment.date(), None) if event.original_start else None
+            if slot is not None:
+                self._put_into_slot(calendar, master, event, slot)
+            self._make_stray(event)
+
+    def _put_into_slot(self, calendar: Calendar, master: Event, exception: Event, slot: EventTime) -> None:
+        """The same exception, of another slot; its times go along unless they are its own."""
+        content = copy.deepcopy(exception.content)
+        if TIMES not in exception.own:
+            content = replace(content, start=slot, end=slot.plus(master.end - master.start))
+        instance_id = _instance_id(master, slot)
+        version = self._versions.next()
+        moved = replace(
+            exception,
+            id=instance_id,
+            master_id=master.id,
+            ical_uid=master.ical_uid,
+            original_start=slot,
+            content=content,
+            version=version,
+        )
+        calendar.events[instance_id] = moved
+
+    def _make_stray(self, event: Event) -> None:
+        event.stray, event.status, event.version = True, CANCELLED, self._versions.next()
+
+    def _pass_on(self, calendar: Calendar, master: Event, before: Content) -> None:
+        """Let the exceptions have what was changed in the series, unless they have it for themselves."""
+        changed = _changed_names(before, master.content) - {TIMES, "recurrence"}
+        for event in self.exceptions(calendar, master):
+            for name in changed - event.own:
+                event.content.fields.pop(name, None)
+                if name in master.content.fields:
+                    event.content.fields[name] = copy.deepcopy(master.content.fields[name])
+                event.version = self._versions.next()
+
+    def _one_visibility(self, calendar: Calendar, instance: Event, content: Content) -> Content:
+        """A series is as private as its most private instance, and one instance alone never less (field visibility)."""
+        master = calendar.events[instance.master_id or ""]
+        wanted, held = (fields.get("visibility") for fields in (content.fields, master.content.fields))
+        if wanted in _RESTRICTED and held not in _RESTRICTED:
+            for event in (master, *self.exceptions(calendar, master)):
+                event.content.fields["visibility"] = wanted
+                event.version = self._versions.next()
+        elif held in _RESTRICTED and wanted not in _RESTRICTED:
+            return replace(content, fields={**content.fields, "visibility": held})
+        return content
 
     def _untouched_instance(self, calendar: Calendar, instance_id: str) -> Event | None:
         match = _INSTANCE_ID.fullmatch(instance_id)
@@ -309,10 +421,24 @@ def _instance(master: Event, slot: EventTime) -> Event:
     )
 
 
+def _is_at_or_after(exception: Event, slot: EventTime) -> bool:
+    return exception.original_start is not None and exception.original_start.moment >= slot.moment
+
+
 def _by_uid(calendar: Calendar, uid: object) -> Event | None:
     if not isinstance(uid, str):
         raise invalid("Invalid value for: iCalUID")
     return next((e for e in calendar.events.values() if e.ical_uid == uid and e.master_id is None), None)
+
+
+def _changed_names(before: Content, after: Content) -> frozenset[str]:
+    """The fields that differ, start and end as `TIMES`."""
+    names = {
+        name for name in before.fields.keys() | after.fields.keys() if before.fields.get(name) != after.fields.get(name)
+    }
+    if (before.start, before.end) != (after.start, after.end):
+        names.add(TIMES)
+    return frozenset(names)
 
 
 def _only_reminders_differ(before: Content, after: Content) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 from dateutil.rrule import rrule, rruleset, rrulestr
@@ -76,6 +76,29 @@ def occurrences(lines: list[str], start: datetime, zone: tzinfo) -> Iterator[dat
         for day in value.split(","):
             (series.rdate if kind == "RDATE" else series.exdate)(_wall_clock(day, parameters, zone))
     yield from series
+
+
+def cut_at(lines: list[str], moment: datetime, *, all_day: bool, passed: int) -> tuple[list[str], list[str]]:
+    """The lines of the series that ends before a moment, and of the one that goes on from there.
+
+    Args:
+        lines: the event's ``recurrence``.
+        moment: start of the first occurrence of the rest; naive midnight of an all-day event.
+        all_day: whether the event has dates instead of times.
+        passed: how many occurrences lie before it, for COUNT.
+    """
+    last = moment - (timedelta(days=1) if all_day else timedelta(seconds=1))
+    until = f"UNTIL={last:%Y%m%d}" if all_day else f"UNTIL={last:%Y%m%dT%H%M%SZ}"
+    ended, rest = [], []
+    for line in lines:
+        if not line.startswith("RRULE"):
+            ended.append(line)
+            rest.append(line)
+            continue
+        endless = re.sub(r";?\b(?:COUNT|UNTIL)=[^;]*", "", line)
+        ended.append(f"{endless};{until}")
+        rest.append(re.sub(r"\bCOUNT=(\d+)", lambda count: f"COUNT={max(int(count[1]) - passed, 1)}", line))
+    return ended, rest
 
 
 def _parts(line: str) -> tuple[str, dict[str, str], str]:

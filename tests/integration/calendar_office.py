@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from calendar_people import PERSON
 from calendar_scenario import Configure
-from calendar_world import PERSON, ZONE, CalendarWorld, Servers, property_of
+from calendar_world import ZONE, CalendarWorld, Servers, property_of
 from hasty_loop import hasty_runner
 
 from config import Settings, load_settings
@@ -118,11 +119,6 @@ class CalendarOffice(CalendarWorld):
         """A calendar with an employee's name, of our account or of that owner's."""
         owner = owner or self.account_name
         return self.google.world.calendars.insert(owner, {"summary": f"AW-{kuerzel}", "timeZone": ZONE})
-
-    @property
-    def account_name(self) -> str:
-        """The e-mail address of our service account."""
-        return str(self.google.service_account()["client_email"])
 
     def delete_calendar(self, kuerzel: str = "SB") -> None:
         """Somebody deletes the whole calendar."""

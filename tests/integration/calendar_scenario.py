@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -25,6 +26,10 @@ class When:
     minutes: int = 45
     all_day: bool = False
     series: Literal["", "daily", "weekly", "monthly", "other"] = ""
+
+    def on_a_whole_day(self) -> When:
+        """The same on the whole day."""
+        return replace(self, all_day=True, clock="00:00", minutes=0)
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,35 @@ class Jump:
     hours: int
 
 
+@dataclass(frozen=True)
+class Act:
+    """Somebody does in Google what is no plain edit; ``what`` is one of `ACTS`, ``variant`` varies it."""
+
+    kuerzel: str
+    number: int
+    what: str
+    when: When
+    variant: int = 0
+
+
+@dataclass(frozen=True)
+class LeaveTermin:
+    """A Termin from elsewhere with values that nothing has checked; ``odd`` names them in `ODD_TERMINE`."""
+
+    anwalt: str
+    odd: str
+    when: When
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """From now on a system shows or stores something differently; ``name`` is one of `SURPRISES`."""
+
+    system: Literal["advoware", "google"]
+    name: str
+    probability: float = 1.0
+
+
 Step = (
     EnterTermin
     | EditTermin
@@ -143,6 +177,9 @@ Step = (
     | EnterEvent
     | EditEvent
     | DropEvent
+    | Act
+    | LeaveTermin
+    | Surprise
     | Trouble
     | Cancel
     | Sync
@@ -179,13 +216,158 @@ SERIES = {
 }
 
 
+#: Values that no program checks, by name; None as value: the key stays, empty.
+ODD_TERMINE: dict[str, dict[str, Any]] = {
+    "closed for ever": {"datumBis": "9999-12-31", "abwesenheit": 1, "uhrzeitVon": None, "uhrzeitBis": None},
+    "series for ever": {"datumBis": "9999-12-31", "dauertermin": 1, "turnus": 1, "turnusArt": 1},
+    "24:00": {"uhrzeitBis": "24:00:00"},
+    "25:61": {"uhrzeitVon": "25:61:00", "uhrzeitBis": "99:00"},
+    "unknown series": {"dauertermin": 1, "turnus": 0, "turnusArt": 9, "datumBis": "2027-12-31"},
+    "no date": {"datum": None, "datumBis": None},
+    "year one": {"datum": "0001-01-01", "datumBis": "0001-01-01"},
+    "impossible day": {"datum": "2026-02-30", "datumBis": "2026-02-30"},
+    "numbers missing": {"privat": None, "abwesenheit": None, "dauertermin": None, "turnus": None, "turnusArt": None},
+    "numbers as texts": {"privat": "0", "abwesenheit": "0", "dauertermin": "nein"},
+}
+#: Ends that contradict the start. They are no faults: specification 13 says what they mean.
+CONTRADICTING_ENDS: dict[str, dict[str, Any]] = {
+    "midnight in the evening": {"uhrzeitVon": "18:00:00", "uhrzeitBis": "00:00:00"},
+    "midnight in the morning": {"uhrzeitVon": "09:00:00", "uhrzeitBis": "00:00:00"},
+    "past midnight": {"uhrzeitVon": "22:00:00", "uhrzeitBis": "01:30:00"},
+    "long before": {"uhrzeitVon": "10:00:00", "uhrzeitBis": "09:00:00"},
+    "no times": {"uhrzeitVon": None, "uhrzeitBis": None},
+    "no end": {"uhrzeitVon": "16:10:00", "uhrzeitBis": None},
+}
+ODD_TERMINE |= CONTRADICTING_ENDS
+
+
+def _shows(field_name: str, how: str, to: Any = None) -> dict[str, Any]:
+    return {"answer": [{"field": field_name, "how": how, **({} if to is None else {"to": to})}], "method": "GET"}
+
+
+def _stores(field_name: str, how: str, to: Any = None) -> dict[str, Any]:
+    return {"stored": [{"field": field_name, "how": how, **({} if to is None else {"to": to})}]}
+
+
+#: How systems show and store things differently (docs/sandbox.md), by system and name.
+SURPRISES: dict[str, dict[str, dict[str, Any]]] = {
+    "advoware": {
+        "lacks some": {**_shows("[]", "missing"), "query": "kuerzel="},
+        "cuts": _shows("[].text", "cut", 8),
+        "upper": _shows("[].text", "upper"),
+        "blanks": _shows("[].notiz", "blanks"),
+        "no text": _shows("[].text", "null"),
+        "text missing": _shows("[].text", "missing"),
+        "nul": _shows("[].text", "nul"),
+        "half emoji": _shows("[].text", "half_emoji"),
+        "no end": _shows("[].uhrzeitBis", "null"),
+        "24:00": _shows("[].uhrzeitBis", "value", "24:00:00"),
+        "time as number": _shows("[].uhrzeitVon", "number"),
+        "for ever": _shows("[].datumBis", "date", "net_max"),
+        "day one": _shows("[].datum", "date", "net_min"),
+        "german date": _shows("[].datum", "date", "german"),
+        "privat missing": _shows("[].privat", "missing"),
+        "privat null": _shows("[].privat", "null"),
+        "privat as text": _shows("[].privat", "value", "ja"),
+        "anwalt missing": _shows("[].anwalt", "missing"),
+        "other kind": _shows("[].turnusArt", "value", 9),
+        "dauertermin as text": _shows("[].dauertermin", "value", "ja"),
+        "new field": _shows("[].neuesFeld", "add", {"a": [1, None]}),
+        "frNr as text": _shows("[].frNr", "text"),
+        "frNr missing": _shows("[].frNr", "missing"),
+        "frNr odd": _shows("[].frNr", "value", "A-1"),
+        "changed long ago": _shows("[].zuletztGeaendertAm", "date", "net_min"),
+        "changed never": _shows("[].zuletztGeaendertAm", "null"),
+        "junk rows": _shows("[]", "value", "junk"),
+        "stores cut": _stores("text", "cut", 9),
+        "stores upper": _stores("text", "upper"),
+        "stores no note": _stores("notiz", "ignore"),
+    },
+    "google": {
+        "lacks some": {**_shows("items[]", "missing"), "query": "^(?!.*syncToken)"},
+        "cuts": _shows("items[].summary", "cut", 8),
+        "upper": _shows("items[].summary", "upper"),
+        "no title": _shows("items[].summary", "missing"),
+        "nul": _shows("items[].description", "nul"),
+        "half emoji": _shows("items[].summary", "half_emoji"),
+        "day one": _shows("items[].start.dateTime", "value", "0001-01-01T00:00:00Z"),
+        "last day": _shows("items[].end.dateTime", "value", "9999-12-31T23:59:59Z"),
+        "no start": _shows("items[].start", "missing"),
+        "start as text": _shows("items[].start", "value", "morgen"),
+        "unknown zone": _shows("items[].start.timeZone", "value", "Mars/Olympus"),
+        "no id": _shows("items[].id", "missing"),
+        "no etag": _shows("items[].etag", "missing"),
+        "updated odd": _shows("items[].updated", "value", "gestern"),
+        "unknown status": _shows("items[].status", "value", "vertagt"),
+        "unknown type": _shows("items[].eventType", "value", "seance"),
+        "rule as text": _shows("items[].recurrence", "value", "wöchentlich"),
+        "no properties": _shows("items[].extendedProperties", "null"),
+        "properties as list": _shows("items[].extendedProperties", "value", ["?"]),
+        "new field": _shows("items[].neuesFeld", "add", {"a": [1, None]}),
+        "junk items": _shows("items[]", "value", 17),
+        "empty items": _shows("items[]", "value", {}),
+        "stores cut": _stores("summary", "cut", 9),
+        "stores upper": _stores("summary", "upper"),
+        "stores no place": _stores("location", "ignore"),
+    },
+}
+
+
 @dataclass(frozen=True)
 class Scenario:
-    """A story: when and with which settings it begins, and what happens."""
+    """A story: when and with which settings it begins, what Google is like, and what happens."""
 
     start: datetime
     configuration: Configure
     steps: tuple[Step, ...]
+    #: Where nobody knows what Google does; see `sandbox.google_readings`.
+    readings: Mapping[str, Any] = field(default_factory=dict)
+
+
+# -- kinds ----------------------------------------------------------------------------------------------------------
+
+#: What employees do in Google besides entering, editing and deleting.
+ACTS = (
+    "cancel occurrence", "move occurrence", "retitle occurrence", "hide occurrence",
+    "split", "copy", "copy to colleague", "move away", "move to colleague", "restore",
+    "import file", "import own", "invite", "invite twice",
+    "colour", "reminders", "guests", "make private", "html", "free day", "other zone", "other rule", "long text",
+)  # fmt: skip
+#: Kinds of steps that can be switched off one by one: `ACTS`, ``odd termin``, ``contradicting end``, ``readings``, and
+#: ``<system> <surprise>`` of `SURPRISES`. Maps each to how often it comes among the others.
+KINDS: dict[str, int] = {
+    **dict.fromkeys(ACTS, 3),
+    "odd termin": 4,
+    "contradicting end": 4,
+    "readings": 1,
+    **{f"{system} {name}": 1 for system, names in SURPRISES.items() for name in names},
+}
+#: What must hold besides that nothing is lost or doubled, that both sides agree, and that the sync comes to rest:
+#: clock times to the minute, computed here anew; Advoware's content on copies that a person has made impossible to
+#: hold; no hidden text, inside and outside the window; none comes back meanwhile; no odd record ends a run.
+CHECKS = ("times", "source first", "privacy", "hidden stays hidden", "no run ended")
+#: Kinds and checks that the product does not hold yet; see `kinds_to_play` and `checks_to_make`.
+NOT_YET: frozenset[str] = frozenset()
+
+
+def kinds_to_play() -> tuple[str, ...]:
+    """The kinds among the steps: those of ``CALENDAR_KINDS`` (joined by commas, or ``all``), else all that hold."""
+    wanted = os.environ.get("CALENDAR_KINDS")
+    if wanted is None:
+        return tuple(kind for kind in KINDS if kind not in NOT_YET)
+    if wanted == "all":
+        return tuple(KINDS)
+    chosen = tuple(name.strip() for name in wanted.split(",") if name.strip())
+    assert set(chosen) <= set(KINDS), f"unknown kinds: {set(chosen) - set(KINDS)}"
+    return chosen
+
+
+def checks_to_make() -> frozenset[str]:
+    """Those of ``CALENDAR_CHECKS`` (names joined by commas, or ``all``), else all that hold."""
+    wanted = os.environ.get("CALENDAR_CHECKS")
+    if wanted is None:
+        return frozenset(CHECKS) - NOT_YET
+    return frozenset(CHECKS) if wanted == "all" else frozenset(wanted.split(",")) & frozenset(CHECKS)
 
 
 # -- chance ---------------------------------------------------------------------------------------------------------
@@ -197,19 +379,50 @@ _STARTS = (
 )
 
 
-def random_scenario(seed: int) -> Scenario:
-    """The scenario of that number: a few appointments, then rounds of people, trouble and runs."""
+def random_scenario(seed: int, kinds: Collection[str] = ()) -> Scenario:
+    """The scenario of that number: a few appointments, then rounds of people, trouble and runs.
+
+    ``kinds``: of `KINDS`, what may happen besides plain edits and failing requests.
+    """
     dice = random.Random(seed)
     steps = [_entry(dice) for _ in range(dice.randint(1, 6))]
     if dice.random() < 0.7:
         steps.append(SyncAll())
     for _ in range(dice.randint(1, 5)):
         steps += [_deed(dice) for _ in range(dice.randint(1, 3))]
+        steps += [_unusual(dice, kinds) for _ in range(dice.choice([0, 1, 1, 2]) if kinds else 0)]
         steps += [_surrounding(dice) for _ in range(dice.choice([0, 1, 1, 2]))]
         steps += [_run(dice) for _ in range(dice.choice([1, 1, 2]))]
         if dice.random() < 0.15:
             steps.append(_configuration(dice))
-    return Scenario(dice.choice(_STARTS), _configuration(dice), tuple(steps))
+    readings = _readings(dice) if "readings" in kinds else {}
+    return Scenario(dice.choice(_STARTS), _configuration(dice), tuple(steps), readings)
+
+
+def _unusual(dice: random.Random, kinds: Collection[str]) -> Step:
+    """One of the kinds; without any that is a step, a plain edit."""
+    names = [name for name in KINDS if name in kinds and name != "readings"]
+    if not names:
+        return _deed(dice)
+    kind = dice.choices(names, [KINDS[name] for name in names])[0]
+    if kind == "contradicting end":
+        return LeaveTermin(dice.choice(["SB", "AI", ""]), dice.choice(sorted(CONTRADICTING_ENDS)), _when(dice))
+    if kind == "odd termin":
+        odd = sorted(ODD_TERMINE.keys() - CONTRADICTING_ENDS.keys())
+        return LeaveTermin(dice.choice(["SB", "AI", ""]), dice.choice(odd), _when(dice))
+    if kind in ACTS:
+        return Act(_employee(dice), dice.randint(0, 7), kind, _when(dice), dice.randint(0, 5))
+    system, _, name = kind.partition(" ")
+    return Surprise("advoware" if system == "advoware" else "google", name, dice.choice([1.0, 0.5, 0.3]))
+
+
+def _readings(dice: random.Random) -> dict[str, Any]:
+    flags = ("split", "copy", "move", "restore")
+    return {
+        "exceptions": dice.choice(["lost", "kept", "follow"]),
+        "exception_texts": dice.choice(["own", "inherited"]),
+        **{f"{flag}_keeps_properties": dice.random() < 0.7 for flag in flags},
+    }
 
 
 def _when(dice: random.Random) -> When:
@@ -218,7 +431,7 @@ def _when(dice: random.Random) -> When:
         clock=dice.choice(["10:00", "10:00", "01:30", "02:30", "00:00", "23:45"]),
         minutes=dice.choice([45, 45, 45, 15, 90, 1439, 3000]),
         all_day=dice.random() < 0.15,
-        series=dice.choice(["daily", "weekly", "monthly", "other"]) if dice.random() < 0.15 else "",
+        series=dice.choice(["daily", "weekly", "monthly", "other"]) if dice.random() < 0.25 else "",
     )
 
 
@@ -281,12 +494,12 @@ def _configuration(dice: random.Random) -> Configure:
 
 def reduced(scenario: Scenario, fails: Callable[[Scenario], bool]) -> Scenario:
     """The scenario without the steps that it does not need to fail."""
+    if scenario.readings and fails(plain := replace(scenario, readings={})):
+        scenario = plain
     number = len(scenario.steps)
     while number > 0:
         number -= 1
-        shorter = Scenario(
-            scenario.start, scenario.configuration, scenario.steps[:number] + scenario.steps[number + 1 :]
-        )
+        shorter = replace(scenario, steps=scenario.steps[:number] + scenario.steps[number + 1 :])
         if fails(shorter):
             scenario, number = shorter, min(number + 1, len(shorter.steps))
     return scenario

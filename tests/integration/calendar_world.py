@@ -9,19 +9,24 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 import asyncpg
+from calendar_people import PERSON, People
 from calendar_scenario import (
+    CONTRADICTING_ENDS,
     DATA_PATHS,
     KUERZEL,
+    ODD_TERMINE,
     SERIES,
+    SURPRISES,
     TROUBLES,
+    Act,
     Cancel,
     Configure,
     DropEvent,
@@ -32,7 +37,9 @@ from calendar_scenario import (
     EnterTermin,
     Forget,
     Jump,
+    LeaveTermin,
     Step,
+    Surprise,
     Sync,
     SyncAll,
     Trouble,
@@ -48,14 +55,22 @@ from sandbox.google import GoogleTwin
 from sandbox.google_calendar_store import Calendar
 from sandbox.google_errors import ApiError
 from sandbox.google_event import CANCELLED, render_event
+from sandbox.google_readings import Readings
 from services.calendar_sync.run import CalendarSync, RunSummary
 from services.calendar_sync.store import CalendarStore
-from services.errors import BitByLawError
+from services.errors import BitByLawError, EntityBusy
 from services.resources import Resources
 
-PERSON = "sekretariat@example.de"
 ZONE = "Europe/Berlin"
 TOKEN = re.compile(r"\bA\d{3}\b")
+#: The tables of the sync.
+OUR_TABLES = tuple(
+    f"calendar_sync{name}"
+    for name in (
+        *("", "_cursor", "_intent", "_audit", "_run", "_hold", "_overwritten"),
+        *("_sharing", "_calendar", "_employee", "_renamed"),
+    )
+)
 #: What people type into events whose text we hide.
 LEAK = "LEAK"
 
@@ -92,6 +107,10 @@ class Ledger:
     copies_dropped: set[str] = field(default_factory=set)  #: one employee's copy of everybody's Termin
     #: Changed in Advoware before the run that had created it there could hear of it: nothing tells whose it was.
     untraceable: set[str] = field(default_factory=set)
+    doubles: set[str] = field(default_factory=set)  #: what people have made several of
+    odd: set[str] = field(default_factory=set)  #: Termine of which nobody can say what they mean
+    #: What a system stores otherwise than it gets: texts may differ for good.
+    careless: set[str] = field(default_factory=set)
 
     @property
     def next_token(self) -> str:
@@ -113,8 +132,10 @@ class CalendarWorld:
         )
         self.resources: Resources
         self.ledger = Ledger()
+        self.people = People(self)
         self.configuration = Configure()
         self.full_content = True
+        self.ended: list[str] = []  #: runs that something odd has ended, rather than a failing system
         self._texts = 0
         self._requests = 0
         self._due: tuple[int, Callable[[], object]] | None = None
@@ -140,23 +161,21 @@ class CalendarWorld:
         await self._admin.execute(f"DROP DATABASE {self._database} WITH (FORCE)")
         await self._admin.close()
 
-    async def begin(self, start: datetime, configuration: Configure) -> None:
-        """Start over, at that time: no Termine, no calendars, nothing remembered."""
+    async def begin(self, start: datetime, configuration: Configure, readings: Mapping[str, Any] | None = None) -> None:
+        """Start over, at that time: no Termine, no calendars, nothing remembered; a Google of those readings."""
         self.now, self.ledger, self.configuration, self.full_content = start, Ledger(), configuration, True
-        self._texts, self._due = 0, None
+        self._texts, self._due, self.ended = 0, None, []
         for twin in (self.advoware, self.google):
             twin.faults.clear()
             twin.load_seed()
             twin.journal.clear()
+        self.google.world.events.readings = Readings(**(readings or {}))
         await self.restart()
         pool = await self.resources.database()
         async with pool.acquire() as connection, connection.transaction():
             # Past the trigger that keeps the audit.
             await connection.execute("SET LOCAL session_replication_role = replica")
-            await connection.execute(
-                "TRUNCATE calendar_sync, calendar_sync_cursor, calendar_sync_intent, calendar_sync_audit, "
-                "calendar_sync_sharing, calendar_sync_calendar, calendar_sync_employee, calendar_sync_renamed"
-            )
+            await connection.execute(f"TRUNCATE {', '.join(OUR_TABLES)}")
         await self.resources.redis.flushall()
 
     async def restart(self) -> None:
@@ -221,6 +240,17 @@ class CalendarWorld:
         seen = [self.google.world.events.as_seen(calendar, event) for event in calendar.events.values()]
         return [render_event(event, calendar.id, calendar.zone) for event in seen if event.status != CANCELLED]
 
+    @property
+    def account_name(self) -> str:
+        """The e-mail address of our service account."""
+        return str(self.google.service_account()["client_email"])
+
+    def private_calendar(self) -> Calendar:
+        """The calendar of somebody at home, which we cannot see."""
+        calendars = self.google.world.calendars
+        found = [c for c in calendars.calendars.values() if c.texts["summary"] == "Zuhause"]
+        return found[0] if found else calendars.insert(PERSON, {"summary": "Zuhause", "timeZone": ZONE})
+
     def writes(self) -> list[str]:
         """The requests since `forget_journals` that may have changed something, logins left out."""
         entries = [*self.advoware.journal, *self.google.journal]
@@ -264,6 +294,12 @@ class CalendarWorld:
                     self._enter_event(kuerzel, when)
                 case EditEvent() | DropEvent():
                     self._change_event(step)
+                case Act():
+                    self.people.act(step)
+                case LeaveTermin(anwalt, odd, when):
+                    self._leave_termin(anwalt, odd, when)
+                case Surprise():
+                    self._surprise(step)
                 case Trouble():
                     self._trouble(step)
                 case Forget("sync_tokens"):
@@ -282,9 +318,18 @@ class CalendarWorld:
 
     def _enter_termin(self, anwalt: str, when: When, privat: bool) -> None:
         token = self.ledger.next_token
-        texts = {"text": self._text(token), "notiz": f"Akte zu {token}"}
+        texts = {"text": self.text(token), "notiz": f"Akte zu {token}"}
         self.advoware.termine.create({**self._times_of_termin(when), **texts, "anwalt": anwalt, "privat": int(privat)})
         self.ledger.origin[token] = "advoware"
+
+    def _leave_termin(self, anwalt: str, odd: str, when: When) -> None:
+        token = self.ledger.next_token
+        base = {**self._times_of_termin(replace(when, series="", all_day=False)), "text": self.text(token)}
+        day = {"datumBis": base["datum"]}
+        self.advoware.termine.leave_behind({**base, **day, "anwalt": anwalt, **ODD_TERMINE[odd]})
+        self.ledger.origin[token] = "advoware"
+        if odd not in CONTRADICTING_ENDS:
+            self.ledger.odd.add(token)
 
     def _change_termin(self, step: EditTermin | DropTermin) -> None:
         own = [record for record in self.termine() if record["frNr"] > 0]
@@ -301,7 +346,7 @@ class CalendarWorld:
                 self.ledger.dropped.add(token or "")
                 return
             case EditTermin(_, "text"):
-                changes: dict[str, Any] = {"text": self._text(token)}
+                changes: dict[str, Any] = {"text": self.text(token)}
             case EditTermin(_, "move", when):
                 changes = self._times_of_termin(when)
             case EditTermin(_, "privat"):
@@ -332,9 +377,19 @@ class CalendarWorld:
         start = datetime.fromisoformat(f"{day}T{when.clock}:00")
         return start, start + timedelta(minutes=when.minutes)
 
-    def _text(self, token: str | None) -> str:
+    def text(self, token: str | None) -> str:
         self._texts += 1
         return f"{token} Müller ./. Schulze, Fassung {self._texts}"
+
+    def new_title(self, old: str | None) -> str:
+        """What somebody writes into an event instead of that; of a hidden one nobody knows what it is about."""
+        token = token_of(old)
+        return self.text(token) if token else f"{LEAK} {self._texts}"
+
+    @staticmethod
+    def token_of(text: str | None) -> str | None:
+        """The token of the appointment that a text belongs to."""
+        return token_of(text)
 
     # -- people in Google -------------------------------------------------------------------------------------------
 
@@ -343,12 +398,12 @@ class CalendarWorld:
         if calendar is None:
             return
         token = self.ledger.next_token
-        body = {**self._times_of_event(when), "summary": self._text(token), "location": f"Raum {token}"}
+        body = {**self.times_of_event(when), "summary": self.text(token), "location": f"Raum {token}"}
         event = self.google.world.events.insert(PERSON, calendar, body)
         self.ledger.origin[token] = kuerzel
         self.ledger.events[kuerzel, event.id] = token
 
-    def _times_of_event(self, when: When) -> dict[str, Any]:
+    def times_of_event(self, when: When) -> dict[str, Any]:
         span = dict(zip(("start", "end"), self._span(when), strict=True))
         if when.all_day:
             days = {"start": span["start"].date(), "end": span["end"].date() + timedelta(days=1)}
@@ -374,20 +429,19 @@ class CalendarWorld:
                 for instance in instances:
                     events.delete(calendar, instance)
             case DropEvent():
-                self._note_drop(step.kuerzel, resource)
+                self.note_drop(step.kuerzel, resource)
                 events.delete(calendar, event)
             case EditEvent(what="text"):
-                token = token_of(resource.get("summary"))
-                text = self._text(token) if token else f"{LEAK} {self._texts}"
+                text = self.new_title(resource.get("summary"))
                 events.change(PERSON, calendar, event, {"summary": text}, patch=True)
             case EditEvent(what="move", when=when):
-                events.change(PERSON, calendar, event, self._times_of_event(when), patch=True)
+                events.change(PERSON, calendar, event, self.times_of_event(when), patch=True)
             case EditEvent(what="strip"):
                 events.change(PERSON, calendar, event, {"extendedProperties": None}, patch=True)
             case EditEvent():
                 events.change(PERSON, calendar, event, {}, patch=True)
 
-    def _note_drop(self, kuerzel: str, resource: dict[str, Any]) -> None:
+    def note_drop(self, kuerzel: str, resource: dict[str, Any]) -> None:
         termin = next((t for t in self.termine() if str(t["frNr"]) == property_of(resource, "advoware_frnr")), None)
         own = self.ledger.events.get((kuerzel, resource["id"]))
         token = own or token_of(resource.get("summary")) or token_of(termin["text"] if termin else None)
@@ -406,6 +460,13 @@ class CalendarWorld:
         for method in trouble.methods.split("|"):
             rule = {**TROUBLES[trouble.kind], **common, "method": method or None}
             twin.faults.append(ActiveFault(Fault.model_validate(rule)))
+
+    def _surprise(self, surprise: Surprise) -> None:
+        twin: Twin = self.advoware if surprise.system == "advoware" else self.google
+        rule = {"path": DATA_PATHS[surprise.system], "probability": surprise.probability}
+        twin.faults.append(ActiveFault(Fault.model_validate({**rule, **SURPRISES[surprise.system][surprise.name]})))
+        if surprise.name.startswith("stores"):
+            self.ledger.careless.add(surprise.system)
 
     def _on_request(self) -> None:
         self._requests += 1
@@ -444,6 +505,10 @@ class CalendarWorld:
         try:
             return await CalendarSync(resources=self.resources).sync_employee(kuerzel, full_content=full_content)
         except BitByLawError as error:
+            faults = [active.rule for twin in (self.advoware, self.google) for active in twin.faults]
+            is_odd = not isinstance(error, EntityBusy) and all(rule.alters for rule in faults)
+            if is_odd:
+                self.ended.append(f"{kuerzel}: {error!r}")
             return error
 
     async def _free_the_rate(self) -> None:
@@ -462,10 +527,11 @@ class CalendarWorld:
         return result
 
     async def settle(self) -> None:
-        """The faults end; two runs per employee."""
+        """The faults end; two runs per employee, the first of which looks at everything."""
         self.advoware.faults.clear()
         self.google.faults.clear()
         await self._quiet()
+        self.now += timedelta(hours=25)
         for _ in range(2):
             for kuerzel in KUERZEL:
                 await self.run(kuerzel)

@@ -200,3 +200,64 @@ async def test_the_sample_appointments_lie_around_the_twins_today(advoware: Advo
     assert len(rows) == 400
     first, last = (NOW + timedelta(days=days) for days in (-7, 730))
     assert all(first.date() <= date.fromisoformat(row["datum"][:10]) <= last.date() for row in rows)
+
+
+# -- what other programs have left, and lists that lie ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"datumBis": "9999-12-31", "dauertermin": 1, "turnus": 1, "turnusArt": 1},
+        {"uhrzeitBis": "24:00:00"},
+        {"uhrzeitVon": "8:15", "uhrzeitBis": None},
+        {"dauertermin": 1, "turnus": 0, "turnusArt": 9},
+        {"datum": None, "datumBis": None},
+        {"datum": "0001-01-01"},
+        {"text": None, "anwalt": "SB", "privat": None},
+    ],
+)
+async def test_values_that_nothing_has_checked_are_shown_as_they_are(advoware: Advoware, odd: dict[str, Any]) -> None:
+    left = await advoware.desktop("POST", "actions", {"action": "leave_termin", "values": {**TERMIN, **odd}})
+
+    rows = await advoware.call("GET", "/Termine?kuerzel=SB")
+    (read,) = await advoware.call("GET", f"/Termine?frnr={left['frNr']}")
+
+    assert left in rows
+    assert read == left
+    for field, value in odd.items():
+        assert str(read[field]).startswith(str(value))
+
+
+async def test_a_list_can_lack_termine_that_a_direct_read_shows(advoware: Advoware) -> None:
+    made = {(await advoware.call("POST", "/Termine", TERMIN))["frNr"] for _ in range(12)}
+    rule = {"query": "kuerzel=", "probability": 0.5, "answer": [{"field": "[]", "how": "missing"}]}
+    await advoware.desktop("POST", "faults", rule)
+
+    async def hidden() -> set[int]:
+        rows = await advoware.call("GET", "/Termine?kuerzel=SB")
+        return made - {row["frNr"] for row in rows}
+
+    before = await hidden()
+    gone = min(made - before)
+    await advoware.desktop("DELETE", f"termine/{gone}")
+
+    assert 0 < len(before) < 12
+    assert await hidden() == before | {gone}
+    assert len(await advoware.call("GET", f"/Termine?frnr={min(before)}")) == 1
+
+
+async def test_a_row_can_have_fields_and_values_that_nobody_knows(advoware: Advoware) -> None:
+    created = await advoware.call("POST", "/Termine", TERMIN)
+    of_this_one = {"where": {"frNr": created["frNr"]}}
+    changes = [
+        {"field": "[].neuesFeld", "how": "add", "to": {"a": [1]}, **of_this_one},
+        {"field": "[].turnusArt", "how": "value", "to": 9, **of_this_one},
+        {"field": "[].text", "how": "cut", "to": 5, **of_this_one},
+        {"field": "[].frNr", "how": "text", **of_this_one},
+    ]
+    await advoware.desktop("POST", "faults", {"path": "/Termine", "method": "GET", "answer": changes})
+
+    (row,) = await advoware.call("GET", f"/Termine?frnr={created['frNr']}")
+
+    assert row == {**created, "neuesFeld": {"a": [1]}, "turnusArt": 9, "text": "Bespr", "frNr": str(created["frNr"])}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from calendar_checks import play
-from calendar_scenario import Scenario, random_scenario, reduced
+from calendar_scenario import Scenario, kinds_to_play, random_scenario, reduced
 from calendar_world import CalendarWorld, Servers
 from hasty_loop import hasty_runner
 from hypothesis import HealthCheck, Phase, given, settings
@@ -34,7 +34,7 @@ def world(stores: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def test_nothing_is_lost_doubled_or_shown_whatever_happens(world: tuple[asyncio.Runner, CalendarWorld]) -> None:
     runner, opened = world
-    profile = settings.default
+    profile, kinds = settings.default, kinds_to_play()
     assert profile is not None
 
     def fails(scenario: Scenario) -> bool:
@@ -53,7 +53,7 @@ def test_nothing_is_lost_doubled_or_shown_whatever_happens(world: tuple[asyncio.
     )
     @given(st.integers(0, 2**32))
     def play_one(number: int) -> None:
-        scenario = random_scenario(number)
+        scenario = random_scenario(number, kinds)
         try:
             runner.run(play(opened, scenario))
         except Exception as error:
