@@ -32,6 +32,7 @@ from services.calendar_sync.model import (
     series_end,
 )
 from services.calendar_sync.recurrence import Series, has_berlins_clock, series_of_google, series_of_termin, time_zone
+from services.foreign_text import clean_text
 
 Record = Mapping[str, Any]
 Item = TypeVar("Item")
@@ -308,9 +309,9 @@ def read_google_event(resource: Any) -> GoogleEvent:
     """
     if not isinstance(resource, Mapping):
         raise ValueError("not an object")
-    event_id = resource.get("id")
-    if not isinstance(event_id, str) or not event_id:
-        raise ValueError("no id")
+    event_id = _key(resource.get("id"))
+    if event_id is None:
+        raise ValueError("no readable id")
     is_cancelled = resource.get("status") == "cancelled"
     properties = _properties(resource)
     event = Untranslatable("deleted event") if is_cancelled else google_to_event(resource)
@@ -319,10 +320,10 @@ def read_google_event(resource: Any) -> GoogleEvent:
     return GoogleEvent(
         id=event_id,
         event=event,
-        etag=_string(resource.get("etag")),
+        etag=_key(resource.get("etag")),
         updated=fields.change_time(resource.get("updated")),
         cancelled=is_cancelled,
-        recurring_event_id=_string(resource.get("recurringEventId")),
+        recurring_event_id=_key(resource.get("recurringEventId")),
         fr_nr=fields.record_key(properties.get(PROPERTY_FRNR)),
         sync_id=_uuid(properties.get(PROPERTY_SYNC_ID)),
         has_foreign_text=not is_cancelled and _is_anonymised(resource, texts) and texts != _HIDDEN_TEXTS,
@@ -497,8 +498,9 @@ def _properties(resource: Record) -> Mapping[str, Any]:
     return private if isinstance(private, Mapping) else {}
 
 
-def _string(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _key(value: Any) -> str | None:
+    """A text that names something, if it can be stored and sent as it is."""
+    return value if isinstance(value, str) and value and clean_text(value) == value else None
 
 
 def _uuid(value: Any) -> UUID | None:

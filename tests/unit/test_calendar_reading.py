@@ -151,7 +151,9 @@ def test_a_number_may_be_written_in_several_ways(value: Any) -> None:
     assert one(frNr=value).fr_nr == 5
 
 
-@pytest.mark.parametrize("item", [None, [], "event", {}, {"id": 5}, {"id": ""}, {"id": None}])
+@pytest.mark.parametrize(
+    "item", [None, [], "event", {}, {"id": 5}, {"id": ""}, {"id": None}, {"id": "a\x00b"}, {"id": "a\ud800"}]
+)
 def test_an_item_of_google_without_id_is_left_out_with_a_reason(item: Any) -> None:
     read = read_google_events([item, google(*TIMES)])
     assert [event.id for event in read.items] == ["abcde"]

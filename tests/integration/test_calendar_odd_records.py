@@ -1,0 +1,139 @@
+"""Odd records, and what people can say in Google only: the rest of the calendar is synced all the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from calendar_office import DAY, CalendarOffice, clock_times, in_haste, office
+
+__all__ = ["office"]
+
+LAST_CHANGE_WINS = {"CALENDAR_SYNC_STRATEGY": "last_change_wins"}
+
+
+async def assert_settled(office: CalendarOffice) -> None:
+    """Further runs write nothing."""
+    await office.sync()
+    assert office.writes() == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("datum", "9999-12-31"), ("datum", "0001-01-01T00:00:00"), ("datum", None), ("datum", {"jahr": 2026}),
+        ("datumBis", "2500-01-01"), ("uhrzeitVon", "25:61"), ("frNr", "12a"), ("frNr", None), ("abwesenheit", "x"),
+        ("text", ["x"]), ("anwalt", {"kuerzel": "SB"}),
+    ],
+)  # fmt: skip
+@in_haste
+async def test_one_odd_termin_stops_no_other(office: CalendarOffice, field: str, value: Any) -> None:
+    # The second one: those with an odd number carry their times within the dates as well.
+    usual, odd = office.termin("Verhandlung"), office.termin("seltsam")
+    altered = {"field": field, "how": "value", "to": value, "where": {"text": "seltsam"}}
+    office.strike("advoware", method="GET", answer=[altered])
+
+    await office.sync()
+
+    assert office.texts() == ["Verhandlung"]
+    assert clock_times(office.copy(usual)) == (f"{DAY}T10:00", f"{DAY}T11:00")
+    assert office.copies(odd) == []
+    await assert_settled(office)
+
+
+@in_haste
+async def test_an_absence_without_end_is_shown_and_stops_nobody(office: CalendarOffice) -> None:
+    closed, usual = office.termin("geschlossen", abwesenheit=1, datumBis="9999-12-31"), office.termin("Verhandlung")
+
+    summary = await office.sync()
+
+    assert summary.result == "changed"
+    event = office.copy(closed)
+    assert (event["start"]["date"], event["end"]["date"]) == (DAY, "2038-01-01")
+    assert clock_times(office.copy(usual)) == (f"{DAY}T10:00", f"{DAY}T11:00")
+    await assert_settled(office)
+
+
+@in_haste
+async def test_html_becomes_text_in_advoware_and_stays_html_in_google(office: CalendarOffice) -> None:
+    await office.sync()
+    html = '<p>Akte &amp; <b>Vollmacht</b></p><ul><li><a href="https://x.de/?a=1&amp;b=2">Link</a></li></ul>'
+    event_id = office.enter("Besprechung", description=html)
+
+    await office.sync()
+
+    assert office.record("Besprechung")["notiz"] == "Akte & Vollmacht\n- Link (https://x.de/?a=1&b=2)"
+    await assert_settled(office)
+    office.change_event(event_id, location="Celle")
+    await office.sync()
+    (event,) = office.events("SB")
+    assert (office.record("Besprechung")["ort"], event["description"]) == ("Celle", html)
+    await assert_settled(office)
+
+
+@pytest.mark.parametrize(
+    "note", ["<b>eilig</b> & wichtig", "a < b", "Max <max@example.org>", "&amp;", "Zeile\n\nZeile"]
+)
+@in_haste
+async def test_a_note_reads_the_same_after_any_number_of_runs(office: CalendarOffice, note: str) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Verhandlung", notiz=note)
+    await office.sync()
+    await assert_settled(office)
+    office.change_event(office.copy(fr_nr)["id"], summary="Verlegt")
+
+    await office.sync()
+
+    assert office.record("Verlegt")["notiz"] == note
+    await assert_settled(office)
+
+
+@in_haste
+async def test_the_second_of_two_equal_hours_stays_when_the_termin_is_renamed(office: CalendarOffice) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    await office.sync()
+    night = {
+        "start": {"dateTime": "2026-10-25T02:15:00+01:00", "timeZone": "Europe/Berlin"},
+        "end": {"dateTime": "2026-10-25T02:45:00+01:00", "timeZone": "Europe/Berlin"},
+    }
+    office.enter("Nachtschicht", **night)
+    await office.sync()
+    record = office.record("Nachtschicht")
+    assert (record["uhrzeitVon"], record["uhrzeitBis"]) == ("02:15:00", "02:45:00")
+
+    office.change_termin(record["frNr"], text="Bereitschaft")
+    await office.sync()
+
+    (event,) = office.events("SB")
+    assert (event["summary"], event["start"], event["end"]) == ("Bereitschaft", night["start"], night["end"])
+    await assert_settled(office)
+
+
+@in_haste
+async def test_a_free_day_is_no_absence_and_an_evening_until_midnight_is_one(office: CalendarOffice) -> None:
+    await office.sync()
+    office.enter("Geburtstag", start={"date": DAY}, end={"date": "2026-02-13"}, transparency="transparent")
+    fr_nr = office.termin("Vortrag", uhrzeitVon="19:00:00", uhrzeitBis="00:00:00")
+
+    await office.sync()
+
+    assert office.termin_texts() == ["Vortrag"]
+    assert office.texts() == ["Geburtstag", "Vortrag"]
+    assert clock_times(office.copy(fr_nr)) == (f"{DAY}T19:00", "2026-02-13T00:00")
+    await assert_settled(office)
+
+
+@in_haste
+async def test_only_what_is_hidden_is_private_for_readers_of_the_calendar(office: CalendarOffice) -> None:
+    fr_nr = office.termin("Verhandlung")
+    await office.sync()
+    assert "visibility" not in office.copy(fr_nr)
+
+    office.change_termin(fr_nr, privat=1)
+    await office.sync()
+    assert (office.copy(fr_nr)["summary"], office.copy(fr_nr)["visibility"]) == ("Advoware", "private")
+
+    office.change_termin(fr_nr, privat=0)
+    await office.sync()
+    event = office.copy(fr_nr)
+    assert (event["summary"], event.get("visibility", "default")) == ("Verhandlung", "default")
