@@ -18,6 +18,7 @@ from services.advoware_service import AdvowareService
 from services.calendar_sync.mapping import (
     PROPERTY_FRNR,
     PROPERTY_SYNC_ID,
+    TERMIN_FIELDS,
     changed_termin,
     generation_of,
     google_body,
@@ -31,6 +32,7 @@ from services.calendar_sync.mapping import (
     unmark_body,
 )
 from services.calendar_sync.model import (
+    TERMIN_PREFIX,
     Action,
     AdoptGoogle,
     DeleteAdvoware,
@@ -92,7 +94,7 @@ MAX_GENERATIONS = 20
 KEPT = ("colorId", "reminders", "attendees")
 
 #: An answer with these fields says what was stored.
-ANSWERED = frozenset({"frNr", "datum", "uhrzeitVon", "uhrzeitBis", "datumBis", "text", "notiz", "ort", "anwalt"})
+ANSWERED = frozenset({"frNr", *TERMIN_FIELDS})
 
 #: What the audit says of each action: the side that is written to, and what is done to it.
 _AUDIT: Mapping[type, tuple[Side, str]] = {
@@ -568,7 +570,7 @@ class Applier:
                 await self._save(_synced(recorded), self._line(action, pair, after=google))
             case FollowCopy(pair, google):
                 # What both sides have agreed on stays: so the copy's content is seen as the person's change.
-                followed = replace(pair, google_event_id=google.id, google=replace(pair.google, etag=google.etag))
+                followed = replace(pair, google_event_id=google.id)
                 await self._save(followed, self._line(action, pair))
             case MarkUntranslatable(reason, pair, termin, google):
                 source: SourceSystem = "advoware" if termin else "google"
@@ -587,7 +589,7 @@ class Applier:
 
     def _row(self, action: Action, pair: Pair, termin: Termin, google: GoogleEvent) -> Saved:
         """The pair as both systems have answered, and its line in the audit."""
-        reason = next((side.event.reason for side in (termin, google) if isinstance(side.event, Untranslatable)), None)
+        reason = _why_untranslatable(termin, google)
         before = pair.advoware if _AUDIT[type(action)][0] == "advoware" else pair.google
         pair = _as_seen(pair, termin, google)
         after = pair.advoware if _AUDIT[type(action)][0] == "advoware" else pair.google
@@ -663,14 +665,27 @@ def _says_the_same(one: Termin, other: Termin) -> bool:
     return content_hash(one.event) == content_hash(other.event)
 
 
+def _why_untranslatable(termin: Termin, google: GoogleEvent) -> str | None:
+    if isinstance(termin.event, Untranslatable):
+        return TERMIN_PREFIX + termin.event.reason
+    return google.event.reason if isinstance(google.event, Untranslatable) else None
+
+
 def _as_seen(pair: Pair, termin: Termin | None, google: GoogleEvent | None) -> Pair:
     """The row with what both sides say, as far as they are given."""
-    if termin is not None and isinstance(termin.event, NormalisedEvent):
-        event, advoware = termin.event, Fingerprint(content_hash(termin.event), termin.changed_at)
-        pair = replace(pair, advoware=advoware, first_day=event.first_day, last_day=event.last_day)
+    event = _content(termin)
+    if termin is not None and event is not None:
+        pair = replace(pair, first_day=event.first_day, last_day=event.last_day)
+        if event is termin.event:
+            pair = replace(pair, advoware=Fingerprint(content_hash(event), termin.changed_at))
     if google is not None and not google.cancelled:
         pair = replace(pair, google=_seen_in_google(google))
     return pair
+
+
+def _content(termin: Termin | None) -> NormalisedEvent | None:
+    event = termin.event if termin else None
+    return event.part if isinstance(event, Untranslatable) else event
 
 
 def _seen_in_google(google: GoogleEvent) -> Fingerprint:

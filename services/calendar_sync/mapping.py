@@ -67,6 +67,8 @@ TERMIN_FIELDS = (
     *("anwalt", "privat"),
     *TEXTS,
 )
+#: Without one of these nobody knows when or whose it is.
+_NEEDED_FIELDS = ("datum", "uhrzeitVon", "uhrzeitBis", "datumBis", "dauertermin", "abwesenheit", "anwalt")
 #: Longest texts that Advoware takes [A].
 _ADVOWARE_LENGTHS = {"text": 1024, "notiz": 8192, "ort": 1024}
 #: Longest title and place that we send to Google, which documents no limit [A].
@@ -140,7 +142,16 @@ def _is_privat(record: Record) -> bool:
 
 
 def _read_content(record: Record) -> tuple[NormalisedEvent | Untranslatable, bool]:
-    """The content, and whether its end had to be guessed."""
+    """The content, and whether its end had to be guessed. A text that is missing, or is none, is unknown."""
+    event, is_guessed = _read_whole(record)
+    unknown = [name for name in TEXTS if name not in record or not fields.is_text(record[name])]
+    if unknown and isinstance(event, NormalisedEvent):
+        reason = f"appointment without a readable {unknown[0]}"
+        return Untranslatable(reason, event, frozenset(unknown), _raw_termin(record)), is_guessed
+    return event, is_guessed
+
+
+def _read_whole(record: Record) -> tuple[NormalisedEvent | Untranslatable, bool]:
     begins, last_day = fields.moment(record.get("datum")), _last_day(record.get("datumBis"))
     problem = _unreadable(record, begins)
     if problem is not None or begins is None:
@@ -152,7 +163,8 @@ def _read_content(record: Record) -> tuple[NormalisedEvent | Untranslatable, boo
     if isinstance(series, Untranslatable):
         return Untranslatable(series.reason, raw=_raw_termin(record)), False
     own_last_day = None if series else last_day
-    texts = {name: normalise_text(record.get(name)) for name in TEXTS}
+    texts = {name: normalise_text(text) for name in TEXTS if fields.is_text(text := record.get(name))}
+    texts = {name: texts.get(name) for name in TEXTS}
     privat = _is_privat(record)
     if fields.flag(record.get("abwesenheit")):
         last = max(begins.day, own_last_day or begins.day)
@@ -174,7 +186,7 @@ def _is_end_day_unreadable(record: Record) -> bool:
 
 def _unreadable(record: Record, begins: fields.Moment | None) -> str | None:
     """Why the Termin cannot be read, as far as that does not depend on its kind."""
-    missing = [name for name in TERMIN_FIELDS if name not in record]
+    missing = [name for name in _NEEDED_FIELDS if name not in record]
     if missing:
         return f"appointment without the field {missing[0]}"
     if begins is None or not fields.is_year_usable(begins.day):
@@ -188,8 +200,7 @@ def _unreadable(record: Record, begins: fields.Moment | None) -> str | None:
     ends = fields.moment(record["datumBis"])
     if ends is not None and not _is_end_usable(ends.day):
         return "appointment that ends before 1800 or after 2200"
-    unreadable = [name for name in (*TEXTS, "anwalt") if not fields.is_text(record[name])]
-    return f"{unreadable[0]} is not a text" if unreadable else None
+    return None if fields.is_text(record["anwalt"]) else "anwalt is not a text"
 
 
 def _is_end_usable(day: date) -> bool:

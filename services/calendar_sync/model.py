@@ -28,6 +28,7 @@ FOR_EVER_YEAR = 2037
 FOR_EVER = date(FOR_EVER_YEAR, 12, 31)
 
 #: Reasons that the plan itself knows; others come from the mapping.
+TERMIN_PREFIX = "Termin: "  #: begins the reasons that lie in the Termin rather than in the event
 HAS_EXCEPTIONS = "single occurrences of the series were moved or cancelled"
 WAITS_FOR_PERMISSION = "a change in Google waits until Advoware may be written"
 TEXT_UNKNOWN = "the Google event is anonymised, so its text cannot be written to Advoware"

@@ -24,7 +24,9 @@ from typing import Literal
 
 from services.calendar_sync.mapping import google_event_id
 from services.calendar_sync.model import (
+    TERMIN_PREFIX,
     TEXT_UNKNOWN,
+    TIMES,
     WAITS_FOR_PERMISSION,
     Action,
     AdoptGoogle,
@@ -66,9 +68,6 @@ from services.errors import failure_code
 
 #: More deletions in one run than this share of the pairs, and than the settings say, are not believed.
 MAX_DELETED_SHARE = 0.2
-
-#: Begins the reasons that lie in the Termin rather than in the event.
-_TERMIN = "Termin: "
 
 #: What follows from something being gone. What is made anew because a list lacks it is counted like what is deleted:
 #: a partial list does as much harm with the one as with the other.
@@ -123,19 +122,32 @@ def _new_in_advoware(seen: Picture, claimed: set[str]) -> Iterator[Action]:
     by_fr_nr, by_content = _unpaired_events(seen, unpaired, claimed)
     for fr_nr, termin in sorted(unpaired.items()):
         pair = seen.by_fr_nr.get(fr_nr)
-        if isinstance(termin.event, Untranslatable):
-            yield from _mark(_TERMIN + termin.event.reason, pair, termin=termin)
+        event = _known_part(termin)
+        if event is None:
+            yield from _mark(TERMIN_PREFIX + _reason(termin), pair, termin=termin)
             continue
-        if not seen.in_window(termin.event):
+        if not seen.in_window(event):
             continue
         same = by_content.get(content_hash(termin.event))
         google = by_fr_nr.get(fr_nr) or (same.pop(0) if same else None)
         if google is None:
             event_id = google_event_id(fr_nr, seen.settings.calendar_id)
-            yield InsertGoogle(termin, event_id, seen.settings.shown(termin.event), pair)
+            yield InsertGoogle(termin, event_id, seen.settings.shown(event), pair)
             continue
         claimed.add(google.id)
-        yield from _adopt(seen, termin, termin.event, google, pair)
+        yield from _adopt(seen, termin, event, google, pair)
+
+
+def _known_part(termin: Termin) -> NormalisedEvent | None:
+    """What a copy can show of a Termin: all of it, or all but a text that is unknown; None without its times."""
+    event = termin.event
+    if isinstance(event, NormalisedEvent):
+        return event
+    return None if TIMES in event.unknown else event.part
+
+
+def _reason(termin: Termin) -> str:
+    return termin.event.reason if isinstance(termin.event, Untranslatable) else ""
 
 
 def _has_event(pair: Pair | None) -> bool:
@@ -351,11 +363,12 @@ def _unconfirmed(seen: Picture, pair: Pair, verdict: Verdict) -> Iterator[Action
 
 
 def _recreate_google(seen: Picture, pair: Pair, termin: Termin) -> Iterator[Action]:
-    if isinstance(termin.event, Untranslatable):
-        yield from _mark(_TERMIN + termin.event.reason, pair)
+    event = _known_part(termin)
+    if event is None:
+        yield from _mark(TERMIN_PREFIX + _reason(termin), pair)
         return
     event_id = pair.google_event_id or google_event_id(termin.fr_nr, seen.settings.calendar_id)
-    shown = seen.settings.shown(termin.event, persons_private=pair.persons_private)
+    shown = seen.settings.shown(event, persons_private=pair.persons_private)
     yield RecreateGoogle(pair, termin, event_id, shown)
 
 
@@ -392,7 +405,7 @@ def _update(seen: Picture, pair: Pair) -> Iterator[Action]:
         if seen.in_advoware(pair) != "elsewhere":
             yield from _hide_if_needed(seen, pair)
     elif isinstance(termin.event, Untranslatable):
-        yield from _mark(_TERMIN + termin.event.reason, pair)
+        yield from _mark(TERMIN_PREFIX + termin.event.reason, pair)
         yield from _hide_if_needed(seen, pair)
     else:
         found = _Comparison(seen, pair, termin, termin.event, google)
@@ -437,7 +450,9 @@ class _Comparison:
         self.our_hash = content_hash(ours)
         self.their_hash = content_hash(self.theirs) if self.theirs else pair.google.content_hash
         self.advoware_changed = self.our_hash != pair.advoware.content_hash
-        self.google_changed = self.their_hash != pair.google.content_hash
+        # An event that Google has not touched is not changed, even if we have learned to read it otherwise.
+        is_touched = google is not None and google.etag != pair.google.etag
+        self.google_changed = is_touched and self.their_hash != pair.google.content_hash
         #: What a write to Google does away with.
         self.is_persons_edit = self.google_changed or self.has_foreign_text
         occurrences = seen.occurrences.get(pair.google_event_id or "", ())
@@ -522,7 +537,7 @@ def _update_translatable(seen: Picture, found: _Comparison, theirs: NormalisedEv
 def _is_left_alone(pair: Pair) -> bool:
     """Whether the pair's event, when it was seen last, was one that Advoware cannot hold."""
     reason = pair.untranslatable or WAITS_FOR_PERMISSION
-    return reason != WAITS_FOR_PERMISSION and not reason.startswith(_TERMIN)
+    return reason != WAITS_FOR_PERMISSION and not reason.startswith(TERMIN_PREFIX)
 
 
 def _has_known_exceptions(found: _Comparison) -> bool:
