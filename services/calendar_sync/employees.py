@@ -8,24 +8,27 @@ less clear than that (two of one name, two who have swapped) moves nothing, and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import asyncpg
+from redis.exceptions import RedisError
 
 from services.advoware_models import BERLIN
 from services.advoware_service import AdvowareService
 from services.calendar_sync.calendars import calendar_name
 from services.calendar_sync.model import normalise_text
 from services.database import database_errors
-from services.errors import EntityBusy
+from services.errors import EntityBusy, ForeignSystemError
 from services.locks import record_lock
 from services.logs import log
 from services.resources import Resources, current_resources
 
 LOCK_SECONDS = 60.0
+#: In Redis: when each employee's sync last succeeded.
+LAST_SUCCESS = "calendar_sync:last_success"
 #: Who was listed as active in the last days before the latest list may appear there under another Kürzel. Later it is
 #: somebody else of that name. So long an unclear case is told as well.
 RENAME_DAYS = 7
@@ -314,7 +317,11 @@ class EmployeeRegister:
         first, last = today - timedelta(days=window.days_back), today + timedelta(days=window.days_ahead)
         for former, kuerzel in chain[1:]:
             paired = await store.paired_termine(former)
-            rows = await self._advoware.list_termine(kuerzel, first, last)
+            try:
+                rows = await self._advoware.list_termine(kuerzel, first, last)
+            except ForeignSystemError as error:  # it concerns this chain only
+                log(self._context, "error", "calendar.rename_waits", kuerzel=kuerzel, error=type(error).__name__)
+                return False
             followed = {row.get("frNr") for row in rows if normalise_text(row.get("anwalt")) == kuerzel}
             if paired and not paired & followed:
                 log(self._context, "error", "calendar.rename_waits", kuerzel=kuerzel, former=former)
@@ -331,10 +338,12 @@ class EmployeeRegister:
                     lock = record_lock(self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis)
                     await locks.enter_async_context(lock)
                 await store.move(chain, active, self._resources.clock())
-        except EntityBusy:
+        except (EntityBusy, asyncpg.UniqueViolationError):  # a run is at work, or was since we looked
             log(self._context, "warning", "calendar.rename_postponed", kuerzel=",".join(everybody))
             return False
         for former, kuerzel in chain:
+            with suppress(RedisError):
+                await redis.hdel(LAST_SUCCESS, former)
             log(self._context, "warning", "calendar.renamed", kuerzel=kuerzel, former=former)
         return True
 

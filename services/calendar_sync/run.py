@@ -19,6 +19,7 @@ from services.advoware_models import BERLIN
 from services.calendar_sync.apply import Applier, Windows, action_name
 from services.calendar_sync.calendars import CalendarKeeper, ensure_calendar
 from services.calendar_sync.employees import (
+    LAST_SUCCESS,
     LOCK_SECONDS,
     EmployeeRegister,
     EmployeesAdvoware,
@@ -63,8 +64,7 @@ from services.resources import Resources, current_resources
 FULL_RUN_HOURS = 24
 #: After so many failures in a row because a system is away, the rest is left to the next run.
 MAX_UNAVAILABLE = 3
-#: In Redis: when each employee's sync last succeeded, and which deletions are being held.
-LAST_SUCCESS = "calendar_sync:last_success"
+#: In Redis: which deletions are being held.
 HELD = "calendar_sync:held"
 
 Answer = TypeVar("Answer")
