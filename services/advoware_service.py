@@ -119,12 +119,12 @@ class AdvowareService:
         """The active employees, rows with ``kuerzel`` and ``name``; what is no record is among them."""
         return rows_of(await self._call(MITARBEITER, params={"aktiv": "true"}))
 
-    async def list_termine(self, kuerzel: str, first: date, last: date) -> list[dict[str, Any]]:
+    async def list_termine(self, kuerzel: str, first: date, last: date) -> list[Any]:
         """An employee's Termine with a day from ``first`` to ``last`` (both included), and those of everybody.
 
-        An unknown Kürzel has none. Derived entries (negative ``frNr``) are among them.
+        An unknown Kürzel has none. Derived entries (negative ``frNr``) are among them, and what is no record.
         """
-        return record_list((await self.ask_termine(kuerzel, first, last)).rows())
+        return (await self.ask_termine(kuerzel, first, last)).rows()
 
     async def ask_termine(self, kuerzel: str, first: date, last: date) -> TermineAnswer:
         """The same as `list_termine`, as Advoware has answered it."""

@@ -14,11 +14,10 @@ from services.calendar_sync.audit_findings import Finding, pair_findings
 from services.calendar_sync.audit_observation import LARGEST_FRNR, CalendarMissing, Observer
 from services.calendar_sync.audit_report import Problem, Report, Row, event_row, explain, pair_row, termin_row
 from services.calendar_sync.audit_runs import run_findings
-from services.calendar_sync.employees import active_employees
+from services.calendar_sync.employees import LAST_SUCCESS, active_employees
 from services.calendar_sync.mapping import read_google_events
 from services.calendar_sync.model import GoogleEvent, Termin
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture
-from services.calendar_sync.run import LAST_SUCCESS
 from services.calendar_sync.store import StoredPair
 from services.calendar_sync.survey import calendar_row, firm_findings, read_survey, survey_findings
 from services.errors import ConfigurationError, ForeignSystemError, InvalidInput, Unavailable

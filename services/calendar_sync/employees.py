@@ -8,19 +8,20 @@ less clear than that (two of one name, two who have swapped) moves nothing, and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import asyncpg
+from redis.exceptions import RedisError
 
 from services.advoware_models import BERLIN
-from services.advoware_service import AdvowareService
+from services.advoware_service import AdvowareService, TermineAnswer
 from services.calendar_sync.calendars import calendar_name
 from services.calendar_sync.model import normalise_text
 from services.database import database_errors
-from services.errors import EntityBusy
+from services.errors import EntityBusy, ForeignSystemError
 from services.locks import record_lock
 from services.logs import log
 from services.resources import Resources, current_resources
@@ -28,6 +29,8 @@ from services.resources import Resources, current_resources
 LOCK_SECONDS = 60.0
 #: Longer ones are no Kürzel.
 MAX_KUERZEL = 50
+#: In Redis: when each employee's sync last succeeded.
+LAST_SUCCESS = "calendar_sync:last_success"
 #: Who was listed as active in the last days before the latest list may appear there under another Kürzel. Later it is
 #: somebody else of that name. So long an unclear case is told as well.
 RENAME_DAYS = 7
@@ -328,7 +331,11 @@ class EmployeeRegister:
         first, last = today - timedelta(days=window.days_back), today + timedelta(days=window.days_ahead)
         for former, kuerzel in chain[1:]:
             paired = await store.paired_termine(former)
-            rows = await self._advoware.list_termine(kuerzel, first, last)
+            try:
+                rows = await self._advoware.list_termine(kuerzel, first, last)
+            except ForeignSystemError as error:  # it concerns this chain only
+                log(self._context, "error", "calendar.rename_waits", kuerzel=kuerzel, error=type(error).__name__)
+                return False
             followed = {row.get("frNr") for row in rows if normalise_text(row.get("anwalt")) == kuerzel}
             if paired and not paired & followed:
                 log(self._context, "error", "calendar.rename_waits", kuerzel=kuerzel, former=former)
@@ -345,10 +352,12 @@ class EmployeeRegister:
                     lock = record_lock(self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis)
                     await locks.enter_async_context(lock)
                 await store.move(chain, active, self._resources.clock())
-        except EntityBusy:
+        except (EntityBusy, asyncpg.UniqueViolationError):  # a run is at work, or was since we looked
             log(self._context, "warning", "calendar.rename_postponed", kuerzel=",".join(everybody))
             return False
         for former, kuerzel in chain:
+            with suppress(RedisError):
+                await redis.hdel(LAST_SUCCESS, former)
             log(self._context, "warning", "calendar.renamed", kuerzel=kuerzel, former=former)
         return True
 
@@ -365,15 +374,12 @@ class EmployeesAdvoware(AdvowareService):
         self._resources = resources or current_resources()
         self._renamed: dict[str, str] | None = None
 
-    async def list_termine(self, kuerzel: str, first: date, last: date) -> list[Json]:
-        """Those of the former Kürzel included, with one more call for each; see `AdvowareService.list_termine`."""
+    async def ask_termine(self, kuerzel: str, first: date, last: date) -> TermineAnswer:
+        """Those of the former Kürzel included, with one more call for each; see `AdvowareService.ask_termine`."""
         renamed = await self._names()
-        rows = await super().list_termine(kuerzel, first, last)
-        for former in [old for old, present in renamed.items() if present == kuerzel]:
-            numbers = {row.get("frNr") for row in rows}
-            others = await super().list_termine(former, first, last)
-            rows += [row for row in others if row.get("frNr") not in numbers]
-        return [_with_present_kuerzel(row, renamed) for row in rows]
+        former = [old for old, present in renamed.items() if present == kuerzel]
+        answers = [await super().ask_termine(name, first, last) for name in (kuerzel, *sorted(former))]
+        return _TermineOfEmployees(answers, renamed)
 
     async def get_termin(self, frnr: int) -> Json:
         """See `AdvowareService.get_termin`."""
@@ -388,6 +394,27 @@ class EmployeesAdvoware(AdvowareService):
         if self._renamed is None:
             self._renamed = await EmployeeStore(await self._resources.database()).renamed()
         return self._renamed
+
+
+class _TermineOfEmployees(TermineAnswer):
+    """The lists of all Kürzel that somebody has had, as one."""
+
+    def __init__(self, answers: Sequence[TermineAnswer], renamed: Mapping[str, str]) -> None:
+        self._answers = answers
+        self._renamed = renamed
+
+    def digest(self) -> str:
+        """See `TermineAnswer.digest`."""
+        return " ".join([*(answer.digest() for answer in self._answers), str(sorted(self._renamed.items()))])
+
+    def rows(self) -> list[Any]:
+        """See `TermineAnswer.rows`; what the list of the present Kürzel has is not taken from another one."""
+        rows: list[Any] = []
+        for answer in self._answers:
+            numbers = {str(row.get("frNr")) for row in rows if isinstance(row, dict)}
+            found = answer.rows()
+            rows += [row for row in found if not isinstance(row, dict) or str(row.get("frNr")) not in numbers]
+        return [_with_present_kuerzel(row, self._renamed) if isinstance(row, dict) else row for row in rows]
 
 
 def _with_present_kuerzel(row: Json, renamed: Mapping[str, str]) -> Json:

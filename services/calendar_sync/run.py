@@ -20,6 +20,7 @@ from services.advoware_models import BERLIN
 from services.calendar_sync.apply import Applier, Windows
 from services.calendar_sync.calendars import CalendarKeeper, ensure_calendar
 from services.calendar_sync.employees import (
+    LAST_SUCCESS,
     LOCK_SECONDS,
     EmployeeRegister,
     EmployeesAdvoware,
@@ -60,8 +61,6 @@ from services.resources import Resources, current_resources
 #: The whole calendar is listed once a day: an incremental list does not show everything (exceptions of a series that
 #: was repaired, events that the window has reached by now).
 FULL_RUN_HOURS = 24
-#: In Redis: when each employee's sync last succeeded.
-LAST_SUCCESS = "calendar_sync:last_success"
 
 
 @dataclass(frozen=True)

@@ -63,16 +63,25 @@ class Step:
     notify: bool = False
 
 
-def read_rules(resources: Iterable[Json]) -> list[Rule]:
-    """The rules in Google's answer."""
-    return [_read_rule(resource) for resource in resources if resource.get("role") not in {None, "none"}]
+def read_rules(resources: Iterable[object]) -> list[Rule]:
+    """The rules in Google's answer, without removed ones and without what is no rule."""
+    rules: list[Rule] = []
+    for resource in resources:
+        if isinstance(resource, dict):
+            rule = _read_rule(resource)
+            if rule.role not in {"", "none"}:
+                rules.append(rule)
+    return rules
 
 
 def _read_rule(resource: Json) -> Rule:
-    scope = resource.get("scope")
-    is_account = isinstance(scope, dict) and scope.get("type") in {"user", "group"}
-    email = str(scope.get("value") or "").lower() if isinstance(scope, dict) and is_account else ""
-    return Rule(str(resource.get("id")), str(resource["role"]), email)
+    role, scope = resource.get("role"), resource.get("scope")
+    rule_id = str(resource.get("id") or "")
+    if not isinstance(role, str):
+        return Rule(rule_id, "", "")
+    if not isinstance(scope, dict) or scope.get("type") not in ("user", "group"):
+        return Rule(rule_id, role, "")
+    return Rule(rule_id, role, str(scope.get("value") or "").lower())
 
 
 def sharing_steps(wanted: Mapping[str, str], present: Sequence[Rule], own: Sequence[OwnRule]) -> list[Step]:

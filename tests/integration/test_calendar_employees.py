@@ -65,6 +65,7 @@ async def test_calendar_and_pairs_follow_a_new_kuerzel(office: CalendarOffice) -
     assert office.calendar("SB") is None  # renamed in Google as well
     assert (await office.sync("SBN")).result == "no_change"
     assert office.writes() == []
+    assert list(await office.resources.calendar_redis.hgetall(LAST_SUCCESS)) == ["SBN"]
     (line,) = await office.audit("renamed")
     assert (line["employee_kuerzel"], line["reason"]) == ("SBN", "SB is called SBN in Advoware now")
 
@@ -139,6 +140,9 @@ async def test_a_chain_waits_until_the_termine_tell_whose_they_are(office: Calen
     assert await look(office) == ["PB"]
     assert len(await office.pairs("AI")) == 2
     office.change_termin(termin, anwalt="AIM")
+    office.strike("advoware", path="/Termine", status=400)
+    assert await look(office) == ["PB"]  # what concerns two does not stop the others
+    office.recover()
 
     assert await look(office) == ["AI", "AIM", "PB"]
     await office.sync_until_calm("AI")
