@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import traceback
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from config import ConfigurationError
+from config import PROJECT_ROOT, ConfigurationError
 
 __all__ = [
     "AuthenticationFailed",
@@ -33,6 +35,7 @@ __all__ = [
     "ValidationFailed",
     "WriteProtected",
     "error_for_status",
+    "failure_code",
     "is_no_records_fault",
     "shown_text",
     "without_quotes",
@@ -217,6 +220,23 @@ def words_of(error: ForeignSystemError) -> str:
 def without_quotes(text: str) -> str:
     """A text made of `shown_text` without the foreign systems' words, as logs and audits may hold it."""
     return _QUOTED.sub("", text)
+
+
+def failure_code(error: BaseException) -> str:
+    """Why something failed, for logs and audits: our own words, or of any other error its name and the place.
+
+    Never what a foreign record contains, which an error's message may quote.
+    """
+    if isinstance(error, BitByLawError | ConfigurationError):
+        return without_quotes(shown_text(error))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_ours(frame.filename)]
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}{place}"
+
+
+def _is_ours(filename: str) -> bool:
+    """Whether a place is in this product: where a library raised tells nobody what to look at."""
+    return Path(filename).is_relative_to(PROJECT_ROOT) and "site-packages" not in filename
 
 
 def error_for_status(system: str, status: int, reason: str = "", details: Any = None) -> ForeignSystemError:

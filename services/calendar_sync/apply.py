@@ -6,10 +6,9 @@ again: an event by its id, which follows from the Termin; a Termin by the intent
 
 from __future__ import annotations
 
-import asyncio
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,12 +19,16 @@ from services.calendar_sync.mapping import (
     PROPERTY_FRNR,
     PROPERTY_SYNC_ID,
     changed_termin,
+    generation_of,
     google_body,
     google_event_id,
+    hide_body,
     new_termin,
     read_google_event,
+    read_google_events,
     read_termin,
     read_termine,
+    unmark_body,
 )
 from services.calendar_sync.model import (
     Action,
@@ -33,7 +36,9 @@ from services.calendar_sync.model import (
     DeleteAdvoware,
     DeleteGoogle,
     Fingerprint,
+    FollowCopy,
     GoogleEvent,
+    HideGoogle,
     InsertGoogle,
     MarkUntranslatable,
     NormalisedEvent,
@@ -43,8 +48,10 @@ from services.calendar_sync.model import (
     RecreateAdvoware,
     RecreateGoogle,
     RememberPending,
+    ReplaceGoogle,
     SoftDelete,
     SourceSystem,
+    TakeMarksOff,
     Termin,
     Untranslatable,
     UpdateAdvoware,
@@ -53,26 +60,36 @@ from services.calendar_sync.model import (
     untranslatable_error,
 )
 from services.calendar_sync.observation import PlanSettings
-from services.calendar_sync.store import AuditLine, CalendarStore, Intent, Side
+from services.calendar_sync.store import AuditLine, CalendarStore, Intent, Overwritten, Side
 from services.errors import (
-    BitByLawError,
     Conflict,
     Forbidden,
     ForeignSystemError,
+    NotBefore,
     NotFound,
     Unavailable,
+    UnexpectedAnswer,
     ValidationFailed,
 )
+from services.google_calendar import SYSTEM as GOOGLE
 from services.google_calendar import GoogleCalendarAPI
 from services.resources import Resources
 
 Json = dict[str, Any]
+#: A row and its line in the audit.
+Saved = tuple[Pair, AuditLine]
 
 #: How far Advoware's clock may be behind ours when we look for what an interrupted create has left.
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 #: Ids under which Google inserts events. Its own may look otherwise: those of imported events begin with ``_``.
 INSERTABLE_ID = re.compile(r"[a-v0-9]{5,1024}")
+
+#: Further ids under which a Termin's event is inserted when Google refuses, or somebody else has, those before.
+MAX_GENERATIONS = 20
+
+#: What a person has set for his copy of an appointment, beside its content: an event in its place gets it as well.
+KEPT = ("colorId", "reminders", "attendees")
 
 #: An answer with these fields says what was stored.
 ANSWERED = frozenset({"frNr", "datum", "uhrzeitVon", "uhrzeitBis", "datumBis", "text", "notiz", "ort", "anwalt"})
@@ -87,11 +104,15 @@ _AUDIT: Mapping[type, tuple[Side, str]] = {
     DeleteAdvoware: ("advoware", "deleted"),
     RecreateGoogle: ("google", "recreated"),
     RecreateAdvoware: ("advoware", "recreated"),
+    FollowCopy: ("none", "followed"),
     SoftDelete: ("none", "deleted"),
     UpdateGoogle: ("google", "updated"),
+    ReplaceGoogle: ("google", "replaced"),
+    HideGoogle: ("google", "hidden"),
     UpdateAdvoware: ("advoware", "updated"),
     RecordFingerprints: ("none", "recorded"),
     MarkUntranslatable: ("none", "left_alone"),
+    TakeMarksOff: ("google", "marks_removed"),
 }
 
 _REASONS: Mapping[type, str] = {
@@ -101,10 +122,14 @@ _REASONS: Mapping[type, str] = {
     RememberPending: "Advoware may not be written",
     RecreateGoogle: "only the copy was deleted",
     RecreateAdvoware: "only the copy was deleted",
+    FollowCopy: "the original was deleted, its copy is there",
     SoftDelete: "gone on both sides",
     UpdateGoogle: "Google differs from what it shall show",
+    ReplaceGoogle: "single occurrences of the series were changed in Google",
+    HideGoogle: "Google must not show the text",
     UpdateAdvoware: "changed in Google",
     RecordFingerprints: "both sides agree",
+    TakeMarksOff: "a person's copy of an event of ours",
 }
 
 
@@ -121,6 +146,30 @@ class Windows:
     def now(self) -> datetime:
         """The present, aware."""
         return self.resources.clock().astimezone(UTC)
+
+
+def one_termin(record: Json, fr_nr: int) -> Termin:
+    """The Termin that was asked for.
+
+    Raises:
+        UnexpectedAnswer: the answer is another one, or none.
+    """
+    read = read_termine([record])
+    if not read.items or read.items[0].fr_nr != fr_nr:
+        raise UnexpectedAnswer("Advoware", "not the Termin that was asked for")
+    return read.items[0]
+
+
+def one_event(record: Json, event_id: str) -> GoogleEvent:
+    """The event that was asked for.
+
+    Raises:
+        UnexpectedAnswer: the answer is another one, or none.
+    """
+    read = read_google_events([record])
+    if not read.items or read.items[0].id != event_id:
+        raise UnexpectedAnswer(GOOGLE, "not the event that was asked for")
+    return read.items[0]
 
 
 def action_name(action: Action) -> str:
@@ -148,16 +197,25 @@ class Applier:
             ForeignSystemError: a system refused or could not be reached; what was done until then is found again.
         """
         match action:
-            case InsertGoogle(termin, event_id, event, pair):
-                pair = pair or self._new_pair(termin.fr_nr, None, "advoware")
-                await self._put_event(action, pair, termin, event_id, event)
+            case InsertGoogle():
+                await self._save(*await self.insert(action))
             case RecreateGoogle(pair, termin, event_id, event):
-                await self._put_event(action, pair, termin, event_id, event)
+                await self._save(*await self._put_event(action, pair, termin, event_id, event, {}))
             case AdoptGoogle():
                 await self._adopt(action)
-            case UpdateGoogle(pair, termin, event, etag):
-                shown = await self._patch(str(pair.google_event_id), event, termin.fr_nr, pair, etag)
+            case UpdateGoogle(pair, termin, event, etag, google, undone):
+                await self._keep_overwritten(pair, undone)
+                shown = await self._patch(str(pair.google_event_id), event, termin.fr_nr, pair, etag, google)
                 await self._remember(action, pair, termin, shown)
+            case ReplaceGoogle():
+                await self._replace(action)
+            case HideGoogle():
+                await self._hide(action)
+            case TakeMarksOff(google):
+                await self._google.patch_event(
+                    self._settings.calendar_id, google.id, unmark_body(), if_match=google.etag
+                )
+                await self._store.append_audit([self._line_of_event(action, google)], self._windows.now())
             case PostAdvoware(google, event, shown, pair):
                 await self._post(action, pair or self._new_pair(None, google.id, "google"), google, event, shown)
             case RecreateAdvoware(pair, google, event, shown):
@@ -168,6 +226,26 @@ class Applier:
                 await self._delete(action)
             case _:
                 await self._only_remember(action)
+
+    async def insert(self, action: InsertGoogle) -> Saved:
+        """Make the event; returns the row that is to be remembered, and its line in the audit.
+
+        Until it is, another attempt finds the event by its id. Raises as `carry_out`.
+        """
+        pair = action.pair or self._new_pair(action.termin.fr_nr, None, "advoware")
+        return await self._put_event(action, pair, action.termin, action.event_id, action.event, {})
+
+    async def remember_all(self, rows: Sequence[Saved]) -> None:
+        """Remember these rows in one transaction.
+
+        Raises:
+            Conflict: one of them cannot be; then none is.
+        """
+        await self._store.save_pairs([(pair, _with_ids(pair, line)) for pair, line in rows], self._windows.now())
+
+    async def remember(self, row: Saved) -> None:
+        """Remember one row. Raises Conflict if it cannot be."""
+        await self._save(*row)
 
     async def fail(self, action: Action, code: str) -> None:
         """Remember that an action failed; the audit gets a line when the failure is a new one."""
@@ -194,38 +272,121 @@ class Applier:
     # -- Google ---------------------------------------------------------------------------------------------------
 
     async def _put_event(
-        self, action: Action, pair: Pair, termin: Termin, event_id: str, event: NormalisedEvent
-    ) -> None:
-        """Make sure that the event exists under this id, be it for the first time, again, or from a lost attempt."""
-        body = google_body(event, termin.fr_nr, pair.sync_id)
-        if not INSERTABLE_ID.fullmatch(event_id):
-            event_id = google_event_id(termin.fr_nr, self._settings.calendar_id)
-        try:
-            written = await self._insert(event_id, body, termin.fr_nr)
-        except (Forbidden, NotFound, _NotOurs):
-            # Google refuses to revive some deleted events.
-            event_id = google_event_id(termin.fr_nr, self._settings.calendar_id, generation=1)
-            written = await self._insert(event_id, body, termin.fr_nr)
-        await self._remember(action, replace(pair, google_event_id=event_id), termin, read_google_event(written))
+        self, action: Action, pair: Pair, termin: Termin, event_id: str, event: NormalisedEvent, kept: Json
+    ) -> Saved:
+        """Make sure that the event exists, be it for the first time, again, or from a lost attempt.
 
-    async def _insert(self, event_id: str, body: Json, fr_nr: int) -> Json:
+        ``event_id`` is tried first, then the further ids of the Termin. ``kept`` are fields that it gets beside its
+        content.
+        """
+        body = {**self._body(event, termin.fr_nr, pair), **kept}
+        for candidate in self._ids_from(event_id, termin.fr_nr):
+            written = await self._insert(candidate, body, termin.fr_nr)
+            if written is not None:
+                pair = replace(pair, google_event_id=candidate)
+                return self._row(action, pair, termin, read_google_event(written))
+        raise Conflict(GOOGLE, "none of the ids of this Termin can be used")
+
+    def _ids_from(self, event_id: str, fr_nr: int) -> Iterator[str]:
+        calendar_id = self._settings.calendar_id
+        generation = generation_of(event_id, fr_nr, calendar_id)
+        if generation is None:
+            generation = 0
+            if INSERTABLE_ID.fullmatch(event_id):
+                yield event_id
+        for number in range(generation, generation + MAX_GENERATIONS):
+            yield google_event_id(fr_nr, calendar_id, number)
+
+    async def _insert(self, event_id: str, body: Json, fr_nr: int) -> Json | None:
+        """The event that now exists under this id; None if the id cannot be used for it."""
         calendar_id = self._settings.calendar_id
         try:
             return await self._google.insert_event(calendar_id, {**body, "id": event_id})
         except Conflict:
+            pass
+        try:
             present = await self._google.get_event(calendar_id, event_id)
-        if present.get("status") == "cancelled":
-            revived = {**body, "status": "confirmed"}
-            return await self._google.update_event(calendar_id, event_id, revived, if_match=present.get("etag"))
-        properties = (present.get("extendedProperties") or {}).get("private") or {}
-        if properties.get(PROPERTY_FRNR) != str(fr_nr):
-            raise _NotOurs("an event that we did not make has the id of one of ours")
+            if present.get("status") == "cancelled":
+                return await self._revive(event_id, body, present)
+        except (Forbidden, NotFound):  # Google does not give back every deleted event
+            return None
+        if read_google_event(present).fr_nr != fr_nr:
+            return None
         return await self._google.patch_event(calendar_id, event_id, body, if_match=present.get("etag"))
 
+    async def _revive(self, event_id: str, body: Json, present: Json) -> Json | None:
+        """Bring a deleted event back with all that a person has set for it; a series would bring its exceptions."""
+        if body.get("recurrence") or present.get("recurrence"):
+            return None
+        revived = {**body, "status": "confirmed"}
+        calendar_id, etag = self._settings.calendar_id, present.get("etag")
+        return await self._google.patch_event(calendar_id, event_id, revived, if_match=etag)
+
+    async def _replace(self, action: ReplaceGoogle) -> None:
+        """Put an event under a new id in the place of this one.
+
+        First the row lets go of it: whatever is interrupted then is taken up as an event of ours without a row, or as a
+        Termin without an event, and never as one that a person has deleted.
+        """
+        pair, google = action.pair, action.google
+        await self._keep_overwritten(pair, action.undone)
+        freed = replace(pair, google_event_id=None, google=Fingerprint(), sync_status="pending", error=None)
+        line = replace(self._line(action, pair), side="none", action="let_go")
+        await self._store.save_pair(freed, line, self._windows.now())
+        with suppress(NotFound):
+            await self._google.delete_event(self._settings.calendar_id, google.id, if_match=google.etag)
+        generation = generation_of(google.id, action.termin.fr_nr, self._settings.calendar_id)
+        next_id = google_event_id(
+            action.termin.fr_nr, self._settings.calendar_id, 0 if generation is None else generation + 1
+        )
+        kept = {name: google.record[name] for name in KEPT if google.record.get(name)}
+        await self._save(*await self._put_event(action, freed, action.termin, next_id, action.event, kept))
+
+    async def _hide(self, action: HideGoogle) -> None:
+        pair, calendar_id = action.pair, self._settings.calendar_id
+        await self._keep_overwritten(pair, action.undone)
+        body = hide_body(pair.advoware_frnr, pair.sync_id)
+        answer = await self._google.patch_event(calendar_id, str(pair.google_event_id), body, if_match=action.etag)
+        for occurrence in action.occurrences:
+            with suppress(NotFound):  # cancelled meanwhile
+                await self._google.patch_event(calendar_id, occurrence.id, body)
+        shown = _seen_in_google(read_google_event(answer))
+        stored = await self._store.find_pair(pair.sync_id)
+        if stored is None:
+            return  # a copy of ours without a row
+        # The row as it is now: what this run has remembered of the Termin stays.
+        hidden = replace(stored.pair, google=shown)
+        await self._save(hidden, self._line(action, pair, before=pair.google, after=shown))
+
+    async def _keep_overwritten(self, pair: Pair, undone: Sequence[GoogleEvent]) -> None:
+        """Keep what a person has entered in Google before it is overwritten, so that it can be shown and restored."""
+        for google in undone:
+            if google.record and not google.cancelled:
+                kept = Overwritten(
+                    employee_kuerzel=pair.employee_kuerzel,
+                    sync_id=pair.sync_id,
+                    google_event_id=google.id,
+                    advoware_frnr=pair.advoware_frnr,
+                    resource=google.record,
+                )
+                await self._store.keep_overwritten(kept, self._windows.now())
+
+    def _body(self, event: NormalisedEvent, fr_nr: int, pair: Pair, current: GoogleEvent | None = None) -> Json:
+        body = google_body(event, fr_nr, pair.sync_id, current=current, ours=pair.source_system == "advoware")
+        if pair.persons_private and not event.anonymised:
+            body["visibility"] = "private"
+        return body
+
     async def _patch(
-        self, event_id: str, event: NormalisedEvent, fr_nr: int, pair: Pair, etag: str | None
+        self,
+        event_id: str,
+        event: NormalisedEvent,
+        fr_nr: int,
+        pair: Pair,
+        etag: str | None,
+        current: GoogleEvent | None,
     ) -> GoogleEvent:
-        body = google_body(event, fr_nr, pair.sync_id)
+        body = self._body(event, fr_nr, pair, current)
         return read_google_event(
             await self._google.patch_event(self._settings.calendar_id, event_id, body, if_match=etag)
         )
@@ -236,7 +397,7 @@ class Applier:
         pair = replace(pair, advoware_frnr=termin.fr_nr, google_event_id=google.id, source_system=action.source_system)
         shown = google
         if action.write:
-            shown = await self._patch(google.id, action.event, termin.fr_nr, pair, google.etag)
+            shown = await self._patch(google.id, action.event, termin.fr_nr, pair, google.etag, google)
         # An intent without a result is fulfilled by this as well. Ended first: a pair must not outlive its intent.
         await self._store.end_intent(self._settings.kuerzel, google.id)
         await self._remember(action, pair, termin, shown)
@@ -249,9 +410,10 @@ class Applier:
         """Create the Termin, then mark the event as its copy. What an earlier attempt has left is paired by now."""
         fr_nr, answer = await self._create_termin(pair, google, event)
         termin = await self._as_answered(fr_nr, answer)
-        pair = replace(pair, advoware_frnr=fr_nr, google_event_id=google.id)
+        is_private = google.is_private and google.shows_text
+        pair = replace(pair, advoware_frnr=fr_nr, google_event_id=google.id, persons_private=is_private)
         try:
-            copy = await self._patch(google.id, shown, fr_nr, pair, google.etag)
+            copy = await self._patch(google.id, shown, fr_nr, pair, google.etag, google)
         except (Conflict, NotFound):
             copy = google  # edited or deleted since it was listed: the pair exists, the next listing shows the rest
         await self._remember(action, pair, termin, copy)
@@ -263,7 +425,16 @@ class Applier:
         """
         if answer is not None and answer.keys() >= ANSWERED and answer.get("frNr") == fr_nr:
             return read_termin(answer)
-        return read_termin(await self._advoware.get_termin(fr_nr))
+        return await self.read_termin(fr_nr)
+
+    async def read_termin(self, fr_nr: int) -> Termin:
+        """The Termin as Advoware has it now.
+
+        Raises:
+            UnexpectedAnswer: Advoware answered something else.
+            NotFound: there is none.
+        """
+        return one_termin(await self._advoware.get_termin(fr_nr), fr_nr)
 
     async def _create_termin(self, pair: Pair, google: GoogleEvent, event: NormalisedEvent) -> tuple[int, Json | None]:
         kuerzel, now = self._settings.kuerzel, self._windows.now()
@@ -320,14 +491,18 @@ class Applier:
             await self._google.patch_event(self._settings.calendar_id, intent.google_event_id, marks)
 
     async def _find_created(self, intent: Intent) -> int | None:
-        """The Termin that an interrupted create has left, once its request has certainly come to an end."""
+        """The Termin that an interrupted create has left.
+
+        Raises:
+            NotBefore: its request may still be under way.
+        """
         timeout = self._resources.settings.advoware.api_timeout_seconds
         latest = intent.started_at + timedelta(seconds=timeout)
-        if (remaining := (latest - self._windows.now()).total_seconds()) > 0:
-            await asyncio.sleep(min(remaining, timeout))
+        if latest > self._windows.now():
+            raise NotBefore("an interrupted create", latest)
         rows = await self._advoware.list_termine(intent.employee_kuerzel, intent.first_day, intent.first_day)
         linked = {pair.advoware_frnr for pair in await self._store.load_pairs()}
-        for termin in sorted(read_termine(rows), key=lambda termin: termin.fr_nr):
+        for termin in sorted(read_termine(rows).items, key=lambda termin: termin.fr_nr):
             is_young = termin.changed_at is None or termin.changed_at >= intent.started_at - CLOCK_TOLERANCE
             is_same = isinstance(termin.event, NormalisedEvent) and content_hash(termin.event) == intent.content_hash
             is_his = termin.anwalt == intent.employee_kuerzel
@@ -337,14 +512,14 @@ class Applier:
 
     async def _update_advoware(self, action: UpdateAdvoware) -> None:
         pair, termin, google = action.pair, action.termin, action.google
-        current = await self._advoware.get_termin(termin.fr_nr)
-        if not _says_the_same(read_termin(current), termin):
+        current = await self.read_termin(termin.fr_nr)
+        if not _says_the_same(current, termin):
             raise Conflict("Advoware", "the Termin was changed since it was listed")
-        answer = await self._advoware.update_termin(changed_termin(action.event, current))
+        answer = await self._advoware.update_termin(changed_termin(action.event, current.record))
         written = await self._as_answered(termin.fr_nr, answer)
         shown = google
         if action.shown is not None:
-            shown = await self._patch(google.id, action.shown, termin.fr_nr, pair, google.etag)
+            shown = await self._patch(google.id, action.shown, termin.fr_nr, pair, google.etag, google)
         await self._remember(action, pair, written, shown)
 
     # -- deletions ------------------------------------------------------------------------------------------------
@@ -356,7 +531,7 @@ class Applier:
                     event_id = str(pair.google_event_id)
                     await self._google.delete_event(self._settings.calendar_id, event_id, if_match=etag)
                 case DeleteAdvoware(pair, termin):
-                    if not _says_the_same(read_termin(await self._advoware.get_termin(termin.fr_nr)), termin):
+                    if not _says_the_same(await self.read_termin(termin.fr_nr), termin):
                         raise Conflict("Advoware", "the Termin was changed since it was listed")
                     await self._advoware.delete_termin(termin.fr_nr)
                 case SoftDelete(pair):
@@ -387,37 +562,42 @@ class Applier:
                 await self._save(
                     replace(pending, google=_seen_in_google(google), **_days(google)), self._line(action, pair)
                 )
-            case RecordFingerprints(pair, advoware, google, first_day, last_day):
+            case RecordFingerprints(pair, advoware, google, first_day, last_day, is_private):
                 recorded = replace(pair, advoware=advoware, google=google, first_day=first_day, last_day=last_day)
+                recorded = replace(recorded, persons_private=is_private)
                 await self._save(_synced(recorded), self._line(action, pair, after=google))
+            case FollowCopy(pair, google):
+                # What both sides have agreed on stays: so the copy's content is seen as the person's change.
+                followed = replace(pair, google_event_id=google.id, google=replace(pair.google, etag=google.etag))
+                await self._save(followed, self._line(action, pair))
             case MarkUntranslatable(reason, pair, termin, google):
                 source: SourceSystem = "advoware" if termin else "google"
                 fr_nr, event_id = termin.fr_nr if termin else None, google.id if google else None
-                pair = pair or self._new_pair(fr_nr, event_id, source)
-                marked = replace(pair, sync_status="failed", error=untranslatable_error(reason))
-                await self._save(marked, self._line(action, pair, reason=reason))
+                marked = pair or self._new_pair(fr_nr, event_id, source)
+                if pair is not None:
+                    marked = _as_seen(marked, termin, google)
+                marked = replace(marked, sync_status="failed", error=untranslatable_error(reason))
+                await self._save(marked, self._line(action, marked, reason=reason))
             case _:
                 raise TypeError(f"no action to be carried out: {type(action).__name__}")
 
     async def _remember(self, action: Action, pair: Pair, termin: Termin, google: GoogleEvent) -> None:
         """Store the pair as both systems have answered."""
+        await self._save(*self._row(action, pair, termin, google))
+
+    def _row(self, action: Action, pair: Pair, termin: Termin, google: GoogleEvent) -> Saved:
+        """The pair as both systems have answered, and its line in the audit."""
         reason = next((side.event.reason for side in (termin, google) if isinstance(side.event, Untranslatable)), None)
         before = pair.advoware if _AUDIT[type(action)][0] == "advoware" else pair.google
-        if isinstance(termin.event, NormalisedEvent):
-            event, advoware = termin.event, Fingerprint(content_hash(termin.event), termin.changed_at)
-            pair = replace(pair, advoware=advoware, first_day=event.first_day, last_day=event.last_day)
-        if isinstance(google.event, NormalisedEvent):
-            pair = replace(pair, google=_seen_in_google(google))
+        pair = _as_seen(pair, termin, google)
         after = pair.advoware if _AUDIT[type(action)][0] == "advoware" else pair.google
         line = self._line(action, pair, before=before, after=after)
         if reason is not None:
-            await self._save(replace(pair, sync_status="failed", error=untranslatable_error(reason)), line)
-        else:
-            await self._save(_synced(pair), line)
+            return replace(pair, sync_status="failed", error=untranslatable_error(reason)), line
+        return _synced(pair), line
 
     async def _save(self, pair: Pair, line: AuditLine) -> None:
-        line = replace(line, advoware_frnr=pair.advoware_frnr, google_event_id=pair.google_event_id)
-        await self._store.save_pair(pair, line, self._windows.now())
+        await self._store.save_pair(pair, _with_ids(pair, line), self._windows.now())
 
     def _new_pair(self, fr_nr: int | None, event_id: str | None, source: SourceSystem) -> Pair:
         settings = self._settings
@@ -429,6 +609,17 @@ class Applier:
             source,
             settings.strategy,
             settings.advoware_write_allowed,
+        )
+
+    def _line_of_event(self, action: Action, google: GoogleEvent) -> AuditLine:
+        side, word = _AUDIT[type(action)]
+        return AuditLine(
+            employee_kuerzel=self._settings.kuerzel,
+            side=side,
+            action=word,
+            reason=_REASONS[type(action)],
+            google_event_id=google.id,
+            trace_id=self._windows.trace_id,
         )
 
     def _line(
@@ -458,8 +649,8 @@ class Applier:
         )
 
 
-class _NotOurs(BitByLawError):
-    """An event that we did not make has the id of one of ours."""
+def _with_ids(pair: Pair, line: AuditLine) -> AuditLine:
+    return replace(line, advoware_frnr=pair.advoware_frnr, google_event_id=pair.google_event_id)
 
 
 def _synced(pair: Pair) -> Pair:
@@ -472,9 +663,18 @@ def _says_the_same(one: Termin, other: Termin) -> bool:
     return content_hash(one.event) == content_hash(other.event)
 
 
+def _as_seen(pair: Pair, termin: Termin | None, google: GoogleEvent | None) -> Pair:
+    """The row with what both sides say, as far as they are given."""
+    if termin is not None and isinstance(termin.event, NormalisedEvent):
+        event, advoware = termin.event, Fingerprint(content_hash(termin.event), termin.changed_at)
+        pair = replace(pair, advoware=advoware, first_day=event.first_day, last_day=event.last_day)
+    if google is not None and not google.cancelled:
+        pair = replace(pair, google=_seen_in_google(google))
+    return pair
+
+
 def _seen_in_google(google: GoogleEvent) -> Fingerprint:
-    hashed = content_hash(google.event) if isinstance(google.event, NormalisedEvent) else None
-    return Fingerprint(hashed, google.updated, google.etag)
+    return Fingerprint(content_hash(google.event), google.updated, google.etag)
 
 
 def _days(google: GoogleEvent) -> dict[str, Any]:

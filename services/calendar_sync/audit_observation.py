@@ -16,7 +16,7 @@ from services.advoware_service import AdvowareService
 from services.calendar_sync.audit_findings import View
 from services.calendar_sync.audit_leaks import days_outside, unknown_termine
 from services.calendar_sync.calendars import CALENDAR_PREFIX, calendar_name, find_calendar
-from services.calendar_sync.mapping import read_google_event, read_termin, read_termine
+from services.calendar_sync.mapping import read_google_event, read_google_events, read_termin, read_termine
 from services.calendar_sync.model import GoogleEvent, Pair, Termin
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture, PlanSettings
 from services.calendar_sync.run import CalendarSync, usable_kuerzel
@@ -128,9 +128,9 @@ class Observer:
         calendar_id = await self.calendar_id(kuerzel)
         settings = self.settings_for(kuerzel, calendar_id)
         rows = await self.advoware.list_termine(kuerzel, settings.first_day, settings.last_day)
-        termine = read_termine(rows)
+        termine = read_termine(rows).items
         resources = await self.list_events(calendar_id)
-        listing = GoogleListing([read_google_event(resource) for resource in resources], full=True)
+        listing = GoogleListing(read_google_events(resources).items, full=True)
         store = await self.store()
         pairs = await store.load_pairs(kuerzel)
         listed = Picture(settings, termine, listing, pairs, Confirmations())
@@ -156,7 +156,7 @@ class Observer:
         calendar_id = await self.calendar_id(kuerzel)
         settings, store = self.settings_for(kuerzel, calendar_id), await self.store()
         resources = await self.list_events(calendar_id)
-        listing = GoogleListing([read_google_event(resource) for resource in resources], full=True)
+        listing = GoogleListing(read_google_events(resources).items, full=True)
         pairs = await store.load_pairs(kuerzel)
         absent = _unlisted_events(Picture(settings, [], listing, pairs, Confirmations()))
         read = await in_parallel(absent, lambda event_id: self.read_event(calendar_id, event_id))
@@ -172,7 +172,7 @@ class Observer:
         wanted = unknown_termine(view)
         found: dict[int, Termin | None] = {}
         for first, last in days_outside(view, wanted):
-            listed = read_termine(await self.advoware.list_termine(kuerzel, first, last))
+            listed = read_termine(await self.advoware.list_termine(kuerzel, first, last)).items
             found.update({termin.fr_nr: termin for termin in listed if termin.fr_nr in wanted})
         found.update(await in_parallel([n for n in wanted if n not in found][:MAX_READS], self.read_termin))
         note = await Notes(await self._resources.database()).find(calendar(kuerzel))

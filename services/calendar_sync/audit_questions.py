@@ -15,7 +15,7 @@ from services.calendar_sync.audit_observation import LARGEST_FRNR, CalendarMissi
 from services.calendar_sync.audit_report import Problem, Report, Row, event_row, explain, pair_row, termin_row
 from services.calendar_sync.audit_runs import run_findings
 from services.calendar_sync.calendars import calendar_name
-from services.calendar_sync.mapping import read_google_event
+from services.calendar_sync.mapping import read_google_events
 from services.calendar_sync.model import GoogleEvent, Termin
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture
 from services.calendar_sync.run import LAST_SUCCESS
@@ -103,7 +103,7 @@ class CalendarQuestions:
             if calendar_id is None:
                 continue
             try:
-                listed = [read_google_event(entry) for entry in await self._observer.list_events(calendar_id)]
+                listed = read_google_events(await self._observer.list_events(calendar_id)).items
             except CalendarMissing:
                 continue
             ids = {

@@ -1,24 +1,28 @@
 """Appointments: Advoware's Termine and Google's events, mapped to one form and back. Pure.
 
-The wall-clock time in Berlin is what counts. Of the hour that exists twice only the clock's reading is kept; a time in
-the hour that does not exist is the one an hour later, as Google reads it. What the other side cannot hold comes as
-`Untranslatable`: it is never forced.
+The wall-clock time in Berlin is what counts. A time in the hour that does not exist is the one an hour later, as Google
+reads it; which of the two equal hours is meant only Google knows, and keeps. What the other side cannot hold comes as
+`Untranslatable`: it is never forced. Reading a list never raises, whatever a record is.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import re
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-from services.advoware_models import BERLIN, parse_date_time
+from services.advoware_models import BERLIN
+from services.calendar_sync import fields
+from services.calendar_sync.description import fitting_description, is_cut, text_of_description
 from services.calendar_sync.model import (
+    END_GUESSED,
     FOR_EVER,
+    TEXTS,
+    TIMES,
     GoogleEvent,
     NormalisedEvent,
     Termin,
@@ -27,9 +31,10 @@ from services.calendar_sync.model import (
     normalise_text,
     series_end,
 )
-from services.calendar_sync.recurrence import Series, series_of_google, series_of_termin
+from services.calendar_sync.recurrence import Series, has_berlins_clock, series_of_google, series_of_termin, time_zone
 
 Record = Mapping[str, Any]
+Item = TypeVar("Item")
 
 ZONE = "Europe/Berlin"
 #: Title of an event that shows only blocked time.
@@ -41,115 +46,198 @@ _NO_TEXTS = dict.fromkeys(_HIDDEN_TEXTS)
 PROPERTY_FRNR = "advoware_frnr"
 PROPERTY_SYNC_ID = "sync_id"
 PROPERTY_ANONYMISED = "advoware_anonymised"
+_PROPERTIES = (PROPERTY_FRNR, PROPERTY_SYNC_ID, PROPERTY_ANONYMISED)
 
-DEFAULT_START = time(9)
+DEFAULT_START = timedelta(hours=9)
 DEFAULT_LENGTH = timedelta(minutes=30)
+#: From this time on an end at 00:00 is midnight; before it, no end was given (specification 13) [A].
+EVENING = time(17)
+#: An end before the start means the next day if the appointment then lasts no longer than this (specification 13) [A].
+LONGEST_NIGHT = timedelta(hours=12)
+_TOO_LONG = "series whose single occurrence lasts 24 hours or more"
 _LAST_MINUTE = time(23, 59)
 _ONE_DAY = timedelta(days=1)
 
 #: What ``anwalt`` says of an entry that belongs to everybody (specification 05).
 _EVERYBODY = frozenset({"", "alle", "allgemein"})
+#: The fields that say what a Termin is. One that an answer lacks is unknown, not empty (specification 13, G1) [A].
+TERMIN_FIELDS = (
+    *("datum", "uhrzeitVon", "uhrzeitBis", "datumBis", "dauertermin", "turnus", "turnusArt", "abwesenheit"),
+    *("anwalt", "privat"),
+    *TEXTS,
+)
 #: Longest texts that Advoware takes [A].
 _ADVOWARE_LENGTHS = {"text": 1024, "notiz": 8192, "ort": 1024}
-#: Time zones whose clocks always show the same as Berlin's; a series of another one would drift.
-_SAME_CLOCK = frozenset(
-    f"Europe/{city}"
-    for city in (
-        "Amsterdam", "Berlin", "Brussels", "Budapest", "Copenhagen", "Luxembourg", "Madrid", "Paris", "Prague", "Rome",
-        "Stockholm", "Vienna", "Warsaw", "Zurich",
-    )
-)  # fmt: skip
+#: Longest title and place that we send to Google, which documents no limit [A].
+_GOOGLE_LENGTH = 1024
+_ELLIPSIS = "…"
+_GOOGLE_NAMES = {"text": "summary", "notiz": "description", "ort": "location"}
+
+
+class Read(NamedTuple, Generic[Item]):
+    """The readable items of a list; of each other one where it stands and why it is unreadable, without texts."""
+
+    items: list[Item]
+    unreadable: list[str]
+
+
+def _read_each(read: Callable[[Any], Item], records: Iterable[Any]) -> Read[Item]:
+    result: Read[Item] = Read([], [])
+    for number, record in enumerate(records, start=1):
+        try:
+            result.items.append(read(record))
+        except ValueError as error:
+            result.unreadable.append(f"item {number}: {error}")
+    return result
 
 
 # -- Advoware -> normalised -----------------------------------------------------------------------------------------
 
 
-def read_termin(record: Record) -> Termin:
-    """A Termin of an answer of Advoware.
+def read_termine(records: Iterable[Any]) -> Read[Termin]:
+    """The Termine of a list; one without a readable ``frNr`` cannot be told from others."""
+    return _read_each(read_termin, records)
+
+
+def read_termin(record: Any) -> Termin:
+    """A Termin of an answer of Advoware. A content that cannot be read is untranslatable.
 
     Raises:
-        ValueError: it has no ``frNr``.
+        ValueError: it is no object, or has no readable ``frNr``. The message contains nothing of it.
     """
+    if not isinstance(record, Mapping):
+        raise ValueError("not an object")
+    fr_nr = fields.record_key(record.get("frNr"))
+    if fr_nr is None:
+        raise ValueError("no readable frNr")
     anwalt = normalise_text(record.get("anwalt"))
+    event, is_guessed = _read_content(record)
     return Termin(
-        fr_nr=int(record.get("frNr") or 0),
-        event=termin_to_event(record),
-        changed_at=parse_date_time(normalise_text(record.get("zuletztGeaendertAm"))),
+        fr_nr=fr_nr,
+        event=event,
+        changed_at=fields.change_time(record.get("zuletztGeaendertAm"), BERLIN),
         anwalt=None if (anwalt or "").casefold() in _EVERYBODY else anwalt,
         record=record,
-        privat=bool(_number(record.get("privat"))),
+        privat=_is_privat(record),
+        notes=(END_GUESSED,) if is_guessed else (),
     )
 
 
-def read_termine(records: Iterable[Record]) -> list[Termin]:
-    """The Termine of a list; one without a readable ``frNr`` cannot be told from others and is left out."""
-    termine = []
-    for record in records:
-        try:
-            termine.append(read_termin(record))
-        except (TypeError, ValueError):
-            continue
-    return termine
-
-
 def termin_to_event(record: Record) -> NormalisedEvent | Untranslatable:
-    """The content of a Termin, by the rules of specification 09.
+    """The content of a Termin, by the rules of specifications 09 and 13.
 
-    Without a start time it starts at 09:00; without an end time, or with one that is not after the start, it lasts
-    30 minutes.
+    Without a start time it starts at 09:00; without an end time it lasts 30 minutes. 24:00 is midnight at the end of
+    the day. An end that contradicts the start is guessed. ``datumBis`` 9999-12-31 is an end without limit: the
+    appointment, or the series, lasts until `FOR_EVER`. A start or end time that is unreadable is not guessed.
     """
-    begins = _moment(record.get("datum"))
-    if begins is None:
-        return Untranslatable("appointment without a readable date")
-    day, clock = begins
-    series: Series | None = None
-    ends = _moment(record.get("datumBis"))
-    if _number(record.get("dauertermin")):
-        last_day = ends[0] if ends else None
-        repeated = series_of_termin(_number(record.get("turnusArt")), _number(record.get("turnus")), last_day, day)
-        if isinstance(repeated, Untranslatable):
-            return repeated
-        series = repeated
-    start: datetime | date
-    end: datetime | date
-    if _number(record.get("abwesenheit")):
-        last = day if series or ends is None else max(day, ends[0])
-        start, end = day, last + _ONE_DAY
+    return _read_content(record)[0]
+
+
+def _is_privat(record: Record) -> bool:
+    """Whether it is private. What is missing or cannot be read hides the texts rather than showing them."""
+    return "privat" not in record or fields.flag(record["privat"]) is not False
+
+
+def _read_content(record: Record) -> tuple[NormalisedEvent | Untranslatable, bool]:
+    """The content, and whether its end had to be guessed."""
+    begins, last_day = fields.moment(record.get("datum")), _last_day(record.get("datumBis"))
+    problem = _unreadable(record, begins)
+    if problem is not None or begins is None:
+        return Untranslatable(problem or "", raw=_raw_termin(record)), False
+    series: Series | Untranslatable | None = None
+    if fields.flag(record.get("dauertermin")):
+        turnus_art, turnus = fields.whole_number(record.get("turnusArt")), fields.whole_number(record.get("turnus"))
+        series = series_of_termin(turnus_art, turnus, last_day, begins.day)
+    if isinstance(series, Untranslatable):
+        return Untranslatable(series.reason, raw=_raw_termin(record)), False
+    own_last_day = None if series else last_day
+    texts = {name: normalise_text(record.get(name)) for name in TEXTS}
+    privat = _is_privat(record)
+    if fields.flag(record.get("abwesenheit")):
+        last = max(begins.day, own_last_day or begins.day)
+        event = _event(begins.day, last + _ONE_DAY, series, texts, privat=privat)
+        return event, own_last_day is not None and own_last_day < begins.day
+    start, end, is_guessed = _timed(record, begins, own_last_day, within_day=series is not None)
+    problem = _occurrence_problem(start, end) if series else None
+    if problem is not None:
+        return Untranslatable(problem, raw=_raw_termin(record)), False
+    start, end = _existing(start), _existing(end)
+    # The clocks may have been put forward in between.
+    end = end if end > start else _existing(start + DEFAULT_LENGTH)
+    return _event(start, end, series, texts, privat=privat), is_guessed
+
+
+def _unreadable(record: Record, begins: fields.Moment | None) -> str | None:
+    """Why the Termin cannot be read, as far as that does not depend on its kind."""
+    missing = [name for name in TERMIN_FIELDS if name not in record]
+    if missing:
+        return f"appointment without the field {missing[0]}"
+    if begins is None or not fields.is_year_usable(begins.day):
+        return "appointment without a readable date"
+    if any(fields.flag(record[name]) is None for name in ("dauertermin", "abwesenheit")):
+        return "appointment of an unreadable kind"
+    start = record["uhrzeitVon"]
+    is_timed = not fields.flag(record["abwesenheit"])
+    if is_timed and begins.clock is None and not fields.is_missing(start) and fields.clock(start) is None:
+        return "appointment without a readable time"
+    ends = fields.moment(record["datumBis"])
+    if ends is not None and not _is_end_usable(ends.day):
+        return "appointment that ends before 1800 or after 2200"
+    unreadable = [name for name in (*TEXTS, "anwalt") if not fields.is_text(record[name])]
+    return f"{unreadable[0]} is not a text" if unreadable else None
+
+
+def _is_end_usable(day: date) -> bool:
+    """Whether it is a date, none at all, or without limit."""
+    return fields.is_year_usable(day) or day.year in (date.min.year, date.max.year)
+
+
+def _last_day(value: Any) -> date | None:
+    """The day of ``datumBis``; None if it is none, `FOR_EVER` if it is without limit."""
+    ends = fields.moment(value)
+    if ends is None or ends.day.year == date.min.year:
+        return None
+    return FOR_EVER if ends.day.year == date.max.year else ends.day
+
+
+def _timed(
+    record: Record, begins: fields.Moment, last_day: date | None, *, within_day: bool
+) -> tuple[datetime, datetime, bool]:
+    """Start and end by the clock, even if they do not exist, and whether the end had to be guessed."""
+    since_midnight = begins.clock or fields.clock(record["uhrzeitVon"])
+    start = fields.at(begins.day, DEFAULT_START if since_midnight is None else since_midnight)
+    until = fields.clock(record["uhrzeitBis"])
+    ends = fields.moment(record["datumBis"])
+    if fields.is_missing(record["uhrzeitBis"]) and ends is not None:
+        until = ends.clock
+    if until is None:
+        end, is_guessed = start + DEFAULT_LENGTH, not _is_without_end(record, ends)
     else:
-        start = datetime.combine(day, clock or _clock(record.get("uhrzeitVon")) or DEFAULT_START, BERLIN)
-        end_clock = _clock(record.get("uhrzeitBis")) or (ends[1] if ends else None)
-        end_day = ends[0] if ends and not series else day
-        end = start + DEFAULT_LENGTH if end_clock is None else datetime.combine(end_day, end_clock, BERLIN)
-    texts = {name: normalise_text(record.get(name)) for name in _ADVOWARE_LENGTHS}
-    return _event(start, end, series, texts, privat=bool(_number(record.get("privat"))))
+        end, is_guessed = _end(start, last_day or begins.day, until)
+    if within_day and end.date() > start.date():
+        # The longest that an occurrence may last in Advoware.
+        end, is_guessed = datetime.combine(start.date(), _LAST_MINUTE, BERLIN), until is not None
+    return start, end, is_guessed
 
 
-def _moment(value: Any) -> tuple[date, time | None] | None:
-    """Day and time of a date-time in Berlin; midnight is how a date alone is written as well [A]."""
-    moment = parse_date_time(normalise_text(value))
-    if moment is None:
-        return None
-    local = moment.astimezone(BERLIN) if moment.tzinfo is not BERLIN else moment
-    clock = local.time().replace(microsecond=0)
-    return local.date(), None if clock == time.min else clock
+def _is_without_end(record: Record, ends: fields.Moment | None) -> bool:
+    """Whether no end is given, rather than one that cannot be read."""
+    return fields.is_missing(record["uhrzeitBis"]) and (ends is not None or fields.is_missing(record["datumBis"]))
 
 
-def _clock(value: Any) -> time | None:
-    match = re.match(r"(?:.*[T ])?(\d{1,2}):(\d{2})(?::(\d{2}))?", normalise_text(value) or "")
-    if match is None:
-        return None
-    try:
-        return time(int(match[1]), int(match[2]), int(match[3] or 0))
-    except ValueError:
-        return None
+def _end(start: datetime, last_day: date, until: timedelta) -> tuple[datetime, bool]:
+    """The end on that day at that time since midnight; and whether it contradicts the start and is guessed."""
+    end = fields.at(max(last_day, start.date()), until)
+    if end > start:
+        return end, last_day < start.date()
+    is_midnight = until == timedelta()
+    is_next_day = start.time() >= EVENING if is_midnight else end + _ONE_DAY - start <= LONGEST_NIGHT
+    return (end + _ONE_DAY if is_next_day else start + DEFAULT_LENGTH), True
 
 
-def _number(value: Any) -> int:
-    """A number that may come as a text or a boolean; 0 if it is none."""
-    try:
-        return int(value or 0)
-    except (TypeError, ValueError):
-        return 0
+def _raw_termin(record: Record) -> str:
+    """What it says, to tell one unreadable Termin from another."""
+    return _as_json({name: record.get(name) for name in TERMIN_FIELDS})
 
 
 # -- shared ---------------------------------------------------------------------------------------------------------
@@ -163,20 +251,7 @@ def _event(
     *,
     privat: bool,
     anonymised: bool = False,
-) -> NormalisedEvent | Untranslatable:
-    """The event with usable times, or why it is none. Times are wall clock, aware in Berlin."""
-    if isinstance(start, datetime) and isinstance(end, datetime):
-        if end <= start:
-            end = _default_end(start, within_day=series is not None)
-        if series and (problem := _occurrence_problem(start, end)):
-            return problem
-        start, end = _existing(start), _existing(end)
-        # The clocks may have been put forward in between.
-        end = end if end > start else _existing(start + DEFAULT_LENGTH)
-    elif end <= start:
-        end = start + _ONE_DAY
-    elif series and end > start + _ONE_DAY:
-        return Untranslatable("series whose single occurrence lasts 24 hours or more")
+) -> NormalisedEvent:
     return NormalisedEvent(
         start,
         end,
@@ -191,22 +266,17 @@ def _event(
     )
 
 
-def _default_end(start: datetime, *, within_day: bool) -> datetime:
-    end = start + DEFAULT_LENGTH
-    if within_day and end.date() > start.date():
-        return datetime.combine(start.date(), _LAST_MINUTE, BERLIN)
-    return end
-
-
-def _occurrence_problem(start: datetime, end: datetime) -> Untranslatable | None:
+def _occurrence_problem(start: datetime | date, end: datetime | date) -> str | None:
     """Why Advoware or Google cannot repeat this occurrence."""
+    if not isinstance(start, datetime) or not isinstance(end, datetime):
+        return _TOO_LONG if (day_of(end) - day_of(start)).days > 1 else None
     if end - start >= _ONE_DAY:
-        return Untranslatable("series whose single occurrence lasts 24 hours or more")
+        return _TOO_LONG
     if end.date() > start.date() or end <= start:
-        return Untranslatable("series whose single occurrence does not end on its own day")
+        return "series whose single occurrence does not end on its own day"
     # Google repeats the elapsed time, Advoware the times on the clock.
     if start.utcoffset() != end.utcoffset() or (_existing(start), _existing(end)) != (start, end):
-        return Untranslatable("series whose first occurrence lies across a change of the clocks")
+        return "series whose first occurrence lies across a change of the clocks"
     return None
 
 
@@ -215,85 +285,197 @@ def _existing(moment: datetime) -> datetime:
     return moment.replace(fold=0).astimezone(UTC).astimezone(BERLIN).replace(fold=0)
 
 
+def _as_json(value: Any) -> str:
+    try:
+        return json.dumps(value, sort_keys=True, default=str)
+    except (RecursionError, TypeError, ValueError):  # nothing that came over the wire
+        return ""
+
+
 # -- Google -> normalised -------------------------------------------------------------------------------------------
 
 
-def read_google_event(resource: Record) -> GoogleEvent:
-    """An event of an answer of Google; one of which only a tombstone is left has no content."""
-    cancelled = resource.get("status") == "cancelled"
+def read_google_events(items: Iterable[Any]) -> Read[GoogleEvent]:
+    """The events of a list; one without id cannot be told from others."""
+    return _read_each(read_google_event, items)
+
+
+def read_google_event(resource: Any) -> GoogleEvent:
+    """An event of an answer of Google; one of which only a tombstone is left has no content.
+
+    Raises:
+        ValueError: it is no object, or has no id. The message contains nothing of it.
+    """
+    if not isinstance(resource, Mapping):
+        raise ValueError("not an object")
+    event_id = resource.get("id")
+    if not isinstance(event_id, str) or not event_id:
+        raise ValueError("no id")
+    is_cancelled = resource.get("status") == "cancelled"
     properties = _properties(resource)
-    fr_nr = properties.get(PROPERTY_FRNR, "")
-    event = Untranslatable("deleted event") if cancelled else google_to_event(resource)
+    event = Untranslatable("deleted event") if is_cancelled else google_to_event(resource)
     texts = _google_texts(resource)
-    anonymised = isinstance(event, NormalisedEvent) and event.anonymised
     return GoogleEvent(
-        id=str(resource["id"]),
+        id=event_id,
         event=event,
-        etag=resource.get("etag"),
-        updated=parse_date_time(resource.get("updated"), default_zone=UTC),
-        cancelled=cancelled,
-        recurring_event_id=resource.get("recurringEventId"),
-        fr_nr=int(fr_nr) if re.fullmatch(r"-?\d{1,10}", fr_nr) else None,
+        etag=_string(resource.get("etag")),
+        updated=fields.change_time(resource.get("updated")),
+        cancelled=is_cancelled,
+        recurring_event_id=_string(resource.get("recurringEventId")),
+        fr_nr=fields.record_key(properties.get(PROPERTY_FRNR)),
         sync_id=_uuid(properties.get(PROPERTY_SYNC_ID)),
-        has_foreign_text=anonymised and texts != _HIDDEN_TEXTS,
-        shows_text=not cancelled and texts not in (_HIDDEN_TEXTS, _NO_TEXTS),
-        is_private=resource.get("visibility") in {"private", "confidential"},
+        has_foreign_text=not is_cancelled and _is_anonymised(resource, texts) and texts != _HIDDEN_TEXTS,
+        shows_text=not is_cancelled and texts not in (_HIDDEN_TEXTS, _NO_TEXTS),
+        is_private=_is_private(resource),
         record=resource,
     )
 
 
-def google_to_event(resource: Record) -> NormalisedEvent | Untranslatable:
-    """The content of an event, if Advoware can hold it.
+def original_start(occurrence: Record) -> datetime | date | None:
+    """When an occurrence of a series would take place if nobody had changed it."""
+    return _google_time(occurrence.get("originalStartTime"))
 
-    Of an event that we anonymised the text is unknown, whatever stands in it.
+
+def google_to_event(resource: Record) -> NormalisedEvent | Untranslatable:
+    """The content of an event; what of it Advoware cannot hold is unknown.
+
+    Of an event that we anonymised the text is unknown as well, whatever stands in it.
     """
     if resource.get("eventType", "default") != "default":
-        return Untranslatable("no appointment (eventType)")
+        return Untranslatable("no appointment (eventType)", raw=_raw_google(resource))
     start, end = (_google_time(resource.get(which)) for which in ("start", "end"))
     if start is None or end is None or isinstance(start, datetime) != isinstance(end, datetime):
-        return Untranslatable("event without readable times")
-    series = _google_series(resource, start)
-    if isinstance(series, Untranslatable):
-        return series
-    ours = PROPERTY_FRNR in _properties(resource)
+        return Untranslatable("event without readable times", raw=_raw_google(resource))
+    end, problem = _google_end(start, end)
+    problems = [problem] if problem else []
+    if not isinstance(start, datetime) and resource.get("transparency") == "transparent":
+        problems.append("all-day event that blocks no time, which is no Abwesenheit")
+    series = _google_series(resource, start, end, problems)
+    unknown = {TIMES} if problems else set()
     texts = _google_texts(resource)
     anonymised = _is_anonymised(resource, texts)
     if anonymised:
         texts = dict.fromkeys(texts)
-    for name, text in texts.items():
-        if text is not None and len(text) > _ADVOWARE_LENGTHS[name]:
-            return Untranslatable(f"{name} is longer than the {_ADVOWARE_LENGTHS[name]} characters that Advoware takes")
-    # Ours are all private towards the viewers of the calendar, which says nothing about the Termin.
-    privat = not ours and resource.get("visibility") in {"private", "confidential"}
-    return _event(start, end, series, texts, privat=privat, anonymised=anonymised)
+    else:
+        too_much = _texts_that_advoware_cannot_hold(resource, texts)
+        unknown |= too_much.keys()
+        problems += too_much.values()
+    # Ours were all private towards the viewers of the calendar once, which says nothing about the Termin.
+    privat = PROPERTY_FRNR not in _properties(resource) and _is_private(resource)
+    event = _event(start, end, None if TIMES in unknown else series, texts, privat=privat, anonymised=anonymised)
+    if not problems:
+        return event
+    return Untranslatable("; ".join(problems), event, frozenset(unknown), _raw_google(resource))
 
 
-def _google_series(resource: Record, start: datetime | date) -> Series | Untranslatable | None:
-    if not resource.get("recurrence"):
+def _google_end(start: datetime | date, end: datetime | date) -> tuple[datetime | date, str | None]:
+    """An end after the start, and why Advoware cannot hold the one that there is."""
+    if not isinstance(start, datetime) or not isinstance(end, datetime):
+        return (end if end > start else start + _ONE_DAY), None
+    if _by_the_clock(end) > _by_the_clock(start):
+        return end, None
+    default = _existing(start + DEFAULT_LENGTH)
+    if end.astimezone(UTC) <= start.astimezone(UTC):
+        return default, None
+    return default, "event that ends at an earlier time on the clock, because the clocks are put back in between"
+
+
+def _by_the_clock(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=None)
+
+
+def _google_series(
+    resource: Record, start: datetime | date, end: datetime | date, problems: list[str]
+) -> Series | None:
+    """The series, if Advoware can hold it; else ``problems`` gets the reasons."""
+    lines = resource.get("recurrence")
+    if not lines:
         return None
-    if isinstance(start, datetime) and (resource["start"].get("timeZone") or ZONE) not in _SAME_CLOCK:
-        return Untranslatable("series in another time zone")
-    return series_of_google(resource["recurrence"], start)
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        problems.append("series with unreadable rules")
+        return None
+    series = series_of_google(lines, start)
+    problem = _occurrence_problem(start, end)
+    if problem:
+        problems.append(problem)
+    last_day = FOR_EVER
+    if isinstance(series, Untranslatable):
+        problems.append(series.reason)
+    else:
+        last_day = series.last_day or FOR_EVER
+    if isinstance(start, datetime) and not _has_berlins_clock(resource, start.date(), last_day):
+        problems.append("series in another time zone")
+    return None if isinstance(series, Untranslatable) else series
+
+
+def _has_berlins_clock(resource: Record, first_day: date, last_day: date) -> bool:
+    zone = resource["start"].get("timeZone") or ZONE
+    return zone == ZONE or (isinstance(zone, str) and has_berlins_clock(zone, first_day, last_day))
+
+
+def _texts_that_advoware_cannot_hold(resource: Record, texts: Mapping[str, str | None]) -> dict[str, str]:
+    """By name, why not."""
+    problems: dict[str, str] = {}
+    for name, longest in _ADVOWARE_LENGTHS.items():
+        text = texts[name]
+        if not fields.is_text(resource.get(_GOOGLE_NAMES[name])):
+            problems[name] = f"{name} is not a text"
+        elif text is not None and len(text) > longest:
+            problems[name] = f"{name} is longer than the {longest} characters that Advoware takes"
+        elif _is_cut(name, text):
+            problems[name] = f"{name} is only the beginning of what stands in Advoware, because Google takes no more"
+    return problems
+
+
+def _is_cut(name: str, text: str | None) -> bool:
+    if name == "notiz":
+        return is_cut(text)
+    return text is not None and len(text) == _GOOGLE_LENGTH and text.endswith(_ELLIPSIS)
 
 
 def _google_time(value: Any) -> datetime | date | None:
-    """A date, or the wall-clock time in Berlin (aware)."""
+    """A date, or the time in Berlin (aware; ``fold`` 1 in the second of two equal hours)."""
     if not isinstance(value, Mapping):
         return None
-    try:
-        if value.get("date"):
-            return date.fromisoformat(value["date"])
-        moment = datetime.fromisoformat(value["dateTime"])
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=ZoneInfo(value.get("timeZone") or ZONE))
-    except (KeyError, TypeError, ValueError):  # an unknown time zone is a KeyError
+    day, moment = value.get("date"), value.get("dateTime")
+    if day:
+        return _google_day(day)
+    if not isinstance(moment, str):
         return None
-    return moment.astimezone(UTC).astimezone(BERLIN).replace(microsecond=0, fold=0)
+    try:
+        parsed = datetime.fromisoformat(moment)
+    except ValueError:
+        return None
+    if not fields.is_year_usable(parsed):
+        return None
+    if parsed.tzinfo is None:
+        name = value.get("timeZone") or ZONE
+        zone = time_zone(name) if isinstance(name, str) else None
+        if zone is None:
+            return None
+        parsed = parsed.replace(tzinfo=zone)
+    return parsed.astimezone(UTC).astimezone(BERLIN).replace(microsecond=0)
+
+
+def _google_day(value: Any) -> date | None:
+    try:
+        day = date.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return day if day is not None and fields.is_year_usable(day) else None
 
 
 def _google_texts(resource: Record) -> dict[str, str | None]:
-    names = {"text": "summary", "notiz": "description", "ort": "location"}
-    return {name: normalise_text(resource.get(theirs)) for name, theirs in names.items()}
+    texts = {name: normalise_text(resource.get(theirs)) for name, theirs in _GOOGLE_NAMES.items()}
+    if texts["notiz"] is not None:
+        texts["notiz"] = normalise_text(text_of_description(texts["notiz"]))
+    return texts
+
+
+def _raw_google(resource: Record) -> str:
+    """What it says about its times beside start and end, to tell one untranslatable event from another."""
+    times = {which: resource.get(which) for which in ("start", "end")}
+    return _as_json([resource.get("recurrence"), resource.get("eventType"), resource.get("transparency"), times])
 
 
 def _is_anonymised(resource: Record, texts: Mapping[str, str | None]) -> bool:
@@ -304,13 +486,23 @@ def _is_anonymised(resource: Record, texts: Mapping[str, str | None]) -> bool:
     return bare if marker is None else marker == "1"
 
 
-def _properties(resource: Record) -> Mapping[str, str]:
-    return (resource.get("extendedProperties") or {}).get("private") or {}
+def _is_private(resource: Record) -> bool:
+    return resource.get("visibility") in ("private", "confidential")
 
 
-def _uuid(text: str | None) -> UUID | None:
+def _properties(resource: Record) -> Mapping[str, Any]:
+    extended = resource.get("extendedProperties")
+    private = extended.get("private") if isinstance(extended, Mapping) else None
+    return private if isinstance(private, Mapping) else {}
+
+
+def _string(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _uuid(value: Any) -> UUID | None:
     try:
-        return UUID(text) if text else None
+        return UUID(value) if isinstance(value, str) else None
     except ValueError:
         return None
 
@@ -375,16 +567,34 @@ def _times(event: NormalisedEvent) -> dict[str, Any]:
 # -- normalised -> Google -------------------------------------------------------------------------------------------
 
 
-def google_body(event: NormalisedEvent, fr_nr: int, sync_id: UUID) -> dict[str, Any]:
-    """The body of an insert or a patch. Nulls clear what a patch finds; reminders stay as they are."""
-    return {
-        "summary": ANONYMISED_TITLE if event.anonymised else event.text or "",
-        "description": event.notiz,
-        "location": event.ort,
-        "start": _google_moment(event.start),
-        "end": _google_moment(event.end),
+def google_body(
+    event: NormalisedEvent,
+    fr_nr: int,
+    sync_id: UUID,
+    current: GoogleEvent | None = None,
+    *,
+    ours: bool = False,
+) -> dict[str, Any]:
+    """The body of an insert or a patch. Nulls clear what a patch finds; colour, reminders and guests stay as they are.
+
+    Texts that are longer than Google takes are cut visibly.
+
+    Args:
+        event: what Google shall show.
+        fr_nr: the Termin.
+        sync_id: the pair.
+        current: the event that is patched. Its description stays as it is written if it reads the same, and so do the
+            time zones and, of the hour that exists twice, which one is meant.
+        ours: whether it is a copy that we made. A person's own event keeps its visibility, unless its text is hidden.
+    """
+    start, end = _same_hours(event, current)
+    body: dict[str, Any] = {
+        "summary": ANONYMISED_TITLE if event.anonymised else _cut(event.text) or "",
+        "description": _description(event, current),
+        "location": _cut(event.ort),
+        "start": _google_moment(start, _kept_zone(event, current, "start")),
+        "end": _google_moment(end, _kept_zone(event, current, "end")),
         "recurrence": [event.recurrence] if event.recurrence else None,
-        "visibility": "private",
         "extendedProperties": {
             "private": {
                 PROPERTY_FRNR: str(fr_nr),
@@ -393,18 +603,111 @@ def google_body(event: NormalisedEvent, fr_nr: int, sync_id: UUID) -> dict[str, 
             }
         },
     }
+    if event.all_day:
+        body["transparency"] = "opaque"  # an absence blocks its days; else it would not be read as one again
+    if event.anonymised:
+        body["visibility"] = "private"
+    elif ours or (current is not None and _properties(current.record).get(PROPERTY_ANONYMISED) == "1"):
+        body["visibility"] = "default"
+    return body
 
 
-def _google_moment(moment: datetime | date) -> dict[str, Any]:
+def hide_body(fr_nr: int | None, sync_id: UUID) -> dict[str, Any]:
+    """The body of a patch that leaves only blocked time of an event, whatever else is unknown about it.
+
+    Times stay. So do guests, attachments and conferences, which people add in Google: nothing of them comes from
+    Advoware, and ``private`` keeps readers of the calendar from seeing them.
+    """
+    properties = {PROPERTY_SYNC_ID: str(sync_id), PROPERTY_ANONYMISED: "1"}
+    if fr_nr is not None:
+        properties[PROPERTY_FRNR] = str(fr_nr)
+    return {
+        "summary": ANONYMISED_TITLE,
+        "description": None,
+        "location": None,
+        "visibility": "private",
+        "extendedProperties": {"private": properties},
+    }
+
+
+def unmark_body() -> dict[str, Any]:
+    """The body of a patch that takes our properties off an event; in a patch null removes a property."""
+    return {"extendedProperties": {"private": dict.fromkeys(_PROPERTIES)}}
+
+
+def _cut(text: str | None) -> str | None:
+    if text is None or len(text) <= _GOOGLE_LENGTH:
+        return text
+    return text[: _GOOGLE_LENGTH - len(_ELLIPSIS)] + _ELLIPSIS
+
+
+def _description(event: NormalisedEvent, current: GoogleEvent | None) -> str | None:
+    if event.anonymised or event.notiz is None:
+        return None
+    wanted = fitting_description(event.notiz)
+    if current is not None and not current.cancelled:
+        written = current.record.get(_GOOGLE_NAMES["notiz"])
+        reads_the_same = _google_texts(current.record)["notiz"] == normalise_text(text_of_description(wanted))
+        if isinstance(written, str) and reads_the_same:
+            return written
+    return wanted
+
+
+def _content_of(current: GoogleEvent | None) -> NormalisedEvent | None:
+    event = current.event if current is not None else None
+    return event.part if isinstance(event, Untranslatable) else event
+
+
+def _same_hours(event: NormalisedEvent, current: GoogleEvent | None) -> tuple[datetime | date, datetime | date]:
+    """Start and end, in the second of two equal hours if the event lies there already."""
+    start, end, present = event.start, event.end, _content_of(current)
+    if present is None or not isinstance(start, datetime) or not isinstance(end, datetime):
+        return start, end
+    if isinstance(present.start, datetime) and present.start.date() == start.date():
+        start = _existing_fold(start, present.start.fold)
+    if isinstance(present.end, datetime) and present.end.date() == end.date():
+        end = _existing_fold(end, max(start.fold, present.end.fold))
+    return start, end
+
+
+def _existing_fold(moment: datetime, fold: int) -> datetime:
+    """The moment with that fold, if it exists twice."""
+    other = moment.replace(fold=fold)
+    return other if other.utcoffset() != moment.replace(fold=0).utcoffset() else moment.replace(fold=0)
+
+
+def _kept_zone(event: NormalisedEvent, current: GoogleEvent | None, which: str) -> str:
+    """The time zone in which a person entered the event; of a series only if its clock is Berlin's."""
+    times = current.record.get(which) if current is not None else None
+    name = times.get("timeZone") if isinstance(times, Mapping) else None
+    if not isinstance(name, str) or time_zone(name) is None:
+        return ZONE
+    if event.recurrence is not None and not has_berlins_clock(name, event.first_day, event.last_day):
+        return ZONE
+    return name
+
+
+def _google_moment(moment: datetime | date, zone: str) -> dict[str, Any]:
     if isinstance(moment, datetime):
-        return {"dateTime": moment.isoformat(), "timeZone": ZONE, "date": None}
+        # Until 1893 Berlin's clocks differed by seconds, which an offset cannot say; the time zone can.
+        has_offset = (moment.utcoffset() or timedelta()).seconds % 60 == 0
+        written = moment if has_offset else _by_the_clock(moment)
+        return {"dateTime": written.isoformat(), "timeZone": zone if has_offset else ZONE, "date": None}
     return {"date": moment.isoformat(), "dateTime": None, "timeZone": None}
 
 
 def google_event_id(fr_nr: int, calendar_id: str, generation: int = 0) -> str:
     """The id under which a Termin's event is inserted: the same in every attempt, 52 characters of base32hex.
 
-    A further ``generation`` is for an id that Google refuses to revive.
+    A further ``generation`` is for an id that Google refuses to revive, or whose series cannot be repaired.
     """
     name = f"advoware:{fr_nr}:{calendar_id}" + (f":{generation}" if generation else "")
     return base64.b32hexencode(hashlib.sha256(name.encode()).digest()).decode().rstrip("=").lower()
+
+
+def generation_of(event_id: str, fr_nr: int, calendar_id: str, limit: int = 50) -> int | None:
+    """Which generation of that Termin's ids it is, of the first ``limit``; None: none of them."""
+    for generation in range(limit):
+        if google_event_id(fr_nr, calendar_id, generation) == event_id:
+            return generation
+    return None

@@ -12,10 +12,12 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from typing import Any, Literal
 from uuid import UUID
 
 from services.advoware_models import BERLIN
+from services.foreign_text import clean_text
 
 SourceSystem = Literal["advoware", "google"]
 SyncStrategy = Literal["source_system_wins", "last_change_wins"]
@@ -30,7 +32,16 @@ HAS_EXCEPTIONS = "single occurrences of the series were moved or cancelled"
 WAITS_FOR_PERMISSION = "a change in Google waits until Advoware may be written"
 TEXT_UNKNOWN = "the Google event is anonymised, so its text cannot be written to Advoware"
 
+#: The names in `Untranslatable.unknown`; the texts are also those of the fields.
+TIMES = "times"
+TEXTS = ("text", "notiz", "ort")
+_TIME_FIELDS = ("start", "end", "dauertermin", "turnus", "turnusArt", "recurrence", "all_day")
+
+#: Stands in `Termin.notes` if its end contradicts its start, so that the end is a guess.
+END_GUESSED = "end_guessed"
+
 _ANONYMISED_HASH = "anonymised:"
+_PARTIAL_HASH = "partial:"
 _UNTRANSLATABLE = "untranslatable: "
 _UNTIL = re.compile(r"UNTIL=(\d{8}(?:T\d{6}Z)?)")
 
@@ -44,9 +55,10 @@ class NormalisedEvent:
 
     Attributes:
         start: aware in Europe/Berlin, whole seconds, never within the hour that the clocks skip; of an all-day event
-            the date of its first day.
-        end: likewise, later than ``start``; of an all-day event the date after its last day. Of a series: of its
-            first occurrence.
+            the date of its first day. ``fold`` tells the two doubled hours apart; only Google knows it, so it is not
+            compared.
+        end: likewise, later than ``start`` by the clock; of an all-day event the date after its last day. Of a
+            series: of its first occurrence.
         text: title; None if empty, as ``notiz`` and ``ort``.
         dauertermin: 1 for a series.
         turnus: every how many days, weeks, months or years it repeats; 0 if it does not.
@@ -89,6 +101,11 @@ class NormalisedEvent:
             return (self.end - timedelta(microseconds=1)).date()
         return self.end - timedelta(days=1)
 
+    @cached_property
+    def hashed(self) -> str:
+        """See `content_hash`."""
+        return (_ANONYMISED_HASH if self.anonymised else "") + _digest(_content(self))
+
     def anonymise(self) -> NormalisedEvent:
         """The same blocked time, without text, note and place."""
         return replace(self, text=None, notiz=None, ort=None, anonymised=True)
@@ -99,38 +116,101 @@ class Untranslatable:
     """An appointment that the other side cannot hold as it is.
 
     Attributes:
-        reason: why; contains no text of the appointment.
+        reason: why; several reasons are separated by "; ". Contains no text of the appointment.
         part: what of it can be held; its ``unknown`` fields mean nothing. None: nothing can.
         unknown: what cannot be held: ``times`` (start, end and series together), ``text``, ``notiz``, ``ort``.
+        raw: what its own side says beside the part, such as the lines of its rules. Only to tell changes.
     """
 
     reason: str
     part: NormalisedEvent | None = None
     unknown: frozenset[str] = frozenset()
+    raw: str = field(default="", repr=False)
+
+    @cached_property
+    def hashed(self) -> str:
+        """See `content_hash`."""
+        content = _content(self.part) if self.part is not None else []
+        is_anonymised = self.part is not None and self.part.anonymised
+        digest = _digest([*content, self.reason, sorted(self.unknown), self.raw])
+        return _PARTIAL_HASH + (_ANONYMISED_HASH if is_anonymised else "") + digest
 
 
 def normalise_text(value: Any) -> str | None:
-    """A text as it is compared: NFC, trimmed, line ends as LF, empty as None."""
-    if value is None:
-        return None
-    text = unicodedata.normalize("NFC", str(value)).replace("\r\n", "\n").replace("\r", "\n").strip()
+    """A text as it is compared: cleaned, NFC, trimmed, line ends as LF, empty as None. What is no text is None."""
+    if not isinstance(value, str):
+        value = _written(value)
+    text = unicodedata.normalize("NFC", clean_text(value)).replace("\r\n", "\n").replace("\r", "\n").strip()
     return text or None
 
 
-def content_hash(event: NormalisedEvent) -> str:
+def _written(value: Any) -> str:
+    try:
+        return str(value) if isinstance(value, int | float) else ""
+    except ValueError:  # more digits than Python writes
+        return ""
+
+
+def content_hash(event: NormalisedEvent | Untranslatable) -> str:
     """What an appointment says, as a text that is equal for equal contents in every process.
 
-    Wall-clock time counts, ``privat`` does not; of an anonymised one only the time.
+    Wall-clock time counts, ``privat`` does not; of an anonymised one only the time. That of an untranslatable one
+    changes with everything that its side says, and with the reason.
     """
+    return event.hashed
+
+
+def _content(event: NormalisedEvent) -> list[Any]:
     texts = [] if event.anonymised else [normalise_text(text) for text in (event.text, event.notiz, event.ort)]
-    payload = json.dumps([*event.timing, *texts], ensure_ascii=True, separators=(",", ":"))
-    digest = hashlib.sha256(payload.encode()).hexdigest()
-    return f"{_ANONYMISED_HASH}{digest}" if event.anonymised else digest
+    return [*event.timing, *texts]
+
+
+def _digest(content: list[Any]) -> str:
+    payload = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(payload.encode()).hexdigest()
+
+
+def overlay(ours: NormalisedEvent, theirs: NormalisedEvent | Untranslatable) -> NormalisedEvent:
+    """Our appointment with everything of theirs that both sides can hold; the rest, and ``privat``, stay ours."""
+    part = theirs.part if isinstance(theirs, Untranslatable) else theirs
+    if part is None:
+        return ours
+    unknown = theirs.unknown if isinstance(theirs, Untranslatable) else frozenset()
+    names: list[str] = []
+    if TIMES not in unknown:
+        names += _TIME_FIELDS
+    if not part.anonymised:
+        names += [name for name in TEXTS if name not in unknown]
+    return replace(ours, **{name: getattr(part, name) for name in names})
+
+
+def without_times(event: NormalisedEvent | Untranslatable, reason: str) -> Untranslatable:
+    """The appointment of which the times cannot be held, such as a series with exceptions.
+
+    ``reason`` begins the result's reason; what else could not be held stays unknown.
+    """
+    if isinstance(event, NormalisedEvent):
+        event = Untranslatable("", event, raw=event.recurrence or "")
+    reasons = [reason, *(known for known in event.reason.split("; ") if known and known != reason)]
+    part = event.part
+    if part is not None:
+        part = replace(part, dauertermin=0, turnus=0, turnusArt=0, recurrence=None)
+    return replace(event, reason="; ".join(reasons), part=part, unknown=event.unknown | {TIMES})
+
+
+def has_exceptions(reason: str | None) -> bool:
+    """Whether a series could not be held because of its single occurrences, whatever else is the matter with it."""
+    return (reason or "").startswith(HAS_EXCEPTIONS)
 
 
 def is_anonymised_hash(value: str | None) -> bool:
     """Whether a content hash is that of an anonymised event."""
-    return value is not None and value.startswith(_ANONYMISED_HASH)
+    return value is not None and value.removeprefix(_PARTIAL_HASH).startswith(_ANONYMISED_HASH)
+
+
+def is_partial_hash(value: str | None) -> bool:
+    """Whether a content hash is that of an untranslatable appointment."""
+    return value is not None and value.startswith(_PARTIAL_HASH)
 
 
 def day_of(moment: datetime | date) -> date:
@@ -240,7 +320,8 @@ class Pair:
     """A live row of ``calendar_sync``: a Termin and its Google event.
 
     ``first_day`` and ``last_day`` are the days that the pair covered at the last sync (None: unknown). They tell a
-    Termin that left the window from one that was deleted.
+    Termin that left the window from one that was deleted. ``persons_private``: a person has made the event, and made it
+    private in Google, so that it keeps its text although its Termin is private as well.
     """
 
     sync_id: UUID
@@ -258,6 +339,7 @@ class Pair:
     last_day: date | None = None
     error: str | None = None
     attempts: int = 0
+    persons_private: bool = False
 
     @property
     def untranslatable(self) -> str | None:
@@ -345,6 +427,13 @@ class ConfirmGoogle:
 
 
 @dataclass(frozen=True)
+class ListGoogle:
+    """List the whole calendar, and plan again: an incremental list does not show all occurrences of a series."""
+
+    pair: Pair
+
+
+@dataclass(frozen=True)
 class DeleteGoogle:
     """Delete the event (``etag``: as last seen) and the pair."""
 
@@ -383,6 +472,14 @@ class RecreateAdvoware:
 
 
 @dataclass(frozen=True)
+class FollowCopy:
+    """A person has copied the pair's event, marks included, and deleted the original: the copy becomes its event."""
+
+    pair: Pair
+    google: GoogleEvent
+
+
+@dataclass(frozen=True)
 class SoftDelete:
     """Mark the pair as deleted: nothing of it is left."""
 
@@ -395,8 +492,8 @@ class HoldDeletions:
 
     Attributes:
         reason: ``too_many`` or ``advoware_empty``.
-        deletions: how many pairs would have been deleted.
-        live_pairs: how many there are.
+        deletions: how many appointments would have been deleted, or made anew because one side lacks them.
+        live_pairs: how many pairs there are.
     """
 
     reason: Literal["too_many", "advoware_empty"]
@@ -409,12 +506,38 @@ class HoldDeletions:
 
 @dataclass(frozen=True)
 class UpdateGoogle:
-    """Write ``event`` into Google; ``etag`` is the one to expect there."""
+    """Write ``event`` into Google; ``etag`` is the one to expect there. ``undone``: a person's edit that it undoes."""
 
     pair: Pair
     termin: Termin
     event: NormalisedEvent
     etag: str | None
+    google: GoogleEvent | None = None
+    undone: tuple[GoogleEvent, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReplaceGoogle:
+    """Delete the event, and insert ``event`` under the next id of its Termin.
+
+    So a series loses its moved and cancelled occurrences for certain. ``undone``: what persons have made of it.
+    """
+
+    pair: Pair
+    termin: Termin
+    event: NormalisedEvent
+    google: GoogleEvent
+    undone: tuple[GoogleEvent, ...] = ()
+
+
+@dataclass(frozen=True)
+class HideGoogle:
+    """Take the texts out of an event (``etag``: as last seen) and out of these occurrences; its times stay."""
+
+    pair: Pair
+    etag: str | None
+    occurrences: tuple[GoogleEvent, ...] = ()
+    undone: tuple[GoogleEvent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -440,6 +563,7 @@ class RecordFingerprints:
     google: Fingerprint
     first_day: date
     last_day: date
+    persons_private: bool = False
 
 
 # -- actions: any phase ---------------------------------------------------------------------------------------------
@@ -447,12 +571,30 @@ class RecordFingerprints:
 
 @dataclass(frozen=True)
 class MarkUntranslatable:
-    """Remember why an appointment is left alone; without ``pair`` a row is made for the side that is given."""
+    """Remember why an appointment is left alone; without ``pair`` a row is made for the side that is given.
+
+    What both sides of a ``pair`` say is remembered as well, as far as it is given.
+    """
 
     reason: str
     pair: Pair | None = None
     termin: Termin | None = None
     google: GoogleEvent | None = None
+
+
+@dataclass(frozen=True)
+class TakeMarksOff:
+    """Remove our marks from a person's event that came to them by a copy."""
+
+    google: GoogleEvent
+
+
+@dataclass(frozen=True)
+class NotPlanned:
+    """An appointment with which planning itself has failed; ``code`` says how, in one word."""
+
+    code: str
+    pair: Pair | None = None
 
 
 Action = (
@@ -462,17 +604,26 @@ Action = (
     | RememberPending
     | ConfirmAdvoware
     | ConfirmGoogle
+    | ListGoogle
     | DeleteGoogle
     | DeleteAdvoware
     | RecreateGoogle
     | RecreateAdvoware
+    | FollowCopy
     | SoftDelete
     | HoldDeletions
     | UpdateGoogle
+    | ReplaceGoogle
+    | HideGoogle
     | UpdateAdvoware
     | RecordFingerprints
     | MarkUntranslatable
+    | TakeMarksOff
+    | NotPlanned
 )
+
+#: Questions: they are answered by reading, and the plan is made again with the answer.
+QUESTIONS = (ConfirmAdvoware, ConfirmGoogle, ListGoogle)
 
 #: Actions that write to Advoware.
 ADVOWARE_WRITES = (PostAdvoware, RecreateAdvoware, UpdateAdvoware, DeleteAdvoware)

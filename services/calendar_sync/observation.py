@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Literal
 from uuid import NAMESPACE_OID, uuid5
 
-from services.calendar_sync.mapping import google_event_id
+from services.calendar_sync.mapping import generation_of, original_start
 from services.calendar_sync.model import (
     HAS_EXCEPTIONS,
     GoogleEvent,
@@ -16,14 +16,23 @@ from services.calendar_sync.model import (
     Pair,
     SyncStrategy,
     Termin,
-    Untranslatable,
+    day_of,
+    has_exceptions,
+    is_anonymised_hash,
+    without_times,
 )
 
 MAX_DELETIONS = 5
 
-#: What is known about one side of a pair. ``unchanged``: not in an incremental listing. ``missing``: not confirmed yet.
-#: ``elsewhere``: the Termin belongs to somebody else now.
-Presence = Literal["present", "unchanged", "missing", "gone", "elsewhere"]
+#: What is known about one side of a pair. ``unchanged``: not in an incremental listing. ``unlisted``: outside of the
+#: days that were listed, so that its absence says nothing. ``missing``: not confirmed yet. ``elsewhere``: the Termin
+#: belongs to somebody else now.
+Presence = Literal["present", "unchanged", "unlisted", "missing", "gone", "elsewhere"]
+
+#: What an event with our marks is that is no pair's event. ``adoptable``: its Termin has no event. ``unknown``: whether
+#: its Termin exists was not asked yet. ``leftover``: our own copy, of which a run did not get to store the row.
+#: ``persons``: a person has copied, split, moved or restored it, and our marks came along.
+MarkedAs = Literal["adoptable", "unknown", "leftover", "persons"]
 
 
 @dataclass(frozen=True)
@@ -34,31 +43,48 @@ class PlanSettings:
         kuerzel: the employee.
         calendar_id: the employee's calendar.
         first_day: of the window; ``last_day`` likewise, both inclusive.
+        listed_from: the first day of which Advoware's Termine were listed, if that is before the window;
+            ``listed_until`` likewise.
         strategy: of new pairs; ``advoware_write_allowed`` likewise.
         write_protection: forbids every write to Advoware, whatever a row says.
         full_content: whether this run shows texts in Google.
         anonymise: whether no run ever does.
         max_deletions: more deletions than this, and than a fifth of the pairs, are not believed.
+        released: so many deletions an operator has looked at, and has released for this run.
     """
 
     kuerzel: str
     calendar_id: str
     first_day: date
     last_day: date
+    listed_from: date | None = None
+    listed_until: date | None = None
     strategy: SyncStrategy = "source_system_wins"
     advoware_write_allowed: bool = False
     write_protection: bool = True
     full_content: bool = True
     anonymise: bool = False
     max_deletions: int = MAX_DELETIONS
+    released: int = 0
 
-    def shown(self, event: NormalisedEvent) -> NormalisedEvent:
-        """The event as Google may show it."""
-        return event.anonymise() if self.anonymise or not self.full_content or event.privat else event
+    @property
+    def hides_all(self) -> bool:
+        """Whether Google may show no text of any appointment."""
+        return self.anonymise or not self.full_content
+
+    def shown(self, event: NormalisedEvent, *, persons_private: bool = False) -> NormalisedEvent:
+        """The event as Google may show it; one that a person keeps private there keeps its text."""
+        is_hidden = self.hides_all or (event.privat and not persons_private)
+        return event.anonymise() if is_hidden else event
 
     def covers(self, first_day: date, last_day: date) -> bool:
         """Whether any of these days lies in the window."""
         return first_day <= self.last_day and last_day >= self.first_day
+
+    def lists(self, first_day: date, last_day: date) -> bool:
+        """Whether Advoware's list covers any of these days."""
+        listed_from, listed_until = self.listed_from or self.first_day, self.listed_until or self.last_day
+        return first_day <= listed_until and last_day >= listed_from
 
 
 @dataclass(frozen=True)
@@ -92,52 +118,117 @@ class Picture:
         google: GoogleListing,
         pairs: Iterable[Pair],
         confirmed: Confirmations,
+        once_paired: frozenset[str] = frozenset(),
     ) -> None:
         self.settings = settings
         self.google = google
         self.confirmed = confirmed
+        self.once_paired = once_paired
         self.advoware_is_empty = not termine
         known = [termin for termin in (*termine, *confirmed.termine.values()) if termin and termin.fr_nr > 0]
         self.termine = {termin.fr_nr: termin for termin in known if termin.belongs_to(settings.kuerzel)}
-        self.elsewhere = {termin.fr_nr for termin in known} - self.termine.keys()
+        self.elsewhere = {termin.fr_nr: termin for termin in known if termin.fr_nr not in self.termine}
         live = [pair for pair in pairs if not pair.deleted and pair.employee_kuerzel == settings.kuerzel]
         self.pairs = sorted(live, key=lambda pair: str(pair.sync_id))
         self.by_fr_nr = {pair.advoware_frnr: pair for pair in self.pairs if pair.advoware_frnr is not None}
         self.by_event = {pair.google_event_id: pair for pair in self.pairs if pair.google_event_id is not None}
         read = [event for event in confirmed.events.values() if event]
         listed = {event.id: event for event in (*google.events, *read)}.values()
-        self.excepted = {event.recurring_event_id for event in listed if event.recurring_event_id}
+        self.occurrences: dict[str, list[GoogleEvent]] = {}
+        for event in listed:
+            if event.recurring_event_id:
+                self.occurrences.setdefault(event.recurring_event_id, []).append(event)
         single = [event for event in listed if not event.recurring_event_id]
         self.cancelled = {event.id for event in single if event.cancelled}
         self.events = {event.id: self._with_exceptions(event) for event in single if not event.cancelled}
-        self.orphans = [self._orphan(event) for event in self.events.values() if self._is_orphan(event)]
+        self.marked = [event for event in self.events.values() if event.fr_nr is not None and not self._pair_of(event)]
 
-    def _is_orphan(self, event: GoogleEvent) -> bool:
-        """Whether it is the copy of a Termin that is not the employee's, and no row knows it."""
-        return event.fr_nr is not None and event.fr_nr not in self.termine and event.id not in self.by_event
+    # -- events with our marks that are no pair's event --------------------------------------------------------
 
-    def _orphan(self, event: GoogleEvent) -> Pair:
+    def _pair_of(self, event: GoogleEvent) -> Pair | None:
+        return self.by_event.get(event.id)
+
+    def marked_as(self, event: GoogleEvent) -> MarkedAs:
+        """What an event of `marked` is."""
+        fr_nr = event.fr_nr or 0
+        pair = self.by_fr_nr.get(fr_nr)
+        if pair is not None:
+            return "adoptable" if pair.google_event_id is None else "persons"
+        if fr_nr in self.termine:
+            return "adoptable"
+        if fr_nr not in self.elsewhere and fr_nr not in self.confirmed.termine:
+            return "unknown"
+        return "leftover" if self.may_be_leftover(event) else "persons"
+
+    def may_be_leftover(self, event: GoogleEvent) -> bool:
+        """Whether we have inserted it, and no row has ever known it. What a row knew, somebody has brought back."""
+        if event.id in self.once_paired:
+            return False
+        return generation_of(event.id, event.fr_nr or 0, self.settings.calendar_id) is not None
+
+    def row_of_marked(self, event: GoogleEvent) -> Pair:
         """The row that a run did not get to store after it had written the event."""
         settings = self.settings
-        is_made_by_us = event.id == google_event_id(event.fr_nr or 0, settings.calendar_id)
         return Pair(
             # Another one for each version, because the event may have had a row that is deleted by now.
             uuid5(NAMESPACE_OID, f"{event.id} {event.etag}"),
             settings.kuerzel,
             event.fr_nr,
             event.id,
-            "advoware" if is_made_by_us else "google",
+            "advoware",
             settings.strategy,
             settings.advoware_write_allowed,
         )
 
+    # -- series with changed occurrences ------------------------------------------------------------------------
+
     def _with_exceptions(self, event: GoogleEvent) -> GoogleEvent:
-        """The event, untranslatable if its series has exceptions; an incremental listing does not repeat those."""
-        pair = self.by_event.get(event.id)
-        known = not self.google.full and pair is not None and pair.untranslatable == HAS_EXCEPTIONS
-        if event.id in self.excepted or known:
-            return replace(event, event=Untranslatable(HAS_EXCEPTIONS))
+        """The event, with untranslatable times if single occurrences of its series were changed."""
+        changed = any(_is_exception(item, event) for item in self.occurrences.get(event.id, ()))
+        if changed or self._is_known_to_have_exceptions(event.id):
+            return replace(event, event=without_times(event.event, HAS_EXCEPTIONS))
         return event
+
+    def _is_known_to_have_exceptions(self, event_id: str) -> bool:
+        """An incremental listing does not repeat the occurrences that were changed before."""
+        pair = self.by_event.get(event_id)
+        return not self.google.full and pair is not None and has_exceptions(pair.untranslatable)
+
+    def has_unseen_series(self, pair: Pair) -> bool:
+        """Whether occurrences were changed of a series that is not listed itself."""
+        event_id = pair.google_event_id or ""
+        return event_id not in self.events and event_id in self.occurrences
+
+    def has_unlisted_occurrences(self, pair: Pair) -> bool:
+        """Whether there are changed occurrences that only a full listing shows."""
+        return self._is_known_to_have_exceptions(pair.google_event_id or "")
+
+    # -- privacy --------------------------------------------------------------------------------------------------
+
+    def persons_private(self, pair: Pair) -> bool:
+        """Whether the event is a person's own, who keeps it private in Google."""
+        google = self.events.get(pair.google_event_id or "")
+        if google is None or pair.source_system != "google" or is_anonymised_hash(pair.google.content_hash):
+            return pair.persons_private
+        return google.is_private and google.shows_text
+
+    def must_hide(self, pair: Pair) -> bool:
+        """Whether the pair's event may show no text."""
+        if pair.advoware_frnr is None:
+            return False  # a person's own event, which we have not touched
+        if self.settings.hides_all:
+            return True
+        termin = self.termine.get(pair.advoware_frnr) or self.elsewhere.get(pair.advoware_frnr)
+        return termin is not None and termin.privat and not self.persons_private(pair)
+
+    def shows_text(self, pair: Pair) -> bool:
+        """Whether the pair's event shows text, as seen or else as remembered."""
+        google = self.events.get(pair.google_event_id or "")
+        if google is None:
+            return not is_anonymised_hash(pair.google.content_hash)
+        return google.shows_text or any(item.shows_text for item in self.occurrences.get(google.id, ()))
+
+    # -- what may be done -----------------------------------------------------------------------------------------
 
     def may_post(self) -> bool:
         """Whether new events may be written to Advoware."""
@@ -152,16 +243,26 @@ class Picture:
         termin = self.termine.get(pair.advoware_frnr or 0)
         return termin is not None and termin.is_everybodys
 
+    # -- presence -------------------------------------------------------------------------------------------------
+
     def in_window(self, event: NormalisedEvent) -> bool:
         """Whether any of its days lies in the window."""
         return self.settings.covers(event.first_day, event.last_day)
 
+    def is_in_window(self, pair: Pair) -> bool:
+        """Whether the pair lies in the window, as remembered or as seen now."""
+        return self._has_days_in(pair, self.settings.covers)
+
     def is_expected(self, pair: Pair) -> bool:
-        """Whether the pair lies in the window, as remembered or as seen now; then its absence means something."""
-        if pair.first_day is None or pair.last_day is None or self.settings.covers(pair.first_day, pair.last_day):
+        """Whether Advoware's list has to contain the pair's Termin; then its absence means something."""
+        return self._has_days_in(pair, self.settings.lists)
+
+    def _has_days_in(self, pair: Pair, covers: Callable[[date, date], bool]) -> bool:
+        if pair.first_day is None or pair.last_day is None or covers(pair.first_day, pair.last_day):
             return True
         sides = (self.termine.get(pair.advoware_frnr or 0), self.events.get(pair.google_event_id or ""))
-        return any(side and isinstance(side.event, NormalisedEvent) and self.in_window(side.event) for side in sides)
+        events = [side.event for side in sides if side and isinstance(side.event, NormalisedEvent)]
+        return any(covers(event.first_day, event.last_day) for event in events)
 
     def in_advoware(self, pair: Pair) -> Presence:
         """What is known about the pair's Termin."""
@@ -171,7 +272,9 @@ class Picture:
             return "present"
         if pair.advoware_frnr in self.elsewhere:
             return "elsewhere"
-        return "gone" if pair.advoware_frnr in self.confirmed.termine else "missing"
+        if pair.advoware_frnr in self.confirmed.termine:
+            return "gone"
+        return "missing" if self.is_expected(pair) else "unlisted"
 
     def in_google(self, pair: Pair) -> Presence:
         """What is known about the pair's event."""
@@ -182,3 +285,24 @@ class Picture:
         if pair.google_event_id in self.confirmed.events:
             return "gone"
         return "missing" if self.google.full or pair.google_event_id in self.cancelled else "unchanged"
+
+
+def _is_exception(occurrence: GoogleEvent, series: GoogleEvent) -> bool:
+    """Whether an occurrence that Google lists by itself differs from its series in what we care about.
+
+    Google also lists one of which only the colour, a reminder or an answer to an invitation was changed.
+    """
+    one, whole = occurrence.event, series.event
+    if not isinstance(one, NormalisedEvent) or not isinstance(whole, NormalisedEvent):
+        return True
+    if one.start != original_start(occurrence.record) or _length(one) != _length(whole):
+        return True
+    return any(
+        occurrence.record.get(name) != series.record.get(name) for name in ("summary", "description", "location")
+    )
+
+
+def _length(event: NormalisedEvent) -> timedelta:
+    if isinstance(event.start, datetime) and isinstance(event.end, datetime):
+        return event.end - event.start
+    return day_of(event.end) - day_of(event.start)

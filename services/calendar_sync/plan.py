@@ -3,21 +3,27 @@
 The four phases of specification 09 follow each other in the list. What seems to be gone is first read directly: the
 plan asks for that with `ConfirmAdvoware` and `ConfirmGoogle`, and is made again with the answers.
 
+What is decided first, for each pair: a text that must not be seen is hidden; then a deletion or a reassignment is
+followed; then the source's content holds; and only what then remains, because it came from Google and Advoware cannot
+hold it, is left alone. Of that, the part that Advoware can hold is synced all the same.
+
 A Termin that is everybody's belongs to Advoware under either strategy: what one employee does to the copy in his
 calendar is undone there and never reaches Advoware, and thereby the others.
 
 A full listing of Google means that what it lacks is deleted, an incremental one that it is unchanged. A Termin outside
-the window is not listed by Advoware, which says nothing about it.
+the days that were listed is not listed by Advoware, which says nothing about it.
+
+An event with our marks is a pair's event only if the pair says so. People copy, split, move and restore events, and our
+marks come along: then it is a person's event, and new in Google.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal
 
 from services.calendar_sync.mapping import google_event_id
 from services.calendar_sync.model import (
-    HAS_EXCEPTIONS,
     TEXT_UNKNOWN,
     WAITS_FOR_PERMISSION,
     Action,
@@ -27,27 +33,36 @@ from services.calendar_sync.model import (
     DeleteAdvoware,
     DeleteGoogle,
     Fingerprint,
+    FollowCopy,
     GoogleEvent,
+    HideGoogle,
     HoldDeletions,
     InsertGoogle,
+    ListGoogle,
     MarkUntranslatable,
     NormalisedEvent,
+    NotPlanned,
     Pair,
     PostAdvoware,
     RecordFingerprints,
     RecreateAdvoware,
     RecreateGoogle,
     RememberPending,
+    ReplaceGoogle,
     SoftDelete,
     SourceSystem,
+    TakeMarksOff,
     Termin,
     Untranslatable,
     UpdateAdvoware,
     UpdateGoogle,
     content_hash,
+    has_exceptions,
     is_anonymised_hash,
+    overlay,
 )
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture, PlanSettings
+from services.errors import failure_code
 
 #: More deletions in one run than this share of the pairs, and than the settings say, are not believed.
 MAX_DELETED_SHARE = 0.2
@@ -55,8 +70,10 @@ MAX_DELETED_SHARE = 0.2
 #: Begins the reasons that lie in the Termin rather than in the event.
 _TERMIN = "Termin: "
 
+#: What follows from something being gone. What is made anew because a list lacks it is counted like what is deleted:
+#: a partial list does as much harm with the one as with the other.
 Verdict = Literal["soft_delete", "delete_google", "delete_advoware", "recreate_google", "recreate_advoware", "pend"]
-_DELETIONS = frozenset({"soft_delete", "delete_google", "delete_advoware"})
+Verdicts = list[tuple[Pair, Verdict]]
 
 
 def make_plan(
@@ -65,20 +82,34 @@ def make_plan(
     google: GoogleListing,
     pairs: Iterable[Pair],
     confirmations: Confirmations | None = None,
+    once_paired: frozenset[str] = frozenset(),
 ) -> list[Action]:
     """The actions, in their order.
 
-    ``termine`` is Advoware's answer for the employee and the window; a failed request is an error of the caller's,
-    never an empty list. ``pairs`` are the employee's rows.
+    ``termine`` is Advoware's answer for the employee and the listed days; a failed request is an error of the caller's,
+    never an empty list. ``pairs`` are the employee's live rows; ``once_paired`` are those of the listed events that a
+    deleted row knows.
     """
-    seen = Picture(settings, termine, google, pairs, confirmations or Confirmations())
-    claimed: set[str] = set()
+    seen = Picture(settings, termine, google, pairs, confirmations or Confirmations(), once_paired)
+    verdicts = _verdicts(seen)
+    copies = _followed_copies(seen, verdicts)
+    claimed = {copy.id for copy in copies.values()}
     return [
         *_new_in_advoware(seen, claimed),
         *_new_in_google(seen, claimed),
-        *_deletions(seen),
+        *_deletions(seen, verdicts, copies),
         *_updates(seen),
     ]
+
+
+def _each(items: Iterable[Pair], plan_one: Callable[[Pair], Iterator[Action]]) -> Iterator[Action]:
+    """The actions for each; one with which planning fails does not stop the others."""
+    for item in items:
+        try:
+            actions = list(plan_one(item))
+        except Exception as error:  # noqa: BLE001 - whatever one appointment is like, the others are planned
+            actions = [NotPlanned(failure_code(error), item)]
+        yield from actions
 
 
 # -- phase 1 --------------------------------------------------------------------------------------------------------
@@ -86,59 +117,71 @@ def make_plan(
 
 def _new_in_advoware(seen: Picture, claimed: set[str]) -> Iterator[Action]:
     """Termine without an event. The ids of the events that they get are added to ``claimed``."""
-    by_fr_nr, by_content = _unpaired_events(seen)
-    for fr_nr, termin in sorted(seen.termine.items()):
+    unpaired = {fr_nr: termin for fr_nr, termin in seen.termine.items() if not _has_event(seen.by_fr_nr.get(fr_nr))}
+    if not unpaired:
+        return
+    by_fr_nr, by_content = _unpaired_events(seen, unpaired, claimed)
+    for fr_nr, termin in sorted(unpaired.items()):
         pair = seen.by_fr_nr.get(fr_nr)
-        if pair is not None and pair.google_event_id is not None:
-            continue
         if isinstance(termin.event, Untranslatable):
             yield from _mark(_TERMIN + termin.event.reason, pair, termin=termin)
             continue
         if not seen.in_window(termin.event):
             continue
-        event_id = google_event_id(fr_nr, seen.settings.calendar_id)
-        ours = by_fr_nr.get(fr_nr)
         same = by_content.get(content_hash(termin.event))
-        google = ours or (same.pop(0) if same else None)
+        google = by_fr_nr.get(fr_nr) or (same.pop(0) if same else None)
         if google is None:
+            event_id = google_event_id(fr_nr, seen.settings.calendar_id)
             yield InsertGoogle(termin, event_id, seen.settings.shown(termin.event), pair)
             continue
         claimed.add(google.id)
-        if isinstance(google.event, Untranslatable):
-            yield from _mark(google.event.reason, pair, termin=termin, google=google)
-        else:
-            yield from _adopt(seen, termin, google, pair)
+        yield from _adopt(seen, termin, termin.event, google, pair)
 
 
-def _unpaired_events(seen: Picture) -> tuple[dict[int, GoogleEvent], dict[str, list[GoogleEvent]]]:
-    """Events without a Termin: ours that an earlier run did not get to remember, and people's, by content."""
+def _has_event(pair: Pair | None) -> bool:
+    return pair is not None and pair.google_event_id is not None
+
+
+def _unpaired_events(
+    seen: Picture, unpaired: dict[int, Termin], claimed: set[str]
+) -> tuple[dict[int, GoogleEvent], dict[str, list[GoogleEvent]]]:
+    """Events for these Termine: ours that an earlier run did not get to remember, and people's, by content."""
     ours: dict[int, GoogleEvent] = {}
     by_content: dict[str, list[GoogleEvent]] = {}
     # Its id tells whose copy an event is, even if some program has dropped our properties.
-    by_id = {google_event_id(fr_nr, seen.settings.calendar_id): fr_nr for fr_nr in seen.termine}
+    by_id = {google_event_id(fr_nr, seen.settings.calendar_id): fr_nr for fr_nr in unpaired}
     for event in sorted(seen.events.values(), key=lambda event: event.id):
         pair = seen.by_event.get(event.id)
-        if pair is not None and pair.advoware_frnr is not None:
+        if event.id in claimed or (pair is not None and pair.advoware_frnr is not None):
             continue
         if event.id in by_id:
             ours[by_id[event.id]] = event
-        elif event.fr_nr is not None and pair is None:
-            ours.setdefault(event.fr_nr, event)
+        elif event.fr_nr in unpaired and pair is None:
+            if event.fr_nr not in ours or _waits_for(seen, event):
+                ours[event.fr_nr] = event
         elif isinstance(event.event, NormalisedEvent) and not event.event.anonymised:
             by_content.setdefault(content_hash(event.event), []).append(event)
     return ours, by_content
 
 
-def _adopt(seen: Picture, termin: Termin, google: GoogleEvent, pair: Pair | None) -> Iterator[Action]:
-    ours, theirs = _both(termin, google)
+def _waits_for(seen: Picture, event: GoogleEvent) -> bool:
+    """Whether a row without event is the one that this event names."""
+    pair = seen.by_fr_nr.get(event.fr_nr or 0)
+    return pair is not None and pair.sync_id == event.sync_id
+
+
+def _adopt(
+    seen: Picture, termin: Termin, ours: NormalisedEvent, google: GoogleEvent, pair: Pair | None
+) -> Iterator[Action]:
     waiting = seen.by_event.get(google.id)
     # A person's event with the Termin's content: either our own POST before a crash, or entered twice by people.
     is_ours = google.fr_nr is not None or google.id == google_event_id(termin.fr_nr, seen.settings.calendar_id)
     is_theirs = not is_ours and seen.may_post() and not termin.is_everybodys
     source: SourceSystem = "google" if is_theirs else "advoware"
-    shown = seen.settings.shown(ours)
-    equal = google.fr_nr == termin.fr_nr and content_hash(shown) == content_hash(theirs)
-    write = not equal or google.has_foreign_text
+    shown = seen.settings.shown(ours, persons_private=is_theirs and google.is_private)
+    equal = google.fr_nr == termin.fr_nr and content_hash(shown) == content_hash(google.event)
+    # Occurrences that were changed cannot be written away: once it is a pair, the event is replaced.
+    write = google.id not in seen.occurrences and (not equal or google.has_foreign_text)
     if waiting is not None and pair is not None and waiting.sync_id != pair.sync_id:
         yield SoftDelete(pair)  # first: a Termin has one live row
     yield AdoptGoogle(termin, google, shown, source, write, waiting or pair)
@@ -148,47 +191,56 @@ def _adopt(seen: Picture, termin: Termin, google: GoogleEvent, pair: Pair | None
 
 
 def _new_in_google(seen: Picture, claimed: set[str]) -> Iterator[Action]:
-    """People's events without a Termin."""
+    """People's events without a Termin, those among them that carry our marks by a copy."""
+    marked = {event.id: seen.marked_as(event) for event in seen.marked}
     for event_id, google in sorted(seen.events.items()):
         pair = seen.by_event.get(event_id)
         is_paired = pair is not None and pair.advoware_frnr is not None
-        is_ours = pair is None and google.fr_nr is not None
-        if event_id in claimed or is_paired or is_ours:
+        if event_id in claimed or is_paired:
             continue
-        if isinstance(google.event, Untranslatable):
-            yield from _mark(google.event.reason, pair, google=google)
-        elif google.event.anonymised:
-            yield from _mark(TEXT_UNKNOWN, pair, google=google)
-        elif not seen.in_window(google.event):
-            continue
-        elif seen.may_post():
-            yield PostAdvoware(google, google.event, seen.settings.shown(google.event), pair)
-        elif pair is None or pair.untranslatable:
-            yield RememberPending(google, pair)
+        if marked.get(event_id) == "unknown":
+            yield ConfirmAdvoware(seen.row_of_marked(google))
+        elif marked.get(event_id, "persons") == "persons":
+            yield from _persons_event(seen, google, pair)
     for pair in seen.pairs:
         is_waiting = pair.advoware_frnr is None and not pair.untranslatable
         if is_waiting and seen.may_post() and seen.in_google(pair) == "unchanged":
             yield ConfirmGoogle(pair)
 
 
+def _persons_event(seen: Picture, google: GoogleEvent, pair: Pair | None) -> Iterator[Action]:
+    event = google.event
+    is_readable = isinstance(event, NormalisedEvent) and not event.anonymised
+    if pair is None and google.fr_nr is not None and not (is_readable and seen.may_post()):
+        if not isinstance(event, NormalisedEvent) or seen.in_window(event):
+            yield TakeMarksOff(google)  # then it is listed again, as a person's event
+    elif isinstance(event, Untranslatable):
+        yield from _mark(event.reason, pair, google=google)
+    elif event.anonymised:
+        yield from _mark(TEXT_UNKNOWN, pair, google=google)
+    elif not seen.in_window(event):
+        return
+    elif seen.may_post():
+        shown = seen.settings.shown(event, persons_private=google.is_private)
+        yield PostAdvoware(google, event, shown, pair)
+    elif pair is None or pair.untranslatable:
+        yield RememberPending(google, pair)
+
+
 # -- phase 3 --------------------------------------------------------------------------------------------------------
 
 
-def _deletions(seen: Picture) -> list[Action]:
-    verdicts = [(pair, verdict) for pair in seen.pairs if (verdict := _verdict(seen, pair)) is not None]
-    for orphan in seen.orphans:
-        verdict = _verdict(seen, orphan)
-        # A person who copies an event copies our mark with it: his copy is not deleted on the strength of that.
-        if verdict is not None and (verdict != "delete_google" or orphan.source_system == "advoware"):
-            verdicts.append((orphan, verdict))
-    deletions = sum(verdict in _DELETIONS for _, verdict in verdicts)
-    if verdicts and seen.advoware_is_empty:
-        expected = [pair for pair in seen.pairs if pair.advoware_frnr is not None and seen.is_expected(pair)]
-        if len(expected) > seen.settings.max_deletions:
-            return [HoldDeletions("advoware_empty", deletions, len(seen.pairs))]
-    if deletions > max(seen.settings.max_deletions, MAX_DELETED_SHARE * len(seen.pairs)):
-        return [HoldDeletions("too_many", deletions, len(seen.pairs))]
-    return [action for pair, verdict in verdicts for action in _carry_out(seen, pair, verdict)]
+def _verdicts(seen: Picture) -> Verdicts:
+    """What follows for the pairs of which something is missing, and for copies of ours that no row knows."""
+    verdicts: Verdicts = []
+    for pair in seen.pairs:
+        verdict = _verdict(seen, pair)
+        if verdict is not None:
+            verdicts.append((pair, verdict))
+    for event in seen.marked:
+        if seen.marked_as(event) == "leftover":
+            verdicts.append((seen.row_of_marked(event), "delete_google"))
+    return verdicts
 
 
 def _verdict(seen: Picture, pair: Pair) -> Verdict | None:
@@ -196,40 +248,78 @@ def _verdict(seen: Picture, pair: Pair) -> Verdict | None:
     advoware, google = seen.in_advoware(pair), seen.in_google(pair)
     lacks_advoware = advoware in {"missing", "gone", "elsewhere"}
     lacks_google = google in {"missing", "gone"}
-    if not (lacks_advoware or lacks_google) or not seen.is_expected(pair):
-        return None
     if lacks_advoware and lacks_google:
-        return "soft_delete"
+        return "soft_delete" if seen.is_expected(pair) else None
     # A row with only one side waits for the other in phase 1 or 2.
     if pair.advoware_frnr is None or pair.google_event_id is None:
         return None
-    google_is_source = pair.sync_strategy == "source_system_wins" and pair.source_system == "google"
     if advoware == "elsewhere":
         return "delete_google"
     if lacks_advoware:
-        if _left_alone(seen, pair) is not None:
-            return None
-        if google_is_source:
-            return "recreate_advoware" if seen.may_write(pair) else "pend"
+        return _without_termin(seen, pair)
+    # Nobody needs a copy of what is outside of the window.
+    if lacks_google and seen.is_in_window(pair):
+        return _without_event(seen, pair)
+    return None
+
+
+def _without_termin(seen: Picture, pair: Pair) -> Verdict | None:
+    is_googles = pair.sync_strategy == "source_system_wins" and pair.source_system == "google"
+    if not is_googles:
         return "delete_google"
-    may_delete = seen.may_write(pair) and not seen.is_everybodys(pair)
-    if may_delete and (google_is_source or pair.sync_strategy == "last_change_wins"):
+    if not seen.is_in_window(pair):
+        return None
+    return "recreate_advoware" if seen.may_write(pair) else "pend"
+
+
+def _without_event(seen: Picture, pair: Pair) -> Verdict:
+    follows_google = pair.sync_strategy == "last_change_wins" or pair.source_system == "google"
+    if follows_google and seen.may_write(pair) and not seen.is_everybodys(pair):
         return "delete_advoware"
     return "recreate_google"
 
 
-def _left_alone(seen: Picture, pair: Pair) -> str | None:
-    """Why the pair's event must not be touched, as far as Google's side tells."""
-    if pair.google_event_id in seen.excepted:
-        return HAS_EXCEPTIONS
-    google = seen.events.get(pair.google_event_id or "")
-    if google is None:
-        reason = pair.untranslatable
-        return None if reason and (reason.startswith(_TERMIN) or reason == WAITS_FOR_PERMISSION) else reason
-    return google.event.reason if isinstance(google.event, Untranslatable) else None
+def _followed_copies(seen: Picture, verdicts: Verdicts) -> dict[Pair, GoogleEvent]:
+    """Copies that take the place of their deleted originals, so that no Termin is deleted with those."""
+    by_sync_id = {event.sync_id: event for event in seen.marked if event.sync_id is not None}
+    return {
+        pair: by_sync_id[pair.sync_id]
+        for pair, verdict in verdicts
+        if verdict == "delete_advoware" and pair.sync_id in by_sync_id
+    }
 
 
-def _carry_out(seen: Picture, pair: Pair, verdict: Verdict) -> Iterator[Action]:
+def _deletions(seen: Picture, verdicts: Verdicts, copies: dict[Pair, GoogleEvent]) -> list[Action]:
+    held = _held(seen, [pair for pair, _ in verdicts if pair not in copies])
+    if held is not None:
+        return [held, *_each((pair for pair, _ in verdicts), lambda pair: _hide_held(seen, pair))]
+    by_pair = dict(verdicts)
+    return list(_each(by_pair, lambda pair: _carry_out(seen, pair, by_pair[pair], copies.get(pair))))
+
+
+def _held(seen: Picture, concerned: Sequence[Pair]) -> HoldDeletions | None:
+    """Why phase 3 may not go on, None if it may."""
+    settings, number = seen.settings, len(concerned)
+    if number <= settings.released:
+        return None
+    if concerned and seen.advoware_is_empty:
+        expected = [pair for pair in seen.pairs if pair.advoware_frnr is not None and seen.is_expected(pair)]
+        if len(expected) > settings.max_deletions:
+            return HoldDeletions("advoware_empty", number, len(seen.pairs))
+    if number > max(settings.max_deletions, MAX_DELETED_SHARE * len(seen.pairs)):
+        return HoldDeletions("too_many", number, len(seen.pairs))
+    return None
+
+
+def _hide_held(seen: Picture, pair: Pair) -> Iterator[Action]:
+    """An appointment that may have to go, and waits for an operator: its text does not wait."""
+    is_somebody_elses = seen.in_advoware(pair) == "elsewhere"
+    is_seen = seen.in_google(pair) in {"present", "unchanged"}
+    if is_seen and seen.shows_text(pair) and (is_somebody_elses or seen.must_hide(pair)):
+        yield _hide(seen, pair)
+
+
+def _carry_out(seen: Picture, pair: Pair, verdict: Verdict, copy: GoogleEvent | None) -> Iterator[Action]:
     unconfirmed = list(_unconfirmed(seen, pair, verdict))
     if unconfirmed:
         yield from unconfirmed
@@ -242,16 +332,11 @@ def _carry_out(seen: Picture, pair: Pair, verdict: Verdict) -> Iterator[Action]:
         reason = "reassigned" if seen.in_advoware(pair) == "elsewhere" else "deleted in Advoware"
         yield DeleteGoogle(pair, google.etag if google else pair.google.etag, reason)
     elif termin is not None and verdict == "delete_advoware":
-        yield DeleteAdvoware(pair, termin, "deleted in Google")
+        yield FollowCopy(pair, copy) if copy else DeleteAdvoware(pair, termin, "deleted in Google")
     elif termin is not None and verdict == "recreate_google":
         yield from _recreate_google(seen, pair, termin)
-    elif google is not None and isinstance(google.event, NormalisedEvent):
-        if google.event.anonymised or is_anonymised_hash(pair.google.content_hash):
-            yield from _mark(TEXT_UNKNOWN, pair)
-        elif verdict == "recreate_advoware":
-            yield RecreateAdvoware(pair, google, google.event, seen.settings.shown(google.event))
-        else:
-            yield RememberPending(google, pair)
+    elif google is not None:
+        yield from _recreate_advoware(seen, pair, google, verdict)
 
 
 def _unconfirmed(seen: Picture, pair: Pair, verdict: Verdict) -> Iterator[Action]:
@@ -270,47 +355,98 @@ def _recreate_google(seen: Picture, pair: Pair, termin: Termin) -> Iterator[Acti
         yield from _mark(_TERMIN + termin.event.reason, pair)
         return
     event_id = pair.google_event_id or google_event_id(termin.fr_nr, seen.settings.calendar_id)
-    yield RecreateGoogle(pair, termin, event_id, seen.settings.shown(termin.event))
+    shown = seen.settings.shown(termin.event, persons_private=pair.persons_private)
+    yield RecreateGoogle(pair, termin, event_id, shown)
+
+
+def _recreate_advoware(seen: Picture, pair: Pair, google: GoogleEvent, verdict: Verdict) -> Iterator[Action]:
+    event = google.event
+    if isinstance(event, Untranslatable):
+        yield from _mark(event.reason, pair)
+    elif event.anonymised or is_anonymised_hash(pair.google.content_hash):
+        yield from _mark(TEXT_UNKNOWN, pair)
+    elif verdict == "recreate_advoware":
+        shown = seen.settings.shown(event, persons_private=seen.persons_private(pair))
+        yield RecreateAdvoware(pair, google, event, shown)
+    else:
+        yield RememberPending(google, pair)
 
 
 # -- phase 4 --------------------------------------------------------------------------------------------------------
 
 
 def _updates(seen: Picture) -> Iterator[Action]:
-    for pair in seen.pairs:
-        termin = seen.termine.get(pair.advoware_frnr or 0)
-        if seen.in_google(pair) not in {"present", "unchanged"}:
-            continue
-        of_termin = _TERMIN + termin.event.reason if termin and isinstance(termin.event, Untranslatable) else None
-        reason = of_termin or _left_alone(seen, pair)
-        if reason is not None:
-            # Also if its Termin is gone: phase 3 leaves such an event alone.
-            if termin is not None or _has_lost_its_termin(seen, pair):
-                yield from _mark(reason, pair)
-        elif termin is not None:
-            yield from _update(seen, _Comparison(seen, pair, termin, seen.events.get(pair.google_event_id or "")))
+    complete = (pair for pair in seen.pairs if seen.in_google(pair) in {"present", "unchanged"})
+    return _each(complete, lambda pair: _update(seen, pair))
 
 
-def _has_lost_its_termin(seen: Picture, pair: Pair) -> bool:
-    is_missing = pair.advoware_frnr is not None and seen.in_advoware(pair) in {"missing", "gone"}
-    return is_missing and seen.is_expected(pair)
+def _update(seen: Picture, pair: Pair) -> Iterator[Action]:
+    termin = seen.termine.get(pair.advoware_frnr or 0)
+    google = seen.events.get(pair.google_event_id or "")
+    if pair.advoware_frnr is None:
+        return
+    if seen.has_unseen_series(pair):
+        yield ConfirmGoogle(pair)
+    elif termin is None:
+        # Not listed: its content is not known, but what the settings hide is to be hidden all the same.
+        if seen.in_advoware(pair) != "elsewhere":
+            yield from _hide_if_needed(seen, pair)
+    elif isinstance(termin.event, Untranslatable):
+        yield from _mark(_TERMIN + termin.event.reason, pair)
+        yield from _hide_if_needed(seen, pair)
+    else:
+        found = _Comparison(seen, pair, termin, termin.event, google)
+        if isinstance(found.theirs, Untranslatable):
+            yield from _update_untranslatable(seen, found, found.theirs)
+        else:
+            yield from _update_translatable(seen, found, found.theirs)
+
+
+def _hide_if_needed(seen: Picture, pair: Pair) -> Iterator[Action]:
+    if not (seen.must_hide(pair) and seen.shows_text(pair)):
+        return
+    if seen.has_unlisted_occurrences(pair):
+        yield ListGoogle(pair)
+    else:
+        yield _hide(seen, pair)
+
+
+def _hide(seen: Picture, pair: Pair) -> HideGoogle:
+    google = seen.events.get(pair.google_event_id or "")
+    changed = google is not None and content_hash(google.event) != pair.google.content_hash
+    occurrences = [item for item in seen.occurrences.get(pair.google_event_id or "", ()) if item.shows_text]
+    undone = (*([google] if google and changed else []), *occurrences)
+    return HideGoogle(pair, google.etag if google else pair.google.etag, tuple(occurrences), undone)
 
 
 class _Comparison:
     """A complete pair: what each side says now, and whether that is new."""
 
-    def __init__(self, seen: Picture, pair: Pair, termin: Termin, google: GoogleEvent | None) -> None:
-        self.pair, self.termin, self.google = pair, termin, google
-        self.ours, self.theirs = _both(termin, google)
-        self.shown = seen.settings.shown(self.ours)
+    def __init__(
+        self, seen: Picture, pair: Pair, termin: Termin, ours: NormalisedEvent, google: GoogleEvent | None
+    ) -> None:
+        self.pair, self.termin, self.google, self.ours = pair, termin, google, ours
+        self.theirs = google.event if google else None
+        self.persons_private = seen.persons_private(pair)
+        self.shown = seen.settings.shown(ours, persons_private=self.persons_private)
         self.has_foreign_text = google is not None and google.has_foreign_text
-        if self.theirs and not self.theirs.anonymised and is_anonymised_hash(pair.google.content_hash):
+        was_anonymised = is_anonymised_hash(pair.google.content_hash)
+        if isinstance(self.theirs, NormalisedEvent) and not self.theirs.anonymised and was_anonymised:
             # Some program dropped our marker. What stands there is still not the Termin's text.
             self.theirs, self.has_foreign_text = self.theirs.anonymise(), True
-        self.our_hash = content_hash(self.ours)
+        self.our_hash = content_hash(ours)
         self.their_hash = content_hash(self.theirs) if self.theirs else pair.google.content_hash
         self.advoware_changed = self.our_hash != pair.advoware.content_hash
         self.google_changed = self.their_hash != pair.google.content_hash
+        #: What a write to Google does away with.
+        self.is_persons_edit = self.google_changed or self.has_foreign_text
+        occurrences = seen.occurrences.get(pair.google_event_id or "", ())
+        self.undone = (google, *occurrences) if google and self.is_persons_edit else ()
+
+    @property
+    def etag(self) -> str | None:
+        """The etag to expect in Google."""
+        return self.google.etag if self.google else self.pair.google.etag
 
     @property
     def is_equal(self) -> bool:
@@ -319,9 +455,17 @@ class _Comparison:
         return content_hash(comparable) == self.their_hash
 
     @property
-    def shows_too_much_or_little(self) -> bool:
+    def is_shown_wrongly(self) -> bool:
         """Whether Google shows texts that it must not, or lacks those that it should show."""
-        return self.has_foreign_text or is_anonymised_hash(self.their_hash) != self.shown.anonymised
+        if self.has_foreign_text or is_anonymised_hash(self.their_hash) != self.shown.anonymised:
+            return True
+        # Only what is hidden is private: readers of the calendar are to see the rest.
+        is_ours = self.pair.source_system == "advoware"
+        return is_ours and self.google is not None and self.google.is_private and not self.shown.anonymised
+
+    def put_back(self) -> UpdateGoogle:
+        """Write what Google is to show."""
+        return UpdateGoogle(self.pair, self.termin, self.shown, self.etag, self.google, self.undone)
 
     def winner(self, *, may_write: bool) -> SourceSystem | None:
         """Whose content is to be on both sides; None: Google's would be, but Advoware may not be written."""
@@ -346,32 +490,84 @@ class _Comparison:
         return "google" if theirs > ours else "advoware"
 
 
-def _update(seen: Picture, found: _Comparison) -> Iterator[Action]:
+def _update_translatable(seen: Picture, found: _Comparison, theirs: NormalisedEvent | None) -> Iterator[Action]:
     pair, google = found.pair, found.google
-    etag = google.etag if google else pair.google.etag
-    write_google = UpdateGoogle(pair, found.termin, found.shown, etag)
     is_remembered_only = google is None and pair.untranslatable == WAITS_FOR_PERMISSION
-    if found.their_hash is None or is_remembered_only:
+    if found.their_hash is None or is_remembered_only or _has_known_exceptions(found):
         yield ConfirmGoogle(pair)
     elif found.is_equal or not (found.advoware_changed or found.google_changed):
         # Unequal and yet unchanged: a system stores what it gets in its own way. Writing again would not help.
-        if found.shows_too_much_or_little:
-            yield write_google
+        if google is None and _is_left_alone(pair):
+            yield from _hide_if_needed(seen, pair)
+        elif found.is_shown_wrongly:
+            yield found.put_back()
         else:
             yield from _record(found)
     else:
         winner = found.winner(may_write=seen.may_write(pair))
         if winner == "advoware":
-            yield write_google
-        elif winner == "google" and (google is None or found.theirs is None):
+            yield found.put_back()
+        elif winner == "google" and (google is None or theirs is None):
             yield ConfirmGoogle(pair)
-        elif winner == "google" and google is not None and found.theirs is not None:
+        elif winner == "google" and google is not None and theirs is not None:
             # An incremental listing would not show the text again.
-            shown = found.theirs if found.has_foreign_text else None
-            yield UpdateAdvoware(pair, found.termin, google, found.theirs, shown)
+            shown = theirs if found.has_foreign_text else None
+            yield UpdateAdvoware(pair, found.termin, google, theirs, shown)
         else:
             # The next incremental listing would not show the change again.
             yield from _mark(WAITS_FOR_PERMISSION, pair)
+            yield from _hide_if_needed(seen, pair)
+
+
+def _is_left_alone(pair: Pair) -> bool:
+    """Whether the pair's event, when it was seen last, was one that Advoware cannot hold."""
+    reason = pair.untranslatable or WAITS_FOR_PERMISSION
+    return reason != WAITS_FOR_PERMISSION and not reason.startswith(_TERMIN)
+
+
+def _has_known_exceptions(found: _Comparison) -> bool:
+    """Whether the event, unlisted this time, is one that was seen with changed occurrences."""
+    is_changed = found.advoware_changed or found.shown.anonymised or _belongs_to_advoware(found)
+    return found.google is None and has_exceptions(found.pair.untranslatable) and is_changed
+
+
+def _belongs_to_advoware(found: _Comparison) -> bool:
+    pair = found.pair
+    is_source = pair.sync_strategy == "source_system_wins" and pair.source_system == "advoware"
+    return is_source or found.termin.is_everybodys
+
+
+def _update_untranslatable(seen: Picture, found: _Comparison, theirs: Untranslatable) -> Iterator[Action]:
+    """A pair whose event Advoware cannot hold as it is."""
+    pair, google = found.pair, found.google
+    is_excepted = has_exceptions(theirs.reason)
+    is_news = found.advoware_changed or found.google_changed or (is_excepted and _belongs_to_advoware(found))
+    winner = found.winner(may_write=seen.may_write(pair)) if is_news else None
+    if google is None:
+        return
+    if winner == "advoware" and is_excepted:
+        if seen.has_unlisted_occurrences(pair):
+            yield ListGoogle(pair)  # what is overwritten is kept, and an incremental listing does not show all of it
+        else:
+            yield ReplaceGoogle(pair, found.termin, found.shown, google, found.undone)
+        return
+    if winner == "advoware":
+        yield found.put_back()
+        return
+    known = overlay(found.ours, theirs)
+    if winner == "google" and content_hash(known) != found.our_hash:
+        yield UpdateAdvoware(pair, found.termin, google, known)
+    elif is_news and winner is None:
+        yield from _mark(WAITS_FOR_PERMISSION, pair)
+    else:
+        yield from _mark_pair(found, theirs.reason)
+    yield from _hide_if_needed(seen, pair)
+
+
+def _mark_pair(found: _Comparison, reason: str) -> Iterator[Action]:
+    """Remember why the pair is left alone, and what both sides say."""
+    if found.pair.untranslatable != reason or found.advoware_changed or found.google_changed:
+        yield MarkUntranslatable(reason, found.pair, found.termin, found.google)
 
 
 def _record(found: _Comparison) -> Iterator[Action]:
@@ -379,25 +575,9 @@ def _record(found: _Comparison) -> Iterator[Action]:
     ours = Fingerprint(found.our_hash, found.termin.changed_at)
     theirs = Fingerprint(found.their_hash, google.updated, google.etag) if google else pair.google
     days = found.ours.first_day, found.ours.last_day
-    remembered = (pair.advoware, pair.google, (pair.first_day, pair.last_day), pair.error, pair.sync_status)
-    if remembered != (ours, theirs, days, None, "synced"):
-        yield RecordFingerprints(pair, ours, theirs, *days)
-
-
-@overload
-def _both(termin: Termin, google: GoogleEvent) -> tuple[NormalisedEvent, NormalisedEvent]: ...
-
-
-@overload
-def _both(termin: Termin, google: GoogleEvent | None) -> tuple[NormalisedEvent, NormalisedEvent | None]: ...
-
-
-def _both(termin: Termin, google: GoogleEvent | None) -> tuple[NormalisedEvent, NormalisedEvent | None]:
-    """Both contents, of which the caller knows that they are translatable."""
-    theirs = google.event if google else None
-    if isinstance(termin.event, Untranslatable) or isinstance(theirs, Untranslatable):
-        raise TypeError("an untranslatable appointment cannot be compared")
-    return termin.event, theirs
+    known = (pair.advoware, pair.google, (pair.first_day, pair.last_day), pair.error, pair.sync_status)
+    if (*known, pair.persons_private) != (ours, theirs, days, None, "synced", found.persons_private):
+        yield RecordFingerprints(pair, ours, theirs, *days, found.persons_private)
 
 
 def _mark(

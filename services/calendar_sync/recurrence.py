@@ -10,10 +10,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
 
-from services.advoware_models import BERLIN
+from services.advoware_models import BERLIN, FIRST_YEAR
 from services.calendar_sync.model import FOR_EVER, FOR_EVER_YEAR, Untranslatable
 
 _FREQUENCIES = {1: "DAILY", 2: "WEEKLY", 3: "MONTHLY", 4: "YEARLY"}
@@ -23,8 +25,11 @@ _WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 #: Largest interval that Advoware takes [A].
 MAX_TURNUS = 999
 
+_OVER = "series that is over before it starts"
 _END_OF_DAY = time(23, 59, 59)
 _RULE_PREFIX = "RRULE:"
+#: No series until 2037 has more occurrences.
+_COUNT = re.compile(r"[0-9]{1,6}")
 
 
 @dataclass(frozen=True)
@@ -50,14 +55,18 @@ class Series:
         return _RULE_PREFIX + ";".join(parts)
 
 
-def series_of_termin(turnus_art: int, turnus: int, last_day: date | None, start: date) -> Series | Untranslatable:
-    """Advoware's series; a last day in 2037 or later means for ever."""
+def series_of_termin(
+    turnus_art: int | None, turnus: int | None, last_day: date | None, start: date
+) -> Series | Untranslatable:
+    """Advoware's series; a last day in 2037 or later means for ever. None is what cannot be read."""
     if turnus_art not in _FREQUENCIES:
         return Untranslatable("series of an unknown kind (turnusArt)")
+    if turnus is None or not 0 <= turnus <= MAX_TURNUS:
+        return Untranslatable("series with an unreadable interval (turnus)")
     if last_day is None:
         return Untranslatable("series without a last day")
     if last_day < start:
-        return Untranslatable("series that is over before it starts")
+        return Untranslatable(_OVER)
     return Series(turnus_art, max(turnus, 1), None if last_day.year >= FOR_EVER_YEAR else last_day)
 
 
@@ -79,7 +88,7 @@ def series_of_google(lines: Sequence[str], start: datetime | date) -> Series | U
     if turnus_art == _TURNUS_ART["YEARLY"] and "BYMONTHDAY" in parts and "BYMONTH" not in parts:
         return Untranslatable("yearly series that takes place every month")
     interval = parts.get("INTERVAL", "1")
-    if not interval.isdecimal() or not 1 <= int(interval) <= MAX_TURNUS:
+    if not _COUNT.fullmatch(interval) or not 1 <= int(interval) <= MAX_TURNUS:
         return Untranslatable("series with an interval that Advoware does not take")
     last_day = _last_day(parts, Series(turnus_art, int(interval), None), start)
     if isinstance(last_day, Untranslatable):
@@ -110,7 +119,7 @@ def _last_day(parts: dict[str, str], endless: Series, start: datetime | date) ->
         return _last_of(parts["COUNT"], endless, start)
     if "UNTIL" not in parts:
         return None
-    match = re.fullmatch(r"(\d{8})(?:T(\d{6})(Z?))?", parts["UNTIL"])
+    match = re.fullmatch(r"(\d{8})(?:T(\d{6})(Z?))?", parts["UNTIL"], re.ASCII)
     if match is None:
         return Untranslatable("series with an unreadable end")
     day, clock, utc = match.groups()
@@ -118,6 +127,11 @@ def _last_day(parts: dict[str, str], endless: Series, start: datetime | date) ->
         until = datetime.strptime(day + (clock or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC if utc else BERLIN)
     except ValueError:
         return Untranslatable("series with an unreadable end")
+    # Beyond the years of a calendar the arithmetic of time zones ends.
+    if until.year > FOR_EVER_YEAR:
+        return FOR_EVER
+    if until.year < FIRST_YEAR:
+        return Untranslatable(_OVER)
     until = until.astimezone(BERLIN)
     too_early = clock and isinstance(start, datetime) and until.time() < start.time()
     return until.date() - timedelta(days=1) if too_early else until.date()
@@ -127,7 +141,7 @@ def _last_of(count: str, endless: Series, start: datetime | date) -> date | Untr
     """The day of the occurrence with that number."""
     first = datetime.combine(_day(start), time.min)
     rule = rrulestr(endless.rule(first).removeprefix(_RULE_PREFIX), dtstart=first)
-    if not count.isdecimal() or int(count) < 1:
+    if not _COUNT.fullmatch(count) or int(count) < 1:
         return Untranslatable("series with an unreadable end")
     for number, occurrence in enumerate(rule.xafter(first, inc=True), start=1):
         if occurrence.year >= FOR_EVER_YEAR:
@@ -139,3 +153,44 @@ def _last_of(count: str, endless: Series, start: datetime | date) -> date | Untr
 
 def _day(moment: datetime | date) -> date:
     return moment.date() if isinstance(moment, datetime) else moment
+
+
+# -- time zones -----------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=512)
+def time_zone(name: str) -> ZoneInfo | None:
+    """The time zone of that name; None if there is none."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError, ValueError):  # unknown; a folder of the database; no name at all
+        return None
+
+
+def has_berlins_clock(name: str, first_day: date, last_day: date) -> bool:
+    """Whether clocks of that zone show what Berlin's show, in all the years from the first day to the last."""
+    zone = time_zone(name)
+    last_year = min(last_day.year, FOR_EVER_YEAR)
+    return zone is not None and all(_is_same_clock(name, year) for year in range(first_day.year, last_year + 1))
+
+
+@lru_cache(maxsize=4096)
+def _is_same_clock(name: str, year: int) -> bool:
+    zone = time_zone(name)
+    if zone is None:
+        return False
+    day, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
+    while day < end:
+        next_day = day + timedelta(days=1)
+        is_changing = _offset(day, BERLIN) != _offset(next_day, BERLIN)
+        hours = range(24) if is_changing else range(1)
+        if any(
+            _offset(moment, zone) != _offset(moment, BERLIN) for moment in (day + timedelta(hours=h) for h in hours)
+        ):
+            return False
+        day = next_day
+    return True
+
+
+def _offset(moment: datetime, zone: ZoneInfo) -> timedelta | None:
+    return moment.astimezone(zone).utcoffset()

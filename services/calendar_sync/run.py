@@ -7,45 +7,43 @@ action was carried out, because Google shows a change only once in its increment
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import asyncio
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 from redis.exceptions import RedisError
 
 from services.advoware_models import BERLIN
 from services.advoware_service import AdvowareService
-from services.calendar_sync.apply import Applier, Windows, action_name
+from services.calendar_sync.apply import Applier, Windows
 from services.calendar_sync.calendars import ensure_calendar, share_calendar
-from services.calendar_sync.mapping import read_google_event, read_termin, read_termine
+from services.calendar_sync.mapping import read_google_events, read_termine
 from services.calendar_sync.model import (
+    QUESTIONS,
     Action,
     ConfirmAdvoware,
     ConfirmGoogle,
-    GoogleEvent,
-    HoldDeletions,
+    ListGoogle,
     Pair,
     Termin,
     normalise_text,
 )
 from services.calendar_sync.observation import Confirmations, GoogleListing, PlanSettings
 from services.calendar_sync.plan import make_plan
-from services.calendar_sync.store import AuditLine, CalendarStore, Cursor
+from services.calendar_sync.store import AuditLine, CalendarStore, Cursor, Hold
+from services.calendar_sync.store import RunResult as Result
+from services.calendar_sync.work import RunSummary, Work, read_event, read_termin
 from services.errors import (
-    AuthenticationFailed,
-    BitByLawError,
     Conflict,
-    EntityBusy,
     Forbidden,
     NotFound,
-    RateLimited,
     Unavailable,
     UnexpectedAnswer,
     ValidationFailed,
-    shown_text,
-    without_quotes,
+    failure_code,
 )
 from services.google_calendar import SYSTEM as GOOGLE
 from services.google_calendar import GoogleCalendarAPI, SyncTokenExpired
@@ -57,16 +55,10 @@ LOCK_SECONDS = 60.0
 #: The whole calendar is listed once a day: an incremental list does not show everything (exceptions of a series that
 #: was repaired, events that the window has reached by now).
 FULL_RUN_HOURS = 24
-#: After so many failures in a row because a system is away, the rest is left to the next run.
-MAX_UNAVAILABLE = 3
 #: Longer ones are no Kürzel.
 MAX_KUERZEL = 50
-#: In Redis: when each employee's sync last succeeded, and which deletions are being held.
+#: In Redis: when each employee's sync last succeeded.
 LAST_SUCCESS = "calendar_sync:last_success"
-HELD = "calendar_sync:held"
-
-Answer = TypeVar("Answer")
-Result = Literal["no_change", "changed", "held", "failed"]
 
 
 def usable_kuerzel(rows: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -81,25 +73,6 @@ def lock_key(kuerzel: str) -> str:
     return f"calendar_sync:lock:{kuerzel}"
 
 
-@dataclass
-class RunSummary:
-    """What a run has led to.
-
-    Attributes:
-        kuerzel: the employee.
-        result: ``held``: deletions wait for an operator; ``failed``: at least one action failed; else as it says.
-        counts: how often each action was carried out, such as ``google_created``.
-        errors: one code per failed action, without texts of appointments.
-        held: why deletions are held.
-    """
-
-    kuerzel: str
-    result: Result = "no_change"
-    counts: Counter[str] = field(default_factory=Counter)
-    errors: list[str] = field(default_factory=list)
-    held: HoldDeletions | None = None
-
-
 @dataclass(frozen=True)
 class _Observed:
     """Both sides as one run sees them."""
@@ -109,6 +82,10 @@ class _Observed:
     termine: Sequence[Termin]
     listing: GoogleListing
     next_sync_token: str
+    pairs: Sequence[Pair]
+    once_paired: frozenset[str]
+    hold: Hold | None
+    digest: str
 
 
 class CalendarSync:
@@ -190,55 +167,90 @@ class CalendarSync:
         store = CalendarStore(await self._resources.database())
         trace_id = getattr(self._context, "trace_id", None)
         windows = Windows(self._google, self._advoware, store, self._resources, trace_id)
-        seen = await self._observe(kuerzel, windows, full_content=full_content)
-        applier = Applier(seen.settings, windows)
-        await self._resume_creates(kuerzel, applier, store)
         summary = RunSummary(kuerzel)
-        actions = await self._plan(seen, await store.load_pairs(kuerzel), summary)
-        is_complete = await self._apply(actions, applier, seen.settings, windows, summary)
-        await self._note_hold(summary, windows)
-        if summary.held is not None:
-            summary.result = "held"
-        elif summary.errors:
-            summary.result = "failed"
-        elif summary.counts:
-            summary.result = "changed"
-        cursor = seen.cursor
-        if is_complete and summary.held is None:
+        seen = await self._observe(windows, summary, full_content=full_content)
+        if seen is None:
+            return summary
+        seen, actions = await self._plan(seen, windows, summary)
+        is_complete = await Work(self._context, seen.settings, windows, summary).carry_out_all(actions)
+        await self._note_hold(summary, seen.hold, windows)
+        summary.result = _result(summary)
+        await self._move_on(seen, store, summary, is_complete=is_complete and summary.held is None)
+        return summary
+
+    async def _move_on(self, seen: _Observed, store: CalendarStore, summary: RunSummary, *, is_complete: bool) -> None:
+        """Store where the next run starts: after what this one has seen, if all of it was carried out."""
+        is_quiet = is_complete and summary.result == "no_change" and not seen.listing.full and not seen.listing.events
+        cursor = replace(seen.cursor, quiet_digest=seen.digest if is_quiet else None)
+        if is_complete:
             cursor = replace(cursor, sync_token=seen.next_sync_token)
             if seen.listing.full:
                 cursor = replace(cursor, last_full_run=self._now())
         elif seen.listing.full:
             cursor = replace(cursor, sync_token=None)
-        if cursor != await store.load_cursor(kuerzel):
+        if cursor != await store.load_cursor(cursor.employee_kuerzel):
             await store.save_cursor(cursor, self._now())
-        return summary
 
     # -- observe --------------------------------------------------------------------------------------------------
 
-    async def _observe(self, kuerzel: str, windows: Windows, *, full_content: bool) -> _Observed:
-        cursor = await windows.store.load_cursor(kuerzel)
+    async def _observe(self, windows: Windows, summary: RunSummary, *, full_content: bool) -> _Observed | None:
+        """Both sides as they are now; None if they are as they were when there was nothing to do."""
+        kuerzel, store = summary.kuerzel, windows.store
+        cursor = await store.load_cursor(kuerzel)
         calendar_id = cursor.calendar_id
         try:
             if calendar_id is None:
                 raise NotFound(GOOGLE, "no calendar is known")
-            listing, token = await self._list_google(calendar_id, cursor)
+            listing, token = await self._list_google(calendar_id, cursor, summary)
         except NotFound:
             if calendar_id is not None:
                 log(self._context, "error", "calendar.lost", kuerzel=kuerzel)
             calendar_id = await ensure_calendar(self._google, kuerzel)
             cursor = replace(cursor, calendar_id=calendar_id, sync_token=None)
-            listing, token = await self._list_google(calendar_id, cursor)
+            listing, token = await self._list_google(calendar_id, cursor, summary)
             await self._let_go_of_lost_events(listing, self._settings(cursor, full_content=full_content), windows)
-            await windows.store.save_cursor(cursor, self._now())
+            await store.save_cursor(cursor, self._now())
         if listing.full:
             await self._share(calendar_id, kuerzel)
         settings = self._settings(cursor, full_content=full_content)
-        rows = await self._advoware.list_termine(kuerzel, settings.first_day, settings.last_day)
-        termine = read_termine(rows)
-        if len(termine) < len(rows):
-            log(self._context, "error", "calendar.unreadable", kuerzel=kuerzel, termine=len(rows) - len(termine))
-        return _Observed(cursor, settings, termine, listing, token)
+        await self._resume_creates(kuerzel, Applier(settings, windows), store)
+        hold = next(iter(await store.holds(kuerzel)), None)
+        if hold is not None and hold.released_at is not None:
+            settings = replace(settings, released=hold.number)
+        digest_of_pairs = await store.pairs_digest(kuerzel)
+        pairs: Sequence[Pair] | None = None
+        if listing.full:
+            pairs = await store.load_pairs(kuerzel)
+            settings = _looking_at_all(settings, pairs)
+        first_day, last_day = settings.listed_from or settings.first_day, settings.listed_until or settings.last_day
+        answer = await self._advoware.ask_termine(kuerzel, first_day, last_day)
+        digest = _digest(settings, answer.digest(), digest_of_pairs)
+        if digest == cursor.quiet_digest and hold is None and not listing.full and not listing.events:
+            await self._move_token(cursor, token, store)
+            return None
+        if pairs is None:
+            pairs = await store.load_pairs(kuerzel)
+        termine = await asyncio.to_thread(lambda: read_termine(answer.rows()))
+        self._note_unreadable("Termin", termine.unreadable, summary)
+        once_paired = await _once_paired(store, kuerzel, listing, pairs)
+        return _Observed(cursor, settings, termine.items, listing, token, pairs, once_paired, hold, digest)
+
+    async def _move_token(self, cursor: Cursor, token: str, store: CalendarStore) -> None:
+        if token != cursor.sync_token:
+            await store.save_cursor(replace(cursor, sync_token=token), self._now())
+
+    def _note_unreadable(self, what: str, reasons: Sequence[str], summary: RunSummary) -> None:
+        """Tell of records that have no identity, and with which nothing can be done."""
+        if reasons:
+            summary.unreadable += [f"{what}: {reason}" for reason in reasons]
+            log(
+                self._context,
+                "error",
+                "calendar.unreadable",
+                kuerzel=summary.kuerzel,
+                records=len(reasons),
+                error=f"{what}: {reasons[0]}",
+            )
 
     async def _let_go_of_lost_events(self, listing: GoogleListing, settings: PlanSettings, windows: Windows) -> None:
         """Nobody deleted what another calendar than the one of the last run lacks.
@@ -256,9 +268,9 @@ class CalendarSync:
         try:
             await share_calendar(self._google, calendar_id, self._resources.settings.google_calendar.acl_rules)
         except (Forbidden, NotFound, ValidationFailed) as error:
-            log(self._context, "error", "calendar.not_shared", kuerzel=kuerzel, error=without_quotes(shown_text(error)))
+            log(self._context, "error", "calendar.not_shared", kuerzel=kuerzel, error=failure_code(error))
 
-    async def _list_google(self, calendar_id: str, cursor: Cursor) -> tuple[GoogleListing, str]:
+    async def _list_google(self, calendar_id: str, cursor: Cursor, summary: RunSummary) -> tuple[GoogleListing, str]:
         """Google's changes since the last run, or everything: at first, once a day, and when the token has expired."""
         last = cursor.last_full_run
         is_due = last is None or last <= self._now() - timedelta(hours=FULL_RUN_HOURS)
@@ -267,9 +279,9 @@ class CalendarSync:
             events = await self._google.list_events(calendar_id, token)
         except SyncTokenExpired:
             events = await self._google.list_events(calendar_id)
-        return GoogleListing(
-            [read_google_event(item) for item in events.events], events.is_full
-        ), events.next_sync_token
+        read = read_google_events(events.events)
+        self._note_unreadable("event", read.unreadable, summary)
+        return GoogleListing(read.items, events.is_full), events.next_sync_token
 
     def _settings(self, cursor: Cursor, *, full_content: bool) -> PlanSettings:
         settings = self._resources.settings
@@ -296,151 +308,116 @@ class CalendarSync:
         for intent in intents:
             try:
                 await applier.resume(intent, rows.get(intent.google_event_id))
-            except Conflict:
-                log(self._context, "error", "calendar.create_not_resumed", kuerzel=kuerzel)
+            except (Conflict, Forbidden, UnexpectedAnswer, ValidationFailed) as error:
+                code = failure_code(error)
+                log(self._context, "error", "calendar.create_not_resumed", kuerzel=kuerzel, error=code)
         for intent in await store.open_intents(kuerzel):
             if intent.advoware_frnr is None and intent.started_at < self._now() - timedelta(days=1):
                 await store.end_intent(kuerzel, intent.google_event_id)
 
     # -- plan -----------------------------------------------------------------------------------------------------
 
-    async def _plan(self, seen: _Observed, pairs: Sequence[Pair], summary: RunSummary) -> list[Action]:
-        """The actions, after everything that seems to be gone was read directly.
+    async def _plan(self, seen: _Observed, windows: Windows, summary: RunSummary) -> tuple[_Observed, list[Action]]:
+        """What was seen and the actions, after everything that seems to be gone was read directly.
 
         What cannot be read is left as it is, and counts as an error.
         """
-        confirmed, asked = Confirmations(), set[ConfirmAdvoware | ConfirmGoogle]()
+        confirmed, asked = Confirmations(), set[Action]()
         while True:
-            actions = make_plan(seen.settings, seen.termine, seen.listing, pairs, confirmed)
-            questions = [item for item in actions if isinstance(item, ConfirmAdvoware | ConfirmGoogle)]
-            new = [question for question in questions if question not in asked]
+            actions = await asyncio.to_thread(
+                make_plan, seen.settings, seen.termine, seen.listing, seen.pairs, confirmed, seen.once_paired
+            )
+            new = [item for item in actions if isinstance(item, QUESTIONS) and item not in asked]
             if not new:
                 break
             asked.update(new)
+            if any(isinstance(question, ListGoogle) for question in new):
+                seen = await self._list_all(seen, windows.store, summary)
             for question in new:
-                try:
-                    confirmed = await self._confirm(question, confirmed, seen.settings.calendar_id)
-                except (Forbidden, UnexpectedAnswer, ValidationFailed) as error:
-                    self._note_error("calendar.not_confirmed", error, summary)
-        return [item for item in actions if not isinstance(item, ConfirmAdvoware | ConfirmGoogle)]
+                if not isinstance(question, ListGoogle):
+                    confirmed = await self._confirm(question, confirmed, seen.settings.calendar_id, summary)
+        return seen, [item for item in actions if not isinstance(item, QUESTIONS)]
+
+    async def _list_all(self, seen: _Observed, store: CalendarStore, summary: RunSummary) -> _Observed:
+        """The same with the whole calendar; Advoware's Termine are those that were listed."""
+        cursor = replace(seen.cursor, sync_token=None)
+        listing, token = await self._list_google(seen.settings.calendar_id, cursor, summary)
+        once_paired = await _once_paired(store, summary.kuerzel, listing, seen.pairs)
+        return replace(seen, cursor=cursor, listing=listing, next_sync_token=token, once_paired=once_paired)
 
     async def _confirm(
-        self, question: ConfirmAdvoware | ConfirmGoogle, known: Confirmations, calendar_id: str
-    ) -> Confirmations:
-        pair = question.pair
-        if isinstance(question, ConfirmAdvoware):
-            fr_nr = int(pair.advoware_frnr or 0)
-            return replace(known, termine={**known.termine, fr_nr: await self._read_termin(fr_nr)})
-        event_id = str(pair.google_event_id)
-        return replace(known, events={**known.events, event_id: await self._read_event(calendar_id, event_id)})
-
-    def _note_error(self, event: str, error: BitByLawError, summary: RunSummary, **fields: str) -> str:
-        """Log what concerns one appointment only, and count it; returns its code."""
-        code = without_quotes(shown_text(error))
-        summary.errors.append(code)
-        log(self._context, "error", event, kuerzel=summary.kuerzel, error=code, **fields)
-        return code
-
-    async def _read_termin(self, fr_nr: int) -> Termin | None:
-        return await _if_there(lambda: self._advoware.get_termin(fr_nr), read_termin)
-
-    async def _read_event(self, calendar_id: str, event_id: str) -> GoogleEvent | None:
-        event = await _if_there(lambda: self._google.get_event(calendar_id, event_id), read_google_event)
-        if event is None:
-            await self._google.get_calendar(calendar_id)  # with its calendar every event is lost, and nobody deleted it
-        return event
-
-    # -- apply ----------------------------------------------------------------------------------------------------
-
-    async def _apply(
         self,
-        actions: Sequence[Action],
-        applier: Applier,
-        settings: PlanSettings,
-        windows: Windows,
+        question: ConfirmAdvoware | ConfirmGoogle,
+        known: Confirmations,
+        calendar_id: str,
         summary: RunSummary,
-    ) -> bool:
-        """Carry out the actions; one that fails does not stop the others. Returns whether all were carried out.
-
-        Raises:
-            ForeignSystemError: a system cannot be used at the moment, so that the rest would fail as well.
-        """
-        unavailable = 0
-        for action in actions:
-            if isinstance(action, HoldDeletions):
-                summary.held = action
-                continue
-            try:
-                await self._carry_out(action, applier, settings, windows)
-            except (RateLimited, AuthenticationFailed, EntityBusy):
-                raise
-            except BitByLawError as error:
-                code = self._note_error("calendar.action_failed", error, summary, action=action_name(action))
-                unavailable = unavailable + 1 if isinstance(error, Unavailable) else 0
-                if unavailable == MAX_UNAVAILABLE:
-                    raise
-                await applier.fail(action, code)
-            else:
-                summary.counts[action_name(action)] += 1
-                unavailable = 0
-        return not summary.errors
-
-    async def _carry_out(self, action: Action, applier: Applier, settings: PlanSettings, windows: Windows) -> None:
-        """Carry out an action; if its event or Termin has changed meanwhile, read both again and decide anew, once."""
+    ) -> Confirmations:
+        """The answer added to those that are known; a question that cannot be answered counts as an error."""
+        pair = question.pair
         try:
-            await applier.carry_out(action)
-        except Conflict as error:
-            pair = getattr(action, "pair", None)
-            # Of a row that waits for its other side this one alone does not tell enough.
-            if not isinstance(pair, Pair) or None in {pair.advoware_frnr, pair.google_event_id}:
-                raise
-            if error.system not in {GOOGLE, "Advoware"}:
-                raise
-            decided = await self._plan_pair(pair, settings, windows)
-            if any(isinstance(item, HoldDeletions) for item in decided):
-                raise  # the next run holds it for all to see
-            for anew in decided:
-                await applier.carry_out(anew)
-
-    async def _plan_pair(self, pair: Pair, settings: PlanSettings, windows: Windows) -> list[Action]:
-        """The actions for one pair as it is now."""
-        stored = await windows.store.find_pair(pair.sync_id)
-        if stored is None or stored.pair.deleted:
-            return []
-        pair = stored.pair
-        termin = await self._read_termin(pair.advoware_frnr) if pair.advoware_frnr else None
-        event_id = pair.google_event_id
-        event = await self._read_event(settings.calendar_id, event_id) if event_id else None
-        termine = {pair.advoware_frnr: termin} if pair.advoware_frnr else {}
-        events = {event_id: event} if event_id else {}
-        listing = GoogleListing([event] if event else [], full=False)
-        actions = make_plan(settings, [termin] if termin else [], listing, [pair], Confirmations(termine, events))
-        return [item for item in actions if not isinstance(item, ConfirmAdvoware | ConfirmGoogle)]
+            if isinstance(question, ConfirmAdvoware):
+                fr_nr = int(pair.advoware_frnr or 0)
+                return replace(known, termine={**known.termine, fr_nr: await read_termin(self._advoware, fr_nr)})
+            event_id = str(pair.google_event_id)
+            event = await read_event(self._google, calendar_id, event_id)
+            return replace(known, events={**known.events, event_id: event})
+        except (Forbidden, UnexpectedAnswer, ValidationFailed) as error:
+            summary.note_error(self._context, "calendar.not_confirmed", error)
+            return known
 
     # -- record ---------------------------------------------------------------------------------------------------
 
-    async def _note_hold(self, summary: RunSummary, windows: Windows) -> None:
-        """Alert an operator: each run in the log, and in the audit when it is news."""
-        held, redis = summary.held, self._resources.calendar_redis
-        news = f"{held.reason}: {held.deletions}" if held else None
-        try:
-            known = await redis.hget(HELD, summary.kuerzel)
-            if held is not None and news != known:
-                told = f"{news} of {held.live_pairs}"
-                line = AuditLine(employee_kuerzel=summary.kuerzel, side="none", action="held", reason=told)
-                await windows.store.append_audit([replace(line, trace_id=windows.trace_id)], self._now())
-                await redis.hset(HELD, summary.kuerzel, str(news))
-            elif held is None and known is not None:
-                await redis.hdel(HELD, summary.kuerzel)
-        except RedisError:
-            log(self._context, "warning", "calendar.hold_not_noted", kuerzel=summary.kuerzel)
+    async def _note_hold(self, summary: RunSummary, before: Hold | None, windows: Windows) -> None:
+        """Remember what is held back, for an operator to release; the audit gets a line when it is news."""
+        held, store, now = summary.held, windows.store, self._now()
+        if held is None:
+            if before is not None:
+                await store.end_hold(summary.kuerzel)
+            return
+        hold = Hold(
+            employee_kuerzel=summary.kuerzel,
+            reason=held.reason,
+            number=held.deletions,
+            live_pairs=held.live_pairs,
+            held_since=now,
+        )
+        is_known = before is not None and (before.reason, before.number) == (hold.reason, hold.number)
+        if is_known and before is not None and before.released_at is None:
+            return
+        await store.save_hold(hold)
+        if not is_known:
+            told = f"{held.reason}: {held.deletions} of {held.live_pairs}"
+            line = AuditLine(employee_kuerzel=summary.kuerzel, side="none", action="held", reason=told)
+            await store.append_audit([replace(line, trace_id=windows.trace_id)], now)
 
     def _now(self) -> datetime:
         return self._resources.clock()
 
 
-async def _if_there(ask: Callable[[], Awaitable[Any]], read: Callable[[Any], Answer]) -> Answer | None:
-    try:
-        return read(await ask())
-    except NotFound:
-        return None
+def _digest(settings: PlanSettings, termine: str, pairs: str) -> str:
+    """Equal for equal inputs of a plan, if Google has listed no change."""
+    return hashlib.sha256(f"{settings}\n{termine}\n{pairs}".encode()).hexdigest()
+
+
+def _result(summary: RunSummary) -> Result:
+    if summary.held is not None:
+        return "held"
+    if summary.errors or summary.unreadable:
+        return "failed"
+    return "changed" if summary.counts else "no_change"
+
+
+def _looking_at_all(settings: PlanSettings, pairs: Sequence[Pair]) -> PlanSettings:
+    """The settings of a run that lists Advoware's Termine of all live pairs, also of those outside the window."""
+    over = [pair.last_day for pair in pairs if pair.last_day is not None and pair.last_day < settings.first_day]
+    to_come = [pair.first_day for pair in pairs if pair.first_day is not None and pair.first_day > settings.last_day]
+    return replace(settings, listed_from=min(over, default=None), listed_until=max(to_come, default=None))
+
+
+async def _once_paired(
+    store: CalendarStore, kuerzel: str, listing: GoogleListing, pairs: Sequence[Pair]
+) -> frozenset[str]:
+    """The listed events with our marks that only a deleted pair has had."""
+    paired = {pair.google_event_id for pair in pairs}
+    marked = {event.id for event in listing.events if event.fr_nr is not None} - paired
+    return frozenset(await store.events_once_paired(kuerzel, marked))

@@ -6,7 +6,8 @@ contents are hashes, errors are reason codes or our own words.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -25,6 +26,10 @@ HoldReason = Literal["too_many", "advoware_empty"]
 
 #: The cron starts a run of everybody every 15 minutes: who had none for longer than this is overdue.
 OVERDUE_MINUTES = 45
+
+#: So many rows are read in a thread, so that others get their turn meanwhile.
+MANY_ROWS = 500
+
 #: How long an overwritten event is kept.
 OVERWRITTEN_DAYS = 30
 
@@ -48,6 +53,7 @@ class Cursor:
     calendar_id: str | None = None
     sync_token: str | None = None
     last_full_run: datetime | None = None
+    quiet_digest: str | None = None  #: of all that a run has seen in which nothing was to be done
     updated_at: datetime | None = None  #: set by the store
 
 
@@ -180,6 +186,18 @@ class CalendarStore:
         )
         return [stored.pair for stored in found]
 
+    async def pairs_digest(self, kuerzel: str) -> str:
+        """A text that changes with every change of an employee's live pairs."""
+        async with database_errors():
+            digest = await self._pool.fetchval(
+                """
+                SELECT count(*) || ' ' || coalesce(md5(string_agg(md5(pair::text), '' ORDER BY sync_id)), '')
+                FROM calendar_sync AS pair WHERE NOT deleted AND employee_kuerzel = $1
+                """,
+                kuerzel,
+            )
+        return str(digest)
+
     async def find_pair(self, sync_id: UUID) -> StoredPair | None:
         """A pair, live or deleted."""
         found = await self._pairs("SELECT * FROM calendar_sync WHERE sync_id = $1", sync_id)
@@ -196,6 +214,21 @@ class CalendarStore:
         return await self._pairs(
             "SELECT * FROM calendar_sync WHERE google_event_id = $1 ORDER BY created_at, sync_id", event_id
         )
+
+    async def events_once_paired(self, kuerzel: str, event_ids: Collection[str]) -> set[str]:
+        """Those of the events that an employee's deleted pairs have had."""
+        if not event_ids:
+            return set()
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT google_event_id FROM calendar_sync
+                WHERE deleted AND employee_kuerzel = $1 AND google_event_id = ANY($2)
+                """,
+                kuerzel,
+                list(event_ids),
+            )
+        return {row["google_event_id"] for row in rows}
 
     async def save_pair(self, pair: Pair, audit: AuditLine, now: datetime) -> None:
         """Insert the pair, or replace the row with its ``sync_id``, together with its line in the audit.
@@ -219,6 +252,16 @@ class CalendarStore:
                 pair.advoware_frnr,
             )
             await _append(connection, audit, now)
+
+    async def save_pairs(self, pairs: Sequence[tuple[Pair, AuditLine]], now: datetime) -> None:
+        """Insert these pairs, or replace their rows, with their lines in the audit: all of them or none.
+
+        Raises:
+            Conflict: as in `save_pair`, for at least one of them.
+        """
+        async with self._transaction() as connection:
+            await connection.executemany(_SAVE_PAIR, [(*_pair_values(pair), now) for pair, _ in pairs])
+            await connection.executemany(_APPEND, [_audit_values(line, now) for _, line in pairs])
 
     async def delete_pair(self, sync_id: UUID, audit: AuditLine, now: datetime) -> None:
         """Mark the pair as deleted, together with its line in the audit.
@@ -262,16 +305,19 @@ class CalendarStore:
         async with self._transaction() as connection:
             await connection.execute(
                 """
-                INSERT INTO calendar_sync_cursor (employee_kuerzel, calendar_id, sync_token, last_full_run, updated_at)
-                VALUES ($1, $2, $3, $4, $5)
+                INSERT INTO calendar_sync_cursor
+                    (employee_kuerzel, calendar_id, sync_token, last_full_run, quiet_digest, updated_at)
+                VALUES ($1, $2, $3, $4, $5, $6)
                 ON CONFLICT (employee_kuerzel) DO UPDATE SET
                     calendar_id = excluded.calendar_id, sync_token = excluded.sync_token,
-                    last_full_run = excluded.last_full_run, updated_at = excluded.updated_at
+                    last_full_run = excluded.last_full_run, quiet_digest = excluded.quiet_digest,
+                    updated_at = excluded.updated_at
                 """,
                 cursor.employee_kuerzel,
                 cursor.calendar_id,
                 cursor.sync_token,
                 cursor.last_full_run,
+                cursor.quiet_digest,
                 now,
             )
 
@@ -526,7 +572,10 @@ class CalendarStore:
 
     async def _pairs(self, query: str, *arguments: Any) -> list[StoredPair]:
         async with database_errors():
-            return [_stored_pair(row) for row in await self._pool.fetch(query, *arguments)]
+            rows = await self._pool.fetch(query, *arguments)
+        if len(rows) < MANY_ROWS:
+            return [_stored_pair(row) for row in rows]
+        return await asyncio.to_thread(lambda: [_stored_pair(row) for row in rows])
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[asyncpg.Connection]:
@@ -545,9 +594,9 @@ _SAVE_PAIR = """
 INSERT INTO calendar_sync AS pair (
     sync_id, employee_kuerzel, advoware_frnr, google_event_id, source_system, sync_strategy, advoware_write_allowed,
     sync_status, advoware_hash, advoware_changed_at, google_hash, google_updated, google_etag, first_day, last_day,
-    error, attempts, created_at, updated_at, last_sync)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18,
-        CASE WHEN $8 = 'synced' THEN $18::timestamptz END)
+    error, attempts, persons_private, created_at, updated_at, last_sync)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19,
+        CASE WHEN $8 = 'synced' THEN $19::timestamptz END)
 ON CONFLICT (sync_id) DO UPDATE SET
     advoware_frnr = excluded.advoware_frnr, google_event_id = excluded.google_event_id,
     source_system = excluded.source_system, sync_strategy = excluded.sync_strategy,
@@ -555,7 +604,7 @@ ON CONFLICT (sync_id) DO UPDATE SET
     advoware_hash = excluded.advoware_hash, advoware_changed_at = excluded.advoware_changed_at,
     google_hash = excluded.google_hash, google_updated = excluded.google_updated, google_etag = excluded.google_etag,
     first_day = excluded.first_day, last_day = excluded.last_day, error = excluded.error,
-    attempts = excluded.attempts, updated_at = excluded.updated_at,
+    attempts = excluded.attempts, persons_private = excluded.persons_private, updated_at = excluded.updated_at,
     last_sync = coalesce(excluded.last_sync, pair.last_sync)
 WHERE NOT pair.deleted
 RETURNING sync_id
@@ -581,6 +630,7 @@ def _pair_values(pair: Pair) -> tuple[Any, ...]:
         pair.last_day,
         pair.error,
         pair.attempts,
+        pair.persons_private,
     )
 
 
@@ -601,6 +651,7 @@ def _stored_pair(row: asyncpg.Record) -> StoredPair:
         last_day=row["last_day"],
         error=row["error"],
         attempts=row["attempts"],
+        persons_private=row["persons_private"],
     )
     return StoredPair(pair, row["created_at"], row["updated_at"], row["last_sync"], row["deleted_at"])
 
@@ -616,13 +667,19 @@ def _intent_values(intent: Intent) -> tuple[Any, ...]:
     )
 
 
+_APPEND = """
+INSERT INTO calendar_sync_audit (at, employee_kuerzel, sync_id, advoware_frnr, google_event_id, side, action, reason,
+                                 before_hash, after_hash, error, trace_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+"""
+
+
 async def _append(connection: asyncpg.Connection, line: AuditLine, now: datetime) -> None:
-    await connection.execute(
-        """
-        INSERT INTO calendar_sync_audit (at, employee_kuerzel, sync_id, advoware_frnr, google_event_id, side, action,
-                                         reason, before_hash, after_hash, error, trace_id)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-        """,
+    await connection.execute(_APPEND, *_audit_values(line, now))
+
+
+def _audit_values(line: AuditLine, now: datetime) -> tuple[Any, ...]:
+    return (
         now,
         line.employee_kuerzel,
         line.sync_id,

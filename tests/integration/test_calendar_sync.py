@@ -671,21 +671,46 @@ async def test_what_advoware_cannot_hold_is_left_alone_and_told_once(office: Cal
 
 
 @in_haste
-async def test_a_series_with_a_moved_occurrence_is_left_alone_on_both_sides(office: CalendarOffice) -> None:
+async def test_a_copy_of_a_series_with_changed_occurrences_is_put_back_and_keeps_its_colour(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin(**SERIES, turnusArt=2)
     await office.sync()
     series = office.copy(fr_nr)["id"]
+    office.change_event(series, colorId="7")
     office.change_event(f"{series}_20260219T090000Z", **timed("2026-02-20", "10:00", "11:00"))
+    office.change_termin(fr_nr, uhrzeitVon="14:00:00", uhrzeitBis="15:00:00")
 
+    await office.sync_until_calm()
+
+    copy = office.copy(fr_nr)
+    assert copy["id"] != series
+    assert (copy["colorId"], copy["start"]["dateTime"][11:16]) == ("7", "14:00")
+    [event] = office.events("SB")
+    assert event["id"] == copy["id"]
+    assert [line["action"] for line in await office.audit()] == ["created", "let_go", "replaced"]
+    kept = await (await office.store()).overwritten(office.now - timedelta(days=1))
+    assert {event.resource["id"] for event in kept} >= {f"{series}_20260219T090000Z"}
+
+
+@in_haste
+async def test_a_series_born_in_google_keeps_its_changed_occurrences_and_syncs_its_texts(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
-    untouched = office.events("SB")
-    office.change_termin(fr_nr, text="umbenannt")
-    for _ in range(2):
-        await office.sync()
-        assert office.writes() == []
+    rule = ["RRULE:FREQ=WEEKLY;UNTIL=20260601T215959Z"]
+    event_id = office.enter("Jour fixe", recurrence=rule, **timed("2026-02-12", "10:00", "11:00"))
+    await office.sync()
+    office.change_event(f"{event_id}_20260219T090000Z", **timed("2026-02-20", "10:00", "11:00"))
+    await office.sync()
+    occurrences = [event for event in office.events("SB") if event.get("recurringEventId")]
 
-    assert office.events("SB") == untouched
-    assert len(await office.audit("left_alone")) == 1
+    office.change_event(event_id, summary="Jour fixe (neu)")
+    await office.sync_until_calm()
+
+    assert office.termin_texts() == ["Jour fixe (neu)"]
+    assert [event for event in office.events("SB") if event.get("recurringEventId")] == occurrences
+    assert (await office.pair()).untranslatable
 
 
 @in_haste

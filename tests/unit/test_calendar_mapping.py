@@ -30,6 +30,7 @@ CLOCK_CHANGES = [date(2026, 3, 29), date(2026, 10, 25), date(2027, 3, 28)]
 
 def termin(**values: Any) -> dict[str, Any]:
     base = {"frNr": 20001, "text": "Gütetermin", "notiz": "", "ort": None, "datum": "2026-02-10", "anwalt": "SB"}
+    base |= {"privat": 0, "abwesenheit": 0, "dauertermin": 0, "turnus": 0, "turnusArt": 0}
     return {**base, "uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00", "datumBis": values.get("datum"), **values}
 
 
@@ -346,10 +347,9 @@ def test_a_private_event_of_a_person_becomes_a_private_termin() -> None:
     assert new_termin(event, "SB")["privat"] == 1
 
 
-def test_an_event_never_touches_reminders_and_is_private() -> None:
+def test_an_event_never_touches_reminders() -> None:
     body = google_body(event_of(termin()), 20001, SYNC_ID)
     assert "reminders" not in body
-    assert body["visibility"] == "private"
     assert body["extendedProperties"]["private"]["advoware_frnr"] == "20001"
     assert body["extendedProperties"]["private"]["sync_id"] == str(SYNC_ID)
 

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from services.advoware_models import BERLIN
 from services.calendar_sync.mapping import (
     changed_termin,
+    generation_of,
     google_body,
     google_event_id,
+    hide_body,
     new_termin,
     read_google_event,
     read_termin,
@@ -33,19 +35,26 @@ from services.calendar_sync.model import (
     DeleteAdvoware,
     DeleteGoogle,
     Fingerprint,
+    FollowCopy,
     GoogleEvent,
+    HideGoogle,
     HoldDeletions,
     InsertGoogle,
+    ListGoogle,
     MarkUntranslatable,
     NormalisedEvent,
+    NotPlanned,
     Pair,
     PostAdvoware,
     RecordFingerprints,
     RecreateAdvoware,
     RecreateGoogle,
     RememberPending,
+    ReplaceGoogle,
     SoftDelete,
+    TakeMarksOff,
     Termin,
+    Untranslatable,
     UpdateAdvoware,
     UpdateGoogle,
     content_hash,
@@ -77,6 +86,7 @@ class World:
         fr_nr = self._take_fr_nr(fr_nr)
         base = {"text": f"Termin {fr_nr}", "notiz": "", "ort": "", "datum": "2026-03-02", "datumBis": None}
         base |= {"uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00", "anwalt": "SB", "privat": 0}
+        base |= {"abwesenheit": 0, "dauertermin": 0, "turnus": 0, "turnusArt": 0}
         self.advoware[fr_nr] = {**base, "frNr": fr_nr}
         self.edit_termin(fr_nr, **values)
         return fr_nr
@@ -115,10 +125,10 @@ class World:
 
     def termine(self) -> list[Termin]:
         seen = [read_termin(record) for record in self.advoware.values()]
-        return [t for t in seen if not isinstance(t.event, NormalisedEvent) or self._in_window(t.event)]
+        return [t for t in seen if not isinstance(t.event, NormalisedEvent) or self._is_listed(t.event)]
 
-    def _in_window(self, event: NormalisedEvent) -> bool:
-        return self.settings.covers(event.first_day, event.last_day)
+    def _is_listed(self, event: NormalisedEvent) -> bool:
+        return self.settings.lists(event.first_day, event.last_day)
 
     def listing(self, *, full: bool) -> GoogleListing:
         events = [read_google_event(event) for event in self.google.values() if full or event["id"] in self.changed]
@@ -126,9 +136,12 @@ class World:
 
     def plan(self, *, full: bool = True) -> list[Action]:
         confirmations = Confirmations()
-        for _ in range(3):
+        for _ in range(4):
             sides = self.termine(), self.listing(full=full), self.pairs.values()
-            actions = make_plan(self.settings, *sides, confirmations)
+            actions = make_plan(self.settings, *sides, confirmations, self.once_paired())
+            if any(isinstance(action, ListGoogle) for action in actions):
+                full = True
+                continue
             asked = [action.pair for action in actions if isinstance(action, ConfirmAdvoware | ConfirmGoogle)]
             if not asked:
                 return actions
@@ -138,6 +151,9 @@ class World:
             }
             confirmations = Confirmations({**confirmations.termine, **termine}, {**confirmations.events, **events})
         raise AssertionError("the plan asks again and again")
+
+    def once_paired(self) -> frozenset[str]:
+        return frozenset(pair.google_event_id or "" for pair in self.pairs.values() if pair.deleted)
 
     def termin_of(self, fr_nr: int) -> Termin | None:
         return read_termin(self.advoware[fr_nr]) if fr_nr in self.advoware else None
@@ -187,6 +203,25 @@ class World:
                 self._save(replace(pair, deleted=True))
             case RecreateGoogle(pair, _, event_id, event):
                 self._write_event(replace(pair, google_event_id=event_id), event)
+            case ReplaceGoogle(pair, termin, event, google):
+                self.google = {
+                    key: value for key, value in self.google.items() if value.get("recurringEventId") != google.id
+                }
+                self.delete_event(google.id)
+                number = generation_of(google.id, termin.fr_nr, self.settings.calendar_id)
+                next_id = google_event_id(termin.fr_nr, self.settings.calendar_id, 0 if number is None else number + 1)
+                self._write_event(replace(pair, google_event_id=next_id), event)
+            case HideGoogle(pair, etag, occurrences):
+                body = hide_body(pair.advoware_frnr, pair.sync_id)
+                for event_id in (pair.google_event_id or "", *(item.id for item in occurrences)):
+                    self.edit_event(event_id, **body)
+                hidden = read_google_event(self.google[pair.google_event_id or ""])
+                google = Fingerprint(content_hash(hidden.event), hidden.updated, hidden.etag)
+                self._save(replace(self.pairs[pair.sync_id], google=google))
+            case FollowCopy(pair, google):
+                self._save(replace(pair, google_event_id=google.id))
+            case TakeMarksOff(google):
+                self.edit_event(google.id, extendedProperties=None)
             case UpdateGoogle(pair, _, event, etag):
                 assert etag == self.google[pair.google_event_id or ""]["etag"]
                 self._write_event(pair, event)
@@ -195,19 +230,30 @@ class World:
                 if shown is not None:
                     self._write_event(pair, shown)
                 self._remember(pair)
+                if isinstance(google.event, Untranslatable):  # exceptions are known to the plan only
+                    left = replace(self.pairs[pair.sync_id], error=untranslatable_error(google.event.reason))
+                    seen = replace(left.google, content_hash=content_hash(google.event))
+                    self._save(replace(left, sync_status="failed", google=seen))
             case RecordFingerprints(pair):
                 self._remember(pair)
             case MarkUntranslatable(reason, pair, termin, google):
                 ids = termin.fr_nr if termin else None, google.id if google else None
-                pair = pair or self._new_pair(*ids, "advoware" if termin else "google")
-                self._save(replace(pair, error=untranslatable_error(reason), sync_status="failed"))
+                marked = pair or self._new_pair(*ids, "advoware" if termin else "google")
+                if pair is not None and termin is not None:
+                    marked = replace(marked, advoware=Fingerprint(content_hash(termin.event), termin.changed_at))
+                if pair is not None and google is not None:
+                    seen = Fingerprint(content_hash(google.event), google.updated, google.etag)
+                    marked = replace(marked, google=seen)
+                self._save(replace(marked, error=untranslatable_error(reason), sync_status="failed"))
 
     def _new_pair(self, fr_nr: int | None, event_id: str | None, source: Any) -> Pair:
         allowed = self.settings.advoware_write_allowed
         return Pair(UUID(int=len(self.pairs) + 1), "SB", fr_nr, event_id, source, self.settings.strategy, allowed)
 
     def _write_event(self, pair: Pair, event: NormalisedEvent) -> None:
-        body = google_body(event, pair.advoware_frnr or 0, pair.sync_id)
+        ours = pair.source_system == "advoware"
+        current = self.event_of(pair.google_event_id or "")
+        body = google_body(event, pair.advoware_frnr or 0, pair.sync_id, current=current, ours=ours)
         times = {side: {k: v for k, v in body[side].items() if v is not None} for side in ("start", "end")}
         self.edit_event(pair.google_event_id or "", **{**body, **times})
         self._remember(pair)
@@ -217,12 +263,13 @@ class World:
         assert termin
         assert google
         assert isinstance(termin.event, NormalisedEvent)
-        assert isinstance(google.event, NormalisedEvent)
+        problem = google.event.reason if isinstance(google.event, Untranslatable) else None
         self._save(
             replace(
                 pair,
-                sync_status="synced",
-                error=None,
+                sync_status="failed" if problem else "synced",
+                error=untranslatable_error(problem) if problem else None,
+                persons_private=pair.source_system == "google" and google.is_private and google.shows_text,
                 advoware=Fingerprint(content_hash(termin.event), termin.changed_at),
                 google=Fingerprint(content_hash(google.event), google.updated, google.etag),
                 first_day=termin.event.first_day,
@@ -469,16 +516,13 @@ def test_updates_go_on_while_deletions_are_held() -> None:
     assert kinds(world.plan()) == [HoldDeletions, UpdateGoogle]
 
 
-def test_a_copy_that_advoware_cannot_hold_any_more_is_marked_and_stays_when_its_termin_is_deleted() -> None:
+def test_a_copy_that_advoware_cannot_hold_any_more_goes_with_its_termin_all_the_same() -> None:
     world = synced(count=2)
     event_id = google_event_id(20001, SETTINGS.calendar_id)
     world.edit_event(event_id, recurrence=["RRULE:FREQ=WEEKLY;BYDAY=TU,TH"])
     del world.advoware[20001]
-    assert kinds(world.run(full=False)) == [MarkUntranslatable]
-    assert world.plan(full=False) == []
-    assert world.google[event_id]["status"] == "confirmed"
-    world.edit_event(event_id, recurrence=None)
     assert kinds(world.run(full=False)) == [DeleteGoogle]
+    assert world.plan(full=False) == []
 
 
 @pytest.mark.parametrize("change", ["deleted", "handed on"])
@@ -591,7 +635,7 @@ def test_the_same_change_on_both_sides_writes_nothing() -> None:
 @pytest.mark.parametrize("full", [True, False])
 def test_a_persons_edit_waits_while_advoware_may_not_be_written(full: bool) -> None:
     world = posted()
-    world.settings = replace(WRITING, write_protection=True, anonymise=True)
+    world.settings = replace(WRITING, write_protection=True)
     world.edit_event("person1", summary="Umbenannt")
     assert kinds(world.run(full=full)) == [MarkUntranslatable]
     assert world.live[0].untranslatable == WAITS_FOR_PERMISSION
@@ -603,21 +647,130 @@ def test_a_persons_edit_waits_while_advoware_may_not_be_written(full: bool) -> N
     assert world.live[0].untranslatable is None
 
 
-def test_a_series_with_a_moved_occurrence_is_marked_and_left_alone_until_a_full_listing_shows_none() -> None:
-    world = synced(dauertermin=1, turnus=1, turnusArt=2, datumBis="2026-12-31")
+def test_a_persons_edit_that_waits_is_hidden_all_the_same() -> None:
+    world = posted()
+    world.settings = replace(WRITING, write_protection=True, anonymise=True)
+    world.edit_event("person1", summary="Umbenannt")
+    [marked, hidden] = world.run()
+    assert (type(marked), type(hidden)) == (MarkUntranslatable, HideGoogle)
+    assert [event.record["summary"] for event in hidden.undone] == ["Umbenannt"]
+    assert world.google["person1"]["summary"] == "Advoware"
+    world.settle()
+
+
+SERIES = {"dauertermin": 1, "turnus": 1, "turnusArt": 2, "datumBis": "2026-12-31"}
+
+
+def with_exception(world: World, event_id: str, **values: Any) -> None:
+    """A person moves one occurrence of a series."""
+    times = {"start": "2026-03-09T12:00:00+01:00", "end": "2026-03-09T13:00:00+01:00"}
+    moved = {side: {"dateTime": moment, "timeZone": "Europe/Berlin"} for side, moment in times.items()}
+    original = {"dateTime": "2026-03-09T10:00:00+01:00", "timeZone": "Europe/Berlin"}
+    world.edit_event(
+        f"{event_id}_20260309T090000Z",
+        recurringEventId=event_id,
+        originalStartTime=original,
+        summary=world.google[event_id].get("summary"),
+        **moved,
+    )
+    world.edit_event(f"{event_id}_20260309T090000Z", **values)
+
+
+@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.parametrize("kind", ["moved", "cancelled", "renamed"])
+def test_a_copy_with_a_changed_occurrence_is_put_back_under_a_new_id(kind: str, full: bool) -> None:
+    world = synced(**SERIES)
     event_id = world.live[0].google_event_id or ""
-    world.google["instance"] = {"id": "instance", "status": "cancelled", "recurringEventId": event_id}
-    moved = GoogleListing([read_google_event(world.google["instance"])], full=False)
-    [action] = make_plan(WRITING, world.termine(), moved, world.pairs.values())
-    assert isinstance(action, MarkUntranslatable)
-    assert action.reason == HAS_EXCEPTIONS
-    world.apply(action)
-    del world.google["instance"]
-    world.edit_event(event_id, description="Notiz")
-    world.edit_termin(20001, text="Neu")
+    original = {"dateTime": "2026-03-09T10:00:00+01:00"}, {"dateTime": "2026-03-09T11:00:00+01:00"}
+    values: dict[str, Any] = {"moved": {}, "cancelled": {"status": "cancelled"}}.get(
+        kind, {"start": original[0], "end": original[1], "summary": "Anders"}
+    )
+    with_exception(world, event_id, **values)
+    listing = world.listing
+    world.listing = lambda *, full: replace(
+        listing(full=full),
+        events=[  # type: ignore[method-assign]
+            read_google_event(event)
+            for event in world.google.values()
+            if event.get("recurringEventId") or full or event["id"] in world.changed
+        ],
+    )
+    world.edit_termin(20001, uhrzeitVon="14:00:00", uhrzeitBis="15:00:00")
+    [action] = world.run(full=full)
+    assert isinstance(action, ReplaceGoogle)
+    assert world.live[0].google_event_id == google_event_id(20001, SETTINGS.calendar_id, 1)
+    assert world.google[world.live[0].google_event_id or ""]["start"]["dateTime"].startswith("2026-03-02T14:00")
+    world.settle()
+
+
+def test_an_occurrence_of_which_only_the_colour_was_changed_is_no_edit() -> None:
+    world = synced(**SERIES)
+    event_id = world.live[0].google_event_id or ""
+    times = {"start": "2026-03-09T10:00:00+01:00", "end": "2026-03-09T11:00:00+01:00"}
+    same = {side: {"dateTime": moment, "timeZone": "Europe/Berlin"} for side, moment in times.items()}
+    with_exception(world, event_id, **same, colorId="5")
+    assert world.plan() == []
     assert world.plan(full=False) == []
-    assert kinds(world.run(full=True)) == [UpdateGoogle]
-    assert world.live[0].untranslatable is None
+
+
+def test_under_google_a_series_with_a_moved_occurrence_keeps_its_times_and_syncs_its_texts() -> None:
+    world = World(LAST_CHANGE)
+    world.enter_event(recurrence=["RRULE:FREQ=DAILY;UNTIL=20261231T225959Z"])
+    world.settle()
+    with_exception(world, "person1")
+    assert kinds(world.run()) == [MarkUntranslatable]
+    assert world.live[0].untranslatable == HAS_EXCEPTIONS
+    assert world.plan() == []
+    world.edit_event("person1", summary="Umbenannt")
+    assert kinds(world.run()) == [UpdateAdvoware]
+    assert (world.advoware[1]["text"], world.advoware[1]["uhrzeitVon"]) == ("Umbenannt", "10:00:00")
+    assert world.live[0].untranslatable == HAS_EXCEPTIONS
+    assert world.plan() == []
+    del world.google["person1_20260309T090000Z"]
+    assert kinds(world.run()) == [RecordFingerprints]
+
+
+@pytest.mark.parametrize("settings", [WRITING, LAST_CHANGE])
+def test_a_rule_that_advoware_cannot_hold_is_put_back_or_left_alone_by_its_source(settings: PlanSettings) -> None:
+    world = synced(settings, **SERIES)
+    event_id = world.live[0].google_event_id or ""
+    world.edit_event(event_id, recurrence=["RRULE:FREQ=WEEKLY;BYDAY=MO,TU"], summary="Umbenannt")
+    [action] = world.run()
+    if settings is WRITING:
+        assert isinstance(action, UpdateGoogle)
+        assert [event.record["summary"] for event in action.undone] == ["Umbenannt"]
+        assert world.google[event_id]["recurrence"] == ["RRULE:FREQ=WEEKLY;INTERVAL=1;BYDAY=MO;UNTIL=20261231T225959Z"]
+    else:
+        assert isinstance(action, UpdateAdvoware)
+        assert world.advoware[20001]["text"] == "Umbenannt"
+        assert world.advoware[20001]["turnusArt"] == 2
+        # The court moves it: that is the later change.
+        world.edit_termin(20001, uhrzeitVon="14:00:00", uhrzeitBis="15:00:00")
+        assert kinds(world.run()) == [UpdateGoogle]
+    assert world.plan() == []
+
+
+@pytest.mark.parametrize("event", [{"recurrence": ["RRULE:FREQ=WEEKLY;BYDAY=MO,TU"]}, {"description": "x" * 9000}])
+@pytest.mark.parametrize("change", ["private", "anonymised", "handed on", "deleted"])
+def test_what_advoware_cannot_hold_is_hidden_and_goes_like_everything_else(change: str, event: dict[str, Any]) -> None:
+    world = synced(LAST_CHANGE, count=2)
+    event_id = google_event_id(20001, SETTINGS.calendar_id)
+    world.edit_event(event_id, **event)
+    world.settle()
+    if change == "private":
+        world.edit_termin(20001, privat=1)
+    elif change == "anonymised":
+        world.settings = replace(LAST_CHANGE, anonymise=True)
+    elif change == "handed on":
+        world.edit_termin(20001, anwalt="AI")
+    else:
+        del world.advoware[20001]
+    world.run()
+    if change in {"private", "anonymised"}:
+        assert not read_google_event(world.google[event_id]).shows_text
+    else:
+        assert world.google[event_id]["status"] == "cancelled"
+    world.settle()
 
 
 def test_a_termin_that_was_unreadable_recovers_without_a_full_listing() -> None:
@@ -886,3 +1039,191 @@ def test_what_a_direct_read_finds_is_not_deleted(settings: PlanSettings, first: 
     )
     actions = make_plan(settings, [], GoogleListing([], True), world.pairs.values(), found)
     assert not [a for a in actions if isinstance(a, DeleteGoogle | DeleteAdvoware | SoftDelete)]
+
+
+# -- outside the window ---------------------------------------------------------------------------------------------
+
+
+def long_ago(settings: PlanSettings = WRITING, count: int = 1, **values: Any) -> World:
+    """Pairs whose days the window has left behind."""
+    world = synced(settings, count, **values)
+    later = replace(settings, first_day=date(2026, 6, 1), last_day=date(2027, 6, 1))
+    world.settings = later
+    assert world.plan() == []
+    return world
+
+
+@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.parametrize("change", [{"anonymise": True}, {"full_content": False}])
+def test_what_is_over_is_hidden_by_its_fingerprint_alone(change: dict[str, Any], full: bool) -> None:
+    world = long_ago()
+    world.settings = replace(world.settings, **change)
+    assert kinds(world.run(full=full)) == [HideGoogle]
+    assert world.plan(full=full) == []
+    [event] = world.google.values()
+    assert (event["summary"], event["visibility"]) == ("Advoware", "private")
+
+
+def test_a_run_that_lists_all_days_follows_what_happens_to_what_is_over() -> None:
+    world = long_ago(count=4)
+    world.edit_termin(20001, privat=1)
+    world.edit_termin(20002, anwalt="AI")
+    del world.advoware[20003]
+    assert world.plan() == []
+    world.settings = replace(world.settings, listed_from=date(2026, 1, 1))
+    assert sorted(kind.__name__ for kind in kinds(world.run())) == ["DeleteGoogle", "DeleteGoogle", "UpdateGoogle"]
+    assert world.plan() == []
+    shown = [read_google_event(event).shows_text for event in world.google.values() if event["status"] == "confirmed"]
+    assert sorted(shown) == [False, True]
+
+
+def test_what_is_over_and_deleted_in_google_is_not_brought_back() -> None:
+    world = long_ago()
+    world.delete_event(world.live[0].google_event_id or "")
+    assert world.plan() == []
+    world.settings = replace(world.settings, listed_from=date(2026, 1, 1))
+    assert world.plan() == []
+
+
+# -- marks without a pair -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [WRITING, LAST_CHANGE])
+def test_the_second_half_of_a_split_series_is_a_new_event(settings: PlanSettings) -> None:
+    world = synced(settings, **SERIES)
+    event_id = world.live[0].google_event_id or ""
+    half = {**world.google[event_id], "start": {"dateTime": "2026-06-01T10:00:00+02:00"}}
+    half |= {"end": {"dateTime": "2026-06-01T11:00:00+02:00"}}
+    world.edit_event("second0half", **half)
+    world.edit_event(event_id, recurrence=["RRULE:FREQ=WEEKLY;UNTIL=20260531T215959Z"])
+    world.settle()
+    new = [record for fr_nr, record in world.advoware.items() if fr_nr != 20001]
+    assert [record["datum"] for record in new] == ["2026-06-01"]
+    assert len(world.live) == 2
+
+
+def test_without_permission_the_marks_of_a_copy_are_taken_off_and_it_waits() -> None:
+    world = synced(SETTINGS)
+    world.edit_event("copy0of0ours", **{**world.google[world.live[0].google_event_id or ""], "summary": "Kopie"})
+    assert kinds(world.run()) == [TakeMarksOff]
+    assert kinds(world.run()) == [RememberPending]
+    assert world.plan() == []
+    assert "extendedProperties" not in world.google["copy0of0ours"]
+
+
+def test_what_was_brought_back_from_the_bin_is_a_persons_event() -> None:
+    world = synced(count=2)
+    event_id = google_event_id(20001, SETTINGS.calendar_id)
+    del world.advoware[20001]
+    world.settle()
+    world.edit_event(event_id, status="confirmed")
+    world.settle()
+    assert world.google[event_id]["status"] == "confirmed"
+    assert sorted(record["text"] for record in world.advoware.values()) == ["Termin 20001", "Termin 20002"]
+
+
+@pytest.mark.parametrize("marks", [True, False])
+@pytest.mark.parametrize("settings", [LAST_CHANGE, WRITING])
+def test_no_termin_goes_because_the_original_of_a_copy_went(settings: PlanSettings, marks: bool) -> None:
+    world = posted(settings)
+    copy = {**world.google["person1"], "summary": "Kopie"}
+    if not marks:
+        copy["extendedProperties"] = None
+    world.edit_event("copy1", **copy)
+    world.delete_event("person1")
+    world.settle()
+    assert [record["text"] for record in world.advoware.values()] == ["Kopie"]
+    assert world.google["copy1"]["status"] == "confirmed"
+
+
+def test_of_two_copies_one_takes_the_place_of_the_original() -> None:
+    world = posted(LAST_CHANGE)
+    for number in (1, 2):
+        world.edit_event(f"copy{number}", **{**world.google["person1"], "summary": f"Kopie {number}"})
+    world.delete_event("person1")
+    world.settle()
+    assert sorted(record["text"] for record in world.advoware.values()) == ["Kopie 1", "Kopie 2"]
+    assert 1 in world.advoware
+
+
+# -- guards ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("write_protection", [False, True])
+def test_what_would_be_made_anew_because_a_list_lacks_it_is_held_like_deletions(write_protection: bool) -> None:
+    world = World()
+    for number in range(30):
+        world.enter_event(f"person{number}")
+    world.settle()
+    world.settings = replace(WRITING, write_protection=write_protection)
+    lost = {fr_nr: world.advoware.pop(fr_nr) for fr_nr in list(world.advoware)[:7]}
+    [action] = world.plan()
+    assert action == HoldDeletions("too_many", 7, 30)
+    world.settings = replace(world.settings, released=7)
+    assert len(world.plan()) == 7
+    world.settings = replace(world.settings, released=6)
+    assert world.plan() == [action]
+    world.advoware |= lost
+    assert world.plan() == []
+
+
+def test_events_that_a_list_of_google_lacks_are_held_as_well() -> None:
+    world = synced(count=30)
+    for event in list(world.google.values())[:7]:
+        world.delete_event(event["id"])
+    assert world.plan() == [HoldDeletions("too_many", 7, 30)]
+
+
+def test_what_is_held_is_hidden_if_it_must_be() -> None:
+    world = synced(count=10)
+    for number in range(6):
+        world.edit_termin(20001 + number, anwalt="AI")
+    own = world.termine()
+    held, *hidden = make_plan(world.settings, own, world.listing(full=True), world.pairs.values())
+    assert held == HoldDeletions("too_many", 6, 10)
+    assert kinds(hidden) == [HideGoogle] * 6
+
+
+# -- isolation ------------------------------------------------------------------------------------------------------
+
+
+def test_one_pair_with_which_planning_fails_does_not_stop_the_others() -> None:
+    world = synced(count=3)
+    world.edit_termin(20002, text="Neu")
+    broken = next(pair for pair in world.live if pair.advoware_frnr == 20001)
+    world.pairs[broken.sync_id] = replace(broken, google=None)  # type: ignore[arg-type]
+    assert kinds(world.plan()) == [NotPlanned, UpdateGoogle]
+
+
+# -- visibility -----------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_that_an_earlier_version_made_private_is_opened_once() -> None:
+    world = synced()
+    event_id = world.live[0].google_event_id or ""
+    world.edit_event(event_id, visibility="private")
+    assert kinds(world.run()) == [UpdateGoogle]
+    assert world.google[event_id]["visibility"] == "default"
+    assert world.plan() == []
+
+
+def test_a_private_event_of_a_person_keeps_its_title() -> None:
+    world = World()
+    world.enter_event(visibility="private", summary="Zahnarzt")
+    world.settle()
+    assert [(record["text"], record["privat"]) for record in world.advoware.values()] == [("Zahnarzt", 1)]
+    event = world.google["person1"]
+    assert (event["summary"], event["visibility"]) == ("Zahnarzt", "private")
+    assert world.plan(full=False) == []
+    world.edit_event("person1", visibility="default")
+    assert kinds(world.run()) == [UpdateGoogle]
+    assert world.google["person1"]["summary"] == "Advoware"
+    world.settle()
+
+
+def test_a_persons_event_whose_termin_becomes_private_is_hidden() -> None:
+    world = posted()
+    world.edit_termin(1, privat=1)
+    assert kinds(world.run(full=False)) == [UpdateGoogle]
+    assert world.google["person1"]["summary"] == "Advoware"
+    world.settle()

@@ -1,0 +1,117 @@
+"""Values of foreign records, read so that nothing raises. Pure.
+
+Missing and unreadable are different things (specification 13, G1): a missing time has a documented default, an
+unreadable one has not.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, NamedTuple
+
+from services.advoware_models import BERLIN, FIRST_YEAR, LAST_YEAR, parse_date_time
+from services.calendar_sync.model import normalise_text
+
+#: Keys of both systems fit into PostgreSQL's ``integer``.
+MAX_KEY = 2**31 - 1
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_CLOCK = re.compile(
+    r"(?:\d{4}-\d{2}-\d{2}[T ])?(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?", re.ASCII
+)
+_END_OF_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})[T ]24:00(?::00(?:\.0+)?)?", re.ASCII)
+_FLAGS = {"true": True, "ja": True, "false": False, "nein": False}
+_WHOLE_DAY = timedelta(hours=24)
+
+
+class Moment(NamedTuple):
+    """A day (in Berlin) and the time since its midnight; None: no time is given."""
+
+    day: date
+    clock: timedelta | None
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is a text or can be written as one."""
+    return value is None or isinstance(value, str | int | float)
+
+
+def whole_number(value: Any) -> int | None:
+    """A whole number of at most 18 digits, also as a text; None if it is none. Nothing and "" are 0."""
+    if value is None or value == "":
+        return 0
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 10**18 else None
+    if isinstance(value, int):
+        return value if abs(value) < 10**18 else None
+    text = value.strip() if isinstance(value, str) else ""
+    return int(text) if _WHOLE.fullmatch(text) else None
+
+
+def record_key(value: Any) -> int | None:
+    """The number of a record, negative ones included; None if it is none."""
+    number = None if isinstance(value, bool) else whole_number(value)
+    return number if number and abs(number) <= MAX_KEY else None
+
+
+def flag(value: Any) -> bool | None:
+    """Whether something is set; None if that is not to be read. Not given is not set; Advoware writes 0 and 1."""
+    if isinstance(value, str) and value.strip().casefold() in _FLAGS:
+        return _FLAGS[value.strip().casefold()]
+    number = whole_number(value)
+    return None if number is None else number != 0
+
+
+def moment(value: Any) -> Moment | None:
+    """Day and time of a date or date-time; midnight is how a date alone is written as well [A].
+
+    A day outside the years 1800 to 2200 comes as it is written, in whatever zone: it is no date to reckon with.
+    """
+    text = normalise_text(value) if isinstance(value, str) else None
+    if text is None:
+        return None
+    if match := _END_OF_DAY.fullmatch(text):
+        day = moment(match[1])
+        return Moment(day.day, _WHOLE_DAY) if day else None
+    parsed = parse_date_time(text)
+    if parsed is None:
+        return None
+    if parsed.tzinfo is not BERLIN and is_year_usable(parsed):
+        parsed = parsed.astimezone(BERLIN)
+    clock = timedelta(hours=parsed.hour, minutes=parsed.minute, seconds=parsed.second)
+    return Moment(parsed.date(), clock or None)
+
+
+def clock(value: Any) -> timedelta | None:
+    """The time since midnight; 24:00 is the end of the day. None if it is missing or unreadable: see `is_missing`."""
+    match = _CLOCK.fullmatch(normalise_text(value) or "") if isinstance(value, str) else None
+    if match is None:
+        return None
+    hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
+    since_midnight = timedelta(hours=hour, minutes=minute, seconds=second)
+    is_readable = minute < 60 and second < 60 and since_midnight <= _WHOLE_DAY
+    return since_midnight if is_readable else None
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is not given at all."""
+    return value is None or (isinstance(value, str) and normalise_text(value) is None)
+
+
+def is_year_usable(day: date) -> bool:
+    """Whether a date is one; databases write "no date" as the year 1 or 9999 (specification 13, G5)."""
+    return FIRST_YEAR <= day.year <= LAST_YEAR
+
+
+def change_time(value: Any, zone: Any = UTC) -> datetime | None:
+    """When something was changed, aware; None if that is not to be read."""
+    parsed = parse_date_time(value, default_zone=zone) if isinstance(value, str) else None
+    return parsed if parsed is not None and is_year_usable(parsed) else None
+
+
+def at(day: date, since_midnight: timedelta) -> datetime:
+    """A wall-clock time in Berlin."""
+    return datetime.combine(day, time.min, BERLIN) + since_midnight
