@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from services.advoware import AdvowareAPI
-from services.advoware_models import BETEILIGTE, MITARBEITER, SYSTEM, TERMINE, record_list, single_record
+from services.advoware_models import BETEILIGTE, MITARBEITER, SYSTEM, TERMINE, record_list, rows_of, single_record
 from services.errors import InvalidInput, NotFound, Unavailable, UnexpectedAnswer
 from services.foreign_text import clean_value
 from services.http import HttpAnswer
@@ -32,11 +32,7 @@ class TermineAnswer:
         Raises:
             UnexpectedAnswer: the answer is no list.
         """
-        found = clean_value(self._answer.json(SYSTEM))
-        rows = [] if found is None else [found] if isinstance(found, dict) else found
-        if not isinstance(rows, list):
-            raise UnexpectedAnswer(SYSTEM, "expected a list")
-        return rows
+        return rows_of(clean_value(self._answer.json(SYSTEM)))
 
 
 class AdvowareService:
@@ -119,9 +115,9 @@ class AdvowareService:
         path = f"{BETEILIGTE}/{int(betnr)}/Bankverbindungen"
         return _with_id(await self._call(path, "POST", json_data=record))
 
-    async def list_mitarbeiter(self) -> list[dict[str, Any]]:
-        """The active employees, rows with ``kuerzel`` and ``name``."""
-        return record_list(await self._call(MITARBEITER, params={"aktiv": "true"}))
+    async def list_mitarbeiter(self) -> list[Any]:
+        """The active employees, rows with ``kuerzel`` and ``name``; what is no record is among them."""
+        return rows_of(await self._call(MITARBEITER, params={"aktiv": "true"}))
 
     async def list_termine(self, kuerzel: str, first: date, last: date) -> list[dict[str, Any]]:
         """An employee's Termine with a day from ``first`` to ``last`` (both included), and those of everybody.

@@ -22,9 +22,9 @@ from services.calendar_sync.audit_old import old_events
 from services.calendar_sync.audit_questions import CalendarQuestions
 from services.calendar_sync.audit_report import Change, Problem, Report, explain
 from services.calendar_sync.audit_runs import held_finding
+from services.calendar_sync.employees import LOCK_SECONDS, lock_key
 from services.calendar_sync.model import GoogleEvent, HoldDeletions, NormalisedEvent, content_hash
 from services.calendar_sync.plan import make_plan
-from services.calendar_sync.run import LOCK_SECONDS, lock_key
 from services.calendar_sync.store import AuditLine
 from services.errors import (
     AuthenticationFailed,

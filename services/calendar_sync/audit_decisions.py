@@ -12,7 +12,7 @@ from services.calendar_sync.audit_findings import Finding
 from services.calendar_sync.audit_observation import Observer
 from services.calendar_sync.audit_report import Change, Problem, Report, explain, overwritten_row
 from services.calendar_sync.audit_runs import held_finding
-from services.calendar_sync.run import LOCK_SECONDS, lock_key
+from services.calendar_sync.employees import LOCK_SECONDS, lock_key
 from services.calendar_sync.store import OVERWRITTEN_DAYS, AuditLine, Hold, Overwritten
 from services.errors import BitByLawError, Conflict
 from services.locks import record_lock

@@ -55,8 +55,15 @@ Kind = Literal[
     # calendars
     "calendar_missing",
     "duplicate_calendar",
+    "calendar_not_owned",
     "calendar_without_employee",
+    "shared_without_employee",
+    "kuerzel_unclear",
     "missing_acl",
+    "wrong_role",
+    "surplus_acl",
+    "acl_without_employee",
+    "description_not_true",
     # what an operator has asked for
     "old_event",
     "overwritten",

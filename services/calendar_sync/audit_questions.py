@@ -10,16 +10,17 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
-from services.calendar_sync.audit_findings import Finding, Kind, Remedy, pair_findings
+from services.calendar_sync.audit_findings import Finding, pair_findings
 from services.calendar_sync.audit_observation import LARGEST_FRNR, CalendarMissing, Observer
 from services.calendar_sync.audit_report import Problem, Report, Row, event_row, explain, pair_row, termin_row
 from services.calendar_sync.audit_runs import run_findings
-from services.calendar_sync.calendars import calendar_name
+from services.calendar_sync.employees import active_employees
 from services.calendar_sync.mapping import read_google_events
 from services.calendar_sync.model import GoogleEvent, Termin
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture
 from services.calendar_sync.run import LAST_SUCCESS
 from services.calendar_sync.store import StoredPair
+from services.calendar_sync.survey import calendar_row, firm_findings, read_survey, survey_findings
 from services.errors import ConfigurationError, ForeignSystemError, InvalidInput, Unavailable
 from services.resources import Resources
 
@@ -274,69 +275,19 @@ class CalendarQuestions:
 
     async def list_calendars(self, wanted: Sequence[str] = ()) -> Report:
         """The calendars of the sync with their sharing, and what is not in order with them."""
-        active = set(await self._observer.active_employees())
-        cached = {
-            cursor.employee_kuerzel: cursor.calendar_id
-            for cursor in await (await self._observer.store()).load_cursors()
-        }
-        calendars = await self._observer.calendars()
-        chosen = await self._chosen({*calendars, *(kuerzel for kuerzel, known in cached.items() if known)}, wanted)
-        findings: list[Finding] = []
+        settings = self._resources.settings
+        active = active_employees(await self._observer.advoware.list_mitarbeiter())
+        survey = await read_survey(self._resources, self._observer, active)
+        chosen = await self._chosen({*survey.calendars, *survey.cached, *survey.covered}, wanted)
+        findings: list[Finding] = [] if wanted else firm_findings(survey, settings)
         rows: list[Row] = []
         for kuerzel in chosen:
-            ids = calendars.get(kuerzel, [])
-            findings += _calendar_findings(kuerzel, ids, cached.get(kuerzel), is_employee=kuerzel in active)
-            for calendar_id in ids:
-                rules = await self._observer.google.list_acl(calendar_id)
-                findings += self._missing_rules(kuerzel, calendar_id, rules)
-                rows.append(
-                    {
-                        "employee_kuerzel": kuerzel,
-                        "name": calendar_name(kuerzel),
-                        "calendar_id": calendar_id,
-                        "is_employee": kuerzel in active,
-                        "cached": cached.get(kuerzel) == calendar_id,
-                        "sharing": [_rule(rule) for rule in rules],
-                    }
-                )
+            findings += survey_findings(survey, settings, kuerzel)
+            rows += [calendar_row(survey, calendar) for calendar in survey.calendars.get(kuerzel, ())]
         return self._report("list-calendars", findings, calendars=rows)
-
-    def _missing_rules(self, kuerzel: str, calendar_id: str, rules: Iterable[Json]) -> list[Finding]:
-        """The configured accounts that the calendar is not shared with."""
-        present = {_rule(rule).casefold() for rule in rules}
-        configured = [f"{role}:{email}" for role, email in self._resources.settings.google_calendar.acl_rules]
-        return [
-            _of_calendar("missing_acl", f"not shared with {rule}", "next_sync", kuerzel, calendar_id)
-            for rule in configured
-            if rule.casefold() not in present
-        ]
 
     def _report(self, command: str, findings: list[Finding], **details: Any) -> Report:
         return Report(command, self._resources.clock(), findings, details=details)
-
-
-def _calendar_findings(kuerzel: str, ids: Sequence[str], cached: str | None, *, is_employee: bool) -> list[Finding]:
-    findings = []
-    if cached and cached not in ids:
-        reason = "the remembered calendar is not in the account's list; the next sync makes a new one"
-        findings.append(_of_calendar("calendar_missing", reason, "next_sync", kuerzel, cached))
-    if ids and not is_employee:
-        reason = "no active employee has this Kürzel"
-        findings.append(_of_calendar("calendar_without_employee", reason, "person", kuerzel, ids[0]))
-    for surplus in [calendar_id for calendar_id in ids if calendar_id != (cached or ids[0])] if len(ids) > 1 else []:
-        reason = f"there are {len(ids)} calendars of this name, and the sync does not use this one"
-        findings.append(_of_calendar("duplicate_calendar", reason, "person", kuerzel, surplus))
-    return findings
-
-
-def _of_calendar(kind: Kind, reason: str, remedy: Remedy, kuerzel: str, calendar_id: str) -> Finding:
-    return Finding(kind=kind, reason=reason, remedy=remedy, employee_kuerzel=kuerzel, calendar_id=calendar_id)
-
-
-def _rule(rule: Json) -> str:
-    """A sharing rule in the form of ``GOOGLE_CALENDAR_ACL``: ``role:email``."""
-    scope = rule.get("scope") or {}
-    return f"{rule.get('role')}:{scope.get('value') or scope.get('type')}"
 
 
 def _checked_frnr(frnr: int) -> int:

@@ -140,6 +140,8 @@ def normalise_text(value: Any) -> str | None:
     """A text as it is compared: cleaned, NFC, trimmed, line ends as LF, empty as None. What is no text is None."""
     if not isinstance(value, str):
         value = _written(value)
+    if value.isascii() and value.isprintable():
+        return value.strip() or None  # the common case; nothing else in it to mend
     text = unicodedata.normalize("NFC", clean_text(value)).replace("\r\n", "\n").replace("\r", "\n").strip()
     return text or None
 

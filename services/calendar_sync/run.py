@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,9 +17,16 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from services.advoware_models import BERLIN
-from services.advoware_service import AdvowareService
 from services.calendar_sync.apply import Applier, Windows
-from services.calendar_sync.calendars import ensure_calendar, share_calendar
+from services.calendar_sync.calendars import CalendarKeeper, ensure_calendar
+from services.calendar_sync.employees import (
+    LOCK_SECONDS,
+    EmployeeRegister,
+    EmployeesAdvoware,
+    active_employees,
+    lock_key,
+    usable_kuerzel,
+)
 from services.calendar_sync.mapping import read_google_events, read_termine
 from services.calendar_sync.model import (
     QUESTIONS,
@@ -29,7 +36,6 @@ from services.calendar_sync.model import (
     ListGoogle,
     Pair,
     Termin,
-    normalise_text,
 )
 from services.calendar_sync.observation import Confirmations, GoogleListing, PlanSettings
 from services.calendar_sync.plan import make_plan
@@ -51,26 +57,11 @@ from services.locks import record_lock
 from services.logs import log
 from services.resources import Resources, current_resources
 
-LOCK_SECONDS = 60.0
 #: The whole calendar is listed once a day: an incremental list does not show everything (exceptions of a series that
 #: was repaired, events that the window has reached by now).
 FULL_RUN_HOURS = 24
-#: Longer ones are no Kürzel.
-MAX_KUERZEL = 50
 #: In Redis: when each employee's sync last succeeded.
 LAST_SUCCESS = "calendar_sync:last_success"
-
-
-def usable_kuerzel(rows: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The Kürzel of Advoware's employees; a row without one that can be a calendar's name is left out."""
-    values = [value for row in rows if not isinstance(value := row.get("kuerzel"), bool)]
-    texts = {normalise_text(value) for value in values if isinstance(value, str | int)}
-    return {text for text in texts if text is not None and text.isprintable() and len(text) <= MAX_KUERZEL}
-
-
-def lock_key(kuerzel: str) -> str:
-    """The lock of an employee's calendar, in the calendar's Redis database."""
-    return f"calendar_sync:lock:{kuerzel}"
 
 
 @dataclass(frozen=True)
@@ -95,23 +86,27 @@ class CalendarSync:
         self._context = context
         self._resources = resources or current_resources()
         self._google = GoogleCalendarAPI(context, resources=self._resources)
-        self._advoware = AdvowareService(context, resources=self._resources)
+        self._advoware = EmployeesAdvoware(context, resources=self._resources)
 
     # -- entrances ------------------------------------------------------------------------------------------------
 
-    async def employees(self) -> list[str]:
+    async def employees(self, *, follow: bool = True) -> list[str]:
         """The Kürzel of the active employees, those first whose sync succeeded longest ago or never.
 
-        ``CALENDAR_SYNC_DEBUG_KUERZEL`` limits them.
+        ``CALENDAR_SYNC_DEBUG_KUERZEL`` limits them. Calendars and pairs follow those who have a new Kürzel, unless
+        ``follow`` says that nothing may be written.
 
         Raises:
-            ForeignSystemError: Advoware or Redis does not answer.
+            ForeignSystemError: Advoware, PostgreSQL or Redis does not answer.
         """
         rows = await self._advoware.list_mitarbeiter()
-        only = self._resources.settings.calendar_sync.only_kuerzel
-        found = usable_kuerzel(rows)
-        if odd := len(rows) - sum(bool(usable_kuerzel([row])) for row in rows):
+        active = active_employees(rows)
+        if odd := sum(usable_kuerzel(row) is None for row in rows):
             log(self._context, "error", "calendar.employees_unreadable", employees=odd)
+        register = EmployeeRegister(self._resources, self._advoware, self._context)
+        postponed = await register.follow(active) if follow else frozenset()
+        only = self._resources.settings.calendar_sync.only_kuerzel
+        found = active.keys() - postponed
         kuerzel = sorted(found & only if only else found)
         try:
             latest = await self._resources.calendar_redis.hgetall(LAST_SUCCESS)
@@ -164,6 +159,8 @@ class CalendarSync:
     # -- one run --------------------------------------------------------------------------------------------------
 
     async def _sync(self, kuerzel: str, *, full_content: bool) -> RunSummary:
+        if await self._advoware.is_former(kuerzel):  # asked for before he was renamed
+            return RunSummary(kuerzel)
         store = CalendarStore(await self._resources.database())
         trace_id = getattr(self._context, "trace_id", None)
         windows = Windows(self._google, self._advoware, store, self._resources, trace_id)
@@ -205,13 +202,13 @@ class CalendarSync:
         except NotFound:
             if calendar_id is not None:
                 log(self._context, "error", "calendar.lost", kuerzel=kuerzel)
-            calendar_id = await ensure_calendar(self._google, kuerzel)
+            calendar_id = await ensure_calendar(self._google, kuerzel, self._resources.settings)
             cursor = replace(cursor, calendar_id=calendar_id, sync_token=None)
             listing, token = await self._list_google(calendar_id, cursor, summary)
             await self._let_go_of_lost_events(listing, self._settings(cursor, full_content=full_content), windows)
             await store.save_cursor(cursor, self._now())
-        if listing.full:
-            await self._share(calendar_id, kuerzel)
+        keeper = CalendarKeeper(self._google, await self._resources.database(), self._resources, self._context)
+        await keeper.keep(calendar_id, kuerzel, is_full=listing.full)
         settings = self._settings(cursor, full_content=full_content)
         await self._resume_creates(kuerzel, Applier(settings, windows), store)
         hold = next(iter(await store.holds(kuerzel)), None)
@@ -262,13 +259,6 @@ class CalendarSync:
         for pair in await windows.store.load_pairs(settings.kuerzel):
             if pair.google_event_id is not None and pair.google_event_id not in present:
                 await applier.let_go(pair)
-
-    async def _share(self, calendar_id: str, kuerzel: str) -> None:
-        """Share the calendar; an account that Google refuses is told to the operator and stops nothing."""
-        try:
-            await share_calendar(self._google, calendar_id, self._resources.settings.google_calendar.acl_rules)
-        except (Forbidden, NotFound, ValidationFailed) as error:
-            log(self._context, "error", "calendar.not_shared", kuerzel=kuerzel, error=failure_code(error))
 
     async def _list_google(self, calendar_id: str, cursor: Cursor, summary: RunSummary) -> tuple[GoogleListing, str]:
         """Google's changes since the last run, or everything: at first, once a day, and when the token has expired."""

@@ -24,12 +24,11 @@ Side = Literal["advoware", "google", "none"]
 RunResult = Literal["no_change", "changed", "held", "failed"]
 HoldReason = Literal["too_many", "advoware_empty"]
 
-#: The cron starts a run of everybody every 15 minutes: who had none for longer than this is overdue.
-OVERDUE_MINUTES = 45
-
 #: So many rows are read in a thread, so that others get their turn meanwhile.
 MANY_ROWS = 500
 
+#: The cron starts a run of everybody every 15 minutes: who had none for longer than this is overdue.
+OVERDUE_MINUTES = 45
 #: How long an overwritten event is kept.
 OVERWRITTEN_DAYS = 30
 

@@ -19,6 +19,7 @@ from config import Settings, get_settings
 from sandbox.advoware import AdvowareTwin
 from sandbox.google import GoogleTwin
 from services.advoware_models import BERLIN
+from services.calendar_sync.calendars import ensure_calendar
 from services.calendar_sync.mapping import google_body, google_event_id, read_termin
 from services.calendar_sync.model import NormalisedEvent, Pair
 from services.calendar_sync.store import AuditLine, CalendarStore, Cursor
@@ -88,7 +89,7 @@ class AuditOffice:
         await resources.calendar_redis.flushall()
         office = cls(advoware, google, resources, aiohttp.ClientSession(), directory, {})
         for kuerzel in ("SB", "AI"):
-            office.calendars[kuerzel] = await office.new_calendar(f"AW-{kuerzel}")
+            office.calendars[kuerzel] = await ensure_calendar(office.api, kuerzel, settings)
             cursor = Cursor(employee_kuerzel=kuerzel, calendar_id=office.calendars[kuerzel])
             store, now = await office.store(), datetime.now(UTC)
             await store.save_cursor(cursor, now)

@@ -154,7 +154,8 @@ class CalendarWorld:
             # Past the trigger that keeps the audit.
             await connection.execute("SET LOCAL session_replication_role = replica")
             await connection.execute(
-                "TRUNCATE calendar_sync, calendar_sync_cursor, calendar_sync_intent, calendar_sync_audit"
+                "TRUNCATE calendar_sync, calendar_sync_cursor, calendar_sync_intent, calendar_sync_audit, "
+                "calendar_sync_sharing, calendar_sync_calendar, calendar_sync_employee, calendar_sync_renamed"
             )
         await self.resources.redis.flushall()
 

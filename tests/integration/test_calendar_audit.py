@@ -7,20 +7,23 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from audit_office import SECRET, AuditOffice, copy_of, timed
+from audit_office import PERSON, SECRET, AuditOffice, copy_of, timed
 
 from config import PROJECT_ROOT, Settings
 from sandbox.advoware import AdvowareTwin
 from sandbox.control import ActiveFault, Fault, running
 from sandbox.google import GoogleTwin
 from services.advoware_models import BERLIN
+from services.calendar_sync.employees import EmployeeStore
 from services.calendar_sync.model import untranslatable_error
 from services.calendar_sync.run import LAST_SUCCESS, CalendarSync
+from services.calendar_sync.sharing import OwnRule, SharingStore
 from services.calendar_sync.store import Hold, Intent
 from services.locks import record_lock
 
@@ -610,6 +613,8 @@ async def test_the_calendars_and_what_is_wrong_with_them(office: AuditOffice) ->
     assert (await office.audit("list-calendars")).exit_code == 0
     second = await office.new_calendar("AW-AI")
     former = await office.new_calendar("AW-XY")
+    await office.api.insert_acl(former, "writer", "xy@example.de")
+    office.forget_calls()
 
     answer = await office.audit("list-calendars", variables={"GOOGLE_CALENDAR_ACL": "reader:SB@example.de"})
 
@@ -618,14 +623,79 @@ async def test_the_calendars_and_what_is_wrong_with_them(office: AuditOffice) ->
     assert found == {
         ("duplicate_calendar", "AI", second),
         ("calendar_without_employee", "XY", former),
-        *(
-            ("missing_acl", kuerzel, calendar)
-            for kuerzel, calendar in (("AI", office.calendars["AI"]), ("AI", second), ("XY", former))
-        ),
+        ("shared_without_employee", "XY", former),
+        ("missing_acl", "AI", office.calendars["AI"]),
     }
+    assert all(len(entry["reason"]) > 10 for entry in answer.document["findings"])
     rows = {row["calendar_id"]: row for row in answer.document["calendars"]}
     assert "reader:sb@example.de" in rows[office.calendars["SB"]]["sharing"]
+    assert rows[office.calendars["SB"]]["by_hand"] == ["reader:sb@example.de"]
     assert [rows[each]["cached"] for each in (office.calendars["AI"], second)] == [True, False]
+    assert office.writes() == []
+
+
+async def test_sharing_and_descriptions_are_compared_with_the_configuration(office: AuditOffice) -> None:
+    calendar, sharing = office.calendars["SB"], SharingStore(await office.resources.database())
+    for email, role in (("ours@x.de", "reader"), ("stale@x.de", "reader"), ("hand@x.de", "writer")):
+        await office.api.insert_acl(calendar, role, email)
+    for email in ("ours@x.de", "stale@x.de"):
+        await sharing.save(calendar, OwnRule(email, f"user:{email}", "reader", datetime.now(UTC)))
+    await office.api.patch_calendar(calendar, {"description": "Meine Termine"})
+    await office.api.patch_calendar(office.calendars["AI"], {"description": ""})
+    office.forget_calls()
+    acl = "SB:writer:ours@x.de,SB:reader:hand@x.de,SB:reader:new@x.de,sb:reader:typo@x.de"
+
+    answer = await office.audit("list-calendars", variables={"GOOGLE_CALENDAR_ACL": acl})
+
+    found = [(each["employee_kuerzel"], each["kind"], each["remedy"]) for each in answer.document["findings"]]
+    assert sorted(found) == [
+        ("AI", "description_not_true", "next_sync"),
+        ("SB", "description_not_true", "person"),
+        ("SB", "missing_acl", "next_sync"),
+        ("SB", "surplus_acl", "next_sync"),
+        ("SB", "wrong_role", "next_sync"),
+        ("SB", "wrong_role", "person"),
+        ("sb", "acl_without_employee", "person"),
+    ]
+    assert office.writes() == []
+
+
+async def test_a_calendar_of_somebody_elses_with_our_name_is_told_and_stops_nothing(office: AuditOffice) -> None:
+    theirs = office.google.world.calendars.insert(PERSON, {"summary": "AW-SB", "timeZone": "Europe/Berlin"})
+    rule = {"role": "reader", "scope": {"type": "user", "value": office.google.service_account()["client_email"]}}
+    office.google.world.calendars.share(PERSON, theirs, rule)
+    account = office.google.service_account()["client_email"]
+    office.google.world.calendars.subscribe(account, theirs.id)
+
+    answer = await office.audit("list-calendars")
+
+    assert [(each["kind"], each["calendar_id"]) for each in answer.document["findings"]] == [
+        ("calendar_not_owned", theirs.id)
+    ]
+
+
+async def test_who_has_another_kuerzel_or_left_is_told_with_a_remedy(office: AuditOffice) -> None:
+    store = EmployeeStore(await office.resources.database())
+    names = {employee.kuerzel: employee.name for employee in office.advoware.employees}
+    await store.remember({"SB": names["SB"], "AI": names["AI"]}, datetime.now(UTC))
+    people = {employee.kuerzel: employee for employee in office.advoware.employees}
+
+    def listed(**changes: str) -> None:
+        others = [each for kuerzel, each in people.items() if kuerzel not in {"SB", "AI"}]
+        changed = [replace(people["SB"], kuerzel=kuerzel, name=names[of]) for kuerzel, of in changes.items()]
+        office.advoware.employees = (*changed, *others)
+
+    async def told() -> list[tuple[str, str, str]]:
+        document = (await office.audit("list-calendars")).document
+        return [(each["employee_kuerzel"], each["kind"], each["remedy"]) for each in document["findings"]]
+
+    listed(SBN="SB", AI="AI")
+    assert await told() == [("SB", "calendar_without_employee", "next_sync")]
+    listed(SB="AI", AI="SB")
+    assert await told() == [("AI", "kuerzel_unclear", "person"), ("SB", "kuerzel_unclear", "person")]
+    listed(AI="AI")
+    assert await told() == [("SB", "calendar_without_employee", "person")]
+    assert [known.name for known in await store.known()] == [names["AI"], names["SB"]]  # a question writes nothing
 
 
 @pytest.mark.parametrize(
