@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from config import ConfigurationError
+from config import PROJECT_ROOT, ConfigurationError
 
 __all__ = [
     "AuthenticationFailed",
@@ -229,9 +229,14 @@ def failure_code(error: BaseException) -> str:
     """
     if isinstance(error, BitByLawError | ConfigurationError):
         return without_quotes(shown_text(error))
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_ours(frame.filename)]
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}{place}"
+
+
+def _is_ours(filename: str) -> bool:
+    """Whether a place is in this product: where a library raised tells nobody what to look at."""
+    return Path(filename).is_relative_to(PROJECT_ROOT) and "site-packages" not in filename
 
 
 def error_for_status(system: str, status: int, reason: str = "", details: Any = None) -> ForeignSystemError:

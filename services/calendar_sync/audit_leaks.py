@@ -11,11 +11,10 @@ from datetime import date, timedelta
 
 from services.calendar_sync.audit_findings import Finding, Remedy, View
 from services.calendar_sync.mapping import PROPERTY_ANONYMISED
-from services.calendar_sync.model import GoogleEvent, Pair, Termin, is_anonymised_hash
+from services.calendar_sync.model import END_GUESSED, GoogleEvent, Pair, Termin, is_anonymised_hash
 
 #: Findings that say of an event that it must not stay as it is.
 _SAY_ENOUGH = frozenset({"wrong_anonymisation", "wrong_employee", "missing_in_advoware"})
-_END_GUESSED = "end_guessed"
 #: Further away from the window no list is asked for; what lies there is read directly.
 MAX_DAYS_OUTSIDE = 3660
 
@@ -49,7 +48,7 @@ def guessed_ends(view: View) -> Iterator[Finding]:
     """Termine whose end contradicts their start, once each, so that a person can correct them."""
     termine = {**view.outside, **view.picture.termine}
     for fr_nr, termin in sorted(termine.items()):
-        if termin is not None and _END_GUESSED in termin.notes:
+        if termin is not None and END_GUESSED in termin.notes:
             yield Finding(
                 kind="end_guessed",
                 reason="its end contradicts its start, so the end in Google is guessed; correct the Termin in Advoware",
@@ -107,7 +106,7 @@ def _why_hidden(view: View, event: GoogleEvent, pair: Pair | None) -> str | None
         return "only blocked time may be shown at present"
     if pair is not None and _was_written_as_blocked_time(event, pair):
         return "it was written as blocked time only"
-    return _hidden_by_termin(view, event, pair, number)
+    return _hidden_by_termin(view, pair, number)
 
 
 def _number(view: View, event: GoogleEvent, pair: Pair | None) -> int | None:
@@ -130,7 +129,7 @@ def _marks(event: GoogleEvent) -> Mapping[str, str]:
     return private if isinstance(private, Mapping) else {}
 
 
-def _hidden_by_termin(view: View, event: GoogleEvent, pair: Pair | None, number: int) -> str | None:
+def _hidden_by_termin(view: View, pair: Pair | None, number: int) -> str | None:
     seen = view.picture
     is_persons = pair is not None and pair.source_system == "google"
     if number in seen.elsewhere:
@@ -143,7 +142,8 @@ def _hidden_by_termin(view: View, event: GoogleEvent, pair: Pair | None, number:
     if not termin.belongs_to(seen.settings.kuerzel):
         return "its Termin belongs to somebody else"
     # What a person has entered in Google as private keeps its title there (specification 13).
-    return "its Termin is private" if termin.privat and not (is_persons and event.is_private) else None
+    keeps_title = pair is not None and seen.persons_private(pair)
+    return "its Termin is private" if termin.privat and not keeps_title else None
 
 
 def _is_known(view: View, number: int) -> bool:

@@ -147,7 +147,7 @@ class Observer:
         calendar_id = await self.calendar_id(kuerzel)
         settings, store = self.settings_for(kuerzel, calendar_id), await self.store()
         resources = await self.list_events(calendar_id)
-        listing = GoogleListing([read_google_event(resource) for resource in resources], full=True)
+        listing = GoogleListing(read_google_events(resources).items, full=True)
         pairs = await store.load_pairs(kuerzel)
         absent = _unlisted_events(Picture(settings, [], listing, pairs, Confirmations()))
         read = await in_parallel(absent, lambda event_id: self.read_event(calendar_id, event_id))

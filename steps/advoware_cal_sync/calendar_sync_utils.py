@@ -5,12 +5,10 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationError
 
-from config import PROJECT_ROOT
 from services.access import AccessDenied, admit_tool
 from services.calendar_sync.run import CalendarSync, RunSummary
 from services.calendar_sync.store import CalendarStore, RunResult
@@ -19,8 +17,7 @@ from services.errors import (
     ConfigurationError,
     ForeignSystemError,
     InvalidInput,
-    shown_text,
-    without_quotes,
+    failure_code,
 )
 from services.logs import log
 from services.look_again import HIDE, LEFT_BEHIND_SECONDS, Notes, calendar, in_turn
@@ -37,8 +34,6 @@ ENQUEUE_SECONDS = 20.0
 WAITING_MARK_SECONDS = 30 * 60
 #: More employees than any firm has.
 MAX_LEFT_BEHIND = 1000
-#: Longest code of a failure that is remembered.
-MAX_CODE = 300
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -149,24 +144,11 @@ async def fail(event: EmployeeEvent, error: Exception, context: Any) -> None:
     await _keep_wish(event)
 
 
-def failure_code(error: Exception) -> str:
-    """Why a run failed, in our own words; of an unforeseen error kind and place: its text may quote anything."""
-    if isinstance(error, BitByLawError | ConfigurationError):
-        return without_quotes(shown_text(error))[:MAX_CODE]
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_ours(frame.filename)]
-    place = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"
-
-
-def _is_ours(filename: str) -> bool:
-    return Path(filename).is_relative_to(PROJECT_ROOT) and "site-packages" not in filename
-
-
 def _code_of(summary: RunSummary) -> str | None:
     """Why a run that came to its end is not well."""
     if summary.held is not None:
         return summary.held.reason
-    return summary.errors[0][:MAX_CODE] if summary.errors else None
+    return next(iter([*summary.errors, *summary.unreadable]), None)
 
 
 async def _note_run(kuerzel: str, result: RunResult, code: str | None, context: Any) -> None:

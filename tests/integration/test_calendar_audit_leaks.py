@@ -22,6 +22,7 @@ from services.calendar_sync.audit_leaks import guessed_ends
 from services.calendar_sync.mapping import google_body
 from services.calendar_sync.model import Fingerprint, Pair, Termin, Untranslatable, content_hash
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture, PlanSettings
+from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import Hold
 from services.look_again import HIDE, Notes, calendar
 
@@ -181,6 +182,25 @@ async def test_a_persons_copy_of_a_paired_event_that_is_private_by_now(office: A
     assert (await told(office)).keys() == {pair.google_event_id, copy}
 
 
+@OUTSIDE
+@pytest.mark.parametrize("what", ["private", "elsewhere", "deleted", "typed"])
+async def test_what_the_next_sync_is_to_mend_is_in_order_after_it(office: AuditOffice, day: int, what: str) -> None:
+    pair = await (hidden(office, day) if what == "typed" else office.synced(day))
+    for _ in range(4):
+        await office.synced(day)
+    if what == "typed":
+        await office.person_changes(pair.google_event_id or "", summary=SECRET)
+    elif what == "deleted":
+        office.advoware.termine.remove(pair.advoware_frnr or 0)
+    else:
+        office.advoware.termine.edit(pair.advoware_frnr or 0, {"privat": 1} if what == "private" else {"anwalt": "AI"})
+    assert (await told(office)).keys() == {pair.google_event_id}
+
+    await CalendarSync(resources=office.resources).sync_employee("SB")
+
+    assert await told(office) == {}
+
+
 # -- what is not told -------------------------------------------------------------------------------------------------
 
 
@@ -271,6 +291,19 @@ async def test_held_work_is_told_until_somebody_releases_it(office: AuditOffice)
     assert held.findings() == {("deletions_held", None)}
     assert "bitbylaw audit release-held --kuerzel SB --apply" in held.document["findings"][0]["reason"]
     assert (released.exit_code, released.document["employees"][0]["released_at"]) == (0, now.isoformat())
+
+
+async def test_a_guessed_end_is_named_once_and_is_no_disorder(office: AuditOffice) -> None:
+    day = (TODAY + timedelta(days=1)).isoformat()
+    odd = office.termin(anwalt="", uhrzeitVon="10:00:00", uhrzeitBis="08:00:00", datumBis=day)
+    for kuerzel in ("SB", "AI"):
+        event = await office.insert(odd, kuerzel=kuerzel)
+        await office.remember(odd, event, employee_kuerzel=kuerzel, **office.days(odd))
+
+    answer = await office.audit("verify-sync")
+
+    assert (answer.exit_code, answer.document["findings"]) == (0, [])
+    assert [(info["kind"], info["advoware_frnr"]) for info in answer.document["infos"]] == [("end_guessed", odd)]
 
 
 def test_an_end_that_was_guessed_is_named_once_wherever_its_termin_was_read() -> None:

@@ -422,7 +422,7 @@ async def test_a_failure_that_nobody_has_foreseen_is_told_without_its_text_and_i
     noted = await runs(fresh)
     failed, done = noted["SB"], noted["AI"]
     assert (failed.result, failed.failures, failed.succeeded_at) == ("failed", 2, None)
-    assert (failed.code or "").startswith("RaiseError in store.py:")
+    assert (failed.code or "").startswith("RaiseError (store.py:")
     assert failed.failing_since is not None
     assert (done.result, done.code, done.failures) == ("no_change", None, 0)
     (told, _) = [fields for _, name, fields in fresh.engine.lines if name == "calendar.failed"]
