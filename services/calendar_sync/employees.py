@@ -378,7 +378,9 @@ class EmployeesAdvoware(AdvowareService):
         """Those of the former Kürzel included, with one more call for each; see `AdvowareService.ask_termine`."""
         renamed = await self._names()
         former = [old for old, present in renamed.items() if present == kuerzel]
-        answers = [await super().ask_termine(name, first, last) for name in (kuerzel, *sorted(former))]
+        answers: list[TermineAnswer] = []
+        for name in (kuerzel, *sorted(former)):
+            answers.append(await super().ask_termine(name, first, last))
         return _TermineOfEmployees(answers, renamed)
 
     async def get_termin(self, frnr: int) -> Json:

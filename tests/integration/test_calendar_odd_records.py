@@ -23,7 +23,7 @@ async def assert_settled(office: CalendarOffice) -> None:
     [
         ("datum", "9999-12-31"), ("datum", "0001-01-01T00:00:00"), ("datum", None), ("datum", {"jahr": 2026}),
         ("datumBis", "2500-01-01"), ("uhrzeitVon", "25:61"), ("frNr", "12a"), ("frNr", None), ("abwesenheit", "x"),
-        ("text", ["x"]), ("anwalt", {"kuerzel": "SB"}),
+        ("anwalt", {"kuerzel": "SB"}),
     ],
 )  # fmt: skip
 @in_haste
@@ -39,6 +39,26 @@ async def test_one_odd_termin_stops_no_other(office: CalendarOffice, field: str,
     assert clock_times(office.copy(usual)) == (f"{DAY}T10:00", f"{DAY}T11:00")
     assert office.copies(odd) == []
     await assert_settled(office)
+
+
+@pytest.mark.parametrize("name", ["text", "notiz", "ort"])
+@in_haste
+async def test_a_text_that_is_missing_costs_no_appointment_and_clears_none(office: CalendarOffice, name: str) -> None:
+    fields = {"text": "summary", "notiz": "description", "ort": "location"}
+    old, new = office.termin("Verhandlung", notiz="Akte", ort="LG"), None
+    await office.sync()
+    before = office.copy(old)
+    new = office.termin("Termin", notiz="Akte", ort="LG")
+    office.strike("advoware", method="GET", answer=[{"field": f"[].{name}", "how": "missing"}])
+
+    await office.sync()
+
+    assert office.copy(old) == before
+    shown = {key: office.copy(new).get(value) for key, value in fields.items()}
+    assert shown == {"text": "Termin", "notiz": "Akte", "ort": "LG"} | {name: None}
+    office.recover()
+    await office.sync_until_calm()
+    assert office.copy(new)[fields[name]] in {"Termin", "Akte", "LG"}
 
 
 @in_haste
