@@ -20,6 +20,7 @@ marks come along: then it is a person's event, and new in Google.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from services.calendar_sync.mapping import google_event_id
@@ -343,8 +344,11 @@ def _carry_out(seen: Picture, pair: Pair, verdict: Verdict, copy: GoogleEvent | 
     elif verdict == "delete_google":
         reason = "reassigned" if seen.in_advoware(pair) == "elsewhere" else "deleted in Advoware"
         yield DeleteGoogle(pair, google.etag if google else pair.google.etag, reason)
+    elif copy is not None and verdict == "delete_advoware":
+        yield FollowCopy(pair, copy)
+        yield from _update(seen, replace(pair, google_event_id=copy.id))
     elif termin is not None and verdict == "delete_advoware":
-        yield FollowCopy(pair, copy) if copy else DeleteAdvoware(pair, termin, "deleted in Google")
+        yield DeleteAdvoware(pair, termin, "deleted in Google")
     elif termin is not None and verdict == "recreate_google":
         yield from _recreate_google(seen, pair, termin)
     elif google is not None:

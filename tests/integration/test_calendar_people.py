@@ -1,0 +1,162 @@
+"""What people do in Google that no rule of a sync expects, example by example; `sandbox.google_people` does it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from calendar_office import DAY, CalendarOffice, in_haste, office, timed
+from calendar_people import PERSON
+from calendar_world import property_of
+
+from sandbox.google_readings import Readings
+
+__all__ = ["office"]
+
+SERIES: dict[str, Any] = {"dauertermin": 1, "turnus": 1, "turnusArt": 2, "datumBis": "2026-06-30"}
+MAY_WRITE = {"ADVOWARE_WRITE_PROTECTION": "false"}
+LAST_CHANGE_WINS = {**MAY_WRITE, "CALENDAR_SYNC_STRATEGY": "last_change_wins"}
+BOTH = pytest.mark.parametrize("marks", [True, False], ids=["marks come along", "marks are lost"])
+
+
+def read_google_as(office: CalendarOffice, *, marks: bool) -> None:
+    """Nobody knows whether Google copies private properties."""
+    names = ("split", "copy", "move", "restore")
+    office.google.world.events.readings = Readings(**{f"{name}_keeps_properties": marks for name in names})
+
+
+@BOTH
+@in_haste
+async def test_the_second_half_of_a_split_series_is_a_new_appointment(office: CalendarOffice, marks: bool) -> None:
+    await office.configure(**MAY_WRITE)
+    read_google_as(office, marks=marks)
+    fr_nr = office.termin("Jour fixe", **SERIES)
+    await office.sync()
+    calendar, series = office.calendar("SB"), office.copy(fr_nr)["id"]
+    assert calendar is not None
+    rest = office.google.world.people.split(
+        PERSON, calendar, f"{series}_20260312T090000Z", timed("2026-03-12", "14:00", "15:00")
+    )
+
+    await office.sync_until_calm()
+
+    shown = {record["frNr"]: (record["datum"][:10], record["uhrzeitVon"][:5]) for record in office.termine()}
+    assert shown.pop(fr_nr) == (DAY, "10:00")
+    assert list(shown.values()) == [("2026-03-12", "14:00")]
+    assert {event["id"] for event in office.events("SB")} >= {series, rest.id}
+
+
+@BOTH
+@pytest.mark.parametrize("configuration", [MAY_WRITE, LAST_CHANGE_WINS], ids=["source wins", "last change wins"])
+@in_haste
+async def test_a_copy_whose_original_is_deleted_costs_no_termin(
+    office: CalendarOffice, configuration: dict[str, str], marks: bool
+) -> None:
+    await office.configure(**configuration)
+    read_google_as(office, marks=marks)
+    await office.sync()
+    event_id = office.enter("Besprechung")
+    await office.sync_until_calm()
+    calendar = office.calendar("SB")
+    assert calendar is not None
+    office.google.world.people.copy(PERSON, calendar, event_id, calendar, {"summary": "Besprechung (neu)"})
+    office.delete_event(event_id)
+
+    await office.sync_until_calm()
+
+    assert (office.texts(), office.termin_texts()) == (["Besprechung (neu)"], ["Besprechung (neu)"])
+
+
+@BOTH
+@in_haste
+async def test_an_event_out_of_the_bin_is_a_persons_event(office: CalendarOffice, marks: bool) -> None:
+    await office.configure(**MAY_WRITE)
+    read_google_as(office, marks=marks)
+    fr_nr = office.termin("Verhandlung")
+    await office.sync()
+    event_id = office.copy(fr_nr)["id"]
+    office.delete_termin(fr_nr)
+    await office.sync_until_calm()
+    calendar = office.calendar("SB")
+    assert calendar is not None
+    assert office.texts() == []
+    office.google.world.people.restore(PERSON, calendar, event_id)
+
+    await office.sync_until_calm()
+
+    assert (office.texts(), office.termin_texts()) == (["Verhandlung"], ["Verhandlung"])
+
+
+@BOTH
+@in_haste
+async def test_a_copy_waits_without_our_marks_while_advoware_may_not_be_written(
+    office: CalendarOffice, marks: bool
+) -> None:
+    await office.configure(ADVOWARE_WRITE_PROTECTION="true")
+    read_google_as(office, marks=marks)
+    fr_nr = office.termin("Verhandlung")
+    await office.sync()
+    calendar = office.calendar("SB")
+    assert calendar is not None
+    copy = office.google.world.people.copy(PERSON, calendar, office.copy(fr_nr)["id"], calendar, {"summary": "Kopie"})
+
+    await office.sync_until_calm()
+
+    [shown] = [event for event in office.events("SB") if event["id"] == copy.id]
+    assert property_of(shown, "sync_id") is None
+    assert office.termin_texts() == ["Verhandlung"]
+    await office.configure(**MAY_WRITE)
+    await office.sync_until_calm()
+    assert office.termin_texts() == ["Kopie", "Verhandlung"]
+
+
+# -- outside the window -----------------------------------------------------------------------------------------------
+
+
+@in_haste
+async def test_what_is_over_is_hidden_followed_and_left_in_peace(office: CalendarOffice) -> None:
+    kept, private, handed_on, gone = (office.termin(text) for text in ("bleibt", "privat", "abgegeben", "weg"))
+    await office.sync()
+    office.now += timedelta(days=40)
+    await office.sync_until_calm()
+    office.change_termin(private, privat=1)
+    office.change_termin(handed_on, anwalt="AI")
+    office.delete_termin(gone)
+    office.now += timedelta(hours=25)
+
+    await office.sync_until_calm()
+
+    assert office.texts() == ["Advoware", "bleibt"]
+    assert office.copy(private)["visibility"] == "private"
+    assert office.copy(kept)["summary"] == "bleibt"
+    await office.sync(full_content=False)
+    assert office.texts() == ["Advoware", "Advoware"]
+
+
+# -- interruptions ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nth", range(1, 5))
+@pytest.mark.parametrize("strategy", ["source_system_wins", "last_change_wins"])
+@in_haste
+async def test_a_series_that_is_put_back_may_be_interrupted_at_any_request(
+    office: CalendarOffice, strategy: str, nth: int
+) -> None:
+    await office.configure(**MAY_WRITE, CALENDAR_SYNC_STRATEGY=strategy)
+    fr_nr = office.termin("Jour fixe", **SERIES)
+    await office.sync()
+    series = office.copy(fr_nr)["id"]
+    office.change_event(f"{series}_20260219T090000Z", **timed("2026-02-20", "10:00", "11:00"))
+    office.now += timedelta(minutes=5)
+    office.change_termin(fr_nr, uhrzeitVon="14:00:00", uhrzeitBis="15:00:00")
+    office.forget_journals()
+    methods = ("DELETE", "POST", "GET", "PATCH")
+    await office.sync_interrupted(methods[nth - 1], "/events")
+
+    await office.sync_until_calm(runs=6)
+
+    [event] = office.events("SB")
+    assert event["start"]["dateTime"][11:16] == "14:00"
+    assert [record["uhrzeitVon"][:5] for record in office.termine()] == ["14:00"]
+    assert len(await office.pairs()) == 1
