@@ -268,7 +268,7 @@ class CalendarSync:
             events = await self._google.list_events(calendar_id, token)
         except SyncTokenExpired:
             events = await self._google.list_events(calendar_id)
-        read = read_google_events(events.events)
+        read = await asyncio.to_thread(read_google_events, events.events)
         self._note_unreadable("event", read.unreadable, summary)
         return GoogleListing(read.items, events.is_full), events.next_sync_token
 
