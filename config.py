@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -210,8 +211,52 @@ class EspoCRMSettings(_Group):
         return value
 
 
+class SharingRule(NamedTuple):
+    """An account and what it may do with calendars: without ``kuerzel`` with all, else with that employee's only."""
+
+    role: str
+    email: str  #: lower case, as Google stores it
+    kuerzel: str | None = None
+
+
+#: The roles that an account may get; see ``AclRule.role`` in the API's discovery document.
+SHARING_ROLES = ("freeBusyReader", "reader", "writer", "owner")
+_EMAIL = re.compile(r"[^@\s:]+@[^@\s:]+\.[^@\s:.]+")
+
+
+def _sharing_rules(text: str) -> list[SharingRule]:
+    """The rules of a comma-separated list of ``role:email`` and ``KÜRZEL:role:email``.
+
+    Raises:
+        ValueError: says which entry is wrong (by its number, no address) and why.
+    """
+    rules: dict[tuple[str | None, str], SharingRule] = {}
+    for number, entry in enumerate(_entries(text), 1):
+        try:
+            rule = _sharing_rule(entry)
+        except ValueError as error:
+            raise ValueError(f"entry {number}: {error}") from None
+        known = rules.setdefault((rule.kuerzel, rule.email), rule)
+        if known.role != rule.role:
+            raise ValueError(f"entry {number}: gives an account another role than an earlier entry")
+    return list(rules.values())
+
+
+def _sharing_rule(entry: str) -> SharingRule:
+    *kuerzel, role, email = ["", *(part.strip() for part in entry.split(":"))]
+    if len(kuerzel) not in {1, 2} or not role:
+        raise ValueError("must be role:email or KÜRZEL:role:email")
+    if len(kuerzel) == 2 and not kuerzel[1]:
+        raise ValueError("the Kürzel before the role is empty")
+    if role not in SHARING_ROLES:
+        raise ValueError(f"the role must be one of {', '.join(SHARING_ROLES)}")
+    if not _EMAIL.fullmatch(email):
+        raise ValueError("what follows the role is no e-mail address")
+    return SharingRule(role, email.lower(), kuerzel[1] if len(kuerzel) == 2 else None)
+
+
 class GoogleCalendarSettings(_Group):
-    """Google Calendar. ``acl`` is a comma-separated list of ``role:email``."""
+    """Google Calendar. ``acl`` is a comma-separated list: ``role:email`` for all, ``KÜRZEL:role:email`` for one."""
 
     model_config = SettingsConfigDict(env_prefix="GOOGLE_CALENDAR_")
 
@@ -220,18 +265,24 @@ class GoogleCalendarSettings(_Group):
     acl: str = ""
 
     @property
-    def acl_rules(self) -> list[tuple[str, str]]:
-        """With whom calendars are shared: pairs of role and e-mail address."""
-        rules = (rule.partition(":") for rule in _entries(self.acl))
-        return [(role.strip(), email.strip()) for role, _, email in rules]
+    def sharing_rules(self) -> list[SharingRule]:
+        """With whom calendars are shared, in the order of ``acl``."""
+        return _sharing_rules(self.acl)
+
+    def sharing_of(self, kuerzel: str) -> dict[str, str]:
+        """``{e-mail address: role}`` of an employee's calendar; a rule for him alone beats one for all.
+
+        ``kuerzel`` as Advoware writes it.
+        """
+        rules = self.sharing_rules
+        for_all = {rule.email: rule.role for rule in rules if rule.kuerzel is None}
+        his_own = {rule.email: rule.role for rule in rules if rule.kuerzel == kuerzel}
+        return {**for_all, **his_own}
 
     @field_validator("acl", mode="after")
     @classmethod
     def _is_list_of_rules(cls, value: str) -> str:
-        for rule in _entries(value):
-            role, _, email = rule.partition(":")
-            if role.strip() not in {"freeBusyReader", "reader", "writer", "owner"} or "@" not in email:
-                raise ValueError("must be a comma-separated list of role:email, roles reader, writer, owner")
+        _sharing_rules(value)
         return value
 
     @property

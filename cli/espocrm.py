@@ -1,4 +1,4 @@
-"""``bitbylaw espocrm ...`` sets EspoCRM up; ``bitbylaw doctor`` says what is missing there and how to mend it."""
+"""``bitbylaw espocrm ...`` sets EspoCRM up; ``bitbylaw doctor`` says what is missing there and in Google."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from config import ConfigurationError, Settings, get_settings
+from services.calendar_sync.doctor import diagnose_google
 from services.espocrm_setup import Check, Installed, SetupFailed, diagnose, install_webhooks
 
 FAILED, UNCHECKED = 1, 2
@@ -61,12 +62,12 @@ def doctor(
     url: Annotated[str | None, typer.Option("--url", help=f"{UrlHelp}; checks where the webhooks lead to")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Check what BitByLaw needs in EspoCRM: key, extension, entities, fields, role, webhooks.
+    """Check what BitByLaw needs in EspoCRM (key, extension, entities, fields, role, webhooks) and in Google Calendar.
 
     Exit status 0: all is well (warnings may be left); 1: something is to be mended; 2: it could not be checked.
     """
     try:
-        checks = asyncio.run(diagnose(get_settings(), url))
+        checks = asyncio.run(_diagnose(get_settings(), url))
     except ConfigurationError as error:
         checks = [Check("configuration", "unchecked", str(error), "Correct .env.")]
     if as_json:
@@ -79,6 +80,10 @@ def doctor(
         raise typer.Exit(UNCHECKED)
     if "failed" in statuses:
         raise typer.Exit(FAILED)
+
+
+async def _diagnose(settings: Settings, url: str | None) -> list[Check]:
+    return [*await diagnose(settings, url), *await diagnose_google(settings)]
 
 
 def _show(check: Check) -> None:

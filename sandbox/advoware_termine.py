@@ -100,6 +100,10 @@ class TermineStore:
         """Every Termin."""
         return [_answer(record) for record in self._records.values()]
 
+    def admit(self, kuerzel: Iterable[str]) -> None:
+        """Let Termine belong to these employees as well."""
+        self._kuerzel |= frozenset(kuerzel)
+
     def find(self, query: Mapping[str, str]) -> list[Record]:
         """Termine by ``frnr``, or by ``kuerzel``, ``from`` and ``to``, each optional; other parameters are ignored.
 

@@ -244,9 +244,21 @@ def record_list(answer: Any) -> list[dict[str, Any]]:
     Raises:
         UnexpectedAnswer: not a list of objects.
     """
-    rows = [] if answer is None else [answer] if isinstance(answer, dict) else answer
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    rows = rows_of(answer)
+    if not all(isinstance(row, dict) for row in rows):
         raise UnexpectedAnswer(SYSTEM, "expected a list of records")
+    return rows
+
+
+def rows_of(answer: Any) -> list[Any]:
+    """The items of a list, whatever they are; an empty answer is an empty list.
+
+    Raises:
+        UnexpectedAnswer: not a list.
+    """
+    rows = [] if answer is None else [answer] if isinstance(answer, dict) else answer
+    if not isinstance(rows, list):
+        raise UnexpectedAnswer(SYSTEM, "expected a list")
     return rows
 
 

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import date
 from typing import Any
 
 from services.advoware import AdvowareAPI
-from services.advoware_models import BETEILIGTE, MITARBEITER, SYSTEM, TERMINE, record_list, single_record
+from services.advoware_models import BETEILIGTE, MITARBEITER, SYSTEM, TERMINE, record_list, rows_of, single_record
 from services.errors import InvalidInput, NotFound, Unavailable, UnexpectedAnswer
 from services.foreign_text import clean_value
+from services.http import HttpAnswer
 from services.resources import Resources
+
+
+class TermineAnswer:
+    """Advoware's answer with a list of Termine, not read yet: an unchanged one need not be."""
+
+    def __init__(self, answer: HttpAnswer) -> None:
+        self._answer = answer
+
+    def digest(self) -> str:
+        """Equal for equal answers; what broke off raises UnexpectedAnswer."""
+        if self._answer.missing:
+            raise UnexpectedAnswer(SYSTEM, self._answer.missing)
+        return hashlib.sha256(self._answer.body).hexdigest()
+
+    def rows(self) -> list[Any]:
+        """The items, cleaned; what is no record is among them. Takes a while for thousands of them.
+
+        Raises:
+            UnexpectedAnswer: the answer is no list.
+        """
+        return rows_of(clean_value(self._answer.json(SYSTEM)))
 
 
 class AdvowareService:
@@ -92,17 +115,21 @@ class AdvowareService:
         path = f"{BETEILIGTE}/{int(betnr)}/Bankverbindungen"
         return _with_id(await self._call(path, "POST", json_data=record))
 
-    async def list_mitarbeiter(self) -> list[dict[str, Any]]:
-        """The active employees, rows with ``kuerzel`` and ``name``."""
-        return record_list(await self._call(MITARBEITER, params={"aktiv": "true"}))
+    async def list_mitarbeiter(self) -> list[Any]:
+        """The active employees, rows with ``kuerzel`` and ``name``; what is no record is among them."""
+        return rows_of(await self._call(MITARBEITER, params={"aktiv": "true"}))
 
     async def list_termine(self, kuerzel: str, first: date, last: date) -> list[dict[str, Any]]:
         """An employee's Termine with a day from ``first`` to ``last`` (both included), and those of everybody.
 
         An unknown Kürzel has none. Derived entries (negative ``frNr``) are among them.
         """
+        return record_list((await self.ask_termine(kuerzel, first, last)).rows())
+
+    async def ask_termine(self, kuerzel: str, first: date, last: date) -> TermineAnswer:
+        """The same as `list_termine`, as Advoware has answered it."""
         params = {"kuerzel": kuerzel, "from": first.isoformat(), "to": last.isoformat()}
-        return record_list(await self._call(TERMINE, params=params))
+        return TermineAnswer(await self.api.request(TERMINE, params=params))
 
     async def get_termin(self, frnr: int) -> dict[str, Any]:
         """One Termin.

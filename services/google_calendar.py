@@ -118,14 +118,18 @@ class GoogleCalendarAPI:
         """One calendar."""
         return await self._record(lambda google: google.calendars().get(calendarId=calendar_id))
 
-    async def insert_calendar(self, summary: str) -> Json:
+    async def insert_calendar(self, summary: str, description: str = "") -> Json:
         """Create a calendar in Berlin's time zone; returns it with its ``id``.
 
         Google chooses the id, so a request of unknown fate is not repeated, not even by httplib2: hold a lock, look for
         the name first.
         """
-        body = {"summary": summary, "timeZone": TIME_ZONE}
+        body = {"summary": summary, "description": description, "timeZone": TIME_ZONE}
         return await self._record(lambda google: google.calendars().insert(body=body), repeatable=False)
+
+    async def patch_calendar(self, calendar_id: str, changes: Json) -> Json:
+        """Change the given fields (``summary``, ``description``) of a calendar that we own; returns it."""
+        return await self._record(lambda google: google.calendars().patch(calendarId=calendar_id, body=changes))
 
     async def list_acl(self, calendar_id: str) -> list[Json]:
         """The calendar's sharing rules: ``id``, ``role`` and ``scope`` (``type`` and ``value``)."""
@@ -134,17 +138,29 @@ class GoogleCalendarAPI:
         )
         return rules
 
-    async def insert_acl(self, calendar_id: str, role: str, email: str) -> Json:
-        """Make sure that an account has a role (``reader``, ``writer``, ...); returns the rule.
+    async def insert_acl(self, calendar_id: str, role: str, email: str, *, notify: bool = False) -> Json:
+        """Give an account a role (``reader``, ``writer``, ...), instead of the one that it has; returns the rule.
 
-        Nothing is sent if it is so already: every new rule makes Google write the person an e-mail.
+        With ``notify`` Google writes the person an e-mail. A request of unknown fate is then not repeated, so that
+        nobody gets two: look whether the rule is there before the next attempt.
         """
-        for rule in await self.list_acl(calendar_id):
-            scope = rule.get("scope", {})
-            if rule.get("role") == role and str(scope.get("value", "")).casefold() == email.casefold():
-                return rule
         body = {"role": role, "scope": {"type": "user", "value": email}}
-        return await self._record(lambda google: google.acl().insert(calendarId=calendar_id, body=body))
+        return await self._record(
+            lambda google: google.acl().insert(calendarId=calendar_id, body=body, sendNotifications=notify),
+            repeatable=not notify,
+        )
+
+    async def patch_acl(self, calendar_id: str, rule_id: str, role: str) -> Json:
+        """Change the role of a rule; nobody gets an e-mail. Returns the rule."""
+        return await self._record(
+            lambda google: google.acl().patch(
+                calendarId=calendar_id, ruleId=rule_id, body={"role": role}, sendNotifications=False
+            )
+        )
+
+    async def delete_acl(self, calendar_id: str, rule_id: str) -> None:
+        """Remove a rule. Raises NotFound if there is none."""
+        await self._call(lambda google: google.acl().delete(calendarId=calendar_id, ruleId=rule_id))
 
     # -- events ---------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -13,6 +14,7 @@ from yarl import URL
 
 from config import GOOGLE_API_URL
 from services.advoware_service import AdvowareService
+from services.calendar_sync.store import OVERDUE_MINUTES, CalendarStore, Operation
 from services.errors import ConfigurationError, ForeignSystemError
 from services.espocrm import EspoCRMAPI
 from services.http import send
@@ -47,10 +49,11 @@ class _Cache:
 
 
 async def report_health() -> Answer:
-    """Status and body ``{"status", "mode", "dependencies": {name: {"status", "latency_ms", "error"?}}}``.
+    """Status and body ``{"status", "mode", "dependencies": {name: {"status", "latency_ms", "error"?}}, "calendar"}``.
 
     A dependency is ``ok``, ``degraded`` (slow), ``down`` or ``not_configured``. Overall: ``ok``, ``degraded`` if
     something is not ok, ``down`` with status 503 if a needed one (Redis, PostgreSQL) is down or takes no writes.
+    ``calendar`` are numbers about the employees' runs, see `_look_at_calendar`: ``degraded`` if any fails or is held.
     ``mode`` is ``live``, ``trial`` or ``twins``, see `config.Settings.mode`. At most 10 s old.
     """
     resources = current_resources()
@@ -72,12 +75,14 @@ async def _make_report(resources: Resources) -> Answer:
         "google_calendar": (settings.google_calendar.is_configured, _check_google_calendar),
     }
     names = list(checks)
-    results = await asyncio.gather(*(_run(resources, *checks[name]) for name in names))
+    calendar, *results = await asyncio.gather(
+        _look_at_calendar(resources), *(_run(resources, *checks[name]) for name in names)
+    )
     dependencies = dict(zip(names, results, strict=True))
-    body = {"mode": settings.mode, "dependencies": dependencies}
+    body = {"mode": settings.mode, "dependencies": dependencies, "calendar": calendar}
     if any(dependencies[name]["status"] == "down" for name in NEEDED):
         return 503, {"status": "down", **body}
-    fine = all(dependency["status"] == "ok" for dependency in results)
+    fine = all(part["status"] == "ok" for part in (*results, calendar))
     return 200, {"status": "ok" if fine else "degraded", **body}
 
 
@@ -102,6 +107,32 @@ async def _run(resources: Resources, is_configured: bool, check: Check) -> dict[
     if error is not None:
         return {"status": "down", **latency, "error": error}
     return {"status": "degraded" if seconds > SLOW_SECONDS else "ok", **latency}
+
+
+async def _look_at_calendar(resources: Resources) -> dict[str, Any]:
+    """How the employees' runs are: ``employees``, ``failing``, ``held``, ``since`` and ``last_run`` (ISO, or None).
+
+    ``degraded``: somebody's runs fail, work is held back, or nobody had a run of late. Names are in `bitbylaw audit
+    stats`. One query.
+    """
+    found: list[Operation] = []
+
+    async def look(resources: Resources) -> None:
+        found.append(await CalendarStore(await resources.database()).operation())
+
+    answer = await _run(resources, resources.settings.google_calendar.is_configured, look)
+    if not found:
+        return answer
+    (operation,) = found
+    is_late = operation.last_run is not None and (
+        resources.clock() - operation.last_run > timedelta(minutes=OVERDUE_MINUTES)
+    )
+    if operation.failing or operation.held or is_late:
+        answer["status"] = "degraded"
+    moments = {"since": operation.since, "last_run": operation.last_run}
+    shown = {name: moment.isoformat() if moment else None for name, moment in moments.items()}
+    numbers = {"employees": operation.employees, "failing": operation.failing, "held": operation.held}
+    return {**answer, **numbers, **shown}
 
 
 async def _check_redis(resources: Resources) -> None:

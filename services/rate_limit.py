@@ -79,3 +79,19 @@ async def acquire(
         raise booked
     if wait > 0:
         await asyncio.sleep(wait / 1_000_000)
+
+
+async def calls_of_last_minute(resources: Resources, name: str) -> int:
+    """How many calls under the limit ``name`` were booked for the last 60 seconds, or for later.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    redis = resources.calendar_redis
+    try:
+        seconds, microseconds = await redis.time()
+        moments = await redis.lrange(f"rate_limit:{{{name}}}:log", 0, -1)
+    except RedisError as error:
+        raise Unavailable("Redis", "the rate limit cannot be read") from error
+    a_minute_ago = (seconds - 60) * 1_000_000 + microseconds
+    return sum(int(moment) >= a_minute_ago for moment in moments)

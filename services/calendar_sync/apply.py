@@ -76,6 +76,8 @@ from services.google_calendar import GoogleCalendarAPI
 from services.resources import Resources
 
 Json = dict[str, Any]
+#: A row and its line in the audit.
+Saved = tuple[Pair, AuditLine]
 
 #: How far Advoware's clock may be behind ours when we look for what an interrupted create has left.
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -195,11 +197,10 @@ class Applier:
             ForeignSystemError: a system refused or could not be reached; what was done until then is found again.
         """
         match action:
-            case InsertGoogle(termin, event_id, event, pair):
-                pair = pair or self._new_pair(termin.fr_nr, None, "advoware")
-                await self._put_event(action, pair, termin, event_id, event, {})
+            case InsertGoogle():
+                await self._save(*await self.insert(action))
             case RecreateGoogle(pair, termin, event_id, event):
-                await self._put_event(action, pair, termin, event_id, event, {})
+                await self._save(*await self._put_event(action, pair, termin, event_id, event, {}))
             case AdoptGoogle():
                 await self._adopt(action)
             case UpdateGoogle(pair, termin, event, etag, google, undone):
@@ -225,6 +226,26 @@ class Applier:
                 await self._delete(action)
             case _:
                 await self._only_remember(action)
+
+    async def insert(self, action: InsertGoogle) -> Saved:
+        """Make the event; returns the row that is to be remembered, and its line in the audit.
+
+        Until it is, another attempt finds the event by its id. Raises as `carry_out`.
+        """
+        pair = action.pair or self._new_pair(action.termin.fr_nr, None, "advoware")
+        return await self._put_event(action, pair, action.termin, action.event_id, action.event, {})
+
+    async def remember_all(self, rows: Sequence[Saved]) -> None:
+        """Remember these rows in one transaction.
+
+        Raises:
+            Conflict: one of them cannot be; then none is.
+        """
+        await self._store.save_pairs([(pair, _with_ids(pair, line)) for pair, line in rows], self._windows.now())
+
+    async def remember(self, row: Saved) -> None:
+        """Remember one row. Raises Conflict if it cannot be."""
+        await self._save(*row)
 
     async def fail(self, action: Action, code: str) -> None:
         """Remember that an action failed; the audit gets a line when the failure is a new one."""
@@ -252,7 +273,7 @@ class Applier:
 
     async def _put_event(
         self, action: Action, pair: Pair, termin: Termin, event_id: str, event: NormalisedEvent, kept: Json
-    ) -> None:
+    ) -> Saved:
         """Make sure that the event exists, be it for the first time, again, or from a lost attempt.
 
         ``event_id`` is tried first, then the further ids of the Termin. ``kept`` are fields that it gets beside its
@@ -263,8 +284,7 @@ class Applier:
             written = await self._insert(candidate, body, termin.fr_nr)
             if written is not None:
                 pair = replace(pair, google_event_id=candidate)
-                await self._remember(action, pair, termin, read_google_event(written))
-                return
+                return self._row(action, pair, termin, read_google_event(written))
         raise Conflict(GOOGLE, "none of the ids of this Termin can be used")
 
     def _ids_from(self, event_id: str, fr_nr: int) -> Iterator[str]:
@@ -320,7 +340,7 @@ class Applier:
             action.termin.fr_nr, self._settings.calendar_id, 0 if generation is None else generation + 1
         )
         kept = {name: google.record[name] for name in KEPT if google.record.get(name)}
-        await self._put_event(action, freed, action.termin, next_id, action.event, kept)
+        await self._save(*await self._put_event(action, freed, action.termin, next_id, action.event, kept))
 
     async def _hide(self, action: HideGoogle) -> None:
         pair, calendar_id = action.pair, self._settings.calendar_id
@@ -563,19 +583,21 @@ class Applier:
 
     async def _remember(self, action: Action, pair: Pair, termin: Termin, google: GoogleEvent) -> None:
         """Store the pair as both systems have answered."""
+        await self._save(*self._row(action, pair, termin, google))
+
+    def _row(self, action: Action, pair: Pair, termin: Termin, google: GoogleEvent) -> Saved:
+        """The pair as both systems have answered, and its line in the audit."""
         reason = next((side.event.reason for side in (termin, google) if isinstance(side.event, Untranslatable)), None)
         before = pair.advoware if _AUDIT[type(action)][0] == "advoware" else pair.google
         pair = _as_seen(pair, termin, google)
         after = pair.advoware if _AUDIT[type(action)][0] == "advoware" else pair.google
         line = self._line(action, pair, before=before, after=after)
         if reason is not None:
-            await self._save(replace(pair, sync_status="failed", error=untranslatable_error(reason)), line)
-        else:
-            await self._save(_synced(pair), line)
+            return replace(pair, sync_status="failed", error=untranslatable_error(reason)), line
+        return _synced(pair), line
 
     async def _save(self, pair: Pair, line: AuditLine) -> None:
-        line = replace(line, advoware_frnr=pair.advoware_frnr, google_event_id=pair.google_event_id)
-        await self._store.save_pair(pair, line, self._windows.now())
+        await self._store.save_pair(pair, _with_ids(pair, line), self._windows.now())
 
     def _new_pair(self, fr_nr: int | None, event_id: str | None, source: SourceSystem) -> Pair:
         settings = self._settings
@@ -625,6 +647,10 @@ class Applier:
             error=error,
             trace_id=self._windows.trace_id,
         )
+
+
+def _with_ids(pair: Pair, line: AuditLine) -> AuditLine:
+    return replace(line, advoware_frnr=pair.advoware_frnr, google_event_id=pair.google_event_id)
 
 
 def _synced(pair: Pair) -> Pair:

@@ -10,20 +10,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+from services.advoware_models import BERLIN
+from services.calendar_sync.audit_decisions import CalendarDecisions
 from services.calendar_sync.audit_findings import Finding, View, deletion_limit, differences, duplicates, orphans
+from services.calendar_sync.audit_leaks import guessed_ends, leaks
 from services.calendar_sync.audit_observation import LARGEST_FRNR, CalendarMissing, Observer
+from services.calendar_sync.audit_old import old_events
 from services.calendar_sync.audit_questions import CalendarQuestions
 from services.calendar_sync.audit_report import Change, Problem, Report, explain
+from services.calendar_sync.audit_runs import held_finding
+from services.calendar_sync.employees import LOCK_SECONDS, lock_key
 from services.calendar_sync.model import GoogleEvent, HoldDeletions, NormalisedEvent, content_hash
 from services.calendar_sync.plan import make_plan
-from services.calendar_sync.run import LOCK_SECONDS, lock_key
 from services.calendar_sync.store import AuditLine
 from services.errors import (
     AuthenticationFailed,
     BitByLawError,
     Conflict,
+    InvalidInput,
     NotFound,
     RateLimited,
     Unavailable,
@@ -59,20 +66,30 @@ class CalendarAudit:
         self._progress = progress
         self._observer = Observer(resources)
         self.questions = CalendarQuestions(resources)  #: commands that answer a question
+        self.decisions = CalendarDecisions(resources)  #: commands by which an operator decides
 
     async def verify_sync(self, wanted: Sequence[str] = ()) -> Report:
-        """Compare Advoware (within the window), Google and the table."""
+        """Compare Advoware (within the window), Google and the table; also outside the window, what shows too much."""
         report = self._report("verify-sync", employees=[])
 
         async def verify(kuerzel: str) -> None:
             is_running = await self._observer.sync.is_running(kuerzel)
-            view = await self._observer.view(kuerzel)
-            report.findings += differences(view, _hold(view))
+            view = await self._observer.with_outside(await self._observer.view(kuerzel))
+            hold = next(iter(await (await self._observer.store()).holds(kuerzel)), None)
+            findings = differences(view, _hold(view) if hold is None else None)
+            if hold is not None and hold.released_at is None:
+                findings.append(held_finding(hold))
+            report.findings += [*findings, *leaks(view, findings)]
+            named = {info.advoware_frnr for info in report.infos}  # everybody's Termin is in several calendars
+            report.infos += [info for info in guessed_ends(view) if info.advoware_frnr not in named]
             numbers = {
                 "employee_kuerzel": kuerzel,
                 "termine": len(view.picture.termine),
                 "events": len(view.picture.events),
                 "pairs": len(view.picture.pairs),
+                "held": hold.number if hold else 0,
+                "held_since": hold.held_since if hold else None,
+                "released_at": hold.released_at if hold else None,
                 # What was read while a sync was at work may be out of date already.
                 "sync_is_running": is_running or await self._observer.sync.is_running(kuerzel),
             }
@@ -93,13 +110,36 @@ class CalendarAudit:
         self, wanted: Sequence[str] = (), *, apply: bool = False, max_deletions: int | None = None
     ) -> Report:
         """Delete surplus events of our own making, or say which. ``max_deletions`` per employee replaces the guard."""
-        return await self._clean("delete-duplicates", duplicates, wanted, apply, max_deletions)
+        return await self._clean(self._report("delete-duplicates"), duplicates, wanted, apply, max_deletions)
 
     async def cleanup_orphaned(
         self, wanted: Sequence[str] = (), *, apply: bool = False, max_deletions: int | None = None
     ) -> Report:
         """Delete orphaned events of our own making and rows of which nothing is left, or say which."""
-        return await self._clean("cleanup-orphaned", orphans, wanted, apply, max_deletions)
+        return await self._clean(self._report("cleanup-orphaned"), orphans, wanted, apply, max_deletions)
+
+    async def purge_old(
+        self, older_than: int, wanted: Sequence[str] = (), *, apply: bool = False, max_deletions: int | None = None
+    ) -> Report:
+        """Remove from Google what ended more than so many days ago, or say what; only events made from Termine.
+
+        The pairs end with them, so that nothing is made anew, and nothing is deleted in Advoware.
+
+        Raises:
+            InvalidInput: what is as young as that may lie in the window of the sync, which would make it anew.
+        """
+        days_back = self._resources.settings.calendar_sync.days_back
+        if older_than <= days_back:
+            raise InvalidInput(
+                f"--older-than: must be more than the {days_back} days of CALENDAR_SYNC_DAYS_BACK; what is younger is "
+                "in the window of the sync, which would make it anew"
+            )
+        before = self._resources.clock().astimezone(BERLIN).date() - timedelta(days=older_than)
+        report = self._report("purge-old", before=before)
+        look = self._observer.google_view
+        return await self._clean(
+            report, lambda view: list(old_events(view, before)), wanted, apply, max_deletions, look=look
+        )
 
     # -- one employee after the other -----------------------------------------------------------------------------
 
@@ -113,17 +153,25 @@ class CalendarAudit:
         return report
 
     async def _clean(
-        self, command: str, analyse: Analysis, wanted: Sequence[str], apply: bool, max_deletions: int | None
+        self,
+        report: Report,
+        analyse: Analysis,
+        wanted: Sequence[str],
+        apply: bool,
+        max_deletions: int | None,
+        *,
+        look: Callable[[str], Awaitable[View]] | None = None,
     ) -> Report:
-        report = self._report(command, applied=apply)
+        look = look or self._observer.view
+        report.details["applied"] = apply
 
         async def clean(kuerzel: str) -> None:
             async with self._lock(kuerzel, needed=apply):
-                view = await self._observer.view(kuerzel)
+                view = await look(kuerzel)
                 found = analyse(view)
                 removable = [finding for finding in found if finding.remedy in {"delete_event", "delete_pair"}]
                 report.findings += [finding for finding in found if finding not in removable]
-                refusal = _refusal(view, len(removable), max_deletions) if removable else None
+                refusal = _refusal(view, removable, max_deletions) if removable else None
                 if not apply or refusal:
                     report.findings += removable
                     report.changes += [Change(finding, False, refusal or "would be deleted") for finding in removable]
@@ -178,13 +226,32 @@ class CalendarAudit:
         left = list(removable)
         try:
             for finding in removable:
-                remove = self._delete_event if finding.remedy == "delete_event" else self._delete_pair
-                change = await remove(view, finding)
+                change = await self._remove(view, finding)
                 report.changes.append(change)
                 if change.done:
                     left.remove(finding)
         finally:
             report.findings += left
+
+    async def _remove(self, view: View, finding: Finding) -> Change:
+        if finding.remedy == "delete_pair":
+            return await self._delete_pair(view, finding)
+        if finding.kind != "old_event":
+            return await self._delete_event(view, finding)
+        await self._require_that_advoware_decides(view, finding)
+        change = await self._delete_event(view, finding)
+        if change.done:
+            await self._delete_pair(view, replace(finding, remedy="delete_pair"))
+        return change
+
+    async def _require_that_advoware_decides(self, view: View, finding: Finding) -> None:
+        """If this is interrupted before the pair is gone, no sync may take the event's absence for a person's wish."""
+        pair = view.picture.by_event[finding.google_event_id or ""]
+        if pair.sync_strategy == "last_change_wins":
+            line = replace(_audit_line(view, finding), side="none", action="source_wins")
+            await (await self._observer.store()).save_pair(
+                replace(pair, sync_strategy="source_system_wins"), line, self._resources.clock()
+            )
 
     async def _delete_pair(self, view: View, finding: Finding) -> Change:
         store = await self._observer.store()
@@ -232,12 +299,13 @@ def _hold(view: View) -> HoldDeletions | None:
     return next((action for action in actions if isinstance(action, HoldDeletions)), None)
 
 
-def _refusal(view: View, deletions: int, max_deletions: int | None) -> str | None:
+def _refusal(view: View, removable: Sequence[Finding], max_deletions: int | None) -> str | None:
     """Why so many deletions are not believed; ``max_deletions`` is how many the operator expects."""
+    deletions = len(removable)
     limit = deletion_limit(view.picture) if max_deletions is None else max_deletions
     if deletions > limit:
         return f"{deletions} deletions are more than {limit}; if they are right: --max-deletions {deletions}"
-    hold = _hold(view)
+    hold = _hold(view) if any(finding.kind != "old_event" for finding in removable) else None
     if max_deletions is None and hold is not None and hold.reason == "advoware_empty":
         return f"Advoware lists no Termine at all; if that is right: --max-deletions {deletions}"
     return None

@@ -37,6 +37,13 @@ Kind = Literal[
     "untranslatable",
     "open_intent",
     "deletions_held",
+    "shows_too_much",
+    "not_checked",
+    # a Termin that a person should correct
+    "end_guessed",
+    # runs
+    "run_failed",
+    "run_overdue",
     # copies and remains
     "duplicate_event",
     "same_content",
@@ -48,9 +55,18 @@ Kind = Literal[
     # calendars
     "calendar_missing",
     "duplicate_calendar",
+    "calendar_not_owned",
     "calendar_without_employee",
+    "shared_without_employee",
+    "kuerzel_unclear",
     "missing_acl",
-    # questions
+    "wrong_role",
+    "surplus_acl",
+    "acl_without_employee",
+    "description_not_true",
+    # what an operator has asked for
+    "old_event",
+    "overwritten",
     "unknown",
 ]
 
@@ -90,6 +106,9 @@ class View:
         intents: the employee's unfinished creates.
         made_by_us: ids of the events that our account created.
         others: live pairs of other employees, by ``frNr``.
+        hide_asked: somebody has asked for blocked time only, and the run that does it has not come yet.
+        outside: Termine outside the window that were read for the sake of events that show texts; None: gone.
+        unread: how many more there are of these that were not, or could not be, read.
     """
 
     picture: Picture
@@ -97,6 +116,9 @@ class View:
     intents: Sequence[Intent] = ()
     made_by_us: frozenset[str] = frozenset()
     others: Mapping[int, Sequence[Pair]] = field(default_factory=dict)
+    hide_asked: bool = False
+    outside: Mapping[int, Termin | None] = field(default_factory=dict)
+    unread: int = 0
 
     def is_ours(self, event: GoogleEvent) -> bool:
         """Whether the sync has inserted this event.
@@ -104,11 +126,13 @@ class View:
         The property alone does not tell: a copy that a person makes in Google keeps it. Nor does the creator alone:
         "this and following" splits a series into events whose id is the old one with a suffix.
         """
-        if event.fr_nr is None:
-            return False
+        return event.fr_nr is not None and self.was_inserted(event.id, event.fr_nr)
+
+    def was_inserted(self, event_id: str, fr_nr: int) -> bool:
+        """Whether the sync has inserted an event of this id for the Termin."""
         calendar_id = self.picture.settings.calendar_id
-        derived = {google_event_id(event.fr_nr, calendar_id, generation) for generation in range(_GENERATIONS)}
-        return event.id in derived or (event.id in self.made_by_us and "_" not in event.id)
+        derived = {google_event_id(fr_nr, calendar_id, generation) for generation in range(_GENERATIONS)}
+        return event_id in derived or (event_id in self.made_by_us and "_" not in event_id)
 
 
 def deletion_limit(seen: Picture) -> int:

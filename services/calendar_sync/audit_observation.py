@@ -7,27 +7,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from services.advoware_models import BERLIN
-from services.advoware_service import AdvowareService
 from services.calendar_sync.audit_findings import View
-from services.calendar_sync.calendars import CALENDAR_PREFIX, calendar_name, find_calendar
+from services.calendar_sync.audit_leaks import days_outside, unknown_termine
+from services.calendar_sync.calendars import calendar_name, find_calendar
+from services.calendar_sync.employees import EmployeesAdvoware, active_employees
 from services.calendar_sync.mapping import read_google_event, read_google_events, read_termin, read_termine
-from services.calendar_sync.model import GoogleEvent, Pair, Termin, normalise_text
+from services.calendar_sync.model import GoogleEvent, Pair, Termin
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture, PlanSettings
 from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import CalendarStore
 from services.errors import InvalidInput, NotFound, UnexpectedAnswer
 from services.google_calendar import GoogleCalendarAPI
 from services.logs import log
+from services.look_again import HIDE, Notes, calendar
 from services.resources import Resources
 
 #: Larger numbers are none of Advoware's.
 LARGEST_FRNR = 2**31 - 1
 #: Direct reads under way at the same time.
 READS_AT_ONCE = 4
+#: Direct reads of one employee's Termine outside the window.
+MAX_READS = 200
 
 Json = dict[str, Any]
 Key = TypeVar("Key")
@@ -43,7 +48,7 @@ class Observer:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self.advoware = AdvowareService(resources=resources)
+        self.advoware = EmployeesAdvoware(resources=resources)
         self.google = GoogleCalendarAPI(resources=resources)
         self.sync = CalendarSync(resources=resources)
         self._own_address: str | None = None
@@ -56,8 +61,7 @@ class Observer:
 
     async def active_employees(self) -> list[str]:
         """The Kürzel of Advoware's active employees, sorted."""
-        rows = await self.advoware.list_mitarbeiter()
-        return sorted({kuerzel for row in rows if (kuerzel := normalise_text(row.get("kuerzel")))})
+        return sorted(active_employees(await self.advoware.list_mitarbeiter()))
 
     async def employees(self, wanted: Sequence[str]) -> list[str]:
         """Whom the audit is about: the wanted ones; else those whom the sync covers, and those who have rows.
@@ -69,21 +73,12 @@ class Observer:
         known = {numbers.employee_kuerzel for numbers in await store.statistics()}
         known |= {cursor.employee_kuerzel for cursor in await store.load_cursors()}
         if not wanted:
-            return sorted({*known, *await self.sync.employees()})
+            return sorted({*known, *await self.sync.employees(follow=False)})
         by_name = {kuerzel.casefold(): kuerzel for kuerzel in sorted({*known, *await self.active_employees()})}
         unknown = sorted({kuerzel for kuerzel in wanted if kuerzel.casefold() not in by_name})
         if unknown:
             raise InvalidInput(f"--kuerzel: neither an employee nor in the table: {', '.join(unknown)}")
         return sorted({by_name[kuerzel.casefold()] for kuerzel in wanted})
-
-    async def calendars(self) -> dict[str, list[str]]:
-        """The ids of the sync's calendars in the account's list, by the Kürzel in their name; see `find_calendar`."""
-        found: dict[str, list[str]] = {}
-        for entry in await self.google.list_calendars():
-            name = str(entry.get("summary") or "")
-            if name.startswith(CALENDAR_PREFIX):
-                found.setdefault(name.removeprefix(CALENDAR_PREFIX), []).append(str(entry["id"]))
-        return {kuerzel: sorted(ids) for kuerzel, ids in found.items()}
 
     async def calendar_id(self, kuerzel: str) -> str:
         """The employee's calendar: the remembered one, else the one of that name.
@@ -143,6 +138,38 @@ class Observer:
             await in_parallel(_orphans_of_others(picture), lambda frnr: _pairs_of_others(store, frnr, kuerzel)),
         )
 
+    async def google_view(self, kuerzel: str) -> View:
+        """Google's side and the pairs of one employee, absences confirmed; Advoware is not asked.
+
+        Raises:
+            CalendarMissing: the employee has no calendar, or the remembered one was deleted.
+        """
+        calendar_id = await self.calendar_id(kuerzel)
+        settings, store = self.settings_for(kuerzel, calendar_id), await self.store()
+        resources = await self.list_events(calendar_id)
+        listing = GoogleListing([read_google_event(resource) for resource in resources], full=True)
+        pairs = await store.load_pairs(kuerzel)
+        absent = _unlisted_events(Picture(settings, [], listing, pairs, Confirmations()))
+        read = await in_parallel(absent, lambda event_id: self.read_event(calendar_id, event_id))
+        picture = Picture(settings, [], listing, pairs, Confirmations(events=read))
+        return View(picture, made_by_us=await self._made_by_us(resources))
+
+    async def with_outside(self, view: View) -> View:
+        """The view with the Termine outside the window whose events show texts, and whether texts are to be hidden.
+
+        Costs at most two lists of Advoware and `MAX_READS` direct reads.
+        """
+        kuerzel = view.picture.settings.kuerzel
+        wanted = unknown_termine(view)
+        found: dict[int, Termin | None] = {}
+        for first, last in days_outside(view, wanted):
+            listed = read_termine(await self.advoware.list_termine(kuerzel, first, last)).items
+            found.update({termin.fr_nr: termin for termin in listed if termin.fr_nr in wanted})
+        found.update(await in_parallel([n for n in wanted if n not in found][:MAX_READS], self.read_termin))
+        note = await Notes(await self._resources.database()).find(calendar(kuerzel))
+        hide_asked = note is not None and HIDE in note.wishes
+        return replace(view, outside=found, unread=len(wanted) - len(found), hide_asked=hide_asked)
+
     async def list_events(self, calendar_id: str) -> list[Json]:
         """The whole calendar.
 
@@ -168,17 +195,22 @@ class Observer:
         except NotFound:
             return None
 
-    async def _made_by_us(self, resources: Iterable[Json]) -> frozenset[str]:
-        """The ids of the events that our account created. Its address is the id of its primary calendar."""
+    async def own_address(self) -> str:
+        """The e-mail address of our account, lower case: the id of its primary calendar."""
         if self._own_address is None:
             try:
                 self._own_address = str((await self.google.get_calendar("primary"))["id"]).casefold()
             except NotFound:
                 self._own_address = "unknown"
+        return self._own_address
+
+    async def _made_by_us(self, resources: Iterable[Json]) -> frozenset[str]:
+        """The ids of the events that our account created."""
+        own_address = await self.own_address()
         return frozenset(
             str(resource["id"])
             for resource in resources
-            if str((resource.get("creator") or {}).get("email", "")).casefold() == self._own_address
+            if str((resource.get("creator") or {}).get("email", "")).casefold() == own_address
         )
 
 

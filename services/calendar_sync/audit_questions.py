@@ -10,16 +10,18 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
-from services.calendar_sync.audit_findings import Finding, Kind, Remedy, pair_findings
+from services.calendar_sync.audit_findings import Finding, pair_findings
 from services.calendar_sync.audit_observation import LARGEST_FRNR, CalendarMissing, Observer
-from services.calendar_sync.audit_report import Report, Row, event_row, pair_row, termin_row
-from services.calendar_sync.calendars import calendar_name
+from services.calendar_sync.audit_report import Problem, Report, Row, event_row, explain, pair_row, termin_row
+from services.calendar_sync.audit_runs import run_findings
+from services.calendar_sync.employees import active_employees
 from services.calendar_sync.mapping import read_google_events
 from services.calendar_sync.model import GoogleEvent, Termin
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture
 from services.calendar_sync.run import LAST_SUCCESS
 from services.calendar_sync.store import StoredPair
-from services.errors import InvalidInput, Unavailable
+from services.calendar_sync.survey import calendar_row, firm_findings, read_survey, survey_findings
+from services.errors import ConfigurationError, ForeignSystemError, InvalidInput, Unavailable
 from services.resources import Resources
 
 #: Latest lines of the audit that are shown with an appointment.
@@ -210,17 +212,29 @@ class CalendarQuestions:
     # -- the whole ------------------------------------------------------------------------------------------------
 
     async def stats(self, wanted: Sequence[str] = ()) -> Report:
-        """Numbers per employee; ``last_success``: when a sync last succeeded, ``age_seconds``: how long ago that is."""
+        """Numbers per employee, how the latest run ended, and what is not in order with it.
+
+        ``last_success``: when a sync last succeeded, ``age_seconds``: how long ago that is; ``run``: how the latest run
+        ended; ``held``: how many appointments wait, and ``released_at`` if somebody has looked at them already.
+        """
         store = await self._observer.store()
         numbers = {row.employee_kuerzel: row for row in await store.statistics()}
         cursors = {cursor.employee_kuerzel: cursor for cursor in await store.load_cursors()}
         intents = [intent.employee_kuerzel for intent in await store.open_intents()]
         successes = await self._last_successes()
+        runs = {run.employee_kuerzel: run for run in await store.runs()}
+        holds = {hold.employee_kuerzel: hold for hold in await store.holds()}
+        known = {*numbers, *cursors, *intents, *successes, *runs, *holds}
+        covered, problems = await self._covered(known)
+        report = self._report("stats", [], employees=[])
+        report.problems += problems
         now = self._resources.clock()
-        rows: list[Row] = []
-        for kuerzel in await self._chosen({*numbers, *cursors, *intents, *successes}, wanted):
+        for kuerzel in await self._chosen(known | covered, wanted):
             counted, cursor, success = numbers.get(kuerzel), cursors.get(kuerzel), successes.get(kuerzel)
-            rows.append(
+            run, hold = runs.get(kuerzel), holds.get(kuerzel)
+            if kuerzel in covered:
+                report.findings += run_findings(kuerzel, run, hold, now)
+            report.details["employees"].append(
                 {
                     "employee_kuerzel": kuerzel,
                     "live": counted.live if counted else 0,
@@ -228,6 +242,14 @@ class CalendarQuestions:
                     "failed": counted.failed if counted else 0,
                     "deleted": counted.deleted if counted else 0,
                     "open_intents": intents.count(kuerzel),
+                    "run": run.result if run else None,
+                    "run_ended_at": run.ended_at if run else None,
+                    "code": run.code if run else None,
+                    "failing_since": run.failing_since if run else None,
+                    "failures": run.failures if run else 0,
+                    "held": hold.number if hold else 0,
+                    "held_since": hold.held_since if hold else None,
+                    "released_at": hold.released_at if hold else None,
                     "last_change": counted.last_sync if counted else None,
                     "last_success": success,
                     "age_seconds": round((now - success).total_seconds()) if success else None,
@@ -235,7 +257,14 @@ class CalendarQuestions:
                     "calendar_id": cursor.calendar_id if cursor else None,
                 }
             )
-        return self._report("stats", [], employees=rows)
+        return report
+
+    async def _covered(self, known: set[str]) -> tuple[set[str], list[Problem]]:
+        """Whom the sync covers; without Advoware's answer all that are known, because some of them are."""
+        try:
+            return set(await self._observer.sync.employees()), []
+        except (ConfigurationError, ForeignSystemError) as error:
+            return known, [Problem(None, f"whom the sync covers is not known: {explain(error)}")]
 
     async def _last_successes(self) -> dict[str, datetime]:
         try:
@@ -246,69 +275,19 @@ class CalendarQuestions:
 
     async def list_calendars(self, wanted: Sequence[str] = ()) -> Report:
         """The calendars of the sync with their sharing, and what is not in order with them."""
-        active = set(await self._observer.active_employees())
-        cached = {
-            cursor.employee_kuerzel: cursor.calendar_id
-            for cursor in await (await self._observer.store()).load_cursors()
-        }
-        calendars = await self._observer.calendars()
-        chosen = await self._chosen({*calendars, *(kuerzel for kuerzel, known in cached.items() if known)}, wanted)
-        findings: list[Finding] = []
+        settings = self._resources.settings
+        active = active_employees(await self._observer.advoware.list_mitarbeiter())
+        survey = await read_survey(self._resources, self._observer, active)
+        chosen = await self._chosen({*survey.calendars, *survey.cached, *survey.covered}, wanted)
+        findings: list[Finding] = [] if wanted else firm_findings(survey, settings)
         rows: list[Row] = []
         for kuerzel in chosen:
-            ids = calendars.get(kuerzel, [])
-            findings += _calendar_findings(kuerzel, ids, cached.get(kuerzel), is_employee=kuerzel in active)
-            for calendar_id in ids:
-                rules = await self._observer.google.list_acl(calendar_id)
-                findings += self._missing_rules(kuerzel, calendar_id, rules)
-                rows.append(
-                    {
-                        "employee_kuerzel": kuerzel,
-                        "name": calendar_name(kuerzel),
-                        "calendar_id": calendar_id,
-                        "is_employee": kuerzel in active,
-                        "cached": cached.get(kuerzel) == calendar_id,
-                        "sharing": [_rule(rule) for rule in rules],
-                    }
-                )
+            findings += survey_findings(survey, settings, kuerzel)
+            rows += [calendar_row(survey, calendar) for calendar in survey.calendars.get(kuerzel, ())]
         return self._report("list-calendars", findings, calendars=rows)
-
-    def _missing_rules(self, kuerzel: str, calendar_id: str, rules: Iterable[Json]) -> list[Finding]:
-        """The configured accounts that the calendar is not shared with."""
-        present = {_rule(rule).casefold() for rule in rules}
-        configured = [f"{role}:{email}" for role, email in self._resources.settings.google_calendar.acl_rules]
-        return [
-            _of_calendar("missing_acl", f"not shared with {rule}", "next_sync", kuerzel, calendar_id)
-            for rule in configured
-            if rule.casefold() not in present
-        ]
 
     def _report(self, command: str, findings: list[Finding], **details: Any) -> Report:
         return Report(command, self._resources.clock(), findings, details=details)
-
-
-def _calendar_findings(kuerzel: str, ids: Sequence[str], cached: str | None, *, is_employee: bool) -> list[Finding]:
-    findings = []
-    if cached and cached not in ids:
-        reason = "the remembered calendar is not in the account's list; the next sync makes a new one"
-        findings.append(_of_calendar("calendar_missing", reason, "next_sync", kuerzel, cached))
-    if ids and not is_employee:
-        reason = "no active employee has this Kürzel"
-        findings.append(_of_calendar("calendar_without_employee", reason, "person", kuerzel, ids[0]))
-    for surplus in [calendar_id for calendar_id in ids if calendar_id != (cached or ids[0])] if len(ids) > 1 else []:
-        reason = f"there are {len(ids)} calendars of this name, and the sync does not use this one"
-        findings.append(_of_calendar("duplicate_calendar", reason, "person", kuerzel, surplus))
-    return findings
-
-
-def _of_calendar(kind: Kind, reason: str, remedy: Remedy, kuerzel: str, calendar_id: str) -> Finding:
-    return Finding(kind=kind, reason=reason, remedy=remedy, employee_kuerzel=kuerzel, calendar_id=calendar_id)
-
-
-def _rule(rule: Json) -> str:
-    """A sharing rule in the form of ``GOOGLE_CALENDAR_ACL``: ``role:email``."""
-    scope = rule.get("scope") or {}
-    return f"{rule.get('role')}:{scope.get('value') or scope.get('type')}"
 
 
 def _checked_frnr(frnr: int) -> int:

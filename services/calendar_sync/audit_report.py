@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -9,7 +10,7 @@ from uuid import UUID
 
 from services.calendar_sync.audit_findings import Finding
 from services.calendar_sync.model import GoogleEvent, NormalisedEvent, Termin, Untranslatable, content_hash
-from services.calendar_sync.store import StoredPair
+from services.calendar_sync.store import Overwritten, StoredPair
 from services.errors import EntityBusy, ForeignSystemError, RateLimited
 
 _WHERE_TO_LOOK = {
@@ -47,6 +48,7 @@ class Report:
         command: its name.
         checked_at: aware.
         findings: what is not in order now; what a cleanup has mended is not among them.
+        infos: what is in order and worth a person's look.
         changes: what a cleanup has done or would do.
         problems: what could not be looked at or done.
         details: what the command is about besides: lists of rows, or single ones.
@@ -58,6 +60,7 @@ class Report:
     changes: list[Change] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    infos: list[Finding] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -71,6 +74,7 @@ class Report:
             "status": ("clean", "findings", "error")[self.exit_code],
             "checked_at": self.checked_at,
             "findings": [asdict(finding) for finding in self.findings],
+            "infos": [asdict(finding) for finding in self.infos],
             "changes": [
                 {**asdict(change.finding), "done": change.done, "result": change.result} for change in self.changes
             ],
@@ -140,6 +144,30 @@ def event_row(kuerzel: str, calendar_id: str, google: GoogleEvent, *, show_text:
         "has_foreign_text": google.has_foreign_text,
         **_content(google.event, show_text=show_text),
     }
+
+
+def overwritten_row(overwritten: Overwritten, *, show_text: bool) -> Row:
+    """An event as it was before the sync has overwritten it, in Google's words; its texts only if asked for."""
+    resource = overwritten.resource
+    texts = {name: resource.get(name) for name in ("summary", "description", "location")} if show_text else {}
+    return {
+        "overwritten_id": overwritten.overwritten_id,
+        "at": overwritten.at,
+        "employee_kuerzel": overwritten.employee_kuerzel,
+        "advoware_frnr": overwritten.advoware_frnr,
+        "google_event_id": overwritten.google_event_id,
+        "sync_id": overwritten.sync_id,
+        "start": _moment(resource.get("start")),
+        "end": _moment(resource.get("end")),
+        "recurrence": resource.get("recurrence"),
+        "restored_at": overwritten.restored_at,
+        **texts,
+    }
+
+
+def _moment(value: Any) -> Any:
+    """A time of Google's as it came."""
+    return value.get("dateTime") or value.get("date") if isinstance(value, Mapping) else None
 
 
 def _content(event: NormalisedEvent | Untranslatable, *, show_text: bool) -> Row:

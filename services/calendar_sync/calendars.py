@@ -1,18 +1,86 @@
-"""The calendar of an employee: its name, where it is found, how it is made, and with whom it is shared."""
+"""The calendar of an employee: its name, its description, where it is found, how it is made and kept as it must be."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import json
+from typing import Any
 
-from services.errors import Forbidden, NotFound, ValidationFailed
-from services.google_calendar import GoogleCalendarAPI
+import asyncpg
+
+from config import Settings
+from services.calendar_sync.sharing import Sharing, SharingStore, is_final, read_rules, sharing_steps
+from services.database import database_errors
+from services.errors import ForeignSystemError, shown_text, without_quotes
+from services.google_calendar import SYSTEM, GoogleCalendarAPI
+from services.logs import log
+from services.resources import Resources
 
 CALENDAR_PREFIX = "AW-"
+
+Json = dict[str, Any]
+
+_UNDONE = (
+    "Änderungen, die hier in Google gemacht werden, macht der nächste Abgleich rückgängig: Bitte ändern Sie Termine in "
+    "Advoware. "
+)
+_NOT_LOST = (
+    "Was rückgängig gemacht wurde, kann die Administration 30 Tage lang wiederherstellen. Ihre Farben und Erinnerungen "
+    "bleiben erhalten."
+)
+
+#: For people who open the calendar. Whoever changes a text keeps the former one in `FORMER_DESCRIPTIONS`.
+PROTECTED_DESCRIPTION = (
+    "Termine aus Advoware. "
+    + _UNDONE
+    + "Termine, die Sie hier neu anlegen, bleiben stehen, gelangen aber nicht nach Advoware. "
+    + _NOT_LOST
+)
+SOURCE_WINS_DESCRIPTION = (
+    "Termine aus Advoware und aus diesem Kalender. Termine, die Sie hier neu anlegen, gelangen nach Advoware, ebenso "
+    "Ihre Änderungen daran. Für Termine, die in Advoware angelegt wurden, gilt: " + _UNDONE + _NOT_LOST
+)
+LAST_CHANGE_WINS_DESCRIPTION = (
+    "Termine aus Advoware und aus diesem Kalender: Neue Termine und Änderungen gelangen in beide Richtungen, die "
+    "jüngste Änderung gilt. Termine der ganzen Kanzlei ändern Sie bitte in Advoware."
+)
+#: Texts that earlier versions wrote; they may be replaced like the present ones.
+FORMER_DESCRIPTIONS: tuple[str, ...] = ()
+_OURS = (
+    PROTECTED_DESCRIPTION,
+    SOURCE_WINS_DESCRIPTION,
+    LAST_CHANGE_WINS_DESCRIPTION,
+    *FORMER_DESCRIPTIONS,
+)
 
 
 def calendar_name(kuerzel: str) -> str:
     """The name of an employee's calendar."""
     return f"{CALENDAR_PREFIX}{kuerzel}"
+
+
+def calendar_description(settings: Settings) -> str:
+    """What the calendars tell people about their changes, as the settings are now."""
+    if settings.advoware.write_protection:
+        return PROTECTED_DESCRIPTION
+    if settings.calendar_sync.strategy == "last_change_wins":
+        return LAST_CHANGE_WINS_DESCRIPTION
+    return SOURCE_WINS_DESCRIPTION
+
+
+def is_own_description(text: object) -> bool:
+    """Whether we may replace a calendar's description: it is empty, or the sync has written it."""
+    words = _words(text)
+    return not words or words in [_words(own) for own in _OURS]
+
+
+def is_description(text: object, wanted: str) -> bool:
+    """Whether a description says what it should; blanks and line breaks do not count."""
+    return _words(text) == _words(wanted)
+
+
+def _words(text: object) -> list[str]:
+    return str(text or "").split()
 
 
 async def find_calendar(google: GoogleCalendarAPI, kuerzel: str) -> str | None:
@@ -25,25 +93,125 @@ async def find_calendar(google: GoogleCalendarAPI, kuerzel: str) -> str | None:
     return min((str(entry["id"]) for entry in ours if entry.get("summary") == name), default=None)
 
 
-async def ensure_calendar(google: GoogleCalendarAPI, kuerzel: str) -> str:
+async def ensure_calendar(google: GoogleCalendarAPI, kuerzel: str, settings: Settings) -> str:
     """The id of the employee's calendar, made if there is none. The caller holds the employee's lock.
 
     Google chooses the id, so a creation of unknown fate is not repeated: the next run finds it by its name.
     """
-    return await find_calendar(google, kuerzel) or str((await google.insert_calendar(calendar_name(kuerzel)))["id"])
+    found = await find_calendar(google, kuerzel)
+    if found is not None:
+        return found
+    created = await google.insert_calendar(calendar_name(kuerzel), calendar_description(settings))
+    return str(created["id"])
 
 
-async def share_calendar(google: GoogleCalendarAPI, calendar_id: str, rules: Iterable[tuple[str, str]]) -> None:
-    """Share the calendar by pairs of role and e-mail address; what is shared already stays.
+class CalendarKeeper:
+    """Keeps name, description and sharing of calendars as they are configured. ``context`` is the step's, for its log.
 
-    Raises:
-        Forbidden, NotFound, ValidationFailed: Google refused some account; the others have the calendar.
+    Nothing that goes wrong here stops the sync of appointments: what Google refuses is logged and tried again with the
+    next full run; what it did not answer, with the next run.
     """
-    refusal: Exception | None = None
-    for role, email in rules:
+
+    def __init__(self, google: GoogleCalendarAPI, pool: asyncpg.Pool, resources: Resources, context: Any) -> None:
+        self._google = google
+        self._pool = pool
+        self._store = SharingStore(pool)
+        self._resources = resources
+        self._context = context
+
+    async def keep(self, calendar_id: str, kuerzel: str, *, is_full: bool) -> None:
+        """Look at the calendar on full runs, and when its name or sharing was last left otherwise than configured now.
+
+        The caller holds the employee's lock.
+
+        Raises:
+            ConfigurationError: Google refuses our account.
+            Unavailable: PostgreSQL does not answer.
+        """
+        wanted = self._wanted(kuerzel)
+        if not is_full and await self._applied(calendar_id) == wanted:
+            return
         try:
-            await google.insert_acl(calendar_id, role, email)
-        except (Forbidden, NotFound, ValidationFailed) as error:
-            refusal = error
-    if refusal is not None:
-        raise refusal
+            is_done = await self._keep_itself(calendar_id, kuerzel, describe=is_full)
+            is_done = await self._keep_sharing(calendar_id, kuerzel) and is_done
+        except ForeignSystemError as error:
+            self._report("calendar.not_kept", kuerzel, error)
+        else:
+            await self._note(calendar_id, calendar_name(kuerzel), wanted if is_done else None)
+
+    def _wanted(self, kuerzel: str) -> str:
+        """What must not wait for the next full run, as a hash: an access that ends, and whose calendar it is."""
+        rules = sorted(self._resources.settings.google_calendar.sharing_of(kuerzel).items())
+        state = json.dumps([calendar_name(kuerzel), rules])
+        return hashlib.sha256(state.encode()).hexdigest()
+
+    async def _keep_itself(self, calendar_id: str, kuerzel: str, *, describe: bool) -> bool:
+        """Name and description, in one patch. Returns whether nothing is left to be tried again soon."""
+        calendar = await self._google.get_calendar(calendar_id)
+        changes: Json = {}
+        name, present = calendar_name(kuerzel), calendar.get("summary")
+        if present != name and present == await self._given_name(calendar_id):
+            changes["summary"] = name  # another one is a person's choice
+        wanted, description = calendar_description(self._resources.settings), calendar.get("description")
+        if describe and is_own_description(description) and not is_description(description, wanted):
+            changes["description"] = wanted
+        if not changes:
+            return True
+        try:
+            await self._google.patch_calendar(calendar_id, changes)
+        except ForeignSystemError as error:
+            self._report("calendar.not_described", kuerzel, error)
+            return is_final(error)
+        return True
+
+    async def _keep_sharing(self, calendar_id: str, kuerzel: str) -> bool:
+        """Returns whether nothing is left to be tried again soon."""
+        wanted = self._resources.settings.google_calendar.sharing_of(kuerzel)
+        own = {rule.email: rule for rule in await self._store.rules(calendar_id)}
+        if not wanted and not own:
+            return True
+        present = read_rules(await self._google.list_acl(calendar_id))
+        sharing = Sharing(self._google, self._store, calendar_id, self._resources.clock())
+        is_done = True
+        for step in sharing_steps(wanted, present, list(own.values())):
+            try:
+                await sharing.carry_out(step, own.get(step.email))
+            except ForeignSystemError as error:
+                self._report("calendar.not_shared", kuerzel, error, action=step.action)
+                is_done = is_done and is_final(error)
+        return is_done
+
+    def _report(self, event: str, kuerzel: str, error: ForeignSystemError, **fields: str) -> None:
+        """Log what Google would not do; PostgreSQL's silence ends the run."""
+        if error.system != SYSTEM:
+            raise error
+        log(self._context, "error", event, kuerzel=kuerzel, error=without_quotes(shown_text(error)), **fields)
+
+    async def _applied(self, calendar_id: str) -> str | None:
+        async with database_errors():
+            applied = await self._pool.fetchval(
+                "SELECT applied FROM calendar_sync_calendar WHERE calendar_id = $1", calendar_id
+            )
+        return str(applied) if applied else None
+
+    async def _given_name(self, calendar_id: str) -> str | None:
+        async with database_errors():
+            name = await self._pool.fetchval(
+                "SELECT name FROM calendar_sync_calendar WHERE calendar_id = $1", calendar_id
+            )
+        return str(name) if name else None
+
+    async def _note(self, calendar_id: str, name: str, applied: str | None) -> None:
+        """``applied`` None: not everything could be done, the next run looks again."""
+        async with database_errors():
+            await self._pool.execute(
+                """
+                INSERT INTO calendar_sync_calendar (calendar_id, name, applied) VALUES ($1, $2, $3)
+                ON CONFLICT (calendar_id) DO UPDATE SET
+                    name = CASE WHEN $3::text IS NULL THEN calendar_sync_calendar.name ELSE $2 END,
+                    applied = excluded.applied
+                """,
+                calendar_id,
+                name,
+                applied,
+            )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from services.advoware_models import BERLIN, FIRST_YEAR, LAST_YEAR, parse_date_time
@@ -22,6 +23,8 @@ _CLOCK = re.compile(
 )
 _END_OF_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})[T ]24:00(?::00(?:\.0+)?)?", re.ASCII)
 _FLAGS = {"true": True, "ja": True, "false": False, "nein": False}
+#: No spelling of a time is longer.
+_LONGEST = 64
 _WHOLE_DAY = timedelta(hours=24)
 
 
@@ -70,7 +73,12 @@ def moment(value: Any) -> Moment | None:
 
     A day outside the years 1800 to 2200 comes as it is written, in whatever zone: it is no date to reckon with.
     """
-    text = normalise_text(value) if isinstance(value, str) else None
+    return _moment(value) if isinstance(value, str) and len(value) <= _LONGEST else None
+
+
+@lru_cache(maxsize=4096)
+def _moment(value: str) -> Moment | None:
+    text = normalise_text(value)
     if text is None:
         return None
     if match := _END_OF_DAY.fullmatch(text):
@@ -81,13 +89,18 @@ def moment(value: Any) -> Moment | None:
         return None
     if parsed.tzinfo is not BERLIN and is_year_usable(parsed):
         parsed = parsed.astimezone(BERLIN)
-    clock = timedelta(hours=parsed.hour, minutes=parsed.minute, seconds=parsed.second)
-    return Moment(parsed.date(), clock or None)
+    since_midnight = timedelta(hours=parsed.hour, minutes=parsed.minute, seconds=parsed.second)
+    return Moment(parsed.date(), since_midnight or None)
 
 
 def clock(value: Any) -> timedelta | None:
     """The time since midnight; 24:00 is the end of the day. None if it is missing or unreadable: see `is_missing`."""
-    match = _CLOCK.fullmatch(normalise_text(value) or "") if isinstance(value, str) else None
+    return _clock(value) if isinstance(value, str) and len(value) <= _LONGEST else None
+
+
+@lru_cache(maxsize=4096)
+def _clock(value: str) -> timedelta | None:
+    match = _CLOCK.fullmatch(normalise_text(value) or "")
     if match is None:
         return None
     hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)

@@ -156,7 +156,7 @@ def _read_content(record: Record) -> tuple[NormalisedEvent | Untranslatable, boo
     if fields.flag(record.get("abwesenheit")):
         last = max(begins.day, own_last_day or begins.day)
         event = _event(begins.day, last + _ONE_DAY, series, texts, privat=privat)
-        return event, own_last_day is not None and own_last_day < begins.day
+        return event, _is_end_day_unreadable(record) or (own_last_day or begins.day) < begins.day
     start, end, is_guessed = _timed(record, begins, own_last_day, within_day=series is not None)
     problem = _occurrence_problem(start, end) if series else None
     if problem is not None:
@@ -164,7 +164,11 @@ def _read_content(record: Record) -> tuple[NormalisedEvent | Untranslatable, boo
     start, end = _existing(start), _existing(end)
     # The clocks may have been put forward in between.
     end = end if end > start else _existing(start + DEFAULT_LENGTH)
-    return _event(start, end, series, texts, privat=privat), is_guessed
+    return _event(start, end, series, texts, privat=privat), is_guessed or _is_end_day_unreadable(record)
+
+
+def _is_end_day_unreadable(record: Record) -> bool:
+    return not fields.is_missing(record["datumBis"]) and fields.moment(record["datumBis"]) is None
 
 
 def _unreadable(record: Record, begins: fields.Moment | None) -> str | None:
@@ -208,21 +212,17 @@ def _timed(
     start = fields.at(begins.day, DEFAULT_START if since_midnight is None else since_midnight)
     until = fields.clock(record["uhrzeitBis"])
     ends = fields.moment(record["datumBis"])
-    if fields.is_missing(record["uhrzeitBis"]) and ends is not None:
+    is_given = not fields.is_missing(record["uhrzeitBis"])
+    if not is_given and ends is not None:
         until = ends.clock
     if until is None:
-        end, is_guessed = start + DEFAULT_LENGTH, not _is_without_end(record, ends)
+        end, is_guessed = start + DEFAULT_LENGTH, is_given
     else:
         end, is_guessed = _end(start, last_day or begins.day, until)
     if within_day and end.date() > start.date():
         # The longest that an occurrence may last in Advoware.
         end, is_guessed = datetime.combine(start.date(), _LAST_MINUTE, BERLIN), until is not None
     return start, end, is_guessed
-
-
-def _is_without_end(record: Record, ends: fields.Moment | None) -> bool:
-    """Whether no end is given, rather than one that cannot be read."""
-    return fields.is_missing(record["uhrzeitBis"]) and (ends is not None or fields.is_missing(record["datumBis"]))
 
 
 def _end(start: datetime, last_day: date, until: timedelta) -> tuple[datetime, bool]:
@@ -315,6 +315,7 @@ def read_google_event(resource: Any) -> GoogleEvent:
     properties = _properties(resource)
     event = Untranslatable("deleted event") if is_cancelled else google_to_event(resource)
     texts = _google_texts(resource)
+    is_readable = all(fields.is_text(resource.get(name)) for name in _GOOGLE_NAMES.values())
     return GoogleEvent(
         id=event_id,
         event=event,
@@ -325,7 +326,7 @@ def read_google_event(resource: Any) -> GoogleEvent:
         fr_nr=fields.record_key(properties.get(PROPERTY_FRNR)),
         sync_id=_uuid(properties.get(PROPERTY_SYNC_ID)),
         has_foreign_text=not is_cancelled and _is_anonymised(resource, texts) and texts != _HIDDEN_TEXTS,
-        shows_text=not is_cancelled and texts not in (_HIDDEN_TEXTS, _NO_TEXTS),
+        shows_text=not is_cancelled and not (is_readable and texts in (_HIDDEN_TEXTS, _NO_TEXTS)),
         is_private=_is_private(resource),
         record=resource,
     )
@@ -591,7 +592,7 @@ def google_body(
     body: dict[str, Any] = {
         "summary": ANONYMISED_TITLE if event.anonymised else _cut(event.text) or "",
         "description": _description(event, current),
-        "location": _cut(event.ort),
+        "location": None if event.anonymised else _cut(event.ort),
         "start": _google_moment(start, _kept_zone(event, current, "start")),
         "end": _google_moment(end, _kept_zone(event, current, "end")),
         "recurrence": [event.recurrence] if event.recurrence else None,

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from typing import Any, Literal
 from uuid import UUID
 
@@ -100,6 +101,11 @@ class NormalisedEvent:
             return (self.end - timedelta(microseconds=1)).date()
         return self.end - timedelta(days=1)
 
+    @cached_property
+    def hashed(self) -> str:
+        """See `content_hash`."""
+        return (_ANONYMISED_HASH if self.anonymised else "") + _digest(_content(self))
+
     def anonymise(self) -> NormalisedEvent:
         """The same blocked time, without text, note and place."""
         return replace(self, text=None, notiz=None, ort=None, anonymised=True)
@@ -121,11 +127,21 @@ class Untranslatable:
     unknown: frozenset[str] = frozenset()
     raw: str = field(default="", repr=False)
 
+    @cached_property
+    def hashed(self) -> str:
+        """See `content_hash`."""
+        content = _content(self.part) if self.part is not None else []
+        is_anonymised = self.part is not None and self.part.anonymised
+        digest = _digest([*content, self.reason, sorted(self.unknown), self.raw])
+        return _PARTIAL_HASH + (_ANONYMISED_HASH if is_anonymised else "") + digest
+
 
 def normalise_text(value: Any) -> str | None:
     """A text as it is compared: cleaned, NFC, trimmed, line ends as LF, empty as None. What is no text is None."""
     if not isinstance(value, str):
         value = _written(value)
+    if value.isascii() and value.isprintable():
+        return value.strip() or None  # the common case; nothing else in it to mend
     text = unicodedata.normalize("NFC", clean_text(value)).replace("\r\n", "\n").replace("\r", "\n").strip()
     return text or None
 
@@ -143,12 +159,7 @@ def content_hash(event: NormalisedEvent | Untranslatable) -> str:
     Wall-clock time counts, ``privat`` does not; of an anonymised one only the time. That of an untranslatable one
     changes with everything that its side says, and with the reason.
     """
-    if isinstance(event, NormalisedEvent):
-        return (_ANONYMISED_HASH if event.anonymised else "") + _digest(_content(event))
-    content = _content(event.part) if event.part is not None else []
-    is_anonymised = event.part is not None and event.part.anonymised
-    digest = _digest([*content, event.reason, sorted(event.unknown), event.raw])
-    return _PARTIAL_HASH + (_ANONYMISED_HASH if is_anonymised else "") + digest
+    return event.hashed
 
 
 def _content(event: NormalisedEvent) -> list[Any]:

@@ -8,28 +8,32 @@ action was carried out, because Google shows a change only once in its increment
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from services.advoware_models import BERLIN
-from services.advoware_service import AdvowareService
-from services.calendar_sync.apply import Applier, Windows, action_name, one_event, one_termin
-from services.calendar_sync.calendars import ensure_calendar, share_calendar
+from services.calendar_sync.apply import Applier, Windows
+from services.calendar_sync.calendars import CalendarKeeper, ensure_calendar
+from services.calendar_sync.employees import (
+    LOCK_SECONDS,
+    EmployeeRegister,
+    EmployeesAdvoware,
+    active_employees,
+    lock_key,
+    usable_kuerzel,
+)
 from services.calendar_sync.mapping import read_google_events, read_termine
 from services.calendar_sync.model import (
     QUESTIONS,
     Action,
     ConfirmAdvoware,
     ConfirmGoogle,
-    GoogleEvent,
-    HoldDeletions,
     ListGoogle,
-    NotPlanned,
     Pair,
     Termin,
 )
@@ -37,14 +41,11 @@ from services.calendar_sync.observation import Confirmations, GoogleListing, Pla
 from services.calendar_sync.plan import make_plan
 from services.calendar_sync.store import AuditLine, CalendarStore, Cursor, Hold
 from services.calendar_sync.store import RunResult as Result
+from services.calendar_sync.work import RunSummary, Work, read_event, read_termin
 from services.errors import (
-    AuthenticationFailed,
-    ConfigurationError,
     Conflict,
-    EntityBusy,
     Forbidden,
     NotFound,
-    RateLimited,
     Unavailable,
     UnexpectedAnswer,
     ValidationFailed,
@@ -56,41 +57,11 @@ from services.locks import record_lock
 from services.logs import log
 from services.resources import Resources, current_resources
 
-LOCK_SECONDS = 60.0
 #: The whole calendar is listed once a day: an incremental list does not show everything (exceptions of a series that
 #: was repaired, events that the window has reached by now).
 FULL_RUN_HOURS = 24
-#: After so many failures in a row because a system is away, the rest is left to the next run.
-MAX_UNAVAILABLE = 3
 #: In Redis: when each employee's sync last succeeded.
 LAST_SUCCESS = "calendar_sync:last_success"
-
-
-def lock_key(kuerzel: str) -> str:
-    """The lock of an employee's calendar, in the calendar's Redis database."""
-    return f"calendar_sync:lock:{kuerzel}"
-
-
-@dataclass
-class RunSummary:
-    """What a run has led to.
-
-    Attributes:
-        kuerzel: the employee.
-        result: ``held``: deletions wait for an operator; ``failed``: at least one action failed, or a record could not
-            be read; else as it says.
-        counts: how often each action was carried out, such as ``google_created``.
-        errors: one code per failed action, without texts of appointments.
-        unreadable: why records of either side could not be read at all; nothing is done about them.
-        held: why deletions are held.
-    """
-
-    kuerzel: str
-    result: Result = "no_change"
-    counts: Counter[str] = field(default_factory=Counter)
-    errors: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-    held: HoldDeletions | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +76,7 @@ class _Observed:
     pairs: Sequence[Pair]
     once_paired: frozenset[str]
     hold: Hold | None
+    digest: str
 
 
 class CalendarSync:
@@ -114,21 +86,27 @@ class CalendarSync:
         self._context = context
         self._resources = resources or current_resources()
         self._google = GoogleCalendarAPI(context, resources=self._resources)
-        self._advoware = AdvowareService(context, resources=self._resources)
+        self._advoware = EmployeesAdvoware(context, resources=self._resources)
 
     # -- entrances ------------------------------------------------------------------------------------------------
 
-    async def employees(self) -> list[str]:
+    async def employees(self, *, follow: bool = True) -> list[str]:
         """The Kürzel of the active employees, those first whose sync succeeded longest ago or never.
 
-        ``CALENDAR_SYNC_DEBUG_KUERZEL`` limits them.
+        ``CALENDAR_SYNC_DEBUG_KUERZEL`` limits them. Calendars and pairs follow those who have a new Kürzel, unless
+        ``follow`` says that nothing may be written.
 
         Raises:
-            ForeignSystemError: Advoware or Redis does not answer.
+            ForeignSystemError: Advoware, PostgreSQL or Redis does not answer.
         """
         rows = await self._advoware.list_mitarbeiter()
+        active = active_employees(rows)
+        if odd := sum(usable_kuerzel(row) is None for row in rows):
+            log(self._context, "error", "calendar.employees_unreadable", employees=odd)
+        register = EmployeeRegister(self._resources, self._advoware, self._context)
+        postponed = await register.follow(active) if follow else frozenset()
         only = self._resources.settings.calendar_sync.only_kuerzel
-        found = {str(row.get("kuerzel") or "").strip() for row in rows} - {""}
+        found = active.keys() - postponed
         kuerzel = sorted(found & only if only else found)
         try:
             latest = await self._resources.calendar_redis.hgetall(LAST_SUCCESS)
@@ -181,22 +159,26 @@ class CalendarSync:
     # -- one run --------------------------------------------------------------------------------------------------
 
     async def _sync(self, kuerzel: str, *, full_content: bool) -> RunSummary:
+        if await self._advoware.is_former(kuerzel):  # asked for before he was renamed
+            return RunSummary(kuerzel)
         store = CalendarStore(await self._resources.database())
         trace_id = getattr(self._context, "trace_id", None)
         windows = Windows(self._google, self._advoware, store, self._resources, trace_id)
         summary = RunSummary(kuerzel)
         seen = await self._observe(windows, summary, full_content=full_content)
+        if seen is None:
+            return summary
         seen, actions = await self._plan(seen, windows, summary)
-        applier = Applier(seen.settings, windows)
-        is_complete = await self._apply(actions, applier, seen.settings, windows, summary)
+        is_complete = await Work(self._context, seen.settings, windows, summary).carry_out_all(actions)
         await self._note_hold(summary, seen.hold, windows)
         summary.result = _result(summary)
-        await self._move_on(seen, store, is_complete=is_complete and summary.held is None)
+        await self._move_on(seen, store, summary, is_complete=is_complete and summary.held is None)
         return summary
 
-    async def _move_on(self, seen: _Observed, store: CalendarStore, *, is_complete: bool) -> None:
+    async def _move_on(self, seen: _Observed, store: CalendarStore, summary: RunSummary, *, is_complete: bool) -> None:
         """Store where the next run starts: after what this one has seen, if all of it was carried out."""
-        cursor = seen.cursor
+        is_quiet = is_complete and summary.result == "no_change" and not seen.listing.full and not seen.listing.events
+        cursor = replace(seen.cursor, quiet_digest=seen.digest if is_quiet else None)
         if is_complete:
             cursor = replace(cursor, sync_token=seen.next_sync_token)
             if seen.listing.full:
@@ -208,7 +190,8 @@ class CalendarSync:
 
     # -- observe --------------------------------------------------------------------------------------------------
 
-    async def _observe(self, windows: Windows, summary: RunSummary, *, full_content: bool) -> _Observed:
+    async def _observe(self, windows: Windows, summary: RunSummary, *, full_content: bool) -> _Observed | None:
+        """Both sides as they are now; None if they are as they were when there was nothing to do."""
         kuerzel, store = summary.kuerzel, windows.store
         cursor = await store.load_cursor(kuerzel)
         calendar_id = cursor.calendar_id
@@ -219,27 +202,39 @@ class CalendarSync:
         except NotFound:
             if calendar_id is not None:
                 log(self._context, "error", "calendar.lost", kuerzel=kuerzel)
-            calendar_id = await ensure_calendar(self._google, kuerzel)
+            calendar_id = await ensure_calendar(self._google, kuerzel, self._resources.settings)
             cursor = replace(cursor, calendar_id=calendar_id, sync_token=None)
             listing, token = await self._list_google(calendar_id, cursor, summary)
             await self._let_go_of_lost_events(listing, self._settings(cursor, full_content=full_content), windows)
             await store.save_cursor(cursor, self._now())
-        if listing.full:
-            await self._share(calendar_id, kuerzel)
+        keeper = CalendarKeeper(self._google, await self._resources.database(), self._resources, self._context)
+        await keeper.keep(calendar_id, kuerzel, is_full=listing.full)
         settings = self._settings(cursor, full_content=full_content)
         await self._resume_creates(kuerzel, Applier(settings, windows), store)
-        pairs = await store.load_pairs(kuerzel)
-        if listing.full:
-            settings = _looking_at_all(settings, pairs)
         hold = next(iter(await store.holds(kuerzel)), None)
         if hold is not None and hold.released_at is not None:
             settings = replace(settings, released=hold.number)
+        digest_of_pairs = await store.pairs_digest(kuerzel)
+        pairs: Sequence[Pair] | None = None
+        if listing.full:
+            pairs = await store.load_pairs(kuerzel)
+            settings = _looking_at_all(settings, pairs)
         first_day, last_day = settings.listed_from or settings.first_day, settings.listed_until or settings.last_day
-        rows = await self._advoware.list_termine(kuerzel, first_day, last_day)
-        termine = read_termine(rows)
+        answer = await self._advoware.ask_termine(kuerzel, first_day, last_day)
+        digest = _digest(settings, answer.digest(), digest_of_pairs)
+        if digest == cursor.quiet_digest and hold is None and not listing.full and not listing.events:
+            await self._move_token(cursor, token, store)
+            return None
+        if pairs is None:
+            pairs = await store.load_pairs(kuerzel)
+        termine = await asyncio.to_thread(lambda: read_termine(answer.rows()))
         self._note_unreadable("Termin", termine.unreadable, summary)
         once_paired = await _once_paired(store, kuerzel, listing, pairs)
-        return _Observed(cursor, settings, termine.items, listing, token, pairs, once_paired, hold)
+        return _Observed(cursor, settings, termine.items, listing, token, pairs, once_paired, hold, digest)
+
+    async def _move_token(self, cursor: Cursor, token: str, store: CalendarStore) -> None:
+        if token != cursor.sync_token:
+            await store.save_cursor(replace(cursor, sync_token=token), self._now())
 
     def _note_unreadable(self, what: str, reasons: Sequence[str], summary: RunSummary) -> None:
         """Tell of records that have no identity, and with which nothing can be done."""
@@ -264,13 +259,6 @@ class CalendarSync:
         for pair in await windows.store.load_pairs(settings.kuerzel):
             if pair.google_event_id is not None and pair.google_event_id not in present:
                 await applier.let_go(pair)
-
-    async def _share(self, calendar_id: str, kuerzel: str) -> None:
-        """Share the calendar; an account that Google refuses is told to the operator and stops nothing."""
-        try:
-            await share_calendar(self._google, calendar_id, self._resources.settings.google_calendar.acl_rules)
-        except (Forbidden, NotFound, ValidationFailed) as error:
-            log(self._context, "error", "calendar.not_shared", kuerzel=kuerzel, error=failure_code(error))
 
     async def _list_google(self, calendar_id: str, cursor: Cursor, summary: RunSummary) -> tuple[GoogleListing, str]:
         """Google's changes since the last run, or everything: at first, once a day, and when the token has expired."""
@@ -359,102 +347,13 @@ class CalendarSync:
         try:
             if isinstance(question, ConfirmAdvoware):
                 fr_nr = int(pair.advoware_frnr or 0)
-                return replace(known, termine={**known.termine, fr_nr: await self._read_termin(fr_nr)})
+                return replace(known, termine={**known.termine, fr_nr: await read_termin(self._advoware, fr_nr)})
             event_id = str(pair.google_event_id)
-            return replace(known, events={**known.events, event_id: await self._read_event(calendar_id, event_id)})
+            event = await read_event(self._google, calendar_id, event_id)
+            return replace(known, events={**known.events, event_id: event})
         except (Forbidden, UnexpectedAnswer, ValidationFailed) as error:
-            self._note_error("calendar.not_confirmed", error, summary)
+            summary.note_error(self._context, "calendar.not_confirmed", error)
             return known
-
-    def _note_error(self, event: str, error: Exception | str, summary: RunSummary, **fields: str) -> str:
-        """Log what concerns one appointment only, and count it; returns its code."""
-        code = error if isinstance(error, str) else failure_code(error)
-        summary.errors.append(code)
-        log(self._context, "error", event, kuerzel=summary.kuerzel, error=code, **fields)
-        return code
-
-    async def _read_termin(self, fr_nr: int) -> Termin | None:
-        try:
-            return one_termin(await self._advoware.get_termin(fr_nr), fr_nr)
-        except NotFound:
-            return None
-
-    async def _read_event(self, calendar_id: str, event_id: str) -> GoogleEvent | None:
-        try:
-            return one_event(await self._google.get_event(calendar_id, event_id), event_id)
-        except NotFound:
-            await self._google.get_calendar(calendar_id)  # with its calendar every event is lost, and nobody deleted it
-            return None
-
-    # -- apply ----------------------------------------------------------------------------------------------------
-
-    async def _apply(
-        self,
-        actions: Sequence[Action],
-        applier: Applier,
-        settings: PlanSettings,
-        windows: Windows,
-        summary: RunSummary,
-    ) -> bool:
-        """Carry out the actions; one that fails does not stop the others. Returns whether all were carried out.
-
-        Raises:
-            ForeignSystemError: a system cannot be used at the moment, so that the rest would fail as well.
-        """
-        unavailable = 0
-        for action in actions:
-            if isinstance(action, HoldDeletions):
-                summary.held = action
-                continue
-            if isinstance(action, NotPlanned):
-                self._note_error("calendar.not_planned", action.code, summary)
-                continue
-            try:
-                await self._carry_out(action, applier, settings, windows)
-            except (RateLimited, AuthenticationFailed, EntityBusy, ConfigurationError):
-                raise
-            except Exception as error:
-                code = self._note_error("calendar.action_failed", error, summary, action=action_name(action))
-                unavailable = unavailable + 1 if isinstance(error, Unavailable) else 0
-                if unavailable == MAX_UNAVAILABLE:
-                    raise
-                await applier.fail(action, code)
-            else:
-                summary.counts[action_name(action)] += 1
-                unavailable = 0
-        return not summary.errors
-
-    async def _carry_out(self, action: Action, applier: Applier, settings: PlanSettings, windows: Windows) -> None:
-        """Carry out an action; if its event or Termin has changed meanwhile, read both again and decide anew, once."""
-        try:
-            await applier.carry_out(action)
-        except Conflict as error:
-            pair = getattr(action, "pair", None)
-            # Of a row that waits for its other side this one alone does not tell enough.
-            if not isinstance(pair, Pair) or None in {pair.advoware_frnr, pair.google_event_id}:
-                raise
-            if error.system not in {GOOGLE, "Advoware"}:
-                raise
-            decided = await self._plan_pair(pair, settings, windows)
-            if any(isinstance(item, HoldDeletions) for item in decided):
-                raise  # the next run holds it for all to see
-            for anew in decided:
-                await applier.carry_out(anew)
-
-    async def _plan_pair(self, pair: Pair, settings: PlanSettings, windows: Windows) -> list[Action]:
-        """The actions for one pair as it is now."""
-        stored = await windows.store.find_pair(pair.sync_id)
-        if stored is None or stored.pair.deleted:
-            return []
-        pair = stored.pair
-        termin = await self._read_termin(pair.advoware_frnr) if pair.advoware_frnr else None
-        event_id = pair.google_event_id
-        event = await self._read_event(settings.calendar_id, event_id) if event_id else None
-        termine = {pair.advoware_frnr: termin} if pair.advoware_frnr else {}
-        events = {event_id: event} if event_id else {}
-        listing = GoogleListing([event] if event else [], full=False)
-        actions = make_plan(settings, [termin] if termin else [], listing, [pair], Confirmations(termine, events))
-        return [item for item in actions if not isinstance(item, QUESTIONS)]
 
     # -- record ---------------------------------------------------------------------------------------------------
 
@@ -483,6 +382,11 @@ class CalendarSync:
 
     def _now(self) -> datetime:
         return self._resources.clock()
+
+
+def _digest(settings: PlanSettings, termine: str, pairs: str) -> str:
+    """Equal for equal inputs of a plan, if Google has listed no change."""
+    return hashlib.sha256(f"{settings}\n{termine}\n{pairs}".encode()).hexdigest()
 
 
 def _result(summary: RunSummary) -> Result:

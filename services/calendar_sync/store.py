@@ -6,6 +6,7 @@ contents are hashes, errors are reason codes or our own words.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,11 @@ Side = Literal["advoware", "google", "none"]
 RunResult = Literal["no_change", "changed", "held", "failed"]
 HoldReason = Literal["too_many", "advoware_empty"]
 
+#: So many rows are read in a thread, so that others get their turn meanwhile.
+MANY_ROWS = 500
+
+#: The cron starts a run of everybody every 15 minutes: who had none for longer than this is overdue.
+OVERDUE_MINUTES = 45
 #: How long an overwritten event is kept.
 OVERWRITTEN_DAYS = 30
 
@@ -46,6 +52,7 @@ class Cursor:
     calendar_id: str | None = None
     sync_token: str | None = None
     last_full_run: datetime | None = None
+    quiet_digest: str | None = None  #: of all that a run has seen in which nothing was to be done
     updated_at: datetime | None = None  #: set by the store
 
 
@@ -127,6 +134,24 @@ class Hold:
     released_at: datetime | None = None
 
 
+@dataclass(frozen=True)
+class Operation:
+    """How the runs of all employees are, as numbers.
+
+    Attributes:
+        employees: those who had a run of late.
+        failing: those whose latest run failed; ``held``: those of whom work is held back and not released.
+        since: of these, when the first one began to fail or to be held.
+        last_run: when the latest run of anybody ended.
+    """
+
+    employees: int
+    failing: int
+    held: int
+    since: datetime | None
+    last_run: datetime | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Overwritten:
     """An event of Google as it was before the sync put Advoware's content back. Holds texts: never log it."""
@@ -159,6 +184,18 @@ class CalendarStore:
             kuerzel,
         )
         return [stored.pair for stored in found]
+
+    async def pairs_digest(self, kuerzel: str) -> str:
+        """A text that changes with every change of an employee's live pairs."""
+        async with database_errors():
+            digest = await self._pool.fetchval(
+                """
+                SELECT count(*) || ' ' || coalesce(md5(string_agg(md5(pair::text), '' ORDER BY sync_id)), '')
+                FROM calendar_sync AS pair WHERE NOT deleted AND employee_kuerzel = $1
+                """,
+                kuerzel,
+            )
+        return str(digest)
 
     async def find_pair(self, sync_id: UUID) -> StoredPair | None:
         """A pair, live or deleted."""
@@ -215,6 +252,16 @@ class CalendarStore:
             )
             await _append(connection, audit, now)
 
+    async def save_pairs(self, pairs: Sequence[tuple[Pair, AuditLine]], now: datetime) -> None:
+        """Insert these pairs, or replace their rows, with their lines in the audit: all of them or none.
+
+        Raises:
+            Conflict: as in `save_pair`, for at least one of them.
+        """
+        async with self._transaction() as connection:
+            await connection.executemany(_SAVE_PAIR, [(*_pair_values(pair), now) for pair, _ in pairs])
+            await connection.executemany(_APPEND, [_audit_values(line, now) for _, line in pairs])
+
     async def delete_pair(self, sync_id: UUID, audit: AuditLine, now: datetime) -> None:
         """Mark the pair as deleted, together with its line in the audit.
 
@@ -257,16 +304,19 @@ class CalendarStore:
         async with self._transaction() as connection:
             await connection.execute(
                 """
-                INSERT INTO calendar_sync_cursor (employee_kuerzel, calendar_id, sync_token, last_full_run, updated_at)
-                VALUES ($1, $2, $3, $4, $5)
+                INSERT INTO calendar_sync_cursor
+                    (employee_kuerzel, calendar_id, sync_token, last_full_run, quiet_digest, updated_at)
+                VALUES ($1, $2, $3, $4, $5, $6)
                 ON CONFLICT (employee_kuerzel) DO UPDATE SET
                     calendar_id = excluded.calendar_id, sync_token = excluded.sync_token,
-                    last_full_run = excluded.last_full_run, updated_at = excluded.updated_at
+                    last_full_run = excluded.last_full_run, quiet_digest = excluded.quiet_digest,
+                    updated_at = excluded.updated_at
                 """,
                 cursor.employee_kuerzel,
                 cursor.calendar_id,
                 cursor.sync_token,
                 cursor.last_full_run,
+                cursor.quiet_digest,
                 now,
             )
 
@@ -388,8 +438,8 @@ class CalendarStore:
                 """
                 INSERT INTO calendar_sync_run AS run
                     (employee_kuerzel, result, code, ended_at, succeeded_at, failing_since, failures)
-                VALUES ($1, $2, $3, $4, CASE WHEN $2 <> 'failed' THEN $4 END, CASE WHEN $2 = 'failed' THEN $4 END,
-                        CASE WHEN $2 = 'failed' THEN 1 ELSE 0 END)
+                VALUES ($1, $2::text, $3, $4::timestamptz, CASE WHEN $2 <> 'failed' THEN $4 END,
+                        CASE WHEN $2 = 'failed' THEN $4 END, CASE WHEN $2 = 'failed' THEN 1 ELSE 0 END)
                 ON CONFLICT (employee_kuerzel) DO UPDATE SET
                     result = excluded.result, code = excluded.code, ended_at = excluded.ended_at,
                     succeeded_at = coalesce(excluded.succeeded_at, run.succeeded_at),
@@ -407,6 +457,24 @@ class CalendarStore:
         async with database_errors():
             rows = await self._pool.fetch("SELECT * FROM calendar_sync_run ORDER BY employee_kuerzel")
         return [Run(**row) for row in rows]
+
+    async def operation(self) -> Operation:
+        """The numbers of all employees. Who had no run when the others had theirs has left, and does not count."""
+        async with database_errors():
+            row = await self._pool.fetchrow(
+                """
+                SELECT count(*) AS employees,
+                    count(*) FILTER (WHERE run.result = 'failed') AS failing,
+                    count(*) FILTER (WHERE hold.held_since IS NOT NULL AND hold.released_at IS NULL) AS held,
+                    least(min(run.failing_since),
+                        min(hold.held_since) FILTER (WHERE hold.released_at IS NULL)) AS since,
+                    max(run.ended_at) AS last_run
+                FROM calendar_sync_run AS run LEFT JOIN calendar_sync_hold AS hold USING (employee_kuerzel)
+                WHERE run.ended_at >= (SELECT max(ended_at) FROM calendar_sync_run) - $1::interval
+                """,
+                timedelta(minutes=OVERDUE_MINUTES),
+            )
+        return Operation(**row)
 
     async def holds(self, kuerzel: str | None = None) -> list[Hold]:
         """What is held back for an employee, or for all, by Kürzel."""
@@ -456,11 +524,8 @@ class CalendarStore:
     # -- what was overwritten ---------------------------------------------------------------------------------
 
     async def keep_overwritten(self, event: Overwritten, now: datetime) -> None:
-        """Keep an event, before it is overwritten, for `OVERWRITTEN_DAYS`; older ones go."""
+        """Keep an event, before it is overwritten; see `forget_overwritten`."""
         async with self._transaction() as connection:
-            await connection.execute(
-                "DELETE FROM calendar_sync_overwritten WHERE at < $1", now - timedelta(days=OVERWRITTEN_DAYS)
-            )
             await connection.execute(
                 """
                 INSERT INTO calendar_sync_overwritten
@@ -473,6 +538,13 @@ class CalendarStore:
                 event.advoware_frnr,
                 event.google_event_id,
                 dict(event.resource),
+            )
+
+    async def forget_overwritten(self, now: datetime) -> None:
+        """Let go of what was overwritten more than `OVERWRITTEN_DAYS` ago."""
+        async with database_errors():
+            await self._pool.execute(
+                "DELETE FROM calendar_sync_overwritten WHERE at < $1", now - timedelta(days=OVERWRITTEN_DAYS)
             )
 
     async def overwritten(self, since: datetime, kuerzel: str | None = None) -> list[Overwritten]:
@@ -499,7 +571,10 @@ class CalendarStore:
 
     async def _pairs(self, query: str, *arguments: Any) -> list[StoredPair]:
         async with database_errors():
-            return [_stored_pair(row) for row in await self._pool.fetch(query, *arguments)]
+            rows = await self._pool.fetch(query, *arguments)
+        if len(rows) < MANY_ROWS:
+            return [_stored_pair(row) for row in rows]
+        return await asyncio.to_thread(lambda: [_stored_pair(row) for row in rows])
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[asyncpg.Connection]:
@@ -591,13 +666,19 @@ def _intent_values(intent: Intent) -> tuple[Any, ...]:
     )
 
 
+_APPEND = """
+INSERT INTO calendar_sync_audit (at, employee_kuerzel, sync_id, advoware_frnr, google_event_id, side, action, reason,
+                                 before_hash, after_hash, error, trace_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+"""
+
+
 async def _append(connection: asyncpg.Connection, line: AuditLine, now: datetime) -> None:
-    await connection.execute(
-        """
-        INSERT INTO calendar_sync_audit (at, employee_kuerzel, sync_id, advoware_frnr, google_event_id, side, action,
-                                         reason, before_hash, after_hash, error, trace_id)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-        """,
+    await connection.execute(_APPEND, *_audit_values(line, now))
+
+
+def _audit_values(line: AuditLine, now: datetime) -> tuple[Any, ...]:
+    return (
         now,
         line.employee_kuerzel,
         line.sync_id,

@@ -30,6 +30,11 @@ Document = dict[str, Any]
 Kuerzel = Annotated[list[str] | None, typer.Option("--kuerzel", help="only this employee; may be repeated")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document and nothing else")]
 Apply = Annotated[bool, typer.Option("--apply", help="really delete; without it: show what would be deleted")]
+Really = Annotated[bool, typer.Option("--apply", help="really do it; without it: show what would be done")]
+OlderThan = Annotated[
+    int,
+    typer.Option("--older-than", min=1, metavar="DAYS", help="days since the last day; more than the sync looks back"),
+]
 MaxDeletions = Annotated[
     int | None, typer.Option("--max-deletions", min=1, help="per employee; default max(5, 20 % of the live pairs)")
 ]
@@ -37,7 +42,12 @@ ShowText = Annotated[bool, typer.Option("--show-text", help="also show title, no
 
 FAILED = 2
 #: Too long for the table of `stats`; the JSON document has them.
-_NOT_IN_STATS = frozenset({"calendar_id", "last_full_run", "last_change", "age_seconds"})
+_NOT_IN_STATS = frozenset(
+    {
+        *("calendar_id", "last_full_run", "last_change", "age_seconds", "run_ended_at"),
+        *("code", "failing_since", "failures", "held_since", "released_at"),
+    }
+)
 _ANY_WIDTH = 10_000
 #: What identifies the appointment of a finding or of a line of the history.
 _IDS = {"advoware_frnr": "frNr", "google_event_id": "event", "sync_id": "pair"}
@@ -53,7 +63,10 @@ app = typer.Typer(
 
 @app.command("verify-sync")
 def verify_sync(kuerzel: Kuerzel = None, as_json: AsJson = False) -> None:
-    """Compare Advoware, Google and the table: what is missing, differs, shows too much, has failed or waits."""
+    """Compare Advoware, Google and the table: what is missing, differs, shows too much, has failed or waits.
+
+    What shows too much is found outside the window of the sync as well.
+    """
     _run("verify-sync", as_json, lambda audit: audit.verify_sync(kuerzel or ()))
 
 
@@ -107,6 +120,46 @@ def cleanup_orphaned(
     )
 
 
+@app.command("purge-old")
+def purge_old(
+    older_than: OlderThan,
+    kuerzel: Kuerzel = None,
+    apply: Apply = False,
+    max_deletions: MaxDeletions = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove from Google what the sync has made and is over for long; never a person's event, never in Advoware."""
+    _run(
+        "purge-old",
+        as_json,
+        lambda audit: audit.purge_old(older_than, kuerzel or (), apply=apply, max_deletions=max_deletions),
+    )
+
+
+@app.command("release-held")
+def release_held(kuerzel: Kuerzel = None, apply: Really = False, as_json: AsJson = False) -> None:
+    """What the sync holds back because so much seems to be gone; with --apply the next run does it, once."""
+    _run("release-held", as_json, lambda audit: audit.decisions.release_held(kuerzel or (), apply=apply))
+
+
+@app.command("overwritten")
+def overwritten(kuerzel: Kuerzel = None, show_text: ShowText = False, as_json: AsJson = False) -> None:
+    """What people had changed in Google and the sync has overwritten, in the last 30 days."""
+    _run("overwritten", as_json, lambda audit: audit.decisions.overwritten(kuerzel or (), show_text=show_text))
+
+
+@app.command("restore-overwritten")
+def restore_overwritten(
+    overwritten_id: Annotated[int, typer.Argument(metavar="ID")], apply: Really = False, as_json: AsJson = False
+) -> None:
+    """Bring an overwritten event back into Google, as a person's event beside that of Advoware."""
+    _run(
+        "restore-overwritten",
+        as_json,
+        lambda audit: audit.decisions.restore_overwritten(overwritten_id, apply=apply),
+    )
+
+
 @app.command("list-calendars")
 def list_calendars(kuerzel: Kuerzel = None, as_json: AsJson = False) -> None:
     """The calendars of the sync, whom they are shared with, and what is not in order with them."""
@@ -115,7 +168,7 @@ def list_calendars(kuerzel: Kuerzel = None, as_json: AsJson = False) -> None:
 
 @app.command("stats")
 def stats(kuerzel: Kuerzel = None, as_json: AsJson = False) -> None:
-    """Numbers of pairs per employee, and when the last run was."""
+    """Numbers of pairs per employee, how the last run ended, and what failed, is overdue or held back."""
     _run("stats", as_json, lambda audit: audit.questions.stats(kuerzel or ()))
 
 
@@ -140,7 +193,7 @@ def _run(command: str, as_json: bool, work: Callable[[CalendarAudit], Awaitable[
     except Exception as error:  # noqa: BLE001 - not even a defect may pass for findings, which are exit code 1
         errors = [{"employee_kuerzel": None, "message": _message(error)}]
         document = {"command": command, "status": "error", "checked_at": None}
-        document |= {"findings": [], "changes": [], "errors": errors}
+        document |= {"findings": [], "infos": [], "changes": [], "errors": errors}
         exit_code = FAILED
     if as_json:
         typer.echo(json.dumps(document, indent=2))

@@ -6,7 +6,13 @@ from motia import FlowContext, queue
 
 from services.calendar_sync.run import CalendarSync
 from services.logs import log
-from steps.advoware_cal_sync.calendar_sync_utils import TOPIC_ALL, TOPIC_EMPLOYEE, enqueue_employees, left_behind
+from steps.advoware_cal_sync.calendar_sync_utils import (
+    TOPIC_ALL,
+    TOPIC_EMPLOYEE,
+    enqueue_employees,
+    forget_old_texts,
+    left_behind,
+)
 
 config = {
     "name": "Calendar Sync All",
@@ -23,4 +29,5 @@ async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
     employees = await CalendarSync(ctx).employees()
     employees = list(dict.fromkeys([*employees, *await left_behind()]))
     enqueued = await enqueue_employees(ctx.enqueue, employees, full_content=full_content)
+    await forget_old_texts(ctx)
     log(ctx, "info", "calendar.enqueued", employees=len(employees), enqueued=enqueued)

@@ -4,14 +4,7 @@ from typing import Any
 
 from motia import FlowContext, queue
 
-from services.errors import BitByLawError, ConfigurationError, shown_text, without_quotes
-from services.logs import log
-from steps.advoware_cal_sync.calendar_sync_utils import (
-    TOPIC_EMPLOYEE,
-    keep_wish,
-    parse_employee_event,
-    take_up,
-)
+from steps.advoware_cal_sync.calendar_sync_utils import TOPIC_EMPLOYEE, fail, parse_employee_event, take_up
 
 config = {
     "name": "Calendar Sync Event",
@@ -25,12 +18,11 @@ config = {
 async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
     """Sync the employee; a calendar that is being synced is looked at again by the run that is at work.
 
-    A failure is logged and not raised: the cron comes again in 15 minutes. Only if it cannot be remembered that the
-    texts are to be hidden does the queue try again.
+    A failure of any kind is logged and remembered, not raised: the cron comes again in 15 minutes, and nobody else's
+    calendar waits for it. Only if it cannot be remembered that the texts are to be hidden does the queue try again.
     """
     event = parse_employee_event(input_data)
     try:
         await take_up(event, ctx)
-    except (BitByLawError, ConfigurationError) as error:
-        log(ctx, "error", "calendar.failed", kuerzel=event.kuerzel, error=without_quotes(shown_text(error)))
-        await keep_wish(event)
+    except Exception as error:  # noqa: BLE001 - no record and no defect ends more than this employee's run
+        await fail(event, error, ctx)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationError
 
+from config import PROJECT_ROOT
 from services.access import AccessDenied, admit_tool
 from services.calendar_sync.run import CalendarSync, RunSummary
-from services.errors import ConfigurationError, ForeignSystemError, InvalidInput
+from services.calendar_sync.store import CalendarStore, RunResult
+from services.errors import (
+    BitByLawError,
+    ConfigurationError,
+    ForeignSystemError,
+    InvalidInput,
+    shown_text,
+    without_quotes,
+)
 from services.logs import log
 from services.look_again import HIDE, LEFT_BEHIND_SECONDS, Notes, calendar, in_turn
 from services.proxy import describe
@@ -26,6 +37,8 @@ ENQUEUE_SECONDS = 20.0
 WAITING_MARK_SECONDS = 30 * 60
 #: More employees than any firm has.
 MAX_LEFT_BEHIND = 1000
+#: Longest code of a failure that is remembered.
+MAX_CODE = 300
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -92,26 +105,80 @@ async def left_behind() -> list[str]:
     return await Notes(await resources.database()).left_behind("calendar", before, MAX_LEFT_BEHIND)
 
 
+async def forget_old_texts(context: Any) -> None:
+    """Let go of what was overwritten too long ago, if PostgreSQL answers; the next cron comes again."""
+    try:
+        resources = current_resources()
+        await CalendarStore(await resources.database()).forget_overwritten(resources.clock())
+    except Exception as error:  # noqa: BLE001 - no employee waits for this
+        log(context, "warning", "calendar.old_texts_not_forgotten", error=failure_code(error))
+
+
 async def take_up(event: EmployeeEvent, context: Any) -> None:
     """Sync the employee of an event, and again if others have asked for it meanwhile.
 
-    If another run is at work, it looks again.
+    How each run has ended is remembered for the operator. If another run is at work, it looks again: that is no run.
 
     Raises:
         ForeignSystemError, ConfigurationError: a system cannot be used at all.
+        Exception: a defect of ours, or a record that nobody has foreseen; see `fail`.
     """
     resources = current_resources()
     await forget_waiting(resources, TOPIC_EMPLOYEE, _mark(event.kuerzel, full_content=event.full_content))
     sync, subject = CalendarSync(context, resources=resources), calendar(event.kuerzel)
 
     async def run(asked: frozenset[str]) -> RunSummary:
-        return await sync.sync_employee(event.kuerzel, full_content=HIDE not in asked)
+        summary = await sync.sync_employee(event.kuerzel, full_content=HIDE not in asked)
+        await _note_run(event.kuerzel, summary.result, _code_of(summary), context)
+        return summary
 
     if await in_turn(resources, subject, _wishes(event), run) is None:
         log(context, "info", "calendar.busy", kuerzel=event.kuerzel)
 
 
-async def keep_wish(event: EmployeeEvent) -> None:
+async def fail(event: EmployeeEvent, error: Exception, context: Any) -> None:
+    """Tell and remember that an employee's run has failed, whatever the reason: it is nobody else's business.
+
+    Raises:
+        Unavailable: it cannot be remembered that the texts are to be hidden, so the queue has to try again.
+    """
+    code, is_defect = failure_code(error), not isinstance(error, BitByLawError | ConfigurationError)
+    trace = "".join(traceback.format_tb(error.__traceback__)[-3:]) if is_defect else None
+    log(context, "error", "calendar.failed", kuerzel=event.kuerzel, error=code, trace=trace)
+    await _note_run(event.kuerzel, "failed", code, context)
+    await _keep_wish(event)
+
+
+def failure_code(error: Exception) -> str:
+    """Why a run failed, in our own words; of an unforeseen error kind and place: its text may quote anything."""
+    if isinstance(error, BitByLawError | ConfigurationError):
+        return without_quotes(shown_text(error))[:MAX_CODE]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_ours(frame.filename)]
+    place = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
+
+
+def _is_ours(filename: str) -> bool:
+    return Path(filename).is_relative_to(PROJECT_ROOT) and "site-packages" not in filename
+
+
+def _code_of(summary: RunSummary) -> str | None:
+    """Why a run that came to its end is not well."""
+    if summary.held is not None:
+        return summary.held.reason
+    return summary.errors[0][:MAX_CODE] if summary.errors else None
+
+
+async def _note_run(kuerzel: str, result: RunResult, code: str | None, context: Any) -> None:
+    """Remember how a run has ended, if PostgreSQL takes it: the log has it in any case."""
+    try:
+        resources = current_resources()
+        await CalendarStore(await resources.database()).note_run(kuerzel, result, code, resources.clock())
+    except Exception as error:  # noqa: BLE001 - what cannot be remembered must not undo what was done
+        log(context, "warning", "calendar.run_not_noted", kuerzel=kuerzel, result=result, error=failure_code(error))
+
+
+async def _keep_wish(event: EmployeeEvent) -> None:
     """After a run that failed: let the next one, which the cron starts, hide the texts if this one was to.
 
     Raises:

@@ -19,6 +19,7 @@ from config import Settings, get_settings
 from sandbox.advoware import AdvowareTwin
 from sandbox.google import GoogleTwin
 from services.advoware_models import BERLIN
+from services.calendar_sync.calendars import ensure_calendar
 from services.calendar_sync.mapping import google_body, google_event_id, read_termin
 from services.calendar_sync.model import NormalisedEvent, Pair
 from services.calendar_sync.store import AuditLine, CalendarStore, Cursor
@@ -88,9 +89,11 @@ class AuditOffice:
         await resources.calendar_redis.flushall()
         office = cls(advoware, google, resources, aiohttp.ClientSession(), directory, {})
         for kuerzel in ("SB", "AI"):
-            office.calendars[kuerzel] = await office.new_calendar(f"AW-{kuerzel}")
+            office.calendars[kuerzel] = await ensure_calendar(office.api, kuerzel, settings)
             cursor = Cursor(employee_kuerzel=kuerzel, calendar_id=office.calendars[kuerzel])
-            await (await office.store()).save_cursor(cursor, datetime.now(UTC))
+            store, now = await office.store(), datetime.now(UTC)
+            await store.save_cursor(cursor, now)
+            await store.note_run(kuerzel, "no_change", None, now)
         return office
 
     async def close(self) -> None:
@@ -169,13 +172,19 @@ class AuditOffice:
         """A Termin with its event and its row."""
         frnr, sync_id = self.termin(day, **{"anwalt": kuerzel, **fields}), uuid4()
         event_id = await self.insert(frnr, sync_id=sync_id, kuerzel=kuerzel)
-        return await self.remember(frnr, event_id, sync_id=sync_id, employee_kuerzel=kuerzel)
+        return await self.remember(frnr, event_id, sync_id=sync_id, employee_kuerzel=kuerzel, **self.days(frnr))
+
+    def days(self, frnr: int) -> Json:
+        """The days that a row remembers of a Termin."""
+        event = self.content(frnr)
+        return {"first_day": event.first_day, "last_day": event.last_day}
 
     async def remember(self, frnr: int | None, event_id: str | None, **more: Any) -> Pair:
         """A row, as after a sync."""
-        values: Json = {"sync_id": uuid4(), "employee_kuerzel": "SB", "source_system": "advoware", **more}
         day = datetime.now(BERLIN).date() + timedelta(days=1)
-        pair = Pair(advoware_frnr=frnr, google_event_id=event_id, first_day=day, last_day=day, **values)
+        values: Json = {"sync_id": uuid4(), "employee_kuerzel": "SB", "source_system": "advoware"}
+        values |= {"first_day": day, "last_day": day, **more}
+        pair = Pair(advoware_frnr=frnr, google_event_id=event_id, **values)
         line = AuditLine(
             employee_kuerzel=pair.employee_kuerzel,
             side="google",

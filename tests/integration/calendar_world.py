@@ -63,10 +63,6 @@ from services.resources import Resources
 
 ZONE = "Europe/Berlin"
 TOKEN = re.compile(r"\bA\d{3}\b")
-#: The tables of the sync.
-OUR_TABLES = tuple(
-    f"calendar_sync{name}" for name in ("", "_cursor", "_intent", "_audit", "_run", "_hold", "_overwritten")
-)
 #: What people type into events whose text we hide.
 LEAK = "LEAK"
 
@@ -171,7 +167,8 @@ class CalendarWorld:
         async with pool.acquire() as connection, connection.transaction():
             # Past the trigger that keeps the audit.
             await connection.execute("SET LOCAL session_replication_role = replica")
-            await connection.execute(f"TRUNCATE {', '.join(OUR_TABLES)}")
+            tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE tablename LIKE 'calendar_sync%'")
+            await connection.execute(f"TRUNCATE {', '.join(row['tablename'] for row in tables)}")
         await self.resources.redis.flushall()
 
     async def restart(self) -> None:

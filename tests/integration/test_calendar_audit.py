@@ -7,21 +7,24 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from audit_office import SECRET, AuditOffice, copy_of, timed
+from audit_office import PERSON, SECRET, AuditOffice, copy_of, timed
 
 from config import PROJECT_ROOT, Settings
 from sandbox.advoware import AdvowareTwin
 from sandbox.control import ActiveFault, Fault, running
 from sandbox.google import GoogleTwin
 from services.advoware_models import BERLIN
+from services.calendar_sync.employees import EmployeeStore
 from services.calendar_sync.model import untranslatable_error
 from services.calendar_sync.run import LAST_SUCCESS, CalendarSync
-from services.calendar_sync.store import Intent
+from services.calendar_sync.sharing import OwnRule, SharingStore
+from services.calendar_sync.store import Hold, Intent
 from services.locks import record_lock
 
 SCRIPT = PROJECT_ROOT / "steps" / "advoware_cal_sync" / "audit_calendar_sync.py"
@@ -547,11 +550,71 @@ async def test_the_numbers_of_each_employee(office: AuditOffice) -> None:
     assert rows["SB"]["calendar_id"] == office.calendars["SB"]
 
 
+async def test_the_numbers_are_not_in_order_while_runs_fail_wait_or_do_not_come(office: AuditOffice) -> None:
+    store, now = await office.store(), datetime.now(UTC)
+    since = now - timedelta(hours=2)
+    for moment in (since, now):
+        await store.note_run("SB", "failed", "Forbidden: Google Calendar answered 403", moment)
+    await store.save_hold(Hold(employee_kuerzel="SB", reason="too_many", number=12, live_pairs=40, held_since=since))
+    await store.note_run("AI", "changed", None, now - timedelta(minutes=46))
+    await store.note_run("EX", "failed", "Forbidden", since)  # has left the firm
+
+    answer = await office.audit("stats")
+    as_text = await office.audit("stats", as_json=False)
+
+    shown = since.astimezone(BERLIN).isoformat(timespec="minutes")
+    findings = {(entry["kind"], entry["employee_kuerzel"]): entry["reason"] for entry in answer.document["findings"]}
+    assert answer.exit_code == as_text.exit_code == 1
+    assert findings.keys() == {("run_failed", "SB"), ("deletions_held", "SB"), ("run_overdue", "AI")}
+    assert findings["run_failed", "SB"] == f"Forbidden: Google Calendar answered 403; 2 runs in a row since {shown}"
+    assert findings["deletions_held", "SB"].startswith(f"12 of 40 appointments wait since {shown} (too_many); ")
+    assert "bitbylaw audit release-held --kuerzel SB --apply" in findings["deletions_held", "SB"]
+    rows = {row["employee_kuerzel"]: row for row in answer.document["employees"]}
+    assert (rows["SB"]["run"], rows["SB"]["failures"], rows["SB"]["held"]) == ("failed", 2, 12)
+    assert (rows["EX"]["run"], rows["EX"]["code"]) == ("failed", "Forbidden")
+    assert "in order" not in as_text.stdout
+    narrowed = await office.audit("stats", "--kuerzel", "AI")
+    assert narrowed.findings() == {("run_overdue", None)}
+
+
+async def test_who_never_had_a_run_is_not_in_order(office: AuditOffice) -> None:
+    answer = await office.audit("stats", variables={"CALENDAR_SYNC_DEBUG_KUERZEL": "SB,AI,MK"})
+
+    known = {row["employee_kuerzel"] for row in answer.document["employees"]}
+    assert [(entry["kind"], entry["employee_kuerzel"]) for entry in answer.document["findings"]] == [
+        ("run_overdue", kuerzel) for kuerzel in sorted(known - {"SB", "AI"})
+    ]
+
+
+async def test_a_released_hold_is_shown_and_is_in_order(office: AuditOffice) -> None:
+    store, now = await office.store(), datetime.now(UTC)
+    await store.save_hold(Hold(employee_kuerzel="SB", reason="too_many", number=12, live_pairs=40, held_since=now))
+    await store.release_hold("SB", now)
+
+    answer = await office.audit("stats", "--kuerzel", "SB")
+
+    (row,) = answer.document["employees"]
+    assert (answer.exit_code, row["held"], row["released_at"]) == (0, 12, now.isoformat())
+
+
+async def test_without_advoware_the_numbers_are_told_all_the_same(office: AuditOffice) -> None:
+    await (await office.store()).note_run("SB", "failed", "Forbidden", datetime.now(UTC))
+    await office.strike(office.advoware, path="/Mitarbeiter", status=503)
+
+    answer = await office.audit("stats")
+
+    assert (answer.exit_code, answer.findings()) == (2, {("run_failed", None)})
+    assert {row["employee_kuerzel"] for row in answer.document["employees"]} == {"SB", "AI"}
+    assert "whom the sync covers is not known" in answer.document["errors"][0]["message"]
+
+
 async def test_the_calendars_and_what_is_wrong_with_them(office: AuditOffice) -> None:
     await office.api.insert_acl(office.calendars["SB"], "reader", "sb@example.de")
     assert (await office.audit("list-calendars")).exit_code == 0
     second = await office.new_calendar("AW-AI")
     former = await office.new_calendar("AW-XY")
+    await office.api.insert_acl(former, "writer", "xy@example.de")
+    office.forget_calls()
 
     answer = await office.audit("list-calendars", variables={"GOOGLE_CALENDAR_ACL": "reader:SB@example.de"})
 
@@ -560,14 +623,79 @@ async def test_the_calendars_and_what_is_wrong_with_them(office: AuditOffice) ->
     assert found == {
         ("duplicate_calendar", "AI", second),
         ("calendar_without_employee", "XY", former),
-        *(
-            ("missing_acl", kuerzel, calendar)
-            for kuerzel, calendar in (("AI", office.calendars["AI"]), ("AI", second), ("XY", former))
-        ),
+        ("shared_without_employee", "XY", former),
+        ("missing_acl", "AI", office.calendars["AI"]),
     }
+    assert all(len(entry["reason"]) > 10 for entry in answer.document["findings"])
     rows = {row["calendar_id"]: row for row in answer.document["calendars"]}
     assert "reader:sb@example.de" in rows[office.calendars["SB"]]["sharing"]
+    assert rows[office.calendars["SB"]]["by_hand"] == ["reader:sb@example.de"]
     assert [rows[each]["cached"] for each in (office.calendars["AI"], second)] == [True, False]
+    assert office.writes() == []
+
+
+async def test_sharing_and_descriptions_are_compared_with_the_configuration(office: AuditOffice) -> None:
+    calendar, sharing = office.calendars["SB"], SharingStore(await office.resources.database())
+    for email, role in (("ours@x.de", "reader"), ("stale@x.de", "reader"), ("hand@x.de", "writer")):
+        await office.api.insert_acl(calendar, role, email)
+    for email in ("ours@x.de", "stale@x.de"):
+        await sharing.save(calendar, OwnRule(email, f"user:{email}", "reader", datetime.now(UTC)))
+    await office.api.patch_calendar(calendar, {"description": "Meine Termine"})
+    await office.api.patch_calendar(office.calendars["AI"], {"description": ""})
+    office.forget_calls()
+    acl = "SB:writer:ours@x.de,SB:reader:hand@x.de,SB:reader:new@x.de,sb:reader:typo@x.de"
+
+    answer = await office.audit("list-calendars", variables={"GOOGLE_CALENDAR_ACL": acl})
+
+    found = [(each["employee_kuerzel"], each["kind"], each["remedy"]) for each in answer.document["findings"]]
+    assert sorted(found) == [
+        ("AI", "description_not_true", "next_sync"),
+        ("SB", "description_not_true", "person"),
+        ("SB", "missing_acl", "next_sync"),
+        ("SB", "surplus_acl", "next_sync"),
+        ("SB", "wrong_role", "next_sync"),
+        ("SB", "wrong_role", "person"),
+        ("sb", "acl_without_employee", "person"),
+    ]
+    assert office.writes() == []
+
+
+async def test_a_calendar_of_somebody_elses_with_our_name_is_told_and_stops_nothing(office: AuditOffice) -> None:
+    theirs = office.google.world.calendars.insert(PERSON, {"summary": "AW-SB", "timeZone": "Europe/Berlin"})
+    rule = {"role": "reader", "scope": {"type": "user", "value": office.google.service_account()["client_email"]}}
+    office.google.world.calendars.share(PERSON, theirs, rule)
+    account = office.google.service_account()["client_email"]
+    office.google.world.calendars.subscribe(account, theirs.id)
+
+    answer = await office.audit("list-calendars")
+
+    assert [(each["kind"], each["calendar_id"]) for each in answer.document["findings"]] == [
+        ("calendar_not_owned", theirs.id)
+    ]
+
+
+async def test_who_has_another_kuerzel_or_left_is_told_with_a_remedy(office: AuditOffice) -> None:
+    store = EmployeeStore(await office.resources.database())
+    names = {employee.kuerzel: employee.name for employee in office.advoware.employees}
+    await store.remember({"SB": names["SB"], "AI": names["AI"]}, datetime.now(UTC))
+    people = {employee.kuerzel: employee for employee in office.advoware.employees}
+
+    def listed(**changes: str) -> None:
+        others = [each for kuerzel, each in people.items() if kuerzel not in {"SB", "AI"}]
+        changed = [replace(people["SB"], kuerzel=kuerzel, name=names[of]) for kuerzel, of in changes.items()]
+        office.advoware.employees = (*changed, *others)
+
+    async def told() -> list[tuple[str, str, str]]:
+        document = (await office.audit("list-calendars")).document
+        return [(each["employee_kuerzel"], each["kind"], each["remedy"]) for each in document["findings"]]
+
+    listed(SBN="SB", AI="AI")
+    assert await told() == [("SB", "calendar_without_employee", "next_sync")]
+    listed(SB="AI", AI="SB")
+    assert await told() == [("AI", "kuerzel_unclear", "person"), ("SB", "kuerzel_unclear", "person")]
+    listed(AI="AI")
+    assert await told() == [("SB", "calendar_without_employee", "person")]
+    assert [known.name for known in await store.known()] == [names["AI"], names["SB"]]  # a question writes nothing
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from services.calendar_sync.model import Fingerprint, Pair
-from services.calendar_sync.store import AuditLine, CalendarStore, Cursor, Intent
+from services.calendar_sync.store import OVERWRITTEN_DAYS, AuditLine, CalendarStore, Cursor, Hold, Intent, Overwritten
 from services.errors import Conflict
 from services.resources import Resources
 
@@ -261,3 +261,97 @@ async def test_the_statistics_count_each_employees_pairs(store: CalendarStore) -
 
     assert (numbers.employee_kuerzel, numbers.last_sync) == ("SB", NOW)
     assert (numbers.live, numbers.pending, numbers.failed, numbers.deleted) == (3, 1, 1, 1)
+
+
+# -- runs and holds ---------------------------------------------------------------------------------------------------
+
+
+async def test_of_each_employee_the_latest_run_is_known_and_since_when_runs_fail(store: CalendarStore) -> None:
+    moments = [NOW + timedelta(minutes=15 * number) for number in range(5)]
+    await store.note_run("SB", "changed", None, moments[0])
+    await store.note_run("SB", "failed", "Unavailable", moments[1])
+    await store.note_run("AI", "failed", "Forbidden", moments[1])
+    await store.note_run("SB", "failed", "RateLimited", moments[2])
+
+    assert [run.employee_kuerzel for run in await store.runs()] == ["AI", "SB"]
+    never, failing = await store.runs()
+    assert (never.succeeded_at, never.failing_since, never.failures) == (None, moments[1], 1)
+    assert (failing.result, failing.code, failing.ended_at) == ("failed", "RateLimited", moments[2])
+    assert (failing.succeeded_at, failing.failing_since, failing.failures) == (moments[0], moments[1], 2)
+
+    await store.note_run("SB", "held", "too_many", moments[3])
+    _, held = await store.runs()
+    assert (held.result, held.succeeded_at, held.failing_since, held.failures) == ("held", moments[3], None, 0)
+    await store.note_run("SB", "failed", "Unavailable", moments[4])
+    assert (await store.runs())[1].failing_since == moments[4]
+
+
+def hold(kuerzel: str = "SB", **more: Any) -> Hold:
+    values = {"reason": "too_many", "number": 12, "live_pairs": 40, "held_since": NOW, **more}
+    return Hold(employee_kuerzel=kuerzel, **values)
+
+
+async def test_a_hold_keeps_its_beginning_and_is_released_once(store: CalendarStore) -> None:
+    later = NOW + timedelta(hours=1)
+    await store.save_hold(hold())
+    await store.save_hold(hold("AI"))
+    assert await store.release_hold("SB", later)
+    assert await store.holds("SB") == [replace(hold(), released_at=later)]
+
+    await store.save_hold(hold(reason="advoware_empty", number=30, held_since=later))
+
+    assert await store.holds() == [hold("AI"), hold(reason="advoware_empty", number=30)]
+
+
+async def test_what_is_not_held_cannot_be_released(store: CalendarStore) -> None:
+    await store.save_hold(hold("AI"))
+    assert not await store.release_hold("SB", NOW)
+    await store.end_hold("AI")
+    await store.end_hold("AI")
+    assert not await store.release_hold("AI", NOW)
+    assert await store.holds() == []
+
+
+# -- what was overwritten ---------------------------------------------------------------------------------------------
+
+
+def overwritten(kuerzel: str = "SB", **more: Any) -> Overwritten:
+    resource = {"summary": "Ehescheidung", "start": {"date": "2026-03-02"}, "attendees": [{"email": "a@example.de"}]}
+    values = {"sync_id": uuid4(), "google_event_id": "abc01", "advoware_frnr": 20001, "resource": resource, **more}
+    return Overwritten(employee_kuerzel=kuerzel, **values)
+
+
+async def test_what_is_overwritten_is_kept_as_it_was(store: CalendarStore) -> None:
+    first, second = overwritten(), overwritten("AI", advoware_frnr=None)
+    await store.keep_overwritten(first, NOW)
+    await store.keep_overwritten(second, NOW + timedelta(hours=1))
+
+    kept = await store.overwritten(NOW)
+    assert [(each.resource, each.sync_id, each.advoware_frnr) for each in kept] == [
+        (each.resource, each.sync_id, each.advoware_frnr) for each in (first, second)
+    ]
+    assert [each.at for each in kept] == [NOW, NOW + timedelta(hours=1)]
+    assert [each.employee_kuerzel for each in await store.overwritten(NOW, "AI")] == ["AI"]
+    assert await store.overwritten(NOW + timedelta(hours=2)) == []
+    assert "Ehescheidung" not in repr(kept)
+
+
+async def test_what_is_overwritten_is_gone_after_30_days(store: CalendarStore, resources: Resources) -> None:
+    await store.keep_overwritten(overwritten(), NOW)
+    await store.keep_overwritten(overwritten(), NOW + timedelta(days=1))
+
+    await store.forget_overwritten(NOW + timedelta(days=OVERWRITTEN_DAYS, seconds=1))
+
+    rows = await (await resources.database()).fetch("SELECT at FROM calendar_sync_overwritten")
+    assert [row["at"] for row in rows] == [NOW + timedelta(days=1)]
+
+
+async def test_what_was_brought_back_says_so(store: CalendarStore) -> None:
+    await store.keep_overwritten(overwritten(), NOW)
+    await store.keep_overwritten(overwritten(), NOW)
+    first, _ = await store.overwritten(NOW)
+
+    await store.mark_restored(first.overwritten_id or 0, NOW + timedelta(hours=1))
+
+    restored = [each.restored_at for each in await store.overwritten(NOW)]
+    assert restored == [NOW + timedelta(hours=1), None]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from motia import ApiRequest
@@ -20,6 +21,7 @@ from sandbox.control import ActiveFault, Fault, running
 from sandbox.google import GoogleTwin
 from services.advoware_models import BERLIN
 from services.calendar_sync.run import lock_key
+from services.calendar_sync.store import CalendarStore, Hold, Overwritten, Run
 from services.errors import ForeignSystemError, InvalidInput
 from services.locks import record_lock
 from services.look_again import HIDE, Notes, calendar
@@ -229,6 +231,57 @@ async def test_without_advoware_nobody_is_enqueued_and_the_queue_tries_again(fre
     assert fresh.engine.queue == []
 
 
+ODD = [
+    {"how": "null"},
+    {"how": "missing"},
+    {"how": "empty_text"},
+    {"how": "blanks"},
+    {"how": "value", "to": 17},
+    {"how": "value", "to": True},
+    {"how": "value", "to": ["AI"]},
+    {"how": "value", "to": {"AI": 1}},
+    {"how": "value", "to": "X" * 100_000},
+    {"how": "value", "to": "A\nI"},
+    {"how": "value", "to": "  SB "},
+    {"how": "value", "to": "sb"},
+    {"how": "nul"},
+    {"how": "half_emoji"},
+    {"how": "zero_width"},
+    {"how": "bidi"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: f"{odd['how']}-{str(odd.get('to', ''))[:8]}")
+async def test_one_odd_employee_does_not_keep_the_others_from_being_enqueued(
+    worker: Worker, odd: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Advoware's list has one row whose Kürzel is nobody's, or somebody else's in another spelling."""
+    monkeypatch.setenv("CALENDAR_SYNC_DEBUG_KUERZEL", "")
+    get_settings.cache_clear()
+    await worker.resources.redis.flushall()
+    rule = {"field": "kuerzel", "where": {"kuerzel": "AI"}, **odd}
+    worker.strike(worker.advoware, path="/Mitarbeiter", answer=[rule])
+
+    await worker.run("all", {})
+
+    enqueued = [event["kuerzel"] for topic, event in worker.engine.queue if topic == EMPLOYEE]
+    assert enqueued.count("SB") == 1
+    assert len(enqueued) == len(set(enqueued)) > 3
+    assert all(isinstance(name, str) and 0 < len(name) <= 50 and name == name.strip() for name in enqueued)
+
+
+async def test_the_cron_lets_go_of_texts_that_were_overwritten_a_month_ago(fresh: Worker) -> None:
+    store, now = CalendarStore(await fresh.resources.database()), fresh.resources.clock()
+    old = Overwritten(employee_kuerzel="SB", sync_id=uuid4(), google_event_id="e1", advoware_frnr=1, resource={})
+    for days in (29, 31):
+        await store.keep_overwritten(old, now - timedelta(days=days))
+
+    await fresh.run("all", {})
+
+    (kept,) = await store.overwritten(now - timedelta(days=60))
+    assert kept.at == now - timedelta(days=29)
+
+
 # -- one employee -----------------------------------------------------------------------------------------------------
 
 
@@ -342,12 +395,185 @@ async def test_a_missing_service_account_is_told_to_the_operator(worker: Worker)
     assert "GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH" in str(fields)
 
 
+async def forbid_cursors(worker: Worker, kuerzel: str, words: str) -> None:
+    """PostgreSQL refuses to remember where this employee's sync stands, with words of its own."""
+    pool = await worker.resources.database()
+    await pool.execute(f"""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION '{words}' USING ERRCODE = 'P0001'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON calendar_sync_cursor
+        FOR EACH ROW WHEN (NEW.employee_kuerzel = '{kuerzel}') EXECUTE FUNCTION refuse();
+    """)
+
+
+async def runs(worker: Worker) -> dict[str, Run]:
+    """How the latest runs have ended, by Kürzel."""
+    store = CalendarStore(await worker.resources.database())
+    return {run.employee_kuerzel: run for run in await store.runs()}
+
+
+async def test_a_failure_that_nobody_has_foreseen_is_told_without_its_text_and_is_nobody_elses(fresh: Worker) -> None:
+    await forbid_cursors(fresh, "SB", "Scheidung Müller")
+
+    await fresh.run("event", {"kuerzel": "SB"})
+    await fresh.run("event", {"kuerzel": "SB"})
+    await fresh.run("event", {"kuerzel": "AI"})
+
+    noted = await runs(fresh)
+    failed, done = noted["SB"], noted["AI"]
+    assert (failed.result, failed.failures, failed.succeeded_at) == ("failed", 2, None)
+    assert (failed.code or "").startswith("RaiseError in store.py:")
+    assert failed.failing_since is not None
+    assert (done.result, done.code, done.failures) == ("no_change", None, 0)
+    (told, _) = [fields for _, name, fields in fresh.engine.lines if name == "calendar.failed"]
+    assert (told["kuerzel"], told["error"]) == ("SB", failed.code)
+    assert "Scheidung" not in str(fresh.engine.lines) + str(noted)
+
+
+async def test_a_run_that_fails_is_remembered_with_its_code_until_one_succeeds(fresh: Worker) -> None:
+    fresh.strike(fresh.advoware, path="/Termine", status=400, body={"message": "Scheidung Müller"}, count=1)
+
+    await fresh.run("event", {"kuerzel": "SB"})
+    failed = (await runs(fresh))["SB"]
+    await fresh.run("event", {"kuerzel": "SB"})
+
+    assert (failed.result, failed.code) == ("failed", "ValidationFailed: Advoware answered 400")
+    assert failed.ended_at == failed.failing_since
+    mended = (await runs(fresh))["SB"]
+    assert (mended.result, mended.code, mended.failing_since, mended.failures) == ("no_change", None, None, 0)
+
+
+async def test_single_appointments_that_fail_are_a_failed_run_with_the_first_code(fresh: Worker) -> None:
+    fresh.termin("Scheidung Müller")
+    fresh.strike(fresh.google, method="POST", path="/events", status=400)
+
+    await fresh.run("event", {"kuerzel": "SB"})
+
+    noted = (await runs(fresh))["SB"]
+    assert (noted.result, noted.failures) == ("failed", 1)
+    assert "400" in (noted.code or "")
+    assert "Scheidung" not in str(noted)
+
+
+async def test_a_run_that_changes_something_is_remembered_as_such(fresh: Worker) -> None:
+    fresh.termin("Erster")
+    await fresh.run("event", {"kuerzel": "SB"})
+    assert (await runs(fresh))["SB"].result == "changed"
+
+
+async def test_a_busy_employee_is_no_run(fresh: Worker) -> None:
+    resources = fresh.resources
+    async with record_lock(resources, lock_key("SB"), 60, redis=resources.calendar_redis):
+        await fresh.run("event", {"kuerzel": "SB"})
+
+    assert await runs(fresh) == {}
+
+
+async def test_without_postgresql_a_run_fails_in_the_log_only(worker: Worker) -> None:
+    worker.environment(POSTGRES_HOST="127.0.0.1", POSTGRES_PORT="9")
+
+    await worker.run("event", {"kuerzel": "SB"})
+
+    assert worker.engine.level_of("calendar.failed") == ["error"]
+    assert worker.engine.level_of("calendar.run_not_noted") == ["warning"]
+
+
+async def test_a_job_that_is_ended_is_no_failure(fresh: Worker) -> None:
+    """Whoever ends the worker wants it to end."""
+    fresh.termin("Erster")
+    working = await at_work(fresh)
+
+    working.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert fresh.engine.level_of("calendar.failed") == []
+    assert await runs(fresh) == {}
+
+
 @pytest.mark.parametrize("event", [None, {}, {"kuerzel": 5}, {"kuerzel": "SB", "full_content": "nein"}])
 async def test_an_unusable_event_becomes_a_dead_letter(fresh: Worker, event: Any) -> None:
     with pytest.raises(InvalidInput):
         await fresh.run("event", event)
 
     assert fresh.calendars() == []
+
+
+# -- what the health says of it ---------------------------------------------------------------------------------------
+
+
+async def health(worker: Worker) -> dict[str, Any]:
+    """What GET /health says of the calendar; as a whole it is as well as that, because all else is well."""
+    module = importlib.import_module("steps.health_step")
+    answer = await module.handler(ApiRequest(body=None, headers={}), worker.engine)
+    part = answer.body["calendar"]
+    assert answer.status == 200
+    assert {"SB", "AI"}.isdisjoint(str(part).replace("'", " ").split())
+    part.pop("latency_ms", None)
+    found: dict[str, Any] = part
+    return found
+
+
+async def test_the_health_is_well_before_the_first_run(fresh: Worker) -> None:
+    assert await health(fresh) == {
+        "status": "ok",
+        "employees": 0,
+        "failing": 0,
+        "held": 0,
+        "since": None,
+        "last_run": None,
+    }
+
+
+async def test_the_health_is_degraded_while_somebodys_runs_fail(fresh: Worker) -> None:
+    fresh.strike(fresh.advoware, path="/Termine", status=400, count=1)
+    await fresh.run("event", {"kuerzel": "SB"})
+    await fresh.run("event", {"kuerzel": "AI"})
+
+    told = await health(fresh)
+
+    noted = await runs(fresh)
+    assert (told["status"], told["employees"], told["failing"], told["held"]) == ("degraded", 2, 1, 0)
+    assert told["since"] == noted["SB"].ended_at.isoformat()
+    assert told["last_run"] == noted["AI"].ended_at.isoformat()
+
+
+async def test_the_health_is_degraded_while_work_is_held_and_not_released(fresh: Worker) -> None:
+    store, now = CalendarStore(await fresh.resources.database()), fresh.resources.clock()
+    for kuerzel in ("SB", "AI", "MK"):
+        await store.note_run(kuerzel, "held", "too_many", now)
+        hold = Hold(employee_kuerzel=kuerzel, reason="too_many", number=9, live_pairs=20, held_since=now)
+        await store.save_hold(hold)
+    await store.release_hold("AI", now)
+
+    told = await health(fresh)
+
+    assert (told["status"], told["failing"], told["held"], told["since"]) == ("degraded", 0, 2, now.isoformat())
+
+
+async def test_the_health_is_degraded_if_nobody_had_a_run_of_late(fresh: Worker) -> None:
+    store, now = CalendarStore(await fresh.resources.database()), fresh.resources.clock()
+    await store.note_run("SB", "changed", None, now - timedelta(minutes=46))
+
+    assert (await health(fresh))["status"] == "degraded"
+
+
+async def test_who_has_left_the_firm_with_a_failure_does_not_degrade_the_health_for_ever(fresh: Worker) -> None:
+    store, now = CalendarStore(await fresh.resources.database()), fresh.resources.clock()
+    await store.note_run("EX", "failed", "Forbidden", now - timedelta(hours=1))
+    hold = Hold(employee_kuerzel="EX", reason="too_many", number=9, live_pairs=20, held_since=now)
+    await store.save_hold(hold)
+    await store.note_run("SB", "changed", None, now)
+
+    told = await health(fresh)
+
+    assert (told["status"], told["employees"], told["failing"], told["held"]) == ("ok", 1, 0, 0)
+
+
+async def test_a_firm_without_google_has_no_calendar_to_be_ill(worker: Worker) -> None:
+    worker.environment(GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH="")
+
+    assert await health(worker) == {"status": "not_configured"}
 
 
 # -- the manual start -------------------------------------------------------------------------------------------------

@@ -122,15 +122,24 @@ async def test_a_calendar_is_created_found_and_read(api: GoogleCalendarAPI, cale
     assert (await api.get_calendar(calendar))["timeZone"] == "Europe/Berlin"
 
 
-async def test_sharing_twice_writes_once(api: GoogleCalendarAPI, calendar: str, google: Google) -> None:
-    for email in ("sb@example.de", "SB@example.de"):
-        assert (await api.insert_acl(calendar, "reader", email))["role"] == "reader"
-    assert len(journal(google, "POST", "/acl")) == 1
+async def test_a_rule_is_set_changed_and_removed_and_only_the_first_tells_the_person(
+    api: GoogleCalendarAPI, calendar: str, google: Google
+) -> None:
+    rule = await api.insert_acl(calendar, "reader", "SB@example.de", notify=True)
+    await api.patch_acl(calendar, rule["id"], "writer")
 
-    await api.insert_acl(calendar, "writer", "sb@example.de")
+    assert [(each["id"], each["role"]) for each in await api.list_acl(calendar)][1:] == [
+        ("user:sb@example.de", "writer")
+    ]
+    told = [
+        urllib.parse.parse_qs(urllib.parse.urlsplit(entry["path"]).query)["sendNotifications"]
+        for entry in journal(google, "P", "/acl")
+    ]
+    assert told == [["true"], ["false"]]
 
-    rules = {rule["scope"]["value"]: rule["role"] for rule in await api.list_acl(calendar)}
-    assert rules["sb@example.de"] == "writer"
+    await api.delete_acl(calendar, rule["id"])
+
+    assert len(await api.list_acl(calendar)) == 1
 
 
 # -- events -----------------------------------------------------------------------------------------------------------

@@ -287,7 +287,7 @@ def test_times_of_other_zones_are_read_in_berlin() -> None:
 
 
 def test_emptiness_blanks_line_ends_and_composition_make_no_difference() -> None:
-    one = event_of(termin(text="Mu\u0308ller ", notiz="a\r\nb", ort=""))
+    one = event_of(termin(text="Mu\u0308ll\x00er ", notiz="a\r\nb\x07", ort="\x00"))
     other = event_of(termin(text="Müller", notiz="a\nb", ort=None))
     assert content_hash(one) == content_hash(other)
 

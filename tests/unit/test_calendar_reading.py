@@ -64,21 +64,8 @@ records = (
 )
 google_fields = st.sampled_from(
     [
-        "id",
-        "status",
-        "summary",
-        "description",
-        "location",
-        "start",
-        "end",
-        "recurrence",
-        "visibility",
-        "transparency",
-        "extendedProperties",
-        "updated",
-        "etag",
-        "eventType",
-        "recurringEventId",
+        *("id", "status", "summary", "description", "location", "start", "end", "recurrence", "visibility", "updated"),
+        *("transparency", "extendedProperties", "etag", "eventType", "recurringEventId"),
     ]
 )
 google_times = st.dictionaries(st.sampled_from(["date", "dateTime", "timeZone"]), scalars)
@@ -245,6 +232,7 @@ def test_what_is_not_private_is_not(value: Any) -> None:
         ({"uhrzeitVon": "10:00:00", "uhrzeitBis": "10:00:00"}, "2026-02-10T10:30:00+01:00", (END_GUESSED,)),
         ({"datumBis": "2026-02-09"}, "2026-02-10T11:00:00+01:00", (END_GUESSED,)),
         ({"uhrzeitBis": "25:61"}, "2026-02-10T10:30:00+01:00", (END_GUESSED,)),
+        ({"datumBis": "31.12.2026"}, "2026-02-10T11:00:00+01:00", (END_GUESSED,)),
         ({"uhrzeitBis": None}, "2026-02-10T10:30:00+01:00", ()),
         ({"uhrzeitBis": "", "datumBis": "2026-02-10T00:00:00"}, "2026-02-10T10:30:00+01:00", ()),
         ({"uhrzeitBis": "24:00"}, "2026-02-11T00:00:00+01:00", ()),

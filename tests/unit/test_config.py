@@ -218,16 +218,39 @@ def test_env_example_lists_every_variable_with_a_comment() -> None:
             assert lines[number - 1].startswith("# "), f"no comment above {line}"
 
 
-@pytest.mark.parametrize("acl", ["reader", "reader:", "king:a@example.de", "a@example.de:reader"])
-def test_a_sharing_rule_that_google_would_refuse_is_named_at_start(acl: str) -> None:
-    with pytest.raises(ConfigurationError, match="GOOGLE_CALENDAR_ACL"):
+@pytest.mark.parametrize(
+    ("acl", "told"),
+    [
+        ("reader", "entry 1: must be role:email"),
+        ("reader:", "no e-mail address"),
+        (":a@example.de", "must be role:email"),
+        ("king:a@example.de", "the role must be one of freeBusyReader, reader, writer, owner"),
+        ("a@example.de:reader", "the role must be one of"),
+        ("reader:a@example.de, SB:king:a@example.de", "entry 2: the role must be one of"),
+        ("SB:reader:a@b@example.de", "no e-mail address"),
+        ("SB:reader:anna", "no e-mail address"),
+        ("reader:a@example", "no e-mail address"),
+        ("reader:an na@example.de", "no e-mail address"),
+        (" :reader:a@example.de", "the Kürzel before the role is empty"),
+        ("SB:AI:reader:a@example.de", "must be role:email or KÜRZEL:role:email"),
+        ("SB:reader:a@example.de,SB:writer:A@example.de", "entry 2: gives an account another role"),
+        ("reader:a@example.de,,writer:b@example.de", "without blank entries"),
+    ],
+)
+def test_a_sharing_rule_that_google_would_refuse_is_named_at_start(acl: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match="GOOGLE_CALENDAR_ACL") as refusal:
         load_settings({"GOOGLE_CALENDAR_ACL": acl}, env_file="")
 
+    assert told in str(refusal.value)
+    assert "example" not in str(refusal.value)  # nobody's address in a log
 
-def test_sharing_rules_are_pairs_of_role_and_address() -> None:
-    settings = load_settings({"GOOGLE_CALENDAR_ACL": "reader:a@example.de, writer:b@example.de"}, env_file="")
 
-    assert settings.google_calendar.acl_rules == [("reader", "a@example.de"), ("writer", "b@example.de")]
+def test_a_calendar_is_shared_by_the_rules_for_all_and_by_its_own() -> None:
+    acl = "reader:A@Example.de, SB : writer : sb@example.de,SB:freeBusyReader:a@example.de,reader:a@example.de"
+    google = load_settings({"GOOGLE_CALENDAR_ACL": acl}, env_file="").google_calendar
+
+    assert google.sharing_of("SB") == {"a@example.de": "freeBusyReader", "sb@example.de": "writer"}
+    assert google.sharing_of("AI") == google.sharing_of("sb") == {"a@example.de": "reader"}
 
 
 def test_an_empty_override_unsets_what_environment_and_file_say(

@@ -1,0 +1,273 @@
+"""Carries out the actions of one run: what may go on at once together, the rest one after the other.
+
+One appointment that fails does not stop the others. What is written to Google needs no order among different
+appointments, so it goes on together, as fast as the rate limit lets it; what is written to Advoware goes one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+from typing import Any, TypeVar
+
+from services.advoware_service import AdvowareService
+from services.calendar_sync.apply import Applier, Saved, Windows, action_name, one_event, one_termin
+from services.calendar_sync.model import (
+    QUESTIONS,
+    Action,
+    GoogleEvent,
+    HideGoogle,
+    HoldDeletions,
+    InsertGoogle,
+    NotPlanned,
+    Pair,
+    Termin,
+    UpdateGoogle,
+)
+from services.calendar_sync.observation import Confirmations, GoogleListing, PlanSettings
+from services.calendar_sync.plan import make_plan
+from services.calendar_sync.store import RunResult
+from services.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    Conflict,
+    EntityBusy,
+    NotFound,
+    RateLimited,
+    Unavailable,
+    failure_code,
+)
+from services.google_calendar import SYSTEM as GOOGLE
+from services.google_calendar import GoogleCalendarAPI
+from services.logs import log
+
+#: After so many failures in a row because a system is away, the rest is left to the next run.
+MAX_UNAVAILABLE = 3
+#: So many writes go on at once.
+PARALLEL = 4
+#: So many new pairs are remembered in one transaction.
+BATCH = 50
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: With these the rest would fail as well: they end the run.
+_ENDING = (RateLimited, AuthenticationFailed, EntityBusy, ConfigurationError)
+_TOGETHER = (UpdateGoogle, HideGoogle)
+
+
+@dataclass
+class RunSummary:
+    """What a run has led to.
+
+    Attributes:
+        kuerzel: the employee.
+        result: ``held``: deletions wait for an operator; ``failed``: at least one action failed, or a record could not
+            be read; else as it says.
+        counts: how often each action was carried out, such as ``google_created``.
+        errors: one code per failed action, without texts of appointments.
+        unreadable: why records of either side could not be read at all; nothing is done about them.
+        held: why deletions are held.
+    """
+
+    kuerzel: str
+    result: RunResult = "no_change"
+    counts: Counter[str] = field(default_factory=Counter)
+    errors: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    held: HoldDeletions | None = None
+
+    def note_error(self, context: Any, event: str, error: Exception | str, **fields: str) -> str:
+        """Log and count what concerns one appointment only; returns its code."""
+        code = error if isinstance(error, str) else failure_code(error)
+        self.errors.append(code)
+        log(context, "error", event, kuerzel=self.kuerzel, error=code, **fields)
+        return code
+
+
+async def read_termin(advoware: AdvowareService, fr_nr: int) -> Termin | None:
+    """The Termin as it is now; None if Advoware knows none."""
+    try:
+        return one_termin(await advoware.get_termin(fr_nr), fr_nr)
+    except NotFound:
+        return None
+
+
+async def read_event(google: GoogleCalendarAPI, calendar_id: str, event_id: str) -> GoogleEvent | None:
+    """The event as it is now; None if Google knows none.
+
+    Raises:
+        NotFound: the whole calendar is lost; nobody has deleted its events.
+    """
+    try:
+        return one_event(await google.get_event(calendar_id, event_id), event_id)
+    except NotFound:
+        await google.get_calendar(calendar_id)
+        return None
+
+
+class Work:
+    """Carries out the actions of one employee's plan. ``context`` is the step's FlowContext or None."""
+
+    def __init__(self, context: Any, settings: PlanSettings, windows: Windows, summary: RunSummary) -> None:
+        self._context = context
+        self._settings = settings
+        self._windows = windows
+        self._summary = summary
+        self._applier = Applier(settings, windows)
+        self._unavailable = 0
+
+    async def carry_out_all(self, actions: Sequence[Action]) -> bool:
+        """Carry out the actions. Returns whether all were.
+
+        Raises:
+            ForeignSystemError, ConfigurationError: a system cannot be used, so that the rest would fail as well.
+        """
+        for kind, group in groupby(actions, key=_kind):
+            if kind == "insert":
+                for batch in _batches(item for item in group if isinstance(item, InsertGoogle)):
+                    await self._insert(batch)
+            elif kind == "together":
+                for together in _batches(group):
+                    await self._carry_out_together(together)
+            else:
+                for action in group:
+                    await self._carry_out(action)
+        return not self._summary.errors
+
+    # -- one after the other --------------------------------------------------------------------------------------
+
+    async def _carry_out(self, action: Action) -> None:
+        if isinstance(action, HoldDeletions):
+            self._summary.held = action
+        elif isinstance(action, NotPlanned):
+            self._summary.note_error(self._context, "calendar.not_planned", action.code)
+        else:
+            await self._settle(action, await self._try(action))
+
+    async def _try(self, action: Action) -> Exception | None:
+        """Carry out an action; if its event or Termin has changed meanwhile, read both again and decide anew, once."""
+        try:
+            try:
+                await self._applier.carry_out(action)
+            except Conflict as error:
+                await self._decide_anew(action, error)
+        except Exception as error:  # noqa: BLE001 - whatever one appointment is like, the others go on
+            return error
+        return None
+
+    async def _decide_anew(self, action: Action, error: Conflict) -> None:
+        pair = getattr(action, "pair", None)
+        # Of a row that waits for its other side this one alone does not tell enough.
+        if not isinstance(pair, Pair) or None in {pair.advoware_frnr, pair.google_event_id}:
+            raise error
+        if error.system not in {GOOGLE, "Advoware"}:
+            raise error
+        decided = await self._plan_pair(pair)
+        if any(isinstance(item, HoldDeletions | NotPlanned) for item in decided):
+            raise error  # the next run holds it for all to see
+        for anew in decided:
+            await self._applier.carry_out(anew)
+
+    async def _plan_pair(self, pair: Pair) -> list[Action]:
+        """The actions for one pair as it is now."""
+        stored = await self._windows.store.find_pair(pair.sync_id)
+        if stored is None or stored.pair.deleted:
+            return []
+        pair, windows, calendar_id = stored.pair, self._windows, self._settings.calendar_id
+        termin = await read_termin(windows.advoware, pair.advoware_frnr) if pair.advoware_frnr else None
+        event_id = pair.google_event_id
+        event = await read_event(windows.google, calendar_id, event_id) if event_id else None
+        termine = {pair.advoware_frnr: termin} if pair.advoware_frnr else {}
+        events = {event_id: event} if event_id else {}
+        listing = GoogleListing([event] if event else [], full=False)
+        seen = [termin] if termin else []
+        actions = make_plan(self._settings, seen, listing, [pair], Confirmations(termine, events))
+        return [item for item in actions if not isinstance(item, QUESTIONS)]
+
+    async def _settle(self, action: Action, error: Exception | None) -> None:
+        """Count an action that was tried; what failed is remembered, or ends the run."""
+        if error is None:
+            self._summary.counts[action_name(action)] += 1
+            self._unavailable = 0
+            return
+        if isinstance(error, _ENDING):
+            raise error
+        name = action_name(action)
+        code = self._summary.note_error(self._context, "calendar.action_failed", error, action=name)
+        self._unavailable = self._unavailable + 1 if isinstance(error, Unavailable) else 0
+        if self._unavailable >= MAX_UNAVAILABLE:
+            raise error
+        await self._applier.fail(action, code)
+
+    # -- together -------------------------------------------------------------------------------------------------
+
+    async def _carry_out_together(self, actions: Sequence[Action]) -> None:
+        for action, error in await _in_waves(actions, self._try):
+            await self._settle(action, error)
+
+    async def _insert(self, actions: Sequence[InsertGoogle]) -> None:
+        """Make new events, and remember them together. Those of a run that ends here are found by their ids."""
+        results = await _in_waves(actions, self._try_insert)
+        rows = [row for _, row in results if not isinstance(row, Exception)]
+        remembered_together = await self._remember_all(rows)
+        for action, row in results:
+            if isinstance(row, Exception):
+                await self._settle(action, row)
+            else:
+                await self._settle(action, None if remembered_together else await self._remember(row))
+
+    async def _try_insert(self, action: InsertGoogle) -> Saved | Exception:
+        try:
+            return await self._applier.insert(action)
+        except Exception as error:  # noqa: BLE001 - whatever one appointment is like, the others go on
+            return error
+
+    async def _remember_all(self, rows: Sequence[Saved]) -> bool:
+        """Whether all of them could be remembered at once."""
+        try:
+            await self._applier.remember_all(rows)
+        except Conflict:
+            return False
+        return True
+
+    async def _remember(self, row: Saved) -> Exception | None:
+        try:
+            await self._applier.remember(row)
+        except Conflict as error:
+            return error
+        return None
+
+
+async def _in_waves(actions: Sequence[Any], attempt: Callable[[Any], Awaitable[Result]]) -> list[tuple[Any, Result]]:
+    """What each attempt has led to. Several go on at once, but one at a time as long as they fail.
+
+    A system that is away is not asked for all of them: after `MAX_UNAVAILABLE` failures the rest is not tried.
+    """
+    results: list[tuple[Any, Result]] = []
+    waiting, failures, size = list(actions), 0, 1
+    while waiting and failures < MAX_UNAVAILABLE:
+        wave, waiting = waiting[:size], waiting[size:]
+        outcomes = await asyncio.gather(*(attempt(action) for action in wave))
+        results += zip(wave, outcomes, strict=True)
+        if any(isinstance(outcome, _ENDING) for outcome in outcomes):
+            break
+        is_away = [isinstance(outcome, Unavailable) for outcome in outcomes]
+        failures = failures + sum(is_away) if all(is_away) else 0
+        size = 1 if any(isinstance(outcome, Exception) for outcome in outcomes) else PARALLEL
+    return results
+
+
+def _kind(action: Action) -> str:
+    if isinstance(action, InsertGoogle):
+        return "insert"
+    return "together" if isinstance(action, _TOGETHER) else "single"
+
+
+def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch
