@@ -331,7 +331,7 @@ class CalendarWorld:
         record = own[step.number % len(own)]
         token = token_of(record["text"])
         marks = {property_of(event, "advoware_frnr") for kuerzel in KUERZEL for event in self.events(kuerzel)}
-        if self.ledger.origin[token or ""] != "advoware" and str(record["frNr"]) not in marks:
+        if self.ledger.origin.get(token or "") != "advoware" and str(record["frNr"]) not in marks:
             self.ledger.untraceable.add(token or "")
         match step:
             case DropTermin():
