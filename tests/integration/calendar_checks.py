@@ -209,7 +209,10 @@ class _Agreement:
             self.check_times(termin, resource)
         google = read_google_event(resource)
         assert isinstance(google.event, NormalisedEvent), google.event
-        shown = self.settings.shown(content)
+        is_own_private = pair.source_system == "google" and google.is_private and not google.event.anonymised
+        hides_everything = self.settings.anonymise or not self.settings.full_content
+        # What people enter as private in Google keeps its title there.
+        shown = content if is_own_private and not hides_everything else self.settings.shown(content)
         if shown.anonymised:
             assert list(_texts(resource)) == []
         if not self.world.ledger.careless:
