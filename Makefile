@@ -1,6 +1,6 @@
 # Every target works as the first command after a clone: it makes the virtual environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help up check test soak lint lint-php types format lock clean espocrm-extension
+.PHONY: help up check test soak soak-calendar lint lint-php types format lock clean espocrm-extension
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,6 +8,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
 PYTEST_WORKERS ?= 2
 SCENARIOS ?= 500
+CALENDAR_SCENARIOS ?= 300
+SOAK = HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest --numprocesses 0 --override-ini timeout=0 --exitfirst
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,9 +36,12 @@ check: $(VENV)/.runtime ## run the system, verify the sample flow, stop; exit st
 test: $(VENV)/.development ## all tests
 	@$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist loadgroup
 
-soak: $(VENV)/.development ## people and surprises, many scenarios (SCENARIOS=500, about ten minutes)
-	@SOAK_SCENARIOS=$(SCENARIOS) HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest --numprocesses 0 --override-ini timeout=0 \
-		--exitfirst tests/integration/test_hostile_simulation.py
+soak: $(VENV)/.development ## people and surprises, many scenarios (SCENARIOS=500, CALENDAR_SCENARIOS=300; 20 minutes)
+	@SOAK_SCENARIOS=$(SCENARIOS) $(SOAK) tests/integration/test_hostile_simulation.py
+	@$(MAKE) --no-print-directory soak-calendar
+
+soak-calendar: $(VENV)/.development ## the calendar's share of it (CALENDAR_SCENARIOS=300, CALENDAR_KINDS=all)
+	@SOAK_SCENARIOS=$(CALENDAR_SCENARIOS) $(SOAK) tests/integration/test_calendar_stateful.py
 
 lint: $(VENV)/.development ## formatting and lint
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports --no-cache && echo "lint: ok"

@@ -59,6 +59,7 @@ from services.calendar_sync.model import (
     UpdateAdvoware,
     UpdateGoogle,
     content_hash,
+    is_anonymised_hash,
     untranslatable_error,
 )
 from services.calendar_sync.observation import PlanSettings
@@ -535,6 +536,7 @@ class Applier:
                 case DeleteAdvoware(pair, termin):
                     if not _says_the_same(await self.read_termin(termin.fr_nr), termin):
                         raise Conflict("Advoware", "the Termin was changed since it was listed")
+                    await self._require_not_moved(pair)
                     await self._advoware.delete_termin(termin.fr_nr)
                 case SoftDelete(pair):
                     pass
@@ -542,6 +544,23 @@ class Applier:
             pass  # an earlier attempt got that far
         line = self._line(action, pair, before=pair.google if isinstance(action, DeleteGoogle) else pair.advoware)
         await self._store.delete_pair(pair.sync_id, line, self._windows.now())
+
+    async def _require_not_moved(self, pair: Pair) -> None:
+        """The text of a hidden event that was moved to a colleague's calendar stands in this Termin only.
+
+        Raises:
+            Conflict: it is in another calendar of ours, whose sync has not taken it over yet.
+        """
+        if not is_anonymised_hash(pair.google.content_hash):
+            return
+        event_id = str(pair.google_event_id)
+        for calendar_id in [cursor.calendar_id for cursor in await self._store.load_cursors() if cursor.calendar_id]:
+            if calendar_id == self._settings.calendar_id:
+                continue
+            with suppress(NotFound, Forbidden):
+                event = one_event(await self._google.get_event(calendar_id, event_id), event_id)
+                if not event.cancelled and event.sync_id in {None, pair.sync_id}:
+                    raise Conflict(GOOGLE, "the event was moved to a colleague's calendar")
 
     async def let_go(self, pair: Pair) -> None:
         """Forget an event that was lost with its calendar. A Termin without event is new to the next plan."""

@@ -19,6 +19,7 @@ from services.advoware_models import BERLIN
 from services.calendar_sync import fields
 from services.calendar_sync.description import fitting_description, is_cut, text_of_description
 from services.calendar_sync.model import (
+    ANONYMISED_TITLE,
     END_GUESSED,
     FOR_EVER,
     TEXTS,
@@ -38,8 +39,6 @@ Record = Mapping[str, Any]
 Item = TypeVar("Item")
 
 ZONE = "Europe/Berlin"
-#: Title of an event that shows only blocked time.
-ANONYMISED_TITLE = "Advoware"
 #: What an event says of which only blocked time is shown, and one without any text.
 _HIDDEN_TEXTS = {"text": ANONYMISED_TITLE, "notiz": None, "ort": None}
 _NO_TEXTS = dict.fromkeys(_HIDDEN_TEXTS)

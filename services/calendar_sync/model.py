@@ -41,6 +41,9 @@ _TIME_FIELDS = ("start", "end", "dauertermin", "turnus", "turnusArt", "recurrenc
 #: Stands in `Termin.notes` if its end contradicts its start, so that the end is a guess.
 END_GUESSED = "end_guessed"
 
+#: Title of an event that shows only blocked time.
+ANONYMISED_TITLE = "Advoware"
+
 _ANONYMISED_HASH = "anonymised:"
 _PARTIAL_HASH = "partial:"
 _UNTRANSLATABLE = "untranslatable: "

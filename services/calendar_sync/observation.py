@@ -108,6 +108,24 @@ class Confirmations:
     events: Mapping[str, GoogleEvent | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Past:
+    """What other rows know of listed events that have no pair.
+
+    Attributes:
+        once_paired: those that a deleted pair of this employee has had.
+        elsewhere: the Termin of those that are a live pair's of another employee: they were moved here.
+    """
+
+    once_paired: frozenset[str] = frozenset()
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
+
+
+def is_placeholder(event: GoogleEvent) -> bool:
+    """Whether it shows only what we show of an appointment whose text is hidden."""
+    return isinstance(event.event, NormalisedEvent) and not event.shows_text
+
+
 class Picture:
     """Both sides and the pairs, each to be found by its key."""
 
@@ -118,12 +136,12 @@ class Picture:
         google: GoogleListing,
         pairs: Iterable[Pair],
         confirmed: Confirmations,
-        once_paired: frozenset[str] = frozenset(),
+        past: Past | None = None,
     ) -> None:
         self.settings = settings
         self.google = google
         self.confirmed = confirmed
-        self.once_paired = once_paired
+        self.past = past or Past()
         self.advoware_is_empty = not termine
         known = [termin for termin in (*termine, *confirmed.termine.values()) if termin and termin.fr_nr > 0]
         self.termine = {termin.fr_nr: termin for termin in known if termin.belongs_to(settings.kuerzel)}
@@ -156,15 +174,27 @@ class Picture:
             return "adoptable" if pair.google_event_id is None else "persons"
         if fr_nr in self.termine:
             return "adoptable"
-        if fr_nr not in self.elsewhere and fr_nr not in self.confirmed.termine:
+        if not self.is_asked(fr_nr):
             return "unknown"
         return "leftover" if self.may_be_leftover(event) else "persons"
 
     def may_be_leftover(self, event: GoogleEvent) -> bool:
         """Whether we have inserted it, and no row has ever known it. What a row knew, somebody has brought back."""
-        if event.id in self.once_paired:
+        if event.id in self.past.once_paired:
             return False
         return generation_of(event.id, event.fr_nr or 0, self.settings.calendar_id) is not None
+
+    def is_asked(self, fr_nr: int) -> bool:
+        """Whether it is known what has become of that Termin."""
+        return fr_nr in self.termine or fr_nr in self.elsewhere or fr_nr in self.confirmed.termine
+
+    def origin_of(self, event: GoogleEvent) -> int | None:
+        """The Termin whose copy an event without pair was made from, as far as marks, its id or other rows tell."""
+        if event.fr_nr is not None:
+            return event.fr_nr
+        series_id, _, is_rest = event.id.partition("_R")  # the second half of a split series
+        series = self.by_event.get(series_id) if is_rest else None
+        return series.advoware_frnr if series else self.past.elsewhere.get(event.id)
 
     def row_of_marked(self, event: GoogleEvent) -> Pair:
         """The row that a run did not get to store after it had written the event."""
@@ -173,7 +203,7 @@ class Picture:
             # Another one for each version, because the event may have had a row that is deleted by now.
             uuid5(NAMESPACE_OID, f"{event.id} {event.etag}"),
             settings.kuerzel,
-            event.fr_nr,
+            self.origin_of(event),
             event.id,
             "advoware",
             settings.strategy,

@@ -25,8 +25,10 @@ from typing import Literal
 
 from services.calendar_sync.mapping import google_event_id
 from services.calendar_sync.model import (
+    ANONYMISED_TITLE,
     TERMIN_PREFIX,
     TEXT_UNKNOWN,
+    TEXTS,
     TIMES,
     WAITS_FOR_PERMISSION,
     Action,
@@ -64,7 +66,14 @@ from services.calendar_sync.model import (
     is_anonymised_hash,
     overlay,
 )
-from services.calendar_sync.observation import Confirmations, GoogleListing, Picture, PlanSettings
+from services.calendar_sync.observation import (
+    Confirmations,
+    GoogleListing,
+    Past,
+    Picture,
+    PlanSettings,
+    is_placeholder,
+)
 from services.errors import failure_code
 
 #: More deletions in one run than this share of the pairs, and than the settings say, are not believed.
@@ -82,15 +91,14 @@ def make_plan(
     google: GoogleListing,
     pairs: Iterable[Pair],
     confirmations: Confirmations | None = None,
-    once_paired: frozenset[str] = frozenset(),
+    past: Past | None = None,
 ) -> list[Action]:
     """The actions, in their order.
 
     ``termine`` is Advoware's answer for the employee and the listed days; a failed request is an error of the caller's,
-    never an empty list. ``pairs`` are the employee's live rows; ``once_paired`` are those of the listed events that a
-    deleted row knows.
+    never an empty list. ``pairs`` are the employee's live rows; ``past`` is what other rows know of the listed events.
     """
-    seen = Picture(settings, termine, google, pairs, confirmations or Confirmations(), once_paired)
+    seen = Picture(settings, termine, google, pairs, confirmations or Confirmations(), past)
     verdicts = _verdicts(seen)
     copies = _followed_copies(seen, verdicts)
     claimed = {copy.id for copy in copies.values()}
@@ -224,12 +232,15 @@ def _new_in_google(seen: Picture, claimed: set[str]) -> Iterator[Action]:
 def _persons_event(seen: Picture, google: GoogleEvent, pair: Pair | None) -> Iterator[Action]:
     event = google.event
     is_readable = isinstance(event, NormalisedEvent) and not event.anonymised
-    if pair is None and google.fr_nr is not None and not (is_readable and seen.may_post()):
+    origin = seen.origin_of(google) if is_placeholder(google) else None
+    if isinstance(event, NormalisedEvent) and origin is not None:
+        yield from _hidden_copy(seen, google, event, origin, pair)
+    elif pair is None and google.fr_nr is not None and not (is_readable and seen.may_post()):
         if not isinstance(event, NormalisedEvent) or seen.in_window(event):
             yield TakeMarksOff(google)  # then it is listed again, as a person's event
     elif isinstance(event, Untranslatable):
         yield from _mark(event.reason, pair, google=google)
-    elif event.anonymised:
+    elif event.anonymised or _looks_hidden(google, event):
         yield from _mark(TEXT_UNKNOWN, pair, google=google)
     elif not seen.in_window(event):
         return
@@ -238,6 +249,30 @@ def _persons_event(seen: Picture, google: GoogleEvent, pair: Pair | None) -> Ite
         yield PostAdvoware(google, event, shown, pair)
     elif pair is None or pair.untranslatable:
         yield RememberPending(google, pair)
+
+
+def _looks_hidden(google: GoogleEvent, event: NormalisedEvent) -> bool:
+    """Whether it looks like a copy of a hidden event that has lost our marks."""
+    return is_placeholder(google) and google.is_private and event.text == ANONYMISED_TITLE
+
+
+def _hidden_copy(
+    seen: Picture, google: GoogleEvent, event: NormalisedEvent, origin: int, pair: Pair | None
+) -> Iterator[Action]:
+    """A person's copy of an event whose text we hide: what it says, only the Termin of the original knows."""
+    if not seen.in_window(event):
+        return
+    if not seen.is_asked(origin):
+        yield ConfirmAdvoware(seen.row_of_marked(google))
+        return
+    termin = seen.termine.get(origin) or seen.elsewhere.get(origin)
+    original = _known_part(termin) if termin else None
+    if termin is None or original is None or not seen.may_post():
+        yield from _mark(TEXT_UNKNOWN, pair, google=google)
+        return
+    texts = {name: getattr(original, name) for name in TEXTS}
+    whole = replace(event, **texts, anonymised=False, privat=termin.privat)
+    yield PostAdvoware(google, whole, seen.settings.shown(whole), pair)
 
 
 # -- phase 3 --------------------------------------------------------------------------------------------------------
@@ -293,13 +328,18 @@ def _without_event(seen: Picture, pair: Pair) -> Verdict:
 
 
 def _followed_copies(seen: Picture, verdicts: Verdicts) -> dict[Pair, GoogleEvent]:
-    """Copies that take the place of their deleted originals, so that no Termin is deleted with those."""
-    by_sync_id = {event.sync_id: event for event in seen.marked if event.sync_id is not None}
-    return {
-        pair: by_sync_id[pair.sync_id]
-        for pair, verdict in verdicts
-        if verdict == "delete_advoware" and pair.sync_id in by_sync_id
-    }
+    """Events that take the place of their pairs' events, which are gone.
+
+    A person's copy does, so that no Termin is deleted with its original; and what an interrupted run has made anew.
+    """
+    copies: dict[Pair, GoogleEvent] = {}
+    for pair, verdict in verdicts:
+        named = [event for event in seen.marked if event.sync_id == pair.sync_id and event.fr_nr == pair.advoware_frnr]
+        if verdict == "recreate_google":
+            named = [event for event in named if seen.may_be_leftover(event)]
+        if named and verdict in {"delete_advoware", "recreate_google"}:
+            copies[pair] = min(named, key=lambda event: event.id)
+    return copies
 
 
 def _deletions(seen: Picture, verdicts: Verdicts, copies: dict[Pair, GoogleEvent]) -> list[Action]:
@@ -344,7 +384,7 @@ def _carry_out(seen: Picture, pair: Pair, verdict: Verdict, copy: GoogleEvent | 
     elif verdict == "delete_google":
         reason = "reassigned" if seen.in_advoware(pair) == "elsewhere" else "deleted in Advoware"
         yield DeleteGoogle(pair, google.etag if google else pair.google.etag, reason)
-    elif copy is not None and verdict == "delete_advoware":
+    elif copy is not None:
         yield FollowCopy(pair, copy)
         yield from _update(seen, replace(pair, google_event_id=copy.id))
     elif termin is not None and verdict == "delete_advoware":

@@ -38,7 +38,7 @@ from services.calendar_sync.model import (
     Pair,
     Termin,
 )
-from services.calendar_sync.observation import Confirmations, GoogleListing, PlanSettings
+from services.calendar_sync.observation import Confirmations, GoogleListing, Past, PlanSettings, is_placeholder
 from services.calendar_sync.plan import make_plan
 from services.calendar_sync.store import AuditLine, CalendarStore, Cursor, Hold
 from services.calendar_sync.store import RunResult as Result
@@ -73,7 +73,7 @@ class _Observed:
     listing: GoogleListing
     next_sync_token: str
     pairs: Sequence[Pair]
-    once_paired: frozenset[str]
+    past: Past
     hold: Hold | None
     digest: str
 
@@ -228,8 +228,8 @@ class CalendarSync:
             pairs = await store.load_pairs(kuerzel)
         termine = await asyncio.to_thread(lambda: read_termine(answer.rows()))
         self._note_unreadable("Termin", termine.unreadable, summary)
-        once_paired = await _once_paired(store, kuerzel, listing, pairs)
-        return _Observed(cursor, settings, termine.items, listing, token, pairs, once_paired, hold, digest)
+        past = await _past(store, kuerzel, listing, pairs)
+        return _Observed(cursor, settings, termine.items, listing, token, pairs, past, hold, digest)
 
     async def _move_token(self, cursor: Cursor, token: str, store: CalendarStore) -> None:
         if token != cursor.sync_token:
@@ -314,7 +314,7 @@ class CalendarSync:
         confirmed, asked = Confirmations(), set[Action]()
         while True:
             actions = await asyncio.to_thread(
-                make_plan, seen.settings, seen.termine, seen.listing, seen.pairs, confirmed, seen.once_paired
+                make_plan, seen.settings, seen.termine, seen.listing, seen.pairs, confirmed, seen.past
             )
             new = [item for item in actions if isinstance(item, QUESTIONS) and item not in asked]
             if not new:
@@ -331,8 +331,8 @@ class CalendarSync:
         """The same with the whole calendar; Advoware's Termine are those that were listed."""
         cursor = replace(seen.cursor, sync_token=None)
         listing, token = await self._list_google(seen.settings.calendar_id, cursor, summary)
-        once_paired = await _once_paired(store, summary.kuerzel, listing, seen.pairs)
-        return replace(seen, cursor=cursor, listing=listing, next_sync_token=token, once_paired=once_paired)
+        past = await _past(store, summary.kuerzel, listing, seen.pairs)
+        return replace(seen, cursor=cursor, listing=listing, next_sync_token=token, past=past)
 
     async def _confirm(
         self,
@@ -403,10 +403,13 @@ def _looking_at_all(settings: PlanSettings, pairs: Sequence[Pair]) -> PlanSettin
     return replace(settings, listed_from=min(over, default=None), listed_until=max(to_come, default=None))
 
 
-async def _once_paired(
-    store: CalendarStore, kuerzel: str, listing: GoogleListing, pairs: Sequence[Pair]
-) -> frozenset[str]:
-    """The listed events with our marks that only a deleted pair has had."""
+async def _past(store: CalendarStore, kuerzel: str, listing: GoogleListing, pairs: Sequence[Pair]) -> Past:
+    """What other rows know of the listed events without a pair, as far as it matters."""
     paired = {pair.google_event_id for pair in pairs}
-    marked = {event.id for event in listing.events if event.fr_nr is not None} - paired
-    return frozenset(await store.events_once_paired(kuerzel, marked))
+    unpaired = [event for event in listing.events if event.id not in paired and not event.cancelled]
+    marked = {event.id for event in unpaired if event.fr_nr is not None}
+    unnamed = {event.id for event in unpaired if event.fr_nr is None and is_placeholder(event)}
+    return Past(
+        frozenset(await store.events_once_paired(kuerzel, marked)),
+        await store.termine_of_events_elsewhere(kuerzel, unnamed),
+    )

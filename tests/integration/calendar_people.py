@@ -101,7 +101,7 @@ class People:
             return
         title = self._title_of_copy(step, series)
         rest = self._world.google.world.people.split(PERSON, calendar, instance.id, title)
-        self._note_own(step.kuerzel, rest)
+        self._note_own(step.kuerzel, rest, render_event(series, calendar.id, calendar.zone))
 
     # -- copies, other calendars, the bin ---------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class People:
             return
         title = self._title_of_copy(step, event)
         copy = self._world.google.world.people.copy(PERSON, calendar, event.id, destination, title)
-        self._note_own(kuerzel, copy)
+        self._note_own(kuerzel, copy, render_event(event, calendar.id, calendar.zone))
 
     def _title_of_copy(self, step: Act, event: Event) -> Resource:
         """Most people say what their copy is about; some leave it as it is."""
@@ -121,11 +121,14 @@ class People:
         token = self._world.ledger.next_token
         return {"summary": self._world.text(token), "description": None, "location": None}
 
-    def _note_own(self, kuerzel: str, event: Event) -> None:
+    def _note_own(self, kuerzel: str, event: Event, original: Resource) -> None:
         """The event is a person's; with a text that was there before, there are two of that appointment from now on."""
         ledger = self._world.ledger
         token = self._world.token_of(event.content.fields.get("summary"))
         if token is None:
+            # Made of a hidden event: if anything tells its text, then the Termin of the original.
+            hidden = self._world.hidden_token(original)
+            ledger.doubles.update({hidden} if hidden else ())
             return
         if token in ledger.origin:
             ledger.doubles.add(token)
@@ -145,7 +148,7 @@ class People:
         moved = self._events.move(PERSON, calendar, event, destination)
         if kuerzel:
             self._world.ledger.events.pop((step.kuerzel, event.id), None)
-            self._note_own(kuerzel, moved)
+            self._note_own(kuerzel, moved, resource)
         else:
             self._world.note_drop(step.kuerzel, resource)
 

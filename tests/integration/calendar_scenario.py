@@ -344,8 +344,9 @@ KINDS: dict[str, int] = {
 }
 #: What must hold besides that nothing is lost or doubled, that both sides agree, and that the sync comes to rest:
 #: clock times to the minute, computed here anew; Advoware's content on copies that a person has made impossible to
-#: hold; no hidden text, inside and outside the window; none comes back meanwhile; no odd record ends a run.
-CHECKS = ("times", "source first", "privacy", "hidden stays hidden", "no run ended")
+#: hold; no hidden text, inside and outside the window; none comes back meanwhile; no odd record ends a run; no Termin
+#: is made of an event of which only our placeholder is known.
+CHECKS = ("times", "source first", "privacy", "hidden stays hidden", "no run ended", "no placeholder")
 #: Kinds and checks that the product does not hold yet; see `kinds_to_play` and `checks_to_make`.
 NOT_YET: frozenset[str] = frozenset()
 

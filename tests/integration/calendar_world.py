@@ -63,14 +63,6 @@ from services.resources import Resources
 
 ZONE = "Europe/Berlin"
 TOKEN = re.compile(r"\bA\d{3}\b")
-#: The tables of the sync.
-OUR_TABLES = tuple(
-    f"calendar_sync{name}"
-    for name in (
-        *("", "_cursor", "_intent", "_audit", "_run", "_hold", "_overwritten"),
-        *("_sharing", "_calendar", "_employee", "_renamed"),
-    )
-)
 #: What people type into events whose text we hide.
 LEAK = "LEAK"
 
@@ -175,7 +167,8 @@ class CalendarWorld:
         async with pool.acquire() as connection, connection.transaction():
             # Past the trigger that keeps the audit.
             await connection.execute("SET LOCAL session_replication_role = replica")
-            await connection.execute(f"TRUNCATE {', '.join(OUR_TABLES)}")
+            tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE tablename LIKE 'calendar_sync%'")
+            await connection.execute(f"TRUNCATE {', '.join(row['tablename'] for row in tables)}")
         await self.resources.redis.flushall()
 
     async def restart(self) -> None:
@@ -338,7 +331,7 @@ class CalendarWorld:
         record = own[step.number % len(own)]
         token = token_of(record["text"])
         marks = {property_of(event, "advoware_frnr") for kuerzel in KUERZEL for event in self.events(kuerzel)}
-        if self.ledger.origin[token or ""] != "advoware" and str(record["frNr"]) not in marks:
+        if self.ledger.origin.get(token or "") != "advoware" and str(record["frNr"]) not in marks:
             self.ledger.untraceable.add(token or "")
         match step:
             case DropTermin():
@@ -390,6 +383,12 @@ class CalendarWorld:
     def token_of(text: str | None) -> str | None:
         """The token of the appointment that a text belongs to."""
         return token_of(text)
+
+    def hidden_token(self, resource: dict[str, Any]) -> str | None:
+        """The token of the Termin that a hidden event is marked with."""
+        fr_nr = property_of(resource, "advoware_frnr")
+        record = next((record for record in self.termine() if str(record["frNr"]) == fr_nr), None)
+        return token_of(record["text"]) if record else None
 
     # -- people in Google -------------------------------------------------------------------------------------------
 

@@ -1,13 +1,14 @@
 """Whatever people, faults and restarts do to the calendar sync: nothing is lost, doubled, or shown to the wrong person.
 
-The scenarios are made up (`calendar_scenario`). In the gate a fixed set of them is played. To look for new ones:
-``HYPOTHESIS_PROFILE=search pytest -o timeout=0 tests/integration/test_calendar_stateful.py``; what that finds stays in
-``test_calendar_stateful_findings.py``.
+The scenarios are made up (`calendar_scenario`). In the gate a fixed set of them is played; ``make soak-calendar`` looks
+for new ones, and what that finds stays in ``test_calendar_stateful_findings.py``. Each kind of step can be switched:
+``CALENDAR_KINDS="split,copy"``, ``CALENDAR_KINDS=all``; each check likewise by ``CALENDAR_CHECKS``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -18,8 +19,8 @@ from hasty_loop import hasty_runner
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-#: How many scenarios the gate plays.
-GATE_EXAMPLES = 30
+#: How many scenarios are played; ``make soak`` sets more.
+SCENARIOS = int(os.environ.get("SOAK_SCENARIOS", "24"))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_nothing_is_lost_doubled_or_shown_whatever_happens(world: tuple[asyncio.
     @settings(
         profile,
         deadline=None,
-        max_examples=GATE_EXAMPLES if profile.derandomize else profile.max_examples,
+        max_examples=SCENARIOS,
         phases=[Phase.explicit, Phase.generate],  # numbers cannot be simplified, scenarios can
         suppress_health_check=list(HealthCheck),
     )

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from calendar_checks import play
-from calendar_scenario import Configure, EditEvent, EditTermin, EnterEvent, Scenario, Step, Sync, SyncAll, When
+from calendar_scenario import (
+    Act,
+    Configure,
+    DropEvent,
+    EditEvent,
+    EditTermin,
+    EnterEvent,
+    EnterTermin,
+    Scenario,
+    Step,
+    Sync,
+    SyncAll,
+    Trouble,
+    When,
+)
 from calendar_world import CalendarWorld, Servers
 from hasty_loop import hasty_runner
 
 WRITING = Configure()
 LAST_CHANGE = Configure(strategy="last_change_wins")
+HIDDEN = Configure(anonymise=True, strategy="last_change_wins")
+MARKS = [{}, {"copy_keeps_properties": False, "move_keeps_properties": False, "split_keeps_properties": False}]
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +43,16 @@ def world(stores: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         runner.run(opened.close())
 
 
-def run(world: tuple[asyncio.Runner, CalendarWorld], configuration: Configure, *steps: Step) -> None:
+def run(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    configuration: Configure,
+    *steps: Step,
+    readings: Mapping[str, Any] | None = None,
+) -> None:
     """Play the steps and check everything."""
     runner, opened = world
-    runner.run(play(opened, Scenario(datetime(2026, 3, 2, 8, tzinfo=UTC), configuration, steps)))
+    start = datetime(2026, 3, 2, 8, tzinfo=UTC)
+    runner.run(play(opened, Scenario(start, configuration, steps, readings or {})))
 
 
 @pytest.mark.parametrize("configuration", [WRITING, LAST_CHANGE])
@@ -47,3 +70,33 @@ def test_a_termin_that_is_edited_right_after_the_sync_has_changed_it_is_copied(
     entered = EnterEvent("SB", When(3)), SyncAll()
     edit = EditTermin(0, "text", When(1))
     run(world, configuration, *entered, EditEvent("SB", 0, "move", When(4)), Sync("SB", at=5, meanwhile=edit))
+
+
+def test_an_event_that_was_made_anew_without_an_answer_is_found_again(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    series = When(3, "02:30", series="daily")
+    lost = Trouble("google", "half", "POST", skip=2, count=9)
+    run(
+        world,
+        WRITING,
+        EnterTermin("SB", series),
+        EnterTermin("", When(2)),
+        SyncAll(),
+        lost,
+        DropEvent("SB", 3),
+        Act("AI", 0, "move away", When(1)),
+        DropEvent("SB", 6),
+        SyncAll(),
+    )
+
+
+@pytest.mark.parametrize("readings", MARKS, ids=["marks come along", "marks are lost"])
+@pytest.mark.parametrize("what", ["copy", "split", "copy to colleague", "move to colleague"])
+@pytest.mark.parametrize("series", ["", "weekly"])
+def test_what_a_person_makes_of_a_hidden_event_keeps_its_text(
+    world: tuple[asyncio.Runner, CalendarWorld], series: Any, what: str, readings: Mapping[str, Any]
+) -> None:
+    entered = EnterEvent("SB", When(3, series=series)), SyncAll()
+    act = Act("SB", 0, what, When(5), variant=3)
+    run(world, HIDDEN, *entered, act, SyncAll(), SyncAll(), readings=readings)

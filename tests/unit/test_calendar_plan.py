@@ -60,7 +60,7 @@ from services.calendar_sync.model import (
     content_hash,
     untranslatable_error,
 )
-from services.calendar_sync.observation import Confirmations, GoogleListing, PlanSettings
+from services.calendar_sync.observation import Confirmations, GoogleListing, Past, PlanSettings
 from services.calendar_sync.plan import make_plan
 
 SETTINGS = PlanSettings("SB", "kalender@example.org", date(2026, 2, 1), date(2028, 2, 1))
@@ -138,7 +138,7 @@ class World:
         confirmations = Confirmations()
         for _ in range(4):
             sides = self.termine(), self.listing(full=full), self.pairs.values()
-            actions = make_plan(self.settings, *sides, confirmations, self.once_paired())
+            actions = make_plan(self.settings, *sides, confirmations, Past(self.once_paired()))
             if any(isinstance(action, ListGoogle) for action in actions):
                 full = True
                 continue
