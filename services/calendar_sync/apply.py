@@ -6,6 +6,7 @@ again: an event by its id, which follows from the Termin; a Termin by the intent
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,6 +91,10 @@ INSERTABLE_ID = re.compile(r"[a-v0-9]{5,1024}")
 
 #: Further ids under which a Termin's event is inserted when Google refuses, or somebody else has, those before.
 MAX_GENERATIONS = 20
+
+#: From so many changes on, the Termine are listed once more, and their contents are believed for so long.
+MANY_CHANGES = 2
+FRESH_SECONDS = 5.0
 
 #: What a person has set for his copy of an appointment, beside its content: an event in its place gets it as well.
 KEPT = ("colorId", "reminders", "attendees")
@@ -191,6 +196,9 @@ class Applier:
         self._store = windows.store
         self._resources = windows.resources
         self._windows = windows
+        self.expected_changes = 0  #: how many Termine this run is to change or delete
+        self._listed: dict[int, Termin] = {}
+        self._listed_until = float("-inf")
 
     async def carry_out(self, action: Action) -> None:
         """Do what the action says, and remember it.
@@ -203,7 +211,9 @@ class Applier:
             case InsertGoogle():
                 await self._save(*await self.insert(action))
             case RecreateGoogle(pair, termin, event_id, event):
-                await self._save(*await self._put_event(action, pair, termin, event_id, event, {}))
+                # A single event is revived with all that it had, a series is not.
+                kept = await self._kept_of(event_id) if event.recurrence else {}
+                await self._save(*await self._put_event(action, pair, termin, event_id, event, kept))
             case AdoptGoogle():
                 await self._adopt(action)
             case UpdateGoogle(pair, termin, event, etag, google, undone):
@@ -342,8 +352,15 @@ class Applier:
         next_id = google_event_id(
             action.termin.fr_nr, self._settings.calendar_id, 0 if generation is None else generation + 1
         )
-        kept = {name: google.record[name] for name in KEPT if google.record.get(name)}
+        kept = _kept(google.record)
         await self._save(*await self._put_event(action, freed, action.termin, next_id, action.event, kept))
+
+    async def _kept_of(self, event_id: str) -> Json:
+        """What a person had set for an event that is deleted, as far as Google still tells."""
+        try:
+            return _kept(await self._google.get_event(self._settings.calendar_id, event_id))
+        except (Forbidden, NotFound):
+            return {}
 
     async def _hide(self, action: HideGoogle) -> None:
         pair, calendar_id = action.pair, self._settings.calendar_id
@@ -439,6 +456,20 @@ class Applier:
         """
         return one_termin(await self._advoware.get_termin(fr_nr), fr_nr)
 
+    async def _current(self, fr_nr: int) -> Termin:
+        """The Termin as Advoware has it at the moment of a change.
+
+        Several of them are listed together, and believed for a moment, instead of being read one by one.
+        """
+        loop = asyncio.get_running_loop()
+        if self.expected_changes >= MANY_CHANGES and loop.time() > self._listed_until:
+            settings = self._settings
+            answer = await self._advoware.ask_termine(settings.kuerzel, settings.first_day, settings.last_day)
+            termine = await asyncio.to_thread(lambda: read_termine(answer.rows()).items)
+            self._listed = {termin.fr_nr: termin for termin in termine}
+            self._listed_until = loop.time() + FRESH_SECONDS
+        return self._listed.pop(fr_nr, None) or await self.read_termin(fr_nr)
+
     async def _create_termin(self, pair: Pair, google: GoogleEvent, event: NormalisedEvent) -> tuple[int, Json | None]:
         kuerzel, now = self._settings.kuerzel, self._windows.now()
         wanted = Intent(
@@ -515,7 +546,7 @@ class Applier:
 
     async def _update_advoware(self, action: UpdateAdvoware) -> None:
         pair, termin, google = action.pair, action.termin, action.google
-        current = await self.read_termin(termin.fr_nr)
+        current = await self._current(termin.fr_nr)
         if not _says_the_same(current, termin):
             raise Conflict("Advoware", "the Termin was changed since it was listed")
         answer = await self._advoware.update_termin(changed_termin(action.event, current.record))
@@ -534,7 +565,7 @@ class Applier:
                     event_id = str(pair.google_event_id)
                     await self._google.delete_event(self._settings.calendar_id, event_id, if_match=etag)
                 case DeleteAdvoware(pair, termin):
-                    if not _says_the_same(await self.read_termin(termin.fr_nr), termin):
+                    if not _says_the_same(await self._current(termin.fr_nr), termin):
                         raise Conflict("Advoware", "the Termin was changed since it was listed")
                     await self._require_not_moved(pair)
                     await self._advoware.delete_termin(termin.fr_nr)
@@ -668,6 +699,10 @@ class Applier:
             error=error,
             trace_id=self._windows.trace_id,
         )
+
+
+def _kept(record: Mapping[str, Any]) -> Json:
+    return {name: record[name] for name in KEPT if record.get(name)}
 
 
 def _with_ids(pair: Pair, line: AuditLine) -> AuditLine:

@@ -18,6 +18,7 @@ from services.calendar_sync.apply import Applier, Saved, Windows, action_name, o
 from services.calendar_sync.model import (
     QUESTIONS,
     Action,
+    DeleteAdvoware,
     GoogleEvent,
     HideGoogle,
     HoldDeletions,
@@ -25,6 +26,7 @@ from services.calendar_sync.model import (
     NotPlanned,
     Pair,
     Termin,
+    UpdateAdvoware,
     UpdateGoogle,
 )
 from services.calendar_sync.observation import Confirmations, GoogleListing, PlanSettings
@@ -126,6 +128,7 @@ class Work:
         Raises:
             ForeignSystemError, ConfigurationError: a system cannot be used, so that the rest would fail as well.
         """
+        self._applier.expected_changes = sum(isinstance(item, UpdateAdvoware | DeleteAdvoware) for item in actions)
         for kind, group in groupby(actions, key=_kind):
             if kind == "insert":
                 for batch in _batches(item for item in group if isinstance(item, InsertGoogle)):

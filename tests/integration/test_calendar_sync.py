@@ -860,3 +860,45 @@ async def test_an_unchanged_employee_costs_one_call_to_each_system(office: Calen
         office.change_termin(fr_nr, text=f"anders {fr_nr}")
     await office.sync()
     assert (len(office.writes()), len(office.calls("advoware")), len(office.calls("google"))) == (7, 1, 8)
+
+
+# -- what a run costs -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changes", [1, 2, 8])
+@in_haste
+async def test_a_run_with_some_changes_costs_little_more_than_a_call_for_each(
+    office: CalendarOffice, changes: int
+) -> None:
+    await office.configure(ADVOWARE_WRITE_PROTECTION="false", **LAST_CHANGE_WINS)
+    await office.sync()
+    edited = [office.enter(f"Besprechung {number}") for number in range(20)][:changes]
+    new = [office.termin(f"Termin {number}") for number in range(10)]
+    await office.sync_until_calm()
+    assert len(await office.pairs()) == 30
+    await office.sync()
+    for number, event_id in enumerate(edited):
+        office.change_event(event_id, summary=f"Besprechung {number} (neu)")
+    for fr_nr in new[:changes]:
+        office.change_termin(fr_nr, text="umbenannt")
+
+    await office.sync()
+
+    assert len(office.calls("advoware")) <= changes + 2
+    assert len(office.calls("google")) <= changes + 2
+    await office.sync()
+    assert len(office.calls()) == 2
+
+
+@in_haste
+async def test_a_series_that_somebody_has_deleted_comes_back_in_its_colour(office: CalendarOffice) -> None:
+    fr_nr = office.termin(**SERIES, turnusArt=2)
+    await office.sync()
+    event_id = office.copy(fr_nr)["id"]
+    office.change_event(event_id, colorId="7")
+    await office.sync()
+    office.delete_event(event_id)
+
+    await office.sync_until_calm()
+
+    assert (office.copy(fr_nr)["colorId"], office.copy(fr_nr)["id"] != event_id) == ("7", True)
