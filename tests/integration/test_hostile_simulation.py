@@ -448,6 +448,11 @@ EXAMPLES: dict[str, tuple[bool, str, list[Step]]] = {
         "8.4",
         [answer("advoware", "/Beteiligte", "adressen", "empty_list"), EditAddress("advoware", 0, "valid")],
     ),
+    "an address is deleted with the country that was just entered": (
+        True,
+        "8.4",
+        [EditOdd("espocrm", 0, "land"), EditAddress("espocrm", 0, "remove")],
+    ),
 }
 
 
