@@ -36,7 +36,7 @@ test: $(VENV)/.development ## all tests
 
 soak: $(VENV)/.development ## people and surprises, many scenarios (SCENARIOS=500, about ten minutes)
 	@SOAK_SCENARIOS=$(SCENARIOS) HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest --numprocesses 0 --override-ini timeout=0 \
-		--exitfirst --hypothesis-show-statistics tests/integration/test_hostile_simulation.py
+		--exitfirst tests/integration/test_hostile_simulation.py
 
 lint: $(VENV)/.development ## formatting and lint
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports --no-cache && echo "lint: ok"

@@ -9,6 +9,7 @@ writes nothing; nothing waits for ever. ``make soak`` plays many more.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -34,7 +35,7 @@ from beteiligte_scenario import (
 )
 from beteiligte_world import BeteiligteWorld, Entry, Servers
 from hasty_loop import hasty_runner
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from test_beteiligte_simulation import (
     Said,
@@ -348,9 +349,12 @@ def test_nothing_is_lost_whatever_the_systems_show_and_store(world: tuple[asynci
     profile = settings.default
     assert profile is not None
 
+    played = itertools.count(1)
+
     @settings(profile, deadline=None, max_examples=SCENARIOS, phases=PHASES, suppress_health_check=list(HealthCheck))
     @given(st.booleans(), st.sampled_from(["8.4", "9.3"]), scenarios)
     def play(company: bool, version: str, steps: list[Step]) -> None:
+        note(f"scenario {next(played)}")
         runner.run(scenario(opened, company, version, steps))
 
     play()
@@ -447,6 +451,15 @@ EXAMPLES: dict[str, tuple[bool, str, list[Step]]] = {
         False,
         "8.4",
         [answer("advoware", "/Beteiligte", "adressen", "empty_list"), EditAddress("advoware", 0, "valid")],
+    ),
+    "an address is deactivated while advoware does not show it": (
+        False,
+        "9.3",
+        [
+            answer("advoware", "/Beteiligte", "adressen[]", "missing"),
+            EditAddress("espocrm", 0, "active"),
+            EditAddress("espocrm", 0, "valid"),
+        ],
     ),
     "an address is deleted with the country that was just entered": (
         True,
