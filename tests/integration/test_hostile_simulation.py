@@ -22,6 +22,7 @@ from beteiligte_scenario import (
     CopyAddress,
     Cron,
     EditAddress,
+    EditContact,
     EditMaster,
     EditOdd,
     Enter,
@@ -482,6 +483,14 @@ EXAMPLES: dict[str, tuple[bool, str, list[Step]]] = {
             Surprise("espocrm", {"method": "GET", "path": "/C[A-Z][a-z]+$", "answer": [HIDDEN]}),
             Enter(False, rich=False),
             LoseEvents(),
+        ],
+    ),
+    "a mail is edited twice in advoware, then while others who share it are searched": (
+        False,
+        "9.3",
+        [
+            EditContact("advoware", 0, "change", 3),
+            Sync(0, at=4, meanwhile=EditContact("advoware", 0, "change", 1)),
         ],
     ),
     "an address is deleted with the country that was just entered": (
