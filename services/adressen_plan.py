@@ -200,9 +200,9 @@ def _settle_pair(seen: Observation, main: MainAddress, row: Record, adresse: Rec
     fields = {name: item for name, item in state.rejected.items() if is_field(name)}
     if not active and "gone" in state.rejected and seen.direction == "both":
         return _settle_returned(seen, main, row, adresse, replace(state, rejected=fields))
-    if state.base.get("isActive", active) == active:
-        activity = {name: item for name, item in state.rejected.items() if name == "isActive"}
-    else:
+    activity = {name: item for name, item in state.rejected.items() if name == "isActive"}
+    # What was deactivated while Advoware did not show it has to be told once it does.
+    if state.base.get("isActive", active) != active or (activity and not active):
         activity = {"isActive": _waiting(seen, state, "isActive", espocrm=active, advoware=True)}
     if active:
         return _settle_fields(seen, main, row, adresse, replace(state, rejected={**fields, **activity}))
@@ -335,6 +335,8 @@ def _settle_missing(seen: Observation, row: Record) -> Settle:
     elif "gone" in state.rejected:
         rejected["gone"] = state.rejected["gone"]
         status = "deleted_in_advoware"
+    elif state.base.get("isActive") or "isActive" in state.rejected:  # deactivated by a person: done, unless it returns
+        rejected["isActive"] = _waiting(seen, state, "isActive", espocrm=False, advoware=None)
     state = replace(state, base={**state.base, "isActive": active}, rejected=rejected)
     return Settle(row, None, state, attributes=attributes, status=status)
 

@@ -26,7 +26,14 @@ from functools import partial
 from typing import Any
 
 from services.advoware_service import AdvowareService
-from services.errors import AuthenticationFailed, ForeignSystemError, RateLimited, Unavailable, ValidationFailed
+from services.errors import (
+    AuthenticationFailed,
+    ForeignSystemError,
+    NotBefore,
+    RateLimited,
+    Unavailable,
+    ValidationFailed,
+)
 from services.espocrm import EspoCRMAPI
 from services.espocrm_models import any_of, equals, parse_date_time
 from services.kommunikation_mapper import (
@@ -59,6 +66,8 @@ OWNER_TYPE = "CBeteiligte"
 
 #: After so many failures in a row because Advoware is away, the rest is left to the next run.
 MAX_UNAVAILABLE = 3
+#: Values that somebody enters in Advoware while we search are searched for in turn so often.
+MAX_ROUNDS = 3
 #: Statuses of a CBeteiligte that nobody has edited since the last sync (an edit makes it ``dirty``).
 _UNEDITED = frozenset({"clean", "conflict"})
 
@@ -100,6 +109,10 @@ class KommunikationResult(PartResult):
 
     version_number: int | None = None
     run: _Run | None = field(default=None, repr=False, compare=False)
+
+
+class _NotShown(Exception):
+    """Advoware does not say which entries there are."""
 
 
 #: The caller's PUT for a result: the attributes of the record with ``result.espocrm`` among them, its status with it.
@@ -166,24 +179,52 @@ class KommunikationSyncManager:
         memory = read_memory(stored, espo, advo)
         to_advoware = direction == "to_advoware"
         options = {"to_advoware": to_advoware, "forced": force_espo_wins}
-        seen = _observe(espo, advo, memory)
-        plan = make_plan(seen, **options)
-        repeats = bool(posts(plan) & memory.posted)
-        if repeats and (until := self._unanswered_until(memory)) is not None:
-            return KommunikationResult(not_before=until)
-        if plan.vanished or repeats:  # that an entry is gone, or was never created, is not believed at once
-            advo = await self._advoware.get_beteiligter(advo["betNr"])
-            if _shows_nothing(espo, advo):
-                return KommunikationResult(errors=(part_error("kom_not_shown"),))
-            seen = _observe(espo, advo, memory)
-            plan = make_plan(seen, **options)
-        if plan.incoming:
-            seen = replace(seen, shared=await self._shared_rows(plan.incoming, espo["id"]))
-            plan = make_plan(seen, **options)
+        try:
+            advo, seen, plan = await self._plan(espo, advo, memory, options)
+        except _NotShown:
+            return KommunikationResult(errors=(part_error("kom_not_shown"),))
+        except NotBefore as error:
+            return KommunikationResult(not_before=error.moment)
         complete = memory.complete or not to_advoware or force_espo_wins
         kept = stored.base if stored else None
         run = _Run(espo, advo, store, seen, plan, options, memory, memory, complete, kept)
         return await self._carry_out(run)
+
+    async def _plan(
+        self, espo: Record, advo: Record, memory: Memory, options: Mapping[str, bool]
+    ) -> tuple[Record, Observation, Plan]:
+        """The plan, and the Beteiligter that it was made for: as he is right before he is written.
+
+        Raises:
+            _NotShown: a further read of the Beteiligter does not say which entries there are.
+            NotBefore: an earlier request may still be under way.
+        """
+        shared: Shared = {}
+        searched: set[Key] = set()
+        for round_number in range(MAX_ROUNDS + 1):
+            seen = replace(_observe(espo, advo, memory), shared=shared)
+            plan = make_plan(seen, **options)
+            repeats = bool(posts(plan) & memory.posted)
+            if repeats:
+                self._require_answered(memory)
+            if plan.vanished or repeats:  # that an entry is gone, or was never created, is not believed at once
+                advo = await self._read_again(espo, advo)
+                seen = replace(_observe(espo, advo, memory), shared=shared)
+                plan = make_plan(seen, **options)
+            new = [entry for entry in plan.incoming if entry.key not in searched]
+            if not new or round_number == MAX_ROUNDS:
+                break
+            searched |= {entry.key for entry in new}
+            shared = {**shared, **await self._shared_rows(new, espo["id"])}
+            if plan.writes:  # a request would revert what somebody has entered during the search
+                advo = await self._read_again(espo, advo)
+        return advo, seen, plan
+
+    async def _read_again(self, espo: Record, advo: Record) -> Record:
+        advo = await self._advoware.get_beteiligter(advo["betNr"])
+        if _shows_nothing(espo, advo):
+            raise _NotShown
+        return advo
 
     async def write_espocrm(
         self, result: KommunikationResult, put: Put
@@ -439,11 +480,16 @@ class KommunikationSyncManager:
         await self._advoware.update_kommunikation(betnr, write.entry_id, write.record)
         return write.entry_id
 
-    def _unanswered_until(self, memory: Memory) -> datetime | None:
-        """Until when a request of an earlier run may still reach Advoware; None if it cannot any more."""
+    def _require_answered(self, memory: Memory) -> None:
+        """Make sure that no request of an earlier run can reach Advoware any more.
+
+        Raises:
+            NotBefore: it still can until then.
+        """
         timeout = timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
         until = datetime.fromisoformat(memory.posted_at) + timeout
-        return until if until > self._resources.clock() else None
+        if until > self._resources.clock():
+            raise NotBefore("an interrupted create", until)
 
     async def _keep(self, run: _Run, memory: Memory) -> Record | None:
         """Store what is true by now, unless it is stored already; returns what is stored."""

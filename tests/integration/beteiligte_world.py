@@ -84,6 +84,14 @@ PHONE_TYPES = {"Office": 1, "Fax": 2, "Mobile": 3, "Home": 6, "mail": 4}
 OUR_TABLES = ("sync_state", "create_intent", "sync_audit", "notification", "responsible", "look_again")
 #: What a Beteiligter shows of other fields, and what only the program writes.
 DERIVED = frozenset({"anschrift", "kurzname", "bemerkung"})
+#: What people type into a part, under its name on either side; who deletes the part has seen all of it.
+TYPED = {
+    "adressen": (
+        *("adresseStreet", "adresseCity", "adresseCountry", "strasse", "ort", "land"),
+        *("postfach", "gueltigVon", "gueltigBis"),
+    ),
+    "bank": ("iban", "kontoinhaber"),
+}
 
 Record = dict[str, Any]
 
@@ -477,6 +485,11 @@ def _guarded(step: Step) -> str | None:
 # -- people ---------------------------------------------------------------------------------------------------------
 
 
+def _typed(part: str, record: Mapping[str, Any]) -> list[Any]:
+    """What people have typed into an address or a bank account."""
+    return [record[name] for name in TYPED[part] if name in record]
+
+
 class _People:
     """Those who work with both programs. Whoever changes something has seen what was there."""
 
@@ -658,7 +671,7 @@ class _People:
         match step.what:
             case "remove":
                 self._service.delete(self._store.get(ENTITIES["CAdressen"], row["id"]), self._admin)
-                self._ledger.give_up([row["adresseStreet"], row["adresseCity"], row["postfach"]])
+                self._ledger.give_up(_typed("adressen", row))
                 return
             case "active":
                 changes: Record = {"isActive": not row["isActive"]}
@@ -693,7 +706,7 @@ class _People:
         match step.what:
             case "remove":
                 self._service.delete(self._store.get(ENTITIES["CBankverbindungen"], row["id"]), self._admin)
-                self._ledger.give_up([row["iban"], row["kontoinhaber"]])
+                self._ledger.give_up(_typed("bank", row))
                 return
             case "active":
                 changes: Record = {"istAktiv": not row["istAktiv"]}
@@ -755,7 +768,7 @@ class _People:
         match step.what:
             case "remove":
                 self._in_advoware(advo, adressen=[{"id": entry["id"], "delete": True}])
-                self._ledger.give_up([entry["strasse"], entry["ort"], entry["postfach"]])
+                self._ledger.give_up(_typed("adressen", entry))
                 return
             case "main" | "active":
                 changes: Record = {"standardAnschrift": True}
@@ -781,7 +794,7 @@ class _People:
             changes = {"iban": self._iban("advoware", owner)}
         elif step.what in {"holder", "active"}:
             changes = {"kontoinhaber": f"Inhaber {self._number('advoware', owner, 'bank')}"}
-        old = [entry["iban"], entry["kontoinhaber"]] if "delete" in changes else [entry.get(name) for name in changes]
+        old = _typed("bank", entry) if "delete" in changes else [entry.get(name) for name in changes]
         self._in_advoware(advo, bankverbindungen=[{"id": entry["id"], **changes}])
         self._ledger.give_up(old)
 

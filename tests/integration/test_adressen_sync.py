@@ -417,6 +417,26 @@ async def test_a_deactivated_address_that_a_person_deleted_in_advoware_is_done(o
     await assert_settled(office, sync)
 
 
+@pytest.mark.parametrize("is_told_before", [True, False])
+async def test_a_deactivation_is_told_as_soon_as_advoware_shows_the_address_again(
+    office: Office, resources: Resources, sync: Any, is_told_before: bool
+) -> None:
+    entity_id = await linked(office, sync)
+    await office.edit("CAdressen", entity_id, isActive=False)
+    if is_told_before:
+        assert kinds(await sync()) == ["address_delete_required"]
+    hidden = {**office.beteiligter(), "adressen": []}
+    part = AdressenSync(resources=resources)
+    assert kinds(await part.sync_part(office.espo, hidden, office.store)) == []
+    office.forget_calls()
+    assert kinds(await part.sync_part(office.espo, hidden, office.store)) == []
+    assert office.writes() == []
+    assert row(office, entity_id)["syncStatus"] == "clean"
+    assert kinds(await sync()) == ["address_delete_required"]
+    assert row(office, entity_id)["syncStatus"] == "conflict"
+    assert kinds(await assert_settled(office, sync)) == ["address_delete_required"]
+
+
 async def test_reactivating_what_is_gone_from_advoware_is_a_task_until_it_is_back(office: Office, sync: Any) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, isActive=False)

@@ -360,6 +360,24 @@ async def test_an_address_edited_in_advoware_between_our_read_and_our_write_is_k
     assert office.in_advoware(betnr)["adressen"][0]["ort"] == "Bonn"
 
 
+async def test_a_number_edited_in_advoware_while_others_who_share_it_are_searched_is_kept(office: Office) -> None:
+    entity_id, betnr = await office.linked_person(emailAddressData=MAILS)
+    (entry,) = office.in_advoware(betnr)["kommunikation"]
+    await office.edit_advoware(betnr, kommunikation=[{"id": entry["id"], "tlf": "zweite@example.de"}])
+    await office.fault(office.espocrm, method="GET", path="/CBeteiligte$", latency_ms=500, count=1)
+    running = begin(office, entity_id)
+    await until(lambda: any("emailAddress" in entry["path"] for entry in office.espocrm.journal))
+    await office.edit_advoware(betnr, kommunikation=[{"id": entry["id"], "tlf": "dritte@example.de"}])
+
+    await running
+    await recover(office, entity_id)
+
+    assert [entry["tlf"] for entry in office.in_advoware(betnr)["kommunikation"]] == ["dritte@example.de"]
+    assert [row["emailAddress"] for row in (await office.in_espocrm(entity_id))["emailAddressData"]] == [
+        "dritte@example.de"
+    ]
+
+
 @pytest.mark.parametrize("part", ["Adressen", "Kommunikationen"])
 async def test_a_request_that_arrives_after_we_have_given_it_up_doubles_nothing(office: Office, part: str) -> None:
     entity_id, betnr = await office.linked_person()
