@@ -536,13 +536,29 @@ class Applier:
             raise NotBefore("an interrupted create", latest)
         rows = await self._advoware.list_termine(intent.employee_kuerzel, intent.first_day, intent.first_day)
         linked = {pair.advoware_frnr for pair in await self._store.load_pairs()}
-        for termin in sorted(read_termine(rows).items, key=lambda termin: termin.fr_nr):
-            is_young = termin.changed_at is None or termin.changed_at >= intent.started_at - CLOCK_TOLERANCE
-            is_same = isinstance(termin.event, NormalisedEvent) and content_hash(termin.event) == intent.content_hash
-            is_his = termin.anwalt == intent.employee_kuerzel
-            if is_same and is_young and is_his and termin.fr_nr > 0 and termin.fr_nr not in linked:
+        candidates = [
+            termin
+            for termin in sorted(read_termine(rows).items, key=lambda termin: termin.fr_nr)
+            if (termin.changed_at is None or termin.changed_at >= intent.started_at - CLOCK_TOLERANCE)
+            and termin.anwalt == intent.employee_kuerzel
+            and termin.fr_nr > 0
+            and termin.fr_nr not in linked
+        ]
+        for termin in candidates:
+            if content_hash(termin.event) == intent.content_hash:
                 return termin.fr_nr
-        return None
+        return await self._find_altered(intent, candidates) if candidates else None
+
+    async def _find_altered(self, intent: Intent, candidates: Sequence[Termin]) -> int | None:
+        """The Termin that Advoware has stored otherwise than it was sent: its texts cut, or written in capitals."""
+        try:
+            record = await self._google.get_event(self._settings.calendar_id, intent.google_event_id)
+        except (Forbidden, NotFound):
+            return None
+        sent = one_event(record, intent.google_event_id).event
+        if not isinstance(sent, NormalisedEvent):
+            return None
+        return next((termin.fr_nr for termin in candidates if _is_altered(sent, _content(termin))), None)
 
     async def _update_advoware(self, action: UpdateAdvoware) -> None:
         pair, termin, google = action.pair, action.termin, action.google
@@ -717,6 +733,15 @@ def _says_the_same(one: Termin, other: Termin) -> bool:
     if isinstance(one.event, Untranslatable) or isinstance(other.event, Untranslatable):
         return one.event == other.event
     return content_hash(one.event) == content_hash(other.event)
+
+
+def _is_altered(sent: NormalisedEvent, stored: NormalisedEvent | None) -> bool:
+    """Whether it is at the same time, and each text is what is left of the one that was sent."""
+    if stored is None or stored.timing != sent.timing:
+        return False
+    pairs = [(sent.text, stored.text), (sent.notiz, stored.notiz), (sent.ort, stored.ort)]
+    whole = [((one or "").casefold(), (rest or "").casefold()) for one, rest in pairs]
+    return bool(whole[0][1]) == bool(whole[0][0]) and all(one.startswith(rest) for one, rest in whole)
 
 
 def _why_untranslatable(termin: Termin, google: GoogleEvent) -> str | None:

@@ -808,3 +808,24 @@ async def test_a_waiting_event_that_becomes_a_termins_content_takes_over_its_row
     await office.sync_until_calm()
 
     assert (len(await office.pairs()), office.texts()) == (1, ["Zahnarzt"])
+
+
+@pytest.mark.parametrize("how", ["cut", "upper"])
+@in_haste
+async def test_a_create_without_an_answer_is_found_although_its_text_was_altered(
+    office: CalendarOffice, how: str
+) -> None:
+    await office.configure(ADVOWARE_WRITE_PROTECTION="false")
+    await office.sync()
+    office.enter("Besprechung mit Müller")
+    office.strike("advoware", method="POST", stored=[{"field": "text", "how": how, "to": 8}])
+    office.strike("advoware", method="POST", path="/Termine", reset=True, when="after", count=9)
+    await office.try_sync()
+    assert len(office.termine()) == 1
+    office.recover()
+    office.now += timedelta(minutes=5)
+
+    await office.sync_until_calm()
+
+    assert len(office.termine()) == 1
+    assert len(await office.pairs()) == 1
