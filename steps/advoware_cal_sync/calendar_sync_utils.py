@@ -124,7 +124,10 @@ async def take_up(event: EmployeeEvent, context: Any) -> None:
 
     async def run(asked: frozenset[str]) -> RunSummary:
         summary = await sync.sync_employee(event.kuerzel, full_content=HIDE not in asked)
-        await _note_run(event.kuerzel, summary.result, _code_of(summary), context)
+        code = _code_of(summary)
+        if summary.result == "failed":
+            log(context, "error", "calendar.failed", kuerzel=event.kuerzel, error=code)
+        await _note_run(event.kuerzel, summary.result, code, context)
         return summary
 
     if await in_turn(resources, subject, _wishes(event), run) is None:
