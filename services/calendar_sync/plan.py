@@ -491,7 +491,9 @@ class _Comparison:
         if isinstance(self.theirs, NormalisedEvent) and not self.theirs.anonymised and was_anonymised:
             # Some program dropped our marker. What stands there is still not the Termin's text.
             self.theirs, self.has_foreign_text = self.theirs.anonymise(), True
-        self.our_hash = content_hash(ours)
+        # A text that is null although Advoware says that nobody has touched the Termin is unknown, not cleared.
+        is_cut_short = _lacks_a_text(termin) and not _is_touched(termin, pair)
+        self.our_hash = (is_cut_short and pair.advoware.content_hash) or content_hash(ours)
         self.their_hash = content_hash(self.theirs) if self.theirs else pair.google.content_hash
         self.advoware_changed = self.our_hash != pair.advoware.content_hash
         # An event that Google has not touched is not changed, even if we have learned to read it otherwise.
@@ -547,6 +549,14 @@ class _Comparison:
         if ours is None or theirs is None:
             return self.pair.source_system
         return "google" if theirs > ours else "advoware"
+
+
+def _lacks_a_text(termin: Termin) -> bool:
+    return any(termin.record.get(name) is None for name in TEXTS)
+
+
+def _is_touched(termin: Termin, pair: Pair) -> bool:
+    return termin.changed_at is None or termin.changed_at != pair.advoware.changed_at
 
 
 def _update_translatable(seen: Picture, found: _Comparison, theirs: NormalisedEvent | None) -> Iterator[Action]:

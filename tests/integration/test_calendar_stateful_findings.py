@@ -19,6 +19,7 @@ from calendar_scenario import (
     EnterTermin,
     Scenario,
     Step,
+    Surprise,
     Sync,
     SyncAll,
     Trouble,
@@ -100,3 +101,11 @@ def test_what_a_person_makes_of_a_hidden_event_keeps_its_text(
     entered = EnterEvent("SB", When(3, series=series)), SyncAll()
     act = Act("SB", 0, what, When(5), variant=3)
     run(world, HIDDEN, *entered, act, SyncAll(), SyncAll(), readings=readings)
+
+
+def test_a_text_that_is_null_in_an_answer_is_not_cleared_in_google(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    entered = EnterEvent("SB", When(3)), SyncAll()
+    moved = Act("SB", 0, "move to colleague", When(3), variant=1)
+    run(world, LAST_CHANGE, *entered, Surprise("advoware", "no text"), SyncAll(), moved)
