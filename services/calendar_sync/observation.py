@@ -200,8 +200,13 @@ class Picture:
         return event_id not in self.events and event_id in self.occurrences
 
     def has_unlisted_occurrences(self, pair: Pair) -> bool:
-        """Whether there are changed occurrences that only a full listing shows."""
-        return self._is_known_to_have_exceptions(pair.google_event_id or "")
+        """Whether there may be occurrences with texts of their own that only a full listing shows.
+
+        Google lists each of which anything was changed, be it its colour, but an incremental listing does not repeat
+        it. Of a pair that covers one day there is none.
+        """
+        is_long = pair.first_day is None or pair.first_day != pair.last_day
+        return not self.google.full and (is_long or has_exceptions(pair.untranslatable))
 
     # -- privacy --------------------------------------------------------------------------------------------------
 

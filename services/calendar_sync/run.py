@@ -42,7 +42,7 @@ from services.calendar_sync.observation import Confirmations, GoogleListing, Pla
 from services.calendar_sync.plan import make_plan
 from services.calendar_sync.store import AuditLine, CalendarStore, Cursor, Hold
 from services.calendar_sync.store import RunResult as Result
-from services.calendar_sync.work import RunSummary, Work, read_event, read_termin
+from services.calendar_sync.work import MAX_UNAVAILABLE, RunSummary, Work, read_event, read_termin
 from services.errors import (
     Conflict,
     Forbidden,
@@ -168,7 +168,8 @@ class CalendarSync:
         if seen is None:
             return summary
         seen, actions = await self._plan(seen, windows, summary)
-        is_complete = await Work(self._context, seen.settings, windows, summary).carry_out_all(actions)
+        work = Work(self._context, seen.settings, windows, summary, seen.listing)
+        is_complete = await work.carry_out_all(actions)
         await self._note_hold(summary, seen.hold, windows)
         summary.result = _result(summary)
         await self._move_on(seen, store, summary, is_complete=is_complete and summary.held is None)
@@ -350,8 +351,11 @@ class CalendarSync:
             event_id = str(pair.google_event_id)
             event = await read_event(self._google, calendar_id, event_id)
             return replace(known, events={**known.events, event_id: event})
-        except (Forbidden, UnexpectedAnswer, ValidationFailed) as error:
+        except (Forbidden, Unavailable, UnexpectedAnswer, ValidationFailed) as error:
             summary.note_error(self._context, "calendar.not_confirmed", error)
+            # A system that fails with one record only stops no others.
+            if isinstance(error, Unavailable) and len(summary.errors) >= MAX_UNAVAILABLE:
+                raise
             return known
 
     # -- record ---------------------------------------------------------------------------------------------------
