@@ -551,6 +551,11 @@ class Applier:
     # -- deletions ------------------------------------------------------------------------------------------------
 
     async def _delete(self, action: DeleteGoogle | DeleteAdvoware | SoftDelete) -> None:
+        pair = action.pair
+        if await self._store.find_pair(pair.sync_id) is None:
+            # A copy of ours without a row gets one, so that it is known should somebody bring it back.
+            line = replace(self._line(action, pair), side="none", action="taken_up")
+            await self._save(pair, line)
         try:
             match action:
                 case DeleteGoogle(pair, etag):

@@ -152,8 +152,8 @@ class Picture:
         """What an event of `marked` is."""
         fr_nr = event.fr_nr or 0
         pair = self.by_fr_nr.get(fr_nr)
-        if pair is not None:
-            return "adoptable" if pair.google_event_id is None else "persons"
+        if pair is not None and pair.google_event_id is not None:
+            return "persons"
         if fr_nr in self.termine:
             return "adoptable"
         if fr_nr not in self.elsewhere and fr_nr not in self.confirmed.termine:
@@ -167,8 +167,10 @@ class Picture:
         return generation_of(event.id, event.fr_nr or 0, self.settings.calendar_id) is not None
 
     def row_of_marked(self, event: GoogleEvent) -> Pair:
-        """The row that a run did not get to store after it had written the event."""
-        settings = self.settings
+        """The row that a run did not get to store after it had written the event, or that had let go of it."""
+        settings, waiting = self.settings, self.by_fr_nr.get(event.fr_nr or 0)
+        if waiting is not None and waiting.sync_id == event.sync_id:
+            return replace(waiting, google_event_id=event.id)
         return Pair(
             # Another one for each version, because the event may have had a row that is deleted by now.
             uuid5(NAMESPACE_OID, f"{event.id} {event.etag}"),

@@ -71,6 +71,8 @@ from services.errors import failure_code
 
 #: More deletions in one run than this share of the pairs, and than the settings say, are not believed.
 MAX_DELETED_SHARE = 0.2
+#: Of so many held deletions at the most each Termin is read, again in every run; of more an operator has to decide.
+MAX_ASKED = 100
 
 #: What follows from something being gone. What is made anew because a list lacks it is counted like what is deleted:
 #: a partial list does as much harm with the one as with the other.
@@ -92,14 +94,21 @@ def make_plan(
     never an empty list. ``pairs`` are the employee's live rows; ``once_paired`` are those of the listed events that a
     deleted row knows.
     """
-    seen = Picture(settings, termine, google, pairs, confirmations or Confirmations(), once_paired)
+    pairs = list(pairs)
+    listed = seen = Picture(settings, termine, google, pairs, Confirmations(), once_paired)
+    if confirmations is not None and (confirmations.termine or confirmations.events):
+        seen = Picture(settings, termine, google, pairs, confirmations, once_paired)
+    # What the lists alone look like stays suspicious, whatever single reads say.
+    held = _held(listed)
+    if held is None and seen is not listed:
+        held = _held(seen)
     verdicts = _verdicts(seen)
     copies = _followed_copies(seen, verdicts)
     claimed = {copy.id for copy in copies.values()}
     return [
         *_new_in_advoware(seen, claimed),
         *_new_in_google(seen, claimed),
-        *_deletions(seen, verdicts, copies),
+        *_deletions(seen, verdicts, copies, held),
         *_updates(seen),
     ]
 
@@ -247,15 +256,12 @@ def _persons_event(seen: Picture, google: GoogleEvent, pair: Pair | None) -> Ite
 
 def _verdicts(seen: Picture) -> Verdicts:
     """What follows for the pairs of which something is missing, and for copies of ours that no row knows."""
-    verdicts: Verdicts = []
-    for pair in seen.pairs:
-        verdict = _verdict(seen, pair)
-        if verdict is not None:
-            verdicts.append((pair, verdict))
-    for event in seen.marked:
-        if seen.marked_as(event) == "leftover":
-            verdicts.append((seen.row_of_marked(event), "delete_google"))
-    return verdicts
+    leftovers: Verdicts = [
+        (seen.row_of_marked(event), "delete_google") for event in seen.marked if seen.marked_as(event) == "leftover"
+    ]
+    decided = {pair.sync_id for pair, _ in leftovers}
+    verdicts = [(pair, _verdict(seen, pair)) for pair in seen.pairs if pair.sync_id not in decided]
+    return [*((pair, verdict) for pair, verdict in verdicts if verdict is not None), *leftovers]
 
 
 def _verdict(seen: Picture, pair: Pair) -> Verdict | None:
@@ -312,16 +318,22 @@ def _followed_copies(seen: Picture, verdicts: Verdicts) -> dict[Pair, GoogleEven
     return copies
 
 
-def _deletions(seen: Picture, verdicts: Verdicts, copies: dict[Pair, GoogleEvent]) -> list[Action]:
-    held = _held(seen, [pair for pair, _ in verdicts if pair not in copies])
+def _deletions(
+    seen: Picture, verdicts: Verdicts, copies: dict[Pair, GoogleEvent], held: HoldDeletions | None
+) -> list[Action]:
     if held is not None:
-        return [held, *_each((pair for pair, _ in verdicts), lambda pair: _hide_held(seen, pair))]
+        may_ask = held.reason == "too_many" and held.deletions <= MAX_ASKED
+        hidden = _each((pair for pair, _ in verdicts), lambda pair: _hide_held(seen, pair, may_ask=may_ask))
+        return [held, *hidden]
     by_pair = dict(verdicts)
     return list(_each(by_pair, lambda pair: _carry_out(seen, pair, by_pair[pair], copies.get(pair))))
 
 
-def _held(seen: Picture, concerned: Sequence[Pair]) -> HoldDeletions | None:
+def _held(seen: Picture) -> HoldDeletions | None:
     """Why phase 3 may not go on, None if it may."""
+    verdicts = _verdicts(seen)
+    copies = _followed_copies(seen, verdicts)
+    concerned = [pair for pair, _ in verdicts if pair not in copies]
     settings, number = seen.settings, len(concerned)
     if number <= settings.released:
         return None
@@ -334,15 +346,20 @@ def _held(seen: Picture, concerned: Sequence[Pair]) -> HoldDeletions | None:
     return None
 
 
-def _hide_held(seen: Picture, pair: Pair) -> Iterator[Action]:
+def _hide_held(seen: Picture, pair: Pair, *, may_ask: bool) -> Iterator[Action]:
     """An appointment that may have to go, and waits for an operator: its text does not wait.
 
-    What phase 4 hides as well, because it is a pair that is not somebody else's, is left to that.
+    Whether it is private or somebody else's by now only a direct read tells. What phase 4 hides as well, because it is
+    a pair that is not somebody else's, is left to that.
     """
     is_somebody_elses = seen.in_advoware(pair) == "elsewhere"
     is_ours_only = pair.google_event_id not in seen.by_event and seen.must_hide(pair)
     is_seen = seen.in_google(pair) in {"present", "unchanged"}
-    if not (is_seen and seen.shows_text(pair) and (is_somebody_elses or is_ours_only)):
+    if not (is_seen and seen.shows_text(pair)):
+        return
+    if seen.in_advoware(pair) == "missing" and may_ask:
+        yield ConfirmAdvoware(pair)
+    if not (is_somebody_elses or is_ours_only):
         return
     if seen.has_unlisted_occurrences(pair):
         yield ListGoogle(pair)
@@ -488,16 +505,18 @@ class _Comparison:
         self.theirs = google.event if google else None
         self.persons_private = seen.persons_private(pair)
         self.shown = seen.settings.shown(ours, persons_private=self.persons_private)
-        self.has_foreign_text = google is not None and google.has_foreign_text
         was_anonymised = is_anonymised_hash(pair.google.content_hash)
+        # An event that Google has not touched is not changed, even if we have learned to read it otherwise.
+        is_touched = google is not None and google.etag != pair.google.etag
+        # What Google has made of our own write stays so if it is written again; once a day we try.
+        is_worth_a_write = is_touched or not was_anonymised or seen.google.full
+        self.has_foreign_text = google is not None and google.has_foreign_text and is_worth_a_write
         if self.theirs is not None and was_anonymised and without_texts(self.theirs) != self.theirs:
             # Some program dropped our marker. What stands there is still not the Termin's text.
             self.theirs, self.has_foreign_text = without_texts(self.theirs), True
         self.our_hash = content_hash(ours)
         self.their_hash = content_hash(self.theirs) if self.theirs else pair.google.content_hash
         self.advoware_changed = self.our_hash != pair.advoware.content_hash
-        # An event that Google has not touched is not changed, even if we have learned to read it otherwise.
-        is_touched = google is not None and google.etag != pair.google.etag
         self.google_changed = is_touched and self.their_hash != pair.google.content_hash
         #: What a write to Google does away with.
         self.is_persons_edit = self.google_changed or self.has_foreign_text

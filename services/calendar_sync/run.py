@@ -61,6 +61,8 @@ from services.resources import Resources, current_resources
 #: The whole calendar is listed once a day: an incremental list does not show everything (exceptions of a series that
 #: was repaired, events that the window has reached by now).
 FULL_RUN_HOURS = 24
+#: The version of the ``sync_id`` of pairs; see `Picture.row_of_marked` for the others.
+RANDOM = 4
 
 
 @dataclass(frozen=True)
@@ -410,7 +412,11 @@ def _looking_at_all(settings: PlanSettings, pairs: Sequence[Pair]) -> PlanSettin
 async def _once_paired(
     store: CalendarStore, kuerzel: str, listing: GoogleListing, pairs: Sequence[Pair]
 ) -> frozenset[str]:
-    """The listed events with our marks that only a deleted pair has had."""
+    """The listed events with our marks that a deleted pair has had as they are: no later one has written its own."""
     paired = {pair.google_event_id for pair in pairs}
-    marked = {event.id for event in listing.events if event.fr_nr is not None} - paired
-    return frozenset(await store.events_once_paired(kuerzel, marked))
+    marked = {event.id: event.sync_id for event in listing.events if event.fr_nr is not None}
+    known = await store.events_once_paired(kuerzel, marked.keys() - paired)
+    # That of a copy without a row is made up, and the event names one that was never stored.
+    return frozenset(
+        event_id for event_id, sync_id in known if marked[event_id] in {sync_id, None} or sync_id.version != RANDOM
+    )

@@ -299,3 +299,107 @@ async def test_a_termin_that_cannot_be_read_directly_stops_no_others(office: Cal
     await office.try_sync()
 
     assert office.copy(second)["start"]["dateTime"][11:16] == "14:00"
+
+
+# -- further inputs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("texts", ["own", "inherited"])
+@in_haste
+async def test_outside_the_window_an_occurrence_of_another_colour_shows_no_text(
+    office: CalendarOffice, texts: Any
+) -> None:
+    office.google.world.events.readings = Readings(exception_texts=texts)
+    fr_nr = office.termin("Jour fixe", **{**SERIES, "datumBis": "2026-03-12"})
+    await office.sync()
+    office.change_event(f"{office.copy(fr_nr)['id']}{SECOND}", colorId="5")
+    await office.sync_until_calm()
+    office.now += timedelta(days=60)
+    await office.sync_until_calm()
+
+    await office.sync(full_content=False)
+    await office.sync(full_content=False)
+
+    assert all_texts(office) == {"Advoware"}
+
+
+@pytest.mark.parametrize("field", ["summary", "description", "visibility"])
+@in_haste
+async def test_what_google_stores_otherwise_is_not_written_again_and_again(office: CalendarOffice, field: str) -> None:
+    to = {"summary": "ADVOWARE", "description": "Hinweis der IT", "visibility": "public"}[field]
+    office.strike(
+        "google", path="/events", method="POST|PUT|PATCH", stored=[{"field": field, "how": "value", "to": to}]
+    )
+    office.termin("geheim", privat=1)
+    office.termin("offen")
+
+    for _ in range(4):
+        await office.sync()
+
+    assert office.writes() == []
+
+
+@in_haste
+async def test_a_copy_without_row_of_a_deleted_termin_goes_without_a_failure(office: CalendarOffice) -> None:
+    fr_nr = office.termin("weg")
+    await office.sync()
+    pool = await office.resources.database()
+    await pool.execute("DELETE FROM calendar_sync")
+    await pool.execute("UPDATE calendar_sync_cursor SET sync_token = NULL, last_full_run = NULL, quiet_digest = NULL")
+    office.delete_termin(fr_nr)
+
+    summary = await office.sync()
+
+    assert (summary.errors, office.events("SB")) == ([], [])
+    assert (await office.sync()).result == "no_change"
+    assert await office.pairs() == []
+
+
+@pytest.mark.parametrize("change", ["gone", "elsewhere"])
+@in_haste
+async def test_what_an_interrupted_replacement_has_left_goes_with_its_termin(
+    office: CalendarOffice, change: str
+) -> None:
+    fr_nr = office.termin("Jour fixe", **SERIES)
+    await office.sync()
+    office.delete_event(f"{office.copy(fr_nr)['id']}{SECOND}")
+    office.strike("google", method="DELETE", status=500)
+    await office.try_sync()
+    office.recover()
+    if change == "gone":
+        office.delete_termin(fr_nr)
+    else:
+        office.change_termin(fr_nr, anwalt="AI")
+
+    await office.sync_until_calm()
+
+    assert office.events("SB") == []
+
+
+@in_haste
+async def test_a_termin_that_comes_back_and_goes_again_is_not_made_anew(office: CalendarOffice) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr = office.termin("Verhandlung")
+    await office.sync()
+    office.change_termin(fr_nr, anwalt="AI")
+    await office.sync_until_calm()
+    office.change_termin(fr_nr, anwalt="SB")
+    assert await office.sync_interrupted("PATCH", "/events")
+    office.change_termin(fr_nr, anwalt="AI")
+
+    await office.sync_until_calm()
+
+    assert (office.texts(), office.termin_texts()) == ([], ["Verhandlung"])
+
+
+@in_haste
+async def test_private_and_reassigned_while_held_is_hidden(office: CalendarOffice) -> None:
+    numbers = [office.termin(f"Termin {number}") for number in range(10)]
+    await office.sync()
+    for fr_nr in numbers[:8]:
+        office.change_termin(fr_nr, anwalt="AI", privat=1)
+
+    assert (await office.sync()).result == "held"
+    await office.sync()
+
+    assert office.texts() == ["Advoware"] * 8 + ["Termin 8", "Termin 9"]
