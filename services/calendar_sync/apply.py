@@ -30,6 +30,7 @@ from services.calendar_sync.mapping import (
     read_google_events,
     read_termin,
     read_termine,
+    texts_body,
     unmark_body,
 )
 from services.calendar_sync.model import (
@@ -52,6 +53,7 @@ from services.calendar_sync.model import (
     RecreateGoogle,
     RememberPending,
     ReplaceGoogle,
+    ShowGoogle,
     SoftDelete,
     SourceSystem,
     TakeMarksOff,
@@ -89,8 +91,9 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 #: Ids under which Google inserts events. Its own may look otherwise: those of imported events begin with ``_``.
 INSERTABLE_ID = re.compile(r"[a-v0-9]{5,1024}")
 
-#: Further ids under which a Termin's event is inserted when Google refuses, or somebody else has, those before.
-MAX_GENERATIONS = 20
+#: How far the further ids are from the first one under which a Termin's event is inserted when Google refuses, or
+#: somebody else has, those before. A series has one more used id each time that it is put back.
+FURTHER_IDS = (0, 1, 2, 3, *(2**power for power in range(2, 10)))
 
 #: From so many changes on, the Termine are listed once more, and their contents are believed for so long.
 MANY_CHANGES = 2
@@ -117,6 +120,7 @@ _AUDIT: Mapping[type, tuple[Side, str]] = {
     UpdateGoogle: ("google", "updated"),
     ReplaceGoogle: ("google", "replaced"),
     HideGoogle: ("google", "hidden"),
+    ShowGoogle: ("google", "shown"),
     UpdateAdvoware: ("advoware", "updated"),
     RecordFingerprints: ("none", "recorded"),
     MarkUntranslatable: ("none", "left_alone"),
@@ -135,6 +139,7 @@ _REASONS: Mapping[type, str] = {
     UpdateGoogle: "Google differs from what it shall show",
     ReplaceGoogle: "single occurrences of the series were changed in Google",
     HideGoogle: "Google must not show the text",
+    ShowGoogle: "Google may show the text again",
     UpdateAdvoware: "changed in Google",
     RecordFingerprints: "both sides agree",
     TakeMarksOff: "a person's copy of an event of ours",
@@ -222,8 +227,15 @@ class Applier:
                 await self._remember(action, pair, termin, shown)
             case ReplaceGoogle():
                 await self._replace(action)
-            case HideGoogle():
-                await self._hide(action)
+            case HideGoogle(pair, etag, occurrences, undone):
+                await self._keep_overwritten(pair, undone)
+                await self._write_texts(action, pair, etag, occurrences, hide_body(pair.advoware_frnr, pair.sync_id))
+            case ShowGoogle(pair, event, etag, occurrences):
+                is_ours = pair.source_system == "advoware"
+                body = texts_body(event, pair.advoware_frnr, pair.sync_id, ours=is_ours)
+                if pair.persons_private:
+                    body["visibility"] = "private"
+                await self._write_texts(action, pair, etag, occurrences, body)
             case TakeMarksOff(google):
                 await self._google.patch_event(
                     self._settings.calendar_id, google.id, unmark_body(), if_match=google.etag
@@ -263,6 +275,10 @@ class Applier:
     async def fail(self, action: Action, code: str) -> None:
         """Remember that an action failed; the audit gets a line when the failure is a new one."""
         pair = self._row_of(action)
+        stored = await self._store.find_pair(pair.sync_id) if pair else None
+        if stored is not None:
+            # As it is now: what the action has remembered before it failed must stay.
+            pair = None if stored.deleted_at else stored.pair
         # What an untranslatable pair waits for must not be forgotten.
         if pair is None or pair.error == code or pair.untranslatable is not None:
             return
@@ -307,8 +323,8 @@ class Applier:
             generation = 0
             if INSERTABLE_ID.fullmatch(event_id):
                 yield event_id
-        for number in range(generation, generation + MAX_GENERATIONS):
-            yield google_event_id(fr_nr, calendar_id, number)
+        for further in FURTHER_IDS:
+            yield google_event_id(fr_nr, calendar_id, generation + further)
 
     async def _insert(self, event_id: str, body: Json, fr_nr: int) -> Json | None:
         """The event that now exists under this id; None if the id cannot be used for it."""
@@ -346,8 +362,15 @@ class Applier:
         freed = replace(pair, google_event_id=None, google=Fingerprint(), sync_status="pending", error=None)
         line = replace(self._line(action, pair), side="none", action="let_go")
         await self._store.save_pair(freed, line, self._windows.now())
-        with suppress(NotFound):
+        try:
             await self._google.delete_event(self._settings.calendar_id, google.id, if_match=google.etag)
+        except NotFound:
+            pass
+        except Conflict:
+            # Changed since it was listed, and still there with its occurrences: it remains the pair's event.
+            line = replace(self._line(action, pair), side="none", action="kept")
+            await self._store.save_pair(pair, line, self._windows.now())
+            raise
         generation = generation_of(google.id, action.termin.fr_nr, self._settings.calendar_id)
         next_id = google_event_id(
             action.termin.fr_nr, self._settings.calendar_id, 0 if generation is None else generation + 1
@@ -362,12 +385,13 @@ class Applier:
         except (Forbidden, NotFound):
             return {}
 
-    async def _hide(self, action: HideGoogle) -> None:
-        pair, calendar_id = action.pair, self._settings.calendar_id
-        await self._keep_overwritten(pair, action.undone)
-        body = hide_body(pair.advoware_frnr, pair.sync_id)
-        answer = await self._google.patch_event(calendar_id, str(pair.google_event_id), body, if_match=action.etag)
-        for occurrence in action.occurrences:
+    async def _write_texts(
+        self, action: Action, pair: Pair, etag: str | None, occurrences: Sequence[GoogleEvent], body: Json
+    ) -> None:
+        """Write the texts of an event and of occurrences, and remember only that; the times on both sides stay."""
+        calendar_id = self._settings.calendar_id
+        answer = await self._google.patch_event(calendar_id, str(pair.google_event_id), body, if_match=etag)
+        for occurrence in occurrences:
             with suppress(NotFound):  # cancelled meanwhile
                 await self._google.patch_event(calendar_id, occurrence.id, body)
         shown = _seen_in_google(read_google_event(answer))
@@ -375,8 +399,8 @@ class Applier:
         if stored is None:
             return  # a copy of ours without a row
         # The row as it is now: what this run has remembered of the Termin stays.
-        hidden = replace(stored.pair, google=shown)
-        await self._save(hidden, self._line(action, pair, before=pair.google, after=shown))
+        written = replace(stored.pair, google=shown)
+        await self._save(written, self._line(action, pair, before=pair.google, after=shown))
 
     async def _keep_overwritten(self, pair: Pair, undone: Sequence[GoogleEvent]) -> None:
         """Keep what a person has entered in Google before it is overwritten, so that it can be shown and restored."""
@@ -575,6 +599,11 @@ class Applier:
     # -- deletions ------------------------------------------------------------------------------------------------
 
     async def _delete(self, action: DeleteGoogle | DeleteAdvoware | SoftDelete) -> None:
+        pair = action.pair
+        if await self._store.find_pair(pair.sync_id) is None:
+            # A copy of ours without a row gets one, so that it is known should somebody bring it back.
+            line = replace(self._line(action, pair), side="none", action="taken_up")
+            await self._save(pair, line)
         try:
             match action:
                 case DeleteGoogle(pair, etag):
@@ -755,8 +784,8 @@ def _as_seen(pair: Pair, termin: Termin | None, google: GoogleEvent | None) -> P
     event = _content(termin)
     if termin is not None and event is not None:
         pair = replace(pair, first_day=event.first_day, last_day=event.last_day)
-        if event is termin.event:
-            pair = replace(pair, advoware=Fingerprint(content_hash(event), termin.changed_at))
+        # That of a Termin of which a text is unknown tells only whether it says something else by now.
+        pair = replace(pair, advoware=Fingerprint(content_hash(termin.event), termin.changed_at))
     if google is not None and not google.cancelled:
         pair = replace(pair, google=_seen_in_google(google))
     return pair

@@ -73,6 +73,8 @@ _ADVOWARE_LENGTHS = {"text": 1024, "notiz": 8192, "ort": 1024}
 #: Longest title and place that we send to Google, which documents no limit [A].
 _GOOGLE_LENGTH = 1024
 _ELLIPSIS = "…"
+#: Of the ids that we give events: those of other origin are told apart at once.
+_ID_LENGTH = 52
 _GOOGLE_NAMES = {"text": "summary", "notiz": "description", "ort": "location"}
 
 
@@ -136,8 +138,9 @@ def termin_to_event(record: Record) -> NormalisedEvent | Untranslatable:
 
 
 def _is_privat(record: Record) -> bool:
-    """Whether it is private. What is missing or cannot be read hides the texts rather than showing them."""
-    return "privat" not in record or fields.flag(record["privat"]) is not False
+    """Whether it is private. What is missing, null or cannot be read hides the texts rather than showing them."""
+    value = record.get("privat")
+    return value is None or fields.flag(value) is not False
 
 
 def _read_content(record: Record) -> tuple[NormalisedEvent | Untranslatable, bool]:
@@ -643,6 +646,16 @@ def hide_body(fr_nr: int | None, sync_id: UUID) -> dict[str, Any]:
     }
 
 
+def texts_body(event: NormalisedEvent, fr_nr: int | None, sync_id: UUID, *, ours: bool) -> dict[str, Any]:
+    """The body of a patch that leaves times and series of an event as they are; arguments as of `google_body`."""
+    if event.anonymised or fr_nr is None:
+        return hide_body(fr_nr, sync_id)
+    body = google_body(event, fr_nr, sync_id, ours=ours)
+    visibility = {} if ours else {"visibility": "default"}
+    names = (*_GOOGLE_NAMES.values(), "visibility", "extendedProperties")
+    return {name: body[name] for name in names if name in body} | visibility
+
+
 def unmark_body() -> dict[str, Any]:
     """The body of a patch that takes our properties off an event; in a patch null removes a property."""
     return {"extendedProperties": {"private": dict.fromkeys(_PROPERTIES)}}
@@ -718,8 +731,10 @@ def google_event_id(fr_nr: int, calendar_id: str, generation: int = 0) -> str:
     return base64.b32hexencode(hashlib.sha256(name.encode()).digest()).decode().rstrip("=").lower()
 
 
-def generation_of(event_id: str, fr_nr: int, calendar_id: str, limit: int = 50) -> int | None:
+def generation_of(event_id: str, fr_nr: int, calendar_id: str, limit: int = 1024) -> int | None:
     """Which generation of that Termin's ids it is, of the first ``limit``; None: none of them."""
+    if len(event_id) != _ID_LENGTH:
+        return None
     for generation in range(limit):
         if google_event_id(fr_nr, calendar_id, generation) == event_id:
             return generation

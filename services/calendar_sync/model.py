@@ -204,6 +204,13 @@ def without_times(event: NormalisedEvent | Untranslatable, reason: str) -> Untra
     return replace(event, reason="; ".join(reasons), part=part, unknown=event.unknown | {TIMES})
 
 
+def without_texts(event: NormalisedEvent | Untranslatable) -> NormalisedEvent | Untranslatable:
+    """The appointment of which the texts are those of a hidden one, so that they say nothing."""
+    if isinstance(event, NormalisedEvent):
+        return event.anonymise()
+    return replace(event, part=event.part.anonymise()) if event.part is not None else event
+
+
 def has_exceptions(reason: str | None) -> bool:
     """Whether a series could not be held because of its single occurrences, whatever else is the matter with it."""
     return (reason or "").startswith(HAS_EXCEPTIONS)
@@ -547,6 +554,16 @@ class HideGoogle:
 
 
 @dataclass(frozen=True)
+class ShowGoogle:
+    """Write the texts of ``event`` into an event that was hidden, and into these occurrences; its times stay."""
+
+    pair: Pair
+    event: NormalisedEvent
+    etag: str | None
+    occurrences: tuple[GoogleEvent, ...] = ()
+
+
+@dataclass(frozen=True)
 class UpdateAdvoware:
     """Write ``event`` into the Termin; of an anonymised one only the time.
 
@@ -621,6 +638,7 @@ Action = (
     | UpdateGoogle
     | ReplaceGoogle
     | HideGoogle
+    | ShowGoogle
     | UpdateAdvoware
     | RecordFingerprints
     | MarkUntranslatable

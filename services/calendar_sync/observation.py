@@ -170,8 +170,8 @@ class Picture:
         """What an event of `marked` is."""
         fr_nr = event.fr_nr or 0
         pair = self.by_fr_nr.get(fr_nr)
-        if pair is not None:
-            return "adoptable" if pair.google_event_id is None else "persons"
+        if pair is not None and pair.google_event_id is not None:
+            return "persons"
         if fr_nr in self.termine:
             return "adoptable"
         if not self.is_asked(fr_nr):
@@ -197,8 +197,10 @@ class Picture:
         return series.advoware_frnr if series else self.past.elsewhere.get(event.id)
 
     def row_of_marked(self, event: GoogleEvent) -> Pair:
-        """The row that a run did not get to store after it had written the event."""
-        settings = self.settings
+        """The row that a run did not get to store after it had written the event, or that had let go of it."""
+        settings, waiting = self.settings, self.by_fr_nr.get(event.fr_nr or 0)
+        if waiting is not None and waiting.sync_id == event.sync_id:
+            return replace(waiting, google_event_id=event.id)
         return Pair(
             # Another one for each version, because the event may have had a row that is deleted by now.
             uuid5(NAMESPACE_OID, f"{event.id} {event.etag}"),
@@ -230,8 +232,13 @@ class Picture:
         return event_id not in self.events and event_id in self.occurrences
 
     def has_unlisted_occurrences(self, pair: Pair) -> bool:
-        """Whether there are changed occurrences that only a full listing shows."""
-        return self._is_known_to_have_exceptions(pair.google_event_id or "")
+        """Whether there may be occurrences with texts of their own that only a full listing shows.
+
+        Google lists each of which anything was changed, be it its colour, but an incremental listing does not repeat
+        it. Of a pair that covers one day there is none.
+        """
+        is_long = pair.first_day is None or pair.first_day != pair.last_day
+        return not self.google.full and (is_long or has_exceptions(pair.untranslatable))
 
     # -- privacy --------------------------------------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ from services.calendar_sync.model import (
     RecreateGoogle,
     RememberPending,
     ReplaceGoogle,
+    ShowGoogle,
     SoftDelete,
     SourceSystem,
     TakeMarksOff,
@@ -65,6 +66,7 @@ from services.calendar_sync.model import (
     has_exceptions,
     is_anonymised_hash,
     overlay,
+    without_texts,
 )
 from services.calendar_sync.observation import (
     Confirmations,
@@ -78,6 +80,8 @@ from services.errors import failure_code
 
 #: More deletions in one run than this share of the pairs, and than the settings say, are not believed.
 MAX_DELETED_SHARE = 0.2
+#: Of so many held deletions at the most each Termin is read, again in every run; of more an operator has to decide.
+MAX_ASKED = 100
 
 #: What follows from something being gone. What is made anew because a list lacks it is counted like what is deleted:
 #: a partial list does as much harm with the one as with the other.
@@ -98,14 +102,21 @@ def make_plan(
     ``termine`` is Advoware's answer for the employee and the listed days; a failed request is an error of the caller's,
     never an empty list. ``pairs`` are the employee's live rows; ``past`` is what other rows know of the listed events.
     """
-    seen = Picture(settings, termine, google, pairs, confirmations or Confirmations(), past)
+    pairs = list(pairs)
+    listed = seen = Picture(settings, termine, google, pairs, Confirmations(), past)
+    if confirmations is not None and (confirmations.termine or confirmations.events):
+        seen = Picture(settings, termine, google, pairs, confirmations, past)
+    # What the lists alone look like stays suspicious, whatever single reads say.
+    held = _held(listed)
+    if held is None and seen is not listed:
+        held = _held(seen)
     verdicts = _verdicts(seen)
     copies = _followed_copies(seen, verdicts)
     claimed = {copy.id for copy in copies.values()}
     return [
         *_new_in_advoware(seen, claimed),
         *_new_in_google(seen, claimed),
-        *_deletions(seen, verdicts, copies),
+        *_deletions(seen, verdicts, copies, held),
         *_updates(seen),
     ]
 
@@ -280,15 +291,12 @@ def _hidden_copy(
 
 def _verdicts(seen: Picture) -> Verdicts:
     """What follows for the pairs of which something is missing, and for copies of ours that no row knows."""
-    verdicts: Verdicts = []
-    for pair in seen.pairs:
-        verdict = _verdict(seen, pair)
-        if verdict is not None:
-            verdicts.append((pair, verdict))
-    for event in seen.marked:
-        if seen.marked_as(event) == "leftover":
-            verdicts.append((seen.row_of_marked(event), "delete_google"))
-    return verdicts
+    leftovers: Verdicts = [
+        (seen.row_of_marked(event), "delete_google") for event in seen.marked if seen.marked_as(event) == "leftover"
+    ]
+    decided = {pair.sync_id for pair, _ in leftovers}
+    verdicts = [(pair, _verdict(seen, pair)) for pair in seen.pairs if pair.sync_id not in decided]
+    return [*((pair, verdict) for pair, verdict in verdicts if verdict is not None), *leftovers]
 
 
 def _verdict(seen: Picture, pair: Pair) -> Verdict | None:
@@ -330,28 +338,37 @@ def _without_event(seen: Picture, pair: Pair) -> Verdict:
 def _followed_copies(seen: Picture, verdicts: Verdicts) -> dict[Pair, GoogleEvent]:
     """Events that take the place of their pairs' events, which are gone.
 
-    A person's copy does, so that no Termin is deleted with its original; and what an interrupted run has made anew.
+    A person's copy does, so that no Termin is deleted with its original. One that we have made ourselves under another
+    id of the Termin is its event as well: a run was interrupted, or a backup of the table was put back.
     """
+    ours = {event.fr_nr: event for event in reversed(seen.marked) if seen.may_be_leftover(event)}
     copies: dict[Pair, GoogleEvent] = {}
     for pair, verdict in verdicts:
-        named = [event for event in seen.marked if event.sync_id == pair.sync_id and event.fr_nr == pair.advoware_frnr]
-        if verdict == "recreate_google":
-            named = [event for event in named if seen.may_be_leftover(event)]
-        if named and verdict in {"delete_advoware", "recreate_google"}:
-            copies[pair] = min(named, key=lambda event: event.id)
+        copy = ours.get(pair.advoware_frnr) if verdict in {"delete_advoware", "recreate_google"} else None
+        if copy is None and verdict == "delete_advoware":
+            named = [event for event in seen.marked if event.sync_id == pair.sync_id]
+            copy = min(named, key=lambda event: event.id, default=None)
+        if copy is not None:
+            copies[pair] = copy
     return copies
 
 
-def _deletions(seen: Picture, verdicts: Verdicts, copies: dict[Pair, GoogleEvent]) -> list[Action]:
-    held = _held(seen, [pair for pair, _ in verdicts if pair not in copies])
+def _deletions(
+    seen: Picture, verdicts: Verdicts, copies: dict[Pair, GoogleEvent], held: HoldDeletions | None
+) -> list[Action]:
     if held is not None:
-        return [held, *_each((pair for pair, _ in verdicts), lambda pair: _hide_held(seen, pair))]
+        may_ask = held.reason == "too_many" and held.deletions <= MAX_ASKED
+        hidden = _each((pair for pair, _ in verdicts), lambda pair: _hide_held(seen, pair, may_ask=may_ask))
+        return [held, *hidden]
     by_pair = dict(verdicts)
     return list(_each(by_pair, lambda pair: _carry_out(seen, pair, by_pair[pair], copies.get(pair))))
 
 
-def _held(seen: Picture, concerned: Sequence[Pair]) -> HoldDeletions | None:
+def _held(seen: Picture) -> HoldDeletions | None:
     """Why phase 3 may not go on, None if it may."""
+    verdicts = _verdicts(seen)
+    copies = _followed_copies(seen, verdicts)
+    concerned = [pair for pair, _ in verdicts if pair not in copies]
     settings, number = seen.settings, len(concerned)
     if number <= settings.released:
         return None
@@ -364,11 +381,24 @@ def _held(seen: Picture, concerned: Sequence[Pair]) -> HoldDeletions | None:
     return None
 
 
-def _hide_held(seen: Picture, pair: Pair) -> Iterator[Action]:
-    """An appointment that may have to go, and waits for an operator: its text does not wait."""
+def _hide_held(seen: Picture, pair: Pair, *, may_ask: bool) -> Iterator[Action]:
+    """An appointment that may have to go, and waits for an operator: its text does not wait.
+
+    Whether it is private or somebody else's by now only a direct read tells. What phase 4 hides as well, because it is
+    a pair that is not somebody else's, is left to that.
+    """
     is_somebody_elses = seen.in_advoware(pair) == "elsewhere"
+    is_ours_only = pair.google_event_id not in seen.by_event and seen.must_hide(pair)
     is_seen = seen.in_google(pair) in {"present", "unchanged"}
-    if is_seen and seen.shows_text(pair) and (is_somebody_elses or seen.must_hide(pair)):
+    if not (is_seen and seen.shows_text(pair)):
+        return
+    if seen.in_advoware(pair) == "missing" and may_ask:
+        yield ConfirmAdvoware(pair)
+    if not (is_somebody_elses or is_ours_only):
+        return
+    if seen.has_unlisted_occurrences(pair):
+        yield ListGoogle(pair)
+    else:
         yield _hide(seen, pair)
 
 
@@ -449,14 +479,38 @@ def _update(seen: Picture, pair: Pair) -> Iterator[Action]:
         if seen.in_advoware(pair) != "elsewhere":
             yield from _hide_if_needed(seen, pair)
     elif isinstance(termin.event, Untranslatable):
-        yield from _mark(TERMIN_PREFIX + termin.event.reason, pair)
-        yield from _hide_if_needed(seen, pair)
+        yield from _update_partly_known(seen, pair, termin, termin.event, google)
     else:
         found = _Comparison(seen, pair, termin, termin.event, google)
         if isinstance(found.theirs, Untranslatable):
             yield from _update_untranslatable(seen, found, found.theirs)
         else:
             yield from _update_translatable(seen, found, found.theirs)
+
+
+def _update_partly_known(
+    seen: Picture, pair: Pair, termin: Termin, event: Untranslatable, google: GoogleEvent | None
+) -> Iterator[Action]:
+    """A pair whose Termin cannot be read as a whole: where Advoware decides, what is known of it is shown."""
+    reason = TERMIN_PREFIX + event.reason
+    is_news = content_hash(event) != pair.advoware.content_hash
+    is_advowares = pair.source_system == "advoware" or termin.is_everybodys
+    hidden = list(_hide_if_needed(seen, pair))
+    if hidden or _known_part(termin) is None or not (is_news and is_advowares):
+        yield from _mark(reason, pair)
+        yield from hidden
+        return
+    if google is None:
+        yield ConfirmGoogle(pair)
+        return
+    # Unknown is not empty: such a text stays as Google has it.
+    theirs = google.event
+    shown = None if isinstance(theirs, Untranslatable) else seen.settings.shown(overlay(theirs, event))
+    if shown is None or content_hash(shown) == content_hash(theirs):
+        yield MarkUntranslatable(reason, pair, termin, google)
+    else:
+        is_edited = content_hash(theirs) != pair.google.content_hash
+        yield UpdateGoogle(pair, termin, shown, google.etag, google, (google,) if is_edited else ())
 
 
 def _hide_if_needed(seen: Picture, pair: Pair) -> Iterator[Action]:
@@ -486,22 +540,25 @@ class _Comparison:
         self.theirs = google.event if google else None
         self.persons_private = seen.persons_private(pair)
         self.shown = seen.settings.shown(ours, persons_private=self.persons_private)
-        self.has_foreign_text = google is not None and google.has_foreign_text
         was_anonymised = is_anonymised_hash(pair.google.content_hash)
-        if isinstance(self.theirs, NormalisedEvent) and not self.theirs.anonymised and was_anonymised:
+        # An event that Google has not touched is not changed, even if we have learned to read it otherwise.
+        is_touched = google is not None and google.etag != pair.google.etag
+        # What Google has made of our own write stays so if it is written again; once a day we try.
+        is_worth_a_write = is_touched or not was_anonymised or seen.google.full
+        self.has_foreign_text = google is not None and google.has_foreign_text and is_worth_a_write
+        if self.theirs is not None and was_anonymised and without_texts(self.theirs) != self.theirs:
             # Some program dropped our marker. What stands there is still not the Termin's text.
-            self.theirs, self.has_foreign_text = self.theirs.anonymise(), True
+            self.theirs, self.has_foreign_text = without_texts(self.theirs), True
         # A text that is null although Advoware says that nobody has touched the Termin is unknown, not cleared.
         is_cut_short = _lacks_a_text(termin) and not _is_touched(termin, pair)
         self.our_hash = (is_cut_short and pair.advoware.content_hash) or content_hash(ours)
         self.their_hash = content_hash(self.theirs) if self.theirs else pair.google.content_hash
         self.advoware_changed = self.our_hash != pair.advoware.content_hash
-        # An event that Google has not touched is not changed, even if we have learned to read it otherwise.
-        is_touched = google is not None and google.etag != pair.google.etag
         self.google_changed = is_touched and self.their_hash != pair.google.content_hash
         #: What a write to Google does away with.
         self.is_persons_edit = self.google_changed or self.has_foreign_text
         occurrences = seen.occurrences.get(pair.google_event_id or "", ())
+        self.occurrences = tuple(occurrences)
         self.undone = (google, *occurrences) if google and self.is_persons_edit else ()
 
     @property
@@ -524,9 +581,26 @@ class _Comparison:
         is_ours = self.pair.source_system == "advoware"
         return is_ours and self.google is not None and self.google.is_private and not self.shown.anonymised
 
+    @property
+    def is_series(self) -> bool:
+        """Whether either side says that it repeats."""
+        sides = (self.ours, self.theirs)
+        return any(isinstance(side, NormalisedEvent) and side.recurrence is not None for side in sides)
+
+    @property
+    def may_be_shown_again(self) -> bool:
+        """Whether Google hides texts that it need not hide any more."""
+        return is_anonymised_hash(self.their_hash) and not self.shown.anonymised
+
     def put_back(self) -> UpdateGoogle:
         """Write what Google is to show."""
         return UpdateGoogle(self.pair, self.termin, self.shown, self.etag, self.google, self.undone)
+
+    def show(self) -> ShowGoogle:
+        """Write the texts, and leave the times."""
+        return ShowGoogle(
+            self.pair, self.shown, self.etag, tuple(each for each in self.occurrences if _is_hidden(each))
+        )
 
     def winner(self, *, may_write: bool) -> SourceSystem | None:
         """Whose content is to be on both sides; None: Google's would be, but Advoware may not be written."""
@@ -567,15 +641,17 @@ def _update_translatable(seen: Picture, found: _Comparison, theirs: NormalisedEv
     elif found.is_equal or not (found.advoware_changed or found.google_changed):
         # Unequal and yet unchanged: a system stores what it gets in its own way. Writing again would not help.
         if google is None and _is_left_alone(pair):
+            if found.may_be_shown_again:
+                yield ListGoogle(pair) if seen.has_unlisted_occurrences(pair) else ConfirmGoogle(pair)
             yield from _hide_if_needed(seen, pair)
         elif found.is_shown_wrongly:
-            yield found.put_back()
+            yield from _put_back(seen, found)
         else:
             yield from _record(found)
     else:
         winner = found.winner(may_write=seen.may_write(pair))
         if winner == "advoware":
-            yield found.put_back()
+            yield from _put_back(seen, found)
         elif winner == "google" and (google is None or theirs is None):
             yield ConfirmGoogle(pair)
         elif winner == "google" and google is not None and theirs is not None:
@@ -586,6 +662,28 @@ def _update_translatable(seen: Picture, found: _Comparison, theirs: NormalisedEv
             # The next incremental listing would not show the change again.
             yield from _mark(WAITS_FOR_PERMISSION, pair)
             yield from _hide_if_needed(seen, pair)
+
+
+def _put_back(seen: Picture, found: _Comparison) -> Iterator[Action]:
+    """Write what Google is to show, into single occurrences of a series as well.
+
+    Google lists an occurrence by itself even if only its colour is another one. It then has a text of its own, and
+    perhaps times of its own, which do not change with those of the series.
+    """
+    if found.is_series and not seen.google.full:
+        yield ListGoogle(found.pair)
+    elif not (found.is_series and found.occurrences and found.google is not None):
+        yield found.put_back()
+    elif found.pair.source_system == "advoware" or found.advoware_changed or found.google_changed:
+        yield ReplaceGoogle(found.pair, found.termin, found.shown, found.google, found.undone)
+    elif found.shown.anonymised:
+        yield _hide(seen, found.pair)
+    else:
+        yield found.show()
+
+
+def _is_hidden(occurrence: GoogleEvent) -> bool:
+    return not (occurrence.cancelled or occurrence.shows_text)
 
 
 def _is_left_alone(pair: Pair) -> bool:
@@ -630,7 +728,12 @@ def _update_untranslatable(seen: Picture, found: _Comparison, theirs: Untranslat
         yield from _mark(WAITS_FOR_PERMISSION, pair)
     else:
         yield from _mark_pair(found, theirs.reason)
-    yield from _hide_if_needed(seen, pair)
+    if found.may_be_shown_again:
+        yield found.show()
+    elif found.has_foreign_text and found.shown.anonymised:
+        yield _hide(seen, pair)
+    else:
+        yield from _hide_if_needed(seen, pair)
 
 
 def _mark_pair(found: _Comparison, reason: str) -> Iterator[Action]:

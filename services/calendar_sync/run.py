@@ -42,7 +42,7 @@ from services.calendar_sync.observation import Confirmations, GoogleListing, Pas
 from services.calendar_sync.plan import make_plan
 from services.calendar_sync.store import AuditLine, CalendarStore, Cursor, Hold
 from services.calendar_sync.store import RunResult as Result
-from services.calendar_sync.work import RunSummary, Work, read_event, read_termin
+from services.calendar_sync.work import MAX_UNAVAILABLE, RunSummary, Work, read_event, read_termin
 from services.errors import (
     Conflict,
     Forbidden,
@@ -61,6 +61,8 @@ from services.resources import Resources, current_resources
 #: The whole calendar is listed once a day: an incremental list does not show everything (exceptions of a series that
 #: was repaired, events that the window has reached by now).
 FULL_RUN_HOURS = 24
+#: The version of the ``sync_id`` of pairs; see `Picture.row_of_marked` for the others.
+RANDOM = 4
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,8 @@ class CalendarSync:
         if seen is None:
             return summary
         seen, actions = await self._plan(seen, windows, summary)
-        is_complete = await Work(self._context, seen.settings, windows, summary).carry_out_all(actions)
+        work = Work(self._context, seen.settings, windows, summary, seen.listing)
+        is_complete = await work.carry_out_all(actions)
         await self._note_hold(summary, seen.hold, windows)
         summary.result = _result(summary)
         await self._move_on(seen, store, summary, is_complete=is_complete and summary.held is None)
@@ -350,8 +353,11 @@ class CalendarSync:
             event_id = str(pair.google_event_id)
             event = await read_event(self._google, calendar_id, event_id)
             return replace(known, events={**known.events, event_id: event})
-        except (Forbidden, UnexpectedAnswer, ValidationFailed) as error:
+        except (Forbidden, Unavailable, UnexpectedAnswer, ValidationFailed) as error:
             summary.note_error(self._context, "calendar.not_confirmed", error)
+            # A system that fails with one record only stops no others.
+            if isinstance(error, Unavailable) and len(summary.errors) >= MAX_UNAVAILABLE:
+                raise
             return known
 
     # -- record ---------------------------------------------------------------------------------------------------
@@ -407,9 +413,12 @@ async def _past(store: CalendarStore, kuerzel: str, listing: GoogleListing, pair
     """What other rows know of the listed events without a pair, as far as it matters."""
     paired = {pair.google_event_id for pair in pairs}
     unpaired = [event for event in listing.events if event.id not in paired and not event.cancelled]
-    marked = {event.id for event in unpaired if event.fr_nr is not None}
+    marked = {event.id: event.sync_id for event in unpaired if event.fr_nr is not None}
     unnamed = {event.id for event in unpaired if event.fr_nr is None and is_placeholder(event)}
-    return Past(
-        frozenset(await store.events_once_paired(kuerzel, marked)),
-        await store.termine_of_events_elsewhere(kuerzel, unnamed),
+    known = await store.events_once_paired(kuerzel, marked.keys())
+    # A deleted pair has had it as it is, if no later one has written its own marks. That of a copy without a row is
+    # made up, and the event names one that was never stored.
+    once_paired = frozenset(
+        event_id for event_id, sync_id in known if marked[event_id] in {sync_id, None} or sync_id.version != RANDOM
     )
+    return Past(once_paired, await store.termine_of_events_elsewhere(kuerzel, unnamed))

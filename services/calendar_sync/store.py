@@ -214,20 +214,20 @@ class CalendarStore:
             "SELECT * FROM calendar_sync WHERE google_event_id = $1 ORDER BY created_at, sync_id", event_id
         )
 
-    async def events_once_paired(self, kuerzel: str, event_ids: Collection[str]) -> set[str]:
-        """Those of the events that an employee's deleted pairs have had."""
+    async def events_once_paired(self, kuerzel: str, event_ids: Collection[str]) -> set[tuple[str, UUID]]:
+        """Those of the events that an employee's deleted pairs have had, each with the ``sync_id`` of such a pair."""
         if not event_ids:
             return set()
         async with database_errors():
             rows = await self._pool.fetch(
                 """
-                SELECT google_event_id FROM calendar_sync
+                SELECT google_event_id, sync_id FROM calendar_sync
                 WHERE deleted AND employee_kuerzel = $1 AND google_event_id = ANY($2)
                 """,
                 kuerzel,
                 list(event_ids),
             )
-        return {row["google_event_id"] for row in rows}
+        return {(row["google_event_id"], row["sync_id"]) for row in rows}
 
     async def termine_of_events_elsewhere(self, kuerzel: str, event_ids: Collection[str]) -> dict[str, int]:
         """The Termine of those of the events that are live pairs' of other employees."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from typing import Any, TypeVar
 
@@ -112,10 +112,16 @@ async def read_event(google: GoogleCalendarAPI, calendar_id: str, event_id: str)
 
 
 class Work:
-    """Carries out the actions of one employee's plan. ``context`` is the step's FlowContext or None."""
+    """Carries out the actions of one employee's plan, which was made from ``listing``.
 
-    def __init__(self, context: Any, settings: PlanSettings, windows: Windows, summary: RunSummary) -> None:
+    ``context`` is the step's FlowContext or None.
+    """
+
+    def __init__(
+        self, context: Any, settings: PlanSettings, windows: Windows, summary: RunSummary, listing: GoogleListing
+    ) -> None:
         self._context = context
+        self._listing = listing
         self._settings = settings
         self._windows = windows
         self._summary = summary
@@ -170,8 +176,10 @@ class Work:
         if error.system not in {GOOGLE, "Advoware"}:
             raise error
         decided = await self._plan_pair(pair)
-        if any(isinstance(item, HoldDeletions | NotPlanned) for item in decided):
-            raise error  # the next run holds it for all to see
+        if self._summary.held is not None:
+            decided = [item for item in decided if not isinstance(item, HoldDeletions)]  # that it is held was told
+        if any(isinstance(item, (HoldDeletions, NotPlanned, *QUESTIONS)) for item in decided):
+            raise error  # the next run asks, or holds it for all to see
         for anew in decided:
             await self._applier.carry_out(anew)
 
@@ -186,10 +194,17 @@ class Work:
         event = await read_event(windows.google, calendar_id, event_id) if event_id else None
         termine = {pair.advoware_frnr: termin} if pair.advoware_frnr else {}
         events = {event_id: event} if event_id else {}
-        listing = GoogleListing([event] if event else [], full=False)
+        # Of a series one read does not show the changed occurrences.
+        occurrences = [item for item in self._listing.events if event_id and item.recurring_event_id == event_id]
+        listing = GoogleListing([*([event] if event else []), *occurrences], self._listing.full)
         seen = [termin] if termin else []
-        actions = make_plan(self._settings, seen, listing, [pair], Confirmations(termine, events))
-        return [item for item in actions if not isinstance(item, QUESTIONS)]
+        return make_plan(self._settings_for_one(), seen, listing, [pair], Confirmations(termine, events))
+
+    def _settings_for_one(self) -> PlanSettings:
+        """One pair alone never looks dangerous: while deletions are held, none is decided about anew."""
+        if self._summary.held is None:
+            return self._settings
+        return replace(self._settings, max_deletions=0, released=0)
 
     async def _settle(self, action: Action, error: Exception | None) -> None:
         """Count an action that was tried; what failed is remembered, or ends the run."""
@@ -233,14 +248,18 @@ class Work:
         """Whether all of them could be remembered at once."""
         try:
             await self._applier.remember_all(rows)
-        except Conflict:
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - one that cannot be remembered does not stop the others
             return False
         return True
 
     async def _remember(self, row: Saved) -> Exception | None:
         try:
             await self._applier.remember(row)
-        except Conflict as error:
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one appointment is like, the others go on
             return error
         return None
 

@@ -206,7 +206,7 @@ def test_a_field_that_the_answer_lacks_is_unknown_and_not_empty(name: str) -> No
     assert isinstance(read_termine([record]).items[0].event, Untranslatable)
 
 
-@pytest.mark.parametrize("value", [1, "1", True, -1, "ja", "x", {}, HUGE])
+@pytest.mark.parametrize("value", [1, "1", True, -1, "ja", "x", {}, HUGE, None])
 def test_what_may_be_private_is_private(value: Any) -> None:
     assert one(privat=value).privat
     missing = termin()
@@ -214,7 +214,7 @@ def test_what_may_be_private_is_private(value: Any) -> None:
     assert read_termine([missing]).items[0].privat
 
 
-@pytest.mark.parametrize("value", [0, "0", None, "", False, "nein", 0.0])
+@pytest.mark.parametrize("value", [0, "0", "", False, "nein", 0.0])
 def test_what_is_not_private_is_not(value: Any) -> None:
     assert not one(privat=value).privat
 

@@ -400,6 +400,6 @@ def test_marks_are_taken_off_by_a_patch() -> None:
 def test_the_generation_of_an_id_is_found() -> None:
     for generation in (0, 1, 7, 49):
         assert generation_of(google_event_id(5, "cal", generation), 5, "cal") == generation
-    assert generation_of(google_event_id(5, "cal", 50), 5, "cal") is None
+    assert generation_of(google_event_id(5, "cal", 1024), 5, "cal") is None
     assert generation_of(google_event_id(6, "cal"), 5, "cal") is None
     assert generation_of("person1", 5, "cal") is None
