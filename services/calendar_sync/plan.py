@@ -719,7 +719,7 @@ def _update_untranslatable(seen: Picture, found: _Comparison, theirs: Untranslat
             yield ReplaceGoogle(pair, found.termin, found.shown, google, found.undone)
         return
     if winner == "advoware":
-        yield found.put_back()
+        yield from _put_back(seen, found)
         return
     known = overlay(found.ours, theirs)
     if winner == "google" and content_hash(known) != found.our_hash:

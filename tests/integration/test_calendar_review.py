@@ -403,3 +403,182 @@ async def test_private_and_reassigned_while_held_is_hidden(office: CalendarOffic
     await office.sync()
 
     assert office.texts() == ["Advoware"] * 8 + ["Termin 8", "Termin 9"]
+
+
+@pytest.mark.parametrize("nth", range(1, 9))
+@pytest.mark.parametrize("status", [500, 412, 403])
+@in_haste
+async def test_whatever_request_fails_while_a_series_is_hidden_nothing_stays(
+    office: CalendarOffice, nth: int, status: int
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = await _series_of(office, "google")
+    series = office.copy(fr_nr)["id"]
+    office.change_event(f"{series}{SECOND}", summary="eigener Text")
+    office.change_event(f"{series}{THIRD}", location="eigener Ort")
+    await office.sync_until_calm()
+    office.change_event(f"{series}{THIRD}", description="eigene Notiz")
+    office.change_termin(fr_nr, privat=1)
+    office.strike("google", method="GET|PATCH|POST|DELETE", skip=nth - 1, count=1, status=status)
+    await office.try_sync()
+    office.recover()
+
+    await office.sync_until_calm(runs=6)
+
+    assert all_texts(office) == {"Advoware"}
+    assert office.termin_texts() == ["Jour fixe"]
+    assert len(await office.pairs()) == 1
+
+
+@pytest.mark.parametrize("order", ["private first", "anonymous first"])
+@pytest.mark.parametrize("source", ["advoware", "google"])
+@in_haste
+async def test_texts_come_back_only_when_every_reason_to_hide_them_is_over(
+    office: CalendarOffice, source: str, order: str
+) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr = await _series_of(office, source)
+    office.change_event(f"{office.copy(fr_nr)['id']}{SECOND}", **timed("2026-02-20", "10:00", "11:00"))
+    await office.sync_until_calm()
+    anonymous = {**MAY_WRITE, "CALENDAR_SYNC_ANONYMIZE": "true"}
+    if order == "private first":
+        office.change_termin(fr_nr, privat=1)
+        await office.sync_until_calm()
+        await office.configure(**anonymous)
+        await office.sync_until_calm()
+        office.change_termin(fr_nr, privat=0)
+    else:
+        await office.configure(**anonymous)
+        await office.sync_until_calm()
+        office.change_termin(fr_nr, privat=1)
+        await office.sync_until_calm()
+        await office.configure(**MAY_WRITE)
+    await office.sync_until_calm()
+    assert all_texts(office) == {"Advoware"}
+    office.change_termin(fr_nr, privat=0)
+    await office.configure(**MAY_WRITE)
+
+    await office.sync_until_calm()
+
+    assert {event.get("summary") for event in office.events("SB")} == {"Jour fixe"}
+    assert office.termin_texts() == ["Jour fixe"]
+
+
+@in_haste
+async def test_a_private_event_of_a_person_survives_anonymous_times(office: CalendarOffice) -> None:
+    await office.configure(**MAY_WRITE)
+    await office.sync()
+    office.enter("Arzt", description="Dr. X", visibility="private")
+    await office.sync_until_calm()
+    await office.sync(full_content=False)
+    await office.sync(full_content=False)
+    assert all_texts(office) == {"Advoware"}
+    office.full_content = True
+
+    await office.sync_until_calm()
+
+    [event] = office.events("SB")
+    assert (event["summary"], event["description"], event["visibility"]) == ("Arzt", "Dr. X", "private")
+
+
+@pytest.mark.parametrize("configuration", [MAY_WRITE, LAST_CHANGE_WINS], ids=["source", "last change"])
+@in_haste
+async def test_an_event_that_moves_between_two_employees_is_one_appointment(
+    office: CalendarOffice, configuration: dict[str, str]
+) -> None:
+    await office.configure(**configuration)
+    await office.sync("SB")
+    await office.sync("AI")
+    event_id = office.enter("Besprechung")
+    await office.sync_until_calm()
+    here, there = office.calendar("SB"), office.calendar("AI")
+    assert here is not None
+    assert there is not None
+    events = office.google.world.events
+    events.move("person@example.org", here, events.get(here, event_id), there)
+
+    for _ in range(3):
+        await office.sync("AI")
+        await office.sync("SB")
+
+    assert office.texts("AI") == ["Besprechung"]
+    assert [(record["text"], record["anwalt"]) for record in office.termine()] == [("Besprechung", "AI")]
+    assert office.texts("SB") == []
+
+
+@in_haste
+async def test_lost_rows_of_the_database_cost_nothing_and_double_nothing(office: CalendarOffice) -> None:
+    await office.configure(**MAY_WRITE)
+    office.termin("einzeln")
+    office.termin("Jour fixe", **SERIES)
+    await office.sync()
+    office.enter("von Hand")
+    await office.sync_until_calm()
+    pool = await office.resources.database()
+    await pool.execute("DELETE FROM calendar_sync")
+    await pool.execute("DELETE FROM calendar_sync_cursor")
+
+    await office.sync_until_calm()
+
+    assert office.texts() == office.termin_texts() == ["Jour fixe", "einzeln", "von Hand"]
+
+
+@in_haste
+async def test_one_odd_record_leaves_the_quiet_run_quiet(office: CalendarOffice) -> None:
+    office.termin("Verhandlung")
+    office.termin("Besprechung")
+    await office.sync()
+    office.strike("advoware", method="GET", answer=[{"field": "[].notiz", "how": "missing"}])
+    await office.sync_until_calm()
+
+    await office.sync()
+
+    assert len(office.calls()) == 2
+
+
+@in_haste
+async def test_a_text_that_google_did_not_take_away_is_hidden_within_a_day(office: CalendarOffice) -> None:
+    fr_nr = office.termin("geheim")
+    await office.sync()
+    office.strike("google", path="/events", method="PATCH", stored=[{"field": "location", "how": "ignore"}])
+    office.change_termin(fr_nr, privat=1)
+    await office.sync_until_calm()
+    office.recover()
+    office.now += timedelta(hours=25)
+
+    await office.sync_until_calm()
+
+    assert all_texts(office) == {"Advoware"}
+
+
+@in_haste
+async def test_held_copies_without_a_row_are_hidden(office: CalendarOffice) -> None:
+    numbers = [office.termin(f"Termin {number}") for number in range(8)]
+    await office.sync()
+    pool = await office.resources.database()
+    await pool.execute("DELETE FROM calendar_sync")
+    await pool.execute("UPDATE calendar_sync_cursor SET sync_token = NULL, last_full_run = NULL, quiet_digest = NULL")
+    for fr_nr in numbers:
+        office.delete_termin(fr_nr)
+
+    assert (await office.sync(full_content=False)).result == "held"
+
+    assert office.texts() == ["Advoware"] * 8
+
+
+@pytest.mark.parametrize("exceptions", ["lost", "kept", "follow"])
+@in_haste
+async def test_a_series_gets_its_rule_back_and_leaves_no_occurrence_behind(
+    office: CalendarOffice, exceptions: Any
+) -> None:
+    office.google.world.events.readings = Readings(exceptions=exceptions)
+    fr_nr = office.termin("Jour fixe", **SERIES)
+    await office.sync()
+    series = office.copy(fr_nr)["id"]
+    office.change_event(series, recurrence=["RRULE:FREQ=WEEKLY;BYDAY=TH,FR;UNTIL=20260630T215959Z"])
+    office.change_event(f"{series}_20260220T090000Z", colorId="5")
+
+    await office.sync_until_calm()
+
+    [event] = office.events("SB")
+    assert "BYDAY=TH;" in event["recurrence"][0]
