@@ -493,6 +493,11 @@ EXAMPLES: dict[str, tuple[bool, str, list[Step]]] = {
             Sync(0, at=4, meanwhile=EditContact("advoware", 0, "change", 1)),
         ],
     ),
+    "a bank's name is shown as a number while the account is created": (
+        False,
+        "8.4",
+        [answer("espocrm", "/CBankverbindungen", "bankname", "value", UNREADABLE), Enter(True)],
+    ),
     "an address is deleted with the country that was just entered": (
         True,
         "8.4",
