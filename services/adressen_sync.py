@@ -92,7 +92,10 @@ _mapper = AdressenMapper()
 
 @dataclass
 class _Report:
-    """What a run has done so far."""
+    """What a run has done so far.
+
+    ``is_fresh``: nothing else was requested since Advoware was read.
+    """
 
     problems: list[Problem] = field(default_factory=list)
     standing: list[str] = field(default_factory=list)
@@ -101,6 +104,7 @@ class _Report:
     wrote_advoware: bool = False
     was_edited: bool = False
     waits: list[datetime] = field(default_factory=list)
+    is_fresh: bool = True
 
     def tell(self, problems: Sequence[Problem]) -> None:
         self.problems += problems
@@ -160,6 +164,7 @@ class AdressenSync:
         found = with_whereabouts(seen, found, whereabouts)
         confirmed = {entity_id for entity_id, place in whereabouts.items() if place != "here"}
         confirmed |= await self._confirm_missing(seen, found, report)
+        report.is_fresh = not (whereabouts or unconfirmed(seen, found))
         elsewhere = {entity_id for entity_id, place in whereabouts.items() if place == "elsewhere"}
         await self._apply_all(seen, make_plan(seen, found, confirmed, elsewhere), store, report)
         if direction == "both" and not report.errors and not report.waits:
@@ -187,6 +192,8 @@ class AdressenSync:
                 unavailable = unavailable + 1 if isinstance(error, Unavailable) else 0
                 if unavailable == MAX_UNAVAILABLE:
                     return
+            finally:
+                report.is_fresh &= _requests_nothing(action)
 
     async def list_rows(self, beteiligte_id: str) -> list[Record]:
         """The CAdressen of a CBeteiligte, for `sync_part`.
@@ -328,7 +335,8 @@ class AdressenSync:
         fields, adresse = action.fields, action.adresse
         if fields is not None and fields.to_advoware and adresse is not None:
             is_conflict = await self._keep_what_will_be_lost(seen, action, fields, adresse, store)
-            if is_conflict and not await self._is_as_seen(seen, action):
+            takes_time = is_conflict or not report.is_fresh
+            if takes_time and not await self._is_as_seen(seen, action):
                 report.was_edited = True
                 return
             action = await self._put(seen, action, fields, adresse, report)
@@ -361,7 +369,10 @@ class AdressenSync:
         return settle_put(seen, action, stored, left_out)
 
     async def _is_as_seen(self, seen: Observation, action: Settle) -> bool:
-        """Whether Advoware still has the Adresse as it was read: telling people about a conflict takes time."""
+        """Whether Advoware still has the Adresse as it was read: a PUT reverts what was entered since.
+
+        Telling people about a conflict takes time, and so does the Adresse before this one.
+        """
         return any(adresse == action.adresse for adresse in await self._read_adressen(seen))
 
     async def _complete(self, seen: Observation, adresse_id: int, answer: Mapping[str, Any] | None) -> Record:
@@ -431,8 +442,7 @@ class AdressenSync:
         """Write what differs and the status; the action with what EspoCRM made of it."""
         row, adresse = action.row, action.adresse
         attributes, status = action.espocrm, action.shown_status
-        is_new_link = adresse is not None and row.get("advowareId") != adresse["id"]
-        if attributes or row.get("syncStatus") != status or is_new_link or was_put:
+        if was_put or _changes_espocrm(action):
             fixed = {**_sync_fields(seen, adresse), "syncStatus": status}
 
             async def write(included: Sequence[str]) -> Record:
@@ -511,6 +521,21 @@ class AdressenSync:
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
+
+
+def _changes_espocrm(action: Settle) -> bool:
+    """Whether the CAdressen has to be written for an action that has changed nothing in Advoware."""
+    row, adresse = action.row, action.adresse
+    is_new_link = adresse is not None and row.get("advowareId") != adresse["id"]
+    return bool(action.espocrm) or row.get("syncStatus") != action.shown_status or is_new_link
+
+
+def _requests_nothing(action: Action) -> bool:
+    """Whether an action is done without any request."""
+    if not isinstance(action, Settle):
+        return isinstance(action, RememberDeleted)
+    is_put = action.fields is not None and bool(action.fields.to_advoware)
+    return not is_put and not _changes_espocrm(action)
 
 
 def _was_never_agreed(change: Mapping[str, Any], fields: FieldPlan) -> bool:

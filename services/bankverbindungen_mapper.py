@@ -117,11 +117,14 @@ class BankverbindungenMapper:
         return {field: "" if field in omitted else value for field, value in record.items()}
 
     def left_out(self, espo: Record) -> dict[str, str]:
-        """The fields that are not sent, and why: ``invalid`` or ``too_long``."""
+        """The fields that are not sent, and why: ``invalid``, ``too_long`` or ``unknown``."""
         omitted = {} if _is_bic(espo.get("bic")) else {"bic": "invalid"}
         for field, length in ADVOWARE_LENGTHS.items():
             if len(normalise_text(espo.get(ATTRIBUTES[field])) or "") > length:
                 omitted[field] = "too_long"
+        for field, value in self.comparable_from_espocrm(espo).items():
+            if isinstance(value, Unknown):
+                omitted[field] = "unknown"
         return omitted
 
     def smaller(self, record: Record) -> Iterator[dict[str, Any]]:

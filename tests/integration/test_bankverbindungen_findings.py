@@ -193,6 +193,16 @@ async def test_what_advoware_cannot_take_is_left_out_and_told(
     assert (row(office, entity_id)[HINT], tasks(office)[0][1]) == (None, "Canceled")
 
 
+async def test_what_espocrm_shows_so_that_it_cannot_be_read_is_left_out_and_told(office: Office, handle: Any) -> None:
+    entity_id = await add(office)
+    shown = [{"field": "bankname", "how": "value", "to": 4711990}]
+    strike(office.espocrm, "GET", "/CBankverbindungen/", count=None, answer=shown)
+    assert (await handle(entity_id)).result == "created"
+    assert (konten(office)[0]["bank"], konten(office)[0]["kontoinhaber"]) == ("", "Max Müller")
+    (task,) = office.records("Task")
+    assert "- Bank: alt (leer), neu „nicht lesbar“ (im anderen Programm nicht darstellbar)" in task["description"]
+
+
 async def test_a_field_that_advoware_refuses_by_name_is_left_out(office: Office, handle: Any, sync: Any) -> None:
     entity_id = await add(office)
     text = {"Message": "Das Feld 'kontoinhaber' enthält ein ungültiges Zeichen."}

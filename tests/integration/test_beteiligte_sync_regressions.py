@@ -360,6 +360,26 @@ async def test_an_address_edited_in_advoware_between_our_read_and_our_write_is_k
     assert office.in_advoware(betnr)["adressen"][0]["ort"] == "Bonn"
 
 
+async def test_an_address_edited_in_advoware_while_the_one_before_it_is_synced_is_kept(office: Office) -> None:
+    entity_id, betnr, first, _ = await linked_address(office)
+    second = await new_part(office, "CAdressen", beteiligteId=entity_id, **{**ADDRESS, "adresseStreet": "Weg 7"})
+    await office.sync(entity_id)
+    number = next(row["id"] for row in office.in_advoware(betnr)["adressen"] if row["strasse"] == "Weg 7")
+    for address, street in ((first, "Espoweg 2"), (second, "Espoweg 8")):
+        await edit_part(office, "CAdressen", address, adresseStreet=street)
+    await office.fault(office.espocrm, method="PUT", path="CAdressen", latency_ms=500, count=1)
+    running = begin(office, entity_id)
+    await until(lambda: any("CAdressen" in call for call in office.calls(office.espocrm, frozenset({"PUT"}))))
+    await office.edit_advoware(betnr, adressen=[{"id": number, "ort": "Bonn"}])
+
+    await running
+    await recover(office, entity_id)
+
+    rows = {row["strasse"]: row["ort"] for row in office.in_advoware(betnr)["adressen"]}
+    assert rows == {"Espoweg 2": "Ulm", "Espoweg 8": "Bonn"}
+    assert (await office.in_espocrm(second, "CAdressen"))["adresseCity"] == "Bonn"
+
+
 async def test_a_number_edited_in_advoware_while_others_who_share_it_are_searched_is_kept(office: Office) -> None:
     entity_id, betnr = await office.linked_person(emailAddressData=MAILS)
     (entry,) = office.in_advoware(betnr)["kommunikation"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schwifty import IBAN
 
-from services.bankverbindungen_mapper import BankverbindungenMapper, UnusableAccount, konten_of, mask_iban
+from services.bankverbindungen_mapper import ATTRIBUTES, BankverbindungenMapper, UnusableAccount, konten_of, mask_iban
 from services.foreign_text import without_invisible
 from services.merge import Unknown
 
@@ -113,6 +113,18 @@ def test_a_wrong_bic_is_left_out(bic: str) -> None:
     espo = {"iban": COMMERZBANK, "bic": bic}
     assert MAPPER.map_cbankverbindungen_to_advoware(espo)["bic"] == ""
     assert MAPPER.left_out(espo) == {"bic": "invalid"}
+
+
+@pytest.mark.parametrize("value", [4711990, 0, 1.5, True, False, ["Coba"], {"name": "Coba"}])
+def test_what_cannot_be_read_is_not_sent(value: Any) -> None:
+    for field, name in ATTRIBUTES.items():
+        espo = {"iban": COMMERZBANK, "bic": "COBADEFF", "kontoinhaber": "Max", "bankname": "Coba", name: value}
+        assert MAPPER.left_out(espo) == {field: "unknown"}
+        if field == "iban":
+            with pytest.raises(UnusableAccount):
+                MAPPER.map_cbankverbindungen_to_advoware(espo)
+        else:
+            assert MAPPER.map_cbankverbindungen_to_advoware(espo)[field] == ""
 
 
 def test_what_a_side_does_not_show_or_cannot_say_is_unknown() -> None:
