@@ -65,6 +65,7 @@ from services.calendar_sync.model import (
     content_hash,
     has_exceptions,
     is_anonymised_hash,
+    is_partial_hash,
     overlay,
     without_texts,
 )
@@ -541,8 +542,10 @@ class _Comparison:
         self.persons_private = seen.persons_private(pair)
         self.shown = seen.settings.shown(ours, persons_private=self.persons_private)
         was_anonymised = is_anonymised_hash(pair.google.content_hash)
-        # An event that Google has not touched is not changed, even if we have learned to read it otherwise.
-        is_touched = google is not None and google.etag != pair.google.etag
+        # An event that Google has not touched is not changed, even if we have learned to read it otherwise; but what
+        # was not understood as a whole may be by now.
+        is_understood = not is_partial_hash(pair.google.content_hash)
+        is_touched = google is not None and not (is_understood and google.etag == pair.google.etag)
         # What Google has made of our own write stays so if it is written again; once a day we try.
         is_worth_a_write = is_touched or not was_anonymised or seen.google.full
         self.has_foreign_text = google is not None and google.has_foreign_text and is_worth_a_write
