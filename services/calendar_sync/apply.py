@@ -362,15 +362,7 @@ class Applier:
         freed = replace(pair, google_event_id=None, google=Fingerprint(), sync_status="pending", error=None)
         line = replace(self._line(action, pair), side="none", action="let_go")
         await self._store.save_pair(freed, line, self._windows.now())
-        try:
-            await self._google.delete_event(self._settings.calendar_id, google.id, if_match=google.etag)
-        except NotFound:
-            pass
-        except Conflict:
-            # Changed since it was listed, and still there with its occurrences: it remains the pair's event.
-            line = replace(self._line(action, pair), side="none", action="kept")
-            await self._store.save_pair(pair, line, self._windows.now())
-            raise
+        await self._delete_replaced(action)
         generation = generation_of(google.id, action.termin.fr_nr, self._settings.calendar_id)
         next_id = google_event_id(
             action.termin.fr_nr, self._settings.calendar_id, 0 if generation is None else generation + 1
@@ -384,6 +376,28 @@ class Applier:
             return _kept(await self._google.get_event(self._settings.calendar_id, event_id))
         except (Forbidden, NotFound):
             return {}
+
+    async def _delete_replaced(self, action: ReplaceGoogle) -> None:
+        """Delete the event that its row has let go of. Raises Conflict if somebody has changed it: then it stays."""
+        pair, google = action.pair, action.google
+        try:
+            await self._google.delete_event(self._settings.calendar_id, google.id, if_match=google.etag)
+        except NotFound:
+            pass
+        except Conflict:
+            # Changed since it was listed. If it is there with its occurrences, it remains the pair's event; if not, an
+            # attempt whose answer was lost has deleted it.
+            if await self._is_gone(google.id):
+                return
+            line = replace(self._line(action, pair), side="none", action="kept")
+            await self._store.save_pair(pair, line, self._windows.now())
+            raise
+
+    async def _is_gone(self, event_id: str) -> bool:
+        try:
+            return (await self._google.get_event(self._settings.calendar_id, event_id)).get("status") == "cancelled"
+        except NotFound:
+            return True
 
     async def _write_texts(
         self, action: Action, pair: Pair, etag: str | None, occurrences: Sequence[GoogleEvent], body: Json

@@ -502,7 +502,7 @@ def _update_partly_known(
         yield from hidden
         return
     if google is None:
-        yield ConfirmGoogle(pair)
+        yield ListGoogle(pair)  # one call, also if it is the same with all Termine
         return
     # Unknown is not empty: such a text stays as Google has it.
     theirs = google.event
@@ -639,6 +639,9 @@ def _is_touched(termin: Termin, pair: Pair) -> bool:
 def _update_translatable(seen: Picture, found: _Comparison, theirs: NormalisedEvent | None) -> Iterator[Action]:
     pair, google = found.pair, found.google
     is_remembered_only = google is None and pair.untranslatable == WAITS_FOR_PERMISSION
+    if google is None and is_partial_hash(pair.advoware.content_hash):
+        yield ListGoogle(pair)  # edits that were made while a text of the Termin was unknown are not listed again
+        return
     if found.their_hash is None or is_remembered_only or _has_known_exceptions(found):
         yield ConfirmGoogle(pair)
     elif found.is_equal or not (found.advoware_changed or found.google_changed):

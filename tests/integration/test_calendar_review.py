@@ -582,3 +582,62 @@ async def test_a_series_gets_its_rule_back_and_leaves_no_occurrence_behind(
 
     [event] = office.events("SB")
     assert "BYDAY=TH;" in event["recurrence"][0]
+
+
+@pytest.mark.parametrize("source", ["advoware", "google"])
+@pytest.mark.parametrize("configuration", [MAY_WRITE, LAST_CHANGE_WINS], ids=["source", "last change"])
+@pytest.mark.parametrize("nth", range(1, 6))
+@in_haste
+async def test_whatever_request_fails_while_a_series_is_replaced_it_is_there_once(
+    office: CalendarOffice, source: str, configuration: dict[str, str], nth: int
+) -> None:
+    await office.configure(**configuration)
+    fr_nr = await _series_of(office, source)
+    office.change_event(f"{office.copy(fr_nr)['id']}{SECOND}", **timed("2026-02-20", "10:00", "11:00"))
+    office.now += timedelta(minutes=5)
+    office.change_termin(fr_nr, ort="Celle")
+    office.strike(
+        "google", path="/events/?", method="PATCH|POST|DELETE", skip=nth - 1, count=1, status=500, when="after"
+    )
+    await office.try_sync()
+    office.recover()
+
+    await office.sync_until_calm(runs=6)
+
+    assert office.termin_texts() == ["Jour fixe"]
+    assert {event["summary"] for event in office.events("SB")} == {"Jour fixe"}
+    assert len([event for event in office.events("SB") if "recurringEventId" not in event]) == 1
+
+
+@in_haste
+async def test_a_note_that_cannot_be_read_hides_nothing_longer_than_it_must(office: CalendarOffice) -> None:
+    fr_nr = office.termin("Verhandlung", privat=1)
+    await office.sync()
+    office.strike("advoware", method="GET", answer=[{"field": "[].notiz", "how": "missing"}])
+    await office.sync_until_calm()
+    assert all_texts(office) == {"Advoware"}
+    office.change_termin(fr_nr, privat=0, uhrzeitVon="14:00:00", uhrzeitBis="15:00:00")
+    await office.sync_until_calm()
+    assert office.copy(fr_nr)["start"]["dateTime"][11:16] == "14:00"
+    office.recover()
+
+    await office.sync_until_calm()
+
+    assert all_texts(office) == {"Verhandlung", "Akte zu Verhandlung", "Hannover"}
+
+
+@in_haste
+async def test_an_edit_of_a_person_is_not_lost_while_a_note_cannot_be_read(office: CalendarOffice) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Verhandlung")
+    await office.sync()
+    office.strike("advoware", method="GET", answer=[{"field": "[].notiz", "how": "missing"}])
+    await office.sync_until_calm()
+    office.now += timedelta(minutes=5)
+    office.change_event(office.copy(fr_nr)["id"], summary="Verhandlung (Saal 3)")
+    await office.sync_until_calm()
+    office.recover()
+
+    await office.sync_until_calm()
+
+    assert office.termin_texts() == office.texts() == ["Verhandlung (Saal 3)"]
