@@ -117,3 +117,10 @@ def test_an_event_that_could_not_be_read_for_a_while_is_synced_when_it_can(
     entered = EnterEvent("AI", When(2, "00:00", 15)), SyncAll()
     ruled = Act("AI", 0, "other rule", When(30, "02:30", 15), variant=5)
     run(world, WRITING, *entered, Surprise("google", "start as text"), ruled, SyncAll())
+
+
+def test_a_title_that_google_does_not_show_for_a_while_is_brought_back(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    touched = EditEvent("SB", 0, "strip", When(2))
+    run(world, LAST_CHANGE, EnterTermin("SB", When(2)), SyncAll(), Surprise("google", "no title"), touched, SyncAll())
