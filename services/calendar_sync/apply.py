@@ -63,6 +63,7 @@ from services.calendar_sync.model import (
     UpdateGoogle,
     content_hash,
     is_anonymised_hash,
+    is_same_content,
     untranslatable_error,
 )
 from services.calendar_sync.observation import PlanSettings
@@ -583,7 +584,7 @@ class Applier:
             and termin.fr_nr not in linked
         ]
         for termin in candidates:
-            if content_hash(termin.event) == intent.content_hash:
+            if is_same_content(content_hash(termin.event), intent.content_hash):
                 return termin.fr_nr
         return await self._find_altered(intent, candidates) if candidates else None
 

@@ -44,6 +44,8 @@ END_GUESSED = "end_guessed"
 #: Title of an event that shows only blocked time.
 ANONYMISED_TITLE = "Advoware"
 
+#: Marks the hashes of this way to read contents (HTML, ends at midnight, zones); those of earlier versions have none.
+_READING = "2."
 _ANONYMISED_HASH = "anonymised:"
 _PARTIAL_HASH = "partial:"
 _UNTRANSLATABLE = "untranslatable: "
@@ -173,7 +175,19 @@ def _content(event: NormalisedEvent) -> list[Any]:
 
 def _digest(content: list[Any]) -> str:
     payload = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(payload.encode()).hexdigest()
+    return _READING + hashlib.sha256(payload.encode()).hexdigest()
+
+
+def is_earlier_reading(remembered: str | None) -> bool:
+    """Whether a content hash was made by a version that read some contents otherwise."""
+    return remembered is not None and _READING not in remembered
+
+
+def is_same_content(current: str | None, remembered: str | None) -> bool:
+    """Whether a content hash says the same as one that was stored, be it by an earlier version."""
+    if current is not None and is_earlier_reading(remembered):
+        return current.replace(_READING, "") == remembered
+    return current == remembered
 
 
 def overlay(ours: NormalisedEvent, theirs: NormalisedEvent | Untranslatable) -> NormalisedEvent:

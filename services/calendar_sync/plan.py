@@ -65,7 +65,9 @@ from services.calendar_sync.model import (
     content_hash,
     has_exceptions,
     is_anonymised_hash,
+    is_earlier_reading,
     is_partial_hash,
+    is_same_content,
     overlay,
     without_texts,
 )
@@ -525,7 +527,7 @@ def _hide_if_needed(seen: Picture, pair: Pair) -> Iterator[Action]:
 
 def _hide(seen: Picture, pair: Pair) -> HideGoogle:
     google = seen.events.get(pair.google_event_id or "")
-    changed = google is not None and content_hash(google.event) != pair.google.content_hash
+    changed = google is not None and not is_same_content(content_hash(google.event), pair.google.content_hash)
     occurrences = [item for item in seen.occurrences.get(pair.google_event_id or "", ()) if item.shows_text]
     undone = (*([google] if google and changed else []), *occurrences)
     # Once it is hidden, nobody can see any more that it was a person's own wish.
@@ -544,7 +546,6 @@ class _Comparison:
         self.persons_private = seen.persons_private(pair)
         self.shown = seen.settings.shown(ours, persons_private=self.persons_private)
         was_anonymised = is_anonymised_hash(pair.google.content_hash)
-        # An event that Google has not touched is not changed, even if we have learned to read it otherwise.
         is_touched = google is not None and google.etag != pair.google.etag
         # What Google has made of our own write stays so if it is written again; once a day we try.
         is_worth_a_write = is_touched or not was_anonymised or seen.google.full
@@ -556,8 +557,10 @@ class _Comparison:
         is_cut_short = _lacks_a_text(termin) and not _is_touched(termin, pair)
         self.our_hash = (is_cut_short and pair.advoware.content_hash) or content_hash(ours)
         self.their_hash = content_hash(self.theirs) if self.theirs else pair.google.content_hash
-        self.advoware_changed = self.our_hash != pair.advoware.content_hash
-        self.google_changed = is_touched and self.their_hash != pair.google.content_hash
+        self.advoware_changed = not is_same_content(self.our_hash, pair.advoware.content_hash)
+        # An event that Google has not touched is not changed because we have learned to read it otherwise.
+        is_comparable = is_touched or not is_earlier_reading(pair.google.content_hash)
+        self.google_changed = is_comparable and not is_same_content(self.their_hash, pair.google.content_hash)
         #: What a write to Google does away with.
         self.is_persons_edit = self.google_changed or self.has_foreign_text
         occurrences = seen.occurrences.get(pair.google_event_id or "", ())

@@ -109,3 +109,18 @@ def test_a_text_that_is_null_in_an_answer_is_not_cleared_in_google(
     entered = EnterEvent("SB", When(3)), SyncAll()
     moved = Act("SB", 0, "move to colleague", When(3), variant=1)
     run(world, LAST_CHANGE, *entered, Surprise("advoware", "no text"), SyncAll(), moved)
+
+
+def test_an_event_that_could_not_be_read_for_a_while_is_synced_when_it_can(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    entered = EnterEvent("AI", When(2, "00:00", 15)), SyncAll()
+    ruled = Act("AI", 0, "other rule", When(30, "02:30", 15), variant=5)
+    run(world, WRITING, *entered, Surprise("google", "start as text"), ruled, SyncAll())
+
+
+def test_a_title_that_google_does_not_show_for_a_while_is_brought_back(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    touched = EditEvent("SB", 0, "strip", When(2))
+    run(world, LAST_CHANGE, EnterTermin("SB", When(2)), SyncAll(), Surprise("google", "no title"), touched, SyncAll())

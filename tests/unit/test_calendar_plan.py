@@ -1227,3 +1227,17 @@ def test_a_persons_event_whose_termin_becomes_private_is_hidden() -> None:
     assert kinds(world.run(full=False)) == [UpdateGoogle]
     assert world.google["person1"]["summary"] == "Advoware"
     world.settle()
+
+
+@pytest.mark.parametrize("settings", [WRITING, LAST_CHANGE])
+def test_hashes_of_an_earlier_version_are_no_edits(settings: PlanSettings) -> None:
+    world = synced(settings, count=2)
+    world.enter_event()
+    world.settle()
+    for pair in world.live:
+        older = [replace(side, content_hash=(side.content_hash or "")[2:]) for side in (pair.advoware, pair.google)]
+        world.pairs[pair.sync_id] = replace(pair, advoware=older[0], google=older[1])
+    world.edit_event(google_event_id(20002, SETTINGS.calendar_id), summary="Umbenannt")
+    written = {kind for kind in kinds(world.run()) if kind is not RecordFingerprints}
+    assert written == {UpdateGoogle if settings is WRITING else UpdateAdvoware}
+    assert world.plan() == []
