@@ -414,7 +414,7 @@ class Applier:
         if stored is None:
             return  # a copy of ours without a row
         # The row as it is now: what this run has remembered of the Termin stays.
-        written = replace(stored.pair, google=shown)
+        written = replace(stored.pair, google=shown, persons_private=pair.persons_private)
         await self._save(written, self._line(action, pair, before=pair.google, after=shown))
 
     async def _keep_overwritten(self, pair: Pair, undone: Sequence[GoogleEvent]) -> None:
@@ -803,6 +803,8 @@ def _as_seen(pair: Pair, termin: Termin | None, google: GoogleEvent | None) -> P
         pair = replace(pair, advoware=Fingerprint(content_hash(termin.event), termin.changed_at))
     if google is not None and not google.cancelled:
         pair = replace(pair, google=_seen_in_google(google))
+        if pair.source_system == "google" and google.shows_text and not is_anonymised_hash(pair.google.content_hash):
+            pair = replace(pair, persons_private=google.is_private)
     return pair
 
 

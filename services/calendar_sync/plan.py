@@ -530,6 +530,8 @@ def _hide(seen: Picture, pair: Pair) -> HideGoogle:
     changed = google is not None and not is_same_content(content_hash(google.event), pair.google.content_hash)
     occurrences = [item for item in seen.occurrences.get(pair.google_event_id or "", ()) if item.shows_text]
     undone = (*([google] if google and changed else []), *occurrences)
+    # Once it is hidden, nobody can see any more that it was a person's own wish.
+    pair = replace(pair, persons_private=seen.persons_private(pair))
     return HideGoogle(pair, google.etag if google else pair.google.etag, tuple(occurrences), undone)
 
 

@@ -641,3 +641,49 @@ async def test_an_edit_of_a_person_is_not_lost_while_a_note_cannot_be_read(offic
     await office.sync_until_calm()
 
     assert office.termin_texts() == office.texts() == ["Verhandlung (Saal 3)"]
+
+
+@pytest.mark.parametrize("visibility", ["default", "private"])
+@pytest.mark.parametrize("change", ["colour", "moved"])
+@in_haste
+async def test_a_persons_series_is_hidden_and_shown_as_a_whole_and_stays_his(
+    office: CalendarOffice, change: str, visibility: str
+) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr = await _series_of(office, "google")
+    series = office.copy(fr_nr)["id"]
+    office.change_event(series, visibility=visibility)
+    changes = {"colorId": "5"} if change == "colour" else timed("2026-02-20", "10:00", "11:00")
+    office.change_event(f"{series}{SECOND}", **changes)
+    await office.sync_until_calm()
+    await office.sync(full_content=False)
+    await office.sync(full_content=False)
+    assert all_texts(office) == {"Advoware"}
+    office.full_content = True
+
+    await office.sync_until_calm()
+
+    shown = office.copies(fr_nr)
+    assert {event["summary"] for event in shown} == {"Jour fixe"}
+    assert series in {event["id"] for event in shown}
+    assert {event.get("visibility", "default") for event in shown} == {visibility}
+
+
+@in_haste
+async def test_a_copy_without_a_row_that_somebody_brings_back_is_his(office: CalendarOffice) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr = office.termin("weg")
+    await office.sync()
+    event_id = office.copy(fr_nr)["id"]
+    pool = await office.resources.database()
+    await pool.execute("DELETE FROM calendar_sync")
+    await pool.execute("UPDATE calendar_sync_cursor SET sync_token = NULL, last_full_run = NULL, quiet_digest = NULL")
+    office.delete_termin(fr_nr)
+    await office.sync_until_calm()
+    calendar = office.calendar("SB")
+    assert calendar is not None
+    office.google.world.people.restore("person@example.org", calendar, event_id)
+
+    await office.sync_until_calm()
+
+    assert office.texts() == office.termin_texts() == ["weg"]
