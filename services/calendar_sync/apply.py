@@ -44,6 +44,7 @@ from services.calendar_sync.model import (
     GoogleEvent,
     HideGoogle,
     InsertGoogle,
+    LetGo,
     MarkUntranslatable,
     NormalisedEvent,
     Pair,
@@ -117,6 +118,7 @@ _AUDIT: Mapping[type, tuple[Side, str]] = {
     RecreateGoogle: ("google", "recreated"),
     RecreateAdvoware: ("advoware", "recreated"),
     FollowCopy: ("none", "followed"),
+    LetGo: ("none", "let_go"),
     SoftDelete: ("none", "deleted"),
     UpdateGoogle: ("google", "updated"),
     ReplaceGoogle: ("google", "replaced"),
@@ -136,6 +138,7 @@ _REASONS: Mapping[type, str] = {
     RecreateGoogle: "only the copy was deleted",
     RecreateAdvoware: "only the copy was deleted",
     FollowCopy: "the original was deleted, its copy is there",
+    LetGo: "the copy was deleted when it was over",
     SoftDelete: "gone on both sides",
     UpdateGoogle: "Google differs from what it shall show",
     ReplaceGoogle: "single occurrences of the series were changed in Google",
@@ -678,6 +681,9 @@ class Applier:
                 recorded = replace(pair, advoware=advoware, google=google, first_day=first_day, last_day=last_day)
                 recorded = replace(recorded, persons_private=is_private)
                 await self._save(_synced(recorded), self._line(action, pair, after=google))
+            case LetGo(pair):
+                freed = replace(pair, google_event_id=None, google=Fingerprint())
+                await self._save(_synced(freed), self._line(action, pair))
             case FollowCopy(pair, google):
                 # What both sides have agreed on stays: so the copy's content is seen as the person's change.
                 followed = replace(pair, google_event_id=google.id)

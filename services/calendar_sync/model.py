@@ -507,6 +507,13 @@ class FollowCopy:
 
 
 @dataclass(frozen=True)
+class LetGo:
+    """Forget the event of a pair that is over: somebody has deleted it, and nobody needs it again."""
+
+    pair: Pair
+
+
+@dataclass(frozen=True)
 class SoftDelete:
     """Mark the pair as deleted: nothing of it is left."""
 
@@ -647,6 +654,7 @@ Action = (
     | RecreateGoogle
     | RecreateAdvoware
     | FollowCopy
+    | LetGo
     | SoftDelete
     | HoldDeletions
     | UpdateGoogle

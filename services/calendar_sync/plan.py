@@ -43,6 +43,7 @@ from services.calendar_sync.model import (
     HideGoogle,
     HoldDeletions,
     InsertGoogle,
+    LetGo,
     ListGoogle,
     MarkUntranslatable,
     NormalisedEvent,
@@ -120,6 +121,7 @@ def make_plan(
         *_new_in_advoware(seen, claimed),
         *_new_in_google(seen, claimed),
         *_deletions(seen, verdicts, copies, held),
+        *_deleted_when_over(seen),
         *_updates(seen),
     ]
 
@@ -463,6 +465,18 @@ def _recreate_advoware(seen: Picture, pair: Pair, google: GoogleEvent, verdict: 
 
 
 # -- phase 4 --------------------------------------------------------------------------------------------------------
+
+
+def _deleted_when_over(seen: Picture) -> Iterator[Action]:
+    """Events outside the window that are gone: nobody needs them again, and there is nothing left to hide."""
+    for pair in seen.pairs:
+        is_known = pair.google_event_id is not None and seen.in_advoware(pair) in {"present", "unlisted"}
+        if not is_known or seen.is_in_window(pair):
+            continue
+        if seen.in_google(pair) == "missing":
+            yield ConfirmGoogle(pair)
+        elif seen.in_google(pair) == "gone":
+            yield LetGo(pair)
 
 
 def _updates(seen: Picture) -> Iterator[Action]:

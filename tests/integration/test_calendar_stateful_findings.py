@@ -17,6 +17,7 @@ from calendar_scenario import (
     EditTermin,
     EnterEvent,
     EnterTermin,
+    Jump,
     Scenario,
     Step,
     Surprise,
@@ -124,3 +125,10 @@ def test_a_title_that_google_does_not_show_for_a_while_is_brought_back(
 ) -> None:
     touched = EditEvent("SB", 0, "strip", When(2))
     run(world, LAST_CHANGE, EnterTermin("SB", When(2)), SyncAll(), Surprise("google", "no title"), touched, SyncAll())
+
+
+def test_what_somebody_deletes_when_it_is_over_is_not_hidden_again_and_again(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    over = EnterEvent("SB", When(3)), SyncAll(), Jump(192)
+    run(world, WRITING, *over, DropEvent("SB", 0), Jump(192), SyncAll(full_content=False))

@@ -40,6 +40,7 @@ from services.calendar_sync.model import (
     HideGoogle,
     HoldDeletions,
     InsertGoogle,
+    LetGo,
     ListGoogle,
     MarkUntranslatable,
     NormalisedEvent,
@@ -220,6 +221,8 @@ class World:
                 self._save(replace(self.pairs[pair.sync_id], google=google))
             case FollowCopy(pair, google):
                 self._save(replace(pair, google_event_id=google.id))
+            case LetGo(pair):
+                self._save(replace(pair, google_event_id=None, google=Fingerprint()))
             case TakeMarksOff(google):
                 self.edit_event(google.id, extendedProperties=None)
             case UpdateGoogle(pair, _, event, etag):
@@ -467,7 +470,9 @@ def test_leaving_the_window_is_not_a_deletion() -> None:
     world.settings = replace(LAST_CHANGE, first_day=date(2026, 4, 1))
     assert world.plan() == []
     world.google.clear()
+    assert kinds(world.run()) == [LetGo]
     assert world.plan() == []
+    assert 20001 in world.advoware
 
 
 def test_a_termin_moved_out_of_the_window_moves_its_event() -> None:
@@ -1080,8 +1085,9 @@ def test_a_run_that_lists_all_days_follows_what_happens_to_what_is_over() -> Non
 def test_what_is_over_and_deleted_in_google_is_not_brought_back() -> None:
     world = long_ago()
     world.delete_event(world.live[0].google_event_id or "")
-    assert world.plan() == []
-    world.settings = replace(world.settings, listed_from=date(2026, 1, 1))
+    assert kinds(world.run()) == [LetGo]
+    assert world.live[0].google_event_id is None
+    world.settings = replace(world.settings, listed_from=date(2026, 1, 1), anonymise=True)
     assert world.plan() == []
 
 
