@@ -66,6 +66,8 @@ def _until(spans: Iterator[Span], last_day: date) -> Iterator[Span]:
 def _first_span(record: dict[str, Any]) -> Span:
     day = datetime.fromisoformat(record["datum"]).date()
     ends_on = datetime.fromisoformat(record["datumBis"]).date()
+    if ends_on.year == date.max.year:  # an end without limit
+        ends_on = date(_FOR_EVER, 12, 31)
     if record["dauertermin"]:
         ends_on = day
     if record["abwesenheit"]:
