@@ -101,6 +101,9 @@ FURTHER_IDS = (0, 1, 2, 3, *(2**power for power in range(2, 10)))
 MANY_CHANGES = 2
 FRESH_SECONDS = 5.0
 
+#: What is written if the content is right already: a text that an answer lacks is not cleared by the way.
+BESIDE_CONTENT = frozenset({"extendedProperties", "visibility"})
+
 #: What a person has set for his copy of an appointment, beside its content: an event in its place gets it as well.
 KEPT = ("colorId", "reminders", "attendees")
 
@@ -449,6 +452,8 @@ class Applier:
         current: GoogleEvent | None,
     ) -> GoogleEvent:
         body = self._body(event, fr_nr, pair, current)
+        if current is not None and _says(current, event):
+            body = {name: value for name, value in body.items() if name in BESIDE_CONTENT}
         return read_google_event(
             await self._google.patch_event(self._settings.calendar_id, event_id, body, if_match=etag)
         )
@@ -476,6 +481,8 @@ class Applier:
         pair = replace(pair, advoware_frnr=fr_nr, google_event_id=google.id, persons_private=is_private)
         try:
             copy = await self._patch(google.id, shown, fr_nr, pair, google.etag, google)
+            if _says(google, shown):
+                copy = replace(copy, event=google.event)  # if the answer says more than was posted, that is news
         except (Conflict, NotFound):
             copy = google  # edited or deleted since it was listed: the pair exists, the next listing shows the rest
         await self._remember(action, pair, termin, copy)
@@ -792,6 +799,10 @@ def _is_altered(sent: NormalisedEvent, stored: NormalisedEvent | None) -> bool:
     pairs = [(sent.text, stored.text), (sent.notiz, stored.notiz), (sent.ort, stored.ort)]
     whole = [((one or "").casefold(), (rest or "").casefold()) for one, rest in pairs]
     return bool(whole[0][1]) == bool(whole[0][0]) and all(one.startswith(rest) for one, rest in whole)
+
+
+def _says(google: GoogleEvent, event: NormalisedEvent) -> bool:
+    return not google.has_foreign_text and content_hash(google.event) == content_hash(event)
 
 
 def _why_untranslatable(termin: Termin, google: GoogleEvent) -> str | None:

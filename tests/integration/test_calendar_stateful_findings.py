@@ -17,6 +17,7 @@ from calendar_scenario import (
     EditTermin,
     EnterEvent,
     EnterTermin,
+    Forget,
     Jump,
     Scenario,
     Step,
@@ -132,3 +133,10 @@ def test_what_somebody_deletes_when_it_is_over_is_not_hidden_again_and_again(
 ) -> None:
     over = EnterEvent("SB", When(3)), SyncAll(), Jump(192)
     run(world, WRITING, *over, DropEvent("SB", 0), Jump(192), SyncAll(full_content=False))
+
+
+def test_a_title_that_google_does_not_show_is_not_cleared_by_the_way(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    unseen = EnterTermin("SB", When(3)), SyncAll(), Surprise("google", "no title"), Forget("sync_tokens")
+    run(world, LAST_CHANGE, *unseen, Act("SB", 0, "move to colleague", When(3)), SyncAll())
