@@ -27,6 +27,7 @@ from sandbox.espocrm_entities import CUSTOM_ENTITIES, ENTITIES, PHONE_TYPES
 from services import beteiligte_status, espocrm_schema
 from services.adressen_mapper import AdressenMapper
 from services.bankverbindungen_mapper import BankverbindungenMapper
+from services.espocrm import SILENTLY_WRITTEN
 from services.espocrm_mapper import COMPANY_FIELDS, ESPOCRM_LENGTHS, PERSON_FIELDS, RECHTSFORMEN, BeteiligteMapper
 
 EXTENSION = PROJECT_ROOT / "espocrm-extension"
@@ -129,6 +130,7 @@ def test_what_is_only_status_is_a_field_that_people_cannot_edit_and_not_what_is_
     rules = resource("metadata/app/bitbylaw.json")
     assert rules["statusAttributes"].keys() == set(CUSTOM_ENTITIES)
     status = set(rules["statusAttributes"][entity])
+    assert status == ENTITIES[entity].status
     kept_from_imports = {name for name, field in fields_of(entity).items() if field.get("importDisabled")}
     assert status == kept_from_imports - {"bezeichnung"}
     assert not status & set(rules["synced"].get(entity, {}).get("attributes", ()))
@@ -140,6 +142,7 @@ def test_each_entity_counts_versions_and_is_saved_silently_by_the_write_action(e
     assert definition["optimisticConcurrencyControl"] is True
     assert definition["repositoryClassName"] == "Espo\\Modules\\BitByLaw\\Repositories\\Synced"
     assert (MODULE / "Hooks" / entity / "KeepVersion.php").is_file()
+    assert entity in SILENTLY_WRITTEN
 
 
 def test_every_attribute_that_the_mappers_read_or_write_exists() -> None:
