@@ -8,6 +8,7 @@ import pytest
 from beteiligte_office import Office, office  # noqa: F401 - fixture
 
 from sandbox.espocrm_access import ADMIN_ID
+from sandbox.espocrm_entities import ENTITIES
 
 OURS = [f"{entity}.{action}" for entity in ("CBeteiligte", "CBankverbindungen") for action in ("create", "update")]
 
@@ -54,3 +55,35 @@ async def test_a_persons_save_stays_the_last_one(subscribed: Office) -> None:
     for name in ("modifiedAt", "modifiedById", "modifiedByName"):
         assert shown[name] == by_hand[name], name
     assert len(echoes(subscribed)) == queued == 1, "the person's"
+
+
+class Restless(list[dict[str, Any]]):
+    """A journal by whose entries somebody saves the record right before each of our writes of it."""
+
+    def __init__(self, office: Office, entity_id: str) -> None:  # noqa: F811
+        super().__init__()
+        self._twin = office.espocrm
+        self._record = self._twin._store.get(ENTITIES["CBeteiligte"], entity_id)
+
+    def append(self, entry: dict[str, Any]) -> None:
+        super().append(entry)
+        if entry["method"] == "PUT" and "CBeteiligte" in entry["path"]:
+            self._twin._service.update(self._record, {"lastName": f"Ansturm {len(self)}"}, self._twin._admin)
+
+
+async def test_who_edits_a_record_all_the_time_makes_no_failure(office: Office) -> None:  # noqa: F811
+    entity_id, betnr = await office.linked_person()
+    await office.edit_advoware(betnr, vorname="Berta")
+    office.espocrm.journal = Restless(office, entity_id)
+
+    outcome = await office.sync(entity_id)
+
+    shown = await office.in_espocrm(entity_id)
+    assert (outcome.result, outcome.error, shown["syncStatus"]) == ("no_change", None, "dirty")
+    assert not shown["syncErrorMessage"]
+    assert len([call for call in office.writes() if "CBeteiligte" in call]) <= 7, "three rounds"
+    office.espocrm.journal = []
+    await office.sync(entity_id)
+    shown = await office.in_espocrm(entity_id)
+    assert (shown["firstName"], shown["syncStatus"]) == ("Berta", "clean")
+    assert office.in_advoware(betnr)["name"] == shown["lastName"]
