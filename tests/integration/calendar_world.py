@@ -343,7 +343,7 @@ class CalendarWorld:
             case EditTermin(_, "move", when):
                 changes = self._times_of_termin(when)
             case EditTermin(_, "privat"):
-                changes = {"privat": 1 - (record["privat"] or 0)}
+                changes = {"privat": 1 - int(record["privat"] or 0)}
             case EditTermin(_, _, _, to):
                 changes = {"anwalt": to}
                 if token in self.ledger.copies_dropped:
