@@ -48,7 +48,7 @@ from sandbox.firm import make_firm
 DEFAULT_PORT = 4020
 API_PREFIX = "/api/v1"
 BERLIN = ZoneInfo("Europe/Berlin")
-EXTENSION_VERSION = "1.0.0"  #: of the firm's extension, whose entities and rules this twin has
+EXTENSION_VERSION = "1.1.0"  #: of the firm's extension, whose entities and rules this twin has
 
 UserHandler = Callable[[web.Request, ApiUser], Awaitable[Any]]
 

@@ -124,6 +124,24 @@ def test_the_server_side_rules_are_those_of_the_twin() -> None:
     assert {"pending_sync", "dirty"} == set(re.findall(r"const (?:PENDING|DIRTY) = '(\w+)'", hook))
 
 
+@entities
+def test_what_is_only_status_is_a_field_that_people_cannot_edit_and_not_what_is_synced(entity: str) -> None:
+    rules = resource("metadata/app/bitbylaw.json")
+    assert rules["statusAttributes"].keys() == set(CUSTOM_ENTITIES)
+    status = set(rules["statusAttributes"][entity])
+    kept_from_imports = {name for name, field in fields_of(entity).items() if field.get("importDisabled")}
+    assert status == kept_from_imports - {"bezeichnung"}
+    assert not status & set(rules["synced"].get(entity, {}).get("attributes", ()))
+
+
+@entities
+def test_each_entity_counts_versions_and_is_saved_silently_by_the_write_action(entity: str) -> None:
+    definition = entity_defs(entity)
+    assert definition["optimisticConcurrencyControl"] is True
+    assert definition["repositoryClassName"] == "Espo\\Modules\\BitByLaw\\Repositories\\Synced"
+    assert (MODULE / "Hooks" / entity / "KeepVersion.php").is_file()
+
+
 def test_every_attribute_that_the_mappers_read_or_write_exists() -> None:
     for entity, mapper in (
         ("CBeteiligte", BeteiligteMapper()),
@@ -244,7 +262,7 @@ def test_every_php_class_is_where_its_name_says_and_every_class_named_in_metadat
         text = path.read_text()
         namespace = ".".join(("Espo", "Modules", "BitByLaw", *path.relative_to(MODULE).parent.parts)).replace(".", "\\")
         assert f"\nnamespace {namespace};\n" in text, path
-        assert re.search(rf"^(abstract )?class {path.stem}\b", text, re.MULTILINE), path
+        assert re.search(rf"^(abstract )?(class|interface) {path.stem}\b", text, re.MULTILINE), path
     named = re.findall(
         r'"(Espo\\\\Modules\\\\BitByLaw[^"]+)"', "".join(p.read_text() for p in RESOURCES.rglob("*.json"))
     )

@@ -1,0 +1,16 @@
+<?php
+
+namespace Espo\Modules\BitByLaw;
+
+use Espo\Core\Binding\Binder;
+use Espo\Core\Binding\BindingProcessor;
+use Espo\Modules\BitByLaw\Classes\Write\SilentSaves;
+
+class Binding implements BindingProcessor
+{
+    public function process(Binder $binder): void
+    {
+        // One instance for the action that switches it on and the repositories that look at it.
+        $binder->bindService(SilentSaves::class, 'bitbylawSilentSaves');
+    }
+}

@@ -1,0 +1,119 @@
+"""Plain requests to a real EspoCRM, and a receiver of its webhooks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+#: EspoCRM sends 20 events a run, others' before ours, so one run without events of ours says nothing yet.
+IDLE_RUNS = 2
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What EspoCRM said."""
+
+    status: int
+    reason: str  #: X-Status-Reason
+    body: Any
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Requests of one user."""
+
+    session: aiohttp.ClientSession
+    base_url: str
+
+    @classmethod
+    @asynccontextmanager
+    async def as_user(cls, url: str, user: str, password: str) -> AsyncIterator[Rest]:
+        async with aiohttp.ClientSession(
+            headers={"Authorization": aiohttp.encode_basic_auth(user, password)}
+        ) as session:
+            yield cls(session, f"{url.rstrip('/')}/api/v1")
+
+    @classmethod
+    @asynccontextmanager
+    async def with_key(cls, url: str, key: str) -> AsyncIterator[Rest]:
+        async with aiohttp.ClientSession(headers={"X-Api-Key": key}) as session:
+            yield cls(session, f"{url.rstrip('/')}/api/v1")
+
+    async def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+        async with self.session.request(method, f"{self.base_url}/{path}", json=body, headers=headers) as response:
+            reason = response.headers.get("X-Status-Reason", "")
+            is_json = response.content_type == "application/json"
+            return Answer(response.status, reason, await response.json() if is_json else await response.text())
+
+    async def get(self, path: str) -> Any:
+        return _fine(await self.request("GET", path))
+
+    async def post(self, path: str, body: Any) -> Any:
+        return _fine(await self.request("POST", path, body, {"X-Skip-Duplicate-Check": "true"}))
+
+    async def put(self, path: str, body: Any) -> Any:
+        return _fine(await self.request("PUT", path, body))
+
+    async def write(self, *writes: dict[str, Any], key: str | None = None) -> Answer:
+        """The write action of our extension."""
+        return await self.request("POST", "BitByLaw/write", {"writes": list(writes), **({"key": key} if key else {})})
+
+
+def _fine(answer: Answer) -> Any:
+    assert answer.status in {200, 201}, answer
+    return answer.body
+
+
+@dataclass(frozen=True)
+class Espo:
+    """A real EspoCRM, and who uses it."""
+
+    person: Rest
+    sync: Rest
+    sync_user_id: str
+
+
+@dataclass
+class Events:
+    """A receiver of webhooks."""
+
+    url: str
+    _run_job: Callable[[str], Awaitable[None]]
+    _received: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    @asynccontextmanager
+    async def listening(cls, run_job: Callable[[str], Awaitable[None]]) -> AsyncIterator[Events]:
+        received: list[dict[str, Any]] = []
+
+        async def take(request: web.Request) -> web.Response:
+            received.extend(await request.json())
+            return web.Response()
+
+        app = web.Application()
+        app.router.add_post("/", take)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        try:
+            yield cls(f"http://127.0.0.1:{port}/", run_job, received)
+        finally:
+            await runner.cleanup()
+
+    async def of(self, *record_ids: str) -> list[dict[str, Any]]:
+        """Let EspoCRM deliver what it has queued; the events of these records since the last look."""
+        idle = 0
+        while idle < IDLE_RUNS:
+            before = len(self._received)
+            await self._run_job("ProcessWebhookQueue")
+            idle = idle + 1 if len(self._received) == before else 0
+        found = [event for event in self._received if event["id"] in record_ids]
+        self._received.clear()
+        return found
