@@ -8,7 +8,8 @@ use Espo\Core\Utils\Database\Orm\FieldConverters\PersonName;
 use Espo\ORM\Defs\FieldDefs;
 
 /**
- * The name of a Beteiligter in lists, links and searches: that of the person, or the firm of a company.
+ * The name of a Beteiligter in lists, links and searches: that of the person, or the firm of a company. Lists are
+ * sorted by what they show, so that firms stand among persons.
  *
  * Entities\CBeteiligte gives a loaded record the same name.
  */
@@ -45,6 +46,7 @@ class BeteiligteName implements FieldConverter
                 ->withParam('select', $select)
                 ->withParam('selectForeign', $foreign)
                 ->withParam('where', $where)
+                ->withParam('order', ['order' => [[$select['select'], '{direction}']]])
         );
     }
 }
