@@ -47,6 +47,8 @@ class Settings(BaseModel):
     #: ``host:port`` of internal receivers that the administrator allows (EspoCRM's ``webhookAllowedAddressList``). From
     #: 9.3.2 on a webhook to any other internal host is refused, and its events are dropped. None: any receiver will do.
     webhook_allowed_addresses: tuple[str, ...] | None = None
+    #: the extension's rules for names, links and lengths (version 1.1.0); off: records are saved as they were before
+    form_rules: bool = True
     task_parents: tuple[str, ...] = (*STANDARD_TASK_PARENTS, *CUSTOM_ENTITIES)
 
     def may_send_to(self, url: str) -> bool:

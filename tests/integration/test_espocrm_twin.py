@@ -296,7 +296,9 @@ async def test_betnr_belongs_to_one_record(crm: Caller) -> None:
 
 
 async def test_bank_account_status_has_its_own_values(crm: Caller) -> None:
-    account = await crm.good("POST", "CBankverbindungen", {"name": "Konto", "iban": "DE89370400440532013000"})
+    owner = await new_beteiligte(crm)
+    body = {"name": "Konto", "iban": "DE89370400440532013000", "beteiligteId": owner["id"]}
+    account = await crm.good("POST", "CBankverbindungen", body)
     assert account["syncStatus"] is None
     path = f"CBankverbindungen/{account['id']}"
     assert (await crm.good("PUT", path, {"syncStatus": "unclean"}))["syncStatus"] == "unclean"
