@@ -79,8 +79,10 @@ class AfterInstall
         $writer = $container->getByClass(InjectableFactory::class)->create(ConfigWriter::class);
         $tabs = $config->get(self::TABS) ?? [];
 
+        $isBack = $config->get(self::DONE) === false;
+
         // Version 1.0.0 has put the tab at the end, behind "more". Whoever has removed it does not want it.
-        if ($isFirst || in_array(self::ENTITY_TYPE, $tabs, true)) {
+        if ($isFirst || $isBack || in_array(self::ENTITY_TYPE, $tabs, true)) {
             $writer->set(self::TABS, [self::ENTITY_TYPE, ...$this->without($tabs)]);
         }
 

@@ -31,7 +31,8 @@ class AfterUninstall
             $writer->set($name, array_values($kept));
         }
 
-        $writer->remove(self::DONE);
+        // Not removed: a new installation knows by it that the places were not given up by an administrator.
+        $writer->set(self::DONE, false);
         $writer->save();
     }
 }

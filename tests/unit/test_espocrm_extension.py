@@ -495,7 +495,24 @@ def test_the_package_is_complete_and_the_same_bytes_each_time(tmp_path: Path) ->
     assert names == sorted(names)
     expected = {path for part in ("files", "scripts") for path in (EXTENSION / part).rglob("*") if path.is_file()}
     assert set(names) == {path.relative_to(EXTENSION).as_posix() for path in expected} | {"manifest.json"}
-    assert "scripts/AfterInstall.php" in names
+    assert {"scripts/AfterInstall.php", "scripts/AfterUninstall.php"} <= set(names)
+    assert any(name.endswith(".js") for name in names)
+
+
+def test_what_the_installation_places_the_uninstallation_takes_back() -> None:
+    install, uninstall = ((EXTENSION / "scripts" / f"After{word}.php").read_text() for word in ("Install", "Uninstall"))
+    lists = {"tabList", "globalSearchEntityList", "quickCreateList"}
+    for script in (install, uninstall):
+        assert set(re.findall(r"'(\w+List)'", script)) == lists
+    assert re.findall(r"DONE = '(\w+)'", install) == re.findall(r"DONE = '(\w+)'", uninstall) == ["bitbylawPlaces"]
+    taken = re.findall(r"ENTITY_TYPES = \[(.*)\]", uninstall)[0]
+    assert {name.strip("' ") for name in taken.split(",")} == set(CUSTOM_ENTITIES)
+
+
+def test_every_view_of_ours_that_metadata_names_exists() -> None:
+    named = re.findall(r'"bit-by-law:([\w/-]+)"', "".join(path.read_text() for path in RESOURCES.rglob("*.json")))
+    assert named
+    assert {f"{name}.js" for name in named} == {path.relative_to(CLIENT).as_posix() for path in CLIENT.rglob("*.js")}
 
 
 def test_the_manifest_says_what_it_runs_on_and_the_version_is_the_same_everywhere() -> None:

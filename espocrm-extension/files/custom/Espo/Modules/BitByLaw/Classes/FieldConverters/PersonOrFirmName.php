@@ -12,8 +12,11 @@ use Espo\ORM\Defs\FieldDefs;
  * sorted by what they show, so that firms stand among persons.
  *
  * Entities\CBeteiligte gives a loaded record the same name.
+ *
+ * While an older version is being replaced, PHP keeps classes that it has loaded: EspoCRM's rebuild would use the older
+ * converter. Whoever changes this one gives it another name.
  */
-class BeteiligteName implements FieldConverter
+class PersonOrFirmName implements FieldConverter
 {
     private const FIRM = 'firmenname';
 
