@@ -62,6 +62,8 @@ MAX_REQUEST_LINE = 8190
 READ_REQUEST_LINE = 2**20
 #: Where a request keeps its body when that is no longer the one that was sent.
 ALTERED_BODY = web.RequestKey("ALTERED_BODY", bytes)
+#: Method and path of the plain request that this one stands for, see `Twin.plain_form`.
+PLAIN_FORM = web.RequestKey("PLAIN_FORM", tuple[str, str])
 #: The altering rules that have struck a request.
 STRUCK = web.RequestKey("STRUCK", list)
 
@@ -150,9 +152,10 @@ class ActiveFault:
     def meets(self, request: web.Request) -> bool:
         """Whether the rule is for this request and not used up; counts the request if it matches."""
         rule = self.rule
-        if rule.method and request.method not in rule.method.upper().split("|"):
+        method, path = request.get(PLAIN_FORM, (request.method, request.path))
+        if rule.method and method not in rule.method.upper().split("|"):
             return False
-        if not re.search(rule.path, request.path):
+        if not re.search(rule.path, path):
             return False
         if rule.query is not None and not re.search(rule.query, request.query_string):
             return False
@@ -223,6 +226,14 @@ class Twin(ABC):
         """What is stored of the object that a request writes, where a write must carry all of it; else None."""
         return None
 
+    async def plain_form(self, request: web.Request) -> tuple[str, str] | None:
+        """Method and path that journal and rules know a request by, where that is not its own."""
+        return None
+
+    def ruled_part(self, request: web.Request, document: Any) -> Any:
+        """What rules may alter of a body or an answer."""
+        return document
+
     def json_bytes(self, value: Any) -> bytes:
         """JSON as the real system writes it. ASCII, because half an emoji can only travel as an escape."""
         return json.dumps(value, ensure_ascii=True).encode()
@@ -284,11 +295,14 @@ class Twin(ABC):
         started = time.perf_counter()
         self.request_count += 1
         resource = request.match_info.route.resource
+        plain = await self.plain_form(request)
+        if plain is not None:
+            request[PLAIN_FORM] = plain
         entry: dict[str, Any] = {
             "number": self.request_count,
             "at": self.now().isoformat(),
-            "method": request.method,
-            "path": request.path_qs,
+            "method": plain[0] if plain else request.method,
+            "path": plain[1] if plain else request.path_qs,
             "route": resource.canonical if resource is not None else "(no route)",
             "status": None,
             "ms": None,
@@ -347,9 +361,10 @@ class Twin(ABC):
         document = _json_of(response.body)
         if document is None:
             return response
+        part = self.ruled_part(request, document)
         for path, value in sent:
-            show_as_sent(document, path, value)
-        altered = self._alter_answer(request, document, entry, rules)
+            show_as_sent(part, path, value)
+        altered = self._alter_answer(request, part, entry, rules)
         if not sent and not altered:
             return response
         return web.Response(status=response.status, body=self.json_bytes(document), headers=_headers_of(response))
@@ -362,12 +377,13 @@ class Twin(ABC):
         body = _json_of(await request.read()) if storing and request.method in {"POST", "PUT", "PATCH"} else None
         if not isinstance(body, dict):
             return []
+        part = self.ruled_part(request, body)
         stored = self.stored_object(request, body)
         echoed: list[tuple[tuple[Any, ...], Any]] = []
         for active in storing:
             for alteration in active.rule.stored:
                 try:
-                    changed = alter_stored(body, alteration, active.chosen(self.seed), stored)
+                    changed = alter_stored(part, alteration, active.chosen(self.seed), stored)
                 except RefusedAlterationError:
                     _note(request, entry, active, "stored", alteration)
                     raise

@@ -33,7 +33,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from sandbox.alterations import RefusedAlterationError
-from sandbox.control import CONTROL_PREFIX, Clock, Twin, body_of, main
+from sandbox.control import CONTROL_PREFIX, PLAIN_FORM, Clock, Twin, body_of, main
 from sandbox.espocrm_access import ADMIN_ID, DEFAULT_API_USERS, ApiUser, LoginGuard, Settings
 from sandbox.espocrm_actions import ACTIONS, Browser
 from sandbox.espocrm_entities import ENTITIES, USER, Entity, entity_defs
@@ -43,10 +43,12 @@ from sandbox.espocrm_seed import load_firm
 from sandbox.espocrm_service import RecordService
 from sandbox.espocrm_store import Record, Store
 from sandbox.espocrm_webhooks import WebhookQueue
+from sandbox.espocrm_write import WriteAction, plain_form
 from sandbox.firm import make_firm
 
 DEFAULT_PORT = 4020
 API_PREFIX = "/api/v1"
+WRITE_PATH = f"{API_PREFIX}/BitByLaw/write"
 BERLIN = ZoneInfo("Europe/Berlin")
 EXTENSION_VERSION = "1.1.0"  #: of the firm's extension, whose entities and rules this twin has
 
@@ -95,6 +97,7 @@ class EspoCRMTwin(Twin):
         self._guard = LoginGuard()
         self._queue = WebhookQueue(self._store, self._guard, self.now)
         self._service = RecordService(self._store, self.dice, self._queue.add)
+        self._write_action = WriteAction(self._store, self._service, self.now)
         self._admin = next(
             (user for user in self._api_users if user.admin),
             ApiUser(api_key="-", id=ADMIN_ID, user_name="admin", admin=True),
@@ -122,10 +125,28 @@ class EspoCRMTwin(Twin):
         if refused.naming == "nothing":
             return _refusal(ApiError(400, ""))
         field = refused.attribute.removesuffix("Data")
-        failure = validation_failure(str(request.match_info.get("entity")), field, "valid")
+        plain = request.get(PLAIN_FORM)
+        entity = plain[1].split("/")[3] if plain else request.match_info.get("entity")
+        failure = validation_failure(str(entity), field, "valid")
         if refused.naming == "entry":
             failure.reason += f" Value: {refused.value}."
         return _refusal(failure)
+
+    async def plain_form(self, request: web.Request) -> tuple[str, str] | None:
+        """The plain request that the write action stands for, if it is about one record.
+
+        So a rule for ``PUT /CBeteiligte/{id}`` holds whichever way a client takes, and the journal shows it so.
+        """
+        if request.method != "POST" or request.path != WRITE_PATH or self._store.settings.extension == "1.0.0":
+            return None
+        found = plain_form(await _body(request))
+        return found and (found[0], f"{API_PREFIX}/{found[1]}")
+
+    def ruled_part(self, request: web.Request, document: Any) -> Any:
+        """The attributes of the one record that the write action is about."""
+        if PLAIN_FORM not in request:
+            return document
+        return document["results" if "results" in document else "writes"][0]["attributes"]
 
     def json_bytes(self, value: Any) -> bytes:
         """JSON as PHP writes it."""
@@ -170,6 +191,8 @@ class EspoCRMTwin(Twin):
         return [
             web.get(f"{base}/App/user", self._as_user(self._app_user)),
             web.get(f"{base}/Metadata", self._as_user(self._metadata)),
+            web.get(WRITE_PATH, self._as_user(self._offer_write)),
+            web.post(WRITE_PATH, self._as_user(self._write)),
             web.get(f"{base}/{{entity}}", self._as_user(self._list)),
             web.post(f"{base}/{{entity}}", self._as_user(self._create)),
             web.get(f"{base}/{{entity}}/{{id}}", self._as_user(self._read)),
@@ -270,6 +293,12 @@ class EspoCRMTwin(Twin):
             raise ApiError(403, "No 'read' access.")
         return record
 
+    async def _offer_write(self, _request: web.Request, user: ApiUser) -> Any:
+        return self._write_action.offered(user)
+
+    async def _write(self, request: web.Request, user: ApiUser) -> Any:
+        return self._write_action.run(await _body(request), user)
+
     async def _app_user(self, _request: web.Request, user: ApiUser) -> Any:
         return {
             "user": self._store.full(self._store.get(USER, user.id)),
@@ -279,7 +308,7 @@ class EspoCRMTwin(Twin):
                 "userPermission": "all" if user.admin else user.user_permission,
                 "mentionPermission": "all" if user.admin else user.mention_permission,
             },
-            "appParams": {"bitbylaw": {"version": EXTENSION_VERSION, "isSyncUser": user.sync}},
+            "appParams": {"bitbylaw": {"version": self._store.settings.extension, "isSyncUser": user.sync}},
             "language": "de_DE",
         }
 

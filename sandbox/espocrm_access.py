@@ -41,7 +41,11 @@ class Settings(BaseModel):
     version: Literal["8.4", "9.3"] = "9.3"
     phone_number_international: bool = True
     duplicate_check: frozenset[str] = frozenset()  #: entities that answer 409 to a likely duplicate
-    optimistic_concurrency: frozenset[str] = frozenset()  #: entities that have a ``versionNumber``
+    #: The firm's extension: 1.1.0 has the write action and leaves the version alone when only the sync's own fields
+    #: change; 1.0.0 has the entities and rules alone.
+    extension: Literal["1.0.0", "1.1.0"] = "1.1.0"
+    #: entities that have a ``versionNumber``; the extension switches it on for its own from 1.1.0 on
+    optimistic_concurrency: frozenset[str] = frozenset(CUSTOM_ENTITIES)
     concurrency_ignored: frozenset[str] = frozenset()  #: fields that any version may overwrite (9.3)
     webhook_event_portion: int | None = None  #: events that a run of the webhook job takes up; EspoCRM's own: 20
     #: ``host:port`` of internal receivers that the administrator allows (EspoCRM's ``webhookAllowedAddressList``). From

@@ -93,6 +93,16 @@ class ContactRows:
             self._rows[row_id] = row
             self._guarded.add(row_id)
 
+    def keep_noted(self, contact: Field, entry: dict[str, Any], is_shared: Callable[[str], bool]) -> None:
+        """Put what is noted of a known value into an entry that asks for it; type and spelling if it is shared."""
+        row_id = self._ids.get((contact.type, _key(contact, php_trim(entry[contact.name]))))
+        if row_id is None:
+            return
+        row = self._rows[row_id]
+        entry |= {"optOut": row["optOut"], "invalid": row["invalid"]}
+        if is_shared(row_id):
+            entry |= {"emailAddress": row["name"]} if contact.type == "email" else {"type": row["type"]}
+
     def erase(self, contact: Field, links: ContactLinks) -> None:
         """Overwrite the values for good, as the data privacy tool does: the rows stay linked, with all their owners."""
         for row_id in links.rows:

@@ -116,6 +116,7 @@ class Entity:
     order: tuple[str, str] = ("createdAt", "DESC")  #: of a list without ``orderBy``
     links: tuple[tuple[str, str, str], ...] = ()  #: (link, foreign entity, foreign attribute that holds our id)
     synced: frozenset[str] = frozenset()  #: attributes whose change by a person makes the record ``dirty``
+    status: frozenset[str] = frozenset()  #: the sync's own attributes, which do not count as a version
     synced_id: str = ""  #: attribute that is set once the record is known to Advoware
     initial_status: str | None = None  #: ``syncStatus`` of a new record
 
@@ -193,6 +194,10 @@ CBETEILIGTE = Entity(
     ),
     initial_status="pending_sync",
     synced_id="betnr",
+    status=frozenset(
+        {"betnr", "syncStatus", "advowareLastSync", "advowareRowId", "syncRetryCount", "syncNextRetry"}
+        | {"syncAutoResetAt", "syncErrorMessage", "kommunikationHash"}
+    ),
     synced=frozenset(
         {field.name for field in _BETEILIGTE_MASTER_DATA}
         | {"emailAddress", "emailAddressData", "phoneNumber", "phoneNumberData"}
@@ -220,6 +225,7 @@ CADRESSEN = Entity(
     webhooks=True,
     initial_status="pending_sync",
     synced_id="advowareId",
+    status=frozenset({"advowareId", "advowareRowId", "advowareLastSync", "syncStatus"}),
     synced=frozenset(
         {"name", "bezeichnung", "adresseStreet", "adresseCity", "adressePostalCode", "adresseCountry", "adresseState"}
         | {"postfach", "postfachPLZ", "istStandard", "gueltigVon", "gueltigBis", "isActive", "beteiligteId"}
@@ -250,6 +256,7 @@ CBANKVERBINDUNGEN = Entity(
     name="CBankverbindungen",
     stream=True,
     webhooks=True,
+    status=frozenset({"advowareKontoId", "advowareLastSync", "syncStatus", "syncErrorMessage"}),
     fields=(
         Field(name="syncStatus", type="enum", options=("", "clean", "unclean", "failed")),
         Field(name="iban", max_length=42),

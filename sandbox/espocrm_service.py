@@ -77,7 +77,14 @@ class RecordService:
         return record
 
     def update(
-        self, record: Record, body: dict[str, Any], user: ApiUser, *, version: int | None = None, silent: bool = False
+        self,
+        record: Record,
+        body: dict[str, Any],
+        user: ApiUser,
+        *,
+        version: int | None = None,
+        silent: bool = False,
+        keep_modified: bool = False,
     ) -> dict[str, Any]:
         """Change a record; returns it as EspoCRM's answer shows it, with the address arrays as they were sent.
 
@@ -87,6 +94,7 @@ class RecordService:
             user: who changes it.
             version: header ``X-Version-Number``.
             silent: fire no webhook.
+            keep_modified: nor touch ``modifiedAt`` and ``modifiedById``, as EspoCRM's save option ``silent`` does.
 
         Raises:
             ApiError: 400, 403 or 409.
@@ -107,7 +115,7 @@ class RecordService:
         self._check_links(entity, data, record, user)
         new_assignee = data.get("assignedUserId") != record.values.get("assignedUserId")
         old_owner = record.values.get("beteiligteId")
-        change = self._store.update(record, data, user)
+        change = self._store.update(record, data, user, keep_modified=keep_modified)
         if change and not silent:
             if new_assignee:
                 self._notify(record, data, user)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -170,8 +171,12 @@ class Store:
         self._records[entity.name][record.id] = record
         return record, Change("create", entity.name, record.id, self._create_payload(record, data), user.id)
 
-    def update(self, record: Record, data: dict[str, Any], user: ApiUser) -> Change | None:
+    def update(
+        self, record: Record, data: dict[str, Any], user: ApiUser, *, keep_modified: bool = False
+    ) -> Change | None:
         """Change attributes; None if EspoCRM sees nothing to save.
+
+        ``keep_modified``: as EspoCRM's save option ``silent`` leaves ``modifiedAt`` and ``modifiedById`` alone.
 
         Before version 9.2 a record with a stream is always saved: its followers, loaded with it, count as changed. So
         an identical PUT moves ``modifiedAt`` and fires a webhook there (``FollowersLoader.php``, ``Manager.php``).
@@ -187,8 +192,11 @@ class Store:
         columns = set(entity.list_attributes) - _computed(entity)
         changed |= {attribute for attribute in columns if before[attribute] != after[attribute]}
         new_modifier = record.values.get("modifiedById") != user.id
-        record.version += 1
-        always_changed = self._always_changed(entity)
+        counts = self.settings.extension == "1.0.0" or not entity.status or bool(changed - entity.status)
+        record.version += counts
+        if keep_modified:
+            return None
+        always_changed = self._always_changed(entity, counts=counts)
         if not changed and not new_modifier and not always_changed:
             return None
         record.values |= {"modifiedAt": self._stamp(), "modifiedById": user.id}
@@ -199,12 +207,13 @@ class Store:
         payload = {name: shown[name] for name in (*entity.attributes, "versionNumber") if name in changed}
         return Change("update", entity.name, record.id, payload | {"id": record.id}, user.id)
 
-    def _always_changed(self, entity: Entity) -> set[str]:
+    def _always_changed(self, entity: Entity, *, counts: bool) -> set[str]:
         """Attributes that are not loaded from the table, which old versions take for changed ones."""
         if self.settings.version != "8.4":
             return set()
         followers = {"followersIds", "followersNames"} if entity.stream else set()
-        return followers | ({"versionNumber"} if entity.name in self.settings.optimistic_concurrency else set())
+        versioned = counts and entity.name in self.settings.optimistic_concurrency
+        return followers | ({"versionNumber"} if versioned else set())
 
     def delete(self, record: Record, user: ApiUser) -> Change:
         """Mark a record as deleted."""
@@ -234,6 +243,36 @@ class Store:
     def guard_contact(self, contact: Field, entry: Mapping[str, Any]) -> None:
         """Say that a number or address also belongs to a record elsewhere that only an administrator may edit."""
         self._contact_rows.guard(contact, entry)
+
+    def keep_what_is_shared(self, entity: Entity, record: Record | None, data: dict[str, Any]) -> None:
+        """As the write action: numbers and addresses keep what people have noted about them, see ContactRows.php."""
+        for contact in entity.contact_fields:
+            for entry in data.get(f"{contact.name}Data") or []:
+                if isinstance(entry, dict) and isinstance(entry.get(contact.name), str):
+                    self._contact_rows.keep_noted(contact, entry, lambda row: self._is_held_by_others(row, record))
+
+    def _is_held_by_others(self, row_id: str, record: Record | None) -> bool:
+        return any(
+            row_id in links.rows
+            for name in ENTITIES
+            for other in self.records(name)
+            if other is not record
+            for links in other.contacts.values()
+        )
+
+    def checkpoint(self) -> Callable[[], None]:
+        """Remember all records; the function that is returned brings them back."""
+        records = {
+            name: {key: replace(r, values=dict(r.values), contacts=deepcopy(r.contacts)) for key, r in rows.items()}
+            for name, rows in self._records.items()
+        }
+        rows = deepcopy(self._contact_rows.__dict__ | {"_make_id": None}) | {"_make_id": self._make_id}
+
+        def bring_back() -> None:
+            self._records = records
+            self._contact_rows.__dict__.update(rows)
+
+        return bring_back
 
     def hand_over(self, source: Record, target: Record) -> None:
         """Link to another record what is linked to this one; that is done in the tables, not by saving the records."""

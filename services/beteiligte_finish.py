@@ -55,6 +55,7 @@ class Ending:
         attributes: the business attributes for EspoCRM; those it refuses go.
         written: EspoCRM's answer to the final PUT; None if there was nothing to write.
         changes: further lines for the audit.
+        version: of EspoCRM's record after our last write, where EspoCRM counts versions.
     """
 
     seen: Observation
@@ -65,6 +66,7 @@ class Ending:
     parts: Parts
     written: Mapping[str, Any] | None = None
     changes: list[Mapping[str, Any]] = field(default_factory=list)
+    version: int | None = None
     was_edited: bool = False
     shows_other_fields: bool = False
 
@@ -259,8 +261,9 @@ class BeteiligteFinisher:
             ENTITY_TYPE,
             espo["id"],
             {**values, "advowareRowId": ending.advo.get("rowId"), **fields},
-            version_number=version_number or espo.get("versionNumber"),
+            version_number=max(version_number or 0, ending.version or espo.get("versionNumber") or 0) or None,
         )
+        ending.version = ending.written.get("versionNumber")
         return ending.written
 
     async def _leave_out_refused(self, ending: Ending, error: ValidationFailed) -> None:
@@ -296,7 +299,11 @@ class BeteiligteFinisher:
         refused = {}
         for attribute, value in candidates.items():
             try:
-                await self._espocrm.update_entity(ENTITY_TYPE, ending.seen.espo["id"], {attribute: value})
+                version = ending.version or ending.seen.espo.get("versionNumber")
+                written = await self._espocrm.update_entity(
+                    ENTITY_TYPE, ending.seen.espo["id"], {attribute: value}, version_number=version
+                )
+                ending.version = written.get("versionNumber")
             except ValidationFailed as error:
                 refused[attribute] = error
         return refused

@@ -235,14 +235,28 @@ class BeteiligteSync:
         try:
             outcome, was_edited = await self._sync_once(espo, run)
         except Conflict as error:
-            if error.system != espocrm_models.SYSTEM or rounds <= 1:
+            if error.system != espocrm_models.SYSTEM:
                 raise
+            if rounds <= 1:
+                return await self._leave_to_next_event(espo, error)
             outcome, was_edited = Outcome("no_change", betnr_of(espo)), True
         if not was_edited or rounds <= 1:
             return outcome
         log(self._context, "info", "beteiligte.edited_meanwhile", entity_id=espo["id"])
         again = await self._sync(await self._espocrm.get_entity(ENTITY_TYPE, espo["id"]), run, rounds - 1)
         return again if outcome.result == "no_change" or again.error else outcome
+
+    async def _leave_to_next_event(self, espo: Record, conflict: Conflict) -> Outcome:
+        """Who edits a record all the time has done nothing wrong: it stays dirty, and is no failure.
+
+        Raises:
+            Conflict: nobody has edited it.
+        """
+        now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
+        if not was_edited_since(self._mapper, espo, {}, now):
+            raise conflict
+        await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"})
+        return Outcome("no_change", betnr_of(espo))
 
     async def _sync_once(self, espo: Record, run: _Run) -> tuple[Outcome, bool]:
         state = await run.store.load(ENTITY_TYPE, espo["id"])

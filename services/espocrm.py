@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 from yarl import URL
 
 from services.errors import (
     AuthenticationFailed,
     ConfigurationError,
+    Forbidden,
     InvalidInput,
     Unavailable,
     UnexpectedAnswer,
@@ -33,13 +35,30 @@ MAX_REQUEST_LINE = 8190
 #: No list is longer; the query's length is reckoned with it.
 LARGEST_OFFSET = 10**9
 REFUSED_KEY_PAUSE = timedelta(seconds=60)
+#: The write action of our extension, from 1.1.0 on: docs/espocrm.md.
+WRITE_ACTION = "BitByLaw/write"
+#: What it saves silently; anything else is written as anybody writes it.
+SILENTLY_WRITTEN = frozenset({"CBeteiligte", "CAdressen", "CBankverbindungen"})
+WRITE_ACTION_ASKED_AGAIN = timedelta(minutes=5)
 
 
 class _Session:
-    """What one process remembers: until when the key is not tried again after a 401."""
+    """What one process remembers of EspoCRM.
+
+    Attributes:
+        refused_until: the key is not tried again before, after a 401.
+        has_write_action: whether the extension there has it, as far as known.
+        ask_again_at: that is known until then.
+    """
 
     def __init__(self) -> None:
         self.refused_until: datetime | None = None
+        self.has_write_action = False
+        self.ask_again_at: datetime | None = None
+
+
+class _NoWriteActionError(Exception):
+    """The extension has no write action: unlike other unknown addresses, that is no reason to try again."""
 
 
 class EspoCRMAPI:
@@ -127,7 +146,15 @@ class EspoCRMAPI:
         return [part for half in halves for part in self._divided(entity_type, half, select, order_by, order)]
 
     async def create_entity(self, entity_type: str, data: Record, *, skip_duplicate_check: bool = False) -> Record:
-        """Create a record; returns it in full. Not repeated when its fate is unknown."""
+        """Create a record; returns it in full.
+
+        When its fate is unknown it is repeated only through the write action, which knows the request again.
+        """
+        if await self._is_written_silently(entity_type):
+            write = {"op": "create", "skipDuplicateCheck": skip_duplicate_check}
+            written = await self._write({**write, "entityType": entity_type, "attributes": data})
+            if written is not None:
+                return written
         headers = {"X-Skip-Duplicate-Check": "true"} if skip_duplicate_check else None
         return _record(await self._call("POST", _path(entity_type), json_data=data, headers=headers))
 
@@ -136,9 +163,17 @@ class EspoCRMAPI:
     ) -> Record:
         """Change the given attributes; returns the record. Setting a value twice is harmless, so it is repeated.
 
+        Through the write action, where the extension has it, the record is returned as a read shows it, and neither
+        webhooks nor ``modifiedAt`` and ``modifiedById`` take notice of the change.
+
         With ``version_number``, raises `Conflict` if somebody changed these attributes since (where EspoCRM's
         optimistic concurrency control is on for the entity).
         """
+        if await self._is_written_silently(entity_type):
+            write = {"op": "update", "entityType": entity_type, "id": entity_id, "version": version_number}
+            written = await self._write({**write, "attributes": data})
+            if written is not None:
+                return written
         headers = None if version_number is None else {"X-Version-Number": str(version_number)}
         return _record(await self._call("PUT", _path(entity_type, entity_id), json_data=data, headers=headers))
 
@@ -146,11 +181,44 @@ class EspoCRMAPI:
         """Delete a record (EspoCRM keeps it, marked as deleted)."""
         await self._call("DELETE", _path(entity_type, entity_id))
 
+    async def _is_written_silently(self, entity_type: str) -> bool:
+        if entity_type not in SILENTLY_WRITTEN:
+            return False
+        session, now = self._session, self._resources.clock()
+        if session.ask_again_at is None or session.ask_again_at <= now:
+            session.has_write_action = await self._has_write_action()
+            session.ask_again_at = now + WRITE_ACTION_ASKED_AGAIN
+        return session.has_write_action
+
+    async def _has_write_action(self) -> bool:
+        try:
+            await self._call("GET", WRITE_ACTION)
+        except (_NoWriteActionError, Forbidden):  # an older extension; or no role of the sync, as the doctor says
+            return False
+        return True
+
+    async def _write(self, write: Record) -> Record | None:
+        """Write one record through the action; None if the action has gone since we asked.
+
+        The key lets the request be repeated: the second one gets the first answer.
+        """
+        body = {"key": uuid4().hex, "writes": [write]}
+        try:
+            answer = await self._call("POST", WRITE_ACTION, json_data=body, repeatable=True)
+        except _NoWriteActionError:
+            self._session.has_write_action = False
+            return None
+        results = answer.get("results") if isinstance(answer, dict) else None
+        if not isinstance(results, list) or len(results) != 1 or not isinstance(results[0], dict):
+            raise UnexpectedAnswer(SYSTEM, "expected the result of one write")
+        return _record(results[0].get("attributes"))
+
     async def _call(
         self,
         method: str,
         path: str,
         *,
+        repeatable: bool | None = None,
         params: list[tuple[str, str]] | None = None,
         json_data: Any = None,
         headers: Mapping[str, str] | None = None,
@@ -160,7 +228,7 @@ class EspoCRMAPI:
             async with asyncio.timeout(limit):
                 answer = await retry_unavailable(
                     lambda: self._send(method, path, params, json_data, headers),
-                    repeatable=method != "POST",
+                    repeatable=method != "POST" if repeatable is None else repeatable,
                     max_seconds=limit / 2,
                 )
         except TimeoutError as error:
@@ -195,7 +263,9 @@ class EspoCRMAPI:
             self._session.refused_until = self._resources.clock() + REFUSED_KEY_PAUSE
             log(self._context, "error", "espocrm.key_refused")
         if answer.status >= 300:
-            raise _error(answer)
+            error = _error(answer)
+            is_missing = answer.status == 405 or (answer.status == 404 and isinstance(error, Unavailable))
+            raise _NoWriteActionError if is_missing and path == WRITE_ACTION else error
         return answer
 
     def _line_length(self, method: str, path: str, params: list[tuple[str, str]] | None) -> int:
@@ -242,6 +312,8 @@ def _error(answer: HttpAnswer) -> Exception:
     except ValueError:
         details = None
     reason = answer.headers.get("X-Status-Reason", "")
+    if isinstance(details, dict) and isinstance(details.get("duplicates"), list):
+        details = details["duplicates"]  # what a plain request gets
     if answer.status == 404 and not _RECORD_IS_GONE.search(reason):
         # An unknown entity, a wrong base URL, a rebuild under way: that says nothing about the record.
         return Unavailable(SYSTEM, reason or "no such address (ESPOCRM_API_BASE_URL)", status=404)

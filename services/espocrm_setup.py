@@ -38,6 +38,7 @@ INSTALL_EXTENSION = (
     "Install the extension (make espocrm-extension, then Administration > Extensions) and clear EspoCRM's cache."
 )
 ASSIGN_ROLE = 'Give the API user the role "BitByLaw Sync" (Administration > API Users).'
+OLD_EXTENSION = "1.0.0"  #: without the write action
 INSTALL_WEBHOOKS = "Run: bitbylaw espocrm install-webhooks --url <our address as EspoCRM reaches it>"
 
 
@@ -224,7 +225,11 @@ def _check_extension(app_user: Mapping[str, Any]) -> Check:
     if not found.get("isSyncUser"):
         message = "EspoCRM takes our changes for those of a person and marks each record that we write as dirty."
         return Check("extension", "failed", message, ASSIGN_ROLE)
-    return Check("extension", "ok", f"Version {found.get('version')} is installed.")
+    version = str(found.get("version"))
+    if version == OLD_EXTENSION:
+        message = f"Version {version} is installed: our writes count as changes, and each comes back as a webhook."
+        return Check("extension", "warning", message, INSTALL_EXTENSION)
+    return Check("extension", "ok", f"Version {version} is installed.")
 
 
 async def _check_entity(api: _SetupAPI, name: str) -> Check:

@@ -27,12 +27,35 @@ class AfterInstall
 
     public function run(Container $container): void
     {
+        $entityManager = $container->getByClass(EntityManager::class);
+
         // Not from the metadata service, which has read its files before ours were copied.
         $settings = json_decode((string) file_get_contents(self::SETTINGS), true, flags: JSON_THROW_ON_ERROR);
 
-        $isFirst = $this->provideRole($container->getByClass(EntityManager::class), $settings['role']);
+        $isFirst = $this->provideRole($entityManager, $settings['role']);
 
         $this->place($container, $isFirst);
+
+        $this->countVersions($entityManager, array_keys($settings['statusAttributes']));
+    }
+
+    /**
+     * Records from before versions were counted have none, so a form that is open on them would meet no conflict.
+     *
+     * @param string[] $entityTypes
+     */
+    private function countVersions(EntityManager $entityManager, array $entityTypes): void
+    {
+        foreach ($entityTypes as $entityType) {
+            $update = $entityManager->getQueryBuilder()
+                ->update()
+                ->in($entityType)
+                ->set(['versionNumber' => 1])
+                ->where(['versionNumber' => null])
+                ->build();
+
+            $entityManager->getQueryExecutor()->execute($update);
+        }
     }
 
     /**

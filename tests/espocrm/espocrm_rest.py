@@ -76,6 +76,8 @@ class Espo:
     person: Rest
     sync: Rest
     sync_user_id: str
+    sync_key: str
+    is_twin: bool = False
 
 
 @dataclass

@@ -8,6 +8,8 @@ from uuid import uuid4
 import pytest
 from espocrm_rest import Answer, Espo, Rest
 
+#: The twin has the rules, and not what only people meet: sentences, links in panels, filters, sorting, menus.
+only_real = pytest.mark.parametrize("espo", ["real"], indirect=True)
 IBAN = "DE89370400440532013000"
 
 
@@ -40,6 +42,7 @@ async def _status(espo: Espo, record_id: str) -> Any:
 # -- what a Beteiligter is called ---------------------------------------------------------------------------------
 
 
+@only_real
 @pytest.mark.parametrize(
     ("body", "told"),
     [
@@ -57,6 +60,7 @@ async def test_people_cannot_save_a_beteiligter_without_name_or_firm_with_legal_
     assert answer.reason.startswith("Field validation failure; entityType: CBeteiligte, field: ")
 
 
+@only_real
 async def test_a_name_cannot_be_taken_away_and_whoever_has_none_can_be_edited_otherwise(espo: Espo) -> None:
     person = await espo.person.post("CBeteiligte", {"lastName": "Muster"})
     answer = await espo.person.request("PUT", f"CBeteiligte/{person['id']}", {"lastName": ""})
@@ -73,6 +77,7 @@ async def test_the_sync_may_write_what_advoware_has(espo: Espo) -> None:
         await espo.sync.post("CBeteiligte", body)
 
 
+@only_real
 async def test_firms_stand_among_persons_in_alphabetical_order(espo: Espo) -> None:
     mark = uuid4().hex[:8]
     for body in (
@@ -90,6 +95,7 @@ async def test_firms_stand_among_persons_in_alphabetical_order(espo: Espo) -> No
 # -- addresses and accounts ---------------------------------------------------------------------------------------
 
 
+@only_real
 @pytest.mark.parametrize(
     ("iban", "told"),
     [
@@ -116,6 +122,7 @@ async def test_a_wrong_iban_says_what_is_wrong(espo: Espo, iban: str, told: str)
     }
 
 
+@only_real
 @pytest.mark.parametrize(("bic", "told"), [("DEUTDEF", "bicLength"), ("DEUT12FF", "bicFormat")])
 async def test_a_wrong_bic_says_what_is_wrong(espo: Espo, bic: str, told: str) -> None:
     owner = await _beteiligter(espo)
@@ -128,6 +135,7 @@ async def test_blanks_and_small_letters_are_fine(espo: Espo) -> None:
     await espo.person.post("CBankverbindungen", body)
 
 
+@only_real
 @pytest.mark.parametrize(
     ("entity", "body"), [("CAdressen", {"adresseCity": "Hannover"}), ("CBankverbindungen", {"iban": IBAN})]
 )
@@ -159,6 +167,7 @@ async def test_an_address_is_called_by_street_and_place_until_somebody_names_it(
 # -- what then waits for the sync ---------------------------------------------------------------------------------
 
 
+@only_real
 @pytest.mark.parametrize(
     ("entity", "link", "body"),
     [
@@ -205,6 +214,7 @@ async def test_a_beteiligter_that_is_not_in_advoware_yet_stays_new_and_a_mark_is
 # -- finding ------------------------------------------------------------------------------------------------------
 
 
+@only_real
 async def test_the_filters_of_lists_find_what_their_names_say(espo: Espo) -> None:
     user = (await espo.person.get("App/user"))["user"]["id"]
     records: dict[tuple[str, bool], str] = {}
@@ -233,6 +243,7 @@ async def test_the_filters_of_lists_find_what_their_names_say(espo: Espo) -> Non
     assert await found("waitsForMe") == of(*needs_person, mine=(True,))
 
 
+@only_real
 async def test_beteiligte_come_first_in_the_bar_and_are_in_search_and_quick_create(espo: Espo) -> None:
     settings = await espo.person.get("Settings")
     assert settings["tabList"][0] == "CBeteiligte"

@@ -25,6 +25,11 @@ def create(entity_type: str, attributes: dict[str, Any]) -> dict[str, Any]:
     return {"op": "create", "entityType": entity_type, "attributes": attributes, "skipDuplicateCheck": True}
 
 
+def real_only(espo: Espo) -> None:
+    if espo.is_twin:
+        pytest.skip("the twin has no stream and no form for users")
+
+
 async def new_person(espo: Espo, **attributes: Any) -> dict[str, Any]:
     body = {**PERSON, "lastName": f"Muster {uuid4().hex[:8]}", **attributes}
     added: dict[str, Any] = await espo.person.post("CBeteiligte", body)
@@ -46,7 +51,7 @@ def phones(record: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
 
 async def test_the_action_says_what_it_offers_to_the_sync_alone(espo: Espo) -> None:
     offered = await espo.sync.get("BitByLaw/write")
-    assert offered["entityTypes"] == ["CBeteiligte", "CAdressen", "CBankverbindungen", "Task", "Note"]
+    assert sorted(offered["entityTypes"]) == ["CAdressen", "CBankverbindungen", "CBeteiligte", "Note", "Task"]
     assert (await espo.person.request("GET", "BitByLaw/write")).status == 403
     assert (await espo.person.write(create("CBeteiligte", {"lastName": "x"}))).status == 403
 
@@ -65,6 +70,7 @@ async def test_what_the_sync_writes_is_no_change_by_a_person(espo: Espo) -> None
 
 
 async def test_what_the_sync_writes_leaves_no_note_in_the_stream(espo: Espo) -> None:
+    real_only(espo)
     record = await new_person(espo)
     before = (await espo.person.get(f"CBeteiligte/{record['id']}/stream"))["total"]
     results(await espo.sync.write(update("CBeteiligte", record["id"], {"lastName": "Anders"})))
@@ -302,6 +308,7 @@ async def test_a_malformed_write_is_named(espo: Espo, write: Any) -> None:
 
 
 async def test_a_task_notifies_its_assignee_and_is_written_together_with_the_status(espo: Espo) -> None:
+    real_only(espo)
     record = await new_person(espo)
     name = uuid4().hex[:8]
     person = await espo.person.post(

@@ -13,7 +13,7 @@ from sandbox.advoware import AdvowareTwin
 from sandbox.control import ActiveFault, Fault, Twin
 from sandbox.espocrm import EspoCRMTwin
 from services.advoware_service import AdvowareService
-from services.espocrm import EspoCRMAPI
+from services.espocrm import WRITE_ACTION, EspoCRMAPI
 from services.kommunikation_mapper import Marker, build_marker
 from services.kommunikation_sync_utils import KommunikationResult, KommunikationSyncManager
 from services.resources import Resources
@@ -82,12 +82,15 @@ class Firm:
     # -- the wire -------------------------------------------------------------------------------------------------
 
     def calls(self) -> list[str]:
-        """The requests since the last time, without logins, as "METHOD last part of the path"."""
+        """The requests since the last time, as "METHOD last part of the path".
+
+        Logins do not count, nor what is asked once in five minutes (`services.espocrm.WRITE_ACTION`).
+        """
         found = [
             f"{call['method']} {call['path'].split('?')[0].rsplit('/', 1)[-1]}"
             for twin in (self.advoware, self.espocrm)
             for call in twin.journal
-            if not call["path"].endswith("/Token")
+            if not call["path"].endswith(("/Token", WRITE_ACTION))
         ]
         self.advoware.journal.clear()
         self.espocrm.journal.clear()

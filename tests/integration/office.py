@@ -11,6 +11,7 @@ import aiohttp
 from sandbox.advoware import AdvowareTwin
 from sandbox.control import ActiveFault, Fault
 from sandbox.espocrm import EspoCRMTwin
+from services.espocrm import WRITE_ACTION
 from services.sync_state import SyncStore
 
 LAWYER_ID = "6b0473a32660aa001"
@@ -87,12 +88,15 @@ class Office:
         return found
 
     def calls(self) -> list[str]:
-        """``"EspoCRM GET /api/v1/CAdressen"`` for each request since the last `forget_calls`; logins do not count."""
+        """``"EspoCRM GET /api/v1/CAdressen"`` for each request since the last `forget_calls`.
+
+        Logins do not count, nor what is asked once in five minutes (`services.espocrm.WRITE_ACTION`).
+        """
         calls = []
         for name, twin in (("EspoCRM", self.espocrm), ("Advoware", self.advoware)):
             for entry in twin.journal:
                 path = entry["path"].partition("?")[0]
-                if not path.endswith("/Token"):
+                if not path.endswith(("/Token", WRITE_ACTION)):
                     calls.append(f"{name} {entry['method']} {path}")
         return calls
 

@@ -165,7 +165,7 @@ async def test_a_cadressen_whose_create_was_not_answered_is_found_again_by_its_a
     office: Office, sync: Any
 ) -> None:
     office.in_advoware(adressen=[ADRESSE])
-    strike(office.espocrm, "POST", "/CAdressen", when="after", reset=True)
+    strike(office.espocrm, "POST", "/CAdressen", when="after", reset=True, count=3)
     assert len((await sync()).errors) == 1
     (record,) = office.records("CAdressen")
     await office.edit("CAdressen", record["id"], adresseStreet="Neue Straße 7")

@@ -13,7 +13,16 @@ import pytest
 
 from config import Settings
 from sandbox.espocrm import EspoCRMTwin
-from services.errors import AuthenticationFailed, Forbidden, InvalidInput, NotFound, UpstreamTimeout, ValidationFailed
+from services.errors import (
+    AuthenticationFailed,
+    Conflict,
+    Forbidden,
+    ForeignSystemError,
+    InvalidInput,
+    NotFound,
+    UpstreamTimeout,
+    ValidationFailed,
+)
 from services.espocrm import EspoCRMAPI
 from services.espocrm_models import (
     all_of,
@@ -141,6 +150,108 @@ async def test_a_create_of_unknown_fate_is_not_repeated_and_a_change_is(
         await api.create_entity("CBeteiligte", {"lastName": "Einmal"})
 
     assert (await api.list_entities("CBeteiligte", [equals("lastName", "Einmal")]))[1] == 1
+
+
+# -- the write action -------------------------------------------------------------------------------------------------
+
+
+async def settings(control: aiohttp.ClientSession, twin: EspoCRMTwin, **changes: Any) -> None:
+    async with control.post(f"{twin.url}/__sandbox__/settings", json=changes) as response:
+        response.raise_for_status()
+
+
+def asked(twin: EspoCRMTwin) -> list[tuple[str, str]]:
+    return [(entry["method"], entry["route"]) for entry in twin.journal]
+
+
+@pytest.mark.parametrize("entity", ["CBeteiligte", "CAdressen", "CBankverbindungen"])
+async def test_our_entities_are_written_by_the_action_and_others_as_always(
+    resources: Resources, espocrm: EspoCRMTwin, entity: str
+) -> None:
+    api = EspoCRMAPI(resources=resources)
+    added = await api.create_entity(entity, {"name": "Neu", "lastName": "Neu"})
+    changed = await api.update_entity(entity, added["id"], {"syncStatus": "clean"})
+    assert changed == await api.get_entity(entity, added["id"])
+    await api.create_entity("Note", {"post": "x", "parentType": entity, "parentId": added["id"], "type": "Post"})
+    assert asked(espocrm) == [
+        ("GET", "/api/v1/BitByLaw/write"),
+        ("POST", "/api/v1/BitByLaw/write"),
+        ("PUT", "/api/v1/BitByLaw/write"),
+        ("GET", "/api/v1/{entity}/{id}"),
+        ("POST", "/api/v1/{entity}"),
+    ]
+
+
+async def test_an_older_extension_is_written_plainly_and_asked_again_after_five_minutes(
+    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession, clock: Any
+) -> None:
+    await settings(control, espocrm, extension="1.0.0")
+    api = EspoCRMAPI(resources=resources)
+    (entity_id,) = await people(api, 1)
+    await EspoCRMAPI(resources=resources).update_entity("CBeteiligte", entity_id, {"firstName": "Neu"})
+    plain = ("PUT", "/api/v1/{entity}/{id}")
+    assert asked(espocrm) == [("GET", "/api/v1/BitByLaw/write"), ("POST", "/api/v1/{entity}"), plain]
+
+    await settings(control, espocrm, extension="1.1.0")
+    clock.advance(seconds=301)
+    await api.update_entity("CBeteiligte", entity_id, {"firstName": "Neuer"})
+    assert asked(espocrm)[3:] == [("GET", "/api/v1/BitByLaw/write"), ("PUT", "/api/v1/BitByLaw/write")]
+
+
+async def test_an_action_that_has_gone_in_the_meantime_is_done_without(
+    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
+) -> None:
+    api = EspoCRMAPI(resources=resources)
+    (entity_id,) = await people(api, 1)
+    await settings(control, espocrm, extension="1.0.0")
+    assert (await api.update_entity("CBeteiligte", entity_id, {"firstName": "Neu"}))["firstName"] == "Neu"
+    assert (await api.create_entity("CBeteiligte", {"lastName": "Neu"}))["lastName"] == "Neu"
+
+
+async def test_an_api_user_without_the_role_writes_plainly(
+    make_settings: Callable[..., Settings], espocrm: EspoCRMTwin, clock: Any
+) -> None:
+    async with Resources(make_settings(ESPOCRM_MARVIN_API_KEY="espocrm-admin-key"), clock=clock) as admin:
+        added = await EspoCRMAPI(resources=admin).create_entity("CBeteiligte", {"lastName": "Neu"})
+    assert added["lastName"] == "Neu"
+    assert asked(espocrm)[-1] == ("POST", "/api/v1/{entity}")
+
+
+async def test_a_create_by_the_action_whose_answer_was_lost_is_repeated_and_done_once(
+    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
+) -> None:
+    api = EspoCRMAPI(resources=resources)
+    await fault(control, espocrm, method="POST", path="CBeteiligte", reset=True, when="after", count=1)
+    added = await api.create_entity("CBeteiligte", {"lastName": "Einmal"})
+    rows, total = await api.list_entities("CBeteiligte", [equals("lastName", "Einmal")])
+    assert ([row["id"] for row in rows], total) == ([added["id"]], 1)
+
+
+async def test_refusals_of_the_action_are_those_of_a_plain_request(
+    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
+) -> None:
+    api = EspoCRMAPI(resources=resources)
+    (entity_id,) = await people(api, 1)
+    await settings(control, espocrm, duplicate_check=["CBeteiligte"])
+    found: dict[str, list[Any]] = {}
+    for extension in ("1.0.0", "1.1.0"):
+        await settings(control, espocrm, extension=extension)
+        api._session.ask_again_at = None
+        for call in (
+            api.update_entity("CBeteiligte", entity_id, {"syncStatus": "unknown"}),
+            api.update_entity("CBeteiligte", "nobody", {"firstName": "x"}),
+            api.update_entity("CBeteiligte", entity_id, {"firstName": extension}, version_number=7),
+            api.create_entity("CBeteiligte", {"lastName": "P0"}),
+        ):
+            with pytest.raises(ForeignSystemError) as caught:
+                await call
+            error = caught.value
+            details = error.details
+            if isinstance(details, dict):
+                details = {name: value for name, value in details.items() if name != "index"} or None
+            found.setdefault(extension, []).append((type(error), error.status, error.reason, details))
+    assert found["1.0.0"] == found["1.1.0"]
+    assert [kind for kind, *_ in found["1.1.0"]] == [ValidationFailed, NotFound, Conflict, Conflict]
 
 
 # -- request lines ----------------------------------------------------------------------------------------------------

@@ -234,6 +234,14 @@ async def test_a_user_whose_edits_count_as_those_of_a_person_is_found(
     assert "dirty" in check.message
 
 
+async def test_an_extension_without_the_write_action_is_warned_of(settings: Settings, crm: Crm) -> None:
+    await install(settings)
+    await crm.settings(extension="1.0.0")
+    (check,) = await failures(settings)
+    assert (check.name, check.status) == ("extension", "warning")
+    assert "comes back as a webhook" in check.message
+
+
 async def test_rights_that_nothing_needs_and_the_rights_of_a_person_are_warned_of(
     make_settings: Callable[..., Settings], crm: Crm
 ) -> None:

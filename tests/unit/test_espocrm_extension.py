@@ -29,6 +29,7 @@ from services.adressen_mapper import ADVOWARE_LENGTHS as ADRESSEN_LENGTHS
 from services.adressen_mapper import ESPOCRM_FIELDS, AdressenMapper
 from services.bankverbindungen_mapper import ADVOWARE_LENGTHS as BANK_LENGTHS
 from services.bankverbindungen_mapper import ATTRIBUTES, BankverbindungenMapper
+from services.espocrm import SILENTLY_WRITTEN
 from services.espocrm_mapper import (
     ADVOWARE_LENGTHS,
     COMPANY_FIELDS,
@@ -142,6 +143,7 @@ def test_what_is_only_status_is_a_field_that_people_cannot_edit_and_not_what_is_
     rules = resource("metadata/app/bitbylaw.json")
     assert rules["statusAttributes"].keys() == set(CUSTOM_ENTITIES)
     status = set(rules["statusAttributes"][entity])
+    assert status == ENTITIES[entity].status
     kept_from_imports = {name for name, field in fields_of(entity).items() if field.get("importDisabled")}
     assert status == kept_from_imports - {"bezeichnung"}
     assert not status & set(rules["synced"].get(entity, {}).get("attributes", ()))
@@ -153,6 +155,7 @@ def test_each_entity_counts_versions_and_is_saved_silently_by_the_write_action(e
     assert definition["optimisticConcurrencyControl"] is True
     assert definition["repositoryClassName"] == "Espo\\Modules\\BitByLaw\\Repositories\\Synced"
     assert (MODULE / "Hooks" / entity / "KeepVersion.php").is_file()
+    assert entity in SILENTLY_WRITTEN
 
 
 def test_every_attribute_that_the_mappers_read_or_write_exists() -> None:
