@@ -141,11 +141,13 @@ class RecordService:
     def _validate_name(
         self, entity: Entity, data: Mapping[str, Any], present: Mapping[str, Any] | None, user: ApiUser
     ) -> None:
-        if self._store.settings.form_rules and not user.sync:
+        if self._store.settings.has_form_rules and not user.sync:
             validate_name(entity, data, present)
 
     def _mark_owner(self, owner_id: Any, part: Entity, user: ApiUser) -> None:
         """The extension: an address or account that goes or moves makes its Beteiligter wait for the sync."""
+        if not self._store.settings.has_form_rules:
+            return
         owner = self._store.find("CBeteiligte", owner_id) if owner_id else None
         if owner is None or user.sync or part.name not in {"CAdressen", "CBankverbindungen"}:
             return

@@ -122,7 +122,7 @@ def validate(
     Raises:
         ApiError: 400 with the reason and body that EspoCRM gives.
     """
-    is_older = entity.name in CUSTOM_ENTITIES and not settings.form_rules
+    is_older = entity.name in CUSTOM_ENTITIES and not settings.has_form_rules
     for field in entity.all_fields:
         if field.read_only:
             continue
