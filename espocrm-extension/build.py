@@ -19,7 +19,7 @@ RIGHTS = 0o100644 << 16
 
 def sources() -> Iterator[Path]:
     """The files of the package, sorted by their name in it."""
-    found = [path for part in PARTS for path in (ROOT / part).rglob("*") if path.suffix in {".json", ".php"}]
+    found = [path for part in PARTS for path in (ROOT / part).rglob("*") if path.suffix in {".js", ".json", ".php"}]
     yield from sorted([ROOT / "manifest.json", *found], key=lambda path: path.relative_to(ROOT).as_posix())
 
 

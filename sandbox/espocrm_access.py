@@ -51,7 +51,14 @@ class Settings(BaseModel):
     #: ``host:port`` of internal receivers that the administrator allows (EspoCRM's ``webhookAllowedAddressList``). From
     #: 9.3.2 on a webhook to any other internal host is refused, and its events are dropped. None: any receiver will do.
     webhook_allowed_addresses: tuple[str, ...] | None = None
+    #: the rules of 1.1.0 for names, links and lengths; off: records are saved as they were before
+    form_rules: bool = True
     task_parents: tuple[str, ...] = (*STANDARD_TASK_PARENTS, *CUSTOM_ENTITIES)
+
+    @property
+    def has_form_rules(self) -> bool:
+        """Whether names, links and lengths are checked, and parts that go or move mark their Beteiligter."""
+        return self.form_rules and self.extension != "1.0.0"
 
     def may_send_to(self, url: str) -> bool:
         """Whether webhooks may go to this address. Without DNS here, only names without a dot count as internal."""

@@ -15,7 +15,7 @@ from sandbox.espocrm_access import ApiUser
 from sandbox.espocrm_entities import ENTITIES, NOTIFICATION, Entity
 from sandbox.espocrm_php import ApiError, validation_failure
 from sandbox.espocrm_store import Change, Record, Store
-from sandbox.espocrm_validation import validate_bank_details
+from sandbox.espocrm_validation import validate_bank_details, validate_name
 
 MAX_WEBHOOKS_PER_USER = 50
 _EVENT = re.compile(r"(\w+)\.(create|update|delete|fieldUpdate)(?:\.(\w+))?")
@@ -56,9 +56,11 @@ class RecordService:
         user.demand("create", entity.name)
         if entity.name == "Webhook" and not user.admin:
             body = {**body, "userId": user.id}
-        data = self._store.prepare(entity, body, record=None)
-        if given is None:  # what the control API lays down may be older than the extension
+        is_laid_down = given is not None  # by the control API; it may be older than the extension
+        data = self._store.prepare(entity, body, record=None, demand_required=not is_laid_down)
+        if not is_laid_down:
             validate_bank_details(entity, data)
+            self._validate_name(entity, data, None, user)
         self._check_assignment(entity, data, None, user)
         self._check_links(entity, data, None, user)
         duplicates = [] if skip_duplicate_check else self._store.likely_duplicates(entity, data)
@@ -103,6 +105,7 @@ class RecordService:
             body = self._webhook_update(record, body, user)
         data = self._store.prepare(entity, body, record=record)
         validate_bank_details(entity, data)
+        self._validate_name(entity, data, record.values, user)
         if entity.name == "Webhook":
             self._check_receiver(data)
         conflicts = self._store.concurrent_changes(record, data, version) if version is not None else {}
@@ -111,11 +114,15 @@ class RecordService:
         self._check_assignment(entity, data, record, user)
         self._check_links(entity, data, record, user)
         new_assignee = data.get("assignedUserId") != record.values.get("assignedUserId")
+        old_owner = record.values.get("beteiligteId")
         change = self._store.update(record, data, user, keep_modified=keep_modified)
         if change and not silent:
             if new_assignee:
                 self._notify(record, data, user)
             self._publish(change)
+        if record.values.get("beteiligteId") != old_owner:
+            self._mark_owner(old_owner, entity, user)
+            self._mark_owner(record.values.get("beteiligteId"), entity, user)
         return self._store.full(record) | {name: data[name] for name in data if name.endswith("Data")}
 
     def delete(self, record: Record, user: ApiUser, *, silent: bool = False) -> None:
@@ -125,8 +132,29 @@ class RecordService:
             ApiError: 403.
         """
         user.demand("delete", record.entity.name)
+        owner = record.values.get("beteiligteId")
         change = self._store.delete(record, user)
         if not silent:
+            self._publish(change)
+        self._mark_owner(owner, record.entity, user)
+
+    def _validate_name(
+        self, entity: Entity, data: Mapping[str, Any], present: Mapping[str, Any] | None, user: ApiUser
+    ) -> None:
+        if self._store.settings.has_form_rules and not user.sync:
+            validate_name(entity, data, present)
+
+    def _mark_owner(self, owner_id: Any, part: Entity, user: ApiUser) -> None:
+        """The extension: an address or account that goes or moves makes its Beteiligter wait for the sync."""
+        if not self._store.settings.has_form_rules:
+            return
+        owner = self._store.find("CBeteiligte", owner_id) if owner_id else None
+        if owner is None or user.sync or part.name not in {"CAdressen", "CBankverbindungen"}:
+            return
+        if owner.values.get("syncStatus") in {"pending_sync", "dirty"}:
+            return
+        change = self._store.update(owner, {"syncStatus": "dirty"}, user)
+        if change:
             self._publish(change)
 
     # -- rules ------------------------------------------------------------------------------------------------

@@ -128,7 +128,9 @@ class Store:
 
     # -- writing ----------------------------------------------------------------------------------------------
 
-    def prepare(self, entity: Entity, body: dict[str, Any], *, record: Record | None) -> dict[str, Any]:
+    def prepare(
+        self, entity: Entity, body: dict[str, Any], *, record: Record | None, demand_required: bool = True
+    ) -> dict[str, Any]:
         """The checked attributes of a request body; for a new record (``record=None``) with the defaults filled in.
 
         Raises:
@@ -138,7 +140,8 @@ class Store:
         if record is None:
             defaults = {f.name: f.default for f in entity.all_fields if f.default is not None and not f.read_only}
             data = defaults | data
-        validate(entity, data, None if record is None else self.full(record), self.settings)
+        present = None if record is None else self.full(record)
+        validate(entity, data, present, self.settings, demand_required=demand_required)
         for unique in (f.name for f in entity.all_fields if f.unique and data.get(f.name) is not None):
             holders = (other for other in self.records(entity.name) if other.values.get(unique) == data[unique])
             if any(other is not record for other in holders):
@@ -325,9 +328,7 @@ class Store:
         contact_attributes = _contact_attributes(record.entity)
         columns = {key: value for key, value in data.items() if key not in contact_attributes}
         if record.entity.name == "CAdressen":  # the extension shows the name under two names
-            label = columns.get("bezeichnung", columns.get("name"))
-            if "bezeichnung" in columns or "name" in columns:
-                columns |= {"bezeichnung": label, "name": label}
+            columns |= _address_label(record.values, columns)
         record.values |= columns
         for contact in record.entity.contact_fields:
             links = record.contacts[contact.name]
@@ -363,6 +364,24 @@ def _flags(entity: Entity) -> set[str]:
 def _computed(entity: Entity) -> set[str]:
     """Attributes that EspoCRM derives from the addresses only when a record is read."""
     return {name for contact in entity.contact_fields for name in contact.attributes}
+
+
+def _address_label(present: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """What an address is called after a save: what somebody has entered, else its street and place."""
+    is_entered = "bezeichnung" in columns or "name" in columns
+    label = columns.get("bezeichnung", columns.get("name")) if is_entered else present.get("name")
+    if not label or (not is_entered and label == _street_and_place(present)):
+        label = _street_and_place({**present, **columns}) or label
+    return {"bezeichnung": label, "name": label}
+
+
+def _street_and_place(values: Mapping[str, Any]) -> str:
+    street = (values.get("adresseStreet") or "").split("\n")[0].strip()
+    code = values.get("adressePostalCode") or (None if street else values.get("postfachPLZ"))
+    if not street and values.get("postfach"):
+        street = f"Postfach {values['postfach']}"
+    place = " ".join(part for part in (code, values.get("adresseCity")) if part)
+    return ", ".join(part for part in (street, place) if part)
 
 
 def _full_name(values: Mapping[str, Any]) -> str | None:

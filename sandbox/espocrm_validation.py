@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ import schwifty
 from schwifty.exceptions import SchwiftyException
 
 from sandbox.espocrm_access import Settings
-from sandbox.espocrm_entities import PHONE_TYPES, SYSTEM_ATTRIBUTES, Entity, Field
+from sandbox.espocrm_entities import CUSTOM_ENTITIES, PHONE_TYPES, SYSTEM_ATTRIBUTES, Entity, Field
 from sandbox.espocrm_mail import is_mail_address
 from sandbox.espocrm_php import php_day, php_int, php_time, php_trim, validation_failure
 
@@ -98,7 +99,14 @@ def _to_text(value: Any) -> str:
     return str(value)
 
 
-def validate(entity: Entity, data: dict[str, Any], present: Mapping[str, Any] | None, settings: Settings) -> None:
+def validate(
+    entity: Entity,
+    data: dict[str, Any],
+    present: Mapping[str, Any] | None,
+    settings: Settings,
+    *,
+    demand_required: bool = True,
+) -> None:
     """Check cleaned attributes; the first field that fails decides the answer.
 
     Of addresses and numbers EspoCRM checks the whole field as soon as one of its attributes is sent: a stored primary
@@ -109,13 +117,17 @@ def validate(entity: Entity, data: dict[str, Any], present: Mapping[str, Any] | 
         data: attributes to be set, defaults included.
         present: what is stored; None for a new record, in which required fields must be there.
         settings: switches of the instance.
+        demand_required: refuse a record without a required value.
 
     Raises:
         ApiError: 400 with the reason and body that EspoCRM gives.
     """
+    is_older = entity.name in CUSTOM_ENTITIES and not settings.has_form_rules
     for field in entity.all_fields:
         if field.read_only:
             continue
+        if is_older and field.type in {"varchar", "link"}:
+            field = replace(field, required=False, max_length=None)
         given = [attribute for attribute in field.writable if attribute in data]
         if given and field.flags:
             kind = _contact_failure(field, {**(present or {}), **data}, settings)
@@ -123,7 +135,8 @@ def validate(entity: Entity, data: dict[str, Any], present: Mapping[str, Any] | 
                 raise validation_failure(entity.name, field.name, kind)
             continue
         if (
-            field.required
+            demand_required
+            and field.required
             and (given or present is None)
             and any(data.get(attribute) is None for attribute in field.writable)
         ):
@@ -145,7 +158,25 @@ def validate_bank_details(entity: Entity, data: dict[str, Any]) -> None:
     for name, kind in (("iban", schwifty.IBAN), ("bic", schwifty.BIC)):
         value = data.get(name)
         if value is not None and not _is_code(kind, value):
-            raise validation_failure(entity.name, name, "valid")
+            raise validation_failure(entity.name, name, name)
+
+
+def validate_name(entity: Entity, data: Mapping[str, Any], present: Mapping[str, Any] | None) -> None:
+    """The extension's rule for people: a Beteiligter has a last name, or a firm with its legal form.
+
+    Only who sets one of the three is asked; ``present`` is what is stored, None for a new record.
+
+    Raises:
+        ApiError: 400.
+    """
+    names = ("lastName", "firmenname", "rechtsform")
+    if entity.name != "CBeteiligte" or (present is not None and not any(name in data for name in names)):
+        return
+    values = {**(present or {}), **data}
+    if values.get("lastName") or (values.get("firmenname") and values.get("rechtsform")):
+        return
+    sent = next((name for name in names if name in data), "lastName")
+    raise validation_failure(entity.name, sent, "named")
 
 
 def _is_code(kind: type[schwifty.IBAN | schwifty.BIC], value: str) -> bool:

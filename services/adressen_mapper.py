@@ -49,7 +49,7 @@ ESPOCRM_FIELDS = {"adresseStreet": STREET, **{attribute: (field,) for field, att
 
 #: Longest values that Advoware [A] and EspoCRM take. EspoCRM holds street and further lines in one field.
 ADVOWARE_LENGTHS = {"strasse": 255, "plz": 20, "ort": 100, "postfach": 50, "postfachPLZ": 20}
-ESPOCRM_LENGTHS = {"plz": 40, "ort": 100, "postfach": 100, "postfachPLZ": 40}
+ESPOCRM_LENGTHS = {"plz": 20, "ort": 100, "postfach": 50, "postfachPLZ": 20}
 ESPOCRM_STREET_LENGTH = 255
 LABEL_LENGTH = 255
 NO_LABEL = "Adresse ohne Angaben"

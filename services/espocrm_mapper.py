@@ -103,10 +103,10 @@ ADVOWARE_LENGTHS = {
 ESPOCRM_LENGTHS = {
     "firstName": 100,
     "lastName": 100,
-    "firmenname": 255,
-    "rechtsform": 100,
-    "handelsregisterNummer": 100,
-    "handelsregisterArt": 100,
+    "firmenname": 250,
+    "rechtsform": 50,
+    "handelsregisterNummer": 50,
+    "handelsregisterArt": 20,
     "registergericht": 100,
 }
 #: How .NET and SQL Server write "no date". A person who types one of these has made a slip.

@@ -12,11 +12,18 @@ use Espo\ORM\EntityManager;
  *
  * Creates the role of the API user. In a role that is there already, what the sync needs is put back; scopes that an
  * administrator has added stay.
+ *
+ * Places the Beteiligte where people look: first in the navigation bar, in the global search and in the quick create
+ * menu. That is done once and noted in the configuration, so that what an administrator changes later stays.
+ * AfterUninstall takes it back.
  */
 class AfterInstall
 {
     private const SETTINGS = 'custom/Espo/Modules/BitByLaw/Resources/metadata/app/bitbylaw.json';
-    private const TAB = 'CBeteiligte';
+    private const ENTITY_TYPE = 'CBeteiligte';
+    private const TABS = 'tabList';
+    private const MENUS = ['globalSearchEntityList', 'quickCreateList'];
+    private const DONE = 'bitbylawPlaces';
 
     public function run(Container $container): void
     {
@@ -25,9 +32,9 @@ class AfterInstall
         // Not from the metadata service, which has read its files before ours were copied.
         $settings = json_decode((string) file_get_contents(self::SETTINGS), true, flags: JSON_THROW_ON_ERROR);
 
-        if ($this->provideRole($entityManager, $settings['role'])) {
-            $this->addTab($container);
-        }
+        $isFirst = $this->provideRole($entityManager, $settings['role']);
+
+        $this->place($container, $isFirst);
 
         $this->countVersions($entityManager, array_keys($settings['statusAttributes']));
     }
@@ -84,16 +91,38 @@ class AfterInstall
         return $isMissing;
     }
 
-    private function addTab(Container $container): void
+    private function place(Container $container, bool $isFirst): void
     {
-        $tabs = $container->getByClass(Config::class)->get('tabList') ?? [];
+        $config = $container->getByClass(Config::class);
 
-        if (in_array(self::TAB, $tabs, true)) {
+        if ($config->get(self::DONE)) {
             return;
         }
 
         $writer = $container->getByClass(InjectableFactory::class)->create(ConfigWriter::class);
-        $writer->set('tabList', [...$tabs, self::TAB]);
+        $tabs = $config->get(self::TABS) ?? [];
+
+        $isBack = $config->get(self::DONE) === false;
+
+        // Version 1.0.0 has put the tab at the end, behind "more". Whoever has removed it does not want it.
+        if ($isFirst || $isBack || in_array(self::ENTITY_TYPE, $tabs, true)) {
+            $writer->set(self::TABS, [self::ENTITY_TYPE, ...$this->without($tabs)]);
+        }
+
+        foreach (self::MENUS as $menu) {
+            $writer->set($menu, [self::ENTITY_TYPE, ...$this->without($config->get($menu) ?? [])]);
+        }
+
+        $writer->set(self::DONE, true);
         $writer->save();
+    }
+
+    /**
+     * @param list<mixed> $list
+     * @return list<mixed>
+     */
+    private function without(array $list): array
+    {
+        return array_values(array_filter($list, fn (mixed $item) => $item !== self::ENTITY_TYPE));
     }
 }

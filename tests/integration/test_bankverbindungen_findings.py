@@ -177,6 +177,7 @@ async def test_an_iban_that_advoware_answers_as_null_is_unknown(office: Office, 
 async def test_what_advoware_cannot_take_is_left_out_and_told(
     office: Office, handle: Any, sync: Any, attributes: dict[str, Any], field: str, why: str
 ) -> None:
+    await office.change_settings(form_rules=False)  # as saved before the extension asked for it
     entity_id = await add(office, **attributes)
     assert (await handle(entity_id)).result == "created"
     assert (konten(office)[0]["iban"], len(konten(office))) == (IBAN, 1)
@@ -365,6 +366,7 @@ async def test_a_moved_account_that_is_gone_from_the_old_beteiligter_too_is_not_
 
 async def test_an_account_taken_from_its_beteiligter_is_told_as_removed(office: Office, handle: Any, sync: Any) -> None:
     entity_id = await linked(office, handle)
+    await office.change_settings(form_rules=False)  # as saved before the extension asked for it
     await office.edit("CBankverbindungen", entity_id, beteiligteId=None)
     assert reasons(await sync()) == ["bank_inactive"]
     await handle(entity_id, "update")

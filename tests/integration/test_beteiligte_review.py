@@ -109,6 +109,7 @@ async def test_what_the_other_kind_has_no_place_for_is_told_once(office: Office)
 
 
 async def test_what_does_not_fit_is_told_where_a_person_becomes_a_company(office: Office) -> None:
+    await office.without_form_rules()
     entity_id, _ = await office.linked_person(firstName=None, salutationName=None)
     await office.edit_espocrm(
         entity_id, rechtsform="GmbH", firmenname="X GmbH", lastName="", handelsregisterArt="H" * 40
@@ -176,6 +177,7 @@ async def test_a_date_of_no_use_is_told_at_the_creation(office: Office) -> None:
 
 
 async def test_two_values_that_wait_stand_in_one_task_that_stays_true(office: Office) -> None:
+    await office.without_form_rules()
     entity_id, _ = await office.linked_person()
     await office.edit_espocrm(entity_id, dateOfBirth="1000-01-01")
     await office.sync(entity_id)

@@ -247,6 +247,7 @@ async def test_a_name_too_long_for_espocrm_does_not_stop_the_rest(office: Office
 async def test_a_name_that_advoware_refuses_does_not_stop_the_phones(
     office: Office, attributes: dict[str, Any]
 ) -> None:
+    await office.without_form_rules()
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, phoneNumberData=PHONES, **attributes)
 

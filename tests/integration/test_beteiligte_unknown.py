@@ -107,6 +107,7 @@ async def test_a_date_of_no_use_is_no_birth_date_and_no_error(office: Office, da
 
 
 async def test_an_over_long_name_is_left_out_at_the_creation_and_the_rest_arrives(office: Office) -> None:
+    await office.without_form_rules()
     entity_id = await office.new_person(
         rechtsform="GmbH", firmenname="X GmbH", handelsregisterArt="H" * 60, registergericht="Hannover"
     )
@@ -411,6 +412,7 @@ async def edit_address(office: Office, address: str, **attributes: Any) -> None:
 async def test_a_task_about_an_address_stays_while_it_is_true_and_is_cancelled_afterwards(
     office: Office, stored: dict[str, Any], edit: dict[str, Any], mend: dict[str, Any] | None
 ) -> None:
+    await office.without_form_rules()
     entity_id, betnr = await office.linked_person()
     address = await new_address(office, entity_id)
     await office.sync(entity_id)

@@ -166,10 +166,12 @@ def asked(twin: EspoCRMTwin) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("entity", ["CBeteiligte", "CAdressen", "CBankverbindungen"])
 async def test_our_entities_are_written_by_the_action_and_others_as_always(
-    resources: Resources, espocrm: EspoCRMTwin, entity: str
+    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession, entity: str
 ) -> None:
     api = EspoCRMAPI(resources=resources)
-    added = await api.create_entity(entity, {"name": "Neu", "lastName": "Neu"})
+    async with control.post(f"{espocrm.url}/__sandbox__/records/CBeteiligte", json={"lastName": "Muster"}) as answer:
+        owner = (await answer.json())["id"]
+    added = await api.create_entity(entity, {"name": "Neu", "lastName": "Neu", "beteiligteId": owner})
     changed = await api.update_entity(entity, added["id"], {"syncStatus": "clean"})
     assert changed == await api.get_entity(entity, added["id"])
     await api.create_entity("Note", {"post": "x", "parentType": entity, "parentId": added["id"], "type": "Post"})

@@ -301,11 +301,67 @@ async def test_betnr_belongs_to_one_record(crm: Caller) -> None:
 
 
 async def test_bank_account_status_has_its_own_values(crm: Caller) -> None:
-    account = await crm.good("POST", "CBankverbindungen", {"name": "Konto", "iban": "DE89370400440532013000"})
+    owner = await new_beteiligte(crm)
+    body = {"name": "Konto", "iban": "DE89370400440532013000", "beteiligteId": owner["id"]}
+    account = await crm.good("POST", "CBankverbindungen", body)
     assert account["syncStatus"] is None
     path = f"CBankverbindungen/{account['id']}"
     assert (await crm.good("PUT", path, {"syncStatus": "unclean"}))["syncStatus"] == "unclean"
     assert (await crm.call("PUT", path, {"syncStatus": "dirty"})).status == 400
+
+
+# -- what the extension asks of people ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"firstName": "Max"}, "lastName"),
+        ({"firmenname": "Bau"}, "firmenname"),
+        ({"lastName": "", "firmenname": "", "rechtsform": "GmbH"}, "lastName"),
+    ],
+)
+async def test_people_name_a_beteiligter_and_the_sync_need_not(crm: Caller, body: dict[str, Any], field: str) -> None:
+    refused = await crm.call("POST", "CBeteiligte", body, key=ADMIN_KEY)
+    assert refused.reason == f"Field validation failure; entityType: CBeteiligte, field: {field}, type: named."
+    record = await crm.good("POST", "CBeteiligte", body)
+    path = f"CBeteiligte/{record['id']}"
+    assert (await crm.call("PUT", path, {"description": "x"}, key=ADMIN_KEY)).status == 200
+    assert (await crm.call("PUT", path, {"rechtsform": None}, key=ADMIN_KEY)).status == 400
+
+
+@pytest.mark.parametrize("entity", ["CAdressen", "CBankverbindungen"])
+async def test_a_part_has_a_beteiligter_who_waits_when_a_person_moves_or_deletes_it(crm: Caller, entity: str) -> None:
+    refused = await crm.call("POST", entity, {"name": "x"})
+    assert refused.reason == f"Field validation failure; entityType: {entity}, field: beteiligte, type: required."
+    owners = [(await new_beteiligte(crm, syncStatus="clean"))["id"] for _ in range(2)]
+    part = await crm.good("POST", entity, {"beteiligteId": owners[0]})
+
+    async def waiting() -> list[bool]:
+        found = [(await crm.good("GET", f"CBeteiligte/{owner}"))["syncStatus"] == "dirty" for owner in owners]
+        for owner in owners:
+            await crm.good("PUT", f"CBeteiligte/{owner}", {"syncStatus": "clean"})
+        return found
+
+    path = f"{entity}/{part['id']}"
+    assert (await crm.call("PUT", path, {"beteiligteId": None}, key=ADMIN_KEY)).status == 400
+    await crm.call("PUT", path, {"beteiligteId": owners[1]}, key=ADMIN_KEY)
+    assert await waiting() == [True, True]
+    await crm.good("PUT", path, {"beteiligteId": owners[0]})
+    assert await waiting() == [False, False]
+    await crm.call("DELETE", path, key=ADMIN_KEY)
+    assert await waiting() == [True, False]
+
+
+async def test_an_address_is_called_by_street_and_place_until_somebody_names_it(crm: Caller) -> None:
+    body = {"adresseStreet": "Lange Straße 5\nHof", "adressePostalCode": "30159", "adresseCity": "Hannover"}
+    address = await crm.good("POST", "CAdressen", {**body, "beteiligteId": (await new_beteiligte(crm))["id"]})
+    path = f"CAdressen/{address['id']}"
+    assert address["name"] == address["bezeichnung"] == "Lange Straße 5, 30159 Hannover"
+    assert (await crm.good("PUT", path, {"adresseCity": "Celle"}))["name"] == "Lange Straße 5, 30159 Celle"
+    assert (await crm.good("PUT", path, {"name": "Kanzlei"}))["bezeichnung"] == "Kanzlei"
+    assert (await crm.good("PUT", path, {"adresseCity": "Peine"}))["name"] == "Kanzlei"
+    assert (await crm.good("PUT", path, {"name": ""}))["name"] == "Lange Straße 5, 30159 Peine"
 
 
 # -- addresses and numbers ------------------------------------------------------------------------------------

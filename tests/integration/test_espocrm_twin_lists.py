@@ -107,7 +107,8 @@ async def test_groups_nest(crm: Caller) -> None:
 async def test_linked_with_follows_links_in_both_directions(crm: Caller) -> None:
     party = (await crm.good("GET", "CBeteiligte?orderBy=betnr&order=desc"))["list"][0]
     address = await crm.good("POST", "CAdressen", {"name": "Lager", "beteiligteId": party["id"]})
-    await crm.good("POST", "CAdressen", {"name": "Other"})
+    other = (await crm.good("GET", "CBeteiligte?orderBy=betnr&order=asc"))["list"][0]
+    await crm.good("POST", "CAdressen", {"name": "Other", "beteiligteId": other["id"]})
     assert await names(crm, {"type": "linkedWith", "attribute": "adressen", "value": [address["id"]]}) == ["Cäsar"]
     where = brackets([{"type": "linkedWith", "attribute": "beteiligte", "value": [party["id"]]}])
     found = await crm.good("GET", "CAdressen?" + "&".join(where))

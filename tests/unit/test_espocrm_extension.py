@@ -25,13 +25,23 @@ from sandbox.espocrm import EXTENSION_VERSION
 from sandbox.espocrm_access import DEFAULT_API_USERS
 from sandbox.espocrm_entities import CUSTOM_ENTITIES, ENTITIES, PHONE_TYPES
 from services import beteiligte_status, espocrm_schema
-from services.adressen_mapper import AdressenMapper
-from services.bankverbindungen_mapper import BankverbindungenMapper
+from services.adressen_mapper import ADVOWARE_LENGTHS as ADRESSEN_LENGTHS
+from services.adressen_mapper import ESPOCRM_FIELDS, AdressenMapper
+from services.bankverbindungen_mapper import ADVOWARE_LENGTHS as BANK_LENGTHS
+from services.bankverbindungen_mapper import ATTRIBUTES, BankverbindungenMapper
 from services.espocrm import SILENTLY_WRITTEN
-from services.espocrm_mapper import COMPANY_FIELDS, ESPOCRM_LENGTHS, PERSON_FIELDS, RECHTSFORMEN, BeteiligteMapper
+from services.espocrm_mapper import (
+    ADVOWARE_LENGTHS,
+    COMPANY_FIELDS,
+    ESPOCRM_LENGTHS,
+    PERSON_FIELDS,
+    RECHTSFORMEN,
+    BeteiligteMapper,
+)
 
 EXTENSION = PROJECT_ROOT / "espocrm-extension"
 MODULE = EXTENSION / "files" / "custom" / "Espo" / "Modules" / "BitByLaw"
+CLIENT = EXTENSION / "files" / "client" / "custom" / "modules" / "bit-by-law" / "src"
 RESOURCES = MODULE / "Resources"
 LANGUAGES = ("de_DE", "en_US")
 #: Fields that EspoCRM labels itself, whatever the entity.
@@ -41,6 +51,8 @@ STANDARD_FIELDS = frozenset(
 )
 #: What the extension has and the twin does without: the frame of an address, and teams.
 NOT_IN_TWIN = frozenset({"adresse", "teams"})
+#: What says nothing to people.
+MACHINE_FIELDS = {"advowareRowId", "kommunikationHash"}
 ADDRESS_PARTS = {f"adresse{part}" for part in ("Street", "City", "State", "Country", "PostalCode")}
 entities = pytest.mark.parametrize("entity", CUSTOM_ENTITIES)
 
@@ -104,6 +116,7 @@ def test_the_twin_has_the_extensions_fields_types_options_and_limits(entity: str
             assert ours[name]["maxLength"] == field.max_length, name
         assert bool(ours[name].get("default")) == bool(field.default), name
         assert bool(ours[name].get("readOnly")) == (field.read_only and name != "name"), name
+        assert bool(ours[name].get("required")) == field.required, name
     assert [name for name, field in twin.items() if field.unique] == [
         name
         for name, field in ours.items()
@@ -183,6 +196,18 @@ def test_the_legal_forms_and_lengths_are_those_of_the_mapper() -> None:
     assert tuple(fields["phoneNumber"]["typeList"]) == PHONE_TYPES
 
 
+def test_people_can_enter_no_more_than_advoware_holds() -> None:
+    attributes = {**PERSON_FIELDS, **COMPANY_FIELDS, "rechtsform": "rechtsform"}
+    places = [("CBeteiligte", attributes[name], length) for name, length in ADVOWARE_LENGTHS.items()]
+    places += [("CBankverbindungen", ATTRIBUTES[name], length) for name, length in BANK_LENGTHS.items()]
+    for attribute, fields in ESPOCRM_FIELDS.items():
+        places += [("CAdressen", attribute, ADRESSEN_LENGTHS[name]) for name in fields if name in ADRESSEN_LENGTHS]
+    assert len(places) > 10
+    for entity, attribute, length in places:
+        field = fields_of(entity)[attribute]
+        assert field["type"] == "enum" or field["maxLength"] <= length, attribute
+
+
 def test_the_role_grants_what_the_sync_needs_and_no_more() -> None:
     role = resource("metadata/app/bitbylaw.json")["role"]
     assert role["permissions"] == dict.fromkeys(espocrm_schema.PERMISSIONS, "all")
@@ -233,7 +258,7 @@ def _changed(field: str, **values: Any) -> Any:
         (_changed("betnr", type="varchar"), "betnr: has the type varchar instead of int"),
         (_changed("syncStatus", options=["clean"]), "syncStatus: lacks the options pending_sync, dirty, "),
         (_changed("phoneNumber", typeList=["Mobile"]), "phoneNumber: lacks the options Office, "),
-        (_changed("firmenname", maxLength=50), "firmenname: takes 50 characters instead of 255"),
+        (_changed("firmenname", maxLength=50), "firmenname: takes 50 characters instead of 250"),
         (_changed("kommunikationHash", readOnly=True), "kommunikationHash: is read-only"),
         (lambda defs: defs["links"].pop("adressen"), "adressen: is no link to CAdressen"),
     ],
@@ -278,7 +303,7 @@ def test_every_php_class_is_where_its_name_says_and_every_class_named_in_metadat
 def test_no_file_of_espocrm_itself_is_replaced() -> None:
     installed = [path for path in (EXTENSION / "files").rglob("*") if path.is_file()]
     assert installed
-    assert all(path.is_relative_to(MODULE) for path in installed)
+    assert all(path.is_relative_to(MODULE) or path.is_relative_to(CLIENT) for path in installed)
 
 
 @entities
@@ -320,6 +345,10 @@ def test_every_field_option_link_and_panel_has_a_label(entity: str, language: st
     assert own <= labels["links"].keys()
     panels = {panel["label"] for panel in resource(f"layouts/{entity}/detail.json") if panel["label"]}
     assert panels | {f"Create {entity}"} <= labels["labels"].keys()
+    assert labels["tooltips"].keys() == {name for name, field in fields.items() if field.get("tooltip")}
+    filters = {item["name"] for item in resource(f"metadata/clientDefs/{entity}.json")["filterList"]}
+    assert labels["presetFilters"].keys() == filters
+    assert names["dashlets"].keys() == {path.stem for path in (RESOURCES / "metadata" / "dashlets").glob("*.json")}
 
 
 @entities
@@ -350,10 +379,90 @@ def test_layouts_show_fields_that_exist_and_the_fields_of_the_sync_only_to_look_
         if layout == "massUpdate":
             assert synced.isdisjoint(cell["name"] for cell in shown)
     detail = {cell["name"] for cell in _names(resource(f"layouts/{entity}/detail.json"))}
-    hidden = {"salutationName", "firstName", "lastName", "bezeichnung"} | ADDRESS_PARTS
+    hidden = {"salutationName", "firstName", "lastName", "bezeichnung"} | ADDRESS_PARTS | MACHINE_FIELDS
+    for name in MACHINE_FIELDS & fields.keys():
+        assert name not in detail
+        assert fields[name]["layoutDetailDisabled"]
+        assert fields[name]["layoutListDisabled"]
     assert fields.keys() - detail - hidden <= STANDARD_FIELDS
     links = entity_defs(entity)["links"]
     assert set(resource(f"layouts/{entity}/relationships.json")) <= links.keys()
+
+
+@entities
+def test_fields_of_the_sync_are_not_offered_when_records_are_merged(entity: str) -> None:
+    for name, field in fields_of(entity).items():
+        assert bool(field.get("mergeDisabled")) == bool(field.get("duplicateIgnore") or name == "bezeichnung"), name
+
+
+@entities
+def test_what_people_change_is_kept_in_the_stream_and_what_the_sync_notes_is_not(entity: str) -> None:
+    synced = set(resource("metadata/app/bitbylaw.json")["synced"].get(entity, {}).get("attributes", ()))
+    unnoted = {"name", "bezeichnung", "adresseState"}
+    for name, field in fields_of(entity).items():
+        if field.get("duplicateIgnore"):
+            assert not field.get("audited"), name
+        elif name in synced - unnoted:
+            assert field.get("audited"), name
+
+
+def _conditions(logic: Any) -> Iterator[Mapping[str, Any]]:
+    for item in logic:
+        if isinstance(item["value"] if item["type"] == "or" else None, list):
+            yield from _conditions(item["value"])
+        else:
+            yield item
+
+
+@entities
+def test_dynamic_logic_and_filters_and_dashlets_name_what_exists(entity: str) -> None:
+    client, fields = resource(f"metadata/clientDefs/{entity}.json"), fields_of(entity)
+    logic = client["dynamicLogic"]
+    assert logic.get("fields", {}).keys() <= fields.keys()
+    panels = {panel.get("name") for panel in resource(f"layouts/{entity}/detail.json")}
+    assert logic["panels"].keys() <= panels
+    for rules in (*logic.get("fields", {}).values(), *logic["panels"].values()):
+        for rule in rules.values():
+            for condition in _conditions(rule["conditionGroup"]):
+                assert condition["attribute"] in attributes_of(entity)
+                if condition["attribute"] == "syncStatus":
+                    assert set(condition["value"]) <= set(fields["syncStatus"]["options"])
+    filters = resource(f"metadata/selectDefs/{entity}.json")["primaryFilterClassNameMap"]
+    assert [item["name"] for item in client["filterList"]] == list(filters)
+    for path in (RESOURCES / "metadata" / "dashlets").glob("*.json"):
+        dashlet = resource(f"metadata/dashlets/{path.name}")
+        assert dashlet["entityType"] == dashlet["aclScope"]
+        assert dashlet["options"]["defaults"]["searchData"]["primary"] in filters
+        if dashlet["entityType"] == entity:
+            rows = dashlet["options"]["defaults"]["expandedLayout"]["rows"]
+            assert {cell["name"] for row in rows for cell in row} <= fields.keys()
+
+
+def test_what_needs_a_person_is_a_status() -> None:
+    offered = {option for entity in CUSTOM_ENTITIES for option in fields_of(entity)["syncStatus"]["options"]}
+    assert set(resource("metadata/app/bitbylaw.json")["needsPerson"]) <= offered
+
+
+def test_a_field_that_is_required_by_dynamic_logic_keeps_nothing_from_the_sync() -> None:
+    """EspoCRM 9.1 and later check such a rule on the server, too, whoever saves."""
+    for entity in CUSTOM_ENTITIES:
+        for name, rules in resource(f"metadata/clientDefs/{entity}.json")["dynamicLogic"].get("fields", {}).items():
+            if "required" in rules:
+                assert "required" in fields_of(entity)[name]["suppressValidationList"], name
+
+
+def test_every_sentence_that_the_server_may_say_exists_in_both_languages() -> None:
+    said = set()
+    for path in (MODULE / "Classes" / "FieldValidators").rglob("*.php"):
+        said |= set(re.findall(r"'((?:iban|bic|name|rechtsform)[A-Z]\w+)'", path.read_text()))
+    assert len(said) >= 9
+    for language in LANGUAGES:
+        labels = {entity: resource(f"i18n/{language}/{entity}.json") for entity in CUSTOM_ENTITIES}
+        assert said == {name for names in labels.values() for name in names.get("messages", ())}
+        checks = {kind for entity in CUSTOM_ENTITIES for field in fields_of(entity).values()
+                  for kind in field.get("validatorClassNameMap", ())}  # fmt: skip
+        texts = resource(f"i18n/{language}/Global.json")
+        assert checks == texts["fieldValidations"].keys() == texts["fieldValidationExplanations"].keys()
 
 
 @entities
@@ -389,7 +498,24 @@ def test_the_package_is_complete_and_the_same_bytes_each_time(tmp_path: Path) ->
     assert names == sorted(names)
     expected = {path for part in ("files", "scripts") for path in (EXTENSION / part).rglob("*") if path.is_file()}
     assert set(names) == {path.relative_to(EXTENSION).as_posix() for path in expected} | {"manifest.json"}
-    assert "scripts/AfterInstall.php" in names
+    assert {"scripts/AfterInstall.php", "scripts/AfterUninstall.php"} <= set(names)
+    assert any(name.endswith(".js") for name in names)
+
+
+def test_what_the_installation_places_the_uninstallation_takes_back() -> None:
+    install, uninstall = ((EXTENSION / "scripts" / f"After{word}.php").read_text() for word in ("Install", "Uninstall"))
+    lists = {"tabList", "globalSearchEntityList", "quickCreateList"}
+    for script in (install, uninstall):
+        assert set(re.findall(r"'(\w+List)'", script)) == lists
+    assert re.findall(r"DONE = '(\w+)'", install) == re.findall(r"DONE = '(\w+)'", uninstall) == ["bitbylawPlaces"]
+    taken = re.findall(r"ENTITY_TYPES = \[(.*)\]", uninstall)[0]
+    assert {name.strip("' ") for name in taken.split(",")} == set(CUSTOM_ENTITIES)
+
+
+def test_every_view_of_ours_that_metadata_names_exists() -> None:
+    named = re.findall(r'"bit-by-law:([\w/-]+)"', "".join(path.read_text() for path in RESOURCES.rglob("*.json")))
+    assert named
+    assert {f"{name}.js" for name in named} == {path.relative_to(CLIENT).as_posix() for path in CLIENT.rglob("*.js")}
 
 
 def test_the_manifest_says_what_it_runs_on_and_the_version_is_the_same_everywhere() -> None:

@@ -8,7 +8,7 @@ use Espo\Core\Templates\Entities\Person;
  * A person or a company. A company has neither first nor last name and is called by its firm.
  *
  * Lists, links and searches, which do not go through this class, get the same name from
- * Classes\FieldConverters\BeteiligteName.
+ * Classes\FieldConverters\PersonOrFirmName.
  */
 class CBeteiligte extends Person
 {

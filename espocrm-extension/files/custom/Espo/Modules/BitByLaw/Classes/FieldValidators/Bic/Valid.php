@@ -5,6 +5,7 @@ namespace Espo\Modules\BitByLaw\Classes\FieldValidators\Bic;
 use Espo\Core\FieldValidation\Validator;
 use Espo\Core\FieldValidation\Validator\Data;
 use Espo\Core\FieldValidation\Validator\Failure;
+use Espo\Modules\BitByLaw\Classes\FieldValidators\Refusals;
 use Espo\ORM\Entity;
 
 /**
@@ -16,16 +17,18 @@ class Valid implements Validator
 {
     private const PATTERN = '/^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$/D';
 
+    public function __construct(private Refusals $refusals) {}
+
     public function validate(Entity $entity, string $field, Data $data): ?Failure
     {
-        $value = $entity->get($field);
+        $bic = strtoupper(preg_replace('/\s+/', '', $entity->get($field) ?? '') ?? '');
 
-        if ($value === null) {
+        if ($bic === '' || preg_match(self::PATTERN, $bic)) {
             return null;
         }
 
-        $bic = strtoupper(preg_replace('/\s+/', '', $value) ?? '');
+        $message = in_array(strlen($bic), [8, 11], true) ? 'bicFormat' : 'bicLength';
 
-        return preg_match(self::PATTERN, $bic) ? null : Failure::create();
+        return $this->refusals->refuse($entity, $field, 'bic', $data, $message, ['found' => (string) strlen($bic)]);
     }
 }

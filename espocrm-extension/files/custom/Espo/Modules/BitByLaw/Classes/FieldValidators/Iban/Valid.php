@@ -6,6 +6,7 @@ use Espo\Core\FieldValidation\Validator;
 use Espo\Core\FieldValidation\Validator\Data;
 use Espo\Core\FieldValidation\Validator\Failure;
 use Espo\Core\Utils\Metadata;
+use Espo\Modules\BitByLaw\Classes\FieldValidators\Refusals;
 use Espo\ORM\Entity;
 
 /**
@@ -15,30 +16,66 @@ use Espo\ORM\Entity;
  */
 class Valid implements Validator
 {
-    public function __construct(private Metadata $metadata) {}
+    public function __construct(
+        private Metadata $metadata,
+        private Refusals $refusals
+    ) {}
 
     public function validate(Entity $entity, string $field, Data $data): ?Failure
     {
-        $value = $entity->get($field);
+        $iban = strtoupper(preg_replace('/\s+/', '', $entity->get($field) ?? '') ?? '');
+        $failed = $iban === '' ? null : $this->failedCheck($iban);
 
-        return $value === null || $this->isValid($value) ? null : Failure::create();
+        if ($failed === null) {
+            return null;
+        }
+
+        return $this->refusals->refuse($entity, $field, 'iban', $data, $failed, [
+            'country' => substr($iban, 0, 2),
+            'found' => (string) strlen($iban),
+            'expected' => (string) $this->expectedLength(substr($iban, 0, 2)),
+            'digits' => substr($iban, 2, 2),
+        ]);
     }
 
-    private function isValid(string $value): bool
+    private function failedCheck(string $iban): ?string
     {
-        $iban = strtoupper(preg_replace('/\s+/', '', $value) ?? '');
-
-        if (!preg_match('/^([A-Z]{2})([0-9]{2})([A-Z0-9]+)$/D', $iban, $parts)) {
-            return false;
+        if (!preg_match('/^([A-Z]{2})([0-9]{2})([A-Z0-9]*)$/D', $iban, $parts)) {
+            return 'ibanStart';
         }
 
         [, $country, $checkDigits, $account] = $parts;
 
-        $pattern = $this->metadata->get(['app', 'bitbylaw', 'bbanPattern', $country]);
+        $pattern = $this->accountPattern($country);
 
-        return $pattern !== null &&
-            preg_match("/$pattern/D", $account) === 1 &&
-            $this->remainder($account . $country . $checkDigits) === 1;
+        if ($pattern === null) {
+            return 'ibanCountry';
+        }
+
+        if (strlen($iban) !== $this->expectedLength($country)) {
+            return 'ibanLength';
+        }
+
+        if (!preg_match("/$pattern/D", $account)) {
+            return 'ibanFormat';
+        }
+
+        return $this->remainder($account . $country . $checkDigits) === 1 ? null : 'ibanCheckDigits';
+    }
+
+    private function accountPattern(string $country): ?string
+    {
+        return $this->metadata->get(['app', 'bitbylaw', 'bbanPattern', $country]);
+    }
+
+    /**
+     * Country and check digits, and what the pattern of the account number adds up to.
+     */
+    private function expectedLength(string $country): int
+    {
+        preg_match_all('/{(\d+)}/', $this->accountPattern($country) ?? '', $lengths);
+
+        return 4 + (int) array_sum($lengths[1]);
     }
 
     /**

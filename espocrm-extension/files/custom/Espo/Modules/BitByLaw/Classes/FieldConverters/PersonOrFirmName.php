@@ -8,11 +8,15 @@ use Espo\Core\Utils\Database\Orm\FieldConverters\PersonName;
 use Espo\ORM\Defs\FieldDefs;
 
 /**
- * The name of a Beteiligter in lists, links and searches: that of the person, or the firm of a company.
+ * The name of a Beteiligter in lists, links and searches: that of the person, or the firm of a company. Lists are
+ * sorted by what they show, so that firms stand among persons.
  *
  * Entities\CBeteiligte gives a loaded record the same name.
+ *
+ * While an older version is being replaced, PHP keeps classes that it has loaded: EspoCRM's rebuild would use the older
+ * converter. Whoever changes this one gives it another name.
  */
-class BeteiligteName implements FieldConverter
+class PersonOrFirmName implements FieldConverter
 {
     private const FIRM = 'firmenname';
 
@@ -45,6 +49,7 @@ class BeteiligteName implements FieldConverter
                 ->withParam('select', $select)
                 ->withParam('selectForeign', $foreign)
                 ->withParam('where', $where)
+                ->withParam('order', ['order' => [[$select['select'], '{direction}']]])
         );
     }
 }
