@@ -760,9 +760,14 @@ def _update_untranslatable(seen: Picture, found: _Comparison, theirs: Untranslat
 
 
 def _mark_pair(found: _Comparison, reason: str) -> Iterator[Action]:
-    """Remember why the pair is left alone, and what both sides say."""
-    if found.pair.untranslatable != reason or found.advoware_changed or found.google_changed:
-        yield MarkUntranslatable(reason, found.pair, found.termin, found.google)
+    """Remember why the pair is left alone, and what both sides say.
+
+    What Advoware says is news as long as nothing is known of Google's side that could hold against it.
+    """
+    is_known = isinstance(found.theirs, Untranslatable) and found.theirs.part is not None
+    is_settled = is_known and found.advoware_changed
+    if found.pair.untranslatable != reason or is_settled or found.google_changed:
+        yield MarkUntranslatable(reason, found.pair, found.termin if is_known else None, found.google)
 
 
 def _record(found: _Comparison) -> Iterator[Action]:

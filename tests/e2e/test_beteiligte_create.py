@@ -119,6 +119,7 @@ async def test_a_worker_killed_while_advoware_creates_does_not_create_twice(frag
     kill(fragile, "worker")
 
     await assert_created_once(fragile, entity_id, "Abbruch")
+    await fragile.synced(entity_id)
     assert (await fragile.results(entity_id))[-1] in {"adopted", "no_change"}
 
 

@@ -168,8 +168,10 @@ class CalendarOffice(CalendarWorld):
     async def free_of_limits(self) -> AsyncIterator[None]:
         """Many requests that need not wait for the rate limit."""
 
+        is_over = asyncio.Event()
+
         async def keep_free() -> None:
-            while True:
+            while not is_over.is_set():
                 await self._free_the_rate()
                 await asyncio.sleep(0.1)
 
@@ -177,7 +179,8 @@ class CalendarOffice(CalendarWorld):
         try:
             yield
         finally:
-            keeper.cancel()
+            is_over.set()  # a cancellation could get lost in the client of Redis
+            await keeper
 
     async def sync_interrupted(self, method: str, path: str, *, nth: int = 1) -> bool:
         """A run that is cancelled when a system gets the nth such request, which it still carries out.

@@ -140,3 +140,11 @@ def test_a_title_that_google_does_not_show_is_not_cleared_by_the_way(
 ) -> None:
     unseen = EnterTermin("SB", When(3)), SyncAll(), Surprise("google", "no title"), Forget("sync_tokens")
     run(world, LAST_CHANGE, *unseen, Act("SB", 0, "move to colleague", When(3)), SyncAll())
+
+
+def test_an_edit_that_the_source_undoes_is_undone_when_the_source_can_be_read_again(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    entered = EnterEvent("SB", When(6, "00:00")), SyncAll()
+    moved = EditTermin(1, "move", When(6, "23:45"))
+    run(world, WRITING, *entered, moved, Surprise("google", "day one"), SyncAll(full_content=False))
