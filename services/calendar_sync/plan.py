@@ -107,15 +107,13 @@ def make_plan(
     never an empty list. ``pairs`` are the employee's live rows; ``past`` is what other rows know of the listed events.
     """
     pairs = list(pairs)
-    listed = seen = Picture(settings, termine, google, pairs, Confirmations(), past)
+    seen = Picture(settings, termine, google, pairs, Confirmations(), past)
+    verdicts, copies, held = _judge(seen)
     if confirmations is not None and (confirmations.termine or confirmations.events):
         seen = Picture(settings, termine, google, pairs, confirmations, past)
-    # What the lists alone look like stays suspicious, whatever single reads say.
-    held = _held(listed)
-    if held is None and seen is not listed:
-        held = _held(seen)
-    verdicts = _verdicts(seen)
-    copies = _followed_copies(seen, verdicts)
+        verdicts, copies, held_as_read = _judge(seen)
+        # What the lists alone look like stays suspicious, whatever single reads say.
+        held = held or held_as_read
     claimed = {copy.id for copy in copies.values()}
     return [
         *_new_in_advoware(seen, claimed),
@@ -369,11 +367,15 @@ def _deletions(
     return list(_each(by_pair, lambda pair: _carry_out(seen, pair, by_pair[pair], copies.get(pair))))
 
 
-def _held(seen: Picture) -> HoldDeletions | None:
-    """Why phase 3 may not go on, None if it may."""
+def _judge(seen: Picture) -> tuple[Verdicts, dict[Pair, GoogleEvent], HoldDeletions | None]:
+    """What follows from something being gone, the events that take the place of others, and why all of it is held."""
     verdicts = _verdicts(seen)
     copies = _followed_copies(seen, verdicts)
-    concerned = [pair for pair, _ in verdicts if pair not in copies]
+    return verdicts, copies, _held(seen, [pair for pair, _ in verdicts if pair not in copies])
+
+
+def _held(seen: Picture, concerned: Sequence[Pair]) -> HoldDeletions | None:
+    """Why phase 3 may not go on, None if it may."""
     settings, number = seen.settings, len(concerned)
     if number <= settings.released:
         return None
