@@ -1247,3 +1247,11 @@ def test_hashes_of_an_earlier_version_are_no_edits(settings: PlanSettings) -> No
     written = {kind for kind in kinds(world.run()) if kind is not RecordFingerprints}
     assert written == {UpdateGoogle if settings is WRITING else UpdateAdvoware}
     assert world.plan() == []
+
+
+def test_a_list_that_looks_dangerous_stays_so_whatever_single_reads_say() -> None:
+    world = synced(count=10)
+    listed = [termin for termin in world.termine() if termin.fr_nr > 20007]
+    read = {fr_nr: world.termin_of(fr_nr) if fr_nr > 20003 else None for fr_nr in range(20001, 20008)}
+    plan = make_plan(world.settings, listed, world.listing(full=True), world.pairs.values(), Confirmations(read, {}))
+    assert plan == [HoldDeletions("too_many", 7, 10)]
