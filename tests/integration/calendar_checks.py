@@ -13,7 +13,7 @@ from calendar_world import LEAK, CalendarWorld, property_of, token_of
 
 from services.advoware_models import BERLIN
 from services.calendar_sync.mapping import ANONYMISED_TITLE, read_google_event, read_termin
-from services.calendar_sync.model import NormalisedEvent, Pair, Termin, content_hash
+from services.calendar_sync.model import TEXT_UNKNOWN, NormalisedEvent, Pair, Termin, content_hash
 from services.calendar_sync.observation import PlanSettings
 
 
@@ -39,7 +39,7 @@ async def play(world: CalendarWorld, scenario: Scenario) -> None:
     await world.settle()
     await assert_both_sides_agree(world)
     assert_nothing_is_lost(world)
-    assert_nothing_is_there_twice(world)
+    await assert_nothing_is_there_twice(world)
     if "privacy" in checks:
         await assert_no_hidden_text(world)
     world.forget_journals()
@@ -125,13 +125,19 @@ def assert_no_text_came_back(world: CalendarWorld, checks: frozenset[str]) -> No
         assert LEAK not in f"{record['text']}{record['notiz']}{record['ort']}", "text of a hidden event is in Advoware"
 
 
-def assert_nothing_is_there_twice(world: CalendarWorld) -> None:
+async def assert_nothing_is_there_twice(world: CalendarWorld) -> None:
     """No appointment has two Termine, or two events in one calendar."""
     excused = world.ledger.untraceable | world.ledger.doubles
+    store = await world.store()
     assert_single(token for record in world.termine() if (token := token_of(record["text"])) not in excused)
     for kuerzel in KUERZEL:
         events = [event for event in world.events(kuerzel) if "recurringEventId" not in event]
-        # A person's copy may keep our marks as long as it is outside the window.
+        # A person's copy may keep our marks as long as it is outside the window, and a hidden one while Advoware may
+        # not be written: they alone name the Termin that knows its text.
+        waiting = {
+            pair.google_event_id for pair in await store.load_pairs(kuerzel) if pair.untranslatable == TEXT_UNKNOWN
+        }
+        events = [event for event in events if event["id"] not in waiting]
         ours = [event for event in events if event["creator"]["email"] == world.account_name]
         assert_single(property_of(event, "advoware_frnr") for event in ours)
         assert_single(token for event in events if (token := token_of(event.get("summary"))) not in excused)

@@ -148,3 +148,11 @@ def test_an_edit_that_the_source_undoes_is_undone_when_the_source_can_be_read_ag
     entered = EnterEvent("SB", When(6, "00:00")), SyncAll()
     moved = EditTermin(1, "move", When(6, "23:45"))
     run(world, WRITING, *entered, moved, Surprise("google", "day one"), SyncAll(full_content=False))
+
+
+def test_a_hidden_copy_of_everybodys_termin_waits_in_a_colleagues_calendar(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    entered = EnterTermin("", When(6, "01:30", 3000)), SyncAll()
+    moved = Act("SB", 1, "move to colleague", When(6), variant=5)
+    run(world, HIDDEN, *entered, moved, Configure(write_protection=True, strategy="last_change_wins"))
