@@ -65,6 +65,7 @@ from services.calendar_sync.model import (
     content_hash,
     is_anonymised_hash,
     is_same_content,
+    uncompared,
     untranslatable_error,
 )
 from services.calendar_sync.observation import PlanSettings
@@ -234,15 +235,15 @@ class Applier:
                 await self._remember(action, pair, termin, shown)
             case ReplaceGoogle():
                 await self._replace(action)
-            case HideGoogle(pair, etag, occurrences, undone):
-                await self._keep_overwritten(pair, undone)
-                await self._write_texts(action, pair, etag, occurrences, hide_body(pair.advoware_frnr, pair.sync_id))
-            case ShowGoogle(pair, event, etag, occurrences):
+            case HideGoogle(pair):
+                await self._keep_overwritten(pair, action.undone)
+                await self._write_texts(action, hide_body(pair.advoware_frnr, pair.sync_id))
+            case ShowGoogle(pair, event):
                 is_ours = pair.source_system == "advoware"
                 body = texts_body(event, pair.advoware_frnr, pair.sync_id, ours=is_ours)
                 if pair.persons_private:
                     body["visibility"] = "private"
-                await self._write_texts(action, pair, etag, occurrences, body)
+                await self._write_texts(action, body)
             case TakeMarksOff(google):
                 await self._google.patch_event(
                     self._settings.calendar_id, google.id, unmark_body(), if_match=google.etag
@@ -406,16 +407,14 @@ class Applier:
         except NotFound:
             return True
 
-    async def _write_texts(
-        self, action: Action, pair: Pair, etag: str | None, occurrences: Sequence[GoogleEvent], body: Json
-    ) -> None:
+    async def _write_texts(self, action: HideGoogle | ShowGoogle, body: Json) -> None:
         """Write the texts of an event and of occurrences, and remember only that; the times on both sides stay."""
-        calendar_id = self._settings.calendar_id
-        answer = await self._google.patch_event(calendar_id, str(pair.google_event_id), body, if_match=etag)
-        for occurrence in occurrences:
+        calendar_id, pair = self._settings.calendar_id, action.pair
+        answer = await self._google.patch_event(calendar_id, str(pair.google_event_id), body, if_match=action.etag)
+        for occurrence in action.occurrences:
             with suppress(NotFound):  # cancelled meanwhile
                 await self._google.patch_event(calendar_id, occurrence.id, body)
-        shown = _seen_in_google(read_google_event(answer))
+        shown = _seen_in_google(read_google_event(answer), is_edited=action.is_edited)
         stored = await self._store.find_pair(pair.sync_id)
         if stored is None:
             return  # a copy of ours without a row
@@ -695,12 +694,14 @@ class Applier:
                 # What both sides have agreed on stays: so the copy's content is seen as the person's change.
                 followed = replace(pair, google_event_id=google.id)
                 await self._save(followed, self._line(action, pair))
-            case MarkUntranslatable(reason, pair, termin, google):
+            case MarkUntranslatable(reason, pair, termin, google, is_edited):
                 source: SourceSystem = "advoware" if termin else "google"
                 fr_nr, event_id = termin.fr_nr if termin else None, google.id if google else None
                 marked = pair or self._new_pair(fr_nr, event_id, source)
                 if pair is not None:
                     marked = _as_seen(marked, termin, google)
+                    if google is not None and is_edited:
+                        marked = replace(marked, google=_seen_in_google(google, is_edited=True))
                 marked = replace(marked, sync_status="failed", error=untranslatable_error(reason))
                 await self._save(marked, self._line(action, marked, reason=reason))
             case _:
@@ -830,8 +831,9 @@ def _content(termin: Termin | None) -> NormalisedEvent | None:
     return event.part if isinstance(event, Untranslatable) else event
 
 
-def _seen_in_google(google: GoogleEvent) -> Fingerprint:
-    return Fingerprint(content_hash(google.event), google.updated, google.etag)
+def _seen_in_google(google: GoogleEvent, *, is_edited: bool = False) -> Fingerprint:
+    seen = content_hash(google.event)
+    return Fingerprint(uncompared(seen) if is_edited else seen, google.updated, google.etag)
 
 
 def _days(google: GoogleEvent) -> dict[str, Any]:

@@ -48,6 +48,8 @@ ANONYMISED_TITLE = "Advoware"
 _READING = "2."
 _ANONYMISED_HASH = "anonymised:"
 _PARTIAL_HASH = "partial:"
+#: Ends the remembered hash of an event that holds an edit which nobody has compared with the Termin yet.
+_UNCOMPARED = "?"
 _UNTRANSLATABLE = "untranslatable: "
 _UNTIL = re.compile(r"UNTIL=(\d{8}(?:T\d{6}Z)?)")
 
@@ -238,6 +240,19 @@ def is_anonymised_hash(value: str | None) -> bool:
 def is_partial_hash(value: str | None) -> bool:
     """Whether a content hash is that of an untranslatable appointment."""
     return value is not None and value.startswith(_PARTIAL_HASH)
+
+
+def uncompared(value: str) -> str:
+    """A content hash to be remembered of an event that we have written to without judging a person's edit of it.
+
+    It is that of no event, so the edit stays a change until both sides are compared.
+    """
+    return value if is_uncompared(value) else value + _UNCOMPARED
+
+
+def is_uncompared(value: str | None) -> bool:
+    """Whether a remembered content hash is that of an event with an edit that has not been judged."""
+    return value is not None and value.endswith(_UNCOMPARED)
 
 
 def day_of(moment: datetime | date) -> date:
@@ -566,12 +581,16 @@ class ReplaceGoogle:
 
 @dataclass(frozen=True)
 class HideGoogle:
-    """Take the texts out of an event (``etag``: as last seen) and out of these occurrences; its times stay."""
+    """Take the texts out of an event (``etag``: as last seen) and out of these occurrences; its times stay.
+
+    ``is_edited``: a person has changed the event, and that change still has to be compared with the Termin.
+    """
 
     pair: Pair
     etag: str | None
     occurrences: tuple[GoogleEvent, ...] = ()
     undone: tuple[GoogleEvent, ...] = ()
+    is_edited: bool = False
 
 
 @dataclass(frozen=True)
@@ -582,6 +601,7 @@ class ShowGoogle:
     event: NormalisedEvent
     etag: str | None
     occurrences: tuple[GoogleEvent, ...] = ()
+    is_edited: bool = False
 
 
 @dataclass(frozen=True)
@@ -617,13 +637,14 @@ class RecordFingerprints:
 class MarkUntranslatable:
     """Remember why an appointment is left alone; without ``pair`` a row is made for the side that is given.
 
-    What both sides of a ``pair`` say is remembered as well, as far as it is given.
+    What both sides of a ``pair`` say is remembered as well, as far as it is given; ``is_edited`` as in `HideGoogle`.
     """
 
     reason: str
     pair: Pair | None = None
     termin: Termin | None = None
     google: GoogleEvent | None = None
+    is_edited: bool = False
 
 
 @dataclass(frozen=True)

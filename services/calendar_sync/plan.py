@@ -69,6 +69,7 @@ from services.calendar_sync.model import (
     is_earlier_reading,
     is_partial_hash,
     is_same_content,
+    is_uncompared,
     overlay,
     without_texts,
 )
@@ -525,10 +526,10 @@ def _update_partly_known(
     # Unknown is not empty: such a text stays as Google has it.
     theirs = google.event
     shown = None if isinstance(theirs, Untranslatable) else seen.settings.shown(overlay(theirs, event))
+    is_edited = _is_edited(pair, google)
     if shown is None or content_hash(shown) == content_hash(theirs):
-        yield MarkUntranslatable(reason, pair, termin, google)
+        yield MarkUntranslatable(reason, pair, termin, google, is_edited)
     else:
-        is_edited = content_hash(theirs) != pair.google.content_hash
         yield UpdateGoogle(pair, termin, shown, google.etag, google, (google,) if is_edited else ())
 
 
@@ -543,12 +544,19 @@ def _hide_if_needed(seen: Picture, pair: Pair) -> Iterator[Action]:
 
 def _hide(seen: Picture, pair: Pair) -> HideGoogle:
     google = seen.events.get(pair.google_event_id or "")
-    changed = google is not None and not is_same_content(content_hash(google.event), pair.google.content_hash)
+    changed = google is not None and _is_edited(pair, google)
     occurrences = [item for item in seen.occurrences.get(pair.google_event_id or "", ()) if item.shows_text]
     undone = (*([google] if google and changed else []), *occurrences)
     # Once it is hidden, nobody can see any more that it was a person's own wish.
     pair = replace(pair, persons_private=seen.persons_private(pair))
-    return HideGoogle(pair, google.etag if google else pair.google.etag, tuple(occurrences), undone)
+    etag = google.etag if google else pair.google.etag
+    is_edited = changed or is_uncompared(pair.google.content_hash)
+    return HideGoogle(pair, etag, tuple(occurrences), undone, is_edited)
+
+
+def _is_edited(pair: Pair, google: GoogleEvent) -> bool:
+    """Whether a person has changed the event since both sides were compared."""
+    return not is_same_content(content_hash(google.event), pair.google.content_hash)
 
 
 class _Comparison:
@@ -572,7 +580,8 @@ class _Comparison:
         # A text that is null although Advoware says that nobody has touched the Termin is unknown, not cleared.
         is_cut_short = _lacks_a_text(termin) and not _is_touched(termin, pair)
         self.our_hash = (is_cut_short and pair.advoware.content_hash) or content_hash(ours)
-        self.their_hash = content_hash(self.theirs) if self.theirs else pair.google.content_hash
+        remembered = None if is_uncompared(pair.google.content_hash) else pair.google.content_hash
+        self.their_hash = content_hash(self.theirs) if self.theirs else remembered
         self.advoware_changed = not is_same_content(self.our_hash, pair.advoware.content_hash)
         # An event that Google has not touched is not changed because we have learned to read it otherwise.
         is_comparable = is_touched or not is_earlier_reading(pair.google.content_hash)
@@ -620,9 +629,8 @@ class _Comparison:
 
     def show(self) -> ShowGoogle:
         """Write the texts, and leave the times."""
-        return ShowGoogle(
-            self.pair, self.shown, self.etag, tuple(each for each in self.occurrences if _is_hidden(each))
-        )
+        hidden = tuple(each for each in self.occurrences if _is_hidden(each))
+        return ShowGoogle(self.pair, self.shown, self.etag, hidden, self.google_changed)
 
     def winner(self, *, may_write: bool) -> SourceSystem | None:
         """Whose content is to be on both sides; None: Google's would be, but Advoware may not be written."""

@@ -156,3 +156,23 @@ def test_a_hidden_copy_of_everybodys_termin_waits_in_a_colleagues_calendar(
     entered = EnterTermin("", When(6, "01:30", 3000)), SyncAll()
     moved = Act("SB", 1, "move to colleague", When(6), variant=5)
     run(world, HIDDEN, *entered, moved, Configure(write_protection=True, strategy="last_change_wins"))
+
+
+@pytest.mark.parametrize("configuration", [Configure(write_protection=True), WRITING, LAST_CHANGE])
+def test_an_edit_of_an_event_that_is_hidden_meanwhile_stays_news(
+    world: tuple[asyncio.Runner, CalendarWorld], configuration: Configure
+) -> None:
+    hidden = EditTermin(1, "privat", When(30))
+    moved = EditEvent("AI", 6, "move", When(2))
+    unread = Surprise("advoware", "dauertermin as text")
+    run(world, configuration, EnterTermin("AI", When(6, "01:30")), SyncAll(), hidden, moved, unread, SyncAll())
+
+
+@pytest.mark.parametrize("configuration", [Configure(write_protection=True), WRITING, LAST_CHANGE])
+@pytest.mark.parametrize("surprise", ["dauertermin as text", "day one", "other kind", "anwalt missing", "time as number"])
+def test_an_edit_in_google_stays_news_while_the_termin_cannot_be_read(
+    world: tuple[asyncio.Runner, CalendarWorld], configuration: Configure, surprise: str
+) -> None:
+    entered = EnterTermin("AI", When(6, "01:30")), SyncAll()
+    moved = EditEvent("AI", 6, "move", When(2))
+    run(world, configuration, *entered, moved, Surprise("advoware", surprise), SyncAll(), SyncAll())
