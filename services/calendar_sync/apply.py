@@ -72,6 +72,7 @@ from services.calendar_sync.observation import PlanSettings
 from services.calendar_sync.store import AuditLine, CalendarStore, Intent, Overwritten, Side
 from services.errors import (
     Conflict,
+    CreateUnclear,
     Forbidden,
     ForeignSystemError,
     NotBefore,
@@ -532,6 +533,9 @@ class Applier:
         if intent.advoware_frnr is not None:
             return intent.advoware_frnr, None
         if intent.is_repeated:
+            # Looking for it before the plan was made may have failed; nothing is created before it has succeeded.
+            if await self._find_created(intent) is not None:
+                raise Conflict("Advoware", "what an interrupted attempt has created is taken up first")
             await self._store.repeat_intent(wanted)
         try:
             created = await self._advoware.create_termin(new_termin(event, kuerzel))
@@ -556,6 +560,7 @@ class Applier:
         await self._store.record_created(intent.employee_kuerzel, intent.google_event_id, fr_nr)
         agreed = Fingerprint(intent.content_hash)
         pair = row or self._new_pair(fr_nr, intent.google_event_id, "google")
+        await self._end_row_of_unread(fr_nr, pair)
         pair = replace(pair, advoware_frnr=fr_nr, advoware=agreed, google=agreed, first_day=None, last_day=None)
         line = AuditLine(
             employee_kuerzel=intent.employee_kuerzel,
@@ -572,30 +577,41 @@ class Applier:
         with suppress(Conflict, Forbidden, NotFound, ValidationFailed):  # the pair is what counts
             await self._google.patch_event(self._settings.calendar_id, intent.google_event_id, marks)
 
+    async def _end_row_of_unread(self, fr_nr: int, pair: Pair) -> None:
+        """End the row of a Termin that a run could not read, and took for one without event: it has one live row."""
+        for other in await self._store.load_pairs(pair.employee_kuerzel):
+            if other.advoware_frnr == fr_nr and other.google_event_id is None and other.sync_id != pair.sync_id:
+                line = replace(self._line(SoftDelete(other), other), reason="its event is found")
+                await self._store.delete_pair(other.sync_id, line, self._windows.now())
+
     async def _find_created(self, intent: Intent) -> int | None:
         """The Termin that an interrupted create has left.
 
         Raises:
             NotBefore: its request may still be under way.
+            CreateUnclear: it may be one that cannot be read at the moment.
         """
         timeout = self._resources.settings.advoware.api_timeout_seconds
         latest = intent.started_at + timedelta(seconds=timeout)
         if latest > self._windows.now():
             raise NotBefore("an interrupted create", latest)
         rows = await self._advoware.list_termine(intent.employee_kuerzel, intent.first_day, intent.first_day)
-        linked = {pair.advoware_frnr for pair in await self._store.load_pairs()}
-        candidates = [
+        read = read_termine(rows)
+        linked = {pair.advoware_frnr for pair in await self._store.load_pairs() if pair.google_event_id is not None}
+        new = [
             termin
-            for termin in sorted(read_termine(rows).items, key=lambda termin: termin.fr_nr)
-            if (termin.changed_at is None or termin.changed_at >= intent.started_at - CLOCK_TOLERANCE)
-            and termin.anwalt == intent.employee_kuerzel
-            and termin.fr_nr > 0
-            and termin.fr_nr not in linked
+            for termin in sorted(read.items, key=lambda termin: termin.fr_nr)
+            if may_be_created_by(intent, termin) and termin.fr_nr not in linked
         ]
+        candidates = [termin for termin in new if termin.anwalt == intent.employee_kuerzel]
         for termin in candidates:
             if is_same_content(content_hash(termin.event), intent.content_hash):
                 return termin.fr_nr
-        return await self._find_altered(intent, candidates) if candidates else None
+        altered = await self._find_altered(intent, candidates) if candidates else None
+        is_unclear = bool(read.unreadable) or any(_is_read_in_part(termin) for termin in new)
+        if altered is None and is_unclear:
+            raise CreateUnclear("a Termin that cannot be read may be what an interrupted attempt has created")
+        return altered
 
     async def _find_altered(self, intent: Intent, candidates: Sequence[Termin]) -> int | None:
         """The Termin that Advoware has stored otherwise than it was sent: its texts cut, or written in capitals."""
@@ -791,6 +807,21 @@ def _says_the_same(one: Termin, other: Termin) -> bool:
     if isinstance(one.event, Untranslatable) or isinstance(other.event, Untranslatable):
         return one.event == other.event
     return content_hash(one.event) == content_hash(other.event)
+
+
+def may_be_created_by(intent: Intent, termin: Termin) -> bool:
+    """Whether a create may have left this Termin, by its time of change and its day."""
+    if termin.fr_nr < 0 or termin.anwalt not in {intent.employee_kuerzel, None}:
+        return False
+    event = _content(termin)
+    is_other_day = event is not None and event.first_day != intent.first_day
+    is_new = termin.changed_at is None or termin.changed_at >= intent.started_at - CLOCK_TOLERANCE
+    return is_new and not is_other_day
+
+
+def _is_read_in_part(termin: Termin) -> bool:
+    """Whether a part of its content is unknown, so that it cannot be told from another; people give titles."""
+    return isinstance(termin.event, Untranslatable) or termin.event.text is None
 
 
 def _is_altered(sent: NormalisedEvent, stored: NormalisedEvent | None) -> bool:

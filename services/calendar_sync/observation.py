@@ -110,15 +110,17 @@ class Confirmations:
 
 @dataclass(frozen=True)
 class Past:
-    """What other rows know of listed events that have no pair.
+    """What other rows know of listed events and Termine that have no pair.
 
     Attributes:
         once_paired: those that a deleted pair of this employee has had.
         elsewhere: the Termin of those that are a live pair's of another employee: they were moved here.
+        undecided: Termine that interrupted creates may have left, of which nobody can tell yet.
     """
 
     once_paired: frozenset[str] = frozenset()
     elsewhere: Mapping[str, int] = field(default_factory=dict)
+    undecided: frozenset[int] = frozenset()
 
 
 def is_placeholder(event: GoogleEvent) -> bool:

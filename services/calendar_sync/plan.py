@@ -145,6 +145,8 @@ def _new_in_advoware(seen: Picture, claimed: set[str]) -> Iterator[Action]:
         return
     by_fr_nr, by_content = _unpaired_events(seen, unpaired, claimed)
     for fr_nr, termin in sorted(unpaired.items()):
+        if fr_nr in seen.past.undecided:
+            continue  # a person's event may be its original, and a copy of ours would be the second one
         pair = seen.by_fr_nr.get(fr_nr)
         event = _known_part(termin)
         if event is None:

@@ -17,7 +17,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from services.advoware_models import BERLIN
-from services.calendar_sync.apply import Applier, Windows
+from services.calendar_sync.apply import Applier, Windows, may_be_created_by
 from services.calendar_sync.calendars import CalendarKeeper, ensure_calendar
 from services.calendar_sync.employees import (
     LAST_SUCCESS,
@@ -40,11 +40,12 @@ from services.calendar_sync.model import (
 )
 from services.calendar_sync.observation import Confirmations, GoogleListing, Past, PlanSettings, is_placeholder
 from services.calendar_sync.plan import make_plan
-from services.calendar_sync.store import AuditLine, CalendarStore, Cursor, Hold
+from services.calendar_sync.store import AuditLine, CalendarStore, Cursor, Hold, Intent
 from services.calendar_sync.store import RunResult as Result
 from services.calendar_sync.work import MAX_UNAVAILABLE, RunSummary, Work, read_event, read_termin
 from services.errors import (
     Conflict,
+    CreateUnclear,
     Forbidden,
     NotFound,
     Unavailable,
@@ -212,7 +213,7 @@ class CalendarSync:
         keeper = CalendarKeeper(self._google, await self._resources.database(), self._resources, self._context)
         await keeper.keep(calendar_id, kuerzel, is_full=listing.full)
         settings = self._settings(cursor, full_content=full_content)
-        await self._resume_creates(kuerzel, Applier(settings, windows), store)
+        interrupted = await self._resume_creates(kuerzel, Applier(settings, windows), store)
         hold = next(iter(await store.holds(kuerzel)), None)
         if hold is not None and hold.released_at is not None:
             settings = replace(settings, released=hold.number)
@@ -231,7 +232,10 @@ class CalendarSync:
             pairs = await store.load_pairs(kuerzel)
         termine = await asyncio.to_thread(lambda: read_termine(answer.rows()))
         self._note_unreadable("Termin", termine.unreadable, summary)
-        past = await _past(store, kuerzel, listing, pairs)
+        undecided = {
+            termin.fr_nr for termin in termine.items if any(may_be_created_by(intent, termin) for intent in interrupted)
+        }
+        past = replace(await _past(store, kuerzel, listing, pairs), undecided=frozenset(undecided))
         return _Observed(cursor, settings, termine.items, listing, token, pairs, past, hold, digest)
 
     async def _move_token(self, cursor: Cursor, token: str, store: CalendarStore) -> None:
@@ -291,21 +295,28 @@ class CalendarSync:
             max_deletions=settings.calendar_sync.max_deletions,
         )
 
-    async def _resume_creates(self, kuerzel: str, applier: Applier, store: CalendarStore) -> None:
-        """Take up creates in Advoware that were interrupted; forget those that have led to nothing for a day."""
+    async def _resume_creates(self, kuerzel: str, applier: Applier, store: CalendarStore) -> list[Intent]:
+        """Take up creates in Advoware that were interrupted; forget those that after a day have led to nothing.
+
+        Returns those of which nobody can tell yet what they have left.
+        """
         intents = await store.open_intents(kuerzel)
         if not intents:
-            return
+            return []
         rows = {pair.google_event_id: pair for pair in await store.load_pairs(kuerzel)}
+        unknown: list[Intent] = []
         for intent in intents:
             try:
                 await applier.resume(intent, rows.get(intent.google_event_id))
-            except (Conflict, Forbidden, UnexpectedAnswer, ValidationFailed) as error:
+            except (Conflict, CreateUnclear, Forbidden, UnexpectedAnswer, ValidationFailed) as error:
+                unknown.append(intent)
                 code = failure_code(error)
                 log(self._context, "error", "calendar.create_not_resumed", kuerzel=kuerzel, error=code)
         for intent in await store.open_intents(kuerzel):
-            if intent.advoware_frnr is None and intent.started_at < self._now() - timedelta(days=1):
+            led_to_nothing = intent.advoware_frnr is None and intent not in unknown
+            if led_to_nothing and intent.started_at < self._now() - timedelta(days=1):
                 await store.end_intent(kuerzel, intent.google_event_id)
+        return unknown
 
     # -- plan -----------------------------------------------------------------------------------------------------
 
@@ -335,6 +346,7 @@ class CalendarSync:
         cursor = replace(seen.cursor, sync_token=None)
         listing, token = await self._list_google(seen.settings.calendar_id, cursor, summary)
         past = await _past(store, summary.kuerzel, listing, seen.pairs)
+        past = replace(past, undecided=seen.past.undecided)
         return replace(seen, cursor=cursor, listing=listing, next_sync_token=token, past=past)
 
     async def _confirm(

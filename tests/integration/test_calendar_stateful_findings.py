@@ -169,10 +169,44 @@ def test_an_edit_of_an_event_that_is_hidden_meanwhile_stays_news(
 
 
 @pytest.mark.parametrize("configuration", [Configure(write_protection=True), WRITING, LAST_CHANGE])
-@pytest.mark.parametrize("surprise", ["dauertermin as text", "day one", "other kind", "anwalt missing", "time as number"])
+@pytest.mark.parametrize(
+    "surprise", ["dauertermin as text", "day one", "other kind", "anwalt missing", "time as number"]
+)
 def test_an_edit_in_google_stays_news_while_the_termin_cannot_be_read(
     world: tuple[asyncio.Runner, CalendarWorld], configuration: Configure, surprise: str
 ) -> None:
     entered = EnterTermin("AI", When(6, "01:30")), SyncAll()
     moved = EditEvent("AI", 6, "move", When(2))
     run(world, configuration, *entered, moved, Surprise("advoware", surprise), SyncAll(), SyncAll())
+
+
+@pytest.mark.parametrize("configuration", [WRITING, HIDDEN])
+@pytest.mark.parametrize(
+    "surprise", ["german date", "day one", "no text", "time as number", "frNr as text", "frNr odd"]
+)
+def test_a_create_of_unknown_fate_is_not_repeated_while_its_termin_cannot_be_read(
+    world: tuple[asyncio.Runner, CalendarWorld], configuration: Configure, surprise: str
+) -> None:
+    lost = Trouble("advoware", "cut_after", "POST", count=1)
+    unread = Surprise("advoware", surprise)
+    run(
+        world,
+        configuration,
+        EnterEvent("SB", When(3)),
+        lost,
+        unread,
+        SyncAll(),
+        Jump(1),
+        SyncAll(),
+        Jump(30),
+        SyncAll(),
+    )
+
+
+@pytest.mark.parametrize("trouble", ["changed", "refused", "half", "unavailable", "throttled"])
+def test_a_create_of_unknown_fate_is_not_repeated_when_the_search_for_it_fails(
+    world: tuple[asyncio.Runner, CalendarWorld], trouble: str
+) -> None:
+    lost = Trouble("advoware", "cut_after", "POST", count=1)
+    entered = EnterEvent("SB", When(3)), lost, SyncAll(), Jump(1)
+    run(world, WRITING, *entered, Trouble("advoware", trouble, "GET", count=1), SyncAll(), SyncAll())
