@@ -560,7 +560,6 @@ class Applier:
         await self._store.record_created(intent.employee_kuerzel, intent.google_event_id, fr_nr)
         agreed = Fingerprint(intent.content_hash)
         pair = row or self._new_pair(fr_nr, intent.google_event_id, "google")
-        await self._end_row_of_unread(fr_nr, pair)
         pair = replace(pair, advoware_frnr=fr_nr, advoware=agreed, google=agreed, first_day=None, last_day=None)
         line = AuditLine(
             employee_kuerzel=intent.employee_kuerzel,
@@ -577,13 +576,6 @@ class Applier:
         with suppress(Conflict, Forbidden, NotFound, ValidationFailed):  # the pair is what counts
             await self._google.patch_event(self._settings.calendar_id, intent.google_event_id, marks)
 
-    async def _end_row_of_unread(self, fr_nr: int, pair: Pair) -> None:
-        """End the row of a Termin that a run could not read, and took for one without event: it has one live row."""
-        for other in await self._store.load_pairs(pair.employee_kuerzel):
-            if other.advoware_frnr == fr_nr and other.google_event_id is None and other.sync_id != pair.sync_id:
-                line = replace(self._line(SoftDelete(other), other), reason="its event is found")
-                await self._store.delete_pair(other.sync_id, line, self._windows.now())
-
     async def _find_created(self, intent: Intent) -> int | None:
         """The Termin that an interrupted create has left.
 
@@ -597,7 +589,7 @@ class Applier:
             raise NotBefore("an interrupted create", latest)
         rows = await self._advoware.list_termine(intent.employee_kuerzel, intent.first_day, intent.first_day)
         read = read_termine(rows)
-        linked = {pair.advoware_frnr for pair in await self._store.load_pairs() if pair.google_event_id is not None}
+        linked = {pair.advoware_frnr for pair in await self._store.load_pairs()}
         new = [
             termin
             for termin in sorted(read.items, key=lambda termin: termin.fr_nr)
