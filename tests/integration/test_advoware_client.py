@@ -145,6 +145,18 @@ async def test_a_refused_login_is_explained_and_not_repeated_for_a_minute(
     assert requests(advoware, "POST /api/v1/Token") == 1
 
 
+async def test_a_refused_login_is_not_repeated_by_another_worker(
+    make_settings: Callable[..., Settings], resources: Resources, advoware: AdvowareTwin
+) -> None:
+    wrong = make_settings(ADVOWARE_PASSWORD="falsch")
+    async with Resources(wrong, clock=resources.clock) as one, Resources(wrong, clock=resources.clock) as other:
+        for worker in (one, other):
+            with pytest.raises(LoginRefused, match="ADVOWARE_PASSWORD"):
+                await AdvowareAPI(resources=worker).api_call(BETEILIGTE)
+
+    assert requests(advoware, "POST /api/v1/Token") == 1
+
+
 async def test_no_credentials_go_to_an_address_without_encryption_that_the_configurator_names(
     advoware: AdvowareTwin, make_settings: Callable[..., Settings]
 ) -> None:

@@ -189,6 +189,21 @@ async def test_five_thousand_pending_records_are_paged_capped_and_none_is_forgot
     assert done == ids
 
 
+async def test_a_category_that_never_empties_leaves_the_others_their_share(
+    make_settings: Callable[..., Settings], espocrm: EspoCRMTwin, control: aiohttp.ClientSession, clock: Any
+) -> None:
+    urgent = {await put(espocrm, control, syncStatus="pending_sync") for _ in range(8)}
+    yesterday = stamp(clock, hours=25)
+    stale = {await put(espocrm, control, syncStatus="clean", advowareLastSync=yesterday) for _ in range(8)}
+    queue = Queue()
+
+    async with Resources(make_settings(VMH_CRON_LIMIT=6), clock=clock) as resources:
+        await resources.redis.flushall()
+        await BeteiligteCheck(resources=resources).run(queue)
+
+    assert (len(urgent & set(queue.ids)), len(stale & set(queue.ids))) == (3, 3)
+
+
 async def link(resources: Resources, *ids: str) -> None:
     """The sync has seen these records, the first with Beteiligter Nr. 1."""
     store = SyncStore(await resources.database())

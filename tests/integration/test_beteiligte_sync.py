@@ -333,6 +333,20 @@ async def test_two_equal_records_whose_creates_lost_their_answers_get_one_each(o
     assert sorted(numbers) == sorted(row["betNr"] for row in office.advoware.state()["beteiligte"])
 
 
+async def test_a_beteiligter_whose_record_was_deleted_is_free_for_the_one_that_is_entered_again(office: Office) -> None:
+    deleted, betnr = await office.linked_person()
+    await office.delete_in_espocrm(deleted)
+    assert (await office.sync(deleted, "delete")).result == "deleted"
+    entered_again = await office.new_person()
+    await office.fault(office.advoware, method="POST", path="Beteiligte$", reset=True, count=1)
+    assert (await office.sync(entered_again, "create")).result == "failed"
+    office.clock.advance(minutes=2)
+
+    assert (await office.sync(entered_again, "create")).result == "adopted"
+    assert (await office.in_espocrm(entered_again))["betnr"] == betnr
+    assert len(office.advoware.state()["beteiligte"]) == 1
+
+
 async def test_a_control_character_in_a_name_does_not_stop_the_sync(office: Office) -> None:
     entity_id, betnr = await office.linked_person(lastName="Vor\u0000her\u001f")
 

@@ -482,6 +482,20 @@ async def test_an_expired_sync_token_costs_a_full_listing_and_no_pair(office: Ca
 
 
 @in_haste
+async def test_an_expired_sync_token_is_given_up_even_if_the_run_fails(office: CalendarOffice) -> None:
+    await with_termine(office, 1)
+    office.enter("neu")
+    office.google.world.lister.expire_sync_tokens()
+    office.strike("advoware", method="POST", path="Termine", status=400)
+    assert (await office.sync()).result == "failed"
+    office.recover()
+
+    assert dict((await office.sync()).counts) == {"advoware_created": 1}
+    listings = [call for call in office.calls("google") if call.startswith("GET") and "/events" in call]
+    assert [call for call in listings if "syncToken" in call] == []
+
+
+@in_haste
 @pytest.mark.parametrize(
     "fault",
     [
