@@ -35,6 +35,7 @@ from services.calendar_sync.mapping import (
 )
 from services.calendar_sync.model import (
     TERMIN_PREFIX,
+    TEXT_ONLY_HERE,
     Action,
     AdoptGoogle,
     DeleteAdvoware,
@@ -644,7 +645,10 @@ class Applier:
                 case DeleteAdvoware(pair, termin):
                     if not _says_the_same(await self._current(termin.fr_nr), termin):
                         raise Conflict("Advoware", "the Termin was changed since it was listed")
-                    await self._require_not_moved(pair)
+                    if await self._knows_the_only_text(pair):
+                        if pair.untranslatable != TEXT_ONLY_HERE:
+                            await self._only_remember(MarkUntranslatable(TEXT_ONLY_HERE, pair))
+                        return
                     await self._advoware.delete_termin(termin.fr_nr)
                 case SoftDelete(pair):
                     pass
@@ -653,22 +657,34 @@ class Applier:
         line = self._line(action, pair, before=pair.google if isinstance(action, DeleteGoogle) else pair.advoware)
         await self._store.delete_pair(pair.sync_id, line, self._windows.now())
 
-    async def _require_not_moved(self, pair: Pair) -> None:
-        """The text of a hidden event that was moved to a colleague's calendar stands in this Termin only.
+    async def _knows_the_only_text(self, pair: Pair) -> bool:
+        """Whether the Termin is all that knows the text of a hidden event, which is in a colleague's calendar.
+
+        There the sync leaves the event alone, because Advoware cannot hold it.
 
         Raises:
             Conflict: it is in another calendar of ours, whose sync has not taken it over yet.
         """
         if not is_anonymised_hash(pair.google.content_hash):
-            return
+            return False
         event_id = str(pair.google_event_id)
         for calendar_id in [cursor.calendar_id for cursor in await self._store.load_cursors() if cursor.calendar_id]:
             if calendar_id == self._settings.calendar_id:
                 continue
             with suppress(NotFound, Forbidden):
                 event = one_event(await self._google.get_event(calendar_id, event_id), event_id)
-                if not event.cancelled and event.sync_id in {None, pair.sync_id}:
-                    raise Conflict(GOOGLE, "the event was moved to a colleague's calendar")
+                if event.cancelled or event.sync_id not in {None, pair.sync_id}:
+                    continue
+                if await self._is_left_alone(event_id):
+                    return True
+                raise Conflict(GOOGLE, "the event was moved to a colleague's calendar")
+        return False
+
+    async def _is_left_alone(self, event_id: str) -> bool:
+        """Whether a colleague's sync leaves this event alone."""
+        rows = [row for row in await self._store.load_pairs() if row.google_event_id == event_id]
+        others = [row for row in rows if row.employee_kuerzel != self._settings.kuerzel]
+        return any(row.untranslatable is not None and row.advoware_frnr is None for row in others)
 
     async def let_go(self, pair: Pair) -> None:
         """Forget an event that was lost with its calendar. A Termin without event is new to the next plan."""

@@ -31,6 +31,7 @@ FOR_EVER = date(FOR_EVER_YEAR, 12, 31)
 TERMIN_PREFIX = "Termin: "  #: begins the reasons that lie in the Termin rather than in the event
 HAS_EXCEPTIONS = "single occurrences of the series were moved or cancelled"
 WAITS_FOR_PERMISSION = "a change in Google waits until Advoware may be written"
+TEXT_ONLY_HERE = "the hidden event was moved to a colleague's calendar, and Advoware cannot hold it there"
 TEXT_UNKNOWN = "the Google event is anonymised, so its text cannot be written to Advoware"
 
 #: The names in `Untranslatable.unknown`; the texts are also those of the fields.

@@ -125,7 +125,7 @@ class Past:
 
 def is_placeholder(event: GoogleEvent) -> bool:
     """Whether it shows only what we show of an appointment whose text is hidden."""
-    return isinstance(event.event, NormalisedEvent) and not event.shows_text
+    return not event.shows_text
 
 
 class Picture:

@@ -252,7 +252,7 @@ def _persons_event(seen: Picture, google: GoogleEvent, pair: Pair | None) -> Ite
     origin = seen.origin_of(google) if is_placeholder(google) else None
     if isinstance(event, NormalisedEvent) and origin is not None:
         yield from _hidden_copy(seen, google, event, origin, pair)
-    elif pair is None and google.fr_nr is not None and not (is_readable and seen.may_post()):
+    elif pair is None and google.fr_nr is not None and origin is None and not (is_readable and seen.may_post()):
         if not isinstance(event, NormalisedEvent) or seen.in_window(event):
             yield TakeMarksOff(google)  # then it is listed again, as a person's event
     elif isinstance(event, Untranslatable):

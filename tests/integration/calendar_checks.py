@@ -13,7 +13,7 @@ from calendar_world import LEAK, CalendarWorld, property_of, token_of
 
 from services.advoware_models import BERLIN
 from services.calendar_sync.mapping import ANONYMISED_TITLE, read_google_event, read_termin
-from services.calendar_sync.model import TEXT_UNKNOWN, NormalisedEvent, Pair, Termin, content_hash
+from services.calendar_sync.model import TEXT_ONLY_HERE, NormalisedEvent, Pair, Termin, content_hash
 from services.calendar_sync.observation import PlanSettings
 
 
@@ -132,11 +132,10 @@ async def assert_nothing_is_there_twice(world: CalendarWorld) -> None:
     assert_single(token for record in world.termine() if (token := token_of(record["text"])) not in excused)
     for kuerzel in KUERZEL:
         events = [event for event in world.events(kuerzel) if "recurringEventId" not in event]
-        # A person's copy may keep our marks as long as it is outside the window, and a hidden one while Advoware may
-        # not be written: they alone name the Termin that knows its text.
-        waiting = {
-            pair.google_event_id for pair in await store.load_pairs(kuerzel) if pair.untranslatable == TEXT_UNKNOWN
-        }
+        # A person's copy may keep our marks as long as it is outside the window, and a hidden one while it
+        # cannot become a Termin: they alone name the Termin that knows its text.
+        rows = [pair for pair in await store.load_pairs(kuerzel) if pair.advoware_frnr is None]
+        waiting = {pair.google_event_id for pair in rows if pair.untranslatable is not None}
         events = [event for event in events if event["id"] not in waiting]
         ours = [event for event in events if event["creator"]["email"] == world.account_name]
         assert_single(property_of(event, "advoware_frnr") for event in ours)
@@ -207,6 +206,8 @@ class _Agreement:
             return
         pair = self.by_fr_nr.get(termin.fr_nr)
         assert pair is not None, f"{self.kuerzel} has nothing of Termin {termin.fr_nr}"
+        if pair.untranslatable == TEXT_ONLY_HERE:
+            return
         resource = self.events.get(pair.google_event_id or "")
         assert resource is not None, f"{self.kuerzel} lacks the event of Termin {termin.fr_nr}"
         if self.may_differ(termin, pair):

@@ -210,3 +210,12 @@ def test_a_create_of_unknown_fate_is_not_repeated_when_the_search_for_it_fails(
     lost = Trouble("advoware", "cut_after", "POST", count=1)
     entered = EnterEvent("SB", When(3)), lost, SyncAll(), Jump(1)
     run(world, WRITING, *entered, Trouble("advoware", trouble, "GET", count=1), SyncAll(), SyncAll())
+
+
+def test_a_hidden_event_that_becomes_a_series_and_then_a_colleagues_keeps_its_text(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    hidden = Configure(anonymise=True)
+    entered = EnterEvent("SB", When(6, "23:45", 90)), SyncAll()
+    repeated = EditEvent("SB", 1, "move", When(3, "23:45", 90, series="monthly"))
+    run(world, hidden, *entered, repeated, Act("SB", 1, "move to colleague", When(30), variant=4))
