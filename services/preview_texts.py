@@ -15,9 +15,10 @@ from services.rehearsal import Change, Rehearsal
 Record = Mapping[str, Any]
 
 NEW_NUMBER = "(neu)"
+CONTACT = "Kommunikationen"
 TITLES = {
     "Beteiligte": "Beteiligter",
-    "Kommunikationen": "Telefon und E-Mail",
+    CONTACT: "Telefon und E-Mail",
     "Adressen": "Adresse",
     "Bankverbindungen": "Bankverbindung",
     "CBeteiligte": "Beteiligter",
@@ -25,7 +26,12 @@ TITLES = {
     "CBankverbindungen": "Bankverbindung",
 }
 #: What a person would not miss, or what other lines say already.
-HIDDEN = frozenset({"betnr", "bemerkung", "kommKz", "beteiligteId", "emailAddress", "phoneNumber", "error", "Fehler"})
+HIDDEN = frozenset(
+    {"betnr", "bemerkung", "beteiligteId", "blz", "emailAddress", "kommKz", "kontoNr", "online", "phoneNumber"}
+    | {"standardAnschrift"}
+)
+#: Likewise in a new record: it is made of the others.
+HIDDEN_WHEN_NEW = frozenset({"anschrift", "bezeichnung"})
 #: The value within an entry of EspoCRM's arrays.
 ENTRY = {"emailAddressData": "emailAddress", "phoneNumberData": "phoneNumber"}
 _INVENTED = re.compile(r"\b20000000\d\d\b")
@@ -38,26 +44,32 @@ def preview_of(rehearsal: Rehearsal) -> dict[str, Any]:
     "tasks": [{"name", "isOver"}]}``; ``held`` says what is not transferred, and why.
     """
     return {
-        "changes": [line for change in rehearsal.changes if (line := _line(change))],
+        "changes": _panels(rehearsal.changes),
         "held": list(dict.fromkeys(_held(rehearsal))),
         "tasks": [_task(change) for change in rehearsal.changes if change.kind == "Task"],
     }
 
 
-def _line(change: Change) -> dict[str, Any] | None:
-    if change.kind not in TITLES:
-        return None
-    fields = list(_fields(change))
-    if not fields:
-        return None
-    title = TITLES[change.kind]
-    return {"system": change.system, "title": title, "isNew": change.before is None, "fields": fields}
+def _panels(changes: list[Change]) -> list[dict[str, Any]]:
+    """One for each record; phone numbers and mail addresses, which are single lines, share one."""
+    panels: list[dict[str, Any]] = []
+    for change in changes:
+        fields = list(_fields(change)) if change.kind in TITLES else []
+        if not fields:
+            continue
+        panel = {"system": change.system, "title": TITLES[change.kind], "isNew": change.before is None}
+        last = {name: panels[-1][name] for name in panel} if panels else {}
+        if change.kind == CONTACT and last == panel:
+            panels[-1]["fields"] += fields
+        else:
+            panels.append({**panel, "fields": fields})
+    return panels
 
 
 def _fields(change: Change) -> Iterator[dict[str, str]]:
     before = change.before or {}
     for name, new in change.after.items():
-        if name not in LABELS or name in HIDDEN:
+        if name not in LABELS or name in HIDDEN or (change.before is None and name in HIDDEN_WHEN_NEW):
             continue
         old_text, new_text = _text(name, before.get(name)), _text(name, new)
         if old_text != new_text:

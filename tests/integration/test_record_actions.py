@@ -122,7 +122,7 @@ class Firm:
             "advoware": self.office.advoware.state(),
             "espocrm": self.office.espocrm.state(),
             "postgres": {
-                table: sorted(str(tuple(row)) for row in await pool.fetch(f"SELECT * FROM {table}")) for table in tables
+                table: sorted(str(tuple(row)) for row in await pool.fetch(f"TABLE {table}")) for table in tables
             },
             "redis": {key: await redis.type(key) for key in await redis.keys()},
         }

@@ -74,7 +74,7 @@ class PostAction implements Action
      */
     private function noteOldNumber(Entity $entity, mixed $betnr): void
     {
-        $text = $this->language->translateLabel('createAgainNote', 'messages', self::ENTITY_TYPE);
+        $text = $this->language->translateLabel('createAgainNote', 'messages', 'BitByLaw');
 
         $this->entityManager->createEntity(Note::ENTITY_TYPE, [
             'type' => 'Post',
