@@ -85,6 +85,9 @@ define([], () => {
             });
 
             if (!await this.post(`${model.id}/createAgain`)) {
+                // The page may be older than the record, as after a colleague has pressed the button.
+                await model.fetch();
+
                 return;
             }
 

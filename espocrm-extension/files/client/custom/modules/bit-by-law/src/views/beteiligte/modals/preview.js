@@ -19,7 +19,7 @@ define(['views/modal'], (Dep) => {
                         <div class="panel-heading">
                             <h4 class="panel-title">
                                 <span>{{title}}</span>
-                                {{#if isNew}}<span class="label label-success" style="margin-left: 8px;">{{../../new}}</span>{{/if}}
+                                {{#if isNew}}<span class="text-success" style="margin-left: 8px;">{{../../new}}</span>{{/if}}
                             </h4>
                         </div>
                         <div class="panel-body">
