@@ -48,14 +48,9 @@ GONE = "deleted_in_advoware"
 
 #: What of a record names what it was in Advoware, as it is before the first sync.
 UNLINKED: dict[str, Any] = {
-    "betnr": None,
-    "advowareRowId": None,
-    "advowareLastSync": None,
-    "kommunikationHash": None,
+    **dict.fromkeys(("betnr", "advowareRowId", "advowareLastSync", "kommunikationHash")),
+    **dict.fromkeys(("syncNextRetry", "syncAutoResetAt", "syncErrorMessage")),
     "syncRetryCount": 0,
-    "syncNextRetry": None,
-    "syncAutoResetAt": None,
-    "syncErrorMessage": None,
     "syncStatus": "pending_sync",
 }
 UNLINKED_PARTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -120,7 +115,7 @@ async def preview(request: Any, context: Any) -> Answer:
 async def create_again(request: Any, enqueue: Enqueue, context: Any) -> Answer:
     """Let the Beteiligter of ``{"id": ...}`` be created in Advoware again, where it is gone.
 
-    200 ``{"status": "queued", "betnr": the old number}``; 409 if the record does not show that it is gone
+    200 ``{"status": "queued", "formerNumber": its betNr}``; 409 if the record does not show that it is gone
     (``not_gone``), if Advoware knows the number (``is_there``) or seems to be restored from a backup
     (``restored``); further answers: `_answered`.
     """
@@ -131,7 +126,7 @@ async def create_again(request: Any, enqueue: Enqueue, context: Any) -> Answer:
             await _enqueue(asked, enqueue)
         except Unavailable:  # the cron finds it by its status
             log(context, "warning", "actions.left_to_cron", entity_id=asked.ids[0])
-        return {"status": "queued", "betnr": betnr}
+        return {"status": "queued", "formerNumber": betnr}
 
     return await _answered(request, CREATE_AGAIN_PATH, context, act)
 

@@ -36,11 +36,6 @@ Shared = TypeVar("Shared")
 FIRST_NUMBER = 2_000_000_001
 #: A statement waits no longer for a row that a sync is writing.
 LOCK_TIMEOUT = "2s"
-#: What a new Beteiligter shows if nothing else was sent: empty, not unknown.
-EMPTY_BETEILIGTER = (
-    *("name", "vorname", "anrede", "rechtsform", "geburtsdatum"),
-    *("handelsRegisterNummer", "art", "registergericht"),
-)
 #: The lists of a Beteiligter by their paths, and what a PUT may change in them (all that is sent, if None).
 PARTS: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "Kommunikationen": (("kommunikation",), frozenset({"tlf", "bemerkung", "online"})),
@@ -261,8 +256,7 @@ class _Advoware:
     def _create(self, body: Record) -> Record:
         number = self._next()
         lists: Record = {names[0]: [] for names, _ in PARTS.values()}
-        empty = dict.fromkeys(EMPTY_BETEILIGTER)
-        self.written[number] = {**empty, **body, **lists, "betNr": number, "rowId": self._row_id()}
+        self.written[number] = {**body, **lists, "betNr": number, "rowId": self._row_id()}
         return copy.deepcopy(self.written[number])
 
     def _add_part(self, record: Record, path: str, body: Record) -> Record:

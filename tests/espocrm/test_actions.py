@@ -32,7 +32,7 @@ class BitByLaw:
     url: str = ""
     received: list[tuple[str, Any]] = field(default_factory=list)
     status: int = 200
-    body: Any = field(default_factory=lambda: {"status": "queued", "betnr": "1061", "count": 1})
+    body: Any = field(default_factory=lambda: {"status": "queued", "formerNumber": "1061", "count": 1})
     headers: dict[str, str] = field(default_factory=dict)
 
     async def take(self, request: web.Request) -> web.StreamResponse:

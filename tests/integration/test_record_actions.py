@@ -369,6 +369,7 @@ async def test_a_preview_of_a_new_record_shows_all_that_would_be_created(firm: F
         ("Adresse", True),
         ("Bankverbindung", True),
     }
+    assert (shown["held"], shown["tasks"]) == ([], [])
     assert "20000000" not in json.dumps(shown)
 
 
@@ -378,6 +379,18 @@ async def test_a_preview_says_what_is_held_back_and_why(firm: Firm) -> None:
     _, shown = await firm.press("preview", {"id": entity_id})
     assert shown["changes"] == []
     assert shown["held"][0].startswith("Ohne Nachnamen oder Firmennamen")
+
+
+async def test_a_preview_of_a_new_record_holds_back_what_the_sync_holds_back(firm: Firm) -> None:
+    await firm.office.without_form_rules()
+    entity_id = await firm.office.new_person(firstName="Maria " * 40)
+    _, shown = await firm.press("preview", {"id": entity_id})
+    await firm.press("sync", {"id": entity_id})
+    await firm.work()
+    told = (await firm.office.in_espocrm(entity_id))["syncErrorMessage"]
+    number = str((await firm.office.in_espocrm(entity_id))["betnr"])
+    assert told
+    assert [text.replace("(neu)", number) for text in shown["held"]] == [told]
 
 
 async def test_a_preview_of_an_unknown_record_is_not_found(firm: Firm) -> None:
@@ -405,7 +418,10 @@ async def test_a_preview_while_a_system_is_away_says_so(firm: Firm) -> None:
 
 async def test_what_is_gone_is_created_again_once_with_all_that_belongs_to_it(firm: Firm) -> None:
     entity_id, betnr = await firm.gone()
-    assert await firm.press("create-again", {"id": entity_id}) == (200, {"status": "queued", "betnr": str(betnr)})
+    assert await firm.press("create-again", {"id": entity_id}) == (
+        200,
+        {"status": "queued", "formerNumber": str(betnr)},
+    )
     assert (await firm.press("create-again", {"id": entity_id})) == (409, {"reason": "not_gone"})
     await firm.work()
     assert (await firm.press("create-again", {"id": entity_id})) == (409, {"reason": "not_gone"})
@@ -422,6 +438,9 @@ async def test_what_is_gone_is_created_again_once_with_all_that_belongs_to_it(fi
     old = [row for row in await firm.office.audit(entity_id) if row["result"] == "create_again"]
     assert [(row["advoware_id"], row["source"]) for row in old] == [(str(betnr), "hand")]
     assert [task["status"] for task in await firm.office.tasks() if "Muster" in task["name"]] == ["Canceled"]
+    pool = await firm.office.resources.database()
+    linked = {row["advoware_id"] for row in await pool.fetch("SELECT advoware_id FROM sync_state")}
+    assert not {link for link in linked if link and link.partition("/")[0] == str(betnr)}
     # Everything is settled: the next sync writes nothing.
     await firm.office.sync(entity_id, "sync_check", "cron")
     assert firm.office.writes() == []
@@ -479,7 +498,10 @@ async def test_whatever_breaks_off_it_can_be_pressed_again(firm: Firm, path: str
     await firm.office.fault(firm.office.espocrm, method="PUT", path=path, status=400, count=1)
     assert (await firm.press("create-again", {"id": entity_id}))[0] == 503
     await firm.office.no_faults()
-    assert await firm.press("create-again", {"id": entity_id}) == (200, {"status": "queued", "betnr": str(betnr)})
+    assert await firm.press("create-again", {"id": entity_id}) == (
+        200,
+        {"status": "queued", "formerNumber": str(betnr)},
+    )
     await firm.work()
     assert len([row for row in firm.beteiligte() if row["name"] == "Muster"]) == 1
 

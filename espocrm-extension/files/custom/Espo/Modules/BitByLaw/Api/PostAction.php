@@ -63,7 +63,7 @@ class PostAction implements Action
         $answer = $this->bitByLaw->post($action, (object) ['id' => $entity->getId()]);
 
         if ($answer->isSuccess() && $name === self::CREATE_AGAIN) {
-            $this->noteOldNumber($entity, $answer->get('betnr'));
+            $this->noteOldNumber($entity, $answer->get('formerNumber'));
         }
 
         return $answer->toResponse();
