@@ -175,6 +175,8 @@ class EspoCRMSettings(_Group):
     api_timeout_seconds: float = Field(default=20.0, gt=0)
     webhook_token: SecretStr | None = None
     webhook_secrets: SecretStr | None = None
+    #: by which EspoCRM proves that a button was pressed there
+    action_secret: SecretStr | None = None
 
     @property
     def is_configured(self) -> bool:
@@ -193,7 +195,7 @@ class EspoCRMSettings(_Group):
         pairs = (entry.partition(":") for entry in _entries(text))
         return {webhook_id.strip(): secret.strip() for webhook_id, _, secret in pairs}
 
-    @field_validator("webhook_token", mode="after")
+    @field_validator("webhook_token", "action_secret", mode="after")
     @classmethod
     def _token(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:

@@ -1,4 +1,4 @@
-"""Who may call us: API keys for internal tools, token and signature for EspoCRM's webhooks.
+"""Who may call us: API keys for tools, token and signature for EspoCRM's webhooks, a signature for its buttons.
 
 Doors stand open only while every configured system is a twin. Whoever is refused often waits longer for each refusal,
 and is logged at most once a second. A right key is never slowed down: behind one address there are many people.
@@ -38,10 +38,16 @@ MAX_WAITING = 256
 GROUPS = 256
 REDIS_SECONDS = 0.5
 LOG_SECONDS = 1.0
+#: The signature of a button is not older, nor from further ahead: both clocks may differ.
+ACTION_SECONDS = 300
 
 
 class AccessDenied(BitByLawError):
     """The caller did not prove who it is."""
+
+
+class NotSetUp(BitByLawError):
+    """The buttons in EspoCRM have no key yet."""
 
 
 class _Gate:
@@ -85,6 +91,20 @@ async def admit_espocrm(request: Any, resources: Resources, context: Any) -> Non
             await _require_proof(resources)
     except AccessDenied:
         await _slow_down(request, resources, context, "webhook")
+        raise
+
+
+async def admit_action(request: Any, path: str, resources: Resources, context: Any) -> None:
+    """Admit a button pressed in EspoCRM, see `require_action_sender`. A refusal is logged, and answered late.
+
+    Raises:
+        AccessDenied: the signature or its time is wrong.
+        NotSetUp: there is no key to check it by.
+    """
+    try:
+        require_action_sender(request.headers, path, request.body, resources.settings, resources.clock().timestamp())
+    except AccessDenied:
+        await _slow_down(request, resources, context, "action")
         raise
 
 
@@ -197,6 +217,33 @@ def require_webhook_sender(headers: Mapping[str, str], query: Mapping[str, Any],
             raise AccessDenied("the webhook's signature cannot be checked; set ESPOCRM_WEBHOOK_TOKEN as well")
     elif keys and not has_valid_signature(headers, body, keys):
         raise AccessDenied("the webhook's signature is not valid")
+
+
+def require_action_sender(headers: Mapping[str, str], path: str, body: Any, settings: Settings, now: float) -> None:
+    """Admit EspoCRM by the signature that its extension sends for a button (docs/espocrm.md, "Buttons").
+
+    The body is an object with one key, so that its bytes can be restored whatever order the engine gives to keys.
+    ``now`` is in Unix seconds.
+
+    Raises:
+        AccessDenied: the signature is missing or wrong, or was made too long ago.
+        NotSetUp: ``ESPOCRM_ACTION_SECRET`` is not set.
+    """
+    secret = settings.espocrm.action_secret
+    if secret is None:
+        raise NotSetUp("ESPOCRM_ACTION_SECRET is not set")
+    timestamp = headers.get("x-bitbylaw-timestamp", "")
+    expected = action_signature(secret.get_secret_value(), timestamp, "POST", path, php_json(body))
+    if not _same(headers.get("x-bitbylaw-signature", ""), expected):
+        raise AccessDenied("the signature of the action is not valid")
+    if not timestamp.isdecimal() or abs(now - int(timestamp)) > ACTION_SECONDS:
+        raise AccessDenied("the signature of the action is too old, or a clock is wrong")
+
+
+def action_signature(secret: str, timestamp: str, method: str, path: str, body: bytes) -> str:
+    """The hexadecimal HMAC-SHA256 over time (Unix seconds), method, path and body, each on a line of its own."""
+    signed = b"\n".join([timestamp.encode(errors="replace"), method.encode(), path.encode(), body])
+    return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
 
 
 def may_check_signature(body: Any) -> bool:

@@ -43,6 +43,7 @@ from services.json_text import read_json
 from services.logs import Level, log
 from services.resources import Resources, current_resources
 from services.retry import retry_unavailable
+from services.write_guard import ForeignRequest, carried
 
 TOKEN_KEY = "advoware_access_token"  # noqa: S105 - the name of a Redis key
 TOKEN_TIMESTAMP_KEY = "advoware_token_timestamp"  # noqa: S105
@@ -134,9 +135,26 @@ class AdvowareAPI:
             LoginRefused, ConfigurationError: the credentials are wrong or missing.
             ForeignSystemError: the class for the status of the answer, or for the failure of the connection.
         """
-        limit = timeout_seconds or self._settings.api_timeout_seconds
-        deadline = asyncio.get_running_loop().time() + limit
         method = method.upper()
+        limit = timeout_seconds or self._settings.api_timeout_seconds
+        asked = ForeignRequest(SYSTEM, method, endpoint, params, json_data)
+
+        async def send_it() -> HttpAnswer:
+            return await self._request(endpoint, method, headers, params, json_data, body, limit)
+
+        return await carried(self._resources.guard, asked, send_it)
+
+    async def _request(
+        self,
+        endpoint: str,
+        method: str,
+        headers: Mapping[str, str] | None,
+        params: Params | None,
+        json_data: Any,
+        body: bytes | None,
+        limit: float,
+    ) -> HttpAnswer:
+        deadline = asyncio.get_running_loop().time() + limit
         try:
             async with asyncio.timeout_at(deadline + TIMEOUT_GRACE_SECONDS):
                 url = await self._url(endpoint, method, params)

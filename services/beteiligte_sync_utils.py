@@ -61,7 +61,7 @@ from services.espocrm_mapper import BeteiligteMapper, shown_by_advoware
 from services.kommunikation_sync_utils import KommunikationSyncManager
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
-from services.look_again import EDIT, beteiligter, in_turn
+from services.look_again import EDIT, HAND, beteiligter, in_turn
 from services.merge import (
     Merge,
     Pair,
@@ -83,6 +83,9 @@ MAX_ROUNDS = 3
 #: What a record shows while it is held because Advoware shows an older state.
 OLDER_STATE = failure_sentence(OlderState())
 RELEASED = "Der Abgleich der angehaltenen Datensätze läuft wieder."
+
+#: What an event asks for, by its source; a check asks for nothing.
+_WISHES = {"webhook": frozenset({EDIT}), "hand": frozenset({EDIT, HAND})}
 
 Record = dict[str, Any]
 
@@ -128,13 +131,12 @@ class BeteiligteSync:
         topic = f"{TOPIC_PREFIX}.{event.action}"
         await forget_waiting(self._resources, topic, event.entity_id)
         store = SyncStore(await self._resources.database())
-        is_edit = event.source == "webhook"
+        wishes = _WISHES.get(event.source, frozenset())
 
         async def one_round(wishes: frozenset[str]) -> Outcome:
-            return await self._handle_round(event, topic, store, is_edit=EDIT in wishes)
+            return await self._handle_round(event, topic, store, wishes)
 
         started = time.perf_counter()
-        wishes = frozenset({EDIT}) if is_edit else frozenset[str]()
         outcome = await in_turn(
             self._resources, beteiligter(event.entity_id), wishes, one_round, leaves_note=event.action != "sync_check"
         )
@@ -150,7 +152,20 @@ class BeteiligteSync:
         """Carry out what others have asked for while something else held the record's lock."""
         return await self.handle(SyncEvent(entity_id=entity_id, action="sync_check", source="cron"))
 
-    async def _handle_round(self, event: SyncEvent, topic: str, store: SyncStore, *, is_edit: bool) -> Outcome:
+    async def rehearse(self, entity_id: str) -> Outcome:
+        """What `handle` does when a person asks for it, without lock, pending keys and audit line.
+
+        For resources that write nothing (`services.rehearsal`).
+
+        Raises:
+            NotBefore: an earlier request may still be under way.
+            ForeignSystemError, ConfigurationError: as `handle`.
+        """
+        run = _Run(SyncStore(await self._resources.database()))
+        event = SyncEvent(entity_id=entity_id, action="sync_now", source="hand")
+        return await self._handle_locked(event, run, _WISHES["hand"])
+
+    async def _handle_round(self, event: SyncEvent, topic: str, store: SyncStore, wishes: frozenset[str]) -> Outcome:
         """Sync the record once, under its lock, and write the audit.
 
         Raises:
@@ -168,7 +183,7 @@ class BeteiligteSync:
 
         try:
             async with self.acquire_sync_lock(event.entity_id):
-                outcome = await self._handle_locked(event, run, is_edit=is_edit)
+                outcome = await self._handle_locked(event, run, wishes)
         except NotBefore:
             if run.changes:  # what was done is done, although the rest has to wait
                 await record(Outcome("waiting"))
@@ -186,14 +201,13 @@ class BeteiligteSync:
         async with record_lock(self._resources, beteiligte_lock_key(entity_id), lock_seconds):
             yield
 
-    async def _handle_locked(self, event: SyncEvent, run: _Run, *, is_edit: bool) -> Outcome:
+    async def _handle_locked(self, event: SyncEvent, run: _Run, wishes: frozenset[str]) -> Outcome:
         try:
             espo = await self._espocrm.get_entity(ENTITY_TYPE, event.entity_id)
         except NotFound:
             return await self._handle_deleted(event.entity_id, run.store)
         await self._notifications.remember_responsible(ENTITY_TYPE, espo)
-        rests = beteiligte_status.rests_after_failure if is_edit else beteiligte_status.must_wait
-        if rests(espo, self._now()):
+        if _rests(espo, wishes, self._now()):
             return Outcome("skipped", betnr_of(espo))
         try:
             outcome = await self._sync(espo, run, MAX_ROUNDS)
@@ -532,3 +546,11 @@ class BeteiligteSync:
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
+
+
+def _rests(espo: Record, wishes: frozenset[str], now: datetime) -> bool:
+    """Whether the record is left alone for now, because of an earlier failure."""
+    if HAND in wishes:
+        return False
+    rests = beteiligte_status.rests_after_failure if EDIT in wishes else beteiligte_status.must_wait
+    return rests(espo, now)

@@ -29,6 +29,7 @@ from services.http import HttpAnswer, send
 from services.logs import log
 from services.resources import Resources, current_resources
 from services.retry import retry_unavailable
+from services.write_guard import ForeignRequest, carried
 
 #: Apache refuses longer request lines with 414, nginx those above 8,192 bytes; method and version count.
 MAX_REQUEST_LINE = 8190
@@ -226,10 +227,14 @@ class EspoCRMAPI:
         limit = self._settings.api_timeout_seconds
         try:
             async with asyncio.timeout(limit):
-                answer = await retry_unavailable(
-                    lambda: self._send(method, path, params, json_data, headers),
-                    repeatable=method != "POST" if repeatable is None else repeatable,
-                    max_seconds=limit / 2,
+                answer = await carried(
+                    self._resources.guard,
+                    ForeignRequest(SYSTEM, method, path, params, json_data),
+                    lambda: retry_unavailable(
+                        lambda: self._send(method, path, params, json_data, headers),
+                        repeatable=method != "POST" if repeatable is None else repeatable,
+                        max_seconds=limit / 2,
+                    ),
                 )
         except TimeoutError as error:
             raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s") from error

@@ -42,6 +42,8 @@ LEFT_BEHIND_SECONDS = 120
 
 #: Wishes. A person has edited the record: pauses after failures do not hold.
 EDIT = "edit"
+#: A person has asked for the sync: nothing is waited for.
+HAND = "hand"
 #: The texts of the calendar are to be hidden.
 HIDE = "hide"
 

@@ -25,6 +25,7 @@ from redis.backoff import NoBackoff
 from config import RedisSettings, Settings, get_settings
 from services.database import open_database, open_lock_connections
 from services.http import new_session
+from services.write_guard import WriteGuard
 
 Shared = TypeVar("Shared")
 Clock = Callable[[], datetime]
@@ -49,6 +50,7 @@ class Resources:
         self._lock_connections = _Pool(lambda: open_lock_connections(settings.postgres))
         self._shared: dict[type[Any], Any] = {}
         self.login_lock = asyncio.Lock()  #: one Advoware login at a time, also while Redis is down
+        self.guard: WriteGuard | None = None  #: decides on what the clients send; None: all of it is sent
 
     def shared(self, kind: type[Shared]) -> Shared:
         """The one object of this kind that all clients on these resources share; made when first asked for.

@@ -19,12 +19,12 @@ NOTHING_DONE = frozenset({"no_change", "skipped"})
 
 
 class SyncEvent(BaseModel):
-    """What the queue delivers. ``source`` is ``webhook`` (somebody's edit) or ``cron``."""
+    """What the queue delivers. ``source`` is ``webhook`` (somebody's edit), ``cron`` or ``hand`` (by a button)."""
 
     model_config = ConfigDict(frozen=True)
 
     entity_id: str = Field(pattern=r"^[0-9A-Za-z-]{1,36}$")
-    action: Literal["create", "update", "delete", "sync_check"]
+    action: Literal["create", "update", "delete", "sync_check", "sync_now"]
     source: str = "webhook"
     timestamp: datetime | None = None
 

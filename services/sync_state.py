@@ -227,6 +227,23 @@ class SyncStore:
                 now,
             )
 
+    async def forget_beteiligter(self, entity_id: str, betnr: str, entry: AuditEntry, now: datetime) -> None:
+        """Unlink a CBeteiligte and all that belongs to it from a Beteiligter that is gone; the audit keeps the number.
+
+        Creates that were begun stay: they are looked for before anything is created again.
+        """
+        async with database_errors(), self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(
+                """
+                DELETE FROM sync_state
+                WHERE (entity_id = $1 AND (entity_type = 'CBeteiligte' OR entity_type LIKE 'CBeteiligte.%'))
+                   OR (entity_type IN ('CAdressen', 'CBankverbindungen') AND split_part(advoware_id, '/', 1) = $2)
+                """,
+                entity_id,
+                betnr,
+            )
+            await SyncStore(connection).append_audit(entry, now)
+
     # -- create intents ---------------------------------------------------------------------------------------
 
     async def begin_create(

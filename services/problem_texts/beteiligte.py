@@ -24,7 +24,7 @@ TEXTS: Mapping[str, Text] = {
         (
             "Klären, ob in Advoware absichtlich gelöscht wurde.",
             "Wenn ja: in EspoCRM nichts weiter tun.",
-            "Wenn nein: in Advoware neu anlegen.",
+            "Wenn nein: in EspoCRM beim Beteiligten, neben „Bearbeiten“, „In Advoware neu anlegen“ wählen.",
         ),
     ),
     "general_manual_action": Text(

@@ -19,6 +19,7 @@ config = {
         queue("vmh.beteiligte.update", config=RETRIES),
         queue("vmh.beteiligte.delete", config=RETRIES),
         queue("vmh.beteiligte.sync_check"),
+        queue("vmh.beteiligte.sync_now", config=RETRIES),
     ],
     "enqueues": [],
 }

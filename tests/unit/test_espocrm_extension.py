@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import os
 import re
@@ -24,7 +25,7 @@ from config import PROJECT_ROOT
 from sandbox.espocrm import EXTENSION_VERSION
 from sandbox.espocrm_access import DEFAULT_API_USERS
 from sandbox.espocrm_entities import CUSTOM_ENTITIES, ENTITIES, PHONE_TYPES
-from services import beteiligte_status, espocrm_schema
+from services import beteiligte_status, espocrm_schema, record_actions
 from services.adressen_mapper import ADVOWARE_LENGTHS as ADRESSEN_LENGTHS
 from services.adressen_mapper import ESPOCRM_FIELDS, AdressenMapper
 from services.bankverbindungen_mapper import ADVOWARE_LENGTHS as BANK_LENGTHS
@@ -513,9 +514,58 @@ def test_what_the_installation_places_the_uninstallation_takes_back() -> None:
 
 
 def test_every_view_of_ours_that_metadata_names_exists() -> None:
-    named = re.findall(r'"bit-by-law:([\w/-]+)"', "".join(path.read_text() for path in RESOURCES.rglob("*.json")))
+    """Named in metadata, or by a script of ours; and there is none that nobody names."""
+    files = [*RESOURCES.rglob("*.json"), *CLIENT.rglob("*.js")]
+    named = re.findall(r"""["']bit-by-law:([\w/-]+)["']""", "".join(path.read_text() for path in files))
     assert named
     assert {f"{name}.js" for name in named} == {path.relative_to(CLIENT).as_posix() for path in CLIENT.rglob("*.js")}
+
+
+def test_every_button_has_a_label_and_a_handler_that_knows_it() -> None:
+    for entity in CUSTOM_ENTITIES:
+        definitions = resource(f"metadata/clientDefs/{entity}.json")
+        buttons = [item for item in definitions["detailActionList"] if item != "__APPEND__"]
+        assert buttons
+        for button in buttons:
+            handler = (CLIENT / f"{button['handler'].partition(':')[2]}.js").read_text()
+            for function in (button["actionFunction"], button["checkVisibilityFunction"]):
+                assert re.search(rf"^        (async )?{function}\(", handler, re.MULTILINE), function
+            for language in LANGUAGES:
+                assert button["label"] in resource(f"i18n/{language}/{entity}.json")["labels"]
+    mass = [name for name in resource("metadata/clientDefs/CBeteiligte.json")["massActionList"] if name != "__APPEND__"]
+    for language in LANGUAGES:
+        assert resource(f"i18n/{language}/CBeteiligte.json")["massActions"].keys() == set(mass)
+
+
+def test_the_buttons_texts_exist_in_both_languages_and_for_every_reason() -> None:
+    scripts = "".join(path.read_text() for path in CLIENT.rglob("*.js"))
+    php = "".join(path.read_text() for path in MODULE.rglob("*.php"))
+    said = set(re.findall(r"(?:text|notify)\('(\w+)'\)", scripts)) | {
+        "syncQueued",
+        "syncQueuedSkipped",
+        "createAgainNote",
+    }
+    said |= {"previewInAdvoware", "previewInEspoCRM"}
+    explained = set(re.findall(r"'(\w+)'", re.findall(r"REASONS = \[([^\]]*)\]", scripts)[0])) | {"unavailable"}
+    for language in LANGUAGES:
+        messages = resource(f"i18n/{language}/BitByLaw.json")["messages"]
+        assert messages.keys() == said | {f"reason_{reason}" for reason in explained}
+    answered = set(re.findall(r'"(\w+)"', inspect.getsource(record_actions._failure))) - {"EspoCRM"}
+    answered |= set(re.findall(r'Refused\("(\w+)"\)', inspect.getsource(record_actions)))
+    answered |= set(re.findall(r"failed\('(\w+)'\)", php))
+    # What only a defect or a wrong key leads to has no words of its own.
+    assert answered - explained == {"invalid", "not_admitted"}
+
+
+def test_nobody_reads_the_key_of_the_buttons() -> None:
+    fields = resource("metadata/entityDefs/Settings.json")["fields"]
+    levels = {name: item["level"] for name, item in resource("metadata/app/config.json")["params"].items()}
+    assert levels == {"bitByLawUrl": "admin", "bitByLawSecret": "internal"}
+    assert fields.keys() == levels.keys()
+    for language in LANGUAGES:
+        labels = resource(f"i18n/{language}/Settings.json")
+        assert fields.keys() == labels["fields"].keys() == labels["tooltips"].keys()
+    assert "bitByLawSecret" not in "".join(path.read_text() for path in CLIENT.rglob("*.js"))
 
 
 def test_the_manifest_says_what_it_runs_on_and_the_version_is_the_same_everywhere() -> None:
