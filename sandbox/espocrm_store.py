@@ -192,7 +192,7 @@ class Store:
         columns = set(entity.list_attributes) - _computed(entity)
         changed |= {attribute for attribute in columns if before[attribute] != after[attribute]}
         new_modifier = record.values.get("modifiedById") != user.id
-        counts = self.settings.extension == "1.0.0" or not entity.status or bool(changed - entity.status)
+        counts = self.settings.extension in {"", "1.0.0"} or not entity.status or bool(changed - entity.status)
         record.version += counts
         if keep_modified:
             return None

@@ -14,8 +14,9 @@ import pytest
 
 from config import PROJECT_ROOT, Settings
 from sandbox.espocrm import EspoCRMTwin
+from services.espocrm_doctor import diagnose
 from services.espocrm_schema import WEBHOOKS
-from services.espocrm_setup import Check, SetupFailed, diagnose, install_webhooks
+from services.espocrm_setup import Check, SetupFailed, install_webhooks
 
 PUBLIC_URL = "https://bitbylaw.example"
 TOKEN = "geheim&token-0123456789ab"
