@@ -213,7 +213,7 @@ class EspoCRMTwin(Twin):
             return self._as_user(lambda request, user: getattr(self._administration, name)(request, user))
 
         return [
-            web.get(f"{base}/Settings", lambda request: self._administration.read_settings(request)),
+            web.get(f"{base}/Settings", self._read_settings),
             web.put(f"{base}/Settings", administer("write_settings")),
             web.post(f"{base}/App/destroyAuthToken", administer("log_out")),
             web.get(f"{base}/Extension", administer("extensions")),
@@ -224,6 +224,9 @@ class EspoCRMTwin(Twin):
             web.get(f"{base}/User/{{id}}", administer("read_user")),
             web.put(f"{base}/User/{{id}}", administer("update_user")),
         ]
+
+    async def _read_settings(self, request: web.Request) -> web.Response:
+        return await self._administration.read_settings(request)
 
     def control_routes(self) -> list[web.RouteDef]:
         """The control routes that only this twin has."""

@@ -90,9 +90,13 @@ class Administration:
 
     # -- requests ---------------------------------------------------------------------------------------------
 
-    async def read_settings(self, _request: web.Request) -> web.Response:
-        """What anybody may read, logged in or not; this twin does not tell the two apart."""
-        return web.json_response({"theme": "Espo"})
+    async def read_settings(self, request: web.Request) -> web.Response:
+        """Anybody may read a few of them, the administrator all but secrets."""
+        try:
+            is_admin = self.login(request) is not None
+        except ApiError as error:
+            raise web.HTTPBadRequest from error
+        return web.json_response(self._settings() if is_admin else {"theme": "Espo"})
 
     async def write_settings(self, request: web.Request, user: ApiUser) -> Any:
         """Store what is sent."""
@@ -171,7 +175,7 @@ class Administration:
         return self._shown(record)
 
     def _apply(self, record: Record, body: dict[str, Any]) -> None:
-        account = self._accounts.setdefault(record.id, {})
+        account = self._accounts.setdefault(record.id, {"apiKey": self._guard.key_of(record.id), "rolesIds": []})
         account |= {name: body[name] for name in ("authMethod", "rolesIds") if name in body}
         record.values |= {name: body[name] for name in ("isActive",) if name in body}
         if record.values["type"] != "api":

@@ -194,7 +194,7 @@ _BY_HAND = {
 
 
 def _untold() -> list[Check]:
-    message = "An API user cannot see it, and the installed extension does not tell it."
+    message = "An API user cannot see it, and the extension does not tell it to us."
     return [
         Check(name, "warning", message, f"Look yourself: {place} Extension {EXTENSION_VERSION} tells it.")
         for name, place in _BY_HAND.items()
