@@ -30,6 +30,7 @@ from services.espocrm_provision import (
     offers_actions,
     provide_api_user,
     tell_actions,
+    without_removed,
 )
 from services.espocrm_setup import SetupFailed, checked_address, install_webhooks, webhook_secrets
 
@@ -105,7 +106,7 @@ class _Run:
             step, key = await provide_api_user(admin, settings.espocrm.marvin_api_key.get_secret_value())
             self._tell(step)
             self._store({"ESPOCRM_MARVIN_API_KEY": key})
-            await self._webhooks(our_url)
+            await self._webhooks(admin, our_url)
             await self._task_user(admin, settings.vmh.task_assigned_user_id)
             await self._buttons(admin, our_url)
 
@@ -121,11 +122,12 @@ class _Run:
         site = given.partition("#")[0].rstrip("/").removesuffix("/api/v1")
         return f"{_address('--espocrm-url', site, settings)}/api/v1"
 
-    async def _webhooks(self, our_url: str) -> None:
+    async def _webhooks(self, admin: Administrator, our_url: str) -> None:
         settings = self._settings()
         async for step in install_webhooks(settings, our_url):
             self._show(step.action, f"webhook {step.event}", step.webhook_id)
         known = {**settings.espocrm.webhook_keys, **await webhook_secrets(settings)}
+        known = await without_removed(admin, known)
         pairs = [f"{webhook_id}:{secret}" for webhook_id, secret in known.items()]
         self._store({"ESPOCRM_WEBHOOK_SECRETS": ",".join(pairs)})
 

@@ -7,7 +7,7 @@ interrupted one is simply run again. The administrator's password is sent once; 
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from services.errors import (
     AuthenticationFailed,
     Forbidden,
     ForeignSystemError,
+    NotFound,
     UnexpectedAnswer,
     error_for_status,
 )
@@ -299,6 +300,19 @@ async def active_people(admin: Administrator) -> list[Record]:
     """Who may get tasks, by their names."""
     found = [row for kind in PEOPLE for row in await admin.rows("User", type=kind)]
     return sorted((row for row in found if row.get("isActive")), key=lambda row: str(row.get("userName")))
+
+
+async def without_removed(admin: Administrator, secrets: Mapping[str, str]) -> dict[str, str]:
+    """Of ``{webhook id: secret key}`` those whose webhook is still there, whoever made it."""
+    return {webhook_id: secret for webhook_id, secret in secrets.items() if await _has_webhook(admin, webhook_id)}
+
+
+async def _has_webhook(admin: Administrator, webhook_id: str) -> bool:
+    try:
+        await admin.call("GET", f"Webhook/{quote(webhook_id, safe='')}")
+    except NotFound:
+        return False
+    return True
 
 
 # -- settings -----------------------------------------------------------------------------------------------------

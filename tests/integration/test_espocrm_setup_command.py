@@ -165,6 +165,22 @@ async def test_what_was_lost_or_taken_away_is_completed(place: Place) -> None:
     ]
 
 
+async def test_secrets_of_webhooks_that_are_gone_do_not_pile_up_and_those_made_by_hand_stay(place: Place) -> None:
+    await place.set_up("--task-user", "admin")
+    first, *_ = await place.webhooks()
+    by_hand = await place.control("POST", "records/Webhook", {"event": "Task.create", "url": "https://x.example"})
+    pairs = f"weg:0123456789abcdef01234567,{by_hand['id']}:{by_hand['secretKey']}"
+    text = place.env.read_text().replace("WEBHOOK_SECRETS=", f"WEBHOOK_SECRETS={pairs},")
+    place.env.write_text(text)
+    await place.control("DELETE", f"records/Webhook/{first['id']}")
+
+    await place.set_up()
+
+    keys = place.loaded().espocrm.webhook_keys
+    assert keys == {row["id"]: row["secretKey"] for row in await place.webhooks()}
+    assert by_hand["id"] in keys
+
+
 async def test_the_user_whose_key_we_have_is_completed_whatever_his_name(place: Place) -> None:
     await place.settings(extension=EXTENSION_VERSION)
     place.env.write_text("ESPOCRM_MARVIN_API_KEY=espocrm-limited-key\n")
