@@ -26,6 +26,7 @@ from services.espocrm_provision import (
     Package,
     Step,
     active_people,
+    find_doubles,
     install_extension,
     offers_actions,
     provide_api_user,
@@ -126,8 +127,10 @@ class _Run:
         settings = self._settings()
         async for step in install_webhooks(settings, our_url):
             self._show(step.action, f"webhook {step.event}", step.webhook_id)
-        known = {**settings.espocrm.webhook_keys, **await webhook_secrets(settings)}
-        known = await without_removed(admin, known)
+        own = await webhook_secrets(settings)
+        known = await without_removed(admin, {**settings.espocrm.webhook_keys, **own})
+        if doubles := await find_doubles(admin, our_url, own):
+            self._tell(doubles)
         pairs = [f"{webhook_id}:{secret}" for webhook_id, secret in known.items()]
         self._store({"ESPOCRM_WEBHOOK_SECRETS": ",".join(pairs)})
 

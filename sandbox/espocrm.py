@@ -300,7 +300,9 @@ class EspoCRMTwin(Twin):
     async def _read(self, request: web.Request, user: ApiUser) -> Any:
         entity = _entity(request)
         user.demand("read", entity.name)
-        return self._store.full(self._visible(entity, request.match_info["id"], user, "does not exist"))
+        record_id = request.match_info["id"]
+        deleted = self._store.find_deleted(entity.name, record_id) if user.admin else None
+        return self._store.full(deleted or self._visible(entity, record_id, user, "does not exist"))
 
     async def _update(self, request: web.Request, user: ApiUser) -> Any:
         entity, body = _entity(request), await _body(request)

@@ -59,6 +59,11 @@ class Store:
         record = self._records.get(entity, {}).get(str(record_id))
         return None if record is None or record.deleted else record
 
+    def find_deleted(self, entity: str, record_id: Any) -> Record | None:
+        """A record that is deleted: EspoCRM shows it, by its id, to administrators alone."""
+        record = self._records.get(entity, {}).get(record_id)
+        return record if record is not None and record.deleted else None
+
     def get(self, entity: Entity, record_id: str, wording: str = "does not exist") -> Record:
         """A record that is not deleted.
 

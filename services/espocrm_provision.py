@@ -7,7 +7,7 @@ interrupted one is simply run again. The administrator's password is sent once; 
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,6 +30,7 @@ from services.espocrm_schema import (
     PERMISSIONS,
     ROLE_ID,
     ROLE_NAME,
+    WEBHOOKS,
     role_problems,
     surplus_rights,
     version_numbers,
@@ -307,12 +308,28 @@ async def without_removed(admin: Administrator, secrets: Mapping[str, str]) -> d
     return {webhook_id: secret for webhook_id, secret in secrets.items() if await _has_webhook(admin, webhook_id)}
 
 
+async def find_doubles(admin: Administrator, our_url: str, own: Iterable[str]) -> Step | None:
+    """Webhooks of others that lead to the same addresses as ours, so that events come twice; they are left alone.
+
+    Such are those that an administrator has made by hand, and those of an API user who was deleted: EspoCRM goes on
+    sending them, and no other API user can see them.
+    """
+    known = set(own)
+    rows = [row for row in await admin.rows("Webhook") if row.get("isActive") and row["id"] not in known]
+    addresses = {f"{our_url}{path}" for path in WEBHOOKS.values()}
+    doubles = [str(row["id"]) for row in rows if str(row.get("url")).partition("?")[0] in addresses]
+    if not doubles:
+        return None
+    message = f"events come twice by {', '.join(doubles)}: remove them (Administration > Webhooks)"
+    return Step("webhooks", "by hand", message)
+
+
 async def _has_webhook(admin: Administrator, webhook_id: str) -> bool:
     try:
-        await admin.call("GET", f"Webhook/{quote(webhook_id, safe='')}")
+        webhook = await admin.call("GET", f"Webhook/{quote(webhook_id, safe='')}")
     except NotFound:
         return False
-    return True
+    return not webhook.get("deleted")  # administrators are shown deleted records as well
 
 
 # -- settings -----------------------------------------------------------------------------------------------------

@@ -181,6 +181,18 @@ async def test_secrets_of_webhooks_that_are_gone_do_not_pile_up_and_those_made_b
     assert by_hand["id"] in keys
 
 
+async def test_webhooks_of_others_that_lead_to_us_too_are_named_and_left_alone(place: Place) -> None:
+    await place.set_up("--task-user", "admin")
+    event, path = next(iter(WEBHOOKS.items()))
+    double = await place.control("POST", "records/Webhook", {"event": event, "url": f"{OUR_URL}{path}?token=x"})
+    elsewhere = await place.control("POST", "records/Webhook", {"event": event, "url": f"https://x.example{path}"})
+
+    _, output = await place.set_up()
+
+    assert f"by hand  webhooks: events come twice by {double['id']}: remove them" in output
+    assert {double["id"], elsewhere["id"]} <= {row["id"] for row in await place.webhooks()}
+
+
 async def test_the_user_whose_key_we_have_is_completed_whatever_his_name(place: Place) -> None:
     await place.settings(extension=EXTENSION_VERSION)
     place.env.write_text("ESPOCRM_MARVIN_API_KEY=espocrm-limited-key\n")
