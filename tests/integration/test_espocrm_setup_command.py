@@ -215,6 +215,13 @@ async def test_an_older_extension_is_upgraded_and_a_newer_one_stays(place: Place
     assert "warning extension: Version 1.1.0 is installed" in output
 
 
+async def test_the_extension_is_installed_again_where_its_role_is_missing(place: Place) -> None:
+    await place.settings(extension=EXTENSION_VERSION)
+    _, output = await place.set_up("--task-user", "admin")
+    assert f"version {EXTENSION_VERSION} installed; version {EXTENSION_VERSION} was there" in output
+    assert "ok role" in output
+
+
 async def test_without_an_extension_that_may_be_installed_the_way_by_hand_is_said(place: Place) -> None:
     await place.settings(may_install=False)
     status, output = await place.set_up("--task-user", "admin")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,20 @@ def test_the_file_is_private_a_link_stays_a_link_and_nothing_lies_around(tmp_pat
     assert link.is_symlink()
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == [".env", "settings"]
+
+
+def test_the_new_file_is_made_beside_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "another file system"))
+    assert changed(tmp_path, "KEY=alt\n", {"KEY": "neu"}) == "KEY=neu\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_the_service_that_owns_the_file_goes_on_owning_it(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("KEY=alt\n")
+    os.chown(path, 12345, 12346)
+    EnvFile(path, tmp_path / "none").change({"KEY": "neu"})
+    assert (path.stat().st_uid, path.stat().st_gid) == (12345, 12346)
 
 
 def test_a_missing_file_begins_as_the_example(tmp_path: Path) -> None:
