@@ -221,9 +221,15 @@ class EspoCRMTwin(Twin):
             web.post(f"{base}/Extension/action/install", administer("install")),
             web.get(f"{base}/Role", administer("roles")),
             web.post(f"{base}/User", administer("create_user")),
-            web.get(f"{base}/User/{{id}}", administer("read_user")),
+            web.get(f"{base}/User/{{id}}", self._as_user(self._read_user)),
             web.put(f"{base}/User/{{id}}", administer("update_user")),
         ]
+
+    async def _read_user(self, request: web.Request, user: ApiUser) -> Any:
+        if user.admin:
+            return await self._administration.read_user(request, user)
+        request.match_info["entity"] = USER.name
+        return await self._read(request, user)
 
     async def _read_settings(self, request: web.Request) -> web.Response:
         return await self._administration.read_settings(request)

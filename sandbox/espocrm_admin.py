@@ -162,10 +162,9 @@ class Administration:
         return self._shown(record)
 
     async def read_user(self, request: web.Request, user: ApiUser) -> Any:
-        """A user; administrators see his key and roles."""
-        record = self._store.get(USER, request.match_info["id"])
-        user.demand("read", "User")
-        return self._shown(record) if user.admin else self._store.full(record)
+        """A user with his key and roles."""
+        _demand_admin(user)
+        return self._shown(self._store.get(USER, request.match_info["id"]))
 
     async def update_user(self, request: web.Request, user: ApiUser) -> Any:
         """Change a user."""

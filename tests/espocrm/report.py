@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from conftest import NAMES
-from espocrm_rest import Rest
+from espocrm_rest import NAMES, Rest
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parents[1] / "docs" / "espocrm.md"

@@ -12,8 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from conftest import NAMES
-from espocrm_rest import Rest
+from espocrm_rest import NAMES, Rest
 
 from config import PROJECT_ROOT, load_settings
 from services.espocrm_doctor import diagnose
