@@ -47,7 +47,7 @@ PEOPLE = (*sorted(ADMINISTRATORS), "regular")
 #: Where EspoCRM's buttons find us; the extension offers both or none.
 ACTION_URL, ACTION_SECRET = "bitByLawUrl", "bitByLawSecret"
 
-BY_HAND = "Install it by hand (Administration > Extensions, or on the server: php command.php extension --file=...)"
+BY_HAND = "Install it by hand (on the server: php command.php extension --file=..., or Administration > Extensions)"
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,8 @@ async def install_extension(admin: Administrator, package: Package | None) -> St
     try:
         await _install(admin, package)
     except Forbidden as error:
-        return _by_hand(installed, f"EspoCRM does not let it be installed by its interface: {error.reason}", lacking)
+        why = error.reason or "restrictedMode."
+        return _by_hand(installed, f"EspoCRM does not let it be installed by its interface: {why}", lacking)
     still_lacking = await _role_lacks(admin)
     if still_lacking:
         raise SetupFailed(f'The role "{ROLE_NAME}" is still not right: {"; ".join(still_lacking)}')
