@@ -1,6 +1,7 @@
 # Every target works as the first command after a clone: it makes the virtual environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help up check test soak soak-calendar lint lint-php types format lock clean espocrm-extension
+.PHONY: help up check test soak soak-calendar lint lint-php test-php phpstan types format lock clean \
+	espocrm-extension espocrm-report
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,6 +51,16 @@ lint-php: ## syntax of the EspoCRM extension; needs PHP (Debian: php-cli)
 	@command -v php >/dev/null || { echo "PHP was not found: install php-cli."; exit 1; }
 	@find espocrm-extension -name '*.php' -print0 | xargs -0 -n 1 php -l | grep -v '^No syntax errors' && exit 1 || echo "lint-php: ok"
 
+test-php: ## PHPUnit tests of the EspoCRM extension against the EspoCRM in ESPOCRM_SOURCE; needs PHPUnit (Debian: phpunit)
+	@command -v phpunit >/dev/null || { echo "PHPUnit was not found: install phpunit."; exit 1; }
+	@test -f "$(ESPOCRM_SOURCE)/vendor/autoload.php" || { echo "ESPOCRM_SOURCE must name the folder of an EspoCRM."; exit 1; }
+	@cd espocrm-extension && phpunit
+
+phpstan: ## static types of the EspoCRM extension against the EspoCRM in ESPOCRM_SOURCE; needs phpstan on PATH
+	@command -v phpstan >/dev/null || { echo "phpstan was not found on PATH."; exit 1; }
+	@test -f "$(ESPOCRM_SOURCE)/vendor/autoload.php" || { echo "ESPOCRM_SOURCE must name the folder of an EspoCRM."; exit 1; }
+	@cd espocrm-extension && phpstan analyse --no-progress
+
 types: $(VENV)/.development ## static types
 	@$(BIN)/mypy
 
@@ -59,6 +70,9 @@ format: $(VENV)/.development ## rewrite the code in the project's format
 espocrm-extension: ## the installable EspoCRM package, espocrm-extension/build/bitbylaw-<version>.zip
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH."; exit 1; }
 	@$(PYTHON) espocrm-extension/build.py
+
+espocrm-report: $(VENV)/.development ## drive the EspoCRM in ESPOCRM_TEST_URL through all cases; result in docs/espocrm.md
+	@$(BIN)/python tests/espocrm/report.py
 
 lock: ## resolve the newest versions that fit pyproject.toml into the lock files
 	@$(BIN)/python -m pip install --quiet uv

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from config import ConfigurationError, Settings, get_settings
+from cli.env_file import EnvFile
+from cli.espocrm_setup import PASSWORD, Wish, read_password, set_up
+from config import PROJECT_ROOT, ConfigurationError, Settings, default_env_file, get_settings
 from services.calendar_sync.doctor import diagnose_google
-from services.espocrm_setup import Check, Installed, SetupFailed, diagnose, install_webhooks
+from services.espocrm_doctor import diagnose
+from services.espocrm_setup import Check, Installed, SetupFailed, install_webhooks
 
 FAILED, UNCHECKED = 1, 2
 MARKS = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]"}
@@ -24,7 +29,46 @@ UrlHelp = "our address as EspoCRM reaches it, such as https://bitbylaw.example"
 
 @app.callback()
 def _main() -> None:
-    """Keep `install-webhooks` a sub-command although it is the only one so far."""
+    """The commands below share a name."""
+
+
+@app.command("setup")
+def setup_command(
+    url: Annotated[str, typer.Option("--url", help=UrlHelp)],
+    admin_user: Annotated[str, typer.Option("--admin-user", help="name of an administrator of EspoCRM")],
+    espocrm_url: Annotated[
+        str, typer.Option("--espocrm-url", help="EspoCRM's address; else ESPOCRM_API_BASE_URL")
+    ] = "",
+    task_user: Annotated[
+        str, typer.Option("--task-user", help="user name of who gets the tasks of records assigned to nobody")
+    ] = "",
+    package: Annotated[
+        Path | None, typer.Option("--package", help="the extension's zip; else it is made of the sources")
+    ] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help=f"read the password from stdin; else from {PASSWORD}, or ask")
+    ] = False,
+) -> None:
+    """Install or upgrade the extension, make the API user, register the webhooks, write .env, and run the doctor.
+
+    Each step looks first: a second run changes nothing, an interrupted one is simply run again. The password is sent to
+    EspoCRM once and stored nowhere.
+    """
+    try:
+        path = default_env_file()
+        if path is None:
+            raise SetupFailed("BITBYLAW_ENV_FILE is empty: there is no file to write the settings to.")
+        password = read_password(from_stdin=password_stdin, user=admin_user)
+        wish = Wish(url, admin_user, password, espocrm_url, task_user, package)
+        env = EnvFile(path, PROJECT_ROOT / ".env.example")
+        is_changed = asyncio.run(set_up(wish, env, console))
+    except (SetupFailed, ConfigurationError) as error:
+        console.print(f"[red]{escape(str(error))}[/red]")
+        raise typer.Exit(FAILED) from None
+    console.print(
+        "\nRestart BitByLaw: it reads .env when it starts.\n" if is_changed else "\nNothing was changed in .env.\n"
+    )
+    doctor(url)
 
 
 @app.command("install-webhooks")
@@ -33,7 +77,7 @@ def install_webhooks_command(url: Annotated[str, typer.Option("--url", help=UrlH
     try:
         secrets = asyncio.run(_install(get_settings(), url))
     except (SetupFailed, ConfigurationError) as error:
-        console.print(f"[red]{error}[/red]")
+        console.print(f"[red]{escape(str(error))}[/red]")
         raise typer.Exit(FAILED) from None
     if secrets:
         console.print("\nTo have signatures checked, append to ESPOCRM_WEBHOOK_SECRETS in .env (not shown again):")

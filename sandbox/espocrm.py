@@ -36,6 +36,7 @@ from sandbox.alterations import RefusedAlterationError
 from sandbox.control import CONTROL_PREFIX, PLAIN_FORM, Clock, Twin, body_of, main
 from sandbox.espocrm_access import ADMIN_ID, DEFAULT_API_USERS, ApiUser, LoginGuard, Settings
 from sandbox.espocrm_actions import ACTIONS, Browser
+from sandbox.espocrm_admin import Administration
 from sandbox.espocrm_entities import ENTITIES, USER, Entity, entity_defs
 from sandbox.espocrm_php import ApiError, php_int, php_json, read_json, validation_failure
 from sandbox.espocrm_query import read_search_params
@@ -50,7 +51,7 @@ DEFAULT_PORT = 4020
 API_PREFIX = "/api/v1"
 WRITE_PATH = f"{API_PREFIX}/BitByLaw/write"
 BERLIN = ZoneInfo("Europe/Berlin")
-EXTENSION_VERSION = "1.1.0"  #: of the firm's extension, whose entities and rules this twin has
+EXTENSION_VERSION = "1.2.0"  #: of the firm's extension, whose entities and rules this twin has
 
 UserHandler = Callable[[web.Request, ApiUser], Awaitable[Any]]
 
@@ -104,6 +105,7 @@ class EspoCRMTwin(Twin):
         )
         for user in (self._admin, *self._api_users):
             self._add_api_user(user)
+        self._administration = Administration(self._store, self._guard, self._admin, self._make_id)
         if not self.empty:
             load_firm(self._store, make_firm(self.seed, self.now().astimezone(BERLIN).date()), self._admin)
 
@@ -137,7 +139,7 @@ class EspoCRMTwin(Twin):
 
         So a rule for ``PUT /CBeteiligte/{id}`` holds whichever way a client takes, and the journal shows it so.
         """
-        if request.method != "POST" or request.path != WRITE_PATH or self._store.settings.extension == "1.0.0":
+        if request.method != "POST" or request.path != WRITE_PATH or self._store.settings.extension in {"", "1.0.0"}:
             return None
         found = plain_form(await _body(request))
         return found and (found[0], f"{API_PREFIX}/{found[1]}")
@@ -193,6 +195,7 @@ class EspoCRMTwin(Twin):
             web.get(f"{base}/Metadata", self._as_user(self._metadata)),
             web.get(WRITE_PATH, self._as_user(self._offer_write)),
             web.post(WRITE_PATH, self._as_user(self._write)),
+            *self._admin_routes(),
             web.get(f"{base}/{{entity}}", self._as_user(self._list)),
             web.post(f"{base}/{{entity}}", self._as_user(self._create)),
             web.get(f"{base}/{{entity}}/{{id}}", self._as_user(self._read)),
@@ -201,6 +204,35 @@ class EspoCRMTwin(Twin):
             web.delete(f"{base}/{{entity}}/{{id}}", self._as_user(self._delete)),
             web.get(f"{base}/{{entity}}/{{id}}/{{link}}", self._as_user(self._list_linked)),
         ]
+
+    def _admin_routes(self) -> list[web.RouteDef]:
+        """What only an administrator may do, and the settings, of which anybody may read a part."""
+        base = API_PREFIX
+
+        def administer(name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+            return self._as_user(lambda request, user: getattr(self._administration, name)(request, user))
+
+        return [
+            web.get(f"{base}/Settings", self._read_settings),
+            web.put(f"{base}/Settings", administer("write_settings")),
+            web.post(f"{base}/App/destroyAuthToken", administer("log_out")),
+            web.get(f"{base}/Extension", administer("extensions")),
+            web.post(f"{base}/Extension/action/upload", administer("upload")),
+            web.post(f"{base}/Extension/action/install", administer("install")),
+            web.get(f"{base}/Role", administer("roles")),
+            web.post(f"{base}/User", administer("create_user")),
+            web.get(f"{base}/User/{{id}}", self._as_user(self._read_user)),
+            web.put(f"{base}/User/{{id}}", administer("update_user")),
+        ]
+
+    async def _read_user(self, request: web.Request, user: ApiUser) -> Any:
+        if user.admin:
+            return await self._administration.read_user(request, user)
+        request.match_info["entity"] = USER.name
+        return await self._read(request, user)
+
+    async def _read_settings(self, request: web.Request) -> web.Response:
+        return await self._administration.read_settings(request)
 
     def control_routes(self) -> list[web.RouteDef]:
         """The control routes that only this twin has."""
@@ -222,7 +254,9 @@ class EspoCRMTwin(Twin):
 
         async def handle(request: web.Request) -> web.StreamResponse:
             try:
-                user = self._guard.login(request.headers.get("X-Api-Key"), request.remote or "", self.now())
+                user = self._administration.login(request) or self._guard.login(
+                    request.headers.get("X-Api-Key"), request.remote or "", self.now()
+                )
             except ApiError as error:
                 return _refusal(error)
             if user is None:
@@ -272,7 +306,9 @@ class EspoCRMTwin(Twin):
     async def _read(self, request: web.Request, user: ApiUser) -> Any:
         entity = _entity(request)
         user.demand("read", entity.name)
-        return self._store.full(self._visible(entity, request.match_info["id"], user, "does not exist"))
+        record_id = request.match_info["id"]
+        deleted = self._store.find_deleted(entity.name, record_id) if user.admin else None
+        return self._store.full(deleted or self._visible(entity, record_id, user, "does not exist"))
 
     async def _update(self, request: web.Request, user: ApiUser) -> Any:
         entity, body = _entity(request), await _body(request)
@@ -308,7 +344,7 @@ class EspoCRMTwin(Twin):
                 "userPermission": "all" if user.admin else user.user_permission,
                 "mentionPermission": "all" if user.admin else user.mention_permission,
             },
-            "appParams": {"bitbylaw": {"version": self._store.settings.extension, "isSyncUser": user.sync}},
+            **self._administration.app_params(user),
             "language": "de_DE",
         }
 
@@ -323,6 +359,9 @@ class EspoCRMTwin(Twin):
             del definitions["Webhook"]["fields"]["skipOwn"]
         for name in self._store.settings.optimistic_concurrency & definitions.keys():
             definitions[name]["optimisticConcurrencyControl"] = True
+        definitions["Settings"] = {
+            "fields": {key: {"type": "varchar"} for key in self._store.settings.extension_settings}
+        }
         node: Any = {"entityDefs": definitions, "scopes": {name: {"entity": True} for name in readable}}
         for part in filter(None, request.query.get("key", "").split(".")):
             node = node.get(part) if isinstance(node, dict) else None

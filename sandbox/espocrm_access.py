@@ -41,9 +41,10 @@ class Settings(BaseModel):
     version: Literal["8.4", "9.3"] = "9.3"
     phone_number_international: bool = True
     duplicate_check: frozenset[str] = frozenset()  #: entities that answer 409 to a likely duplicate
-    #: The firm's extension: 1.1.0 has the write action and leaves the version alone when only the sync's own fields
-    #: change; 1.0.0 has the entities and rules alone.
-    extension: Literal["1.0.0", "1.1.0"] = "1.1.0"
+    #: The firm's extension: 1.2.0 tells the sync how the instance is run; 1.1.0 has the write action and leaves the
+    #: version alone when only the sync's own fields change; 1.0.0 has the entities and rules alone. Empty: it is not
+    #: installed yet, nor is its role; the entities are there all the same.
+    extension: Literal["", "1.0.0", "1.1.0", "1.2.0"] = "1.2.0"
     #: entities that have a ``versionNumber``; the extension switches it on for its own from 1.1.0 on
     optimistic_concurrency: frozenset[str] = frozenset(CUSTOM_ENTITIES)
     concurrency_ignored: frozenset[str] = frozenset()  #: fields that any version may overwrite (9.3)
@@ -51,6 +52,15 @@ class Settings(BaseModel):
     #: ``host:port`` of internal receivers that the administrator allows (EspoCRM's ``webhookAllowedAddressList``). From
     #: 9.3.2 on a webhook to any other internal host is refused, and its events are dropped. None: any receiver will do.
     webhook_allowed_addresses: tuple[str, ...] | None = None
+    # As EspoCRM comes, not as the firm should have it.
+    preferred_countries: tuple[str, ...] = ("us", "de")
+    address_format: int = 1
+    php_version: str = "8.3.14"
+    cron_seconds_ago: int | None = 30  #: since a job ran; None: none ever did
+    logs_api_access: bool = True  #: each request of an API user leaves a row
+    may_install: bool = True  #: off: ``adminUpgradeDisabled``
+    #: fields that the extension adds to EspoCRM's settings
+    extension_settings: tuple[str, ...] = ()
     #: the rules of 1.1.0 for names, links and lengths; off: records are saved as they were before
     form_rules: bool = True
     task_parents: tuple[str, ...] = (*STANDARD_TASK_PARENTS, *CUSTOM_ENTITIES)
@@ -58,7 +68,7 @@ class Settings(BaseModel):
     @property
     def has_form_rules(self) -> bool:
         """Whether names, links and lengths are checked, and parts that go or move mark their Beteiligter."""
-        return self.form_rules and self.extension != "1.0.0"
+        return self.form_rules and self.extension not in {"", "1.0.0"}
 
     def may_send_to(self, url: str) -> bool:
         """Whether webhooks may go to this address. Without DNS here, only names without a dot count as internal."""
@@ -164,6 +174,11 @@ class LoginGuard:
     def add(self, user: ApiUser) -> None:
         """Let a user in; one with the same key is replaced."""
         self._users[user.api_key] = user
+
+    def key_of(self, user_id: str) -> str | None:
+        """The API key of a user, None if he has none."""
+        user = self.user_of_id(user_id)
+        return user.api_key if user else None
 
     def user_of_id(self, user_id: str) -> ApiUser | None:
         """The API user with this id, if any."""

@@ -59,6 +59,11 @@ class Store:
         record = self._records.get(entity, {}).get(str(record_id))
         return None if record is None or record.deleted else record
 
+    def find_deleted(self, entity: str, record_id: Any) -> Record | None:
+        """A record that is deleted: EspoCRM shows it, by its id, to administrators alone."""
+        record = self._records.get(entity, {}).get(record_id)
+        return record if record is not None and record.deleted else None
+
     def get(self, entity: Entity, record_id: str, wording: str = "does not exist") -> Record:
         """A record that is not deleted.
 
@@ -192,7 +197,7 @@ class Store:
         columns = set(entity.list_attributes) - _computed(entity)
         changed |= {attribute for attribute in columns if before[attribute] != after[attribute]}
         new_modifier = record.values.get("modifiedById") != user.id
-        counts = self.settings.extension == "1.0.0" or not entity.status or bool(changed - entity.status)
+        counts = self.settings.extension in {"", "1.0.0"} or not entity.status or bool(changed - entity.status)
         record.version += counts
         if keep_modified:
             return None

@@ -37,7 +37,7 @@ class WriteAction:
         Raises:
             ApiError: 403, the user is not the sync; 404, this extension has no such action.
         """
-        if self.store.settings.extension == "1.0.0":
+        if self.store.settings.extension in {"", "1.0.0"}:
             raise ApiError(404, "Controller 'BitByLaw' does not exist.")
         if not user.sync:
             raise ApiError(403, "Only for API users with the role of the sync.")
@@ -54,7 +54,7 @@ class WriteAction:
         Raises:
             ApiError: as EspoCRM refuses one of the writes; the body names it (``index``).
         """
-        if self.store.settings.extension == "1.0.0":
+        if self.store.settings.extension in {"", "1.0.0"}:
             raise ApiError(405, "")
         self.offered(user)
         key, writes = body.get("key"), body.get("writes")

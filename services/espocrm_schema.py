@@ -11,6 +11,16 @@ from typing import Any
 
 from services.espocrm_mapper import ANREDEN, ESPOCRM_LENGTHS
 
+#: of the extension in ``espocrm-extension/``
+EXTENSION_NAME, EXTENSION_VERSION = "BitByLaw", "1.2.0"
+ROLE_ID, ROLE_NAME = "bitbylaw-sync", "BitByLaw Sync"
+
+
+def version_numbers(version: object) -> tuple[int, ...]:
+    """A version so that it can be compared; of what is none, nothing."""
+    parts = str(version).split(".")
+    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()
+
 
 @dataclass(frozen=True)
 class Field:

@@ -26,6 +26,8 @@ CHECK_SECONDS = 4.0
 SLOW_SECONDS = 2.0
 #: Load balancers ask often; the foreign systems should not notice.
 CACHE_SECONDS = 10.0
+#: EspoCRM keeps a row in its login log for each request with a key, so the key is asked about less often than the rest.
+KEY_SECONDS = 600.0
 #: Without these no webhook can be taken or worked off. A foreign system may be away: its work waits.
 NEEDED = frozenset({"redis", "postgres"})
 
@@ -46,6 +48,13 @@ class _Cache:
         self.made_at = float("-inf")
         self.answer: Answer = (503, {})
         self.lock = asyncio.Lock()
+
+
+class _EspoCRMKey:
+    """When EspoCRM last accepted our key (monotonic seconds)."""
+
+    def __init__(self) -> None:
+        self.accepted_at = float("-inf")
 
 
 async def report_health() -> Answer:
@@ -183,7 +192,16 @@ async def _check_advoware(resources: Resources) -> None:
 
 
 async def _check_espocrm(resources: Resources) -> None:
-    await EspoCRMAPI(resources=resources).list_entities("CBeteiligte", select=["id"], max_size=1)
+    """EspoCRM answers; now and then also: it accepts our key. What it shows to anybody leaves no row in its log."""
+    key = resources.shared(_EspoCRMKey)
+    if time.monotonic() - key.accepted_at > KEY_SECONDS:
+        await EspoCRMAPI(resources=resources).list_entities("CBeteiligte", select=["id"], max_size=1)
+        key.accepted_at = time.monotonic()
+        return
+    url = f"{resources.settings.espocrm.api_base_url}/Settings"
+    answer = await send(resources.http, "EspoCRM", "GET", url, timeout_seconds=CHECK_SECONDS)
+    if answer.status != 200:
+        raise ForeignSystemError("EspoCRM", status=answer.status)
 
 
 async def _check_google_calendar(resources: Resources) -> None:

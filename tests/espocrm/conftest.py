@@ -15,14 +15,13 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
-from espocrm_rest import Espo, Events, Rest
+from espocrm_rest import NAMES, Espo, Events, Rest
 
 from sandbox.control import running
 from sandbox.espocrm import EspoCRMTwin
 from sandbox.espocrm_access import SYNC_ID
 from services.espocrm_schema import ENTITIES
 
-NAMES = ("ESPOCRM_TEST_URL", "ESPOCRM_TEST_ADMIN_USER", "ESPOCRM_TEST_ADMIN_PASSWORD")
 ROLE = "bitbylaw-sync"
 #: whose events there are; the twin has none of CAdressen
 EVENTS_OF = {False: tuple(ENTITIES), True: tuple(ENTITIES)}

@@ -10,6 +10,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+#: Variables that name a real EspoCRM, see conftest.py.
+NAMES = ("ESPOCRM_TEST_URL", "ESPOCRM_TEST_ADMIN_USER", "ESPOCRM_TEST_ADMIN_PASSWORD")
 #: EspoCRM sends 20 events a run, others' before ours, so one run without events of ours says nothing yet.
 IDLE_RUNS = 2
 

@@ -1,15 +1,18 @@
-"""The look at PostgreSQL leaves nothing behind, however often somebody asks, and needs no special rights."""
+"""A look at PostgreSQL or EspoCRM leaves nothing behind, however often somebody asks, and needs no special rights."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import aiohttp
 import asyncpg
 import pytest
 
 from config import Settings
+from sandbox.espocrm import EspoCRMTwin
 from services import health
+from services.errors import AuthenticationFailed, ForeignSystemError
 from services.resources import Resources
 
 LOOKS = 30
@@ -51,3 +54,29 @@ async def test_many_looks_at_postgresql_write_no_row_and_leave_no_file(owner: Se
         directory = Path(await admin.fetchval("SHOW data_directory")) / "base" / "pgsql_tmp"
         await admin.close()
         assert list(directory.iterdir()) == []
+
+
+async def test_many_looks_at_espocrm_use_the_key_once(
+    make_settings: Callable[..., Settings], espocrm: EspoCRMTwin
+) -> None:
+    async with Resources(make_settings()) as worker:
+        for _ in range(LOOKS):
+            await health._check_espocrm(worker)
+    paths = [entry["path"].partition("?")[0] for entry in espocrm.journal]
+    assert paths.count("/api/v1/CBeteiligte") == 1
+    assert paths.count("/api/v1/Settings") == LOOKS - 1
+
+
+async def test_a_refused_key_and_an_espocrm_in_trouble_are_told(
+    make_settings: Callable[..., Settings], espocrm: EspoCRMTwin, control: aiohttp.ClientSession
+) -> None:
+    async with Resources(make_settings(ESPOCRM_MARVIN_API_KEY="falsch")) as worker:
+        for _ in range(2):
+            with pytest.raises(AuthenticationFailed):
+                await health._check_espocrm(worker)
+    async with Resources(make_settings()) as worker:
+        await health._check_espocrm(worker)
+        async with control.post(f"{espocrm.url}/__sandbox__/faults", json={"status": 500}) as answer:
+            assert answer.status == 200, await answer.text()
+        with pytest.raises(ForeignSystemError):
+            await health._check_espocrm(worker)

@@ -211,6 +211,7 @@ def test_people_can_enter_no_more_than_advoware_holds() -> None:
 
 def test_the_role_grants_what_the_sync_needs_and_no_more() -> None:
     role = resource("metadata/app/bitbylaw.json")["role"]
+    assert (role["id"], role["name"]) == (espocrm_schema.ROLE_ID, espocrm_schema.ROLE_NAME)
     assert role["permissions"] == dict.fromkeys(espocrm_schema.PERMISSIONS, "all")
     assert role["data"].keys() == {*espocrm_schema.RIGHTS, *espocrm_schema.SWITCHES}
     acl = {"table": role["data"], **role["permissions"]}
@@ -505,9 +506,11 @@ def test_the_package_is_complete_and_the_same_bytes_each_time(tmp_path: Path) ->
 
 def test_what_the_installation_places_the_uninstallation_takes_back() -> None:
     install, uninstall = ((EXTENSION / "scripts" / f"After{word}.php").read_text() for word in ("Install", "Uninstall"))
-    lists = {"tabList", "globalSearchEntityList", "quickCreateList"}
-    for script in (install, uninstall):
-        assert set(re.findall(r"'(\w+List)'", script)) == lists
+    placed = set(re.findall(r"'(\w+List)'", install))
+    assert placed == {"tabList", "globalSearchEntityList", "quickCreateList"}
+    assert placed <= set(re.findall(r"'(\w+List)'", uninstall))
+    (prefix,) = re.findall(r"DASHLET_PREFIX = '(\w+)'", uninstall)
+    assert all(path.name.startswith(prefix) for path in (RESOURCES / "metadata" / "dashlets").iterdir())
     assert re.findall(r"DONE = '(\w+)'", install) == re.findall(r"DONE = '(\w+)'", uninstall) == ["bitbylawPlaces"]
     taken = re.findall(r"ENTITY_TYPES = \[(.*)\]", uninstall)[0]
     assert {name.strip("' ") for name in taken.split(",")} == set(CUSTOM_ENTITIES)
@@ -573,3 +576,4 @@ def test_the_manifest_says_what_it_runs_on_and_the_version_is_the_same_everywher
     assert manifest["acceptableVersions"] == [">=8.2.0 <10.0.0"]
     assert manifest["php"] == [">=8.1.0"]
     assert manifest["version"] == resource("metadata/app/bitbylaw.json")["version"] == EXTENSION_VERSION
+    assert (manifest["name"], manifest["version"]) == (espocrm_schema.EXTENSION_NAME, espocrm_schema.EXTENSION_VERSION)

@@ -1,0 +1,115 @@
+"""Changing single settings in `.env` while every other line stays as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from dotenv.parser import Binding, parse_stream
+
+from config import ConfigurationError
+
+_PLAIN = re.compile(r"[\w@%+=:,./-]*", re.ASCII)  # also for shells
+_LINE_END = re.compile(r"(\r\n|\n|\r)?\Z")
+_COMMENT = re.compile(r"[^\S\r\n]+#[^\r\n]*(?=(?:\r\n|\n|\r)?\Z)")
+
+
+class EnvFile:
+    """A file of settings.
+
+    A change is written at once: into a new file with the rights 0600 and the owner of the old one, which then takes its
+    place. Nothing else is left behind.
+    """
+
+    def __init__(self, path: Path, template: Path) -> None:
+        """``template`` is what a file that does not exist yet begins with, `.env.example`."""
+        self.path = path.resolve()  # a link stays a link
+        self._template = template
+
+    def values(self) -> dict[str, str]:
+        """The settings as they are read: of several lines for one, the last counts."""
+        return {binding.key: binding.value or "" for binding in self._bindings() if binding.key}
+
+    def change(self, settings: dict[str, str]) -> list[str]:
+        """Write these settings; returns the names of those that were not so already.
+
+        Raises:
+            ConfigurationError: the file cannot be read or written.
+        """
+        present = self.values()
+        changed = {name: value for name, value in settings.items() if value != present.get(name, "")}
+        if changed:
+            self._write(self._with(changed))
+        return list(changed)
+
+    def _bindings(self) -> list[Binding]:
+        source = self.path if self.path.exists() else self._template
+        try:
+            text = source.read_bytes().decode()
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{source}: cannot be read ({type(error).__name__})") from error
+        return list(parse_stream(io.StringIO(text, newline="")))
+
+    def _with(self, changed: dict[str, str]) -> str:
+        bindings = self._bindings()
+        last = {binding.key: number for number, binding in enumerate(bindings)}
+        parts = [binding.original.string for binding in bindings]
+        added = []
+        for name, value in changed.items():
+            if name in last:
+                parts[last[name]] = _replaced(parts[last[name]], value)
+            else:
+                added.append(f"{name}={_quoted(value)}\n")
+        text = "".join(parts)
+        if added and text and not text.endswith(("\n", "\r")):
+            text += "\n"
+        return text + "".join(added)
+
+    def _write(self, text: str) -> None:
+        directory = self.path.parent
+        try:
+            handle, name = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=directory)  # 0600
+        except OSError as error:
+            raise ConfigurationError(f"{directory}: no file can be made there ({type(error).__name__})") from error
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode())
+                file.flush()
+                self._keep_owner(file.fileno())
+                os.fsync(file.fileno())
+            Path(name).replace(self.path)
+        except OSError as error:
+            raise ConfigurationError(f"{self.path}: cannot be written ({type(error).__name__})") from error
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                Path(name).unlink()
+
+    def _keep_owner(self, handle: int) -> None:
+        """The service that reads the file may run as somebody else than who sets it up."""
+        with contextlib.suppress(FileNotFoundError):
+            owner = self.path.stat()
+            os.fchown(handle, owner.st_uid, owner.st_gid)
+
+
+def _replaced(line: str, value: str) -> str:
+    """A line, with blank lines before it, that says another value; ``export`` and a comment behind it stay."""
+    before, _, after = line.partition("=")
+    end = _LINE_END.search(line)
+    if not after:
+        before = before.rstrip()
+    comment = None if after.lstrip()[:1] in {"'", '"'} else _COMMENT.search(after)
+    shown = comment.group() if comment else ""
+    return f"{before}={_quoted(value)}{shown}{end.group() if end else ''}"
+
+
+def _quoted(value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
