@@ -152,7 +152,7 @@ def _new_in_advoware(seen: Picture, claimed: set[str]) -> Iterator[Action]:
         if event is None:
             yield from _mark(TERMIN_PREFIX + _reason(termin), pair, termin=termin)
             continue
-        if not seen.in_window(event):
+        if fr_nr not in by_fr_nr and not seen.in_window(event):
             continue
         same = by_content.get(content_hash(termin.event))
         google = by_fr_nr.get(fr_nr) or (same.pop(0) if same else None)

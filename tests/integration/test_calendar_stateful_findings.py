@@ -11,6 +11,7 @@ import pytest
 from calendar_checks import play
 from calendar_scenario import (
     Act,
+    Cancel,
     Configure,
     DropEvent,
     EditEvent,
@@ -219,3 +220,12 @@ def test_a_hidden_event_that_becomes_a_series_and_then_a_colleagues_keeps_its_te
     entered = EnterEvent("SB", When(6, "23:45", 90)), SyncAll()
     repeated = EditEvent("SB", 1, "move", When(3, "23:45", 90, series="monthly"))
     run(world, hidden, *entered, repeated, Act("SB", 1, "move to colleague", When(30), variant=4))
+
+
+@pytest.mark.parametrize("days", [-20, -100, 800])
+def test_a_copy_whose_run_was_interrupted_is_paired_although_its_termin_has_left_the_window(
+    world: tuple[asyncio.Runner, CalendarWorld], days: int
+) -> None:
+    entered = EnterTermin("", When(3, all_day=True)), EnterTermin("", When(5, "10:00", 3000))
+    interrupted = Sync("SB", at=4, meanwhile=Cancel())
+    run(world, HIDDEN, *entered, interrupted, EditTermin(2, "move", When(days, "02:30")))
