@@ -197,6 +197,7 @@ class RefusedAlterationError(Exception):
         self.key = key  #: key of the value itself
         self.value = str(value).encode("utf-8", "replace").decode()  #: half an emoji cannot be written in an answer
         self.naming = naming
+        self.place = 0  #: of the write that the value is in, where a request holds several
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ MAX_REQUEST_LINE = 8190
 READ_REQUEST_LINE = 2**20
 #: Where a request keeps its body when that is no longer the one that was sent.
 ALTERED_BODY = web.RequestKey("ALTERED_BODY", bytes)
-#: Method and path of the plain request that this one stands for, see `Twin.plain_form`.
-PLAIN_FORM = web.RequestKey("PLAIN_FORM", tuple[str, str])
+#: Methods and paths of the plain requests that this one stands for, see `Twin.plain_forms`.
+PLAIN_FORMS = web.RequestKey("PLAIN_FORMS", list)
 #: The altering rules that have struck a request.
 STRUCK = web.RequestKey("STRUCK", list)
 
@@ -149,25 +149,30 @@ class ActiveFault:
         self.seen = 0
         self.struck = 0
 
-    def meets(self, request: web.Request) -> bool:
-        """Whether the rule is for this request and not used up; counts the request if it matches."""
-        rule = self.rule
-        method, path = request.get(PLAIN_FORM, (request.method, request.path))
-        if rule.method and method not in rule.method.upper().split("|"):
-            return False
-        if not re.search(rule.path, path):
-            return False
-        if rule.query is not None and not re.search(rule.query, request.query_string):
-            return False
-        self.seen += 1
-        return self.seen > rule.skip and (rule.count is None or self.struck < rule.count)
+    def meets(self, request: web.Request) -> list[int]:
+        """The places of the plain requests in this one that the rule is for; counts those that match.
 
-    def strikes(self, request: web.Request, dice: random.Random) -> bool:
-        """Whether the rule spoils this request; counts the request if it matches."""
-        if self.rule.alters or not self.meets(request) or dice.random() >= self.rule.probability:
-            return False
+        Empty if there is none or the rule is used up.
+        """
+        rule, met = self.rule, []
+        for place, (method, path) in enumerate(request.get(PLAIN_FORMS, [(request.method, request.path)])):
+            if rule.method and method not in rule.method.upper().split("|"):
+                continue
+            if not re.search(rule.path, path):
+                continue
+            if rule.query is not None and not re.search(rule.query, request.query_string):
+                continue
+            self.seen += 1
+            if self.seen > rule.skip and (rule.count is None or self.struck < rule.count):
+                met.append(place)
+        return met
+
+    def strikes(self, request: web.Request, dice: random.Random) -> int | None:
+        """The place that the rule spoils of this request, None if it does not; counts the request if it matches."""
+        if self.rule.alters or not (met := self.meets(request)) or dice.random() >= self.rule.probability:
+            return None
         self.struck += 1
-        return True
+        return met[0]
 
     def chosen(self, seed: int) -> Callable[[str], bool]:
         """Which of the values that the rule could alter it does alter."""
@@ -226,13 +231,21 @@ class Twin(ABC):
         """What is stored of the object that a request writes, where a write must carry all of it; else None."""
         return None
 
-    async def plain_form(self, request: web.Request) -> tuple[str, str] | None:
-        """Method and path that journal and rules know a request by, where that is not its own."""
-        return None
+    async def plain_forms(self, request: web.Request) -> list[tuple[str, str]]:
+        """Methods and paths that rules know a request by, where those are not its own; one is the journal's, too."""
+        return []
 
-    def ruled_part(self, request: web.Request, document: Any) -> Any:
-        """What rules may alter of a body or an answer."""
+    def ruled_part(self, request: web.Request, document: Any, place: int) -> Any:
+        """What rules for the plain request at this place may alter of a body or an answer."""
         return document
+
+    def echoes(self, request: web.Request) -> bool:
+        """Whether the answer to a write may show what was sent instead of what is stored."""
+        return True
+
+    def refused_at(self, response: web.Response, request: web.Request, place: int) -> web.Response:
+        """The refusal of the plain request at this place as that of the whole request."""
+        return response
 
     def json_bytes(self, value: Any) -> bytes:
         """JSON as the real system writes it. ASCII, because half an emoji can only travel as an escape."""
@@ -295,20 +308,23 @@ class Twin(ABC):
         started = time.perf_counter()
         self.request_count += 1
         resource = request.match_info.route.resource
-        plain = await self.plain_form(request)
-        if plain is not None:
-            request[PLAIN_FORM] = plain
+        plain = await self.plain_forms(request)
+        if plain:
+            request[PLAIN_FORMS] = plain
+        own = plain[0] if len(plain) == 1 else (request.method, request.path_qs)
         entry: dict[str, Any] = {
             "number": self.request_count,
             "at": self.now().isoformat(),
-            "method": plain[0] if plain else request.method,
-            "path": plain[1] if plain else request.path_qs,
+            "method": own[0],
+            "path": own[1],
             "route": resource.canonical if resource is not None else "(no route)",
             "status": None,
             "ms": None,
             "fault": None,
             "altered": [],
         }
+        if len(plain) > 1:
+            entry["writes"] = [" ".join(form) for form in plain]
         self.journal.append(entry)
         try:
             response = (
@@ -325,8 +341,9 @@ class Twin(ABC):
             entry["ms"] = round((time.perf_counter() - started) * 1000, 2)
 
     async def _answer(self, request: web.Request, handler: Handler, entry: dict[str, Any]) -> web.StreamResponse:
-        fault = next((f.rule for f in self.faults if f.strikes(request, self.dice)), None)
-        altering = [active for active in self.faults if active.rule.alters and active.meets(request)]
+        struck = ((f.rule, f.strikes(request, self.dice)) for f in self.faults)
+        fault, place = next(((rule, place) for rule, place in struck if place is not None), (None, 0))
+        altering = [(f, met) for f in self.faults if f.rule.alters and (met := f.meets(request))]
         if fault is None:
             return await self._altered(request, handler, entry, altering)
         entry["fault"] = fault.model_dump(exclude_defaults=True)
@@ -337,16 +354,16 @@ class Twin(ABC):
             self.revoke_tokens()
         spoils = fault.reset or fault.hang or fault.status is not None
         if spoils and fault.when == "before":
-            return await self._spoil(request, fault)
+            return await self._spoil(request, fault, place)
         response = await self._altered(request, handler, entry, altering)
         if spoils:
-            return await self._spoil(request, fault)
+            return await self._spoil(request, fault, place)
         return _spoiled(response, fault)
 
     # -- alterations ------------------------------------------------------------------------------------------
 
     async def _altered(
-        self, request: web.Request, handler: Handler, entry: dict[str, Any], rules: list[ActiveFault]
+        self, request: web.Request, handler: Handler, entry: dict[str, Any], rules: list[tuple[ActiveFault, list[int]]]
     ) -> web.StreamResponse:
         """Let the handler work on the altered body, and alter its answer."""
         if not rules:
@@ -361,50 +378,52 @@ class Twin(ABC):
         document = _json_of(response.body)
         if document is None:
             return response
-        part = self.ruled_part(request, document)
-        for path, value in sent:
-            show_as_sent(part, path, value)
-        altered = self._alter_answer(request, part, entry, rules)
+        for place, path, value in sent:
+            show_as_sent(self.ruled_part(request, document, place), path, value)
+        altered = self._alter_answer(request, document, entry, rules)
         if not sent and not altered:
             return response
         return web.Response(status=response.status, body=self.json_bytes(document), headers=_headers_of(response))
 
     async def _alter_stored(
-        self, request: web.Request, entry: dict[str, Any], rules: list[ActiveFault]
-    ) -> list[tuple[tuple[Any, ...], Any]]:
+        self, request: web.Request, entry: dict[str, Any], rules: list[tuple[ActiveFault, list[int]]]
+    ) -> list[tuple[int, tuple[Any, ...], Any]]:
         """Alter the body; the places whose answer shows what was sent."""
-        storing = [active for active in rules if active.rule.stored]
+        storing = [(active, place) for active, met in rules if active.rule.stored for place in met]
         body = _json_of(await request.read()) if storing and request.method in {"POST", "PUT", "PATCH"} else None
         if not isinstance(body, dict):
             return []
-        part = self.ruled_part(request, body)
         stored = self.stored_object(request, body)
-        echoed: list[tuple[tuple[Any, ...], Any]] = []
-        for active in storing:
+        echoed: list[tuple[int, tuple[Any, ...], Any]] = []
+        for active, place in storing:
+            part = self.ruled_part(request, body, place)
             for alteration in active.rule.stored:
                 try:
                     changed = alter_stored(part, alteration, active.chosen(self.seed), stored)
-                except RefusedAlterationError:
+                except RefusedAlterationError as refused:
                     _note(request, entry, active, "stored", alteration)
+                    refused.place = place
                     raise
                 if changed:
                     _note(request, entry, active, "stored", alteration)
-                    echoed += changed if alteration.echo else []
+                    if alteration.echo and self.echoes(request):
+                        echoed += [(place, *change) for change in changed]
         request[ALTERED_BODY] = json.dumps(body).encode()
         return echoed
 
     def _alter_answer(
-        self, request: web.Request, document: Any, entry: dict[str, Any], rules: list[ActiveFault]
+        self, request: web.Request, document: Any, entry: dict[str, Any], rules: list[tuple[ActiveFault, list[int]]]
     ) -> bool:
         changed = False
-        for active in rules:
-            for alteration in active.rule.answer:
-                if alter_answer(document, alteration, active.chosen(self.seed)):
+        for active, met in rules:
+            parts = [self.ruled_part(request, document, place) for place in met]
+            for alteration, part in ((alteration, part) for part in parts for alteration in active.rule.answer):
+                if alter_answer(part, alteration, active.chosen(self.seed)):
                     _note(request, entry, active, "answer", alteration)
                     changed = True
         return changed
 
-    async def _spoil(self, request: web.Request, fault: Fault) -> web.StreamResponse:
+    async def _spoil(self, request: web.Request, fault: Fault, place: int) -> web.StreamResponse:
         if fault.hang:
             while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0.05)
@@ -415,7 +434,7 @@ class Twin(ABC):
         status = fault.status or 500
         response = self.error_response(status) if fault.body is None else web.json_response(fault.body, status=status)
         response.headers.update(fault.headers)
-        return response
+        return self.refused_at(response, request, place)
 
     # -- control API ------------------------------------------------------------------------------------------
 

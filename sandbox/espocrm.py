@@ -33,7 +33,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from sandbox.alterations import RefusedAlterationError
-from sandbox.control import CONTROL_PREFIX, PLAIN_FORM, Clock, Twin, body_of, main
+from sandbox.control import CONTROL_PREFIX, PLAIN_FORMS, Clock, Twin, body_of, main
 from sandbox.espocrm_access import ADMIN_ID, DEFAULT_API_USERS, ApiUser, LoginGuard, Settings
 from sandbox.espocrm_actions import ACTIONS, Browser
 from sandbox.espocrm_admin import Administration
@@ -44,12 +44,14 @@ from sandbox.espocrm_seed import load_firm
 from sandbox.espocrm_service import RecordService
 from sandbox.espocrm_store import Record, Store
 from sandbox.espocrm_webhooks import WebhookQueue
-from sandbox.espocrm_write import WriteAction, plain_form
+from sandbox.espocrm_write import WriteAction, named, plain_forms
 from sandbox.firm import make_firm
 
 DEFAULT_PORT = 4020
 API_PREFIX = "/api/v1"
 WRITE_PATH = f"{API_PREFIX}/BitByLaw/write"
+#: Statuses of refusals that are about one write.
+REFUSALS = frozenset({400, 403, 404, 409})
 BERLIN = ZoneInfo("Europe/Berlin")
 EXTENSION_VERSION = "1.2.0"  #: of the firm's extension, whose entities and rules this twin has
 
@@ -127,28 +129,40 @@ class EspoCRMTwin(Twin):
         if refused.naming == "nothing":
             return _refusal(ApiError(400, ""))
         field = refused.attribute.removesuffix("Data")
-        plain = request.get(PLAIN_FORM)
-        entity = plain[1].split("/")[3] if plain else request.match_info.get("entity")
+        plain = request.get(PLAIN_FORMS)
+        entity = plain[refused.place][1].split("/")[3] if plain else request.match_info.get("entity")
         failure = validation_failure(str(entity), field, "valid")
         if refused.naming == "entry":
             failure.reason += f" Value: {refused.value}."
-        return _refusal(failure)
+        return self.refused_at(_refusal(failure), request, refused.place)
 
-    async def plain_form(self, request: web.Request) -> tuple[str, str] | None:
-        """The plain request that the write action stands for, if it is about one record.
+    async def plain_forms(self, request: web.Request) -> list[tuple[str, str]]:
+        """The plain requests that the write action stands for.
 
-        So a rule for ``PUT /CBeteiligte/{id}`` holds whichever way a client takes, and the journal shows it so.
+        So a rule for ``PUT /CBeteiligte/{id}`` holds whichever way a client takes; one alone stands so in the journal.
         """
-        if request.method != "POST" or request.path != WRITE_PATH or self._store.settings.extension in {"", "1.0.0"}:
-            return None
-        found = plain_form(await _body(request))
-        return found and (found[0], f"{API_PREFIX}/{found[1]}")
+        has_action = self._store.settings.extension not in {"", "1.0.0"}
+        if request.method != "POST" or request.path != WRITE_PATH or not has_action:
+            return []
+        return [(method, f"{API_PREFIX}/{path}") for method, path in plain_forms(await _body(request))]
 
-    def ruled_part(self, request: web.Request, document: Any) -> Any:
-        """The attributes of the one record that the write action is about."""
-        if PLAIN_FORM not in request:
+    def ruled_part(self, request: web.Request, document: Any, place: int) -> Any:
+        """The attributes of one record that the write action is about."""
+        if PLAIN_FORMS not in request:
             return document
-        return document["results" if "results" in document else "writes"][0]["attributes"]
+        return document["results" if "results" in document else "writes"][place]["attributes"]
+
+    def echoes(self, request: web.Request) -> bool:
+        """The write action reads each record again."""
+        return PLAIN_FORMS not in request
+
+    def refused_at(self, response: web.Response, request: web.Request, place: int) -> web.Response:
+        """A refusal by the write action says which write it is about."""
+        if PLAIN_FORMS not in request or response.status not in REFUSALS:
+            return response
+        own = json.loads(response.body) if isinstance(response.body, bytes) and response.body else None
+        headers = {name: value for name, value in response.headers.items() if name != "Content-Length"}
+        return web.Response(status=response.status, body=php_json(named(own, place)), headers=headers)
 
     def json_bytes(self, value: Any) -> bytes:
         """JSON as PHP writes it."""

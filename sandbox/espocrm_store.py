@@ -86,9 +86,7 @@ class Store:
             shown[f"{contact.name}Data"] = self._contact_rows.entries(contact, record.contacts[contact.name])
         if record.entity.stream:
             shown |= {"isFollowed": False, "followersIds": [], "followersNames": {}}
-        if record.entity.name in self.settings.optimistic_concurrency:
-            shown["versionNumber"] = record.version
-        return shown
+        return shown | self._version(record)
 
     def search(
         self, entity: Entity, params: SearchParams, visible: Callable[[Record], bool]
@@ -99,9 +97,15 @@ class Store:
             lambda row, attribute: self._filter_values(entity, row, attribute),
             lambda row, link: self._linked_ids(entity, row, link),
         )
-        rows = query.select((self._row(record) for record in self.records(entity.name) if visible(record)), params)
+        rows = query.select((self._listed(record) for record in self.records(entity.name) if visible(record)), params)
         page = rows[params.offset : params.offset + max(params.max_size, 0)]
         return [query.page(row, params) for row in page], len(rows)
+
+    def _listed(self, record: Record) -> dict[str, Any]:
+        return self._row(record) | self._version(record)
+
+    def _version(self, record: Record) -> dict[str, Any]:
+        return {"versionNumber": record.version} if record.entity.name in self.settings.optimistic_concurrency else {}
 
     def _row(self, record: Record) -> dict[str, Any]:
         entity = record.entity

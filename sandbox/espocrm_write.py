@@ -115,18 +115,25 @@ class WriteAction:
         return {name: value for name, value in self.store.full(record).items() if name not in VOLATILE}
 
 
-def plain_form(body: dict[str, Any]) -> tuple[str, str] | None:
-    """Method and path of the plain request that does the same, if the body asks for one record of ours."""
+def plain_forms(body: dict[str, Any]) -> list[tuple[str, str]]:
+    """Methods and paths of the plain requests that do the same, if the body is well formed."""
     writes = body.get("writes")
-    if not isinstance(writes, list) or len(writes) != 1:
-        return None
-    write = writes[0]
-    try:
-        _check(write)
-    except ApiError:
-        return None
-    entity = write["entityType"]
-    return ("POST", entity) if write["op"] == "create" else ("PUT", f"{entity}/{write['id']}")
+    if not isinstance(writes, list):
+        return []
+    forms = []
+    for write in writes:
+        try:
+            _check(write)
+        except ApiError:
+            return []
+        entity = write["entityType"]
+        forms.append(("POST", entity) if write["op"] == "create" else ("PUT", f"{entity}/{write['id']}"))
+    return forms
+
+
+def named(own: Any, index: int) -> dict[str, Any]:
+    """EspoCRM's own body of a refusal, and which write it is about. Duplicates, which are a list, get a name."""
+    return {**(own if isinstance(own, dict) else {} if own is None else {"duplicates": own}), "index": index}
 
 
 def _naming(index: int, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -134,9 +141,7 @@ def _naming(index: int, work: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return work(*arguments)
     except ApiError as error:
-        own = error.body
-        named = own if isinstance(own, dict) else {} if own is None else {"duplicates": own}
-        raise ApiError(error.status, error.reason, {**named, "index": index}) from error
+        raise ApiError(error.status, error.reason, named(error.body, index)) from error
 
 
 def _check(write: Any) -> None:

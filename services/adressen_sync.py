@@ -10,9 +10,10 @@ Crashes: what we create in Advoware carries the EspoCRM id in ``bemerkung``, wha
 from __future__ import annotations
 
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from services.adressen_block import BLOCK
@@ -51,10 +52,11 @@ from services.adressen_plan import (
     unconfirmed,
 )
 from services.adressen_problems import block_line, failure_sentence, sentences
-from services.adressen_write import create_fitting, update_fitting
+from services.adressen_write import LeftOut, create_fitting, update_fitting
 from services.advoware_service import AdvowareService
 from services.errors import (
     BitByLawError,
+    Conflict,
     Forbidden,
     ForeignSystemError,
     NotBefore,
@@ -65,7 +67,8 @@ from services.errors import (
     is_no_records_fault,
 )
 from services.espocrm import EspoCRMAPI
-from services.espocrm_models import equals, format_date_time
+from services.espocrm_models import RecordWrite, equals, format_date_time
+from services.espocrm_writes import Collected, EspoWrites
 from services.logs import log
 from services.notification_utils import NotificationManager
 from services.problem_texts.adressen import SETTLED, STATE_KINDS
@@ -83,6 +86,7 @@ MAX_UNAVAILABLE = 3
 SELECT = (
     *("bezeichnung", "adresseStreet", "adresseCity", "adressePostalCode", "adresseCountry", "postfach", "postfachPLZ"),
     *("gueltigVon", "gueltigBis", "istStandard", "isActive", "advowareId", "syncStatus", "beteiligteId", "modifiedAt"),
+    "versionNumber",
 )
 #: What an address takes over from its Beteiligter, so that whoever may see him sees it.
 OWNER = ("assignedUserId", "teamsIds")
@@ -107,8 +111,14 @@ class _Report:
     is_fresh: bool = True
 
     def tell(self, problems: Sequence[Problem]) -> None:
-        self.problems += problems
+        """Tell what was not told yet: what was planned, and what was found out while writing."""
+        known = {problem.key for problem in self.problems}
+        self.problems += [problem for problem in problems if problem.key not in known]
         self.standing += sentences(problems)
+
+    def note(self, changes: Iterable[Mapping[str, Any]]) -> None:
+        """Add the lines that are not there yet."""
+        self.changes += [change for change in changes if change not in self.changes]
 
     def result(self) -> PartResult:
         return PartResult(
@@ -119,18 +129,33 @@ class _Report:
             wrote_advoware=self.wrote_advoware,
             was_edited=self.was_edited,
             not_before=max(self.waits, default=None),
+            latest=self.result,
         )
 
 
 class AdressenSync:
     """Keeps the addresses of a Beteiligter consistent. ``context`` is the step's FlowContext or None."""
 
-    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+    def __init__(
+        self,
+        context: Any = None,
+        *,
+        resources: Resources | None = None,
+        writes: EspoWrites | None = None,
+        notifications: NotificationManager | None = None,
+    ) -> None:
+        """``writes`` collects what is written in EspoCRM; without it, everything is written at once.
+
+        ``notifications`` is that of the whole sync, which knows who looks after the Beteiligter.
+        """
         self._context = context
         self._resources = resources or current_resources()
         self._espocrm = EspoCRMAPI(context, resources=self._resources)
         self._advoware = AdvowareService(context, resources=self._resources)
-        self._notifications = NotificationManager(self._espocrm, context, resources=self._resources)
+        self._writes = writes
+        self._notifications = notifications or NotificationManager(
+            self._espocrm, context, resources=self._resources, writes=writes
+        )
 
     async def sync_part(
         self,
@@ -269,7 +294,8 @@ class AdressenSync:
                 await self._settle(seen, action, store, report)
             case Ignore():
                 if action.row.get("syncStatus") in {"pending_sync", "dirty", "failed"}:
-                    await self._espocrm.update_entity(ENTITY_TYPE, action.row["id"], {"syncStatus": "clean"})
+                    failed = partial(self._show_failure, action, report=report)
+                    await self._set_status(action.row["id"], "clean", failed)
             case RememberDeleted():
                 for state in action.states:
                     if state != seen.states.get(state.entity_id):
@@ -290,8 +316,7 @@ class AdressenSync:
             adresse, refused = await self._post(seen, action, store, report)
             left_out |= {name: ("value_refused", words) for name, words in refused.items()}
         created = link_created(seen, row, adresse, left_out, side="advoware")
-        await self._finish(seen, created, store, report, was_put=True)
-        await store.end_create(ENTITY_TYPE, row["id"])
+        await self._finish(seen, created, store, report, was_put=True, is_created=True)
 
     async def _find_created(
         self, seen: Observation, row: Record, posted: Mapping[str, Any], store: SyncStore
@@ -341,10 +366,6 @@ class AdressenSync:
                 return
             action = await self._put(seen, action, fields, adresse, report)
             was_put = True
-        if action.espocrm and await self._was_edited(action.row):
-            report.was_edited = True
-            report.changes += [change for change in changes_of(action) if change.get("side") == "advoware"]
-            return
         await self._finish(seen, action, store, report, was_put=was_put)
 
     async def _put(
@@ -405,54 +426,144 @@ class AdressenSync:
         fixed |= {name: action.attributes[name] for name in ("istStandard", "isActive")}
         names = [name for name in action.attributes if name not in fixed and name not in owner]
 
+        everything = {**{name: action.attributes[name] for name in names}, **fixed, **owner}
+
+        async def created(row: Record, left_out: Mapping[str, str]) -> None:
+            reasons = {**_unfit_for_espocrm(adresse), **_comparable(left_out)}
+            done = link_created(seen, {**fixed, **row}, adresse, reasons, side="espocrm")
+            await self._finish(seen, replace(done, attributes={}), store, report)
+
+        async def then(records: list[Record]) -> None:
+            await created(records[0], {})
+
+        async def alone(refusal: ForeignSystemError | None) -> None:
+            await created(*await self._create_fitting(seen, action, names, fixed, owner, refusal))
+
+        creation = RecordWrite(ENTITY_TYPE, None, everything, skips_duplicate_check=True)
+        await self._write(creation, then, alone, partial(self._show_failure, action, report=report))
+
+    async def _create_fitting(
+        self,
+        seen: Observation,
+        action: CreateCAdressen,
+        names: list[str],
+        fixed: Record,
+        owner: Record,
+        refusal: ForeignSystemError | None,
+    ) -> tuple[Record, LeftOut]:
+        """Create the CAdressen with what EspoCRM takes of it; ``refusal`` is what it said to the whole."""
+        refusals = [] if refusal is None else [refusal]
+
         async def write(included: Sequence[str]) -> Record:
+            if refusals:
+                raise refusals.pop()
             chosen = {name: action.attributes[name] for name in included}
             return await self._espocrm.create_entity(
                 ENTITY_TYPE, {**chosen, **fixed, **owner}, skip_duplicate_check=True
             )
 
         try:
-            row, left_out = await create_fitting(write, names)
+            return await create_fitting(write, names)
         except (Forbidden, ValidationFailed):
             if not owner:
                 raise
             # EspoCRM may not let us assign records to him: the address is worth more than its assignee.
             log(self._context, "warning", "adressen.owner_refused", betnr=seen.betnr)
             owner = {}
-            row, left_out = await create_fitting(write, names)
-        reasons = {**_unfit_for_espocrm(adresse), **_comparable(left_out)}
-        action_done = link_created(seen, {**fixed, **row}, adresse, reasons, side="espocrm")
-        await self._finish(seen, replace(action_done, attributes={}), store, report)
+            return await create_fitting(write, names)
 
     async def _finish(
-        self, seen: Observation, action: Settle, store: SyncStore, report: _Report, *, was_put: bool = False
+        self,
+        seen: Observation,
+        action: Settle,
+        store: SyncStore,
+        report: _Report,
+        *,
+        was_put: bool = False,
+        is_created: bool = False,
     ) -> None:
-        """Write EspoCRM, then remember; only then problems and changes count, but for those in Advoware."""
-        try:
-            action = await self._write_espocrm(seen, action, report, was_put=was_put)
-            await self._remember(seen, action.state, store)
-        except Exception:
-            done = [change for change in changes_of(action) if change.get("side") == "advoware"]
-            report.changes += done if was_put else []
-            raise
+        """Write EspoCRM, then remember; only then problems and changes count, but for those in Advoware.
+
+        Where the write is collected, problems count before: their Tasks go with it.
+        """
+        if not was_put and not _changes_espocrm(action):
+            await self._finish_written(seen, action, store, report)
+            return
+        row, fixed = action.row, {**_sync_fields(seen, action.adresse), "syncStatus": action.shown_status}
+        relies_on_version = bool(action.espocrm) and self._writes is not None and row.get("versionNumber") is not None
+
+        async def finish(written: Record, left_out: Mapping[str, str]) -> None:
+            done = settle_update(seen, action, written, dict.fromkeys(_comparable(left_out), ""))
+            await self._show_status(row, {**row, **action.espocrm}, written, done, report)
+            await self._finish_written(seen, done, store, report)
+            if is_created:
+                await store.end_create(ENTITY_TYPE, row["id"])
+
+        async def then(records: list[Record]) -> None:
+            await finish(records[0], {})
+
+        async def alone(refusal: ForeignSystemError | None) -> None:
+            try:
+                if action.espocrm and not is_created and await self._was_edited(row):
+                    report.was_edited = True
+                    report.note(_advoware_side(action))
+                    return
+                await finish(*await self._update_fitting(action, fixed, refusal))
+            except Exception:
+                report.note(_advoware_side(action) if was_put else [])
+                raise
+
+        version = row["versionNumber"] if relies_on_version else None
+        update = RecordWrite(ENTITY_TYPE, row["id"], {**action.espocrm, **fixed}, version)
+        if self._writes is not None and await self._writes.collects(ENTITY_TYPE):
+            if action.espocrm and not is_created and version is None and await self._was_edited(row):
+                report.was_edited = True
+                report.note(_advoware_side(action))
+                return
+            report.tell(problems_of(seen, action))
+            report.note(_advoware_side(action) if was_put else [])
+        await self._write(update, then, alone, partial(self._show_failure, action, report=report))
+
+    async def _finish_written(self, seen: Observation, action: Settle, store: SyncStore, report: _Report) -> None:
+        await self._remember(seen, action.state, store)
         report.tell(problems_of(seen, action))
-        report.changes += changes_of(action)
+        report.note(changes_of(action))
 
-    async def _write_espocrm(self, seen: Observation, action: Settle, report: _Report, *, was_put: bool) -> Settle:
-        """Write what differs and the status; the action with what EspoCRM made of it."""
-        row, adresse = action.row, action.adresse
-        attributes, status = action.espocrm, action.shown_status
-        if was_put or _changes_espocrm(action):
-            fixed = {**_sync_fields(seen, adresse), "syncStatus": status}
+    async def _update_fitting(
+        self, action: Settle, fixed: Record, refusal: ForeignSystemError | None
+    ) -> tuple[Record, LeftOut]:
+        """Write the CAdressen without what EspoCRM refuses of it; ``refusal`` is what it said to the whole."""
+        refusals = [] if refusal is None or isinstance(refusal, Conflict) else [refusal]
 
-            async def write(included: Sequence[str]) -> Record:
-                chosen = {name: attributes[name] for name in included}
-                return await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {**chosen, **fixed})
+        async def write(included: Sequence[str]) -> Record:
+            if refusals:
+                raise refusals.pop()
+            chosen = {name: action.espocrm[name] for name in included}
+            return await self._espocrm.update_entity(ENTITY_TYPE, action.row["id"], {**chosen, **fixed})
 
-            written, left_out = await update_fitting(write, list(attributes))
-            action = settle_update(seen, action, written, dict.fromkeys(_comparable(left_out), ""))
-            await self._show_status(row, {**row, **attributes}, written, action, report)
-        return action
+        return await update_fitting(write, list(action.espocrm))
+
+    async def _write(
+        self,
+        write: RecordWrite,
+        then: Callable[[list[Record]], Awaitable[None]],
+        alone: Callable[[ForeignSystemError | None], Awaitable[None]],
+        failed: Callable[[Exception], Awaitable[None]],
+    ) -> None:
+        """Collect a write; without anything to collect it, do it at once."""
+        if self._writes is None:
+            await alone(None)
+        else:
+            await self._writes.add(Collected([write], then, alone, failed))
+
+    async def _set_status(self, entity_id: str, status: str, failed: Callable[[Exception], Awaitable[None]]) -> None:
+        async def then(_records: list[Record]) -> None:
+            return
+
+        async def alone(_refusal: ForeignSystemError | None) -> None:
+            await self._espocrm.update_entity(ENTITY_TYPE, entity_id, {"syncStatus": status})
+
+        await self._write(RecordWrite(ENTITY_TYPE, entity_id, {"syncStatus": status}), then, alone, failed)
 
     async def _show_status(
         self, row: Record, expected: Record, written: Record, action: Settle, report: _Report
@@ -501,10 +612,16 @@ class AdressenSync:
             row = action.record
         if isinstance(error, Unavailable) or row is None or row.get("syncStatus") == "failed":
             return
-        try:
-            await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": "failed"})
-        except BitByLawError as further:
+
+        async def failed(further: Exception) -> None:
+            if not isinstance(further, BitByLawError):
+                raise further
             log(self._context, "warning", "adressen.status_not_written", record=name, error=type(further).__name__)
+
+        try:
+            await self._set_status(row["id"], "failed", failed)
+        except BitByLawError as further:
+            await failed(further)
 
     def _record_failure(self, name: str, label: str, error: Exception, report: _Report) -> None:
         report.errors.append(failure_sentence("address_failed", adresse=label, value=_cause(error)))
@@ -521,6 +638,10 @@ class AdressenSync:
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
+
+
+def _advoware_side(action: Settle) -> list[Mapping[str, Any]]:
+    return [change for change in changes_of(action) if change.get("side") == "advoware"]
 
 
 def _changes_espocrm(action: Settle) -> bool:

@@ -47,6 +47,7 @@ from services.bankverbindungen_plan import (
 )
 from services.errors import (
     BitByLawError,
+    ConfigurationError,
     EntityBusy,
     ForeignSystemError,
     NotBefore,
@@ -58,7 +59,8 @@ from services.errors import (
     shown_text,
 )
 from services.espocrm import EspoCRMAPI
-from services.espocrm_models import equals, format_date_time
+from services.espocrm_models import RecordWrite, equals, format_date_time
+from services.espocrm_writes import Collected, EspoWrites
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
 from services.look_again import EDIT, beteiligter, in_part
@@ -97,6 +99,7 @@ class _Report:
     """What a run has done so far.
 
     Attributes:
+        failure: why an event's record could not be written, as found out when the collected writes were done.
         judged: the CBankverbindungen of which the run has found out all that there is to tell.
         homes: the Bankverbindungen of other Beteiligte that were read, by betNr; None if that is gone.
     """
@@ -104,11 +107,23 @@ class _Report:
     problems: list[Problem] = field(default_factory=list)
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    failure: Exception | None = None
     judged: set[str] = field(default_factory=set)
     homes: dict[str, Konten | None] = field(default_factory=dict)
     wrote_advoware: bool = False
     was_edited: bool = False
     waits: list[datetime] = field(default_factory=list)
+
+    def result(self) -> PartResult:
+        return PartResult(
+            changes=tuple(self.changes),
+            problems=tuple(self.problems),
+            errors=tuple(self.errors),
+            wrote_advoware=self.wrote_advoware,
+            was_edited=self.was_edited,
+            not_before=max(self.waits, default=None),
+            latest=self.result,
+        )
 
 
 class _RowGone(Exception):
@@ -118,6 +133,8 @@ class _RowGone(Exception):
 class BankverbindungenSync:
     """Brings Bankverbindungen to Advoware. ``context`` is the step's FlowContext or None.
 
+    ``writes`` collects what a part's sync writes in EspoCRM; without it, everything is written at once.
+    ``notifications`` is that of the whole sync, which knows who looks after the Beteiligter.
     ``look_again`` syncs a whole Beteiligter (`BeteiligteSync.look_again`): for what others have asked for while the
     lock was held for a Bankverbindung. Without it that is left to the cron.
     """
@@ -128,13 +145,18 @@ class BankverbindungenSync:
         *,
         resources: Resources | None = None,
         look_again: Callable[[str], Awaitable[object]] | None = None,
+        writes: EspoWrites | None = None,
+        notifications: NotificationManager | None = None,
     ) -> None:
         self._context = context
         self._look_again_at = look_again
         self._resources = resources or current_resources()
         self._espocrm = EspoCRMAPI(context, resources=self._resources)
         self._advoware = AdvowareService(context, resources=self._resources)
-        self._notifications = NotificationManager(self._espocrm, context, resources=self._resources)
+        self._writes = writes
+        self._notifications = notifications or NotificationManager(
+            self._espocrm, context, resources=self._resources, writes=writes
+        )
         self._mapper = BankverbindungenMapper()
 
     # -- entrances ------------------------------------------------------------------------------------------------
@@ -149,15 +171,27 @@ class BankverbindungenSync:
         Raises:
             ForeignSystemError, ConfigurationError: not even the status could be written; the queue tries again.
         """
+        if self._writes is None:
+            writes = EspoWrites(self._espocrm)
+            collecting = BankverbindungenSync(
+                self._context, resources=self._resources, look_again=self._look_again_at, writes=writes
+            )
+            return await collecting._handle(event, writes)
+        return await self._handle(event, self._writes)
+
+    async def _handle(self, event: SyncEvent, writes: EspoWrites) -> Outcome:
         store = SyncStore(await self._resources.database())
         started, topic = time.perf_counter(), f"{TOPIC_PREFIX}.{event.action}"
         # Before the record is read: an edit made from here on gets an event of its own.
         await forget_waiting(self._resources, topic, event.entity_id)
         report = _Report()
         outcome = await self._handle_current(event.entity_id, store, report)
-        for problem in report.problems:
-            await self._notifications.notify(problem)
-        await self._end_problems(report)
+        await self._tell(report)
+        try:
+            await writes.flush()
+        except (BitByLawError, ConfigurationError) as error:  # only people could not be told; the cron does it
+            name = type(error).__name__
+            log(self._context, "error", "bankverbindungen.not_told", entity_id=event.entity_id, error=name)
         await record_outcome(
             store,
             self._context,
@@ -204,14 +238,7 @@ class BankverbindungenSync:
                     break
         await self._look_for_deleted(seen, set(known), store, report)
         await self._end_problems(report)
-        return PartResult(
-            changes=tuple(report.changes),
-            problems=tuple(report.problems),
-            errors=tuple(report.errors),
-            wrote_advoware=report.wrote_advoware,
-            was_edited=report.was_edited,
-            not_before=max(report.waits, default=None),
-        )
+        return report.result()
 
     # -- events ---------------------------------------------------------------------------------------------------
 
@@ -235,7 +262,9 @@ class BankverbindungenSync:
 
         async def locked() -> tuple[Outcome | None]:
             async with self._lock(beteiligte_id):
-                return (await work(),)
+                outcome = await work()
+                await self._flush()
+                return (outcome,)
 
         async def hand_over() -> None:
             if self._look_again_at is not None:
@@ -251,6 +280,7 @@ class BankverbindungenSync:
         if state is None or state.advoware_id is None:
             report.problems.append(problem)
         await self._show(row, shown_status(row, "unclean", [problem]))
+        await self._flush()
         return Outcome("failed", error="InvalidInput: beteiligte: the Bankverbindung belongs to nobody")
 
     async def _handle_row(self, row: Record, store: SyncStore, report: _Report) -> Outcome | None:
@@ -273,6 +303,9 @@ class BankverbindungenSync:
             if row.get("beteiligteId") != espo["id"]:
                 return None
             result, state = await self._sync_row(seen, row, store, report)
+            report.judged.add(row["id"])
+            await self._tell(report)
+            await self._flush()
         except (_RowGone, EntityBusy):
             raise
         except UnusableAccount as error:
@@ -284,7 +317,8 @@ class BankverbindungenSync:
             self._log_row_failure(row, error)
             await self._show(row, shown_status(row, "failed", hint=failure_sentence(error)))
             return Outcome("failed", error=shown_text(error))
-        report.judged.add(row["id"])
+        if report.failure is not None:
+            return Outcome("failed", error=shown_text(report.failure))
         return Outcome(result, state.advoware_id if state else None, tuple(report.changes))
 
     async def _owner(self, beteiligte_id: str) -> Record | None:
@@ -383,27 +417,74 @@ class BankverbindungenSync:
         return home if konten and any(str(konto["id"]) == konto_id for konto in konten.usable) else None
 
     async def _finish(self, seen: Observation, action: Settle, store: SyncStore, report: _Report) -> None:
-        """Write EspoCRM, then remember; problems and changes count from here on."""
+        """Write EspoCRM, then remember; problems and changes count from here on.
+
+        Where the write is collected, they count before: their Tasks go with it.
+        """
         row, state = action.row, action.state
-        if action.attributes:
-            attributes = {**action.attributes, "advowareLastSync": format_date_time(seen.now)}
-            written = await self._espocrm.update_entity(ENTITY_TYPE, row["id"], attributes)
+        is_first, known = seen.state_of(row["id"]) is None, seen.states.get(row["id"])
+
+        async def remember() -> None:
+            if state != known:
+                await store.save(replace(state, synced_at=seen.now))
+            if is_first:
+                await store.end_create(ENTITY_TYPE, row["id"])
+
+        def take_up() -> None:
+            seen.states[row["id"]] = state
+            report.problems += action.problems
+            report.changes += action.changes
+
+        async def then(records: list[Record]) -> None:
+            written = records[0]
             report.was_edited |= self._said(written) != self._said(row) and await self._was_edited(row)
-        if state != seen.states.get(row["id"]):
-            await store.save(replace(state, synced_at=seen.now))
-        if seen.state_of(row["id"]) is None:
-            await store.end_create(ENTITY_TYPE, row["id"])
-        seen.states[row["id"]] = state
-        report.problems += action.problems
-        report.changes += action.changes
+            await remember()
+
+        async def failed(error: Exception) -> None:
+            await self._row_failed(seen, row, error, report)
+
+        if not action.attributes:
+            await remember()
+            take_up()
+            return
+        attributes = {**action.attributes, "advowareLastSync": format_date_time(seen.now)}
+        await self._write(row, attributes, then, failed)
+        take_up()
+
+    async def _write(
+        self,
+        row: Record,
+        attributes: Record,
+        then: Callable[[list[Record]], Awaitable[None]],
+        failed: Callable[[Exception], Awaitable[None]],
+    ) -> None:
+        """Collect a write; without anything to collect it, do it at once."""
+
+        async def alone(_refusal: ForeignSystemError | None) -> None:
+            await then([await self._espocrm.update_entity(ENTITY_TYPE, row["id"], attributes)])
+
+        if self._writes is None:
+            await alone(None)
+        else:
+            await self._writes.add(Collected([RecordWrite(ENTITY_TYPE, row["id"], attributes)], then, alone, failed))
 
     async def _was_edited(self, row: Record) -> bool:
         """Whether the record says something else now; an answer to a write may only show it otherwise than a read."""
         return self._said(await self._row(row["id"])) != self._said(row)
 
+    async def _flush(self) -> None:
+        if self._writes is not None:
+            await self._writes.flush()
+
     async def _show(self, row: Record, attributes: Record) -> None:
+        async def then(_records: list[Record]) -> None:
+            return
+
+        async def failed(error: Exception) -> None:
+            self._log_not_shown(row, error)
+
         if attributes:
-            await self._espocrm.update_entity(ENTITY_TYPE, row["id"], attributes)
+            await self._write(row, attributes, then, failed)
 
     def _said(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         """What people can say about a CBankverbindungen."""
@@ -533,6 +614,12 @@ class BankverbindungenSync:
 
     # -- problems and failures ------------------------------------------------------------------------------------
 
+    async def _tell(self, report: _Report) -> None:
+        """Tell what stands, and withdraw what does not any more."""
+        for problem in report.problems:
+            await self._notifications.notify(problem)
+        await self._end_problems(report)
+
     async def _end_problems(self, report: _Report) -> None:
         """Withdraw what was told about the records that were looked at and does not stand any more."""
         standing = {problem.key for problem in report.problems}
@@ -542,6 +629,8 @@ class BankverbindungenSync:
 
     async def _row_failed(self, seen: Observation, row: Record, error: Exception, report: _Report) -> None:
         """Show why a row was not synced. What only a person can correct is told, and is no failure to be repeated."""
+        report.failure = error
+        report.judged.discard(row["id"])
         try:
             if isinstance(error, UnusableAccount):
                 await self._show_unusable(row, error, seen.betnr, report)
@@ -550,13 +639,11 @@ class BankverbindungenSync:
             report.errors.append(f"{failed_name(row)}: {failure_sentence(error)}")
             await self._show(row, shown_status(row, "failed", hint=failure_sentence(error)))
         except Exception as further:  # noqa: BLE001 - it is in the report, and the next run tries again
-            log(
-                self._context,
-                "warning",
-                "bankverbindungen.status_not_written",
-                entity_id=row["id"],
-                error=type(further).__name__,
-            )
+            self._log_not_shown(row, further)
+
+    def _log_not_shown(self, row: Mapping[str, Any], error: Exception) -> None:
+        name = type(error).__name__
+        log(self._context, "warning", "bankverbindungen.status_not_written", entity_id=row["id"], error=name)
 
     async def _show_unusable(self, row: Record, error: UnusableAccount, betnr: Any, report: _Report) -> None:
         problem = unusable_problem(row, error, betnr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +33,8 @@ from services.beteiligte_plan import (
 from services.errors import Conflict, ValidationFailed, words_of
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper, kind_of_espocrm, shown_by_espocrm
+from services.espocrm_models import RecordWrite
+from services.espocrm_writes import EspoWrites
 from services.kommunikation_sync_utils import KommunikationResult, KommunikationSyncManager
 from services.merge import Merge, Pair, base_to_json, compare_after_write, is_same
 from services.notification_utils import NotificationManager
@@ -56,6 +58,7 @@ class Ending:
         written: EspoCRM's answer to the final PUT; None if there was nothing to write.
         changes: further lines for the audit.
         version: of EspoCRM's record after our last write, where EspoCRM counts versions.
+        shown: what the record was last told to show: the message, and whether something failed.
     """
 
     seen: Observation
@@ -69,6 +72,7 @@ class Ending:
     version: int | None = None
     was_edited: bool = False
     shows_other_fields: bool = False
+    shown: tuple[str | None, int] = (None, 0)
 
     @property
     def direction(self) -> Direction:
@@ -87,6 +91,12 @@ class Ending:
         sentences = standing_sentences(self.standing.values(), self.seen.espo, self.seen.advo.get("betNr"))
         return beteiligte_status.shortened(" ".join([*sentences, *self.parts.standing])) or None
 
+    @property
+    def wants_write(self) -> bool:
+        """Whether the record has to be written although it may show everything already."""
+        parts = self.parts
+        return bool(self.attributes or self.plan.to_advoware or parts.wrote or parts.errors or parts.not_before)
+
 
 class BeteiligteFinisher:
     """Ends the sync of a CBeteiligte; see `finish`."""
@@ -96,9 +106,11 @@ class BeteiligteFinisher:
         espocrm: EspoCRMAPI,
         kommunikation: KommunikationSyncManager,
         notifications: NotificationManager,
+        writes: EspoWrites,
         resources: Resources,
     ) -> None:
         self._espocrm = espocrm
+        self._writes = writes
         self._kommunikation = kommunikation
         self._notifications = notifications
         self._resources = resources
@@ -110,6 +122,8 @@ class BeteiligteFinisher:
         """Tell what is new, write what has changed in one PUT with the status, and remember.
 
         ``new`` are the edits that were found not to arrive. The record is not written if it shows everything already.
+        What was collected (`services.espocrm_writes`) is written with it, also the end of Tasks: what is over is known
+        by then, and what the writes bring to light is told again.
 
         Raises:
             Conflict: what the PUT would overwrite was edited since it was read; the sync has to start again.
@@ -122,8 +136,12 @@ class BeteiligteFinisher:
         await self._tell(ending, {**over, **new})
         for problem in [*self._kind_problems(ending), *parts.problems]:
             await self._notifications.notify(problem)
-        changed = bool(ending.attributes or plan.to_advoware or parts.wrote or parts.errors or parts.not_before)
-        if changed or not beteiligte_status.is_settled(seen.espo, ending.status, ending.message, self._now()):
+        writes = self._needs_write(ending) or not self._writes.is_empty
+        if writes and not parts.errors and await self._writes.collects(ENTITY_TYPE, "Task"):
+            await self._end_problems(ending)
+        if not self._needs_write(ending):
+            await self._write_collected(ending)
+        if self._needs_write(ending):
             await self._write(ending)
         await self.remember(store, replace(seen, advo=advo), ending.plan, ending.standing)
         for result in ending.parts.results:
@@ -134,6 +152,23 @@ class BeteiligteFinisher:
         if not ending.parts.errors:
             await self._end_problems(ending)
         return ending
+
+    def _needs_write(self, ending: Ending) -> bool:
+        is_settled = beteiligte_status.is_settled(ending.seen.espo, ending.status, ending.message, self._now())
+        return ending.wants_write or not is_settled
+
+    async def _write_collected(self, ending: Ending) -> None:
+        """Write what was collected, without the record itself."""
+        told = {problem.key for problem in ending.parts.problems}
+        await self._writes.flush()
+        await self._take_up(ending, told)
+
+    async def _take_up(self, ending: Ending, told: Collection[str]) -> None:
+        """Tell what the writes have brought to light."""
+        ending.parts = replace(ending.parts.latest(), kommunikation=ending.parts.kommunikation)
+        for problem in ending.parts.problems:
+            if problem.key not in told:
+                await self._notifications.notify(problem)
 
     def _kind_problems(self, ending: Ending) -> list[Problem]:
         """What Advoware has no place for in the record as we write it."""
@@ -213,12 +248,12 @@ class BeteiligteFinisher:
     async def _write(self, ending: Ending) -> None:
         """The one final PUT, without what EspoCRM refuses of it; then values that were written are read back."""
         espo = ending.seen.espo
-        if ending.attributes.keys() - {"betnr"} or ending.parts.espocrm.keys() & set(CONTACT_ARRAYS):
+        writes_values = ending.attributes.keys() - {"betnr"} or ending.parts.espocrm.keys() & set(CONTACT_ARRAYS)
+        if writes_values and not await self._compares_versions(espo):
             now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
             if was_edited_since(self._mapper, espo, {}, now):
                 raise Conflict(espocrm_models.SYSTEM, "edited while it was synced")
-        told_before = len(ending.parts.problems)
-        message = ending.message
+        told_before = {problem.key for problem in ending.parts.problems}
         while True:
             try:
                 await self._put_with_kommunikation(ending)
@@ -230,19 +265,22 @@ class BeteiligteFinisher:
         shown = shown_by_espocrm({**espo, **ending.attributes})
         ending.shows_other_fields = shown.keys() != shown_by_espocrm(espo).keys()
         await self._read_back(ending)
-        for problem in ending.parts.problems[told_before:]:
-            await self._notifications.notify(problem)
-        if ending.message != message and not ending.parts.errors:  # what was found out while writing is shown as well
-            await self._put(ending, {})
+        await self._take_up(ending, told_before)
+        has_failed = len(ending.parts.errors) > ending.shown[1]
+        if has_failed or (ending.message != ending.shown[0] and not ending.parts.errors):
+            await self._put(ending, {})  # what was found out while writing is shown as well
+
+    async def _compares_versions(self, espo: Record) -> bool:
+        """Whether EspoCRM itself notices, while it writes, that the record was edited since it was read."""
+        return espo.get("versionNumber") is not None and await self._espocrm.shows_what_is_stored(ENTITY_TYPE)
 
     async def _put_with_kommunikation(self, ending: Ending) -> None:
-        parts = ending.parts
-        kommunikation = parts.kommunikation
+        kommunikation = ending.parts.kommunikation
         if not isinstance(kommunikation, KommunikationResult):  # it failed as a whole
             kommunikation = KommunikationResult(errors=kommunikation.errors)
 
         async def put(kommunikation: KommunikationResult) -> Mapping[str, Any]:
-            ending.parts = replace(parts, kommunikation=kommunikation)
+            ending.parts = replace(ending.parts, kommunikation=kommunikation)
             values = {**ending.attributes, **ending.parts.espocrm}
             return await self._put(ending, values, kommunikation.version_number)
 
@@ -250,21 +288,27 @@ class BeteiligteFinisher:
         ending.parts = replace(ending.parts, kommunikation=kommunikation)
 
     async def _put(self, ending: Ending, values: Record, version_number: int | None = None) -> Mapping[str, Any]:
-        espo, now = ending.seen.espo, self._now()
-        fields = beteiligte_status.success(ending.status, now, ending.message)
-        if ending.parts.not_before is not None:
-            fields = beteiligte_status.waiting(ending.message)
-        elif ending.parts.errors:
-            fields = beteiligte_status.failure(espo, "; ".join(ending.parts.errors), now)
-            await self.tell_given_up(espo, fields)
-        ending.written = await self._espocrm.update_entity(
-            ENTITY_TYPE,
-            espo["id"],
-            {**values, "advowareRowId": ending.advo.get("rowId"), **fields},
-            version_number=max(version_number or 0, ending.version or espo.get("versionNumber") or 0) or None,
-        )
+        async def update() -> RecordWrite:
+            ending.parts = replace(ending.parts.latest(), kommunikation=ending.parts.kommunikation)
+            attributes = {**values, "advowareRowId": ending.advo.get("rowId"), **await self._status_fields(ending)}
+            known = ending.version or ending.seen.espo.get("versionNumber") or 0
+            version = max(version_number or 0, known) or None
+            return RecordWrite(ENTITY_TYPE, ending.seen.espo["id"], attributes, version)
+
+        ending.written = await self._writes.write(update)
         ending.version = ending.written.get("versionNumber")
         return ending.written
+
+    async def _status_fields(self, ending: Ending) -> Record:
+        espo, now, parts = ending.seen.espo, self._now(), ending.parts
+        ending.shown = (ending.message, len(parts.errors))
+        if parts.not_before is not None:
+            return beteiligte_status.waiting(ending.message)
+        if not parts.errors:
+            return beteiligte_status.success(ending.status, now, ending.message)
+        fields = beteiligte_status.failure(espo, "; ".join(parts.errors), now)
+        await self.tell_given_up(espo, fields)
+        return fields
 
     async def _leave_out_refused(self, ending: Ending, error: ValidationFailed) -> None:
         """Take the attributes that EspoCRM refuses out of what is written, and tell them.
@@ -317,7 +361,9 @@ class BeteiligteFinisher:
         if not ending.attributes.keys() - {"betnr"}:
             return
         espo = ending.seen.espo
-        now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
+        now = dict(ending.written or {})
+        if not await self._espocrm.shows_what_is_stored(ENTITY_TYPE):
+            now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
         before = self._mapper.comparable_from_espocrm(espo)
         after = self._mapper.comparable_from_espocrm({**espo, **ending.attributes})
         sent = {name: value for name, value in after.items() if not is_same(value, before.get(name))}

@@ -177,6 +177,12 @@ class Parts:
     def results(self) -> tuple[PartResult, ...]:
         return (self.master_data, self.kommunikation, self.adressen, self.bankverbindungen)
 
+    def latest(self) -> Parts:
+        """The same once the collected writes are done."""
+        found = [result.latest() if result.latest is not None else result for result in self.results]
+        master_data, kommunikation, adressen, bankverbindungen = found
+        return Parts(kommunikation, adressen, bankverbindungen, master_data)
+
     @property
     def espocrm(self) -> Record:
         return {name: value for result in self.results for name, value in result.espocrm.items()}

@@ -58,6 +58,8 @@ from services.errors import (
 )
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper, shown_by_advoware
+from services.espocrm_models import RecordWrite
+from services.espocrm_writes import EspoWrites
 from services.kommunikation_sync_utils import KommunikationSyncManager
 from services.locks import beteiligte_lock_key, record_lock
 from services.logs import log
@@ -107,12 +109,16 @@ class BeteiligteSync:
         self._espocrm = EspoCRMAPI(context, resources=self._resources)
         self._advoware = AdvowareService(context, resources=self._resources)
         self._kommunikation = KommunikationSyncManager(context, resources=self._resources)
-        self._adressen = AdressenSync(context, resources=self._resources)
-        self._bankverbindungen = BankverbindungenSync(context, resources=self._resources)
-        self._notifications = NotificationManager(self._espocrm, context, resources=self._resources)
+        self._writes = writes = EspoWrites(self._espocrm)
+        self._notifications = NotificationManager(self._espocrm, context, resources=self._resources, writes=writes)
+        shared: Any = {"resources": self._resources, "writes": writes, "notifications": self._notifications}
+        self._adressen = AdressenSync(context, **shared)
+        self._bankverbindungen = BankverbindungenSync(context, **shared)
         self._mapper = BeteiligteMapper()
         self._writer = MasterDataWriter(self._advoware, self._mapper)
-        self._finisher = BeteiligteFinisher(self._espocrm, self._kommunikation, self._notifications, self._resources)
+        self._finisher = BeteiligteFinisher(
+            self._espocrm, self._kommunikation, self._notifications, writes, self._resources
+        )
 
     # -- entrance -------------------------------------------------------------------------------------------------
 
@@ -163,7 +169,9 @@ class BeteiligteSync:
         """
         run = _Run(SyncStore(await self._resources.database()))
         event = SyncEvent(entity_id=entity_id, action="sync_now", source="hand")
-        return await self._handle_locked(event, run, _WISHES["hand"])
+        outcome = await self._handle_locked(event, run, _WISHES["hand"])
+        await self._write_the_rest(entity_id)
+        return outcome
 
     async def _handle_round(self, event: SyncEvent, topic: str, store: SyncStore, wishes: frozenset[str]) -> Outcome:
         """Sync the record once, under its lock, and write the audit.
@@ -173,6 +181,7 @@ class BeteiligteSync:
             NotBefore: an earlier request may still be under way.
         """
         run, started = _Run(store), time.perf_counter()
+        self._writes.forget()
 
         async def record(outcome: Outcome) -> Outcome:
             outcome = replace(outcome, changes=tuple(run.changes))
@@ -184,6 +193,7 @@ class BeteiligteSync:
         try:
             async with self.acquire_sync_lock(event.entity_id):
                 outcome = await self._handle_locked(event, run, wishes)
+                await self._write_the_rest(event.entity_id)
         except NotBefore:
             if run.changes:  # what was done is done, although the rest has to wait
                 await record(Outcome("waiting"))
@@ -225,6 +235,23 @@ class BeteiligteSync:
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the record without a trace
             self._log_defect("beteiligte.defect", event.entity_id, error)
             return await self._fail(espo, error)
+
+    async def _write_the_rest(self, entity_id: str) -> None:
+        """Write what was collected and could not go with a status; what fails is left to the next sync, or the cron."""
+        try:
+            await self._writes.flush()
+        except (BitByLawError, ConfigurationError) as error:
+            if is_no_records_fault(error):
+                raise
+            log(self._context, "error", "beteiligte.rest_not_written", entity_id=entity_id, error=type(error).__name__)
+
+    async def _write_status(self, espo: Record, fields: Record) -> Record:
+        """Write the status with everything that was collected."""
+
+        async def update() -> RecordWrite:
+            return RecordWrite(ENTITY_TYPE, espo["id"], fields)
+
+        return await self._writes.write(update)
 
     def _log_defect(self, event: str, entity_id: str, error: Exception) -> None:
         trace = "".join(traceback.format_tb(error.__traceback__)[-3:])
@@ -377,7 +404,8 @@ class BeteiligteSync:
         ending = await self._finisher.finish(seen, changed, written.advo, new, parts, run.store)
         parts = ending.parts
         espocrm_lines = change_lines(seen, ending.plan, self._mapper)
-        run.changes += [*on_side("espocrm", [*espocrm_lines, *parts.changes]), *ending.changes]
+        late = [line for line in on_side("advoware", parts.changes) if line not in run.changes]
+        run.changes += [*late, *on_side("espocrm", [*espocrm_lines, *parts.changes]), *ending.changes]
         if parts.not_before is not None:
             raise NotBefore("an interrupted request", parts.not_before)
         again = ending.was_edited or any(part.was_edited for part in parts.results)
@@ -498,7 +526,7 @@ class BeteiligteSync:
             details = {"betnr": betnr, "name": espo.get("name"), "since": since}
             await self._notifications.notify(Problem("missing_in_advoware", ENTITY_TYPE, espo["id"], key, details))
             shown = beteiligte_status.deleted_in_advoware(betnr)
-            await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], shown)
+            await self._write_status(espo, shown)
         return Outcome("deleted_in_advoware", betnr)
 
     async def _hold(self, espo: Record, error: NeedsPerson) -> Outcome:
@@ -513,7 +541,7 @@ class BeteiligteSync:
         log(self._context, "warning", "beteiligte.held", entity_id=espo["id"], reason=error.reason)
         if not beteiligte_status.is_settled(espo, "conflict", message, self._now()):
             fields = beteiligte_status.success("conflict", self._now(), message)
-            written = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], fields)
+            written = await self._write_status(espo, fields)
             if await self._finisher.was_edited(espo, {}, written):  # the edit's own event must find it so
                 await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"})
         return Outcome("held", betnr_of(espo), error=f"{type(error).__name__}: {error}")
@@ -537,7 +565,7 @@ class BeteiligteSync:
             message += f" Advoware sagt dazu: {words_for_people(words_of(error))}"  # nobody else knows why
         failure = beteiligte_status.failure(espo, message, self._now())
         await self._finisher.tell_given_up(espo, failure)
-        written = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], failure)
+        written = await self._write_status(espo, failure)
         if await self._finisher.was_edited(espo, {}, written):  # the edit's own event must find it so
             await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"})
         is_understood = isinstance(error, BitByLawError | ConfigurationError)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -16,14 +17,18 @@ from yarl import URL
 from services.errors import (
     AuthenticationFailed,
     ConfigurationError,
+    Conflict,
     Forbidden,
+    ForeignSystemError,
     InvalidInput,
+    NotFound,
     Unavailable,
     UnexpectedAnswer,
     UpstreamTimeout,
+    ValidationFailed,
     error_for_status,
 )
-from services.espocrm_models import PAGE_SIZE, SYSTEM, Record, Where, bracket_query, halved
+from services.espocrm_models import PAGE_SIZE, SYSTEM, Record, RecordWrite, Where, bracket_query, halved
 from services.foreign_text import clean_value
 from services.http import HttpAnswer, send
 from services.logs import log
@@ -40,6 +45,8 @@ REFUSED_KEY_PAUSE = timedelta(seconds=60)
 WRITE_ACTION = "BitByLaw/write"
 #: What it saves silently; anything else is written as anybody writes it.
 SILENTLY_WRITTEN = frozenset({"CBeteiligte", "CAdressen", "CBankverbindungen"})
+#: Offered by an action that does not say how many records it takes.
+DEFAULT_MAX_WRITES = 1
 WRITE_ACTION_ASKED_AGAIN = timedelta(minutes=5)
 
 
@@ -48,14 +55,22 @@ class _Session:
 
     Attributes:
         refused_until: the key is not tried again before, after a 401.
-        has_write_action: whether the extension there has it, as far as known.
+        offer: what the write action of the extension there offers, as far as known; None without one.
         ask_again_at: that is known until then.
     """
 
     def __init__(self) -> None:
         self.refused_until: datetime | None = None
-        self.has_write_action = False
+        self.offer: WriteOffer | None = None
         self.ask_again_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class WriteOffer:
+    """What the write action takes in one call."""
+
+    entity_types: frozenset[str]
+    max_writes: int
 
 
 class _NoWriteActionError(Exception):
@@ -151,11 +166,10 @@ class EspoCRMAPI:
 
         When its fate is unknown it is repeated only through the write action, which knows the request again.
         """
-        if await self._is_written_silently(entity_type):
-            write = {"op": "create", "skipDuplicateCheck": skip_duplicate_check}
-            written = await self._write({**write, "entityType": entity_type, "attributes": data})
-            if written is not None:
-                return written
+        if entity_type in SILENTLY_WRITTEN:
+            create = RecordWrite(entity_type, None, data, skips_duplicate_check=skip_duplicate_check)
+            if (written := await self.write_together([create])) is not None:
+                return written[0]
         headers = {"X-Skip-Duplicate-Check": "true"} if skip_duplicate_check else None
         return _record(await self._call("POST", _path(entity_type), json_data=data, headers=headers))
 
@@ -170,11 +184,10 @@ class EspoCRMAPI:
         With ``version_number``, raises `Conflict` if somebody changed these attributes since (where EspoCRM's
         optimistic concurrency control is on for the entity).
         """
-        if await self._is_written_silently(entity_type):
-            write = {"op": "update", "entityType": entity_type, "id": entity_id, "version": version_number}
-            written = await self._write({**write, "attributes": data})
-            if written is not None:
-                return written
+        if entity_type in SILENTLY_WRITTEN:
+            update = RecordWrite(entity_type, entity_id, data, version=version_number)
+            if (written := await self.write_together([update])) is not None:
+                return written[0]
         headers = None if version_number is None else {"X-Version-Number": str(version_number)}
         return _record(await self._call("PUT", _path(entity_type, entity_id), json_data=data, headers=headers))
 
@@ -182,37 +195,55 @@ class EspoCRMAPI:
         """Delete a record (EspoCRM keeps it, marked as deleted)."""
         await self._call("DELETE", _path(entity_type, entity_id))
 
-    async def _is_written_silently(self, entity_type: str) -> bool:
-        if entity_type not in SILENTLY_WRITTEN:
-            return False
+    async def write_offer(self) -> WriteOffer | None:
+        """What the write action of the extension takes in one call; None where there is no action for us."""
         session, now = self._session, self._resources.clock()
         if session.ask_again_at is None or session.ask_again_at <= now:
-            session.has_write_action = await self._has_write_action()
+            session.offer = await self._ask_for_offer()
             session.ask_again_at = now + WRITE_ACTION_ASKED_AGAIN
-        return session.has_write_action
+        return session.offer
 
-    async def _has_write_action(self) -> bool:
-        try:
-            await self._call("GET", WRITE_ACTION)
-        except (_NoWriteActionError, Forbidden):  # an older extension; or no role of the sync, as the doctor says
-            return False
-        return True
+    async def shows_what_is_stored(self, entity_type: str) -> bool:
+        """Whether the answer to a write is as a read shows the record; else values are echoed as they were sent.
 
-    async def _write(self, write: Record) -> Record | None:
-        """Write one record through the action; None if the action has gone since we asked.
-
-        The key lets the request be repeated: the second one gets the first answer.
+        The write action, which answers so, also compares versions in the transaction that writes.
         """
-        body = {"key": uuid4().hex, "writes": [write]}
+        offer = await self.write_offer() if entity_type in SILENTLY_WRITTEN else None
+        return offer is not None and entity_type in offer.entity_types
+
+    async def _ask_for_offer(self) -> WriteOffer | None:
+        try:
+            answer = await self._call("GET", WRITE_ACTION)
+        except (_NoWriteActionError, Forbidden):  # an older extension; or no role of the sync, as the doctor says
+            return None
+        said = answer if isinstance(answer, dict) else {}
+        types, most = said.get("entityTypes"), said.get("maxWrites")
+        return WriteOffer(
+            frozenset(types) if isinstance(types, list) else SILENTLY_WRITTEN,
+            most if isinstance(most, int) and most > 0 else DEFAULT_MAX_WRITES,
+        )
+
+    async def write_together(self, writes: Sequence[RecordWrite]) -> list[Record] | None:
+        """Write several records in one transaction, all or none; returns them as reads show them, in this order.
+
+        None, with nothing written, where the extension does not offer that. A refusal says which one was refused
+        (`refused_place`). The request has a key, so it is repeated while its fate is unknown: a second one gets the
+        first answer and writes nothing.
+        """
+        offer = await self.write_offer()
+        types = {write.entity_type for write in writes}
+        if offer is None or len(writes) > offer.max_writes or not types <= offer.entity_types:
+            return None
+        body = {"key": uuid4().hex, "writes": [_write_body(write) for write in writes]}
         try:
             answer = await self._call("POST", WRITE_ACTION, json_data=body, repeatable=True)
-        except _NoWriteActionError:
-            self._session.has_write_action = False
+        except _NoWriteActionError:  # it has gone since we asked
+            self._session.offer = None
             return None
         results = answer.get("results") if isinstance(answer, dict) else None
-        if not isinstance(results, list) or len(results) != 1 or not isinstance(results[0], dict):
-            raise UnexpectedAnswer(SYSTEM, "expected the result of one write")
-        return _record(results[0].get("attributes"))
+        if not isinstance(results, list) or len(results) != len(writes):
+            raise UnexpectedAnswer(SYSTEM, "expected a result of each write")
+        return [_record(result.get("attributes") if isinstance(result, dict) else None) for result in results]
 
     async def _call(
         self,
@@ -303,6 +334,20 @@ _RECORD_IS_GONE = re.compile(r"^Record \S+ (does not exist|not found)")
 def _path(entity_type: str, entity_id: str | None = None) -> str:
     parts = [entity_type] if entity_id is None else [entity_type, entity_id]
     return "/".join(quote(part, safe="") for part in parts)
+
+
+def _write_body(write: RecordWrite) -> Record:
+    body: Record = {"entityType": write.entity_type, "attributes": dict(write.attributes)}
+    if write.entity_id is None:
+        return {**body, "op": "create", "skipDuplicateCheck": write.skips_duplicate_check}
+    return {**body, "op": "update", "id": write.entity_id, "version": write.version}
+
+
+def refused_place(error: ForeignSystemError) -> int | None:
+    """Which write of `EspoCRMAPI.write_together` a refusal is about; None if it is about all of them."""
+    place = error.details.get("index") if isinstance(error.details, dict) else None
+    is_refusal = isinstance(error, ValidationFailed | Forbidden | Conflict | NotFound)
+    return place if is_refusal and isinstance(place, int) and not isinstance(place, bool) else None
 
 
 def _record(answer: Any) -> Record:

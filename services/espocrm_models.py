@@ -6,6 +6,7 @@ Dates are ``YYYY-MM-DD``, date-times ``YYYY-MM-DD HH:MM:SS`` in UTC without a zo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,22 @@ DATE_TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 Record = dict[str, Any]
 Where = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RecordWrite:
+    """One record to be written: changed, or created if it has no id yet.
+
+    Attributes:
+        version: what is known to be stored; a newer one is a `Conflict` if an attribute differs from it.
+        skips_duplicate_check: create it although it resembles another one.
+    """
+
+    entity_type: str
+    entity_id: str | None
+    attributes: Mapping[str, Any]
+    version: int | None = None
+    skips_duplicate_check: bool = False
 
 
 def equals(attribute: str, value: Any) -> Where:

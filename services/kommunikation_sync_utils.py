@@ -248,7 +248,9 @@ class KommunikationSyncManager:
                     raise
                 result = narrower
         if result.run is not None and result.run.plan.incoming:
-            result = self.confirm(result, await self._espocrm.get_entity(OWNER_TYPE, result.run.espo["id"]))
+            if not await self._espocrm.shows_what_is_stored(OWNER_TYPE):
+                written = await self._espocrm.get_entity(OWNER_TYPE, result.run.espo["id"])
+            result = self.confirm(result, dict(written))
         return written, result
 
     # -- EspoCRM refuses an array ---------------------------------------------------------------------------------

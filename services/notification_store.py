@@ -102,19 +102,22 @@ class NotificationStore:
         """The problem is there again before its Task was cancelled."""
         await self._execute("UPDATE notification SET over_since = NULL, over_why = NULL WHERE problem_key = $1", key)
 
-    async def note_attempt(self, problem: Problem, now: datetime) -> None:
-        """A Task is about to be requested."""
-        await self._execute(
+    async def note_attempt(self, problem: Problem, now: datetime, known: datetime | None = None) -> bool:
+        """A Task is about to be requested; False if somebody else has begun to do that since the attempt ``known``."""
+        row = await self._fetchrow(
             """
             UPDATE notification SET attempted_at = $2, details = $3, entity_type = $4, entity_id = $5
-            WHERE problem_key = $1
+            WHERE problem_key = $1 AND ($6::timestamptz IS NULL OR (attempted_at = $6 AND task_id IS NULL))
+            RETURNING 1
             """,
             problem.key,
             now,
             problem.details,
             problem.entity_type,
             problem.entity_id,
+            known,
         )
+        return row is not None
 
     async def finish(self, problem: Problem, fingerprint: str, task_id: str) -> None:
         """The Task says what this occurrence says."""

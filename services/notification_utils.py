@@ -21,6 +21,9 @@ does it later (`retry_unfinished`). A Task that a person has closed is left alon
 Many at once become one Task with a list, for each reason whose ``<reason>_many`` is in the catalogue: `notify_many`
 for what one run has found; and what comes in one by one (a mass deletion) waits for the cron after the first.
 
+With `EspoWrites`, Tasks and notes are collected and written together with what the sync has to write; the row is
+written at once all the same.
+
 The Task goes to whoever is assigned to the record, with the record's teams. Both are remembered together with the name
 (`remember_responsible`, to be called with each CBeteiligte that a sync has read), so that a deletion reaches the same
 people.
@@ -30,9 +33,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -41,6 +46,7 @@ from services.errors import (
     BitByLawError,
     ConfigurationError,
     Forbidden,
+    ForeignSystemError,
     NotFound,
     Unavailable,
     ValidationFailed,
@@ -48,6 +54,8 @@ from services.errors import (
     without_quotes,
 )
 from services.espocrm import EspoCRMAPI
+from services.espocrm_models import RecordWrite
+from services.espocrm_writes import Collected, EspoWrites
 from services.foreign_text import clean_value
 from services.logs import log
 from services.notification_store import NotificationStore, Responsible, fingerprint_of, problem_of, responsible_of
@@ -76,8 +84,17 @@ class NotificationManager:
     next time or by `retry_unfinished`.
     """
 
-    def __init__(self, espocrm_api: EspoCRMAPI, context: Any = None, *, resources: Resources | None = None) -> None:
+    def __init__(
+        self,
+        espocrm_api: EspoCRMAPI,
+        context: Any = None,
+        *,
+        resources: Resources | None = None,
+        writes: EspoWrites | None = None,
+    ) -> None:
         self._espocrm = espocrm_api
+        self._writes = writes
+        self._just_read: dict[tuple[str, str], Responsible] = {}
         self._context = context
         self._resources = resources or current_resources()
 
@@ -89,7 +106,7 @@ class NotificationManager:
         return await self.notify(Problem(action_type, entity_type, entity_id, key, dict(details)))
 
     async def notify(self, problem: Problem) -> str | None:
-        """Tell a problem. Returns the id of its Task, None if there is none yet."""
+        """Tell a problem. Returns the id of its Task, None if there is none yet or it is collected."""
         try:
             return await self._notify(_as_stored(problem), await self._store())
         except (BitByLawError, ConfigurationError) as error:
@@ -136,8 +153,9 @@ class NotificationManager:
 
     async def remember_responsible(self, entity_type: str, record: Mapping[str, Any]) -> None:
         """Remember who looks after a record that was just read in full, for the time when it is gone."""
+        responsible = self._just_read[entity_type, str(record["id"])] = responsible_of(record)
         try:
-            await (await self._store()).remember(entity_type, str(record["id"]), responsible_of(record))
+            await (await self._store()).remember(entity_type, str(record["id"]), responsible)
         except BitByLawError as error:
             self._log("notification.responsible_not_remembered", error)
 
@@ -172,13 +190,18 @@ class NotificationManager:
             return None
         if row["task_id"] is not None:
             return await self._notify_told(problem, row, store)
+        if self._writes is not None and self._writes.holds(problem.key):
+            return await self._create(problem, row, store)
         if not is_new:
             if row["list_key"] is not None or row["attempted_at"] >= self._settled_before():
                 return None  # its list is told soon, or the earlier request may still be under way
             if (task_id := await self._find(_mark(row))) is not None:
                 await store.finish(problem, row["fingerprint"], task_id)
                 return await self._notify(problem, store)
-            await store.note_attempt(problem, self._now())
+            attempted_at = self._now()
+            if not await store.note_attempt(problem, attempted_at, row["attempted_at"]):
+                return None  # another worker has just begun to tell it
+            return await self._create(problem, row, store, attempted_at)
         return await self._create(problem, row, store)
 
     async def _notify_told(self, problem: Problem, row: asyncpg.Record, store: NotificationStore) -> str | None:
@@ -186,19 +209,19 @@ class NotificationManager:
         if row["fingerprint"] == fingerprint:
             return str(row["task_id"])
         if row["list_key"] is None and await self._update_open_task(row["task_id"], problem, _mark(row), store):
-            await store.finish(problem, fingerprint, row["task_id"])
             return str(row["task_id"])
         return await self._create(problem, await store.begin_again(problem, self._now()), store)
 
     async def _notify_again(self, problem: Problem, row: asyncpg.Record, store: NotificationStore) -> str | None:
         """Tell a problem that was over: its Task stays if it has not been cancelled or closed yet."""
+        if self._writes is not None:
+            self._writes.discard(_over_key(problem.key))
         if row["withdrawn_at"] is None and row["list_key"] is None:
             if row["task_id"] is None:
                 await store.not_over(problem.key)
                 return await self._notify(problem, store)
             if await self._update_open_task(row["task_id"], problem, _mark(row), store):
                 await store.not_over(problem.key)
-                await store.finish(problem, fingerprint_of(problem), row["task_id"])
                 return str(row["task_id"])
         return await self._create(problem, await store.begin_again(problem, self._now()), store)
 
@@ -273,39 +296,100 @@ class NotificationManager:
                 return  # the request may still be under way; the cron looks again
             task_id = await self._find(_mark(row))
         if task_id is not None and not await store.list_stands(row):
-            await self._cancel_task(task_id, row["over_why"])
+            changes = await self._cancellation(task_id, row["over_why"])
+            if changes:
+
+                async def done() -> None:
+                    await store.withdrawn(row, self._now())
+
+                await self._change_task(task_id, changes, problem_of(row), _over_key(row["problem_key"]), done)
+                return
         await store.withdrawn(row, self._now())
 
-    async def _cancel_task(self, task_id: str, why: str) -> None:
+    async def _cancellation(self, task_id: str, why: str) -> Record:
+        """What cancels a Task; nothing if it is closed or gone."""
         try:
             task = await self._espocrm.get_entity("Task", task_id)
-            if task.get("status") in CLOSED:
-                return
-            text = withdrawn_description(str(task.get("description") or ""), why)
-            await self._espocrm.update_entity("Task", task_id, {"status": "Canceled", "description": text})
         except NotFound:
+            return {}
+        if task.get("status") in CLOSED:
+            return {}
+        text = withdrawn_description(str(task.get("description") or ""), why)
+        return {"status": "Canceled", "description": text}
+
+    async def _change_task(
+        self, task_id: str, changes: Record, problem: Problem, key: str, done: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Change a Task, collected if there is something to collect it with; one that has gone meanwhile is done."""
+
+        async def then(_records: list[Record]) -> None:
+            await done()
+
+        async def alone(_refusal: ForeignSystemError | None) -> None:
+            with suppress(NotFound):
+                await self._espocrm.update_entity("Task", task_id, changes)
+            await done()
+
+        if self._writes is None:
+            await alone(None)
             return
+        failed = partial(self._failed, problem)
+        await self._writes.add(Collected([RecordWrite("Task", task_id, changes)], then, alone, failed, key=key))
+
+    async def _failed(self, problem: Problem, error: Exception) -> None:
+        if not isinstance(error, BitByLawError | ConfigurationError):
+            raise error
+        self._log_failure(problem, error)
 
     # -- the Task -------------------------------------------------------------------------------------------------
 
-    async def _create(self, problem: Problem, row: asyncpg.Record, store: NotificationStore) -> str:
+    async def _create(
+        self, problem: Problem, row: asyncpg.Record, store: NotificationStore, attempted_at: datetime | None = None
+    ) -> str | None:
+        """Create the Task; None if it is collected. ``attempted_at``: the latest attempt if it is not the row's."""
         responsible = await self._responsible(problem.entity_type, problem.entity_id, store)
-        told = _named(problem, responsible)
-        task_id = await self._create_task(told, _mark(row), responsible)
-        await store.finish(problem, fingerprint_of(problem), task_id)
-        if not _is_list(problem):
-            await self._write_note(told)
+        told, mark = _named(problem, responsible), _mark(row)
+        task_id: str | None = None
+        known: datetime = attempted_at or row["attempted_at"]
+
+        async def alone(_refusal: ForeignSystemError | None) -> None:
+            nonlocal task_id
+            task_id = await self._create_task(told, mark, responsible)
+            await store.finish(problem, fingerprint_of(problem), task_id)
+            if not _is_list(problem):
+                await self._write_note(told)
+
+        async def then(records: list[Record]) -> None:
+            await store.finish(problem, fingerprint_of(problem), str(records[0]["id"]))
+
+        async def still() -> bool:
+            nonlocal known
+            before, known = known, self._now()
+            return await store.note_attempt(problem, known, before)
+
+        if self._writes is None or _is_list(problem):  # whoever tells a list goes on with its Task
+            await alone(None)
+            return task_id
+        writes = [
+            RecordWrite("Task", None, self._task_body(told, mark, responsible), skips_duplicate_check=True),
+            RecordWrite("Note", None, _note_of(told)),
+        ]
+        failed = partial(self._failed, problem)
+        await self._writes.add(Collected(writes, then, alone, failed, still, problem.key))
         return task_id
 
-    async def _create_task(self, problem: Problem, mark: str, responsible: Responsible) -> str:
-        """Create the Task; without parent or for the fallback user if EspoCRM refuses the one asked for."""
-        fallback = self._resources.settings.vmh.task_assigned_user_id
+    def _task_body(self, problem: Problem, mark: str, responsible: Responsible) -> Record:
+        """The Task as we would have it.
+
+        Raises:
+            ConfigurationError: there is nobody for it.
+        """
         body: Record = {
             "name": task_title(problem),
             "description": _with_mark(task_description(problem), mark),
             "status": "Not Started",
             "priority": "High",
-            "assignedUserId": responsible.assigned_user_id or fallback,
+            "assignedUserId": responsible.assigned_user_id or self._resources.settings.vmh.task_assigned_user_id,
         }
         if not _is_list(problem):
             body |= {"parentType": problem.entity_type, "parentId": problem.entity_id}
@@ -315,6 +399,12 @@ class NotificationManager:
             raise ConfigurationError(
                 "VMH_TASK_ASSIGNED_USER_ID: nobody is assigned to the record, and no substitute set"
             )
+        return body
+
+    async def _create_task(self, problem: Problem, mark: str, responsible: Responsible) -> str:
+        """Create the Task; without parent or for the fallback user if EspoCRM refuses the one asked for."""
+        fallback = self._resources.settings.vmh.task_assigned_user_id
+        body = self._task_body(problem, mark, responsible)
         while True:
             try:
                 task = await self._espocrm.create_entity("Task", body, skip_duplicate_check=True)
@@ -334,6 +424,8 @@ class NotificationManager:
 
     async def _responsible(self, entity_type: str, entity_id: str, store: NotificationStore) -> Responsible:
         """Who is assigned to the record, or to the CBeteiligte it belongs to; for one that is gone, who was."""
+        if (just_read := self._just_read.get((entity_type, entity_id))) is not None:
+            return just_read
         try:
             record = await self._espocrm.get_entity(entity_type, entity_id)
         except NotFound:
@@ -357,10 +449,14 @@ class NotificationManager:
             text = task_description(told)
             if not task.get("parentId"):
                 text = f"{text}\n\nDatensatz: {self._link(problem)}"
-            changes = {"name": task_title(told), "description": _with_mark(text, mark)}
-            await self._espocrm.update_entity("Task", task_id, changes)
         except NotFound:
             return False
+
+        async def done() -> None:
+            await store.finish(problem, fingerprint_of(problem), task_id)
+
+        changes = {"name": task_title(told), "description": _with_mark(text, mark)}
+        await self._change_task(task_id, changes, problem, problem.key, done)
         return True
 
     async def _find(self, mark: str) -> str | None:
@@ -371,10 +467,8 @@ class NotificationManager:
 
     async def _write_note(self, problem: Problem) -> None:
         """Say in the record's stream that there is a Task. The Task is what counts, so this is tried once."""
-        post = f"Bitte von Hand erledigen: {task_title(problem)} (siehe Aufgabe)"
-        note = {"type": "Post", "parentType": problem.entity_type, "parentId": problem.entity_id, "post": post}
         try:
-            await self._espocrm.create_entity("Note", note)
+            await self._espocrm.create_entity("Note", _note_of(problem))
         except BitByLawError as error:
             log(
                 self._context,
@@ -438,6 +532,17 @@ def _heading(members: Sequence[Problem]) -> Problem:
     reason = f"{first.details['reason']}_many"
     details = {"reason": reason, "records": records}
     return Problem(first.action_type, first.entity_type, first.entity_id, f"{reason}:{keys}", details)
+
+
+def _note_of(problem: Problem) -> Record:
+    """What the record's stream says of a Task."""
+    post = f"Bitte von Hand erledigen: {task_title(problem)} (siehe Aufgabe)"
+    return {"type": "Post", "parentType": problem.entity_type, "parentId": problem.entity_id, "post": post}
+
+
+def _over_key(problem_key: str) -> str:
+    """Under which key the cancellation of a problem's Task is collected."""
+    return f"over:{problem_key}"
 
 
 def _is_list(problem: Problem) -> bool:

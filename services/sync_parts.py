@@ -6,7 +6,7 @@ what concerns the CBeteiligte record goes back to the caller, who writes it in t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -56,6 +56,7 @@ class PartResult:
             each (`notification_texts.problem_sentence`). The CBeteiligte then shows ``conflict`` and these sentences.
         not_before: until when a request that was interrupted may still reach Advoware; what depends on it is left to a
             run after that moment.
+        latest: the result once the collected writes (`services.espocrm_writes`) are done; None if there are none.
         was_edited: a person edited one of the records while it was synced, so that it has to be synced again.
     """
 
@@ -69,3 +70,4 @@ class PartResult:
     not_before: datetime | None = None
     was_edited: bool = False
     advoware: Mapping[str, Any] | None = None
+    latest: Callable[[], PartResult] | None = field(default=None, repr=False, compare=False)

@@ -11,6 +11,8 @@ import pytest
 from sandbox.advoware import AdvowareTwin
 from sandbox.espocrm import EspoCRMTwin
 from services.beteiligte_sync_utils import BeteiligteSync
+from services.espocrm import EspoCRMAPI
+from services.notification_utils import NotificationManager
 from services.resources import Resources
 from services.sync_events import Outcome, SyncEvent
 
@@ -86,7 +88,14 @@ class Office:
         return await BeteiligteSync(resources=self.resources).handle(event)
 
     def calls(self, twin: Any, methods: frozenset[str] = WRITES) -> list[str]:
-        return [f"{e['method']} {e['path'].partition('?')[0]}" for e in twin.journal if e["method"] in methods]
+        """What was asked for; each write of several in one call by itself."""
+        own = [e.get("writes", [f"{e['method']} {e['path'].partition('?')[0]}"]) for e in twin.journal]
+        return [call for calls in own for call in calls if call.split()[0] in methods]
+
+    async def tell_the_rest(self) -> None:
+        """What the cron does about people who could not be told."""
+        espocrm = EspoCRMAPI(resources=self.resources)
+        await NotificationManager(espocrm, resources=self.resources).retry_unfinished()
 
     def writes(self) -> list[str]:
         logins = "POST /api/v1/Token"

@@ -67,7 +67,8 @@ class Restless(list[dict[str, Any]]):
 
     def append(self, entry: dict[str, Any]) -> None:
         super().append(entry)
-        if entry["method"] == "PUT" and "CBeteiligte" in entry["path"]:
+        calls = entry.get("writes", [f"{entry['method']} {entry['path']}"])
+        if any(call.startswith("PUT") and "CBeteiligte" in call for call in calls):
             self._twin._service.update(self._record, {"lastName": f"Ansturm {len(self)}"}, self._twin._admin)
 
 

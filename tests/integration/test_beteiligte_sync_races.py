@@ -28,6 +28,7 @@ async def recover(office: Office, entity_id: str) -> None:
     for _ in range(3):
         office.clock.advance(minutes=5)
         await office.sync(entity_id)
+    await office.tell_the_rest()
 
 
 def begin(office: Office, entity_id: str) -> asyncio.Task[Any]:

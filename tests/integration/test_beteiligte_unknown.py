@@ -213,10 +213,12 @@ async def test_what_a_creation_stores_otherwise_is_told_and_never_copied_back(of
     await assert_rests(office, entity_id)
 
 
+@pytest.mark.parametrize("extension", ["1.0.0", "1.1.0"])
 @pytest.mark.parametrize("alteration", [{"how": "upper"}, {"how": "cut", "to": 3}])
 async def test_what_espocrm_stores_otherwise_is_told_once_and_never_copied_back(
-    office: Office, alteration: dict[str, Any]
+    office: Office, alteration: dict[str, Any], extension: str
 ) -> None:
+    await office._request("POST", f"{office.espocrm.url}/__sandbox__/settings", json={"extension": extension})
     entity_id, betnr = await office.linked_person()
     rule = {"field": "firstName", **alteration, "echo": True}
     await office.fault(office.espocrm, method="PUT", path="/CBeteiligte/", stored=[rule])
