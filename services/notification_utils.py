@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -140,6 +141,14 @@ class NotificationManager:
             await (await self._store()).remember(entity_type, str(record["id"]), responsible_of(record))
         except BitByLawError as error:
             self._log("notification.responsible_not_remembered", error)
+
+    async def remembered_name(self, entity_type: str, entity_id: str) -> str | None:
+        """The name of the person or firm that a record was last seen with.
+
+        Raises:
+            Unavailable: PostgreSQL does not answer.
+        """
+        return (await (await self._store()).responsible(entity_type, entity_id)).name
 
     async def retry_unfinished(self) -> int:
         """Tell the problems that have no Task yet, and cancel those of problems that are over; for the cron.
@@ -272,9 +281,22 @@ class NotificationManager:
             if row["attempted_at"] >= self._settled_before():
                 return  # the request may still be under way; the cron looks again
             task_id = await self._find(_mark(row))
-        if task_id is not None and not await store.list_stands(row):
+        if task_id is not None and await store.list_stands(row):
+            await self._shorten_list(task_id, row, store)
+        elif task_id is not None:
             await self._cancel_task(task_id, row["over_why"])
         await store.withdrawn(row, self._now())
+
+    async def _shorten_list(self, task_id: str, row: asyncpg.Record, store: NotificationStore) -> None:
+        """Take a member whose problem is over off the Task of its list."""
+        list_row = await store.row(row["list_key"])
+        if list_row is None:
+            return
+        heading = problem_of(list_row)
+        left = [record for record in heading.details["records"] if record.get("betnr") != row["details"].get("betnr")]
+        shorter = replace(heading, details={**heading.details, "records": left})
+        if await self._update_open_task(task_id, shorter, _mark(list_row), store):
+            await store.finish(shorter, fingerprint_of(shorter), task_id)
 
     async def _cancel_task(self, task_id: str, why: str) -> None:
         try:
@@ -294,7 +316,7 @@ class NotificationManager:
         task_id = await self._create_task(told, _mark(row), responsible)
         await store.finish(problem, fingerprint_of(problem), task_id)
         if not _is_list(problem):
-            await self._write_note(told)
+            await self._write_note(told, task_id)
         return task_id
 
     async def _create_task(self, problem: Problem, mark: str, responsible: Responsible) -> str:
@@ -355,7 +377,7 @@ class NotificationManager:
             if task.get("status") in CLOSED:
                 return False
             text = task_description(told)
-            if not task.get("parentId"):
+            if not task.get("parentId") and not _is_list(problem):
                 text = f"{text}\n\nDatensatz: {self._link(problem)}"
             changes = {"name": task_title(told), "description": _with_mark(text, mark)}
             await self._espocrm.update_entity("Task", task_id, changes)
@@ -369,9 +391,13 @@ class NotificationManager:
         rows, _ = await self._espocrm.list_entities("Task", [where], ["status"], max_size=1)
         return str(rows[0]["id"]) if rows else None
 
-    async def _write_note(self, problem: Problem) -> None:
-        """Say in the record's stream that there is a Task. The Task is what counts, so this is tried once."""
-        post = f"Bitte von Hand erledigen: {task_title(problem)} (siehe Aufgabe)"
+    async def _write_note(self, problem: Problem, task_id: str) -> None:
+        """Say in the record's stream that there was a Task, which stays true when the Task is over, and lead to it.
+
+        The Task is what counts, so this is tried once.
+        """
+        title = re.sub(r"([\[\]\\])", r"\\\1", task_title(problem))  # EspoCRM shows posts as Markdown
+        post = f"Aufgabe angelegt: [{title}](#Task/view/{task_id})"
         note = {"type": "Post", "parentType": problem.entity_type, "parentId": problem.entity_id, "post": post}
         try:
             await self._espocrm.create_entity("Note", note)
