@@ -426,7 +426,7 @@ class EspoCRMTwin(Twin):
             action = ACTIONS.validate_json(await request.read())
         except ValidationError as error:
             raise ApiError(400, "No such action.", json.loads(error.json(include_url=False))) from error
-        return Browser(self._store, self._queue.add, admin).do(action)
+        return Browser(self._store, self._service, self._queue.add, admin).do(action)
 
     async def _show_webhooks(self, _request: web.Request) -> web.Response:
         webhooks = [self._store.full(record) for record in self._store.records("Webhook")]

@@ -196,7 +196,7 @@ CBETEILIGTE = Entity(
     synced_id="betnr",
     status=frozenset(
         {"betnr", "syncStatus", "advowareLastSync", "advowareRowId", "syncRetryCount", "syncNextRetry"}
-        | {"syncAutoResetAt", "syncErrorMessage", "kommunikationHash"}
+        | {"syncAutoResetAt", "syncErrorMessage", "kommunikationHash", "erasedFields", "mergedIds"}
     ),
     synced=frozenset(
         {field.name for field in _BETEILIGTE_MASTER_DATA}
@@ -216,6 +216,8 @@ CBETEILIGTE = Entity(
         Field(name="syncAutoResetAt", type="datetime"),
         Field(name="syncErrorMessage", type="text", max_length=2000),
         Field(name="kommunikationHash", max_length=16),
+        Field(name="erasedFields", type="text"),
+        Field(name="mergedIds", type="text"),
     ),
 )
 
@@ -225,7 +227,7 @@ CADRESSEN = Entity(
     webhooks=True,
     initial_status="pending_sync",
     synced_id="advowareId",
-    status=frozenset({"advowareId", "advowareRowId", "advowareLastSync", "syncStatus"}),
+    status=frozenset({"advowareId", "advowareRowId", "advowareLastSync", "syncStatus", "erasedFields"}),
     synced=frozenset(
         {"name", "bezeichnung", "adresseStreet", "adresseCity", "adressePostalCode", "adresseCountry", "adresseState"}
         | {"postfach", "postfachPLZ", "istStandard", "gueltigVon", "gueltigBis", "isActive", "beteiligteId"}
@@ -248,6 +250,7 @@ CADRESSEN = Entity(
         Field(name="advowareId", type="int"),
         Field(name="advowareRowId", max_length=100),
         Field(name="advowareLastSync", type="datetime"),
+        Field(name="erasedFields", type="text"),
         Field(name="beteiligte", type="link", entity="CBeteiligte", required=True),
     ),
 )
@@ -256,7 +259,7 @@ CBANKVERBINDUNGEN = Entity(
     name="CBankverbindungen",
     stream=True,
     webhooks=True,
-    status=frozenset({"advowareKontoId", "advowareLastSync", "syncStatus", "syncErrorMessage"}),
+    status=frozenset({"advowareKontoId", "advowareLastSync", "syncStatus", "syncErrorMessage", "erasedFields"}),
     fields=(
         Field(name="syncStatus", type="enum", options=("", "clean", "unclean", "failed")),
         Field(name="iban", max_length=42),
@@ -269,6 +272,7 @@ CBANKVERBINDUNGEN = Entity(
         Field(name="advowareKontoId", type="int"),
         Field(name="advowareLastSync", type="datetime"),
         Field(name="syncErrorMessage", type="text", max_length=2000),
+        Field(name="erasedFields", type="text"),
         Field(name="beteiligte", type="link", entity="CBeteiligte", required=True),
     ),
 )

@@ -121,8 +121,8 @@ class RecordService:
                 self._notify(record, data, user)
             self._publish(change)
         if record.values.get("beteiligteId") != old_owner:
-            self._mark_owner(old_owner, entity, user)
-            self._mark_owner(record.values.get("beteiligteId"), entity, user)
+            self.mark_owner(old_owner, entity, user)
+            self.mark_owner(record.values.get("beteiligteId"), entity, user)
         return self._store.full(record) | {name: data[name] for name in data if name.endswith("Data")}
 
     def delete(self, record: Record, user: ApiUser, *, silent: bool = False) -> None:
@@ -136,7 +136,7 @@ class RecordService:
         change = self._store.delete(record, user)
         if not silent:
             self._publish(change)
-        self._mark_owner(owner, record.entity, user)
+        self.mark_owner(owner, record.entity, user)
 
     def _validate_name(
         self, entity: Entity, data: Mapping[str, Any], present: Mapping[str, Any] | None, user: ApiUser
@@ -144,7 +144,7 @@ class RecordService:
         if self._store.settings.has_form_rules and not user.sync:
             validate_name(entity, data, present)
 
-    def _mark_owner(self, owner_id: Any, part: Entity, user: ApiUser) -> None:
+    def mark_owner(self, owner_id: Any, part: Entity, user: ApiUser) -> None:
         """The extension: an address or account that goes or moves makes its Beteiligter wait for the sync."""
         if not self._store.settings.has_form_rules:
             return

@@ -194,7 +194,7 @@ class Store:
         data = dict(data)
         before = self.full(record)
         changed = {attribute for attribute, value in data.items() if before[attribute] != value}
-        if not user.sync and changed & entity.synced and "syncStatus" not in data and self._known_to_advoware(record):
+        if not user.sync and changed & entity.synced and "syncStatus" not in data and self.is_known_to_advoware(record):
             data["syncStatus"] = "dirty"
         self._write(record, data, user)
         after = self.full(record)
@@ -325,7 +325,7 @@ class Store:
         names = [(*f.attributes, f"{f.name}Data") for f in fields if differing & set(f.writable)]
         return {name: present[name] for group in names for name in group if name in present}
 
-    def _known_to_advoware(self, record: Record) -> bool:
+    def is_known_to_advoware(self, record: Record) -> bool:
         """Whether an edit makes a record ``dirty``: one that waits to be created there stays ``pending_sync``."""
         if not record.entity.synced_id:
             return False
@@ -339,6 +339,9 @@ class Store:
         if record.entity.name == "CAdressen":  # the extension shows the name under two names
             columns |= _address_label(record.values, columns)
         record.values |= columns
+        if erased := record.values.get("erasedFields"):  # the extension: no longer erased if a person has entered it
+            empty = [name for name in erased.split() if not record.values.get(name)]
+            record.values["erasedFields"] = " ".join(empty) or None
         for contact in record.entity.contact_fields:
             links = record.contacts[contact.name]
             self._contact_rows.save(contact, links, data, new=new, administrator=user.admin)

@@ -17,6 +17,8 @@ from sandbox.espocrm_store import Record, Store
 
 ENTITY_TYPES = (*CUSTOM_ENTITIES, "Task", "Note")
 MAX_WRITES = 200
+#: Stands in the post of a note for the id of what was written right before it.
+PREVIOUS_ID = "{{previousId}}"
 MAX_KEY_LENGTH = 255
 KEPT = timedelta(hours=24)
 VOLATILE = frozenset({"versionNumber", "modifiedAt", "modifiedById", "modifiedByName"})
@@ -45,6 +47,7 @@ class WriteAction:
             "version": self.store.settings.extension,
             "entityTypes": list(ENTITY_TYPES),
             "maxWrites": MAX_WRITES,
+            "previousId": PREVIOUS_ID,
             "keyHours": KEPT // timedelta(hours=1),
         }
 
@@ -77,10 +80,11 @@ class WriteAction:
         for index, write in enumerate(writes):
             _naming(index, _check, write)
         undo = self.store.checkpoint() if len(writes) > 1 else None
-        results = []
+        results: list[dict[str, Any]] = []
         for index, write in enumerate(writes):
+            previous_id = results[-1]["id"] if results else ""
             try:
-                results.append(_naming(index, self._write, write, user))
+                results.append(_naming(index, self._write, _naming_previous(write, previous_id), user))
             except ApiError:
                 if undo is not None:
                     undo()
@@ -134,6 +138,13 @@ def plain_forms(body: dict[str, Any]) -> list[tuple[str, str]]:
 def named(own: Any, index: int) -> dict[str, Any]:
     """EspoCRM's own body of a refusal, and which write it is about. Duplicates, which are a list, get a name."""
     return {**(own if isinstance(own, dict) else {} if own is None else {"duplicates": own}), "index": index}
+
+
+def _naming_previous(write: dict[str, Any], previous_id: str) -> dict[str, Any]:
+    post = write["attributes"].get("post")
+    if write["entityType"] != "Note" or not isinstance(post, str):
+        return write
+    return {**write, "attributes": {**write["attributes"], "post": post.replace(PREVIOUS_ID, previous_id)}}
 
 
 def _naming(index: int, work: Callable[..., Any], *arguments: Any) -> Any:

@@ -95,7 +95,11 @@ def plan_fields(
     read = _read(row, adresse, state)
     ours, theirs, base = read.ours, read.theirs, read.base
 
+    erased = _mapper.erased(row)
+
     def unfit(side: Side, name: str, value: Value) -> str | None:
+        if name in erased:
+            return "erased"
         if side == "advoware" and name not in WRITABLE_FIELDS:
             return "read_only"
         return _mapper.unfit(side, name, value, ours if side == "advoware" else theirs)

@@ -23,7 +23,7 @@ from services.adressen_block import (
     place_of,
 )
 from services.countries import GERMANY, country_code, country_text
-from services.espocrm_mapper import comparable_date, normalise_text
+from services.espocrm_mapper import comparable_date, erased_attributes, normalise_text
 from services.merge import Side, Unknown, Value, is_same, text_of
 
 Record = Mapping[str, Any]
@@ -189,6 +189,10 @@ class AdressenMapper:
         if further is not None:
             values["weitereZeilen"] = "\n".join(further) or None
         return values
+
+    def erased(self, espo: Record) -> frozenset[str]:
+        """The comparable fields of a CAdressen that were erased and nobody has filled since."""
+        return frozenset(field for attribute in erased_attributes(espo) for field in ESPOCRM_FIELDS.get(attribute, ()))
 
     def unsaid(self, advo: Record) -> frozenset[str]:
         """The comparable fields for which an Adresse shows nothing at all (null): that may be emptiness or not."""

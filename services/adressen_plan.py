@@ -91,7 +91,8 @@ class Settle:
     @property
     def shown_status(self) -> str:
         """The ``syncStatus`` that the CAdressen shall show."""
-        waits = any(is_field(name) or name == MAIN for name in self.state.rejected)
+        entries = self.state.rejected.items()
+        waits = any((is_field(name) or name == MAIN) and item.get("reason") != "erased" for name, item in entries)
         return self.status or ("conflict" if waits else "clean")
 
     @property

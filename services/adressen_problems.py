@@ -20,7 +20,7 @@ from services.adressen_match import ENTITY_TYPE, MAIN, Observation, Record
 from services.countries import GERMANY, country_text
 from services.espocrm_mapper import normalise_text
 from services.merge import text_of, value_from_json
-from services.notification_texts import problem_sentence
+from services.notification_texts import LABELS, problem_sentence
 from services.sync_parts import ActionType, Problem
 
 _mapper = AdressenMapper()
@@ -69,6 +69,11 @@ def field_problems(seen: Observation, row: Record, rejected: Mapping[str, Any]) 
 
 
 def _field_problem(seen: Observation, row: Record, reason: str, items: Mapping[str, Any]) -> Problem:
+    if reason == "erased":  # what was erased is not written down elsewhere
+        labels = ", ".join(LABELS.get(name, name) for name in items)
+        details = {"reason": "address_erased", "betnr": seen.betnr, "Gelöscht": labels}
+        key = f"address_erased:{row['id']}"
+        return Problem("general_manual_action", ENTITY_TYPE, row["id"], key, details)
     # "old" is what the side shows that the edit did not reach, "new" the edit.
     into, out_of = ("espocrm", "advoware") if reason in _INTO_ESPOCRM else ("advoware", "espocrm")
     fields = [{"field": name, "old": shown(name, item[into]), "new": shown(name, item[out_of])}
@@ -107,7 +112,10 @@ def sentences(problems: Iterable[Problem]) -> list[str]:
 
 
 def _is_over(item: Problem) -> bool:
-    return item.details.get("reason") == "conflict" or item.action_type == "address_reactivate_required"
+    return (
+        item.details.get("reason") in {"conflict", "address_erased"}
+        or item.action_type == "address_reactivate_required"
+    )
 
 
 def failure_sentence(reason: str, *, betnr: str = "", adresse: str = "", value: str = "") -> str:

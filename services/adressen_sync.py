@@ -67,11 +67,12 @@ from services.errors import (
     is_no_records_fault,
 )
 from services.espocrm import EspoCRMAPI
+from services.espocrm_mapper import ERASED
 from services.espocrm_models import RecordWrite, equals, format_date_time
 from services.espocrm_writes import Collected, EspoWrites
 from services.logs import log
 from services.notification_utils import NotificationManager
-from services.problem_texts.adressen import SETTLED, STATE_KINDS
+from services.problem_texts.adressen import DELETE_KINDS, SETTLED, STATE_KINDS
 from services.resources import Resources, current_resources
 from services.sync_parts import Direction, PartResult, Problem
 from services.sync_state import AuditEntry, SyncState, SyncStore
@@ -87,6 +88,7 @@ SELECT = (
     *("bezeichnung", "adresseStreet", "adresseCity", "adressePostalCode", "adresseCountry", "postfach", "postfachPLZ"),
     *("gueltigVon", "gueltigBis", "istStandard", "isActive", "advowareId", "syncStatus", "beteiligteId", "modifiedAt"),
     "versionNumber",
+    ERASED,
 )
 #: What an address takes over from its Beteiligter, so that whoever may see him sees it.
 OWNER = ("assignedUserId", "teamsIds")
@@ -193,12 +195,16 @@ class AdressenSync:
         elsewhere = {entity_id for entity_id, place in whereabouts.items() if place == "elsewhere"}
         await self._apply_all(seen, make_plan(seen, found, confirmed, elsewhere), store, report)
         if direction == "both" and not report.errors and not report.waits:
-            await self._end_problems([row["id"] for row in known], report)
+            await self._end_problems(espo["id"], [row["id"] for row in known], report)
         return report.result()
 
-    async def _end_problems(self, ids: list[str], report: _Report) -> None:
-        """Withdraw the tasks of what does not stand any more; each run finds all that stands."""
+    async def _end_problems(self, beteiligte_id: str, ids: list[str], report: _Report) -> None:
+        """Withdraw the tasks of what does not stand any more; each run finds all that stands.
+
+        What is to be deleted in Advoware is told at the CBeteiligte, because the CAdressen is gone.
+        """
         standing = [problem.key for problem in report.problems]
+        await self._notifications.settle("CBeteiligte", [beteiligte_id], DELETE_KINDS, standing, SETTLED)
         await self._notifications.settle(ENTITY_TYPE, ids, STATE_KINDS, standing, SETTLED)
 
     async def _apply_all(self, seen: Observation, plan: list[Action], store: SyncStore, report: _Report) -> None:

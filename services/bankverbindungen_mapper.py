@@ -15,7 +15,7 @@ import schwifty
 from schwifty.exceptions import SchwiftyException
 
 from services.errors import NeedsPerson
-from services.espocrm_mapper import normalise_text
+from services.espocrm_mapper import erased_attributes, normalise_text
 from services.foreign_text import without_invisible
 from services.merge import Unknown, Value, is_same
 
@@ -86,6 +86,11 @@ class BankverbindungenMapper:
     def comparable_from_espocrm(self, espo: Record) -> dict[str, Value]:
         """The comparable values of a CBankverbindungen."""
         return _comparable({field: espo.get(name, _MISSING) for field, name in ATTRIBUTES.items()})
+
+    def erased(self, espo: Record) -> frozenset[str]:
+        """The comparable fields of a CBankverbindungen that were erased and nobody has filled since."""
+        erased = erased_attributes(espo)
+        return frozenset(field for field, attribute in ATTRIBUTES.items() if attribute in erased)
 
     def comparable_from_advoware(self, advo: Record) -> dict[str, Value]:
         """The comparable values of a Bankverbindung. Its IBAN is unknown if it has only a Kontonummer, or none."""

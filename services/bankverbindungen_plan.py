@@ -27,7 +27,7 @@ from services.merge import (
     merge,
     value_to_json,
 )
-from services.notification_texts import problem_sentence
+from services.notification_texts import LABELS, problem_sentence
 from services.sync_parts import Problem
 from services.sync_state import SyncState
 
@@ -170,10 +170,12 @@ def settle(seen: Observation, row: Record, konto: Record, *, created: bool = Fal
     if not is_active(row):
         waiting = {"istAktiv": _waiting(seen, state, "istAktiv", espocrm=False, advoware=True)}
     base = {**_place(seen, seen.betnr), "fields": base_to_json(settled), "label": _mapper.label(theirs)}
-    problems = _problems(seen, row, theirs, waiting)
+    erased = waiting.keys() & _mapper.erased(row)
+    others = {name: item for name, item in waiting.items() if name not in erased}
+    problems = _problems(seen, row, theirs, others) or ((_erased_problem(seen, row, erased),) if erased else ())
     attributes: Record = {} if row.get("advowareKontoId") == konto["id"] else {"advowareKontoId": konto["id"]}
     linked = "created" if created else "adopted" if attributes else None
-    attributes |= shown_status(row, "unclean" if waiting else "clean", problems)
+    attributes |= shown_status(row, "unclean", problems) if others else shown_status(row, "clean")
     return Settle(
         row,
         replace(state, base=base, rejected=waiting, advoware_row_id=konto.get("rowId")),
@@ -182,6 +184,13 @@ def settle(seen: Observation, row: Record, konto: Record, *, created: bool = Fal
         problems,
         _changes(row, waiting, state),
     )
+
+
+def _erased_problem(seen: Observation, row: Record, erased: Collection[str]) -> Problem:
+    """Told without the values: what was erased is not written down elsewhere."""
+    labels = ", ".join(LABELS.get(name, name) for name in sorted(erased))
+    details = {"reason": "bank_erased", "betnr": seen.betnr, "Gelöscht": labels}
+    return Problem("general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details)
 
 
 def settle_gone(seen: Observation, row: Record) -> Settle:

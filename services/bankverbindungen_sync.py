@@ -59,6 +59,7 @@ from services.errors import (
     shown_text,
 )
 from services.espocrm import EspoCRMAPI
+from services.espocrm_mapper import ERASED
 from services.espocrm_models import RecordWrite, equals, format_date_time
 from services.espocrm_writes import Collected, EspoWrites
 from services.locks import beteiligte_lock_key, record_lock
@@ -86,6 +87,7 @@ SELECT = (
     "beteiligteId",
     "name",
     HINT,
+    ERASED,
 )
 
 #: After so many failures in a row because a system is away, the rest is left to the next run.

@@ -5,7 +5,6 @@ The state of EspoCRM decides, not the queue: what was never enqueued, failed, or
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from services.advoware_service import AdvowareService
 from services.beteiligte_create import ENTITY_TYPE
+from services.beteiligte_gone import GoneBeteiligte, deleted_problem
 from services.beteiligte_status import STALE_HOURS
 from services.errors import BitByLawError, ConfigurationError, EntityBusy, NotFound, Unavailable
 from services.espocrm import EspoCRMAPI
@@ -26,7 +27,6 @@ from services.merge import base_from_json, text_of
 from services.notification_utils import NotificationManager
 from services.queue import Enqueue
 from services.resources import Resources, current_resources
-from services.sync_parts import Problem
 from services.sync_state import SyncState, SyncStore
 from services.webhooks import enqueue_unless_waiting
 
@@ -97,6 +97,8 @@ class BeteiligteCheck:
         self._resources = resources or current_resources()
         self._espocrm = EspoCRMAPI(context, resources=self._resources)
         self._notifications = NotificationManager(self._espocrm, context, resources=self._resources)
+        advoware = AdvowareService(context, resources=self._resources)
+        self._gone = GoneBeteiligte(self._espocrm, advoware, self._notifications)
 
     async def run(self, enqueue: Enqueue) -> dict[str, int]:
         """Enqueue a ``sync_check`` for each record that needs one, each once, at most ``VMH_CRON_LIMIT``.
@@ -164,25 +166,33 @@ class BeteiligteCheck:
             return []
 
     async def _tell_deleted(self, missing: list[str], store: SyncStore) -> list[str]:
-        """Tell of all records that are gone in one task, and forget them; returns the others."""
-        gone = {
-            entity_id: state
-            for entity_id in missing
-            if await self._is_gone(entity_id) and (state := await store.load(ENTITY_TYPE, entity_id)) is not None
-        }
-        if len(gone) < 2:
+        """Tell of all records that were deleted in one task, and forget them; returns the others."""
+        deleted: dict[str, SyncState] = {}
+        for entity_id in missing:
+            state = await store.load(ENTITY_TYPE, entity_id)
+            if state is not None and await self._is_deleted(entity_id, state):
+                deleted[entity_id] = state
+        if len(deleted) < 2:
             return missing
-        records = [_record_line(state) for state in gone.values()]
-        since = self._now().isoformat(timespec="seconds")
-        details = {"reason": "deleted_many", "records": records, "since": since}
-        ids = hashlib.sha256(" ".join(gone).encode()).hexdigest()[:16]
-        first = next(iter(gone))
-        key = f"deleted_many:{ENTITY_TYPE}:{ids}"
-        await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, first, key, details))
-        for entity_id, state in gone.items():
+        problems = [
+            deleted_problem(entity_id, str(state.advoware_id), _last_name(state))
+            for entity_id, state in deleted.items()
+        ]
+        await self._notifications.notify_many(problems)
+        for entity_id, state in deleted.items():
             await self._forget(entity_id, state, store)
-        log(self._context, "warning", "beteiligte_check.deleted_many", records=len(gone))
-        return [entity_id for entity_id in missing if entity_id not in gone]
+        log(self._context, "warning", "beteiligte_check.deleted_many", records=len(deleted))
+        return [entity_id for entity_id in missing if entity_id not in deleted]
+
+    async def _is_deleted(self, entity_id: str, state: SyncState) -> bool:
+        """Whether a record is gone and Advoware still has it; what else has become of it its own sync finds out.
+
+        Raises:
+            ForeignSystemError: EspoCRM or Advoware does not answer, and will not for the next one.
+        """
+        if state.advoware_id is None or not await self._is_gone(entity_id):
+            return False
+        return (await self._gone.fate_of(entity_id, state.advoware_id)).word == "deleted"
 
     async def _is_gone(self, entity_id: str) -> bool:
         """Whether a direct read does not find the record; a list may be wrong.
@@ -282,12 +292,11 @@ class BeteiligteCheck:
         return self._resources.clock().astimezone(UTC)
 
 
-def _record_line(state: SyncState) -> dict[str, str]:
-    """What a person is told of a record that is gone: Advoware's number and the name that it showed last."""
+def _last_name(state: SyncState) -> str:
+    """The name that a record which is gone showed last; empty if nobody knows it."""
     base = base_from_json(state.base)
     shown = [text_of(base[part].espocrm) for part in ("vorname", "name") if part in base]
-    name = " ".join(str(text) for text in shown if text is not None)
-    return {"betnr": state.advoware_id or "", "name": name}
+    return " ".join(str(text) for text in shown if text is not None)
 
 
 def _shares(found: Sequence[tuple[str, list[str]]], limit: int) -> list[tuple[str, list[str]]]:

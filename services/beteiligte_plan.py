@@ -53,6 +53,7 @@ _CATALOGUE_WORD: Mapping[tuple[str, Side], str] = {
     ("altered", "advoware"): "field_altered_in_espocrm",
     ("undecided", "espocrm"): "undecided",
     ("erased", "espocrm"): "erased",
+    ("erased", "advoware"): "erased",
 }
 #: The kinds of problems that a sync which has come to its end knows to be over when it does not find them any more.
 OWN_KINDS = (
@@ -66,6 +67,7 @@ OWN_KINDS = (
     "kind_changed",
     "missing_in_advoware",
     "name_missing",
+    "number_taken",
     "permanently_failed",
     "readonly_field_conflict",
     "somebody_else",
@@ -125,8 +127,11 @@ class Standing:
 
     @property
     def is_told_once_only(self) -> bool:
-        """Whether the record is all right all the same: EspoCRM cannot show what the firm's legal record says."""
-        return self.side == "advoware" and self.reason == "unknown"
+        """Whether the record is all right all the same.
+
+        EspoCRM cannot show what the firm's legal record says, or was meant not to show it any more.
+        """
+        return self.reason == "erased" or (self.side == "advoware" and self.reason == "unknown")
 
     @property
     def word(self) -> str:
@@ -355,13 +360,16 @@ def standing_problems(standing: Iterable[Standing], espo: Record, betnr: Any) ->
 
 
 def _standing_problem(word: str, items: list[Standing], espo: Record, betnr: Any) -> Problem:
-    details = {
+    details: dict[str, Any] = {
         "reason": word,
         "betnr": betnr,
         "fields": [item.as_field() for item in items],
         "value": ", ".join(_with_label(item) for item in items),
         "since": min(item.since for item in items),
     }
+    if word == "erased":  # what was erased is not written down elsewhere
+        labels = ", ".join(LABELS.get(item.field, item.field) for item in items)
+        details = {"reason": word, "betnr": betnr, "value": labels}
     action: Literal["readonly_field_conflict", "general_manual_action"] = "general_manual_action"
     if word == "readonly_field_conflict":
         action = "readonly_field_conflict"

@@ -23,6 +23,7 @@ from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_create import ENTITY_TYPE, BeteiligteCreator
 from services.beteiligte_finish import BeteiligteFinisher, was_edited_since
+from services.beteiligte_gone import GoneBeteiligte, inherit_state
 from services.beteiligte_identity import has_lost_its_last_numbers, require_no_older_state, require_same_person
 from services.beteiligte_master_data import MasterDataWriter, Written
 from services.beteiligte_plan import (
@@ -46,10 +47,10 @@ from services.errors import (
     ConfigurationError,
     Conflict,
     EntityBusy,
-    InvalidInput,
     NeedsPerson,
     NotBefore,
     NotFound,
+    NumberTaken,
     OlderState,
     ValidationFailed,
     is_no_records_fault,
@@ -114,6 +115,7 @@ class BeteiligteSync:
         shared: Any = {"resources": self._resources, "writes": writes, "notifications": self._notifications}
         self._adressen = AdressenSync(context, **shared)
         self._bankverbindungen = BankverbindungenSync(context, **shared)
+        self._gone = GoneBeteiligte(self._espocrm, self._advoware, self._notifications)
         self._mapper = BeteiligteMapper()
         self._writer = MasterDataWriter(self._advoware, self._mapper)
         self._finisher = BeteiligteFinisher(
@@ -262,10 +264,10 @@ class BeteiligteSync:
         state = await store.load(ENTITY_TYPE, entity_id)
         betnr = state.advoware_id if state else None
         if state is not None and state.deleted_at is None and betnr is not None:
-            details = {"reason": "deleted", "betnr": betnr}
-            key = f"deleted:{ENTITY_TYPE}:{entity_id}"
-            await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, entity_id, key, details))
-            await store.release_parts(betnr, self._now())
+            fate = await self._gone.fate_of(entity_id, betnr)
+            await self._gone.tell(entity_id, betnr, fate)
+            if fate.successor is None:  # else the parts belong to that record by now
+                await store.release_parts(betnr, self._now())
         await store.mark_deleted(ENTITY_TYPE, entity_id, self._now())
         return Outcome("deleted", betnr)
 
@@ -310,8 +312,8 @@ class BeteiligteSync:
         betnr = espo.get("betnr") or (state.advoware_id if state and state.deleted_at is None else None)
         if not betnr:
             return await self._create(espo, run)
-        if state is None or state.advoware_id != str(betnr):
-            await self._require_free(str(betnr), espo["id"], run.store)
+        if state is None or state.advoware_id != str(betnr) or state.deleted_at is not None:
+            state = await self._take_number(str(betnr), espo, state, run.store)
         adressen = None
         with suppress(BitByLawError):  # the part asks again, and says what is wrong
             adressen = await self._adressen.list_rows(espo["id"])
@@ -326,11 +328,25 @@ class BeteiligteSync:
             require_no_older_state(state, advo)
         return await self._sync_linked(Observation(espo, advo, state, adressen), run)
 
+    async def _take_number(
+        self, betnr: str, espo: Record, state: SyncState | None, store: SyncStore
+    ) -> SyncState | None:
+        """Link a record that is restored, was merged, or whose number a person has entered; what is known of it.
+
+        Raises:
+            NumberTaken: two CBeteiligte have this betNr.
+        """
+        await self._require_free(betnr, espo["id"], store)
+        await self._gone.end_tasks(espo["id"], betnr, store)
+        if state is not None and state.advoware_id == betnr:
+            return state
+        return await inherit_state(espo, betnr, store) or state
+
     async def _require_free(self, betnr: str, entity_id: str, store: SyncStore) -> None:
         """Refuse a Beteiligter that another record is linked with; release him if that record is gone.
 
         Raises:
-            InvalidInput: two CBeteiligte have this betNr.
+            NumberTaken: two CBeteiligte have this betNr.
         """
         owner = await store.linked_entity(ENTITY_TYPE, betnr)
         if owner is None or owner == entity_id:
@@ -340,7 +356,7 @@ class BeteiligteSync:
         except NotFound:  # the event of its deletion was lost
             await self._handle_deleted(owner, store)
         else:
-            raise InvalidInput(f"betnr: {betnr} belongs to another record, CBeteiligte/{owner}")
+            raise NumberTaken(f"betnr: {betnr} belongs to another record, CBeteiligte/{owner}")
 
     async def _create(self, espo: Record, run: _Run) -> tuple[Outcome, bool]:
         self._mapper.creatable(espo)  # before anything is shown

@@ -94,6 +94,12 @@ class SomebodyElse(NeedsPerson):
     reason = "somebody_else"
 
 
+class NumberTaken(NeedsPerson):
+    """The number of a record belongs to another record, as after a merge whose source was restored."""
+
+    reason = "number_taken"
+
+
 class OlderState(NeedsPerson):
     """Advoware shows an older state than at the last sync, as after a restored backup; nothing is taken from it."""
 

@@ -67,10 +67,15 @@ class _Session:
 
 @dataclass(frozen=True)
 class WriteOffer:
-    """What the write action takes in one call."""
+    """What the write action takes in one call.
+
+    Attributes:
+        previous_id: stands in the post of a note for the id of what was written right before it; None: not offered.
+    """
 
     entity_types: frozenset[str]
     max_writes: int
+    previous_id: str | None = None
 
 
 class _NoWriteActionError(Exception):
@@ -217,10 +222,11 @@ class EspoCRMAPI:
         except (_NoWriteActionError, Forbidden):  # an older extension; or no role of the sync, as the doctor says
             return None
         said = answer if isinstance(answer, dict) else {}
-        types, most = said.get("entityTypes"), said.get("maxWrites")
+        types, most, previous_id = said.get("entityTypes"), said.get("maxWrites"), said.get("previousId")
         return WriteOffer(
             frozenset(types) if isinstance(types, list) else SILENTLY_WRITTEN,
             most if isinstance(most, int) and most > 0 else DEFAULT_MAX_WRITES,
+            previous_id if isinstance(previous_id, str) and previous_id else None,
         )
 
     async def write_together(self, writes: Sequence[RecordWrite]) -> list[Record] | None:

@@ -111,6 +111,8 @@ ESPOCRM_LENGTHS = {
 }
 #: How .NET and SQL Server write "no date". A person who types one of these has made a slip.
 _NO_DATES = frozenset({"0001-01-01", "1753-01-01", "9999-12-31"})
+#: The field in which the extension notes what was erased.
+ERASED = "erasedFields"
 #: A value that only a machine has written: what EspoCRM leaves where personal data were erased.
 _ERASED = re.compile(r"ERASED:\S*", re.IGNORECASE)
 
@@ -196,6 +198,14 @@ def shown_by_advoware(advo: Record) -> Mapping[str, str]:
     return FIELDS_OF[clear] if clear is not None else _ALL_FIELDS
 
 
+def erased_attributes(record: Record) -> frozenset[str]:
+    """The attributes of a record that EspoCRM's erasure of personal data has emptied, and nobody has filled since.
+
+    The extension notes them in ``erasedFields`` (``Classes/Privacy/Erasor.php``).
+    """
+    return frozenset(str(record.get(ERASED) or "").split())
+
+
 def is_erased(espo: Record) -> bool:
     """Whether personal data of a CBeteiligte were erased in EspoCRM: it leaves marks where numbers and mails stood."""
     rows = [*_rows(espo.get("phoneNumberData")), *_rows(espo.get("emailAddressData"))]
@@ -264,14 +274,16 @@ class BeteiligteMapper:
         """Why a side cannot hold a value (``too_long``, ``erased``, ``needed``), for `merge.merge`."""
         kind = kind_of_espocrm(espo)
 
+        erased = erased_attributes(espo)
+
         def reason(side: Side, name: str, value: Value) -> str | None:
-            if value is None and is_erased(espo):
+            attribute = {"rechtsform": "rechtsform", **_ALL_FIELDS, **FIELDS_OF[kind]}.get(name, name)
+            if attribute in erased or (value is None and is_erased(espo)):
                 return "erased"
             if name == "name" and value is None:
                 return "needed"
             if isinstance(value, str) and _ERASED.fullmatch(value):
                 return "erased"
-            attribute = {"rechtsform": "rechtsform", **_ALL_FIELDS, **FIELDS_OF[kind]}.get(name, name)
             limit = ADVOWARE_LENGTHS.get(name) if side == "advoware" else ESPOCRM_LENGTHS.get(attribute)
             return "too_long" if isinstance(value, str) and limit is not None and len(value) > limit else None
 

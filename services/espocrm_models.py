@@ -44,6 +44,11 @@ def is_in(attribute: str, values: Iterable[Any]) -> Where:
     return {"type": "in", "attribute": attribute, "value": list(values)}
 
 
+def contains(attribute: str, text: str) -> Where:
+    """``attribute`` contains ``text``, whatever stands around it; capital or small letters are the same."""
+    return {"type": "contains", "attribute": attribute, "value": text}
+
+
 def is_null(attribute: str) -> Where:
     """Filter: the attribute has no value."""
     return {"type": "isNull", "attribute": attribute}

@@ -35,6 +35,10 @@ def problem_of(notice: Notice, espo: Mapping[str, Any], betnr: int) -> Problem:
         "value": notice.value,
         "reason": notice.reason,
     }
+    if notice.reason == "kom_erased":  # what was erased is not written down elsewhere
+        details = {"betnr": betnr, "name": espo.get("name"), "reason": notice.reason}
+        key = f"kommunikation_kom_erased:{espo['id']}:"
+        return Problem("general_manual_action", OWNER_TYPE, str(espo["id"]), key, details)
     if notice.other:
         label = _OTHER_LABELS.get(notice.reason, "In EspoCRM")
         details[label] = _TYPE_LABELS.get(notice.other, notice.other) if notice.reason == "kom_type" else notice.other

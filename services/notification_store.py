@@ -183,6 +183,10 @@ class NotificationStore:
             )
         return row
 
+    async def row(self, key: str) -> asyncpg.Record | None:
+        """The row of a problem or of a list."""
+        return await self._fetchrow("SELECT * FROM notification WHERE problem_key = $1", key)
+
     async def finish_lists(self) -> None:
         """Give the members of each list that was told its Task."""
         await self._execute(

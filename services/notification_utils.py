@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -158,6 +159,14 @@ class NotificationManager:
             await (await self._store()).remember(entity_type, str(record["id"]), responsible)
         except BitByLawError as error:
             self._log("notification.responsible_not_remembered", error)
+
+    async def remembered_name(self, entity_type: str, entity_id: str) -> str | None:
+        """The name of the person or firm that a record was last seen with.
+
+        Raises:
+            Unavailable: PostgreSQL does not answer.
+        """
+        return (await (await self._store()).responsible(entity_type, entity_id)).name
 
     async def retry_unfinished(self) -> int:
         """Tell the problems that have no Task yet, and cancel those of problems that are over; for the cron.
@@ -295,7 +304,9 @@ class NotificationManager:
             if row["attempted_at"] >= self._settled_before():
                 return  # the request may still be under way; the cron looks again
             task_id = await self._find(_mark(row))
-        if task_id is not None and not await store.list_stands(row):
+        if task_id is not None and await store.list_stands(row):
+            await self._shorten_list(task_id, row, store)
+        elif task_id is not None:
             changes = await self._cancellation(task_id, row["over_why"])
             if changes:
 
@@ -305,6 +316,16 @@ class NotificationManager:
                 await self._change_task(task_id, changes, problem_of(row), _over_key(row["problem_key"]), done)
                 return
         await store.withdrawn(row, self._now())
+
+    async def _shorten_list(self, task_id: str, row: asyncpg.Record, store: NotificationStore) -> None:
+        """Take a member whose problem is over off the Task of its list."""
+        list_row = await store.row(row["list_key"])
+        if list_row is None:
+            return
+        heading = problem_of(list_row)
+        left = [record for record in heading.details["records"] if record.get("betnr") != row["details"].get("betnr")]
+        shorter = replace(heading, details={**heading.details, "records": left})
+        await self._update_open_task(task_id, shorter, _mark(list_row), store)
 
     async def _cancellation(self, task_id: str, why: str) -> Record:
         """What cancels a Task; nothing if it is closed or gone."""
@@ -357,7 +378,7 @@ class NotificationManager:
             task_id = await self._create_task(told, mark, responsible)
             await store.finish(problem, fingerprint_of(problem), task_id)
             if not _is_list(problem):
-                await self._write_note(told)
+                await self._write_note(told, task_id)
 
         async def then(records: list[Record]) -> None:
             await store.finish(problem, fingerprint_of(problem), str(records[0]["id"]))
@@ -370,9 +391,11 @@ class NotificationManager:
         if self._writes is None or _is_list(problem):  # whoever tells a list goes on with its Task
             await alone(None)
             return task_id
+        offer = await self._espocrm.write_offer()
+        link = offer.previous_id if offer is not None else None
         writes = [
             RecordWrite("Task", None, self._task_body(told, mark, responsible), skips_duplicate_check=True),
-            RecordWrite("Note", None, _note_of(told)),
+            RecordWrite("Note", None, _note_of(told, link)),
         ]
         failed = partial(self._failed, problem)
         await self._writes.add(Collected(writes, then, alone, failed, still, problem.key))
@@ -447,7 +470,7 @@ class NotificationManager:
             if task.get("status") in CLOSED:
                 return False
             text = task_description(told)
-            if not task.get("parentId"):
+            if not task.get("parentId") and not _is_list(problem):
                 text = f"{text}\n\nDatensatz: {self._link(problem)}"
         except NotFound:
             return False
@@ -465,10 +488,10 @@ class NotificationManager:
         rows, _ = await self._espocrm.list_entities("Task", [where], ["status"], max_size=1)
         return str(rows[0]["id"]) if rows else None
 
-    async def _write_note(self, problem: Problem) -> None:
-        """Say in the record's stream that there is a Task. The Task is what counts, so this is tried once."""
+    async def _write_note(self, problem: Problem, task_id: str) -> None:
+        """Say in the record's stream that there was a Task. The Task is what counts, so this is tried once."""
         try:
-            await self._espocrm.create_entity("Note", _note_of(problem))
+            await self._espocrm.create_entity("Note", _note_of(problem, task_id))
         except BitByLawError as error:
             log(
                 self._context,
@@ -534,9 +557,10 @@ def _heading(members: Sequence[Problem]) -> Problem:
     return Problem(first.action_type, first.entity_type, first.entity_id, f"{reason}:{keys}", details)
 
 
-def _note_of(problem: Problem) -> Record:
-    """What the record's stream says of a Task."""
-    post = f"Bitte von Hand erledigen: {task_title(problem)} (siehe Aufgabe)"
+def _note_of(problem: Problem, task_id: str | None) -> Record:
+    """What the record's stream says of a Task; it stays true when the Task is over, and leads to it."""
+    title = re.sub(r"([\[\]\\])", r"\\\1", task_title(problem))  # EspoCRM shows posts as Markdown
+    post = f"Aufgabe angelegt: {title}" if task_id is None else f"Aufgabe angelegt: [{title}](#Task/view/{task_id})"
     return {"type": "Post", "parentType": problem.entity_type, "parentId": problem.entity_id, "post": post}
 
 

@@ -182,6 +182,19 @@ class SyncStore:
             )
         return str(entity_id) if entity_id else None
 
+    async def former_entities(self, entity_type: str, advoware_id: str) -> list[str]:
+        """The ids of the deleted records that were linked with an Advoware record."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT entity_id FROM sync_state
+                WHERE entity_type = $1 AND advoware_id = $2 AND deleted_at IS NOT NULL
+                """,
+                entity_type,
+                advoware_id,
+            )
+        return [row["entity_id"] for row in rows]
+
     async def neighbours(self, entity_type: str, number: int, limit: int) -> list[str]:
         """The linked Advoware numbers nearest to ``number``: up to ``limit`` above it, and the one below."""
         async with database_errors():

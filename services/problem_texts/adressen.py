@@ -22,6 +22,17 @@ TEXTS: Mapping[str, Text] = {
             "Prüfen, ob die Adresse in einer Akte noch gebraucht wird. Wenn nicht: die Adresse löschen.",
         ),
     ),
+    "address_erased": Text(
+        "ADR-19",
+        "Adresse in EspoCRM gelöscht, Aufbewahrung in Advoware prüfen: {betnr}",
+        "In EspoCRM wurde eine Adresse gelöscht (Datenschutz). In Advoware wurde deshalb nichts geändert: dort gelten "
+        "die Aufbewahrungspflichten (Handakten sechs Jahre nach § 50 BRAO, steuerliche Unterlagen länger).",
+        (
+            OPEN_BETEILIGTER,
+            "Dort unter „Adressen“ die Adressen durchsehen, die in EspoCRM leer sind.",
+            "Mit der zuständigen Anwältin oder dem zuständigen Anwalt klären, ob und wann sie dort zu löschen sind.",
+        ),
+    ),
     "address_reactivate_required": Text(
         "ADR-02",
         "Adresse in Advoware wieder in Gebrauch nehmen: {adresse}",
@@ -186,4 +197,6 @@ TEXTS: Mapping[str, Text] = {
 STATE_KINDS = tuple(
     f"{word}:" for word in (*TEXTS, "readonly_field_conflict", "missing_in_advoware") if word != "address_failed"
 )
+#: Told at the CBeteiligte.
+DELETE_KINDS = ("address_delete_required:",)
 SETTLED = "Die Adresse stimmt inzwischen überein oder wurde geändert."

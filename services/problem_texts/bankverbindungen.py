@@ -138,6 +138,17 @@ TEXTS: Mapping[str, Text] = {
         ),
         "Es ist kein Beteiligter eingetragen; bitte in EspoCRM eintragen",
     ),
+    "bank_erased": Text(
+        "BAN-13",
+        "Bankverbindung in EspoCRM gelöscht, Aufbewahrung in Advoware prüfen: {betnr}",
+        "In EspoCRM wurden Angaben einer Bankverbindung gelöscht (Datenschutz). In Advoware wurde deshalb nichts "
+        "geändert: dort gelten die Aufbewahrungspflichten (steuerliche Unterlagen, laufende Zahlungen).",
+        (
+            OPEN_BETEILIGTER,
+            "Dort die Bankverbindungen durchsehen, die in EspoCRM leer sind.",
+            "Mit der zuständigen Anwältin oder dem zuständigen Anwalt klären, ob und wann sie dort zu löschen sind.",
+        ),
+    ),
     "bank_waits": Text(
         "BAN-12",
         "Bankverbindung wartet auf den Beteiligten: {subject}",

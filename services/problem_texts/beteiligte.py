@@ -138,9 +138,10 @@ TEXTS: Mapping[str, Text] = {
     ),
     "erased": Text(
         "BET-14",
-        "Personenbezogene Daten in EspoCRM gelöscht, Aufbewahrung in Advoware prüfen: {subject}",
+        "Personenbezogene Daten in EspoCRM gelöscht, Aufbewahrung in Advoware prüfen: {betnr}",
         "In EspoCRM wurden personenbezogene Daten gelöscht. In Advoware wurde deshalb nichts geändert: dort gelten die "
-        "Aufbewahrungspflichten (Handakten sechs Jahre nach § 50 BRAO, steuerliche Unterlagen länger).",
+        "Aufbewahrungspflichten (Handakten sechs Jahre nach § 50 BRAO, steuerliche Unterlagen länger). Von Advoware "
+        "kommen die gelöschten Angaben nicht zurück, bis sie jemand in EspoCRM wieder einträgt.",
         (
             OPEN_BETEILIGTER,
             "Mit der zuständigen Anwältin oder dem zuständigen Anwalt klären, ob und wann die Angaben dort zu löschen "
@@ -190,6 +191,31 @@ TEXTS: Mapping[str, Text] = {
             "Wenn nicht, und wenn keine Aufbewahrungsfrist entgegensteht: ihn dort löschen.",
         ),
         outlives_record=True,
+    ),
+    "merged": Text(
+        "BET-20",
+        "Beteiligter {betnr} wurde in EspoCRM zusammengeführt mit {value}",
+        "In EspoCRM wurden zwei Datensätze zusammengeführt: {name} ({betnr}) ging auf in {value}. In Advoware gibt es "
+        "weiterhin beide; dort wurde nichts gelöscht. Abgeglichen wird nur noch {value}.",
+        (
+            OPEN_BETEILIGTER,
+            "Prüfen, in welchen Akten er vorkommt, und dort künftig {value} verwenden.",
+            "Mit der zuständigen Anwältin oder dem zuständigen Anwalt klären, was mit {betnr} geschehen soll; "
+            "Aufbewahrungsfristen beachten.",
+        ),
+        outlives_record=True,
+    ),
+    "number_taken": Text(
+        "BET-21",
+        "Die Nummer gehört in EspoCRM schon zu einem anderen Datensatz: {subject}",
+        "Zwei Datensätze in EspoCRM tragen dieselbe Nummer aus Advoware, zum Beispiel weil nach einem Zusammenführen "
+        "der gelöschte Datensatz wiederhergestellt wurde. Abgeglichen wird nur der andere.",
+        (
+            "In EspoCRM unter „Beteiligte“ nach der Nummer suchen und die beiden Datensätze vergleichen.",
+            "Sind sie dieselbe Person oder Firma: diesen Datensatz mit dem anderen zusammenführen.",
+            "Sind sie verschiedene: die richtige Nummer klären; die Verwaltung von EspoCRM kann sie eintragen.",
+        ),
+        "{betnr} gehört in EspoCRM schon zu einem anderen Datensatz",
     ),
     "gave_up": Text(
         "BET-19",

@@ -182,7 +182,7 @@ TEXTS: Mapping[str, Text] = {
     ),
     "kom_erased": Text(
         "KOM-19",
-        "Löschung personenbezogener Daten prüfen: {subject}",
+        "Kontaktdaten in EspoCRM gelöscht, Aufbewahrung in Advoware prüfen: {subject}",
         "In EspoCRM wurden Rufnummern oder E-Mail-Adressen dieses Beteiligten gelöscht (Datenschutz). In Advoware "
         "wurde "
         "nichts gelöscht: Dort können Aufbewahrungspflichten entgegenstehen (Handakte, § 50 BRAO: sechs Jahre nach "
@@ -190,8 +190,8 @@ TEXTS: Mapping[str, Text] = {
         "des Kalenderjahres, in dem das Mandat beendet wurde; steuerliche Unterlagen länger; laufende Akten).",
         (
             OPEN_BETEILIGTER,
-            "Prüfen, ob der Eintrag „{value}“ wegen einer Aufbewahrungspflicht oder einer laufenden Akte bleiben muss.",
-            "Wenn nicht: ihn dort löschen.",
+            "Dort unter „Kommunikation“ prüfen, welche Einträge wegen einer Aufbewahrungspflicht oder einer laufenden "
+            "Akte bleiben müssen. Die anderen dort löschen.",
             "Ist alles entschieden: in EspoCRM die Einträge entfernen, die mit „ERASED“ beginnen. Solange sie dort "
             "stehen, werden Einträge dieser Art nicht nach EspoCRM übertragen.",
         ),

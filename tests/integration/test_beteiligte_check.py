@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from config import Settings
+from sandbox.advoware import AdvowareTwin
 from sandbox.espocrm import EspoCRMTwin
 from services.beteiligte_check import TOPIC, BeteiligteCheck
 from services.errors import Unavailable
@@ -212,6 +213,13 @@ async def link(resources: Resources, *ids: str) -> None:
         await store.save(SyncState("CBeteiligte", entity_id, advoware_id=str(number), base=base))
 
 
+def in_advoware(advoware: AdvowareTwin, count: int) -> None:
+    """Advoware has the Beteiligten 1 to ``count``."""
+    advoware.beteiligte._next_betnr = 1
+    for number in range(1, count + 1):
+        assert advoware.beteiligte.create({"name": f"MUSTER{number}"}, "SB")["betNr"] == number
+
+
 async def tasks(twin: EspoCRMTwin, session: aiohttp.ClientSession) -> list[dict[str, Any]]:
     async with session.get(f"{twin.url}/api/v1/Task", headers=ADMIN) as response:
         rows = (await response.json())["list"]
@@ -258,9 +266,10 @@ async def test_a_page_that_cannot_be_read_does_not_hold_up_the_search_for_lost_d
 
 
 async def test_several_lost_deletions_make_one_task_that_names_them_all(
-    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
+    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession, advoware: AdvowareTwin
 ) -> None:
     kept = await put(espocrm, control, syncStatus="deleted_in_advoware")
+    in_advoware(advoware, 4)
     await link(resources, "gone-1", "gone-2", kept, "gone-3")
     queue = Queue()
 
@@ -299,8 +308,9 @@ async def test_records_that_only_the_list_lacks_are_told_by_nobody(
 
 
 async def test_a_record_that_is_being_worked_on_is_forgotten_by_that_run(
-    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
+    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession, advoware: AdvowareTwin
 ) -> None:
+    in_advoware(advoware, 2)
     await link(resources, "gone-1", "gone-2")
     async with record_lock(resources, beteiligte_lock_key("gone-1"), 60):
         await BeteiligteCheck(resources=resources).run(Queue())

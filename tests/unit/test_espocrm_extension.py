@@ -53,7 +53,7 @@ STANDARD_FIELDS = frozenset(
 #: What the extension has and the twin does without: the frame of an address, and teams.
 NOT_IN_TWIN = frozenset({"adresse", "teams"})
 #: What says nothing to people.
-MACHINE_FIELDS = {"advowareRowId", "kommunikationHash"}
+MACHINE_FIELDS = {"advowareRowId", "kommunikationHash", "erasedFields", "mergedIds"}
 ADDRESS_PARTS = {f"adresse{part}" for part in ("Street", "City", "State", "Country", "PostalCode")}
 entities = pytest.mark.parametrize("entity", CUSTOM_ENTITIES)
 
@@ -470,7 +470,7 @@ def test_every_sentence_that_the_server_may_say_exists_in_both_languages() -> No
 @entities
 def test_a_duplicated_record_does_not_claim_to_be_in_advoware(entity: str) -> None:
     """EspoCRM's action "duplicate" copies every field that is not marked."""
-    ours = {"betnr", "kommunikationHash"}
+    ours = {"betnr", *MACHINE_FIELDS}
     for name, field in fields_of(entity).items():
         if name.startswith(("sync", "advoware")) or name in ours:
             assert field.get("duplicateIgnore"), name

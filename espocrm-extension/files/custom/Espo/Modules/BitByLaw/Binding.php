@@ -4,7 +4,9 @@ namespace Espo\Modules\BitByLaw;
 
 use Espo\Core\Binding\Binder;
 use Espo\Core\Binding\BindingProcessor;
+use Espo\Modules\BitByLaw\Classes\Privacy\Erasor;
 use Espo\Modules\BitByLaw\Classes\Write\SilentSaves;
+use Espo\Tools\DataPrivacy\Erasor as CoreErasor;
 
 class Binding implements BindingProcessor
 {
@@ -12,5 +14,7 @@ class Binding implements BindingProcessor
     {
         // One instance for the action that switches it on and the repositories that look at it.
         $binder->bindService(SilentSaves::class, 'bitbylawSilentSaves');
+
+        $binder->bindImplementation(CoreErasor::class, Erasor::class);
     }
 }

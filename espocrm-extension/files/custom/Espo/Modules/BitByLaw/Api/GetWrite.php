@@ -33,6 +33,7 @@ class GetWrite implements Action
             'version' => $this->metadata->get(['app', 'bitbylaw', 'version']),
             'entityTypes' => $this->writer->getEntityTypes(),
             'maxWrites' => Writer::MAX_WRITES,
+            'previousId' => Writer::PREVIOUS_ID,
             'keyHours' => Answers::KEPT_HOURS,
         ]);
     }

@@ -4,6 +4,7 @@ namespace Espo\Modules\BitByLaw\Repositories;
 
 use Espo\Core\ORM\Repository\Option\SaveOption;
 use Espo\Core\Repositories\Database;
+use Espo\Modules\BitByLaw\Classes\Sync\Restored;
 use Espo\Modules\BitByLaw\Classes\Write\BitbylawSilentSavesAware;
 use Espo\Modules\BitByLaw\Classes\Write\SilentSaves;
 use Espo\ORM\Entity;
@@ -36,5 +37,20 @@ class Synced extends Database implements BitbylawSilentSavesAware
         }
 
         parent::save($entity, $options);
+    }
+
+    /**
+     * EspoCRM only takes the mark of deletion off, without hooks and without a webhook event: the sync would not hear of
+     * it.
+     */
+    public function restoreDeleted(string $id): void
+    {
+        parent::restoreDeleted($id);
+
+        $entity = $this->getById($id);
+
+        if ($entity !== null) {
+            $this->save($entity, [Restored::OPTION => true]);
+        }
     }
 }

@@ -14,7 +14,8 @@ use Espo\ORM\Repository\Option\SaveOptions;
 use Espo\ORM\Repository\Option\UnrelateOptions;
 
 /**
- * An address or account that goes, or moves to another Beteiligter, makes the Beteiligte concerned wait for the sync.
+ * An address or account that goes, comes back or moves to another Beteiligter makes the Beteiligte concerned wait for the
+ * sync.
  *
  * @implements AfterSave<BaseEntity>
  * @implements AfterRemove<BaseEntity>
@@ -29,7 +30,9 @@ abstract class PartHook implements AfterSave, AfterRemove, AfterRelate, AfterUnr
 
     public function afterSave(Entity $entity, SaveOptions $options): void
     {
-        if ($entity->isNew() || !$entity->isAttributeChanged(self::OWNER_ID)) {
+        $isRestored = (bool) $options->get(Restored::OPTION);
+
+        if ($entity->isNew() || (!$isRestored && !$entity->isAttributeChanged(self::OWNER_ID))) {
             return;
         }
 

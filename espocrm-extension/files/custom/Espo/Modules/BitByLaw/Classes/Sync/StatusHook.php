@@ -8,7 +8,7 @@ use Espo\ORM\Entity;
 use Espo\ORM\Repository\Option\SaveOptions;
 
 /**
- * Marks what waits for the sync: new records as pending_sync, records that a person has changed as dirty.
+ * Marks what waits for the sync: new records as pending_sync, records that a person has changed or restored as dirty.
  *
  * The integration finds its work by these two statuses when a webhook was lost, so they are set here, on the server,
  * whichever way the record is saved: form, import, mass update, API or workflow.
@@ -41,7 +41,11 @@ abstract class StatusHook implements BeforeSave
             return;
         }
 
-        if (!$this->isSyncedValueChanged($entity) || $this->waitsForCreation($entity) || $this->syncUser->isCurrent()) {
+        if ($this->waitsForCreation($entity) || $this->syncUser->isCurrent()) {
+            return;
+        }
+
+        if (!$this->isSyncedValueChanged($entity) && !$options->get(Restored::OPTION)) {
             return;
         }
 

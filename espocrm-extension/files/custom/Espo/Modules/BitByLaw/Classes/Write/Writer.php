@@ -10,6 +10,7 @@ use Espo\Core\Record\CreateParams;
 use Espo\Core\Record\ServiceContainer;
 use Espo\Core\Record\UpdateParams;
 use Espo\Core\Utils\Metadata;
+use Espo\Entities\Note;
 use Espo\ORM\Entity;
 use Espo\ORM\EntityManager;
 use PDOException;
@@ -25,6 +26,8 @@ use stdClass;
 class Writer
 {
     public const MAX_WRITES = 200;
+    /** Stands in the post of a note for the id of what was written right before it. */
+    public const PREVIOUS_ID = '{{previousId}}';
     private const ORDINARY = ['Task', 'Note'];
     private const DUPLICATE_KEY = '23000';
     /** Says nothing about whether a value has changed. */
@@ -91,8 +94,13 @@ class Writer
 
             $answer = (object) ['results' => []];
 
+            $previousId = '';
+
             foreach ($writes as $index => $write) {
-                $answer->results[] = $this->naming($index, fn () => $this->write($write));
+                $this->namePrevious($write, $previousId);
+                $result = $this->naming($index, fn () => $this->write($write));
+                $previousId = $result->id;
+                $answer->results[] = $result;
             }
 
             if ($reserved) {
@@ -101,6 +109,15 @@ class Writer
 
             return $answer;
         });
+    }
+
+    private function namePrevious(Write $write, string $previousId): void
+    {
+        $post = $write->attributes->post ?? null;
+
+        if ($write->entityType === Note::ENTITY_TYPE && is_string($post)) {
+            $write->attributes->post = str_replace(self::PREVIOUS_ID, $previousId, $post);
+        }
     }
 
     /**
