@@ -585,14 +585,25 @@ class _Comparison:
         remembered = None if is_uncompared(pair.google.content_hash) else pair.google.content_hash
         self.their_hash = content_hash(self.theirs) if self.theirs else remembered
         self.advoware_changed = not is_same_content(self.our_hash, pair.advoware.content_hash)
-        # An event that Google has not touched is not changed because we have learned to read it otherwise.
-        is_comparable = is_touched or not is_earlier_reading(pair.google.content_hash)
-        self.google_changed = is_comparable and not is_same_content(self.their_hash, pair.google.content_hash)
+        self.google_changed = self._is_news(is_touched) and not is_same_content(
+            self.their_hash, pair.google.content_hash
+        )
         #: What a write to Google does away with.
         self.is_persons_edit = self.google_changed or self.has_foreign_text
         occurrences = seen.occurrences.get(pair.google_event_id or "", ())
         self.occurrences = tuple(occurrences)
         self.undone = (google, *occurrences) if google and self.is_persons_edit else ()
+
+    def _is_news(self, is_touched: bool) -> bool:
+        """Whether what Google shows may be somebody's edit.
+
+        An event that Google has not touched is not changed because an answer lacks a text, or because we have learned
+        to read it otherwise. It may be shown in full again after it was not, and an edit may still have to be compared.
+        """
+        remembered = self.pair.google.content_hash
+        if is_touched or is_uncompared(remembered):
+            return True
+        return not is_earlier_reading(remembered) and not _lacks_a_text_of(self.theirs, self.ours)
 
     @property
     def etag(self) -> str | None:
@@ -655,6 +666,13 @@ class _Comparison:
         if ours is None or theirs is None:
             return self.pair.source_system
         return "google" if theirs > ours else "advoware"
+
+
+def _lacks_a_text_of(theirs: NormalisedEvent | Untranslatable | None, ours: NormalisedEvent) -> bool:
+    """Whether a readable event shows no title, note or place where the Termin has one."""
+    if not isinstance(theirs, NormalisedEvent) or theirs.anonymised:
+        return False
+    return any(getattr(theirs, name) is None and getattr(ours, name) is not None for name in TEXTS)
 
 
 def _lacks_a_text(termin: Termin) -> bool:

@@ -229,3 +229,12 @@ def test_a_copy_whose_run_was_interrupted_is_paired_although_its_termin_has_left
     entered = EnterTermin("", When(3, all_day=True)), EnterTermin("", When(5, "10:00", 3000))
     interrupted = Sync("SB", at=4, meanwhile=Cancel())
     run(world, HIDDEN, *entered, interrupted, EditTermin(2, "move", When(days, "02:30")))
+
+
+@pytest.mark.parametrize("clock", ["10:00", "02:30"])
+@pytest.mark.parametrize("surprise", ["no title", "cuts", "upper", "no start", "day one", "rule as text", "new field"])
+def test_an_event_that_nobody_has_touched_is_no_edit_however_it_is_shown(
+    world: tuple[asyncio.Runner, CalendarWorld], surprise: str, clock: str
+) -> None:
+    entered = EnterTermin("SB", When(27, clock)), Surprise("google", surprise)
+    run(world, LAST_CHANGE, *entered, SyncAll(), Forget("sync_tokens"), SyncAll(), Configure(write_protection=True))
