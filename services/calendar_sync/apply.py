@@ -65,6 +65,7 @@ from services.calendar_sync.model import (
     UpdateGoogle,
     content_hash,
     is_anonymised_hash,
+    is_partial_hash,
     is_same_content,
     uncompared,
     untranslatable_error,
@@ -665,15 +666,16 @@ class Applier:
         Raises:
             Conflict: it is in another calendar of ours, whose sync has not taken it over yet.
         """
-        if not is_anonymised_hash(pair.google.content_hash):
-            return False
+        seen = pair.google.content_hash
+        if seen is not None and not (is_anonymised_hash(seen) or is_partial_hash(seen)):
+            return False  # its text was shown
         event_id = str(pair.google_event_id)
         for calendar_id in [cursor.calendar_id for cursor in await self._store.load_cursors() if cursor.calendar_id]:
             if calendar_id == self._settings.calendar_id:
                 continue
             with suppress(NotFound, Forbidden):
                 event = one_event(await self._google.get_event(calendar_id, event_id), event_id)
-                if event.cancelled or event.sync_id not in {None, pair.sync_id}:
+                if event.cancelled or event.shows_text or event.sync_id not in {None, pair.sync_id}:
                     continue
                 if await self._is_left_alone(event_id):
                     return True

@@ -238,3 +238,11 @@ def test_an_event_that_nobody_has_touched_is_no_edit_however_it_is_shown(
 ) -> None:
     entered = EnterTermin("SB", When(27, clock)), Surprise("google", surprise)
     run(world, LAST_CHANGE, *entered, SyncAll(), Forget("sync_tokens"), SyncAll(), Configure(write_protection=True))
+
+
+@pytest.mark.parametrize("surprise", ["unknown type", "no start", "start as text", "rule as text", "unknown status"])
+def test_a_hidden_event_that_could_not_be_read_and_is_moved_to_a_colleague_keeps_its_text(
+    world: tuple[asyncio.Runner, CalendarWorld], surprise: str
+) -> None:
+    entered = EnterTermin("SB", When(800)), SyncAll(), Surprise("google", surprise), Jump(4800), SyncAll(), SyncAll()
+    run(world, HIDDEN, *entered, Act("SB", 0, "move to colleague", When(1)))
