@@ -529,7 +529,7 @@ def require_safe_access(settings: Settings, *, with_twins: Sequence[str] = ()) -
 
     With nothing but twins the doors may stand open; as soon as one system is real they may not. ``with_twins`` are
     systems whose twins are about to be started. Whether the addresses in ``BITBYLAW_TWINS`` tell the truth is asked by
-    `services.twins.require_twins`.
+    `services.core.twins.require_twins`.
 
     Raises:
         ConfigurationError: names the variables to set.

@@ -16,8 +16,8 @@ from cli.env_file import EnvFile
 from cli.espocrm_setup import PASSWORD, Wish, read_password, set_up
 from config import PROJECT_ROOT, ConfigurationError, Settings, default_env_file, get_settings
 from services.calendar_sync.doctor import diagnose_google
-from services.espocrm_doctor import diagnose
-from services.espocrm_setup import Check, Installed, SetupFailed, install_webhooks
+from services.espocrm_setup.doctor import diagnose
+from services.espocrm_setup.webhooks import Check, Installed, SetupFailed, install_webhooks
 
 FAILED, UNCHECKED = 1, 2
 MARKS = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]"}

@@ -20,8 +20,8 @@ from rich.console import Console
 
 from cli.env_file import EnvFile
 from config import KEY_CHARACTERS, PROJECT_ROOT, Settings, load_settings
-from services.errors import BitByLawError, ForeignSystemError, InvalidInput
-from services.espocrm_provision import (
+from services.core.errors import BitByLawError, ForeignSystemError, InvalidInput
+from services.espocrm_setup.provision import (
     Administrator,
     Package,
     Step,
@@ -33,7 +33,7 @@ from services.espocrm_provision import (
     tell_actions,
     without_removed,
 )
-from services.espocrm_setup import SetupFailed, checked_address, install_webhooks, webhook_secrets
+from services.espocrm_setup.webhooks import SetupFailed, checked_address, install_webhooks, webhook_secrets
 
 PASSWORD = "ESPOCRM_ADMIN_PASSWORD"  # noqa: S105 - a name
 ACTION_SECRET = "ESPOCRM_ACTION_SECRET"  # noqa: S105 - a name

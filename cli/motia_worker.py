@@ -26,7 +26,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
-from services.logs import write_json_lines
+from services.core.log import write_json_lines
 
 #: The step behind GET /health (steps/health_step.py).
 HEALTH_SPAN = "step:Health"

@@ -29,9 +29,9 @@ from cli.engines import (
 )
 from cli.supervisor import PATIENCE_SECONDS, Program, StartFailed, Supervised, keep_answering, private
 from config import PROJECT_ROOT, Settings, load_settings, require_safe_access
-from sandbox.advoware import DEFAULT_CREDENTIALS
-from sandbox.espocrm_access import ADMIN_ID
-from services.twins import TWIN_NAMES, require_twins
+from sandbox.advoware.app import DEFAULT_CREDENTIALS
+from sandbox.espocrm.access import ADMIN_ID
+from services.core.twins import TWIN_NAMES, require_twins
 
 WORKER_READY_SECONDS = 60.0
 #: What we keep in the folder of all local data, beside PostgreSQL's own.

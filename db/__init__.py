@@ -1,1 +1,1 @@
-"""The SQL schema of the product, as ordered migrations; `services.database` applies them."""
+"""The SQL schema of the product, as ordered migrations; `services.core.database` applies them."""

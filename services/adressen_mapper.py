@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.adressen_block import (
+from services.espocrm_mapper import comparable_date, erased_attributes, normalise_text
+from services.values.address_block import (
     BLOCK,
     addressee_of,
     block_label,
@@ -22,9 +23,8 @@ from services.adressen_block import (
     lines_of,
     place_of,
 )
-from services.countries import GERMANY, country_code, country_text
-from services.espocrm_mapper import comparable_date, erased_attributes, normalise_text
-from services.merge import Side, Unknown, Value, is_same, text_of
+from services.values.countries import GERMANY, country_code, country_text
+from services.values.merge import Side, Unknown, Value, is_same, text_of
 
 Record = Mapping[str, Any]
 

@@ -16,8 +16,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from services.adressen_block import BLOCK
-from services.adressen_fields import FieldPlan, put_body, put_names, seen_block
 from services.adressen_mapper import (
     ESPOCRM_FIELDS,
     AdressenMapper,
@@ -26,7 +24,28 @@ from services.adressen_mapper import (
     canonical_adresse,
     espocrm_id_of,
 )
-from services.adressen_match import (
+from services.advoware_service import AdvowareService
+from services.core.errors import (
+    BitByLawError,
+    Conflict,
+    Forbidden,
+    ForeignSystemError,
+    NotBefore,
+    NotFound,
+    Unavailable,
+    UnexpectedAnswer,
+    ValidationFailed,
+    is_no_records_fault,
+)
+from services.core.log import log
+from services.core.resources import Resources, current_resources
+from services.espocrm import EspoCRMAPI
+from services.espocrm_mapper import ERASED
+from services.notification_utils import NotificationManager
+from services.values.address_block import BLOCK
+from services.values.espocrm_query import RecordWrite, equals, format_date_time
+from services.vmh_sync.adressen.fields import FieldPlan, put_body, put_names, seen_block
+from services.vmh_sync.adressen.match import (
     ENTITY_TYPE,
     Match,
     Observation,
@@ -35,7 +54,7 @@ from services.adressen_match import (
     match_addresses,
     with_whereabouts,
 )
-from services.adressen_plan import (
+from services.vmh_sync.adressen.plan import (
     Action,
     Broken,
     CreateAdresse,
@@ -51,31 +70,12 @@ from services.adressen_plan import (
     settle_update,
     unconfirmed,
 )
-from services.adressen_problems import block_line, failure_sentence, sentences
-from services.adressen_write import LeftOut, create_fitting, update_fitting
-from services.advoware_service import AdvowareService
-from services.errors import (
-    BitByLawError,
-    Conflict,
-    Forbidden,
-    ForeignSystemError,
-    NotBefore,
-    NotFound,
-    Unavailable,
-    UnexpectedAnswer,
-    ValidationFailed,
-    is_no_records_fault,
-)
-from services.espocrm import EspoCRMAPI
-from services.espocrm_mapper import ERASED
-from services.espocrm_models import RecordWrite, equals, format_date_time
-from services.espocrm_writes import Collected, EspoWrites
-from services.logs import log
-from services.notification_utils import NotificationManager
-from services.problem_texts.adressen import DELETE_KINDS, SETTLED, STATE_KINDS
-from services.resources import Resources, current_resources
-from services.sync_parts import Direction, PartResult, Problem
-from services.sync_state import AuditEntry, SyncState, SyncStore
+from services.vmh_sync.adressen.problems import block_line, failure_sentence, sentences
+from services.vmh_sync.adressen.write import LeftOut, create_fitting, update_fitting
+from services.vmh_sync.espocrm_writes import Collected, EspoWrites
+from services.vmh_sync.problem_texts.adressen import DELETE_KINDS, SETTLED, STATE_KINDS
+from services.vmh_sync.result import Direction, PartResult, Problem
+from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
 
 TOPIC = "vmh.adressen"
 

@@ -1,6 +1,6 @@
 """The window to Advoware: login, one way to call the API, and errors that say what to do.
 
-Business methods are in `services.advoware_service`, facts about the interface in `services.advoware_models`.
+Business methods are in `services.advoware_service`, facts about the interface in `services.values.advoware_protocol`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,23 @@ from redis.exceptions import LockError, RedisError
 from yarl import URL
 
 from config import address_problem
-from services.advoware_models import (
+from services.core.errors import (
+    ConfigurationError,
+    ForeignSystemError,
+    LoginRefused,
+    Unavailable,
+    UnexpectedAnswer,
+    UpstreamTimeout,
+    WriteProtected,
+    error_for_status,
+)
+from services.core.http import HttpAnswer, Params, send
+from services.core.json_text import read_json
+from services.core.log import Level, log
+from services.core.resources import Resources, current_resources
+from services.core.retry import retry_unavailable
+from services.core.write_guard import ForeignRequest, carried
+from services.values.advoware_protocol import (
     SYSTEM,
     TOKEN_PATH,
     Token,
@@ -28,22 +44,6 @@ from services.advoware_models import (
     read_token,
     reason_of,
 )
-from services.errors import (
-    ConfigurationError,
-    ForeignSystemError,
-    LoginRefused,
-    Unavailable,
-    UnexpectedAnswer,
-    UpstreamTimeout,
-    WriteProtected,
-    error_for_status,
-)
-from services.http import HttpAnswer, Params, send
-from services.json_text import read_json
-from services.logs import Level, log
-from services.resources import Resources, current_resources
-from services.retry import retry_unavailable
-from services.write_guard import ForeignRequest, carried
 
 TOKEN_KEY = "advoware_access_token"  # noqa: S105 - the name of a Redis key
 TOKEN_TIMESTAMP_KEY = "advoware_token_timestamp"  # noqa: S105

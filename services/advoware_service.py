@@ -7,11 +7,19 @@ from datetime import date
 from typing import Any
 
 from services.advoware import AdvowareAPI
-from services.advoware_models import BETEILIGTE, MITARBEITER, SYSTEM, TERMINE, record_list, rows_of, single_record
-from services.errors import InvalidInput, NotFound, Unavailable, UnexpectedAnswer
-from services.foreign_text import clean_value
-from services.http import HttpAnswer
-from services.resources import Resources
+from services.core.errors import InvalidInput, NotFound, Unavailable, UnexpectedAnswer
+from services.core.foreign_text import clean_value
+from services.core.http import HttpAnswer
+from services.core.resources import Resources
+from services.values.advoware_protocol import (
+    BETEILIGTE,
+    MITARBEITER,
+    SYSTEM,
+    TERMINE,
+    record_list,
+    rows_of,
+    single_record,
+)
 
 
 class TermineAnswer:

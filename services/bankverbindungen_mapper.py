@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import schwifty
 from schwifty.exceptions import SchwiftyException
 
-from services.errors import NeedsPerson
+from services.core.errors import NeedsPerson
+from services.core.foreign_text import without_invisible
 from services.espocrm_mapper import erased_attributes, normalise_text
-from services.foreign_text import without_invisible
-from services.merge import Unknown, Value, is_same
+from services.values.merge import Unknown, Value, is_same
 
 Record = Mapping[str, Any]
 

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from services.advoware_service import AdvowareService
+from services.api.webhooks import forget_waiting
 from services.bankverbindungen_mapper import (
     OPTIONAL,
     BankverbindungenMapper,
@@ -24,7 +25,28 @@ from services.bankverbindungen_mapper import (
     konten_of,
     usable_konto,
 )
-from services.bankverbindungen_plan import (
+from services.core.errors import (
+    BitByLawError,
+    ConfigurationError,
+    EntityBusy,
+    ForeignSystemError,
+    NotBefore,
+    NotFound,
+    Unavailable,
+    UnexpectedAnswer,
+    ValidationFailed,
+    is_no_records_fault,
+    shown_text,
+)
+from services.core.locks import beteiligte_lock_key, record_lock
+from services.core.log import log
+from services.core.look_again import EDIT, beteiligter, in_part
+from services.core.resources import Resources, current_resources
+from services.espocrm import EspoCRMAPI
+from services.espocrm_mapper import ERASED
+from services.notification_utils import NotificationManager
+from services.values.espocrm_query import RecordWrite, equals, format_date_time
+from services.vmh_sync.bankverbindungen.plan import (
     ENTITY_TYPE,
     HINT,
     Found,
@@ -45,35 +67,13 @@ from services.bankverbindungen_plan import (
     shown_status,
     unusable_problem,
 )
-from services.errors import (
-    BitByLawError,
-    ConfigurationError,
-    EntityBusy,
-    ForeignSystemError,
-    NotBefore,
-    NotFound,
-    Unavailable,
-    UnexpectedAnswer,
-    ValidationFailed,
-    is_no_records_fault,
-    shown_text,
-)
-from services.espocrm import EspoCRMAPI
-from services.espocrm_mapper import ERASED
-from services.espocrm_models import RecordWrite, equals, format_date_time
-from services.espocrm_writes import Collected, EspoWrites
-from services.locks import beteiligte_lock_key, record_lock
-from services.logs import log
-from services.look_again import EDIT, beteiligter, in_part
-from services.notification_texts import failure_sentence
-from services.notification_utils import NotificationManager
-from services.problem_texts.bankverbindungen import SETTLED
-from services.problem_texts.failures import refused_field
-from services.resources import Resources, current_resources
-from services.sync_events import Outcome, SyncEvent, record_outcome
-from services.sync_parts import PartResult, Problem
-from services.sync_state import CreateIntent, SyncState, SyncStore
-from services.webhooks import forget_waiting
+from services.vmh_sync.espocrm_writes import Collected, EspoWrites
+from services.vmh_sync.job import Outcome, SyncEvent, record_outcome
+from services.vmh_sync.notification.texts import failure_sentence
+from services.vmh_sync.problem_texts.bankverbindungen import SETTLED
+from services.vmh_sync.problem_texts.failures import refused_field
+from services.vmh_sync.result import PartResult, Problem
+from services.vmh_sync.store import CreateIntent, SyncState, SyncStore
 
 TOPIC_PREFIX = "vmh.bankverbindungen"
 SELECT = (

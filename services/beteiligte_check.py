@@ -14,21 +14,21 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from services.advoware_service import AdvowareService
-from services.beteiligte_create import ENTITY_TYPE
-from services.beteiligte_gone import GoneBeteiligte, deleted_problem
-from services.beteiligte_status import STALE_HOURS
-from services.errors import BitByLawError, ConfigurationError, EntityBusy, NotFound, Unavailable
+from services.api.webhooks import enqueue_unless_waiting
+from services.beteiligte.gone import GoneBeteiligte, deleted_problem
+from services.core.errors import BitByLawError, ConfigurationError, EntityBusy, NotFound, Unavailable
+from services.core.locks import beteiligte_lock_key, held_lock, record_lock
+from services.core.log import log
+from services.core.look_again import LEFT_BEHIND_SECONDS, Notes
+from services.core.queue import Enqueue
+from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
-from services.espocrm_models import PAGE_SIZE, Where, all_of, any_of, before, equals, is_in, is_null
-from services.locks import beteiligte_lock_key, held_lock, record_lock
-from services.logs import log
-from services.look_again import LEFT_BEHIND_SECONDS, Notes
-from services.merge import base_from_json, text_of
 from services.notification_utils import NotificationManager
-from services.queue import Enqueue
-from services.resources import Resources, current_resources
-from services.sync_state import SyncState, SyncStore
-from services.webhooks import enqueue_unless_waiting
+from services.values.espocrm_query import PAGE_SIZE, Where, all_of, any_of, before, equals, is_in, is_null
+from services.values.merge import base_from_json, text_of
+from services.vmh_sync.beteiligte.create import ENTITY_TYPE
+from services.vmh_sync.beteiligte.status import STALE_HOURS
+from services.vmh_sync.store import SyncState, SyncStore
 
 TOPIC = "vmh.beteiligte.sync_check"
 LOCK_KEY = "sync_lock:beteiligte_check"

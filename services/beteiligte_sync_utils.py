@@ -17,16 +17,49 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from services import advoware_models, beteiligte_status, espocrm_models
 from services.adressen_sync import AdressenSync
 from services.advoware_service import AdvowareService
+from services.api.webhooks import forget_waiting
 from services.bankverbindungen_sync import BankverbindungenSync
-from services.beteiligte_create import ENTITY_TYPE, BeteiligteCreator
-from services.beteiligte_finish import BeteiligteFinisher, was_edited_since
-from services.beteiligte_gone import GoneBeteiligte, inherit_state
-from services.beteiligte_identity import has_lost_its_last_numbers, require_no_older_state, require_same_person
-from services.beteiligte_master_data import MasterDataWriter, Written
-from services.beteiligte_plan import (
+from services.beteiligte.finish import BeteiligteFinisher, was_edited_since
+from services.beteiligte.gone import GoneBeteiligte, inherit_state
+from services.core.errors import (
+    BitByLawError,
+    ConfigurationError,
+    Conflict,
+    EntityBusy,
+    NeedsPerson,
+    NotBefore,
+    NotFound,
+    NumberTaken,
+    OlderState,
+    ValidationFailed,
+    is_no_records_fault,
+    shown_text,
+    words_of,
+)
+from services.core.locks import beteiligte_lock_key, record_lock
+from services.core.log import log
+from services.core.look_again import EDIT, HAND, beteiligter, in_turn
+from services.core.resources import Resources, current_resources
+from services.espocrm import EspoCRMAPI
+from services.espocrm_mapper import BeteiligteMapper, shown_by_advoware
+from services.kommunikation_sync_utils import KommunikationSyncManager
+from services.notification_utils import NotificationManager
+from services.values import advoware_protocol, espocrm_query
+from services.values.espocrm_query import RecordWrite
+from services.values.merge import (
+    Merge,
+    Pair,
+    base_from_json,
+    compare_after_write,
+    text_of,
+)
+from services.vmh_sync.beteiligte import status as beteiligte_status
+from services.vmh_sync.beteiligte.create import ENTITY_TYPE, BeteiligteCreator
+from services.vmh_sync.beteiligte.identity import has_lost_its_last_numbers, require_no_older_state, require_same_person
+from services.vmh_sync.beteiligte.master_data import MasterDataWriter, Written
+from services.vmh_sync.beteiligte.plan import (
     Observation,
     Parts,
     Standing,
@@ -42,43 +75,11 @@ from services.beteiligte_plan import (
     standing_of_pairs,
     without_fields,
 )
-from services.errors import (
-    BitByLawError,
-    ConfigurationError,
-    Conflict,
-    EntityBusy,
-    NeedsPerson,
-    NotBefore,
-    NotFound,
-    NumberTaken,
-    OlderState,
-    ValidationFailed,
-    is_no_records_fault,
-    shown_text,
-    words_of,
-)
-from services.espocrm import EspoCRMAPI
-from services.espocrm_mapper import BeteiligteMapper, shown_by_advoware
-from services.espocrm_models import RecordWrite
-from services.espocrm_writes import EspoWrites
-from services.kommunikation_sync_utils import KommunikationSyncManager
-from services.locks import beteiligte_lock_key, record_lock
-from services.logs import log
-from services.look_again import EDIT, HAND, beteiligter, in_turn
-from services.merge import (
-    Merge,
-    Pair,
-    base_from_json,
-    compare_after_write,
-    text_of,
-)
-from services.notification_texts import failure_sentence, problem_sentence, words_for_people
-from services.notification_utils import NotificationManager
-from services.resources import Resources, current_resources
-from services.sync_events import Outcome, SyncEvent, record_outcome
-from services.sync_parts import PartResult, Problem
-from services.sync_state import AuditEntry, SyncState, SyncStore
-from services.webhooks import forget_waiting
+from services.vmh_sync.espocrm_writes import EspoWrites
+from services.vmh_sync.job import Outcome, SyncEvent, record_outcome
+from services.vmh_sync.notification.texts import failure_sentence, problem_sentence, words_for_people
+from services.vmh_sync.result import PartResult, Problem
+from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
 
 TOPIC_PREFIX = "vmh.beteiligte"
 #: A record edited again and again while we sync it is left to its next event after this many rounds.
@@ -130,8 +131,8 @@ class BeteiligteSync:
         The result is one of created, adopted, no_change, espocrm_newer, advoware_newer, merged, conflict, deleted,
         deleted_in_advoware, skipped, busy, failed, permanently_failed. A failure that the record's status can show is
         not raised: the cron tries again when it is due. ``busy``: another run works on the record, and looks again if
-        the event is somebody's edit (`services.look_again`). In the audit also waiting: the rest of the work goes on
-        when what an interrupted run has left does not count any more.
+        the event is somebody's edit (`services.core.look_again`). In the audit also waiting: the rest of the work goes
+        on when what an interrupted run has left does not count any more.
 
         Raises:
             ForeignSystemError, ConfigurationError: not even the status could be written; the queue tries again.
@@ -163,7 +164,7 @@ class BeteiligteSync:
     async def rehearse(self, entity_id: str) -> Outcome:
         """What `handle` does when a person asks for it, without lock, pending keys and audit line.
 
-        For resources that write nothing (`services.rehearsal`).
+        For resources that write nothing (`services.preview.rehearsal`).
 
         Raises:
             NotBefore: an earlier request may still be under way.
@@ -208,7 +209,7 @@ class BeteiligteSync:
 
     @asynccontextmanager
     async def acquire_sync_lock(self, entity_id: str) -> AsyncIterator[None]:
-        """Hold the lock of a CBeteiligte and all that belongs to it; see `services.locks.record_lock`."""
+        """Hold the lock of a CBeteiligte and all that belongs to it; see `services.core.locks.record_lock`."""
         lock_seconds = self._resources.settings.vmh.lock_seconds
         async with record_lock(self._resources, beteiligte_lock_key(entity_id), lock_seconds):
             yield
@@ -278,7 +279,7 @@ class BeteiligteSync:
         try:
             outcome, was_edited = await self._sync_once(espo, run)
         except Conflict as error:
-            if error.system != espocrm_models.SYSTEM:
+            if error.system != espocrm_query.SYSTEM:
                 raise
             if rounds <= 1:
                 return await self._leave_to_next_event(espo, error)
@@ -391,7 +392,7 @@ class BeteiligteSync:
     @staticmethod
     def parse_timestamp(text: str | None) -> datetime | None:
         """EspoCRM's date-time as an aware time, None if empty or unreadable."""
-        return espocrm_models.parse_date_time(text)
+        return espocrm_query.parse_date_time(text)
 
     # -- apply ----------------------------------------------------------------------------------------------------
 
@@ -577,7 +578,7 @@ class BeteiligteSync:
     async def _fail(self, espo: Record, error: Exception) -> Outcome:
         """Write a failure into the record's status; after the fifth, tell a person."""
         message = failure_sentence(error)
-        if isinstance(error, ValidationFailed) and error.system == advoware_models.SYSTEM and words_of(error):
+        if isinstance(error, ValidationFailed) and error.system == advoware_protocol.SYSTEM and words_of(error):
             message += f" Advoware sagt dazu: {words_for_people(words_of(error))}"  # nobody else knows why
         failure = beteiligte_status.failure(espo, message, self._now())
         await self._finisher.tell_given_up(espo, failure)

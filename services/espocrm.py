@@ -1,4 +1,4 @@
-"""The window to EspoCRM: its REST API with typed results and errors. Filters and dates: `services.espocrm_models`."""
+"""The client of EspoCRM's REST API, with typed results and errors. Filters, dates: `services.values.espocrm_query`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from yarl import URL
 
-from services.errors import (
+from services.core.errors import (
     AuthenticationFailed,
     ConfigurationError,
     Conflict,
@@ -28,13 +28,13 @@ from services.errors import (
     ValidationFailed,
     error_for_status,
 )
-from services.espocrm_models import PAGE_SIZE, SYSTEM, Record, RecordWrite, Where, bracket_query, halved
-from services.foreign_text import clean_value
-from services.http import HttpAnswer, send
-from services.logs import log
-from services.resources import Resources, current_resources
-from services.retry import retry_unavailable
-from services.write_guard import ForeignRequest, carried
+from services.core.foreign_text import clean_value
+from services.core.http import HttpAnswer, send
+from services.core.log import log
+from services.core.resources import Resources, current_resources
+from services.core.retry import retry_unavailable
+from services.core.write_guard import ForeignRequest, carried
+from services.values.espocrm_query import PAGE_SIZE, SYSTEM, Record, RecordWrite, Where, bracket_query, halved
 
 #: Apache refuses longer request lines with 414, nginx those above 8,192 bytes; method and version count.
 MAX_REQUEST_LINE = 8190

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, Literal
 
-from services.advoware_models import BERLIN, FIRST_YEAR, LAST_YEAR, parse_date_time
-from services.errors import NameMissing
-from services.foreign_text import clean_text
-from services.merge import Side, Unfit, Unknown, Value, is_same, text_of
+from services.core.errors import NameMissing
+from services.core.foreign_text import clean_text
+from services.values.advoware_protocol import BERLIN, FIRST_YEAR, LAST_YEAR, parse_date_time
+from services.values.merge import Side, Unfit, Unknown, Value, is_same, text_of
 
 Record = Mapping[str, Any]
 Kind = Literal["person", "company"]

@@ -24,7 +24,7 @@ from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
 
 from config import GoogleCalendarSettings
-from services.errors import (
+from services.core.errors import (
     ConfigurationError,
     ForeignSystemError,
     InvalidInput,
@@ -37,10 +37,10 @@ from services.errors import (
     ValidationFailed,
     error_for_status,
 )
-from services.logs import log
-from services.rate_limit import acquire
-from services.resources import Resources, current_resources
-from services.retry import retry_throttled
+from services.core.log import log
+from services.core.rate_limit import acquire
+from services.core.resources import Resources, current_resources
+from services.core.retry import retry_throttled
 
 SYSTEM = "Google Calendar"
 SCOPE = "https://www.googleapis.com/auth/calendar"

@@ -1,7 +1,7 @@
 """Kommunikation: the phone numbers and mail addresses of a CBeteiligte, and the entries of Advoware's list. Pure.
 
 A value is compared by its *key*: phone (and fax) or mail, and the canonical form of the value
-(`services.kommunikation_values`). The written forms stay as they are on both sides. Whether a number is a phone or a
+(`services.values.kommunikation`). The written forms stay as they are on both sides. Whether a number is a phone or a
 fax is not part of the key: EspoCRM shows it on a row that all records with this number share, so it can change without
 anybody having touched this record.
 
@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
-from services.kommunikation_values import Family, canonical, is_german_mobile, is_machine_made
+from services.values.kommunikation import Family, canonical, is_german_mobile, is_machine_made
 
 Record = Mapping[str, Any]
 #: What a person calls an entry.

@@ -1,7 +1,7 @@
 """Sync of the Kommunikation (phone, fax, mail) of one CBeteiligte with Advoware.
 
-Observe both records and the base, plan (`services.kommunikation_plan`), apply, record. A failing value never stops the
-others. Nothing is lost or done twice when a run breaks off, because the base never says more than is true:
+Observe both records and the base, plan (`services.vmh_sync.kommunikation.plan`), apply, record. A failing value never
+stops the others. Nothing is lost or done twice when a run breaks off, because the base never says more than is true:
 
 * before the first request to Advoware, a value that is about to be lost there is stored, and reported by every run
   until one comes to its end; and so are the values that are about to be created;
@@ -26,7 +26,7 @@ from functools import partial
 from typing import Any
 
 from services.advoware_service import AdvowareService
-from services.errors import (
+from services.core.errors import (
     AuthenticationFailed,
     ForeignSystemError,
     NotBefore,
@@ -34,8 +34,9 @@ from services.errors import (
     Unavailable,
     ValidationFailed,
 )
+from services.core.log import log
+from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
-from services.espocrm_models import any_of, equals, parse_date_time
 from services.kommunikation_mapper import (
     DATA_ATTRIBUTE,
     FAMILIES,
@@ -50,16 +51,15 @@ from services.kommunikation_mapper import (
     read_advoware,
     read_espocrm,
 )
-from services.kommunikation_memory import Memory, NotTaken, fingerprint_after, read_memory
-from services.kommunikation_outcome import Applied, planned_links, posts, refuse, unconfirmed_posts, verify
-from services.kommunikation_plan import Change, Notice, Observation, Plan, Row, Shared, Write, make_plan
-from services.kommunikation_texts import part_error, problem_of
-from services.kommunikation_values import Family
-from services.logs import log
-from services.notification_texts import problem_sentence
-from services.resources import Resources, current_resources
-from services.sync_parts import Direction, PartResult
-from services.sync_state import SyncState, SyncStore
+from services.values.espocrm_query import any_of, equals, parse_date_time
+from services.values.kommunikation import Family
+from services.vmh_sync.kommunikation.memory import Memory, NotTaken, fingerprint_after, read_memory
+from services.vmh_sync.kommunikation.outcome import Applied, planned_links, posts, refuse, unconfirmed_posts, verify
+from services.vmh_sync.kommunikation.plan import Change, Notice, Observation, Plan, Row, Shared, Write, make_plan
+from services.vmh_sync.kommunikation.texts import part_error, problem_of
+from services.vmh_sync.notification.texts import problem_sentence
+from services.vmh_sync.result import Direction, PartResult
+from services.vmh_sync.store import SyncState, SyncStore
 
 ENTITY_TYPE = "CBeteiligte.Kommunikation"
 OWNER_TYPE = "CBeteiligte"

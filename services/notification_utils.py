@@ -43,7 +43,7 @@ from typing import Any
 
 import asyncpg
 
-from services.errors import (
+from services.core.errors import (
     BitByLawError,
     ConfigurationError,
     Forbidden,
@@ -54,16 +54,22 @@ from services.errors import (
     shown_text,
     without_quotes,
 )
+from services.core.foreign_text import clean_value
+from services.core.log import log
+from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
-from services.espocrm_models import RecordWrite
-from services.espocrm_writes import Collected, EspoWrites
-from services.foreign_text import clean_value
-from services.logs import log
-from services.notification_store import NotificationStore, Responsible, fingerprint_of, problem_of, responsible_of
-from services.notification_texts import task_description, task_title, text_of_problem, withdrawn_description
-from services.problem_texts import CATALOGUE
-from services.resources import Resources, current_resources
-from services.sync_parts import ActionType, Problem
+from services.values.espocrm_query import RecordWrite
+from services.vmh_sync.espocrm_writes import Collected, EspoWrites
+from services.vmh_sync.notification.store import (
+    NotificationStore,
+    Responsible,
+    fingerprint_of,
+    problem_of,
+    responsible_of,
+)
+from services.vmh_sync.notification.texts import task_description, task_title, text_of_problem, withdrawn_description
+from services.vmh_sync.problem_texts import CATALOGUE
+from services.vmh_sync.result import ActionType, Problem
 
 CLOSED = frozenset({"Completed", "Canceled"})
 RETRIES_PER_RUN = 50

@@ -2,7 +2,7 @@
 
 from motia import ApiRequest, ApiResponse, FlowContext, http
 
-from services.nextcall import reset_next_call
+from services.api.next_call import reset_next_call
 
 config = {
     "name": "CRM BBL VMH Reset Next Call",
@@ -14,6 +14,6 @@ config = {
 
 
 async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse:
-    """Set the field on each record; statuses and body as `services.nextcall.reset_next_call` says."""
+    """Set the field on each record; statuses and body as `services.api.next_call.reset_next_call` says."""
     status, body = await reset_next_call(request, ctx)
     return ApiResponse(status=status, body=body)

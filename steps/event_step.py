@@ -4,7 +4,7 @@ from typing import Any
 
 from motia import FlowContext, queue
 
-from services.hello import TOPIC, receive_hello
+from services.api.hello import TOPIC, receive_hello
 
 config = {
     "name": "Hello Event",

@@ -2,7 +2,7 @@
 
 from motia import ApiRequest, ApiResponse, FlowContext, http
 
-from services.health import report_health
+from services.api.health import report_health
 
 config = {
     "name": "Health",

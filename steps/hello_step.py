@@ -2,7 +2,7 @@
 
 from motia import ApiRequest, ApiResponse, FlowContext, http
 
-from services.hello import TOPIC, answer_hello
+from services.api.hello import TOPIC, answer_hello
 
 config = {
     "name": "Hello",

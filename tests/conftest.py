@@ -21,11 +21,11 @@ import pytest
 from cli import embedded
 from cli.system import ESPOCRM_TWIN_KEY
 from config import Settings, load_settings
-from sandbox.advoware import DEFAULT_CREDENTIALS, AdvowareTwin
+from sandbox.advoware.app import DEFAULT_CREDENTIALS, AdvowareTwin
 from sandbox.control import running
-from sandbox.espocrm import EspoCRMTwin
-from sandbox.espocrm_access import ADMIN_ID
-from services.resources import Resources
+from sandbox.espocrm.access import ADMIN_ID
+from sandbox.espocrm.app import EspoCRMTwin
+from services.core.resources import Resources
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -72,7 +72,7 @@ from services.calendar_sync.model import (
 )
 from services.calendar_sync.observation import PlanSettings
 from services.calendar_sync.store import AuditLine, CalendarStore, Intent, Overwritten, Side
-from services.errors import (
+from services.core.errors import (
     Conflict,
     CreateUnclear,
     Forbidden,
@@ -83,9 +83,9 @@ from services.errors import (
     UnexpectedAnswer,
     ValidationFailed,
 )
+from services.core.resources import Resources
 from services.google_calendar import SYSTEM as GOOGLE
 from services.google_calendar import GoogleCalendarAPI
-from services.resources import Resources
 
 Json = dict[str, Any]
 #: A row and its line in the audit.

@@ -10,11 +10,11 @@ import asyncpg
 
 from config import Settings
 from services.calendar_sync.sharing import Sharing, SharingStore, is_final, read_rules, sharing_steps
-from services.database import database_errors
-from services.errors import ForeignSystemError, shown_text, without_quotes
+from services.core.database import database_errors
+from services.core.errors import ForeignSystemError, shown_text, without_quotes
+from services.core.log import log
+from services.core.resources import Resources
 from services.google_calendar import SYSTEM, GoogleCalendarAPI
-from services.logs import log
-from services.resources import Resources
 
 CALENDAR_PREFIX = "AW-"
 

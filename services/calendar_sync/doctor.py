@@ -9,15 +9,15 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 
 from config import Settings
-from services.calendar_sync.audit_findings import Finding, Kind
-from services.calendar_sync.audit_observation import Observer
+from services.calendar_sync.audit.findings import Finding, Kind
+from services.calendar_sync.audit.reader import Observer
+from services.calendar_sync.audit.survey import Survey, firm_findings, read_survey, survey_findings
 from services.calendar_sync.employees import active_employees
-from services.calendar_sync.survey import Survey, firm_findings, read_survey, survey_findings
-from services.errors import BitByLawError, ConfigurationError, ForeignSystemError
-from services.espocrm_setup import Check, Status
+from services.core.errors import BitByLawError, ConfigurationError, ForeignSystemError
+from services.core.rate_limit import DEFAULT_RATE, calls_of_last_minute
+from services.core.resources import Clock, Resources, system_clock
+from services.espocrm_setup.webhooks import Check, Status
 from services.google_calendar import RATE_LIMIT, SYSTEM
-from services.rate_limit import DEFAULT_RATE, calls_of_last_minute
-from services.resources import Clock, Resources, system_clock
 
 #: Google accepts a login that was signed a few minutes ago or ahead, and no more (RFC 7523 asks for "a few minutes").
 LARGEST_SKEW = timedelta(minutes=3)

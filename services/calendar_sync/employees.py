@@ -16,15 +16,15 @@ from typing import Any
 import asyncpg
 from redis.exceptions import RedisError
 
-from services.advoware_models import BERLIN
 from services.advoware_service import AdvowareService, TermineAnswer
 from services.calendar_sync.calendars import calendar_name
 from services.calendar_sync.model import normalise_text
-from services.database import database_errors
-from services.errors import EntityBusy, ForeignSystemError
-from services.locks import record_lock
-from services.logs import log
-from services.resources import Resources, current_resources
+from services.core.database import database_errors
+from services.core.errors import EntityBusy, ForeignSystemError
+from services.core.locks import record_lock
+from services.core.log import log
+from services.core.resources import Resources, current_resources
+from services.values.advoware_protocol import BERLIN
 
 LOCK_SECONDS = 60.0
 #: Longer ones are no Kürzel.

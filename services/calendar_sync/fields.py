@@ -11,8 +11,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from services.advoware_models import BERLIN, FIRST_YEAR, LAST_YEAR, parse_date_time
 from services.calendar_sync.model import normalise_text
+from services.values.advoware_protocol import BERLIN, FIRST_YEAR, LAST_YEAR, parse_date_time
 
 #: Keys of both systems fit into PostgreSQL's ``integer``.
 MAX_KEY = 2**31 - 1

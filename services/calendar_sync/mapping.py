@@ -15,7 +15,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
-from services.advoware_models import BERLIN
 from services.calendar_sync import fields
 from services.calendar_sync.description import fitting_description, is_cut, text_of_description
 from services.calendar_sync.model import (
@@ -33,7 +32,8 @@ from services.calendar_sync.model import (
     series_end,
 )
 from services.calendar_sync.recurrence import Series, has_berlins_clock, series_of_google, series_of_termin, time_zone
-from services.foreign_text import clean_text
+from services.core.foreign_text import clean_text
+from services.values.advoware_protocol import BERLIN
 
 Record = Mapping[str, Any]
 Item = TypeVar("Item")

@@ -16,8 +16,8 @@ from functools import cached_property
 from typing import Any, Literal
 from uuid import UUID
 
-from services.advoware_models import BERLIN
-from services.foreign_text import clean_text
+from services.core.foreign_text import clean_text
+from services.values.advoware_protocol import BERLIN
 
 SourceSystem = Literal["advoware", "google"]
 SyncStrategy = Literal["source_system_wins", "last_change_wins"]

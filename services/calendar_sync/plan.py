@@ -81,7 +81,7 @@ from services.calendar_sync.observation import (
     PlanSettings,
     is_placeholder,
 )
-from services.errors import failure_code
+from services.core.errors import failure_code
 
 #: More deletions in one run than this share of the pairs, and than the settings say, are not believed.
 MAX_DELETED_SHARE = 0.2

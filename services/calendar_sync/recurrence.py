@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
 
-from services.advoware_models import BERLIN, FIRST_YEAR
 from services.calendar_sync.model import FOR_EVER, FOR_EVER_YEAR, Untranslatable
+from services.values.advoware_protocol import BERLIN, FIRST_YEAR
 
 _FREQUENCIES = {1: "DAILY", 2: "WEEKLY", 3: "MONTHLY", 4: "YEARLY"}
 _TURNUS_ART = {name: number for number, name in _FREQUENCIES.items()}

@@ -16,7 +16,6 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from services.advoware_models import BERLIN
 from services.calendar_sync.apply import Applier, Windows, may_be_created_by
 from services.calendar_sync.calendars import CalendarKeeper, ensure_calendar
 from services.calendar_sync.employees import (
@@ -43,7 +42,7 @@ from services.calendar_sync.plan import make_plan
 from services.calendar_sync.store import AuditLine, CalendarStore, Cursor, Hold, Intent
 from services.calendar_sync.store import RunResult as Result
 from services.calendar_sync.work import MAX_UNAVAILABLE, RunSummary, Work, read_event, read_termin
-from services.errors import (
+from services.core.errors import (
     Conflict,
     CreateUnclear,
     Forbidden,
@@ -53,11 +52,12 @@ from services.errors import (
     ValidationFailed,
     failure_code,
 )
+from services.core.locks import record_lock
+from services.core.log import log
+from services.core.resources import Resources, current_resources
 from services.google_calendar import SYSTEM as GOOGLE
 from services.google_calendar import GoogleCalendarAPI, SyncTokenExpired
-from services.locks import record_lock
-from services.logs import log
-from services.resources import Resources, current_resources
+from services.values.advoware_protocol import BERLIN
 
 #: The whole calendar is listed once a day: an incremental list does not show everything (exceptions of a series that
 #: was repaired, events that the window has reached by now).

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import asyncpg
 
-from services.database import database_errors
-from services.errors import Conflict, Forbidden, ForeignSystemError, NotFound, UnexpectedAnswer, ValidationFailed
+from services.core.database import database_errors
+from services.core.errors import Conflict, Forbidden, ForeignSystemError, NotFound, UnexpectedAnswer, ValidationFailed
 from services.google_calendar import GoogleCalendarAPI
 
 Json = dict[str, Any]

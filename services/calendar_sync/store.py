@@ -17,8 +17,8 @@ from uuid import UUID
 import asyncpg
 
 from services.calendar_sync.model import Fingerprint, Pair
-from services.database import database_errors
-from services.errors import Conflict
+from services.core.database import database_errors
+from services.core.errors import Conflict
 
 Side = Literal["advoware", "google", "none"]
 RunResult = Literal["no_change", "changed", "held", "failed"]

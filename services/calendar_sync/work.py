@@ -32,7 +32,7 @@ from services.calendar_sync.model import (
 from services.calendar_sync.observation import Confirmations, GoogleListing, PlanSettings
 from services.calendar_sync.plan import make_plan
 from services.calendar_sync.store import RunResult
-from services.errors import (
+from services.core.errors import (
     AuthenticationFailed,
     ConfigurationError,
     Conflict,
@@ -42,9 +42,9 @@ from services.errors import (
     Unavailable,
     failure_code,
 )
+from services.core.log import log
 from services.google_calendar import SYSTEM as GOOGLE
 from services.google_calendar import GoogleCalendarAPI
-from services.logs import log
 
 #: After so many failures in a row because a system is away, the rest is left to the next run.
 MAX_UNAVAILABLE = 3

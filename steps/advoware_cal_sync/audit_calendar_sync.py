@@ -23,8 +23,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from services.calendar_sync.audit import CalendarAudit
-    from services.calendar_sync.audit_report import Report
+    from services.calendar_sync.audit.commands import CalendarAudit
+    from services.calendar_sync.audit.report import Report
 
 Document = dict[str, Any]
 Kuerzel = Annotated[list[str] | None, typer.Option("--kuerzel", help="only this employee; may be repeated")]
@@ -204,8 +204,8 @@ def _run(command: str, as_json: bool, work: Callable[[CalendarAudit], Awaitable[
 
 async def _report(work: Callable[[CalendarAudit], Awaitable[Report]]) -> Report:
     from config import get_settings
-    from services.calendar_sync.audit import CalendarAudit
-    from services.resources import Resources
+    from services.calendar_sync.audit.commands import CalendarAudit
+    from services.core.resources import Resources
 
     terminal = Console(stderr=True)
     async with Resources(get_settings()) as resources:
@@ -221,8 +221,8 @@ def _message(error: Exception) -> str:
     """What went wrong and what helps; of a defect only its kind and place, because its words may quote anything."""
     from asyncpg import PostgresError
 
-    from services.calendar_sync.audit_report import explain
-    from services.errors import BitByLawError, ConfigurationError
+    from services.calendar_sync.audit.report import explain
+    from services.core.errors import BitByLawError, ConfigurationError
 
     if isinstance(error, BitByLawError | ConfigurationError):
         return explain(error)

@@ -5,7 +5,7 @@ from typing import Any
 from motia import FlowContext, queue
 
 from services.calendar_sync.run import CalendarSync
-from services.logs import log
+from services.core.log import log
 from steps.advoware_cal_sync.calendar_sync_utils import (
     TOPIC_ALL,
     TOPIC_EMPLOYEE,

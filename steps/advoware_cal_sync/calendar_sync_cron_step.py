@@ -4,7 +4,7 @@ from typing import Any
 
 from motia import FlowContext, cron
 
-from services.queue import enqueue_all
+from services.core.queue import enqueue_all
 from steps.advoware_cal_sync.calendar_sync_utils import ENQUEUE_SECONDS, TOPIC_ALL
 
 config = {

@@ -9,22 +9,22 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationError
 
-from services.access import AccessDenied, admit_tool
+from services.api.access import AccessDenied, admit_tool
+from services.api.proxy import describe
+from services.api.webhooks import enqueue_unless_waiting, forget_waiting
 from services.calendar_sync.run import CalendarSync, RunSummary
 from services.calendar_sync.store import CalendarStore, RunResult
-from services.errors import (
+from services.core.errors import (
     BitByLawError,
     ConfigurationError,
     ForeignSystemError,
     InvalidInput,
     failure_code,
 )
-from services.logs import log
-from services.look_again import HIDE, LEFT_BEHIND_SECONDS, Notes, calendar, in_turn
-from services.proxy import describe
-from services.queue import Enqueue, NotEnqueued, enqueue_all
-from services.resources import Resources, current_resources
-from services.webhooks import enqueue_unless_waiting, forget_waiting
+from services.core.log import log
+from services.core.look_again import HIDE, LEFT_BEHIND_SECONDS, Notes, calendar, in_turn
+from services.core.queue import Enqueue, NotEnqueued, enqueue_all
+from services.core.resources import Resources, current_resources
 
 TOPIC_ALL = "calendar_sync_all"
 TOPIC_EMPLOYEE = "calendar_sync_employee"

@@ -2,8 +2,8 @@
 
 from motia import ApiRequest, ApiResponse, FlowContext, http
 
-from services.delivery import deliver
-from services.proxy import forward
+from services.api.delivery import deliver
+from services.api.proxy import forward
 
 config = {
     "name": "Advoware Proxy DELETE",
@@ -15,6 +15,6 @@ config = {
 
 
 async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse | None:
-    """Forward the request; statuses and bodies as `services.proxy.forward` says."""
+    """Forward the request; statuses and bodies as `services.api.proxy.forward` says."""
     status, body, headers = await forward(request, "DELETE", ctx)
     return await deliver(request, ApiResponse(status=status, body=body, headers=headers))

@@ -6,7 +6,7 @@ from motia import FlowContext, queue
 
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_sync_utils import BeteiligteSync
-from services.sync_events import parse_event
+from services.vmh_sync.job import parse_event
 
 # For a foreign system or a store that is away for a moment; a Beteiligter who is being synced is no failure.
 RETRIES = {"max_retries": 7, "backoff_delay_ms": 2000}

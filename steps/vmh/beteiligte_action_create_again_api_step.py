@@ -2,7 +2,7 @@
 
 from motia import ApiRequest, ApiResponse, FlowContext, http
 
-from services.record_actions import create_again
+from services.api.record_actions import create_again
 
 config = {
     "name": "VMH Beteiligte Action Create Again",
@@ -14,6 +14,6 @@ config = {
 
 
 async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse:
-    """Check the signature, unlink, enqueue, answer; see `services.record_actions.create_again`."""
+    """Check the signature, unlink, enqueue, answer; see `services.api.record_actions.create_again`."""
     status, body = await create_again(request, ctx.enqueue, ctx)
     return ApiResponse(status=status, body=body)

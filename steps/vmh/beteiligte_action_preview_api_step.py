@@ -2,7 +2,7 @@
 
 from motia import ApiRequest, ApiResponse, FlowContext, http
 
-from services.record_actions import preview
+from services.api.record_actions import preview
 
 config = {
     "name": "VMH Beteiligte Action Preview",
@@ -14,6 +14,6 @@ config = {
 
 
 async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse:
-    """Check the signature, rehearse, answer; statuses and bodies as `services.record_actions.preview` says."""
+    """Check the signature, rehearse, answer; statuses and bodies as `services.api.record_actions.preview` says."""
     status, body = await preview(request, ctx)
     return ApiResponse(status=status, body=body)

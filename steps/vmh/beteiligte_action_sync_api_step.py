@@ -2,7 +2,7 @@
 
 from motia import ApiRequest, ApiResponse, FlowContext, http
 
-from services.record_actions import sync_now
+from services.api.record_actions import sync_now
 
 config = {
     "name": "VMH Beteiligte Action Sync",
@@ -14,6 +14,6 @@ config = {
 
 
 async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse:
-    """Check the signature, enqueue, answer; statuses and bodies as `services.record_actions.sync_now` says."""
+    """Check the signature, enqueue, answer; statuses and bodies as `services.api.record_actions.sync_now` says."""
     status, body = await sync_now(request, ctx.enqueue, ctx)
     return ApiResponse(status=status, body=body)

@@ -5,7 +5,7 @@ from typing import Any
 from motia import FlowContext, queue
 
 from services.beteiligte_sync_utils import BeteiligteSync
-from services.sync_events import parse_event
+from services.vmh_sync.job import parse_event
 
 # For what no status can show, because EspoCRM or one of our stores is away: four minutes, then the cron takes over.
 RETRIES = {"max_retries": 7, "backoff_delay_ms": 2000}

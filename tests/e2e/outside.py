@@ -18,7 +18,7 @@ from aiohttp import web
 from cli.demo import open_audit
 from cli.engines import EngineKind
 from cli.system import Ports, System, running_system
-from sandbox.espocrm import EspoCRMTwin
+from sandbox.espocrm.app import EspoCRMTwin
 
 DEADLINE_SECONDS = 60.0
 ADMIN_KEY = {"X-Api-Key": "espocrm-admin-key"}

@@ -23,7 +23,7 @@ from outside import Outside
 from cli.demo import open_audit
 from cli.supervisor import StartFailed, ignore
 from cli.system import Ports, running_system
-from services.access import php_json
+from services.api.access import php_json
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 

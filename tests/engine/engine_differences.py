@@ -80,7 +80,7 @@ DIFFERENCES = (
     Difference(
         "no_request_target",
         "Of a repeated query parameter the step gets the last value, and the raw query nowhere.",
-        "The reverse proxy sets `X-Forwarded-Uri`, which the proxy to Advoware reads (services/proxy_request.py). "
+        "The reverse proxy sets `X-Forwarded-Uri`, which the proxy to Advoware reads (services/api/proxy_request.py). "
         "Without it, repeated parameters belong into `endpoint`: `endpoint=api/v1/x?a=1%26a=2`.",
     ),
     Difference(

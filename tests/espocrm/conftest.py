@@ -18,9 +18,9 @@ import pytest
 from espocrm_rest import NAMES, Espo, Events, Rest
 
 from sandbox.control import running
-from sandbox.espocrm import EspoCRMTwin
-from sandbox.espocrm_access import SYNC_ID
-from services.espocrm_schema import ENTITIES
+from sandbox.espocrm.access import SYNC_ID
+from sandbox.espocrm.app import EspoCRMTwin
+from services.espocrm_setup.schema import ENTITIES
 
 ROLE = "bitbylaw-sync"
 #: whose events there are; the twin has none of CAdressen

@@ -17,11 +17,11 @@ from espocrm_rest import Espo, Events
 from people import ENTITY, People
 
 from config import Settings
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from services.beteiligte_check import BeteiligteCheck
 from services.beteiligte_sync_utils import BeteiligteSync
-from services.resources import Resources
-from services.sync_events import SyncEvent
+from services.core.resources import Resources
+from services.vmh_sync.job import SyncEvent
 
 OPEN = {"Not Started", "Started", "Deferred"}
 

@@ -15,8 +15,8 @@ import pytest
 from espocrm_rest import NAMES, Rest
 
 from config import PROJECT_ROOT, load_settings
-from services.espocrm_doctor import diagnose
-from services.espocrm_schema import ENTITIES, EXTENSION_VERSION, ROLE_ID
+from services.espocrm_setup.doctor import diagnose
+from services.espocrm_setup.schema import ENTITIES, EXTENSION_VERSION, ROLE_ID
 
 OUR_URL = "http://127.0.0.1:9"
 LISTS = ("tabList", "globalSearchEntityList", "quickCreateList", "streamEmailNotificationsEntityList")

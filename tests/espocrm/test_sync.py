@@ -14,10 +14,10 @@ import pytest
 from espocrm_rest import Calls, Espo, Events
 
 from config import Settings
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from services.beteiligte_sync_utils import BeteiligteSync
-from services.resources import Resources
-from services.sync_events import SyncEvent
+from services.core.resources import Resources
+from services.vmh_sync.job import SyncEvent
 
 KEPT = ("modifiedAt", "modifiedById", "modifiedByName")
 ADDRESS = {"adresseStreet": "Lange Straße 5", "adressePostalCode": "30159", "adresseCity": "Hannover"}

@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import running
 
 NOW = datetime(2026, 2, 10, 8, 0, 0, 123456, tzinfo=UTC)  # 09:00 in Berlin

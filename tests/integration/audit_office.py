@@ -16,15 +16,15 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from config import Settings, get_settings
-from sandbox.advoware import AdvowareTwin
-from sandbox.google import GoogleTwin
-from services.advoware_models import BERLIN
+from sandbox.advoware.app import AdvowareTwin
+from sandbox.google.app import GoogleTwin
 from services.calendar_sync.calendars import ensure_calendar
 from services.calendar_sync.mapping import google_body, google_event_id, read_termin
 from services.calendar_sync.model import NormalisedEvent, Pair
 from services.calendar_sync.store import AuditLine, CalendarStore, Cursor
+from services.core.resources import Resources
 from services.google_calendar import GoogleCalendarAPI
-from services.resources import Resources
+from services.values.advoware_protocol import BERLIN
 
 SECRET = "Ehescheidung"
 PERSON = "anna@example.de"

@@ -8,13 +8,13 @@ import aiohttp
 import pytest
 from office import BETEILIGTE_ID, Office
 
-from sandbox.advoware import AdvowareTwin
-from sandbox.espocrm import EspoCRMTwin
+from sandbox.advoware.app import AdvowareTwin
+from sandbox.espocrm.app import EspoCRMTwin
 from services.bankverbindungen_sync import BankverbindungenSync
-from services.resources import Resources
-from services.sync_events import Outcome, parse_event
-from services.sync_parts import PartResult
-from services.sync_state import SyncStore
+from services.core.resources import Resources
+from services.vmh_sync.job import Outcome, parse_event
+from services.vmh_sync.result import PartResult
+from services.vmh_sync.store import SyncStore
 
 LIST = "EspoCRM GET /api/v1/CBankverbindungen"
 HINT = "syncErrorMessage"

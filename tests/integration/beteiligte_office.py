@@ -8,13 +8,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sandbox.advoware import AdvowareTwin
-from sandbox.espocrm import EspoCRMTwin
+from sandbox.advoware.app import AdvowareTwin
+from sandbox.espocrm.app import EspoCRMTwin
 from services.beteiligte_sync_utils import BeteiligteSync
+from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
 from services.notification_utils import NotificationManager
-from services.resources import Resources
-from services.sync_events import Outcome, SyncEvent
+from services.vmh_sync.job import Outcome, SyncEvent
 
 ADMIN = {"X-Api-Key": "espocrm-admin-key"}
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})

@@ -50,23 +50,23 @@ from hasty_loop import HASTE
 
 from cli.system import ESPOCRM_TWIN_KEY
 from config import RedisSettings, Settings, load_settings
-from sandbox.advoware import DEFAULT_CREDENTIALS, AdvowareTwin
-from sandbox.advoware_records import RefusedError
+from sandbox.advoware.app import DEFAULT_CREDENTIALS, AdvowareTwin
+from sandbox.advoware.records import RefusedError
 from sandbox.control import JOURNAL_LIMIT, ActiveFault, Fault, Twin, running
-from sandbox.espocrm import EspoCRMTwin
-from sandbox.espocrm_access import ADMIN_ID
-from sandbox.espocrm_access import Settings as EspoCRMSettings
-from sandbox.espocrm_actions import ACTIONS, Browser
-from sandbox.espocrm_entities import ENTITIES
-from sandbox.espocrm_php import ApiError
-from sandbox.espocrm_store import Change
+from sandbox.espocrm.access import ADMIN_ID
+from sandbox.espocrm.access import Settings as EspoCRMSettings
+from sandbox.espocrm.actions import ACTIONS, Browser
+from sandbox.espocrm.app import EspoCRMTwin
+from sandbox.espocrm.entities import ENTITIES
+from sandbox.espocrm.php import ApiError
+from sandbox.espocrm.store import Change
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_check import BeteiligteCheck
 from services.beteiligte_sync_utils import BeteiligteSync
-from services.errors import BitByLawError
+from services.core.errors import BitByLawError
+from services.core.resources import Resources
 from services.espocrm_mapper import COMPANY_FIELDS, PERSON_FIELDS, kind_of_advoware, kind_of_espocrm
-from services.resources import Resources
-from services.sync_events import Outcome, SyncEvent
+from services.vmh_sync.job import Outcome, SyncEvent
 
 FIRST_NUMBER = 100_001
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -336,7 +336,7 @@ class BeteiligteWorld:
     # -- events -----------------------------------------------------------------------------------------------------
 
     def _on_change(self, change: Change) -> None:
-        """EspoCRM tells of a change, be it ours; one that waits already is not told twice (`services.webhooks`)."""
+        """EspoCRM tells of a change, be it ours; one that waits already is not told twice (`services.api.webhooks`)."""
         if change.entity not in HEARD:
             return
         job = Job(change.entity, SyncEvent(entity_id=change.id, action=change.event, source="webhook"))

@@ -11,10 +11,10 @@ from calendar_clock import comparable, spans_of_event, spans_of_termin
 from calendar_scenario import KUERZEL, Scenario, Sync, SyncAll, checks_to_make
 from calendar_world import LEAK, CalendarWorld, property_of, token_of
 
-from services.advoware_models import BERLIN
 from services.calendar_sync.mapping import ANONYMISED_TITLE, read_google_event, read_termin
 from services.calendar_sync.model import TEXT_ONLY_HERE, NormalisedEvent, Pair, Termin, content_hash
 from services.calendar_sync.observation import PlanSettings
+from services.values.advoware_protocol import BERLIN
 
 
 async def play(world: CalendarWorld, scenario: Scenario) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 from dateutil.rrule import DAILY, MONTHLY, WEEKLY, YEARLY, rrule
 
-from sandbox.advoware_records import BERLIN
-from sandbox.google_calendar_store import Calendar
-from sandbox.google_event import CANCELLED, Event
-from sandbox.google_event_store import EventStore
+from sandbox.advoware.records import BERLIN
+from sandbox.google.calendar_store import Calendar
+from sandbox.google.event import CANCELLED, Event
+from sandbox.google.event_store import EventStore
 
 Span = tuple[datetime, datetime]
 

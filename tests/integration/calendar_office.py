@@ -21,10 +21,10 @@ from hasty_loop import hasty_runner
 
 from config import Settings, load_settings
 from sandbox.control import ActiveFault, Fault
-from sandbox.google_calendar_store import Calendar
+from sandbox.google.calendar_store import Calendar
 from services.calendar_sync.model import Pair
 from services.calendar_sync.run import RunSummary
-from services.errors import BitByLawError
+from services.core.errors import BitByLawError
 
 #: Nine o'clock in Berlin, on a Tuesday.
 START = datetime(2026, 2, 10, 8, tzinfo=UTC)

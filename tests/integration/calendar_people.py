@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from calendar_scenario import KUERZEL, Act
 
-from sandbox.google_calendar_store import Calendar
-from sandbox.google_event import CANCELLED, Event, render_event
+from sandbox.google.calendar_store import Calendar
+from sandbox.google.event import CANCELLED, Event, render_event
 
 if TYPE_CHECKING:
     from calendar_world import CalendarWorld

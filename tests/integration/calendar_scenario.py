@@ -320,7 +320,7 @@ class Scenario:
     start: datetime
     configuration: Configure
     steps: tuple[Step, ...]
-    #: Where nobody knows what Google does; see `sandbox.google_readings`.
+    #: Where nobody knows what Google does; see `sandbox.google.readings`.
     readings: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -48,18 +48,18 @@ from calendar_scenario import (
 from hasty_loop import HASTE
 
 from config import Settings, load_settings
-from sandbox.advoware import DEFAULT_CREDENTIALS, AdvowareTwin
-from sandbox.advoware_records import BERLIN, RefusedError
+from sandbox.advoware.app import DEFAULT_CREDENTIALS, AdvowareTwin
+from sandbox.advoware.records import BERLIN, RefusedError
 from sandbox.control import JOURNAL_LIMIT, ActiveFault, Fault, Twin, running
-from sandbox.google import GoogleTwin
-from sandbox.google_calendar_store import Calendar
-from sandbox.google_errors import ApiError
-from sandbox.google_event import CANCELLED, render_event
-from sandbox.google_readings import Readings
+from sandbox.google.app import GoogleTwin
+from sandbox.google.calendar_store import Calendar
+from sandbox.google.errors import ApiError
+from sandbox.google.event import CANCELLED, render_event
+from sandbox.google.readings import Readings
 from services.calendar_sync.run import CalendarSync, RunSummary
 from services.calendar_sync.store import CalendarStore
-from services.errors import BitByLawError, EntityBusy
-from services.resources import Resources
+from services.core.errors import BitByLawError, EntityBusy
+from services.core.resources import Resources
 
 ZONE = "Europe/Berlin"
 TOKEN = re.compile(r"\bA\d{3}\b")

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from sandbox.control import running
-from sandbox.espocrm import EspoCRMTwin
+from sandbox.espocrm.app import EspoCRMTwin
 
 DEMO_KEY = "espocrm-demo-key"
 ADMIN_KEY = "espocrm-admin-key"

@@ -17,7 +17,7 @@ from googleapiclient.errors import HttpError
 from googleapiclient.http import BatchHttpRequest
 
 from sandbox.control import running
-from sandbox.google import GoogleTwin
+from sandbox.google.app import GoogleTwin
 
 CALENDAR_SCOPE = "https://www.googleapis.com/auth/calendar"
 BERLIN = "Europe/Berlin"

@@ -9,15 +9,15 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import ActiveFault, Fault, Twin
-from sandbox.espocrm import EspoCRMTwin
+from sandbox.espocrm.app import EspoCRMTwin
 from services.advoware_service import AdvowareService
+from services.core.resources import Resources
 from services.espocrm import WRITE_ACTION, EspoCRMAPI
 from services.kommunikation_mapper import Marker, build_marker
 from services.kommunikation_sync_utils import KommunikationResult, KommunikationSyncManager
-from services.resources import Resources
-from services.sync_state import SyncStore
+from services.vmh_sync.store import SyncStore
 
 Row = dict[str, Any]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import aiohttp
 
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import ActiveFault, Fault
-from sandbox.espocrm import EspoCRMTwin
+from sandbox.espocrm.app import EspoCRMTwin
 from services.espocrm import WRITE_ACTION
-from services.sync_state import SyncStore
+from services.vmh_sync.store import SyncStore
 
 LAWYER_ID = "6b0473a32660aa001"
 BETEILIGTE_ID = "6b0473a32660ab101"

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from config import Settings
-from sandbox.espocrm import EspoCRMTwin
-from services import access
-from services.access import AccessDenied, admit_espocrm, admit_tool
-from services.resources import Resources
+from sandbox.espocrm.app import EspoCRMTwin
+from services.api import access
+from services.api.access import AccessDenied, admit_espocrm, admit_tool
+from services.core.resources import Resources
 
 KEY = "0123456789abcdef01234567"
 

@@ -8,13 +8,13 @@ import aiohttp
 import pytest
 from office import BETEILIGTE_ID, Office, strike
 
-from sandbox.advoware import AdvowareTwin
-from sandbox.espocrm import EspoCRMTwin
+from sandbox.advoware.app import AdvowareTwin
+from sandbox.espocrm.app import EspoCRMTwin
 from services.adressen_sync import AdressenSync
-from services.database import MIGRATIONS
-from services.resources import Resources
-from services.sync_parts import PartResult
-from services.sync_state import SyncState, SyncStore
+from services.core.database import MIGRATIONS
+from services.core.resources import Resources
+from services.vmh_sync.result import PartResult
+from services.vmh_sync.store import SyncState, SyncStore
 
 STREET = {"adresseStreet": "Lange Straße 5", "adressePostalCode": "30159", "adresseCity": "Hannover"}
 HAND = "Stadtwerke\nAbt. Einkauf, Frau Öz\nLange Straße 5\n30159 Hannover"

@@ -8,12 +8,12 @@ import aiohttp
 import pytest
 from office import BETEILIGTE_ID, Office, strike
 
-from sandbox.advoware import AdvowareTwin
-from sandbox.espocrm import EspoCRMTwin
+from sandbox.advoware.app import AdvowareTwin
+from sandbox.espocrm.app import EspoCRMTwin
 from services.adressen_sync import AdressenSync
-from services.resources import Resources
-from services.sync_parts import Direction, PartResult
-from services.sync_state import SyncStore
+from services.core.resources import Resources
+from services.vmh_sync.result import Direction, PartResult
+from services.vmh_sync.store import SyncStore
 
 LIST = "EspoCRM GET /api/v1/CAdressen"
 STREET = {"adresseStreet": "Lange Straße 5", "adressePostalCode": "30159", "adresseCity": "Hannover"}

@@ -9,13 +9,13 @@ import aiohttp
 import pytest
 from office import BETEILIGTE_ID, LAWYER_ID, Office, strike
 
-from sandbox.advoware import AdvowareTwin
-from sandbox.advoware_beteiligte import ADRESSE as ADRESSE_KIND
-from sandbox.espocrm import EspoCRMTwin
+from sandbox.advoware.app import AdvowareTwin
+from sandbox.advoware.beteiligte import ADRESSE as ADRESSE_KIND
+from sandbox.espocrm.app import EspoCRMTwin
 from services.adressen_sync import AdressenSync
-from services.resources import Resources
-from services.sync_parts import PartResult
-from services.sync_state import SyncState, SyncStore
+from services.core.resources import Resources
+from services.vmh_sync.result import PartResult
+from services.vmh_sync.store import SyncState, SyncStore
 
 FULL = {
     "adresseStreet": "Lange Straße 5\nHinterhaus",
@@ -311,7 +311,7 @@ async def test_two_values_refused_without_a_word_do_not_stop_the_create(
 
 def refuse(monkeypatch: pytest.MonkeyPatch, field: str, refused: str, said: Any) -> None:
     """Let Advoware refuse one value of a field, with or without saying which field it is."""
-    from sandbox.advoware_records import RefusedError
+    from sandbox.advoware.records import RefusedError
 
     check = ADRESSE_KIND.fields[field]
 
@@ -422,7 +422,7 @@ async def test_what_espocrm_stores_differently_at_create_is_told(
 
 def shout(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
     """Let EspoCRM store a word in capitals."""
-    from sandbox import espocrm_validation
+    from sandbox.espocrm import validation as espocrm_validation
 
     convert = espocrm_validation._to_text
     monkeypatch.setattr(espocrm_validation, "_to_text", lambda value: word.upper() if value == word else convert(value))

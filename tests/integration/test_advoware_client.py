@@ -10,11 +10,11 @@ import aiohttp
 import pytest
 
 from config import Settings
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import ActiveFault, Fault
 from services.advoware import TOKEN_KEY, TOKEN_TIMESTAMP_KEY, AdvowareAPI
 from services.advoware_service import AdvowareService
-from services.errors import (
+from services.core.errors import (
     AuthenticationFailed,
     ConfigurationError,
     Forbidden,
@@ -26,7 +26,7 @@ from services.errors import (
     ValidationFailed,
     WriteProtected,
 )
-from services.resources import Resources
+from services.core.resources import Resources
 
 BETEILIGTE = "api/v1/advonet/Beteiligte"
 

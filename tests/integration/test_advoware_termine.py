@@ -10,10 +10,10 @@ import aiohttp
 import pytest
 
 from config import Settings
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from services.advoware_service import AdvowareService
-from services.errors import Forbidden, InvalidInput, NotFound, Unavailable, UnexpectedAnswer, WriteProtected
-from services.resources import Resources
+from services.core.errors import Forbidden, InvalidInput, NotFound, Unavailable, UnexpectedAnswer, WriteProtected
+from services.core.resources import Resources
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 31)
 #: A body that is not what its header says.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from advoware_calls import API, NOW, Advoware, login_body, serving, sign
 
-from sandbox.advoware import AdvowareTwin, login_signature
+from sandbox.advoware.app import AdvowareTwin, login_signature
 
 MASTER_DATA = (
     "rechtsform",

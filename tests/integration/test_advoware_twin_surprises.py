@@ -9,7 +9,7 @@ import pytest
 from advoware_calls import Advoware, login_body, serving
 from espocrm_calls import ManualClock
 
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from advoware_calls import API, NOW, Advoware, serving
 
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 
 TERMIN = {
     "text": "Besprechung Müller",

@@ -10,7 +10,7 @@ from beteiligte_office import Office, office
 from test_espocrm_twin_webhooks import Receiver, receiver
 
 from services.bankverbindungen_sync import BankverbindungenSync
-from services.sync_events import SyncEvent
+from services.vmh_sync.job import SyncEvent
 
 __all__ = ["office", "receiver"]
 

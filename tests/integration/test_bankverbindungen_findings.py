@@ -23,13 +23,13 @@ from bankverbindungen_office import (
 )
 from office import BETEILIGTE_ID, Office, strike
 
-from sandbox.espocrm_entities import ENTITIES
+from sandbox.espocrm.entities import ENTITIES
 from services.bankverbindungen_sync import BankverbindungenSync
-from services.database import MIGRATIONS
-from services.merge import base_from_json
-from services.resources import Resources
-from services.sync_parts import PartResult
-from services.sync_state import SyncState
+from services.core.database import MIGRATIONS
+from services.core.resources import Resources
+from services.values.merge import base_from_json
+from services.vmh_sync.result import PartResult
+from services.vmh_sync.store import SyncState
 
 __all__ = ["handle", "office", "sync"]
 

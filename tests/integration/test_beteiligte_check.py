@@ -10,15 +10,15 @@ import aiohttp
 import pytest
 
 from config import Settings
-from sandbox.advoware import AdvowareTwin
-from sandbox.espocrm import EspoCRMTwin
+from sandbox.advoware.app import AdvowareTwin
+from sandbox.espocrm.app import EspoCRMTwin
+from services.api.webhooks import forget_waiting
 from services.beteiligte_check import TOPIC, BeteiligteCheck
-from services.errors import Unavailable
-from services.locks import beteiligte_lock_key, record_lock
-from services.merge import Pair, base_to_json
-from services.resources import Resources
-from services.sync_state import SyncState, SyncStore
-from services.webhooks import forget_waiting
+from services.core.errors import Unavailable
+from services.core.locks import beteiligte_lock_key, record_lock
+from services.core.resources import Resources
+from services.values.merge import Pair, base_to_json
+from services.vmh_sync.store import SyncState, SyncStore
 
 ADMIN = {"X-Api-Key": "espocrm-admin-key"}
 

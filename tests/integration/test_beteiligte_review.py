@@ -8,7 +8,7 @@ import pytest
 from beteiligte_office import Office, office
 
 from services.beteiligte_check import BeteiligteCheck
-from services.resources import Resources
+from services.core.resources import Resources
 
 __all__ = ["office"]
 

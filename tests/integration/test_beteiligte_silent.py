@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from beteiligte_office import Office, office  # noqa: F401 - fixture
 
-from sandbox.espocrm_access import ADMIN_ID
-from sandbox.espocrm_entities import ENTITIES
+from sandbox.espocrm.access import ADMIN_ID
+from sandbox.espocrm.entities import ENTITIES
 
 OURS = [f"{entity}.{action}" for entity in ("CBeteiligte", "CBankverbindungen") for action in ("create", "update")]
 

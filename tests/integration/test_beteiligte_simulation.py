@@ -41,14 +41,14 @@ from hasty_loop import hasty_runner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox.advoware_beteiligte import MASTER_DATA
+from sandbox.advoware.beteiligte import MASTER_DATA
 from sandbox.control import Twin
 from services.adressen_mapper import AdressenMapper
 from services.bankverbindungen_mapper import BankverbindungenMapper, konten_of
 from services.espocrm_mapper import BeteiligteMapper
 from services.kommunikation_mapper import advoware_entries, espocrm_entries
-from services.kommunikation_values import espocrm_value
-from services.sync_events import SyncEvent
+from services.values.kommunikation import espocrm_value
+from services.vmh_sync.job import SyncEvent
 
 #: How many scenarios the gate plays.
 GATE_EXAMPLES = 50

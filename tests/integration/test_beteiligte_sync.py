@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from beteiligte_office import MAILS, PHONES, WRITES, Office, office
 
-from services.errors import Unavailable
-from services.locks import beteiligte_lock_key
+from services.core.errors import Unavailable
+from services.core.locks import beteiligte_lock_key
 
 __all__ = ["office"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from beteiligte_office import PHONES, Office, office
 
-from services.errors import BitByLawError
+from services.core.errors import BitByLawError
+from services.core.locks import beteiligte_lock_key, held_lock
 from services.espocrm import EspoCRMAPI
-from services.locks import beteiligte_lock_key, held_lock
 from services.notification_utils import NotificationManager
 
 __all__ = ["office"]

@@ -11,8 +11,8 @@ import pytest
 from beteiligte_office import MAILS, PHONES, Office, office
 
 from services.beteiligte_check import BeteiligteCheck
-from services.errors import BitByLawError
-from services.resources import Resources
+from services.core.errors import BitByLawError
+from services.core.resources import Resources
 
 __all__ = ["office"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from beteiligte_office import Office, office
 
-from services.beteiligte_status import shows_message
-from services.database import MIGRATIONS
+from services.core.database import MIGRATIONS
+from services.vmh_sync.beteiligte.status import shows_message
 
 __all__ = ["office"]
 

@@ -16,16 +16,16 @@ import pytest
 from audit_office import PERSON, SECRET, AuditOffice, copy_of, timed
 
 from config import PROJECT_ROOT, Settings
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import ActiveFault, Fault, running
-from sandbox.google import GoogleTwin
-from services.advoware_models import BERLIN
+from sandbox.google.app import GoogleTwin
 from services.calendar_sync.employees import EmployeeStore
 from services.calendar_sync.model import untranslatable_error
 from services.calendar_sync.run import LAST_SUCCESS, CalendarSync
 from services.calendar_sync.sharing import OwnRule, SharingStore
 from services.calendar_sync.store import Hold, Intent
-from services.locks import record_lock
+from services.core.locks import record_lock
+from services.values.advoware_protocol import BERLIN
 
 SCRIPT = PROJECT_ROOT / "steps" / "advoware_cal_sync" / "audit_calendar_sync.py"
 TOMORROW = datetime.now(BERLIN).date() + timedelta(days=1)

@@ -12,16 +12,16 @@ import pytest
 from audit_office import SECRET, AuditOffice, timed
 
 from config import Settings
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import running
-from sandbox.google import GoogleTwin
-from services.advoware_models import BERLIN
+from sandbox.google.app import GoogleTwin
 from services.calendar_sync.mapping import google_body
 from services.calendar_sync.model import Pair
 from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import Hold, Overwritten
-from services.locks import record_lock
-from services.look_again import HIDE, Notes, calendar
+from services.core.locks import record_lock
+from services.core.look_again import HIDE, Notes, calendar
+from services.values.advoware_protocol import BERLIN
 
 TODAY = datetime.now(BERLIN).date()
 NOW = datetime.now(UTC)

@@ -12,19 +12,19 @@ import pytest
 from audit_office import SECRET, AuditOffice, copy_of, timed
 
 from config import Settings
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import running
-from sandbox.google import GoogleTwin
-from services.advoware_models import BERLIN
+from sandbox.google.app import GoogleTwin
 from services.calendar_sync import audit_observation
-from services.calendar_sync.audit_findings import View
-from services.calendar_sync.audit_leaks import guessed_ends
+from services.calendar_sync.audit.findings import View
+from services.calendar_sync.audit.leaks import guessed_ends
 from services.calendar_sync.mapping import google_body
 from services.calendar_sync.model import Fingerprint, Pair, Termin, Untranslatable, content_hash
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture, PlanSettings
 from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import Hold
-from services.look_again import HIDE, Notes, calendar
+from services.core.look_again import HIDE, Notes, calendar
+from services.values.advoware_protocol import BERLIN
 
 TODAY = datetime.now(BERLIN).date()
 INSIDE, PAST, LONG_PAST, FUTURE = 1, -30, -900, 1000

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from calendar_office import CalendarOffice, in_haste, office
 
-from services.errors import Unavailable
+from services.core.errors import Unavailable
 
 __all__ = ["office"]
 

@@ -12,12 +12,12 @@ import pytest
 from audit_office import AuditOffice
 
 from config import Settings, load_settings
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import running
-from sandbox.google import GoogleTwin
+from sandbox.google.app import GoogleTwin
 from services.calendar_sync.doctor import diagnose_google
-from services.espocrm_setup import Check
-from services.rate_limit import acquire
+from services.core.rate_limit import acquire
+from services.espocrm_setup.webhooks import Check
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 from calendar_office import CalendarOffice, in_haste, office
 
-from sandbox.firm_people import make_employees
-from sandbox.google_event import render_event
+from sandbox.firm.people import make_employees
+from sandbox.google.event import render_event
 from services.calendar_sync.run import LAST_SUCCESS, CalendarSync, lock_key
-from services.locks import record_lock
-from services.look_again import HIDE, Notes, calendar
+from services.core.locks import record_lock
+from services.core.look_again import HIDE, Notes, calendar
 
 __all__ = ["office"]
 

@@ -1,4 +1,4 @@
-"""What people do in Google that no rule of a sync expects, example by example; `sandbox.google_people` does it."""
+"""What people do in Google that no rule of a sync expects, example by example; `sandbox.google.people` does it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 from calendar_people import PERSON
 from calendar_world import property_of
 
-from sandbox.google_readings import Readings
+from sandbox.google.readings import Readings
 
 __all__ = ["office"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 
-from sandbox.google_readings import Readings
+from sandbox.google.readings import Readings
 from services.calendar_sync.store import AuditLine
 
 __all__ = ["office"]

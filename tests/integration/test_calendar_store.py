@@ -13,8 +13,8 @@ import pytest
 
 from services.calendar_sync.model import Fingerprint, Pair
 from services.calendar_sync.store import OVERWRITTEN_DAYS, AuditLine, CalendarStore, Cursor, Hold, Intent, Overwritten
-from services.errors import Conflict
-from services.resources import Resources
+from services.core.errors import Conflict
+from services.core.resources import Resources
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 

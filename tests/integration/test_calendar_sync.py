@@ -13,7 +13,7 @@ from calendar_world import property_of
 from services.advoware_service import AdvowareService
 from services.calendar_sync.mapping import ANONYMISED_TITLE
 from services.calendar_sync.run import CalendarSync
-from services.errors import EntityBusy, WriteProtected
+from services.core.errors import EntityBusy, WriteProtected
 
 __all__ = ["office"]
 

@@ -15,8 +15,8 @@ from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 from services.calendar_sync.model import HoldDeletions, Pair
 from services.calendar_sync.run import CalendarSync, RunSummary, lock_key
 from services.calendar_sync.store import AuditLine
-from services.errors import EntityBusy, RateLimited, Unavailable
-from services.locks import record_lock
+from services.core.errors import EntityBusy, RateLimited, Unavailable
+from services.core.locks import record_lock
 
 __all__ = ["office"]
 

@@ -16,17 +16,17 @@ import pytest
 from motia import ApiRequest
 
 from config import Settings, get_settings
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import ActiveFault, Fault, running
-from sandbox.google import GoogleTwin
-from services.advoware_models import BERLIN
+from sandbox.google.app import GoogleTwin
 from services.calendar_sync.run import lock_key
 from services.calendar_sync.store import CalendarStore, Hold, Overwritten, Run
-from services.errors import ForeignSystemError, InvalidInput
-from services.locks import record_lock
-from services.look_again import HIDE, Notes, calendar
-from services.queue import NotEnqueued
-from services.resources import Resources, current_resources
+from services.core.errors import ForeignSystemError, InvalidInput
+from services.core.locks import record_lock
+from services.core.look_again import HIDE, Notes, calendar
+from services.core.queue import NotEnqueued
+from services.core.resources import Resources, current_resources
+from services.values.advoware_protocol import BERLIN
 
 STEPS = Path(__file__).parents[2] / "steps" / "advoware_cal_sync"
 ALL = "calendar_sync_all"

@@ -12,10 +12,10 @@ import pytest
 from beteiligte_office import PHONES, Office, office
 
 from config import Settings
-from services.database import POOL_SIZE, database_errors
-from services.errors import BitByLawError, Conflict, DatabaseUnusable, Unavailable, is_no_records_fault
-from services.resources import Resources
-from services.sync_state import SyncState, SyncStore
+from services.core.database import POOL_SIZE, database_errors
+from services.core.errors import BitByLawError, Conflict, DatabaseUnusable, Unavailable, is_no_records_fault
+from services.core.resources import Resources
+from services.vmh_sync.store import SyncState, SyncStore
 
 __all__ = ["office"]
 

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from config import Settings
-from sandbox.espocrm import EspoCRMTwin
-from services.errors import (
+from sandbox.espocrm.app import EspoCRMTwin
+from services.core.errors import (
     AuthenticationFailed,
     Conflict,
     Forbidden,
@@ -23,8 +23,9 @@ from services.errors import (
     UpstreamTimeout,
     ValidationFailed,
 )
+from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
-from services.espocrm_models import (
+from services.values.espocrm_query import (
     all_of,
     any_of,
     before,
@@ -35,7 +36,6 @@ from services.espocrm_models import (
     linked_with,
     parse_date_time,
 )
-from services.resources import Resources
 
 
 async def fault(control: aiohttp.ClientSession, twin: Any, **rule: Any) -> None:

@@ -12,8 +12,8 @@ import pytest
 from beteiligte_office import PHONES, WRITES, Office, office
 
 from services.bankverbindungen_sync import BankverbindungenSync
-from services.errors import BitByLawError
-from services.sync_events import SyncEvent
+from services.core.errors import BitByLawError
+from services.vmh_sync.job import SyncEvent
 
 __all__ = ["office"]
 

@@ -13,10 +13,10 @@ import aiohttp
 import pytest
 
 from config import PROJECT_ROOT, Settings
-from sandbox.espocrm import EspoCRMTwin
-from services.espocrm_doctor import RUNNING, diagnose
-from services.espocrm_schema import WEBHOOKS
-from services.espocrm_setup import Check, SetupFailed, install_webhooks
+from sandbox.espocrm.app import EspoCRMTwin
+from services.espocrm_setup.doctor import RUNNING, diagnose
+from services.espocrm_setup.schema import WEBHOOKS
+from services.espocrm_setup.webhooks import Check, SetupFailed, install_webhooks
 
 PUBLIC_URL = "https://bitbylaw.example"
 TOKEN = "geheim&token-0123456789ab"

@@ -17,11 +17,11 @@ from aiohttp import web
 from dotenv import dotenv_values
 
 from config import PROJECT_ROOT, Settings, load_settings
-from sandbox.espocrm import EspoCRMTwin
-from sandbox.espocrm_admin import ADMIN_PASSWORD
-from services.access import AccessDenied, require_webhook_sender
-from services.espocrm_doctor import RUNNING, Check, diagnose
-from services.espocrm_schema import EXTENSION_VERSION, WEBHOOKS
+from sandbox.espocrm.admin import ADMIN_PASSWORD
+from sandbox.espocrm.app import EspoCRMTwin
+from services.api.access import AccessDenied, require_webhook_sender
+from services.espocrm_setup.doctor import RUNNING, Check, diagnose
+from services.espocrm_setup.schema import EXTENSION_VERSION, WEBHOOKS
 
 OUR_URL = "https://bitbylaw.example"
 WELL_RUN = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from espocrm_calls import ADMIN_KEY, Caller, espocrm
 
-from sandbox.espocrm_mail import is_mail_address
+from sandbox.espocrm.mail import is_mail_address
 
 VECTORS = json.loads((Path(__file__).parents[1] / "fixtures" / "php-mail-filter.json").read_text("utf-8"))["vectors"]
 NUMBER, OTHER = "+4951112345", "+4951199999"

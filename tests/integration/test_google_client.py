@@ -16,8 +16,8 @@ import pytest
 
 from config import ConfigurationError, Settings
 from sandbox.control import running
-from sandbox.google import GoogleTwin
-from services.errors import (
+from sandbox.google.app import GoogleTwin
+from services.core.errors import (
     Conflict,
     Forbidden,
     ForeignSystemError,
@@ -30,8 +30,8 @@ from services.errors import (
     UpstreamTimeout,
     ValidationFailed,
 )
+from services.core.resources import Resources
 from services.google_calendar import THREADS, GoogleCalendarAPI, SyncTokenExpired
-from services.resources import Resources
 
 SECRET = "Ehescheidung Müller"
 

@@ -25,7 +25,7 @@ async def program(port: int, *arguments: str) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "sandbox.google",
+        "sandbox.google.app",
         "--port",
         str(port),
         *arguments,

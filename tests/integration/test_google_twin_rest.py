@@ -9,7 +9,7 @@ import pytest
 from google_calls import BERLIN, CALENDAR_SCOPE, Google, all_day, at_nine, calendar_service, call, refused, serving
 
 from sandbox.control import running
-from sandbox.google import SOMEBODY, GoogleTwin
+from sandbox.google.app import SOMEBODY, GoogleTwin
 
 
 @pytest.fixture(name="google")

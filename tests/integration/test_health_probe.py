@@ -10,10 +10,10 @@ import asyncpg
 import pytest
 
 from config import Settings
-from sandbox.espocrm import EspoCRMTwin
-from services import health
-from services.errors import AuthenticationFailed, ForeignSystemError
-from services.resources import Resources
+from sandbox.espocrm.app import EspoCRMTwin
+from services.api import health
+from services.core.errors import AuthenticationFailed, ForeignSystemError
+from services.core.resources import Resources
 
 LOOKS = 30
 ROWS = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_all_tables"

@@ -59,8 +59,8 @@ from test_beteiligte_simulation import assert_nothing_is_lost as assert_nothing_
 from services.adressen_mapper import AdressenMapper
 from services.bankverbindungen_mapper import BankverbindungenMapper
 from services.espocrm_mapper import BeteiligteMapper
-from services.merge import Unknown
-from services.sync_events import SyncEvent
+from services.values.merge import Unknown
+from services.vmh_sync.job import SyncEvent
 
 #: How many scenarios the gate plays; ``make soak`` sets more.
 SCENARIOS = int(os.environ.get("SOAK_SCENARIOS", "12"))

@@ -8,11 +8,11 @@ import pytest
 from kommunikation_firm import ID, KOMMUNIKATIONEN, Firm, Row, fault, firm, linked
 
 from services.advoware_service import AdvowareService
-from services.errors import ValidationFailed
+from services.core.errors import ValidationFailed
 from services.espocrm import EspoCRMAPI
-from services.kommunikation_memory import VERSION
 from services.kommunikation_sync_utils import ENTITY_TYPE, KommunikationResult, KommunikationSyncManager
-from services.sync_state import SyncStore
+from services.vmh_sync.kommunikation.memory import VERSION
+from services.vmh_sync.store import SyncStore
 
 __all__ = ["firm", "linked"]
 

@@ -11,12 +11,12 @@ import pytest
 from kommunikation_firm import ID, KOMMUNIKATIONEN, Firm, Row, fault, firm, linked, marked
 
 from services.advoware_service import AdvowareService
-from services.errors import Forbidden, UpstreamTimeout
+from services.core.errors import Forbidden, UpstreamTimeout
+from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
 from services.kommunikation_mapper import Marker, parse_marker
 from services.kommunikation_sync_utils import ENTITY_TYPE, KommunikationSyncManager
-from services.resources import Resources
-from services.sync_state import SyncStore
+from services.vmh_sync.store import SyncStore
 
 __all__ = ["firm", "linked"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from services.errors import EntityBusy, Unavailable
-from services.locks import held_lock, record_lock
-from services.queue import NotEnqueued, enqueue_all
-from services.resources import Resources
+from services.core.errors import EntityBusy, Unavailable
+from services.core.locks import held_lock, record_lock
+from services.core.queue import NotEnqueued, enqueue_all
+from services.core.resources import Resources
 
 KEY = "sync_lock:test"
 

@@ -10,13 +10,13 @@ import pytest
 from office import BETEILIGTE_ID, LAWYER_ID, Office, strike
 
 from config import Settings
-from sandbox.advoware import AdvowareTwin
-from sandbox.espocrm import EspoCRMTwin
+from sandbox.advoware.app import AdvowareTwin
+from sandbox.espocrm.app import EspoCRMTwin
+from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
 from services.notification_utils import NotificationManager
-from services.resources import Resources
-from services.sync_parts import Problem
-from services.sync_state import SyncStore
+from services.vmh_sync.result import Problem
+from services.vmh_sync.store import SyncStore
 
 CLERK_ID = "6b0473a32660aa002"
 PROBLEM = Problem(

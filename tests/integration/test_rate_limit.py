@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from config import Settings
-from services.errors import RateLimited, Unavailable
-from services.rate_limit import Rate, acquire
-from services.resources import Resources
+from services.core.errors import RateLimited, Unavailable
+from services.core.rate_limit import Rate, acquire
+from services.core.resources import Resources
 
 SLOW = Rate(per_second=0.01, burst=5, per_minute=500)
 

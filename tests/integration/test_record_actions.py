@@ -16,10 +16,10 @@ from beteiligte_office import MAILS, PHONES, Office, office
 from motia import ApiRequest
 
 from config import PROJECT_ROOT, ConfigurationError, Settings, get_settings, load_settings
-from services import access
-from services.access import action_signature, php_json
-from services.locks import beteiligte_lock_key, record_lock
-from services.resources import current_resources
+from services.api import access
+from services.api.access import action_signature, php_json
+from services.core.locks import beteiligte_lock_key, record_lock
+from services.core.resources import current_resources
 
 __all__ = ["office"]
 

@@ -12,7 +12,7 @@ from espocrm_calls import Caller, espocrm
 from google_calls import at_nine, call
 from google_calls import serving as google_serving
 
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 
 GERDA = {"rechtsform": "Frau", "anrede": "Frau", "vorname": "Gerda", "name": "Müller", "geburtsdatum": "1970-05-04"}
 

@@ -16,10 +16,10 @@ import aiohttp
 import pytest
 from advoware_calls import login_body
 
-from sandbox.advoware import AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import Twin, running
-from sandbox.espocrm import EspoCRMTwin
-from sandbox.google import GoogleTwin
+from sandbox.espocrm.app import EspoCRMTwin
+from sandbox.google.app import GoogleTwin
 
 DISCOVERY = "/AdvonetConfigurator/api/Url"
 BETEILIGTE = "/api/v1/advonet/Beteiligte"
@@ -300,11 +300,11 @@ async def test_reset_takes_another_seed_or_no_data_at_all(caller: Caller) -> Non
 
 
 async def start_program(*arguments: str) -> asyncio.subprocess.Process:
-    """``python -m sandbox.advoware`` with these arguments."""
+    """``python -m sandbox.advoware.app`` with these arguments."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "sandbox.advoware",
+        "sandbox.advoware.app",
         *arguments,
         cwd=CHECKOUT,
         stdout=asyncio.subprocess.PIPE,

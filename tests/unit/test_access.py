@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from config import Settings, load_settings
-from services.access import (
+from services.api.access import (
     AccessDenied,
     has_valid_signature,
     may_check_signature,

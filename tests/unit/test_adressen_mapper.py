@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.adressen_block import build_anschrift
 from services.adressen_mapper import (
     FIELDS,
     AdressenMapper,
@@ -17,7 +16,8 @@ from services.adressen_mapper import (
     marked,
     user_text_of,
 )
-from services.countries import country_code, country_text
+from services.values.address_block import build_anschrift
+from services.values.countries import country_code, country_text
 
 MAPPER = AdressenMapper()
 PERSON = {"betNr": 1001, "anrede": "Herr", "titel": "Dr.", "vorname": "Max", "name": "Müller", "rechtsform": "Herr"}

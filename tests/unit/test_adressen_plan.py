@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.adressen_block import BLOCK, changed_block
-from services.adressen_fields import put_body, put_names
 from services.adressen_mapper import AdressenMapper, adressen_of
-from services.adressen_match import Observation, match_addresses
-from services.adressen_plan import (
+from services.values.address_block import BLOCK, changed_block
+from services.vmh_sync.adressen.fields import put_body, put_names
+from services.vmh_sync.adressen.match import Observation, match_addresses
+from services.vmh_sync.adressen.plan import (
     Broken,
     CreateCAdressen,
     Settle,
@@ -25,7 +25,7 @@ from services.adressen_plan import (
     settle_put,
     settle_update,
 )
-from services.sync_state import SyncState
+from services.vmh_sync.store import SyncState
 
 BETEILIGTER = {"betNr": 1001, "anrede": "Herr", "vorname": "Max", "name": "Müller", "rechtsform": "Herr"}
 ROW = {

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from services.adressen_fields import NOT_SHOWN
 from services.adressen_mapper import FIELDS
-from services.adressen_match import Observation
-from services.adressen_problems import failure_sentence, field_problems, sentences
-from services.merge import Pair, pair_to_json
-from services.notification_texts import LABELS, task_description, task_title
-from services.problem_texts.adressen import TEXTS
+from services.values.merge import Pair, pair_to_json
+from services.vmh_sync.adressen.fields import NOT_SHOWN
+from services.vmh_sync.adressen.match import Observation
+from services.vmh_sync.adressen.problems import failure_sentence, field_problems, sentences
+from services.vmh_sync.notification.texts import LABELS, task_description, task_title
+from services.vmh_sync.problem_texts.adressen import TEXTS
 
 ROW = {"id": "6b0473a32660ab138", "adresseStreet": "Weg 1", "adressePostalCode": "30159", "adresseCity": "Ulm"}
 SEEN: Any = Observation("b1", {"betNr": 1001, "vorname": "Max", "name": "Müller"}, {}, [], [], {}, "both", None)  # type: ignore[arg-type]

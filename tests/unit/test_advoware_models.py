@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.advoware_models import endpoint_url, explain_refusal, parse_date_time, read_token, sign_login
-from services.errors import InvalidInput
+from services.core.errors import InvalidInput
+from services.values.advoware_protocol import endpoint_url, explain_refusal, parse_date_time, read_token, sign_login
 
 BASE = "https://host.example:90/base"
 

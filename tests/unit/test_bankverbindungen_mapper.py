@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from schwifty import IBAN
 
 from services.bankverbindungen_mapper import ATTRIBUTES, BankverbindungenMapper, UnusableAccount, konten_of, mask_iban
-from services.foreign_text import without_invisible
-from services.merge import Unknown
+from services.core.foreign_text import without_invisible
+from services.values.merge import Unknown
 
 MAPPER = BankverbindungenMapper()
 COMMERZBANK = "DE89370400440532013000"

@@ -10,10 +10,10 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from services.bankverbindungen_mapper import ATTRIBUTES, BankverbindungenMapper, konten_of
-from services.bankverbindungen_plan import HINT, Observation, Settle, settle
-from services.merge import is_same
-from services.notification_texts import problem_sentence, task_description, task_title
-from services.sync_state import SyncState
+from services.values.merge import is_same
+from services.vmh_sync.bankverbindungen.plan import HINT, Observation, Settle, settle
+from services.vmh_sync.notification.texts import problem_sentence, task_description, task_title
+from services.vmh_sync.store import SyncState
 
 MAPPER = BankverbindungenMapper()
 NOW = datetime(2026, 11, 23, 17, tzinfo=UTC)

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.advoware_models import BERLIN
 from services.calendar_sync.mapping import (
     changed_termin,
     google_body,
@@ -23,6 +22,7 @@ from services.calendar_sync.mapping import (
     termin_to_event,
 )
 from services.calendar_sync.model import NormalisedEvent, Untranslatable, content_hash
+from services.values.advoware_protocol import BERLIN
 
 SYNC_ID = UUID("00000000-0000-4000-8000-000000000001")
 CLOCK_CHANGES = [date(2026, 3, 29), date(2026, 10, 25), date(2027, 3, 28)]

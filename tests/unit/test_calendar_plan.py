@@ -13,7 +13,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.advoware_models import BERLIN
 from services.calendar_sync.mapping import (
     changed_termin,
     generation_of,
@@ -63,6 +62,7 @@ from services.calendar_sync.model import (
 )
 from services.calendar_sync.observation import Confirmations, GoogleListing, Past, PlanSettings
 from services.calendar_sync.plan import make_plan
+from services.values.advoware_protocol import BERLIN
 
 SETTINGS = PlanSettings("SB", "kalender@example.org", date(2026, 2, 1), date(2028, 2, 1))
 WRITING = replace(SETTINGS, advoware_write_allowed=True, write_protection=False)

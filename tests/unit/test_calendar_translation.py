@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from services.advoware_models import BERLIN
 from services.calendar_sync.description import CUT_MARK
 from services.calendar_sync.mapping import (
     changed_termin,
@@ -35,6 +34,7 @@ from services.calendar_sync.model import (
     without_times,
 )
 from services.calendar_sync.recurrence import has_berlins_clock
+from services.values.advoware_protocol import BERLIN
 from tests.unit.test_calendar_mapping import SYNC_ID, event_of, google, series, stored_by_google, termin, termine
 
 TIMES = ("2026-02-10T10:00:00+01:00", "2026-02-10T11:00:00+01:00")

@@ -21,7 +21,7 @@ import pytest
 from cli.engines import find_iii
 from cli.supervisor import StartFailed
 from local_engine import http_api
-from services import proxy_request
+from services.api import proxy_request
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -22,12 +22,12 @@ from schwifty import registry
 from schwifty.exceptions import SchwiftyException
 
 from config import PROJECT_ROOT
-from sandbox.espocrm import EXTENSION_VERSION
-from sandbox.espocrm_access import DEFAULT_API_USERS
-from sandbox.espocrm_entities import CUSTOM_ENTITIES, ENTITIES, PHONE_TYPES
-from services import beteiligte_status, espocrm_schema, record_actions
+from sandbox.espocrm.access import DEFAULT_API_USERS
+from sandbox.espocrm.app import EXTENSION_VERSION
+from sandbox.espocrm.entities import CUSTOM_ENTITIES, ENTITIES, PHONE_TYPES
 from services.adressen_mapper import ADVOWARE_LENGTHS as ADRESSEN_LENGTHS
 from services.adressen_mapper import ESPOCRM_FIELDS, AdressenMapper
+from services.api import record_actions
 from services.bankverbindungen_mapper import ADVOWARE_LENGTHS as BANK_LENGTHS
 from services.bankverbindungen_mapper import ATTRIBUTES, BankverbindungenMapper
 from services.espocrm import SILENTLY_WRITTEN
@@ -39,6 +39,8 @@ from services.espocrm_mapper import (
     RECHTSFORMEN,
     BeteiligteMapper,
 )
+from services.espocrm_setup import schema as espocrm_schema
+from services.vmh_sync.beteiligte import status as beteiligte_status
 
 EXTENSION = PROJECT_ROOT / "espocrm-extension"
 MODULE = EXTENSION / "files" / "custom" / "Espo" / "Modules" / "BitByLaw"

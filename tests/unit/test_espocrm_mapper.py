@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.errors import NameMissing
+from services.core.errors import NameMissing
 from services.espocrm_mapper import (
     ANREDEN,
     COMPANY_FIELDS,
@@ -18,7 +18,7 @@ from services.espocrm_mapper import (
     kind_of_advoware,
     kind_of_espocrm,
 )
-from services.merge import Unknown
+from services.values.merge import Unknown
 
 MAPPER = BeteiligteMapper()
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=80).filter(str.strip)

@@ -14,9 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.kommunikation_mapper import Key, advoware_entries, read_advoware, read_espocrm
-from services.kommunikation_memory import Memory
-from services.kommunikation_outcome import Applied, planned_links, refuse, verify
-from services.kommunikation_plan import Base, Observation, Plan, Write, make_plan
+from services.vmh_sync.kommunikation.memory import Memory
+from services.vmh_sync.kommunikation.outcome import Applied, planned_links, refuse, verify
+from services.vmh_sync.kommunikation.plan import Base, Observation, Plan, Write, make_plan
 
 Row = dict[str, Any]
 

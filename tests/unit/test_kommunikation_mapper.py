@@ -23,8 +23,8 @@ from services.kommunikation_mapper import (
     read_advoware,
     read_espocrm,
 )
-from services.kommunikation_plan import Base, Link, Observation, Plan, make_plan
-from services.kommunikation_values import canonical_mail, canonical_phone, espocrm_value
+from services.values.kommunikation import canonical_mail, canonical_phone, espocrm_value
+from services.vmh_sync.kommunikation.plan import Base, Link, Observation, Plan, make_plan
 
 # -- two sides, simulated -------------------------------------------------------------------------------------------
 

@@ -12,9 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.kommunikation_plan import Notice
-from services.kommunikation_texts import problem_of
-from services.kommunikation_values import (
+from services.values.kommunikation import (
     canonical,
     canonical_mail,
     canonical_phone,
@@ -23,9 +21,11 @@ from services.kommunikation_values import (
     read_mail,
     read_phone,
 )
-from services.notification_texts import problem_sentence, task_description, task_title
-from services.problem_texts import CATALOGUE
-from services.problem_texts.kommunikation import TEXTS
+from services.vmh_sync.kommunikation.plan import Notice
+from services.vmh_sync.kommunikation.texts import problem_of
+from services.vmh_sync.notification.texts import problem_sentence, task_description, task_title
+from services.vmh_sync.problem_texts import CATALOGUE
+from services.vmh_sync.problem_texts.kommunikation import TEXTS
 
 PHP_VECTORS = json.loads((Path(__file__).parents[1] / "fixtures" / "php-mail-filter.json").read_text("utf-8"))[
     "vectors"

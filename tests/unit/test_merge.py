@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.merge import (
+from services.values.merge import (
     Held,
     Pair,
     Unknown,

@@ -11,12 +11,12 @@ from typing import Any, get_args
 import pytest
 
 from config import PROJECT_ROOT
-from services import errors
 from services.adressen_mapper import AdressenMapper
 from services.bankverbindungen_mapper import ATTRIBUTES, FIELDS, OPTIONAL
-from services.errors import BitByLawError, ForeignSystemError, InvalidInput, NeedsPerson, ValidationFailed
+from services.core import errors
+from services.core.errors import BitByLawError, ForeignSystemError, InvalidInput, NeedsPerson, ValidationFailed
 from services.espocrm_mapper import COMPANY_FIELDS, PERSON_FIELDS
-from services.notification_texts import (
+from services.vmh_sync.notification.texts import (
     INVISIBLE,
     failure_sentence,
     problem_sentence,
@@ -24,12 +24,12 @@ from services.notification_texts import (
     task_title,
     withdrawn_description,
 )
-from services.problem_texts import CATALOGUE
-from services.problem_texts.bankverbindungen import SETTLED
-from services.problem_texts.failures import FAILURES
-from services.problem_texts.labels import LABELS
-from services.problem_texts.text import FIELD_REASONS
-from services.sync_parts import ActionType, Problem
+from services.vmh_sync.problem_texts import CATALOGUE
+from services.vmh_sync.problem_texts.bankverbindungen import SETTLED
+from services.vmh_sync.problem_texts.failures import FAILURES
+from services.vmh_sync.problem_texts.labels import LABELS
+from services.vmh_sync.problem_texts.text import FIELD_REASONS
+from services.vmh_sync.result import ActionType, Problem
 
 SERVICES = PROJECT_ROOT / "services"
 STRUCTURE = {"fields", "reason", "records", "since"}

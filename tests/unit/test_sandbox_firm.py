@@ -14,7 +14,7 @@ import phonenumbers
 import pytest
 import schwifty
 
-from sandbox.firm import FOR_EVER, Appointment, Firm, Phone, make_firm
+from sandbox.firm.build import FOR_EVER, Appointment, Firm, Phone, make_firm
 
 TODAY = date(2026, 2, 10)
 CLOCK_CHANGES = {date(2026, 3, 29), date(2026, 10, 25), date(2027, 3, 28)}
@@ -30,7 +30,8 @@ def _phones(firm: Firm) -> list[Phone]:
 
 
 def test_same_seed_and_day_give_the_same_firm_in_another_process(firm: Firm) -> None:
-    code = "from datetime import date; from sandbox.firm import make_firm; print(repr(make_firm(1, date(2026, 2, 10))))"
+    imports = "from datetime import date; from sandbox.firm.build import make_firm"
+    code = f"{imports}; print(repr(make_firm(1, date(2026, 2, 10))))"
     environment = {**os.environ, "PYTHONHASHSEED": "4711", "PYTHONIOENCODING": "utf-8"}
     checkout = Path(__file__).parents[2]
     other = subprocess.run(  # noqa: S603 - our own code, fixed arguments

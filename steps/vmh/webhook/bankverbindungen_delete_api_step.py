@@ -2,7 +2,7 @@
 
 from motia import ApiRequest, ApiResponse, FlowContext, http
 
-from services.webhooks import receive_batch
+from services.api.webhooks import receive_batch
 
 TOPIC = "vmh.bankverbindungen.delete"
 
@@ -16,6 +16,6 @@ config = {
 
 
 async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse:
-    """Check, deduplicate, enqueue, answer; statuses and bodies as `services.webhooks.receive_batch` says."""
+    """Check, deduplicate, enqueue, answer; statuses and bodies as `services.api.webhooks.receive_batch` says."""
     status, body = await receive_batch(request, ctx.enqueue, topic=TOPIC, action="delete", context=ctx)
     return ApiResponse(status=status, body=body)

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from services.errors import RateLimited
-from services.rate_limit import Rate, acquire
-from services.resources import current_resources
+from services.core.errors import RateLimited
+from services.core.rate_limit import Rate, acquire
+from services.core.resources import current_resources
 
 config = {
     "name": "Rate Probe",

@@ -21,7 +21,7 @@ class BitByLaw
     private const CONNECT_SECONDS = 5;
     private const SECONDS = 20;
 
-    /** What BitByLaw says about the record, in the words of `services/record_actions.py`. */
+    /** What BitByLaw says about the record, in the words of `services/api/record_actions.py`. */
     private const PASSED_ON = [200, 404, 409, 503];
 
     public function __construct(

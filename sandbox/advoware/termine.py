@@ -1,0 +1,294 @@
+"""Termine of the Advoware twin: the firm's calendar.
+
+The rules are those of the specification (05); what is assumed there or here carries the mark [A].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, time
+from typing import Any, Final
+
+from sandbox.advoware.records import (
+    Check,
+    History,
+    Record,
+    RefusedError,
+    RowIds,
+    clock_time,
+    differing,
+    local_fractions,
+    number,
+    parse_moment,
+    text,
+)
+from sandbox.firm.build import FOR_EVER, Appointment
+
+#: What stands in `anwalt` if an entry belongs to everybody.
+EVERYBODY: Final = frozenset({"", "alle", "allgemein"})
+
+DAY_START: Final = "00:00:00"
+#: An all-day entry is stored to end one minute before midnight; likewise the longest occurrence of a series.
+DAY_END: Final = "23:59:00"
+
+
+def _day(value: Any, field: str) -> Any:
+    moment = parse_moment(value, field)
+    return moment.date().isoformat() if moment else None
+
+
+def _scalar(value: Any, field: str) -> Any:
+    """Fields whose type nobody has published [A]: text, number or null."""
+    return value if isinstance(value, int | None) else text(50)(value, field)
+
+
+_flag = number(0, 1)
+
+#: Everything a caller may set; a PUT must carry every one of these. Limits are [A].
+WRITABLE: Final[dict[str, Check]] = {
+    "text": text(1024),
+    "notiz": text(8192),
+    "ort": text(1024),
+    "datum": _day,
+    "uhrzeitVon": clock_time,
+    "uhrzeitBis": clock_time,
+    "datumBis": _day,
+    "anwalt": text(20),
+    "sb": text(20),
+    "privat": _flag,
+    "abwesenheit": _flag,
+    "dauertermin": _flag,
+    "turnus": number(0, 999),
+    "turnusArt": number(0, 4),
+    "erinnerung": _scalar,
+    "erinnerungsDatum": _scalar,
+    "vorbereitungsDauer": _scalar,
+    "fahrzeit": _scalar,
+    "fahrtAnzeigen": _scalar,
+}
+_DEFAULTS: Final[dict[str, Any]] = {
+    **dict.fromkeys(WRITABLE),
+    "text": "",
+    "notiz": "",
+    "ort": "",
+    "anwalt": "",
+    "sb": "",
+    "privat": 0,
+    "abwesenheit": 0,
+    "dauertermin": 0,
+    "turnus": 0,
+    "turnusArt": 0,
+    "erinnerung": 0,
+    "fahrtAnzeigen": 0,
+}
+
+
+class TermineStore:
+    """All Termine. Answers are copies; every method raises `RefusedError` for what Advoware refuses."""
+
+    def __init__(self, row_ids: RowIds, now: Callable[[], datetime], kuerzel: Iterable[str]) -> None:
+        self._row_ids = row_ids
+        self._now = now
+        self._kuerzel = frozenset(kuerzel)
+        self._records: dict[int, Record] = {}
+        self._history = History()
+        self._next_fr_nr = 20001
+
+    # -- what the API allows ------------------------------------------------------------------------------------
+
+    def all(self) -> list[Record]:
+        """Every Termin."""
+        return [_answer(record) for record in self._records.values()]
+
+    def admit(self, kuerzel: Iterable[str]) -> None:
+        """Let Termine belong to these employees as well."""
+        self._kuerzel |= frozenset(kuerzel)
+
+    def find(self, query: Mapping[str, str]) -> list[Record]:
+        """Termine by ``frnr``, or by ``kuerzel``, ``from`` and ``to``, each optional; other parameters are ignored.
+
+        ``frNr`` is such another one. A Kürzel also gets what belongs to everybody, unless nobody has that Kürzel [A].
+        An entry lies in the window if any of its days, or of its series' days, does [A].
+        """
+        if "frnr" in query:
+            record = self._records.get(_fr_nr(query["frnr"]))
+            return [_answer(record)] if record else []
+        kuerzel = query.get("kuerzel")
+        if kuerzel is not None and kuerzel not in self._kuerzel:
+            return []
+        first, last = (_day(query.get(name), name) for name in ("from", "to"))
+        return [
+            _answer(record)
+            for record in self._records.values()
+            if (kuerzel is None or record["anwalt"] == kuerzel or _is_for_everybody(record))
+            and (first is None or (record["datumBis"] or first) >= first)
+            and (last is None or (record["datum"] or last) <= last)
+        ]
+
+    def peek(self, fr_nr: object) -> Record | None:
+        """A copy of what is stored of a Termin; None for an unknown number."""
+        record = self._records.get(fr_nr) if isinstance(fr_nr, int) else None
+        return None if record is None else dict(record)
+
+    def create(self, body: Record, fr_nr: int | None = None) -> Record:
+        """Add a Termin. A negative ``fr_nr`` makes a derived entry, which only Advoware itself creates."""
+        if fr_nr is not None and fr_nr >= 0:
+            raise RefusedError(400, "Nur abgeleitete Termine haben eine Nummer, bevor sie angelegt sind.")
+        values = self._checked({**_DEFAULTS, **body})
+        fr_nr = self._next_fr_nr if fr_nr is None else fr_nr
+        self._remember(fr_nr)
+        return _answer(self._insert(fr_nr, values, self._now()))
+
+    def replace(self, fr_nr: int, body: Record) -> Record:
+        """Full-object update: every writable attribute must be there; read-only ones are ignored."""
+        self._record(fr_nr)
+        missing = [field for field in WRITABLE if field not in body]
+        if missing:
+            raise RefusedError(400, f"Das Objekt ist unvollständig. Es fehlen: {', '.join(missing)}.")
+        return self.edit(fr_nr, body)
+
+    def edit(self, fr_nr: int, changes: Record) -> Record:
+        """Change some attributes, as a person would in the desktop program; others than writable ones are ignored."""
+        record = self._record(fr_nr)
+        values = self._checked({**record, **changes})
+        if changed := differing(record, values):
+            self._remember(fr_nr)
+            record.update(changed, rowId=self._row_ids.next(), zuletztGeaendertAm=local_fractions(self._now()))
+        return _answer(record)
+
+    def leave_behind(self, values: Record) -> Record:
+        """A Termin as an import or an older version of the program has left it, which nothing has checked."""
+        base = {**_DEFAULTS, "datumBis": values.get("datum"), **values}
+        fr_nr = self._next_fr_nr
+        self._remember(fr_nr)
+        return _answer(self._insert(fr_nr, base, self._now()))
+
+    def remove(self, fr_nr: int) -> None:
+        """Delete a Termin."""
+        self._record(fr_nr)
+        self._remember(fr_nr)
+        del self._records[fr_nr]
+
+    def go_back(self, moment: datetime) -> int:
+        """Put back a backup of that time: what was written since is gone, and its numbers are given out again."""
+        undone = 0
+        for before in self._history.take_back(moment):
+            undone += 1
+            self._next_fr_nr = before.counters
+            if before.record is None:
+                self._records.pop(before.key, None)
+            else:
+                self._records[before.key] = before.record
+        return undone
+
+    # -- sample data --------------------------------------------------------------------------------------------
+
+    def load(self, appointments: Iterable[Appointment]) -> None:
+        """Take over the sample appointments."""
+        for entry in appointments:
+            values = {
+                **_DEFAULTS,
+                "text": entry.text,
+                "notiz": entry.notiz,
+                "ort": entry.ort,
+                "datum": entry.day.isoformat(),
+                "uhrzeitVon": DAY_START if entry.all_day else _seconds(entry.start),
+                "uhrzeitBis": DAY_END if entry.all_day else _seconds(entry.end),
+                "datumBis": entry.last_day.isoformat(),
+                "anwalt": entry.anwalt,
+                "sb": entry.sb,
+                "privat": int(entry.privat),
+                "abwesenheit": int(entry.all_day),
+                "dauertermin": int(entry.series is not None),
+                "turnus": entry.series.turnus if entry.series else 0,
+                "turnusArt": entry.series.turnus_art if entry.series else 0,
+            }
+            self._insert(entry.fr_nr, values, entry.changed_at)
+
+    # -- inner works --------------------------------------------------------------------------------------------
+
+    def _remember(self, fr_nr: int) -> None:
+        self._history.remember(self._now(), fr_nr, self._records.get(fr_nr), self._next_fr_nr)
+
+    def _record(self, fr_nr: int) -> Record:
+        if fr_nr not in self._records:
+            raise RefusedError(404, "")
+        if fr_nr < 0:
+            raise RefusedError(403, "Abgeleitete Termine können nicht geändert oder gelöscht werden.")
+        return self._records[fr_nr]
+
+    def _insert(self, fr_nr: int, values: Record, changed: datetime) -> Record:
+        record = {
+            "frNr": fr_nr,
+            "rowId": self._row_ids.next(),
+            **values,
+            "zuletztGeaendertAm": local_fractions(changed),
+        }
+        self._records[fr_nr] = record
+        self._next_fr_nr = max(self._next_fr_nr, fr_nr + 1)
+        return record
+
+    def _checked(self, body: Record) -> Record:
+        values = {field: check(body[field], field) for field, check in WRITABLE.items()}
+        if values["datum"] is None:
+            raise RefusedError(400, "Das Feld 'datum' ist ein Pflichtfeld.")
+        values["uhrzeitVon"] = _time_within(body["datum"]) or values["uhrzeitVon"]
+        values["uhrzeitBis"] = values["uhrzeitBis"] or _time_within(body["datumBis"])
+        for field in ("anwalt", "sb"):
+            if (values[field] or "").casefold() not in EVERYBODY and values[field] not in self._kuerzel:
+                raise RefusedError(400, f"Das Kürzel im Feld '{field}' ist nicht bekannt.")
+        if values["abwesenheit"]:
+            values.update(uhrzeitVon=DAY_START, uhrzeitBis=DAY_END)
+        if values["dauertermin"]:
+            _check_series(values)
+        values["datumBis"] = values["datumBis"] or values["datum"]
+        if values["datumBis"] < values["datum"]:
+            raise RefusedError(400, "Das Enddatum liegt vor dem Anfangsdatum.")
+        return values
+
+
+def _check_series(values: Record) -> None:
+    if values["turnusArt"] < 1 or values["turnus"] < 1:
+        raise RefusedError(400, "Ein Dauertermin braucht einen Turnus ab 1 und eine Turnusart von 1 bis 4.")
+    if values["datumBis"] is None:
+        raise RefusedError(400, "Ein Dauertermin braucht ein Enddatum.")
+    if date.fromisoformat(values["datumBis"]) > FOR_EVER:
+        raise RefusedError(400, f"Ein Dauertermin endet spätestens am {FOR_EVER:%d.%m.%Y}.")
+    start, end = values["uhrzeitVon"], values["uhrzeitBis"]
+    # One occurrence stays within its day, so an end before the start would mean one that runs past midnight.
+    if end is not None and (end > DAY_END or (start is not None and end < start)):
+        raise RefusedError(400, "Ein einzelner Termin eines Dauertermins darf höchstens 23:59 Stunden dauern.")
+
+
+def _answer(record: Record) -> Record:
+    """As sent over the wire: entries with an odd number carry the times within ``datum`` and ``datumBis`` as well.
+
+    The real system does both; which entry does which is not known [A].
+    """
+    answer = dict(record)
+    if record["frNr"] % 2:
+        for day, clock in (("datum", "uhrzeitVon"), ("datumBis", "uhrzeitBis")):
+            if record[clock] is not None:
+                answer[day] = f"{record[day]}T{record[clock]}"
+    return answer
+
+
+def _time_within(value: Any) -> str | None:
+    """The time of a date-time, unless it is midnight, which is how a date alone is written as well."""
+    moment = parse_moment(value, "datum")
+    return _seconds(moment.time()) if moment and moment.time() != time.min else None
+
+
+def _is_for_everybody(record: Record) -> bool:
+    return (record["anwalt"] or "").casefold() in EVERYBODY
+
+
+def _seconds(clock: time | None) -> str | None:
+    return clock.isoformat(timespec="seconds") if clock else None
+
+
+def _fr_nr(value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise RefusedError(400, "Der Parameter 'frnr' muss eine ganze Zahl sein.") from None

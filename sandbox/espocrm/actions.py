@@ -1,0 +1,233 @@
+"""What people and administrators of an EspoCRM do in the browser and the REST API has no plain request for.
+
+``POST /__sandbox__/actions`` takes one of these, done by user Admin; the rules are those of EspoCRM 8.4.2:
+
+* ``{"action": "erase", "entity": "CBeteiligte", "id": "...", "fields": ["phoneNumber"]}``: the data privacy tool.
+  Numbers and addresses become ``ERASED:<id of the shared row>``, for every record that shares them, and stay linked;
+  other fields become empty. The record is saved as usual. The extension notes what was emptied in ``erasedFields``.
+* ``{"action": "merge", "entity": "...", "id": "...", "sources": ["..."], "values": {...}}``: the merge dialogue.
+  ``values`` is what was ticked there. Numbers, addresses, posts and linked records of the sources go to the survivor,
+  the linked records without an event of their own; the sources are deleted, the survivor is saved. The extension notes
+  the sources in ``mergedIds`` and gives a survivor without number in Advoware that of a source.
+* ``{"action": "restore", "entity": "...", "id": "..."}``: bring back a deleted record. No event but that
+  of the extension, which makes the record, or the Beteiligter whose part it is, wait for the sync.
+* ``{"action": "revert_import", "entity": "...", "ids": ["..."]}``: the records are gone for good. No event.
+* ``{"action": "share", "entry": {"phoneNumber": "+49...", "type": "Fax"}}``: a number or address also belongs to a
+  record of another kind (a contact, a lead) that only an administrator may edit. Type and flags are as in ``entry``,
+  and a request by anybody else leaves them so without a word.
+* ``{"action": "mass_delete", "entity": "...", "ids": ["..."]}``: each deletion is an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from sandbox.espocrm.access import ApiUser
+from sandbox.espocrm.entities import CBETEILIGTE, ENTITIES, Entity
+from sandbox.espocrm.php import ApiError
+from sandbox.espocrm.service import RecordService
+from sandbox.espocrm.store import Change, Record, Store
+from sandbox.espocrm.validation import clean_input
+
+#: What EspoCRM shows as one field and stores as several.
+_COMPOSED = {
+    ("CBeteiligte", "name"): ("salutationName", "firstName", "lastName"),
+    ("CAdressen", "adresse"): tuple(f"adresse{part}" for part in ("Street", "City", "State", "Country", "PostalCode")),
+}
+
+
+@dataclass(frozen=True)
+class _BeforeMerge:
+    """What a record is before it is merged; ``number`` is the one that Advoware has."""
+
+    id: str
+    number: int | None
+    merged_ids: tuple[str, ...]
+
+
+def _before_merge(record: Record) -> _BeforeMerge:
+    is_gone = record.values.get("syncStatus") == "deleted_in_advoware"
+    number = None if is_gone else record.values.get("betnr")
+    return _BeforeMerge(record.id, number, tuple((record.values.get("mergedIds") or "").split()))
+
+
+class _Wish(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    entity: str
+
+    @property
+    def kind(self) -> Entity:
+        """The entity type.
+
+        Raises:
+            ApiError: 404, there is none of that name.
+        """
+        if self.entity not in ENTITIES:
+            raise ApiError(404, f"Controller '{self.entity}' does not exist.")
+        return ENTITIES[self.entity]
+
+
+class Erase(_Wish):
+    """Overwrite personal data of a record."""
+
+    action: Literal["erase"]
+    id: str
+    fields: list[str]
+
+
+class Merge(_Wish):
+    """Merge records into one."""
+
+    action: Literal["merge"]
+    id: str
+    sources: list[str] = Field(min_length=1)
+    values: dict[str, Any] = {}
+
+
+class Restore(_Wish):
+    """Bring back a deleted record."""
+
+    action: Literal["restore"]
+    id: str
+
+
+class RevertImport(_Wish):
+    """Take back an import."""
+
+    action: Literal["revert_import"]
+    ids: list[str]
+
+
+class MassDelete(_Wish):
+    """Delete the records ticked in a list."""
+
+    action: Literal["mass_delete"]
+    ids: list[str]
+
+
+class Share(BaseModel):
+    """A number or address also belongs to a record that the integration may not edit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["share"]
+    entry: dict[str, Any]
+
+
+Action = Share | Erase | Merge | Restore | RevertImport | MassDelete
+ACTIONS: TypeAdapter[Action] = TypeAdapter(Annotated[Action, Field(discriminator="action")])
+
+
+class Browser:
+    """Does these actions. Every method raises `ApiError` for a record that is not there."""
+
+    def __init__(self, store: Store, service: RecordService, publish: Callable[[Change], None], user: ApiUser) -> None:
+        self._store = store
+        self._service = service
+        self._publish = publish
+        self._user = user
+
+    def do(self, action: Action) -> Any:
+        """Do one of them; the record that is left, or the number of those that are gone."""
+        match action:
+            case Erase():
+                return self._erase(action)
+            case Merge():
+                return self._merge(action)
+            case Restore():
+                return self._restore(action)
+            case RevertImport():
+                return sum(self._store.take_out(action.kind, record_id) is not None for record_id in action.ids)
+            case MassDelete():
+                return self._mass_delete(action)
+            case Share():
+                return self._share(action)
+
+    def _erase(self, wish: Erase) -> Any:
+        record = self._store.get(wish.kind, wish.id)
+        known = {field.name: field for field in wish.kind.all_fields if not field.read_only or field.type == "email"}
+        names = [name for field in wish.fields for name in _COMPOSED.get((wish.entity, field), (field,))]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ApiError(400, f"Unknown fields: {', '.join(unknown)}.")
+        contacts = [field for field in wish.kind.contact_fields if field.name in names]
+        others = [known[name] for name in names if known[name] not in contacts]
+        attributes = [attribute for field in others for attribute in field.writable]
+        if self._store.settings.has_form_rules and "adresse" in wish.fields:
+            attributes += ["name", "bezeichnung"]
+        emptied = [attribute for attribute in attributes if record.values.get(attribute)]
+        self._store.erase_contacts(record, contacts)
+        self._save(record, dict.fromkeys(attributes))
+        if emptied and self._store.settings.has_form_rules:
+            already = (record.values.get("erasedFields") or "").split()
+            self._save(record, {"erasedFields": " ".join(dict.fromkeys([*already, *emptied])) or None})
+        return self._store.full(record)
+
+    def _restore(self, wish: Restore) -> Any:
+        record = self._store.restore(wish.kind, wish.id)
+        if self._store.settings.has_form_rules:
+            if self._store.is_known_to_advoware(record):
+                self._save(record, {"syncStatus": "dirty"})
+            self._service.mark_owner(record.values.get("beteiligteId"), wish.kind, self._user)
+        return self._store.full(record)
+
+    def _merge(self, wish: Merge) -> Any:
+        survivor = self._store.get(wish.kind, wish.id)
+        sources = [self._store.get(wish.kind, source) for source in wish.sources]
+        data = clean_input(wish.kind, wish.values, self._store.settings)
+        data |= self._merged_contacts([survivor, *sources], data)
+        seen = [_before_merge(record) for record in (survivor, *sources)]
+        for source in sources:
+            self._store.hand_over(source, survivor)
+        for source in sources:
+            self._publish(self._store.delete(source, self._user))
+        self._save(survivor, data)
+        if wish.entity == "CBeteiligte" and self._store.settings.has_form_rules:
+            self._hand_over_numbers(survivor, seen)
+        return self._store.full(survivor)
+
+    def _hand_over_numbers(self, survivor: Record, seen: list[_BeforeMerge]) -> None:
+        """As the extension's ``MergedRecords.php``."""
+        ids = [one for record in seen for one in (record.id, *record.merged_ids) if one != survivor.id]
+        numbers = [record.number for record in seen if record.number is not None]
+        data: dict[str, Any] = {"mergedIds": " ".join(dict.fromkeys(ids))}
+        if seen[0].number is None and numbers:
+            data["betnr"] = numbers[0]
+        if data.get("betnr") or survivor.values.get("betnr"):
+            data["syncStatus"] = "dirty"
+        self._save(survivor, data)
+
+    def _merged_contacts(self, records: list[Record], data: dict[str, Any]) -> dict[str, Any]:
+        """The arrays of all records one behind the other; the primary entry is the ticked value, else the first."""
+        merged: dict[str, Any] = {}
+        for contact in records[0].entity.contact_fields:
+            key = f"{contact.name}Data"
+            entries = [dict(entry) for record in records for entry in self._store.full(record)[key]]
+            wanted = data.get(contact.name)
+            for position, entry in enumerate(entries):
+                entry["primary"] = entry[contact.name] == wanted if wanted else position == 0
+            merged[key] = entries
+        return merged
+
+    def _share(self, wish: Share) -> bool:
+        for contact in CBETEILIGTE.contact_fields:
+            if wish.entry.get(contact.name):
+                self._store.guard_contact(contact, wish.entry)
+                return True
+        raise ApiError(400, "The entry has neither phoneNumber nor emailAddress.")
+
+    def _mass_delete(self, wish: MassDelete) -> int:
+        records = [self._store.get(wish.kind, record_id) for record_id in wish.ids]
+        for record in records:
+            self._publish(self._store.delete(record, self._user))
+        return len(records)
+
+    def _save(self, record: Record, data: dict[str, Any]) -> None:
+        change = self._store.update(record, data, self._user)
+        if change is not None:
+            self._publish(change)

@@ -1,0 +1,213 @@
+"""What an administrator does in the EspoCRM twin by its interface: log in, install the extension, make an API user.
+
+The password of "admin" is `ADMIN_PASSWORD`. As in EspoCRM, a login by the header ``Espo-Authorization`` answers with a
+token, by which the further requests are made.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.control import body_of
+from sandbox.espocrm.access import Action, ApiUser, Level, LoginGuard
+from sandbox.espocrm.entities import USER
+from sandbox.espocrm.php import ApiError
+from sandbox.espocrm.store import Record, Store
+
+ADMIN_PASSWORD = "espocrm-admin-password"  # noqa: S105 - of a twin
+EXTENSION_NAME = "BitByLaw"
+TOKEN = "espocrm-admin-token"  # noqa: S105 - of a twin
+
+
+class Administration:
+    """The session of the administrator, extensions, the role of the sync, API users, settings."""
+
+    def __init__(self, store: Store, guard: LoginGuard, admin: ApiUser, make_id: Callable[[], str]) -> None:
+        self._store, self._guard, self._admin, self._make_id = store, guard, admin, make_id
+        self._uploaded: dict[str, dict[str, Any]] = {}
+        self._accounts: dict[str, dict[str, Any]] = {}  #: by user: what the entity User of the twin lacks
+        self._role: dict[str, Any] | None = None  #: as installed; None: as the extension has it
+        self._stored: dict[str, Any] = {}
+        self._is_logged_in = False
+
+    def login(self, request: web.Request) -> ApiUser | None:
+        """The administrator, if the request is his; a wrong password is nobody's."""
+        given = request.headers.get("Espo-Authorization")
+        if given is None:
+            return None
+        try:
+            name, _, secret = base64.b64decode(given).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise ApiError(400, "Auth: Bad authorization string provided.") from error
+        is_token = request.headers.get("Espo-Authorization-By-Token") == "true"
+        is_right = secret == TOKEN and self._is_logged_in if is_token else secret == ADMIN_PASSWORD
+        if name != self._admin.user_name or not is_right:
+            return None
+        self._is_logged_in = True
+        return self._admin
+
+    def app_params(self, user: ApiUser) -> dict[str, Any]:
+        """The parts of ``App/user`` that tell of the instance."""
+        settings = self._store.settings
+        answer: dict[str, Any] = {"settings": self._settings(), "appParams": {}}
+        if user.admin:
+            answer["token"] = TOKEN
+        if settings.extension:
+            shown: dict[str, Any] = {"version": settings.extension, "isSyncUser": user.sync}
+            if settings.extension not in {"1.0.0", "1.1.0"}:
+                shown["instance"] = self._instance() if user.sync else None
+            answer["appParams"] = {"bitbylaw": shown}
+        return answer
+
+    def _settings(self) -> dict[str, Any]:
+        settings = self._store.settings
+        shown = {name: value for name, value in self._stored.items() if not name.endswith("Secret")}
+        return {
+            "version": f"{settings.version}.2",
+            "phoneNumberInternational": settings.phone_number_international,
+            "phoneNumberPreferredCountryList": list(settings.preferred_countries),
+            "addressFormat": settings.address_format,
+            **shown,
+        }
+
+    def _instance(self) -> dict[str, Any]:
+        settings = self._store.settings
+        return {
+            "phpVersion": settings.php_version,
+            "requiredPhpVersion": "8.1.0" if settings.version == "8.4" else "8.3.0",
+            "cronSecondsAgo": settings.cron_seconds_ago,
+            "isApiAccessLogged": settings.logs_api_access,
+            "webhookEventPortion": settings.webhook_event_portion,
+        }
+
+    # -- requests ---------------------------------------------------------------------------------------------
+
+    async def read_settings(self, request: web.Request) -> web.Response:
+        """Anybody may read a few of them, the administrator all but secrets."""
+        try:
+            is_admin = self.login(request) is not None
+        except ApiError as error:
+            raise web.HTTPBadRequest from error
+        return web.json_response(self._settings() if is_admin else {"theme": "Espo"})
+
+    async def write_settings(self, request: web.Request, user: ApiUser) -> Any:
+        """Store what is sent."""
+        _demand_admin(user)
+        self._stored |= json.loads(await body_of(request))
+        return self._settings()
+
+    async def log_out(self, _request: web.Request, user: ApiUser) -> Any:
+        """The token ends."""
+        _demand_admin(user)
+        self._is_logged_in = False
+        return True
+
+    async def extensions(self, _request: web.Request, user: ApiUser) -> Any:
+        """The extensions that are installed."""
+        _demand_admin(user)
+        version = self._store.settings.extension
+        rows = [{"id": "x1", "name": EXTENSION_NAME, "version": version, "isInstalled": True}] if version else []
+        return {"total": len(rows), "list": rows}
+
+    async def upload(self, request: web.Request, user: ApiUser) -> Any:
+        """Take a package as ``data:application/zip;base64,...``."""
+        _demand_admin(user)
+        if not self._store.settings.may_install:
+            raise ApiError(403, "Disabled with 'adminUpgradeDisabled' parameter.")
+        content = base64.b64decode((await body_of(request)).partition(b",")[2])
+        with zipfile.ZipFile(io.BytesIO(content)) as package:
+            manifest = json.loads(package.read("manifest.json"))
+            settings = package.read("files/custom/Espo/Modules/BitByLaw/Resources/metadata/app/bitbylaw.json")
+        upload_id = self._make_id()
+        self._uploaded[upload_id] = {"version": manifest["version"], "role": json.loads(settings)["role"]}
+        return {"id": upload_id, "version": manifest["version"], "name": manifest["name"]}
+
+    async def install(self, request: web.Request, user: ApiUser) -> Any:
+        """Install what was uploaded; an older version over a newer one is refused."""
+        _demand_admin(user)
+        uploaded = self._uploaded.pop(json.loads(await body_of(request))["id"])
+        settings = self._store.settings
+        if _numbers(uploaded["version"]) < _numbers(settings.extension):
+            raise ApiError(500, "You cannot install an older version of this extension.")
+        self._store.settings = settings.model_copy(update={"extension": uploaded["version"]})
+        self._role = uploaded["role"]
+        return True
+
+    async def roles(self, _request: web.Request, user: ApiUser) -> Any:
+        """The role of the sync, from the first installation on."""
+        _demand_admin(user)
+        role = self._role
+        rows = [{"id": role["id"], "name": role["name"], "data": role["data"], **role["permissions"]}] if role else []
+        return {"total": len(rows), "list": rows}
+
+    async def create_user(self, request: web.Request, user: ApiUser) -> Any:
+        """An API user; his key is made here and shown to administrators."""
+        _demand_admin(user)
+        body = json.loads(await body_of(request))
+        names = {record.values.get("userName") for record in self._store.records("User")}
+        if body["userName"] in names:
+            raise ApiError(409, "userNameExists")
+        prepared = self._store.prepare(USER, {**body, "name": body["lastName"]}, record=None)
+        record, _ = self._store.create(USER, prepared, self._admin)
+        self._accounts[record.id] = {"apiKey": f"{int(record.id, 16):032x}", "authMethod": None, "rolesIds": []}
+        self._apply(record, body)
+        return self._shown(record)
+
+    async def read_user(self, request: web.Request, user: ApiUser) -> Any:
+        """A user with his key and roles."""
+        _demand_admin(user)
+        return self._shown(self._store.get(USER, request.match_info["id"]))
+
+    async def update_user(self, request: web.Request, user: ApiUser) -> Any:
+        """Change a user."""
+        _demand_admin(user)
+        record = self._store.get(USER, request.match_info["id"])
+        self._apply(record, json.loads(await body_of(request)))
+        return self._shown(record)
+
+    def _apply(self, record: Record, body: dict[str, Any]) -> None:
+        account = self._accounts.setdefault(record.id, {"apiKey": self._guard.key_of(record.id), "rolesIds": []})
+        account |= {name: body[name] for name in ("authMethod", "rolesIds") if name in body}
+        record.values |= {name: body[name] for name in ("isActive",) if name in body}
+        if record.values["type"] != "api":
+            return
+        is_sync = self._role is not None and self._role["id"] in account["rolesIds"]
+        rights = _rights(self._role["data"]) if self._role is not None and is_sync else {}
+        level: Level = "all" if is_sync else "no"
+        self._guard.add(
+            ApiUser(
+                api_key=account["apiKey"], id=record.id, user_name=record.values["userName"], sync=is_sync,
+                rights=rights, assignment_permission=level, user_permission=level, mention_permission=level,
+            )
+        )  # fmt: skip
+
+    def _shown(self, record: Record) -> dict[str, Any]:
+        known = self._accounts.get(record.id, {})
+        key = known.get("apiKey") or self._guard.key_of(record.id)
+        return {"authMethod": "ApiKey", "rolesIds": [], **self._store.full(record), **known, "apiKey": key}
+
+
+def _rights(data: dict[str, Any]) -> dict[str, frozenset[Action]]:
+    full: frozenset[Action] = frozenset({"create", "read", "edit", "delete"})
+    granted = {}
+    for scope, levels in data.items():
+        is_whole = not isinstance(levels, dict)
+        granted[scope] = full if is_whole else frozenset(a for a in full if levels.get(a, "no") != "no")
+    return granted
+
+
+def _demand_admin(user: ApiUser) -> None:
+    if not user.admin:
+        raise ApiError(403, "")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split("."))) if version else ()

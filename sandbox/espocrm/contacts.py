@@ -1,0 +1,214 @@
+"""E-mail addresses and telephone numbers: rows that all records with the same value share.
+
+``type``, ``optOut``, ``invalid`` and the written form of an address belong to the shared row, so changing them on one
+record changes them on every other one, without a webhook and without a new ``modifiedAt`` there. A row stays when its
+last owner lets go of it, with its flags.
+
+`ContactRows.save` follows ``FieldProcessing/PhoneNumber/Saver.php`` and ``EmailAddress/Saver.php`` (8.4.2, and
+9.3.9 does the same) step by step, oddities included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.espocrm.entities import Field
+from sandbox.espocrm.php import php_trim
+
+DEFAULT_PHONE_TYPE = "Mobile"
+ERASED_PREFIX = "ERASED:"
+
+
+@dataclass
+class ContactLinks:
+    """The addresses or numbers of one record, by id of the shared row."""
+
+    rows: list[str] = field(default_factory=list)
+    primary: str | None = None
+
+    def in_order(self) -> list[str]:
+        """The rows as EspoCRM returns them: the primary one first."""
+        return sorted(self.rows, key=lambda row_id: row_id != self.primary)
+
+    def remove(self, row_id: str) -> None:
+        """Let go of a row; no other becomes the primary one by this."""
+        self.rows = [other for other in self.rows if other != row_id]
+        if self.primary == row_id:
+            self.primary = None
+
+
+class ContactRows:
+    """All shared rows of an instance."""
+
+    def __init__(self, make_id: Callable[[], str]) -> None:
+        self._make_id = make_id
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._ids: dict[tuple[str, str], str] = {}  #: by type and key
+        self._guarded: set[str] = set()  #: rows that also belong to a record which only an administrator may edit
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    def entries(self, contact: Field, links: ContactLinks) -> list[dict[str, Any]]:
+        """The array ``emailAddressData`` or ``phoneNumberData`` as a read by id shows it."""
+        return [self._entry(contact, row_id, links) for row_id in links.in_order()]
+
+    def _entry(self, contact: Field, row_id: str, links: ContactLinks) -> dict[str, Any]:
+        row = self._rows[row_id]
+        special = {"lower": _key(contact, row["name"])} if contact.type == "email" else {"type": row["type"]}
+        flags = {"primary": row_id == links.primary, "optOut": row["optOut"], "invalid": row["invalid"]}
+        return {contact.name: row["name"], **special, **flags}
+
+    def summary(self, contact: Field, links: ContactLinks) -> dict[str, Any]:
+        """The attributes that describe the primary entry, as they appear in lists."""
+        row = self._rows[links.primary] if links.primary is not None else None
+        return {
+            contact.name: row["name"] if row else None,
+            f"{contact.name}IsOptedOut": row["optOut"] if row else False,
+            f"{contact.name}IsInvalid": row["invalid"] if row else False,
+        }
+
+    # -- writing ----------------------------------------------------------------------------------------------
+
+    def save(
+        self, contact: Field, links: ContactLinks, data: Mapping[str, Any], *, new: bool, administrator: bool
+    ) -> None:
+        """Store what a request says of one field.
+
+        An array that differs from the stored one in anything, be it a missing ``optOut``, decides alone; otherwise the
+        plain attributes count, which speak of the primary entry.
+        """
+        given = data.get(f"{contact.name}Data")
+        if given is not None and (new or given != self.entries(contact, links)):
+            guarded = frozenset() if administrator else frozenset(self._guarded)
+            self._save_array(contact, links, given, data if new else {}, guarded)
+        elif contact.name in data or any(flag in data for flag in contact.flags):
+            self._save_primary(contact, links, data)
+
+    def guard(self, contact: Field, entry: Mapping[str, Any]) -> None:
+        """Say that a value also belongs to a record which only an administrator may edit, with these flags there."""
+        for key, row in _wanted(contact, [dict(entry)]).items():
+            row_id = self._ids.setdefault((contact.type, key), self._make_id())
+            self._rows[row_id] = row
+            self._guarded.add(row_id)
+
+    def keep_noted(self, contact: Field, entry: dict[str, Any], is_shared: Callable[[str], bool]) -> None:
+        """Put what is noted of a known value into an entry that asks for it; type and spelling if it is shared."""
+        row_id = self._ids.get((contact.type, _key(contact, php_trim(entry[contact.name]))))
+        if row_id is None:
+            return
+        row = self._rows[row_id]
+        entry |= {"optOut": row["optOut"], "invalid": row["invalid"]}
+        if is_shared(row_id):
+            entry |= {"emailAddress": row["name"]} if contact.type == "email" else {"type": row["type"]}
+
+    def erase(self, contact: Field, links: ContactLinks) -> None:
+        """Overwrite the values for good, as the data privacy tool does: the rows stay linked, with all their owners."""
+        for row_id in links.rows:
+            row = self._rows[row_id]
+            self._ids.pop((contact.type, _key(contact, row["name"])), None)
+            row["name"] = f"{ERASED_PREFIX}{row_id}"
+            row["optOut"] = row["optOut"] or contact.type == "email"
+            self._ids[contact.type, _key(contact, row["name"])] = row_id
+
+    def _save_array(
+        self,
+        contact: Field,
+        links: ContactLinks,
+        entries: list[dict[str, Any]],
+        plain: Mapping[str, Any],
+        guarded: frozenset[str],
+    ) -> None:
+        """Make the given entries the only ones of a record.
+
+        The flags of an entry that is named are overwritten, but those of a guarded row stay, and the entry is changed
+        to say so.
+        """
+        wanted = _wanted(contact, entries)
+        _apply_plain_flags(contact, wanted, plain)
+        for row_id in list(links.rows):
+            if _key(contact, self._rows[row_id]["name"]) not in wanted:
+                links.remove(row_id)
+        primary = _new_primary(contact, entries)
+        for key, row in wanted.items():
+            row_id = self._ids.get((contact.type, key)) or self._make_id()
+            self._ids[contact.type, key] = row_id
+            if row_id not in guarded:
+                self._rows[row_id] = row
+            if row_id not in links.rows:
+                links.rows.append(row_id)
+            if key == primary:
+                links.primary = row_id
+        self._say_what_stayed(contact, entries, guarded)
+        order = list(wanted)
+        links.rows.sort(key=lambda row_id: order.index(_key(contact, self._rows[row_id]["name"])))
+
+    def _say_what_stayed(self, contact: Field, entries: list[dict[str, Any]], guarded: frozenset[str]) -> None:
+        names = ("optOut", "invalid") if contact.type == "email" else ("type", "optOut", "invalid")
+        for entry in entries:
+            row_id = self._ids.get((contact.type, _key(contact, php_trim(str(entry.get(contact.name) or "")))))
+            if row_id in guarded:
+                entry.update({name: self._rows[row_id][name] for name in names})
+
+    def _save_primary(self, contact: Field, links: ContactLinks, data: Mapping[str, Any]) -> None:
+        """Put another value in the place of the primary one; an empty one takes it away.
+
+        The flags of the new value's row are overwritten with those that the request gives, else with those of the value
+        that was there before; its type stays.
+        """
+        before = self.summary(contact, links)
+        value = php_trim(str(data.get(contact.name, before[contact.name]) or ""))
+        flags = {flag: bool(data.get(flag, before[flag])) for flag in contact.flags}
+        if links.primary is not None and value != before[contact.name]:
+            links.remove(links.primary)
+        if not value:
+            return
+        row_id = self._ids.get((contact.type, _key(contact, value)))
+        if row_id is None:
+            row_id = self._make_id()
+            self._ids[contact.type, _key(contact, value)] = row_id
+            self._rows[row_id] = {"name": value, "type": DEFAULT_PHONE_TYPE}
+        if row_id not in links.rows:
+            links.rows.insert(0, row_id)
+        links.primary = row_id
+        opted_out, invalid = contact.flags
+        self._rows[row_id] |= {"optOut": flags[opted_out], "invalid": flags[invalid]}
+
+
+def _key(contact: Field, value: str) -> str:
+    return value.lower() if contact.type == "email" else value
+
+
+def _wanted(contact: Field, entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The rows that an array asks for, by key; of entries with the same key the last one counts."""
+    wanted: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        value = php_trim(str(entry.get(contact.name) or ""))
+        if value:
+            row = {"name": value, "optOut": bool(entry.get("optOut")), "invalid": bool(entry.get("invalid"))}
+            row["type"] = entry.get("type") or DEFAULT_PHONE_TYPE
+            wanted[_key(contact, value)] = row
+    return wanted
+
+
+def _apply_plain_flags(contact: Field, wanted: dict[str, dict[str, Any]], plain: Mapping[str, Any]) -> None:
+    """A new record with array and plain value: the flags of that value are the plain ones, false if not given."""
+    value = php_trim(str(plain.get(contact.name) or ""))
+    row = wanted.get(_key(contact, value))
+    if row is not None:
+        opted_out, invalid = contact.flags
+        row |= {"optOut": bool(plain.get(opted_out)), "invalid": bool(plain.get(invalid))}
+
+
+def _new_primary(contact: Field, entries: list[dict[str, Any]]) -> str | None:
+    """Key of the entry that becomes the primary one: the last one flagged, or the first entry if none is.
+
+    Of entries with the same key the flag of the last one counts. If that leaves nobody, the present one stays: None.
+    """
+    keys = [_key(contact, php_trim(str(entry.get(contact.name) or ""))) for entry in entries]
+    marks = [bool(entry.get("primary")) for entry in entries]
+    if marks and not any(marks):
+        marks[0] = True
+    flagged = dict(zip(keys, marks, strict=True))
+    return next((key for key in reversed(keys) if key and flagged[key]), None)

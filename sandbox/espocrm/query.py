@@ -1,0 +1,297 @@
+"""Lists: ``where`` filters, order, pages and ``select``, with the comparison rules of MariaDB underneath.
+
+A comparison with an empty column is never true, not even "not equals"; texts compare without regard to case and
+accents.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.espocrm.entities import Entity, Field
+from sandbox.espocrm.php import ApiError, parse_query, php_int
+
+DEFAULT_PAGE = 20
+MAX_PAGE = 200
+MAX_TEXT_IN_LIST = 10_000
+
+Row = Mapping[str, Any]
+#: All values of an attribute that a filter has to look at: one, or every address of a record.
+ValuesOf = Callable[[Row, str], list[Any]]
+#: Ids of the records that a link of a row leads to.
+LinkedIds = Callable[[Row, str], set[str]]
+
+_LEADING_NUMBER = re.compile(r"\s*[+-]?\d+(\.\d+)?")
+_NOT_SUPPORTED = ("q", "textFilter", "primaryFilter", "boolFilterList", "filterList")
+
+
+@dataclass(frozen=True)
+class SearchParams:
+    """What a list request asks for."""
+
+    where: list[Any]
+    order_by: str | None
+    descending: bool | None  #: None: not said
+    offset: int
+    max_size: int
+    select: frozenset[str] | None
+
+
+def read_search_params(query_string: str) -> SearchParams:
+    """Parse the query string of a list request.
+
+    Raises:
+        ApiError: 403 for a page of more than 200 rows, 400 for what cannot be understood.
+    """
+    query = parse_query(query_string)
+    if "searchParams" in query:
+        try:
+            raw = json.loads(query["searchParams"])
+        except (TypeError, ValueError) as error:
+            raise ApiError(400, "Invalid search params JSON.") from error
+        if not isinstance(raw, dict):
+            raise ApiError(400, "Invalid search params JSON.")
+    else:
+        raw = _from_plain_parameters(query)
+    for name in _NOT_SUPPORTED:
+        if raw.get(name):
+            raise ApiError(400, f"The EspoCRM twin does not know the search parameter '{name}'.")
+    order = raw.get("order")
+    if order not in (None, "ASC", "DESC"):
+        raise ApiError(400, "order value is bad.")
+    where = raw.get("where") or []
+    if not isinstance(where, list):
+        raise ApiError(400, "where should be array.")
+    order_by, select = raw.get("orderBy"), raw.get("select")
+    if order_by is not None and not isinstance(order_by, str):
+        raise ApiError(400, "orderBy should be string.")
+    if select is not None and not (isinstance(select, list) and all(isinstance(name, str) for name in select)):
+        raise ApiError(400, "select should be array.")
+    return SearchParams(
+        where=where,
+        order_by=order_by,
+        descending=None if order is None else order == "DESC",
+        offset=_whole(raw.get("offset"), "offset", 0),
+        max_size=_page_size(raw.get("maxSize")),
+        select=None if select is None else frozenset(select),
+    )
+
+
+def _from_plain_parameters(query: Mapping[str, Any]) -> dict[str, Any]:
+    texts = {name: value for name, value in query.items() if isinstance(value, str) and value}
+    where = query.get("whereGroup") or query.get("where")
+    select = texts.get("attributeSelect") or texts.get("select")
+    return {
+        **{name: query[name] for name in _NOT_SUPPORTED if name in query},
+        "where": list(where.values()) if isinstance(where, dict) else where if isinstance(where, list) else None,
+        "select": select.split(",") if select else None,
+        "orderBy": texts.get("orderBy"),
+        "order": texts["order"].upper() if "order" in texts else None,
+        "maxSize": php_int(texts["maxSize"]) if "maxSize" in texts else None,
+        "offset": php_int(texts["offset"]) if "offset" in texts else None,
+    }
+
+
+def _whole(value: Any, name: str, default: int) -> int:
+    if value is None:
+        return default
+    if not isinstance(value, int):
+        raise ApiError(400, f"{name} should be int.")
+    return value
+
+
+def _page_size(value: Any) -> int:
+    size = _whole(value, "maxSize", DEFAULT_PAGE)
+    if size > MAX_PAGE:
+        raise ApiError(403, f"Max size should not exceed {MAX_PAGE}. Use offset and limit.")
+    return size
+
+
+class Query:
+    """Filters and sorts the rows of one entity."""
+
+    def __init__(self, entity: Entity, values_of: ValuesOf, linked_ids: LinkedIds) -> None:
+        self._entity = entity
+        self._values_of = values_of
+        self._linked_ids = linked_ids
+
+    def select(self, rows: Iterable[Row], params: SearchParams) -> list[Row]:
+        """The rows that pass, in order, all pages.
+
+        Raises:
+            ApiError: 400 for an unknown attribute, filter type or order.
+        """
+        condition = self._group("and", params.where)
+        return self._ordered([row for row in rows if condition(row)], params)
+
+    def page(self, row: Row, params: SearchParams) -> dict[str, Any]:
+        """One row as the list shows it: long texts cut, narrowed to what was selected."""
+        names: Iterable[str] = row
+        if params.select is not None:
+            wanted = params.select | {"id", "name", "createdById", "assignedUserId"}
+            names = [name for name in row if name in wanted]
+        return {name: _cut(row[name]) for name in names}
+
+    # -- order ------------------------------------------------------------------------------------------------
+
+    def _ordered(self, rows: list[Row], params: SearchParams) -> list[Row]:
+        default_attribute, default_order = self._entity.order
+        attribute = params.order_by or default_attribute
+        descending = params.descending
+        if descending is None:
+            descending = default_order == "DESC" if params.order_by is None else False
+        field = next((field for field in self._entity.all_fields if field.name == attribute), None)
+        if field is not None and field.type in {"link", "linkParent"}:
+            attribute = field.attributes[1]
+        if attribute not in self._entity.list_attributes:
+            raise ApiError(400, f"Order by non-existing field '{attribute}'.")
+        rows = sorted(rows, key=lambda row: str(row["id"]), reverse=descending)
+        return sorted(rows, key=lambda row: _sort_key(row[attribute]), reverse=descending)
+
+    # -- filters ----------------------------------------------------------------------------------------------
+
+    def _group(self, kind: str, items: Any) -> Callable[[Row], bool]:
+        if not isinstance(items, list):
+            raise ApiError(400, "Bad 'value'.")
+        conditions = [self._condition(item) for item in items]
+        if kind == "or" and conditions:
+            return lambda row: any(condition(row) for condition in conditions)
+        return lambda row: all(condition(row) for condition in conditions)
+
+    def _condition(self, item: Any) -> Callable[[Row], bool]:
+        if not isinstance(item, dict) or not item.get("type"):
+            raise ApiError(400, "No 'type' in where item.")
+        if item.get("dateTime") or item.get("date"):
+            raise ApiError(400, "The EspoCRM twin takes times in UTC only, without 'dateTime', 'date' and 'timeZone'.")
+        unknown = set(item) - {"type", "attribute", "field", "value", "dateTime", "date", "timeZone"}
+        if unknown:
+            raise ApiError(400, f"Unknown parameter '{min(unknown)}'.")
+        kind, value = item["type"], item.get("value")
+        if kind in {"and", "or"}:
+            return self._group(kind, value if value is not None else [])
+        attribute = item.get("attribute") or item.get("field")
+        if not attribute:
+            raise ApiError(400, "No 'attribute' in where item.")
+        if kind in {"linkedWith", "notLinkedWith", "isLinked", "isNotLinked"}:
+            return self._link_condition(kind, attribute, value)
+        field = self._entity.field_of.get(attribute)
+        if field is None and attribute not in {"id", "deleted"}:
+            raise ApiError(400, f"Not existing attribute '{attribute}' in where.")
+        return self._comparison(kind, attribute, field or Field(name=attribute), value)
+
+    def _link_condition(self, kind: str, link: str, value: Any) -> Callable[[Row], bool]:
+        known = {name for name, _, _ in self._entity.links}
+        known |= {field.name for field in self._entity.all_fields if field.type == "link"}
+        if link not in known:
+            raise ApiError(400, f"Not existing relation '{link}' in where.")
+        if kind in {"isLinked", "isNotLinked"}:
+            return lambda row: bool(self._linked_ids(row, link)) == (kind == "isLinked")
+        wanted = {str(entry) for entry in (value if isinstance(value, list) else [value])}
+        return lambda row: bool(self._linked_ids(row, link) & wanted) == (kind == "linkedWith")
+
+    def _comparison(self, kind: str, attribute: str, field: Field, value: Any) -> Callable[[Row], bool]:
+        if kind in {"isNull", "isNotNull"}:
+            return lambda row: (not _present(self._values_of(row, attribute))) == (kind == "isNull")
+        if kind in {"isTrue", "isFalse"}:
+            return lambda row: self._values_of(row, attribute) == [kind == "isTrue"]
+        test, negative = _test(kind, field, value)
+
+        def passes(row: Row) -> bool:
+            values = _present(self._values_of(row, attribute))
+            if not values:
+                # An address filter of EspoCRM is a sub-query, which knows no "unknown"; a column does.
+                return negative and field.type in {"email", "phone"}
+            return any(test(_comparable(field, held)) for held in values) != negative
+
+        return passes
+
+
+def _test(kind: str, field: Field, value: Any) -> tuple[Callable[[Any], bool], bool]:
+    """A test of one held value, and whether the filter wants it to fail."""
+    negative = kind in {"notEquals", "notIn", "notLike", "notContains", "notOn"}
+    if kind in {"in", "notIn"}:
+        if not isinstance(value, list):
+            raise ApiError(400, f"Bad where item '{kind}'.")
+        wanted = [_comparable(field, entry) for entry in value]
+        return (lambda held: held in wanted), negative
+    if kind == "between":
+        if not isinstance(value, list) or len(value) < 2:
+            raise ApiError(400, "Bad where item 'between'.")
+        low, high = _comparable(field, value[0]), _comparable(field, value[1])
+        return (lambda held: low <= held <= high), False
+    if kind in _PATTERNS:
+        pattern = _like(_PATTERNS[kind].format("" if value is None else value))
+        return (lambda held: pattern.fullmatch(str(held)) is not None), negative
+    if kind not in _ORDERINGS:
+        raise ApiError(400, f"Unknown where item type '{kind}'.")
+    if value is None or isinstance(value, list | dict):
+        if kind in {"equals", "notEquals", "on", "notOn"} and isinstance(value, list):
+            return _test("in" if kind in {"equals", "on"} else "notIn", field, value)
+        raise ApiError(400, f"Bad where item '{kind}'.")
+    bound, compare = _comparable(field, value), _ORDERINGS[kind]
+    return (lambda held: compare(held, bound)), negative
+
+
+_PATTERNS = {
+    "like": "{}",
+    "notLike": "{}",
+    "contains": "%{}%",
+    "notContains": "%{}%",
+    "startsWith": "{}%",
+    "endsWith": "%{}",
+}
+_ORDERINGS: dict[str, Callable[[Any, Any], bool]] = {
+    "equals": lambda held, bound: bool(held == bound),
+    "on": lambda held, bound: bool(held == bound),
+    "notEquals": lambda held, bound: bool(held == bound),
+    "notOn": lambda held, bound: bool(held == bound),
+    "greaterThan": lambda held, bound: bool(held > bound),
+    "after": lambda held, bound: bool(held > bound),
+    "greaterThanOrEquals": lambda held, bound: bool(held >= bound),
+    "lessThan": lambda held, bound: bool(held < bound),
+    "before": lambda held, bound: bool(held < bound),
+    "lessThanOrEquals": lambda held, bound: bool(held <= bound),
+}
+
+
+def _present(values: list[Any]) -> list[Any]:
+    return [value for value in values if value is not None]
+
+
+def _comparable(field: Field, value: Any) -> Any:
+    """A value in the form in which MariaDB compares it with a column of this field's type."""
+    if field.type in {"int", "bool"}:
+        if isinstance(value, bool | int | float):
+            return float(value)
+        number = _LEADING_NUMBER.match(str(value))
+        return float(number.group()) if number else 0.0
+    if field.type == "datetime" and len(str(value)) == 10:
+        return f"{value} 00:00:00"
+    return _collated(str(value))
+
+
+def _collated(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text.rstrip(" ")).casefold()
+    return "".join(char for char in decomposed if not unicodedata.combining(char))
+
+
+def _like(pattern: str) -> re.Pattern[str]:
+    parts = (".*" if char == "%" else "." if char == "_" else re.escape(char) for char in _collated(pattern))
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def _sort_key(value: Any) -> tuple[bool, float, str]:
+    if value is None:
+        return (False, 0.0, "")
+    if isinstance(value, bool | int | float):
+        return (True, float(value), "")
+    return (True, 0.0, _collated(str(value)))
+
+
+def _cut(value: Any) -> Any:
+    return value[:MAX_TEXT_IN_LIST] if isinstance(value, str) else value

@@ -1,0 +1,280 @@
+"""What EspoCRM does with a request body before it stores anything: drop, clean, convert, refuse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import phonenumbers
+import schwifty
+from schwifty.exceptions import SchwiftyException
+
+from sandbox.espocrm.access import Settings
+from sandbox.espocrm.entities import CUSTOM_ENTITIES, PHONE_TYPES, SYSTEM_ATTRIBUTES, Entity, Field
+from sandbox.espocrm.mail import is_mail_address
+from sandbox.espocrm.php import php_day, php_int, php_time, php_trim, validation_failure
+
+MAX_CONTACT_ENTRIES = 10
+MAX_PHONE_LENGTH = 36
+MAX_MAIL_LENGTH = 255
+INT_RANGE = range(-(2**31), 2**31)
+
+_ID = re.compile(r"[A-Za-z0-9_=\-.]+")
+_NUMERIC = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
+_LOOSE_PHONE = re.compile(r"[0-9A-Za-z_@:#+()\-. ]+")
+_URI = re.compile(r"[a-zA-Z0-9]+://[^\s<>\"]+")
+
+
+def clean_input(entity: Entity, body: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """The attributes of a body that may be set, converted to the types of their fields.
+
+    System attributes, read-only ones and those that do not exist are dropped without a word, as EspoCRM does.
+
+    Raises:
+        ApiError: 400, a value of an int field is no number (checked on the raw value, before the conversion).
+    """
+    wanted = {key: value for key, value in body.items() if key in entity.writable and key not in SYSTEM_ATTRIBUTES}
+    for field in entity.all_fields:
+        for attribute in field.writable:
+            if attribute.endswith("Data") and wanted.get(attribute, ()) is None:
+                del wanted[attribute]  # EspoCRM takes an array or leaves the addresses alone
+            if attribute in wanted:
+                wanted[attribute] = _convert(entity, field, attribute, wanted[attribute])
+        if field.type == "phone" and settings.phone_number_international:
+            _sanitize_phones(field, wanted)
+    return wanted
+
+
+def _sanitize_phones(field: Field, wanted: dict[str, Any]) -> None:
+    """Write the numbers of a field in E.164, as far as they begin with ``+`` and can be read."""
+    if isinstance(wanted.get(field.name), str):
+        wanted[field.name] = sanitize_phone(wanted[field.name])
+    entries = wanted.get(f"{field.name}Data")
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict) and isinstance(entry.get(field.name), str | int | float):
+            entry[field.name] = sanitize_phone(_to_text(entry[field.name]))
+
+
+def _convert(entity: Entity, field: Field, attribute: str, value: Any) -> Any:
+    if value is None or field.type in {"jsonObject", "linkMultiple"}:
+        return value
+    if field.type == "bool" or attribute in field.flags:
+        return value is True or value in ("1", "true") or (value == 1 and isinstance(value, int))
+    if field.type == "int":
+        return _to_int(entity, field, value)
+    if attribute.endswith("Data"):
+        return [dict(item) if isinstance(item, dict) else item for item in value] if isinstance(value, list) else value
+    text = _to_text(value)
+    sanitize = _SANITIZERS.get(field.type)
+    return (sanitize(text) if sanitize else text) or None
+
+
+_SANITIZERS: dict[str, Callable[[str], str]] = {
+    **dict.fromkeys(("varchar", "url", "email", "phone"), php_trim),
+    "date": php_day,
+    "datetime": php_time,
+}
+
+
+def _to_int(entity: Entity, field: Field, value: Any) -> int:
+    if value == "":
+        return 0
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str) and _NUMERIC.fullmatch(value):
+        return php_int(value)
+    raise validation_failure(entity.name, field.name, "valid")
+
+
+def _to_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "1" if value else ""
+    if isinstance(value, list | dict):
+        return "Array" if isinstance(value, list) else "Object"
+    return str(value)
+
+
+def validate(
+    entity: Entity,
+    data: dict[str, Any],
+    present: Mapping[str, Any] | None,
+    settings: Settings,
+    *,
+    demand_required: bool = True,
+) -> None:
+    """Check cleaned attributes; the first field that fails decides the answer.
+
+    Of addresses and numbers EspoCRM checks the whole field as soon as one of its attributes is sent: a stored primary
+    number that would not pass today refuses an array without it, unless the plain attribute is sent as well.
+
+    Args:
+        entity: the type of the record.
+        data: attributes to be set, defaults included.
+        present: what is stored; None for a new record, in which required fields must be there.
+        settings: switches of the instance.
+        demand_required: refuse a record without a required value.
+
+    Raises:
+        ApiError: 400 with the reason and body that EspoCRM gives.
+    """
+    is_older = entity.name in CUSTOM_ENTITIES and not settings.has_form_rules
+    for field in entity.all_fields:
+        if field.read_only:
+            continue
+        if is_older and field.type in {"varchar", "link"}:
+            field = replace(field, required=False, max_length=None)
+        given = [attribute for attribute in field.writable if attribute in data]
+        if given and field.flags:
+            kind = _contact_failure(field, {**(present or {}), **data}, settings)
+            if kind:
+                raise validation_failure(entity.name, field.name, kind)
+            continue
+        if (
+            demand_required
+            and field.required
+            and (given or present is None)
+            and any(data.get(attribute) is None for attribute in field.writable)
+        ):
+            raise validation_failure(entity.name, field.name, "required")
+        for attribute in given:
+            kind = _failure(entity, field, attribute, data[attribute], settings)
+            if kind:
+                raise validation_failure(entity.name, field.name, kind)
+
+
+def validate_bank_details(entity: Entity, data: dict[str, Any]) -> None:
+    """The extension's own checks: IBAN and BIC, blanks and small letters allowed.
+
+    Raises:
+        ApiError: 400.
+    """
+    if entity.name != "CBankverbindungen":
+        return
+    for name, kind in (("iban", schwifty.IBAN), ("bic", schwifty.BIC)):
+        value = data.get(name)
+        if value is not None and not _is_code(kind, value):
+            raise validation_failure(entity.name, name, name)
+
+
+def validate_name(entity: Entity, data: Mapping[str, Any], present: Mapping[str, Any] | None) -> None:
+    """The extension's rule for people: a Beteiligter has a last name, or a firm with its legal form.
+
+    Only who sets one of the three is asked; ``present`` is what is stored, None for a new record.
+
+    Raises:
+        ApiError: 400.
+    """
+    names = ("lastName", "firmenname", "rechtsform")
+    if entity.name != "CBeteiligte" or (present is not None and not any(name in data for name in names)):
+        return
+    values = {**(present or {}), **data}
+    if values.get("lastName") or (values.get("firmenname") and values.get("rechtsform")):
+        return
+    sent = next((name for name in names if name in data), "lastName")
+    raise validation_failure(entity.name, sent, "named")
+
+
+def _is_code(kind: type[schwifty.IBAN | schwifty.BIC], value: str) -> bool:
+    try:
+        kind(value.upper())
+    except SchwiftyException:
+        return False
+    return True
+
+
+def _failure(entity: Entity, field: Field, attribute: str, value: Any, settings: Settings) -> str | None:
+    """The name of the check that a value does not pass."""
+    if field.type == "enum":
+        options = {option or None for option in field.options}
+        return None if value in options else "valid"
+    if value is None:
+        return None
+    if field.type == "linkParent" and attribute.endswith("Type"):
+        allowed = settings.task_parents if entity.name == "Task" else None
+        return None if allowed is None or value in allowed else "valid"
+    check = _CHECKS.get(field.type)
+    return check(field, value) if check else None
+
+
+def _length_failure(field: Field, value: str) -> str | None:
+    limit = field.max_length or (255 if field.type != "text" else None)
+    return "maxLength" if limit and len(value) > limit else None
+
+
+def _url_failure(field: Field, value: str) -> str | None:
+    return _length_failure(field, value) or (None if _URI.fullmatch(value) else "valid")
+
+
+def _time_failure(field: Field, value: str) -> str | None:
+    try:
+        moment = datetime.fromisoformat(value).replace(tzinfo=None, microsecond=0)
+    except ValueError:
+        return "valid"
+    canonical = moment.date().isoformat() if field.type == "date" else moment.isoformat(sep=" ")
+    return None if canonical == value else "valid"
+
+
+_CHECKS: dict[str, Callable[[Field, Any], str | None]] = {
+    "varchar": _length_failure,
+    "text": _length_failure,
+    "url": _url_failure,
+    "date": _time_failure,
+    "datetime": _time_failure,
+    "int": lambda _field, value: None if value in INT_RANGE else "rangeInternal",
+    "link": lambda _field, value: None if _ID.fullmatch(value) else "pattern",
+    "linkParent": lambda _field, value: None if _ID.fullmatch(value) else "pattern",
+}
+
+
+def _contact_failure(field: Field, values: Mapping[str, Any], settings: Settings) -> str | None:
+    """The check that the addresses or numbers of a record do not pass: one bad entry refuses them all."""
+    plain, entries = values.get(field.name), values.get(f"{field.name}Data")
+    entries = [] if entries is None else entries
+    wrong = "emailAddress" if field.type == "email" else "valid"
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        return wrong
+    held = [entry.get(field.name) for entry in entries]
+    if field.type == "email":
+        passing = all(_is_mail(value) for value in [plain, *held] if value)
+    else:
+        passing = all(_is_phone(value, settings) for value in [*filter(None, [plain]), *held])
+        passing = passing and all(entry.get("type") in {None, *PHONE_TYPES} for entry in entries)
+    if not passing:
+        return wrong
+    limit = MAX_MAIL_LENGTH if field.type == "email" else MAX_PHONE_LENGTH
+    if any(len(value) > limit for value in [plain, *held] if value):
+        return "maxLength"
+    return "maxCount" if len(entries) > MAX_CONTACT_ENTRIES else None
+
+
+def _is_mail(value: Any) -> bool:
+    return isinstance(value, str) and is_mail_address(value)
+
+
+def _is_phone(value: Any, settings: Settings) -> bool:
+    if not isinstance(value, str) or not _LOOSE_PHONE.fullmatch(value):
+        return False
+    return not settings.phone_number_international or _is_e164(value)
+
+
+def sanitize_phone(value: str) -> str:
+    """A number that begins with ``+`` in E.164, if it can be read; EspoCRM writes it so before it checks it."""
+    value = php_trim(value)
+    return (_e164(value) or value) if value.startswith("+") else value
+
+
+def _e164(value: str) -> str | None:
+    try:
+        number = phonenumbers.parse(value, None)
+    except phonenumbers.NumberParseException:
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _is_e164(value: str) -> bool:
+    return _e164(value) == value and phonenumbers.is_possible_number(phonenumbers.parse(value, None))

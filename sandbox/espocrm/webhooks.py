@@ -1,0 +1,185 @@
+"""Webhooks of the EspoCRM twin: queue, batches, signatures, and what the status of an answer does to the events."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import aiohttp
+
+from sandbox.espocrm.access import LoginGuard
+from sandbox.espocrm.entities import ENTITIES
+from sandbox.espocrm.php import php_json
+from sandbox.espocrm.store import Change, Record, Store
+
+BATCH_SIZE = 50
+MAX_ATTEMPTS = 4
+RETRY_AFTER = timedelta(minutes=10)
+FINISHED_KEPT = 1000  #: items that are done with and kept for inspection
+TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
+#: Answers after which EspoCRM tries again; 0 stands for no answer at all. All other errors drop the events.
+NOT_SENT = -1  #: the receiver is internal and not allowed
+RETRIED_STATUSES = frozenset({0, 401, 403, 404, 405, 408, 500, 503})
+
+
+@dataclass
+class QueueItem:
+    """One event for one webhook."""
+
+    number: int
+    webhook_id: str
+    event: str
+    target_id: str
+    data: dict[str, Any]
+    status: Literal["Pending", "Success", "Failed"] = "Pending"
+    attempts: int = 0
+    process_at: datetime | None = None  #: not before this time; None: at once
+    answer: int | None = None  #: status of the last answer, 0 for none
+
+    def as_json(self) -> dict[str, Any]:
+        """The item with its time as ISO string."""
+        return asdict(self) | {"process_at": self.process_at.isoformat() if self.process_at else None}
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One request that was sent, and the status of its answer (0: none, -1: not sent)."""
+
+    webhook_id: str
+    event: str
+    url: str
+    ids: list[str]
+    status: int
+
+
+def signature_headers(webhook_id: str, secret: str | None, body: bytes, *, legacy_only: bool = False) -> dict[str, str]:
+    """The headers ``X-Signature`` (raw MAC) and, from EspoCRM 9.0, ``Signature`` (hex MAC); none without a secret."""
+    if not secret:
+        return {}
+    mac = hmac.new(secret.encode(), body, hashlib.sha256)
+    prefix = f"{webhook_id}:".encode()
+    headers = {"X-Signature": base64.b64encode(prefix + mac.digest()).decode()}
+    if not legacy_only:
+        headers["Signature"] = base64.b64encode(prefix + mac.hexdigest().encode()).decode()
+    return headers
+
+
+class WebhookQueue:
+    """Events on their way to the subscribers."""
+
+    def __init__(self, store: Store, guard: LoginGuard, now: Callable[[], datetime]) -> None:
+        self.items: list[QueueItem] = []
+        self._store = store
+        self._guard = guard
+        self._now = now
+        self._next_number = 1
+        self._changes: deque[Change] = deque()  #: waiting until a run of the job takes them up
+        self._running = asyncio.Lock()
+
+    def add(self, change: Change) -> None:
+        """Queue a change: at once, or in a later run of the job if a run takes up only so many."""
+        self._changes.append(change)
+        if self._store.settings.webhook_event_portion is None:
+            self._take_up(None)
+
+    def _take_up(self, portion: int | None) -> None:
+        for _ in range(len(self._changes) if portion is None else min(portion, len(self._changes))):
+            self._queue(self._changes.popleft())
+
+    def _queue(self, change: Change) -> None:
+        """One item for every active webhook that asked for the change."""
+        for event, data in _events(change):
+            for webhook in self._store.records("Webhook"):
+                values = webhook.values
+                if values["event"] != event or not values["isActive"]:
+                    continue
+                if values["skipOwn"] and values.get("userId") == change.user_id:
+                    continue
+                self.items.append(QueueItem(self._next_number, webhook.id, event, change.id, data))
+                self._next_number += 1
+
+    async def process(self, session: aiohttp.ClientSession) -> list[Delivery]:
+        """One run of the job "Process Webhook Queue": at most one request per webhook, oldest event first."""
+        async with self._running:
+            self._take_up(self._store.settings.webhook_event_portion)
+            due = dict.fromkeys(item.webhook_id for item in self._due())
+            sent = [await self._process_webhook(session, webhook_id) for webhook_id in due]
+            finished = [item.number for item in self.items if item.status != "Pending"]
+            self._drop(set(finished[:-FINISHED_KEPT]))
+            return [delivery for delivery in sent if delivery is not None]
+
+    def _drop(self, numbers: set[int]) -> None:
+        self.items = [item for item in self.items if item.number not in numbers]
+
+    def _due(self) -> Iterator[QueueItem]:
+        now = self._now()
+        return (i for i in self.items if i.status == "Pending" and (i.process_at is None or i.process_at <= now))
+
+    async def _process_webhook(self, session: aiohttp.ClientSession, webhook_id: str) -> Delivery | None:
+        batch = [item for item in self._due() if item.webhook_id == webhook_id][:BATCH_SIZE]
+        webhook = self._store.find("Webhook", webhook_id)
+        if webhook is None or not self._may_receive(webhook):
+            self._drop({item.number for item in batch})
+            return None
+        status = await self._send(session, webhook, php_json([item.data for item in batch]))
+        self._settle(webhook, batch, status)
+        values = webhook.values
+        return Delivery(webhook_id, values["event"], values["url"], [item.target_id for item in batch], status)
+
+    def _may_receive(self, webhook: Record) -> bool:
+        if not webhook.values["isActive"]:
+            return False
+        owner_id = webhook.values.get("userId")
+        if owner_id is None:
+            return True
+        owner = self._guard.user_of_id(owner_id)
+        return owner is not None and owner.may("read", webhook.values["entityType"])
+
+    async def _send(self, session: aiohttp.ClientSession, webhook: Record, body: bytes) -> int:
+        if not self._store.settings.may_send_to(webhook.values["url"]):
+            return NOT_SENT
+        legacy_only = self._store.settings.version == "8.4"
+        headers = signature_headers(webhook.id, webhook.values.get("secretKey"), body, legacy_only=legacy_only)
+        headers["Content-Type"] = "application/json"
+        try:
+            async with session.post(
+                webhook.values["url"], data=body, headers=headers, timeout=TIMEOUT, allow_redirects=False
+            ) as response:
+                return response.status
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):  # ValueError: a host name that is none
+            return 0
+
+    def _settle(self, webhook: Record, batch: list[QueueItem], status: int) -> None:
+        if status == 410:
+            webhook.deleted = True
+            self._drop({i.number for i in self.items if i.webhook_id == webhook.id and i.status == "Pending"})
+            return
+        for item in batch:
+            item.attempts += 1
+            item.answer = status
+            item.process_at = None
+            if 200 <= status < 400:
+                item.status = "Success"
+            elif status in RETRIED_STATUSES and item.attempts < MAX_ATTEMPTS:
+                item.process_at = self._now() + RETRY_AFTER
+            else:
+                item.status = "Failed"
+
+
+def _events(change: Change) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The names of the events that a change is, each with the data that its subscribers get."""
+    yield f"{change.entity}.{change.event}", change.payload
+    if change.event != "update":
+        return
+    for field in ENTITIES[change.entity].all_fields:
+        attributes = {*field.attributes, f"{field.name}Data"} & change.payload.keys()
+        if attributes and field.name != "modifiedBy":
+            data = {name: value for name, value in change.payload.items() if name in attributes}
+            yield f"{change.entity}.fieldUpdate.{field.name}", {"id": change.id} | data

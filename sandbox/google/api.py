@@ -1,0 +1,96 @@
+"""What the methods of the API share: a call, the twin's data, scopes, and conditional requests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from aiohttp import web
+
+from sandbox.google.calendar_store import Calendar, CalendarStore, Versions
+from sandbox.google.errors import condition_not_met, required
+from sandbox.google.event import Resource
+from sandbox.google.event_store import EventStore
+from sandbox.google.listing import Lister, Query
+from sandbox.google.people import People
+
+API_PREFIX: Final = "/calendar/v3"
+_AUTH: Final = "https://www.googleapis.com/auth/"
+
+
+class World:
+    """The data of the twin."""
+
+    def __init__(self, now: Callable[[], datetime], seed: int) -> None:
+        self.now = now
+        self.versions = Versions(now)
+        self.calendars = CalendarStore(self.versions, now, seed)
+        self.events = EventStore(self.versions, now, seed)
+        self.people = People(self.calendars, self.events)
+        self.lister = Lister(self.versions, now)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a method by an account that has shown a valid token."""
+
+    world: World
+    request: web.Request
+    caller: str  #: e-mail address
+    query: Query
+    body: Resource  #: empty if there was none
+
+    def path(self, name: str) -> str:
+        """A part of the path."""
+        return self.request.match_info[name]
+
+    def parameter(self, name: str) -> str:
+        """A query parameter that must be given. Raises ApiError 400."""
+        value = self.query.text(name)
+        if value is None:
+            raise required(f"Required parameter: {name}")
+        return value
+
+    def calendar(self, role: str) -> Calendar:
+        """The calendar of the path, if the caller has that role. Raises ApiError 403 or 404."""
+        return self.world.calendars.get(self.caller, self.path("calendarId"), role)
+
+    def expect_etag(self, etag: str) -> None:
+        """Raises ApiError 412 if ``If-Match`` asks for another one."""
+        wanted = self.request.headers.get("If-Match")
+        if wanted is not None and not _matches(wanted, etag):
+            raise condition_not_met()
+
+    def stop_if_known(self, etag: str) -> None:
+        """Raises HTTPNotModified if ``If-None-Match`` names it."""
+        known = self.request.headers.get("If-None-Match")
+        if known is not None and _matches(known, etag):
+            raise web.HTTPNotModified(headers={"ETag": etag})
+
+
+#: Returns the answer's JSON, or None for 204.
+Method = Callable[[Call], Resource | None]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A method of the API: HTTP method, path below `API_PREFIX`, what it does, and scopes of which one is needed."""
+
+    verb: str
+    path: str
+    method: Method
+    scopes: frozenset[str]
+
+
+def scopes(*names: str) -> frozenset[str]:
+    """Full names of scopes. Scopes that cover owned or public calendars only are not told apart here: they open
+    nothing.
+    """
+    return frozenset(_AUTH + name for name in names)
+
+
+def _matches(header: str, etag: str) -> bool:
+    return header.strip() == "*" or etag in re.findall(r'"[^"]*"', header)

@@ -1,0 +1,400 @@
+"""Twin of Google Calendar (API v3) with Google's token endpoint.
+
+``python -m sandbox.google.app --port 4030 --service-account-file account.json`` serves it alone and writes a service
+account file that the unmodified google-auth accepts. The product finds it by
+``GOOGLE_CALENDAR_API_ENDPOINT=http://127.0.0.1:4030``, the counterpart of ``https://www.googleapis.com``.
+With google-api-python-client that means two things, because its option ``api_endpoint`` replaces ``rootUrl`` and
+``servicePath`` of the discovery document together, and ``new_batch_http_request`` ignores it::
+
+    build("calendar", "v3", credentials=..., client_options={"api_endpoint": f"{endpoint}/calendar/v3/"})
+    BatchHttpRequest(batch_uri=f"{endpoint}/batch/calendar/v3")
+
+(or `build_from_document` with a discovery document whose ``rootUrl`` is ``f"{endpoint}/"``, which moves both).
+
+It has the collections calendars, acl, calendarList (without update) and events (without quickAdd and watch), rules as
+in sections 09, 10 and 12 of the specification. A service account may use its own calendars and those shared with it;
+by default 600 calls a minute. Where Google leaves the behaviour open the twin takes the answer that is harder to
+live with: a list with any filter gives no sync token; deleted events in lists carry nothing but their id; a change
+without effect gives a new etag. Where both answers are hard, it can be switched (`sandbox.google.readings`). Besides
+the common control API (`sandbox.control`) there are these routes:
+
+=================================================  ==============================================================
+``POST /__sandbox__/calendars/{id}/events``        a person adds an event
+``PUT /__sandbox__/calendars/{id}/events/{id}``    a person changes the fields in the body (merged, null removes)
+``DELETE /__sandbox__/calendars/{id}/events/{id}``  a person deletes it. All three: ``?as=`` names the person
+``POST /__sandbox__/expire-sync-tokens``           every sync token is answered with 410 from now on
+``POST /__sandbox__/revoke-tokens``                every access token is answered with 401 from now on
+``POST /__sandbox__/page-size``                    ``{"n": 2}`` or null: pages of at most that size;
+                                                   ``"empty_pages": true`` puts an empty one before each
+``POST /__sandbox__/quota``                        ``{"per_minute": 600, "reason": "rateLimitExceeded", "status": 403,
+                                                   "new_calendars": 60}``, limits null for none
+``POST /__sandbox__/service-accounts``             ``{"name": "other"}``: its file, with a key
+``POST /__sandbox__/actions``                      what people do in the browser, see `sandbox.google.people`
+``GET, POST /__sandbox__/settings``                what nobody has written down about Google, see `Readings`
+=================================================  ==============================================================
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from sandbox.control import CONTROL_PREFIX, Clock, Handler, Twin, body_of, main
+from sandbox.google import calendar_api as google_calendar_api
+from sandbox.google import event_api as google_event_api
+from sandbox.google.api import API_PREFIX, Call, Route, World
+from sandbox.google.batch import answer_batch
+from sandbox.google.calendar_store import Calendar, is_service_account
+from sandbox.google.errors import (
+    QUOTA_REASONS,
+    ApiError,
+    for_status,
+    insufficient_scope,
+    invalid,
+    invalid_credentials,
+    not_found,
+    quota,
+    unauthenticated,
+)
+from sandbox.google.event import Resource, render_event
+from sandbox.google.fields import pick
+from sandbox.google.listing import Query
+from sandbox.google.people import WISHES
+from sandbox.google.readings import Readings
+from sandbox.google.seed import load_sample
+from sandbox.google.tokens import (
+    PROJECT,
+    TOKEN_PATH,
+    Grant,
+    ServiceAccount,
+    TokenIssuer,
+    TokenRefusedError,
+    make_service_account,
+    read_service_account,
+    write_service_account,
+)
+
+DEFAULT_PORT: Final = 4030
+DEFAULT_ACCOUNT: Final = "bitbylaw"
+BATCH_PATH: Final = "/batch/calendar/v3"
+#: Calls per minute of one account (developers.google.com/workspace/calendar/api/guides/quota).
+QUOTA_PER_MINUTE: Final = 600
+#: Who edits a calendar that belongs to no person.
+SOMEBODY: Final = "kanzlei@example.de"
+
+_MINUTE: Final = timedelta(minutes=1)
+
+
+class GoogleTwin(Twin):
+    """Google Calendar for some service accounts. ``empty`` leaves out the sample calendar."""
+
+    name: ClassVar[str] = "google"
+    default_port: ClassVar[int] = DEFAULT_PORT
+    transient: ClassVar[frozenset[str]] = Twin.transient | {"service_account_file"}
+
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        empty: bool = False,
+        clock: Clock | None = None,
+        service_account_file: Path | None = None,
+        quota_per_minute: int | None = QUOTA_PER_MINUTE,
+    ) -> None:
+        """
+        Args:
+            seed: see `Twin`.
+            empty: see `Twin`.
+            clock: see `Twin`.
+            service_account_file: written when the twin starts, or kept if it fits.
+            quota_per_minute: calls by one account in any minute of the twin's clock; None for no limit.
+        """
+        self.service_account_file = service_account_file
+        self.quota_per_minute = quota_per_minute
+        self.quota_reason = "rateLimitExceeded"
+        self.quota_status = 403
+        self.tokens = TokenIssuer(self.now)
+        self.world: World
+        self._recent_calls: dict[str, deque[float]] = {}
+        super().__init__(seed=seed, empty=empty, clock=clock)
+
+    def load_seed(self) -> None:
+        """Start over: sample data, no tokens. Service accounts stay."""
+        self.tokens.revoke()
+        self._recent_calls.clear()
+        self.world = World(self.now, self.seed)
+        for email in (_address(DEFAULT_ACCOUNT), *self.tokens.accounts):
+            self.world.calendars.add_account(email)
+        if not self.empty:
+            load_sample(self.world, SOMEBODY, reader=_address(DEFAULT_ACCOUNT))
+
+    async def start(self) -> None:
+        """Make sure that the service account file fits this twin."""
+        if self.service_account_file is not None:
+            await asyncio.to_thread(self._provide_file, self.service_account_file)
+
+    def service_account(self, name: str = DEFAULT_ACCOUNT) -> dict[str, str]:
+        """Content of the file of a service account, which is made on first use; the twin must be running."""
+        account = self.tokens.accounts.get(_address(name)) or make_service_account(name)
+        self._register(account)
+        return account.file_content(self.url)
+
+    def state(self) -> dict[str, Any]:
+        """Calendars with rules and events, everybody's list of calendars, accounts."""
+        calendars = self.world.calendars
+        return {
+            "calendars": [_calendar_state(calendar) for calendar in calendars.calendars.values()],
+            "calendarLists": {
+                account: [resource for resource, _ in calendars.entries(account)] for account in calendars.subscriptions
+            },
+            "serviceAccounts": sorted(self.tokens.accounts),
+        }
+
+    def revoke_tokens(self) -> None:
+        """Make every access token handed out so far invalid."""
+        self.tokens.revoke()
+
+    def error_response(self, status: int) -> web.Response:
+        """An error in Google's JSON shape."""
+        return for_status(status).json_response()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Token endpoint, API and batch."""
+        methods = [*google_calendar_api.routes(), *google_event_api.routes()]
+        return [
+            web.post(TOKEN_PATH, self._issue_token),
+            web.post(BATCH_PATH, _answering(self._batch)),
+            *(web.route(route.verb, API_PREFIX + route.path, self._serve(route)) for route in methods),
+            web.route("*", f"{API_PREFIX}/{{rest:.*}}", _answering(self._unknown_method)),
+        ]
+
+    def control_routes(self) -> list[web.RouteDef]:
+        """What people do in the calendar, and what Google does by itself."""
+        events = f"{CONTROL_PREFIX}/calendars/{{calendarId}}/events"
+        return [
+            web.post(events, _answering(self._person_inserts)),
+            web.put(f"{events}/{{eventId}}", _answering(self._person_changes)),
+            web.delete(f"{events}/{{eventId}}", _answering(self._person_deletes)),
+            web.post(f"{CONTROL_PREFIX}/expire-sync-tokens", _answering(self._expire_sync_tokens)),
+            web.post(f"{CONTROL_PREFIX}/revoke-tokens", _answering(self._revoke_tokens)),
+            web.post(f"{CONTROL_PREFIX}/page-size", _answering(self._set_page_size)),
+            web.post(f"{CONTROL_PREFIX}/quota", _answering(self._set_quota)),
+            web.post(f"{CONTROL_PREFIX}/service-accounts", _answering(self._provide_account)),
+            web.post(f"{CONTROL_PREFIX}/actions", _answering(self._act)),
+            web.get(f"{CONTROL_PREFIX}/settings", self._show_settings),
+            web.post(f"{CONTROL_PREFIX}/settings", _answering(self._change_settings)),
+        ]
+
+    # -- accounts and tokens ------------------------------------------------------------------------------------
+
+    def _provide_file(self, path: Path) -> None:
+        account = read_service_account(path, self.url)
+        if account is None:
+            account = self.tokens.accounts.get(_address(DEFAULT_ACCOUNT)) or make_service_account(DEFAULT_ACCOUNT)
+            write_service_account(path, account, self.url)
+        self._register(account)
+
+    def _register(self, account: ServiceAccount) -> None:
+        self.tokens.accounts[account.email] = account
+        self.world.calendars.add_account(account.email)
+
+    async def _issue_token(self, request: web.Request) -> web.StreamResponse:
+        form = await request.post()
+        grant_type, assertion = form.get("grant_type", ""), form.get("assertion", "")
+        try:
+            return web.json_response(self.tokens.issue(str(grant_type), str(assertion), self.url + TOKEN_PATH))
+        except TokenRefusedError as refusal:
+            return refusal.json_response()
+
+    def _authenticate(self, request: web.Request) -> Grant:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme != "Bearer":
+            raise unauthenticated()
+        grant = self.tokens.grant(token)
+        if grant is None:
+            raise invalid_credentials()
+        return grant
+
+    def _count(self, email: str) -> None:
+        """Count a call in the sliding minute. Raises ApiError if there were too many."""
+        now = self.now().timestamp()
+        recent = self._recent_calls.setdefault(email, deque())
+        while recent and recent[0] <= now - _MINUTE.total_seconds():
+            recent.popleft()
+        if self.quota_per_minute is not None and len(recent) >= self.quota_per_minute:
+            raise quota(self.quota_reason, self.quota_status)
+        recent.append(now)
+
+    # -- API ----------------------------------------------------------------------------------------------------
+
+    def _serve(self, route: Route) -> Handler:
+        async def serve(request: web.Request) -> web.StreamResponse:
+            raw = await body_of(request)
+            grant = self._authenticate(request)
+            if not grant.scopes & route.scopes:
+                raise insufficient_scope()
+            self._count(grant.email)
+            query = Query(request.query)
+            answer = route.method(Call(self.world, request, grant.email, query, _json_object(raw)))
+            if answer is None:
+                return web.Response(status=204)
+            headers = {"ETag": answer["etag"]} if "etag" in answer else None
+            fields = query.text("fields")
+            return web.json_response(pick(answer, fields) if fields else answer, headers=headers)
+
+        return _answering(serve)
+
+    async def _unknown_method(self, request: web.Request) -> web.StreamResponse:
+        self._authenticate(request)
+        raise not_found()
+
+    async def _batch(self, request: web.Request) -> web.StreamResponse:
+        return await answer_batch(request, self.url, API_PREFIX)
+
+    # -- control ------------------------------------------------------------------------------------------------
+
+    def _edited(self, request: web.Request) -> tuple[str, Calendar]:
+        """Who edits which calendar."""
+        calendar = self.world.calendars.calendars.get(request.match_info["calendarId"])
+        if calendar is None:
+            raise not_found()
+        return request.query.get("as", _editor(calendar)), calendar
+
+    async def _person_inserts(self, request: web.Request) -> web.StreamResponse:
+        person, calendar = self._edited(request)
+        event = self.world.events.insert(person, calendar, _json_object(await request.read()))
+        return web.json_response(render_event(event, calendar.id, calendar.zone))
+
+    async def _person_changes(self, request: web.Request) -> web.StreamResponse:
+        body = _json_object(await request.read())
+        person, calendar = self._edited(request)
+        event = self.world.events.get(calendar, request.match_info["eventId"])
+        event = self.world.events.change(person, calendar, event, body, patch=True)
+        return web.json_response(render_event(event, calendar.id, calendar.zone))
+
+    async def _person_deletes(self, request: web.Request) -> web.StreamResponse:
+        _, calendar = self._edited(request)
+        self.world.events.delete(calendar, self.world.events.get(calendar, request.match_info["eventId"]))
+        return web.json_response({})
+
+    async def _act(self, request: web.Request) -> web.StreamResponse:
+        try:
+            wish = WISHES.validate_python(_json_object(await request.read()))
+        except ValidationError as error:
+            raise invalid(str(error)) from None
+        calendar = self.world.calendars.calendars.get(wish.calendar)
+        calendar, event = self.world.people.act(wish, SOMEBODY if calendar is None else _editor(calendar))
+        return web.json_response(render_event(event, calendar.id, calendar.zone))
+
+    async def _show_settings(self, _request: web.Request) -> web.StreamResponse:
+        return web.json_response(self.world.events.readings.model_dump())
+
+    async def _change_settings(self, request: web.Request) -> web.StreamResponse:
+        changes = _json_object(await request.read())
+        try:
+            readings = Readings.model_validate(self.world.events.readings.model_dump() | changes)
+        except ValidationError as error:
+            raise invalid(str(error)) from None
+        self.world.events.readings = readings
+        return await self._show_settings(request)
+
+    async def _expire_sync_tokens(self, _request: web.Request) -> web.StreamResponse:
+        self.world.lister.expire_sync_tokens()
+        return web.json_response({})
+
+    async def _revoke_tokens(self, _request: web.Request) -> web.StreamResponse:
+        self.revoke_tokens()
+        return web.json_response({})
+
+    async def _set_page_size(self, request: web.Request) -> web.StreamResponse:
+        wish = _json_object(await request.read())
+        size, empty_pages = wish.get("n"), wish.get("empty_pages", False)
+        if not _is_limit(size) or size == 0 or not isinstance(empty_pages, bool):
+            raise invalid("n must be a positive number or null, empty_pages a boolean")
+        self.world.lister.page_size, self.world.lister.empty_pages = size, empty_pages
+        return web.json_response({"n": size, "empty_pages": empty_pages})
+
+    async def _set_quota(self, request: web.Request) -> web.StreamResponse:
+        wish = {**self._quota(), **_json_object(await request.read())}
+        limits = wish["per_minute"], wish["new_calendars"]
+        if not all(map(_is_limit, limits)) or wish["reason"] not in QUOTA_REASONS or wish["status"] not in {403, 429}:
+            raise invalid("limits must be numbers or null, reason one of Google's, status 403 or 429")
+        self.quota_per_minute, self.world.calendars.max_new_calendars = limits
+        self.quota_reason, self.quota_status = wish["reason"], wish["status"]
+        return web.json_response(self._quota())
+
+    def _quota(self) -> dict[str, Any]:
+        return {
+            "per_minute": self.quota_per_minute,
+            "reason": self.quota_reason,
+            "status": self.quota_status,
+            "new_calendars": self.world.calendars.max_new_calendars,
+        }
+
+    async def _provide_account(self, request: web.Request) -> web.StreamResponse:
+        name = _json_object(await request.read()).get("name", DEFAULT_ACCOUNT)
+        return web.json_response(await asyncio.to_thread(self.service_account, str(name)))
+
+
+def _answering(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Handler:
+    """Turn a refusal into Google's answer."""
+
+    async def answered(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ApiError as refusal:
+            return refusal.json_response()
+
+    return answered
+
+
+def _editor(calendar: Calendar) -> str:
+    """Who edits a calendar if nobody is named."""
+    return SOMEBODY if is_service_account(calendar.data_owner) else calendar.data_owner
+
+
+def _json_object(raw: bytes) -> Resource:
+    try:
+        body = json.loads(raw) if raw else {}
+    except ValueError:
+        raise ApiError(400, "parseError", "Parse Error") from None
+    if not isinstance(body, dict):
+        raise ApiError(400, "parseError", "Parse Error")
+    return body
+
+
+def _is_limit(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+
+
+def _address(name: str) -> str:
+    return f"{name}@{PROJECT}.iam.gserviceaccount.com"
+
+
+def _calendar_state(calendar: Calendar) -> dict[str, Any]:
+    return {
+        **calendar.render(),
+        "acl": [rule.render() for rule in calendar.acl.values()],
+        "events": [render_event(event, calendar.id, calendar.zone) for event in calendar.events.values()],
+    }
+
+
+def _from_arguments(arguments: argparse.Namespace) -> GoogleTwin:
+    return GoogleTwin(seed=arguments.seed, empty=arguments.empty, service_account_file=arguments.service_account_file)
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(prog="python -m sandbox.google.app", description="Twin of Google Calendar")
+    options.add_argument(
+        "--service-account-file", type=Path, help="write the credentials of a service account of this twin here"
+    )
+    main(_from_arguments, options, DEFAULT_PORT)

@@ -1,0 +1,132 @@
+"""Batch requests: many calls of the API in one ``multipart/mixed`` request.
+
+Every part is sent to the twin itself as a request of its own, so it meets the same faults, counts for the quota and
+stands in the journal like any other; the batch stands there too. Google's documentation and client library limit a
+batch to 1000 calls.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import Message
+from email.parser import BytesParser
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from sandbox.google.errors import ApiError, not_found
+
+MAX_CALLS: Final = 1000
+#: A part that takes longer (a fault that hangs) ends the whole batch.
+PART_SECONDS: Final = 120
+
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+#: Belong to the connection or to the batch as a whole; all other headers of the batch hold for every part.
+_OWN_HEADERS: Final = frozenset({"accept-encoding", "connection", "host", "transfer-encoding", "user-agent"})
+
+
+@dataclass(frozen=True)
+class _Part:
+    content_id: str | None
+    method: str
+    target: str  #: path and query, encoded
+    headers: dict[str, str]
+    body: bytes
+
+
+async def answer_batch(request: web.Request, url: str, prefix: str) -> web.StreamResponse:
+    """Carry out the calls one after the other.
+
+    Args:
+        request: the batch.
+        url: base URL of the twin.
+        prefix: path under which the calls must lie.
+
+    Raises:
+        ApiError: 400; it is no batch, or too large.
+    """
+    content_type = request.headers.get("Content-Type", "")
+    parts = [_read_part(part) for part in _split(content_type, await request.read())]
+    shared = {
+        name: value
+        for name, value in request.headers.items()
+        if name.lower() not in _OWN_HEADERS and not name.lower().startswith("content-")
+    }
+    boundary = f"batch_{secrets.token_urlsafe(24)}"
+    chunks = []
+    try:
+        # A connection for each part: on a used one, aiohttp would repeat a part whose connection a fault cuts.
+        connector = aiohttp.TCPConnector(force_close=True)
+        timeout = aiohttp.ClientTimeout(total=PART_SECONDS)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            for part in parts:
+                chunks.append(f"--{boundary}\r\n".encode() + await _carry_out(session, part, shared, url, prefix))
+    except (TimeoutError, aiohttp.ClientError):
+        # A fault has cut the connection of a part; the caller has only this one.
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=499)
+    body = b"".join([*chunks, f"--{boundary}--\r\n".encode()])
+    return web.Response(body=body, headers={"Content-Type": f"multipart/mixed; boundary={boundary}"})
+
+
+def _split(content_type: str, body: bytes) -> list[Message]:
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    message = BytesParser().parsebytes(head + body)
+    if message.get_content_type() != "multipart/mixed" or not message.is_multipart():
+        raise _bad_batch("Failed to parse batch request.")
+    parts = [part for part in message.get_payload() if isinstance(part, Message)]
+    if len(parts) > MAX_CALLS:
+        raise _bad_batch(f"The batch request exceeds the maximum of {MAX_CALLS} calls.")
+    return parts
+
+
+def _read_part(part: Message) -> _Part:
+    content = part.get_payload(decode=True)
+    if part.get_content_type() != "application/http" or not isinstance(content, bytes):
+        raise _bad_batch("Failed to parse batch request.")
+    request_line, _, rest = content.partition(b"\n")
+    words = request_line.decode("latin-1").split()
+    if len(words) < 2 or words[0] not in _METHODS:
+        raise _bad_batch("Failed to parse batch request.")
+    inner = BytesParser().parsebytes(rest)
+    body = inner.get_payload(decode=True)
+    headers = {name: str(value) for name, value in inner.items() if name.lower() not in {"content-length", "host"}}
+    return _Part(part["Content-ID"], words[0], words[1], headers, body if isinstance(body, bytes) else b"")
+
+
+async def _carry_out(
+    session: aiohttp.ClientSession, part: _Part, shared: dict[str, str], url: str, prefix: str
+) -> bytes:
+    """The part of the answer that belongs to one part of the request, without the boundary before it."""
+    own = {name.lower() for name in part.headers}
+    headers = {name: value for name, value in shared.items() if name.lower() not in own} | part.headers
+    headers = {
+        name: value for name, value in headers.items() if name.lower() not in {"accept-encoding", "mime-version"}
+    }
+    if part.target.startswith(f"{prefix}/"):
+        target = URL(url + part.target, encoded=True)
+        async with session.request(part.method, target, headers=headers, data=part.body) as answer:
+            return _write_part(part, answer.status, answer.reason or "", answer.headers, await answer.read())
+    refusal = not_found().json_response()
+    content = refusal.body if isinstance(refusal.body, bytes) else b""
+    return _write_part(part, refusal.status, "Not Found", refusal.headers, content)
+
+
+def _write_part(part: _Part, status: int, reason: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    kept = {"etag", "retry-after", "www-authenticate", "content-type"}
+    lines = ["Content-Type: application/http"]
+    if part.content_id is not None:
+        lines.append(f"Content-ID: {part.content_id.replace('<', '<response-', 1)}")
+    lines += ["", f"HTTP/1.1 {status} {reason}"]
+    lines += [f"{name}: {value}" for name, value in headers.items() if name.lower() in kept]
+    lines += [f"Content-Length: {len(body)}", "", ""]
+    return "\r\n".join(lines).encode() + body + b"\r\n"
+
+
+def _bad_batch(message: str) -> ApiError:
+    return ApiError(400, "badRequest", message)

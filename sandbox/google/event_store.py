@@ -1,0 +1,451 @@
+"""What happens to the events of a calendar: insert, import, change, delete, move, and the instances of series."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+from typing import Final
+
+from sandbox.google.calendar_store import Calendar, Versions, is_service_account
+from sandbox.google.errors import ApiError, already_deleted, duplicate, invalid, not_found, required
+from sandbox.google.event import CANCELLED, TIMES, Content, Event, Resource, check_id, merge_patch, read_content
+from sandbox.google.readings import Readings
+from sandbox.google.recurrence import occurrences
+from sandbox.google.times import EventTime, time_zone
+
+#: So many instances of a series are shown if no end is asked for; Google's number is not published.
+MAX_INSTANCES: Final = 730
+#: Bound of the work for one series.
+MAX_SLOTS: Final = 20_000
+
+_INSTANCE_ID: Final = re.compile(r"(.+)_(\d{8}(?:T\d{6}Z)?)")
+_RESTRICTED: Final = frozenset({"private", "confidential"})
+_BASE32HEX: Final = "0123456789abcdefghijklmnopqrstuv"
+
+
+class EventStore:
+    """Works on the events of `Calendar` objects; access has been checked before."""
+
+    def __init__(self, versions: Versions, now: Callable[[], datetime], seed: int) -> None:
+        self._versions = versions
+        self._now = now
+        self._ids = random.Random(seed)
+        self._count = 0
+        self.readings = Readings()
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def get(self, calendar: Calendar, event_id: str) -> Event:
+        """The event, also a cancelled one; of a series also an instance nobody has touched. Raises ApiError 404."""
+        event = calendar.events.get(event_id) or self._untouched_instance(calendar, event_id)
+        if event is None:
+            raise not_found()
+        return self.as_seen(calendar, event)
+
+    def as_seen(self, calendar: Calendar, event: Event) -> Event:
+        """The event itself or, if its series is deleted, a cancelled copy."""
+        master = calendar.events.get(event.master_id or "")
+        if master is not None and master.status == CANCELLED and event.status != CANCELLED:
+            return replace(event, status=CANCELLED)
+        return event
+
+    def instances(
+        self, calendar: Calendar, master: Event, until: datetime | None, *, after: datetime | None = None
+    ) -> list[Event]:
+        """All instances, also cancelled ones, by original start; of an endless series `MAX_INSTANCES`.
+
+        Args:
+            calendar: where the series is.
+            master: the series.
+            until: aware; leaves out untouched instances that start then or later.
+            after: aware; leaves out untouched instances that end then or earlier.
+        """
+        touched = {e.id: e for e in calendar.events.values() if e.master_id == master.id and not e.stray}
+        found = list(touched.values())
+        length = master.end - master.start
+        untouched = 0
+        for slot in islice(_slots(calendar, master), MAX_SLOTS):
+            if until is not None and slot.as_instant(calendar.zone) >= until:
+                break
+            if after is not None and slot.plus(length).as_instant(calendar.zone) <= after:
+                continue
+            if until is None and untouched >= MAX_INSTANCES:
+                break
+            untouched += 1
+            if _instance_id(master, slot) not in touched:
+                found.append(_instance(master, slot))
+        found.sort(key=lambda e: (e.original_start or e.start).as_instant(calendar.zone))
+        return [self.as_seen(calendar, instance) for instance in found]
+
+    def retired(self, calendar: Calendar, master: Event) -> Iterator[Event]:
+        """Instances that the series once had, as cancelled events."""
+        for original_start, version in master.retired.values():
+            yield replace(_instance(master, original_start), status=CANCELLED, version=version)
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def insert(self, caller: str, calendar: Calendar, body: Resource) -> Event:
+        """A new event.
+
+        Raises:
+            ApiError: 400; 403 for attendees invited by a service account; 409 if the id is or was in use.
+        """
+        event_id, uid = body.get("id"), body.get("iCalUID")
+        if event_id and uid:
+            raise invalid("Only one of id and iCalUID may be given.", "iCalUID")
+        if event_id and check_id(event_id) in calendar.events:
+            raise duplicate()
+        if uid and _by_uid(calendar, uid) is not None:
+            raise duplicate()
+        content = self._read(caller, calendar, body, None)
+        if content.status == CANCELLED:
+            raise invalid("Invalid value for: status")
+        return self._add(caller, calendar, event_id or self._new_id(), uid, content)
+
+    def import_event(self, caller: str, calendar: Calendar, body: Resource) -> Event:
+        """A private copy of an event from elsewhere; if its iCalUID is known, that event is changed.
+
+        Raises:
+            ApiError: 400 or 403, see `insert`.
+        """
+        uid = body.get("iCalUID")
+        if not uid:
+            raise required("Missing iCalUID.")
+        if body.get("id"):
+            raise invalid("Only one of id and iCalUID may be given.", "id")
+        if body.get("eventType", "default") != "default":
+            raise invalid("Invalid value for: eventType")
+        body = {**body, "privateCopy": True}
+        known = _by_uid(calendar, uid)
+        if known is not None:
+            return self.change(caller, calendar, known, {"status": "confirmed", **body})
+        content = self._read(caller, calendar, body, None)
+        event = self._add(caller, calendar, self.imported_id(calendar, uid), uid, content)
+        organizer = body.get("organizer")
+        if isinstance(organizer, dict) and isinstance(organizer.get("email"), str):
+            event.organizer = {name: organizer[name] for name in ("email", "displayName") if name in organizer}
+        return event
+
+    def change(self, caller: str, calendar: Calendar, event: Event, body: Resource, *, patch: bool = False) -> Event:
+        """Replace all writable fields, or with ``patch`` those that are given. Returns the changed event.
+
+        A deleted event comes back with ``"status": "confirmed"``.
+
+        Raises:
+            ApiError: 400 or 403, see `insert`.
+        """
+        resource = merge_patch(event.writable(), body) if patch else {"eventType": event.event_type, **body}
+        content = self._read(caller, calendar, resource, event, sent=body)
+        if event.id not in calendar.events:
+            event = self._store_instance(calendar, event)
+        event = calendar.events[event.id]
+        if event.master_id is not None:
+            content = self._one_visibility(calendar, event, content)
+            event.own |= _changed_names(event.content, content)
+        status = content.status or event.status
+        if status == CANCELLED and event.status != CANCELLED:
+            self._cancel(calendar, event)
+            return event
+        before = event.content
+        slots_before = self._slot_ids(calendar, event)
+        moved = (before.start, before.end, before.recurrence) != (content.start, content.end, content.recurrence)
+        event.sequence = max(event.sequence, content.sequence or 0) + (moved or status != event.status)
+        event.content, event.version = content, self._versions.next()
+        if not _only_reminders_differ(before, content) or status != event.status:
+            event.updated = self._now()
+        if status != event.status:
+            event.status, event.hollow = status, False
+            self._touch_exceptions(calendar, event)
+        if moved:
+            self._retire_instances(calendar, event, slots_before)
+        if self.readings.exception_texts == "inherited":
+            self._pass_on(calendar, event, before)
+        return event
+
+    def delete(self, calendar: Calendar, event: Event) -> None:
+        """Cancel an event, a series or one instance of it. Raises ApiError 410 if it is cancelled."""
+        if event.status == CANCELLED:
+            raise already_deleted()
+        if event.id not in calendar.events:
+            event = self._store_instance(calendar, event)
+        self._cancel(calendar, calendar.events[event.id])
+
+    def move(self, caller: str, source: Calendar, event: Event, destination: Calendar) -> Event:
+        """Make another calendar the event's home; the old one keeps it as cancelled.
+
+        Raises:
+            ApiError: 400 for an instance; 403 if it is no ordinary event; 409; 410.
+        """
+        if event.status == CANCELLED:
+            raise already_deleted()
+        if event.master_id is not None:
+            message = "Cannot change the organizer of an instance."
+            raise ApiError(400, "cannotChangeOrganizerOfInstance", message, domain="calendar")
+        if event.event_type != "default":
+            raise ApiError(403, "eventTypeRestriction", "Only ordinary events can be moved.", domain="calendar")
+        if event.id in destination.events:
+            raise duplicate()
+        content = copy.deepcopy(event.content)
+        if not self.readings.move_keeps_properties:
+            content.fields.pop("extendedProperties", None)
+        moved = self._add(caller, destination, event.id, event.ical_uid, content)
+        moved.creator, moved.created, moved.sequence = event.creator, event.created, event.sequence + 1
+        for exception in self.exceptions(source, event):
+            destination.events[exception.id] = replace(exception, version=self._versions.next())
+        self._cancel(source, event)
+        event.hollow = True
+        return moved
+
+    def drop_exceptions(self, calendar: Calendar, master: Event, since: EventTime) -> list[Event]:
+        """Reset the exceptions of the slots from that one on; returns what they were."""
+        later = [event for event in self.exceptions(calendar, master) if _is_at_or_after(event, since)]
+        before = [replace(event) for event in later]
+        for event in later:
+            self._make_stray(event)
+        return before
+
+    def adopt_exceptions(self, calendar: Calendar, master: Event, exceptions: list[Event]) -> None:
+        """Make exceptions of another series those of this one, as far as it has their slots."""
+        slots = set(self._slot_ids(calendar, master).values())
+        for event in exceptions:
+            if event.original_start in slots:
+                self._put_into_slot(calendar, master, event, event.original_start)
+
+    def exceptions(self, calendar: Calendar, master: Event) -> list[Event]:
+        """The exceptions of a series, cancelled ones too."""
+        return [event for event in calendar.events.values() if event.master_id == master.id and not event.stray]
+
+    def slots(self, calendar: Calendar, master: Event) -> Iterator[EventTime]:
+        """The original starts of a series' instances, ascending; endless if the series is."""
+        return islice(_slots(calendar, master), MAX_SLOTS)
+
+    def add(self, person: str, calendar: Calendar, event_id: str | None, uid: str | None, body: Resource) -> Event:
+        """A new event with an id that Google chooses: this one, or any.
+
+        Raises:
+            ApiError: 400.
+        """
+        if event_id is None or event_id in calendar.events:
+            event_id = self._new_id()
+        return self._add(person, calendar, event_id, uid, self._read(person, calendar, body, None))
+
+    def imported_id(self, calendar: Calendar, uid: str) -> str:
+        """The id of an event that comes from elsewhere with that iCalUID.
+
+        Google's own come back under their id [A], others get an underscore and their iCalUID in base32hex (such ids
+        stand in odoo/odoo pull request 18180 and fullcalendar/fullcalendar issue 1732).
+        """
+        own, _, domain = uid.rpartition("@")
+        event_id = (
+            own if domain == "google.com" else f"_{base64.b32hexencode(uid.encode()).decode().lower().rstrip('=')}"
+        )
+        return event_id if event_id and event_id not in calendar.events else self._new_id()
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    def _read(
+        self, caller: str, calendar: Calendar, resource: Resource, before: Event | None, sent: Resource | None = None
+    ) -> Content:
+        """Check what an event is to become; ``sent`` is the request itself if ``resource`` is more."""
+        sent = resource if sent is None else sent
+        is_instance = before is not None and before.master_id is not None
+        content = read_content(resource, calendar.zone, instance=is_instance, empty_days=not is_service_account(caller))
+        if before is not None and content.sequence is not None and content.sequence < before.sequence:
+            raise invalid(
+                "Invalid sequence value. The specified sequence number is below the current sequence number of the "
+                "resource. Re-fetch the resource and use its sequence number on the following request.",
+                "sequence",
+            )
+        event_type = content.fields["eventType"]
+        if before is not None and event_type != before.event_type:
+            raise ApiError(400, "eventTypeRestriction", "Event type cannot be changed.", domain="calendar")
+        if is_service_account(caller):
+            if before is None and event_type != "default":
+                message = "Event type is not allowed on this calendar."
+                raise ApiError(400, "eventTypeRestriction", message, domain="calendar")
+            invited = {attendee["email"] for attendee in content.fields.get("attendees", [])}
+            known = {attendee["email"] for attendee in before.content.fields.get("attendees", [])} if before else set()
+            if sent.get("attendees") and invited - known:
+                message = "Service accounts cannot invite attendees without Domain-Wide Delegation of Authority."
+                raise ApiError(403, "forbiddenForServiceAccounts", message, domain="calendar")
+        return content
+
+    def _add(self, caller: str, calendar: Calendar, event_id: str, uid: str | None, content: Content) -> Event:
+        self._count += 1
+        now = self._now()
+        event = Event(
+            id=event_id,
+            number=self._count,
+            content=content,
+            status=content.status or "confirmed",
+            ical_uid=uid or f"{event_id}@google.com",
+            creator=caller,
+            organizer={"email": calendar.id, "displayName": calendar.texts["summary"], "self": True},
+            created=now,
+            updated=now,
+            version=self._versions.next(),
+            sequence=content.sequence or 0,
+        )
+        calendar.events[event_id] = event
+        return event
+
+    def _new_id(self) -> str:
+        return "".join(self._ids.choices(_BASE32HEX, k=26))
+
+    def _store_instance(self, calendar: Calendar, instance: Event) -> Event:
+        self._count += 1
+        content = copy.deepcopy(instance.content)
+        version = self._versions.next()
+        stored = replace(instance, content=content, number=self._count, updated=self._now(), version=version)
+        calendar.events[stored.id] = stored
+        return stored
+
+    def _cancel(self, calendar: Calendar, event: Event) -> None:
+        event.status = CANCELLED
+        event.sequence += 1
+        event.updated, event.version = self._now(), self._versions.next()
+        self._touch_exceptions(calendar, event)
+
+    def _touch_exceptions(self, calendar: Calendar, master: Event) -> None:
+        """What happens to a series happens to its exceptions, so an incremental list shows them too."""
+        for event in calendar.events.values():
+            if event.master_id == master.id:
+                event.version = self._versions.next()
+
+    def _slot_ids(self, calendar: Calendar, event: Event) -> dict[str, EventTime]:
+        if not event.recurrence:
+            return {}
+        return {_instance_id(event, slot): slot for slot in islice(_slots(calendar, event), MAX_INSTANCES)}
+
+    def _retire_instances(self, calendar: Calendar, master: Event, before: dict[str, EventTime]) -> None:
+        """Remember the instances that the series had before its change and has no longer."""
+        after = self._slot_ids(calendar, master)
+        for instance_id in before.keys() - after.keys():
+            master.retired[instance_id] = (before[instance_id], master.version)
+        for instance_id in master.retired.keys() & after.keys():
+            del master.retired[instance_id]
+        gone = [event for event in self.exceptions(calendar, master) if event.id in master.retired]
+        if self.readings.exceptions == "kept":
+            for event in gone:
+                del master.retired[event.id]
+            return
+        free = {slot.moment.date(): slot for slot in after.values()} if self.readings.exceptions == "follow" else {}
+        for event in gone:
+            slot = free.pop(event.original_start.moment.date(), None) if event.original_start else None
+            if slot is not None:
+                self._put_into_slot(calendar, master, event, slot)
+            self._make_stray(event)
+
+    def _put_into_slot(self, calendar: Calendar, master: Event, exception: Event, slot: EventTime) -> None:
+        """The same exception, of another slot; its times go along unless they are its own."""
+        content = copy.deepcopy(exception.content)
+        if TIMES not in exception.own:
+            content = replace(content, start=slot, end=slot.plus(master.end - master.start))
+        instance_id = _instance_id(master, slot)
+        version = self._versions.next()
+        moved = replace(
+            exception,
+            id=instance_id,
+            master_id=master.id,
+            ical_uid=master.ical_uid,
+            original_start=slot,
+            content=content,
+            version=version,
+        )
+        calendar.events[instance_id] = moved
+
+    def _make_stray(self, event: Event) -> None:
+        event.stray, event.status, event.version = True, CANCELLED, self._versions.next()
+
+    def _pass_on(self, calendar: Calendar, master: Event, before: Content) -> None:
+        """Let the exceptions have what was changed in the series, unless they have it for themselves."""
+        changed = _changed_names(before, master.content) - {TIMES, "recurrence"}
+        for event in self.exceptions(calendar, master):
+            for name in changed - event.own:
+                event.content.fields.pop(name, None)
+                if name in master.content.fields:
+                    event.content.fields[name] = copy.deepcopy(master.content.fields[name])
+                event.version = self._versions.next()
+
+    def _one_visibility(self, calendar: Calendar, instance: Event, content: Content) -> Content:
+        """A series is as private as its most private instance, and one instance alone never less (field visibility)."""
+        master = calendar.events[instance.master_id or ""]
+        wanted, held = (fields.get("visibility") for fields in (content.fields, master.content.fields))
+        if wanted in _RESTRICTED and held not in _RESTRICTED:
+            for event in (master, *self.exceptions(calendar, master)):
+                event.content.fields["visibility"] = wanted
+                event.version = self._versions.next()
+        elif held in _RESTRICTED and wanted not in _RESTRICTED:
+            return replace(content, fields={**content.fields, "visibility": held})
+        return content
+
+    def _untouched_instance(self, calendar: Calendar, instance_id: str) -> Event | None:
+        match = _INSTANCE_ID.fullmatch(instance_id)
+        master = calendar.events.get(match[1]) if match else None
+        if match is None or master is None or not master.recurrence:
+            return None
+        for slot in islice(_slots(calendar, master), MAX_SLOTS):
+            stamp = slot.stamp()
+            if stamp == match[2]:
+                return _instance(master, slot)
+            if stamp > match[2]:
+                break
+        return None
+
+
+def _slots(calendar: Calendar, master: Event) -> Iterator[EventTime]:
+    """The start times that the rule gives, ascending."""
+    if not master.recurrence:
+        return
+    zone = time_zone(calendar.zone if master.start.all_day else master.start.zone)
+    for wall_clock in occurrences(master.recurrence, master.start.wall_clock(), zone):
+        yield master.start.at(wall_clock)
+
+
+def _instance_id(master: Event, slot: EventTime) -> str:
+    return f"{master.id}_{slot.stamp()}"
+
+
+def _instance(master: Event, slot: EventTime) -> Event:
+    """The instance at a slot as the series describes it."""
+    fields = {name: value for name, value in master.content.fields.items() if name != "recurrence"}
+    content = replace(master.content, start=slot, end=slot.plus(master.end - master.start), fields=fields)
+    return replace(
+        master, id=_instance_id(master, slot), content=content, master_id=master.id, original_start=slot, retired={}
+    )
+
+
+def _is_at_or_after(exception: Event, slot: EventTime) -> bool:
+    return exception.original_start is not None and exception.original_start.moment >= slot.moment
+
+
+def _by_uid(calendar: Calendar, uid: object) -> Event | None:
+    if not isinstance(uid, str):
+        raise invalid("Invalid value for: iCalUID")
+    return next((e for e in calendar.events.values() if e.ical_uid == uid and e.master_id is None), None)
+
+
+def _changed_names(before: Content, after: Content) -> frozenset[str]:
+    """The fields that differ, start and end as `TIMES`."""
+    names = {
+        name for name in before.fields.keys() | after.fields.keys() if before.fields.get(name) != after.fields.get(name)
+    }
+    if (before.start, before.end) != (after.start, after.end):
+        names.add(TIMES)
+    return frozenset(names)
+
+
+def _only_reminders_differ(before: Content, after: Content) -> bool:
+    """Whether a change touches nothing but reminders, which leaves ``updated`` alone."""
+
+    def rest(content: Content) -> tuple[EventTime, EventTime, Resource]:
+        fields = {name: value for name, value in content.fields.items() if name != "reminders"}
+        return content.start, content.end, fields
+
+    return rest(before) == rest(after) and before.fields["reminders"] != after.fields["reminders"]

@@ -1,0 +1,70 @@
+"""Partial answers: the query parameter ``fields``, which all Google APIs know.
+
+``items(id,etag),nextPageToken`` and ``items/start/dateTime`` pick parts of an answer; ``*`` stands for all names.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from sandbox.google.errors import ApiError, invalid
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_*-]+|[(),/]")
+
+#: What to keep: name -> what to keep below it; empty for everything.
+Mask = dict[str, "Mask"]
+
+
+def pick(answer: Any, fields: str) -> Any:
+    """The parts of a JSON value that ``fields`` names.
+
+    Raises:
+        ApiError: 400; the parameter is malformed.
+    """
+    tokens = _TOKEN.findall(fields)
+    if "".join(tokens) != fields:
+        raise _refused(fields)
+    mask = _read(tokens, fields)
+    if tokens:
+        raise _refused(fields)
+    return _apply(answer, mask)
+
+
+def _read(tokens: list[str], fields: str) -> Mask:
+    """Read one comma-separated list, consuming the tokens."""
+    mask: Mask = {}
+    while True:
+        below = mask
+        while True:
+            name = tokens.pop(0) if tokens else ""
+            if not name or name in "(),/":
+                raise _refused(fields)
+            below = below.setdefault(name, {})
+            if not tokens or tokens[0] != "/":
+                break
+            tokens.pop(0)
+        if tokens and tokens[0] == "(":
+            tokens.pop(0)
+            below.update(_read(tokens, fields))
+            if not tokens or tokens.pop(0) != ")":
+                raise _refused(fields)
+        if not tokens or tokens[0] != ",":
+            return mask
+        tokens.pop(0)
+
+
+def _apply(value: Any, mask: Mask) -> Any:
+    if not mask:
+        return value
+    if isinstance(value, list):
+        return [_apply(item, mask) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "*" in mask:
+        return {name: _apply(below, mask["*"]) for name, below in value.items()}
+    return {name: _apply(below, mask[name]) for name, below in value.items() if name in mask}
+
+
+def _refused(fields: str) -> ApiError:
+    return invalid(f"Invalid field selection {fields}", "fields", reason="invalidParameter")

@@ -1,0 +1,197 @@
+"""What people do in the browser or on the phone, and no single request of the API does.
+
+``POST /__sandbox__/actions`` takes one of these. ``calendar`` and ``event`` are ids, ``as`` names the person:
+
+* ``{"action": "split", "event": "<instance>", "changes": {...}}``: "this and following events". The series ends before
+  the instance, the rest is a series of its own with the changes. Its id is that of the old one with ``_R`` and the
+  time (odoo/odoo pull request 287171). Later exceptions are reset (guide "Recurring events"), or, unless
+  `Readings.exceptions` is ``lost``, they are exceptions of the rest (announcement of December 2013).
+* ``{"action": "copy", "event": "...", "to": "<calendar>", "changes": {...}}``: duplicate, perhaps to another calendar.
+* ``{"action": "move", "event": "...", "to": "<calendar>"}``: to another calendar, as ``events.move``.
+* ``{"action": "restore", "event": "..."}``: out of the bin. Google keeps a deleted event's details for that.
+* ``{"action": "import", "file": {...}}``: an event of an ICS file, as ``events.import``: its ``iCalUID`` decides
+  whether it is new; a known event loses what the file does not have.
+* ``{"action": "invite", "organizer": "...", "invitation": {...}}``: somebody else invites the calendar's owner.
+
+Everything else that people do is a change or a deletion of an event or of one occurrence (``PUT`` and ``DELETE`` below
+``/__sandbox__/calendars``). What becomes of private properties is switched by `Readings`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from sandbox.google.calendar_store import Calendar, CalendarStore
+from sandbox.google.errors import invalid, not_found, required
+from sandbox.google.event import CANCELLED, Event, Resource, merge_patch
+from sandbox.google.event_store import EventStore
+from sandbox.google.recurrence import cut_at
+from sandbox.google.times import EventTime
+
+
+class _Wish(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    calendar: str
+    person: str | None = Field(default=None, alias="as")
+
+
+class _EventWish(_Wish):
+    event: str
+
+
+class Split(_EventWish):
+    """Change an occurrence and all later ones."""
+
+    action: Literal["split"]
+    changes: dict[str, Any] = {}
+
+
+class Copy(_EventWish):
+    """Duplicate an event."""
+
+    action: Literal["copy"]
+    to: str | None = None
+    changes: dict[str, Any] = {}
+
+
+class Move(_EventWish):
+    """Put an event into another calendar."""
+
+    action: Literal["move"]
+    to: str
+
+
+class Restore(_EventWish):
+    """Take a deleted event out of the bin."""
+
+    action: Literal["restore"]
+
+
+class Import(_Wish):
+    """Import an event from a file."""
+
+    action: Literal["import"]
+    file: dict[str, Any]
+
+
+class Invite(_Wish):
+    """Get an invitation."""
+
+    action: Literal["invite"]
+    organizer: str
+    invitation: dict[str, Any]
+
+
+Wish = Annotated[Split | Copy | Move | Restore | Import | Invite, Field(discriminator="action")]
+WISHES: TypeAdapter[Wish] = TypeAdapter(Wish)
+
+
+class People:
+    """Carries out what people want. Everything raises `ApiError` for what Google refuses."""
+
+    def __init__(self, calendars: CalendarStore, events: EventStore) -> None:
+        self._calendars = calendars
+        self._events = events
+
+    def act(self, wish: Wish, person: str) -> tuple[Calendar, Event]:
+        """Do it; the event that has come of it, and where it is."""
+        calendar = self._calendar(wish.calendar)
+        person = wish.person or person
+        match wish:
+            case Split():
+                return calendar, self.split(person, calendar, wish.event, wish.changes)
+            case Copy():
+                destination = self._calendar(wish.to or wish.calendar)
+                return destination, self.copy(person, calendar, wish.event, destination, wish.changes)
+            case Move():
+                destination = self._calendar(wish.to)
+                event = self._events.get(calendar, wish.event)
+                return destination, self._events.move(person, calendar, event, destination)
+            case Restore():
+                return calendar, self.restore(person, calendar, wish.event)
+            case Import():
+                return calendar, self._events.import_event(person, calendar, wish.file)
+            case Invite():
+                return calendar, self.invite(wish.organizer, calendar, wish.invitation)
+
+    def split(self, person: str, calendar: Calendar, instance_id: str, changes: Resource) -> Event:
+        """Change an occurrence and all later ones; the second half, or the whole series if it is the first one."""
+        instance = self._events.get(calendar, instance_id)
+        master = calendar.events.get(instance.master_id or "")
+        if master is None or instance.original_start is None:
+            raise invalid("The event is not recurring.", "eventId")
+        slot = instance.original_start
+        earlier = self._slots_before(calendar, master, slot)
+        if not earlier:
+            return self._events.change(person, calendar, master, changes, patch=True)
+        ended, rest = cut_at(master.recurrence, slot.moment, all_day=slot.all_day, passed=len(earlier))
+        body = self._second_half(master, slot, rest)
+        later = self._events.drop_exceptions(calendar, master, slot)
+        self._events.change(person, calendar, master, {"recurrence": ended}, patch=True)
+        new_id = f"{master.id.partition('_R')[0]}_R{slot.stamp().rstrip('Z')}"
+        second_half = self._events.add(person, calendar, new_id, None, merge_patch(body, changes))
+        if self._events.readings.exceptions != "lost":
+            self._events.adopt_exceptions(calendar, second_half, later)
+        return second_half
+
+    def copy(self, person: str, calendar: Calendar, event_id: str, destination: Calendar, changes: Resource) -> Event:
+        """Duplicate an event, a series or one occurrence."""
+        body = self._events.get(calendar, event_id).writable()
+        del body["status"]
+        if not self._events.readings.copy_keeps_properties:
+            body.pop("extendedProperties", None)
+        return self._events.add(person, destination, None, None, merge_patch(body, changes))
+
+    def restore(self, person: str, calendar: Calendar, event_id: str) -> Event:
+        """Take a deleted event out of the bin."""
+        event = self._events.get(calendar, event_id)
+        if event.hollow or event.status != CANCELLED:
+            raise not_found()
+        changes: Resource = {"status": "confirmed"}
+        if not self._events.readings.restore_keeps_properties:
+            changes["extendedProperties"] = None
+        return self._events.change(person, calendar, event, changes, patch=True)
+
+    def invite(self, organizer: str, calendar: Calendar, invitation: Resource) -> Event:
+        """An invitation; one with a known iCalUID changes the event that is there."""
+        uid = invitation.get("iCalUID")
+        if not isinstance(uid, str) or not uid:
+            raise required("Missing iCalUID.")
+        guest = {"email": calendar.data_owner, "self": True, "responseStatus": "needsAction"}
+        body = {**invitation, "attendees": [guest]}
+        known = next((event for event in calendar.events.values() if event.ical_uid == uid), None)
+        if known is not None:
+            return self._events.change(organizer, calendar, known, body, patch=True)
+        event = self._events.add(organizer, calendar, self._events.imported_id(calendar, uid), uid, body)
+        event.organizer = {"email": organizer}
+        return event
+
+    def _calendar(self, calendar_id: str) -> Calendar:
+        calendar = self._calendars.calendars.get(calendar_id)
+        if calendar is None:
+            raise not_found()
+        return calendar
+
+    def _slots_before(self, calendar: Calendar, master: Event, slot: EventTime) -> list[EventTime]:
+        earlier = []
+        for candidate in self._events.slots(calendar, master):
+            if candidate.moment >= slot.moment:
+                break
+            earlier.append(candidate)
+        return earlier
+
+    def _second_half(self, master: Event, slot: EventTime, recurrence: list[str]) -> Resource:
+        end = slot.plus(master.end - master.start)
+        body = {
+            **master.writable(),
+            "start": slot.render(slot.zone),
+            "end": end.render(end.zone),
+            "recurrence": recurrence,
+        }
+        del body["status"]
+        if not self._events.readings.split_keeps_properties:
+            body.pop("extendedProperties", None)
+        return body

@@ -1,0 +1,189 @@
+"""Recurrence rules as the Google Calendar API takes them: lines of RRULE, EXRULE, RDATE and EXDATE (RFC 5545).
+
+A series is expanded in wall-clock time of the event's time zone, so that a meeting at nine stays at nine when the
+clocks change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
+
+from dateutil.rrule import rrule, rruleset, rrulestr
+
+from sandbox.google.errors import ApiError, invalid
+from sandbox.google.times import time_zone
+
+_LINE: Final = re.compile(r"(RRULE|EXRULE|RDATE|EXDATE)((?:;[A-Z-]+=[^:;]+)*):(.+)")
+#: Google knows no series that repeat within a day.
+_FREQUENCIES: Final = frozenset({"DAILY", "WEEKLY", "MONTHLY", "YEARLY"})
+_WEEKDAY: Final = "(?:MO|TU|WE|TH|FR|SA|SU)"
+_NUMBERED: Final = {"BYMONTHDAY": 31, "BYYEARDAY": 366, "BYWEEKNO": 53, "BYSETPOS": 366}
+_LONGEST_MONTHS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_DATE: Final = re.compile(r"\d{8}")
+_UTC_TIME: Final = re.compile(r"\d{8}T\d{6}Z")
+_LOCAL_TIME: Final = re.compile(r"\d{8}T\d{6}")
+
+
+def check(lines: list[str], start: datetime, zone: tzinfo, *, all_day: bool) -> None:
+    """Make sure that the lines are a series with at least one occurrence.
+
+    Args:
+        lines: the event's ``recurrence``.
+        start: wall-clock time (naive) of the first occurrence.
+        zone: the event's time zone.
+        all_day: whether the event has dates instead of times.
+
+    Raises:
+        ApiError: 400; a line is malformed, no line generates dates, or nothing comes of them.
+    """
+    kinds = []
+    for line in lines:
+        kind, parameters, value = _parts(line)
+        kinds.append(kind)
+        if kind in {"RRULE", "EXRULE"}:
+            if parameters:
+                raise _refused()
+            _check_rule(value, all_day=all_day)
+        else:
+            _check_dates(parameters, value, all_day=all_day)
+    if "RRULE" not in kinds and "RDATE" not in kinds:
+        raise _refused()
+    try:
+        empty = next(occurrences(lines, start, zone), None) is None
+    except (ValueError, KeyError):
+        raise _refused() from None
+    if empty:
+        raise _refused()
+
+
+def occurrences(lines: list[str], start: datetime, zone: tzinfo) -> Iterator[datetime]:
+    """Wall-clock start times (naive, ascending) of a series; endless if its rule is.
+
+    All-day series: midnights.
+    """
+    series = rruleset()
+    for line in lines:
+        kind, parameters, value = _parts(line)
+        if kind in {"RRULE", "EXRULE"}:
+            rule = rrulestr(_with_local_until(value, zone), dtstart=start)
+            if not isinstance(rule, rrule):
+                raise _refused()
+            (series.rrule if kind == "RRULE" else series.exrule)(rule)
+            continue
+        for day in value.split(","):
+            (series.rdate if kind == "RDATE" else series.exdate)(_wall_clock(day, parameters, zone))
+    yield from series
+
+
+def cut_at(lines: list[str], moment: datetime, *, all_day: bool, passed: int) -> tuple[list[str], list[str]]:
+    """The lines of the series that ends before a moment, and of the one that goes on from there.
+
+    Args:
+        lines: the event's ``recurrence``.
+        moment: start of the first occurrence of the rest; naive midnight of an all-day event.
+        all_day: whether the event has dates instead of times.
+        passed: how many occurrences lie before it, for COUNT.
+    """
+    last = moment - (timedelta(days=1) if all_day else timedelta(seconds=1))
+    until = f"UNTIL={last:%Y%m%d}" if all_day else f"UNTIL={last:%Y%m%dT%H%M%SZ}"
+    ended, rest = [], []
+    for line in lines:
+        if not line.startswith("RRULE"):
+            ended.append(line)
+            rest.append(line)
+            continue
+        endless = re.sub(r";?\b(?:COUNT|UNTIL)=[^;]*", "", line)
+        ended.append(f"{endless};{until}")
+        rest.append(re.sub(r"\bCOUNT=(\d+)", lambda count: f"COUNT={max(int(count[1]) - passed, 1)}", line))
+    return ended, rest
+
+
+def _parts(line: str) -> tuple[str, dict[str, str], str]:
+    """Kind, parameters and value of a line. Raises ApiError 400."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise _refused()
+    kind, parameters, value = match.groups()
+    return kind, dict(part.split("=", 1) for part in parameters.split(";") if part), value
+
+
+def _check_rule(text: str, *, all_day: bool) -> None:
+    pairs = [part.partition("=")[::2] for part in text.split(";")]
+    parts = dict(pairs)
+    if len(parts) != len(pairs) or parts.get("FREQ") not in _FREQUENCIES or {"COUNT", "UNTIL"} <= parts.keys():
+        raise _refused()
+    for name, value in parts.items():
+        if not _part_is_valid(name, value, parts["FREQ"], all_day=all_day):
+            raise _refused()
+    if "BYMONTH" in parts and "BYMONTHDAY" in parts and not _some_day_exists(parts["BYMONTH"], parts["BYMONTHDAY"]):
+        raise _refused()
+    if "BYSETPOS" in parts and not any(name.startswith("BY") and name != "BYSETPOS" for name in parts):
+        raise _refused()
+
+
+def _part_is_valid(name: str, value: str, frequency: str, *, all_day: bool) -> bool:
+    if name == "FREQ":
+        return True
+    if name in {"INTERVAL", "COUNT"}:
+        return re.fullmatch(r"[1-9]\d{0,4}", value) is not None
+    if name == "UNTIL":
+        return (_DATE if all_day else _UTC_TIME).fullmatch(value) is not None
+    if name == "WKST":
+        return re.fullmatch(_WEEKDAY, value) is not None
+    if name == "BYDAY":
+        ordinal = r"(?:[+-]?[1-9]\d?)?" if frequency in {"MONTHLY", "YEARLY"} else ""
+        return re.fullmatch(rf"{ordinal}{_WEEKDAY}(?:,{ordinal}{_WEEKDAY})*", value) is not None
+    if name == "BYMONTH":
+        return all(re.fullmatch(r"[1-9]|0[1-9]|1[0-2]", month) for month in value.split(","))
+    if name in _NUMBERED:
+        if name in {"BYYEARDAY", "BYWEEKNO"} and frequency != "YEARLY":
+            return False
+        if name == "BYMONTHDAY" and frequency == "WEEKLY":
+            return False
+        numbers = value.split(",")
+        return all(
+            re.fullmatch(r"[+-]?\d{1,3}", number) and 1 <= abs(int(number)) <= _NUMBERED[name] for number in numbers
+        )
+    return False
+
+
+def _some_day_exists(months: str, days: str) -> bool:
+    """Whether not all dates are like 30 February, which the expansion would look for until the year 9999."""
+    longest = max(_LONGEST_MONTHS[int(month) - 1] for month in months.split(","))
+    return any(abs(int(day)) <= longest for day in days.split(","))
+
+
+def _check_dates(given: dict[str, str], value: str, *, all_day: bool) -> None:
+    if given.keys() - {"VALUE", "TZID"}:
+        raise _refused()
+    if (given.get("VALUE") == "DATE") != all_day or given.get("VALUE", "DATE-TIME") not in {"DATE", "DATE-TIME"}:
+        raise _refused()
+    shape = _DATE if all_day else (_LOCAL_TIME if "TZID" in given else _UTC_TIME)
+    if not all(shape.fullmatch(day) for day in value.split(",")):
+        raise _refused()
+
+
+def _with_local_until(rule: str, zone: tzinfo) -> str:
+    """The rule with UNTIL as wall-clock time, which is how it is expanded."""
+
+    def local(match: re.Match[str]) -> str:
+        until = datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).astimezone(zone)
+        return f"UNTIL={until:%Y%m%dT%H%M%S}"
+
+    return re.sub(r"UNTIL=(\d{8}T\d{6}Z)", local, rule)
+
+
+def _wall_clock(day: str, parameters: dict[str, str], zone: tzinfo) -> datetime:
+    if _DATE.fullmatch(day):
+        return datetime.strptime(day, "%Y%m%d")  # noqa: DTZ007 - a wall-clock time
+    if day.endswith("Z"):
+        return datetime.strptime(day, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).astimezone(zone).replace(tzinfo=None)
+    written = datetime.strptime(day, "%Y%m%dT%H%M%S").replace(tzinfo=time_zone(parameters["TZID"]))
+    return written.astimezone(zone).replace(tzinfo=None)
+
+
+def _refused() -> ApiError:
+    return invalid("Invalid recurrence rule.")

@@ -1,0 +1,289 @@
+"""Who may call us: API keys for tools, token and signature for EspoCRM's webhooks, a signature for its buttons.
+
+Doors stand open only while every configured system is a twin. Whoever is refused often waits longer for each refusal,
+and is logged at most once a second. A right key is never slowed down: behind one address there are many people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import time
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from config import Settings
+from services.core.errors import BitByLawError, ConfigurationError
+from services.core.log import log
+from services.core.resources import Resources
+from services.core.twins import require_twins
+
+#: So many wrong keys of a sender in a minute are answered at once: anybody mistypes.
+FREE_ATTEMPTS = 5
+COUNT_SECONDS = 60
+#: So much longer than the one before waits each further refusal. EspoCRM gives up on an answer after ten seconds.
+STEP_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 4.0
+#: So many refusals of a worker wait at the same time, further ones are answered at once: the engine has 1,024 places.
+MAX_WAITING = 256
+#: Senders are counted in so many groups, so that no number of senders fills the memory or Redis. A sender who shares
+#: his group with a guesser waits for his refusals as well, never for an answer.
+GROUPS = 256
+REDIS_SECONDS = 0.5
+LOG_SECONDS = 1.0
+#: The signature of a button is not older, nor from further ahead: both clocks may differ.
+ACTION_SECONDS = 300
+
+
+class AccessDenied(BitByLawError):
+    """The caller did not prove who it is."""
+
+
+class NotSetUp(BitByLawError):
+    """The buttons in EspoCRM have no key yet."""
+
+
+class _Gate:
+    """What a worker remembers of refusals, and whether its twins have proved that they are twins."""
+
+    def __init__(self) -> None:
+        self.counts: dict[int, tuple[float, int]] = {}  #: by group: since when (monotonic seconds), how many
+        self.waiting = 0
+        self.logged_at = float("-inf")
+        self.unlogged = 0
+        self.has_proof = False
+        self.lock = asyncio.Lock()
+
+
+async def admit_tool(request: Any, resources: Resources, context: Any) -> None:
+    """Admit an internal tool by its API key, see `require_api_key`. A refusal is logged, and answered late.
+
+    Raises:
+        AccessDenied: no or a wrong key.
+    """
+    settings = resources.settings
+    try:
+        require_api_key(request.headers, settings)
+        if not settings.service.accepted_api_keys:
+            await _require_proof(resources)
+    except AccessDenied:
+        await _slow_down(request, resources, context, "tool")
+        raise
+
+
+async def admit_espocrm(request: Any, resources: Resources, context: Any) -> None:
+    """Admit EspoCRM, see `require_webhook_sender`. A refusal is logged, and answered late.
+
+    Raises:
+        AccessDenied: a check failed.
+    """
+    settings = resources.settings
+    try:
+        require_webhook_sender(request.headers, request.query_params or {}, request.body, settings)
+        if settings.espocrm.webhook_token is None:
+            await _require_proof(resources)
+    except AccessDenied:
+        await _slow_down(request, resources, context, "webhook")
+        raise
+
+
+async def admit_action(request: Any, path: str, resources: Resources, context: Any) -> None:
+    """Admit a button pressed in EspoCRM, see `require_action_sender`. A refusal is logged, and answered late.
+
+    Raises:
+        AccessDenied: the signature or its time is wrong.
+        NotSetUp: there is no key to check it by.
+    """
+    try:
+        require_action_sender(request.headers, path, request.body, resources.settings, resources.clock().timestamp())
+    except AccessDenied:
+        await _slow_down(request, resources, context, "action")
+        raise
+
+
+async def _require_proof(resources: Resources) -> None:
+    """Before a worker lets anybody in without a key, the twins must once have said that they are twins."""
+    gate = resources.shared(_Gate)
+    async with gate.lock:
+        if gate.has_proof:
+            return
+        try:
+            await require_twins(resources.settings)
+        except ConfigurationError as error:
+            raise AccessDenied(str(error)) from error
+        gate.has_proof = True
+
+
+async def _slow_down(request: Any, resources: Resources, context: Any, door: str) -> None:
+    """Log a refusal unless another one was logged within the last second, and wait before it is answered."""
+    gate = resources.shared(_Gate)
+    now = time.monotonic()
+    gate.unlogged += 1
+    if now - gate.logged_at >= LOG_SECONDS:
+        log(context, "warning", "access.denied", door=door, refusals=gate.unlogged)
+        gate.logged_at, gate.unlogged = now, 0
+    attempts = await _count(resources, gate, _group_of(request.headers), now)
+    seconds = min((attempts - FREE_ATTEMPTS) * STEP_SECONDS, LONGEST_WAIT_SECONDS)
+    if seconds <= 0 or gate.waiting >= MAX_WAITING:
+        return
+    gate.waiting += 1
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        gate.waiting -= 1
+
+
+def _group_of(headers: Mapping[str, str]) -> int:
+    """The group of the sender: the address that the reverse proxy has seen, which is the last it names."""
+    sender = str(headers.get("x-forwarded-for") or "").rpartition(",")[2].strip()
+    return zlib.crc32(sender.encode(errors="replace")) % GROUPS
+
+
+async def _count(resources: Resources, gate: _Gate, group: int, now: float) -> int:
+    """How many refusals the group has had within the minute, this one included: of all workers if Redis knows."""
+    since, count = gate.counts.get(group, (now, 0))
+    if now - since > COUNT_SECONDS:
+        since, count = now, 0
+    gate.counts[group] = (since, count + 1)
+    key = f"access:refused:{group}"
+    try:
+        async with asyncio.timeout(REDIS_SECONDS), resources.redis.pipeline(transaction=True) as pipeline:
+            pipeline.set(key, 0, ex=COUNT_SECONDS, nx=True)
+            pipeline.incr(key)
+            (_, of_all) = await pipeline.execute()
+    except (RedisError, TimeoutError):
+        return count + 1
+    return max(int(of_all), count + 1)
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode(errors="replace"), expected.encode())
+
+
+def _basic_password(headers: Mapping[str, str]) -> str | None:
+    scheme, _, encoded = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(encoded, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return None
+
+
+def require_api_key(headers: Mapping[str, str], settings: Settings) -> None:
+    """Admit a caller with one of ``BITBYLAW_API_KEYS`` in ``X-Api-Key`` or as bearer token.
+
+    Without configured keys anybody is admitted if no system is real, else nobody. Header names are lower case, as the
+    engine hands them over.
+
+    Raises:
+        AccessDenied: no or a wrong key.
+    """
+    accepted = settings.service.accepted_api_keys
+    if not accepted and settings.real_systems:
+        raise AccessDenied("closed until BITBYLAW_API_KEYS is set, because a real system is configured")
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    given = headers.get("x-api-key") or (bearer if scheme.lower() == "bearer" else "")
+    if accepted and not any(_same(given, key) for key in accepted):
+        raise AccessDenied("API key required: header X-Api-Key or Authorization: Bearer")
+
+
+def require_webhook_sender(headers: Mapping[str, str], query: Mapping[str, Any], body: Any, settings: Settings) -> None:
+    """Admit EspoCRM: by the token (query ``token`` or Basic password) and by the signature where it can be checked.
+
+    Each check applies if it is configured (``ESPOCRM_WEBHOOK_TOKEN``, ``ESPOCRM_WEBHOOK_SECRETS``). Without a
+    configured token nobody is admitted as soon as one system is real.
+
+    Raises:
+        AccessDenied: a check failed.
+    """
+    token = settings.espocrm.webhook_token
+    if token is None and settings.real_systems:
+        raise AccessDenied("closed until ESPOCRM_WEBHOOK_TOKEN is set, because a real system is configured")
+    if token is not None:
+        given = str(query.get("token") or _basic_password(headers) or "")
+        if not _same(given, token.get_secret_value()):
+            raise AccessDenied("webhook token required: ?token=... or Basic password")
+    keys = settings.espocrm.webhook_keys
+    if keys and not may_check_signature(body):
+        if token is None:
+            raise AccessDenied("the webhook's signature cannot be checked; set ESPOCRM_WEBHOOK_TOKEN as well")
+    elif keys and not has_valid_signature(headers, body, keys):
+        raise AccessDenied("the webhook's signature is not valid")
+
+
+def require_action_sender(headers: Mapping[str, str], path: str, body: Any, settings: Settings, now: float) -> None:
+    """Admit EspoCRM by the signature that its extension sends for a button (docs/espocrm.md, "Buttons").
+
+    The body is an object with one key, so that its bytes can be restored whatever order the engine gives to keys.
+    ``now`` is in Unix seconds.
+
+    Raises:
+        AccessDenied: the signature is missing or wrong, or was made too long ago.
+        NotSetUp: ``ESPOCRM_ACTION_SECRET`` is not set.
+    """
+    secret = settings.espocrm.action_secret
+    if secret is None:
+        raise NotSetUp("ESPOCRM_ACTION_SECRET is not set")
+    timestamp = headers.get("x-bitbylaw-timestamp", "")
+    expected = action_signature(secret.get_secret_value(), timestamp, "POST", path, php_json(body))
+    if not _same(headers.get("x-bitbylaw-signature", ""), expected):
+        raise AccessDenied("the signature of the action is not valid")
+    if not timestamp.isdecimal() or abs(now - int(timestamp)) > ACTION_SECONDS:
+        raise AccessDenied("the signature of the action is too old, or a clock is wrong")
+
+
+def action_signature(secret: str, timestamp: str, method: str, path: str, body: bytes) -> str:
+    """The hexadecimal HMAC-SHA256 over time (Unix seconds), method, path and body, each on a line of its own."""
+    signed = b"\n".join([timestamp.encode(errors="replace"), method.encode(), path.encode(), body])
+    return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+
+
+def may_check_signature(body: Any) -> bool:
+    """Whether the engine has kept the order of the keys, so that the bytes that were signed can be restored.
+
+    The real engine sorts the keys of objects. An object whose keys are out of order proves that this one does not; a
+    body in which no object has two keys looks the same either way.
+    """
+    objects = list(_objects(body))
+    return any(list(item) != sorted(item) for item in objects) or all(len(item) < 2 for item in objects)
+
+
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        return [value, *(found for item in value.values() for found in _objects(item))]
+    if isinstance(value, list):
+        return [found for item in value for found in _objects(item)]
+    return []
+
+
+def php_json(value: Any) -> bytes:
+    """JSON as PHP's ``json_encode`` writes it: no spaces, ``\\uXXXX`` for non-ASCII, ``\\/`` for slashes."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True).replace("/", "\\/").encode()
+
+
+def has_valid_signature(headers: Mapping[str, str], body: Any, keys: Mapping[str, str]) -> bool:
+    """Whether ``Signature`` (EspoCRM 9, hex MAC) or ``X-Signature`` (raw MAC) fits the body under a known secret.
+
+    Both are base64 of ``webhookId:MAC``, the MAC being HMAC-SHA256 over the exact bytes sent.
+    """
+    signed = php_json(body)
+    for header, is_hex in (("signature", True), ("x-signature", False)):
+        try:
+            webhook_id, _, mac = base64.b64decode(headers.get(header, ""), validate=True).partition(b":")
+        except (binascii.Error, ValueError):
+            continue
+        secret = keys.get(webhook_id.decode("ascii", errors="replace"))
+        if secret is None:
+            continue
+        expected = hmac.new(secret.encode(), signed, hashlib.sha256)
+        if hmac.compare_digest(mac, expected.hexdigest().encode() if is_hex else expected.digest()):
+            return True
+    return False

@@ -1,0 +1,212 @@
+"""Health of every dependency, for load balancers and people. No secrets, no foreign error texts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from yarl import URL
+
+from config import GOOGLE_API_URL
+from services.advoware_service import AdvowareService
+from services.calendar_sync.store import OVERDUE_MINUTES, CalendarStore, Operation
+from services.core.errors import ConfigurationError, ForeignSystemError
+from services.core.http import send
+from services.core.resources import Resources, current_resources
+from services.espocrm import EspoCRMAPI
+
+Answer = tuple[int, dict[str, Any]]
+
+CHECK_SECONDS = 4.0
+SLOW_SECONDS = 2.0
+#: Load balancers ask often; the foreign systems should not notice.
+CACHE_SECONDS = 10.0
+#: EspoCRM keeps a row in its login log for each request with a key, so the key is asked about less often than the rest.
+KEY_SECONDS = 600.0
+#: Without these no webhook can be taken or worked off. A foreign system may be away: its work waits.
+NEEDED = frozenset({"redis", "postgres"})
+
+Check = Callable[[Resources], Awaitable[None]]
+
+#: Rows that PostgreSQL lays aside in a temporary file of some 500 kB: so a full disk shows without leaving anything.
+SPILLED_ROWS = 20_000
+
+
+class _TakesNoWrites(Exception):
+    """A store answers, but what we must keep cannot be kept; the message says why."""
+
+
+class _Cache:
+    """The latest report of a process and when it was made (monotonic seconds)."""
+
+    def __init__(self) -> None:
+        self.made_at = float("-inf")
+        self.answer: Answer = (503, {})
+        self.lock = asyncio.Lock()
+
+
+class _EspoCRMKey:
+    """When EspoCRM last accepted our key (monotonic seconds)."""
+
+    def __init__(self) -> None:
+        self.accepted_at = float("-inf")
+
+
+async def report_health() -> Answer:
+    """Status and body ``{"status", "mode", "dependencies": {name: {"status", "latency_ms", "error"?}}, "calendar"}``.
+
+    A dependency is ``ok``, ``degraded`` (slow), ``down`` or ``not_configured``. Overall: ``ok``, ``degraded`` if
+    something is not ok, ``down`` with status 503 if a needed one (Redis, PostgreSQL) is down or takes no writes.
+    ``calendar`` are numbers about the employees' runs, see `_look_at_calendar`: ``degraded`` if any fails or is held.
+    ``mode`` is ``live``, ``trial`` or ``twins``, see `config.Settings.mode`. At most 10 s old.
+    """
+    resources = current_resources()
+    cache = resources.shared(_Cache)
+    async with cache.lock:
+        if time.monotonic() - cache.made_at > CACHE_SECONDS:
+            cache.answer = await _make_report(resources)
+            cache.made_at = time.monotonic()
+        return cache.answer
+
+
+async def _make_report(resources: Resources) -> Answer:
+    settings = resources.settings
+    checks: dict[str, tuple[bool, Check]] = {
+        "redis": (True, _check_redis),
+        "postgres": (True, _check_postgres),
+        "advoware": (settings.advoware.is_configured, _check_advoware),
+        "espocrm": (settings.espocrm.is_configured, _check_espocrm),
+        "google_calendar": (settings.google_calendar.is_configured, _check_google_calendar),
+    }
+    names = list(checks)
+    calendar, *results = await asyncio.gather(
+        _look_at_calendar(resources), *(_run(resources, *checks[name]) for name in names)
+    )
+    dependencies = dict(zip(names, results, strict=True))
+    body = {"mode": settings.mode, "dependencies": dependencies, "calendar": calendar}
+    if any(dependencies[name]["status"] == "down" for name in NEEDED):
+        return 503, {"status": "down", **body}
+    fine = all(part["status"] == "ok" for part in (*results, calendar))
+    return 200, {"status": "ok" if fine else "degraded", **body}
+
+
+async def _run(resources: Resources, is_configured: bool, check: Check) -> dict[str, Any]:
+    if not is_configured:
+        return {"status": "not_configured"}
+    started = time.perf_counter()
+    error = None
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await check(resources)
+    except TimeoutError:
+        error = f"no answer within {CHECK_SECONDS:g} s"
+    except (ConfigurationError, _TakesNoWrites) as failure:
+        error = str(failure)
+    except ForeignSystemError as failure:
+        error = type(failure).__name__ + (f" ({failure.status})" if failure.status else "")
+    except Exception as failure:  # noqa: BLE001 - whatever is wrong with a dependency, the report tells of it
+        error = type(failure).__name__
+    seconds = time.perf_counter() - started
+    latency = {"latency_ms": round(seconds * 1000, 1)}
+    if error is not None:
+        return {"status": "down", **latency, "error": error}
+    return {"status": "degraded" if seconds > SLOW_SECONDS else "ok", **latency}
+
+
+async def _look_at_calendar(resources: Resources) -> dict[str, Any]:
+    """How the employees' runs are: ``employees``, ``failing``, ``held``, ``since`` and ``last_run`` (ISO, or None).
+
+    ``degraded``: somebody's runs fail, work is held back, or nobody had a run of late. Names are in `bitbylaw audit
+    stats`. One query.
+    """
+    found: list[Operation] = []
+
+    async def look(resources: Resources) -> None:
+        found.append(await CalendarStore(await resources.database()).operation())
+
+    answer = await _run(resources, resources.settings.google_calendar.is_configured, look)
+    if not found:
+        return answer
+    (operation,) = found
+    is_late = operation.last_run is not None and (
+        resources.clock() - operation.last_run > timedelta(minutes=OVERDUE_MINUTES)
+    )
+    if operation.failing or operation.held or is_late:
+        answer["status"] = "degraded"
+    moments = {"since": operation.since, "last_run": operation.last_run}
+    shown = {name: moment.isoformat() if moment else None for name, moment in moments.items()}
+    numbers = {"employees": operation.employees, "failing": operation.failing, "held": operation.held}
+    return {**answer, **numbers, **shown}
+
+
+async def _check_redis(resources: Resources) -> None:
+    """Redis takes writes: one whose disk or memory is full, or that is a replica, still answers a ping."""
+    try:
+        await resources.redis.set("health:probe", "1", ex=60)
+    except ReadOnlyError as error:
+        raise _TakesNoWrites("takes no writes (read-only)") from error
+    except OutOfMemoryError as error:
+        raise _TakesNoWrites("takes no writes (memory full)") from error
+    except ResponseError as error:
+        if str(error).startswith("MISCONF"):
+            raise _TakesNoWrites("takes no writes (it cannot save to its disk)") from error
+        raise
+
+
+async def _check_postgres(resources: Resources) -> None:
+    """PostgreSQL takes writes, without leaving a row or an entry in a catalogue.
+
+    A read-only server says so itself. Disk space shows in a temporary file, because a small write may still find room
+    in files that are there. Last a message in the log of writes, committed like any other change: it fails or hangs
+    where a change would.
+    """
+    try:
+        pool = await resources.database()
+        async with pool.acquire() as connection, connection.transaction():
+            if await connection.fetchval("SELECT current_setting('transaction_read_only')") == "on":
+                raise _TakesNoWrites("takes no writes (read-only)")
+            await connection.execute("SET LOCAL work_mem = '64kB'")
+            await connection.fetchval("SELECT count(*) FROM generate_series(1, $1::int)", SPILLED_ROWS)
+            await connection.execute("SELECT pg_logical_emit_message(true, 'bitbylaw.health', '')")
+    except (asyncpg.PostgresError, ForeignSystemError) as error:
+        reason = _WRITE_PROBLEMS.get(type(error)) or _WRITE_PROBLEMS.get(type(error.__cause__))
+        if reason is None:
+            raise
+        raise _TakesNoWrites(f"takes no writes ({reason})") from error
+
+
+#: How PostgreSQL says that it cannot write; while the pool is opened, it is the cause of what is raised.
+_WRITE_PROBLEMS: dict[type, str] = {
+    asyncpg.DiskFullError: "disk full",
+    asyncpg.ReadOnlySQLTransactionError: "read-only",
+}
+
+
+async def _check_advoware(resources: Resources) -> None:
+    await AdvowareService(resources=resources).list_mitarbeiter()
+
+
+async def _check_espocrm(resources: Resources) -> None:
+    """EspoCRM answers; now and then also: it accepts our key. What it shows to anybody leaves no row in its log."""
+    key = resources.shared(_EspoCRMKey)
+    if time.monotonic() - key.accepted_at > KEY_SECONDS:
+        await EspoCRMAPI(resources=resources).list_entities("CBeteiligte", select=["id"], max_size=1)
+        key.accepted_at = time.monotonic()
+        return
+    url = f"{resources.settings.espocrm.api_base_url}/Settings"
+    answer = await send(resources.http, "EspoCRM", "GET", url, timeout_seconds=CHECK_SECONDS)
+    if answer.status != 200:
+        raise ForeignSystemError("EspoCRM", status=answer.status)
+
+
+async def _check_google_calendar(resources: Resources) -> None:
+    endpoint = resources.settings.google_calendar.api_endpoint or GOOGLE_API_URL
+    url = URL(endpoint.rstrip("/") + "/calendar/v3/colors")
+    answer = await send(resources.http, "Google Calendar", "GET", url, timeout_seconds=CHECK_SECONDS)
+    if answer.status >= 500:
+        raise ForeignSystemError("Google Calendar", status=answer.status)

@@ -1,0 +1,84 @@
+"""Reset of the "next call" date: set one date-time field on a list of records."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from services.api.access import AccessDenied, admit_tool
+from services.core.errors import ConfigurationError, ForeignSystemError, NotFound
+from services.core.log import log
+from services.core.resources import Resources, current_resources
+from services.espocrm import EspoCRMAPI
+from services.values.espocrm_query import DATE_TIME_FORMAT
+
+Answer = tuple[int, dict[str, Any]]
+
+MAX_IDS = 500
+CONCURRENCY = 5
+SECONDS = 25.0
+
+
+def _is_date_time(text: str) -> str:
+    datetime.strptime(text, DATE_TIME_FORMAT)  # noqa: DTZ007 - EspoCRM's date-times carry no zone, they are UTC
+    return text
+
+
+class ResetRequest(BaseModel):
+    """What is asked: which records, and the new value (``YYYY-MM-DD HH:MM:SS`` in UTC, or null to empty the field)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    entity_type: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,99}$")] | None = None
+    ids: list[Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,36}$")]] = Field(min_length=1, max_length=MAX_IDS)
+    next_call: Annotated[str, AfterValidator(_is_date_time)] | None
+
+
+async def reset_next_call(request: Any, context: Any) -> Answer:
+    """Set ``VMH_NEXTCALL_FIELD`` on each record; a record that fails does not stop the others.
+
+    Returns status and body: 200 ``{"entity_type", "results": [{"id", "status": "updated" | "not_found" | "failed",
+    "error"?}]}``; 400 for an unusable body; 401 without API key.
+    """
+    resources = current_resources()
+    try:
+        await admit_tool(request, resources, context)
+        wish = ResetRequest.model_validate(request.body)
+    except AccessDenied as error:
+        return 401, {"error": "Unauthorized", "details": str(error)}
+    except ValidationError as error:
+        details = [f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors()]
+        return 400, {"error": "Invalid request", "details": details}
+    entity_type = wish.entity_type or resources.settings.vmh.nextcall_entity
+    results = await _reset_all(resources, entity_type, list(dict.fromkeys(wish.ids)), wish.next_call, context)
+    updated = sum(result["status"] == "updated" for result in results)
+    log(context, "info", "nextcall.reset", entity_type=entity_type, updated=updated, ids=len(results))
+    return 200, {"entity_type": entity_type, "results": results}
+
+
+async def _reset_all(
+    resources: Resources, entity_type: str, ids: list[str], next_call: str | None, context: Any
+) -> list[dict[str, Any]]:
+    espocrm = EspoCRMAPI(context, resources=resources)
+    places = asyncio.Semaphore(CONCURRENCY)
+    deadline = asyncio.get_running_loop().time() + SECONDS
+
+    async def reset(entity_id: str) -> dict[str, Any]:
+        async with places:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    change = {resources.settings.vmh.nextcall_field: next_call}
+                    await espocrm.update_entity(entity_type, entity_id, change)
+            except TimeoutError:
+                return {"id": entity_id, "status": "failed", "error": "no time left; send it again"}
+            except ForeignSystemError as error:
+                status = "not_found" if isinstance(error, NotFound) else "failed"
+                return {"id": entity_id, "status": status, "error": str(error)}
+            except ConfigurationError as error:
+                return {"id": entity_id, "status": "failed", "error": str(error)}
+            return {"id": entity_id, "status": "updated"}
+
+    return list(await asyncio.gather(*map(reset, ids)))

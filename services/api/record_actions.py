@@ -1,0 +1,265 @@
+"""The buttons of a CBeteiligte in EspoCRM: sync now, preview, and create again in Advoware.
+
+EspoCRM's server calls us for its user, whose rights it has checked, and signs the request (`services.api.access`). All
+three may come twice: the sync finds nothing to do, the preview writes nothing, and what was created again is not gone.
+
+Answers are a status and ``{"status": word}``, or ``{"reason": word}`` for what EspoCRM's dialog has to explain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from services.advoware_service import AdvowareService
+from services.api.access import AccessDenied, NotSetUp, admit_action
+from services.api.webhooks import ENTITY_ID, Answer, enqueue_unless_waiting
+from services.beteiligte_sync_utils import TOPIC_PREFIX, BeteiligteSync
+from services.core.errors import BitByLawError, ConfigurationError, EntityBusy, InvalidInput, NotFound, Unavailable
+from services.core.log import log
+from services.core.queue import Enqueue
+from services.core.resources import Resources, current_resources
+from services.espocrm import EspoCRMAPI
+from services.preview.rehearsal import rehearsal
+from services.preview.texts import preview_of
+from services.values.espocrm_query import equals
+from services.vmh_sync.adressen.match import ENTITY_TYPE as ADRESSE
+from services.vmh_sync.bankverbindungen.plan import ENTITY_TYPE as BANKVERBINDUNG
+from services.vmh_sync.beteiligte.identity import has_lost_its_last_numbers
+from services.vmh_sync.beteiligte.plan import ENTITY_TYPE
+from services.vmh_sync.store import AuditEntry, SyncStore
+
+SYNC_PATH = "/vmh/beteiligte/actions/sync"
+PREVIEW_PATH = "/vmh/beteiligte/actions/preview"
+CREATE_AGAIN_PATH = "/vmh/beteiligte/actions/create-again"
+TOPIC = f"{TOPIC_PREFIX}.sync_now"
+
+#: As many as EspoCRM shows at once.
+MAX_IDS = 200
+#: EspoCRM's server waits 20 seconds.
+ANSWER_SECONDS = 16.0
+ENQUEUE_SECONDS = 7.0
+WAITING_MARK_SECONDS = 5 * 60
+#: The status of what Advoware does not know any more.
+GONE = "deleted_in_advoware"
+
+#: What of a record names what it was in Advoware, as it is before the first sync.
+UNLINKED: dict[str, Any] = {
+    **dict.fromkeys(("betnr", "advowareRowId", "advowareLastSync", "kommunikationHash")),
+    **dict.fromkeys(("syncNextRetry", "syncAutoResetAt", "syncErrorMessage")),
+    "syncRetryCount": 0,
+    "syncStatus": "pending_sync",
+}
+UNLINKED_PARTS: dict[str, tuple[str, dict[str, Any]]] = {
+    ADRESSE: (
+        "advowareId",
+        {"advowareId": None, "advowareRowId": None, "advowareLastSync": None, "syncStatus": "pending_sync"},
+    ),
+    BANKVERBINDUNG: (
+        "advowareKontoId",
+        {"advowareKontoId": None, "advowareLastSync": None, "syncStatus": None, "syncErrorMessage": None},
+    ),
+}
+
+
+class Refused(BitByLawError):
+    """The action does not fit the record as it is; ``reason`` is the word for EspoCRM."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request that was admitted."""
+
+    resources: Resources
+    ids: list[str]
+    context: Any
+
+
+async def sync_now(request: Any, enqueue: Enqueue, context: Any) -> Answer:
+    """Enqueue the sync of ``{"ids": [...]}`` or ``{"id": ...}``, ahead of any pause after failures.
+
+    200 ``{"status": "queued", "count": n}``; further answers: `_answered`.
+    """
+
+    async def act(asked: _Asked) -> dict[str, Any]:
+        await _enqueue(asked, enqueue)
+        return {"status": "queued", "count": len(asked.ids)}
+
+    return await _answered(request, SYNC_PATH, context, act)
+
+
+async def preview(request: Any, context: Any) -> Answer:
+    """What the sync of ``{"id": ...}`` would do; nothing is written anywhere.
+
+    200 ``{"status": "preview", "result", "changes", "held", "tasks"}``, see `preview_of`; further answers: `_answered`.
+    """
+
+    async def act(asked: _Asked) -> dict[str, Any]:
+        entity_id = asked.ids[0]
+        async with rehearsal(asked.resources) as (resources, rehearsed):
+            outcome = await BeteiligteSync(context, resources=resources).rehearse(entity_id)
+        if outcome.result == "deleted":
+            raise NotFound("EspoCRM", "no such record")
+        return {"status": "preview", "result": outcome.result, **preview_of(rehearsed)}
+
+    return await _answered(request, PREVIEW_PATH, context, act)
+
+
+async def create_again(request: Any, enqueue: Enqueue, context: Any) -> Answer:
+    """Let the Beteiligter of ``{"id": ...}`` be created in Advoware again, where it is gone.
+
+    200 ``{"status": "queued", "formerNumber": its betNr}``; 409 if the record does not show that it is gone
+    (``not_gone``), if Advoware knows the number (``is_there``) or seems to be restored from a backup
+    (``restored``); further answers: `_answered`.
+    """
+
+    async def act(asked: _Asked) -> dict[str, Any]:
+        betnr = await _Recreation(asked).prepare(asked.ids[0])
+        try:
+            await _enqueue(asked, enqueue)
+        except Unavailable:  # the cron finds it by its status
+            log(context, "warning", "actions.left_to_cron", entity_id=asked.ids[0])
+        return {"status": "queued", "formerNumber": betnr}
+
+    return await _answered(request, CREATE_AGAIN_PATH, context, act)
+
+
+async def _answered(
+    request: Any, path: str, context: Any, act: Callable[[_Asked], Awaitable[dict[str, Any]]]
+) -> Answer:
+    """Admit the request, act, and say how it ended.
+
+    400 ``invalid``, 401 ``not_admitted``, 404 ``unknown``, 409 ``busy`` or a word of the action's own, 503
+    ``not_set_up``, ``slow`` or ``unavailable``.
+    """
+    resources = current_resources()
+    try:
+        await admit_action(request, path, resources, context)
+        asked = _Asked(resources, _ids(request.body, 1 if path != SYNC_PATH else MAX_IDS), context)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return 200, await act(asked)
+    except (BitByLawError, ConfigurationError, TimeoutError) as error:
+        status, reason = _failure(error)
+        log(context, "warning", "actions.failed", path=path, reason=reason, error=type(error).__name__)
+        return status, {"reason": reason}
+
+
+def _failure(error: Exception) -> tuple[int, str]:
+    match error:
+        case NotSetUp():
+            return 503, "not_set_up"
+        case AccessDenied():
+            return 401, "not_admitted"
+        case Refused():
+            return 409, error.reason
+        case InvalidInput():
+            return 400, "invalid"
+        case NotFound(system="EspoCRM"):
+            return 404, "unknown"
+        case EntityBusy():
+            return 409, "busy"
+        case TimeoutError():
+            return 503, "slow"
+        case _:
+            return 503, "unavailable"
+
+
+def _ids(body: Any, limit: int) -> list[str]:
+    """The ids of a body with the one key ``id`` or ``ids``.
+
+    Raises:
+        InvalidInput: it has another shape.
+    """
+    if not isinstance(body, dict) or len(body) != 1:
+        raise InvalidInput("the body must be an object with id or ids")
+    ids = [body["id"]] if "id" in body else body.get("ids")
+    if not isinstance(ids, list) or not 0 < len(ids) <= limit:
+        raise InvalidInput(f"expected 1 to {limit} ids")
+    if not all(isinstance(item, str) and ENTITY_ID.fullmatch(item) for item in ids):
+        raise InvalidInput("not an id")
+    return list(dict.fromkeys(ids))
+
+
+async def _enqueue(asked: _Asked, enqueue: Enqueue) -> None:
+    """Enqueue the sync of each record that does not wait for one of this kind already.
+
+    Raises:
+        Unavailable: the queue or Redis is down.
+    """
+    timestamp = asked.resources.clock().isoformat()
+    events = {
+        entity_id: {"entity_id": entity_id, "action": "sync_now", "source": "hand", "timestamp": timestamp}
+        for entity_id in asked.ids
+    }
+    await enqueue_unless_waiting(
+        asked.resources,
+        enqueue,
+        TOPIC,
+        events,
+        mark_seconds=WAITING_MARK_SECONDS,
+        timeout_seconds=ENQUEUE_SECONDS,
+    )
+
+
+class _Recreation:
+    """Makes a record that is gone from Advoware one that was never there, so that the ordinary sync creates it."""
+
+    def __init__(self, asked: _Asked) -> None:
+        self._resources = asked.resources
+        self._espocrm = EspoCRMAPI(asked.context, resources=asked.resources)
+        self._advoware = AdvowareService(asked.context, resources=asked.resources)
+        self._sync = BeteiligteSync(asked.context, resources=asked.resources)
+
+    async def prepare(self, entity_id: str) -> str | None:
+        """Forget the number, inside the record's lock; returns it.
+
+        The record itself is written last: whatever breaks off before, the button can be pressed again.
+
+        Raises:
+            Refused: the record or Advoware says that it is not gone.
+            EntityBusy: the record is being synced.
+        """
+        store = SyncStore(await self._resources.database())
+        async with self._sync.acquire_sync_lock(entity_id):
+            espo = await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
+            if espo.get("syncStatus") != GONE:
+                raise Refused("not_gone")
+            state = await store.load(ENTITY_TYPE, entity_id)
+            betnr = str(espo.get("betnr") or (state.advoware_id if state else None) or "")
+            if betnr:
+                await self._require_gone(betnr, store)
+                await store.forget_beteiligter(entity_id, betnr, _audit_entry(entity_id, betnr), self._now())
+            await self._unlink_parts(entity_id)
+            await self._espocrm.update_entity(ENTITY_TYPE, entity_id, dict(UNLINKED))
+        return betnr or None
+
+    async def _require_gone(self, betnr: str, store: SyncStore) -> None:
+        try:
+            await self._advoware.get_beteiligter(betnr)
+        except NotFound:
+            if await has_lost_its_last_numbers(int(betnr), store, self._advoware):
+                raise Refused("restored") from None
+            return
+        raise Refused("is_there")
+
+    async def _unlink_parts(self, entity_id: str) -> None:
+        for entity_type, (link, attributes) in UNLINKED_PARTS.items():
+            rows = self._espocrm.search_entities(entity_type, [equals("beteiligteId", entity_id)], [link])
+            linked = [row["id"] async for row in rows if row.get(link) is not None]
+            for row_id in linked:
+                await self._espocrm.update_entity(entity_type, row_id, dict(attributes))
+
+    def _now(self) -> Any:
+        return self._resources.clock().astimezone(UTC)
+
+
+def _audit_entry(entity_id: str, betnr: str) -> AuditEntry:
+    line = {"field": "betnr", "side": "espocrm", "old": betnr, "new": None}
+    return AuditEntry(ENTITY_TYPE, entity_id, TOPIC, "hand", "create_again", 0.0, betnr, [line])

@@ -1,0 +1,400 @@
+"""The end of a Beteiligter's sync: tell people, write EspoCRM once, read it back, remember what both sides hold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from services.core.errors import Conflict, ValidationFailed, words_of
+from services.core.resources import Resources
+from services.espocrm import EspoCRMAPI
+from services.espocrm_mapper import BeteiligteMapper, kind_of_espocrm, shown_by_espocrm
+from services.kommunikation_sync_utils import KommunikationResult, KommunikationSyncManager
+from services.notification_utils import NotificationManager
+from services.values import advoware_protocol, espocrm_query
+from services.values.espocrm_query import RecordWrite
+from services.values.merge import Merge, Pair, base_to_json, compare_after_write, is_same
+from services.vmh_sync.beteiligte import status as beteiligte_status
+from services.vmh_sync.beteiligte.master_data import named_field
+from services.vmh_sync.beteiligte.plan import (
+    CONTACT_ARRAYS,
+    ENTITY_TYPE,
+    OWN_KINDS,
+    SETTLED,
+    Observation,
+    Parts,
+    Standing,
+    contact_entries,
+    espocrm_after,
+    fields_of_other_kind,
+    kept_standing,
+    kind_problems,
+    shown_pair,
+    standing_from_json,
+    standing_lines,
+    standing_of_pairs,
+    standing_problems,
+    standing_sentences,
+    without_fields,
+)
+from services.vmh_sync.espocrm_writes import EspoWrites
+from services.vmh_sync.problem_texts import kommunikation
+from services.vmh_sync.result import Direction, Problem
+from services.vmh_sync.store import SyncState, SyncStore
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Ending:
+    """How one sync ends: what is written, what stands for a person, and what is found out while writing.
+
+    Attributes:
+        advo: the Beteiligter as it is after our writes.
+        plan: what was really brought over.
+        standing: what waits for a person or was told once.
+        attributes: the business attributes for EspoCRM; those it refuses go.
+        written: EspoCRM's answer to the final PUT; None if there was nothing to write.
+        changes: further lines for the audit.
+        version: of EspoCRM's record after our last write, where EspoCRM counts versions.
+        shown: what the record was last told to show: the message, and whether something failed.
+    """
+
+    seen: Observation
+    advo: Record
+    plan: Merge
+    standing: dict[str, Standing]
+    attributes: Record
+    parts: Parts
+    written: Mapping[str, Any] | None = None
+    changes: list[Mapping[str, Any]] = field(default_factory=list)
+    version: int | None = None
+    was_edited: bool = False
+    shows_other_fields: bool = False
+    shown: tuple[str | None, int] = (None, 0)
+
+    @property
+    def direction(self) -> Direction:
+        """Whether the parts were synced both ways; after a conflict only towards Advoware."""
+        return "to_advoware" if self.plan.conflicts else "both"
+
+    @property
+    def status(self) -> str:
+        """The status that the record shows if nothing fails."""
+        waits = self.parts.standing or any(not item.is_told_once_only for item in self.standing.values())
+        return "conflict" if waits else "clean"
+
+    @property
+    def message(self) -> str | None:
+        """What the record shows about that which waits for a person."""
+        sentences = standing_sentences(self.standing.values(), self.seen.espo, self.seen.advo.get("betNr"))
+        return beteiligte_status.shortened(" ".join([*sentences, *self.parts.standing])) or None
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether the record has to be written although it may show everything already."""
+        parts = self.parts
+        return bool(self.attributes or self.plan.to_advoware or parts.wrote or parts.errors or parts.not_before)
+
+
+class BeteiligteFinisher:
+    """Ends the sync of a CBeteiligte; see `finish`."""
+
+    def __init__(
+        self,
+        espocrm: EspoCRMAPI,
+        kommunikation: KommunikationSyncManager,
+        notifications: NotificationManager,
+        writes: EspoWrites,
+        resources: Resources,
+    ) -> None:
+        self._espocrm = espocrm
+        self._writes = writes
+        self._kommunikation = kommunikation
+        self._notifications = notifications
+        self._resources = resources
+        self._mapper = BeteiligteMapper()
+
+    async def finish(
+        self, seen: Observation, plan: Merge, advo: Record, new: Mapping[str, Standing], parts: Parts, store: SyncStore
+    ) -> Ending:
+        """Tell what is new, write what has changed in one PUT with the status, and remember.
+
+        ``new`` are the edits that were found not to arrive. The record is not written if it shows everything already.
+        What was collected (`services.vmh_sync.espocrm_writes`) is written with it, also the end of Tasks: what is over
+        is known by then, and what the writes bring to light is told again.
+
+        Raises:
+            Conflict: what the PUT would overwrite was edited since it was read; the sync has to start again.
+            ForeignSystemError: EspoCRM does not take the PUT, whatever is left out of it.
+        """
+        standing = {**kept_standing(seen, plan), **new}
+        ending = Ending(seen, advo, plan, standing, self._attributes(seen, plan), parts)
+        known = standing_from_json(seen.state.rejected if seen.state else {})
+        over = {name: item for name, item in known.items() if name not in standing}
+        await self._tell(ending, {**over, **new})
+        for problem in [*self._kind_problems(ending), *parts.problems]:
+            await self._notifications.notify(problem)
+        writes = self._needs_write(ending) or not self._writes.is_empty
+        if writes and not parts.errors and await self._writes.collects(ENTITY_TYPE, "Task"):
+            await self._end_problems(ending)
+        if not self._needs_write(ending):
+            await self._write_collected(ending)
+        if self._needs_write(ending):
+            await self._write(ending)
+        await self.remember(store, replace(seen, advo=advo), ending.plan, ending.standing)
+        for result in ending.parts.results:
+            for state in result.states:
+                await store.save(state)
+        if not seen.espo.get("betnr"):
+            await store.end_create(ENTITY_TYPE, seen.espo["id"])
+        if not ending.parts.errors:
+            await self._end_problems(ending)
+        return ending
+
+    def _needs_write(self, ending: Ending) -> bool:
+        is_settled = beteiligte_status.is_settled(ending.seen.espo, ending.status, ending.message, self._now())
+        return ending.wants_write or not is_settled
+
+    async def _write_collected(self, ending: Ending) -> None:
+        """Write what was collected, without the record itself."""
+        told = {problem.key for problem in ending.parts.problems}
+        await self._writes.flush()
+        await self._take_up(ending, told)
+
+    async def _take_up(self, ending: Ending, told: Collection[str]) -> None:
+        """Tell what the writes have brought to light."""
+        ending.parts = replace(ending.parts.latest(), kommunikation=ending.parts.kommunikation)
+        for problem in ending.parts.problems:
+            if problem.key not in told:
+                await self._notifications.notify(problem)
+
+    def _kind_problems(self, ending: Ending) -> list[Problem]:
+        """What Advoware has no place for in the record as we write it."""
+        espo = {**ending.seen.espo, **ending.attributes}
+        return kind_problems(replace(ending.seen, espo=espo), ending.advo, self._mapper)
+
+    async def _end_problems(self, ending: Ending) -> None:
+        """Withdraw the tasks of what does not stand any more."""
+        espo, betnr = ending.seen.espo, ending.advo.get("betNr")
+        found = standing_problems(ending.standing.values(), espo, betnr)
+        found += self._kind_problems(ending)
+        kinds = [f"{kind}:{ENTITY_TYPE}:" for kind in OWN_KINDS]
+        standing = [problem.key for problem in found]
+        if fields_of_other_kind(ending.advo):  # told when the kind changed
+            standing.append(f"kind_changed:{ENTITY_TYPE}:{espo['id']}")
+        await self._notifications.settle(ENTITY_TYPE, [espo["id"]], kinds, standing, SETTLED)
+        contacts = ending.parts.kommunikation
+        if ending.parts.not_before is None and ending.direction == "both":
+            told = [problem.key for problem in contacts.problems]
+            kinds = list(kommunikation.STATE_KINDS)
+            await self._notifications.settle(ENTITY_TYPE, [espo["id"]], kinds, told, kommunikation.SETTLED)
+
+    async def remember(
+        self, store: SyncStore, seen: Observation, plan: Merge, standing: Mapping[str, Standing]
+    ) -> SyncState:
+        """Store what both sides hold now, and what stands between them."""
+        state = SyncState(
+            ENTITY_TYPE,
+            seen.espo["id"],
+            advoware_id=str(seen.advo["betNr"]),
+            base=base_to_json(plan.settled),
+            rejected={name: item.as_json() for name, item in standing.items()},
+            advoware_row_id=seen.advo.get("rowId"),
+            espocrm_modified_at=espocrm_query.parse_date_time(seen.espo.get("modifiedAt")),
+            synced_at=self._now(),
+            advoware_created_at=advoware_protocol.parse_change_time(seen.advo.get("angelegtAm")),
+            advoware_changed_at=advoware_protocol.parse_change_time(seen.advo.get("geaendertAm")),
+        )
+        await store.save(state)
+        return state
+
+    async def tell_given_up(self, espo: Record, fields: Record) -> None:
+        """Tell a person of a record that is not tried any more for a day."""
+        if fields["syncStatus"] != "permanently_failed":
+            return
+        key = f"permanently_failed:{ENTITY_TYPE}:{espo['id']}"
+        details = {
+            "reason": "gave_up",
+            "betnr": espo.get("betnr"),
+            "name": espo.get("name"),
+            "Fehler": fields["syncErrorMessage"],
+            "since": self._now().isoformat(timespec="seconds"),
+        }
+        await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
+
+    async def was_edited(self, before: Record, sent: Record, written: Record) -> bool:
+        """Whether somebody has edited the record since it was read, according to the answer to our PUT.
+
+        The answer may show a value otherwise than a read does, so a read confirms it.
+        """
+        if not was_edited_since(self._mapper, before, sent, written):
+            return False
+        now = await self._espocrm.get_entity(ENTITY_TYPE, before["id"])
+        return was_edited_since(self._mapper, before, sent, now)
+
+    # -- the PUT --------------------------------------------------------------------------------------------------
+
+    def _attributes(self, seen: Observation, plan: Merge) -> Record:
+        """What the plan changes in EspoCRM."""
+        kind = kind_of_espocrm(espocrm_after(seen.espo, plan.to_espocrm, self._mapper))
+        shown_now = seen.espo if kind == kind_of_espocrm(seen.espo) else None
+        attributes = self._mapper.to_espocrm(plan.to_espocrm, kind=kind, espo=shown_now)
+        if not seen.espo.get("betnr"):
+            attributes["betnr"] = int(seen.advo["betNr"])
+        return attributes
+
+    async def _write(self, ending: Ending) -> None:
+        """The one final PUT, without what EspoCRM refuses of it; then values that were written are read back."""
+        espo = ending.seen.espo
+        writes_values = ending.attributes.keys() - {"betnr"} or ending.parts.espocrm.keys() & set(CONTACT_ARRAYS)
+        if writes_values and not await self._compares_versions(espo):
+            now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
+            if was_edited_since(self._mapper, espo, {}, now):
+                raise Conflict(espocrm_query.SYSTEM, "edited while it was synced")
+        told_before = {problem.key for problem in ending.parts.problems}
+        while True:
+            try:
+                await self._put_with_kommunikation(ending)
+                break
+            except ValidationFailed as error:
+                await self._leave_out_refused(ending, error)
+        sent = {**ending.attributes, **ending.parts.espocrm}
+        ending.was_edited = await self.was_edited(espo, sent, dict(ending.written or {}))
+        shown = shown_by_espocrm({**espo, **ending.attributes})
+        ending.shows_other_fields = shown.keys() != shown_by_espocrm(espo).keys()
+        await self._read_back(ending)
+        await self._take_up(ending, told_before)
+        has_failed = len(ending.parts.errors) > ending.shown[1]
+        if has_failed or (ending.message != ending.shown[0] and not ending.parts.errors):
+            await self._put(ending, {})  # what was found out while writing is shown as well
+
+    async def _compares_versions(self, espo: Record) -> bool:
+        """Whether EspoCRM itself notices, while it writes, that the record was edited since it was read."""
+        return espo.get("versionNumber") is not None and await self._espocrm.shows_what_is_stored(ENTITY_TYPE)
+
+    async def _put_with_kommunikation(self, ending: Ending) -> None:
+        kommunikation = ending.parts.kommunikation
+        if not isinstance(kommunikation, KommunikationResult):  # it failed as a whole
+            kommunikation = KommunikationResult(errors=kommunikation.errors)
+
+        async def put(kommunikation: KommunikationResult) -> Mapping[str, Any]:
+            ending.parts = replace(ending.parts, kommunikation=kommunikation)
+            values = {**ending.attributes, **ending.parts.espocrm}
+            return await self._put(ending, values, kommunikation.version_number)
+
+        _, kommunikation = await self._kommunikation.write_espocrm(kommunikation, put)
+        ending.parts = replace(ending.parts, kommunikation=kommunikation)
+
+    async def _put(self, ending: Ending, values: Record, version_number: int | None = None) -> Mapping[str, Any]:
+        async def update() -> RecordWrite:
+            ending.parts = replace(ending.parts.latest(), kommunikation=ending.parts.kommunikation)
+            attributes = {**values, "advowareRowId": ending.advo.get("rowId"), **await self._status_fields(ending)}
+            known = ending.version or ending.seen.espo.get("versionNumber") or 0
+            version = max(version_number or 0, known) or None
+            return RecordWrite(ENTITY_TYPE, ending.seen.espo["id"], attributes, version)
+
+        ending.written = await self._writes.write(update)
+        ending.version = ending.written.get("versionNumber")
+        return ending.written
+
+    async def _status_fields(self, ending: Ending) -> Record:
+        espo, now, parts = ending.seen.espo, self._now(), ending.parts
+        ending.shown = (ending.message, len(parts.errors))
+        if parts.not_before is not None:
+            return beteiligte_status.waiting(ending.message)
+        if not parts.errors:
+            return beteiligte_status.success(ending.status, now, ending.message)
+        fields = beteiligte_status.failure(espo, "; ".join(parts.errors), now)
+        await self.tell_given_up(espo, fields)
+        return fields
+
+    async def _leave_out_refused(self, ending: Ending, error: ValidationFailed) -> None:
+        """Take the attributes that EspoCRM refuses out of what is written, and tell them.
+
+        Raises:
+            ValidationFailed: there is nothing that could be left out.
+        """
+        candidates = {name: value for name, value in ending.attributes.items() if name != "betnr"}
+        culprit = named_field(error, candidates)
+        if not candidates or (culprit is None and named_field(error, {"betnr": None}) is not None):
+            raise error
+        refused = {culprit: error} if culprit is not None else await self._refused_alone(ending, candidates)
+        if not refused:
+            raise error
+        found = {}
+        espocrm = self._mapper.comparable_from_espocrm(ending.seen.espo)
+        advoware = self._mapper.comparable_from_advoware(ending.seen.advo)
+        for attribute, refusal in refused.items():
+            del ending.attributes[attribute]
+            name = self._mapper.field_of(attribute)
+            pair = {name: shown_pair(name, espocrm, advoware)}
+            item = standing_of_pairs(pair, "advoware", "invalid", self._now())[name]
+            found[name] = replace(item, words=words_of(refusal))
+        pairs = {name: item.pair for name, item in found.items()}
+        ending.plan = without_fields(ending.plan, found, pairs)
+        ending.standing |= found
+        ending.changes += standing_lines(found.values())
+        await self._tell(ending, found)
+
+    async def _refused_alone(self, ending: Ending, candidates: Record) -> dict[str, ValidationFailed]:
+        """Write the attributes one by one; returns those that EspoCRM refuses."""
+        refused = {}
+        for attribute, value in candidates.items():
+            try:
+                version = ending.version or ending.seen.espo.get("versionNumber")
+                written = await self._espocrm.update_entity(
+                    ENTITY_TYPE, ending.seen.espo["id"], {attribute: value}, version_number=version
+                )
+                ending.version = written.get("versionNumber")
+            except ValidationFailed as error:
+                refused[attribute] = error
+        return refused
+
+    async def _read_back(self, ending: Ending) -> None:
+        """Compare what EspoCRM has stored of the business fields with what was sent.
+
+        The answer to a PUT echoes what was sent; only a read shows what was stored. If somebody else has saved the
+        record since the PUT, a difference is that person's edit.
+        """
+        if not ending.attributes.keys() - {"betnr"}:
+            return
+        espo = ending.seen.espo
+        now = dict(ending.written or {})
+        if not await self._espocrm.shows_what_is_stored(ENTITY_TYPE):
+            now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
+        before = self._mapper.comparable_from_espocrm(espo)
+        after = self._mapper.comparable_from_espocrm({**espo, **ending.attributes})
+        sent = {name: value for name, value in after.items() if not is_same(value, before.get(name))}
+        refused, altered = compare_after_write(sent, before, self._mapper.comparable_from_espocrm(now), side="espocrm")
+        pairs: dict[str, Pair] = {**refused, **altered}
+        if not pairs:
+            return
+        if now.get("modifiedById") != (ending.written or {}).get("modifiedById"):
+            ending.was_edited = True
+            return
+        found = standing_of_pairs(pairs, "advoware", "altered", self._now())
+        ending.plan = without_fields(ending.plan, pairs, pairs)
+        ending.standing |= found
+        ending.changes += standing_lines(found.values())
+        await self._tell(ending, found)
+
+    async def _tell(self, ending: Ending, found: Mapping[str, Standing]) -> None:
+        """Tell what was found or is over, together with what else stands of the same kind: they share one Task."""
+        words = {item.word for item in found.values()}
+        items = [item for item in ending.standing.values() if item.word in words]
+        for problem in standing_problems(items, ending.seen.espo, ending.advo.get("betNr")):
+            await self._notifications.notify(problem)
+
+    def _now(self) -> datetime:
+        return self._resources.clock().astimezone(UTC)
+
+
+def was_edited_since(mapper: BeteiligteMapper, before: Record, sent: Record, written: Record) -> bool:
+    """Whether a record that EspoCRM returned holds values that we neither read nor wrote. Pure."""
+    expected, now = {**before, **sent}, {**before, **written, **sent}
+    if mapper.comparable_from_espocrm(expected) != mapper.comparable_from_espocrm(now):
+        return True
+    return any(contact_entries(expected, array) != contact_entries(now, array) for array in CONTACT_ARRAYS)

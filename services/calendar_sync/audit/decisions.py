@@ -1,0 +1,180 @@
+"""What an operator decides about the calendar sync: releasing held work, bringing back what was overwritten."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from services.calendar_sync.audit.findings import Finding
+from services.calendar_sync.audit.reader import Observer
+from services.calendar_sync.audit.report import Change, Problem, Report, explain, overwritten_row
+from services.calendar_sync.audit.runs import held_finding
+from services.calendar_sync.employees import LOCK_SECONDS, lock_key
+from services.calendar_sync.store import OVERWRITTEN_DAYS, AuditLine, Hold, Overwritten
+from services.core.errors import BitByLawError, Conflict
+from services.core.locks import record_lock
+from services.core.look_again import HIDE, Notes, calendar
+from services.core.resources import Resources
+
+#: What of an overwritten event is brought back: what it said, not our marks, and no guests, who would be invited again.
+_KEPT = (
+    *("summary", "description", "location", "start", "end", "recurrence"),
+    *("visibility", "transparency", "colorId", "reminders"),
+)
+
+
+class RestoreRefused(BitByLawError):
+    """The overwritten event cannot be brought back; the message says why."""
+
+
+class CalendarDecisions:
+    """Commands that write only with ``apply``. All methods raise the errors of the systems that they ask."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._observer = Observer(resources)
+
+    # -- held work ------------------------------------------------------------------------------------------------
+
+    async def release_held(self, wanted: Sequence[str] = (), *, apply: bool = False) -> Report:
+        """What the sync holds back; with ``apply`` the next run does it, once."""
+        store, now = await self._observer.store(), self._resources.clock()
+        chosen = await self._observer.employees(wanted) if wanted else None
+        holds = [hold for hold in await store.holds() if chosen is None or hold.employee_kuerzel in chosen]
+        report = Report("release-held", now, details={"applied": apply})
+        for hold in holds:
+            if hold.released_at is not None:
+                continue
+            finding = held_finding(hold)
+            if not apply:
+                report.findings.append(finding)
+                report.changes.append(Change(finding, False, "would be released"))
+                continue
+            is_released = await store.release_hold(hold.employee_kuerzel, now)
+            told = "released; the next run carries it out" if is_released else "nothing is held any more"
+            report.changes.append(Change(finding, is_released, told))
+            if is_released:
+                await store.append_audit([_released(hold)], now)
+        current = [hold for hold in await store.holds() if chosen is None or hold.employee_kuerzel in chosen]
+        report.details["holds"] = [_hold_row(hold) for hold in current]
+        return report
+
+    # -- what was overwritten -------------------------------------------------------------------------------------
+
+    async def overwritten(self, wanted: Sequence[str] = (), *, show_text: bool = False) -> Report:
+        """What the sync has overwritten in Google in the last 30 days."""
+        chosen = await self._observer.employees(wanted) if wanted else None
+        kept = [event for event in await self._kept() if chosen is None or event.employee_kuerzel in chosen]
+        rows = [overwritten_row(event, show_text=show_text) for event in kept]
+        return Report("overwritten", self._resources.clock(), details={"overwritten": rows})
+
+    async def restore_overwritten(self, overwritten_id: int, *, apply: bool = False) -> Report:
+        """Bring an overwritten event back as a person's event of its own, beside Advoware's; once."""
+        report = Report("restore-overwritten", self._resources.clock(), details={"applied": apply})
+        event = next((each for each in await self._kept() if each.overwritten_id == overwritten_id), None)
+        if event is None:
+            reason = f"nothing of this number was overwritten in the last {OVERWRITTEN_DAYS} days"
+            report.findings.append(Finding(kind="unknown", reason=reason, remedy="person"))
+            return report
+        report.details["overwritten"] = [overwritten_row(event, show_text=False)]
+        try:
+            report.changes.append(await self._restore(event, apply=apply))
+        except BitByLawError as error:
+            report.problems.append(Problem(event.employee_kuerzel, explain(error)))
+        return report
+
+    async def _restore(self, event: Overwritten, *, apply: bool) -> Change:
+        finding = _of_overwritten(event)
+        if event.restored_at is not None:
+            return Change(finding, False, f"was brought back already at {event.restored_at.isoformat()}")
+        await self._require_that_it_may_be_shown(event)
+        body = {name: value for name in _KEPT if (value := event.resource.get(name)) is not None}
+        if not {"start", "end"} <= body.keys():
+            raise RestoreRefused("what is kept of it has no time, so there is nothing to bring back")
+        if not apply:
+            return Change(finding, False, "would be brought back")
+        kuerzel, redis = event.employee_kuerzel, self._resources.calendar_redis
+        async with record_lock(self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis):
+            return await self._insert(event, finding, body)
+
+    async def _insert(self, event: Overwritten, finding: Finding, body: dict[str, Any]) -> Change:
+        """Insert it under an id that only it has, so that a repeated command does not double it."""
+        store, now = await self._observer.store(), self._resources.clock()
+        calendar_id = await self._observer.calendar_id(event.employee_kuerzel)
+        event_id = _restored_id(event, calendar_id)
+        try:
+            await self._observer.google.insert_event(calendar_id, {**body, "id": event_id})
+        except Conflict:
+            result = "was brought back already"
+        else:
+            result = f"brought back as {event_id}"
+        await store.append_audit([_restored(event, event_id)], now)
+        await store.mark_restored(event.overwritten_id or 0, now)
+        return Change(finding, True, result)
+
+    async def _require_that_it_may_be_shown(self, event: Overwritten) -> None:
+        """Raises RestoreRefused if the rules hide the texts of its Termin by now."""
+        settings = self._observer.settings_for(event.employee_kuerzel, "")
+        note = await Notes(await self._resources.database()).find(calendar(event.employee_kuerzel))
+        termin = await self._observer.read_termin(event.advoware_frnr) if event.advoware_frnr else None
+        if settings.anonymise or (note is not None and HIDE in note.wishes):
+            why = "Google shows blocked time only"
+        elif termin is not None and termin.privat:
+            why = "its Termin is private"
+        elif termin is not None and not termin.belongs_to(event.employee_kuerzel):
+            why = "its Termin belongs to somebody else"
+        else:
+            return
+        raise RestoreRefused(f"{why}, so its text must not be shown; see it with: overwritten --show-text")
+
+    async def _kept(self) -> list[Overwritten]:
+        since = self._resources.clock() - timedelta(days=OVERWRITTEN_DAYS)
+        return await (await self._observer.store()).overwritten(since)
+
+
+def _hold_row(hold: Hold) -> dict[str, Any]:
+    return {
+        "employee_kuerzel": hold.employee_kuerzel,
+        "why": hold.reason,
+        "number": hold.number,
+        "live_pairs": hold.live_pairs,
+        "held_since": hold.held_since,
+        "released_at": hold.released_at,
+    }
+
+
+def _released(hold: Hold) -> AuditLine:
+    reason = f"audit, release-held: {hold.reason}: {hold.number} of {hold.live_pairs}"
+    return AuditLine(employee_kuerzel=hold.employee_kuerzel, side="none", action="released", reason=reason)
+
+
+def _of_overwritten(event: Overwritten) -> Finding:
+    return Finding(
+        kind="overwritten",
+        reason=f"number {event.overwritten_id}, overwritten because Advoware is the source",
+        remedy="person",
+        employee_kuerzel=event.employee_kuerzel,
+        advoware_frnr=event.advoware_frnr,
+        google_event_id=event.google_event_id,
+        sync_id=event.sync_id,
+    )
+
+
+def _restored(event: Overwritten, event_id: str) -> AuditLine:
+    return AuditLine(
+        employee_kuerzel=event.employee_kuerzel,
+        side="google",
+        action="restored",
+        reason=f"audit, restore-overwritten {event.overwritten_id}: as a person's event",
+        sync_id=event.sync_id,
+        advoware_frnr=event.advoware_frnr,
+        google_event_id=event_id,
+    )
+
+
+def _restored_id(event: Overwritten, calendar_id: str) -> str:
+    name = f"restored:{event.overwritten_id}:{calendar_id}"
+    return base64.b32hexencode(hashlib.sha256(name.encode()).digest()).decode().rstrip("=").lower()

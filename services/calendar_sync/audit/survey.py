@@ -1,0 +1,250 @@
+"""The calendars in Google, compared with employees, configuration and what we remember. It writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from config import Settings
+from services.calendar_sync.audit.findings import Finding, Kind, Remedy
+from services.calendar_sync.audit.reader import Observer
+from services.calendar_sync.calendars import (
+    CALENDAR_PREFIX,
+    calendar_description,
+    calendar_name,
+    is_description,
+    is_own_description,
+)
+from services.calendar_sync.employees import EmployeeStore, Renames, find_renames
+from services.calendar_sync.sharing import OwnRule, Rule, SharingStore, Step, read_rules, sharing_steps
+from services.core.resources import Resources
+
+Json = dict[str, Any]
+
+WRITERS = frozenset({"writer", "writerWithoutPrivateAccess", "owner"})
+_NO_EMPLOYEE = (
+    "no active employee has this Kürzel, so its texts stay as they were; if he has left, end the sharing and delete "
+    "the calendar when nobody needs it; if he is still there, correct Advoware's list"
+)
+_STILL_SHARED = "the calendar of somebody who is no active employee is still shared with {}; end that in Google"
+_BY_HAND = "{} by hand, and GOOGLE_CALENDAR_ACL says {}; change it in Google, or the setting"
+
+
+@dataclass(frozen=True)
+class SharedCalendar:
+    """A calendar of the sync in our account's list. Only of one that we own the rules can be read."""
+
+    kuerzel: str
+    calendar_id: str
+    entry: Json
+    account: str  #: our address
+    rules: Sequence[Rule] = ()
+    own: Sequence[OwnRule] = ()
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether our account owns it."""
+        return self.entry.get("accessRole") == "owner"
+
+    @property
+    def others(self) -> list[Rule]:
+        """The rules of all but our account."""
+        return [rule for rule in self.rules if rule.email != self.account]
+
+    @property
+    def by_hand(self) -> list[Rule]:
+        """The rules that people have set."""
+        ours = {rule.rule_id for rule in self.own}
+        return [rule for rule in self.others if rule.rule_id not in ours]
+
+    @property
+    def writers(self) -> list[Rule]:
+        """Who besides our account may change events."""
+        return [rule for rule in self.others if rule.role in WRITERS]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was read.
+
+    Attributes:
+        active: ``{Kürzel: name}`` of the active employees.
+        covered: those of them whom the sync covers.
+        cached: ``{Kürzel: id}`` of the calendars that the sync remembers.
+        calendars: by the Kürzel in their name, or that remembers them.
+        renames: who has another Kürzel now, as far as the next run has not followed yet.
+    """
+
+    active: Mapping[str, str]
+    covered: Collection[str]
+    cached: Mapping[str, str]
+    calendars: Mapping[str, Sequence[SharedCalendar]]
+    renames: Renames
+
+    @property
+    def followed(self) -> dict[str, str]:
+        """``{Kürzel: the new one}`` of those whom the next sync of all follows."""
+        return dict(move for chain in self.renames.chains for move in chain)
+
+    def used(self, kuerzel: str) -> str | None:
+        """The calendar that the sync of an employee uses, or would use."""
+        if kuerzel in self.cached:
+            return self.cached[kuerzel]
+        return next((each.calendar_id for each in self.calendars.get(kuerzel, ()) if each.is_owned), None)
+
+
+async def read_survey(resources: Resources, observer: Observer, active: Mapping[str, str]) -> Survey:
+    """Read calendars, their sharing and what we remember.
+
+    Raises:
+        ForeignSystemError, ConfigurationError: Google or PostgreSQL does not answer.
+    """
+    pool = await resources.database()
+    cursors = await (await observer.store()).load_cursors()
+    cached = {cursor.employee_kuerzel: cursor.calendar_id for cursor in cursors if cursor.calendar_id}
+    only = resources.settings.calendar_sync.only_kuerzel
+    employees = EmployeeStore(pool)
+    renames = find_renames(await employees.known(), active, await employees.occupied())
+    calendars: dict[str, list[SharedCalendar]] = {}
+    for kuerzel, entry in _ours(await observer.google.list_calendars(), cached):
+        calendars.setdefault(kuerzel, []).append(await _read_calendar(observer, SharingStore(pool), kuerzel, entry))
+    by_id = {kuerzel: sorted(found, key=lambda each: each.calendar_id) for kuerzel, found in calendars.items()}
+    covered = frozenset(active) & only if only else frozenset(active)
+    return Survey(active, covered, cached, by_id, renames)
+
+
+def _ours(entries: Iterable[Json], cached: Mapping[str, str]) -> list[tuple[str, Json]]:
+    """The calendars that the sync remembers (whatever people call them now), and those that bear a name of ours."""
+    by_id = {calendar_id: kuerzel for kuerzel, calendar_id in cached.items()}
+    found: list[tuple[str, Json]] = []
+    for entry in entries:
+        name = str(entry.get("summary") or "")
+        if str(entry["id"]) in by_id:
+            found.append((by_id[str(entry["id"])], entry))
+        elif name.startswith(CALENDAR_PREFIX):
+            found.append((name.removeprefix(CALENDAR_PREFIX), entry))
+    return found
+
+
+async def _read_calendar(observer: Observer, store: SharingStore, kuerzel: str, entry: Json) -> SharedCalendar:
+    calendar_id = str(entry["id"])
+    account = await observer.own_address()
+    if entry.get("accessRole") != "owner":
+        return SharedCalendar(kuerzel, calendar_id, entry, account)
+    rules = read_rules(await observer.google.list_acl(calendar_id))
+    return SharedCalendar(kuerzel, calendar_id, entry, account, rules, await store.rules(calendar_id))
+
+
+# -- what is not in order -------------------------------------------------------------------------------------------
+
+
+def survey_findings(survey: Survey, settings: Settings, kuerzel: str) -> list[Finding]:
+    """What is not in order with one employee's calendars."""
+    findings = _of_calendars(survey, kuerzel)
+    used = survey.used(kuerzel)
+    for calendar in survey.calendars.get(kuerzel, ()):
+        if kuerzel in survey.followed:
+            continue
+        if kuerzel not in survey.active:
+            findings += _of_former_employee(calendar)
+        elif calendar.calendar_id == used and calendar.is_owned:
+            findings += _of_sharing(calendar, settings)
+            findings += _of_description(calendar, settings)
+    return findings
+
+
+def firm_findings(survey: Survey, settings: Settings) -> list[Finding]:
+    """What is not in order with no calendar in particular."""
+    findings: list[Finding] = []
+    for kuerzel, reason in sorted(survey.renames.unclear.items()):
+        reason = f"{reason}; nothing was moved, look which calendar shows whose appointments"
+        findings.append(Finding(kind="kuerzel_unclear", reason=reason, remedy="person", employee_kuerzel=kuerzel))
+    named = {rule.kuerzel for rule in settings.google_calendar.sharing_rules if rule.kuerzel}
+    for kuerzel in sorted(named - survey.active.keys()):
+        reason = "GOOGLE_CALENDAR_ACL names a Kürzel that no active employee has; write it as Advoware does"
+        findings.append(Finding(kind="acl_without_employee", reason=reason, remedy="person", employee_kuerzel=kuerzel))
+    return findings
+
+
+def _of_calendars(survey: Survey, kuerzel: str) -> list[Finding]:
+    calendars, cached = survey.calendars.get(kuerzel, ()), survey.cached.get(kuerzel)
+    ids, used = [each.calendar_id for each in calendars], survey.used(kuerzel)
+    findings: list[Finding] = []
+    if cached and cached not in ids:
+        reason = "the remembered calendar is not in the account's list; the next sync makes a new one"
+        findings.append(_finding("calendar_missing", reason, "next_sync", kuerzel, cached))
+    elif used is None and kuerzel in survey.covered:
+        findings.append(_finding("calendar_missing", "there is none yet", "next_sync", kuerzel, None))
+    if kuerzel in survey.followed:
+        reason = f"called {survey.followed[kuerzel]} in Advoware now; the next sync of all follows"
+        findings.append(_finding("calendar_without_employee", reason, "next_sync", kuerzel, used))
+    elif ids and kuerzel not in survey.active:
+        findings.append(_finding("calendar_without_employee", _NO_EMPLOYEE, "person", kuerzel, used or ids[0]))
+    for calendar in calendars:
+        if not calendar.is_owned:
+            reason = f"our account is {calendar.entry.get('accessRole')} and not owner: somebody else's calendar"
+            findings.append(_finding("calendar_not_owned", reason, "person", kuerzel, calendar.calendar_id))
+        elif calendar.calendar_id != used:
+            reason = f"there are {len(ids)} calendars of this name, and the sync does not use this one"
+            findings.append(_finding("duplicate_calendar", reason, "person", kuerzel, calendar.calendar_id))
+    return findings
+
+
+def _of_former_employee(calendar: SharedCalendar) -> list[Finding]:
+    return [
+        _of(calendar, "shared_without_employee", _STILL_SHARED.format(rule.text), "person") for rule in calendar.others
+    ]
+
+
+def _of_sharing(calendar: SharedCalendar, settings: Settings) -> list[Finding]:
+    wanted = settings.google_calendar.sharing_of(calendar.kuerzel)
+    steps = sharing_steps(wanted, calendar.rules, calendar.own)
+    findings = [_of_step(calendar, step) for step in steps if step.action in {"grant", "change", "revoke"}]
+    for rule in calendar.by_hand:
+        role = wanted.get(rule.email, rule.role)
+        if role != rule.role:
+            findings.append(_of(calendar, "wrong_role", _BY_HAND.format(rule.text, role), "person"))
+    return findings
+
+
+def _of_step(calendar: SharedCalendar, step: Step) -> Finding:
+    kinds: dict[str, tuple[Kind, str]] = {
+        "grant": ("missing_acl", f"not shared with {step.role}:{step.email}"),
+        "change": ("wrong_role", f"we have given {step.email} another role than {step.role}"),
+        "revoke": ("surplus_acl", f"{step.role}:{step.email} is ours and no longer in GOOGLE_CALENDAR_ACL"),
+    }
+    kind, reason = kinds[step.action]
+    return _of(calendar, kind, reason, "next_sync")
+
+
+def _of_description(calendar: SharedCalendar, settings: Settings) -> list[Finding]:
+    present = calendar.entry.get("description")
+    if is_description(present, calendar_description(settings)):
+        return []
+    if is_own_description(present):
+        reason = "does not tell people what becomes of their changes"
+        return [_of(calendar, "description_not_true", reason, "next_sync")]
+    reason = "was written by a person and does not tell what becomes of changes; empty it, and the sync writes its own"
+    return [_of(calendar, "description_not_true", reason, "person")]
+
+
+def _of(calendar: SharedCalendar, kind: Kind, reason: str, remedy: Remedy) -> Finding:
+    return _finding(kind, reason, remedy, calendar.kuerzel, calendar.calendar_id)
+
+
+def _finding(kind: Kind, reason: str, remedy: Remedy, kuerzel: str, calendar_id: str | None) -> Finding:
+    return Finding(kind=kind, reason=reason, remedy=remedy, employee_kuerzel=kuerzel, calendar_id=calendar_id)
+
+
+def calendar_row(survey: Survey, calendar: SharedCalendar) -> Json:
+    """A calendar as ``list-calendars`` shows it."""
+    return {
+        "employee_kuerzel": calendar.kuerzel,
+        "name": str(calendar.entry.get("summary") or calendar_name(calendar.kuerzel)),
+        "calendar_id": calendar.calendar_id,
+        "is_employee": calendar.kuerzel in survey.active,
+        "cached": survey.cached.get(calendar.kuerzel) == calendar.calendar_id,
+        "sharing": [rule.text for rule in calendar.rules],
+        "by_hand": [rule.text for rule in calendar.by_hand],
+    }

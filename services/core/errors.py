@@ -1,0 +1,252 @@
+"""The errors of this product, one class per remedy. Messages carry no secrets and no personal data."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from config import PROJECT_ROOT, ConfigurationError
+
+__all__ = [
+    "AuthenticationFailed",
+    "BitByLawError",
+    "ConfigurationError",
+    "Conflict",
+    "CreateUnclear",
+    "DatabaseUnusable",
+    "EntityBusy",
+    "Forbidden",
+    "ForeignSystemError",
+    "InvalidInput",
+    "LoginRefused",
+    "NameMissing",
+    "NeedsPerson",
+    "NotBefore",
+    "NotFound",
+    "OlderState",
+    "RateLimited",
+    "SomebodyElse",
+    "Unavailable",
+    "UnexpectedAnswer",
+    "UpstreamTimeout",
+    "ValidationFailed",
+    "WriteProtected",
+    "error_for_status",
+    "failure_code",
+    "is_no_records_fault",
+    "shown_text",
+    "without_quotes",
+    "words_of",
+]
+
+
+class BitByLawError(Exception):
+    """Something this product understands went wrong."""
+
+
+class InvalidInput(BitByLawError):
+    """The caller sent something unusable; the message says what to correct."""
+
+
+class EntityBusy(BitByLawError):
+    """Another run is working on the same record; try again shortly."""
+
+
+class NotBefore(EntityBusy):
+    """What an interrupted run has left (a request, a lock) may count until the aware ``moment``; then try again.
+
+    Raised instead of waiting, because whoever waits inside of a lock keeps others out (`services.core.look_again`
+    waits).
+    """
+
+    def __init__(self, what: str, moment: datetime) -> None:
+        super().__init__(f"{what} may count until {moment:%H:%M:%S}")
+        self.moment = moment
+
+
+class WriteProtected(BitByLawError):
+    """Writing to this part of a foreign system is switched off by configuration."""
+
+
+class NeedsPerson(BitByLawError):
+    """A record that is left alone until a person has decided; ``reason`` is its word in the catalogue of problems."""
+
+    reason = "general_manual_action"
+
+
+class NameMissing(NeedsPerson):
+    """A record without a name cannot be created in Advoware."""
+
+    reason = "name_missing"
+
+
+class CreateUnclear(NeedsPerson):
+    """Nobody can tell whether an interrupted create has come to its end; a second one would double the record."""
+
+    reason = "create_unclear"
+
+
+class SomebodyElse(NeedsPerson):
+    """The number that a record is linked with stands for another person or company by now."""
+
+    reason = "somebody_else"
+
+
+class NumberTaken(NeedsPerson):
+    """The number of a record belongs to another record, as after a merge whose source was restored."""
+
+    reason = "number_taken"
+
+
+class OlderState(NeedsPerson):
+    """Advoware shows an older state than at the last sync, as after a restored backup; nothing is taken from it."""
+
+    reason = "advoware_restored"
+
+
+class LoginRefused(ConfigurationError):
+    """A foreign system refuses our credentials; only a person can mend that, so it is not retried."""
+
+
+class DatabaseUnusable(ConfigurationError):
+    """PostgreSQL answers, but is not what we need (login, database, rights, tables); only a person can mend that."""
+
+
+class ForeignSystemError(BitByLawError):
+    """A foreign system did not do what was asked.
+
+    Attributes:
+        system: ``"Advoware"``, ``"EspoCRM"``, ``"Google Calendar"``, ``"Redis"`` or ``"PostgreSQL"``.
+        status: the HTTP status, if there was an answer.
+        reason: what the system said, in its own words; may be empty.
+        details: the decoded body of the answer. It may contain personal data: for the caller, never for a log.
+        retry_after: the ``Retry-After`` of the answer as it came (seconds or a date); None without one.
+    """
+
+    retry_after: str | None = None
+
+    def __init__(self, system: str, reason: str = "", *, status: int | None = None, details: Any = None) -> None:
+        self.system = system
+        self.status = status
+        self.reason = reason
+        self.details = details
+        answered = f" answered {status}" if status is not None else ""
+        super().__init__(f"{system}{answered}: {reason}" if reason else f"{system}{answered or ' failed'}")
+
+
+class NotFound(ForeignSystemError):
+    """The record does not exist there (404, 410)."""
+
+
+class Forbidden(ForeignSystemError):
+    """Our account may not do this (403, 405)."""
+
+
+class Conflict(ForeignSystemError):
+    """The record is already there, or has changed in the meantime (409, 412)."""
+
+
+class ValidationFailed(ForeignSystemError):
+    """The system refuses the values (400, 413, 422 and other 4xx)."""
+
+
+class AuthenticationFailed(ForeignSystemError):
+    """The system does not accept our key or token (401)."""
+
+
+class RateLimited(ForeignSystemError):
+    """Too many requests (429). ``retry_after_seconds`` is what the system asked for, if it did."""
+
+    retry_after_seconds: float | None = None
+
+
+class Unavailable(ForeignSystemError):
+    """The system cannot be reached or is broken (5xx, network); worth another try later.
+
+    ``was_sent`` is False if the request certainly never arrived, so that even a write may be repeated.
+    """
+
+    was_sent: bool = True
+
+
+class UpstreamTimeout(Unavailable):
+    """No answer in time. Whether the system did the work is unknown."""
+
+
+class UnexpectedAnswer(ForeignSystemError):
+    """The answer is not what the system's interface promises (for example broken JSON)."""
+
+
+_CLASS_FOR_STATUS: dict[int, type[ForeignSystemError]] = {
+    401: AuthenticationFailed,
+    403: Forbidden,
+    404: NotFound,
+    405: Forbidden,
+    409: Conflict,
+    410: NotFound,
+    412: Conflict,
+    429: RateLimited,
+    504: UpstreamTimeout,
+}
+
+
+#: Our own stores.
+_STORES = frozenset({"PostgreSQL", "Redis"})
+
+
+def is_no_records_fault(error: Exception) -> bool:
+    """Whether one of our own stores is in trouble: that uses up no try of the record that was being worked on."""
+    return isinstance(error, DatabaseUnusable) or (isinstance(error, Unavailable) and error.system in _STORES)
+
+
+_NUMBERS = re.compile(r"[A-Z]{2}\d{2}[\d ]{8,}|\d{5,}")
+_QUOTED = re.compile(r" ?„[^“]*“")
+
+
+def shown_text(error: Exception) -> str:
+    """An error as the record that it concerns may show it.
+
+    What a foreign system said stands in „“, because it may name people; long numbers in it are left out.
+    """
+    name = type(error).__name__
+    if not isinstance(error, ForeignSystemError) or error.status is None:
+        return f"{name}: {error}"
+    words = words_of(error)
+    return f"{name}: {error.system} answered {error.status}" + (f" {words}" if words else "")
+
+
+def words_of(error: ForeignSystemError) -> str:
+    """What the foreign system said, in „“ and without long numbers; empty if it said nothing."""
+    words = _NUMBERS.sub("…", error.reason.translate({ord("„"): "'", ord("“"): "'"})).strip()
+    return f"„{words}“" if words else ""
+
+
+def without_quotes(text: str) -> str:
+    """A text made of `shown_text` without the foreign systems' words, as logs and audits may hold it."""
+    return _QUOTED.sub("", text)
+
+
+def failure_code(error: BaseException) -> str:
+    """Why something failed, for logs and audits: our own words, or of any other error its name and the place.
+
+    Never what a foreign record contains, which an error's message may quote.
+    """
+    if isinstance(error, BitByLawError | ConfigurationError):
+        return without_quotes(shown_text(error))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_ours(frame.filename)]
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}{place}"
+
+
+def _is_ours(filename: str) -> bool:
+    """Whether a place is in this product: where a library raised tells nobody what to look at."""
+    return Path(filename).is_relative_to(PROJECT_ROOT) and "site-packages" not in filename
+
+
+def error_for_status(system: str, status: int, reason: str = "", details: Any = None) -> ForeignSystemError:
+    """The error that stands for an HTTP status of 300 and above."""
+    fallback = Unavailable if status >= 500 else ValidationFailed if status >= 400 else UnexpectedAnswer
+    return _CLASS_FOR_STATUS.get(status, fallback)(system, reason, status=status, details=details)

@@ -1,0 +1,97 @@
+"""A rate limit that all workers share: a token bucket in Redis, with a ceiling per minute.
+
+The script books the next free moment and says how long to wait for it, so that callers are served in the order they
+came, with one round trip each and no polling. A caller that gives up while it waits loses only its own booking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from redis.exceptions import RedisError
+
+from services.core.errors import RateLimited, Unavailable
+from services.core.resources import Resources
+
+MAX_WAIT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Rate:
+    """``burst`` calls at once, then ``per_second``, and in no minute more than ``per_minute``."""
+
+    per_second: float = 7.0
+    burst: int = 50
+    per_minute: int = 500
+
+
+DEFAULT_RATE = Rate()  #: below Google's 600 calls a minute
+
+# Times are microseconds of Redis's own clock. The bucket is kept as the moment at which it will be full again (known as
+# "generic cell rate algorithm"); the log holds the latest moments booked, the newest first. Returns the microseconds to
+# wait; negative: longer than the caller would, nothing is booked.
+_BOOK = """
+local bucket, log = KEYS[1], KEYS[2]
+local interval, burst, per_minute, max_wait = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local full = math.max(now, tonumber(redis.call('GET', bucket) or '0'))
+local moment = math.max(now, full - (burst - 1) * interval)
+local oldest = redis.call('LINDEX', log, per_minute - 1)
+if oldest then
+    moment = math.max(moment, tonumber(oldest) + 60000000)
+end
+local wait = moment - now
+if wait > max_wait then
+    return -wait
+end
+full = math.max(full, moment) + interval
+local ttl = math.ceil((full - now) / 1000) + 60000
+redis.call('SET', bucket, string.format('%.0f', full), 'PX', ttl)
+redis.call('LPUSH', log, string.format('%.0f', moment))
+redis.call('LTRIM', log, 0, per_minute - 1)
+redis.call('PEXPIRE', log, ttl)
+return wait
+"""
+
+
+async def acquire(
+    resources: Resources, name: str, rate: Rate = DEFAULT_RATE, *, max_wait_seconds: float = MAX_WAIT_SECONDS
+) -> None:
+    """Wait until one more call under the limit ``name`` is allowed. All callers of a name use the same rate.
+
+    Raises:
+        RateLimited: that would take longer than ``max_wait_seconds``.
+        Unavailable: Redis does not answer, so that nobody knows what the other workers do.
+    """
+    redis = resources.calendar_redis
+    try:
+        wait = await redis.register_script(_BOOK)(
+            keys=[f"rate_limit:{{{name}}}:bucket", f"rate_limit:{{{name}}}:log"],
+            args=[round(1_000_000 / rate.per_second), rate.burst, rate.per_minute, round(max_wait_seconds * 1_000_000)],
+        )
+    except RedisError as error:
+        raise Unavailable("Redis", "the rate limit cannot be read") from error
+    if wait < 0:
+        booked = RateLimited("Redis", f"the rate limit {name} is booked for the next {max_wait_seconds:g} s")
+        booked.retry_after_seconds = -wait / 1_000_000
+        raise booked
+    if wait > 0:
+        await asyncio.sleep(wait / 1_000_000)
+
+
+async def calls_of_last_minute(resources: Resources, name: str) -> int:
+    """How many calls under the limit ``name`` were booked for the last 60 seconds, or for later.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    redis = resources.calendar_redis
+    try:
+        seconds, microseconds = await redis.time()
+        moments = await redis.lrange(f"rate_limit:{{{name}}}:log", 0, -1)
+    except RedisError as error:
+        raise Unavailable("Redis", "the rate limit cannot be read") from error
+    a_minute_ago = (seconds - 60) * 1_000_000 + microseconds
+    return sum(int(moment) >= a_minute_ago for moment in moments)

@@ -1,0 +1,200 @@
+"""Setting EspoCRM up with the API user's own key: our webhooks. For what an administrator does: espocrm_provision."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+from pydantic import SecretStr
+
+from config import Settings, address_problem
+from services.core.errors import (
+    AuthenticationFailed,
+    BitByLawError,
+    ConfigurationError,
+    Forbidden,
+    InvalidInput,
+    Unavailable,
+    UnexpectedAnswer,
+    ValidationFailed,
+)
+from services.core.resources import Resources
+from services.espocrm import EspoCRMAPI
+from services.espocrm_setup.schema import WEBHOOKS
+from services.values.espocrm_query import SYSTEM, Record
+
+Status = Literal["ok", "warning", "failed", "unchecked"]
+
+INSTALL_EXTENSION = (
+    "Install the extension (make espocrm-extension, then Administration > Extensions) and clear EspoCRM's cache."
+)
+ASSIGN_ROLE = 'Give the API user the role "BitByLaw Sync" (Administration > API Users).'
+INSTALL_WEBHOOKS = "Run: bitbylaw espocrm install-webhooks --url <our address as EspoCRM reaches it>"
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check. ``unchecked``: the question could not be asked."""
+
+    name: str
+    status: Status
+    message: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What was done with one webhook; ``secret`` only for one that was just created."""
+
+    event: str
+    webhook_id: str
+    action: Literal["kept", "updated", "created", "removed"]
+    secret: SecretStr | None = None
+
+
+class SetupFailed(Exception):
+    """The work cannot go on; the message says why and what to do."""
+
+
+class SetupAPI(EspoCRMAPI):
+    """The calls that only the setup makes."""
+
+    async def app_user(self) -> Record:
+        """Who we are in EspoCRM: ``user``, ``acl``, ``appParams``."""
+        answer = await self._call("GET", "App/user")
+        if not isinstance(answer, dict) or "acl" not in answer:
+            raise UnexpectedAnswer(SYSTEM, "this is not EspoCRM's interface")
+        return answer
+
+    async def metadata(self, key: str) -> Any:
+        """A part of the metadata, as far as our role shows it; None if there is none."""
+        return await self._call("GET", "Metadata", params=[("key", key)])
+
+    async def webhooks(self) -> list[Record]:
+        """The API user's own webhooks that lead to one of our endpoints, oldest first."""
+        rows = [row async for row in self.search_entities("Webhook", order_by="createdAt")]
+        return [row for row in rows if _path_of(row) == WEBHOOKS.get(str(row.get("event")))]
+
+    async def knows_skip_own(self) -> bool:
+        """Whether this EspoCRM (9.2 and later) can leave out events that we cause ourselves."""
+        return await self.metadata("entityDefs.Webhook.fields.skipOwn") is not None
+
+
+# -- webhooks -----------------------------------------------------------------------------------------------------
+
+
+async def install_webhooks(settings: Settings, public_url: str) -> AsyncIterator[Installed]:
+    """Register our six webhooks, or mend those that are there; yields each as soon as it is settled.
+
+    A second run keeps everything. A webhook with another address or token is changed and keeps its secret; of several
+    for one event all but one are removed. Webhooks that lead elsewhere are left alone.
+
+    Args:
+        settings: says which EspoCRM; its webhook token becomes part of the addresses.
+        public_url: our address as EspoCRM reaches it, ``https://bitbylaw.example``.
+
+    Raises:
+        SetupFailed: EspoCRM refuses, cannot be reached, or is not configured.
+    """
+    async with Resources(settings) as resources:
+        api = SetupAPI(resources=resources)
+        try:
+            base = _checked_base(public_url, settings)
+            present, skip_own = await api.webhooks(), await api.knows_skip_own()
+            for event in WEBHOOKS:
+                wanted = _wanted(event, base, settings, skip_own=skip_own)
+                rows = _best_first((row for row in present if row["event"] == event), settings)
+                async for step in _settle(api, event, wanted, rows):
+                    yield step
+        except (BitByLawError, ConfigurationError) as error:
+            raise SetupFailed(" ".join((str(error), remedy(error))).strip()) from error
+
+
+async def webhook_secrets(settings: Settings) -> dict[str, str]:
+    """``{webhook id: secret key}`` of our webhooks in EspoCRM, in the order of `WEBHOOKS`.
+
+    Raises:
+        SetupFailed: EspoCRM refuses or cannot be reached.
+    """
+    async with Resources(settings) as resources:
+        try:
+            rows = await SetupAPI(resources=resources).webhooks()
+        except BitByLawError as error:
+            raise SetupFailed(" ".join((str(error), remedy(error))).strip()) from error
+    order = list(WEBHOOKS)
+    return {row["id"]: str(row["secretKey"]) for row in sorted(rows, key=lambda row: order.index(row["event"]))}
+
+
+async def _settle(api: SetupAPI, event: str, wanted: Record, rows: list[Record]) -> AsyncIterator[Installed]:
+    if not rows:
+        created = await api.create_entity("Webhook", {"event": event, **wanted})
+        yield Installed(event, created["id"], "created", SecretStr(str(created.get("secretKey") or "")))
+        return
+    kept, *surplus = rows
+    if all(kept.get(name) == value for name, value in wanted.items()):
+        yield Installed(event, kept["id"], "kept")
+    else:
+        await api.update_entity("Webhook", kept["id"], wanted)
+        yield Installed(event, kept["id"], "updated")
+    for row in surplus:
+        await api.delete_entity("Webhook", row["id"])
+        yield Installed(event, row["id"], "removed")
+
+
+def _wanted(event: str, base: str, settings: Settings, *, skip_own: bool) -> Record:
+    token = settings.espocrm.webhook_token
+    query = f"?token={quote(token.get_secret_value(), safe='')}" if token else ""
+    attributes: Record = {"url": f"{base}{WEBHOOKS[event]}{query}", "isActive": True}
+    return {**attributes, "skipOwn": True} if skip_own else attributes
+
+
+def _best_first(rows: Iterable[Record], settings: Settings) -> list[Record]:
+    """The webhooks of one event, first those whose secret we know."""
+    keys = settings.espocrm.webhook_keys
+    return sorted(rows, key=lambda row: row["id"] not in keys)
+
+
+def _checked_base(public_url: str, settings: Settings) -> str:
+    try:
+        return checked_address(public_url, settings)
+    except InvalidInput as error:
+        raise InvalidInput(f"--url: {error}") from None
+
+
+def checked_address(url: str, settings: Settings) -> str:
+    """An address without a slash at its end.
+
+    Raises:
+        InvalidInput: it is none, or what we send there could be read on the way.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise InvalidInput("must be an address such as https://host.example")
+    if problem := address_problem(url, settings.service):
+        raise InvalidInput(problem)
+    return url.rstrip("/")
+
+
+def _path_of(webhook: Mapping[str, Any]) -> str:
+    """The endpoint that a webhook leads to; a prefix that a reverse proxy adds does not count."""
+    path = urlsplit(str(webhook.get("url") or "")).path
+    start = path.find("/vmh/webhook/")
+    return path[start:] if start >= 0 else path
+
+
+def remedy(error: Exception) -> str:
+    """What a person can do about an error of EspoCRM."""
+    if isinstance(error, AuthenticationFailed):
+        return "Copy the API key from Administration > API Users into ESPOCRM_MARVIN_API_KEY."
+    if isinstance(error, ValidationFailed) and "notInternal" in error.reason:
+        return (
+            "EspoCRM calls no internal address, nor one whose name it cannot resolve. Allow it in EspoCRM's "
+            "data/config.php: 'webhookAllowedAddressList' => ['host:port']."
+        )
+    if isinstance(error, Forbidden):
+        return "Too many failed logins: wait a minute." if "login attempts" in error.reason else ASSIGN_ROLE
+    if isinstance(error, UnexpectedAnswer | Unavailable):
+        return "Check ESPOCRM_API_BASE_URL (it ends in /api/v1) and whether EspoCRM is running."
+    return ""

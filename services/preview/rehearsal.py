@@ -1,0 +1,378 @@
+"""A rehearsal: the whole sync runs, and nothing is written, neither in EspoCRM or Advoware nor in PostgreSQL or Redis.
+
+Reads go out as always. A write is answered here, as the system would have answered it, and remembered, so that what is
+read afterwards shows it. What was remembered is the rehearsal's result: each record before and after. What a system
+would refuse or store differently cannot be known, because it is not asked.
+
+PostgreSQL's statements run in one transaction, which is rolled back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+import asyncpg
+
+from services.core.database import database_errors
+from services.core.errors import InvalidInput
+from services.core.http import HttpAnswer
+from services.core.resources import Resources
+from services.core.write_guard import ForeignRequest, Send
+from services.values import advoware_protocol, espocrm_query
+from services.values.advoware_protocol import BETEILIGTE, record_list, single_record
+
+Record = dict[str, Any]
+Shared = TypeVar("Shared")
+
+#: The first number of what would be made: larger than any that Advoware has given.
+FIRST_NUMBER = 2_000_000_001
+#: A statement waits no longer for a row that a sync is writing.
+LOCK_TIMEOUT = "2s"
+#: The lists of a Beteiligter by their paths, and what a PUT may change in them (all that is sent, if None).
+PARTS: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
+    "Kommunikationen": (("kommunikation",), frozenset({"tlf", "bemerkung", "online"})),
+    "Adressen": (("adressen",), frozenset({"strasse", "plz", "ort", "anschrift"})),
+    "Bankverbindungen": (("bankkverbindungen", "bankverbindungen"), frozenset()),
+}
+_BETEILIGTER = re.compile(rf"{BETEILIGTE}(?:/(\d+)(?:/(\w+)(?:/(\d+))?)?)?")
+
+
+@dataclass(frozen=True)
+class Change:
+    """What would become of one record.
+
+    Attributes:
+        kind: EspoCRM's entity type, or Advoware's ``Beteiligte``, ``Kommunikationen``, ``Adressen``,
+            ``Bankverbindungen``.
+        before: the record as it was read; None if it would be created.
+        after: the record as it would be, as far as it is known.
+    """
+
+    system: str
+    kind: str
+    record_id: str
+    before: Record | None
+    after: Record
+
+
+class Rehearsal:
+    """Stands between the clients and both systems (`services.core.write_guard.WriteGuard`), for one rehearsal."""
+
+    def __init__(self) -> None:
+        self._espocrm = _EspoCRM()
+        self._advoware = _Advoware()
+
+    async def carry(self, request: ForeignRequest, send: Send) -> HttpAnswer:
+        """Send a read and answer a write.
+
+        Raises:
+            InvalidInput: a write that no sync of a Beteiligter makes.
+        """
+        if request.system == espocrm_query.SYSTEM:
+            return await self._espocrm.carry(request, send)
+        if request.system == advoware_protocol.SYSTEM:
+            return await self._advoware.carry(request, send)
+        if request.is_write:
+            raise _unknown(request)
+        return await send()
+
+    def shown(self, entity_type: str) -> list[Record]:
+        """The records of EspoCRM that were read or would be written, as they would be."""
+        return self._espocrm.shown(entity_type)
+
+    @property
+    def changes(self) -> list[Change]:
+        """What would be different in the end, in the order in which it would first be written."""
+        return [*self._advoware.changes(), *self._espocrm.changes()]
+
+
+def _unknown(request: ForeignRequest) -> InvalidInput:
+    return InvalidInput(f"a rehearsal does not know {request.method} {request.path} of {request.system}")
+
+
+def _answer(value: Any) -> HttpAnswer:
+    return HttpAnswer(200, {"Content-Type": "application/json"}, json.dumps(value).encode())
+
+
+# -- EspoCRM --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _EspoCRM:
+    """What was read of EspoCRM's records, and what would be written to them."""
+
+    read: dict[tuple[str, str], Record] = field(default_factory=dict)
+    written: dict[tuple[str, str], Record] = field(default_factory=dict)
+    created: set[tuple[str, str]] = field(default_factory=set)
+
+    def changes(self) -> list[Change]:
+        return [
+            Change(
+                espocrm_query.SYSTEM,
+                entity_type,
+                entity_id,
+                None if (entity_type, entity_id) in self.created else self.read.get((entity_type, entity_id), {}),
+                self._now((entity_type, entity_id)),
+            )
+            for entity_type, entity_id in self.written
+        ]
+
+    def shown(self, entity_type: str) -> list[Record]:
+        keys = [key for key in {**self.read, **self.written} if key[0] == entity_type]
+        return [{**self.read.get(key, {}), **self.written.get(key, {}), "id": key[1]} for key in keys]
+
+    async def carry(self, request: ForeignRequest, send: Send) -> HttpAnswer:
+        entity_type, _, entity_id = (unquote(part) for part in request.path.partition("/"))
+        if request.is_write:
+            return _answer(self._write(request, entity_type, entity_id))
+        if (entity_type, entity_id) in self.created:
+            return _answer(self._now((entity_type, entity_id)))
+        answer = await send()
+        value = answer.json(espocrm_query.SYSTEM)
+        if entity_id and isinstance(value, dict) and value.get("id") == entity_id:
+            return _answer(self._seen(entity_type, value))
+        if not entity_id and isinstance(value, dict) and isinstance(value.get("list"), list):
+            rows = [self._seen(entity_type, row) for row in value["list"]]
+            return _answer({**value, "list": [*rows, *self._new_rows(entity_type, request.params)]})
+        return answer
+
+    def _seen(self, entity_type: str, row: Record) -> Record:
+        """Remember what was read first, also of a row that shows less; the row as it would be."""
+        key = (entity_type, str(row.get("id")))
+        self.read[key] = {**row, **self.read.get(key, {})}
+        return {**row, **self.written.get(key, {})}
+
+    def _now(self, key: tuple[str, str]) -> Record:
+        return {**self.read.get(key, {}), **self.written[key], "id": key[1]}
+
+    def _new_rows(self, entity_type: str, params: Any) -> list[Record]:
+        """What was created, if the list is that of an owner to whom it belongs."""
+        asked = dict(params or ())
+        link = str(asked.get("where[0][attribute]", ""))
+        rows = [self._now(key) for key in self.written if key in self.created and key[0] == entity_type]
+        return [row for row in rows if link.endswith("Id") and row.get(link) == asked.get("where[0][value]")]
+
+    def _write(self, request: ForeignRequest, entity_type: str, entity_id: str) -> Any:
+        if request.path == "BitByLaw/write":
+            return {"results": [self._one_of_many(write) for write in request.body["writes"]]}
+        if request.method == "POST" and not entity_id:
+            return self._create(entity_type, request.body)
+        if request.method in {"PUT", "PATCH"} and entity_id:
+            return self._update(entity_type, entity_id, request.body)
+        raise _unknown(request)
+
+    def _one_of_many(self, write: Mapping[str, Any]) -> Record:
+        entity_type, attributes = str(write["entityType"]), dict(write["attributes"])
+        if write["op"] == "create":
+            record = self._create(entity_type, attributes)
+        else:
+            record = self._update(entity_type, str(write["id"]), attributes)
+        return {"id": record["id"], "entityType": entity_type, "changed": True, "attributes": record}
+
+    def _create(self, entity_type: str, attributes: Record) -> Record:
+        key = (entity_type, f"rehearsal{len(self.created) + 1}")
+        self.created.add(key)
+        self.written[key] = dict(attributes)
+        return self._now(key)
+
+    def _update(self, entity_type: str, entity_id: str, attributes: Record) -> Record:
+        key = (entity_type, entity_id)
+        self.written[key] = {**self.written.get(key, {}), **attributes}
+        return self._now(key)
+
+
+# -- Advoware -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Advoware:
+    """The Beteiligte that were read, and as they would be."""
+
+    read: dict[int, Record] = field(default_factory=dict)
+    written: dict[int, Record] = field(default_factory=dict)
+    touched: dict[tuple[int, str, int], None] = field(default_factory=dict)  #: betNr, path and id of parts, in order
+    number: int = FIRST_NUMBER
+
+    def changes(self) -> list[Change]:
+        found = []
+        for betnr, record in self.written.items():
+            found.append(Change(advoware_protocol.SYSTEM, "Beteiligte", str(betnr), self.read.get(betnr), record))
+            for owner, path, part_id in self.touched:
+                if owner == betnr:
+                    before = _part(self.read.get(betnr, {}), path, part_id)
+                    after = _part(record, path, part_id) or {}
+                    found.append(Change(advoware_protocol.SYSTEM, path, str(part_id), before, after))
+        return found
+
+    async def carry(self, request: ForeignRequest, send: Send) -> HttpAnswer:
+        match = _BETEILIGTER.fullmatch(request.path)
+        if request.is_write:
+            if match is None:
+                raise _unknown(request)
+            return _answer(self._write(request, *match.groups()))
+        betnr = int(match[1]) if match and match[1] and not match[2] else None
+        if betnr in self.written:
+            return _answer(self.written[betnr])
+        answer = await send()
+        if betnr is not None:
+            self.read[betnr] = single_record(answer.json(advoware_protocol.SYSTEM))
+        elif match is not None and not match[1]:
+            return _answer([*record_list(answer.json(advoware_protocol.SYSTEM))])
+        return answer
+
+    def _write(self, request: ForeignRequest, betnr: str | None, path: str | None, part_id: str | None) -> Record:
+        body = dict(request.body)
+        if request.method == "POST" and betnr is None:
+            return self._create(body)
+        if betnr is None:
+            raise _unknown(request)
+        record = self._record(int(betnr))
+        if path is not None and path not in PARTS:
+            raise _unknown(request)
+        if request.method == "POST" and path is not None and part_id is None:
+            return self._add_part(record, path, body)
+        if request.method == "PUT" and path is not None and part_id is not None:
+            return self._change_part(record, path, int(part_id), body)
+        if request.method == "PUT" and path is None:
+            lists = {name for names, _ in PARTS.values() for name in names}
+            record.update({name: value for name, value in body.items() if name not in {*lists, "betNr", "rowId"}})
+            record["rowId"] = self._row_id()
+            return copy.deepcopy(record)
+        raise _unknown(request)
+
+    def _record(self, betnr: int) -> Record:
+        if betnr not in self.written:
+            self.written[betnr] = copy.deepcopy(self.read[betnr])
+        return self.written[betnr]
+
+    def _create(self, body: Record) -> Record:
+        number = self._next()
+        lists: Record = {names[0]: [] for names, _ in PARTS.values()}
+        self.written[number] = {**body, **lists, "betNr": number, "rowId": self._row_id()}
+        return copy.deepcopy(self.written[number])
+
+    def _add_part(self, record: Record, path: str, body: Record) -> Record:
+        part = {**body, "id": self._next(), "rowId": self._row_id()}
+        _parts(record, path).append(part)
+        self.touched[int(record["betNr"]), path, part["id"]] = None
+        return dict(part)
+
+    def _change_part(self, record: Record, path: str, part_id: int, body: Record) -> Record:
+        part = _part(record, path, part_id)
+        if part is None:
+            raise InvalidInput(f"a rehearsal does not know the record {path}/{part_id}")
+        writable = PARTS[path][1]
+        part.update({name: value for name, value in body.items() if name in writable})
+        part["rowId"] = self._row_id()
+        self.touched[int(record["betNr"]), path, part_id] = None
+        return dict(part)
+
+    def _next(self) -> int:
+        self.number += 1
+        return self.number - 1
+
+    def _row_id(self) -> str:
+        return f"rehearsal-{self._next()}"
+
+
+def _parts(record: Record, path: str) -> list[Record]:
+    names = PARTS[path][0]
+    name = next((name for name, value in record.items() if name.casefold() in names and value is not None), names[0])
+    found: list[Record] = record.setdefault(name, [])
+    return found
+
+
+def _part(record: Record, path: str, part_id: int) -> Record | None:
+    return next((part for part in _parts(dict(record), path) if str(part.get("id")) == str(part_id)), None)
+
+
+# -- PostgreSQL -----------------------------------------------------------------------------------------------------
+
+
+class _Undone:
+    """What the stores take for a pool: all statements in one transaction, each in a savepoint of its own."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self._lock = asyncio.Lock()
+
+    async def _run(self, method: str, statement: str, *values: Any) -> Any:
+        async with self._lock, self._connection.transaction():
+            return await getattr(self._connection, method)(statement, *values)
+
+    async def execute(self, statement: str, *values: Any) -> Any:
+        return await self._run("execute", statement, *values)
+
+    async def fetch(self, statement: str, *values: Any) -> Any:
+        return await self._run("fetch", statement, *values)
+
+    async def fetchrow(self, statement: str, *values: Any) -> Any:
+        return await self._run("fetchrow", statement, *values)
+
+    async def fetchval(self, statement: str, *values: Any) -> Any:
+        return await self._run("fetchval", statement, *values)
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[asyncpg.Connection]:
+        async with self._lock:
+            yield self._connection
+
+
+@asynccontextmanager
+async def _undone(resources: Resources) -> AsyncIterator[_Undone]:
+    pool = await resources.database()
+    async with pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+            yield _Undone(connection)
+        finally:
+            await transaction.rollback()
+
+
+class _RehearsalResources(Resources):
+    """The resources of the caller, with a guard, and with a database that forgets."""
+
+    def __init__(self, real: Resources, guard: Rehearsal, database: _Undone) -> None:
+        super().__init__(real.settings, clock=real.clock)
+        self._real = real
+        self._undone = database
+        self.guard = guard
+        self.login_lock = real.login_lock
+
+    def shared(self, kind: type[Shared]) -> Shared:
+        return self._real.shared(kind)
+
+    @property
+    def http(self) -> Any:
+        return self._real.http
+
+    @property
+    def redis(self) -> Any:
+        return self._real.redis
+
+    async def database(self) -> Any:
+        return self._undone
+
+
+@asynccontextmanager
+async def rehearsal(resources: Resources) -> AsyncIterator[tuple[Resources, Rehearsal]]:
+    """Resources with which nothing is written, and what would have been written.
+
+    Of Redis only the login's token is written. The connection to PostgreSQL is held for as long as the block runs.
+
+    Raises:
+        Unavailable, DatabaseUnusable: see `database_errors`.
+    """
+    guard = Rehearsal()
+    async with database_errors(None), _undone(resources) as database:
+        yield _RehearsalResources(resources, guard, database), guard

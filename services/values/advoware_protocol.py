@@ -1,0 +1,273 @@
+"""What we know, and what we assume, about Advoware's interface. Nothing here does I/O.
+
+Facts marked [A] are assumptions (specification 05): they stand in this module and the mappers only, so that one look at
+a live Swagger page can correct them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import unicodedata
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+from zoneinfo import ZoneInfo
+
+from yarl import URL
+
+from config import AdvowareSettings
+from services.core.errors import ConfigurationError, InvalidInput, UnexpectedAnswer
+
+SYSTEM = "Advoware"
+BERLIN = ZoneInfo("Europe/Berlin")
+
+API_ROOT = "api/v1/advonet"
+BETEILIGTE = f"{API_ROOT}/Beteiligte"
+MITARBEITER = f"{API_ROOT}/Mitarbeiter"  # [A]
+TERMINE = f"{API_ROOT}/Termine"  # [A]
+TOKEN_PATH = "api/v1/Token"  # noqa: S105 - a path
+
+EXPIRY_MARGIN = timedelta(minutes=2)
+
+#: Dates before or after these years are "no date", whoever wrote them (specification 13, G5).
+FIRST_YEAR, LAST_YEAR = 1800, 2200
+
+_MAX_DECODINGS = 5
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\#]")
+_FORBIDDEN_IN_QUERY = re.compile(r"[\x00-\x1f\x7f#]")
+_ABSOLUTE = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+
+
+# -- addresses ------------------------------------------------------------------------------------------------------
+
+
+def endpoint_url(base_url: str, endpoint: str) -> URL:
+    """The URL of an endpoint below the base URL. A query in the endpoint, encoded or not, comes out encoded once.
+
+    Refuses everything that could lead elsewhere, however often it is percent-encoded: absolute URLs, ``//host``,
+    ``.`` and ``..`` segments, backslashes, control characters, white space and fragments. In the query, where they
+    lead nowhere, backslashes and spaces are values.
+
+    Raises:
+        InvalidInput: the endpoint is not a path below the base URL.
+    """
+    path, _, query = endpoint.partition("?")
+    decoded = path
+    for _ in range(_MAX_DECODINGS):
+        _refuse_outward(decoded)
+        try:
+            further = unquote(decoded, errors="strict")
+        except UnicodeDecodeError:
+            raise InvalidInput("endpoint must be percent-encoded UTF-8") from None
+        if further == decoded:
+            break
+        # An encoded space or umlaut is a legitimate part of a name; an encoded delimiter is not.
+        decoded = further.replace(" ", "_")
+    else:
+        raise InvalidInput("endpoint is encoded too often")
+    base = URL(base_url.rstrip("/") + "/")
+    url = URL(f"{base}{path.lstrip('/')}")
+    if query:
+        url = url.with_query(_query_pairs(query))
+    if url.origin() != base.origin() or not url.path.startswith(base.path):
+        raise InvalidInput("endpoint must stay below the base URL")
+    return url
+
+
+def _query_pairs(query: str) -> list[tuple[str, str]]:
+    if _FORBIDDEN_IN_QUERY.search(query):
+        raise InvalidInput("the query of the endpoint must not contain control characters or fragments")
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidInput("the query of the endpoint must be percent-encoded UTF-8") from None
+
+
+def _refuse_outward(text: str) -> None:
+    if _FORBIDDEN.search(text):
+        raise InvalidInput("endpoint must not contain spaces, control characters, backslashes or fragments")
+    if not text.strip("/"):
+        raise InvalidInput("endpoint must name a path")
+    if _ABSOLUTE.match(text) or "//" in text or "?" in text:
+        raise InvalidInput("endpoint must be a path below the base URL, without host")
+    if any(segment.split(";")[0] in {".", ".."} for segment in text.split("/")):
+        raise InvalidInput("endpoint must not contain '.' or '..' segments")
+
+
+def is_calendar_path(url: URL) -> bool:
+    """Whether a URL belongs to the appointments, whose changes the write protection forbids.
+
+    Every path with "termin" in it counts, in any case, form of letters and number of encodings: some server on the
+    way might read it so, and a change refused wrongly is told to the caller.
+    """
+    path = url.path
+    while (decoded := unquote(path)) != path:
+        path = decoded
+    return "termin" in unicodedata.normalize("NFKC", path).casefold()
+
+
+# -- login ----------------------------------------------------------------------------------------------------------
+
+
+def sign_login(product: int, app_id: str, nonce: str, timestamp: str, api_key: str) -> str:
+    """The ``HMAC512Signature`` of a login, base64 (vendor documentation).
+
+    Raises:
+        ConfigurationError: the API key is not base64.
+    """
+    try:
+        key = base64.b64decode(api_key, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ConfigurationError("ADVOWARE_API_KEY: must be the base64 text that Advoware issued") from error
+    message = f"{product}:{app_id}:{nonce}:{timestamp}".encode()
+    return base64.b64encode(hmac.new(key, message, hashlib.sha512).digest()).decode()
+
+
+def login_request(settings: AdvowareSettings, now: datetime) -> dict[str, Any]:
+    """The JSON body of ``POST Token``; ``now`` is aware."""
+    timestamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")  # seven fractional digits
+    nonce = str(uuid.uuid4())
+    return {
+        "AppID": settings.app_id,
+        "Kanzlei": settings.kanzlei,
+        "Database": settings.database,
+        "User": settings.user,
+        "Role": settings.role,
+        "Product": settings.product_id,
+        "Password": settings.password.get_secret_value(),
+        "Nonce": nonce,
+        "HMAC512Signature": sign_login(
+            settings.product_id, settings.app_id, nonce, timestamp, settings.api_key.get_secret_value()
+        ),
+        "RequestTimeStamp": timestamp,
+    }
+
+
+@dataclass(frozen=True)
+class Token:
+    """An access token and the aware time until which we use it (its expiry less a margin)."""
+
+    value: str
+    usable_until: datetime
+
+
+def read_token(answer: Any, now: datetime, lifetime_minutes: int) -> Token:
+    """The token of a login's answer.
+
+    Raises:
+        UnexpectedAnswer: there is none in it.
+    """
+    value = answer.get("access_token") if isinstance(answer, dict) else None
+    if not isinstance(value, str) or not value:
+        raise UnexpectedAnswer(SYSTEM, "the login's answer contains no access_token")
+    expiry = now + timedelta(minutes=lifetime_minutes)
+    if answer.get("expiration_utc"):
+        expiry = parse_date_time(str(answer["expiration_utc"]), default_zone=UTC) or expiry
+    elif str(answer.get("expires_in", "")).isdigit():
+        expiry = now + timedelta(seconds=int(answer["expires_in"]))
+    return Token(value, expiry - EXPIRY_MARGIN)
+
+
+_REFUSALS = (
+    ("freigeschaltet", "the app id is not unlocked for this Kanzlei; ask Advoware to unlock it (ADVOWARE_APP_ID)"),
+    ("ist nicht angemeldet", "the firm's Advoware server is not signed in; start the Advoware Manager there"),
+    ("ist nicht registriert", "the Kanzlei is not registered (ADVOWARE_KANZLEI)"),
+    ("falscher name oder falsches kennwort", "wrong user or password (ADVOWARE_USER, ADVOWARE_PASSWORD)"),
+)
+
+
+def explain_refusal(status: int, text: str) -> str | None:
+    """What an operator has to correct after a refused login, or None if the answer is no refusal of credentials."""
+    folded = text.casefold()
+    for phrase, explanation in _REFUSALS:
+        if phrase in folded:
+            return explanation
+    if status in {400, 401, 403}:
+        return "the login is refused; check ADVOWARE_APP_ID, ADVOWARE_API_KEY, ADVOWARE_DATABASE and this clock"
+    return None
+
+
+# -- values ---------------------------------------------------------------------------------------------------------
+
+
+def parse_date_time(text: str | None, default_zone: Any = BERLIN) -> datetime | None:
+    """An aware time from one of Advoware's spellings: local time, local time with fractions, or with a zone.
+
+    A bare date is its midnight. None for an empty or unreadable text.
+    """
+    if not text:
+        return None
+    match = re.fullmatch(
+        r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?)(\.\d+)?(Z|[+-]\d{2}:?\d{2})?)?", text.strip()
+    )
+    if match is None:
+        return None
+    day, clock, fraction, zone = match.groups()
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock or '00:00'}{(fraction or '')[:7]}{zone or ''}")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=default_zone)
+
+
+def parse_change_time(text: Any) -> datetime | None:
+    """When a record was created or changed, as an aware time; None for what cannot be a time of this program's life.
+
+    Databases write "no date" as the year 1 or 9999, where arithmetic with zones fails.
+    """
+    moment = parse_date_time(text if isinstance(text, str) else None)
+    return moment if moment is not None and FIRST_YEAR <= moment.year <= LAST_YEAR else None
+
+
+def single_record(answer: Any) -> dict[str, Any]:
+    """The record of a GET by id, which may come as an object or as a list of one [A].
+
+    Raises:
+        UnexpectedAnswer: neither of the two.
+    """
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
+    if not isinstance(answer, dict):
+        raise UnexpectedAnswer(SYSTEM, "expected one record")
+    return answer
+
+
+def record_list(answer: Any) -> list[dict[str, Any]]:
+    """The rows of a list; an empty answer is an empty list.
+
+    Raises:
+        UnexpectedAnswer: not a list of objects.
+    """
+    rows = rows_of(answer)
+    if not all(isinstance(row, dict) for row in rows):
+        raise UnexpectedAnswer(SYSTEM, "expected a list of records")
+    return rows
+
+
+def rows_of(answer: Any) -> list[Any]:
+    """The items of a list, whatever they are; an empty answer is an empty list.
+
+    Raises:
+        UnexpectedAnswer: not a list.
+    """
+    rows = [] if answer is None else [answer] if isinstance(answer, dict) else answer
+    if not isinstance(rows, list):
+        raise UnexpectedAnswer(SYSTEM, "expected a list")
+    return rows
+
+
+def reason_of(body: Any, text: str) -> str:
+    """The message inside an error body, at most 300 characters; it may be empty."""
+    if isinstance(body, dict):
+        for key in ("message", "Message", "error", "title", "detail"):
+            if isinstance(body.get(key), str):
+                return str(body[key])[:300]
+    if isinstance(body, str):
+        return body[:300]
+    return "" if body is not None else text.strip()[:300]

@@ -1,0 +1,399 @@
+"""The fields of a linked Adresse: what is merged, what waits for a person, and what became of a write. Pure.
+
+Stored in a `SyncState`: ``base`` holds a pair per comparable field (`services.values.merge`) and, beside the pairs,
+``standardAnschrift`` (bool), ``isActive`` (bool, what the CAdressen said last) and ``anschrift`` (the printed block as
+last seen). ``rejected`` holds what differs and waits for a person: ``{field: {"espocrm", "advoware", "since",
+"reason"}}`` with a reason of `services.vmh_sync.adressen.problems`; besides fields there are ``anschrift``,
+``isActive`` and ``gone``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from services.adressen_mapper import FIELDS, STREET, WRITABLE_FIELDS, AdressenMapper, block_of
+from services.values.address_block import BLOCK, addressee_of, build_anschrift, changed_block, lines_of
+from services.values.merge import (
+    Held,
+    Merge,
+    Pair,
+    Side,
+    Unknown,
+    Value,
+    base_from_json,
+    compare_after_write,
+    is_same,
+    merge,
+    pair_to_json,
+)
+from services.vmh_sync.result import Direction
+from services.vmh_sync.store import SyncState
+
+Record = dict[str, Any]
+Waiting = dict[str, dict[str, Any]]
+
+#: The parts that a PUT changes.
+PARTS = ("strasse", "plz", "ort")
+#: What Advoware shows for the lines below the street if nobody can tell from the printed block which they are.
+NOT_SHOWN = Unknown("nicht erkennbar")
+#: null where there was a value before.
+NOTHING_SAID = Unknown("")
+
+_mapper = AdressenMapper()
+
+
+@dataclass(frozen=True)
+class FieldPlan:
+    """The merged fields of a pair.
+
+    Attributes:
+        ours, theirs: what both sides say.
+        base: what they said when they were last settled.
+        plan: the merge of these.
+        known: the values that Advoware has, as far as anybody knows.
+        hidden: the fields that Advoware does not show so that we understand them; ``theirs`` is what it showed last.
+        to_advoware, to_espocrm: what is written.
+        addressee, old_block: what the printed block is made of; ``old_block`` is None if Advoware shows none at all.
+        settled, waiting: what is remembered once all is written.
+    """
+
+    ours: Mapping[str, Value]
+    theirs: Mapping[str, Value]
+    base: Mapping[str, Pair]
+    plan: Merge
+    known: Mapping[str, Value] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
+    to_advoware: Mapping[str, Value] = field(default_factory=dict)
+    to_espocrm: Mapping[str, Value] = field(default_factory=dict)
+    addressee: str | None = None
+    old_block: str | None = None
+    settled: Mapping[str, Pair] = field(default_factory=dict)
+    waiting: Waiting = field(default_factory=dict)
+
+    def block(self, names: Iterable[str]) -> str | None:
+        """The printed block with these of the new values; None if it is left as it is."""
+        if self.old_block is None:
+            return None
+        new = {**self.known, **{name: self.to_advoware[name] for name in names if name in self.to_advoware}}
+        last = {**self.known, **{name: pair.advoware for name, pair in self.base.items()}}
+        sent = {**self.known, **{name: pair.espocrm for name, pair in self.base.items()}}
+        return changed_block(self.old_block, self.addressee, (self.known, last, sent), new)
+
+    @property
+    def street(self) -> dict[str, Value]:
+        """What EspoCRM's street field is made of after the write."""
+        return {name: self.to_espocrm.get(name, self.ours.get(name)) for name in STREET}
+
+
+def plan_fields(
+    row: Record, adresse: Record, state: SyncState, beteiligter: Mapping[str, Any], direction: Direction, now: datetime
+) -> FieldPlan:
+    """Merge what both sides of a pair say."""
+    read = _read(row, adresse, state)
+    ours, theirs, base = read.ours, read.theirs, read.base
+
+    erased = _mapper.erased(row)
+
+    def unfit(side: Side, name: str, value: Value) -> str | None:
+        if name in erased:
+            return "erased"
+        if side == "advoware" and name not in WRITABLE_FIELDS:
+            return "read_only"
+        return _mapper.unfit(side, name, value, ours if side == "advoware" else theirs)
+
+    plan = merge(base, ours, theirs, unfit=unfit)
+    settled = dict(plan.settled)
+    to_espocrm = plan.to_espocrm if direction == "both" else {}
+    for name in plan.to_espocrm.keys() - to_espocrm.keys():  # left to the next run
+        settled.pop(name)
+        if name in base:
+            settled[name] = base[name]
+    waiting = _hidden_entries(read, state, now) | _still_waiting(state, adresse, settled)
+    waiting |= {held.field: entry(state, held.field, Pair(held.espocrm, held.advoware), reason_of(held), now)
+                for held in plan.held}  # fmt: skip
+    waiting |= _unknown_at_first(state, base, ours, theirs, now)
+    merged = FieldPlan(
+        ours,
+        theirs,
+        base,
+        plan,
+        known=_known(theirs, base),
+        to_advoware=plan.to_advoware,
+        hidden=frozenset(read.hidden),
+        to_espocrm=to_espocrm,
+        addressee=addressee_of(beteiligter),
+        old_block=seen_block(adresse, state) if BLOCK in adresse or state.base.get(BLOCK) else None,
+        settled=settled,
+        waiting=waiting,
+    )
+    if not plan.to_advoware:
+        return merged
+    return _put_off(merged, state, now) if _hides(merged, adresse, state) else _with_block(merged, state, now)
+
+
+def _hidden_entries(read: _Reading, state: SyncState, now: datetime) -> Waiting:
+    """The fields in which Advoware says something that EspoCRM cannot hold, or nothing where it said something."""
+    pairs = {name: Pair(read.ours.get(name), shown) for name, shown in read.hidden.items()}
+    return {
+        name: entry(state, name, pair, "unknown_advoware", now) for name, pair in pairs.items() if not is_same(*pair)
+    }
+
+
+def _unknown_at_first(
+    state: SyncState, base: Mapping[str, Pair], ours: Mapping[str, Value], theirs: Mapping[str, Value], now: datetime
+) -> Waiting:
+    """The fields of a pair that is compared for the first time in which one side says what the other cannot hold."""
+    waiting: Waiting = {}
+    for name in (ours.keys() & theirs.keys()) - base.keys():
+        pair = Pair(ours[name], theirs[name])
+        if is_same(*pair) or pair.advoware == NOT_SHOWN:
+            continue
+        if isinstance(pair.espocrm, Unknown) or isinstance(pair.advoware, Unknown):
+            side = "espocrm" if isinstance(pair.espocrm, Unknown) else "advoware"
+            waiting[name] = entry(state, name, pair, f"unknown_{side}", now)
+    return waiting
+
+
+def _hides(plan: FieldPlan, adresse: Record, state: SyncState) -> bool:
+    """Whether Advoware does not show what a PUT would overwrite: it may be somebody's edit."""
+    unknown = {name for name in plan.to_advoware if isinstance(plan.theirs[name], Unknown)} - {"weitereZeilen"}
+    is_block_hidden = block_of(adresse) is None and bool(seen_block(adresse, state))
+    return bool(unknown) or is_block_hidden or not plan.hidden.isdisjoint(plan.to_advoware)
+
+
+def _put_off(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
+    """The plan without writing to Advoware: the edits stay edits, and are told."""
+    settled = {name: pair for name, pair in plan.settled.items() if name not in plan.to_advoware}
+    settled |= {name: plan.base[name] for name in plan.to_advoware if name in plan.base}
+    put_off = {
+        name: entry(state, name, Pair(plan.ours[name], plan.theirs[name]), "missing", now) for name in plan.to_advoware
+    }
+    return replace(plan, to_advoware={}, settled=settled, waiting={**plan.waiting, **put_off})
+
+
+def reason_of(held: Held) -> str:
+    """The word of `services.vmh_sync.adressen.problems` for an edit that cannot arrive."""
+    if held.reason == "unknown":
+        return f"unknown_{held.side}"
+    if held.reason == "too_long":
+        return f"too_long_{'advoware' if held.side == 'espocrm' else 'espocrm'}"
+    return held.reason
+
+
+def entry(state: SyncState, name: str, pair: Pair, reason: str, now: datetime, **further: Any) -> dict[str, Any]:
+    """The entry of a difference that waits for a person; the one already there if it is the same difference."""
+    made = {**pair_to_json(pair), "reason": reason, **further}
+    known = state.rejected.get(name, {})
+    if {**known, **made} == known:
+        return dict(known)
+    return {**made, "since": now.isoformat(timespec="seconds")}
+
+
+def is_field(name: str) -> bool:
+    """Whether an entry of ``rejected`` is about a field, not about the whole Adresse."""
+    return name in FIELDS or name == BLOCK
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Both sides and the base; ``hidden`` is what Advoware shows instead of something that could be compared."""
+
+    ours: dict[str, Value]
+    theirs: dict[str, Value]
+    base: dict[str, Pair]
+    hidden: dict[str, Unknown]
+
+
+def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
+    """What both sides say; where Advoware says nothing that we understand, it is taken to hold what it held last.
+
+    So an unknown value neither becomes part of the base nor looks like an edit when the known one is back.
+    """
+    ours, theirs = _mapper.comparable_from_espocrm(row), _mapper.comparable_from_advoware(adresse)
+    base, unsaid = base_from_json(state.base), _mapper.unsaid(adresse)
+    hidden: dict[str, Unknown] = {}
+    for name in (theirs.keys() & base.keys()) - {"weitereZeilen"}:
+        shown, last = theirs[name], base[name].advoware
+        if name in unsaid and last is not None and ours.get(name) is not None:
+            shown = NOTHING_SAID
+        if isinstance(shown, Unknown) and not is_same(shown, last):
+            hidden[name], theirs[name] = shown, last
+    _read_further_lines(theirs, base, unsaid)
+    return _Reading(ours, theirs, base, hidden)
+
+
+def _read_further_lines(theirs: dict[str, Value], base: dict[str, Pair], unsaid: Collection[str]) -> None:
+    """The lines below the street; as last seen if the printed block does not show which they are."""
+    name = "weitereZeilen"
+    if name not in theirs:
+        theirs[name] = base[name].advoware if name in base else NOT_SHOWN
+    elif name in unsaid and name in base:
+        theirs[name] = base[name].advoware
+    elif name in base and base[name].advoware == NOT_SHOWN:
+        del base[name]  # now that they are shown: as at the first sync
+
+
+def _known(theirs: Mapping[str, Value], base: Mapping[str, Pair]) -> dict[str, Value]:
+    """What Advoware has: what it shows, and where it shows nothing, what it showed last."""
+    return {**{name: pair.advoware for name, pair in base.items()}, **theirs}
+
+
+def _still_waiting(state: SyncState, adresse: Record, settled: Mapping[str, Pair]) -> Waiting:
+    """The entries whose difference is the same as when it was told."""
+    told = state.rejected.get(BLOCK)
+    block_waits = told is not None and lines_of(told["advoware"]) == lines_of(seen_block(adresse, state))
+    waiting: Waiting = {BLOCK: dict(told)} if told is not None and block_waits else {}
+    for name, known in state.rejected.items():
+        pair = settled.get(name)
+        if pair is None or is_same(*pair) or {**known, **pair_to_json(pair)} != known:
+            continue
+        if known.get("reason") != "block" or block_waits:
+            waiting[name] = dict(known)
+    return waiting
+
+
+def seen_block(adresse: Mapping[str, Any], state: SyncState) -> str:
+    """The printed block; the one seen last if Advoware shows none at all."""
+    block = block_of(adresse)
+    return str(state.base.get(BLOCK) or "") if block is None else block
+
+
+# -- the printed block ------------------------------------------------------------------------------------------------
+
+
+def _with_block(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
+    """The plan with the printed block brought along, or with a person asked to do it."""
+    if plan.block(plan.to_advoware) is None:
+        return _block_waits(plan, state, now)
+    return replace(plan, waiting={name: item for name, item in plan.waiting.items() if name != BLOCK})
+
+
+def _block_waits(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
+    """The plan with the printed block left as it is, and with it the lines below the street."""
+    name, old = "weitereZeilen", plan.old_block or ""
+    settled, waiting, to_advoware = dict(plan.settled), dict(plan.waiting), dict(plan.to_advoware)
+    wanted = build_anschrift(plan.addressee, {**plan.known, **to_advoware})
+    waiting[BLOCK] = entry(state, BLOCK, Pair(wanted, old), "block", now)
+    if name in to_advoware:
+        del to_advoware[name]
+        settled[name] = Pair(plan.ours[name], plan.theirs[name])
+        waiting[name] = entry(state, name, settled[name], "block", now)
+    return replace(plan, old_block=None, settled=settled, waiting=waiting, to_advoware=to_advoware)
+
+
+def put_names(plan: FieldPlan) -> list[str]:
+    """The fields that a PUT changes, each of which Advoware may refuse."""
+    names = [name for name in plan.to_advoware if name != "weitereZeilen"]
+    return [*names, BLOCK] if plan.old_block is not None else names
+
+
+def put_body(plan: FieldPlan, adresse: Record, names: Collection[str]) -> Record:
+    """What a PUT sends so that the Adresse gets these of the planned values.
+
+    ``anschrift`` stands for the block, and with it for the lines below the street. The body is the full object as
+    read, because Advoware replaces it, without the parts that Advoware does not show.
+    """
+    changed: Record = {name: plan.to_advoware[name] or "" for name in names if name in plan.to_advoware}
+    changed.pop("weitereZeilen", None)
+    block = plan.block({*names, "weitereZeilen"}) if BLOCK in names else None
+    if block is not None:
+        changed[BLOCK] = block
+    hidden = {name for name in (*PARTS, BLOCK) if not isinstance(adresse.get(name), str)}
+    return {**{name: value for name, value in adresse.items() if name not in hidden}, **changed}
+
+
+# -- after a write ----------------------------------------------------------------------------------------------------
+
+
+def after_put(
+    plan: FieldPlan, state: SyncState, answer: Record, left_out: Mapping[str, str], now: datetime
+) -> FieldPlan:
+    """The plan after its PUT: what Advoware did not take, or stores differently, is settled as it is and told.
+
+    ``left_out`` are the fields that were left out because Advoware refused the whole object with them, and its words.
+    """
+    if BLOCK in left_out and plan.old_block is not None:
+        plan = _block_waits(plan, state, now)
+    stored = _mapper.comparable_from_advoware(answer)
+    after, sent = {**plan.ours, **plan.to_espocrm}, _sent_to_advoware(plan)
+    before = {name: value for name, value in plan.theirs.items() if name in plan.to_advoware}
+    settled, waiting = dict(plan.settled), dict(plan.waiting)
+    for name, words in left_out.items():
+        if name in plan.to_advoware:
+            settled[name] = Pair(after.get(name), stored.get(name, plan.theirs.get(name)))
+            waiting[name] = entry(state, name, settled[name], "value_refused", now, **_said(words))
+    compared = {name: value for name, value in sent.items() if name not in left_out}
+    refused, altered = compare_after_write(compared, before, stored, side="advoware")
+    for name in (*refused, *altered):
+        settled[name] = Pair(after.get(name), stored[name])
+        waiting.pop(name, None)
+        if not is_same(*settled[name]):
+            reason = "refused" if name in refused else "altered_advoware"
+            waiting[name] = entry(state, name, settled[name], reason, now)
+    return replace(plan, settled=settled, waiting=waiting)
+
+
+def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
+    """All that a PUT says, the unchanged parts included: Advoware may store these differently as well."""
+    parts = (*PARTS, *(["weitereZeilen"] if plan.old_block is not None else []))
+    sent = {**{name: plan.theirs[name] for name in parts if plan.theirs.get(name) is not None}, **plan.to_advoware}
+    unsent = plan.hidden | (plan.plan.to_espocrm.keys() - plan.to_espocrm.keys())
+    return {name: value for name, value in sent.items() if name not in unsent and not isinstance(value, Unknown)}
+
+
+def after_update(
+    plan: FieldPlan, state: SyncState, written: Mapping[str, Any], left_out: Mapping[str, str], now: datetime
+) -> FieldPlan:
+    """The plan after EspoCRM's update, likewise; ``left_out`` are the comparable fields that EspoCRM refused."""
+    stored = _mapper.comparable_from_espocrm(written)
+    sent = dict(plan.to_espocrm)
+    if any(name in sent for name in STREET):
+        sent |= plan.street
+    settled, waiting = dict(plan.settled), dict(plan.waiting)
+    compared = {name: value for name, value in sent.items() if name not in left_out}
+    refused, altered = compare_after_write(compared, plan.ours, stored, side="espocrm")
+    reasons = {**dict.fromkeys(altered, "altered_espocrm"), **dict.fromkeys(refused, "value_refused_espocrm")}
+    reasons |= {name: "value_refused_espocrm" for name in left_out if name in plan.to_espocrm}
+    for name, reason in reasons.items():
+        theirs = settled[name].advoware if name in settled else plan.theirs.get(name)
+        settled[name] = Pair(stored.get(name, plan.ours.get(name)), theirs)
+        waiting.pop(name, None)
+        if not is_same(*settled[name]):
+            waiting[name] = entry(state, name, settled[name], reason, now)
+    return replace(plan, settled=settled, waiting=waiting)
+
+
+def after_create(
+    side: Side,
+    ours: Mapping[str, Value],
+    theirs: Mapping[str, Value],
+    left_out: Mapping[str, tuple[str, str]],
+    state: SyncState,
+    now: datetime,
+) -> tuple[dict[str, Pair], Waiting]:
+    """What is settled, and what waits, after the record on ``side`` was created from the other.
+
+    ``left_out`` says for the fields that were not sent why not: a reason and the receiver's words.
+    """
+    settled: dict[str, Pair] = {}
+    waiting: Waiting = {}
+    receiver = theirs if side == "advoware" else ours
+    for name in ours.keys() & theirs.keys():
+        settled[name] = Pair(ours[name], theirs[name])
+        if is_same(*settled[name]):
+            continue
+        dropped = {"advoware": "refused", "espocrm": "value_refused_espocrm"}[side]
+        reason, words = (dropped if receiver[name] is None else f"altered_{side}"), ""
+        reason, words = left_out.get(name, (reason, words))
+        waiting[name] = entry(state, name, settled[name], reason, now, **_said(words))
+    return settled, waiting
+
+
+def _said(words: str) -> dict[str, str]:
+    return {"words": words} if words else {}

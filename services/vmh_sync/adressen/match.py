@@ -1,0 +1,278 @@
+"""Who belongs to whom: the CAdressen of a CBeteiligte and the Adressen of his Beteiligter, paired. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from services.adressen_mapper import AdressenMapper, espocrm_id_of, has_content
+from services.values.merge import text_of
+from services.vmh_sync.result import Direction
+from services.vmh_sync.store import SyncState
+
+ENTITY_TYPE = "CAdressen"
+MAIN = "standardAnschrift"
+#: So much of an id in a mark names a record for certain, if the rest was cut off.
+_SHORTEST_MARK = 8
+
+#: What a direct read says about a record that EspoCRM's list does not contain.
+Whereabouts = Literal["here", "elsewhere", "gone"]
+
+Record = dict[str, Any]
+
+_mapper = AdressenMapper()
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Both sides and what is remembered of them.
+
+    Attributes:
+        beteiligte_id: EspoCRM's id of the CBeteiligte.
+        beteiligter: the Beteiligter as read from Advoware.
+        owner: ``assignedUserId`` and ``teamsIds`` of the CBeteiligte, as far as it has them.
+        rows: all CAdressen of the CBeteiligte.
+        adressen: all Adressen of the Beteiligter that are readable, in the order of their ids.
+        states: by CAdressen id; also those of deleted CAdressen, and what `left_behind` has kept.
+        direction: with ``to_advoware`` nothing is brought over to EspoCRM in this run.
+        now: the present, aware.
+    """
+
+    beteiligte_id: str
+    beteiligter: Mapping[str, Any]
+    owner: Mapping[str, Any]
+    rows: Sequence[Record]
+    adressen: Sequence[Record]
+    states: Mapping[str, SyncState]
+    direction: Direction
+    now: datetime
+
+    @property
+    def betnr(self) -> str:
+        """The Beteiligter's number."""
+        return str(self.beteiligter["betNr"])
+
+    def link_of(self, adresse: Mapping[str, Any]) -> str:
+        """The ``advoware_id`` of an Adresse: its id is only known to be unique within the Beteiligter [A]."""
+        return f"{self.betnr}/{adresse['id']}"
+
+    def state_of(self, entity_id: str) -> SyncState | None:
+        """The state of a CAdressen that is linked with this Beteiligter; None for one that is new to him."""
+        state = self.states.get(entity_id)
+        return state if state is not None and state.belongs_to(self.betnr) else None
+
+    def may_follow_advoware_id(self, entity_id: str) -> bool:
+        """Whether a row's ``advowareId`` counts: not if the row is known to be linked with another Beteiligter."""
+        state = self.states.get(entity_id)
+        return state is None or state.is_released or replace(state, deleted_at=None).belongs_to(self.betnr)
+
+    def marked_row(self, adresse: Mapping[str, Any]) -> str | None:
+        """The CAdressen that the mark in ``bemerkung`` names, unless that was released with its CBeteiligte."""
+        entity_id = self._resolved(espocrm_id_of(adresse.get("bemerkung")))
+        state = self.states.get(entity_id or "")
+        is_void = state is not None and state.is_released and all(row["id"] != entity_id for row in self.rows)
+        return None if is_void else entity_id
+
+    def _resolved(self, mark: str | None) -> str | None:
+        """The id of a row that a mark names, also one that Advoware has stored in capitals or cut off."""
+        ids = [str(row["id"]) for row in self.rows]
+        if mark is None or mark in ids:
+            return mark
+        alike = [entity_id for entity_id in ids if entity_id.casefold() == mark.casefold()]
+        if not alike and len(mark) >= _SHORTEST_MARK:
+            alike = [entity_id for entity_id in ids if entity_id.casefold().startswith(mark.casefold())]
+        return alike[0] if len(alike) == 1 else mark
+
+
+@dataclass(frozen=True)
+class Match:
+    """Who belongs to whom.
+
+    Attributes:
+        pairs: CAdressen with their Adresse.
+        missing: CAdressen whose Adresse is not in Advoware's answer.
+        new_rows: CAdressen that Advoware does not know yet.
+        new_adressen: Adressen that EspoCRM does not know yet.
+        vanished: ids of CAdressen that are not in EspoCRM's list, with their Adresse, None if that is gone too.
+        foreign: Adressen with a mark that names a CAdressen which is not in EspoCRM's list, with its id.
+    """
+
+    pairs: list[tuple[Record, Record]] = field(default_factory=list)
+    missing: list[Record] = field(default_factory=list)
+    new_rows: list[Record] = field(default_factory=list)
+    new_adressen: list[Record] = field(default_factory=list)
+    vanished: dict[str, Record | None] = field(default_factory=dict)
+    foreign: list[tuple[str, Record]] = field(default_factory=list)
+
+
+def is_active(row: Record) -> bool:
+    """Whether a CAdressen is in use; one that does not say so is."""
+    return row.get("isActive") is not False
+
+
+def is_main_there(adresse: Mapping[str, Any]) -> bool:
+    """Whether Advoware says that this is the main address."""
+    return adresse.get(MAIN) is True
+
+
+def match_addresses(seen: Observation) -> Match:
+    """Pair both sides: by the stored link, by ``advowareId``, by the mark in ``bemerkung``, by equal values.
+
+    Equal values pair only what nothing else claims, so that a first sync does not double what both sides have. Of two
+    Adressen with the same mark the older one (the smaller id) is the pair, unless we know better.
+    """
+    rest = {int(adresse["id"]): adresse for adresse in seen.adressen}
+    rows = {row["id"]: row for row in seen.rows}
+    pairs: dict[str, Record] = {}
+
+    def pair(entity_id: str | None, adresse_id: Any) -> None:
+        if entity_id is None or not isinstance(adresse_id, int) or adresse_id not in rest:
+            return
+        if entity_id in rows and entity_id not in pairs:
+            pairs[entity_id] = rest.pop(adresse_id)
+
+    for entity_id in rows:
+        state = seen.state_of(entity_id)
+        pair(entity_id, _number_of(state))
+    for entity_id, row in rows.items():
+        if seen.may_follow_advoware_id(entity_id):
+            pair(entity_id, row.get("advowareId"))
+    for adresse_id, adresse in list(rest.items()):
+        pair(seen.marked_row(adresse), adresse_id)
+    by_values = {
+        _value_key(_mapper.comparable_from_espocrm(row)): entity_id
+        for entity_id, row in rows.items()
+        if is_active(row) and entity_id not in pairs
+    }
+    for adresse_id, adresse in list(rest.items()):
+        if not seen.marked_row(adresse) and not _belongs_to_deleted(seen, adresse):
+            pair(by_values.get(_value_key(_mapper.comparable_from_advoware(adresse))), adresse_id)
+    return _with_rest(seen, rows, list(rest.values()), pairs)
+
+
+def _value_key(values: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """What makes two addresses the same to a person; None for an empty one, which is like no other."""
+    if not has_content(values):
+        return None
+    return tuple(str(text_of(values.get(name)) or "").casefold() for name in ("strasse", "plz", "ort", "postfach"))
+
+
+def _number_of(state: SyncState | None) -> int | None:
+    """The id of the Adresse that a state links."""
+    number = str(state.advoware_id).partition("/")[2] if state is not None else ""
+    return int(number) if number.isdecimal() else None
+
+
+def _belongs_to_deleted(seen: Observation, adresse: Record) -> bool:
+    link = seen.link_of(adresse)
+    return any(state.advoware_id == link and state.deleted_at is not None for state in seen.states.values())
+
+
+def _with_rest(
+    seen: Observation, rows: Mapping[str, Record], rest: Sequence[Record], pairs: Mapping[str, Record]
+) -> Match:
+    result = Match(pairs=[(row, pairs[entity_id]) for entity_id, row in rows.items() if entity_id in pairs])
+    for entity_id, row in rows.items():
+        if entity_id not in pairs:
+            is_linked = row.get("advowareId") and seen.may_follow_advoware_id(entity_id)
+            is_known = seen.state_of(entity_id) is not None or is_linked
+            (result.missing if is_known else result.new_rows).append(row)
+    owners = {state.advoware_id: entity_id for entity_id, state in _by_age(seen) if entity_id not in rows}
+    for adresse in rest:
+        # A mark that names a row already paired with another Adresse was copied by a person: a new address.
+        owner, mark = owners.get(seen.link_of(adresse)), seen.marked_row(adresse)
+        if owner is not None:
+            result.vanished[owner] = adresse
+        elif mark is None or mark in rows:
+            result.new_adressen.append(adresse)
+        else:
+            result.foreign.append((mark, adresse))
+    for entity_id in seen.states:
+        if entity_id not in rows and seen.state_of(entity_id) is not None:
+            result.vanished.setdefault(entity_id, None)
+    return result
+
+
+def _by_age(seen: Observation) -> list[tuple[str, SyncState]]:
+    """The states; those of links that a CAdressen has left behind come last, so that they count."""
+    return sorted(seen.states.items(), key=lambda item: LEFT_BEHIND in item[0])
+
+
+#: Between the id of a CAdressen and the link that it has left behind, as the id of a state of its own.
+LEFT_BEHIND = "@"
+
+
+def left_behind(state: SyncState, now: datetime) -> SyncState:
+    """What to remember of a link that a CAdressen has given up because it belongs to another Beteiligter now.
+
+    Its own state follows it there; without this the Adresse it leaves would look like a new one.
+    """
+    entity_id = f"{state.entity_id}{LEFT_BEHIND}{state.advoware_id}"
+    return SyncState(ENTITY_TYPE, entity_id, advoware_id=state.advoware_id, deleted_at=state.deleted_at or now)
+
+
+def with_whereabouts(seen: Observation, found: Match, whereabouts: Mapping[str, Whereabouts]) -> Match:
+    """The match after direct reads: what a mark means that names a CAdressen outside EspoCRM's list.
+
+    A CAdressen of another Beteiligter: this Adresse is a copy, or came with a merge in Advoware: a new address. One
+    that is gone from EspoCRM: deleted there, unless it was linked with another Adresse, of which this is a copy then.
+    One that is here after all, or that could not be read: nothing is decided.
+    """
+    new_adressen, vanished = list(found.new_adressen), dict(found.vanished)
+    for mark, adresse in found.foreign:
+        place, state = whereabouts.get(mark), seen.states.get(mark)
+        is_other = mark in vanished or (state is not None and state.advoware_id != seen.link_of(adresse))
+        if place == "elsewhere" or (place == "gone" and is_other):
+            new_adressen.append(adresse)
+        elif place == "gone":
+            vanished[mark] = adresse
+    return replace(found, new_adressen=new_adressen, vanished=vanished)
+
+
+@dataclass(frozen=True)
+class MainAddress:
+    """Which address is the main one. Keys are the ids of CAdressen, or `adresse_key` of one that EspoCRM lacks.
+
+    Attributes:
+        wanted: what EspoCRM shall show; None if there is no telling.
+        agreed: what both sides agree on (or will after this run); None before they do.
+        is_task: whether a person has to make ``wanted`` the main address in Advoware.
+    """
+
+    wanted: str | None
+    agreed: str | None
+    is_task: bool
+
+
+def choose_main(seen: Observation, found: Match) -> MainAddress:
+    """Exactly one address is the main one: the one newly chosen in EspoCRM, else Advoware's, else EspoCRM's."""
+    rows = [row for row in (*(row for row, _ in found.pairs), *found.new_rows) if is_active(row)]
+    rows.sort(key=lambda row: (row.get("modifiedAt") or "", row["id"]))
+    ours = [row["id"] for row in rows if row.get("istStandard")]
+    active = {row["id"] for row in rows}
+    theirs = [row["id"] for row, adresse in found.pairs if is_main_there(adresse) and row["id"] in active]
+    theirs += [adresse_key(adresse) for adresse in found.new_adressen if is_main_there(adresse)]
+    base = next((entity_id for entity_id in active if _was_main(seen, entity_id)), None)
+    chosen = [key for key in ours if key != base]
+    advoware = next((key for key in theirs if key in chosen), next(iter(theirs), None))
+    if chosen:
+        wanted: str | None = advoware if advoware in chosen else chosen[-1]
+    elif seen.direction == "both":
+        wanted = advoware or next(iter(ours), None)
+    else:
+        wanted = next(iter(ours), None)
+    if wanted == advoware or any(row["id"] == wanted for row in found.new_rows):  # a POST can make it the main one
+        return MainAddress(wanted, wanted, is_task=False)
+    return MainAddress(wanted, base, is_task=bool(chosen) and not (advoware is None and base is None))
+
+
+def _was_main(seen: Observation, entity_id: str) -> bool:
+    state = seen.state_of(entity_id)
+    return state is not None and bool(state.base.get(MAIN))
+
+
+def adresse_key(adresse: Mapping[str, Any]) -> str:
+    """The key of an Adresse that EspoCRM does not know yet."""
+    return f"Adresse {adresse['id']}"

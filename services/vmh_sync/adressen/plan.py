@@ -1,0 +1,411 @@
+"""What the sync of Adressen has to do: pure functions from what was observed to a list of actions.
+
+`services.vmh_sync.adressen.match` pairs both sides. What then seems to be gone from one side is confirmed by the caller
+with a direct read, and `make_plan` turns the picture into actions: data that can be printed, tested and audited. What a
+state remembers is described in `services.vmh_sync.adressen.fields`. Problems are told again in every run, under the
+same key, until they are settled: a task that could not be created is so created later, and none is created twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from services.adressen_mapper import FIELDS, AdressenMapper, has_content, shortened
+from services.values.address_block import BLOCK, block_label, lines_of
+from services.values.merge import Side, base_to_json
+from services.vmh_sync.adressen.fields import (
+    FieldPlan,
+    after_create,
+    after_put,
+    after_update,
+    is_field,
+    plan_fields,
+    seen_block,
+)
+from services.vmh_sync.adressen.match import (
+    ENTITY_TYPE,
+    LEFT_BEHIND,
+    MAIN,
+    MainAddress,
+    Match,
+    Observation,
+    Record,
+    adresse_key,
+    choose_main,
+    is_active,
+    left_behind,
+)
+from services.vmh_sync.adressen.problems import (
+    about,
+    activity_problems,
+    change_lines,
+    conflict_problems,
+    field_problems,
+    name_of,
+    rejection_lines,
+)
+from services.vmh_sync.result import Problem
+from services.vmh_sync.store import SyncState
+
+_mapper = AdressenMapper()
+
+
+@dataclass(frozen=True)
+class CreateAdresse:
+    """Create the CAdressen's Adresse in Advoware, with these fields; ``left_out`` are those that it cannot hold."""
+
+    row: Record
+    names: tuple[str, ...]
+    left_out: Mapping[str, str]
+    is_main: bool
+
+
+@dataclass(frozen=True)
+class CreateCAdressen:
+    """Create the Adresse's CAdressen in EspoCRM."""
+
+    adresse: Record
+    attributes: Record
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Bring a linked pair together: write what differs, remember the state.
+
+    Attributes:
+        row: the CAdressen.
+        adresse: its Adresse; None if it is gone.
+        state: to be remembered once everything is written.
+        fields: what is merged and written; None if no fields are.
+        attributes: further attributes for EspoCRM, without the sync fields.
+        status: the ``syncStatus`` that the CAdressen shall show; empty: by what waits.
+        changes: for the audit, besides those of ``fields``.
+        left_out: the fields that a receiver has refused.
+        lost: what is told before it is overwritten in Advoware.
+    """
+
+    row: Record
+    adresse: Record | None
+    state: SyncState
+    fields: FieldPlan | None = None
+    attributes: Record = field(default_factory=dict)
+    status: str = ""
+    changes: tuple[Mapping[str, Any], ...] = ()
+    left_out: frozenset[str] = frozenset()
+    lost: tuple[Problem, ...] = ()
+
+    @property
+    def shown_status(self) -> str:
+        """The ``syncStatus`` that the CAdressen shall show."""
+        entries = self.state.rejected.items()
+        waits = any((is_field(name) or name == MAIN) and item.get("reason") != "erased" for name, item in entries)
+        return self.status or ("conflict" if waits else "clean")
+
+    @property
+    def espocrm(self) -> Record:
+        """The attributes for EspoCRM, without the sync fields."""
+        if self.fields is None:
+            return self.attributes
+        return {**_mapper.to_espocrm(self.fields.to_espocrm, self.fields.street), **self.attributes}
+
+
+@dataclass(frozen=True)
+class RememberDeleted:
+    """The CAdressen was deleted in EspoCRM, or belongs to somebody else now."""
+
+    entity_id: str
+    states: tuple[SyncState, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ignore:
+    """The CAdressen is not in use, or empty, and unknown to Advoware: there is nothing to bring over."""
+
+    row: Record
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Planning this record has failed, which is a defect of ours; the others go on."""
+
+    record: Record
+    error: Exception
+
+
+Action = CreateAdresse | CreateCAdressen | Settle | RememberDeleted | Ignore | Broken
+
+
+def make_plan(
+    seen: Observation, found: Match, confirmed: Iterable[str] = (), elsewhere: Iterable[str] = ()
+) -> list[Action]:
+    """The actions, in their order.
+
+    ``confirmed`` are those of `unconfirmed` whose absence a direct read has confirmed; the others are left alone.
+    ``elsewhere`` are those among them that belong to another CBeteiligte now.
+    """
+    doubtful, moved = unconfirmed(seen, found) - set(confirmed), set(elsewhere)
+    main = choose_main(seen, found)
+    actions: list[Action] = [
+        _planned({"id": entity_id}, _remember_deleted, seen, entity_id, adresse, entity_id in moved)
+        for entity_id, adresse in found.vanished.items()
+        if entity_id not in doubtful
+    ]
+    actions += [_planned(row, _settle_pair, seen, main, row, adresse) for row, adresse in found.pairs]
+    for row in found.missing:
+        if row["id"] not in doubtful and (seen.direction == "both" or not _is_newly_gone(seen, row)):
+            actions.append(_planned(row, _settle_missing, seen, row))
+    for row in found.new_rows:
+        actions.append(_planned(row, _create_adresse, row, main.wanted == row["id"]))
+    for adresse in found.new_adressen if seen.direction == "both" else ():
+        is_main = main.wanted == adresse_key(adresse)
+        actions.append(_planned(adresse, _create_cadressen, seen, adresse, is_main))
+    return actions
+
+
+def _planned(record: Record, plan: Callable[..., Action], *arguments: Any) -> Action:
+    try:
+        return plan(*arguments)
+    except Exception as error:  # noqa: BLE001 - one odd record must not stop the others
+        return Broken(record, error)
+
+
+def _create_adresse(row: Record, is_main: bool) -> CreateAdresse | Ignore:
+    values = _mapper.comparable_from_espocrm(row)
+    if not is_active(row) or not has_content(values):
+        return Ignore(row)
+    unfit = {name: _mapper.unfit("advoware", name, value, values) for name, value in values.items()}
+    left_out = {name: _reason_at_create(reason) for name, reason in unfit.items() if reason}
+    names = tuple(name for name in FIELDS if name in values and name not in left_out)
+    return CreateAdresse(row, (*names, BLOCK), left_out, is_main)
+
+
+def _reason_at_create(reason: str) -> str:
+    return "unknown_espocrm" if reason == "unknown" else "too_long_advoware"
+
+
+def _create_cadressen(seen: Observation, adresse: Record, is_main: bool) -> CreateCAdressen:
+    attributes = _mapper.map_advoware_to_cadressen(adresse)
+    return CreateCAdressen(adresse, {**attributes, "istStandard": is_main, **seen.owner})
+
+
+def unconfirmed(seen: Observation, found: Match) -> set[str]:
+    """The ids of CAdressen whose absence on one side would lead to something and has to be confirmed first."""
+    doubtful = {row["id"] for row in found.missing if _is_newly_gone(seen, row)}
+    for entity_id in found.vanished:
+        if entity_id not in seen.states or seen.state_of(entity_id) is not None:
+            doubtful.add(entity_id)
+    return doubtful
+
+
+# -- linked pairs ---------------------------------------------------------------------------------------------------
+
+
+def _settle_pair(seen: Observation, main: MainAddress, row: Record, adresse: Record) -> Settle:
+    state = _state(seen, row, adresse)
+    active = is_active(row)
+    fields = {name: item for name, item in state.rejected.items() if is_field(name)}
+    if not active and "gone" in state.rejected and seen.direction == "both":
+        return _settle_returned(seen, main, row, adresse, replace(state, rejected=fields))
+    activity = {name: item for name, item in state.rejected.items() if name == "isActive"}
+    # What was deactivated while Advoware did not show it has to be told once it does.
+    if state.base.get("isActive", active) != active or (activity and not active):
+        activity = {"isActive": _waiting(seen, state, "isActive", espocrm=active, advoware=True)}
+    if active:
+        return _settle_fields(seen, main, row, adresse, replace(state, rejected={**fields, **activity}))
+    # Deactivated: a person deletes it in Advoware; until then nothing is brought over to either side.
+    status = "conflict" if activity_problems(seen, row, adresse, activity) else "clean"
+    state = replace(state, base={**state.base, "isActive": False}, rejected={**fields, **activity})
+    return Settle(row, adresse, state, status=status)
+
+
+def _settle_returned(seen: Observation, main: MainAddress, row: Record, adresse: Record, state: SyncState) -> Settle:
+    """Advoware shows the Adresse again because of whose absence the CAdressen was switched off, by us: switch it on."""
+    action = _settle_fields(seen, main, {**row, "isActive": True}, adresse, state)
+    change = {"record": name_of(row), "field": "isActive", "side": "espocrm", "old": False, "new": True}
+    return replace(
+        action, row=row, attributes={**action.attributes, "isActive": True}, changes=(*action.changes, change)
+    )
+
+
+def _settle_fields(seen: Observation, main: MainAddress, row: Record, adresse: Record, state: SyncState) -> Settle:
+    known = seen.state_of(row["id"])
+    before = known.rejected if known is not None else {}
+    fields = plan_fields(row, adresse, state, seen.beteiligter, seen.direction, seen.now)
+    activity = {name: item for name, item in state.rejected.items() if not is_field(name)}
+    attributes = _new_block_label(row, adresse, state) if seen.direction == "both" else {}
+    is_main = main.wanted == row["id"]
+    if seen.direction == "both" and main.wanted is not None and bool(row.get("istStandard")) != is_main:
+        attributes["istStandard"] = is_main
+    if is_main and main.is_task:
+        told = replace(state, rejected=before)
+        activity[MAIN] = _waiting(seen, told, MAIN, espocrm=True, advoware=False)
+    base: Record = {"isActive": True, BLOCK: seen_block(adresse, state)}
+    if main.agreed is not None:
+        base[MAIN] = main.agreed == row["id"]
+    action = Settle(row, adresse, replace(state, base=base, rejected=activity), fields, attributes)
+    action = _with_fields(action, fields)
+    lost = conflict_problems(seen, row, fields, seen.now.isoformat(timespec="seconds"))
+    return replace(action, lost=lost, changes=tuple(rejection_lines(row, before, action.state.rejected)))
+
+
+def _with_fields(action: Settle, fields: FieldPlan) -> Settle:
+    """The action with what it remembers of its fields replaced."""
+    base = {name: value for name, value in action.state.base.items() if name not in FIELDS}
+    others = {name: item for name, item in action.state.rejected.items() if not is_field(name)}
+    state = replace(action.state, base={**base, **base_to_json(fields.settled)}, rejected={**others, **fields.waiting})
+    return replace(action, fields=fields, state=state)
+
+
+def _new_block_label(row: Record, adresse: Record, state: SyncState) -> Record:
+    """A label that shows a printed block, and was not edited since, follows it."""
+    old, new = state.base.get(BLOCK), seen_block(adresse, state)
+    if not old or lines_of(old) == lines_of(new) or has_content(_mapper.comparable_from_advoware(adresse)):
+        return {}
+    return {"bezeichnung": _mapper.label_of(adresse)} if row.get("bezeichnung") == shortened(block_label(old)) else {}
+
+
+def settle_put(seen: Observation, action: Settle, answer: Record, left_out: Mapping[str, str]) -> Settle:
+    """The action after its PUT: with Advoware's new record, and what that took differently waiting for a person."""
+    if action.fields is None:
+        return action
+    before = action.state.rejected
+    fields = after_put(action.fields, action.state, answer, left_out, seen.now)
+    action = _with_fields(replace(action, adresse=answer, left_out=action.left_out | left_out.keys()), fields)
+    state = replace(
+        action.state,
+        base={**action.state.base, BLOCK: seen_block(answer, action.state)},
+        advoware_row_id=answer.get("rowId"),
+    )
+    changes = (*action.changes, *rejection_lines(action.row, before, state.rejected))
+    return replace(action, state=state, changes=changes)
+
+
+def settle_update(seen: Observation, action: Settle, written: Record, left_out: Mapping[str, str]) -> Settle:
+    """The action after EspoCRM's update, likewise."""
+    if action.fields is None:
+        return action
+    before = action.state.rejected
+    fields = after_update(action.fields, action.state, written, left_out, seen.now)
+    row = {**action.row, **written}
+    action = _with_fields(replace(action, row=row, left_out=action.left_out | left_out.keys()), fields)
+    return replace(action, changes=(*action.changes, *rejection_lines(action.row, before, action.state.rejected)))
+
+
+def link_created(
+    seen: Observation, row: Record, adresse: Record, left_out: Mapping[str, tuple[str, str]], *, side: Side
+) -> Settle:
+    """The action for a pair whose part on ``side`` was just created from the other.
+
+    ``left_out`` says of the fields that were not sent why not: a reason and the receiver's words.
+    """
+    ours, theirs = _mapper.comparable_from_espocrm(row), _mapper.comparable_from_advoware(adresse)
+    # Advoware makes a Beteiligter's first Adresse the main one without being asked.
+    is_main = adresse[MAIN] if isinstance(adresse.get(MAIN), bool) else bool(row.get("istStandard"))
+    state = SyncState(ENTITY_TYPE, row["id"], advoware_id=seen.link_of(adresse), advoware_row_id=adresse.get("rowId"))
+    settled, waiting = after_create(side, ours, theirs, left_out, state, seen.now)
+    base = {**base_to_json(settled), MAIN: is_main, "isActive": True, BLOCK: seen_block(adresse, state)}
+    label = _mapper.label(ours) or _mapper.label_of(adresse)
+    change = {"record": name_of(row), "field": "adresse", "side": side, "old": None, "new": label}
+    attributes = {"istStandard": is_main} if bool(row.get("istStandard")) != is_main else {}
+    return Settle(
+        row,
+        adresse,
+        replace(state, base=base, rejected=waiting),
+        attributes=attributes,
+        changes=(change, *rejection_lines(row, {}, waiting)),
+    )
+
+
+# -- one side gone --------------------------------------------------------------------------------------------------
+
+
+def _is_newly_gone(seen: Observation, row: Record) -> bool:
+    """Whether the Adresse of an active CAdressen is missing without anybody having been told."""
+    state = seen.state_of(row["id"])
+    if state is None:
+        return is_active(row)
+    was_reactivated = state.base.get("isActive") is False or "isActive" in state.rejected
+    return is_active(row) and not was_reactivated
+
+
+def _settle_missing(seen: Observation, row: Record) -> Settle:
+    state = _state(seen, row, None)
+    rejected = {name: item for name, item in state.rejected.items() if is_field(name)}
+    active, attributes, status = is_active(row), {}, "clean"
+    if _is_newly_gone(seen, row):
+        rejected["gone"] = _waiting(seen, state, "gone", espocrm=True, advoware=None)
+        attributes, status, active = {"isActive": False}, "deleted_in_advoware", False
+    elif active:
+        rejected["isActive"] = _waiting(seen, state, "isActive", espocrm=True, advoware=False)
+        status = "conflict"
+    elif "gone" in state.rejected:
+        rejected["gone"] = state.rejected["gone"]
+        status = "deleted_in_advoware"
+    elif state.base.get("isActive") or "isActive" in state.rejected:  # deactivated by a person: done, unless it returns
+        rejected["isActive"] = _waiting(seen, state, "isActive", espocrm=False, advoware=None)
+    state = replace(state, base={**state.base, "isActive": active}, rejected=rejected)
+    return Settle(row, None, state, attributes=attributes, status=status)
+
+
+def _remember_deleted(seen: Observation, entity_id: str, adresse: Record | None, is_elsewhere: bool) -> RememberDeleted:
+    state = seen.states.get(entity_id)
+    if state is None or seen.state_of(entity_id) is not None:
+        link = seen.link_of(adresse) if adresse is not None else None
+        state = replace(state or SyncState(ENTITY_TYPE, entity_id, advoware_id=link), deleted_at=seen.now)
+    states: tuple[SyncState, ...] = (state,)
+    if is_elsewhere and state.advoware_id is not None and LEFT_BEHIND not in entity_id:
+        states = (state, left_behind(state, seen.now))
+    if adresse is None:
+        return RememberDeleted(entity_id, states)
+    told = states[-1]
+    since = told.deleted_at.isoformat(timespec="seconds") if told.deleted_at else None
+    problem = Problem(
+        "address_delete_required",
+        "CBeteiligte",
+        seen.beteiligte_id,
+        f"address_delete_required:{told.entity_id}",
+        about(seen, _mapper.label_of(adresse), since=since),
+    )
+    return RememberDeleted(entity_id, states, (problem,))
+
+
+# -- states ---------------------------------------------------------------------------------------------------------
+
+
+def _state(seen: Observation, row: Record, adresse: Record | None) -> SyncState:
+    """The state that a pair starts from; what was agreed on or told about another Adresse does not count for it."""
+    state = seen.state_of(row["id"])
+    if adresse is None:
+        return state or SyncState(ENTITY_TYPE, row["id"], advoware_id=f"{seen.betnr}/{row.get('advowareId')}")
+    if state is None or state.advoware_id != seen.link_of(adresse):
+        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=seen.link_of(adresse))
+    return replace(state, advoware_row_id=adresse.get("rowId"))
+
+
+def _waiting(seen: Observation, state: SyncState, name: str, espocrm: Any, advoware: Any) -> dict[str, Any]:
+    """The entry of a difference that waits for a person; the one already there if it is the same difference."""
+    known = state.rejected.get(name)
+    if known and known.get("espocrm") == espocrm and known.get("advoware") == advoware:
+        return dict(known)
+    return {"espocrm": espocrm, "advoware": advoware, "since": seen.now.isoformat(timespec="seconds")}
+
+
+# -- what is told ---------------------------------------------------------------------------------------------------
+
+
+def problems_of(seen: Observation, action: Settle) -> tuple[Problem, ...]:
+    """Everything about a pair that a person has to know."""
+    row, adresse, rejected = action.row, action.adresse, action.state.rejected
+    activity = activity_problems(seen, row, adresse, rejected)
+    if adresse is None or not is_active(row):
+        return activity
+    return (*activity, *field_problems(seen, row, rejected), *action.lost)
+
+
+def changes_of(action: Settle) -> list[Mapping[str, Any]]:
+    """The lines of an action for the audit."""
+    written = change_lines(action.row, action.fields, action.left_out) if action.fields is not None else []
+    return [*written, *action.changes]

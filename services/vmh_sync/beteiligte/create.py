@@ -1,0 +1,198 @@
+"""Creating a Beteiligter in Advoware exactly once.
+
+Advoware offers no idempotency key. So the intent, with the values to be sent, is stored before the POST; an attempt of
+unknown fate is looked for before it is repeated; and what was found or created is stored before anything else is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from services.advoware_service import AdvowareService
+from services.core.errors import (
+    Conflict,
+    CreateUnclear,
+    ForeignSystemError,
+    NotBefore,
+    NotFound,
+    SomebodyElse,
+    Unavailable,
+    ValidationFailed,
+)
+from services.core.resources import Resources
+from services.espocrm_mapper import BeteiligteMapper
+from services.values.advoware_protocol import parse_change_time
+from services.values.merge import Values
+from services.vmh_sync.beteiligte.master_data import named_field
+from services.vmh_sync.store import CreateIntent, SyncStore
+
+ENTITY_TYPE = "CBeteiligte"
+#: How far Advoware's clock may be behind ours when we look for what an interrupted create has left.
+CLOCK_TOLERANCE = timedelta(minutes=5)
+MAX_ADOPTIONS = 5
+
+
+@dataclass(frozen=True)
+class Created:
+    """A Beteiligter that this or an earlier attempt has created.
+
+    Attributes:
+        posted: the comparable values that were sent.
+        was_found: whether an earlier attempt of unknown fate has created it.
+        answer: Advoware's answer to the POST of this attempt; None if an earlier one created it, because then nobody
+            knows who has changed it since.
+    """
+
+    betnr: str
+    posted: Values
+    was_found: bool = False
+    answer: Mapping[str, Any] | None = None
+
+
+class BeteiligteCreator:
+    """Creates Beteiligte, each once. The caller holds the record's lock."""
+
+    def __init__(self, advoware: AdvowareService, store: SyncStore, resources: Resources) -> None:
+        self._advoware = advoware
+        self._store = store
+        self._resources = resources
+        self._mapper = BeteiligteMapper()
+
+    async def create(self, espo: Mapping[str, Any]) -> Created:
+        """Create the Beteiligter of a CBeteiligte, or find the one that an earlier attempt has created.
+
+        The intent stays until the caller ends it (`SyncStore.end_create`), once the link is stored on both sides.
+
+        What Advoware cannot hold or refuses is left out; the rest is created.
+
+        Raises:
+            NameMissing: the record has no name.
+            CreateUnclear: whether an earlier attempt has created it cannot be told.
+            SomebodyElse: the number that an earlier attempt had noted may stand for another person by now.
+            ForeignSystemError: Advoware refuses it or cannot be reached.
+            Conflict: several equal records are being created, and others were faster each time.
+            NotBefore: an earlier attempt may still be under way.
+        """
+        entity_id = espo["id"]
+        values, _ = self._mapper.creatable(espo)
+        intent = await self._store.begin_create(ENTITY_TYPE, entity_id, values, self._now())
+        if intent.advoware_id is not None and await self._is_still_ours(intent, intent.advoware_id):
+            return Created(intent.advoware_id, intent.posted)
+        if intent.is_repeated:
+            self._require_ended(intent.attempted_at)
+            found = await self._adopt(entity_id, intent.posted, intent.started_at)
+            if found is not None:
+                return Created(found, intent.posted, was_found=True)
+            await self._store.repeat_create(ENTITY_TYPE, entity_id, values, self._now())
+        return await self._post(values, entity_id)
+
+    async def _is_still_ours(self, intent: CreateIntent, betnr: str) -> bool:
+        """Whether the number that was noted still stands for what was created: a number is not an identity.
+
+        Advoware gives a number again after it has lost its last records, as when a backup is restored.
+
+        Raises:
+            SomebodyElse: the name is another one, and nothing says whether it is another record.
+        """
+        try:
+            advo = await self._advoware.get_beteiligter(betnr)
+        except NotFound:
+            return False
+        shared, different = self._mapper.compare_identity(intent.posted, self._mapper.comparable_from_advoware(advo))
+        if not different:
+            return True
+        created_at, noted_at = parse_change_time(advo.get("angelegtAm")), intent.advoware_created_at
+        if created_at is not None and noted_at is not None and created_at != noted_at:
+            return False
+        if shared and created_at is not None and created_at == noted_at:
+            return True  # somebody has corrected a part of the name
+        raise SomebodyElse(f"betnr {betnr}: the name is not the one that was created")
+
+    async def _adopt(self, entity_id: str, posted: Mapping[str, Any], since: datetime) -> str | None:
+        """Find what an earlier attempt has created and note it; of equal ones another create may take one first."""
+        for _ in range(MAX_ADOPTIONS):
+            found = await self._find(posted, since)
+            if found is None:
+                return None
+            try:
+                await self._store.created(ENTITY_TYPE, entity_id, found)
+            except Conflict:
+                continue
+            return found
+        raise Conflict("PostgreSQL", "other creates keep taking the record that was found")
+
+    async def _post(self, values: Values, entity_id: str) -> Created:
+        """Create it. What Advoware refuses is left out; the sync that follows tries it once more and tells people."""
+        left = dict(values)
+        try:
+            while True:
+                try:
+                    created = await self._advoware.create_beteiligter(self._as_record(left))
+                except ValidationFailed as error:
+                    left = _without_refused(left, error)
+                else:
+                    break
+        except ForeignSystemError as error:
+            refused = error.status is not None and 400 <= error.status < 500
+            if refused or (isinstance(error, Unavailable) and not error.was_sent):
+                await self._store.end_create(ENTITY_TYPE, entity_id)
+            raise
+        betnr = str(created["betNr"])
+        await self._store.created(ENTITY_TYPE, entity_id, betnr, parse_change_time(created.get("angelegtAm")))
+        return Created(betnr, left, answer=created)
+
+    def _as_record(self, values: Values) -> dict[str, Any]:
+        return {name: value for name, value in self._mapper.to_advoware(values).items() if value not in (None, "")}
+
+    def _require_ended(self, attempted_at: datetime) -> None:
+        """Refuse to go on while an interrupted request may still reach Advoware."""
+        latest = attempted_at + timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
+        if latest > self._now():
+            raise NotBefore("an interrupted request", latest)
+
+    async def _find(self, posted: Mapping[str, Any], since: datetime) -> str | None:
+        """The betNr of what an earlier attempt created: same person, created since then, linked with nothing.
+
+        Raises:
+            CreateUnclear: there is one of that name, and Advoware does not say when it was created.
+        """
+        created: dict[str, bool] = {}
+        for row in await self._rows_of_that_name(posted):
+            created_at = parse_change_time(row.get("angelegtAm"))
+            is_older = created_at is not None and created_at < since - CLOCK_TOLERANCE
+            if not is_older and self._mapper.is_alike(posted, self._mapper.comparable_from_advoware(row)):
+                created[str(int(row["betNr"]))] = created_at is not None
+        linked = await self._store.linked_advoware_ids(ENTITY_TYPE, list(created))
+        free = sorted((betnr for betnr in created if betnr not in linked), key=int)
+        certain = [betnr for betnr in free if created[betnr]]
+        if free and not certain:
+            raise CreateUnclear(f"betnr {free[0]} may be what an earlier attempt created")
+        return certain[0] if certain else None
+
+    async def _rows_of_that_name(self, posted: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The Beteiligte of the name, or else of the first name alone: the name may be stored otherwise than sent."""
+        filters = {name: str(posted[name]) for name in ("name", "vorname") if posted.get(name)}
+        rows: list[Mapping[str, Any]] = list(await self._advoware.find_beteiligte(**filters))
+        if not rows and "vorname" in filters:
+            rows += await self._advoware.find_beteiligte(vorname=filters["vorname"])
+        return rows
+
+    def _now(self) -> datetime:
+        return self._resources.clock().astimezone(UTC)
+
+
+def _without_refused(values: dict[str, Any], error: ValidationFailed) -> dict[str, Any]:
+    """The values without the one that Advoware's refusal names; if it names none, only the name.
+
+    Raises:
+        ValidationFailed: nothing can be left out any more.
+    """
+    culprit = named_field(error, values)
+    if values.keys() == {"name"} or culprit == "name":
+        raise error
+    if culprit is None:
+        return {"name": values["name"]}
+    return {name: value for name, value in values.items() if name != culprit}

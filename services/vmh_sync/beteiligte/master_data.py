@@ -1,0 +1,139 @@
+"""Writing the master data of one Beteiligter to either side, field by field where the receiver refuses the whole.
+
+What we send is checked first (`BeteiligteMapper.unfit`). If the receiver still answers 400 to the whole object, the
+offending field is found by its message, else one by one; it is left out and the rest is sent (specification 13, G6).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from services.advoware_service import AdvowareService
+from services.core.errors import ForeignSystemError, ValidationFailed, words_of
+from services.espocrm_mapper import BeteiligteMapper
+from services.values.merge import Pair, Value, Values, compare_after_write, is_same
+from services.vmh_sync.beteiligte.plan import Observation, Standing, shown_by, shown_pair, standing_of_pairs
+
+Record = dict[str, Any]
+#: Sends these fields in one request.
+Send = Callable[[Record], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of master data that were written to Advoware.
+
+    Attributes:
+        advo: the Beteiligter as read after the write.
+        pairs: the fields that did not arrive as sent, as what both sides hold now.
+        standing: the same, as what people are told.
+        beside: fields that we did not change and that Advoware has stored differently, as it holds them now.
+        wrote: whether a request has changed something.
+    """
+
+    advo: Record
+    pairs: Mapping[str, Pair] = field(default_factory=dict)
+    standing: Mapping[str, Standing] = field(default_factory=dict)
+    beside: Mapping[str, Value] = field(default_factory=dict)
+    wrote: bool = False
+
+
+async def send_what_is_accepted(fields: Record, send: Send) -> tuple[set[str], dict[str, str]]:
+    """Send the fields in one request, or all but those that the receiver refuses.
+
+    Returns the names that were accepted, and for each refused one the receiver's words.
+
+    Raises:
+        ValidationFailed: the receiver refuses the request whatever is in it; nothing was written.
+        ForeignSystemError: any other failure.
+    """
+    refused: dict[str, str] = {}
+    left = dict(fields)
+    while left:
+        try:
+            await send(left)
+        except ValidationFailed as error:
+            culprit = named_field(error, left)
+            if culprit is None:
+                return await _send_one_by_one(left, send, refused, error)
+            refused[culprit] = words_of(error)
+            del left[culprit]
+        else:
+            return set(left), refused
+    return set(), refused
+
+
+async def _send_one_by_one(
+    fields: Record, send: Send, refused: dict[str, str], whole: ValidationFailed
+) -> tuple[set[str], dict[str, str]]:
+    accepted: set[str] = set()
+    if len(fields) == 1:
+        return accepted, {**refused, **dict.fromkeys(fields, words_of(whole))}
+    for name, value in fields.items():
+        try:
+            await send({name: value})
+        except ValidationFailed as error:
+            refused[name] = words_of(error)
+        else:
+            accepted.add(name)
+    return accepted, refused
+
+
+def named_field(error: ForeignSystemError, fields: Record) -> str | None:
+    """The one field that the refusal names, in its message or in its details."""
+    said = f"{error.reason} {error.details if error.details is not None else ''}"
+    named = [name for name in fields if re.search(rf"(?<![\w]){re.escape(name)}(?![\w])", said, re.IGNORECASE)]
+    return named[0] if len(named) == 1 else None
+
+
+class MasterDataWriter:
+    """Writes the master data of a Beteiligter to Advoware."""
+
+    def __init__(self, advoware: AdvowareService, mapper: BeteiligteMapper) -> None:
+        self._advoware = advoware
+        self._mapper = mapper
+
+    async def write(self, seen: Observation, values: Values, now: datetime) -> Written:
+        """PUT the full object as read, overlaid with the values, and read it back.
+
+        What the answer shows of the fields that were only sent along is Advoware's doing as well, and nobody's edit.
+
+        Raises:
+            ForeignSystemError: Advoware cannot be reached, or refuses the object whatever is in it.
+        """
+        betnr = seen.advo["betNr"]
+        espocrm = self._mapper.comparable_from_espocrm(seen.espo)
+        before = self._mapper.comparable_from_advoware(seen.advo)
+        latest = dict(seen.advo)
+        stored: dict[str, Value] = {}
+        beside: dict[str, Value] = {}
+
+        async def send(fields: Record) -> None:
+            nonlocal latest
+            last = self._mapper.comparable_from_advoware(latest)
+            answer = await self._advoware.update_beteiligter(betnr, {**latest, **self._mapper.to_advoware(fields)})
+            latest = await self._advoware.get_beteiligter(betnr)
+            shown = self._mapper.comparable_from_advoware(shown_by(answer, latest))
+            stored.update({name: shown[name] for name in fields if name in shown})
+            said = shown.keys() & (answer or {}).keys() & last.keys() - values.keys()
+            beside.update({name: shown[name] for name in said if not is_same(shown[name], last[name])})
+
+        accepted, invalid = await send_what_is_accepted(dict(values), send)
+        taken = self._mapper.comparable_from_advoware(latest)
+        sent = {name: values[name] for name in accepted}
+        refused, altered = compare_after_write(sent, before, stored, side="advoware")
+        pairs = {**refused, **altered}
+        standing = {
+            **standing_of_pairs(refused, "espocrm", "refused", now),
+            **standing_of_pairs(altered, "espocrm", "altered", now),
+        }
+        for name, words in invalid.items():
+            pairs[name] = shown_pair(name, espocrm, taken)
+            standing[name] = replace(
+                standing_of_pairs({name: pairs[name]}, "espocrm", "invalid", now)[name], words=words
+            )
+        return Written(latest, pairs, standing, beside, wrote=bool(accepted))

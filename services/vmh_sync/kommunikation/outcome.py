@@ -1,0 +1,181 @@
+"""What has become of the requests to Advoware, and what is settled then. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from services.kommunikation_mapper import AdvowareEntry, Key, advoware_entries, family_of, key_of, kind_of, parse_marker
+from services.vmh_sync.kommunikation.memory import Memory
+from services.vmh_sync.kommunikation.plan import Base, Change, Link, Notice, Plan, Write
+
+Record = Mapping[str, Any]
+#: A request that gives a note back to the person who wrote it: the entry's id and the body.
+Repair = tuple[int, dict[str, Any]]
+
+
+@dataclass
+class Applied:
+    """What has become of a plan's requests.
+
+    Attributes:
+        done: those that were done, with the id of their entry.
+        refused: those that Advoware answered with a refusal of the value.
+        ineffective: those that were accepted without changing anything.
+        links: what entries are linked with instead of what was planned.
+        unmarked: entries whose note does not hold our marker.
+        refused_values: values that Advoware does not create.
+        altered: values of Advoware that it has itself changed when only their note was to be written.
+        notices, errors: what is told, and what is tried again.
+    """
+
+    done: list[tuple[Write, int]] = field(default_factory=list)
+    refused: set[Write] = field(default_factory=set)
+    ineffective: set[Write] = field(default_factory=set)
+    links: dict[int, Link] = field(default_factory=dict)
+    unmarked: set[int] = field(default_factory=set)
+    refused_values: set[Key] = field(default_factory=set)
+    altered: list[Change] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def changes(self) -> list[Change]:
+        """The values that were changed in Advoware."""
+        made = [write.change for write, _ in self.done if write.change and write not in self.ineffective]
+        return [*made, *self.altered]
+
+    @property
+    def wrote(self) -> bool:
+        """Whether a request has changed something."""
+        return any(write not in self.ineffective for write, _ in self.done)
+
+
+def posts(plan: Plan, ended: Set[Write] = frozenset()) -> frozenset[Key]:
+    """The values that the plan creates in Advoware, without those of the requests that have ``ended``."""
+    new = (write for write in plan.writes if write.entry_id is None and write not in ended)
+    return frozenset(write.link.advoware for write in new if write.link is not None)
+
+
+def unconfirmed_posts(plan: Plan, applied: Applied) -> frozenset[Key]:
+    """The values that may be in Advoware under an id that we do not know."""
+    return posts(plan, applied.refused | {write for write, _ in applied.done})
+
+
+def planned_links(plan: Plan, memory: Memory, applied: Applied, undone: frozenset[int] = frozenset()) -> Base:
+    """The planned base, with the earlier link of every entry that is ``undone`` or whose request was not done."""
+    done = {write for write, _ in applied.done}
+    effective = [(write, entry_id) for write, entry_id in applied.done if write not in applied.ineffective]
+    created = {entry_id: write.link for write, entry_id in effective if write.entry_id is None and write.link}
+    failed = {write.entry_id for write in plan.writes if write.change and write.entry_id and write not in done}
+    links = {**plan.base, **created}
+    for entry_id in undone | failed:
+        links.pop(entry_id, None)
+        if entry_id in memory.links:
+            links[entry_id] = memory.links[entry_id]
+    in_espocrm = (plan.base.keys() | created.keys()) - undone
+    for entry_id, link in applied.links.items():
+        before = memory.links.get(entry_id)
+        if link.espocrm is not None and entry_id not in in_espocrm:  # EspoCRM does not hold the planned value
+            link = replace(link, espocrm=before.espocrm if before else None)
+        links[entry_id] = link
+    for entry_id in applied.unmarked & links.keys():
+        links[entry_id] = replace(links[entry_id], unmarked=True)
+    return links
+
+
+def refuse(applied: Applied, write: Write) -> None:
+    """Note that Advoware refuses a request: its answer was 400. It is not made again as long as both sides stay.
+
+    A request that would only have set the marker leaves the entry without one.
+    """
+    applied.refused.add(write)
+    if write.change is None:
+        if write.entry_id is not None:
+            applied.unmarked.add(write.entry_id)
+        return
+    _stand(applied, write, "kom_refused_by_advoware", write.change.old)
+
+
+def verify(applied: Applied, advo: Record) -> list[Repair]:
+    """Compare what was sent with what Advoware stores; returns the notes that have to be repaired."""
+    entries = {entry.id: entry for entry in advoware_entries(advo)}
+    notes = {row.get("id"): row.get("bemerkung") for row in advo["kommunikation"] if isinstance(row, Mapping)}
+    repairs = []
+    for write, entry_id in applied.done:
+        entry = entries.get(entry_id)
+        _verify_value(applied, write, entry_id, entry)
+        if entry is not None and not entry.is_unknown and entry_id not in applied.unmarked:
+            repairs += _verify_note(applied, write, entry, notes.get(entry_id))
+    return repairs
+
+
+def _verify_value(applied: Applied, write: Write, entry_id: int, entry: AdvowareEntry | None) -> None:
+    """What became of a value; it can change although only the note was to be written."""
+    change = write.change
+    if entry is not None and entry.is_unknown:
+        return
+    if entry is None:  # an entry that is gone meanwhile was deleted by somebody
+        if write.entry_id is None:
+            applied.ineffective.add(write)
+            _stand(applied, write, "kom_not_taken", None)
+        return
+    sent = key_of(entry.key.family, write.tlf)
+    if entry.key == sent:
+        return
+    is_refused = change is not None and entry.written == (change.old or "")
+    if is_refused:
+        applied.ineffective.add(write)
+    if is_refused and write.entry_id is None:
+        # An entry without its value: nothing to link, and the value is not sent again.
+        _stand(applied, write, "kom_not_taken", None)
+        return
+    if write.link is None and not is_refused:
+        return  # somebody has typed into the entry that we have just emptied
+    reason = "kom_not_taken" if is_refused else "kom_altered"
+    ours = write.link.espocrm if write.link else None
+    applied.links[entry_id] = Link(ours, entry.key, write.link.type if write.link else None, held=reason)
+    if change is None:
+        kind = kind_of(write.komm_kz)
+        applied.altered.append(Change(write.case, "advoware", kind, entry_id, write.tlf.strip(), entry.written))
+    _tell(applied, write, entry_id, reason, entry.written)
+
+
+def _stand(applied: Applied, write: Write, reason: str, old: str | None) -> None:
+    """Remember that a value does not get into Advoware, and what stands there instead."""
+    if write.entry_id is None or old is None:
+        if write.link is not None and write.link.espocrm is not None:
+            applied.refused_values.add(write.link.espocrm)
+        _tell(applied, write, None, "kom_refused_by_advoware", None)
+        return
+    ours = write.link.espocrm if write.link else None
+    family = family_of(write.komm_kz)
+    applied.links[write.entry_id] = Link(
+        ours, key_of(family, old), write.link.type if write.link else None, held=reason
+    )
+    _tell(applied, write, write.entry_id, reason, old)
+
+
+def _tell(applied: Applied, write: Write, entry_id: int | None, reason: str, stored: str | None) -> None:
+    """Tell it in the words of later runs: EspoCRM's value, or Advoware's if EspoCRM has none any more."""
+    value, other = (write.value, stored) if write.value else (stored or "", None)
+    applied.notices.append(Notice(reason, kind_of(write.komm_kz), value, entry_id, other, is_standing=True))
+
+
+def _verify_note(applied: Applied, write: Write, entry: AdvowareEntry, stored: Any) -> list[Repair]:
+    """Whether the note holds marker and text; one that Advoware has cut goes back to what the person wrote."""
+    if write.bemerkung is None:
+        return []
+    marker, text = parse_marker(write.bemerkung)
+    if marker is None or (entry.marker == marker and entry.text == text):
+        return []
+    applied.unmarked.add(entry.id)
+    note = stored if isinstance(stored, str) else ""
+    is_cut = len(note) < len(write.bemerkung) and write.bemerkung.startswith(note)
+    if not is_cut:
+        if entry.marker == marker:  # somebody has changed the text meanwhile
+            applied.unmarked.discard(entry.id)
+        return []
+    record = {"tlf": entry.tlf, "kommKz": write.komm_kz, "online": write.record["online"], "bemerkung": write.text}
+    return [(entry.id, record)]

@@ -1,0 +1,660 @@
+"""What a sync of the Kommunikation does: both sides and their base in, a plan out. Pure: no I/O, no clock.
+
+The base maps the id of an Advoware entry to a `Link`: what each side held when the two were last settled. EspoCRM's
+entries have no ids, so an EspoCRM entry is known by its value. Equal values on both sides are agreed, whatever the base
+says; a difference that is in the base already is left alone; what is left is explained by the base (changed, deleted,
+new), and the six cases of the specification follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from services.core.foreign_text import without_invisible
+from services.kommunikation_mapper import (
+    DATA_ATTRIBUTE,
+    FAMILIES,
+    MAIL_KOMM_KZ,
+    MAX_ENTRIES,
+    PHONE_TYPES,
+    VALUE_ATTRIBUTE,
+    AdvowareEntry,
+    AdvowareList,
+    EspoEntry,
+    EspoSide,
+    Key,
+    Kind,
+    Marker,
+    build_marker,
+    espocrm_entry,
+    family_of,
+    key_of,
+    kind_of,
+    new_espocrm_row,
+)
+from services.values.kommunikation import Family, espocrm_value, read_value
+
+#: The cases of the specification (07), and "pair": equal values that only lack the marker.
+Case = Literal["Var1", "Var2", "Var3", "Var4", "Var5", "Var6", "pair"]
+Row = Mapping[str, Any]
+#: The rows as other records show them, by family and lower-case value.
+Shared = Mapping[tuple[Family, str], Row]
+
+
+@dataclass(frozen=True)
+class Link:
+    """What each side held when the two were last settled.
+
+    Attributes:
+        espocrm, advoware: the values; they differ where one side stores another value than was sent, or refuses it.
+            None: EspoCRM does not hold the value, and that is settled.
+        type: EspoCRM's type of the number; None if not known yet.
+        held: why the two differ and wait for a person (a word of the catalogue of problems), or "".
+        unmarked: Advoware's note cannot hold our marker; the base alone knows the entry.
+    """
+
+    espocrm: Key | None
+    advoware: Key
+    type: str | None = None
+    held: str = ""
+    unmarked: bool = False
+
+
+Base = Mapping[int, Link]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Both sides, and what is known about them.
+
+    Attributes:
+        espocrm, advoware: as read.
+        base: what they were settled on.
+        first_sync: nothing was ever agreed on.
+        posted: values that we have perhaps created in Advoware.
+        is_edited: somebody has edited the CBeteiligte since the last sync.
+        refused_by_advoware: values of EspoCRM that Advoware does not take.
+        refused_by_espocrm: values of Advoware that EspoCRM has refused, although they look valid.
+        blocked: EspoCRM refuses the array as it is.
+        modern: the numbers that EspoCRM holds in an older form are sent in E.164.
+        shared: what other records show of values that come to this one.
+    """
+
+    espocrm: EspoSide
+    advoware: AdvowareList
+    base: Base
+    first_sync: bool = False
+    posted: frozenset[Key] = frozenset()
+    is_edited: bool = True
+    refused_by_advoware: frozenset[Key] = frozenset()
+    refused_by_espocrm: frozenset[Key] = frozenset()
+    blocked: frozenset[Family] = frozenset()
+    modern: frozenset[Family] = frozenset()
+    shared: Shared = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value that changes on one side; ``lost`` if somebody's edit in Advoware loses against EspoCRM."""
+
+    case: Case
+    side: Literal["espocrm", "advoware"]
+    kind: Kind
+    entry_id: int | None
+    old: str | None
+    new: str | None
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class Write:
+    """One request to Advoware: a PUT of an entry, or a POST if there is no id.
+
+    ``link`` is what the base holds for the entry afterwards, None for a slot. ``change`` is None if only the marker is
+    set. ``value`` is the value as EspoCRM has it, ``text`` the user's part of the note; ``bemerkung`` is None if the
+    note cannot be read: it is left alone.
+    """
+
+    case: Case
+    entry_id: int | None
+    tlf: str
+    komm_kz: int
+    bemerkung: str | None
+    link: Link | None
+    change: Change | None
+    value: str = ""
+    text: str = ""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The body of the request; ``online`` follows the mail kinds."""
+        record = {"tlf": self.tlf, "kommKz": self.komm_kz, "online": self.komm_kz in MAIL_KOMM_KZ}
+        return record if self.bemerkung is None else {**record, "bemerkung": self.bemerkung}
+
+    @property
+    def without_marker(self) -> Write:
+        """The same request with the user's note only."""
+        return self if self.bemerkung is None else replace(self, bemerkung=self.text)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that people are told about one value.
+
+    ``is_standing``: the two sides differ, and wait for a person. ``other`` is what the other side holds.
+    """
+
+    reason: str
+    kind: Kind
+    value: str
+    entry_id: int | None = None
+    other: str | None = None
+    is_standing: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to be written, and what is settled afterwards.
+
+    Attributes:
+        writes: requests to Advoware, in this order; each stands for itself.
+        espocrm: the arrays that change, by attribute, complete.
+        incoming: the values that EspoCRM's arrays do not hold yet in this form, in their order.
+        base: the links that hold when everything is written; those of created entries are in their `Write`.
+        awaiting_espocrm: ids whose link in ``base`` (or absence from it) is true only once EspoCRM is written.
+        changes: values that change in EspoCRM; those that change in Advoware are in their `Write`.
+        notices: what people are told.
+        vanished: whether an entry is removed from EspoCRM because Advoware's list lacks it.
+    """
+
+    writes: tuple[Write, ...] = ()
+    espocrm: Mapping[str, list[Row]] = field(default_factory=dict)
+    incoming: tuple[EspoEntry, ...] = ()
+    base: Base = field(default_factory=dict)
+    awaiting_espocrm: frozenset[int] = frozenset()
+    changes: tuple[Change, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    vanished: bool = False
+
+
+def make_plan(seen: Observation, *, to_advoware: bool = False, forced: bool = False) -> Plan:
+    """The plan for one CBeteiligte.
+
+    ``to_advoware``: EspoCRM stays as it is, and edits in Advoware are reverted. Before the first sync nobody can tell
+    an edit in Advoware from what has always been there, so such entries are only emptied if it is ``forced``.
+    """
+    return _Planner(seen, to_advoware or forced, forced).plan()
+
+
+class _Arrays:
+    """EspoCRM's two arrays while a plan is made."""
+
+    def __init__(self, seen: Observation) -> None:
+        self._seen = seen
+        self._before = {family: list(seen.espocrm.array(family).entries) for family in FAMILIES}
+        self._now: dict[Family, list[EspoEntry]] = {family: list(rows) for family, rows in self._before.items()}
+
+    def find(self, key: Key | None) -> EspoEntry | None:
+        """The first entry with this key."""
+        return next((entry for entry in self._now[key.family] if entry.key == key), None) if key else None
+
+    def find_all(self, key: Key) -> list[EspoEntry]:
+        """All entries with this key, in whatever spelling."""
+        return [entry for entry in self._now[key.family] if entry.key == key]
+
+    def is_full(self, family: Family) -> bool:
+        return len(self._now[family]) >= MAX_ENTRIES
+
+    def add(self, komm_kz: int, written: str) -> None:
+        family = family_of(komm_kz)
+        shared = self._shared(family, written)
+        spelling = shared[VALUE_ATTRIBUTE[family]] if shared else written
+        row = new_espocrm_row(komm_kz, spelling, shared)
+        self._now[family].append(espocrm_entry(family, row))
+
+    def remove(self, key: Key) -> None:
+        self._now[key.family] = [entry for entry in self._now[key.family] if entry.key != key]
+
+    def replace(self, key: Key, written: str) -> None:
+        """Put another value in the place of the first entry with this key; further ones with this key go."""
+        entries = self._now[key.family]
+        place = next(index for index, entry in enumerate(entries) if entry.key == key)
+        entries[place] = self._rewritten(entries[place], written)
+        self.remove(key)
+
+    def _rewritten(self, entry: EspoEntry, written: str) -> EspoEntry:
+        """The row of an entry with another value; who has opted out keeps that with the new value."""
+        family = entry.key.family
+        row = {**entry.raw, VALUE_ATTRIBUTE[family]: written, "invalid": False}
+        if family == "mail":
+            row["lower"] = written.lower()
+        if (shared := self._shared(family, written)) is not None:
+            row[VALUE_ATTRIBUTE[family]] = shared[VALUE_ATTRIBUTE[family]]
+            row["invalid"] = bool(shared.get("invalid"))
+            row["optOut"] = bool(row.get("optOut")) or bool(shared.get("optOut"))
+            row |= {"type": shared["type"]} if family == "phone" and shared.get("type") else {}
+        return espocrm_entry(family, row)
+
+    def _shared(self, family: Family, written: str) -> Row | None:
+        return self._seen.shared.get((family, written.lower()))
+
+    def changed(self) -> dict[str, list[Row]]:
+        """The arrays that differ from what was read, with exactly one primary entry each."""
+        changed = {}
+        for family in FAMILIES:
+            entries = self._now[family]
+            if family in self._seen.modern:
+                entries = [self._modern(entry) for entry in entries]
+            if [entry.raw for entry in entries] == [entry.raw for entry in self._before[family]]:
+                continue
+            changed[DATA_ATTRIBUTE[family]] = _with_one_primary([entry.raw for entry in entries])
+        return changed
+
+    def _modern(self, entry: EspoEntry) -> EspoEntry:
+        written = espocrm_value(entry.key.family, entry.written)
+        if written is None or written == entry.written:
+            return entry
+        return self._rewritten(entry, written)
+
+
+def incoming_entries(seen: EspoSide, arrays: Mapping[str, list[Row]]) -> tuple[EspoEntry, ...]:
+    """The entries of arrays to be written whose written form EspoCRM does not hold yet."""
+    held = {entry.written for entry in seen.entries}
+    entries = []
+    for family in FAMILIES:
+        entries += [espocrm_entry(family, row) for row in arrays.get(DATA_ATTRIBUTE[family], ())]
+    return tuple(entry for entry in entries if entry.written not in held)
+
+
+def _with_one_primary(rows: list[Row]) -> list[Row]:
+    """The present primary entry stays it; without one, the first becomes it. Other rows stay as they were read."""
+    primary = next((index for index, row in enumerate(rows) if row.get("primary")), 0)
+    return [
+        row if bool(row.get("primary")) == (index == primary) else {**row, "primary": index == primary}
+        for index, row in enumerate(rows)
+    ]
+
+
+class _Planner:
+    def __init__(self, seen: Observation, to_advoware: bool, forced: bool) -> None:
+        self._seen = seen
+        self._to_advoware = to_advoware
+        self._forced = forced
+        self._may_empty_unknown = forced or not seen.first_sync
+        self._arrays = _Arrays(seen)
+        self._living = [entry for entry in seen.espocrm.entries if not entry.is_erased]
+        self._keys = {entry.key for entry in self._living}  # what EspoCRM held when it was read
+        self._entries = [entry for entry in seen.advoware.entries if self._is_known(entry.key.family)]
+        self._agreed: set[Key] = set()  # those of the keys that need no explanation any more
+        self._links: dict[int, Link] = {}
+        self._awaiting: set[int] = set()
+        self._writes: list[Write] = []
+        self._changes: list[Change] = []
+        self._notices: list[Notice] = []
+        self._used_slots: set[int] = set()
+        self._vanished = False
+
+    def plan(self) -> Plan:
+        self._keep_what_is_unknown()
+        rest = self._pair_equal(entry for entry in self._entries if not entry.is_empty and not entry.is_unknown)
+        links = [(entry, self._link_of(entry)) for entry in rest]
+        known = [(entry, link) for entry, link in links if link is not None]
+        unknown = [entry for entry, link in links if link is None]
+        unknown += [entry for entry, link in known if link.espocrm is None and entry.key != link.advoware]
+        gone_in_espocrm = [(entry, link) for entry, link in known if link.espocrm and link.espocrm not in self._keys]
+        self._keep_unchanged(known)
+        unknown += self._changed_in_advoware(known)
+        self._gone_from_advoware()
+        new = [entry for entry in _first_per_key(self._living) if entry.key not in self._agreed]
+        new = self._changed_in_espocrm(gone_in_espocrm, new)
+        self._new_in_espocrm(new)
+        self._new_in_advoware(unknown)
+        self._tidy_slots()
+        arrays = self._arrays.changed()
+        return Plan(
+            tuple(self._writes),
+            arrays,
+            incoming_entries(self._seen.espocrm, arrays),
+            self._links,
+            frozenset(self._awaiting),
+            tuple(self._changes),
+            tuple(self._notices),
+            self._vanished,
+        )
+
+    # -- what can be told about a family ---------------------------------------------------------------------------
+
+    def _is_known(self, family: Family) -> bool:
+        return self._seen.espocrm.array(family).is_known
+
+    def _is_erased(self, family: Family) -> bool:
+        return any(entry.is_erased for entry in self._seen.espocrm.array(family).entries)
+
+    def _frozen(self, family: Family) -> str | None:
+        """Why an array cannot be written; the word of the catalogue."""
+        if self._is_erased(family):
+            return "kom_erased"
+        if not self._seen.espocrm.array(family).is_complete:
+            return "kom_espocrm_unreadable"
+        return "kom_array_blocked" if family in self._seen.blocked else None
+
+    def _unwritable(self, family: Family) -> str:
+        """The rows of an array that EspoCRM no longer accepts as they are."""
+        entries = self._seen.espocrm.array(family).entries
+        return ", ".join(entry.written for entry in entries if espocrm_value(family, entry.written) != entry.written)
+
+    # -- nothing to decide ----------------------------------------------------------------------------------------
+
+    def _keep_what_is_unknown(self) -> None:
+        """Entries whose value cannot be read, and everything of a family that EspoCRM does not show."""
+        present = {entry.id: entry for entry in self._entries if entry.is_unknown}
+        for entry_id, link in self._seen.base.items():
+            is_hidden = not self._is_known(link.advoware.family)
+            if not is_hidden and entry_id not in present:
+                continue
+            self._links[entry_id] = link
+            if link.espocrm in self._keys:
+                self._agreed.add(link.espocrm)
+            elif not is_hidden and link.espocrm is not None:
+                self._tell("kom_unreadable", present[entry_id], value=link.espocrm.value, is_standing=True)
+
+    def _link_of(self, entry: AdvowareEntry) -> Link | None:
+        """What was settled about an entry: by the base, else by its marker if EspoCRM still holds that value.
+
+        One of unknown origin with a value that we were about to create is ours, whatever EspoCRM holds by now. A
+        marker whose value EspoCRM lacks proves nothing: perhaps the sync that set it broke off before EspoCRM was
+        written. Such an entry counts as new.
+        """
+        link = self._seen.base.get(entry.id)
+        if link is None and entry.key in self._seen.posted:
+            return Link(entry.key, entry.key)
+        if link is not None or entry.synced_value is None:
+            return link
+        key = key_of(entry.key.family, entry.synced_value)
+        if key not in self._keys:
+            return None
+        # The answer to our request was lost, and Advoware stores another value than was sent.
+        return Link(key, entry.key, held="kom_altered") if key in self._seen.posted else Link(key, key)
+
+    def _pair_equal(self, entries: Iterable[AdvowareEntry]) -> list[AdvowareEntry]:
+        """Agree on equal values; returns the other entries."""
+        rest = []
+        for entry in entries:
+            if entry.key in self._keys:
+                self._agree(entry, Link(entry.key, entry.key), "pair")
+            else:
+                rest.append(entry)
+        return rest
+
+    def _keep_unchanged(self, known: Iterable[tuple[AdvowareEntry, Link]]) -> None:
+        """Two values that differ, both as they were."""
+        for entry, link in known:
+            if entry.key != link.advoware or (link.espocrm is not None and link.espocrm not in self._keys):
+                continue
+            if link.held == "kom_erased" and not self._is_erased(entry.key.family):
+                link = replace(link, held="")  # the person who took it away has decided
+            self._agree(entry, link, "pair")
+            held = self._arrays.find(link.espocrm)
+            if link.held == "kom_erased":
+                self._tell("kom_erased", entry, is_standing=True)
+            elif link.held == "kom_altered_by_espocrm" or held is None:
+                if link.held:
+                    self._tell(link.held, entry, other=held.written if held else None, is_standing=True)
+            elif link.held and link.held != "kom_type":
+                self._tell(link.held, entry, value=held.written, other=entry.written, is_standing=True)
+
+    def _agree(self, entry: AdvowareEntry, link: Link, case: Case) -> None:
+        """Both sides hold the value, now or once EspoCRM is written; the marker has to say so."""
+        held = self._arrays.find(link.espocrm)
+        before = self._seen.base.get(entry.id)
+        link = replace(link, unmarked=before is not None and before.unmarked)
+        if held is None or link.espocrm is None:
+            self._links[entry.id] = link
+            return
+        self._agreed.add(link.espocrm)
+        link = self._with_type(entry, link, held)
+        self._links[entry.id] = link
+        synced = None if entry.synced_value is None else key_of(entry.key.family, entry.synced_value)
+        if synced not in {link.advoware, link.espocrm} and not link.unmarked and entry.has_note:
+            self._put(case, entry, entry.tlf or "", Marker(held.written, entry.komm_kz), link)
+
+    def _with_type(self, entry: AdvowareEntry, link: Link, held: EspoEntry) -> Link:
+        """Remember EspoCRM's type of a number. Another one than before is told if it is an edit of this record.
+
+        kommKz cannot be changed through Advoware's interface. A type that differs from the start is settled, and so is
+        one that has changed while nobody touched the record: EspoCRM's row belongs to all records with this number.
+        """
+        if entry.key.family == "mail" or held.type is None:
+            return link
+        before = self._seen.base.get(entry.id)
+        alike = {PHONE_TYPES[other.komm_kz] for other in self._entries if other.key == entry.key}
+        shown = {other.type for other in self._arrays.find_all(held.key)}  # in two spellings, perhaps
+        now = before.type if before is not None and before.type in shown else held.type
+        waits = link.held
+        if not waits and before is not None and before.type is not None and not alike & shown:
+            was_told = before.held == "kom_type" and before.type == now
+            is_edit = before.espocrm == link.espocrm and before.type != now and self._seen.is_edited
+            waits = "kom_type" if was_told or is_edit else ""
+        if waits == "kom_type":
+            self._tell("kom_type", entry, value=held.written, other=now, is_standing=True)
+        return replace(link, type=now, held=waits)
+
+    # -- Advoware has changed -------------------------------------------------------------------------------------
+
+    def _changed_in_advoware(self, known: Iterable[tuple[AdvowareEntry, Link]]) -> list[AdvowareEntry]:
+        """Var6. Returns the entries whose new value cannot simply take the place of the old one: it counts as new.
+
+        Another entry may hold the old value still, or EspoCRM the new one already.
+        """
+        new = []
+        for entry, link in known:
+            if entry.key == link.advoware or link.espocrm not in self._keys:
+                continue
+            held, in_the_way = self._arrays.find(link.espocrm), self._arrays.find(entry.key)
+            if self._to_advoware:
+                self._restore(entry, next(e for e in self._living if e.key == link.espocrm))
+            elif link.espocrm in self._agreed or held is None or in_the_way not in (None, held):
+                new.append(entry)
+            elif (reason := self._unfit(entry)) is not None:
+                self._agreed.add(held.key)
+                self._links[entry.id] = link
+                self._tell(reason, entry, other=self._other(reason, held.written, entry), is_standing=True)
+            else:
+                self._follow(entry, held)
+        return new
+
+    def _unfit(self, entry: AdvowareEntry) -> str | None:
+        """Why EspoCRM cannot be given the value of an entry, or None."""
+        reading = read_value(entry.key.family, entry.tlf or "")
+        if reading.value is None:
+            return reading.reason
+        if entry.key in self._seen.refused_by_espocrm:
+            return "kom_refused_by_espocrm"
+        return self._frozen(entry.key.family)
+
+    def _other(self, reason: str, held: str | None, entry: AdvowareEntry) -> str | None:
+        return self._unwritable(entry.key.family) if reason == "kom_array_blocked" else held
+
+    def _follow(self, entry: AdvowareEntry, held: EspoEntry) -> None:
+        written = espocrm_value(entry.key.family, entry.tlf or "") or ""
+        self._changes.append(Change("Var6", "espocrm", kind_of(entry.komm_kz), entry.id, held.written, written))
+        self._agreed.add(held.key)
+        self._arrays.replace(held.key, written)
+        self._awaiting.add(entry.id)
+        self._agree(entry, Link(entry.key, entry.key), "Var6")
+
+    def _restore(self, entry: AdvowareEntry, held: EspoEntry) -> None:
+        self._agreed.add(held.key)
+        self._overwrite("Var6", entry, held, lost=True)
+
+    def _gone_from_advoware(self) -> None:
+        """Var3. Towards Advoware the value counts as new in EspoCRM instead, and is created again."""
+        present = {entry.id for entry in self._seen.advoware.entries}
+        for entry_id, link in self._seen.base.items():
+            held = self._arrays.find(link.espocrm)
+            if held is None or held.key in self._agreed:
+                continue
+            if entry_id not in present and self._seen.advoware.odd:  # perhaps it is one of the odd rows
+                self._keep_gone(entry_id, link)
+                continue
+            if self._to_advoware:
+                continue
+            if self._frozen(held.key.family) is not None:
+                self._keep_gone(entry_id, link)
+                kind = kind_of(held.komm_kz)
+                self._notices.append(Notice("kom_still_in_espocrm", kind, held.written, entry_id, is_standing=True))
+                continue
+            self._changes.append(Change("Var3", "espocrm", kind_of(held.komm_kz), entry_id, held.written, None))
+            self._agreed.add(held.key)
+            self._arrays.remove(held.key)
+            self._vanished |= entry_id not in present
+        if self._to_advoware:
+            return
+        # Also those whose value went with another id's: their link ends only when EspoCRM is written.
+        gone = {link.espocrm for link in self._seen.base.values() if self._arrays.find(link.espocrm) is None}
+        self._awaiting |= {
+            entry_id
+            for entry_id, link in self._seen.base.items()
+            if entry_id not in self._links and link.espocrm in gone & self._keys
+        }
+
+    def _keep_gone(self, entry_id: int, link: Link) -> None:
+        """Believe nothing, or do nothing, about an entry that is not there: its value stays in EspoCRM."""
+        self._links[entry_id] = link
+        if link.espocrm is not None:
+            self._agreed.add(link.espocrm)
+
+    def _new_in_advoware(self, entries: Iterable[AdvowareEntry]) -> None:
+        """Var4."""
+        for entry in entries:
+            if self._arrays.find(entry.key) is not None:
+                self._awaiting.add(entry.id)
+                self._agree(entry, Link(entry.key, entry.key), "Var4")
+            elif (reason := self._unfit(entry)) is not None:
+                is_erased = reason == "kom_erased"
+                self._tell(reason, entry, other=self._other(reason, None, entry), is_standing=is_erased)
+            elif self._arrays.is_full(entry.key.family):
+                self._tell("kom_full", entry)
+            elif self._to_advoware:
+                if self._may_empty_unknown:
+                    self._empty("Var4", entry, lost=True)
+            else:
+                written = espocrm_value(entry.key.family, entry.tlf or "") or ""
+                kind = kind_of(entry.komm_kz)
+                self._changes.append(Change("Var4", "espocrm", kind, entry.id, None, written))
+                self._arrays.add(entry.komm_kz, written)
+                self._awaiting.add(entry.id)
+                self._agree(entry, Link(entry.key, entry.key), "Var4")
+
+    def _tell(
+        self,
+        reason: str,
+        entry: AdvowareEntry,
+        *,
+        value: str | None = None,
+        other: str | None = None,
+        is_standing: bool = False,
+    ) -> None:
+        shown = entry.written if value is None else value
+        self._notices.append(Notice(reason, kind_of(entry.komm_kz), shown, entry.id, other, is_standing))
+
+    # -- EspoCRM has changed --------------------------------------------------------------------------------------
+
+    def _changed_in_espocrm(self, gone: Iterable[tuple[AdvowareEntry, Link]], new: list[EspoEntry]) -> list[EspoEntry]:
+        """Var5 where a value of the same type took the place of a lost one, else Var2. Returns the other new entries.
+
+        kommKz cannot be changed, so a value of another type needs another entry.
+        """
+        for entry, link in gone:
+            family = entry.key.family
+            if self._is_erased(family):  # which of the values were erased nobody can tell; none of them was deleted
+                self._links[entry.id] = replace(link, espocrm=None, advoware=entry.key, held="kom_erased")
+                self._tell("kom_erased", entry, is_standing=True)
+                continue
+            if not self._seen.espocrm.array(family).is_complete:
+                self._links[entry.id] = link
+                continue
+            # What Advoware itself has made of a value is nobody's edit.
+            lost = entry.key != link.espocrm and not (entry.key == link.advoware and link.held == "kom_altered")
+            successor = next((other for other in new if _shown_alike(other.komm_kz, entry.komm_kz)), None)
+            if successor is None:
+                self._empty("Var2", entry, lost=lost)
+                continue
+            new = [other for other in new if other is not successor]
+            self._agreed.add(successor.key)
+            self._overwrite("Var5", entry, successor, lost=lost)
+        return new
+
+    def _new_in_espocrm(self, new: Iterable[EspoEntry]) -> None:
+        """Var1: into an empty slot of the same kommKz, else as a new entry."""
+        for entry in new:
+            if entry.key in self._seen.advoware.unaddressed:
+                continue  # it is there, in a row that cannot be addressed
+            kind = kind_of(entry.komm_kz)
+            if entry.key in self._seen.refused_by_advoware and not self._forced:
+                self._notices.append(Notice("kom_refused_by_advoware", kind, entry.written, is_standing=True))
+                continue
+            slot = next((slot for slot in self._free_slots() if slot.komm_kz == entry.komm_kz), None)
+            if slot is not None:
+                self._used_slots.add(slot.id)
+                self._overwrite("Var1", slot, entry)
+                continue
+            link = Link(entry.key, entry.key, entry.type)
+            tlf = _sent(entry.written)
+            bemerkung = build_marker(Marker(entry.written, entry.komm_kz))
+            change = Change("Var1", "advoware", kind, None, None, tlf)
+            self._writes.append(Write("Var1", None, tlf, entry.komm_kz, bemerkung, link, change, entry.written))
+
+    def _free_slots(self) -> list[AdvowareEntry]:
+        return [entry for entry in self._entries if entry.is_slot and entry.id not in self._used_slots]
+
+    # -- entries of Advoware --------------------------------------------------------------------------------------
+
+    def _overwrite(self, case: Case, entry: AdvowareEntry, source: EspoEntry, *, lost: bool = False) -> None:
+        """Give an entry EspoCRM's value."""
+        before = self._seen.base.get(entry.id)
+        unmarked = before is not None and before.unmarked
+        link = Link(source.key, source.key, source.type, unmarked=unmarked)
+        self._links[entry.id] = link
+        self._put(case, entry, _sent(source.written), Marker(source.written, entry.komm_kz), link, lost=lost)
+
+    def _empty(self, case: Case, entry: AdvowareEntry, *, lost: bool = False) -> None:
+        """Make an entry a slot; the user's text stays."""
+        self._put(case, entry, "", Marker(None, entry.komm_kz), None, lost=lost)
+
+    def _tidy_slots(self) -> None:
+        """An entry that a person has emptied becomes a slot, and no longer carries the old value in its marker."""
+        for entry in self._free_slots():
+            if entry.synced_value is not None and entry.id not in self._links:
+                self._empty("Var3", entry)
+
+    def _put(
+        self, case: Case, entry: AdvowareEntry, tlf: str, marker: Marker, link: Link | None, *, lost: bool = False
+    ) -> None:
+        old, new = entry.written or None, tlf.strip() or None
+        change = Change(case, "advoware", kind_of(entry.komm_kz), entry.id, old, new, lost) if old != new else None
+        before = self._seen.base.get(entry.id)
+        bemerkung = build_marker(marker, entry.text)
+        if before is not None and before.unmarked:
+            bemerkung = entry.text
+        note = bemerkung if entry.has_note else None
+        value = marker.value or ""
+        self._writes.append(Write(case, entry.id, tlf, entry.komm_kz, note, link, change, value, entry.text))
+
+
+def _sent(written: str) -> str:
+    return without_invisible(written).strip()
+
+
+def _shown_alike(one: int, other: int) -> bool:
+    """Whether EspoCRM shows two kommKz as the same type."""
+    return PHONE_TYPES.get(one, "mail") == PHONE_TYPES.get(other, "mail")
+
+
+def _first_per_key(entries: Iterable[EspoEntry]) -> list[EspoEntry]:
+    first: dict[Key, EspoEntry] = {}
+    for entry in entries:
+        first.setdefault(entry.key, entry)
+    return list(first.values())

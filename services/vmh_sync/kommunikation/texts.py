@@ -1,0 +1,55 @@
+"""What people are told about the Kommunikation: problems and short messages from the catalogue. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from services.core.foreign_text import has_invisible
+from services.kommunikation_mapper import Kind
+from services.vmh_sync.kommunikation.plan import Notice
+from services.vmh_sync.notification.texts import problem_sentence
+from services.vmh_sync.result import ActionType, Problem
+
+OWNER_TYPE = "CBeteiligte"
+
+_KIND_LABELS: Final[Mapping[Kind, str]] = {"phone": "Telefon", "fax": "Fax", "mail": "E-Mail"}
+_TYPE_LABELS: Final = {"Office": "Büro", "Home": "Privat", "Mobile": "Mobil", "Fax": "Fax", "Other": "Sonstige"}
+#: What the other side's value is called, by reason; otherwise it is EspoCRM's.
+_OTHER_LABELS: Final = {
+    "kom_altered": "In Advoware",
+    "kom_array_blocked": "Eintrag in EspoCRM",
+    "kom_not_taken": "In Advoware",
+    "kom_refused_by_advoware": "In Advoware",
+    "kom_type": "Art in EspoCRM",
+}
+
+
+def problem_of(notice: Notice, espo: Mapping[str, Any], betnr: int) -> Problem:
+    """A task for a person. The key stays the same as long as entry, value and reason do; it does not show the value."""
+    details: dict[str, Any] = {
+        "betnr": betnr,
+        "name": espo.get("name"),
+        "Art": _KIND_LABELS[notice.kind],
+        "value": notice.value,
+        "reason": notice.reason,
+    }
+    if notice.reason == "kom_erased":  # what was erased is not written down elsewhere
+        details = {"betnr": betnr, "name": espo.get("name"), "reason": notice.reason}
+        key = f"kommunikation_kom_erased:{espo['id']}:"
+        return Problem("general_manual_action", OWNER_TYPE, str(espo["id"]), key, details)
+    if notice.other:
+        label = _OTHER_LABELS.get(notice.reason, "In EspoCRM")
+        details[label] = _TYPE_LABELS.get(notice.other, notice.other) if notice.reason == "kom_type" else notice.other
+    if has_invisible(notice.value):
+        details["Hinweis"] = "Die Angabe enthält unsichtbare Zeichen. Am besten löschen und neu eintippen."
+    digest = hashlib.sha256(notice.value.encode(errors="replace")).hexdigest()[:12]
+    key = f"kommunikation_{notice.reason}:{espo['id']}:{notice.entry_id or ''}:{digest}"
+    action: ActionType = "readonly_field_conflict" if notice.reason == "kom_not_taken" else "general_manual_action"
+    return Problem(action, OWNER_TYPE, str(espo["id"]), key, details)
+
+
+def part_error(reason: str) -> str:
+    """A short message about something that is tried again; it names no value."""
+    return problem_sentence(Problem("general_manual_action", OWNER_TYPE, "", reason, {"reason": reason}))

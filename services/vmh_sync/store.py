@@ -1,0 +1,348 @@
+"""What the sync remembers in PostgreSQL: the merge base, create intents, and the append-only audit.
+
+All times are aware. All functions raise `Unavailable` if PostgreSQL does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from services.core.database import database_errors
+from services.core.errors import Conflict
+
+
+@dataclass(frozen=True)
+class SyncState:
+    """The last state of a record that both sides agreed on."""
+
+    entity_type: str
+    entity_id: str
+    advoware_id: str | None = None
+    base: Mapping[str, Any] = field(default_factory=dict)
+    rejected: Mapping[str, Any] = field(default_factory=dict)
+    advoware_row_id: str | None = None
+    espocrm_modified_at: datetime | None = None
+    synced_at: datetime | None = None
+    deleted_at: datetime | None = None
+    advoware_created_at: datetime | None = None
+    advoware_changed_at: datetime | None = None
+
+    @property
+    def is_released(self) -> bool:
+        """Whether this is a part whose CBeteiligte is gone, so that its link is free (`SyncStore.release_parts`)."""
+        return self.deleted_at is not None and self.advoware_id is None
+
+    def belongs_to(self, betnr: str) -> bool:
+        """Whether this is a live part of that Beteiligter: its ``advoware_id`` is ``"<betnr>/<id>"``."""
+        return self.deleted_at is None and (self.advoware_id or "").partition("/")[0] == betnr
+
+
+@dataclass(frozen=True)
+class CreateIntent:
+    """A create that was begun. With ``advoware_id`` its result is known; without, the attempt may have succeeded."""
+
+    started_at: datetime
+    attempted_at: datetime
+    attempts: int
+    posted: Mapping[str, Any]
+    advoware_id: str | None
+    advoware_created_at: datetime | None = None
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether an earlier attempt may have created the record already."""
+        return self.attempts > 1
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One sync of one record. ``changes`` may contain values; ``error`` may not."""
+
+    entity_type: str
+    entity_id: str
+    topic: str
+    source: str
+    result: str
+    duration_ms: float
+    advoware_id: str | None = None
+    changes: Sequence[Mapping[str, Any]] = ()
+    error: str | None = None
+    trace_id: str | None = None
+
+
+class SyncStore:
+    """Reads and writes the tables of `db/migrations/0001_sync_state.sql`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    # -- merge base -------------------------------------------------------------------------------------------
+
+    async def load(self, entity_type: str, entity_id: str) -> SyncState | None:
+        """The state of a record, None before its first sync; also after its deletion."""
+        async with database_errors():
+            row = await self._pool.fetchrow(
+                "SELECT * FROM sync_state WHERE entity_type = $1 AND entity_id = $2", entity_type, entity_id
+            )
+        return SyncState(**row) if row else None
+
+    async def save(self, state: SyncState) -> None:
+        """Store the state of a record, in place of an earlier one.
+
+        Raises:
+            Conflict: another record is linked with the same Advoware record.
+        """
+        try:
+            async with database_errors():
+                await self._pool.execute(
+                    """
+                    INSERT INTO sync_state (entity_type, entity_id, advoware_id, base, advoware_row_id,
+                                            espocrm_modified_at, synced_at, deleted_at, rejected,
+                                            advoware_created_at, advoware_changed_at)
+                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                    ON CONFLICT (entity_type, entity_id) DO UPDATE SET
+                        advoware_id = excluded.advoware_id, base = excluded.base,
+                        advoware_row_id = excluded.advoware_row_id, synced_at = excluded.synced_at,
+                        espocrm_modified_at = excluded.espocrm_modified_at, deleted_at = excluded.deleted_at,
+                        rejected = excluded.rejected,
+                        advoware_created_at = excluded.advoware_created_at,
+                        advoware_changed_at = excluded.advoware_changed_at
+                    """,
+                    state.entity_type,
+                    state.entity_id,
+                    state.advoware_id,
+                    dict(state.base),
+                    state.advoware_row_id,
+                    state.espocrm_modified_at,
+                    state.synced_at,
+                    state.deleted_at,
+                    dict(state.rejected),
+                    state.advoware_created_at,
+                    state.advoware_changed_at,
+                )
+        except asyncpg.UniqueViolationError as error:
+            raise Conflict("PostgreSQL", "this Advoware record is linked with another EspoCRM record") from error
+
+    async def mark_deleted(self, entity_type: str, entity_id: str, now: datetime) -> None:
+        """Note that the EspoCRM record is gone. An unfinished create is kept: the record might come back."""
+        async with database_errors():
+            await self._pool.execute(
+                "UPDATE sync_state SET deleted_at = coalesce(deleted_at, $3) WHERE entity_type = $1 AND entity_id = $2",
+                entity_type,
+                entity_id,
+                now,
+            )
+
+    async def load_parts(self, entity_type: str, betnr: str, entity_ids: Sequence[str] = ()) -> dict[str, SyncState]:
+        """The states of the records that belong to a Beteiligter, by their ids; also those of deleted ones.
+
+        They are those whose ``advoware_id`` is ``"<betnr>/<id>"``, and those of ``entity_ids``.
+        """
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT * FROM sync_state
+                WHERE entity_type = $1 AND (split_part(advoware_id, '/', 1) = $2 OR entity_id = ANY($3))
+                """,
+                entity_type,
+                betnr,
+                list(entity_ids),
+            )
+        return {row["entity_id"]: SyncState(**row) for row in rows}
+
+    async def linked_advoware_ids(self, entity_type: str, advoware_ids: Sequence[str]) -> set[str]:
+        """Those of the Advoware ids that a live record or a finished create is linked with."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT advoware_id FROM sync_state
+                WHERE entity_type = $1 AND advoware_id = ANY($2) AND deleted_at IS NULL
+                UNION SELECT advoware_id FROM create_intent WHERE entity_type = $1 AND advoware_id = ANY($2)
+                """,
+                entity_type,
+                list(advoware_ids),
+            )
+        return {row["advoware_id"] for row in rows}
+
+    async def linked_entity(self, entity_type: str, advoware_id: str) -> str | None:
+        """The id of the live record that an Advoware record is linked with."""
+        async with database_errors():
+            entity_id = await self._pool.fetchval(
+                """
+                SELECT entity_id FROM sync_state
+                WHERE entity_type = $1 AND advoware_id = $2 AND deleted_at IS NULL
+                """,
+                entity_type,
+                advoware_id,
+            )
+        return str(entity_id) if entity_id else None
+
+    async def former_entities(self, entity_type: str, advoware_id: str) -> list[str]:
+        """The ids of the deleted records that were linked with an Advoware record."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT entity_id FROM sync_state
+                WHERE entity_type = $1 AND advoware_id = $2 AND deleted_at IS NOT NULL
+                """,
+                entity_type,
+                advoware_id,
+            )
+        return [row["entity_id"] for row in rows]
+
+    async def neighbours(self, entity_type: str, number: int, limit: int) -> list[str]:
+        """The linked Advoware numbers nearest to ``number``: up to ``limit`` above it, and the one below."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                (SELECT advoware_id::bigint AS number FROM sync_state
+                 WHERE entity_type = $1 AND deleted_at IS NULL AND advoware_id ~ '^[0-9]{1,18}$'
+                   AND advoware_id::bigint > $2 ORDER BY 1 LIMIT $3)
+                UNION ALL
+                (SELECT advoware_id::bigint FROM sync_state
+                 WHERE entity_type = $1 AND deleted_at IS NULL AND advoware_id ~ '^[0-9]{1,18}$'
+                   AND advoware_id::bigint < $2 ORDER BY 1 DESC LIMIT 1)
+                """,
+                entity_type,
+                number,
+                limit,
+            )
+        return [str(row["number"]) for row in rows]
+
+    async def live_entities(self, entity_type: str, after: str, limit: int) -> list[str]:
+        """The ids of the next live records in the order of their ids, the first ones if ``after`` is empty."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT entity_id FROM sync_state
+                WHERE entity_type = $1 AND entity_id > $2 AND deleted_at IS NULL ORDER BY entity_id LIMIT $3
+                """,
+                entity_type,
+                after,
+                limit,
+            )
+        return [row["entity_id"] for row in rows]
+
+    async def release_parts(self, betnr: str, now: datetime) -> None:
+        """Unlink all parts of a Beteiligter whose CBeteiligte is gone, so that another record may take them over."""
+        async with database_errors():
+            await self._pool.execute(
+                """
+                UPDATE sync_state SET advoware_id = NULL, deleted_at = coalesce(deleted_at, $2)
+                WHERE split_part(advoware_id, '/', 1) = $1 AND advoware_id LIKE '%/%'
+                """,
+                betnr,
+                now,
+            )
+
+    async def forget_beteiligter(self, entity_id: str, betnr: str, entry: AuditEntry, now: datetime) -> None:
+        """Unlink a CBeteiligte and all that belongs to it from a Beteiligter that is gone; the audit keeps the number.
+
+        Creates that were begun stay: they are looked for before anything is created again.
+        """
+        async with database_errors(), self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(
+                """
+                DELETE FROM sync_state
+                WHERE (entity_id = $1 AND (entity_type = 'CBeteiligte' OR entity_type LIKE 'CBeteiligte.%'))
+                   OR (entity_type IN ('CAdressen', 'CBankverbindungen') AND split_part(advoware_id, '/', 1) = $2)
+                """,
+                entity_id,
+                betnr,
+            )
+            await SyncStore(connection).append_audit(entry, now)
+
+    # -- create intents ---------------------------------------------------------------------------------------
+
+    async def begin_create(
+        self, entity_type: str, entity_id: str, posted: Mapping[str, Any], now: datetime
+    ) -> CreateIntent:
+        """Record, before the request, that a create of the comparable values ``posted`` is attempted.
+
+        An unfinished intent is returned as it is, with one more attempt: its ``posted`` and times are the earlier ones.
+        """
+        async with database_errors():
+            row = await self._pool.fetchrow(
+                """
+                INSERT INTO create_intent AS intent (entity_type, entity_id, started_at, attempted_at, posted)
+                VALUES ($1, $2, $3, $3, $4)
+                ON CONFLICT (entity_type, entity_id) DO UPDATE SET attempts = intent.attempts + 1
+                RETURNING started_at, attempted_at, attempts, posted, advoware_id, advoware_created_at
+                """,
+                entity_type,
+                entity_id,
+                now,
+                dict(posted),
+            )
+        return CreateIntent(**row)
+
+    async def repeat_create(self, entity_type: str, entity_id: str, posted: Mapping[str, Any], now: datetime) -> None:
+        """Record, before the request, that the create is attempted again because the earlier one left nothing."""
+        async with database_errors():
+            await self._pool.execute(
+                """
+                UPDATE create_intent SET started_at = $3, attempted_at = $3, posted = $4, advoware_id = NULL
+                WHERE entity_type = $1 AND entity_id = $2
+                """,
+                entity_type,
+                entity_id,
+                now,
+                dict(posted),
+            )
+
+    async def created(
+        self, entity_type: str, entity_id: str, advoware_id: str, created_at: datetime | None = None
+    ) -> None:
+        """Record what the create has led to; ``created_at`` is Advoware's own time of it, if its answer shows one.
+
+        Raises:
+            Conflict: another record's create has taken this Advoware record.
+        """
+        try:
+            async with database_errors():
+                await self._pool.execute(
+                    "UPDATE create_intent SET advoware_id = $3, advoware_created_at = $4 "
+                    "WHERE entity_type = $1 AND entity_id = $2",
+                    entity_type,
+                    entity_id,
+                    advoware_id,
+                    created_at,
+                )
+        except asyncpg.UniqueViolationError as error:
+            raise Conflict("PostgreSQL", "this Advoware record belongs to another create") from error
+
+    async def end_create(self, entity_type: str, entity_id: str) -> None:
+        """Forget the intent: the link is stored on both sides, or the create was refused."""
+        async with database_errors():
+            await self._pool.execute(
+                "DELETE FROM create_intent WHERE entity_type = $1 AND entity_id = $2", entity_type, entity_id
+            )
+
+    # -- audit ------------------------------------------------------------------------------------------------
+
+    async def append_audit(self, entry: AuditEntry, now: datetime) -> None:
+        """Add one line to the audit."""
+        async with database_errors():
+            await self._pool.execute(
+                """
+                INSERT INTO sync_audit (at, entity_type, entity_id, topic, source, result, duration_ms, advoware_id,
+                                        changes, error, trace_id)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                """,
+                now,
+                entry.entity_type,
+                entry.entity_id,
+                entry.topic,
+                entry.source,
+                entry.result,
+                entry.duration_ms,
+                entry.advoware_id,
+                [dict(change) for change in entry.changes],
+                entry.error,
+                entry.trace_id,
+            )
