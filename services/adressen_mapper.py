@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.espocrm_mapper import comparable_date, erased_attributes, normalise_text
+from services.core.foreign_text import comparable_text
+from services.espocrm_mapper import erased_attributes
 from services.values.address_block import (
     BLOCK,
     addressee_of,
@@ -24,6 +25,7 @@ from services.values.address_block import (
     place_of,
 )
 from services.values.countries import GERMANY, country_code, country_text
+from services.values.kind import comparable_date
 from services.values.merge import Side, Unknown, Value, is_same, text_of
 
 Record = Mapping[str, Any]
@@ -116,7 +118,7 @@ def _number(entry: Record) -> int | None:
 
 def read_text(value: Any) -> Value:
     """A text; None for empty; `Unknown` for anything that is no text."""
-    return normalise_text(value) if value is None or isinstance(value, str) else Unknown(str(value))
+    return comparable_text(value) if value is None or isinstance(value, str) else Unknown(str(value))
 
 
 def read_date(value: Any) -> Value:
@@ -151,7 +153,7 @@ def espocrm_id_of(bemerkung: Any) -> str | None:
 
 def user_text_of(bemerkung: Any) -> str | None:
     """A ``bemerkung`` without our mark."""
-    return normalise_text(_MARKER.sub(" ", str(bemerkung or ""), count=1))
+    return comparable_text(_MARKER.sub(" ", str(bemerkung or ""), count=1))
 
 
 def marked(espocrm_id: str, user_text: str | None) -> str:

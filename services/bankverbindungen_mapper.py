@@ -15,8 +15,8 @@ import schwifty
 from schwifty.exceptions import SchwiftyException
 
 from services.core.errors import NeedsPerson
-from services.core.foreign_text import without_invisible
-from services.espocrm_mapper import erased_attributes, normalise_text
+from services.core.foreign_text import comparable_text, without_invisible
+from services.espocrm_mapper import erased_attributes
 from services.values.merge import Unknown, Value, is_same
 
 Record = Mapping[str, Any]
@@ -114,8 +114,8 @@ class BankverbindungenMapper:
         record = {
             "iban": iban.compact,
             "bic": compact(espo.get("bic")) or "",
-            "kontoinhaber": normalise_text(espo.get("kontoinhaber")) or "",
-            "bank": normalise_text(espo.get("bankname")) or "",
+            "kontoinhaber": comparable_text(espo.get("kontoinhaber")) or "",
+            "bank": comparable_text(espo.get("bankname")) or "",
         }
         if iban.country_code == "DE":
             record |= {"kontoNr": iban.account_code, "blz": iban.bank_code}
@@ -125,7 +125,7 @@ class BankverbindungenMapper:
         """The fields that are not sent, and why: ``invalid``, ``too_long`` or ``unknown``."""
         omitted = {} if _is_bic(espo.get("bic")) else {"bic": "invalid"}
         for field, length in ADVOWARE_LENGTHS.items():
-            if len(normalise_text(espo.get(ATTRIBUTES[field])) or "") > length:
+            if len(comparable_text(espo.get(ATTRIBUTES[field])) or "") > length:
                 omitted[field] = "too_long"
         for field, value in self.comparable_from_espocrm(espo).items():
             if isinstance(value, Unknown):
@@ -178,7 +178,7 @@ def _value(field: str, value: Any) -> Value:
     if field == "iban":
         return compact(value)
     if field != "bic":
-        return normalise_text(value)
+        return comparable_text(value)
     bic = compact(value)
     # The head office may be written with or without.
     return bic.removesuffix("XXX") if bic is not None and len(bic) == 11 else bic

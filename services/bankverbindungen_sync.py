@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 
 from services.advoware_service import AdvowareService
-from services.api.webhooks import forget_waiting
 from services.bankverbindungen_mapper import (
     OPTIONAL,
     BankverbindungenMapper,
@@ -41,6 +40,7 @@ from services.core.errors import (
 from services.core.locks import beteiligte_lock_key, record_lock
 from services.core.log import log
 from services.core.look_again import EDIT, beteiligter, in_part
+from services.core.pending import forget_waiting
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import ERASED

@@ -14,12 +14,12 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from services.advoware_service import AdvowareService
-from services.api.webhooks import enqueue_unless_waiting
 from services.beteiligte.gone import GoneBeteiligte, deleted_problem
 from services.core.errors import BitByLawError, ConfigurationError, EntityBusy, NotFound, Unavailable
 from services.core.locks import beteiligte_lock_key, held_lock, record_lock
 from services.core.log import log
 from services.core.look_again import LEFT_BEHIND_SECONDS, Notes
+from services.core.pending import enqueue_unless_waiting
 from services.core.queue import Enqueue
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI

@@ -19,7 +19,6 @@ from typing import Any
 
 from services.adressen_sync import AdressenSync
 from services.advoware_service import AdvowareService
-from services.api.webhooks import forget_waiting
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte.finish import BeteiligteFinisher, was_edited_since
 from services.beteiligte.gone import GoneBeteiligte, inherit_state
@@ -41,6 +40,7 @@ from services.core.errors import (
 from services.core.locks import beteiligte_lock_key, record_lock
 from services.core.log import log
 from services.core.look_again import EDIT, HAND, beteiligter, in_turn
+from services.core.pending import forget_waiting
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper, shown_by_advoware

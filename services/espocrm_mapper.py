@@ -8,71 +8,24 @@ kind (person or company), is left out; it is then neither compared nor overwritt
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
-from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 from services.core.errors import NameMissing
-from services.core.foreign_text import clean_text
-from services.values.advoware_protocol import BERLIN, FIRST_YEAR, LAST_YEAR, parse_date_time
-from services.values.merge import Side, Unfit, Unknown, Value, is_same, text_of
-
-Record = Mapping[str, Any]
-Kind = Literal["person", "company"]
-
-#: Legal forms that EspoCRM's list offers; others that Advoware holds are kept there and not brought over.
-RECHTSFORMEN = (
-    "AG",
-    "e.K.",
-    "e.V.",
-    "eG",
-    "GbR",
-    "GmbH",
-    "GmbH & Co. KG",
-    "KG",
-    "Körperschaft des öffentlichen Rechts",
-    "OHG",
-    "PartG",
-    "PartG mbB",
-    "SE",
-    "Stiftung",
-    "UG (haftungsbeschränkt)",
+from services.core.foreign_text import comparable_text
+from services.values.kind import (
+    PLAIN_PERSON_FORMS,
+    RECHTSFORM_BY_FOLDED,
+    RECHTSFORMEN,
+    Kind,
+    Record,
+    clear_kind,
+    comparable_date,
+    is_no_text,
+    kind_of_advoware,
+    kind_of_espocrm,
 )
-_RECHTSFORM_BY_FOLDED = {name.casefold(): name for name in RECHTSFORMEN}
-
-#: Advoware says of a person only that it is one; EspoCRM leaves the field empty for them or repeats the salutation.
-_PLAIN_PERSON_FORMS = frozenset({"herr", "frau", "divers"})
-#: Further legal forms of persons [A]; EspoCRM's list does not offer them.
-_PERSON_FORMS = _PLAIN_PERSON_FORMS | {
-    "ehegatten",
-    "eheleute",
-    "ehepaar",
-    "familie",
-    "herr und frau",
-    "kind",
-    "lebenspartner",
-    "minderjährig",
-    "natürliche person",
-    "privat",
-    "privatperson",
-}
-#: A merchant ("e.K.") is a person with a firm, so what is there decides.
-_COMPANY_FORMS = frozenset(_RECHTSFORM_BY_FOLDED) - {"e.k."} | {
-    "aktiengesellschaft",
-    "behörde",
-    "firma",
-    "genossenschaft",
-    "gericht",
-    "gmbh & co kg",
-    "juristische person",
-    "kgaa",
-    "ltd",
-    "ltd.",
-    "ug",
-    "verein",
-    "versicherung",
-}
+from services.values.merge import Side, Unfit, Unknown, Value, is_same, text_of
 
 ANREDEN = ("Herr", "Frau", "Divers")
 _ANREDE_BY_FOLDED = {name.casefold(): name for name in ANREDEN}
@@ -109,78 +62,10 @@ ESPOCRM_LENGTHS = {
     "handelsregisterArt": 20,
     "registergericht": 100,
 }
-#: How .NET and SQL Server write "no date". A person who types one of these has made a slip.
-_NO_DATES = frozenset({"0001-01-01", "1753-01-01", "9999-12-31"})
 #: The field in which the extension notes what was erased.
 ERASED = "erasedFields"
 #: A value that only a machine has written: what EspoCRM leaves where personal data were erased.
 _ERASED = re.compile(r"ERASED:\S*", re.IGNORECASE)
-
-
-def normalise_text(value: Any) -> str | None:
-    """Text as it is compared: NFC, trimmed, inner white space as one space, without control characters; empty: None."""
-    if value is None:
-        return None
-    text = re.sub(r"\s+", " ", unicodedata.normalize("NFC", clean_text(str(value)))).strip()
-    return text or None
-
-
-def comparable_date(value: Any, *, of_a_database: bool = False) -> Value:
-    """A date as ``YYYY-MM-DD``, from a date, a date-time or their texts.
-
-    None if it is empty or, ``of_a_database``, one of the dates by which databases mean "no date". `Unknown` if it is
-    unreadable, or before 1800 or after 2200: nobody is to lose a birth date to a slip of the pen.
-    """
-    text = value.isoformat() if isinstance(value, date) else normalise_text(value)
-    if text is None or (of_a_database and text[:10] in _NO_DATES):
-        return None
-    moment = parse_date_time(text)
-    if moment is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        return Unknown(text)
-    return moment.astimezone(BERLIN).date().isoformat()
-
-
-def kind_of_espocrm(espo: Record) -> Kind:
-    """Whether a CBeteiligte is a person or a company: by its legal form where that is clear, else by what is there."""
-    has_firm = normalise_text(espo.get("firmenname")) is not None
-    is_named_person = normalise_text(espo.get("lastName")) is not None and not has_firm
-    traits = (espo.get("firstName"), espo.get("salutationName"), espo.get("dateOfBirth"))
-    has_traits = any(normalise_text(trait) is not None for trait in traits)
-    return _kind(espo.get("rechtsform"), is_person=has_traits or is_named_person, is_company=has_firm)
-
-
-def kind_of_advoware(advo: Record) -> Kind:
-    """Whether a Beteiligter is a person or a company: by its legal form where that is clear, else by what is there."""
-    anrede = normalise_text(advo.get("anrede"))
-    has_salutation = anrede is not None and anrede.casefold() != "firma"
-    has_traits = normalise_text(advo.get("vorname")) is not None or comparable_date(
-        advo.get("geburtsdatum"), of_a_database=True
-    )
-    register = (advo.get("handelsRegisterNummer"), advo.get("registergericht"))
-    is_registered = any(normalise_text(value) is not None for value in register)
-    return _kind(advo.get("rechtsform"), is_person=bool(has_salutation or has_traits), is_company=is_registered)
-
-
-def _kind(rechtsform: Any, *, is_person: bool, is_company: bool) -> Kind:
-    clear = _clear_kind(rechtsform)
-    if clear is not None:
-        return clear
-    if is_person:
-        return "person"
-    return "company" if is_company or _form_of(rechtsform) else "person"
-
-
-def _form_of(rechtsform: Any) -> str:
-    """A legal form as it is looked up; empty if there is none that could be read."""
-    return "" if _is_no_text(rechtsform) else (normalise_text(rechtsform) or "").casefold()
-
-
-def _clear_kind(rechtsform: Any) -> Kind | None:
-    """The kind that a legal form alone tells; None for a merchant, for an unknown form and without one."""
-    form = _form_of(rechtsform)
-    if form in _PERSON_FORMS:
-        return "person"
-    return "company" if form in _COMPANY_FORMS else None
 
 
 def shown_by_espocrm(espo: Record) -> Mapping[str, str]:
@@ -188,13 +73,13 @@ def shown_by_espocrm(espo: Record) -> Mapping[str, str]:
 
     Without a clear legal form all: a merchant is a person in a register, and a firm may turn out to be a person.
     """
-    clear = _clear_kind(espo.get("rechtsform"))
+    clear = clear_kind(espo.get("rechtsform"))
     return FIELDS_OF[clear] if clear is not None else {**_ALL_FIELDS, **FIELDS_OF[kind_of_espocrm(espo)]}
 
 
 def shown_by_advoware(advo: Record) -> Mapping[str, str]:
     """The fields that apply to a Beteiligter; without a clear legal form all."""
-    clear = _clear_kind(advo.get("rechtsform"))
+    clear = clear_kind(advo.get("rechtsform"))
     return FIELDS_OF[clear] if clear is not None else _ALL_FIELDS
 
 
@@ -299,7 +184,7 @@ class BeteiligteMapper:
             attributes: tuple[str, ...] = ("firmenname",)
         else:  # its name may stand in lastName; that is not told, being the same as the name
             attributes = ("salutationName", "firstName", "lastName", "dateOfBirth")
-        shown = {attribute: normalise_text(espo.get(attribute)) for attribute in attributes}
+        shown = {attribute: comparable_text(espo.get(attribute)) for attribute in attributes}
         name = self.comparable_from_espocrm(espo).get("name")
         return {attribute: text for attribute, text in shown.items() if text not in (None, name)}
 
@@ -381,25 +266,20 @@ def _are_alike(one: Value, other: Value) -> bool:
 
 def _is_named_by_last_name(espo: Record) -> bool:
     """Whether a company's name stands in ``lastName``, because ``firmenname`` is empty."""
-    return normalise_text(espo.get("firmenname")) is None and normalise_text(espo.get("lastName")) is not None
+    return comparable_text(espo.get("firmenname")) is None and comparable_text(espo.get("lastName")) is not None
 
 
 def _espocrm_value(name: str, raw: Any) -> Value:
-    if _is_no_text(raw):
+    if is_no_text(raw):
         return Unknown(str(raw))
     if name == "geburtsdatum":
         return comparable_date(raw)
-    text = normalise_text(raw)
+    text = comparable_text(raw)
     return _listed(text, _ANREDE_BY_FOLDED) if name == "anrede" else text
 
 
-def _is_no_text(raw: Any) -> bool:
-    """Whether a value is something that no field of ours holds. A number counts as its digits only where they agree."""
-    return raw is not None and not isinstance(raw, str)
-
-
 def _advoware_value(name: str, raw: Any) -> Value:
-    if name == "geburtsdatum" and not _is_no_text(raw):
+    if name == "geburtsdatum" and not is_no_text(raw):
         return comparable_date(raw, of_a_database=True)
     value = _espocrm_value(name, raw)
     if name == "anrede" and isinstance(value, str) and value not in ANREDEN:
@@ -409,10 +289,10 @@ def _advoware_value(name: str, raw: Any) -> Value:
 
 def _rechtsform(raw: Any) -> Value:
     """A legal form in the list's spelling; None for what only says that it is a person."""
-    if _is_no_text(raw):
+    if is_no_text(raw):
         return Unknown(str(raw))
-    form = _listed(normalise_text(raw), _RECHTSFORM_BY_FOLDED)
-    return None if form is not None and form.casefold() in _PLAIN_PERSON_FORMS else form
+    form = _listed(comparable_text(raw), RECHTSFORM_BY_FOLDED)
+    return None if form is not None and form.casefold() in PLAIN_PERSON_FORMS else form
 
 
 def _listed(value: str | None, by_folded: Mapping[str, str]) -> str | None:

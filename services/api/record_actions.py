@@ -16,10 +16,11 @@ from typing import Any
 
 from services.advoware_service import AdvowareService
 from services.api.access import AccessDenied, NotSetUp, admit_action
-from services.api.webhooks import ENTITY_ID, Answer, enqueue_unless_waiting
+from services.api.webhooks import ENTITY_ID, Answer
 from services.beteiligte_sync_utils import TOPIC_PREFIX, BeteiligteSync
 from services.core.errors import BitByLawError, ConfigurationError, EntityBusy, InvalidInput, NotFound, Unavailable
 from services.core.log import log
+from services.core.pending import enqueue_unless_waiting
 from services.core.queue import Enqueue
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI

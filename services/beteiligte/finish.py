@@ -10,11 +10,12 @@ from typing import Any
 from services.core.errors import Conflict, ValidationFailed, words_of
 from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
-from services.espocrm_mapper import BeteiligteMapper, kind_of_espocrm, shown_by_espocrm
+from services.espocrm_mapper import BeteiligteMapper, shown_by_espocrm
 from services.kommunikation_sync_utils import KommunikationResult, KommunikationSyncManager
 from services.notification_utils import NotificationManager
 from services.values import advoware_protocol, espocrm_query
 from services.values.espocrm_query import RecordWrite
+from services.values.kind import kind_of_espocrm
 from services.values.merge import Merge, Pair, base_to_json, compare_after_write, is_same
 from services.vmh_sync.beteiligte import status as beteiligte_status
 from services.vmh_sync.beteiligte.master_data import named_field

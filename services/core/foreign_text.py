@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
 #: Everything below a space but tab, line feed and carriage return; and DEL with the C1 controls.
@@ -39,3 +40,11 @@ def without_invisible(text: str) -> str:
 def has_invisible(text: str) -> bool:
     """Whether a text contains characters that nobody sees."""
     return _INVISIBLE.search(text) is not None
+
+
+def comparable_text(value: Any) -> str | None:
+    """Text as it is compared: NFC, trimmed, inner white space as one space, without control characters; empty: None."""
+    if value is None:
+        return None
+    text = re.sub(r"\s+", " ", unicodedata.normalize("NFC", clean_text(str(value)))).strip()
+    return text or None

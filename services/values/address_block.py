@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.espocrm_mapper import kind_of_advoware, normalise_text
+from services.core.foreign_text import comparable_text
 from services.values.countries import country_text
+from services.values.kind import kind_of_advoware
 from services.values.merge import text_of
 
 Values = Mapping[str, Any]
@@ -23,7 +24,7 @@ BLOCK_LENGTH = 1000
 
 def lines_of(text: Any) -> list[str]:
     """The lines of a text as they are compared: normalised, without empty ones."""
-    return [line for line in map(normalise_text, str(text or "").splitlines()) if line]
+    return [line for line in map(comparable_text, str(text or "").splitlines()) if line]
 
 
 def place_of(values: Values) -> str:
@@ -33,13 +34,13 @@ def place_of(values: Values) -> str:
 
 def addressee_of(beteiligter: Values) -> str | None:
     """The first line of a Beteiligter's printed block: ``Herrn Dr. Max Müller`` or the company's name."""
-    name = normalise_text(beteiligter.get("name"))
+    name = comparable_text(beteiligter.get("name"))
     if kind_of_advoware(beteiligter) == "company":
         return name
-    anrede = normalise_text(beteiligter.get("anrede"))
+    anrede = comparable_text(beteiligter.get("anrede"))
     greeting = {"herr": "Herrn", "frau": "Frau"}.get((anrede or "").casefold())
-    titel, vorname = (normalise_text(beteiligter.get(field)) for field in ("titel", "vorname"))
-    return normalise_text(" ".join(part for part in (greeting, titel, vorname, name) if part))
+    titel, vorname = (comparable_text(beteiligter.get(field)) for field in ("titel", "vorname"))
+    return comparable_text(" ".join(part for part in (greeting, titel, vorname, name) if part))
 
 
 def build_anschrift(addressee: str | None, values: Values) -> str:
@@ -109,23 +110,23 @@ def _replace(lines: list[str] | None, old: Any, new: Any) -> list[str] | None:
     """The lines with the one that says ``old`` saying ``new``; None if that cannot be done exactly."""
     if lines is None or (old or "") == (new or ""):
         return lines
-    found = [number for number, line in enumerate(lines) if old and normalise_text(line) == old]
+    found = [number for number, line in enumerate(lines) if old and comparable_text(line) == old]
     if len(found) == 1:
         return [*lines[: found[0]], *([new] if new else []), *lines[found[0] + 1 :]]
-    says_it = any(normalise_text(line) == new for line in lines) if new else not found
+    says_it = any(comparable_text(line) == new for line in lines) if new else not found
     return lines if says_it and not found else None
 
 
 def _replace_below_street(lines: list[str], street: Any, old: Values, new: Values) -> list[str] | None:
     """The lines with the further lines below the street replaced; None if the old ones do not stand there."""
     below, wanted = lines_of(_text(old, "weitereZeilen")), lines_of(_text(new, "weitereZeilen"))
-    found = [number for number, line in enumerate(lines) if street and normalise_text(line) == street]
+    found = [number for number, line in enumerate(lines) if street and comparable_text(line) == street]
     if len(found) != 1:
         return None
     start = found[0] + 1
-    if [normalise_text(line) for line in lines[start : start + len(below)]] == below:
+    if [comparable_text(line) for line in lines[start : start + len(below)]] == below:
         return [*lines[:start], *wanted, *lines[start + len(below) :]]
-    return lines if [normalise_text(line) for line in lines[start : start + len(wanted)]] == wanted else None
+    return lines if [comparable_text(line) for line in lines[start : start + len(wanted)]] == wanted else None
 
 
 def _text(values: Values, name: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from phonenumbers.geodata.locale import LOCALE_DATA
 
-from services.espocrm_mapper import normalise_text
+from services.core.foreign_text import comparable_text
 
 GERMANY = "DE"
 
@@ -51,7 +51,7 @@ _CODE_BY_SPELLING = {
 
 def country_code(text: Any) -> str | None:
     """The ISO code of a country given as code or name; None if it is empty or not in our table."""
-    return _CODE_BY_SPELLING.get((normalise_text(text) or "").casefold())
+    return _CODE_BY_SPELLING.get((comparable_text(text) or "").casefold())
 
 
 def country_text(code: Any) -> str:

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationErr
 
 from services.api.access import AccessDenied, admit_tool
 from services.api.proxy import describe
-from services.api.webhooks import enqueue_unless_waiting, forget_waiting
 from services.calendar_sync.run import CalendarSync, RunSummary
 from services.calendar_sync.store import CalendarStore, RunResult
 from services.core.errors import (
@@ -23,6 +22,7 @@ from services.core.errors import (
 )
 from services.core.log import log
 from services.core.look_again import HIDE, LEFT_BEHIND_SECONDS, Notes, calendar, in_turn
+from services.core.pending import enqueue_unless_waiting, forget_waiting
 from services.core.queue import Enqueue, NotEnqueued, enqueue_all
 from services.core.resources import Resources, current_resources
 

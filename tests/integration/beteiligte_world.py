@@ -65,7 +65,8 @@ from services.beteiligte_check import BeteiligteCheck
 from services.beteiligte_sync_utils import BeteiligteSync
 from services.core.errors import BitByLawError
 from services.core.resources import Resources
-from services.espocrm_mapper import COMPANY_FIELDS, PERSON_FIELDS, kind_of_advoware, kind_of_espocrm
+from services.espocrm_mapper import COMPANY_FIELDS, PERSON_FIELDS
+from services.values.kind import kind_of_advoware, kind_of_espocrm
 from services.vmh_sync.job import Outcome, SyncEvent
 
 FIRST_NUMBER = 100_001

@@ -12,10 +12,10 @@ import pytest
 from config import Settings
 from sandbox.advoware.app import AdvowareTwin
 from sandbox.espocrm.app import EspoCRMTwin
-from services.api.webhooks import forget_waiting
 from services.beteiligte_check import TOPIC, BeteiligteCheck
 from services.core.errors import Unavailable
 from services.core.locks import beteiligte_lock_key, record_lock
+from services.core.pending import forget_waiting
 from services.core.resources import Resources
 from services.values.merge import Pair, base_to_json
 from services.vmh_sync.store import SyncState, SyncStore

@@ -11,12 +11,12 @@ import pytest
 from beteiligte_office import Office, office
 
 from config import Settings
-from services.api.webhooks import enqueue_unless_waiting, waiting_key
 from services.beteiligte_check import TOPIC, BeteiligteCheck
 from services.core.database import LOCK_CONNECTIONS
 from services.core.errors import BitByLawError, EntityBusy, NotBefore, Unavailable
 from services.core.locks import beteiligte_lock_key, record_lock
 from services.core.look_again import EDIT, HIDE, MAX_ROUNDS, Notes, Subject, beteiligter, in_part, in_turn
+from services.core.pending import enqueue_unless_waiting, waiting_key
 from services.core.resources import Resources
 from services.vmh_sync.store import SyncStore
 

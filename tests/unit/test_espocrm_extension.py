@@ -31,15 +31,9 @@ from services.api import record_actions
 from services.bankverbindungen_mapper import ADVOWARE_LENGTHS as BANK_LENGTHS
 from services.bankverbindungen_mapper import ATTRIBUTES, BankverbindungenMapper
 from services.espocrm import SILENTLY_WRITTEN
-from services.espocrm_mapper import (
-    ADVOWARE_LENGTHS,
-    COMPANY_FIELDS,
-    ESPOCRM_LENGTHS,
-    PERSON_FIELDS,
-    RECHTSFORMEN,
-    BeteiligteMapper,
-)
+from services.espocrm_mapper import ADVOWARE_LENGTHS, COMPANY_FIELDS, ESPOCRM_LENGTHS, PERSON_FIELDS, BeteiligteMapper
 from services.espocrm_setup import schema as espocrm_schema
+from services.values.kind import RECHTSFORMEN
 from services.vmh_sync.beteiligte import status as beteiligte_status
 
 EXTENSION = PROJECT_ROOT / "espocrm-extension"

@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.core.errors import NameMissing
-from services.espocrm_mapper import (
-    ANREDEN,
-    COMPANY_FIELDS,
-    PERSON_FIELDS,
-    RECHTSFORMEN,
-    BeteiligteMapper,
-    kind_of_advoware,
-    kind_of_espocrm,
-)
+from services.espocrm_mapper import ANREDEN, COMPANY_FIELDS, PERSON_FIELDS, BeteiligteMapper
+from services.values.kind import RECHTSFORMEN, kind_of_advoware, kind_of_espocrm
 from services.values.merge import Unknown
 
 MAPPER = BeteiligteMapper()

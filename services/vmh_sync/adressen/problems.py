@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from services.adressen_mapper import AdressenMapper
-from services.espocrm_mapper import normalise_text
+from services.core.foreign_text import comparable_text
 from services.values.address_block import BLOCK
 from services.values.countries import GERMANY, country_text
 from services.values.merge import text_of, value_from_json
@@ -40,7 +40,7 @@ def problem(seen: Observation, action_type: ActionType, row: Record, **further: 
 
 def about(seen: Observation, adresse: str, **further: Any) -> dict[str, Any]:
     """The details that every problem of an address has: whose, which."""
-    names = (normalise_text(seen.beteiligter.get(field)) for field in ("vorname", "name"))
+    names = (comparable_text(seen.beteiligter.get(field)) for field in ("vorname", "name"))
     return {"betnr": seen.betnr, "name": " ".join(name for name in names if name), "adresse": adresse, **further}
 
 

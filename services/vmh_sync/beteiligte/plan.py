@@ -7,20 +7,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from services.core.foreign_text import comparable_text
 from services.espocrm_mapper import (
     ADVOWARE_LENGTHS,
     COMPANY_FIELDS,
     FIELDS_OF,
     PERSON_FIELDS,
     BeteiligteMapper,
-    kind_of_advoware,
-    kind_of_espocrm,
-    normalise_text,
     shown_by_advoware,
     shown_by_espocrm,
 )
 from services.values.advoware_protocol import parse_change_time
 from services.values.espocrm_query import parse_date_time as parse_espocrm_time
+from services.values.kind import kind_of_advoware, kind_of_espocrm
 from services.values.merge import (
     Held,
     Merge,
@@ -414,7 +413,7 @@ def kind_problems(seen: Observation, advo: Record, mapper: BeteiligteMapper) -> 
 def fields_of_other_kind(advo: Record) -> list[dict[str, Any]]:
     """What a Beteiligter shows although it does not apply to a person, or to a company, as lines of a Task."""
     names = sorted({*PERSON_FIELDS, *COMPANY_FIELDS} - shown_by_advoware(advo).keys())
-    shown = {name: normalise_text(advo.get(name)) for name in names}
+    shown = {name: comparable_text(advo.get(name)) for name in names}
     return [{"field": name, "old": text, "new": None} for name, text in shown.items() if text is not None]
 
 
@@ -504,7 +503,7 @@ def change_lines(seen: Observation, plan: Merge, mapper: BeteiligteMapper) -> li
 def seen_value(name: str, seen: Observation, shown: Mapping[str, Value], side: str) -> Value:
     """What a side shows of a field before it is written."""
     raw = (seen.espo if side == "espocrm" else seen.advo).get("rechtsform") if name == "rechtsform" else None
-    return normalise_text(raw) if name == "rechtsform" else text_of(shown.get(name))
+    return comparable_text(raw) if name == "rechtsform" else text_of(shown.get(name))
 
 
 def without_fields(plan: Merge, fields: Iterable[str], pairs: Mapping[str, Pair]) -> Merge:
