@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from beteiligte_office import Office, office
-from test_espocrm_twin_webhooks import Receiver, receiver
+from webhook_receiver import Receiver, receiver
 
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.vmh_sync.job import SyncEvent

@@ -15,7 +15,7 @@ from config import Settings
 from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import running
 from sandbox.google.app import GoogleTwin
-from services.calendar_sync import audit_observation
+from services.calendar_sync.audit import reader as audit_observation
 from services.calendar_sync.audit.findings import View
 from services.calendar_sync.audit.leaks import guessed_ends
 from services.calendar_sync.mapping import google_body

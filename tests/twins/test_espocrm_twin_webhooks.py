@@ -8,59 +8,16 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from espocrm_calls import ADMIN_KEY, Caller, espocrm
+from webhook_receiver import Receiver, receiver, receiving  # noqa: F401 - a fixture
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "espocrm-webhooks.json"
 CAPTURED = json.loads(FIXTURE.read_text("utf-8"))["requests"]
 MAX, ZWEI = "6b0473f6031b46ee6", "6b0473f61aa5105f4"
-
-
-class Receiver:
-    """An HTTP server that keeps what it is sent and answers with the status of the day."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.url = ""
-        self.requests: list[tuple[dict[str, str], bytes]] = []
-        self.arrived = asyncio.Event()
-
-    async def handle(self, request: web.Request) -> web.Response:
-        self.requests.append((dict(request.headers), await request.read()))
-        self.arrived.set()
-        return web.Response(status=self.status)
-
-    @property
-    def bodies(self) -> list[Any]:
-        """What was sent, decoded."""
-        return [json.loads(body) for _, body in self.requests]
-
-
-@asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
-    app = web.Application()
-    app.router.add_post("/{path:.*}", receiver.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    try:
-        yield receiver
-    finally:
-        await runner.cleanup()
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as server:
-        yield server
 
 
 @pytest.fixture
