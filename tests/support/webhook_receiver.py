@@ -50,5 +50,6 @@ async def receiving() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
+    """A running receiver."""
     async with receiving() as server:
         yield server

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 from espocrm_calls import ADMIN_KEY, Caller, espocrm
-from webhook_receiver import Receiver, receiver, receiving  # noqa: F401 - a fixture
+from webhook_receiver import Receiver, receiver, receiving
+
+__all__ = ["receiver"]
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "espocrm-webhooks.json"
 CAPTURED = json.loads(FIXTURE.read_text("utf-8"))["requests"]
