@@ -386,7 +386,7 @@ class BeteiligteSync:
     # -- plan -----------------------------------------------------------------------------------------------------
 
     def compare_entities(self, seen: Observation) -> Merge:
-        """The plan for the master data of a linked record; see `beteiligte_plan.plan_master_data`. Pure."""
+        """The plan for the master data of a linked record; see `beteiligte.plan.plan_master_data`. Pure."""
         return plan_master_data(seen, self._mapper)
 
     @staticmethod

@@ -53,7 +53,7 @@ class PartResult:
             PUT has succeeded (and after it has taken up ``problems`` and ``changes``); if the PUT fails, it does not.
         advoware: the Beteiligter as it was read again after the writes, for the part that comes next.
         standing: what differs between the sides and waits for a person, told now or earlier: one short German sentence
-            each (`notification_texts.problem_sentence`). The CBeteiligte then shows ``conflict`` and these sentences.
+            each (`notification.texts.problem_sentence`). The CBeteiligte then shows ``conflict`` and these sentences.
         not_before: until when a request that was interrupted may still reach Advoware; what depends on it is left to a
             run after that moment.
         latest: the result once the collected writes (`services.vmh_sync.espocrm_writes`) are done; None if there are

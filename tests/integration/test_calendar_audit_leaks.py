@@ -15,7 +15,7 @@ from config import Settings
 from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import running
 from sandbox.google.app import GoogleTwin
-from services.calendar_sync.audit import reader as audit_observation
+from services.calendar_sync.audit import reader
 from services.calendar_sync.audit.findings import View
 from services.calendar_sync.audit.leaks import guessed_ends
 from services.calendar_sync.mapping import google_body
@@ -254,7 +254,7 @@ async def test_two_lists_of_advoware_are_enough_for_all_that_is_there(office: Au
 
 
 async def test_what_could_not_be_read_is_told(office: AuditOffice, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_observation, "MAX_READS", 2)
+    monkeypatch.setattr(reader, "MAX_READS", 2)
     pairs = [await office.synced(PAST) for _ in range(5)]
     for pair in pairs:
         office.advoware.termine.edit(pair.advoware_frnr or 0, {"anwalt": "AI"})

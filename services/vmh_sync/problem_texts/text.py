@@ -23,7 +23,7 @@ class Text:
     """What people read about one kind of problem, in German without jargon.
 
     Templates may use ``{betnr}``, ``{adresse}``, ``{konto}``, ``{subject}``, ``{value}``, ``{name}`` and ``{count}``
-    (see `notification_texts`).
+    (see `notification.texts`).
 
     Attributes:
         code: for the operator, such as ``KOM-03``; unique and never given a second time.
