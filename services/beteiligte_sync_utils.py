@@ -267,7 +267,7 @@ class BeteiligteSync:
         if state is not None and state.deleted_at is None and betnr is not None:
             fate = await self._gone.fate_of(entity_id, betnr)
             await self._gone.tell(entity_id, betnr, fate)
-            if fate.successor is None:  # else the parts belong to that record by now
+            if not fate.took_parts_of(entity_id):
                 await store.release_parts(betnr, self._now())
         await store.mark_deleted(ENTITY_TYPE, entity_id, self._now())
         return Outcome("deleted", betnr)

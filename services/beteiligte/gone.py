@@ -38,6 +38,10 @@ class Fate:
     word: Literal["deleted", "merged", "lives_on", "gone_everywhere"]
     successor: Record | None = None
 
+    def took_parts_of(self, entity_id: str) -> bool:
+        """Whether addresses and accounts of the record that is gone belong to its successor: a merge moves them."""
+        return self.successor is not None and entity_id in str(self.successor.get(MERGED_IDS) or "").split()
+
 
 class GoneBeteiligte:
     """Finds out what has become of records that are gone, and tells people."""

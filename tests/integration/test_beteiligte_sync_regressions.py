@@ -195,8 +195,7 @@ async def test_a_successor_takes_over_the_addresses_of_a_deleted_record(office: 
 
     assert (await office.in_espocrm(successor))["syncStatus"] == "clean"
     assert len(office.in_advoware(betnr)["adressen"]) == 1
-    assert "gelöscht" in told(await office.tasks())
-    assert "Adresse" not in "".join(task["name"] for task in await office.tasks())
+    assert await office.tasks() == []  # the number lives on
 
 
 async def test_the_check_finds_a_record_whose_delete_event_was_lost(office: Office) -> None:
