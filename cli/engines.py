@@ -61,7 +61,10 @@ async def _ask(url: str, seconds: float) -> bytes | None:
     """The body of an answer, whatever its status; None without an answer in time."""
     timeout = aiohttp.ClientTimeout(total=seconds)
     try:
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url) as response,
+        ):
             return await response.read()
     except (aiohttp.ClientError, TimeoutError, OSError):
         return None
@@ -84,14 +87,24 @@ def find_iii() -> str:
     named = os.environ.get("III_ENGINE_BIN") or "iii"
     path = shutil.which(named)
     if path is None:
-        raise StartFailed(f"There is no engine {named!r}. Put iii v0.10.0 on PATH, or name it: III_ENGINE_BIN=...")
+        raise StartFailed(
+            f"There is no engine {named!r}. Put iii v0.10.0 on PATH, or name it: III_ENGINE_BIN=..."
+        )
     try:
-        answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603 - the user's own choice
-        version = tuple(int(part) for part in answer.stdout.strip().split("-")[0].split("."))
+        answer = subprocess.run(  # noqa: S603 - the engine that was configured
+            [path, "--version"], capture_output=True, text=True, timeout=10, check=True
+        )
+        version = tuple(
+            int(part) for part in answer.stdout.strip().split("-")[0].split(".")
+        )
     except (OSError, subprocess.SubprocessError, ValueError):
-        raise StartFailed(f"{path} does not say its version, so it is no iii engine") from None
+        raise StartFailed(
+            f"{path} does not say its version, so it is no iii engine"
+        ) from None
     if not OLDEST <= version < TOO_NEW:
-        raise StartFailed(f"{path} is version {answer.stdout.strip()}; these steps need 0.8.3 to 0.10.x, best 0.10.0")
+        raise StartFailed(
+            f"{path} is version {answer.stdout.strip()}; these steps need 0.8.3 to 0.10.x, best 0.10.0"
+        )
     return path
 
 

@@ -32,7 +32,11 @@ class EnvFile:
 
     def values(self) -> dict[str, str]:
         """The settings as they are read: of several lines for one, the last counts."""
-        return {binding.key: binding.value or "" for binding in self._bindings() if binding.key}
+        return {
+            binding.key: binding.value or ""
+            for binding in self._bindings()
+            if binding.key
+        }
 
     def change(self, settings: dict[str, str]) -> list[str]:
         """Write these settings; returns the names of those that were not so already.
@@ -41,7 +45,11 @@ class EnvFile:
             ConfigurationError: the file cannot be read or written.
         """
         present = self.values()
-        changed = {name: value for name, value in settings.items() if value != present.get(name, "")}
+        changed = {
+            name: value
+            for name, value in settings.items()
+            if value != present.get(name, "")
+        }
         if changed:
             self._write(self._with(changed))
         return list(changed)
@@ -53,7 +61,9 @@ class EnvFile:
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
-            raise ConfigurationError(f"{source}: cannot be read ({type(error).__name__})") from error
+            raise ConfigurationError(
+                f"{source}: cannot be read ({type(error).__name__})"
+            ) from error
         return list(parse_stream(io.StringIO(text, newline="")))
 
     def _with(self, changed: dict[str, str]) -> str:
@@ -74,9 +84,13 @@ class EnvFile:
     def _write(self, text: str) -> None:
         directory = self.path.parent
         try:
-            handle, name = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=directory)  # 0600
+            handle, name = tempfile.mkstemp(
+                prefix=f"{self.path.name}.", dir=directory
+            )  # 0600
         except OSError as error:
-            raise ConfigurationError(f"{directory}: no file can be made there ({type(error).__name__})") from error
+            raise ConfigurationError(
+                f"{directory}: no file can be made there ({type(error).__name__})"
+            ) from error
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(text.encode())
@@ -85,7 +99,9 @@ class EnvFile:
                 os.fsync(file.fileno())
             Path(name).replace(self.path)
         except OSError as error:
-            raise ConfigurationError(f"{self.path}: cannot be written ({type(error).__name__})") from error
+            raise ConfigurationError(
+                f"{self.path}: cannot be written ({type(error).__name__})"
+            ) from error
         finally:
             with contextlib.suppress(FileNotFoundError):
                 Path(name).unlink()

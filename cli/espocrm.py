@@ -14,10 +14,21 @@ from rich.markup import escape
 
 from cli.env_file import EnvFile
 from cli.espocrm_setup import PASSWORD, Wish, read_password, set_up
-from config import PROJECT_ROOT, ConfigurationError, Settings, default_env_file, get_settings
+from config import (
+    PROJECT_ROOT,
+    ConfigurationError,
+    Settings,
+    default_env_file,
+    get_settings,
+)
 from services.calendar_sync.doctor import diagnose_google
 from services.espocrm_setup.doctor import diagnose
-from services.espocrm_setup.webhooks import Check, Installed, SetupFailed, install_webhooks
+from services.espocrm_setup.webhooks import (
+    Check,
+    Installed,
+    SetupFailed,
+    install_webhooks,
+)
 
 FAILED, UNCHECKED = 1, 2
 MARKS = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]"}
@@ -35,18 +46,34 @@ def _main() -> None:
 @app.command("setup")
 def setup_command(
     url: Annotated[str, typer.Option("--url", help=UrlHelp)],
-    admin_user: Annotated[str, typer.Option("--admin-user", help="name of an administrator of EspoCRM")],
+    admin_user: Annotated[
+        str, typer.Option("--admin-user", help="name of an administrator of EspoCRM")
+    ],
     espocrm_url: Annotated[
-        str, typer.Option("--espocrm-url", help="EspoCRM's address; else ESPOCRM_API_BASE_URL")
+        str,
+        typer.Option(
+            "--espocrm-url", help="EspoCRM's address; else ESPOCRM_API_BASE_URL"
+        ),
     ] = "",
     task_user: Annotated[
-        str, typer.Option("--task-user", help="user name of who gets the tasks of records assigned to nobody")
+        str,
+        typer.Option(
+            "--task-user",
+            help="user name of who gets the tasks of records assigned to nobody",
+        ),
     ] = "",
     package: Annotated[
-        Path | None, typer.Option("--package", help="the extension's zip; else it is made of the sources")
+        Path | None,
+        typer.Option(
+            "--package", help="the extension's zip; else it is made of the sources"
+        ),
     ] = None,
     password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help=f"read the password from stdin; else from {PASSWORD}, or ask")
+        bool,
+        typer.Option(
+            "--password-stdin",
+            help=f"read the password from stdin; else from {PASSWORD}, or ask",
+        ),
     ] = False,
 ) -> None:
     """Install or upgrade the extension, make the API user, register the webhooks, write .env, and run the doctor.
@@ -57,7 +84,9 @@ def setup_command(
     try:
         path = default_env_file()
         if path is None:
-            raise SetupFailed("BITBYLAW_ENV_FILE is empty: there is no file to write the settings to.")
+            raise SetupFailed(
+                "BITBYLAW_ENV_FILE is empty: there is no file to write the settings to."
+            )
         password = read_password(from_stdin=password_stdin, user=admin_user)
         wish = Wish(url, admin_user, password, espocrm_url, task_user, package)
         env = EnvFile(path, PROJECT_ROOT / ".env.example")
@@ -66,13 +95,17 @@ def setup_command(
         console.print(f"[red]{escape(str(error))}[/red]")
         raise typer.Exit(FAILED) from None
     console.print(
-        "\nRestart BitByLaw: it reads .env when it starts.\n" if is_changed else "\nNothing was changed in .env.\n"
+        "\nRestart BitByLaw: it reads .env when it starts.\n"
+        if is_changed
+        else "\nNothing was changed in .env.\n"
     )
     doctor(url)
 
 
 @app.command("install-webhooks")
-def install_webhooks_command(url: Annotated[str, typer.Option("--url", help=UrlHelp)]) -> None:
+def install_webhooks_command(
+    url: Annotated[str, typer.Option("--url", help=UrlHelp)],
+) -> None:
     """Register the six webhooks in EspoCRM. A second run changes nothing; secrets are shown once, when created."""
     try:
         secrets = asyncio.run(_install(get_settings(), url))
@@ -80,7 +113,9 @@ def install_webhooks_command(url: Annotated[str, typer.Option("--url", help=UrlH
         console.print(f"[red]{escape(str(error))}[/red]")
         raise typer.Exit(FAILED) from None
     if secrets:
-        console.print("\nTo have signatures checked, append to ESPOCRM_WEBHOOK_SECRETS in .env (not shown again):")
+        console.print(
+            "\nTo have signatures checked, append to ESPOCRM_WEBHOOK_SECRETS in .env (not shown again):"
+        )
         console.print(",".join(secrets), markup=False)
 
 
@@ -89,22 +124,34 @@ async def _install(settings: Settings, url: str) -> list[str]:
     secrets: list[str] = []
     try:
         async for step in install_webhooks(settings, url):
-            console.print(f"{step.action:8} {step.event} {step.webhook_id}", markup=False)
+            console.print(
+                f"{step.action:8} {step.event} {step.webhook_id}", markup=False
+            )
             secrets += _pair(step)
     except SetupFailed:
         if secrets:  # what was created stays in EspoCRM
-            console.print(f"Secrets of the webhooks created so far: {','.join(secrets)}", markup=False)
+            console.print(
+                f"Secrets of the webhooks created so far: {','.join(secrets)}",
+                markup=False,
+            )
         raise
     return secrets
 
 
 def _pair(step: Installed) -> list[str]:
-    return [f"{step.webhook_id}:{step.secret.get_secret_value()}"] if step.secret else []
+    return (
+        [f"{step.webhook_id}:{step.secret.get_secret_value()}"] if step.secret else []
+    )
 
 
 def doctor(
-    url: Annotated[str | None, typer.Option("--url", help=f"{UrlHelp}; checks where the webhooks lead to")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", help=f"{UrlHelp}; checks where the webhooks lead to"),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print one JSON object")
+    ] = False,
 ) -> None:
     """Check what BitByLaw needs in EspoCRM (key, extension, entities, fields, role, webhooks) and in Google Calendar.
 
@@ -115,7 +162,13 @@ def doctor(
     except ConfigurationError as error:
         checks = [Check("configuration", "unchecked", str(error), "Correct .env.")]
     if as_json:
-        typer.echo(json.dumps({"checks": [asdict(check) for check in checks]}, ensure_ascii=False, indent=2))
+        typer.echo(
+            json.dumps(
+                {"checks": [asdict(check) for check in checks]},
+                ensure_ascii=False,
+                indent=2,
+            )
+        )
     else:
         for check in checks:
             _show(check)

@@ -33,7 +33,12 @@ from services.espocrm_setup.provision import (
     tell_actions,
     without_removed,
 )
-from services.espocrm_setup.webhooks import SetupFailed, checked_address, install_webhooks, webhook_secrets
+from services.espocrm_setup.webhooks import (
+    SetupFailed,
+    checked_address,
+    install_webhooks,
+    webhook_secrets,
+)
 
 PASSWORD = "ESPOCRM_ADMIN_PASSWORD"  # noqa: S105 - a name
 ACTION_SECRET = "ESPOCRM_ACTION_SECRET"  # noqa: S105 - a name
@@ -70,7 +75,9 @@ def read_password(*, from_stdin: bool, user: str) -> SecretStr:
     elif sys.stdin.isatty():
         given = getpass.getpass(f"Password of {user} in EspoCRM: ")
     if not given:
-        raise SetupFailed(f"There is no password: use a terminal, --password-stdin, or the variable {PASSWORD}.")
+        raise SetupFailed(
+            f"There is no password: use a terminal, --password-stdin, or the variable {PASSWORD}."
+        )
     return SecretStr(given)
 
 
@@ -87,7 +94,9 @@ async def set_up(wish: Wish, env: EnvFile, console: Console) -> bool:
     except InvalidInput as error:
         raise SetupFailed(str(error)) from error
     except ForeignSystemError as error:
-        raise SetupFailed(f"{error} What is done so far stays; run this again.") from error
+        raise SetupFailed(
+            f"{error} What is done so far stays; run this again."
+        ) from error
     return run.changed
 
 
@@ -102,9 +111,13 @@ class _Run:
         base_url = self._api_base_url(settings)
         self._store({"ESPOCRM_API_BASE_URL": base_url})
         self._store(_missing_keys(settings))
-        async with Administrator.logged_in(base_url, self._wish.admin_user, self._wish.password, _ask_code) as admin:
+        async with Administrator.logged_in(
+            base_url, self._wish.admin_user, self._wish.password, _ask_code
+        ) as admin:
             self._tell(await install_extension(admin, _package(self._wish.package)))
-            step, key = await provide_api_user(admin, settings.espocrm.marvin_api_key.get_secret_value())
+            step, key = await provide_api_user(
+                admin, settings.espocrm.marvin_api_key.get_secret_value()
+            )
             self._tell(step)
             self._store({"ESPOCRM_MARVIN_API_KEY": key})
             await self._webhooks(admin, our_url)
@@ -136,45 +149,70 @@ class _Run:
 
     async def _task_user(self, admin: Administrator, known_id: str) -> None:
         people = await active_people(admin)
-        by_id, by_name = {row["id"]: row for row in people}, {str(row["userName"]): row for row in people}
+        by_id, by_name = (
+            {row["id"]: row for row in people},
+            {str(row["userName"]): row for row in people},
+        )
         wanted = self._wish.task_user
         if wanted and wanted not in by_name:
-            raise SetupFailed(f"--task-user: EspoCRM has no active user {wanted}. It has: {', '.join(by_name)}")
+            raise SetupFailed(
+                f"--task-user: EspoCRM has no active user {wanted}. It has: {', '.join(by_name)}"
+            )
         if not wanted and known_id in by_id:
             return self._show("kept", "task user", str(by_id[known_id]["userName"]))
         if not wanted:
             wanted = self._ask_task_user(by_name)
         if not wanted:
-            return self._show("by hand", "task user", "who gets the tasks of nobody's records? Add --task-user NAME")
+            return self._show(
+                "by hand",
+                "task user",
+                "who gets the tasks of nobody's records? Add --task-user NAME",
+            )
         stored = self._store({TASK_USER: str(by_name[wanted]["id"])})
         return self._show("done" if stored else "kept", "task user", wanted)
 
     def _ask_task_user(self, by_name: Mapping[str, Mapping[str, Any]]) -> str:
         if not sys.stdin.isatty():
             return ""
-        self._console.print("\nWho gets the tasks of records that are assigned to nobody?")
+        self._console.print(
+            "\nWho gets the tasks of records that are assigned to nobody?"
+        )
         for name, row in by_name.items():
             self._console.print(f"  {name}  ({row.get('name')})", markup=False)
-        while (answer := input("User name, empty for later: ").strip()) and answer not in by_name:
+        while (
+            answer := input("User name, empty for later: ").strip()
+        ) and answer not in by_name:
             self._console.print("Nobody has that name.")
         return answer
 
     async def _buttons(self, admin: Administrator, our_url: str) -> None:
         if not await offers_actions(admin):
             return
-        known = os.environ.get(ACTION_SECRET) or self._env.values().get(ACTION_SECRET, "")
+        known = os.environ.get(ACTION_SECRET) or self._env.values().get(
+            ACTION_SECRET, ""
+        )
         secret = known or secrets.token_hex(SECRET_BYTES)
         self._store({ACTION_SECRET: secret})
-        self._tell(await tell_actions(admin, our_url, SecretStr(secret), is_new=not known))
+        self._tell(
+            await tell_actions(admin, our_url, SecretStr(secret), is_new=not known)
+        )
 
     def _store(self, values: Mapping[str, str]) -> bool:
         """Write settings at once, so that an interrupted run has lost nothing."""
         changed = self._env.change(dict(values))
         for name in changed:
             self._show("done", ".env", name)
-        overruled = [name for name, value in values.items() if os.environ.get(name, value) not in {"", value}]
+        overruled = [
+            name
+            for name, value in values.items()
+            if os.environ.get(name, value) not in {"", value}
+        ]
         for name in overruled:
-            self._show("by hand", ".env", f"{name} is also set in the environment, which counts: change it there")
+            self._show(
+                "by hand",
+                ".env",
+                f"{name} is also set in the environment, which counts: change it there",
+            )
         self.changed = self.changed or bool(changed)
         return bool(changed)
 
@@ -204,7 +242,9 @@ def _address(option: str, url: str, settings: Settings) -> str:
 
 def _ask_code() -> str:
     if not sys.stdin.isatty():
-        raise SetupFailed("EspoCRM asks for the code of the second factor: run this in a terminal.")
+        raise SetupFailed(
+            "EspoCRM asks for the code of the second factor: run this in a terminal."
+        )
     return input("Code of the second factor: ").strip()
 
 

@@ -33,7 +33,9 @@ DATABASE_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.Interfa
 PLAY_ERRORS = (aiohttp.ClientError, *DATABASE_ERRORS)
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="BitByLaw: EspoCRM, Advoware and Google Calendar in step."
+    no_args_is_help=True,
+    add_completion=False,
+    help="BitByLaw: EspoCRM, Advoware and Google Calendar in step.",
 )
 console = Console()
 
@@ -49,7 +51,10 @@ def _door(path: Path) -> typer.Typer:
     return commands
 
 
-app.add_typer(_door(PROJECT_ROOT / "steps" / "advoware_cal_sync" / "audit_calendar_sync.py"), name="audit")
+app.add_typer(
+    _door(PROJECT_ROOT / "steps" / "advoware_cal_sync" / "audit_calendar_sync.py"),
+    name="audit",
+)
 app.add_typer(espocrm_app, name="espocrm")
 app.command()(doctor)
 app.command()(worker)
@@ -57,20 +62,33 @@ app.command()(worker)
 
 @app.command()
 def up(
-    check: Annotated[bool, typer.Option("--check", help="verify the sample flow on fresh data and stop")] = False,
-    http_port: Annotated[int, typer.Option(min=0, max=65535, envvar="BITBYLAW_HTTP_PORT")] = Ports.http,
-    worker_port: Annotated[int, typer.Option(min=0, max=65535, envvar="BITBYLAW_WORKER_PORT")] = Ports.worker,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="verify the sample flow on fresh data and stop"),
+    ] = False,
+    http_port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="BITBYLAW_HTTP_PORT")
+    ] = Ports.http,
+    worker_port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="BITBYLAW_WORKER_PORT")
+    ] = Ports.worker,
     advoware_twin_port: Annotated[
         int, typer.Option(min=0, max=65535, envvar="BITBYLAW_ADVOWARE_TWIN_PORT")
     ] = Ports.advoware,
     espocrm_twin_port: Annotated[
         int, typer.Option(min=0, max=65535, envvar="BITBYLAW_ESPOCRM_TWIN_PORT")
     ] = Ports.espocrm,
-    google_twin_port: Annotated[int, typer.Option(min=0, max=65535, envvar="BITBYLAW_GOOGLE_TWIN_PORT")] = Ports.google,
-    data: Annotated[Path, typer.Option(envvar="BITBYLAW_DATA", help="directory of all local data")] = PROJECT_ROOT
-    / ".local",
+    google_twin_port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="BITBYLAW_GOOGLE_TWIN_PORT")
+    ] = Ports.google,
+    data: Annotated[
+        Path, typer.Option(envvar="BITBYLAW_DATA", help="directory of all local data")
+    ] = PROJECT_ROOT / ".local",
     engine: Annotated[
-        EngineKind, typer.Option(help="iii: the real engine named by III_ENGINE_BIN, or found on PATH")
+        EngineKind,
+        typer.Option(
+            help="iii: the real engine named by III_ENGINE_BIN, or found on PATH"
+        ),
     ] = EngineKind.EMBEDDED,
 ) -> None:
     """Run the whole system on this machine until Ctrl-C. Systems without credentials in .env are replaced by twins.
@@ -82,7 +100,13 @@ def up(
         ports = (
             Ports(0, 0, 0, 0, 0)
             if check
-            else Ports(http_port, worker_port, advoware_twin_port, espocrm_twin_port, google_twin_port)
+            else Ports(
+                http_port,
+                worker_port,
+                advoware_twin_port,
+                espocrm_twin_port,
+                google_twin_port,
+            )
         )
         failed = asyncio.run(_run(scratch or data, ports, engine, check=check))
     except (StartFailed, ConfigurationError) as error:
@@ -113,7 +137,9 @@ async def _run(data: Path, ports: Ports, engine: EngineKind, *, check: bool) -> 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     try:
-        async with running_system(data, ports, default_env_file(), on_event=_say, engine=engine) as system:
+        async with running_system(
+            data, ports, default_env_file(), on_event=_say, engine=engine
+        ) as system:
             started = True
             return await _use(system, stopped, check=check)
     except asyncio.CancelledError:
@@ -125,7 +151,10 @@ async def _run(data: Path, ports: Ports, engine: EngineKind, *, check: bool) -> 
 
 async def _use(system: System, stopped: asyncio.Event, *, check: bool) -> bool:
     timeout = aiohttp.ClientTimeout(total=30)
-    async with aiohttp.ClientSession(timeout=timeout) as session, await open_audit(system) as audit:
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as session,
+        await open_audit(system) as audit,
+    ):
         _print_addresses(system)
         demo = Demo(system, session, audit) if _is_all_invented(system) else None
         if demo is not None:
@@ -149,7 +178,10 @@ async def _use(system: System, stopped: asyncio.Event, *, check: bool) -> bool:
 
 def _is_all_invented(system: System) -> bool:
     """Whether the sample flow reaches nothing but twins that run here."""
-    return not system.settings.real_systems and {"espocrm", "advoware"} <= system.twins.keys()
+    return (
+        not system.settings.real_systems
+        and {"espocrm", "advoware"} <= system.twins.keys()
+    )
 
 
 async def _play(demo: Demo) -> None:
@@ -168,7 +200,9 @@ def _describe(error: Exception) -> str:
 
 async def _check(demo: Demo | None, audit: asyncpg.Pool) -> bool:
     if demo is None:
-        _say("check: refused, because it would write invented people into the configured systems; see GET /health")
+        _say(
+            "check: refused, because it would write invented people into the configured systems; see GET /health"
+        )
         return True
     problems = []
     try:
@@ -179,16 +213,24 @@ async def _check(demo: Demo | None, audit: asyncpg.Pool) -> bool:
     console.print(_table(await audit_rows(audit)))
     for problem in problems:
         console.print(f"[red]{problem}[/red]", highlight=False)
-    console.print("[red]check: failed[/red]" if problems else "[green]check: ok[/green]")
+    console.print(
+        "[red]check: failed[/red]" if problems else "[green]check: ok[/green]"
+    )
     return bool(problems)
 
 
-async def _show_table(audit: asyncpg.Pool, stopped: asyncio.Event, *, is_trial: bool) -> None:
+async def _show_table(
+    audit: asyncpg.Pool, stopped: asyncio.Event, *, is_trial: bool
+) -> None:
     """A table of the latest syncs that keeps itself up to date; plain lines where there is no terminal."""
     latest = await audit.fetchval("SELECT coalesce(max(audit_id), 0) FROM sync_audit")
     rows = await audit_rows(audit, after=max(0, latest - TABLE_ROWS))
     title = "Trial: what was synced" if is_trial else "What was synced"
-    live = Live(_table(rows, title), console=console, auto_refresh=False) if console.is_terminal else None
+    live = (
+        Live(_table(rows, title), console=console, auto_refresh=False)
+        if console.is_terminal
+        else None
+    )
     with live or _Lines() as view:
         while not stopped.is_set():
             try:
@@ -234,7 +276,13 @@ def _cells(row: asyncpg.Record) -> list[str]:
 
 
 def _table(rows: list[asyncpg.Record], title: str = "What was synced") -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     for heading in ("time", "record", "topic", "result", "Advoware"):
         table.add_column(heading, no_wrap=True)
     table.add_column("ms", justify="right")
@@ -248,14 +296,20 @@ def _table(rows: list[asyncpg.Record], title: str = "What was synced") -> Table:
 
 def _print_addresses(system: System) -> None:
     table = Table(box=None, show_header=False)
-    table.add_row("HTTP", f"{system.http_url}/health, /hello, /advoware/proxy?endpoint=api/v1/advonet/Mitarbeiter")
+    table.add_row(
+        "HTTP",
+        f"{system.http_url}/health, /hello, /advoware/proxy?endpoint=api/v1/advonet/Mitarbeiter",
+    )
     for name, url in system.twins.items():
         table.add_row(f"{name} twin", f"{url}/__sandbox__/state, .../journal")
     table.add_row("logs", str(system.data / "log"))
     console.print(table)
     if system.settings.mode == "trial":
         _say(TRIAL_NOTICE)
-    console.print("Ctrl-C stops everything and keeps the data. README.md says what to try meanwhile.", highlight=False)
+    console.print(
+        "Ctrl-C stops everything and keeps the data. README.md says what to try meanwhile.",
+        highlight=False,
+    )
 
 
 def _say(line: str) -> None:

@@ -32,12 +32,18 @@ from services.core.log import write_json_lines
 HEALTH_SPAN = "step:Health"
 
 
-async def answer_by_result(request: MotiaHttpArgs[Any], _context: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
+async def answer_by_result(
+    request: MotiaHttpArgs[Any], _context: Any, proceed: Callable[[], Awaitable[Any]]
+) -> Any:
     """Middleware in front of every HTTP step: what it returned is the answer, and the response channel stays shut."""
     result = await proceed()
     if result is not None:
-        await request.response.writer.close_async()  # nothing was opened, unless the step itself has written to it
-        MotiaHttpResponse.__init__(request.response, None)  # without a writer it writes nothing
+        await (
+            request.response.writer.close_async()
+        )  # nothing was opened, unless the step itself has written to it
+        MotiaHttpResponse.__init__(
+            request.response, None
+        )  # without a writer it writes nothing
     return result
 
 
@@ -47,19 +53,32 @@ class AnsweringByResult:
     def __init__(self) -> None:
         self._motia = Motia()
 
-    def add_step(self, config: Any, step_path: str, handler: Any = None, file_path: str | None = None) -> None:
+    def add_step(
+        self,
+        config: Any,
+        step_path: str,
+        handler: Any = None,
+        file_path: str | None = None,
+    ) -> None:
         """Register a step as motia does, with `answer_by_result` as the outermost middleware of its HTTP triggers."""
         if isinstance(config, StepDefinition):
             handler, config = handler or config.handler, config.config
         config = StepConfig.model_validate(config)
         triggers = [_with_middleware(trigger) for trigger in config.triggers]
-        self._motia.add_step(config.model_copy(update={"triggers": triggers}), step_path, handler, file_path)
+        self._motia.add_step(
+            config.model_copy(update={"triggers": triggers}),
+            step_path,
+            handler,
+            file_path,
+        )
 
 
 def _with_middleware(trigger: Any) -> Any:
     if not isinstance(trigger, ApiTrigger):
         return trigger
-    return trigger.model_copy(update={"middleware": [answer_by_result, *(trigger.middleware or [])]})
+    return trigger.model_copy(
+        update={"middleware": [answer_by_result, *(trigger.middleware or [])]}
+    )
 
 
 class WithoutHealthLooks(Sampler):
@@ -74,7 +93,9 @@ class WithoutHealthLooks(Sampler):
         """Whether a span is recorded. The spans inside a dropped one are dropped by the other sampler's rule."""
         if name == HEALTH_SPAN:
             return SamplingResult(Decision.DROP)
-        return self._other.should_sample(parent_context, trace_id, name, *details, **more)
+        return self._other.should_sample(
+            parent_context, trace_id, name, *details, **more
+        )
 
     def get_description(self) -> str:
         """The name that OpenTelemetry shows."""

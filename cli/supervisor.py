@@ -56,7 +56,13 @@ class Supervised:
     ``on_event`` is told so, one line at a time.
     """
 
-    def __init__(self, program: Program, log_directory: Path, *, on_event: Callable[[str], None] = ignore) -> None:
+    def __init__(
+        self,
+        program: Program,
+        log_directory: Path,
+        *,
+        on_event: Callable[[str], None] = ignore,
+    ) -> None:
         self.program = program
         self.ready: dict[str, Any] = {}  #: what the program said when it was ready
         self._log_path = log_directory / f"{program.name}.log"
@@ -82,7 +88,10 @@ class Supervised:
             StartFailed: it ended, or was not ready in time.
         """
         await self._start_once()
-        self._keepers = [asyncio.create_task(self._keep_running()), asyncio.create_task(keep_small(self._log_path))]
+        self._keepers = [
+            asyncio.create_task(self._keep_running()),
+            asyncio.create_task(keep_small(self._log_path)),
+        ]
         return self.ready
 
     async def stop(self) -> None:
@@ -95,7 +104,9 @@ class Supervised:
 
     async def restart(self) -> None:
         """End a process that does not answer; it is started again at once."""
-        self._on_event(f"{self.program.name} does not answer; ending it (log: {self._log_path})")
+        self._on_event(
+            f"{self.program.name} does not answer; ending it (log: {self._log_path})"
+        )
         if self._process is not None:
             await stop_process(self._process, seconds=RESTART_SECONDS)
 
@@ -126,7 +137,9 @@ class Supervised:
                 line = await self._process.stdout.readline()
         except TimeoutError:
             await stop_process(self._process)
-            raise StartFailed(f"{self.program.name}: not ready after {READY_SECONDS:g} s") from None
+            raise StartFailed(
+                f"{self.program.name}: not ready after {READY_SECONDS:g} s"
+            ) from None
         if not line:
             await self._process.wait()
             raise StartFailed(self._last_words(log_start))
@@ -141,8 +154,17 @@ class Supervised:
         return answer
 
     def _last_words(self, log_start: int) -> str:
-        lines = self._log_path.read_bytes()[log_start:].decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"{self.program.name} ended at once; see {self._log_path}"
+        lines = (
+            self._log_path.read_bytes()[log_start:]
+            .decode(errors="replace")
+            .strip()
+            .splitlines()
+        )
+        return (
+            lines[-1]
+            if lines
+            else f"{self.program.name} ended at once; see {self._log_path}"
+        )
 
     async def _keep_running(self) -> None:
         pause = 0.2
@@ -152,7 +174,9 @@ class Supervised:
             status = await self._process.wait()
             if time.monotonic() - started > HEALTHY_SECONDS:
                 pause = 0.2
-            self._on_event(f"{self.program.name} ended with status {status}; starting it again (log: {self._log_path})")
+            self._on_event(
+                f"{self.program.name} ended with status {status}; starting it again (log: {self._log_path})"
+            )
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             with suppress(StartFailed, OSError):
@@ -204,7 +228,9 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
 
-async def stop_process(process: asyncio.subprocess.Process, seconds: float = STOP_SECONDS) -> None:
+async def stop_process(
+    process: asyncio.subprocess.Process, seconds: float = STOP_SECONDS
+) -> None:
     """End a process with SIGTERM, after ``seconds`` with SIGKILL; waits until it is gone."""
     if process.returncode is not None:
         return
@@ -229,7 +255,9 @@ class Patience:
     def renew(self, seconds: float | None = None) -> None:
         """It has answered; or it was just started, and may take ``seconds``."""
         self._looked_at = time.monotonic()
-        self._give_up_at = self._looked_at + (self._seconds if seconds is None else seconds)
+        self._give_up_at = self._looked_at + (
+            self._seconds if seconds is None else seconds
+        )
 
     def is_over(self) -> bool:
         """To be asked after each look without an answer."""
@@ -241,7 +269,9 @@ class Patience:
         return now > self._give_up_at
 
 
-async def keep_answering(part: Supervised, answers: Callable[[], Awaitable[bool]], patience: float) -> None:
+async def keep_answering(
+    part: Supervised, answers: Callable[[], Awaitable[bool]], patience: float
+) -> None:
     """End a part that lives but has not answered for ``patience`` seconds; it is then started again as if it had died.
 
     One that was just started may take longer for its first answer.

@@ -27,7 +27,14 @@ from cli.engines import (
     look,
     wait_for_ports,
 )
-from cli.supervisor import PATIENCE_SECONDS, Program, StartFailed, Supervised, keep_answering, private
+from cli.supervisor import (
+    PATIENCE_SECONDS,
+    Program,
+    StartFailed,
+    Supervised,
+    keep_answering,
+    private,
+)
 from config import PROJECT_ROOT, Settings, load_settings, require_safe_access
 from sandbox.advoware.app import DEFAULT_CREDENTIALS
 from sandbox.espocrm.access import ADMIN_ID
@@ -106,9 +113,12 @@ async def running_system(
     async with AsyncExitStack() as stack:
         _claim(data, stack)
         # Fixed from here on: a process that is started again must be found where it was.
-        ports = Ports(**{name: port or embedded.free_port() for name, port in vars(ports).items()})
+        ports = Ports(
+            **{name: port or embedded.free_port() for name, port in vars(ports).items()}
+        )
         _require_free_ports(
-            {"http": ports.http, "worker": ports.worker} | {name: getattr(ports, name) for name in needed}
+            {"http": ports.http, "worker": ports.worker}
+            | {name: getattr(ports, name) for name in needed}
         )
         processes: dict[str, Supervised] = {}
 
@@ -119,16 +129,24 @@ async def running_system(
             return await supervised.start()
 
         def watch(name: str, answers: Callable[[], Awaitable[bool]]) -> None:
-            task = asyncio.create_task(keep_answering(processes[name], answers, patience))
+            task = asyncio.create_task(
+                keep_answering(processes[name], answers, patience)
+            )
             stack.callback(task.cancel)
 
         on_event("starting PostgreSQL and Redis")
-        engine_database = await _start_stores(settings, data, stack, found, on_event, patience)
+        engine_database = await _start_stores(
+            settings, data, stack, found, on_event, patience
+        )
         twins = {}
         for name in needed:
             on_event(f"starting the {PORT_NAMES[name][0]}")
-            twins[name] = (await run(_twin_program(name, getattr(ports, name), data)))["url"]
-            watch(f"{name}-twin", partial(engine_answers, f"{twins[name]}/__sandbox__"))  # where no fault rule reaches
+            twins[name] = (await run(_twin_program(name, getattr(ports, name), data)))[
+                "url"
+            ]
+            watch(
+                f"{name}-twin", partial(engine_answers, f"{twins[name]}/__sandbox__")
+            )  # where no fault rule reaches
             found |= _twin_settings(name, twins[name], data)
         on_event("starting the engine")
         await run(_engine_program(iii, ports, data, engine_database))
@@ -136,7 +154,9 @@ async def running_system(
         http_url = f"http://127.0.0.1:{ports.http}"
         watch("engine", partial(engine_answers, http_url))
         found["III_URL"] = f"ws://127.0.0.1:{ports.worker}"
-        found["BITBYLAW_TWINS"] = ",".join([*settings.service.twin_origins, *twins.values()])
+        found["BITBYLAW_TWINS"] = ",".join(
+            [*settings.service.twin_origins, *twins.values()]
+        )
         settings = load_settings(found | wishes, env_file=env_file)
         await check_access(settings)
         _leave_settings(settings, data)
@@ -154,7 +174,10 @@ def _leave_settings(settings: Settings, data: Path) -> None:
 
     The file holds secrets, so only its owner may read it.
     """
-    lines = [f"{name}='{value.replace(chr(39), chr(92) + chr(39))}'\n" for name, value in _set_variables(settings)]
+    lines = [
+        f"{name}='{value.replace(chr(39), chr(92) + chr(39))}'\n"
+        for name, value in _set_variables(settings)
+    ]
     path = data / "environment"
     with open(path, "w", opener=private) as file:
         file.writelines(lines)
@@ -164,11 +187,21 @@ def _set_variables(settings: Settings) -> list[tuple[str, str]]:
     return [(name, value) for name, value in settings.environment().items() if value]
 
 
-def _engine_program(iii: str | None, ports: Ports, data: Path, database: str) -> Program:
+def _engine_program(
+    iii: str | None, ports: Ports, data: Path, database: str
+) -> Program:
     """The real engine at this path, or the embedded one."""
     if iii is not None:
-        environment = {**_base_environment(), **iii_environment(ports.http, ports.worker, data)}
-        return Program("engine", [iii, "--config", str(CONFIGURATION)], environment, says_ready=False)
+        environment = {
+            **_base_environment(),
+            **iii_environment(ports.http, ports.worker, data),
+        }
+        return Program(
+            "engine",
+            [iii, "--config", str(CONFIGURATION)],
+            environment,
+            says_ready=False,
+        )
     arguments = ["--http-port", str(ports.http), "--ws-port", str(ports.worker)]
     # The database's address may contain a password, so it goes where no list of processes shows it.
     environment = {**_base_environment(), "ENGINE_DATABASE_URL": database}
@@ -180,7 +213,11 @@ def needed_twins(settings: Settings) -> list[str]:
 
     Google's does not beside a real Advoware and EspoCRM: real appointments have no place in a twin, except in a trial.
     """
-    missing = [name for system, name in TWIN_NAMES.items() if system not in settings.foreign_systems]
+    missing = [
+        name
+        for system, name in TWIN_NAMES.items()
+        if system not in settings.foreign_systems
+    ]
     if missing == ["google"] and settings.real_systems and not settings.service.trial:
         return []
     return missing
@@ -194,7 +231,12 @@ async def check_access(settings: Settings, *, started_here: Sequence[str] = ()) 
     Raises:
         ConfigurationError: names the variables to set.
     """
-    require_safe_access(settings, with_twins=[system for system, name in TWIN_NAMES.items() if name in started_here])
+    require_safe_access(
+        settings,
+        with_twins=[
+            system for system, name in TWIN_NAMES.items() if name in started_here
+        ],
+    )
     await require_twins(settings)
 
 
@@ -204,7 +246,9 @@ def _claim(data: Path, stack: AsyncExitStack) -> None:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = private(str(data / "up.lock"), os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise StartFailed(f"The directory {data} cannot be used: {error.strerror}") from None
+        raise StartFailed(
+            f"The directory {data} cannot be used: {error.strerror}"
+        ) from None
     stack.callback(os.close, handle)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -247,8 +291,14 @@ async def _start_stores(
 ) -> str:
     """Start PostgreSQL and Redis unless the settings name others; returns the URL of the engine's database."""
     if "host" not in settings.redis.model_fields_set:
-        redis = await stack.enter_async_context(embedded.redis(data / "redis", on_event, patience))
-        found |= {"REDIS_HOST": redis.host, "REDIS_PORT": str(redis.port), "REDIS_PASSWORD": redis.password}
+        redis = await stack.enter_async_context(
+            embedded.redis(data / "redis", on_event, patience)
+        )
+        found |= {
+            "REDIS_HOST": redis.host,
+            "REDIS_PORT": str(redis.port),
+            "REDIS_PASSWORD": redis.password,
+        }
     if "host" in settings.postgres.model_fields_set:
         given = settings.postgres
         return make_conninfo(
@@ -258,8 +308,14 @@ async def _start_stores(
             password=given.password.get_secret_value() if given.password else None,
             dbname=given.db_name,
         )
-    postgres = await stack.enter_async_context(embedded.postgres(data / "postgres", on_event, patience))
-    found |= {"POSTGRES_HOST": postgres.host, "POSTGRES_PORT": "5432", "POSTGRES_USER": postgres.user}
+    postgres = await stack.enter_async_context(
+        embedded.postgres(data / "postgres", on_event, patience)
+    )
+    found |= {
+        "POSTGRES_HOST": postgres.host,
+        "POSTGRES_PORT": "5432",
+        "POSTGRES_USER": postgres.user,
+    }
     found["POSTGRES_DB_NAME"] = embedded.DATABASES[0]
     return postgres.url(embedded.DATABASES[1])
 
@@ -270,7 +326,12 @@ def _python(module: str, *arguments: str) -> list[str]:
 
 def _base_environment() -> dict[str, str]:
     # websockets would send even connections on this machine through a proxy
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+    return {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -288,15 +349,25 @@ def _environment(settings: Settings) -> dict[str, str]:
 def worker_program(settings: Settings) -> Program:
     """The Motia worker with all steps, for the engine that the settings name."""
     return Program(
-        "worker", _python("cli.motia_worker", "run", "--dir", "steps"), _environment(settings), says_ready=False
+        "worker",
+        _python("cli.motia_worker", "run", "--dir", "steps"),
+        _environment(settings),
+        says_ready=False,
     )
 
 
 def _twin_program(name: str, port: int, data: Path) -> Program:
-    arguments = ["--port", str(port), "--state-file", str(data / "twins" / f"{name}.state")]
+    arguments = [
+        "--port",
+        str(port),
+        "--state-file",
+        str(data / "twins" / f"{name}.state"),
+    ]
     if name == "google":
         arguments += ["--service-account-file", str(_service_account_file(data))]
-    return Program(f"{name}-twin", _python(f"sandbox.{name}", *arguments), _base_environment())
+    return Program(
+        f"{name}-twin", _python(f"sandbox.{name}", *arguments), _base_environment()
+    )
 
 
 def _service_account_file(data: Path) -> Path:
@@ -344,4 +415,6 @@ async def _wait_until_connected(system: System) -> None:
                 await asyncio.sleep(0.2)
     except TimeoutError:
         log = system.data / "log" / "worker.log"
-        raise StartFailed(f"The worker does not connect to the engine; see {log}") from None
+        raise StartFailed(
+            f"The worker does not connect to the engine; see {log}"
+        ) from None

@@ -19,7 +19,13 @@ import typer
 from cli.engines import Link, look
 from cli.supervisor import stop_process
 from cli.system import TRIAL_NOTICE, check_access, worker_program
-from config import PROJECT_ROOT, ConfigurationError, Settings, default_env_file, load_settings
+from config import (
+    PROJECT_ROOT,
+    ConfigurationError,
+    Settings,
+    default_env_file,
+    load_settings,
+)
 
 LOOK_SECONDS = 5.0
 #: Longer than the worker's own pauses between attempts to reconnect (at most 39 s).
@@ -32,12 +38,18 @@ STOP_SECONDS = 20.0
 
 def worker(
     engine_url: Annotated[
-        str, typer.Option(envvar="BITBYLAW_ENGINE_HTTP_URL", help="HTTP address of the engine that III_URL names")
+        str,
+        typer.Option(
+            envvar="BITBYLAW_ENGINE_HTTP_URL",
+            help="HTTP address of the engine that III_URL names",
+        ),
     ] = "http://127.0.0.1:3111",
-    patience: Annotated[float, typer.Option(help="seconds that the worker may be without its engine")] = (
-        PATIENCE_SECONDS
-    ),
-    check: Annotated[bool, typer.Option("--check", help="only look whether the worker is connected")] = False,
+    patience: Annotated[
+        float, typer.Option(help="seconds that the worker may be without its engine")
+    ] = (PATIENCE_SECONDS),
+    check: Annotated[
+        bool, typer.Option("--check", help="only look whether the worker is connected")
+    ] = False,
 ) -> None:
     """Run one worker for an engine elsewhere; ends when it has to be started anew (systemd and Docker do that).
 
@@ -77,7 +89,9 @@ async def _run(settings: Settings, engine_url: str, patience: float) -> int:
         if died.done():
             _say(f"the worker ended with status {died.result()}")
         elif lost.done():
-            _say(f"the worker has been without its engine for more than {patience:g} s; to be started anew")
+            _say(
+                f"the worker has been without its engine for more than {patience:g} s; to be started anew"
+            )
         return 0 if asked.done() else 1
     finally:
         for task in (asked, lost):

@@ -19,13 +19,23 @@ RIGHTS = 0o100644 << 16
 
 def sources() -> Iterator[Path]:
     """The files of the package, sorted by their name in it."""
-    found = [path for part in PARTS for path in (ROOT / part).rglob("*") if path.suffix in {".js", ".json", ".php"}]
-    yield from sorted([ROOT / "manifest.json", *found], key=lambda path: path.relative_to(ROOT).as_posix())
+    found = [
+        path
+        for part in PARTS
+        for path in (ROOT / part).rglob("*")
+        if path.suffix in {".js", ".json", ".php"}
+    ]
+    yield from sorted(
+        [ROOT / "manifest.json", *found],
+        key=lambda path: path.relative_to(ROOT).as_posix(),
+    )
 
 
 def build(directory: Path = ROOT / "build") -> Path:
     """Write ``bitbylaw-<version>.zip`` into a directory; returns its path."""
-    version = json.loads((ROOT / "manifest.json").read_text(encoding="utf-8"))["version"]
+    version = json.loads((ROOT / "manifest.json").read_text(encoding="utf-8"))[
+        "version"
+    ]
     directory.mkdir(parents=True, exist_ok=True)
     target = directory / f"bitbylaw-{version}.zip"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as package:

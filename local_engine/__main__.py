@@ -21,11 +21,25 @@ from local_engine.server import Engine
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(prog="python -m local_engine", description="Embedded engine for Motia workers")
-    parser.add_argument("--host", default="127.0.0.1", help="address of both ports (default %(default)s)")
-    parser.add_argument("--http-port", type=int, default=3111, help="HTTP port, 0 for a free one (default %(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m local_engine", description="Embedded engine for Motia workers"
+    )
     parser.add_argument(
-        "--ws-port", type=int, default=49134, help="worker port, 0 for a free one (default %(default)s)"
+        "--host",
+        default="127.0.0.1",
+        help="address of both ports (default %(default)s)",
+    )
+    parser.add_argument(
+        "--http-port",
+        type=int,
+        default=3111,
+        help="HTTP port, 0 for a free one (default %(default)s)",
+    )
+    parser.add_argument(
+        "--ws-port",
+        type=int,
+        default=49134,
+        help="worker port, 0 for a free one (default %(default)s)",
     )
     parser.add_argument(
         "--database-url",
@@ -33,7 +47,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="PostgreSQL URL or conninfo of the engine's database (default: ENGINE_DATABASE_URL)",
     )
     parser.add_argument(
-        "--http-timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds until 504 (default %(default)s)"
+        "--http-timeout",
+        type=float,
+        default=DEFAULT_TIMEOUT,
+        help="seconds until 504 (default %(default)s)",
     )
     parsed = parser.parse_args(arguments)
     if not parsed.database_url:

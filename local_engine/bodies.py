@@ -21,7 +21,10 @@ async def pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
 
     Answers ``Expect: 100-continue`` first, which older curl versions send with every larger POST.
     """
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+    if (
+        request.headers.get("Expect", "").lower() == "100-continue"
+        and request.transport is not None
+    ):
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     async for piece in request.content.iter_chunked(CHUNK_BYTES):
         yield piece
@@ -30,7 +33,9 @@ async def pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
 class Bodies:
     """Reads bodies whole, within limits for each of them and for all together."""
 
-    def __init__(self, seconds: float = BODY_SECONDS, limit: int = MAX_UNFINISHED_BYTES) -> None:
+    def __init__(
+        self, seconds: float = BODY_SECONDS, limit: int = MAX_UNFINISHED_BYTES
+    ) -> None:
         self._seconds = seconds
         self._limit = limit
         self.unfinished = 0  #: bytes of bodies that are not whole yet

@@ -46,7 +46,10 @@ class Channel:
         self.access_key = str(uuid4())
         self.owner_id = owner_id
         self.created = time.monotonic()
-        self.taken: dict[Direction, asyncio.Event] = {"read": asyncio.Event(), "write": asyncio.Event()}
+        self.taken: dict[Direction, asyncio.Event] = {
+            "read": asyncio.Event(),
+            "write": asyncio.Event(),
+        }
         self._items: asyncio.Queue[Item] = asyncio.Queue(buffer)
         self._discarding = False
         self._sockets: set[asyncio.Transport] = set()
@@ -54,7 +57,11 @@ class Channel:
 
     def ref(self, direction: Direction) -> dict[str, str]:
         """Return the reference a worker turns into its reader or writer."""
-        return {"channel_id": self.id, "access_key": self.access_key, "direction": direction}
+        return {
+            "channel_id": self.id,
+            "access_key": self.access_key,
+            "direction": direction,
+        }
 
     def take(self, direction: Direction) -> bool:
         """Claim an end; False when it was taken before."""
@@ -120,7 +127,9 @@ class Channels:
         for channel in list(self._connected.values()):
             channel.abort()
 
-    def create(self, owner_id: str | None = None, buffer: int = DEFAULT_BUFFER) -> Channel:
+    def create(
+        self, owner_id: str | None = None, buffer: int = DEFAULT_BUFFER
+    ) -> Channel:
         """Create a channel; with ``owner_id`` it ends with that worker's connection."""
         channel = Channel(owner_id, max(1, min(buffer, MAX_BUFFER)))
         self._channels[channel.id] = channel
@@ -133,7 +142,9 @@ class Channels:
 
     def remove_worker(self, worker_id: str) -> None:
         """Forget the channels a lost connection had created."""
-        for channel in [known for known in self._channels.values() if known.owner_id == worker_id]:
+        for channel in [
+            known for known in self._channels.values() if known.owner_id == worker_id
+        ]:
             self.remove(channel)
 
     async def sweep_forever(self) -> None:
@@ -142,22 +153,32 @@ class Channels:
             await asyncio.sleep(SWEEP_INTERVAL)
             limit = time.monotonic() - STALE_AFTER
             for channel in list(self._channels.values()):
-                if channel.created < limit and not all(end.is_set() for end in channel.taken.values()):
+                if channel.created < limit and not all(
+                    end.is_set() for end in channel.taken.values()
+                ):
                     self.remove(channel)
 
     def _find(self, channel_id: str, access_key: str) -> Channel | None:
         channel = self._channels.get(channel_id)
-        if channel is None or not hmac.compare_digest(channel.access_key.encode(), access_key.encode()):
+        if channel is None or not hmac.compare_digest(
+            channel.access_key.encode(), access_key.encode()
+        ):
             return None
         return channel
 
-    async def serve(self, request: web.BaseRequest, channel_id: str) -> web.StreamResponse:
+    async def serve(
+        self, request: web.BaseRequest, channel_id: str
+    ) -> web.StreamResponse:
         """Serve ``/ws/channels/{channel_id}?key=..&dir=..``; unknown or wrong key: 404 ``Channel not found``."""
         channel = self._find(channel_id, request.query.get("key", ""))
         if channel is None:
             return web.Response(status=404, text="Channel not found")
-        direction: Direction = "write" if request.query.get("dir") == "write" else "read"
-        socket = web.WebSocketResponse(compress=False, max_msg_size=MAX_RECEIVE_BYTES, timeout=CLOSE_TIMEOUT)
+        direction: Direction = (
+            "write" if request.query.get("dir") == "write" else "read"
+        )
+        socket = web.WebSocketResponse(
+            compress=False, max_msg_size=MAX_RECEIVE_BYTES, timeout=CLOSE_TIMEOUT
+        )
         await socket.prepare(request)
         transport = request.transport
         if transport is None or not channel.take(direction):
@@ -166,7 +187,9 @@ class Channels:
         self._connected[transport] = channel
         channel.connected(transport)
         try:
-            await (self._receive if direction == "write" else self._forward)(channel, socket)
+            await (self._receive if direction == "write" else self._forward)(
+                channel, socket
+            )
         finally:
             del self._connected[transport]
             channel.disconnected(transport)

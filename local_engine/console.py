@@ -92,9 +92,17 @@ class Console:
         key = (request.method, request.path.removeprefix(PREFIX))
         own = self._own_endpoints()
         if not _is_from_this_machine(request) or _came_through_a_proxy(request):
-            return _json({"error": "forbidden", "message": "The console answers to this machine only"}, 403)
+            return _json(
+                {
+                    "error": "forbidden",
+                    "message": "The console answers to this machine only",
+                },
+                403,
+            )
         if key not in own and key not in _FUNCTIONS:
-            return _json({"error": "not_found", "message": "No such console endpoint"}, 404)
+            return _json(
+                {"error": "not_found", "message": "No such console endpoint"}, 404
+            )
         try:
             data = await self._input(request)
             if key in own:
@@ -118,7 +126,9 @@ class Console:
             raise BadRequestError("the body is no JSON object")
         return data
 
-    def _own_endpoints(self) -> dict[tuple[str, str], Callable[[dict[str, Any]], Awaitable[web.Response]]]:
+    def _own_endpoints(
+        self,
+    ) -> dict[tuple[str, str], Callable[[dict[str, Any]], Awaitable[web.Response]]]:
         return {
             ("GET", "status"): self._status,
             ("GET", "health"): self._health,
@@ -164,14 +174,20 @@ class Console:
         function_id = data.get("function_id")
         if not isinstance(function_id, str):
             raise BadRequestError("function_id is missing")
-        return await _within_time(self.invocations.invoke(function_id, data.get("input")))
+        return await _within_time(
+            self.invocations.invoke(function_id, data.get("input"))
+        )
 
     async def _cron_trigger(self, data: dict[str, Any]) -> web.Response:
         """Run a cron trigger now; named by ``trigger_id`` or, if that is unknown, by ``function_id``."""
         trigger = self.triggers.get(str(data.get("trigger_id")))
         if trigger is None:
             wanted = data.get("function_id")
-            found = [entry["id"] for entry in self.triggers.describe() if entry["function_id"] == wanted]
+            found = [
+                entry["id"]
+                for entry in self.triggers.describe()
+                if entry["function_id"] == wanted
+            ]
             trigger = self.triggers.get(found[0]) if found else None
         if trigger is None or trigger.type != "cron":
             raise BadRequestError("no such cron trigger")
@@ -183,7 +199,10 @@ async def _within_time(work: Awaitable[object]) -> web.Response:
         async with asyncio.timeout(INVOKE_TIMEOUT):
             return _json({"success": True, "result": await work})
     except TimeoutError:
-        return _json({"error": "timeout", "message": f"No result within {INVOKE_TIMEOUT:.0f} s"}, 504)
+        return _json(
+            {"error": "timeout", "message": f"No result within {INVOKE_TIMEOUT:.0f} s"},
+            504,
+        )
 
 
 def _status(error: EngineError) -> int:
@@ -194,7 +213,9 @@ def _status(error: EngineError) -> int:
 
 def _json(body: Any, status: int = 200) -> web.Response:
     return web.Response(
-        text=dumps(body, "console answer", MAX_RECEIVE_BYTES), status=status, content_type="application/json"
+        text=dumps(body, "console answer", MAX_RECEIVE_BYTES),
+        status=status,
+        content_type="application/json",
     )
 
 

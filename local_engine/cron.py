@@ -24,7 +24,9 @@ from local_engine.tasks import Tasks
 from local_engine.telemetry import Telemetry
 from local_engine.triggers import Trigger, TriggerRejectedError, condition_met
 
-_MONTHS = {name.lower(): index for index, name in enumerate(calendar.month_name) if name}
+_MONTHS = {
+    name.lower(): index for index, name in enumerate(calendar.month_name) if name
+}
 _DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _NAMES: dict[str, dict[str, int]] = {
     "month": {**_MONTHS, **{name[:3]: index for name, index in _MONTHS.items()}},
@@ -76,9 +78,16 @@ class Schedule:
         """Parse an expression. Raises CronSyntaxError."""
         parts = _SHORTHANDS.get(expression.strip().lower(), expression).split()
         if len(parts) not in (6, 7):
-            raise CronSyntaxError("six or seven fields are needed: sec min hour day month weekday [year]")
+            raise CronSyntaxError(
+                "six or seven fields are needed: sec min hour day month weekday [year]"
+            )
         parts += ["*"] * (7 - len(parts))
-        return cls(*(_parse_field(part, *field) for part, field in zip(parts, _FIELDS, strict=True)))
+        return cls(
+            *(
+                _parse_field(part, *field)
+                for part, field in zip(parts, _FIELDS, strict=True)
+            )
+        )
 
     def _matches(self, day: date) -> bool:
         return (
@@ -138,7 +147,11 @@ def _parse_item(item: str, name: str, low: int, high: int) -> set[int]:
         first, last = low, high
     else:
         first = _parse_value(first_text, name, low, high)
-        last = _parse_value(last_text, name, low, high) if dash else (high if slash else first)
+        last = (
+            _parse_value(last_text, name, low, high)
+            if dash
+            else (high if slash else first)
+        )
     if last < first:
         raise CronSyntaxError(f"{name}: a range must not run backwards")
     step = 1
@@ -192,7 +205,9 @@ class CronTriggers:
     Only future times fire; what was missed while a run took long is skipped. Failures are logged, not repeated.
     """
 
-    def __init__(self, invocations: Invocations, telemetry: Telemetry, tasks: Tasks, clock: Clock) -> None:
+    def __init__(
+        self, invocations: Invocations, telemetry: Telemetry, tasks: Tasks, clock: Clock
+    ) -> None:
         self._invocations = invocations
         self._telemetry = telemetry
         self._tasks = tasks
@@ -205,7 +220,9 @@ class CronTriggers:
             schedule = Schedule.parse(trigger.text("expression") or "")
         except CronSyntaxError as exc:
             raise TriggerRejectedError(str(exc)) from exc
-        self._loops[trigger] = self._tasks.spawn(self._run(trigger, schedule), f"cron {trigger.id}")
+        self._loops[trigger] = self._tasks.spawn(
+            self._run(trigger, schedule), f"cron {trigger.id}"
+        )
 
     def unregister(self, trigger: Trigger, *, owner_lost: bool) -> None:
         """Stop the schedule."""
@@ -227,14 +244,25 @@ class CronTriggers:
         try:
             await self.call(trigger, payload)
         except EngineError as exc:
-            log_event("cron.failed", logging.ERROR, function_id=trigger.function_id, code=exc.code)
+            log_event(
+                "cron.failed",
+                logging.ERROR,
+                function_id=trigger.function_id,
+                code=exc.code,
+            )
 
     async def call(self, trigger: Trigger, payload: Mapping[str, object]) -> object:
         """Run a trigger's function with a payload, if its condition allows it. Raises EngineError."""
-        with self._telemetry.span(f"cron {trigger.text('expression')}", function_id=trigger.function_id) as span:
-            log_event("cron.fired", function_id=trigger.function_id, trace_id=span.trace_id)
+        with self._telemetry.span(
+            f"cron {trigger.text('expression')}", function_id=trigger.function_id
+        ) as span:
+            log_event(
+                "cron.fired", function_id=trigger.function_id, trace_id=span.trace_id
+            )
             try:
-                if not await condition_met(self._invocations, trigger, "_condition_path", payload):
+                if not await condition_met(
+                    self._invocations, trigger, "_condition_path", payload
+                ):
                     return None
                 return await self._invocations.invoke(
                     trigger.function_id, payload, prefer=trigger.owner, trace=span.trace

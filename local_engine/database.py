@@ -105,7 +105,9 @@ class Database:
             await self._apply_schema(self._pool)
         except (psycopg.Error, PoolTimeout) as exc:
             await self.close()
-            raise DatabaseStartupError(f"The engine's database cannot be used: {_reason(exc)}") from exc
+            raise DatabaseStartupError(
+                f"The engine's database cannot be used: {_reason(exc)}"
+            ) from exc
         except DatabaseStartupError:
             await self.close()
             raise
@@ -131,16 +133,23 @@ class Database:
 
     async def _take_lock(self, wait: float) -> Connection:
         connection: Connection = await psycopg.AsyncConnection.connect(
-            self._conninfo, autocommit=True, connect_timeout=5, application_name="local_engine lock"
+            self._conninfo,
+            autocommit=True,
+            connect_timeout=5,
+            application_name="local_engine lock",
         )
         deadline = asyncio.get_running_loop().time() + wait
         while True:
-            row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK_KEY])).fetchone()
+            row = await (
+                await connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK_KEY])
+            ).fetchone()
             if row is not None and row[0]:
                 return connection
             if asyncio.get_running_loop().time() >= deadline:
                 await connection.close()
-                raise DatabaseStartupError("Another engine is running on this database; stop it first.")
+                raise DatabaseStartupError(
+                    "Another engine is running on this database; stop it first."
+                )
             await asyncio.sleep(0.1)
 
     async def guard_lock(self, on_lost: Callable[[str], None]) -> None:

@@ -30,14 +30,19 @@ class PayloadTooLargeError(EngineError):
     """A payload is over the limit that the worker's socket can take."""
 
     def __init__(self, what: str, size: int, limit: int) -> None:
-        super().__init__("payload_too_large", f"{what} has {size} bytes of JSON; the limit is {limit}")
+        super().__init__(
+            "payload_too_large",
+            f"{what} has {size} bytes of JSON; the limit is {limit}",
+        )
 
 
 class BodyTimeoutError(EngineError):
     """A request's body did not arrive in time."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__("body_timeout", f"The request body did not arrive within {seconds:g} s")
+        super().__init__(
+            "body_timeout", f"The request body did not arrive within {seconds:g} s"
+        )
 
 
 class OverloadedError(EngineError):
@@ -58,14 +63,19 @@ class InvalidInputError(EngineError):
     """The input of a built-in function does not have the expected shape."""
 
     def __init__(self, function_id: str, detail: str) -> None:
-        super().__init__("deserialization_error", f"Failed to deserialize input for {function_id}: {detail}")
+        super().__init__(
+            "deserialization_error",
+            f"Failed to deserialize input for {function_id}: {detail}",
+        )
 
 
 class StorageUnavailableError(EngineError):
     """PostgreSQL cannot be reached right now; nothing was stored."""
 
     def __init__(self) -> None:
-        super().__init__("storage_unavailable", "The engine's database is not available")
+        super().__init__(
+            "storage_unavailable", "The engine's database is not available"
+        )
 
 
 class StartupError(Exception):
@@ -80,7 +90,10 @@ class PortTakenError(StartupError):
     """A port is in use; exit status 2."""
 
     def __init__(self, which: str, host: str, port: int, option: str) -> None:
-        super().__init__(f"The {which} port {host}:{port} is already in use; choose another one with {option}.", 2)
+        super().__init__(
+            f"The {which} port {host}:{port} is already in use; choose another one with {option}.",
+            2,
+        )
 
 
 class DatabaseStartupError(StartupError):

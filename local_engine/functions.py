@@ -12,7 +12,13 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from local_engine.channels import DEFAULT_BUFFER, Channels
 from local_engine.errors import InvalidInputError
-from local_engine.invocations import INTERNAL_PREFIX, Builtin, Functions, Invocations, Trace
+from local_engine.invocations import (
+    INTERNAL_PREFIX,
+    Builtin,
+    Functions,
+    Invocations,
+    Trace,
+)
 from local_engine.protocol import validation_summary
 from local_engine.queue_store import QueueStore
 from local_engine.queues import Queues
@@ -129,7 +135,9 @@ class _TraceTree(_Input):
 M = TypeVar("M", bound=_Input)
 
 
-def _typed(function_id: str, model: type[M], handler: Callable[[M, Trace], Awaitable[Any]]) -> Builtin:
+def _typed(
+    function_id: str, model: type[M], handler: Callable[[M, Trace], Awaitable[Any]]
+) -> Builtin:
     """Return a built-in that validates its input, with v0.8.3's error when it does not fit."""
 
     async def builtin(data: Any, trace: Trace) -> Any:
@@ -140,7 +148,9 @@ def _typed(function_id: str, model: type[M], handler: Callable[[M, Trace], Await
         try:
             return await handler(value, trace)
         except (psycopg.DataError, UnicodeEncodeError) as exc:
-            raise InvalidInputError(function_id, "a value cannot be stored or searched for") from exc
+            raise InvalidInputError(
+                function_id, "a value cannot be stored or searched for"
+            ) from exc
 
     return builtin
 
@@ -163,18 +173,60 @@ class BuiltinFunctions:
         """Return all built-in functions by id."""
         entries: list[tuple[str, type[Any], Callable[[Any, Trace], Awaitable[Any]]]] = [
             ("enqueue", _Enqueue, self._enqueue),
-            ("state::get", _Entry, lambda i, _: self.state.get(STATE_NAMESPACE, i.scope, i.key)),
-            ("state::set", _SetEntry, lambda i, _: self.state.set(STATE_NAMESPACE, i.scope, i.key, i.value)),
-            ("state::update", _UpdateEntry, lambda i, _: self.state.update(STATE_NAMESPACE, i.scope, i.key, i.ops)),
-            ("state::delete", _Entry, lambda i, _: self.state.delete(STATE_NAMESPACE, i.scope, i.key)),
-            ("state::list", _Scope, lambda i, _: self.state.values(STATE_NAMESPACE, i.scope)),
+            (
+                "state::get",
+                _Entry,
+                lambda i, _: self.state.get(STATE_NAMESPACE, i.scope, i.key),
+            ),
+            (
+                "state::set",
+                _SetEntry,
+                lambda i, _: self.state.set(STATE_NAMESPACE, i.scope, i.key, i.value),
+            ),
+            (
+                "state::update",
+                _UpdateEntry,
+                lambda i, _: self.state.update(STATE_NAMESPACE, i.scope, i.key, i.ops),
+            ),
+            (
+                "state::delete",
+                _Entry,
+                lambda i, _: self.state.delete(STATE_NAMESPACE, i.scope, i.key),
+            ),
+            (
+                "state::list",
+                _Scope,
+                lambda i, _: self.state.values(STATE_NAMESPACE, i.scope),
+            ),
             ("state::list_groups", _Nothing, self._state_groups),
-            ("stream::get", _Item, lambda i, _: self.state.get(i.namespace, i.group_id, i.item_id)),
-            ("stream::set", _SetItem, lambda i, _: self.state.set(i.namespace, i.group_id, i.item_id, i.data)),
-            ("stream::update", _UpdateItem, lambda i, _: self.state.update(i.namespace, i.group_id, i.item_id, i.ops)),
+            (
+                "stream::get",
+                _Item,
+                lambda i, _: self.state.get(i.namespace, i.group_id, i.item_id),
+            ),
+            (
+                "stream::set",
+                _SetItem,
+                lambda i, _: self.state.set(i.namespace, i.group_id, i.item_id, i.data),
+            ),
+            (
+                "stream::update",
+                _UpdateItem,
+                lambda i, _: self.state.update(
+                    i.namespace, i.group_id, i.item_id, i.ops
+                ),
+            ),
             ("stream::delete", _Item, self._stream_delete),
-            ("stream::list", _Group, lambda i, _: self.state.values(i.namespace, i.group_id)),
-            ("stream::list_groups", _Stream, lambda i, _: self.state.scopes(i.namespace)),
+            (
+                "stream::list",
+                _Group,
+                lambda i, _: self.state.values(i.namespace, i.group_id),
+            ),
+            (
+                "stream::list_groups",
+                _Stream,
+                lambda i, _: self.state.scopes(i.namespace),
+            ),
             ("engine::workers::register", _RegisterWorker, self._register_worker),
             ("engine::functions::list", _Listing, self._list_functions),
             ("engine::triggers::list", _Listing, self._list_triggers),
@@ -187,7 +239,10 @@ class BuiltinFunctions:
             ("engine::traces::list", _Traces, self._traces),
             ("engine::traces::tree", _TraceTree, self._trace_tree),
         ]
-        return {function_id: _typed(function_id, model, handler) for function_id, model, handler in entries}
+        return {
+            function_id: _typed(function_id, model, handler)
+            for function_id, model, handler in entries
+        }
 
     async def _enqueue(self, call: _Enqueue, trace: Trace) -> None:
         await self.queues.enqueue(call.topic, call.data, trace)
@@ -196,9 +251,15 @@ class BuiltinFunctions:
         return {"groups": await self.state.scopes(STATE_NAMESPACE)}
 
     async def _stream_delete(self, call: _Item, _trace: Trace) -> dict[str, Any]:
-        return {"old_value": await self.state.delete(call.namespace, call.group_id, call.item_id)}
+        return {
+            "old_value": await self.state.delete(
+                call.namespace, call.group_id, call.item_id
+            )
+        }
 
-    async def _register_worker(self, call: _RegisterWorker, _trace: Trace) -> dict[str, Any]:
+    async def _register_worker(
+        self, call: _RegisterWorker, _trace: Trace
+    ) -> dict[str, Any]:
         worker = self.workers.get(call.caller_worker_id or "")
         if worker is not None:
             worker.metadata = dict(call.model_extra or {})
@@ -207,13 +268,21 @@ class BuiltinFunctions:
     async def _list_functions(self, call: _Listing, _trace: Trace) -> dict[str, Any]:
         entries = self.functions.describe()
         if not call.include_internal:
-            entries = [entry for entry in entries if not entry["function_id"].startswith(INTERNAL_PREFIX)]
+            entries = [
+                entry
+                for entry in entries
+                if not entry["function_id"].startswith(INTERNAL_PREFIX)
+            ]
         return {"functions": entries}
 
     async def _list_triggers(self, call: _Listing, _trace: Trace) -> dict[str, Any]:
         entries = self.triggers.describe()
         if not call.include_internal:
-            entries = [entry for entry in entries if not entry["function_id"].startswith(INTERNAL_PREFIX)]
+            entries = [
+                entry
+                for entry in entries
+                if not entry["function_id"].startswith(INTERNAL_PREFIX)
+            ]
         return {"triggers": entries}
 
     async def _list_workers(self, call: _ListWorkers, _trace: Trace) -> dict[str, Any]:
@@ -233,8 +302,12 @@ class BuiltinFunctions:
             )
         return {"workers": entries, "timestamp": time.time_ns() // 1_000_000}
 
-    async def _create_channel(self, call: _CreateChannel, _trace: Trace) -> dict[str, Any]:
-        return self.channels.create_for_worker(call.caller_worker_id, call.buffer_size or DEFAULT_BUFFER)
+    async def _create_channel(
+        self, call: _CreateChannel, _trace: Trace
+    ) -> dict[str, Any]:
+        return self.channels.create_for_worker(
+            call.caller_worker_id, call.buffer_size or DEFAULT_BUFFER
+        )
 
     async def _queue_stats(self, _call: _Nothing, _trace: Trace) -> dict[str, Any]:
         counts = await self.queue_store.stats()
@@ -243,13 +316,20 @@ class BuiltinFunctions:
         topics = sorted({*counts, *subscribers})
         return {
             "topics": [
-                {"topic": topic, **empty, **counts.get(topic, {}), "subscribers": subscribers.get(topic, 0)}
+                {
+                    "topic": topic,
+                    **empty,
+                    **counts.get(topic, {}),
+                    "subscribers": subscribers.get(topic, 0),
+                }
                 for topic in topics
             ]
         }
 
     async def _dead_letters(self, call: _DeadLetters, _trace: Trace) -> dict[str, Any]:
-        return {"dead_letters": await self.queue_store.dead_letters(call.topic, call.limit)}
+        return {
+            "dead_letters": await self.queue_store.dead_letters(call.topic, call.limit)
+        }
 
     async def _redrive(self, call: _Redrive, _trace: Trace) -> dict[str, Any]:
         count = await self.queue_store.redrive(call.topic, call.job_id)
@@ -257,10 +337,14 @@ class BuiltinFunctions:
         return {"redriven": count}
 
     async def _logs(self, call: _Logs, _trace: Trace) -> dict[str, Any]:
-        return self.telemetry.logs(call.model_dump(exclude_none=True, exclude={"caller_worker_id"}))
+        return self.telemetry.logs(
+            call.model_dump(exclude_none=True, exclude={"caller_worker_id"})
+        )
 
     async def _traces(self, call: _Traces, _trace: Trace) -> dict[str, Any]:
-        return self.telemetry.traces(call.model_dump(exclude_none=True, exclude={"caller_worker_id"}))
+        return self.telemetry.traces(
+            call.model_dump(exclude_none=True, exclude={"caller_worker_id"})
+        )
 
     async def _trace_tree(self, call: _TraceTree, _trace: Trace) -> dict[str, Any]:
         return self.telemetry.tree(call.trace_id)

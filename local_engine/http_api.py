@@ -28,7 +28,11 @@ from aiohttp import web
 from local_engine.bodies import Bodies, pieces
 from local_engine.channels import Channel, Channels, End
 from local_engine.console import PREFIX, STATUSES, Console, is_own_origin
-from local_engine.errors import EngineError, InvocationStoppedError, PayloadTooLargeError
+from local_engine.errors import (
+    EngineError,
+    InvocationStoppedError,
+    PayloadTooLargeError,
+)
 from local_engine.invocations import Functions, Invocations
 from local_engine.logs import log_event
 from local_engine.protocol import loads
@@ -46,8 +50,13 @@ HEALTH_PATH = "health"
 DEFAULT_TIMEOUT = 30.0
 TARGET_HEADER = "x-forwarded-uri"
 
-_VARY = {"Vary": "origin, access-control-request-method, access-control-request-headers"}
-_PREFLIGHT = {"Access-Control-Allow-Methods": "GET,POST,PUT,DELETE", "Access-Control-Allow-Headers": "*"}
+_VARY = {
+    "Vary": "origin, access-control-request-method, access-control-request-headers"
+}
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET,POST,PUT,DELETE",
+    "Access-Control-Allow-Headers": "*",
+}
 
 
 @dataclass
@@ -64,8 +73,12 @@ class HttpApi:
     console: Console
     bodies: Bodies
     timeout: float = DEFAULT_TIMEOUT
-    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_REQUESTS))
-    _health_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_HEALTH_REQUESTS))
+    _slots: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
+    )
+    _health_slots: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(MAX_HEALTH_REQUESTS)
+    )
     _health: int = 0  #: the status of the latest look at it
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -78,18 +91,31 @@ class HttpApi:
         if isinstance(found, NoMatch):
             return _with_cors(request, self._unmatched(request, found))
         try:
-            body = _json_or_null(await self.bodies.read(request)) if _is_json(request) else None
+            body = (
+                _json_or_null(await self.bodies.read(request))
+                if _is_json(request)
+                else None
+            )
         except EngineError as exc:
             log_event("http.body_refused", logging.WARNING, code=exc.code)
-            return _with_cors(request, _error(STATUSES[exc.code], {"error": exc.code, "message": exc.message}))
+            return _with_cors(
+                request,
+                _error(STATUSES[exc.code], {"error": exc.code, "message": exc.message}),
+            )
         async with self._health_slots if _is_health(found) else self._slots:
             return await self._serve(request, found, body)
 
     def _unmatched(self, request: web.BaseRequest, found: NoMatch) -> web.Response:
-        if found.reason == "method" and request.method == "HEAD" and "GET" in found.allowed:
+        if (
+            found.reason == "method"
+            and request.method == "HEAD"
+            and "GET" in found.allowed
+        ):
             return web.Response(status=404, text="Not Found")
         if found.reason == "method":
-            return web.Response(status=405, headers={"Allow": ",".join(sorted(found.allowed))})
+            return web.Response(
+                status=405, headers={"Allow": ",".join(sorted(found.allowed))}
+            )
         if found.reason == "gone" or self._registering():
             log_event("http.no_worker", logging.WARNING, method=request.method)
             return _no_worker()
@@ -97,16 +123,24 @@ class HttpApi:
 
     def _registering(self) -> bool:
         """Tell whether routes may still be missing: no worker is complete, or one has only begun to register."""
-        begun = any(self.functions.of_worker(worker) for worker in self.workers if not worker.ready)
+        begun = any(
+            self.functions.of_worker(worker)
+            for worker in self.workers
+            if not worker.ready
+        )
         return begun or not any(worker.ready for worker in self.workers)
 
-    async def _serve(self, request: web.BaseRequest, route: Match, body: Any) -> web.StreamResponse:
+    async def _serve(
+        self, request: web.BaseRequest, route: Match, body: Any
+    ) -> web.StreamResponse:
         started = time.monotonic()
         trigger = route.trigger
         name = f"{request.method} /{route.path}"
         parent = request.headers.get("traceparent")
         is_look = _is_health(route)
-        with self.telemetry.span(name, parent, recorded=not is_look, function_id=trigger.function_id) as span:
+        with self.telemetry.span(
+            name, parent, recorded=not is_look, function_id=trigger.function_id
+        ) as span:
             response = await self._exchange(request, route, body, span)
             span.attributes["http.status_code"] = response.status
         if is_look and response.status == self._health:
@@ -121,18 +155,32 @@ class HttpApi:
         )
         return response
 
-    async def _exchange(self, request: web.BaseRequest, route: Match, body: Any, span: Span) -> web.StreamResponse:
+    async def _exchange(
+        self, request: web.BaseRequest, route: Match, body: Any, span: Span
+    ) -> web.StreamResponse:
         incoming, outgoing = self.channels.create(), self.channels.create()
         feeder: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(self.timeout):
                 payload = _payload(request, route, body)
-                if not await condition_met(self.invocations, route.trigger, "_condition_path", payload):
-                    return _with_cors(request, _error(422, {"error": "Request condition not met", "skipped": True}))
+                if not await condition_met(
+                    self.invocations, route.trigger, "_condition_path", payload
+                ):
+                    return _with_cors(
+                        request,
+                        _error(
+                            422, {"error": "Request condition not met", "skipped": True}
+                        ),
+                    )
                 if not _is_json(request):
                     feeder = asyncio.create_task(_feed(request, incoming))
-                references = {"request_body": incoming.ref("read"), "response": outgoing.ref("write")}
-                call = self.tasks.spawn(self._call(route, {**payload, **references}, span), "http call")
+                references = {
+                    "request_body": incoming.ref("read"),
+                    "response": outgoing.ref("write"),
+                }
+                call = self.tasks.spawn(
+                    self._call(route, {**payload, **references}, span), "http call"
+                )
                 answer = await Composer(outgoing).compose(call)
             return await _respond(request, answer, outgoing)
         except TimeoutError:
@@ -140,7 +188,9 @@ class HttpApi:
             return web.Response(status=504)
         except NoResponseError:
             span.error = "no_response"
-            log_event("http.no_response", logging.ERROR, function_id=route.trigger.function_id)
+            log_event(
+                "http.no_response", logging.ERROR, function_id=route.trigger.function_id
+            )
             return web.Response(status=504)
         except EngineError as exc:
             span.error = exc.code
@@ -151,10 +201,15 @@ class HttpApi:
             self.channels.remove(incoming)
             self.channels.remove(outgoing)
 
-    async def _call(self, route: Match, payload: dict[str, Any], span: Span) -> Any | EngineError:
+    async def _call(
+        self, route: Match, payload: dict[str, Any], span: Span
+    ) -> Any | EngineError:
         try:
             return await self.invocations.invoke(
-                route.trigger.function_id, payload, prefer=route.trigger.owner, trace=span.trace
+                route.trigger.function_id,
+                payload,
+                prefer=route.trigger.owner,
+                trace=span.trace,
             )
         except EngineError as exc:
             return exc
@@ -163,7 +218,9 @@ class HttpApi:
 def _payload(request: web.BaseRequest, route: Match, body: Any) -> dict[str, Any]:
     """The function's input without the channels."""
     return {
-        "query_params": dict(parse_qsl(request.raw_path.partition("?")[2], keep_blank_values=True)),
+        "query_params": dict(
+            parse_qsl(request.raw_path.partition("?")[2], keep_blank_values=True)
+        ),
         "path_params": route.path_params,
         "headers": {**_plain_headers(request.headers), TARGET_HEADER: request.raw_path},
         "path": route.path,
@@ -174,7 +231,10 @@ def _payload(request: web.BaseRequest, route: Match, body: Any) -> dict[str, Any
 
 
 def _is_health(route: Match) -> bool:
-    return route.path == HEALTH_PATH and route.trigger.text("http_method") in ("GET", None)
+    return route.path == HEALTH_PATH and route.trigger.text("http_method") in (
+        "GET",
+        None,
+    )
 
 
 def _is_json(request: web.BaseRequest) -> bool:
@@ -183,7 +243,10 @@ def _is_json(request: web.BaseRequest) -> bool:
 
 def _plain_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return lower-case names with one value each: the last one, "" for values that are not ASCII."""
-    return {name.lower(): value if value.isascii() else "" for name, value in headers.items()}
+    return {
+        name.lower(): value if value.isascii() else ""
+        for name, value in headers.items()
+    }
 
 
 def _json_or_null(body: bytes) -> Any:
@@ -206,7 +269,9 @@ async def _feed(request: web.BaseRequest, channel: Channel) -> None:
 
 
 def _error(status: int, body: dict[str, Any]) -> web.Response:
-    return web.Response(status=status, text=json.dumps(body), content_type="application/json")
+    return web.Response(
+        status=status, text=json.dumps(body), content_type="application/json"
+    )
 
 
 def _no_worker() -> web.Response:
@@ -218,7 +283,9 @@ def _no_worker() -> web.Response:
 def _failure(error: EngineError, route: Match) -> web.Response:
     """Translate an error. The handler's own message stays out of the answer, as in v0.8.3, and out of the log."""
     if isinstance(error, InvocationStoppedError):
-        log_event("http.worker_lost", logging.ERROR, function_id=route.trigger.function_id)
+        log_event(
+            "http.worker_lost", logging.ERROR, function_id=route.trigger.function_id
+        )
         return _no_worker()
     if isinstance(error, PayloadTooLargeError):
         return _error(413, {"error": error.code, "message": error.message})
@@ -238,7 +305,11 @@ def _cors(request: web.BaseRequest) -> dict[str, str]:
     origin = request.headers.get("Origin")
     if origin is None or not is_own_origin(origin):
         return _VARY
-    return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "*", **_VARY}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Expose-Headers": "*",
+        **_VARY,
+    }
 
 
 def _with_cors(request: web.BaseRequest, response: web.Response) -> web.Response:
@@ -246,7 +317,9 @@ def _with_cors(request: web.BaseRequest, response: web.Response) -> web.Response
     return response
 
 
-async def _respond(request: web.BaseRequest, answer: Answer, channel: Channel) -> web.StreamResponse:
+async def _respond(
+    request: web.BaseRequest, answer: Answer, channel: Channel
+) -> web.StreamResponse:
     headers = {**answer.headers, **_cors(request)}
     if not answer.streamed:
         return web.Response(status=answer.status, headers=headers, body=answer.body)

@@ -15,7 +15,11 @@ from typing import Any
 from uuid import uuid4
 
 from local_engine import protocol
-from local_engine.errors import EngineError, FunctionNotFoundError, InvocationStoppedError
+from local_engine.errors import (
+    EngineError,
+    FunctionNotFoundError,
+    InvocationStoppedError,
+)
 from local_engine.logs import log_event
 from local_engine.workers import WorkerConnection
 
@@ -49,7 +53,9 @@ class Functions:
         self.builtins: dict[str, Builtin] = {}
         self._offers: dict[str, dict[WorkerConnection, protocol.RegisterFunction]] = {}
 
-    def register(self, worker: WorkerConnection, message: protocol.RegisterFunction) -> None:
+    def register(
+        self, worker: WorkerConnection, message: protocol.RegisterFunction
+    ) -> None:
         """Record an offer; the newest offer of a function is the one that is used."""
         offers = self._offers.setdefault(message.id, {})
         offers.pop(worker, None)
@@ -67,7 +73,9 @@ class Functions:
         for function_id in self.of_worker(worker):
             self.unregister(worker, function_id)
 
-    def find(self, function_id: str, prefer: WorkerConnection | None = None) -> WorkerConnection | None:
+    def find(
+        self, function_id: str, prefer: WorkerConnection | None = None
+    ) -> WorkerConnection | None:
         """Return the connection to call: ``prefer`` if it offers the function, else the newest offer."""
         offers = self._offers.get(function_id)
         if not offers:
@@ -76,15 +84,27 @@ class Functions:
 
     def of_worker(self, worker: WorkerConnection) -> list[str]:
         """Return the ids of the functions a connection offers."""
-        return [function_id for function_id, offers in self._offers.items() if worker in offers]
+        return [
+            function_id
+            for function_id, offers in self._offers.items()
+            if worker in offers
+        ]
 
     def describe(self) -> list[dict[str, Any]]:
         """Return every function as ``engine::functions::list`` shows it, sorted by id."""
-        known: dict[str, protocol.RegisterFunction | None] = dict.fromkeys(self.builtins)
-        known |= {function_id: next(reversed(offers.values())) for function_id, offers in self._offers.items()}
+        known: dict[str, protocol.RegisterFunction | None] = dict.fromkeys(
+            self.builtins
+        )
+        known |= {
+            function_id: next(reversed(offers.values()))
+            for function_id, offers in self._offers.items()
+        }
         keys = ("description", "request_format", "response_format", "metadata")
         return [
-            {"function_id": function_id, **{key: getattr(known[function_id], key, None) for key in keys}}
+            {
+                "function_id": function_id,
+                **{key: getattr(known[function_id], key, None) for key in keys},
+            }
             for function_id in sorted(known)
         ]
 
@@ -97,7 +117,12 @@ class Invocations:
         self._pending: dict[str, _Pending] = {}
 
     async def invoke(
-        self, function_id: str, data: Any, *, prefer: WorkerConnection | None = None, trace: Trace = NO_TRACE
+        self,
+        function_id: str,
+        data: Any,
+        *,
+        prefer: WorkerConnection | None = None,
+        trace: Trace = NO_TRACE,
     ) -> Any:
         """Call a function and return its result (None when the worker sent none).
 
@@ -111,7 +136,9 @@ class Invocations:
         if worker is None:
             raise FunctionNotFoundError(function_id)
         invocation_id = str(uuid4())
-        text = protocol.invoke_function(invocation_id, function_id, data, trace.traceparent, trace.baggage)
+        text = protocol.invoke_function(
+            invocation_id, function_id, data, trace.traceparent, trace.baggage
+        )
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._pending[invocation_id] = _Pending(worker, function_id, answer)
         try:
@@ -122,7 +149,9 @@ class Invocations:
             if answer.done() and not answer.cancelled():
                 answer.exception()  # also when send() failed first: the exception counts as seen
 
-    def resolve(self, worker: WorkerConnection, message: protocol.InvocationResult) -> None:
+    def resolve(
+        self, worker: WorkerConnection, message: protocol.InvocationResult
+    ) -> None:
         """Deliver an answer. Unknown ids (late answers over a new connection) are only logged."""
         error = message.error
         self._settle(
@@ -132,14 +161,26 @@ class Invocations:
             EngineError(error.code, error.message) if error is not None else None,
         )
 
-    def fail(self, worker: WorkerConnection, invocation_id: str, error: EngineError) -> None:
+    def fail(
+        self, worker: WorkerConnection, invocation_id: str, error: EngineError
+    ) -> None:
         """Fail one invocation whose answer could not be read."""
         self._settle(worker, invocation_id, None, error)
 
-    def _settle(self, worker: WorkerConnection, invocation_id: str, result: Any, error: EngineError | None) -> None:
+    def _settle(
+        self,
+        worker: WorkerConnection,
+        invocation_id: str,
+        result: Any,
+        error: EngineError | None,
+    ) -> None:
         pending = self._pending.get(invocation_id)
         if pending is None or pending.answer.done():
-            log_event("invocation.unknown_result", invocation_id=invocation_id, worker_id=worker.id)
+            log_event(
+                "invocation.unknown_result",
+                invocation_id=invocation_id,
+                worker_id=worker.id,
+            )
         elif error is not None:
             pending.answer.set_exception(error)
         else:

@@ -32,19 +32,30 @@ class JsonFormatter(logging.Formatter):
         head: dict[str, Any] = {
             "event": record.msg if fields is not None else "library",
             "level": record.levelname.lower(),
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(
+                timespec="milliseconds"
+            ),
         }
         if fields is None:
-            fields = {"logger": record.name, "source": f"{record.filename}:{record.lineno}"}
+            fields = {
+                "logger": record.name,
+                "source": f"{record.filename}:{record.lineno}",
+            }
         if record.exc_info and record.exc_info[0] is not None:
-            fields = {**fields, "exception": record.exc_info[0].__name__, "places": _places(record.exc_info[2])}
+            fields = {
+                **fields,
+                "exception": record.exc_info[0].__name__,
+                "places": _places(record.exc_info[2]),
+            }
         return json.dumps({**head, **fields}, ensure_ascii=False, default=str)
 
 
 def _places(trace: TracebackType | None) -> list[str]:
     """Where an exception came from, innermost last; no texts and no values."""
     frames = traceback.extract_tb(trace)[-MAX_PLACES:]
-    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    return [
+        f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames
+    ]
 
 
 def configure_logging() -> None:

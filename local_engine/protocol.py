@@ -162,7 +162,9 @@ WorkerMessage = (
     | Ping
 )
 
-_ADAPTER: TypeAdapter[WorkerMessage] = TypeAdapter(Annotated[WorkerMessage, Field(discriminator="type")])
+_ADAPTER: TypeAdapter[WorkerMessage] = TypeAdapter(
+    Annotated[WorkerMessage, Field(discriminator="type")]
+)
 
 
 def _reject_constant(_: str) -> NoReturn:
@@ -191,7 +193,9 @@ def dumps(value: Any, what: str, limit: int) -> str:
     the value in the message.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(
+            value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        )
         size = len(text.encode())
     except UnicodeEncodeError:  # a lone surrogate: legal in JSON only as an escape
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))
@@ -229,11 +233,18 @@ def _waiting_invocation(text: str) -> str | None:
 def validation_summary(exc: ValidationError) -> str:
     """Describe a validation failure by field and rule, without the offending values (they may be personal data)."""
     errors = exc.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(str(part) for part in item['loc']) or 'input'}: {item['type']}" for item in errors[:5])
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc']) or 'input'}: {item['type']}"
+        for item in errors[:5]
+    )
 
 
 def _encode(message: dict[str, Any], what: str) -> str:
-    return dumps({key: value for key, value in message.items() if value is not None}, what, MAX_MESSAGE_BYTES - 1)
+    return dumps(
+        {key: value for key, value in message.items() if value is not None},
+        what,
+        MAX_MESSAGE_BYTES - 1,
+    )
 
 
 def worker_registered(worker_id: str) -> str:
@@ -247,7 +258,11 @@ def pong() -> str:
 
 
 def invoke_function(
-    invocation_id: str, function_id: str, data: Any, traceparent: str | None, baggage: str | None
+    invocation_id: str,
+    function_id: str,
+    data: Any,
+    traceparent: str | None,
+    baggage: str | None,
 ) -> str:
     """Call to a worker. Raises PayloadTooLargeError or InvalidPayloadError."""
     message = {
@@ -258,11 +273,15 @@ def invoke_function(
         "baggage": baggage,
     }
     envelope = _encode(message, "message")
-    payload = dumps(data, f"input of {function_id}", MAX_MESSAGE_BYTES - len(envelope.encode()) - 16)
+    payload = dumps(
+        data, f"input of {function_id}", MAX_MESSAGE_BYTES - len(envelope.encode()) - 16
+    )
     return f'{envelope[:-1]},"data":{payload}}}'
 
 
-def invocation_result(call: InvokeFunction, result: Any = None, error: EngineError | None = None) -> str:
+def invocation_result(
+    call: InvokeFunction, result: Any = None, error: EngineError | None = None
+) -> str:
     """Answer to a worker's call; a None result is left out, as the real engine does."""
     message: dict[str, Any] = {
         "type": "invocationresult",
@@ -277,7 +296,9 @@ def invocation_result(call: InvokeFunction, result: Any = None, error: EngineErr
     return _encode(message, f"result of {call.function_id}")
 
 
-def trigger_registration(kind: str, trigger_id: str, trigger_type: str, function_id: str, config: Any) -> str:
+def trigger_registration(
+    kind: str, trigger_id: str, trigger_type: str, function_id: str, config: Any
+) -> str:
     """``registertrigger`` or ``unregistertrigger`` for the worker that owns the trigger type."""
     message = {
         "type": kind,

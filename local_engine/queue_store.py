@@ -52,7 +52,10 @@ def queue_name(topic: str) -> str:
     if not topic:
         raise EngineError("topic_not_set", "Topic is not set")
     if len(topic) > MAX_TOPIC_LENGTH or "\0" in topic:
-        raise EngineError("invalid_topic", f"A topic has at most {MAX_TOPIC_LENGTH} characters and no NUL")
+        raise EngineError(
+            "invalid_topic",
+            f"A topic has at most {MAX_TOPIC_LENGTH} characters and no NUL",
+        )
     try:
         encoded = topic.encode()
     except UnicodeEncodeError as exc:
@@ -138,13 +141,24 @@ class QueueStore:
     async def add(self, topic: str, data: Any, trace: Trace) -> int:
         """Store a message durably and return the job's id. Raises EngineError for topics and payloads it refuses."""
         args: dict[str, Any] = {"data": dumps(data, "queue payload", MAX_PAYLOAD_BYTES)}
-        for name, value in (("traceparent", trace.traceparent), ("baggage", trace.baggage)):
+        for name, value in (
+            ("traceparent", trace.traceparent),
+            ("baggage", trace.baggage),
+        ):
             if value is not None and value.isascii() and value.isprintable():
                 args[name] = value
-        job = Job(queue=queue_name(topic), task_name=topic, task_kwargs=args, lock=None, queueing_lock=None)
+        job = Job(
+            queue=queue_name(topic),
+            task_name=topic,
+            task_kwargs=args,
+            lock=None,
+            queueing_lock=None,
+        )
         try:
             async with self._database.transaction() as connection:
-                stored = await self._database.jobs.defer_job_async(job, connection=connection)
+                stored = await self._database.jobs.defer_job_async(
+                    job, connection=connection
+                )
         except exceptions.ConnectorException as exc:
             raise StorageUnavailableError from exc
         return int(stored.id or 0)
@@ -158,14 +172,23 @@ class QueueStore:
         for row in rows:
             try:
                 jobs.append(_queued_job(row))
-            except (ValueError, KeyError, TypeError, AttributeError):  # not written by this engine
-                await self.bury(_unreadable(row), "unreadable: the stored payload is no JSON")
+            except (
+                ValueError,
+                KeyError,
+                TypeError,
+                AttributeError,
+            ):  # not written by this engine
+                await self.bury(
+                    _unreadable(row), "unreadable: the stored payload is no JSON"
+                )
         return jobs
 
     async def head(self, topic: str) -> Head | None:
         """Return the first waiting job of a topic, due or not."""
         async with self._database.transaction() as connection:
-            row: Any = await (await connection.execute(_HEAD, [queue_name(topic)])).fetchone()
+            row: Any = await (
+                await connection.execute(_HEAD, [queue_name(topic)])
+            ).fetchone()
         return Head(row[0], row[1] or 0.0) if row is not None else None
 
     async def done(self, job: QueuedJob) -> None:
@@ -173,7 +196,9 @@ class QueueStore:
         async with self._database.transaction() as connection:
             await self._finish(connection, job, Status.SUCCEEDED, delete=True)
 
-    async def bury(self, job: QueuedJob, error: str, *, interrupted: bool = False) -> None:
+    async def bury(
+        self, job: QueuedJob, error: str, *, interrupted: bool = False
+    ) -> None:
         """Make a job a dead letter; ``error`` says why its last execution failed."""
         async with self._database.transaction() as connection:
             count = int(interrupted)
@@ -184,22 +209,39 @@ class QueueStore:
         """Return a job that failed to the queue, due in ``delay`` seconds."""
         await self._put_back(job, delay, forgiven=0, interruptions=0, error=error)
 
-    async def release(self, job: QueuedJob, *, interrupted: bool, delay: float = 0.0) -> None:
+    async def release(
+        self, job: QueuedJob, *, interrupted: bool, delay: float = 0.0
+    ) -> None:
         """Return a job to the queue without using up an attempt; ``interrupted``: its worker was lost."""
-        await self._put_back(job, delay, forgiven=1, interruptions=int(interrupted), error=None)
+        await self._put_back(
+            job, delay, forgiven=1, interruptions=int(interrupted), error=None
+        )
 
     async def _put_back(
-        self, job: QueuedJob, delay: float, *, forgiven: int, interruptions: int, error: str | None
+        self,
+        job: QueuedJob,
+        delay: float,
+        *,
+        forgiven: int,
+        interruptions: int,
+        error: str | None,
     ) -> None:
         async with self._database.transaction() as connection:
-            await connection.execute(_NOTE, [job.id, forgiven, interruptions, _storable(error)])
+            await connection.execute(
+                _NOTE, [job.id, forgiven, interruptions, _storable(error)]
+            )
             now = await (await connection.execute("SELECT now()")).fetchone()
             retry_at: Any = now[0] if now is not None else None
-            arguments = {"job_id": job.id, "retry_at": retry_at + timedelta(seconds=delay)}
+            arguments = {
+                "job_id": job.id,
+                "retry_at": retry_at + timedelta(seconds=delay),
+            }
             nothing = {"new_priority": None, "new_queue_name": None, "new_lock": None}
             await connection.execute(sql.queries["retry_job"], {**arguments, **nothing})
 
-    async def _finish(self, connection: Connection, job: QueuedJob, status: Status, *, delete: bool) -> None:
+    async def _finish(
+        self, connection: Connection, job: QueuedJob, status: Status, *, delete: bool
+    ) -> None:
         arguments = {"job_id": job.id, "status": status.value, "delete_job": delete}
         await connection.execute(sql.queries["finish_job"], arguments)
 
@@ -207,19 +249,28 @@ class QueueStore:
         """Return waiting, active, delayed and dead jobs per topic."""
         async with self._database.transaction() as connection:
             rows: list[Any] = await (await connection.execute(_STATS)).fetchall()
-        return {row[0]: dict(zip(("waiting", "active", "delayed", "dead"), row[1:], strict=True)) for row in rows}
+        return {
+            row[0]: dict(
+                zip(("waiting", "active", "delayed", "dead"), row[1:], strict=True)
+            )
+            for row in rows
+        }
 
     async def dead_letters(self, topic: str | None, limit: int) -> list[dict[str, Any]]:
         """Return dead letters, newest first, with payload, error and times (ISO 8601)."""
         async with self._database.transaction() as connection:
-            cursor = await connection.execute(_DEAD_LETTERS, {"topic": topic, "limit": limit})
+            cursor = await connection.execute(
+                _DEAD_LETTERS, {"topic": topic, "limit": limit}
+            )
             rows: list[Any] = await cursor.fetchall()
         return [_dead_letter(row) for row in rows]
 
     async def redrive(self, topic: str | None, job_id: int | None) -> int:
         """Return dead letters to the queue with all their attempts; None for both means every one."""
         async with self._database.transaction() as connection:
-            return (await connection.execute(_REDRIVE, {"topic": topic, "job_id": job_id})).rowcount
+            return (
+                await connection.execute(_REDRIVE, {"topic": topic, "job_id": job_id})
+            ).rowcount
 
 
 def is_gone(error: psycopg.Error) -> bool:
@@ -241,7 +292,9 @@ def _unreadable(row: Any) -> QueuedJob:
 def _queued_job(row: Any) -> QueuedJob:
     job_id, topic, args, failures, interruptions = row
     trace = Trace(args.get("traceparent"), args.get("baggage"))
-    return QueuedJob(job_id, topic, loads(args["data"]), trace, max(failures, 0), interruptions)
+    return QueuedJob(
+        job_id, topic, loads(args["data"]), trace, max(failures, 0), interruptions
+    )
 
 
 def _dead_letter(row: Any) -> dict[str, Any]:

@@ -25,7 +25,11 @@ from typing import Any
 
 import psycopg
 
-from local_engine.errors import EngineError, InvocationStoppedError, StorageUnavailableError
+from local_engine.errors import (
+    EngineError,
+    InvocationStoppedError,
+    StorageUnavailableError,
+)
 from local_engine.invocations import Invocations, Trace
 from local_engine.logs import log_event
 from local_engine.queue_store import QueuedJob, QueueStore, is_gone, queue_name
@@ -63,9 +67,17 @@ class Policy:
         config = config if isinstance(config, dict) else {}
         retries = _positive(config.get("maxRetries"), DEFAULT_MAX_RETRIES, minimum=0)
         return cls(
-            executions=DEFAULT_EXECUTIONS if retries == DEFAULT_MAX_RETRIES else retries + 1,
-            backoff=_positive(config.get("backoffDelayMs"), DEFAULT_BACKOFF_MS, minimum=0) / 1000,
-            concurrency=min(_positive(config.get("concurrency"), DEFAULT_CONCURRENCY, minimum=1), MAX_CONCURRENCY),
+            executions=DEFAULT_EXECUTIONS
+            if retries == DEFAULT_MAX_RETRIES
+            else retries + 1,
+            backoff=_positive(
+                config.get("backoffDelayMs"), DEFAULT_BACKOFF_MS, minimum=0
+            )
+            / 1000,
+            concurrency=min(
+                _positive(config.get("concurrency"), DEFAULT_CONCURRENCY, minimum=1),
+                MAX_CONCURRENCY,
+            ),
             fifo=config.get("type") == "fifo",
         )
 
@@ -124,7 +136,13 @@ class _Topic:
 class Queues:
     """Enqueueing and delivery."""
 
-    def __init__(self, store: QueueStore, invocations: Invocations, telemetry: Telemetry, tasks: Tasks) -> None:
+    def __init__(
+        self,
+        store: QueueStore,
+        invocations: Invocations,
+        telemetry: Telemetry,
+        tasks: Tasks,
+    ) -> None:
         self._store = store
         self._invocations = invocations
         self._telemetry = telemetry
@@ -151,15 +169,23 @@ class Queues:
         except EngineError as exc:
             raise TriggerRejectedError(exc.message) from exc
         topic = self._topics.setdefault(name, _Topic(name))
-        topic.subscriptions.append(Subscription(trigger, Policy.from_config(trigger.config.get("queue_config"))))
+        topic.subscriptions.append(
+            Subscription(
+                trigger, Policy.from_config(trigger.config.get("queue_config"))
+            )
+        )
         topic.wake.set()
         if topic.dispatcher is None or topic.dispatcher.done():
-            topic.dispatcher = self._tasks.spawn(self._dispatch(topic), f"dispatcher of {name}")
+            topic.dispatcher = self._tasks.spawn(
+                self._dispatch(topic), f"dispatcher of {name}"
+            )
 
     def unregister(self, trigger: Trigger, *, owner_lost: bool) -> None:
         """Unsubscribe; running executions are not touched."""
         topic = self._topics[trigger.text("topic") or ""]
-        topic.subscriptions = [known for known in topic.subscriptions if known.trigger is not trigger]
+        topic.subscriptions = [
+            known for known in topic.subscriptions if known.trigger is not trigger
+        ]
         topic.wake.set()
 
     def subscribers(self) -> dict[str, int]:
@@ -172,7 +198,9 @@ class Queues:
             try:
                 taken = await self._take(topic)
             except StorageUnavailableError:
-                log_event("queue.storage_unavailable", logging.WARNING, topic=topic.name)
+                log_event(
+                    "queue.storage_unavailable", logging.WARNING, topic=topic.name
+                )
                 await asyncio.sleep(STORAGE_PAUSE)
                 continue
             for job in taken:
@@ -201,7 +229,9 @@ class Queues:
             subscription.running += 1
             work = self._execute(topic, subscription, job)
         else:  # the subscribers went away while the job was fetched
-            work = self._settle(topic, job, lambda: self._store.release(job, interrupted=False))
+            work = self._settle(
+                topic, job, lambda: self._store.release(job, interrupted=False)
+            )
         task = self._tasks.spawn(work, f"job {job.id}")
         task.add_done_callback(lambda _: self._finished(topic, subscription))
 
@@ -212,21 +242,39 @@ class Queues:
             subscription.running -= 1
         topic.wake.set()
 
-    async def _execute(self, topic: _Topic, subscription: Subscription, job: QueuedJob) -> None:
+    async def _execute(
+        self, topic: _Topic, subscription: Subscription, job: QueuedJob
+    ) -> None:
         trigger = subscription.trigger
         started = time.monotonic()
         error: EngineError | None = None
-        attributes: dict[str, Any] = {"topic": topic.name, "job_id": job.id, "function_id": trigger.function_id}
-        with self._telemetry.span(f"queue {topic.name}", job.trace.traceparent, **attributes) as span:
+        attributes: dict[str, Any] = {
+            "topic": topic.name,
+            "job_id": job.id,
+            "function_id": trigger.function_id,
+        }
+        with self._telemetry.span(
+            f"queue {topic.name}", job.trace.traceparent, **attributes
+        ) as span:
             trace = Trace(span.trace.traceparent, job.trace.baggage)
             try:
-                if await condition_met(self._invocations, trigger, "_condition_path", job.data):
-                    await self._invocations.invoke(trigger.function_id, job.data, prefer=trigger.owner, trace=trace)
+                if await condition_met(
+                    self._invocations, trigger, "_condition_path", job.data
+                ):
+                    await self._invocations.invoke(
+                        trigger.function_id, job.data, prefer=trigger.owner, trace=trace
+                    )
             except EngineError as exc:
                 error, span.error = exc, exc.code
         milliseconds = round((time.monotonic() - started) * 1000)
         outcome, action = self._outcome(topic, subscription.policy, job, error)
-        log_event("queue.executed", outcome=outcome, **attributes, ms=milliseconds, trace_id=span.trace_id)
+        log_event(
+            "queue.executed",
+            outcome=outcome,
+            **attributes,
+            ms=milliseconds,
+            trace_id=span.trace_id,
+        )
         await self._settle(topic, job, action)
 
     def _outcome(
@@ -250,24 +298,37 @@ class Queues:
         if failures >= policy.executions:
             return "dead", lambda: self._store.bury(job, text)
         delay = policy.delay(failures)
-        return "retry", lambda: self._return(topic, delay, self._store.retry(job, delay, text))
+        return "retry", lambda: self._return(
+            topic, delay, self._store.retry(job, delay, text)
+        )
 
-    async def _return(self, topic: _Topic, delay: float, write: Awaitable[None]) -> None:
+    async def _return(
+        self, topic: _Topic, delay: float, write: Awaitable[None]
+    ) -> None:
         await write
         self._wake_later(topic, delay)
 
-    async def _settle(self, topic: _Topic, job: QueuedJob, write: Callable[[], Awaitable[None]]) -> None:
+    async def _settle(
+        self, topic: _Topic, job: QueuedJob, write: Callable[[], Awaitable[None]]
+    ) -> None:
         """Write an outcome, for as long as it takes PostgreSQL to come back."""
         while True:
             try:
                 await write()
             except StorageUnavailableError:
-                log_event("queue.outcome_waits", logging.WARNING, topic=topic.name, job_id=job.id)
+                log_event(
+                    "queue.outcome_waits",
+                    logging.WARNING,
+                    topic=topic.name,
+                    job_id=job.id,
+                )
                 await asyncio.sleep(STORAGE_PAUSE)
             except psycopg.Error as exc:
                 if not is_gone(exc):
                     raise
-                log_event("queue.job_gone", logging.WARNING, topic=topic.name, job_id=job.id)
+                log_event(
+                    "queue.job_gone", logging.WARNING, topic=topic.name, job_id=job.id
+                )
                 return
             else:
                 return

@@ -31,7 +31,16 @@ CHANNEL_GRACE = 1.0
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 #: The engine frames the message itself.
-_FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "trailer"})
+_FRAMING_HEADERS = frozenset(
+    {
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "upgrade",
+        "trailer",
+    }
+)
 
 
 class NoResponseError(Exception):
@@ -55,13 +64,23 @@ class Answer:
 
 
 def _status(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599 else None
+    return (
+        value
+        if isinstance(value, int)
+        and not isinstance(value, bool)
+        and 200 <= value <= 599
+        else None
+    )
 
 
 def _headers(value: Any) -> dict[str, str]:
     """Return valid headers of a dict or of a list of ``"Name: value"``, names in lower case."""
     if isinstance(value, list):
-        pairs = [entry.partition(":")[::2] for entry in value if isinstance(entry, str) and ":" in entry]
+        pairs = [
+            entry.partition(":")[::2]
+            for entry in value
+            if isinstance(entry, str) and ":" in entry
+        ]
     elif isinstance(value, dict):
         pairs = [(name, text) for name, text in value.items() if isinstance(text, str)]
     else:
@@ -99,7 +118,9 @@ class Composer:
             if isinstance(item, bytes) and len(item) >= SDK_PIECE_BYTES:
                 item = await self._collect(call, item)
             else:
-                complete = isinstance(item, bytes) or (isinstance(item, End) and item.clean)
+                complete = isinstance(item, bytes) or (
+                    isinstance(item, End) and item.clean
+                )
                 await asyncio.wait({call}, timeout=RESULT_GRACE if complete else None)
         if not call.done():
             return self._from_channel(item)
@@ -108,14 +129,18 @@ class Composer:
             raise result
         return await self._from_result(result, item)
 
-    async def _collect(self, call: asyncio.Task[Any | EngineError], first: bytes) -> bytes:
+    async def _collect(
+        self, call: asyncio.Task[Any | EngineError], first: bytes
+    ) -> bytes:
         """Return the data so far, once the call is done, the channel has ended, or there is more than a result is."""
         pieces = [first]
         while not call.done() and sum(map(len, pieces)) < MAX_RECEIVE_BYTES:
             item = await self._next_item(call)
             if isinstance(item, End):
                 self._end = item
-                await asyncio.wait({call}, timeout=LARGE_RESULT_GRACE if item.clean else None)
+                await asyncio.wait(
+                    {call}, timeout=LARGE_RESULT_GRACE if item.clean else None
+                )
                 break
             if isinstance(item, bytes):
                 pieces.append(item)
@@ -150,13 +175,19 @@ class Composer:
             else:
                 item = queued
         fields = result if isinstance(result, dict) else {}
-        status = self._status or _status(fields.get("status_code")) or _status(fields.get("status"))
+        status = (
+            self._status
+            or _status(fields.get("status_code"))
+            or _status(fields.get("status"))
+        )
         self._status = status
         self._headers |= _headers(fields.get("headers"))
         if "body" in fields:
             return self._with_body(fields["body"])
         if result is None or self._channel.taken["write"].is_set():
-            return self._from_channel(item if item is not None else await self._wait_for_data())
+            return self._from_channel(
+                item if item is not None else await self._wait_for_data()
+            )
         return self._with_body({})
 
     def _with_body(self, body: Any) -> Answer:

@@ -82,7 +82,9 @@ class Routes:
     def unregister(self, trigger: Trigger, *, owner_lost: bool) -> None:
         """Remove a route; one whose worker was lost is remembered as gone, not as unknown."""
         key = self._key(trigger)
-        remaining = [known for known in self._routes.get(key, []) if known is not trigger]
+        remaining = [
+            known for known in self._routes.get(key, []) if known is not trigger
+        ]
         if remaining:
             self._routes[key] = remaining
             return
@@ -113,7 +115,8 @@ class Routes:
         fitting = [
             (method, pattern, params)
             for method, pattern in keys
-            if pattern.count("/") == count and (params := _params(pattern, path)) is not None
+            if pattern.count("/") == count
+            and (params := _params(pattern, path)) is not None
         ]
         if not fitting:
             return []

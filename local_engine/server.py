@@ -55,7 +55,10 @@ class Engine:
         clock: Clock | None = None,
     ) -> None:
         self._host = host
-        self._ports = {"HTTP": (http_port, "--http-port"), "worker": (ws_port, "--ws-port")}
+        self._ports = {
+            "HTTP": (http_port, "--http-port"),
+            "worker": (ws_port, "--ws-port"),
+        }
         self._tasks = Tasks()
         self._database = Database(database_url)
         self._workers = Workers()
@@ -68,7 +71,12 @@ class Engine:
         self._wire(http_timeout, body_seconds, clock or SystemClock())
 
     def _wire(self, http_timeout: float, body_seconds: float, clock: Clock) -> None:
-        tasks, workers, functions, channels = self._tasks, self._workers, self._functions, self._channels
+        tasks, workers, functions, channels = (
+            self._tasks,
+            self._workers,
+            self._functions,
+            self._channels,
+        )
         telemetry = Telemetry()
         invocations = Invocations(functions)
         triggers = Triggers(tasks)
@@ -86,15 +94,43 @@ class Engine:
         ):
             triggers.add_type(name, implementation)
         builtins = BuiltinFunctions(
-            workers, functions, invocations, triggers, channels, queues, self._store, state, telemetry
+            workers,
+            functions,
+            invocations,
+            triggers,
+            channels,
+            queues,
+            self._store,
+            state,
+            telemetry,
         )
         functions.builtins.update(builtins.table())
         bodies = Bodies(body_seconds)
-        console = Console(workers, functions, invocations, triggers, cron, self._database, bodies, time.monotonic())
-        self._http_api = HttpApi(
-            routes, workers, functions, invocations, channels, telemetry, tasks, console, bodies, http_timeout
+        console = Console(
+            workers,
+            functions,
+            invocations,
+            triggers,
+            cron,
+            self._database,
+            bodies,
+            time.monotonic(),
         )
-        self._worker_port = WorkerPort(workers, functions, invocations, triggers, channels, telemetry, tasks)
+        self._http_api = HttpApi(
+            routes,
+            workers,
+            functions,
+            invocations,
+            channels,
+            telemetry,
+            tasks,
+            console,
+            bodies,
+            http_timeout,
+        )
+        self._worker_port = WorkerPort(
+            workers, functions, invocations, triggers, channels, telemetry, tasks
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
@@ -105,12 +141,19 @@ class Engine:
                 sockets[which] = self._listen(which, port, option)
             await self._database.open()
             recovered = await self._store.recover()
-            self._tasks.spawn(self._database.guard_lock(self._lost_database), "database lock")
+            self._tasks.spawn(
+                self._database.guard_lock(self._lost_database), "database lock"
+            )
             self._tasks.spawn(self._channels.sweep_forever(), "channel sweep")
             self._tasks.spawn(self._state_triggers.run_forever(), "state triggers")
             self.http_url = f"http://{await self._serve(sockets['HTTP'], self._server(self._http_api.handle))}"
             self.ws_url = f"ws://{await self._serve(sockets['worker'], self._server(self._worker_port.handle))}"
-            log_event("engine.started", http=self.http_url, ws=self.ws_url, recovered_jobs=recovered)
+            log_event(
+                "engine.started",
+                http=self.http_url,
+                ws=self.ws_url,
+                recovered_jobs=recovered,
+            )
             yield self
         finally:
             await self._stop()
@@ -120,7 +163,9 @@ class Engine:
     def _listen(self, which: str, port: int, option: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
-            return socket.create_server((self._host, port), family=family, backlog=BACKLOG)
+            return socket.create_server(
+                (self._host, port), family=family, backlog=BACKLOG
+            )
         except OSError as exc:
             raise PortTakenError(which, self._host, port, option) from exc
 
@@ -133,7 +178,9 @@ class Engine:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     @staticmethod
-    def _server(handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:
+    def _server(
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    ) -> web.Server:
         return web.Server(handler, access_log=None, auto_decompress=False)
 
     async def _stop(self) -> None:

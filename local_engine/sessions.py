@@ -41,15 +41,23 @@ class WorkerPort:
         Requests with an ``Origin`` are refused: workers send none, and a page in a browser must not become a worker.
         """
         if "Origin" in request.headers:
-            return web.Response(status=403, text="Browsers cannot connect to the worker port")
+            return web.Response(
+                status=403, text="Browsers cannot connect to the worker port"
+            )
         if not web.WebSocketResponse().can_prepare(request).ok:
-            return web.Response(status=426, text="WebSocket only", headers={"Upgrade": "websocket"})
+            return web.Response(
+                status=426, text="WebSocket only", headers={"Upgrade": "websocket"}
+            )
         if request.path.startswith(CHANNEL_PATH):
-            return await self.channels.serve(request, request.path.removeprefix(CHANNEL_PATH))
+            return await self.channels.serve(
+                request, request.path.removeprefix(CHANNEL_PATH)
+            )
         return await self._serve_worker(request)
 
     async def _serve_worker(self, request: web.BaseRequest) -> web.StreamResponse:
-        socket = web.WebSocketResponse(compress=False, max_msg_size=protocol.MAX_RECEIVE_BYTES)
+        socket = web.WebSocketResponse(
+            compress=False, max_msg_size=protocol.MAX_RECEIVE_BYTES
+        )
         await socket.prepare(request)
         worker = WorkerConnection(socket, request)
         self.workers.add(worker)
@@ -77,11 +85,22 @@ class WorkerPort:
             if data.strip():
                 self._dispatch(worker, protocol.parse_message(data))
         except protocol.ProtocolError as exc:
-            log_event("worker.bad_message", logging.WARNING, worker_id=worker.id, reason=str(exc))
+            log_event(
+                "worker.bad_message",
+                logging.WARNING,
+                worker_id=worker.id,
+                reason=str(exc),
+            )
             if exc.invocation_id is not None:
-                self.invocations.fail(worker, exc.invocation_id, InvalidPayloadError("The function's result"))
+                self.invocations.fail(
+                    worker,
+                    exc.invocation_id,
+                    InvalidPayloadError("The function's result"),
+                )
 
-    def _dispatch(self, worker: WorkerConnection, message: protocol.WorkerMessage) -> None:
+    def _dispatch(
+        self, worker: WorkerConnection, message: protocol.WorkerMessage
+    ) -> None:
         match message:
             case protocol.RegisterFunction():
                 self._register_function(worker, message)
@@ -100,30 +119,52 @@ class WorkerPort:
             case protocol.InvocationResult():
                 self.invocations.resolve(worker, message)
             case protocol.TriggerRegistrationResult():
-                log_event("trigger.forwarded", trigger_id=message.id, accepted=message.error is None)
+                log_event(
+                    "trigger.forwarded",
+                    trigger_id=message.id,
+                    accepted=message.error is None,
+                )
             case protocol.RegisterService():
                 log_event("service.ignored", service_id=message.id)
             case protocol.Ping():
                 self.tasks.spawn(self._reply(worker, protocol.pong()), "pong")
 
-    def _register_function(self, worker: WorkerConnection, message: protocol.RegisterFunction) -> None:
+    def _register_function(
+        self, worker: WorkerConnection, message: protocol.RegisterFunction
+    ) -> None:
         if message.invocation is not None or message.id in self.functions.builtins:
-            reason = "built-in" if message.invocation is None else "functions called by URL are not supported"
-            log_event("function.rejected", logging.WARNING, function_id=message.id, reason=reason)
+            reason = (
+                "built-in"
+                if message.invocation is None
+                else "functions called by URL are not supported"
+            )
+            log_event(
+                "function.rejected",
+                logging.WARNING,
+                function_id=message.id,
+                reason=reason,
+            )
             return
         self.functions.register(worker, message)
 
     def _invoke(self, worker: WorkerConnection, call: protocol.InvokeFunction) -> None:
         if worker.calls_in_progress >= MAX_CALLS_PER_WORKER:
-            error = EngineError("overloaded", f"More than {MAX_CALLS_PER_WORKER} calls are in progress")
+            error = EngineError(
+                "overloaded", f"More than {MAX_CALLS_PER_WORKER} calls are in progress"
+            )
             log_event("worker.overloaded", logging.ERROR, worker_id=worker.id)
             if call.invocation_id is not None:
-                self.tasks.spawn(self._reply(worker, protocol.invocation_result(call, error=error)), "refusal")
+                self.tasks.spawn(
+                    self._reply(worker, protocol.invocation_result(call, error=error)),
+                    "refusal",
+                )
             return
         worker.calls_in_progress += 1
         self.tasks.spawn(self._answer(worker, call), f"call of {call.function_id}")
 
-    async def _answer(self, worker: WorkerConnection, call: protocol.InvokeFunction) -> None:
+    async def _answer(
+        self, worker: WorkerConnection, call: protocol.InvokeFunction
+    ) -> None:
         """Execute a worker's call and send the result, if it wants one."""
         data = call.data
         if isinstance(data, dict):
@@ -135,7 +176,12 @@ class WorkerPort:
                 )
                 text = protocol.invocation_result(call, result=result)
             except EngineError as exc:
-                log_event("call.failed", logging.WARNING, function_id=call.function_id, code=exc.code)
+                log_event(
+                    "call.failed",
+                    logging.WARNING,
+                    function_id=call.function_id,
+                    code=exc.code,
+                )
                 text = protocol.invocation_result(call, error=exc)
             if call.invocation_id is not None:
                 await self._reply(worker, text)

@@ -64,7 +64,10 @@ class RemoveOperation(_Operation):
     path: str
 
 
-Operation = Annotated[SetOperation | MergeOperation | CountOperation | RemoveOperation, Field(discriminator="type")]
+Operation = Annotated[
+    SetOperation | MergeOperation | CountOperation | RemoveOperation,
+    Field(discriminator="type"),
+]
 
 
 def apply_operations(value: Any, operations: list[Operation]) -> Any:
@@ -82,7 +85,9 @@ def _apply(value: Any, operation: Operation) -> Any:
         return value
     if isinstance(operation, MergeOperation):
         if operation.path or not isinstance(operation.value, dict):
-            log_event("state.operation_skipped", logging.WARNING, operation=operation.type)
+            log_event(
+                "state.operation_skipped", logging.WARNING, operation=operation.type
+            )
             return value
         return {**value, **operation.value}
     if isinstance(operation, RemoveOperation):
@@ -120,7 +125,9 @@ class StateStore:
         async with self._database.transaction() as connection:
             return await self._read(connection, (namespace, scope, key))
 
-    async def change(self, namespace: str, scope: str, key: str, change: Callable[[Any], Any]) -> tuple[Any, Any]:
+    async def change(
+        self, namespace: str, scope: str, key: str, change: Callable[[Any], Any]
+    ) -> tuple[Any, Any]:
         """Replace a value by ``change(old)`` atomically and return old and new; MISSING stands for no value.
 
         Raises PayloadTooLargeError above 1,000,000 bytes.
@@ -139,14 +146,18 @@ class StateStore:
                     INSERT INTO engine.state (namespace, scope, key, value) VALUES (%s, %s, %s, %s)
                     ON CONFLICT (namespace, scope, key) DO UPDATE SET value = excluded.value
                 """
-                await connection.execute(upsert, [*place, dumps(new, "state value", MAX_PAYLOAD_BYTES)])
+                await connection.execute(
+                    upsert, [*place, dumps(new, "state value", MAX_PAYLOAD_BYTES)]
+                )
         return old, new
 
     async def values(self, namespace: str, scope: str) -> list[Any]:
         """Return the values of a scope in the order of their first insertion."""
         query = "SELECT value::text FROM engine.state WHERE namespace = %s AND scope = %s ORDER BY position"
         async with self._database.transaction() as connection:
-            rows: Any = await (await connection.execute(query, [namespace, scope])).fetchall()
+            rows: Any = await (
+                await connection.execute(query, [namespace, scope])
+            ).fetchall()
         return [loads(row[0]) for row in rows]
 
     async def scopes(self, namespace: str) -> list[str]:
@@ -186,7 +197,9 @@ class StateTriggers:
         """Note a change; when too many wait it is dropped and logged."""
         if not self._triggers:
             return
-        kind = "deleted" if new is MISSING else "created" if old is MISSING else "updated"
+        kind = (
+            "deleted" if new is MISSING else "created" if old is MISSING else "updated"
+        )
         event = {
             "type": "state",
             "event_type": f"state:{kind}",
@@ -205,16 +218,28 @@ class StateTriggers:
         while True:
             event = await self._events.get()
             for trigger in list(self._triggers):
-                wanted = all(trigger.text(name) in (None, event[name]) for name in ("scope", "key"))
+                wanted = all(
+                    trigger.text(name) in (None, event[name])
+                    for name in ("scope", "key")
+                )
                 if wanted:
                     await self._tell(trigger, event)
 
     async def _tell(self, trigger: Trigger, event: dict[str, Any]) -> None:
         try:
-            if await condition_met(self._invocations, trigger, "condition_function_id", event):
-                await self._invocations.invoke(trigger.function_id, event, prefer=trigger.owner)
+            if await condition_met(
+                self._invocations, trigger, "condition_function_id", event
+            ):
+                await self._invocations.invoke(
+                    trigger.function_id, event, prefer=trigger.owner
+                )
         except EngineError as exc:
-            log_event("state.trigger_failed", logging.ERROR, function_id=trigger.function_id, code=exc.code)
+            log_event(
+                "state.trigger_failed",
+                logging.ERROR,
+                function_id=trigger.function_id,
+                code=exc.code,
+            )
 
 
 def or_null(value: Any) -> Any:
@@ -231,13 +256,19 @@ class StateFunctions:
 
     async def get(self, namespace: str, scope: str, key: str) -> Any:
         """Return the value or None."""
-        return or_null(await _checked("GET_ERROR", self._store.get(namespace, scope, key)))
+        return or_null(
+            await _checked("GET_ERROR", self._store.get(namespace, scope, key))
+        )
 
-    async def set(self, namespace: str, scope: str, key: str, value: Any) -> dict[str, Any]:
+    async def set(
+        self, namespace: str, scope: str, key: str, value: Any
+    ) -> dict[str, Any]:
         """Store a value; returns old and new."""
         return await self._change("SET_ERROR", namespace, scope, key, lambda _: value)
 
-    async def update(self, namespace: str, scope: str, key: str, operations: list[Operation]) -> dict[str, Any]:
+    async def update(
+        self, namespace: str, scope: str, key: str, operations: list[Operation]
+    ) -> dict[str, Any]:
         """Apply operations atomically, starting from ``{}``; returns old and new."""
         return await self._change(
             "UPDATE_ERROR",
@@ -249,7 +280,9 @@ class StateFunctions:
 
     async def delete(self, namespace: str, scope: str, key: str) -> Any:
         """Remove a value; returns the old one or None."""
-        change = await self._change("DELETE_ERROR", namespace, scope, key, lambda _: MISSING)
+        change = await self._change(
+            "DELETE_ERROR", namespace, scope, key, lambda _: MISSING
+        )
         return change["old_value"]
 
     async def values(self, namespace: str, scope: str) -> list[Any]:
@@ -261,9 +294,16 @@ class StateFunctions:
         return await _checked("LIST_GROUPS_ERROR", self._store.scopes(namespace))
 
     async def _change(
-        self, code: str, namespace: str, scope: str, key: str, change: Callable[[Any], Any]
+        self,
+        code: str,
+        namespace: str,
+        scope: str,
+        key: str,
+        change: Callable[[Any], Any],
     ) -> dict[str, Any]:
-        old, new = await _checked(code, self._store.change(namespace, scope, key, change))
+        old, new = await _checked(
+            code, self._store.change(namespace, scope, key, change)
+        )
         if namespace == STATE_NAMESPACE:
             self._triggers.changed(scope, key, old, new)
         return {"old_value": or_null(old), "new_value": or_null(new)}

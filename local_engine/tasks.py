@@ -16,7 +16,9 @@ class Tasks:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, Any], name: str
+    ) -> asyncio.Task[Any]:
         """Run ``coroutine`` in the background; ``name`` appears in the log if it crashes."""
         task = asyncio.create_task(coroutine, name=name)
         self._tasks.add(task)
@@ -26,7 +28,12 @@ class Tasks:
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log_event("task.crashed", logging.ERROR, task=task.get_name(), error=type(error).__name__)
+            log_event(
+                "task.crashed",
+                logging.ERROR,
+                task=task.get_name(),
+                error=type(error).__name__,
+            )
 
     async def cancel(self) -> None:
         """Cancel everything and wait until it is gone."""

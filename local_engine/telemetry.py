@@ -23,8 +23,15 @@ from local_engine.protocol import ProtocolError, loads
 
 MAX_LOGS = 1_000
 MAX_SPANS = 10_000
-_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}")
-_LEVELS = ((17, logging.ERROR), (13, logging.WARNING), (9, logging.INFO), (0, logging.DEBUG))
+_TRACEPARENT = re.compile(
+    r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}"
+)
+_LEVELS = (
+    (17, logging.ERROR),
+    (13, logging.WARNING),
+    (9, logging.INFO),
+    (0, logging.DEBUG),
+)
 
 
 @dataclass
@@ -43,7 +50,9 @@ class Span:
     @property
     def trace(self) -> Trace:
         """The context to hand to what happens inside this span."""
-        return Trace(f"00-{self.trace_id}-{self.span_id}-{'01' if self.recorded else '00'}")
+        return Trace(
+            f"00-{self.trace_id}-{self.span_id}-{'01' if self.recorded else '00'}"
+        )
 
 
 class Telemetry:
@@ -54,14 +63,31 @@ class Telemetry:
         self._spans: deque[dict[str, Any]] = deque(maxlen=MAX_SPANS)
 
     @contextmanager
-    def span(self, name: str, parent: str | None = None, *, recorded: bool = True, **attributes: Any) -> Iterator[Span]:
+    def span(
+        self,
+        name: str,
+        parent: str | None = None,
+        *,
+        recorded: bool = True,
+        **attributes: Any,
+    ) -> Iterator[Span]:
         """Record a span around a block; ``parent`` is a traceparent, invalid ones start a new trace.
 
         Not ``recorded``: neither here nor by the workers that are called inside.
         """
         match = _TRACEPARENT.fullmatch(parent or "")
-        trace_id, parent_id = (match[1], match[2]) if match else (secrets.token_hex(16), None)
-        span = Span(name, trace_id, secrets.token_hex(8), parent_id, time.time_ns(), recorded, attributes=attributes)
+        trace_id, parent_id = (
+            (match[1], match[2]) if match else (secrets.token_hex(16), None)
+        )
+        span = Span(
+            name,
+            trace_id,
+            secrets.token_hex(8),
+            parent_id,
+            time.time_ns(),
+            recorded,
+            attributes=attributes,
+        )
         try:
             yield span
         finally:
@@ -93,10 +119,14 @@ class Telemetry:
         try:
             document = loads(frame[4:].decode())
             if prefix == b"LOGS":
-                for resource, record in _records(document, "resourceLogs", "scopeLogs", "logRecords"):
+                for resource, record in _records(
+                    document, "resourceLogs", "scopeLogs", "logRecords"
+                ):
                     self._add_log(_log_record(resource, record))
             else:
-                for resource, record in _records(document, "resourceSpans", "scopeSpans", "spans"):
+                for resource, record in _records(
+                    document, "resourceSpans", "scopeSpans", "spans"
+                ):
                     self._spans.append(_span_record(resource, record))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
             raise ProtocolError("unreadable telemetry frame") from exc
@@ -124,9 +154,17 @@ class Telemetry:
             if (start is None or record["timestamp_unix_nano"] >= start * 1_000_000)
             and (end is None or record["timestamp_unix_nano"] <= end * 1_000_000)
             and record["severity_number"] >= (query.get("severity_min") or 0)
-            and all(query.get(key) in (None, record[key]) for key in ("trace_id", "span_id", "severity_text"))
+            and all(
+                query.get(key) in (None, record[key])
+                for key in ("trace_id", "span_id", "severity_text")
+            )
         ]
-        return {"logs": _page(found, query), "total": len(found), "query": query, "timestamp": _now_ms()}
+        return {
+            "logs": _page(found, query),
+            "total": len(found),
+            "query": query,
+            "timestamp": _now_ms(),
+        }
 
     def traces(self, query: dict[str, Any]) -> dict[str, Any]:
         """Return root spans, newest first; filters trace_id, offset, limit.
@@ -137,15 +175,26 @@ class Telemetry:
         roots = [
             span
             for span in reversed(self._spans)
-            if span["parent_span_id"] not in known and query.get("trace_id") in (None, span["trace_id"])
+            if span["parent_span_id"] not in known
+            and query.get("trace_id") in (None, span["trace_id"])
         ]
         page = _page(roots, query)
-        return {"spans": page, "total": len(roots), "offset": query.get("offset") or 0, "limit": len(page)}
+        return {
+            "spans": page,
+            "total": len(roots),
+            "offset": query.get("offset") or 0,
+            "limit": len(page),
+        }
 
     def tree(self, trace_id: str) -> dict[str, Any]:
         """Return the spans of one trace, each with its ``children``, ordered by start."""
-        spans = sorted((s for s in self._spans if s["trace_id"] == trace_id), key=lambda s: s["start_time_unix_nano"])
-        nodes: dict[str, dict[str, Any]] = {span["span_id"]: {**span, "children": []} for span in spans}
+        spans = sorted(
+            (s for s in self._spans if s["trace_id"] == trace_id),
+            key=lambda s: s["start_time_unix_nano"],
+        )
+        nodes: dict[str, dict[str, Any]] = {
+            span["span_id"]: {**span, "children": []} for span in spans
+        }
         roots: list[dict[str, Any]] = []
         for node in nodes.values():
             parent = nodes.get(node["parent_span_id"] or "")
@@ -162,7 +211,9 @@ def _page(items: list[dict[str, Any]], query: dict[str, Any]) -> list[dict[str, 
     return items[offset : offset + limit]
 
 
-def _records(document: Any, *levels: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _records(
+    document: Any, *levels: str
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     for resource in document.get(levels[0], []):
         attributes = _attributes(resource.get("resource", {}).get("attributes"))
         for scope in resource.get(levels[1], []):
@@ -192,7 +243,9 @@ def _id(value: Any) -> str | None:
 
 def _log_record(resource: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
     return {
-        "timestamp_unix_nano": int(record.get("timeUnixNano") or record.get("observedTimeUnixNano") or 0),
+        "timestamp_unix_nano": int(
+            record.get("timeUnixNano") or record.get("observedTimeUnixNano") or 0
+        ),
         "severity_number": int(record.get("severityNumber") or 0),
         "severity_text": str(record.get("severityText") or ""),
         "body": _value(record.get("body")),
@@ -217,7 +270,10 @@ def _span_record(resource: dict[str, Any], record: dict[str, Any]) -> dict[str, 
         "attributes": _attributes(record.get("attributes")),
         "service_name": resource.get("service.name"),
         "events": [
-            {"name": event.get("name"), "attributes": _attributes(event.get("attributes"))}
+            {
+                "name": event.get("name"),
+                "attributes": _attributes(event.get("attributes")),
+            }
             for event in record.get("events") or []
         ],
     }

@@ -89,7 +89,9 @@ class WorkerType:
 
     def _forward(self, kind: str, trigger: Trigger) -> None:
         try:
-            text = protocol.trigger_registration(kind, trigger.id, trigger.type, trigger.function_id, trigger.config)
+            text = protocol.trigger_registration(
+                kind, trigger.id, trigger.type, trigger.function_id, trigger.config
+            )
         except EngineError as exc:
             raise TriggerRejectedError(exc.message) from exc
         self._tasks.spawn(self._send(text), "forward trigger")
@@ -106,7 +108,9 @@ class Triggers:
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
-        self._types: dict[str, TriggerType] = {name: PassiveType() for name in PASSIVE_TYPES}
+        self._types: dict[str, TriggerType] = {
+            name: PassiveType() for name in PASSIVE_TYPES
+        }
         self._triggers: dict[str, Trigger] = {}
 
     def add_type(self, name: str, implementation: TriggerType) -> None:
@@ -116,7 +120,12 @@ class Triggers:
     def add_worker_type(self, name: str, owner: WorkerConnection) -> None:
         """Make a worker's own trigger type available; built-in types cannot be replaced."""
         if not isinstance(self._types.get(name), WorkerType | None):
-            log_event("trigger_type.rejected", logging.WARNING, trigger_type=name, worker_id=owner.id)
+            log_event(
+                "trigger_type.rejected",
+                logging.WARNING,
+                trigger_type=name,
+                worker_id=owner.id,
+            )
             return
         self._types[name] = WorkerType(owner, self._tasks)
 
@@ -126,9 +135,15 @@ class Triggers:
         if isinstance(known, WorkerType) and known.owner is owner:
             del self._types[name]
 
-    def register(self, owner: WorkerConnection, message: protocol.RegisterTrigger) -> None:
+    def register(
+        self, owner: WorkerConnection, message: protocol.RegisterTrigger
+    ) -> None:
         """Register a trigger, replacing one with the same id; a rejected one is logged and dropped."""
-        fields = {"trigger_id": message.id, "trigger_type": message.trigger_type, "function_id": message.function_id}
+        fields = {
+            "trigger_id": message.id,
+            "trigger_type": message.trigger_type,
+            "function_id": message.function_id,
+        }
         self._remove(message.id, owner_lost=False)
         implementation = self._types.get(message.trigger_type)
         try:
@@ -136,7 +151,13 @@ class Triggers:
                 raise TriggerRejectedError("unknown trigger type")
             if not isinstance(message.config, dict):
                 raise TriggerRejectedError("config is no object")
-            trigger = Trigger(message.id, message.trigger_type, message.function_id, message.config, owner)
+            trigger = Trigger(
+                message.id,
+                message.trigger_type,
+                message.function_id,
+                message.config,
+                owner,
+            )
             implementation.register(trigger)
         except TriggerRejectedError as exc:
             log_event("trigger.rejected", logging.ERROR, **fields, reason=str(exc))
@@ -153,12 +174,17 @@ class Triggers:
         for trigger in list(self._triggers.values()):
             if trigger.owner is worker:
                 self._remove(trigger.id, owner_lost=True)
-        for name in [name for name, known in self._types.items() if isinstance(known, WorkerType)]:
+        for name in [
+            name for name, known in self._types.items() if isinstance(known, WorkerType)
+        ]:
             self.remove_worker_type(name, worker)
 
     def _remove(self, trigger_id: str, *, owner_lost: bool) -> None:
         trigger = self._triggers.pop(trigger_id, None)
-        if trigger is not None and (implementation := self._types.get(trigger.type)) is not None:
+        if (
+            trigger is not None
+            and (implementation := self._types.get(trigger.type)) is not None
+        ):
             implementation.unregister(trigger, owner_lost=owner_lost)
 
     def get(self, trigger_id: str) -> Trigger | None:
@@ -182,7 +208,9 @@ class Triggers:
         ]
 
 
-async def condition_met(invocations: Invocations, trigger: Trigger, key: str, data: Any) -> bool:
+async def condition_met(
+    invocations: Invocations, trigger: Trigger, key: str, data: Any
+) -> bool:
     """Ask a trigger's condition function, if it has one. Only a JSON ``false`` blocks. Raises EngineError."""
     condition = trigger.text(key)
     if condition is None:

@@ -33,7 +33,10 @@ Chosen = Callable[[str], bool]
 NAMINGS: Final = ("nothing", "field", "entry")
 HALF_EMOJI: Final = "\ud83d"
 ZERO_WIDTH: Final = "\u200b"
-BIDI_MARKS: Final = ("\u202a", "\u202c")  #: as telephone numbers copied from a Windows dialogue carry them
+BIDI_MARKS: Final = (
+    "\u202a",
+    "\u202c",
+)  #: as telephone numbers copied from a Windows dialogue carry them
 _ID_KEYS: Final = ("frNr", "id", "betNr")
 _GERMAN_ASCII: Final = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"},
@@ -86,17 +89,23 @@ def _other_date(value: str, form: Any) -> str:
     match = _DATE.fullmatch(value)
     if match is None:
         return value
-    return DATE_FORMS[form](datetime.fromisoformat(f"{match[1]}T{match[2] or '00:00:00'}"))
+    return DATE_FORMS[form](
+        datetime.fromisoformat(f"{match[1]}T{match[2] or '00:00:00'}")
+    )
 
 
 #: What can happen to a value. Those on texts leave other values alone, and `date` leaves what is no date.
 CHANGES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
-    "value": lambda _value, to: to,  # this value instead: an unknown enum value, another spelling, anything
+    "value": lambda _value, to: (
+        to
+    ),  # this value instead: an unknown enum value, another spelling, anything
     "null": lambda _value, _to: None,
     "empty_text": lambda _value, _to: "",
     "empty_list": lambda _value, _to: [],
     "cut": _only_text(lambda text, length: text[:length]),
-    "pad": _only_text(lambda text, length: text.ljust(length, "x")),  # longer than the receiver takes
+    "pad": _only_text(
+        lambda text, length: text.ljust(length, "x")
+    ),  # longer than the receiver takes
     "upper": _only_text(lambda text, _to: text.upper()),
     "lower": _only_text(lambda text, _to: text.lower()),
     "title": _only_text(lambda text, _to: text.title()),
@@ -131,8 +140,12 @@ class Alteration(BaseModel):
     field: str = Field(pattern=r"^(\[\]|\*|[\w@-]+(\[\])*)(\.(\*|[\w@-]+(\[\])*))*$")
     how: str
     to: Any = None
-    match: str | None = None  #: regular expression, searched in the value (JSON for what is no text)
-    where: dict[str, Any] = {}  #: what the object must hold that holds the value, such as ``{"kommKz": 3}``
+    match: str | None = (
+        None  #: regular expression, searched in the value (JSON for what is no text)
+    )
+    where: dict[
+        str, Any
+    ] = {}  #: what the object must hold that holds the value, such as ``{"kommKz": 3}``
     echo: bool = False  #: what is stored differently is shown as it was sent in the answer to that very request
 
     @field_validator("match")
@@ -158,7 +171,11 @@ class Alteration(BaseModel):
     @property
     def segments(self) -> list[str]:
         """The path as list: keys, ``*`` and ``[]``."""
-        return [part for key in self.field.split(".") for part in re.findall(r"\[\]|[^\[\]]+", key)]
+        return [
+            part
+            for key in self.field.split(".")
+            for part in re.findall(r"\[\]|[^\[\]]+", key)
+        ]
 
 
 def _is_length(value: Any) -> bool:
@@ -170,7 +187,10 @@ _WANTED_TO: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "pad": (_is_length, "a number of characters"),
     "format": (lambda to: isinstance(to, str) and "{}" in to, "a text with {}"),
     "date": (lambda to: to in DATE_FORMS, f"one of: {', '.join(DATE_FORMS)}"),
-    "key_case": (lambda to: isinstance(to, str) and bool(to), "upper, lower, capital or a key"),
+    "key_case": (
+        lambda to: isinstance(to, str) and bool(to),
+        "upper, lower, capital or a key",
+    ),
     "refuse": (lambda to: to in NAMINGS, "nothing, field or entry"),
 }
 
@@ -195,9 +215,13 @@ class RefusedAlterationError(Exception):
         super().__init__(f"{attribute}: refused by a fault rule")
         self.attribute = attribute  #: key at the top of the object
         self.key = key  #: key of the value itself
-        self.value = str(value).encode("utf-8", "replace").decode()  #: half an emoji cannot be written in an answer
+        self.value = (
+            str(value).encode("utf-8", "replace").decode()
+        )  #: half an emoji cannot be written in an answer
         self.naming = naming
-        self.place = 0  #: of the write that the value is in, where a request holds several
+        self.place = (
+            0  #: of the write that the value is in, where a request holds several
+        )
 
 
 @dataclass(frozen=True)
@@ -207,12 +231,18 @@ class _Place:
     container: Any  #: dict or list
     key: Any
     path: tuple[Any, ...]  #: keys and positions from the top
-    owner: str  #: the innermost object around it that has a number, and the way from there
+    owner: (
+        str  #: the innermost object around it that has a number, and the way from there
+    )
 
     @property
     def value(self) -> Any:
         """The value; None for a key that is to be added."""
-        return self.container.get(self.key) if isinstance(self.container, dict) else self.container[self.key]
+        return (
+            self.container.get(self.key)
+            if isinstance(self.container, dict)
+            else self.container[self.key]
+        )
 
     @property
     def name(self) -> str:
@@ -222,7 +252,12 @@ class _Place:
 
 
 def _places(
-    node: Any, segments: list[str], path: tuple[Any, ...], owner: str, *, adds: bool = False
+    node: Any,
+    segments: list[str],
+    path: tuple[Any, ...],
+    owner: str,
+    *,
+    adds: bool = False,
 ) -> Iterator[_Place]:
     """Where the values stand; ``adds``: also where one could be added."""
     head, *rest = segments
@@ -232,7 +267,9 @@ def _places(
             yield _Place(node, key, (*path, key), owner)
             continue
         child = node[key]
-        yield from _places(child, rest, (*path, key), _identity(child) or f"{owner}/{key}", adds=adds)
+        yield from _places(
+            child, rest, (*path, key), _identity(child) or f"{owner}/{key}", adds=adds
+        )
 
 
 def _keys(node: Any, head: str) -> list[Any]:
@@ -249,26 +286,44 @@ def _identity(node: Any) -> str | None:
     """What names an object wherever it is shown; None for one without a number of its own."""
     if not isinstance(node, dict):
         return None
-    return next((f"{name}={node[name]}" for name in _ID_KEYS if node.get(name) is not None), None)
+    return next(
+        (f"{name}={node[name]}" for name in _ID_KEYS if node.get(name) is not None),
+        None,
+    )
 
 
 def _meant(document: Any, alteration: Alteration) -> list[_Place]:
     segments = alteration.segments
     if isinstance(document, list) and segments[0] != "[]":
         segments = ["[]", *segments]
-    found = _places(document, segments, (), _identity(document) or "", adds=alteration.how == "add")
-    return [place for place in found if _holds(place, alteration.where) and _matches(place.value, alteration.match)]
+    found = _places(
+        document, segments, (), _identity(document) or "", adds=alteration.how == "add"
+    )
+    return [
+        place
+        for place in found
+        if _holds(place, alteration.where) and _matches(place.value, alteration.match)
+    ]
 
 
 def _holds(place: _Place, where: Mapping[str, Any]) -> bool:
     holder = place.container if isinstance(place.container, dict) else place.value
-    return not where or (isinstance(holder, dict) and all(holder.get(key) == value for key, value in where.items()))
+    return not where or (
+        isinstance(holder, dict)
+        and all(holder.get(key) == value for key, value in where.items())
+    )
 
 
 def _matches(value: Any, pattern: str | None) -> bool:
     if pattern is None:
         return True
-    return re.search(pattern, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) is not None
+    return (
+        re.search(
+            pattern,
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
+        )
+        is not None
+    )
 
 
 def alter_answer(document: Any, alteration: Alteration, chosen: Chosen) -> bool:
@@ -277,14 +332,19 @@ def alter_answer(document: Any, alteration: Alteration, chosen: Chosen) -> bool:
     ``chosen`` is asked with the identity of the value, which is the same for every answer that shows it.
     """
     changed = False
-    for place in reversed(_meant(document, alteration)):  # from the end, as entries may go
+    for place in reversed(
+        _meant(document, alteration)
+    ):  # from the end, as entries may go
         if chosen(place.name):
             changed |= _change(place, alteration)
     return changed
 
 
 def alter_stored(
-    body: dict[str, Any], alteration: Alteration, chosen: Chosen, stored: Mapping[str, Any] | None
+    body: dict[str, Any],
+    alteration: Alteration,
+    chosen: Chosen,
+    stored: Mapping[str, Any] | None,
 ) -> list[tuple[tuple[Any, ...], Any]]:
     """Alter what will be stored, in place; the places that are different now, each with what was sent.
 
@@ -303,7 +363,9 @@ def alter_stored(
         if not chosen(f"{place.name}={json.dumps(value)}"):
             continue
         if alteration.how == "refuse":
-            raise RefusedAlterationError(str(place.path[0]), str(place.path[-1]), value, alteration.to)
+            raise RefusedAlterationError(
+                str(place.path[0]), str(place.path[-1]), value, alteration.to
+            )
         if alteration.how == "ignore":
             _keep_stored(place, stored)
             changed.append((place.path, value))
@@ -363,5 +425,7 @@ def _has(node: Any, key: Any) -> bool:
 
 def share(key: str, description: str) -> float:
     """A number from 0 to 1 that belongs to a value under a key: the same again, whatever else happens."""
-    digest = hashlib.sha256(f"{key}:{description}".encode("utf-8", "surrogatepass")).digest()
+    digest = hashlib.sha256(
+        f"{key}:{description}".encode("utf-8", "surrogatepass")
+    ).digest()
     return int.from_bytes(digest[:6]) / 2**48

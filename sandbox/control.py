@@ -37,7 +37,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from sandbox.alterations import (
     Alteration,
@@ -83,7 +90,9 @@ class Fault(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = ""  #: by which it can be removed
-    method: str | None = None  #: HTTP method, or several joined by ``|``; None matches all
+    method: str | None = (
+        None  #: HTTP method, or several joined by ``|``; None matches all
+    )
     path: str = ".*"  #: regular expression, searched in the path (without query)
     query: str | None = None  #: regular expression, searched in the raw query string
     probability: float = Field(default=1.0, ge=0, le=1)
@@ -100,12 +109,22 @@ class Fault(BaseModel):
     empty_list: bool = False  #: answer as if nothing was found
     truncate_json: bool = False  #: send half of the body
     revoke_tokens: bool = False  #: forget all tokens, then go on
-    text: str | None = None  #: do the work; if it succeeds, answer with its status and this text (may be empty)
-    content_type: str | None = None  #: of that text, ``text/plain`` if None; alone: of the true answer
-    charset: str | None = None  #: that text, or the true answer, is written in this encoding and says so
+    text: str | None = (
+        None  #: do the work; if it succeeds, answer with its status and this text (may be empty)
+    )
+    content_type: str | None = (
+        None  #: of that text, ``text/plain`` if None; alone: of the true answer
+    )
+    charset: str | None = (
+        None  #: that text, or the true answer, is written in this encoding and says so
+    )
 
-    answer: list[Alteration] = []  #: how successful JSON answers differ from what the twin holds
-    stored: list[Alteration] = []  #: how what is stored differs from what a POST, PUT or PATCH sent
+    answer: list[
+        Alteration
+    ] = []  #: how successful JSON answers differ from what the twin holds
+    stored: list[
+        Alteration
+    ] = []  #: how what is stored differs from what a POST, PUT or PATCH sent
 
     @field_validator("path", "query")
     @classmethod
@@ -124,7 +143,9 @@ class Fault(BaseModel):
     @model_validator(mode="after")
     def _spoils_or_alters(self) -> Fault:
         if self.alters and self.model_fields_set & _SPOILING:
-            raise ValueError("a rule either alters (answer, stored) or spoils, make it two rules")
+            raise ValueError(
+                "a rule either alters (answer, stored) or spoils, make it two rules"
+            )
         if any(alteration.for_stored_only for alteration in self.answer):
             raise ValueError("'ignore', 'refuse' and 'echo' are for 'stored' only")
         return self
@@ -136,7 +157,17 @@ class Fault(BaseModel):
 
 
 _SPOILING = frozenset(Fault.model_fields) - {
-    *("name", "method", "path", "query", "probability", "skip", "count", "answer", "stored"),
+    *(
+        "name",
+        "method",
+        "path",
+        "query",
+        "probability",
+        "skip",
+        "count",
+        "answer",
+        "stored",
+    ),
 }
 
 
@@ -145,7 +176,9 @@ class ActiveFault:
 
     def __init__(self, rule: Fault) -> None:
         self.rule = rule
-        self._words = json.dumps(rule.model_dump(include={"path", "answer", "stored"}), sort_keys=True)
+        self._words = json.dumps(
+            rule.model_dump(include={"path", "answer", "stored"}), sort_keys=True
+        )
         self.seen = 0
         self.struck = 0
 
@@ -155,28 +188,40 @@ class ActiveFault:
         Empty if there is none or the rule is used up.
         """
         rule, met = self.rule, []
-        for place, (method, path) in enumerate(request.get(PLAIN_FORMS, [(request.method, request.path)])):
+        for place, (method, path) in enumerate(
+            request.get(PLAIN_FORMS, [(request.method, request.path)])
+        ):
             if rule.method and method not in rule.method.upper().split("|"):
                 continue
             if not re.search(rule.path, path):
                 continue
-            if rule.query is not None and not re.search(rule.query, request.query_string):
+            if rule.query is not None and not re.search(
+                rule.query, request.query_string
+            ):
                 continue
             self.seen += 1
-            if self.seen > rule.skip and (rule.count is None or self.struck < rule.count):
+            if self.seen > rule.skip and (
+                rule.count is None or self.struck < rule.count
+            ):
                 met.append(place)
         return met
 
     def strikes(self, request: web.Request, dice: random.Random) -> int | None:
         """The place that the rule spoils of this request, None if it does not; counts the request if it matches."""
-        if self.rule.alters or not (met := self.meets(request)) or dice.random() >= self.rule.probability:
+        if (
+            self.rule.alters
+            or not (met := self.meets(request))
+            or dice.random() >= self.rule.probability
+        ):
             return None
         self.struck += 1
         return met[0]
 
     def chosen(self, seed: int) -> Callable[[str], bool]:
         """Which of the values that the rule could alter it does alter."""
-        return lambda description: share(f"{seed}:{self._words}", description) < self.rule.probability
+        return lambda description: (
+            share(f"{seed}:{self._words}", description) < self.rule.probability
+        )
 
 
 class Twin(ABC):
@@ -185,7 +230,9 @@ class Twin(ABC):
     name: ClassVar[str]
     default_port: ClassVar[int]
 
-    def __init__(self, *, seed: int = 1, empty: bool = False, clock: Clock | None = None) -> None:
+    def __init__(
+        self, *, seed: int = 1, empty: bool = False, clock: Clock | None = None
+    ) -> None:
         self.seed = seed
         self.empty = empty
         self.url = ""  #: base URL without trailing slash, set when the server listens
@@ -222,12 +269,20 @@ class Twin(ABC):
         """An error as the real system words it; used for faults that give a status but no body."""
         return web.Response(status=status)
 
-    def refusal(self, request: web.Request, refused: RefusedAlterationError) -> web.Response:
+    def refusal(
+        self, request: web.Request, refused: RefusedAlterationError
+    ) -> web.Response:
         """The 400 with which the real system refuses a whole object; used for fault rules that do so."""
-        text = {"nothing": "", "field": refused.key, "entry": f"{refused.key}: {refused.value}"}[refused.naming]
+        text = {
+            "nothing": "",
+            "field": refused.key,
+            "entry": f"{refused.key}: {refused.value}",
+        }[refused.naming]
         return web.Response(status=400, text=text)
 
-    def stored_object(self, request: web.Request, body: dict[str, Any]) -> Mapping[str, Any] | None:
+    def stored_object(
+        self, request: web.Request, body: dict[str, Any]
+    ) -> Mapping[str, Any] | None:
         """What is stored of the object that a request writes, where a write must carry all of it; else None."""
         return None
 
@@ -243,7 +298,9 @@ class Twin(ABC):
         """Whether the answer to a write may show what was sent instead of what is stored."""
         return True
 
-    def refused_at(self, response: web.Response, request: web.Request, place: int) -> web.Response:
+    def refused_at(
+        self, response: web.Response, request: web.Request, place: int
+    ) -> web.Response:
         """The refusal of the plain request at this place as that of the whole request."""
         return response
 
@@ -260,13 +317,21 @@ class Twin(ABC):
     # -- keeping data over a restart --------------------------------------------------------------------------
 
     #: Attributes that belong to a running server, not to the data.
-    transient: ClassVar[frozenset[str]] = frozenset({"url", "journal", "faults", "_clock"})
+    transient: ClassVar[frozenset[str]] = frozenset(
+        {"url", "journal", "faults", "_clock"}
+    )
 
     def dump(self) -> bytes:
         """The twin's data, for `restore` by the same version of this program."""
         buffer = io.BytesIO()
         pickler = _Pickler(buffer, self)
-        pickler.dump({name: value for name, value in self.__dict__.items() if name not in self.transient})
+        pickler.dump(
+            {
+                name: value
+                for name, value in self.__dict__.items()
+                if name not in self.transient
+            }
+        )
         return buffer.getvalue()
 
     def restore(self, data: bytes) -> None:
@@ -281,7 +346,9 @@ class Twin(ABC):
 
     def application(self) -> web.Application:
         """The aiohttp application: the system's routes behind journal and faults, and the control API."""
-        app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[self._observe])
+        app = web.Application(
+            client_max_size=MAX_REQUEST_BYTES, middlewares=[self._observe]
+        )
         app.add_routes(self.routes())
         app.add_routes(self.control_routes())
         control = CONTROL_PREFIX
@@ -302,7 +369,9 @@ class Twin(ABC):
         return app
 
     @web.middleware
-    async def _observe(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _observe(
+        self, request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
         if request.path.startswith(CONTROL_PREFIX):
             return await handler(request)
         started = time.perf_counter()
@@ -328,7 +397,9 @@ class Twin(ABC):
         self.journal.append(entry)
         try:
             response = (
-                web.Response(status=414, text="Request-URI Too Long", content_type="text/html")
+                web.Response(
+                    status=414, text="Request-URI Too Long", content_type="text/html"
+                )
                 if _line_length(request) > MAX_REQUEST_LINE
                 else await self._answer(request, handler, entry)
             )
@@ -340,10 +411,16 @@ class Twin(ABC):
         finally:
             entry["ms"] = round((time.perf_counter() - started) * 1000, 2)
 
-    async def _answer(self, request: web.Request, handler: Handler, entry: dict[str, Any]) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.Request, handler: Handler, entry: dict[str, Any]
+    ) -> web.StreamResponse:
         struck = ((f.rule, f.strikes(request, self.dice)) for f in self.faults)
-        fault, place = next(((rule, place) for rule, place in struck if place is not None), (None, 0))
-        altering = [(f, met) for f in self.faults if f.rule.alters and (met := f.meets(request))]
+        fault, place = next(
+            ((rule, place) for rule, place in struck if place is not None), (None, 0)
+        )
+        altering = [
+            (f, met) for f in self.faults if f.rule.alters and (met := f.meets(request))
+        ]
         if fault is None:
             return await self._altered(request, handler, entry, altering)
         entry["fault"] = fault.model_dump(exclude_defaults=True)
@@ -363,7 +440,11 @@ class Twin(ABC):
     # -- alterations ------------------------------------------------------------------------------------------
 
     async def _altered(
-        self, request: web.Request, handler: Handler, entry: dict[str, Any], rules: list[tuple[ActiveFault, list[int]]]
+        self,
+        request: web.Request,
+        handler: Handler,
+        entry: dict[str, Any],
+        rules: list[tuple[ActiveFault, list[int]]],
     ) -> web.StreamResponse:
         """Let the handler work on the altered body, and alter its answer."""
         if not rules:
@@ -383,14 +464,30 @@ class Twin(ABC):
         altered = self._alter_answer(request, document, entry, rules)
         if not sent and not altered:
             return response
-        return web.Response(status=response.status, body=self.json_bytes(document), headers=_headers_of(response))
+        return web.Response(
+            status=response.status,
+            body=self.json_bytes(document),
+            headers=_headers_of(response),
+        )
 
     async def _alter_stored(
-        self, request: web.Request, entry: dict[str, Any], rules: list[tuple[ActiveFault, list[int]]]
+        self,
+        request: web.Request,
+        entry: dict[str, Any],
+        rules: list[tuple[ActiveFault, list[int]]],
     ) -> list[tuple[int, tuple[Any, ...], Any]]:
         """Alter the body; the places whose answer shows what was sent."""
-        storing = [(active, place) for active, met in rules if active.rule.stored for place in met]
-        body = _json_of(await request.read()) if storing and request.method in {"POST", "PUT", "PATCH"} else None
+        storing = [
+            (active, place)
+            for active, met in rules
+            if active.rule.stored
+            for place in met
+        ]
+        body = (
+            _json_of(await request.read())
+            if storing and request.method in {"POST", "PUT", "PATCH"}
+            else None
+        )
         if not isinstance(body, dict):
             return []
         stored = self.stored_object(request, body)
@@ -399,7 +496,9 @@ class Twin(ABC):
             part = self.ruled_part(request, body, place)
             for alteration in active.rule.stored:
                 try:
-                    changed = alter_stored(part, alteration, active.chosen(self.seed), stored)
+                    changed = alter_stored(
+                        part, alteration, active.chosen(self.seed), stored
+                    )
                 except RefusedAlterationError as refused:
                     _note(request, entry, active, "stored", alteration)
                     refused.place = place
@@ -412,18 +511,28 @@ class Twin(ABC):
         return echoed
 
     def _alter_answer(
-        self, request: web.Request, document: Any, entry: dict[str, Any], rules: list[tuple[ActiveFault, list[int]]]
+        self,
+        request: web.Request,
+        document: Any,
+        entry: dict[str, Any],
+        rules: list[tuple[ActiveFault, list[int]]],
     ) -> bool:
         changed = False
         for active, met in rules:
             parts = [self.ruled_part(request, document, place) for place in met]
-            for alteration, part in ((alteration, part) for part in parts for alteration in active.rule.answer):
+            for alteration, part in (
+                (alteration, part)
+                for part in parts
+                for alteration in active.rule.answer
+            ):
                 if alter_answer(part, alteration, active.chosen(self.seed)):
                     _note(request, entry, active, "answer", alteration)
                     changed = True
         return changed
 
-    async def _spoil(self, request: web.Request, fault: Fault, place: int) -> web.StreamResponse:
+    async def _spoil(
+        self, request: web.Request, fault: Fault, place: int
+    ) -> web.StreamResponse:
         if fault.hang:
             while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0.05)
@@ -432,7 +541,11 @@ class Twin(ABC):
                 request.transport.abort()
             return web.Response(status=499)
         status = fault.status or 500
-        response = self.error_response(status) if fault.body is None else web.json_response(fault.body, status=status)
+        response = (
+            self.error_response(status)
+            if fault.body is None
+            else web.json_response(fault.body, status=status)
+        )
         response.headers.update(fault.headers)
         return self.refused_at(response, request, place)
 
@@ -463,15 +576,27 @@ class Twin(ABC):
         return web.json_response({})
 
     async def _journal_summary(self, _request: web.Request) -> web.Response:
-        return web.json_response(dict(Counter(f"{entry['method']} {entry['route']}" for entry in self.journal)))
+        return web.json_response(
+            dict(
+                Counter(f"{entry['method']} {entry['route']}" for entry in self.journal)
+            )
+        )
 
     async def _add_faults(self, request: web.Request) -> web.Response:
         try:
             wish = await request.json()
-            rules = [Fault.model_validate(rule) for rule in (wish if isinstance(wish, list) else [wish])]
+            rules = [
+                Fault.model_validate(rule)
+                for rule in (wish if isinstance(wish, list) else [wish])
+            ]
         except ValidationError as error:
             return web.json_response(
-                {"error": json.loads(error.json(include_url=False, include_input=False))}, status=400
+                {
+                    "error": json.loads(
+                        error.json(include_url=False, include_input=False)
+                    )
+                },
+                status=400,
             )
         except ValueError:
             return web.json_response({"error": "the body is no JSON"}, status=400)
@@ -480,12 +605,22 @@ class Twin(ABC):
 
     async def _list_faults(self, _request: web.Request) -> web.Response:
         return web.json_response(
-            [{**active.rule.model_dump(exclude_defaults=True), "struck": active.struck} for active in self.faults]
+            [
+                {
+                    **active.rule.model_dump(exclude_defaults=True),
+                    "struck": active.struck,
+                }
+                for active in self.faults
+            ]
         )
 
     async def _remove_faults(self, request: web.Request) -> web.Response:
         name = request.query.get("name")
-        self.faults = [active for active in self.faults if name is not None and active.rule.name != name]
+        self.faults = [
+            active
+            for active in self.faults
+            if name is not None and active.rule.name != name
+        ]
         return await self._list_faults(request)
 
     async def _set_clock(self, request: web.Request) -> web.Response:
@@ -546,10 +681,18 @@ async def body_of(request: web.Request) -> bytes:
 
 def _line_length(request: web.Request) -> int:
     """Bytes of the request line without its end."""
-    return len(f"{request.method} {request.raw_path} HTTP/{request.version.major}.{request.version.minor}".encode())
+    return len(
+        f"{request.method} {request.raw_path} HTTP/{request.version.major}.{request.version.minor}".encode()
+    )
 
 
-def _note(request: web.Request, entry: dict[str, Any], active: ActiveFault, kind: str, alteration: Alteration) -> None:
+def _note(
+    request: web.Request,
+    entry: dict[str, Any],
+    active: ActiveFault,
+    kind: str,
+    alteration: Alteration,
+) -> None:
     """Count that a rule struck a request, and say in the journal what it did."""
     struck = request.get(STRUCK, [])
     request[STRUCK] = struck
@@ -569,19 +712,31 @@ def _json_of(body: object) -> Any:
 
 def _headers_of(response: web.Response) -> dict[str, str]:
     """The headers of an answer that go with another body as well."""
-    return {name: value for name, value in response.headers.items() if name != "Content-Length"}
+    return {
+        name: value
+        for name, value in response.headers.items()
+        if name != "Content-Length"
+    }
 
 
 def _spoiled(response: web.StreamResponse, fault: Fault) -> web.StreamResponse:
     """The answer to work that was done, as a rule wants it shown."""
-    if not isinstance(response, web.Response) or not isinstance(response.body, bytes | None):
+    if not isinstance(response, web.Response) or not isinstance(
+        response.body, bytes | None
+    ):
         return response
     if fault.empty_list:
         return _emptied(response)
     if fault.truncate_json and response.body is not None:
         half = response.body[: len(response.body) // 2]
-        return web.Response(status=response.status, body=half, content_type="application/json")
-    if fault.text is not None or fault.content_type is not None or fault.charset is not None:
+        return web.Response(
+            status=response.status, body=half, content_type="application/json"
+        )
+    if (
+        fault.text is not None
+        or fault.content_type is not None
+        or fault.charset is not None
+    ):
         return _reworded(response, fault)
     return response
 
@@ -595,11 +750,19 @@ def _reworded(response: web.Response, fault: Fault) -> web.Response:
         content, content_type = fault.text, fault.content_type or "text/plain"
     else:
         document = _json_of(response.body)
-        content = (response.text or "") if document is None else json.dumps(document, ensure_ascii=False)
+        content = (
+            (response.text or "")
+            if document is None
+            else json.dumps(document, ensure_ascii=False)
+        )
         content_type = fault.content_type or response.content_type
     said = f"{content_type}; charset={charset}" if fault.charset else content_type
     body = content.encode(charset, "replace")
-    return web.Response(status=response.status, body=body, headers={"Content-Type": said, **fault.headers})
+    return web.Response(
+        status=response.status,
+        body=body,
+        headers={"Content-Type": said, **fault.headers},
+    )
 
 
 def _emptied(response: web.StreamResponse) -> web.StreamResponse:
@@ -617,7 +780,9 @@ def _emptied(response: web.StreamResponse) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def running(twin: Twin, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+async def running(
+    twin: Twin, *, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[str]:
     """Serve a twin; yields its base URL. Port 0 takes a free one.
 
     Raises:
@@ -645,16 +810,28 @@ async def running(twin: Twin, *, host: str = "127.0.0.1", port: int = 0) -> Asyn
         await runner.cleanup()
 
 
-def main(make_twin: Callable[[argparse.Namespace], Twin], parser: argparse.ArgumentParser, default_port: int) -> None:
+def main(
+    make_twin: Callable[[argparse.Namespace], Twin],
+    parser: argparse.ArgumentParser,
+    default_port: int,
+) -> None:
     """Command line of one twin: serve until SIGTERM or SIGINT.
 
     Prints one line of JSON when it listens: ``{"ready": "advoware", "url": "http://127.0.0.1:4010"}``.
     """
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=default_port, help="0 takes a free port")
-    parser.add_argument("--seed", type=int, default=1, help="number that determines the sample data")
-    parser.add_argument("--state-file", type=Path, help="keep the data in this file over restarts")
-    parser.add_argument("--empty", action="store_true", help="start without sample data")
+    parser.add_argument(
+        "--port", type=int, default=default_port, help="0 takes a free port"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="number that determines the sample data"
+    )
+    parser.add_argument(
+        "--state-file", type=Path, help="keep the data in this file over restarts"
+    )
+    parser.add_argument(
+        "--empty", action="store_true", help="start without sample data"
+    )
     arguments = parser.parse_args()
 
     twin = make_twin(arguments)
@@ -669,7 +846,11 @@ def main(make_twin: Callable[[argparse.Namespace], Twin], parser: argparse.Argum
             loop.add_signal_handler(signal_number, finished.set)
         try:
             async with running(twin, host=arguments.host, port=arguments.port) as url:
-                saver = asyncio.create_task(_keep_saved(twin, state_file)) if state_file is not None else None
+                saver = (
+                    asyncio.create_task(_keep_saved(twin, state_file))
+                    if state_file is not None
+                    else None
+                )
                 print(json.dumps({"ready": twin.name, "url": url}), flush=True)  # noqa: T201 - the contract above
                 await finished.wait()
                 if saver is not None:

@@ -47,10 +47,19 @@ _ATTRIBUTES = {
 _DATES = frozenset({"gueltigVon", "gueltigBis"})
 FIELDS = (*STREET, *_ATTRIBUTES)
 #: EspoCRM attribute -> the comparable fields that it holds
-ESPOCRM_FIELDS = {"adresseStreet": STREET, **{attribute: (field,) for field, attribute in _ATTRIBUTES.items()}}
+ESPOCRM_FIELDS = {
+    "adresseStreet": STREET,
+    **{attribute: (field,) for field, attribute in _ATTRIBUTES.items()},
+}
 
 #: Longest values that Advoware [A] and EspoCRM take. EspoCRM holds street and further lines in one field.
-ADVOWARE_LENGTHS = {"strasse": 255, "plz": 20, "ort": 100, "postfach": 50, "postfachPLZ": 20}
+ADVOWARE_LENGTHS = {
+    "strasse": 255,
+    "plz": 20,
+    "ort": 100,
+    "postfach": 50,
+    "postfachPLZ": 20,
+}
 ESPOCRM_LENGTHS = {"plz": 20, "ort": 100, "postfach": 50, "postfachPLZ": 20}
 ESPOCRM_STREET_LENGTH = 255
 LABEL_LENGTH = 255
@@ -66,7 +75,10 @@ _KEYS = {
 }  # fmt: skip
 
 #: Our mark in ``bemerkung``. The id is EspoCRM's; how people separate it from their own text does not matter.
-_MARKER = re.compile(r"EspoCRM[-_ ]?ID\s*[:=]?\s*([0-9A-Za-z-]{1,36})(?![0-9A-Za-z-])[ \t]*[;,|]?", re.IGNORECASE)
+_MARKER = re.compile(
+    r"EspoCRM[-_ ]?ID\s*[:=]?\s*([0-9A-Za-z-]{1,36})(?![0-9A-Za-z-])[ \t]*[;,|]?",
+    re.IGNORECASE,
+)
 
 
 # -- what Advoware answers --------------------------------------------------------------------------------------------
@@ -88,11 +100,17 @@ def adressen_of(beteiligter: Record) -> Listing | None:
     found = _canonical(beteiligter, {"adressen": "adressen"}).get("adressen")
     if not isinstance(found, list):
         return None
-    entries = [_canonical(entry, _KEYS) for entry in found if isinstance(entry, Mapping)]
+    entries = [
+        _canonical(entry, _KEYS) for entry in found if isinstance(entry, Mapping)
+    ]
     adressen = {
-        number: {**entry, "id": number} for entry in reversed(entries) if (number := _number(entry)) is not None
+        number: {**entry, "id": number}
+        for entry in reversed(entries)
+        if (number := _number(entry)) is not None
     }
-    return Listing([adressen[number] for number in sorted(adressen)], len(found) - len(adressen))
+    return Listing(
+        [adressen[number] for number in sorted(adressen)], len(found) - len(adressen)
+    )
 
 
 def canonical_adresse(answer: Record) -> dict[str, Any]:
@@ -102,7 +120,9 @@ def canonical_adresse(answer: Record) -> dict[str, Any]:
 
 def _canonical(record: Record, spellings: Mapping[str, str]) -> dict[str, Any]:
     """The record with the keys of ``spellings`` spelled like this; a key that is spelled so already wins."""
-    renamed = {spellings.get(str(key).casefold(), key): value for key, value in record.items()}
+    renamed = {
+        spellings.get(str(key).casefold(), key): value for key, value in record.items()
+    }
     return {key: record.get(key, value) for key, value in renamed.items()}
 
 
@@ -110,7 +130,11 @@ def _number(entry: Record) -> int | None:
     number = entry.get("id")
     if isinstance(number, int) and not isinstance(number, bool):
         return number
-    return int(number) if isinstance(number, str) and re.fullmatch(r"[0-9]{1,18}", number) else None
+    return (
+        int(number)
+        if isinstance(number, str) and re.fullmatch(r"[0-9]{1,18}", number)
+        else None
+    )
 
 
 # -- single values ----------------------------------------------------------------------------------------------------
@@ -118,7 +142,11 @@ def _number(entry: Record) -> int | None:
 
 def read_text(value: Any) -> Value:
     """A text; None for empty; `Unknown` for anything that is no text."""
-    return comparable_text(value) if value is None or isinstance(value, str) else Unknown(str(value))
+    return (
+        comparable_text(value)
+        if value is None or isinstance(value, str)
+        else Unknown(str(value))
+    )
 
 
 def read_date(value: Any) -> Value:
@@ -173,8 +201,13 @@ class AdressenMapper:
         street = espo.get("adresseStreet", _MISSING)
         if street is not _MISSING:
             lines = lines_of(street) if isinstance(street, str) else []
-            unknown = None if street is None or isinstance(street, str) else read_text(street)
-            values = {"strasse": lines[0] if lines else unknown, "weitereZeilen": "\n".join(lines[1:]) or unknown}
+            unknown = (
+                None if street is None or isinstance(street, str) else read_text(street)
+            )
+            values = {
+                "strasse": lines[0] if lines else unknown,
+                "weitereZeilen": "\n".join(lines[1:]) or unknown,
+            }
         for field, attribute in _ATTRIBUTES.items():
             value = espo.get(attribute, _MISSING)
             if value is not _MISSING:
@@ -186,23 +219,44 @@ class AdressenMapper:
 
         ``weitereZeilen`` is left out if the printed block does not show which lines belong to the street.
         """
-        values = {field: _read(field, advo[field]) for field in ("strasse", *_ATTRIBUTES) if field in advo}
-        further = lines_below_street(block_of(advo), values) if _shows_street(advo) else None
+        values = {
+            field: _read(field, advo[field])
+            for field in ("strasse", *_ATTRIBUTES)
+            if field in advo
+        }
+        further = (
+            lines_below_street(block_of(advo), values) if _shows_street(advo) else None
+        )
         if further is not None:
             values["weitereZeilen"] = "\n".join(further) or None
         return values
 
     def erased(self, espo: Record) -> frozenset[str]:
         """The comparable fields of a CAdressen that were erased and nobody has filled since."""
-        return frozenset(field for attribute in erased_attributes(espo) for field in ESPOCRM_FIELDS.get(attribute, ()))
+        return frozenset(
+            field
+            for attribute in erased_attributes(espo)
+            for field in ESPOCRM_FIELDS.get(attribute, ())
+        )
 
     def unsaid(self, advo: Record) -> frozenset[str]:
         """The comparable fields for which an Adresse shows nothing at all (null): that may be emptiness or not."""
-        fields = {field for field in ("strasse", *_ATTRIBUTES) if field in advo and advo[field] is None}
-        return frozenset(fields | (set() if lines_of(block_of(advo)) else {"weitereZeilen"}))
+        fields = {
+            field
+            for field in ("strasse", *_ATTRIBUTES)
+            if field in advo and advo[field] is None
+        }
+        return frozenset(
+            fields | (set() if lines_of(block_of(advo)) else {"weitereZeilen"})
+        )
 
     def map_cadressen_to_advoware(
-        self, espo: Record, beteiligter: Record, *, is_main: bool, names: Iterable[str] = (*FIELDS, BLOCK)
+        self,
+        espo: Record,
+        beteiligter: Record,
+        *,
+        is_main: bool,
+        names: Iterable[str] = (*FIELDS, BLOCK),
     ) -> dict[str, Any]:
         """A CAdressen as a new Adresse, with those of its fields (``names``) and the EspoCRM id in ``bemerkung``."""
         wanted = set(names)
@@ -220,7 +274,9 @@ class AdressenMapper:
         return {
             **fields,
             "land": country_text(country_code(said)),
-            BLOCK: build_anschrift(addressee_of(beteiligter), values) if BLOCK in wanted else "",
+            BLOCK: build_anschrift(addressee_of(beteiligter), values)
+            if BLOCK in wanted
+            else "",
             "standardAnschrift": is_main,
             "bemerkung": marked(espo["id"], label if isinstance(label, str) else None),
         }
@@ -233,21 +289,28 @@ class AdressenMapper:
         values = {
             name: value
             for name, value in self.comparable_from_advoware(advo).items()
-            if self.unfit("espocrm", name, value, self.comparable_from_advoware(advo)) is None
+            if self.unfit("espocrm", name, value, self.comparable_from_advoware(advo))
+            is None
         }
         country = country_code(advo.get("land"))
         user_text = user_text_of(advo.get("bemerkung")) or ""
         return {
             **self.to_espocrm(values, values),
             **({"adresseCountry": country} if "land" in values else {}),
-            "bezeichnung": user_text if 0 < len(user_text) <= LABEL_LENGTH else self.label_of(advo),
+            "bezeichnung": user_text
+            if 0 < len(user_text) <= LABEL_LENGTH
+            else self.label_of(advo),
             "istStandard": advo.get("standardAnschrift") is True,
             "isActive": True,
         }
 
     def to_espocrm(self, changed: Record, values: Record) -> dict[str, Any]:
         """The attributes of the changed comparable fields. ``values`` are all the values the record will have."""
-        attributes = {attribute: changed[field] for field, attribute in _ATTRIBUTES.items() if field in changed}
+        attributes = {
+            attribute: changed[field]
+            for field, attribute in _ATTRIBUTES.items()
+            if field in changed
+        }
         if "land" in changed:
             attributes["adresseCountry"] = changed["land"] or GERMANY
         if any(field in changed for field in STREET):
@@ -266,18 +329,32 @@ class AdressenMapper:
             if name in STREET:
                 too_long = len(street_text(values)) > ESPOCRM_STREET_LENGTH
             return "too_long" if too_long else None
-        return "too_long" if len(value or "") > ADVOWARE_LENGTHS.get(name, 500) else None
+        return (
+            "too_long" if len(value or "") > ADVOWARE_LENGTHS.get(name, 500) else None
+        )
 
     def get_changed_fields(self, espo: Record, advo: Record) -> list[str]:
         """The comparable fields whose values differ, sorted."""
-        ours, theirs = self.comparable_from_espocrm(espo), self.comparable_from_advoware(advo)
-        return sorted(field for field in ours.keys() & theirs.keys() if not is_same(ours[field], theirs[field]))
+        ours, theirs = (
+            self.comparable_from_espocrm(espo),
+            self.comparable_from_advoware(advo),
+        )
+        return sorted(
+            field
+            for field in ours.keys() & theirs.keys()
+            if not is_same(ours[field], theirs[field])
+        )
 
     def label(self, values: Record) -> str:
         """The address in one line, for people: ``Lange Straße 5, 30159 Hannover``."""
-        street, postfach = text_of(values.get("strasse")), text_of(values.get("postfach"))
+        street, postfach = (
+            text_of(values.get("strasse")),
+            text_of(values.get("postfach")),
+        )
         box = f"Postfach {postfach}" if postfach and not street else None
-        return shortened(", ".join(part for part in (street or box, place_of(values)) if part))
+        return shortened(
+            ", ".join(part for part in (street or box, place_of(values)) if part)
+        )
 
     def label_of(self, advo: Record) -> str:
         """An Adresse in one line; one that is only a printed block by its lines."""
@@ -298,12 +375,17 @@ def _shows_street(advo: Record) -> bool:
 
 def has_content(values: Record) -> bool:
     """Whether there is anything to write on an envelope."""
-    return any(text_of(values.get(field)) for field in ("strasse", "ort", "plz", "postfach"))
+    return any(
+        text_of(values.get(field)) for field in ("strasse", "ort", "plz", "postfach")
+    )
 
 
 def street_text(values: Record) -> str:
     """Street and further lines as EspoCRM holds them."""
-    lines = [text_of(values.get("strasse")), *lines_of(text_of(values.get("weitereZeilen")))]
+    lines = [
+        text_of(values.get("strasse")),
+        *lines_of(text_of(values.get("weitereZeilen"))),
+    ]
     return "\n".join(line for line in lines if line)
 
 

@@ -85,8 +85,25 @@ Record = dict[str, Any]
 MAX_UNAVAILABLE = 3
 
 SELECT = (
-    *("bezeichnung", "adresseStreet", "adresseCity", "adressePostalCode", "adresseCountry", "postfach", "postfachPLZ"),
-    *("gueltigVon", "gueltigBis", "istStandard", "isActive", "advowareId", "syncStatus", "beteiligteId", "modifiedAt"),
+    *(
+        "bezeichnung",
+        "adresseStreet",
+        "adresseCity",
+        "adressePostalCode",
+        "adresseCountry",
+        "postfach",
+        "postfachPLZ",
+    ),
+    *(
+        "gueltigVon",
+        "gueltigBis",
+        "istStandard",
+        "isActive",
+        "advowareId",
+        "syncStatus",
+        "beteiligteId",
+        "modifiedAt",
+    ),
     "versionNumber",
     ERASED,
 )
@@ -182,32 +199,56 @@ class AdressenSync:
             return PartResult(errors=(failure_sentence("address_list_missing"),))
         report = _Report()
         if listing.unreadable:
-            report.errors.append(failure_sentence("address_unreadable", value=str(listing.unreadable)))
-            log(self._context, "error", "adressen.unreadable", betnr=str(advo["betNr"]), entries=listing.unreadable)
+            report.errors.append(
+                failure_sentence("address_unreadable", value=str(listing.unreadable))
+            )
+            log(
+                self._context,
+                "error",
+                "adressen.unreadable",
+                betnr=str(advo["betNr"]),
+                entries=listing.unreadable,
+            )
         known = await self.list_rows(espo["id"]) if rows is None else rows
         seen = await self._observe(espo, advo, listing, known, store, direction)
         found = match_addresses(seen)
         whereabouts = await self._look_for(seen, found, report)
         found = with_whereabouts(seen, found, whereabouts)
-        confirmed = {entity_id for entity_id, place in whereabouts.items() if place != "here"}
+        confirmed = {
+            entity_id for entity_id, place in whereabouts.items() if place != "here"
+        }
         confirmed |= await self._confirm_missing(seen, found, report)
         report.is_fresh = not (whereabouts or unconfirmed(seen, found))
-        elsewhere = {entity_id for entity_id, place in whereabouts.items() if place == "elsewhere"}
-        await self._apply_all(seen, make_plan(seen, found, confirmed, elsewhere), store, report)
+        elsewhere = {
+            entity_id
+            for entity_id, place in whereabouts.items()
+            if place == "elsewhere"
+        }
+        await self._apply_all(
+            seen, make_plan(seen, found, confirmed, elsewhere), store, report
+        )
         if direction == "both" and not report.errors and not report.waits:
             await self._end_problems(espo["id"], [row["id"] for row in known], report)
         return report.result()
 
-    async def _end_problems(self, beteiligte_id: str, ids: list[str], report: _Report) -> None:
+    async def _end_problems(
+        self, beteiligte_id: str, ids: list[str], report: _Report
+    ) -> None:
         """Withdraw the tasks of what does not stand any more; each run finds all that stands.
 
         What is to be deleted in Advoware is told at the CBeteiligte, because the CAdressen is gone.
         """
         standing = [problem.key for problem in report.problems]
-        await self._notifications.settle("CBeteiligte", [beteiligte_id], DELETE_KINDS, standing, SETTLED)
-        await self._notifications.settle(ENTITY_TYPE, ids, STATE_KINDS, standing, SETTLED)
+        await self._notifications.settle(
+            "CBeteiligte", [beteiligte_id], DELETE_KINDS, standing, SETTLED
+        )
+        await self._notifications.settle(
+            ENTITY_TYPE, ids, STATE_KINDS, standing, SETTLED
+        )
 
-    async def _apply_all(self, seen: Observation, plan: list[Action], store: SyncStore, report: _Report) -> None:
+    async def _apply_all(
+        self, seen: Observation, plan: list[Action], store: SyncStore, report: _Report
+    ) -> None:
         """Apply the actions one after the other; one that fails is recorded and does not stop the others."""
         unavailable = 0
         for action in plan:
@@ -232,7 +273,9 @@ class AdressenSync:
         Raises:
             ForeignSystemError: EspoCRM's list is not available.
         """
-        rows = self._espocrm.search_entities(ENTITY_TYPE, [equals("beteiligteId", beteiligte_id)], SELECT)
+        rows = self._espocrm.search_entities(
+            ENTITY_TYPE, [equals("beteiligteId", beteiligte_id)], SELECT
+        )
         return [row async for row in rows]
 
     # -- observe --------------------------------------------------------------------------------------------------
@@ -246,42 +289,69 @@ class AdressenSync:
         store: SyncStore,
         direction: Direction,
     ) -> Observation:
-        marks = {espocrm_id_of(adresse.get("bemerkung")) for adresse in listing.adressen} - {None}
-        ids = {row["id"] for row in known} | {mark for mark in marks if mark is not None}
+        marks = {
+            espocrm_id_of(adresse.get("bemerkung")) for adresse in listing.adressen
+        } - {None}
+        ids = {row["id"] for row in known} | {
+            mark for mark in marks if mark is not None
+        }
         states = await store.load_parts(ENTITY_TYPE, str(advo["betNr"]), sorted(ids))
         owner = {name: espo[name] for name in OWNER if espo.get(name)}
-        return Observation(espo["id"], advo, owner, known, listing.adressen, states, direction, self._now())
+        return Observation(
+            espo["id"],
+            advo,
+            owner,
+            known,
+            listing.adressen,
+            states,
+            direction,
+            self._now(),
+        )
 
-    async def _look_for(self, seen: Observation, found: Match, report: _Report) -> dict[str, Whereabouts]:
+    async def _look_for(
+        self, seen: Observation, found: Match, report: _Report
+    ) -> dict[str, Whereabouts]:
         """Where the CAdressen are that EspoCRM's list lacks: it is not believed that something is gone at once."""
-        wanted = unconfirmed(seen, found) & found.vanished.keys() | {mark for mark, _ in found.foreign}
+        wanted = unconfirmed(seen, found) & found.vanished.keys() | {
+            mark for mark, _ in found.foreign
+        }
         places: dict[str, Whereabouts] = {}
         for entity_id in sorted(wanted):
             try:
-                places[entity_id] = await self._whereabouts(entity_id, seen.beteiligte_id)
+                places[entity_id] = await self._whereabouts(
+                    entity_id, seen.beteiligte_id
+                )
             except BitByLawError as error:
                 self._record_failure(f"{ENTITY_TYPE}/{entity_id}", "", error, report)
         return places
 
     async def _whereabouts(self, entity_id: str, beteiligte_id: str) -> Whereabouts:
         try:
-            owner = (await self._espocrm.get_entity(ENTITY_TYPE, entity_id)).get("beteiligteId")
+            owner = (await self._espocrm.get_entity(ENTITY_TYPE, entity_id)).get(
+                "beteiligteId"
+            )
         except NotFound:
             return "gone"
         if owner == beteiligte_id:
             return "here"
         return "elsewhere" if owner else "gone"
 
-    async def _confirm_missing(self, seen: Observation, found: Match, report: _Report) -> set[str]:
+    async def _confirm_missing(
+        self, seen: Observation, found: Match, report: _Report
+    ) -> set[str]:
         """Those whose Adresse a second read of Advoware does not show either."""
-        missing = [row for row in found.missing if row["id"] in unconfirmed(seen, found)]
+        missing = [
+            row for row in found.missing if row["id"] in unconfirmed(seen, found)
+        ]
         if not missing:
             return set()
         try:
             again = adressen_of(await self._advoware.get_beteiligter(seen.betnr))
         except BitByLawError as error:
             for row in missing:
-                self._record_failure(f"{ENTITY_TYPE}/{row['id']}", _label_of(row), error, report)
+                self._record_failure(
+                    f"{ENTITY_TYPE}/{row['id']}", _label_of(row), error, report
+                )
             return set()
         if again is None or again.unreadable:
             return set()
@@ -290,7 +360,9 @@ class AdressenSync:
 
     # -- apply ----------------------------------------------------------------------------------------------------
 
-    async def _apply(self, seen: Observation, action: Action, store: SyncStore, report: _Report) -> None:
+    async def _apply(
+        self, seen: Observation, action: Action, store: SyncStore, report: _Report
+    ) -> None:
         match action:
             case CreateAdresse():
                 await self._create_in_advoware(seen, action, store, report)
@@ -311,42 +383,66 @@ class AdressenSync:
                 raise action.error
 
     async def _create_in_advoware(
-        self, seen: Observation, action: CreateAdresse, store: SyncStore, report: _Report
+        self,
+        seen: Observation,
+        action: CreateAdresse,
+        store: SyncStore,
+        report: _Report,
     ) -> None:
         """Create the Adresse, or find it by its mark if an earlier request arrived after we had given it up."""
         row = action.row
-        posted = {name: value for name, value in _mapper.comparable_from_espocrm(row).items() if name in action.names}
+        posted = {
+            name: value
+            for name, value in _mapper.comparable_from_espocrm(row).items()
+            if name in action.names
+        }
         left_out = {name: (reason, "") for name, reason in action.left_out.items()}
         adresse = await self._find_created(seen, row, posted, store)
         if adresse is None:
             adresse, refused = await self._post(seen, action, store, report)
-            left_out |= {name: ("value_refused", words) for name, words in refused.items()}
+            left_out |= {
+                name: ("value_refused", words) for name, words in refused.items()
+            }
         created = link_created(seen, row, adresse, left_out, side="advoware")
         await self._finish(seen, created, store, report, was_put=True, is_created=True)
 
     async def _find_created(
-        self, seen: Observation, row: Record, posted: Mapping[str, Any], store: SyncStore
+        self,
+        seen: Observation,
+        row: Record,
+        posted: Mapping[str, Any],
+        store: SyncStore,
     ) -> Record | None:
         """Begin the create; the Adresse that an earlier attempt has left."""
         intent = await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
         if not intent.is_repeated:
             return None
-        timeout = timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
+        timeout = timedelta(
+            seconds=self._resources.settings.advoware.api_timeout_seconds
+        )
         if (until := intent.attempted_at + timeout) > self._now():
             raise NotBefore("an interrupted create", until)
         again = await self._read_adressen(seen)
-        found = next((item for item in again if seen.marked_row(item) == row["id"]), None)
+        found = next(
+            (item for item in again if seen.marked_row(item) == row["id"]), None
+        )
         if found is None:
             await store.repeat_create(ENTITY_TYPE, row["id"], posted, self._now())
         return found
 
     async def _post(
-        self, seen: Observation, action: CreateAdresse, store: SyncStore, report: _Report
+        self,
+        seen: Observation,
+        action: CreateAdresse,
+        store: SyncStore,
+        report: _Report,
     ) -> tuple[Record, dict[str, str]]:
         """Create the Adresse; returns it as Advoware has stored it, and the fields that had to be left out."""
 
         async def write(names: Sequence[str]) -> Record:
-            body = _mapper.map_cadressen_to_advoware(action.row, seen.beteiligter, is_main=action.is_main, names=names)
+            body = _mapper.map_cadressen_to_advoware(
+                action.row, seen.beteiligter, is_main=action.is_main, names=names
+            )
             return await self._advoware.create_adresse(seen.betnr, body)
 
         try:
@@ -360,12 +456,16 @@ class AdressenSync:
         answer = canonical_adresse(answer)
         return await self._complete(seen, answer["id"], answer), left_out
 
-    async def _settle(self, seen: Observation, action: Settle, store: SyncStore, report: _Report) -> None:
+    async def _settle(
+        self, seen: Observation, action: Settle, store: SyncStore, report: _Report
+    ) -> None:
         """Write what differs; what a person edits on either side meanwhile is left to the next round."""
         was_put = False
         fields, adresse = action.fields, action.adresse
         if fields is not None and fields.to_advoware and adresse is not None:
-            is_conflict = await self._keep_what_will_be_lost(seen, action, fields, adresse, store)
+            is_conflict = await self._keep_what_will_be_lost(
+                seen, action, fields, adresse, store
+            )
             takes_time = is_conflict or not report.is_fresh
             if takes_time and not await self._is_as_seen(seen, action):
                 report.was_edited = True
@@ -375,24 +475,37 @@ class AdressenSync:
         await self._finish(seen, action, store, report, was_put=was_put)
 
     async def _put(
-        self, seen: Observation, action: Settle, fields: FieldPlan, adresse: Record, report: _Report
+        self,
+        seen: Observation,
+        action: Settle,
+        fields: FieldPlan,
+        adresse: Record,
+        report: _Report,
     ) -> Settle:
         """Change the Adresse; what Advoware refuses is left out, and what it stores differently is settled so."""
         names, answers = put_names(fields), list[Record | None]()
 
         async def write(included: Sequence[str]) -> list[Record | None]:
             body = put_body(fields, adresse, included)
-            answers.append(await self._advoware.update_adresse(seen.betnr, adresse["id"], body))
+            answers.append(
+                await self._advoware.update_adresse(seen.betnr, adresse["id"], body)
+            )
             return answers
 
         idle = frozenset[str]() if names == [BLOCK] else frozenset({BLOCK})
         try:
             _, left_out = await update_fitting(write, names, idle=idle)
-            stored = await self._complete(seen, adresse["id"], answers[-1]) if answers else adresse
+            stored = (
+                await self._complete(seen, adresse["id"], answers[-1])
+                if answers
+                else adresse
+            )
         except BitByLawError:
             report.wrote_advoware |= bool(answers)
             raise
-        report.wrote_advoware |= any(stored.get(name) != adresse.get(name) for name in _WRITABLE)
+        report.wrote_advoware |= any(
+            stored.get(name) != adresse.get(name) for name in _WRITABLE
+        )
         return settle_put(seen, action, stored, left_out)
 
     async def _is_as_seen(self, seen: Observation, action: Settle) -> bool:
@@ -400,14 +513,25 @@ class AdressenSync:
 
         Telling people about a conflict takes time, and so does the Adresse before this one.
         """
-        return any(adresse == action.adresse for adresse in await self._read_adressen(seen))
+        return any(
+            adresse == action.adresse for adresse in await self._read_adressen(seen)
+        )
 
-    async def _complete(self, seen: Observation, adresse_id: int, answer: Mapping[str, Any] | None) -> Record:
+    async def _complete(
+        self, seen: Observation, adresse_id: int, answer: Mapping[str, Any] | None
+    ) -> Record:
         """An Adresse as Advoware has it after a write: the answer, or a new read if that does not say."""
         known = canonical_adresse(answer or {})
         if known.keys() >= _WRITABLE:
             return {**known, "id": adresse_id}
-        found = next((adresse for adresse in await self._read_adressen(seen) if adresse["id"] == adresse_id), None)
+        found = next(
+            (
+                adresse
+                for adresse in await self._read_adressen(seen)
+                if adresse["id"] == adresse_id
+            ),
+            None,
+        )
         if found is None:
             raise NotFound("Advoware", "the Adresse is gone after it was written")
         return found
@@ -420,33 +544,61 @@ class AdressenSync:
         """
         again = adressen_of(await self._advoware.get_beteiligter(seen.betnr))
         if again is None:
-            raise UnexpectedAnswer("Advoware", "the answer contains no list of Adressen")
+            raise UnexpectedAnswer(
+                "Advoware", "the answer contains no list of Adressen"
+            )
         return again.adressen
 
     async def _create_in_espocrm(
-        self, seen: Observation, action: CreateCAdressen, store: SyncStore, report: _Report
+        self,
+        seen: Observation,
+        action: CreateCAdressen,
+        store: SyncStore,
+        report: _Report,
     ) -> None:
         adresse = action.adresse
-        fixed = {"beteiligteId": seen.beteiligte_id, "syncStatus": "clean", **_sync_fields(seen, adresse)}
-        owner = {name: action.attributes[name] for name in OWNER if name in action.attributes}
+        fixed = {
+            "beteiligteId": seen.beteiligte_id,
+            "syncStatus": "clean",
+            **_sync_fields(seen, adresse),
+        }
+        owner = {
+            name: action.attributes[name] for name in OWNER if name in action.attributes
+        }
         fixed |= {name: action.attributes[name] for name in ("istStandard", "isActive")}
-        names = [name for name in action.attributes if name not in fixed and name not in owner]
+        names = [
+            name
+            for name in action.attributes
+            if name not in fixed and name not in owner
+        ]
 
-        everything = {**{name: action.attributes[name] for name in names}, **fixed, **owner}
+        everything = {
+            **{name: action.attributes[name] for name in names},
+            **fixed,
+            **owner,
+        }
 
         async def created(row: Record, left_out: Mapping[str, str]) -> None:
             reasons = {**_unfit_for_espocrm(adresse), **_comparable(left_out)}
-            done = link_created(seen, {**fixed, **row}, adresse, reasons, side="espocrm")
+            done = link_created(
+                seen, {**fixed, **row}, adresse, reasons, side="espocrm"
+            )
             await self._finish(seen, replace(done, attributes={}), store, report)
 
         async def then(records: list[Record]) -> None:
             await created(records[0], {})
 
         async def alone(refusal: ForeignSystemError | None) -> None:
-            await created(*await self._create_fitting(seen, action, names, fixed, owner, refusal))
+            await created(
+                *await self._create_fitting(seen, action, names, fixed, owner, refusal)
+            )
 
-        creation = RecordWrite(ENTITY_TYPE, None, everything, skips_duplicate_check=True)
-        await self._write(creation, then, alone, partial(self._show_failure, action, report=report))
+        creation = RecordWrite(
+            ENTITY_TYPE, None, everything, skips_duplicate_check=True
+        )
+        await self._write(
+            creation, then, alone, partial(self._show_failure, action, report=report)
+        )
 
     async def _create_fitting(
         self,
@@ -495,12 +647,23 @@ class AdressenSync:
         if not was_put and not _changes_espocrm(action):
             await self._finish_written(seen, action, store, report)
             return
-        row, fixed = action.row, {**_sync_fields(seen, action.adresse), "syncStatus": action.shown_status}
-        relies_on_version = bool(action.espocrm) and self._writes is not None and row.get("versionNumber") is not None
+        row, fixed = (
+            action.row,
+            {**_sync_fields(seen, action.adresse), "syncStatus": action.shown_status},
+        )
+        relies_on_version = (
+            bool(action.espocrm)
+            and self._writes is not None
+            and row.get("versionNumber") is not None
+        )
 
         async def finish(written: Record, left_out: Mapping[str, str]) -> None:
-            done = settle_update(seen, action, written, dict.fromkeys(_comparable(left_out), ""))
-            await self._show_status(row, {**row, **action.espocrm}, written, done, report)
+            done = settle_update(
+                seen, action, written, dict.fromkeys(_comparable(left_out), "")
+            )
+            await self._show_status(
+                row, {**row, **action.espocrm}, written, done, report
+            )
             await self._finish_written(seen, done, store, report)
             if is_created:
                 await store.end_create(ENTITY_TYPE, row["id"])
@@ -520,17 +683,28 @@ class AdressenSync:
                 raise
 
         version = row["versionNumber"] if relies_on_version else None
-        update = RecordWrite(ENTITY_TYPE, row["id"], {**action.espocrm, **fixed}, version)
+        update = RecordWrite(
+            ENTITY_TYPE, row["id"], {**action.espocrm, **fixed}, version
+        )
         if self._writes is not None and await self._writes.collects(ENTITY_TYPE):
-            if action.espocrm and not is_created and version is None and await self._was_edited(row):
+            if (
+                action.espocrm
+                and not is_created
+                and version is None
+                and await self._was_edited(row)
+            ):
                 report.was_edited = True
                 report.note(_advoware_side(action))
                 return
             report.tell(problems_of(seen, action))
             report.note(_advoware_side(action) if was_put else [])
-        await self._write(update, then, alone, partial(self._show_failure, action, report=report))
+        await self._write(
+            update, then, alone, partial(self._show_failure, action, report=report)
+        )
 
-    async def _finish_written(self, seen: Observation, action: Settle, store: SyncStore, report: _Report) -> None:
+    async def _finish_written(
+        self, seen: Observation, action: Settle, store: SyncStore, report: _Report
+    ) -> None:
         await self._remember(seen, action.state, store)
         report.tell(problems_of(seen, action))
         report.note(changes_of(action))
@@ -545,7 +719,9 @@ class AdressenSync:
             if refusals:
                 raise refusals.pop()
             chosen = {name: action.espocrm[name] for name in included}
-            return await self._espocrm.update_entity(ENTITY_TYPE, action.row["id"], {**chosen, **fixed})
+            return await self._espocrm.update_entity(
+                ENTITY_TYPE, action.row["id"], {**chosen, **fixed}
+            )
 
         return await update_fitting(write, list(action.espocrm))
 
@@ -562,83 +738,167 @@ class AdressenSync:
         else:
             await self._writes.add(Collected([write], then, alone, failed))
 
-    async def _set_status(self, entity_id: str, status: str, failed: Callable[[Exception], Awaitable[None]]) -> None:
+    async def _set_status(
+        self,
+        entity_id: str,
+        status: str,
+        failed: Callable[[Exception], Awaitable[None]],
+    ) -> None:
         async def then(_records: list[Record]) -> None:
             return
 
         async def alone(_refusal: ForeignSystemError | None) -> None:
-            await self._espocrm.update_entity(ENTITY_TYPE, entity_id, {"syncStatus": status})
+            await self._espocrm.update_entity(
+                ENTITY_TYPE, entity_id, {"syncStatus": status}
+            )
 
-        await self._write(RecordWrite(ENTITY_TYPE, entity_id, {"syncStatus": status}), then, alone, failed)
+        await self._write(
+            RecordWrite(ENTITY_TYPE, entity_id, {"syncStatus": status}),
+            then,
+            alone,
+            failed,
+        )
 
     async def _show_status(
-        self, row: Record, expected: Record, written: Record, action: Settle, report: _Report
+        self,
+        row: Record,
+        expected: Record,
+        written: Record,
+        action: Settle,
+        report: _Report,
     ) -> None:
         """Correct the status if the answer to our write shows more than we knew: an edit, or what it did not take."""
         sent = {name for name in ESPOCRM_FIELDS if name in action.espocrm}
-        if _says_other(written, expected, but=sent) and await self._was_edited(expected, but=sent):
+        if _says_other(written, expected, but=sent) and await self._was_edited(
+            expected, but=sent
+        ):
             report.was_edited = True
-            await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": "dirty"})
+            await self._espocrm.update_entity(
+                ENTITY_TYPE, row["id"], {"syncStatus": "dirty"}
+            )
         elif written.get("syncStatus", action.shown_status) != action.shown_status:
-            await self._espocrm.update_entity(ENTITY_TYPE, row["id"], {"syncStatus": action.shown_status})
+            await self._espocrm.update_entity(
+                ENTITY_TYPE, row["id"], {"syncStatus": action.shown_status}
+            )
 
     async def _was_edited(self, row: Record, but: Collection[str] = ()) -> bool:
         """Whether the CAdressen says something else now than when it was listed, ``but`` some attributes.
 
         The answer to a write may show a value otherwise than a read does, and is no evidence of an edit.
         """
-        return _says_other(await self._espocrm.get_entity(ENTITY_TYPE, row["id"]), row, but)
+        return _says_other(
+            await self._espocrm.get_entity(ENTITY_TYPE, row["id"]), row, but
+        )
 
     async def _keep_what_will_be_lost(
-        self, seen: Observation, action: Settle, fields: FieldPlan, adresse: Record, store: SyncStore
+        self,
+        seen: Observation,
+        action: Settle,
+        fields: FieldPlan,
+        adresse: Record,
+        store: SyncStore,
     ) -> bool:
         """Put what is overwritten into the audit before that happens, and tell the values that give way to a person.
 
         Returns whether there are such values.
         """
         lost = [change for change in changes_of(action) if change.get("conflict")]
-        lines = [*lost, *(change for change in changes_of(action) if _was_never_agreed(change, fields))]
-        old, new = seen_block(adresse, action.state), str(put_body(fields, adresse, put_names(fields)).get(BLOCK))
+        lines = [
+            *lost,
+            *(
+                change
+                for change in changes_of(action)
+                if _was_never_agreed(change, fields)
+            ),
+        ]
+        old, new = (
+            seen_block(adresse, action.state),
+            str(put_body(fields, adresse, put_names(fields)).get(BLOCK)),
+        )
         if old and BLOCK in put_names(fields) and old != new:
             lines.append(block_line(action.row, old, new))
         if lines:
             result = "conflict_found" if lost else "overwritten"
-            entry = AuditEntry(ENTITY_TYPE, action.row["id"], TOPIC, "sync", result, 0.0, seen.betnr, lines)
+            entry = AuditEntry(
+                ENTITY_TYPE,
+                action.row["id"],
+                TOPIC,
+                "sync",
+                result,
+                0.0,
+                seen.betnr,
+                lines,
+            )
             await store.append_audit(entry, seen.now)
         for problem in action.lost:
             await self._notifications.notify(problem)
         return bool(lost)
 
-    async def _show_failure(self, action: Action, error: Exception, report: _Report) -> None:
+    async def _show_failure(
+        self, action: Action, error: Exception, report: _Report
+    ) -> None:
         """Collect the failure; what a system refused also shows in the record's status."""
         name, label = _name_of(action)
         self._record_failure(name, label, error, report)
-        row = action.row if isinstance(action, CreateAdresse | Settle | Ignore) else None
+        row = (
+            action.row if isinstance(action, CreateAdresse | Settle | Ignore) else None
+        )
         if isinstance(action, Broken) and "syncStatus" in action.record:
             row = action.record
-        if isinstance(error, Unavailable) or row is None or row.get("syncStatus") == "failed":
+        if (
+            isinstance(error, Unavailable)
+            or row is None
+            or row.get("syncStatus") == "failed"
+        ):
             return
 
         async def failed(further: Exception) -> None:
             if not isinstance(further, BitByLawError):
                 raise further
-            log(self._context, "warning", "adressen.status_not_written", record=name, error=type(further).__name__)
+            log(
+                self._context,
+                "warning",
+                "adressen.status_not_written",
+                record=name,
+                error=type(further).__name__,
+            )
 
         try:
             await self._set_status(row["id"], "failed", failed)
         except BitByLawError as further:
             await failed(further)
 
-    def _record_failure(self, name: str, label: str, error: Exception, report: _Report) -> None:
-        report.errors.append(failure_sentence("address_failed", adresse=label, value=_cause(error)))
-        place = "" if isinstance(error, BitByLawError) else "".join(traceback.format_tb(error.__traceback__)[-3:])
-        log(self._context, "error", "adressen.failed", record=name, error=type(error).__name__, place=place)
+    def _record_failure(
+        self, name: str, label: str, error: Exception, report: _Report
+    ) -> None:
+        report.errors.append(
+            failure_sentence("address_failed", adresse=label, value=_cause(error))
+        )
+        place = (
+            ""
+            if isinstance(error, BitByLawError)
+            else "".join(traceback.format_tb(error.__traceback__)[-3:])
+        )
+        log(
+            self._context,
+            "error",
+            "adressen.failed",
+            record=name,
+            error=type(error).__name__,
+            place=place,
+        )
 
-    async def _remember(self, seen: Observation, state: SyncState, store: SyncStore) -> None:
+    async def _remember(
+        self, seen: Observation, state: SyncState, store: SyncStore
+    ) -> None:
         known = seen.states.get(state.entity_id)
         if state == known:
             return
-        if known is not None and known.advoware_id is not None and not known.advoware_id.startswith(f"{seen.betnr}/"):
+        if (
+            known is not None
+            and known.advoware_id is not None
+            and not known.advoware_id.startswith(f"{seen.betnr}/")
+        ):
             await store.save(left_behind(known, seen.now))
         await store.save(replace(state, synced_at=seen.now))
 
@@ -654,7 +914,11 @@ def _changes_espocrm(action: Settle) -> bool:
     """Whether the CAdressen has to be written for an action that has changed nothing in Advoware."""
     row, adresse = action.row, action.adresse
     is_new_link = adresse is not None and row.get("advowareId") != adresse["id"]
-    return bool(action.espocrm) or row.get("syncStatus") != action.shown_status or is_new_link
+    return (
+        bool(action.espocrm)
+        or row.get("syncStatus") != action.shown_status
+        or is_new_link
+    )
 
 
 def _requests_nothing(action: Action) -> bool:
@@ -667,28 +931,43 @@ def _requests_nothing(action: Action) -> bool:
 
 def _was_never_agreed(change: Mapping[str, Any], fields: FieldPlan) -> bool:
     """Whether a value of Advoware gives way at the first sync, before anybody has compared the two sides."""
-    return change["side"] == "advoware" and bool(change.get("old")) and change["field"] not in fields.base
+    return (
+        change["side"] == "advoware"
+        and bool(change.get("old"))
+        and change["field"] not in fields.base
+    )
 
 
 _WRITABLE = frozenset({"strasse", "plz", "ort", BLOCK})
 
 
-def _says_other(row: Mapping[str, Any], before: Mapping[str, Any], but: Collection[str] = ()) -> bool:
+def _says_other(
+    row: Mapping[str, Any], before: Mapping[str, Any], but: Collection[str] = ()
+) -> bool:
     """Whether people have said something else about a CAdressen, in what both records show, ``but`` some attributes."""
     common = row.keys() & before.keys() - set(but)
     said, known = ({name: record[name] for name in common} for record in (row, before))
     if _mapper.comparable_from_espocrm(said) != _mapper.comparable_from_espocrm(known):
         return True
     is_other_main = bool(said.get("istStandard")) != bool(known.get("istStandard"))
-    return is_other_main or (said.get("isActive") is False) != (known.get("isActive") is False)
+    return is_other_main or (said.get("isActive") is False) != (
+        known.get("isActive") is False
+    )
 
 
 def _unfit_for_espocrm(adresse: Record) -> dict[str, tuple[str, str]]:
     """The fields of an Adresse that a new CAdressen cannot hold, with the reason."""
     values = _mapper.comparable_from_advoware(adresse)
-    unfit = {name: _mapper.unfit("espocrm", name, value, values) for name, value in values.items()}
+    unfit = {
+        name: _mapper.unfit("espocrm", name, value, values)
+        for name, value in values.items()
+    }
     reasons = {"unknown": "unknown_advoware", "too_long": "too_long_espocrm"}
-    return {name: (reasons[reason], "") for name, reason in unfit.items() if reason is not None}
+    return {
+        name: (reasons[reason], "")
+        for name, reason in unfit.items()
+        if reason is not None
+    }
 
 
 def _comparable(left_out: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -707,25 +986,41 @@ def _cause(error: Exception) -> str:
         return f"{error.system} ist zurzeit nicht erreichbar"
     if isinstance(error, ValidationFailed):
         return f"{error.system} lehnt sie ab" + (
-            f" („{error.reason}“)" if error.system == "Advoware" and error.reason else ""
+            f" („{error.reason}“)"
+            if error.system == "Advoware" and error.reason
+            else ""
         )
     if isinstance(error, Forbidden):
         return f"{error.system} erlaubt dem Programm die Änderung nicht"
-    return f"in {error.system} nicht gefunden" if isinstance(error, NotFound) else f"{error.system} meldet einen Fehler"
+    return (
+        f"in {error.system} nicht gefunden"
+        if isinstance(error, NotFound)
+        else f"{error.system} meldet einen Fehler"
+    )
 
 
 def _sync_fields(seen: Observation, adresse: Mapping[str, Any] | None) -> Record:
-    linked = {"advowareId": adresse["id"], "advowareRowId": adresse.get("rowId")} if adresse is not None else {}
+    linked = (
+        {"advowareId": adresse["id"], "advowareRowId": adresse.get("rowId")}
+        if adresse is not None
+        else {}
+    )
     return {**linked, "advowareLastSync": format_date_time(seen.now)}
 
 
 def _link_of(seen: Observation, row: Record) -> str:
     state = seen.state_of(row["id"])
-    return str(state.advoware_id) if state is not None else seen.link_of({"id": row.get("advowareId")})
+    return (
+        str(state.advoware_id)
+        if state is not None
+        else seen.link_of({"id": row.get("advowareId")})
+    )
 
 
 def _label_of(row: Mapping[str, Any]) -> str:
-    return _mapper.label(_mapper.comparable_from_espocrm(row)) or str(row.get("bezeichnung") or "")
+    return _mapper.label(_mapper.comparable_from_espocrm(row)) or str(
+        row.get("bezeichnung") or ""
+    )
 
 
 def _name_of(action: Action) -> tuple[str, str]:

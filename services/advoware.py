@@ -81,7 +81,9 @@ class AdvowareAPI:
     ``context`` is a step's FlowContext (its logger is used) or None.
     """
 
-    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+    def __init__(
+        self, context: Any = None, *, resources: Resources | None = None
+    ) -> None:
         self._context = context
         self._resources = resources or current_resources()
         self._settings = self._resources.settings.advoware
@@ -105,9 +107,16 @@ class AdvowareAPI:
         Raises:
             UnexpectedAnswer: the answer is not JSON. A write has been done all the same.
         """
-        return (await self.request(endpoint, method, headers, params, json_data, timeout_seconds=timeout_seconds)).json(
-            SYSTEM
-        )
+        return (
+            await self.request(
+                endpoint,
+                method,
+                headers,
+                params,
+                json_data,
+                timeout_seconds=timeout_seconds,
+            )
+        ).json(SYSTEM)
 
     async def request(
         self,
@@ -140,7 +149,9 @@ class AdvowareAPI:
         asked = ForeignRequest(SYSTEM, method, endpoint, params, json_data)
 
         async def send_it() -> HttpAnswer:
-            return await self._request(endpoint, method, headers, params, json_data, body, limit)
+            return await self._request(
+                endpoint, method, headers, params, json_data, body, limit
+            )
 
         return await carried(self._resources.guard, asked, send_it)
 
@@ -160,14 +171,22 @@ class AdvowareAPI:
                 url = await self._url(endpoint, method, params)
 
                 async def send_with(token: str) -> HttpAnswer:
-                    sent = {**(headers or {}), "Authorization": f"Bearer {token}", "Accept": "application/json"}
+                    sent = {
+                        **(headers or {}),
+                        "Authorization": f"Bearer {token}",
+                        "Accept": "application/json",
+                    }
                     return await retry_unavailable(
-                        lambda: self._send(method, url, sent, json_data, body, deadline),
+                        lambda: self._send(
+                            method, url, sent, json_data, body, deadline
+                        ),
                         repeatable=method in REPEATABLE_METHODS,
                         max_seconds=limit / 2,
                     )
 
-                answer = await self._send_logged_in(send_with, f"{method} {re.sub(r'[0-9]+', '0', url.path)}")
+                answer = await self._send_logged_in(
+                    send_with, f"{method} {re.sub(r'[0-9]+', '0', url.path)}"
+                )
         except TimeoutError as error:
             raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s") from error
         if answer.status >= 300:
@@ -177,12 +196,24 @@ class AdvowareAPI:
     async def _url(self, endpoint: str, method: str, params: Params | None) -> URL:
         base_url, _ = await self._base_urls()
         url = endpoint_url(base_url, endpoint)
-        if method not in REPEATABLE_METHODS and self._settings.write_protection and is_calendar_path(url):
-            raise WriteProtected("ADVOWARE_WRITE_PROTECTION is on: appointments in Advoware are not changed")
+        if (
+            method not in REPEATABLE_METHODS
+            and self._settings.write_protection
+            and is_calendar_path(url)
+        ):
+            raise WriteProtected(
+                "ADVOWARE_WRITE_PROTECTION is on: appointments in Advoware are not changed"
+            )
         return url.extend_query(params) if params else url
 
     async def _send(
-        self, method: str, url: URL, headers: Mapping[str, str], json_data: Any, body: bytes | None, deadline: float
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        json_data: Any,
+        body: bytes | None,
+        deadline: float,
     ) -> HttpAnswer:
         """Send once. Of a write that Advoware has accepted, not even a lost answer makes a failure."""
         try:
@@ -197,14 +228,22 @@ class AdvowareAPI:
                 timeout_seconds=deadline - asyncio.get_running_loop().time(),
             )
         except Unavailable as error:
-            if method in REPEATABLE_METHODS or error.status is None or not 200 <= error.status < 300:
+            if (
+                method in REPEATABLE_METHODS
+                or error.status is None
+                or not 200 <= error.status < 300
+            ):
                 raise
-            return HttpAnswer(error.status, {}, b"", f"the answer broke off: {error.reason}")
+            return HttpAnswer(
+                error.status, {}, b"", f"the answer broke off: {error.reason}"
+            )
         if answer.status >= 500:
             raise _error(answer)
         return answer
 
-    async def _send_logged_in(self, send_with: Callable[[str], Awaitable[HttpAnswer]], door: str) -> HttpAnswer:
+    async def _send_logged_in(
+        self, send_with: Callable[[str], Awaitable[HttpAnswer]], door: str
+    ) -> HttpAnswer:
         """Send with a token, and once more with a fresh one after a 401.
 
         An endpoint that refuses a fresh token as well is remembered: it is the endpoint that our account may not use,
@@ -245,7 +284,9 @@ class AdvowareAPI:
             return kept.value if kept and kept.usable_until > self._now() else None
         return str(token) if token else None
 
-    async def _with_redis(self, operation: Callable[[Redis], Awaitable[Any]], fallback: Any) -> Any:
+    async def _with_redis(
+        self, operation: Callable[[Redis], Awaitable[Any]], fallback: Any
+    ) -> Any:
         """The result of the operation, or ``fallback`` while Redis is away; it is then left alone for some seconds.
 
         Without the rest, a Redis that hangs would cost its timeout several times in every call.
@@ -273,12 +314,16 @@ class AdvowareAPI:
             if current and current != stale:
                 return current
             limit = self._settings.api_timeout_seconds
-            lock = self._resources.redis.lock(LOGIN_LOCK_KEY, timeout=limit, blocking_timeout=limit)
+            lock = self._resources.redis.lock(
+                LOGIN_LOCK_KEY, timeout=limit, blocking_timeout=limit
+            )
             acquired = await self._with_redis(lambda _: lock.acquire(), _AWAY)
             if acquired is _AWAY:
                 return await self._log_in()
             if not acquired:
-                raise Unavailable(SYSTEM, "another worker's login does not come to an end")
+                raise Unavailable(
+                    SYSTEM, "another worker's login does not come to an end"
+                )
             try:
                 current = await self._cached_token()
                 return current if current and current != stale else await self._log_in()
@@ -292,13 +337,19 @@ class AdvowareAPI:
         await self._raise_if_refused_recently()
         _, auth_url = await self._base_urls()
         if not self._settings.is_configured:
-            raise ConfigurationError("ADVOWARE_APP_ID and ADVOWARE_KANZLEI: no credentials for Advoware are configured")
+            raise ConfigurationError(
+                "ADVOWARE_APP_ID and ADVOWARE_KANZLEI: no credentials for Advoware are configured"
+            )
         answer = await retry_unavailable(
-            lambda: self._post_login(auth_url), repeatable=True, max_seconds=self._settings.api_timeout_seconds / 2
+            lambda: self._post_login(auth_url),
+            repeatable=True,
+            max_seconds=self._settings.api_timeout_seconds / 2,
         )
         if answer.status >= 300:
             await self._raise_login_error(answer)
-        token = read_token(answer.json(SYSTEM), self._now(), self._settings.token_lifetime_minutes)
+        token = read_token(
+            answer.json(SYSTEM), self._now(), self._settings.token_lifetime_minutes
+        )
         await self._keep(token)
         self._log("info", "advoware.login")
         return token.value
@@ -312,7 +363,10 @@ class AdvowareAPI:
             json_data=login_request(self._settings, self._now()),
             timeout_seconds=self._settings.api_timeout_seconds,
         )
-        if answer.status >= 500 and explain_refusal(answer.status, answer.text()) is None:
+        if (
+            answer.status >= 500
+            and explain_refusal(answer.status, answer.text()) is None
+        ):
             raise _error(answer)
         return answer
 
@@ -320,8 +374,16 @@ class AdvowareAPI:
         explanation = explain_refusal(answer.status, answer.text())
         if explanation is None:
             raise _error(answer)
-        self._session.refused = (self._now() + timedelta(seconds=LOGIN_REFUSED_SECONDS), explanation)
-        await self._with_redis(lambda redis: redis.set(LOGIN_REFUSED_KEY, explanation, ex=LOGIN_REFUSED_SECONDS), None)
+        self._session.refused = (
+            self._now() + timedelta(seconds=LOGIN_REFUSED_SECONDS),
+            explanation,
+        )
+        await self._with_redis(
+            lambda redis: redis.set(
+                LOGIN_REFUSED_KEY, explanation, ex=LOGIN_REFUSED_SECONDS
+            ),
+            None,
+        )
         self._log("error", "advoware.login_refused", reason=explanation)
         raise LoginRefused(f"Advoware: {explanation}")
 
@@ -329,9 +391,13 @@ class AdvowareAPI:
         """A refused login is not tried again for a minute, however many jobs are waiting: accounts get locked."""
         refused = self._session.refused
         explanation = refused[1] if refused and refused[0] > self._now() else None
-        explanation = explanation or await self._with_redis(lambda redis: redis.get(LOGIN_REFUSED_KEY), None)
+        explanation = explanation or await self._with_redis(
+            lambda redis: redis.get(LOGIN_REFUSED_KEY), None
+        )
         if explanation:
-            raise LoginRefused(f"Advoware: {explanation} (not tried again for up to {LOGIN_REFUSED_SECONDS} s)")
+            raise LoginRefused(
+                f"Advoware: {explanation} (not tried again for up to {LOGIN_REFUSED_SECONDS} s)"
+            )
 
     async def _keep(self, token: Token) -> None:
         self._session.token = token
@@ -357,26 +423,38 @@ class AdvowareAPI:
         known = self._session.addresses
         if known is None or known[0] < self._now() - DISCOVERY_TTL:
             known = self._session.addresses = (self._now(), *await self._discover())
-        return api_url or known[1], auth_url.removesuffix(f"/{TOKEN_PATH}") if auth_url else known[2]
+        return api_url or known[1], auth_url.removesuffix(
+            f"/{TOKEN_PATH}"
+        ) if auth_url else known[2]
 
     async def _discover(self) -> tuple[str, str]:
         if not self._settings.kanzlei:
-            raise ConfigurationError("ADVOWARE_KANZLEI or ADVOWARE_API_BASE_URL: Advoware's address is not configured")
+            raise ConfigurationError(
+                "ADVOWARE_KANZLEI or ADVOWARE_API_BASE_URL: Advoware's address is not configured"
+            )
         answer = await send(
             self._resources.http,
             SYSTEM,
             "GET",
-            URL(self._settings.configurator_url).with_query(Kanzlei=self._settings.kanzlei),
+            URL(self._settings.configurator_url).with_query(
+                Kanzlei=self._settings.kanzlei
+            ),
             timeout_seconds=self._settings.api_timeout_seconds,
         )
         if answer.status >= 300:
             raise _error(answer)
         found = answer.json(SYSTEM)
-        api_url = isinstance(found, dict) and (found.get("connectorUrl") or found.get("relayUrl"))
+        api_url = isinstance(found, dict) and (
+            found.get("connectorUrl") or found.get("relayUrl")
+        )
         if not api_url or not found.get("securityGateway"):
-            raise UnexpectedAnswer(SYSTEM, "the configurator knows no address for this Kanzlei")
+            raise UnexpectedAnswer(
+                SYSTEM, "the configurator knows no address for this Kanzlei"
+            )
         addresses = str(api_url).rstrip("/"), str(found["securityGateway"]).rstrip("/")
-        if any(address_problem(url, self._resources.settings.service) for url in addresses):
+        if any(
+            address_problem(url, self._resources.settings.service) for url in addresses
+        ):
             raise ConfigurationError(
                 "ADVOWARE_API_BASE_URL and ADVOWARE_AUTH_URL: the configurator names an address that is not https://; "
                 "set them, or name its host in BITBYLAW_PLAIN_HTTP_HOSTS"

@@ -49,7 +49,9 @@ class AdvowareService:
     All methods raise what `AdvowareAPI.api_call` raises, and `UnexpectedAnswer` for an answer of the wrong shape.
     """
 
-    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+    def __init__(
+        self, context: Any = None, *, resources: Resources | None = None
+    ) -> None:
         self.api = AdvowareAPI(context, resources=resources)
 
     async def _call(self, endpoint: str, method: str = "GET", **options: Any) -> Any:
@@ -68,7 +70,9 @@ class AdvowareService:
             await self._require_that_it_answers()
             raise
         if str(record.get("betNr")) != str(int(betnr)):
-            raise UnexpectedAnswer(SYSTEM, "the answer is not the Beteiligter asked for")
+            raise UnexpectedAnswer(
+                SYSTEM, "the answer is not the Beteiligter asked for"
+            )
         return record
 
     async def _require_that_it_answers(self) -> None:
@@ -80,7 +84,9 @@ class AdvowareService:
         try:
             await self.list_mitarbeiter()
         except NotFound as error:
-            raise Unavailable(SYSTEM, "answers 404 to everything", status=404) from error
+            raise Unavailable(
+                SYSTEM, "answers 404 to everything", status=404
+            ) from error
 
     async def find_beteiligte(self, **filters: str) -> list[dict[str, Any]]:
         """The Beteiligte whose fields equal the given ones, such as ``name`` and ``vorname`` [A]."""
@@ -93,11 +99,15 @@ class AdvowareService:
             raise UnexpectedAnswer(SYSTEM, "the created Beteiligter has no betNr")
         return created
 
-    async def update_beteiligter(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any] | None:
+    async def update_beteiligter(
+        self, betnr: int | str, record: dict[str, Any]
+    ) -> dict[str, Any] | None:
         """Replace a Beteiligter. ``record`` is the full object as read, overlaid with the changes."""
         return await self._put(f"{BETEILIGTE}/{int(betnr)}", record)
 
-    async def create_kommunikation(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any]:
+    async def create_kommunikation(
+        self, betnr: int | str, record: dict[str, Any]
+    ) -> dict[str, Any]:
         """Create a Kommunikation of ``tlf, bemerkung, kommKz, online``; the answer contains at least ``id``."""
         path = f"{BETEILIGTE}/{int(betnr)}/Kommunikationen"
         return _with_id(await self._call(path, "POST", json_data=record))
@@ -109,16 +119,26 @@ class AdvowareService:
         path = f"{BETEILIGTE}/{int(betnr)}/Kommunikationen/{int(kommunikation_id)}"
         return await self._put(path, record)
 
-    async def create_adresse(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any]:
+    async def create_adresse(
+        self, betnr: int | str, record: dict[str, Any]
+    ) -> dict[str, Any]:
         """Create an Adresse with all its fields; the answer contains at least ``id``."""
-        return _with_id(await self._call(f"{BETEILIGTE}/{int(betnr)}/Adressen", "POST", json_data=record))
+        return _with_id(
+            await self._call(
+                f"{BETEILIGTE}/{int(betnr)}/Adressen", "POST", json_data=record
+            )
+        )
 
-    async def update_adresse(self, betnr: int | str, adresse_id: int, record: dict[str, Any]) -> dict[str, Any] | None:
+    async def update_adresse(
+        self, betnr: int | str, adresse_id: int, record: dict[str, Any]
+    ) -> dict[str, Any] | None:
         """Change an Adresse; Advoware takes over ``strasse, plz, ort, anschrift`` and ignores everything else."""
         path = f"{BETEILIGTE}/{int(betnr)}/Adressen/{int(adresse_id)}"
         return await self._put(path, record)
 
-    async def create_bankverbindung(self, betnr: int | str, record: dict[str, Any]) -> dict[str, Any]:
+    async def create_bankverbindung(
+        self, betnr: int | str, record: dict[str, Any]
+    ) -> dict[str, Any]:
         """Create a Bankverbindung, which can never be changed or deleted by us; the answer has at least ``id``."""
         path = f"{BETEILIGTE}/{int(betnr)}/Bankverbindungen"
         return _with_id(await self._call(path, "POST", json_data=record))

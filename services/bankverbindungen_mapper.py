@@ -23,7 +23,12 @@ Record = Mapping[str, Any]
 
 FIELDS = ("iban", "bic", "kontoinhaber", "bank")
 #: Advoware's field -> EspoCRM's attribute
-ATTRIBUTES = {"iban": "iban", "bic": "bic", "kontoinhaber": "kontoinhaber", "bank": "bankname"}
+ATTRIBUTES = {
+    "iban": "iban",
+    "bic": "bic",
+    "kontoinhaber": "kontoinhaber",
+    "bank": "bankname",
+}
 #: How many characters Advoware takes [A].
 ADVOWARE_LENGTHS = {"kontoinhaber": 250, "bank": 100}
 #: What a Bankverbindung can do without, in the order in which it is left out if Advoware refuses the whole.
@@ -77,7 +82,9 @@ def usable_konto(item: Any) -> dict[str, Any] | None:
     if not isinstance(item, dict):
         return None
     text = str(item.get("id"))
-    return {**item, "id": int(text)} if re.fullmatch(r"[1-9][0-9]{0,17}", text) else None
+    return (
+        {**item, "id": int(text)} if re.fullmatch(r"[1-9][0-9]{0,17}", text) else None
+    )
 
 
 class BankverbindungenMapper:
@@ -85,19 +92,25 @@ class BankverbindungenMapper:
 
     def comparable_from_espocrm(self, espo: Record) -> dict[str, Value]:
         """The comparable values of a CBankverbindungen."""
-        return _comparable({field: espo.get(name, _MISSING) for field, name in ATTRIBUTES.items()})
+        return _comparable(
+            {field: espo.get(name, _MISSING) for field, name in ATTRIBUTES.items()}
+        )
 
     def erased(self, espo: Record) -> frozenset[str]:
         """The comparable fields of a CBankverbindungen that were erased and nobody has filled since."""
         erased = erased_attributes(espo)
-        return frozenset(field for field, attribute in ATTRIBUTES.items() if attribute in erased)
+        return frozenset(
+            field for field, attribute in ATTRIBUTES.items() if attribute in erased
+        )
 
     def comparable_from_advoware(self, advo: Record) -> dict[str, Value]:
         """The comparable values of a Bankverbindung. Its IBAN is unknown if it has only a Kontonummer, or none."""
         values = _comparable({field: advo.get(field, _MISSING) for field in FIELDS})
         number, bank_code = compact(advo.get("kontoNr")), compact(advo.get("blz"))
         if values.get("iban") is None and ("iban" in values or number):
-            account = f"Konto {number}, BLZ {bank_code}" if bank_code else f"Konto {number}"
+            account = (
+                f"Konto {number}, BLZ {bank_code}" if bank_code else f"Konto {number}"
+            )
             values["iban"] = Unknown(account if number else "ohne IBAN")
         return values
 
@@ -119,7 +132,9 @@ class BankverbindungenMapper:
         }
         if iban.country_code == "DE":
             record |= {"kontoNr": iban.account_code, "blz": iban.bank_code}
-        return {field: "" if field in omitted else value for field, value in record.items()}
+        return {
+            field: "" if field in omitted else value for field, value in record.items()
+        }
 
     def left_out(self, espo: Record) -> dict[str, str]:
         """The fields that are not sent, and why: ``invalid``, ``too_long`` or ``unknown``."""
@@ -147,12 +162,22 @@ class BankverbindungenMapper:
         theirs = self.comparable_from_advoware(advo).get("iban")
         if not isinstance(theirs, Unknown):
             return theirs == iban
-        return iban.startswith("DE") and iban[4:] == f"{compact(advo.get('blz'))}{_account_number(advo)}"
+        return (
+            iban.startswith("DE")
+            and iban[4:] == f"{compact(advo.get('blz'))}{_account_number(advo)}"
+        )
 
     def get_changed_fields(self, espo: Record, advo: Record) -> list[str]:
         """The comparable fields whose values differ, sorted."""
-        ours, theirs = self.comparable_from_espocrm(espo), self.comparable_from_advoware(advo)
-        return sorted(field for field in ours.keys() & theirs.keys() if not is_same(ours[field], theirs[field]))
+        ours, theirs = (
+            self.comparable_from_espocrm(espo),
+            self.comparable_from_advoware(advo),
+        )
+        return sorted(
+            field
+            for field in ours.keys() & theirs.keys()
+            if not is_same(ours[field], theirs[field])
+        )
 
     def label(self, values: Mapping[str, Value]) -> str:
         """A Bankverbindung in a few words, for people: ``Sparkasse Hannover ****3000``."""
@@ -169,7 +194,11 @@ class BankverbindungenMapper:
 
 
 def _comparable(values: Mapping[str, Any]) -> dict[str, Value]:
-    return {field: _value(field, value) for field, value in values.items() if value is not _MISSING}
+    return {
+        field: _value(field, value)
+        for field, value in values.items()
+        if value is not _MISSING
+    }
 
 
 def _value(field: str, value: Any) -> Value:
@@ -195,7 +224,9 @@ def _checked_iban(value: Any) -> schwifty.IBAN:
     try:
         return schwifty.IBAN(iban)
     except SchwiftyException as error:
-        raise UnusableAccount("bank_iban_invalid", f"iban: not valid ({type(error).__name__})") from None
+        raise UnusableAccount(
+            "bank_iban_invalid", f"iban: not valid ({type(error).__name__})"
+        ) from None
 
 
 def _is_bic(value: Any) -> bool:

@@ -176,7 +176,10 @@ class BankverbindungenSync:
         if self._writes is None:
             writes = EspoWrites(self._espocrm)
             collecting = BankverbindungenSync(
-                self._context, resources=self._resources, look_again=self._look_again_at, writes=writes
+                self._context,
+                resources=self._resources,
+                look_again=self._look_again_at,
+                writes=writes,
             )
             return await collecting._handle(event, writes)
         return await self._handle(event, self._writes)
@@ -191,9 +194,18 @@ class BankverbindungenSync:
         await self._tell(report)
         try:
             await writes.flush()
-        except (BitByLawError, ConfigurationError) as error:  # only people could not be told; the cron does it
+        except (
+            BitByLawError,
+            ConfigurationError,
+        ) as error:  # only people could not be told; the cron does it
             name = type(error).__name__
-            log(self._context, "error", "bankverbindungen.not_told", entity_id=event.entity_id, error=name)
+            log(
+                self._context,
+                "error",
+                "bankverbindungen.not_told",
+                entity_id=event.entity_id,
+                error=name,
+            )
         await record_outcome(
             store,
             self._context,
@@ -206,7 +218,9 @@ class BankverbindungenSync:
         )
         return outcome
 
-    async def sync_part(self, espo: Mapping[str, Any], advo: Mapping[str, Any], store: SyncStore) -> PartResult:
+    async def sync_part(
+        self, espo: Mapping[str, Any], advo: Mapping[str, Any], store: SyncStore
+    ) -> PartResult:
         """Sync the Bankverbindungen of a CBeteiligte and his Beteiligter as just read, inside their lock.
 
         One list request to EspoCRM; nothing else if nothing has changed. Failures of single ones are in the result's
@@ -217,11 +231,17 @@ class BankverbindungenSync:
         """
         konten = konten_of(advo)
         if konten is None:
-            error = UnexpectedAnswer("Advoware", "the answer contains no list of Bankverbindungen")
+            error = UnexpectedAnswer(
+                "Advoware", "the answer contains no list of Bankverbindungen"
+            )
             return PartResult(errors=(f"Bankverbindungen: {failure_sentence(error)}",))
-        rows = self._espocrm.search_entities(ENTITY_TYPE, [equals("beteiligteId", espo["id"])], SELECT)
+        rows = self._espocrm.search_entities(
+            ENTITY_TYPE, [equals("beteiligteId", espo["id"])], SELECT
+        )
         known = {row["id"]: row async for row in rows}
-        seen = await self._observe(espo["id"], str(advo["betNr"]), konten, store, list(known))
+        seen = await self._observe(
+            espo["id"], str(advo["betNr"]), konten, store, list(known)
+        )
         report = _Report()
         unavailable = 0
         for row in known.values():
@@ -244,22 +264,33 @@ class BankverbindungenSync:
 
     # -- events ---------------------------------------------------------------------------------------------------
 
-    async def _handle_current(self, entity_id: str, store: SyncStore, report: _Report) -> Outcome:
+    async def _handle_current(
+        self, entity_id: str, store: SyncStore, report: _Report
+    ) -> Outcome:
         """Sync the record, inside the lock of the Beteiligter it belongs to."""
         for _ in range(MAX_MOVES):
             try:
                 row = await self._row(entity_id)
                 if not row.get("beteiligteId"):
                     return await self._handle_ownerless(row, store, report)
-                outcome = await self._in_lock(row["beteiligteId"], partial(self._handle_row, row, store, report))
+                outcome = await self._in_lock(
+                    row["beteiligteId"], partial(self._handle_row, row, store, report)
+                )
             except _RowGone:
                 return await self._handle_deleted(entity_id, store, report)
             if outcome is not None:
                 return outcome
-        log(self._context, "warning", "bankverbindungen.keeps_moving", entity_id=entity_id)
+        log(
+            self._context,
+            "warning",
+            "bankverbindungen.keeps_moving",
+            entity_id=entity_id,
+        )
         return Outcome("busy")
 
-    async def _in_lock(self, beteiligte_id: str, work: Callable[[], Awaitable[Outcome | None]]) -> Outcome | None:
+    async def _in_lock(
+        self, beteiligte_id: str, work: Callable[[], Awaitable[Outcome | None]]
+    ) -> Outcome | None:
         """Work inside the Beteiligter's lock; ``busy`` if another run holds it, which is asked to look again."""
 
         async def locked() -> tuple[Outcome | None]:
@@ -272,10 +303,18 @@ class BankverbindungenSync:
             if self._look_again_at is not None:
                 await self._look_again_at(beteiligte_id)
 
-        done = await in_part(self._resources, beteiligter(beteiligte_id), frozenset({EDIT}), locked, hand_over)
+        done = await in_part(
+            self._resources,
+            beteiligter(beteiligte_id),
+            frozenset({EDIT}),
+            locked,
+            hand_over,
+        )
         return done[0] if done is not None else Outcome("busy")
 
-    async def _handle_ownerless(self, row: Record, store: SyncStore, report: _Report) -> Outcome:
+    async def _handle_ownerless(
+        self, row: Record, store: SyncStore, report: _Report
+    ) -> Outcome:
         """Nobody's: told, unless the sync of the Beteiligter whose it was tells what to do in Advoware."""
         problem = row_problem(row, "bank_of_nobody")
         state = await store.load(ENTITY_TYPE, row["id"])
@@ -283,9 +322,14 @@ class BankverbindungenSync:
             report.problems.append(problem)
         await self._show(row, shown_status(row, "unclean", [problem]))
         await self._flush()
-        return Outcome("failed", error="InvalidInput: beteiligte: the Bankverbindung belongs to nobody")
+        return Outcome(
+            "failed",
+            error="InvalidInput: beteiligte: the Bankverbindung belongs to nobody",
+        )
 
-    async def _handle_row(self, row: Record, store: SyncStore, report: _Report) -> Outcome | None:
+    async def _handle_row(
+        self, row: Record, store: SyncStore, report: _Report
+    ) -> Outcome | None:
         """Sync a record inside the lock; any failure is shown on it. None if it belongs to another Beteiligter now.
 
         The record is read again when everything else is known: it may have been edited while we waited.
@@ -300,7 +344,9 @@ class BankverbindungenSync:
             if not betnr:
                 return await self._wait(row)
             konten = _required_konten(await self._advoware.get_beteiligter(betnr))
-            seen = await self._observe(espo["id"], str(betnr), konten, store, [row["id"]])
+            seen = await self._observe(
+                espo["id"], str(betnr), konten, store, [row["id"]]
+            )
             row = await self._row(row["id"])
             if row.get("beteiligteId") != espo["id"]:
                 return None
@@ -317,11 +363,15 @@ class BankverbindungenSync:
             if is_no_records_fault(error):
                 raise
             self._log_row_failure(row, error)
-            await self._show(row, shown_status(row, "failed", hint=failure_sentence(error)))
+            await self._show(
+                row, shown_status(row, "failed", hint=failure_sentence(error))
+            )
             return Outcome("failed", error=shown_text(error))
         if report.failure is not None:
             return Outcome("failed", error=shown_text(report.failure))
-        return Outcome(result, state.advoware_id if state else None, tuple(report.changes))
+        return Outcome(
+            result, state.advoware_id if state else None, tuple(report.changes)
+        )
 
     async def _owner(self, beteiligte_id: str) -> Record | None:
         try:
@@ -340,7 +390,9 @@ class BankverbindungenSync:
         await self._show(row, shown_status(row, None, [row_problem(row, "bank_waits")]))
         return Outcome("skipped")
 
-    async def _handle_deleted(self, entity_id: str, store: SyncStore, report: _Report) -> Outcome:
+    async def _handle_deleted(
+        self, entity_id: str, store: SyncStore, report: _Report
+    ) -> Outcome:
         """Gone from EspoCRM: Advoware keeps it until a person deletes it there."""
         state = await store.load(ENTITY_TYPE, entity_id)
         if state is None or state.advoware_id is None:
@@ -353,7 +405,9 @@ class BankverbindungenSync:
 
         async def work() -> Outcome:
             try:
-                konten = konten_of(await self._advoware.get_beteiligter(betnr)) or Konten([], [])
+                konten = konten_of(
+                    await self._advoware.get_beteiligter(betnr)
+                ) or Konten([], [])
             except NotFound:
                 konten = Konten([], [])
             seen = await self._observe(beteiligte_id, betnr, konten, store, [entity_id])
@@ -364,15 +418,29 @@ class BankverbindungenSync:
 
     def _lock(self, beteiligte_id: str) -> AbstractAsyncContextManager[None]:
         lock_seconds = self._resources.settings.vmh.lock_seconds
-        return record_lock(self._resources, beteiligte_lock_key(beteiligte_id), lock_seconds)
+        return record_lock(
+            self._resources, beteiligte_lock_key(beteiligte_id), lock_seconds
+        )
 
     # -- one row --------------------------------------------------------------------------------------------------
 
     async def _observe(
-        self, beteiligte_id: str, betnr: str, konten: Konten, store: SyncStore, ids: list[str]
+        self,
+        beteiligte_id: str,
+        betnr: str,
+        konten: Konten,
+        store: SyncStore,
+        ids: list[str],
     ) -> Observation:
         states = await store.load_parts(ENTITY_TYPE, betnr, ids)
-        return Observation(beteiligte_id, betnr, list(konten.usable), list(konten.odd), states, self._now())
+        return Observation(
+            beteiligte_id,
+            betnr,
+            list(konten.usable),
+            list(konten.odd),
+            states,
+            self._now(),
+        )
 
     async def _sync_row(
         self, seen: Observation, row: Record, store: SyncStore, report: _Report
@@ -400,25 +468,41 @@ class BankverbindungenSync:
         return action.result, action.state
 
     async def _gone(self, seen: Observation, row: Record) -> Settle:
-        if is_newly_gone(seen, row) and (konto := await self._look_again(seen, row)) is not None:
+        if (
+            is_newly_gone(seen, row)
+            and (konto := await self._look_again(seen, row)) is not None
+        ):
             return settle(seen, row, konto)
         return settle_gone(seen, row)
 
-    async def _find_home(self, seen: Observation, row: Record, store: SyncStore, report: _Report) -> str | None:
+    async def _find_home(
+        self, seen: Observation, row: Record, store: SyncStore, report: _Report
+    ) -> str | None:
         """The link of a row whose Bankverbindung is still at another Beteiligter, see `home_of`."""
         home = home_of(seen, row)
-        if home is None or await store.linked_entity(ENTITY_TYPE, home) not in (None, row["id"]):
+        if home is None or await store.linked_entity(ENTITY_TYPE, home) not in (
+            None,
+            row["id"],
+        ):
             return None
         betnr, _, konto_id = home.partition("/")
         if betnr not in report.homes:
             try:
-                report.homes[betnr] = _required_konten(await self._advoware.get_beteiligter(betnr))
+                report.homes[betnr] = _required_konten(
+                    await self._advoware.get_beteiligter(betnr)
+                )
             except NotFound:
                 report.homes[betnr] = None
         konten = report.homes[betnr]
-        return home if konten and any(str(konto["id"]) == konto_id for konto in konten.usable) else None
+        return (
+            home
+            if konten and any(str(konto["id"]) == konto_id for konto in konten.usable)
+            else None
+        )
 
-    async def _finish(self, seen: Observation, action: Settle, store: SyncStore, report: _Report) -> None:
+    async def _finish(
+        self, seen: Observation, action: Settle, store: SyncStore, report: _Report
+    ) -> None:
         """Write EspoCRM, then remember; problems and changes count from here on.
 
         Where the write is collected, they count before: their Tasks go with it.
@@ -439,7 +523,9 @@ class BankverbindungenSync:
 
         async def then(records: list[Record]) -> None:
             written = records[0]
-            report.was_edited |= self._said(written) != self._said(row) and await self._was_edited(row)
+            report.was_edited |= self._said(written) != self._said(
+                row
+            ) and await self._was_edited(row)
             await remember()
 
         async def failed(error: Exception) -> None:
@@ -449,7 +535,10 @@ class BankverbindungenSync:
             await remember()
             take_up()
             return
-        attributes = {**action.attributes, "advowareLastSync": format_date_time(seen.now)}
+        attributes = {
+            **action.attributes,
+            "advowareLastSync": format_date_time(seen.now),
+        }
         await self._write(row, attributes, then, failed)
         take_up()
 
@@ -463,12 +552,21 @@ class BankverbindungenSync:
         """Collect a write; without anything to collect it, do it at once."""
 
         async def alone(_refusal: ForeignSystemError | None) -> None:
-            await then([await self._espocrm.update_entity(ENTITY_TYPE, row["id"], attributes)])
+            await then(
+                [await self._espocrm.update_entity(ENTITY_TYPE, row["id"], attributes)]
+            )
 
         if self._writes is None:
             await alone(None)
         else:
-            await self._writes.add(Collected([RecordWrite(ENTITY_TYPE, row["id"], attributes)], then, alone, failed))
+            await self._writes.add(
+                Collected(
+                    [RecordWrite(ENTITY_TYPE, row["id"], attributes)],
+                    then,
+                    alone,
+                    failed,
+                )
+            )
 
     async def _was_edited(self, row: Record) -> bool:
         """Whether the record says something else now; an answer to a write may only show it otherwise than a read."""
@@ -500,13 +598,25 @@ class BankverbindungenSync:
 
     # -- create ---------------------------------------------------------------------------------------------------
 
-    async def _create(self, seen: Observation, row: Record, found: Found, store: SyncStore, report: _Report) -> Settle:
+    async def _create(
+        self,
+        seen: Observation,
+        row: Record,
+        found: Found,
+        store: SyncStore,
+        report: _Report,
+    ) -> Settle:
         """Create the Bankverbindung, or find what an earlier attempt has left."""
         if found.is_taken:
-            raise UnusableAccount("bank_doubled", "iban: another Bankverbindung of this Beteiligter has it")
+            raise UnusableAccount(
+                "bank_doubled",
+                "iban: another Bankverbindung of this Beteiligter has it",
+            )
         record = self._mapper.map_cbankverbindungen_to_advoware(row)
         if seen.hides(row):
-            raise UnexpectedAnswer("Advoware", "the Bankverbindung with this IBAN has no id")
+            raise UnexpectedAnswer(
+                "Advoware", "the Bankverbindung with this IBAN has no id"
+            )
         posted = {"iban": record["iban"]}
         intent = await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
         if intent.is_repeated:
@@ -530,7 +640,9 @@ class BankverbindungenSync:
         seen.konten.append(konto)
         return settle(seen, row, konto, created=True)
 
-    async def _post(self, seen: Observation, row: Record, record: Record, report: _Report) -> Record:
+    async def _post(
+        self, seen: Observation, row: Record, record: Record, report: _Report
+    ) -> Record:
         """Create the Bankverbindung, without what Advoware refuses if it can do without that.
 
         Raises:
@@ -549,14 +661,18 @@ class BankverbindungenSync:
                 return await self._send(seen, row, smaller, report)
         raise UnusableAccount("bank_refused", "iban: refused by Advoware")
 
-    async def _send(self, seen: Observation, row: Record, record: Record, report: _Report) -> Record:
+    async def _send(
+        self, seen: Observation, row: Record, record: Record, report: _Report
+    ) -> Record:
         """One request; an answer that cannot be read is looked up in the Beteiligter.
 
         Raises:
             UnexpectedAnswer: the Bankverbindung was accepted, but cannot be found (yet).
         """
         try:
-            answer = usable_konto(await self._advoware.create_bankverbindung(seen.betnr, record))
+            answer = usable_konto(
+                await self._advoware.create_bankverbindung(seen.betnr, record)
+            )
         except UnexpectedAnswer as error:
             if error.status is not None and error.status >= 300:
                 raise
@@ -564,16 +680,26 @@ class BankverbindungenSync:
         report.wrote_advoware = True
         answer = answer or await self._look_again(seen, row)
         if answer is None:
-            raise UnexpectedAnswer("Advoware", "the created Bankverbindung cannot be found")
+            raise UnexpectedAnswer(
+                "Advoware", "the created Bankverbindung cannot be found"
+            )
         return answer
 
-    async def _find_created(self, seen: Observation, row: Record, intent: CreateIntent) -> Record | None:
+    async def _find_created(
+        self, seen: Observation, row: Record, intent: CreateIntent
+    ) -> Record | None:
         """What an interrupted create has left in Advoware, once its request has certainly come to an end."""
-        latest = intent.attempted_at + timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
+        latest = intent.attempted_at + timedelta(
+            seconds=self._resources.settings.advoware.api_timeout_seconds
+        )
         if latest > self._now():
             raise NotBefore("an interrupted create", latest)
         konto = await self._look_again(seen, {**row, "iban": intent.posted.get("iban")})
-        return konto if intent.advoware_id is None else seen.konto_by_link(intent.advoware_id)
+        return (
+            konto
+            if intent.advoware_id is None
+            else seen.konto_by_link(intent.advoware_id)
+        )
 
     async def _complete(self, seen: Observation, answer: Record) -> Record:
         """A new Bankverbindung as Advoware has it: the answer, or a new read if that does not say."""
@@ -585,7 +711,9 @@ class BankverbindungenSync:
 
     # -- deleted in EspoCRM ---------------------------------------------------------------------------------------
 
-    async def _look_for_deleted(self, seen: Observation, known: set[str], store: SyncStore, report: _Report) -> None:
+    async def _look_for_deleted(
+        self, seen: Observation, known: set[str], store: SyncStore, report: _Report
+    ) -> None:
         for entity_id, state in list(seen.states.items()):
             if entity_id in known:
                 continue
@@ -595,7 +723,9 @@ class BankverbindungenSync:
             except Exception as error:  # noqa: BLE001 - one odd row must not stop its neighbours
                 self._log_row_failure({"id": entity_id}, error)
                 label = str(state.base.get("label") or "ohne Angaben")
-                report.errors.append(f"Bankverbindung: „{label}“: {failure_sentence(error)}")
+                report.errors.append(
+                    f"Bankverbindung: „{label}“: {failure_sentence(error)}"
+                )
 
     async def _is_removed(self, entity_id: str) -> bool:
         """Whether a CBankverbindungen is gone or belongs to nobody; one that was moved is its new owner's business."""
@@ -604,7 +734,9 @@ class BankverbindungenSync:
         except _RowGone:
             return True
 
-    async def _remember_deleted(self, seen: Observation, state: SyncState, store: SyncStore, report: _Report) -> None:
+    async def _remember_deleted(
+        self, seen: Observation, state: SyncState, store: SyncStore, report: _Report
+    ) -> None:
         if state.deleted_at is None:
             await store.mark_deleted(ENTITY_TYPE, state.entity_id, seen.now)
             state = seen.states[state.entity_id] = replace(state, deleted_at=seen.now)
@@ -629,7 +761,9 @@ class BankverbindungenSync:
         if over:
             await self._notifications.withdraw(over, SETTLED)
 
-    async def _row_failed(self, seen: Observation, row: Record, error: Exception, report: _Report) -> None:
+    async def _row_failed(
+        self, seen: Observation, row: Record, error: Exception, report: _Report
+    ) -> None:
         """Show why a row was not synced. What only a person can correct is told, and is no failure to be repeated."""
         report.failure = error
         report.judged.discard(row["id"])
@@ -639,15 +773,25 @@ class BankverbindungenSync:
                 return
             self._log_row_failure(row, error)
             report.errors.append(f"{failed_name(row)}: {failure_sentence(error)}")
-            await self._show(row, shown_status(row, "failed", hint=failure_sentence(error)))
+            await self._show(
+                row, shown_status(row, "failed", hint=failure_sentence(error))
+            )
         except Exception as further:  # noqa: BLE001 - it is in the report, and the next run tries again
             self._log_not_shown(row, further)
 
     def _log_not_shown(self, row: Mapping[str, Any], error: Exception) -> None:
         name = type(error).__name__
-        log(self._context, "warning", "bankverbindungen.status_not_written", entity_id=row["id"], error=name)
+        log(
+            self._context,
+            "warning",
+            "bankverbindungen.status_not_written",
+            entity_id=row["id"],
+            error=name,
+        )
 
-    async def _show_unusable(self, row: Record, error: UnusableAccount, betnr: Any, report: _Report) -> None:
+    async def _show_unusable(
+        self, row: Record, error: UnusableAccount, betnr: Any, report: _Report
+    ) -> None:
         problem = unusable_problem(row, error, betnr)
         report.problems.append(problem)
         report.judged.add(row["id"])
@@ -655,7 +799,11 @@ class BankverbindungenSync:
 
     def _log_row_failure(self, row: Mapping[str, Any], error: Exception) -> None:
         is_defect = not isinstance(error, BitByLawError)
-        place = "".join(traceback.format_tb(error.__traceback__)[-2:]) if is_defect else None
+        place = (
+            "".join(traceback.format_tb(error.__traceback__)[-2:])
+            if is_defect
+            else None
+        )
         log(
             self._context,
             "error",
@@ -677,5 +825,7 @@ def _required_konten(beteiligter: Mapping[str, Any]) -> Konten:
     """
     konten = konten_of(beteiligter)
     if konten is None:
-        raise UnexpectedAnswer("Advoware", "the answer contains no list of Bankverbindungen")
+        raise UnexpectedAnswer(
+            "Advoware", "the answer contains no list of Bankverbindungen"
+        )
     return konten

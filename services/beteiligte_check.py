@@ -15,7 +15,13 @@ from redis.exceptions import RedisError
 
 from services.advoware_service import AdvowareService
 from services.beteiligte.gone import GoneBeteiligte, deleted_problem
-from services.core.errors import BitByLawError, ConfigurationError, EntityBusy, NotFound, Unavailable
+from services.core.errors import (
+    BitByLawError,
+    ConfigurationError,
+    EntityBusy,
+    NotFound,
+    Unavailable,
+)
 from services.core.locks import beteiligte_lock_key, held_lock, record_lock
 from services.core.log import log
 from services.core.look_again import LEFT_BEHIND_SECONDS, Notes
@@ -24,7 +30,16 @@ from services.core.queue import Enqueue
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.notification_utils import NotificationManager
-from services.values.espocrm_query import PAGE_SIZE, Where, all_of, any_of, before, equals, is_in, is_null
+from services.values.espocrm_query import (
+    PAGE_SIZE,
+    Where,
+    all_of,
+    any_of,
+    before,
+    equals,
+    is_in,
+    is_null,
+)
 from services.values.merge import base_from_json, text_of
 from services.vmh_sync.beteiligte.create import ENTITY_TYPE
 from services.vmh_sync.beteiligte.status import STALE_HOURS
@@ -57,17 +72,27 @@ class Category:
 
 def categories(now: datetime) -> list[Category]:
     """The categories in the order of their urgency: people's edits first, routine last. ``now`` is aware."""
-    stuck_since, stale_since = now - timedelta(minutes=STUCK_MINUTES), now - timedelta(hours=STALE_HOURS)
+    stuck_since, stale_since = (
+        now - timedelta(minutes=STUCK_MINUTES),
+        now - timedelta(hours=STALE_HOURS),
+    )
     due = any_of(is_null("syncNextRetry"), before("syncNextRetry", now))
     stale = any_of(is_null("advowareLastSync"), before("advowareLastSync", stale_since))
     return [
         Category("modified", [equals("syncStatus", "dirty")], "modifiedAt"),
         Category("new", [equals("syncStatus", "pending_sync")], "createdAt"),
         Category("failed", [equals("syncStatus", "failed"), due], "syncNextRetry"),
-        Category("stuck", [equals("syncStatus", "syncing"), before("modifiedAt", stuck_since)], "modifiedAt"),
+        Category(
+            "stuck",
+            [equals("syncStatus", "syncing"), before("modifiedAt", stuck_since)],
+            "modifiedAt",
+        ),
         Category(
             "permanently_failed",
-            [equals("syncStatus", "permanently_failed"), before("syncAutoResetAt", now)],
+            [
+                equals("syncStatus", "permanently_failed"),
+                before("syncAutoResetAt", now),
+            ],
             "syncAutoResetAt",
         ),
         # An edit of a part sends no webhook of its own. A failed one is its CBeteiligte's failure as well.
@@ -80,23 +105,36 @@ def categories(now: datetime) -> list[Category]:
         ),
         Category(
             "failed",
-            [any_of(equals("syncStatus", "failed"), all_of(is_null("syncStatus"), is_null("advowareKontoId")))],
+            [
+                any_of(
+                    equals("syncStatus", "failed"),
+                    all_of(is_null("syncStatus"), is_null("advowareKontoId")),
+                )
+            ],
             "modifiedAt",
             "CBankverbindungen",
             "beteiligteId",
         ),
-        Category("stale", [is_in("syncStatus", ["clean", "conflict"]), stale], "advowareLastSync"),
+        Category(
+            "stale",
+            [is_in("syncStatus", ["clean", "conflict"]), stale],
+            "advowareLastSync",
+        ),
     ]
 
 
 class BeteiligteCheck:
     """One run of the check. ``context`` is the step's FlowContext or None."""
 
-    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+    def __init__(
+        self, context: Any = None, *, resources: Resources | None = None
+    ) -> None:
         self._context = context
         self._resources = resources or current_resources()
         self._espocrm = EspoCRMAPI(context, resources=self._resources)
-        self._notifications = NotificationManager(self._espocrm, context, resources=self._resources)
+        self._notifications = NotificationManager(
+            self._espocrm, context, resources=self._resources
+        )
         advoware = AdvowareService(context, resources=self._resources)
         self._gone = GoneBeteiligte(self._espocrm, advoware, self._notifications)
 
@@ -124,7 +162,10 @@ class BeteiligteCheck:
         limit = self._resources.settings.vmh.cron_limit
         counts["told"] = await self._notifications.retry_unfinished()
         found = [("asked", await self._asked(counts))]
-        found += [(category.name, await self._ids(category, counts)) for category in categories(self._now())]
+        found += [
+            (category.name, await self._ids(category, counts))
+            for category in categories(self._now())
+        ]
         found.append(("deleted", await self._deleted(counts)))
         for name, ids in _shares(found, limit):
             enqueued = await self._enqueue(name, ids, enqueue, counts)
@@ -137,10 +178,17 @@ class BeteiligteCheck:
         before = self._now() - timedelta(seconds=LEFT_BEHIND_SECONDS)
         try:
             notes = Notes(await self._resources.database())
-            return await notes.left_behind(ENTITY_TYPE, before, self._resources.settings.vmh.cron_limit)
+            return await notes.left_behind(
+                ENTITY_TYPE, before, self._resources.settings.vmh.cron_limit
+            )
         except (BitByLawError, ConfigurationError) as error:
             counts["errors"] += 1
-            log(self._context, "error", "beteiligte_check.notes_not_read", error=type(error).__name__)
+            log(
+                self._context,
+                "error",
+                "beteiligte_check.notes_not_read",
+                error=type(error).__name__,
+            )
             return []
 
     # -- lost deletions -------------------------------------------------------------------------------------------
@@ -155,14 +203,27 @@ class BeteiligteCheck:
             store = SyncStore(await self._resources.database())
             after = str(await self._resources.redis.get(DELETED_CURSOR) or "")
             known = await store.live_entities(ENTITY_TYPE, after, PAGE_SIZE)
-            await self._resources.redis.set(DELETED_CURSOR, known[-1] if len(known) == PAGE_SIZE else "")
-            rows = self._espocrm.search_entities(ENTITY_TYPE, [is_in("id", known)], ["id"])
+            await self._resources.redis.set(
+                DELETED_CURSOR, known[-1] if len(known) == PAGE_SIZE else ""
+            )
+            rows = self._espocrm.search_entities(
+                ENTITY_TYPE, [is_in("id", known)], ["id"]
+            )
             listed = {row["id"] async for row in rows} if known else set()
             missing = [entity_id for entity_id in known if entity_id not in listed]
-            return await self._tell_deleted(missing, store) if len(missing) > 1 else missing
+            return (
+                await self._tell_deleted(missing, store)
+                if len(missing) > 1
+                else missing
+            )
         except (BitByLawError, ConfigurationError, RedisError) as error:
             counts["errors"] += 1
-            log(self._context, "error", "beteiligte_check.deleted_not_checked", error=type(error).__name__)
+            log(
+                self._context,
+                "error",
+                "beteiligte_check.deleted_not_checked",
+                error=type(error).__name__,
+            )
             return []
 
     async def _tell_deleted(self, missing: list[str], store: SyncStore) -> list[str]:
@@ -181,7 +242,12 @@ class BeteiligteCheck:
         await self._notifications.notify_many(problems)
         for entity_id, state in deleted.items():
             await self._forget(entity_id, state, store)
-        log(self._context, "warning", "beteiligte_check.deleted_many", records=len(deleted))
+        log(
+            self._context,
+            "warning",
+            "beteiligte_check.deleted_many",
+            records=len(deleted),
+        )
         return [entity_id for entity_id in missing if entity_id not in deleted]
 
     async def _is_deleted(self, entity_id: str, state: SyncState) -> bool:
@@ -192,7 +258,9 @@ class BeteiligteCheck:
         """
         if state.advoware_id is None or not await self._is_gone(entity_id):
             return False
-        return (await self._gone.fate_of(entity_id, state.advoware_id)).word == "deleted"
+        return (
+            await self._gone.fate_of(entity_id, state.advoware_id)
+        ).word == "deleted"
 
     async def _is_gone(self, entity_id: str) -> bool:
         """Whether a direct read does not find the record; a list may be wrong.
@@ -214,7 +282,9 @@ class BeteiligteCheck:
         """Note that the record is gone. A run that is working on it finds that out itself."""
         lock_seconds = self._resources.settings.vmh.lock_seconds
         try:
-            async with record_lock(self._resources, beteiligte_lock_key(entity_id), lock_seconds):
+            async with record_lock(
+                self._resources, beteiligte_lock_key(entity_id), lock_seconds
+            ):
                 if state.advoware_id is not None:
                     await store.release_parts(state.advoware_id, self._now())
                 await store.mark_deleted(ENTITY_TYPE, entity_id, self._now())
@@ -250,18 +320,34 @@ class BeteiligteCheck:
                 )
                 offset += PAGE_SIZE
                 continue
-            ids += [str(row[category.id_field]) for row in rows if row.get(category.id_field)]
+            ids += [
+                str(row[category.id_field])
+                for row in rows
+                if row.get(category.id_field)
+            ]
             offset += PAGE_SIZE
-            if len(rows) < PAGE_SIZE or offset >= self._resources.settings.vmh.cron_limit * 2:
+            if (
+                len(rows) < PAGE_SIZE
+                or offset >= self._resources.settings.vmh.cron_limit * 2
+            ):
                 break
         return ids
 
-    async def _enqueue(self, category: str, ids: list[str], enqueue: Enqueue, counts: Counter[str]) -> int:
+    async def _enqueue(
+        self, category: str, ids: list[str], enqueue: Enqueue, counts: Counter[str]
+    ) -> int:
         if category == "permanently_failed":
-            ids = [entity_id for entity_id in ids if await self._reset(entity_id, counts)]
+            ids = [
+                entity_id for entity_id in ids if await self._reset(entity_id, counts)
+            ]
         timestamp = self._now().isoformat()
         events = {
-            entity_id: {"entity_id": entity_id, "action": "sync_check", "source": "cron", "timestamp": timestamp}
+            entity_id: {
+                "entity_id": entity_id,
+                "action": "sync_check",
+                "source": "cron",
+                "timestamp": timestamp,
+            }
             for entity_id in ids
         }
         new = await enqueue_unless_waiting(
@@ -277,13 +363,22 @@ class BeteiligteCheck:
 
     async def _reset(self, entity_id: str, counts: Counter[str]) -> bool:
         """Give a record that was given up a day ago five new tries."""
-        fresh = {"syncStatus": "failed", "syncRetryCount": 0, "syncNextRetry": None, "syncAutoResetAt": None}
+        fresh = {
+            "syncStatus": "failed",
+            "syncRetryCount": 0,
+            "syncNextRetry": None,
+            "syncAutoResetAt": None,
+        }
         try:
             await self._espocrm.update_entity(ENTITY_TYPE, entity_id, fresh)
         except BitByLawError as error:
             counts["errors"] += 1
             log(
-                self._context, "error", "beteiligte_check.reset_failed", entity_id=entity_id, error=type(error).__name__
+                self._context,
+                "error",
+                "beteiligte_check.reset_failed",
+                entity_id=entity_id,
+                error=type(error).__name__,
             )
             return False
         return True
@@ -295,11 +390,15 @@ class BeteiligteCheck:
 def _last_name(state: SyncState) -> str:
     """The name that a record which is gone showed last; empty if nobody knows it."""
     base = base_from_json(state.base)
-    shown = [text_of(base[part].espocrm) for part in ("vorname", "name") if part in base]
+    shown = [
+        text_of(base[part].espocrm) for part in ("vorname", "name") if part in base
+    ]
     return " ".join(str(text) for text in shown if text is not None)
 
 
-def _shares(found: Sequence[tuple[str, list[str]]], limit: int) -> list[tuple[str, list[str]]]:
+def _shares(
+    found: Sequence[tuple[str, list[str]]], limit: int
+) -> list[tuple[str, list[str]]]:
     """What of each category is enqueued, each record once: everything if it fits into the limit.
 
     Else each category gets an equal share before the urgent ones get the rest, so that one that never empties does not

@@ -57,7 +57,11 @@ from services.values.merge import (
 )
 from services.vmh_sync.beteiligte import status as beteiligte_status
 from services.vmh_sync.beteiligte.create import ENTITY_TYPE, BeteiligteCreator
-from services.vmh_sync.beteiligte.identity import has_lost_its_last_numbers, require_no_older_state, require_same_person
+from services.vmh_sync.beteiligte.identity import (
+    has_lost_its_last_numbers,
+    require_no_older_state,
+    require_same_person,
+)
 from services.vmh_sync.beteiligte.master_data import MasterDataWriter, Written
 from services.vmh_sync.beteiligte.plan import (
     Observation,
@@ -77,7 +81,11 @@ from services.vmh_sync.beteiligte.plan import (
 )
 from services.vmh_sync.espocrm_writes import EspoWrites
 from services.vmh_sync.job import Outcome, SyncEvent, record_outcome
-from services.vmh_sync.notification.texts import failure_sentence, problem_sentence, words_for_people
+from services.vmh_sync.notification.texts import (
+    failure_sentence,
+    problem_sentence,
+    words_for_people,
+)
 from services.vmh_sync.result import PartResult, Problem
 from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
 
@@ -105,22 +113,36 @@ class _Run:
 class BeteiligteSync:
     """Keeps one CBeteiligte and one Beteiligter consistent. ``context`` is the step's FlowContext or None."""
 
-    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+    def __init__(
+        self, context: Any = None, *, resources: Resources | None = None
+    ) -> None:
         self._context = context
         self._resources = resources or current_resources()
         self._espocrm = EspoCRMAPI(context, resources=self._resources)
         self._advoware = AdvowareService(context, resources=self._resources)
-        self._kommunikation = KommunikationSyncManager(context, resources=self._resources)
+        self._kommunikation = KommunikationSyncManager(
+            context, resources=self._resources
+        )
         self._writes = writes = EspoWrites(self._espocrm)
-        self._notifications = NotificationManager(self._espocrm, context, resources=self._resources, writes=writes)
-        shared: Any = {"resources": self._resources, "writes": writes, "notifications": self._notifications}
+        self._notifications = NotificationManager(
+            self._espocrm, context, resources=self._resources, writes=writes
+        )
+        shared: Any = {
+            "resources": self._resources,
+            "writes": writes,
+            "notifications": self._notifications,
+        }
         self._adressen = AdressenSync(context, **shared)
         self._bankverbindungen = BankverbindungenSync(context, **shared)
         self._gone = GoneBeteiligte(self._espocrm, self._advoware, self._notifications)
         self._mapper = BeteiligteMapper()
         self._writer = MasterDataWriter(self._advoware, self._mapper)
         self._finisher = BeteiligteFinisher(
-            self._espocrm, self._kommunikation, self._notifications, writes, self._resources
+            self._espocrm,
+            self._kommunikation,
+            self._notifications,
+            writes,
+            self._resources,
         )
 
     # -- entrance -------------------------------------------------------------------------------------------------
@@ -147,19 +169,32 @@ class BeteiligteSync:
 
         started = time.perf_counter()
         outcome = await in_turn(
-            self._resources, beteiligter(event.entity_id), wishes, one_round, leaves_note=event.action != "sync_check"
+            self._resources,
+            beteiligter(event.entity_id),
+            wishes,
+            one_round,
+            leaves_note=event.action != "sync_check",
         )
         if outcome is not None:
             return outcome
         busy = Outcome("busy")
         await record_outcome(
-            store, self._context, event, busy, ENTITY_TYPE, topic=topic, started=started, now=self._now()
+            store,
+            self._context,
+            event,
+            busy,
+            ENTITY_TYPE,
+            topic=topic,
+            started=started,
+            now=self._now(),
         )
         return busy
 
     async def look_again(self, entity_id: str) -> Outcome:
         """Carry out what others have asked for while something else held the record's lock."""
-        return await self.handle(SyncEvent(entity_id=entity_id, action="sync_check", source="cron"))
+        return await self.handle(
+            SyncEvent(entity_id=entity_id, action="sync_check", source="cron")
+        )
 
     async def rehearse(self, entity_id: str) -> Outcome:
         """What `handle` does when a person asks for it, without lock, pending keys and audit line.
@@ -176,7 +211,9 @@ class BeteiligteSync:
         await self._write_the_rest(entity_id)
         return outcome
 
-    async def _handle_round(self, event: SyncEvent, topic: str, store: SyncStore, wishes: frozenset[str]) -> Outcome:
+    async def _handle_round(
+        self, event: SyncEvent, topic: str, store: SyncStore, wishes: frozenset[str]
+    ) -> Outcome:
         """Sync the record once, under its lock, and write the audit.
 
         Raises:
@@ -189,7 +226,14 @@ class BeteiligteSync:
         async def record(outcome: Outcome) -> Outcome:
             outcome = replace(outcome, changes=tuple(run.changes))
             await record_outcome(
-                store, self._context, event, outcome, ENTITY_TYPE, topic=topic, started=started, now=self._now()
+                store,
+                self._context,
+                event,
+                outcome,
+                ENTITY_TYPE,
+                topic=topic,
+                started=started,
+                now=self._now(),
             )
             return outcome
 
@@ -211,10 +255,14 @@ class BeteiligteSync:
     async def acquire_sync_lock(self, entity_id: str) -> AsyncIterator[None]:
         """Hold the lock of a CBeteiligte and all that belongs to it; see `services.core.locks.record_lock`."""
         lock_seconds = self._resources.settings.vmh.lock_seconds
-        async with record_lock(self._resources, beteiligte_lock_key(entity_id), lock_seconds):
+        async with record_lock(
+            self._resources, beteiligte_lock_key(entity_id), lock_seconds
+        ):
             yield
 
-    async def _handle_locked(self, event: SyncEvent, run: _Run, wishes: frozenset[str]) -> Outcome:
+    async def _handle_locked(
+        self, event: SyncEvent, run: _Run, wishes: frozenset[str]
+    ) -> Outcome:
         try:
             espo = await self._espocrm.get_entity(ENTITY_TYPE, event.entity_id)
         except NotFound:
@@ -225,7 +273,9 @@ class BeteiligteSync:
         try:
             outcome = await self._sync(espo, run, MAX_ROUNDS)
             if espo.get("syncErrorMessage") == OLDER_STATE and not outcome.error:
-                await self._notifications.withdraw([OlderState.reason], RELEASED)  # who is still held tells it again
+                await self._notifications.withdraw(
+                    [OlderState.reason], RELEASED
+                )  # who is still held tells it again
             return outcome
         except EntityBusy:
             raise
@@ -246,7 +296,13 @@ class BeteiligteSync:
         except (BitByLawError, ConfigurationError) as error:
             if is_no_records_fault(error):
                 raise
-            log(self._context, "error", "beteiligte.rest_not_written", entity_id=entity_id, error=type(error).__name__)
+            log(
+                self._context,
+                "error",
+                "beteiligte.rest_not_written",
+                entity_id=entity_id,
+                error=type(error).__name__,
+            )
 
     async def _write_status(self, espo: Record, fields: Record) -> Record:
         """Write the status with everything that was collected."""
@@ -258,7 +314,14 @@ class BeteiligteSync:
 
     def _log_defect(self, event: str, entity_id: str, error: Exception) -> None:
         trace = "".join(traceback.format_tb(error.__traceback__)[-3:])
-        log(self._context, "error", event, entity_id=entity_id, error=type(error).__name__, trace=trace)
+        log(
+            self._context,
+            "error",
+            event,
+            entity_id=entity_id,
+            error=type(error).__name__,
+            trace=trace,
+        )
 
     async def _handle_deleted(self, entity_id: str, store: SyncStore) -> Outcome:
         """The record is gone from EspoCRM: nothing is deleted in Advoware, a person is told what may be done."""
@@ -287,7 +350,9 @@ class BeteiligteSync:
         if not was_edited or rounds <= 1:
             return outcome
         log(self._context, "info", "beteiligte.edited_meanwhile", entity_id=espo["id"])
-        again = await self._sync(await self._espocrm.get_entity(ENTITY_TYPE, espo["id"]), run, rounds - 1)
+        again = await self._sync(
+            await self._espocrm.get_entity(ENTITY_TYPE, espo["id"]), run, rounds - 1
+        )
         return again if outcome.result == "no_change" or again.error else outcome
 
     async def _leave_to_next_event(self, espo: Record, conflict: Conflict) -> Outcome:
@@ -299,7 +364,9 @@ class BeteiligteSync:
         now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
         if not was_edited_since(self._mapper, espo, {}, now):
             raise conflict
-        await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"})
+        await self._espocrm.update_entity(
+            ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"}
+        )
         return Outcome("no_change", betnr_of(espo))
 
     async def _sync_once(self, espo: Record, run: _Run) -> tuple[Outcome, bool]:
@@ -307,13 +374,25 @@ class BeteiligteSync:
         if espo.get("syncStatus") in beteiligte_status.UNSYNCED:
             # Before Advoware is read: its full object is to go back without delay.
             espo = await self._show_syncing(espo)
-        if state is not None and "rechtsform" not in espo and "rechtsform" in state.base:
-            form = base_from_json(state.base)["rechtsform"].espocrm  # not shown: it tells the kind all the same
+        if (
+            state is not None
+            and "rechtsform" not in espo
+            and "rechtsform" in state.base
+        ):
+            form = base_from_json(state.base)[
+                "rechtsform"
+            ].espocrm  # not shown: it tells the kind all the same
             espo = {**espo, "rechtsform": text_of(form)}
-        betnr = espo.get("betnr") or (state.advoware_id if state and state.deleted_at is None else None)
+        betnr = espo.get("betnr") or (
+            state.advoware_id if state and state.deleted_at is None else None
+        )
         if not betnr:
             return await self._create(espo, run)
-        if state is None or state.advoware_id != str(betnr) or state.deleted_at is not None:
+        if (
+            state is None
+            or state.advoware_id != str(betnr)
+            or state.deleted_at is not None
+        ):
             state = await self._take_number(str(betnr), espo, state, run.store)
         adressen = None
         with suppress(BitByLawError):  # the part asks again, and says what is wrong
@@ -321,7 +400,9 @@ class BeteiligteSync:
         try:
             advo = await self._advoware.get_beteiligter(betnr)
         except NotFound:
-            return await self.handle_advoware_deleted(espo, str(betnr), state, run.store), False
+            return await self.handle_advoware_deleted(
+                espo, str(betnr), state, run.store
+            ), False
         require_same_person(espo, advo, state, self._mapper)
         if state is not None and self._is_from_before_restore(state):
             state = replace(state, base={}, rejected={}, advoware_changed_at=None)
@@ -357,31 +438,51 @@ class BeteiligteSync:
         except NotFound:  # the event of its deletion was lost
             await self._handle_deleted(owner, store)
         else:
-            raise NumberTaken(f"betnr: {betnr} belongs to another record, CBeteiligte/{owner}")
+            raise NumberTaken(
+                f"betnr: {betnr} belongs to another record, CBeteiligte/{owner}"
+            )
 
     async def _create(self, espo: Record, run: _Run) -> tuple[Outcome, bool]:
         self._mapper.creatable(espo)  # before anything is shown
-        if espo.get("syncStatus") != "conflict":  # what is held may be held again, and writes nothing then
+        if (
+            espo.get("syncStatus") != "conflict"
+        ):  # what is held may be held again, and writes nothing then
             espo = await self._show_syncing(espo)
-        created = await BeteiligteCreator(self._advoware, run.store, self._resources).create(espo)
+        created = await BeteiligteCreator(
+            self._advoware, run.store, self._resources
+        ).create(espo)
         advo = await self._advoware.get_beteiligter(created.betnr)
         taken = self._mapper.comparable_from_advoware(advo)
-        agreed = {name: Pair(value, value) for name, value in created.posted.items() if name in taken}
+        agreed = {
+            name: Pair(value, value)
+            for name, value in created.posted.items()
+            if name in taken
+        }
         standing: dict[str, Standing] = {}
         if created.answer is not None:
-            stored = self._mapper.comparable_from_advoware(shown_by(created.answer, advo))
-            refused, altered = compare_after_write(created.posted, dict.fromkeys(stored), stored, side="advoware")
+            stored = self._mapper.comparable_from_advoware(
+                shown_by(created.answer, advo)
+            )
+            refused, altered = compare_after_write(
+                created.posted, dict.fromkeys(stored), stored, side="advoware"
+            )
             agreed |= {**refused, **altered}
             standing = {
                 **standing_of_pairs(refused, "espocrm", "refused", self._now()),
                 **standing_of_pairs(altered, "espocrm", "altered", self._now()),
             }
-        state = await self._finisher.remember(run.store, Observation(espo, advo, None), Merge(settled=agreed), standing)
+        state = await self._finisher.remember(
+            run.store, Observation(espo, advo, None), Merge(settled=agreed), standing
+        )
         # The link is stored; what is left (the betNr in EspoCRM, the parts, later edits) is an ordinary sync.
-        outcome, was_edited = await self._sync_linked(Observation(espo, advo, state), run, standing=standing)
+        outcome, was_edited = await self._sync_linked(
+            Observation(espo, advo, state), run, standing=standing
+        )
         if outcome.error:
             return outcome, was_edited
-        return replace(outcome, result="adopted" if created.was_found else "created"), was_edited
+        return replace(
+            outcome, result="adopted" if created.was_found else "created"
+        ), was_edited
 
     # -- plan -----------------------------------------------------------------------------------------------------
 
@@ -397,7 +498,11 @@ class BeteiligteSync:
     # -- apply ----------------------------------------------------------------------------------------------------
 
     async def _sync_linked(
-        self, seen: Observation, run: _Run, *, standing: Mapping[str, Standing] | None = None
+        self,
+        seen: Observation,
+        run: _Run,
+        *,
+        standing: Mapping[str, Standing] | None = None,
     ) -> tuple[Outcome, bool]:
         """Sync a linked record; ``standing`` is what its creation has already found not to arrive."""
         seen, plan = await self._prepare(seen, run.store)
@@ -406,46 +511,91 @@ class BeteiligteSync:
         if plan.to_advoware:
             written = await self._writer.write(seen, plan.to_advoware, self._now())
             beside = beside_pairs(seen, plan, written.beside, self._mapper)
-            new |= {**written.standing, **standing_of_pairs(beside, "espocrm", "altered", self._now())}
+            new |= {
+                **written.standing,
+                **standing_of_pairs(beside, "espocrm", "altered", self._now()),
+            }
             plan = without_fields(plan, (), beside)
         changed = without_fields(plan, written.pairs, written.pairs)
         changes = change_lines(seen, changed, self._mapper)
         known = seen.state.rejected if seen.state else {}
-        found = [item for item in new.values() if item.as_json() != known.get(item.field)]
+        found = [
+            item for item in new.values() if item.as_json() != known.get(item.field)
+        ]
         run.changes += [*on_side("advoware", changes), *standing_lines(found)]
-        parts = await self._sync_parts(replace(seen, advo=written.advo), run.store, to_advoware=bool(plan.conflicts))
+        parts = await self._sync_parts(
+            replace(seen, advo=written.advo),
+            run.store,
+            to_advoware=bool(plan.conflicts),
+        )
         parts = replace(parts, master_data=PartResult(wrote_advoware=written.wrote))
         # Before EspoCRM is written: what failed there would start the next run as if nothing had been lost.
         run.changes += on_side("advoware", parts.changes)
         await self._tell_lost_contacts(seen, parts)
-        ending = await self._finisher.finish(seen, changed, written.advo, new, parts, run.store)
+        ending = await self._finisher.finish(
+            seen, changed, written.advo, new, parts, run.store
+        )
         parts = ending.parts
         espocrm_lines = change_lines(seen, ending.plan, self._mapper)
-        late = [line for line in on_side("advoware", parts.changes) if line not in run.changes]
-        run.changes += [*late, *on_side("espocrm", [*espocrm_lines, *parts.changes]), *ending.changes]
+        late = [
+            line
+            for line in on_side("advoware", parts.changes)
+            if line not in run.changes
+        ]
+        run.changes += [
+            *late,
+            *on_side("espocrm", [*espocrm_lines, *parts.changes]),
+            *ending.changes,
+        ]
         if parts.not_before is not None:
             raise NotBefore("an interrupted request", parts.not_before)
         again = ending.was_edited or any(part.was_edited for part in parts.results)
         # A record that has become a company (or a person) shows other fields now; they are settled in a further round.
-        shown, shown_before = shown_by_advoware(written.advo), shown_by_advoware(seen.advo)
-        has_other_fields = ending.shows_other_fields or shown.keys() != shown_before.keys()
+        shown, shown_before = (
+            shown_by_advoware(written.advo),
+            shown_by_advoware(seen.advo),
+        )
+        has_other_fields = (
+            ending.shows_other_fields or shown.keys() != shown_before.keys()
+        )
         message = "; ".join(parts.errors) or None
-        word = str((ending.written or {}).get("syncStatus")) if message else result_of(plan, parts)
-        return Outcome(word, str(seen.advo["betNr"]), error=message), again or has_other_fields
+        word = (
+            str((ending.written or {}).get("syncStatus"))
+            if message
+            else result_of(plan, parts)
+        )
+        return Outcome(
+            word, str(seen.advo["betNr"]), error=message
+        ), again or has_other_fields
 
     async def _tell_lost_contacts(self, seen: Observation, parts: Parts) -> None:
         """The parts tell their conflicts themselves, but for the Kommunikation."""
-        lost = [change for change in parts.kommunikation.changes if change.get("conflict")]
+        lost = [
+            change for change in parts.kommunikation.changes if change.get("conflict")
+        ]
         if lost:
-            fields = [{"field": line.get("field"), "old": line.get("old"), "new": line.get("new")} for line in lost]
+            fields = [
+                {
+                    "field": line.get("field"),
+                    "old": line.get("old"),
+                    "new": line.get("new"),
+                }
+                for line in lost
+            ]
             await self.resolve_conflict_espocrm_wins(seen.espo, seen.advo, fields)
 
-    async def _prepare(self, seen: Observation, store: SyncStore) -> tuple[Observation, Merge]:
+    async def _prepare(
+        self, seen: Observation, store: SyncStore
+    ) -> tuple[Observation, Merge]:
         """The plan, with Advoware as it is right before it is written: telling people about a conflict takes time."""
         plan = self.compare_entities(seen)
         if plan.to_advoware and seen.espo.get("syncStatus") != "syncing":
             espo = await self._show_syncing(seen.espo)
-            seen = replace(seen, espo=espo, advo=await self._advoware.get_beteiligter(seen.advo["betNr"]))
+            seen = replace(
+                seen,
+                espo=espo,
+                advo=await self._advoware.get_beteiligter(seen.advo["betNr"]),
+            )
             plan = self.compare_entities(seen)
         kept = self._lost_lines(seen, plan)[:0]
         for _ in range(MAX_ROUNDS):
@@ -455,9 +605,13 @@ class BeteiligteSync:
             await self._keep_what_will_be_lost(seen, plan, lost, store)
             kept = lost
             if plan.to_advoware:
-                seen = replace(seen, advo=await self._advoware.get_beteiligter(seen.advo["betNr"]))
+                seen = replace(
+                    seen, advo=await self._advoware.get_beteiligter(seen.advo["betNr"])
+                )
                 plan = self.compare_entities(seen)
-        if (lost := self._lost_lines(seen, plan)) != kept:  # somebody keeps typing there: told at least
+        if (
+            lost := self._lost_lines(seen, plan)
+        ) != kept:  # somebody keeps typing there: told at least
             await self._keep_what_will_be_lost(seen, plan, lost, store)
         return seen, plan
 
@@ -469,29 +623,47 @@ class BeteiligteSync:
     def _is_from_before_restore(self, state: SyncState) -> bool:
         """Whether an operator has confirmed that Advoware was restored after this record was last synced."""
         restored_at = self._resources.settings.vmh.advoware_restored_at
-        return restored_at is not None and state.synced_at is not None and state.synced_at < restored_at
+        return (
+            restored_at is not None
+            and state.synced_at is not None
+            and state.synced_at < restored_at
+        )
 
     async def _keep_what_will_be_lost(
-        self, seen: Observation, plan: Merge, lost: list[dict[str, Any]], store: SyncStore
+        self,
+        seen: Observation,
+        plan: Merge,
+        lost: list[dict[str, Any]],
+        store: SyncStore,
     ) -> None:
         """Put the values that give way into the audit and tell a person of a conflict, before they are overwritten."""
         betnr = str(seen.advo["betNr"])
         word = "conflict_found" if plan.conflicts else "unsynced_found"
-        entry = AuditEntry(ENTITY_TYPE, seen.espo["id"], TOPIC_PREFIX, "sync", word, 0.0, betnr, lost)
+        entry = AuditEntry(
+            ENTITY_TYPE, seen.espo["id"], TOPIC_PREFIX, "sync", word, 0.0, betnr, lost
+        )
         await store.append_audit(entry, self._now())
         if plan.conflicts:
             fields = [
-                {"field": item.field, "old": text_of(item.advoware), "new": text_of(item.espocrm)}
+                {
+                    "field": item.field,
+                    "old": text_of(item.advoware),
+                    "new": text_of(item.espocrm),
+                }
                 for item in plan.conflicts
             ]
             await self.resolve_conflict_espocrm_wins(seen.espo, seen.advo, fields)
 
-    async def _sync_parts(self, seen: Observation, store: SyncStore, *, to_advoware: bool) -> Parts:
+    async def _sync_parts(
+        self, seen: Observation, store: SyncStore, *, to_advoware: bool
+    ) -> Parts:
         """Kommunikation, Adressen, Bankverbindungen; a part that fails as a whole does not stop the others."""
         direction: Any = "to_advoware" if to_advoware else "both"
         espo, advo, rows = seen.espo, seen.advo, seen.adressen
 
-        async def run(name: str, part: Callable[[], Awaitable[PartResult]]) -> PartResult:
+        async def run(
+            name: str, part: Callable[[], Awaitable[PartResult]]
+        ) -> PartResult:
             try:
                 return await part()
             except (BitByLawError, ConfigurationError) as error:
@@ -503,26 +675,45 @@ class BeteiligteSync:
                 return PartResult(errors=(f"{name}: {failure_sentence(error)}",))
 
         kommunikation = await run(
-            "Kommunikation", lambda: self._kommunikation.sync_part(espo, advo, store, direction=direction)
+            "Kommunikation",
+            lambda: self._kommunikation.sync_part(
+                espo, advo, store, direction=direction
+            ),
         )
         latest = kommunikation.advoware or advo
         adressen = await run(
-            "Adressen", lambda: self._adressen.sync_part(espo, latest, store, direction=direction, rows=rows)
+            "Adressen",
+            lambda: self._adressen.sync_part(
+                espo, latest, store, direction=direction, rows=rows
+            ),
         )
-        bankverbindungen = await run("Bankverbindungen", lambda: self._bankverbindungen.sync_part(espo, latest, store))
+        bankverbindungen = await run(
+            "Bankverbindungen",
+            lambda: self._bankverbindungen.sync_part(espo, latest, store),
+        )
         return Parts(kommunikation, adressen, bankverbindungen)
 
     async def _show_syncing(self, espo: Record) -> Record:
         """Show that we are at work; returns the record as it is now, edits made since it was read included."""
         if espo.get("syncStatus") == "syncing":
             return espo
-        shown = await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "syncing"})
+        shown = await self._espocrm.update_entity(
+            ENTITY_TYPE, espo["id"], {"syncStatus": "syncing"}
+        )
         if was_edited_since(self._mapper, espo, {}, shown):
             now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
             if was_edited_since(self._mapper, espo, {}, now):
                 return now
-        version = {"versionNumber": shown["versionNumber"]} if "versionNumber" in shown else {}
-        return {**espo, **version, "syncStatus": "syncing"}  # with the time of a person's edit, not of ours
+        version = (
+            {"versionNumber": shown["versionNumber"]}
+            if "versionNumber" in shown
+            else {}
+        )
+        return {
+            **espo,
+            **version,
+            "syncStatus": "syncing",
+        }  # with the time of a person's edit, not of ours
 
     # -- record ---------------------------------------------------------------------------------------------------
 
@@ -535,35 +726,57 @@ class BeteiligteSync:
             OlderState: Advoware has lost its last numbers, as after a restored backup.
         """
         is_confirmed = state is not None and self._is_from_before_restore(state)
-        if not is_confirmed and await has_lost_its_last_numbers(int(betnr), store, self._advoware):
+        if not is_confirmed and await has_lost_its_last_numbers(
+            int(betnr), store, self._advoware
+        ):
             raise OlderState(f"betnr {betnr} and its neighbours are gone from Advoware")
         if espo.get("syncStatus") != "deleted_in_advoware":
             key = f"missing_in_advoware:{ENTITY_TYPE}:{espo['id']}"
             since = self._now().isoformat(timespec="seconds")
             details = {"betnr": betnr, "name": espo.get("name"), "since": since}
-            await self._notifications.notify(Problem("missing_in_advoware", ENTITY_TYPE, espo["id"], key, details))
+            await self._notifications.notify(
+                Problem("missing_in_advoware", ENTITY_TYPE, espo["id"], key, details)
+            )
             shown = beteiligte_status.deleted_in_advoware(betnr)
             await self._write_status(espo, shown)
         return Outcome("deleted_in_advoware", betnr)
 
     async def _hold(self, espo: Record, error: NeedsPerson) -> Outcome:
         """Leave the record alone, show why, and tell a person once; one task for all if Advoware was restored."""
-        details = {"reason": error.reason, "betnr": espo.get("betnr"), "name": espo.get("name")}
+        details = {
+            "reason": error.reason,
+            "betnr": espo.get("betnr"),
+            "name": espo.get("name"),
+        }
         key = f"{error.reason}:{ENTITY_TYPE}:{espo['id']}"
         if isinstance(error, OlderState):
             details, key = {"reason": error.reason}, error.reason
-        problem = Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details)
+        problem = Problem(
+            "general_manual_action", ENTITY_TYPE, espo["id"], key, details
+        )
         await self._notifications.notify(problem)
         message = problem_sentence(problem)
-        log(self._context, "warning", "beteiligte.held", entity_id=espo["id"], reason=error.reason)
+        log(
+            self._context,
+            "warning",
+            "beteiligte.held",
+            entity_id=espo["id"],
+            reason=error.reason,
+        )
         if not beteiligte_status.is_settled(espo, "conflict", message, self._now()):
             fields = beteiligte_status.success("conflict", self._now(), message)
             written = await self._write_status(espo, fields)
-            if await self._finisher.was_edited(espo, {}, written):  # the edit's own event must find it so
-                await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"})
+            if await self._finisher.was_edited(
+                espo, {}, written
+            ):  # the edit's own event must find it so
+                await self._espocrm.update_entity(
+                    ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"}
+                )
         return Outcome("held", betnr_of(espo), error=f"{type(error).__name__}: {error}")
 
-    async def resolve_conflict_espocrm_wins(self, espo: Record, advo: Record, fields: list[Record]) -> None:
+    async def resolve_conflict_espocrm_wins(
+        self, espo: Record, advo: Record, fields: list[Record]
+    ) -> None:
         """Tell a person which values of Advoware give way to EspoCRM's, one task for each set of values."""
         details = {
             "reason": "conflict",
@@ -571,22 +784,38 @@ class BeteiligteSync:
             "name": espo.get("name"),
             "fields": fields,
         }
-        values = hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        values = hashlib.sha256(
+            json.dumps(fields, sort_keys=True, default=str).encode()
+        ).hexdigest()[:16]
         key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{values}"
-        await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
+        await self._notifications.notify(
+            Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details)
+        )
 
     async def _fail(self, espo: Record, error: Exception) -> Outcome:
         """Write a failure into the record's status; after the fifth, tell a person."""
         message = failure_sentence(error)
-        if isinstance(error, ValidationFailed) and error.system == advoware_protocol.SYSTEM and words_of(error):
+        if (
+            isinstance(error, ValidationFailed)
+            and error.system == advoware_protocol.SYSTEM
+            and words_of(error)
+        ):
             message += f" Advoware sagt dazu: {words_for_people(words_of(error))}"  # nobody else knows why
         failure = beteiligte_status.failure(espo, message, self._now())
         await self._finisher.tell_given_up(espo, failure)
         written = await self._write_status(espo, failure)
-        if await self._finisher.was_edited(espo, {}, written):  # the edit's own event must find it so
-            await self._espocrm.update_entity(ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"})
+        if await self._finisher.was_edited(
+            espo, {}, written
+        ):  # the edit's own event must find it so
+            await self._espocrm.update_entity(
+                ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"}
+            )
         is_understood = isinstance(error, BitByLawError | ConfigurationError)
-        text = shown_text(error) if is_understood else f"{type(error).__name__}: unexpected; see the log"
+        text = (
+            shown_text(error)
+            if is_understood
+            else f"{type(error).__name__}: unexpected; see the log"
+        )
         return Outcome(failure["syncStatus"], betnr_of(espo), error=text)
 
     def _now(self) -> datetime:
@@ -597,5 +826,9 @@ def _rests(espo: Record, wishes: frozenset[str], now: datetime) -> bool:
     """Whether the record is left alone for now, because of an earlier failure."""
     if HAND in wishes:
         return False
-    rests = beteiligte_status.rests_after_failure if EDIT in wishes else beteiligte_status.must_wait
+    rests = (
+        beteiligte_status.rests_after_failure
+        if EDIT in wishes
+        else beteiligte_status.must_wait
+    )
     return rests(espo, now)

@@ -34,7 +34,15 @@ from services.core.log import log
 from services.core.resources import Resources, current_resources
 from services.core.retry import retry_unavailable
 from services.core.write_guard import ForeignRequest, carried
-from services.values.espocrm_query import PAGE_SIZE, SYSTEM, Record, RecordWrite, Where, bracket_query, halved
+from services.values.espocrm_query import (
+    PAGE_SIZE,
+    SYSTEM,
+    Record,
+    RecordWrite,
+    Where,
+    bracket_query,
+    halved,
+)
 
 #: Apache refuses longer request lines with 414, nginx those above 8,192 bytes; method and version count.
 MAX_REQUEST_LINE = 8190
@@ -90,7 +98,9 @@ class EspoCRMAPI:
     ``X-Status-Reason``.
     """
 
-    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+    def __init__(
+        self, context: Any = None, *, resources: Resources | None = None
+    ) -> None:
         self._context = context
         self._resources = resources or current_resources()
         self._settings = self._resources.settings.espocrm
@@ -145,9 +155,13 @@ class EspoCRMAPI:
         for filters in self._divided(entity_type, list(where), fields, order_by, order):
             offset = 0
             while limit is None or len(seen) < limit:
-                rows, _ = await self.list_entities(entity_type, filters, fields, order_by, order, offset)
+                rows, _ = await self.list_entities(
+                    entity_type, filters, fields, order_by, order, offset
+                )
                 for row in rows:
-                    if row.get("id") not in seen and (limit is None or len(seen) < limit):
+                    if row.get("id") not in seen and (
+                        limit is None or len(seen) < limit
+                    ):
                         seen.add(row["id"])
                         yield row
                 offset += len(rows)
@@ -155,7 +169,12 @@ class EspoCRMAPI:
                     break
 
     def _divided(
-        self, entity_type: str, where: list[Where], select: list[str] | None, order_by: str, order: str
+        self,
+        entity_type: str,
+        where: list[Where],
+        select: list[str] | None,
+        order_by: str,
+        order: str,
     ) -> list[list[Where]]:
         """The filters as often as needed, each time with a part of the values of their longest list."""
         query = _list_query(where, select, order_by, order, LARGEST_OFFSET, PAGE_SIZE)
@@ -164,22 +183,39 @@ class EspoCRMAPI:
         halves = halved(where)
         if halves is None:
             return [where]  # the request says what is wrong
-        return [part for half in halves for part in self._divided(entity_type, half, select, order_by, order)]
+        return [
+            part
+            for half in halves
+            for part in self._divided(entity_type, half, select, order_by, order)
+        ]
 
-    async def create_entity(self, entity_type: str, data: Record, *, skip_duplicate_check: bool = False) -> Record:
+    async def create_entity(
+        self, entity_type: str, data: Record, *, skip_duplicate_check: bool = False
+    ) -> Record:
         """Create a record; returns it in full.
 
         When its fate is unknown it is repeated only through the write action, which knows the request again.
         """
         if entity_type in SILENTLY_WRITTEN:
-            create = RecordWrite(entity_type, None, data, skips_duplicate_check=skip_duplicate_check)
+            create = RecordWrite(
+                entity_type, None, data, skips_duplicate_check=skip_duplicate_check
+            )
             if (written := await self.write_together([create])) is not None:
                 return written[0]
         headers = {"X-Skip-Duplicate-Check": "true"} if skip_duplicate_check else None
-        return _record(await self._call("POST", _path(entity_type), json_data=data, headers=headers))
+        return _record(
+            await self._call(
+                "POST", _path(entity_type), json_data=data, headers=headers
+            )
+        )
 
     async def update_entity(
-        self, entity_type: str, entity_id: str, data: Record, *, version_number: int | None = None
+        self,
+        entity_type: str,
+        entity_id: str,
+        data: Record,
+        *,
+        version_number: int | None = None,
     ) -> Record:
         """Change the given attributes; returns the record. Setting a value twice is harmless, so it is repeated.
 
@@ -193,8 +229,16 @@ class EspoCRMAPI:
             update = RecordWrite(entity_type, entity_id, data, version=version_number)
             if (written := await self.write_together([update])) is not None:
                 return written[0]
-        headers = None if version_number is None else {"X-Version-Number": str(version_number)}
-        return _record(await self._call("PUT", _path(entity_type, entity_id), json_data=data, headers=headers))
+        headers = (
+            None
+            if version_number is None
+            else {"X-Version-Number": str(version_number)}
+        )
+        return _record(
+            await self._call(
+                "PUT", _path(entity_type, entity_id), json_data=data, headers=headers
+            )
+        )
 
     async def delete_entity(self, entity_type: str, entity_id: str) -> None:
         """Delete a record (EspoCRM keeps it, marked as deleted)."""
@@ -219,17 +263,26 @@ class EspoCRMAPI:
     async def _ask_for_offer(self) -> WriteOffer | None:
         try:
             answer = await self._call("GET", WRITE_ACTION)
-        except (_NoWriteActionError, Forbidden):  # an older extension; or no role of the sync, as the doctor says
+        except (
+            _NoWriteActionError,
+            Forbidden,
+        ):  # an older extension; or no role of the sync, as the doctor says
             return None
         said = answer if isinstance(answer, dict) else {}
-        types, most, previous_id = said.get("entityTypes"), said.get("maxWrites"), said.get("previousId")
+        types, most, previous_id = (
+            said.get("entityTypes"),
+            said.get("maxWrites"),
+            said.get("previousId"),
+        )
         return WriteOffer(
             frozenset(types) if isinstance(types, list) else SILENTLY_WRITTEN,
             most if isinstance(most, int) and most > 0 else DEFAULT_MAX_WRITES,
             previous_id if isinstance(previous_id, str) and previous_id else None,
         )
 
-    async def write_together(self, writes: Sequence[RecordWrite]) -> list[Record] | None:
+    async def write_together(
+        self, writes: Sequence[RecordWrite]
+    ) -> list[Record] | None:
         """Write several records in one transaction, all or none; returns them as reads show them, in this order.
 
         None, with nothing written, where the extension does not offer that. A refusal says which one was refused
@@ -238,18 +291,27 @@ class EspoCRMAPI:
         """
         offer = await self.write_offer()
         types = {write.entity_type for write in writes}
-        if offer is None or len(writes) > offer.max_writes or not types <= offer.entity_types:
+        if (
+            offer is None
+            or len(writes) > offer.max_writes
+            or not types <= offer.entity_types
+        ):
             return None
         body = {"key": uuid4().hex, "writes": [_write_body(write) for write in writes]}
         try:
-            answer = await self._call("POST", WRITE_ACTION, json_data=body, repeatable=True)
+            answer = await self._call(
+                "POST", WRITE_ACTION, json_data=body, repeatable=True
+            )
         except _NoWriteActionError:  # it has gone since we asked
             self._session.offer = None
             return None
         results = answer.get("results") if isinstance(answer, dict) else None
         if not isinstance(results, list) or len(results) != len(writes):
             raise UnexpectedAnswer(SYSTEM, "expected a result of each write")
-        return [_record(result.get("attributes") if isinstance(result, dict) else None) for result in results]
+        return [
+            _record(result.get("attributes") if isinstance(result, dict) else None)
+            for result in results
+        ]
 
     async def _call(
         self,
@@ -269,7 +331,9 @@ class EspoCRMAPI:
                     ForeignRequest(SYSTEM, method, path, params, json_data),
                     lambda: retry_unavailable(
                         lambda: self._send(method, path, params, json_data, headers),
-                        repeatable=method != "POST" if repeatable is None else repeatable,
+                        repeatable=method != "POST"
+                        if repeatable is None
+                        else repeatable,
                         max_seconds=limit / 2,
                     ),
                 )
@@ -287,16 +351,23 @@ class EspoCRMAPI:
     ) -> HttpAnswer:
         base_url = self._settings.api_base_url
         if not base_url:
-            raise ConfigurationError("ESPOCRM_API_BASE_URL: EspoCRM's address is not configured")
+            raise ConfigurationError(
+                "ESPOCRM_API_BASE_URL: EspoCRM's address is not configured"
+            )
         self._refuse_while_key_is_bad()
         if self._line_length(method, path, params) > MAX_REQUEST_LINE:
-            raise InvalidInput(f"{path}: the request line would be longer than {MAX_REQUEST_LINE} bytes")
+            raise InvalidInput(
+                f"{path}: the request line would be longer than {MAX_REQUEST_LINE} bytes"
+            )
         answer = await send(
             self._resources.http,
             SYSTEM,
             method,
             f"{base_url}/{path}",
-            headers={**(headers or {}), "X-Api-Key": self._settings.marvin_api_key.get_secret_value()},
+            headers={
+                **(headers or {}),
+                "X-Api-Key": self._settings.marvin_api_key.get_secret_value(),
+            },
             params=params,
             json_data=json_data,
             timeout_seconds=self._settings.api_timeout_seconds,
@@ -306,24 +377,37 @@ class EspoCRMAPI:
             log(self._context, "error", "espocrm.key_refused")
         if answer.status >= 300:
             error = _error(answer)
-            is_missing = answer.status == 405 or (answer.status == 404 and isinstance(error, Unavailable))
+            is_missing = answer.status == 405 or (
+                answer.status == 404 and isinstance(error, Unavailable)
+            )
             raise _NoWriteActionError if is_missing and path == WRITE_ACTION else error
         return answer
 
-    def _line_length(self, method: str, path: str, params: list[tuple[str, str]] | None) -> int:
+    def _line_length(
+        self, method: str, path: str, params: list[tuple[str, str]] | None
+    ) -> int:
         """The bytes of the request line, as aiohttp writes it."""
         url = URL(f"{self._settings.api_base_url}/{path}")
-        return len(f"{method} {url.extend_query(params or ()).raw_path_qs} HTTP/1.1\r\n")
+        return len(
+            f"{method} {url.extend_query(params or ()).raw_path_qs} HTTP/1.1\r\n"
+        )
 
     def _refuse_while_key_is_bad(self) -> None:
         """More than ten failed logins in a minute make EspoCRM block our address, so a refused key rests a minute."""
         until = self._session.refused_until
         if until is not None and self._resources.clock() < until:
-            raise AuthenticationFailed(SYSTEM, "the API key is refused (ESPOCRM_MARVIN_API_KEY)", status=401)
+            raise AuthenticationFailed(
+                SYSTEM, "the API key is refused (ESPOCRM_MARVIN_API_KEY)", status=401
+            )
 
 
 def _list_query(
-    where: Iterable[Where], select: Iterable[str] | None, order_by: str | None, order: str, offset: int, max_size: int
+    where: Iterable[Where],
+    select: Iterable[str] | None,
+    order_by: str | None,
+    order: str,
+    offset: int,
+    max_size: int,
 ) -> list[tuple[str, str]]:
     query = bracket_query("where", list(where))
     query += [("offset", str(offset)), ("maxSize", str(min(max_size, PAGE_SIZE)))]
@@ -343,9 +427,16 @@ def _path(entity_type: str, entity_id: str | None = None) -> str:
 
 
 def _write_body(write: RecordWrite) -> Record:
-    body: Record = {"entityType": write.entity_type, "attributes": dict(write.attributes)}
+    body: Record = {
+        "entityType": write.entity_type,
+        "attributes": dict(write.attributes),
+    }
     if write.entity_id is None:
-        return {**body, "op": "create", "skipDuplicateCheck": write.skips_duplicate_check}
+        return {
+            **body,
+            "op": "create",
+            "skipDuplicateCheck": write.skips_duplicate_check,
+        }
     return {**body, "op": "update", "id": write.entity_id, "version": write.version}
 
 
@@ -353,7 +444,11 @@ def refused_place(error: ForeignSystemError) -> int | None:
     """Which write of `EspoCRMAPI.write_together` a refusal is about; None if it is about all of them."""
     place = error.details.get("index") if isinstance(error.details, dict) else None
     is_refusal = isinstance(error, ValidationFailed | Forbidden | Conflict | NotFound)
-    return place if is_refusal and isinstance(place, int) and not isinstance(place, bool) else None
+    return (
+        place
+        if is_refusal and isinstance(place, int) and not isinstance(place, bool)
+        else None
+    )
 
 
 def _record(answer: Any) -> Record:
@@ -372,7 +467,9 @@ def _error(answer: HttpAnswer) -> Exception:
         details = details["duplicates"]  # what a plain request gets
     if answer.status == 404 and not _RECORD_IS_GONE.search(reason):
         # An unknown entity, a wrong base URL, a rebuild under way: that says nothing about the record.
-        return Unavailable(SYSTEM, reason or "no such address (ESPOCRM_API_BASE_URL)", status=404)
+        return Unavailable(
+            SYSTEM, reason or "no such address (ESPOCRM_API_BASE_URL)", status=404
+        )
     if answer.status == 401:
         reason = reason or "the API key is refused (ESPOCRM_MARVIN_API_KEY)"
     return error_for_status(SYSTEM, answer.status, reason, details)

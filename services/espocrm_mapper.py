@@ -31,14 +31,22 @@ ANREDEN = ("Herr", "Frau", "Divers")
 _ANREDE_BY_FOLDED = {name.casefold(): name for name in ANREDEN}
 
 #: comparable field -> EspoCRM attribute
-PERSON_FIELDS = {"anrede": "salutationName", "vorname": "firstName", "name": "lastName", "geburtsdatum": "dateOfBirth"}
+PERSON_FIELDS = {
+    "anrede": "salutationName",
+    "vorname": "firstName",
+    "name": "lastName",
+    "geburtsdatum": "dateOfBirth",
+}
 COMPANY_FIELDS = {
     "name": "firmenname",
     "handelsRegisterNummer": "handelsregisterNummer",
     "art": "handelsregisterArt",
     "registergericht": "registergericht",
 }
-FIELDS_OF: Mapping[Kind, Mapping[str, str]] = {"person": PERSON_FIELDS, "company": COMPANY_FIELDS}
+FIELDS_OF: Mapping[Kind, Mapping[str, str]] = {
+    "person": PERSON_FIELDS,
+    "company": COMPANY_FIELDS,
+}
 _ALL_FIELDS = {**COMPANY_FIELDS, **PERSON_FIELDS}
 #: What makes two records the same person or company; other fields may have been corrected since.
 IDENTITY = ("name", "vorname", "geburtsdatum")
@@ -74,7 +82,11 @@ def shown_by_espocrm(espo: Record) -> Mapping[str, str]:
     Without a clear legal form all: a merchant is a person in a register, and a firm may turn out to be a person.
     """
     clear = clear_kind(espo.get("rechtsform"))
-    return FIELDS_OF[clear] if clear is not None else {**_ALL_FIELDS, **FIELDS_OF[kind_of_espocrm(espo)]}
+    return (
+        FIELDS_OF[clear]
+        if clear is not None
+        else {**_ALL_FIELDS, **FIELDS_OF[kind_of_espocrm(espo)]}
+    )
 
 
 def shown_by_advoware(advo: Record) -> Mapping[str, str]:
@@ -100,7 +112,11 @@ def is_erased(espo: Record) -> bool:
 
 
 def _rows(value: Any) -> list[Record]:
-    return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
+    return (
+        [row for row in value if isinstance(row, Mapping)]
+        if isinstance(value, list)
+        else []
+    )
 
 
 class BeteiligteMapper:
@@ -113,7 +129,9 @@ class BeteiligteMapper:
             if attribute in espo:
                 values[name] = _espocrm_value(name, espo[attribute])
         if kind_of_espocrm(espo) == "company":
-            values["name"] = values.get("name") or _espocrm_value("name", espo.get("lastName"))
+            values["name"] = values.get("name") or _espocrm_value(
+                "name", espo.get("lastName")
+            )
         if "rechtsform" in espo:
             values["rechtsform"] = _rechtsform(espo["rechtsform"])
         return values
@@ -132,9 +150,14 @@ class BeteiligteMapper:
 
     def to_advoware(self, values: Record) -> dict[str, Any]:
         """Comparable values as Advoware's attributes; empty ones as "" (dates as None)."""
-        return {name: value if value is not None or name == "geburtsdatum" else "" for name, value in values.items()}
+        return {
+            name: value if value is not None or name == "geburtsdatum" else ""
+            for name, value in values.items()
+        }
 
-    def to_espocrm(self, values: Record, *, kind: Kind, espo: Record | None = None) -> dict[str, Any]:
+    def to_espocrm(
+        self, values: Record, *, kind: Kind, espo: Record | None = None
+    ) -> dict[str, Any]:
         """Comparable values as EspoCRM's attributes; the name stands where the kind shows it.
 
         ``espo`` is the record they are for: the name of a company goes to where that record shows it.
@@ -142,7 +165,11 @@ class BeteiligteMapper:
         fields = {**_ALL_FIELDS, **FIELDS_OF[kind]}
         if kind == "company" and espo is not None and _is_named_by_last_name(espo):
             fields["name"] = "lastName"
-        attributes = {attribute: values[name] for name, attribute in fields.items() if name in values}
+        attributes = {
+            attribute: values[name]
+            for name, attribute in fields.items()
+            if name in values
+        }
         if "rechtsform" in values:
             attributes["rechtsform"] = values["rechtsform"] or ""
         return attributes
@@ -162,15 +189,27 @@ class BeteiligteMapper:
         erased = erased_attributes(espo)
 
         def reason(side: Side, name: str, value: Value) -> str | None:
-            attribute = {"rechtsform": "rechtsform", **_ALL_FIELDS, **FIELDS_OF[kind]}.get(name, name)
+            attribute = {
+                "rechtsform": "rechtsform",
+                **_ALL_FIELDS,
+                **FIELDS_OF[kind],
+            }.get(name, name)
             if attribute in erased or (value is None and is_erased(espo)):
                 return "erased"
             if name == "name" and value is None:
                 return "needed"
             if isinstance(value, str) and _ERASED.fullmatch(value):
                 return "erased"
-            limit = ADVOWARE_LENGTHS.get(name) if side == "advoware" else ESPOCRM_LENGTHS.get(attribute)
-            return "too_long" if isinstance(value, str) and limit is not None and len(value) > limit else None
+            limit = (
+                ADVOWARE_LENGTHS.get(name)
+                if side == "advoware"
+                else ESPOCRM_LENGTHS.get(attribute)
+            )
+            return (
+                "too_long"
+                if isinstance(value, str) and limit is not None and len(value) > limit
+                else None
+            )
 
         return reason
 
@@ -184,9 +223,15 @@ class BeteiligteMapper:
             attributes: tuple[str, ...] = ("firmenname",)
         else:  # its name may stand in lastName; that is not told, being the same as the name
             attributes = ("salutationName", "firstName", "lastName", "dateOfBirth")
-        shown = {attribute: comparable_text(espo.get(attribute)) for attribute in attributes}
+        shown = {
+            attribute: comparable_text(espo.get(attribute)) for attribute in attributes
+        }
         name = self.comparable_from_espocrm(espo).get("name")
-        return {attribute: text for attribute, text in shown.items() if text not in (None, name)}
+        return {
+            attribute: text
+            for attribute, text in shown.items()
+            if text not in (None, name)
+        }
 
     def map_cbeteiligte_to_advoware(self, espo: Record) -> dict[str, Any]:
         """A CBeteiligte as a new Beteiligter: what Advoware can hold of it (see `creatable`).
@@ -195,7 +240,11 @@ class BeteiligteMapper:
             NameMissing: the record has no name that Advoware can hold.
         """
         values, _ = self.creatable(espo)
-        return {name: value for name, value in self.to_advoware(values).items() if value not in (None, "")}
+        return {
+            name: value
+            for name, value in self.to_advoware(values).items()
+            if value not in (None, "")
+        }
 
     def creatable(self, espo: Record) -> tuple[dict[str, Value], dict[str, str]]:
         """The comparable values of a CBeteiligte that a new Beteiligter can hold, and why each other one is left out.
@@ -207,13 +256,19 @@ class BeteiligteMapper:
         values: dict[str, Value] = {}
         left_out: dict[str, str] = {}
         for name, value in self.comparable_from_espocrm(espo).items():
-            reason = "unknown" if isinstance(value, Unknown) else unfit("advoware", name, value)
+            reason = (
+                "unknown"
+                if isinstance(value, Unknown)
+                else unfit("advoware", name, value)
+            )
             if reason is None:
                 values[name] = value
             else:
                 left_out[name] = reason
         if not values.get("name"):
-            raise NameMissing("lastName or firmenname: a Beteiligter needs a name of at most 250 characters")
+            raise NameMissing(
+                "lastName or firmenname: a Beteiligter needs a name of at most 250 characters"
+            )
         return values, left_out
 
     def map_advoware_to_cbeteiligte(self, advo: Record) -> dict[str, Any]:
@@ -223,24 +278,39 @@ class BeteiligteMapper:
         known = {
             name: value
             for name, value in self.comparable_from_advoware(advo).items()
-            if not isinstance(value, Unknown) and (value is not None or name in of_its_kind)
+            if not isinstance(value, Unknown)
+            and (value is not None or name in of_its_kind)
         }
         attributes = self.to_espocrm(known, kind=kind)
         return {
             attribute: value
             for attribute, value in attributes.items()
-            if len(str(value or "")) <= ESPOCRM_LENGTHS.get(attribute, len(str(value or "")))
+            if len(str(value or ""))
+            <= ESPOCRM_LENGTHS.get(attribute, len(str(value or "")))
         }
 
     def get_changed_fields(self, espo: Record, advo: Record) -> list[str]:
         """The fields that both sides show with different values, sorted."""
-        ours, theirs = self.comparable_from_espocrm(espo), self.comparable_from_advoware(advo)
-        return sorted(name for name in ours.keys() & theirs.keys() if not is_same(ours[name], theirs[name]))
+        ours, theirs = (
+            self.comparable_from_espocrm(espo),
+            self.comparable_from_advoware(advo),
+        )
+        return sorted(
+            name
+            for name in ours.keys() & theirs.keys()
+            if not is_same(ours[name], theirs[name])
+        )
 
     def is_alike(self, sent: Record, stored: Record) -> bool:
         """Whether a record may be what was sent, as Advoware has stored it: perhaps cut, or in other letters."""
-        shown = [name for name in IDENTITY if sent.get(name) is not None and stored.get(name) is not None]
-        return "name" in shown and all(_are_alike(sent[name], stored[name]) for name in shown)
+        shown = [
+            name
+            for name in IDENTITY
+            if sent.get(name) is not None and stored.get(name) is not None
+        ]
+        return "name" in shown and all(
+            _are_alike(sent[name], stored[name]) for name in shown
+        )
 
     def compare_identity(self, one: Record, other: Record) -> tuple[set[str], set[str]]:
         """The parts of the name and the birth date in which two sets of comparable values agree, and differ.
@@ -260,13 +330,20 @@ class BeteiligteMapper:
 
 def _are_alike(one: Value, other: Value) -> bool:
     """Whether two texts may be the same one, stored in other letters or cut."""
-    first, second = (re.sub(r"[\W_]", "", str(text_of(value))).casefold() for value in (one, other))
-    return bool(first and second) and (first.startswith(second) or second.startswith(first))
+    first, second = (
+        re.sub(r"[\W_]", "", str(text_of(value))).casefold() for value in (one, other)
+    )
+    return bool(first and second) and (
+        first.startswith(second) or second.startswith(first)
+    )
 
 
 def _is_named_by_last_name(espo: Record) -> bool:
     """Whether a company's name stands in ``lastName``, because ``firmenname`` is empty."""
-    return comparable_text(espo.get("firmenname")) is None and comparable_text(espo.get("lastName")) is not None
+    return (
+        comparable_text(espo.get("firmenname")) is None
+        and comparable_text(espo.get("lastName")) is not None
+    )
 
 
 def _espocrm_value(name: str, raw: Any) -> Value:

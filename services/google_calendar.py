@@ -55,7 +55,9 @@ EVENTS_PER_PAGE = 2500
 ENTRIES_PER_PAGE = 250
 
 #: 403 with one of these is a matter of patience (section 09; developers.google.com/calendar/api/guides/errors).
-_QUOTA_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"})
+_QUOTA_REASONS = frozenset(
+    {"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"}
+)
 
 Json = dict[str, Any]
 Work = Callable[[Any], Any]
@@ -96,7 +98,11 @@ class GoogleCalendarAPI:
     """
 
     def __init__(
-        self, context: Any = None, *, resources: Resources | None = None, call_seconds: float = CALL_SECONDS
+        self,
+        context: Any = None,
+        *,
+        resources: Resources | None = None,
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
         self._context = context
         self._resources = resources or current_resources()
@@ -116,7 +122,9 @@ class GoogleCalendarAPI:
 
     async def get_calendar(self, calendar_id: str) -> Json:
         """One calendar."""
-        return await self._record(lambda google: google.calendars().get(calendarId=calendar_id))
+        return await self._record(
+            lambda google: google.calendars().get(calendarId=calendar_id)
+        )
 
     async def insert_calendar(self, summary: str, description: str = "") -> Json:
         """Create a calendar in Berlin's time zone; returns it with its ``id``.
@@ -125,20 +133,30 @@ class GoogleCalendarAPI:
         the name first.
         """
         body = {"summary": summary, "description": description, "timeZone": TIME_ZONE}
-        return await self._record(lambda google: google.calendars().insert(body=body), repeatable=False)
+        return await self._record(
+            lambda google: google.calendars().insert(body=body), repeatable=False
+        )
 
     async def patch_calendar(self, calendar_id: str, changes: Json) -> Json:
         """Change the given fields (``summary``, ``description``) of a calendar that we own; returns it."""
-        return await self._record(lambda google: google.calendars().patch(calendarId=calendar_id, body=changes))
+        return await self._record(
+            lambda google: google.calendars().patch(
+                calendarId=calendar_id, body=changes
+            )
+        )
 
     async def list_acl(self, calendar_id: str) -> list[Json]:
         """The calendar's sharing rules: ``id``, ``role`` and ``scope`` (``type`` and ``value``)."""
         rules, _ = await self._pages(
-            lambda google, page: google.acl().list(calendarId=calendar_id, pageToken=page, maxResults=ENTRIES_PER_PAGE)
+            lambda google, page: google.acl().list(
+                calendarId=calendar_id, pageToken=page, maxResults=ENTRIES_PER_PAGE
+            )
         )
         return rules
 
-    async def insert_acl(self, calendar_id: str, role: str, email: str, *, notify: bool = False) -> Json:
+    async def insert_acl(
+        self, calendar_id: str, role: str, email: str, *, notify: bool = False
+    ) -> Json:
         """Give an account a role (``reader``, ``writer``, ...), instead of the one that it has; returns the rule.
 
         With ``notify`` Google writes the person an e-mail. A request of unknown fate is then not repeated, so that
@@ -146,7 +164,9 @@ class GoogleCalendarAPI:
         """
         body = {"role": role, "scope": {"type": "user", "value": email}}
         return await self._record(
-            lambda google: google.acl().insert(calendarId=calendar_id, body=body, sendNotifications=notify),
+            lambda google: google.acl().insert(
+                calendarId=calendar_id, body=body, sendNotifications=notify
+            ),
             repeatable=not notify,
         )
 
@@ -154,17 +174,24 @@ class GoogleCalendarAPI:
         """Change the role of a rule; nobody gets an e-mail. Returns the rule."""
         return await self._record(
             lambda google: google.acl().patch(
-                calendarId=calendar_id, ruleId=rule_id, body={"role": role}, sendNotifications=False
+                calendarId=calendar_id,
+                ruleId=rule_id,
+                body={"role": role},
+                sendNotifications=False,
             )
         )
 
     async def delete_acl(self, calendar_id: str, rule_id: str) -> None:
         """Remove a rule. Raises NotFound if there is none."""
-        await self._call(lambda google: google.acl().delete(calendarId=calendar_id, ruleId=rule_id))
+        await self._call(
+            lambda google: google.acl().delete(calendarId=calendar_id, ruleId=rule_id)
+        )
 
     # -- events ---------------------------------------------------------------------------------------------------
 
-    async def list_events(self, calendar_id: str, sync_token: str | None = None) -> Events:
+    async def list_events(
+        self, calendar_id: str, sync_token: str | None = None
+    ) -> Events:
         """All events of the calendar, or with a sync token those that changed since; series as their masters.
 
         The list has no filters besides the event type, because a sync token cannot be combined with any (discovery
@@ -188,16 +215,25 @@ class GoogleCalendarAPI:
         except (NotFound, ValidationFailed) as error:
             if sync_token is None or error.status not in {400, 410}:
                 raise
-            log(self._context, "warning", "google.sync_token_expired", status=error.status)
+            log(
+                self._context,
+                "warning",
+                "google.sync_token_expired",
+                status=error.status,
+            )
             raise SyncTokenExpired(SYSTEM, error.reason, status=error.status) from None
         next_sync_token = last_page.get("nextSyncToken")
         if not next_sync_token:  # without it nobody knows whether the list is complete
-            raise UnexpectedAnswer(SYSTEM, "the list of events ends without a sync token")
+            raise UnexpectedAnswer(
+                SYSTEM, "the list of events ends without a sync token"
+            )
         return Events(events, str(next_sync_token), is_full=sync_token is None)
 
     async def get_event(self, calendar_id: str, event_id: str) -> Json:
         """One event; also a deleted one, as long as Google remembers it, with ``status`` ``"cancelled"``."""
-        return await self._record(lambda google: google.events().get(calendarId=calendar_id, eventId=event_id))
+        return await self._record(
+            lambda google: google.events().get(calendarId=calendar_id, eventId=event_id)
+        )
 
     async def insert_event(self, calendar_id: str, body: Json) -> Json:
         """Create an event under the ``id`` in the body (base32hex, 5 to 1024 characters); returns it.
@@ -209,19 +245,38 @@ class GoogleCalendarAPI:
         if not body.get("id"):
             raise InvalidInput("an event needs an id of our own")
         return await self._record(
-            lambda google: google.events().insert(calendarId=calendar_id, body=body, sendUpdates="none")
+            lambda google: google.events().insert(
+                calendarId=calendar_id, body=body, sendUpdates="none"
+            )
         )
 
-    async def patch_event(self, calendar_id: str, event_id: str, changes: Json, *, if_match: str | None = None) -> Json:
+    async def patch_event(
+        self,
+        calendar_id: str,
+        event_id: str,
+        changes: Json,
+        *,
+        if_match: str | None = None,
+    ) -> Json:
         """Change the given fields and keep the others; returns the event. ``if_match`` is the etag it must have."""
         return await self._record(
             lambda google: google.events().patch(
-                calendarId=calendar_id, eventId=event_id, body=changes, sendUpdates="none"
+                calendarId=calendar_id,
+                eventId=event_id,
+                body=changes,
+                sendUpdates="none",
             ),
             if_match=if_match,
         )
 
-    async def update_event(self, calendar_id: str, event_id: str, body: Json, *, if_match: str | None = None) -> Json:
+    async def update_event(
+        self,
+        calendar_id: str,
+        event_id: str,
+        body: Json,
+        *,
+        if_match: str | None = None,
+    ) -> Json:
         """Replace the event: what the body omits is removed. Returns it. ``if_match`` is the etag it must have.
 
         ``"status": "confirmed"`` in the body brings a deleted event back.
@@ -233,20 +288,26 @@ class GoogleCalendarAPI:
             if_match=if_match,
         )
 
-    async def delete_event(self, calendar_id: str, event_id: str, *, if_match: str | None = None) -> None:
+    async def delete_event(
+        self, calendar_id: str, event_id: str, *, if_match: str | None = None
+    ) -> None:
         """Delete the event. ``if_match`` is the etag it must have.
 
         Raises:
             NotFound: there is none, or it is deleted already.
         """
         await self._call(
-            lambda google: google.events().delete(calendarId=calendar_id, eventId=event_id, sendUpdates="none"),
+            lambda google: google.events().delete(
+                calendarId=calendar_id, eventId=event_id, sendUpdates="none"
+            ),
             if_match=if_match,
         )
 
     # -- requests -------------------------------------------------------------------------------------------------
 
-    async def _pages(self, request: Callable[[Any, str | None], Any]) -> tuple[list[Json], Json]:
+    async def _pages(
+        self, request: Callable[[Any, str | None], Any]
+    ) -> tuple[list[Json], Json]:
         """The items of all pages, and the last page. A page may be empty; only the missing page token ends a list."""
         items: list[Json] = []
         token: str | None = None
@@ -261,25 +322,35 @@ class GoogleCalendarAPI:
                     if token is None:
                         return items, page
         except TimeoutError:
-            raise UpstreamTimeout(SYSTEM, f"the list did not end within {LIST_SECONDS:g} s") from None
+            raise UpstreamTimeout(
+                SYSTEM, f"the list did not end within {LIST_SECONDS:g} s"
+            ) from None
 
-    async def _record(self, request: Work, *, if_match: str | None = None, repeatable: bool = True) -> Json:
+    async def _record(
+        self, request: Work, *, if_match: str | None = None, repeatable: bool = True
+    ) -> Json:
         answer = await self._call(request, if_match=if_match, repeatable=repeatable)
         if not isinstance(answer, dict):
             raise UnexpectedAnswer(SYSTEM, "expected a record")
         return answer
 
-    async def _call(self, request: Work, *, if_match: str | None = None, repeatable: bool = True) -> Any:
+    async def _call(
+        self, request: Work, *, if_match: str | None = None, repeatable: bool = True
+    ) -> Any:
         limit = self._call_seconds
 
         async def attempt() -> Any:
             await acquire(self._resources, RATE_LIMIT)
             settings = self._resources.settings.google_calendar
-            return await self._threads.run(settings, request, if_match, once=not repeatable)
+            return await self._threads.run(
+                settings, request, if_match, once=not repeatable
+            )
 
         try:
             async with asyncio.timeout(limit):
-                return await retry_throttled(attempt, system=SYSTEM, repeatable=repeatable, max_seconds=limit / 2)
+                return await retry_throttled(
+                    attempt, system=SYSTEM, repeatable=repeatable, max_seconds=limit / 2
+                )
         except TimeoutError:
             raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s") from None
         except ConfigurationError as error:
@@ -307,7 +378,12 @@ class _Threads:
         self._local = threading.local()
 
     async def run(
-        self, settings: GoogleCalendarSettings, request: Work, if_match: str | None, *, once: bool = False
+        self,
+        settings: GoogleCalendarSettings,
+        request: Work,
+        if_match: str | None,
+        *,
+        once: bool = False,
     ) -> Any:
         """Send one request from a free thread; returns the decoded answer. Raises the errors of the API.
 
@@ -317,7 +393,9 @@ class _Threads:
         loop = asyncio.get_running_loop()
 
         def is_free(_: Future[Any]) -> None:
-            with suppress(RuntimeError):  # the loop was closed while an abandoned request was still running
+            with suppress(
+                RuntimeError
+            ):  # the loop was closed while an abandoned request was still running
                 loop.call_soon_threadsafe(self._free.release)
 
         future = self._pool.submit(self._execute, settings, request, if_match, once)
@@ -328,7 +406,13 @@ class _Threads:
         """Let the threads end; a request that is under way ends by its own timeout."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _execute(self, settings: GoogleCalendarSettings, request: Work, if_match: str | None, once: bool) -> Any:
+    def _execute(
+        self,
+        settings: GoogleCalendarSettings,
+        request: Work,
+        if_match: str | None,
+        once: bool,
+    ) -> Any:
         failure: Exception
         try:
             if not hasattr(self._local, "google"):
@@ -339,7 +423,13 @@ class _Threads:
             return prepared.execute(http=_single_use(prepared.http) if once else None)
         except HttpError as error:
             failure = _refusal(error)
-        except (GoogleAuthError, httplib2.HttpLib2Error, http.client.HTTPException, OSError, ValueError) as error:
+        except (
+            GoogleAuthError,
+            httplib2.HttpLib2Error,
+            http.client.HTTPException,
+            OSError,
+            ValueError,
+        ) as error:
             failure = _failure(error)
             self._forget_service()
         raise failure  # outside of the handler, so that no traceback leads to Google's texts
@@ -354,11 +444,17 @@ class _Threads:
 def _new_service(settings: GoogleCalendarSettings) -> Any:
     http_with_timeout = httplib2.Http(timeout=SOCKET_SECONDS)
     # `api_endpoint` replaces root and path of the API together.
-    options = {"api_endpoint": f"{settings.api_endpoint.rstrip('/')}/calendar/v3/"} if settings.api_endpoint else None
+    options = (
+        {"api_endpoint": f"{settings.api_endpoint.rstrip('/')}/calendar/v3/"}
+        if settings.api_endpoint
+        else None
+    )
     return build(
         "calendar",
         "v3",
-        http=google_auth_httplib2.AuthorizedHttp(_credentials(settings.service_account_path), http=http_with_timeout),
+        http=google_auth_httplib2.AuthorizedHttp(
+            _credentials(settings.service_account_path), http=http_with_timeout
+        ),
         client_options=options,
         static_discovery=True,
         cache_discovery=False,
@@ -381,27 +477,37 @@ class _SingleUse:
 class _SingleUseHttp(httplib2.Http):  # type: ignore[misc]  # the library has no types
     """Connections that are opened once."""
 
-    def request(self, uri: str, *arguments: Any, connection_type: Any = None, **options: Any) -> Any:
+    def request(
+        self, uri: str, *arguments: Any, connection_type: Any = None, **options: Any
+    ) -> Any:
         """See httplib2."""
         scheme = uri.partition(":")[0]
-        return super().request(uri, *arguments, connection_type=_SINGLE_USE_CONNECTIONS[scheme], **options)
+        return super().request(
+            uri, *arguments, connection_type=_SINGLE_USE_CONNECTIONS[scheme], **options
+        )
 
 
 _SINGLE_USE_CONNECTIONS = {
-    scheme: type(f"SingleUse{scheme.capitalize()}Connection", (_SingleUse, connection), {})
+    scheme: type(
+        f"SingleUse{scheme.capitalize()}Connection", (_SingleUse, connection), {}
+    )
     for scheme, connection in httplib2.SCHEME_TO_CONNECTION.items()
 }
 
 
 def _single_use(authorized: Any) -> Any:
     """A connection of its own with the same login."""
-    return google_auth_httplib2.AuthorizedHttp(authorized.credentials, http=_SingleUseHttp(timeout=SOCKET_SECONDS))
+    return google_auth_httplib2.AuthorizedHttp(
+        authorized.credentials, http=_SingleUseHttp(timeout=SOCKET_SECONDS)
+    )
 
 
 def _credentials(path: str | None) -> Any:
     variable = "GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH"
     if not path:
-        raise ConfigurationError(f"{variable}: no service account for Google Calendar is configured")
+        raise ConfigurationError(
+            f"{variable}: no service account for Google Calendar is configured"
+        )
     account: Any = service_account.Credentials
     try:
         return account.from_service_account_file(path, scopes=[SCOPE])
@@ -448,7 +554,11 @@ def _failure(error: Exception) -> Exception:
         return UnexpectedAnswer(SYSTEM, "the answer is not valid JSON")
     if isinstance(error, TimeoutError):
         return UpstreamTimeout(SYSTEM, f"silent for {SOCKET_SECONDS:g} s")
-    unreachable = isinstance(error, GoogleAuthError | httplib2.ServerNotFoundError | ConnectionRefusedError)
-    unavailable = Unavailable(SYSTEM, "cannot be reached" if unreachable else "connection lost")
+    unreachable = isinstance(
+        error, GoogleAuthError | httplib2.ServerNotFoundError | ConnectionRefusedError
+    )
+    unavailable = Unavailable(
+        SYSTEM, "cannot be reached" if unreachable else "connection lost"
+    )
     unavailable.was_sent = not unreachable
     return unavailable

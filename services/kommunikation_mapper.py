@@ -23,7 +23,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
-from services.values.kommunikation import Family, canonical, is_german_mobile, is_machine_made
+from services.values.kommunikation import (
+    Family,
+    canonical,
+    is_german_mobile,
+    is_machine_made,
+)
 
 Record = Mapping[str, Any]
 #: What a person calls an entry.
@@ -31,7 +36,15 @@ Kind = Literal["phone", "fax", "mail"]
 FAMILIES: Final[tuple[Family, ...]] = ("phone", "mail")
 
 #: What EspoCRM calls the phone numbers of each kommKz that takes part; mail addresses have no type there.
-PHONE_TYPES: Final = {1: "Office", 2: "Fax", 3: "Mobile", 6: "Home", 7: "Fax", 9: "Mobile", 10: "Other"}
+PHONE_TYPES: Final = {
+    1: "Office",
+    2: "Fax",
+    3: "Mobile",
+    6: "Home",
+    7: "Fax",
+    9: "Mobile",
+    10: "Other",
+}
 MAIL_KOMM_KZ: Final = frozenset({4, 8})
 #: Web, ePost and beA: never touched, whatever a marker says.
 UNTOUCHED_KOMM_KZ: Final = frozenset({5, 11, 12})
@@ -83,7 +96,9 @@ def build_marker(marker: Marker, text: str = "") -> str:
     if marker.value is None:
         written = f"[ESPOCRM-SLOT:{marker.komm_kz}]"
     else:
-        encoded = base64.urlsafe_b64encode(marker.value.encode(errors="replace")).decode()
+        encoded = base64.urlsafe_b64encode(
+            marker.value.encode(errors="replace")
+        ).decode()
         written = f"[ESPOCRM:{encoded}:{marker.komm_kz}]"
     return f"{written} {text}" if text else written
 
@@ -95,7 +110,10 @@ def parse_marker(bemerkung: str | None) -> tuple[Marker | None, str]:
     with it; otherwise nobody can tell where it ends, and it stays.
     """
     note = bemerkung or ""
-    found = sorted([*_VALUE_MARKER.finditer(note), *_SLOT_MARKER.finditer(note)], key=lambda match: match.start())
+    found = sorted(
+        [*_VALUE_MARKER.finditer(note), *_SLOT_MARKER.finditer(note)],
+        key=lambda match: match.start(),
+    )
     for match in found:
         marker = _read_marker(match)
         if marker is not None:
@@ -112,7 +130,9 @@ def _read_marker(match: re.Match[str]) -> Marker | None:
         return Marker(None, int(komm_kz))
     letters = encoded[0].rstrip("=").replace("-", "+").replace("_", "/")
     try:
-        value = base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True).decode()
+        value = base64.b64decode(
+            letters + "=" * (-len(letters) % 4), validate=True
+        ).decode()
     except (binascii.Error, UnicodeDecodeError):
         return None
     return Marker(value, int(komm_kz)) if value.strip() else None
@@ -267,7 +287,9 @@ def detect_komm_kz(row: Record, advo: Record) -> int | None:
     if own and not is_known:
         return None
     marker, _ = parse_marker(_text(row.get("bemerkung")))
-    if marker is not None and not (own and is_known and family_of(own) != family_of(marker.komm_kz)):
+    if marker is not None and not (
+        own and is_known and family_of(own) != family_of(marker.komm_kz)
+    ):
         return marker.komm_kz
     if own and is_known:
         return own
@@ -307,8 +329,14 @@ def kommunikation_hash(entries: Iterable[AdvowareEntry]) -> str:
 
 # -- EspoCRM --------------------------------------------------------------------------------------------------------
 
-VALUE_ATTRIBUTE: Final[Mapping[Family, str]] = {"phone": "phoneNumber", "mail": "emailAddress"}
-DATA_ATTRIBUTE: Final[Mapping[Family, str]] = {"phone": "phoneNumberData", "mail": "emailAddressData"}
+VALUE_ATTRIBUTE: Final[Mapping[Family, str]] = {
+    "phone": "phoneNumber",
+    "mail": "emailAddress",
+}
+DATA_ATTRIBUTE: Final[Mapping[Family, str]] = {
+    "phone": "phoneNumberData",
+    "mail": "emailAddressData",
+}
 
 
 @dataclass(frozen=True)
@@ -376,8 +404,17 @@ def _array(espo: Record, family: Family) -> EspoArray:
     rows = espo.get(DATA_ATTRIBUTE[family])
     if not isinstance(rows, list):
         return EspoArray(is_known=False, is_complete=False)
-    readable = [row for row in rows if isinstance(row, Mapping) and isinstance(row.get(VALUE_ATTRIBUTE[family]), str)]
-    entries = (espocrm_entry(family, row) for row in readable if row[VALUE_ATTRIBUTE[family]].strip())
+    readable = [
+        row
+        for row in rows
+        if isinstance(row, Mapping)
+        and isinstance(row.get(VALUE_ATTRIBUTE[family]), str)
+    ]
+    entries = (
+        espocrm_entry(family, row)
+        for row in readable
+        if row[VALUE_ATTRIBUTE[family]].strip()
+    )
     return EspoArray(tuple(entries), is_complete=len(readable) == len(rows))
 
 
@@ -389,7 +426,9 @@ def espocrm_entry(family: Family, row: Record) -> EspoEntry:
     return EspoEntry(key_of(family, written), written, komm_kz, row)
 
 
-def new_espocrm_row(komm_kz: int, written: str, shared: Record | None = None) -> dict[str, Any]:
+def new_espocrm_row(
+    komm_kz: int, written: str, shared: Record | None = None
+) -> dict[str, Any]:
     """A row for a value that comes from Advoware.
 
     ``shared`` is the row as another record shows it. EspoCRM keeps one row per value for all records and overwrites
@@ -397,7 +436,15 @@ def new_espocrm_row(komm_kz: int, written: str, shared: Record | None = None) ->
     EmailAddress/Saver.php in 8.4 and 9), so they are sent as they are.
     """
     known = shared or {}
-    flags = {"primary": False, "optOut": bool(known.get("optOut")), "invalid": bool(known.get("invalid"))}
+    flags = {
+        "primary": False,
+        "optOut": bool(known.get("optOut")),
+        "invalid": bool(known.get("invalid")),
+    }
     if komm_kz in MAIL_KOMM_KZ:
         return {"emailAddress": written, "lower": written.lower(), **flags}
-    return {"phoneNumber": written, "type": known.get("type") or PHONE_TYPES[komm_kz], **flags}
+    return {
+        "phoneNumber": written,
+        "type": known.get("type") or PHONE_TYPES[komm_kz],
+        **flags,
+    }

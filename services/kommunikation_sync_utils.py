@@ -53,9 +53,30 @@ from services.kommunikation_mapper import (
 )
 from services.values.espocrm_query import any_of, equals, parse_date_time
 from services.values.kommunikation import Family
-from services.vmh_sync.kommunikation.memory import Memory, NotTaken, fingerprint_after, read_memory
-from services.vmh_sync.kommunikation.outcome import Applied, planned_links, posts, refuse, unconfirmed_posts, verify
-from services.vmh_sync.kommunikation.plan import Change, Notice, Observation, Plan, Row, Shared, Write, make_plan
+from services.vmh_sync.kommunikation.memory import (
+    Memory,
+    NotTaken,
+    fingerprint_after,
+    read_memory,
+)
+from services.vmh_sync.kommunikation.outcome import (
+    Applied,
+    planned_links,
+    posts,
+    refuse,
+    unconfirmed_posts,
+    verify,
+)
+from services.vmh_sync.kommunikation.plan import (
+    Change,
+    Notice,
+    Observation,
+    Plan,
+    Row,
+    Shared,
+    Write,
+    make_plan,
+)
 from services.vmh_sync.kommunikation.texts import part_error, problem_of
 from services.vmh_sync.notification.texts import problem_sentence
 from services.vmh_sync.result import Direction, PartResult
@@ -122,14 +143,20 @@ Put = Callable[[KommunikationResult], Awaitable[Mapping[str, Any]]]
 class KommunikationSyncManager:
     """Keeps phone numbers and mail addresses consistent. ``context`` is the step's FlowContext or None."""
 
-    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+    def __init__(
+        self, context: Any = None, *, resources: Resources | None = None
+    ) -> None:
         self._context = context
         self._resources = resources or current_resources()
         self._espocrm = EspoCRMAPI(context, resources=self._resources)
         self._advoware = AdvowareService(context, resources=self._resources)
 
     async def sync_bidirectional(
-        self, beteiligte_id: str, betnr: int | str, direction: Direction = "both", force_espo_wins: bool = False
+        self,
+        beteiligte_id: str,
+        betnr: int | str,
+        direction: Direction = "both",
+        force_espo_wins: bool = False,
     ) -> KommunikationResult:
         """Read both records, sync their Kommunikation, write EspoCRM, and remember it. The caller holds the lock.
 
@@ -140,7 +167,9 @@ class KommunikationSyncManager:
         store = SyncStore(await self._resources.database())
         espo = await self._espocrm.get_entity(OWNER_TYPE, beteiligte_id)
         advo = await self._advoware.get_beteiligter(betnr)
-        result = await self.sync_part(espo, advo, store, direction=direction, force_espo_wins=force_espo_wins)
+        result = await self.sync_part(
+            espo, advo, store, direction=direction, force_espo_wins=force_espo_wins
+        )
 
         async def put(result: KommunikationResult) -> Mapping[str, Any]:
             if not result.espocrm:
@@ -187,7 +216,9 @@ class KommunikationSyncManager:
             return KommunikationResult(not_before=error.moment)
         complete = memory.complete or not to_advoware or force_espo_wins
         kept = stored.base if stored else None
-        run = _Run(espo, advo, store, seen, plan, options, memory, memory, complete, kept)
+        run = _Run(
+            espo, advo, store, seen, plan, options, memory, memory, complete, kept
+        )
         return await self._carry_out(run)
 
     async def _plan(
@@ -207,7 +238,9 @@ class KommunikationSyncManager:
             repeats = bool(posts(plan) & memory.posted)
             if repeats:
                 self._require_answered(memory)
-            if plan.vanished or repeats:  # that an entry is gone, or was never created, is not believed at once
+            if (
+                plan.vanished or repeats
+            ):  # that an entry is gone, or was never created, is not believed at once
                 advo = await self._read_again(espo, advo)
                 seen = replace(_observe(espo, advo, memory), shared=shared)
                 plan = make_plan(seen, **options)
@@ -216,7 +249,9 @@ class KommunikationSyncManager:
                 break
             searched |= {entry.key for entry in new}
             shared = {**shared, **await self._shared_rows(new, espo["id"])}
-            if plan.writes:  # a request would revert what somebody has entered during the search
+            if (
+                plan.writes
+            ):  # a request would revert what somebody has entered during the search
                 advo = await self._read_again(espo, advo)
         return advo, seen, plan
 
@@ -249,13 +284,17 @@ class KommunikationSyncManager:
                 result = narrower
         if result.run is not None and result.run.plan.incoming:
             if not await self._espocrm.shows_what_is_stored(OWNER_TYPE):
-                written = await self._espocrm.get_entity(OWNER_TYPE, result.run.espo["id"])
+                written = await self._espocrm.get_entity(
+                    OWNER_TYPE, result.run.espo["id"]
+                )
             result = self.confirm(result, dict(written))
         return written, result
 
     # -- EspoCRM refuses an array ---------------------------------------------------------------------------------
 
-    async def narrow(self, result: KommunikationResult, error: ValidationFailed) -> KommunikationResult | None:
+    async def narrow(
+        self, result: KommunikationResult, error: ValidationFailed
+    ) -> KommunikationResult | None:
         """What can be written after EspoCRM has refused ``result.espocrm``; None if the arrays are not to blame.
 
         EspoCRM names the field, not the entry, so the entries are tried one by one, each with the arrays as they are
@@ -269,7 +308,9 @@ class KommunikationSyncManager:
         if run is None or not families:
             return None
         for family in families:
-            if family in run.narrowed:  # accepted a moment ago, refused now: leave the array alone
+            if (
+                family in run.narrowed
+            ):  # accepted a moment ago, refused now: leave the array alone
                 run.seen = replace(run.seen, blocked=run.seen.blocked | {family})
             else:
                 await self._narrow_family(run, family)
@@ -290,38 +331,58 @@ class KommunikationSyncManager:
     async def _narrow_family(self, run: _Run, family: Family) -> None:
         """Find what EspoCRM accepts of an array; the answer is in ``run.seen`` afterwards."""
         attribute = DATA_ATTRIBUTE[family]
-        suspects = list(dict.fromkeys(entry.key for entry in run.plan.incoming if entry.key.family == family))
+        suspects = list(
+            dict.fromkeys(
+                entry.key for entry in run.plan.incoming if entry.key.family == family
+            )
+        )
         before = run.seen
-        run.seen = replace(before, refused_by_espocrm=before.refused_by_espocrm | frozenset(suspects))
+        run.seen = replace(
+            before, refused_by_espocrm=before.refused_by_espocrm | frozenset(suspects)
+        )
         if not await self._accepts(run, family):
             # Numbers from before EspoCRM's international mode: the same ones in E.164.
             run.seen = replace(run.seen, modern=run.seen.modern | {family})
             incoming = run.plan_again().incoming
-            shared = await self._shared_rows(incoming, run.espo["id"]) if incoming else {}
+            shared = (
+                await self._shared_rows(incoming, run.espo["id"]) if incoming else {}
+            )
             run.seen = replace(run.seen, shared={**run.seen.shared, **shared})
-            if attribute not in run.plan_again().espocrm or not await self._accepts(run, family):
+            if attribute not in run.plan_again().espocrm or not await self._accepts(
+                run, family
+            ):
                 run.seen = replace(before, blocked=before.blocked | {family})
                 return
         for key in suspects:
             smaller = run.seen
-            run.seen = replace(smaller, refused_by_espocrm=smaller.refused_by_espocrm - {key})
-            if attribute not in run.plan_again().espocrm or not await self._accepts(run, family):
+            run.seen = replace(
+                smaller, refused_by_espocrm=smaller.refused_by_espocrm - {key}
+            )
+            if attribute not in run.plan_again().espocrm or not await self._accepts(
+                run, family
+            ):
                 run.seen = smaller
 
     async def _accepts(self, run: _Run, family: Family) -> bool:
         """Whether EspoCRM takes the array as it is planned now; if so, it is written."""
         attribute = DATA_ATTRIBUTE[family]
-        arrays = {attribute: run.plan_again().espocrm.get(attribute, run.espo[attribute])}
+        arrays = {
+            attribute: run.plan_again().espocrm.get(attribute, run.espo[attribute])
+        }
         arrays |= _plain_values(arrays, run.seen.modern)
         version = run.version or run.espo.get("versionNumber")
         try:
-            written = await self._espocrm.update_entity(OWNER_TYPE, run.espo["id"], arrays, version_number=version)
+            written = await self._espocrm.update_entity(
+                OWNER_TYPE, run.espo["id"], arrays, version_number=version
+            )
         except ValidationFailed:
             return False
         run.version = written.get("versionNumber") or run.version
         return True
 
-    def confirm(self, result: KommunikationResult, record: Record) -> KommunikationResult:
+    def confirm(
+        self, result: KommunikationResult, record: Record
+    ) -> KommunikationResult:
         """Compare what was sent to EspoCRM with the record as it is now.
 
         A value that came from Advoware and that EspoCRM stores in another form is remembered with that form.
@@ -330,12 +391,21 @@ class KommunikationSyncManager:
         if run is None:
             return result
         final, notices = _final_memory(run), []
-        links, entries = dict(final.links), {entry.id: entry for entry in advoware_entries(run.advo)}
-        altered = [pair for family in FAMILIES for pair in _altered(run.plan, record, family)]
+        links, entries = (
+            dict(final.links),
+            {entry.id: entry for entry in advoware_entries(run.advo)},
+        )
+        altered = [
+            pair for family in FAMILIES for pair in _altered(run.plan, record, family)
+        ]
         for sent, stored in altered:
-            for entry_id in [entry_id for entry_id, link in links.items() if link.espocrm == sent.key]:
+            for entry_id in [
+                entry_id for entry_id, link in links.items() if link.espocrm == sent.key
+            ]:
                 other = stored.key if stored else None
-                links[entry_id] = replace(links[entry_id], espocrm=other, held="kom_altered_by_espocrm")
+                links[entry_id] = replace(
+                    links[entry_id], espocrm=other, held="kom_altered_by_espocrm"
+                )
                 if entry_id in entries:
                     notices.append(_notice_of_entry(entries[entry_id], stored))
         if not notices:
@@ -344,7 +414,9 @@ class KommunikationSyncManager:
         return replace(
             result,
             problems=(*result.problems, *problems),
-            standing=tuple(dict.fromkeys([*result.standing, *map(problem_sentence, problems)])),
+            standing=tuple(
+                dict.fromkeys([*result.standing, *map(problem_sentence, problems)])
+            ),
             states=(self._state(run.espo, replace(final, links=links)),),
         )
 
@@ -355,16 +427,30 @@ class KommunikationSyncManager:
 
         EspoCRM has one row for each value, and our PUT overwrites its flags for all records.
         """
-        wanted = {(entry.key.family, entry.written.lower()): entry for entry in incoming}
-        filters = [equals(VALUE_ATTRIBUTE[family], entry.written) for (family, _), entry in wanted.items()]
+        wanted = {
+            (entry.key.family, entry.written.lower()): entry for entry in incoming
+        }
+        filters = [
+            equals(VALUE_ATTRIBUTE[family], entry.written)
+            for (family, _), entry in wanted.items()
+        ]
         found: dict[tuple[Family, str], Row] = {}
-        async for other in self._espocrm.search_entities(OWNER_TYPE, [any_of(*filters)], ["id"]):
+        async for other in self._espocrm.search_entities(
+            OWNER_TYPE, [any_of(*filters)], ["id"]
+        ):
             if other["id"] == own_id:
                 continue
             record = await self._espocrm.get_entity(OWNER_TYPE, other["id"])
             for family in FAMILIES:
-                rows = {(family, entry.written.lower()): entry.raw for entry in espocrm_entries(record, family)}
-                found |= {key: row for key, row in rows.items() if key in wanted and key not in found}
+                rows = {
+                    (family, entry.written.lower()): entry.raw
+                    for entry in espocrm_entries(record, family)
+                }
+                found |= {
+                    key: row
+                    for key, row in rows.items()
+                    if key in wanted and key not in found
+                }
             if found.keys() == wanted.keys():
                 break
         return found
@@ -376,15 +462,23 @@ class KommunikationSyncManager:
         run.unreported = _unreported(memory, run.advo)
         lost = (*run.unreported, *map(_line, _losses(plan)))
         new = posts(plan)
-        posted_at = self._resources.clock().astimezone(UTC).isoformat() if new else memory.posted_at
-        run.ahead = replace(memory, lost=lost, posted=memory.posted | new, posted_at=posted_at)
+        posted_at = (
+            self._resources.clock().astimezone(UTC).isoformat()
+            if new
+            else memory.posted_at
+        )
+        run.ahead = replace(
+            memory, lost=lost, posted=memory.posted | new, posted_at=posted_at
+        )
         if run.seen.advoware.odd:
             log(
                 self._context,
                 "warning",
                 "kommunikation.odd_rows",
                 entity_id=run.espo["id"],
-                rows=[f"{place}: {what}" for place, what in run.seen.advoware.odd.items()],
+                rows=[
+                    f"{place}: {what}" for place, what in run.seen.advoware.odd.items()
+                ],
             )
         if plan.writes:
             run.kept = await self._keep(run, run.ahead)
@@ -395,7 +489,9 @@ class KommunikationSyncManager:
         if run.applied.done and not await self._read_back(run):
             changes = tuple(map(_line, run.applied.changes))
             errors = (*run.applied.errors, part_error("kom_not_shown"))
-            return KommunikationResult(changes=changes, errors=errors, wrote_advoware=run.applied.wrote)
+            return KommunikationResult(
+                changes=changes, errors=errors, wrote_advoware=run.applied.wrote
+            )
         result = self._result(run)
         self._log(run, result)
         return result
@@ -408,9 +504,14 @@ class KommunikationSyncManager:
         run.reread = True
         repairs = verify(run.applied, run.advo)
         run.kept = await self._keep(run, _after_writes(run))
-        for entry_id, record in repairs:  # a note that lost what a person has written, for our marker
+        for (
+            entry_id,
+            record,
+        ) in repairs:  # a note that lost what a person has written, for our marker
             try:
-                await self._advoware.update_kommunikation(run.before.betnr, entry_id, record)
+                await self._advoware.update_kommunikation(
+                    run.before.betnr, entry_id, record
+                )
             except ForeignSystemError as error:
                 run.applied.errors.append(part_error("kom_write_failed"))
                 self._log_failure(run, "note", error)
@@ -423,16 +524,29 @@ class KommunikationSyncManager:
         lines = (*run.unreported, *map(_line, [*plan.changes, *applied.changes]))
         final = _final_memory(run)
         notices = [*plan.notices, *applied.notices, *_further_notices(run, lines)]
-        problems = {problem.key: problem for problem in (problem_of(n, run.espo, final.betnr) for n in notices)}
-        standing = [problem_sentence(problem_of(n, run.espo, final.betnr)) for n in notices if n.is_standing]
-        hidden = [part_error("kom_not_shown") for family in FAMILIES if not run.seen.espocrm.array(family).is_known]
+        problems = {
+            problem.key: problem
+            for problem in (problem_of(n, run.espo, final.betnr) for n in notices)
+        }
+        standing = [
+            problem_sentence(problem_of(n, run.espo, final.betnr))
+            for n in notices
+            if n.is_standing
+        ]
+        hidden = [
+            part_error("kom_not_shown")
+            for family in FAMILIES
+            if not run.seen.espocrm.array(family).is_known
+        ]
         return KommunikationResult(
             espocrm=_attributes(run),
             changes=lines,
             problems=tuple(problems.values()),
             errors=(*applied.errors, *hidden),
             wrote_advoware=applied.wrote,
-            states=() if run.kept == final.as_json() else (self._state(run.espo, final),),
+            states=()
+            if run.kept == final.as_json()
+            else (self._state(run.espo, final),),
             standing=tuple(dict.fromkeys(standing)),
             advoware=run.advo if run.reread else None,
             version_number=run.version,
@@ -451,7 +565,9 @@ class KommunikationSyncManager:
             except ForeignSystemError as error:
                 self._log_failure(run, write.case, error)
                 run.applied.errors.append(part_error("kom_write_failed"))
-                is_away = isinstance(error, Unavailable | RateLimited | AuthenticationFailed)
+                is_away = isinstance(
+                    error, Unavailable | RateLimited | AuthenticationFailed
+                )
                 unavailable = unavailable + 1 if is_away else 0
                 if unavailable == MAX_UNAVAILABLE:
                     return
@@ -488,7 +604,9 @@ class KommunikationSyncManager:
         Raises:
             NotBefore: it still can until then.
         """
-        timeout = timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
+        timeout = timedelta(
+            seconds=self._resources.settings.advoware.api_timeout_seconds
+        )
         until = datetime.fromisoformat(memory.posted_at) + timeout
         if until > self._resources.clock():
             raise NotBefore("an interrupted create", until)
@@ -544,7 +662,9 @@ class KommunikationSyncManager:
 
 def _shows_nothing(espo: Record, advo: Record) -> bool:
     """Whether a record does not say which entries there are; that never means there are none."""
-    is_hidden = not any(read_espocrm(espo).array(family).is_known for family in FAMILIES)
+    is_hidden = not any(
+        read_espocrm(espo).array(family).is_known for family in FAMILIES
+    )
     return is_hidden or not isinstance(advo.get("kommunikation"), list)
 
 
@@ -584,11 +704,17 @@ def _losses(plan: Plan) -> list[Change]:
 # -- EspoCRM's answers ----------------------------------------------------------------------------------------------
 
 
-def _refused_families(result: KommunikationResult, error: ValidationFailed) -> list[Family]:
+def _refused_families(
+    result: KommunikationResult, error: ValidationFailed
+) -> list[Family]:
     """The arrays that EspoCRM has refused: the one that its answer names, else all that were sent."""
     sent = [family for family in FAMILIES if DATA_ATTRIBUTE[family] in result.espocrm]
     name = _named_field(error)
-    return sent if name is None else [family for family in sent if name.startswith(VALUE_ATTRIBUTE[family])]
+    return (
+        sent
+        if name is None
+        else [family for family in sent if name.startswith(VALUE_ATTRIBUTE[family])]
+    )
 
 
 def _named_field(error: ValidationFailed) -> str | None:
@@ -600,7 +726,9 @@ def _named_field(error: ValidationFailed) -> str | None:
     return match[1] if match else None
 
 
-def _altered(plan: Plan, record: Record, family: Family) -> list[tuple[EspoEntry, EspoEntry | None]]:
+def _altered(
+    plan: Plan, record: Record, family: Family
+) -> list[tuple[EspoEntry, EspoEntry | None]]:
     """The values that were new to an array and are not in it, each with the unexpected one that resembles it most."""
     array = read_espocrm(record).array(family)
     if DATA_ATTRIBUTE[family] not in plan.espocrm or not array.is_complete:
@@ -628,7 +756,9 @@ def _likeness(one: EspoEntry, other: EspoEntry) -> float:
 
 def _after_writes(run: _Run) -> Memory:
     """What is true after the requests, while EspoCRM is not written."""
-    links = planned_links(run.plan, run.ahead, run.applied, undone=run.plan.awaiting_espocrm)
+    links = planned_links(
+        run.plan, run.ahead, run.applied, undone=run.plan.awaiting_espocrm
+    )
     return replace(
         run.ahead,
         links=links,
@@ -645,7 +775,9 @@ def _final_memory(run: _Run) -> Memory:
     A request that failed may have been carried out all the same; the next run sees whether its value is lost.
     """
     done = run.applied.changes
-    doubtful = tuple(_line(change) for change in _losses(run.plan) if change not in done)
+    doubtful = tuple(
+        _line(change) for change in _losses(run.plan) if change not in done
+    )
     return replace(
         run.ahead,
         links=planned_links(run.plan, run.before, run.applied),
@@ -661,7 +793,10 @@ def _final_memory(run: _Run) -> Memory:
 def _refused_values(run: _Run) -> frozenset[Key]:
     """The values that Advoware does not create, as long as EspoCRM holds them and Advoware does not."""
     held = {entry.key for entry in run.seen.espocrm.entries}
-    there = {link.espocrm for link in planned_links(run.plan, run.before, run.applied).values()}
+    there = {
+        link.espocrm
+        for link in planned_links(run.plan, run.before, run.applied).values()
+    }
     return frozenset((run.before.refused | run.applied.refused_values) & held - there)
 
 
@@ -669,7 +804,9 @@ def _not_taken(run: _Run) -> dict[Family, NotTaken]:
     """What EspoCRM has refused, with its arrays as they will be."""
     found = {}
     for family in FAMILIES:
-        keys = frozenset(key for key in run.seen.refused_by_espocrm if key.family == family)
+        keys = frozenset(
+            key for key in run.seen.refused_by_espocrm if key.family == family
+        )
         if keys or family in run.seen.blocked:
             rows = fingerprint_after(run.plan, run.seen.espocrm, family)
             found[family] = NotTaken(rows, keys, family in run.seen.blocked)
@@ -679,36 +816,58 @@ def _not_taken(run: _Run) -> dict[Family, NotTaken]:
 def _further_notices(run: _Run, lines: Iterable[Record]) -> list[Notice]:
     """What is told of values that were emptied in Advoware, and of rows that cannot be addressed."""
     notices = [
-        Notice("kom_reverted", line["field"].rpartition(".")[2], line["old"], line["id"])
+        Notice(
+            "kom_reverted", line["field"].rpartition(".")[2], line["old"], line["id"]
+        )
         for line in lines
         if line["case"] == "Var4" and line["side"] == "advoware" and line["new"] is None
     ]
     places = run.seen.advoware.odd
-    return [*notices, *(Notice("kom_odd_row", "phone", f"Zeile {place}", is_standing=True) for place in places)]
+    return [
+        *notices,
+        *(
+            Notice("kom_odd_row", "phone", f"Zeile {place}", is_standing=True)
+            for place in places
+        ),
+    ]
 
 
 def _notice_of_entry(entry: AdvowareEntry, stored: EspoEntry | None) -> Notice:
     other = stored.written if stored else None
     kind = kind_of(entry.komm_kz)
-    return Notice("kom_altered_by_espocrm", kind, entry.written, entry.id, other, is_standing=True)
+    return Notice(
+        "kom_altered_by_espocrm", kind, entry.written, entry.id, other, is_standing=True
+    )
 
 
 def _attributes(run: _Run) -> dict[str, Any]:
-    attributes = {**run.plan.espocrm, **_plain_values(run.plan.espocrm, run.seen.modern)}
+    attributes = {
+        **run.plan.espocrm,
+        **_plain_values(run.plan.espocrm, run.seen.modern),
+    }
     current_hash = kommunikation_hash(advoware_entries(run.advo))
     if current_hash != run.espo.get("kommunikationHash"):
         attributes["kommunikationHash"] = current_hash
     return attributes
 
 
-def _plain_values(arrays: Mapping[str, list[Row]], modern: frozenset[Family]) -> dict[str, Any]:
+def _plain_values(
+    arrays: Mapping[str, list[Row]], modern: frozenset[Family]
+) -> dict[str, Any]:
     """The primary values by name, for arrays with values that EspoCRM accepted in earlier times.
 
     EspoCRM checks the primary value that it holds together with the array, unless it is given another one.
     """
     values = {}
     for family in modern:
-        primary = next((row for row in arrays.get(DATA_ATTRIBUTE[family], ()) if row.get("primary")), None)
+        primary = next(
+            (
+                row
+                for row in arrays.get(DATA_ATTRIBUTE[family], ())
+                if row.get("primary")
+            ),
+            None,
+        )
         if primary is not None:
             values[VALUE_ATTRIBUTE[family]] = primary[VALUE_ATTRIBUTE[family]]
     return values

@@ -67,7 +67,12 @@ from services.vmh_sync.notification.store import (
     problem_of,
     responsible_of,
 )
-from services.vmh_sync.notification.texts import task_description, task_title, text_of_problem, withdrawn_description
+from services.vmh_sync.notification.texts import (
+    task_description,
+    task_title,
+    text_of_problem,
+    withdrawn_description,
+)
 from services.vmh_sync.problem_texts import CATALOGUE
 from services.vmh_sync.result import ActionType, Problem
 
@@ -106,11 +111,17 @@ class NotificationManager:
         self._resources = resources or current_resources()
 
     async def notify_manual_action_required(
-        self, entity_type: str, entity_id: str, action_type: ActionType, details: Mapping[str, Any]
+        self,
+        entity_type: str,
+        entity_id: str,
+        action_type: ActionType,
+        details: Mapping[str, Any],
     ) -> str | None:
         """Tell that a record needs a person, once per record and action type; see `notify`."""
         key = f"{action_type}:{entity_type}:{entity_id}"
-        return await self.notify(Problem(action_type, entity_type, entity_id, key, dict(details)))
+        return await self.notify(
+            Problem(action_type, entity_type, entity_id, key, dict(details))
+        )
 
     async def notify(self, problem: Problem) -> str | None:
         """Tell a problem. Returns the id of its Task, None if there is none yet or it is collected."""
@@ -125,7 +136,9 @@ class NotificationManager:
         found = [_as_stored(problem) for problem in problems]
         try:
             store = await self._store()
-            fresh = await store.unknown([problem for problem in found if _heading_reason(problem)])
+            fresh = await store.unknown(
+                [problem for problem in found if _heading_reason(problem)]
+            )
             listed = await self._tell_lists(fresh, store)
         except (BitByLawError, ConfigurationError) as error:
             self._log("notification.list_failed", error)
@@ -145,7 +158,9 @@ class NotificationManager:
         """End all problems of these records whose key begins with one of ``kinds`` and is not among ``standing``."""
         try:
             store = await self._store()
-            rows = await store.end_others(entity_type, entity_ids, kinds, standing, why, self._now())
+            rows = await store.end_others(
+                entity_type, entity_ids, kinds, standing, why, self._now()
+            )
             await self._withdraw_all(rows, store)
         except BitByLawError as error:
             self._log("notification.settle_failed", error)
@@ -158,11 +173,17 @@ class NotificationManager:
         except BitByLawError as error:
             self._log("notification.withdraw_failed", error)
 
-    async def remember_responsible(self, entity_type: str, record: Mapping[str, Any]) -> None:
+    async def remember_responsible(
+        self, entity_type: str, record: Mapping[str, Any]
+    ) -> None:
         """Remember who looks after a record that was just read in full, for the time when it is gone."""
-        responsible = self._just_read[entity_type, str(record["id"])] = responsible_of(record)
+        responsible = self._just_read[entity_type, str(record["id"])] = responsible_of(
+            record
+        )
         try:
-            await (await self._store()).remember(entity_type, str(record["id"]), responsible)
+            await (await self._store()).remember(
+                entity_type, str(record["id"]), responsible
+            )
         except BitByLawError as error:
             self._log("notification.responsible_not_remembered", error)
 
@@ -185,9 +206,17 @@ class NotificationManager:
             await store.finish_lists()
             rows = await store.unfinished(self._settled_before(), LISTED_PER_RUN)
             problems = [problem_of(row) for row in rows]
-            listed = await self._tell_lists([problem for problem in problems if _heading_reason(problem)], store)
-            single = [problem for problem in problems if problem.key not in listed][:RETRIES_PER_RUN]
-            told = [await self.notify(problem) for problem in single if await self._stands(problem, store)]
+            listed = await self._tell_lists(
+                [problem for problem in problems if _heading_reason(problem)], store
+            )
+            single = [problem for problem in problems if problem.key not in listed][
+                :RETRIES_PER_RUN
+            ]
+            told = [
+                await self.notify(problem)
+                for problem in single
+                if await self._stands(problem, store)
+            ]
         except (BitByLawError, ConfigurationError) as error:
             self._log("notification.retry_failed", error)
             return 0
@@ -208,7 +237,10 @@ class NotificationManager:
         if self._writes is not None and self._writes.holds(problem.key):
             return await self._create(problem, row, store)
         if not is_new:
-            if row["list_key"] is not None or row["attempted_at"] >= self._settled_before():
+            if (
+                row["list_key"] is not None
+                or row["attempted_at"] >= self._settled_before()
+            ):
                 return None  # its list is told soon, or the earlier request may still be under way
             if (task_id := await self._find(_mark(row))) is not None:
                 await store.finish(problem, row["fingerprint"], task_id)
@@ -219,15 +251,23 @@ class NotificationManager:
             return await self._create(problem, row, store, attempted_at)
         return await self._create(problem, row, store)
 
-    async def _notify_told(self, problem: Problem, row: asyncpg.Record, store: NotificationStore) -> str | None:
+    async def _notify_told(
+        self, problem: Problem, row: asyncpg.Record, store: NotificationStore
+    ) -> str | None:
         fingerprint = fingerprint_of(problem)
         if row["fingerprint"] == fingerprint:
             return str(row["task_id"])
-        if row["list_key"] is None and await self._update_open_task(row["task_id"], problem, _mark(row), store):
+        if row["list_key"] is None and await self._update_open_task(
+            row["task_id"], problem, _mark(row), store
+        ):
             return str(row["task_id"])
-        return await self._create(problem, await store.begin_again(problem, self._now()), store)
+        return await self._create(
+            problem, await store.begin_again(problem, self._now()), store
+        )
 
-    async def _notify_again(self, problem: Problem, row: asyncpg.Record, store: NotificationStore) -> str | None:
+    async def _notify_again(
+        self, problem: Problem, row: asyncpg.Record, store: NotificationStore
+    ) -> str | None:
         """Tell a problem that was over: its Task stays if it has not been cancelled or closed yet."""
         if self._writes is not None:
             self._writes.discard(_over_key(problem.key))
@@ -238,7 +278,9 @@ class NotificationManager:
             if await self._update_open_task(row["task_id"], problem, _mark(row), store):
                 await store.not_over(problem.key)
                 return str(row["task_id"])
-        return await self._create(problem, await store.begin_again(problem, self._now()), store)
+        return await self._create(
+            problem, await store.begin_again(problem, self._now()), store
+        )
 
     async def _stands(self, problem: Problem, store: NotificationStore) -> bool:
         """Whether the record that a problem is about is still there; if not, the problem is over."""
@@ -247,19 +289,25 @@ class NotificationManager:
         try:
             await self._espocrm.get_entity(problem.entity_type, problem.entity_id)
         except NotFound:
-            await self._withdraw_all(await store.end([problem.key], RECORD_GONE, self._now()), store)
+            await self._withdraw_all(
+                await store.end([problem.key], RECORD_GONE, self._now()), store
+            )
             return False
         except Unavailable:
             raise  # so will be the others
         except BitByLawError as error:
             self._log_failure(problem, error)
-            await store.note_attempt(problem, self._now())  # it must not keep the others waiting
+            await store.note_attempt(
+                problem, self._now()
+            )  # it must not keep the others waiting
             return False
         return True
 
     def _settled_before(self) -> datetime:
         """Attempts made before this moment have certainly come to an end."""
-        return self._now() - timedelta(seconds=self._resources.settings.espocrm.api_timeout_seconds)
+        return self._now() - timedelta(
+            seconds=self._resources.settings.espocrm.api_timeout_seconds
+        )
 
     # -- many at once ---------------------------------------------------------------------------------------------
 
@@ -268,19 +316,25 @@ class NotificationManager:
             return False
         return await store.has_recent(problem, self._now() - LIST_WINDOW)
 
-    async def _tell_lists(self, problems: Sequence[Problem], store: NotificationStore) -> set[str]:
+    async def _tell_lists(
+        self, problems: Sequence[Problem], store: NotificationStore
+    ) -> set[str]:
         """Tell the problems of which there are many by one Task per reason and person; returns their keys."""
         groups: dict[tuple[Any, str | None], list[tuple[Problem, Responsible]]] = {}
         for problem in problems:
-            responsible = await store.responsible(problem.entity_type, problem.entity_id)
-            groups.setdefault((problem.details["reason"], responsible.assigned_user_id), []).append(
-                (problem, responsible)
+            responsible = await store.responsible(
+                problem.entity_type, problem.entity_id
             )
+            groups.setdefault(
+                (problem.details["reason"], responsible.assigned_user_id), []
+            ).append((problem, responsible))
         listed: set[str] = set()
         for group in groups.values():
             if len(group) > SINGLE_TASKS:
                 members = [problem for problem, _ in group]
-                heading = _heading([_named(problem, responsible) for problem, responsible in group])
+                heading = _heading(
+                    [_named(problem, responsible) for problem, responsible in group]
+                )
                 row = await store.begin_list(heading, members, self._now())
                 listed.update(problem.key for problem in members)
                 if row is not None:
@@ -289,7 +343,9 @@ class NotificationManager:
             await store.finish_lists()
         return listed
 
-    async def _tell_list(self, heading: Problem, row: asyncpg.Record, store: NotificationStore) -> None:
+    async def _tell_list(
+        self, heading: Problem, row: asyncpg.Record, store: NotificationStore
+    ) -> None:
         try:
             await self._create(heading, row, store)
         except (BitByLawError, ConfigurationError) as error:  # the cron tries again
@@ -297,7 +353,9 @@ class NotificationManager:
 
     # -- problems that are over -----------------------------------------------------------------------------------
 
-    async def _withdraw_all(self, rows: Iterable[asyncpg.Record], store: NotificationStore) -> None:
+    async def _withdraw_all(
+        self, rows: Iterable[asyncpg.Record], store: NotificationStore
+    ) -> None:
         for row in rows:
             try:
                 await self._withdraw(row, store)
@@ -319,17 +377,29 @@ class NotificationManager:
                 async def done() -> None:
                     await store.withdrawn(row, self._now())
 
-                await self._change_task(task_id, changes, problem_of(row), _over_key(row["problem_key"]), done)
+                await self._change_task(
+                    task_id,
+                    changes,
+                    problem_of(row),
+                    _over_key(row["problem_key"]),
+                    done,
+                )
                 return
         await store.withdrawn(row, self._now())
 
-    async def _shorten_list(self, task_id: str, row: asyncpg.Record, store: NotificationStore) -> None:
+    async def _shorten_list(
+        self, task_id: str, row: asyncpg.Record, store: NotificationStore
+    ) -> None:
         """Take a member whose problem is over off the Task of its list."""
         list_row = await store.row(row["list_key"])
         if list_row is None:
             return
         heading = problem_of(list_row)
-        left = [record for record in heading.details["records"] if record.get("betnr") != row["details"].get("betnr")]
+        left = [
+            record
+            for record in heading.details["records"]
+            if record.get("betnr") != row["details"].get("betnr")
+        ]
         shorter = replace(heading, details={**heading.details, "records": left})
         await self._update_open_task(task_id, shorter, _mark(list_row), store)
 
@@ -345,7 +415,12 @@ class NotificationManager:
         return {"status": "Canceled", "description": text}
 
     async def _change_task(
-        self, task_id: str, changes: Record, problem: Problem, key: str, done: Callable[[], Awaitable[None]]
+        self,
+        task_id: str,
+        changes: Record,
+        problem: Problem,
+        key: str,
+        done: Callable[[], Awaitable[None]],
     ) -> None:
         """Change a Task, collected if there is something to collect it with; one that has gone meanwhile is done."""
 
@@ -361,7 +436,11 @@ class NotificationManager:
             await alone(None)
             return
         failed = partial(self._failed, problem)
-        await self._writes.add(Collected([RecordWrite("Task", task_id, changes)], then, alone, failed, key=key))
+        await self._writes.add(
+            Collected(
+                [RecordWrite("Task", task_id, changes)], then, alone, failed, key=key
+            )
+        )
 
     async def _failed(self, problem: Problem, error: Exception) -> None:
         if not isinstance(error, BitByLawError | ConfigurationError):
@@ -371,10 +450,16 @@ class NotificationManager:
     # -- the Task -------------------------------------------------------------------------------------------------
 
     async def _create(
-        self, problem: Problem, row: asyncpg.Record, store: NotificationStore, attempted_at: datetime | None = None
+        self,
+        problem: Problem,
+        row: asyncpg.Record,
+        store: NotificationStore,
+        attempted_at: datetime | None = None,
     ) -> str | None:
         """Create the Task; None if it is collected. ``attempted_at``: the latest attempt if it is not the row's."""
-        responsible = await self._responsible(problem.entity_type, problem.entity_id, store)
+        responsible = await self._responsible(
+            problem.entity_type, problem.entity_id, store
+        )
         told, mark = _named(problem, responsible), _mark(row)
         task_id: str | None = None
         known: datetime = attempted_at or row["attempted_at"]
@@ -394,20 +479,31 @@ class NotificationManager:
             before, known = known, self._now()
             return await store.note_attempt(problem, known, before)
 
-        if self._writes is None or _is_list(problem):  # whoever tells a list goes on with its Task
+        if self._writes is None or _is_list(
+            problem
+        ):  # whoever tells a list goes on with its Task
             await alone(None)
             return task_id
         offer = await self._espocrm.write_offer()
         link = offer.previous_id if offer is not None else None
         writes = [
-            RecordWrite("Task", None, self._task_body(told, mark, responsible), skips_duplicate_check=True),
+            RecordWrite(
+                "Task",
+                None,
+                self._task_body(told, mark, responsible),
+                skips_duplicate_check=True,
+            ),
             RecordWrite("Note", None, _note_of(told, link)),
         ]
         failed = partial(self._failed, problem)
-        await self._writes.add(Collected(writes, then, alone, failed, still, problem.key))
+        await self._writes.add(
+            Collected(writes, then, alone, failed, still, problem.key)
+        )
         return task_id
 
-    def _task_body(self, problem: Problem, mark: str, responsible: Responsible) -> Record:
+    def _task_body(
+        self, problem: Problem, mark: str, responsible: Responsible
+    ) -> Record:
         """The Task as we would have it.
 
         Raises:
@@ -418,7 +514,8 @@ class NotificationManager:
             "description": _with_mark(task_description(problem), mark),
             "status": "Not Started",
             "priority": "High",
-            "assignedUserId": responsible.assigned_user_id or self._resources.settings.vmh.task_assigned_user_id,
+            "assignedUserId": responsible.assigned_user_id
+            or self._resources.settings.vmh.task_assigned_user_id,
         }
         if not _is_list(problem):
             body |= {"parentType": problem.entity_type, "parentId": problem.entity_id}
@@ -430,19 +527,26 @@ class NotificationManager:
             )
         return body
 
-    async def _create_task(self, problem: Problem, mark: str, responsible: Responsible) -> str:
+    async def _create_task(
+        self, problem: Problem, mark: str, responsible: Responsible
+    ) -> str:
         """Create the Task; without parent or for the fallback user if EspoCRM refuses the one asked for."""
         fallback = self._resources.settings.vmh.task_assigned_user_id
         body = self._task_body(problem, mark, responsible)
         while True:
             try:
-                task = await self._espocrm.create_entity("Task", body, skip_duplicate_check=True)
+                task = await self._espocrm.create_entity(
+                    "Task", body, skip_duplicate_check=True
+                )
             except (ValidationFailed, Forbidden) as error:
                 if "parentId" in body and _is_about_parent(error):
                     del body["parentId"], body["parentType"]
                     text = f"{task_description(problem)}\n\nDatensatz: {self._link(problem)}"
                     body["description"] = _with_mark(text, mark)
-                elif fallback not in ("", body["assignedUserId"]) and _is_about_assignment(error):
+                elif fallback not in (
+                    "",
+                    body["assignedUserId"],
+                ) and _is_about_assignment(error):
                     body["assignedUserId"] = fallback
                 elif "teamsIds" in body and _is_about_assignment(error):
                     del body["teamsIds"]
@@ -451,7 +555,9 @@ class NotificationManager:
             else:
                 return str(task["id"])
 
-    async def _responsible(self, entity_type: str, entity_id: str, store: NotificationStore) -> Responsible:
+    async def _responsible(
+        self, entity_type: str, entity_id: str, store: NotificationStore
+    ) -> Responsible:
         """Who is assigned to the record, or to the CBeteiligte it belongs to; for one that is gone, who was."""
         if (just_read := self._just_read.get((entity_type, entity_id))) is not None:
             return just_read
@@ -461,16 +567,24 @@ class NotificationManager:
             return await store.responsible(entity_type, entity_id)
         own = responsible_of(record)
         if record.get("beteiligteId"):
-            owner = await self._responsible("CBeteiligte", str(record["beteiligteId"]), store)
+            owner = await self._responsible(
+                "CBeteiligte", str(record["beteiligteId"]), store
+            )
             own = Responsible(
-                own.assigned_user_id or owner.assigned_user_id, own.team_ids or owner.team_ids, owner.name
+                own.assigned_user_id or owner.assigned_user_id,
+                own.team_ids or owner.team_ids,
+                owner.name,
             )
         await store.remember(entity_type, entity_id, own)
         return own
 
-    async def _update_open_task(self, task_id: str, problem: Problem, mark: str, store: NotificationStore) -> bool:
+    async def _update_open_task(
+        self, task_id: str, problem: Problem, mark: str, store: NotificationStore
+    ) -> bool:
         """Bring the text of a Task up to date; False if it is closed or gone."""
-        told = _named(problem, await store.responsible(problem.entity_type, problem.entity_id))
+        told = _named(
+            problem, await store.responsible(problem.entity_type, problem.entity_id)
+        )
         try:
             task = await self._espocrm.get_entity("Task", task_id)
             if task.get("status") in CLOSED:
@@ -491,7 +605,9 @@ class NotificationManager:
     async def _find(self, mark: str) -> str | None:
         """The Task that an earlier attempt has left."""
         where = {"type": "contains", "attribute": "description", "value": mark}
-        rows, _ = await self._espocrm.list_entities("Task", [where], ["status"], max_size=1)
+        rows, _ = await self._espocrm.list_entities(
+            "Task", [where], ["status"], max_size=1
+        )
         return str(rows[0]["id"]) if rows else None
 
     async def _write_note(self, problem: Problem, task_id: str) -> None:
@@ -509,7 +625,9 @@ class NotificationManager:
             )
 
     def _link(self, problem: Problem) -> str:
-        site = (self._resources.settings.espocrm.api_base_url or "").removesuffix("/api/v1")
+        site = (self._resources.settings.espocrm.api_base_url or "").removesuffix(
+            "/api/v1"
+        )
         return f"{site}/#{problem.entity_type}/view/{problem.entity_id}"
 
     # -- helpers --------------------------------------------------------------------------------------------------
@@ -537,7 +655,10 @@ class NotificationManager:
 
 def _as_stored(problem: Problem) -> Problem:
     """The problem with its details as PostgreSQL gives them back."""
-    return replace(problem, details=clean_value(json.loads(json.dumps(problem.details, default=str))))
+    return replace(
+        problem,
+        details=clean_value(json.loads(json.dumps(problem.details, default=str))),
+    )
 
 
 def _named(problem: Problem, responsible: Responsible) -> Problem:
@@ -556,18 +677,40 @@ def _heading_reason(problem: Problem) -> str | None:
 def _heading(members: Sequence[Problem]) -> Problem:
     """The problem that stands for many."""
     first = members[0]
-    records = [{"betnr": item.details.get("betnr"), "name": item.details.get("name")} for item in members]
-    keys = hashlib.sha256("\n".join(sorted(item.key for item in members)).encode()).hexdigest()[:16]
+    records = [
+        {"betnr": item.details.get("betnr"), "name": item.details.get("name")}
+        for item in members
+    ]
+    keys = hashlib.sha256(
+        "\n".join(sorted(item.key for item in members)).encode()
+    ).hexdigest()[:16]
     reason = f"{first.details['reason']}_many"
     details = {"reason": reason, "records": records}
-    return Problem(first.action_type, first.entity_type, first.entity_id, f"{reason}:{keys}", details)
+    return Problem(
+        first.action_type,
+        first.entity_type,
+        first.entity_id,
+        f"{reason}:{keys}",
+        details,
+    )
 
 
 def _note_of(problem: Problem, task_id: str | None) -> Record:
     """What the record's stream says of a Task; it stays true when the Task is over, and leads to it."""
-    title = re.sub(r"([\[\]\\])", r"\\\1", task_title(problem))  # EspoCRM shows posts as Markdown
-    post = f"Aufgabe angelegt: {title}" if task_id is None else f"Aufgabe angelegt: [{title}](#Task/view/{task_id})"
-    return {"type": "Post", "parentType": problem.entity_type, "parentId": problem.entity_id, "post": post}
+    title = re.sub(
+        r"([\[\]\\])", r"\\\1", task_title(problem)
+    )  # EspoCRM shows posts as Markdown
+    post = (
+        f"Aufgabe angelegt: {title}"
+        if task_id is None
+        else f"Aufgabe angelegt: [{title}](#Task/view/{task_id})"
+    )
+    return {
+        "type": "Post",
+        "parentType": problem.entity_type,
+        "parentId": problem.entity_id,
+        "post": post,
+    }
 
 
 def _over_key(problem_key: str) -> str:
@@ -596,5 +739,10 @@ def _is_about_parent(error: ValidationFailed | Forbidden) -> bool:
 
 
 def _is_about_assignment(error: ValidationFailed | Forbidden) -> bool:
-    phrases = ("Assignment failure", "Task:assignedUser", "non-existing record", "field: assignedUser")
+    phrases = (
+        "Assignment failure",
+        "Task:assignedUser",
+        "non-existing record",
+        "field: assignedUser",
+    )
     return any(phrase in error.reason for phrase in phrases)

@@ -37,14 +37,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
         config.option.basetemp = tempfile.mkdtemp(prefix="bbl-tests-")
-        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
+        config.add_cleanup(
+            lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True)
+        )
     hypothesis.settings.register_profile("gate", derandomize=True, deadline=None)
     hypothesis.settings.register_profile("search", deadline=None, max_examples=2000)
     hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
     for group in Settings.model_fields.values():
         assert group.annotation is not None
         for field_name in group.annotation.model_fields:
-            os.environ.pop(f"{group.annotation.model_config['env_prefix']}{field_name}".upper(), None)
+            os.environ.pop(
+                f"{group.annotation.model_config['env_prefix']}{field_name}".upper(),
+                None,
+            )
     os.environ["BITBYLAW_ENV_FILE"] = ""
 
 
@@ -65,7 +70,10 @@ def stores() -> Iterator[Stores]:
 
         async def start() -> Stores:
             postgres = await stack.enter_async_context(embedded.postgres(data / "pg"))
-            return Stores(postgres, await stack.enter_async_context(embedded.redis(data / "redis")))
+            return Stores(
+                postgres,
+                await stack.enter_async_context(embedded.redis(data / "redis")),
+            )
 
         yield runner.run(start())
         runner.run(stack.aclose())
@@ -76,7 +84,9 @@ def stores() -> Iterator[Stores]:
 async def database(stores: Stores) -> AsyncIterator[str]:
     """A database of its own, dropped afterwards; the name."""
     name = f"test_{datetime.now(UTC):%H%M%S%f}"
-    admin = await asyncpg.connect(host=stores.postgres.host, user=stores.postgres.user, database="postgres")
+    admin = await asyncpg.connect(
+        host=stores.postgres.host, user=stores.postgres.user, database="postgres"
+    )
     await admin.execute(f"CREATE DATABASE {name}")
     yield name
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -154,14 +164,26 @@ def make_settings(
                 **overrides,
             }
         )
-        addresses = [url for group in settings.foreign_systems.values() for url in group.addresses.values()]
-        return load_settings({**settings.environment(), "BITBYLAW_TWINS": ",".join(addresses), **overrides})
+        addresses = [
+            url
+            for group in settings.foreign_systems.values()
+            for url in group.addresses.values()
+        ]
+        return load_settings(
+            {
+                **settings.environment(),
+                "BITBYLAW_TWINS": ",".join(addresses),
+                **overrides,
+            }
+        )
 
     return make
 
 
 @pytest.fixture
-async def resources(make_settings: Callable[..., Settings], clock: TestClock) -> AsyncIterator[Resources]:
+async def resources(
+    make_settings: Callable[..., Settings], clock: TestClock
+) -> AsyncIterator[Resources]:
     """Connections to everything, with an empty Redis."""
     async with Resources(make_settings(), clock=clock) as opened:
         await opened.redis.flushall()

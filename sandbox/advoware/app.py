@@ -36,7 +36,13 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from sandbox.advoware.beteiligte import ADRESSE, BANKVERBINDUNG, KOMMUNIKATION, BeteiligteStore, PartKind
+from sandbox.advoware.beteiligte import (
+    ADRESSE,
+    BANKVERBINDUNG,
+    KOMMUNIKATION,
+    BeteiligteStore,
+    PartKind,
+)
 from sandbox.advoware.records import BERLIN, Record, RefusedError, RowIds
 from sandbox.advoware.termine import TermineStore
 from sandbox.alterations import RefusedAlterationError
@@ -111,13 +117,19 @@ class LeaveTermin(BaseModel):
 
 
 Action = RestoreBackup | CopyAddress | LeaveTermin
-ACTIONS: Final[TypeAdapter[Action]] = TypeAdapter(Annotated[Action, Field(discriminator="action")])
+ACTIONS: Final[TypeAdapter[Action]] = TypeAdapter(
+    Annotated[Action, Field(discriminator="action")]
+)
 
 
-def login_signature(product: int, app_id: str, nonce: str, timestamp: str, api_key: str) -> str:
+def login_signature(
+    product: int, app_id: str, nonce: str, timestamp: str, api_key: str
+) -> str:
     """The signature of a token request: base64 of HMAC-SHA-512 with the base64-decoded API key."""
     message = f"{product}:{app_id}:{nonce}:{timestamp}".encode()
-    return base64.b64encode(hmac.digest(base64.b64decode(api_key), message, hashlib.sha512)).decode()
+    return base64.b64encode(
+        hmac.digest(base64.b64decode(api_key), message, hashlib.sha512)
+    ).decode()
 
 
 class AdvowareTwin(Twin):
@@ -153,7 +165,9 @@ class AdvowareTwin(Twin):
         self.employees = firm.employees
         self._row_ids = RowIds(self.seed)
         self.beteiligte = BeteiligteStore(self._row_ids, self.now)
-        self.termine = TermineStore(self._row_ids, self.now, [employee.kuerzel for employee in firm.employees])
+        self.termine = TermineStore(
+            self._row_ids, self.now, [employee.kuerzel for employee in firm.employees]
+        )
         if not self.empty:
             self.beteiligte.load(firm.parties, DESKTOP_USER)
             self.termine.load(firm.appointments)
@@ -164,7 +178,9 @@ class AdvowareTwin(Twin):
             "beteiligte": self.beteiligte.all(),
             "termine": self.termine.all(),
             "mitarbeiter": self._employee_rows(),
-            "valid_tokens": sum(expires > self.now() for expires in self.tokens.values()),
+            "valid_tokens": sum(
+                expires > self.now() for expires in self.tokens.values()
+            ),
         }
 
     def revoke_tokens(self) -> None:
@@ -174,17 +190,26 @@ class AdvowareTwin(Twin):
     def error_response(self, status: int) -> web.Response:
         """German text for our own failures, nothing at all for the others, as the real system does."""
         if status == 500:
-            return web.Response(status=status, text="Es ist ein unerwarteter Fehler aufgetreten.")
+            return web.Response(
+                status=status, text="Es ist ein unerwarteter Fehler aufgetreten."
+            )
         return web.Response(status=status)
 
-    def refusal(self, request: web.Request, refused: RefusedAlterationError) -> web.Response:
+    def refusal(
+        self, request: web.Request, refused: RefusedAlterationError
+    ) -> web.Response:
         """German text that names the field, also with its value, or an empty body."""
         if refused.naming == "nothing":
             return web.Response(status=400)
         value = f" ({refused.value})" if refused.naming == "entry" else ""
-        return web.Response(status=400, text=f"Das Feld '{refused.key}' enthält einen ungültigen Wert{value}.")
+        return web.Response(
+            status=400,
+            text=f"Das Feld '{refused.key}' enthält einen ungültigen Wert{value}.",
+        )
 
-    def stored_object(self, request: web.Request, body: dict[str, Any]) -> Mapping[str, Any] | None:
+    def stored_object(
+        self, request: web.Request, body: dict[str, Any]
+    ) -> Mapping[str, Any] | None:
         """A Beteiligter or Termin that a PUT replaces as a whole."""
         if request.method != "PUT" or "part_id" in request.match_info:
             return None
@@ -220,7 +245,10 @@ class AdvowareTwin(Twin):
         return [
             web.get("/AdvonetConfigurator/api/Url", _answering(self._discover)),
             web.post("/api/v1/Token", _answering(self._issue_token)),
-            *(web.route(method, path, _answering(self._authorised(handler))) for method, path, handler in api),
+            *(
+                web.route(method, path, _answering(self._authorised(handler)))
+                for method, path, handler in api
+            ),
         ]
 
     def control_routes(self) -> list[web.RouteDef]:
@@ -231,7 +259,9 @@ class AdvowareTwin(Twin):
             web.post(f"{CONTROL_PREFIX}/revoke-tokens", self._desktop_revoke_tokens),
             web.put(beteiligter, _answering(self._desktop_edit_beteiligter)),
             web.delete(beteiligter, _answering(self._desktop_remove_beteiligter)),
-            web.post(f"{CONTROL_PREFIX}/termine", _answering(self._desktop_create_termin)),
+            web.post(
+                f"{CONTROL_PREFIX}/termine", _answering(self._desktop_create_termin)
+            ),
             web.put(termin, _answering(self._desktop_edit_termin)),
             web.post(f"{CONTROL_PREFIX}/actions", _answering(self._act)),
             web.delete(termin, _answering(self._desktop_remove_termin)),
@@ -243,7 +273,13 @@ class AdvowareTwin(Twin):
         if request.query.get("Kanzlei") != self.credentials.kanzlei:
             raise RefusedError(404, "Die angegebene Kanzlei ist nicht registriert.")
         origin = str(request.url.origin())
-        return web.json_response({"relayUrl": f"{origin}/", "connectorUrl": f"{origin}/", "securityGateway": origin})
+        return web.json_response(
+            {
+                "relayUrl": f"{origin}/",
+                "connectorUrl": f"{origin}/",
+                "securityGateway": origin,
+            }
+        )
 
     async def _issue_token(self, request: web.Request) -> web.StreamResponse:
         body = await _json_object(request)
@@ -254,11 +290,22 @@ class AdvowareTwin(Twin):
         expires = self.now() + TOKEN_LIFETIME
         self.tokens[token] = expires
         # 7 fractional digits, as .NET prints them.
-        return web.json_response({"access_token": token, "expiration_utc": f"{expires:%Y-%m-%dT%H:%M:%S.%f}0Z"})
+        return web.json_response(
+            {
+                "access_token": token,
+                "expiration_utc": f"{expires:%Y-%m-%dT%H:%M:%S.%f}0Z",
+            }
+        )
 
     def _check_login_shape(self, body: Record) -> None:
-        texts = [field for field in _LOGIN_TEXTS if not isinstance(body.get(field), str) or not body[field]]
-        numbers = [field for field in _LOGIN_NUMBERS if not isinstance(body.get(field), int)]
+        texts = [
+            field
+            for field in _LOGIN_TEXTS
+            if not isinstance(body.get(field), str) or not body[field]
+        ]
+        numbers = [
+            field for field in _LOGIN_NUMBERS if not isinstance(body.get(field), int)
+        ]
         if missing := texts + numbers:
             raise RefusedError(400, f"Pflichtangaben fehlen: {', '.join(missing)}.")
         try:
@@ -270,16 +317,33 @@ class AdvowareTwin(Twin):
         """Timestamp, application, signature, nonce: in this order, so that only signed requests use up a nonce."""
         stamp = body["RequestTimeStamp"]
         if not _TIMESTAMP.fullmatch(stamp):
-            raise RefusedError(400, "Der Zeitstempel muss eine UTC-Zeit im ISO-Format mit 'Z' sein.")
+            raise RefusedError(
+                400, "Der Zeitstempel muss eine UTC-Zeit im ISO-Format mit 'Z' sein."
+            )
         now = self.now()
         if abs(_utc_time(stamp) - now) > TIMESTAMP_TOLERANCE:
-            raise RefusedError(401, "Der Zeitstempel der Anfrage liegt außerhalb des zulässigen Bereichs.")
+            raise RefusedError(
+                401,
+                "Der Zeitstempel der Anfrage liegt außerhalb des zulässigen Bereichs.",
+            )
         if body["AppID"] != self.credentials.app_id:
             raise RefusedError(401, "Die Anwendung ist nicht registriert.")
-        signature = login_signature(body["Product"], body["AppID"], body["Nonce"], stamp, self.credentials.api_key)
-        if not hmac.compare_digest(signature.encode(), body["HMAC512Signature"].encode()):
+        signature = login_signature(
+            body["Product"],
+            body["AppID"],
+            body["Nonce"],
+            stamp,
+            self.credentials.api_key,
+        )
+        if not hmac.compare_digest(
+            signature.encode(), body["HMAC512Signature"].encode()
+        ):
             raise RefusedError(401, "Die Signatur der Anfrage ist ungültig.")
-        self.nonces = {nonce: used for nonce, used in self.nonces.items() if now - used <= 2 * TIMESTAMP_TOLERANCE}
+        self.nonces = {
+            nonce: used
+            for nonce, used in self.nonces.items()
+            if now - used <= 2 * TIMESTAMP_TOLERANCE
+        }
         if body["Nonce"] in self.nonces:
             raise RefusedError(401, "Die Nonce wurde bereits verwendet.")
         self.nonces[body["Nonce"]] = now
@@ -287,12 +351,19 @@ class AdvowareTwin(Twin):
     def _check_login(self, body: Record) -> None:
         expected = self.credentials
         if body["Product"] != expected.product or body["Role"] != expected.role:
-            raise RefusedError(403, "Das Produkt ist für diese Kanzlei nicht freigeschaltet.")
+            raise RefusedError(
+                403, "Das Produkt ist für diese Kanzlei nicht freigeschaltet."
+            )
         if body["Kanzlei"] != expected.kanzlei:
-            raise RefusedError(403, "Die Anwendung ist für diese Kanzlei nicht freigeschaltet.")
+            raise RefusedError(
+                403, "Die Anwendung ist für diese Kanzlei nicht freigeschaltet."
+            )
         if body["Database"] != expected.database:
             raise RefusedError(403, "Die Datenbank ist nicht angemeldet.")
-        if body["User"].casefold() != expected.user.casefold() or body["Password"] != expected.password:
+        if (
+            body["User"].casefold() != expected.user.casefold()
+            or body["Password"] != expected.password
+        ):
             raise RefusedError(401, "Falscher Name oder falsches Kennwort.")
 
     def _authorised(self, handler: Handler) -> Handler:
@@ -331,13 +402,18 @@ class AdvowareTwin(Twin):
         if wanted not in {"", "true", "false"}:
             raise RefusedError(400, "Der Parameter 'aktiv' muss true oder false sein.")
         rows = self._employee_rows()
-        return web.json_response([row for row in rows if not wanted or row["aktiv"] == (wanted == "true")])
+        return web.json_response(
+            [row for row in rows if not wanted or row["aktiv"] == (wanted == "true")]
+        )
 
     async def _find_beteiligte(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(self.beteiligte.find(request.query))
 
     async def _create_beteiligter(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(self.beteiligte.create(await _json_object(request), self._api_user), status=201)
+        return web.json_response(
+            self.beteiligte.create(await _json_object(request), self._api_user),
+            status=201,
+        )
 
     async def _get_beteiligter(self, request: web.Request) -> web.StreamResponse:
         answer = self.beteiligte.get(_number(request, "betnr"))
@@ -345,12 +421,17 @@ class AdvowareTwin(Twin):
 
     async def _replace_beteiligter(self, request: web.Request) -> web.StreamResponse:
         body = await _json_object(request)
-        return web.json_response(self.beteiligte.replace(_number(request, "betnr"), body, self._api_user))
+        return web.json_response(
+            self.beteiligte.replace(_number(request, "betnr"), body, self._api_user)
+        )
 
     def _add_part(self, kind: PartKind) -> Handler:
         async def add(request: web.Request) -> web.StreamResponse:
             body = await _json_object(request)
-            return web.json_response(self.beteiligte.add_part(_number(request, "betnr"), kind, body), status=201)
+            return web.json_response(
+                self.beteiligte.add_part(_number(request, "betnr"), kind, body),
+                status=201,
+            )
 
         return add
 
@@ -358,13 +439,18 @@ class AdvowareTwin(Twin):
         async def change(request: web.Request) -> web.StreamResponse:
             body = await _json_object(request)
             betnr, part_id = _number(request, "betnr"), _number(request, "part_id")
-            return web.json_response(self.beteiligte.change_part(betnr, kind, part_id, body))
+            return web.json_response(
+                self.beteiligte.change_part(betnr, kind, part_id, body)
+            )
 
         return change
 
     def _refuse_delete(self, resource: str) -> Handler:
         async def refuse(_request: web.Request) -> web.StreamResponse:
-            raise RefusedError(403, f"Das Löschen ist über die Schnittstelle nicht zulässig ({resource}).")
+            raise RefusedError(
+                403,
+                f"Das Löschen ist über die Schnittstelle nicht zulässig ({resource}).",
+            )
 
         return refuse
 
@@ -372,7 +458,9 @@ class AdvowareTwin(Twin):
         return web.json_response(self.termine.find(request.query))
 
     async def _create_termin(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(self.termine.create(await _json_object(request)), status=201)
+        return web.json_response(
+            self.termine.create(await _json_object(request)), status=201
+        )
 
     async def _replace_termin(self, request: web.Request) -> web.StreamResponse:
         body = await _json_object(request)
@@ -385,7 +473,9 @@ class AdvowareTwin(Twin):
         """Answers with an empty body; ``frNr`` instead of ``frnr`` counts as missing."""
         fr_nr = request.query.get("frnr", "")
         if not re.fullmatch(r"-?\d{1,12}", fr_nr):
-            raise RefusedError(400, "Der Parameter 'frnr' fehlt oder ist keine ganze Zahl.")
+            raise RefusedError(
+                400, "Der Parameter 'frnr' fehlt oder ist keine ganze Zahl."
+            )
         self.termine.remove(int(fr_nr))
         return web.Response()
 
@@ -395,11 +485,17 @@ class AdvowareTwin(Twin):
         self.revoke_tokens()
         return web.json_response({})
 
-    async def _desktop_edit_beteiligter(self, request: web.Request) -> web.StreamResponse:
+    async def _desktop_edit_beteiligter(
+        self, request: web.Request
+    ) -> web.StreamResponse:
         body = await _json_object(request)
-        return web.json_response(self.beteiligte.edit(_number(request, "betnr"), body, DESKTOP_USER))
+        return web.json_response(
+            self.beteiligte.edit(_number(request, "betnr"), body, DESKTOP_USER)
+        )
 
-    async def _desktop_remove_beteiligter(self, request: web.Request) -> web.StreamResponse:
+    async def _desktop_remove_beteiligter(
+        self, request: web.Request
+    ) -> web.StreamResponse:
         self.beteiligte.remove(_number(request, "betnr"))
         return web.json_response({})
 
@@ -407,9 +503,13 @@ class AdvowareTwin(Twin):
         try:
             action = ACTIONS.validate_json(await request.read())
         except ValidationError as error:
-            return web.json_response({"error": json.loads(error.json(include_url=False))}, status=400)
+            return web.json_response(
+                {"error": json.loads(error.json(include_url=False))}, status=400
+            )
         if isinstance(action, CopyAddress):
-            return web.json_response(self.beteiligte.copy_address(action.betnr, action.id, action.to))
+            return web.json_response(
+                self.beteiligte.copy_address(action.betnr, action.id, action.to)
+            )
         if isinstance(action, LeaveTermin):
             return web.json_response(self.termine.leave_behind(action.values))
         moment = self.now() - timedelta(seconds=action.seconds)
@@ -421,7 +521,9 @@ class AdvowareTwin(Twin):
         return web.json_response(self.termine.create(body, body.get("frNr")))
 
     async def _desktop_edit_termin(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(self.termine.edit(_number(request, "frnr"), await _json_object(request)))
+        return web.json_response(
+            self.termine.edit(_number(request, "frnr"), await _json_object(request))
+        )
 
     async def _desktop_remove_termin(self, request: web.Request) -> web.StreamResponse:
         self.termine.remove(_number(request, "frnr"))
@@ -470,12 +572,18 @@ def _number(request: web.Request, name: str) -> int:
 
 
 def _from_arguments(arguments: argparse.Namespace) -> AdvowareTwin:
-    return AdvowareTwin(seed=arguments.seed, empty=arguments.empty, list_answers=arguments.list_answers)
+    return AdvowareTwin(
+        seed=arguments.seed, empty=arguments.empty, list_answers=arguments.list_answers
+    )
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(prog="python -m sandbox.advoware.app", description="Twin of Advoware")
+    options = argparse.ArgumentParser(
+        prog="python -m sandbox.advoware.app", description="Twin of Advoware"
+    )
     options.add_argument(
-        "--list-answers", action="store_true", help="answer a Beteiligter by number as a one-element list"
+        "--list-answers",
+        action="store_true",
+        help="answer a Beteiligter by number as a one-element list",
     )
     main(_from_arguments, options, DEFAULT_PORT)

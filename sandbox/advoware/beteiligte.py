@@ -105,7 +105,12 @@ class PartKind:
 KOMMUNIKATION: Final = PartKind(
     list_name="kommunikation",
     label="Kommunikation",
-    fields={"tlf": text(255), "bemerkung": text(1000), "kommKz": number(1, 12), "online": boolean},
+    fields={
+        "tlf": text(255),
+        "bemerkung": text(1000),
+        "kommKz": number(1, 12),
+        "online": boolean,
+    },
     defaults={"tlf": "", "bemerkung": None, "online": False},
     required=("tlf", "kommKz"),
     writable_on_put=frozenset({"tlf", "bemerkung", "online"}),
@@ -172,13 +177,20 @@ class BeteiligteStore:
 
     def find(self, query: Mapping[str, str]) -> list[Record]:
         """Those whose fields equal the filters given, ignoring case; other parameters are ignored. [A]"""
-        wanted = {field: query[field] for field in _FILTERS if query.get(field, "").strip()}
+        wanted = {
+            field: query[field] for field in _FILTERS if query.get(field, "").strip()
+        }
         if "geburtsdatum" in wanted:
-            wanted["geburtsdatum"] = day_at_midnight(wanted["geburtsdatum"].strip(), "geburtsdatum")
+            wanted["geburtsdatum"] = day_at_midnight(
+                wanted["geburtsdatum"].strip(), "geburtsdatum"
+            )
         return [
             self._answer(record)
             for record in self._records.values()
-            if all(_folded(record[field]) == _folded(value) for field, value in wanted.items())
+            if all(
+                _folded(record[field]) == _folded(value)
+                for field, value in wanted.items()
+            )
         ]
 
     def get(self, betnr: int) -> Record:
@@ -193,7 +205,9 @@ class BeteiligteStore:
 
     def create(self, body: Record, user: str) -> Record:
         """Add a Beteiligter; a short name is made up if none is given [A]. Lists in the body are ignored [A]."""
-        values = {field: check(body.get(field), field) for field, check in MASTER_DATA.items()}
+        values = {
+            field: check(body.get(field), field) for field, check in MASTER_DATA.items()
+        }
         self._require_name(values)
         betnr = self._next_betnr
         self._remember(betnr)
@@ -204,8 +218,12 @@ class BeteiligteStore:
         record = self._record(betnr)
         missing = [field for field in MASTER_DATA if field not in body]
         if missing:
-            raise RefusedError(400, f"Das Objekt ist unvollständig. Es fehlen: {', '.join(missing)}.")
-        values = {field: check(body[field], field) for field, check in MASTER_DATA.items()}
+            raise RefusedError(
+                400, f"Das Objekt ist unvollständig. Es fehlen: {', '.join(missing)}."
+            )
+        values = {
+            field: check(body[field], field) for field, check in MASTER_DATA.items()
+        }
         self._require_name(values)
         self._remember(betnr)
         self._change_master_data(record, values, user)
@@ -221,10 +239,16 @@ class BeteiligteStore:
         self._remember(betnr)
         return copy.deepcopy(self._insert_part(record, kind, values))
 
-    def change_part(self, betnr: int, kind: PartKind, part_id: int, body: Record) -> Record:
+    def change_part(
+        self, betnr: int, kind: PartKind, part_id: int, body: Record
+    ) -> Record:
         """Change the writable attributes given; read-only ones are ignored silently."""
         part = self._part(self._record(betnr), kind, part_id)
-        values = {field: kind.fields[field](body[field], field) for field in kind.writable_on_put if field in body}
+        values = {
+            field: kind.fields[field](body[field], field)
+            for field in kind.writable_on_put
+            if field in body
+        }
         self._remember(betnr)
         self._change_part(part, kind, values)
         return copy.deepcopy(part)
@@ -248,7 +272,11 @@ class BeteiligteStore:
         for kind in PART_KINDS:
             for entry in changes.get(kind.list_name, ()):
                 self._edit_part(record, kind, entry)
-        values = {field: check(changes[field], field) for field, check in MASTER_DATA.items() if field in changes}
+        values = {
+            field: check(changes[field], field)
+            for field, check in MASTER_DATA.items()
+            if field in changes
+        }
         self._require_name({"name": record["name"], **values})
         self._change_master_data(record, values, user)
         self._records[betnr] = record
@@ -263,7 +291,9 @@ class BeteiligteStore:
     def copy_address(self, betnr: int, part_id: int, to_betnr: int) -> Record:
         """Copy an address to another Beteiligter, with everything that it says, also in ``bemerkung``."""
         source = self._part(self._record(betnr), ADRESSE, part_id)
-        return self.add_part(to_betnr, ADRESSE, {field: source[field] for field in ADRESSE.fields})
+        return self.add_part(
+            to_betnr, ADRESSE, {field: source[field] for field in ADRESSE.fields}
+        )
 
     def go_back(self, moment: datetime) -> int:
         """Put back a backup of that time: what was written since is gone, and its numbers are given out again."""
@@ -294,26 +324,49 @@ class BeteiligteStore:
             "titel": party.titel,
             "vorname": party.vorname,
             "name": party.name,
-            "geburtsdatum": f"{party.geburtsdatum}T00:00:00" if party.geburtsdatum else None,
+            "geburtsdatum": f"{party.geburtsdatum}T00:00:00"
+            if party.geburtsdatum
+            else None,
             "geburtsname": party.geburtsname,
             "handelsRegisterNummer": register.nummer if register else None,
             "art": register.art if register else None,
             "registergericht": register.gericht if register else None,
         }
-        record = self._insert(party.betnr, values, party.created_at, party.modified_at, user)
-        entries = [(contact.komm_kz, contact.written) for contact in party.phones if contact.in_advoware]
-        entries += [(contact.komm_kz, contact.address) for contact in party.mails if contact.in_advoware]
-        entries += [(contact.komm_kz, contact.value) for contact in party.further_contacts]
+        record = self._insert(
+            party.betnr, values, party.created_at, party.modified_at, user
+        )
+        entries = [
+            (contact.komm_kz, contact.written)
+            for contact in party.phones
+            if contact.in_advoware
+        ]
+        entries += [
+            (contact.komm_kz, contact.address)
+            for contact in party.mails
+            if contact.in_advoware
+        ]
+        entries += [
+            (contact.komm_kz, contact.value) for contact in party.further_contacts
+        ]
         for komm_kz, value in entries:
             note = "nur vormittags" if komm_kz == 6 and party.betnr % 3 == 0 else None
-            part = {"tlf": value, "bemerkung": note, "kommKz": komm_kz, "online": komm_kz in {4, 8}}
+            part = {
+                "tlf": value,
+                "bemerkung": note,
+                "kommKz": komm_kz,
+                "online": komm_kz in {4, 8},
+            }
             self._insert_part(record, KOMMUNIKATION, part)
         for address in party.addresses:
             if address.in_advoware:
-                self._insert_part(record, ADRESSE, _address_part(address), address.advoware_id)
+                self._insert_part(
+                    record, ADRESSE, _address_part(address), address.advoware_id
+                )
         for account in party.bank_accounts:
             if account.in_advoware:
-                self._insert_part(record, BANKVERBINDUNG, _bank_part(account), account.advoware_id)
+                self._insert_part(
+                    record, BANKVERBINDUNG, _bank_part(account), account.advoware_id
+                )
 
     # -- inner works --------------------------------------------------------------------------------------------
 
@@ -323,7 +376,9 @@ class BeteiligteStore:
 
     def _record(self, betnr: int) -> Record:
         if betnr not in self._records:
-            raise RefusedError(404, f"Der Beteiligte mit der Nummer {betnr} wurde nicht gefunden.")
+            raise RefusedError(
+                404, f"Der Beteiligte mit der Nummer {betnr} wurde nicht gefunden."
+            )
         return self._records[betnr]
 
     def _part(self, record: Record, kind: PartKind, part_id: int) -> Record:
@@ -337,8 +392,17 @@ class BeteiligteStore:
         if not (values["name"] or "").strip():
             raise RefusedError(400, "Der Name ist ein Pflichtfeld.")
 
-    def _insert(self, betnr: int, values: Record, created: datetime, changed: datetime, user: str) -> Record:
-        short_name = ", ".join(part for part in (values["name"], values["vorname"]) if part)[:100]
+    def _insert(
+        self,
+        betnr: int,
+        values: Record,
+        created: datetime,
+        changed: datetime,
+        user: str,
+    ) -> Record:
+        short_name = ", ".join(
+            part for part in (values["name"], values["vorname"]) if part
+        )[:100]
         record: Record = {
             "betNr": betnr,
             "rowId": self._row_ids.next(),
@@ -358,18 +422,33 @@ class BeteiligteStore:
         changes = differing(record, values)
         if changes:
             record.update(changes)
-            record.update(rowId=self._row_ids.next(), geaendertAm=local_seconds(self._now()), geaendertVon=user)
+            record.update(
+                rowId=self._row_ids.next(),
+                geaendertAm=local_seconds(self._now()),
+                geaendertVon=user,
+            )
 
     def _checked_part(self, kind: PartKind, body: Record) -> Record:
-        values = {field: body.get(field, kind.defaults.get(field)) for field in kind.fields}
-        return {field: kind.fields[field](value, field) for field, value in values.items()}
+        values = {
+            field: body.get(field, kind.defaults.get(field)) for field in kind.fields
+        }
+        return {
+            field: kind.fields[field](value, field) for field, value in values.items()
+        }
 
-    def _insert_part(self, record: Record, kind: PartKind, values: Record, part_id: int | None = None) -> Record:
+    def _insert_part(
+        self, record: Record, kind: PartKind, values: Record, part_id: int | None = None
+    ) -> Record:
         next_id = self._next_part_ids[kind.list_name]
         if part_id is None:  # sample data come with ids of their own
             part_id = next_id
         self._next_part_ids[kind.list_name] = max(next_id, part_id + 1)
-        part: Record = {"id": part_id, "betNr": record["betNr"], "rowId": self._row_ids.next(), **values}
+        part: Record = {
+            "id": part_id,
+            "betNr": record["betNr"],
+            "rowId": self._row_ids.next(),
+            **values,
+        }
         if kind is KOMMUNIKATION:
             part["kommArt"] = _KOMM_ARTEN[part["kommKz"] - 1]
         record[kind.list_name].append(part)
@@ -393,7 +472,15 @@ class BeteiligteStore:
         if entry.get("delete"):
             record[kind.list_name].remove(part)
         else:
-            self._change_part(part, kind, {f: check(entry[f], f) for f, check in kind.fields.items() if f in entry})
+            self._change_part(
+                part,
+                kind,
+                {
+                    f: check(entry[f], f)
+                    for f, check in kind.fields.items()
+                    if f in entry
+                },
+            )
         if kind is ADRESSE:
             self._keep_one_main_address(record, part)
 
@@ -404,12 +491,18 @@ class BeteiligteStore:
         if not any(address is touched for address in main):
             touched = next(iter(main or addresses), touched)
         for address in addresses:
-            self._change_part(address, ADRESSE, {"standardAnschrift": address is touched})
+            self._change_part(
+                address, ADRESSE, {"standardAnschrift": address is touched}
+            )
 
     def _answer(self, record: Record) -> Record:
         answer = copy.deepcopy(record)
         for field, komm_kz in DERIVED_CONTACTS.items():
-            values = (part["tlf"] for part in record[KOMMUNIKATION.list_name] if part["kommKz"] == komm_kz)
+            values = (
+                part["tlf"]
+                for part in record[KOMMUNIKATION.list_name]
+                if part["kommKz"] == komm_kz
+            )
             answer[field] = next((value for value in values if value), None)
         return answer
 
@@ -428,7 +521,9 @@ def _address_part(address: Address) -> Record:
         "postfachPLZ": address.postfach_plz,
         "anschrift": address.anschrift,
         "standardAnschrift": address.is_default,
-        "bemerkung": f"EspoCRM-ID: {address.espocrm_id}" if address.in_espocrm else address.name,
+        "bemerkung": f"EspoCRM-ID: {address.espocrm_id}"
+        if address.in_espocrm
+        else address.name,
         "gueltigVon": f"{address.valid_from}T00:00:00" if address.valid_from else None,
         "gueltigBis": f"{address.valid_to}T00:00:00" if address.valid_to else None,
         "reihenfolgeIndex": 0 if address.is_default else 1,

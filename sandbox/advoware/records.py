@@ -42,7 +42,11 @@ class RowIds:
     def next(self) -> str:
         """A row id that no record has had before."""
         self._count += 1
-        return hashlib.sha256(f"{self._seed}:{self._count}".encode()).hexdigest()[:40].translate(_LETTERS)
+        return (
+            hashlib.sha256(f"{self._seed}:{self._count}".encode())
+            .hexdigest()[:40]
+            .translate(_LETTERS)
+        )
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ class History:
     def __init__(self) -> None:
         self._writes: list[Before] = []
 
-    def remember(self, at: datetime, key: int, record: Record | None, counters: Any) -> None:
+    def remember(
+        self, at: datetime, key: int, record: Record | None, counters: Any
+    ) -> None:
         """Keep what a write is about to change."""
         self._writes.append(Before(at, key, copy.deepcopy(record), copy.copy(counters)))
 
@@ -78,12 +84,20 @@ def local_seconds(moment: datetime) -> str:
 
 def local_fractions(moment: datetime) -> str:
     """The firm's wall-clock time without zone, with milliseconds: ``2026-02-10T09:00:00.123``."""
-    return moment.astimezone(BERLIN).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    return (
+        moment.astimezone(BERLIN)
+        .replace(tzinfo=None)
+        .isoformat(timespec="milliseconds")
+    )
 
 
 def differing(record: Record, values: Mapping[str, Any]) -> Record:
     """Those of the values that the record does not hold yet; null and an empty text count as equal."""
-    return {key: value for key, value in values.items() if _comparable(record.get(key)) != _comparable(value)}
+    return {
+        key: value
+        for key, value in values.items()
+        if _comparable(record.get(key)) != _comparable(value)
+    }
 
 
 def _comparable(value: Any) -> Any:
@@ -100,7 +114,9 @@ def text(limit: int) -> Check:
         if value is not None and not isinstance(value, str):
             raise RefusedError(400, f"Das Feld '{field}' muss ein Text sein.")
         if value is not None and len(value) > limit:
-            raise RefusedError(400, f"Das Feld '{field}' darf höchstens {limit} Zeichen lang sein.")
+            raise RefusedError(
+                400, f"Das Feld '{field}' darf höchstens {limit} Zeichen lang sein."
+            )
         return value
 
     return check
@@ -110,8 +126,15 @@ def number(lowest: int, highest: int) -> Check:
     """A whole number in this range."""
 
     def check(value: Any, field: str) -> Any:
-        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
-            raise RefusedError(400, f"Das Feld '{field}' muss eine ganze Zahl von {lowest} bis {highest} sein.")
+        if (
+            not isinstance(value, int)
+            or isinstance(value, bool)
+            or not lowest <= value <= highest
+        ):
+            raise RefusedError(
+                400,
+                f"Das Feld '{field}' muss eine ganze Zahl von {lowest} bis {highest} sein.",
+            )
         return value
 
     return check
@@ -134,8 +157,12 @@ def clock_time(value: Any, field: str) -> Any:
     """``HH:MM:SS`` or null."""
     if value in (None, ""):
         return None
-    if not isinstance(value, str) or not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d", value):
-        raise RefusedError(400, f"Das Feld '{field}' muss eine Uhrzeit im Format HH:MM:SS sein.")
+    if not isinstance(value, str) or not re.fullmatch(
+        r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d", value
+    ):
+        raise RefusedError(
+            400, f"Das Feld '{field}' muss eine Uhrzeit im Format HH:MM:SS sein."
+        )
     return value
 
 
@@ -149,6 +176,10 @@ def parse_moment(value: Any, field: str) -> datetime | None:
         if len(value) == len("2026-02-10"):
             return datetime.combine(date.fromisoformat(value), datetime.min.time())
         moment = datetime.fromisoformat(value)
-        return moment.astimezone(BERLIN).replace(tzinfo=None) if moment.tzinfo else moment
+        return (
+            moment.astimezone(BERLIN).replace(tzinfo=None) if moment.tzinfo else moment
+        )
     except (OverflowError, TypeError, ValueError):
-        raise RefusedError(400, f"Das Feld '{field}' enthält kein gültiges Datum.") from None
+        raise RefusedError(
+            400, f"Das Feld '{field}' enthält kein gültiges Datum."
+        ) from None

@@ -86,7 +86,9 @@ _DEFAULTS: Final[dict[str, Any]] = {
 class TermineStore:
     """All Termine. Answers are copies; every method raises `RefusedError` for what Advoware refuses."""
 
-    def __init__(self, row_ids: RowIds, now: Callable[[], datetime], kuerzel: Iterable[str]) -> None:
+    def __init__(
+        self, row_ids: RowIds, now: Callable[[], datetime], kuerzel: Iterable[str]
+    ) -> None:
         self._row_ids = row_ids
         self._now = now
         self._kuerzel = frozenset(kuerzel)
@@ -120,7 +122,11 @@ class TermineStore:
         return [
             _answer(record)
             for record in self._records.values()
-            if (kuerzel is None or record["anwalt"] == kuerzel or _is_for_everybody(record))
+            if (
+                kuerzel is None
+                or record["anwalt"] == kuerzel
+                or _is_for_everybody(record)
+            )
             and (first is None or (record["datumBis"] or first) >= first)
             and (last is None or (record["datum"] or last) <= last)
         ]
@@ -133,7 +139,10 @@ class TermineStore:
     def create(self, body: Record, fr_nr: int | None = None) -> Record:
         """Add a Termin. A negative ``fr_nr`` makes a derived entry, which only Advoware itself creates."""
         if fr_nr is not None and fr_nr >= 0:
-            raise RefusedError(400, "Nur abgeleitete Termine haben eine Nummer, bevor sie angelegt sind.")
+            raise RefusedError(
+                400,
+                "Nur abgeleitete Termine haben eine Nummer, bevor sie angelegt sind.",
+            )
         values = self._checked({**_DEFAULTS, **body})
         fr_nr = self._next_fr_nr if fr_nr is None else fr_nr
         self._remember(fr_nr)
@@ -144,7 +153,9 @@ class TermineStore:
         self._record(fr_nr)
         missing = [field for field in WRITABLE if field not in body]
         if missing:
-            raise RefusedError(400, f"Das Objekt ist unvollständig. Es fehlen: {', '.join(missing)}.")
+            raise RefusedError(
+                400, f"Das Objekt ist unvollständig. Es fehlen: {', '.join(missing)}."
+            )
         return self.edit(fr_nr, body)
 
     def edit(self, fr_nr: int, changes: Record) -> Record:
@@ -153,7 +164,11 @@ class TermineStore:
         values = self._checked({**record, **changes})
         if changed := differing(record, values):
             self._remember(fr_nr)
-            record.update(changed, rowId=self._row_ids.next(), zuletztGeaendertAm=local_fractions(self._now()))
+            record.update(
+                changed,
+                rowId=self._row_ids.next(),
+                zuletztGeaendertAm=local_fractions(self._now()),
+            )
         return _answer(record)
 
     def leave_behind(self, values: Record) -> Record:
@@ -208,13 +223,17 @@ class TermineStore:
     # -- inner works --------------------------------------------------------------------------------------------
 
     def _remember(self, fr_nr: int) -> None:
-        self._history.remember(self._now(), fr_nr, self._records.get(fr_nr), self._next_fr_nr)
+        self._history.remember(
+            self._now(), fr_nr, self._records.get(fr_nr), self._next_fr_nr
+        )
 
     def _record(self, fr_nr: int) -> Record:
         if fr_nr not in self._records:
             raise RefusedError(404, "")
         if fr_nr < 0:
-            raise RefusedError(403, "Abgeleitete Termine können nicht geändert oder gelöscht werden.")
+            raise RefusedError(
+                403, "Abgeleitete Termine können nicht geändert oder gelöscht werden."
+            )
         return self._records[fr_nr]
 
     def _insert(self, fr_nr: int, values: Record, changed: datetime) -> Record:
@@ -235,8 +254,12 @@ class TermineStore:
         values["uhrzeitVon"] = _time_within(body["datum"]) or values["uhrzeitVon"]
         values["uhrzeitBis"] = values["uhrzeitBis"] or _time_within(body["datumBis"])
         for field in ("anwalt", "sb"):
-            if (values[field] or "").casefold() not in EVERYBODY and values[field] not in self._kuerzel:
-                raise RefusedError(400, f"Das Kürzel im Feld '{field}' ist nicht bekannt.")
+            if (values[field] or "").casefold() not in EVERYBODY and values[
+                field
+            ] not in self._kuerzel:
+                raise RefusedError(
+                    400, f"Das Kürzel im Feld '{field}' ist nicht bekannt."
+                )
         if values["abwesenheit"]:
             values.update(uhrzeitVon=DAY_START, uhrzeitBis=DAY_END)
         if values["dauertermin"]:
@@ -249,15 +272,23 @@ class TermineStore:
 
 def _check_series(values: Record) -> None:
     if values["turnusArt"] < 1 or values["turnus"] < 1:
-        raise RefusedError(400, "Ein Dauertermin braucht einen Turnus ab 1 und eine Turnusart von 1 bis 4.")
+        raise RefusedError(
+            400,
+            "Ein Dauertermin braucht einen Turnus ab 1 und eine Turnusart von 1 bis 4.",
+        )
     if values["datumBis"] is None:
         raise RefusedError(400, "Ein Dauertermin braucht ein Enddatum.")
     if date.fromisoformat(values["datumBis"]) > FOR_EVER:
-        raise RefusedError(400, f"Ein Dauertermin endet spätestens am {FOR_EVER:%d.%m.%Y}.")
+        raise RefusedError(
+            400, f"Ein Dauertermin endet spätestens am {FOR_EVER:%d.%m.%Y}."
+        )
     start, end = values["uhrzeitVon"], values["uhrzeitBis"]
     # One occurrence stays within its day, so an end before the start would mean one that runs past midnight.
     if end is not None and (end > DAY_END or (start is not None and end < start)):
-        raise RefusedError(400, "Ein einzelner Termin eines Dauertermins darf höchstens 23:59 Stunden dauern.")
+        raise RefusedError(
+            400,
+            "Ein einzelner Termin eines Dauertermins darf höchstens 23:59 Stunden dauern.",
+        )
 
 
 def _answer(record: Record) -> Record:
@@ -291,4 +322,6 @@ def _fr_nr(value: str) -> int:
     try:
         return int(value)
     except ValueError:
-        raise RefusedError(400, "Der Parameter 'frnr' muss eine ganze Zahl sein.") from None
+        raise RefusedError(
+            400, "Der Parameter 'frnr' muss eine ganze Zahl sein."
+        ) from None

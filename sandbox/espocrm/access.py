@@ -40,15 +40,21 @@ class Settings(BaseModel):
     #: tells) even what is identical
     version: Literal["8.4", "9.3"] = "9.3"
     phone_number_international: bool = True
-    duplicate_check: frozenset[str] = frozenset()  #: entities that answer 409 to a likely duplicate
+    duplicate_check: frozenset[str] = (
+        frozenset()
+    )  #: entities that answer 409 to a likely duplicate
     #: The firm's extension: 1.2.0 tells the sync how the instance is run; 1.1.0 has the write action and leaves the
     #: version alone when only the sync's own fields change; 1.0.0 has the entities and rules alone. Empty: it is not
     #: installed yet, nor is its role; the entities are there all the same.
     extension: Literal["", "1.0.0", "1.1.0", "1.2.0"] = "1.2.0"
     #: entities that have a ``versionNumber``; the extension switches it on for its own from 1.1.0 on
     optimistic_concurrency: frozenset[str] = frozenset(CUSTOM_ENTITIES)
-    concurrency_ignored: frozenset[str] = frozenset()  #: fields that any version may overwrite (9.3)
-    webhook_event_portion: int | None = None  #: events that a run of the webhook job takes up; EspoCRM's own: 20
+    concurrency_ignored: frozenset[str] = (
+        frozenset()
+    )  #: fields that any version may overwrite (9.3)
+    webhook_event_portion: int | None = (
+        None  #: events that a run of the webhook job takes up; EspoCRM's own: 20
+    )
     #: ``host:port`` of internal receivers that the administrator allows (EspoCRM's ``webhookAllowedAddressList``). From
     #: 9.3.2 on a webhook to any other internal host is refused, and its events are dropped. None: any receiver will do.
     webhook_allowed_addresses: tuple[str, ...] | None = None
@@ -76,7 +82,10 @@ class Settings(BaseModel):
             return True
         parts = urlsplit(url)
         host = parts.hostname or ""
-        if f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}" in self.webhook_allowed_addresses:
+        if (
+            f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+            in self.webhook_allowed_addresses
+        ):
             return True
         try:
             return ip_address(host).is_global
@@ -94,7 +103,9 @@ class ApiUser(BaseModel):
     name: str = ""  #: shown name; the user name if empty
     id: str = ""  #: made up if empty
     admin: bool = False
-    sync: bool = False  #: edits by this user are the sync's own and leave ``syncStatus`` alone
+    sync: bool = (
+        False  #: edits by this user are the sync's own and leave ``syncStatus`` alone
+    )
     rights: dict[str, frozenset[Action]] = {}
     assignment_permission: Level = "no"
     user_permission: Level = "no"
@@ -111,7 +122,9 @@ class ApiUser(BaseModel):
             return False
         if self.admin:
             return True
-        return action in MANDATORY_RIGHTS.get(scope, self.rights.get(scope, frozenset()))
+        return action in MANDATORY_RIGHTS.get(
+            scope, self.rights.get(scope, frozenset())
+        )
 
     def demand(self, action: Action, scope: str) -> None:
         """Raises `ApiError` 403 ``No create access.`` and the like if the role does not allow it."""
@@ -136,7 +149,13 @@ _EDIT: frozenset[Action] = frozenset({"create", "read", "edit"})
 _READ: frozenset[Action] = frozenset({"read"})
 
 DEFAULT_API_USERS = (
-    ApiUser(api_key="espocrm-admin-key", id=ADMIN_ID, user_name="admin", name="Admin", admin=True),
+    ApiUser(
+        api_key="espocrm-admin-key",
+        id=ADMIN_ID,
+        user_name="admin",
+        name="Admin",
+        admin=True,
+    ),
     ApiUser(
         api_key="espocrm-demo-key",
         id=SYNC_ID,
@@ -159,7 +178,12 @@ DEFAULT_API_USERS = (
         api_key="espocrm-limited-key",
         id=LIMITED_ID,
         user_name="readonly",
-        rights={"CBeteiligte": _READ, "CAdressen": _READ, "CBankverbindungen": _READ, "Task": _READ},
+        rights={
+            "CBeteiligte": _READ,
+            "CAdressen": _READ,
+            "CBankverbindungen": _READ,
+            "Task": _READ,
+        },
     ),
 )
 
@@ -194,7 +218,9 @@ class LoginGuard:
         while failures and failures[0] <= now - FAILED_LOGIN_PERIOD:
             failures.popleft()
         if len(failures) > MAX_FAILED_LOGINS:
-            raise ApiError(403, f"Max failed login attempts exceeded for IP address {address}.")
+            raise ApiError(
+                403, f"Max failed login attempts exceeded for IP address {address}."
+            )
         user = self._users.get(api_key or "")
         if user is None and api_key:
             failures.append(now)

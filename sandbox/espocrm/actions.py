@@ -36,7 +36,10 @@ from sandbox.espocrm.validation import clean_input
 #: What EspoCRM shows as one field and stores as several.
 _COMPOSED = {
     ("CBeteiligte", "name"): ("salutationName", "firstName", "lastName"),
-    ("CAdressen", "adresse"): tuple(f"adresse{part}" for part in ("Street", "City", "State", "Country", "PostalCode")),
+    ("CAdressen", "adresse"): tuple(
+        f"adresse{part}"
+        for part in ("Street", "City", "State", "Country", "PostalCode")
+    ),
 }
 
 
@@ -52,7 +55,9 @@ class _BeforeMerge:
 def _before_merge(record: Record) -> _BeforeMerge:
     is_gone = record.values.get("syncStatus") == "deleted_in_advoware"
     number = None if is_gone else record.values.get("betnr")
-    return _BeforeMerge(record.id, number, tuple((record.values.get("mergedIds") or "").split()))
+    return _BeforeMerge(
+        record.id, number, tuple((record.values.get("mergedIds") or "").split())
+    )
 
 
 class _Wish(BaseModel):
@@ -120,13 +125,21 @@ class Share(BaseModel):
 
 
 Action = Share | Erase | Merge | Restore | RevertImport | MassDelete
-ACTIONS: TypeAdapter[Action] = TypeAdapter(Annotated[Action, Field(discriminator="action")])
+ACTIONS: TypeAdapter[Action] = TypeAdapter(
+    Annotated[Action, Field(discriminator="action")]
+)
 
 
 class Browser:
     """Does these actions. Every method raises `ApiError` for a record that is not there."""
 
-    def __init__(self, store: Store, service: RecordService, publish: Callable[[Change], None], user: ApiUser) -> None:
+    def __init__(
+        self,
+        store: Store,
+        service: RecordService,
+        publish: Callable[[Change], None],
+        user: ApiUser,
+    ) -> None:
         self._store = store
         self._service = service
         self._publish = publish
@@ -142,7 +155,10 @@ class Browser:
             case Restore():
                 return self._restore(action)
             case RevertImport():
-                return sum(self._store.take_out(action.kind, record_id) is not None for record_id in action.ids)
+                return sum(
+                    self._store.take_out(action.kind, record_id) is not None
+                    for record_id in action.ids
+                )
             case MassDelete():
                 return self._mass_delete(action)
             case Share():
@@ -150,8 +166,16 @@ class Browser:
 
     def _erase(self, wish: Erase) -> Any:
         record = self._store.get(wish.kind, wish.id)
-        known = {field.name: field for field in wish.kind.all_fields if not field.read_only or field.type == "email"}
-        names = [name for field in wish.fields for name in _COMPOSED.get((wish.entity, field), (field,))]
+        known = {
+            field.name: field
+            for field in wish.kind.all_fields
+            if not field.read_only or field.type == "email"
+        }
+        names = [
+            name
+            for field in wish.fields
+            for name in _COMPOSED.get((wish.entity, field), (field,))
+        ]
         unknown = [name for name in names if name not in known]
         if unknown:
             raise ApiError(400, f"Unknown fields: {', '.join(unknown)}.")
@@ -160,12 +184,17 @@ class Browser:
         attributes = [attribute for field in others for attribute in field.writable]
         if self._store.settings.has_form_rules and "adresse" in wish.fields:
             attributes += ["name", "bezeichnung"]
-        emptied = [attribute for attribute in attributes if record.values.get(attribute)]
+        emptied = [
+            attribute for attribute in attributes if record.values.get(attribute)
+        ]
         self._store.erase_contacts(record, contacts)
         self._save(record, dict.fromkeys(attributes))
         if emptied and self._store.settings.has_form_rules:
             already = (record.values.get("erasedFields") or "").split()
-            self._save(record, {"erasedFields": " ".join(dict.fromkeys([*already, *emptied])) or None})
+            self._save(
+                record,
+                {"erasedFields": " ".join(dict.fromkeys([*already, *emptied])) or None},
+            )
         return self._store.full(record)
 
     def _restore(self, wish: Restore) -> Any:
@@ -173,7 +202,9 @@ class Browser:
         if self._store.settings.has_form_rules:
             if self._store.is_known_to_advoware(record):
                 self._save(record, {"syncStatus": "dirty"})
-            self._service.mark_owner(record.values.get("beteiligteId"), wish.kind, self._user)
+            self._service.mark_owner(
+                record.values.get("beteiligteId"), wish.kind, self._user
+            )
         return self._store.full(record)
 
     def _merge(self, wish: Merge) -> Any:
@@ -193,7 +224,12 @@ class Browser:
 
     def _hand_over_numbers(self, survivor: Record, seen: list[_BeforeMerge]) -> None:
         """As the extension's ``MergedRecords.php``."""
-        ids = [one for record in seen for one in (record.id, *record.merged_ids) if one != survivor.id]
+        ids = [
+            one
+            for record in seen
+            for one in (record.id, *record.merged_ids)
+            if one != survivor.id
+        ]
         numbers = [record.number for record in seen if record.number is not None]
         data: dict[str, Any] = {"mergedIds": " ".join(dict.fromkeys(ids))}
         if seen[0].number is None and numbers:
@@ -202,15 +238,23 @@ class Browser:
             data["syncStatus"] = "dirty"
         self._save(survivor, data)
 
-    def _merged_contacts(self, records: list[Record], data: dict[str, Any]) -> dict[str, Any]:
+    def _merged_contacts(
+        self, records: list[Record], data: dict[str, Any]
+    ) -> dict[str, Any]:
         """The arrays of all records one behind the other; the primary entry is the ticked value, else the first."""
         merged: dict[str, Any] = {}
         for contact in records[0].entity.contact_fields:
             key = f"{contact.name}Data"
-            entries = [dict(entry) for record in records for entry in self._store.full(record)[key]]
+            entries = [
+                dict(entry)
+                for record in records
+                for entry in self._store.full(record)[key]
+            ]
             wanted = data.get(contact.name)
             for position, entry in enumerate(entries):
-                entry["primary"] = entry[contact.name] == wanted if wanted else position == 0
+                entry["primary"] = (
+                    entry[contact.name] == wanted if wanted else position == 0
+                )
             merged[key] = entries
         return merged
 

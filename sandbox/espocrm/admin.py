@@ -30,11 +30,26 @@ TOKEN = "espocrm-admin-token"  # noqa: S105 - of a twin
 class Administration:
     """The session of the administrator, extensions, the role of the sync, API users, settings."""
 
-    def __init__(self, store: Store, guard: LoginGuard, admin: ApiUser, make_id: Callable[[], str]) -> None:
-        self._store, self._guard, self._admin, self._make_id = store, guard, admin, make_id
+    def __init__(
+        self,
+        store: Store,
+        guard: LoginGuard,
+        admin: ApiUser,
+        make_id: Callable[[], str],
+    ) -> None:
+        self._store, self._guard, self._admin, self._make_id = (
+            store,
+            guard,
+            admin,
+            make_id,
+        )
         self._uploaded: dict[str, dict[str, Any]] = {}
-        self._accounts: dict[str, dict[str, Any]] = {}  #: by user: what the entity User of the twin lacks
-        self._role: dict[str, Any] | None = None  #: as installed; None: as the extension has it
+        self._accounts: dict[
+            str, dict[str, Any]
+        ] = {}  #: by user: what the entity User of the twin lacks
+        self._role: dict[str, Any] | None = (
+            None  #: as installed; None: as the extension has it
+        )
         self._stored: dict[str, Any] = {}
         self._is_logged_in = False
 
@@ -48,7 +63,11 @@ class Administration:
         except (binascii.Error, UnicodeDecodeError) as error:
             raise ApiError(400, "Auth: Bad authorization string provided.") from error
         is_token = request.headers.get("Espo-Authorization-By-Token") == "true"
-        is_right = secret == TOKEN and self._is_logged_in if is_token else secret == ADMIN_PASSWORD
+        is_right = (
+            secret == TOKEN and self._is_logged_in
+            if is_token
+            else secret == ADMIN_PASSWORD
+        )
         if name != self._admin.user_name or not is_right:
             return None
         self._is_logged_in = True
@@ -61,7 +80,10 @@ class Administration:
         if user.admin:
             answer["token"] = TOKEN
         if settings.extension:
-            shown: dict[str, Any] = {"version": settings.extension, "isSyncUser": user.sync}
+            shown: dict[str, Any] = {
+                "version": settings.extension,
+                "isSyncUser": user.sync,
+            }
             if settings.extension not in {"1.0.0", "1.1.0"}:
                 shown["instance"] = self._instance() if user.sync else None
             answer["appParams"] = {"bitbylaw": shown}
@@ -69,7 +91,11 @@ class Administration:
 
     def _settings(self) -> dict[str, Any]:
         settings = self._store.settings
-        shown = {name: value for name, value in self._stored.items() if not name.endswith("Secret")}
+        shown = {
+            name: value
+            for name, value in self._stored.items()
+            if not name.endswith("Secret")
+        }
         return {
             "version": f"{settings.version}.2",
             "phoneNumberInternational": settings.phone_number_international,
@@ -114,7 +140,18 @@ class Administration:
         """The extensions that are installed."""
         _demand_admin(user)
         version = self._store.settings.extension
-        rows = [{"id": "x1", "name": EXTENSION_NAME, "version": version, "isInstalled": True}] if version else []
+        rows = (
+            [
+                {
+                    "id": "x1",
+                    "name": EXTENSION_NAME,
+                    "version": version,
+                    "isInstalled": True,
+                }
+            ]
+            if version
+            else []
+        )
         return {"total": len(rows), "list": rows}
 
     async def upload(self, request: web.Request, user: ApiUser) -> Any:
@@ -125,10 +162,19 @@ class Administration:
         content = base64.b64decode((await body_of(request)).partition(b",")[2])
         with zipfile.ZipFile(io.BytesIO(content)) as package:
             manifest = json.loads(package.read("manifest.json"))
-            settings = package.read("files/custom/Espo/Modules/BitByLaw/Resources/metadata/app/bitbylaw.json")
+            settings = package.read(
+                "files/custom/Espo/Modules/BitByLaw/Resources/metadata/app/bitbylaw.json"
+            )
         upload_id = self._make_id()
-        self._uploaded[upload_id] = {"version": manifest["version"], "role": json.loads(settings)["role"]}
-        return {"id": upload_id, "version": manifest["version"], "name": manifest["name"]}
+        self._uploaded[upload_id] = {
+            "version": manifest["version"],
+            "role": json.loads(settings)["role"],
+        }
+        return {
+            "id": upload_id,
+            "version": manifest["version"],
+            "name": manifest["name"],
+        }
 
     async def install(self, request: web.Request, user: ApiUser) -> Any:
         """Install what was uploaded; an older version over a newer one is refused."""
@@ -136,8 +182,12 @@ class Administration:
         uploaded = self._uploaded.pop(json.loads(await body_of(request))["id"])
         settings = self._store.settings
         if _numbers(uploaded["version"]) < _numbers(settings.extension):
-            raise ApiError(500, "You cannot install an older version of this extension.")
-        self._store.settings = settings.model_copy(update={"extension": uploaded["version"]})
+            raise ApiError(
+                500, "You cannot install an older version of this extension."
+            )
+        self._store.settings = settings.model_copy(
+            update={"extension": uploaded["version"]}
+        )
         self._role = uploaded["role"]
         return True
 
@@ -145,19 +195,38 @@ class Administration:
         """The role of the sync, from the first installation on."""
         _demand_admin(user)
         role = self._role
-        rows = [{"id": role["id"], "name": role["name"], "data": role["data"], **role["permissions"]}] if role else []
+        rows = (
+            [
+                {
+                    "id": role["id"],
+                    "name": role["name"],
+                    "data": role["data"],
+                    **role["permissions"],
+                }
+            ]
+            if role
+            else []
+        )
         return {"total": len(rows), "list": rows}
 
     async def create_user(self, request: web.Request, user: ApiUser) -> Any:
         """An API user; his key is made here and shown to administrators."""
         _demand_admin(user)
         body = json.loads(await body_of(request))
-        names = {record.values.get("userName") for record in self._store.records("User")}
+        names = {
+            record.values.get("userName") for record in self._store.records("User")
+        }
         if body["userName"] in names:
             raise ApiError(409, "userNameExists")
-        prepared = self._store.prepare(USER, {**body, "name": body["lastName"]}, record=None)
+        prepared = self._store.prepare(
+            USER, {**body, "name": body["lastName"]}, record=None
+        )
         record, _ = self._store.create(USER, prepared, self._admin)
-        self._accounts[record.id] = {"apiKey": f"{int(record.id, 16):032x}", "authMethod": None, "rolesIds": []}
+        self._accounts[record.id] = {
+            "apiKey": f"{int(record.id, 16):032x}",
+            "authMethod": None,
+            "rolesIds": [],
+        }
         self._apply(record, body)
         return self._shown(record)
 
@@ -174,13 +243,19 @@ class Administration:
         return self._shown(record)
 
     def _apply(self, record: Record, body: dict[str, Any]) -> None:
-        account = self._accounts.setdefault(record.id, {"apiKey": self._guard.key_of(record.id), "rolesIds": []})
-        account |= {name: body[name] for name in ("authMethod", "rolesIds") if name in body}
+        account = self._accounts.setdefault(
+            record.id, {"apiKey": self._guard.key_of(record.id), "rolesIds": []}
+        )
+        account |= {
+            name: body[name] for name in ("authMethod", "rolesIds") if name in body
+        }
         record.values |= {name: body[name] for name in ("isActive",) if name in body}
         if record.values["type"] != "api":
             return
         is_sync = self._role is not None and self._role["id"] in account["rolesIds"]
-        rights = _rights(self._role["data"]) if self._role is not None and is_sync else {}
+        rights = (
+            _rights(self._role["data"]) if self._role is not None and is_sync else {}
+        )
         level: Level = "all" if is_sync else "no"
         self._guard.add(
             ApiUser(
@@ -192,7 +267,13 @@ class Administration:
     def _shown(self, record: Record) -> dict[str, Any]:
         known = self._accounts.get(record.id, {})
         key = known.get("apiKey") or self._guard.key_of(record.id)
-        return {"authMethod": "ApiKey", "rolesIds": [], **self._store.full(record), **known, "apiKey": key}
+        return {
+            "authMethod": "ApiKey",
+            "rolesIds": [],
+            **self._store.full(record),
+            **known,
+            "apiKey": key,
+        }
 
 
 def _rights(data: dict[str, Any]) -> dict[str, frozenset[Action]]:
@@ -200,7 +281,11 @@ def _rights(data: dict[str, Any]) -> dict[str, frozenset[Action]]:
     granted = {}
     for scope, levels in data.items():
         is_whole = not isinstance(levels, dict)
-        granted[scope] = full if is_whole else frozenset(a for a in full if levels.get(a, "no") != "no")
+        granted[scope] = (
+            full
+            if is_whole
+            else frozenset(a for a in full if levels.get(a, "no") != "no")
+        )
     return granted
 
 

@@ -34,11 +34,23 @@ from pydantic import ValidationError
 
 from sandbox.alterations import RefusedAlterationError
 from sandbox.control import CONTROL_PREFIX, PLAIN_FORMS, Clock, Twin, body_of, main
-from sandbox.espocrm.access import ADMIN_ID, DEFAULT_API_USERS, ApiUser, LoginGuard, Settings
+from sandbox.espocrm.access import (
+    ADMIN_ID,
+    DEFAULT_API_USERS,
+    ApiUser,
+    LoginGuard,
+    Settings,
+)
 from sandbox.espocrm.actions import ACTIONS, Browser
 from sandbox.espocrm.admin import Administration
 from sandbox.espocrm.entities import ENTITIES, USER, Entity, entity_defs
-from sandbox.espocrm.php import ApiError, php_int, php_json, read_json, validation_failure
+from sandbox.espocrm.php import (
+    ApiError,
+    php_int,
+    php_json,
+    read_json,
+    validation_failure,
+)
 from sandbox.espocrm.query import read_search_params
 from sandbox.espocrm.seed import load_firm
 from sandbox.espocrm.service import RecordService
@@ -53,7 +65,9 @@ WRITE_PATH = f"{API_PREFIX}/BitByLaw/write"
 #: Statuses of refusals that are about one write.
 REFUSALS = frozenset({400, 403, 404, 409})
 BERLIN = ZoneInfo("Europe/Berlin")
-EXTENSION_VERSION = "1.2.0"  #: of the firm's extension, whose entities and rules this twin has
+EXTENSION_VERSION = (
+    "1.2.0"  #: of the firm's extension, whose entities and rules this twin has
+)
 
 UserHandler = Callable[[web.Request, ApiUser], Awaitable[Any]]
 
@@ -107,13 +121,22 @@ class EspoCRMTwin(Twin):
         )
         for user in (self._admin, *self._api_users):
             self._add_api_user(user)
-        self._administration = Administration(self._store, self._guard, self._admin, self._make_id)
+        self._administration = Administration(
+            self._store, self._guard, self._admin, self._make_id
+        )
         if not self.empty:
-            load_firm(self._store, make_firm(self.seed, self.now().astimezone(BERLIN).date()), self._admin)
+            load_firm(
+                self._store,
+                make_firm(self.seed, self.now().astimezone(BERLIN).date()),
+                self._admin,
+            )
 
     def state(self) -> dict[str, Any]:
         """Settings, all records by entity, and the webhook queue."""
-        records = {name: [self._store.full(record) for record in self._store.records(name)] for name in ENTITIES}
+        records = {
+            name: [self._store.full(record) for record in self._store.records(name)]
+            for name in ENTITIES
+        }
         return {
             "settings": self._store.settings.model_dump(mode="json"),
             "records": records,
@@ -122,15 +145,24 @@ class EspoCRMTwin(Twin):
 
     def error_response(self, status: int) -> web.Response:
         """An empty answer; as HTML when the login failed."""
-        return web.Response(status=status, content_type="text/html" if status == 401 else "application/json")
+        return web.Response(
+            status=status,
+            content_type="text/html" if status == 401 else "application/json",
+        )
 
-    def refusal(self, request: web.Request, refused: RefusedAlterationError) -> web.Response:
+    def refusal(
+        self, request: web.Request, refused: RefusedAlterationError
+    ) -> web.Response:
         """A field that does not pass; a value is named in the reason only, and nothing named is an empty 400."""
         if refused.naming == "nothing":
             return _refusal(ApiError(400, ""))
         field = refused.attribute.removesuffix("Data")
         plain = request.get(PLAIN_FORMS)
-        entity = plain[refused.place][1].split("/")[3] if plain else request.match_info.get("entity")
+        entity = (
+            plain[refused.place][1].split("/")[3]
+            if plain
+            else request.match_info.get("entity")
+        )
         failure = validation_failure(str(entity), field, "valid")
         if refused.naming == "entry":
             failure.reason += f" Value: {refused.value}."
@@ -144,25 +176,42 @@ class EspoCRMTwin(Twin):
         has_action = self._store.settings.extension not in {"", "1.0.0"}
         if request.method != "POST" or request.path != WRITE_PATH or not has_action:
             return []
-        return [(method, f"{API_PREFIX}/{path}") for method, path in plain_forms(await _body(request))]
+        return [
+            (method, f"{API_PREFIX}/{path}")
+            for method, path in plain_forms(await _body(request))
+        ]
 
     def ruled_part(self, request: web.Request, document: Any, place: int) -> Any:
         """The attributes of one record that the write action is about."""
         if PLAIN_FORMS not in request:
             return document
-        return document["results" if "results" in document else "writes"][place]["attributes"]
+        return document["results" if "results" in document else "writes"][place][
+            "attributes"
+        ]
 
     def echoes(self, request: web.Request) -> bool:
         """The write action reads each record again."""
         return PLAIN_FORMS not in request
 
-    def refused_at(self, response: web.Response, request: web.Request, place: int) -> web.Response:
+    def refused_at(
+        self, response: web.Response, request: web.Request, place: int
+    ) -> web.Response:
         """A refusal by the write action says which write it is about."""
         if PLAIN_FORMS not in request or response.status not in REFUSALS:
             return response
-        own = json.loads(response.body) if isinstance(response.body, bytes) and response.body else None
-        headers = {name: value for name, value in response.headers.items() if name != "Content-Length"}
-        return web.Response(status=response.status, body=php_json(named(own, place)), headers=headers)
+        own = (
+            json.loads(response.body)
+            if isinstance(response.body, bytes) and response.body
+            else None
+        )
+        headers = {
+            name: value
+            for name, value in response.headers.items()
+            if name != "Content-Length"
+        }
+        return web.Response(
+            status=response.status, body=php_json(named(own, place)), headers=headers
+        )
 
     def json_bytes(self, value: Any) -> bytes:
         """JSON as PHP writes it."""
@@ -172,7 +221,9 @@ class EspoCRMTwin(Twin):
         """Start the webhook job."""
         self._session = aiohttp.ClientSession()
         if self._webhook_interval > 0:
-            self._job = asyncio.create_task(self._run_webhook_job(), name="espocrm-webhooks")
+            self._job = asyncio.create_task(
+                self._run_webhook_job(), name="espocrm-webhooks"
+            )
 
     async def stop(self) -> None:
         """Stop the webhook job; a request under way is cut off."""
@@ -195,8 +246,17 @@ class EspoCRMTwin(Twin):
     def _add_api_user(self, user: ApiUser) -> ApiUser:
         user = user if user.id else user.model_copy(update={"id": self._make_id()})
         self._guard.add(user)
-        body = {"userName": user.user_name, "name": user.shown_name, "type": "admin" if user.admin else "api"}
-        self._store.create(USER, self._store.prepare(USER, body, record=None), self._admin, {"id": user.id})
+        body = {
+            "userName": user.user_name,
+            "name": user.shown_name,
+            "type": "admin" if user.admin else "api",
+        }
+        self._store.create(
+            USER,
+            self._store.prepare(USER, body, record=None),
+            self._admin,
+            {"id": user.id},
+        )
         return user
 
     # -- routes -----------------------------------------------------------------------------------------------
@@ -216,15 +276,21 @@ class EspoCRMTwin(Twin):
             web.put(f"{base}/{{entity}}/{{id}}", self._as_user(self._update)),
             web.patch(f"{base}/{{entity}}/{{id}}", self._as_user(self._update)),
             web.delete(f"{base}/{{entity}}/{{id}}", self._as_user(self._delete)),
-            web.get(f"{base}/{{entity}}/{{id}}/{{link}}", self._as_user(self._list_linked)),
+            web.get(
+                f"{base}/{{entity}}/{{id}}/{{link}}", self._as_user(self._list_linked)
+            ),
         ]
 
     def _admin_routes(self) -> list[web.RouteDef]:
         """What only an administrator may do, and the settings, of which anybody may read a part."""
         base = API_PREFIX
 
-        def administer(name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-            return self._as_user(lambda request, user: getattr(self._administration, name)(request, user))
+        def administer(
+            name: str,
+        ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+            return self._as_user(
+                lambda request, user: getattr(self._administration, name)(request, user)
+            )
 
         return [
             web.get(f"{base}/Settings", self._read_settings),
@@ -256,14 +322,22 @@ class EspoCRMTwin(Twin):
             web.post(f"{control}/settings", self._change_settings),
             web.post(f"{control}/api-users", self._post_api_user),
             web.post(f"{control}/records/{{entity}}", self._as_admin(self._put_record)),
-            web.put(f"{control}/records/{{entity}}/{{id}}", self._as_admin(self._edit_record)),
-            web.delete(f"{control}/records/{{entity}}/{{id}}", self._as_admin(self._remove_record)),
+            web.put(
+                f"{control}/records/{{entity}}/{{id}}",
+                self._as_admin(self._edit_record),
+            ),
+            web.delete(
+                f"{control}/records/{{entity}}/{{id}}",
+                self._as_admin(self._remove_record),
+            ),
             web.post(f"{control}/actions", self._as_admin(self._act)),
             web.get(f"{control}/webhooks", self._show_webhooks),
             web.post(f"{control}/webhooks/process", self._process_webhooks),
         ]
 
-    def _as_user(self, handler: UserHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _as_user(
+        self, handler: UserHandler
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """Log the caller in, run the handler, and turn its value or its refusal into an answer."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -279,7 +353,9 @@ class EspoCRMTwin(Twin):
 
         return handle
 
-    def _as_admin(self, handler: UserHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _as_admin(
+        self, handler: UserHandler
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             return await _answered(handler, request, self._admin)
 
@@ -294,19 +370,36 @@ class EspoCRMTwin(Twin):
         entity = _entity(request)
         user.demand("read", entity.name)
         owner = self._store.get(entity, request.match_info["id"])
-        link = next((link for link in entity.links if link[0] == request.match_info["link"]), None)
+        link = next(
+            (link for link in entity.links if link[0] == request.match_info["link"]),
+            None,
+        )
         if link is None:
             raise ApiError(404, "Link does not exist.")
         _, foreign, attribute = link
-        return self._found(request, user, ENTITIES[foreign], lambda record: record.values.get(attribute) == owner.id)
+        return self._found(
+            request,
+            user,
+            ENTITIES[foreign],
+            lambda record: record.values.get(attribute) == owner.id,
+        )
 
-    def _found(self, request: web.Request, user: ApiUser, entity: Entity, wanted: Callable[[Record], bool]) -> Any:
+    def _found(
+        self,
+        request: web.Request,
+        user: ApiUser,
+        entity: Entity,
+        wanted: Callable[[Record], bool],
+    ) -> Any:
         user.demand("read", entity.name)
         params = read_search_params(request.query_string)
         rows, total = self._store.search(
             entity,
             params,
-            lambda record: wanted(record) and user.may_see(entity.name, record.values | {"id": record.id}),
+            lambda record: (
+                wanted(record)
+                and user.may_see(entity.name, record.values | {"id": record.id})
+            ),
         )
         if request.headers.get("X-No-Total", "").lower() == "true":
             total = -1 if total > params.offset + len(rows) else -2
@@ -314,30 +407,42 @@ class EspoCRMTwin(Twin):
 
     async def _create(self, request: web.Request, user: ApiUser) -> Any:
         skip = request.headers.get("X-Skip-Duplicate-Check", "").lower() == "true"
-        record = self._service.create(_entity(request), await _body(request), user, skip_duplicate_check=skip)
+        record = self._service.create(
+            _entity(request), await _body(request), user, skip_duplicate_check=skip
+        )
         return self._store.full(record)
 
     async def _read(self, request: web.Request, user: ApiUser) -> Any:
         entity = _entity(request)
         user.demand("read", entity.name)
         record_id = request.match_info["id"]
-        deleted = self._store.find_deleted(entity.name, record_id) if user.admin else None
-        return self._store.full(deleted or self._visible(entity, record_id, user, "does not exist"))
+        deleted = (
+            self._store.find_deleted(entity.name, record_id) if user.admin else None
+        )
+        return self._store.full(
+            deleted or self._visible(entity, record_id, user, "does not exist")
+        )
 
     async def _update(self, request: web.Request, user: ApiUser) -> Any:
         entity, body = _entity(request), await _body(request)
         user.demand("edit", entity.name)
         record = self._visible(entity, request.match_info["id"], user, "not found")
         version = request.headers.get("X-Version-Number")
-        return self._service.update(record, body, user, version=php_int(version) if version else None)
+        return self._service.update(
+            record, body, user, version=php_int(version) if version else None
+        )
 
     async def _delete(self, request: web.Request, user: ApiUser) -> Any:
         entity = _entity(request)
         user.demand("delete", entity.name)
-        self._service.delete(self._visible(entity, request.match_info["id"], user, "not found"), user)
+        self._service.delete(
+            self._visible(entity, request.match_info["id"], user, "not found"), user
+        )
         return True
 
-    def _visible(self, entity: Entity, record_id: str, user: ApiUser, wording: str) -> Record:
+    def _visible(
+        self, entity: Entity, record_id: str, user: ApiUser, wording: str
+    ) -> Record:
         record = self._store.get(entity, record_id, wording)
         if not user.may_see(entity.name, record.values | {"id": record.id}):
             raise ApiError(403, "No 'read' access.")
@@ -354,7 +459,9 @@ class EspoCRMTwin(Twin):
             "user": self._store.full(self._store.get(USER, user.id)),
             "acl": {
                 "table": {name: _acl_row(name, user) for name in ENTITIES},
-                "assignmentPermission": "all" if user.admin else user.assignment_permission,
+                "assignmentPermission": "all"
+                if user.admin
+                else user.assignment_permission,
                 "userPermission": "all" if user.admin else user.user_permission,
                 "mentionPermission": "all" if user.admin else user.mention_permission,
             },
@@ -367,16 +474,26 @@ class EspoCRMTwin(Twin):
         readable = [name for name in ENTITIES if user.may("read", name)]
         definitions = {name: entity_defs(ENTITIES[name]) for name in readable}
         if "Task" in definitions:
-            parents = [name for name in self._store.settings.task_parents if user.may("read", name)]
+            parents = [
+                name
+                for name in self._store.settings.task_parents
+                if user.may("read", name)
+            ]
             definitions["Task"]["fields"]["parent"]["entityList"] = parents
         if "Webhook" in definitions and self._store.settings.version == "8.4":
             del definitions["Webhook"]["fields"]["skipOwn"]
         for name in self._store.settings.optimistic_concurrency & definitions.keys():
             definitions[name]["optimisticConcurrencyControl"] = True
         definitions["Settings"] = {
-            "fields": {key: {"type": "varchar"} for key in self._store.settings.extension_settings}
+            "fields": {
+                key: {"type": "varchar"}
+                for key in self._store.settings.extension_settings
+            }
         }
-        node: Any = {"entityDefs": definitions, "scopes": {name: {"entity": True} for name in readable}}
+        node: Any = {
+            "entityDefs": definitions,
+            "scopes": {name: {"entity": True} for name in readable},
+        }
         for part in filter(None, request.query.get("key", "").split(".")):
             node = node.get(part) if isinstance(node, dict) else None
         return node
@@ -388,7 +505,9 @@ class EspoCRMTwin(Twin):
 
     async def _change_settings(self, request: web.Request) -> web.Response:
         try:
-            self._store.settings = Settings.model_validate(self._store.settings.model_dump() | await request.json())
+            self._store.settings = Settings.model_validate(
+                self._store.settings.model_dump() | await request.json()
+            )
         except ValidationError as error:
             return _invalid(error)
         return await self._get_settings(request)
@@ -405,7 +524,14 @@ class EspoCRMTwin(Twin):
         replaced = self._store.take_out(entity, str(body.get("id")))
         silent = _is_silent(request)
         try:
-            record = self._service.create(entity, body, admin, skip_duplicate_check=True, given=body, silent=silent)
+            record = self._service.create(
+                entity,
+                body,
+                admin,
+                skip_duplicate_check=True,
+                given=body,
+                silent=silent,
+            )
         except ApiError:
             if replaced is not None:
                 self._store.put_back(replaced)
@@ -414,7 +540,9 @@ class EspoCRMTwin(Twin):
 
     async def _edit_record(self, request: web.Request, admin: ApiUser) -> Any:
         record = self._store.get(_entity(request), request.match_info["id"])
-        return self._service.update(record, await _body(request), admin, silent=_is_silent(request))
+        return self._service.update(
+            record, await _body(request), admin, silent=_is_silent(request)
+        )
 
     async def _remove_record(self, request: web.Request, admin: ApiUser) -> Any:
         record = self._store.get(_entity(request), request.match_info["id"])
@@ -425,25 +553,43 @@ class EspoCRMTwin(Twin):
         try:
             action = ACTIONS.validate_json(await request.read())
         except ValidationError as error:
-            raise ApiError(400, "No such action.", json.loads(error.json(include_url=False))) from error
+            raise ApiError(
+                400, "No such action.", json.loads(error.json(include_url=False))
+            ) from error
         return Browser(self._store, self._service, self._queue.add, admin).do(action)
 
     async def _show_webhooks(self, _request: web.Request) -> web.Response:
-        webhooks = [self._store.full(record) for record in self._store.records("Webhook")]
-        return web.json_response({"webhooks": webhooks, "queue": [item.as_json() for item in self._queue.items]})
+        webhooks = [
+            self._store.full(record) for record in self._store.records("Webhook")
+        ]
+        return web.json_response(
+            {
+                "webhooks": webhooks,
+                "queue": [item.as_json() for item in self._queue.items],
+            }
+        )
 
     async def _process_webhooks(self, _request: web.Request) -> web.Response:
         if self._session is None:
             raise web.HTTPServiceUnavailable(text="The twin is not running.")
-        return web.json_response([asdict(delivery) for delivery in await self._queue.process(self._session)])
+        return web.json_response(
+            [asdict(delivery) for delivery in await self._queue.process(self._session)]
+        )
 
 
 def _acl_row(scope: str, user: ApiUser) -> dict[str, str] | bool:
     """What a role allows on a scope, as the user's own access table shows it."""
     if scope == "Webhook":
         return user.may("read", scope)
-    level = {action: "all" if user.may(action, scope) else "no" for action in ("read", "edit", "delete")}
-    return {"create": "yes" if user.may("create", scope) else "no", **level, "stream": level["read"]}
+    level = {
+        action: "all" if user.may(action, scope) else "no"
+        for action in ("read", "edit", "delete")
+    }
+    return {
+        "create": "yes" if user.may("create", scope) else "no",
+        **level,
+        "stream": level["read"],
+    }
 
 
 def _entity(request: web.Request) -> Entity:
@@ -470,13 +616,21 @@ async def _body(request: web.Request) -> dict[str, Any]:
     return body
 
 
-async def _answered(handler: UserHandler, request: web.Request, user: ApiUser) -> web.Response:
+async def _answered(
+    handler: UserHandler, request: web.Request, user: ApiUser
+) -> web.Response:
     try:
         value = await handler(request, user)
     except ApiError as error:
         return _refusal(error)
-    created_webhook = request.method == "POST" and request.path == f"{API_PREFIX}/Webhook"
-    return web.Response(status=201 if created_webhook else 200, body=php_json(value), content_type="application/json")
+    created_webhook = (
+        request.method == "POST" and request.path == f"{API_PREFIX}/Webhook"
+    )
+    return web.Response(
+        status=201 if created_webhook else 200,
+        body=php_json(value),
+        content_type="application/json",
+    )
 
 
 def _refusal(error: ApiError) -> web.Response:
@@ -484,11 +638,15 @@ def _refusal(error: ApiError) -> web.Response:
     # EspoCRM strips what a header cannot carry.
     reason = "".join(char if " " <= char <= "~" else " " for char in error.reason)
     headers = {"X-Status-Reason": reason} if reason else {}
-    return web.Response(status=error.status, body=body, headers=headers, content_type="application/json")
+    return web.Response(
+        status=error.status, body=body, headers=headers, content_type="application/json"
+    )
 
 
 def _invalid(error: ValidationError) -> web.Response:
-    return web.json_response({"error": json.loads(error.json(include_url=False))}, status=400)
+    return web.json_response(
+        {"error": json.loads(error.json(include_url=False))}, status=400
+    )
 
 
 def _is_silent(request: web.Request) -> bool:
@@ -496,10 +654,21 @@ def _is_silent(request: web.Request) -> bool:
 
 
 def _make_twin(arguments: argparse.Namespace) -> EspoCRMTwin:
-    return EspoCRMTwin(seed=arguments.seed, empty=arguments.empty, webhook_interval=arguments.webhook_interval)
+    return EspoCRMTwin(
+        seed=arguments.seed,
+        empty=arguments.empty,
+        webhook_interval=arguments.webhook_interval,
+    )
 
 
 if __name__ == "__main__":
-    _parser = argparse.ArgumentParser(prog="python -m sandbox.espocrm.app", description="Twin of EspoCRM.")
-    _parser.add_argument("--webhook-interval", type=float, default=1.0, help="seconds between deliveries; 0: on demand")
+    _parser = argparse.ArgumentParser(
+        prog="python -m sandbox.espocrm.app", description="Twin of EspoCRM."
+    )
+    _parser.add_argument(
+        "--webhook-interval",
+        type=float,
+        default=1.0,
+        help="seconds between deliveries; 0: on demand",
+    )
     main(_make_twin, _parser, DEFAULT_PORT)

@@ -46,7 +46,9 @@ class ContactRows:
         self._make_id = make_id
         self._rows: dict[str, dict[str, Any]] = {}
         self._ids: dict[tuple[str, str], str] = {}  #: by type and key
-        self._guarded: set[str] = set()  #: rows that also belong to a record which only an administrator may edit
+        self._guarded: set[str] = (
+            set()
+        )  #: rows that also belong to a record which only an administrator may edit
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -54,10 +56,20 @@ class ContactRows:
         """The array ``emailAddressData`` or ``phoneNumberData`` as a read by id shows it."""
         return [self._entry(contact, row_id, links) for row_id in links.in_order()]
 
-    def _entry(self, contact: Field, row_id: str, links: ContactLinks) -> dict[str, Any]:
+    def _entry(
+        self, contact: Field, row_id: str, links: ContactLinks
+    ) -> dict[str, Any]:
         row = self._rows[row_id]
-        special = {"lower": _key(contact, row["name"])} if contact.type == "email" else {"type": row["type"]}
-        flags = {"primary": row_id == links.primary, "optOut": row["optOut"], "invalid": row["invalid"]}
+        special = (
+            {"lower": _key(contact, row["name"])}
+            if contact.type == "email"
+            else {"type": row["type"]}
+        )
+        flags = {
+            "primary": row_id == links.primary,
+            "optOut": row["optOut"],
+            "invalid": row["invalid"],
+        }
         return {contact.name: row["name"], **special, **flags}
 
     def summary(self, contact: Field, links: ContactLinks) -> dict[str, Any]:
@@ -72,7 +84,13 @@ class ContactRows:
     # -- writing ----------------------------------------------------------------------------------------------
 
     def save(
-        self, contact: Field, links: ContactLinks, data: Mapping[str, Any], *, new: bool, administrator: bool
+        self,
+        contact: Field,
+        links: ContactLinks,
+        data: Mapping[str, Any],
+        *,
+        new: bool,
+        administrator: bool,
     ) -> None:
         """Store what a request says of one field.
 
@@ -93,15 +111,23 @@ class ContactRows:
             self._rows[row_id] = row
             self._guarded.add(row_id)
 
-    def keep_noted(self, contact: Field, entry: dict[str, Any], is_shared: Callable[[str], bool]) -> None:
+    def keep_noted(
+        self, contact: Field, entry: dict[str, Any], is_shared: Callable[[str], bool]
+    ) -> None:
         """Put what is noted of a known value into an entry that asks for it; type and spelling if it is shared."""
-        row_id = self._ids.get((contact.type, _key(contact, php_trim(entry[contact.name]))))
+        row_id = self._ids.get(
+            (contact.type, _key(contact, php_trim(entry[contact.name])))
+        )
         if row_id is None:
             return
         row = self._rows[row_id]
         entry |= {"optOut": row["optOut"], "invalid": row["invalid"]}
         if is_shared(row_id):
-            entry |= {"emailAddress": row["name"]} if contact.type == "email" else {"type": row["type"]}
+            entry |= (
+                {"emailAddress": row["name"]}
+                if contact.type == "email"
+                else {"type": row["type"]}
+            )
 
     def erase(self, contact: Field, links: ContactLinks) -> None:
         """Overwrite the values for good, as the data privacy tool does: the rows stay linked, with all their owners."""
@@ -142,16 +168,31 @@ class ContactRows:
                 links.primary = row_id
         self._say_what_stayed(contact, entries, guarded)
         order = list(wanted)
-        links.rows.sort(key=lambda row_id: order.index(_key(contact, self._rows[row_id]["name"])))
+        links.rows.sort(
+            key=lambda row_id: order.index(_key(contact, self._rows[row_id]["name"]))
+        )
 
-    def _say_what_stayed(self, contact: Field, entries: list[dict[str, Any]], guarded: frozenset[str]) -> None:
-        names = ("optOut", "invalid") if contact.type == "email" else ("type", "optOut", "invalid")
+    def _say_what_stayed(
+        self, contact: Field, entries: list[dict[str, Any]], guarded: frozenset[str]
+    ) -> None:
+        names = (
+            ("optOut", "invalid")
+            if contact.type == "email"
+            else ("type", "optOut", "invalid")
+        )
         for entry in entries:
-            row_id = self._ids.get((contact.type, _key(contact, php_trim(str(entry.get(contact.name) or "")))))
+            row_id = self._ids.get(
+                (
+                    contact.type,
+                    _key(contact, php_trim(str(entry.get(contact.name) or ""))),
+                )
+            )
             if row_id in guarded:
                 entry.update({name: self._rows[row_id][name] for name in names})
 
-    def _save_primary(self, contact: Field, links: ContactLinks, data: Mapping[str, Any]) -> None:
+    def _save_primary(
+        self, contact: Field, links: ContactLinks, data: Mapping[str, Any]
+    ) -> None:
         """Put another value in the place of the primary one; an empty one takes it away.
 
         The flags of the new value's row are overwritten with those that the request gives, else with those of the value
@@ -186,19 +227,28 @@ def _wanted(contact: Field, entries: list[dict[str, Any]]) -> dict[str, dict[str
     for entry in entries:
         value = php_trim(str(entry.get(contact.name) or ""))
         if value:
-            row = {"name": value, "optOut": bool(entry.get("optOut")), "invalid": bool(entry.get("invalid"))}
+            row = {
+                "name": value,
+                "optOut": bool(entry.get("optOut")),
+                "invalid": bool(entry.get("invalid")),
+            }
             row["type"] = entry.get("type") or DEFAULT_PHONE_TYPE
             wanted[_key(contact, value)] = row
     return wanted
 
 
-def _apply_plain_flags(contact: Field, wanted: dict[str, dict[str, Any]], plain: Mapping[str, Any]) -> None:
+def _apply_plain_flags(
+    contact: Field, wanted: dict[str, dict[str, Any]], plain: Mapping[str, Any]
+) -> None:
     """A new record with array and plain value: the flags of that value are the plain ones, false if not given."""
     value = php_trim(str(plain.get(contact.name) or ""))
     row = wanted.get(_key(contact, value))
     if row is not None:
         opted_out, invalid = contact.flags
-        row |= {"optOut": bool(plain.get(opted_out)), "invalid": bool(plain.get(invalid))}
+        row |= {
+            "optOut": bool(plain.get(opted_out)),
+            "invalid": bool(plain.get(invalid)),
+        }
 
 
 def _new_primary(contact: Field, entries: list[dict[str, Any]]) -> str | None:
@@ -206,7 +256,9 @@ def _new_primary(contact: Field, entries: list[dict[str, Any]]) -> str | None:
 
     Of entries with the same key the flag of the last one counts. If that leaves nobody, the present one stays: None.
     """
-    keys = [_key(contact, php_trim(str(entry.get(contact.name) or ""))) for entry in entries]
+    keys = [
+        _key(contact, php_trim(str(entry.get(contact.name) or ""))) for entry in entries
+    ]
     marks = [bool(entry.get("primary")) for entry in entries]
     if marks and not any(marks):
         marks[0] = True

@@ -64,7 +64,9 @@ class Field:
     name: str
     type: FieldType = "varchar"
     required: bool = False
-    max_length: int | None = None  #: in characters; None: 255 for varchar and enum, unlimited for text
+    max_length: int | None = (
+        None  #: in characters; None: 255 for varchar and enum, unlimited for text
+    )
     options: tuple[str, ...] = ()  #: of an enum; "" stands for "none"
     default: Any = None
     read_only: bool = False
@@ -108,15 +110,23 @@ class Entity:
     """One entity type."""
 
     name: str
-    fields: tuple[Field, ...]  #: without id, name of a person, and the fields that all entities share
+    fields: tuple[
+        Field, ...
+    ]  #: without id, name of a person, and the fields that all entities share
     person: bool = False  #: ``name`` is made of first and last name
     stream: bool = False
     assigned: bool = True  #: has an assigned user
     webhooks: bool = False  #: events can be subscribed to
     order: tuple[str, str] = ("createdAt", "DESC")  #: of a list without ``orderBy``
-    links: tuple[tuple[str, str, str], ...] = ()  #: (link, foreign entity, foreign attribute that holds our id)
-    synced: frozenset[str] = frozenset()  #: attributes whose change by a person makes the record ``dirty``
-    status: frozenset[str] = frozenset()  #: the sync's own attributes, which do not count as a version
+    links: tuple[
+        tuple[str, str, str], ...
+    ] = ()  #: (link, foreign entity, foreign attribute that holds our id)
+    synced: frozenset[str] = (
+        frozenset()
+    )  #: attributes whose change by a person makes the record ``dirty``
+    status: frozenset[str] = (
+        frozenset()
+    )  #: the sync's own attributes, which do not count as a version
     synced_id: str = ""  #: attribute that is set once the record is known to Advoware
     initial_status: str | None = None  #: ``syncStatus`` of a new record
 
@@ -124,7 +134,9 @@ class Entity:
     def all_fields(self) -> tuple[Field, ...]:
         """Every field in the order of the attributes; ``name`` first."""
         name = (
-            () if any(field.name == "name" for field in self.fields) else (Field(name="name", read_only=self.person),)
+            ()
+            if any(field.name == "name" for field in self.fields)
+            else (Field(name="name", read_only=self.person),)
         )
         named = tuple(field for field in self.fields if field.name == "name")
         rest = tuple(field for field in self.fields if field.name != "name")
@@ -136,19 +148,27 @@ class Entity:
             Field(name="createdBy", type="link", entity="User", read_only=True),
             Field(name="modifiedBy", type="link", entity="User", read_only=True),
         )
-        if self.assigned and not any(field.name == "assignedUser" for field in self.fields):
+        if self.assigned and not any(
+            field.name == "assignedUser" for field in self.fields
+        ):
             users = (*users, Field(name="assignedUser", type="link", entity="User"))
         return (*name, *named, *times, *rest, *users)
 
     @cached_property
     def field_of(self) -> dict[str, Field]:
         """The field of each attribute that can be filtered and sorted by."""
-        return {attribute: field for field in self.all_fields for attribute in field.attributes}
+        return {
+            attribute: field
+            for field in self.all_fields
+            for attribute in field.attributes
+        }
 
     @cached_property
     def attributes(self) -> tuple[str, ...]:
         """All attributes of a record read by id, in EspoCRM's order."""
-        plain = [attribute for field in self.all_fields for attribute in field.attributes]
+        plain = [
+            attribute for field in self.all_fields for attribute in field.attributes
+        ]
         plain.insert(1, "deleted")
         data = [f"{field.name}Data" for field in self.contact_fields]
         stream = ["isFollowed", "followersIds", "followersNames"] if self.stream else []
@@ -162,12 +182,16 @@ class Entity:
     @cached_property
     def writable(self) -> frozenset[str]:
         """Attributes that a request may set; all others in a body are ignored."""
-        return frozenset(attribute for field in self.all_fields for attribute in field.writable)
+        return frozenset(
+            attribute for field in self.all_fields for attribute in field.writable
+        )
 
     @cached_property
     def contact_fields(self) -> tuple[Field, ...]:
         """The fields of type email and phone."""
-        return tuple(field for field in self.all_fields if field.type in {"email", "phone"})
+        return tuple(
+            field for field in self.all_fields if field.type in {"email", "phone"}
+        )
 
 
 _BETEILIGTE_MASTER_DATA = (
@@ -195,8 +219,21 @@ CBETEILIGTE = Entity(
     initial_status="pending_sync",
     synced_id="betnr",
     status=frozenset(
-        {"betnr", "syncStatus", "advowareLastSync", "advowareRowId", "syncRetryCount", "syncNextRetry"}
-        | {"syncAutoResetAt", "syncErrorMessage", "kommunikationHash", "erasedFields", "mergedIds"}
+        {
+            "betnr",
+            "syncStatus",
+            "advowareLastSync",
+            "advowareRowId",
+            "syncRetryCount",
+            "syncNextRetry",
+        }
+        | {
+            "syncAutoResetAt",
+            "syncErrorMessage",
+            "kommunikationHash",
+            "erasedFields",
+            "mergedIds",
+        }
     ),
     synced=frozenset(
         {field.name for field in _BETEILIGTE_MASTER_DATA}
@@ -227,10 +264,34 @@ CADRESSEN = Entity(
     webhooks=True,
     initial_status="pending_sync",
     synced_id="advowareId",
-    status=frozenset({"advowareId", "advowareRowId", "advowareLastSync", "syncStatus", "erasedFields"}),
+    status=frozenset(
+        {
+            "advowareId",
+            "advowareRowId",
+            "advowareLastSync",
+            "syncStatus",
+            "erasedFields",
+        }
+    ),
     synced=frozenset(
-        {"name", "bezeichnung", "adresseStreet", "adresseCity", "adressePostalCode", "adresseCountry", "adresseState"}
-        | {"postfach", "postfachPLZ", "istStandard", "gueltigVon", "gueltigBis", "isActive", "beteiligteId"}
+        {
+            "name",
+            "bezeichnung",
+            "adresseStreet",
+            "adresseCity",
+            "adressePostalCode",
+            "adresseCountry",
+            "adresseState",
+        }
+        | {
+            "postfach",
+            "postfachPLZ",
+            "istStandard",
+            "gueltigVon",
+            "gueltigBis",
+            "isActive",
+            "beteiligteId",
+        }
     ),
     fields=(
         Field(name="syncStatus", type="enum", options=SYNC_STATUSES),
@@ -259,9 +320,19 @@ CBANKVERBINDUNGEN = Entity(
     name="CBankverbindungen",
     stream=True,
     webhooks=True,
-    status=frozenset({"advowareKontoId", "advowareLastSync", "syncStatus", "syncErrorMessage", "erasedFields"}),
+    status=frozenset(
+        {
+            "advowareKontoId",
+            "advowareLastSync",
+            "syncStatus",
+            "syncErrorMessage",
+            "erasedFields",
+        }
+    ),
     fields=(
-        Field(name="syncStatus", type="enum", options=("", "clean", "unclean", "failed")),
+        Field(
+            name="syncStatus", type="enum", options=("", "clean", "unclean", "failed")
+        ),
         Field(name="iban", max_length=42),
         Field(name="bic", max_length=14),
         Field(name="kontoinhaber", max_length=250),
@@ -299,7 +370,12 @@ TASK = Entity(
             options=("Not Started", "Started", "Completed", "Canceled", "Deferred"),
             default="Not Started",
         ),
-        Field(name="priority", type="enum", options=("Low", "Normal", "High", "Urgent"), default="Normal"),
+        Field(
+            name="priority",
+            type="enum",
+            options=("Low", "Normal", "High", "Urgent"),
+            default="Normal",
+        ),
         Field(name="dateStart", type="datetime"),
         Field(name="dateEnd", type="datetime"),
         Field(name="dateStartDate", type="date"),
@@ -319,8 +395,14 @@ NOTE = Entity(
     fields=(
         Field(name="post", type="text"),
         Field(name="data", type="jsonObject", read_only=True),
-        Field(name="type", type="enum", options=("Post",), default="Post", read_only=True),
-        Field(name="targetType", type="enum", options=("", "self", "all", "teams", "users", "portals")),
+        Field(
+            name="type", type="enum", options=("Post",), default="Post", read_only=True
+        ),
+        Field(
+            name="targetType",
+            type="enum",
+            options=("", "self", "all", "teams", "users", "portals"),
+        ),
         Field(name="parent", type="linkParent"),
         Field(name="number", type="int", read_only=True),
     ),
@@ -332,7 +414,11 @@ USER = Entity(
     order=("userName", "ASC"),
     fields=(
         Field(name="userName", required=True, max_length=50),
-        Field(name="type", type="enum", options=("regular", "admin", "portal", "system", "super-admin", "api")),
+        Field(
+            name="type",
+            type="enum",
+            options=("regular", "admin", "portal", "system", "super-admin", "api"),
+        ),
         Field(name="isActive", type="bool", default=True),
         Field(name="emailAddress"),
     ),
@@ -347,7 +433,12 @@ WEBHOOK = Entity(
         Field(name="isActive", type="bool", default=True),
         Field(name="user", type="link", entity="User"),
         Field(name="entityType", read_only=True),
-        Field(name="type", type="enum", options=("create", "update", "fieldUpdate", "delete"), read_only=True),
+        Field(
+            name="type",
+            type="enum",
+            options=("create", "update", "fieldUpdate", "delete"),
+            read_only=True,
+        ),
         Field(name="field", read_only=True),
         Field(name="secretKey", max_length=100, read_only=True),
         Field(name="skipOwn", type="bool", default=False),
@@ -389,7 +480,9 @@ def entity_defs(entity: Entity) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for field in entity.all_fields:
         is_person_name = entity.person and field.name == "name"
-        definition: dict[str, Any] = {"type": "personName" if is_person_name else field.type}
+        definition: dict[str, Any] = {
+            "type": "personName" if is_person_name else field.type
+        }
         if field.options:
             definition["options"] = list(field.options)
         if field.max_length:
@@ -398,14 +491,22 @@ def entity_defs(entity: Entity) -> dict[str, Any]:
             definition["typeList"] = list(PHONE_TYPES)
         definition |= {
             key: True
-            for key, value in (("required", field.required), ("readOnly", field.read_only and not is_person_name))
+            for key, value in (
+                ("required", field.required),
+                ("readOnly", field.read_only and not is_person_name),
+            )
             if value
         }
         fields[field.name] = definition
     belongs = {
-        field.name: {"type": "belongsTo", "entity": field.entity} for field in entity.all_fields if field.type == "link"
+        field.name: {"type": "belongsTo", "entity": field.entity}
+        for field in entity.all_fields
+        if field.type == "link"
     }
-    many = {link: {"type": "hasMany", "entity": foreign} for link, foreign, _ in entity.links}
+    many = {
+        link: {"type": "hasMany", "entity": foreign}
+        for link, foreign, _ in entity.links
+    }
     return {
         "fields": fields,
         "links": belongs | many,

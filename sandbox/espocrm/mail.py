@@ -17,7 +17,17 @@ MAX_UNITS: Final = 254
 
 _ATOM: Final = rb"[!#-'*+\-/-9=?A-Z^-~]+"
 _QUOTED: Final = rb'"(?:[\x01-\x08\x0b\x0c\x0e-\x1f!#-\[\]-\x7f]|\\[\x00-\x7f])*"'
-_LOCAL: Final = rb"(?:" + _ATOM + rb"|" + _QUOTED + rb")(?:\.(?:" + _ATOM + rb"|" + _QUOTED + rb"))*"
+_LOCAL: Final = (
+    rb"(?:"
+    + _ATOM
+    + rb"|"
+    + _QUOTED
+    + rb")(?:\.(?:"
+    + _ATOM
+    + rb"|"
+    + _QUOTED
+    + rb"))*"
+)
 
 _LABEL: Final = rb"[a-z0-9]+(?:-+[a-z0-9]+)*"
 #: The last label begins with a letter, which ``xn--`` does as well.
@@ -52,7 +62,9 @@ _IPV6_AND_4: Final = (
 )
 _LITERAL: Final = rb"\[(?:" + _IPV6 + rb"|(?:" + _IPV6_AND_4 + rb")?" + _IPV4 + rb")\]"
 
-_ADDRESS: Final = re.compile(_LOCAL + rb"@(?:" + _NAME + rb"|" + _LITERAL + rb")", re.IGNORECASE)
+_ADDRESS: Final = re.compile(
+    _LOCAL + rb"@(?:" + _NAME + rb"|" + _LITERAL + rb")", re.IGNORECASE
+)
 
 
 def is_mail_address(value: str) -> bool:

@@ -14,7 +14,9 @@ _BRACKET = re.compile(r"\[([^\]]*)\]")
 
 
 _BLANKS = " \t\n\r\0\x0b"
-_ATOM_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(Z|[+-]\d\d:?\d\d)", re.IGNORECASE)
+_ATOM_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(Z|[+-]\d\d:?\d\d)", re.IGNORECASE
+)
 
 
 class ApiError(Exception):
@@ -38,13 +40,22 @@ def validation_failure(entity: str, field: str, kind: str) -> ApiError:
     return ApiError(
         400,
         f"Field validation failure; entityType: {entity}, field: {field}, type: {kind}.",
-        {"messageTranslation": {"label": "validationFailure", "data": {"field": field, "type": kind}}},
+        {
+            "messageTranslation": {
+                "label": "validationFailure",
+                "data": {"field": field, "type": kind},
+            }
+        },
     )
 
 
 def php_json(value: Any) -> bytes:
     r"""JSON exactly as PHP's ``json_encode`` writes it: no blanks, ``\/`` and ``\u00fc`` escapes."""
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("/", "\\/").encode("ascii")
+    return (
+        json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+        .replace("/", "\\/")
+        .encode("ascii")
+    )
 
 
 def read_json(content: bytes) -> Any:
@@ -53,8 +64,12 @@ def read_json(content: bytes) -> Any:
     Raises:
         ValueError: it is not such JSON.
     """
-    value = json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_object)
-    json.dumps(value, ensure_ascii=False).encode()  # raises UnicodeEncodeError, which is a ValueError
+    value = json.loads(
+        content, parse_constant=_refuse_constant, object_pairs_hook=_object
+    )
+    json.dumps(
+        value, ensure_ascii=False
+    ).encode()  # raises UnicodeEncodeError, which is a ValueError
     return value
 
 
@@ -85,7 +100,9 @@ def php_time(text: str) -> str:
     if match is None:
         return f"{text}:00" if len(text) == len("2026-02-10 09:00") else text
     try:
-        moment = datetime.fromisoformat(f"{match[1]}T{match[2]}{match[3].upper()}").astimezone(UTC)
+        moment = datetime.fromisoformat(
+            f"{match[1]}T{match[2]}{match[3].upper()}"
+        ).astimezone(UTC)
     except (ValueError, OverflowError):
         return text
     return moment.replace(tzinfo=None).isoformat(sep=" ")

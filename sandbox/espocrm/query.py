@@ -60,7 +60,9 @@ def read_search_params(query_string: str) -> SearchParams:
         raw = _from_plain_parameters(query)
     for name in _NOT_SUPPORTED:
         if raw.get(name):
-            raise ApiError(400, f"The EspoCRM twin does not know the search parameter '{name}'.")
+            raise ApiError(
+                400, f"The EspoCRM twin does not know the search parameter '{name}'."
+            )
     order = raw.get("order")
     if order not in (None, "ASC", "DESC"):
         raise ApiError(400, "order value is bad.")
@@ -70,7 +72,9 @@ def read_search_params(query_string: str) -> SearchParams:
     order_by, select = raw.get("orderBy"), raw.get("select")
     if order_by is not None and not isinstance(order_by, str):
         raise ApiError(400, "orderBy should be string.")
-    if select is not None and not (isinstance(select, list) and all(isinstance(name, str) for name in select)):
+    if select is not None and not (
+        isinstance(select, list) and all(isinstance(name, str) for name in select)
+    ):
         raise ApiError(400, "select should be array.")
     return SearchParams(
         where=where,
@@ -83,12 +87,18 @@ def read_search_params(query_string: str) -> SearchParams:
 
 
 def _from_plain_parameters(query: Mapping[str, Any]) -> dict[str, Any]:
-    texts = {name: value for name, value in query.items() if isinstance(value, str) and value}
+    texts = {
+        name: value for name, value in query.items() if isinstance(value, str) and value
+    }
     where = query.get("whereGroup") or query.get("where")
     select = texts.get("attributeSelect") or texts.get("select")
     return {
         **{name: query[name] for name in _NOT_SUPPORTED if name in query},
-        "where": list(where.values()) if isinstance(where, dict) else where if isinstance(where, list) else None,
+        "where": list(where.values())
+        if isinstance(where, dict)
+        else where
+        if isinstance(where, list)
+        else None,
         "select": select.split(",") if select else None,
         "orderBy": texts.get("orderBy"),
         "order": texts["order"].upper() if "order" in texts else None,
@@ -108,14 +118,18 @@ def _whole(value: Any, name: str, default: int) -> int:
 def _page_size(value: Any) -> int:
     size = _whole(value, "maxSize", DEFAULT_PAGE)
     if size > MAX_PAGE:
-        raise ApiError(403, f"Max size should not exceed {MAX_PAGE}. Use offset and limit.")
+        raise ApiError(
+            403, f"Max size should not exceed {MAX_PAGE}. Use offset and limit."
+        )
     return size
 
 
 class Query:
     """Filters and sorts the rows of one entity."""
 
-    def __init__(self, entity: Entity, values_of: ValuesOf, linked_ids: LinkedIds) -> None:
+    def __init__(
+        self, entity: Entity, values_of: ValuesOf, linked_ids: LinkedIds
+    ) -> None:
         self._entity = entity
         self._values_of = values_of
         self._linked_ids = linked_ids
@@ -145,13 +159,18 @@ class Query:
         descending = params.descending
         if descending is None:
             descending = default_order == "DESC" if params.order_by is None else False
-        field = next((field for field in self._entity.all_fields if field.name == attribute), None)
+        field = next(
+            (field for field in self._entity.all_fields if field.name == attribute),
+            None,
+        )
         if field is not None and field.type in {"link", "linkParent"}:
             attribute = field.attributes[1]
         if attribute not in self._entity.list_attributes:
             raise ApiError(400, f"Order by non-existing field '{attribute}'.")
         rows = sorted(rows, key=lambda row: str(row["id"]), reverse=descending)
-        return sorted(rows, key=lambda row: _sort_key(row[attribute]), reverse=descending)
+        return sorted(
+            rows, key=lambda row: _sort_key(row[attribute]), reverse=descending
+        )
 
     # -- filters ----------------------------------------------------------------------------------------------
 
@@ -167,8 +186,19 @@ class Query:
         if not isinstance(item, dict) or not item.get("type"):
             raise ApiError(400, "No 'type' in where item.")
         if item.get("dateTime") or item.get("date"):
-            raise ApiError(400, "The EspoCRM twin takes times in UTC only, without 'dateTime', 'date' and 'timeZone'.")
-        unknown = set(item) - {"type", "attribute", "field", "value", "dateTime", "date", "timeZone"}
+            raise ApiError(
+                400,
+                "The EspoCRM twin takes times in UTC only, without 'dateTime', 'date' and 'timeZone'.",
+            )
+        unknown = set(item) - {
+            "type",
+            "attribute",
+            "field",
+            "value",
+            "dateTime",
+            "date",
+            "timeZone",
+        }
         if unknown:
             raise ApiError(400, f"Unknown parameter '{min(unknown)}'.")
         kind, value = item["type"], item.get("value")
@@ -184,19 +214,31 @@ class Query:
             raise ApiError(400, f"Not existing attribute '{attribute}' in where.")
         return self._comparison(kind, attribute, field or Field(name=attribute), value)
 
-    def _link_condition(self, kind: str, link: str, value: Any) -> Callable[[Row], bool]:
+    def _link_condition(
+        self, kind: str, link: str, value: Any
+    ) -> Callable[[Row], bool]:
         known = {name for name, _, _ in self._entity.links}
-        known |= {field.name for field in self._entity.all_fields if field.type == "link"}
+        known |= {
+            field.name for field in self._entity.all_fields if field.type == "link"
+        }
         if link not in known:
             raise ApiError(400, f"Not existing relation '{link}' in where.")
         if kind in {"isLinked", "isNotLinked"}:
             return lambda row: bool(self._linked_ids(row, link)) == (kind == "isLinked")
-        wanted = {str(entry) for entry in (value if isinstance(value, list) else [value])}
-        return lambda row: bool(self._linked_ids(row, link) & wanted) == (kind == "linkedWith")
+        wanted = {
+            str(entry) for entry in (value if isinstance(value, list) else [value])
+        }
+        return lambda row: (
+            bool(self._linked_ids(row, link) & wanted) == (kind == "linkedWith")
+        )
 
-    def _comparison(self, kind: str, attribute: str, field: Field, value: Any) -> Callable[[Row], bool]:
+    def _comparison(
+        self, kind: str, attribute: str, field: Field, value: Any
+    ) -> Callable[[Row], bool]:
         if kind in {"isNull", "isNotNull"}:
-            return lambda row: (not _present(self._values_of(row, attribute))) == (kind == "isNull")
+            return lambda row: (
+                (not _present(self._values_of(row, attribute))) == (kind == "isNull")
+            )
         if kind in {"isTrue", "isFalse"}:
             return lambda row: self._values_of(row, attribute) == [kind == "isTrue"]
         test, negative = _test(kind, field, value)
@@ -281,7 +323,10 @@ def _collated(text: str) -> str:
 
 
 def _like(pattern: str) -> re.Pattern[str]:
-    parts = (".*" if char == "%" else "." if char == "_" else re.escape(char) for char in _collated(pattern))
+    parts = (
+        ".*" if char == "%" else "." if char == "_" else re.escape(char)
+        for char in _collated(pattern)
+    )
     return re.compile("".join(parts), re.DOTALL)
 
 

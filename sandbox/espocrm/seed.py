@@ -23,7 +23,13 @@ def load_firm(store: Store, firm: Firm, admin: ApiUser) -> None:
         _load_party(store, party, active[number % len(active)], admin)
 
 
-def _create(store: Store, entity: Any, body: dict[str, Any], admin: ApiUser, given: dict[str, Any]) -> None:
+def _create(
+    store: Store,
+    entity: Any,
+    body: dict[str, Any],
+    admin: ApiUser,
+    given: dict[str, Any],
+) -> None:
     store.create(entity, store.prepare(entity, body, record=None), admin, given)
 
 
@@ -40,7 +46,13 @@ def _user(employee: Employee) -> dict[str, Any]:
 def _load_party(store: Store, party: Party, assignee: str, admin: ApiUser) -> None:
     created, modified = _stamp(party.created_at), _stamp(party.modified_at)
     times = {"createdAt": created, "modifiedAt": modified}
-    _create(store, CBETEILIGTE, _beteiligte(party, assignee, modified), admin, {"id": party.espocrm_id, **times})
+    _create(
+        store,
+        CBETEILIGTE,
+        _beteiligte(party, assignee, modified),
+        admin,
+        {"id": party.espocrm_id, **times},
+    )
     for address in party.addresses:
         if address.in_espocrm:
             body = _address(address, party.espocrm_id, modified)
@@ -48,7 +60,13 @@ def _load_party(store: Store, party: Party, assignee: str, admin: ApiUser) -> No
     for account in party.bank_accounts:
         if account.in_espocrm:
             body = _bank_account(account, party.espocrm_id, modified)
-            _create(store, CBANKVERBINDUNGEN, body, admin, {"id": account.espocrm_id, **times})
+            _create(
+                store,
+                CBANKVERBINDUNGEN,
+                body,
+                admin,
+                {"id": account.espocrm_id, **times},
+            )
 
 
 def _beteiligte(party: Party, assignee: str, synced_at: str) -> dict[str, Any]:
@@ -60,13 +78,19 @@ def _beteiligte(party: Party, assignee: str, synced_at: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "rechtsform": party.rechtsform,
         "phoneNumberData": phones,
-        "emailAddressData": [{"emailAddress": mail.address} for mail in party.mails if mail.in_espocrm],
+        "emailAddressData": [
+            {"emailAddress": mail.address} for mail in party.mails if mail.in_espocrm
+        ],
         "assignedUserId": assignee,
     }
     if party.is_company:
         body["firmenname"] = party.name
     else:
-        body |= {"salutationName": party.anrede, "firstName": party.vorname, "lastName": party.name}
+        body |= {
+            "salutationName": party.anrede,
+            "firstName": party.vorname,
+            "lastName": party.name,
+        }
     if party.geburtsdatum:
         body["dateOfBirth"] = party.geburtsdatum.isoformat()
     if party.register:
@@ -76,7 +100,11 @@ def _beteiligte(party: Party, assignee: str, synced_at: str) -> dict[str, Any]:
             "registergericht": party.register.gericht,
         }
     if party.in_advoware:
-        body |= {"betnr": party.betnr, "syncStatus": "clean", "advowareLastSync": synced_at}
+        body |= {
+            "betnr": party.betnr,
+            "syncStatus": "clean",
+            "advowareLastSync": synced_at,
+        }
     return body
 
 
@@ -95,11 +123,17 @@ def _address(address: Address, beteiligte_id: str, synced_at: str) -> dict[str, 
         "beteiligteId": beteiligte_id,
     }
     if address.in_advoware:
-        body |= {"advowareId": address.advoware_id, "syncStatus": "clean", "advowareLastSync": synced_at}
+        body |= {
+            "advowareId": address.advoware_id,
+            "syncStatus": "clean",
+            "advowareLastSync": synced_at,
+        }
     return body
 
 
-def _bank_account(account: BankAccount, beteiligte_id: str, synced_at: str) -> dict[str, Any]:
+def _bank_account(
+    account: BankAccount, beteiligte_id: str, synced_at: str
+) -> dict[str, Any]:
     body: dict[str, Any] = {
         "name": account.bank,
         "iban": account.iban,
@@ -109,7 +143,11 @@ def _bank_account(account: BankAccount, beteiligte_id: str, synced_at: str) -> d
         "beteiligteId": beteiligte_id,
     }
     if account.in_advoware:
-        body |= {"advowareKontoId": account.advoware_id, "syncStatus": "clean", "advowareLastSync": synced_at}
+        body |= {
+            "advowareKontoId": account.advoware_id,
+            "syncStatus": "clean",
+            "advowareLastSync": synced_at,
+        }
     return body
 
 

@@ -25,7 +25,9 @@ _MENTION = re.compile(r"@[\w@.-]+")
 class RecordService:
     """Creates, changes and deletes records on behalf of a user."""
 
-    def __init__(self, store: Store, dice: random.Random, publish: Callable[[Change], None]) -> None:
+    def __init__(
+        self, store: Store, dice: random.Random, publish: Callable[[Change], None]
+    ) -> None:
         self._store = store
         self._dice = dice
         self._publish = publish
@@ -56,20 +58,29 @@ class RecordService:
         user.demand("create", entity.name)
         if entity.name == "Webhook" and not user.admin:
             body = {**body, "userId": user.id}
-        is_laid_down = given is not None  # by the control API; it may be older than the extension
-        data = self._store.prepare(entity, body, record=None, demand_required=not is_laid_down)
+        is_laid_down = (
+            given is not None
+        )  # by the control API; it may be older than the extension
+        data = self._store.prepare(
+            entity, body, record=None, demand_required=not is_laid_down
+        )
         if not is_laid_down:
             validate_bank_details(entity, data)
             self._validate_name(entity, data, None, user)
         self._check_assignment(entity, data, None, user)
         self._check_links(entity, data, None, user)
-        duplicates = [] if skip_duplicate_check else self._store.likely_duplicates(entity, data)
+        duplicates = (
+            [] if skip_duplicate_check else self._store.likely_duplicates(entity, data)
+        )
         if duplicates:
             raise ApiError(409, "duplicate", duplicates)
         if entity.name == "Webhook":
             data = self._webhook_data(data, user)
         if entity.name == "Note":
-            data |= {"type": "Post", "number": sum(1 for _ in self._store.records("Note")) + 1}
+            data |= {
+                "type": "Post",
+                "number": sum(1 for _ in self._store.records("Note")) + 1,
+            }
         record, change = self._store.create(entity, data, user, given)
         if not silent:
             self._notify(record, data, user)
@@ -108,9 +119,15 @@ class RecordService:
         self._validate_name(entity, data, record.values, user)
         if entity.name == "Webhook":
             self._check_receiver(data)
-        conflicts = self._store.concurrent_changes(record, data, version) if version is not None else {}
+        conflicts = (
+            self._store.concurrent_changes(record, data, version)
+            if version is not None
+            else {}
+        )
         if conflicts:
-            raise ApiError(409, "modified", {"values": conflicts, "versionNumber": record.version})
+            raise ApiError(
+                409, "modified", {"values": conflicts, "versionNumber": record.version}
+            )
         self._check_assignment(entity, data, record, user)
         self._check_links(entity, data, record, user)
         new_assignee = data.get("assignedUserId") != record.values.get("assignedUserId")
@@ -123,7 +140,9 @@ class RecordService:
         if record.values.get("beteiligteId") != old_owner:
             self.mark_owner(old_owner, entity, user)
             self.mark_owner(record.values.get("beteiligteId"), entity, user)
-        return self._store.full(record) | {name: data[name] for name in data if name.endswith("Data")}
+        return self._store.full(record) | {
+            name: data[name] for name in data if name.endswith("Data")
+        }
 
     def delete(self, record: Record, user: ApiUser, *, silent: bool = False) -> None:
         """Delete a record softly.
@@ -139,7 +158,11 @@ class RecordService:
         self.mark_owner(owner, record.entity, user)
 
     def _validate_name(
-        self, entity: Entity, data: Mapping[str, Any], present: Mapping[str, Any] | None, user: ApiUser
+        self,
+        entity: Entity,
+        data: Mapping[str, Any],
+        present: Mapping[str, Any] | None,
+        user: ApiUser,
     ) -> None:
         if self._store.settings.has_form_rules and not user.sync:
             validate_name(entity, data, present)
@@ -149,7 +172,11 @@ class RecordService:
         if not self._store.settings.has_form_rules:
             return
         owner = self._store.find("CBeteiligte", owner_id) if owner_id else None
-        if owner is None or user.sync or part.name not in {"CAdressen", "CBankverbindungen"}:
+        if (
+            owner is None
+            or user.sync
+            or part.name not in {"CAdressen", "CBankverbindungen"}
+        ):
             return
         if owner.values.get("syncStatus") in {"pending_sync", "dirty"}:
             return
@@ -159,15 +186,33 @@ class RecordService:
 
     # -- rules ------------------------------------------------------------------------------------------------
 
-    def _check_assignment(self, entity: Entity, data: Mapping[str, Any], record: Record | None, user: ApiUser) -> None:
+    def _check_assignment(
+        self,
+        entity: Entity,
+        data: Mapping[str, Any],
+        record: Record | None,
+        user: ApiUser,
+    ) -> None:
         assignee = data.get("assignedUserId")
         present = record.values.get("assignedUserId") if record else None
-        if user.admin or user.assignment_permission == "all" or assignee in {None, present, user.id}:
+        if (
+            user.admin
+            or user.assignment_permission == "all"
+            or assignee in {None, present, user.id}
+        ):
             return
         if "assignedUserId" in entity.writable:
-            raise ApiError(403, "Assignment failure: assigned user or team not allowed.")
+            raise ApiError(
+                403, "Assignment failure: assigned user or team not allowed."
+            )
 
-    def _check_links(self, entity: Entity, data: Mapping[str, Any], record: Record | None, user: ApiUser) -> None:
+    def _check_links(
+        self,
+        entity: Entity,
+        data: Mapping[str, Any],
+        record: Record | None,
+        user: ApiUser,
+    ) -> None:
         present = record.values if record else {}
         for field in entity.all_fields:
             target_id = data.get(f"{field.name}Id")
@@ -175,12 +220,20 @@ class RecordService:
                 continue
             if target_id == present.get(f"{field.name}Id"):
                 continue
-            foreign = field.entity or data.get(f"{field.name}Type") or present.get(f"{field.name}Type") or ""
+            foreign = (
+                field.entity
+                or data.get(f"{field.name}Type")
+                or present.get(f"{field.name}Type")
+                or ""
+            )
             target = self._store.find(foreign, target_id)
             if target is None:
                 raise ApiError(403, "Can't relate with non-existing record.")
             if not self._may_read(user, target):
-                raise ApiError(403, f"No foreign record access for link operation ({entity.name}:{field.name}).")
+                raise ApiError(
+                    403,
+                    f"No foreign record access for link operation ({entity.name}:{field.name}).",
+                )
 
     @staticmethod
     def _may_read(user: ApiUser, record: Record) -> bool:
@@ -207,20 +260,37 @@ class RecordService:
                     self._ring(person["id"], "MentionInPost", record, user)
 
     def _mentioned(self, post: str, user: ApiUser) -> list[tuple[str, dict[str, Any]]]:
-        people = {record.values["userName"]: record for record in self._store.records("User")}
+        people = {
+            record.values["userName"]: record for record in self._store.records("User")
+        }
         found: list[tuple[str, dict[str, Any]]] = []
         for mention in dict.fromkeys(_MENTION.findall(post)):
             person = people.get(mention[1:])
             if person is None or not person.values["isActive"]:
                 continue
-            if not user.admin and user.mention_permission != "all" and person.id != user.id:
+            if (
+                not user.admin
+                and user.mention_permission != "all"
+                and person.id != user.id
+            ):
                 continue
-            shown = {"id": person.id, "name": person.values["name"], "userName": mention[1:], "_scope": "User"}
+            shown = {
+                "id": person.id,
+                "name": person.values["name"],
+                "userName": mention[1:],
+                "_scope": "User",
+            }
             found.append((mention, shown))
         return found
 
     def _ring(self, user_id: str, kind: str, about: Record, author: ApiUser) -> None:
-        data = {"type": kind, "userId": user_id, "read": False, "relatedType": about.entity.name, "relatedId": about.id}
+        data = {
+            "type": kind,
+            "userId": user_id,
+            "read": False,
+            "relatedType": about.entity.name,
+            "relatedId": about.id,
+        }
         self._store.create(NOTIFICATION, data, author)
 
     # -- webhook records --------------------------------------------------------------------------------------
@@ -238,9 +308,15 @@ class RecordService:
             raise ApiError(403, "Entity type is forbidden.")
         if kind == "fieldUpdate" and not field:
             raise ApiError(403, "Field is empty.")
-        if kind == "fieldUpdate" and field not in {known.name for known in entity.all_fields}:
+        if kind == "fieldUpdate" and field not in {
+            known.name for known in entity.all_fields
+        }:
             raise ApiError(403, "Field does not exist.")
-        owned = sum(1 for webhook in self._store.records("Webhook") if webhook.values.get("userId") == user.id)
+        owned = sum(
+            1
+            for webhook in self._store.records("Webhook")
+            if webhook.values.get("userId") == user.id
+        )
         if not user.admin and owned >= MAX_WEBHOOKS_PER_USER:
             raise ApiError(403, "Webhook number per user exceeded the limit.")
         owner = self._store.find("User", data.get("userId"))
@@ -260,9 +336,15 @@ class RecordService:
             raise validation_failure("Webhook", "url", "notInternal")
 
     @staticmethod
-    def _webhook_update(record: Record, body: dict[str, Any], user: ApiUser) -> dict[str, Any]:
+    def _webhook_update(
+        record: Record, body: dict[str, Any], user: ApiUser
+    ) -> dict[str, Any]:
         if not user.admin:
-            return {key: value for key, value in body.items() if key not in {"event", "userId"}}
+            return {
+                key: value
+                for key, value in body.items()
+                if key not in {"event", "userId"}
+            }
         if body.get("event", record.values["event"]) != record.values["event"]:
             raise ApiError(403, "Event can't be changed.")
         return body

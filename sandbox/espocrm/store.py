@@ -16,7 +16,13 @@ from sandbox.espocrm.query import Query, SearchParams
 from sandbox.espocrm.validation import clean_input, validate
 
 #: Attributes that a control request may set although a client may not.
-GIVEN_ATTRIBUTES = ("createdAt", "modifiedAt", "createdById", "modifiedById", "secretKey")
+GIVEN_ATTRIBUTES = (
+    "createdAt",
+    "modifiedAt",
+    "createdById",
+    "modifiedById",
+    "secretKey",
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,12 @@ class Record:
 class Store:
     """All records of an instance."""
 
-    def __init__(self, now: Callable[[], datetime], make_id: Callable[[], str], settings: Settings) -> None:
+    def __init__(
+        self,
+        now: Callable[[], datetime],
+        make_id: Callable[[], str],
+        settings: Settings,
+    ) -> None:
         self.settings = settings
         self._now = now
         self._make_id = make_id
@@ -64,7 +75,9 @@ class Store:
         record = self._records.get(entity, {}).get(record_id)
         return record if record is not None and record.deleted else None
 
-    def get(self, entity: Entity, record_id: str, wording: str = "does not exist") -> Record:
+    def get(
+        self, entity: Entity, record_id: str, wording: str = "does not exist"
+    ) -> Record:
         """A record that is not deleted.
 
         Raises:
@@ -77,13 +90,19 @@ class Store:
 
     def records(self, entity: str) -> Iterator[Record]:
         """The records of an entity that are not deleted, oldest first."""
-        return (record for record in list(self._records[entity].values()) if not record.deleted)
+        return (
+            record
+            for record in list(self._records[entity].values())
+            if not record.deleted
+        )
 
     def full(self, record: Record) -> dict[str, Any]:
         """A record as a read by id shows it."""
         shown = self._row(record)
         for contact in record.entity.contact_fields:
-            shown[f"{contact.name}Data"] = self._contact_rows.entries(contact, record.contacts[contact.name])
+            shown[f"{contact.name}Data"] = self._contact_rows.entries(
+                contact, record.contacts[contact.name]
+            )
         if record.entity.stream:
             shown |= {"isFollowed": False, "followersIds": [], "followersNames": {}}
         return shown | self._version(record)
@@ -97,7 +116,14 @@ class Store:
             lambda row, attribute: self._filter_values(entity, row, attribute),
             lambda row, link: self._linked_ids(entity, row, link),
         )
-        rows = query.select((self._listed(record) for record in self.records(entity.name) if visible(record)), params)
+        rows = query.select(
+            (
+                self._listed(record)
+                for record in self.records(entity.name)
+                if visible(record)
+            ),
+            params,
+        )
         page = rows[params.offset : params.offset + max(params.max_size, 0)]
         return [query.page(row, params) for row in page], len(rows)
 
@@ -105,40 +131,72 @@ class Store:
         return self._row(record) | self._version(record)
 
     def _version(self, record: Record) -> dict[str, Any]:
-        return {"versionNumber": record.version} if record.entity.name in self.settings.optimistic_concurrency else {}
+        return (
+            {"versionNumber": record.version}
+            if record.entity.name in self.settings.optimistic_concurrency
+            else {}
+        )
 
     def _row(self, record: Record) -> dict[str, Any]:
         entity = record.entity
-        values: dict[str, Any] = {**record.values, "id": record.id, "deleted": record.deleted}
+        values: dict[str, Any] = {
+            **record.values,
+            "id": record.id,
+            "deleted": record.deleted,
+        }
         for contact in entity.contact_fields:
             values |= self._contact_rows.summary(contact, record.contacts[contact.name])
         for link in entity.all_fields:
             if link.type in {"link", "linkParent"}:
                 foreign = link.entity or values.get(f"{link.name}Type") or ""
-                values[f"{link.name}Name"] = self._name_of(foreign, values.get(f"{link.name}Id"))
+                values[f"{link.name}Name"] = self._name_of(
+                    foreign, values.get(f"{link.name}Id")
+                )
         return {attribute: values.get(attribute) for attribute in _row_order(entity)}
 
     def _name_of(self, entity: str, record_id: Any) -> str | None:
         record = self.find(entity, record_id) if record_id else None
         return record.values.get("name") if record else None
 
-    def _filter_values(self, entity: Entity, row: Mapping[str, Any], attribute: str) -> list[Any]:
-        contact = next((contact for contact in entity.contact_fields if contact.name == attribute), None)
+    def _filter_values(
+        self, entity: Entity, row: Mapping[str, Any], attribute: str
+    ) -> list[Any]:
+        contact = next(
+            (contact for contact in entity.contact_fields if contact.name == attribute),
+            None,
+        )
         if contact is None:
             return [row[attribute]]
         links = self._records[entity.name][row["id"]].contacts[contact.name]
-        return [entry[contact.name] for entry in self._contact_rows.entries(contact, links)]
+        return [
+            entry[contact.name] for entry in self._contact_rows.entries(contact, links)
+        ]
 
-    def _linked_ids(self, entity: Entity, row: Mapping[str, Any], link: str) -> set[str]:
+    def _linked_ids(
+        self, entity: Entity, row: Mapping[str, Any], link: str
+    ) -> set[str]:
         if f"{link}Id" in row:
             return {row[f"{link}Id"]} - {None}
-        foreign, attribute = next((foreign, attribute) for name, foreign, attribute in entity.links if name == link)
-        return {other.id for other in self.records(foreign) if other.values.get(attribute) == row["id"]}
+        foreign, attribute = next(
+            (foreign, attribute)
+            for name, foreign, attribute in entity.links
+            if name == link
+        )
+        return {
+            other.id
+            for other in self.records(foreign)
+            if other.values.get(attribute) == row["id"]
+        }
 
     # -- writing ----------------------------------------------------------------------------------------------
 
     def prepare(
-        self, entity: Entity, body: dict[str, Any], *, record: Record | None, demand_required: bool = True
+        self,
+        entity: Entity,
+        body: dict[str, Any],
+        *,
+        record: Record | None,
+        demand_required: bool = True,
     ) -> dict[str, Any]:
         """The checked attributes of a request body; for a new record (``record=None``) with the defaults filled in.
 
@@ -147,18 +205,34 @@ class Store:
         """
         data = clean_input(entity, body, self.settings)
         if record is None:
-            defaults = {f.name: f.default for f in entity.all_fields if f.default is not None and not f.read_only}
+            defaults = {
+                f.name: f.default
+                for f in entity.all_fields
+                if f.default is not None and not f.read_only
+            }
             data = defaults | data
         present = None if record is None else self.full(record)
         validate(entity, data, present, self.settings, demand_required=demand_required)
-        for unique in (f.name for f in entity.all_fields if f.unique and data.get(f.name) is not None):
-            holders = (other for other in self.records(entity.name) if other.values.get(unique) == data[unique])
+        for unique in (
+            f.name
+            for f in entity.all_fields
+            if f.unique and data.get(f.name) is not None
+        ):
+            holders = (
+                other
+                for other in self.records(entity.name)
+                if other.values.get(unique) == data[unique]
+            )
             if any(other is not record for other in holders):
                 raise validation_failure(entity.name, unique, "unique")
         return data
 
     def create(
-        self, entity: Entity, data: dict[str, Any], user: ApiUser, given: Mapping[str, Any] | None = None
+        self,
+        entity: Entity,
+        data: dict[str, Any],
+        user: ApiUser,
+        given: Mapping[str, Any] | None = None,
     ) -> tuple[Record, Change]:
         """Store a new record.
 
@@ -172,16 +246,36 @@ class Store:
         stamp = self._stamp()
         contacts = {contact.name: ContactLinks() for contact in entity.contact_fields}
         record = Record(entity, str(given.get("id") or self._make_id()), {}, contacts)
-        record.values = {"createdAt": stamp, "modifiedAt": stamp, "createdById": user.id}
+        record.values = {
+            "createdAt": stamp,
+            "modifiedAt": stamp,
+            "createdById": user.id,
+        }
         self._write(record, data, user, new=True)
-        if entity.initial_status is not None and record.values.get("syncStatus") is None:
+        if (
+            entity.initial_status is not None
+            and record.values.get("syncStatus") is None
+        ):
             record.values["syncStatus"] = entity.initial_status
-        record.values |= {key: given[key] for key in GIVEN_ATTRIBUTES if given.get(key) is not None}
+        record.values |= {
+            key: given[key] for key in GIVEN_ATTRIBUTES if given.get(key) is not None
+        }
         self._records[entity.name][record.id] = record
-        return record, Change("create", entity.name, record.id, self._create_payload(record, data), user.id)
+        return record, Change(
+            "create",
+            entity.name,
+            record.id,
+            self._create_payload(record, data),
+            user.id,
+        )
 
     def update(
-        self, record: Record, data: dict[str, Any], user: ApiUser, *, keep_modified: bool = False
+        self,
+        record: Record,
+        data: dict[str, Any],
+        user: ApiUser,
+        *,
+        keep_modified: bool = False,
     ) -> Change | None:
         """Change attributes; None if EspoCRM sees nothing to save.
 
@@ -193,15 +287,28 @@ class Store:
         entity = record.entity
         data = dict(data)
         before = self.full(record)
-        changed = {attribute for attribute, value in data.items() if before[attribute] != value}
-        if not user.sync and changed & entity.synced and "syncStatus" not in data and self.is_known_to_advoware(record):
+        changed = {
+            attribute for attribute, value in data.items() if before[attribute] != value
+        }
+        if (
+            not user.sync
+            and changed & entity.synced
+            and "syncStatus" not in data
+            and self.is_known_to_advoware(record)
+        ):
             data["syncStatus"] = "dirty"
         self._write(record, data, user)
         after = self.full(record)
         columns = set(entity.list_attributes) - _computed(entity)
-        changed |= {attribute for attribute in columns if before[attribute] != after[attribute]}
+        changed |= {
+            attribute for attribute in columns if before[attribute] != after[attribute]
+        }
         new_modifier = record.values.get("modifiedById") != user.id
-        counts = self.settings.extension in {"", "1.0.0"} or not entity.status or bool(changed - entity.status)
+        counts = (
+            self.settings.extension in {"", "1.0.0"}
+            or not entity.status
+            or bool(changed - entity.status)
+        )
         record.version += counts
         if keep_modified:
             return None
@@ -212,9 +319,17 @@ class Store:
         if new_modifier:
             changed |= {"modifiedById", "modifiedByName"}
         changed |= always_changed
-        shown = self.full(record) | {name: data[name] for name in data if name.endswith("Data")}
-        payload = {name: shown[name] for name in (*entity.attributes, "versionNumber") if name in changed}
-        return Change("update", entity.name, record.id, payload | {"id": record.id}, user.id)
+        shown = self.full(record) | {
+            name: data[name] for name in data if name.endswith("Data")
+        }
+        payload = {
+            name: shown[name]
+            for name in (*entity.attributes, "versionNumber")
+            if name in changed
+        }
+        return Change(
+            "update", entity.name, record.id, payload | {"id": record.id}, user.id
+        )
 
     def _always_changed(self, entity: Entity, *, counts: bool) -> set[str]:
         """Attributes that are not loaded from the table, which old versions take for changed ones."""
@@ -228,7 +343,9 @@ class Store:
         """Mark a record as deleted."""
         record.deleted = True
         record.values |= {"modifiedAt": self._stamp(), "modifiedById": user.id}
-        return Change("delete", record.entity.name, record.id, {"id": record.id}, user.id)
+        return Change(
+            "delete", record.entity.name, record.id, {"id": record.id}, user.id
+        )
 
     def restore(self, entity: Entity, record_id: str) -> Record:
         """Take the mark off again.
@@ -253,12 +370,16 @@ class Store:
         """Say that a number or address also belongs to a record elsewhere that only an administrator may edit."""
         self._contact_rows.guard(contact, entry)
 
-    def keep_what_is_shared(self, entity: Entity, record: Record | None, data: dict[str, Any]) -> None:
+    def keep_what_is_shared(
+        self, entity: Entity, record: Record | None, data: dict[str, Any]
+    ) -> None:
         """As the write action: numbers and addresses keep what people have noted about them, see ContactRows.php."""
         for contact in entity.contact_fields:
             for entry in data.get(f"{contact.name}Data") or []:
                 if isinstance(entry, dict) and isinstance(entry.get(contact.name), str):
-                    self._contact_rows.keep_noted(contact, entry, lambda row: self._is_held_by_others(row, record))
+                    self._contact_rows.keep_noted(
+                        contact, entry, lambda row: self._is_held_by_others(row, record)
+                    )
 
     def _is_held_by_others(self, row_id: str, record: Record | None) -> bool:
         return any(
@@ -272,10 +393,15 @@ class Store:
     def checkpoint(self) -> Callable[[], None]:
         """Remember all records; the function that is returned brings them back."""
         records = {
-            name: {key: replace(r, values=dict(r.values), contacts=deepcopy(r.contacts)) for key, r in rows.items()}
+            name: {
+                key: replace(r, values=dict(r.values), contacts=deepcopy(r.contacts))
+                for key, r in rows.items()
+            }
             for name, rows in self._records.items()
         }
-        rows = deepcopy(self._contact_rows.__dict__ | {"_make_id": None}) | {"_make_id": self._make_id}
+        rows = deepcopy(self._contact_rows.__dict__ | {"_make_id": None}) | {
+            "_make_id": self._make_id
+        }
 
         def bring_back() -> None:
             self._records = records
@@ -299,62 +425,117 @@ class Store:
         """Undo `take_out`."""
         self._records[record.entity.name][record.id] = record
 
-    def likely_duplicates(self, entity: Entity, data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def likely_duplicates(
+        self, entity: Entity, data: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
         """Records with the same name or primary address as a new one, if the check is switched on."""
         if entity.name not in self.settings.duplicate_check:
             return []
         name = _full_name(data) if entity.person else data.get("name")
-        mails = {entry.get("emailAddress") for entry in data.get("emailAddressData") or []} | {data.get("emailAddress")}
+        mails = {
+            entry.get("emailAddress") for entry in data.get("emailAddressData") or []
+        } | {data.get("emailAddress")}
         found = (self._row(record) for record in self.records(entity.name))
-        return [row for row in found if (name and row["name"] == name) or (row.get("emailAddress") or "") in mails]
+        return [
+            row
+            for row in found
+            if (name and row["name"] == name)
+            or (row.get("emailAddress") or "") in mails
+        ]
 
-    def concurrent_changes(self, record: Record, data: Mapping[str, Any], seen_version: int) -> dict[str, Any]:
+    def concurrent_changes(
+        self, record: Record, data: Mapping[str, Any], seen_version: int
+    ) -> dict[str, Any]:
         """What a caller who has seen another version may not overwrite, with the present values.
 
         That is every field in which his values differ from the present ones, whoever changed it when. Version 9.3 names
         all attributes of such a field and lets single fields be exempt; 8.4 names the attributes that were sent.
         """
         settings = self.settings
-        if record.entity.name not in settings.optimistic_concurrency or seen_version == record.version:
+        if (
+            record.entity.name not in settings.optimistic_concurrency
+            or seen_version == record.version
+        ):
             return {}
         present = self.full(record)
         differing = {name for name, value in data.items() if present[name] != value}
         if settings.version == "8.4":
             return {name: present[name] for name in data if name in differing}
-        fields = [f for f in record.entity.all_fields if f.name not in settings.concurrency_ignored]
-        names = [(*f.attributes, f"{f.name}Data") for f in fields if differing & set(f.writable)]
-        return {name: present[name] for group in names for name in group if name in present}
+        fields = [
+            f
+            for f in record.entity.all_fields
+            if f.name not in settings.concurrency_ignored
+        ]
+        names = [
+            (*f.attributes, f"{f.name}Data")
+            for f in fields
+            if differing & set(f.writable)
+        ]
+        return {
+            name: present[name] for group in names for name in group if name in present
+        }
 
     def is_known_to_advoware(self, record: Record) -> bool:
         """Whether an edit makes a record ``dirty``: one that waits to be created there stays ``pending_sync``."""
         if not record.entity.synced_id:
             return False
         return (
-            record.values.get("syncStatus") != "pending_sync" or record.values.get(record.entity.synced_id) is not None
+            record.values.get("syncStatus") != "pending_sync"
+            or record.values.get(record.entity.synced_id) is not None
         )
 
-    def _write(self, record: Record, data: Mapping[str, Any], user: ApiUser, *, new: bool = False) -> None:
+    def _write(
+        self,
+        record: Record,
+        data: Mapping[str, Any],
+        user: ApiUser,
+        *,
+        new: bool = False,
+    ) -> None:
         contact_attributes = _contact_attributes(record.entity)
-        columns = {key: value for key, value in data.items() if key not in contact_attributes}
-        if record.entity.name == "CAdressen":  # the extension shows the name under two names
+        columns = {
+            key: value for key, value in data.items() if key not in contact_attributes
+        }
+        if (
+            record.entity.name == "CAdressen"
+        ):  # the extension shows the name under two names
             columns |= _address_label(record.values, columns)
         record.values |= columns
-        if erased := record.values.get("erasedFields"):  # the extension: no longer erased if a person has entered it
+        if erased := record.values.get(
+            "erasedFields"
+        ):  # the extension: no longer erased if a person has entered it
             empty = [name for name in erased.split() if not record.values.get(name)]
             record.values["erasedFields"] = " ".join(empty) or None
         for contact in record.entity.contact_fields:
             links = record.contacts[contact.name]
-            self._contact_rows.save(contact, links, data, new=new, administrator=user.admin)
+            self._contact_rows.save(
+                contact, links, data, new=new, administrator=user.admin
+            )
         if record.entity.person:
             record.values["name"] = _full_name(record.values)
 
-    def _create_payload(self, record: Record, data: Mapping[str, Any]) -> dict[str, Any]:
+    def _create_payload(
+        self, record: Record, data: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """The attributes that were set; EspoCRM has not yet computed the primary address at that moment."""
-        hidden = _computed(record.entity) | {"createdByName", "modifiedByName", "followersIds", "followersNames"}
-        shown = {name: value for name, value in self.full(record).items() if name not in hidden}
+        hidden = _computed(record.entity) | {
+            "createdByName",
+            "modifiedByName",
+            "followersIds",
+            "followersNames",
+        }
+        shown = {
+            name: value
+            for name, value in self.full(record).items()
+            if name not in hidden
+        }
         shown |= {name: data.get(name) for name in _contact_attributes(record.entity)}
         shown |= {name: bool(data.get(name)) for name in _flags(record.entity)}
-        return {name: shown[name] for name in record.entity.attributes if shown.get(name) is not None}
+        return {
+            name: shown[name]
+            for name in record.entity.attributes
+            if shown.get(name) is not None
+        }
 
     def _stamp(self) -> str:
         return self._now().strftime("%Y-%m-%d %H:%M:%S")
@@ -378,10 +559,16 @@ def _computed(entity: Entity) -> set[str]:
     return {name for contact in entity.contact_fields for name in contact.attributes}
 
 
-def _address_label(present: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+def _address_label(
+    present: Mapping[str, Any], columns: Mapping[str, Any]
+) -> dict[str, Any]:
     """What an address is called after a save: what somebody has entered, else its street and place."""
     is_entered = "bezeichnung" in columns or "name" in columns
-    label = columns.get("bezeichnung", columns.get("name")) if is_entered else present.get("name")
+    label = (
+        columns.get("bezeichnung", columns.get("name"))
+        if is_entered
+        else present.get("name")
+    )
     if not label or (not is_entered and label == _street_and_place(present)):
         label = _street_and_place({**present, **columns}) or label
     return {"bezeichnung": label, "name": label}
@@ -389,7 +576,9 @@ def _address_label(present: Mapping[str, Any], columns: Mapping[str, Any]) -> di
 
 def _street_and_place(values: Mapping[str, Any]) -> str:
     street = (values.get("adresseStreet") or "").split("\n")[0].strip()
-    code = values.get("adressePostalCode") or (None if street else values.get("postfachPLZ"))
+    code = values.get("adressePostalCode") or (
+        None if street else values.get("postfachPLZ")
+    )
     if not street and values.get("postfach"):
         street = f"Postfach {values['postfach']}"
     place = " ".join(part for part in (code, values.get("adresseCity")) if part)

@@ -13,7 +13,13 @@ import schwifty
 from schwifty.exceptions import SchwiftyException
 
 from sandbox.espocrm.access import Settings
-from sandbox.espocrm.entities import CUSTOM_ENTITIES, PHONE_TYPES, SYSTEM_ATTRIBUTES, Entity, Field
+from sandbox.espocrm.entities import (
+    CUSTOM_ENTITIES,
+    PHONE_TYPES,
+    SYSTEM_ATTRIBUTES,
+    Entity,
+    Field,
+)
 from sandbox.espocrm.mail import is_mail_address
 from sandbox.espocrm.php import php_day, php_int, php_time, php_trim, validation_failure
 
@@ -28,7 +34,9 @@ _LOOSE_PHONE = re.compile(r"[0-9A-Za-z_@:#+()\-. ]+")
 _URI = re.compile(r"[a-zA-Z0-9]+://[^\s<>\"]+")
 
 
-def clean_input(entity: Entity, body: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def clean_input(
+    entity: Entity, body: dict[str, Any], settings: Settings
+) -> dict[str, Any]:
     """The attributes of a body that may be set, converted to the types of their fields.
 
     System attributes, read-only ones and those that do not exist are dropped without a word, as EspoCRM does.
@@ -36,13 +44,21 @@ def clean_input(entity: Entity, body: dict[str, Any], settings: Settings) -> dic
     Raises:
         ApiError: 400, a value of an int field is no number (checked on the raw value, before the conversion).
     """
-    wanted = {key: value for key, value in body.items() if key in entity.writable and key not in SYSTEM_ATTRIBUTES}
+    wanted = {
+        key: value
+        for key, value in body.items()
+        if key in entity.writable and key not in SYSTEM_ATTRIBUTES
+    }
     for field in entity.all_fields:
         for attribute in field.writable:
             if attribute.endswith("Data") and wanted.get(attribute, ()) is None:
-                del wanted[attribute]  # EspoCRM takes an array or leaves the addresses alone
+                del wanted[
+                    attribute
+                ]  # EspoCRM takes an array or leaves the addresses alone
             if attribute in wanted:
-                wanted[attribute] = _convert(entity, field, attribute, wanted[attribute])
+                wanted[attribute] = _convert(
+                    entity, field, attribute, wanted[attribute]
+                )
         if field.type == "phone" and settings.phone_number_international:
             _sanitize_phones(field, wanted)
     return wanted
@@ -54,7 +70,9 @@ def _sanitize_phones(field: Field, wanted: dict[str, Any]) -> None:
         wanted[field.name] = sanitize_phone(wanted[field.name])
     entries = wanted.get(f"{field.name}Data")
     for entry in entries if isinstance(entries, list) else []:
-        if isinstance(entry, dict) and isinstance(entry.get(field.name), str | int | float):
+        if isinstance(entry, dict) and isinstance(
+            entry.get(field.name), str | int | float
+        ):
             entry[field.name] = sanitize_phone(_to_text(entry[field.name]))
 
 
@@ -62,11 +80,19 @@ def _convert(entity: Entity, field: Field, attribute: str, value: Any) -> Any:
     if value is None or field.type in {"jsonObject", "linkMultiple"}:
         return value
     if field.type == "bool" or attribute in field.flags:
-        return value is True or value in ("1", "true") or (value == 1 and isinstance(value, int))
+        return (
+            value is True
+            or value in ("1", "true")
+            or (value == 1 and isinstance(value, int))
+        )
     if field.type == "int":
         return _to_int(entity, field, value)
     if attribute.endswith("Data"):
-        return [dict(item) if isinstance(item, dict) else item for item in value] if isinstance(value, list) else value
+        return (
+            [dict(item) if isinstance(item, dict) else item for item in value]
+            if isinstance(value, list)
+            else value
+        )
     text = _to_text(value)
     sanitize = _SANITIZERS.get(field.type)
     return (sanitize(text) if sanitize else text) or None
@@ -161,7 +187,9 @@ def validate_bank_details(entity: Entity, data: dict[str, Any]) -> None:
             raise validation_failure(entity.name, name, name)
 
 
-def validate_name(entity: Entity, data: Mapping[str, Any], present: Mapping[str, Any] | None) -> None:
+def validate_name(
+    entity: Entity, data: Mapping[str, Any], present: Mapping[str, Any] | None
+) -> None:
     """The extension's rule for people: a Beteiligter has a last name, or a firm with its legal form.
 
     Only who sets one of the three is asked; ``present`` is what is stored, None for a new record.
@@ -170,10 +198,14 @@ def validate_name(entity: Entity, data: Mapping[str, Any], present: Mapping[str,
         ApiError: 400.
     """
     names = ("lastName", "firmenname", "rechtsform")
-    if entity.name != "CBeteiligte" or (present is not None and not any(name in data for name in names)):
+    if entity.name != "CBeteiligte" or (
+        present is not None and not any(name in data for name in names)
+    ):
         return
     values = {**(present or {}), **data}
-    if values.get("lastName") or (values.get("firmenname") and values.get("rechtsform")):
+    if values.get("lastName") or (
+        values.get("firmenname") and values.get("rechtsform")
+    ):
         return
     sent = next((name for name in names if name in data), "lastName")
     raise validation_failure(entity.name, sent, "named")
@@ -187,7 +219,9 @@ def _is_code(kind: type[schwifty.IBAN | schwifty.BIC], value: str) -> bool:
     return True
 
 
-def _failure(entity: Entity, field: Field, attribute: str, value: Any, settings: Settings) -> str | None:
+def _failure(
+    entity: Entity, field: Field, attribute: str, value: Any, settings: Settings
+) -> str | None:
     """The name of the check that a value does not pass."""
     if field.type == "enum":
         options = {option or None for option in field.options}
@@ -215,7 +249,9 @@ def _time_failure(field: Field, value: str) -> str | None:
         moment = datetime.fromisoformat(value).replace(tzinfo=None, microsecond=0)
     except ValueError:
         return "valid"
-    canonical = moment.date().isoformat() if field.type == "date" else moment.isoformat(sep=" ")
+    canonical = (
+        moment.date().isoformat() if field.type == "date" else moment.isoformat(sep=" ")
+    )
     return None if canonical == value else "valid"
 
 
@@ -231,19 +267,27 @@ _CHECKS: dict[str, Callable[[Field, Any], str | None]] = {
 }
 
 
-def _contact_failure(field: Field, values: Mapping[str, Any], settings: Settings) -> str | None:
+def _contact_failure(
+    field: Field, values: Mapping[str, Any], settings: Settings
+) -> str | None:
     """The check that the addresses or numbers of a record do not pass: one bad entry refuses them all."""
     plain, entries = values.get(field.name), values.get(f"{field.name}Data")
     entries = [] if entries is None else entries
     wrong = "emailAddress" if field.type == "email" else "valid"
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) for entry in entries
+    ):
         return wrong
     held = [entry.get(field.name) for entry in entries]
     if field.type == "email":
         passing = all(_is_mail(value) for value in [plain, *held] if value)
     else:
-        passing = all(_is_phone(value, settings) for value in [*filter(None, [plain]), *held])
-        passing = passing and all(entry.get("type") in {None, *PHONE_TYPES} for entry in entries)
+        passing = all(
+            _is_phone(value, settings) for value in [*filter(None, [plain]), *held]
+        )
+        passing = passing and all(
+            entry.get("type") in {None, *PHONE_TYPES} for entry in entries
+        )
     if not passing:
         return wrong
     limit = MAX_MAIL_LENGTH if field.type == "email" else MAX_PHONE_LENGTH
@@ -277,4 +321,6 @@ def _e164(value: str) -> str | None:
 
 
 def _is_e164(value: str) -> bool:
-    return _e164(value) == value and phonenumbers.is_possible_number(phonenumbers.parse(value, None))
+    return _e164(value) == value and phonenumbers.is_possible_number(
+        phonenumbers.parse(value, None)
+    )

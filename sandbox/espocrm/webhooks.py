@@ -45,7 +45,9 @@ class QueueItem:
 
     def as_json(self) -> dict[str, Any]:
         """The item with its time as ISO string."""
-        return asdict(self) | {"process_at": self.process_at.isoformat() if self.process_at else None}
+        return asdict(self) | {
+            "process_at": self.process_at.isoformat() if self.process_at else None
+        }
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Delivery:
     status: int
 
 
-def signature_headers(webhook_id: str, secret: str | None, body: bytes, *, legacy_only: bool = False) -> dict[str, str]:
+def signature_headers(
+    webhook_id: str, secret: str | None, body: bytes, *, legacy_only: bool = False
+) -> dict[str, str]:
     """The headers ``X-Signature`` (raw MAC) and, from EspoCRM 9.0, ``Signature`` (hex MAC); none without a secret."""
     if not secret:
         return {}
@@ -67,20 +71,26 @@ def signature_headers(webhook_id: str, secret: str | None, body: bytes, *, legac
     prefix = f"{webhook_id}:".encode()
     headers = {"X-Signature": base64.b64encode(prefix + mac.digest()).decode()}
     if not legacy_only:
-        headers["Signature"] = base64.b64encode(prefix + mac.hexdigest().encode()).decode()
+        headers["Signature"] = base64.b64encode(
+            prefix + mac.hexdigest().encode()
+        ).decode()
     return headers
 
 
 class WebhookQueue:
     """Events on their way to the subscribers."""
 
-    def __init__(self, store: Store, guard: LoginGuard, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, guard: LoginGuard, now: Callable[[], datetime]
+    ) -> None:
         self.items: list[QueueItem] = []
         self._store = store
         self._guard = guard
         self._now = now
         self._next_number = 1
-        self._changes: deque[Change] = deque()  #: waiting until a run of the job takes them up
+        self._changes: deque[Change] = (
+            deque()
+        )  #: waiting until a run of the job takes them up
         self._running = asyncio.Lock()
 
     def add(self, change: Change) -> None:
@@ -90,7 +100,9 @@ class WebhookQueue:
             self._take_up(None)
 
     def _take_up(self, portion: int | None) -> None:
-        for _ in range(len(self._changes) if portion is None else min(portion, len(self._changes))):
+        for _ in range(
+            len(self._changes) if portion is None else min(portion, len(self._changes))
+        ):
             self._queue(self._changes.popleft())
 
     def _queue(self, change: Change) -> None:
@@ -102,7 +114,9 @@ class WebhookQueue:
                     continue
                 if values["skipOwn"] and values.get("userId") == change.user_id:
                     continue
-                self.items.append(QueueItem(self._next_number, webhook.id, event, change.id, data))
+                self.items.append(
+                    QueueItem(self._next_number, webhook.id, event, change.id, data)
+                )
                 self._next_number += 1
 
     async def process(self, session: aiohttp.ClientSession) -> list[Delivery]:
@@ -110,7 +124,9 @@ class WebhookQueue:
         async with self._running:
             self._take_up(self._store.settings.webhook_event_portion)
             due = dict.fromkeys(item.webhook_id for item in self._due())
-            sent = [await self._process_webhook(session, webhook_id) for webhook_id in due]
+            sent = [
+                await self._process_webhook(session, webhook_id) for webhook_id in due
+            ]
             finished = [item.number for item in self.items if item.status != "Pending"]
             self._drop(set(finished[:-FINISHED_KEPT]))
             return [delivery for delivery in sent if delivery is not None]
@@ -120,18 +136,34 @@ class WebhookQueue:
 
     def _due(self) -> Iterator[QueueItem]:
         now = self._now()
-        return (i for i in self.items if i.status == "Pending" and (i.process_at is None or i.process_at <= now))
+        return (
+            i
+            for i in self.items
+            if i.status == "Pending" and (i.process_at is None or i.process_at <= now)
+        )
 
-    async def _process_webhook(self, session: aiohttp.ClientSession, webhook_id: str) -> Delivery | None:
-        batch = [item for item in self._due() if item.webhook_id == webhook_id][:BATCH_SIZE]
+    async def _process_webhook(
+        self, session: aiohttp.ClientSession, webhook_id: str
+    ) -> Delivery | None:
+        batch = [item for item in self._due() if item.webhook_id == webhook_id][
+            :BATCH_SIZE
+        ]
         webhook = self._store.find("Webhook", webhook_id)
         if webhook is None or not self._may_receive(webhook):
             self._drop({item.number for item in batch})
             return None
-        status = await self._send(session, webhook, php_json([item.data for item in batch]))
+        status = await self._send(
+            session, webhook, php_json([item.data for item in batch])
+        )
         self._settle(webhook, batch, status)
         values = webhook.values
-        return Delivery(webhook_id, values["event"], values["url"], [item.target_id for item in batch], status)
+        return Delivery(
+            webhook_id,
+            values["event"],
+            values["url"],
+            [item.target_id for item in batch],
+            status,
+        )
 
     def _may_receive(self, webhook: Record) -> bool:
         if not webhook.values["isActive"]:
@@ -142,24 +174,43 @@ class WebhookQueue:
         owner = self._guard.user_of_id(owner_id)
         return owner is not None and owner.may("read", webhook.values["entityType"])
 
-    async def _send(self, session: aiohttp.ClientSession, webhook: Record, body: bytes) -> int:
+    async def _send(
+        self, session: aiohttp.ClientSession, webhook: Record, body: bytes
+    ) -> int:
         if not self._store.settings.may_send_to(webhook.values["url"]):
             return NOT_SENT
         legacy_only = self._store.settings.version == "8.4"
-        headers = signature_headers(webhook.id, webhook.values.get("secretKey"), body, legacy_only=legacy_only)
+        headers = signature_headers(
+            webhook.id, webhook.values.get("secretKey"), body, legacy_only=legacy_only
+        )
         headers["Content-Type"] = "application/json"
         try:
             async with session.post(
-                webhook.values["url"], data=body, headers=headers, timeout=TIMEOUT, allow_redirects=False
+                webhook.values["url"],
+                data=body,
+                headers=headers,
+                timeout=TIMEOUT,
+                allow_redirects=False,
             ) as response:
                 return response.status
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):  # ValueError: a host name that is none
+        except (
+            aiohttp.ClientError,
+            OSError,
+            TimeoutError,
+            ValueError,
+        ):  # ValueError: a host name that is none
             return 0
 
     def _settle(self, webhook: Record, batch: list[QueueItem], status: int) -> None:
         if status == 410:
             webhook.deleted = True
-            self._drop({i.number for i in self.items if i.webhook_id == webhook.id and i.status == "Pending"})
+            self._drop(
+                {
+                    i.number
+                    for i in self.items
+                    if i.webhook_id == webhook.id and i.status == "Pending"
+                }
+            )
             return
         for item in batch:
             item.attempts += 1
@@ -181,5 +232,9 @@ def _events(change: Change) -> Iterator[tuple[str, dict[str, Any]]]:
     for field in ENTITIES[change.entity].all_fields:
         attributes = {*field.attributes, f"{field.name}Data"} & change.payload.keys()
         if attributes and field.name != "modifiedBy":
-            data = {name: value for name, value in change.payload.items() if name in attributes}
+            data = {
+                name: value
+                for name, value in change.payload.items()
+                if name in attributes
+            }
             yield f"{change.entity}.fieldUpdate.{field.name}", {"id": change.id} | data

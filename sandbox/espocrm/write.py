@@ -31,7 +31,9 @@ class WriteAction:
     store: Store
     service: RecordService
     now: Callable[[], datetime]
-    _answers: dict[tuple[str, str], tuple[datetime, str, Any]] = field(default_factory=dict)
+    _answers: dict[tuple[str, str], tuple[datetime, str, Any]] = field(
+        default_factory=dict
+    )
 
     def offered(self, user: ApiUser) -> dict[str, Any]:
         """What the action can do.
@@ -61,12 +63,18 @@ class WriteAction:
             raise ApiError(405, "")
         self.offered(user)
         key, writes = body.get("key"), body.get("writes")
-        if key is not None and not (isinstance(key, str) and 0 < len(key.encode()) <= MAX_KEY_LENGTH):
-            raise ApiError(400, f"key: expected a text of at most {MAX_KEY_LENGTH} bytes.")
+        if key is not None and not (
+            isinstance(key, str) and 0 < len(key.encode()) <= MAX_KEY_LENGTH
+        ):
+            raise ApiError(
+                400, f"key: expected a text of at most {MAX_KEY_LENGTH} bytes."
+            )
         if not isinstance(writes, list) or not 1 <= len(writes) <= MAX_WRITES:
             raise ApiError(400, f"writes: expected a list of 1 to {MAX_WRITES}.")
         request = hashlib.sha256(json.dumps(writes).encode()).hexdigest()
-        until, asked, answer = self._answers.get((user.id, key or ""), (self.now(), "", None))
+        until, asked, answer = self._answers.get(
+            (user.id, key or ""), (self.now(), "", None)
+        )
         if until > self.now():
             if asked != request:
                 raise ApiError(400, "key: was used for another request.")
@@ -84,7 +92,11 @@ class WriteAction:
         for index, write in enumerate(writes):
             previous_id = results[-1]["id"] if results else ""
             try:
-                results.append(_naming(index, self._write, _naming_previous(write, previous_id), user))
+                results.append(
+                    _naming(
+                        index, self._write, _naming_previous(write, previous_id), user
+                    )
+                )
             except ApiError:
                 if undo is not None:
                     undo()
@@ -94,18 +106,34 @@ class WriteAction:
     def _write(self, write: dict[str, Any], user: ApiUser) -> dict[str, Any]:
         entity, attributes = ENTITIES[write["entityType"]], dict(write["attributes"])
         if write.get("statusOnly") is True and attributes.keys() - entity.status:
-            raise ApiError(400, f"statusOnly: not for {', '.join(attributes.keys() - entity.status)}.")
+            raise ApiError(
+                400,
+                f"statusOnly: not for {', '.join(attributes.keys() - entity.status)}.",
+            )
         silent = entity.name in CUSTOM_ENTITIES
-        record = self.store.get(entity, write["id"], "not found") if write["op"] == "update" else None
+        record = (
+            self.store.get(entity, write["id"], "not found")
+            if write["op"] == "update"
+            else None
+        )
         before = self._values(record)
         if silent:
             self.store.keep_what_is_shared(entity, record, attributes)
         if record is None:
             skip = write.get("skipDuplicateCheck") is True
-            record = self.service.create(entity, attributes, user, skip_duplicate_check=skip, silent=silent)
+            record = self.service.create(
+                entity, attributes, user, skip_duplicate_check=skip, silent=silent
+            )
         else:
             version = write.get("version")
-            self.service.update(record, attributes, user, version=version, silent=silent, keep_modified=silent)
+            self.service.update(
+                record,
+                attributes,
+                user,
+                version=version,
+                silent=silent,
+                keep_modified=silent,
+            )
         return {
             "id": record.id,
             "entityType": entity.name,
@@ -116,7 +144,11 @@ class WriteAction:
     def _values(self, record: Record | None) -> dict[str, Any] | None:
         if record is None:
             return None
-        return {name: value for name, value in self.store.full(record).items() if name not in VOLATILE}
+        return {
+            name: value
+            for name, value in self.store.full(record).items()
+            if name not in VOLATILE
+        }
 
 
 def plain_forms(body: dict[str, Any]) -> list[tuple[str, str]]:
@@ -131,20 +163,35 @@ def plain_forms(body: dict[str, Any]) -> list[tuple[str, str]]:
         except ApiError:
             return []
         entity = write["entityType"]
-        forms.append(("POST", entity) if write["op"] == "create" else ("PUT", f"{entity}/{write['id']}"))
+        forms.append(
+            ("POST", entity)
+            if write["op"] == "create"
+            else ("PUT", f"{entity}/{write['id']}")
+        )
     return forms
 
 
 def named(own: Any, index: int) -> dict[str, Any]:
     """EspoCRM's own body of a refusal, and which write it is about. Duplicates, which are a list, get a name."""
-    return {**(own if isinstance(own, dict) else {} if own is None else {"duplicates": own}), "index": index}
+    return {
+        **(
+            own if isinstance(own, dict) else {} if own is None else {"duplicates": own}
+        ),
+        "index": index,
+    }
 
 
 def _naming_previous(write: dict[str, Any], previous_id: str) -> dict[str, Any]:
     post = write["attributes"].get("post")
     if write["entityType"] != "Note" or not isinstance(post, str):
         return write
-    return {**write, "attributes": {**write["attributes"], "post": post.replace(PREVIOUS_ID, previous_id)}}
+    return {
+        **write,
+        "attributes": {
+            **write["attributes"],
+            "post": post.replace(PREVIOUS_ID, previous_id),
+        },
+    }
 
 
 def _naming(index: int, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -168,5 +215,7 @@ def _check(write: Any) -> None:
     if not isinstance(write.get("attributes"), dict):
         raise ApiError(400, "attributes: expected an object.")
     version = write.get("version")
-    if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
+    if version is not None and (
+        isinstance(version, bool) or not isinstance(version, int)
+    ):
         raise ApiError(400, "version: expected a whole number.")

@@ -76,16 +76,32 @@ _WEEKLY_MEETING: Final = Appointment(
 )
 
 
-def make_appointments(seed: int, today: date, kuerzel: Sequence[str]) -> tuple[Appointment, ...]:
+def make_appointments(
+    seed: int, today: date, kuerzel: Sequence[str]
+) -> tuple[Appointment, ...]:
     """Four hundred appointments of these employees, of which a few are derived (negative ``fr_nr``)."""
     maker = _AppointmentMaker(seed, today, kuerzel)
     special = list(
-        chain(maker.on_clock_changes(), maker.series(), maker.for_everybody(), maker.all_day(), maker.odd_ones())
+        chain(
+            maker.on_clock_changes(),
+            maker.series(),
+            maker.for_everybody(),
+            maker.all_day(),
+            maker.odd_ones(),
+        )
     )
     derived = list(maker.derived())
-    ordinary = list(islice(maker.ordinary(), APPOINTMENT_COUNT - len(special) - len(derived)))
-    numbered = [replace(entry, fr_nr=FIRST_FR_NR + number) for number, entry in enumerate(special + ordinary)]
-    numbered += [replace(entry, fr_nr=FIRST_DERIVED_FR_NR - number) for number, entry in enumerate(derived)]
+    ordinary = list(
+        islice(maker.ordinary(), APPOINTMENT_COUNT - len(special) - len(derived))
+    )
+    numbered = [
+        replace(entry, fr_nr=FIRST_FR_NR + number)
+        for number, entry in enumerate(special + ordinary)
+    ]
+    numbered += [
+        replace(entry, fr_nr=FIRST_DERIVED_FR_NR - number)
+        for number, entry in enumerate(derived)
+    ]
     return tuple(numbered)
 
 
@@ -110,16 +126,24 @@ class _AppointmentMaker:
     def ordinary(self) -> Iterator[Appointment]:
         """Without end: single appointments within working hours, more in the coming weeks than later on."""
         while True:
-            day = self._working_day(round(self.dice.triangular(-DAYS_BACK, DAYS_AHEAD - 7, 14)))
+            day = self._working_day(
+                round(self.dice.triangular(-DAYS_BACK, DAYS_AHEAD - 7, 14))
+            )
             start = time(self.dice.randint(8, 16), self.dice.choice((0, 15, 30, 45)))
-            yield self._appointment(day, start, _later(start, self.dice.choice((15, 30, 45, 60, 90, 120))))
+            yield self._appointment(
+                day, start, _later(start, self.dice.choice((15, 30, 45, 60, 90, 120)))
+            )
 
     def on_clock_changes(self) -> Iterator[Appointment]:
         """In, before and after the hour that does not exist, or exists twice."""
         days = sorted({*_FIXED_CLOCK_CHANGES, *clock_changes(self.first, self.last)})
         for day in days:
-            yield self._appointment(day, time(1, 30), time(3, 30), text="Nachtschicht Serverumzug")
-            yield self._appointment(day, time(2, 30), time(2, 45), text="Wartungsfenster Telefonanlage")
+            yield self._appointment(
+                day, time(1, 30), time(3, 30), text="Nachtschicht Serverumzug"
+            )
+            yield self._appointment(
+                day, time(2, 30), time(2, 45), text="Wartungsfenster Telefonanlage"
+            )
             yield self._appointment(day, time(10), time(11), text="Sonntagsbesprechung")
 
     def series(self) -> Iterator[Appointment]:
@@ -134,19 +158,32 @@ class _AppointmentMaker:
             last_day = FOR_EVER if number % 8 == 5 else day + timedelta(days=length)
             start = time(self.dice.randint(8, 15), 0)
             yield replace(
-                self._appointment(day, start, _later(start, 45), text=f"{_series_name(turnus_art)} {number + 1}"),
+                self._appointment(
+                    day,
+                    start,
+                    _later(start, 45),
+                    text=f"{_series_name(turnus_art)} {number + 1}",
+                ),
                 series=Series(turnus_art, 1 + number // 4 % 3),
                 last_day=last_day,
             )
-        all_day = self._appointment(self._working_day(20), None, None, text="Geburtstag Kanzlei")
+        all_day = self._appointment(
+            self._working_day(20), None, None, text="Geburtstag Kanzlei"
+        )
         yield replace(all_day, series=Series(4, 1), last_day=FOR_EVER, all_day=True)
 
     def for_everybody(self) -> Iterator[Appointment]:
         """Entries that belong to everybody's calendar, in the three spellings."""
-        yield replace(_WEEKLY_MEETING, day=self._working_day(1), changed_at=self._changed_at())
+        yield replace(
+            _WEEKLY_MEETING, day=self._working_day(1), changed_at=self._changed_at()
+        )
         for number, anwalt in enumerate(("", "ALLE", "Allgemein", "ALLE", "")):
             day = self._working_day(10 + 55 * number)
-            yield replace(self._appointment(day, time(12), time(13), text="Kanzleiversammlung"), anwalt=anwalt, sb="")
+            yield replace(
+                self._appointment(day, time(12), time(13), text="Kanzleiversammlung"),
+                anwalt=anwalt,
+                sb="",
+            )
         day = self._working_day(140)
         closed = self._appointment(day, None, None, text="Betriebsausflug nach Münden")
         yield replace(closed, anwalt="ALLE", sb="", all_day=True)
@@ -155,7 +192,11 @@ class _AppointmentMaker:
         """Absences of one and of several days, some of them private."""
         for number, kuerzel in enumerate(self.kuerzel * 3):
             day = self._working_day(self.dice.randint(-DAYS_BACK, 600))
-            text, days = (("Urlaub", self.dice.randint(4, 20)), ("Fortbildung", 1), ("Arzttermin", 0))[number % 3]
+            text, days = (
+                ("Urlaub", self.dice.randint(4, 20)),
+                ("Fortbildung", 1),
+                ("Arzttermin", 0),
+            )[number % 3]
             entry = self._appointment(day, None, None, text=text)
             yield replace(
                 entry,
@@ -168,14 +209,29 @@ class _AppointmentMaker:
 
     def odd_ones(self) -> Iterator[Appointment]:
         """Several days with times, no times at all, no end, an end before the start, midnight, a very long text."""
-        congress = self._appointment(self._working_day(60), time(14), time(12), text="Anwaltstag (drei Tage)")
+        congress = self._appointment(
+            self._working_day(60), time(14), time(12), text="Anwaltstag (drei Tage)"
+        )
         yield replace(congress, last_day=congress.day + timedelta(days=2))
-        overnight = self._appointment(self._working_day(33), time(22), time(6), text="Nachtdurchsuchung, Bereitschaft")
+        overnight = self._appointment(
+            self._working_day(33),
+            time(22),
+            time(6),
+            text="Nachtdurchsuchung, Bereitschaft",
+        )
         yield replace(overnight, last_day=overnight.day + timedelta(days=1))
-        yield self._appointment(self._working_day(3), None, None, text="Wiedervorlage ohne Uhrzeit")
-        yield self._appointment(self._working_day(4), time(11), None, text="Rückruf ohne Ende")
-        yield self._appointment(self._working_day(5), time(11), time(10), text="Ende vor dem Anfang")
-        yield self._appointment(self._working_day(6), time(0), time(0, 30), text="Fristablauf Mitternacht")
+        yield self._appointment(
+            self._working_day(3), None, None, text="Wiedervorlage ohne Uhrzeit"
+        )
+        yield self._appointment(
+            self._working_day(4), time(11), None, text="Rückruf ohne Ende"
+        )
+        yield self._appointment(
+            self._working_day(5), time(11), time(10), text="Ende vor dem Anfang"
+        )
+        yield self._appointment(
+            self._working_day(6), time(0), time(0, 30), text="Fristablauf Mitternacht"
+        )
         yield self._appointment(self._working_day(8), time(9), time(10), text="Ä" * 200)
         yield self._appointment(self._working_day(9), time(9), time(10), text="")
 
@@ -183,19 +239,33 @@ class _AppointmentMaker:
         """What Advoware computes itself: journeys to appointments and public holidays."""
         for offset in (2, 9, 40):
             day = self._working_day(offset)
-            journey = self._appointment(day, time(7, 15), time(8, 45), text="Fahrt zum Landgericht Göttingen")
+            journey = self._appointment(
+                day, time(7, 15), time(8, 45), text="Fahrt zum Landgericht Göttingen"
+            )
             yield replace(journey, notiz="", ort="")
         for year in range(self.first.year, self.last.year + 1):
             day = date(year, 12, 25)
             if self.first <= day <= self.last:
                 holiday = self._appointment(day, None, None, text="1. Weihnachtstag")
-                yield replace(holiday, notiz="", ort="", anwalt="ALLE", sb="", all_day=True, privat=False)
+                yield replace(
+                    holiday,
+                    notiz="",
+                    ort="",
+                    anwalt="ALLE",
+                    sb="",
+                    all_day=True,
+                    privat=False,
+                )
 
-    def _appointment(self, day: date, start: time | None, end: time | None, text: str | None = None) -> Appointment:
+    def _appointment(
+        self, day: date, start: time | None, end: time | None, text: str | None = None
+    ) -> Appointment:
         anwalt = self.dice.choice(self.kuerzel)
         return Appointment(
             fr_nr=0,
-            text=self.dice.choice(_TEXTS).format(name=self.dice.choice(_NAMES)) if text is None else text,
+            text=self.dice.choice(_TEXTS).format(name=self.dice.choice(_NAMES))
+            if text is None
+            else text,
             notiz=self.dice.choice(_NOTES),
             ort=self.dice.choice(_PLACES),
             day=day,
@@ -213,10 +283,14 @@ class _AppointmentMaker:
     def _working_day(self, offset: int) -> date:
         """The first working day at or after this many days from the given day."""
         day = self.today + timedelta(days=offset)
-        return day + timedelta(days=max(0, 8 - day.isoweekday()) if day.isoweekday() > 5 else 0)
+        return day + timedelta(
+            days=max(0, 8 - day.isoweekday()) if day.isoweekday() > 5 else 0
+        )
 
     def _changed_at(self) -> datetime:
-        ago = timedelta(days=self.dice.randint(1, 200), milliseconds=self.dice.randrange(86_400_000))
+        ago = timedelta(
+            days=self.dice.randint(1, 200), milliseconds=self.dice.randrange(86_400_000)
+        )
         return datetime.combine(self.today, time(0), UTC) - ago
 
 
@@ -225,7 +299,12 @@ def _later(start: time, minutes: int) -> time:
 
 
 def _series_name(turnus_art: int) -> str:
-    return {1: "Fristenkontrolle", 2: "Jour fixe", 3: "Abrechnung", 4: "Jahresgespräch"}[turnus_art]
+    return {
+        1: "Fristenkontrolle",
+        2: "Jour fixe",
+        3: "Abrechnung",
+        4: "Jahresgespräch",
+    }[turnus_art]
 
 
 def _next_31st(day: date) -> date:

@@ -53,7 +53,9 @@ class Phone(Placed):
     komm_kz: int  #: Advoware's kind: 1, 2, 3, 6, 7, 9 or 10
     espocrm_type: PhoneType
     written: str  #: as someone typed it into Advoware
-    e164: str | None  #: as EspoCRM holds it; None if no number can be read from ``written`` (then only in Advoware)
+    e164: (
+        str | None
+    )  #: as EspoCRM holds it; None if no number can be read from ``written`` (then only in Advoware)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ class Party(Placed):
 
     betnr: int
     espocrm_id: str
-    rechtsform: str  #: "Herr", "Frau", "" (natural persons) or the legal form of a company
+    rechtsform: (
+        str  #: "Herr", "Frau", "" (natural persons) or the legal form of a company
+    )
     anrede: str  #: "Herr", "Frau", "Divers" or "" for companies
     titel: str
     vorname: str  #: "" for companies
@@ -191,4 +195,6 @@ class Firm:
     @property
     def bank_accounts(self) -> tuple[BankAccount, ...]:
         """All accounts of all parties."""
-        return tuple(account for party in self.parties for account in party.bank_accounts)
+        return tuple(
+            account for party in self.parties for account in party.bank_accounts
+        )

@@ -87,31 +87,87 @@ _LONG_NAME: Final = (
 
 _Company = tuple[str, str, Register | None]  # rechtsform, name, register
 _COMPANIES: Final[tuple[_Company, ...]] = (
-    ("GmbH", "Bäckerei Früh & Söhne GmbH", Register("HRB 900101", "HRB", "Amtsgericht Hannover")),
+    (
+        "GmbH",
+        "Bäckerei Früh & Söhne GmbH",
+        Register("HRB 900101", "HRB", "Amtsgericht Hannover"),
+    ),
     ("GmbH", _LONG_NAME, Register("HRB 900102", "HRB", "Amtsgericht Hannover")),
-    ("AG", "Leinetal Versicherungs-AG", Register("HRB 900103", "HRB", "Amtsgericht Hannover")),
+    (
+        "AG",
+        "Leinetal Versicherungs-AG",
+        Register("HRB 900103", "HRB", "Amtsgericht Hannover"),
+    ),
     ("KG", "Wüstenhagen KG", Register("HRA 900104", "HRA", "Amtsgericht Hildesheim")),
-    ("GmbH & Co. KG", "Küstenlogistik GmbH & Co. KG", Register("HRA 900105", "HRA", "Amtsgericht Aurich")),
-    ("e.V.", "Kleingärtnerverein „Grüne Höhe“ e.V.", Register("VR 900106", "VR", "Amtsgericht Hannover")),
+    (
+        "GmbH & Co. KG",
+        "Küstenlogistik GmbH & Co. KG",
+        Register("HRA 900105", "HRA", "Amtsgericht Aurich"),
+    ),
+    (
+        "e.V.",
+        "Kleingärtnerverein „Grüne Höhe“ e.V.",
+        Register("VR 900106", "VR", "Amtsgericht Hannover"),
+    ),
     (
         "UG (haftungsbeschränkt)",
         "pixelköpfe UG (haftungsbeschränkt)",
         Register("HRB 900107", "HRB", "Amtsgericht Celle"),
     ),
-    ("OHG", "Gebrüder Rößle OHG", Register("HRA 900108", "HRA", "Amtsgericht Stuttgart")),
+    (
+        "OHG",
+        "Gebrüder Rößle OHG",
+        Register("HRA 900108", "HRA", "Amtsgericht Stuttgart"),
+    ),
     ("GbR", "Ärztehaus am Süntel GbR", None),
-    ("e.K.", "Blumen-Tönnies e.K.", Register("HRA 900109", "HRA", "Amtsgericht Stadthagen")),
-    ("eG", "Wohnungsgenossenschaft Deister eG", Register("GnR 900110", "GnR", "Amtsgericht Hannover")),
+    (
+        "e.K.",
+        "Blumen-Tönnies e.K.",
+        Register("HRA 900109", "HRA", "Amtsgericht Stadthagen"),
+    ),
+    (
+        "eG",
+        "Wohnungsgenossenschaft Deister eG",
+        Register("GnR 900110", "GnR", "Amtsgericht Hannover"),
+    ),
     ("Stiftung", "Stiftung Häusler’sches Erbe", None),
-    ("GmbH", "O'Neill & Partner Möbel GmbH", Register("HRB 900111", "HRB", "Amtsgericht Hamburg")),
-    ("PartG mbB", "Steuerkanzlei Jäger Köhn PartG mbB", Register("PR 900112", "PR", "Amtsgericht Hannover")),
-    ("GmbH", "A+B Gerüstbau GmbH", Register("HRB 900113", "HRB", "Amtsgericht Göttingen")),
+    (
+        "GmbH",
+        "O'Neill & Partner Möbel GmbH",
+        Register("HRB 900111", "HRB", "Amtsgericht Hamburg"),
+    ),
+    (
+        "PartG mbB",
+        "Steuerkanzlei Jäger Köhn PartG mbB",
+        Register("PR 900112", "PR", "Amtsgericht Hannover"),
+    ),
+    (
+        "GmbH",
+        "A+B Gerüstbau GmbH",
+        Register("HRB 900113", "HRB", "Amtsgericht Göttingen"),
+    ),
     ("AG", "Æther Système AG", Register("HRB 900114", "HRB", "Amtsgericht München")),
     ("Körperschaft des öffentlichen Rechts", "Stadt Neu-Übersee", None),
-    ("e.V.", "Turn- und Sportverein Oßweil von 1899 e.V.", Register("VR 900115", "VR", "Amtsgericht Stuttgart")),
-    ("GmbH", "Haus & Gärtchen Immobilien GmbH", Register("HRB 900116", "HRB", "Amtsgericht Berlin (Charlottenburg)")),
-    ("KG", "Schröder-Çetin Textil KG", Register("HRA 900117", "HRA", "Amtsgericht Köln")),
-    ("GmbH", "Zum Goldenen Löwen Gaststätten GmbH", Register("HRB 900118", "HRB", "Amtsgericht Hannover")),
+    (
+        "e.V.",
+        "Turn- und Sportverein Oßweil von 1899 e.V.",
+        Register("VR 900115", "VR", "Amtsgericht Stuttgart"),
+    ),
+    (
+        "GmbH",
+        "Haus & Gärtchen Immobilien GmbH",
+        Register("HRB 900116", "HRB", "Amtsgericht Berlin (Charlottenburg)"),
+    ),
+    (
+        "KG",
+        "Schröder-Çetin Textil KG",
+        Register("HRA 900117", "HRA", "Amtsgericht Köln"),
+    ),
+    (
+        "GmbH",
+        "Zum Goldenen Löwen Gaststätten GmbH",
+        Register("HRB 900118", "HRB", "Amtsgericht Hannover"),
+    ),
     ("SE", "Nordlicht Energie SE", Register("HRB 900119", "HRB", "Amtsgericht Kiel")),
 )
 
@@ -138,7 +194,13 @@ _STREETS: Final = (
 )
 
 #: Area code and first digits of the blocks that are kept free for fiction, each followed by three free digits.
-_FICTIONAL_BLOCKS: Final = (("30", "23125"), ("69", "90009"), ("40", "66969"), ("221", "4710"), ("89", "99998"))
+_FICTIONAL_BLOCKS: Final = (
+    ("30", "23125"),
+    ("69", "90009"),
+    ("40", "66969"),
+    ("221", "4710"),
+    ("89", "99998"),
+)
 _LANDLINE_SPELLINGS: Final = (
     "0{area}/{block}-{extension}",
     "+49 (0){area} {block}{extension}",
@@ -229,7 +291,9 @@ class _PartyMaker:
         for number, (rechtsform, titel, vorname, name) in enumerate(_PERSONS):
             anrede = rechtsform or "Divers"
             yield self._party(number, rechtsform, anrede, titel, vorname, name, None)
-        for number, (rechtsform, name, register) in enumerate(_COMPANIES, start=len(_PERSONS)):
+        for number, (rechtsform, name, register) in enumerate(
+            _COMPANIES, start=len(_PERSONS)
+        ):
             yield self._party(number, rechtsform, "", "", "", name, register)
 
     def _party(
@@ -260,8 +324,16 @@ class _PartyMaker:
             phones=tuple(self._phones(number, company, sides)),
             mails=tuple(self._mails(number, company, vorname, name, sides)),
             further_contacts=tuple(self._further_contacts(number, company, name)),
-            addresses=tuple(self._addresses(number, company, f"{anrede} {titel} {vorname} {name}", sides)),
-            bank_accounts=tuple(self._bank_accounts(number, " ".join(filter(None, (vorname, name))), sides)),
+            addresses=tuple(
+                self._addresses(
+                    number, company, f"{anrede} {titel} {vorname} {name}", sides
+                )
+            ),
+            bank_accounts=tuple(
+                self._bank_accounts(
+                    number, " ".join(filter(None, (vorname, name))), sides
+                )
+            ),
             created_at=created,
             modified_at=created + timedelta(days=self.dice.randint(0, 55)),
         )
@@ -269,7 +341,13 @@ class _PartyMaker:
     def _moment(self, days_ago: tuple[int, int]) -> datetime:
         day = self.today - timedelta(days=self.dice.randint(*days_ago))
         return datetime.combine(
-            day, time(self.dice.randint(7, 18), self.dice.randrange(60), self.dice.randrange(60)), UTC
+            day,
+            time(
+                self.dice.randint(7, 18),
+                self.dice.randrange(60),
+                self.dice.randrange(60),
+            ),
+            UTC,
         )
 
     def _birth_date(self) -> date:
@@ -278,7 +356,9 @@ class _PartyMaker:
     def _phones(self, number: int, company: bool, sides: Sides) -> Iterator[Phone]:
         if number == 3:  # what no program can read, but every secretary
             yield Phone(1, "Office", "0511/1234 (Büro)", None, sides="advoware")
-        kinds: list[tuple[int, PhoneType]] = [(1, "Office")] if company or number % 4 == 0 else [(6, "Home")]
+        kinds: list[tuple[int, PhoneType]] = (
+            [(1, "Office")] if company or number % 4 == 0 else [(6, "Home")]
+        )
         if company or number % 7 == 0:
             kinds.append((2 if company else 7, "Fax"))
         if number % 5 != 3:
@@ -288,25 +368,43 @@ class _PartyMaker:
         if number == 13:  # reachable nowhere
             kinds.clear()
         for position, (komm_kz, espocrm_type) in enumerate(kinds):
-            written, e164 = self._mobile_number() if espocrm_type == "Mobile" else self._landline_number()
-            yield Phone(komm_kz, espocrm_type, written, e164, sides=_part_sides(sides, number + 7 * position))
+            written, e164 = (
+                self._mobile_number()
+                if espocrm_type == "Mobile"
+                else self._landline_number()
+            )
+            yield Phone(
+                komm_kz,
+                espocrm_type,
+                written,
+                e164,
+                sides=_part_sides(sides, number + 7 * position),
+            )
 
     def _landline_number(self) -> tuple[str, str]:
         area, block = self.dice.choice(_FICTIONAL_BLOCKS)
         extension = f"{self.extensions.pop():03}"
-        written = self.dice.choice(_LANDLINE_SPELLINGS).format(area=area, block=block, extension=extension)
+        written = self.dice.choice(_LANDLINE_SPELLINGS).format(
+            area=area, block=block, extension=extension
+        )
         return written, f"+49{area}{block}{extension}"
 
     def _mobile_number(self) -> tuple[str, str]:
         rest = f"00{self.mobile_rests.pop():02}"
         return self.dice.choice(_MOBILE_SPELLINGS).format(rest=rest), f"+49171392{rest}"
 
-    def _mails(self, number: int, company: bool, vorname: str, name: str, sides: Sides) -> Iterator[Mail]:
+    def _mails(
+        self, number: int, company: bool, vorname: str, name: str, sides: Sides
+    ) -> Iterator[Mail]:
         if company:
             domain = _ascii(name.split()[0])
             yield Mail(4, f"info@{domain}.example.de", sides=sides)
             if number % 3 == 0:
-                yield Mail(4, f"Buchhaltung@{domain.capitalize()}.Example.DE", sides=_part_sides(sides, number))
+                yield Mail(
+                    4,
+                    f"Buchhaltung@{domain.capitalize()}.Example.DE",
+                    sides=_part_sides(sides, number),
+                )
             if number == len(_PERSONS) + 1:  # what a person understands
                 yield Mail(4, f"empfang(at){domain}.example.de", sides="advoware")
             return
@@ -314,20 +412,40 @@ class _PartyMaker:
         if number % 9 != 4:
             yield Mail(8 if number % 2 else 4, f"{local}@example.de", sides=sides)
         if number % 6 == 1:
-            yield Mail(4, f"{local.title()}@Arbeit.Example.DE", sides=_part_sides(sides, number))
+            yield Mail(
+                4,
+                f"{local.title()}@Arbeit.Example.DE",
+                sides=_part_sides(sides, number),
+            )
 
-    def _further_contacts(self, number: int, company: bool, name: str) -> Iterator[FurtherContact]:
+    def _further_contacts(
+        self, number: int, company: bool, name: str
+    ) -> Iterator[FurtherContact]:
         if company:
-            yield FurtherContact(5, f"https://www.{_ascii(name.split()[0])}.example.de/")
+            yield FurtherContact(
+                5, f"https://www.{_ascii(name.split()[0])}.example.de/"
+            )
         if number % 20 == 14:
             yield FurtherContact(12, f"DE.BRAK.{self.dice.randrange(10**8):08}.example")
 
-    def _addresses(self, number: int, company: bool, addressee: str, sides: Sides) -> Iterator[Address]:
-        yield self._address("Hauptanschrift", addressee, sides, default=True, foreign=number == 22)
+    def _addresses(
+        self, number: int, company: bool, addressee: str, sides: Sides
+    ) -> Iterator[Address]:
+        yield self._address(
+            "Hauptanschrift", addressee, sides, default=True, foreign=number == 22
+        )
         if company and number % 3 == 0:
-            yield self._address("Lager", addressee, _part_sides(sides, number), default=False, foreign=False)
+            yield self._address(
+                "Lager",
+                addressee,
+                _part_sides(sides, number),
+                default=False,
+                foreign=False,
+            )
 
-    def _address(self, name: str, addressee: str, sides: Sides, *, default: bool, foreign: bool) -> Address:
+    def _address(
+        self, name: str, addressee: str, sides: Sides, *, default: bool, foreign: bool
+    ) -> Address:
         self.address_count += 1
         plz, ort = ("6020", "Innsbruck") if foreign else self.dice.choice(_PLACES)
         land = "Österreich" if foreign else ""
@@ -354,7 +472,9 @@ class _PartyMaker:
             valid_to=None,
         )
 
-    def _bank_accounts(self, number: int, owner: str, party_sides: Sides) -> Iterator[BankAccount]:
+    def _bank_accounts(
+        self, number: int, owner: str, party_sides: Sides
+    ) -> Iterator[BankAccount]:
         if number % 7 != 2 or not self.bank_rows:
             return
         position, (bank, iban, bic, sides) = self.bank_rows.pop(0)

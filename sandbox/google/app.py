@@ -152,9 +152,12 @@ class GoogleTwin(Twin):
         """Calendars with rules and events, everybody's list of calendars, accounts."""
         calendars = self.world.calendars
         return {
-            "calendars": [_calendar_state(calendar) for calendar in calendars.calendars.values()],
+            "calendars": [
+                _calendar_state(calendar) for calendar in calendars.calendars.values()
+            ],
             "calendarLists": {
-                account: [resource for resource, _ in calendars.entries(account)] for account in calendars.subscriptions
+                account: [resource for resource, _ in calendars.entries(account)]
+                for account in calendars.subscriptions
             },
             "serviceAccounts": sorted(self.tokens.accounts),
         }
@@ -173,8 +176,13 @@ class GoogleTwin(Twin):
         return [
             web.post(TOKEN_PATH, self._issue_token),
             web.post(BATCH_PATH, _answering(self._batch)),
-            *(web.route(route.verb, API_PREFIX + route.path, self._serve(route)) for route in methods),
-            web.route("*", f"{API_PREFIX}/{{rest:.*}}", _answering(self._unknown_method)),
+            *(
+                web.route(route.verb, API_PREFIX + route.path, self._serve(route))
+                for route in methods
+            ),
+            web.route(
+                "*", f"{API_PREFIX}/{{rest:.*}}", _answering(self._unknown_method)
+            ),
         ]
 
     def control_routes(self) -> list[web.RouteDef]:
@@ -184,11 +192,18 @@ class GoogleTwin(Twin):
             web.post(events, _answering(self._person_inserts)),
             web.put(f"{events}/{{eventId}}", _answering(self._person_changes)),
             web.delete(f"{events}/{{eventId}}", _answering(self._person_deletes)),
-            web.post(f"{CONTROL_PREFIX}/expire-sync-tokens", _answering(self._expire_sync_tokens)),
-            web.post(f"{CONTROL_PREFIX}/revoke-tokens", _answering(self._revoke_tokens)),
+            web.post(
+                f"{CONTROL_PREFIX}/expire-sync-tokens",
+                _answering(self._expire_sync_tokens),
+            ),
+            web.post(
+                f"{CONTROL_PREFIX}/revoke-tokens", _answering(self._revoke_tokens)
+            ),
             web.post(f"{CONTROL_PREFIX}/page-size", _answering(self._set_page_size)),
             web.post(f"{CONTROL_PREFIX}/quota", _answering(self._set_quota)),
-            web.post(f"{CONTROL_PREFIX}/service-accounts", _answering(self._provide_account)),
+            web.post(
+                f"{CONTROL_PREFIX}/service-accounts", _answering(self._provide_account)
+            ),
             web.post(f"{CONTROL_PREFIX}/actions", _answering(self._act)),
             web.get(f"{CONTROL_PREFIX}/settings", self._show_settings),
             web.post(f"{CONTROL_PREFIX}/settings", _answering(self._change_settings)),
@@ -199,7 +214,9 @@ class GoogleTwin(Twin):
     def _provide_file(self, path: Path) -> None:
         account = read_service_account(path, self.url)
         if account is None:
-            account = self.tokens.accounts.get(_address(DEFAULT_ACCOUNT)) or make_service_account(DEFAULT_ACCOUNT)
+            account = self.tokens.accounts.get(
+                _address(DEFAULT_ACCOUNT)
+            ) or make_service_account(DEFAULT_ACCOUNT)
             write_service_account(path, account, self.url)
         self._register(account)
 
@@ -211,7 +228,11 @@ class GoogleTwin(Twin):
         form = await request.post()
         grant_type, assertion = form.get("grant_type", ""), form.get("assertion", "")
         try:
-            return web.json_response(self.tokens.issue(str(grant_type), str(assertion), self.url + TOKEN_PATH))
+            return web.json_response(
+                self.tokens.issue(
+                    str(grant_type), str(assertion), self.url + TOKEN_PATH
+                )
+            )
         except TokenRefusedError as refusal:
             return refusal.json_response()
 
@@ -244,12 +265,16 @@ class GoogleTwin(Twin):
                 raise insufficient_scope()
             self._count(grant.email)
             query = Query(request.query)
-            answer = route.method(Call(self.world, request, grant.email, query, _json_object(raw)))
+            answer = route.method(
+                Call(self.world, request, grant.email, query, _json_object(raw))
+            )
             if answer is None:
                 return web.Response(status=204)
             headers = {"ETag": answer["etag"]} if "etag" in answer else None
             fields = query.text("fields")
-            return web.json_response(pick(answer, fields) if fields else answer, headers=headers)
+            return web.json_response(
+                pick(answer, fields) if fields else answer, headers=headers
+            )
 
         return _answering(serve)
 
@@ -271,7 +296,9 @@ class GoogleTwin(Twin):
 
     async def _person_inserts(self, request: web.Request) -> web.StreamResponse:
         person, calendar = self._edited(request)
-        event = self.world.events.insert(person, calendar, _json_object(await request.read()))
+        event = self.world.events.insert(
+            person, calendar, _json_object(await request.read())
+        )
         return web.json_response(render_event(event, calendar.id, calendar.zone))
 
     async def _person_changes(self, request: web.Request) -> web.StreamResponse:
@@ -283,7 +310,9 @@ class GoogleTwin(Twin):
 
     async def _person_deletes(self, request: web.Request) -> web.StreamResponse:
         _, calendar = self._edited(request)
-        self.world.events.delete(calendar, self.world.events.get(calendar, request.match_info["eventId"]))
+        self.world.events.delete(
+            calendar, self.world.events.get(calendar, request.match_info["eventId"])
+        )
         return web.json_response({})
 
     async def _act(self, request: web.Request) -> web.StreamResponse:
@@ -292,7 +321,9 @@ class GoogleTwin(Twin):
         except ValidationError as error:
             raise invalid(str(error)) from None
         calendar = self.world.calendars.calendars.get(wish.calendar)
-        calendar, event = self.world.people.act(wish, SOMEBODY if calendar is None else _editor(calendar))
+        calendar, event = self.world.people.act(
+            wish, SOMEBODY if calendar is None else _editor(calendar)
+        )
         return web.json_response(render_event(event, calendar.id, calendar.zone))
 
     async def _show_settings(self, _request: web.Request) -> web.StreamResponse:
@@ -301,7 +332,9 @@ class GoogleTwin(Twin):
     async def _change_settings(self, request: web.Request) -> web.StreamResponse:
         changes = _json_object(await request.read())
         try:
-            readings = Readings.model_validate(self.world.events.readings.model_dump() | changes)
+            readings = Readings.model_validate(
+                self.world.events.readings.model_dump() | changes
+            )
         except ValidationError as error:
             raise invalid(str(error)) from None
         self.world.events.readings = readings
@@ -326,8 +359,14 @@ class GoogleTwin(Twin):
     async def _set_quota(self, request: web.Request) -> web.StreamResponse:
         wish = {**self._quota(), **_json_object(await request.read())}
         limits = wish["per_minute"], wish["new_calendars"]
-        if not all(map(_is_limit, limits)) or wish["reason"] not in QUOTA_REASONS or wish["status"] not in {403, 429}:
-            raise invalid("limits must be numbers or null, reason one of Google's, status 403 or 429")
+        if (
+            not all(map(_is_limit, limits))
+            or wish["reason"] not in QUOTA_REASONS
+            or wish["status"] not in {403, 429}
+        ):
+            raise invalid(
+                "limits must be numbers or null, reason one of Google's, status 403 or 429"
+            )
         self.quota_per_minute, self.world.calendars.max_new_calendars = limits
         self.quota_reason, self.quota_status = wish["reason"], wish["status"]
         return web.json_response(self._quota())
@@ -342,10 +381,14 @@ class GoogleTwin(Twin):
 
     async def _provide_account(self, request: web.Request) -> web.StreamResponse:
         name = _json_object(await request.read()).get("name", DEFAULT_ACCOUNT)
-        return web.json_response(await asyncio.to_thread(self.service_account, str(name)))
+        return web.json_response(
+            await asyncio.to_thread(self.service_account, str(name))
+        )
 
 
-def _answering(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Handler:
+def _answering(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> Handler:
     """Turn a refusal into Google's answer."""
 
     async def answered(request: web.Request) -> web.StreamResponse:
@@ -373,7 +416,9 @@ def _json_object(raw: bytes) -> Resource:
 
 
 def _is_limit(value: object) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+    return value is None or (
+        isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    )
 
 
 def _address(name: str) -> str:
@@ -384,17 +429,28 @@ def _calendar_state(calendar: Calendar) -> dict[str, Any]:
     return {
         **calendar.render(),
         "acl": [rule.render() for rule in calendar.acl.values()],
-        "events": [render_event(event, calendar.id, calendar.zone) for event in calendar.events.values()],
+        "events": [
+            render_event(event, calendar.id, calendar.zone)
+            for event in calendar.events.values()
+        ],
     }
 
 
 def _from_arguments(arguments: argparse.Namespace) -> GoogleTwin:
-    return GoogleTwin(seed=arguments.seed, empty=arguments.empty, service_account_file=arguments.service_account_file)
+    return GoogleTwin(
+        seed=arguments.seed,
+        empty=arguments.empty,
+        service_account_file=arguments.service_account_file,
+    )
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(prog="python -m sandbox.google.app", description="Twin of Google Calendar")
+    options = argparse.ArgumentParser(
+        prog="python -m sandbox.google.app", description="Twin of Google Calendar"
+    )
     options.add_argument(
-        "--service-account-file", type=Path, help="write the credentials of a service account of this twin here"
+        "--service-account-file",
+        type=Path,
+        help="write the credentials of a service account of this twin here",
     )
     main(_from_arguments, options, DEFAULT_PORT)

@@ -26,7 +26,9 @@ PART_SECONDS: Final = 120
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 #: Belong to the connection or to the batch as a whole; all other headers of the batch hold for every part.
-_OWN_HEADERS: Final = frozenset({"accept-encoding", "connection", "host", "transfer-encoding", "user-agent"})
+_OWN_HEADERS: Final = frozenset(
+    {"accept-encoding", "connection", "host", "transfer-encoding", "user-agent"}
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class _Part:
     body: bytes
 
 
-async def answer_batch(request: web.Request, url: str, prefix: str) -> web.StreamResponse:
+async def answer_batch(
+    request: web.Request, url: str, prefix: str
+) -> web.StreamResponse:
     """Carry out the calls one after the other.
 
     Args:
@@ -62,16 +66,23 @@ async def answer_batch(request: web.Request, url: str, prefix: str) -> web.Strea
         # A connection for each part: on a used one, aiohttp would repeat a part whose connection a fault cuts.
         connector = aiohttp.TCPConnector(force_close=True)
         timeout = aiohttp.ClientTimeout(total=PART_SECONDS)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout
+        ) as session:
             for part in parts:
-                chunks.append(f"--{boundary}\r\n".encode() + await _carry_out(session, part, shared, url, prefix))
+                chunks.append(
+                    f"--{boundary}\r\n".encode()
+                    + await _carry_out(session, part, shared, url, prefix)
+                )
     except (TimeoutError, aiohttp.ClientError):
         # A fault has cut the connection of a part; the caller has only this one.
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=499)
     body = b"".join([*chunks, f"--{boundary}--\r\n".encode()])
-    return web.Response(body=body, headers={"Content-Type": f"multipart/mixed; boundary={boundary}"})
+    return web.Response(
+        body=body, headers={"Content-Type": f"multipart/mixed; boundary={boundary}"}
+    )
 
 
 def _split(content_type: str, body: bytes) -> list[Message]:
@@ -95,35 +106,65 @@ def _read_part(part: Message) -> _Part:
         raise _bad_batch("Failed to parse batch request.")
     inner = BytesParser().parsebytes(rest)
     body = inner.get_payload(decode=True)
-    headers = {name: str(value) for name, value in inner.items() if name.lower() not in {"content-length", "host"}}
-    return _Part(part["Content-ID"], words[0], words[1], headers, body if isinstance(body, bytes) else b"")
+    headers = {
+        name: str(value)
+        for name, value in inner.items()
+        if name.lower() not in {"content-length", "host"}
+    }
+    return _Part(
+        part["Content-ID"],
+        words[0],
+        words[1],
+        headers,
+        body if isinstance(body, bytes) else b"",
+    )
 
 
 async def _carry_out(
-    session: aiohttp.ClientSession, part: _Part, shared: dict[str, str], url: str, prefix: str
+    session: aiohttp.ClientSession,
+    part: _Part,
+    shared: dict[str, str],
+    url: str,
+    prefix: str,
 ) -> bytes:
     """The part of the answer that belongs to one part of the request, without the boundary before it."""
     own = {name.lower() for name in part.headers}
-    headers = {name: value for name, value in shared.items() if name.lower() not in own} | part.headers
     headers = {
-        name: value for name, value in headers.items() if name.lower() not in {"accept-encoding", "mime-version"}
+        name: value for name, value in shared.items() if name.lower() not in own
+    } | part.headers
+    headers = {
+        name: value
+        for name, value in headers.items()
+        if name.lower() not in {"accept-encoding", "mime-version"}
     }
     if part.target.startswith(f"{prefix}/"):
         target = URL(url + part.target, encoded=True)
-        async with session.request(part.method, target, headers=headers, data=part.body) as answer:
-            return _write_part(part, answer.status, answer.reason or "", answer.headers, await answer.read())
+        async with session.request(
+            part.method, target, headers=headers, data=part.body
+        ) as answer:
+            return _write_part(
+                part,
+                answer.status,
+                answer.reason or "",
+                answer.headers,
+                await answer.read(),
+            )
     refusal = not_found().json_response()
     content = refusal.body if isinstance(refusal.body, bytes) else b""
     return _write_part(part, refusal.status, "Not Found", refusal.headers, content)
 
 
-def _write_part(part: _Part, status: int, reason: str, headers: Mapping[str, str], body: bytes) -> bytes:
+def _write_part(
+    part: _Part, status: int, reason: str, headers: Mapping[str, str], body: bytes
+) -> bytes:
     kept = {"etag", "retry-after", "www-authenticate", "content-type"}
     lines = ["Content-Type: application/http"]
     if part.content_id is not None:
         lines.append(f"Content-ID: {part.content_id.replace('<', '<response-', 1)}")
     lines += ["", f"HTTP/1.1 {status} {reason}"]
-    lines += [f"{name}: {value}" for name, value in headers.items() if name.lower() in kept]
+    lines += [
+        f"{name}: {value}" for name, value in headers.items() if name.lower() in kept
+    ]
     lines += [f"Content-Length: {len(body)}", "", ""]
     return "\r\n".join(lines).encode() + body + b"\r\n"
 

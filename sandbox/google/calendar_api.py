@@ -22,16 +22,28 @@ def routes() -> list[Route]:
     calendars = scopes("calendar", "calendar.calendars")
     rules = scopes("calendar", "calendar.acls")
     entries = scopes("calendar", "calendar.calendarlist")
-    read_entries = entries | scopes("calendar.readonly", "calendar.calendarlist.readonly")
+    read_entries = entries | scopes(
+        "calendar.readonly", "calendar.calendarlist.readonly"
+    )
     return [
         Route("POST", "/calendars", _insert_calendar, calendars),
-        Route("GET", _CALENDAR, _get_calendar, calendars | scopes("calendar.readonly", "calendar.calendars.readonly")),
+        Route(
+            "GET",
+            _CALENDAR,
+            _get_calendar,
+            calendars | scopes("calendar.readonly", "calendar.calendars.readonly"),
+        ),
         Route("PUT", _CALENDAR, _change_calendar(patch=False), calendars),
         Route("PATCH", _CALENDAR, _change_calendar(patch=True), calendars),
         Route("DELETE", _CALENDAR, _delete_calendar, calendars),
         Route("GET", _ACL, _list_rules, rules | scopes("calendar.acls.readonly")),
         Route("POST", _ACL, _insert_rule, rules),
-        Route("GET", f"{_ACL}/{{ruleId}}", _get_rule, rules | scopes("calendar.readonly", "calendar.acls.readonly")),
+        Route(
+            "GET",
+            f"{_ACL}/{{ruleId}}",
+            _get_rule,
+            rules | scopes("calendar.readonly", "calendar.acls.readonly"),
+        ),
         Route("PUT", f"{_ACL}/{{ruleId}}", _change_rule(patch=False), rules),
         Route("PATCH", f"{_ACL}/{{ruleId}}", _change_rule(patch=True), rules),
         Route("DELETE", f"{_ACL}/{{ruleId}}", _delete_rule, rules),
@@ -60,7 +72,9 @@ def _change_calendar(*, patch: bool) -> Method:
         calendar = call.calendar("owner")
         before = calendar.render()
         call.expect_etag(before["etag"])
-        call.world.calendars.change(calendar, merge_patch(before, call.body) if patch else call.body)
+        call.world.calendars.change(
+            calendar, merge_patch(before, call.body) if patch else call.body
+        )
         return calendar.render()
 
     return change
@@ -83,10 +97,17 @@ def _list_rules(call: Call) -> Resource:
         return [
             rule.render()
             for rule in calendar.acl.values()
-            if rule.version > (since.version if since else 0) and (with_deleted or rule.role != "none")
+            if rule.version > (since.version if since else 0)
+            and (with_deleted or rule.role != "none")
         ]
 
-    listing = Listing(f"acl of {calendar.id}", call.caller, calendar.role_of(call.caller), _PAGE, _MAX_PAGE)
+    listing = Listing(
+        f"acl of {calendar.id}",
+        call.caller,
+        calendar.role_of(call.caller),
+        _PAGE,
+        _MAX_PAGE,
+    )
     page = call.world.lister.page(listing, call.query, select)
     return {"kind": "calendar#acl", "etag": f'"{call.world.versions.last}"', **page}
 
@@ -108,7 +129,9 @@ def _change_rule(*, patch: bool) -> Method:
         before = call.world.calendars.rule(calendar, call.path("ruleId"))
         call.expect_etag(before.render()["etag"])
         body = merge_patch(before.render(), call.body) if patch else call.body
-        return call.world.calendars.change_rule(call.caller, calendar, before, body).render()
+        return call.world.calendars.change_rule(
+            call.caller, calendar, before, body
+        ).render()
 
     return change
 
@@ -141,7 +164,11 @@ def _list_entries(call: Call) -> Resource:
     filters = frozenset({"minAccessRole", "showOwnOrganizationOnly"})
     listing = Listing("calendars", call.caller, "owner", _PAGE, _MAX_PAGE, filters)
     page = call.world.lister.page(listing, call.query, select)
-    return {"kind": "calendar#calendarList", "etag": f'"{call.world.versions.last}"', **page}
+    return {
+        "kind": "calendar#calendarList",
+        "etag": f'"{call.world.versions.last}"',
+        **page,
+    }
 
 
 def _insert_entry(call: Call) -> Resource:

@@ -8,12 +8,27 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sandbox.google.errors import ApiError, already_deleted, forbidden, invalid, not_found, quota, required
+from sandbox.google.errors import (
+    ApiError,
+    already_deleted,
+    forbidden,
+    invalid,
+    not_found,
+    quota,
+    required,
+)
 from sandbox.google.event import Event, Resource
 from sandbox.google.times import time_zone
 
 #: Roles from weakest to strongest.
-ROLES: Final = ("none", "freeBusyReader", "reader", "writerWithoutPrivateAccess", "writer", "owner")
+ROLES: Final = (
+    "none",
+    "freeBusyReader",
+    "reader",
+    "writerWithoutPrivateAccess",
+    "writer",
+    "owner",
+)
 SCOPE_TYPES: Final = ("default", "user", "group", "domain")
 #: More new calendars than this within `CREATION_WINDOW` lock an account (support.google.com/a/answer/2905486).
 MAX_NEW_CALENDARS: Final = 60
@@ -53,17 +68,26 @@ class AclRule:
     @property
     def id(self) -> str:
         """``user:somebody@example.de``, ``domain:example.de`` or ``default``."""
-        return self.scope_type if self.scope_value is None else f"{self.scope_type}:{self.scope_value}"
+        return (
+            self.scope_type
+            if self.scope_value is None
+            else f"{self.scope_type}:{self.scope_value}"
+        )
 
     def covers(self, email: str) -> bool:
         """Whether the rule is about that account. (Nobody here is a member of a group.)"""
         if self.scope_type == "domain":
             return email.endswith(f"@{self.scope_value}")
-        return self.scope_type == "default" or (self.scope_type == "user" and self.scope_value == email)
+        return self.scope_type == "default" or (
+            self.scope_type == "user" and self.scope_value == email
+        )
 
     def render(self) -> Resource:
         """As the API shows it."""
-        scope = {"type": self.scope_type, **({"value": self.scope_value} if self.scope_value else {})}
+        scope = {
+            "type": self.scope_type,
+            **({"value": self.scope_value} if self.scope_value else {}),
+        }
         return {
             "kind": "calendar#aclRule",
             "etag": f'"{self.version}"',
@@ -92,7 +116,11 @@ class Calendar:
 
     def role_of(self, email: str) -> str:
         """The strongest role that any rule gives to the account."""
-        return max((rule.role for rule in self.acl.values() if rule.covers(email)), key=ROLES.index, default="none")
+        return max(
+            (rule.role for rule in self.acl.values() if rule.covers(email)),
+            key=ROLES.index,
+            default="none",
+        )
 
     def render(self) -> Resource:
         """As ``calendars.get`` shows it."""
@@ -103,7 +131,9 @@ class Calendar:
             **self.texts,
             "timeZone": self.zone,
             **({} if self.primary else {"dataOwner": self.data_owner}),
-            "conferenceProperties": {"allowedConferenceSolutionTypes": ["hangoutsMeet"]},
+            "conferenceProperties": {
+                "allowedConferenceSolutionTypes": ["hangoutsMeet"]
+            },
         }
 
 
@@ -118,9 +148,13 @@ class Subscription:
 class CalendarStore:
     """All calendars. Methods take the e-mail address of who asks and refuse what they may not do."""
 
-    def __init__(self, versions: Versions, now: Callable[[], datetime], seed: int) -> None:
+    def __init__(
+        self, versions: Versions, now: Callable[[], datetime], seed: int
+    ) -> None:
         self.calendars: dict[str, Calendar] = {}
-        self.subscriptions: dict[str, dict[str, Subscription]] = {}  #: account -> calendar id -> entry
+        self.subscriptions: dict[
+            str, dict[str, Subscription]
+        ] = {}  #: account -> calendar id -> entry
         self.max_new_calendars: int | None = MAX_NEW_CALENDARS
         self._versions = versions
         self._now = now
@@ -132,7 +166,9 @@ class CalendarStore:
     def add_account(self, email: str) -> None:
         """Give an account its primary calendar, unless it has one."""
         if email not in self.calendars:
-            self._add(Calendar(email, email, "UTC", self._versions.next(), {"summary": email}))
+            self._add(
+                Calendar(email, email, "UTC", self._versions.next(), {"summary": email})
+            )
 
     def get(self, caller: str, calendar_id: str, role: str) -> Calendar:
         """The calendar, if the caller has at least that role.
@@ -140,7 +176,9 @@ class CalendarStore:
         Raises:
             ApiError: 404 if the caller may see nothing of it; 403 if less than ``role``.
         """
-        calendar = self.calendars.get(caller if calendar_id == "primary" else calendar_id)
+        calendar = self.calendars.get(
+            caller if calendar_id == "primary" else calendar_id
+        )
         if calendar is None:
             raise not_found()
         actual = calendar.role_of(caller)
@@ -164,7 +202,9 @@ class CalendarStore:
         texts, zone = _calendar_fields(body)
         self._count_creation(caller)
         calendar_id = f"c_{self._ids.getrandbits(256):064x}@group.calendar.google.com"
-        calendar = Calendar(calendar_id, caller, zone or "UTC", self._versions.next(), texts)
+        calendar = Calendar(
+            calendar_id, caller, zone or "UTC", self._versions.next(), texts
+        )
         self._add(calendar)
         return calendar
 
@@ -186,7 +226,9 @@ class CalendarStore:
         """
         if calendar.primary:
             message = "A primary calendar cannot be deleted."
-            raise ApiError(403, "cannotDeletePrimaryCalendar", message, domain="calendar")
+            raise ApiError(
+                403, "cannotDeletePrimaryCalendar", message, domain="calendar"
+            )
         del self.calendars[calendar.id]
         for entries in self.subscriptions.values():
             if calendar.id in entries:
@@ -201,7 +243,11 @@ class CalendarStore:
     def _count_creation(self, caller: str) -> None:
         if self.max_new_calendars is None:
             return
-        recent = [at for at in self._creations.get(caller, []) if self._now() - at < CREATION_WINDOW]
+        recent = [
+            at
+            for at in self._creations.get(caller, [])
+            if self._now() - at < CREATION_WINDOW
+        ]
         if len(recent) >= self.max_new_calendars:
             raise quota("quotaExceeded")
         self._creations[caller] = [*recent, self._now()]
@@ -221,7 +267,9 @@ class CalendarStore:
         self._set_role(caller, calendar, rule)
         return rule
 
-    def change_rule(self, caller: str, calendar: Calendar, before: AclRule, body: Resource) -> AclRule:
+    def change_rule(
+        self, caller: str, calendar: Calendar, before: AclRule, body: Resource
+    ) -> AclRule:
         """Change the role of a rule.
 
         Raises:
@@ -234,7 +282,9 @@ class CalendarStore:
 
     def unshare(self, caller: str, calendar: Calendar, rule: AclRule) -> None:
         """Remove a rule. Raises ApiError 403 as in `share`."""
-        self._set_role(caller, calendar, AclRule(rule.scope_type, rule.scope_value, "none", 0))
+        self._set_role(
+            caller, calendar, AclRule(rule.scope_type, rule.scope_value, "none", 0)
+        )
 
     def rule(self, calendar: Calendar, rule_id: str) -> AclRule:
         """The rule, also a removed one. Raises ApiError 404."""
@@ -287,7 +337,9 @@ class CalendarStore:
         calendar_id = caller if calendar_id == "primary" else calendar_id
         if calendar_id == caller:
             message = "Cannot unsubscribe from one's own primary calendar."
-            raise ApiError(403, "cannotChangeOwnPrimarySubscription", message, domain="calendar")
+            raise ApiError(
+                403, "cannotChangeOwnPrimarySubscription", message, domain="calendar"
+            )
         entry = self.subscriptions.get(caller, {}).get(calendar_id)
         if entry is None:
             raise not_found()
@@ -296,10 +348,18 @@ class CalendarStore:
         entry.deleted, entry.version = True, self._versions.next()
 
     def _subscribe(self, account: str, calendar_id: str) -> None:
-        self.subscriptions.setdefault(account, {})[calendar_id] = Subscription(self._versions.next())
+        self.subscriptions.setdefault(account, {})[calendar_id] = Subscription(
+            self._versions.next()
+        )
 
-    def _render_entry(self, caller: str, calendar_id: str, entry: Subscription) -> Resource:
-        head: Resource = {"kind": "calendar#calendarListEntry", "etag": f'"{entry.version}"', "id": calendar_id}
+    def _render_entry(
+        self, caller: str, calendar_id: str, entry: Subscription
+    ) -> Resource:
+        head: Resource = {
+            "kind": "calendar#calendarListEntry",
+            "etag": f'"{entry.version}"',
+            "id": calendar_id,
+        }
         calendar = self.calendars.get(calendar_id)
         if entry.deleted or calendar is None:
             return {**head, "deleted": True}
@@ -314,7 +374,9 @@ class CalendarStore:
             "accessRole": calendar.role_of(caller),
             "defaultReminders": [],
             **({"primary": True} if calendar.id == caller else {}),
-            "conferenceProperties": {"allowedConferenceSolutionTypes": ["hangoutsMeet"]},
+            "conferenceProperties": {
+                "allowedConferenceSolutionTypes": ["hangoutsMeet"]
+            },
         }
 
 
@@ -352,9 +414,16 @@ def _acl_rule(body: Resource) -> AclRule:
             raise invalid("Invalid scope value.", reason="invalidScopeValue")
         if ROLES.index(role) > ROLES.index("reader"):
             message = "The role is not allowed for the default scope."
-            raise ApiError(400, "illegalAccessRoleForDefault", message, domain="calendar")
+            raise ApiError(
+                400, "illegalAccessRoleForDefault", message, domain="calendar"
+            )
         return AclRule("default", None, role, 0)
-    is_mail = isinstance(value, str) and value.count("@") == 1 and not value.startswith("@") and not value.endswith("@")
+    is_mail = (
+        isinstance(value, str)
+        and value.count("@") == 1
+        and not value.startswith("@")
+        and not value.endswith("@")
+    )
     is_domain = isinstance(value, str) and "." in value and "@" not in value
     if not (is_domain if scope["type"] == "domain" else is_mail):
         raise invalid("Invalid scope value.", reason="invalidScopeValue")

@@ -38,11 +38,15 @@ class ApiError(Exception):
     def json_response(self) -> web.Response:
         """The answer to the caller."""
         message = self.detail["message"]
-        body: dict[str, Any] = {"error": {"errors": [self.detail], "code": self.status, "message": message}}
+        body: dict[str, Any] = {
+            "error": {"errors": [self.detail], "code": self.status, "message": message}
+        }
         return web.json_response(body, status=self.status, headers=self.headers)
 
 
-def invalid(message: str, location: str | None = None, *, reason: str = "invalid") -> ApiError:
+def invalid(
+    message: str, location: str | None = None, *, reason: str = "invalid"
+) -> ApiError:
     """400: a value makes no sense."""
     return ApiError(400, reason, message, location=location)
 
@@ -55,29 +59,47 @@ def required(message: str) -> ApiError:
 def time_range_empty() -> ApiError:
     """400: an event or a query ends before it starts, or at its start."""
     message = "The specified time range is empty."
-    return ApiError(400, "timeRangeEmpty", message, domain="calendar", location="timeMax")
+    return ApiError(
+        400, "timeRangeEmpty", message, domain="calendar", location="timeMax"
+    )
 
 
 def unauthenticated() -> ApiError:
     """401: no bearer token at all."""
     challenge = {"WWW-Authenticate": 'Bearer realm="https://accounts.google.com/"'}
     return ApiError(
-        401, "required", "Login Required.", location="Authorization", location_type="header", headers=challenge
+        401,
+        "required",
+        "Login Required.",
+        location="Authorization",
+        location_type="header",
+        headers=challenge,
     )
 
 
 def invalid_credentials() -> ApiError:
     """401: the token is unknown, expired or revoked."""
-    challenge = {"WWW-Authenticate": 'Bearer realm="https://accounts.google.com/", error="invalid_token"'}
+    challenge = {
+        "WWW-Authenticate": 'Bearer realm="https://accounts.google.com/", error="invalid_token"'
+    }
     return ApiError(
-        401, "authError", "Invalid Credentials", location="Authorization", location_type="header", headers=challenge
+        401,
+        "authError",
+        "Invalid Credentials",
+        location="Authorization",
+        location_type="header",
+        headers=challenge,
     )
 
 
 def insufficient_scope() -> ApiError:
     """403: the token's scopes do not cover the method."""
-    challenge = {"WWW-Authenticate": 'Bearer realm="https://accounts.google.com/", error="insufficient_scope"'}
-    return ApiError(403, "insufficientPermissions", "Insufficient Permission", headers=challenge)
+    challenge = {
+        "WWW-Authenticate": 'Bearer realm="https://accounts.google.com/", error="insufficient_scope"'
+    }
+    return ApiError(
+        403, "insufficientPermissions", "Insufficient Permission", headers=challenge
+    )
 
 
 def forbidden() -> ApiError:
@@ -103,18 +125,28 @@ def already_deleted() -> ApiError:
 def full_sync_required() -> ApiError:
     """410: the sync token has expired or never was one."""
     message = "Sync token is no longer valid, a full sync is required."
-    return ApiError(410, "fullSyncRequired", message, domain="calendar", location="syncToken")
+    return ApiError(
+        410, "fullSyncRequired", message, domain="calendar", location="syncToken"
+    )
 
 
 def updated_min_too_long_ago() -> ApiError:
     """410: deletions are not remembered as far back as ``updatedMin``."""
     message = "The requested minimum modification time lies too far in the past."
-    return ApiError(410, "updatedMinTooLongAgo", message, domain="calendar", location="updatedMin")
+    return ApiError(
+        410, "updatedMinTooLongAgo", message, domain="calendar", location="updatedMin"
+    )
 
 
 def condition_not_met() -> ApiError:
     """412: the resource has another etag than ``If-Match`` asks for."""
-    return ApiError(412, "conditionNotMet", "Precondition Failed", location="If-Match", location_type="header")
+    return ApiError(
+        412,
+        "conditionNotMet",
+        "Precondition Failed",
+        location="If-Match",
+        location_type="header",
+    )
 
 
 _QUOTA_MESSAGES = {

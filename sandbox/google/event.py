@@ -20,7 +20,9 @@ Resource = dict[str, Any]
 
 CANCELLED: Final = "cancelled"
 TIMES: Final = "times"  #: stands for start and end among the names of fields
-EVENT_TYPES: Final = frozenset({"birthday", "default", "focusTime", "fromGmail", "outOfOffice", "workingLocation"})
+EVENT_TYPES: Final = frozenset(
+    {"birthday", "default", "focusTime", "fromGmail", "outOfOffice", "workingLocation"}
+)
 MAX_REMINDERS: Final = 5
 MAX_REMINDER_MINUTES: Final = 40_320
 #: Google's guide "Extended properties": longer keys are dropped and longer values cut off, both without a word.
@@ -137,7 +139,10 @@ class Event:
 
     def writable(self) -> Resource:
         """The writable fields as a request would carry them; what a patch is merged into."""
-        times = {which: at.render(at.zone) for which, at in (("start", self.start), ("end", self.end))}
+        times = {
+            which: at.render(at.zone)
+            for which, at in (("start", self.start), ("end", self.end))
+        }
         return copy.deepcopy({**self.content.fields, **times, "status": self.status})
 
 
@@ -160,14 +165,20 @@ def merge_patch(target: Resource, patch: Resource) -> Resource:
             merged.pop(name, None)
         elif isinstance(value, dict):
             before = merged.get(name)
-            merged[name] = merge_patch(before if isinstance(before, dict) else {}, value)
+            merged[name] = merge_patch(
+                before if isinstance(before, dict) else {}, value
+            )
         else:
             merged[name] = value
     return merged
 
 
 def read_content(
-    resource: Resource, calendar_zone: str, *, instance: bool = False, empty_days: bool = False
+    resource: Resource,
+    calendar_zone: str,
+    *,
+    instance: bool = False,
+    empty_days: bool = False,
 ) -> Content:
     """Check a whole event as a caller sent it, or as a patch makes it.
 
@@ -205,8 +216,12 @@ def read_content(
         name: value
         for name, value in {
             "attendees": _attendees(resource.get("attendees")),
-            "extendedProperties": _extended_properties(resource.get("extendedProperties")),
-            "recurrence": _recurrence(resource, start, calendar_zone, instance=instance),
+            "extendedProperties": _extended_properties(
+                resource.get("extendedProperties")
+            ),
+            "recurrence": _recurrence(
+                resource, start, calendar_zone, instance=instance
+            ),
             "source": _source(resource.get("source")),
         }.items()
         if value
@@ -217,7 +232,11 @@ def read_content(
     status = _text(resource, "status")
     _expect(status is None or status in _STATUSES, "status")
     sequence = resource.get("sequence")
-    _expect(sequence is None or (isinstance(sequence, int) and not isinstance(sequence, bool)), "sequence")
+    _expect(
+        sequence is None
+        or (isinstance(sequence, int) and not isinstance(sequence, bool)),
+        "sequence",
+    )
     return Content(start, end, fields, status, sequence)
 
 
@@ -238,17 +257,36 @@ def _reminders(value: object) -> Resource:
         return _DEFAULT_REMINDERS
     if not isinstance(value, dict):
         raise invalid("Invalid value for: reminders")
-    use_default, overrides = value.get("useDefault", False), value.get("overrides") or []
+    use_default, overrides = (
+        value.get("useDefault", False),
+        value.get("overrides") or [],
+    )
     _expect(isinstance(use_default, bool) and isinstance(overrides, list), "reminders")
     if use_default and overrides:
-        message = "Cannot specify both default reminders and overrides at the same time."
-        raise ApiError(400, "cannotUseDefaultRemindersAndSpecifyOverride", message, domain="calendar")
+        message = (
+            "Cannot specify both default reminders and overrides at the same time."
+        )
+        raise ApiError(
+            400,
+            "cannotUseDefaultRemindersAndSpecifyOverride",
+            message,
+            domain="calendar",
+        )
     _expect(len(overrides) <= MAX_REMINDERS, "reminders")
     for override in overrides:
-        _expect(isinstance(override, dict) and override.get("method") in {"email", "popup"}, "reminders")
+        _expect(
+            isinstance(override, dict) and override.get("method") in {"email", "popup"},
+            "reminders",
+        )
         minutes = override.get("minutes")
-        _expect(isinstance(minutes, int) and 0 <= minutes <= MAX_REMINDER_MINUTES, "reminders")
-    kept = [{"method": override["method"], "minutes": override["minutes"]} for override in overrides]
+        _expect(
+            isinstance(minutes, int) and 0 <= minutes <= MAX_REMINDER_MINUTES,
+            "reminders",
+        )
+    kept = [
+        {"method": override["method"], "minutes": override["minutes"]}
+        for override in overrides
+    ]
     return {"useDefault": use_default, **({"overrides": kept} if kept else {})}
 
 
@@ -273,28 +311,45 @@ def _extended_properties(value: object) -> Resource:
     for kind in ("private", "shared"):
         given = value.get(kind) or {}
         _expect(isinstance(given, dict), "extendedProperties")
-        _expect(all(isinstance(text, str) for text in given.values()), "extendedProperties")
-        properties = {key: text[:MAX_PROPERTY_VALUE] for key, text in given.items() if 0 < len(key) <= MAX_PROPERTY_KEY}
+        _expect(
+            all(isinstance(text, str) for text in given.values()), "extendedProperties"
+        )
+        properties = {
+            key: text[:MAX_PROPERTY_VALUE]
+            for key, text in given.items()
+            if 0 < len(key) <= MAX_PROPERTY_KEY
+        }
         if properties:
             kept[kind] = properties
-    everything = [(key, text) for properties in kept.values() for key, text in properties.items()]
+    everything = [
+        (key, text) for properties in kept.values() for key, text in properties.items()
+    ]
     size = sum(len(key.encode()) + len(text.encode()) for key, text in everything)
-    _expect(len(everything) <= MAX_PROPERTIES and size <= MAX_PROPERTIES_BYTES, "extendedProperties")
+    _expect(
+        len(everything) <= MAX_PROPERTIES and size <= MAX_PROPERTIES_BYTES,
+        "extendedProperties",
+    )
     return kept
 
 
-def _recurrence(resource: Resource, start: EventTime, calendar_zone: str, *, instance: bool) -> list[str]:
+def _recurrence(
+    resource: Resource, start: EventTime, calendar_zone: str, *, instance: bool
+) -> list[str]:
     lines = resource.get("recurrence")
     if not lines:
         return []
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise invalid("Invalid value for: recurrence")
     if instance:
-        raise invalid("Cannot turn an instance of a recurring event into a recurring event itself.")
+        raise invalid(
+            "Cannot turn an instance of a recurring event into a recurring event itself."
+        )
     if not start.all_day:
         for which in ("start", "end"):
             if not resource[which].get("timeZone"):
-                raise ApiError(400, "required", f"Missing time zone definition for {which} time.")
+                raise ApiError(
+                    400, "required", f"Missing time zone definition for {which} time."
+                )
     zone = time_zone(calendar_zone if start.all_day else start.zone)
     check_recurrence(lines, start.wall_clock(), zone, all_day=start.all_day)
     return lines
@@ -306,7 +361,9 @@ def _source(value: object) -> Resource:
     if not isinstance(value, dict):
         raise invalid("Invalid value for: source")
     url = value.get("url")
-    _expect(isinstance(url, str) and re.match("https?://", url) is not None, "source.url")
+    _expect(
+        isinstance(url, str) and re.match("https?://", url) is not None, "source.url"
+    )
     return {name: value[name] for name in ("url", "title") if value.get(name)}
 
 
@@ -318,7 +375,11 @@ def render_event(event: Event, calendar_id: str, response_zone: str) -> Resource
         calendar_id: where it is.
         response_zone: IANA name; offsets of times are those of this zone.
     """
-    link = base64.urlsafe_b64encode(f"{event.id} {calendar_id}".encode()).rstrip(b"=").decode()
+    link = (
+        base64.urlsafe_b64encode(f"{event.id} {calendar_id}".encode())
+        .rstrip(b"=")
+        .decode()
+    )
     resource: Resource = {
         "kind": "calendar#event",
         "etag": event.etag,
@@ -327,7 +388,10 @@ def render_event(event: Event, calendar_id: str, response_zone: str) -> Resource
         "htmlLink": f"https://www.google.com/calendar/event?eid={link}",
         "created": render_timestamp(event.created, "seconds"),
         "updated": render_timestamp(event.updated, "milliseconds"),
-        "creator": {"email": event.creator, **({"self": True} if event.creator == calendar_id else {})},
+        "creator": {
+            "email": event.creator,
+            **({"self": True} if event.creator == calendar_id else {}),
+        },
         "organizer": event.organizer,
         "start": event.start.render(response_zone),
         "end": event.end.render(response_zone),
@@ -352,7 +416,12 @@ def render_tombstone(event: Event, response_zone: str) -> Resource:
 
 def without_details(resource: Resource) -> Resource:
     """The event for callers who may know only that the time is taken."""
-    return {**{name: value for name, value in resource.items() if name in _FREE_BUSY_FIELDS}, "visibility": "private"}
+    return {
+        **{
+            name: value for name, value in resource.items() if name in _FREE_BUSY_FIELDS
+        },
+        "visibility": "private",
+    }
 
 
 def render_timestamp(moment: datetime, precision: str) -> str:
@@ -365,4 +434,7 @@ def render_timestamp(moment: datetime, precision: str) -> str:
 def _instance_of(event: Event, response_zone: str) -> Resource:
     if event.master_id is None or event.original_start is None:
         return {}
-    return {"recurringEventId": event.master_id, "originalStartTime": event.original_start.render(response_zone)}
+    return {
+        "recurringEventId": event.master_id,
+        "originalStartTime": event.original_start.render(response_zone),
+    }

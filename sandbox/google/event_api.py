@@ -51,11 +51,18 @@ def _list(call: Call) -> Resource:
     def select(since: SyncState | None) -> list[Resource]:
         wish = read_filter(call.query, call.world.now())
         found = list_events(call.world.events, calendar, wish, since)
-        return [render(event, calendar, role, call.query, in_list=True) for event in found]
+        return [
+            render(event, calendar, role, call.query, in_list=True) for event in found
+        ]
 
     name = f"events of {calendar.id}"
-    listing = Listing(name, call.caller, role, _PAGE, _MAX_PAGE, filters=FILTERS, repeated=REPEATED)
-    return {**_list_head(call, calendar), **call.world.lister.page(listing, call.query, select)}
+    listing = Listing(
+        name, call.caller, role, _PAGE, _MAX_PAGE, filters=FILTERS, repeated=REPEATED
+    )
+    return {
+        **_list_head(call, calendar),
+        **call.world.lister.page(listing, call.query, select),
+    }
 
 
 def _instances(call: Call) -> Resource:
@@ -69,18 +76,25 @@ def _instances(call: Call) -> Resource:
 
     def select(_since: SyncState | None) -> list[Resource]:
         found = list_instances(call.world.events, calendar, master, call.query)
-        return [render(event, calendar, role, call.query, in_list=True) for event in found]
+        return [
+            render(event, calendar, role, call.query, in_list=True) for event in found
+        ]
 
     name = f"instances of {master.id} in {calendar.id}"
     listing = Listing(name, call.caller, role, _PAGE, _MAX_PAGE)
     page = call.world.lister.page(listing, call.query, select)
-    return {**_list_head(call, calendar), **{key: value for key, value in page.items() if key != "nextSyncToken"}}
+    return {
+        **_list_head(call, calendar),
+        **{key: value for key, value in page.items() if key != "nextSyncToken"},
+    }
 
 
 def _list_head(call: Call, calendar: Calendar) -> Resource:
     if (zone := call.query.text("timeZone")) is not None:
         time_zone(zone)  # refused in an empty list too
-    changed = max((event.updated for event in calendar.events.values()), default=call.world.now())
+    changed = max(
+        (event.updated for event in calendar.events.values()), default=call.world.now()
+    )
     return {
         "kind": "calendar#events",
         "etag": f'"{call.world.versions.last}"',
@@ -96,25 +110,37 @@ def _get(call: Call) -> Resource:
     calendar = call.calendar("freeBusyReader")
     event = call.world.events.get(calendar, call.path("eventId"))
     call.stop_if_known(event.etag)
-    return render(event, calendar, calendar.role_of(call.caller), call.query, in_list=False)
+    return render(
+        event, calendar, calendar.role_of(call.caller), call.query, in_list=False
+    )
 
 
 def _insert(call: Call) -> Resource:
     _check_writing_parameters(call)
     calendar = call.calendar("writerWithoutPrivateAccess")
-    return _shown(call, calendar, call.world.events.insert(call.caller, calendar, call.body))
+    return _shown(
+        call, calendar, call.world.events.insert(call.caller, calendar, call.body)
+    )
 
 
 def _import(call: Call) -> Resource:
     calendar = call.calendar("writerWithoutPrivateAccess")
-    return _shown(call, calendar, call.world.events.import_event(call.caller, calendar, call.body))
+    return _shown(
+        call, calendar, call.world.events.import_event(call.caller, calendar, call.body)
+    )
 
 
 def _change(*, patch: bool) -> Method:
     def change(call: Call) -> Resource:
         _check_writing_parameters(call)
         calendar, event = _event_to_change(call)
-        return _shown(call, calendar, call.world.events.change(call.caller, calendar, event, call.body, patch=patch))
+        return _shown(
+            call,
+            calendar,
+            call.world.events.change(
+                call.caller, calendar, event, call.body, patch=patch
+            ),
+        )
 
     return change
 
@@ -128,8 +154,14 @@ def _delete(call: Call) -> None:
 def _move(call: Call) -> Resource:
     _check_writing_parameters(call)
     calendar, event = _event_to_change(call)
-    destination = call.world.calendars.get(call.caller, call.parameter("destination"), "writer")
-    return _shown(call, destination, call.world.events.move(call.caller, calendar, event, destination))
+    destination = call.world.calendars.get(
+        call.caller, call.parameter("destination"), "writer"
+    )
+    return _shown(
+        call,
+        destination,
+        call.world.events.move(call.caller, calendar, event, destination),
+    )
 
 
 def _event_to_change(call: Call) -> tuple[Calendar, Event]:
@@ -142,11 +174,16 @@ def _event_to_change(call: Call) -> tuple[Calendar, Event]:
 
 
 def _shown(call: Call, calendar: Calendar, event: Event) -> Resource:
-    return render(event, calendar, calendar.role_of(call.caller), call.query, in_list=False)
+    return render(
+        event, calendar, calendar.role_of(call.caller), call.query, in_list=False
+    )
 
 
 def _check_writing_parameters(call: Call) -> None:
     call.query.choice("sendUpdates", _SEND_UPDATES)
-    if call.body.get("conferenceData") and call.query.text("conferenceDataVersion") == "1":
+    if (
+        call.body.get("conferenceData")
+        and call.query.text("conferenceDataVersion") == "1"
+    ):
         # A service account has no conference solution of its own.
         raise invalid("Invalid conference type value.")

@@ -63,15 +63,23 @@ class EventFilter:
         if self.types and event.event_type not in self.types:
             return False
         given = event.content.fields.get("extendedProperties", {})
-        if any(given.get(kind, {}).get(name) != value for kind, name, value in self.properties):
+        if any(
+            given.get(kind, {}).get(name) != value
+            for kind, name, value in self.properties
+        ):
             return False
         text = _searched_text(event)
         return all(word in text for word in self.words)
 
     def in_time(self, event: Event, calendar: Calendar) -> bool:
         """Whether it ends after ``timeMin`` and starts before ``timeMax``; both are exclusive."""
-        starts, ends = event.start.as_instant(calendar.zone), event.end.as_instant(calendar.zone)
-        return (self.time_max is None or starts < self.time_max) and (self.time_min is None or ends > self.time_min)
+        starts, ends = (
+            event.start.as_instant(calendar.zone),
+            event.end.as_instant(calendar.zone),
+        )
+        return (self.time_max is None or starts < self.time_max) and (
+            self.time_min is None or ends > self.time_min
+        )
 
 
 def read_filter(query: Query, now: datetime) -> EventFilter:
@@ -85,17 +93,23 @@ def read_filter(query: Query, now: datetime) -> EventFilter:
     if order_by == "startTime" and not single_events:
         message = "The requested ordering is not available for the particular query."
         raise invalid(message, "orderBy")
-    time_min, time_max, updated_min = (_moment(query, name) for name in ("timeMin", "timeMax", "updatedMin"))
+    time_min, time_max, updated_min = (
+        _moment(query, name) for name in ("timeMin", "timeMax", "updatedMin")
+    )
     if time_min is not None and time_max is not None and time_max <= time_min:
         raise time_range_empty()
     if updated_min is not None and now - updated_min > MEMORY:
         raise updated_min_too_long_ago()
     types = frozenset(query.texts("eventTypes"))
     if types - EVENT_TYPES:
-        raise invalid("Invalid value for: eventTypes", "eventTypes", reason="invalidParameter")
+        raise invalid(
+            "Invalid value for: eventTypes", "eventTypes", reason="invalidParameter"
+        )
     return EventFilter(
         single_events=single_events,
-        show_deleted=bool(query.flag("showDeleted") or query.text("syncToken") or updated_min),
+        show_deleted=bool(
+            query.flag("showDeleted") or query.text("syncToken") or updated_min
+        ),
         order_by=order_by,
         time_min=time_min,
         time_max=time_max,
@@ -107,11 +121,19 @@ def read_filter(query: Query, now: datetime) -> EventFilter:
     )
 
 
-def list_events(store: EventStore, calendar: Calendar, wish: EventFilter, since: SyncState | None) -> list[Event]:
+def list_events(
+    store: EventStore, calendar: Calendar, wish: EventFilter, since: SyncState | None
+) -> list[Event]:
     """The events of a list, or those changed since a state, in order."""
-    candidates = _expanded(store, calendar, wish) if wish.single_events else _stored(store, calendar, wish)
+    candidates = (
+        _expanded(store, calendar, wish)
+        if wish.single_events
+        else _stored(store, calendar, wish)
+    )
     known = since.version if since is not None else 0
-    found = [event for event in candidates if event.version > known and wish.matches(event)]
+    found = [
+        event for event in candidates if event.version > known and wish.matches(event)
+    ]
     if wish.order_by == "startTime":
         found.sort(key=lambda event: event.start.as_instant(calendar.zone))
     elif wish.order_by == "updated":
@@ -119,7 +141,9 @@ def list_events(store: EventStore, calendar: Calendar, wish: EventFilter, since:
     return found
 
 
-def list_instances(store: EventStore, calendar: Calendar, master: Event, query: Query) -> list[Event]:
+def list_instances(
+    store: EventStore, calendar: Calendar, master: Event, query: Query
+) -> list[Event]:
     """The instances of a series.
 
     Raises:
@@ -129,9 +153,15 @@ def list_instances(store: EventStore, calendar: Calendar, master: Event, query: 
     if time_min is not None and time_max is not None and time_max <= time_min:
         raise time_range_empty()
     found = store.instances(calendar, master, time_max, after=time_min)
-    wish = EventFilter(True, False, None, time_min, time_max, None, (), None, frozenset(), ())
+    wish = EventFilter(
+        True, False, None, time_min, time_max, None, (), None, frozenset(), ()
+    )
     original = query.text("originalStart")
-    original_start = read_timestamp(original, "originalStart") if original and "T" in original else None
+    original_start = (
+        read_timestamp(original, "originalStart")
+        if original and "T" in original
+        else None
+    )
     return [
         instance
         for instance in found
@@ -141,7 +171,9 @@ def list_instances(store: EventStore, calendar: Calendar, master: Event, query: 
     ]
 
 
-def render(event: Event, calendar: Calendar, role: str, query: Query, *, in_list: bool) -> Resource:
+def render(
+    event: Event, calendar: Calendar, role: str, query: Query, *, in_list: bool
+) -> Resource:
     """The event as a caller with that role sees it.
 
     Raises:
@@ -162,14 +194,22 @@ def may_change(event: Event, role: str) -> bool:
 
 def _is_hidden(event: Event, role: str) -> bool:
     private = event.content.fields.get("visibility") in {"private", "confidential"}
-    return role == "freeBusyReader" or (private and role in {"reader", "writerWithoutPrivateAccess"})
+    return role == "freeBusyReader" or (
+        private and role in {"reader", "writerWithoutPrivateAccess"}
+    )
 
 
-def _stored(store: EventStore, calendar: Calendar, wish: EventFilter) -> Iterator[Event]:
+def _stored(
+    store: EventStore, calendar: Calendar, wish: EventFilter
+) -> Iterator[Event]:
     """Single events, series, and exceptions of series. Holes in living series are always shown."""
     for stored in calendar.events.values():
         event = store.as_seen(calendar, stored)
-        is_hole = stored.status == CANCELLED and stored.master_id is not None and not stored.stray
+        is_hole = (
+            stored.status == CANCELLED
+            and stored.master_id is not None
+            and not stored.stray
+        )
         master = calendar.events.get(stored.master_id or "")
         lives = master is None or master.status != CANCELLED
         shown = event.status != CANCELLED or wish.show_deleted or (is_hole and lives)
@@ -177,22 +217,30 @@ def _stored(store: EventStore, calendar: Calendar, wish: EventFilter) -> Iterato
             yield event
 
 
-def _expanded(store: EventStore, calendar: Calendar, wish: EventFilter) -> Iterator[Event]:
+def _expanded(
+    store: EventStore, calendar: Calendar, wish: EventFilter
+) -> Iterator[Event]:
     """Single events and the instances of series."""
     for stored in calendar.events.values():
         if stored.recurrence:
-            candidates = store.instances(calendar, stored, wish.time_max, after=wish.time_min)
+            candidates = store.instances(
+                calendar, stored, wish.time_max, after=wish.time_min
+            )
         elif stored.master_id is None or stored.stray:
             candidates = [stored]
         else:
             candidates = []
         candidates.extend(store.retired(calendar, stored))
         for event in candidates:
-            if (event.status != CANCELLED or wish.show_deleted) and wish.in_time(event, calendar):
+            if (event.status != CANCELLED or wish.show_deleted) and wish.in_time(
+                event, calendar
+            ):
                 yield event
 
 
-def _happens_in_time(store: EventStore, calendar: Calendar, event: Event, wish: EventFilter) -> bool:
+def _happens_in_time(
+    store: EventStore, calendar: Calendar, event: Event, wish: EventFilter
+) -> bool:
     if wish.time_min is None and wish.time_max is None:
         return True
     if not event.recurrence:
@@ -205,7 +253,11 @@ def _starts_originally(instance: Event, text: str, moment: datetime | None) -> b
     original = instance.original_start
     if original is None:
         return False
-    return original.moment == moment if moment is not None else original.render("UTC").get("date") == text
+    return (
+        original.moment == moment
+        if moment is not None
+        else original.render("UTC").get("date") == text
+    )
 
 
 def _moment(query: Query, name: str) -> datetime | None:
@@ -228,5 +280,7 @@ def _searched_text(event: Event) -> str:
     fields = event.content.fields
     people = [event.organizer, *fields.get("attendees", [])]
     texts = [fields.get(name, "") for name in ("summary", "description", "location")]
-    texts += [person.get(name, "") for person in people for name in ("displayName", "email")]
+    texts += [
+        person.get(name, "") for person in people for name in ("displayName", "email")
+    ]
     return "\n".join(texts).casefold()

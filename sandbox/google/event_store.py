@@ -13,8 +13,24 @@ from itertools import islice
 from typing import Final
 
 from sandbox.google.calendar_store import Calendar, Versions, is_service_account
-from sandbox.google.errors import ApiError, already_deleted, duplicate, invalid, not_found, required
-from sandbox.google.event import CANCELLED, TIMES, Content, Event, Resource, check_id, merge_patch, read_content
+from sandbox.google.errors import (
+    ApiError,
+    already_deleted,
+    duplicate,
+    invalid,
+    not_found,
+    required,
+)
+from sandbox.google.event import (
+    CANCELLED,
+    TIMES,
+    Content,
+    Event,
+    Resource,
+    check_id,
+    merge_patch,
+    read_content,
+)
 from sandbox.google.readings import Readings
 from sandbox.google.recurrence import occurrences
 from sandbox.google.times import EventTime, time_zone
@@ -32,7 +48,9 @@ _BASE32HEX: Final = "0123456789abcdefghijklmnopqrstuv"
 class EventStore:
     """Works on the events of `Calendar` objects; access has been checked before."""
 
-    def __init__(self, versions: Versions, now: Callable[[], datetime], seed: int) -> None:
+    def __init__(
+        self, versions: Versions, now: Callable[[], datetime], seed: int
+    ) -> None:
         self._versions = versions
         self._now = now
         self._ids = random.Random(seed)
@@ -43,7 +61,9 @@ class EventStore:
 
     def get(self, calendar: Calendar, event_id: str) -> Event:
         """The event, also a cancelled one; of a series also an instance nobody has touched. Raises ApiError 404."""
-        event = calendar.events.get(event_id) or self._untouched_instance(calendar, event_id)
+        event = calendar.events.get(event_id) or self._untouched_instance(
+            calendar, event_id
+        )
         if event is None:
             raise not_found()
         return self.as_seen(calendar, event)
@@ -51,12 +71,21 @@ class EventStore:
     def as_seen(self, calendar: Calendar, event: Event) -> Event:
         """The event itself or, if its series is deleted, a cancelled copy."""
         master = calendar.events.get(event.master_id or "")
-        if master is not None and master.status == CANCELLED and event.status != CANCELLED:
+        if (
+            master is not None
+            and master.status == CANCELLED
+            and event.status != CANCELLED
+        ):
             return replace(event, status=CANCELLED)
         return event
 
     def instances(
-        self, calendar: Calendar, master: Event, until: datetime | None, *, after: datetime | None = None
+        self,
+        calendar: Calendar,
+        master: Event,
+        until: datetime | None,
+        *,
+        after: datetime | None = None,
     ) -> list[Event]:
         """All instances, also cancelled ones, by original start; of an endless series `MAX_INSTANCES`.
 
@@ -66,27 +95,38 @@ class EventStore:
             until: aware; leaves out untouched instances that start then or later.
             after: aware; leaves out untouched instances that end then or earlier.
         """
-        touched = {e.id: e for e in calendar.events.values() if e.master_id == master.id and not e.stray}
+        touched = {
+            e.id: e
+            for e in calendar.events.values()
+            if e.master_id == master.id and not e.stray
+        }
         found = list(touched.values())
         length = master.end - master.start
         untouched = 0
         for slot in islice(_slots(calendar, master), MAX_SLOTS):
             if until is not None and slot.as_instant(calendar.zone) >= until:
                 break
-            if after is not None and slot.plus(length).as_instant(calendar.zone) <= after:
+            if (
+                after is not None
+                and slot.plus(length).as_instant(calendar.zone) <= after
+            ):
                 continue
             if until is None and untouched >= MAX_INSTANCES:
                 break
             untouched += 1
             if _instance_id(master, slot) not in touched:
                 found.append(_instance(master, slot))
-        found.sort(key=lambda e: (e.original_start or e.start).as_instant(calendar.zone))
+        found.sort(
+            key=lambda e: (e.original_start or e.start).as_instant(calendar.zone)
+        )
         return [self.as_seen(calendar, instance) for instance in found]
 
     def retired(self, calendar: Calendar, master: Event) -> Iterator[Event]:
         """Instances that the series once had, as cancelled events."""
         for original_start, version in master.retired.values():
-            yield replace(_instance(master, original_start), status=CANCELLED, version=version)
+            yield replace(
+                _instance(master, original_start), status=CANCELLED, version=version
+            )
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -126,13 +166,27 @@ class EventStore:
         if known is not None:
             return self.change(caller, calendar, known, {"status": "confirmed", **body})
         content = self._read(caller, calendar, body, None)
-        event = self._add(caller, calendar, self.imported_id(calendar, uid), uid, content)
+        event = self._add(
+            caller, calendar, self.imported_id(calendar, uid), uid, content
+        )
         organizer = body.get("organizer")
         if isinstance(organizer, dict) and isinstance(organizer.get("email"), str):
-            event.organizer = {name: organizer[name] for name in ("email", "displayName") if name in organizer}
+            event.organizer = {
+                name: organizer[name]
+                for name in ("email", "displayName")
+                if name in organizer
+            }
         return event
 
-    def change(self, caller: str, calendar: Calendar, event: Event, body: Resource, *, patch: bool = False) -> Event:
+    def change(
+        self,
+        caller: str,
+        calendar: Calendar,
+        event: Event,
+        body: Resource,
+        *,
+        patch: bool = False,
+    ) -> Event:
         """Replace all writable fields, or with ``patch`` those that are given. Returns the changed event.
 
         A deleted event comes back with ``"status": "confirmed"``.
@@ -140,7 +194,11 @@ class EventStore:
         Raises:
             ApiError: 400 or 403, see `insert`.
         """
-        resource = merge_patch(event.writable(), body) if patch else {"eventType": event.event_type, **body}
+        resource = (
+            merge_patch(event.writable(), body)
+            if patch
+            else {"eventType": event.event_type, **body}
+        )
         content = self._read(caller, calendar, resource, event, sent=body)
         if event.id not in calendar.events:
             event = self._store_instance(calendar, event)
@@ -154,8 +212,14 @@ class EventStore:
             return event
         before = event.content
         slots_before = self._slot_ids(calendar, event)
-        moved = (before.start, before.end, before.recurrence) != (content.start, content.end, content.recurrence)
-        event.sequence = max(event.sequence, content.sequence or 0) + (moved or status != event.status)
+        moved = (before.start, before.end, before.recurrence) != (
+            content.start,
+            content.end,
+            content.recurrence,
+        )
+        event.sequence = max(event.sequence, content.sequence or 0) + (
+            moved or status != event.status
+        )
         event.content, event.version = content, self._versions.next()
         if not _only_reminders_differ(before, content) or status != event.status:
             event.updated = self._now()
@@ -176,7 +240,9 @@ class EventStore:
             event = self._store_instance(calendar, event)
         self._cancel(calendar, calendar.events[event.id])
 
-    def move(self, caller: str, source: Calendar, event: Event, destination: Calendar) -> Event:
+    def move(
+        self, caller: str, source: Calendar, event: Event, destination: Calendar
+    ) -> Event:
         """Make another calendar the event's home; the old one keeps it as cancelled.
 
         Raises:
@@ -186,31 +252,52 @@ class EventStore:
             raise already_deleted()
         if event.master_id is not None:
             message = "Cannot change the organizer of an instance."
-            raise ApiError(400, "cannotChangeOrganizerOfInstance", message, domain="calendar")
+            raise ApiError(
+                400, "cannotChangeOrganizerOfInstance", message, domain="calendar"
+            )
         if event.event_type != "default":
-            raise ApiError(403, "eventTypeRestriction", "Only ordinary events can be moved.", domain="calendar")
+            raise ApiError(
+                403,
+                "eventTypeRestriction",
+                "Only ordinary events can be moved.",
+                domain="calendar",
+            )
         if event.id in destination.events:
             raise duplicate()
         content = copy.deepcopy(event.content)
         if not self.readings.move_keeps_properties:
             content.fields.pop("extendedProperties", None)
         moved = self._add(caller, destination, event.id, event.ical_uid, content)
-        moved.creator, moved.created, moved.sequence = event.creator, event.created, event.sequence + 1
+        moved.creator, moved.created, moved.sequence = (
+            event.creator,
+            event.created,
+            event.sequence + 1,
+        )
         for exception in self.exceptions(source, event):
-            destination.events[exception.id] = replace(exception, version=self._versions.next())
+            destination.events[exception.id] = replace(
+                exception, version=self._versions.next()
+            )
         self._cancel(source, event)
         event.hollow = True
         return moved
 
-    def drop_exceptions(self, calendar: Calendar, master: Event, since: EventTime) -> list[Event]:
+    def drop_exceptions(
+        self, calendar: Calendar, master: Event, since: EventTime
+    ) -> list[Event]:
         """Reset the exceptions of the slots from that one on; returns what they were."""
-        later = [event for event in self.exceptions(calendar, master) if _is_at_or_after(event, since)]
+        later = [
+            event
+            for event in self.exceptions(calendar, master)
+            if _is_at_or_after(event, since)
+        ]
         before = [replace(event) for event in later]
         for event in later:
             self._make_stray(event)
         return before
 
-    def adopt_exceptions(self, calendar: Calendar, master: Event, exceptions: list[Event]) -> None:
+    def adopt_exceptions(
+        self, calendar: Calendar, master: Event, exceptions: list[Event]
+    ) -> None:
         """Make exceptions of another series those of this one, as far as it has their slots."""
         slots = set(self._slot_ids(calendar, master).values())
         for event in exceptions:
@@ -219,13 +306,24 @@ class EventStore:
 
     def exceptions(self, calendar: Calendar, master: Event) -> list[Event]:
         """The exceptions of a series, cancelled ones too."""
-        return [event for event in calendar.events.values() if event.master_id == master.id and not event.stray]
+        return [
+            event
+            for event in calendar.events.values()
+            if event.master_id == master.id and not event.stray
+        ]
 
     def slots(self, calendar: Calendar, master: Event) -> Iterator[EventTime]:
         """The original starts of a series' instances, ascending; endless if the series is."""
         return islice(_slots(calendar, master), MAX_SLOTS)
 
-    def add(self, person: str, calendar: Calendar, event_id: str | None, uid: str | None, body: Resource) -> Event:
+    def add(
+        self,
+        person: str,
+        calendar: Calendar,
+        event_id: str | None,
+        uid: str | None,
+        body: Resource,
+    ) -> Event:
         """A new event with an id that Google chooses: this one, or any.
 
         Raises:
@@ -233,7 +331,9 @@ class EventStore:
         """
         if event_id is None or event_id in calendar.events:
             event_id = self._new_id()
-        return self._add(person, calendar, event_id, uid, self._read(person, calendar, body, None))
+        return self._add(
+            person, calendar, event_id, uid, self._read(person, calendar, body, None)
+        )
 
     def imported_id(self, calendar: Calendar, uid: str) -> str:
         """The id of an event that comes from elsewhere with that iCalUID.
@@ -243,20 +343,38 @@ class EventStore:
         """
         own, _, domain = uid.rpartition("@")
         event_id = (
-            own if domain == "google.com" else f"_{base64.b32hexencode(uid.encode()).decode().lower().rstrip('=')}"
+            own
+            if domain == "google.com"
+            else f"_{base64.b32hexencode(uid.encode()).decode().lower().rstrip('=')}"
         )
-        return event_id if event_id and event_id not in calendar.events else self._new_id()
+        return (
+            event_id if event_id and event_id not in calendar.events else self._new_id()
+        )
 
     # -- steps --------------------------------------------------------------------------------------------------
 
     def _read(
-        self, caller: str, calendar: Calendar, resource: Resource, before: Event | None, sent: Resource | None = None
+        self,
+        caller: str,
+        calendar: Calendar,
+        resource: Resource,
+        before: Event | None,
+        sent: Resource | None = None,
     ) -> Content:
         """Check what an event is to become; ``sent`` is the request itself if ``resource`` is more."""
         sent = resource if sent is None else sent
         is_instance = before is not None and before.master_id is not None
-        content = read_content(resource, calendar.zone, instance=is_instance, empty_days=not is_service_account(caller))
-        if before is not None and content.sequence is not None and content.sequence < before.sequence:
+        content = read_content(
+            resource,
+            calendar.zone,
+            instance=is_instance,
+            empty_days=not is_service_account(caller),
+        )
+        if (
+            before is not None
+            and content.sequence is not None
+            and content.sequence < before.sequence
+        ):
             raise invalid(
                 "Invalid sequence value. The specified sequence number is below the current sequence number of the "
                 "resource. Re-fetch the resource and use its sequence number on the following request.",
@@ -264,19 +382,42 @@ class EventStore:
             )
         event_type = content.fields["eventType"]
         if before is not None and event_type != before.event_type:
-            raise ApiError(400, "eventTypeRestriction", "Event type cannot be changed.", domain="calendar")
+            raise ApiError(
+                400,
+                "eventTypeRestriction",
+                "Event type cannot be changed.",
+                domain="calendar",
+            )
         if is_service_account(caller):
             if before is None and event_type != "default":
                 message = "Event type is not allowed on this calendar."
                 raise ApiError(400, "eventTypeRestriction", message, domain="calendar")
-            invited = {attendee["email"] for attendee in content.fields.get("attendees", [])}
-            known = {attendee["email"] for attendee in before.content.fields.get("attendees", [])} if before else set()
+            invited = {
+                attendee["email"] for attendee in content.fields.get("attendees", [])
+            }
+            known = (
+                {
+                    attendee["email"]
+                    for attendee in before.content.fields.get("attendees", [])
+                }
+                if before
+                else set()
+            )
             if sent.get("attendees") and invited - known:
                 message = "Service accounts cannot invite attendees without Domain-Wide Delegation of Authority."
-                raise ApiError(403, "forbiddenForServiceAccounts", message, domain="calendar")
+                raise ApiError(
+                    403, "forbiddenForServiceAccounts", message, domain="calendar"
+                )
         return content
 
-    def _add(self, caller: str, calendar: Calendar, event_id: str, uid: str | None, content: Content) -> Event:
+    def _add(
+        self,
+        caller: str,
+        calendar: Calendar,
+        event_id: str,
+        uid: str | None,
+        content: Content,
+    ) -> Event:
         self._count += 1
         now = self._now()
         event = Event(
@@ -286,7 +427,11 @@ class EventStore:
             status=content.status or "confirmed",
             ical_uid=uid or f"{event_id}@google.com",
             creator=caller,
-            organizer={"email": calendar.id, "displayName": calendar.texts["summary"], "self": True},
+            organizer={
+                "email": calendar.id,
+                "displayName": calendar.texts["summary"],
+                "self": True,
+            },
             created=now,
             updated=now,
             version=self._versions.next(),
@@ -302,7 +447,13 @@ class EventStore:
         self._count += 1
         content = copy.deepcopy(instance.content)
         version = self._versions.next()
-        stored = replace(instance, content=content, number=self._count, updated=self._now(), version=version)
+        stored = replace(
+            instance,
+            content=content,
+            number=self._count,
+            updated=self._now(),
+            version=version,
+        )
         calendar.events[stored.id] = stored
         return stored
 
@@ -321,32 +472,53 @@ class EventStore:
     def _slot_ids(self, calendar: Calendar, event: Event) -> dict[str, EventTime]:
         if not event.recurrence:
             return {}
-        return {_instance_id(event, slot): slot for slot in islice(_slots(calendar, event), MAX_INSTANCES)}
+        return {
+            _instance_id(event, slot): slot
+            for slot in islice(_slots(calendar, event), MAX_INSTANCES)
+        }
 
-    def _retire_instances(self, calendar: Calendar, master: Event, before: dict[str, EventTime]) -> None:
+    def _retire_instances(
+        self, calendar: Calendar, master: Event, before: dict[str, EventTime]
+    ) -> None:
         """Remember the instances that the series had before its change and has no longer."""
         after = self._slot_ids(calendar, master)
         for instance_id in before.keys() - after.keys():
             master.retired[instance_id] = (before[instance_id], master.version)
         for instance_id in master.retired.keys() & after.keys():
             del master.retired[instance_id]
-        gone = [event for event in self.exceptions(calendar, master) if event.id in master.retired]
+        gone = [
+            event
+            for event in self.exceptions(calendar, master)
+            if event.id in master.retired
+        ]
         if self.readings.exceptions == "kept":
             for event in gone:
                 del master.retired[event.id]
             return
-        free = {slot.moment.date(): slot for slot in after.values()} if self.readings.exceptions == "follow" else {}
+        free = (
+            {slot.moment.date(): slot for slot in after.values()}
+            if self.readings.exceptions == "follow"
+            else {}
+        )
         for event in gone:
-            slot = free.pop(event.original_start.moment.date(), None) if event.original_start else None
+            slot = (
+                free.pop(event.original_start.moment.date(), None)
+                if event.original_start
+                else None
+            )
             if slot is not None:
                 self._put_into_slot(calendar, master, event, slot)
             self._make_stray(event)
 
-    def _put_into_slot(self, calendar: Calendar, master: Event, exception: Event, slot: EventTime) -> None:
+    def _put_into_slot(
+        self, calendar: Calendar, master: Event, exception: Event, slot: EventTime
+    ) -> None:
         """The same exception, of another slot; its times go along unless they are its own."""
         content = copy.deepcopy(exception.content)
         if TIMES not in exception.own:
-            content = replace(content, start=slot, end=slot.plus(master.end - master.start))
+            content = replace(
+                content, start=slot, end=slot.plus(master.end - master.start)
+            )
         instance_id = _instance_id(master, slot)
         version = self._versions.next()
         moved = replace(
@@ -361,7 +533,11 @@ class EventStore:
         calendar.events[instance_id] = moved
 
     def _make_stray(self, event: Event) -> None:
-        event.stray, event.status, event.version = True, CANCELLED, self._versions.next()
+        event.stray, event.status, event.version = (
+            True,
+            CANCELLED,
+            self._versions.next(),
+        )
 
     def _pass_on(self, calendar: Calendar, master: Event, before: Content) -> None:
         """Let the exceptions have what was changed in the series, unless they have it for themselves."""
@@ -370,13 +546,20 @@ class EventStore:
             for name in changed - event.own:
                 event.content.fields.pop(name, None)
                 if name in master.content.fields:
-                    event.content.fields[name] = copy.deepcopy(master.content.fields[name])
+                    event.content.fields[name] = copy.deepcopy(
+                        master.content.fields[name]
+                    )
                 event.version = self._versions.next()
 
-    def _one_visibility(self, calendar: Calendar, instance: Event, content: Content) -> Content:
+    def _one_visibility(
+        self, calendar: Calendar, instance: Event, content: Content
+    ) -> Content:
         """A series is as private as its most private instance, and one instance alone never less (field visibility)."""
         master = calendar.events[instance.master_id or ""]
-        wanted, held = (fields.get("visibility") for fields in (content.fields, master.content.fields))
+        wanted, held = (
+            fields.get("visibility")
+            for fields in (content.fields, master.content.fields)
+        )
         if wanted in _RESTRICTED and held not in _RESTRICTED:
             for event in (master, *self.exceptions(calendar, master)):
                 event.content.fields["visibility"] = wanted
@@ -414,27 +597,53 @@ def _instance_id(master: Event, slot: EventTime) -> str:
 
 def _instance(master: Event, slot: EventTime) -> Event:
     """The instance at a slot as the series describes it."""
-    fields = {name: value for name, value in master.content.fields.items() if name != "recurrence"}
-    content = replace(master.content, start=slot, end=slot.plus(master.end - master.start), fields=fields)
+    fields = {
+        name: value
+        for name, value in master.content.fields.items()
+        if name != "recurrence"
+    }
+    content = replace(
+        master.content,
+        start=slot,
+        end=slot.plus(master.end - master.start),
+        fields=fields,
+    )
     return replace(
-        master, id=_instance_id(master, slot), content=content, master_id=master.id, original_start=slot, retired={}
+        master,
+        id=_instance_id(master, slot),
+        content=content,
+        master_id=master.id,
+        original_start=slot,
+        retired={},
     )
 
 
 def _is_at_or_after(exception: Event, slot: EventTime) -> bool:
-    return exception.original_start is not None and exception.original_start.moment >= slot.moment
+    return (
+        exception.original_start is not None
+        and exception.original_start.moment >= slot.moment
+    )
 
 
 def _by_uid(calendar: Calendar, uid: object) -> Event | None:
     if not isinstance(uid, str):
         raise invalid("Invalid value for: iCalUID")
-    return next((e for e in calendar.events.values() if e.ical_uid == uid and e.master_id is None), None)
+    return next(
+        (
+            e
+            for e in calendar.events.values()
+            if e.ical_uid == uid and e.master_id is None
+        ),
+        None,
+    )
 
 
 def _changed_names(before: Content, after: Content) -> frozenset[str]:
     """The fields that differ, start and end as `TIMES`."""
     names = {
-        name for name in before.fields.keys() | after.fields.keys() if before.fields.get(name) != after.fields.get(name)
+        name
+        for name in before.fields.keys() | after.fields.keys()
+        if before.fields.get(name) != after.fields.get(name)
     }
     if (before.start, before.end) != (after.start, after.end):
         names.add(TIMES)
@@ -445,7 +654,12 @@ def _only_reminders_differ(before: Content, after: Content) -> bool:
     """Whether a change touches nothing but reminders, which leaves ``updated`` alone."""
 
     def rest(content: Content) -> tuple[EventTime, EventTime, Resource]:
-        fields = {name: value for name, value in content.fields.items() if name != "reminders"}
+        fields = {
+            name: value for name, value in content.fields.items() if name != "reminders"
+        }
         return content.start, content.end, fields
 
-    return rest(before) == rest(after) and before.fields["reminders"] != after.fields["reminders"]
+    return (
+        rest(before) == rest(after)
+        and before.fields["reminders"] != after.fields["reminders"]
+    )

@@ -63,8 +63,12 @@ def _apply(value: Any, mask: Mask) -> Any:
         return value
     if "*" in mask:
         return {name: _apply(below, mask["*"]) for name, below in value.items()}
-    return {name: _apply(below, mask[name]) for name, below in value.items() if name in mask}
+    return {
+        name: _apply(below, mask[name]) for name, below in value.items() if name in mask
+    }
 
 
 def _refused(fields: str) -> ApiError:
-    return invalid(f"Invalid field selection {fields}", "fields", reason="invalidParameter")
+    return invalid(
+        f"Invalid field selection {fields}", "fields", reason="invalidParameter"
+    )

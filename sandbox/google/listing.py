@@ -25,7 +25,17 @@ MAX_SYNC_TOKENS: Final = 100_000
 
 #: May differ from page to page and between a list and its sync.
 _PRESENTATION: Final = frozenset(
-    {"alt", "fields", "key", "maxAttendees", "maxResults", "pageToken", "prettyPrint", "quotaUser", "timeZone"}
+    {
+        "alt",
+        "fields",
+        "key",
+        "maxAttendees",
+        "maxResults",
+        "pageToken",
+        "prettyPrint",
+        "quotaUser",
+        "timeZone",
+    }
 )
 _TOKEN: Final = re.compile(r"[A-Za-z0-9+/_-]{16,}=*")
 
@@ -53,7 +63,9 @@ class Query:
         if value is None:
             return None
         if value not in {"true", "false"}:
-            raise invalid(f"Invalid boolean value: '{value}'.", name, reason="invalidParameter")
+            raise invalid(
+                f"Invalid boolean value: '{value}'.", name, reason="invalidParameter"
+            )
         return value == "true"
 
     def number(self, name: str) -> int | None:
@@ -76,7 +88,13 @@ class Query:
 
     def restrictions(self) -> tuple[tuple[str, str], ...]:
         """What determines the content of a list: must be equal for all its pages."""
-        return tuple(sorted((name, value) for name, value in self._parameters.items() if name not in _PRESENTATION))
+        return tuple(
+            sorted(
+                (name, value)
+                for name, value in self._parameters.items()
+                if name not in _PRESENTATION
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -123,7 +141,9 @@ class Lister:
 
     def __init__(self, versions: Versions, now: Callable[[], datetime]) -> None:
         self.page_size: int | None = None  #: smaller pages than asked for, for tests
-        self.empty_pages = False  #: precede every page by an empty one, which Google may do
+        self.empty_pages = (
+            False  #: precede every page by an empty one, which Google may do
+        )
         self._versions = versions
         self._now = now
         self._open: OrderedDict[str, _OpenList] = OrderedDict()
@@ -134,7 +154,10 @@ class Lister:
         self._tokens.clear()
 
     def page(
-        self, listing: Listing, query: Query, select: Callable[[SyncState | None], list[Resource]]
+        self,
+        listing: Listing,
+        query: Query,
+        select: Callable[[SyncState | None], list[Resource]],
     ) -> Mapping[str, object]:
         """``items`` of one page, with ``nextPageToken`` or, on the last page, ``nextSyncToken``.
 
@@ -147,28 +170,50 @@ class Lister:
             ApiError: 400 for bad parameters or an unknown page token; 410 for a sync token that has expired.
         """
         since = self._since(listing, query)
-        size = min(query.number("maxResults") or listing.default_size, listing.max_size, self.page_size or 10**9)
+        size = min(
+            query.number("maxResults") or listing.default_size,
+            listing.max_size,
+            self.page_size or 10**9,
+        )
         token = query.text("pageToken")
         key, offset, stay = self._read_page_token(token) if token else (None, 0, True)
         if key is None:
-            key, opened = secrets.token_hex(8), self._begin(listing, query, since, select(since))
+            key, opened = (
+                secrets.token_hex(8),
+                self._begin(listing, query, since, select(since)),
+            )
         else:
             opened = self._open[key]
             expected = (query.restrictions(), listing.collection, listing.caller)
             if (opened.restrictions, opened.collection, opened.caller) != expected:
                 raise _bad_page_token()
         if self.empty_pages and stay:
-            return {"items": [], "nextPageToken": self._keep(key, opened, offset, stay=False)}
-        items, rest = opened.items[offset : offset + size], len(opened.items) - offset - size
+            return {
+                "items": [],
+                "nextPageToken": self._keep(key, opened, offset, stay=False),
+            }
+        items, rest = (
+            opened.items[offset : offset + size],
+            len(opened.items) - offset - size,
+        )
         if rest > 0:
-            return {"items": items, "nextPageToken": self._keep(key, opened, offset + size, stay=True)}
-        return {"items": items, **({"nextSyncToken": self._issue(opened.sync)} if opened.sync else {})}
+            return {
+                "items": items,
+                "nextPageToken": self._keep(key, opened, offset + size, stay=True),
+            }
+        return {
+            "items": items,
+            **({"nextSyncToken": self._issue(opened.sync)} if opened.sync else {}),
+        }
 
     def _since(self, listing: Listing, query: Query) -> SyncState | None:
         token = query.text("syncToken")
         if token is None:
             return None
-        if any(name in query for name in listing.filters) or query.flag("showDeleted") is False:
+        if (
+            any(name in query for name in listing.filters)
+            or query.flag("showDeleted") is False
+        ):
             raise _bad_combination()
         if not _TOKEN.fullmatch(token):
             # Known from clients that meet it, for example Thunderbird's calGoogleRequest.
@@ -176,13 +221,23 @@ class Lister:
         state = self._tokens.get(token)
         if state is None or self._now() - state.issued_at > MEMORY:
             raise full_sync_required()
-        if (state.collection, state.caller, state.role) != (listing.collection, listing.caller, listing.role):
+        if (state.collection, state.caller, state.role) != (
+            listing.collection,
+            listing.caller,
+            listing.role,
+        ):
             raise full_sync_required()
         if state.parameters != _repeated(listing, query):
             raise _bad_combination()
         return state
 
-    def _begin(self, listing: Listing, query: Query, since: SyncState | None, items: list[Resource]) -> _OpenList:
+    def _begin(
+        self,
+        listing: Listing,
+        query: Query,
+        since: SyncState | None,
+        items: list[Resource],
+    ) -> _OpenList:
         state = None
         if since is not None or not any(name in query for name in listing.filters):
             state = SyncState(
@@ -193,7 +248,9 @@ class Lister:
                 self._versions.last,
                 self._now(),
             )
-        return _OpenList(items, query.restrictions(), listing.collection, listing.caller, state)
+        return _OpenList(
+            items, query.restrictions(), listing.collection, listing.caller, state
+        )
 
     def _keep(self, key: str, opened: _OpenList, offset: int, *, stay: bool) -> str:
         self._open[key] = opened
@@ -204,7 +261,9 @@ class Lister:
 
     def _read_page_token(self, token: str) -> tuple[str, int, bool]:
         try:
-            key, offset, stay = base64.urlsafe_b64decode(token.encode()).decode().split(":")
+            key, offset, stay = (
+                base64.urlsafe_b64decode(token.encode()).decode().split(":")
+            )
             if key in self._open:
                 return key, int(offset), stay == "1"
         except ValueError:
@@ -220,12 +279,18 @@ class Lister:
 
 
 def _repeated(listing: Listing, query: Query) -> tuple[tuple[str, str], ...]:
-    pairs = [(name, value) for name in sorted(listing.repeated) for value in sorted(query.texts(name))]
+    pairs = [
+        (name, value)
+        for name in sorted(listing.repeated)
+        for value in sorted(query.texts(name))
+    ]
     return tuple(pair for pair in pairs if pair[1] != "false")
 
 
 def _bad_combination() -> ApiError:
-    return ApiError(400, "badRequest", "Sync token cannot be used with other request restrictions.")
+    return ApiError(
+        400, "badRequest", "Sync token cannot be used with other request restrictions."
+    )
 
 
 def _bad_page_token() -> ApiError:

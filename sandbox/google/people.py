@@ -85,7 +85,9 @@ class Invite(_Wish):
     invitation: dict[str, Any]
 
 
-Wish = Annotated[Split | Copy | Move | Restore | Import | Invite, Field(discriminator="action")]
+Wish = Annotated[
+    Split | Copy | Move | Restore | Import | Invite, Field(discriminator="action")
+]
 WISHES: TypeAdapter[Wish] = TypeAdapter(Wish)
 
 
@@ -105,11 +107,15 @@ class People:
                 return calendar, self.split(person, calendar, wish.event, wish.changes)
             case Copy():
                 destination = self._calendar(wish.to or wish.calendar)
-                return destination, self.copy(person, calendar, wish.event, destination, wish.changes)
+                return destination, self.copy(
+                    person, calendar, wish.event, destination, wish.changes
+                )
             case Move():
                 destination = self._calendar(wish.to)
                 event = self._events.get(calendar, wish.event)
-                return destination, self._events.move(person, calendar, event, destination)
+                return destination, self._events.move(
+                    person, calendar, event, destination
+                )
             case Restore():
                 return calendar, self.restore(person, calendar, wish.event)
             case Import():
@@ -117,7 +123,9 @@ class People:
             case Invite():
                 return calendar, self.invite(wish.organizer, calendar, wish.invitation)
 
-    def split(self, person: str, calendar: Calendar, instance_id: str, changes: Resource) -> Event:
+    def split(
+        self, person: str, calendar: Calendar, instance_id: str, changes: Resource
+    ) -> Event:
         """Change an occurrence and all later ones; the second half, or the whole series if it is the first one."""
         instance = self._events.get(calendar, instance_id)
         master = calendar.events.get(instance.master_id or "")
@@ -127,23 +135,36 @@ class People:
         earlier = self._slots_before(calendar, master, slot)
         if not earlier:
             return self._events.change(person, calendar, master, changes, patch=True)
-        ended, rest = cut_at(master.recurrence, slot.moment, all_day=slot.all_day, passed=len(earlier))
+        ended, rest = cut_at(
+            master.recurrence, slot.moment, all_day=slot.all_day, passed=len(earlier)
+        )
         body = self._second_half(master, slot, rest)
         later = self._events.drop_exceptions(calendar, master, slot)
         self._events.change(person, calendar, master, {"recurrence": ended}, patch=True)
         new_id = f"{master.id.partition('_R')[0]}_R{slot.stamp().rstrip('Z')}"
-        second_half = self._events.add(person, calendar, new_id, None, merge_patch(body, changes))
+        second_half = self._events.add(
+            person, calendar, new_id, None, merge_patch(body, changes)
+        )
         if self._events.readings.exceptions != "lost":
             self._events.adopt_exceptions(calendar, second_half, later)
         return second_half
 
-    def copy(self, person: str, calendar: Calendar, event_id: str, destination: Calendar, changes: Resource) -> Event:
+    def copy(
+        self,
+        person: str,
+        calendar: Calendar,
+        event_id: str,
+        destination: Calendar,
+        changes: Resource,
+    ) -> Event:
         """Duplicate an event, a series or one occurrence."""
         body = self._events.get(calendar, event_id).writable()
         del body["status"]
         if not self._events.readings.copy_keeps_properties:
             body.pop("extendedProperties", None)
-        return self._events.add(person, destination, None, None, merge_patch(body, changes))
+        return self._events.add(
+            person, destination, None, None, merge_patch(body, changes)
+        )
 
     def restore(self, person: str, calendar: Calendar, event_id: str) -> Event:
         """Take a deleted event out of the bin."""
@@ -160,12 +181,20 @@ class People:
         uid = invitation.get("iCalUID")
         if not isinstance(uid, str) or not uid:
             raise required("Missing iCalUID.")
-        guest = {"email": calendar.data_owner, "self": True, "responseStatus": "needsAction"}
+        guest = {
+            "email": calendar.data_owner,
+            "self": True,
+            "responseStatus": "needsAction",
+        }
         body = {**invitation, "attendees": [guest]}
-        known = next((event for event in calendar.events.values() if event.ical_uid == uid), None)
+        known = next(
+            (event for event in calendar.events.values() if event.ical_uid == uid), None
+        )
         if known is not None:
             return self._events.change(organizer, calendar, known, body, patch=True)
-        event = self._events.add(organizer, calendar, self._events.imported_id(calendar, uid), uid, body)
+        event = self._events.add(
+            organizer, calendar, self._events.imported_id(calendar, uid), uid, body
+        )
         event.organizer = {"email": organizer}
         return event
 
@@ -175,7 +204,9 @@ class People:
             raise not_found()
         return calendar
 
-    def _slots_before(self, calendar: Calendar, master: Event, slot: EventTime) -> list[EventTime]:
+    def _slots_before(
+        self, calendar: Calendar, master: Event, slot: EventTime
+    ) -> list[EventTime]:
         earlier = []
         for candidate in self._events.slots(calendar, master):
             if candidate.moment >= slot.moment:
@@ -183,7 +214,9 @@ class People:
             earlier.append(candidate)
         return earlier
 
-    def _second_half(self, master: Event, slot: EventTime, recurrence: list[str]) -> Resource:
+    def _second_half(
+        self, master: Event, slot: EventTime, recurrence: list[str]
+    ) -> Resource:
         end = slot.plus(master.end - master.start)
         body = {
             **master.writable(),

@@ -22,7 +22,9 @@ class Readings(BaseModel):
     exceptions: Literal["lost", "kept", "follow"] = "lost"
     #: Whether an exception has all its texts for itself, or only those that were changed in it.
     exception_texts: Literal["own", "inherited"] = "own"
-    split_keeps_properties: bool = True  #: "this and following": the second half has the private properties, too
+    split_keeps_properties: bool = (
+        True  #: "this and following": the second half has the private properties, too
+    )
     copy_keeps_properties: bool = True  #: likewise a copy
     move_keeps_properties: bool = True  #: likewise an event in its new calendar
     restore_keeps_properties: bool = True  #: likewise an event taken out of the bin

@@ -74,11 +74,15 @@ def occurrences(lines: list[str], start: datetime, zone: tzinfo) -> Iterator[dat
             (series.rrule if kind == "RRULE" else series.exrule)(rule)
             continue
         for day in value.split(","):
-            (series.rdate if kind == "RDATE" else series.exdate)(_wall_clock(day, parameters, zone))
+            (series.rdate if kind == "RDATE" else series.exdate)(
+                _wall_clock(day, parameters, zone)
+            )
     yield from series
 
 
-def cut_at(lines: list[str], moment: datetime, *, all_day: bool, passed: int) -> tuple[list[str], list[str]]:
+def cut_at(
+    lines: list[str], moment: datetime, *, all_day: bool, passed: int
+) -> tuple[list[str], list[str]]:
     """The lines of the series that ends before a moment, and of the one that goes on from there.
 
     Args:
@@ -97,7 +101,13 @@ def cut_at(lines: list[str], moment: datetime, *, all_day: bool, passed: int) ->
             continue
         endless = re.sub(r";?\b(?:COUNT|UNTIL)=[^;]*", "", line)
         ended.append(f"{endless};{until}")
-        rest.append(re.sub(r"\bCOUNT=(\d+)", lambda count: f"COUNT={max(int(count[1]) - passed, 1)}", line))
+        rest.append(
+            re.sub(
+                r"\bCOUNT=(\d+)",
+                lambda count: f"COUNT={max(int(count[1]) - passed, 1)}",
+                line,
+            )
+        )
     return ended, rest
 
 
@@ -107,20 +117,34 @@ def _parts(line: str) -> tuple[str, dict[str, str], str]:
     if match is None:
         raise _refused()
     kind, parameters, value = match.groups()
-    return kind, dict(part.split("=", 1) for part in parameters.split(";") if part), value
+    return (
+        kind,
+        dict(part.split("=", 1) for part in parameters.split(";") if part),
+        value,
+    )
 
 
 def _check_rule(text: str, *, all_day: bool) -> None:
     pairs = [part.partition("=")[::2] for part in text.split(";")]
     parts = dict(pairs)
-    if len(parts) != len(pairs) or parts.get("FREQ") not in _FREQUENCIES or {"COUNT", "UNTIL"} <= parts.keys():
+    if (
+        len(parts) != len(pairs)
+        or parts.get("FREQ") not in _FREQUENCIES
+        or {"COUNT", "UNTIL"} <= parts.keys()
+    ):
         raise _refused()
     for name, value in parts.items():
         if not _part_is_valid(name, value, parts["FREQ"], all_day=all_day):
             raise _refused()
-    if "BYMONTH" in parts and "BYMONTHDAY" in parts and not _some_day_exists(parts["BYMONTH"], parts["BYMONTHDAY"]):
+    if (
+        "BYMONTH" in parts
+        and "BYMONTHDAY" in parts
+        and not _some_day_exists(parts["BYMONTH"], parts["BYMONTHDAY"])
+    ):
         raise _refused()
-    if "BYSETPOS" in parts and not any(name.startswith("BY") and name != "BYSETPOS" for name in parts):
+    if "BYSETPOS" in parts and not any(
+        name.startswith("BY") and name != "BYSETPOS" for name in parts
+    ):
         raise _refused()
 
 
@@ -135,9 +159,14 @@ def _part_is_valid(name: str, value: str, frequency: str, *, all_day: bool) -> b
         return re.fullmatch(_WEEKDAY, value) is not None
     if name == "BYDAY":
         ordinal = r"(?:[+-]?[1-9]\d?)?" if frequency in {"MONTHLY", "YEARLY"} else ""
-        return re.fullmatch(rf"{ordinal}{_WEEKDAY}(?:,{ordinal}{_WEEKDAY})*", value) is not None
+        return (
+            re.fullmatch(rf"{ordinal}{_WEEKDAY}(?:,{ordinal}{_WEEKDAY})*", value)
+            is not None
+        )
     if name == "BYMONTH":
-        return all(re.fullmatch(r"[1-9]|0[1-9]|1[0-2]", month) for month in value.split(","))
+        return all(
+            re.fullmatch(r"[1-9]|0[1-9]|1[0-2]", month) for month in value.split(",")
+        )
     if name in _NUMBERED:
         if name in {"BYYEARDAY", "BYWEEKNO"} and frequency != "YEARLY":
             return False
@@ -145,7 +174,9 @@ def _part_is_valid(name: str, value: str, frequency: str, *, all_day: bool) -> b
             return False
         numbers = value.split(",")
         return all(
-            re.fullmatch(r"[+-]?\d{1,3}", number) and 1 <= abs(int(number)) <= _NUMBERED[name] for number in numbers
+            re.fullmatch(r"[+-]?\d{1,3}", number)
+            and 1 <= abs(int(number)) <= _NUMBERED[name]
+            for number in numbers
         )
     return False
 
@@ -159,7 +190,9 @@ def _some_day_exists(months: str, days: str) -> bool:
 def _check_dates(given: dict[str, str], value: str, *, all_day: bool) -> None:
     if given.keys() - {"VALUE", "TZID"}:
         raise _refused()
-    if (given.get("VALUE") == "DATE") != all_day or given.get("VALUE", "DATE-TIME") not in {"DATE", "DATE-TIME"}:
+    if (given.get("VALUE") == "DATE") != all_day or given.get(
+        "VALUE", "DATE-TIME"
+    ) not in {"DATE", "DATE-TIME"}:
         raise _refused()
     shape = _DATE if all_day else (_LOCAL_TIME if "TZID" in given else _UTC_TIME)
     if not all(shape.fullmatch(day) for day in value.split(",")):
@@ -170,7 +203,11 @@ def _with_local_until(rule: str, zone: tzinfo) -> str:
     """The rule with UNTIL as wall-clock time, which is how it is expanded."""
 
     def local(match: re.Match[str]) -> str:
-        until = datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).astimezone(zone)
+        until = (
+            datetime.strptime(match[1], "%Y%m%dT%H%M%SZ")
+            .replace(tzinfo=UTC)
+            .astimezone(zone)
+        )
         return f"UNTIL={until:%Y%m%dT%H%M%S}"
 
     return re.sub(r"UNTIL=(\d{8}T\d{6}Z)", local, rule)
@@ -180,8 +217,15 @@ def _wall_clock(day: str, parameters: dict[str, str], zone: tzinfo) -> datetime:
     if _DATE.fullmatch(day):
         return datetime.strptime(day, "%Y%m%d")  # noqa: DTZ007 - a wall-clock time
     if day.endswith("Z"):
-        return datetime.strptime(day, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).astimezone(zone).replace(tzinfo=None)
-    written = datetime.strptime(day, "%Y%m%dT%H%M%S").replace(tzinfo=time_zone(parameters["TZID"]))
+        return (
+            datetime.strptime(day, "%Y%m%dT%H%M%SZ")
+            .replace(tzinfo=UTC)
+            .astimezone(zone)
+            .replace(tzinfo=None)
+        )
+    written = datetime.strptime(day, "%Y%m%dT%H%M%S").replace(
+        tzinfo=time_zone(parameters["TZID"])
+    )
     return written.astimezone(zone).replace(tzinfo=None)
 
 

@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sandbox.google.errors import ApiError, invalid, required, time_range_empty
 
-_RFC3339: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)?")
+_RFC3339: Final = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)?"
+)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -56,7 +58,9 @@ class EventTime:
         """The same kind of time at another wall-clock time (naive); one that the clocks skip lies an hour later."""
         if self.all_day:
             return EventTime(wall_clock)
-        return EventTime(wall_clock.replace(tzinfo=time_zone(self.zone)).astimezone(UTC), self.zone)
+        return EventTime(
+            wall_clock.replace(tzinfo=time_zone(self.zone)).astimezone(UTC), self.zone
+        )
 
     def __sub__(self, other: EventTime) -> timedelta:
         """Elapsed time, or whole days; both must be of the same kind."""
@@ -68,7 +72,9 @@ class EventTime:
 
     def stamp(self) -> str:
         """The end of an instance's id: ``20260329`` or ``20260329T070000Z``."""
-        return f"{self.moment:%Y%m%d}" if self.all_day else f"{self.moment:%Y%m%dT%H%M%SZ}"
+        return (
+            f"{self.moment:%Y%m%d}" if self.all_day else f"{self.moment:%Y%m%dT%H%M%SZ}"
+        )
 
     def render(self, response_zone: str) -> dict[str, str]:
         """As the API writes it, with the offset of ``response_zone``."""
@@ -120,10 +126,17 @@ def read_range(
         ApiError: 400; see `read_time`, or they are of different kinds, or the end is not after the start. (Google
             answers `timeRangeEmpty` to timed events without duration, see ridafkih/keeper.sh issue 614.)
     """
-    start, end = (read_time(resource.get(which), which, calendar_zone) for which in ("start", "end"))
+    start, end = (
+        read_time(resource.get(which), which, calendar_zone)
+        for which in ("start", "end")
+    )
     if start.all_day != end.all_day:
-        raise invalid("Start and end times must either both be date or both be dateTime.")
-    if end - start < timedelta() or (end == start and not (empty_days and start.all_day)):
+        raise invalid(
+            "Start and end times must either both be date or both be dateTime."
+        )
+    if end - start < timedelta() or (
+        end == start and not (empty_days and start.all_day)
+    ):
         raise time_range_empty()
     return start, end
 

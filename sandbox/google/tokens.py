@@ -99,16 +99,22 @@ def make_service_account(name: str) -> ServiceAccount:
     """A new account with a new 2048-bit key; takes some tenths of a second."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
     ).decode()
-    return ServiceAccount(f"{name}@{PROJECT}.iam.gserviceaccount.com", secrets.token_hex(20), pem)
+    return ServiceAccount(
+        f"{name}@{PROJECT}.iam.gserviceaccount.com", secrets.token_hex(20), pem
+    )
 
 
 def read_service_account(path: Path, url: str) -> ServiceAccount | None:
     """The account in a file written by `write_service_account`; None if there is none for a twin at that URL."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        account = ServiceAccount(content["client_email"], content["private_key_id"], content["private_key"])
+        account = ServiceAccount(
+            content["client_email"], content["private_key_id"], content["private_key"]
+        )
         is_ours = content == account.file_content(url)
         _public_key(account.private_key)
     except (OSError, ValueError, KeyError, TypeError):
@@ -164,13 +170,21 @@ class TokenIssuer:
             TokenRefusedError: no token.
         """
         if grant_type != GRANT_TYPE:
-            raise TokenRefusedError(400, "unsupported_grant_type", f"Invalid grant_type: {grant_type}")
+            raise TokenRefusedError(
+                400, "unsupported_grant_type", f"Invalid grant_type: {grant_type}"
+            )
         email, scopes = self._verified(assertion, token_uri)
         now = self._now()
-        self._grants = {token: grant for token, grant in self._grants.items() if grant.expires > now}
+        self._grants = {
+            token: grant for token, grant in self._grants.items() if grant.expires > now
+        }
         token = f"ya29.{secrets.token_urlsafe(48)}"
         self._grants[token] = Grant(email, scopes, now + TOKEN_LIFETIME)
-        return {"access_token": token, "expires_in": int(TOKEN_LIFETIME.total_seconds()), "token_type": "Bearer"}
+        return {
+            "access_token": token,
+            "expires_in": int(TOKEN_LIFETIME.total_seconds()),
+            "token_type": "Bearer",
+        }
 
     def _verified(self, assertion: str, token_uri: str) -> tuple[str, frozenset[str]]:
         """Account and scopes of a valid assertion."""
@@ -178,10 +192,15 @@ class TokenIssuer:
         account = self.accounts.get(str(claims.get("iss")))
         if account is None:
             raise _invalid_grant("Invalid grant: account not found")
-        if header.get("alg") != "RS256" or header.get("kid", account.key_id) != account.key_id:
+        if (
+            header.get("alg") != "RS256"
+            or header.get("kid", account.key_id) != account.key_id
+        ):
             raise _invalid_grant("Invalid JWT Signature.")
         try:
-            _public_key(account.private_key).verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
+            _public_key(account.private_key).verify(
+                signature, signed, padding.PKCS1v15(), hashes.SHA256()
+            )
         except InvalidSignature:
             raise _invalid_grant("Invalid JWT Signature.") from None
         if claims.get("aud") not in {token_uri, GOOGLE_AUDIENCE}:
@@ -196,7 +215,11 @@ class TokenIssuer:
             )
         scopes = frozenset(str(claims.get("scope") or "").split())
         if not scopes or not scopes <= SCOPES:
-            raise TokenRefusedError(400, "invalid_scope", "Invalid OAuth scope or ID token audience provided.")
+            raise TokenRefusedError(
+                400,
+                "invalid_scope",
+                "Invalid OAuth scope or ID token audience provided.",
+            )
         return account.email, scopes
 
 
@@ -224,7 +247,10 @@ def _decode(assertion: str) -> tuple[dict[str, Any], dict[str, Any], bytes, byte
     segments = assertion.split(".")
     try:
         header, claims, signature = (
-            base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True) for segment in segments
+            base64.b64decode(
+                segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True
+            )
+            for segment in segments
         )
         decoded = json.loads(header), json.loads(claims)
     except (ValueError, binascii.Error):

@@ -54,7 +54,9 @@ class _Gate:
     """What a worker remembers of refusals, and whether its twins have proved that they are twins."""
 
     def __init__(self) -> None:
-        self.counts: dict[int, tuple[float, int]] = {}  #: by group: since when (monotonic seconds), how many
+        self.counts: dict[
+            int, tuple[float, int]
+        ] = {}  #: by group: since when (monotonic seconds), how many
         self.waiting = 0
         self.logged_at = float("-inf")
         self.unlogged = 0
@@ -86,7 +88,9 @@ async def admit_espocrm(request: Any, resources: Resources, context: Any) -> Non
     """
     settings = resources.settings
     try:
-        require_webhook_sender(request.headers, request.query_params or {}, request.body, settings)
+        require_webhook_sender(
+            request.headers, request.query_params or {}, request.body, settings
+        )
         if settings.espocrm.webhook_token is None:
             await _require_proof(resources)
     except AccessDenied:
@@ -94,7 +98,9 @@ async def admit_espocrm(request: Any, resources: Resources, context: Any) -> Non
         raise
 
 
-async def admit_action(request: Any, path: str, resources: Resources, context: Any) -> None:
+async def admit_action(
+    request: Any, path: str, resources: Resources, context: Any
+) -> None:
     """Admit a button pressed in EspoCRM, see `require_action_sender`. A refusal is logged, and answered late.
 
     Raises:
@@ -102,7 +108,13 @@ async def admit_action(request: Any, path: str, resources: Resources, context: A
         NotSetUp: there is no key to check it by.
     """
     try:
-        require_action_sender(request.headers, path, request.body, resources.settings, resources.clock().timestamp())
+        require_action_sender(
+            request.headers,
+            path,
+            request.body,
+            resources.settings,
+            resources.clock().timestamp(),
+        )
     except AccessDenied:
         await _slow_down(request, resources, context, "action")
         raise
@@ -121,7 +133,9 @@ async def _require_proof(resources: Resources) -> None:
         gate.has_proof = True
 
 
-async def _slow_down(request: Any, resources: Resources, context: Any, door: str) -> None:
+async def _slow_down(
+    request: Any, resources: Resources, context: Any, door: str
+) -> None:
     """Log a refusal unless another one was logged within the last second, and wait before it is answered."""
     gate = resources.shared(_Gate)
     now = time.monotonic()
@@ -154,7 +168,10 @@ async def _count(resources: Resources, gate: _Gate, group: int, now: float) -> i
     gate.counts[group] = (since, count + 1)
     key = f"access:refused:{group}"
     try:
-        async with asyncio.timeout(REDIS_SECONDS), resources.redis.pipeline(transaction=True) as pipeline:
+        async with (
+            asyncio.timeout(REDIS_SECONDS),
+            resources.redis.pipeline(transaction=True) as pipeline,
+        ):
             pipeline.set(key, 0, ex=COUNT_SECONDS, nx=True)
             pipeline.incr(key)
             (_, of_all) = await pipeline.execute()
@@ -188,14 +205,20 @@ def require_api_key(headers: Mapping[str, str], settings: Settings) -> None:
     """
     accepted = settings.service.accepted_api_keys
     if not accepted and settings.real_systems:
-        raise AccessDenied("closed until BITBYLAW_API_KEYS is set, because a real system is configured")
+        raise AccessDenied(
+            "closed until BITBYLAW_API_KEYS is set, because a real system is configured"
+        )
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
     given = headers.get("x-api-key") or (bearer if scheme.lower() == "bearer" else "")
     if accepted and not any(_same(given, key) for key in accepted):
-        raise AccessDenied("API key required: header X-Api-Key or Authorization: Bearer")
+        raise AccessDenied(
+            "API key required: header X-Api-Key or Authorization: Bearer"
+        )
 
 
-def require_webhook_sender(headers: Mapping[str, str], query: Mapping[str, Any], body: Any, settings: Settings) -> None:
+def require_webhook_sender(
+    headers: Mapping[str, str], query: Mapping[str, Any], body: Any, settings: Settings
+) -> None:
     """Admit EspoCRM: by the token (query ``token`` or Basic password) and by the signature where it can be checked.
 
     Each check applies if it is configured (``ESPOCRM_WEBHOOK_TOKEN``, ``ESPOCRM_WEBHOOK_SECRETS``). Without a
@@ -206,7 +229,9 @@ def require_webhook_sender(headers: Mapping[str, str], query: Mapping[str, Any],
     """
     token = settings.espocrm.webhook_token
     if token is None and settings.real_systems:
-        raise AccessDenied("closed until ESPOCRM_WEBHOOK_TOKEN is set, because a real system is configured")
+        raise AccessDenied(
+            "closed until ESPOCRM_WEBHOOK_TOKEN is set, because a real system is configured"
+        )
     if token is not None:
         given = str(query.get("token") or _basic_password(headers) or "")
         if not _same(given, token.get_secret_value()):
@@ -214,12 +239,16 @@ def require_webhook_sender(headers: Mapping[str, str], query: Mapping[str, Any],
     keys = settings.espocrm.webhook_keys
     if keys and not may_check_signature(body):
         if token is None:
-            raise AccessDenied("the webhook's signature cannot be checked; set ESPOCRM_WEBHOOK_TOKEN as well")
+            raise AccessDenied(
+                "the webhook's signature cannot be checked; set ESPOCRM_WEBHOOK_TOKEN as well"
+            )
     elif keys and not has_valid_signature(headers, body, keys):
         raise AccessDenied("the webhook's signature is not valid")
 
 
-def require_action_sender(headers: Mapping[str, str], path: str, body: Any, settings: Settings, now: float) -> None:
+def require_action_sender(
+    headers: Mapping[str, str], path: str, body: Any, settings: Settings, now: float
+) -> None:
     """Admit EspoCRM by the signature that its extension sends for a button (docs/espocrm.md, "Buttons").
 
     The body is an object with one key, so that its bytes can be restored whatever order the engine gives to keys.
@@ -233,16 +262,24 @@ def require_action_sender(headers: Mapping[str, str], path: str, body: Any, sett
     if secret is None:
         raise NotSetUp("ESPOCRM_ACTION_SECRET is not set")
     timestamp = headers.get("x-bitbylaw-timestamp", "")
-    expected = action_signature(secret.get_secret_value(), timestamp, "POST", path, php_json(body))
+    expected = action_signature(
+        secret.get_secret_value(), timestamp, "POST", path, php_json(body)
+    )
     if not _same(headers.get("x-bitbylaw-signature", ""), expected):
         raise AccessDenied("the signature of the action is not valid")
     if not timestamp.isdecimal() or abs(now - int(timestamp)) > ACTION_SECONDS:
-        raise AccessDenied("the signature of the action is too old, or a clock is wrong")
+        raise AccessDenied(
+            "the signature of the action is too old, or a clock is wrong"
+        )
 
 
-def action_signature(secret: str, timestamp: str, method: str, path: str, body: bytes) -> str:
+def action_signature(
+    secret: str, timestamp: str, method: str, path: str, body: bytes
+) -> str:
     """The hexadecimal HMAC-SHA256 over time (Unix seconds), method, path and body, each on a line of its own."""
-    signed = b"\n".join([timestamp.encode(errors="replace"), method.encode(), path.encode(), body])
+    signed = b"\n".join(
+        [timestamp.encode(errors="replace"), method.encode(), path.encode(), body]
+    )
     return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
 
 
@@ -253,7 +290,9 @@ def may_check_signature(body: Any) -> bool:
     body in which no object has two keys looks the same either way.
     """
     objects = list(_objects(body))
-    return any(list(item) != sorted(item) for item in objects) or all(len(item) < 2 for item in objects)
+    return any(list(item) != sorted(item) for item in objects) or all(
+        len(item) < 2 for item in objects
+    )
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:
@@ -266,10 +305,16 @@ def _objects(value: Any) -> list[Mapping[str, Any]]:
 
 def php_json(value: Any) -> bytes:
     """JSON as PHP's ``json_encode`` writes it: no spaces, ``\\uXXXX`` for non-ASCII, ``\\/`` for slashes."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=True).replace("/", "\\/").encode()
+    return (
+        json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+        .replace("/", "\\/")
+        .encode()
+    )
 
 
-def has_valid_signature(headers: Mapping[str, str], body: Any, keys: Mapping[str, str]) -> bool:
+def has_valid_signature(
+    headers: Mapping[str, str], body: Any, keys: Mapping[str, str]
+) -> bool:
     """Whether ``Signature`` (EspoCRM 9, hex MAC) or ``X-Signature`` (raw MAC) fits the body under a known secret.
 
     Both are base64 of ``webhookId:MAC``, the MAC being HMAC-SHA256 over the exact bytes sent.
@@ -277,13 +322,17 @@ def has_valid_signature(headers: Mapping[str, str], body: Any, keys: Mapping[str
     signed = php_json(body)
     for header, is_hex in (("signature", True), ("x-signature", False)):
         try:
-            webhook_id, _, mac = base64.b64decode(headers.get(header, ""), validate=True).partition(b":")
+            webhook_id, _, mac = base64.b64decode(
+                headers.get(header, ""), validate=True
+            ).partition(b":")
         except (binascii.Error, ValueError):
             continue
         secret = keys.get(webhook_id.decode("ascii", errors="replace"))
         if secret is None:
             continue
         expected = hmac.new(secret.encode(), signed, hashlib.sha256)
-        if hmac.compare_digest(mac, expected.hexdigest().encode() if is_hex else expected.digest()):
+        if hmac.compare_digest(
+            mac, expected.hexdigest().encode() if is_hex else expected.digest()
+        ):
             return True
     return False

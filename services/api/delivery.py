@@ -26,7 +26,9 @@ async def deliver(request: Any, response: Any) -> Any:
     try:
         async with asyncio.timeout(DELIVERY_SECONDS):
             await request.response.status(response.status)
-            await request.response.headers({"Content-Type": "application/json", **response.headers})
+            await request.response.headers(
+                {"Content-Type": "application/json", **response.headers}
+            )
             await writer.write(json.dumps(response.body).encode())
             await writer.close_async()
     except (OSError, TimeoutError, WebSocketException) as error:

@@ -81,11 +81,15 @@ async def _make_report(resources: Resources) -> Answer:
         "postgres": (True, _check_postgres),
         "advoware": (settings.advoware.is_configured, _check_advoware),
         "espocrm": (settings.espocrm.is_configured, _check_espocrm),
-        "google_calendar": (settings.google_calendar.is_configured, _check_google_calendar),
+        "google_calendar": (
+            settings.google_calendar.is_configured,
+            _check_google_calendar,
+        ),
     }
     names = list(checks)
     calendar, *results = await asyncio.gather(
-        _look_at_calendar(resources), *(_run(resources, *checks[name]) for name in names)
+        _look_at_calendar(resources),
+        *(_run(resources, *checks[name]) for name in names),
     )
     dependencies = dict(zip(names, results, strict=True))
     body = {"mode": settings.mode, "dependencies": dependencies, "calendar": calendar}
@@ -95,7 +99,9 @@ async def _make_report(resources: Resources) -> Answer:
     return 200, {"status": "ok" if fine else "degraded", **body}
 
 
-async def _run(resources: Resources, is_configured: bool, check: Check) -> dict[str, Any]:
+async def _run(
+    resources: Resources, is_configured: bool, check: Check
+) -> dict[str, Any]:
     if not is_configured:
         return {"status": "not_configured"}
     started = time.perf_counter()
@@ -108,7 +114,9 @@ async def _run(resources: Resources, is_configured: bool, check: Check) -> dict[
     except (ConfigurationError, _TakesNoWrites) as failure:
         error = str(failure)
     except ForeignSystemError as failure:
-        error = type(failure).__name__ + (f" ({failure.status})" if failure.status else "")
+        error = type(failure).__name__ + (
+            f" ({failure.status})" if failure.status else ""
+        )
     except Exception as failure:  # noqa: BLE001 - whatever is wrong with a dependency, the report tells of it
         error = type(failure).__name__
     seconds = time.perf_counter() - started
@@ -129,7 +137,9 @@ async def _look_at_calendar(resources: Resources) -> dict[str, Any]:
     async def look(resources: Resources) -> None:
         found.append(await CalendarStore(await resources.database()).operation())
 
-    answer = await _run(resources, resources.settings.google_calendar.is_configured, look)
+    answer = await _run(
+        resources, resources.settings.google_calendar.is_configured, look
+    )
     if not found:
         return answer
     (operation,) = found
@@ -139,8 +149,14 @@ async def _look_at_calendar(resources: Resources) -> dict[str, Any]:
     if operation.failing or operation.held or is_late:
         answer["status"] = "degraded"
     moments = {"since": operation.since, "last_run": operation.last_run}
-    shown = {name: moment.isoformat() if moment else None for name, moment in moments.items()}
-    numbers = {"employees": operation.employees, "failing": operation.failing, "held": operation.held}
+    shown = {
+        name: moment.isoformat() if moment else None for name, moment in moments.items()
+    }
+    numbers = {
+        "employees": operation.employees,
+        "failing": operation.failing,
+        "held": operation.held,
+    }
     return {**answer, **numbers, **shown}
 
 
@@ -154,7 +170,9 @@ async def _check_redis(resources: Resources) -> None:
         raise _TakesNoWrites("takes no writes (memory full)") from error
     except ResponseError as error:
         if str(error).startswith("MISCONF"):
-            raise _TakesNoWrites("takes no writes (it cannot save to its disk)") from error
+            raise _TakesNoWrites(
+                "takes no writes (it cannot save to its disk)"
+            ) from error
         raise
 
 
@@ -168,13 +186,24 @@ async def _check_postgres(resources: Resources) -> None:
     try:
         pool = await resources.database()
         async with pool.acquire() as connection, connection.transaction():
-            if await connection.fetchval("SELECT current_setting('transaction_read_only')") == "on":
+            if (
+                await connection.fetchval(
+                    "SELECT current_setting('transaction_read_only')"
+                )
+                == "on"
+            ):
                 raise _TakesNoWrites("takes no writes (read-only)")
             await connection.execute("SET LOCAL work_mem = '64kB'")
-            await connection.fetchval("SELECT count(*) FROM generate_series(1, $1::int)", SPILLED_ROWS)
-            await connection.execute("SELECT pg_logical_emit_message(true, 'bitbylaw.health', '')")
+            await connection.fetchval(
+                "SELECT count(*) FROM generate_series(1, $1::int)", SPILLED_ROWS
+            )
+            await connection.execute(
+                "SELECT pg_logical_emit_message(true, 'bitbylaw.health', '')"
+            )
     except (asyncpg.PostgresError, ForeignSystemError) as error:
-        reason = _WRITE_PROBLEMS.get(type(error)) or _WRITE_PROBLEMS.get(type(error.__cause__))
+        reason = _WRITE_PROBLEMS.get(type(error)) or _WRITE_PROBLEMS.get(
+            type(error.__cause__)
+        )
         if reason is None:
             raise
         raise _TakesNoWrites(f"takes no writes ({reason})") from error
@@ -195,11 +224,15 @@ async def _check_espocrm(resources: Resources) -> None:
     """EspoCRM answers; now and then also: it accepts our key. What it shows to anybody leaves no row in its log."""
     key = resources.shared(_EspoCRMKey)
     if time.monotonic() - key.accepted_at > KEY_SECONDS:
-        await EspoCRMAPI(resources=resources).list_entities("CBeteiligte", select=["id"], max_size=1)
+        await EspoCRMAPI(resources=resources).list_entities(
+            "CBeteiligte", select=["id"], max_size=1
+        )
         key.accepted_at = time.monotonic()
         return
     url = f"{resources.settings.espocrm.api_base_url}/Settings"
-    answer = await send(resources.http, "EspoCRM", "GET", url, timeout_seconds=CHECK_SECONDS)
+    answer = await send(
+        resources.http, "EspoCRM", "GET", url, timeout_seconds=CHECK_SECONDS
+    )
     if answer.status != 200:
         raise ForeignSystemError("EspoCRM", status=answer.status)
 
@@ -207,6 +240,8 @@ async def _check_espocrm(resources: Resources) -> None:
 async def _check_google_calendar(resources: Resources) -> None:
     endpoint = resources.settings.google_calendar.api_endpoint or GOOGLE_API_URL
     url = URL(endpoint.rstrip("/") + "/calendar/v3/colors")
-    answer = await send(resources.http, "Google Calendar", "GET", url, timeout_seconds=CHECK_SECONDS)
+    answer = await send(
+        resources.http, "Google Calendar", "GET", url, timeout_seconds=CHECK_SECONDS
+    )
     if answer.status >= 500:
         raise ForeignSystemError("Google Calendar", status=answer.status)

@@ -26,11 +26,18 @@ async def answer_hello(request: Any, context: Any) -> Answer:
     greeting = str(uuid.uuid4())
     mode = current_resources().settings.mode
     await context.enqueue({"topic": TOPIC, "data": {"id": greeting}})
-    return 200, {"message": "Hello from BitByLaw", "mode": mode, "id": greeting, "arrived": f"/hello?id={greeting}"}
+    return 200, {
+        "message": "Hello from BitByLaw",
+        "mode": mode,
+        "id": greeting,
+        "arrived": f"/hello?id={greeting}",
+    }
 
 
 async def receive_hello(greeting: dict[str, Any], context: Any) -> None:
     """Note the arrival of a greeting."""
     at = current_resources().clock().isoformat()
-    await context.state.set(STATE_SCOPE, STATE_KEY, {"id": greeting.get("id"), "at": at})
+    await context.state.set(
+        STATE_SCOPE, STATE_KEY, {"id": greeting.get("id"), "at": at}
+    )
     log(context, "info", "hello.arrived", id=greeting.get("id"))

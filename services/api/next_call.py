@@ -32,8 +32,12 @@ class ResetRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    entity_type: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,99}$")] | None = None
-    ids: list[Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,36}$")]] = Field(min_length=1, max_length=MAX_IDS)
+    entity_type: (
+        Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,99}$")] | None
+    ) = None
+    ids: list[Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,36}$")]] = Field(
+        min_length=1, max_length=MAX_IDS
+    )
     next_call: Annotated[str, AfterValidator(_is_date_time)] | None
 
 
@@ -50,17 +54,33 @@ async def reset_next_call(request: Any, context: Any) -> Answer:
     except AccessDenied as error:
         return 401, {"error": "Unauthorized", "details": str(error)}
     except ValidationError as error:
-        details = [f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors()]
+        details = [
+            f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}"
+            for item in error.errors()
+        ]
         return 400, {"error": "Invalid request", "details": details}
     entity_type = wish.entity_type or resources.settings.vmh.nextcall_entity
-    results = await _reset_all(resources, entity_type, list(dict.fromkeys(wish.ids)), wish.next_call, context)
+    results = await _reset_all(
+        resources, entity_type, list(dict.fromkeys(wish.ids)), wish.next_call, context
+    )
     updated = sum(result["status"] == "updated" for result in results)
-    log(context, "info", "nextcall.reset", entity_type=entity_type, updated=updated, ids=len(results))
+    log(
+        context,
+        "info",
+        "nextcall.reset",
+        entity_type=entity_type,
+        updated=updated,
+        ids=len(results),
+    )
     return 200, {"entity_type": entity_type, "results": results}
 
 
 async def _reset_all(
-    resources: Resources, entity_type: str, ids: list[str], next_call: str | None, context: Any
+    resources: Resources,
+    entity_type: str,
+    ids: list[str],
+    next_call: str | None,
+    context: Any,
 ) -> list[dict[str, Any]]:
     espocrm = EspoCRMAPI(context, resources=resources)
     places = asyncio.Semaphore(CONCURRENCY)
@@ -73,7 +93,11 @@ async def _reset_all(
                     change = {resources.settings.vmh.nextcall_field: next_call}
                     await espocrm.update_entity(entity_type, entity_id, change)
             except TimeoutError:
-                return {"id": entity_id, "status": "failed", "error": "no time left; send it again"}
+                return {
+                    "id": entity_id,
+                    "status": "failed",
+                    "error": "no time left; send it again",
+                }
             except ForeignSystemError as error:
                 status = "not_found" if isinstance(error, NotFound) else "failed"
                 return {"id": entity_id, "status": status, "error": str(error)}

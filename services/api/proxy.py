@@ -50,18 +50,34 @@ async def forward(request: Any, method: str, context: Any) -> Answer:
             method,
             params=[(name, value) for name, value in pairs if name != "endpoint"],
             body=await read_body(request) if method in {"POST", "PUT"} else None,
-            timeout_seconds=min(PROXY_SECONDS, resources.settings.advoware.api_timeout_seconds),
+            timeout_seconds=min(
+                PROXY_SECONDS, resources.settings.advoware.api_timeout_seconds
+            ),
         )
     except AccessDenied as error:  # logged by the door
         return *describe(error), {}
-    except (InvalidInput, WriteProtected, ConfigurationError, ForeignSystemError) as error:
+    except (
+        InvalidInput,
+        WriteProtected,
+        ConfigurationError,
+        ForeignSystemError,
+    ) as error:
         status, body = describe(error)
-        log(context, "warning", "proxy.refused", method=method, status=status, error=type(error).__name__)
+        log(
+            context,
+            "warning",
+            "proxy.refused",
+            method=method,
+            status=status,
+            error=type(error).__name__,
+        )
         return status, body, _headers(error)
     return *_describe_success(answer, method, context), {}
 
 
-def _describe_success(answer: HttpAnswer, method: str, context: Any) -> tuple[int, Body]:
+def _describe_success(
+    answer: HttpAnswer, method: str, context: Any
+) -> tuple[int, Body]:
     """What Advoware has accepted is a success: a caller who took a write for failed would repeat it.
 
     A read whose answer cannot be shown is 502: it may be repeated, and its answer is all that it is for.
@@ -69,12 +85,25 @@ def _describe_success(answer: HttpAnswer, method: str, context: Any) -> tuple[in
     try:
         return 200, {"result": shown(answer)}
     except CannotShow as error:
-        log(context, "warning", "proxy.not_shown", method=method, upstream_status=answer.status, reason=str(error))
+        log(
+            context,
+            "warning",
+            "proxy.not_shown",
+            method=method,
+            upstream_status=answer.status,
+            reason=str(error),
+        )
         if method in REPEATABLE_METHODS:
             details = f"{error}; ask with narrower filters if it is a list"
-            return 502, {"error": "Unusable answer", "details": details, "upstream_status": answer.status}
+            return 502, {
+                "error": "Unusable answer",
+                "details": details,
+                "upstream_status": answer.status,
+            }
         note = f"Advoware has accepted the request (status {answer.status}); do not repeat it. {error}"
-        return 200, {"result": {"not_shown": note} if error.text is None else error.text}
+        return 200, {
+            "result": {"not_shown": note} if error.text is None else error.text
+        }
 
 
 def _headers(error: Exception) -> dict[str, str]:
@@ -96,12 +125,28 @@ def describe(error: Exception) -> tuple[int, Body]:
         case ConfigurationError():
             return 500, {"error": "Configuration error", "details": str(error)}
         case UpstreamTimeout():
-            return 504, {"error": "Advoware timeout", "details": str(error), "upstream_status": error.status}
+            return 504, {
+                "error": "Advoware timeout",
+                "details": str(error),
+                "upstream_status": error.status,
+            }
         case UnexpectedAnswer():
-            return 502, {"error": "Unusable answer", "details": str(error), "upstream_status": error.status}
+            return 502, {
+                "error": "Unusable answer",
+                "details": str(error),
+                "upstream_status": error.status,
+            }
         case Unavailable():
-            return 502, {"error": "Advoware unavailable", "details": str(error), "upstream_status": error.status}
+            return 502, {
+                "error": "Advoware unavailable",
+                "details": str(error),
+                "upstream_status": error.status,
+            }
         case ForeignSystemError(status=int(status), details=details, reason=reason):
-            return status, {"error": "Advoware error", "details": details or reason, "upstream_status": status}
+            return status, {
+                "error": "Advoware error",
+                "details": details or reason,
+                "upstream_status": status,
+            }
         case _:
             return 502, {"error": "Advoware unavailable", "details": str(error)}

@@ -14,7 +14,14 @@ _HIGH_BYTES = bytes(range(0x80, 0x100))
 _CONTROL_BYTES = bytes({*range(0x20), 0x7F} - {*b"\t\n\r"})
 #: Bytes that become two: escaped in a text, or followed by a space in a list or an object.
 _DOUBLED_BYTES = b'"\\\t\n\r,:'
-_TEXT_TYPES = frozenset({"", "application/xml", "application/javascript", "application/x-www-form-urlencoded"})
+_TEXT_TYPES = frozenset(
+    {
+        "",
+        "application/xml",
+        "application/javascript",
+        "application/x-www-form-urlencoded",
+    }
+)
 
 
 class CannotShow(Exception):
@@ -51,7 +58,12 @@ def shown(answer: HttpAnswer) -> Any:
 def _text(answer: HttpAnswer) -> str:
     """The answer as text. What is declared as something else is one only if it is UTF-8."""
     kind = answer.media_type
-    is_text = kind.startswith("text/") or kind.endswith("+xml") or kind in _TEXT_TYPES or _is_json(answer)
+    is_text = (
+        kind.startswith("text/")
+        or kind.endswith("+xml")
+        or kind in _TEXT_TYPES
+        or _is_json(answer)
+    )
     text = answer.text()
     if "\x00" in text or not (is_text or _is_utf8(answer.body)):
         raise CannotShow(f"the answer is not text ({len(answer.body)} bytes)")
@@ -72,7 +84,11 @@ def _is_json(answer: HttpAnswer) -> bool:
 
 def _may_be_json(answer: HttpAnswer, text: str) -> bool:
     """Whether a text is read as JSON. A bare number or word that is declared as text stays what it is."""
-    return _is_json(answer) or not answer.media_type or text.lstrip().startswith(("{", "["))
+    return (
+        _is_json(answer)
+        or not answer.media_type
+        or text.lstrip().startswith(("{", "["))
+    )
 
 
 def _longest_message(text: str) -> int:

@@ -34,8 +34,14 @@ def read_query(request: Any) -> Pairs:
     """
     pairs = _raw_pairs(request)
     if pairs is None:
-        pairs = [(name, value) for name, values in request.query_params.items() for value in _listed(values)]
-        if any("\ufffd" in name + value for name, value in pairs):  # what the engine makes of undecodable bytes
+        pairs = [
+            (name, value)
+            for name, values in request.query_params.items()
+            for value in _listed(values)
+        ]
+        if any(
+            "\ufffd" in name + value for name, value in pairs
+        ):  # what the engine makes of undecodable bytes
             raise InvalidInput("the query must be percent-encoded UTF-8")
     return pairs
 
@@ -43,7 +49,9 @@ def read_query(request: Any) -> Pairs:
 def _raw_pairs(request: Any) -> Pairs | None:
     """The parameters of the raw query; None if it is not there, or says something else than what the engine read."""
     query = str(request.headers.get(TARGET_HEADER, "")).partition("?")[2]
-    if dict(parse_qsl(query, keep_blank_values=True)) != _last_values(request.query_params):
+    if dict(parse_qsl(query, keep_blank_values=True)) != _last_values(
+        request.query_params
+    ):
         return None
     try:
         return parse_qsl(query, keep_blank_values=True, errors="strict")
@@ -70,7 +78,9 @@ async def read_body(request: Any) -> bytes | None:
         BodyTooLarge: it is too large for the engine.
     """
     headers = request.headers
-    length = str(headers.get("content-length", "" if "transfer-encoding" in headers else "0"))
+    length = str(
+        headers.get("content-length", "" if "transfer-encoding" in headers else "0")
+    )
     content_type = str(headers.get("content-type", ""))
     if request.body is not None:
         return json.dumps(request.body).encode()
@@ -90,7 +100,9 @@ async def read_body(request: Any) -> bytes | None:
 
 def _is_json(content_type: str) -> bool:
     media_type = content_type.partition(";")[0].strip().lower()
-    return media_type in {"application/json", "text/json"} or media_type.endswith("+json")
+    return media_type in {"application/json", "text/json"} or media_type.endswith(
+        "+json"
+    )
 
 
 async def _read_channel(reader: Any) -> bytes:
@@ -102,7 +114,9 @@ async def _read_channel(reader: Any) -> bytes:
                 if len(raw) > MAX_BODY_BYTES:
                     raise BodyTooLarge(f"the body has more than {MAX_BODY_BYTES} bytes")
     except TimeoutError:
-        raise InvalidInput(f"the body did not arrive within {BODY_SECONDS:g} s") from None
+        raise InvalidInput(
+            f"the body did not arrive within {BODY_SECONDS:g} s"
+        ) from None
     finally:
         await reader.close_async()
     return bytes(raw)
@@ -112,7 +126,9 @@ def _checked(raw: bytes) -> bytes | None:
     if not raw.strip():
         return None
     try:
-        return json.dumps(json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse)).encode()
+        return json.dumps(
+            json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse)
+        ).encode()
     except (ValueError, RecursionError):
         raise InvalidInput("the body is not valid JSON in UTF-8") from None
 

@@ -18,7 +18,14 @@ from services.advoware_service import AdvowareService
 from services.api.access import AccessDenied, NotSetUp, admit_action
 from services.api.webhooks import ENTITY_ID, Answer
 from services.beteiligte_sync_utils import TOPIC_PREFIX, BeteiligteSync
-from services.core.errors import BitByLawError, ConfigurationError, EntityBusy, InvalidInput, NotFound, Unavailable
+from services.core.errors import (
+    BitByLawError,
+    ConfigurationError,
+    EntityBusy,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 from services.core.log import log
 from services.core.pending import enqueue_unless_waiting
 from services.core.queue import Enqueue
@@ -49,7 +56,9 @@ GONE = "deleted_in_advoware"
 
 #: What of a record names what it was in Advoware, as it is before the first sync.
 UNLINKED: dict[str, Any] = {
-    **dict.fromkeys(("betnr", "advowareRowId", "advowareLastSync", "kommunikationHash")),
+    **dict.fromkeys(
+        ("betnr", "advowareRowId", "advowareLastSync", "kommunikationHash")
+    ),
     **dict.fromkeys(("syncNextRetry", "syncAutoResetAt", "syncErrorMessage")),
     "syncRetryCount": 0,
     "syncStatus": "pending_sync",
@@ -57,11 +66,21 @@ UNLINKED: dict[str, Any] = {
 UNLINKED_PARTS: dict[str, tuple[str, dict[str, Any]]] = {
     ADRESSE: (
         "advowareId",
-        {"advowareId": None, "advowareRowId": None, "advowareLastSync": None, "syncStatus": "pending_sync"},
+        {
+            "advowareId": None,
+            "advowareRowId": None,
+            "advowareLastSync": None,
+            "syncStatus": "pending_sync",
+        },
     ),
     BANKVERBINDUNG: (
         "advowareKontoId",
-        {"advowareKontoId": None, "advowareLastSync": None, "syncStatus": None, "syncErrorMessage": None},
+        {
+            "advowareKontoId": None,
+            "advowareLastSync": None,
+            "syncStatus": None,
+            "syncErrorMessage": None,
+        },
     ),
 }
 
@@ -105,7 +124,9 @@ async def preview(request: Any, context: Any) -> Answer:
     async def act(asked: _Asked) -> dict[str, Any]:
         entity_id = asked.ids[0]
         async with rehearsal(asked.resources) as (resources, rehearsed):
-            outcome = await BeteiligteSync(context, resources=resources).rehearse(entity_id)
+            outcome = await BeteiligteSync(context, resources=resources).rehearse(
+                entity_id
+            )
         if outcome.result == "deleted":
             raise NotFound("EspoCRM", "no such record")
         return {"status": "preview", "result": outcome.result, **preview_of(rehearsed)}
@@ -133,7 +154,10 @@ async def create_again(request: Any, enqueue: Enqueue, context: Any) -> Answer:
 
 
 async def _answered(
-    request: Any, path: str, context: Any, act: Callable[[_Asked], Awaitable[dict[str, Any]]]
+    request: Any,
+    path: str,
+    context: Any,
+    act: Callable[[_Asked], Awaitable[dict[str, Any]]],
 ) -> Answer:
     """Admit the request, act, and say how it ended.
 
@@ -143,12 +167,21 @@ async def _answered(
     resources = current_resources()
     try:
         await admit_action(request, path, resources, context)
-        asked = _Asked(resources, _ids(request.body, 1 if path != SYNC_PATH else MAX_IDS), context)
+        asked = _Asked(
+            resources, _ids(request.body, 1 if path != SYNC_PATH else MAX_IDS), context
+        )
         async with asyncio.timeout(ANSWER_SECONDS):
             return 200, await act(asked)
     except (BitByLawError, ConfigurationError, TimeoutError) as error:
         status, reason = _failure(error)
-        log(context, "warning", "actions.failed", path=path, reason=reason, error=type(error).__name__)
+        log(
+            context,
+            "warning",
+            "actions.failed",
+            path=path,
+            reason=reason,
+            error=type(error).__name__,
+        )
         return status, {"reason": reason}
 
 
@@ -196,7 +229,12 @@ async def _enqueue(asked: _Asked, enqueue: Enqueue) -> None:
     """
     timestamp = asked.resources.clock().isoformat()
     events = {
-        entity_id: {"entity_id": entity_id, "action": "sync_now", "source": "hand", "timestamp": timestamp}
+        entity_id: {
+            "entity_id": entity_id,
+            "action": "sync_now",
+            "source": "hand",
+            "timestamp": timestamp,
+        }
         for entity_id in asked.ids
     }
     await enqueue_unless_waiting(
@@ -233,10 +271,14 @@ class _Recreation:
             if espo.get("syncStatus") != GONE:
                 raise Refused("not_gone")
             state = await store.load(ENTITY_TYPE, entity_id)
-            betnr = str(espo.get("betnr") or (state.advoware_id if state else None) or "")
+            betnr = str(
+                espo.get("betnr") or (state.advoware_id if state else None) or ""
+            )
             if betnr:
                 await self._require_gone(betnr, store)
-                await store.forget_beteiligter(entity_id, betnr, _audit_entry(entity_id, betnr), self._now())
+                await store.forget_beteiligter(
+                    entity_id, betnr, _audit_entry(entity_id, betnr), self._now()
+                )
             await self._unlink_parts(entity_id)
             await self._espocrm.update_entity(ENTITY_TYPE, entity_id, dict(UNLINKED))
         return betnr or None
@@ -252,7 +294,9 @@ class _Recreation:
 
     async def _unlink_parts(self, entity_id: str) -> None:
         for entity_type, (link, attributes) in UNLINKED_PARTS.items():
-            rows = self._espocrm.search_entities(entity_type, [equals("beteiligteId", entity_id)], [link])
+            rows = self._espocrm.search_entities(
+                entity_type, [equals("beteiligteId", entity_id)], [link]
+            )
             linked = [row["id"] async for row in rows if row.get(link) is not None]
             for row_id in linked:
                 await self._espocrm.update_entity(entity_type, row_id, dict(attributes))
@@ -263,4 +307,6 @@ class _Recreation:
 
 def _audit_entry(entity_id: str, betnr: str) -> AuditEntry:
     line = {"field": "betnr", "side": "espocrm", "old": betnr, "new": None}
-    return AuditEntry(ENTITY_TYPE, entity_id, TOPIC, "hand", "create_again", 0.0, betnr, [line])
+    return AuditEntry(
+        ENTITY_TYPE, entity_id, TOPIC, "hand", "create_again", 0.0, betnr, [line]
+    )

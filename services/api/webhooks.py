@@ -27,7 +27,9 @@ WAITING_MARK_SECONDS = 5 * 60
 ENQUEUE_SECONDS = 7.0
 
 
-async def receive_batch(request: Any, enqueue: Enqueue, *, topic: str, action: Action, context: Any) -> Answer:
+async def receive_batch(
+    request: Any, enqueue: Enqueue, *, topic: str, action: Action, context: Any
+) -> Answer:
     """Take one delivery: enqueue ``{"entity_id", "action", "source", "timestamp"}`` for each id not yet waiting.
 
     Returns status and body: 200 with the counts, 400 for a body without a usable id, 401 for a wrong sender, 503 if
@@ -39,11 +41,21 @@ async def receive_batch(request: Any, enqueue: Enqueue, *, topic: str, action: A
         ids = entity_ids(request.body)
         timestamp = resources.clock().isoformat()
         events = {
-            entity_id: {"entity_id": entity_id, "action": action, "source": "webhook", "timestamp": timestamp}
+            entity_id: {
+                "entity_id": entity_id,
+                "action": action,
+                "source": "webhook",
+                "timestamp": timestamp,
+            }
             for entity_id in ids
         }
         new_ids = await enqueue_unless_waiting(
-            resources, enqueue, topic, events, mark_seconds=WAITING_MARK_SECONDS, timeout_seconds=ENQUEUE_SECONDS
+            resources,
+            enqueue,
+            topic,
+            events,
+            mark_seconds=WAITING_MARK_SECONDS,
+            timeout_seconds=ENQUEUE_SECONDS,
         )
     except AccessDenied as error:
         return 401, {"error": "Unauthorized", "details": str(error)}
@@ -53,7 +65,14 @@ async def receive_batch(request: Any, enqueue: Enqueue, *, topic: str, action: A
     except Unavailable as error:
         log(context, "error", "webhook.unavailable", topic=topic, reason=str(error))
         return 503, {"error": "Temporarily unavailable", "details": str(error)}
-    log(context, "info", "webhook.received", topic=topic, new_ids=len(new_ids), ids=len(ids))
+    log(
+        context,
+        "info",
+        "webhook.received",
+        topic=topic,
+        new_ids=len(new_ids),
+        ids=len(ids),
+    )
     return 200, {
         "status": "received",
         "action": action,
@@ -69,12 +88,20 @@ def entity_ids(body: Any) -> list[str]:
         InvalidInput: no JSON, or no usable id.
     """
     if body is None:
-        raise InvalidInput("the body must be a JSON array of records (Content-Type: application/json)")
+        raise InvalidInput(
+            "the body must be a JSON array of records (Content-Type: application/json)"
+        )
     records = [body] if isinstance(body, Mapping) else body
     if not isinstance(records, list):
         raise InvalidInput("the body must be a JSON array of records")
     found = [record.get("id") for record in records if isinstance(record, Mapping)]
-    ids = list(dict.fromkeys(item for item in found if isinstance(item, str) and ENTITY_ID.fullmatch(item)))
+    ids = list(
+        dict.fromkeys(
+            item
+            for item in found
+            if isinstance(item, str) and ENTITY_ID.fullmatch(item)
+        )
+    )
     if not ids:
         raise InvalidInput("no record with a usable id")
     return ids

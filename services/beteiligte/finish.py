@@ -11,12 +11,21 @@ from services.core.errors import Conflict, ValidationFailed, words_of
 from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper, shown_by_espocrm
-from services.kommunikation_sync_utils import KommunikationResult, KommunikationSyncManager
+from services.kommunikation_sync_utils import (
+    KommunikationResult,
+    KommunikationSyncManager,
+)
 from services.notification_utils import NotificationManager
 from services.values import advoware_protocol, espocrm_query
 from services.values.espocrm_query import RecordWrite
 from services.values.kind import kind_of_espocrm
-from services.values.merge import Merge, Pair, base_to_json, compare_after_write, is_same
+from services.values.merge import (
+    Merge,
+    Pair,
+    base_to_json,
+    compare_after_write,
+    is_same,
+)
 from services.vmh_sync.beteiligte import status as beteiligte_status
 from services.vmh_sync.beteiligte.master_data import named_field
 from services.vmh_sync.beteiligte.plan import (
@@ -84,20 +93,33 @@ class Ending:
     @property
     def status(self) -> str:
         """The status that the record shows if nothing fails."""
-        waits = self.parts.standing or any(not item.is_told_once_only for item in self.standing.values())
+        waits = self.parts.standing or any(
+            not item.is_told_once_only for item in self.standing.values()
+        )
         return "conflict" if waits else "clean"
 
     @property
     def message(self) -> str | None:
         """What the record shows about that which waits for a person."""
-        sentences = standing_sentences(self.standing.values(), self.seen.espo, self.seen.advo.get("betNr"))
-        return beteiligte_status.shortened(" ".join([*sentences, *self.parts.standing])) or None
+        sentences = standing_sentences(
+            self.standing.values(), self.seen.espo, self.seen.advo.get("betNr")
+        )
+        return (
+            beteiligte_status.shortened(" ".join([*sentences, *self.parts.standing]))
+            or None
+        )
 
     @property
     def wants_write(self) -> bool:
         """Whether the record has to be written although it may show everything already."""
         parts = self.parts
-        return bool(self.attributes or self.plan.to_advoware or parts.wrote or parts.errors or parts.not_before)
+        return bool(
+            self.attributes
+            or self.plan.to_advoware
+            or parts.wrote
+            or parts.errors
+            or parts.not_before
+        )
 
 
 class BeteiligteFinisher:
@@ -119,7 +141,13 @@ class BeteiligteFinisher:
         self._mapper = BeteiligteMapper()
 
     async def finish(
-        self, seen: Observation, plan: Merge, advo: Record, new: Mapping[str, Standing], parts: Parts, store: SyncStore
+        self,
+        seen: Observation,
+        plan: Merge,
+        advo: Record,
+        new: Mapping[str, Standing],
+        parts: Parts,
+        store: SyncStore,
     ) -> Ending:
         """Tell what is new, write what has changed in one PUT with the status, and remember.
 
@@ -139,13 +167,19 @@ class BeteiligteFinisher:
         for problem in [*self._kind_problems(ending), *parts.problems]:
             await self._notifications.notify(problem)
         writes = self._needs_write(ending) or not self._writes.is_empty
-        if writes and not parts.errors and await self._writes.collects(ENTITY_TYPE, "Task"):
+        if (
+            writes
+            and not parts.errors
+            and await self._writes.collects(ENTITY_TYPE, "Task")
+        ):
             await self._end_problems(ending)
         if not self._needs_write(ending):
             await self._write_collected(ending)
         if self._needs_write(ending):
             await self._write(ending)
-        await self.remember(store, replace(seen, advo=advo), ending.plan, ending.standing)
+        await self.remember(
+            store, replace(seen, advo=advo), ending.plan, ending.standing
+        )
         for result in ending.parts.results:
             for state in result.states:
                 await store.save(state)
@@ -156,7 +190,9 @@ class BeteiligteFinisher:
         return ending
 
     def _needs_write(self, ending: Ending) -> bool:
-        is_settled = beteiligte_status.is_settled(ending.seen.espo, ending.status, ending.message, self._now())
+        is_settled = beteiligte_status.is_settled(
+            ending.seen.espo, ending.status, ending.message, self._now()
+        )
         return ending.wants_write or not is_settled
 
     async def _write_collected(self, ending: Ending) -> None:
@@ -167,7 +203,9 @@ class BeteiligteFinisher:
 
     async def _take_up(self, ending: Ending, told: Collection[str]) -> None:
         """Tell what the writes have brought to light."""
-        ending.parts = replace(ending.parts.latest(), kommunikation=ending.parts.kommunikation)
+        ending.parts = replace(
+            ending.parts.latest(), kommunikation=ending.parts.kommunikation
+        )
         for problem in ending.parts.problems:
             if problem.key not in told:
                 await self._notifications.notify(problem)
@@ -186,15 +224,23 @@ class BeteiligteFinisher:
         standing = [problem.key for problem in found]
         if fields_of_other_kind(ending.advo):  # told when the kind changed
             standing.append(f"kind_changed:{ENTITY_TYPE}:{espo['id']}")
-        await self._notifications.settle(ENTITY_TYPE, [espo["id"]], kinds, standing, SETTLED)
+        await self._notifications.settle(
+            ENTITY_TYPE, [espo["id"]], kinds, standing, SETTLED
+        )
         contacts = ending.parts.kommunikation
         if ending.parts.not_before is None and ending.direction == "both":
             told = [problem.key for problem in contacts.problems]
             kinds = list(kommunikation.STATE_KINDS)
-            await self._notifications.settle(ENTITY_TYPE, [espo["id"]], kinds, told, kommunikation.SETTLED)
+            await self._notifications.settle(
+                ENTITY_TYPE, [espo["id"]], kinds, told, kommunikation.SETTLED
+            )
 
     async def remember(
-        self, store: SyncStore, seen: Observation, plan: Merge, standing: Mapping[str, Standing]
+        self,
+        store: SyncStore,
+        seen: Observation,
+        plan: Merge,
+        standing: Mapping[str, Standing],
     ) -> SyncState:
         """Store what both sides hold now, and what stands between them."""
         state = SyncState(
@@ -204,10 +250,16 @@ class BeteiligteFinisher:
             base=base_to_json(plan.settled),
             rejected={name: item.as_json() for name, item in standing.items()},
             advoware_row_id=seen.advo.get("rowId"),
-            espocrm_modified_at=espocrm_query.parse_date_time(seen.espo.get("modifiedAt")),
+            espocrm_modified_at=espocrm_query.parse_date_time(
+                seen.espo.get("modifiedAt")
+            ),
             synced_at=self._now(),
-            advoware_created_at=advoware_protocol.parse_change_time(seen.advo.get("angelegtAm")),
-            advoware_changed_at=advoware_protocol.parse_change_time(seen.advo.get("geaendertAm")),
+            advoware_created_at=advoware_protocol.parse_change_time(
+                seen.advo.get("angelegtAm")
+            ),
+            advoware_changed_at=advoware_protocol.parse_change_time(
+                seen.advo.get("geaendertAm")
+            ),
         )
         await store.save(state)
         return state
@@ -224,7 +276,9 @@ class BeteiligteFinisher:
             "Fehler": fields["syncErrorMessage"],
             "since": self._now().isoformat(timespec="seconds"),
         }
-        await self._notifications.notify(Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details))
+        await self._notifications.notify(
+            Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details)
+        )
 
     async def was_edited(self, before: Record, sent: Record, written: Record) -> bool:
         """Whether somebody has edited the record since it was read, according to the answer to our PUT.
@@ -250,7 +304,9 @@ class BeteiligteFinisher:
     async def _write(self, ending: Ending) -> None:
         """The one final PUT, without what EspoCRM refuses of it; then values that were written are read back."""
         espo = ending.seen.espo
-        writes_values = ending.attributes.keys() - {"betnr"} or ending.parts.espocrm.keys() & set(CONTACT_ARRAYS)
+        writes_values = ending.attributes.keys() - {
+            "betnr"
+        } or ending.parts.espocrm.keys() & set(CONTACT_ARRAYS)
         if writes_values and not await self._compares_versions(espo):
             now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
             if was_edited_since(self._mapper, espo, {}, now):
@@ -263,18 +319,26 @@ class BeteiligteFinisher:
             except ValidationFailed as error:
                 await self._leave_out_refused(ending, error)
         sent = {**ending.attributes, **ending.parts.espocrm}
-        ending.was_edited = await self.was_edited(espo, sent, dict(ending.written or {}))
+        ending.was_edited = await self.was_edited(
+            espo, sent, dict(ending.written or {})
+        )
         shown = shown_by_espocrm({**espo, **ending.attributes})
         ending.shows_other_fields = shown.keys() != shown_by_espocrm(espo).keys()
         await self._read_back(ending)
         await self._take_up(ending, told_before)
         has_failed = len(ending.parts.errors) > ending.shown[1]
-        if has_failed or (ending.message != ending.shown[0] and not ending.parts.errors):
-            await self._put(ending, {})  # what was found out while writing is shown as well
+        if has_failed or (
+            ending.message != ending.shown[0] and not ending.parts.errors
+        ):
+            await self._put(
+                ending, {}
+            )  # what was found out while writing is shown as well
 
     async def _compares_versions(self, espo: Record) -> bool:
         """Whether EspoCRM itself notices, while it writes, that the record was edited since it was read."""
-        return espo.get("versionNumber") is not None and await self._espocrm.shows_what_is_stored(ENTITY_TYPE)
+        return espo.get(
+            "versionNumber"
+        ) is not None and await self._espocrm.shows_what_is_stored(ENTITY_TYPE)
 
     async def _put_with_kommunikation(self, ending: Ending) -> None:
         kommunikation = ending.parts.kommunikation
@@ -289,10 +353,18 @@ class BeteiligteFinisher:
         _, kommunikation = await self._kommunikation.write_espocrm(kommunikation, put)
         ending.parts = replace(ending.parts, kommunikation=kommunikation)
 
-    async def _put(self, ending: Ending, values: Record, version_number: int | None = None) -> Mapping[str, Any]:
+    async def _put(
+        self, ending: Ending, values: Record, version_number: int | None = None
+    ) -> Mapping[str, Any]:
         async def update() -> RecordWrite:
-            ending.parts = replace(ending.parts.latest(), kommunikation=ending.parts.kommunikation)
-            attributes = {**values, "advowareRowId": ending.advo.get("rowId"), **await self._status_fields(ending)}
+            ending.parts = replace(
+                ending.parts.latest(), kommunikation=ending.parts.kommunikation
+            )
+            attributes = {
+                **values,
+                "advowareRowId": ending.advo.get("rowId"),
+                **await self._status_fields(ending),
+            }
             known = ending.version or ending.seen.espo.get("versionNumber") or 0
             version = max(version_number or 0, known) or None
             return RecordWrite(ENTITY_TYPE, ending.seen.espo["id"], attributes, version)
@@ -318,11 +390,19 @@ class BeteiligteFinisher:
         Raises:
             ValidationFailed: there is nothing that could be left out.
         """
-        candidates = {name: value for name, value in ending.attributes.items() if name != "betnr"}
+        candidates = {
+            name: value for name, value in ending.attributes.items() if name != "betnr"
+        }
         culprit = named_field(error, candidates)
-        if not candidates or (culprit is None and named_field(error, {"betnr": None}) is not None):
+        if not candidates or (
+            culprit is None and named_field(error, {"betnr": None}) is not None
+        ):
             raise error
-        refused = {culprit: error} if culprit is not None else await self._refused_alone(ending, candidates)
+        refused = (
+            {culprit: error}
+            if culprit is not None
+            else await self._refused_alone(ending, candidates)
+        )
         if not refused:
             raise error
         found = {}
@@ -340,14 +420,19 @@ class BeteiligteFinisher:
         ending.changes += standing_lines(found.values())
         await self._tell(ending, found)
 
-    async def _refused_alone(self, ending: Ending, candidates: Record) -> dict[str, ValidationFailed]:
+    async def _refused_alone(
+        self, ending: Ending, candidates: Record
+    ) -> dict[str, ValidationFailed]:
         """Write the attributes one by one; returns those that EspoCRM refuses."""
         refused = {}
         for attribute, value in candidates.items():
             try:
                 version = ending.version or ending.seen.espo.get("versionNumber")
                 written = await self._espocrm.update_entity(
-                    ENTITY_TYPE, ending.seen.espo["id"], {attribute: value}, version_number=version
+                    ENTITY_TYPE,
+                    ending.seen.espo["id"],
+                    {attribute: value},
+                    version_number=version,
                 )
                 ending.version = written.get("versionNumber")
             except ValidationFailed as error:
@@ -368,8 +453,14 @@ class BeteiligteFinisher:
             now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
         before = self._mapper.comparable_from_espocrm(espo)
         after = self._mapper.comparable_from_espocrm({**espo, **ending.attributes})
-        sent = {name: value for name, value in after.items() if not is_same(value, before.get(name))}
-        refused, altered = compare_after_write(sent, before, self._mapper.comparable_from_espocrm(now), side="espocrm")
+        sent = {
+            name: value
+            for name, value in after.items()
+            if not is_same(value, before.get(name))
+        }
+        refused, altered = compare_after_write(
+            sent, before, self._mapper.comparable_from_espocrm(now), side="espocrm"
+        )
         pairs: dict[str, Pair] = {**refused, **altered}
         if not pairs:
             return
@@ -386,16 +477,23 @@ class BeteiligteFinisher:
         """Tell what was found or is over, together with what else stands of the same kind: they share one Task."""
         words = {item.word for item in found.values()}
         items = [item for item in ending.standing.values() if item.word in words]
-        for problem in standing_problems(items, ending.seen.espo, ending.advo.get("betNr")):
+        for problem in standing_problems(
+            items, ending.seen.espo, ending.advo.get("betNr")
+        ):
             await self._notifications.notify(problem)
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
 
 
-def was_edited_since(mapper: BeteiligteMapper, before: Record, sent: Record, written: Record) -> bool:
+def was_edited_since(
+    mapper: BeteiligteMapper, before: Record, sent: Record, written: Record
+) -> bool:
     """Whether a record that EspoCRM returned holds values that we neither read nor wrote. Pure."""
     expected, now = {**before, **sent}, {**before, **written, **sent}
     if mapper.comparable_from_espocrm(expected) != mapper.comparable_from_espocrm(now):
         return True
-    return any(contact_entries(expected, array) != contact_entries(now, array) for array in CONTACT_ARRAYS)
+    return any(
+        contact_entries(expected, array) != contact_entries(now, array)
+        for array in CONTACT_ARRAYS
+    )

@@ -40,13 +40,21 @@ class Fate:
 
     def took_parts_of(self, entity_id: str) -> bool:
         """Whether addresses and accounts of the record that is gone belong to its successor: a merge moves them."""
-        return self.successor is not None and entity_id in str(self.successor.get(MERGED_IDS) or "").split()
+        return (
+            self.successor is not None
+            and entity_id in str(self.successor.get(MERGED_IDS) or "").split()
+        )
 
 
 class GoneBeteiligte:
     """Finds out what has become of records that are gone, and tells people."""
 
-    def __init__(self, espocrm: EspoCRMAPI, advoware: AdvowareService, notifications: NotificationManager) -> None:
+    def __init__(
+        self,
+        espocrm: EspoCRMAPI,
+        advoware: AdvowareService,
+        notifications: NotificationManager,
+    ) -> None:
         self._espocrm = espocrm
         self._advoware = advoware
         self._notifications = notifications
@@ -71,12 +79,18 @@ class GoneBeteiligte:
             await self._notifications.notify(deleted_problem(entity_id, betnr))
         elif fate.word == "merged" and fate.successor is not None:
             name = await self._notifications.remembered_name(ENTITY_TYPE, entity_id)
-            await self._notifications.notify(_merged_problem(entity_id, betnr, name, fate.successor))
+            await self._notifications.notify(
+                _merged_problem(entity_id, betnr, name, fate.successor)
+            )
 
     async def end_tasks(self, entity_id: str, betnr: str, store: SyncStore) -> None:
         """Withdraw what was told about the end of this record, or of those that had its number before."""
         former = await store.former_entities(ENTITY_TYPE, betnr)
-        keys = [key(gone_id) for gone_id in {entity_id, *former} for key in (deleted_key, merged_key)]
+        keys = [
+            key(gone_id)
+            for gone_id in {entity_id, *former}
+            for key in (deleted_key, merged_key)
+        ]
         await self._notifications.withdraw(keys, IN_USE_AGAIN)
 
     async def _survivor(self, entity_id: str) -> Record | None:
@@ -86,7 +100,9 @@ class GoneBeteiligte:
             return None
 
     async def _first(self, where: list[Where]) -> Record | None:
-        rows, _ = await self._espocrm.list_entities(ENTITY_TYPE, where, ["id"], max_size=1)
+        rows, _ = await self._espocrm.list_entities(
+            ENTITY_TYPE, where, ["id"], max_size=1
+        )
         if not rows:
             return None
         try:
@@ -102,7 +118,9 @@ class GoneBeteiligte:
         return True
 
 
-async def inherit_state(espo: Mapping[str, Any], betnr: str, store: SyncStore) -> SyncState | None:
+async def inherit_state(
+    espo: Mapping[str, Any], betnr: str, store: SyncStore
+) -> SyncState | None:
     """Take over what was known of a number while it belonged to a record that was merged into this one, else None.
 
     So what a person has chosen in the merge is an edit of it, and what Advoware has changed since is one there.
@@ -139,12 +157,27 @@ def deleted_problem(entity_id: str, betnr: str, name: str = "") -> Problem:
     ``name``: without it the Task names the record as it was last seen.
     """
     details = {"reason": "deleted", "betnr": betnr, **({"name": name} if name else {})}
-    return Problem("general_manual_action", ENTITY_TYPE, entity_id, deleted_key(entity_id), details)
+    return Problem(
+        "general_manual_action", ENTITY_TYPE, entity_id, deleted_key(entity_id), details
+    )
 
 
-def _merged_problem(entity_id: str, betnr: str, name: str | None, survivor: Record) -> Problem:
+def _merged_problem(
+    entity_id: str, betnr: str, name: str | None, survivor: Record
+) -> Problem:
     """Told at the survivor, to whom looks after that."""
     kept = f"Nr. {survivor['betnr']}" if survivor.get("betnr") else ""
     other = ", ".join(part for part in (str(survivor.get("name") or ""), kept) if part)
-    details = {"reason": "merged", "betnr": betnr, "name": name or "ohne Namen", "value": other}
-    return Problem("general_manual_action", ENTITY_TYPE, str(survivor["id"]), merged_key(entity_id), details)
+    details = {
+        "reason": "merged",
+        "betnr": betnr,
+        "name": name or "ohne Namen",
+        "value": other,
+    }
+    return Problem(
+        "general_manual_action",
+        ENTITY_TYPE,
+        str(survivor["id"]),
+        merged_key(entity_id),
+        details,
+    )

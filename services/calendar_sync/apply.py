@@ -71,7 +71,13 @@ from services.calendar_sync.model import (
     untranslatable_error,
 )
 from services.calendar_sync.observation import PlanSettings
-from services.calendar_sync.store import AuditLine, CalendarStore, Intent, Overwritten, Side
+from services.calendar_sync.store import (
+    AuditLine,
+    CalendarStore,
+    Intent,
+    Overwritten,
+    Side,
+)
 from services.core.errors import (
     Conflict,
     CreateUnclear,
@@ -229,18 +235,24 @@ class Applier:
             case RecreateGoogle(pair, termin, event_id, event):
                 # A single event is revived with all that it had, a series is not.
                 kept = await self._kept_of(event_id) if event.recurrence else {}
-                await self._save(*await self._put_event(action, pair, termin, event_id, event, kept))
+                await self._save(
+                    *await self._put_event(action, pair, termin, event_id, event, kept)
+                )
             case AdoptGoogle():
                 await self._adopt(action)
             case UpdateGoogle(pair, termin, event, etag, google, undone):
                 await self._keep_overwritten(pair, undone)
-                shown = await self._patch(str(pair.google_event_id), event, termin.fr_nr, pair, etag, google)
+                shown = await self._patch(
+                    str(pair.google_event_id), event, termin.fr_nr, pair, etag, google
+                )
                 await self._remember(action, pair, termin, shown)
             case ReplaceGoogle():
                 await self._replace(action)
             case HideGoogle(pair):
                 await self._keep_overwritten(pair, action.undone)
-                await self._write_texts(action, hide_body(pair.advoware_frnr, pair.sync_id))
+                await self._write_texts(
+                    action, hide_body(pair.advoware_frnr, pair.sync_id)
+                )
             case ShowGoogle(pair, event):
                 is_ours = pair.source_system == "advoware"
                 body = texts_body(event, pair.advoware_frnr, pair.sync_id, ours=is_ours)
@@ -249,11 +261,22 @@ class Applier:
                 await self._write_texts(action, body)
             case TakeMarksOff(google):
                 await self._google.patch_event(
-                    self._settings.calendar_id, google.id, unmark_body(), if_match=google.etag
+                    self._settings.calendar_id,
+                    google.id,
+                    unmark_body(),
+                    if_match=google.etag,
                 )
-                await self._store.append_audit([self._line_of_event(action, google)], self._windows.now())
+                await self._store.append_audit(
+                    [self._line_of_event(action, google)], self._windows.now()
+                )
             case PostAdvoware(google, event, shown, pair):
-                await self._post(action, pair or self._new_pair(None, google.id, "google"), google, event, shown)
+                await self._post(
+                    action,
+                    pair or self._new_pair(None, google.id, "google"),
+                    google,
+                    event,
+                    shown,
+                )
             case RecreateAdvoware(pair, google, event, shown):
                 await self._post(action, pair, google, event, shown)
             case UpdateAdvoware():
@@ -269,7 +292,9 @@ class Applier:
         Until it is, another attempt finds the event by its id. Raises as `carry_out`.
         """
         pair = action.pair or self._new_pair(action.termin.fr_nr, None, "advoware")
-        return await self._put_event(action, pair, action.termin, action.event_id, action.event, {})
+        return await self._put_event(
+            action, pair, action.termin, action.event_id, action.event, {}
+        )
 
     async def remember_all(self, rows: Sequence[Saved]) -> None:
         """Remember these rows in one transaction.
@@ -277,7 +302,9 @@ class Applier:
         Raises:
             Conflict: one of them cannot be; then none is.
         """
-        await self._store.save_pairs([(pair, _with_ids(pair, line)) for pair, line in rows], self._windows.now())
+        await self._store.save_pairs(
+            [(pair, _with_ids(pair, line)) for pair, line in rows], self._windows.now()
+        )
 
     async def remember(self, row: Saved) -> None:
         """Remember one row. Raises Conflict if it cannot be."""
@@ -295,7 +322,12 @@ class Applier:
             return
         line = self._line(action, pair, error=code)
         with suppress(Conflict):  # another row has this appointment already
-            await self._save(replace(pair, sync_status="failed", error=code, attempts=pair.attempts + 1), line)
+            await self._save(
+                replace(
+                    pair, sync_status="failed", error=code, attempts=pair.attempts + 1
+                ),
+                line,
+            )
 
     def _row_of(self, action: Action) -> Pair | None:
         pair = getattr(action, "pair", None)
@@ -312,7 +344,13 @@ class Applier:
     # -- Google ---------------------------------------------------------------------------------------------------
 
     async def _put_event(
-        self, action: Action, pair: Pair, termin: Termin, event_id: str, event: NormalisedEvent, kept: Json
+        self,
+        action: Action,
+        pair: Pair,
+        termin: Termin,
+        event_id: str,
+        event: NormalisedEvent,
+        kept: Json,
     ) -> Saved:
         """Make sure that the event exists, be it for the first time, again, or from a lost attempt.
 
@@ -341,7 +379,9 @@ class Applier:
         """The event that now exists under this id; None if the id cannot be used for it."""
         calendar_id = self._settings.calendar_id
         try:
-            return await self._google.insert_event(calendar_id, {**body, "id": event_id})
+            return await self._google.insert_event(
+                calendar_id, {**body, "id": event_id}
+            )
         except Conflict:
             pass
         try:
@@ -352,7 +392,9 @@ class Applier:
             return None
         if read_google_event(present).fr_nr != fr_nr:
             return None
-        return await self._google.patch_event(calendar_id, event_id, body, if_match=present.get("etag"))
+        return await self._google.patch_event(
+            calendar_id, event_id, body, if_match=present.get("etag")
+        )
 
     async def _revive(self, event_id: str, body: Json, present: Json) -> Json | None:
         """Bring a deleted event back with all that a person has set for it; a series would bring its exceptions."""
@@ -360,7 +402,9 @@ class Applier:
             return None
         revived = {**body, "status": "confirmed"}
         calendar_id, etag = self._settings.calendar_id, present.get("etag")
-        return await self._google.patch_event(calendar_id, event_id, revived, if_match=etag)
+        return await self._google.patch_event(
+            calendar_id, event_id, revived, if_match=etag
+        )
 
     async def _replace(self, action: ReplaceGoogle) -> None:
         """Put an event under a new id in the place of this one.
@@ -370,21 +414,37 @@ class Applier:
         """
         pair, google = action.pair, action.google
         await self._keep_overwritten(pair, action.undone)
-        freed = replace(pair, google_event_id=None, google=Fingerprint(), sync_status="pending", error=None)
+        freed = replace(
+            pair,
+            google_event_id=None,
+            google=Fingerprint(),
+            sync_status="pending",
+            error=None,
+        )
         line = replace(self._line(action, pair), side="none", action="let_go")
         await self._store.save_pair(freed, line, self._windows.now())
         await self._delete_replaced(action)
-        generation = generation_of(google.id, action.termin.fr_nr, self._settings.calendar_id)
+        generation = generation_of(
+            google.id, action.termin.fr_nr, self._settings.calendar_id
+        )
         next_id = google_event_id(
-            action.termin.fr_nr, self._settings.calendar_id, 0 if generation is None else generation + 1
+            action.termin.fr_nr,
+            self._settings.calendar_id,
+            0 if generation is None else generation + 1,
         )
         kept = _kept(google.record)
-        await self._save(*await self._put_event(action, freed, action.termin, next_id, action.event, kept))
+        await self._save(
+            *await self._put_event(
+                action, freed, action.termin, next_id, action.event, kept
+            )
+        )
 
     async def _kept_of(self, event_id: str) -> Json:
         """What a person had set for an event that is deleted, as far as Google still tells."""
         try:
-            return _kept(await self._google.get_event(self._settings.calendar_id, event_id))
+            return _kept(
+                await self._google.get_event(self._settings.calendar_id, event_id)
+            )
         except (Forbidden, NotFound):
             return {}
 
@@ -392,7 +452,9 @@ class Applier:
         """Delete the event that its row has let go of. Raises Conflict if somebody has changed it: then it stays."""
         pair, google = action.pair, action.google
         try:
-            await self._google.delete_event(self._settings.calendar_id, google.id, if_match=google.etag)
+            await self._google.delete_event(
+                self._settings.calendar_id, google.id, if_match=google.etag
+            )
         except NotFound:
             pass
         except Conflict:
@@ -406,14 +468,18 @@ class Applier:
 
     async def _is_gone(self, event_id: str) -> bool:
         try:
-            return (await self._google.get_event(self._settings.calendar_id, event_id)).get("status") == "cancelled"
+            return (
+                await self._google.get_event(self._settings.calendar_id, event_id)
+            ).get("status") == "cancelled"
         except NotFound:
             return True
 
     async def _write_texts(self, action: HideGoogle | ShowGoogle, body: Json) -> None:
         """Write the texts of an event and of occurrences, and remember only that; the times on both sides stay."""
         calendar_id, pair = self._settings.calendar_id, action.pair
-        answer = await self._google.patch_event(calendar_id, str(pair.google_event_id), body, if_match=action.etag)
+        answer = await self._google.patch_event(
+            calendar_id, str(pair.google_event_id), body, if_match=action.etag
+        )
         for occurrence in action.occurrences:
             with suppress(NotFound):  # cancelled meanwhile
                 await self._google.patch_event(calendar_id, occurrence.id, body)
@@ -422,10 +488,16 @@ class Applier:
         if stored is None:
             return  # a copy of ours without a row
         # The row as it is now: what this run has remembered of the Termin stays.
-        written = replace(stored.pair, google=shown, persons_private=pair.persons_private)
-        await self._save(written, self._line(action, pair, before=pair.google, after=shown))
+        written = replace(
+            stored.pair, google=shown, persons_private=pair.persons_private
+        )
+        await self._save(
+            written, self._line(action, pair, before=pair.google, after=shown)
+        )
 
-    async def _keep_overwritten(self, pair: Pair, undone: Sequence[GoogleEvent]) -> None:
+    async def _keep_overwritten(
+        self, pair: Pair, undone: Sequence[GoogleEvent]
+    ) -> None:
         """Keep what a person has entered in Google before it is overwritten, so that it can be shown and restored."""
         for google in undone:
             if google.record and not google.cancelled:
@@ -438,8 +510,20 @@ class Applier:
                 )
                 await self._store.keep_overwritten(kept, self._windows.now())
 
-    def _body(self, event: NormalisedEvent, fr_nr: int, pair: Pair, current: GoogleEvent | None = None) -> Json:
-        body = google_body(event, fr_nr, pair.sync_id, current=current, ours=pair.source_system == "advoware")
+    def _body(
+        self,
+        event: NormalisedEvent,
+        fr_nr: int,
+        pair: Pair,
+        current: GoogleEvent | None = None,
+    ) -> Json:
+        body = google_body(
+            event,
+            fr_nr,
+            pair.sync_id,
+            current=current,
+            ours=pair.source_system == "advoware",
+        )
         if pair.persons_private and not event.anonymised:
             body["visibility"] = "private"
         return body
@@ -455,18 +539,31 @@ class Applier:
     ) -> GoogleEvent:
         body = self._body(event, fr_nr, pair, current)
         if current is not None and _says(current, event):
-            body = {name: value for name, value in body.items() if name in BESIDE_CONTENT}
+            body = {
+                name: value for name, value in body.items() if name in BESIDE_CONTENT
+            }
         return read_google_event(
-            await self._google.patch_event(self._settings.calendar_id, event_id, body, if_match=etag)
+            await self._google.patch_event(
+                self._settings.calendar_id, event_id, body, if_match=etag
+            )
         )
 
     async def _adopt(self, action: AdoptGoogle) -> None:
         termin, google = action.termin, action.google
-        pair = action.pair or self._new_pair(termin.fr_nr, google.id, action.source_system)
-        pair = replace(pair, advoware_frnr=termin.fr_nr, google_event_id=google.id, source_system=action.source_system)
+        pair = action.pair or self._new_pair(
+            termin.fr_nr, google.id, action.source_system
+        )
+        pair = replace(
+            pair,
+            advoware_frnr=termin.fr_nr,
+            google_event_id=google.id,
+            source_system=action.source_system,
+        )
         shown = google
         if action.write:
-            shown = await self._patch(google.id, action.event, termin.fr_nr, pair, google.etag, google)
+            shown = await self._patch(
+                google.id, action.event, termin.fr_nr, pair, google.etag, google
+            )
         # An intent without a result is fulfilled by this as well. Ended first: a pair must not outlive its intent.
         await self._store.end_intent(self._settings.kuerzel, google.id)
         await self._remember(action, pair, termin, shown)
@@ -474,17 +571,29 @@ class Applier:
     # -- Advoware -------------------------------------------------------------------------------------------------
 
     async def _post(
-        self, action: Action, pair: Pair, google: GoogleEvent, event: NormalisedEvent, shown: NormalisedEvent
+        self,
+        action: Action,
+        pair: Pair,
+        google: GoogleEvent,
+        event: NormalisedEvent,
+        shown: NormalisedEvent,
     ) -> None:
         """Create the Termin, then mark the event as its copy. What an earlier attempt has left is paired by now."""
         fr_nr, answer = await self._create_termin(pair, google, event)
         termin = await self._as_answered(fr_nr, answer)
         is_private = google.is_private and google.shows_text
-        pair = replace(pair, advoware_frnr=fr_nr, google_event_id=google.id, persons_private=is_private)
+        pair = replace(
+            pair,
+            advoware_frnr=fr_nr,
+            google_event_id=google.id,
+            persons_private=is_private,
+        )
         try:
             copy = await self._patch(google.id, shown, fr_nr, pair, google.etag, google)
             if _says(google, shown):
-                copy = replace(copy, event=google.event)  # if the answer says more than was posted, that is news
+                copy = replace(
+                    copy, event=google.event
+                )  # if the answer says more than was posted, that is news
         except (Conflict, NotFound):
             copy = google  # edited or deleted since it was listed: the pair exists, the next listing shows the rest
         await self._remember(action, pair, termin, copy)
@@ -494,7 +603,11 @@ class Applier:
 
         Only an answer that does not say what was stored makes us read.
         """
-        if answer is not None and answer.keys() >= ANSWERED and answer.get("frNr") == fr_nr:
+        if (
+            answer is not None
+            and answer.keys() >= ANSWERED
+            and answer.get("frNr") == fr_nr
+        ):
             return read_termin(answer)
         return await self.read_termin(fr_nr)
 
@@ -515,13 +628,17 @@ class Applier:
         loop = asyncio.get_running_loop()
         if self.expected_changes >= MANY_CHANGES and loop.time() > self._listed_until:
             settings = self._settings
-            answer = await self._advoware.ask_termine(settings.kuerzel, settings.first_day, settings.last_day)
+            answer = await self._advoware.ask_termine(
+                settings.kuerzel, settings.first_day, settings.last_day
+            )
             termine = await asyncio.to_thread(lambda: read_termine(answer.rows()).items)
             self._listed = {termin.fr_nr: termin for termin in termine}
             self._listed_until = loop.time() + FRESH_SECONDS
         return self._listed.pop(fr_nr, None) or await self.read_termin(fr_nr)
 
-    async def _create_termin(self, pair: Pair, google: GoogleEvent, event: NormalisedEvent) -> tuple[int, Json | None]:
+    async def _create_termin(
+        self, pair: Pair, google: GoogleEvent, event: NormalisedEvent
+    ) -> tuple[int, Json | None]:
         kuerzel, now = self._settings.kuerzel, self._windows.now()
         wanted = Intent(
             employee_kuerzel=kuerzel,
@@ -537,7 +654,10 @@ class Applier:
         if intent.is_repeated:
             # Looking for it before the plan was made may have failed; nothing is created before it has succeeded.
             if await self._find_created(intent) is not None:
-                raise Conflict("Advoware", "what an interrupted attempt has created is taken up first")
+                raise Conflict(
+                    "Advoware",
+                    "what an interrupted attempt has created is taken up first",
+                )
             await self._store.repeat_intent(wanted)
         try:
             created = await self._advoware.create_termin(new_termin(event, kuerzel))
@@ -559,10 +679,19 @@ class Applier:
         fr_nr = intent.advoware_frnr or await self._find_created(intent)
         if fr_nr is None:
             return
-        await self._store.record_created(intent.employee_kuerzel, intent.google_event_id, fr_nr)
+        await self._store.record_created(
+            intent.employee_kuerzel, intent.google_event_id, fr_nr
+        )
         agreed = Fingerprint(intent.content_hash)
         pair = row or self._new_pair(fr_nr, intent.google_event_id, "google")
-        pair = replace(pair, advoware_frnr=fr_nr, advoware=agreed, google=agreed, first_day=None, last_day=None)
+        pair = replace(
+            pair,
+            advoware_frnr=fr_nr,
+            advoware=agreed,
+            google=agreed,
+            first_day=None,
+            last_day=None,
+        )
         line = AuditLine(
             employee_kuerzel=intent.employee_kuerzel,
             side="advoware",
@@ -575,8 +704,12 @@ class Applier:
         await self._save(_synced(pair), line)
         properties = {PROPERTY_FRNR: str(fr_nr), PROPERTY_SYNC_ID: str(pair.sync_id)}
         marks = {"extendedProperties": {"private": properties}}
-        with suppress(Conflict, Forbidden, NotFound, ValidationFailed):  # the pair is what counts
-            await self._google.patch_event(self._settings.calendar_id, intent.google_event_id, marks)
+        with suppress(
+            Conflict, Forbidden, NotFound, ValidationFailed
+        ):  # the pair is what counts
+            await self._google.patch_event(
+                self._settings.calendar_id, intent.google_event_id, marks
+            )
 
     async def _find_created(self, intent: Intent) -> int | None:
         """The Termin that an interrupted create has left.
@@ -589,7 +722,9 @@ class Applier:
         latest = intent.started_at + timedelta(seconds=timeout)
         if latest > self._windows.now():
             raise NotBefore("an interrupted create", latest)
-        rows = await self._advoware.list_termine(intent.employee_kuerzel, intent.first_day, intent.first_day)
+        rows = await self._advoware.list_termine(
+            intent.employee_kuerzel, intent.first_day, intent.first_day
+        )
         read = read_termine(rows)
         linked = {pair.advoware_frnr for pair in await self._store.load_pairs()}
         new = [
@@ -597,37 +732,58 @@ class Applier:
             for termin in sorted(read.items, key=lambda termin: termin.fr_nr)
             if may_be_created_by(intent, termin) and termin.fr_nr not in linked
         ]
-        candidates = [termin for termin in new if termin.anwalt == intent.employee_kuerzel]
+        candidates = [
+            termin for termin in new if termin.anwalt == intent.employee_kuerzel
+        ]
         for termin in candidates:
             if is_same_content(content_hash(termin.event), intent.content_hash):
                 return termin.fr_nr
         altered = await self._find_altered(intent, candidates) if candidates else None
-        is_unclear = bool(read.unreadable) or any(_is_read_in_part(termin) for termin in new)
+        is_unclear = bool(read.unreadable) or any(
+            _is_read_in_part(termin) for termin in new
+        )
         if altered is None and is_unclear:
-            raise CreateUnclear("a Termin that cannot be read may be what an interrupted attempt has created")
+            raise CreateUnclear(
+                "a Termin that cannot be read may be what an interrupted attempt has created"
+            )
         return altered
 
-    async def _find_altered(self, intent: Intent, candidates: Sequence[Termin]) -> int | None:
+    async def _find_altered(
+        self, intent: Intent, candidates: Sequence[Termin]
+    ) -> int | None:
         """The Termin that Advoware has stored otherwise than it was sent: its texts cut, or written in capitals."""
         try:
-            record = await self._google.get_event(self._settings.calendar_id, intent.google_event_id)
+            record = await self._google.get_event(
+                self._settings.calendar_id, intent.google_event_id
+            )
         except (Forbidden, NotFound):
             return None
         sent = one_event(record, intent.google_event_id).event
         if not isinstance(sent, NormalisedEvent):
             return None
-        return next((termin.fr_nr for termin in candidates if _is_altered(sent, _content(termin))), None)
+        return next(
+            (
+                termin.fr_nr
+                for termin in candidates
+                if _is_altered(sent, _content(termin))
+            ),
+            None,
+        )
 
     async def _update_advoware(self, action: UpdateAdvoware) -> None:
         pair, termin, google = action.pair, action.termin, action.google
         current = await self._current(termin.fr_nr)
         if not _says_the_same(current, termin):
             raise Conflict("Advoware", "the Termin was changed since it was listed")
-        answer = await self._advoware.update_termin(changed_termin(action.event, current.record))
+        answer = await self._advoware.update_termin(
+            changed_termin(action.event, current.record)
+        )
         written = await self._as_answered(termin.fr_nr, answer)
         shown = google
         if action.shown is not None:
-            shown = await self._patch(google.id, action.shown, termin.fr_nr, pair, google.etag, google)
+            shown = await self._patch(
+                google.id, action.shown, termin.fr_nr, pair, google.etag, google
+            )
         await self._remember(action, pair, written, shown)
 
     # -- deletions ------------------------------------------------------------------------------------------------
@@ -642,20 +798,30 @@ class Applier:
             match action:
                 case DeleteGoogle(pair, etag):
                     event_id = str(pair.google_event_id)
-                    await self._google.delete_event(self._settings.calendar_id, event_id, if_match=etag)
+                    await self._google.delete_event(
+                        self._settings.calendar_id, event_id, if_match=etag
+                    )
                 case DeleteAdvoware(pair, termin):
                     if not _says_the_same(await self._current(termin.fr_nr), termin):
-                        raise Conflict("Advoware", "the Termin was changed since it was listed")
+                        raise Conflict(
+                            "Advoware", "the Termin was changed since it was listed"
+                        )
                     if await self._knows_the_only_text(pair):
                         if pair.untranslatable != TEXT_ONLY_HERE:
-                            await self._only_remember(MarkUntranslatable(TEXT_ONLY_HERE, pair))
+                            await self._only_remember(
+                                MarkUntranslatable(TEXT_ONLY_HERE, pair)
+                            )
                         return
                     await self._advoware.delete_termin(termin.fr_nr)
                 case SoftDelete(pair):
                     pass
         except NotFound:
             pass  # an earlier attempt got that far
-        line = self._line(action, pair, before=pair.google if isinstance(action, DeleteGoogle) else pair.advoware)
+        line = self._line(
+            action,
+            pair,
+            before=pair.google if isinstance(action, DeleteGoogle) else pair.advoware,
+        )
         await self._store.delete_pair(pair.sync_id, line, self._windows.now())
 
     async def _knows_the_only_text(self, pair: Pair) -> bool:
@@ -670,12 +836,22 @@ class Applier:
         if seen is not None and not (is_anonymised_hash(seen) or is_partial_hash(seen)):
             return False  # its text was shown
         event_id = str(pair.google_event_id)
-        for calendar_id in [cursor.calendar_id for cursor in await self._store.load_cursors() if cursor.calendar_id]:
+        for calendar_id in [
+            cursor.calendar_id
+            for cursor in await self._store.load_cursors()
+            if cursor.calendar_id
+        ]:
             if calendar_id == self._settings.calendar_id:
                 continue
             with suppress(NotFound, Forbidden):
-                event = one_event(await self._google.get_event(calendar_id, event_id), event_id)
-                if event.cancelled or event.shows_text or event.sync_id not in {None, pair.sync_id}:
+                event = one_event(
+                    await self._google.get_event(calendar_id, event_id), event_id
+                )
+                if (
+                    event.cancelled
+                    or event.shows_text
+                    or event.sync_id not in {None, pair.sync_id}
+                ):
                     continue
                 if await self._is_left_alone(event_id):
                     return True
@@ -684,19 +860,43 @@ class Applier:
 
     async def _is_left_alone(self, event_id: str) -> bool:
         """Whether a colleague's sync leaves this event alone."""
-        rows = [row for row in await self._store.load_pairs() if row.google_event_id == event_id]
+        rows = [
+            row
+            for row in await self._store.load_pairs()
+            if row.google_event_id == event_id
+        ]
         others = [row for row in rows if row.employee_kuerzel != self._settings.kuerzel]
-        return any(row.untranslatable is not None and row.advoware_frnr is None for row in others)
+        return any(
+            row.untranslatable is not None and row.advoware_frnr is None
+            for row in others
+        )
 
     async def let_go(self, pair: Pair) -> None:
         """Forget an event that was lost with its calendar. A Termin without event is new to the next plan."""
-        side: Mapping[str, Any] = {"employee_kuerzel": pair.employee_kuerzel, "side": "none", "sync_id": pair.sync_id}
-        line = AuditLine(**side, action="let_go", reason="the calendar was lost", trace_id=self._windows.trace_id)
-        line = replace(line, advoware_frnr=pair.advoware_frnr, google_event_id=pair.google_event_id)
+        side: Mapping[str, Any] = {
+            "employee_kuerzel": pair.employee_kuerzel,
+            "side": "none",
+            "sync_id": pair.sync_id,
+        }
+        line = AuditLine(
+            **side,
+            action="let_go",
+            reason="the calendar was lost",
+            trace_id=self._windows.trace_id,
+        )
+        line = replace(
+            line, advoware_frnr=pair.advoware_frnr, google_event_id=pair.google_event_id
+        )
         if pair.advoware_frnr is None:
             await self._store.delete_pair(pair.sync_id, line, self._windows.now())
         else:
-            freed = replace(pair, google_event_id=None, google=Fingerprint(), sync_status="pending", error=None)
+            freed = replace(
+                pair,
+                google_event_id=None,
+                google=Fingerprint(),
+                sync_status="pending",
+                error=None,
+            )
             await self._store.save_pair(freed, line, self._windows.now())
 
     # -- remembering ----------------------------------------------------------------------------------------------
@@ -705,14 +905,31 @@ class Applier:
         match action:
             case RememberPending(google, pair):
                 pair = pair or self._new_pair(None, google.id, "google")
-                pending = replace(pair, advoware_frnr=None, advoware=Fingerprint(), sync_status="pending", error=None)
-                await self._save(
-                    replace(pending, google=_seen_in_google(google), **_days(google)), self._line(action, pair)
+                pending = replace(
+                    pair,
+                    advoware_frnr=None,
+                    advoware=Fingerprint(),
+                    sync_status="pending",
+                    error=None,
                 )
-            case RecordFingerprints(pair, advoware, google, first_day, last_day, is_private):
-                recorded = replace(pair, advoware=advoware, google=google, first_day=first_day, last_day=last_day)
+                await self._save(
+                    replace(pending, google=_seen_in_google(google), **_days(google)),
+                    self._line(action, pair),
+                )
+            case RecordFingerprints(
+                pair, advoware, google, first_day, last_day, is_private
+            ):
+                recorded = replace(
+                    pair,
+                    advoware=advoware,
+                    google=google,
+                    first_day=first_day,
+                    last_day=last_day,
+                )
                 recorded = replace(recorded, persons_private=is_private)
-                await self._save(_synced(recorded), self._line(action, pair, after=google))
+                await self._save(
+                    _synced(recorded), self._line(action, pair, after=google)
+                )
             case LetGo(pair):
                 freed = replace(pair, google_event_id=None, google=Fingerprint())
                 await self._save(_synced(freed), self._line(action, pair))
@@ -722,22 +939,33 @@ class Applier:
                 await self._save(followed, self._line(action, pair))
             case MarkUntranslatable(reason, pair, termin, google, is_edited):
                 source: SourceSystem = "advoware" if termin else "google"
-                fr_nr, event_id = termin.fr_nr if termin else None, google.id if google else None
+                fr_nr, event_id = (
+                    termin.fr_nr if termin else None,
+                    google.id if google else None,
+                )
                 marked = pair or self._new_pair(fr_nr, event_id, source)
                 if pair is not None:
                     marked = _as_seen(marked, termin, google)
                     if google is not None and is_edited:
-                        marked = replace(marked, google=_seen_in_google(google, is_edited=True))
-                marked = replace(marked, sync_status="failed", error=untranslatable_error(reason))
+                        marked = replace(
+                            marked, google=_seen_in_google(google, is_edited=True)
+                        )
+                marked = replace(
+                    marked, sync_status="failed", error=untranslatable_error(reason)
+                )
                 await self._save(marked, self._line(action, marked, reason=reason))
             case _:
                 raise TypeError(f"no action to be carried out: {type(action).__name__}")
 
-    async def _remember(self, action: Action, pair: Pair, termin: Termin, google: GoogleEvent) -> None:
+    async def _remember(
+        self, action: Action, pair: Pair, termin: Termin, google: GoogleEvent
+    ) -> None:
         """Store the pair as both systems have answered."""
         await self._save(*self._row(action, pair, termin, google))
 
-    def _row(self, action: Action, pair: Pair, termin: Termin, google: GoogleEvent) -> Saved:
+    def _row(
+        self, action: Action, pair: Pair, termin: Termin, google: GoogleEvent
+    ) -> Saved:
         """The pair as both systems have answered, and its line in the audit."""
         reason = _why_untranslatable(termin, google)
         before = pair.advoware if _AUDIT[type(action)][0] == "advoware" else pair.google
@@ -745,13 +973,17 @@ class Applier:
         after = pair.advoware if _AUDIT[type(action)][0] == "advoware" else pair.google
         line = self._line(action, pair, before=before, after=after)
         if reason is not None:
-            return replace(pair, sync_status="failed", error=untranslatable_error(reason)), line
+            return replace(
+                pair, sync_status="failed", error=untranslatable_error(reason)
+            ), line
         return _synced(pair), line
 
     async def _save(self, pair: Pair, line: AuditLine) -> None:
         await self._store.save_pair(pair, _with_ids(pair, line), self._windows.now())
 
-    def _new_pair(self, fr_nr: int | None, event_id: str | None, source: SourceSystem) -> Pair:
+    def _new_pair(
+        self, fr_nr: int | None, event_id: str | None, source: SourceSystem
+    ) -> Pair:
         settings = self._settings
         return Pair(
             uuid.uuid4(),
@@ -785,7 +1017,9 @@ class Applier:
         error: str | None = None,
     ) -> AuditLine:
         side, word = _AUDIT[type(action)]
-        said = reason or getattr(action, "reason", None) or _REASONS.get(type(action), "")
+        said = (
+            reason or getattr(action, "reason", None) or _REASONS.get(type(action), "")
+        )
         return AuditLine(
             employee_kuerzel=self._settings.kuerzel,
             side="none" if error else side,
@@ -806,7 +1040,9 @@ def _kept(record: Mapping[str, Any]) -> Json:
 
 
 def _with_ids(pair: Pair, line: AuditLine) -> AuditLine:
-    return replace(line, advoware_frnr=pair.advoware_frnr, google_event_id=pair.google_event_id)
+    return replace(
+        line, advoware_frnr=pair.advoware_frnr, google_event_id=pair.google_event_id
+    )
 
 
 def _synced(pair: Pair) -> Pair:
@@ -825,7 +1061,10 @@ def may_be_created_by(intent: Intent, termin: Termin) -> bool:
         return False
     event = _content(termin)
     is_other_day = event is not None and event.first_day != intent.first_day
-    is_new = termin.changed_at is None or termin.changed_at >= intent.started_at - CLOCK_TOLERANCE
+    is_new = (
+        termin.changed_at is None
+        or termin.changed_at >= intent.started_at - CLOCK_TOLERANCE
+    )
     return is_new and not is_other_day
 
 
@@ -838,13 +1077,21 @@ def _is_altered(sent: NormalisedEvent, stored: NormalisedEvent | None) -> bool:
     """Whether it is at the same time, and each text is what is left of the one that was sent."""
     if stored is None or stored.timing != sent.timing:
         return False
-    pairs = [(sent.text, stored.text), (sent.notiz, stored.notiz), (sent.ort, stored.ort)]
+    pairs = [
+        (sent.text, stored.text),
+        (sent.notiz, stored.notiz),
+        (sent.ort, stored.ort),
+    ]
     whole = [((one or "").casefold(), (rest or "").casefold()) for one, rest in pairs]
-    return bool(whole[0][1]) == bool(whole[0][0]) and all(one.startswith(rest) for one, rest in whole)
+    return bool(whole[0][1]) == bool(whole[0][0]) and all(
+        one.startswith(rest) for one, rest in whole
+    )
 
 
 def _says(google: GoogleEvent, event: NormalisedEvent) -> bool:
-    return not google.has_foreign_text and content_hash(google.event) == content_hash(event)
+    return not google.has_foreign_text and content_hash(google.event) == content_hash(
+        event
+    )
 
 
 def _why_untranslatable(termin: Termin, google: GoogleEvent) -> str | None:
@@ -859,10 +1106,16 @@ def _as_seen(pair: Pair, termin: Termin | None, google: GoogleEvent | None) -> P
     if termin is not None and event is not None:
         pair = replace(pair, first_day=event.first_day, last_day=event.last_day)
         # That of a Termin of which a text is unknown tells only whether it says something else by now.
-        pair = replace(pair, advoware=Fingerprint(content_hash(termin.event), termin.changed_at))
+        pair = replace(
+            pair, advoware=Fingerprint(content_hash(termin.event), termin.changed_at)
+        )
     if google is not None and not google.cancelled:
         pair = replace(pair, google=_seen_in_google(google))
-        if pair.source_system == "google" and google.shows_text and not is_anonymised_hash(pair.google.content_hash):
+        if (
+            pair.source_system == "google"
+            and google.shows_text
+            and not is_anonymised_hash(pair.google.content_hash)
+        ):
             pair = replace(pair, persons_private=google.is_private)
     return pair
 
@@ -874,7 +1127,9 @@ def _content(termin: Termin | None) -> NormalisedEvent | None:
 
 def _seen_in_google(google: GoogleEvent, *, is_edited: bool = False) -> Fingerprint:
     seen = content_hash(google.event)
-    return Fingerprint(uncompared(seen) if is_edited else seen, google.updated, google.etag)
+    return Fingerprint(
+        uncompared(seen) if is_edited else seen, google.updated, google.etag
+    )
 
 
 def _days(google: GoogleEvent) -> dict[str, Any]:

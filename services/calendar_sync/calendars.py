@@ -9,7 +9,13 @@ from typing import Any
 import asyncpg
 
 from config import Settings
-from services.calendar_sync.sharing import Sharing, SharingStore, is_final, read_rules, sharing_steps
+from services.calendar_sync.sharing import (
+    Sharing,
+    SharingStore,
+    is_final,
+    read_rules,
+    sharing_steps,
+)
 from services.core.database import database_errors
 from services.core.errors import ForeignSystemError, shown_text, without_quotes
 from services.core.log import log
@@ -38,7 +44,9 @@ PROTECTED_DESCRIPTION = (
 )
 SOURCE_WINS_DESCRIPTION = (
     "Termine aus Advoware und aus diesem Kalender. Termine, die Sie hier neu anlegen, gelangen nach Advoware, ebenso "
-    "Ihre Änderungen daran. Für Termine, die in Advoware angelegt wurden, gilt: " + _UNDONE + _NOT_LOST
+    "Ihre Änderungen daran. Für Termine, die in Advoware angelegt wurden, gilt: "
+    + _UNDONE
+    + _NOT_LOST
 )
 LAST_CHANGE_WINS_DESCRIPTION = (
     "Termine aus Advoware und aus diesem Kalender: Neue Termine und Änderungen gelangen in beide Richtungen, die "
@@ -89,11 +97,20 @@ async def find_calendar(google: GoogleCalendarAPI, kuerzel: str) -> str | None:
     Only those that we own count: anybody can give a calendar that name and share it with us.
     """
     name = calendar_name(kuerzel)
-    ours = [entry for entry in await google.list_calendars() if entry.get("accessRole") == "owner"]
-    return min((str(entry["id"]) for entry in ours if entry.get("summary") == name), default=None)
+    ours = [
+        entry
+        for entry in await google.list_calendars()
+        if entry.get("accessRole") == "owner"
+    ]
+    return min(
+        (str(entry["id"]) for entry in ours if entry.get("summary") == name),
+        default=None,
+    )
 
 
-async def ensure_calendar(google: GoogleCalendarAPI, kuerzel: str, settings: Settings) -> str:
+async def ensure_calendar(
+    google: GoogleCalendarAPI, kuerzel: str, settings: Settings
+) -> str:
     """The id of the employee's calendar, made if there is none. The caller holds the employee's lock.
 
     Google chooses the id, so a creation of unknown fate is not repeated: the next run finds it by its name.
@@ -101,7 +118,9 @@ async def ensure_calendar(google: GoogleCalendarAPI, kuerzel: str, settings: Set
     found = await find_calendar(google, kuerzel)
     if found is not None:
         return found
-    created = await google.insert_calendar(calendar_name(kuerzel), calendar_description(settings))
+    created = await google.insert_calendar(
+        calendar_name(kuerzel), calendar_description(settings)
+    )
     return str(created["id"])
 
 
@@ -112,7 +131,13 @@ class CalendarKeeper:
     next full run; what it did not answer, with the next run.
     """
 
-    def __init__(self, google: GoogleCalendarAPI, pool: asyncpg.Pool, resources: Resources, context: Any) -> None:
+    def __init__(
+        self,
+        google: GoogleCalendarAPI,
+        pool: asyncpg.Pool,
+        resources: Resources,
+        context: Any,
+    ) -> None:
         self._google = google
         self._pool = pool
         self._store = SharingStore(pool)
@@ -137,23 +162,36 @@ class CalendarKeeper:
         except ForeignSystemError as error:
             self._report("calendar.not_kept", kuerzel, error)
         else:
-            await self._note(calendar_id, calendar_name(kuerzel), wanted if is_done else None)
+            await self._note(
+                calendar_id, calendar_name(kuerzel), wanted if is_done else None
+            )
 
     def _wanted(self, kuerzel: str) -> str:
         """What must not wait for the next full run, as a hash: an access that ends, and whose calendar it is."""
-        rules = sorted(self._resources.settings.google_calendar.sharing_of(kuerzel).items())
+        rules = sorted(
+            self._resources.settings.google_calendar.sharing_of(kuerzel).items()
+        )
         state = json.dumps([calendar_name(kuerzel), rules])
         return hashlib.sha256(state.encode()).hexdigest()
 
-    async def _keep_itself(self, calendar_id: str, kuerzel: str, *, describe: bool) -> bool:
+    async def _keep_itself(
+        self, calendar_id: str, kuerzel: str, *, describe: bool
+    ) -> bool:
         """Name and description, in one patch. Returns whether nothing is left to be tried again soon."""
         calendar = await self._google.get_calendar(calendar_id)
         changes: Json = {}
         name, present = calendar_name(kuerzel), calendar.get("summary")
         if present != name and present == await self._given_name(calendar_id):
             changes["summary"] = name  # another one is a person's choice
-        wanted, description = calendar_description(self._resources.settings), calendar.get("description")
-        if describe and is_own_description(description) and not is_description(description, wanted):
+        wanted, description = (
+            calendar_description(self._resources.settings),
+            calendar.get("description"),
+        )
+        if (
+            describe
+            and is_own_description(description)
+            and not is_description(description, wanted)
+        ):
             changes["description"] = wanted
         if not changes:
             return True
@@ -171,7 +209,9 @@ class CalendarKeeper:
         if not wanted and not own:
             return True
         present = read_rules(await self._google.list_acl(calendar_id))
-        sharing = Sharing(self._google, self._store, calendar_id, self._resources.clock())
+        sharing = Sharing(
+            self._google, self._store, calendar_id, self._resources.clock()
+        )
         is_done = True
         for step in sharing_steps(wanted, present, list(own.values())):
             try:
@@ -181,23 +221,34 @@ class CalendarKeeper:
                 is_done = is_done and is_final(error)
         return is_done
 
-    def _report(self, event: str, kuerzel: str, error: ForeignSystemError, **fields: str) -> None:
+    def _report(
+        self, event: str, kuerzel: str, error: ForeignSystemError, **fields: str
+    ) -> None:
         """Log what Google would not do; PostgreSQL's silence ends the run."""
         if error.system != SYSTEM:
             raise error
-        log(self._context, "error", event, kuerzel=kuerzel, error=without_quotes(shown_text(error)), **fields)
+        log(
+            self._context,
+            "error",
+            event,
+            kuerzel=kuerzel,
+            error=without_quotes(shown_text(error)),
+            **fields,
+        )
 
     async def _applied(self, calendar_id: str) -> str | None:
         async with database_errors():
             applied = await self._pool.fetchval(
-                "SELECT applied FROM calendar_sync_calendar WHERE calendar_id = $1", calendar_id
+                "SELECT applied FROM calendar_sync_calendar WHERE calendar_id = $1",
+                calendar_id,
             )
         return str(applied) if applied else None
 
     async def _given_name(self, calendar_id: str) -> str | None:
         async with database_errors():
             name = await self._pool.fetchval(
-                "SELECT name FROM calendar_sync_calendar WHERE calendar_id = $1", calendar_id
+                "SELECT name FROM calendar_sync_calendar WHERE calendar_id = $1",
+                calendar_id,
             )
         return str(name) if name else None
 

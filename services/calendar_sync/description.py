@@ -18,15 +18,38 @@ CUT_MARK = "\n\n[gekürzt: Der vollständige Text steht in Advoware.]"
 
 _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 _LISTS = frozenset({"ul", "ol"})
-_BLOCKS = _HEADINGS | _LISTS | {"p", "div", "li", "hr", "table", "tr", "pre", "blockquote", "dl", "dt", "dd"}
+_BLOCKS = (
+    _HEADINGS
+    | _LISTS
+    | {"p", "div", "li", "hr", "table", "tr", "pre", "blockquote", "dl", "dt", "dd"}
+)
 _INLINE = frozenset(
-    {"a", "b", "big", "br", "code", "del", "em", "font", "i", "img", "ins", "s", "small", "span", "strike", "strong"}
+    {
+        "a",
+        "b",
+        "big",
+        "br",
+        "code",
+        "del",
+        "em",
+        "font",
+        "i",
+        "img",
+        "ins",
+        "s",
+        "small",
+        "span",
+        "strike",
+        "strong",
+    }
     | {"sub", "sup", "tbody", "td", "tfoot", "th", "thead", "tt", "u", "wbr"}
 )
 _MAX_DEPTH = 8
 
 #: A ``<`` that begins no element of these. It is text: "Max <max@example.org>", "a < b".
-_LITERAL_BRACKET = re.compile(rf"<(?!/?(?:{'|'.join(sorted(_BLOCKS | _INLINE))})(?:\s[^<>]*)?/?>)", re.IGNORECASE)
+_LITERAL_BRACKET = re.compile(
+    rf"<(?!/?(?:{'|'.join(sorted(_BLOCKS | _INLINE))})(?:\s[^<>]*)?/?>)", re.IGNORECASE
+)
 #: How editors write two spaces in a row. The character itself stays what it is.
 _SPACE = re.compile(r"&nbsp;|&#160;|&#xa0;", re.IGNORECASE)
 #: What a browser takes for the beginning of a tag, a comment or a declaration.
@@ -57,7 +80,10 @@ def fitting_description(text: str) -> str:
     kept = text
     while len(description) > MAX_DESCRIPTION:
         longest = MAX_DESCRIPTION - len(CUT_MARK)
-        fewer = min(longest, len(kept) - max(1, (len(description) - MAX_DESCRIPTION) // len("&amp;")))
+        fewer = min(
+            longest,
+            len(kept) - max(1, (len(description) - MAX_DESCRIPTION) // len("&amp;")),
+        )
         kept = kept[:fewer].rstrip()
         description = description_of_text(kept + CUT_MARK)
     return description
@@ -113,7 +139,11 @@ class _Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         """Text between tags. A line feed of the markup itself, after a tag that breaks the line, is none of it."""
         if self._follows_break:
-            data = _LINE_AFTER_TAG.sub("", data, count=1) if _LINE_AFTER_TAG.match(data) else data
+            data = (
+                _LINE_AFTER_TAG.sub("", data, count=1)
+                if _LINE_AFTER_TAG.match(data)
+                else data
+            )
             if self._is_line_start and not data.strip(" \t\n"):
                 return
         self._add(data)

@@ -11,7 +11,12 @@ import aiohttp
 from config import Settings
 from services.calendar_sync.audit.findings import Finding, Kind
 from services.calendar_sync.audit.reader import Observer
-from services.calendar_sync.audit.survey import Survey, firm_findings, read_survey, survey_findings
+from services.calendar_sync.audit.survey import (
+    Survey,
+    firm_findings,
+    read_survey,
+    survey_findings,
+)
 from services.calendar_sync.employees import active_employees
 from services.core.errors import BitByLawError, ConfigurationError, ForeignSystemError
 from services.core.rate_limit import DEFAULT_RATE, calls_of_last_minute
@@ -26,7 +31,9 @@ CLOCK_SECONDS = 10.0
 #: Of the calls that we allow ourselves in a minute.
 MUCH_OF_QUOTA = 0.8
 
-REACH_GOOGLE = "See that this computer reaches Google (GOOGLE_CALENDAR_API_ENDPOINT, firewall)."
+REACH_GOOGLE = (
+    "See that this computer reaches Google (GOOGLE_CALENDAR_API_ENDPOINT, firewall)."
+)
 SET_CLOCK = "Let this computer follow a time server (timedatectl set-ntp true)."
 NEW_KEY = (
     "Make a JSON key of the service account in the Google Cloud console, put it where "
@@ -35,22 +42,43 @@ NEW_KEY = (
 LOOK = "Run: bitbylaw audit list-calendars"
 
 _CALENDARS: frozenset[Kind] = frozenset(
-    {"calendar_missing", "duplicate_calendar", "calendar_not_owned", "calendar_without_employee", "kuerzel_unclear"}
+    {
+        "calendar_missing",
+        "duplicate_calendar",
+        "calendar_not_owned",
+        "calendar_without_employee",
+        "kuerzel_unclear",
+    }
 )
 _SHARING: frozenset[Kind] = frozenset(
-    {"missing_acl", "wrong_role", "surplus_acl", "acl_without_employee", "shared_without_employee"}
+    {
+        "missing_acl",
+        "wrong_role",
+        "surplus_acl",
+        "acl_without_employee",
+        "shared_without_employee",
+    }
 )
 _DESCRIPTIONS: frozenset[Kind] = frozenset({"description_not_true"})
 
 
-async def diagnose_google(settings: Settings, *, clock: Clock = system_clock) -> list[Check]:
+async def diagnose_google(
+    settings: Settings, *, clock: Clock = system_clock
+) -> list[Check]:
     """Check account, clock, calendars, sharing, descriptions, writers and quota, in this order.
 
     Never raises because of a system that is away: what could not be asked is ``unchecked``.
     """
     if not settings.google_calendar.is_configured:
         fix = "Set GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH in .env, if calendars are to be synced."
-        return [Check("google account", "warning", "Google Calendar is not configured: no calendar is synced.", fix)]
+        return [
+            Check(
+                "google account",
+                "warning",
+                "Google Calendar is not configured: no calendar is synced.",
+                fix,
+            )
+        ]
     async with Resources(settings, clock=clock) as resources:
         observer = Observer(resources)
         account = await _check_account(observer)
@@ -77,14 +105,23 @@ async def _check_clock(resources: Resources) -> Check:
     (url,) = resources.settings.google_calendar.addresses.values()
     try:
         timeout = aiohttp.ClientTimeout(total=CLOCK_SECONDS)
-        async with resources.http.head(url, timeout=timeout, allow_redirects=False) as answer:
+        async with resources.http.head(
+            url, timeout=timeout, allow_redirects=False
+        ) as answer:
             now, date = resources.clock(), answer.headers.get("Date", "")
     except (aiohttp.ClientError, TimeoutError):
-        return Check("google clock", "unchecked", f"{SYSTEM} cannot be reached.", REACH_GOOGLE)
+        return Check(
+            "google clock", "unchecked", f"{SYSTEM} cannot be reached.", REACH_GOOGLE
+        )
     try:
         skew = now - _aware(parsedate_to_datetime(date))
     except ValueError:
-        return Check("google clock", "unchecked", "The answer does not say what time it is.", REACH_GOOGLE)
+        return Check(
+            "google clock",
+            "unchecked",
+            "The answer does not say what time it is.",
+            REACH_GOOGLE,
+        )
     return _judge_skew(skew)
 
 
@@ -99,7 +136,10 @@ def _judge_skew(skew: timedelta) -> Check:
         return Check("google clock", "failed", message, SET_CLOCK)
     if abs(skew) > NOTICED_SKEW:
         return Check(
-            "google clock", "warning", f"This computer's clock differs from Google's by {seconds} s.", SET_CLOCK
+            "google clock",
+            "warning",
+            f"This computer's clock differs from Google's by {seconds} s.",
+            SET_CLOCK,
         )
     return Check("google clock", "ok", "This computer's clock is Google's.")
 
@@ -118,17 +158,31 @@ async def _check_calendars(resources: Resources, observer: Observer) -> list[Che
     number = sum(len(calendars) for calendars in survey.calendars.values())
     return [
         *_of_kinds(
-            "google calendars", findings, _CALENDARS, f"{number} calendars, one for each employee, all our own."
+            "google calendars",
+            findings,
+            _CALENDARS,
+            f"{number} calendars, one for each employee, all our own.",
         ),
-        *_of_kinds("google sharing", findings, _SHARING, "Shared as GOOGLE_CALENDAR_ACL says."),
-        *_of_kinds("google descriptions", findings, _DESCRIPTIONS, "They tell people what becomes of their changes."),
+        *_of_kinds(
+            "google sharing", findings, _SHARING, "Shared as GOOGLE_CALENDAR_ACL says."
+        ),
+        *_of_kinds(
+            "google descriptions",
+            findings,
+            _DESCRIPTIONS,
+            "They tell people what becomes of their changes.",
+        ),
         _check_writers(survey, settings),
     ]
 
 
-def _of_kinds(name: str, findings: Iterable[Finding], kinds: frozenset[Kind], well: str) -> Sequence[Check]:
+def _of_kinds(
+    name: str, findings: Iterable[Finding], kinds: frozenset[Kind], well: str
+) -> Sequence[Check]:
     """One line for each finding of these kinds, or that all is well."""
-    checks = [_of_finding(name, finding) for finding in findings if finding.kind in kinds]
+    checks = [
+        _of_finding(name, finding) for finding in findings if finding.kind in kinds
+    ]
     return checks or [Check(name, "ok", well)]
 
 
@@ -136,13 +190,22 @@ def _of_finding(name: str, finding: Finding) -> Check:
     """What the next sync mends is no failure."""
     status: Status = "warning" if finding.remedy == "next_sync" else "failed"
     fix = "The next sync mends it." if finding.remedy == "next_sync" else LOOK
-    return Check(name, status, f"{finding.employee_kuerzel}: {finding.kind}: {finding.reason}", fix)
+    return Check(
+        name,
+        status,
+        f"{finding.employee_kuerzel}: {finding.kind}: {finding.reason}",
+        fix,
+    )
 
 
 def _check_writers(survey: Survey, settings: Settings) -> Check:
     """Whoever may change events while Advoware is protected works in vain."""
     if not settings.advoware.write_protection:
-        return Check("google writers", "ok", "Advoware may be written, so changes in Google arrive there.")
+        return Check(
+            "google writers",
+            "ok",
+            "Advoware may be written, so changes in Google arrive there.",
+        )
     writers = [
         f"{kuerzel}: {rule.text}"
         for kuerzel, calendars in sorted(survey.calendars.items())
@@ -161,12 +224,20 @@ async def _check_quota(resources: Resources) -> Check:
     try:
         used = await calls_of_last_minute(resources, RATE_LIMIT)
     except ForeignSystemError as error:
-        return Check("google quota", "unchecked", str(error), "Check the REDIS_ settings and that the server runs.")
+        return Check(
+            "google quota",
+            "unchecked",
+            str(error),
+            "Check the REDIS_ settings and that the server runs.",
+        )
     limit = DEFAULT_RATE.per_minute
-    message = f"{used} of {limit} calls that we allow ourselves were made in the last minute."
+    message = (
+        f"{used} of {limit} calls that we allow ourselves were made in the last minute."
+    )
     if used < MUCH_OF_QUOTA * limit:
         return Check("google quota", "ok", message)
     fix = (
-        "Wait a few minutes; if it stays so, see in Google's console (Calendar API, quotas) whether others use it too."
+        "Wait a few minutes; if it stays so, see in Google's console (Calendar API, quotas) "
+        "whether others use it too."
     )
     return Check("google quota", "warning", message, fix)

@@ -99,7 +99,9 @@ class Renames:
         self.doubtful.update({kuerzel, *others})
 
 
-def find_renames(known: Sequence[Known], active: Mapping[str, str], occupied: frozenset[str]) -> Renames:
+def find_renames(
+    known: Sequence[Known], active: Mapping[str, str], occupied: frozenset[str]
+) -> Renames:
     """Who of ``known`` has another Kürzel in ``active``; ``occupied`` are the Kürzel that have pairs or a calendar."""
     renames = Renames()
     recent = _recent(known)
@@ -111,7 +113,9 @@ def find_renames(known: Sequence[Known], active: Mapping[str, str], occupied: fr
             chain.append((last, moves[last]))
         followed.update(former for former, _ in chain)
         if last in occupied or any(former in renames.unclear for former, _ in chain):
-            renames.doubt(head, f"{last} has a calendar of its own", *(new for _, new in chain))
+            renames.doubt(
+                head, f"{last} has a calendar of its own", *(new for _, new in chain)
+            )
         else:
             renames.chains.append(chain)
     for former in sorted(moves.keys() - followed):
@@ -125,11 +129,18 @@ def _recent(known: Sequence[Known]) -> dict[str, str]:
     latest = max((row.seen_at for row in known), default=None)
     if latest is None:
         return {}
-    return {row.kuerzel: row.name for row in known if row.seen_at >= latest - timedelta(days=RENAME_DAYS)}
+    return {
+        row.kuerzel: row.name
+        for row in known
+        if row.seen_at >= latest - timedelta(days=RENAME_DAYS)
+    }
 
 
 def _moves(
-    recent: Mapping[str, str], known: Mapping[str, str], active: Mapping[str, str], renames: Renames
+    recent: Mapping[str, str],
+    known: Mapping[str, str],
+    active: Mapping[str, str],
+    renames: Renames,
 ) -> dict[str, str]:
     """Where the name of each known Kürzel has gone, as far as one new place has it."""
     moves: dict[str, str] = {}
@@ -137,13 +148,19 @@ def _moves(
         if not name or active.get(kuerzel) == name:
             continue
         # Who had this name under this Kürzel before is no successor.
-        holders = [new for new, active_name in active.items() if active_name == name and known.get(new) != name]
+        holders = [
+            new
+            for new, active_name in active.items()
+            if active_name == name and known.get(new) != name
+        ]
         namesakes = [other for other in active if active[other] == name]
         was_unique = list(recent.values()).count(name) == 1
         if len(holders) == 1 and len(namesakes) == 1 and was_unique:
             moves[kuerzel] = holders[0]
         elif holders and kuerzel not in active:
-            renames.doubt(kuerzel, f"more than one bears the name of {kuerzel}", *holders)
+            renames.doubt(
+                kuerzel, f"more than one bears the name of {kuerzel}", *holders
+            )
     return moves
 
 
@@ -158,7 +175,9 @@ class EmployeeStore:
 
     async def known(self) -> list[Known]:
         """The employees that were ever seen, by Kürzel."""
-        rows = await self._fetch("SELECT kuerzel, name, seen_at FROM calendar_sync_employee ORDER BY kuerzel")
+        rows = await self._fetch(
+            "SELECT kuerzel, name, seen_at FROM calendar_sync_employee ORDER BY kuerzel"
+        )
         return [Known(**row) for row in rows]
 
     async def occupied(self) -> frozenset[str]:
@@ -186,12 +205,18 @@ class EmployeeStore:
 
     async def renamed(self) -> dict[str, str]:
         """``{former Kürzel: the present one}``."""
-        rows = await self._fetch("SELECT former, kuerzel FROM calendar_sync_renamed ORDER BY former")
+        rows = await self._fetch(
+            "SELECT former, kuerzel FROM calendar_sync_renamed ORDER BY former"
+        )
         return {str(row["former"]): str(row["kuerzel"]) for row in rows}
 
     async def remember(self, active: Mapping[str, str], now: datetime) -> None:
         """Remember who is active. A former Kürzel that somebody has again leads to nobody else any more."""
-        async with database_errors(), self._pool.acquire() as connection, connection.transaction():
+        async with (
+            database_errors(),
+            self._pool.acquire() as connection,
+            connection.transaction(),
+        ):
             await connection.executemany(
                 """
                 INSERT INTO calendar_sync_employee (kuerzel, name, seen_at) VALUES ($1, $2, $3)
@@ -199,14 +224,22 @@ class EmployeeStore:
                 """,
                 [(kuerzel, name, now) for kuerzel, name in sorted(active.items())],
             )
-            await connection.execute("DELETE FROM calendar_sync_renamed WHERE former = ANY($1)", list(active))
+            await connection.execute(
+                "DELETE FROM calendar_sync_renamed WHERE former = ANY($1)", list(active)
+            )
 
-    async def move(self, chain: Sequence[Move], active: Mapping[str, str], now: datetime) -> None:
+    async def move(
+        self, chain: Sequence[Move], active: Mapping[str, str], now: datetime
+    ) -> None:
         """Give all that belongs to an employee to his new Kürzel: for all moves of the chain, or for none.
 
         The caller holds the locks of all of them. The last Kürzel is nobody's yet.
         """
-        async with database_errors(), self._pool.acquire() as connection, connection.transaction():
+        async with (
+            database_errors(),
+            self._pool.acquire() as connection,
+            connection.transaction(),
+        ):
             for former, kuerzel in reversed(chain):
                 await _move(connection, former, kuerzel, now)
                 await connection.execute(
@@ -219,7 +252,9 @@ class EmployeeStore:
                     now,
                 )
             head, successor = chain[0]
-            await connection.execute("DELETE FROM calendar_sync_employee WHERE kuerzel = $1", head)
+            await connection.execute(
+                "DELETE FROM calendar_sync_employee WHERE kuerzel = $1", head
+            )
             await connection.execute(
                 """
                 INSERT INTO calendar_sync_renamed (former, kuerzel, renamed_at) VALUES ($1, $2, $3)
@@ -246,10 +281,15 @@ _TABLES_OF_EMPLOYEES = (
 )
 
 
-async def _move(connection: asyncpg.Connection, former: str, kuerzel: str, now: datetime) -> None:
+async def _move(
+    connection: asyncpg.Connection, former: str, kuerzel: str, now: datetime
+) -> None:
     # Without a calendar nothing that a run under the new Kürzel has left is worth keeping.
     for table in ("calendar_sync_run", "calendar_sync_hold"):
-        await connection.execute(f"DELETE FROM {table} WHERE employee_kuerzel = $1", kuerzel)  # noqa: S608 - our names
+        await connection.execute(
+            f"DELETE FROM {table} WHERE employee_kuerzel = $1",  # noqa: S608 - our own names
+            kuerzel,
+        )
     for table in _TABLES_OF_EMPLOYEES:
         await connection.execute(
             f"UPDATE {table} SET employee_kuerzel = $2 WHERE employee_kuerzel = $1",  # noqa: S608 - our names
@@ -265,7 +305,11 @@ async def _move(connection: asyncpg.Connection, former: str, kuerzel: str, now: 
         kuerzel,
         calendar_name(former),
     )
-    await connection.execute("UPDATE calendar_sync_renamed SET kuerzel = $2 WHERE kuerzel = $1", former, kuerzel)
+    await connection.execute(
+        "UPDATE calendar_sync_renamed SET kuerzel = $2 WHERE kuerzel = $1",
+        former,
+        kuerzel,
+    )
     await connection.execute(
         """
         INSERT INTO look_again AS note (entity_type, entity_id, wishes, asked_at)
@@ -275,7 +319,10 @@ async def _move(connection: asyncpg.Connection, former: str, kuerzel: str, now: 
         former,
         kuerzel,
     )
-    await connection.execute("DELETE FROM look_again WHERE entity_type = 'calendar' AND entity_id = $1", former)
+    await connection.execute(
+        "DELETE FROM look_again WHERE entity_type = 'calendar' AND entity_id = $1",
+        former,
+    )
     await connection.execute(
         """
         INSERT INTO calendar_sync_audit (at, employee_kuerzel, side, action, reason)
@@ -293,7 +340,9 @@ async def _move(connection: asyncpg.Connection, former: str, kuerzel: str, now: 
 class EmployeeRegister:
     """Follows Advoware's list of active employees. ``context`` is the step's, for its log."""
 
-    def __init__(self, resources: Resources, advoware: AdvowareService, context: Any = None) -> None:
+    def __init__(
+        self, resources: Resources, advoware: AdvowareService, context: Any = None
+    ) -> None:
         self._resources = resources
         self._advoware = advoware
         self._context = context
@@ -313,12 +362,23 @@ class EmployeeRegister:
         renames = find_renames(await store.known(), active, await store.occupied())
         postponed: set[str] = set()
         for chain in renames.chains:
-            if not (await self._is_followed(store, chain) and await self._move(store, chain, active)):
+            if not (
+                await self._is_followed(store, chain)
+                and await self._move(store, chain, active)
+            ):
                 postponed.update(kuerzel for move in chain for kuerzel in move)
         for kuerzel, reason in sorted(renames.unclear.items()):
-            log(self._context, "error", "calendar.kuerzel_unclear", kuerzel=kuerzel, reason=reason)
+            log(
+                self._context,
+                "error",
+                "calendar.kuerzel_unclear",
+                kuerzel=kuerzel,
+                reason=reason,
+            )
         settled = active.keys() - postponed - renames.doubtful
-        await store.remember({kuerzel: active[kuerzel] for kuerzel in settled}, self._resources.clock())
+        await store.remember(
+            {kuerzel: active[kuerzel] for kuerzel in settled}, self._resources.clock()
+        )
         return frozenset(postponed)
 
     async def _is_followed(self, store: EmployeeStore, chain: Sequence[Move]) -> bool:
@@ -328,37 +388,74 @@ class EmployeeRegister:
         """
         today = self._resources.clock().astimezone(BERLIN).date()
         window = self._resources.settings.calendar_sync
-        first, last = today - timedelta(days=window.days_back), today + timedelta(days=window.days_ahead)
+        first, last = (
+            today - timedelta(days=window.days_back),
+            today + timedelta(days=window.days_ahead),
+        )
         for former, kuerzel in chain[1:]:
             paired = await store.paired_termine(former)
             try:
                 rows = await self._advoware.list_termine(kuerzel, first, last)
             except ForeignSystemError as error:  # it concerns this chain only
-                log(self._context, "error", "calendar.rename_waits", kuerzel=kuerzel, error=type(error).__name__)
+                log(
+                    self._context,
+                    "error",
+                    "calendar.rename_waits",
+                    kuerzel=kuerzel,
+                    error=type(error).__name__,
+                )
                 return False
-            followed = {row.get("frNr") for row in rows if normalise_text(row.get("anwalt")) == kuerzel}
+            followed = {
+                row.get("frNr")
+                for row in rows
+                if normalise_text(row.get("anwalt")) == kuerzel
+            }
             if paired and not paired & followed:
-                log(self._context, "error", "calendar.rename_waits", kuerzel=kuerzel, former=former)
+                log(
+                    self._context,
+                    "error",
+                    "calendar.rename_waits",
+                    kuerzel=kuerzel,
+                    former=former,
+                )
                 return False
         return True
 
-    async def _move(self, store: EmployeeStore, chain: Sequence[Move], active: Mapping[str, str]) -> bool:
+    async def _move(
+        self, store: EmployeeStore, chain: Sequence[Move], active: Mapping[str, str]
+    ) -> bool:
         """Move what belongs to them; False: one of them is being synced."""
         everybody = sorted({kuerzel for move in chain for kuerzel in move})
         redis = self._resources.calendar_redis
         try:
             async with AsyncExitStack() as locks:
                 for kuerzel in everybody:
-                    lock = record_lock(self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis)
+                    lock = record_lock(
+                        self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis
+                    )
                     await locks.enter_async_context(lock)
                 await store.move(chain, active, self._resources.clock())
-        except (EntityBusy, asyncpg.UniqueViolationError):  # a run is at work, or was since we looked
-            log(self._context, "warning", "calendar.rename_postponed", kuerzel=",".join(everybody))
+        except (
+            EntityBusy,
+            asyncpg.UniqueViolationError,
+        ):  # a run is at work, or was since we looked
+            log(
+                self._context,
+                "warning",
+                "calendar.rename_postponed",
+                kuerzel=",".join(everybody),
+            )
             return False
         for former, kuerzel in chain:
             with suppress(RedisError):
                 await redis.hdel(LAST_SUCCESS, former)
-            log(self._context, "warning", "calendar.renamed", kuerzel=kuerzel, former=former)
+            log(
+                self._context,
+                "warning",
+                "calendar.renamed",
+                kuerzel=kuerzel,
+                former=former,
+            )
         return True
 
 
@@ -369,7 +466,9 @@ class EmployeesAdvoware(AdvowareService):
     as nobody else has the former Kürzel, a Termin that bears it is that of the same person.
     """
 
-    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+    def __init__(
+        self, context: Any = None, *, resources: Resources | None = None
+    ) -> None:
         super().__init__(context, resources=resources)
         self._resources = resources or current_resources()
         self._renamed: dict[str, str] | None = None
@@ -385,7 +484,9 @@ class EmployeesAdvoware(AdvowareService):
 
     async def get_termin(self, frnr: int) -> Json:
         """See `AdvowareService.get_termin`."""
-        return _with_present_kuerzel(await super().get_termin(frnr), await self._names())
+        return _with_present_kuerzel(
+            await super().get_termin(frnr), await self._names()
+        )
 
     async def is_former(self, kuerzel: str) -> bool:
         """Whether nobody has this Kürzel any more because he was renamed; as of now."""
@@ -394,20 +495,29 @@ class EmployeesAdvoware(AdvowareService):
 
     async def _names(self) -> dict[str, str]:
         if self._renamed is None:
-            self._renamed = await EmployeeStore(await self._resources.database()).renamed()
+            self._renamed = await EmployeeStore(
+                await self._resources.database()
+            ).renamed()
         return self._renamed
 
 
 class _TermineOfEmployees(TermineAnswer):
     """The lists of all Kürzel that somebody has had, as one."""
 
-    def __init__(self, answers: Sequence[TermineAnswer], renamed: Mapping[str, str]) -> None:
+    def __init__(
+        self, answers: Sequence[TermineAnswer], renamed: Mapping[str, str]
+    ) -> None:
         self._answers = answers
         self._renamed = renamed
 
     def digest(self) -> str:
         """See `TermineAnswer.digest`."""
-        return " ".join([*(answer.digest() for answer in self._answers), str(sorted(self._renamed.items()))])
+        return " ".join(
+            [
+                *(answer.digest() for answer in self._answers),
+                str(sorted(self._renamed.items())),
+            ]
+        )
 
     def rows(self) -> list[Any]:
         """See `TermineAnswer.rows`; what the list of the present Kürzel has is not taken from another one."""
@@ -415,8 +525,15 @@ class _TermineOfEmployees(TermineAnswer):
         for answer in self._answers:
             numbers = {str(row.get("frNr")) for row in rows if isinstance(row, dict)}
             found = answer.rows()
-            rows += [row for row in found if not isinstance(row, dict) or str(row.get("frNr")) not in numbers]
-        return [_with_present_kuerzel(row, self._renamed) if isinstance(row, dict) else row for row in rows]
+            rows += [
+                row
+                for row in found
+                if not isinstance(row, dict) or str(row.get("frNr")) not in numbers
+            ]
+        return [
+            _with_present_kuerzel(row, self._renamed) if isinstance(row, dict) else row
+            for row in rows
+        ]
 
 
 def _with_present_kuerzel(row: Json, renamed: Mapping[str, str]) -> Json:

@@ -12,14 +12,20 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from services.calendar_sync.model import normalise_text
-from services.values.advoware_protocol import BERLIN, FIRST_YEAR, LAST_YEAR, parse_date_time
+from services.values.advoware_protocol import (
+    BERLIN,
+    FIRST_YEAR,
+    LAST_YEAR,
+    parse_date_time,
+)
 
 #: Keys of both systems fit into PostgreSQL's ``integer``.
 MAX_KEY = 2**31 - 1
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _CLOCK = re.compile(
-    r"(?:\d{4}-\d{2}-\d{2}[T ])?(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?", re.ASCII
+    r"(?:\d{4}-\d{2}-\d{2}[T ])?(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?",
+    re.ASCII,
 )
 _END_OF_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})[T ]24:00(?::00(?:\.0+)?)?", re.ASCII)
 _FLAGS = {"true": True, "ja": True, "false": False, "nein": False}
@@ -89,7 +95,9 @@ def _moment(value: str) -> Moment | None:
         return None
     if parsed.tzinfo is not BERLIN and is_year_usable(parsed):
         parsed = parsed.astimezone(BERLIN)
-    since_midnight = timedelta(hours=parsed.hour, minutes=parsed.minute, seconds=parsed.second)
+    since_midnight = timedelta(
+        hours=parsed.hour, minutes=parsed.minute, seconds=parsed.second
+    )
     return Moment(parsed.date(), since_midnight or None)
 
 
@@ -121,7 +129,9 @@ def is_year_usable(day: date) -> bool:
 
 def change_time(value: Any, zone: Any = UTC) -> datetime | None:
     """When something was changed, aware; None if that is not to be read."""
-    parsed = parse_date_time(value, default_zone=zone) if isinstance(value, str) else None
+    parsed = (
+        parse_date_time(value, default_zone=zone) if isinstance(value, str) else None
+    )
     return parsed if parsed is not None and is_year_usable(parsed) else None
 
 

@@ -16,7 +16,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from services.calendar_sync import fields
-from services.calendar_sync.description import fitting_description, is_cut, text_of_description
+from services.calendar_sync.description import (
+    fitting_description,
+    is_cut,
+    text_of_description,
+)
 from services.calendar_sync.model import (
     ANONYMISED_TITLE,
     END_GUESSED,
@@ -31,7 +35,13 @@ from services.calendar_sync.model import (
     normalise_text,
     series_end,
 )
-from services.calendar_sync.recurrence import Series, has_berlins_clock, series_of_google, series_of_termin, time_zone
+from services.calendar_sync.recurrence import (
+    Series,
+    has_berlins_clock,
+    series_of_google,
+    series_of_termin,
+    time_zone,
+)
 from services.core.foreign_text import clean_text
 from services.values.advoware_protocol import BERLIN
 
@@ -62,12 +72,29 @@ _ONE_DAY = timedelta(days=1)
 _EVERYBODY = frozenset({"", "alle", "allgemein"})
 #: The fields that say what a Termin is. One that an answer lacks is unknown, not empty (specification 13, G1) [A].
 TERMIN_FIELDS = (
-    *("datum", "uhrzeitVon", "uhrzeitBis", "datumBis", "dauertermin", "turnus", "turnusArt", "abwesenheit"),
+    *(
+        "datum",
+        "uhrzeitVon",
+        "uhrzeitBis",
+        "datumBis",
+        "dauertermin",
+        "turnus",
+        "turnusArt",
+        "abwesenheit",
+    ),
     *("anwalt", "privat"),
     *TEXTS,
 )
 #: Without one of these nobody knows when or whose it is.
-_NEEDED_FIELDS = ("datum", "uhrzeitVon", "uhrzeitBis", "datumBis", "dauertermin", "abwesenheit", "anwalt")
+_NEEDED_FIELDS = (
+    "datum",
+    "uhrzeitVon",
+    "uhrzeitBis",
+    "datumBis",
+    "dauertermin",
+    "abwesenheit",
+    "anwalt",
+)
 #: Longest texts that Advoware takes [A].
 _ADVOWARE_LENGTHS = {"text": 1024, "notiz": 8192, "ort": 1024}
 #: Longest title and place that we send to Google, which documents no limit [A].
@@ -146,44 +173,67 @@ def _is_privat(record: Record) -> bool:
 def _read_content(record: Record) -> tuple[NormalisedEvent | Untranslatable, bool]:
     """The content, and whether its end had to be guessed. A text that is missing, or is none, is unknown."""
     event, is_guessed = _read_whole(record)
-    unknown = [name for name in TEXTS if name not in record or not fields.is_text(record[name])]
+    unknown = [
+        name for name in TEXTS if name not in record or not fields.is_text(record[name])
+    ]
     if unknown and isinstance(event, NormalisedEvent):
         reason = f"appointment without a readable {unknown[0]}"
-        return Untranslatable(reason, event, frozenset(unknown), _raw_termin(record)), is_guessed
+        return Untranslatable(
+            reason, event, frozenset(unknown), _raw_termin(record)
+        ), is_guessed
     return event, is_guessed
 
 
 def _read_whole(record: Record) -> tuple[NormalisedEvent | Untranslatable, bool]:
-    begins, last_day = fields.moment(record.get("datum")), _last_day(record.get("datumBis"))
+    begins, last_day = (
+        fields.moment(record.get("datum")),
+        _last_day(record.get("datumBis")),
+    )
     problem = _unreadable(record, begins)
     if problem is not None or begins is None:
         return Untranslatable(problem or "", raw=_raw_termin(record)), False
     series: Series | Untranslatable | None = None
     if fields.flag(record.get("dauertermin")):
-        turnus_art, turnus = fields.whole_number(record.get("turnusArt")), fields.whole_number(record.get("turnus"))
+        turnus_art, turnus = (
+            fields.whole_number(record.get("turnusArt")),
+            fields.whole_number(record.get("turnus")),
+        )
         series = series_of_termin(turnus_art, turnus, last_day, begins.day)
     if isinstance(series, Untranslatable):
         return Untranslatable(series.reason, raw=_raw_termin(record)), False
     own_last_day = None if series else last_day
-    texts = {name: normalise_text(text) for name in TEXTS if fields.is_text(text := record.get(name))}
+    texts = {
+        name: normalise_text(text)
+        for name in TEXTS
+        if fields.is_text(text := record.get(name))
+    }
     texts = {name: texts.get(name) for name in TEXTS}
     privat = _is_privat(record)
     if fields.flag(record.get("abwesenheit")):
         last = max(begins.day, own_last_day or begins.day)
         event = _event(begins.day, last + _ONE_DAY, series, texts, privat=privat)
-        return event, _is_end_day_unreadable(record) or (own_last_day or begins.day) < begins.day
-    start, end, is_guessed = _timed(record, begins, own_last_day, within_day=series is not None)
+        return event, _is_end_day_unreadable(record) or (
+            own_last_day or begins.day
+        ) < begins.day
+    start, end, is_guessed = _timed(
+        record, begins, own_last_day, within_day=series is not None
+    )
     problem = _occurrence_problem(start, end) if series else None
     if problem is not None:
         return Untranslatable(problem, raw=_raw_termin(record)), False
     start, end = _existing(start), _existing(end)
     # The clocks may have been put forward in between.
     end = end if end > start else _existing(start + DEFAULT_LENGTH)
-    return _event(start, end, series, texts, privat=privat), is_guessed or _is_end_day_unreadable(record)
+    return _event(
+        start, end, series, texts, privat=privat
+    ), is_guessed or _is_end_day_unreadable(record)
 
 
 def _is_end_day_unreadable(record: Record) -> bool:
-    return not fields.is_missing(record["datumBis"]) and fields.moment(record["datumBis"]) is None
+    return (
+        not fields.is_missing(record["datumBis"])
+        and fields.moment(record["datumBis"]) is None
+    )
 
 
 def _unreadable(record: Record, begins: fields.Moment | None) -> str | None:
@@ -193,11 +243,18 @@ def _unreadable(record: Record, begins: fields.Moment | None) -> str | None:
         return f"appointment without the field {missing[0]}"
     if begins is None or not fields.is_year_usable(begins.day):
         return "appointment without a readable date"
-    if any(fields.flag(record[name]) is None for name in ("dauertermin", "abwesenheit")):
+    if any(
+        fields.flag(record[name]) is None for name in ("dauertermin", "abwesenheit")
+    ):
         return "appointment of an unreadable kind"
     start = record["uhrzeitVon"]
     is_timed = not fields.flag(record["abwesenheit"])
-    if is_timed and begins.clock is None and not fields.is_missing(start) and fields.clock(start) is None:
+    if (
+        is_timed
+        and begins.clock is None
+        and not fields.is_missing(start)
+        and fields.clock(start) is None
+    ):
         return "appointment without a readable time"
     ends = fields.moment(record["datumBis"])
     if ends is not None and not _is_end_usable(ends.day):
@@ -223,7 +280,9 @@ def _timed(
 ) -> tuple[datetime, datetime, bool]:
     """Start and end by the clock, even if they do not exist, and whether the end had to be guessed."""
     since_midnight = begins.clock or fields.clock(record["uhrzeitVon"])
-    start = fields.at(begins.day, DEFAULT_START if since_midnight is None else since_midnight)
+    start = fields.at(
+        begins.day, DEFAULT_START if since_midnight is None else since_midnight
+    )
     until = fields.clock(record["uhrzeitBis"])
     ends = fields.moment(record["datumBis"])
     is_given = not fields.is_missing(record["uhrzeitBis"])
@@ -235,7 +294,10 @@ def _timed(
         end, is_guessed = _end(start, last_day or begins.day, until)
     if within_day and end.date() > start.date():
         # The longest that an occurrence may last in Advoware.
-        end, is_guessed = datetime.combine(start.date(), _LAST_MINUTE, BERLIN), until is not None
+        end, is_guessed = (
+            datetime.combine(start.date(), _LAST_MINUTE, BERLIN),
+            until is not None,
+        )
     return start, end, is_guessed
 
 
@@ -245,7 +307,11 @@ def _end(start: datetime, last_day: date, until: timedelta) -> tuple[datetime, b
     if end > start:
         return end, last_day < start.date()
     is_midnight = until == timedelta()
-    is_next_day = start.time() >= EVENING if is_midnight else end + _ONE_DAY - start <= LONGEST_NIGHT
+    is_next_day = (
+        start.time() >= EVENING
+        if is_midnight
+        else end + _ONE_DAY - start <= LONGEST_NIGHT
+    )
     return (end + _ONE_DAY if is_next_day else start + DEFAULT_LENGTH), True
 
 
@@ -289,7 +355,10 @@ def _occurrence_problem(start: datetime | date, end: datetime | date) -> str | N
     if end.date() > start.date() or end <= start:
         return "series whose single occurrence does not end on its own day"
     # Google repeats the elapsed time, Advoware the times on the clock.
-    if start.utcoffset() != end.utcoffset() or (_existing(start), _existing(end)) != (start, end):
+    if start.utcoffset() != end.utcoffset() or (_existing(start), _existing(end)) != (
+        start,
+        end,
+    ):
         return "series whose first occurrence lies across a change of the clocks"
     return None
 
@@ -327,9 +396,13 @@ def read_google_event(resource: Any) -> GoogleEvent:
         raise ValueError("no readable id")
     is_cancelled = resource.get("status") == "cancelled"
     properties = _properties(resource)
-    event = Untranslatable("deleted event") if is_cancelled else google_to_event(resource)
+    event = (
+        Untranslatable("deleted event") if is_cancelled else google_to_event(resource)
+    )
     texts = _google_texts(resource)
-    is_readable = all(fields.is_text(resource.get(name)) for name in _GOOGLE_NAMES.values())
+    is_readable = all(
+        fields.is_text(resource.get(name)) for name in _GOOGLE_NAMES.values()
+    )
     return GoogleEvent(
         id=event_id,
         event=event,
@@ -339,8 +412,11 @@ def read_google_event(resource: Any) -> GoogleEvent:
         recurring_event_id=_key(resource.get("recurringEventId")),
         fr_nr=fields.record_key(properties.get(PROPERTY_FRNR)),
         sync_id=_uuid(properties.get(PROPERTY_SYNC_ID)),
-        has_foreign_text=not is_cancelled and _is_anonymised(resource, texts) and texts != _HIDDEN_TEXTS,
-        shows_text=not is_cancelled and not (is_readable and texts in (_HIDDEN_TEXTS, _NO_TEXTS)),
+        has_foreign_text=not is_cancelled
+        and _is_anonymised(resource, texts)
+        and texts != _HIDDEN_TEXTS,
+        shows_text=not is_cancelled
+        and not (is_readable and texts in (_HIDDEN_TEXTS, _NO_TEXTS)),
         is_private=_is_private(resource),
         record=resource,
     )
@@ -359,11 +435,18 @@ def google_to_event(resource: Record) -> NormalisedEvent | Untranslatable:
     if resource.get("eventType", "default") != "default":
         return Untranslatable("no appointment (eventType)", raw=_raw_google(resource))
     start, end = (_google_time(resource.get(which)) for which in ("start", "end"))
-    if start is None or end is None or isinstance(start, datetime) != isinstance(end, datetime):
+    if (
+        start is None
+        or end is None
+        or isinstance(start, datetime) != isinstance(end, datetime)
+    ):
         return Untranslatable("event without readable times", raw=_raw_google(resource))
     end, problem = _google_end(start, end)
     problems = [problem] if problem else []
-    if not isinstance(start, datetime) and resource.get("transparency") == "transparent":
+    if (
+        not isinstance(start, datetime)
+        and resource.get("transparency") == "transparent"
+    ):
         problems.append("all-day event that blocks no time, which is no Abwesenheit")
     series = _google_series(resource, start, end, problems)
     unknown = {TIMES} if problems else set()
@@ -377,13 +460,24 @@ def google_to_event(resource: Record) -> NormalisedEvent | Untranslatable:
         problems += too_much.values()
     # Ours were all private towards the viewers of the calendar once, which says nothing about the Termin.
     privat = PROPERTY_FRNR not in _properties(resource) and _is_private(resource)
-    event = _event(start, end, None if TIMES in unknown else series, texts, privat=privat, anonymised=anonymised)
+    event = _event(
+        start,
+        end,
+        None if TIMES in unknown else series,
+        texts,
+        privat=privat,
+        anonymised=anonymised,
+    )
     if not problems:
         return event
-    return Untranslatable("; ".join(problems), event, frozenset(unknown), _raw_google(resource))
+    return Untranslatable(
+        "; ".join(problems), event, frozenset(unknown), _raw_google(resource)
+    )
 
 
-def _google_end(start: datetime | date, end: datetime | date) -> tuple[datetime | date, str | None]:
+def _google_end(
+    start: datetime | date, end: datetime | date
+) -> tuple[datetime | date, str | None]:
     """An end after the start, and why Advoware cannot hold the one that there is."""
     if not isinstance(start, datetime) or not isinstance(end, datetime):
         return (end if end > start else start + _ONE_DAY), None
@@ -392,7 +486,10 @@ def _google_end(start: datetime | date, end: datetime | date) -> tuple[datetime 
     default = _existing(start + DEFAULT_LENGTH)
     if end.astimezone(UTC) <= start.astimezone(UTC):
         return default, None
-    return default, "event that ends at an earlier time on the clock, because the clocks are put back in between"
+    return (
+        default,
+        "event that ends at an earlier time on the clock, because the clocks are put back in between",
+    )
 
 
 def _by_the_clock(moment: datetime) -> datetime:
@@ -418,17 +515,23 @@ def _google_series(
         problems.append(series.reason)
     else:
         last_day = series.last_day or FOR_EVER
-    if isinstance(start, datetime) and not _has_berlins_clock(resource, start.date(), last_day):
+    if isinstance(start, datetime) and not _has_berlins_clock(
+        resource, start.date(), last_day
+    ):
         problems.append("series in another time zone")
     return None if isinstance(series, Untranslatable) else series
 
 
 def _has_berlins_clock(resource: Record, first_day: date, last_day: date) -> bool:
     zone = resource["start"].get("timeZone") or ZONE
-    return zone == ZONE or (isinstance(zone, str) and has_berlins_clock(zone, first_day, last_day))
+    return zone == ZONE or (
+        isinstance(zone, str) and has_berlins_clock(zone, first_day, last_day)
+    )
 
 
-def _texts_that_advoware_cannot_hold(resource: Record, texts: Mapping[str, str | None]) -> dict[str, str]:
+def _texts_that_advoware_cannot_hold(
+    resource: Record, texts: Mapping[str, str | None]
+) -> dict[str, str]:
     """By name, why not."""
     problems: dict[str, str] = {}
     for name, longest in _ADVOWARE_LENGTHS.items():
@@ -436,9 +539,13 @@ def _texts_that_advoware_cannot_hold(resource: Record, texts: Mapping[str, str |
         if not fields.is_text(resource.get(_GOOGLE_NAMES[name])):
             problems[name] = f"{name} is not a text"
         elif text is not None and len(text) > longest:
-            problems[name] = f"{name} is longer than the {longest} characters that Advoware takes"
+            problems[name] = (
+                f"{name} is longer than the {longest} characters that Advoware takes"
+            )
         elif _is_cut(name, text):
-            problems[name] = f"{name} is only the beginning of what stands in Advoware, because Google takes no more"
+            problems[name] = (
+                f"{name} is only the beginning of what stands in Advoware, because Google takes no more"
+            )
     return problems
 
 
@@ -481,7 +588,10 @@ def _google_day(value: Any) -> date | None:
 
 
 def _google_texts(resource: Record) -> dict[str, str | None]:
-    texts = {name: normalise_text(resource.get(theirs)) for name, theirs in _GOOGLE_NAMES.items()}
+    texts = {
+        name: normalise_text(resource.get(theirs))
+        for name, theirs in _GOOGLE_NAMES.items()
+    }
     if texts["notiz"] is not None:
         texts["notiz"] = normalise_text(text_of_description(texts["notiz"]))
     return texts
@@ -490,7 +600,14 @@ def _google_texts(resource: Record) -> dict[str, str | None]:
 def _raw_google(resource: Record) -> str:
     """What it says about its times beside start and end, to tell one untranslatable event from another."""
     times = {which: resource.get(which) for which in ("start", "end")}
-    return _as_json([resource.get("recurrence"), resource.get("eventType"), resource.get("transparency"), times])
+    return _as_json(
+        [
+            resource.get("recurrence"),
+            resource.get("eventType"),
+            resource.get("transparency"),
+            times,
+        ]
+    )
 
 
 def _is_anonymised(resource: Record, texts: Mapping[str, str | None]) -> bool:
@@ -513,7 +630,11 @@ def _properties(resource: Record) -> Mapping[str, Any]:
 
 def _key(value: Any) -> str | None:
     """A text that names something, if it can be stored and sent as it is."""
-    return value if isinstance(value, str) and value and clean_text(value) == value else None
+    return (
+        value
+        if isinstance(value, str) and value and clean_text(value) == value
+        else None
+    )
 
 
 def _uuid(value: Any) -> UUID | None:
@@ -534,7 +655,13 @@ def new_termin(event: NormalisedEvent, kuerzel: str) -> dict[str, Any]:
     """
     if event.anonymised:
         raise ValueError("an anonymised event cannot become a Termin")
-    return {**_texts(event), **_times(event), "anwalt": kuerzel, "sb": kuerzel, "privat": int(event.privat)}
+    return {
+        **_texts(event),
+        **_times(event),
+        "anwalt": kuerzel,
+        "sb": kuerzel,
+        "privat": int(event.privat),
+    }
 
 
 def changed_termin(event: NormalisedEvent, current: Record) -> dict[str, Any]:
@@ -559,7 +686,11 @@ def changed_termin(event: NormalisedEvent, current: Record) -> dict[str, Any]:
 
 
 def _texts(event: NormalisedEvent) -> dict[str, Any]:
-    return {"text": event.text or "", "notiz": event.notiz or "", "ort": event.ort or ""}
+    return {
+        "text": event.text or "",
+        "notiz": event.notiz or "",
+        "ort": event.ort or "",
+    }
 
 
 def _times(event: NormalisedEvent) -> dict[str, Any]:
@@ -570,8 +701,12 @@ def _times(event: NormalisedEvent) -> dict[str, Any]:
         last_day = day_of(end) if isinstance(end, datetime) else end - _ONE_DAY
     return {
         "datum": day_of(start).isoformat(),
-        "uhrzeitVon": start.time().isoformat() if isinstance(start, datetime) else "00:00:00",
-        "uhrzeitBis": end.time().isoformat() if isinstance(end, datetime) else "23:59:00",
+        "uhrzeitVon": start.time().isoformat()
+        if isinstance(start, datetime)
+        else "00:00:00",
+        "uhrzeitBis": end.time().isoformat()
+        if isinstance(end, datetime)
+        else "23:59:00",
         "datumBis": last_day.isoformat(),
         "abwesenheit": int(event.all_day),
         "dauertermin": event.dauertermin,
@@ -620,10 +755,15 @@ def google_body(
         },
     }
     if event.all_day:
-        body["transparency"] = "opaque"  # an absence blocks its days; else it would not be read as one again
+        body["transparency"] = (
+            "opaque"  # an absence blocks its days; else it would not be read as one again
+        )
     if event.anonymised:
         body["visibility"] = "private"
-    elif ours or (current is not None and _properties(current.record).get(PROPERTY_ANONYMISED) == "1"):
+    elif ours or (
+        current is not None
+        and _properties(current.record).get(PROPERTY_ANONYMISED) == "1"
+    ):
         body["visibility"] = "default"
     return body
 
@@ -646,7 +786,9 @@ def hide_body(fr_nr: int | None, sync_id: UUID) -> dict[str, Any]:
     }
 
 
-def texts_body(event: NormalisedEvent, fr_nr: int | None, sync_id: UUID, *, ours: bool) -> dict[str, Any]:
+def texts_body(
+    event: NormalisedEvent, fr_nr: int | None, sync_id: UUID, *, ours: bool
+) -> dict[str, Any]:
     """The body of a patch that leaves times and series of an event as they are; arguments as of `google_body`."""
     if event.anonymised or fr_nr is None:
         return hide_body(fr_nr, sync_id)
@@ -673,7 +815,9 @@ def _description(event: NormalisedEvent, current: GoogleEvent | None) -> str | N
     wanted = fitting_description(event.notiz)
     if current is not None and not current.cancelled:
         written = current.record.get(_GOOGLE_NAMES["notiz"])
-        reads_the_same = _google_texts(current.record)["notiz"] == normalise_text(text_of_description(wanted))
+        reads_the_same = _google_texts(current.record)["notiz"] == normalise_text(
+            text_of_description(wanted)
+        )
         if isinstance(written, str) and reads_the_same:
             return written
     return wanted
@@ -684,10 +828,16 @@ def _content_of(current: GoogleEvent | None) -> NormalisedEvent | None:
     return event.part if isinstance(event, Untranslatable) else event
 
 
-def _same_hours(event: NormalisedEvent, current: GoogleEvent | None) -> tuple[datetime | date, datetime | date]:
+def _same_hours(
+    event: NormalisedEvent, current: GoogleEvent | None
+) -> tuple[datetime | date, datetime | date]:
     """Start and end, in the second of two equal hours if the event lies there already."""
     start, end, present = event.start, event.end, _content_of(current)
-    if present is None or not isinstance(start, datetime) or not isinstance(end, datetime):
+    if (
+        present is None
+        or not isinstance(start, datetime)
+        or not isinstance(end, datetime)
+    ):
         return start, end
     if isinstance(present.start, datetime) and present.start.date() == start.date():
         start = _existing_fold(start, present.start.fold)
@@ -699,7 +849,11 @@ def _same_hours(event: NormalisedEvent, current: GoogleEvent | None) -> tuple[da
 def _existing_fold(moment: datetime, fold: int) -> datetime:
     """The moment with that fold, if it exists twice."""
     other = moment.replace(fold=fold)
-    return other if other.utcoffset() != moment.replace(fold=0).utcoffset() else moment.replace(fold=0)
+    return (
+        other
+        if other.utcoffset() != moment.replace(fold=0).utcoffset()
+        else moment.replace(fold=0)
+    )
 
 
 def _kept_zone(event: NormalisedEvent, current: GoogleEvent | None, which: str) -> str:
@@ -708,7 +862,9 @@ def _kept_zone(event: NormalisedEvent, current: GoogleEvent | None, which: str) 
     name = times.get("timeZone") if isinstance(times, Mapping) else None
     if not isinstance(name, str) or time_zone(name) is None:
         return ZONE
-    if event.recurrence is not None and not has_berlins_clock(name, event.first_day, event.last_day):
+    if event.recurrence is not None and not has_berlins_clock(
+        name, event.first_day, event.last_day
+    ):
         return ZONE
     return name
 
@@ -718,7 +874,11 @@ def _google_moment(moment: datetime | date, zone: str) -> dict[str, Any]:
         # Until 1893 Berlin's clocks differed by seconds, which an offset cannot say; the time zone can.
         has_offset = (moment.utcoffset() or timedelta()).seconds % 60 == 0
         written = moment if has_offset else _by_the_clock(moment)
-        return {"dateTime": written.isoformat(), "timeZone": zone if has_offset else ZONE, "date": None}
+        return {
+            "dateTime": written.isoformat(),
+            "timeZone": zone if has_offset else ZONE,
+            "date": None,
+        }
     return {"date": moment.isoformat(), "dateTime": None, "timeZone": None}
 
 
@@ -728,10 +888,17 @@ def google_event_id(fr_nr: int, calendar_id: str, generation: int = 0) -> str:
     A further ``generation`` is for an id that Google refuses to revive, or whose series cannot be repaired.
     """
     name = f"advoware:{fr_nr}:{calendar_id}" + (f":{generation}" if generation else "")
-    return base64.b32hexencode(hashlib.sha256(name.encode()).digest()).decode().rstrip("=").lower()
+    return (
+        base64.b32hexencode(hashlib.sha256(name.encode()).digest())
+        .decode()
+        .rstrip("=")
+        .lower()
+    )
 
 
-def generation_of(event_id: str, fr_nr: int, calendar_id: str, limit: int = 1024) -> int | None:
+def generation_of(
+    event_id: str, fr_nr: int, calendar_id: str, limit: int = 1024
+) -> int | None:
     """Which generation of that Termin's ids it is, of the first ``limit``; None: none of them."""
     if len(event_id) != _ID_LENGTH:
         return None

@@ -28,16 +28,28 @@ FOR_EVER_YEAR = 2037
 FOR_EVER = date(FOR_EVER_YEAR, 12, 31)
 
 #: Reasons that the plan itself knows; others come from the mapping.
-TERMIN_PREFIX = "Termin: "  #: begins the reasons that lie in the Termin rather than in the event
+TERMIN_PREFIX = (
+    "Termin: "  #: begins the reasons that lie in the Termin rather than in the event
+)
 HAS_EXCEPTIONS = "single occurrences of the series were moved or cancelled"
 WAITS_FOR_PERMISSION = "a change in Google waits until Advoware may be written"
 TEXT_ONLY_HERE = "the hidden event was moved to a colleague's calendar, and Advoware cannot hold it there"
-TEXT_UNKNOWN = "the Google event is anonymised, so its text cannot be written to Advoware"
+TEXT_UNKNOWN = (
+    "the Google event is anonymised, so its text cannot be written to Advoware"
+)
 
 #: The names in `Untranslatable.unknown`; the texts are also those of the fields.
 TIMES = "times"
 TEXTS = ("text", "notiz", "ort")
-_TIME_FIELDS = ("start", "end", "dauertermin", "turnus", "turnusArt", "recurrence", "all_day")
+_TIME_FIELDS = (
+    "start",
+    "end",
+    "dauertermin",
+    "turnus",
+    "turnusArt",
+    "recurrence",
+    "all_day",
+)
 
 #: Stands in `Termin.notes` if its end contradicts its start, so that the end is a guess.
 END_GUESSED = "end_guessed"
@@ -94,7 +106,12 @@ class NormalisedEvent:
     @property
     def timing(self) -> tuple[str, str, bool, str | None]:
         """When it takes place: start and end (ISO, wall clock or date), all-day, series. Comparable."""
-        return _wall_clock(self.start), _wall_clock(self.end), self.all_day, self.recurrence
+        return (
+            _wall_clock(self.start),
+            _wall_clock(self.end),
+            self.all_day,
+            self.recurrence,
+        )
 
     @property
     def first_day(self) -> date:
@@ -151,7 +168,12 @@ def normalise_text(value: Any) -> str | None:
         value = _written(value)
     if value.isascii() and value.isprintable():
         return value.strip() or None  # the common case; nothing else in it to mend
-    text = unicodedata.normalize("NFC", clean_text(value)).replace("\r\n", "\n").replace("\r", "\n").strip()
+    text = (
+        unicodedata.normalize("NFC", clean_text(value))
+        .replace("\r\n", "\n")
+        .replace("\r", "\n")
+        .strip()
+    )
     return text or None
 
 
@@ -172,7 +194,11 @@ def content_hash(event: NormalisedEvent | Untranslatable) -> str:
 
 
 def _content(event: NormalisedEvent) -> list[Any]:
-    texts = [] if event.anonymised else [normalise_text(text) for text in (event.text, event.notiz, event.ort)]
+    texts = (
+        []
+        if event.anonymised
+        else [normalise_text(text) for text in (event.text, event.notiz, event.ort)]
+    )
     return [*event.timing, *texts]
 
 
@@ -193,7 +219,9 @@ def is_same_content(current: str | None, remembered: str | None) -> bool:
     return current == remembered
 
 
-def overlay(ours: NormalisedEvent, theirs: NormalisedEvent | Untranslatable) -> NormalisedEvent:
+def overlay(
+    ours: NormalisedEvent, theirs: NormalisedEvent | Untranslatable
+) -> NormalisedEvent:
     """Our appointment with everything of theirs that both sides can hold; the rest, and ``privat``, stay ours."""
     part = theirs.part if isinstance(theirs, Untranslatable) else theirs
     if part is None:
@@ -207,25 +235,36 @@ def overlay(ours: NormalisedEvent, theirs: NormalisedEvent | Untranslatable) -> 
     return replace(ours, **{name: getattr(part, name) for name in names})
 
 
-def without_times(event: NormalisedEvent | Untranslatable, reason: str) -> Untranslatable:
+def without_times(
+    event: NormalisedEvent | Untranslatable, reason: str
+) -> Untranslatable:
     """The appointment of which the times cannot be held, such as a series with exceptions.
 
     ``reason`` begins the result's reason; what else could not be held stays unknown.
     """
     if isinstance(event, NormalisedEvent):
         event = Untranslatable("", event, raw=event.recurrence or "")
-    reasons = [reason, *(known for known in event.reason.split("; ") if known and known != reason)]
+    reasons = [
+        reason,
+        *(known for known in event.reason.split("; ") if known and known != reason),
+    ]
     part = event.part
     if part is not None:
         part = replace(part, dauertermin=0, turnus=0, turnusArt=0, recurrence=None)
-    return replace(event, reason="; ".join(reasons), part=part, unknown=event.unknown | {TIMES})
+    return replace(
+        event, reason="; ".join(reasons), part=part, unknown=event.unknown | {TIMES}
+    )
 
 
-def without_texts(event: NormalisedEvent | Untranslatable) -> NormalisedEvent | Untranslatable:
+def without_texts(
+    event: NormalisedEvent | Untranslatable,
+) -> NormalisedEvent | Untranslatable:
     """The appointment of which the texts are those of a hidden one, so that they say nothing."""
     if isinstance(event, NormalisedEvent):
         return event.anonymise()
-    return replace(event, part=event.part.anonymise()) if event.part is not None else event
+    return (
+        replace(event, part=event.part.anonymise()) if event.part is not None else event
+    )
 
 
 def has_exceptions(reason: str | None) -> bool:
@@ -235,7 +274,9 @@ def has_exceptions(reason: str | None) -> bool:
 
 def is_anonymised_hash(value: str | None) -> bool:
     """Whether a content hash is that of an anonymised event."""
-    return value is not None and value.removeprefix(_PARTIAL_HASH).startswith(_ANONYMISED_HASH)
+    return value is not None and value.removeprefix(_PARTIAL_HASH).startswith(
+        _ANONYMISED_HASH
+    )
 
 
 def is_partial_hash(value: str | None) -> bool:
@@ -268,11 +309,20 @@ def series_end(recurrence: str) -> date | None:
         return None
     if len(match[1]) == len("20260329"):
         return date.fromisoformat(match[1])
-    return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).astimezone(BERLIN).date()
+    return (
+        datetime.strptime(match[1], "%Y%m%dT%H%M%SZ")
+        .replace(tzinfo=UTC)
+        .astimezone(BERLIN)
+        .date()
+    )
 
 
 def _wall_clock(moment: datetime | date) -> str:
-    return moment.replace(tzinfo=None).isoformat() if isinstance(moment, datetime) else moment.isoformat()
+    return (
+        moment.replace(tzinfo=None).isoformat()
+        if isinstance(moment, datetime)
+        else moment.isoformat()
+    )
 
 
 # -- what was observed ----------------------------------------------------------------------------------------------
@@ -388,7 +438,11 @@ class Pair:
     def untranslatable(self) -> str | None:
         """Why the pair is left alone; None if it is not."""
         error = self.error or ""
-        return error.removeprefix(_UNTRANSLATABLE) if error.startswith(_UNTRANSLATABLE) else None
+        return (
+            error.removeprefix(_UNTRANSLATABLE)
+            if error.startswith(_UNTRANSLATABLE)
+            else None
+        )
 
 
 def untranslatable_error(reason: str) -> str:

@@ -72,7 +72,9 @@ class PlanSettings:
         """Whether Google may show no text of any appointment."""
         return self.anonymise or not self.full_content
 
-    def shown(self, event: NormalisedEvent, *, persons_private: bool = False) -> NormalisedEvent:
+    def shown(
+        self, event: NormalisedEvent, *, persons_private: bool = False
+    ) -> NormalisedEvent:
         """The event as Google may show it; one that a person keeps private there keeps its text."""
         is_hidden = self.hides_all or (event.privat and not persons_private)
         return event.anonymise() if is_hidden else event
@@ -83,7 +85,10 @@ class PlanSettings:
 
     def lists(self, first_day: date, last_day: date) -> bool:
         """Whether Advoware's list covers any of these days."""
-        listed_from, listed_until = self.listed_from or self.first_day, self.listed_until or self.last_day
+        listed_from, listed_until = (
+            self.listed_from or self.first_day,
+            self.listed_until or self.last_day,
+        )
         return first_day <= listed_until and last_day >= listed_from
 
 
@@ -145,13 +150,35 @@ class Picture:
         self.confirmed = confirmed
         self.past = past or Past()
         self.advoware_is_empty = not termine
-        known = [termin for termin in (*termine, *confirmed.termine.values()) if termin and termin.fr_nr > 0]
-        self.termine = {termin.fr_nr: termin for termin in known if termin.belongs_to(settings.kuerzel)}
-        self.elsewhere = {termin.fr_nr: termin for termin in known if termin.fr_nr not in self.termine}
-        live = [pair for pair in pairs if not pair.deleted and pair.employee_kuerzel == settings.kuerzel]
+        known = [
+            termin
+            for termin in (*termine, *confirmed.termine.values())
+            if termin and termin.fr_nr > 0
+        ]
+        self.termine = {
+            termin.fr_nr: termin
+            for termin in known
+            if termin.belongs_to(settings.kuerzel)
+        }
+        self.elsewhere = {
+            termin.fr_nr: termin for termin in known if termin.fr_nr not in self.termine
+        }
+        live = [
+            pair
+            for pair in pairs
+            if not pair.deleted and pair.employee_kuerzel == settings.kuerzel
+        ]
         self.pairs = sorted(live, key=lambda pair: str(pair.sync_id))
-        self.by_fr_nr = {pair.advoware_frnr: pair for pair in self.pairs if pair.advoware_frnr is not None}
-        self.by_event = {pair.google_event_id: pair for pair in self.pairs if pair.google_event_id is not None}
+        self.by_fr_nr = {
+            pair.advoware_frnr: pair
+            for pair in self.pairs
+            if pair.advoware_frnr is not None
+        }
+        self.by_event = {
+            pair.google_event_id: pair
+            for pair in self.pairs
+            if pair.google_event_id is not None
+        }
         read = [event for event in confirmed.events.values() if event]
         listed = {event.id: event for event in (*google.events, *read)}.values()
         self.occurrences: dict[str, list[GoogleEvent]] = {}
@@ -160,8 +187,16 @@ class Picture:
                 self.occurrences.setdefault(event.recurring_event_id, []).append(event)
         single = [event for event in listed if not event.recurring_event_id]
         self.cancelled = {event.id for event in single if event.cancelled}
-        self.events = {event.id: self._with_exceptions(event) for event in single if not event.cancelled}
-        self.marked = [event for event in self.events.values() if event.fr_nr is not None and not self._pair_of(event)]
+        self.events = {
+            event.id: self._with_exceptions(event)
+            for event in single
+            if not event.cancelled
+        }
+        self.marked = [
+            event
+            for event in self.events.values()
+            if event.fr_nr is not None and not self._pair_of(event)
+        ]
 
     # -- events with our marks that are no pair's event --------------------------------------------------------
 
@@ -184,17 +219,26 @@ class Picture:
         """Whether we have inserted it, and no row has ever known it. What a row knew, somebody has brought back."""
         if event.id in self.past.once_paired:
             return False
-        return generation_of(event.id, event.fr_nr or 0, self.settings.calendar_id) is not None
+        return (
+            generation_of(event.id, event.fr_nr or 0, self.settings.calendar_id)
+            is not None
+        )
 
     def is_asked(self, fr_nr: int) -> bool:
         """Whether it is known what has become of that Termin."""
-        return fr_nr in self.termine or fr_nr in self.elsewhere or fr_nr in self.confirmed.termine
+        return (
+            fr_nr in self.termine
+            or fr_nr in self.elsewhere
+            or fr_nr in self.confirmed.termine
+        )
 
     def origin_of(self, event: GoogleEvent) -> int | None:
         """The Termin whose copy an event without pair was made from, as far as marks, its id or other rows tell."""
         if event.fr_nr is not None:
             return event.fr_nr
-        series_id, _, is_rest = event.id.partition("_R")  # the second half of a split series
+        series_id, _, is_rest = event.id.partition(
+            "_R"
+        )  # the second half of a split series
         series = self.by_event.get(series_id) if is_rest else None
         return series.advoware_frnr if series else self.past.elsewhere.get(event.id)
 
@@ -218,7 +262,9 @@ class Picture:
 
     def _with_exceptions(self, event: GoogleEvent) -> GoogleEvent:
         """The event, with untranslatable times if single occurrences of its series were changed."""
-        changed = any(_is_exception(item, event) for item in self.occurrences.get(event.id, ()))
+        changed = any(
+            _is_exception(item, event) for item in self.occurrences.get(event.id, ())
+        )
         if changed or self._is_known_to_have_exceptions(event.id):
             return replace(event, event=without_times(event.event, HAS_EXCEPTIONS))
         return event
@@ -226,7 +272,11 @@ class Picture:
     def _is_known_to_have_exceptions(self, event_id: str) -> bool:
         """An incremental listing does not repeat the occurrences that were changed before."""
         pair = self.by_event.get(event_id)
-        return not self.google.full and pair is not None and has_exceptions(pair.untranslatable)
+        return (
+            not self.google.full
+            and pair is not None
+            and has_exceptions(pair.untranslatable)
+        )
 
     def has_unseen_series(self, pair: Pair) -> bool:
         """Whether occurrences were changed of a series that is not listed itself."""
@@ -247,7 +297,11 @@ class Picture:
     def persons_private(self, pair: Pair) -> bool:
         """Whether the event is a person's own, who keeps it private in Google."""
         google = self.events.get(pair.google_event_id or "")
-        if google is None or pair.source_system != "google" or is_anonymised_hash(pair.google.content_hash):
+        if (
+            google is None
+            or pair.source_system != "google"
+            or is_anonymised_hash(pair.google.content_hash)
+        ):
             return pair.persons_private
         return google.is_private and google.shows_text
 
@@ -257,7 +311,9 @@ class Picture:
             return False  # a person's own event, which we have not touched
         if self.settings.hides_all:
             return True
-        termin = self.termine.get(pair.advoware_frnr) or self.elsewhere.get(pair.advoware_frnr)
+        termin = self.termine.get(pair.advoware_frnr) or self.elsewhere.get(
+            pair.advoware_frnr
+        )
         return termin is not None and termin.privat and not self.persons_private(pair)
 
     def shows_text(self, pair: Pair) -> bool:
@@ -265,13 +321,17 @@ class Picture:
         google = self.events.get(pair.google_event_id or "")
         if google is None:
             return not is_anonymised_hash(pair.google.content_hash)
-        return google.shows_text or any(item.shows_text for item in self.occurrences.get(google.id, ()))
+        return google.shows_text or any(
+            item.shows_text for item in self.occurrences.get(google.id, ())
+        )
 
     # -- what may be done -----------------------------------------------------------------------------------------
 
     def may_post(self) -> bool:
         """Whether new events may be written to Advoware."""
-        return self.settings.advoware_write_allowed and not self.settings.write_protection
+        return (
+            self.settings.advoware_write_allowed and not self.settings.write_protection
+        )
 
     def may_write(self, pair: Pair) -> bool:
         """Whether the pair's Termin may be changed."""
@@ -297,10 +357,21 @@ class Picture:
         return self._has_days_in(pair, self.settings.lists)
 
     def _has_days_in(self, pair: Pair, covers: Callable[[date, date], bool]) -> bool:
-        if pair.first_day is None or pair.last_day is None or covers(pair.first_day, pair.last_day):
+        if (
+            pair.first_day is None
+            or pair.last_day is None
+            or covers(pair.first_day, pair.last_day)
+        ):
             return True
-        sides = (self.termine.get(pair.advoware_frnr or 0), self.events.get(pair.google_event_id or ""))
-        events = [side.event for side in sides if side and isinstance(side.event, NormalisedEvent)]
+        sides = (
+            self.termine.get(pair.advoware_frnr or 0),
+            self.events.get(pair.google_event_id or ""),
+        )
+        events = [
+            side.event
+            for side in sides
+            if side and isinstance(side.event, NormalisedEvent)
+        ]
         return any(covers(event.first_day, event.last_day) for event in events)
 
     def in_advoware(self, pair: Pair) -> Presence:
@@ -323,7 +394,11 @@ class Picture:
             return "present"
         if pair.google_event_id in self.confirmed.events:
             return "gone"
-        return "missing" if self.google.full or pair.google_event_id in self.cancelled else "unchanged"
+        return (
+            "missing"
+            if self.google.full or pair.google_event_id in self.cancelled
+            else "unchanged"
+        )
 
 
 def _is_exception(occurrence: GoogleEvent, series: GoogleEvent) -> bool:
@@ -337,7 +412,8 @@ def _is_exception(occurrence: GoogleEvent, series: GoogleEvent) -> bool:
     if one.start != original_start(occurrence.record) or _length(one) != _length(whole):
         return True
     return any(
-        occurrence.record.get(name) != series.record.get(name) for name in ("summary", "description", "location")
+        occurrence.record.get(name) != series.record.get(name)
+        for name in ("summary", "description", "location")
     )
 
 

@@ -90,7 +90,14 @@ MAX_ASKED = 100
 
 #: What follows from something being gone. What is made anew because a list lacks it is counted like what is deleted:
 #: a partial list does as much harm with the one as with the other.
-Verdict = Literal["soft_delete", "delete_google", "delete_advoware", "recreate_google", "recreate_advoware", "pend"]
+Verdict = Literal[
+    "soft_delete",
+    "delete_google",
+    "delete_advoware",
+    "recreate_google",
+    "recreate_advoware",
+    "pend",
+]
 Verdicts = list[tuple[Pair, Verdict]]
 
 
@@ -125,7 +132,9 @@ def make_plan(
     ]
 
 
-def _each(items: Iterable[Pair], plan_one: Callable[[Pair], Iterator[Action]]) -> Iterator[Action]:
+def _each(
+    items: Iterable[Pair], plan_one: Callable[[Pair], Iterator[Action]]
+) -> Iterator[Action]:
     """The actions for each; one with which planning fails does not stop the others."""
     for item in items:
         try:
@@ -140,7 +149,11 @@ def _each(items: Iterable[Pair], plan_one: Callable[[Pair], Iterator[Action]]) -
 
 def _new_in_advoware(seen: Picture, claimed: set[str]) -> Iterator[Action]:
     """Termine without an event. The ids of the events that they get are added to ``claimed``."""
-    unpaired = {fr_nr: termin for fr_nr, termin in seen.termine.items() if not _has_event(seen.by_fr_nr.get(fr_nr))}
+    unpaired = {
+        fr_nr: termin
+        for fr_nr, termin in seen.termine.items()
+        if not _has_event(seen.by_fr_nr.get(fr_nr))
+    }
     if not unpaired:
         return
     by_fr_nr, by_content = _unpaired_events(seen, unpaired, claimed)
@@ -187,7 +200,9 @@ def _unpaired_events(
     ours: dict[int, GoogleEvent] = {}
     by_content: dict[str, list[GoogleEvent]] = {}
     # Its id tells whose copy an event is, even if some program has dropped our properties.
-    by_id = {google_event_id(fr_nr, seen.settings.calendar_id): fr_nr for fr_nr in unpaired}
+    by_id = {
+        google_event_id(fr_nr, seen.settings.calendar_id): fr_nr for fr_nr in unpaired
+    }
     for event in sorted(seen.events.values(), key=lambda event: event.id):
         pair = seen.by_event.get(event.id)
         if event.id in claimed or (pair is not None and pair.advoware_frnr is not None):
@@ -209,15 +224,23 @@ def _waits_for(seen: Picture, event: GoogleEvent) -> bool:
 
 
 def _adopt(
-    seen: Picture, termin: Termin, ours: NormalisedEvent, google: GoogleEvent, pair: Pair | None
+    seen: Picture,
+    termin: Termin,
+    ours: NormalisedEvent,
+    google: GoogleEvent,
+    pair: Pair | None,
 ) -> Iterator[Action]:
     waiting = seen.by_event.get(google.id)
     # A person's event with the Termin's content: either our own POST before a crash, or entered twice by people.
-    is_ours = google.fr_nr is not None or google.id == google_event_id(termin.fr_nr, seen.settings.calendar_id)
+    is_ours = google.fr_nr is not None or google.id == google_event_id(
+        termin.fr_nr, seen.settings.calendar_id
+    )
     is_theirs = not is_ours and seen.may_post() and not termin.is_everybodys
     source: SourceSystem = "google" if is_theirs else "advoware"
     shown = seen.settings.shown(ours, persons_private=is_theirs and google.is_private)
-    equal = google.fr_nr == termin.fr_nr and content_hash(shown) == content_hash(google.event)
+    equal = google.fr_nr == termin.fr_nr and content_hash(shown) == content_hash(
+        google.event
+    )
     # Occurrences that were changed cannot be written away: once it is a pair, the event is replaced.
     write = google.id not in seen.occurrences and (not equal or google.has_foreign_text)
     if waiting is not None and pair is not None and waiting.sync_id != pair.sync_id:
@@ -246,13 +269,20 @@ def _new_in_google(seen: Picture, claimed: set[str]) -> Iterator[Action]:
             yield ConfirmGoogle(pair)
 
 
-def _persons_event(seen: Picture, google: GoogleEvent, pair: Pair | None) -> Iterator[Action]:
+def _persons_event(
+    seen: Picture, google: GoogleEvent, pair: Pair | None
+) -> Iterator[Action]:
     event = google.event
     is_readable = isinstance(event, NormalisedEvent) and not event.anonymised
     origin = seen.origin_of(google) if is_placeholder(google) else None
     if isinstance(event, NormalisedEvent) and origin is not None:
         yield from _hidden_copy(seen, google, event, origin, pair)
-    elif pair is None and google.fr_nr is not None and origin is None and not (is_readable and seen.may_post()):
+    elif (
+        pair is None
+        and google.fr_nr is not None
+        and origin is None
+        and not (is_readable and seen.may_post())
+    ):
         if not isinstance(event, NormalisedEvent) or seen.in_window(event):
             yield TakeMarksOff(google)  # then it is listed again, as a person's event
     elif isinstance(event, Untranslatable):
@@ -270,11 +300,17 @@ def _persons_event(seen: Picture, google: GoogleEvent, pair: Pair | None) -> Ite
 
 def _looks_hidden(google: GoogleEvent, event: NormalisedEvent) -> bool:
     """Whether it looks like a copy of a hidden event that has lost our marks."""
-    return is_placeholder(google) and google.is_private and event.text == ANONYMISED_TITLE
+    return (
+        is_placeholder(google) and google.is_private and event.text == ANONYMISED_TITLE
+    )
 
 
 def _hidden_copy(
-    seen: Picture, google: GoogleEvent, event: NormalisedEvent, origin: int, pair: Pair | None
+    seen: Picture,
+    google: GoogleEvent,
+    event: NormalisedEvent,
+    origin: int,
+    pair: Pair | None,
 ) -> Iterator[Action]:
     """A person's copy of an event whose text we hide: what it says, only the Termin of the original knows."""
     if not seen.in_window(event):
@@ -298,11 +334,20 @@ def _hidden_copy(
 def _verdicts(seen: Picture) -> Verdicts:
     """What follows for the pairs of which something is missing, and for copies of ours that no row knows."""
     leftovers: Verdicts = [
-        (seen.row_of_marked(event), "delete_google") for event in seen.marked if seen.marked_as(event) == "leftover"
+        (seen.row_of_marked(event), "delete_google")
+        for event in seen.marked
+        if seen.marked_as(event) == "leftover"
     ]
     decided = {pair.sync_id for pair, _ in leftovers}
-    verdicts = [(pair, _verdict(seen, pair)) for pair in seen.pairs if pair.sync_id not in decided]
-    return [*((pair, verdict) for pair, verdict in verdicts if verdict is not None), *leftovers]
+    verdicts = [
+        (pair, _verdict(seen, pair))
+        for pair in seen.pairs
+        if pair.sync_id not in decided
+    ]
+    return [
+        *((pair, verdict) for pair, verdict in verdicts if verdict is not None),
+        *leftovers,
+    ]
 
 
 def _verdict(seen: Picture, pair: Pair) -> Verdict | None:
@@ -326,7 +371,9 @@ def _verdict(seen: Picture, pair: Pair) -> Verdict | None:
 
 
 def _without_termin(seen: Picture, pair: Pair) -> Verdict | None:
-    is_googles = pair.sync_strategy == "source_system_wins" and pair.source_system == "google"
+    is_googles = (
+        pair.sync_strategy == "source_system_wins" and pair.source_system == "google"
+    )
     if not is_googles:
         return "delete_google"
     if not seen.is_in_window(pair):
@@ -335,7 +382,9 @@ def _without_termin(seen: Picture, pair: Pair) -> Verdict | None:
 
 
 def _without_event(seen: Picture, pair: Pair) -> Verdict:
-    follows_google = pair.sync_strategy == "last_change_wins" or pair.source_system == "google"
+    follows_google = (
+        pair.sync_strategy == "last_change_wins" or pair.source_system == "google"
+    )
     if follows_google and seen.may_write(pair) and not seen.is_everybodys(pair):
         return "delete_advoware"
     return "recreate_google"
@@ -347,10 +396,18 @@ def _followed_copies(seen: Picture, verdicts: Verdicts) -> dict[Pair, GoogleEven
     A person's copy does, so that no Termin is deleted with its original. One that we have made ourselves under another
     id of the Termin is its event as well: a run was interrupted, or a backup of the table was put back.
     """
-    ours = {event.fr_nr: event for event in reversed(seen.marked) if seen.may_be_leftover(event)}
+    ours = {
+        event.fr_nr: event
+        for event in reversed(seen.marked)
+        if seen.may_be_leftover(event)
+    }
     copies: dict[Pair, GoogleEvent] = {}
     for pair, verdict in verdicts:
-        copy = ours.get(pair.advoware_frnr) if verdict in {"delete_advoware", "recreate_google"} else None
+        copy = (
+            ours.get(pair.advoware_frnr)
+            if verdict in {"delete_advoware", "recreate_google"}
+            else None
+        )
         if copy is None and verdict == "delete_advoware":
             named = [event for event in seen.marked if event.sync_id == pair.sync_id]
             copy = min(named, key=lambda event: event.id, default=None)
@@ -360,21 +417,38 @@ def _followed_copies(seen: Picture, verdicts: Verdicts) -> dict[Pair, GoogleEven
 
 
 def _deletions(
-    seen: Picture, verdicts: Verdicts, copies: dict[Pair, GoogleEvent], held: HoldDeletions | None
+    seen: Picture,
+    verdicts: Verdicts,
+    copies: dict[Pair, GoogleEvent],
+    held: HoldDeletions | None,
 ) -> list[Action]:
     if held is not None:
         may_ask = held.reason == "too_many" and held.deletions <= MAX_ASKED
-        hidden = _each((pair for pair, _ in verdicts), lambda pair: _hide_held(seen, pair, may_ask=may_ask))
+        hidden = _each(
+            (pair for pair, _ in verdicts),
+            lambda pair: _hide_held(seen, pair, may_ask=may_ask),
+        )
         return [held, *hidden]
     by_pair = dict(verdicts)
-    return list(_each(by_pair, lambda pair: _carry_out(seen, pair, by_pair[pair], copies.get(pair))))
+    return list(
+        _each(
+            by_pair,
+            lambda pair: _carry_out(seen, pair, by_pair[pair], copies.get(pair)),
+        )
+    )
 
 
-def _judge(seen: Picture) -> tuple[Verdicts, dict[Pair, GoogleEvent], HoldDeletions | None]:
+def _judge(
+    seen: Picture,
+) -> tuple[Verdicts, dict[Pair, GoogleEvent], HoldDeletions | None]:
     """What follows from something being gone, the events that take the place of others, and why all of it is held."""
     verdicts = _verdicts(seen)
     copies = _followed_copies(seen, verdicts)
-    return verdicts, copies, _held(seen, [pair for pair, _ in verdicts if pair not in copies])
+    return (
+        verdicts,
+        copies,
+        _held(seen, [pair for pair, _ in verdicts if pair not in copies]),
+    )
 
 
 def _held(seen: Picture, concerned: Sequence[Pair]) -> HoldDeletions | None:
@@ -383,7 +457,11 @@ def _held(seen: Picture, concerned: Sequence[Pair]) -> HoldDeletions | None:
     if number <= settings.released:
         return None
     if concerned and seen.advoware_is_empty:
-        expected = [pair for pair in seen.pairs if pair.advoware_frnr is not None and seen.is_expected(pair)]
+        expected = [
+            pair
+            for pair in seen.pairs
+            if pair.advoware_frnr is not None and seen.is_expected(pair)
+        ]
         if len(expected) > settings.max_deletions:
             return HoldDeletions("advoware_empty", number, len(seen.pairs))
     if number > max(settings.max_deletions, MAX_DELETED_SHARE * len(seen.pairs)):
@@ -412,7 +490,9 @@ def _hide_held(seen: Picture, pair: Pair, *, may_ask: bool) -> Iterator[Action]:
         yield _hide(seen, pair)
 
 
-def _carry_out(seen: Picture, pair: Pair, verdict: Verdict, copy: GoogleEvent | None) -> Iterator[Action]:
+def _carry_out(
+    seen: Picture, pair: Pair, verdict: Verdict, copy: GoogleEvent | None
+) -> Iterator[Action]:
     unconfirmed = list(_unconfirmed(seen, pair, verdict))
     if unconfirmed:
         yield from unconfirmed
@@ -422,7 +502,11 @@ def _carry_out(seen: Picture, pair: Pair, verdict: Verdict, copy: GoogleEvent | 
     if verdict == "soft_delete":
         yield SoftDelete(pair)
     elif verdict == "delete_google":
-        reason = "reassigned" if seen.in_advoware(pair) == "elsewhere" else "deleted in Advoware"
+        reason = (
+            "reassigned"
+            if seen.in_advoware(pair) == "elsewhere"
+            else "deleted in Advoware"
+        )
         yield DeleteGoogle(pair, google.etag if google else pair.google.etag, reason)
     elif copy is not None:
         yield FollowCopy(pair, copy)
@@ -442,7 +526,9 @@ def _unconfirmed(seen: Picture, pair: Pair, verdict: Verdict) -> Iterator[Action
     if seen.in_advoware(pair) == "missing" and pair.google_event_id is not None:
         yield ConfirmAdvoware(pair)
     # An incremental listing does not have the content that is to be created anew.
-    if google == "missing" or (google == "unchanged" and verdict in {"recreate_advoware", "pend"}):
+    if google == "missing" or (
+        google == "unchanged" and verdict in {"recreate_advoware", "pend"}
+    ):
         yield ConfirmGoogle(pair)
 
 
@@ -451,12 +537,16 @@ def _recreate_google(seen: Picture, pair: Pair, termin: Termin) -> Iterator[Acti
     if event is None:
         yield from _mark(TERMIN_PREFIX + _reason(termin), pair)
         return
-    event_id = pair.google_event_id or google_event_id(termin.fr_nr, seen.settings.calendar_id)
+    event_id = pair.google_event_id or google_event_id(
+        termin.fr_nr, seen.settings.calendar_id
+    )
     shown = seen.settings.shown(event, persons_private=pair.persons_private)
     yield RecreateGoogle(pair, termin, event_id, shown)
 
 
-def _recreate_advoware(seen: Picture, pair: Pair, google: GoogleEvent, verdict: Verdict) -> Iterator[Action]:
+def _recreate_advoware(
+    seen: Picture, pair: Pair, google: GoogleEvent, verdict: Verdict
+) -> Iterator[Action]:
     event = google.event
     if isinstance(event, Untranslatable):
         yield from _mark(event.reason, pair)
@@ -475,7 +565,10 @@ def _recreate_advoware(seen: Picture, pair: Pair, google: GoogleEvent, verdict: 
 def _deleted_when_over(seen: Picture) -> Iterator[Action]:
     """Events outside the window that are gone: nobody needs them again, and there is nothing left to hide."""
     for pair in seen.pairs:
-        is_known = pair.google_event_id is not None and seen.in_advoware(pair) in {"present", "unlisted"}
+        is_known = pair.google_event_id is not None and seen.in_advoware(pair) in {
+            "present",
+            "unlisted",
+        }
         if not is_known or seen.is_in_window(pair):
             continue
         if seen.in_google(pair) == "missing":
@@ -485,7 +578,9 @@ def _deleted_when_over(seen: Picture) -> Iterator[Action]:
 
 
 def _updates(seen: Picture) -> Iterator[Action]:
-    complete = (pair for pair in seen.pairs if seen.in_google(pair) in {"present", "unchanged"})
+    complete = (
+        pair for pair in seen.pairs if seen.in_google(pair) in {"present", "unchanged"}
+    )
     return _each(complete, lambda pair: _update(seen, pair))
 
 
@@ -511,7 +606,11 @@ def _update(seen: Picture, pair: Pair) -> Iterator[Action]:
 
 
 def _update_partly_known(
-    seen: Picture, pair: Pair, termin: Termin, event: Untranslatable, google: GoogleEvent | None
+    seen: Picture,
+    pair: Pair,
+    termin: Termin,
+    event: Untranslatable,
+    google: GoogleEvent | None,
 ) -> Iterator[Action]:
     """A pair whose Termin cannot be read as a whole: where Advoware decides, what is known of it is shown."""
     reason = TERMIN_PREFIX + event.reason
@@ -527,12 +626,18 @@ def _update_partly_known(
         return
     # Unknown is not empty: such a text stays as Google has it.
     theirs = google.event
-    shown = None if isinstance(theirs, Untranslatable) else seen.settings.shown(overlay(theirs, event))
+    shown = (
+        None
+        if isinstance(theirs, Untranslatable)
+        else seen.settings.shown(overlay(theirs, event))
+    )
     is_edited = _is_edited(pair, google)
     if shown is None or content_hash(shown) == content_hash(theirs):
         yield MarkUntranslatable(reason, pair, termin, google, is_edited)
     else:
-        yield UpdateGoogle(pair, termin, shown, google.etag, google, (google,) if is_edited else ())
+        yield UpdateGoogle(
+            pair, termin, shown, google.etag, google, (google,) if is_edited else ()
+        )
 
 
 def _hide_if_needed(seen: Picture, pair: Pair) -> Iterator[Action]:
@@ -547,7 +652,11 @@ def _hide_if_needed(seen: Picture, pair: Pair) -> Iterator[Action]:
 def _hide(seen: Picture, pair: Pair) -> HideGoogle:
     google = seen.events.get(pair.google_event_id or "")
     changed = google is not None and _is_edited(pair, google)
-    occurrences = [item for item in seen.occurrences.get(pair.google_event_id or "", ()) if item.shows_text]
+    occurrences = [
+        item
+        for item in seen.occurrences.get(pair.google_event_id or "", ())
+        if item.shows_text
+    ]
     undone = (*([google] if google and changed else []), *occurrences)
     # Once it is hidden, nobody can see any more that it was a person's own wish.
     pair = replace(pair, persons_private=seen.persons_private(pair))
@@ -565,7 +674,12 @@ class _Comparison:
     """A complete pair: what each side says now, and whether that is new."""
 
     def __init__(
-        self, seen: Picture, pair: Pair, termin: Termin, ours: NormalisedEvent, google: GoogleEvent | None
+        self,
+        seen: Picture,
+        pair: Pair,
+        termin: Termin,
+        ours: NormalisedEvent,
+        google: GoogleEvent | None,
     ) -> None:
         self.pair, self.termin, self.google, self.ours = pair, termin, google, ours
         self.theirs = google.event if google else None
@@ -575,16 +689,30 @@ class _Comparison:
         is_touched = google is not None and google.etag != pair.google.etag
         # What Google has made of our own write stays so if it is written again; once a day we try.
         is_worth_a_write = is_touched or not was_anonymised or seen.google.full
-        self.has_foreign_text = google is not None and google.has_foreign_text and is_worth_a_write
-        if self.theirs is not None and was_anonymised and without_texts(self.theirs) != self.theirs:
+        self.has_foreign_text = (
+            google is not None and google.has_foreign_text and is_worth_a_write
+        )
+        if (
+            self.theirs is not None
+            and was_anonymised
+            and without_texts(self.theirs) != self.theirs
+        ):
             # Some program dropped our marker. What stands there is still not the Termin's text.
             self.theirs, self.has_foreign_text = without_texts(self.theirs), True
         # A text that is null although Advoware says that nobody has touched the Termin is unknown, not cleared.
         is_cut_short = _lacks_a_text(termin) and not _is_touched(termin, pair)
-        self.our_hash = (is_cut_short and pair.advoware.content_hash) or content_hash(ours)
-        remembered = None if is_uncompared(pair.google.content_hash) else pair.google.content_hash
+        self.our_hash = (is_cut_short and pair.advoware.content_hash) or content_hash(
+            ours
+        )
+        remembered = (
+            None
+            if is_uncompared(pair.google.content_hash)
+            else pair.google.content_hash
+        )
         self.their_hash = content_hash(self.theirs) if self.theirs else remembered
-        self.advoware_changed = not is_same_content(self.our_hash, pair.advoware.content_hash)
+        self.advoware_changed = not is_same_content(
+            self.our_hash, pair.advoware.content_hash
+        )
         self.google_changed = self._is_news(is_touched) and not is_same_content(
             self.their_hash, pair.google.content_hash
         )
@@ -603,7 +731,9 @@ class _Comparison:
         remembered = self.pair.google.content_hash
         if is_touched or is_uncompared(remembered):
             return True
-        return not is_earlier_reading(remembered) and not _lacks_a_text_of(self.theirs, self.ours)
+        return not is_earlier_reading(remembered) and not _lacks_a_text_of(
+            self.theirs, self.ours
+        )
 
     @property
     def etag(self) -> str | None:
@@ -613,23 +743,36 @@ class _Comparison:
     @property
     def is_equal(self) -> bool:
         """Whether both say the same, as far as Google's side says anything."""
-        comparable = self.ours.anonymise() if is_anonymised_hash(self.their_hash) else self.ours
+        comparable = (
+            self.ours.anonymise() if is_anonymised_hash(self.their_hash) else self.ours
+        )
         return content_hash(comparable) == self.their_hash
 
     @property
     def is_shown_wrongly(self) -> bool:
         """Whether Google shows texts that it must not, or lacks those that it should show."""
-        if self.has_foreign_text or is_anonymised_hash(self.their_hash) != self.shown.anonymised:
+        if (
+            self.has_foreign_text
+            or is_anonymised_hash(self.their_hash) != self.shown.anonymised
+        ):
             return True
         # Only what is hidden is private: readers of the calendar are to see the rest.
         is_ours = self.pair.source_system == "advoware"
-        return is_ours and self.google is not None and self.google.is_private and not self.shown.anonymised
+        return (
+            is_ours
+            and self.google is not None
+            and self.google.is_private
+            and not self.shown.anonymised
+        )
 
     @property
     def is_series(self) -> bool:
         """Whether either side says that it repeats."""
         sides = (self.ours, self.theirs)
-        return any(isinstance(side, NormalisedEvent) and side.recurrence is not None for side in sides)
+        return any(
+            isinstance(side, NormalisedEvent) and side.recurrence is not None
+            for side in sides
+        )
 
     @property
     def may_be_shown_again(self) -> bool:
@@ -638,7 +781,9 @@ class _Comparison:
 
     def put_back(self) -> UpdateGoogle:
         """Write what Google is to show."""
-        return UpdateGoogle(self.pair, self.termin, self.shown, self.etag, self.google, self.undone)
+        return UpdateGoogle(
+            self.pair, self.termin, self.shown, self.etag, self.google, self.undone
+        )
 
     def show(self) -> ShowGoogle:
         """Write the texts, and leave the times."""
@@ -662,17 +807,25 @@ class _Comparison:
         return winner
 
     def _later(self) -> SourceSystem:
-        ours, theirs = self.termin.changed_at, self.google.updated if self.google else None
+        ours, theirs = (
+            self.termin.changed_at,
+            self.google.updated if self.google else None,
+        )
         if ours is None or theirs is None:
             return self.pair.source_system
         return "google" if theirs > ours else "advoware"
 
 
-def _lacks_a_text_of(theirs: NormalisedEvent | Untranslatable | None, ours: NormalisedEvent) -> bool:
+def _lacks_a_text_of(
+    theirs: NormalisedEvent | Untranslatable | None, ours: NormalisedEvent
+) -> bool:
     """Whether a readable event shows no title, note or place where the Termin has one."""
     if not isinstance(theirs, NormalisedEvent) or theirs.anonymised:
         return False
-    return any(getattr(theirs, name) is None and getattr(ours, name) is not None for name in TEXTS)
+    return any(
+        getattr(theirs, name) is None and getattr(ours, name) is not None
+        for name in TEXTS
+    )
 
 
 def _lacks_a_text(termin: Termin) -> bool:
@@ -683,11 +836,15 @@ def _is_touched(termin: Termin, pair: Pair) -> bool:
     return termin.changed_at is None or termin.changed_at != pair.advoware.changed_at
 
 
-def _update_translatable(seen: Picture, found: _Comparison, theirs: NormalisedEvent | None) -> Iterator[Action]:
+def _update_translatable(
+    seen: Picture, found: _Comparison, theirs: NormalisedEvent | None
+) -> Iterator[Action]:
     pair, google = found.pair, found.google
     is_remembered_only = google is None and pair.untranslatable == WAITS_FOR_PERMISSION
     if google is None and is_partial_hash(pair.advoware.content_hash):
-        yield ListGoogle(pair)  # edits that were made while a text of the Termin was unknown are not listed again
+        yield ListGoogle(
+            pair
+        )  # edits that were made while a text of the Termin was unknown are not listed again
         return
     if found.their_hash is None or is_remembered_only or _has_known_exceptions(found):
         yield ConfirmGoogle(pair)
@@ -695,7 +852,11 @@ def _update_translatable(seen: Picture, found: _Comparison, theirs: NormalisedEv
         # Unequal and yet unchanged: a system stores what it gets in its own way. Writing again would not help.
         if google is None and _is_left_alone(pair):
             if found.may_be_shown_again:
-                yield ListGoogle(pair) if seen.has_unlisted_occurrences(pair) else ConfirmGoogle(pair)
+                yield (
+                    ListGoogle(pair)
+                    if seen.has_unlisted_occurrences(pair)
+                    else ConfirmGoogle(pair)
+                )
             yield from _hide_if_needed(seen, pair)
         elif found.is_shown_wrongly:
             yield from _put_back(seen, found)
@@ -727,8 +888,14 @@ def _put_back(seen: Picture, found: _Comparison) -> Iterator[Action]:
         yield ListGoogle(found.pair)
     elif not (found.is_series and found.occurrences and found.google is not None):
         yield found.put_back()
-    elif found.pair.source_system == "advoware" or found.advoware_changed or found.google_changed:
-        yield ReplaceGoogle(found.pair, found.termin, found.shown, found.google, found.undone)
+    elif (
+        found.pair.source_system == "advoware"
+        or found.advoware_changed
+        or found.google_changed
+    ):
+        yield ReplaceGoogle(
+            found.pair, found.termin, found.shown, found.google, found.undone
+        )
     elif found.shown.anonymised:
         yield _hide(seen, found.pair)
     else:
@@ -747,27 +914,43 @@ def _is_left_alone(pair: Pair) -> bool:
 
 def _has_known_exceptions(found: _Comparison) -> bool:
     """Whether the event, unlisted this time, is one that was seen with changed occurrences."""
-    is_changed = found.advoware_changed or found.shown.anonymised or _belongs_to_advoware(found)
-    return found.google is None and has_exceptions(found.pair.untranslatable) and is_changed
+    is_changed = (
+        found.advoware_changed or found.shown.anonymised or _belongs_to_advoware(found)
+    )
+    return (
+        found.google is None
+        and has_exceptions(found.pair.untranslatable)
+        and is_changed
+    )
 
 
 def _belongs_to_advoware(found: _Comparison) -> bool:
     pair = found.pair
-    is_source = pair.sync_strategy == "source_system_wins" and pair.source_system == "advoware"
+    is_source = (
+        pair.sync_strategy == "source_system_wins" and pair.source_system == "advoware"
+    )
     return is_source or found.termin.is_everybodys
 
 
-def _update_untranslatable(seen: Picture, found: _Comparison, theirs: Untranslatable) -> Iterator[Action]:
+def _update_untranslatable(
+    seen: Picture, found: _Comparison, theirs: Untranslatable
+) -> Iterator[Action]:
     """A pair whose event Advoware cannot hold as it is."""
     pair, google = found.pair, found.google
     is_excepted = has_exceptions(theirs.reason)
-    is_news = found.advoware_changed or found.google_changed or (is_excepted and _belongs_to_advoware(found))
+    is_news = (
+        found.advoware_changed
+        or found.google_changed
+        or (is_excepted and _belongs_to_advoware(found))
+    )
     winner = found.winner(may_write=seen.may_write(pair)) if is_news else None
     if google is None:
         return
     if winner == "advoware" and is_excepted:
         if seen.has_unlisted_occurrences(pair):
-            yield ListGoogle(pair)  # what is overwritten is kept, and an incremental listing does not show all of it
+            yield ListGoogle(
+                pair
+            )  # what is overwritten is kept, and an incremental listing does not show all of it
         else:
             yield ReplaceGoogle(pair, found.termin, found.shown, google, found.undone)
         return
@@ -794,24 +977,49 @@ def _mark_pair(found: _Comparison, reason: str) -> Iterator[Action]:
 
     What Advoware says is news as long as nothing is known of Google's side that could hold against it.
     """
-    is_known = isinstance(found.theirs, Untranslatable) and found.theirs.part is not None
+    is_known = (
+        isinstance(found.theirs, Untranslatable) and found.theirs.part is not None
+    )
     is_settled = is_known and found.advoware_changed
     if found.pair.untranslatable != reason or is_settled or found.google_changed:
-        yield MarkUntranslatable(reason, found.pair, found.termin if is_known else None, found.google)
+        yield MarkUntranslatable(
+            reason, found.pair, found.termin if is_known else None, found.google
+        )
 
 
 def _record(found: _Comparison) -> Iterator[Action]:
     pair, google = found.pair, found.google
     ours = Fingerprint(found.our_hash, found.termin.changed_at)
-    theirs = Fingerprint(found.their_hash, google.updated, google.etag) if google else pair.google
+    theirs = (
+        Fingerprint(found.their_hash, google.updated, google.etag)
+        if google
+        else pair.google
+    )
     days = found.ours.first_day, found.ours.last_day
-    known = (pair.advoware, pair.google, (pair.first_day, pair.last_day), pair.error, pair.sync_status)
-    if (*known, pair.persons_private) != (ours, theirs, days, None, "synced", found.persons_private):
+    known = (
+        pair.advoware,
+        pair.google,
+        (pair.first_day, pair.last_day),
+        pair.error,
+        pair.sync_status,
+    )
+    if (*known, pair.persons_private) != (
+        ours,
+        theirs,
+        days,
+        None,
+        "synced",
+        found.persons_private,
+    ):
         yield RecordFingerprints(pair, ours, theirs, *days, found.persons_private)
 
 
 def _mark(
-    reason: str, pair: Pair | None, *, termin: Termin | None = None, google: GoogleEvent | None = None
+    reason: str,
+    pair: Pair | None,
+    *,
+    termin: Termin | None = None,
+    google: GoogleEvent | None = None,
 ) -> Iterator[Action]:
     if pair is None or pair.untranslatable != reason:
         yield MarkUntranslatable(reason, pair, termin, google)

@@ -49,9 +49,14 @@ class Series:
     def rule(self, start: datetime | date) -> str:
         """The series as a RRULE line; ``start`` is that of its first occurrence."""
         parts = [f"FREQ={_FREQUENCIES[self.turnus_art]}", f"INTERVAL={self.turnus}"]
-        parts += [f"{name}={value}" for name, value in _position(self.turnus_art, start).items()]
+        parts += [
+            f"{name}={value}"
+            for name, value in _position(self.turnus_art, start).items()
+        ]
         if self.last_day is not None:
-            parts.append(f"UNTIL={_until(self.last_day, timed=isinstance(start, datetime))}")
+            parts.append(
+                f"UNTIL={_until(self.last_day, timed=isinstance(start, datetime))}"
+            )
         return _RULE_PREFIX + ";".join(parts)
 
 
@@ -67,14 +72,22 @@ def series_of_termin(
         return Untranslatable("series without a last day")
     if last_day < start:
         return Untranslatable(_OVER)
-    return Series(turnus_art, max(turnus, 1), None if last_day.year >= FOR_EVER_YEAR else last_day)
+    return Series(
+        turnus_art, max(turnus, 1), None if last_day.year >= FOR_EVER_YEAR else last_day
+    )
 
 
-def series_of_google(lines: Sequence[str], start: datetime | date) -> Series | Untranslatable:
+def series_of_google(
+    lines: Sequence[str], start: datetime | date
+) -> Series | Untranslatable:
     """Google's series, if Advoware can hold it; ``start`` is that of its first occurrence, in Berlin."""
     if len(lines) != 1 or not lines[0].upper().startswith(_RULE_PREFIX):
         return Untranslatable("series with exceptions or further dates")
-    pairs = [part.partition("=")[::2] for part in lines[0].upper()[len(_RULE_PREFIX) :].split(";") if part]
+    pairs = [
+        part.partition("=")[::2]
+        for part in lines[0].upper()[len(_RULE_PREFIX) :].split(";")
+        if part
+    ]
     parts = dict(pairs)
     turnus_art = _TURNUS_ART.get(parts.get("FREQ", ""))
     if turnus_art is None or len(parts) != len(pairs):
@@ -85,7 +98,11 @@ def series_of_google(lines: Sequence[str], start: datetime | date) -> Series | U
     for name in sorted(parts.keys() - known):
         if name not in expected or parts[name].lstrip("0") != expected[name]:
             return Untranslatable(f"series with a {name} that Advoware cannot hold")
-    if turnus_art == _TURNUS_ART["YEARLY"] and "BYMONTHDAY" in parts and "BYMONTH" not in parts:
+    if (
+        turnus_art == _TURNUS_ART["YEARLY"]
+        and "BYMONTHDAY" in parts
+        and "BYMONTH" not in parts
+    ):
         return Untranslatable("yearly series that takes place every month")
     interval = parts.get("INTERVAL", "1")
     if not _COUNT.fullmatch(interval) or not 1 <= int(interval) <= MAX_TURNUS:
@@ -93,7 +110,9 @@ def series_of_google(lines: Sequence[str], start: datetime | date) -> Series | U
     last_day = _last_day(parts, Series(turnus_art, int(interval), None), start)
     if isinstance(last_day, Untranslatable):
         return last_day
-    return series_of_termin(turnus_art, int(interval), last_day or FOR_EVER, _day(start))
+    return series_of_termin(
+        turnus_art, int(interval), last_day or FOR_EVER, _day(start)
+    )
 
 
 def _position(turnus_art: int, start: datetime | date) -> dict[str, str]:
@@ -114,7 +133,9 @@ def _until(last_day: date, *, timed: bool) -> str:
     return f"{datetime.combine(last_day, _END_OF_DAY, BERLIN).astimezone(UTC):%Y%m%dT%H%M%SZ}"
 
 
-def _last_day(parts: dict[str, str], endless: Series, start: datetime | date) -> date | Untranslatable | None:
+def _last_day(
+    parts: dict[str, str], endless: Series, start: datetime | date
+) -> date | Untranslatable | None:
     if "COUNT" in parts:
         return _last_of(parts["COUNT"], endless, start)
     if "UNTIL" not in parts:
@@ -124,7 +145,9 @@ def _last_day(parts: dict[str, str], endless: Series, start: datetime | date) ->
         return Untranslatable("series with an unreadable end")
     day, clock, utc = match.groups()
     try:
-        until = datetime.strptime(day + (clock or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC if utc else BERLIN)
+        until = datetime.strptime(day + (clock or "000000"), "%Y%m%d%H%M%S").replace(
+            tzinfo=UTC if utc else BERLIN
+        )
     except ValueError:
         return Untranslatable("series with an unreadable end")
     # Beyond the years of a calendar the arithmetic of time zones ends.
@@ -137,7 +160,9 @@ def _last_day(parts: dict[str, str], endless: Series, start: datetime | date) ->
     return until.date() - timedelta(days=1) if too_early else until.date()
 
 
-def _last_of(count: str, endless: Series, start: datetime | date) -> date | Untranslatable:
+def _last_of(
+    count: str, endless: Series, start: datetime | date
+) -> date | Untranslatable:
     """The day of the occurrence with that number."""
     first = datetime.combine(_day(start), time.min)
     rule = rrulestr(endless.rule(first).removeprefix(_RULE_PREFIX), dtstart=first)
@@ -163,7 +188,11 @@ def time_zone(name: str) -> ZoneInfo | None:
     """The time zone of that name; None if there is none."""
     try:
         return ZoneInfo(name)
-    except (KeyError, OSError, ValueError):  # unknown; a folder of the database; no name at all
+    except (
+        KeyError,
+        OSError,
+        ValueError,
+    ):  # unknown; a folder of the database; no name at all
         return None
 
 
@@ -171,7 +200,9 @@ def has_berlins_clock(name: str, first_day: date, last_day: date) -> bool:
     """Whether clocks of that zone show what Berlin's show, in all the years from the first day to the last."""
     zone = time_zone(name)
     last_year = min(last_day.year, FOR_EVER_YEAR)
-    return zone is not None and all(_is_same_clock(name, year) for year in range(first_day.year, last_year + 1))
+    return zone is not None and all(
+        _is_same_clock(name, year) for year in range(first_day.year, last_year + 1)
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -37,11 +37,23 @@ from services.calendar_sync.model import (
     Pair,
     Termin,
 )
-from services.calendar_sync.observation import Confirmations, GoogleListing, Past, PlanSettings, is_placeholder
+from services.calendar_sync.observation import (
+    Confirmations,
+    GoogleListing,
+    Past,
+    PlanSettings,
+    is_placeholder,
+)
 from services.calendar_sync.plan import make_plan
 from services.calendar_sync.store import AuditLine, CalendarStore, Cursor, Hold, Intent
 from services.calendar_sync.store import RunResult as Result
-from services.calendar_sync.work import MAX_UNAVAILABLE, RunSummary, Work, read_event, read_termin
+from services.calendar_sync.work import (
+    MAX_UNAVAILABLE,
+    RunSummary,
+    Work,
+    read_event,
+    read_termin,
+)
 from services.core.errors import (
     Conflict,
     CreateUnclear,
@@ -84,7 +96,9 @@ class _Observed:
 class CalendarSync:
     """Syncs employees' calendars. ``context`` is the step's FlowContext or None."""
 
-    def __init__(self, context: Any = None, *, resources: Resources | None = None) -> None:
+    def __init__(
+        self, context: Any = None, *, resources: Resources | None = None
+    ) -> None:
         self._context = context
         self._resources = resources or current_resources()
         self._google = GoogleCalendarAPI(context, resources=self._resources)
@@ -127,7 +141,9 @@ class CalendarSync:
         except RedisError as error:
             raise Unavailable("Redis", "cannot be reached") from error
 
-    async def sync_employee(self, kuerzel: str, *, full_content: bool = True) -> RunSummary:
+    async def sync_employee(
+        self, kuerzel: str, *, full_content: bool = True
+    ) -> RunSummary:
         """Sync one employee's calendar; ``full_content`` False shows blocked time only.
 
         A failure of single appointments is in the summary, and is tried again by the next run.
@@ -137,7 +153,9 @@ class CalendarSync:
             ForeignSystemError, ConfigurationError: a system cannot be used at all.
         """
         redis = self._resources.calendar_redis
-        async with record_lock(self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis):
+        async with record_lock(
+            self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis
+        ):
             summary = await self._sync(kuerzel, full_content=full_content)
             if summary.result != "failed":
                 await self._note_success(kuerzel)
@@ -154,7 +172,9 @@ class CalendarSync:
 
     async def _note_success(self, kuerzel: str) -> None:
         try:
-            await self._resources.calendar_redis.hset(LAST_SUCCESS, kuerzel, self._now().isoformat())
+            await self._resources.calendar_redis.hset(
+                LAST_SUCCESS, kuerzel, self._now().isoformat()
+            )
         except RedisError:
             log(self._context, "warning", "calendar.success_not_noted", kuerzel=kuerzel)
 
@@ -165,7 +185,9 @@ class CalendarSync:
             return RunSummary(kuerzel)
         store = CalendarStore(await self._resources.database())
         trace_id = getattr(self._context, "trace_id", None)
-        windows = Windows(self._google, self._advoware, store, self._resources, trace_id)
+        windows = Windows(
+            self._google, self._advoware, store, self._resources, trace_id
+        )
         summary = RunSummary(kuerzel)
         seen = await self._observe(windows, summary, full_content=full_content)
         if seen is None:
@@ -175,12 +197,26 @@ class CalendarSync:
         is_complete = await work.carry_out_all(actions)
         await self._note_hold(summary, seen.hold, windows)
         summary.result = _result(summary)
-        await self._move_on(seen, store, summary, is_complete=is_complete and summary.held is None)
+        await self._move_on(
+            seen, store, summary, is_complete=is_complete and summary.held is None
+        )
         return summary
 
-    async def _move_on(self, seen: _Observed, store: CalendarStore, summary: RunSummary, *, is_complete: bool) -> None:
+    async def _move_on(
+        self,
+        seen: _Observed,
+        store: CalendarStore,
+        summary: RunSummary,
+        *,
+        is_complete: bool,
+    ) -> None:
         """Store where the next run starts: after what this one has seen, if all of it was carried out."""
-        is_quiet = is_complete and summary.result == "no_change" and not seen.listing.full and not seen.listing.events
+        is_quiet = (
+            is_complete
+            and summary.result == "no_change"
+            and not seen.listing.full
+            and not seen.listing.events
+        )
         cursor = replace(seen.cursor, quiet_digest=seen.digest if is_quiet else None)
         if is_complete:
             cursor = replace(cursor, sync_token=seen.next_sync_token)
@@ -193,7 +229,9 @@ class CalendarSync:
 
     # -- observe --------------------------------------------------------------------------------------------------
 
-    async def _observe(self, windows: Windows, summary: RunSummary, *, full_content: bool) -> _Observed | None:
+    async def _observe(
+        self, windows: Windows, summary: RunSummary, *, full_content: bool
+    ) -> _Observed | None:
         """Both sides as they are now; None if they are as they were when there was nothing to do."""
         kuerzel, store = summary.kuerzel, windows.store
         cursor = await store.load_cursor(kuerzel)
@@ -205,15 +243,26 @@ class CalendarSync:
         except NotFound:
             if calendar_id is not None:
                 log(self._context, "error", "calendar.lost", kuerzel=kuerzel)
-            calendar_id = await ensure_calendar(self._google, kuerzel, self._resources.settings)
+            calendar_id = await ensure_calendar(
+                self._google, kuerzel, self._resources.settings
+            )
             cursor = replace(cursor, calendar_id=calendar_id, sync_token=None)
             listing, token = await self._list_google(calendar_id, cursor, summary)
-            await self._let_go_of_lost_events(listing, self._settings(cursor, full_content=full_content), windows)
+            await self._let_go_of_lost_events(
+                listing, self._settings(cursor, full_content=full_content), windows
+            )
             await store.save_cursor(cursor, self._now())
-        keeper = CalendarKeeper(self._google, await self._resources.database(), self._resources, self._context)
+        keeper = CalendarKeeper(
+            self._google,
+            await self._resources.database(),
+            self._resources,
+            self._context,
+        )
         await keeper.keep(calendar_id, kuerzel, is_full=listing.full)
         settings = self._settings(cursor, full_content=full_content)
-        interrupted = await self._resume_creates(kuerzel, Applier(settings, windows), store)
+        interrupted = await self._resume_creates(
+            kuerzel, Applier(settings, windows), store
+        )
         hold = next(iter(await store.holds(kuerzel)), None)
         if hold is not None and hold.released_at is not None:
             settings = replace(settings, released=hold.number)
@@ -222,10 +271,18 @@ class CalendarSync:
         if listing.full:
             pairs = await store.load_pairs(kuerzel)
             settings = _looking_at_all(settings, pairs)
-        first_day, last_day = settings.listed_from or settings.first_day, settings.listed_until or settings.last_day
+        first_day, last_day = (
+            settings.listed_from or settings.first_day,
+            settings.listed_until or settings.last_day,
+        )
         answer = await self._advoware.ask_termine(kuerzel, first_day, last_day)
         digest = _digest(settings, answer.digest(), digest_of_pairs)
-        if digest == cursor.quiet_digest and hold is None and not listing.full and not listing.events:
+        if (
+            digest == cursor.quiet_digest
+            and hold is None
+            and not listing.full
+            and not listing.events
+        ):
             await self._move_token(cursor, token, store)
             return None
         if pairs is None:
@@ -233,16 +290,26 @@ class CalendarSync:
         termine = await asyncio.to_thread(lambda: read_termine(answer.rows()))
         self._note_unreadable("Termin", termine.unreadable, summary)
         undecided = {
-            termin.fr_nr for termin in termine.items if any(may_be_created_by(intent, termin) for intent in interrupted)
+            termin.fr_nr
+            for termin in termine.items
+            if any(may_be_created_by(intent, termin) for intent in interrupted)
         }
-        past = replace(await _past(store, kuerzel, listing, pairs), undecided=frozenset(undecided))
-        return _Observed(cursor, settings, termine.items, listing, token, pairs, past, hold, digest)
+        past = replace(
+            await _past(store, kuerzel, listing, pairs), undecided=frozenset(undecided)
+        )
+        return _Observed(
+            cursor, settings, termine.items, listing, token, pairs, past, hold, digest
+        )
 
-    async def _move_token(self, cursor: Cursor, token: str, store: CalendarStore) -> None:
+    async def _move_token(
+        self, cursor: Cursor, token: str, store: CalendarStore
+    ) -> None:
         if token != cursor.sync_token:
             await store.save_cursor(replace(cursor, sync_token=token), self._now())
 
-    def _note_unreadable(self, what: str, reasons: Sequence[str], summary: RunSummary) -> None:
+    def _note_unreadable(
+        self, what: str, reasons: Sequence[str], summary: RunSummary
+    ) -> None:
         """Tell of records that have no identity, and with which nothing can be done."""
         if reasons:
             summary.unreadable += [f"{what}: {reason}" for reason in reasons]
@@ -255,18 +322,25 @@ class CalendarSync:
                 error=f"{what}: {reasons[0]}",
             )
 
-    async def _let_go_of_lost_events(self, listing: GoogleListing, settings: PlanSettings, windows: Windows) -> None:
+    async def _let_go_of_lost_events(
+        self, listing: GoogleListing, settings: PlanSettings, windows: Windows
+    ) -> None:
         """Nobody deleted what another calendar than the one of the last run lacks.
 
         The pairs say so before that calendar becomes the employee's: a run that ends here starts over.
         """
-        applier, present = Applier(settings, windows), {event.id for event in listing.events if not event.cancelled}
+        applier, present = (
+            Applier(settings, windows),
+            {event.id for event in listing.events if not event.cancelled},
+        )
         await self._resume_creates(settings.kuerzel, applier, windows.store)
         for pair in await windows.store.load_pairs(settings.kuerzel):
             if pair.google_event_id is not None and pair.google_event_id not in present:
                 await applier.let_go(pair)
 
-    async def _list_google(self, calendar_id: str, cursor: Cursor, summary: RunSummary) -> tuple[GoogleListing, str]:
+    async def _list_google(
+        self, calendar_id: str, cursor: Cursor, summary: RunSummary
+    ) -> tuple[GoogleListing, str]:
         """Google's changes since the last run, or everything: at first, once a day, and when the token has expired."""
         last = cursor.last_full_run
         is_due = last is None or last <= self._now() - timedelta(hours=FULL_RUN_HOURS)
@@ -295,7 +369,9 @@ class CalendarSync:
             max_deletions=settings.calendar_sync.max_deletions,
         )
 
-    async def _resume_creates(self, kuerzel: str, applier: Applier, store: CalendarStore) -> list[Intent]:
+    async def _resume_creates(
+        self, kuerzel: str, applier: Applier, store: CalendarStore
+    ) -> list[Intent]:
         """Take up creates in Advoware that were interrupted; forget those that after a day have led to nothing.
 
         Returns those of which nobody can tell yet what they have left.
@@ -308,10 +384,22 @@ class CalendarSync:
         for intent in intents:
             try:
                 await applier.resume(intent, rows.get(intent.google_event_id))
-            except (Conflict, CreateUnclear, Forbidden, UnexpectedAnswer, ValidationFailed) as error:
+            except (
+                Conflict,
+                CreateUnclear,
+                Forbidden,
+                UnexpectedAnswer,
+                ValidationFailed,
+            ) as error:
                 unknown.append(intent)
                 code = failure_code(error)
-                log(self._context, "error", "calendar.create_not_resumed", kuerzel=kuerzel, error=code)
+                log(
+                    self._context,
+                    "error",
+                    "calendar.create_not_resumed",
+                    kuerzel=kuerzel,
+                    error=code,
+                )
         for intent in await store.open_intents(kuerzel):
             led_to_nothing = intent.advoware_frnr is None and intent not in unknown
             if led_to_nothing and intent.started_at < self._now() - timedelta(days=1):
@@ -320,7 +408,9 @@ class CalendarSync:
 
     # -- plan -----------------------------------------------------------------------------------------------------
 
-    async def _plan(self, seen: _Observed, windows: Windows, summary: RunSummary) -> tuple[_Observed, list[Action]]:
+    async def _plan(
+        self, seen: _Observed, windows: Windows, summary: RunSummary
+    ) -> tuple[_Observed, list[Action]]:
         """What was seen and the actions, after everything that seems to be gone was read directly.
 
         What cannot be read is left as it is, and counts as an error.
@@ -328,9 +418,19 @@ class CalendarSync:
         confirmed, asked = Confirmations(), set[Action]()
         while True:
             actions = await asyncio.to_thread(
-                make_plan, seen.settings, seen.termine, seen.listing, seen.pairs, confirmed, seen.past
+                make_plan,
+                seen.settings,
+                seen.termine,
+                seen.listing,
+                seen.pairs,
+                confirmed,
+                seen.past,
             )
-            new = [item for item in actions if isinstance(item, QUESTIONS) and item not in asked]
+            new = [
+                item
+                for item in actions
+                if isinstance(item, QUESTIONS) and item not in asked
+            ]
             if not new:
                 break
             asked.update(new)
@@ -338,16 +438,24 @@ class CalendarSync:
                 seen = await self._list_all(seen, windows.store, summary)
             for question in new:
                 if not isinstance(question, ListGoogle):
-                    confirmed = await self._confirm(question, confirmed, seen.settings.calendar_id, summary)
+                    confirmed = await self._confirm(
+                        question, confirmed, seen.settings.calendar_id, summary
+                    )
         return seen, [item for item in actions if not isinstance(item, QUESTIONS)]
 
-    async def _list_all(self, seen: _Observed, store: CalendarStore, summary: RunSummary) -> _Observed:
+    async def _list_all(
+        self, seen: _Observed, store: CalendarStore, summary: RunSummary
+    ) -> _Observed:
         """The same with the whole calendar; Advoware's Termine are those that were listed."""
         cursor = replace(seen.cursor, sync_token=None)
-        listing, token = await self._list_google(seen.settings.calendar_id, cursor, summary)
+        listing, token = await self._list_google(
+            seen.settings.calendar_id, cursor, summary
+        )
         past = await _past(store, summary.kuerzel, listing, seen.pairs)
         past = replace(past, undecided=seen.past.undecided)
-        return replace(seen, cursor=cursor, listing=listing, next_sync_token=token, past=past)
+        return replace(
+            seen, cursor=cursor, listing=listing, next_sync_token=token, past=past
+        )
 
     async def _confirm(
         self,
@@ -361,20 +469,31 @@ class CalendarSync:
         try:
             if isinstance(question, ConfirmAdvoware):
                 fr_nr = int(pair.advoware_frnr or 0)
-                return replace(known, termine={**known.termine, fr_nr: await read_termin(self._advoware, fr_nr)})
+                return replace(
+                    known,
+                    termine={
+                        **known.termine,
+                        fr_nr: await read_termin(self._advoware, fr_nr),
+                    },
+                )
             event_id = str(pair.google_event_id)
             event = await read_event(self._google, calendar_id, event_id)
             return replace(known, events={**known.events, event_id: event})
         except (Forbidden, Unavailable, UnexpectedAnswer, ValidationFailed) as error:
             summary.note_error(self._context, "calendar.not_confirmed", error)
             # A system that fails with one record only stops no others.
-            if isinstance(error, Unavailable) and len(summary.errors) >= MAX_UNAVAILABLE:
+            if (
+                isinstance(error, Unavailable)
+                and len(summary.errors) >= MAX_UNAVAILABLE
+            ):
                 raise
             return known
 
     # -- record ---------------------------------------------------------------------------------------------------
 
-    async def _note_hold(self, summary: RunSummary, before: Hold | None, windows: Windows) -> None:
+    async def _note_hold(
+        self, summary: RunSummary, before: Hold | None, windows: Windows
+    ) -> None:
         """Remember what is held back, for an operator to release; the audit gets a line when it is news."""
         held, store, now = summary.held, windows.store, self._now()
         if held is None:
@@ -388,13 +507,21 @@ class CalendarSync:
             live_pairs=held.live_pairs,
             held_since=now,
         )
-        is_known = before is not None and (before.reason, before.number) == (hold.reason, hold.number)
+        is_known = before is not None and (before.reason, before.number) == (
+            hold.reason,
+            hold.number,
+        )
         if is_known and before is not None and before.released_at is None:
             return
         await store.save_hold(hold)
         if not is_known:
             told = f"{held.reason}: {held.deletions} of {held.live_pairs}"
-            line = AuditLine(employee_kuerzel=summary.kuerzel, side="none", action="held", reason=told)
+            line = AuditLine(
+                employee_kuerzel=summary.kuerzel,
+                side="none",
+                action="held",
+                reason=told,
+            )
             await store.append_audit([replace(line, trace_id=windows.trace_id)], now)
 
     def _now(self) -> datetime:
@@ -416,21 +543,43 @@ def _result(summary: RunSummary) -> Result:
 
 def _looking_at_all(settings: PlanSettings, pairs: Sequence[Pair]) -> PlanSettings:
     """The settings of a run that lists Advoware's Termine of all live pairs, also of those outside the window."""
-    over = [pair.last_day for pair in pairs if pair.last_day is not None and pair.last_day < settings.first_day]
-    to_come = [pair.first_day for pair in pairs if pair.first_day is not None and pair.first_day > settings.last_day]
-    return replace(settings, listed_from=min(over, default=None), listed_until=max(to_come, default=None))
+    over = [
+        pair.last_day
+        for pair in pairs
+        if pair.last_day is not None and pair.last_day < settings.first_day
+    ]
+    to_come = [
+        pair.first_day
+        for pair in pairs
+        if pair.first_day is not None and pair.first_day > settings.last_day
+    ]
+    return replace(
+        settings,
+        listed_from=min(over, default=None),
+        listed_until=max(to_come, default=None),
+    )
 
 
-async def _past(store: CalendarStore, kuerzel: str, listing: GoogleListing, pairs: Sequence[Pair]) -> Past:
+async def _past(
+    store: CalendarStore, kuerzel: str, listing: GoogleListing, pairs: Sequence[Pair]
+) -> Past:
     """What other rows know of the listed events without a pair, as far as it matters."""
     paired = {pair.google_event_id for pair in pairs}
-    unpaired = [event for event in listing.events if event.id not in paired and not event.cancelled]
+    unpaired = [
+        event
+        for event in listing.events
+        if event.id not in paired and not event.cancelled
+    ]
     marked = {event.id: event.sync_id for event in unpaired if event.fr_nr is not None}
-    unnamed = {event.id for event in unpaired if event.fr_nr is None and is_placeholder(event)}
+    unnamed = {
+        event.id for event in unpaired if event.fr_nr is None and is_placeholder(event)
+    }
     known = await store.events_once_paired(kuerzel, marked.keys())
     # A deleted pair has had it as it is, if no later one has written its own marks. That of a copy without a row is
     # made up, and the event names one that was never stored.
     once_paired = frozenset(
-        event_id for event_id, sync_id in known if marked[event_id] in {sync_id, None} or sync_id.version != RANDOM
+        event_id
+        for event_id, sync_id in known
+        if marked[event_id] in {sync_id, None} or sync_id.version != RANDOM
     )
     return Past(once_paired, await store.termine_of_events_elsewhere(kuerzel, unnamed))

@@ -15,7 +15,14 @@ from typing import Any, Literal
 import asyncpg
 
 from services.core.database import database_errors
-from services.core.errors import Conflict, Forbidden, ForeignSystemError, NotFound, UnexpectedAnswer, ValidationFailed
+from services.core.errors import (
+    Conflict,
+    Forbidden,
+    ForeignSystemError,
+    NotFound,
+    UnexpectedAnswer,
+    ValidationFailed,
+)
 from services.google_calendar import GoogleCalendarAPI
 
 Json = dict[str, Any]
@@ -84,7 +91,9 @@ def _read_rule(resource: Json) -> Rule:
     return Rule(rule_id, role, str(scope.get("value") or "").lower())
 
 
-def sharing_steps(wanted: Mapping[str, str], present: Sequence[Rule], own: Sequence[OwnRule]) -> list[Step]:
+def sharing_steps(
+    wanted: Mapping[str, str], present: Sequence[Rule], own: Sequence[OwnRule]
+) -> list[Step]:
     """What makes the sharing agree with the configuration, access that ends first.
 
     The rule by which our account owns the calendar was there before all others, so it is none of ``own``.
@@ -97,7 +106,9 @@ def sharing_steps(wanted: Mapping[str, str], present: Sequence[Rule], own: Seque
     by_email = {rule.email: rule for rule in present if rule.email}
     by_id = {rule.rule_id: rule for rule in present}
     owned = {rule.email: rule for rule in own}
-    steps = [_end(rule, by_id.get(rule.rule_id)) for rule in own if rule.email not in wanted]
+    steps = [
+        _end(rule, by_id.get(rule.rule_id)) for rule in own if rule.email not in wanted
+    ]
     for email, role in wanted.items():
         mine = owned.get(email)
         there = by_id.get(mine.rule_id) if mine else by_email.get(email)
@@ -114,10 +125,16 @@ def _end(mine: OwnRule, there: Rule | None) -> Step:
     return Step("revoke" if is_ours else "forget", mine.email, mine.rule_id, mine.role)
 
 
-def _keep(email: str, role: str, mine: OwnRule | None, there: Rule | None) -> Step | None:
+def _keep(
+    email: str, role: str, mine: OwnRule | None, there: Rule | None
+) -> Step | None:
     if mine is None:
         # One that is there already is a person's, whatever it says.
-        return Step("grant", email, f"user:{email}", role, notify=True) if there is None else None
+        return (
+            Step("grant", email, f"user:{email}", role, notify=True)
+            if there is None
+            else None
+        )
     if there is None:
         # Removed by hand, or never set. Only who never got it has not been told yet.
         return Step("grant", email, mine.rule_id, role, notify=mine.set_at is None)
@@ -164,14 +181,22 @@ class SharingStore:
         """No rule for that account is ours any more."""
         async with database_errors():
             await self._pool.execute(
-                "DELETE FROM calendar_sync_sharing WHERE calendar_id = $1 AND email = $2", calendar_id, email
+                "DELETE FROM calendar_sync_sharing WHERE calendar_id = $1 AND email = $2",
+                calendar_id,
+                email,
             )
 
 
 class Sharing:
     """Carries out the steps on one calendar. The caller holds the employee's lock."""
 
-    def __init__(self, google: GoogleCalendarAPI, store: SharingStore, calendar_id: str, now: datetime) -> None:
+    def __init__(
+        self,
+        google: GoogleCalendarAPI,
+        store: SharingStore,
+        calendar_id: str,
+        now: datetime,
+    ) -> None:
         self._google = google
         self._store = store
         self._calendar_id = calendar_id
@@ -199,13 +224,21 @@ class Sharing:
 
     async def _write(self, step: Step, before: OwnRule | None) -> None:
         # One that was removed by hand counts as set, so that no attempt to set it again writes the person an e-mail.
-        set_at = before.set_at if before is not None and step.action == "grant" else None
-        await self._store.save(self._calendar_id, OwnRule(step.email, step.rule_id, step.role, set_at))
+        set_at = (
+            before.set_at if before is not None and step.action == "grant" else None
+        )
+        await self._store.save(
+            self._calendar_id, OwnRule(step.email, step.rule_id, step.role, set_at)
+        )
         try:
             if step.action == "grant":
-                answer = await self._google.insert_acl(self._calendar_id, step.role, step.email, notify=step.notify)
+                answer = await self._google.insert_acl(
+                    self._calendar_id, step.role, step.email, notify=step.notify
+                )
             else:
-                answer = await self._google.patch_acl(self._calendar_id, step.rule_id, step.role)
+                answer = await self._google.patch_acl(
+                    self._calendar_id, step.rule_id, step.role
+                )
         except REFUSALS:
             await self._take_back(step, before)
             raise
@@ -219,7 +252,9 @@ class Sharing:
             await self._store.save(self._calendar_id, before)
 
     async def _remember(self, step: Step, rule_id: str) -> None:
-        await self._store.save(self._calendar_id, OwnRule(step.email, rule_id, step.role, self._now))
+        await self._store.save(
+            self._calendar_id, OwnRule(step.email, rule_id, step.role, self._now)
+        )
 
 
 def is_final(error: ForeignSystemError) -> bool:

@@ -52,7 +52,9 @@ class Cursor:
     calendar_id: str | None = None
     sync_token: str | None = None
     last_full_run: datetime | None = None
-    quiet_digest: str | None = None  #: of all that a run has seen in which nothing was to be done
+    quiet_digest: str | None = (
+        None  #: of all that a run has seen in which nothing was to be done
+    )
     updated_at: datetime | None = None  #: set by the store
 
 
@@ -199,22 +201,28 @@ class CalendarStore:
 
     async def find_pair(self, sync_id: UUID) -> StoredPair | None:
         """A pair, live or deleted."""
-        found = await self._pairs("SELECT * FROM calendar_sync WHERE sync_id = $1", sync_id)
+        found = await self._pairs(
+            "SELECT * FROM calendar_sync WHERE sync_id = $1", sync_id
+        )
         return found[0] if found else None
 
     async def pairs_of_termin(self, frnr: int) -> list[StoredPair]:
         """All pairs that have this Termin, deleted ones included, oldest first."""
         return await self._pairs(
-            "SELECT * FROM calendar_sync WHERE advoware_frnr = $1 ORDER BY created_at, sync_id", frnr
+            "SELECT * FROM calendar_sync WHERE advoware_frnr = $1 ORDER BY created_at, sync_id",
+            frnr,
         )
 
     async def pairs_of_event(self, event_id: str) -> list[StoredPair]:
         """All pairs that have this event, deleted ones included, oldest first."""
         return await self._pairs(
-            "SELECT * FROM calendar_sync WHERE google_event_id = $1 ORDER BY created_at, sync_id", event_id
+            "SELECT * FROM calendar_sync WHERE google_event_id = $1 ORDER BY created_at, sync_id",
+            event_id,
         )
 
-    async def events_once_paired(self, kuerzel: str, event_ids: Collection[str]) -> set[tuple[str, UUID]]:
+    async def events_once_paired(
+        self, kuerzel: str, event_ids: Collection[str]
+    ) -> set[tuple[str, UUID]]:
         """Those of the events that an employee's deleted pairs have had, each with the ``sync_id`` of such a pair."""
         if not event_ids:
             return set()
@@ -229,7 +237,9 @@ class CalendarStore:
             )
         return {(row["google_event_id"], row["sync_id"]) for row in rows}
 
-    async def termine_of_events_elsewhere(self, kuerzel: str, event_ids: Collection[str]) -> dict[str, int]:
+    async def termine_of_events_elsewhere(
+        self, kuerzel: str, event_ids: Collection[str]
+    ) -> dict[str, int]:
         """The Termine of those of the events that are live pairs' of other employees."""
         if not event_ids:
             return {}
@@ -268,15 +278,21 @@ class CalendarStore:
             )
             await _append(connection, audit, now)
 
-    async def save_pairs(self, pairs: Sequence[tuple[Pair, AuditLine]], now: datetime) -> None:
+    async def save_pairs(
+        self, pairs: Sequence[tuple[Pair, AuditLine]], now: datetime
+    ) -> None:
         """Insert these pairs, or replace their rows, with their lines in the audit: all of them or none.
 
         Raises:
             Conflict: as in `save_pair`, for at least one of them.
         """
         async with self._transaction() as connection:
-            await connection.executemany(_SAVE_PAIR, [(*_pair_values(pair), now) for pair, _ in pairs])
-            await connection.executemany(_APPEND, [_audit_values(line, now) for _, line in pairs])
+            await connection.executemany(
+                _SAVE_PAIR, [(*_pair_values(pair), now) for pair, _ in pairs]
+            )
+            await connection.executemany(
+                _APPEND, [_audit_values(line, now) for _, line in pairs]
+            )
 
     async def delete_pair(self, sync_id: UUID, audit: AuditLine, now: datetime) -> None:
         """Mark the pair as deleted, together with its line in the audit.
@@ -302,13 +318,18 @@ class CalendarStore:
     async def load_cursor(self, kuerzel: str) -> Cursor:
         """Where the sync of an employee stands; an empty cursor before the first one."""
         async with database_errors():
-            row = await self._pool.fetchrow("SELECT * FROM calendar_sync_cursor WHERE employee_kuerzel = $1", kuerzel)
+            row = await self._pool.fetchrow(
+                "SELECT * FROM calendar_sync_cursor WHERE employee_kuerzel = $1",
+                kuerzel,
+            )
         return Cursor(**row) if row else Cursor(employee_kuerzel=kuerzel)
 
     async def load_cursors(self) -> list[Cursor]:
         """The cursors of all employees, by Kürzel."""
         async with database_errors():
-            rows = await self._pool.fetch("SELECT * FROM calendar_sync_cursor ORDER BY employee_kuerzel")
+            rows = await self._pool.fetch(
+                "SELECT * FROM calendar_sync_cursor ORDER BY employee_kuerzel"
+            )
         return [Cursor(**row) for row in rows]
 
     async def save_cursor(self, cursor: Cursor, now: datetime) -> None:
@@ -414,7 +435,9 @@ class CalendarStore:
             for line in lines:
                 await _append(connection, line, now)
 
-    async def history(self, *, sync_id: UUID | None = None, frnr: int | None = None) -> list[AuditLine]:
+    async def history(
+        self, *, sync_id: UUID | None = None, frnr: int | None = None
+    ) -> list[AuditLine]:
         """The audit of a pair, or of all pairs that ever had a Termin, oldest first."""
         async with database_errors():
             rows = await self._pool.fetch(
@@ -447,7 +470,9 @@ class CalendarStore:
 
     # -- runs and holds ---------------------------------------------------------------------------------------
 
-    async def note_run(self, kuerzel: str, result: RunResult, code: str | None, now: datetime) -> None:
+    async def note_run(
+        self, kuerzel: str, result: RunResult, code: str | None, now: datetime
+    ) -> None:
         """Remember how an employee's run has ended. ``held`` is no failure of the run."""
         async with database_errors():
             await self._pool.execute(
@@ -471,7 +496,9 @@ class CalendarStore:
     async def runs(self) -> list[Run]:
         """The latest run of every employee, by Kürzel."""
         async with database_errors():
-            rows = await self._pool.fetch("SELECT * FROM calendar_sync_run ORDER BY employee_kuerzel")
+            rows = await self._pool.fetch(
+                "SELECT * FROM calendar_sync_run ORDER BY employee_kuerzel"
+            )
         return [Run(**row) for row in rows]
 
     async def operation(self) -> Operation:
@@ -535,7 +562,9 @@ class CalendarStore:
     async def end_hold(self, kuerzel: str) -> None:
         """Nothing is held back any more."""
         async with database_errors():
-            await self._pool.execute("DELETE FROM calendar_sync_hold WHERE employee_kuerzel = $1", kuerzel)
+            await self._pool.execute(
+                "DELETE FROM calendar_sync_hold WHERE employee_kuerzel = $1", kuerzel
+            )
 
     # -- what was overwritten ---------------------------------------------------------------------------------
 
@@ -560,10 +589,13 @@ class CalendarStore:
         """Let go of what was overwritten more than `OVERWRITTEN_DAYS` ago."""
         async with database_errors():
             await self._pool.execute(
-                "DELETE FROM calendar_sync_overwritten WHERE at < $1", now - timedelta(days=OVERWRITTEN_DAYS)
+                "DELETE FROM calendar_sync_overwritten WHERE at < $1",
+                now - timedelta(days=OVERWRITTEN_DAYS),
             )
 
-    async def overwritten(self, since: datetime, kuerzel: str | None = None) -> list[Overwritten]:
+    async def overwritten(
+        self, since: datetime, kuerzel: str | None = None
+    ) -> list[Overwritten]:
         """What was overwritten since then for an employee, or for all, oldest first."""
         async with database_errors():
             rows = await self._pool.fetch(
@@ -580,7 +612,9 @@ class CalendarStore:
         """Remember that an overwritten event was brought back."""
         async with database_errors():
             await self._pool.execute(
-                "UPDATE calendar_sync_overwritten SET restored_at = $2 WHERE overwritten_id = $1", overwritten_id, now
+                "UPDATE calendar_sync_overwritten SET restored_at = $2 WHERE overwritten_id = $1",
+                overwritten_id,
+                now,
             )
 
     # -- inner works ------------------------------------------------------------------------------------------
@@ -595,7 +629,11 @@ class CalendarStore:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[asyncpg.Connection]:
         try:
-            async with database_errors(), self._pool.acquire() as connection, connection.transaction():
+            async with (
+                database_errors(),
+                self._pool.acquire() as connection,
+                connection.transaction(),
+            ):
                 yield connection
         except asyncpg.UniqueViolationError as error:
             reason = f"linked already ({error.constraint_name})"
@@ -661,14 +699,18 @@ def _stored_pair(row: asyncpg.Record) -> StoredPair:
         sync_status=row["sync_status"],
         deleted=row["deleted"],
         advoware=Fingerprint(row["advoware_hash"], row["advoware_changed_at"]),
-        google=Fingerprint(row["google_hash"], row["google_updated"], row["google_etag"]),
+        google=Fingerprint(
+            row["google_hash"], row["google_updated"], row["google_etag"]
+        ),
         first_day=row["first_day"],
         last_day=row["last_day"],
         error=row["error"],
         attempts=row["attempts"],
         persons_private=row["persons_private"],
     )
-    return StoredPair(pair, row["created_at"], row["updated_at"], row["last_sync"], row["deleted_at"])
+    return StoredPair(
+        pair, row["created_at"], row["updated_at"], row["last_sync"], row["deleted_at"]
+    )
 
 
 def _intent_values(intent: Intent) -> tuple[Any, ...]:
@@ -689,7 +731,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 """
 
 
-async def _append(connection: asyncpg.Connection, line: AuditLine, now: datetime) -> None:
+async def _append(
+    connection: asyncpg.Connection, line: AuditLine, now: datetime
+) -> None:
     await connection.execute(_APPEND, *_audit_values(line, now))
 
 

@@ -14,7 +14,14 @@ from itertools import groupby, islice
 from typing import Any, TypeVar
 
 from services.advoware_service import AdvowareService
-from services.calendar_sync.apply import Applier, Saved, Windows, action_name, one_event, one_termin
+from services.calendar_sync.apply import (
+    Applier,
+    Saved,
+    Windows,
+    action_name,
+    one_event,
+    one_termin,
+)
 from services.calendar_sync.model import (
     QUESTIONS,
     Action,
@@ -29,7 +36,11 @@ from services.calendar_sync.model import (
     UpdateAdvoware,
     UpdateGoogle,
 )
-from services.calendar_sync.observation import Confirmations, GoogleListing, PlanSettings
+from services.calendar_sync.observation import (
+    Confirmations,
+    GoogleListing,
+    PlanSettings,
+)
 from services.calendar_sync.plan import make_plan
 from services.calendar_sync.store import RunResult
 from services.core.errors import (
@@ -82,7 +93,9 @@ class RunSummary:
     unreadable: list[str] = field(default_factory=list)
     held: HoldDeletions | None = None
 
-    def note_error(self, context: Any, event: str, error: Exception | str, **fields: str) -> str:
+    def note_error(
+        self, context: Any, event: str, error: Exception | str, **fields: str
+    ) -> str:
         """Log and count what concerns one appointment only; returns its code."""
         code = error if isinstance(error, str) else failure_code(error)
         self.errors.append(code)
@@ -98,7 +111,9 @@ async def read_termin(advoware: AdvowareService, fr_nr: int) -> Termin | None:
         return None
 
 
-async def read_event(google: GoogleCalendarAPI, calendar_id: str, event_id: str) -> GoogleEvent | None:
+async def read_event(
+    google: GoogleCalendarAPI, calendar_id: str, event_id: str
+) -> GoogleEvent | None:
     """The event as it is now; None if Google knows none.
 
     Raises:
@@ -118,7 +133,12 @@ class Work:
     """
 
     def __init__(
-        self, context: Any, settings: PlanSettings, windows: Windows, summary: RunSummary, listing: GoogleListing
+        self,
+        context: Any,
+        settings: PlanSettings,
+        windows: Windows,
+        summary: RunSummary,
+        listing: GoogleListing,
     ) -> None:
         self._context = context
         self._listing = listing
@@ -134,10 +154,14 @@ class Work:
         Raises:
             ForeignSystemError, ConfigurationError: a system cannot be used, so that the rest would fail as well.
         """
-        self._applier.expected_changes = sum(isinstance(item, UpdateAdvoware | DeleteAdvoware) for item in actions)
+        self._applier.expected_changes = sum(
+            isinstance(item, UpdateAdvoware | DeleteAdvoware) for item in actions
+        )
         for kind, group in groupby(actions, key=_kind):
             if kind == "insert":
-                for batch in _batches(item for item in group if isinstance(item, InsertGoogle)):
+                for batch in _batches(
+                    item for item in group if isinstance(item, InsertGoogle)
+                ):
                     await self._insert(batch)
             elif kind == "together":
                 for together in _batches(group):
@@ -171,14 +195,22 @@ class Work:
     async def _decide_anew(self, action: Action, error: Conflict) -> None:
         pair = getattr(action, "pair", None)
         # Of a row that waits for its other side this one alone does not tell enough.
-        if not isinstance(pair, Pair) or None in {pair.advoware_frnr, pair.google_event_id}:
+        if not isinstance(pair, Pair) or None in {
+            pair.advoware_frnr,
+            pair.google_event_id,
+        }:
             raise error
         if error.system not in {GOOGLE, "Advoware"}:
             raise error
         decided = await self._plan_pair(pair)
         if self._summary.held is not None:
-            decided = [item for item in decided if not isinstance(item, HoldDeletions)]  # that it is held was told
-        if any(isinstance(item, (HoldDeletions, NotPlanned, *QUESTIONS)) for item in decided):
+            decided = [
+                item for item in decided if not isinstance(item, HoldDeletions)
+            ]  # that it is held was told
+        if any(
+            isinstance(item, (HoldDeletions, NotPlanned, *QUESTIONS))
+            for item in decided
+        ):
             raise error  # the next run asks, or holds it for all to see
         for anew in decided:
             await self._applier.carry_out(anew)
@@ -188,17 +220,41 @@ class Work:
         stored = await self._windows.store.find_pair(pair.sync_id)
         if stored is None or stored.pair.deleted:
             return []
-        pair, windows, calendar_id = stored.pair, self._windows, self._settings.calendar_id
-        termin = await read_termin(windows.advoware, pair.advoware_frnr) if pair.advoware_frnr else None
+        pair, windows, calendar_id = (
+            stored.pair,
+            self._windows,
+            self._settings.calendar_id,
+        )
+        termin = (
+            await read_termin(windows.advoware, pair.advoware_frnr)
+            if pair.advoware_frnr
+            else None
+        )
         event_id = pair.google_event_id
-        event = await read_event(windows.google, calendar_id, event_id) if event_id else None
+        event = (
+            await read_event(windows.google, calendar_id, event_id)
+            if event_id
+            else None
+        )
         termine = {pair.advoware_frnr: termin} if pair.advoware_frnr else {}
         events = {event_id: event} if event_id else {}
         # Of a series one read does not show the changed occurrences.
-        occurrences = [item for item in self._listing.events if event_id and item.recurring_event_id == event_id]
-        listing = GoogleListing([*([event] if event else []), *occurrences], self._listing.full)
+        occurrences = [
+            item
+            for item in self._listing.events
+            if event_id and item.recurring_event_id == event_id
+        ]
+        listing = GoogleListing(
+            [*([event] if event else []), *occurrences], self._listing.full
+        )
         seen = [termin] if termin else []
-        return make_plan(self._settings_for_one(), seen, listing, [pair], Confirmations(termine, events))
+        return make_plan(
+            self._settings_for_one(),
+            seen,
+            listing,
+            [pair],
+            Confirmations(termine, events),
+        )
 
     def _settings_for_one(self) -> PlanSettings:
         """One pair alone never looks dangerous: while deletions are held, none is decided about anew."""
@@ -215,8 +271,12 @@ class Work:
         if isinstance(error, _ENDING):
             raise error
         name = action_name(action)
-        code = self._summary.note_error(self._context, "calendar.action_failed", error, action=name)
-        self._unavailable = self._unavailable + 1 if isinstance(error, Unavailable) else 0
+        code = self._summary.note_error(
+            self._context, "calendar.action_failed", error, action=name
+        )
+        self._unavailable = (
+            self._unavailable + 1 if isinstance(error, Unavailable) else 0
+        )
         if self._unavailable >= MAX_UNAVAILABLE:
             raise error
         await self._applier.fail(action, code)
@@ -236,7 +296,9 @@ class Work:
             if isinstance(row, Exception):
                 await self._settle(action, row)
             else:
-                await self._settle(action, None if remembered_together else await self._remember(row))
+                await self._settle(
+                    action, None if remembered_together else await self._remember(row)
+                )
 
     async def _try_insert(self, action: InsertGoogle) -> Saved | Exception:
         try:
@@ -264,7 +326,9 @@ class Work:
         return None
 
 
-async def _in_waves(actions: Sequence[Any], attempt: Callable[[Any], Awaitable[Result]]) -> list[tuple[Any, Result]]:
+async def _in_waves(
+    actions: Sequence[Any], attempt: Callable[[Any], Awaitable[Result]]
+) -> list[tuple[Any, Result]]:
     """What each attempt has led to. Several go on at once, but one at a time as long as they fail.
 
     A system that is away is not asked for all of them: after `MAX_UNAVAILABLE` failures the rest is not tried.
@@ -279,7 +343,11 @@ async def _in_waves(actions: Sequence[Any], attempt: Callable[[Any], Awaitable[R
             break
         is_away = [isinstance(outcome, Unavailable) for outcome in outcomes]
         failures = failures + sum(is_away) if all(is_away) else 0
-        size = 1 if any(isinstance(outcome, Exception) for outcome in outcomes) else PARALLEL
+        size = (
+            1
+            if any(isinstance(outcome, Exception) for outcome in outcomes)
+            else PARALLEL
+        )
     return results
 
 

@@ -20,14 +20,21 @@ POOL_SIZE = 8
 #: How many records one worker may work on at the same time; further ones wait.
 LOCK_CONNECTIONS = 16
 COMMAND_TIMEOUT_SECONDS = 30.0
-_MIGRATION_LOCK = 0x42425F6D6967  # "BB_mig": any number that nobody else uses for an advisory lock
+_MIGRATION_LOCK = (
+    0x42425F6D6967  # "BB_mig": any number that nobody else uses for an advisory lock
+)
 
 
 #: For one use of a pool: waiting for a free connection, and the statements.
 USE_SECONDS = 60.0
 
 #: What asyncpg raises when the connection fails, not the statement.
-CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+CONNECTION_ERRORS = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+)
 
 #: Conditions of the server that pass or that an operator ends, by the beginning of PostgreSQL's error code.
 _PASSING = {
@@ -104,7 +111,9 @@ async def open_database(settings: PostgresSettings) -> asyncpg.Pool:
     """
     pool = await _open_pool(settings, min_size=1, max_size=POOL_SIZE, init=_use_json)
     try:
-        async with database_errors(None):  # another process may be at it, and that may take its time
+        async with database_errors(
+            None
+        ):  # another process may be at it, and that may take its time
             await migrate(pool)
     except BaseException:
         await pool.close()
@@ -127,7 +136,9 @@ async def _open_pool(settings: PostgresSettings, **options: Any) -> asyncpg.Pool
             host=settings.host,
             port=settings.port,
             user=settings.user,
-            password=settings.password.get_secret_value() if settings.password else None,
+            password=settings.password.get_secret_value()
+            if settings.password
+            else None,
             database=settings.db_name,
             timeout=settings.timeout_seconds,
             command_timeout=COMMAND_TIMEOUT_SECONDS,
@@ -137,7 +148,9 @@ async def _open_pool(settings: PostgresSettings, **options: Any) -> asyncpg.Pool
 
 
 async def _use_json(connection: asyncpg.Connection) -> None:
-    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_to_json, decoder=json.loads)
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=_to_json, decoder=json.loads
+    )
 
 
 def _to_json(value: Any) -> str:
@@ -150,17 +163,26 @@ async def migrate(pool: asyncpg.Pool, directory: Path = MIGRATIONS) -> list[str]
 
     Safe to run from several processes at once. Returns the names applied.
     """
-    files = await asyncio.to_thread(lambda: [(path.name, path.read_text("utf-8")) for path in directory.glob("*.sql")])
+    files = await asyncio.to_thread(
+        lambda: [
+            (path.name, path.read_text("utf-8")) for path in directory.glob("*.sql")
+        ]
+    )
     applied = []
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migration (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
         )
-        known = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migration")}
+        known = {
+            row["name"]
+            for row in await connection.fetch("SELECT name FROM schema_migration")
+        }
         for name, statements in sorted(files):
             if name not in known:
                 await connection.execute(statements)
-                await connection.execute("INSERT INTO schema_migration (name) VALUES ($1)", name)
+                await connection.execute(
+                    "INSERT INTO schema_migration (name) VALUES ($1)", name
+                )
                 applied.append(name)
     return applied

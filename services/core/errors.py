@@ -128,13 +128,24 @@ class ForeignSystemError(BitByLawError):
 
     retry_after: str | None = None
 
-    def __init__(self, system: str, reason: str = "", *, status: int | None = None, details: Any = None) -> None:
+    def __init__(
+        self,
+        system: str,
+        reason: str = "",
+        *,
+        status: int | None = None,
+        details: Any = None,
+    ) -> None:
         self.system = system
         self.status = status
         self.reason = reason
         self.details = details
         answered = f" answered {status}" if status is not None else ""
-        super().__init__(f"{system}{answered}: {reason}" if reason else f"{system}{answered or ' failed'}")
+        super().__init__(
+            f"{system}{answered}: {reason}"
+            if reason
+            else f"{system}{answered or ' failed'}"
+        )
 
 
 class NotFound(ForeignSystemError):
@@ -199,7 +210,9 @@ _STORES = frozenset({"PostgreSQL", "Redis"})
 
 def is_no_records_fault(error: Exception) -> bool:
     """Whether one of our own stores is in trouble: that uses up no try of the record that was being worked on."""
-    return isinstance(error, DatabaseUnusable) or (isinstance(error, Unavailable) and error.system in _STORES)
+    return isinstance(error, DatabaseUnusable) or (
+        isinstance(error, Unavailable) and error.system in _STORES
+    )
 
 
 _NUMBERS = re.compile(r"[A-Z]{2}\d{2}[\d ]{8,}|\d{5,}")
@@ -215,12 +228,16 @@ def shown_text(error: Exception) -> str:
     if not isinstance(error, ForeignSystemError) or error.status is None:
         return f"{name}: {error}"
     words = words_of(error)
-    return f"{name}: {error.system} answered {error.status}" + (f" {words}" if words else "")
+    return f"{name}: {error.system} answered {error.status}" + (
+        f" {words}" if words else ""
+    )
 
 
 def words_of(error: ForeignSystemError) -> str:
     """What the foreign system said, in „“ and without long numbers; empty if it said nothing."""
-    words = _NUMBERS.sub("…", error.reason.translate({ord("„"): "'", ord("“"): "'"})).strip()
+    words = _NUMBERS.sub(
+        "…", error.reason.translate({ord("„"): "'", ord("“"): "'"})
+    ).strip()
     return f"„{words}“" if words else ""
 
 
@@ -236,17 +253,33 @@ def failure_code(error: BaseException) -> str:
     """
     if isinstance(error, BitByLawError | ConfigurationError):
         return without_quotes(shown_text(error))
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_ours(frame.filename)]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if _is_ours(frame.filename)
+    ]
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}{place}"
 
 
 def _is_ours(filename: str) -> bool:
     """Whether a place is in this product: where a library raised tells nobody what to look at."""
-    return Path(filename).is_relative_to(PROJECT_ROOT) and "site-packages" not in filename
+    return (
+        Path(filename).is_relative_to(PROJECT_ROOT) and "site-packages" not in filename
+    )
 
 
-def error_for_status(system: str, status: int, reason: str = "", details: Any = None) -> ForeignSystemError:
+def error_for_status(
+    system: str, status: int, reason: str = "", details: Any = None
+) -> ForeignSystemError:
     """The error that stands for an HTTP status of 300 and above."""
-    fallback = Unavailable if status >= 500 else ValidationFailed if status >= 400 else UnexpectedAnswer
-    return _CLASS_FOR_STATUS.get(status, fallback)(system, reason, status=status, details=details)
+    fallback = (
+        Unavailable
+        if status >= 500
+        else ValidationFailed
+        if status >= 400
+        else UnexpectedAnswer
+    )
+    return _CLASS_FOR_STATUS.get(status, fallback)(
+        system, reason, status=status, details=details
+    )

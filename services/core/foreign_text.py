@@ -26,7 +26,9 @@ def clean_value(value: Any) -> Any:
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, dict):
-        return {clean_text(str(name)): clean_value(item) for name, item in value.items()}
+        return {
+            clean_text(str(name)): clean_value(item) for name, item in value.items()
+        }
     if isinstance(value, list):
         return [clean_value(item) for item in value]
     return value
@@ -46,5 +48,7 @@ def comparable_text(value: Any) -> str | None:
     """Text as it is compared: NFC, trimmed, inner white space as one space, without control characters; empty: None."""
     if value is None:
         return None
-    text = re.sub(r"\s+", " ", unicodedata.normalize("NFC", clean_text(str(value)))).strip()
+    text = re.sub(
+        r"\s+", " ", unicodedata.normalize("NFC", clean_text(str(value)))
+    ).strip()
     return text or None

@@ -43,7 +43,9 @@ class HttpAnswer:
         """The body as text: in the charset of its byte order mark, the declared one, UTF-8, or else Windows-1252."""
         for charset in (*self._charsets(), *_LIKELY_CHARSETS):
             try:
-                return without_surrogates(self.body.decode(charset)).removeprefix("\ufeff")
+                return without_surrogates(self.body.decode(charset)).removeprefix(
+                    "\ufeff"
+                )
             except (LookupError, ValueError):
                 continue
         raise AssertionError("latin-1 reads everything")
@@ -64,7 +66,9 @@ class HttpAnswer:
                 return read_json(text) if text.strip() else None
             except (LookupError, ValueError):
                 continue
-        raise UnexpectedAnswer(system, "the answer is not valid JSON", status=self.status)
+        raise UnexpectedAnswer(
+            system, "the answer is not valid JSON", status=self.status
+        )
 
     def _charsets(self) -> list[str]:
         if self.body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -128,9 +132,13 @@ async def send(
         unreachable.was_sent = False
         raise unreachable from error
     except TimeoutError as error:
-        raise UpstreamTimeout(system, f"no complete answer within {timeout_seconds:.3g} s", status=status) from error
+        raise UpstreamTimeout(
+            system, f"no complete answer within {timeout_seconds:.3g} s", status=status
+        ) from error
     except (aiohttp.ClientError, OSError) as error:
-        raise Unavailable(system, f"connection lost ({type(error).__name__})", status=status) from error
+        raise Unavailable(
+            system, f"connection lost ({type(error).__name__})", status=status
+        ) from error
 
 
 async def _read(response: aiohttp.ClientResponse) -> HttpAnswer:

@@ -25,7 +25,9 @@ def read_json(text: str) -> Any:
         ValueError: this is no JSON, or it is nested more deeply than `MAX_LEVELS`.
     """
     try:
-        value = json.loads(text, parse_constant=str, parse_float=_float, parse_int=_integer)
+        value = json.loads(
+            text, parse_constant=str, parse_float=_float, parse_int=_integer
+        )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if text.count("[") + text.count("{") > MAX_LEVELS and _is_deeper(value, MAX_LEVELS):

@@ -53,7 +53,9 @@ async def record_lock(
     connection = await _lock_connection(pool, min(ttl_seconds, CONNECTION_WAIT_SECONDS))
     try:
         async with database_errors():
-            acquired = await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key)
+            acquired = await connection.fetchval(
+                "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key
+            )
         if not acquired:
             raise EntityBusy("another run is working on this record")
         await _require_no_remains(resources, redis or resources.redis, key)
@@ -72,7 +74,10 @@ async def _require_no_remains(resources: Resources, redis: Redis, key: str) -> N
     except RedisError as error:
         raise Unavailable("Redis", "the lock cannot be taken") from error
     if remaining_ms > 0:
-        raise NotBefore("the lock of another run", resources.clock() + timedelta(milliseconds=remaining_ms))
+        raise NotBefore(
+            "the lock of another run",
+            resources.clock() + timedelta(milliseconds=remaining_ms),
+        )
 
 
 async def _lock_connection(pool: asyncpg.Pool, seconds: float) -> asyncpg.Connection:
@@ -126,7 +131,9 @@ async def held_lock(redis: Redis, key: str, ttl_seconds: float) -> AsyncIterator
     finally:
         watch.is_over = True  # from here on the watch cancels nobody
         renewer.cancel()
-        if watch.has_cancelled:  # it did so after the last moment at which the block could have noticed
+        if (
+            watch.has_cancelled
+        ):  # it did so after the last moment at which the block could have noticed
             owner.uncancel()
         with suppress(LockError, RedisError):
             await asyncio.shield(lock.release())
@@ -140,7 +147,9 @@ class _Watch:
     has_cancelled: bool = False
 
 
-async def _renew(lock: Lock, ttl_seconds: float, owner: asyncio.Task[object], watch: _Watch) -> None:
+async def _renew(
+    lock: Lock, ttl_seconds: float, owner: asyncio.Task[object], watch: _Watch
+) -> None:
     """Renew the lock; cancel its owner if it is somebody else's, or if Redis is away until the TTL is nearly over."""
     loop = asyncio.get_running_loop()
     valid_until = loop.time() + ttl_seconds

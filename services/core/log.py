@@ -23,9 +23,15 @@ MAX_PLACES = 5
 
 def log(context: Any, level: Level, event: str, **fields: Any) -> None:
     """Write one line to Python's logging and, inside a step, to its logger (``context.logger``)."""
-    fact = {"event": event, "fields": fields, "trace_id": getattr(context, "trace_id", None)}
+    fact = {
+        "event": event,
+        "fields": fields,
+        "trace_id": getattr(context, "trace_id", None),
+    }
     line = f"{event} {json.dumps(fields, ensure_ascii=False, default=str)}"
-    _logger.log(logging.getLevelNamesMapping()[level.upper()], "%s", line, extra={"fact": fact})
+    _logger.log(
+        logging.getLevelNamesMapping()[level.upper()], "%s", line, extra={"fact": fact}
+    )
     if context is not None:
         getattr(context.logger, "warn" if level == "warning" else level)(event, fields)
 
@@ -35,19 +41,30 @@ class _JsonLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """``{"time", "level", "event", "fields", "trace_id"}``; a library's record is the event ``library``."""
-        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(
+            timespec="milliseconds"
+        )
         head = {"time": moment, "level": record.levelname.lower()}
-        fact = getattr(record, "fact", None) or {"event": "library", "fields": _of_library(record), "trace_id": None}
+        fact = getattr(record, "fact", None) or {
+            "event": "library",
+            "fields": _of_library(record),
+            "trace_id": None,
+        }
         return json.dumps({**head, **fact}, default=str)
 
 
 def _of_library(record: logging.LogRecord) -> dict[str, Any]:
     """What a library tells, without what it quotes: not the arguments of its message, nor the text of an exception."""
-    fields = {"logger": record.name, "message": str(record.msg).partition("\n")[0][:MAX_MESSAGE]}
+    fields = {
+        "logger": record.name,
+        "message": str(record.msg).partition("\n")[0][:MAX_MESSAGE],
+    }
     if not record.exc_info or record.exc_info[0] is None:
         return fields
     frames = traceback.extract_tb(record.exc_info[2])[-MAX_PLACES:]
-    places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    places = [
+        f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames
+    ]
     return {**fields, "exception": record.exc_info[0].__name__, "places": places}
 
 

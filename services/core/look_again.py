@@ -119,7 +119,9 @@ class Notes:
                 note.version,
             )
 
-    async def left_behind(self, entity_type: str, before: datetime, limit: int) -> list[str]:
+    async def left_behind(
+        self, entity_type: str, before: datetime, limit: int
+    ) -> list[str]:
         """The ids of the subjects that somebody asked for before this moment, those first who wait longest."""
         async with database_errors():
             rows = await self._pool.fetch(
@@ -165,11 +167,18 @@ async def in_turn(
             await notes.end(subject, note)
         return result
 
-    first = await _unless_busy(resources, subject, wishes, lambda: one_round(wishes), leaves_note=leaves_note)
+    first = await _unless_busy(
+        resources, subject, wishes, lambda: one_round(wishes), leaves_note=leaves_note
+    )
     for _ in range(MAX_ROUNDS - 1):
         if first is None or await notes.find(subject) is None:
             break
-        if await _unless_busy(resources, subject, _NONE, lambda: one_round(_NONE), leaves_note=False) is None:
+        if (
+            await _unless_busy(
+                resources, subject, _NONE, lambda: one_round(_NONE), leaves_note=False
+            )
+            is None
+        ):
             break
     return first
 
@@ -209,7 +218,9 @@ async def _unless_busy(
         except NotBefore as error:
             await notes.leave(subject, wishes, resources.clock())
             waits += 1
-            if waits > MAX_WAITS or not await _has_waited(resources, subject, error.moment):
+            if waits > MAX_WAITS or not await _has_waited(
+                resources, subject, error.moment
+            ):
                 return None
         except EntityBusy:
             if not leaves_note:
@@ -225,7 +236,9 @@ async def _has_waited(resources: Resources, subject: Subject, moment: datetime) 
         return False
     waiting.add(subject)
     try:
-        await asyncio.sleep(min((moment - resources.clock()).total_seconds(), LONGEST_WAIT_SECONDS))
+        await asyncio.sleep(
+            min((moment - resources.clock()).total_seconds(), LONGEST_WAIT_SECONDS)
+        )
     finally:
         waiting.discard(subject)
     return True

@@ -39,9 +39,16 @@ async def enqueue_unless_waiting(
     Raises:
         NotEnqueued, Unavailable: the queue or Redis is down.
     """
-    new = await _mark_waiting(resources, topic, list(events), round(timeout_seconds) + UNCONFIRMED_SECONDS)
+    new = await _mark_waiting(
+        resources, topic, list(events), round(timeout_seconds) + UNCONFIRMED_SECONDS
+    )
     try:
-        await enqueue_all(enqueue, topic, (events[entity_id] for entity_id in new), timeout_seconds=timeout_seconds)
+        await enqueue_all(
+            enqueue,
+            topic,
+            (events[entity_id] for entity_id in new),
+            timeout_seconds=timeout_seconds,
+        )
     except NotEnqueued as error:
         await forget_waiting(resources, topic, *new[error.confirmed :])
         await _confirm_waiting(resources, topic, new[: error.confirmed], mark_seconds)
@@ -50,7 +57,9 @@ async def enqueue_unless_waiting(
     return new
 
 
-async def _mark_waiting(resources: Resources, topic: str, ids: list[str], seconds: int) -> list[str]:
+async def _mark_waiting(
+    resources: Resources, topic: str, ids: list[str], seconds: int
+) -> list[str]:
     """Mark the ids as waiting for so many seconds; returns those that were not yet.
 
     Raises:
@@ -66,7 +75,9 @@ async def _mark_waiting(resources: Resources, topic: str, ids: list[str], second
     return [entity_id for entity_id, is_new in zip(ids, marked, strict=True) if is_new]
 
 
-async def _confirm_waiting(resources: Resources, topic: str, ids: list[str], seconds: int) -> None:
+async def _confirm_waiting(
+    resources: Resources, topic: str, ids: list[str], seconds: int
+) -> None:
     """Keep the marks of events that are in the queue now; a mark that the handler has taken back already stays away."""
     try:
         async with resources.redis.pipeline(transaction=True) as pipeline:
@@ -86,6 +97,8 @@ async def forget_waiting(resources: Resources, topic: str, *ids: str) -> None:
     if not ids:
         return
     try:
-        await resources.redis.delete(*(waiting_key(topic, entity_id) for entity_id in ids))
+        await resources.redis.delete(
+            *(waiting_key(topic, entity_id) for entity_id in ids)
+        )
     except RedisError:
         log(None, "warning", "webhook.mark_not_removed", topic=topic, ids=len(ids))

@@ -30,7 +30,11 @@ _left_alone: set[asyncio.Future[Any]] = set()
 
 
 async def enqueue_all(
-    enqueue: Enqueue, topic: str, payloads: Iterable[dict[str, Any]], *, timeout_seconds: float
+    enqueue: Enqueue,
+    topic: str,
+    payloads: Iterable[dict[str, Any]],
+    *,
+    timeout_seconds: float,
 ) -> None:
     """Enqueue every payload under the topic with ``ctx.enqueue``, in order, a few at a time.
 
@@ -41,7 +45,10 @@ async def enqueue_all(
     deadline = asyncio.get_running_loop().time() + timeout_seconds
     waiting = iter(payloads)
     while batch := list(islice(waiting, CONCURRENCY)):
-        calls = [asyncio.ensure_future(enqueue({"topic": topic, "data": payload})) for payload in batch]
+        calls = [
+            asyncio.ensure_future(enqueue({"topic": topic, "data": payload}))
+            for payload in batch
+        ]
         for call in calls:
             _left_alone.add(call)
             call.add_done_callback(_forget)

@@ -57,7 +57,11 @@ return wait
 
 
 async def acquire(
-    resources: Resources, name: str, rate: Rate = DEFAULT_RATE, *, max_wait_seconds: float = MAX_WAIT_SECONDS
+    resources: Resources,
+    name: str,
+    rate: Rate = DEFAULT_RATE,
+    *,
+    max_wait_seconds: float = MAX_WAIT_SECONDS,
 ) -> None:
     """Wait until one more call under the limit ``name`` is allowed. All callers of a name use the same rate.
 
@@ -69,12 +73,20 @@ async def acquire(
     try:
         wait = await redis.register_script(_BOOK)(
             keys=[f"rate_limit:{{{name}}}:bucket", f"rate_limit:{{{name}}}:log"],
-            args=[round(1_000_000 / rate.per_second), rate.burst, rate.per_minute, round(max_wait_seconds * 1_000_000)],
+            args=[
+                round(1_000_000 / rate.per_second),
+                rate.burst,
+                rate.per_minute,
+                round(max_wait_seconds * 1_000_000),
+            ],
         )
     except RedisError as error:
         raise Unavailable("Redis", "the rate limit cannot be read") from error
     if wait < 0:
-        booked = RateLimited("Redis", f"the rate limit {name} is booked for the next {max_wait_seconds:g} s")
+        booked = RateLimited(
+            "Redis",
+            f"the rate limit {name} is booked for the next {max_wait_seconds:g} s",
+        )
         booked.retry_after_seconds = -wait / 1_000_000
         raise booked
     if wait > 0:

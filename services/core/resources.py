@@ -49,8 +49,12 @@ class Resources:
         self._database = _Pool(lambda: open_database(settings.postgres))
         self._lock_connections = _Pool(lambda: open_lock_connections(settings.postgres))
         self._shared: dict[type[Any], Any] = {}
-        self.login_lock = asyncio.Lock()  #: one Advoware login at a time, also while Redis is down
-        self.guard: WriteGuard | None = None  #: decides on what the clients send; None: all of it is sent
+        self.login_lock = (
+            asyncio.Lock()
+        )  #: one Advoware login at a time, also while Redis is down
+        self.guard: WriteGuard | None = (
+            None  #: decides on what the clients send; None: all of it is sent
+        )
 
     def shared(self, kind: type[Shared]) -> Shared:
         """The one object of this kind that all clients on these resources share; made when first asked for.
@@ -130,7 +134,9 @@ class _Pool:
         if self._opening is None:
             self._opening = asyncio.create_task(self._opener())
             self._opening.add_done_callback(self._forget_failure)
-        return await asyncio.shield(self._opening)  # one who gives up waiting leaves it to the others
+        return await asyncio.shield(
+            self._opening
+        )  # one who gives up waiting leaves it to the others
 
     def _forget_failure(self, opening: asyncio.Task[asyncpg.Pool]) -> None:
         if opening.cancelled() or opening.exception() is not None:
@@ -166,7 +172,9 @@ def _new_redis(settings: RedisSettings, number: int) -> Redis:
     )
 
 
-_resources: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Resources] = weakref.WeakKeyDictionary()
+_resources: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Resources] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def current_resources() -> Resources:
@@ -185,7 +193,9 @@ def current_resources() -> Resources:
 
 
 def _begin_shutdown(loop: asyncio.AbstractEventLoop, resources: Resources) -> None:
-    loop.remove_signal_handler(signal.SIGTERM)  # a second SIGTERM ends the process at once
+    loop.remove_signal_handler(
+        signal.SIGTERM
+    )  # a second SIGTERM ends the process at once
     running = asyncio.all_tasks(loop)
     loop.create_task(_shut_down(running, resources))
 
@@ -196,7 +206,11 @@ async def _shut_down(running: set[asyncio.Task[object]], resources: Resources) -
     A cancelled handler sends no result: the connection ends with the process, and the engine returns the job to its
     queue. The SDK runs each invocation in a task of ``III._handle_invoke``.
     """
-    handlers = [task for task in running if getattr(task.get_coro(), "__name__", "") == "_handle_invoke"]
+    handlers = [
+        task
+        for task in running
+        if getattr(task.get_coro(), "__name__", "") == "_handle_invoke"
+    ]
     for task in handlers:
         task.cancel()
     with suppress(TimeoutError):

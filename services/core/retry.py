@@ -9,7 +9,12 @@ from typing import Any, TypeVar
 
 import backoff
 
-from services.core.errors import ForeignSystemError, RateLimited, Unavailable, UpstreamTimeout
+from services.core.errors import (
+    ForeignSystemError,
+    RateLimited,
+    Unavailable,
+    UpstreamTimeout,
+)
 
 Result = TypeVar("Result")
 
@@ -20,7 +25,11 @@ LONGEST_THROTTLED_PAUSE_SECONDS = 16.0
 
 
 async def retry_unavailable(
-    call: Callable[[], Awaitable[Result]], *, repeatable: bool, max_seconds: float, attempts: int = ATTEMPTS
+    call: Callable[[], Awaitable[Result]],
+    *,
+    repeatable: bool,
+    max_seconds: float,
+    attempts: int = ATTEMPTS,
 ) -> Result:
     """Run ``call`` until the system answers, with growing random pauses.
 
@@ -54,7 +63,11 @@ async def retry_unavailable(
 
 
 async def retry_throttled(
-    call: Callable[[], Awaitable[Result]], *, system: str, repeatable: bool, max_seconds: float
+    call: Callable[[], Awaitable[Result]],
+    *,
+    system: str,
+    repeatable: bool,
+    max_seconds: float,
 ) -> Result:
     """Run ``call`` until ``system`` answers, however often it asks for patience (429, 403 with a quota reason, 5xx).
 

@@ -26,15 +26,26 @@ async def require_twins(settings: Settings) -> None:
     if not settings.twin_systems:
         return
     async with aiohttp.ClientSession() as session:
-        problems = [problem for name in settings.twin_systems for problem in await _problems(session, settings, name)]
+        problems = [
+            problem
+            for name in settings.twin_systems
+            for problem in await _problems(session, settings, name)
+        ]
     if problems:
-        raise ConfigurationError("Please correct these settings:\n  " + "\n  ".join(problems))
+        raise ConfigurationError(
+            "Please correct these settings:\n  " + "\n  ".join(problems)
+        )
 
 
-async def _problems(session: aiohttp.ClientSession, settings: Settings, name: str) -> list[str]:
+async def _problems(
+    session: aiohttp.ClientSession, settings: Settings, name: str
+) -> list[str]:
     addresses = settings.foreign_systems[name].addresses
     variable_of = {origin_of(url): variable for variable, url in addresses.items()}
-    answers = [(variable, await _identity(session, origin)) for origin, variable in variable_of.items()]
+    answers = [
+        (variable, await _identity(session, origin))
+        for origin, variable in variable_of.items()
+    ]
     return [
         f"BITBYLAW_TWINS: {_explain(identity, variable, name)}"
         for variable, identity in answers
@@ -54,7 +65,13 @@ def _explain(identity: str | None, variable: str, name: str) -> str:
 async def _identity(session: aiohttp.ClientSession, origin: str) -> str | None:
     """What this address calls itself: the name of a twin, "" for anything else, None if nobody answers."""
     try:
-        answer = await send(session, "twin", "GET", f"{origin}{IDENTITY_PATH}", timeout_seconds=ASK_SECONDS)
+        answer = await send(
+            session,
+            "twin",
+            "GET",
+            f"{origin}{IDENTITY_PATH}",
+            timeout_seconds=ASK_SECONDS,
+        )
         said = answer.json("twin") if answer.status == 200 else None
     except ForeignSystemError as error:
         return "" if error.status else None

@@ -46,6 +46,8 @@ class WriteGuard(Protocol):
         ...
 
 
-async def carried(guard: WriteGuard | None, request: ForeignRequest, send: Send) -> HttpAnswer:
+async def carried(
+    guard: WriteGuard | None, request: ForeignRequest, send: Send
+) -> HttpAnswer:
     """The answer to a request, by way of the guard if there is one."""
     return await send() if guard is None else await guard.carry(request, send)

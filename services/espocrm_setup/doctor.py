@@ -54,7 +54,10 @@ async def diagnose(settings: Settings, public_url: str | None = None) -> list[Ch
     ``public_url`` is the address that the webhooks must lead to; without it only their paths are checked. Never raises
     because of EspoCRM: what could not be asked is ``unchecked``.
     """
-    if not settings.espocrm.api_base_url or not settings.espocrm.marvin_api_key.get_secret_value():
+    if (
+        not settings.espocrm.api_base_url
+        or not settings.espocrm.marvin_api_key.get_secret_value()
+    ):
         fix = "Set ESPOCRM_API_BASE_URL and ESPOCRM_MARVIN_API_KEY in .env."
         return [Check("configuration", "unchecked", "EspoCRM is not configured.", fix)]
     async with Resources(settings) as resources:
@@ -65,14 +68,24 @@ async def diagnose(settings: Settings, public_url: str | None = None) -> list[Ch
             checks += [_check_key(app_user), _check_extension(app_user)]
             checks += [await _check_entity(api, name) for name in ENTITIES]
             checks.append(await _check_task_parents(api))
-            checks += [_check_role(app_user["acl"]), _check_next_call(app_user["acl"], settings)]
+            checks += [
+                _check_role(app_user["acl"]),
+                _check_next_call(app_user["acl"], settings),
+            ]
             checks.append(await _check_task_user(api, settings))
             checks += check_instance(app_user)
             if app_user["acl"].get("table", {}).get("Webhook"):
                 checks += await _check_webhooks(api, settings, public_url)
                 checks += await _check_running(api, resources, settings)
         except ForeignSystemError as error:
-            checks.append(Check("connection" if checks else "key", "unchecked", str(error), remedy(error)))
+            checks.append(
+                Check(
+                    "connection" if checks else "key",
+                    "unchecked",
+                    str(error),
+                    remedy(error),
+                )
+            )
         return checks
 
 
@@ -80,7 +93,12 @@ def _check_key(app_user: Mapping[str, Any]) -> Check:
     user = app_user.get("user") or {}
     if user.get("type") != "api":
         fix = "Create an API user for the sync and use its key: a person's rights are too many."
-        return Check("key", "warning", f"The key belongs to a user of the type {user.get('type')}.", fix)
+        return Check(
+            "key",
+            "warning",
+            f"The key belongs to a user of the type {user.get('type')}.",
+            fix,
+        )
     return Check("key", "ok", f"EspoCRM knows us as {user.get('userName')}.")
 
 
@@ -97,7 +115,9 @@ def _check_extension(app_user: Mapping[str, Any]) -> Check:
         message = f"Version {version} is installed: our writes count as changes, and each comes back as a webhook."
         return Check("extension", "warning", message, INSTALL_EXTENSION)
     if version_numbers(version) < version_numbers(EXTENSION_VERSION):
-        message = f"Version {version} is installed, this BitByLaw has {EXTENSION_VERSION}."
+        message = (
+            f"Version {version} is installed, this BitByLaw has {EXTENSION_VERSION}."
+        )
         return Check("extension", "warning", message, INSTALL_EXTENSION)
     if version_numbers(version) > version_numbers(EXTENSION_VERSION):
         message = f"Version {version} is installed, which is newer than this BitByLaw ({EXTENSION_VERSION})."
@@ -109,12 +129,19 @@ async def _check_entity(api: SetupAPI, name: str) -> Check:
     definition = await api.metadata(f"entityDefs.{name}")
     if not isinstance(definition, dict) or not definition.get("fields"):
         fix = f"{INSTALL_EXTENSION} {ASSIGN_ROLE}"
-        return Check(name, "failed", "The entity does not exist, or the role does not show it.", fix)
+        return Check(
+            name,
+            "failed",
+            "The entity does not exist, or the role does not show it.",
+            fix,
+        )
     problems = entity_problems(name, definition)
     if problems:
         fix = f"Remove what differs in Administration > Entity Manager > {name}. {INSTALL_EXTENSION}"
         return Check(name, "failed", "; ".join(problems), fix)
-    return Check(name, "ok", f"All {len(ENTITIES[name].fields)} fields are as they must be.")
+    return Check(
+        name, "ok", f"All {len(ENTITIES[name].fields)} fields are as they must be."
+    )
 
 
 async def _check_task_parents(api: SetupAPI) -> Check:
@@ -122,7 +149,9 @@ async def _check_task_parents(api: SetupAPI) -> Check:
     missing = [name for name in ENTITIES if name not in (allowed or [])]
     if missing:
         fix = f"Add them in Administration > Entity Manager > Task > Fields > parent. {INSTALL_EXTENSION}"
-        return Check("Task", "failed", f"A Task cannot be linked with {', '.join(missing)}.", fix)
+        return Check(
+            "Task", "failed", f"A Task cannot be linked with {', '.join(missing)}.", fix
+        )
     return Check("Task", "ok", "Tasks can be linked with our entities.")
 
 
@@ -134,7 +163,12 @@ def _check_role(acl: Mapping[str, Any]) -> Check:
     surplus = surplus_rights(acl)
     if surplus:
         fix = "Take it away (Administration > Roles): the sync never deletes records."
-        return Check("role", "warning", f"The API user may delete records of {', '.join(surplus)}.", fix)
+        return Check(
+            "role",
+            "warning",
+            f"The API user may delete records of {', '.join(surplus)}.",
+            fix,
+        )
     return Check("role", "ok", "The API user may do what the sync needs.")
 
 
@@ -142,9 +176,18 @@ def _check_next_call(acl: Mapping[str, Any], settings: Settings) -> Check:
     """The entity of the reset of the next call is the firm's own; the extension knows nothing of it."""
     entity = settings.vmh.nextcall_entity
     row = acl.get("table", {}).get(entity)
-    if not isinstance(row, Mapping) or row.get("edit") != "all" or row.get("read") != "all":
+    if (
+        not isinstance(row, Mapping)
+        or row.get("edit") != "all"
+        or row.get("read") != "all"
+    ):
         fix = f'Add {entity} with read and edit "all" to the role, or set VMH_NEXTCALL_ENTITY.'
-        return Check("next call", "warning", f"The reset of the next call may not change {entity}.", fix)
+        return Check(
+            "next call",
+            "warning",
+            f"The reset of the next call may not change {entity}.",
+            fix,
+        )
     return Check("next call", "ok", f"The reset of the next call may change {entity}.")
 
 
@@ -153,18 +196,47 @@ async def _check_task_user(api: SetupAPI, settings: Settings) -> Check:
     name, user_id = "task user", settings.vmh.task_assigned_user_id
     fix = "Set VMH_TASK_ASSIGNED_USER_ID to the id of an active user: bitbylaw espocrm setup --task-user NAME"
     if not user_id:
-        return Check(name, "failed", "Nobody gets the tasks of records that are assigned to nobody.", fix)
+        return Check(
+            name,
+            "failed",
+            "Nobody gets the tasks of records that are assigned to nobody.",
+            fix,
+        )
     try:
         user = await api.get_entity("User", user_id)
     except NotFound:
-        return Check(name, "failed", "EspoCRM does not know the user in VMH_TASK_ASSIGNED_USER_ID.", fix)
+        return Check(
+            name,
+            "failed",
+            "EspoCRM does not know the user in VMH_TASK_ASSIGNED_USER_ID.",
+            fix,
+        )
     except Forbidden:
-        return Check(name, "failed", "The role does not show the user in VMH_TASK_ASSIGNED_USER_ID.", ASSIGN_ROLE)
+        return Check(
+            name,
+            "failed",
+            "The role does not show the user in VMH_TASK_ASSIGNED_USER_ID.",
+            ASSIGN_ROLE,
+        )
     if not user.get("isActive"):
-        return Check(name, "failed", f"{user.get('userName')} is not active, so nobody sees these tasks.", fix)
+        return Check(
+            name,
+            "failed",
+            f"{user.get('userName')} is not active, so nobody sees these tasks.",
+            fix,
+        )
     if user.get("type") not in PEOPLE:
-        return Check(name, "failed", f"{user.get('userName')} is no person (type {user.get('type')}).", fix)
-    return Check(name, "ok", f"{user.get('userName')} gets the tasks of records that are assigned to nobody.")
+        return Check(
+            name,
+            "failed",
+            f"{user.get('userName')} is no person (type {user.get('type')}).",
+            fix,
+        )
+    return Check(
+        name,
+        "ok",
+        f"{user.get('userName')} gets the tasks of records that are assigned to nobody.",
+    )
 
 
 # -- how EspoCRM is run -------------------------------------------------------------------------------------------
@@ -196,7 +268,12 @@ _BY_HAND = {
 def _untold() -> list[Check]:
     message = "An API user cannot see it, and the extension does not tell it to us."
     return [
-        Check(name, "warning", message, f"Look yourself: {place} Extension {EXTENSION_VERSION} tells it.")
+        Check(
+            name,
+            "warning",
+            message,
+            f"Look yourself: {place} Extension {EXTENSION_VERSION} tells it.",
+        )
         for name, place in _BY_HAND.items()
     ]
 
@@ -213,19 +290,39 @@ def _check_told(instance: Mapping[str, Any]) -> list[Check]:
 def _check_cron(seconds: Any) -> Check:
     fix = "Set up EspoCRM's cron: Administration > Scheduled Jobs shows the line for the crontab."
     if not isinstance(seconds, int):
-        return Check("cron", "failed", "No job of EspoCRM has ever run: no webhook is sent.", fix)
+        return Check(
+            "cron", "failed", "No job of EspoCRM has ever run: no webhook is sent.", fix
+        )
     if seconds > CRON_LATE_SECONDS:
-        return Check("cron", "failed", f"EspoCRM's jobs ran last {seconds // 60} minutes ago.", fix)
+        return Check(
+            "cron",
+            "failed",
+            f"EspoCRM's jobs ran last {seconds // 60} minutes ago.",
+            fix,
+        )
     return Check("cron", "ok", "EspoCRM's jobs run.")
 
 
 def _check_php(version: str, required: Any) -> Check:
-    found, needed = version_numbers(version.split("-")[0].split("+")[0]), version_numbers(required)
+    found, needed = (
+        version_numbers(version.split("-")[0].split("+")[0]),
+        version_numbers(required),
+    )
     if not found or not needed:
-        return Check("PHP", "warning", f"PHP {version}; what this EspoCRM needs is not known.", _BY_HAND["PHP"])
+        return Check(
+            "PHP",
+            "warning",
+            f"PHP {version}; what this EspoCRM needs is not known.",
+            _BY_HAND["PHP"],
+        )
     if found < needed:
         message = f"EspoCRM runs on PHP {version} and needs {required} or later."
-        return Check("PHP", "failed", message, "Update PHP on EspoCRM's server, for the cron as well.")
+        return Check(
+            "PHP",
+            "failed",
+            message,
+            "Update PHP on EspoCRM's server, for the cron as well.",
+        )
     return Check("PHP", "ok", f"PHP {version}; this EspoCRM needs {required} or later.")
 
 
@@ -243,13 +340,20 @@ def _check_portion(size: Any) -> Check:
         message = f"EspoCRM sends {found} events in a run of its job: after an import webhooks lag for hours."
         fix = f"In EspoCRM's data/config.php: 'webhookQueueEventPortionSize' => {2 * WANTED_PORTION}."
         return Check("webhook portion", "warning", message, fix)
-    return Check("webhook portion", "ok", f"EspoCRM sends {found} events in a run of its job.")
+    return Check(
+        "webhook portion", "ok", f"EspoCRM sends {found} events in a run of its job."
+    )
 
 
 def _check_phone_numbers(settings: Mapping[str, Any]) -> Check:
-    name, fix = "phone numbers", 'Administration > Settings > Preferred Country Codes: move "de" to the top.'
+    name, fix = (
+        "phone numbers",
+        'Administration > Settings > Preferred Country Codes: move "de" to the top.',
+    )
     if "phoneNumberInternational" not in settings:
-        return Check(name, "warning", "EspoCRM does not show how it takes phone numbers.", fix)
+        return Check(
+            name, "warning", "EspoCRM does not show how it takes phone numbers.", fix
+        )
     if not settings["phoneNumberInternational"]:
         return Check(name, "ok", "EspoCRM keeps phone numbers as they were typed.")
     countries = settings.get("phoneNumberPreferredCountryList") or []
@@ -260,7 +364,10 @@ def _check_phone_numbers(settings: Mapping[str, Any]) -> Check:
 
 
 def _check_address_format(settings: Mapping[str, Any]) -> Check:
-    name, fix = "address format", "Administration > Settings > Address Format: 2 (street, postal code and city)."
+    name, fix = (
+        "address format",
+        "Administration > Settings > Address Format: 2 (street, postal code and city).",
+    )
     if "addressFormat" not in settings:
         return Check(name, "warning", "EspoCRM does not show its address format.", fix)
     if settings["addressFormat"] != GERMAN_ADDRESS_FORMAT:
@@ -272,41 +379,80 @@ def _check_address_format(settings: Mapping[str, Any]) -> Check:
 # -- webhooks -----------------------------------------------------------------------------------------------------
 
 
-async def _check_webhooks(api: SetupAPI, settings: Settings, public_url: str | None) -> list[Check]:
+async def _check_webhooks(
+    api: SetupAPI, settings: Settings, public_url: str | None
+) -> list[Check]:
     present, skip_own = await api.webhooks(), await api.knows_skip_own()
     return [
-        _check_webhook(event, [row for row in present if row["event"] == event], settings, public_url, skip_own)
+        _check_webhook(
+            event,
+            [row for row in present if row["event"] == event],
+            settings,
+            public_url,
+            skip_own,
+        )
         for event in WEBHOOKS
     ]
 
 
-def _check_webhook(event: str, rows: list[Record], settings: Settings, public_url: str | None, skip_own: bool) -> Check:
+def _check_webhook(
+    event: str,
+    rows: list[Record],
+    settings: Settings,
+    public_url: str | None,
+    skip_own: bool,
+) -> Check:
     name = f"webhook {event}"
     if not rows:
         message = "The API user has no such webhook (one that an administrator made by hand is not visible to us)."
         return Check(name, "failed", message, INSTALL_WEBHOOKS)
     if len(rows) > 1:
         return Check(
-            name, "failed", f"It is registered {len(rows)} times, so that events come twice.", INSTALL_WEBHOOKS
+            name,
+            "failed",
+            f"It is registered {len(rows)} times, so that events come twice.",
+            INSTALL_WEBHOOKS,
         )
     (row,) = rows
     if not row.get("isActive"):
         return Check(name, "failed", "It is switched off.", INSTALL_WEBHOOKS)
     target = _without_query(row["url"])
-    if public_url is not None and target != f"{public_url.rstrip('/')}{WEBHOOKS[event]}":
-        return Check(name, "failed", f"It leads to {target}, not to {public_url}.", INSTALL_WEBHOOKS)
+    if (
+        public_url is not None
+        and target != f"{public_url.rstrip('/')}{WEBHOOKS[event]}"
+    ):
+        return Check(
+            name,
+            "failed",
+            f"It leads to {target}, not to {public_url}.",
+            INSTALL_WEBHOOKS,
+        )
     token, keys = settings.espocrm.webhook_token, settings.espocrm.webhook_keys
     if token is not None and not _carries(row["url"], token.get_secret_value()):
-        return Check(name, "failed", "Its address does not carry ESPOCRM_WEBHOOK_TOKEN.", INSTALL_WEBHOOKS)
+        return Check(
+            name,
+            "failed",
+            "Its address does not carry ESPOCRM_WEBHOOK_TOKEN.",
+            INSTALL_WEBHOOKS,
+        )
     if keys and keys.get(row["id"]) != row.get("secretKey"):
         fix = f"Add {row['id']}:<its secret key> (Administration > Webhooks) to ESPOCRM_WEBHOOK_SECRETS."
-        return Check(name, "failed", "Its secret key is not in ESPOCRM_WEBHOOK_SECRETS.", fix)
+        return Check(
+            name, "failed", "Its secret key is not in ESPOCRM_WEBHOOK_SECRETS.", fix
+        )
     if skip_own and not row.get("skipOwn"):
-        return Check(name, "warning", "It also reports what we change ourselves.", INSTALL_WEBHOOKS)
+        return Check(
+            name,
+            "warning",
+            "It also reports what we change ourselves.",
+            INSTALL_WEBHOOKS,
+        )
     return Check(name, "ok", f"It leads to {target}.")
 
 
-async def _check_running(api: SetupAPI, resources: Resources, settings: Settings) -> list[Check]:
+async def _check_running(
+    api: SetupAPI, resources: Resources, settings: Settings
+) -> list[Check]:
     """Whether the BitByLaw to which the webhooks lead accepts what `.env` says, that is, was started after its changes.
 
     Each webhook's address gets a delivery without records, signed as EspoCRM would sign it: it is refused as empty if
@@ -323,14 +469,34 @@ async def _check_running(api: SetupAPI, resources: Resources, settings: Settings
         try:
             status = await _deliver_nothing(resources, row, secret)
         except ForeignSystemError as error:
-            return [Check(RUNNING, "warning", f"{_without_query(row['url'])}: {error.reason or error}.", _START)]
+            return [
+                Check(
+                    RUNNING,
+                    "warning",
+                    f"{_without_query(row['url'])}: {error.reason or error}.",
+                    _START,
+                )
+            ]
         is_accepted = status in _ACCEPTED
         if not is_accepted and status != 401:
             message = f"{_without_query(row['url'])} answers {status}."
             return [Check(RUNNING, "failed", message, _START)]
         if is_accepted != should_be_accepted:
-            return [Check(RUNNING, "failed", "It was started with other secrets than .env has now.", _RESTART)]
-    return [Check(RUNNING, "ok", "It accepts EspoCRM's webhooks and has the secrets that .env has.")]
+            return [
+                Check(
+                    RUNNING,
+                    "failed",
+                    "It was started with other secrets than .env has now.",
+                    _RESTART,
+                )
+            ]
+    return [
+        Check(
+            RUNNING,
+            "ok",
+            "It accepts EspoCRM's webhooks and has the secrets that .env has.",
+        )
+    ]
 
 
 async def _deliver_nothing(resources: Resources, webhook: Record, secret: str) -> int:

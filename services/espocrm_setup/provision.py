@@ -70,9 +70,14 @@ class Package:
 class Administrator:
     """Requests in the session of an administrator."""
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str, user: str, token: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, base_url: str, user: str, token: str
+    ) -> None:
         self._session, self._base_url = session, base_url
-        self._headers = {"Espo-Authorization": _credentials(user, token), "Espo-Authorization-By-Token": "true"}
+        self._headers = {
+            "Espo-Authorization": _credentials(user, token),
+            "Espo-Authorization-By-Token": "true",
+        }
 
     @classmethod
     @asynccontextmanager
@@ -134,7 +139,11 @@ class Administrator:
         params = [("maxSize", str(PAGE_SIZE))]
         for number, (attribute, value) in enumerate(equals.items()):
             where = f"where[{number}]"
-            params += [(f"{where}[type]", "equals"), (f"{where}[attribute]", attribute), (f"{where}[value]", value)]
+            params += [
+                (f"{where}[type]", "equals"),
+                (f"{where}[attribute]", attribute),
+                (f"{where}[value]", value),
+            ]
         answer = await self.call("GET", entity_type, params=params)
         if not isinstance(answer, dict) or not isinstance(answer.get("list"), list):
             raise UnexpectedAnswer(SYSTEM, "expected a list")
@@ -142,7 +151,11 @@ class Administrator:
 
 
 async def _log_in(
-    session: aiohttp.ClientSession, base_url: str, user: str, password: SecretStr, ask_code: Callable[[], str]
+    session: aiohttp.ClientSession,
+    base_url: str,
+    user: str,
+    password: SecretStr,
+    ask_code: Callable[[], str],
 ) -> Record:
     headers = {"Espo-Authorization": _credentials(user, password.get_secret_value())}
 
@@ -158,9 +171,13 @@ async def _log_in(
             answer = await ask()
         value = _value(answer)
     except AuthenticationFailed as error:
-        raise SetupFailed(f"EspoCRM refuses {user}: wrong name, password or code.") from error
+        raise SetupFailed(
+            f"EspoCRM refuses {user}: wrong name, password or code."
+        ) from error
     except ForeignSystemError as error:
-        raise SetupFailed(f"{error} Is this EspoCRM's address: {base_url.removesuffix('/api/v1')}?") from error
+        raise SetupFailed(
+            f"{error} Is this EspoCRM's address: {base_url.removesuffix('/api/v1')}?"
+        ) from error
     if not isinstance(value, dict) or not value.get("token"):
         raise SetupFailed(f"This is not EspoCRM's interface: {base_url}")
     return value
@@ -172,7 +189,9 @@ def _credentials(user: str, secret: str) -> str:
 
 def _value(answer: HttpAnswer) -> Any:
     if answer.status >= 300:
-        raise error_for_status(SYSTEM, answer.status, answer.headers.get("X-Status-Reason", ""), None)
+        raise error_for_status(
+            SYSTEM, answer.status, answer.headers.get("X-Status-Reason", ""), None
+        )
     return answer.json(SYSTEM)
 
 
@@ -189,59 +208,94 @@ async def install_extension(admin: Administrator, package: Package | None) -> St
     """
     installed = await _installed_version(admin)
     lacking = await _role_lacks(admin)
-    is_enough = package is None or version_numbers(installed) >= version_numbers(package.version)
+    is_enough = package is None or version_numbers(installed) >= version_numbers(
+        package.version
+    )
     if installed and is_enough and not lacking:
         return Step("extension", "kept", f"version {installed} is installed")
     if package is None:
-        return _by_hand(installed, "This installation of BitByLaw has no package with it.", lacking)
+        return _by_hand(
+            installed, "This installation of BitByLaw has no package with it.", lacking
+        )
     if version_numbers(installed) > version_numbers(package.version):
-        return _by_hand(installed, f"Version {installed} is newer than this BitByLaw.", lacking)
+        return _by_hand(
+            installed, f"Version {installed} is newer than this BitByLaw.", lacking
+        )
     try:
         await _install(admin, package)
     except Forbidden as error:
         why = error.reason or "restrictedMode."
-        return _by_hand(installed, f"EspoCRM does not let it be installed by its interface: {why}", lacking)
+        return _by_hand(
+            installed,
+            f"EspoCRM does not let it be installed by its interface: {why}",
+            lacking,
+        )
     still_lacking = await _role_lacks(admin)
     if still_lacking:
-        raise SetupFailed(f'The role "{ROLE_NAME}" is still not right: {"; ".join(still_lacking)}')
+        raise SetupFailed(
+            f'The role "{ROLE_NAME}" is still not right: {"; ".join(still_lacking)}'
+        )
     was = f"version {installed} was there" if installed else "none was there"
     return Step("extension", "done", f"version {package.version} installed; {was}")
 
 
 def _by_hand(installed: str, why: str, lacking: list[str]) -> Step:
     if not installed:
-        raise SetupFailed(f"The extension is not installed. {why} {BY_HAND}, then run this again.")
+        raise SetupFailed(
+            f"The extension is not installed. {why} {BY_HAND}, then run this again."
+        )
     if lacking:
-        raise SetupFailed(f'The role "{ROLE_NAME}" is not right ({"; ".join(lacking)}). {why} {BY_HAND}.')
-    return Step("extension", "by hand", f"{why} {BY_HAND}; version {installed} stays for now.")
+        raise SetupFailed(
+            f'The role "{ROLE_NAME}" is not right ({"; ".join(lacking)}). {why} {BY_HAND}.'
+        )
+    return Step(
+        "extension", "by hand", f"{why} {BY_HAND}; version {installed} stays for now."
+    )
 
 
 async def _installed_version(admin: Administrator) -> str:
-    rows = [row for row in await admin.rows("Extension") if row.get("name") == EXTENSION_NAME]
+    rows = [
+        row
+        for row in await admin.rows("Extension")
+        if row.get("name") == EXTENSION_NAME
+    ]
     return next((str(row.get("version")) for row in rows if row.get("isInstalled")), "")
 
 
 async def _role_lacks(admin: Administrator) -> list[str]:
     """What the role is not as the extension brings it; rights that an administrator has added are left alone."""
-    role = next((row for row in await admin.rows("Role") if row.get("id") == ROLE_ID), None)
+    role = next(
+        (row for row in await admin.rows("Role") if row.get("id") == ROLE_ID), None
+    )
     if role is None:
         return ["it is missing"]
-    acl = {"table": role.get("data") or {}, **{name: role.get(name) for name in PERMISSIONS}}
-    return role_problems(acl) + [f"{scope}: records may be deleted" for scope in surplus_rights(acl)]
+    acl = {
+        "table": role.get("data") or {},
+        **{name: role.get(name) for name in PERMISSIONS},
+    }
+    return role_problems(acl) + [
+        f"{scope}: records may be deleted" for scope in surplus_rights(acl)
+    ]
 
 
 async def _install(admin: Administrator, package: Package) -> None:
     content = b"data:application/zip;base64," + base64.b64encode(package.content)
-    uploaded = await admin.call("POST", "Extension/action/upload", body=content, timeout_seconds=INSTALL_SECONDS)
+    uploaded = await admin.call(
+        "POST", "Extension/action/upload", body=content, timeout_seconds=INSTALL_SECONDS
+    )
     try:
         await admin.call(
             "POST", "Extension/action/install", {"id": uploaded["id"]}, timeout_seconds=INSTALL_SECONDS
         )  # fmt: skip
     except Forbidden:
         raise
-    except ForeignSystemError as error:  # a proxy in between may have given up before EspoCRM was ready
+    except (
+        ForeignSystemError
+    ) as error:  # a proxy in between may have given up before EspoCRM was ready
         if await _installed_version(admin) != package.version:
-            raise SetupFailed(f"The extension could not be installed: {error} See EspoCRM's data/logs.") from error
+            raise SetupFailed(
+                f"The extension could not be installed: {error} See EspoCRM's data/logs."
+            ) from error
 
 
 # -- users --------------------------------------------------------------------------------------------------------
@@ -255,20 +309,33 @@ async def provide_api_user(admin: Administrator, known_key: str) -> tuple[Step, 
     Raises:
         SetupFailed: a person has that name.
     """
-    users = [await admin.call("GET", f"User/{row['id']}") for row in await admin.rows("User", type="api")]
+    users = [
+        await admin.call("GET", f"User/{row['id']}")
+        for row in await admin.rows("User", type="api")
+    ]
     of_key = [user for user in users if known_key and user.get("apiKey") == known_key]
     of_name = [user for user in users if user.get("userName") == API_USER]
     found = next(iter(of_key + of_name), None)
     if found is None:
         return await _create_api_user(admin)
     roles = list(found.get("rolesIds") or [])
-    wanted = {"isActive": True, "authMethod": "ApiKey", "rolesIds": roles if ROLE_ID in roles else [*roles, ROLE_ID]}
-    changes = {name: value for name, value in wanted.items() if found.get(name) != value}
+    wanted = {
+        "isActive": True,
+        "authMethod": "ApiKey",
+        "rolesIds": roles if ROLE_ID in roles else [*roles, ROLE_ID],
+    }
+    changes = {
+        name: value for name, value in wanted.items() if found.get(name) != value
+    }
     if changes:
         await admin.call("PUT", f"User/{found['id']}", changes)
         found = await admin.call("GET", f"User/{found['id']}")
-        return Step("API user", "done", f"{found['userName']}: {', '.join(changes)} corrected"), _key_of(found)
-    return Step("API user", "kept", f"{found['userName']} has the role {ROLE_NAME}"), _key_of(found)
+        return Step(
+            "API user", "done", f"{found['userName']}: {', '.join(changes)} corrected"
+        ), _key_of(found)
+    return Step(
+        "API user", "kept", f"{found['userName']} has the role {ROLE_NAME}"
+    ), _key_of(found)
 
 
 async def _create_api_user(admin: Administrator) -> tuple[Step, str]:
@@ -288,37 +355,60 @@ async def _create_api_user(admin: Administrator) -> tuple[Step, str]:
             "rolesIds": [ROLE_ID],
         },
     )
-    return Step("API user", "done", f"{API_USER} created with the role {ROLE_NAME}"), _key_of(created)
+    return Step(
+        "API user", "done", f"{API_USER} created with the role {ROLE_NAME}"
+    ), _key_of(created)
 
 
 def _key_of(user: Record) -> str:
     key = user.get("apiKey")
     if not key:
-        raise SetupFailed(f"EspoCRM does not show the key of {user.get('userName')}: see Administration > API Users.")
+        raise SetupFailed(
+            f"EspoCRM does not show the key of {user.get('userName')}: see Administration > API Users."
+        )
     return str(key)
 
 
 async def active_people(admin: Administrator) -> list[Record]:
     """Who may get tasks, by their names."""
     found = [row for kind in PEOPLE for row in await admin.rows("User", type=kind)]
-    return sorted((row for row in found if row.get("isActive")), key=lambda row: str(row.get("userName")))
+    return sorted(
+        (row for row in found if row.get("isActive")),
+        key=lambda row: str(row.get("userName")),
+    )
 
 
-async def without_removed(admin: Administrator, secrets: Mapping[str, str]) -> dict[str, str]:
+async def without_removed(
+    admin: Administrator, secrets: Mapping[str, str]
+) -> dict[str, str]:
     """Of ``{webhook id: secret key}`` those whose webhook is still there, whoever made it."""
-    return {webhook_id: secret for webhook_id, secret in secrets.items() if await _has_webhook(admin, webhook_id)}
+    return {
+        webhook_id: secret
+        for webhook_id, secret in secrets.items()
+        if await _has_webhook(admin, webhook_id)
+    }
 
 
-async def find_doubles(admin: Administrator, our_url: str, own: Iterable[str]) -> Step | None:
+async def find_doubles(
+    admin: Administrator, our_url: str, own: Iterable[str]
+) -> Step | None:
     """Webhooks of others that lead to the same addresses as ours, so that events come twice; they are left alone.
 
     Such are those that an administrator has made by hand, and those of an API user who was deleted: EspoCRM goes on
     sending them, and no other API user can see them.
     """
     known = set(own)
-    rows = [row for row in await admin.rows("Webhook") if row.get("isActive") and row["id"] not in known]
+    rows = [
+        row
+        for row in await admin.rows("Webhook")
+        if row.get("isActive") and row["id"] not in known
+    ]
     addresses = {f"{our_url}{path}" for path in WEBHOOKS.values()}
-    doubles = [str(row["id"]) for row in rows if str(row.get("url")).partition("?")[0] in addresses]
+    doubles = [
+        str(row["id"])
+        for row in rows
+        if str(row.get("url")).partition("?")[0] in addresses
+    ]
     if not doubles:
         return None
     message = f"events come twice by {', '.join(doubles)}: remove them (Administration > Webhooks)"
@@ -330,7 +420,9 @@ async def _has_webhook(admin: Administrator, webhook_id: str) -> bool:
         webhook = await admin.call("GET", f"Webhook/{quote(webhook_id, safe='')}")
     except NotFound:
         return False
-    return not webhook.get("deleted")  # administrators are shown deleted records as well
+    return not webhook.get(
+        "deleted"
+    )  # administrators are shown deleted records as well
 
 
 # -- settings -----------------------------------------------------------------------------------------------------
@@ -342,14 +434,24 @@ async def offers_actions(admin: Administrator) -> bool:
     return await admin.call("GET", "Metadata", params=[("key", key)]) is not None
 
 
-async def tell_actions(admin: Administrator, our_url: str, secret: SecretStr, *, is_new: bool) -> Step:
+async def tell_actions(
+    admin: Administrator, our_url: str, secret: SecretStr, *, is_new: bool
+) -> Step:
     """Tell EspoCRM's buttons where we are and by which secret we know them.
 
     EspoCRM never shows the secret, so it is written each time; ``is_new`` says whether it is another one.
     """
     settings = await admin.call("GET", "Settings")
     was = settings.get(ACTION_URL)
-    await admin.call("PUT", "Settings", {ACTION_URL: our_url, ACTION_SECRET: secret.get_secret_value()})
+    await admin.call(
+        "PUT",
+        "Settings",
+        {ACTION_URL: our_url, ACTION_SECRET: secret.get_secret_value()},
+    )
     if was == our_url and not is_new:
-        return Step("buttons", "kept", f"EspoCRM calls {our_url} (the secret, which it does not show, was sent again)")
+        return Step(
+            "buttons",
+            "kept",
+            f"EspoCRM calls {our_url} (the secret, which it does not show, was sent again)",
+        )
     return Step("buttons", "done", f"EspoCRM calls {our_url}")

@@ -52,7 +52,12 @@ SYNC_STATUSES = (
 BANK_STATUSES = ("clean", "unclean", "failed")
 PHONE_TYPES = ("Mobile", "Office", "Home", "Fax", "Other")
 
-_DATE, _DATE_TIME, _BOOL, _INT = Field("date"), Field("datetime"), Field("bool"), Field("int")
+_DATE, _DATE_TIME, _BOOL, _INT = (
+    Field("date"),
+    Field("datetime"),
+    Field("bool"),
+    Field("int"),
+)
 
 
 def _text(length: int) -> Field:
@@ -125,7 +130,10 @@ ENTITIES: Mapping[str, Schema] = {
 
 #: scope -> action -> level that the role of the API user grants; ``delete`` is nowhere needed.
 RIGHTS: Mapping[str, Mapping[str, str]] = {
-    **{scope: {"create": "yes", "read": "all", "edit": "all", "stream": "all"} for scope in (*ENTITIES, "Task")},
+    **{
+        scope: {"create": "yes", "read": "all", "edit": "all", "stream": "all"}
+        for scope in (*ENTITIES, "Task")
+    },
     "User": {"read": "all"},
 }
 #: Scopes that a role grants as a whole.
@@ -135,7 +143,10 @@ PERMISSIONS = ("assignmentPermission", "userPermission", "mentionPermission")
 #: event -> path of the endpoint that takes it
 WEBHOOKS: Mapping[str, str] = {
     f"{entity}.{action}": f"/vmh/webhook/{path}/{action}"
-    for entity, path in (("CBeteiligte", "beteiligte"), ("CBankverbindungen", "bankverbindungen"))
+    for entity, path in (
+        ("CBeteiligte", "beteiligte"),
+        ("CBankverbindungen", "bankverbindungen"),
+    )
     for action in ("create", "update", "delete")
 }
 
@@ -166,7 +177,9 @@ def _field_problems(wanted: Field, found: Mapping[str, Any] | None) -> list[str]
     if missing:
         problems.append(f"lacks the options {', '.join(missing)}")
     if wanted.length > (found.get("maxLength") or wanted.length):
-        problems.append(f"takes {found['maxLength']} characters instead of {wanted.length}")
+        problems.append(
+            f"takes {found['maxLength']} characters instead of {wanted.length}"
+        )
     if found.get("readOnly"):
         problems.append("is read-only, so that EspoCRM ignores what we write")
     return problems
@@ -185,7 +198,11 @@ def role_problems(acl: Mapping[str, Any]) -> list[str]:
             if granted.get(action) != level
         ]
     problems += [f"{scope}: not enabled" for scope in SWITCHES if not table.get(scope)]
-    problems += [f"{name} is {acl.get(name)} instead of all" for name in PERMISSIONS if acl.get(name) != "all"]
+    problems += [
+        f"{name} is {acl.get(name)} instead of all"
+        for name in PERMISSIONS
+        if acl.get(name) != "all"
+    ]
     return problems
 
 
@@ -193,4 +210,8 @@ def surplus_rights(acl: Mapping[str, Any]) -> list[str]:
     """Entities whose records the API user may delete, which nothing of ours needs."""
     table = acl.get("table") or {}
     rows = ((scope, table.get(scope)) for scope in (*ENTITIES, "Task"))
-    return [scope for scope, row in rows if isinstance(row, Mapping) and row.get("delete", "no") != "no"]
+    return [
+        scope
+        for scope, row in rows
+        if isinstance(row, Mapping) and row.get("delete", "no") != "no"
+    ]

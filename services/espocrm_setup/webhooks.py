@@ -28,10 +28,13 @@ from services.values.espocrm_query import SYSTEM, Record
 Status = Literal["ok", "warning", "failed", "unchecked"]
 
 INSTALL_EXTENSION = (
-    "Install the extension (make espocrm-extension, then Administration > Extensions) and clear EspoCRM's cache."
+    "Install the extension (make espocrm-extension, then Administration > Extensions) "
+    "and clear EspoCRM's cache."
 )
 ASSIGN_ROLE = 'Give the API user the role "BitByLaw Sync" (Administration > API Users).'
-INSTALL_WEBHOOKS = "Run: bitbylaw espocrm install-webhooks --url <our address as EspoCRM reaches it>"
+INSTALL_WEBHOOKS = (
+    "Run: bitbylaw espocrm install-webhooks --url <our address as EspoCRM reaches it>"
+)
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,12 @@ class SetupAPI(EspoCRMAPI):
 
     async def webhooks(self) -> list[Record]:
         """The API user's own webhooks that lead to one of our endpoints, oldest first."""
-        rows = [row async for row in self.search_entities("Webhook", order_by="createdAt")]
-        return [row for row in rows if _path_of(row) == WEBHOOKS.get(str(row.get("event")))]
+        rows = [
+            row async for row in self.search_entities("Webhook", order_by="createdAt")
+        ]
+        return [
+            row for row in rows if _path_of(row) == WEBHOOKS.get(str(row.get("event")))
+        ]
 
     async def knows_skip_own(self) -> bool:
         """Whether this EspoCRM (9.2 and later) can leave out events that we cause ourselves."""
@@ -85,7 +92,9 @@ class SetupAPI(EspoCRMAPI):
 # -- webhooks -----------------------------------------------------------------------------------------------------
 
 
-async def install_webhooks(settings: Settings, public_url: str) -> AsyncIterator[Installed]:
+async def install_webhooks(
+    settings: Settings, public_url: str
+) -> AsyncIterator[Installed]:
     """Register our six webhooks, or mend those that are there; yields each as soon as it is settled.
 
     A second run keeps everything. A webhook with another address or token is changed and keeps its secret; of several
@@ -105,7 +114,9 @@ async def install_webhooks(settings: Settings, public_url: str) -> AsyncIterator
             present, skip_own = await api.webhooks(), await api.knows_skip_own()
             for event in WEBHOOKS:
                 wanted = _wanted(event, base, settings, skip_own=skip_own)
-                rows = _best_first((row for row in present if row["event"] == event), settings)
+                rows = _best_first(
+                    (row for row in present if row["event"] == event), settings
+                )
                 async for step in _settle(api, event, wanted, rows):
                     yield step
         except (BitByLawError, ConfigurationError) as error:
@@ -124,13 +135,23 @@ async def webhook_secrets(settings: Settings) -> dict[str, str]:
         except BitByLawError as error:
             raise SetupFailed(" ".join((str(error), remedy(error))).strip()) from error
     order = list(WEBHOOKS)
-    return {row["id"]: str(row["secretKey"]) for row in sorted(rows, key=lambda row: order.index(row["event"]))}
+    return {
+        row["id"]: str(row["secretKey"])
+        for row in sorted(rows, key=lambda row: order.index(row["event"]))
+    }
 
 
-async def _settle(api: SetupAPI, event: str, wanted: Record, rows: list[Record]) -> AsyncIterator[Installed]:
+async def _settle(
+    api: SetupAPI, event: str, wanted: Record, rows: list[Record]
+) -> AsyncIterator[Installed]:
     if not rows:
         created = await api.create_entity("Webhook", {"event": event, **wanted})
-        yield Installed(event, created["id"], "created", SecretStr(str(created.get("secretKey") or "")))
+        yield Installed(
+            event,
+            created["id"],
+            "created",
+            SecretStr(str(created.get("secretKey") or "")),
+        )
         return
     kept, *surplus = rows
     if all(kept.get(name) == value for name, value in wanted.items()):
@@ -170,7 +191,13 @@ def checked_address(url: str, settings: Settings) -> str:
         InvalidInput: it is none, or what we send there could be read on the way.
     """
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+        or parts.username
+    ):
         raise InvalidInput("must be an address such as https://host.example")
     if problem := address_problem(url, settings.service):
         raise InvalidInput(problem)
@@ -194,7 +221,11 @@ def remedy(error: Exception) -> str:
             "data/config.php: 'webhookAllowedAddressList' => ['host:port']."
         )
     if isinstance(error, Forbidden):
-        return "Too many failed logins: wait a minute." if "login attempts" in error.reason else ASSIGN_ROLE
+        return (
+            "Too many failed logins: wait a minute."
+            if "login attempts" in error.reason
+            else ASSIGN_ROLE
+        )
     if isinstance(error, UnexpectedAnswer | Unavailable):
         return "Check ESPOCRM_API_BASE_URL (it ends in /api/v1) and whether EspoCRM is running."
     return ""

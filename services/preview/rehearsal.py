@@ -95,11 +95,15 @@ class Rehearsal:
 
 
 def _unknown(request: ForeignRequest) -> InvalidInput:
-    return InvalidInput(f"a rehearsal does not know {request.method} {request.path} of {request.system}")
+    return InvalidInput(
+        f"a rehearsal does not know {request.method} {request.path} of {request.system}"
+    )
 
 
 def _answer(value: Any) -> HttpAnswer:
-    return HttpAnswer(200, {"Content-Type": "application/json"}, json.dumps(value).encode())
+    return HttpAnswer(
+        200, {"Content-Type": "application/json"}, json.dumps(value).encode()
+    )
 
 
 # -- EspoCRM --------------------------------------------------------------------------------------------------------
@@ -119,7 +123,9 @@ class _EspoCRM:
                 espocrm_query.SYSTEM,
                 entity_type,
                 entity_id,
-                None if (entity_type, entity_id) in self.created else self.read.get((entity_type, entity_id), {}),
+                None
+                if (entity_type, entity_id) in self.created
+                else self.read.get((entity_type, entity_id), {}),
                 self._now((entity_type, entity_id)),
             )
             for entity_type, entity_id in self.written
@@ -127,10 +133,15 @@ class _EspoCRM:
 
     def shown(self, entity_type: str) -> list[Record]:
         keys = [key for key in {**self.read, **self.written} if key[0] == entity_type]
-        return [{**self.read.get(key, {}), **self.written.get(key, {}), "id": key[1]} for key in keys]
+        return [
+            {**self.read.get(key, {}), **self.written.get(key, {}), "id": key[1]}
+            for key in keys
+        ]
 
     async def carry(self, request: ForeignRequest, send: Send) -> HttpAnswer:
-        entity_type, _, entity_id = (unquote(part) for part in request.path.partition("/"))
+        entity_type, _, entity_id = (
+            unquote(part) for part in request.path.partition("/")
+        )
         if request.is_write:
             return _answer(self._write(request, entity_type, entity_id))
         if (entity_type, entity_id) in self.created:
@@ -139,9 +150,15 @@ class _EspoCRM:
         value = answer.json(espocrm_query.SYSTEM)
         if entity_id and isinstance(value, dict) and value.get("id") == entity_id:
             return _answer(self._seen(entity_type, value))
-        if not entity_id and isinstance(value, dict) and isinstance(value.get("list"), list):
+        if (
+            not entity_id
+            and isinstance(value, dict)
+            and isinstance(value.get("list"), list)
+        ):
             rows = [self._seen(entity_type, row) for row in value["list"]]
-            return _answer({**value, "list": [*rows, *self._new_rows(entity_type, request.params)]})
+            return _answer(
+                {**value, "list": [*rows, *self._new_rows(entity_type, request.params)]}
+            )
         return answer
 
     def _seen(self, entity_type: str, row: Record) -> Record:
@@ -157,12 +174,24 @@ class _EspoCRM:
         """What was created, if the list is that of an owner to whom it belongs."""
         asked = dict(params or ())
         link = str(asked.get("where[0][attribute]", ""))
-        rows = [self._now(key) for key in self.written if key in self.created and key[0] == entity_type]
-        return [row for row in rows if link.endswith("Id") and row.get(link) == asked.get("where[0][value]")]
+        rows = [
+            self._now(key)
+            for key in self.written
+            if key in self.created and key[0] == entity_type
+        ]
+        return [
+            row
+            for row in rows
+            if link.endswith("Id") and row.get(link) == asked.get("where[0][value]")
+        ]
 
     def _write(self, request: ForeignRequest, entity_type: str, entity_id: str) -> Any:
         if request.path == "BitByLaw/write":
-            return {"results": [self._one_of_many(write) for write in request.body["writes"]]}
+            return {
+                "results": [
+                    self._one_of_many(write) for write in request.body["writes"]
+                ]
+            }
         if request.method == "POST" and not entity_id:
             return self._create(entity_type, request.body)
         if request.method in {"PUT", "PATCH"} and entity_id:
@@ -175,7 +204,12 @@ class _EspoCRM:
             record = self._create(entity_type, attributes)
         else:
             record = self._update(entity_type, str(write["id"]), attributes)
-        return {"id": record["id"], "entityType": entity_type, "changed": True, "attributes": record}
+        return {
+            "id": record["id"],
+            "entityType": entity_type,
+            "changed": True,
+            "attributes": record,
+        }
 
     def _create(self, entity_type: str, attributes: Record) -> Record:
         key = (entity_type, f"rehearsal{len(self.created) + 1}")
@@ -198,18 +232,32 @@ class _Advoware:
 
     read: dict[int, Record] = field(default_factory=dict)
     written: dict[int, Record] = field(default_factory=dict)
-    touched: dict[tuple[int, str, int], None] = field(default_factory=dict)  #: betNr, path and id of parts, in order
+    touched: dict[tuple[int, str, int], None] = field(
+        default_factory=dict
+    )  #: betNr, path and id of parts, in order
     number: int = FIRST_NUMBER
 
     def changes(self) -> list[Change]:
         found = []
         for betnr, record in self.written.items():
-            found.append(Change(advoware_protocol.SYSTEM, "Beteiligte", str(betnr), self.read.get(betnr), record))
+            found.append(
+                Change(
+                    advoware_protocol.SYSTEM,
+                    "Beteiligte",
+                    str(betnr),
+                    self.read.get(betnr),
+                    record,
+                )
+            )
             for owner, path, part_id in self.touched:
                 if owner == betnr:
                     before = _part(self.read.get(betnr, {}), path, part_id)
                     after = _part(record, path, part_id) or {}
-                    found.append(Change(advoware_protocol.SYSTEM, path, str(part_id), before, after))
+                    found.append(
+                        Change(
+                            advoware_protocol.SYSTEM, path, str(part_id), before, after
+                        )
+                    )
         return found
 
     async def carry(self, request: ForeignRequest, send: Send) -> HttpAnswer:
@@ -228,7 +276,13 @@ class _Advoware:
             return _answer([*record_list(answer.json(advoware_protocol.SYSTEM))])
         return answer
 
-    def _write(self, request: ForeignRequest, betnr: str | None, path: str | None, part_id: str | None) -> Record:
+    def _write(
+        self,
+        request: ForeignRequest,
+        betnr: str | None,
+        path: str | None,
+        part_id: str | None,
+    ) -> Record:
         body = dict(request.body)
         if request.method == "POST" and betnr is None:
             return self._create(body)
@@ -243,7 +297,13 @@ class _Advoware:
             return self._change_part(record, path, int(part_id), body)
         if request.method == "PUT" and path is None:
             lists = {name for names, _ in PARTS.values() for name in names}
-            record.update({name: value for name, value in body.items() if name not in {*lists, "betNr", "rowId"}})
+            record.update(
+                {
+                    name: value
+                    for name, value in body.items()
+                    if name not in {*lists, "betNr", "rowId"}
+                }
+            )
             record["rowId"] = self._row_id()
             return copy.deepcopy(record)
         raise _unknown(request)
@@ -256,7 +316,12 @@ class _Advoware:
     def _create(self, body: Record) -> Record:
         number = self._next()
         lists: Record = {names[0]: [] for names, _ in PARTS.values()}
-        self.written[number] = {**body, **lists, "betNr": number, "rowId": self._row_id()}
+        self.written[number] = {
+            **body,
+            **lists,
+            "betNr": number,
+            "rowId": self._row_id(),
+        }
         return copy.deepcopy(self.written[number])
 
     def _add_part(self, record: Record, path: str, body: Record) -> Record:
@@ -265,7 +330,9 @@ class _Advoware:
         self.touched[int(record["betNr"]), path, part["id"]] = None
         return dict(part)
 
-    def _change_part(self, record: Record, path: str, part_id: int, body: Record) -> Record:
+    def _change_part(
+        self, record: Record, path: str, part_id: int, body: Record
+    ) -> Record:
         part = _part(record, path, part_id)
         if part is None:
             raise InvalidInput(f"a rehearsal does not know the record {path}/{part_id}")
@@ -285,13 +352,27 @@ class _Advoware:
 
 def _parts(record: Record, path: str) -> list[Record]:
     names = PARTS[path][0]
-    name = next((name for name, value in record.items() if name.casefold() in names and value is not None), names[0])
+    name = next(
+        (
+            name
+            for name, value in record.items()
+            if name.casefold() in names and value is not None
+        ),
+        names[0],
+    )
     found: list[Record] = record.setdefault(name, [])
     return found
 
 
 def _part(record: Record, path: str, part_id: int) -> Record | None:
-    return next((part for part in _parts(dict(record), path) if str(part.get("id")) == str(part_id)), None)
+    return next(
+        (
+            part
+            for part in _parts(dict(record), path)
+            if str(part.get("id")) == str(part_id)
+        ),
+        None,
+    )
 
 
 # -- PostgreSQL -----------------------------------------------------------------------------------------------------

@@ -27,7 +27,17 @@ TITLES = {
 }
 #: What a person would not miss, or what other lines say already.
 HIDDEN = frozenset(
-    {"betnr", "bemerkung", "beteiligteId", "blz", "emailAddress", "kommKz", "kontoNr", "online", "phoneNumber"}
+    {
+        "betnr",
+        "bemerkung",
+        "beteiligteId",
+        "blz",
+        "emailAddress",
+        "kommKz",
+        "kontoNr",
+        "online",
+        "phoneNumber",
+    }
     | {"standardAnschrift"}
 )
 #: Likewise in a new record: it is made of the others.
@@ -46,7 +56,9 @@ def preview_of(rehearsal: Rehearsal) -> dict[str, Any]:
     return {
         "changes": _panels(rehearsal.changes),
         "held": list(dict.fromkeys(_held(rehearsal))),
-        "tasks": [_task(change) for change in rehearsal.changes if change.kind == "Task"],
+        "tasks": [
+            _task(change) for change in rehearsal.changes if change.kind == "Task"
+        ],
     }
 
 
@@ -57,7 +69,11 @@ def _panels(changes: list[Change]) -> list[dict[str, Any]]:
         fields = list(_fields(change)) if change.kind in TITLES else []
         if not fields:
             continue
-        panel = {"system": change.system, "title": TITLES[change.kind], "isNew": change.before is None}
+        panel = {
+            "system": change.system,
+            "title": TITLES[change.kind],
+            "isNew": change.before is None,
+        }
         last = {name: panels[-1][name] for name in panel} if panels else {}
         if change.kind == CONTACT and last == panel:
             panels[-1]["fields"] += fields
@@ -69,7 +85,11 @@ def _panels(changes: list[Change]) -> list[dict[str, Any]]:
 def _fields(change: Change) -> Iterator[dict[str, str]]:
     before = change.before or {}
     for name, new in change.after.items():
-        if name not in LABELS or name in HIDDEN or (change.before is None and name in HIDDEN_WHEN_NEW):
+        if (
+            name not in LABELS
+            or name in HIDDEN
+            or (change.before is None and name in HIDDEN_WHEN_NEW)
+        ):
             continue
         old_text, new_text = _text(name, before.get(name)), _text(name, new)
         if old_text != new_text:
@@ -88,7 +108,9 @@ def _label(change: Change, name: str) -> str:
 def _text(name: str, value: Any) -> str:
     """A value as people read it; empty for none."""
     if name in ENTRY and isinstance(value, list):
-        value = [entry.get(ENTRY[name]) for entry in value if isinstance(entry, Mapping)]
+        value = [
+            entry.get(ENTRY[name]) for entry in value if isinstance(entry, Mapping)
+        ]
     if value in (None, "", [], False):
         return ""
     return shown_value(value, quoted=False)
@@ -104,7 +126,10 @@ def _held(rehearsal: Rehearsal) -> Iterator[str]:
 
 def _task(change: Change) -> dict[str, Any]:
     is_over = change.after.get("status") == "Canceled"
-    return {"name": _without_invented(str(change.after.get("name") or "")), "isOver": is_over}
+    return {
+        "name": _without_invented(str(change.after.get("name") or "")),
+        "isOver": is_over,
+    }
 
 
 def _without_invented(text: str) -> str:

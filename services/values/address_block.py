@@ -29,7 +29,9 @@ def lines_of(text: Any) -> list[str]:
 
 def place_of(values: Values) -> str:
     """PLZ and Ort in one line, empty if there is neither."""
-    return " ".join(part for part in (_text(values, "plz"), _text(values, "ort")) if part)
+    return " ".join(
+        part for part in (_text(values, "plz"), _text(values, "ort")) if part
+    )
 
 
 def addressee_of(beteiligter: Values) -> str | None:
@@ -39,8 +41,12 @@ def addressee_of(beteiligter: Values) -> str | None:
         return name
     anrede = comparable_text(beteiligter.get("anrede"))
     greeting = {"herr": "Herrn", "frau": "Frau"}.get((anrede or "").casefold())
-    titel, vorname = (comparable_text(beteiligter.get(field)) for field in ("titel", "vorname"))
-    return comparable_text(" ".join(part for part in (greeting, titel, vorname, name) if part))
+    titel, vorname = (
+        comparable_text(beteiligter.get(field)) for field in ("titel", "vorname")
+    )
+    return comparable_text(
+        " ".join(part for part in (greeting, titel, vorname, name) if part)
+    )
 
 
 def build_anschrift(addressee: str | None, values: Values) -> str:
@@ -50,7 +56,10 @@ def build_anschrift(addressee: str | None, values: Values) -> str:
     else:
         box = _text(values, "postfach")
         plz = _text(values, "postfachPLZ") if box else None
-        lines = [f"Postfach {box}" if box else "", place_of({**values, "plz": plz or values.get("plz")})]
+        lines = [
+            f"Postfach {box}" if box else "",
+            place_of({**values, "plz": plz or values.get("plz")}),
+        ]
     country = country_text(_text(values, "land")).upper()
     return "\n".join(line for line in (addressee, *lines, country) if line)
 
@@ -69,14 +78,20 @@ def lines_below_street(block: Any, values: Values) -> Sequence[str] | None:
     country = country_text(_text(values, "land")).upper()
     end = len(lines) - (2 if country and lines[-1] == country else 1)
     if end <= start or lines[end] != place:
-        after = [number for number, line in enumerate(lines) if line == place and number > start]
+        after = [
+            number
+            for number, line in enumerate(lines)
+            if line == place and number > start
+        ]
         if not after:
             return None
         end = after[0]
     return lines[start + 1 : end]
 
 
-def changed_block(block: Any, addressee: str | None, old: Sequence[Values], new: Values) -> str | None:
+def changed_block(
+    block: Any, addressee: str | None, old: Sequence[Values], new: Values
+) -> str | None:
     """The block after its parts have changed to ``new``; None if a person has to change it.
 
     ``old`` are the parts as Advoware has them, and as it had them before. A block that we would build from one of these
@@ -84,7 +99,9 @@ def changed_block(block: Any, addressee: str | None, old: Sequence[Values], new:
     if each stands there once.
     """
     lines = lines_of(block)
-    if not lines or any(lines == lines_of(build_anschrift(addressee, values)) for values in old):
+    if not lines or any(
+        lines == lines_of(build_anschrift(addressee, values)) for values in old
+    ):
         changed: str | None = build_anschrift(addressee, new)
     else:
         attempts = (_with_replaced_lines(str(block), values, new) for values in old)
@@ -110,23 +127,41 @@ def _replace(lines: list[str] | None, old: Any, new: Any) -> list[str] | None:
     """The lines with the one that says ``old`` saying ``new``; None if that cannot be done exactly."""
     if lines is None or (old or "") == (new or ""):
         return lines
-    found = [number for number, line in enumerate(lines) if old and comparable_text(line) == old]
+    found = [
+        number
+        for number, line in enumerate(lines)
+        if old and comparable_text(line) == old
+    ]
     if len(found) == 1:
         return [*lines[: found[0]], *([new] if new else []), *lines[found[0] + 1 :]]
     says_it = any(comparable_text(line) == new for line in lines) if new else not found
     return lines if says_it and not found else None
 
 
-def _replace_below_street(lines: list[str], street: Any, old: Values, new: Values) -> list[str] | None:
+def _replace_below_street(
+    lines: list[str], street: Any, old: Values, new: Values
+) -> list[str] | None:
     """The lines with the further lines below the street replaced; None if the old ones do not stand there."""
-    below, wanted = lines_of(_text(old, "weitereZeilen")), lines_of(_text(new, "weitereZeilen"))
-    found = [number for number, line in enumerate(lines) if street and comparable_text(line) == street]
+    below, wanted = (
+        lines_of(_text(old, "weitereZeilen")),
+        lines_of(_text(new, "weitereZeilen")),
+    )
+    found = [
+        number
+        for number, line in enumerate(lines)
+        if street and comparable_text(line) == street
+    ]
     if len(found) != 1:
         return None
     start = found[0] + 1
     if [comparable_text(line) for line in lines[start : start + len(below)]] == below:
         return [*lines[:start], *wanted, *lines[start + len(below) :]]
-    return lines if [comparable_text(line) for line in lines[start : start + len(wanted)]] == wanted else None
+    return (
+        lines
+        if [comparable_text(line) for line in lines[start : start + len(wanted)]]
+        == wanted
+        else None
+    )
 
 
 def _text(values: Values, name: str) -> Any:

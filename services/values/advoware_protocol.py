@@ -82,16 +82,22 @@ def endpoint_url(base_url: str, endpoint: str) -> URL:
 
 def _query_pairs(query: str) -> list[tuple[str, str]]:
     if _FORBIDDEN_IN_QUERY.search(query):
-        raise InvalidInput("the query of the endpoint must not contain control characters or fragments")
+        raise InvalidInput(
+            "the query of the endpoint must not contain control characters or fragments"
+        )
     try:
         return parse_qsl(query, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
-        raise InvalidInput("the query of the endpoint must be percent-encoded UTF-8") from None
+        raise InvalidInput(
+            "the query of the endpoint must be percent-encoded UTF-8"
+        ) from None
 
 
 def _refuse_outward(text: str) -> None:
     if _FORBIDDEN.search(text):
-        raise InvalidInput("endpoint must not contain spaces, control characters, backslashes or fragments")
+        raise InvalidInput(
+            "endpoint must not contain spaces, control characters, backslashes or fragments"
+        )
     if not text.strip("/"):
         raise InvalidInput("endpoint must name a path")
     if _ABSOLUTE.match(text) or "//" in text or "?" in text:
@@ -115,7 +121,9 @@ def is_calendar_path(url: URL) -> bool:
 # -- login ----------------------------------------------------------------------------------------------------------
 
 
-def sign_login(product: int, app_id: str, nonce: str, timestamp: str, api_key: str) -> str:
+def sign_login(
+    product: int, app_id: str, nonce: str, timestamp: str, api_key: str
+) -> str:
     """The ``HMAC512Signature`` of a login, base64 (vendor documentation).
 
     Raises:
@@ -124,14 +132,18 @@ def sign_login(product: int, app_id: str, nonce: str, timestamp: str, api_key: s
     try:
         key = base64.b64decode(api_key, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ConfigurationError("ADVOWARE_API_KEY: must be the base64 text that Advoware issued") from error
+        raise ConfigurationError(
+            "ADVOWARE_API_KEY: must be the base64 text that Advoware issued"
+        ) from error
     message = f"{product}:{app_id}:{nonce}:{timestamp}".encode()
     return base64.b64encode(hmac.new(key, message, hashlib.sha512).digest()).decode()
 
 
 def login_request(settings: AdvowareSettings, now: datetime) -> dict[str, Any]:
     """The JSON body of ``POST Token``; ``now`` is aware."""
-    timestamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")  # seven fractional digits
+    timestamp = now.astimezone(UTC).strftime(
+        "%Y-%m-%dT%H:%M:%S.%f0Z"
+    )  # seven fractional digits
     nonce = str(uuid.uuid4())
     return {
         "AppID": settings.app_id,
@@ -143,7 +155,11 @@ def login_request(settings: AdvowareSettings, now: datetime) -> dict[str, Any]:
         "Password": settings.password.get_secret_value(),
         "Nonce": nonce,
         "HMAC512Signature": sign_login(
-            settings.product_id, settings.app_id, nonce, timestamp, settings.api_key.get_secret_value()
+            settings.product_id,
+            settings.app_id,
+            nonce,
+            timestamp,
+            settings.api_key.get_secret_value(),
         ),
         "RequestTimeStamp": timestamp,
     }
@@ -168,17 +184,28 @@ def read_token(answer: Any, now: datetime, lifetime_minutes: int) -> Token:
         raise UnexpectedAnswer(SYSTEM, "the login's answer contains no access_token")
     expiry = now + timedelta(minutes=lifetime_minutes)
     if answer.get("expiration_utc"):
-        expiry = parse_date_time(str(answer["expiration_utc"]), default_zone=UTC) or expiry
+        expiry = (
+            parse_date_time(str(answer["expiration_utc"]), default_zone=UTC) or expiry
+        )
     elif str(answer.get("expires_in", "")).isdigit():
         expiry = now + timedelta(seconds=int(answer["expires_in"]))
     return Token(value, expiry - EXPIRY_MARGIN)
 
 
 _REFUSALS = (
-    ("freigeschaltet", "the app id is not unlocked for this Kanzlei; ask Advoware to unlock it (ADVOWARE_APP_ID)"),
-    ("ist nicht angemeldet", "the firm's Advoware server is not signed in; start the Advoware Manager there"),
+    (
+        "freigeschaltet",
+        "the app id is not unlocked for this Kanzlei; ask Advoware to unlock it (ADVOWARE_APP_ID)",
+    ),
+    (
+        "ist nicht angemeldet",
+        "the firm's Advoware server is not signed in; start the Advoware Manager there",
+    ),
     ("ist nicht registriert", "the Kanzlei is not registered (ADVOWARE_KANZLEI)"),
-    ("falscher name oder falsches kennwort", "wrong user or password (ADVOWARE_USER, ADVOWARE_PASSWORD)"),
+    (
+        "falscher name oder falsches kennwort",
+        "wrong user or password (ADVOWARE_USER, ADVOWARE_PASSWORD)",
+    ),
 )
 
 
@@ -204,13 +231,16 @@ def parse_date_time(text: str | None, default_zone: Any = BERLIN) -> datetime | 
     if not text:
         return None
     match = re.fullmatch(
-        r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?)(\.\d+)?(Z|[+-]\d{2}:?\d{2})?)?", text.strip()
+        r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?)(\.\d+)?(Z|[+-]\d{2}:?\d{2})?)?",
+        text.strip(),
     )
     if match is None:
         return None
     day, clock, fraction, zone = match.groups()
     try:
-        moment = datetime.fromisoformat(f"{day}T{clock or '00:00'}{(fraction or '')[:7]}{zone or ''}")
+        moment = datetime.fromisoformat(
+            f"{day}T{clock or '00:00'}{(fraction or '')[:7]}{zone or ''}"
+        )
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=default_zone)
@@ -222,7 +252,11 @@ def parse_change_time(text: Any) -> datetime | None:
     Databases write "no date" as the year 1 or 9999, where arithmetic with zones fails.
     """
     moment = parse_date_time(text if isinstance(text, str) else None)
-    return moment if moment is not None and FIRST_YEAR <= moment.year <= LAST_YEAR else None
+    return (
+        moment
+        if moment is not None and FIRST_YEAR <= moment.year <= LAST_YEAR
+        else None
+    )
 
 
 def single_record(answer: Any) -> dict[str, Any]:

@@ -56,7 +56,11 @@ def is_null(attribute: str) -> Where:
 
 def before(attribute: str, moment: datetime) -> Where:
     """Filter: the date-time attribute lies before the aware ``moment``."""
-    return {"type": "lessThan", "attribute": attribute, "value": format_date_time(moment)}
+    return {
+        "type": "lessThan",
+        "attribute": attribute,
+        "value": format_date_time(moment),
+    }
 
 
 def linked_with(link: str, entity_id: str) -> Where:
@@ -79,7 +83,11 @@ def halved(where: Sequence[Where]) -> tuple[list[Where], list[Where]] | None:
 
     Lists inside of `any_of` and `all_of` are left alone.
     """
-    lists = [index for index, item in enumerate(where) if item["type"] == "in" and len(item["value"]) > 1]
+    lists = [
+        index
+        for index, item in enumerate(where)
+        if item["type"] == "in" and len(item["value"]) > 1
+    ]
     if not lists:
         return None
     longest = max(lists, key=lambda index: len(where[index]["value"]))
@@ -98,7 +106,11 @@ def format_date_time(moment: datetime) -> str:
 def parse_date_time(text: str | None) -> datetime | None:
     """EspoCRM's date-time as an aware time; None for an empty or unreadable text."""
     try:
-        return datetime.strptime(text, DATE_TIME_FORMAT).replace(tzinfo=UTC) if text else None
+        return (
+            datetime.strptime(text, DATE_TIME_FORMAT).replace(tzinfo=UTC)
+            if text
+            else None
+        )
     except ValueError:
         return None
 
@@ -106,11 +118,19 @@ def parse_date_time(text: str | None) -> datetime | None:
 def bracket_query(name: str, value: Any) -> list[tuple[str, str]]:
     """A nested value as PHP query parameters: ``where[0][type]=in``, ``where[0][value][]=dirty``."""
     if isinstance(value, Mapping):
-        return [pair for key, item in value.items() for pair in bracket_query(f"{name}[{key}]", item)]
+        return [
+            pair
+            for key, item in value.items()
+            for pair in bracket_query(f"{name}[{key}]", item)
+        ]
     if isinstance(value, list | tuple):
         nested = any(isinstance(item, Mapping | list | tuple) for item in value)
         keys = [str(index) if nested else "" for index in range(len(value))]
-        return [pair for key, item in zip(keys, value, strict=True) for pair in bracket_query(f"{name}[{key}]", item)]
+        return [
+            pair
+            for key, item in zip(keys, value, strict=True)
+            for pair in bracket_query(f"{name}[{key}]", item)
+        ]
     if isinstance(value, bool):
         return [(name, "true" if value else "false")]
     return [(name, "" if value is None else str(value))]

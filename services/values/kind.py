@@ -7,7 +7,12 @@ from datetime import date
 from typing import Any, Literal
 
 from services.core.foreign_text import comparable_text
-from services.values.advoware_protocol import BERLIN, FIRST_YEAR, LAST_YEAR, parse_date_time
+from services.values.advoware_protocol import (
+    BERLIN,
+    FIRST_YEAR,
+    LAST_YEAR,
+    parse_date_time,
+)
 from services.values.merge import Unknown, Value
 
 Record = Mapping[str, Any]
@@ -93,9 +98,17 @@ def kind_of_espocrm(espo: Record) -> Kind:
     """Whether a CBeteiligte is a person or a company: by its legal form where that is clear, else by what is there."""
     has_firm = comparable_text(espo.get("firmenname")) is not None
     is_named_person = comparable_text(espo.get("lastName")) is not None and not has_firm
-    traits = (espo.get("firstName"), espo.get("salutationName"), espo.get("dateOfBirth"))
+    traits = (
+        espo.get("firstName"),
+        espo.get("salutationName"),
+        espo.get("dateOfBirth"),
+    )
     has_traits = any(comparable_text(trait) is not None for trait in traits)
-    return _kind(espo.get("rechtsform"), is_person=has_traits or is_named_person, is_company=has_firm)
+    return _kind(
+        espo.get("rechtsform"),
+        is_person=has_traits or is_named_person,
+        is_company=has_firm,
+    )
 
 
 def kind_of_advoware(advo: Record) -> Kind:
@@ -107,7 +120,11 @@ def kind_of_advoware(advo: Record) -> Kind:
     )
     register = (advo.get("handelsRegisterNummer"), advo.get("registergericht"))
     is_registered = any(comparable_text(value) is not None for value in register)
-    return _kind(advo.get("rechtsform"), is_person=bool(has_salutation or has_traits), is_company=is_registered)
+    return _kind(
+        advo.get("rechtsform"),
+        is_person=bool(has_salutation or has_traits),
+        is_company=is_registered,
+    )
 
 
 def _kind(rechtsform: Any, *, is_person: bool, is_company: bool) -> Kind:
@@ -121,7 +138,9 @@ def _kind(rechtsform: Any, *, is_person: bool, is_company: bool) -> Kind:
 
 def _form_of(rechtsform: Any) -> str:
     """A legal form as it is looked up; empty if there is none that could be read."""
-    return "" if is_no_text(rechtsform) else (comparable_text(rechtsform) or "").casefold()
+    return (
+        "" if is_no_text(rechtsform) else (comparable_text(rechtsform) or "").casefold()
+    )
 
 
 def clear_kind(rechtsform: Any) -> Kind | None:

@@ -98,7 +98,9 @@ def read_phone(text: str) -> Reading:
     found = _readings(written)
     if len(found) == 1:
         return Reading(found.pop())
-    is_fragment = not found and len(re.sub(r"\D", "", written)) < MIN_DIGITS_WITHOUT_PREFIX
+    is_fragment = (
+        not found and len(re.sub(r"\D", "", written)) < MIN_DIGITS_WITHOUT_PREFIX
+    )
     return Reading(None, "kom_phone_fragment" if is_fragment else "kom_phone_invalid")
 
 
@@ -119,7 +121,10 @@ def is_german_mobile(text: str) -> bool:
         return False
     parsed = phonenumbers.parse(number, None)
     kind = phonenumbers.number_type(parsed)
-    return parsed.country_code == COUNTRY_CODE and kind == phonenumbers.PhoneNumberType.MOBILE
+    return (
+        parsed.country_code == COUNTRY_CODE
+        and kind == phonenumbers.PhoneNumberType.MOBILE
+    )
 
 
 def _tidy(text: str) -> str:
@@ -170,7 +175,9 @@ def _valid(text: str) -> str | None:
         return None
     if not phonenumbers.is_valid_number(number) or len(e164) > MAX_PHONE_DIGITS + 1:
         return None
-    is_stable = phonenumbers.format_number(again, phonenumbers.PhoneNumberFormat.E164) == e164
+    is_stable = (
+        phonenumbers.format_number(again, phonenumbers.PhoneNumberFormat.E164) == e164
+    )
     return e164 if is_stable and phonenumbers.is_valid_number(again) else None
 
 
@@ -194,7 +201,9 @@ def _holds_several(written: str) -> bool:
         left, right = written[: match.start()], written[match.end() :]
         if not re.search(r"\d", right) or not _readings(left):
             continue
-        is_apart = "/" in match[0] or (match[0].strip(" .") and " " in match[0] and right.strip("0 ") != "")
+        is_apart = "/" in match[0] or (
+            match[0].strip(" .") and " " in match[0] and right.strip("0 ") != ""
+        )
         if is_apart or (right.lstrip("( ")[:1] in {"0", "+"} and _readings(right)):
             return True
     return False
@@ -217,7 +226,11 @@ def read_mail(text: str) -> Reading:
     address = f"{local}@{encoded}"
     if encoded is None or not _MAIL.fullmatch(address):
         return Reading(None, "kom_mail_invalid")
-    return Reading(address) if len(address) <= MAX_MAIL_LENGTH else Reading(None, "kom_too_long")
+    return (
+        Reading(address)
+        if len(address) <= MAX_MAIL_LENGTH
+        else Reading(None, "kom_too_long")
+    )
 
 
 def canonical_mail(text: str) -> str:

@@ -133,7 +133,13 @@ def merge(
             run.decide(name, espocrm[name], advoware[name])
         else:
             run.hold_one_sided(name, espocrm, advoware)
-    return Merge(run.to_espocrm, run.to_advoware, run.settled, tuple(run.conflicts), tuple(run.held))
+    return Merge(
+        run.to_espocrm,
+        run.to_advoware,
+        run.settled,
+        tuple(run.conflicts),
+        tuple(run.held),
+    )
 
 
 @dataclass
@@ -173,9 +179,13 @@ class _Run:
             return  # nothing of EspoCRM's is kept from arriving
         last = last or Pair(None, None)
         now = Pair(espocrm.get(name, last.espocrm), advoware.get(name, last.advoware))
-        if is_same(now.espocrm, now.advoware):  # what changed is what the other side showed last
+        if is_same(
+            now.espocrm, now.advoware
+        ):  # what changed is what the other side showed last
             self.settled[name] = now
-        elif not is_same(now.espocrm, last.espocrm) or not is_same(now.advoware, last.advoware):
+        elif not is_same(now.espocrm, last.espocrm) or not is_same(
+            now.advoware, last.advoware
+        ):
             self.held.append(Held(name, side, now.espocrm, now.advoware, "missing"))
 
     def _decide_first(self, name: str, now: Pair) -> None:
@@ -190,7 +200,9 @@ class _Run:
         elif self.first_winner is not None:
             self._bring(name, now, self.first_winner)
         else:
-            self.held.append(Held(name, "espocrm", now.espocrm, now.advoware, "undecided"))
+            self.held.append(
+                Held(name, "espocrm", now.espocrm, now.advoware, "undecided")
+            )
             self.settled[name] = now
 
     def _decide_conflict(self, name: str, now: Pair) -> None:
@@ -202,7 +214,9 @@ class _Run:
         """Bring the value of ``source`` to the other side, or hold it."""
         value = now.espocrm if source == "espocrm" else now.advoware
         target: Side = "advoware" if source == "espocrm" else "espocrm"
-        reason = "unknown" if isinstance(value, Unknown) else self.unfit(target, name, value)
+        reason = (
+            "unknown" if isinstance(value, Unknown) else self.unfit(target, name, value)
+        )
         if reason is not None:
             self.held.append(Held(name, source, now.espocrm, now.advoware, reason))
             self.settled[name] = now
@@ -227,7 +241,11 @@ def compare_after_write(
     for name, value in sent.items():
         if name not in stored or is_same(stored[name], value):
             continue
-        pair = Pair(value, stored[name]) if side == "advoware" else Pair(stored[name], value)
+        pair = (
+            Pair(value, stored[name])
+            if side == "advoware"
+            else Pair(stored[name], value)
+        )
         is_refused = name in before and is_same(stored[name], before[name])
         (refused if is_refused else altered)[name] = pair
     return refused, altered
@@ -243,12 +261,17 @@ def base_to_json(base: Base) -> dict[str, Any]:
 
 def base_from_json(stored: Mapping[str, Any]) -> dict[str, Pair]:
     """The base that `base_to_json` has written; entries of another shape are left out."""
-    return {name: pair_from_json(item) for name, item in stored.items() if _is_pair(item)}
+    return {
+        name: pair_from_json(item) for name, item in stored.items() if _is_pair(item)
+    }
 
 
 def pair_to_json(pair: Pair) -> dict[str, Any]:
     """A pair as JSON; `Unknown` as ``{"unknown": text}``."""
-    return {"espocrm": value_to_json(pair.espocrm), "advoware": value_to_json(pair.advoware)}
+    return {
+        "espocrm": value_to_json(pair.espocrm),
+        "advoware": value_to_json(pair.advoware),
+    }
 
 
 def pair_from_json(item: Mapping[str, Any]) -> Pair:

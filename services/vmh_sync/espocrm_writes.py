@@ -72,7 +72,11 @@ class EspoWrites:
     async def collects(self, *entity_types: str) -> bool:
         """Whether writes of these entities are collected."""
         offer = await self._espocrm.write_offer()
-        return offer is not None and offer.max_writes > 1 and offer.entity_types.issuperset(entity_types)
+        return (
+            offer is not None
+            and offer.max_writes > 1
+            and offer.entity_types.issuperset(entity_types)
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -136,11 +140,15 @@ class EspoWrites:
         items, self._waiting = self._waiting, []
         return [item for item in items if item.still is None or await item.still()]
 
-    async def _send(self, items: list[Collected], last: RecordWrite | None) -> Record | None:
+    async def _send(
+        self, items: list[Collected], last: RecordWrite | None
+    ) -> Record | None:
         """Write in one call; the last record, None if the caller has to look at what is left."""
         writes = [write for item in items for write in item.writes]
         try:
-            records = await self._espocrm.write_together([*writes, *([] if last is None else [last])])
+            records = await self._espocrm.write_together(
+                [*writes, *([] if last is None else [last])]
+            )
         except Refusal as error:
             place = refused_place(error)
             if place is not None and place >= len(writes):
@@ -158,7 +166,9 @@ class EspoWrites:
             await self._guard(item, item.then(own))
         return records[0] if records else None
 
-    async def _send_without(self, items: list[Collected], place: int | None, error: ForeignSystemError) -> None:
+    async def _send_without(
+        self, items: list[Collected], place: int | None, error: ForeignSystemError
+    ) -> None:
         """Write what was refused by itself, and collect the others again."""
         others = []
         for item in items:

@@ -48,7 +48,9 @@ def parse_event(data: Any) -> SyncEvent:
     try:
         return SyncEvent.model_validate(data)
     except ValidationError as error:
-        fields = ", ".join(str(item["loc"][0]) if item["loc"] else "payload" for item in error.errors())
+        fields = ", ".join(
+            str(item["loc"][0]) if item["loc"] else "payload" for item in error.errors()
+        )
         raise InvalidInput(f"unusable queue event: {fields}") from None
 
 
@@ -83,7 +85,9 @@ async def record_outcome(
         without_quotes(outcome.error) if outcome.error else None,
         trace_id,
     )
-    is_news = outcome.result != "busy" and (event.source != "cron" or outcome.result not in NOTHING_DONE)
+    is_news = outcome.result != "busy" and (
+        event.source != "cron" or outcome.result not in NOTHING_DONE
+    )
     if is_news:
         await store.append_audit(entry, now)
     log(
@@ -94,5 +98,6 @@ async def record_outcome(
         topic=topic,
         result=outcome.result,
         duration_ms=duration_ms,
-        error=(outcome.error or "").partition(":")[0] or None,  # the class; foreign words may name people
+        error=(outcome.error or "").partition(":")[0]
+        or None,  # the class; foreign words may name people
     )

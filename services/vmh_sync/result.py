@@ -71,4 +71,6 @@ class PartResult:
     not_before: datetime | None = None
     was_edited: bool = False
     advoware: Mapping[str, Any] | None = None
-    latest: Callable[[], PartResult] | None = field(default=None, repr=False, compare=False)
+    latest: Callable[[], PartResult] | None = field(
+        default=None, repr=False, compare=False
+    )

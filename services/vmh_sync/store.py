@@ -39,7 +39,10 @@ class SyncState:
 
     def belongs_to(self, betnr: str) -> bool:
         """Whether this is a live part of that Beteiligter: its ``advoware_id`` is ``"<betnr>/<id>"``."""
-        return self.deleted_at is None and (self.advoware_id or "").partition("/")[0] == betnr
+        return (
+            self.deleted_at is None
+            and (self.advoware_id or "").partition("/")[0] == betnr
+        )
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,9 @@ class SyncStore:
         """The state of a record, None before its first sync; also after its deletion."""
         async with database_errors():
             row = await self._pool.fetchrow(
-                "SELECT * FROM sync_state WHERE entity_type = $1 AND entity_id = $2", entity_type, entity_id
+                "SELECT * FROM sync_state WHERE entity_type = $1 AND entity_id = $2",
+                entity_type,
+                entity_id,
             )
         return SyncState(**row) if row else None
 
@@ -126,9 +131,14 @@ class SyncStore:
                     state.advoware_changed_at,
                 )
         except asyncpg.UniqueViolationError as error:
-            raise Conflict("PostgreSQL", "this Advoware record is linked with another EspoCRM record") from error
+            raise Conflict(
+                "PostgreSQL",
+                "this Advoware record is linked with another EspoCRM record",
+            ) from error
 
-    async def mark_deleted(self, entity_type: str, entity_id: str, now: datetime) -> None:
+    async def mark_deleted(
+        self, entity_type: str, entity_id: str, now: datetime
+    ) -> None:
         """Note that the EspoCRM record is gone. An unfinished create is kept: the record might come back."""
         async with database_errors():
             await self._pool.execute(
@@ -138,7 +148,9 @@ class SyncStore:
                 now,
             )
 
-    async def load_parts(self, entity_type: str, betnr: str, entity_ids: Sequence[str] = ()) -> dict[str, SyncState]:
+    async def load_parts(
+        self, entity_type: str, betnr: str, entity_ids: Sequence[str] = ()
+    ) -> dict[str, SyncState]:
         """The states of the records that belong to a Beteiligter, by their ids; also those of deleted ones.
 
         They are those whose ``advoware_id`` is ``"<betnr>/<id>"``, and those of ``entity_ids``.
@@ -155,7 +167,9 @@ class SyncStore:
             )
         return {row["entity_id"]: SyncState(**row) for row in rows}
 
-    async def linked_advoware_ids(self, entity_type: str, advoware_ids: Sequence[str]) -> set[str]:
+    async def linked_advoware_ids(
+        self, entity_type: str, advoware_ids: Sequence[str]
+    ) -> set[str]:
         """Those of the Advoware ids that a live record or a finished create is linked with."""
         async with database_errors():
             rows = await self._pool.fetch(
@@ -214,7 +228,9 @@ class SyncStore:
             )
         return [str(row["number"]) for row in rows]
 
-    async def live_entities(self, entity_type: str, after: str, limit: int) -> list[str]:
+    async def live_entities(
+        self, entity_type: str, after: str, limit: int
+    ) -> list[str]:
         """The ids of the next live records in the order of their ids, the first ones if ``after`` is empty."""
         async with database_errors():
             rows = await self._pool.fetch(
@@ -240,12 +256,18 @@ class SyncStore:
                 now,
             )
 
-    async def forget_beteiligter(self, entity_id: str, betnr: str, entry: AuditEntry, now: datetime) -> None:
+    async def forget_beteiligter(
+        self, entity_id: str, betnr: str, entry: AuditEntry, now: datetime
+    ) -> None:
         """Unlink a CBeteiligte and all that belongs to it from a Beteiligter that is gone; the audit keeps the number.
 
         Creates that were begun stay: they are looked for before anything is created again.
         """
-        async with database_errors(), self._pool.acquire() as connection, connection.transaction():
+        async with (
+            database_errors(),
+            self._pool.acquire() as connection,
+            connection.transaction(),
+        ):
             await connection.execute(
                 """
                 DELETE FROM sync_state
@@ -281,7 +303,9 @@ class SyncStore:
             )
         return CreateIntent(**row)
 
-    async def repeat_create(self, entity_type: str, entity_id: str, posted: Mapping[str, Any], now: datetime) -> None:
+    async def repeat_create(
+        self, entity_type: str, entity_id: str, posted: Mapping[str, Any], now: datetime
+    ) -> None:
         """Record, before the request, that the create is attempted again because the earlier one left nothing."""
         async with database_errors():
             await self._pool.execute(
@@ -296,7 +320,11 @@ class SyncStore:
             )
 
     async def created(
-        self, entity_type: str, entity_id: str, advoware_id: str, created_at: datetime | None = None
+        self,
+        entity_type: str,
+        entity_id: str,
+        advoware_id: str,
+        created_at: datetime | None = None,
     ) -> None:
         """Record what the create has led to; ``created_at`` is Advoware's own time of it, if its answer shows one.
 
@@ -314,13 +342,17 @@ class SyncStore:
                     created_at,
                 )
         except asyncpg.UniqueViolationError as error:
-            raise Conflict("PostgreSQL", "this Advoware record belongs to another create") from error
+            raise Conflict(
+                "PostgreSQL", "this Advoware record belongs to another create"
+            ) from error
 
     async def end_create(self, entity_type: str, entity_id: str) -> None:
         """Forget the intent: the link is stored on both sides, or the create was refused."""
         async with database_errors():
             await self._pool.execute(
-                "DELETE FROM create_intent WHERE entity_type = $1 AND entity_id = $2", entity_type, entity_id
+                "DELETE FROM create_intent WHERE entity_type = $1 AND entity_id = $2",
+                entity_type,
+                entity_id,
             )
 
     # -- audit ------------------------------------------------------------------------------------------------

@@ -27,18 +27,43 @@ if TYPE_CHECKING:
     from services.calendar_sync.audit.report import Report
 
 Document = dict[str, Any]
-Kuerzel = Annotated[list[str] | None, typer.Option("--kuerzel", help="only this employee; may be repeated")]
-AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document and nothing else")]
-Apply = Annotated[bool, typer.Option("--apply", help="really delete; without it: show what would be deleted")]
-Really = Annotated[bool, typer.Option("--apply", help="really do it; without it: show what would be done")]
+Kuerzel = Annotated[
+    list[str] | None,
+    typer.Option("--kuerzel", help="only this employee; may be repeated"),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="print one JSON document and nothing else")
+]
+Apply = Annotated[
+    bool,
+    typer.Option(
+        "--apply", help="really delete; without it: show what would be deleted"
+    ),
+]
+Really = Annotated[
+    bool,
+    typer.Option("--apply", help="really do it; without it: show what would be done"),
+]
 OlderThan = Annotated[
     int,
-    typer.Option("--older-than", min=1, metavar="DAYS", help="days since the last day; more than the sync looks back"),
+    typer.Option(
+        "--older-than",
+        min=1,
+        metavar="DAYS",
+        help="days since the last day; more than the sync looks back",
+    ),
 ]
 MaxDeletions = Annotated[
-    int | None, typer.Option("--max-deletions", min=1, help="per employee; default max(5, 20 % of the live pairs)")
+    int | None,
+    typer.Option(
+        "--max-deletions",
+        min=1,
+        help="per employee; default max(5, 20 % of the live pairs)",
+    ),
 ]
-ShowText = Annotated[bool, typer.Option("--show-text", help="also show title, note and place")]
+ShowText = Annotated[
+    bool, typer.Option("--show-text", help="also show title, note and place")
+]
 
 FAILED = 2
 #: Too long for the table of `stats`; the JSON document has them.
@@ -71,16 +96,36 @@ def verify_sync(kuerzel: Kuerzel = None, as_json: AsJson = False) -> None:
 
 
 @app.command("query-frnr")
-def query_frnr(frnr: int, kuerzel: Kuerzel = None, show_text: ShowText = False, as_json: AsJson = False) -> None:
+def query_frnr(
+    frnr: int,
+    kuerzel: Kuerzel = None,
+    show_text: ShowText = False,
+    as_json: AsJson = False,
+) -> None:
     """All that is known about a Termin: its pairs, both sides now, the latest lines of the audit."""
-    _run("query-frnr", as_json, lambda audit: audit.questions.query_frnr(frnr, kuerzel or (), show_text=show_text))
+    _run(
+        "query-frnr",
+        as_json,
+        lambda audit: audit.questions.query_frnr(
+            frnr, kuerzel or (), show_text=show_text
+        ),
+    )
 
 
 @app.command("query-event")
-def query_event(event_id: str, kuerzel: Kuerzel = None, show_text: ShowText = False, as_json: AsJson = False) -> None:
+def query_event(
+    event_id: str,
+    kuerzel: Kuerzel = None,
+    show_text: ShowText = False,
+    as_json: AsJson = False,
+) -> None:
     """All that is known about a Google event; likewise."""
     _run(
-        "query-event", as_json, lambda audit: audit.questions.query_event(event_id, kuerzel or (), show_text=show_text)
+        "query-event",
+        as_json,
+        lambda audit: audit.questions.query_event(
+            event_id, kuerzel or (), show_text=show_text
+        ),
     )
 
 
@@ -92,13 +137,18 @@ def find_duplicates(kuerzel: Kuerzel = None, as_json: AsJson = False) -> None:
 
 @app.command("delete-duplicates")
 def delete_duplicates(
-    kuerzel: Kuerzel = None, apply: Apply = False, max_deletions: MaxDeletions = None, as_json: AsJson = False
+    kuerzel: Kuerzel = None,
+    apply: Apply = False,
+    max_deletions: MaxDeletions = None,
+    as_json: AsJson = False,
 ) -> None:
     """Delete surplus events that the sync has made; never a person's, never the paired one, never in Advoware."""
     _run(
         "delete-duplicates",
         as_json,
-        lambda audit: audit.delete_duplicates(kuerzel or (), apply=apply, max_deletions=max_deletions),
+        lambda audit: audit.delete_duplicates(
+            kuerzel or (), apply=apply, max_deletions=max_deletions
+        ),
     )
 
 
@@ -110,13 +160,18 @@ def find_orphaned(kuerzel: Kuerzel = None, as_json: AsJson = False) -> None:
 
 @app.command("cleanup-orphaned")
 def cleanup_orphaned(
-    kuerzel: Kuerzel = None, apply: Apply = False, max_deletions: MaxDeletions = None, as_json: AsJson = False
+    kuerzel: Kuerzel = None,
+    apply: Apply = False,
+    max_deletions: MaxDeletions = None,
+    as_json: AsJson = False,
 ) -> None:
     """Delete orphaned events that the sync has made, and mark pairs of which nothing is left as deleted."""
     _run(
         "cleanup-orphaned",
         as_json,
-        lambda audit: audit.cleanup_orphaned(kuerzel or (), apply=apply, max_deletions=max_deletions),
+        lambda audit: audit.cleanup_orphaned(
+            kuerzel or (), apply=apply, max_deletions=max_deletions
+        ),
     )
 
 
@@ -132,25 +187,41 @@ def purge_old(
     _run(
         "purge-old",
         as_json,
-        lambda audit: audit.purge_old(older_than, kuerzel or (), apply=apply, max_deletions=max_deletions),
+        lambda audit: audit.purge_old(
+            older_than, kuerzel or (), apply=apply, max_deletions=max_deletions
+        ),
     )
 
 
 @app.command("release-held")
-def release_held(kuerzel: Kuerzel = None, apply: Really = False, as_json: AsJson = False) -> None:
+def release_held(
+    kuerzel: Kuerzel = None, apply: Really = False, as_json: AsJson = False
+) -> None:
     """What the sync holds back because so much seems to be gone; with --apply the next run does it, once."""
-    _run("release-held", as_json, lambda audit: audit.decisions.release_held(kuerzel or (), apply=apply))
+    _run(
+        "release-held",
+        as_json,
+        lambda audit: audit.decisions.release_held(kuerzel or (), apply=apply),
+    )
 
 
 @app.command("overwritten")
-def overwritten(kuerzel: Kuerzel = None, show_text: ShowText = False, as_json: AsJson = False) -> None:
+def overwritten(
+    kuerzel: Kuerzel = None, show_text: ShowText = False, as_json: AsJson = False
+) -> None:
     """What people had changed in Google and the sync has overwritten, in the last 30 days."""
-    _run("overwritten", as_json, lambda audit: audit.decisions.overwritten(kuerzel or (), show_text=show_text))
+    _run(
+        "overwritten",
+        as_json,
+        lambda audit: audit.decisions.overwritten(kuerzel or (), show_text=show_text),
+    )
 
 
 @app.command("restore-overwritten")
 def restore_overwritten(
-    overwritten_id: Annotated[int, typer.Argument(metavar="ID")], apply: Really = False, as_json: AsJson = False
+    overwritten_id: Annotated[int, typer.Argument(metavar="ID")],
+    apply: Really = False,
+    as_json: AsJson = False,
 ) -> None:
     """Bring an overwritten event back into Google, as a person's event beside that of Advoware."""
     _run(
@@ -163,7 +234,11 @@ def restore_overwritten(
 @app.command("list-calendars")
 def list_calendars(kuerzel: Kuerzel = None, as_json: AsJson = False) -> None:
     """The calendars of the sync, whom they are shared with, and what is not in order with them."""
-    _run("list-calendars", as_json, lambda audit: audit.questions.list_calendars(kuerzel or ()))
+    _run(
+        "list-calendars",
+        as_json,
+        lambda audit: audit.questions.list_calendars(kuerzel or ()),
+    )
 
 
 @app.command("stats")
@@ -184,9 +259,13 @@ def history(
 # -- running ------------------------------------------------------------------------------------------------------
 
 
-def _run(command: str, as_json: bool, work: Callable[[CalendarAudit], Awaitable[Report]]) -> None:
+def _run(
+    command: str, as_json: bool, work: Callable[[CalendarAudit], Awaitable[Report]]
+) -> None:
     """Do the work, print its report, and end with its exit code."""
-    logging.getLogger("bitbylaw").addHandler(logging.NullHandler())  # what is worth telling is in the report
+    logging.getLogger("bitbylaw").addHandler(
+        logging.NullHandler()
+    )  # what is worth telling is in the report
     try:
         report = asyncio.run(_report(work))
         document, exit_code = report.as_document(), report.exit_code
@@ -209,10 +288,15 @@ async def _report(work: Callable[[CalendarAudit], Awaitable[Report]]) -> Report:
 
     terminal = Console(stderr=True)
     async with Resources(get_settings()) as resources:
-        with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
+        with Progress(
+            console=terminal, transient=True, disable=not terminal.is_terminal
+        ) as progress:
             task = progress.add_task("employees", total=None)
             audit = CalendarAudit(
-                resources, progress=lambda done, total: progress.update(task, completed=done, total=total)
+                resources,
+                progress=lambda done, total: progress.update(
+                    task, completed=done, total=total
+                ),
             )
             return await work(audit)
 
@@ -227,11 +311,12 @@ def _message(error: Exception) -> str:
     if isinstance(error, BitByLawError | ConfigurationError):
         return explain(error)
     if isinstance(error, PostgresError):
-        return f"PostgreSQL refuses ({type(error).__name__}); check the POSTGRES_ settings"
+        return (
+            f"PostgreSQL refuses ({type(error).__name__}); check the POSTGRES_ settings"
+        )
     place = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"defect of the audit: {type(error).__name__} in {Path(place.filename).name}:{place.lineno}; please report it"
-    )
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    return f"defect of the audit: {type(error).__name__} in {where}; please report it"
 
 
 # -- printing -----------------------------------------------------------------------------------------------------
@@ -250,7 +335,13 @@ def _print(document: Document) -> None:
         Console(stderr=True).print(line, highlight=False, soft_wrap=True)
     if document["status"] != "error":
         count = len(document["findings"])
-        told = "in order" if not count else "1 finding" if count == 1 else f"{count} findings"
+        told = (
+            "in order"
+            if not count
+            else "1 finding"
+            if count == 1
+            else f"{count} findings"
+        )
         console.print(told, style="yellow" if count else "green")
 
 
@@ -262,26 +353,46 @@ def _print_rows(console: Console, rows: Sequence[Document]) -> None:
         return
     is_short = "age_seconds" in rows[0]
     names = [name for name in rows[0] if not is_short or name not in _NOT_IN_STATS]
-    columns = [Column(name.removeprefix("employee_"), overflow="fold") for name in names]
+    columns = [
+        Column(name.removeprefix("employee_"), overflow="fold") for name in names
+    ]
     table = Table(*columns, box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for row in rows:
-        table.add_row(*(Text(_cell(row.get(name))) for name in names))  # as text: brackets are no markup
-    if is_short or Measurement.get(console, console.options.update(width=_ANY_WIDTH), table).maximum <= console.width:
+        table.add_row(
+            *(Text(_cell(row.get(name))) for name in names)
+        )  # as text: brackets are no markup
+    if (
+        is_short
+        or Measurement.get(
+            console, console.options.update(width=_ANY_WIDTH), table
+        ).maximum
+        <= console.width
+    ):
         console.print(table)
         return
     for row in rows:
-        values = "\n".join(f"  {name}: {_cell(value)}" for name, value in row.items() if value is not None)
+        values = "\n".join(
+            f"  {name}: {_cell(value)}"
+            for name, value in row.items()
+            if value is not None
+        )
         console.print(Text(f"{values}\n"), soft_wrap=True)
 
 
 def _line(row: Document) -> str:
     """A finding, a change or a line of the history."""
-    what = [_cell(row[name]) for name in ("at", "kind", "action", "employee_kuerzel") if row.get(name)]
+    what = [
+        _cell(row[name])
+        for name in ("at", "kind", "action", "employee_kuerzel")
+        if row.get(name)
+    ]
     ids = [f"{label} {row[name]}" for name, label in _IDS.items() if row.get(name)]
     if len(ids) == 0 and row.get("calendar_id"):
         ids = [f"calendar {row['calendar_id']}"]
     outcome = row.get("result") or row.get("remedy") or row.get("error")
-    return f"  {' '.join(what)}: {', '.join([*ids, row['reason']])}" + (f" [{outcome}]" if outcome else "")
+    return f"  {' '.join(what)}: {', '.join([*ids, row['reason']])}" + (
+        f" [{outcome}]" if outcome else ""
+    )
 
 
 def _cell(value: Any) -> str:

@@ -28,6 +28,8 @@ async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
     full_content = input_data.get("full_content", True) is not False
     employees = await CalendarSync(ctx).employees()
     employees = list(dict.fromkeys([*employees, *await left_behind()]))
-    enqueued = await enqueue_employees(ctx.enqueue, employees, full_content=full_content)
+    enqueued = await enqueue_employees(
+        ctx.enqueue, employees, full_content=full_content
+    )
     await forget_old_texts(ctx)
     log(ctx, "info", "calendar.enqueued", employees=len(employees), enqueued=enqueued)

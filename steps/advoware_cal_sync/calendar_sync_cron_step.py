@@ -18,4 +18,9 @@ config = {
 
 async def handler(input_data: Any, ctx: FlowContext) -> None:
     """Enqueue one event; a queue that is down is raised, and the next cron run comes anyway."""
-    await enqueue_all(ctx.enqueue, TOPIC_ALL, [{"full_content": True}], timeout_seconds=ENQUEUE_SECONDS)
+    await enqueue_all(
+        ctx.enqueue,
+        TOPIC_ALL,
+        [{"full_content": True}],
+        timeout_seconds=ENQUEUE_SECONDS,
+    )

@@ -4,7 +4,12 @@ from typing import Any
 
 from motia import FlowContext, queue
 
-from steps.advoware_cal_sync.calendar_sync_utils import TOPIC_EMPLOYEE, fail, parse_employee_event, take_up
+from steps.advoware_cal_sync.calendar_sync_utils import (
+    TOPIC_EMPLOYEE,
+    fail,
+    parse_employee_event,
+    take_up,
+)
 
 config = {
     "name": "Calendar Sync Event",

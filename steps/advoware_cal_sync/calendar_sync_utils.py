@@ -68,7 +68,9 @@ def parse_employee_event(data: Any) -> EmployeeEvent:
         raise InvalidInput(f"unusable queue event: {_fields(error)}") from None
 
 
-async def enqueue_employees(enqueue: Enqueue, kuerzel: Iterable[str], *, full_content: bool) -> int:
+async def enqueue_employees(
+    enqueue: Enqueue, kuerzel: Iterable[str], *, full_content: bool
+) -> int:
     """Enqueue a sync for each employee who does not wait for one already; returns how many.
 
     Raises:
@@ -76,7 +78,11 @@ async def enqueue_employees(enqueue: Enqueue, kuerzel: Iterable[str], *, full_co
     """
     resources = current_resources()
     events = {
-        _mark(name, full_content=full_content): {"kuerzel": name, "full_content": full_content} for name in kuerzel
+        _mark(name, full_content=full_content): {
+            "kuerzel": name,
+            "full_content": full_content,
+        }
+        for name in kuerzel
     }
     new = await enqueue_unless_waiting(
         resources,
@@ -97,16 +103,25 @@ async def left_behind() -> list[str]:
     """
     resources = current_resources()
     before = resources.clock() - timedelta(seconds=LEFT_BEHIND_SECONDS)
-    return await Notes(await resources.database()).left_behind("calendar", before, MAX_LEFT_BEHIND)
+    return await Notes(await resources.database()).left_behind(
+        "calendar", before, MAX_LEFT_BEHIND
+    )
 
 
 async def forget_old_texts(context: Any) -> None:
     """Let go of what was overwritten too long ago, if PostgreSQL answers; the next cron comes again."""
     try:
         resources = current_resources()
-        await CalendarStore(await resources.database()).forget_overwritten(resources.clock())
+        await CalendarStore(await resources.database()).forget_overwritten(
+            resources.clock()
+        )
     except Exception as error:  # noqa: BLE001 - no employee waits for this
-        log(context, "warning", "calendar.old_texts_not_forgotten", error=failure_code(error))
+        log(
+            context,
+            "warning",
+            "calendar.old_texts_not_forgotten",
+            error=failure_code(error),
+        )
 
 
 async def take_up(event: EmployeeEvent, context: Any) -> None:
@@ -119,11 +134,15 @@ async def take_up(event: EmployeeEvent, context: Any) -> None:
         Exception: a defect of ours, or a record that nobody has foreseen; see `fail`.
     """
     resources = current_resources()
-    await forget_waiting(resources, TOPIC_EMPLOYEE, _mark(event.kuerzel, full_content=event.full_content))
+    await forget_waiting(
+        resources, TOPIC_EMPLOYEE, _mark(event.kuerzel, full_content=event.full_content)
+    )
     sync, subject = CalendarSync(context, resources=resources), calendar(event.kuerzel)
 
     async def run(asked: frozenset[str]) -> RunSummary:
-        summary = await sync.sync_employee(event.kuerzel, full_content=HIDE not in asked)
+        summary = await sync.sync_employee(
+            event.kuerzel, full_content=HIDE not in asked
+        )
         code = _code_of(summary)
         if summary.result == "failed":
             log(context, "error", "calendar.failed", kuerzel=event.kuerzel, error=code)
@@ -140,9 +159,21 @@ async def fail(event: EmployeeEvent, error: Exception, context: Any) -> None:
     Raises:
         Unavailable: it cannot be remembered that the texts are to be hidden, so the queue has to try again.
     """
-    code, is_defect = failure_code(error), not isinstance(error, BitByLawError | ConfigurationError)
-    trace = "".join(traceback.format_tb(error.__traceback__)[-3:]) if is_defect else None
-    log(context, "error", "calendar.failed", kuerzel=event.kuerzel, error=code, trace=trace)
+    code, is_defect = (
+        failure_code(error),
+        not isinstance(error, BitByLawError | ConfigurationError),
+    )
+    trace = (
+        "".join(traceback.format_tb(error.__traceback__)[-3:]) if is_defect else None
+    )
+    log(
+        context,
+        "error",
+        "calendar.failed",
+        kuerzel=event.kuerzel,
+        error=code,
+        trace=trace,
+    )
     await _note_run(event.kuerzel, "failed", code, context)
     await _keep_wish(event)
 
@@ -154,13 +185,24 @@ def _code_of(summary: RunSummary) -> str | None:
     return next(iter([*summary.errors, *summary.unreadable]), None)
 
 
-async def _note_run(kuerzel: str, result: RunResult, code: str | None, context: Any) -> None:
+async def _note_run(
+    kuerzel: str, result: RunResult, code: str | None, context: Any
+) -> None:
     """Remember how a run has ended, if PostgreSQL takes it: the log has it in any case."""
     try:
         resources = current_resources()
-        await CalendarStore(await resources.database()).note_run(kuerzel, result, code, resources.clock())
+        await CalendarStore(await resources.database()).note_run(
+            kuerzel, result, code, resources.clock()
+        )
     except Exception as error:  # noqa: BLE001 - what cannot be remembered must not undo what was done
-        log(context, "warning", "calendar.run_not_noted", kuerzel=kuerzel, result=result, error=failure_code(error))
+        log(
+            context,
+            "warning",
+            "calendar.run_not_noted",
+            kuerzel=kuerzel,
+            result=result,
+            error=failure_code(error),
+        )
 
 
 async def _keep_wish(event: EmployeeEvent) -> None:
@@ -172,7 +214,9 @@ async def _keep_wish(event: EmployeeEvent) -> None:
     if event.full_content:
         return
     resources = current_resources()
-    await Notes(await resources.database()).leave(calendar(event.kuerzel), _wishes(event), resources.clock())
+    await Notes(await resources.database()).leave(
+        calendar(event.kuerzel), _wishes(event), resources.clock()
+    )
 
 
 def _wishes(event: EmployeeEvent) -> frozenset[str]:
@@ -204,7 +248,13 @@ async def start(request: Any, context: Any) -> Answer:
         return describe(error)
     except (ConfigurationError, ForeignSystemError) as error:
         status, body = describe(error)
-        log(context, "warning", "calendar.start_refused", status=status, error=type(error).__name__)
+        log(
+            context,
+            "warning",
+            "calendar.start_refused",
+            status=status,
+            error=type(error).__name__,
+        )
         if isinstance(error, ForeignSystemError) and error.system == "Redis":
             return 503, {"error": "Redis unavailable", "details": str(error)}
         return status, body
@@ -213,25 +263,42 @@ async def start(request: Any, context: Any) -> Answer:
 async def _start(wish: StartRequest, resources: Resources, context: Any) -> Answer:
     if wish.kuerzel.strip().upper() == ALL:
         payload: dict[str, Any] = {"full_content": wish.full_content}
-        await enqueue_all(context.enqueue, TOPIC_ALL, [payload], timeout_seconds=ENQUEUE_SECONDS)
+        await enqueue_all(
+            context.enqueue, TOPIC_ALL, [payload], timeout_seconds=ENQUEUE_SECONDS
+        )
         message = "The sync of all employees was enqueued."
         return 200, {"status": "triggered", "kuerzel": ALL, "message": message}
     sync = CalendarSync(context, resources=resources)
     kuerzel = _known(wish.kuerzel, await sync.employees())
     if kuerzel is None:
-        return 404, {"error": "Not found", "details": "no active employee has this Kürzel"}
+        return 404, {
+            "error": "Not found",
+            "details": "no active employee has this Kürzel",
+        }
     if await sync.is_running(kuerzel):
         message = "This calendar is being synced; try again in a moment."
         return 409, {"status": "locked", "kuerzel": kuerzel, "message": message}
     payload = {"kuerzel": kuerzel, "full_content": wish.full_content}
-    await enqueue_all(context.enqueue, TOPIC_EMPLOYEE, [payload], timeout_seconds=ENQUEUE_SECONDS)
-    return 200, {"status": "triggered", "kuerzel": kuerzel, "message": f"The sync of {kuerzel} was enqueued."}
+    await enqueue_all(
+        context.enqueue, TOPIC_EMPLOYEE, [payload], timeout_seconds=ENQUEUE_SECONDS
+    )
+    return 200, {
+        "status": "triggered",
+        "kuerzel": kuerzel,
+        "message": f"The sync of {kuerzel} was enqueued.",
+    }
 
 
 def _known(wanted: str, employees: Iterable[str]) -> str | None:
     """The employee as Advoware writes him; upper and lower case are one."""
-    return next((name for name in employees if name.casefold() == wanted.strip().casefold()), None)
+    return next(
+        (name for name in employees if name.casefold() == wanted.strip().casefold()),
+        None,
+    )
 
 
 def _fields(error: ValidationError) -> list[str]:
-    return [f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors()]
+    return [
+        f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}"
+        for item in error.errors()
+    ]

@@ -17,4 +17,6 @@ config = {
 async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse | None:
     """Forward the request; statuses and bodies as `services.api.proxy.forward` says."""
     status, body, headers = await forward(request, "POST", ctx)
-    return await deliver(request, ApiResponse(status=status, body=body, headers=headers))
+    return await deliver(
+        request, ApiResponse(status=status, body=body, headers=headers)
+    )

@@ -25,7 +25,11 @@ ADMIN_KEY = {"X-Api-Key": "espocrm-admin-key"}
 #: long enough to be one of ours
 KEY = "0123456789abcdef01234567"
 #: What a system needs that is no longer only twins.
-TRIAL = {"BITBYLAW_TRIAL": "true", "BITBYLAW_API_KEYS": KEY, "ESPOCRM_WEBHOOK_TOKEN": KEY}
+TRIAL = {
+    "BITBYLAW_TRIAL": "true",
+    "BITBYLAW_API_KEYS": KEY,
+    "ESPOCRM_WEBHOOK_TOKEN": KEY,
+}
 
 
 class RealEspoCRM(EspoCRMTwin):
@@ -50,7 +54,9 @@ class Outside:
     async def twin(self, name: str, method: str, path: str, **options: Any) -> Any:
         """A request to a twin that must succeed; its decoded body."""
         headers = ADMIN_KEY if name == "espocrm" else {}
-        status, body = await self._request(method, f"{self.system.twins[name]}{path}", headers=headers, **options)
+        status, body = await self._request(
+            method, f"{self.system.twins[name]}{path}", headers=headers, **options
+        )
         assert status < 400, (status, body)
         return body
 
@@ -63,13 +69,22 @@ class Outside:
 
     async def person(self, **attributes: Any) -> str:
         """A new CBeteiligte that no webhook tells of; its id."""
-        record = {"firstName": "Erika", "lastName": "Muster", "salutationName": "Frau", **attributes}
-        created = await self.twin("espocrm", "POST", "/__sandbox__/records/CBeteiligte?silent=1", json=record)
+        record = {
+            "firstName": "Erika",
+            "lastName": "Muster",
+            "salutationName": "Frau",
+            **attributes,
+        }
+        created = await self.twin(
+            "espocrm", "POST", "/__sandbox__/records/CBeteiligte?silent=1", json=record
+        )
         return str(created["id"])
 
     async def espocrm_record(self, entity_id: str) -> dict[str, Any]:
         """The CBeteiligte as it is now."""
-        record: dict[str, Any] = await self.twin("espocrm", "GET", f"/api/v1/CBeteiligte/{entity_id}")
+        record: dict[str, Any] = await self.twin(
+            "espocrm", "GET", f"/api/v1/CBeteiligte/{entity_id}"
+        )
         return record
 
     async def advoware_named(self, name: str) -> list[dict[str, Any]]:
@@ -77,13 +92,22 @@ class Outside:
         state = await self.twin("advoware", "GET", "/__sandbox__/state")
         return [row for row in state["beteiligte"] if row.get("name") == name]
 
-    async def webhook(self, action: str, *ids: str, entity: str = "beteiligte") -> tuple[int, Any]:
+    async def webhook(
+        self, action: str, *ids: str, entity: str = "beteiligte"
+    ) -> tuple[int, Any]:
         """A webhook as EspoCRM would send it."""
-        return await self.call("POST", f"/vmh/webhook/{entity}/{action}", json=[{"id": item} for item in ids])
+        return await self.call(
+            "POST",
+            f"/vmh/webhook/{entity}/{action}",
+            json=[{"id": item} for item in ids],
+        )
 
     async def results(self, entity_id: str) -> list[str]:
         """The results of all syncs of a record so far, from the audit."""
-        rows = await self.audit.fetch("SELECT result FROM sync_audit WHERE entity_id = $1 ORDER BY audit_id", entity_id)
+        rows = await self.audit.fetch(
+            "SELECT result FROM sync_audit WHERE entity_id = $1 ORDER BY audit_id",
+            entity_id,
+        )
         return [row["result"] for row in rows]
 
     async def synced(self, entity_id: str, times: int = 1) -> None:
@@ -102,7 +126,9 @@ class Outside:
 
 
 @asynccontextmanager
-async def outside(engine: EngineKind = EngineKind.EMBEDDED, **overrides: str) -> AsyncIterator[Outside]:
+async def outside(
+    engine: EngineKind = EngineKind.EMBEDDED, **overrides: str
+) -> AsyncIterator[Outside]:
     """A system of its own on fresh data and free ports."""
     data = Path(tempfile.mkdtemp(prefix="bbl-e2e-"))
     events: list[str] = []

@@ -18,7 +18,9 @@ POST_BETEILIGTE = {"method": "POST", "path": "/Beteiligte$"}
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def fragile() -> AsyncIterator[Outside]:
     """A system whose processes are killed; unknown outcomes are decided and the locks of the dead expire soon."""
-    async with outside(ADVOWARE_API_TIMEOUT_SECONDS="3", VMH_LOCK_SECONDS="3") as system:
+    async with outside(
+        ADVOWARE_API_TIMEOUT_SECONDS="3", VMH_LOCK_SECONDS="3"
+    ) as system:
         yield system
 
 
@@ -41,35 +43,53 @@ async def assert_created_once(system: Outside, entity_id: str, name: str) -> Non
     assert record["advowareRowId"] == rows[0]["rowId"]
 
 
-async def test_a_new_person_arrives_in_advoware_and_the_link_in_espocrm(shared: Outside) -> None:
-    entity_id = await shared.person(lastName="Müller-Lüdenscheidt", dateOfBirth="1970-01-31")
+async def test_a_new_person_arrives_in_advoware_and_the_link_in_espocrm(
+    shared: Outside,
+) -> None:
+    entity_id = await shared.person(
+        lastName="Müller-Lüdenscheidt", dateOfBirth="1970-01-31"
+    )
 
     assert (await shared.webhook("create", entity_id))[0] == 200
 
     await assert_created_once(shared, entity_id, "Müller-Lüdenscheidt")
     (row,) = await shared.advoware_named("Müller-Lüdenscheidt")
-    assert (row["vorname"], row["anrede"], row["geburtsdatum"][:10]) == ("Erika", "Frau", "1970-01-31")
+    assert (row["vorname"], row["anrede"], row["geburtsdatum"][:10]) == (
+        "Erika",
+        "Frau",
+        "1970-01-31",
+    )
 
 
 @pytest.mark.parametrize(
     "attributes",
     [
-        {"rechtsform": "GmbH", "firmenname": "Bäckerei O'Neill & Söhne GmbH", "handelsregisterNummer": "HRB 1"},
+        {
+            "rechtsform": "GmbH",
+            "firmenname": "Bäckerei O'Neill & Söhne GmbH",
+            "handelsregisterNummer": "HRB 1",
+        },
         {"firstName": "Zoë 🦊", "lastName": "D'Ángelo-Çelik"},
         {"rechtsform": "AG", "firmenname": "L" * 200},
         {"firstName": None, "lastName": "Ohnevorname"},
     ],
     ids=["company", "emoji", "200 characters", "no first name"],
 )
-async def test_names_of_all_kinds_arrive_unchanged(shared: Outside, attributes: dict[str, str]) -> None:
+async def test_names_of_all_kinds_arrive_unchanged(
+    shared: Outside, attributes: dict[str, str]
+) -> None:
     entity_id = await shared.person(**attributes)
 
     await shared.webhook("create", entity_id)
 
-    await assert_created_once(shared, entity_id, attributes.get("firmenname") or attributes["lastName"])
+    await assert_created_once(
+        shared, entity_id, attributes.get("firmenname") or attributes["lastName"]
+    )
 
 
-async def test_a_second_delivery_of_the_same_webhook_changes_nothing(shared: Outside) -> None:
+async def test_a_second_delivery_of_the_same_webhook_changes_nothing(
+    shared: Outside,
+) -> None:
     entity_id = await shared.person(lastName="Doppelt")
     await shared.webhook("create", entity_id)
     await assert_created_once(shared, entity_id, "Doppelt")
@@ -82,7 +102,9 @@ async def test_a_second_delivery_of_the_same_webhook_changes_nothing(shared: Out
     assert await shared.results(entity_id) == ["created", "no_change"]
 
 
-async def test_a_record_without_a_name_waits_for_one_and_is_not_created(shared: Outside) -> None:
+async def test_a_record_without_a_name_waits_for_one_and_is_not_created(
+    shared: Outside,
+) -> None:
     entity_id = await shared.person(firstName="Nur", lastName=None)
 
     await shared.webhook("create", entity_id)
@@ -94,9 +116,16 @@ async def test_a_record_without_a_name_waits_for_one_and_is_not_created(shared: 
     assert record["betnr"] is None
 
 
-async def test_engine_and_worker_killed_between_webhook_and_handling(fragile: Outside) -> None:
+async def test_engine_and_worker_killed_between_webhook_and_handling(
+    fragile: Outside,
+) -> None:
     entity_id = await fragile.person(lastName="Zwischenfall")
-    slow = {"method": "GET", "path": f"CBeteiligte/{entity_id}", "latency_ms": 2000, "count": 1}
+    slow = {
+        "method": "GET",
+        "path": f"CBeteiligte/{entity_id}",
+        "latency_ms": 2000,
+        "count": 1,
+    }
     await fragile.twin("espocrm", "POST", "/__sandbox__/faults", json=slow)
 
     assert (await fragile.webhook("create", entity_id))[0] == 200
@@ -105,7 +134,9 @@ async def test_engine_and_worker_killed_between_webhook_and_handling(fragile: Ou
     await assert_created_once(fragile, entity_id, "Zwischenfall")
 
 
-async def test_a_worker_killed_while_advoware_creates_does_not_create_twice(fragile: Outside) -> None:
+async def test_a_worker_killed_while_advoware_creates_does_not_create_twice(
+    fragile: Outside,
+) -> None:
     entity_id = await fragile.person(lastName="Abbruch")
     # Advoware does the work, then keeps the answer back: the record exists, and nobody knows its number.
     lost = {**POST_BETEILIGTE, "when": "after", "hang": True, "count": 1}
@@ -123,9 +154,17 @@ async def test_a_worker_killed_while_advoware_creates_does_not_create_twice(frag
     assert (await fragile.results(entity_id))[-1] in {"adopted", "no_change"}
 
 
-async def test_a_worker_killed_before_the_link_is_written_to_espocrm(fragile: Outside) -> None:
+async def test_a_worker_killed_before_the_link_is_written_to_espocrm(
+    fragile: Outside,
+) -> None:
     entity_id = await fragile.person(lastName="Rückweg")
-    blocked = {"method": "PUT", "path": f"CBeteiligte/{entity_id}", "skip": 1, "hang": True, "count": 1}
+    blocked = {
+        "method": "PUT",
+        "path": f"CBeteiligte/{entity_id}",
+        "skip": 1,
+        "hang": True,
+        "count": 1,
+    }
     await fragile.twin("espocrm", "POST", "/__sandbox__/faults", json=blocked)
     await fragile.webhook("create", entity_id)
 
@@ -139,16 +178,26 @@ async def test_a_worker_killed_before_the_link_is_written_to_espocrm(fragile: Ou
     await assert_created_once(fragile, entity_id, "Rückweg")
 
 
-async def test_a_terminated_worker_releases_its_lock_and_the_job_is_done_by_the_next() -> None:
+async def test_a_terminated_worker_releases_its_lock_and_the_job_is_done_by_the_next() -> (
+    None
+):
     # With the lock's default TTL of a minute, a lock left behind would take longer than the deadline.
     async with outside() as system:
         entity_id = await system.person(lastName="Ablösung")
-        slow = {"method": "GET", "path": f"CBeteiligte/{entity_id}", "latency_ms": 8000, "count": 1}
+        slow = {
+            "method": "GET",
+            "path": f"CBeteiligte/{entity_id}",
+            "latency_ms": 8000,
+            "count": 1,
+        }
         await system.twin("espocrm", "POST", "/__sandbox__/faults", json=slow)
         await system.webhook("create", entity_id)
 
         async def reading() -> bool:
-            return any(rule["struck"] for rule in await system.twin("espocrm", "GET", "/__sandbox__/faults"))
+            return any(
+                rule["struck"]
+                for rule in await system.twin("espocrm", "GET", "/__sandbox__/faults")
+            )
 
         await system.until(reading)
         pid = system.system.processes["worker"].pid

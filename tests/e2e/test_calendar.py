@@ -20,18 +20,29 @@ DAY = datetime.now(UTC).date() + timedelta(days=3)
 
 
 async def employee(system: Outside) -> str:
-    _, body = await system.call("GET", "/advoware/proxy?endpoint=api/v1/advonet/Mitarbeiter&aktiv=true")
+    _, body = await system.call(
+        "GET", "/advoware/proxy?endpoint=api/v1/advonet/Mitarbeiter&aktiv=true"
+    )
     return str(body["result"][0]["kuerzel"])
 
 
 async def events_of(system: Outside, kuerzel: str) -> list[dict[str, Any]]:
     state = await system.twin("google", "GET", "/__sandbox__/state")
-    calendars = [item for item in state["calendars"] if item["summary"] == f"AW-{kuerzel}"]
+    calendars = [
+        item for item in state["calendars"] if item["summary"] == f"AW-{kuerzel}"
+    ]
     assert len(calendars) <= 1
-    return [event for item in calendars for event in item["events"] if event["status"] != "cancelled"]
+    return [
+        event
+        for item in calendars
+        for event in item["events"]
+        if event["status"] != "cancelled"
+    ]
 
 
-async def test_an_appointment_from_advoware_arrives_in_the_employees_calendar(shared: Outside) -> None:
+async def test_an_appointment_from_advoware_arrives_in_the_employees_calendar(
+    shared: Outside,
+) -> None:
     kuerzel = await employee(shared)
     termin = {
         "text": "Verhandlung LG Hannover",
@@ -48,13 +59,22 @@ async def test_an_appointment_from_advoware_arrives_in_the_employees_calendar(sh
     assert (status, body["status"], body["kuerzel"]) == (200, "triggered", kuerzel)
 
     async def arrived() -> bool:
-        return any(event.get("summary") == termin["text"] for event in await events_of(shared, kuerzel))
+        return any(
+            event.get("summary") == termin["text"]
+            for event in await events_of(shared, kuerzel)
+        )
 
     await shared.until(arrived)
 
 
-async def test_all_employees_are_synced_and_none_of_their_appointments_is_doubled() -> None:
-    few = {"CALENDAR_SYNC_DEBUG_KUERZEL": "SB, AI", "CALENDAR_SYNC_DAYS_AHEAD": "7", "CALENDAR_SYNC_DAYS_BACK": "0"}
+async def test_all_employees_are_synced_and_none_of_their_appointments_is_doubled() -> (
+    None
+):
+    few = {
+        "CALENDAR_SYNC_DEBUG_KUERZEL": "SB, AI",
+        "CALENDAR_SYNC_DAYS_AHEAD": "7",
+        "CALENDAR_SYNC_DAYS_BACK": "0",
+    }
     async with outside(**few) as system:
         for _ in range(2):
             assert (await system.call("POST", PATH))[1]["kuerzel"] == "ALL"
@@ -66,7 +86,10 @@ async def test_all_employees_are_synced_and_none_of_their_appointments_is_double
         await system.until(all_are_complete)
 
         for kuerzel in ("SB", "AI"):
-            properties = [event.get("extendedProperties") for event in await events_of(system, kuerzel)]
+            properties = [
+                event.get("extendedProperties")
+                for event in await events_of(system, kuerzel)
+            ]
             marks = [found["private"]["advoware_frnr"] for found in properties if found]
             assert marks
             assert len(marks) == len(set(marks))
@@ -81,19 +104,26 @@ async def test_all_employees_are_synced_and_none_of_their_appointments_is_double
         ([], 400),
     ],
 )
-async def test_an_unusable_request_is_told_so(shared: Outside, body: Any, status: int) -> None:
+async def test_an_unusable_request_is_told_so(
+    shared: Outside, body: Any, status: int
+) -> None:
     assert (await shared.call("POST", PATH, json=body))[0] == status
 
 
 async def test_a_calendar_that_is_being_synced_is_locked(shared: Outside) -> None:
     kuerzel = await employee(shared)
     await shared.twin(
-        "advoware", "POST", "/__sandbox__/faults", json={"path": "Termine", "latency_ms": 3000, "count": 1}
+        "advoware",
+        "POST",
+        "/__sandbox__/faults",
+        json={"path": "Termine", "latency_ms": 3000, "count": 1},
     )
     assert (await shared.call("POST", PATH, json={"kuerzel": kuerzel}))[0] == 200
 
     async def locked() -> bool:
-        status, body = await shared.call("POST", PATH, json={"kuerzel": kuerzel.lower()})
+        status, body = await shared.call(
+            "POST", PATH, json={"kuerzel": kuerzel.lower()}
+        )
         return (status, body["status"]) == (409, "locked")
 
     await shared.until(locked)
@@ -102,10 +132,14 @@ async def test_a_calendar_that_is_being_synced_is_locked(shared: Outside) -> Non
 async def test_only_callers_with_a_key_may_start_it() -> None:
     async with outside(BITBYLAW_API_KEYS=KEY) as system:
         assert (await system.call("POST", PATH, json={}))[0] == 401
-        assert (await system.call("POST", PATH, json={}, headers={"X-Api-Key": KEY}))[0] == 200
+        assert (await system.call("POST", PATH, json={}, headers={"X-Api-Key": KEY}))[
+            0
+        ] == 200
 
 
-async def test_the_audit_finds_the_running_system_by_the_file_it_leaves(shared: Outside) -> None:
+async def test_the_audit_finds_the_running_system_by_the_file_it_leaves(
+    shared: Outside,
+) -> None:
     left = shared.system.data / "environment"
     assert left.stat().st_mode & 0o077 == 0
     process = await asyncio.create_subprocess_exec(

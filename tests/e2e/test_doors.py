@@ -24,7 +24,10 @@ WISH = {"ids": ["6b0473a32660aa001"], "next_call": None}
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def trial() -> AsyncIterator[Outside]:
     """A system between a real EspoCRM, which is reached at an address of this machine, and Advoware's twin."""
-    async with running(RealEspoCRM()) as url, outside(**TRIAL, ESPOCRM_API_BASE_URL=f"{url}/api/v1") as system:
+    async with (
+        running(RealEspoCRM()) as url,
+        outside(**TRIAL, ESPOCRM_API_BASE_URL=f"{url}/api/v1") as system,
+    ):
         yield system
 
 
@@ -33,7 +36,10 @@ async def trial() -> AsyncIterator[Outside]:
     [
         ("POST", RESET),
         ("POST", "/advoware/calendar/sync"),
-        *((method, "/advoware/proxy?endpoint=x") for method in ("GET", "POST", "PUT", "DELETE")),
+        *(
+            (method, "/advoware/proxy?endpoint=x")
+            for method in ("GET", "POST", "PUT", "DELETE")
+        ),
         *(
             ("POST", f"/vmh/webhook/{entity}/{action}")
             for entity in ("beteiligte", "bankverbindungen")
@@ -41,7 +47,9 @@ async def trial() -> AsyncIterator[Outside]:
         ),
     ],
 )
-async def test_every_door_is_closed_without_its_key(trial: Outside, method: str, path: str) -> None:
+async def test_every_door_is_closed_without_its_key(
+    trial: Outside, method: str, path: str
+) -> None:
     status, body = await trial.call(method, path, json=WISH)
 
     assert (status, body["error"]) == (401, "Unauthorized")
@@ -49,17 +57,25 @@ async def test_every_door_is_closed_without_its_key(trial: Outside, method: str,
 
 async def test_the_keys_open_the_doors(trial: Outside) -> None:
     assert (await trial.call("POST", RESET, json=WISH, headers=RIGHT))[0] == 200
-    assert (await trial.call("POST", f"{WEBHOOK}?token={KEY}", json=[{"id": "a1"}]))[0] == 200
+    assert (await trial.call("POST", f"{WEBHOOK}?token={KEY}", json=[{"id": "a1"}]))[
+        0
+    ] == 200
 
 
-async def test_health_and_the_greeting_say_that_it_is_a_trial(trial: Outside, shared: Outside) -> None:
+async def test_health_and_the_greeting_say_that_it_is_a_trial(
+    trial: Outside, shared: Outside
+) -> None:
     for path in ("/health", "/hello"):
         assert (await trial.call("GET", path))[1]["mode"] == "trial"
         assert (await shared.call("GET", path))[1]["mode"] == "twins"
 
 
 @pytest.mark.parametrize(
-    ("path", "guess"), [(RESET, {"headers": {"X-Api-Key": "x" * 24}}), (f"{WEBHOOK}?token={'x' * 24}", {})]
+    ("path", "guess"),
+    [
+        (RESET, {"headers": {"X-Api-Key": "x" * 24}}),
+        (f"{WEBHOOK}?token={'x' * 24}", {}),
+    ],
 )
 async def test_guesses_are_slow_and_quiet_and_the_right_key_is_not(
     trial: Outside, path: str, guess: dict[str, Any]
@@ -82,7 +98,9 @@ async def test_guesses_are_slow_and_quiet_and_the_right_key_is_not(
             group.create_task(keep_guessing(started + 6))
         asked = time.monotonic()
         for _ in range(20):
-            assert (await trial.call("POST", RESET, json=WISH, headers=RIGHT | sender))[0] == 200
+            assert (await trial.call("POST", RESET, json=WISH, headers=RIGHT | sender))[
+                0
+            ] == 200
         answered = time.monotonic() - asked
         other = headers | {"X-Forwarded-For": "198.51.100.7"}
         asked = time.monotonic()
@@ -104,19 +122,40 @@ async def lines(system: Outside) -> list[Any]:
 
 async def test_no_key_or_token_is_in_a_log(trial: Outside) -> None:
     wrong = "wrong-0123456789abcdef"
-    basic = {"Authorization": "Basic " + "Zm9vOndyb25nLTAxMjM0NTY3ODlhYmNkZWY="}  # foo and the wrong token
+    basic = {
+        "Authorization": "Basic " + "Zm9vOndyb25nLTAxMjM0NTY3ODlhYmNkZWY="
+    }  # foo and the wrong token
     for token in (KEY, wrong):
-        for options in ({"json": [{"id": "b1"}]}, {"json": []}, {"data": b"{"}, {"json": "text", "headers": basic}):
+        for options in (
+            {"json": [{"id": "b1"}]},
+            {"json": []},
+            {"data": b"{"},
+            {"json": "text", "headers": basic},
+        ):
             await trial.call("POST", f"{WEBHOOK}?token={token}", **options)
         await trial.call("POST", RESET, json=WISH, headers={"X-Api-Key": token})
         await trial.call(
-            "GET", "/advoware/proxy", params={"endpoint": "x"}, headers={"Authorization": f"Bearer {token}"}
+            "GET",
+            "/advoware/proxy",
+            params={"endpoint": "x"},
+            headers={"Authorization": f"Bearer {token}"},
         )
 
     _, body = await trial.call("POST", "/_console/otel/logs", json={})
-    files = {path.name: path.read_text(errors="replace") for path in (trial.system.data / "log").iterdir()}
+    files = {
+        path.name: path.read_text(errors="replace")
+        for path in (trial.system.data / "log").iterdir()
+    }
     _, traces = await trial.call("POST", "/_console/otel/traces", json={})
-    texts = {"the engine's logs": str(body), "the engine's traces": str(traces), **files}
+    texts = {
+        "the engine's logs": str(body),
+        "the engine's traces": str(traces),
+        **files,
+    }
     assert "worker.log" in texts
-    found = {name for name, text in texts.items() if KEY in text or wrong in text or "Zm9vOndy" in text}
+    found = {
+        name
+        for name, text in texts.items()
+        if KEY in text or wrong in text or "Zm9vOndy" in text
+    }
     assert found == set()

@@ -27,18 +27,28 @@ async def system() -> AsyncIterator[Outside]:
 async def redis_of(system: Outside) -> AsyncIterator[Redis]:
     settings = system.system.settings.redis
     assert settings.password is not None
-    async with Redis(host=settings.host, port=settings.port, password=settings.password.get_secret_value()) as client:
+    async with Redis(
+        host=settings.host,
+        port=settings.port,
+        password=settings.password.get_secret_value(),
+    ) as client:
         yield client
 
 
 async def told(system: Outside, **errors: str | None) -> None:
     """Wait until /health says these errors of the stores, which make the whole 503; None is well."""
-    expected = {name: ("down" if error else "ok", error) for name, error in errors.items()}
+    expected = {
+        name: ("down" if error else "ok", error) for name, error in errors.items()
+    }
 
     async def says_so() -> bool:
         status, body = await system.call("GET", "/health")
         found = {
-            name: (body["dependencies"][name]["status"], body["dependencies"][name].get("error")) for name in errors
+            name: (
+                body["dependencies"][name]["status"],
+                body["dependencies"][name].get("error"),
+            )
+            for name in errors
         }
         return found == expected and status == (503 if any(errors.values()) else 200)
 
@@ -60,9 +70,13 @@ async def read_only_postgresql(system: Outside) -> AsyncIterator[None]:
 @asynccontextmanager
 async def full_disk(system: Outside) -> AsyncIterator[None]:
     """The files to which PostgreSQL would lay rows aside lead to the kernel's full device."""
-    directory = Path(await system.audit.fetchval("SHOW data_directory")) / "base" / "pgsql_tmp"
+    directory = (
+        Path(await system.audit.fetchval("SHOW data_directory")) / "base" / "pgsql_tmp"
+    )
     assert list(directory.iterdir()) == []
-    for row in await system.audit.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = 'bitbylaw'"):
+    for row in await system.audit.fetch(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'bitbylaw'"
+    ):
         for number in range(100):
             (directory / f"pgsql_tmp{row['pid']}.{number}").symlink_to("/dev/full")
     try:
@@ -94,7 +108,15 @@ async def replica(system: Outside) -> AsyncIterator[None]:
 
 async def test_stores_that_answer_but_take_no_writes_are_told(system: Outside) -> None:
     async with read_only_postgresql(system), full_memory(system):
-        await told(system, postgres="takes no writes (read-only)", redis="takes no writes (memory full)")
+        await told(
+            system,
+            postgres="takes no writes (read-only)",
+            redis="takes no writes (memory full)",
+        )
     async with full_disk(system), replica(system):
-        await told(system, postgres="takes no writes (disk full)", redis="takes no writes (read-only)")
+        await told(
+            system,
+            postgres="takes no writes (disk full)",
+            redis="takes no writes (read-only)",
+        )
     await told(system, postgres=None, redis=None)

@@ -59,10 +59,18 @@ async def running() -> AsyncIterator[Running]:
     """A system of its own that has little patience, and whose webhooks need token and signature."""
     data = Path(tempfile.mkdtemp(prefix="bbl-e2e-"))
     events: list[str] = []
-    overrides = {"ESPOCRM_WEBHOOK_TOKEN": TOKEN, "ESPOCRM_WEBHOOK_SECRETS": f"{SECRET['id']}:{SECRET['key']}"}
+    overrides = {
+        "ESPOCRM_WEBHOOK_TOKEN": TOKEN,
+        "ESPOCRM_WEBHOOK_SECRETS": f"{SECRET['id']}:{SECRET['key']}",
+    }
     async with (
         running_system(
-            data, Ports(0, 0, 0, 0, 0), None, on_event=events.append, overrides=overrides, patience=2
+            data,
+            Ports(0, 0, 0, 0, 0),
+            None,
+            on_event=events.append,
+            overrides=overrides,
+            patience=2,
         ) as system,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
         await open_audit(system) as audit,
@@ -79,12 +87,17 @@ def port(url: str) -> int:
 
 def logged(running: Running) -> str:
     """All logs but PostgreSQL's own, and what the supervisor has said."""
-    files = [path.read_text(errors="replace") for path in (running.system.data / "log").iterdir()]
+    files = [
+        path.read_text(errors="replace")
+        for path in (running.system.data / "log").iterdir()
+    ]
     return "\n".join([*files, *running.events])
 
 
 def postmaster(running: Running) -> int:
-    return int((running.system.data / "postgres" / "postmaster.pid").read_text().split()[0])
+    return int(
+        (running.system.data / "postgres" / "postmaster.pid").read_text().split()[0]
+    )
 
 
 async def deliver(running: Running, body: bytes) -> tuple[int, object]:
@@ -105,9 +118,13 @@ async def test_malformed_requests_are_quoted_nowhere(running: Running) -> None:
             await writer.drain()
             writer.close()
     assert (await deliver(running, b"[]"))[0] == 400
-    assert (await running.call("POST", f"/vmh/webhook/beteiligte/create?token=not-{TOKEN}", json=[{"id": "a"}]))[
-        0
-    ] == 401
+    assert (
+        await running.call(
+            "POST",
+            f"/vmh/webhook/beteiligte/create?token=not-{TOKEN}",
+            json=[{"id": "a"}],
+        )
+    )[0] == 401
 
     async def has_seen_them() -> bool:
         return "access.denied" in logged(running)
@@ -115,11 +132,15 @@ async def test_malformed_requests_are_quoted_nowhere(running: Running) -> None:
     await running.until(has_seen_them)
     assert TOKEN not in logged(running)
     for question in ("otel/logs", "otel/traces"):
-        _, found = await running.call("POST", f"/_console/{question}", json={"limit": 10_000})
+        _, found = await running.call(
+            "POST", f"/_console/{question}", json={"limit": 10_000}
+        )
         assert TOKEN not in json.dumps(found)
 
 
-@pytest.mark.parametrize("value", ["\\ud800", "\\udc00\\ud800", "a\\u0000b", "\\ud83d\\ude00\\ud83d"])
+@pytest.mark.parametrize(
+    "value", ["\\ud800", "\\udc00\\ud800", "a\\u0000b", "\\ud83d\\ude00\\ud83d"]
+)
 @pytest.mark.parametrize("field", ["id", "lastName", "field\\u0000\\udfff"])
 async def test_a_record_with_half_characters_or_nul_does_not_hold_up_its_neighbours(
     running: Running, field: str, value: str
@@ -130,7 +151,12 @@ async def test_a_record_with_half_characters_or_nul_does_not_hold_up_its_neighbo
 
     assert await deliver(running, body) == (
         200,
-        {"status": "received", "action": "create", "new_ids_count": 2, "total_ids_in_batch": 2},
+        {
+            "status": "received",
+            "action": "create",
+            "new_ids_count": 2,
+            "total_ids_in_batch": 2,
+        },
     )
     for entity_id in (first, second):
         await running.synced(entity_id)
@@ -141,14 +167,25 @@ async def test_the_sample_body_is_what_php_would_sign() -> None:
 
 
 async def test_nothing_that_is_kept_is_open_to_others(running: Running) -> None:
-    own = [path for path in running.system.data.rglob("*") if "postgres" not in path.parts]
-    assert {path.name for path in own} >= {"environment", "up.lock", "log", "worker.log", "engine.log", "redis.log"}
+    own = [
+        path for path in running.system.data.rglob("*") if "postgres" not in path.parts
+    ]
+    assert {path.name for path in own} >= {
+        "environment",
+        "up.lock",
+        "log",
+        "worker.log",
+        "engine.log",
+        "redis.log",
+    }
     assert [str(path) for path in own if path.stat().st_mode & 0o077] == []
 
 
 async def test_facts_are_lines_of_json_in_the_worker_s_log(running: Running) -> None:
     entity_id = await running.person(lastName="Zeile")
-    await deliver(running, json.dumps([{"id": entity_id}], separators=(",", ":")).encode())
+    await deliver(
+        running, json.dumps([{"id": entity_id}], separators=(",", ":")).encode()
+    )
     await running.synced(entity_id)
 
     async def facts() -> list[dict[str, object]]:
@@ -163,7 +200,9 @@ async def test_facts_are_lines_of_json_in_the_worker_s_log(running: Running) -> 
     fact = (await facts())[-1]
     assert fact.keys() == {"time", "level", "event", "fields", "trace_id"}
     assert (fact["level"], fact["event"]) == ("info", "beteiligte.synced")
-    _, found = await running.call("POST", "/_console/otel/logs", json={"trace_id": fact["trace_id"]})
+    _, found = await running.call(
+        "POST", "/_console/otel/logs", json={"trace_id": fact["trace_id"]}
+    )
     assert "beteiligte.synced" in {record["body"] for record in found["logs"]}
 
 
@@ -173,7 +212,9 @@ async def test_looks_at_the_health_leave_no_spans(running: Running) -> None:
     await running.call("GET", "/hello")
 
     async def spans() -> set[str]:
-        _, found = await running.call("POST", "/_console/otel/traces", json={"limit": 10_000})
+        _, found = await running.call(
+            "POST", "/_console/otel/traces", json={"limit": 10_000}
+        )
         return {span["name"] for span in found["spans"]}
 
     async def greeted() -> bool:
@@ -183,7 +224,9 @@ async def test_looks_at_the_health_leave_no_spans(running: Running) -> None:
     assert {name for name in await spans() if "health" in name.lower()} == set()
 
 
-async def test_a_postgresql_that_dies_is_told_in_one_line_and_started_again(running: Running) -> None:
+async def test_a_postgresql_that_dies_is_told_in_one_line_and_started_again(
+    running: Running,
+) -> None:
     entity_id = await running.person(lastName="Ohne Datenbank")
     os.kill(postmaster(running), signal.SIGKILL)
     body = json.dumps([{"id": entity_id}], separators=(",", ":")).encode()
@@ -198,20 +241,27 @@ async def test_a_postgresql_that_dies_is_told_in_one_line_and_started_again(runn
 
     await running.until(linked)
     told = [event for event in running.events if event.startswith("PostgreSQL ")]
-    assert [line.partition(" (log: ")[0] for line in told] == ["PostgreSQL is away; starting it again"]
+    assert [line.partition(" (log: ")[0] for line in told] == [
+        "PostgreSQL is away; starting it again"
+    ]
     assert "Traceback" not in logged(running)
 
 
 async def test_parts_that_hang_are_started_again_like_dead_ones(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("supervisor.ANSWER_SECONDS", "engines.ANSWER_SECONDS", "embedded.ANSWER_SECONDS"):
+    for name in (
+        "supervisor.ANSWER_SECONDS",
+        "engines.ANSWER_SECONDS",
+        "embedded.ANSWER_SECONDS",
+    ):
         monkeypatch.setattr(f"cli.{name}", 1.0)
     monkeypatch.setattr("cli.engines.HEALTH_SECONDS", 3.0)
     [redis] = [
         process.pid
         for process in psutil.process_iter(["cmdline"])
-        if f":{running.system.settings.redis.port}" in " ".join(process.info["cmdline"] or [])
+        if f":{running.system.settings.redis.port}"
+        in " ".join(process.info["cmdline"] or [])
     ]
     parts = running.system.processes
     stopped = {name: parts[name].pid for name in ("engine", "worker", "espocrm-twin")}
@@ -227,22 +277,39 @@ async def test_parts_that_hang_are_started_again_like_dead_ones(
 
     await running.until(well)
     for name in ("redis", "engine", "worker", "espocrm-twin"):
-        assert any(event.startswith(f"{name} does not answer") for event in running.events), name
-    assert any(event.startswith("PostgreSQL does not answer") for event in running.events)
+        assert any(
+            event.startswith(f"{name} does not answer") for event in running.events
+        ), name
+    assert any(
+        event.startswith("PostgreSQL does not answer") for event in running.events
+    )
     entity_id = await running.person(lastName="Danach")
-    await deliver(running, json.dumps([{"id": entity_id}], separators=(",", ":")).encode())
+    await deliver(
+        running, json.dumps([{"id": entity_id}], separators=(",", ":")).encode()
+    )
     await running.synced(entity_id)
 
 
-async def test_what_an_earlier_version_left_open_is_closed_and_other_files_are_left_alone(tmp_path: Path) -> None:
+async def test_what_an_earlier_version_left_open_is_closed_and_other_files_are_left_alone(
+    tmp_path: Path,
+) -> None:
     older, strange = tmp_path / "log" / "older.log", tmp_path / "mine.sh"
     older.parent.mkdir(mode=0o755)
     for path in (older, strange):
         path.touch()
         path.chmod(0o755)
-    taken = {"REDIS_PORT": "1", "REDIS_HOST": "127.0.0.1", "POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "1"}
+    taken = {
+        "REDIS_PORT": "1",
+        "REDIS_HOST": "127.0.0.1",
+        "POSTGRES_HOST": "127.0.0.1",
+        "POSTGRES_PORT": "1",
+    }
     ports = Ports(0, 0, 0, 0, 0)
     with pytest.raises(StartFailed):  # there is no PostgreSQL at that port
-        async with running_system(tmp_path, ports, None, on_event=ignore, overrides=taken):
+        async with running_system(
+            tmp_path, ports, None, on_event=ignore, overrides=taken
+        ):
             pytest.fail("it started")
-    assert [oct(path.stat().st_mode & 0o777) for path in (older.parent, older, strange)] == ["0o700", "0o600", "0o755"]
+    assert [
+        oct(path.stat().st_mode & 0o777) for path in (older.parent, older, strange)
+    ] == ["0o700", "0o600", "0o755"]

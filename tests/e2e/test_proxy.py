@@ -12,19 +12,30 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group
 BETEILIGTE = "api/v1/advonet/Beteiligte"
 
 
-async def proxy(system: Outside, method: str, endpoint: str | None, **options: Any) -> tuple[int, Any]:
-    params = options.pop("params", {}) | ({"endpoint": endpoint} if endpoint is not None else {})
+async def proxy(
+    system: Outside, method: str, endpoint: str | None, **options: Any
+) -> tuple[int, Any]:
+    params = options.pop("params", {}) | (
+        {"endpoint": endpoint} if endpoint is not None else {}
+    )
     return await system.call(method, "/advoware/proxy", params=params, **options)
 
 
-async def test_a_record_is_created_read_changed_and_may_not_be_deleted(shared: Outside) -> None:
-    status, body = await proxy(shared, "POST", BETEILIGTE, json={"name": "Proxy", "vorname": "Petra"})
+async def test_a_record_is_created_read_changed_and_may_not_be_deleted(
+    shared: Outside,
+) -> None:
+    status, body = await proxy(
+        shared, "POST", BETEILIGTE, json={"name": "Proxy", "vorname": "Petra"}
+    )
     assert status == 200
     created = body["result"]
     status, body = await proxy(shared, "GET", f"{BETEILIGTE}/{created['betNr']}")
     assert (status, body["result"]["vorname"]) == (200, "Petra")
     status, _ = await proxy(
-        shared, "PUT", f"{BETEILIGTE}/{created['betNr']}", json={**body["result"], "vorname": "Paula"}
+        shared,
+        "PUT",
+        f"{BETEILIGTE}/{created['betNr']}",
+        json={**body["result"], "vorname": "Paula"},
     )
     assert status == 200
     _, body = await proxy(shared, "GET", f"{BETEILIGTE}/{created['betNr']}")
@@ -34,9 +45,13 @@ async def test_a_record_is_created_read_changed_and_may_not_be_deleted(shared: O
 
 
 async def test_all_other_query_parameters_are_passed_on(shared: Outside) -> None:
-    await proxy(shared, "POST", BETEILIGTE, json={"name": "Größe & Söhne", "vorname": "Ä=?"})
+    await proxy(
+        shared, "POST", BETEILIGTE, json={"name": "Größe & Söhne", "vorname": "Ä=?"}
+    )
 
-    status, body = await proxy(shared, "GET", BETEILIGTE, params={"name": "Größe & Söhne", "vorname": "Ä=?"})
+    status, body = await proxy(
+        shared, "GET", BETEILIGTE, params={"name": "Größe & Söhne", "vorname": "Ä=?"}
+    )
 
     assert (status, len(body["result"])) == (200, 1)
 
@@ -60,7 +75,9 @@ async def test_a_missing_endpoint_is_400_with_the_agreed_text(shared: Outside) -
         "x\ny",
     ],
 )
-async def test_an_endpoint_that_leads_elsewhere_is_refused_and_never_sent(shared: Outside, endpoint: str) -> None:
+async def test_an_endpoint_that_leads_elsewhere_is_refused_and_never_sent(
+    shared: Outside, endpoint: str
+) -> None:
     await shared.twin("advoware", "DELETE", "/__sandbox__/journal")
 
     status, body = await proxy(shared, "GET", endpoint)
@@ -77,7 +94,9 @@ async def test_an_upstream_4xx_is_passed_on_with_its_text(shared: Outside) -> No
     assert set(body) == {"error", "details", "upstream_status"}
 
 
-async def test_a_body_that_is_not_json_is_refused_and_not_sent_as_an_empty_one(shared: Outside) -> None:
+async def test_a_body_that_is_not_json_is_refused_and_not_sent_as_an_empty_one(
+    shared: Outside,
+) -> None:
     await shared.twin("advoware", "DELETE", "/__sandbox__/journal")
     for options in (
         {"data": b"{broken", "headers": {"Content-Type": "application/json"}},
@@ -89,13 +108,17 @@ async def test_a_body_that_is_not_json_is_refused_and_not_sent_as_an_empty_one(s
 
 
 async def test_a_body_above_the_worker_limit_is_413(shared: Outside) -> None:
-    status, body = await proxy(shared, "POST", BETEILIGTE, json={"name": "x" * 1_100_000})
+    status, body = await proxy(
+        shared, "POST", BETEILIGTE, json={"name": "x" * 1_100_000}
+    )
 
     assert status == 413
     assert "error" in body
 
 
-async def test_a_revoked_token_is_replaced_by_one_login_and_the_call_repeated_once(shared: Outside) -> None:
+async def test_a_revoked_token_is_replaced_by_one_login_and_the_call_repeated_once(
+    shared: Outside,
+) -> None:
     await proxy(shared, "GET", BETEILIGTE)
     await shared.twin("advoware", "POST", "/__sandbox__/revoke-tokens")
     await shared.twin("advoware", "DELETE", "/__sandbox__/journal")
@@ -107,8 +130,15 @@ async def test_a_revoked_token_is_replaced_by_one_login_and_the_call_repeated_on
     assert summary == {"GET /api/v1/advonet/Beteiligte": 2, "POST /api/v1/Token": 1}
 
 
-async def test_a_broken_upstream_is_502_and_a_write_is_not_repeated(shared: Outside) -> None:
-    await shared.twin("advoware", "POST", "/__sandbox__/faults", json={"path": "Beteiligte", "status": 500})
+async def test_a_broken_upstream_is_502_and_a_write_is_not_repeated(
+    shared: Outside,
+) -> None:
+    await shared.twin(
+        "advoware",
+        "POST",
+        "/__sandbox__/faults",
+        json={"path": "Beteiligte", "status": 500},
+    )
     await shared.twin("advoware", "DELETE", "/__sandbox__/journal")
 
     status, body = await proxy(shared, "POST", BETEILIGTE, json={"name": "Einmal"})
@@ -120,7 +150,12 @@ async def test_a_broken_upstream_is_502_and_a_write_is_not_repeated(shared: Outs
 
 
 async def test_a_read_survives_a_passing_fault(shared: Outside) -> None:
-    await shared.twin("advoware", "POST", "/__sandbox__/faults", json={"path": "Beteiligte", "reset": True, "count": 1})
+    await shared.twin(
+        "advoware",
+        "POST",
+        "/__sandbox__/faults",
+        json={"path": "Beteiligte", "reset": True, "count": 1},
+    )
 
     assert (await proxy(shared, "GET", BETEILIGTE))[0] == 200
 
@@ -128,7 +163,10 @@ async def test_a_read_survives_a_passing_fault(shared: Outside) -> None:
 async def test_a_large_answer_arrives_whole(shared: Outside) -> None:
     rows = [{"betNr": number, "name": "x" * 200} for number in range(40_000)]
     await shared.twin(
-        "advoware", "POST", "/__sandbox__/faults", json={"path": "Beteiligte", "status": 200, "body": rows}
+        "advoware",
+        "POST",
+        "/__sandbox__/faults",
+        json={"path": "Beteiligte", "status": 200, "body": rows},
     )
 
     for _ in range(3):
@@ -137,20 +175,36 @@ async def test_a_large_answer_arrives_whole(shared: Outside) -> None:
 
 
 async def test_broken_json_from_upstream_is_502(shared: Outside) -> None:
-    await shared.twin("advoware", "POST", "/__sandbox__/faults", json={"path": "Beteiligte", "truncate_json": True})
+    await shared.twin(
+        "advoware",
+        "POST",
+        "/__sandbox__/faults",
+        json={"path": "Beteiligte", "truncate_json": True},
+    )
 
     assert (await proxy(shared, "GET", BETEILIGTE))[0] == 502
 
 
-async def test_slow_unreachable_and_refusing_upstreams_are_504_502_and_a_configuration_error() -> None:
+async def test_slow_unreachable_and_refusing_upstreams_are_504_502_and_a_configuration_error() -> (
+    None
+):
     async with outside(ADVOWARE_API_TIMEOUT_SECONDS="1", BITBYLAW_API_KEYS=KEY) as slow:
         key = {"X-Api-Key": KEY}
         assert (await proxy(slow, "GET", BETEILIGTE))[0] == 401
-        assert (await slow.call("POST", "/crm-bbl-vmh-reset-nextcall", json={"ids": ["a"], "next_call": None}))[
-            0
-        ] == 401
+        assert (
+            await slow.call(
+                "POST",
+                "/crm-bbl-vmh-reset-nextcall",
+                json={"ids": ["a"], "next_call": None},
+            )
+        )[0] == 401
         assert (await proxy(slow, "GET", BETEILIGTE, headers=key))[0] == 200
-        await slow.twin("advoware", "POST", "/__sandbox__/faults", json={"path": "Beteiligte", "hang": True})
+        await slow.twin(
+            "advoware",
+            "POST",
+            "/__sandbox__/faults",
+            json={"path": "Beteiligte", "hang": True},
+        )
         status, body = await proxy(slow, "GET", BETEILIGTE, headers=key)
         assert (status, body["error"]) == (504, "Advoware timeout")
     # Who listens at an address that is no twin's is not known, so it is treated as real.
@@ -162,10 +216,16 @@ async def test_slow_unreachable_and_refusing_upstreams_are_504_502_and_a_configu
         assert "falsch" not in str(body)
         for _ in range(5):
             assert (await proxy(refused, "GET", BETEILIGTE, headers=key))[0] == 500
-        logins = (await refused.twin("advoware", "GET", "/__sandbox__/journal/summary"))["POST /api/v1/Token"]
+        logins = (
+            await refused.twin("advoware", "GET", "/__sandbox__/journal/summary")
+        )["POST /api/v1/Token"]
         assert logins == 1
     async with outside(**unknown) as gone:
         status, body = await proxy(gone, "GET", BETEILIGTE, headers=key)
         assert (status, body["error"]) == (502, "Advoware unavailable")
         status, body = await gone.call("GET", "/health")
-        assert (status, body["status"], body["dependencies"]["advoware"]["status"]) == (200, "degraded", "down")
+        assert (status, body["status"], body["dependencies"]["advoware"]["status"]) == (
+            200,
+            "degraded",
+            "down",
+        )

@@ -40,22 +40,33 @@ class Door:
     wire: Wire
     engine: EngineKind
 
-    async def call(self, method: str, query: str = f"endpoint={PATH}", **options: Any) -> tuple[int, Any]:
+    async def call(
+        self, method: str, query: str = f"endpoint={PATH}", **options: Any
+    ) -> tuple[int, Any]:
         """A request with a query as it is; status and body."""
         status, body, _ = await self.exchange(method, query, **options)
         return status, body
 
-    async def exchange(self, method: str, query: str, **options: Any) -> tuple[int, Any, dict[str, str]]:
+    async def exchange(
+        self, method: str, query: str, **options: Any
+    ) -> tuple[int, Any, dict[str, str]]:
         """A request with a query as it is; status, body and headers (names in lower case)."""
         url = URL(f"{self.system.system.http_url}/advoware/proxy?{query}", encoded=True)
         headers = {"X-Api-Key": KEY, **options.pop("headers", {})}
         if self.engine is EngineKind.III:
-            headers = {"X-Forwarded-Uri": url.raw_path_qs, **headers}  # as deploy/Caddyfile says
+            headers = {
+                "X-Forwarded-Uri": url.raw_path_qs,
+                **headers,
+            }  # as deploy/Caddyfile says
         async with self.system.session.request(
             method, url, headers=headers, skip_auto_headers=["Content-Type"], **options
         ) as response:
             body = await response.json(content_type=None)
-            return response.status, body, {name.lower(): value for name, value in response.headers.items()}
+            return (
+                response.status,
+                body,
+                {name.lower(): value for name, value in response.headers.items()},
+            )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=ENGINES, ids=str)
@@ -64,14 +75,21 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
     async with (
         wire() as line,
         outside(
-            engine=request.param, ADVOWARE_API_BASE_URL=line.url, ADVOWARE_API_TIMEOUT_SECONDS="2", **TRIAL
+            engine=request.param,
+            ADVOWARE_API_BASE_URL=line.url,
+            ADVOWARE_API_TIMEOUT_SECONDS="2",
+            **TRIAL,
         ) as system,
     ):
         yield Door(system, line, request.param)
 
 
 def sent_query(door: Door) -> list[tuple[str, str]]:
-    return parse_qsl(door.wire.requests[-1].target.partition("?")[2], keep_blank_values=True, errors="strict")
+    return parse_qsl(
+        door.wire.requests[-1].target.partition("?")[2],
+        keep_blank_values=True,
+        errors="strict",
+    )
 
 
 # -- what goes out ----------------------------------------------------------------------------------------------------
@@ -81,13 +99,18 @@ def sent_query(door: Door) -> list[tuple[str, str]]:
     ("query", "pairs"),
     [
         ("a=1&a=2", [("a", "1"), ("a", "2")]),
-        ("ids[]=2&ids[]=1&x=&ids%5B%5D=2", [("ids[]", "2"), ("ids[]", "1"), ("x", ""), ("ids[]", "2")]),
+        (
+            "ids[]=2&ids[]=1&x=&ids%5B%5D=2",
+            [("ids[]", "2"), ("ids[]", "1"), ("x", ""), ("ids[]", "2")],
+        ),
         ("b=1&a=2&b=3", [("b", "1"), ("a", "2"), ("b", "3")]),
         ("q=%C3%A4+b%2Bc%26d%3D%25", [("q", "ä b+c&d=%")]),
         ("q=%EF%BF%BD", [("q", "\ufffd")]),
     ],
 )
-async def test_parameters_reach_advoware_as_they_came(door: Door, query: str, pairs: list[tuple[str, str]]) -> None:
+async def test_parameters_reach_advoware_as_they_came(
+    door: Door, query: str, pairs: list[tuple[str, str]]
+) -> None:
     door.wire.will_answer(b"[]", JSON)
 
     assert (await door.call("GET", f"{query}&endpoint={PATH}"))[0] == 200
@@ -99,7 +122,10 @@ async def test_parameters_reach_advoware_as_they_came(door: Door, query: str, pa
     ("endpoint", "pairs"),
     [
         ("x%3Fy=%C3%A4%20b", [("y", "ä b")]),  # the caller encoded once
-        ("x%3Fy%3D%25C3%25A4%2520b", [("y", "ä b")]),  # the caller encoded the endpoint's query, then the endpoint
+        (
+            "x%3Fy%3D%25C3%25A4%2520b",
+            [("y", "ä b")],
+        ),  # the caller encoded the endpoint's query, then the endpoint
         ("x?y=1%26y=2", [("y", "1"), ("y", "2")]),
         ("x?y=100%25", [("y", "100%")]),
         ("x?y=a%5Cb", [("y", "a\\b")]),
@@ -127,7 +153,9 @@ async def test_a_query_inside_the_endpoint_is_encoded_once(
         f"endpoint={PATH}&endpoint=other",
     ],
 )
-async def test_a_query_that_cannot_be_read_is_400_and_never_sent(door: Door, query: str) -> None:
+async def test_a_query_that_cannot_be_read_is_400_and_never_sent(
+    door: Door, query: str
+) -> None:
     door.wire.will_answer(b"[]", JSON)
 
     status, body = await door.call("GET", query)
@@ -148,21 +176,30 @@ async def test_a_query_that_cannot_be_read_is_400_and_never_sent(door: Door, que
         ("application/json", b'""', ""),
     ],
 )
-async def test_a_json_body_arrives_as_json(door: Door, content_type: str, body: bytes, sent: Any) -> None:
+async def test_a_json_body_arrives_as_json(
+    door: Door, content_type: str, body: bytes, sent: Any
+) -> None:
     door.wire.will_answer(b"{}", JSON)
 
-    status, answer = await door.call("POST", data=body, headers={"Content-Type": content_type})
+    status, answer = await door.call(
+        "POST", data=body, headers={"Content-Type": content_type}
+    )
 
     assert (status, answer) == (200, {"result": {}})
     (request,) = door.wire.requests
-    assert (request.headers["content-type"], json.loads(request.body)) == ("application/json", sent)
+    assert (request.headers["content-type"], json.loads(request.body)) == (
+        "application/json",
+        sent,
+    )
 
 
 async def test_a_large_body_of_another_json_type_arrives_whole(door: Door) -> None:
     door.wire.will_answer(b"{}", JSON)
     record = {"notiz": "x" * 700_000}
 
-    status, _ = await door.call("PUT", data=json.dumps(record), headers={"Content-Type": "application/x+json"})
+    status, _ = await door.call(
+        "PUT", data=json.dumps(record), headers={"Content-Type": "application/x+json"}
+    )
 
     assert status == 200
     assert json.loads(door.wire.requests[0].body) == record
@@ -179,14 +216,18 @@ async def test_a_body_that_breaks_off_is_never_sent(door: Door) -> None:
     async with asyncio.timeout(20):
         answer = await reader.read()
     writer.close()
-    assert (await door.call("PUT"))[0] == 200  # by then the other one would have been sent
+    assert (await door.call("PUT"))[
+        0
+    ] == 200  # by then the other one would have been sent
 
     assert b" 200 " not in answer
     assert [request.method for request in door.wire.requests] == ["PUT"]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
-async def test_a_request_without_body_goes_out_without_content_type(door: Door, method: str) -> None:
+async def test_a_request_without_body_goes_out_without_content_type(
+    door: Door, method: str
+) -> None:
     door.wire.will_answer(b"{}", JSON)
 
     assert (await door.call(method))[0] == 200
@@ -230,8 +271,16 @@ async def test_a_body_that_is_no_json_is_refused_and_never_sent(
         (b"  \r\n", JSON, None),
         (b"\xef\xbb\xbf", JSON, None),
         (b"<h1>Gr\xc3\xbc\xc3\x9fe</h1>", "text/html; charset=utf-8", "<h1>Grüße</h1>"),
-        (b"Gespeichert: M\xfcller", "text/plain; charset=iso-8859-1", "Gespeichert: Müller"),
-        (b"Gespeichert: Wa\xb3\xeasa", "text/plain; charset=iso-8859-2", "Gespeichert: Wałęsa"),
+        (
+            b"Gespeichert: M\xfcller",
+            "text/plain; charset=iso-8859-1",
+            "Gespeichert: Müller",
+        ),
+        (
+            b"Gespeichert: Wa\xb3\xeasa",
+            "text/plain; charset=iso-8859-2",
+            "Gespeichert: Wałęsa",
+        ),
         (b"Gespeichert: M\xfcller", "text/plain", "Gespeichert: Müller"),
         (b"Gespeichert: M\xfcller", "text/plain; charset=utf-8", "Gespeichert: Müller"),
         (b"Preis: 5 \x80", "text/plain; charset=klingonisch", "Preis: 5 €"),
@@ -245,16 +294,32 @@ async def test_a_body_that_is_no_json_is_refused_and_never_sent(
         (b'[{"betNr": 1}]', "application/octet-stream", [{"betNr": 1}]),
         (b'\xef\xbb\xbf{"betNr": 1}', JSON, {"betNr": 1}),
         (b'{"name": "M\xfcller"}', JSON, {"name": "Müller"}),
-        (b'{"name": "M\xfcller"}', "Application/JSON; Charset=ISO-8859-1", {"name": "Müller"}),
-        (b'{"a": NaN, "b": [Infinity, -Infinity, 1e999]}', JSON, {"a": "NaN", "b": ["Infinity", "-Infinity", "1e999"]}),
-        (b'{"n": 123456789012345678901234567890}', JSON, {"n": "123456789012345678901234567890"}),
+        (
+            b'{"name": "M\xfcller"}',
+            "Application/JSON; Charset=ISO-8859-1",
+            {"name": "Müller"},
+        ),
+        (
+            b'{"a": NaN, "b": [Infinity, -Infinity, 1e999]}',
+            JSON,
+            {"a": "NaN", "b": ["Infinity", "-Infinity", "1e999"]},
+        ),
+        (
+            b'{"n": 123456789012345678901234567890}',
+            JSON,
+            {"n": "123456789012345678901234567890"},
+        ),
         (b'{"n": 18446744073709551615}', JSON, {"n": 18446744073709551615}),
         (b'{"a": 1, "a": 2}', JSON, {"a": 2}),
         (b'{"a": "\\ud83d", "b": "\\ud83d\\ude00"}', JSON, {"a": "\ufffd", "b": "😀"}),
         (b'{"a": "\\u0000"}', JSON, {"a": "\x00"}),
         (b"false", JSON, False),
         (b"17", None, 17),
-        (b'{"name": "M\xc3\xbcller"}', "application/json; charset=us-ascii", {"name": "Müller"}),
+        (
+            b'{"name": "M\xc3\xbcller"}',
+            "application/json; charset=us-ascii",
+            {"name": "Müller"},
+        ),
     ],
 )
 async def test_what_advoware_accepted_is_a_success_with_what_it_said(
@@ -300,7 +365,11 @@ async def test_a_write_whose_answer_cannot_be_shown_is_a_success_that_says_so_an
 
     door.wire.will_answer(body, content_type)
     status, answer = await door.call("GET")
-    assert (status, answer["error"], answer["upstream_status"]) == (502, "Unusable answer", 200)
+    assert (status, answer["error"], answer["upstream_status"]) == (
+        502,
+        "Unusable answer",
+        200,
+    )
 
 
 async def test_a_large_text_of_umlauts_arrives_whole(door: Door) -> None:
@@ -310,8 +379,15 @@ async def test_a_large_text_of_umlauts_arrives_whole(door: Door) -> None:
     assert await door.call("POST") == (200, {"result": text})
 
 
-async def test_a_write_whose_answer_breaks_off_is_a_success_that_says_so(door: Door) -> None:
-    for method, hold in (("POST", False), ("PUT", False), ("DELETE", False), ("POST", True)):
+async def test_a_write_whose_answer_breaks_off_is_a_success_that_says_so(
+    door: Door,
+) -> None:
+    for method, hold in (
+        ("POST", False),
+        ("PUT", False),
+        ("DELETE", False),
+        ("POST", True),
+    ):
         door.wire.will_answer(b'{"betNr": 1', JSON, Content_Length="100")
         door.wire.hold = hold
 
@@ -331,15 +407,24 @@ async def test_a_write_that_is_not_answered_is_no_success(door: Door) -> None:
     assert (await door.call("POST"))[0] == 504
 
 
-@pytest.mark.parametrize(("upstream", "status"), [(429, 429), (503, 502), (403, 403), (500, 502)])
+@pytest.mark.parametrize(
+    ("upstream", "status"), [(429, 429), (503, 502), (403, 403), (500, 502)]
+)
 @pytest.mark.parametrize("wait", ["120", "Fri, 31 Dec 2027 23:59:59 GMT"])
-async def test_retry_after_is_passed_on(door: Door, upstream: int, status: int, wait: str) -> None:
-    door.wire.will_answer(b'{"message": "sp\xc3\xa4ter"}', JSON, status=upstream, Retry_After=wait)
+async def test_retry_after_is_passed_on(
+    door: Door, upstream: int, status: int, wait: str
+) -> None:
+    door.wire.will_answer(
+        b'{"message": "sp\xc3\xa4ter"}', JSON, status=upstream, Retry_After=wait
+    )
 
     answered, body, headers = await door.exchange("POST", f"endpoint={PATH}")
 
     assert (answered, body["upstream_status"]) == (status, upstream)
-    assert (headers["retry-after"], headers["content-type"]) == (wait, "application/json")
+    assert (headers["retry-after"], headers["content-type"]) == (
+        wait,
+        "application/json",
+    )
 
 
 async def test_an_error_without_retry_after_is_passed_on_without(door: Door) -> None:
@@ -348,19 +433,31 @@ async def test_an_error_without_retry_after_is_passed_on_without(door: Door) -> 
 
         status, body, answered = await door.exchange("POST", f"endpoint={PATH}")
 
-        assert (status, body["upstream_status"], "retry-after" in answered) == (429, 429, False)
+        assert (status, body["upstream_status"], "retry-after" in answered) == (
+            429,
+            429,
+            False,
+        )
 
 
 @pytest.mark.parametrize(
     ("body", "content_type", "details"),
     [
         (b"", None, ""),
-        (b"Pflichtfeld f\xfcr PLZ fehlt", "text/plain; charset=iso-8859-1", "Pflichtfeld für PLZ fehlt"),
+        (
+            b"Pflichtfeld f\xfcr PLZ fehlt",
+            "text/plain; charset=iso-8859-1",
+            "Pflichtfeld für PLZ fehlt",
+        ),
         (b"Pflichtfeld f\xfcr PLZ fehlt", "text/plain", "Pflichtfeld für PLZ fehlt"),
         (b'{"message": "f\xfcr", "n": NaN}', JSON, {"message": "für", "n": "NaN"}),
         (b'{"message": "\\ud83d"}', JSON, {"message": "\ufffd"}),
         (b"[" * 5000, JSON, "[" * 2000),
-        (b'"' + b"x" * 20 * 2**20 + b'"', JSON, "its description of the error is too large"),
+        (
+            b'"' + b"x" * 20 * 2**20 + b'"',
+            JSON,
+            "its description of the error is too large",
+        ),
         (b"x" * 34 * 2**20, "text/html", "its description of the error is too large"),
     ],
     ids=range(8),
@@ -372,12 +469,21 @@ async def test_a_refusal_keeps_its_status_whatever_it_says(
 
     status, answer = await door.call("POST")
 
-    assert (status, answer) == (400, {"error": "Advoware error", "details": details, "upstream_status": 400})
+    assert (status, answer) == (
+        400,
+        {"error": "Advoware error", "details": details, "upstream_status": 400},
+    )
 
 
-async def test_an_answer_that_is_no_success_and_no_error_is_not_called_unavailable(door: Door) -> None:
+async def test_an_answer_that_is_no_success_and_no_error_is_not_called_unavailable(
+    door: Door,
+) -> None:
     door.wire.will_answer(b"", status=302, Location="/login")
 
     status, body = await door.call("POST")
 
-    assert (status, body["error"], body["upstream_status"]) == (502, "Unusable answer", 302)
+    assert (status, body["error"], body["upstream_status"]) == (
+        502,
+        "Unusable answer",
+        302,
+    )

@@ -26,7 +26,10 @@ NAMED = os.environ.get("III_ENGINE_BIN") or "iii"
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.xdist_group("e2e"),
-    pytest.mark.skipif(shutil.which(NAMED) is None, reason="no real engine: set III_ENGINE_BIN, or put iii on PATH"),
+    pytest.mark.skipif(
+        shutil.which(NAMED) is None,
+        reason="no real engine: set III_ENGINE_BIN, or put iii on PATH",
+    ),
 ]
 
 
@@ -44,7 +47,12 @@ async def real() -> AsyncIterator[Outside]:
     ports = Ports(0, 0, 0, 0, 0)
     async with (
         running_system(
-            data, ports, None, on_event=lambda line: None, overrides=overrides, engine=EngineKind.III
+            data,
+            ports,
+            None,
+            on_event=lambda line: None,
+            overrides=overrides,
+            engine=EngineKind.III,
         ) as system,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
         await open_audit(system) as audit,
@@ -77,7 +85,9 @@ async def assert_created_once(system: Outside, entity_id: str, name: str) -> Non
 
     await system.until(linked)
     rows = await system.advoware_named(name)
-    assert [row["betNr"] for row in rows] == [(await system.espocrm_record(entity_id))["betnr"]]
+    assert [row["betNr"] for row in rows] == [
+        (await system.espocrm_record(entity_id))["betnr"]
+    ]
 
 
 async def test_a_greeting_goes_through_http_queue_and_state(real: Outside) -> None:
@@ -93,14 +103,27 @@ async def test_a_greeting_goes_through_http_queue_and_state(real: Outside) -> No
 async def test_every_door_answers_with_its_status(real: Outside) -> None:
     status, health = await real.call("GET", "/health")
     assert (status, health["dependencies"]["redis"]["status"]) == (200, "ok")
-    assert await real.call("GET", "/advoware/proxy") == (400, {"error": "Endpoint required as query param"})
-    status, body = await real.call("GET", "/advoware/proxy", params={"endpoint": "api/v1/advonet/Beteiligte/99999999"})
+    assert await real.call("GET", "/advoware/proxy") == (
+        400,
+        {"error": "Endpoint required as query param"},
+    )
+    status, body = await real.call(
+        "GET",
+        "/advoware/proxy",
+        params={"endpoint": "api/v1/advonet/Beteiligte/99999999"},
+    )
     assert (status, body["upstream_status"]) == (404, 404)
-    assert (await real.call("POST", "/vmh/webhook/beteiligte/create", json=[]))[0] == 400
-    assert (await real.call("POST", "/vmh/webhook/beteiligte/create", data=b"no json"))[0] == 400
+    assert (await real.call("POST", "/vmh/webhook/beteiligte/create", json=[]))[
+        0
+    ] == 400
+    assert (await real.call("POST", "/vmh/webhook/beteiligte/create", data=b"no json"))[
+        0
+    ] == 400
 
 
-async def test_no_query_gets_into_log_or_traces_and_looks_at_the_health_leave_none(real: Outside) -> None:
+async def test_no_query_gets_into_log_or_traces_and_looks_at_the_health_leave_none(
+    real: Outside,
+) -> None:
     entity_id = await real.person(lastName="Stille")
     marked = f"/vmh/webhook/beteiligte/create?token={TOKEN}"
     assert (await real.call("POST", marked, json=[{"id": entity_id}]))[0] == 200
@@ -110,10 +133,14 @@ async def test_no_query_gets_into_log_or_traces_and_looks_at_the_health_leave_no
     await real.synced(entity_id)
 
     async def steps_are_traced() -> bool:
-        return "VMH Webhook Beteiligte Create" in await ask(real, "engine::traces::list")
+        return "VMH Webhook Beteiligte Create" in await ask(
+            real, "engine::traces::list"
+        )
 
     await real.until(steps_are_traced)
-    traces, records = [await ask(real, f"engine::{kind}::list") for kind in ("traces", "logs")]
+    traces, records = [
+        await ask(real, f"engine::{kind}::list") for kind in ("traces", "logs")
+    ]
     seen = traces + records + (real.system.data / "log" / "engine.log").read_text()
     assert TOKEN not in seen
     assert "step:Health" not in seen
@@ -122,18 +149,33 @@ async def test_no_query_gets_into_log_or_traces_and_looks_at_the_health_leave_no
     assert len(bodies) < 100
 
 
-async def test_a_new_person_arrives_in_advoware_and_the_link_in_espocrm(real: Outside) -> None:
+async def test_a_new_person_arrives_in_advoware_and_the_link_in_espocrm(
+    real: Outside,
+) -> None:
     entity_id = await real.person(lastName="Müller-Lüdenscheidt")
     assert await real.webhook("create", entity_id, entity_id) == (
         200,
-        {"status": "received", "action": "create", "new_ids_count": 1, "total_ids_in_batch": 1},
+        {
+            "status": "received",
+            "action": "create",
+            "new_ids_count": 1,
+            "total_ids_in_batch": 1,
+        },
     )
     await assert_created_once(real, entity_id, "Müller-Lüdenscheidt")
 
 
-async def test_a_worker_killed_while_advoware_creates_does_not_create_twice(real: Outside) -> None:
+async def test_a_worker_killed_while_advoware_creates_does_not_create_twice(
+    real: Outside,
+) -> None:
     entity_id = await real.person(lastName="Abbruch")
-    lost = {"method": "POST", "path": "/Beteiligte$", "when": "after", "hang": True, "count": 1}
+    lost = {
+        "method": "POST",
+        "path": "/Beteiligte$",
+        "when": "after",
+        "hang": True,
+        "count": 1,
+    }
     await real.twin("advoware", "POST", "/__sandbox__/faults", json=lost)
     await real.webhook("create", entity_id)
 
@@ -147,7 +189,9 @@ async def test_a_worker_killed_while_advoware_creates_does_not_create_twice(real
 
 
 async def test_a_calendar_sync_of_all_goes_through_both_queues(real: Outside) -> None:
-    status, body = await real.call("POST", "/advoware/calendar/sync", json={"kuerzel": "ALL"})
+    status, body = await real.call(
+        "POST", "/advoware/calendar/sync", json={"kuerzel": "ALL"}
+    )
     assert (status, body["status"]) == (200, "triggered")
 
     async def complete() -> bool:
@@ -157,14 +201,24 @@ async def test_a_calendar_sync_of_all_goes_through_both_queues(real: Outside) ->
     await real.until(complete)
 
 
-async def test_an_engine_killed_during_a_sync_is_found_again_by_the_worker(real: Outside) -> None:
+async def test_an_engine_killed_during_a_sync_is_found_again_by_the_worker(
+    real: Outside,
+) -> None:
     entity_id = await real.person(lastName="Motorschaden")
-    slow = {"method": "GET", "path": f"CBeteiligte/{entity_id}", "latency_ms": 1500, "count": 1}
+    slow = {
+        "method": "GET",
+        "path": f"CBeteiligte/{entity_id}",
+        "latency_ms": 1500,
+        "count": 1,
+    }
     await real.twin("espocrm", "POST", "/__sandbox__/faults", json=slow)
     await real.webhook("create", entity_id)
 
     async def reading() -> bool:
-        return any(rule["struck"] for rule in await real.twin("espocrm", "GET", "/__sandbox__/faults"))
+        return any(
+            rule["struck"]
+            for rule in await real.twin("espocrm", "GET", "/__sandbox__/faults")
+        )
 
     await real.until(reading)
     kill(real, "engine")

@@ -14,15 +14,30 @@ ENTITY = "CVmhErstgespraech"
 
 
 async def record(system: Outside, **attributes: Any) -> str:
-    created = await system.twin("espocrm", "POST", f"/__sandbox__/records/{ENTITY}", json={"name": "Max", **attributes})
+    created = await system.twin(
+        "espocrm",
+        "POST",
+        f"/__sandbox__/records/{ENTITY}",
+        json={"name": "Max", **attributes},
+    )
     return str(created["id"])
 
 
-async def test_each_record_gets_the_date_and_each_answer_says_what_happened(shared: Outside) -> None:
-    first, second = await record(shared), await record(shared, nextCall="2026-01-01 08:00:00")
+async def test_each_record_gets_the_date_and_each_answer_says_what_happened(
+    shared: Outside,
+) -> None:
+    first, second = (
+        await record(shared),
+        await record(shared, nextCall="2026-01-01 08:00:00"),
+    )
 
     status, body = await shared.call(
-        "POST", PATH, json={"ids": [first, "nobody", second, first], "next_call": "2026-12-24 09:30:00"}
+        "POST",
+        PATH,
+        json={
+            "ids": [first, "nobody", second, first],
+            "next_call": "2026-12-24 09:30:00",
+        },
     )
 
     assert (status, body["entity_type"]) == (200, ENTITY)
@@ -39,10 +54,16 @@ async def test_each_record_gets_the_date_and_each_answer_says_what_happened(shar
 async def test_null_empties_the_date(shared: Outside) -> None:
     entity_id = await record(shared, nextCall="2026-01-01 08:00:00")
 
-    status, _ = await shared.call("POST", PATH, json={"entity_type": ENTITY, "ids": [entity_id], "next_call": None})
+    status, _ = await shared.call(
+        "POST",
+        PATH,
+        json={"entity_type": ENTITY, "ids": [entity_id], "next_call": None},
+    )
 
     assert status == 200
-    assert (await shared.twin("espocrm", "GET", f"/api/v1/{ENTITY}/{entity_id}"))["nextCall"] is None
+    assert (await shared.twin("espocrm", "GET", f"/api/v1/{ENTITY}/{entity_id}"))[
+        "nextCall"
+    ] is None
 
 
 @pytest.mark.parametrize(
@@ -61,7 +82,9 @@ async def test_null_empties_the_date(shared: Outside) -> None:
         (None, "body"),
     ],
 )
-async def test_an_unusable_body_is_400_and_names_the_field(shared: Outside, body: Any, named: str) -> None:
+async def test_an_unusable_body_is_400_and_names_the_field(
+    shared: Outside, body: Any, named: str
+) -> None:
     status, answer = await shared.call("POST", PATH, json=body)
 
     assert status == 400

@@ -8,7 +8,9 @@ from outside import Outside
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 
 
-async def test_a_greeting_travels_through_engine_worker_and_queue(shared: Outside) -> None:
+async def test_a_greeting_travels_through_engine_worker_and_queue(
+    shared: Outside,
+) -> None:
     status, body = await shared.call("GET", "/hello")
     assert status == 200
 
@@ -19,14 +21,29 @@ async def test_a_greeting_travels_through_engine_worker_and_queue(shared: Outsid
     assert (await shared.call("GET", "/hello?id=another"))[0] == 404
 
 
-async def test_health_names_every_dependency_with_its_latency_and_no_secret(shared: Outside) -> None:
+async def test_health_names_every_dependency_with_its_latency_and_no_secret(
+    shared: Outside,
+) -> None:
     status, body = await shared.call("GET", "/health")
 
     assert (status, body["status"]) == (200, "ok")
-    assert set(body["dependencies"]) == {"redis", "postgres", "advoware", "espocrm", "google_calendar"}
-    assert all(entry["status"] == "ok" and entry["latency_ms"] >= 0 for entry in body["dependencies"].values())
+    assert set(body["dependencies"]) == {
+        "redis",
+        "postgres",
+        "advoware",
+        "espocrm",
+        "google_calendar",
+    }
+    assert all(
+        entry["status"] == "ok" and entry["latency_ms"] >= 0
+        for entry in body["dependencies"].values()
+    )
     settings = shared.system.settings
-    for secret in (settings.advoware.password, settings.espocrm.marvin_api_key, settings.redis.password):
+    for secret in (
+        settings.advoware.password,
+        settings.espocrm.marvin_api_key,
+        settings.redis.password,
+    ):
         assert secret is not None
         assert secret.get_secret_value() not in str(body)
 

@@ -65,7 +65,9 @@ async def bitbylaw(*arguments: str, **environment: str) -> tuple[int, str]:
 async def started_by_hand(name: str) -> AsyncIterator[str]:
     """A twin as ``python -m sandbox.<name>`` starts it; its address."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", f"sandbox.{name}", "--port", "0"), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", f"sandbox.{name}", "--port", "0"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         assert process.stdout is not None
@@ -84,14 +86,19 @@ async def tunnel() -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("command", ["up", "worker"])
-@pytest.mark.parametrize("real", [REAL_ADVOWARE, {"ESPOCRM_API_BASE_URL": "https://crm.example/api/v1"}, "tunnel"])
+@pytest.mark.parametrize(
+    "real",
+    [REAL_ADVOWARE, {"ESPOCRM_API_BASE_URL": "https://crm.example/api/v1"}, "tunnel"],
+)
 async def test_nothing_starts_without_keys_as_soon_as_one_system_is_real(
     command: str, real: dict[str, str] | str, tunnel: str, tmp_path: Path
 ) -> None:
     variables = {"ESPOCRM_API_BASE_URL": tunnel} if isinstance(real, str) else real
     data = tmp_path / "data"
     for trial in ({}, {"BITBYLAW_TRIAL": "true"}):
-        status, output = await bitbylaw(command, **variables, **trial, BITBYLAW_DATA=str(data))
+        status, output = await bitbylaw(
+            command, **variables, **trial, BITBYLAW_DATA=str(data)
+        )
 
         assert status == 1
         assert "BITBYLAW_API_KEYS: required" in output
@@ -100,9 +107,17 @@ async def test_nothing_starts_without_keys_as_soon_as_one_system_is_real(
     assert not data.exists()
 
 
-async def test_a_real_system_is_not_mixed_with_a_twin_unless_it_is_called_a_trial(tunnel: str, tmp_path: Path) -> None:
-    for real in (REAL_ADVOWARE, {"ESPOCRM_API_BASE_URL": tunnel}, {"GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH": "/a.json"}):
-        status, output = await bitbylaw("up", **real, **KEYS, BITBYLAW_DATA=str(tmp_path / "data"))
+async def test_a_real_system_is_not_mixed_with_a_twin_unless_it_is_called_a_trial(
+    tunnel: str, tmp_path: Path
+) -> None:
+    for real in (
+        REAL_ADVOWARE,
+        {"ESPOCRM_API_BASE_URL": tunnel},
+        {"GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH": "/a.json"},
+    ):
+        status, output = await bitbylaw(
+            "up", **real, **KEYS, BITBYLAW_DATA=str(tmp_path / "data")
+        )
 
         assert status == 1
         assert "BITBYLAW_TRIAL" in output
@@ -111,13 +126,22 @@ async def test_a_real_system_is_not_mixed_with_a_twin_unless_it_is_called_a_tria
 
 
 @pytest.mark.parametrize("command", ["up", "worker"])
-async def test_a_real_system_that_is_called_a_twin_is_found_out(command: str, tunnel: str, tmp_path: Path) -> None:
-    variables = {"ESPOCRM_API_BASE_URL": tunnel, "BITBYLAW_TWINS": tunnel, "BITBYLAW_DATA": str(tmp_path / "data")}
+async def test_a_real_system_that_is_called_a_twin_is_found_out(
+    command: str, tunnel: str, tmp_path: Path
+) -> None:
+    variables = {
+        "ESPOCRM_API_BASE_URL": tunnel,
+        "BITBYLAW_TWINS": tunnel,
+        "BITBYLAW_DATA": str(tmp_path / "data"),
+    }
     for keys in ({}, KEYS, TRIAL):
         status, output = await bitbylaw(command, **variables, **keys)
 
         assert status == 1
-        assert "BITBYLAW_TWINS: what answers at ESPOCRM_API_BASE_URL does not say that it is a twin" in output
+        assert (
+            "BITBYLAW_TWINS: what answers at ESPOCRM_API_BASE_URL does not say that it is a twin"
+            in output
+        )
     assert not (tmp_path / "data").exists()
 
 
@@ -125,16 +149,25 @@ async def test_a_twin_that_does_not_run_or_stands_for_another_system_is_none() -
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        status, output = await bitbylaw("worker", ESPOCRM_API_BASE_URL=nobody, BITBYLAW_TWINS=nobody)
-    assert (status, "nobody answers at ESPOCRM_API_BASE_URL" in output) == (1, True), output
+        status, output = await bitbylaw(
+            "worker", ESPOCRM_API_BASE_URL=nobody, BITBYLAW_TWINS=nobody
+        )
+    assert (status, "nobody answers at ESPOCRM_API_BASE_URL" in output) == (1, True), (
+        output
+    )
     async with started_by_hand("advoware") as advoware:
-        status, output = await bitbylaw("worker", ESPOCRM_API_BASE_URL=advoware, BITBYLAW_TWINS=advoware)
+        status, output = await bitbylaw(
+            "worker", ESPOCRM_API_BASE_URL=advoware, BITBYLAW_TWINS=advoware
+        )
     assert (status, "that it is a twin of EspoCRM" in output) == (1, True), output
 
 
 async def test_a_worker_for_twins_started_by_hand_needs_no_keys() -> None:
     login = DEFAULT_CREDENTIALS
-    async with started_by_hand("advoware") as advoware, started_by_hand("espocrm") as espocrm:
+    async with (
+        started_by_hand("advoware") as advoware,
+        started_by_hand("espocrm") as espocrm,
+    ):
         variables = {
             "ADVOWARE_APP_ID": login.app_id,
             "ADVOWARE_KANZLEI": login.kanzlei,
@@ -144,18 +177,28 @@ async def test_a_worker_for_twins_started_by_hand_needs_no_keys() -> None:
             "III_URL": "ws://127.0.0.1:9",
             "BITBYLAW_ENGINE_HTTP_URL": "http://127.0.0.1:9",
         }
-        process = await start("worker", **variables, BITBYLAW_TWINS=f"{advoware},{espocrm}")
+        process = await start(
+            "worker", **variables, BITBYLAW_TWINS=f"{advoware},{espocrm}"
+        )
         await said(process, "the engine is away")  # that is, it was started
         process.terminate()
         assert await process.wait() == 0
 
         status, output = await bitbylaw("worker", **variables, BITBYLAW_TWINS=advoware)
-    assert (status, "BITBYLAW_API_KEYS: required, because EspoCRM is real" in output) == (1, True), output
+    assert (
+        status,
+        "BITBYLAW_API_KEYS: required, because EspoCRM is real" in output,
+    ) == (1, True), output
 
 
 async def test_a_trial_says_that_it_is_one(tunnel: str, tmp_path: Path) -> None:
-    ports = {f"BITBYLAW_{name}_PORT": "0" for name in ("HTTP", "WORKER", "ADVOWARE_TWIN", "GOOGLE_TWIN")}
-    process = await start("up", **TRIAL, **ports, ESPOCRM_API_BASE_URL=tunnel, BITBYLAW_DATA=str(tmp_path))
+    ports = {
+        f"BITBYLAW_{name}_PORT": "0"
+        for name in ("HTTP", "WORKER", "ADVOWARE_TWIN", "GOOGLE_TWIN")
+    }
+    process = await start(
+        "up", **TRIAL, **ports, ESPOCRM_API_BASE_URL=tunnel, BITBYLAW_DATA=str(tmp_path)
+    )
     await said(process, "trial (BITBYLAW_TRIAL)")
     process.send_signal(signal.SIGINT)
     async with asyncio.timeout(60):
@@ -181,7 +224,9 @@ async def test_a_trial_says_that_it_is_one(tunnel: str, tmp_path: Path) -> None:
 async def test_a_weak_key_or_an_open_line_is_refused_at_start(
     command: str, variable: str, value: str, tmp_path: Path
 ) -> None:
-    status, output = await bitbylaw(command, **{**KEYS, variable: value}, BITBYLAW_DATA=str(tmp_path / "data"))
+    status, output = await bitbylaw(
+        command, **{**KEYS, variable: value}, BITBYLAW_DATA=str(tmp_path / "data")
+    )
 
     assert status == 1
     assert f"{variable}: " in output
@@ -190,12 +235,16 @@ async def test_a_weak_key_or_an_open_line_is_refused_at_start(
     assert not (tmp_path / "data").exists()
 
 
-async def test_a_taken_port_is_named_together_with_the_variable_that_changes_it(tmp_path: Path) -> None:
+async def test_a_taken_port_is_named_together_with_the_variable_that_changes_it(
+    tmp_path: Path,
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        status, output = await bitbylaw("up", BITBYLAW_HTTP_PORT=str(port), BITBYLAW_DATA=str(tmp_path))
+        status, output = await bitbylaw(
+            "up", BITBYLAW_HTTP_PORT=str(port), BITBYLAW_DATA=str(tmp_path)
+        )
 
     assert status == 1
     assert f"Port {port} (HTTP)" in output
@@ -212,7 +261,9 @@ async def test_a_taken_port_is_named_together_with_the_variable_that_changes_it(
         ("REDIS_PORT", "abc", "REDIS_PORT"),
     ],
 )
-async def test_an_unusable_setting_is_named_without_a_traceback(variable: str, value: str, said: str) -> None:
+async def test_an_unusable_setting_is_named_without_a_traceback(
+    variable: str, value: str, said: str
+) -> None:
     status, output = await bitbylaw("up", **{variable: value})
 
     assert status != 0
@@ -220,7 +271,9 @@ async def test_an_unusable_setting_is_named_without_a_traceback(variable: str, v
     assert "Traceback" not in output
 
 
-async def test_the_check_verifies_the_sample_flow_in_a_path_with_spaces(tmp_path: Path) -> None:
+async def test_the_check_verifies_the_sample_flow_in_a_path_with_spaces(
+    tmp_path: Path,
+) -> None:
     scratch = tmp_path / "a folder with spaces"
     scratch.mkdir()
 

@@ -24,7 +24,12 @@ async def echoing() -> AsyncIterator[Outside]:
 
 
 async def edit(system: Outside, entity_id: str, **attributes: Any) -> None:
-    await system.twin("espocrm", "PUT", f"/__sandbox__/records/CBeteiligte/{entity_id}", json=attributes)
+    await system.twin(
+        "espocrm",
+        "PUT",
+        f"/__sandbox__/records/CBeteiligte/{entity_id}",
+        json=attributes,
+    )
 
 
 async def at_rest(system: Outside) -> None:
@@ -35,9 +40,15 @@ async def at_rest(system: Outside) -> None:
         nonlocal calm
         items = (await system.twin("espocrm", "GET", "/__sandbox__/webhooks"))["queue"]
         _, queues = await system.call("GET", "/_console/queues")
-        topics = [counts for counts in queues["topics"] if counts["topic"].startswith("vmh.beteiligte")]
+        topics = [
+            counts
+            for counts in queues["topics"]
+            if counts["topic"].startswith("vmh.beteiligte")
+        ]
         busy = any(item["status"] == "Pending" for item in items) or any(
-            counts[state] for counts in topics for state in ("waiting", "active", "delayed")
+            counts[state]
+            for counts in topics
+            for state in ("waiting", "active", "delayed")
         )
         calm = 0 if busy else calm + 1
         return calm >= 3
@@ -46,7 +57,10 @@ async def at_rest(system: Outside) -> None:
 
 
 async def writes(system: Outside) -> int:
-    counts = [await system.twin(name, "GET", "/__sandbox__/journal/summary") for name in ("espocrm", "advoware")]
+    counts = [
+        await system.twin(name, "GET", "/__sandbox__/journal/summary")
+        for name in ("espocrm", "advoware")
+    ]
     return sum(
         number
         for summary in counts
@@ -55,7 +69,9 @@ async def writes(system: Outside) -> int:
     )
 
 
-async def test_our_own_writes_coming_back_as_webhooks_end_in_rest_and_agreement(echoing: Outside) -> None:
+async def test_our_own_writes_coming_back_as_webhooks_end_in_rest_and_agreement(
+    echoing: Outside,
+) -> None:
     created = await echoing.twin(
         "espocrm",
         "POST",
@@ -63,7 +79,9 @@ async def test_our_own_writes_coming_back_as_webhooks_end_in_rest_and_agreement(
         json={
             "firstName": "Echo",
             "lastName": "Nachhall",
-            "phoneNumberData": [{"phoneNumber": "+4951112345", "type": "Office", "primary": True}],
+            "phoneNumberData": [
+                {"phoneNumber": "+4951112345", "type": "Office", "primary": True}
+            ],
             "emailAddressData": [{"emailAddress": "echo@example.de", "primary": True}],
         },
     )
@@ -76,7 +94,10 @@ async def test_our_own_writes_coming_back_as_webhooks_end_in_rest_and_agreement(
     (advo,) = await echoing.advoware_named("Nachhall2")
     espo = await echoing.espocrm_record(created["id"])
     assert (espo["betnr"], espo["syncStatus"]) == (advo["betNr"], "clean")
-    assert sorted(entry["tlf"] for entry in advo["kommunikation"]) == ["+4951112345", "echo@example.de"]
+    assert sorted(entry["tlf"] for entry in advo["kommunikation"]) == [
+        "+4951112345",
+        "echo@example.de",
+    ]
     before = await writes(echoing)
     await echoing.webhook("update", created["id"])
     await at_rest(echoing)
@@ -89,10 +110,13 @@ async def test_the_cron_finds_what_no_webhook_told_of(echoing: Outside) -> None:
     (trigger,) = [
         entry
         for entry in triggers["triggers"]
-        if entry["trigger_type"] == "cron" and "VMH Beteiligte Sync Cron" in entry["function_id"]
+        if entry["trigger_type"] == "cron"
+        and "VMH Beteiligte Sync Cron" in entry["function_id"]
     ]
 
-    status, _ = await echoing.call("POST", "/_console/cron/trigger", json={"trigger_id": trigger["id"]})
+    status, _ = await echoing.call(
+        "POST", "/_console/cron/trigger", json={"trigger_id": trigger["id"]}
+    )
 
     assert status == 200
     for number, entity_id in enumerate(ids):
@@ -100,21 +124,32 @@ async def test_the_cron_finds_what_no_webhook_told_of(echoing: Outside) -> None:
         assert len(await echoing.advoware_named(f"Vergessen{number}")) == 1
 
 
-async def test_an_account_of_a_bank_reaches_advoware_through_its_webhook(echoing: Outside) -> None:
+async def test_an_account_of_a_bank_reaches_advoware_through_its_webhook(
+    echoing: Outside,
+) -> None:
     owner = await echoing.person(lastName="Konto")
     account = await echoing.twin(
         "espocrm",
         "POST",
         "/__sandbox__/records/CBankverbindungen?silent=1",
-        json={"name": "Giro", "iban": "DE89 3704 0044 0532 0130 00", "bic": "COBADEFFXXX", "beteiligteId": owner},
+        json={
+            "name": "Giro",
+            "iban": "DE89 3704 0044 0532 0130 00",
+            "bic": "COBADEFFXXX",
+            "beteiligteId": owner,
+        },
     )
     await echoing.webhook("create", owner)
     await echoing.webhook("create", account["id"], entity="bankverbindungen")
 
     async def stored() -> bool:
-        record = await echoing.twin("espocrm", "GET", f"/api/v1/CBankverbindungen/{account['id']}")
+        record = await echoing.twin(
+            "espocrm", "GET", f"/api/v1/CBankverbindungen/{account['id']}"
+        )
         return record["syncStatus"] == "clean" and bool(record["advowareKontoId"])
 
     await echoing.until(stored)
     (advo,) = await echoing.advoware_named("Konto")
-    assert [entry["iban"] for entry in advo["bankkverbindungen"]] == ["DE89370400440532013000"]
+    assert [entry["iban"] for entry in advo["bankkverbindungen"]] == [
+        "DE89370400440532013000"
+    ]

@@ -39,11 +39,15 @@ class Pair:
 
 
 @asynccontextmanager
-async def another_worker(system: Outside, name: str, steps: str = "steps") -> AsyncIterator[Supervised]:
+async def another_worker(
+    system: Outside, name: str, steps: str = "steps"
+) -> AsyncIterator[Supervised]:
     """A further worker with the settings of the first; it has its steps when this yields."""
     first = system.system.processes["worker"].program
     arguments = [*first.arguments[:-1], steps]
-    supervised = Supervised(replace(first, name=name, arguments=arguments), system.system.data / "log")
+    supervised = Supervised(
+        replace(first, name=name, arguments=arguments), system.system.data / "log"
+    )
     await supervised.start()
     try:
         yield supervised
@@ -54,7 +58,10 @@ async def another_worker(system: Outside, name: str, steps: str = "steps") -> As
 async def subscribers(system: Outside, topic: str) -> int:
     """How many workers serve a topic."""
     _, queues = await system.call("GET", "/_console/queues")
-    return next((entry["subscribers"] for entry in queues["topics"] if entry["topic"] == topic), 0)
+    return next(
+        (entry["subscribers"] for entry in queues["topics"] if entry["topic"] == topic),
+        0,
+    )
 
 
 async def wait_for_subscribers(system: Outside, topic: str, count: int) -> None:
@@ -88,8 +95,12 @@ async def pair() -> AsyncIterator[Pair]:
 async def crons(system: Outside) -> list[str]:
     """The triggers of the workers' search for records that need a sync."""
     _, listed = await system.call("GET", "/_console/triggers")
-    found = [trigger for trigger in listed["triggers"] if trigger["trigger_type"] == "cron"]
-    return [trigger["id"] for trigger in found if "Beteiligte" in trigger["function_id"]]
+    found = [
+        trigger for trigger in listed["triggers"] if trigger["trigger_type"] == "cron"
+    ]
+    return [
+        trigger["id"] for trigger in found if "Beteiligte" in trigger["function_id"]
+    ]
 
 
 async def both_are_there(system: Outside) -> None:
@@ -115,8 +126,12 @@ async def at_rest(system: Outside, topic: str) -> None:
 
 async def all_clean(system: Outside, ids: list[str]) -> None:
     async def clean() -> bool:
-        records = await asyncio.gather(*(system.espocrm_record(entity_id) for entity_id in ids))
-        return all(record["syncStatus"] == "clean" and record["betnr"] for record in records)
+        records = await asyncio.gather(
+            *(system.espocrm_record(entity_id) for entity_id in ids)
+        )
+        return all(
+            record["syncStatus"] == "clean" and record["betnr"] for record in records
+        )
 
     await system.until(clean)
 
@@ -130,7 +145,9 @@ async def assert_one_each(system: Outside, ids: list[str], name: str) -> None:
     assert len(set(numbers)) == len(ids)
 
 
-async def test_a_storm_of_webhooks_syncs_each_record_once_with_one_login(pair: Pair) -> None:
+async def test_a_storm_of_webhooks_syncs_each_record_once_with_one_login(
+    pair: Pair,
+) -> None:
     system = pair.outside
     ids = [await system.person(lastName="Sturm", firstName=f"Nr{n}") for n in range(12)]
     await system.twin("advoware", "POST", "/__sandbox__/revoke-tokens")
@@ -142,18 +159,31 @@ async def test_a_storm_of_webhooks_syncs_each_record_once_with_one_login(pair: P
     assert sum(body["new_ids_count"] for _, body in answers) >= len(ids)
     await assert_one_each(system, ids, "Sturm")
     journal = await system.twin("advoware", "GET", "/__sandbox__/journal")
-    accepted = Counter(f"{entry['method']} {entry['route']}" for entry in journal if entry["status"] < 300)
+    accepted = Counter(
+        f"{entry['method']} {entry['route']}"
+        for entry in journal
+        if entry["status"] < 300
+    )
     assert accepted["POST /api/v1/Token"] == 1
     assert accepted["POST /api/v1/advonet/Beteiligte"] == len(ids)
 
 
-async def test_two_events_of_one_record_are_handled_one_after_the_other(pair: Pair) -> None:
+async def test_two_events_of_one_record_are_handled_one_after_the_other(
+    pair: Pair,
+) -> None:
     system = pair.outside
     entity_id = await system.person(lastName="Gleichzeitig")
-    slow = {"method": "GET", "path": f"CBeteiligte/{entity_id}", "latency_ms": 700, "count": 1}
+    slow = {
+        "method": "GET",
+        "path": f"CBeteiligte/{entity_id}",
+        "latency_ms": 700,
+        "count": 1,
+    }
     await system.twin("espocrm", "POST", "/__sandbox__/faults", json=slow)
 
-    await asyncio.gather(*(system.webhook(action, entity_id) for action in ("create", "update")))
+    await asyncio.gather(
+        *(system.webhook(action, entity_id) for action in ("create", "update"))
+    )
 
     await assert_one_each(system, [entity_id], "Gleichzeitig")
     await system.synced(entity_id, 2)
@@ -167,7 +197,9 @@ def tracebacks(system: Outside) -> list[str]:
     return [log.name for log in logs if "Traceback" in log.read_text("utf-8")]
 
 
-async def test_of_hundreds_of_events_on_one_record_none_fails_and_the_last_state_arrives(pair: Pair) -> None:
+async def test_of_hundreds_of_events_on_one_record_none_fails_and_the_last_state_arrives(
+    pair: Pair,
+) -> None:
     system, edits = pair.outside, 200
     entity_id = await system.person(lastName="Ansturm")
     await system.webhook("create", entity_id)
@@ -176,14 +208,23 @@ async def test_of_hundreds_of_events_on_one_record_none_fails_and_the_last_state
 
     async def tell(number: int) -> None:
         topic = f"vmh.beteiligte.{'update' if number % 4 else 'create'}"
-        data = {"entity_id": entity_id, "action": topic.rpartition(".")[2], "source": "webhook"}
+        data = {
+            "entity_id": entity_id,
+            "action": topic.rpartition(".")[2],
+            "source": "webhook",
+        }
         body = {"function_id": "enqueue", "input": {"topic": topic, "data": data}}
         assert (await system.call("POST", "/_console/invoke", json=body))[0] == 200
 
     events: list[asyncio.Task[None]] = []
     for number in range(edits):
         url = f"/__sandbox__/records/CBeteiligte/{entity_id}?silent=1"
-        await system.twin("espocrm", "PUT", url, json={"lastName": f"Ansturm {number}", "syncStatus": "dirty"})
+        await system.twin(
+            "espocrm",
+            "PUT",
+            url,
+            json={"lastName": f"Ansturm {number}", "syncStatus": "dirty"},
+        )
         events += [asyncio.create_task(tell(number + way)) for way in range(2)]
     await asyncio.gather(*events)
 
@@ -199,7 +240,9 @@ async def test_of_hundreds_of_events_on_one_record_none_fails_and_the_last_state
     assert results.total() < edits
 
 
-async def test_what_a_killed_holder_was_asked_for_is_done_by_those_who_come_after_it(pair: Pair) -> None:
+async def test_what_a_killed_holder_was_asked_for_is_done_by_those_who_come_after_it(
+    pair: Pair,
+) -> None:
     system = pair.outside
     entity_id = await system.person(lastName="Vorher")
     await system.webhook("create", entity_id)
@@ -209,7 +252,10 @@ async def test_what_a_killed_holder_was_asked_for_is_done_by_those_who_come_afte
     await system.webhook("update", entity_id)
 
     async def is_held() -> bool:
-        return any(rule["struck"] for rule in await system.twin("advoware", "GET", "/__sandbox__/faults"))
+        return any(
+            rule["struck"]
+            for rule in await system.twin("advoware", "GET", "/__sandbox__/faults")
+        )
 
     await system.until(is_held)
     url = f"/__sandbox__/records/CBeteiligte/{entity_id}?silent=1"
@@ -235,12 +281,20 @@ async def test_what_a_killed_holder_was_asked_for_is_done_by_those_who_come_afte
 
 async def test_both_workers_crons_find_each_waiting_record_once(pair: Pair) -> None:
     system = pair.outside
-    ids = [await system.person(lastName="Liegengeblieben", firstName=f"Nr{n}") for n in range(6)]
+    ids = [
+        await system.person(lastName="Liegengeblieben", firstName=f"Nr{n}")
+        for n in range(6)
+    ]
     triggers = await crons(system)
     assert len(triggers) == 2
 
     await asyncio.gather(
-        *(system.call("POST", "/_console/cron/trigger", json={"trigger_id": trigger_id}) for trigger_id in triggers)
+        *(
+            system.call(
+                "POST", "/_console/cron/trigger", json={"trigger_id": trigger_id}
+            )
+            for trigger_id in triggers
+        )
     )
 
     await assert_one_each(system, ids, "Liegengeblieben")
@@ -249,9 +303,14 @@ async def test_both_workers_crons_find_each_waiting_record_once(pair: Pair) -> N
         assert await system.results(entity_id) == ["created"]
 
 
-async def test_a_calendar_that_both_are_asked_to_sync_has_each_appointment_once(pair: Pair) -> None:
+async def test_a_calendar_that_both_are_asked_to_sync_has_each_appointment_once(
+    pair: Pair,
+) -> None:
     system = pair.outside
-    wishes = [system.call("POST", "/advoware/calendar/sync", json={"kuerzel": "SB"}) for _ in range(6)]
+    wishes = [
+        system.call("POST", "/advoware/calendar/sync", json={"kuerzel": "SB"})
+        for _ in range(6)
+    ]
     assert {status for status, _ in await asyncio.gather(*wishes)} <= {200, 409}
 
     async def synced() -> bool:
@@ -262,36 +321,54 @@ async def test_a_calendar_that_both_are_asked_to_sync_has_each_appointment_once(
     await at_rest(system, "calendar_sync_employee")
     state = await system.twin("google", "GET", "/__sandbox__/state")
     (calendar,) = (item for item in state["calendars"] if item["summary"] == "AW-SB")
-    marks = [event["extendedProperties"]["private"]["advoware_frnr"] for event in calendar["events"]]
+    marks = [
+        event["extendedProperties"]["private"]["advoware_frnr"]
+        for event in calendar["events"]
+    ]
     assert marks
     assert len(marks) == len(set(marks))
 
 
 async def test_the_rate_bucket_is_one_for_both(pair: Pair) -> None:
     system, calls = pair.outside, 40
-    async with another_worker(system, "rate-1", RATE_STEPS), another_worker(system, "rate-2", RATE_STEPS):
+    async with (
+        another_worker(system, "rate-1", RATE_STEPS),
+        another_worker(system, "rate-2", RATE_STEPS),
+    ):
         await wait_for_subscribers(system, "test.rate", 2)
         await asyncio.gather(
             *(
                 system.call(
                     "POST",
                     "/_console/invoke",
-                    json={"function_id": "enqueue", "input": {"topic": "test.rate", "data": {"n": n}}},
+                    json={
+                        "function_id": "enqueue",
+                        "input": {"topic": "test.rate", "data": {"n": n}},
+                    },
                 )
                 for n in range(calls)
             )
         )
 
         async def all_answered() -> bool:
-            return len(await pair.redis.keys("probe:allowed:*")) + await pair.redis.llen("probe:refused") == calls
+            return (
+                len(await pair.redis.keys("probe:allowed:*"))
+                + await pair.redis.llen("probe:refused")
+                == calls
+            )
 
         await system.until(all_answered)
     moments = sorted(
-        [int((await pair.redis.lrange(key, 0, -1))[0]) for key in await pair.redis.keys("probe:allowed:*")]
+        [
+            int((await pair.redis.lrange(key, 0, -1))[0])
+            for key in await pair.redis.keys("probe:allowed:*")
+        ]
     )
     assert len(moments) == 30  # the ceiling of the minute
     elapsed = (moments[-1] - moments[0]) / 1_000_000
-    assert elapsed >= (30 - 5) / 20 - 0.1  # after the burst one every 50 ms, and not per worker
+    assert (
+        elapsed >= (30 - 5) / 20 - 0.1
+    )  # after the burst one every 50 ms, and not per worker
 
 
 async def test_a_worker_that_dies_leaves_its_work_to_the_other(pair: Pair) -> None:

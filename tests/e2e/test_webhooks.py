@@ -15,21 +15,30 @@ from redis.asyncio import Redis
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 
-CAPTURED = json.loads((Path(__file__).parents[1] / "fixtures" / "espocrm-webhooks.json").read_text())["requests"]
+CAPTURED = json.loads(
+    (Path(__file__).parents[1] / "fixtures" / "espocrm-webhooks.json").read_text()
+)["requests"]
 #: Of one topic's jobs, so many are handled at the same time.
 CONCURRENCY = 10
 JSON = {"Content-Type": "application/json"}
 PATH = "/vmh/webhook/beteiligte/create"
 
 
-async def test_a_batch_is_answered_with_its_counts_and_each_id_is_enqueued_once(shared: Outside) -> None:
+async def test_a_batch_is_answered_with_its_counts_and_each_id_is_enqueued_once(
+    shared: Outside,
+) -> None:
     first, second = await shared.person(), await shared.person()
 
     status, body = await shared.webhook("create", first, second, first)
 
     assert (status, body) == (
         200,
-        {"status": "received", "action": "create", "new_ids_count": 2, "total_ids_in_batch": 2},
+        {
+            "status": "received",
+            "action": "create",
+            "new_ids_count": 2,
+            "total_ids_in_batch": 2,
+        },
     )
     await shared.synced(first)
     await shared.synced(second)
@@ -45,10 +54,19 @@ async def test_one_object_instead_of_an_array_is_accepted(shared: Outside) -> No
     await shared.synced(entity_id)
 
 
-async def test_an_id_that_is_waiting_already_is_counted_but_not_enqueued_again(shared: Outside) -> None:
+async def test_an_id_that_is_waiting_already_is_counted_but_not_enqueued_again(
+    shared: Outside,
+) -> None:
     # All handlers of the topic wait for EspoCRM, so the event of a further record stays in the queue.
     others = [await shared.person() for _ in range(CONCURRENCY)]
-    blocked = [{"method": "GET", "path": "CBeteiligte/", "latency_ms": 2500, "count": CONCURRENCY}]
+    blocked = [
+        {
+            "method": "GET",
+            "path": "CBeteiligte/",
+            "latency_ms": 2500,
+            "count": CONCURRENCY,
+        }
+    ]
     await shared.twin("espocrm", "POST", "/__sandbox__/faults", json=blocked)
     assert (await shared.webhook("create", *others))[0] == 200
 
@@ -83,7 +101,9 @@ async def test_an_id_that_is_waiting_already_is_counted_but_not_enqueued_again(s
         (b'[{"id": "6b0473f6031b46ee6"}]', {"Content-Type": "text/plain"}),
     ],
 )
-async def test_a_body_without_a_usable_id_is_400(shared: Outside, data: bytes, headers: dict[str, str]) -> None:
+async def test_a_body_without_a_usable_id_is_400(
+    shared: Outside, data: bytes, headers: dict[str, str]
+) -> None:
     status, body = await shared.call("POST", PATH, data=data, headers=headers)
 
     assert status == 400
@@ -93,39 +113,60 @@ async def test_a_body_without_a_usable_id_is_400(shared: Outside, data: bytes, h
 async def test_valid_ids_beside_unusable_ones_are_not_lost(shared: Outside) -> None:
     entity_id = await shared.person()
 
-    status, body = await shared.call("POST", PATH, json=[{"id": "../x"}, {"id": entity_id}, None, {}])
+    status, body = await shared.call(
+        "POST", PATH, json=[{"id": "../x"}, {"id": entity_id}, None, {}]
+    )
 
     assert (status, body["new_ids_count"], body["total_ids_in_batch"]) == (200, 1, 1)
     await shared.synced(entity_id)
 
 
 async def test_an_oversized_body_is_413(shared: Outside) -> None:
-    status, _ = await shared.call("POST", PATH, json=[{"id": "a1", "text": "x" * 1_100_000}])
+    status, _ = await shared.call(
+        "POST", PATH, json=[{"id": "a1", "text": "x" * 1_100_000}]
+    )
 
     assert status == 413
 
 
 @pytest.mark.parametrize("entity", ["beteiligte", "bankverbindungen"])
 @pytest.mark.parametrize("action", ["create", "update", "delete"])
-async def test_all_six_webhooks_answer(shared: Outside, entity: str, action: str) -> None:
-    status, body = await shared.webhook(action, f"unknown-{entity[:4]}-{action}", entity=entity)
+async def test_all_six_webhooks_answer(
+    shared: Outside, entity: str, action: str
+) -> None:
+    status, body = await shared.webhook(
+        action, f"unknown-{entity[:4]}-{action}", entity=entity
+    )
 
     assert (status, body["action"]) == (200, action)
 
 
 async def test_token_and_signature_are_required_once_configured() -> None:
-    secrets = ",".join(f"{entry['webhookId']}:{entry['secretKey']}" for entry in CAPTURED)
-    async with outside(ESPOCRM_WEBHOOK_TOKEN=KEY, ESPOCRM_WEBHOOK_SECRETS=secrets) as strict:
+    secrets = ",".join(
+        f"{entry['webhookId']}:{entry['secretKey']}" for entry in CAPTURED
+    )
+    async with outside(
+        ESPOCRM_WEBHOOK_TOKEN=KEY, ESPOCRM_WEBHOOK_SECRETS=secrets
+    ) as strict:
         captured = CAPTURED[0]
 
         async def send(path: str, body: str = captured["body"], **headers: str) -> int:
-            return (await strict.call("POST", path, data=body.encode(), headers={**JSON, **headers}))[0]
+            return (
+                await strict.call(
+                    "POST", path, data=body.encode(), headers={**JSON, **headers}
+                )
+            )[0]
 
         signed = {"X-Signature": captured["headers"]["X-Signature"]}
         assert await send(PATH, **signed) == 401
         assert await send(f"{PATH}?token=falsch", **signed) == 401
         assert await send(f"{PATH}?token={KEY}") == 401
-        assert await send(f"{PATH}?token={KEY}", captured["body"].replace("Max", "Min"), **signed) == 401
+        assert (
+            await send(
+                f"{PATH}?token={KEY}", captured["body"].replace("Max", "Min"), **signed
+            )
+            == 401
+        )
         assert await send(f"{PATH}?token={KEY}", **signed) == 200
 
 
@@ -138,7 +179,9 @@ async def test_without_redis_webhooks_are_503_and_the_proxy_still_works() -> Non
         status, body = await system.webhook("create", entity_id)
         assert (status, body["error"]) == (503, "Temporarily unavailable")
         status, body = await system.call(
-            "GET", "/advoware/proxy", params={"endpoint": "api/v1/advonet/Mitarbeiter", "aktiv": "true"}
+            "GET",
+            "/advoware/proxy",
+            params={"endpoint": "api/v1/advonet/Mitarbeiter", "aktiv": "true"},
         )
         assert (status, len(body["result"]) > 5) == (200, True)
 
@@ -158,12 +201,16 @@ async def test_without_redis_webhooks_are_503_and_the_proxy_still_works() -> Non
         await system.synced(entity_id)
 
 
-async def test_without_the_queue_webhooks_are_503_and_the_repeated_batch_is_enqueued() -> None:
+async def test_without_the_queue_webhooks_are_503_and_the_repeated_batch_is_enqueued() -> (
+    None
+):
     async with outside() as system:
         entity_id = await system.person()
         # The queue's table is locked, as if its database hung; our own database goes on.
         postgres = system.system.settings.postgres
-        queue = await asyncpg.connect(host=postgres.host, user=postgres.user, database="engine")
+        queue = await asyncpg.connect(
+            host=postgres.host, user=postgres.user, database="engine"
+        )
         transaction = queue.transaction()
         await transaction.start()
         await queue.execute("LOCK TABLE procrastinate_jobs IN ACCESS EXCLUSIVE MODE")
@@ -180,7 +227,11 @@ async def test_without_the_queue_webhooks_are_503_and_the_repeated_batch_is_enqu
 
 async def _redis_pid(system: Outside) -> int:
     settings: Any = system.system.settings.redis
-    client = Redis(host=settings.host, port=settings.port, password=settings.password.get_secret_value())
+    client = Redis(
+        host=settings.host,
+        port=settings.port,
+        password=settings.password.get_secret_value(),
+    )
     try:
         return int((await client.info("server"))["process_id"])
     finally:

@@ -26,10 +26,17 @@ class Wire:
     url: str = ""
     answer: bytes = b""
     requests: list[Wired] = field(default_factory=list)
-    hold: bool = False  #: after the answer keep the connection open and send nothing more
+    hold: bool = (
+        False  #: after the answer keep the connection open and send nothing more
+    )
 
     def will_answer(
-        self, body: bytes = b"", content_type: str | None = None, *, status: int = 200, **headers: str
+        self,
+        body: bytes = b"",
+        content_type: str | None = None,
+        *,
+        status: int = 200,
+        **headers: str,
     ) -> None:
         """Answer with this body from now on; ``Content_Length`` and the like may be given with other values."""
         lines = {"Content-Length": str(len(body)), "Connection": "close"}
@@ -42,12 +49,18 @@ class Wire:
         self.hold = False
         self.requests.clear()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         """Read one request, answer it, and end the connection."""
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             method, target, _ = head[0].split(" ")
-            headers = dict(line.lower().split(": ", 1)[:1] + line.split(": ", 1)[1:] for line in head[1:] if line)
+            headers = dict(
+                line.lower().split(": ", 1)[:1] + line.split(": ", 1)[1:]
+                for line in head[1:]
+                if line
+            )
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             self.requests.append(Wired(method, target, headers, body))
             writer.write(self.answer)

@@ -26,7 +26,9 @@ def pytest_report_header() -> str:
 @pytest.fixture(scope="session")
 def postgres(stores: Stores) -> EmbeddedPostgres:
     """The server of this test process, without fsync: no test cuts the power of the machine."""
-    with psycopg.connect(stores.postgres.url("postgres"), autocommit=True) as connection:
+    with psycopg.connect(
+        stores.postgres.url("postgres"), autocommit=True
+    ) as connection:
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
             connection.execute(f"ALTER SYSTEM SET {setting} = off")
         connection.execute("SELECT pg_reload_conf()")
@@ -50,7 +52,9 @@ def database_url(module_database: str) -> str:
     with psycopg.connect(module_database) as connection:
         row = connection.execute("SELECT to_regclass('engine.state')").fetchone()
         if row is not None and row[0] is not None:
-            connection.execute("TRUNCATE procrastinate_jobs, engine.state RESTART IDENTITY CASCADE")
+            connection.execute(
+                "TRUNCATE procrastinate_jobs, engine.state RESTART IDENTITY CASCADE"
+            )
     return module_database
 
 
@@ -86,8 +90,14 @@ async def new_engine_process(database_url: str) -> AsyncIterator[Callable[..., o
     """Start engine processes on this test's database; they end with the test."""
     started: list[EngineProcess] = []
 
-    async def start(*options: str, http_port: int = 0, ws_port: int = 0) -> EngineProcess:
-        started.append(await start_engine(database_url, *options, http_port=http_port, ws_port=ws_port))
+    async def start(
+        *options: str, http_port: int = 0, ws_port: int = 0
+    ) -> EngineProcess:
+        started.append(
+            await start_engine(
+                database_url, *options, http_port=http_port, ws_port=ws_port
+            )
+        )
         return started[-1]
 
     yield start

@@ -55,14 +55,20 @@ class Reply:
         return json.loads(self.body)
 
 
-async def eventually(probe: Callable[[], Awaitable[T]], wanted: Callable[[T], bool], within: float = DEADLINE) -> T:
+async def eventually(
+    probe: Callable[[], Awaitable[T]],
+    wanted: Callable[[T], bool],
+    within: float = DEADLINE,
+) -> T:
     """Ask again and again until the answer is as wanted; fails with the last answer after ``within`` seconds."""
     deadline = asyncio.get_running_loop().time() + within
     while True:
         value = await probe()
         if wanted(value):
             return value
-        assert asyncio.get_running_loop().time() < deadline, f"not within {within} s; last seen: {value!r}"
+        assert asyncio.get_running_loop().time() < deadline, (
+            f"not within {within} s; last seen: {value!r}"
+        )
         await asyncio.sleep(0.02)
 
 
@@ -100,7 +106,9 @@ class ScriptedWorker:
 
     async def start(self) -> Self:
         """Connect and send what motia sends: functions, triggers, worker metadata; waits until the engine has it."""
-        self._socket = await connect(self.ws, compression=None, max_size=2**20, proxy=None)
+        self._socket = await connect(
+            self.ws, compression=None, max_size=2**20, proxy=None
+        )
         first = json.loads(await self.socket.recv())
         assert first["type"] == "workerregistered"
         self.id = first["worker_id"]
@@ -109,7 +117,10 @@ class ScriptedWorker:
             await self.send({"type": "registerfunction", "id": function_id})
         for trigger in self.triggers:
             await self.send(trigger)
-        await self.call("engine::workers::register", {"runtime": "python", "name": "scripted", "pid": os.getpid()})
+        await self.call(
+            "engine::workers::register",
+            {"runtime": "python", "name": "scripted", "pid": os.getpid()},
+        )
         return self
 
     def on(self, function_id: str, handler: Handler) -> Self:
@@ -117,9 +128,19 @@ class ScriptedWorker:
         self.functions[function_id] = handler
         return self
 
-    def trigger(self, trigger_type: str, function_id: str, config: Any, trigger_id: str | None = None) -> Self:
+    def trigger(
+        self,
+        trigger_type: str,
+        function_id: str,
+        config: Any,
+        trigger_id: str | None = None,
+    ) -> Self:
         """Bind a function to a trigger."""
-        message = {"type": "registertrigger", "id": trigger_id or str(uuid4()), "trigger_type": trigger_type}
+        message = {
+            "type": "registertrigger",
+            "id": trigger_id or str(uuid4()),
+            "trigger_type": trigger_type,
+        }
         self.triggers.append({**message, "function_id": function_id, "config": config})
         return self
 
@@ -129,10 +150,14 @@ class ScriptedWorker:
         settings = {"api_path": path, "http_method": method, **config}
         return self.on(function_id, handler).trigger("http", function_id, settings)
 
-    def queue(self, topic: str, handler: Handler, name: str = "", **config: Any) -> Self:
+    def queue(
+        self, topic: str, handler: Handler, name: str = "", **config: Any
+    ) -> Self:
         """Subscribe to a topic."""
         function_id = f"queue {topic} {name}".strip()
-        return self.on(function_id, handler).trigger("queue", function_id, {"topic": topic, **config})
+        return self.on(function_id, handler).trigger(
+            "queue", function_id, {"topic": topic, **config}
+        )
 
     async def send(self, message: dict[str, Any]) -> None:
         """Send any message."""
@@ -143,7 +168,12 @@ class ScriptedWorker:
         invocation_id = str(uuid4())
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._answers[invocation_id] = answer
-        message = {"type": "invokefunction", "invocation_id": invocation_id, "function_id": function_id, "data": data}
+        message = {
+            "type": "invokefunction",
+            "invocation_id": invocation_id,
+            "function_id": function_id,
+            "data": data,
+        }
         await self.send({**message, **fields})
         async with asyncio.timeout(DEADLINE):
             return await answer
@@ -186,16 +216,22 @@ class ScriptedWorker:
         elif message["type"] == "invocationresult":
             answer = self._answers.pop(message["invocation_id"])
             if "error" in message:
-                answer.set_exception(CallError(message["error"]["code"], message["error"]["message"]))
+                answer.set_exception(
+                    CallError(message["error"]["code"], message["error"]["message"])
+                )
             else:
                 answer.set_result(message.get("result"))
         else:
             self.other.append(message)
 
     async def _handle(self, message: dict[str, Any]) -> None:
-        reply = {"type": "invocationresult"} | {key: message[key] for key in ("invocation_id", "function_id")}
+        reply = {"type": "invocationresult"} | {
+            key: message[key] for key in ("invocation_id", "function_id")
+        }
         try:
-            reply["result"] = await self.functions[message["function_id"]](message["data"])
+            reply["result"] = await self.functions[message["function_id"]](
+                message["data"]
+            )
         except CallError as exc:
             reply["error"] = {"code": exc.code, "message": str(exc)}
         if not self.closed.is_set():
@@ -244,8 +280,12 @@ async def request(
     timeout = aiohttp.ClientTimeout(total=30)
     async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
         url = URL(target.http + path, encoded=True)
-        async with session.request(method, url, json=json_body, data=data, headers=headers) as response:
-            return Reply(response.status, response.headers.copy(), await response.read())
+        async with session.request(
+            method, url, json=json_body, data=data, headers=headers
+        ) as response:
+            return Reply(
+                response.status, response.headers.copy(), await response.read()
+            )
 
 
 async def console(target: Target, method: str, path: str, body: Any = None) -> Any:
@@ -284,9 +324,19 @@ class EngineProcess(Process):
         return (await self.errors).decode()
 
 
-async def start_engine(database_url: str, *options: str, http_port: int = 0, ws_port: int = 0) -> EngineProcess:
+async def start_engine(
+    database_url: str, *options: str, http_port: int = 0, ws_port: int = 0
+) -> EngineProcess:
     """Start an engine process and wait until it is ready. Raises EngineRefusedError when it exits instead."""
-    arguments = ["--database-url", database_url, "--http-port", str(http_port), "--ws-port", str(ws_port), *options]
+    arguments = [
+        "--database-url",
+        database_url,
+        "--http-port",
+        str(http_port),
+        "--ws-port",
+        str(ws_port),
+        *options,
+    ]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -321,7 +371,12 @@ class EngineRefusedError(Exception):
 @asynccontextmanager
 async def motia_worker(ws: str, steps: str = SAMPLE_STEPS) -> AsyncIterator[Process]:
     """Run the real Motia worker, started as the product starts it, on the sample steps."""
-    environment = {**os.environ, "III_URL": ws, "III_BRIDGE_URL": ws, "NO_PROXY": "localhost,127.0.0.1"}
+    environment = {
+        **os.environ,
+        "III_URL": ws,
+        "III_BRIDGE_URL": ws,
+        "NO_PROXY": "localhost,127.0.0.1",
+    }
     process = Process(
         await asyncio.create_subprocess_exec(
             sys.executable,
@@ -347,13 +402,17 @@ class Relay:
     """A port in front of an engine's worker port that notes for what each connection asks."""
 
     url: str
-    paths: list[str] = field(default_factory=list)  #: the path of each connection's first request, in order
+    paths: list[str] = field(
+        default_factory=list
+    )  #: the path of each connection's first request, in order
     channels_open: int = 0
 
     @property
     def channels(self) -> list[str]:
         """The directions of the channels that were opened."""
-        return [path.rpartition("dir=")[2] for path in self.paths if "/ws/channels/" in path]
+        return [
+            path.rpartition("dir=")[2] for path in self.paths if "/ws/channels/" in path
+        ]
 
 
 @asynccontextmanager
@@ -374,7 +433,10 @@ async def relay(ws: str) -> AsyncIterator[Relay]:
         seen.channels_open += is_channel
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", int(port))
         up_writer.write(line)
-        pumps = [asyncio.create_task(pump(reader, up_writer)), asyncio.create_task(pump(up_reader, writer))]
+        pumps = [
+            asyncio.create_task(pump(reader, up_writer)),
+            asyncio.create_task(pump(up_reader, writer)),
+        ]
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         for task in pumps:
             task.cancel()

@@ -21,7 +21,16 @@ from typing import Any
 
 import pytest
 from engine_differences import DIFFERENCES
-from engine_harness import CallError, EngineProcess, Process, ScriptedWorker, Target, console, start_engine, topic_stats
+from engine_harness import (
+    CallError,
+    EngineProcess,
+    Process,
+    ScriptedWorker,
+    Target,
+    console,
+    start_engine,
+    topic_stats,
+)
 
 from local_engine.server import Engine
 
@@ -56,7 +65,9 @@ def find_binary() -> Binary | None:
         if named:
             raise FileNotFoundError(f"III_ENGINE_BIN: {named} cannot be run")
         return None
-    answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603 - the developer's own choice
+    answer = subprocess.run(  # noqa: S603 - the engine that was named
+        [path, "--version"], capture_output=True, text=True, timeout=10, check=True
+    )
     return Binary(path, answer.stdout.strip())
 
 
@@ -69,7 +80,11 @@ def names() -> list[str]:
 def report() -> str:
     """One line for the head of the test report."""
     binary = find_binary()
-    real = f"{binary} ({binary.path})" if binary else "no real iii (set III_ENGINE_BIN, or put iii on PATH)"
+    real = (
+        f"{binary} ({binary.path})"
+        if binary
+        else "no real iii (set III_ENGINE_BIN, or put iii on PATH)"
+    )
     return f"engine conformance: embedded engine; {real}"
 
 
@@ -123,11 +138,20 @@ class _Embedded(EngineUnderTest, ABC):
         return sum(stats.get(state, 0) for state in ("waiting", "active", "delayed"))
 
     async def dead_letters(self, topic: str) -> list[DeadLetter]:
-        letters = (await console(self, "GET", f"queues/dead-letters?topic={topic}"))["dead_letters"]
-        return [DeadLetter(str(letter["job_id"]), letter["data"], letter["error"]) for letter in letters]
+        letters = (await console(self, "GET", f"queues/dead-letters?topic={topic}"))[
+            "dead_letters"
+        ]
+        return [
+            DeadLetter(str(letter["job_id"]), letter["data"], letter["error"])
+            for letter in letters
+        ]
 
     async def redrive(self, topic: str) -> int:
-        return int((await console(self, "POST", "queues/redrive", {"topic": topic}))["redriven"])
+        return int(
+            (await console(self, "POST", "queues/redrive", {"topic": topic}))[
+                "redriven"
+            ]
+        )
 
 
 class EmbeddedHere(_Embedded):
@@ -159,7 +183,11 @@ class EmbeddedProcess(_Embedded):
         super().__init__("", "")
 
     async def start(self) -> None:
-        ports = {"http_port": _port(self.http), "ws_port": _port(self.ws)} if self.http else {}
+        ports = (
+            {"http_port": _port(self.http), "ws_port": _port(self.ws)}
+            if self.http
+            else {}
+        )
         options = ("--http-timeout", str(HTTP_TIMEOUT_SECONDS))
         self._process = await start_engine(self._database_url, *options, **ports)
         self.http, self.ws = self._process.target.http, self._process.target.ws
@@ -186,8 +214,13 @@ class RealEngine(EngineUnderTest):
         self._process: Process | None = None
         self.version = tuple(int(part) for part in binary.version.split("."))
         self._ports = {name: _free_port() for name in ("http", "worker", "stream")}
-        (data / "config.yaml").write_text(json.dumps(_configuration(data, self._ports, durable=durable)))
-        super().__init__(f"http://127.0.0.1:{self._ports['http']}", f"ws://127.0.0.1:{self._ports['worker']}")
+        (data / "config.yaml").write_text(
+            json.dumps(_configuration(data, self._ports, durable=durable))
+        )
+        super().__init__(
+            f"http://127.0.0.1:{self._ports['http']}",
+            f"ws://127.0.0.1:{self._ports['worker']}",
+        )
 
     async def start(self) -> None:
         with (self._data / "engine.log").open("ab") as log:
@@ -204,7 +237,9 @@ class RealEngine(EngineUnderTest):
         async with asyncio.timeout(10):
             for port in self._ports.values():
                 while not await _listens(port):
-                    assert process.returncode is None, (self._data / "engine.log").read_text()[-2000:]
+                    assert process.returncode is None, (
+                        self._data / "engine.log"
+                    ).read_text()[-2000:]
                     await asyncio.sleep(0.01)
 
     async def kill(self) -> None:
@@ -216,14 +251,21 @@ class RealEngine(EngineUnderTest):
         return await self._process.terminate()
 
     async def pending(self, topic: str) -> int:
-        return int((await self._ask("engine::queue::topic_stats", {"topic": topic}))["depth"])
+        return int(
+            (await self._ask("engine::queue::topic_stats", {"topic": topic}))["depth"]
+        )
 
     async def dead_letters(self, topic: str) -> list[DeadLetter]:
         letters = await self._ask("engine::queue::dlq_messages", {"topic": topic})
-        return [DeadLetter(letter["id"], letter["payload"], letter["error"]) for letter in letters]
+        return [
+            DeadLetter(letter["id"], letter["payload"], letter["error"])
+            for letter in letters
+        ]
 
     async def redrive(self, topic: str) -> int:
-        return int((await self._ask("iii::queue::redrive", {"queue": topic}))["redriven"])
+        return int(
+            (await self._ask("iii::queue::redrive", {"queue": topic}))["redriven"]
+        )
 
     async def _ask(self, function_id: str, data: Any) -> Any:
         """Call one of the engine's functions; where it has none for its queues, the case ends as a known difference."""
@@ -231,7 +273,9 @@ class RealEngine(EngineUnderTest):
             if self.differs("no_queue_tools"):
                 with pytest.raises(CallError, match="function_not_found"):
                     await worker.call(function_id, data)
-                pytest.xfail("no_queue_tools: nobody can ask this version about its queues")
+                pytest.xfail(
+                    "no_queue_tools: nobody can ask this version about its queues"
+                )
             return await worker.call(function_id, data)
 
 
@@ -260,7 +304,9 @@ async def _listens(port: int) -> bool:
     return True
 
 
-def _configuration(data: Path, ports: dict[str, int], *, durable: bool) -> dict[str, Any]:
+def _configuration(
+    data: Path, ports: dict[str, int], *, durable: bool
+) -> dict[str, Any]:
     """Everything the steps use; in files when it is to survive a restart, else in memory."""
 
     def entry(name: str, **config: Any) -> dict[str, Any]:
@@ -269,21 +315,45 @@ def _configuration(data: Path, ports: dict[str, int], *, durable: bool) -> dict[
     def store(name: str) -> dict[str, Any]:
         if not durable:
             return {"store_method": "in_memory"}
-        return {"store_method": "file_based", "file_path": str(data / name), "save_interval_ms": 50}
+        return {
+            "store_method": "file_based",
+            "file_path": str(data / name),
+            "save_interval_ms": 50,
+        }
 
     local = {"host": "127.0.0.1"}
-    queue = entry("queue::BuiltinQueueAdapter", max_attempts=3, backoff_ms=BACKOFF_MS, **store("queue"))
+    queue = entry(
+        "queue::BuiltinQueueAdapter",
+        max_attempts=3,
+        backoff_ms=BACKOFF_MS,
+        **store("queue"),
+    )
     state = entry("state::adapters::KvStore", **store("state"))
     stream = entry("stream::adapters::KvStore", **store("stream"))
     timeout = int(HTTP_TIMEOUT_SECONDS * 1000)
-    cors = {"allowed_origins": [CONSOLE_ORIGIN], "allowed_methods": ["GET", "POST", "PUT", "DELETE"]}
+    cors = {
+        "allowed_origins": [CONSOLE_ORIGIN],
+        "allowed_methods": ["GET", "POST", "PUT", "DELETE"],
+    }
     modules = [
-        entry("api::RestApiModule", **local, port=ports["http"], default_timeout=timeout, cors=cors),
+        entry(
+            "api::RestApiModule",
+            **local,
+            port=ports["http"],
+            default_timeout=timeout,
+            cors=cors,
+        ),
         entry("queue::QueueModule", adapter=queue),
         entry("cron::CronModule"),
         entry("state::StateModule", adapter=state),
         entry("stream::StreamModule", **local, port=ports["stream"], adapter=stream),
         entry("pubsub::PubSubModule"),
-        entry("observability::OtelModule", enabled=True, exporter="memory", logs_console_output=False, level="warn"),
+        entry(
+            "observability::OtelModule",
+            enabled=True,
+            exporter="memory",
+            logs_console_output=False,
+            level="warn",
+        ),
     ]
     return {"port": ports["worker"], "modules": modules}

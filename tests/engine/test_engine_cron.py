@@ -8,7 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from engine_harness import CallError, ScriptedWorker, Target, console, eventually, request
+from engine_harness import (
+    CallError,
+    ScriptedWorker,
+    Target,
+    console,
+    eventually,
+    request,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,19 +81,30 @@ def moments(expression: str, start: datetime, count: int) -> list[str]:
     [
         ("0 */15 * * * *", ["2024-02-29 00:00:00", "2024-02-29 00:15:00"]),
         ("*/20 * * * * *", ["2024-02-29 00:00:00", "2024-02-29 00:00:20"]),
-        ("5/25 0 0 * * *", ["2024-02-29 00:00:05", "2024-02-29 00:00:30", "2024-02-29 00:00:55"]),
-        ("0 0 9-17/4 ? * MON-FRI", ["2024-02-29 09:00:00", "2024-02-29 13:00:00", "2024-02-29 17:00:00"]),
+        (
+            "5/25 0 0 * * *",
+            ["2024-02-29 00:00:05", "2024-02-29 00:00:30", "2024-02-29 00:00:55"],
+        ),
+        (
+            "0 0 9-17/4 ? * MON-FRI",
+            ["2024-02-29 09:00:00", "2024-02-29 13:00:00", "2024-02-29 17:00:00"],
+        ),
         ("0 0 0 * * 1", ["2024-03-03 00:00:00"]),
         ("0 0 0 * * sunday,THURS", ["2024-02-29 00:00:00", "2024-03-03 00:00:00"]),
         ("0 0 0 13 * 6", ["2024-09-13 00:00:00", "2024-12-13 00:00:00"]),
         ("0 0 0 29 feb *", ["2024-02-29 00:00:00", "2028-02-29 00:00:00"]),
-        ("0 0 0 1 1 * 2026,2030", ["2026-01-01 00:00:00", "2030-01-01 00:00:00", "never"]),
+        (
+            "0 0 0 1 1 * 2026,2030",
+            ["2026-01-01 00:00:00", "2030-01-01 00:00:00", "never"],
+        ),
         ("@weekly", ["2024-03-03 00:00:00"]),
         ("@hourly", ["2024-02-29 00:00:00", "2024-02-29 01:00:00"]),
         ("@Yearly", ["2025-01-01 00:00:00"]),
     ],
 )
-def test_expressions_fire_when_they_should(expression: str, expected: list[str]) -> None:
+def test_expressions_fire_when_they_should(
+    expression: str, expected: list[str]
+) -> None:
     assert moments(expression, START, len(expected)) == expected
 
 
@@ -136,23 +154,41 @@ def field(low: int, high: int) -> st.SearchStrategy[tuple[str, frozenset[int]]]:
     everything = frozenset(range(low, high + 1))
     number = st.integers(low, high)
     single = number.map(lambda n: (str(n), frozenset({n})))
-    span = st.tuples(number, number).map(sorted).map(lambda p: (f"{p[0]}-{p[1]}", frozenset(range(p[0], p[1] + 1))))
-    star_step = st.integers(1, high).map(lambda s: (f"*/{s}", frozenset(v for v in everything if (v - low) % s == 0)))
+    span = (
+        st.tuples(number, number)
+        .map(sorted)
+        .map(lambda p: (f"{p[0]}-{p[1]}", frozenset(range(p[0], p[1] + 1))))
+    )
+    star_step = st.integers(1, high).map(
+        lambda s: (f"*/{s}", frozenset(v for v in everything if (v - low) % s == 0))
+    )
     from_step = st.tuples(number, st.integers(1, high)).map(
-        lambda p: (f"{p[0]}/{p[1]}", frozenset(v for v in everything if v >= p[0] and (v - p[0]) % p[1] == 0))
+        lambda p: (
+            f"{p[0]}/{p[1]}",
+            frozenset(v for v in everything if v >= p[0] and (v - p[0]) % p[1] == 0),
+        )
     )
     item = single | span | star_step | from_step
     items = st.lists(item, min_size=1, max_size=3).map(
-        lambda parts: (",".join(text for text, _ in parts), frozenset().union(*(values for _, values in parts)))
+        lambda parts: (
+            ",".join(text for text, _ in parts),
+            frozenset().union(*(values for _, values in parts)),
+        )
     )
     return st.just(("*", everything)) | items
 
 
-FIELDS = st.tuples(field(0, 59), field(0, 59), field(0, 23), field(1, 31), field(1, 12), field(1, 7))
+FIELDS = st.tuples(
+    field(0, 59), field(0, 59), field(0, 23), field(1, 31), field(1, 12), field(1, 7)
+)
 
 
 @settings(max_examples=150, deadline=None)
-@given(fields=FIELDS, start=st.datetimes(datetime(2023, 1, 1), datetime(2028, 1, 1)), seconds=st.integers(1, 4_000))  # noqa: DTZ001 - the strategy wants naive bounds
+@given(
+    fields=FIELDS,
+    start=st.datetimes(datetime(2023, 1, 1), datetime(2028, 1, 1)),  # noqa: DTZ001 - made aware below
+    seconds=st.integers(1, 4_000),
+)
 def test_no_time_fires_that_a_naive_evaluator_does_not_know_and_none_is_missed(
     fields: Any, start: datetime, seconds: int
 ) -> None:
@@ -171,11 +207,16 @@ def test_no_time_fires_that_a_naive_evaluator_does_not_know_and_none_is_missed(
 
     found = Schedule.parse(" ".join(text for text, _ in fields)).next_after(start)
     first = start.replace(microsecond=0) + timedelta(seconds=1)
-    naive = next((t for t in (first + timedelta(seconds=n) for n in range(seconds)) if fires(t)), None)
+    naive = next(
+        (t for t in (first + timedelta(seconds=n) for n in range(seconds)) if fires(t)),
+        None,
+    )
     if naive is not None:
         assert found == naive
     else:
-        assert found is None or (found >= first + timedelta(seconds=seconds) and fires(found))
+        assert found is None or (
+            found >= first + timedelta(seconds=seconds) and fires(found)
+        )
 
 
 async def fire_count(worker: ScriptedWorker, function_id: str, count: int) -> list[Any]:
@@ -194,7 +235,10 @@ async def test_a_trigger_fires_on_time_with_its_payload_and_does_not_catch_up(
         return None
 
     worker = (
-        await new_worker(target).on("tick", tick).trigger("cron", "tick", {"expression": "0 * * * * *"}, "t").start()
+        await new_worker(target)
+        .on("tick", tick)
+        .trigger("cron", "tick", {"expression": "0 * * * * *"}, "t")
+        .start()
     )
 
     async def asleep() -> int:
@@ -207,14 +251,24 @@ async def test_a_trigger_fires_on_time_with_its_payload_and_does_not_catch_up(
     clock.advance(seconds=1)
     payloads = await fire_count(worker, "tick", 1)
     midnight = "2024-02-29T00:00:00+00:00"
-    assert payloads[0] == {"trigger": "cron", "job_id": "t", "scheduled_time": midnight, "actual_time": midnight}
+    assert payloads[0] == {
+        "trigger": "cron",
+        "job_id": "t",
+        "scheduled_time": midnight,
+        "actual_time": midnight,
+    }
     await eventually(asleep, bool)
     clock.advance(minutes=5)
     payloads = await fire_count(worker, "tick", 2)
     await eventually(asleep, bool)
-    assert [payload["scheduled_time"][11:19] for payload in payloads] == ["00:00:00", "00:01:00"]
+    assert [payload["scheduled_time"][11:19] for payload in payloads] == [
+        "00:00:00",
+        "00:01:00",
+    ]
     clock.advance(minutes=1)
-    assert (await fire_count(worker, "tick", 3))[2]["scheduled_time"][11:19] == "00:06:00"
+    assert (await fire_count(worker, "tick", 3))[2]["scheduled_time"][
+        11:19
+    ] == "00:06:00"
 
 
 async def test_runs_of_one_trigger_do_not_overlap_and_a_failure_does_not_end_the_schedule(
@@ -226,7 +280,12 @@ async def test_runs_of_one_trigger_do_not_overlap_and_a_failure_does_not_end_the
         await gate.wait()
         raise CallError("invocation_failed")
 
-    worker = await new_worker(target).on("slow", slow).trigger("cron", "slow", {"expression": "* * * * * *"}).start()
+    worker = (
+        await new_worker(target)
+        .on("slow", slow)
+        .trigger("cron", "slow", {"expression": "* * * * * *"})
+        .start()
+    )
 
     async def asleep() -> int:
         return clock.sleepers
@@ -243,12 +302,16 @@ async def test_runs_of_one_trigger_do_not_overlap_and_a_failure_does_not_end_the
     await fire_count(worker, "slow", 2)
 
 
-async def test_a_condition_can_block_a_run(target: Target, new_worker: NewWorker, clock: ManualClock) -> None:
+async def test_a_condition_can_block_a_run(
+    target: Target, new_worker: NewWorker, clock: ManualClock
+) -> None:
     async def no(_data: Any) -> bool:
         return False
 
     worker = new_worker(target).on("f", no).on("condition", no)
-    await worker.trigger("cron", "f", {"expression": "* * * * * *", "_condition_path": "condition"}).start()
+    await worker.trigger(
+        "cron", "f", {"expression": "* * * * * *", "_condition_path": "condition"}
+    ).start()
 
     async def asleep() -> int:
         return clock.sleepers
@@ -260,11 +323,18 @@ async def test_a_condition_can_block_a_run(target: Target, new_worker: NewWorker
     assert {called for called, _ in worker.received} == {"condition"}
 
 
-async def test_the_schedule_ends_with_its_worker(target: Target, new_worker: NewWorker, clock: ManualClock) -> None:
+async def test_the_schedule_ends_with_its_worker(
+    target: Target, new_worker: NewWorker, clock: ManualClock
+) -> None:
     async def tick(_data: Any) -> None:
         return None
 
-    worker = await new_worker(target).on("tick", tick).trigger("cron", "tick", {"expression": "* * * * * *"}).start()
+    worker = (
+        await new_worker(target)
+        .on("tick", tick)
+        .trigger("cron", "tick", {"expression": "* * * * * *"})
+        .start()
+    )
 
     async def asleep() -> int:
         return clock.sleepers
@@ -277,11 +347,25 @@ async def test_the_schedule_ends_with_its_worker(target: Target, new_worker: New
     await eventually(triggers, lambda found: found == [])
 
 
-async def test_an_operator_can_fire_a_cron_trigger_by_hand(target: Target, new_worker: NewWorker) -> None:
+async def test_an_operator_can_fire_a_cron_trigger_by_hand(
+    target: Target, new_worker: NewWorker
+) -> None:
     async def tick(data: Any) -> Any:
         return data["source"] if data["manual"] else None
 
-    await new_worker(target).on("tick", tick).trigger("cron", "tick", {"expression": "0 0 0 1 1 *"}, "t").start()
+    await (
+        new_worker(target)
+        .on("tick", tick)
+        .trigger("cron", "tick", {"expression": "0 0 0 1 1 *"}, "t")
+        .start()
+    )
     for body in ({"trigger_id": "t"}, {"function_id": "tick"}):
-        assert await console(target, "POST", "cron/trigger", body) == {"success": True, "result": "console"}
-    assert (await request(target, "POST", "/_console/cron/trigger", json_body={"trigger_id": "x"})).status == 400
+        assert await console(target, "POST", "cron/trigger", body) == {
+            "success": True,
+            "result": "console",
+        }
+    assert (
+        await request(
+            target, "POST", "/_console/cron/trigger", json_body={"trigger_id": "x"}
+        )
+    ).status == 400

@@ -15,7 +15,15 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from engine_harness import Handler, NewWorker, Target, console, eventually, open_channel, request
+from engine_harness import (
+    Handler,
+    NewWorker,
+    Target,
+    console,
+    eventually,
+    open_channel,
+    request,
+)
 
 from local_engine.bodies import Bodies
 from local_engine.errors import OverloadedError
@@ -42,8 +50,12 @@ def as_motia_does(target: Target, result: dict[str, Any], order: str) -> Handler
 
     async def handler(data: Any) -> Any:
         channel = await open_channel(target.ws, data["response"])
-        await channel.send(json.dumps({"type": "set_status", "status_code": result["status_code"]}))
-        await channel.send(json.dumps({"type": "set_headers", "headers": result["headers"]}))
+        await channel.send(
+            json.dumps({"type": "set_status", "status_code": result["status_code"]})
+        )
+        await channel.send(
+            json.dumps({"type": "set_headers", "headers": result["headers"]})
+        )
 
         async def finish() -> None:
             await channel.send(json.dumps(result["body"]).encode())
@@ -52,7 +64,9 @@ def as_motia_does(target: Target, result: dict[str, Any], order: str) -> Handler
         if order == "body first":
             await finish()
         else:
-            asyncio.get_running_loop().call_later(0.02, lambda: finishing.append(asyncio.ensure_future(finish())))
+            asyncio.get_running_loop().call_later(
+                0.02, lambda: finishing.append(asyncio.ensure_future(finish()))
+            )
         return result
 
     return handler
@@ -62,12 +76,23 @@ def as_motia_does(target: Target, result: dict[str, Any], order: str) -> Handler
 async def test_an_answer_does_not_depend_on_which_copy_of_it_arrives_first(
     target: Target, new_worker: NewWorker, order: str
 ) -> None:
-    result = {"status_code": 418, "headers": {"x-tea": "pot", "content-length": "7"}, "body": {"a": "ü"}}
-    await new_worker(target).http("GET", "f", as_motia_does(target, result, order)).start()
+    result = {
+        "status_code": 418,
+        "headers": {"x-tea": "pot", "content-length": "7"},
+        "body": {"a": "ü"},
+    }
+    await (
+        new_worker(target)
+        .http("GET", "f", as_motia_does(target, result, order))
+        .start()
+    )
     for _ in range(5):
         reply = await request(target, "GET", "/f")
         assert (reply.status, reply.json) == (418, {"a": "ü"})
-        assert (reply.headers.get("x-tea"), reply.headers.get("content-type")) == ("pot", "application/json")
+        assert (reply.headers.get("x-tea"), reply.headers.get("content-type")) == (
+            "pot",
+            "application/json",
+        )
 
 
 @pytest.mark.parametrize(
@@ -75,19 +100,43 @@ async def test_an_answer_does_not_depend_on_which_copy_of_it_arrives_first(
     [
         ({"status_code": 204, "body": None}, 204, None, b""),
         ({"status_code": 99, "body": {}}, 200, "application/json", b"{}"),
-        ({"headers": {"Content-Type": "text/csv", "bad name": "x", "n": 1}, "body": 1}, 200, "text/csv", b"1"),
-        ({"headers": ["X-One: 1", "nothing"], "body": 1}, 200, "application/json", b"1"),
+        (
+            {
+                "headers": {"Content-Type": "text/csv", "bad name": "x", "n": 1},
+                "body": 1,
+            },
+            200,
+            "text/csv",
+            b"1",
+        ),
+        (
+            {"headers": ["X-One: 1", "nothing"], "body": 1},
+            200,
+            "application/json",
+            b"1",
+        ),
     ],
 )
 async def test_the_headers_of_a_result_are_sent(
-    target: Target, new_worker: NewWorker, result: Any, status: int, content_type: str | None, body: bytes
+    target: Target,
+    new_worker: NewWorker,
+    result: Any,
+    status: int,
+    content_type: str | None,
+    body: bytes,
 ) -> None:
     await new_worker(target).http("GET", "f", answering(result)).start()
     reply = await request(target, "GET", "/f")
-    assert (reply.status, reply.headers.get("Content-Type"), reply.body) == (status, content_type, body)
+    assert (reply.status, reply.headers.get("Content-Type"), reply.body) == (
+        status,
+        content_type,
+        body,
+    )
 
 
-async def test_while_any_worker_is_connected_an_unknown_path_is_404(target: Target, new_worker: NewWorker) -> None:
+async def test_while_any_worker_is_connected_an_unknown_path_is_404(
+    target: Target, new_worker: NewWorker
+) -> None:
     reply = await request(target, "POST", "/vmh/webhook", json_body=[])
     assert (reply.status, reply.json) == (503, {"error": "no worker connected"})
     worker = await new_worker(target).http("POST", "f", answering({"body": 1})).start()
@@ -124,42 +173,80 @@ async def test_a_worker_that_is_still_registering_makes_unknown_paths_503(
     assert await worker.call("state::list_groups", {}) == {"groups": []}
 
 
-async def test_the_trace_of_a_request_reaches_the_worker(target: Target, new_worker: NewWorker) -> None:
+async def test_the_trace_of_a_request_reaches_the_worker(
+    target: Target, new_worker: NewWorker
+) -> None:
     await new_worker(target).http("GET", "f", answering({"body": 1})).start()
     trace_id = "0af7651916cd43dd8448eb211c80319c"
-    await request(target, "GET", "/f", headers={"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"})
+    await request(
+        target,
+        "GET",
+        "/f",
+        headers={"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"},
+    )
 
     async def spans() -> Any:
-        return (await console(target, "POST", "otel/traces", {"trace_id": trace_id}))["spans"]
+        return (await console(target, "POST", "otel/traces", {"trace_id": trace_id}))[
+            "spans"
+        ]
 
     found = await eventually(spans, bool)
-    assert [(span["name"], span["attributes"]["http.status_code"]) for span in found] == [("GET /f", 200)]
+    assert [
+        (span["name"], span["attributes"]["http.status_code"]) for span in found
+    ] == [("GET /f", 200)]
 
 
-async def test_the_console_refuses_other_sites_and_names_unknown_endpoints(target: Target) -> None:
-    foreign = await request(target, "GET", "/_console/status", headers={"Origin": "http://evil.example"})
-    own = await request(target, "GET", "/_console/status", headers={"Origin": "http://localhost:3113"})
+async def test_the_console_refuses_other_sites_and_names_unknown_endpoints(
+    target: Target,
+) -> None:
+    foreign = await request(
+        target, "GET", "/_console/status", headers={"Origin": "http://evil.example"}
+    )
+    own = await request(
+        target, "GET", "/_console/status", headers={"Origin": "http://localhost:3113"}
+    )
     unknown = await request(target, "GET", "/_console/nothing")
     assert (foreign.status, own.status, unknown.status) == (403, 200, 404)
     assert (await request(target, "POST", "/_console/invoke", data=b"[]")).status == 400
-    assert (await request(target, "GET", "/_console/queues/dead-letters?limit=x")).status == 400
+    assert (
+        await request(target, "GET", "/_console/queues/dead-letters?limit=x")
+    ).status == 400
 
 
-async def test_the_console_invokes_functions(target: Target, new_worker: NewWorker) -> None:
+async def test_the_console_invokes_functions(
+    target: Target, new_worker: NewWorker
+) -> None:
     await new_worker(target).on("double", answering(4)).start()
-    result = await console(target, "POST", "invoke", {"function_id": "double", "input": 2})
+    result = await console(
+        target, "POST", "invoke", {"function_id": "double", "input": 2}
+    )
     assert result == {"success": True, "result": 4}
-    missing = await request(target, "POST", "/_console/invoke", json_body={"function_id": "nothing"})
+    missing = await request(
+        target, "POST", "/_console/invoke", json_body={"function_id": "nothing"}
+    )
     assert (missing.status, missing.json["error"]) == (404, "function_not_found")
     assert (await request(target, "GET", "/_console/health")).status == 200
 
 
-FORWARDED = ("X-Forwarded-For", "x-forwarded-host", "X-Forwarded-Anything", "Forwarded", "Via", "X-Real-IP")
+FORWARDED = (
+    "X-Forwarded-For",
+    "x-forwarded-host",
+    "X-Forwarded-Anything",
+    "Forwarded",
+    "Via",
+    "X-Real-IP",
+)
 
 
-@pytest.mark.parametrize("name", [*FORWARDED, "CF-Connecting-IP", "True-Client-IP", "X-Original-URL"])
-async def test_the_console_refuses_what_a_proxy_marks_as_passed_on(target: Target, name: str) -> None:
-    assert (await request(target, "GET", "/_console/status", headers={name: "127.0.0.1"})).status == 403
+@pytest.mark.parametrize(
+    "name", [*FORWARDED, "CF-Connecting-IP", "True-Client-IP", "X-Original-URL"]
+)
+async def test_the_console_refuses_what_a_proxy_marks_as_passed_on(
+    target: Target, name: str
+) -> None:
+    assert (
+        await request(target, "GET", "/_console/status", headers={name: "127.0.0.1"})
+    ).status == 403
 
 
 @pytest.mark.parametrize(
@@ -184,8 +271,13 @@ async def test_the_console_refuses_what_a_proxy_marks_as_passed_on(target: Targe
         ("", 403),
     ],
 )
-async def test_the_console_answers_only_for_this_machines_own_names(target: Target, host: str, status: int) -> None:
-    answer = await raw(target.http, f"GET /_console/status HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+async def test_the_console_answers_only_for_this_machines_own_names(
+    target: Target, host: str, status: int
+) -> None:
+    answer = await raw(
+        target.http,
+        f"GET /_console/status HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n",
+    )
     assert answer.split()[1] == str(status).encode()
 
 
@@ -197,13 +289,21 @@ async def test_the_console_answers_only_for_this_machines_own_names(target: Targ
         "GET /_console/status HTTP/1.0\r\nHost: localhost",  # as nginx passes on by default
     ],
 )
-async def test_the_console_refuses_what_no_tool_of_this_machine_sends(target: Target, head: str) -> None:
+async def test_the_console_refuses_what_no_tool_of_this_machine_sends(
+    target: Target, head: str
+) -> None:
     answer = await raw(target.http, f"{head}\r\nConnection: close\r\n\r\n")
     assert answer.split()[1] in (b"400", b"403")
 
 
 async def test_the_console_refuses_other_machines(database_url: str) -> None:
-    address = next((found[4][0] for found in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)), "")
+    address = next(
+        (
+            found[4][0]
+            for found in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
+        ),
+        "",
+    )
     async with Engine(database_url, host="0.0.0.0").running() as engine:  # noqa: S104 - is what is tested
         port = engine.http_url.rpartition(":")[2]
         text = "GET /_console/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -231,21 +331,34 @@ async def test_unfinished_bodies_take_no_slot_and_end_in_time(
     async with Engine(database_url, body_seconds=3.0).running() as engine:
         target = Target(engine.http_url, engine.ws_url)
         worker = new_worker(target).http("POST", "f", answering({"body": 1}))
-        await worker.http("GET", "g", answering({"body": 2})).http("GET", "health", answering({"body": 3})).start()
+        await (
+            worker.http("GET", "g", answering({"body": 2}))
+            .http("GET", "health", answering({"body": 3}))
+            .start()
+        )
         port = int(target.http.rpartition(":")[2])
-        senders = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MAX_CONCURRENT_REQUESTS + 50)]
+        senders = [
+            await asyncio.open_connection("127.0.0.1", port)
+            for _ in range(MAX_CONCURRENT_REQUESTS + 50)
+        ]
         for _, writer in senders:
             writer.write(head.encode())
         async with asyncio.timeout(20):  # the time limit for handlers is 30 s
-            replies = await asyncio.gather(*(request(target, "GET", path) for path in ("/g", "/health")))
+            replies = await asyncio.gather(
+                *(request(target, "GET", path) for path in ("/g", "/health"))
+            )
         assert [reply.json for reply in replies] == [2, 3]
         first = await asyncio.wait_for(senders[0][0].readline(), 20)
-        assert first.split()[1] == (b"408" if content_type == "application/json" else b"200")
+        assert first.split()[1] == (
+            b"408" if content_type == "application/json" else b"200"
+        )
         for _, writer in senders:
             writer.close()
 
 
-async def test_the_health_is_answered_while_all_other_slots_are_taken(database_url: str, new_worker: NewWorker) -> None:
+async def test_the_health_is_answered_while_all_other_slots_are_taken(
+    database_url: str, new_worker: NewWorker
+) -> None:
     go_on = asyncio.Event()
 
     async def wait(_data: Any) -> Any:
@@ -258,14 +371,23 @@ async def test_the_health_is_answered_while_all_other_slots_are_taken(database_u
         aiohttp.ClientSession(timeout=timeout, connector=connector) as session,
     ):
         target = Target(engine.http_url, engine.ws_url)
-        worker = new_worker(target).http("GET", "f", wait).http("GET", "health", answering({"body": 3}))
+        worker = (
+            new_worker(target)
+            .http("GET", "f", wait)
+            .http("GET", "health", answering({"body": 3}))
+        )
         await worker.start()
-        asked = [asyncio.create_task(session.get(f"{target.http}/f")) for _ in range(MAX_CONCURRENT_REQUESTS)]
+        asked = [
+            asyncio.create_task(session.get(f"{target.http}/f"))
+            for _ in range(MAX_CONCURRENT_REQUESTS)
+        ]
 
         async def received() -> int:
             return len(worker.received)
 
-        await eventually(received, lambda count: count == MAX_CONCURRENT_REQUESTS, within=60)
+        await eventually(
+            received, lambda count: count == MAX_CONCURRENT_REQUESTS, within=60
+        )
         async with asyncio.timeout(20):
             assert (await request(target, "GET", "/health")).json == 3
         go_on.set()
@@ -314,13 +436,27 @@ async def test_a_look_at_the_health_leaves_no_span_and_a_line_only_when_it_chang
     async def health(_data: Any) -> Any:
         return {"status_code": next(statuses), "body": {}}
 
-    await new_worker(target).http("GET", "health", health).http("GET", "f", answering({"body": 1})).start()
+    await (
+        new_worker(target)
+        .http("GET", "health", health)
+        .http("GET", "f", answering({"body": 1}))
+        .start()
+    )
     caplog.set_level(logging.INFO, "local_engine")
     for _ in range(6):
         await request(target, "GET", "/health")
     await request(target, "GET", "/f")
-    seen = [vars(record)["fields"] for record in caplog.records if record.msg == "http.request"]
+    seen = [
+        vars(record)["fields"]
+        for record in caplog.records
+        if record.msg == "http.request"
+    ]
     lines = [(entry["route"], entry["status"]) for entry in seen]
-    assert lines == [("GET /health", 200), ("GET /health", 503), ("GET /health", 200), ("GET /f", 200)]
+    assert lines == [
+        ("GET /health", 200),
+        ("GET /health", 503),
+        ("GET /health", 200),
+        ("GET /f", 200),
+    ]
     spans = (await console(target, "POST", "otel/traces", {}))["spans"]
     assert [span["name"] for span in spans] == ["GET /f"]

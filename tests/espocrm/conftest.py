@@ -44,8 +44,16 @@ async def twin() -> AsyncIterator[Espo]:
         Rest.with_key(url, ADMIN_KEY) as person,
         Rest.with_key(url, SYNC_KEY) as sync,
     ):
-        await person.request("POST", "../../__sandbox__/settings", {"duplicate_check": ["CBeteiligte"]})
-        yield Espo(person=person, sync=sync, sync_user_id=SYNC_ID, sync_key=SYNC_KEY, is_twin=True)
+        await person.request(
+            "POST", "../../__sandbox__/settings", {"duplicate_check": ["CBeteiligte"]}
+        )
+        yield Espo(
+            person=person,
+            sync=sync,
+            sync_user_id=SYNC_ID,
+            sync_key=SYNC_KEY,
+            is_twin=True,
+        )
 
 
 @asynccontextmanager
@@ -65,7 +73,12 @@ async def real() -> AsyncIterator[Espo]:
             },
         )
         async with Rest.with_key(url, added["apiKey"]) as sync:
-            yield Espo(person=person, sync=sync, sync_user_id=added["id"], sync_key=added["apiKey"])
+            yield Espo(
+                person=person,
+                sync=sync,
+                sync_user_id=added["id"],
+                sync_key=added["apiKey"],
+            )
         await person.request("DELETE", f"User/{added['id']}")
 
 
@@ -85,7 +98,10 @@ async def events(espo: Espo) -> AsyncIterator[Events]:
 
     async with Events.listening(run_job) as listening:
         added = [
-            await espo.person.post("Webhook", {"event": f"{entity}.{action}", "url": listening.url, "isActive": True})
+            await espo.person.post(
+                "Webhook",
+                {"event": f"{entity}.{action}", "url": listening.url, "isActive": True},
+            )
             for entity in EVENTS_OF[espo.is_twin]
             for action in ("create", "update", "delete")
         ]

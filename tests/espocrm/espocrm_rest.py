@@ -17,7 +17,9 @@ NAMES = ("ESPOCRM_TEST_URL", "ESPOCRM_TEST_ADMIN_USER", "ESPOCRM_TEST_ADMIN_PASS
 #: EspoCRM sends 20 events a run, others' before ours, so one run without events of ours says nothing yet.
 IDLE_RUNS = 2
 #: Headers that matter to the client and to EspoCRM.
-PASSED_ON = frozenset({"X-Api-Key", "Content-Type", "X-Version-Number", "X-Skip-Duplicate-Check"})
+PASSED_ON = frozenset(
+    {"X-Api-Key", "Content-Type", "X-Version-Number", "X-Skip-Duplicate-Check"}
+)
 PASSED_BACK = frozenset({"Content-Type", "X-Status-Reason", "X-Status-Reason-Code"})
 
 
@@ -51,17 +53,31 @@ class Rest:
         async with aiohttp.ClientSession(headers={"X-Api-Key": key}) as session:
             yield cls(session, f"{url.rstrip('/')}/api/v1")
 
-    async def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
-        async with self.session.request(method, f"{self.base_url}/{path}", json=body, headers=headers) as response:
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        async with self.session.request(
+            method, f"{self.base_url}/{path}", json=body, headers=headers
+        ) as response:
             reason = response.headers.get("X-Status-Reason", "")
             is_json = response.content_type == "application/json"
-            return Answer(response.status, reason, await response.json() if is_json else await response.text())
+            return Answer(
+                response.status,
+                reason,
+                await response.json() if is_json else await response.text(),
+            )
 
     async def get(self, path: str) -> Any:
         return _fine(await self.request("GET", path))
 
     async def post(self, path: str, body: Any) -> Any:
-        return _fine(await self.request("POST", path, body, {"X-Skip-Duplicate-Check": "true"}))
+        return _fine(
+            await self.request("POST", path, body, {"X-Skip-Duplicate-Check": "true"})
+        )
 
     async def put(self, path: str, body: Any) -> Any:
         return _fine(await self.request("PUT", path, body))
@@ -84,7 +100,9 @@ class Rest:
         """EspoCRM's own import of first and last names, not in its silent mode."""
         lines = "".join(f"{first};{last}\n" for first, last in names)
         url, headers = f"{self.base_url}/Import/file", {"Content-Type": "text/csv"}
-        async with self.session.post(url, data=lines.encode(), headers=headers) as response:
+        async with self.session.post(
+            url, data=lines.encode(), headers=headers
+        ) as response:
             attachment = (await response.json())["attachmentId"]
         body = {
             "entityType": "CBeteiligte",
@@ -107,7 +125,11 @@ class Rest:
 
     async def write(self, *writes: dict[str, Any], key: str | None = None) -> Answer:
         """The write action of our extension."""
-        return await self.request("POST", "BitByLaw/write", {"writes": list(writes), **({"key": key} if key else {})})
+        return await self.request(
+            "POST",
+            "BitByLaw/write",
+            {"writes": list(writes), **({"key": key} if key else {})},
+        )
 
 
 def _fine(answer: Answer) -> Any:
@@ -141,11 +163,23 @@ class Calls:
         async def pass_on(request: web.Request) -> web.Response:
             made.append(f"{request.method} {request.match_info['path']}")
             target = URL(f"{base_url}{request.raw_path}", encoded=True)
-            headers = {name: value for name, value in request.headers.items() if name in PASSED_ON}
+            headers = {
+                name: value
+                for name, value in request.headers.items()
+                if name in PASSED_ON
+            }
             body = await request.read()
-            async with session.request(request.method, target, data=body, headers=headers) as answer:
-                said = {name: value for name, value in answer.headers.items() if name in PASSED_BACK}
-                return web.Response(status=answer.status, body=await answer.read(), headers=said)
+            async with session.request(
+                request.method, target, data=body, headers=headers
+            ) as answer:
+                said = {
+                    name: value
+                    for name, value in answer.headers.items()
+                    if name in PASSED_BACK
+                }
+                return web.Response(
+                    status=answer.status, body=await answer.read(), headers=said
+                )
 
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", pass_on)
@@ -178,7 +212,9 @@ class Events:
 
     @classmethod
     @asynccontextmanager
-    async def listening(cls, run_job: Callable[[str], Awaitable[None]]) -> AsyncIterator[Events]:
+    async def listening(
+        cls, run_job: Callable[[str], Awaitable[None]]
+    ) -> AsyncIterator[Events]:
         received: list[dict[str, Any]] = []
 
         async def take(request: web.Request) -> web.Response:

@@ -21,14 +21,28 @@ class People:
         self._espo = espo
         self._person = espo.person
 
-    async def merge(self, survivor: str, sources: Sequence[str], values: Mapping[str, Any] | None = None) -> None:
+    async def merge(
+        self,
+        survivor: str,
+        sources: Sequence[str],
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
         """Merge records as the dialogue does; ``values`` is what was ticked there."""
         if self._espo.is_twin:
-            wish = {"entity": ENTITY, "id": survivor, "sources": list(sources), "values": dict(values or {})}
+            wish = {
+                "entity": ENTITY,
+                "id": survivor,
+                "sources": list(sources),
+                "values": dict(values or {}),
+            }
             await self._act(action="merge", **wish)
             return
         data = {"sourceIdList": list(sources), "attributes": dict(values or {})}
-        await self._done("POST", "Action", {"entityType": ENTITY, "action": "merge", "id": survivor, "data": data})
+        await self._done(
+            "POST",
+            "Action",
+            {"entityType": ENTITY, "action": "merge", "id": survivor, "data": data},
+        )
 
     async def delete(self, entity: str, *ids: str) -> None:
         """Delete records one by one."""
@@ -78,7 +92,9 @@ class People:
     async def erase(self, entity: str, record_id: str, fields: Sequence[str]) -> None:
         """Erase personal data ("View Personal Data" in the menu of a record)."""
         if self._espo.is_twin:
-            await self._act(action="erase", entity=entity, id=record_id, fields=list(fields))
+            await self._act(
+                action="erase", entity=entity, id=record_id, fields=list(fields)
+            )
             return
         body = {"entityType": entity, "id": record_id, "fieldList": list(fields)}
         await self._done("POST", "DataPrivacy/action/erase", body)
@@ -93,13 +109,20 @@ class People:
     async def unrelate(self, owner: str, link: str, part: str) -> Answer:
         """Take an address or account off in a panel; what EspoCRM says."""
         if self._espo.is_twin:
-            return await self._person.request("PUT", f"{PARTS[link]}/{part}", {"beteiligteId": None})
-        return await self._person.request("DELETE", f"{ENTITY}/{owner}/{link}", {"id": part})
+            return await self._person.request(
+                "PUT", f"{PARTS[link]}/{part}", {"beteiligteId": None}
+            )
+        return await self._person.request(
+            "DELETE", f"{ENTITY}/{owner}/{link}", {"id": part}
+        )
 
     async def import_people(self, names: Sequence[str]) -> tuple[str, list[str]]:
         """Import persons by their last names; the id of the import and those of the records."""
         if self._espo.is_twin:
-            added = [await self._person.post(ENTITY, {"firstName": "Ida", "lastName": name}) for name in names]
+            added = [
+                await self._person.post(ENTITY, {"firstName": "Ida", "lastName": name})
+                for name in names
+            ]
             return "", [record["id"] for record in added]
         text = io.StringIO()
         rows = [["lastName", "firstName"], *([name, "Ida"] for name in names)]
@@ -140,11 +163,23 @@ class People:
     async def tasks_about(self, text: str) -> list[dict[str, Any]]:
         """The tasks whose description contains a text, oldest first."""
         where = f"where[0][type]=contains&where[0][attribute]=description&where[0][value]={text}"
-        rows = (await self._person.get(f"Task?{where}&orderBy=createdAt&order=asc&maxSize=200"))["list"]
+        rows = (
+            await self._person.get(
+                f"Task?{where}&orderBy=createdAt&order=asc&maxSize=200"
+            )
+        )["list"]
         return [await self._person.get(f"Task/{row['id']}") for row in rows]
 
-    async def _mass(self, action: str, ids: Sequence[str], data: dict[str, Any]) -> None:
-        body = {"entityType": ENTITY, "action": action, "params": {"ids": list(ids)}, "data": data, "idle": False}
+    async def _mass(
+        self, action: str, ids: Sequence[str], data: dict[str, Any]
+    ) -> None:
+        body = {
+            "entityType": ENTITY,
+            "action": action,
+            "params": {"ids": list(ids)},
+            "data": data,
+            "idle": False,
+        }
         answer = await self._done("POST", "MassAction", body)
         assert answer.body["count"] == len(ids)
 

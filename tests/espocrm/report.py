@@ -22,7 +22,10 @@ from espocrm_rest import NAMES, Rest
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parents[1] / "docs" / "espocrm.md"
-BEGIN, END = "<!-- report {version} begins, written by make espocrm-report -->", "<!-- report {version} ends -->"
+BEGIN, END = (
+    "<!-- report {version} begins, written by make espocrm-report -->",
+    "<!-- report {version} ends -->",
+)
 HEADING = "## Tried on real EspoCRMs"
 
 #: What users meet (specification 13, "EspoCRM"), and which tests tell of it, by a regular expression on module and name
@@ -33,8 +36,16 @@ SENTENCES = (
         "a sync causes no event, no note, no change of who modified",
         r"no_echo|no_event|no_note|no_change_by_a_perso",
     ),
-    ("1", "contact rows keep the flags that people have set", r"shared_rows|a_row_of|deleted_record_shares"),
-    ("2", "an open form meets EspoCRM's own conflict dialog", r"meets_a_conflict|is_past_is_a_conflict"),
+    (
+        "1",
+        "contact rows keep the flags that people have set",
+        r"shared_rows|a_row_of|deleted_record_shares",
+    ),
+    (
+        "2",
+        "an open form meets EspoCRM's own conflict dialog",
+        r"meets_a_conflict|is_past_is_a_conflict",
+    ),
     ("1", "status is no version", r"no_new_version|as_a_version|status_only"),
     (
         "1",
@@ -45,11 +56,27 @@ SENTENCES = (
     ("3", "restore and revert import", r"restor|revert|import"),
     ("3", "GDPR erase", r"eras|gdpr"),
     ("3", "mass update", r"mass"),
-    ("5", "names, lengths, bank details are said clearly", r"cannot_save|name_cannot|iban|bic|small_letters|sync_may"),
-    ("5", "relate, unrelate, remove and move mark the Beteiligter", r"belongs_to|comes_goes|still_waits|relat"),
+    (
+        "5",
+        "names, lengths, bank details are said clearly",
+        r"cannot_save|name_cannot|iban|bic|small_letters|sync_may",
+    ),
+    (
+        "5",
+        "relate, unrelate, remove and move mark the Beteiligter",
+        r"belongs_to|comes_goes|still_waits|relat",
+    ),
     ("5", "an address is named by street and place", r"called_by"),
-    ("6", "order, filters, navigation, search", r"alphabetical|filters|first_in_the_bar"),
-    ("6", "buttons: reconcile now, preview, create again", r"button|preview|reconcile|create_again|created_again"),
+    (
+        "6",
+        "order, filters, navigation, search",
+        r"alphabetical|filters|first_in_the_bar",
+    ),
+    (
+        "6",
+        "buttons: reconcile now, preview, create again",
+        r"button|preview|reconcile|create_again|created_again",
+    ),
     ("7", "set-up in one command, repeated without a change", r"one_command"),
     ("7", "upgrade keeps what an administrator has changed", r"upgrade"),
     ("7", "uninstalling leaves no dead ends, records stay", r"uninstall"),
@@ -83,33 +110,56 @@ def run_tests() -> list[Case]:
             "-q",
             f"--junitxml={result}",
         ]
-        subprocess.run([*command, "--numprocesses", "0"], check=False, cwd=HERE.parents[1])  # noqa: S603 - ours
+        subprocess.run(  # noqa: S603 - ours
+            [*command, "--numprocesses", "0"], check=False, cwd=HERE.parents[1]
+        )
         return [_case(found) for found in ElementTree.parse(result).iter("testcase")]  # noqa: S314 - ours
 
 
 def _case(found: ElementTree.Element) -> Case:
     parts = {part.tag for part in found}
-    result = "failed" if parts & {"failure", "error"} else "skipped" if "skipped" in parts else "passed"
+    result = (
+        "failed"
+        if parts & {"failure", "error"}
+        else "skipped"
+        if "skipped" in parts
+        else "passed"
+    )
     module = found.attrib["classname"].rpartition(".")[2].removeprefix("test_")
-    return Case(module, found.attrib["name"].partition("[")[0].removeprefix("test_"), result)
+    return Case(
+        module, found.attrib["name"].partition("[")[0].removeprefix("test_"), result
+    )
 
 
 def make_table(cases: list[Case]) -> tuple[list[str], bool]:
     """The rows of the table, and whether every sentence was tried and nothing failed."""
-    by_sentence: dict[tuple[str, str, str], list[Case]] = {sentence: [] for sentence in (*SENTENCES, FURTHER)}
+    by_sentence: dict[tuple[str, str, str], list[Case]] = {
+        sentence: [] for sentence in (*SENTENCES, FURTHER)
+    }
     for case in cases:
-        fitting = (sentence for sentence in by_sentence if re.search(sentence[2], f"{case.module}::{case.name}"))
+        fitting = (
+            sentence
+            for sentence in by_sentence
+            if re.search(sentence[2], f"{case.module}::{case.name}")
+        )
         by_sentence[next(fitting)].append(case)
     rows = ["| 13 | what users meet | tests | result |", "|---|---|---|---|"]
     is_well = True
-    for sentence, found in sorted(by_sentence.items(), key=lambda item: item[0][0] or "9"):
+    for sentence, found in sorted(
+        by_sentence.items(), key=lambda item: item[0][0] or "9"
+    ):
         if sentence is FURTHER and not found:
             continue
         point, text, _ = sentence
         counts = Counter(case.result for case in found)
         is_well = is_well and set(counts) <= {"passed"} and bool(found)
-        result = ", ".join(f"{number} {name}" for name, number in sorted(counts.items())) or "**no test here**"
-        names = ", ".join(f"`{name}`" for name in dict.fromkeys(case.name for case in found))
+        result = (
+            ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+            or "**no test here**"
+        )
+        names = ", ".join(
+            f"`{name}`" for name in dict.fromkeys(case.name for case in found)
+        )
         rows.append(f"| {point} | {text} | {names} | {result} |")
     return rows, is_well
 
@@ -121,8 +171,18 @@ async def describe(url: str, user: str, password: str) -> tuple[str, str]:
         extensions = (await admin.get("Extension"))["list"]
         requirements = await admin.get("Admin/action/systemRequirementList")
     php = requirements.get("php", {}).get("requiredPhpVersion", {}).get("actual", "?")
-    ours = next((row["version"] for row in extensions if row["name"] == "BitByLaw" and row["isInstalled"]), "none")
-    return version, f"EspoCRM {version} with PHP {php}, extension {ours}, {datetime.now(UTC):%Y-%m-%d}"
+    ours = next(
+        (
+            row["version"]
+            for row in extensions
+            if row["name"] == "BitByLaw" and row["isInstalled"]
+        ),
+        "none",
+    )
+    return (
+        version,
+        f"EspoCRM {version} with PHP {php}, extension {ours}, {datetime.now(UTC):%Y-%m-%d}",
+    )
 
 
 def with_report(text: str, version: str, report: str) -> str:
@@ -147,7 +207,10 @@ def main() -> int:
     version, line = asyncio.run(describe(url, user, password))
     rows, is_well = make_table(cases)
     text = DOCUMENT.read_text(encoding="utf-8")
-    DOCUMENT.write_text(with_report(text, version, "\n".join([f"### {line}", "", *rows])), encoding="utf-8")
+    DOCUMENT.write_text(
+        with_report(text, version, "\n".join([f"### {line}", "", *rows])),
+        encoding="utf-8",
+    )
     print("\n".join([line, *rows]))  # noqa: T201 - a program
     return 0 if is_well else 1
 

@@ -32,7 +32,9 @@ class BitByLaw:
     url: str = ""
     received: list[tuple[str, Any]] = field(default_factory=list)
     status: int = 200
-    body: Any = field(default_factory=lambda: {"status": "queued", "formerNumber": "1061", "count": 1})
+    body: Any = field(
+        default_factory=lambda: {"status": "queued", "formerNumber": "1061", "count": 1}
+    )
     headers: dict[str, str] = field(default_factory=dict)
 
     async def take(self, request: web.Request) -> web.StreamResponse:
@@ -40,11 +42,15 @@ class BitByLaw:
         headers = {name.lower(): value for name, value in request.headers.items()}
         settings = load_settings({"ESPOCRM_ACTION_SECRET": SECRET})
         try:
-            require_action_sender(headers, request.path, await request.json(), settings, time.time())
+            require_action_sender(
+                headers, request.path, await request.json(), settings, time.time()
+            )
         except AccessDenied:
             return web.json_response({"reason": "not_admitted"}, status=401)
         if isinstance(self.body, str):
-            return web.Response(text=self.body, status=self.status, headers=self.headers)
+            return web.Response(
+                text=self.body, status=self.status, headers=self.headers
+            )
         return web.json_response(self.body, status=self.status, headers=self.headers)
 
 
@@ -83,9 +89,20 @@ async def user(espo: Espo, **rights: str) -> AsyncIterator[tuple[Rest, str]]:
     """Somebody with these rights on Beteiligte, and no others; without any, the scope is not his."""
     name = f"u{uuid4().hex[:12]}"
     scope: Any = (
-        {"create": "no", "read": "no", "edit": "no", "delete": "no", "stream": "all", **rights} if rights else False
+        {
+            "create": "no",
+            "read": "no",
+            "edit": "no",
+            "delete": "no",
+            "stream": "all",
+            **rights,
+        }
+        if rights
+        else False
     )
-    role = await espo.person.post("Role", {"name": name, "data": {"CBeteiligte": scope}})
+    role = await espo.person.post(
+        "Role", {"name": name, "data": {"CBeteiligte": scope}}
+    )
     added = await espo.person.post(
         "User",
         {
@@ -110,16 +127,24 @@ async def press(who: Rest, entity_id: str, action: str) -> Answer:
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_a_button_arrives_signed_with_the_records_id_alone(espo: Espo, bitbylaw: BitByLaw, action: str) -> None:
+async def test_a_button_arrives_signed_with_the_records_id_alone(
+    espo: Espo, bitbylaw: BitByLaw, action: str
+) -> None:
     entity_id = await new_person(espo)
     answer = await press(espo.person, entity_id, action)
     assert (answer.status, answer.body) == (200, bitbylaw.body)
-    assert bitbylaw.received == [(f"/vmh/beteiligte/actions/{ACTIONS[action]}", {"id": entity_id})]
+    assert bitbylaw.received == [
+        (f"/vmh/beteiligte/actions/{ACTIONS[action]}", {"id": entity_id})
+    ]
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("right", ["none", "read", "edit", "own edit", "edit of his own"])
-async def test_the_users_right_on_this_record_counts(espo: Espo, bitbylaw: BitByLaw, action: str, right: str) -> None:
+@pytest.mark.parametrize(
+    "right", ["none", "read", "edit", "own edit", "edit of his own"]
+)
+async def test_the_users_right_on_this_record_counts(
+    espo: Espo, bitbylaw: BitByLaw, action: str, right: str
+) -> None:
     rights: dict[str, dict[str, str]] = {
         "none": {},
         "read": {"read": "all"},
@@ -147,7 +172,9 @@ async def test_what_is_not_there_is_not_found(espo: Espo, bitbylaw: BitByLaw) ->
     assert (await press(espo.person, entity_id, "delete")).status == 400
     await espo.person.request("DELETE", f"CBeteiligte/{entity_id}")
     assert (await press(espo.person, entity_id, "sync")).status == 404
-    address = await espo.person.post("CAdressen", {"beteiligteId": await new_person(espo), "adresseCity": "Celle"})
+    address = await espo.person.post(
+        "CAdressen", {"beteiligteId": await new_person(espo), "adresseCity": "Celle"}
+    )
     assert (await press(espo.person, address["id"], "sync")).status == 404
     assert bitbylaw.received == []
 
@@ -155,40 +182,72 @@ async def test_what_is_not_there_is_not_found(espo: Espo, bitbylaw: BitByLaw) ->
 async def test_nobody_is_let_in_without_a_login(espo: Espo, bitbylaw: BitByLaw) -> None:
     entity_id = await new_person(espo)
     async with aiohttp.ClientSession() as session:
-        assert (await press(Rest(session, espo.person.base_url), entity_id, "sync")).status == 401
+        assert (
+            await press(Rest(session, espo.person.base_url), entity_id, "sync")
+        ).status == 401
     assert bitbylaw.received == []
 
 
-async def test_nobody_can_read_the_key_and_only_an_administrator_sets_it(espo: Espo, bitbylaw: BitByLaw) -> None:
+async def test_nobody_can_read_the_key_and_only_an_administrator_sets_it(
+    espo: Espo, bitbylaw: BitByLaw
+) -> None:
     url = espo.person.base_url
-    async with user(espo, read="all", edit="all") as (somebody, _), aiohttp.ClientSession() as session:
+    async with (
+        user(espo, read="all", edit="all") as (somebody, _),
+        aiohttp.ClientSession() as session,
+    ):
         nobody = Rest(session, url)
         for who in (espo.person, somebody, espo.sync, nobody):
             for path in ("Settings", "App/user", "Metadata", "Settings/bitByLawSecret"):
                 assert SECRET not in str((await who.request("GET", path)).body)
         for who in (somebody, nobody):
             assert bitbylaw.url not in str((await who.request("GET", "Settings")).body)
-            refused = await who.request("PUT", "Settings", {"bitByLawUrl": "http://127.0.0.1:9"})
+            refused = await who.request(
+                "PUT", "Settings", {"bitByLawUrl": "http://127.0.0.1:9"}
+            )
             assert refused.status in {401, 403}
-        assert SECRET not in str((await espo.person.request("PUT", "Settings", {"bitByLawUrl": bitbylaw.url})).body)
+        assert SECRET not in str(
+            (
+                await espo.person.request(
+                    "PUT", "Settings", {"bitByLawUrl": bitbylaw.url}
+                )
+            ).body
+        )
         settings = (await somebody.get("App/user"))["appParams"]["bitbylaw"]
     assert settings["actions"] is True
     assert (await espo.person.get("Settings"))["bitByLawUrl"] == bitbylaw.url
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "gopher://127.0.0.1", "javascript:alert(1)", "http://a b", "x"])
-async def test_what_is_no_web_address_is_not_taken(espo: Espo, bitbylaw: BitByLaw, url: str) -> None:
-    assert (await espo.person.request("PUT", "Settings", {"bitByLawUrl": url})).status == 400
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "gopher://127.0.0.1",
+        "javascript:alert(1)",
+        "http://a b",
+        "x",
+    ],
+)
+async def test_what_is_no_web_address_is_not_taken(
+    espo: Espo, bitbylaw: BitByLaw, url: str
+) -> None:
+    assert (
+        await espo.person.request("PUT", "Settings", {"bitByLawUrl": url})
+    ).status == 400
 
 
-@pytest.mark.parametrize(("url", "secret"), [(None, SECRET), ("keep", None), ("keep", "")])
+@pytest.mark.parametrize(
+    ("url", "secret"), [(None, SECRET), ("keep", None), ("keep", "")]
+)
 async def test_without_address_or_key_the_buttons_are_not_set_up(
     espo: Espo, bitbylaw: BitByLaw, url: str | None, secret: str | None
 ) -> None:
     await set_up(espo, url and bitbylaw.url, secret)
     answer = await press(espo.person, await new_person(espo), "sync")
     assert (answer.status, answer.body) == (503, {"reason": "not_set_up"})
-    assert (await espo.person.get("App/user"))["appParams"]["bitbylaw"]["actions"] is False
+    assert (await espo.person.get("App/user"))["appParams"]["bitbylaw"][
+        "actions"
+    ] is False
     assert bitbylaw.received == []
 
 
@@ -208,48 +267,70 @@ async def test_what_bitbylaw_says_is_passed_on_and_what_it_does_not_say_is_no_su
     espo: Espo, bitbylaw: BitByLaw, status: int, body: Any, shown: tuple[int, str]
 ) -> None:
     bitbylaw.status, bitbylaw.body = status, body
-    bitbylaw.headers = {"Location": f"{bitbylaw.url}/elsewhere"} if status == 302 else {}
+    bitbylaw.headers = (
+        {"Location": f"{bitbylaw.url}/elsewhere"} if status == 302 else {}
+    )
     answer = await press(espo.person, await new_person(espo), "createAgain")
     assert (answer.status, answer.body["reason"]) == shown
     assert len(bitbylaw.received) == 1  # no redirect is followed
 
 
-async def test_a_wrong_key_does_not_log_the_user_out(espo: Espo, bitbylaw: BitByLaw) -> None:
+async def test_a_wrong_key_does_not_log_the_user_out(
+    espo: Espo, bitbylaw: BitByLaw
+) -> None:
     await set_up(espo, bitbylaw.url, "another-secret-of-24-characters")
     answer = await press(espo.person, await new_person(espo), "sync")
     assert (answer.status, answer.body) == (503, {"reason": "not_admitted"})
 
 
-async def test_while_bitbylaw_is_away_that_is_said_at_once(espo: Espo, bitbylaw: BitByLaw) -> None:
+async def test_while_bitbylaw_is_away_that_is_said_at_once(
+    espo: Espo, bitbylaw: BitByLaw
+) -> None:
     await set_up(espo, "http://127.0.0.1:9/")
     answer = await press(espo.person, await new_person(espo), "sync")
     assert (answer.status, answer.body) == (503, {"reason": "unreachable"})
 
 
-async def test_the_stream_keeps_who_had_it_created_again_and_the_old_number(espo: Espo, bitbylaw: BitByLaw) -> None:
+async def test_the_stream_keeps_who_had_it_created_again_and_the_old_number(
+    espo: Espo, bitbylaw: BitByLaw
+) -> None:
     entity_id = await new_person(espo)
     async with user(espo, read="all", edit="all") as (somebody, user_id):
         assert (await press(somebody, entity_id, "createAgain")).status == 200
         notes = (await espo.person.get(f"CBeteiligte/{entity_id}/stream"))["list"]
-        assert [(note["createdById"], "1061" in note["post"]) for note in notes if note["type"] == "Post"] == [
-            (user_id, True)
-        ]
+        assert [
+            (note["createdById"], "1061" in note["post"])
+            for note in notes
+            if note["type"] == "Post"
+        ] == [(user_id, True)]
         bitbylaw.status, bitbylaw.body = 409, {"reason": "not_gone"}
         await press(somebody, entity_id, "createAgain")
     notes = (await espo.person.get(f"CBeteiligte/{entity_id}/stream"))["list"]
     assert len([note for note in notes if note["type"] == "Post"]) == 1
 
 
-async def test_many_are_synced_as_far_as_the_user_may_edit_them(espo: Espo, bitbylaw: BitByLaw) -> None:
+async def test_many_are_synced_as_far_as_the_user_may_edit_them(
+    espo: Espo, bitbylaw: BitByLaw
+) -> None:
     async with user(espo, read="all", edit="own") as (somebody, user_id):
         own = [await new_person(espo, assignedUserId=user_id) for _ in range(2)]
         other = await new_person(espo)
-        answer = await somebody.request("POST", "BitByLaw/CBeteiligte/sync", {"ids": [*own, other, "unknown", own[0]]})
+        answer = await somebody.request(
+            "POST",
+            "BitByLaw/CBeteiligte/sync",
+            {"ids": [*own, other, "unknown", own[0]]},
+        )
         assert (answer.status, answer.body["skipped"]) == (200, 2)
         [(path, body)] = bitbylaw.received
         assert path == "/vmh/beteiligte/actions/sync"
         assert sorted(body["ids"]) == sorted(own)
-        assert (await somebody.request("POST", "BitByLaw/CBeteiligte/sync", {"ids": [other]})).status == 403
+        assert (
+            await somebody.request(
+                "POST", "BitByLaw/CBeteiligte/sync", {"ids": [other]}
+            )
+        ).status == 403
     for ids in ([], ["x"] * 201, "x", None):
-        assert (await espo.person.request("POST", "BitByLaw/CBeteiligte/sync", {"ids": ids})).status == 400
+        assert (
+            await espo.person.request("POST", "BitByLaw/CBeteiligte/sync", {"ids": ids})
+        ).status == 400
     assert len(bitbylaw.received) == 1

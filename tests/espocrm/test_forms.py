@@ -26,7 +26,9 @@ def _sentence(answer: Answer) -> tuple[str, str]:
 
 async def _beteiligter(espo: Espo, status: str = "clean") -> str:
     """A Beteiligter that the sync knows; its id."""
-    record = await espo.sync.post("CBeteiligte", {"lastName": f"Muster {uuid4().hex[:8]}"})
+    record = await espo.sync.post(
+        "CBeteiligte", {"lastName": f"Muster {uuid4().hex[:8]}"}
+    )
     await _set_status(espo, record["id"], status)
     return str(record["id"])
 
@@ -47,9 +49,15 @@ async def _status(espo: Espo, record_id: str) -> Any:
     ("body", "told"),
     [
         ({"lastName": None, "firstName": "Max"}, ("nameMissing", "lastName")),
-        ({"lastName": "", "firmenname": "", "rechtsform": "GmbH"}, ("nameMissing", "lastName")),
+        (
+            {"lastName": "", "firmenname": "", "rechtsform": "GmbH"},
+            ("nameMissing", "lastName"),
+        ),
         ({"firmenname": "Bau"}, ("rechtsformMissing", "firmenname")),
-        ({"lastName": None, "firmenname": "Bau", "rechtsform": ""}, ("rechtsformMissing", "lastName")),
+        (
+            {"lastName": None, "firmenname": "Bau", "rechtsform": ""},
+            ("rechtsformMissing", "lastName"),
+        ),
     ],
 )
 async def test_people_cannot_save_a_beteiligter_without_name_or_firm_with_legal_form(
@@ -57,16 +65,26 @@ async def test_people_cannot_save_a_beteiligter_without_name_or_firm_with_legal_
 ) -> None:
     answer = await _post(espo.person, "CBeteiligte", body)
     assert _sentence(answer) == told
-    assert answer.reason.startswith("Field validation failure; entityType: CBeteiligte, field: ")
+    assert answer.reason.startswith(
+        "Field validation failure; entityType: CBeteiligte, field: "
+    )
 
 
 @only_real
-async def test_a_name_cannot_be_taken_away_and_whoever_has_none_can_be_edited_otherwise(espo: Espo) -> None:
+async def test_a_name_cannot_be_taken_away_and_whoever_has_none_can_be_edited_otherwise(
+    espo: Espo,
+) -> None:
     person = await espo.person.post("CBeteiligte", {"lastName": "Muster"})
-    answer = await espo.person.request("PUT", f"CBeteiligte/{person['id']}", {"lastName": ""})
+    answer = await espo.person.request(
+        "PUT", f"CBeteiligte/{person['id']}", {"lastName": ""}
+    )
     assert _sentence(answer) == ("nameMissing", "lastName")
-    firm = await espo.person.post("CBeteiligte", {"firmenname": "Bau", "rechtsform": "GmbH"})
-    answer = await espo.person.request("PUT", f"CBeteiligte/{firm['id']}", {"rechtsform": None})
+    firm = await espo.person.post(
+        "CBeteiligte", {"firmenname": "Bau", "rechtsform": "GmbH"}
+    )
+    answer = await espo.person.request(
+        "PUT", f"CBeteiligte/{firm['id']}", {"rechtsform": None}
+    )
     assert _sentence(answer) == ("rechtsformMissing", "rechtsform")
     nameless = await espo.sync.post("CBeteiligte", {"firmenname": "Ohne Rechtsform"})
     await espo.person.put(f"CBeteiligte/{nameless['id']}", {"description": "x"})
@@ -109,12 +127,18 @@ async def test_firms_stand_among_persons_in_alphabetical_order(espo: Espo) -> No
         ("DE89370400440532031000", "ibanCheckDigits"),
     ],
 )
-async def test_a_wrong_iban_says_what_is_wrong(espo: Espo, iban: str, told: str) -> None:
+async def test_a_wrong_iban_says_what_is_wrong(
+    espo: Espo, iban: str, told: str
+) -> None:
     owner = await _beteiligter(espo)
-    answer = await _post(espo.person, "CBankverbindungen", {"beteiligteId": owner, "iban": iban})
+    answer = await _post(
+        espo.person, "CBankverbindungen", {"beteiligteId": owner, "iban": iban}
+    )
     assert _sentence(answer) == (told, "iban")
     assert iban not in answer.reason
-    answer = await _post(espo.sync, "CBankverbindungen", {"beteiligteId": owner, "iban": iban})
+    answer = await _post(
+        espo.sync, "CBankverbindungen", {"beteiligteId": owner, "iban": iban}
+    )
     assert answer.body["messageTranslation"] == {
         "label": "validationFailure",
         "scope": None,
@@ -123,45 +147,76 @@ async def test_a_wrong_iban_says_what_is_wrong(espo: Espo, iban: str, told: str)
 
 
 @only_real
-@pytest.mark.parametrize(("bic", "told"), [("DEUTDEF", "bicLength"), ("DEUT12FF", "bicFormat")])
+@pytest.mark.parametrize(
+    ("bic", "told"), [("DEUTDEF", "bicLength"), ("DEUT12FF", "bicFormat")]
+)
 async def test_a_wrong_bic_says_what_is_wrong(espo: Espo, bic: str, told: str) -> None:
     owner = await _beteiligter(espo)
-    answer = await _post(espo.person, "CBankverbindungen", {"beteiligteId": owner, "bic": bic})
+    answer = await _post(
+        espo.person, "CBankverbindungen", {"beteiligteId": owner, "bic": bic}
+    )
     assert _sentence(answer) == (told, "bic")
 
 
 async def test_blanks_and_small_letters_are_fine(espo: Espo) -> None:
-    body = {"beteiligteId": await _beteiligter(espo), "iban": "de89 3704 0044 0532 0130 00", "bic": "deut de ff"}
+    body = {
+        "beteiligteId": await _beteiligter(espo),
+        "iban": "de89 3704 0044 0532 0130 00",
+        "bic": "deut de ff",
+    }
     await espo.person.post("CBankverbindungen", body)
 
 
 @only_real
 @pytest.mark.parametrize(
-    ("entity", "body"), [("CAdressen", {"adresseCity": "Hannover"}), ("CBankverbindungen", {"iban": IBAN})]
+    ("entity", "body"),
+    [("CAdressen", {"adresseCity": "Hannover"}), ("CBankverbindungen", {"iban": IBAN})],
 )
-async def test_an_address_or_account_belongs_to_a_beteiligter(espo: Espo, entity: str, body: dict[str, Any]) -> None:
+async def test_an_address_or_account_belongs_to_a_beteiligter(
+    espo: Espo, entity: str, body: dict[str, Any]
+) -> None:
     answer = await _post(espo.person, entity, body)
     assert _sentence(answer) == ("validationFailure", "beteiligte")
     owner = await _beteiligter(espo)
     record = await espo.person.post(entity, {**body, "beteiligteId": owner})
-    answer = await espo.person.request("PUT", f"{entity}/{record['id']}", {"beteiligteId": None})
+    answer = await espo.person.request(
+        "PUT", f"{entity}/{record['id']}", {"beteiligteId": None}
+    )
     assert _sentence(answer) == ("validationFailure", "beteiligte")
     link = {"CAdressen": "adressen", "CBankverbindungen": "bankverbindungen"}[entity]
-    answer = await espo.person.request("DELETE", f"CBeteiligte/{owner}/{link}", {"id": record["id"]})
+    answer = await espo.person.request(
+        "DELETE", f"CBeteiligte/{owner}/{link}", {"id": record["id"]}
+    )
     assert answer.status == 403
 
 
-async def test_an_address_is_called_by_street_and_place_until_somebody_names_it(espo: Espo) -> None:
-    body = {"adresseStreet": "Lange Straße 5\nHinterhaus", "adressePostalCode": "30159", "adresseCity": "Hannover"}
-    address = await espo.person.post("CAdressen", {**body, "beteiligteId": await _beteiligter(espo)})
+async def test_an_address_is_called_by_street_and_place_until_somebody_names_it(
+    espo: Espo,
+) -> None:
+    body = {
+        "adresseStreet": "Lange Straße 5\nHinterhaus",
+        "adressePostalCode": "30159",
+        "adresseCity": "Hannover",
+    }
+    address = await espo.person.post(
+        "CAdressen", {**body, "beteiligteId": await _beteiligter(espo)}
+    )
     path = f"CAdressen/{address['id']}"
     assert address["name"] == address["bezeichnung"] == "Lange Straße 5, 30159 Hannover"
-    assert (await espo.person.put(path, {"adresseCity": "Celle"}))["name"] == "Lange Straße 5, 30159 Celle"
-    assert (await espo.person.put(path, {"name": "Kanzlei"}))["bezeichnung"] == "Kanzlei"
+    assert (await espo.person.put(path, {"adresseCity": "Celle"}))[
+        "name"
+    ] == "Lange Straße 5, 30159 Celle"
+    assert (await espo.person.put(path, {"name": "Kanzlei"}))[
+        "bezeichnung"
+    ] == "Kanzlei"
     assert (await espo.person.put(path, {"adresseCity": "Peine"}))["name"] == "Kanzlei"
-    assert (await espo.person.put(path, {"name": ""}))["name"] == "Lange Straße 5, 30159 Peine"
+    assert (await espo.person.put(path, {"name": ""}))[
+        "name"
+    ] == "Lange Straße 5, 30159 Peine"
     box = {"adresseStreet": None, "postfach": "12 34"}
-    assert (await espo.person.put(path, {**box, "name": None}))["name"] == "Postfach 12 34, 30159 Peine"
+    assert (await espo.person.put(path, {**box, "name": None}))[
+        "name"
+    ] == "Postfach 12 34, 30159 Peine"
 
 
 # -- what then waits for the sync ---------------------------------------------------------------------------------
@@ -198,13 +253,19 @@ async def test_a_part_that_comes_goes_or_moves_makes_its_beteiligte_wait(
     assert await waiting() == (False, True)
 
 
-async def test_a_beteiligter_that_is_not_in_advoware_yet_stays_new_and_a_mark_is_no_new_version(espo: Espo) -> None:
+async def test_a_beteiligter_that_is_not_in_advoware_yet_stays_new_and_a_mark_is_no_new_version(
+    espo: Espo,
+) -> None:
     owner = await _beteiligter(espo, "pending_sync")
-    part = await espo.person.post("CAdressen", {"adresseCity": "Hannover", "beteiligteId": owner})
+    part = await espo.person.post(
+        "CAdressen", {"adresseCity": "Hannover", "beteiligteId": owner}
+    )
     await espo.person.request("DELETE", f"CAdressen/{part['id']}")
     assert await _status(espo, owner) == "pending_sync"
     await _set_status(espo, owner, "clean")
-    part = await espo.person.post("CAdressen", {"adresseCity": "Hannover", "beteiligteId": owner})
+    part = await espo.person.post(
+        "CAdressen", {"adresseCity": "Hannover", "beteiligteId": owner}
+    )
     version = (await espo.person.get(f"CBeteiligte/{owner}"))["versionNumber"]
     await espo.person.request("DELETE", f"CAdressen/{part['id']}")
     after = await espo.person.get(f"CBeteiligte/{owner}")
@@ -218,7 +279,15 @@ async def test_a_beteiligter_that_is_not_in_advoware_yet_stays_new_and_a_mark_is
 async def test_the_filters_of_lists_find_what_their_names_say(espo: Espo) -> None:
     user = (await espo.person.get("App/user"))["user"]["id"]
     records: dict[tuple[str, bool], str] = {}
-    statuses = ("clean", "dirty", "pending_sync", "failed", "permanently_failed", "conflict", "deleted_in_advoware")
+    statuses = (
+        "clean",
+        "dirty",
+        "pending_sync",
+        "failed",
+        "permanently_failed",
+        "conflict",
+        "deleted_in_advoware",
+    )
     for status in statuses:
         for is_mine in (True, False):
             record = await _beteiligter(espo, status)
@@ -229,11 +298,15 @@ async def test_the_filters_of_lists_find_what_their_names_say(espo: Espo) -> Non
 
     async def found(name: str) -> set[tuple[str, bool]]:
         only_these = f"where[1][type]=in&where[1][attribute]=id{ids}"
-        answer = await espo.person.get(f"CBeteiligte?primaryFilter={name}&maxSize=200&{only_these}")
+        answer = await espo.person.get(
+            f"CBeteiligte?primaryFilter={name}&maxSize=200&{only_these}"
+        )
         rows = {row["id"] for row in answer["list"]}
         return {key for key, record in records.items() if record in rows}
 
-    def of(*wanted: str, mine: tuple[bool, ...] = (True, False)) -> set[tuple[str, bool]]:
+    def of(
+        *wanted: str, mine: tuple[bool, ...] = (True, False)
+    ) -> set[tuple[str, bool]]:
         return {(status, is_mine) for status in wanted for is_mine in mine}
 
     needs_person = ("permanently_failed", "conflict", "deleted_in_advoware")
@@ -244,7 +317,9 @@ async def test_the_filters_of_lists_find_what_their_names_say(espo: Espo) -> Non
 
 
 @only_real
-async def test_beteiligte_come_first_in_the_bar_and_are_in_search_and_quick_create(espo: Espo) -> None:
+async def test_beteiligte_come_first_in_the_bar_and_are_in_search_and_quick_create(
+    espo: Espo,
+) -> None:
     settings = await espo.person.get("Settings")
     assert settings["tabList"][0] == "CBeteiligte"
     assert settings["tabList"].count("CBeteiligte") == 1

@@ -40,7 +40,12 @@ class Firm:
     made: set[str]
 
     async def new_person(self, **attributes: Any) -> str:
-        record = {"firstName": "Anna", "lastName": f"Muster {uuid4().hex[:8]}", "salutationName": "Frau", **attributes}
+        record = {
+            "firstName": "Anna",
+            "lastName": f"Muster {uuid4().hex[:8]}",
+            "salutationName": "Frau",
+            **attributes,
+        }
         entity_id = str((await self.espo.person.post(ENTITY, record))["id"])
         self.made.add(entity_id)
         return entity_id
@@ -57,7 +62,9 @@ class Firm:
         for entity_id in ids:
             self.clock.advance(seconds=5)
             event = SyncEvent(entity_id=entity_id, action="update", source=source)
-            results.append((await BeteiligteSync(resources=self.resources).handle(event)).result)
+            results.append(
+                (await BeteiligteSync(resources=self.resources).handle(event)).result
+            )
         return results
 
     async def cron(self) -> None:
@@ -66,7 +73,9 @@ class Firm:
         ids: list[str] = []
 
         async def enqueue(message: Any) -> None:
-            if (entity_id := message["data"]["entity_id"]) in self.made:  # a real one remembers earlier runs
+            if (
+                entity_id := message["data"]["entity_id"]
+            ) in self.made:  # a real one remembers earlier runs
                 ids.append(entity_id)
 
         await self.resources.redis.flushall()
@@ -84,11 +93,17 @@ class Firm:
 
     def parts(self, betnr: int, link: str) -> list[dict[str, Any]]:
         """The addresses or accounts of a Beteiligter, by the name of the panel in EspoCRM."""
-        found: list[dict[str, Any]] = self.person(betnr)[{"bankverbindungen": "bankkverbindungen"}.get(link, link)]
+        found: list[dict[str, Any]] = self.person(betnr)[
+            {"bankverbindungen": "bankkverbindungen"}.get(link, link)
+        ]
         return found
 
     def phones(self, betnr: int) -> list[str]:
-        return sorted(entry["tlf"] for entry in self.person(betnr)["kommunikation"] if entry["tlf"])
+        return sorted(
+            entry["tlf"]
+            for entry in self.person(betnr)["kommunikation"]
+            if entry["tlf"]
+        )
 
     async def in_advoware(self, betnr: int, **changes: Any) -> None:
         """A person changes the Beteiligter in Advoware's desktop program."""
@@ -97,7 +112,11 @@ class Firm:
 
     async def tasks(self, betnr: int) -> list[dict[str, Any]]:
         """The open tasks that name a Beteiligter."""
-        return [task for task in await self.people.tasks_about(str(betnr)) if task["status"] in OPEN]
+        return [
+            task
+            for task in await self.people.tasks_about(str(betnr))
+            if task["status"] in OPEN
+        ]
 
     def count(self) -> int:
         return len(self.advoware.beteiligte.all())
@@ -130,16 +149,32 @@ def number() -> str:
 
 
 def phone(value: str) -> dict[str, Any]:
-    return {"phoneNumberData": [{"phoneNumber": value, "type": "Office", "primary": True}]}
+    return {
+        "phoneNumberData": [{"phoneNumber": value, "type": "Office", "primary": True}]
+    }
 
 
 async def address_of(firm: Firm, owner: str, **attributes: Any) -> str:
-    body = {"adresseStreet": "Lange Straße 5", "adressePostalCode": "30159", "adresseCity": "Hannover", **attributes}
-    return str((await firm.espo.person.post("CAdressen", {"beteiligteId": owner, **body}))["id"])
+    body = {
+        "adresseStreet": "Lange Straße 5",
+        "adressePostalCode": "30159",
+        "adresseCity": "Hannover",
+        **attributes,
+    }
+    return str(
+        (await firm.espo.person.post("CAdressen", {"beteiligteId": owner, **body}))[
+            "id"
+        ]
+    )
 
 
 async def account_of(firm: Firm, owner: str) -> str:
-    body = {"name": "Konto", "iban": "DE89370400440532013000", "kontoinhaber": "Anna Muster", "beteiligteId": owner}
+    body = {
+        "name": "Konto",
+        "iban": "DE89370400440532013000",
+        "kontoinhaber": "Anna Muster",
+        "beteiligteId": owner,
+    }
     return str((await firm.espo.person.post("CBankverbindungen", body))["id"])
 
 
@@ -163,13 +198,21 @@ async def test_of_two_merged_the_survivor_keeps_its_number_and_the_other_is_told
     await firm.sync(*events, survivor)
 
     record = await firm.record(survivor)
-    assert (record["betnr"], record["syncStatus"]) == (kept, "clean"), record["syncErrorMessage"]
+    assert (record["betnr"], record["syncStatus"]) == (kept, "clean"), record[
+        "syncErrorMessage"
+    ]
     assert firm.person(kept)["name"] == "Neumann"
     assert firm.phones(kept) == sorted([ours, theirs])
-    assert firm.phones(other) == [theirs], "nothing is taken from the one that is left over"
-    assert [item["strasse"] for item in firm.parts(kept, "adressen")] == ["Lange Straße 5"]
+    assert firm.phones(other) == [theirs], (
+        "nothing is taken from the one that is left over"
+    )
+    assert [item["strasse"] for item in firm.parts(kept, "adressen")] == [
+        "Lange Straße 5"
+    ]
     assert (await firm.record(address, "CAdressen"))["syncStatus"] == "clean"
-    told = [task for task in await firm.tasks(other) if "zusammengeführt" in task["name"]]
+    told = [
+        task for task in await firm.tasks(other) if "zusammengeführt" in task["name"]
+    ]
     assert len(told) == 1
     assert (told[0]["parentId"], told[0]["assignedUserId"]) == (survivor, firm.user_id)
     assert str(kept) in told[0]["description"]
@@ -180,7 +223,9 @@ async def test_of_two_merged_the_survivor_keeps_its_number_and_the_other_is_told
 
 
 @orders
-async def test_a_survivor_without_number_takes_the_other_ones(firm: Firm, deletion_comes: str) -> None:
+async def test_a_survivor_without_number_takes_the_other_ones(
+    firm: Firm, deletion_comes: str
+) -> None:
     value = number()
     source, betnr = await firm.linked_person(dateOfBirth="1980-05-01", **phone(value))
     address, account = await address_of(firm, source), await account_of(firm, source)
@@ -189,17 +234,23 @@ async def test_a_survivor_without_number_takes_the_other_ones(firm: Firm, deleti
     survivor = await firm.new_person(**phone(mine))
     count = firm.count()
 
-    await firm.people.merge(survivor, [source], {"lastName": "Neumann", "dateOfBirth": "1981-06-02"})
+    await firm.people.merge(
+        survivor, [source], {"lastName": "Neumann", "dateOfBirth": "1981-06-02"}
+    )
     events = [source, survivor] if deletion_comes == "first" else [survivor, source]
     await firm.sync(*events, survivor)
 
     record = await firm.record(survivor)
-    assert (record["betnr"], record["syncStatus"]) == (betnr, "clean"), record["syncErrorMessage"]
+    assert (record["betnr"], record["syncStatus"]) == (betnr, "clean"), record[
+        "syncErrorMessage"
+    ]
     assert firm.count() == count, "nobody was created"
     advo = firm.person(betnr)
     assert (advo["name"], advo["geburtsdatum"][:10]) == ("Neumann", "1981-06-02")
     assert firm.phones(betnr) == sorted([value, mine])
-    assert [item["strasse"] for item in firm.parts(betnr, "adressen")] == ["Lange Straße 5"]
+    assert [item["strasse"] for item in firm.parts(betnr, "adressen")] == [
+        "Lange Straße 5"
+    ]
     assert len(firm.parts(betnr, "bankverbindungen")) == 1
     assert (await firm.record(address, "CAdressen"))["syncStatus"] == "clean"
     assert (await firm.record(account, "CBankverbindungen"))["syncStatus"] == "clean"
@@ -208,14 +259,20 @@ async def test_a_survivor_without_number_takes_the_other_ones(firm: Firm, deleti
 
 
 async def test_what_webhooks_tell_of_people_at_work(firm: Firm, events: Events) -> None:
-    survivor, source, imported = await firm.new_person(), await firm.linked_person(), await firm.linked_person()
+    survivor, source, imported = (
+        await firm.new_person(),
+        await firm.linked_person(),
+        await firm.linked_person(),
+    )
     ids = (survivor, source[0], imported[0])
     await events.of(*ids)
 
     await firm.people.merge(survivor, [source[0]])
     told = await events.of(*ids)
     assert {event["id"] for event in told} == {survivor, source[0]}
-    assert {event.get("betnr") for event in told if event["id"] == survivor} >= {source[1]}
+    assert {event.get("betnr") for event in told if event["id"] == survivor} >= {
+        source[1]
+    }
 
     await firm.people.erase(ENTITY, survivor, ["name"])
     assert {event["id"] for event in await events.of(*ids)} == {survivor}
@@ -241,13 +298,19 @@ async def test_a_merge_whose_events_were_lost_is_found_by_the_check(firm: Firm) 
     assert await firm.tasks(taken[1]) == []
     for _, betnr in (other, third):
         assert len(await firm.tasks(betnr)) == 1
-        assert all("zusammengeführt" in task["name"] for task in await firm.tasks(betnr))
+        assert all(
+            "zusammengeführt" in task["name"] for task in await firm.tasks(betnr)
+        )
 
 
-async def test_a_number_that_is_gone_from_advoware_gives_way_to_a_living_one(firm: Firm) -> None:
+async def test_a_number_that_is_gone_from_advoware_gives_way_to_a_living_one(
+    firm: Firm,
+) -> None:
     survivor, gone = await firm.linked_person()
     source, betnr = await firm.linked_person()
-    await firm.linked_person()  # else Advoware would look as if it had lost its last numbers
+    await (
+        firm.linked_person()
+    )  # else Advoware would look as if it had lost its last numbers
     firm.advoware.beteiligte.remove(gone)
     await firm.sync(survivor)
     assert (await firm.record(survivor))["syncStatus"] == "deleted_in_advoware"
@@ -256,11 +319,17 @@ async def test_a_number_that_is_gone_from_advoware_gives_way_to_a_living_one(fir
     await firm.sync(source, survivor)
 
     record = await firm.record(survivor)
-    assert (record["betnr"], record["syncStatus"]) == (betnr, "clean"), record["syncErrorMessage"]
-    assert [task["name"] for task in (*await firm.tasks(betnr), *await firm.tasks(gone))] == []
+    assert (record["betnr"], record["syncStatus"]) == (betnr, "clean"), record[
+        "syncErrorMessage"
+    ]
+    assert [
+        task["name"] for task in (*await firm.tasks(betnr), *await firm.tasks(gone))
+    ] == []
 
 
-async def test_whoever_was_merged_twice_is_told_with_the_one_that_is_left(firm: Firm) -> None:
+async def test_whoever_was_merged_twice_is_told_with_the_one_that_is_left(
+    firm: Firm,
+) -> None:
     first, number_of_first = await firm.linked_person()
     second, number_of_second = await firm.linked_person()
     last, kept = await firm.linked_person()
@@ -292,9 +361,14 @@ async def test_several_without_a_number_are_merged_and_created_once(firm: Firm) 
 # -- delete and restore -----------------------------------------------------------------------------------------------
 
 
-async def test_a_restored_record_is_synced_again_and_no_task_asks_for_a_deletion(firm: Firm) -> None:
+async def test_a_restored_record_is_synced_again_and_no_task_asks_for_a_deletion(
+    firm: Firm,
+) -> None:
     entity_id, betnr = await firm.linked_person()
-    address, account = await address_of(firm, entity_id), await account_of(firm, entity_id)
+    address, account = (
+        await address_of(firm, entity_id),
+        await account_of(firm, entity_id),
+    )
     await firm.sync(entity_id)
     await firm.people.delete(ENTITY, entity_id)
     await firm.sync(entity_id)
@@ -308,14 +382,22 @@ async def test_a_restored_record_is_synced_again_and_no_task_asks_for_a_deletion
     assert (await firm.record(entity_id))["syncStatus"] == "clean"
     assert await firm.tasks(betnr) == []
     closed = await firm.record(task["id"], "Task")
-    assert (closed["status"], "Erledigt: " in closed["description"]) == ("Canceled", True)
-    assert (len(firm.parts(betnr, "adressen")), len(firm.parts(betnr, "bankverbindungen"))) == (1, 1)
+    assert (closed["status"], "Erledigt: " in closed["description"]) == (
+        "Canceled",
+        True,
+    )
+    assert (
+        len(firm.parts(betnr, "adressen")),
+        len(firm.parts(betnr, "bankverbindungen")),
+    ) == (1, 1)
     assert (await firm.record(address, "CAdressen"))["syncStatus"] == "clean"
     assert (await firm.record(account, "CBankverbindungen"))["syncStatus"] == "clean"
     assert await firm.sync(entity_id) == ["no_change"]
 
 
-async def test_a_record_restored_before_its_deletion_was_noticed_is_no_deletion(firm: Firm) -> None:
+async def test_a_record_restored_before_its_deletion_was_noticed_is_no_deletion(
+    firm: Firm,
+) -> None:
     entity_id, betnr = await firm.linked_person()
     await firm.people.delete(ENTITY, entity_id)
     await firm.people.restore(ENTITY, entity_id)
@@ -326,7 +408,9 @@ async def test_a_record_restored_before_its_deletion_was_noticed_is_no_deletion(
     assert await firm.tasks(betnr) == []
 
 
-async def test_a_restored_source_of_a_merge_does_not_share_the_number(firm: Firm) -> None:
+async def test_a_restored_source_of_a_merge_does_not_share_the_number(
+    firm: Firm,
+) -> None:
     source, betnr = await firm.linked_person()
     survivor = await firm.new_person()
     await firm.people.merge(survivor, [source])
@@ -345,7 +429,9 @@ async def test_a_restored_source_of_a_merge_does_not_share_the_number(firm: Firm
     assert (await firm.record(survivor))["syncStatus"] == "clean"
 
 
-async def test_a_restored_source_with_its_own_number_is_told_as_merged_no_longer(firm: Firm) -> None:
+async def test_a_restored_source_with_its_own_number_is_told_as_merged_no_longer(
+    firm: Firm,
+) -> None:
     survivor, _ = await firm.linked_person()
     source, betnr = await firm.linked_person()
     await firm.people.merge(survivor, [source])
@@ -361,7 +447,10 @@ async def test_a_restored_source_with_its_own_number_is_told_as_merged_no_longer
 
 async def test_a_restored_part_is_synced_again(firm: Firm) -> None:
     entity_id, betnr = await firm.linked_person()
-    address, account = await address_of(firm, entity_id), await account_of(firm, entity_id)
+    address, account = (
+        await address_of(firm, entity_id),
+        await account_of(firm, entity_id),
+    )
     await firm.sync(entity_id)
     for entity, part in (("CAdressen", address), ("CBankverbindungen", account)):
         await firm.people.delete(entity, part)
@@ -375,7 +464,10 @@ async def test_a_restored_part_is_synced_again(firm: Firm) -> None:
 
     assert (await firm.record(entity_id))["syncStatus"] == "clean"
     assert [task["name"] for task in await firm.tasks(betnr)] == []
-    assert (len(firm.parts(betnr, "adressen")), len(firm.parts(betnr, "bankverbindungen"))) == (1, 1)
+    assert (
+        len(firm.parts(betnr, "adressen")),
+        len(firm.parts(betnr, "bankverbindungen")),
+    ) == (1, 1)
 
 
 async def test_a_number_entered_at_another_record_ends_the_deletion(firm: Firm) -> None:
@@ -406,7 +498,9 @@ async def test_who_is_gone_from_advoware_too_needs_no_task(firm: Firm) -> None:
 
 async def test_a_deletion_reaches_who_looked_after_the_record(firm: Firm) -> None:
     name = f"anwalt{uuid4().hex[:8]}"
-    lawyer = await firm.espo.person.post("User", {"userName": name, "lastName": "Anwalt", "type": "regular"})
+    lawyer = await firm.espo.person.post(
+        "User", {"userName": name, "lastName": "Anwalt", "type": "regular"}
+    )
     try:
         entity_id, betnr = await firm.linked_person(assignedUserId=lawyer["id"])
         await firm.people.delete(ENTITY, entity_id)
@@ -441,7 +535,9 @@ async def test_a_type_that_advoware_cannot_change_is_told(firm: Firm) -> None:
 async def test_a_reverted_import_is_one_task_with_a_list(firm: Firm) -> None:
     names = [f"Import {uuid4().hex[:8]}" for _ in range(3)]
     import_id, ids = await firm.people.import_people(names)
-    assert [(await firm.record(entity_id))["syncStatus"] for entity_id in ids] == ["pending_sync"] * 3
+    assert [(await firm.record(entity_id))["syncStatus"] for entity_id in ids] == [
+        "pending_sync"
+    ] * 3
     await firm.sync(*ids)
     numbers = [(await firm.record(entity_id))["betnr"] for entity_id in ids]
     firm.made.update(ids)
@@ -451,7 +547,9 @@ async def test_a_reverted_import_is_one_task_with_a_list(firm: Firm) -> None:
     await firm.cron()
 
     tasks = {task["id"]: task for betnr in numbers for task in await firm.tasks(betnr)}
-    assert [task["name"] for task in tasks.values()] == ["3 Beteiligte wurden in EspoCRM gelöscht"]
+    assert [task["name"] for task in tasks.values()] == [
+        "3 Beteiligte wurden in EspoCRM gelöscht"
+    ]
     (task,) = tasks.values()
     assert all(name in task["description"] for name in names)
 
@@ -473,7 +571,9 @@ async def test_who_is_restored_is_taken_off_the_list_of_deletions(firm: Firm) ->
     (first, first_number), *others = people
     await firm.people.mass_delete([entity_id for entity_id, _ in people])
     await firm.cron()
-    assert [task["name"] for task in await firm.tasks(first_number)] == ["3 Beteiligte wurden in EspoCRM gelöscht"]
+    assert [task["name"] for task in await firm.tasks(first_number)] == [
+        "3 Beteiligte wurden in EspoCRM gelöscht"
+    ]
 
     await firm.people.restore(ENTITY, first)
     await firm.sync(first)
@@ -491,7 +591,9 @@ async def test_a_mass_update_arrives_and_a_recalculation_is_no_edit(firm: Firm) 
     people = [await firm.linked_person() for _ in range(3)]
     ids = [entity_id for entity_id, _ in people]
     await firm.people.mass_update(ids, {"salutationName": "Herr"})
-    assert [(await firm.record(entity_id))["syncStatus"] for entity_id in ids] == ["dirty"] * 3
+    assert [(await firm.record(entity_id))["syncStatus"] for entity_id in ids] == [
+        "dirty"
+    ] * 3
     await firm.sync(*ids)
     assert [firm.person(betnr)["anrede"] for _, betnr in people] == ["Herr"] * 3
 
@@ -507,9 +609,13 @@ async def test_a_mass_update_arrives_and_a_recalculation_is_no_edit(firm: Firm) 
 # -- erase ------------------------------------------------------------------------------------------------------------
 
 
-async def test_what_was_erased_neither_empties_advoware_nor_comes_back(firm: Firm) -> None:
+async def test_what_was_erased_neither_empties_advoware_nor_comes_back(
+    firm: Firm,
+) -> None:
     value = number()
-    entity_id, betnr = await firm.linked_person(dateOfBirth="1980-05-01", **phone(value))
+    entity_id, betnr = await firm.linked_person(
+        dateOfBirth="1980-05-01", **phone(value)
+    )
 
     await firm.people.erase(ENTITY, entity_id, ["dateOfBirth"])
     await firm.sync(entity_id)
@@ -519,7 +625,9 @@ async def test_what_was_erased_neither_empties_advoware_nor_comes_back(firm: Fir
     (task,) = await firm.tasks(betnr)
     assert "Aufbewahrung" in task["name"]
     assert task["assignedUserId"] == firm.user_id
-    assert "1980" not in task["description"], "what was erased is not written down elsewhere"
+    assert "1980" not in task["description"], (
+        "what was erased is not written down elsewhere"
+    )
     assert "1980" not in ((await firm.record(entity_id))["syncErrorMessage"] or "")
 
     await firm.in_advoware(betnr, geburtsdatum="1980-05-02T00:00:00", vorname="Berta")
@@ -531,7 +639,9 @@ async def test_what_was_erased_neither_empties_advoware_nor_comes_back(firm: Fir
 
     await firm.espo.person.put(f"{ENTITY}/{entity_id}", {"dateOfBirth": "1980-05-03"})
     await firm.sync(entity_id)
-    assert firm.person(betnr)["geburtsdatum"].startswith("1980-05-03"), "entered again it is a value like any other"
+    assert firm.person(betnr)["geburtsdatum"].startswith("1980-05-03"), (
+        "entered again it is a value like any other"
+    )
     assert (await firm.record(entity_id))["syncStatus"] == "clean"
     assert await firm.tasks(betnr) == []
 
@@ -540,10 +650,15 @@ async def test_an_erasure_of_everything_leaves_advoware_as_it_is(firm: Firm) -> 
     value = number()
     entity_id, betnr = await firm.linked_person(
         dateOfBirth="1980-05-01",
-        emailAddressData=[{"emailAddress": f"{uuid4().hex[:8]}@example.com", "primary": True}],
+        emailAddressData=[
+            {"emailAddress": f"{uuid4().hex[:8]}@example.com", "primary": True}
+        ],
         **phone(value),
     )
-    address, account = await address_of(firm, entity_id), await account_of(firm, entity_id)
+    address, account = (
+        await address_of(firm, entity_id),
+        await account_of(firm, entity_id),
+    )
     await firm.sync(entity_id)
     before = firm.person(betnr)
 
@@ -557,19 +672,35 @@ async def test_an_erasure_of_everything_leaves_advoware_as_it_is(firm: Firm) -> 
     after = firm.person(betnr)
     for name in ("name", "vorname", "anrede", "geburtsdatum"):
         assert after[name] == before[name], name
-    assert firm.phones(betnr) == sorted(entry["tlf"] for entry in before["kommunikation"])
+    assert firm.phones(betnr) == sorted(
+        entry["tlf"] for entry in before["kommunikation"]
+    )
     assert firm.parts(betnr, "adressen")[0]["strasse"] == "Lange Straße 5"
     assert firm.parts(betnr, "bankverbindungen")[0]["iban"] == "DE89370400440532013000"
     record = await firm.record(entity_id)
-    assert (record["lastName"], record["firstName"], record["dateOfBirth"]) == (None, None, None)
+    assert (record["lastName"], record["firstName"], record["dateOfBirth"]) == (
+        None,
+        None,
+        None,
+    )
     assert (await firm.record(account, "CBankverbindungen"))["iban"] is None
     shown = await firm.record(address, "CAdressen")
-    assert not [text for text in shown.values() if isinstance(text, str) and "Lange Straße" in text]
+    assert not [
+        text
+        for text in shown.values()
+        if isinstance(text, str) and "Lange Straße" in text
+    ]
     tasks = await firm.tasks(betnr)
     assert tasks
-    assert all("Aufbewahrung" in task["name"] for task in tasks), [task["name"] for task in tasks]
+    assert all("Aufbewahrung" in task["name"] for task in tasks), [
+        task["name"] for task in tasks
+    ]
     text = "\n".join(f"{task['name']}\n{task['description']}" for task in tasks)
-    assert not [word for word in ("Lange Straße", "DE8937", value, "Muster", "1980") if word in text]
+    assert not [
+        word
+        for word in ("Lange Straße", "DE8937", value, "Muster", "1980")
+        if word in text
+    ]
     assert (await firm.sync(entity_id))[0] in {"no_change", "conflict"}
 
 
@@ -594,14 +725,20 @@ async def test_what_comes_goes_or_moves_in_a_panel_marks_the_beteiligter_and_arr
     part = await add(firm, owner)
     await firm.sync(owner)
 
-    assert (await firm.people.unrelate(owner, link, part)).status in {400, 403}, "it would belong to nobody"
+    assert (await firm.people.unrelate(owner, link, part)).status in {400, 403}, (
+        "it would belong to nobody"
+    )
     assert (await firm.record(part, entity))["beteiligteId"] == owner
 
     await firm.people.relate(other, link, part)
-    assert {(await firm.record(entity_id))["syncStatus"] for entity_id in (owner, other)} == {"dirty"}
+    assert {
+        (await firm.record(entity_id))["syncStatus"] for entity_id in (owner, other)
+    } == {"dirty"}
     await firm.sync(owner, other, owner)
     assert len(firm.parts(betnr, link)) == 1, "nothing is deleted in Advoware"
-    (moved,) = await firm.tasks(betnr)  # an account is not entered a second time, an address is
+    (moved,) = await firm.tasks(
+        betnr
+    )  # an account is not entered a second time, an address is
     assert ("Bankverbindung" in moved["name"]) == (link == "bankverbindungen")
     assert len(firm.parts(target, link)) == (link == "adressen")
 
@@ -610,4 +747,6 @@ async def test_what_comes_goes_or_moves_in_a_panel_marks_the_beteiligter_and_arr
     await firm.sync(other, owner)
     told = await firm.tasks(target if link == "adressen" else betnr)
     assert [task["name"].split(":")[0] for task in told] == [TOLD_OF_DELETION[link]]
-    assert len(firm.parts(target, link)) == (link == "adressen"), "nothing is deleted in Advoware"
+    assert len(firm.parts(target, link)) == (link == "adressen"), (
+        "nothing is deleted in Advoware"
+    )

@@ -27,7 +27,17 @@ def test_report_says_what_was_not_tried_what_failed_and_what_fits_nowhere() -> N
 
 
 def test_report_is_well_only_if_every_sentence_was_tried() -> None:
-    words = ("no_echo", "shared_rows", "meets_a_conflict", "status_only", "key", "merge", "restore", "gdpr", "mass")
+    words = (
+        "no_echo",
+        "shared_rows",
+        "meets_a_conflict",
+        "status_only",
+        "key",
+        "merge",
+        "restore",
+        "gdpr",
+        "mass",
+    )
     words += (
         "iban",
         "belongs_to",
@@ -39,7 +49,9 @@ def test_report_is_well_only_if_every_sentence_was_tried() -> None:
         "uninstall",
         "login_log",
     )
-    cases = [Case("write_action", word, "passed") for word in (*words, "phone_type", "task")]
+    cases = [
+        Case("write_action", word, "passed") for word in (*words, "phone_type", "task")
+    ]
     assert len(cases) == len(SENTENCES)
     assert rows_of(*cases)[1]
     assert not rows_of(*cases[1:])[1]

@@ -29,7 +29,9 @@ class Request:
 
 
 @pytest.fixture
-async def workers(make_settings: Callable[..., Settings]) -> AsyncIterator[list[Resources]]:
+async def workers(
+    make_settings: Callable[..., Settings],
+) -> AsyncIterator[list[Resources]]:
     """Two workers behind one reverse proxy."""
     settings = make_settings(BITBYLAW_API_KEYS=KEY, ESPOCRM_WEBHOOK_TOKEN=KEY)
     async with Resources(settings) as first, Resources(settings) as second:
@@ -41,7 +43,9 @@ async def refused(worker: Resources, sender: str = "203.0.113.1") -> float:
     """How many seconds a refusal takes."""
     started = time.monotonic()
     with pytest.raises(AccessDenied):
-        await admit_tool(Request({"x-forwarded-for": sender, "x-api-key": "wrong"}), worker, None)
+        await admit_tool(
+            Request({"x-forwarded-for": sender, "x-api-key": "wrong"}), worker, None
+        )
     return time.monotonic() - started
 
 
@@ -54,8 +58,12 @@ async def test_a_sender_is_counted_over_all_workers(workers: list[Resources]) ->
     assert await refused(workers[1], "203.0.113.2") < access.STEP_SECONDS
 
 
-async def test_without_redis_each_worker_counts_for_itself(make_settings: Callable[..., Settings]) -> None:
-    settings = make_settings(BITBYLAW_API_KEYS=KEY, REDIS_HOST="127.0.0.1", REDIS_PORT="1")
+async def test_without_redis_each_worker_counts_for_itself(
+    make_settings: Callable[..., Settings],
+) -> None:
+    settings = make_settings(
+        BITBYLAW_API_KEYS=KEY, REDIS_HOST="127.0.0.1", REDIS_PORT="1"
+    )
     async with Resources(settings) as worker:
         for _ in range(access.FREE_ATTEMPTS):
             assert await refused(worker) < access.STEP_SECONDS
@@ -66,22 +74,35 @@ async def test_the_right_key_is_never_slowed_down(workers: list[Resources]) -> N
     guesses = [asyncio.create_task(refused(workers[0])) for _ in range(50)]
     started = time.monotonic()
     for _ in range(200):
-        await admit_tool(Request({"x-forwarded-for": "203.0.113.1", "x-api-key": KEY}), workers[0], None)
+        await admit_tool(
+            Request({"x-forwarded-for": "203.0.113.1", "x-api-key": KEY}),
+            workers[0],
+            None,
+        )
         await admit_espocrm(Request(query_params={"token": KEY}), workers[0], None)
 
     assert time.monotonic() - started < access.STEP_SECONDS
     assert max(await asyncio.gather(*guesses)) < access.LONGEST_WAIT_SECONDS + 1
 
 
-async def test_only_what_the_reverse_proxy_has_seen_counts_as_the_sender(workers: list[Resources]) -> None:
+async def test_only_what_the_reverse_proxy_has_seen_counts_as_the_sender(
+    workers: list[Resources],
+) -> None:
     for number in range(access.FREE_ATTEMPTS):
         await refused(workers[0], f"10.0.0.{number}, 203.0.113.1")
 
     assert await refused(workers[0], "10.0.0.200, 203.0.113.1") >= access.STEP_SECONDS
 
 
-async def test_no_number_of_senders_fills_the_memory_or_redis(workers: list[Resources]) -> None:
-    await asyncio.gather(*(refused(workers[0], f"10.0.{number // 250}.{number % 250}") for number in range(1000)))
+async def test_no_number_of_senders_fills_the_memory_or_redis(
+    workers: list[Resources],
+) -> None:
+    await asyncio.gather(
+        *(
+            refused(workers[0], f"10.0.{number // 250}.{number % 250}")
+            for number in range(1000)
+        )
+    )
 
     assert len(workers[0].shared(access._Gate).counts) <= access.GROUPS
     keys = await workers[0].redis.keys("access:*")
@@ -90,29 +111,42 @@ async def test_no_number_of_senders_fills_the_memory_or_redis(workers: list[Reso
         assert 0 < await workers[0].redis.ttl(key) <= access.COUNT_SECONDS
 
 
-async def test_no_number_of_guesses_takes_all_places_of_the_engine(workers: list[Resources]) -> None:
+async def test_no_number_of_guesses_takes_all_places_of_the_engine(
+    workers: list[Resources],
+) -> None:
     for _ in range(access.FREE_ATTEMPTS):
         await refused(workers[0])
 
-    guesses = [asyncio.create_task(refused(workers[0])) for _ in range(2 * access.MAX_WAITING)]
+    guesses = [
+        asyncio.create_task(refused(workers[0])) for _ in range(2 * access.MAX_WAITING)
+    ]
     done, waiting = await asyncio.wait(guesses, timeout=access.LONGEST_WAIT_SECONDS - 1)
 
-    assert len([guess for guess in done if guess.result() < access.STEP_SECONDS]) >= access.MAX_WAITING / 2
+    assert (
+        len([guess for guess in done if guess.result() < access.STEP_SECONDS])
+        >= access.MAX_WAITING / 2
+    )
     assert 0 < len(waiting) <= access.MAX_WAITING
     await asyncio.gather(*waiting)
     assert workers[0].shared(access._Gate).waiting == 0
 
 
 async def test_without_keys_the_twins_must_say_that_they_are_twins(
-    make_settings: Callable[..., Settings], espocrm: EspoCRMTwin, monkeypatch: pytest.MonkeyPatch
+    make_settings: Callable[..., Settings],
+    espocrm: EspoCRMTwin,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = make_settings()
     monkeypatch.setattr(EspoCRMTwin, "name", "something else")
     async with Resources(settings) as worker:
         for _ in range(2):
-            with pytest.raises(AccessDenied, match="does not say that it is a twin of EspoCRM"):
+            with pytest.raises(
+                AccessDenied, match="does not say that it is a twin of EspoCRM"
+            ):
                 await admit_tool(Request(), worker, None)
-            with pytest.raises(AccessDenied, match="does not say that it is a twin of EspoCRM"):
+            with pytest.raises(
+                AccessDenied, match="does not say that it is a twin of EspoCRM"
+            ):
                 await admit_espocrm(Request(), worker, None)
         monkeypatch.undo()
         await admit_tool(Request(), worker, None)

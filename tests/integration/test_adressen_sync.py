@@ -16,7 +16,11 @@ from services.vmh_sync.result import Direction, PartResult
 from services.vmh_sync.store import SyncStore
 
 LIST = "EspoCRM GET /api/v1/CAdressen"
-STREET = {"adresseStreet": "Lange Straße 5", "adressePostalCode": "30159", "adresseCity": "Hannover"}
+STREET = {
+    "adresseStreet": "Lange Straße 5",
+    "adressePostalCode": "30159",
+    "adresseCity": "Hannover",
+}
 ADRESSE = {
     "strasse": "Am Wall 1",
     "plz": "28195",
@@ -27,9 +31,14 @@ ADRESSE = {
 
 @pytest.fixture
 async def office(
-    espocrm: EspoCRMTwin, advoware: AdvowareTwin, control: aiohttp.ClientSession, resources: Resources
+    espocrm: EspoCRMTwin,
+    advoware: AdvowareTwin,
+    control: aiohttp.ClientSession,
+    resources: Resources,
 ) -> Office:
-    return await Office(espocrm, advoware, control, SyncStore(await resources.database())).open()
+    return await Office(
+        espocrm, advoware, control, SyncStore(await resources.database())
+    ).open()
 
 
 @pytest.fixture
@@ -37,10 +46,16 @@ def sync(office: Office, resources: Resources) -> Any:
     async def run(direction: Direction = "both") -> PartResult:
         office.forget_calls()
         part = AdressenSync(resources=resources)
-        result = await part.sync_part(office.espo, office.beteiligter(), office.store, direction=direction)
-        if result.not_before is not None:  # as the flow does: it starts anew when nothing can arrive any more
+        result = await part.sync_part(
+            office.espo, office.beteiligter(), office.store, direction=direction
+        )
+        if (
+            result.not_before is not None
+        ):  # as the flow does: it starts anew when nothing can arrive any more
             resources.clock.now = result.not_before  # type: ignore[attr-defined]
-            result = await part.sync_part(office.espo, office.beteiligter(), office.store, direction=direction)
+            result = await part.sync_part(
+                office.espo, office.beteiligter(), office.store, direction=direction
+            )
         return result
 
     return run
@@ -48,12 +63,16 @@ def sync(office: Office, resources: Resources) -> Any:
 
 async def add(office: Office, **attributes: Any) -> str:
     """A person enters an address in EspoCRM; its id."""
-    record = await office.in_espocrm("CAdressen", **{**STREET, "beteiligteId": BETEILIGTE_ID, **attributes})
+    record = await office.in_espocrm(
+        "CAdressen", **{**STREET, "beteiligteId": BETEILIGTE_ID, **attributes}
+    )
     return str(record["id"])
 
 
 def row(office: Office, entity_id: str) -> dict[str, Any]:
-    return next(record for record in office.records("CAdressen") if record["id"] == entity_id)
+    return next(
+        record for record in office.records("CAdressen") if record["id"] == entity_id
+    )
 
 
 def adressen(office: Office) -> list[dict[str, Any]]:
@@ -78,7 +97,9 @@ async def assert_settled(office: Office, sync: Any) -> PartResult:
 # -- create ---------------------------------------------------------------------------------------------------------
 
 
-async def test_an_address_entered_in_espocrm_is_created_in_advoware_with_all_fields(office: Office, sync: Any) -> None:
+async def test_an_address_entered_in_espocrm_is_created_in_advoware_with_all_fields(
+    office: Office, sync: Any
+) -> None:
     entity_id = await add(
         office, adresseStreet="Lange Straße 5\nHinterhaus", adresseCountry="AT", postfach="12", postfachPLZ="30001",
         gueltigVon="2026-01-01", istStandard=True, bezeichnung="Lager",
@@ -86,11 +107,21 @@ async def test_an_address_entered_in_espocrm_is_created_in_advoware_with_all_fie
     result = await sync()
     (adresse,) = adressen(office)
     assert adresse["bemerkung"] == f"EspoCRM-ID: {entity_id} Lager"
-    assert adresse["anschrift"] == "Herrn Max Müller\nLange Straße 5\nHinterhaus\n30159 Hannover\nÖSTERREICH"
-    assert (adresse["land"], adresse["postfach"], adresse["gueltigVon"]) == ("Österreich", "12", "2026-01-01T00:00:00")
+    assert (
+        adresse["anschrift"]
+        == "Herrn Max Müller\nLange Straße 5\nHinterhaus\n30159 Hannover\nÖSTERREICH"
+    )
+    assert (adresse["land"], adresse["postfach"], adresse["gueltigVon"]) == (
+        "Österreich",
+        "12",
+        "2026-01-01T00:00:00",
+    )
     assert adresse["standardAnschrift"] is True
     stored = row(office, entity_id)
-    assert (stored["advowareId"], stored["advowareRowId"]) == (adresse["id"], adresse["rowId"])
+    assert (stored["advowareId"], stored["advowareRowId"]) == (
+        adresse["id"],
+        adresse["rowId"],
+    )
     assert stored["syncStatus"] == "clean"
     assert stored["advowareLastSync"]
     assert result.wrote_advoware
@@ -98,28 +129,59 @@ async def test_an_address_entered_in_espocrm_is_created_in_advoware_with_all_fie
     await assert_settled(office, sync)
 
 
-async def test_an_address_entered_in_advoware_is_created_in_espocrm(office: Office, sync: Any) -> None:
-    office.in_advoware(adressen=[{**ADRESSE, "land": "Schweiz", "bemerkung": "Ferienhaus", "standardAnschrift": True}])
+async def test_an_address_entered_in_advoware_is_created_in_espocrm(
+    office: Office, sync: Any
+) -> None:
+    office.in_advoware(
+        adressen=[
+            {
+                **ADRESSE,
+                "land": "Schweiz",
+                "bemerkung": "Ferienhaus",
+                "standardAnschrift": True,
+            }
+        ]
+    )
     await sync()
     (record,) = office.records("CAdressen")
-    assert (record["adresseStreet"], record["adresseCity"], record["adresseCountry"]) == ("Am Wall 1", "Bremen", "CH")
-    assert (record["bezeichnung"], record["istStandard"], record["isActive"]) == ("Ferienhaus", True, True)
+    assert (
+        record["adresseStreet"],
+        record["adresseCity"],
+        record["adresseCountry"],
+    ) == ("Am Wall 1", "Bremen", "CH")
+    assert (record["bezeichnung"], record["istStandard"], record["isActive"]) == (
+        "Ferienhaus",
+        True,
+        True,
+    )
     assert (record["beteiligteId"], record["syncStatus"]) == (BETEILIGTE_ID, "clean")
     assert office.writes() == ["EspoCRM POST /api/v1/CAdressen"]
     await assert_settled(office, sync)
 
 
-async def test_an_address_that_both_sides_already_have_is_paired_not_doubled(office: Office, sync: Any) -> None:
+async def test_an_address_that_both_sides_already_have_is_paired_not_doubled(
+    office: Office, sync: Any
+) -> None:
     entity_id = await add(office, istStandard=True)
-    office.in_advoware(adressen=[{"strasse": "lange  Straße 5", "plz": "30159", "ort": "Hannover"}])
+    office.in_advoware(
+        adressen=[{"strasse": "lange  Straße 5", "plz": "30159", "ort": "Hannover"}]
+    )
     await sync()
-    assert [adresse["id"] for adresse in adressen(office)] == [row(office, entity_id)["advowareId"]]
+    assert [adresse["id"] for adresse in adressen(office)] == [
+        row(office, entity_id)["advowareId"]
+    ]
     assert len(office.records("CAdressen")) == 1
     await assert_settled(office, sync)
 
 
-async def test_an_address_without_any_content_waits_for_its_next_edit(office: Office, sync: Any) -> None:
-    entity_id = (await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, bezeichnung="neu"))["id"]
+async def test_an_address_without_any_content_waits_for_its_next_edit(
+    office: Office, sync: Any
+) -> None:
+    entity_id = (
+        await office.in_espocrm(
+            "CAdressen", beteiligteId=BETEILIGTE_ID, bezeichnung="neu"
+        )
+    )["id"]
     assert (await sync()).errors == ()
     assert adressen(office) == []
     assert office.writes() == [f"EspoCRM PUT /api/v1/CAdressen/{entity_id}"]
@@ -127,9 +189,13 @@ async def test_an_address_without_any_content_waits_for_its_next_edit(office: Of
     await assert_settled(office, sync)
 
 
-async def test_more_than_one_page_of_addresses_is_read(office: Office, sync: Any) -> None:
+async def test_more_than_one_page_of_addresses_is_read(
+    office: Office, sync: Any
+) -> None:
     for number in range(201):
-        await add(office, adresseStreet=f"Weg {number}", isActive=False, syncStatus="clean")
+        await add(
+            office, adresseStreet=f"Weg {number}", isActive=False, syncStatus="clean"
+        )
     await sync()
     assert office.calls() == [LIST, LIST]
 
@@ -137,7 +203,9 @@ async def test_more_than_one_page_of_addresses_is_read(office: Office, sync: Any
 # -- crashes --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_create_whose_answer_was_lost_is_found_again_in_advoware(office: Office, sync: Any) -> None:
+async def test_a_create_whose_answer_was_lost_is_found_again_in_advoware(
+    office: Office, sync: Any
+) -> None:
     entity_id = await add(office)
     strike(office.advoware, "POST", "/Adressen", when="after", reset=True)
     result = await sync()
@@ -145,7 +213,9 @@ async def test_a_create_whose_answer_was_lost_is_found_again_in_advoware(office:
     assert row(office, entity_id)["advowareId"] is None
     assert (await sync()).errors == ()
     assert office.writes() == [f"EspoCRM PUT /api/v1/CAdressen/{entity_id}"]
-    assert [adresse["id"] for adresse in adressen(office)] == [row(office, entity_id)["advowareId"]]
+    assert [adresse["id"] for adresse in adressen(office)] == [
+        row(office, entity_id)["advowareId"]
+    ]
     await assert_settled(office, sync)
 
 
@@ -175,7 +245,9 @@ async def test_a_cadressen_whose_create_was_not_answered_is_found_again_by_its_a
     await assert_settled(office, sync)
 
 
-async def test_an_update_cut_off_after_advoware_took_it_is_completed(office: Office, sync: Any) -> None:
+async def test_an_update_cut_off_after_advoware_took_it_is_completed(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
     strike(office.advoware, "PUT", "/Adressen/", when="after", status=400, count=3)
@@ -208,72 +280,119 @@ async def linked(office: Office, sync: Any, **attributes: Any) -> str:
     return entity_id
 
 
-async def test_a_changed_street_goes_to_advoware_with_a_new_printed_block(office: Office, sync: Any) -> None:
+async def test_a_changed_street_goes_to_advoware_with_a_new_printed_block(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
-    await office.edit("CAdressen", entity_id, adresseStreet="Neue Straße 7\n2. Stock", adresseCity="Celle")
+    await office.edit(
+        "CAdressen",
+        entity_id,
+        adresseStreet="Neue Straße 7\n2. Stock",
+        adresseCity="Celle",
+    )
     result = await sync()
     (adresse,) = adressen(office)
     assert (adresse["strasse"], adresse["ort"]) == ("Neue Straße 7", "Celle")
-    assert adresse["anschrift"] == "Herrn Max Müller\nNeue Straße 7\n2. Stock\n30159 Celle"
+    assert (
+        adresse["anschrift"] == "Herrn Max Müller\nNeue Straße 7\n2. Stock\n30159 Celle"
+    )
     assert {(change["field"], change["side"]) for change in result.changes} == {
         ("strasse", "advoware"), ("weitereZeilen", "advoware"), ("ort", "advoware"),
     }  # fmt: skip
-    assert (row(office, entity_id)["syncStatus"], row(office, entity_id)["advowareRowId"]) == (
+    assert (
+        row(office, entity_id)["syncStatus"],
+        row(office, entity_id)["advowareRowId"],
+    ) == (
         "clean",
         adresse["rowId"],
     )
     await assert_settled(office, sync)
 
 
-async def test_a_change_in_advoware_goes_to_espocrm_in_all_fields(office: Office, sync: Any) -> None:
+async def test_a_change_in_advoware_goes_to_espocrm_in_all_fields(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync, adresseStreet="Lange Straße 5\nHinterhaus")
     (adresse,) = adressen(office)
     office.in_advoware(
         adressen=[
-            {"id": adresse["id"], "plz": "6020", "land": "Österreich", "postfach": "9", "gueltigBis": "2030-12-31"}
+            {
+                "id": adresse["id"],
+                "plz": "6020",
+                "land": "Österreich",
+                "postfach": "9",
+                "gueltigBis": "2030-12-31",
+            }
         ]
     )
     block = adresse["anschrift"]
     result = await sync()
     record = row(office, entity_id)
-    assert (record["adressePostalCode"], record["adresseCountry"], record["postfach"]) == ("6020", "AT", "9")
-    assert (record["gueltigBis"], record["adresseStreet"]) == ("2030-12-31", "Lange Straße 5\nHinterhaus")
+    assert (
+        record["adressePostalCode"],
+        record["adresseCountry"],
+        record["postfach"],
+    ) == ("6020", "AT", "9")
+    assert (record["gueltigBis"], record["adresseStreet"]) == (
+        "2030-12-31",
+        "Lange Straße 5\nHinterhaus",
+    )
     assert office.writes() == [f"EspoCRM PUT /api/v1/CAdressen/{entity_id}"]
     assert adressen(office)[0]["anschrift"] == block
     assert result.problems == ()
     await assert_settled(office, sync)
 
 
-async def test_changes_of_different_fields_on_both_sides_are_merged(office: Office, sync: Any) -> None:
+async def test_changes_of_different_fields_on_both_sides_are_merged(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, adresseStreet="Neue Straße 7")
     office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], "ort": "Celle"}])
     await sync()
-    assert (adressen(office)[0]["strasse"], adressen(office)[0]["ort"]) == ("Neue Straße 7", "Celle")
-    assert (row(office, entity_id)["adresseStreet"], row(office, entity_id)["adresseCity"]) == (
+    assert (adressen(office)[0]["strasse"], adressen(office)[0]["ort"]) == (
+        "Neue Straße 7",
+        "Celle",
+    )
+    assert (
+        row(office, entity_id)["adresseStreet"],
+        row(office, entity_id)["adresseCity"],
+    ) == (
         "Neue Straße 7",
         "Celle",
     )
     await assert_settled(office, sync)
 
 
-async def test_the_same_field_changed_on_both_sides_is_won_by_espocrm_and_told(office: Office, sync: Any) -> None:
+async def test_the_same_field_changed_on_both_sides_is_won_by_espocrm_and_told(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
     office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], "ort": "Peine"}])
     result = await sync()
     assert adressen(office)[0]["ort"] == "Celle"
     (change,) = result.changes
-    assert (change["old"], change["new"], change["conflict"]) == ("Peine", "Celle", True)
+    assert (change["old"], change["new"], change["conflict"]) == (
+        "Peine",
+        "Celle",
+        True,
+    )
     (problem,) = result.problems
-    assert problem.details["fields"] == [{"field": "ort", "old": "Peine", "new": "Celle"}]
+    assert problem.details["fields"] == [
+        {"field": "ort", "old": "Peine", "new": "Celle"}
+    ]
     await assert_settled(office, sync)
 
 
-async def test_only_towards_advoware_leaves_advowares_changes_for_the_next_run(office: Office, sync: Any) -> None:
+async def test_only_towards_advoware_leaves_advowares_changes_for_the_next_run(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, adresseStreet="Neue Straße 7")
-    office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], "ort": "Celle"}, ADRESSE])
+    office.in_advoware(
+        adressen=[{"id": adressen(office)[0]["id"], "ort": "Celle"}, ADRESSE]
+    )
     await sync("to_advoware")
     assert row(office, entity_id)["adresseCity"] == "Hannover"
     assert adressen(office)[0]["strasse"] == "Neue Straße 7"
@@ -288,20 +407,30 @@ async def test_a_change_that_advoware_cannot_take_becomes_one_task_and_stays_in_
     office: Office, sync: Any
 ) -> None:
     entity_id = await linked(office, sync, adresseCountry="AT")
-    await office.edit("CAdressen", entity_id, adresseCountry="CH", gueltigBis="2030-12-31")
+    await office.edit(
+        "CAdressen", entity_id, adresseCountry="CH", gueltigBis="2030-12-31"
+    )
     (problem,) = (await sync()).problems
-    assert (problem.action_type, problem.entity_id) == ("address_field_update_required", entity_id)
+    assert (problem.action_type, problem.entity_id) == (
+        "address_field_update_required",
+        entity_id,
+    )
     assert problem.details["fields"] == [
         {"field": "gueltigBis", "old": None, "new": "2030-12-31"},
         {"field": "land", "old": "Österreich", "new": "Schweiz"},
     ]
     assert [call for call in office.writes() if "Advoware" in call] == []
-    assert (row(office, entity_id)["adresseCountry"], row(office, entity_id)["syncStatus"]) == ("CH", "conflict")
+    assert (
+        row(office, entity_id)["adresseCountry"],
+        row(office, entity_id)["syncStatus"],
+    ) == ("CH", "conflict")
     again = await assert_settled(office, sync)
     assert again.problems == (problem,)
 
 
-async def test_the_task_is_over_when_a_person_has_done_it_in_advoware(office: Office, sync: Any) -> None:
+async def test_the_task_is_over_when_a_person_has_done_it_in_advoware(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, postfach="77")
     assert kinds(await sync()) == ["address_field_update_required"]
@@ -336,7 +465,11 @@ async def test_a_field_that_advoware_silently_does_not_take_is_reported_and_not_
     strike(office.advoware, "PUT", "/Adressen/", status=200, body=old)
     (problem,) = (await sync()).problems
     assert problem.action_type == "readonly_field_conflict"
-    assert {"field": "strasse", "old": "Lange Straße 5", "new": "Neue Straße 7"} in problem.details["fields"]
+    assert {
+        "field": "strasse",
+        "old": "Lange Straße 5",
+        "new": "Neue Straße 7",
+    } in problem.details["fields"]
     again = await assert_settled(office, sync)
     assert kinds(again) == ["readonly_field_conflict"]
     assert row(office, entity_id)["adresseStreet"] == "Neue Straße 7"
@@ -345,45 +478,73 @@ async def test_a_field_that_advoware_silently_does_not_take_is_reported_and_not_
 # -- main address ---------------------------------------------------------------------------------------------------
 
 
-async def test_choosing_another_main_address_in_espocrm_is_one_task(office: Office, sync: Any) -> None:
+async def test_choosing_another_main_address_in_espocrm_is_one_task(
+    office: Office, sync: Any
+) -> None:
     first = await linked(office, sync)
     second = await linked(office, sync, adresseStreet="Am Wall 1", istStandard=False)
     await office.edit("CAdressen", second, istStandard=True)
     (problem,) = (await sync()).problems
-    assert (problem.action_type, problem.entity_id) == ("address_field_update_required", second)
-    assert problem.details["fields"] == [{"field": "standardAnschrift", "old": False, "new": True}]
-    assert [row(office, entity_id)["istStandard"] for entity_id in (first, second)] == [False, True]
-    assert kinds(await assert_settled(office, sync)) == ["address_field_update_required"]
+    assert (problem.action_type, problem.entity_id) == (
+        "address_field_update_required",
+        second,
+    )
+    assert problem.details["fields"] == [
+        {"field": "standardAnschrift", "old": False, "new": True}
+    ]
+    assert [row(office, entity_id)["istStandard"] for entity_id in (first, second)] == [
+        False,
+        True,
+    ]
+    assert kinds(await assert_settled(office, sync)) == [
+        "address_field_update_required"
+    ]
     ids = {adresse["strasse"]: adresse["id"] for adresse in adressen(office)}
     office.in_advoware(adressen=[{"id": ids["Am Wall 1"], "standardAnschrift": True}])
     assert (await sync()).problems == ()
     await assert_settled(office, sync)
 
 
-async def test_another_main_address_in_advoware_is_the_only_one_in_espocrm(office: Office, sync: Any) -> None:
+async def test_another_main_address_in_advoware_is_the_only_one_in_espocrm(
+    office: Office, sync: Any
+) -> None:
     first = await linked(office, sync)
     second = await linked(office, sync, adresseStreet="Am Wall 1", istStandard=False)
     ids = {adresse["strasse"]: adresse["id"] for adresse in adressen(office)}
     office.in_advoware(adressen=[{"id": ids["Am Wall 1"], "standardAnschrift": True}])
     assert (await sync()).problems == ()
-    assert [row(office, entity_id)["istStandard"] for entity_id in (first, second)] == [False, True]
+    assert [row(office, entity_id)["istStandard"] for entity_id in (first, second)] == [
+        False,
+        True,
+    ]
     await assert_settled(office, sync)
 
 
-async def test_a_new_main_address_from_advoware_replaces_the_present_one(office: Office, sync: Any) -> None:
+async def test_a_new_main_address_from_advoware_replaces_the_present_one(
+    office: Office, sync: Any
+) -> None:
     first = await linked(office, sync)
     office.in_advoware(adressen=[{**ADRESSE, "standardAnschrift": True}])
     assert (await sync()).problems == ()
-    assert [record["istStandard"] for record in office.records("CAdressen") if record["id"] != first] == [True]
+    assert [
+        record["istStandard"]
+        for record in office.records("CAdressen")
+        if record["id"] != first
+    ] == [True]
     assert row(office, first)["istStandard"] is False
     await assert_settled(office, sync)
 
 
-async def test_a_new_main_address_from_espocrm_needs_no_task(office: Office, sync: Any) -> None:
+async def test_a_new_main_address_from_espocrm_needs_no_task(
+    office: Office, sync: Any
+) -> None:
     first = await linked(office, sync)
     second = await add(office, adresseStreet="Am Wall 1", istStandard=True)
     assert (await sync()).problems == ()
-    assert [row(office, entity_id)["istStandard"] for entity_id in (first, second)] == [False, True]
+    assert [row(office, entity_id)["istStandard"] for entity_id in (first, second)] == [
+        False,
+        True,
+    ]
     assert {adresse["strasse"]: adresse["standardAnschrift"] for adresse in adressen(office)} == {
         "Lange Straße 5": False, "Am Wall 1": True,
     }  # fmt: skip
@@ -393,7 +554,9 @@ async def test_a_new_main_address_from_espocrm_needs_no_task(office: Office, syn
 # -- delete, deactivate, reactivate, missing ------------------------------------------------------------------------
 
 
-async def test_deactivating_asks_for_a_deletion_and_reactivating_takes_it_back(office: Office, sync: Any) -> None:
+async def test_deactivating_asks_for_a_deletion_and_reactivating_takes_it_back(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, isActive=False)
     assert kinds(await sync()) == ["address_delete_required"]
@@ -407,7 +570,9 @@ async def test_deactivating_asks_for_a_deletion_and_reactivating_takes_it_back(o
     assert adressen(office)[0]["ort"] == "Celle"
 
 
-async def test_a_deactivated_address_that_a_person_deleted_in_advoware_is_done(office: Office, sync: Any) -> None:
+async def test_a_deactivated_address_that_a_person_deleted_in_advoware_is_done(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, isActive=False)
     await sync()
@@ -437,7 +602,9 @@ async def test_a_deactivation_is_told_as_soon_as_advoware_shows_the_address_agai
     assert kinds(await assert_settled(office, sync)) == ["address_delete_required"]
 
 
-async def test_reactivating_what_is_gone_from_advoware_is_a_task_until_it_is_back(office: Office, sync: Any) -> None:
+async def test_reactivating_what_is_gone_from_advoware_is_a_task_until_it_is_back(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, isActive=False)
     await sync()
@@ -447,18 +614,25 @@ async def test_reactivating_what_is_gone_from_advoware_is_a_task_until_it_is_bac
     assert kinds(await sync()) == ["address_reactivate_required"]
     assert kinds(await assert_settled(office, sync)) == ["address_reactivate_required"]
     assert row(office, entity_id)["isActive"] is True
-    office.in_advoware(adressen=[{"strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover"}])
+    office.in_advoware(
+        adressen=[{"strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover"}]
+    )
     assert (await sync()).problems == ()
     assert row(office, entity_id)["advowareId"] == adressen(office)[0]["id"]
     assert len(office.records("CAdressen")) == 1
     await assert_settled(office, sync)
 
 
-async def test_an_address_deleted_in_espocrm_is_a_task_and_does_not_come_back(office: Office, sync: Any) -> None:
+async def test_an_address_deleted_in_espocrm_is_a_task_and_does_not_come_back(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     await office.delete("CAdressen", entity_id)
     (problem,) = (await sync()).problems
-    assert (problem.action_type, problem.entity_type) == ("address_delete_required", "CBeteiligte")
+    assert (problem.action_type, problem.entity_type) == (
+        "address_delete_required",
+        "CBeteiligte",
+    )
     assert problem.details["adresse"] == "Lange Straße 5, 30159 Hannover"
     assert office.calls() == [LIST, f"EspoCRM GET /api/v1/CAdressen/{entity_id}"]
     state = await office.store.load("CAdressen", entity_id)
@@ -471,7 +645,9 @@ async def test_an_address_deleted_in_espocrm_is_a_task_and_does_not_come_back(of
     assert (await assert_settled(office, sync)).problems == ()
 
 
-async def test_an_address_of_advoware_deleted_in_espocrm_does_not_come_back(office: Office, sync: Any) -> None:
+async def test_an_address_of_advoware_deleted_in_espocrm_does_not_come_back(
+    office: Office, sync: Any
+) -> None:
     office.in_advoware(adressen=[ADRESSE])
     await sync()
     await office.delete("CAdressen", office.records("CAdressen")[0]["id"])
@@ -480,7 +656,9 @@ async def test_an_address_of_advoware_deleted_in_espocrm_does_not_come_back(offi
     assert office.records("CAdressen") == []
 
 
-async def test_an_address_gone_from_advoware_is_shown_as_inactive_and_never_deleted(office: Office, sync: Any) -> None:
+async def test_an_address_gone_from_advoware_is_shown_as_inactive_and_never_deleted(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], "delete": True}])
     assert kinds(await sync()) == ["missing_in_advoware"]
@@ -494,16 +672,28 @@ async def test_an_address_that_advoware_shows_again_is_in_use_again(
     office: Office, resources: Resources, sync: Any
 ) -> None:
     entity_id = await linked(office, sync)
-    strike(office.advoware, "GET", "/Beteiligte", count=None, answer=[{"field": "adressen", "how": "empty_list"}])
+    strike(
+        office.advoware,
+        "GET",
+        "/Beteiligte",
+        count=None,
+        answer=[{"field": "adressen", "how": "empty_list"}],
+    )
     hidden = {**office.beteiligter(), "adressen": []}
     part = AdressenSync(resources=resources)
-    assert kinds(await part.sync_part(office.espo, hidden, office.store)) == ["missing_in_advoware"]
+    assert kinds(await part.sync_part(office.espo, hidden, office.store)) == [
+        "missing_in_advoware"
+    ]
     assert row(office, entity_id)["isActive"] is False
     office.advoware.faults.clear()
     office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], "ort": "Celle"}])
     result = await sync()
     record = row(office, entity_id)
-    assert (record["isActive"], record["syncStatus"], record["adresseCity"]) == (True, "clean", "Celle")
+    assert (record["isActive"], record["syncStatus"], record["adresseCity"]) == (
+        True,
+        "clean",
+        "Celle",
+    )
     assert "isActive" in [change["field"] for change in result.changes]
     assert kinds(await assert_settled(office, sync)) == []
 
@@ -512,8 +702,14 @@ async def test_an_answer_without_the_list_does_not_count_as_empty(
     office: Office, resources: Resources, sync: Any
 ) -> None:
     entity_id = await linked(office, sync)
-    answer = {name: value for name, value in office.beteiligter().items() if name != "adressen"}
-    result = await AdressenSync(resources=resources).sync_part(office.espo, answer, office.store)
+    answer = {
+        name: value
+        for name, value in office.beteiligter().items()
+        if name != "adressen"
+    }
+    result = await AdressenSync(resources=resources).sync_part(
+        office.espo, answer, office.store
+    )
     assert len(result.errors) == 1
     assert row(office, entity_id)["isActive"] is True
 
@@ -524,7 +720,9 @@ async def test_an_empty_list_that_a_second_read_does_not_confirm_changes_nothing
     entity_id = await linked(office, sync)
     office.forget_calls()
     part = AdressenSync(resources=resources)
-    result = await part.sync_part(office.espo, {**office.beteiligter(), "adressen": []}, office.store)
+    result = await part.sync_part(
+        office.espo, {**office.beteiligter(), "adressen": []}, office.store
+    )
     assert office.writes() == []
     assert result.problems == ()
     assert row(office, entity_id)["isActive"] is True
@@ -541,7 +739,9 @@ async def test_an_empty_list_of_espocrm_that_a_direct_read_does_not_confirm_dele
     await assert_settled(office, sync)
 
 
-async def test_an_address_moved_to_another_beteiligter_leaves_a_task_behind(office: Office, sync: Any) -> None:
+async def test_an_address_moved_to_another_beteiligter_leaves_a_task_behind(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     other = await office.in_espocrm("CBeteiligte", lastName="Rot", assignedUserId=None)
     await office.edit("CAdressen", entity_id, beteiligteId=other["id"])
@@ -549,11 +749,17 @@ async def test_an_address_moved_to_another_beteiligter_leaves_a_task_behind(offi
     assert kinds(await assert_settled(office, sync)) == ["address_delete_required"]
 
 
-async def test_an_address_copied_in_advoware_with_its_remark_is_a_new_one(office: Office, sync: Any) -> None:
+async def test_an_address_copied_in_advoware_with_its_remark_is_a_new_one(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
-    office.in_advoware(adressen=[{**ADRESSE, "bemerkung": adressen(office)[0]["bemerkung"]}])
+    office.in_advoware(
+        adressen=[{**ADRESSE, "bemerkung": adressen(office)[0]["bemerkung"]}]
+    )
     await sync()
-    assert sorted(record["adresseStreet"] for record in office.records("CAdressen")) == ["Am Wall 1", "Lange Straße 5"]
+    assert sorted(
+        record["adresseStreet"] for record in office.records("CAdressen")
+    ) == ["Am Wall 1", "Lange Straße 5"]
     assert row(office, entity_id)["adresseStreet"] == "Lange Straße 5"
     await assert_settled(office, sync)
 
@@ -561,10 +767,18 @@ async def test_an_address_copied_in_advoware_with_its_remark_is_a_new_one(office
 # -- failures -------------------------------------------------------------------------------------------------------
 
 
-async def test_an_address_that_advoware_refuses_does_not_stop_the_others(office: Office, sync: Any) -> None:
+async def test_an_address_that_advoware_refuses_does_not_stop_the_others(
+    office: Office, sync: Any
+) -> None:
     bad = await add(office)
     good = await add(office, adresseStreet="Am Wall 1")
-    strike(office.advoware, "POST", "/Adressen", status=403, body={"message": "Keine Berechtigung."})
+    strike(
+        office.advoware,
+        "POST",
+        "/Adressen",
+        status=403,
+        body={"message": "Keine Berechtigung."},
+    )
     result = await sync()
     (error,) = result.errors
     assert error == (
@@ -582,11 +796,15 @@ async def test_a_failing_address_is_marked_once(office: Office, sync: Any) -> No
     strike(office.advoware, "POST", "/Adressen", status=403, count=2)
     await sync()
     await sync()
-    assert office.writes() == [f"Advoware POST /api/v1/advonet/Beteiligte/{office.betnr}/Adressen"]
+    assert office.writes() == [
+        f"Advoware POST /api/v1/advonet/Beteiligte/{office.betnr}/Adressen"
+    ]
     assert row(office, bad)["syncStatus"] == "failed"
 
 
-async def test_while_advoware_is_away_not_every_address_is_tried(office: Office, sync: Any) -> None:
+async def test_while_advoware_is_away_not_every_address_is_tried(
+    office: Office, sync: Any
+) -> None:
     for number in range(6):
         await add(office, adresseStreet=f"Weg {number}")
     strike(office.advoware, "POST", "/Adressen", status=503, count=None)
@@ -598,14 +816,20 @@ async def test_while_advoware_is_away_not_every_address_is_tried(office: Office,
     await assert_settled(office, sync)
 
 
-async def test_the_sample_firm_is_consistent_from_the_start(office: Office, resources: Resources) -> None:
+async def test_the_sample_firm_is_consistent_from_the_start(
+    office: Office, resources: Resources
+) -> None:
     for twin in (office.espocrm, office.advoware):
-        async with office.control.post(f"{twin.url}/__sandbox__/reset", json={"empty": False}) as answer:
+        async with office.control.post(
+            f"{twin.url}/__sandbox__/reset", json={"empty": False}
+        ) as answer:
             assert answer.status == 200
     people = [record for record in office.records("CBeteiligte") if record["betnr"]]
     assert len(people) > 40
     for espo in people:
         advo = office.advoware.beteiligte.get(espo["betnr"])
-        result = await AdressenSync(resources=resources).sync_part(espo, advo, office.store)
+        result = await AdressenSync(resources=resources).sync_part(
+            espo, advo, office.store
+        )
         assert result == PartResult()
     assert office.writes() == []

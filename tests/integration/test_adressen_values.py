@@ -32,9 +32,14 @@ FULL = {
 
 @pytest.fixture
 async def office(
-    espocrm: EspoCRMTwin, advoware: AdvowareTwin, control: aiohttp.ClientSession, resources: Resources
+    espocrm: EspoCRMTwin,
+    advoware: AdvowareTwin,
+    control: aiohttp.ClientSession,
+    resources: Resources,
 ) -> Office:
-    return await Office(espocrm, advoware, control, SyncStore(await resources.database())).open()
+    return await Office(
+        espocrm, advoware, control, SyncStore(await resources.database())
+    ).open()
 
 
 @pytest.fixture
@@ -45,20 +50,28 @@ def sync(office: Office, resources: Resources) -> Any:
         office.forget_calls()
         answer = office.beteiligter()
         if hide is not None:
-            answer["adressen"] = [hide(adresse) or adresse for adresse in answer["adressen"]]
-        return await AdressenSync(resources=resources).sync_part(office.espo, answer, office.store)
+            answer["adressen"] = [
+                hide(adresse) or adresse for adresse in answer["adressen"]
+            ]
+        return await AdressenSync(resources=resources).sync_part(
+            office.espo, answer, office.store
+        )
 
     return run
 
 
 async def linked(office: Office, sync: Any, **attributes: Any) -> str:
-    record = await office.in_espocrm("CAdressen", **{**FULL, "beteiligteId": BETEILIGTE_ID, **attributes})
+    record = await office.in_espocrm(
+        "CAdressen", **{**FULL, "beteiligteId": BETEILIGTE_ID, **attributes}
+    )
     assert (await sync()).errors == ()
     return str(record["id"])
 
 
 def row(office: Office, entity_id: str) -> dict[str, Any]:
-    return next(record for record in office.records("CAdressen") if record["id"] == entity_id)
+    return next(
+        record for record in office.records("CAdressen") if record["id"] == entity_id
+    )
 
 
 def adresse(office: Office) -> dict[str, Any]:
@@ -72,7 +85,10 @@ def change(office: Office, **changes: Any) -> None:
 
 
 def reasons(result: PartResult) -> list[Any]:
-    return sorted(str(problem.details.get("reason", problem.action_type)) for problem in result.problems)
+    return sorted(
+        str(problem.details.get("reason", problem.action_type))
+        for problem in result.problems
+    )
 
 
 async def assert_settled(sync: Any) -> PartResult:
@@ -95,7 +111,17 @@ def having(**values: Any) -> Callable[[dict[str, Any]], Any]:
 
 
 @pytest.mark.parametrize(
-    "name", ["strasse", "plz", "ort", "land", "postfach", "postfachPLZ", "gueltigVon", "gueltigBis"]
+    "name",
+    [
+        "strasse",
+        "plz",
+        "ort",
+        "land",
+        "postfach",
+        "postfachPLZ",
+        "gueltigVon",
+        "gueltigBis",
+    ],
 )
 @pytest.mark.parametrize("how", ["missing", "null", "number", "list", "unreadable"])
 async def test_what_advoware_does_not_say_clearly_clears_and_changes_nothing(
@@ -106,7 +132,9 @@ async def test_what_advoware_does_not_say_clearly_clears_and_changes_nothing(
     if how == "unreadable" and name not in {"land", "gueltigVon", "gueltigBis"}:
         return
     before = {key: row(office, entity_id)[key] for key in FULL}
-    result = await sync(without(name) if how == "missing" else having(**{name: values[how]}))
+    result = await sync(
+        without(name) if how == "missing" else having(**{name: values[how]})
+    )
     assert {key: row(office, entity_id)[key] for key in FULL} == before
     assert result.errors == ()
     if how != "missing":  # nobody has edited anything that could not arrive
@@ -119,17 +147,29 @@ async def test_what_advoware_does_not_say_clearly_clears_and_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    "day", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59.9999999", "9999-12-31Z"]
+    "day",
+    [
+        "0001-01-01T00:00:00",
+        "0001-01-01T00:00:00+00:00",
+        "9999-12-31T23:59:59.9999999",
+        "9999-12-31Z",
+    ],
 )
-async def test_dotnets_extreme_dates_are_no_dates(office: Office, sync: Any, day: str) -> None:
+async def test_dotnets_extreme_dates_are_no_dates(
+    office: Office, sync: Any, day: str
+) -> None:
     entity_id = await linked(office, sync, gueltigVon=None, gueltigBis=None)
     result = await sync(having(gueltigVon=day, gueltigBis=day))
     assert (result.errors, result.problems, office.writes()) == ((), (), [])
     assert row(office, entity_id)["gueltigBis"] is None
 
 
-@pytest.mark.parametrize("day", ["1492-10-12", "2201-01-01", "31.12.2030", "2030-02-31", "/Date(1)/"])
-async def test_an_impossible_date_is_told_and_not_copied(office: Office, sync: Any, day: str) -> None:
+@pytest.mark.parametrize(
+    "day", ["1492-10-12", "2201-01-01", "31.12.2030", "2030-02-31", "/Date(1)/"]
+)
+async def test_an_impossible_date_is_told_and_not_copied(
+    office: Office, sync: Any, day: str
+) -> None:
     entity_id = await linked(office, sync)
     result = await sync(having(gueltigBis=day))
     assert reasons(result) == ["address_unknown_advoware"]
@@ -139,27 +179,45 @@ async def test_an_impossible_date_is_told_and_not_copied(office: Office, sync: A
 
 async def test_keys_in_other_case_are_read_as_ours(office: Office, sync: Any) -> None:
     entity_id = await linked(office, sync)
-    result = await sync(lambda record: {key.upper(): value for key, value in record.items()})
-    assert (result.errors, result.problems, result.changes, office.writes()) == ((), (), (), [])
+    result = await sync(
+        lambda record: {key.upper(): value for key, value in record.items()}
+    )
+    assert (result.errors, result.problems, result.changes, office.writes()) == (
+        (),
+        (),
+        (),
+        [],
+    )
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
-    await sync(lambda record: {key.capitalize(): value for key, value in record.items()})
+    await sync(
+        lambda record: {key.capitalize(): value for key, value in record.items()}
+    )
     assert adresse(office)["ort"] == "Celle"
 
 
 @pytest.mark.parametrize("how", ["missing", "null"])
-async def test_an_edit_elsewhere_does_not_empty_what_advoware_did_not_show(office: Office, sync: Any, how: str) -> None:
+async def test_an_edit_elsewhere_does_not_empty_what_advoware_did_not_show(
+    office: Office, sync: Any, how: str
+) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, adresseStreet="Neue Straße 7\nHinterhaus")
     hide = without("ort") if how == "missing" else having(ort=None)
     await sync(hide)
-    assert (adresse(office)["strasse"], adresse(office)["ort"]) == ("Neue Straße 7", "Hannover")
+    assert (adresse(office)["strasse"], adresse(office)["ort"]) == (
+        "Neue Straße 7",
+        "Hannover",
+    )
     assert "30159 Hannover" in adresse(office)["anschrift"]
     assert (await sync()).problems == ()
     await assert_settled(sync)
 
 
-@pytest.mark.parametrize("hide", [without("anschrift"), having(anschrift=None), having(anschrift=["x"])])
-async def test_a_block_that_advoware_did_not_show_is_not_built_over(office: Office, sync: Any, hide: Any) -> None:
+@pytest.mark.parametrize(
+    "hide", [without("anschrift"), having(anschrift=None), having(anschrift=["x"])]
+)
+async def test_a_block_that_advoware_did_not_show_is_not_built_over(
+    office: Office, sync: Any, hide: Any
+) -> None:
     entity_id = await linked(office, sync)
     change(office, anschrift="Fa. Müller\nc/o Meier\nLange Straße 5\n30159 Hannover")
     await sync()
@@ -167,19 +225,29 @@ async def test_a_block_that_advoware_did_not_show_is_not_built_over(office: Offi
     assert reasons(await sync(hide)) == ["address_missing"]
     assert not [call for call in office.writes() if "Advoware" in call]
     assert (await sync()).problems == ()
-    assert adresse(office)["anschrift"] == "Fa. Müller\nc/o Meier\nLange Straße 5\n30159 Celle"
+    assert (
+        adresse(office)["anschrift"]
+        == "Fa. Müller\nc/o Meier\nLange Straße 5\n30159 Celle"
+    )
     assert row(office, entity_id)["adresseStreet"].startswith("Lange Straße 5")
 
 
-async def test_a_value_emptied_in_advoware_is_emptied_in_espocrm(office: Office, sync: Any) -> None:
+async def test_a_value_emptied_in_advoware_is_emptied_in_espocrm(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     change(office, postfach="", ort="")
     await sync()
-    assert (row(office, entity_id)["postfach"], row(office, entity_id)["adresseCity"]) == (None, None)
+    assert (
+        row(office, entity_id)["postfach"],
+        row(office, entity_id)["adresseCity"],
+    ) == (None, None)
     await assert_settled(sync)
 
 
-async def test_a_field_that_says_nothing_is_settled_when_the_person_empties_espocrm(office: Office, sync: Any) -> None:
+async def test_a_field_that_says_nothing_is_settled_when_the_person_empties_espocrm(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     change(office, postfach=None)
     assert reasons(await sync()) == ["address_unknown_advoware"]
@@ -191,16 +259,28 @@ async def test_a_field_that_says_nothing_is_settled_when_the_person_empties_espo
     await assert_settled(sync)
 
 
-async def test_an_unknown_country_entered_in_espocrm_is_told_and_stays(office: Office, sync: Any) -> None:
+async def test_an_unknown_country_entered_in_espocrm_is_told_and_stays(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
-    await office.edit("CAdressen", entity_id, adresseCountry="Absurdistan", adresseCity="Celle")
+    await office.edit(
+        "CAdressen", entity_id, adresseCountry="Absurdistan", adresseCity="Celle"
+    )
     result = await sync()
     assert reasons(result) == ["address_unknown_espocrm"]
     (problem,) = result.problems
-    assert problem.details["fields"] == [{"field": "land", "old": "Österreich", "new": "Absurdistan"}]
-    assert (problem.details["name"], problem.details["betnr"]) == ("Max Müller", str(office.betnr))
+    assert problem.details["fields"] == [
+        {"field": "land", "old": "Österreich", "new": "Absurdistan"}
+    ]
+    assert (problem.details["name"], problem.details["betnr"]) == (
+        "Max Müller",
+        str(office.betnr),
+    )
     assert (adresse(office)["land"], adresse(office)["ort"]) == ("Österreich", "Celle")
-    assert (row(office, entity_id)["adresseCountry"], row(office, entity_id)["syncStatus"]) == (
+    assert (
+        row(office, entity_id)["adresseCountry"],
+        row(office, entity_id)["syncStatus"],
+    ) == (
         "Absurdistan",
         "conflict",
     )
@@ -210,39 +290,67 @@ async def test_an_unknown_country_entered_in_espocrm_is_told_and_stays(office: O
     assert row(office, entity_id)["syncStatus"] == "clean"
 
 
-async def test_unknown_countries_at_create_are_left_out_and_told_in_both_directions(office: Office, sync: Any) -> None:
-    office.in_advoware(adressen=[{"strasse": "Am Wall 1", "plz": "1", "ort": "X", "land": "Absurdistan"}])
+async def test_unknown_countries_at_create_are_left_out_and_told_in_both_directions(
+    office: Office, sync: Any
+) -> None:
+    office.in_advoware(
+        adressen=[
+            {"strasse": "Am Wall 1", "plz": "1", "ort": "X", "land": "Absurdistan"}
+        ]
+    )
     entity_id = await linked(office, sync, adresseCountry="Phantasien")
     told = await assert_settled(sync)
     assert reasons(told) == ["address_unknown_advoware", "address_unknown_espocrm"]
     assert len(told.standing) == 2
     lands = {item["strasse"]: item["land"] for item in office.beteiligter()["adressen"]}
     assert lands == {"Am Wall 1": "Absurdistan", "Lange Straße 5": ""}
-    (other,) = (record for record in office.records("CAdressen") if record["id"] != entity_id)
+    (other,) = (
+        record for record in office.records("CAdressen") if record["id"] != entity_id
+    )
     assert (other["adresseCountry"], other["adresseStreet"]) == (None, "Am Wall 1")
-    assert {record["syncStatus"] for record in office.records("CAdressen")} == {"conflict"}
+    assert {record["syncStatus"] for record in office.records("CAdressen")} == {
+        "conflict"
+    }
 
 
 # -- lengths and refusals -------------------------------------------------------------------------------------------
 
 
-async def test_an_over_long_value_is_left_out_at_create_and_at_update(office: Office, sync: Any) -> None:
-    await office.change_settings(form_rules=False)  # as saved before the extension asked for it
-    entity_id = await linked(office, sync, postfach="x" * 60, adressePostalCode="9" * 30)
+async def test_an_over_long_value_is_left_out_at_create_and_at_update(
+    office: Office, sync: Any
+) -> None:
+    await office.change_settings(
+        form_rules=False
+    )  # as saved before the extension asked for it
+    entity_id = await linked(
+        office, sync, postfach="x" * 60, adressePostalCode="9" * 30
+    )
     shown = adresse(office)
-    assert (shown["strasse"], shown["ort"], shown["postfach"]) == ("Lange Straße 5", "Hannover", "")
+    assert (shown["strasse"], shown["ort"], shown["postfach"]) == (
+        "Lange Straße 5",
+        "Hannover",
+        "",
+    )
     assert row(office, entity_id)["syncStatus"] == "conflict"
     assert reasons(await assert_settled(sync)) == ["address_too_long_advoware"]
     await office.edit("CAdressen", entity_id, adressePostalCode="30161")
     await sync()
     assert adresse(office)["plz"] == "30161"
-    await office.edit("CAdressen", entity_id, adressePostalCode="8" * 30, adresseCity="Celle")
+    await office.edit(
+        "CAdressen", entity_id, adressePostalCode="8" * 30, adresseCity="Celle"
+    )
     result = await sync()
     assert (adresse(office)["plz"], adresse(office)["ort"]) == ("30161", "Celle")
-    assert any(item["new"] == "8" * 30 for problem in result.problems for item in problem.details["fields"])
+    assert any(
+        item["new"] == "8" * 30
+        for problem in result.problems
+        for item in problem.details["fields"]
+    )
 
 
-async def test_a_value_too_long_for_espocrm_is_told_and_the_rest_arrives(office: Office, sync: Any) -> None:
+async def test_a_value_too_long_for_espocrm_is_told_and_the_rest_arrives(
+    office: Office, sync: Any
+) -> None:
     office.in_advoware(adressen=[{"strasse": "S" * 250, "plz": "30159", "ort": "Hannover", "bemerkung": "B" * 600,
                                   "anschrift": f"Max\n{'S' * 250}\nHinterhaus\n30159 Hannover"}])  # fmt: skip
     result = await sync()
@@ -257,8 +365,12 @@ async def test_a_value_too_long_for_espocrm_is_told_and_the_rest_arrives(office:
     assert office.records("CAdressen")[0]["adresseCity"] == "Celle"
 
 
-async def test_a_label_longer_than_espocrm_takes_is_shortened(office: Office, sync: Any) -> None:
-    office.in_advoware(adressen=[{"strasse": "S" * 250, "plz": "30159", "ort": "Hannover"}])
+async def test_a_label_longer_than_espocrm_takes_is_shortened(
+    office: Office, sync: Any
+) -> None:
+    office.in_advoware(
+        adressen=[{"strasse": "S" * 250, "plz": "30159", "ort": "Hannover"}]
+    )
     assert (await sync()).errors == ()
     assert office.records("CAdressen")[0]["bezeichnung"] == "S" * 250 + ", 30…"
 
@@ -269,11 +381,19 @@ async def test_a_refused_value_is_found_left_out_and_told_and_the_rest_is_writte
 ) -> None:
     entity_id = await linked(office, sync)
     refuse(monkeypatch, "ort", "Xanten", said)
-    await office.edit("CAdressen", entity_id, adresseCity="Xanten", adresseStreet="Neue Straße 7\nHinterhaus")
+    await office.edit(
+        "CAdressen",
+        entity_id,
+        adresseCity="Xanten",
+        adresseStreet="Neue Straße 7\nHinterhaus",
+    )
     result = await sync()
     assert (result.errors, result.wrote_advoware) == ((), True)
     assert reasons(result) == ["address_value_refused"]
-    assert (adresse(office)["strasse"], adresse(office)["ort"]) == ("Neue Straße 7", "Hannover")
+    assert (adresse(office)["strasse"], adresse(office)["ort"]) == (
+        "Neue Straße 7",
+        "Hannover",
+    )
     assert adresse(office)["anschrift"].splitlines()[1:] == [
         "Neue Straße 7",
         "Hinterhaus",
@@ -284,17 +404,26 @@ async def test_a_refused_value_is_found_left_out_and_told_and_the_rest_is_writte
     assert reasons(await assert_settled(sync)) == ["address_value_refused"]
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
     assert (await sync()).problems == ()
-    assert (adresse(office)["ort"], row(office, entity_id)["syncStatus"]) == ("Celle", "clean")
+    assert (adresse(office)["ort"], row(office, entity_id)["syncStatus"]) == (
+        "Celle",
+        "clean",
+    )
 
 
-@pytest.mark.parametrize("said", [{"message": "Das Feld 'postfach' ist ungültig."}, None])
+@pytest.mark.parametrize(
+    "said", [{"message": "Das Feld 'postfach' ist ungültig."}, None]
+)
 async def test_a_value_refused_at_create_is_left_out_and_told(
     office: Office, sync: Any, monkeypatch: pytest.MonkeyPatch, said: Any
 ) -> None:
     refuse(monkeypatch, "postfach", "12", said)
     entity_id = await linked(office, sync)
     shown = adresse(office)
-    assert (shown["strasse"], shown["land"], shown["postfach"]) == ("Lange Straße 5", "Österreich", "")
+    assert (shown["strasse"], shown["land"], shown["postfach"]) == (
+        "Lange Straße 5",
+        "Österreich",
+        "",
+    )
     assert row(office, entity_id)["syncStatus"] == "conflict"
     assert reasons(await assert_settled(sync)) == ["address_value_refused"]
 
@@ -309,7 +438,9 @@ async def test_two_values_refused_without_a_word_do_not_stop_the_create(
     assert set(reasons(await assert_settled(sync))) == {"address_value_refused"}
 
 
-def refuse(monkeypatch: pytest.MonkeyPatch, field: str, refused: str, said: Any) -> None:
+def refuse(
+    monkeypatch: pytest.MonkeyPatch, field: str, refused: str, said: Any
+) -> None:
     """Let Advoware refuse one value of a field, with or without saying which field it is."""
     from sandbox.advoware.records import RefusedError
 
@@ -323,16 +454,28 @@ def refuse(monkeypatch: pytest.MonkeyPatch, field: str, refused: str, said: Any)
     monkeypatch.setitem(ADRESSE_KIND.fields, field, checked)  # type: ignore[arg-type]
 
 
-async def test_a_value_that_espocrm_refuses_is_left_out_and_told(office: Office, sync: Any) -> None:
+async def test_a_value_that_espocrm_refuses_is_left_out_and_told(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     change(office, ort="Celle", postfach="77")
     reason = "Field validation failure; entityType: CAdressen, field: adresseCity, type: valid."
-    strike(office.espocrm, "PUT", "/CAdressen/", status=400, headers={"X-Status-Reason": reason})
+    strike(
+        office.espocrm,
+        "PUT",
+        "/CAdressen/",
+        status=400,
+        headers={"X-Status-Reason": reason},
+    )
     result = await sync()
     assert result.errors == ()
     assert reasons(result) == ["address_value_refused_espocrm"]
     record = row(office, entity_id)
-    assert (record["adresseCity"], record["postfach"], record["syncStatus"]) == ("Hannover", "77", "conflict")
+    assert (record["adresseCity"], record["postfach"], record["syncStatus"]) == (
+        "Hannover",
+        "77",
+        "conflict",
+    )
     assert reasons(await assert_settled(sync)) == ["address_value_refused_espocrm"]
     change(office, ort="Peine")
     assert (await sync()).problems == ()
@@ -342,19 +485,32 @@ async def test_a_value_that_espocrm_refuses_is_left_out_and_told(office: Office,
 # -- stored differently ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("store", [lambda text: text.upper(), lambda text: text[:5], lambda text: f"D-{text}"])
+@pytest.mark.parametrize(
+    "store",
+    [lambda text: text.upper(), lambda text: text[:5], lambda text: f"D-{text}"],
+)
 async def test_what_advoware_stores_differently_is_told_once_and_never_copied_back(
-    office: Office, sync: Any, monkeypatch: pytest.MonkeyPatch, store: Callable[[str], str]
+    office: Office,
+    sync: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    store: Callable[[str], str],
 ) -> None:
     entity_id = await linked(office, sync)
     check = ADRESSE_KIND.fields["ort"]
-    monkeypatch.setitem(ADRESSE_KIND.fields, "ort", lambda value, name: store(check(value, name)) if value else value)  # type: ignore[arg-type]
+    monkeypatch.setitem(
+        ADRESSE_KIND.fields,
+        "ort",
+        lambda value, name: store(check(value, name)) if value else value,
+    )  # type: ignore[arg-type]
     await office.edit("CAdressen", entity_id, adresseCity="Bad Pyrmont")
     result = await sync()
     stored = store("Bad Pyrmont")
     assert reasons(result) == ["address_altered_advoware"]
     assert adresse(office)["ort"] == stored
-    assert (row(office, entity_id)["adresseCity"], row(office, entity_id)["syncStatus"]) == ("Bad Pyrmont", "conflict")
+    assert (
+        row(office, entity_id)["adresseCity"],
+        row(office, entity_id)["syncStatus"],
+    ) == ("Bad Pyrmont", "conflict")
     assert (await assert_settled(sync)).problems == result.problems
     await office.edit("CAdressen", entity_id, adresseCity="Bad Nenndorf")
     await sync()
@@ -363,7 +519,10 @@ async def test_what_advoware_stores_differently_is_told_once_and_never_copied_ba
     monkeypatch.undo()
     change(office, ort="Bad Eilsen")
     assert (await sync()).problems == ()
-    assert (row(office, entity_id)["adresseCity"], row(office, entity_id)["syncStatus"]) == ("Bad Eilsen", "clean")
+    assert (
+        row(office, entity_id)["adresseCity"],
+        row(office, entity_id)["syncStatus"],
+    ) == ("Bad Eilsen", "clean")
     await assert_settled(sync)
 
 
@@ -372,7 +531,9 @@ async def test_what_advoware_changes_beside_the_change_is_not_copied_back(
 ) -> None:
     entity_id = await linked(office, sync)
     check = ADRESSE_KIND.fields["strasse"]
-    monkeypatch.setitem(ADRESSE_KIND.fields, "strasse", lambda value, name: check(value, name).upper())  # type: ignore[arg-type]
+    monkeypatch.setitem(
+        ADRESSE_KIND.fields, "strasse", lambda value, name: check(value, name).upper()
+    )  # type: ignore[arg-type]
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
     assert reasons(await sync()) == ["address_altered_advoware"]
     assert adresse(office)["strasse"] == "LANGE STRASSE 5"
@@ -385,10 +546,17 @@ async def test_what_advoware_stores_differently_at_create_is_told(
     office: Office, sync: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check = ADRESSE_KIND.fields["postfach"]
-    monkeypatch.setitem(ADRESSE_KIND.fields, "postfach", lambda value, name: (check(value, name) or "")[:1])  # type: ignore[arg-type]
+    monkeypatch.setitem(
+        ADRESSE_KIND.fields,
+        "postfach",
+        lambda value, name: (check(value, name) or "")[:1],
+    )  # type: ignore[arg-type]
     entity_id = await linked(office, sync)
     assert reasons(await assert_settled(sync)) == ["address_altered_advoware"]
-    assert (row(office, entity_id)["postfach"], row(office, entity_id)["syncStatus"]) == ("12", "conflict")
+    assert (
+        row(office, entity_id)["postfach"],
+        row(office, entity_id)["syncStatus"],
+    ) == ("12", "conflict")
 
 
 async def test_what_espocrm_stores_differently_is_told_once_and_never_copied_back(
@@ -400,7 +568,10 @@ async def test_what_espocrm_stores_differently_is_told_once_and_never_copied_bac
     result = await sync()
     assert reasons(result) == ["address_altered_espocrm"]
     assert not result.was_edited
-    assert (row(office, entity_id)["adresseCity"], row(office, entity_id)["syncStatus"]) == ("CELLE", "conflict")
+    assert (
+        row(office, entity_id)["adresseCity"],
+        row(office, entity_id)["syncStatus"],
+    ) == ("CELLE", "conflict")
     assert (await assert_settled(sync)).problems == result.problems
     assert adresse(office)["ort"] == "Celle"
     change(office, ort="Peine")
@@ -412,7 +583,9 @@ async def test_what_espocrm_stores_differently_at_create_is_told(
     office: Office, sync: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shout(monkeypatch, "Bremen")
-    office.in_advoware(adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}])
+    office.in_advoware(
+        adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}]
+    )
     result = await sync()
     assert reasons(result) == ["address_altered_espocrm"]
     assert office.records("CAdressen")[0]["syncStatus"] == "conflict"
@@ -425,10 +598,16 @@ def shout(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
     from sandbox.espocrm import validation as espocrm_validation
 
     convert = espocrm_validation._to_text
-    monkeypatch.setattr(espocrm_validation, "_to_text", lambda value: word.upper() if value == word else convert(value))
+    monkeypatch.setattr(
+        espocrm_validation,
+        "_to_text",
+        lambda value: word.upper() if value == word else convert(value),
+    )
 
 
-async def test_a_put_that_changed_nothing_is_no_write(office: Office, sync: Any) -> None:
+async def test_a_put_that_changed_nothing_is_no_write(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     old = adresse(office)
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
@@ -438,10 +617,17 @@ async def test_a_put_that_changed_nothing_is_no_write(office: Office, sync: Any)
     assert reasons(result) == ["address_refused"]
 
 
-async def test_a_request_that_was_refused_is_no_write(office: Office, sync: Any) -> None:
+async def test_a_request_that_was_refused_is_no_write(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
-    await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, adresseStreet="Weg 9", adresseCity="Ulm")
+    await office.in_espocrm(
+        "CAdressen",
+        beteiligteId=BETEILIGTE_ID,
+        adresseStreet="Weg 9",
+        adresseCity="Ulm",
+    )
     strike(office.advoware, "P", "", status=403, count=None)
     for method in ("PUT", "POST"):
         strike(office.advoware, method, "/Adressen", status=403, count=None)
@@ -453,16 +639,26 @@ async def test_a_request_that_was_refused_is_no_write(office: Office, sync: Any)
 # -- one odd entry never stops its neighbours -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("odd", [{"strasse": "Weg 1"}, {"id": None}, {"id": "abc"}, {"id": True}, None, 7, []])
+@pytest.mark.parametrize(
+    "odd",
+    [{"strasse": "Weg 1"}, {"id": None}, {"id": "abc"}, {"id": True}, None, 7, []],
+)
 async def test_an_entry_without_a_number_stops_nobody(
     office: Office, resources: Resources, sync: Any, odd: Any
 ) -> None:
     first = await linked(office, sync)
-    second = await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, adresseStreet="Weg 9", adresseCity="Ulm")
+    second = await office.in_espocrm(
+        "CAdressen",
+        beteiligteId=BETEILIGTE_ID,
+        adresseStreet="Weg 9",
+        adresseCity="Ulm",
+    )
     await office.edit("CAdressen", first, adresseCity="Celle")
     answer = office.beteiligter()
     answer["adressen"] = [odd, *answer["adressen"]]
-    result = await AdressenSync(resources=resources).sync_part(office.espo, answer, office.store)
+    result = await AdressenSync(resources=resources).sync_part(
+        office.espo, answer, office.store
+    )
     assert adresse_of(office, first)["ort"] == "Celle"
     assert adresse_of(office, str(second["id"]))["strasse"] == "Weg 9"
     assert result.errors == (
@@ -472,7 +668,9 @@ async def test_an_entry_without_a_number_stops_nobody(
 
 def adresse_of(office: Office, entity_id: str) -> dict[str, Any]:
     number = row(office, entity_id)["advowareId"]
-    return next(dict(item) for item in office.beteiligter()["adressen"] if item["id"] == number)
+    return next(
+        dict(item) for item in office.beteiligter()["adressen"] if item["id"] == number
+    )
 
 
 async def test_an_unreadable_entry_may_be_the_one_that_seems_to_be_gone(
@@ -480,17 +678,27 @@ async def test_an_unreadable_entry_may_be_the_one_that_seems_to_be_gone(
 ) -> None:
     entity_id = await linked(office, sync)
     answer = {**office.beteiligter(), "adressen": [{"strasse": "Lange Straße 5"}]}
-    strike(office.advoware, "GET", f"/Beteiligte/{office.betnr}", status=200, body=answer)
+    strike(
+        office.advoware, "GET", f"/Beteiligte/{office.betnr}", status=200, body=answer
+    )
     await AdressenSync(resources=resources).sync_part(office.espo, answer, office.store)
     assert row(office, entity_id)["isActive"] is True
 
 
-@pytest.mark.parametrize("answer", [{"adressen": None}, {"adressen": {}}, {"Adressen": "x"}])
+@pytest.mark.parametrize(
+    "answer", [{"adressen": None}, {"adressen": {}}, {"Adressen": "x"}]
+)
 async def test_an_answer_without_the_list_is_said_in_the_firms_language(
     office: Office, resources: Resources, answer: Any
 ) -> None:
-    beteiligter = {name: value for name, value in office.beteiligter().items() if name != "adressen"}
-    result = await AdressenSync(resources=resources).sync_part(office.espo, {**beteiligter, **answer}, office.store)
+    beteiligter = {
+        name: value
+        for name, value in office.beteiligter().items()
+        if name != "adressen"
+    }
+    result = await AdressenSync(resources=resources).sync_part(
+        office.espo, {**beteiligter, **answer}, office.store
+    )
     assert result.errors == (
         "Die Adressen wurden nicht abgeglichen: Advoware hat ihre Liste nicht geliefert (ADR-21).",
     )
@@ -502,15 +710,26 @@ async def test_a_defect_at_one_address_is_recorded_there_and_the_others_go_on(
     entity_id = await linked(office, sync)
     state = await office.store.load("CAdressen", entity_id)
     assert state is not None
-    await office.store.save(SyncState(**{**state.__dict__, "rejected": {"anschrift": "kaputt"}}))
+    await office.store.save(
+        SyncState(**{**state.__dict__, "rejected": {"anschrift": "kaputt"}})
+    )
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
-    other = await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, adresseStreet="Weg 9", adresseCity="Ulm")
+    other = await office.in_espocrm(
+        "CAdressen",
+        beteiligteId=BETEILIGTE_ID,
+        adresseStreet="Weg 9",
+        adresseCity="Ulm",
+    )
     result = await sync()
     assert len(result.errors) == 1
     assert "Fehler im Programm (ADR-20)" in result.errors[0]
     assert row(office, entity_id)["syncStatus"] == "failed"
     assert row(office, str(other["id"]))["syncStatus"] == "clean"
-    (line,) = (record.getMessage() for record in caplog.records if "adressen.failed" in record.getMessage())
+    (line,) = (
+        record.getMessage()
+        for record in caplog.records
+        if "adressen.failed" in record.getMessage()
+    )
     assert "adressen_" in line
     assert ", line " in line
 
@@ -518,7 +737,12 @@ async def test_a_defect_at_one_address_is_recorded_there_and_the_others_go_on(
 async def test_a_direct_read_that_fails_stops_nobody(office: Office, sync: Any) -> None:
     entity_id = await linked(office, sync)
     await office.delete("CAdressen", entity_id)
-    other = await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, adresseStreet="Weg 9", adresseCity="Ulm")
+    other = await office.in_espocrm(
+        "CAdressen",
+        beteiligteId=BETEILIGTE_ID,
+        adresseStreet="Weg 9",
+        adresseCity="Ulm",
+    )
     strike(office.espocrm, "GET", f"/CAdressen/{entity_id}", status=403)
     result = await sync()
     assert len(result.errors) == 1
@@ -529,7 +753,9 @@ async def test_a_direct_read_that_fails_stops_nobody(office: Office, sync: Any) 
 # -- creating -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_create_answered_with_an_unreadable_body_is_found_again(office: Office, sync: Any) -> None:
+async def test_a_create_answered_with_an_unreadable_body_is_found_again(
+    office: Office, sync: Any
+) -> None:
     record = await office.in_espocrm("CAdressen", **FULL, beteiligteId=BETEILIGTE_ID)
     strike(office.advoware, "POST", "/Adressen", when="after", truncate_json=True)
     result = await sync()
@@ -541,14 +767,22 @@ async def test_a_create_answered_with_an_unreadable_body_is_found_again(office: 
     assert row(office, str(record["id"]))["advowareId"] == adresse(office)["id"]
 
 
-async def test_an_address_that_the_sync_creates_takes_over_the_assignee(office: Office, sync: Any) -> None:
-    office.in_advoware(adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}])
+async def test_an_address_that_the_sync_creates_takes_over_the_assignee(
+    office: Office, sync: Any
+) -> None:
+    office.in_advoware(
+        adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}]
+    )
     assert (await sync()).errors == ()
     assert office.records("CAdressen")[0]["assignedUserId"] == LAWYER_ID
 
 
-async def test_an_address_is_created_although_espocrm_lets_nobody_be_assigned(office: Office, sync: Any) -> None:
-    office.in_advoware(adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}])
+async def test_an_address_is_created_although_espocrm_lets_nobody_be_assigned(
+    office: Office, sync: Any
+) -> None:
+    office.in_advoware(
+        adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}]
+    )
     strike(office.espocrm, "POST", "/CAdressen", status=403)
     assert (await sync()).errors == ()
     assert office.records("CAdressen")[0]["assignedUserId"] is None
@@ -564,8 +798,14 @@ async def test_what_espocrm_does_not_show_is_not_emptied_in_advoware(
     entity_id = await linked(office, sync)
     before = adresse(office)
     part = AdressenSync(resources=resources)
-    shown = {name: value for name, value in row(office, entity_id).items() if name not in FULL and name != "isActive"}
-    result = await part.sync_part(office.espo, office.beteiligter(), office.store, rows=[shown])
+    shown = {
+        name: value
+        for name, value in row(office, entity_id).items()
+        if name not in FULL and name != "isActive"
+    }
+    result = await part.sync_part(
+        office.espo, office.beteiligter(), office.store, rows=[shown]
+    )
     assert (result.problems, result.errors) == ((), ())
     assert adresse(office) == before
     assert {name: row(office, entity_id)[name] for name in FULL} == FULL
@@ -587,7 +827,10 @@ async def test_an_address_that_reads_show_otherwise_than_answers_to_writes_comes
     office: Office, sync: Any
 ) -> None:
     entity_id = await linked(office, sync)
-    both = [{"field": name, "how": "upper"} for name in ("adresseStreet", "list[].adresseStreet")]
+    both = [
+        {"field": name, "how": "upper"}
+        for name in ("adresseStreet", "list[].adresseStreet")
+    ]
     strike(office.espocrm, "GET", "/CAdressen", count=None, answer=both)
     assert not (await sync()).was_edited
     assert row(office, entity_id)["syncStatus"] != "dirty"
@@ -599,21 +842,31 @@ async def test_an_answer_to_a_create_that_does_not_name_the_main_address_changes
     office: Office, sync: Any
 ) -> None:
     record = await office.in_espocrm("CAdressen", **FULL, beteiligteId=BETEILIGTE_ID)
-    answer = {"id": 77, "strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover", "anschrift": "x"}
+    answer = {
+        "id": 77,
+        "strasse": "Lange Straße 5",
+        "plz": "30159",
+        "ort": "Hannover",
+        "anschrift": "x",
+    }
     strike(office.advoware, "POST", "/Adressen", status=201, body=answer)
     await sync()
     assert row(office, str(record["id"]))["istStandard"] is True
 
 
 @pytest.mark.parametrize("word", ["false", 0, None, "x"])
-async def test_only_a_plain_yes_makes_a_main_address(office: Office, sync: Any, word: Any) -> None:
+async def test_only_a_plain_yes_makes_a_main_address(
+    office: Office, sync: Any, word: Any
+) -> None:
     entity_id = await linked(office, sync)
     result = await sync(having(standardAnschrift=word))
     assert (result.problems, office.writes()) == ((), [])
     assert row(office, entity_id)["istStandard"] is True
 
 
-async def test_the_same_number_twice_is_read_once(office: Office, resources: Resources, sync: Any) -> None:
+async def test_the_same_number_twice_is_read_once(
+    office: Office, resources: Resources, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     answer = office.beteiligter()
     answer["adressen"] *= 2
@@ -631,32 +884,46 @@ async def test_a_line_that_advoware_wraps_is_not_copied_back(
     check = ADRESSE_KIND.fields["anschrift"]
 
     def wrapped(value: Any, name: str) -> Any:
-        return "\n".join(wrap.get(line, line) for line in check(value, name).split("\n"))
+        return "\n".join(
+            wrap.get(line, line) for line in check(value, name).split("\n")
+        )
 
     monkeypatch.setitem(ADRESSE_KIND.fields, "anschrift", wrapped)  # type: ignore[arg-type]
-    await office.edit("CAdressen", entity_id, adresseStreet="Lange Straße 5\n3. Stock links")
+    await office.edit(
+        "CAdressen", entity_id, adresseStreet="Lange Straße 5\n3. Stock links"
+    )
     assert reasons(await sync()) == ["address_altered_advoware"]
     await assert_settled(sync)
     assert row(office, entity_id)["adresseStreet"] == "Lange Straße 5\n3. Stock links"
 
 
-async def test_a_block_that_would_be_too_long_is_left_and_told(office: Office, sync: Any) -> None:
+async def test_a_block_that_would_be_too_long_is_left_and_told(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     block = f"{'N' * 970}\nLange Straße 5\nUlm"
     change(office, anschrift=block)
     await office.edit("CAdressen", entity_id, adresseStreet=f"{'S' * 60}\nHinterhaus")
     assert "address_block" in reasons(await sync())
-    assert (adresse(office)["anschrift"], adresse(office)["strasse"]) == (block, "S" * 60)
+    assert (adresse(office)["anschrift"], adresse(office)["strasse"]) == (
+        block,
+        "S" * 60,
+    )
 
 
-async def test_a_deactivated_address_keeps_what_waits_until_it_is_used_again(office: Office, sync: Any) -> None:
+async def test_a_deactivated_address_keeps_what_waits_until_it_is_used_again(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, adresseCountry="Absurdistan")
     assert reasons(await sync()) == ["address_unknown_espocrm"]
     await office.edit("CAdressen", entity_id, isActive=False)
     assert reasons(await sync()) == ["address_delete_required"]
     await office.edit("CAdressen", entity_id, isActive=True)
-    assert reasons(await sync()) == ["address_reactivate_required", "address_unknown_espocrm"]
+    assert reasons(await sync()) == [
+        "address_reactivate_required",
+        "address_unknown_espocrm",
+    ]
     assert row(office, entity_id)["syncStatus"] == "conflict"
 
 
@@ -669,6 +936,6 @@ async def test_what_was_written_to_advoware_is_in_the_audit_although_espocrm_the
     result = await sync()
     assert len(result.errors) == 1
     assert result.wrote_advoware
-    assert [(change["field"], change["old"], change["new"]) for change in result.changes] == [
-        ("ort", "Hannover", "Celle")
-    ]
+    assert [
+        (change["field"], change["old"], change["new"]) for change in result.changes
+    ] == [("ort", "Hannover", "Celle")]

@@ -44,14 +44,20 @@ async def test_one_login_serves_many_calls_and_workers(
     resources: Resources, advoware: AdvowareTwin, make_settings
 ) -> None:
     async with Resources(make_settings(), clock=resources.clock) as other_worker:
-        apis = [AdvowareAPI(resources=owner) for owner in (resources, other_worker) for _ in range(10)]
+        apis = [
+            AdvowareAPI(resources=owner)
+            for owner in (resources, other_worker)
+            for _ in range(10)
+        ]
         await asyncio.gather(*(api.api_call(BETEILIGTE) for api in apis))
 
     assert requests(advoware, "POST /api/v1/Token") == 1
     assert requests(advoware, "GET /api/v1/advonet/Beteiligte") == 20
 
 
-async def test_the_token_is_kept_in_redis_until_two_minutes_before_its_expiry(resources: Resources) -> None:
+async def test_the_token_is_kept_in_redis_until_two_minutes_before_its_expiry(
+    resources: Resources,
+) -> None:
     await AdvowareAPI(resources=resources).get_access_token()
 
     assert 52 * 60 < await resources.redis.ttl(TOKEN_KEY) <= 53 * 60
@@ -84,7 +90,11 @@ async def test_a_token_refused_again_after_a_login_is_an_error_and_no_loop(
 
 
 async def test_an_endpoint_that_always_answers_401_makes_one_new_login_and_the_others_go_on(
-    resources: Resources, advoware: AdvowareTwin, control: aiohttp.ClientSession, clock: Any, make_settings: Any
+    resources: Resources,
+    advoware: AdvowareTwin,
+    control: aiohttp.ClientSession,
+    clock: Any,
+    make_settings: Any,
 ) -> None:
     await fault(control, advoware, path="/Akten", status=401)
 
@@ -136,7 +146,9 @@ async def test_without_redis_the_token_is_kept_in_the_process(
 async def test_a_refused_login_is_explained_and_not_repeated_for_a_minute(
     make_settings: Callable[..., Settings], resources: Resources, advoware: AdvowareTwin
 ) -> None:
-    async with Resources(make_settings(ADVOWARE_PASSWORD="falsch"), clock=resources.clock) as wrong:
+    async with Resources(
+        make_settings(ADVOWARE_PASSWORD="falsch"), clock=resources.clock
+    ) as wrong:
         for _ in range(5):
             with pytest.raises(LoginRefused, match="ADVOWARE_PASSWORD") as caught:
                 await AdvowareAPI(resources=wrong).api_call(BETEILIGTE)
@@ -149,7 +161,10 @@ async def test_a_refused_login_is_not_repeated_by_another_worker(
     make_settings: Callable[..., Settings], resources: Resources, advoware: AdvowareTwin
 ) -> None:
     wrong = make_settings(ADVOWARE_PASSWORD="falsch")
-    async with Resources(wrong, clock=resources.clock) as one, Resources(wrong, clock=resources.clock) as other:
+    async with (
+        Resources(wrong, clock=resources.clock) as one,
+        Resources(wrong, clock=resources.clock) as other,
+    ):
         for worker in (one, other):
             with pytest.raises(LoginRefused, match="ADVOWARE_PASSWORD"):
                 await AdvowareAPI(resources=worker).api_call(BETEILIGTE)
@@ -161,19 +176,34 @@ async def test_no_credentials_go_to_an_address_without_encryption_that_the_confi
     advoware: AdvowareTwin, make_settings: Callable[..., Settings]
 ) -> None:
     good = {"connectorUrl": f"{advoware.url}/", "securityGateway": advoware.url}
-    for spoilt in ({"connectorUrl": "http://advoware.example:90/"}, {"securityGateway": "http://advoware.example"}):
-        advoware.faults[:] = [ActiveFault(Fault(path="AdvonetConfigurator", status=200, body=good | spoilt))]
-        async with Resources(make_settings(ADVOWARE_API_BASE_URL="", ADVOWARE_AUTH_URL="")) as resources:
+    for spoilt in (
+        {"connectorUrl": "http://advoware.example:90/"},
+        {"securityGateway": "http://advoware.example"},
+    ):
+        advoware.faults[:] = [
+            ActiveFault(
+                Fault(path="AdvonetConfigurator", status=200, body=good | spoilt)
+            )
+        ]
+        async with Resources(
+            make_settings(ADVOWARE_API_BASE_URL="", ADVOWARE_AUTH_URL="")
+        ) as resources:
             await resources.redis.flushall()
             with pytest.raises(ConfigurationError, match="BITBYLAW_PLAIN_HTTP_HOSTS"):
-                await AdvowareAPI(resources=resources).api_call("api/v1/advonet/Mitarbeiter")
-    assert {entry["path"].partition("?")[0] for entry in advoware.journal} == {"/AdvonetConfigurator/api/Url"}
+                await AdvowareAPI(resources=resources).api_call(
+                    "api/v1/advonet/Mitarbeiter"
+                )
+    assert {entry["path"].partition("?")[0] for entry in advoware.journal} == {
+        "/AdvonetConfigurator/api/Url"
+    }
 
 
 async def test_the_addresses_are_asked_of_the_configurator_once(
     make_settings: Callable[..., Settings], advoware: AdvowareTwin
 ) -> None:
-    async with Resources(make_settings(ADVOWARE_API_BASE_URL="", ADVOWARE_AUTH_URL="")) as resources:
+    async with Resources(
+        make_settings(ADVOWARE_API_BASE_URL="", ADVOWARE_AUTH_URL="")
+    ) as resources:
         await resources.redis.flushall()
         for _ in range(3):
             assert await AdvowareAPI(resources=resources).api_call(BETEILIGTE) == []
@@ -210,19 +240,32 @@ async def test_a_read_is_repeated_and_a_write_is_not(
     with pytest.raises(Unavailable):
         await api.api_call(BETEILIGTE, "POST", json_data={"name": "Einmal"})
 
-    assert len(await AdvowareService(resources=resources).find_beteiligte(name="Einmal")) == 1
+    assert (
+        len(await AdvowareService(resources=resources).find_beteiligte(name="Einmal"))
+        == 1
+    )
 
 
-@pytest.mark.parametrize("spoiled", [{"status": 200, "body": "OK"}, {"truncate_json": True}, {"status": 204}])
+@pytest.mark.parametrize(
+    "spoiled", [{"status": 200, "body": "OK"}, {"truncate_json": True}, {"status": 204}]
+)
 async def test_a_write_whose_answer_cannot_be_read_is_done(
-    resources: Resources, advoware: AdvowareTwin, control: aiohttp.ClientSession, spoiled: dict[str, Any]
+    resources: Resources,
+    advoware: AdvowareTwin,
+    control: aiohttp.ClientSession,
+    spoiled: dict[str, Any],
 ) -> None:
     service = AdvowareService(resources=resources)
     record = await service.create_beteiligter({"name": "Alt"})
     await fault(control, advoware, path="Beteiligte", when="after", count=2, **spoiled)
 
-    assert await service.update_beteiligter(record["betNr"], {**record, "name": "Neu"}) is None
-    with pytest.raises(UnexpectedAnswer):  # not refused, not unavailable: the intent stays, the next run looks for it
+    assert (
+        await service.update_beteiligter(record["betNr"], {**record, "name": "Neu"})
+        is None
+    )
+    with pytest.raises(
+        UnexpectedAnswer
+    ):  # not refused, not unavailable: the intent stays, the next run looks for it
         await service.create_beteiligter({"name": "Einmal"})
 
     assert {row["name"] for row in await service.find_beteiligte()} == {"Neu", "Einmal"}
@@ -270,6 +313,12 @@ async def test_a_record_may_come_as_a_list_of_one(
 ) -> None:
     service = AdvowareService(resources=resources)
     created = await service.create_beteiligter({"name": "Da"})
-    await fault(control, advoware, path="Beteiligte/", status=200, body=[{"betNr": created["betNr"], "name": "Da"}])
+    await fault(
+        control,
+        advoware,
+        path="Beteiligte/",
+        status=200,
+        body=[{"betNr": created["betNr"], "name": "Da"}],
+    )
 
     assert (await service.get_beteiligter(created["betNr"]))["name"] == "Da"

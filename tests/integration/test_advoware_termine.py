@@ -12,19 +12,35 @@ import pytest
 from config import Settings
 from sandbox.advoware.app import AdvowareTwin
 from services.advoware_service import AdvowareService
-from services.core.errors import Forbidden, InvalidInput, NotFound, Unavailable, UnexpectedAnswer, WriteProtected
+from services.core.errors import (
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+    UnexpectedAnswer,
+    WriteProtected,
+)
 from services.core.resources import Resources
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 31)
 #: A body that is not what its header says.
 UNREADABLE = {"headers": {"Content-Encoding": "gzip"}}
-TERMIN = {"text": "Besprechung", "datum": "2026-03-02", "uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00"}
+TERMIN = {
+    "text": "Besprechung",
+    "datum": "2026-03-02",
+    "uhrzeitVon": "10:00:00",
+    "uhrzeitBis": "11:00:00",
+}
 
 
 @pytest.fixture
-async def writing(make_settings: Callable[..., Settings], resources: Resources) -> AsyncIterator[AdvowareService]:
+async def writing(
+    make_settings: Callable[..., Settings], resources: Resources
+) -> AsyncIterator[AdvowareService]:
     """The service, allowed to write."""
-    async with Resources(make_settings(ADVOWARE_WRITE_PROTECTION="false"), clock=resources.clock) as opened:
+    async with Resources(
+        make_settings(ADVOWARE_WRITE_PROTECTION="false"), clock=resources.clock
+    ) as opened:
         yield AdvowareService(resources=opened)
 
 
@@ -33,7 +49,9 @@ async def fault(control: aiohttp.ClientSession, twin: Any, **rule: Any) -> None:
         response.raise_for_status()
 
 
-async def test_a_termin_is_created_read_changed_and_deleted(writing: AdvowareService) -> None:
+async def test_a_termin_is_created_read_changed_and_deleted(
+    writing: AdvowareService,
+) -> None:
     frnr = (await writing.create_termin({**TERMIN, "anwalt": "SB"}))["frNr"]
 
     record = await writing.get_termin(frnr)
@@ -59,7 +77,14 @@ async def test_a_termin_is_deleted_whatever_advoware_says_to_it(
 ) -> None:
     record = await writing.create_termin(TERMIN)
     await fault(
-        control, advoware, method="DELETE", path="/Termine", status=200, body="gelöscht", when="after", **UNREADABLE
+        control,
+        advoware,
+        method="DELETE",
+        path="/Termine",
+        status=200,
+        body="gelöscht",
+        when="after",
+        **UNREADABLE,
     )
 
     await writing.delete_termin(record["frNr"])
@@ -68,16 +93,24 @@ async def test_a_termin_is_deleted_whatever_advoware_says_to_it(
         await writing.get_termin(record["frNr"])
 
 
-async def test_a_list_holds_ones_own_and_everybodys_within_the_window(writing: AdvowareService) -> None:
+async def test_a_list_holds_ones_own_and_everybodys_within_the_window(
+    writing: AdvowareService,
+) -> None:
     own = await writing.create_termin({**TERMIN, "anwalt": "SB"})
     everybody = await writing.create_termin(TERMIN)
     await writing.create_termin({**TERMIN, "anwalt": "AI"})
-    last_day = await writing.create_termin({**TERMIN, "anwalt": "SB", "datum": "2026-03-31"})
+    last_day = await writing.create_termin(
+        {**TERMIN, "anwalt": "SB", "datum": "2026-03-31"}
+    )
     await writing.create_termin({**TERMIN, "anwalt": "SB", "datum": "2026-04-01"})
 
     rows = await writing.list_termine("SB", FIRST, LAST)
 
-    assert {row["frNr"] for row in rows} == {own["frNr"], everybody["frNr"], last_day["frNr"]}
+    assert {row["frNr"] for row in rows} == {
+        own["frNr"],
+        everybody["frNr"],
+        last_day["frNr"],
+    }
     assert await writing.list_termine("XX", FIRST, LAST) == []
 
 
@@ -95,7 +128,9 @@ async def test_write_protection_keeps_every_change_from_advoware(
     with pytest.raises(WriteProtected):
         await protected.delete_termin(record["frNr"])
 
-    assert [entry["method"] for entry in advoware.journal if "Termine" in entry["path"]] == []
+    assert [
+        entry["method"] for entry in advoware.journal if "Termine" in entry["path"]
+    ] == []
     assert (await protected.get_termin(record["frNr"]))["ort"] == ""
 
 
@@ -119,7 +154,9 @@ async def test_an_answer_for_another_termin_is_refused(
     writing: AdvowareService, control: aiohttp.ClientSession, advoware: AdvowareTwin
 ) -> None:
     frnr = (await writing.create_termin(TERMIN))["frNr"]
-    await fault(control, advoware, path="Termine", status=200, body=[{"frNr": frnr + 1}])
+    await fault(
+        control, advoware, path="Termine", status=200, body=[{"frNr": frnr + 1}]
+    )
 
     with pytest.raises(UnexpectedAnswer):
         await writing.get_termin(frnr)
@@ -128,7 +165,9 @@ async def test_an_answer_for_another_termin_is_refused(
 async def test_derived_entries_cannot_be_changed(
     writing: AdvowareService, control: aiohttp.ClientSession, advoware: AdvowareTwin
 ) -> None:
-    async with control.post(f"{advoware.url}/__sandbox__/termine", json={**TERMIN, "frNr": -7}) as made:
+    async with control.post(
+        f"{advoware.url}/__sandbox__/termine", json={**TERMIN, "frNr": -7}
+    ) as made:
         made.raise_for_status()
 
     with pytest.raises(Forbidden):

@@ -28,16 +28,31 @@ class Echo:
 
     async def subscribe(self) -> None:
         office = self.office
-        await office._request("POST", f"{office.espocrm.url}/__sandbox__/settings", json={"version": "8.4"})
+        await office._request(
+            "POST",
+            f"{office.espocrm.url}/__sandbox__/settings",
+            json={"version": "8.4"},
+        )
         for event in EVENTS:
-            webhook = {"event": event, "url": f"{self.receiver.url}/{event}", "skipOwn": True, "isActive": True}
-            await office._request("POST", f"{office.espocrm.url}/__sandbox__/records/Webhook", json=webhook)
+            webhook = {
+                "event": event,
+                "url": f"{self.receiver.url}/{event}",
+                "skipOwn": True,
+                "isActive": True,
+            }
+            await office._request(
+                "POST",
+                f"{office.espocrm.url}/__sandbox__/records/Webhook",
+                json=webhook,
+            )
 
     async def deliver(self) -> None:
         """What EspoCRM has to tell becomes jobs, each record once."""
         office = self.office
         self.receiver.requests.clear()
-        await office._request("POST", f"{office.espocrm.url}/__sandbox__/webhooks/process")
+        await office._request(
+            "POST", f"{office.espocrm.url}/__sandbox__/webhooks/process"
+        )
         for _, body in self.receiver.requests:
             for record in json.loads(body):
                 kind = "bank" if "iban" in record else "beteiligte"
@@ -73,10 +88,14 @@ async def echo(office: Office, receiver: Receiver) -> Echo:
         {"iban": "DE89370400440532013000", "istAktiv": False},
     ],
 )
-async def test_one_account_without_iban_leads_to_no_write_after_the_first(echo: Echo, values: dict[str, Any]) -> None:
+async def test_one_account_without_iban_leads_to_no_write_after_the_first(
+    echo: Echo, values: dict[str, Any]
+) -> None:
     office = echo.office
     older = {"form_rules": False}  # as saved before the extension asked for it
-    await office._request("POST", f"{office.espocrm.url}/__sandbox__/settings", json=older)
+    await office._request(
+        "POST", f"{office.espocrm.url}/__sandbox__/settings", json=older
+    )
     entity_id, _ = await office.linked_person()
     bank = await office._request(
         "POST",
@@ -84,13 +103,19 @@ async def test_one_account_without_iban_leads_to_no_write_after_the_first(echo: 
         json={"beteiligteId": entity_id, "bankname": "Coba", **values},
     )
     await echo.run("bank", bank["id"])
-    for _ in range(2):  # the first sync of the Beteiligter may have something of its own to write
+    for _ in range(
+        2
+    ):  # the first sync of the Beteiligter may have something of its own to write
         await echo.run("beteiligte", entity_id)
     await echo.deliver()
     echo.waiting += [("bank", bank["id"]), ("beteiligte", entity_id)]
     written: list[str] = []
     for run in range(RUNS):
-        kind, job = echo.waiting.pop(0) if echo.waiting else (("beteiligte", entity_id), ("bank", bank["id"]))[run % 2]
+        kind, job = (
+            echo.waiting.pop(0)
+            if echo.waiting
+            else (("beteiligte", entity_id), ("bank", bank["id"]))[run % 2]
+        )
         written += await echo.run(kind, job)
         await echo.deliver()
     assert written == []

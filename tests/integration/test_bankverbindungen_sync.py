@@ -33,7 +33,9 @@ __all__ = ["handle", "office", "sync"]
 # -- create ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_new_bankverbindung_is_created_in_advoware(office: Office, handle: Any, sync: Any) -> None:
+async def test_a_new_bankverbindung_is_created_in_advoware(
+    office: Office, handle: Any, sync: Any
+) -> None:
     entity_id = await add(office)
     outcome = await handle(entity_id)
     (konto,) = konten(office)
@@ -44,12 +46,17 @@ async def test_a_new_bankverbindung_is_created_in_advoware(office: Office, handl
     stored = row(office, entity_id)
     assert (stored["advowareKontoId"], stored["syncStatus"]) == (konto["id"], "clean")
     assert stored["advowareLastSync"]
-    assert (outcome.result, outcome.advoware_id) == ("created", f"{office.betnr}/{konto['id']}")
+    assert (outcome.result, outcome.advoware_id) == (
+        "created",
+        f"{office.betnr}/{konto['id']}",
+    )
     assert office.records("Task") == []
     await assert_settled(office, sync)
 
 
-async def test_what_no_event_brought_is_created_by_the_beteiligters_sync(office: Office, sync: Any) -> None:
+async def test_what_no_event_brought_is_created_by_the_beteiligters_sync(
+    office: Office, sync: Any
+) -> None:
     entity_id = await add(office)
     result = await sync()
     assert result.wrote_advoware
@@ -61,8 +68,14 @@ async def test_what_no_event_brought_is_created_by_the_beteiligters_sync(office:
     await assert_settled(office, sync)
 
 
-async def test_an_iban_that_advoware_already_has_is_adopted(office: Office, handle: Any, sync: Any) -> None:
-    office.in_advoware(bankkverbindungen=[{"iban": IBAN, "kontoinhaber": "Max Müller", "bank": "Commerzbank AG"}])
+async def test_an_iban_that_advoware_already_has_is_adopted(
+    office: Office, handle: Any, sync: Any
+) -> None:
+    office.in_advoware(
+        bankkverbindungen=[
+            {"iban": IBAN, "kontoinhaber": "Max Müller", "bank": "Commerzbank AG"}
+        ]
+    )
     entity_id = await add(office)
     assert (await handle(entity_id)).result == "adopted"
     assert (row(office, entity_id)["advowareKontoId"], row(office, entity_id)["syncStatus"]) == (
@@ -72,20 +85,31 @@ async def test_an_iban_that_advoware_already_has_is_adopted(office: Office, hand
     assert (await assert_settled(office, sync)).problems == ()
 
 
-async def test_an_adopted_account_with_another_holder_is_told(office: Office, sync: Any) -> None:
-    office.in_advoware(bankkverbindungen=[{"iban": IBAN, "kontoinhaber": "Erika Muster"}])
+async def test_an_adopted_account_with_another_holder_is_told(
+    office: Office, sync: Any
+) -> None:
+    office.in_advoware(
+        bankkverbindungen=[{"iban": IBAN, "kontoinhaber": "Erika Muster"}]
+    )
     entity_id = await add(office)
     (problem,) = (await sync()).problems
-    assert problem.details["fields"] == [{"field": "kontoinhaber", "old": "Erika Muster", "new": "Max Müller"}]
+    assert problem.details["fields"] == [
+        {"field": "kontoinhaber", "old": "Erika Muster", "new": "Max Müller"}
+    ]
     assert row(office, entity_id)["syncStatus"] == "unclean"
 
 
-async def test_the_same_iban_twice_in_espocrm_is_one_account_in_advoware(office: Office, sync: Any) -> None:
+async def test_the_same_iban_twice_in_espocrm_is_one_account_in_advoware(
+    office: Office, sync: Any
+) -> None:
     first, second = await add(office), await add(office)
     result = await sync()
     assert reasons(result) == ["bank_doubled"]
     assert len(konten(office)) == 1
-    assert [row(office, entity_id)["syncStatus"] for entity_id in (first, second)] == ["clean", "unclean"]
+    assert [row(office, entity_id)["syncStatus"] for entity_id in (first, second)] == [
+        "clean",
+        "unclean",
+    ]
     assert result.errors == ()
 
 
@@ -103,7 +127,10 @@ async def test_without_betnr_the_account_waits_and_the_sync_of_the_beteiligter_t
     assert office.writes() == []
     await office.edit("CBeteiligte", BETEILIGTE_ID, betnr=office.betnr)
     await sync()
-    assert (row(office, entity_id)["syncStatus"], row(office, entity_id)[HINT]) == ("clean", None)
+    assert (row(office, entity_id)["syncStatus"], row(office, entity_id)[HINT]) == (
+        "clean",
+        None,
+    )
 
 
 async def test_an_event_during_the_beteiligters_sync_asks_that_sync_to_look_again(
@@ -122,9 +149,14 @@ async def test_an_invalid_iban_fails_is_told_once_and_leaves_the_others_alone(
     office: Office, handle: Any, sync: Any
 ) -> None:
     bad, good = await add(office, iban="DE89 3704 0044 0532 0130 01"), await add(office)
-    assert (await handle(bad)).error == "UnusableAccount: iban: not valid (InvalidChecksumDigits)"
+    assert (
+        await handle(bad)
+    ).error == "UnusableAccount: iban: not valid (InvalidChecksumDigits)"
     assert row(office, bad)["syncStatus"] == "unclean"
-    assert row(office, bad)[HINT] == "Die IBAN ist ungültig; bitte in EspoCRM berichtigen (BAN-03)."
+    assert (
+        row(office, bad)[HINT]
+        == "Die IBAN ist ungültig; bitte in EspoCRM berichtigen (BAN-03)."
+    )
     (task,) = office.records("Task")
     assert task["name"] == "IBAN in EspoCRM berichtigen: Coba ****3001"
     result = await sync()
@@ -137,10 +169,14 @@ async def test_an_invalid_iban_fails_is_told_once_and_leaves_the_others_alone(
     assert (row(office, bad)["syncStatus"], row(office, bad)[HINT]) == ("clean", None)
     (task,) = office.records("Task")
     assert task["status"] == "Canceled"
-    assert task["description"].endswith("Erledigt: Bei dieser Bankverbindung ist nichts mehr zu tun.")
+    assert task["description"].endswith(
+        "Erledigt: Bei dieser Bankverbindung ist nichts mehr zu tun."
+    )
 
 
-async def test_an_inactive_bankverbindung_is_not_created(office: Office, handle: Any) -> None:
+async def test_an_inactive_bankverbindung_is_not_created(
+    office: Office, handle: Any
+) -> None:
     assert (await handle(await add(office, istAktiv=False))).result == "skipped"
     assert konten(office) == []
 
@@ -183,7 +219,9 @@ async def test_after_a_lost_answer_an_edited_iban_does_not_create_a_second_accou
     assert row(office, entity_id)["syncStatus"] == "unclean"
 
 
-async def test_a_create_that_never_arrived_is_repeated(office: Office, handle: Any, clock: Any) -> None:
+async def test_a_create_that_never_arrived_is_repeated(
+    office: Office, handle: Any, clock: Any
+) -> None:
     entity_id = await add(office)
     strike(office.advoware, "POST", "/Bankverbindungen", reset=True)
     assert (await handle(entity_id)).result == "failed"
@@ -196,7 +234,9 @@ async def test_a_crash_between_the_create_and_espocrms_update_creates_no_second(
     office: Office, handle: Any, sync: Any, clock: Any
 ) -> None:
     entity_id = await add(office)
-    strike(office.espocrm, "PUT", "/CBankverbindungen/", status=400, count=9)  # together with others, and by itself
+    strike(
+        office.espocrm, "PUT", "/CBankverbindungen/", status=400, count=9
+    )  # together with others, and by itself
     assert (await handle(entity_id)).result == "failed"
     office.espocrm.faults.clear()
     clock.advance(minutes=1)
@@ -205,7 +245,9 @@ async def test_a_crash_between_the_create_and_espocrms_update_creates_no_second(
     await assert_settled(office, sync)
 
 
-async def test_a_refused_create_may_be_repeated_at_once(office: Office, handle: Any) -> None:
+async def test_a_refused_create_may_be_repeated_at_once(
+    office: Office, handle: Any
+) -> None:
     entity_id = await add(office)
     strike(office.advoware, "POST", "/Bankverbindungen", status=400, count=20)
     assert (await handle(entity_id)).result == "failed"
@@ -231,7 +273,9 @@ async def test_a_changed_account_is_a_task_with_a_masked_iban_until_a_person_has
     office: Office, handle: Any, sync: Any, resources: Resources
 ) -> None:
     entity_id = await linked(office, handle)
-    await office.edit("CBankverbindungen", entity_id, iban=OTHER_IBAN, kontoinhaber="Erika Muster")
+    await office.edit(
+        "CBankverbindungen", entity_id, iban=OTHER_IBAN, kontoinhaber="Erika Muster"
+    )
     outcome = await handle(entity_id, "update")
     assert outcome.result == "unclean"
     assert konten(office)[0]["iban"] == IBAN
@@ -240,7 +284,9 @@ async def test_a_changed_account_is_a_task_with_a_masked_iban_until_a_person_has
     assert "- IBAN: alt „****3000“, neu „****2051“" in task["description"]
     assert "- Kontoinhaber: alt „Max Müller“, neu „Erika Muster“" in task["description"]
     assert "Schutz vor Betrug" in task["description"]
-    audit = await (await resources.database()).fetchval("SELECT string_agg(changes::text, '') FROM sync_audit")
+    audit = await (await resources.database()).fetchval(
+        "SELECT string_agg(changes::text, '') FROM sync_audit"
+    )
     written = task["description"] + task["name"] + str(office.records("Note")) + audit
     for iban in (IBAN, OTHER_IBAN):
         assert iban not in written
@@ -249,31 +295,49 @@ async def test_a_changed_account_is_a_task_with_a_masked_iban_until_a_person_has
     assert len(office.records("Task")) == 1
 
     konto_id = konten(office)[0]["id"]
-    office.in_advoware(bankkverbindungen=[{"id": konto_id, "iban": OTHER_IBAN, "kontoinhaber": "Erika Muster"}])
+    office.in_advoware(
+        bankkverbindungen=[
+            {"id": konto_id, "iban": OTHER_IBAN, "kontoinhaber": "Erika Muster"}
+        ]
+    )
     assert (await sync()).problems == ()
     assert row(office, entity_id)["syncStatus"] == "clean"
     await assert_settled(office, sync)
 
 
-async def test_a_person_may_also_enter_the_changed_account_as_a_new_one(office: Office, handle: Any, sync: Any) -> None:
+async def test_a_person_may_also_enter_the_changed_account_as_a_new_one(
+    office: Office, handle: Any, sync: Any
+) -> None:
     entity_id = await linked(office, handle)
     await office.edit("CBankverbindungen", entity_id, iban=OTHER_IBAN)
     await handle(entity_id, "update")
-    office.in_advoware(bankkverbindungen=[{"iban": OTHER_IBAN, "bic": "COBADEFFXXX", "kontoinhaber": "Max Müller"}])
+    office.in_advoware(
+        bankkverbindungen=[
+            {"iban": OTHER_IBAN, "bic": "COBADEFFXXX", "kontoinhaber": "Max Müller"}
+        ]
+    )
     assert (await sync()).problems == ()
     assert row(office, entity_id)["advowareKontoId"] == konten(office)[-1]["id"]
     assert row(office, entity_id)["syncStatus"] == "clean"
 
 
-async def test_an_account_changed_in_advoware_alone_is_told_too(office: Office, handle: Any, sync: Any) -> None:
+async def test_an_account_changed_in_advoware_alone_is_told_too(
+    office: Office, handle: Any, sync: Any
+) -> None:
     entity_id = await linked(office, handle)
-    office.in_advoware(bankkverbindungen=[{"id": konten(office)[0]["id"], "iban": OTHER_IBAN}])
+    office.in_advoware(
+        bankkverbindungen=[{"id": konten(office)[0]["id"], "iban": OTHER_IBAN}]
+    )
     (problem,) = (await sync()).problems
-    assert problem.details["fields"] == [{"field": "iban", "old": "****2051", "new": "****3000"}]
+    assert problem.details["fields"] == [
+        {"field": "iban", "old": "****2051", "new": "****3000"}
+    ]
     assert row(office, entity_id)["iban"] == KONTO["iban"]
 
 
-async def test_a_changed_default_mark_concerns_espocrm_only(office: Office, handle: Any) -> None:
+async def test_a_changed_default_mark_concerns_espocrm_only(
+    office: Office, handle: Any
+) -> None:
     entity_id = await linked(office, handle)
     await office.edit("CBankverbindungen", entity_id, istStandard=True)
     assert (await handle(entity_id, "update")).result == "no_change"
@@ -288,13 +352,17 @@ async def test_a_deactivated_account_is_a_task_until_it_is_gone_from_advoware(
     assert reasons(await sync()) == ["bank_inactive"]
     assert row(office, entity_id)["syncStatus"] == "unclean"
     await assert_settled(office, sync)
-    office.in_advoware(bankkverbindungen=[{"id": konten(office)[0]["id"], "delete": True}])
+    office.in_advoware(
+        bankkverbindungen=[{"id": konten(office)[0]["id"], "delete": True}]
+    )
     assert (await sync()).problems == ()
     assert row(office, entity_id)["syncStatus"] == "clean"
     await assert_settled(office, sync)
 
 
-async def test_a_deleted_account_is_a_task_and_stays_in_advoware(office: Office, handle: Any, sync: Any) -> None:
+async def test_a_deleted_account_is_a_task_and_stays_in_advoware(
+    office: Office, handle: Any, sync: Any
+) -> None:
     entity_id = await linked(office, handle)
     await office.delete("CBankverbindungen", entity_id)
     assert (await handle(entity_id, "delete")).result == "deleted"
@@ -305,20 +373,26 @@ async def test_a_deleted_account_is_a_task_and_stays_in_advoware(office: Office,
     await handle(entity_id, "delete")
     assert len(office.records("Task")) == 1
     assert reasons(await assert_settled(office, sync)) == ["bank_inactive"]
-    office.in_advoware(bankkverbindungen=[{"id": konten(office)[0]["id"], "delete": True}])
+    office.in_advoware(
+        bankkverbindungen=[{"id": konten(office)[0]["id"], "delete": True}]
+    )
     assert (await sync()).problems == ()
     assert office.records("Task")[0]["status"] == "Canceled"
     await assert_settled(office, sync)
 
 
-async def test_a_deletion_whose_event_was_lost_is_found(office: Office, handle: Any, sync: Any) -> None:
+async def test_a_deletion_whose_event_was_lost_is_found(
+    office: Office, handle: Any, sync: Any
+) -> None:
     entity_id = await linked(office, handle)
     await office.delete("CBankverbindungen", entity_id)
     assert reasons(await sync()) == ["bank_inactive"]
     assert reasons(await assert_settled(office, sync)) == ["bank_inactive"]
 
 
-async def test_a_deleted_account_entered_again_is_linked_again(office: Office, handle: Any, sync: Any) -> None:
+async def test_a_deleted_account_entered_again_is_linked_again(
+    office: Office, handle: Any, sync: Any
+) -> None:
     await office.delete("CBankverbindungen", await linked(office, handle))
     await sync()
     again = await add(office)
@@ -327,7 +401,9 @@ async def test_a_deleted_account_entered_again_is_linked_again(office: Office, h
     assert len(konten(office)) == 1
 
 
-async def test_an_unknown_deleted_record_is_nobodys_business(office: Office, handle: Any) -> None:
+async def test_an_unknown_deleted_record_is_nobodys_business(
+    office: Office, handle: Any
+) -> None:
     assert (await handle("6b0473a32660abfff", "delete")).result == "deleted"
     assert office.records("Task") == []
 
@@ -336,11 +412,17 @@ async def test_an_account_gone_from_advoware_is_told_and_not_created_again(
     office: Office, handle: Any, sync: Any
 ) -> None:
     entity_id = await linked(office, handle)
-    office.in_advoware(bankkverbindungen=[{"id": konten(office)[0]["id"], "delete": True}])
+    office.in_advoware(
+        bankkverbindungen=[{"id": konten(office)[0]["id"], "delete": True}]
+    )
     assert reasons(await sync()) == ["bank_missing"]
     assert (konten(office), row(office, entity_id)["syncStatus"]) == ([], "unclean")
     await assert_settled(office, sync)
-    office.in_advoware(bankkverbindungen=[{"iban": IBAN, "bic": "COBADEFF", "kontoinhaber": "Max Müller"}])
+    office.in_advoware(
+        bankkverbindungen=[
+            {"iban": IBAN, "bic": "COBADEFF", "kontoinhaber": "Max Müller"}
+        ]
+    )
     assert (await sync()).problems == ()
     assert row(office, entity_id)["syncStatus"] == "clean"
     await assert_settled(office, sync)
@@ -352,11 +434,17 @@ async def test_a_list_missing_from_an_answer_does_not_mean_that_accounts_are_gon
 ) -> None:
     await linked(office, handle)
     await add(office, iban=OTHER_IBAN, istAktiv=False, syncStatus="clean")
-    advo = {name: value for name, value in office.beteiligter().items() if name != "bankkverbindungen"}
+    advo = {
+        name: value
+        for name, value in office.beteiligter().items()
+        if name != "bankkverbindungen"
+    }
     if answer == "empty":
         advo["bankkverbindungen"] = []
     office.forget_calls()
-    result = await BankverbindungenSync(resources=resources).sync_part(office.espo, advo, office.store)
+    result = await BankverbindungenSync(resources=resources).sync_part(
+        office.espo, advo, office.store
+    )
     assert len(result.errors) == (1 if answer == "no list" else 0)
     assert result.problems == ()
     assert office.writes() == []
@@ -365,22 +453,31 @@ async def test_a_list_missing_from_an_answer_does_not_mean_that_accounts_are_gon
 # -- audit and failures ---------------------------------------------------------------------------------------------
 
 
-async def test_every_event_has_its_line_in_the_audit(office: Office, handle: Any, resources: Resources) -> None:
+async def test_every_event_has_its_line_in_the_audit(
+    office: Office, handle: Any, resources: Resources
+) -> None:
     entity_id = await linked(office, handle)
     await office.delete("CBankverbindungen", entity_id)
     await handle(entity_id, "delete")
-    rows = await (await resources.database()).fetch("SELECT * FROM sync_audit ORDER BY audit_id")
+    rows = await (await resources.database()).fetch(
+        "SELECT * FROM sync_audit ORDER BY audit_id"
+    )
     assert [(line["topic"], line["result"], line["entity_id"]) for line in rows] == [
         ("vmh.bankverbindungen.create", "created", entity_id),
         ("vmh.bankverbindungen.delete", "deleted", entity_id),
     ]
 
 
-async def test_the_mark_of_a_waiting_event_is_taken_back(office: Office, handle: Any, resources: Resources) -> None:
+async def test_the_mark_of_a_waiting_event_is_taken_back(
+    office: Office, handle: Any, resources: Resources
+) -> None:
     entity_id = await add(office)
     await resources.redis.set(f"vmh.bankverbindungen.create:waiting:{entity_id}", "1")
     await handle(entity_id)
-    assert await resources.redis.exists(f"vmh.bankverbindungen.create:waiting:{entity_id}") == 0
+    assert (
+        await resources.redis.exists(f"vmh.bankverbindungen.create:waiting:{entity_id}")
+        == 0
+    )
 
 
 async def test_while_advoware_is_away_the_record_fails_and_is_made_up_for(
@@ -389,7 +486,10 @@ async def test_while_advoware_is_away_the_record_fails_and_is_made_up_for(
     entity_id = await add(office)
     strike(office.advoware, "GET", "/Beteiligte/", status=503, count=None)
     outcome = await handle(entity_id)
-    assert (outcome.result, row(office, entity_id)["syncStatus"]) == ("failed", "failed")
+    assert (outcome.result, row(office, entity_id)["syncStatus"]) == (
+        "failed",
+        "failed",
+    )
     office.advoware.faults.clear()
     clock.advance(minutes=1)
     await sync()

@@ -34,11 +34,19 @@ class Queue:
         if self.is_down:
             raise RuntimeError("no engine")
         assert event["topic"] == TOPIC
-        assert (event["data"]["action"], event["data"]["source"]) == ("sync_check", "cron")
+        assert (event["data"]["action"], event["data"]["source"]) == (
+            "sync_check",
+            "cron",
+        )
         self.ids.append(event["data"]["entity_id"])
 
 
-async def put(twin: EspoCRMTwin, session: aiohttp.ClientSession, entity: str = "CBeteiligte", **attributes: Any) -> str:
+async def put(
+    twin: EspoCRMTwin,
+    session: aiohttp.ClientSession,
+    entity: str = "CBeteiligte",
+    **attributes: Any,
+) -> str:
     url = f"{twin.url}/__sandbox__/records/{entity}?silent=1"
     async with session.post(url, json={"lastName": "P", **attributes}) as response:
         response.raise_for_status()
@@ -53,10 +61,19 @@ def stamp(clock: Any, **back: float) -> str:
 
 
 async def test_each_category_is_found_and_what_is_not_due_is_left_alone(
-    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession, clock: Any
+    resources: Resources,
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
+    clock: Any,
 ) -> None:
-    past, future, yesterday = stamp(clock, minutes=1), stamp(clock, minutes=-1), stamp(clock, hours=25)
-    stuck = await put(espocrm, control, syncStatus="syncing", modifiedAt=stamp(clock, minutes=16))
+    past, future, yesterday = (
+        stamp(clock, minutes=1),
+        stamp(clock, minutes=-1),
+        stamp(clock, hours=25),
+    )
+    stuck = await put(
+        espocrm, control, syncStatus="syncing", modifiedAt=stamp(clock, minutes=16)
+    )
     wanted = {
         await put(espocrm, control, syncStatus="pending_sync"),
         await put(espocrm, control, syncStatus="dirty"),
@@ -66,7 +83,12 @@ async def test_each_category_is_found_and_what_is_not_due_is_left_alone(
         await put(espocrm, control, syncStatus="clean", advowareLastSync=yesterday),
     }
     given_up = await put(
-        espocrm, control, syncStatus="permanently_failed", syncRetryCount=5, syncAutoResetAt=past, syncErrorMessage="x"
+        espocrm,
+        control,
+        syncStatus="permanently_failed",
+        syncRetryCount=5,
+        syncAutoResetAt=past,
+        syncErrorMessage="x",
     )
     for attributes in (
         {"syncStatus": "failed", "syncNextRetry": future},
@@ -84,22 +106,56 @@ async def test_each_category_is_found_and_what_is_not_due_is_left_alone(
     assert sorted(queue.ids) == sorted({*wanted, given_up})
     assert summary["total"] == 7
     assert {
-        name: summary[name] for name in ("new", "modified", "stuck", "permanently_failed", "stale")
+        name: summary[name]
+        for name in ("new", "modified", "stuck", "permanently_failed", "stale")
     } == dict.fromkeys(("new", "modified", "stuck", "permanently_failed", "stale"), 1)
     assert summary["failed"] == 2
-    async with control.get(f"{espocrm.url}/api/v1/CBeteiligte/{given_up}", headers=ADMIN) as response:
+    async with control.get(
+        f"{espocrm.url}/api/v1/CBeteiligte/{given_up}", headers=ADMIN
+    ) as response:
         record = await response.json()
-    assert (record["syncStatus"], record["syncRetryCount"], record["syncAutoResetAt"]) == ("failed", 0, None)
+    assert (
+        record["syncStatus"],
+        record["syncRetryCount"],
+        record["syncAutoResetAt"],
+    ) == ("failed", 0, None)
 
 
 async def test_parts_that_need_a_sync_bring_their_beteiligter(
-    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession, clock: Any
+    resources: Resources,
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
+    clock: Any,
 ) -> None:
     fresh = stamp(clock, minutes=1)
-    owners = [await put(espocrm, control, syncStatus="clean", advowareLastSync=fresh) for _ in range(3)]
-    await put(espocrm, control, "CAdressen", name="Haus", syncStatus="dirty", beteiligteId=owners[0])
-    await put(espocrm, control, "CAdressen", name="Hof", syncStatus="dirty", beteiligteId=owners[0])
-    await put(espocrm, control, "CBankverbindungen", name="Konto", syncStatus="failed", beteiligteId=owners[1])
+    owners = [
+        await put(espocrm, control, syncStatus="clean", advowareLastSync=fresh)
+        for _ in range(3)
+    ]
+    await put(
+        espocrm,
+        control,
+        "CAdressen",
+        name="Haus",
+        syncStatus="dirty",
+        beteiligteId=owners[0],
+    )
+    await put(
+        espocrm,
+        control,
+        "CAdressen",
+        name="Hof",
+        syncStatus="dirty",
+        beteiligteId=owners[0],
+    )
+    await put(
+        espocrm,
+        control,
+        "CBankverbindungen",
+        name="Konto",
+        syncStatus="failed",
+        beteiligteId=owners[1],
+    )
     queue = Queue()
 
     await BeteiligteCheck(resources=resources).run(queue)
@@ -125,7 +181,9 @@ async def test_two_workers_enqueue_each_record_once(
     ids = [await put(espocrm, control, syncStatus="dirty") for _ in range(20)]
     queue = Queue()
 
-    await asyncio.gather(*(BeteiligteCheck(resources=resources).run(queue) for _ in range(3)))
+    await asyncio.gather(
+        *(BeteiligteCheck(resources=resources).run(queue) for _ in range(3))
+    )
 
     assert sorted(queue.ids) == sorted(ids)
 
@@ -162,13 +220,20 @@ async def test_a_page_that_cannot_be_read_does_not_stop_the_other_categories(
 
 
 async def test_five_thousand_pending_records_are_paged_capped_and_none_is_forgotten(
-    make_settings: Callable[..., Settings], espocrm: EspoCRMTwin, control: aiohttp.ClientSession, clock: Any
+    make_settings: Callable[..., Settings],
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
+    clock: Any,
 ) -> None:
     ids = []
     for number in range(5000):
         created = stamp(clock, minutes=6000 - number)
-        ids.append(await put(espocrm, control, syncStatus="pending_sync", createdAt=created))
-    async with Resources(make_settings(ESPOCRM_API_TIMEOUT_SECONDS=20), clock=clock) as resources:
+        ids.append(
+            await put(espocrm, control, syncStatus="pending_sync", createdAt=created)
+        )
+    async with Resources(
+        make_settings(ESPOCRM_API_TIMEOUT_SECONDS=20), clock=clock
+    ) as resources:
         await resources.redis.flushall()
         done: list[str] = []
         while True:
@@ -181,7 +246,10 @@ async def test_five_thousand_pending_records_are_paged_capped_and_none_is_forgot
                 break
             for entity_id in queue.ids:  # the sync does its work
                 url = f"{espocrm.url}/__sandbox__/records/CBeteiligte/{entity_id}?silent=1"
-                clean = {"syncStatus": "clean", "advowareLastSync": stamp(clock, minutes=0)}
+                clean = {
+                    "syncStatus": "clean",
+                    "advowareLastSync": stamp(clock, minutes=0),
+                }
                 async with control.put(url, json=clean) as response:
                     response.raise_for_status()
             await forget_waiting(resources, TOPIC, *queue.ids)
@@ -191,11 +259,17 @@ async def test_five_thousand_pending_records_are_paged_capped_and_none_is_forgot
 
 
 async def test_a_category_that_never_empties_leaves_the_others_their_share(
-    make_settings: Callable[..., Settings], espocrm: EspoCRMTwin, control: aiohttp.ClientSession, clock: Any
+    make_settings: Callable[..., Settings],
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
+    clock: Any,
 ) -> None:
     urgent = {await put(espocrm, control, syncStatus="pending_sync") for _ in range(8)}
     yesterday = stamp(clock, hours=25)
-    stale = {await put(espocrm, control, syncStatus="clean", advowareLastSync=yesterday) for _ in range(8)}
+    stale = {
+        await put(espocrm, control, syncStatus="clean", advowareLastSync=yesterday)
+        for _ in range(8)
+    }
     queue = Queue()
 
     async with Resources(make_settings(VMH_CRON_LIMIT=6), clock=clock) as resources:
@@ -209,23 +283,37 @@ async def link(resources: Resources, *ids: str) -> None:
     """The sync has seen these records, the first with Beteiligter Nr. 1."""
     store = SyncStore(await resources.database())
     for number, entity_id in enumerate(ids, start=1):
-        base = base_to_json({"vorname": Pair("Erika", "Erika"), "name": Pair(f"Muster{number}", f"MUSTER{number}")})
-        await store.save(SyncState("CBeteiligte", entity_id, advoware_id=str(number), base=base))
+        base = base_to_json(
+            {
+                "vorname": Pair("Erika", "Erika"),
+                "name": Pair(f"Muster{number}", f"MUSTER{number}"),
+            }
+        )
+        await store.save(
+            SyncState("CBeteiligte", entity_id, advoware_id=str(number), base=base)
+        )
 
 
 def in_advoware(advoware: AdvowareTwin, count: int) -> None:
     """Advoware has the Beteiligten 1 to ``count``."""
     advoware.beteiligte._next_betnr = 1
     for number in range(1, count + 1):
-        assert advoware.beteiligte.create({"name": f"MUSTER{number}"}, "SB")["betNr"] == number
+        assert (
+            advoware.beteiligte.create({"name": f"MUSTER{number}"}, "SB")["betNr"]
+            == number
+        )
 
 
-async def tasks(twin: EspoCRMTwin, session: aiohttp.ClientSession) -> list[dict[str, Any]]:
+async def tasks(
+    twin: EspoCRMTwin, session: aiohttp.ClientSession
+) -> list[dict[str, Any]]:
     async with session.get(f"{twin.url}/api/v1/Task", headers=ADMIN) as response:
         rows = (await response.json())["list"]
     found = []
     for row in rows:
-        async with session.get(f"{twin.url}/api/v1/Task/{row['id']}", headers=ADMIN) as response:
+        async with session.get(
+            f"{twin.url}/api/v1/Task/{row['id']}", headers=ADMIN
+        ) as response:
             found.append(await response.json())
     return found
 
@@ -233,10 +321,15 @@ async def tasks(twin: EspoCRMTwin, session: aiohttp.ClientSession) -> list[dict[
 async def test_the_search_for_lost_deletions_fits_into_request_lines_and_goes_on(
     resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
 ) -> None:
-    ids = [await put(espocrm, control, syncStatus="deleted_in_advoware") for _ in range(220)]
+    ids = [
+        await put(espocrm, control, syncStatus="deleted_in_advoware")
+        for _ in range(220)
+    ]
     await link(resources, *ids)
     (lost,) = [sorted(ids)[-1]]
-    async with control.delete(f"{espocrm.url}/__sandbox__/records/CBeteiligte/{lost}?silent=1"):
+    async with control.delete(
+        f"{espocrm.url}/__sandbox__/records/CBeteiligte/{lost}?silent=1"
+    ):
         pass
     espocrm.journal.clear()
     queue = Queue()
@@ -248,25 +341,38 @@ async def test_the_search_for_lost_deletions_fits_into_request_lines_and_goes_on
     assert {entry["status"] for entry in espocrm.journal} == {200}
 
 
-@pytest.mark.parametrize("rule", [{"status": 500}, {"status": 414}, {"status": 400}, {"truncate_json": True}])
+@pytest.mark.parametrize(
+    "rule", [{"status": 500}, {"status": 414}, {"status": 400}, {"truncate_json": True}]
+)
 async def test_a_page_that_cannot_be_read_does_not_hold_up_the_search_for_lost_deletions(
-    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession, rule: dict[str, Any]
+    resources: Resources,
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
+    rule: dict[str, Any],
 ) -> None:
     known = [f"a{n:016d}" for n in range(200)]
     await link(resources, *known, "z-lost")
     fault = {"method": "GET", "path": "CBeteiligte", "query": known[0], **rule}
-    async with control.post(f"{espocrm.url}/__sandbox__/faults", json=fault) as response:
+    async with control.post(
+        f"{espocrm.url}/__sandbox__/faults", json=fault
+    ) as response:
         response.raise_for_status()
     queue = Queue()
 
-    errors = [(await BeteiligteCheck(resources=resources).run(queue))["errors"] for _ in range(2)]
+    errors = [
+        (await BeteiligteCheck(resources=resources).run(queue))["errors"]
+        for _ in range(2)
+    ]
 
     assert queue.ids == ["z-lost"]
     assert errors == [1, 0]
 
 
 async def test_several_lost_deletions_make_one_task_that_names_them_all(
-    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession, advoware: AdvowareTwin
+    resources: Resources,
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
+    advoware: AdvowareTwin,
 ) -> None:
     kept = await put(espocrm, control, syncStatus="deleted_in_advoware")
     in_advoware(advoware, 4)
@@ -288,7 +394,9 @@ async def test_several_lost_deletions_make_one_task_that_names_them_all(
 async def test_records_that_only_the_list_lacks_are_told_by_nobody(
     resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
 ) -> None:
-    ids = [await put(espocrm, control, syncStatus="deleted_in_advoware") for _ in range(3)]
+    ids = [
+        await put(espocrm, control, syncStatus="deleted_in_advoware") for _ in range(3)
+    ]
     await link(resources, *ids, "gone")
     partial = {
         "method": "GET",
@@ -297,7 +405,9 @@ async def test_records_that_only_the_list_lacks_are_told_by_nobody(
         "status": 200,
         "body": {"total": 0, "list": []},
     }
-    async with control.post(f"{espocrm.url}/__sandbox__/faults", json=partial) as response:
+    async with control.post(
+        f"{espocrm.url}/__sandbox__/faults", json=partial
+    ) as response:
         response.raise_for_status()
     queue = Queue()
 
@@ -308,7 +418,10 @@ async def test_records_that_only_the_list_lacks_are_told_by_nobody(
 
 
 async def test_a_record_that_is_being_worked_on_is_forgotten_by_that_run(
-    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession, advoware: AdvowareTwin
+    resources: Resources,
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
+    advoware: AdvowareTwin,
 ) -> None:
     in_advoware(advoware, 2)
     await link(resources, "gone-1", "gone-2")

@@ -10,7 +10,11 @@ from beteiligte_office import Office, office  # noqa: F401 - fixture
 from sandbox.espocrm.access import ADMIN_ID
 from sandbox.espocrm.entities import ENTITIES
 
-OURS = [f"{entity}.{action}" for entity in ("CBeteiligte", "CBankverbindungen") for action in ("create", "update")]
+OURS = [
+    f"{entity}.{action}"
+    for entity in ("CBeteiligte", "CBankverbindungen")
+    for action in ("create", "update")
+]
 
 
 @pytest.fixture
@@ -18,15 +22,23 @@ async def subscribed(office: Office) -> Office:  # noqa: F811 - fixture
     """All events of ours are queued, none is delivered."""
     for event in OURS:
         body = {"event": event, "url": "https://bitbylaw.example/"}
-        await office._request("POST", f"{office.espocrm.url}/__sandbox__/records/Webhook", json=body)
+        await office._request(
+            "POST", f"{office.espocrm.url}/__sandbox__/records/Webhook", json=body
+        )
     return office
 
 
 def echoes(office: Office) -> list[dict[str, Any]]:  # noqa: F811
-    return [item for item in office.espocrm.state()["webhook_queue"] if item["event"] in OURS]
+    return [
+        item
+        for item in office.espocrm.state()["webhook_queue"]
+        if item["event"] in OURS
+    ]
 
 
-async def test_a_new_person_is_created_and_followed_without_an_echo(subscribed: Office) -> None:
+async def test_a_new_person_is_created_and_followed_without_an_echo(
+    subscribed: Office,
+) -> None:
     entity_id, betnr = await subscribed.linked_person()
     made = await subscribed.in_espocrm(entity_id)
     assert (made["betnr"], made["syncStatus"]) == (betnr, "clean")
@@ -38,7 +50,9 @@ async def test_a_new_person_is_created_and_followed_without_an_echo(subscribed: 
     assert echoes(subscribed) == []
     for record in (made, shown):
         assert record["modifiedById"] in {None, ADMIN_ID}
-    assert shown["versionNumber"] == made["versionNumber"] + 1, "the new name, and no status"
+    assert shown["versionNumber"] == made["versionNumber"] + 1, (
+        "the new name, and no status"
+    )
 
 
 async def test_a_persons_save_stays_the_last_one(subscribed: Office) -> None:
@@ -69,7 +83,9 @@ class Restless(list[dict[str, Any]]):
         super().append(entry)
         calls = entry.get("writes", [f"{entry['method']} {entry['path']}"])
         if any(call.startswith("PUT") and "CBeteiligte" in call for call in calls):
-            self._twin._service.update(self._record, {"lastName": f"Ansturm {len(self)}"}, self._twin._admin)
+            self._twin._service.update(
+                self._record, {"lastName": f"Ansturm {len(self)}"}, self._twin._admin
+            )
 
 
 async def test_who_edits_a_record_all_the_time_makes_no_failure(office: Office) -> None:  # noqa: F811
@@ -80,9 +96,15 @@ async def test_who_edits_a_record_all_the_time_makes_no_failure(office: Office) 
     outcome = await office.sync(entity_id)
 
     shown = await office.in_espocrm(entity_id)
-    assert (outcome.result, outcome.error, shown["syncStatus"]) == ("no_change", None, "dirty")
+    assert (outcome.result, outcome.error, shown["syncStatus"]) == (
+        "no_change",
+        None,
+        "dirty",
+    )
     assert not shown["syncErrorMessage"]
-    assert len([call for call in office.writes() if "CBeteiligte" in call]) <= 7, "three rounds"
+    assert len([call for call in office.writes() if "CBeteiligte" in call]) <= 7, (
+        "three rounds"
+    )
     office.espocrm.journal = []
     await office.sync(entity_id)
     shown = await office.in_espocrm(entity_id)

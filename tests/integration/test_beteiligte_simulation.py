@@ -60,7 +60,13 @@ numbers = st.integers(0, 2)
 entries = st.integers(0, 3)
 people = st.one_of(
     st.builds(Enter, st.booleans(), st.booleans()),
-    st.builds(EditMaster, sides, numbers, st.integers(0, 11), st.sampled_from([False, False, False, True])),
+    st.builds(
+        EditMaster,
+        sides,
+        numbers,
+        st.integers(0, 11),
+        st.sampled_from([False, False, False, True]),
+    ),
     st.builds(EditMaster, sides, numbers, st.integers(0, 11)),
     st.builds(SwitchKind, sides, numbers),
     st.builds(
@@ -75,10 +81,28 @@ people = st.one_of(
         EditAddress,
         sides,
         numbers,
-        st.sampled_from(["add", "street", "street", "city", "country", "box", "main", "active", "remove"]),
+        st.sampled_from(
+            [
+                "add",
+                "street",
+                "street",
+                "city",
+                "country",
+                "box",
+                "main",
+                "active",
+                "remove",
+            ]
+        ),
         entries,
     ),
-    st.builds(EditBank, sides, numbers, st.sampled_from(["add", "holder", "iban", "active", "remove"]), entries),
+    st.builds(
+        EditBank,
+        sides,
+        numbers,
+        st.sampled_from(["add", "holder", "iban", "active", "remove"]),
+        entries,
+    ),
 )
 drops = st.builds(Drop, sides, numbers)
 surroundings = st.one_of(
@@ -109,9 +133,15 @@ runs = st.one_of(
     st.just(Work()),
     st.builds(Sync, numbers, st.just(0), st.booleans()),
     st.builds(Sync, numbers, st.just(0), st.booleans(), st.integers(1, 16), meanwhiles),
-    st.builds(Sync, numbers, st.just(0), st.just(False), st.integers(1, 16), meanwhiles),
+    st.builds(
+        Sync, numbers, st.just(0), st.just(False), st.integers(1, 16), meanwhiles
+    ),
 )
-scenarios = st.lists(st.one_of(people, people, people, runs, runs, surroundings, drops), min_size=1, max_size=16)
+scenarios = st.lists(
+    st.one_of(people, people, people, runs, runs, surroundings, drops),
+    min_size=1,
+    max_size=16,
+)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +154,9 @@ def world(stores: Servers) -> Iterator[tuple[asyncio.Runner, BeteiligteWorld]]:
         runner.run(opened.close())
 
 
-async def scenario(world: BeteiligteWorld, checks_versions: bool, company: bool, steps: list[Step]) -> None:
+async def scenario(
+    world: BeteiligteWorld, checks_versions: bool, company: bool, steps: list[Step]
+) -> None:
     """Play the steps, beginning with one party that both sides know, and check everything that must hold."""
     await world.begin(checks_versions=checks_versions)
     await world.play(Enter(company))
@@ -169,9 +201,17 @@ class Said:
 
     def __init__(self, world: BeteiligteWorld, audit: list[dict[str, Any]]) -> None:
         self.tasks = world.rows("Task")
-        self.open_tasks = [task for task in self.tasks if task["status"] not in {"Completed", "Canceled"}]
-        self.told = "\n".join(f"{task['name']}\n{task['description']}" for task in self.tasks)
-        self.audit = json.dumps([row["changes"] for row in audit], ensure_ascii=False, default=str)
+        self.open_tasks = [
+            task
+            for task in self.tasks
+            if task["status"] not in {"Completed", "Canceled"}
+        ]
+        self.told = "\n".join(
+            f"{task['name']}\n{task['description']}" for task in self.tasks
+        )
+        self.audit = json.dumps(
+            [row["changes"] for row in audit], ensure_ascii=False, default=str
+        )
 
     def about(self, entity_id: str) -> str:
         """What the open tasks of a record say."""
@@ -181,30 +221,50 @@ class Said:
 
 async def assert_nothing_is_there_twice(world: BeteiligteWorld) -> None:
     """No Beteiligter, Kommunikation, Adresse or Bankverbindung was made twice, on either side."""
-    states = await world.fetch("SELECT * FROM sync_state WHERE entity_type = 'CBeteiligte' AND advoware_id IS NOT NULL")
-    linked = Counter(state["advoware_id"] for state in states if state["deleted_at"] is None)
+    states = await world.fetch(
+        "SELECT * FROM sync_state WHERE entity_type = 'CBeteiligte' AND advoware_id IS NOT NULL"
+    )
+    linked = Counter(
+        state["advoware_id"] for state in states if state["deleted_at"] is None
+    )
     known = {state["advoware_id"] for state in states}
     for advo in world.beteiligte():
         assert str(advo["betNr"]) in known, f"nobody knows Beteiligter {advo['betNr']}"
-        assert_single((entry.key for entry in advoware_entries(advo) if not entry.is_empty), "Kommunikation")
+        assert_single(
+            (entry.key for entry in advoware_entries(advo) if not entry.is_empty),
+            "Kommunikation",
+        )
         assert_single((row["strasse"] for row in advo["adressen"]), "Adresse")
-        assert_single((row["iban"] for row in advo["bankkverbindungen"]), "Bankverbindung")
+        assert_single(
+            (row["iban"] for row in advo["bankkverbindungen"]), "Bankverbindung"
+        )
     assert_single(linked.elements(), "Beteiligter")
     for espo in world.rows("CBeteiligte"):
         for family in ("phone", "mail"):
-            assert_single((entry.key for entry in espocrm_entries(espo, family)), "Kommunikation in EspoCRM")
-        streets = (row["adresseStreet"] for row in world.rows("CAdressen", beteiligteId=espo["id"], isActive=True))
+            assert_single(
+                (entry.key for entry in espocrm_entries(espo, family)),
+                "Kommunikation in EspoCRM",
+            )
+        streets = (
+            row["adresseStreet"]
+            for row in world.rows("CAdressen", beteiligteId=espo["id"], isActive=True)
+        )
         assert_single(streets, "CAdressen")
 
 
 def assert_single(values: Iterable[Any], what: str) -> None:
-    doubles = {value: count for value, count in Counter(values).items() if value and count > 1}
+    doubles = {
+        value: count for value, count in Counter(values).items() if value and count > 1
+    }
     assert not doubles, f"{what} twice: {doubles}"
 
 
 async def assert_both_sides_agree(world: BeteiligteWorld, said: Said) -> None:
     """Field by field, but for differences that a task tells."""
-    states = {(row["entity_type"], row["entity_id"]): row for row in await world.fetch("SELECT * FROM sync_state")}
+    states = {
+        (row["entity_type"], row["entity_id"]): row
+        for row in await world.fetch("SELECT * FROM sync_state")
+    }
     for espo in world.rows("CBeteiligte"):
         assert espo["betnr"] is not None, f"{espo['id']} is not in Advoware"
         advo = world.beteiligter(espo)
@@ -219,14 +279,22 @@ async def assert_both_sides_agree(world: BeteiligteWorld, said: Said) -> None:
         assert_bankverbindungen_agree(world, espo, advo, said)
 
 
-def assert_kommunikation_agrees(espo: Mapping[str, Any], advo: Mapping[str, Any], said: Said) -> None:
-    ours = {entry.key for family in ("phone", "mail") for entry in espocrm_entries(espo, family)}
+def assert_kommunikation_agrees(
+    espo: Mapping[str, Any], advo: Mapping[str, Any], said: Said
+) -> None:
+    ours = {
+        entry.key
+        for family in ("phone", "mail")
+        for entry in espocrm_entries(espo, family)
+    }
     theirs = set()
     for entry in advoware_entries(advo):
         if entry.is_empty:
             continue
         if espocrm_value(entry.key.family, entry.written) is None:
-            assert entry.tlf in said.told, f"nobody was told that {entry.tlf} stands only in Advoware"
+            assert entry.tlf in said.told, (
+                f"nobody was told that {entry.tlf} stands only in Advoware"
+            )
         else:
             theirs.add(entry.key)
     assert ours == theirs, (ours - theirs, theirs - ours)
@@ -241,7 +309,11 @@ def assert_adressen_agree(
 ) -> None:
     mapper = AdressenMapper()
     adressen = {f"{advo['betNr']}/{row['id']}": row for row in advo["adressen"]}
-    known = {state["advoware_id"] for (entity_type, _), state in states.items() if entity_type == "CAdressen"}
+    known = {
+        state["advoware_id"]
+        for (entity_type, _), state in states.items()
+        if entity_type == "CAdressen"
+    }
     assert adressen.keys() <= known, "an Adresse is unknown to the sync"
     for row in world.rows("CAdressen", beteiligteId=espo["id"]):
         state = states.get(("CAdressen", row["id"]))
@@ -250,7 +322,9 @@ def assert_adressen_agree(
             continue
         adresse = adressen.get(str(state["advoware_id"]))
         if adresse is None:
-            assert not row["isActive"] or "isActive" in state["rejected"], "an Adresse is missing unsaid"
+            assert not row["isActive"] or "isActive" in state["rejected"], (
+                "an Adresse is missing unsaid"
+            )
             continue
         if not row["isActive"]:
             assert said.about(row["id"]), "a CAdressen is switched off unsaid"
@@ -273,43 +347,79 @@ def assert_bankverbindungen_agree(
             assert said.about(row["id"]), "a Bankverbindung is unclean unsaid"
         elif row["istAktiv"]:
             assert konto is not None, "a Bankverbindung is missing unsaid"
-            assert mapper.comparable_from_espocrm(row)["iban"] == mapper.comparable_from_advoware(konto)["iban"]
+            assert (
+                mapper.comparable_from_espocrm(row)["iban"]
+                == mapper.comparable_from_advoware(konto)["iban"]
+            )
 
 
 def assert_statuses(world: BeteiligteWorld, said: Said) -> None:
     """Everything is clean, or a task says why not."""
-    owners = {row["id"] for row in world.rows("CBeteiligte") if world.beteiligter(row) is not None}
-    shown = [(row, {"clean"}, {"conflict", "deleted_in_advoware"}) for row in world.rows("CBeteiligte")]
+    owners = {
+        row["id"]
+        for row in world.rows("CBeteiligte")
+        if world.beteiligter(row) is not None
+    }
+    shown = [
+        (row, {"clean"}, {"conflict", "deleted_in_advoware"})
+        for row in world.rows("CBeteiligte")
+    ]
     shown += [
         (row, {"clean"}, {"conflict", "deleted_in_advoware"})
         for row in world.rows("CAdressen")
         if row["beteiligteId"] in owners
     ]
-    shown += [(row, {"clean"}, {"unclean"}) for row in world.rows("CBankverbindungen") if row["beteiligteId"] in owners]
+    shown += [
+        (row, {"clean"}, {"unclean"})
+        for row in world.rows("CBankverbindungen")
+        if row["beteiligteId"] in owners
+    ]
     for row, good, waiting in shown:
-        assert row["syncStatus"] in good | waiting, (row["syncStatus"], row.get("syncErrorMessage"), row)
+        assert row["syncStatus"] in good | waiting, (
+            row["syncStatus"],
+            row.get("syncErrorMessage"),
+            row,
+        )
         if row["syncStatus"] in waiting:
             # The Adressen have no place of their own for their reasons: their Beteiligter shows them.
-            parts = [part["id"] for part in world.rows("CAdressen") if part["beteiligteId"] == row["id"]]
+            parts = [
+                part["id"]
+                for part in world.rows("CAdressen")
+                if part["beteiligteId"] == row["id"]
+            ]
             told = [said.about(entity_id) for entity_id in (row["id"], *parts)]
-            assert any(told), f"{row['id']} shows {row['syncStatus']}, and nobody was told why"
+            assert any(told), (
+                f"{row['id']} shows {row['syncStatus']}, and nobody was told why"
+            )
 
 
 def assert_nothing_is_lost(world: BeteiligteWorld, said: Said) -> None:
     """What nobody gave up is there, or it stands in the audit and a task because another edit went against it."""
-    live = json.dumps([*shown_in_espocrm(world), *shown_in_advoware(world)], ensure_ascii=False, default=str)
+    live = json.dumps(
+        [*shown_in_espocrm(world), *shown_in_advoware(world)],
+        ensure_ascii=False,
+        default=str,
+    )
     for entry in world.ledger.entries:
         if entry.is_given_up or entry.stands_in(live):
             continue
         assert entry.stands_in(said.told), f"nobody was told that {entry} is lost"
         assert entry.stands_in(said.audit), f"the audit lacks {entry}"
-        assert was_contested(world, entry), f"{entry} gave way although nobody touched its place on the other side"
+        assert was_contested(world, entry), (
+            f"{entry} gave way although nobody touched its place on the other side"
+        )
 
 
 def was_contested(world: BeteiligteWorld, entry: Entry) -> bool:
     other = "advoware" if entry.side == "espocrm" else "espocrm"
-    touched = {subject for side, owner, subject in world.ledger.touched if (side, owner) == (other, entry.owner)}
-    if entry.subject == "kommunikation" and touched:  # after a conflict it goes towards Advoware only
+    touched = {
+        subject
+        for side, owner, subject in world.ledger.touched
+        if (side, owner) == (other, entry.owner)
+    }
+    if (
+        entry.subject == "kommunikation" and touched
+    ):  # after a conflict it goes towards Advoware only
         return True
     return bool(touched & {entry.subject, "kind"})
 
@@ -328,10 +438,17 @@ def shown_in_advoware(world: BeteiligteWorld) -> Iterator[dict[str, Any]]:
 
 def assert_no_task_is_doubled(said: Said) -> None:
     """No two open tasks are about one occurrence, or say the same."""
-    marks = [re.findall(r"Vorgang ([0-9a-f]{16})-\d+", task["description"]) for task in said.open_tasks]
+    marks = [
+        re.findall(r"Vorgang ([0-9a-f]{16})-\d+", task["description"])
+        for task in said.open_tasks
+    ]
     assert_single((mark for found in marks for mark in found), "task")
     texts = (
-        (task["parentId"], task["name"], re.sub(r"(Festgestellt|Vorgang)[^\n]*", "", task["description"]))
+        (
+            task["parentId"],
+            task["name"],
+            re.sub(r"(Festgestellt|Vorgang)[^\n]*", "", task["description"]),
+        )
         for task in said.open_tasks
     )
     assert_single(texts, "task")
@@ -343,9 +460,15 @@ async def assert_the_sync_rests(world: BeteiligteWorld) -> None:
     world.forget_journals()
     world.now += timedelta(hours=1)
     found = await world.cron()
-    owners = {row["id"] for row in world.rows("CBeteiligte") if world.beteiligter(row) is not None}
+    owners = {
+        row["id"]
+        for row in world.rows("CBeteiligte")
+        if world.beteiligter(row) is not None
+    }
     parts = [*world.rows("CAdressen"), *world.rows("CBankverbindungen")]
-    if all(row["beteiligteId"] in owners for row in parts):  # what belongs to nobody any more is looked at for ever
+    if all(
+        row["beteiligteId"] in owners for row in parts
+    ):  # what belongs to nobody any more is looked at for ever
         assert found["total"] == 0, found
     for espo in world.rows("CBeteiligte"):
         for action, source in (("sync_check", "cron"), ("update", "webhook")):
@@ -359,10 +482,17 @@ async def assert_the_sync_rests(world: BeteiligteWorld) -> None:
                 assert len(_answered(world.advoware)) <= 1, _answered(world.advoware)
     for row in world.rows("CBankverbindungen"):
         if row["beteiligteId"] in owners:
-            await world.handle("CBankverbindungen", SyncEvent(entity_id=row["id"], action="update", source="webhook"))
+            await world.handle(
+                "CBankverbindungen",
+                SyncEvent(entity_id=row["id"], action="update", source="webhook"),
+            )
     assert world.writes() == [], "the sync does not come to rest"
 
 
 def _answered(twin: Twin) -> list[str]:
     """The requests that were answered, logins left out."""
-    return [e["path"] for e in twin.journal if e["status"] != 401 and "Token" not in e["path"]]
+    return [
+        e["path"]
+        for e in twin.journal
+        if e["status"] != 401 and "Token" not in e["path"]
+    ]

@@ -13,8 +13,12 @@ from services.core.locks import beteiligte_lock_key
 __all__ = ["office"]
 
 
-async def test_an_unchanged_record_costs_three_reads_there_one_here_and_no_write(office: Office) -> None:
-    entity_id, _ = await office.linked_person(phoneNumberData=PHONES, emailAddressData=MAILS)
+async def test_an_unchanged_record_costs_three_reads_there_one_here_and_no_write(
+    office: Office,
+) -> None:
+    entity_id, _ = await office.linked_person(
+        phoneNumberData=PHONES, emailAddressData=MAILS
+    )
 
     for action, source in (("update", "webhook"), ("sync_check", "cron")):
         outcome = await office.sync(entity_id, action, source)
@@ -24,7 +28,9 @@ async def test_an_unchanged_record_costs_three_reads_there_one_here_and_no_write
         assert len(office.calls(office.advoware, frozenset({"GET"}))) == 1
 
 
-async def test_edits_of_different_fields_on_both_sides_both_survive(office: Office) -> None:
+async def test_edits_of_different_fields_on_both_sides_both_survive(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Neu")
     await office.edit_advoware(betnr, vorname="Ricarda", geburtsdatum="1980-05-06")
@@ -33,13 +39,23 @@ async def test_edits_of_different_fields_on_both_sides_both_survive(office: Offi
 
     assert outcome.result == "merged"
     espo, advo = await office.in_espocrm(entity_id), office.in_advoware(betnr)
-    assert (espo["firstName"], espo["lastName"], espo["dateOfBirth"]) == ("Ricarda", "Neu", "1980-05-06")
-    assert (advo["vorname"], advo["name"], espo["syncStatus"]) == ("Ricarda", "Neu", "clean")
+    assert (espo["firstName"], espo["lastName"], espo["dateOfBirth"]) == (
+        "Ricarda",
+        "Neu",
+        "1980-05-06",
+    )
+    assert (advo["vorname"], advo["name"], espo["syncStatus"]) == (
+        "Ricarda",
+        "Neu",
+        "clean",
+    )
     assert (await office.sync(entity_id)).result == "no_change"
     assert office.writes() == []
 
 
-async def test_edits_of_the_same_field_espocrm_wins_and_the_other_value_is_kept(office: Office) -> None:
+async def test_edits_of_the_same_field_espocrm_wins_and_the_other_value_is_kept(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Espo")
     await office.edit_advoware(betnr, name="Advo")
@@ -47,9 +63,18 @@ async def test_edits_of_the_same_field_espocrm_wins_and_the_other_value_is_kept(
     outcome = await office.sync(entity_id)
 
     assert outcome.result == "conflict"
-    assert (office.in_advoware(betnr)["name"], (await office.in_espocrm(entity_id))["lastName"]) == ("Espo", "Espo")
+    assert (
+        office.in_advoware(betnr)["name"],
+        (await office.in_espocrm(entity_id))["lastName"],
+    ) == ("Espo", "Espo")
     changes = (await office.audit(entity_id))[-1]["changes"]
-    assert {"field": "name", "side": "advoware", "old": "Advo", "new": "Espo", "conflict": True} in changes
+    assert {
+        "field": "name",
+        "side": "advoware",
+        "old": "Advo",
+        "new": "Espo",
+        "conflict": True,
+    } in changes
     (task,) = await office.tasks()
     assert "Advo" in task["description"]
     assert "Espo" in task["description"]
@@ -57,17 +82,24 @@ async def test_edits_of_the_same_field_espocrm_wins_and_the_other_value_is_kept(
     assert len(await office.tasks()) == 1
 
 
-async def test_a_number_edited_on_both_sides_espocrm_wins_and_a_person_is_told_the_other(office: Office) -> None:
+async def test_a_number_edited_on_both_sides_espocrm_wins_and_a_person_is_told_the_other(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person(phoneNumberData=PHONES)
     (entry,) = office.in_advoware(betnr)["kommunikation"]
     await office.edit_espocrm(
-        entity_id, phoneNumberData=[{"phoneNumber": "+4951122222", "type": "Office", "primary": True}]
+        entity_id,
+        phoneNumberData=[
+            {"phoneNumber": "+4951122222", "type": "Office", "primary": True}
+        ],
     )
     await office.edit_advoware(betnr, kommunikation=[{**entry, "tlf": "0511 33333"}])
 
     assert (await office.sync(entity_id)).result == "conflict"
 
-    assert [row["tlf"] for row in office.in_advoware(betnr)["kommunikation"]] == ["+4951122222"]
+    assert [row["tlf"] for row in office.in_advoware(betnr)["kommunikation"]] == [
+        "+4951122222"
+    ]
     assert (await office.in_espocrm(entity_id))["phoneNumber"] == "+4951122222"
     (task,) = await office.tasks()
     assert "0511 33333" in task["description"]
@@ -86,7 +118,9 @@ async def test_the_same_edit_on_both_sides_is_no_conflict(office: Office) -> Non
     assert (await office.in_espocrm(entity_id))["syncStatus"] == "clean"
 
 
-async def test_a_change_in_one_system_costs_at_most_two_more_calls_there_and_one_put_here(office: Office) -> None:
+async def test_a_change_in_one_system_costs_at_most_two_more_calls_there_and_one_put_here(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Neu")
     await office.sync(entity_id)
@@ -103,10 +137,14 @@ async def test_a_change_in_one_system_costs_at_most_two_more_calls_there_and_one
     assert office.calls(office.espocrm) == [f"PUT /api/v1/CBeteiligte/{entity_id}"]
 
 
-async def test_our_own_writes_coming_back_as_webhooks_cause_no_further_write(office: Office) -> None:
+async def test_our_own_writes_coming_back_as_webhooks_cause_no_further_write(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person(phoneNumberData=PHONES)
     await office.edit_espocrm(entity_id, lastName="Neu")
-    await office.edit_advoware(betnr, vorname="Neu", kommunikation=[{"kommKz": 4, "tlf": "neu@example.de"}])
+    await office.edit_advoware(
+        betnr, vorname="Neu", kommunikation=[{"kommKz": 4, "tlf": "neu@example.de"}]
+    )
     await office.sync(entity_id)
 
     for _ in range(3):  # each write of ours is echoed as an update webhook
@@ -114,15 +152,26 @@ async def test_our_own_writes_coming_back_as_webhooks_cause_no_further_write(off
         assert (outcome.result, office.writes()) == ("no_change", [])
 
 
-@pytest.mark.parametrize("moment", ["while Advoware is written", "while EspoCRM is written"])
-async def test_an_edit_made_while_a_sync_is_running_is_synced_afterwards(office: Office, moment: str) -> None:
+@pytest.mark.parametrize(
+    "moment", ["while Advoware is written", "while EspoCRM is written"]
+)
+async def test_an_edit_made_while_a_sync_is_running_is_synced_afterwards(
+    office: Office, moment: str
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Erst")
     if moment == "while Advoware is written":
         await office.fault(office.advoware, method="PUT", latency_ms=400, count=1)
         reached = lambda: office.calls(office.advoware)  # noqa: E731
     else:
-        await office.fault(office.espocrm, method="PUT", path="CBeteiligte", skip=1, latency_ms=400, count=1)
+        await office.fault(
+            office.espocrm,
+            method="PUT",
+            path="CBeteiligte",
+            skip=1,
+            latency_ms=400,
+            count=1,
+        )
         reached = lambda: office.calls(office.espocrm)[1:]  # noqa: E731
     running = asyncio.create_task(office.sync(entity_id))
     async with asyncio.timeout(5):
@@ -136,9 +185,13 @@ async def test_an_edit_made_while_a_sync_is_running_is_synced_afterwards(office:
     assert (await office.in_espocrm(entity_id))["syncStatus"] == "clean"
 
 
-async def test_two_workers_never_work_on_the_same_record_at_once(office: Office) -> None:
+async def test_two_workers_never_work_on_the_same_record_at_once(
+    office: Office,
+) -> None:
     entity_id = await office.new_person()
-    await office.fault(office.espocrm, method="GET", path="CBeteiligte", latency_ms=300, count=1)
+    await office.fault(
+        office.espocrm, method="GET", path="CBeteiligte", latency_ms=300, count=1
+    )
 
     working = asyncio.create_task(office.sync(entity_id, "create"))
     async with asyncio.timeout(5):
@@ -151,26 +204,45 @@ async def test_two_workers_never_work_on_the_same_record_at_once(office: Office)
     assert len(office.advoware.state()["beteiligte"]) == 1
 
 
-async def test_a_value_that_espocrm_refuses_does_not_stop_the_others(office: Office) -> None:
+async def test_a_value_that_espocrm_refuses_does_not_stop_the_others(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
-    entries = [{"kommKz": 1, "tlf": "0511/1234 (Büro)"}, {"kommKz": 3, "tlf": "0171 / 39 200 12"}]
+    entries = [
+        {"kommKz": 1, "tlf": "0511/1234 (Büro)"},
+        {"kommKz": 3, "tlf": "0171 / 39 200 12"},
+    ]
     await office.edit_advoware(betnr, vorname="Neu", kommunikation=entries)
 
     outcome = await office.sync(entity_id)
 
     espo = await office.in_espocrm(entity_id)
-    assert [entry["phoneNumber"] for entry in espo["phoneNumberData"]] == ["+491713920012"]
-    assert (espo["firstName"], espo["syncStatus"], outcome.error) == ("Neu", "clean", None)
+    assert [entry["phoneNumber"] for entry in espo["phoneNumberData"]] == [
+        "+491713920012"
+    ]
+    assert (espo["firstName"], espo["syncStatus"], outcome.error) == (
+        "Neu",
+        "clean",
+        None,
+    )
     (task,) = await office.tasks()
     assert "0511/1234 (Büro)" in task["description"]
     await office.sync(entity_id)
     assert len(await office.tasks()) == 1
 
 
-async def test_a_field_that_advoware_ignores_is_reported_once_and_not_tried_for_ever(office: Office) -> None:
+async def test_a_field_that_advoware_ignores_is_reported_once_and_not_tried_for_ever(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Ignoriert")
-    await office.fault(office.advoware, method="PUT", path=f"Beteiligte/{betnr}", status=200, body={"betNr": betnr})
+    await office.fault(
+        office.advoware,
+        method="PUT",
+        path=f"Beteiligte/{betnr}",
+        status=200,
+        body={"betNr": betnr},
+    )
 
     await office.sync(entity_id)
     await office.no_faults()
@@ -187,11 +259,15 @@ async def test_a_field_that_advoware_ignores_is_reported_once_and_not_tried_for_
     assert (await office.in_espocrm(entity_id))["syncStatus"] == "clean"
 
 
-async def test_a_record_deleted_in_advoware_is_kept_shown_and_told_and_waits_for_a_person(office: Office) -> None:
+async def test_a_record_deleted_in_advoware_is_kept_shown_and_told_and_waits_for_a_person(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.delete_in_advoware(betnr)
 
-    assert (await office.sync(entity_id, "sync_check", "cron")).result == "deleted_in_advoware"
+    assert (
+        await office.sync(entity_id, "sync_check", "cron")
+    ).result == "deleted_in_advoware"
     assert (await office.in_espocrm(entity_id))["syncStatus"] == "deleted_in_advoware"
     assert len(await office.tasks()) == 1
     assert (await office.sync(entity_id, "sync_check", "cron")).result == "skipped"
@@ -199,7 +275,9 @@ async def test_a_record_deleted_in_advoware_is_kept_shown_and_told_and_waits_for
     assert office.calls(office.advoware, frozenset({"GET"})) == []
 
 
-async def test_a_record_deleted_in_espocrm_is_kept_in_advoware_and_told(office: Office) -> None:
+async def test_a_record_deleted_in_espocrm_is_kept_in_advoware_and_told(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.delete_in_espocrm(entity_id)
 
@@ -212,9 +290,17 @@ async def test_a_record_deleted_in_espocrm_is_kept_in_advoware_and_told(office: 
     assert len(await office.tasks()) == 1
 
 
-async def test_failures_are_tried_again_after_growing_pauses_and_given_up_after_the_fifth(office: Office) -> None:
+async def test_failures_are_tried_again_after_growing_pauses_and_given_up_after_the_fifth(
+    office: Office,
+) -> None:
     entity_id = await office.new_person()
-    await office.fault(office.advoware, method="POST", path="Beteiligte$", status=400, body={"message": "Nein."})
+    await office.fault(
+        office.advoware,
+        method="POST",
+        path="Beteiligte$",
+        status=400,
+        body={"message": "Nein."},
+    )
     pauses = []
     for _ in range(4):
         assert (await office.sync(entity_id, "sync_check", "cron")).result == "failed"
@@ -226,7 +312,9 @@ async def test_failures_are_tried_again_after_growing_pauses_and_given_up_after_
             if (await _due(office, entity_id)) is True:
                 pauses.append(minutes)
                 break
-    assert (await office.sync(entity_id, "sync_check", "cron")).result == "permanently_failed"
+    assert (
+        await office.sync(entity_id, "sync_check", "cron")
+    ).result == "permanently_failed"
     record = await office.in_espocrm(entity_id)
     assert (record["syncRetryCount"], record["syncNextRetry"]) == (5, None)
     assert record["syncAutoResetAt"]
@@ -235,7 +323,11 @@ async def test_failures_are_tried_again_after_growing_pauses_and_given_up_after_
     await office.edit_espocrm(entity_id, lastName="Besser")
     assert (await office.sync(entity_id)).result == "created"
     record = await office.in_espocrm(entity_id)
-    assert (record["syncStatus"], record["syncRetryCount"], record["syncErrorMessage"]) == ("clean", 0, None)
+    assert (
+        record["syncStatus"],
+        record["syncRetryCount"],
+        record["syncErrorMessage"],
+    ) == ("clean", 0, None)
 
 
 async def _due(office: Office, entity_id: str) -> bool:
@@ -243,17 +335,27 @@ async def _due(office: Office, entity_id: str) -> bool:
     return bool(record["syncNextRetry"] <= f"{office.clock.now:%Y-%m-%d %H:%M:%S}")
 
 
-async def test_a_fresh_edit_is_not_made_to_wait_for_the_next_try(office: Office) -> None:
+async def test_a_fresh_edit_is_not_made_to_wait_for_the_next_try(
+    office: Office,
+) -> None:
     entity_id = await office.new_person()
-    await office.fault(office.advoware, method="POST", path="Beteiligte$", status=400, count=2)
-    assert (await office.sync(entity_id, "create")).result == "failed"  # not even the name alone
+    await office.fault(
+        office.advoware, method="POST", path="Beteiligte$", status=400, count=2
+    )
+    assert (
+        await office.sync(entity_id, "create")
+    ).result == "failed"  # not even the name alone
 
-    assert (await office.sync(entity_id, "update")).result == "skipped"  # EspoCRM tells us of our own write
+    assert (
+        await office.sync(entity_id, "update")
+    ).result == "skipped"  # EspoCRM tells us of our own write
     await office.edit_espocrm(entity_id, lastName="Neu")
     assert (await office.sync(entity_id, "update")).result == "created"
 
 
-async def test_advoware_down_is_a_failure_of_the_record_and_nothing_is_lost(office: Office) -> None:
+async def test_advoware_down_is_a_failure_of_the_record_and_nothing_is_lost(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Später")
     await office.fault(office.advoware, path="Beteiligte", status=503)
@@ -261,12 +363,16 @@ async def test_advoware_down_is_a_failure_of_the_record_and_nothing_is_lost(offi
     assert (await office.sync(entity_id)).result == "failed"
     await office.no_faults()
     office.clock.advance(minutes=2)
-    assert (await office.sync(entity_id, "sync_check", "cron")).result == "espocrm_newer"
+    assert (
+        await office.sync(entity_id, "sync_check", "cron")
+    ).result == "espocrm_newer"
 
     assert office.in_advoware(betnr)["name"] == "Später"
 
 
-async def test_without_a_base_a_value_wins_over_none_and_the_newer_record_over_another_value(office: Office) -> None:
+async def test_without_a_base_a_value_wins_over_none_and_the_newer_record_over_another_value(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person(dateOfBirth="1970-01-31")
     await (await office.resources.database()).execute("TRUNCATE sync_state")
     await office.edit_espocrm(entity_id, dateOfBirth=None, lastName="Alt")
@@ -275,15 +381,27 @@ async def test_without_a_base_a_value_wins_over_none_and_the_newer_record_over_a
     await office.sync(entity_id)
 
     espo = await office.in_espocrm(entity_id)
-    assert (espo["lastName"], espo["dateOfBirth"], office.in_advoware(betnr)["name"]) == ("Neu", "1970-01-31", "Neu")
+    assert (
+        espo["lastName"],
+        espo["dateOfBirth"],
+        office.in_advoware(betnr)["name"],
+    ) == ("Neu", "1970-01-31", "Neu")
 
 
 async def test_a_company_becomes_a_person_and_back(office: Office) -> None:
-    entity_id, betnr = await office.linked_person(rechtsform="GmbH", firmenname="Muster GmbH", lastName=None)
-    await office.edit_espocrm(entity_id, rechtsform="", lastName="Muster", firmenname=None)
+    entity_id, betnr = await office.linked_person(
+        rechtsform="GmbH", firmenname="Muster GmbH", lastName=None
+    )
+    await office.edit_espocrm(
+        entity_id, rechtsform="", lastName="Muster", firmenname=None
+    )
     await office.sync(entity_id)
     advo = office.in_advoware(betnr)
-    assert (advo["name"], advo["vorname"], advo["rechtsform"] or "") == ("Muster", "Erika", "")
+    assert (advo["name"], advo["vorname"], advo["rechtsform"] or "") == (
+        "Muster",
+        "Erika",
+        "",
+    )
 
     await office.edit_advoware(betnr, rechtsform="AG", name="Muster AG", vorname="")
     await office.sync(entity_id)
@@ -292,7 +410,9 @@ async def test_a_company_becomes_a_person_and_back(office: Office) -> None:
     assert (await office.sync(entity_id)).result == "no_change"
 
 
-async def test_a_clean_record_that_was_not_seen_for_a_day_is_marked_as_seen_once(office: Office) -> None:
+async def test_a_clean_record_that_was_not_seen_for_a_day_is_marked_as_seen_once(
+    office: Office,
+) -> None:
     entity_id, _ = await office.linked_person()
     office.clock.advance(hours=25)
 
@@ -302,14 +422,20 @@ async def test_a_clean_record_that_was_not_seen_for_a_day_is_marked_as_seen_once
     assert office.writes() == []
 
 
-async def test_a_404_that_does_not_speak_of_the_record_deletes_nothing(office: Office) -> None:
+async def test_a_404_that_does_not_speak_of_the_record_deletes_nothing(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     reason = {"X-Status-Reason": "Controller 'CBeteiligte' does not exist."}
-    await office.fault(office.espocrm, method="GET", path="CBeteiligte", status=404, headers=reason)
+    await office.fault(
+        office.espocrm, method="GET", path="CBeteiligte", status=404, headers=reason
+    )
     with pytest.raises(Unavailable):
         await office.sync(entity_id)
     await office.no_faults()
-    await office.fault(office.advoware, path="advonet", status=404, body="404: Not Found")
+    await office.fault(
+        office.advoware, path="advonet", status=404, body="404: Not Found"
+    )
     assert (await office.sync(entity_id)).result == "failed"
     await office.no_faults()
     office.clock.advance(minutes=2)
@@ -319,26 +445,43 @@ async def test_a_404_that_does_not_speak_of_the_record_deletes_nothing(office: O
     assert await office.tasks() == []
 
 
-async def test_two_equal_records_whose_creates_lost_their_answers_get_one_each(office: Office) -> None:
-    await office.fault(office.advoware, method="POST", path="Beteiligte$", when="after", reset=True, count=2)
+async def test_two_equal_records_whose_creates_lost_their_answers_get_one_each(
+    office: Office,
+) -> None:
+    await office.fault(
+        office.advoware,
+        method="POST",
+        path="Beteiligte$",
+        when="after",
+        reset=True,
+        count=2,
+    )
     ids = [await office.new_person(), await office.new_person()]
     for entity_id in ids:
         assert (await office.sync(entity_id, "create")).result == "failed"
     office.clock.advance(minutes=2)
 
-    results = await asyncio.gather(*(office.sync(entity_id, "create") for entity_id in ids))
+    results = await asyncio.gather(
+        *(office.sync(entity_id, "create") for entity_id in ids)
+    )
 
     assert [outcome.result for outcome in results] == ["adopted", "adopted"]
     numbers = [(await office.in_espocrm(entity_id))["betnr"] for entity_id in ids]
-    assert sorted(numbers) == sorted(row["betNr"] for row in office.advoware.state()["beteiligte"])
+    assert sorted(numbers) == sorted(
+        row["betNr"] for row in office.advoware.state()["beteiligte"]
+    )
 
 
-async def test_a_beteiligter_whose_record_was_deleted_is_free_for_the_one_that_is_entered_again(office: Office) -> None:
+async def test_a_beteiligter_whose_record_was_deleted_is_free_for_the_one_that_is_entered_again(
+    office: Office,
+) -> None:
     deleted, betnr = await office.linked_person()
     await office.delete_in_espocrm(deleted)
     assert (await office.sync(deleted, "delete")).result == "deleted"
     entered_again = await office.new_person()
-    await office.fault(office.advoware, method="POST", path="Beteiligte$", reset=True, count=1)
+    await office.fault(
+        office.advoware, method="POST", path="Beteiligte$", reset=True, count=1
+    )
     assert (await office.sync(entered_again, "create")).result == "failed"
     office.clock.advance(minutes=2)
 
@@ -347,7 +490,9 @@ async def test_a_beteiligter_whose_record_was_deleted_is_free_for_the_one_that_i
     assert len(office.advoware.state()["beteiligte"]) == 1
 
 
-async def test_a_control_character_in_a_name_does_not_stop_the_sync(office: Office) -> None:
+async def test_a_control_character_in_a_name_does_not_stop_the_sync(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person(lastName="Vor\u0000her\u001f")
 
     assert office.in_advoware(betnr)["name"] == "Vorher"
@@ -355,9 +500,13 @@ async def test_a_control_character_in_a_name_does_not_stop_the_sync(office: Offi
     assert (await office.sync(entity_id)).result == "no_change"
 
 
-async def test_an_answer_of_the_wrong_shape_is_a_failure_of_the_record(office: Office) -> None:
+async def test_an_answer_of_the_wrong_shape_is_a_failure_of_the_record(
+    office: Office,
+) -> None:
     entity_id, _ = await office.linked_person()
-    await office.fault(office.advoware, method="GET", path="Beteiligte/", status=200, body={})
+    await office.fault(
+        office.advoware, method="GET", path="Beteiligte/", status=200, body={}
+    )
 
     assert (await office.sync(entity_id)).result == "failed"
     assert "unverständlich" in (await office.in_espocrm(entity_id))["syncErrorMessage"]

@@ -16,7 +16,12 @@ from services.notification_utils import NotificationManager
 
 __all__ = ["office"]
 
-ADDRESS = {"adresseStreet": "Weg 1", "adresseCity": "Ulm", "adressePostalCode": "89073", "isActive": True}
+ADDRESS = {
+    "adresseStreet": "Weg 1",
+    "adresseCity": "Ulm",
+    "adressePostalCode": "89073",
+    "isActive": True,
+}
 
 
 def told(tasks: list[dict[str, Any]]) -> str:
@@ -47,10 +52,46 @@ async def conflicting(office: Office) -> tuple[str, int]:
 @pytest.mark.parametrize(
     ("twin", "rule"),
     [
-        ("advoware", {"method": "PUT", "path": "Beteiligte/", "status": 502, "when": "after", "count": 1}),
-        ("advoware", {"method": "GET", "path": "Beteiligte/", "status": 500, "skip": 1, "count": 5}),
-        ("espocrm", {"method": "PUT", "path": "CBeteiligte", "status": 500, "skip": 1, "count": 5}),
-        ("espocrm", {"method": "PUT", "path": "CBeteiligte", "truncate_json": True, "skip": 1, "count": 1}),
+        (
+            "advoware",
+            {
+                "method": "PUT",
+                "path": "Beteiligte/",
+                "status": 502,
+                "when": "after",
+                "count": 1,
+            },
+        ),
+        (
+            "advoware",
+            {
+                "method": "GET",
+                "path": "Beteiligte/",
+                "status": 500,
+                "skip": 1,
+                "count": 5,
+            },
+        ),
+        (
+            "espocrm",
+            {
+                "method": "PUT",
+                "path": "CBeteiligte",
+                "status": 500,
+                "skip": 1,
+                "count": 5,
+            },
+        ),
+        (
+            "espocrm",
+            {
+                "method": "PUT",
+                "path": "CBeteiligte",
+                "truncate_json": True,
+                "skip": 1,
+                "count": 1,
+            },
+        ),
     ],
 )
 async def test_the_losing_value_of_a_conflict_survives_a_fault_after_it_was_overwritten(
@@ -63,20 +104,33 @@ async def test_the_losing_value_of_a_conflict_survives_a_fault_after_it_was_over
 
     await recover(office, entity_id)
 
-    assert any("AdvoWert" in str(row["changes"]) for row in await office.audit(entity_id))
+    assert any(
+        "AdvoWert" in str(row["changes"]) for row in await office.audit(entity_id)
+    )
     assert "AdvoWert" in told(await office.tasks())
     assert len(await office.tasks()) == 1
 
 
-async def test_the_losing_value_of_a_conflict_survives_a_crash_after_it_was_overwritten(office: Office) -> None:
+async def test_the_losing_value_of_a_conflict_survives_a_crash_after_it_was_overwritten(
+    office: Office,
+) -> None:
     entity_id, betnr = await conflicting(office)
-    await office.fault(office.advoware, method="GET", path="Beteiligte/", latency_ms=1500, skip=2, count=1)
+    await office.fault(
+        office.advoware,
+        method="GET",
+        path="Beteiligte/",
+        latency_ms=1500,
+        skip=2,
+        count=1,
+    )
     running = begin(office, entity_id)
     async with asyncio.timeout(5):
         while office.in_advoware(betnr)["name"] != "Espo":
             await asyncio.sleep(0.02)
     running.cancel()
-    with suppress(asyncio.CancelledError):  # what is told must be the same, should it come to its end before
+    with suppress(
+        asyncio.CancelledError
+    ):  # what is told must be the same, should it come to its end before
         await running
 
     await recover(office, entity_id)
@@ -92,11 +146,17 @@ async def test_an_edit_of_the_very_field_that_a_running_sync_brings_over_is_not_
     if what == "field":
         await office.edit_advoware(betnr, vorname="AusAdvoware")
     else:
-        await office.edit_advoware(betnr, kommunikation=[{"kommKz": 3, "tlf": "0171 3920012"}])
-    await office.fault(office.espocrm, method="GET", path="CBankverbindungen", latency_ms=500, count=1)
+        await office.edit_advoware(
+            betnr, kommunikation=[{"kommKz": 3, "tlf": "0171 3920012"}]
+        )
+    await office.fault(
+        office.espocrm, method="GET", path="CBankverbindungen", latency_ms=500, count=1
+    )
     running = begin(office, entity_id)
     async with asyncio.timeout(5):
-        while not any("CBank" in call for call in office.calls(office.espocrm, frozenset({"GET"}))):
+        while not any(
+            "CBank" in call for call in office.calls(office.espocrm, frozenset({"GET"}))
+        ):
             await asyncio.sleep(0.01)
     if what == "field":
         await office.edit_espocrm(entity_id, firstName="VonMensch")
@@ -114,9 +174,13 @@ async def test_an_edit_of_the_very_field_that_a_running_sync_brings_over_is_not_
         assert "+4930123456" in str(espo["phoneNumberData"])
 
 
-async def test_an_edit_in_advoware_between_create_and_first_read_is_no_refusal(office: Office) -> None:
+async def test_an_edit_in_advoware_between_create_and_first_read_is_no_refusal(
+    office: Office,
+) -> None:
     entity_id = await office.new_person()
-    await office.fault(office.advoware, method="GET", path="Beteiligte/", status=500, count=5)
+    await office.fault(
+        office.advoware, method="GET", path="Beteiligte/", status=500, count=5
+    )
     await office.sync(entity_id, "create")
     await office.no_faults()
     betnr = office.advoware.state()["beteiligte"][0]["betNr"]
@@ -125,13 +189,26 @@ async def test_an_edit_in_advoware_between_create_and_first_read_is_no_refusal(o
     await recover(office, entity_id)
 
     espo = await office.in_espocrm(entity_id)
-    assert (espo["firstName"], espo["dateOfBirth"], espo["syncStatus"]) == ("Korrigiert", "1980-01-01", "clean")
+    assert (espo["firstName"], espo["dateOfBirth"], espo["syncStatus"]) == (
+        "Korrigiert",
+        "1980-01-01",
+        "clean",
+    )
 
 
-async def test_an_edit_in_advoware_between_our_write_and_the_read_back_is_no_refusal(office: Office) -> None:
+async def test_an_edit_in_advoware_between_our_write_and_the_read_back_is_no_refusal(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Espo")
-    await office.fault(office.advoware, method="GET", path="Beteiligte/", latency_ms=500, skip=1, count=1)
+    await office.fault(
+        office.advoware,
+        method="GET",
+        path="Beteiligte/",
+        latency_ms=500,
+        skip=1,
+        count=1,
+    )
     running = begin(office, entity_id)
     async with asyncio.timeout(5):
         while office.in_advoware(betnr)["name"] != "Espo":
@@ -144,7 +221,9 @@ async def test_an_edit_in_advoware_between_our_write_and_the_read_back_is_no_ref
     assert (await office.in_espocrm(entity_id))["lastName"] == "Danach"
 
 
-async def test_a_company_that_becomes_a_person_in_advoware_keeps_its_name(office: Office) -> None:
+async def test_a_company_that_becomes_a_person_in_advoware_keeps_its_name(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person(
         rechtsform="GmbH", firmenname="Muster GmbH", lastName="Altname", firstName="X"
     )
@@ -158,11 +237,18 @@ async def test_a_company_that_becomes_a_person_in_advoware_keeps_its_name(office
 
 
 @pytest.mark.parametrize("new", ["1982-02-02", None])
-async def test_an_edit_after_a_refused_change_is_not_undone(office: Office, new: str | None) -> None:
+async def test_an_edit_after_a_refused_change_is_not_undone(
+    office: Office, new: str | None
+) -> None:
     entity_id, betnr = await office.linked_person(dateOfBirth="1980-01-01")
     await office.edit_espocrm(entity_id, dateOfBirth="1981-01-01")
     await office.fault(
-        office.advoware, method="PUT", path=f"Beteiligte/{betnr}", status=200, body={"betNr": betnr}, count=1
+        office.advoware,
+        method="PUT",
+        path=f"Beteiligte/{betnr}",
+        status=200,
+        body={"betNr": betnr},
+        count=1,
     )
     await office.sync(entity_id)
     await office.no_faults()
@@ -175,7 +261,9 @@ async def test_an_edit_after_a_refused_change_is_not_undone(office: Office, new:
 
 
 @pytest.mark.parametrize("tasks_are_refused", [False, True])
-async def test_two_conflicts_one_after_the_other_are_both_told(office: Office, tasks_are_refused: bool) -> None:
+async def test_two_conflicts_one_after_the_other_are_both_told(
+    office: Office, tasks_are_refused: bool
+) -> None:
     entity_id, betnr = await office.linked_person()
     if tasks_are_refused:
         await office.fault(office.espocrm, method="POST", path="Task", status=500)
@@ -185,7 +273,9 @@ async def test_two_conflicts_one_after_the_other_are_both_told(office: Office, t
         await office.sync(entity_id)
     await office.no_faults()
     office.clock.advance(minutes=5)
-    manager = NotificationManager(EspoCRMAPI(resources=office.resources), resources=office.resources)
+    manager = NotificationManager(
+        EspoCRMAPI(resources=office.resources), resources=office.resources
+    )
     await manager.retry_unfinished()
 
     text = told(await office.tasks())
@@ -194,12 +284,22 @@ async def test_two_conflicts_one_after_the_other_are_both_told(office: Office, t
     assert "AdvoWert2" in text
 
 
-async def test_a_part_that_keeps_failing_is_told_when_the_record_is_given_up(office: Office) -> None:
+async def test_a_part_that_keeps_failing_is_told_when_the_record_is_given_up(
+    office: Office,
+) -> None:
     entity_id, _ = await office.linked_person()
     url = f"{office.espocrm.url}/__sandbox__/records/CAdressen?silent=1"
-    async with office.session.post(url, json={"beteiligteId": entity_id, **ADDRESS}) as response:
+    async with office.session.post(
+        url, json={"beteiligteId": entity_id, **ADDRESS}
+    ) as response:
         response.raise_for_status()
-    await office.fault(office.advoware, method="POST", path="Adressen", status=400, body={"message": "Nein."})
+    await office.fault(
+        office.advoware,
+        method="POST",
+        path="Adressen",
+        status=400,
+        body={"message": "Nein."},
+    )
 
     for _ in range(5):
         office.clock.advance(hours=5)
@@ -210,7 +310,9 @@ async def test_a_part_that_keeps_failing_is_told_when_the_record_is_given_up(off
     assert len(await office.tasks()) == 1
 
 
-async def test_a_run_cancelled_while_it_takes_the_lock_leaves_none_behind(office: Office) -> None:
+async def test_a_run_cancelled_while_it_takes_the_lock_leaves_none_behind(
+    office: Office,
+) -> None:
     left = []
     for number in range(100):
         key = beteiligte_lock_key(f"x{number}")
@@ -230,10 +332,14 @@ async def test_a_run_cancelled_while_it_takes_the_lock_leaves_none_behind(office
     assert left == []
 
 
-async def test_a_name_too_long_for_espocrm_does_not_stop_the_rest(office: Office) -> None:
+async def test_a_name_too_long_for_espocrm_does_not_stop_the_rest(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     mobile = [{"kommKz": 3, "tlf": "0171 3920012"}]
-    await office.edit_advoware(betnr, name="Ü" * 200, vorname="Neu", kommunikation=mobile)
+    await office.edit_advoware(
+        betnr, name="Ü" * 200, vorname="Neu", kommunikation=mobile
+    )
 
     await recover(office, entity_id)
 
@@ -244,7 +350,9 @@ async def test_a_name_too_long_for_espocrm_does_not_stop_the_rest(office: Office
     assert office.in_advoware(betnr)["name"] == "Ü" * 200
 
 
-@pytest.mark.parametrize("attributes", [{"lastName": None}, {"rechtsform": "GmbH", "firmenname": "Ü" * 255}])
+@pytest.mark.parametrize(
+    "attributes", [{"lastName": None}, {"rechtsform": "GmbH", "firmenname": "Ü" * 255}]
+)
 async def test_a_name_that_advoware_refuses_does_not_stop_the_phones(
     office: Office, attributes: dict[str, Any]
 ) -> None:
@@ -254,10 +362,14 @@ async def test_a_name_that_advoware_refuses_does_not_stop_the_phones(
 
     await recover(office, entity_id)
 
-    assert [entry["tlf"] for entry in office.in_advoware(betnr)["kommunikation"]] == ["+4951112345"]
+    assert [entry["tlf"] for entry in office.in_advoware(betnr)["kommunikation"]] == [
+        "+4951112345"
+    ]
     espo = await office.in_espocrm(entity_id)
     assert espo["syncStatus"] == "conflict"
     assert espo["syncErrorMessage"].startswith("In Advoware nicht angekommen: Name")
-    await office.edit_espocrm(entity_id, rechtsform="", lastName="Besser", firmenname=None)
+    await office.edit_espocrm(
+        entity_id, rechtsform="", lastName="Besser", firmenname=None
+    )
     await office.sync(entity_id)
     assert office.in_advoware(betnr)["name"] == "Besser"

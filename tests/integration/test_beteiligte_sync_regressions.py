@@ -16,7 +16,12 @@ from services.core.resources import Resources
 
 __all__ = ["office"]
 
-ADDRESS = {"adresseStreet": "Weg 1", "adresseCity": "Ulm", "adressePostalCode": "89073", "isActive": True}
+ADDRESS = {
+    "adresseStreet": "Weg 1",
+    "adresseCity": "Ulm",
+    "adressePostalCode": "89073",
+    "isActive": True,
+}
 
 
 def told(tasks: list[dict[str, Any]]) -> str:
@@ -30,7 +35,9 @@ async def new_part(office: Office, entity: str, **attributes: Any) -> str:
         return str((await response.json())["id"])
 
 
-async def edit_part(office: Office, entity: str, entity_id: str, **attributes: Any) -> None:
+async def edit_part(
+    office: Office, entity: str, entity_id: str, **attributes: Any
+) -> None:
     office.clock.advance(seconds=5)
     url = f"{office.espocrm.url}/__sandbox__/records/{entity}/{entity_id}"
     async with office.session.put(url, json=attributes) as response:
@@ -57,12 +64,18 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_redis_that_is_emptied_during_a_run_doubles_nothing(office: Office) -> None:
+async def test_a_redis_that_is_emptied_during_a_run_doubles_nothing(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, phoneNumberData=PHONES, emailAddressData=MAILS)
-    await office.fault(office.advoware, method="POST", path="Kommunikationen", latency_ms=800, count=1)
+    await office.fault(
+        office.advoware, method="POST", path="Kommunikationen", latency_ms=800, count=1
+    )
     running = begin(office, entity_id)
-    await until(lambda: any("Kommunikationen" in call for call in office.calls(office.advoware)))
+    await until(
+        lambda: any("Kommunikationen" in call for call in office.calls(office.advoware))
+    )
     await office.resources.redis.flushall()
     for run in (office.sync(entity_id), running):
         with suppress(BitByLawError):
@@ -73,14 +86,20 @@ async def test_a_redis_that_is_emptied_during_a_run_doubles_nothing(office: Offi
     assert len(office.in_advoware(betnr)["kommunikation"]) == 2
 
 
-async def test_the_losing_value_of_an_address_conflict_survives_a_fault(office: Office) -> None:
+async def test_the_losing_value_of_an_address_conflict_survives_a_fault(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person(phoneNumberData=PHONES)
     address = await new_part(office, "CAdressen", beteiligteId=entity_id, **ADDRESS)
     await office.sync(entity_id)
     (adresse,) = office.in_advoware(betnr)["adressen"]
     await edit_part(office, "CAdressen", address, adresseStreet="Espoweg 2")
-    await office.edit_advoware(betnr, adressen=[{"id": adresse["id"], "strasse": "Advoweg 3"}])
-    await office.fault(office.espocrm, method="PUT", path="CBeteiligte", status=500, count=6)
+    await office.edit_advoware(
+        betnr, adressen=[{"id": adresse["id"], "strasse": "Advoweg 3"}]
+    )
+    await office.fault(
+        office.espocrm, method="PUT", path="CBeteiligte", status=500, count=6
+    )
     with suppress(BitByLawError):
         await office.sync(entity_id)
 
@@ -89,10 +108,14 @@ async def test_the_losing_value_of_an_address_conflict_survives_a_fault(office: 
     assert "Advoweg 3" in told(await office.tasks())
 
 
-async def test_an_edit_in_advoware_between_our_read_and_our_write_is_kept(office: Office) -> None:
+async def test_an_edit_in_advoware_between_our_read_and_our_write_is_kept(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Espo")
-    await office.fault(office.espocrm, method="PUT", path="CBeteiligte", latency_ms=500, count=1)
+    await office.fault(
+        office.espocrm, method="PUT", path="CBeteiligte", latency_ms=500, count=1
+    )
     running = begin(office, entity_id)
     await until(lambda: office.calls(office.espocrm))
     await office.edit_advoware(betnr, vorname="Derweil", titel="Dr.")
@@ -100,14 +123,26 @@ async def test_an_edit_in_advoware_between_our_read_and_our_write_is_kept(office
     await running
     await recover(office, entity_id)
 
-    assert (office.in_advoware(betnr)["titel"], office.in_advoware(betnr)["vorname"]) == ("Dr.", "Derweil")
+    assert (
+        office.in_advoware(betnr)["titel"],
+        office.in_advoware(betnr)["vorname"],
+    ) == ("Dr.", "Derweil")
 
 
-async def test_a_number_corrected_after_a_lost_answer_does_not_come_back(office: Office) -> None:
+async def test_a_number_corrected_after_a_lost_answer_does_not_come_back(
+    office: Office,
+) -> None:
     entity_id, _ = await office.linked_person()
     wrong = [{"phoneNumber": "+4951199999", "type": "Office", "primary": True}]
     await office.edit_espocrm(entity_id, phoneNumberData=wrong)
-    await office.fault(office.advoware, method="POST", path="Kommunikationen", when="after", reset=True, count=1)
+    await office.fault(
+        office.advoware,
+        method="POST",
+        path="Kommunikationen",
+        when="after",
+        reset=True,
+        count=1,
+    )
     await office.sync(entity_id)
     await office.no_faults()
     await office.edit_espocrm(entity_id, phoneNumberData=PHONES)
@@ -115,13 +150,21 @@ async def test_a_number_corrected_after_a_lost_answer_does_not_come_back(office:
     await recover(office, entity_id)
 
     espo = await office.in_espocrm(entity_id)
-    assert [entry["phoneNumber"] for entry in espo["phoneNumberData"]] == ["+4951112345"]
+    assert [entry["phoneNumber"] for entry in espo["phoneNumberData"]] == [
+        "+4951112345"
+    ]
 
 
-async def test_parts_that_never_settle_do_not_starve_the_daily_check(office: Office, make_settings: Any) -> None:
+async def test_parts_that_never_settle_do_not_starve_the_daily_check(
+    office: Office, make_settings: Any
+) -> None:
     ids = [(await office.linked_person())[0] for _ in range(3)]
     for entity_id in ids[:2]:
-        inactive = {"adresseStreet": "W", "isActive": False, "syncStatus": "pending_sync"}
+        inactive = {
+            "adresseStreet": "W",
+            "isActive": False,
+            "syncStatus": "pending_sync",
+        }
         await new_part(office, "CAdressen", beteiligteId=entity_id, **inactive)
     office.clock.advance(hours=26)
     for entity_id in ids[:2]:
@@ -131,7 +174,9 @@ async def test_parts_that_never_settle_do_not_starve_the_daily_check(office: Off
     async def enqueue(event: dict[str, Any]) -> None:
         sent.append(event["data"]["entity_id"])
 
-    async with Resources(make_settings(VMH_CRON_LIMIT=2), clock=office.clock) as resources:
+    async with Resources(
+        make_settings(VMH_CRON_LIMIT=2), clock=office.clock
+    ) as resources:
         for _ in range(4):
             before = len(sent)
             await BeteiligteCheck(resources=resources).run(enqueue)
@@ -142,7 +187,9 @@ async def test_parts_that_never_settle_do_not_starve_the_daily_check(office: Off
     assert ids[2] in sent
 
 
-async def test_a_lost_delete_event_does_not_block_the_next_record_with_this_number(office: Office) -> None:
+async def test_a_lost_delete_event_does_not_block_the_next_record_with_this_number(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.delete_in_espocrm(entity_id)
     successor = await office.new_person(betnr=betnr)
@@ -154,15 +201,25 @@ async def test_a_lost_delete_event_does_not_block_the_next_record_with_this_numb
     assert (await office.in_espocrm(successor))["syncStatus"] == "clean"
 
 
-async def test_an_address_edited_while_its_sync_runs_is_not_shown_as_clean(office: Office) -> None:
+async def test_an_address_edited_while_its_sync_runs_is_not_shown_as_clean(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     address = await new_part(office, "CAdressen", beteiligteId=entity_id, **ADDRESS)
     await office.sync(entity_id)
-    await edit_part(office, "CAdressen", address, adresseStreet="Weg 2", syncStatus="dirty")
-    await office.fault(office.advoware, method="PUT", path="Adressen", latency_ms=500, count=1)
+    await edit_part(
+        office, "CAdressen", address, adresseStreet="Weg 2", syncStatus="dirty"
+    )
+    await office.fault(
+        office.advoware, method="PUT", path="Adressen", latency_ms=500, count=1
+    )
     running = begin(office, entity_id)
-    await until(lambda: any("Adressen" in call for call in office.calls(office.advoware)))
-    await edit_part(office, "CAdressen", address, adresseCity="Bonn", syncStatus="dirty")
+    await until(
+        lambda: any("Adressen" in call for call in office.calls(office.advoware))
+    )
+    await edit_part(
+        office, "CAdressen", address, adresseCity="Bonn", syncStatus="dirty"
+    )
 
     await running
 
@@ -173,17 +230,29 @@ async def test_an_address_edited_while_its_sync_runs_is_not_shown_as_clean(offic
 async def test_an_error_shows_no_account_number(office: Office) -> None:
     entity_id, _ = await office.linked_person()
     iban = "DE89370400440532013000"
-    await new_part(office, "CBankverbindungen", beteiligteId=entity_id, iban=iban, istAktiv=True)
+    await new_part(
+        office, "CBankverbindungen", beteiligteId=entity_id, iban=iban, istAktiv=True
+    )
     refusal = {"message": f"IBAN {iban} von Erika Muster gesperrt"}
-    await office.fault(office.advoware, method="POST", path="Bankverbindungen", status=400, body=refusal)
+    await office.fault(
+        office.advoware,
+        method="POST",
+        path="Bankverbindungen",
+        status=400,
+        body=refusal,
+    )
 
     await office.sync(entity_id)
 
     stored = str((await office.in_espocrm(entity_id))["syncErrorMessage"])
-    assert "0532013000" not in stored + str((await office.audit(entity_id))[-1]["error"])
+    assert "0532013000" not in stored + str(
+        (await office.audit(entity_id))[-1]["error"]
+    )
 
 
-async def test_a_successor_takes_over_the_addresses_of_a_deleted_record(office: Office) -> None:
+async def test_a_successor_takes_over_the_addresses_of_a_deleted_record(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     await new_part(office, "CAdressen", beteiligteId=entity_id, **ADDRESS)
     await office.sync(entity_id)
@@ -198,7 +267,9 @@ async def test_a_successor_takes_over_the_addresses_of_a_deleted_record(office: 
     assert await office.tasks() == []  # the number lives on
 
 
-async def test_the_check_finds_a_record_whose_delete_event_was_lost(office: Office) -> None:
+async def test_the_check_finds_a_record_whose_delete_event_was_lost(
+    office: Office,
+) -> None:
     ids = [(await office.linked_person())[0] for _ in range(3)]
     await office.delete_in_espocrm(ids[1])
     sent: list[str] = []
@@ -213,13 +284,19 @@ async def test_the_check_finds_a_record_whose_delete_event_was_lost(office: Offi
     assert (sent, counts["deleted"]) == ([ids[1]], 1)
     assert "gelöscht" in told(await office.tasks())
     office.clock.advance(hours=2)
-    assert (await BeteiligteCheck(resources=office.resources).run(enqueue))["total"] == 0
+    assert (await BeteiligteCheck(resources=office.resources).run(enqueue))[
+        "total"
+    ] == 0
 
 
-async def test_what_was_done_is_in_the_audit_even_if_the_run_fails_later(office: Office) -> None:
+async def test_what_was_done_is_in_the_audit_even_if_the_run_fails_later(
+    office: Office,
+) -> None:
     entity_id, _ = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Neu")
-    await office.fault(office.espocrm, method="PUT", path="CBeteiligte", skip=1, status=500, count=6)
+    await office.fault(
+        office.espocrm, method="PUT", path="CBeteiligte", skip=1, status=500, count=6
+    )
     with suppress(BitByLawError):
         await office.sync(entity_id)
 
@@ -229,24 +306,40 @@ async def test_what_was_done_is_in_the_audit_even_if_the_run_fails_later(office:
 
 async def test_a_record_that_is_given_up_twice_is_told_twice(office: Office) -> None:
     entity_id = await office.new_person()
-    await office.fault(office.advoware, method="POST", path="Beteiligte$", status=400, body={"message": "Nein."})
+    await office.fault(
+        office.advoware,
+        method="POST",
+        path="Beteiligte$",
+        status=400,
+        body={"message": "Nein."},
+    )
     for _ in range(2):
-        await office.edit_espocrm(entity_id, syncStatus="failed", syncRetryCount=0)  # what the check does after a day
+        await office.edit_espocrm(
+            entity_id, syncStatus="failed", syncRetryCount=0
+        )  # what the check does after a day
         for _ in range(5):
             office.clock.advance(hours=2)
             await office.sync(entity_id)
         for task in await office.tasks():
             url = f"{office.espocrm.url}/__sandbox__/records/Task/{task['id']}"
-            async with office.session.put(url, json={"status": "Completed"}) as response:
+            async with office.session.put(
+                url, json={"status": "Completed"}
+            ) as response:
                 response.raise_for_status()
 
     assert len(await office.tasks()) == 2
 
 
-async def test_the_reason_of_a_refusal_stands_in_the_record_but_not_in_the_audit(office: Office) -> None:
+async def test_the_reason_of_a_refusal_stands_in_the_record_but_not_in_the_audit(
+    office: Office,
+) -> None:
     entity_id = await office.new_person()
     await office.fault(
-        office.advoware, method="POST", path="Beteiligte$", status=400, body={"message": "Muster: Nein."}
+        office.advoware,
+        method="POST",
+        path="Beteiligte$",
+        status=400,
+        body={"message": "Muster: Nein."},
     )
 
     await office.sync(entity_id)
@@ -255,7 +348,9 @@ async def test_the_reason_of_a_refusal_stands_in_the_record_but_not_in_the_audit
     assert "Muster" not in (await office.audit(entity_id))[-1]["error"]
 
 
-async def test_a_check_that_finds_nothing_leaves_no_line_in_the_audit(office: Office) -> None:
+async def test_a_check_that_finds_nothing_leaves_no_line_in_the_audit(
+    office: Office,
+) -> None:
     entity_id, _ = await office.linked_person()
     before = len(await office.audit(entity_id))
 
@@ -264,9 +359,17 @@ async def test_a_check_that_finds_nothing_leaves_no_line_in_the_audit(office: Of
     assert len(await office.audit(entity_id)) == before
 
 
-async def test_the_echo_of_giving_a_record_up_does_not_start_it_again(office: Office) -> None:
+async def test_the_echo_of_giving_a_record_up_does_not_start_it_again(
+    office: Office,
+) -> None:
     entity_id = await office.new_person()
-    await office.fault(office.advoware, method="POST", path="Beteiligte$", status=400, body={"message": "Nein."})
+    await office.fault(
+        office.advoware,
+        method="POST",
+        path="Beteiligte$",
+        status=400,
+        body={"message": "Nein."},
+    )
     for _ in range(5):
         await office.sync(entity_id)
 
@@ -277,16 +380,27 @@ async def test_the_echo_of_giving_a_record_up_does_not_start_it_again(office: Of
     assert (await office.sync(entity_id)).result == "created"
 
 
-async def test_an_edit_during_the_last_failing_try_is_not_given_up(office: Office) -> None:
+async def test_an_edit_during_the_last_failing_try_is_not_given_up(
+    office: Office,
+) -> None:
     entity_id = await office.new_person()
-    refusal = {"method": "POST", "path": "Beteiligte$", "status": 400, "body": {"message": "Nein."}}
-    await office.fault(office.advoware, **refusal, count=8)  # with everything, and with the name alone
+    refusal = {
+        "method": "POST",
+        "path": "Beteiligte$",
+        "status": 400,
+        "body": {"message": "Nein."},
+    }
+    await office.fault(
+        office.advoware, **refusal, count=8
+    )  # with everything, and with the name alone
     for _ in range(4):
         await office.sync(entity_id)
         office.clock.advance(hours=2)
     await office.fault(office.advoware, **refusal, latency_ms=500, count=2)
     running = begin(office, entity_id)
-    await until(lambda: any("Beteiligte" in call for call in office.calls(office.advoware)))
+    await until(
+        lambda: any("Beteiligte" in call for call in office.calls(office.advoware))
+    )
     await office.edit_espocrm(entity_id, lastName="Besser")
     await running
 
@@ -300,11 +414,15 @@ async def linked_address(office: Office) -> tuple[str, int, str, int]:
     return entity_id, betnr, address, office.in_advoware(betnr)["adressen"][0]["id"]
 
 
-async def test_an_address_edited_in_advoware_while_its_conflict_is_told_is_not_reverted(office: Office) -> None:
+async def test_an_address_edited_in_advoware_while_its_conflict_is_told_is_not_reverted(
+    office: Office,
+) -> None:
     entity_id, betnr, address, number = await linked_address(office)
     await edit_part(office, "CAdressen", address, adresseStreet="Espoweg 2")
     await office.edit_advoware(betnr, adressen=[{"id": number, "strasse": "Advoweg 3"}])
-    await office.fault(office.espocrm, method="POST", path="Task", latency_ms=500, count=1)
+    await office.fault(
+        office.espocrm, method="POST", path="Task", latency_ms=500, count=1
+    )
     running = begin(office, entity_id)
     await until(lambda: any("Task" in call for call in office.calls(office.espocrm)))
     await office.edit_advoware(betnr, adressen=[{"id": number, "ort": "Bonn"}])
@@ -317,13 +435,19 @@ async def test_an_address_edited_in_advoware_while_its_conflict_is_told_is_not_r
     assert (await office.in_espocrm(address, "CAdressen"))["adresseCity"] == "Bonn"
 
 
-async def test_an_address_edited_in_espocrm_while_advoware_is_written_is_not_overwritten(office: Office) -> None:
+async def test_an_address_edited_in_espocrm_while_advoware_is_written_is_not_overwritten(
+    office: Office,
+) -> None:
     entity_id, betnr, address, number = await linked_address(office)
     await edit_part(office, "CAdressen", address, adresseStreet="Espoweg 2")
     await office.edit_advoware(betnr, adressen=[{"id": number, "ort": "Bonn"}])
-    await office.fault(office.advoware, method="PUT", path="Adressen", latency_ms=500, count=1)
+    await office.fault(
+        office.advoware, method="PUT", path="Adressen", latency_ms=500, count=1
+    )
     running = begin(office, entity_id)
-    await until(lambda: any("Adressen" in call for call in office.calls(office.advoware)))
+    await until(
+        lambda: any("Adressen" in call for call in office.calls(office.advoware))
+    )
     await edit_part(office, "CAdressen", address, adresseCity="Kiel")
 
     await running
@@ -333,8 +457,12 @@ async def test_an_address_edited_in_espocrm_while_advoware_is_written_is_not_ove
     assert "Bonn" in told(await office.tasks())
 
 
-async def test_register_data_deleted_before_a_party_becomes_a_company_again_do_not_come_back(office: Office) -> None:
-    entity_id, betnr = await office.linked_person(rechtsform="GmbH", firmenname="A GmbH", registergericht="Ulm")
+async def test_register_data_deleted_before_a_party_becomes_a_company_again_do_not_come_back(
+    office: Office,
+) -> None:
+    entity_id, betnr = await office.linked_person(
+        rechtsform="GmbH", firmenname="A GmbH", registergericht="Ulm"
+    )
     await office.edit_advoware(betnr, rechtsform="", vorname="Paul")
     await office.sync(entity_id)
     await office.edit_espocrm(entity_id, rechtsform="GmbH", registergericht=None)
@@ -346,12 +474,21 @@ async def test_register_data_deleted_before_a_party_becomes_a_company_again_do_n
     assert (await office.in_espocrm(entity_id))["registergericht"] is None
 
 
-async def test_an_address_edited_in_advoware_between_our_read_and_our_write_is_kept(office: Office) -> None:
+async def test_an_address_edited_in_advoware_between_our_read_and_our_write_is_kept(
+    office: Office,
+) -> None:
     entity_id, betnr, address, number = await linked_address(office)
     await edit_part(office, "CAdressen", address, adresseStreet="Espoweg 2")
-    await office.fault(office.espocrm, method="GET", path="CAdressen", latency_ms=500, count=1)
+    await office.fault(
+        office.espocrm, method="GET", path="CAdressen", latency_ms=500, count=1
+    )
     running = begin(office, entity_id)
-    await until(lambda: any("CAdressen" in call for call in office.calls(office.espocrm, frozenset({"GET"}))))
+    await until(
+        lambda: any(
+            "CAdressen" in call
+            for call in office.calls(office.espocrm, frozenset({"GET"}))
+        )
+    )
     await office.edit_advoware(betnr, adressen=[{"id": number, "ort": "Bonn"}])
 
     await running
@@ -360,16 +497,34 @@ async def test_an_address_edited_in_advoware_between_our_read_and_our_write_is_k
     assert office.in_advoware(betnr)["adressen"][0]["ort"] == "Bonn"
 
 
-async def test_an_address_edited_in_advoware_while_the_one_before_it_is_synced_is_kept(office: Office) -> None:
+async def test_an_address_edited_in_advoware_while_the_one_before_it_is_synced_is_kept(
+    office: Office,
+) -> None:
     entity_id, betnr, first, _ = await linked_address(office)
-    second = await new_part(office, "CAdressen", beteiligteId=entity_id, **{**ADDRESS, "adresseStreet": "Weg 7"})
+    second = await new_part(
+        office,
+        "CAdressen",
+        beteiligteId=entity_id,
+        **{**ADDRESS, "adresseStreet": "Weg 7"},
+    )
     await office.sync(entity_id)
-    number = next(row["id"] for row in office.in_advoware(betnr)["adressen"] if row["strasse"] == "Weg 7")
+    number = next(
+        row["id"]
+        for row in office.in_advoware(betnr)["adressen"]
+        if row["strasse"] == "Weg 7"
+    )
     for address, street in ((first, "Espoweg 2"), (second, "Espoweg 8")):
         await edit_part(office, "CAdressen", address, adresseStreet=street)
-    await office.fault(office.espocrm, method="PUT", path="CAdressen", latency_ms=500, count=1)
+    await office.fault(
+        office.espocrm, method="PUT", path="CAdressen", latency_ms=500, count=1
+    )
     running = begin(office, entity_id)
-    await until(lambda: any("CAdressen" in call for call in office.calls(office.espocrm, frozenset({"PUT"}))))
+    await until(
+        lambda: any(
+            "CAdressen" in call
+            for call in office.calls(office.espocrm, frozenset({"PUT"}))
+        )
+    )
     await office.edit_advoware(betnr, adressen=[{"id": number, "ort": "Bonn"}])
 
     await running
@@ -380,32 +535,49 @@ async def test_an_address_edited_in_advoware_while_the_one_before_it_is_synced_i
     assert (await office.in_espocrm(second, "CAdressen"))["adresseCity"] == "Bonn"
 
 
-async def test_a_number_edited_in_advoware_while_others_who_share_it_are_searched_is_kept(office: Office) -> None:
+async def test_a_number_edited_in_advoware_while_others_who_share_it_are_searched_is_kept(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person(emailAddressData=MAILS)
     (entry,) = office.in_advoware(betnr)["kommunikation"]
-    await office.edit_advoware(betnr, kommunikation=[{"id": entry["id"], "tlf": "zweite@example.de"}])
-    await office.fault(office.espocrm, method="GET", path="/CBeteiligte$", latency_ms=500, count=1)
+    await office.edit_advoware(
+        betnr, kommunikation=[{"id": entry["id"], "tlf": "zweite@example.de"}]
+    )
+    await office.fault(
+        office.espocrm, method="GET", path="/CBeteiligte$", latency_ms=500, count=1
+    )
     running = begin(office, entity_id)
-    await until(lambda: any("emailAddress" in entry["path"] for entry in office.espocrm.journal))
-    await office.edit_advoware(betnr, kommunikation=[{"id": entry["id"], "tlf": "dritte@example.de"}])
+    await until(
+        lambda: any("emailAddress" in entry["path"] for entry in office.espocrm.journal)
+    )
+    await office.edit_advoware(
+        betnr, kommunikation=[{"id": entry["id"], "tlf": "dritte@example.de"}]
+    )
 
     await running
     await recover(office, entity_id)
 
-    assert [entry["tlf"] for entry in office.in_advoware(betnr)["kommunikation"]] == ["dritte@example.de"]
-    assert [row["emailAddress"] for row in (await office.in_espocrm(entity_id))["emailAddressData"]] == [
+    assert [entry["tlf"] for entry in office.in_advoware(betnr)["kommunikation"]] == [
         "dritte@example.de"
     ]
+    assert [
+        row["emailAddress"]
+        for row in (await office.in_espocrm(entity_id))["emailAddressData"]
+    ] == ["dritte@example.de"]
 
 
 @pytest.mark.parametrize("part", ["Adressen", "Kommunikationen"])
-async def test_a_request_that_arrives_after_we_have_given_it_up_doubles_nothing(office: Office, part: str) -> None:
+async def test_a_request_that_arrives_after_we_have_given_it_up_doubles_nothing(
+    office: Office, part: str
+) -> None:
     entity_id, betnr = await office.linked_person()
     if part == "Adressen":
         await new_part(office, "CAdressen", beteiligteId=entity_id, **ADDRESS)
     await office.edit_espocrm(entity_id, phoneNumberData=PHONES)
     # Advoware answers late, does the work even later, and somebody edits the record meanwhile.
-    await office.fault(office.advoware, method="POST", path=part, latency_ms=2500, count=1)
+    await office.fault(
+        office.advoware, method="POST", path=part, latency_ms=2500, count=1
+    )
     await office.sync(entity_id)
     await office.edit_espocrm(entity_id, lastName="Derweil")
 
@@ -413,4 +585,7 @@ async def test_a_request_that_arrives_after_we_have_given_it_up_doubles_nothing(
     await recover(office, entity_id)
 
     stored = office.in_advoware(betnr)
-    assert (len(stored["kommunikation"]), len(stored["adressen"])) == (1, part == "Adressen")
+    assert (len(stored["kommunikation"]), len(stored["adressen"])) == (
+        1,
+        part == "Adressen",
+    )

@@ -40,7 +40,9 @@ async def office(
 
 
 async def purge(office: AuditOffice, *more: str, days: int = 90) -> Any:
-    return await office.audit("purge-old", "--older-than", str(days), "--kuerzel", "SB", *more)
+    return await office.audit(
+        "purge-old", "--older-than", str(days), "--kuerzel", "SB", *more
+    )
 
 
 # -- purge-old --------------------------------------------------------------------------------------------------------
@@ -51,12 +53,23 @@ async def test_old_events_of_ours_go_and_nothing_else(office: AuditOffice) -> No
     kept = [await office.synced(day) for day in (-90, -30, 1, 800)]
     frnr, sync_id = office.termin(OLD), uuid4()
     own = await office.insert(frnr, "person1", sync_id=sync_id)
-    kept.append(await office.remember(frnr, own, sync_id=sync_id, source_system="google", **office.days(frnr)))
-    by_person = await office.person_inserts("person2", timed(TODAY + timedelta(days=OLD), "Zahnarzt"))
+    kept.append(
+        await office.remember(
+            frnr, own, sync_id=sync_id, source_system="google", **office.days(frnr)
+        )
+    )
+    by_person = await office.person_inserts(
+        "person2", timed(TODAY + timedelta(days=OLD), "Zahnarzt")
+    )
     frnr, sync_id = office.termin(OLD), uuid4()
-    body = {**timed(TODAY + timedelta(days=OLD), "x"), **google_body(office.content(frnr), frnr, sync_id)}
+    body = {
+        **timed(TODAY + timedelta(days=OLD), "x"),
+        **google_body(office.content(frnr), frnr, sync_id),
+    }
     adopted = await office.person_inserts("person3", body)
-    kept.append(await office.remember(frnr, adopted, sync_id=sync_id, **office.days(frnr)))
+    kept.append(
+        await office.remember(frnr, adopted, sync_id=sync_id, **office.days(frnr))
+    )
     termine = office.advoware.termine.all()
     office.forget_calls()
 
@@ -65,17 +78,32 @@ async def test_old_events_of_ours_go_and_nothing_else(office: AuditOffice) -> No
     going = {pair.google_event_id for pair in old}
     assert dry.exit_code == 1
     assert dry.findings() == {("old_event", event) for event in going}
-    assert {entry["result"] for entry in dry.document["changes"]} == {"would be deleted"}
+    assert {entry["result"] for entry in dry.document["changes"]} == {
+        "would be deleted"
+    }
     assert office.writes() == []
 
     applied = await purge(office, "--apply")
 
-    assert (applied.exit_code, applied.removed(), applied.findings()) == (0, going, set())
-    assert await office.events() == {*(pair.google_event_id for pair in kept), by_person}
+    assert (applied.exit_code, applied.removed(), applied.findings()) == (
+        0,
+        going,
+        set(),
+    )
+    assert await office.events() == {
+        *(pair.google_event_id for pair in kept),
+        by_person,
+    }
     assert office.advoware.termine.all() == termine
-    assert {pair.sync_id for pair in await (await office.store()).load_pairs("SB")} == {p.sync_id for p in kept}
+    assert {pair.sync_id for pair in await (await office.store()).load_pairs("SB")} == {
+        p.sync_id for p in kept
+    }
     for pair in old:
-        assert await office.actions(pair.sync_id) == [("created", "google"), ("deleted", "google"), ("deleted", "none")]
+        assert await office.actions(pair.sync_id) == [
+            ("created", "google"),
+            ("deleted", "google"),
+            ("deleted", "none"),
+        ]
 
     again = await purge(office, "--apply")
     assert (again.exit_code, again.document["changes"]) == (0, [])
@@ -86,26 +114,42 @@ async def test_old_events_of_ours_go_and_nothing_else(office: AuditOffice) -> No
 
 async def test_a_series_is_old_when_its_last_occurrence_is(office: AuditOffice) -> None:
     series = {"dauertermin": 1, "turnus": 1, "turnusArt": 2}
-    over = await office.synced(OLD - 200, datumBis=(TODAY + timedelta(days=OLD)).isoformat(), **series)
-    await office.synced(OLD - 200, datumBis=(TODAY - timedelta(days=10)).isoformat(), **series)
+    over = await office.synced(
+        OLD - 200, datumBis=(TODAY + timedelta(days=OLD)).isoformat(), **series
+    )
+    await office.synced(
+        OLD - 200, datumBis=(TODAY - timedelta(days=10)).isoformat(), **series
+    )
     await office.synced(OLD - 200, datumBis="2037-12-31", **series)
-    moved = await office.synced(OLD - 200, datumBis=(TODAY + timedelta(days=OLD)).isoformat(), **series)
-    second = datetime.combine(TODAY + timedelta(days=OLD - 193), datetime.min.time().replace(hour=10), BERLIN)
+    moved = await office.synced(
+        OLD - 200, datumBis=(TODAY + timedelta(days=OLD)).isoformat(), **series
+    )
+    second = datetime.combine(
+        TODAY + timedelta(days=OLD - 193), datetime.min.time().replace(hour=10), BERLIN
+    )
     occurrence = f"{moved.google_event_id}_{second.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    await office.person_changes(occurrence, **timed(TODAY + timedelta(days=20), "verlegt"))
+    await office.person_changes(
+        occurrence, **timed(TODAY + timedelta(days=20), "verlegt")
+    )
 
     assert (await purge(office)).findings() == {("old_event", over.google_event_id)}
 
 
-async def test_an_event_that_a_person_has_moved_to_a_later_day_is_not_old(office: AuditOffice) -> None:
+async def test_an_event_that_a_person_has_moved_to_a_later_day_is_not_old(
+    office: AuditOffice,
+) -> None:
     pair = await office.synced(OLD)
-    await office.person_changes(pair.google_event_id or "", **timed(TODAY + timedelta(days=3), "verlegt"))
+    await office.person_changes(
+        pair.google_event_id or "", **timed(TODAY + timedelta(days=3), "verlegt")
+    )
 
     assert (await purge(office)).exit_code == 0
 
 
 @pytest.mark.parametrize("days", [1, 7])
-async def test_what_the_sync_would_make_anew_is_not_purged(office: AuditOffice, days: int) -> None:
+async def test_what_the_sync_would_make_anew_is_not_purged(
+    office: AuditOffice, days: int
+) -> None:
     await office.synced(-6)
 
     answer = await purge(office, "--apply", days=days)
@@ -115,7 +159,9 @@ async def test_what_the_sync_would_make_anew_is_not_purged(office: AuditOffice, 
     assert len(await office.events()) == 1
 
 
-async def test_more_than_the_guard_believes_goes_only_if_somebody_says_how_many(office: AuditOffice) -> None:
+async def test_more_than_the_guard_believes_goes_only_if_somebody_says_how_many(
+    office: AuditOffice,
+) -> None:
     for _ in range(6):
         await office.synced(OLD)
 
@@ -127,7 +173,9 @@ async def test_more_than_the_guard_believes_goes_only_if_somebody_says_how_many(
     assert (allowed.exit_code, await office.events()) == (0, set())
 
 
-async def test_a_purge_waits_for_a_running_sync_and_needs_no_termine(office: AuditOffice) -> None:
+async def test_a_purge_waits_for_a_running_sync_and_needs_no_termine(
+    office: AuditOffice,
+) -> None:
     await office.synced(OLD)
     await office.strike(office.advoware, path="/Termine", status=503)
     redis = office.resources.calendar_redis
@@ -164,23 +212,37 @@ async def test_a_purge_that_was_interrupted_is_finished_by_the_next_and_costs_no
 
     assert finished.exit_code == 0
     assert await office.events() == set()
-    assert [pair.google_event_id for pair in await (await office.store()).load_pairs("SB")] == [None]  # let go of
+    assert [
+        pair.google_event_id for pair in await (await office.store()).load_pairs("SB")
+    ] == [None]  # let go of
     assert [record["frNr"] for record in office.advoware.termine.all()] == [frnr]
 
 
 async def remember_as(office: AuditOffice, pair: Pair, strategy: Any) -> None:
     """The row as under another strategy, with the permission to write to Advoware."""
-    frnr, more = pair.advoware_frnr or 0, {"sync_strategy": strategy, "advoware_write_allowed": True}
-    await office.remember(frnr, pair.google_event_id, sync_id=pair.sync_id, **office.days(frnr), **more)
+    frnr, more = (
+        pair.advoware_frnr or 0,
+        {"sync_strategy": strategy, "advoware_write_allowed": True},
+    )
+    await office.remember(
+        frnr, pair.google_event_id, sync_id=pair.sync_id, **office.days(frnr), **more
+    )
 
 
-async def test_an_old_event_that_somebody_changes_in_the_last_moment_stays(office: AuditOffice) -> None:
+async def test_an_old_event_that_somebody_changes_in_the_last_moment_stays(
+    office: AuditOffice,
+) -> None:
     pair = await office.synced(OLD)
-    await office.strike(office.google, method="DELETE", path="/events/", status=412, count=1)
+    await office.strike(
+        office.google, method="DELETE", path="/events/", status=412, count=1
+    )
 
     answer = await purge(office, "--apply")
 
-    assert (answer.exit_code, answer.document["changes"][0]["result"]) == (1, "was changed in the meantime")
+    assert (answer.exit_code, answer.document["changes"][0]["result"]) == (
+        1,
+        "was changed in the meantime",
+    )
     assert await office.events() == {pair.google_event_id}
     assert len(await (await office.store()).load_pairs("SB")) == 1
 
@@ -189,7 +251,13 @@ async def test_an_old_event_that_somebody_changes_in_the_last_moment_stays(offic
 
 
 async def held(office: AuditOffice, kuerzel: str = "SB") -> None:
-    hold = Hold(employee_kuerzel=kuerzel, reason="too_many", number=12, live_pairs=40, held_since=NOW)
+    hold = Hold(
+        employee_kuerzel=kuerzel,
+        reason="too_many",
+        number=12,
+        live_pairs=40,
+        held_since=NOW,
+    )
     await (await office.store()).save_hold(hold)
 
 
@@ -204,44 +272,81 @@ async def test_held_work_is_shown_and_released_once(office: AuditOffice) -> None
 
     released = await office.audit("release-held", "--kuerzel", "sb", "--apply")
     assert (released.exit_code, released.findings()) == (0, set())
-    assert [(entry["done"], entry["result"]) for entry in released.document["changes"]] == [
-        (True, "released; the next run carries it out")
-    ]
-    holds = {hold.employee_kuerzel: hold.released_at for hold in await (await office.store()).holds()}
+    assert [
+        (entry["done"], entry["result"]) for entry in released.document["changes"]
+    ] == [(True, "released; the next run carries it out")]
+    holds = {
+        hold.employee_kuerzel: hold.released_at
+        for hold in await (await office.store()).holds()
+    }
     assert holds["AI"] is None
     assert holds["SB"] is not None
 
     again = await office.audit("release-held", "--kuerzel", "SB", "--apply")
     assert (again.exit_code, again.document["changes"]) == (0, [])
     assert again.document["holds"][0]["released_at"] == holds["SB"].isoformat()
-    rows = await (await office.resources.database()).fetch("SELECT action, side, reason FROM calendar_sync_audit")
-    assert [tuple(row.values()) for row in rows] == [("released", "none", "audit, release-held: too_many: 12 of 40")]
+    rows = await (await office.resources.database()).fetch(
+        "SELECT action, side, reason FROM calendar_sync_audit"
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        ("released", "none", "audit, release-held: too_many: 12 of 40")
+    ]
 
 
 async def test_where_nothing_is_held_nothing_is_released(office: AuditOffice) -> None:
     answer = await office.audit("release-held", "--apply")
-    assert (answer.exit_code, answer.document["holds"], answer.document["changes"]) == (0, [], [])
-    assert (await office.audit("release-held", "--kuerzel", "QQ", "--apply")).exit_code == 2
+    assert (answer.exit_code, answer.document["holds"], answer.document["changes"]) == (
+        0,
+        [],
+        [],
+    )
+    assert (
+        await office.audit("release-held", "--kuerzel", "QQ", "--apply")
+    ).exit_code == 2
 
 
 # -- overwritten ------------------------------------------------------------------------------------------------------
 
 
-async def overwrite(office: AuditOffice, *, at: datetime = NOW, frnr: int | None = None, **fields: Any) -> int:
+async def overwrite(
+    office: AuditOffice, *, at: datetime = NOW, frnr: int | None = None, **fields: Any
+) -> int:
     """The sync has undone what a person did to a copy; the number under which that is kept."""
     frnr = office.termin() if frnr is None else frnr
     store = await office.store()
-    changed = {**timed(TODAY + timedelta(days=5), f"{SECRET} verlegt"), "description": "mitbringen: Akte"}
-    marks = {"private": {"advoware_frnr": str(frnr), "sync_id": str(uuid4()), "advoware_anonymised": "0"}}
-    resource = {"id": "abc01", "etag": '"1"', "status": "confirmed", "extendedProperties": marks, **changed, **fields}
+    changed = {
+        **timed(TODAY + timedelta(days=5), f"{SECRET} verlegt"),
+        "description": "mitbringen: Akte",
+    }
+    marks = {
+        "private": {
+            "advoware_frnr": str(frnr),
+            "sync_id": str(uuid4()),
+            "advoware_anonymised": "0",
+        }
+    }
+    resource = {
+        "id": "abc01",
+        "etag": '"1"',
+        "status": "confirmed",
+        "extendedProperties": marks,
+        **changed,
+        **fields,
+    }
     event = Overwritten(
-        employee_kuerzel="SB", sync_id=uuid4(), google_event_id="abc01", advoware_frnr=frnr, resource=resource
+        employee_kuerzel="SB",
+        sync_id=uuid4(),
+        google_event_id="abc01",
+        advoware_frnr=frnr,
+        resource=resource,
     )
     await store.keep_overwritten(event, at)
     return (await store.overwritten(at))[-1].overwritten_id or 0
 
 
-async def test_what_was_overwritten_is_listed_without_texts_unless_asked_for(office: AuditOffice) -> None:
+async def test_what_was_overwritten_is_listed_without_texts_unless_asked_for(
+    office: AuditOffice,
+) -> None:
     await overwrite(office, at=NOW - timedelta(days=31))
     number = await overwrite(office)
 
@@ -249,21 +354,37 @@ async def test_what_was_overwritten_is_listed_without_texts_unless_asked_for(off
     shown = await office.audit("overwritten", "--show-text", "--kuerzel", "SB")
 
     (row,) = answer.document["overwritten"]
-    assert (answer.exit_code, row["overwritten_id"], row["google_event_id"]) == (0, number, "abc01")
+    assert (answer.exit_code, row["overwritten_id"], row["google_event_id"]) == (
+        0,
+        number,
+        "abc01",
+    )
     assert row["start"].startswith((TODAY + timedelta(days=5)).isoformat())
     assert SECRET not in answer.stdout
     assert shown.document["overwritten"][0]["summary"] == f"{SECRET} verlegt"
-    assert (await office.audit("overwritten", "--kuerzel", "AI")).document["overwritten"] == []
+    assert (await office.audit("overwritten", "--kuerzel", "AI")).document[
+        "overwritten"
+    ] == []
     assert SECRET not in (await office.audit("overwritten", as_json=False)).stdout
-    assert SECRET in (await office.audit("overwritten", "--show-text", as_json=False)).stdout
+    assert (
+        SECRET
+        in (await office.audit("overwritten", "--show-text", as_json=False)).stdout
+    )
 
 
-async def test_an_overwritten_event_comes_back_once_as_that_of_a_person(office: AuditOffice) -> None:
-    number = await overwrite(office, colorId="5", attendees=[{"email": "mandant@example.de"}])
+async def test_an_overwritten_event_comes_back_once_as_that_of_a_person(
+    office: AuditOffice,
+) -> None:
+    number = await overwrite(
+        office, colorId="5", attendees=[{"email": "mandant@example.de"}]
+    )
     office.forget_calls()
 
     dry = await office.audit("restore-overwritten", str(number))
-    assert (dry.exit_code, dry.document["changes"][0]["result"]) == (0, "would be brought back")
+    assert (dry.exit_code, dry.document["changes"][0]["result"]) == (
+        0,
+        "would be brought back",
+    )
     assert (office.writes(), await office.events()) == ([], set())
 
     applied = await office.audit("restore-overwritten", str(number), "--apply")
@@ -287,10 +408,14 @@ async def test_an_overwritten_event_comes_back_once_as_that_of_a_person(office: 
     assert await office.events() == {event_id}
 
 
-async def test_a_restore_that_was_interrupted_does_not_double_the_event(office: AuditOffice) -> None:
+async def test_a_restore_that_was_interrupted_does_not_double_the_event(
+    office: AuditOffice,
+) -> None:
     number = await overwrite(office)
     await office.audit("restore-overwritten", str(number), "--apply")
-    await (await office.resources.database()).execute("UPDATE calendar_sync_overwritten SET restored_at = NULL")
+    await (await office.resources.database()).execute(
+        "UPDATE calendar_sync_overwritten SET restored_at = NULL"
+    )
 
     again = await office.audit("restore-overwritten", str(number), "--apply")
 
@@ -299,7 +424,9 @@ async def test_a_restore_that_was_interrupted_does_not_double_the_event(office: 
 
 
 @pytest.mark.parametrize("why", ["private", "elsewhere", "firm", "asked"])
-async def test_a_text_that_must_not_be_shown_by_now_does_not_come_back(office: AuditOffice, why: str) -> None:
+async def test_a_text_that_must_not_be_shown_by_now_does_not_come_back(
+    office: AuditOffice, why: str
+) -> None:
     frnr = office.termin()
     number = await overwrite(office, frnr=frnr)
     variables = {"CALENDAR_SYNC_ANONYMIZE": "true"} if why == "firm" else {}
@@ -308,9 +435,13 @@ async def test_a_text_that_must_not_be_shown_by_now_does_not_come_back(office: A
     elif why == "elsewhere":
         office.advoware.termine.edit(frnr, {"anwalt": "AI"})
     elif why == "asked":
-        await Notes(await office.resources.database()).leave(calendar("SB"), frozenset({HIDE}), NOW)
+        await Notes(await office.resources.database()).leave(
+            calendar("SB"), frozenset({HIDE}), NOW
+        )
 
-    answer = await office.audit("restore-overwritten", str(number), "--apply", variables=variables)
+    answer = await office.audit(
+        "restore-overwritten", str(number), "--apply", variables=variables
+    )
 
     assert (answer.exit_code, await office.events()) == (2, set())
     assert "must not be shown" in answer.document["errors"][0]["message"]
@@ -320,7 +451,11 @@ async def test_what_cannot_be_brought_back_says_why(office: AuditOffice) -> None
     without_time = await overwrite(office, start=None, end=None)
     outdated = await overwrite(office, at=NOW - timedelta(days=31))
 
-    assert "no time" in str((await office.audit("restore-overwritten", str(without_time))).document["errors"])
+    assert "no time" in str(
+        (await office.audit("restore-overwritten", str(without_time))).document[
+            "errors"
+        ]
+    )
     for number in (outdated, 4711):
         answer = await office.audit("restore-overwritten", str(number), "--apply")
         assert (answer.exit_code, answer.findings()) == (1, {("unknown", None)})

@@ -21,7 +21,12 @@ __all__ = ["office"]
         {"hang": True, "when": "after"},
         {"reset": True},
     ],
-    ids=["connection lost afterwards", "unavailable afterwards", "silent afterwards", "connection lost before"],
+    ids=[
+        "connection lost afterwards",
+        "unavailable afterwards",
+        "silent afterwards",
+        "connection lost before",
+    ],
 )
 async def test_a_calendar_whose_creation_was_not_confirmed_is_made_once(
     office: CalendarOffice, trouble: dict[str, Any]
@@ -35,4 +40,6 @@ async def test_a_calendar_whose_creation_was_not_confirmed_is_made_once(
     await office.sync_until_calm()
 
     assert len(requests) == 1
-    assert office.texts() == ["Verhandlung"]  # and there is no second calendar of this name
+    assert office.texts() == [
+        "Verhandlung"
+    ]  # and there is no second calendar of this name

@@ -21,7 +21,10 @@ TITLES = ["Anhörung", "Besprechung", "Verhandlung"]
 def staff(office: CalendarOffice, **people: str) -> None:
     """Advoware's employees from now on: Kürzel and name."""
     somebody = make_employees(seed=1)[0]
-    office.advoware.employees = tuple(replace(somebody, kuerzel=kuerzel, name=name) for kuerzel, name in people.items())
+    office.advoware.employees = tuple(
+        replace(somebody, kuerzel=kuerzel, name=name)
+        for kuerzel, name in people.items()
+    )
     office.advoware.termine.admit(people)  # Termine that bear an old Kürzel stay
 
 
@@ -49,9 +52,14 @@ async def with_termine(office: CalendarOffice, kuerzel: str = "SB") -> list[int]
 @in_haste
 async def test_calendar_and_pairs_follow_a_new_kuerzel(office: CalendarOffice) -> None:
     staff(office, SB="Sabine Bergström", AI="Anton Imhoff")
-    await office.configure(GOOGLE_CALENDAR_ACL="SB:reader:sb@example.de,SBN:reader:sb@example.de")
+    await office.configure(
+        GOOGLE_CALENDAR_ACL="SB:reader:sb@example.de,SBN:reader:sb@example.de"
+    )
     numbers = await with_termine(office)
-    before, pairs = ids(office, "SB"), {pair.sync_id for pair in await office.pairs("SB")}
+    before, pairs = (
+        ids(office, "SB"),
+        {pair.sync_id for pair in await office.pairs("SB")},
+    )
     staff(office, SBN="Sabine Bergström", AI="Anton Imhoff")
     for number in numbers:
         office.change_termin(number, anwalt="SBN")
@@ -60,14 +68,22 @@ async def test_calendar_and_pairs_follow_a_new_kuerzel(office: CalendarOffice) -
     summary = await office.sync("SBN")
 
     assert dict(summary.counts) == {"recorded": 3}  # Advoware's time of change
-    assert [call for call in office.writes() if "/events" in call or "Termine" in call] == []
-    assert (ids(office, "SBN"), {pair.sync_id for pair in await office.pairs("SBN")}) == (before, pairs)
+    assert [
+        call for call in office.writes() if "/events" in call or "Termine" in call
+    ] == []
+    assert (
+        ids(office, "SBN"),
+        {pair.sync_id for pair in await office.pairs("SBN")},
+    ) == (before, pairs)
     assert office.calendar("SB") is None  # renamed in Google as well
     assert (await office.sync("SBN")).result == "no_change"
     assert office.writes() == []
     assert list(await office.resources.calendar_redis.hgetall(LAST_SUCCESS)) == ["SBN"]
     (line,) = await office.audit("renamed")
-    assert (line["employee_kuerzel"], line["reason"]) == ("SBN", "SB is called SBN in Advoware now")
+    assert (line["employee_kuerzel"], line["reason"]) == (
+        "SBN",
+        "SB is called SBN in Advoware now",
+    )
 
 
 @in_haste
@@ -80,7 +96,9 @@ async def test_termine_that_bear_the_old_kuerzel_for_a_while_or_for_ever_stay_wh
     staff(office, SBN="Sabine Bergström")
     await look(office)
     await office.sync("SBN")
-    assert [call for call in office.writes() if "/events" in call or "Termine" in call] == []
+    assert [
+        call for call in office.writes() if "/events" in call or "Termine" in call
+    ] == []
 
     office.change_termin(numbers[0], anwalt="SBN")
     office.change_termin(numbers[1], text="Verlegt")
@@ -88,16 +106,20 @@ async def test_termine_that_bear_the_old_kuerzel_for_a_while_or_for_ever_stay_wh
     office.now += timedelta(days=2)
     summary = await office.sync("SBN")
 
-    assert dict(summary.counts) == {"google_updated": 1, "google_created": 1, "recorded": 1} or dict(
-        summary.counts
-    ) == {"google_updated": 1, "google_created": 1}
+    assert dict(summary.counts) == {
+        "google_updated": 1,
+        "google_created": 1,
+        "recorded": 1,
+    } or dict(summary.counts) == {"google_updated": 1, "google_created": 1}
     assert before < ids(office, "SBN")
     assert office.texts("SBN") == ["Anhörung", "Neu", "Verhandlung", "Verlegt"]
     assert (await office.sync("SBN")).result == "no_change"
 
 
 @in_haste
-async def test_a_deletion_of_a_termin_with_the_old_kuerzel_is_still_followed(office: CalendarOffice) -> None:
+async def test_a_deletion_of_a_termin_with_the_old_kuerzel_is_still_followed(
+    office: CalendarOffice,
+) -> None:
     staff(office, SB="Sabine Bergström")
     numbers = await with_termine(office)
     staff(office, SBN="Sabine Bergström")
@@ -125,11 +147,17 @@ async def test_a_chain_of_new_kuerzel_moves_as_a_whole(office: CalendarOffice) -
         await office.sync(kuerzel)
         assert [call for call in office.writes() if "/events" in call] == []
 
-    assert (ids(office, "AI"), ids(office, "AIM"), office.calendar("SB")) == (sabines, antons, None)
+    assert (ids(office, "AI"), ids(office, "AIM"), office.calendar("SB")) == (
+        sabines,
+        antons,
+        None,
+    )
 
 
 @in_haste
-async def test_a_chain_waits_until_the_termine_tell_whose_they_are(office: CalendarOffice) -> None:
+async def test_a_chain_waits_until_the_termine_tell_whose_they_are(
+    office: CalendarOffice,
+) -> None:
     staff(office, SB="Sabine Bergström", AI="Anton Imhoff")
     await with_termine(office, "SB")
     termin = office.termin("Antons Termin", anwalt="AI")
@@ -152,29 +180,52 @@ async def test_a_chain_waits_until_the_termine_tell_whose_they_are(office: Calen
 
 
 @in_haste
-async def test_two_who_have_swapped_are_left_as_they_are_and_told(office: CalendarOffice) -> None:
+async def test_two_who_have_swapped_are_left_as_they_are_and_told(
+    office: CalendarOffice,
+) -> None:
     staff(office, SB="Sabine Bergström", AI="Anton Imhoff")
     await with_termine(office, "SB")
     await office.sync("AI")
-    before = await office.fetch("SELECT employee_kuerzel, calendar_id FROM calendar_sync_cursor ORDER BY 1")
+    before = await office.fetch(
+        "SELECT employee_kuerzel, calendar_id FROM calendar_sync_cursor ORDER BY 1"
+    )
     staff(office, SB="Anton Imhoff", AI="Sabine Bergström")
 
     for _ in range(2):
         assert await look(office) == ["AI", "SB"]
 
-    assert await office.fetch("SELECT employee_kuerzel, calendar_id FROM calendar_sync_cursor ORDER BY 1") == before
+    assert (
+        await office.fetch(
+            "SELECT employee_kuerzel, calendar_id FROM calendar_sync_cursor ORDER BY 1"
+        )
+        == before
+    )
     assert await office.audit("renamed") == []
 
 
 @in_haste
-async def test_what_is_less_clear_than_one_person_of_one_name_moves_nothing(office: CalendarOffice) -> None:
+async def test_what_is_less_clear_than_one_person_of_one_name_moves_nothing(
+    office: CalendarOffice,
+) -> None:
     await office.configure()
     cases: list[tuple[dict[str, str], dict[str, str]]] = [
         ({"SB": "Müller"}, {"XA": "Müller", "XB": "Müller"}),  # two successors
-        ({"SB": "Müller", "AI": "Müller"}, {"AI": "Müller", "XA": "Müller"}),  # two of that name
-        ({"SB": "Müller", "AI": "Müller"}, {"AI": "Müller"}),  # left, and a namesake stays
-        ({"SB": "Müller", "AI": "Imhoff"}, {"AI": "Müller"}),  # the Kürzel has a calendar of somebody else
-        ({"SB": "Müller"}, {"SB": "Meier", "XA": "Müller"}),  # somebody else has the Kürzel
+        (
+            {"SB": "Müller", "AI": "Müller"},
+            {"AI": "Müller", "XA": "Müller"},
+        ),  # two of that name
+        (
+            {"SB": "Müller", "AI": "Müller"},
+            {"AI": "Müller"},
+        ),  # left, and a namesake stays
+        (
+            {"SB": "Müller", "AI": "Imhoff"},
+            {"AI": "Müller"},
+        ),  # the Kürzel has a calendar of somebody else
+        (
+            {"SB": "Müller"},
+            {"SB": "Meier", "XA": "Müller"},
+        ),  # somebody else has the Kürzel
         ({"SB": " "}, {"XA": " "}),  # no names
         ({"SB": "Müller"}, {"SB": "Meier"}),  # married
         ({"SB": "Müller"}, {"XA": "Meier"}),  # somebody else came
@@ -194,7 +245,9 @@ async def test_what_is_less_clear_than_one_person_of_one_name_moves_nothing(offi
 
 
 @in_haste
-async def test_who_comes_years_later_and_has_the_name_of_one_who_left_is_somebody_else(office: CalendarOffice) -> None:
+async def test_who_comes_years_later_and_has_the_name_of_one_who_left_is_somebody_else(
+    office: CalendarOffice,
+) -> None:
     staff(office, SB="Sabine Bergström", AI="Anton Imhoff")
     await with_termine(office, "SB")
     staff(office, AI="Anton Imhoff")
@@ -242,7 +295,9 @@ async def test_a_calendar_that_is_being_synced_moves_later_and_nobody_is_synced_
     await with_termine(office, "SB")
     staff(office, SBN="Sabine Bergström", AI="Anton Imhoff")
 
-    async with record_lock(office.resources, lock_key("SB"), 60, redis=office.resources.calendar_redis):
+    async with record_lock(
+        office.resources, lock_key("SB"), 60, redis=office.resources.calendar_redis
+    ):
         assert await look(office) == ["AI"]
 
     assert await look(office) == ["AI", "SBN"]
@@ -250,7 +305,9 @@ async def test_a_calendar_that_is_being_synced_moves_later_and_nobody_is_synced_
 
 
 @in_haste
-async def test_a_job_that_waits_for_the_old_kuerzel_makes_no_second_calendar(office: CalendarOffice) -> None:
+async def test_a_job_that_waits_for_the_old_kuerzel_makes_no_second_calendar(
+    office: CalendarOffice,
+) -> None:
     staff(office, SB="Sabine Bergström")
     await with_termine(office, "SB")
     notes = Notes(await office.resources.database())
@@ -262,12 +319,16 @@ async def test_a_job_that_waits_for_the_old_kuerzel_makes_no_second_calendar(off
 
     assert office.calls() == []
     assert office.calendar("SBN") is None  # until its own run renames it
-    assert await notes.left_behind("calendar", office.now + timedelta(days=1), 10) == ["SBN"]
+    assert await notes.left_behind("calendar", office.now + timedelta(days=1), 10) == [
+        "SBN"
+    ]
     assert await office.resources.calendar_redis.hget(LAST_SUCCESS, "SBN") is None
 
 
 @in_haste
-async def test_a_former_kuerzel_that_somebody_new_gets_is_his(office: CalendarOffice) -> None:
+async def test_a_former_kuerzel_that_somebody_new_gets_is_his(
+    office: CalendarOffice,
+) -> None:
     staff(office, SB="Sabine Bergström")
     numbers = await with_termine(office, "SB")
     staff(office, SBN="Sabine Bergström")
@@ -286,7 +347,9 @@ async def test_a_former_kuerzel_that_somebody_new_gets_is_his(office: CalendarOf
 
 
 @in_haste
-async def test_the_name_in_google_is_changed_later_if_google_is_away(office: CalendarOffice) -> None:
+async def test_the_name_in_google_is_changed_later_if_google_is_away(
+    office: CalendarOffice,
+) -> None:
     staff(office, SB="Sabine Bergström")
     await with_termine(office, "SB")
     staff(office, SBN="Sabine Bergström")
@@ -307,7 +370,9 @@ async def test_the_name_in_google_is_changed_later_if_google_is_away(office: Cal
 
 
 @in_haste
-async def test_who_returns_goes_on_with_the_same_calendar_and_pairs(office: CalendarOffice) -> None:
+async def test_who_returns_goes_on_with_the_same_calendar_and_pairs(
+    office: CalendarOffice,
+) -> None:
     staff(office, SB="Sabine Bergström", AI="Anton Imhoff")
     await with_termine(office, "SB")
     before, found = ids(office, "SB"), office.calendar("SB")
@@ -324,4 +389,7 @@ async def test_who_returns_goes_on_with_the_same_calendar_and_pairs(office: Cale
     assert before < ids(office, "SB")
     assert office.texts("SB") == sorted([*TITLES, "Entwurf"])
     assert found is not None
-    assert all(render_event(event, found.id, found.zone)["status"] != "cancelled" for event in found.events.values())
+    assert all(
+        render_event(event, found.id, found.zone)["status"] != "cancelled"
+        for event in found.events.values()
+    )

@@ -27,10 +27,17 @@ async def assert_settled(office: CalendarOffice) -> None:
     ],
 )  # fmt: skip
 @in_haste
-async def test_one_odd_termin_stops_no_other(office: CalendarOffice, field: str, value: Any) -> None:
+async def test_one_odd_termin_stops_no_other(
+    office: CalendarOffice, field: str, value: Any
+) -> None:
     # The second one: those with an odd number carry their times within the dates as well.
     usual, odd = office.termin("Verhandlung"), office.termin("seltsam")
-    altered = {"field": field, "how": "value", "to": value, "where": {"text": "seltsam"}}
+    altered = {
+        "field": field,
+        "how": "value",
+        "to": value,
+        "where": {"text": "seltsam"},
+    }
     office.strike("advoware", method="GET", answer=[altered])
 
     await office.sync()
@@ -43,13 +50,17 @@ async def test_one_odd_termin_stops_no_other(office: CalendarOffice, field: str,
 
 @pytest.mark.parametrize("name", ["text", "notiz", "ort"])
 @in_haste
-async def test_a_text_that_is_missing_costs_no_appointment_and_clears_none(office: CalendarOffice, name: str) -> None:
+async def test_a_text_that_is_missing_costs_no_appointment_and_clears_none(
+    office: CalendarOffice, name: str
+) -> None:
     fields = {"text": "summary", "notiz": "description", "ort": "location"}
     old, new = office.termin("Verhandlung", notiz="Akte", ort="LG"), None
     await office.sync()
     before = office.copy(old)
     new = office.termin("Termin", notiz="Akte", ort="LG")
-    office.strike("advoware", method="GET", answer=[{"field": f"[].{name}", "how": "missing"}])
+    office.strike(
+        "advoware", method="GET", answer=[{"field": f"[].{name}", "how": "missing"}]
+    )
 
     await office.sync()
 
@@ -62,8 +73,13 @@ async def test_a_text_that_is_missing_costs_no_appointment_and_clears_none(offic
 
 
 @in_haste
-async def test_an_absence_without_end_is_shown_and_stops_nobody(office: CalendarOffice) -> None:
-    closed, usual = office.termin("geschlossen", abwesenheit=1, datumBis="9999-12-31"), office.termin("Verhandlung")
+async def test_an_absence_without_end_is_shown_and_stops_nobody(
+    office: CalendarOffice,
+) -> None:
+    closed, usual = (
+        office.termin("geschlossen", abwesenheit=1, datumBis="9999-12-31"),
+        office.termin("Verhandlung"),
+    )
 
     summary = await office.sync()
 
@@ -75,27 +91,44 @@ async def test_an_absence_without_end_is_shown_and_stops_nobody(office: Calendar
 
 
 @in_haste
-async def test_html_becomes_text_in_advoware_and_stays_html_in_google(office: CalendarOffice) -> None:
+async def test_html_becomes_text_in_advoware_and_stays_html_in_google(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     html = '<p>Akte &amp; <b>Vollmacht</b></p><ul><li><a href="https://x.de/?a=1&amp;b=2">Link</a></li></ul>'
     event_id = office.enter("Besprechung", description=html)
 
     await office.sync()
 
-    assert office.record("Besprechung")["notiz"] == "Akte & Vollmacht\n- Link (https://x.de/?a=1&b=2)"
+    assert (
+        office.record("Besprechung")["notiz"]
+        == "Akte & Vollmacht\n- Link (https://x.de/?a=1&b=2)"
+    )
     await assert_settled(office)
     office.change_event(event_id, location="Celle")
     await office.sync()
     (event,) = office.events("SB")
-    assert (office.record("Besprechung")["ort"], event["description"]) == ("Celle", html)
+    assert (office.record("Besprechung")["ort"], event["description"]) == (
+        "Celle",
+        html,
+    )
     await assert_settled(office)
 
 
 @pytest.mark.parametrize(
-    "note", ["<b>eilig</b> & wichtig", "a < b", "Max <max@example.org>", "&amp;", "Zeile\n\nZeile"]
+    "note",
+    [
+        "<b>eilig</b> & wichtig",
+        "a < b",
+        "Max <max@example.org>",
+        "&amp;",
+        "Zeile\n\nZeile",
+    ],
 )
 @in_haste
-async def test_a_note_reads_the_same_after_any_number_of_runs(office: CalendarOffice, note: str) -> None:
+async def test_a_note_reads_the_same_after_any_number_of_runs(
+    office: CalendarOffice, note: str
+) -> None:
     await office.configure(**LAST_CHANGE_WINS)
     fr_nr = office.termin("Verhandlung", notiz=note)
     await office.sync()
@@ -109,7 +142,9 @@ async def test_a_note_reads_the_same_after_any_number_of_runs(office: CalendarOf
 
 
 @in_haste
-async def test_the_second_of_two_equal_hours_stays_when_the_termin_is_renamed(office: CalendarOffice) -> None:
+async def test_the_second_of_two_equal_hours_stays_when_the_termin_is_renamed(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**LAST_CHANGE_WINS)
     await office.sync()
     night = {
@@ -125,14 +160,25 @@ async def test_the_second_of_two_equal_hours_stays_when_the_termin_is_renamed(of
     await office.sync()
 
     (event,) = office.events("SB")
-    assert (event["summary"], event["start"], event["end"]) == ("Bereitschaft", night["start"], night["end"])
+    assert (event["summary"], event["start"], event["end"]) == (
+        "Bereitschaft",
+        night["start"],
+        night["end"],
+    )
     await assert_settled(office)
 
 
 @in_haste
-async def test_a_free_day_is_no_absence_and_an_evening_until_midnight_is_one(office: CalendarOffice) -> None:
+async def test_a_free_day_is_no_absence_and_an_evening_until_midnight_is_one(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
-    office.enter("Geburtstag", start={"date": DAY}, end={"date": "2026-02-13"}, transparency="transparent")
+    office.enter(
+        "Geburtstag",
+        start={"date": DAY},
+        end={"date": "2026-02-13"},
+        transparency="transparent",
+    )
     fr_nr = office.termin("Vortrag", uhrzeitVon="19:00:00", uhrzeitBis="00:00:00")
 
     await office.sync()
@@ -144,16 +190,24 @@ async def test_a_free_day_is_no_absence_and_an_evening_until_midnight_is_one(off
 
 
 @in_haste
-async def test_only_what_is_hidden_is_private_for_readers_of_the_calendar(office: CalendarOffice) -> None:
+async def test_only_what_is_hidden_is_private_for_readers_of_the_calendar(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin("Verhandlung")
     await office.sync()
     assert "visibility" not in office.copy(fr_nr)
 
     office.change_termin(fr_nr, privat=1)
     await office.sync()
-    assert (office.copy(fr_nr)["summary"], office.copy(fr_nr)["visibility"]) == ("Advoware", "private")
+    assert (office.copy(fr_nr)["summary"], office.copy(fr_nr)["visibility"]) == (
+        "Advoware",
+        "private",
+    )
 
     office.change_termin(fr_nr, privat=0)
     await office.sync()
     event = office.copy(fr_nr)
-    assert (event["summary"], event.get("visibility", "default")) == ("Verhandlung", "default")
+    assert (event["summary"], event.get("visibility", "default")) == (
+        "Verhandlung",
+        "default",
+    )

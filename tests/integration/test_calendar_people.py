@@ -14,21 +14,32 @@ from sandbox.google.readings import Readings
 
 __all__ = ["office"]
 
-SERIES: dict[str, Any] = {"dauertermin": 1, "turnus": 1, "turnusArt": 2, "datumBis": "2026-06-30"}
+SERIES: dict[str, Any] = {
+    "dauertermin": 1,
+    "turnus": 1,
+    "turnusArt": 2,
+    "datumBis": "2026-06-30",
+}
 MAY_WRITE = {"ADVOWARE_WRITE_PROTECTION": "false"}
 LAST_CHANGE_WINS = {**MAY_WRITE, "CALENDAR_SYNC_STRATEGY": "last_change_wins"}
-BOTH = pytest.mark.parametrize("marks", [True, False], ids=["marks come along", "marks are lost"])
+BOTH = pytest.mark.parametrize(
+    "marks", [True, False], ids=["marks come along", "marks are lost"]
+)
 
 
 def read_google_as(office: CalendarOffice, *, marks: bool) -> None:
     """Nobody knows whether Google copies private properties."""
     names = ("split", "copy", "move", "restore")
-    office.google.world.events.readings = Readings(**{f"{name}_keeps_properties": marks for name in names})
+    office.google.world.events.readings = Readings(
+        **{f"{name}_keeps_properties": marks for name in names}
+    )
 
 
 @BOTH
 @in_haste
-async def test_the_second_half_of_a_split_series_is_a_new_appointment(office: CalendarOffice, marks: bool) -> None:
+async def test_the_second_half_of_a_split_series_is_a_new_appointment(
+    office: CalendarOffice, marks: bool
+) -> None:
     await office.configure(**MAY_WRITE)
     read_google_as(office, marks=marks)
     fr_nr = office.termin("Jour fixe", **SERIES)
@@ -36,19 +47,29 @@ async def test_the_second_half_of_a_split_series_is_a_new_appointment(office: Ca
     calendar, series = office.calendar("SB"), office.copy(fr_nr)["id"]
     assert calendar is not None
     rest = office.google.world.people.split(
-        PERSON, calendar, f"{series}_20260312T090000Z", timed("2026-03-12", "14:00", "15:00")
+        PERSON,
+        calendar,
+        f"{series}_20260312T090000Z",
+        timed("2026-03-12", "14:00", "15:00"),
     )
 
     await office.sync_until_calm()
 
-    shown = {record["frNr"]: (record["datum"][:10], record["uhrzeitVon"][:5]) for record in office.termine()}
+    shown = {
+        record["frNr"]: (record["datum"][:10], record["uhrzeitVon"][:5])
+        for record in office.termine()
+    }
     assert shown.pop(fr_nr) == (DAY, "10:00")
     assert list(shown.values()) == [("2026-03-12", "14:00")]
     assert {event["id"] for event in office.events("SB")} >= {series, rest.id}
 
 
 @BOTH
-@pytest.mark.parametrize("configuration", [MAY_WRITE, LAST_CHANGE_WINS], ids=["source wins", "last change wins"])
+@pytest.mark.parametrize(
+    "configuration",
+    [MAY_WRITE, LAST_CHANGE_WINS],
+    ids=["source wins", "last change wins"],
+)
 @in_haste
 async def test_a_copy_whose_original_is_deleted_costs_no_termin(
     office: CalendarOffice, configuration: dict[str, str], marks: bool
@@ -60,17 +81,24 @@ async def test_a_copy_whose_original_is_deleted_costs_no_termin(
     await office.sync_until_calm()
     calendar = office.calendar("SB")
     assert calendar is not None
-    office.google.world.people.copy(PERSON, calendar, event_id, calendar, {"summary": "Besprechung (neu)"})
+    office.google.world.people.copy(
+        PERSON, calendar, event_id, calendar, {"summary": "Besprechung (neu)"}
+    )
     office.delete_event(event_id)
 
     await office.sync_until_calm()
 
-    assert (office.texts(), office.termin_texts()) == (["Besprechung (neu)"], ["Besprechung (neu)"])
+    assert (office.texts(), office.termin_texts()) == (
+        ["Besprechung (neu)"],
+        ["Besprechung (neu)"],
+    )
 
 
 @BOTH
 @in_haste
-async def test_an_event_out_of_the_bin_is_a_persons_event(office: CalendarOffice, marks: bool) -> None:
+async def test_an_event_out_of_the_bin_is_a_persons_event(
+    office: CalendarOffice, marks: bool
+) -> None:
     await office.configure(**MAY_WRITE)
     read_google_as(office, marks=marks)
     fr_nr = office.termin("Verhandlung")
@@ -99,7 +127,9 @@ async def test_a_copy_waits_without_our_marks_while_advoware_may_not_be_written(
     await office.sync()
     calendar = office.calendar("SB")
     assert calendar is not None
-    copy = office.google.world.people.copy(PERSON, calendar, office.copy(fr_nr)["id"], calendar, {"summary": "Kopie"})
+    copy = office.google.world.people.copy(
+        PERSON, calendar, office.copy(fr_nr)["id"], calendar, {"summary": "Kopie"}
+    )
 
     await office.sync_until_calm()
 
@@ -115,8 +145,12 @@ async def test_a_copy_waits_without_our_marks_while_advoware_may_not_be_written(
 
 
 @in_haste
-async def test_what_is_over_is_hidden_followed_and_left_in_peace(office: CalendarOffice) -> None:
-    kept, private, handed_on, gone = (office.termin(text) for text in ("bleibt", "privat", "abgegeben", "weg"))
+async def test_what_is_over_is_hidden_followed_and_left_in_peace(
+    office: CalendarOffice,
+) -> None:
+    kept, private, handed_on, gone = (
+        office.termin(text) for text in ("bleibt", "privat", "abgegeben", "weg")
+    )
     await office.sync()
     office.now += timedelta(days=40)
     await office.sync_until_calm()
@@ -147,7 +181,9 @@ async def test_a_series_that_is_put_back_may_be_interrupted_at_any_request(
     fr_nr = office.termin("Jour fixe", **SERIES)
     await office.sync()
     series = office.copy(fr_nr)["id"]
-    office.change_event(f"{series}_20260219T090000Z", **timed("2026-02-20", "10:00", "11:00"))
+    office.change_event(
+        f"{series}_20260219T090000Z", **timed("2026-02-20", "10:00", "11:00")
+    )
     office.now += timedelta(minutes=5)
     office.change_termin(fr_nr, uhrzeitVon="14:00:00", uhrzeitBis="15:00:00")
     office.forget_journals()

@@ -13,7 +13,12 @@ from services.calendar_sync.store import AuditLine
 
 __all__ = ["office"]
 
-SERIES: dict[str, Any] = {"dauertermin": 1, "turnus": 1, "turnusArt": 2, "datumBis": "2026-06-30"}
+SERIES: dict[str, Any] = {
+    "dauertermin": 1,
+    "turnus": 1,
+    "turnusArt": 2,
+    "datumBis": "2026-06-30",
+}
 MAY_WRITE = {"ADVOWARE_WRITE_PROTECTION": "false"}
 LAST_CHANGE_WINS = {**MAY_WRITE, "CALENDAR_SYNC_STRATEGY": "last_change_wins"}
 SECOND = "_20260219T090000Z"  # the second occurrence of a series that begins on `DAY` at ten o'clock
@@ -33,7 +38,9 @@ def all_texts(office: CalendarOffice) -> set[str]:
 # -- appointments that must not be lost -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 400}], ids=["away", "refused"])
+@pytest.mark.parametrize(
+    "fault", [{"status": 500}, {"status": 400}], ids=["away", "refused"]
+)
 @in_haste
 async def test_a_replacement_that_fails_halfway_deletes_no_termin(
     office: CalendarOffice, fault: dict[str, Any]
@@ -52,11 +59,15 @@ async def test_a_replacement_that_fails_halfway_deletes_no_termin(
     await office.sync_until_calm(runs=6)
 
     assert [record["uhrzeitVon"][:5] for record in office.termine()] == ["14:00"]
-    assert [event["start"]["dateTime"][11:16] for event in office.events("SB")] == ["14:00"]
+    assert [event["start"]["dateTime"][11:16] for event in office.events("SB")] == [
+        "14:00"
+    ]
 
 
 @in_haste
-async def test_held_deletions_are_not_carried_out_by_the_way(office: CalendarOffice) -> None:
+async def test_held_deletions_are_not_carried_out_by_the_way(
+    office: CalendarOffice,
+) -> None:
     numbers = [office.termin(f"Termin {number}") for number in range(10)]
     await office.sync()
     for fr_nr in numbers[:8]:
@@ -72,7 +83,9 @@ async def test_held_deletions_are_not_carried_out_by_the_way(office: CalendarOff
 
 
 @in_haste
-async def test_a_change_during_a_run_lets_no_held_deletion_through(office: CalendarOffice) -> None:
+async def test_a_change_during_a_run_lets_no_held_deletion_through(
+    office: CalendarOffice,
+) -> None:
     numbers = [office.termin(f"Termin {number}") for number in range(10)]
     await office.sync()
     for fr_nr in numbers[:8]:
@@ -90,7 +103,9 @@ async def test_a_change_during_a_run_lets_no_held_deletion_through(office: Calen
 
 
 @in_haste
-async def test_a_series_can_be_put_back_as_often_as_it_is_changed(office: CalendarOffice) -> None:
+async def test_a_series_can_be_put_back_as_often_as_it_is_changed(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin("Jour fixe", **SERIES)
     await office.sync()
     async with office.free_of_limits():
@@ -108,7 +123,11 @@ async def test_a_series_can_be_put_back_as_often_as_it_is_changed(office: Calend
     assert office.texts() == ["Jour fixe"]
 
 
-@pytest.mark.parametrize("configuration", [{}, MAY_WRITE, LAST_CHANGE_WINS], ids=["protected", "source", "last change"])
+@pytest.mark.parametrize(
+    "configuration",
+    [{}, MAY_WRITE, LAST_CHANGE_WINS],
+    ids=["protected", "source", "last change"],
+)
 @in_haste
 async def test_a_database_from_before_a_replacement_doubles_nothing(
     office: CalendarOffice, configuration: dict[str, str]
@@ -121,10 +140,17 @@ async def test_a_database_from_before_a_replacement_doubles_nothing(
     office.now += timedelta(minutes=5)
     office.change_termin(fr_nr, ort="Celle")
     await office.sync_until_calm()
-    line = AuditLine(employee_kuerzel="SB", side="none", action="restored", reason="a backup was put back")
+    line = AuditLine(
+        employee_kuerzel="SB",
+        side="none",
+        action="restored",
+        reason="a backup was put back",
+    )
     await (await office.store()).save_pair(before, line, office.now)
     pool = await office.resources.database()
-    await pool.execute("UPDATE calendar_sync_cursor SET sync_token = NULL, last_full_run = NULL, quiet_digest = NULL")
+    await pool.execute(
+        "UPDATE calendar_sync_cursor SET sync_token = NULL, last_full_run = NULL, quiet_digest = NULL"
+    )
 
     await office.sync_until_calm()
 
@@ -136,11 +162,16 @@ async def test_a_database_from_before_a_replacement_doubles_nothing(
 
 
 @pytest.mark.parametrize("colour_first", [True, False])
-@pytest.mark.parametrize("configuration", [{}, LAST_CHANGE_WINS], ids=["source", "last change"])
+@pytest.mark.parametrize(
+    "configuration", [{}, LAST_CHANGE_WINS], ids=["source", "last change"]
+)
 @pytest.mark.parametrize("texts", ["own", "inherited"])
 @in_haste
 async def test_an_occurrence_of_another_colour_shows_no_text_either(
-    office: CalendarOffice, configuration: dict[str, str], texts: Any, colour_first: bool
+    office: CalendarOffice,
+    configuration: dict[str, str],
+    texts: Any,
+    colour_first: bool,
 ) -> None:
     await office.configure(**configuration)
     office.google.world.events.readings = Readings(exception_texts=texts)
@@ -158,7 +189,9 @@ async def test_an_occurrence_of_another_colour_shows_no_text_either(
 
 @pytest.mark.parametrize("exceptions", ["lost", "kept", "follow"])
 @in_haste
-async def test_an_occurrence_of_another_colour_moves_with_its_series(office: CalendarOffice, exceptions: Any) -> None:
+async def test_an_occurrence_of_another_colour_moves_with_its_series(
+    office: CalendarOffice, exceptions: Any
+) -> None:
     office.google.world.events.readings = Readings(exceptions=exceptions)
     fr_nr = office.termin("Jour fixe", **SERIES)
     await office.sync()
@@ -168,19 +201,25 @@ async def test_an_occurrence_of_another_colour_moves_with_its_series(office: Cal
 
     await office.sync_until_calm()
 
-    assert {event["start"]["dateTime"][11:16] for event in office.events("SB")} == {"14:00"}
+    assert {event["start"]["dateTime"][11:16] for event in office.events("SB")} == {
+        "14:00"
+    }
 
 
 @pytest.mark.parametrize("source", ["advoware", "google"])
 @in_haste
-async def test_what_changes_during_a_run_hides_no_exceptions_text(office: CalendarOffice, source: str) -> None:
+async def test_what_changes_during_a_run_hides_no_exceptions_text(
+    office: CalendarOffice, source: str
+) -> None:
     await office.configure(**MAY_WRITE)
     fr_nr = await _series_of(office, source)
     series = office.copy(fr_nr)["id"]
     office.change_event(f"{series}{SECOND}", summary="eigener Text")
     office.change_termin(fr_nr, privat=1)
 
-    await office.meanwhile("GET", "/Termine", lambda: office.change_event(series, colorId="5"))
+    await office.meanwhile(
+        "GET", "/Termine", lambda: office.change_event(series, colorId="5")
+    )
     await office.sync_until_calm(runs=6)
 
     assert all_texts(office) == {"Advoware"}
@@ -188,17 +227,27 @@ async def test_what_changes_during_a_run_hides_no_exceptions_text(office: Calend
 
 @pytest.mark.parametrize("what", ["move", "text"])
 @in_haste
-async def test_what_changes_while_a_series_is_put_back_leaves_no_exception(office: CalendarOffice, what: str) -> None:
+async def test_what_changes_while_a_series_is_put_back_leaves_no_exception(
+    office: CalendarOffice, what: str
+) -> None:
     fr_nr = office.termin("Jour fixe", **SERIES)
     await office.sync()
     series = office.copy(fr_nr)["id"]
-    changes = timed("2026-02-20", "10:00", "11:00") if what == "move" else {"summary": "eigener Text"}
+    changes = (
+        timed("2026-02-20", "10:00", "11:00")
+        if what == "move"
+        else {"summary": "eigener Text"}
+    )
     office.change_event(f"{series}{SECOND}", **changes)
 
-    await office.meanwhile("GET", "/Termine", lambda: office.change_event(series, colorId="5"))
+    await office.meanwhile(
+        "GET", "/Termine", lambda: office.change_event(series, colorId="5")
+    )
     await office.sync_until_calm(runs=6)
 
-    assert [event["start"]["dateTime"] for event in office.events("SB")] == [f"{DAY}T10:00:00+01:00"]
+    assert [event["start"]["dateTime"] for event in office.events("SB")] == [
+        f"{DAY}T10:00:00+01:00"
+    ]
     assert office.texts() == ["Jour fixe"]
 
 
@@ -209,12 +258,16 @@ async def _series_of(office: CalendarOffice, source: str) -> int:
         return fr_nr
     await office.sync()
     rule = ["RRULE:FREQ=WEEKLY;UNTIL=20260630T215959Z"]
-    office.enter("Jour fixe", description="Akte", **timed(DAY, "10:00", "11:00"), recurrence=rule)
+    office.enter(
+        "Jour fixe", description="Akte", **timed(DAY, "10:00", "11:00"), recurrence=rule
+    )
     await office.sync_until_calm()
     return int(office.record("Jour fixe")["frNr"])
 
 
-@pytest.mark.parametrize("configuration", [MAY_WRITE, LAST_CHANGE_WINS], ids=["source", "last change"])
+@pytest.mark.parametrize(
+    "configuration", [MAY_WRITE, LAST_CHANGE_WINS], ids=["source", "last change"]
+)
 @pytest.mark.parametrize("change", ["cancelled", "moved", "rule"])
 @in_haste
 async def test_a_persons_series_gets_its_text_back_when_it_need_not_be_hidden_any_more(
@@ -227,9 +280,14 @@ async def test_a_persons_series_gets_its_text_back_when_it_need_not_be_hidden_an
         case "cancelled":
             office.delete_event(f"{series}{SECOND}")
         case "moved":
-            office.change_event(f"{series}{SECOND}", **timed("2026-02-20", "10:00", "11:00"))
+            office.change_event(
+                f"{series}{SECOND}", **timed("2026-02-20", "10:00", "11:00")
+            )
         case "rule":
-            office.change_event(series, recurrence=["RRULE:FREQ=WEEKLY;BYDAY=TH,FR;UNTIL=20260630T215959Z"])
+            office.change_event(
+                series,
+                recurrence=["RRULE:FREQ=WEEKLY;BYDAY=TH,FR;UNTIL=20260630T215959Z"],
+            )
     await office.sync_until_calm()
     await office.sync(full_content=False)
     await office.sync(full_content=False)
@@ -238,12 +296,18 @@ async def test_a_persons_series_gets_its_text_back_when_it_need_not_be_hidden_an
 
     await office.sync_until_calm()
 
-    texts = {event.get("summary") for event in office.events("SB") if event["status"] != "cancelled"}
+    texts = {
+        event.get("summary")
+        for event in office.events("SB")
+        if event["status"] != "cancelled"
+    }
     assert texts == {"Jour fixe"}
     assert office.termin_texts() == ["Jour fixe"]
 
 
-@pytest.mark.parametrize("configuration", [MAY_WRITE, LAST_CHANGE_WINS], ids=["source", "last change"])
+@pytest.mark.parametrize(
+    "configuration", [MAY_WRITE, LAST_CHANGE_WINS], ids=["source", "last change"]
+)
 @in_haste
 async def test_a_hidden_series_without_our_marks_never_becomes_a_text_in_advoware(
     office: CalendarOffice, configuration: dict[str, str]
@@ -259,7 +323,9 @@ async def test_a_hidden_series_without_our_marks_never_becomes_a_text_in_advowar
     office.change_event(series, extendedProperties=None)
 
     await office.sync_until_calm()
-    office.change_event(series, recurrence=["RRULE:FREQ=WEEKLY;BYDAY=TH,FR;UNTIL=20260630T215959Z"])
+    office.change_event(
+        series, recurrence=["RRULE:FREQ=WEEKLY;BYDAY=TH,FR;UNTIL=20260630T215959Z"]
+    )
     await office.sync_until_calm()
     office.change_event(series, recurrence=["RRULE:FREQ=WEEKLY;UNTIL=20260630T215959Z"])
     await office.sync_until_calm()
@@ -272,10 +338,14 @@ async def test_a_hidden_series_without_our_marks_never_becomes_a_text_in_advowar
 
 
 @in_haste
-async def test_a_termin_whose_note_is_missing_moves_all_the_same(office: CalendarOffice) -> None:
+async def test_a_termin_whose_note_is_missing_moves_all_the_same(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin("Verhandlung")
     await office.sync()
-    office.strike("advoware", method="GET", answer=[{"field": "[].notiz", "how": "missing"}])
+    office.strike(
+        "advoware", method="GET", answer=[{"field": "[].notiz", "how": "missing"}]
+    )
     office.change_termin(fr_nr, uhrzeitVon="14:00:00", uhrzeitBis="15:00:00")
 
     await office.sync()
@@ -289,7 +359,9 @@ async def test_a_termin_whose_note_is_missing_moves_all_the_same(office: Calenda
 
 
 @in_haste
-async def test_a_termin_that_cannot_be_read_directly_stops_no_others(office: CalendarOffice) -> None:
+async def test_a_termin_that_cannot_be_read_directly_stops_no_others(
+    office: CalendarOffice,
+) -> None:
     first, second = office.termin("weg"), office.termin("bleibt")
     await office.sync()
     office.delete_termin(first)
@@ -325,10 +397,19 @@ async def test_outside_the_window_an_occurrence_of_another_colour_shows_no_text(
 
 @pytest.mark.parametrize("field", ["summary", "description", "visibility"])
 @in_haste
-async def test_what_google_stores_otherwise_is_not_written_again_and_again(office: CalendarOffice, field: str) -> None:
-    to = {"summary": "ADVOWARE", "description": "Hinweis der IT", "visibility": "public"}[field]
+async def test_what_google_stores_otherwise_is_not_written_again_and_again(
+    office: CalendarOffice, field: str
+) -> None:
+    to = {
+        "summary": "ADVOWARE",
+        "description": "Hinweis der IT",
+        "visibility": "public",
+    }[field]
     office.strike(
-        "google", path="/events", method="POST|PUT|PATCH", stored=[{"field": field, "how": "value", "to": to}]
+        "google",
+        path="/events",
+        method="POST|PUT|PATCH",
+        stored=[{"field": field, "how": "value", "to": to}],
     )
     office.termin("geheim", privat=1)
     office.termin("offen")
@@ -340,12 +421,16 @@ async def test_what_google_stores_otherwise_is_not_written_again_and_again(offic
 
 
 @in_haste
-async def test_a_copy_without_row_of_a_deleted_termin_goes_without_a_failure(office: CalendarOffice) -> None:
+async def test_a_copy_without_row_of_a_deleted_termin_goes_without_a_failure(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin("weg")
     await office.sync()
     pool = await office.resources.database()
     await pool.execute("DELETE FROM calendar_sync")
-    await pool.execute("UPDATE calendar_sync_cursor SET sync_token = NULL, last_full_run = NULL, quiet_digest = NULL")
+    await pool.execute(
+        "UPDATE calendar_sync_cursor SET sync_token = NULL, last_full_run = NULL, quiet_digest = NULL"
+    )
     office.delete_termin(fr_nr)
 
     summary = await office.sync()
@@ -377,7 +462,9 @@ async def test_what_an_interrupted_replacement_has_left_goes_with_its_termin(
 
 
 @in_haste
-async def test_a_termin_that_comes_back_and_goes_again_is_not_made_anew(office: CalendarOffice) -> None:
+async def test_a_termin_that_comes_back_and_goes_again_is_not_made_anew(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**MAY_WRITE)
     fr_nr = office.termin("Verhandlung")
     await office.sync()
@@ -393,7 +480,9 @@ async def test_a_termin_that_comes_back_and_goes_again_is_not_made_anew(office: 
 
 
 @in_haste
-async def test_private_and_reassigned_while_held_is_hidden(office: CalendarOffice) -> None:
+async def test_private_and_reassigned_while_held_is_hidden(
+    office: CalendarOffice,
+) -> None:
     numbers = [office.termin(f"Termin {number}") for number in range(10)]
     await office.sync()
     for fr_nr in numbers[:8]:
@@ -419,7 +508,9 @@ async def test_whatever_request_fails_while_a_series_is_hidden_nothing_stays(
     await office.sync_until_calm()
     office.change_event(f"{series}{THIRD}", description="eigene Notiz")
     office.change_termin(fr_nr, privat=1)
-    office.strike("google", method="GET|PATCH|POST|DELETE", skip=nth - 1, count=1, status=status)
+    office.strike(
+        "google", method="GET|PATCH|POST|DELETE", skip=nth - 1, count=1, status=status
+    )
     await office.try_sync()
     office.recover()
 
@@ -438,7 +529,9 @@ async def test_texts_come_back_only_when_every_reason_to_hide_them_is_over(
 ) -> None:
     await office.configure(**MAY_WRITE)
     fr_nr = await _series_of(office, source)
-    office.change_event(f"{office.copy(fr_nr)['id']}{SECOND}", **timed("2026-02-20", "10:00", "11:00"))
+    office.change_event(
+        f"{office.copy(fr_nr)['id']}{SECOND}", **timed("2026-02-20", "10:00", "11:00")
+    )
     await office.sync_until_calm()
     anonymous = {**MAY_WRITE, "CALENDAR_SYNC_ANONYMIZE": "true"}
     if order == "private first":
@@ -465,7 +558,9 @@ async def test_texts_come_back_only_when_every_reason_to_hide_them_is_over(
 
 
 @in_haste
-async def test_a_private_event_of_a_person_survives_anonymous_times(office: CalendarOffice) -> None:
+async def test_a_private_event_of_a_person_survives_anonymous_times(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**MAY_WRITE)
     await office.sync()
     office.enter("Arzt", description="Dr. X", visibility="private")
@@ -478,10 +573,16 @@ async def test_a_private_event_of_a_person_survives_anonymous_times(office: Cale
     await office.sync_until_calm()
 
     [event] = office.events("SB")
-    assert (event["summary"], event["description"], event["visibility"]) == ("Arzt", "Dr. X", "private")
+    assert (event["summary"], event["description"], event["visibility"]) == (
+        "Arzt",
+        "Dr. X",
+        "private",
+    )
 
 
-@pytest.mark.parametrize("configuration", [MAY_WRITE, LAST_CHANGE_WINS], ids=["source", "last change"])
+@pytest.mark.parametrize(
+    "configuration", [MAY_WRITE, LAST_CHANGE_WINS], ids=["source", "last change"]
+)
 @in_haste
 async def test_an_event_that_moves_between_two_employees_is_one_appointment(
     office: CalendarOffice, configuration: dict[str, str]
@@ -502,12 +603,16 @@ async def test_an_event_that_moves_between_two_employees_is_one_appointment(
         await office.sync("SB")
 
     assert office.texts("AI") == ["Besprechung"]
-    assert [(record["text"], record["anwalt"]) for record in office.termine()] == [("Besprechung", "AI")]
+    assert [(record["text"], record["anwalt"]) for record in office.termine()] == [
+        ("Besprechung", "AI")
+    ]
     assert office.texts("SB") == []
 
 
 @in_haste
-async def test_lost_rows_of_the_database_cost_nothing_and_double_nothing(office: CalendarOffice) -> None:
+async def test_lost_rows_of_the_database_cost_nothing_and_double_nothing(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**MAY_WRITE)
     office.termin("einzeln")
     office.termin("Jour fixe", **SERIES)
@@ -520,15 +625,21 @@ async def test_lost_rows_of_the_database_cost_nothing_and_double_nothing(office:
 
     await office.sync_until_calm()
 
-    assert office.texts() == office.termin_texts() == ["Jour fixe", "einzeln", "von Hand"]
+    assert (
+        office.texts() == office.termin_texts() == ["Jour fixe", "einzeln", "von Hand"]
+    )
 
 
 @in_haste
-async def test_one_odd_record_leaves_the_quiet_run_quiet(office: CalendarOffice) -> None:
+async def test_one_odd_record_leaves_the_quiet_run_quiet(
+    office: CalendarOffice,
+) -> None:
     office.termin("Verhandlung")
     office.termin("Besprechung")
     await office.sync()
-    office.strike("advoware", method="GET", answer=[{"field": "[].notiz", "how": "missing"}])
+    office.strike(
+        "advoware", method="GET", answer=[{"field": "[].notiz", "how": "missing"}]
+    )
     await office.sync_until_calm()
 
     await office.sync()
@@ -537,10 +648,17 @@ async def test_one_odd_record_leaves_the_quiet_run_quiet(office: CalendarOffice)
 
 
 @in_haste
-async def test_a_text_that_google_did_not_take_away_is_hidden_within_a_day(office: CalendarOffice) -> None:
+async def test_a_text_that_google_did_not_take_away_is_hidden_within_a_day(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin("geheim")
     await office.sync()
-    office.strike("google", path="/events", method="PATCH", stored=[{"field": "location", "how": "ignore"}])
+    office.strike(
+        "google",
+        path="/events",
+        method="PATCH",
+        stored=[{"field": "location", "how": "ignore"}],
+    )
     office.change_termin(fr_nr, privat=1)
     await office.sync_until_calm()
     office.recover()
@@ -557,7 +675,9 @@ async def test_held_copies_without_a_row_are_hidden(office: CalendarOffice) -> N
     await office.sync()
     pool = await office.resources.database()
     await pool.execute("DELETE FROM calendar_sync")
-    await pool.execute("UPDATE calendar_sync_cursor SET sync_token = NULL, last_full_run = NULL, quiet_digest = NULL")
+    await pool.execute(
+        "UPDATE calendar_sync_cursor SET sync_token = NULL, last_full_run = NULL, quiet_digest = NULL"
+    )
     for fr_nr in numbers:
         office.delete_termin(fr_nr)
 
@@ -575,7 +695,9 @@ async def test_a_series_gets_its_rule_back_and_leaves_no_occurrence_behind(
     fr_nr = office.termin("Jour fixe", **SERIES)
     await office.sync()
     series = office.copy(fr_nr)["id"]
-    office.change_event(series, recurrence=["RRULE:FREQ=WEEKLY;BYDAY=TH,FR;UNTIL=20260630T215959Z"])
+    office.change_event(
+        series, recurrence=["RRULE:FREQ=WEEKLY;BYDAY=TH,FR;UNTIL=20260630T215959Z"]
+    )
     office.change_event(f"{series}_20260220T090000Z", colorId="5")
 
     await office.sync_until_calm()
@@ -585,7 +707,9 @@ async def test_a_series_gets_its_rule_back_and_leaves_no_occurrence_behind(
 
 
 @pytest.mark.parametrize("source", ["advoware", "google"])
-@pytest.mark.parametrize("configuration", [MAY_WRITE, LAST_CHANGE_WINS], ids=["source", "last change"])
+@pytest.mark.parametrize(
+    "configuration", [MAY_WRITE, LAST_CHANGE_WINS], ids=["source", "last change"]
+)
 @pytest.mark.parametrize("nth", range(1, 6))
 @in_haste
 async def test_whatever_request_fails_while_a_series_is_replaced_it_is_there_once(
@@ -593,11 +717,19 @@ async def test_whatever_request_fails_while_a_series_is_replaced_it_is_there_onc
 ) -> None:
     await office.configure(**configuration)
     fr_nr = await _series_of(office, source)
-    office.change_event(f"{office.copy(fr_nr)['id']}{SECOND}", **timed("2026-02-20", "10:00", "11:00"))
+    office.change_event(
+        f"{office.copy(fr_nr)['id']}{SECOND}", **timed("2026-02-20", "10:00", "11:00")
+    )
     office.now += timedelta(minutes=5)
     office.change_termin(fr_nr, ort="Celle")
     office.strike(
-        "google", path="/events/?", method="PATCH|POST|DELETE", skip=nth - 1, count=1, status=500, when="after"
+        "google",
+        path="/events/?",
+        method="PATCH|POST|DELETE",
+        skip=nth - 1,
+        count=1,
+        status=500,
+        when="after",
     )
     await office.try_sync()
     office.recover()
@@ -606,14 +738,21 @@ async def test_whatever_request_fails_while_a_series_is_replaced_it_is_there_onc
 
     assert office.termin_texts() == ["Jour fixe"]
     assert {event["summary"] for event in office.events("SB")} == {"Jour fixe"}
-    assert len([event for event in office.events("SB") if "recurringEventId" not in event]) == 1
+    assert (
+        len([event for event in office.events("SB") if "recurringEventId" not in event])
+        == 1
+    )
 
 
 @in_haste
-async def test_a_note_that_cannot_be_read_hides_nothing_longer_than_it_must(office: CalendarOffice) -> None:
+async def test_a_note_that_cannot_be_read_hides_nothing_longer_than_it_must(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin("Verhandlung", privat=1)
     await office.sync()
-    office.strike("advoware", method="GET", answer=[{"field": "[].notiz", "how": "missing"}])
+    office.strike(
+        "advoware", method="GET", answer=[{"field": "[].notiz", "how": "missing"}]
+    )
     await office.sync_until_calm()
     assert all_texts(office) == {"Advoware"}
     office.change_termin(fr_nr, privat=0, uhrzeitVon="14:00:00", uhrzeitBis="15:00:00")
@@ -627,11 +766,15 @@ async def test_a_note_that_cannot_be_read_hides_nothing_longer_than_it_must(offi
 
 
 @in_haste
-async def test_an_edit_of_a_person_is_not_lost_while_a_note_cannot_be_read(office: CalendarOffice) -> None:
+async def test_an_edit_of_a_person_is_not_lost_while_a_note_cannot_be_read(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**LAST_CHANGE_WINS)
     fr_nr = office.termin("Verhandlung")
     await office.sync()
-    office.strike("advoware", method="GET", answer=[{"field": "[].notiz", "how": "missing"}])
+    office.strike(
+        "advoware", method="GET", answer=[{"field": "[].notiz", "how": "missing"}]
+    )
     await office.sync_until_calm()
     office.now += timedelta(minutes=5)
     office.change_event(office.copy(fr_nr)["id"], summary="Verhandlung (Saal 3)")
@@ -653,7 +796,11 @@ async def test_a_persons_series_is_hidden_and_shown_as_a_whole_and_stays_his(
     fr_nr = await _series_of(office, "google")
     series = office.copy(fr_nr)["id"]
     office.change_event(series, visibility=visibility)
-    changes = {"colorId": "5"} if change == "colour" else timed("2026-02-20", "10:00", "11:00")
+    changes = (
+        {"colorId": "5"}
+        if change == "colour"
+        else timed("2026-02-20", "10:00", "11:00")
+    )
     office.change_event(f"{series}{SECOND}", **changes)
     await office.sync_until_calm()
     await office.sync(full_content=False)
@@ -670,14 +817,18 @@ async def test_a_persons_series_is_hidden_and_shown_as_a_whole_and_stays_his(
 
 
 @in_haste
-async def test_a_copy_without_a_row_that_somebody_brings_back_is_his(office: CalendarOffice) -> None:
+async def test_a_copy_without_a_row_that_somebody_brings_back_is_his(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**MAY_WRITE)
     fr_nr = office.termin("weg")
     await office.sync()
     event_id = office.copy(fr_nr)["id"]
     pool = await office.resources.database()
     await pool.execute("DELETE FROM calendar_sync")
-    await pool.execute("UPDATE calendar_sync_cursor SET sync_token = NULL, last_full_run = NULL, quiet_digest = NULL")
+    await pool.execute(
+        "UPDATE calendar_sync_cursor SET sync_token = NULL, last_full_run = NULL, quiet_digest = NULL"
+    )
     office.delete_termin(fr_nr)
     await office.sync_until_calm()
     calendar = office.calendar("SB")

@@ -25,7 +25,11 @@ def shared(office: CalendarOffice, kuerzel: str = "SB") -> dict[str, str]:
     calendar = office.calendar(kuerzel)
     assert calendar is not None
     rules = [rule for rule in calendar.acl.values() if rule.role != "none"]
-    return {str(rule.scope_value): rule.role for rule in rules if rule.scope_value != calendar.data_owner}
+    return {
+        str(rule.scope_value): rule.role
+        for rule in rules
+        if rule.scope_value != calendar.data_owner
+    }
 
 
 def by_hand(office: CalendarOffice, email: str, role: str) -> None:
@@ -45,7 +49,11 @@ def rename_calendar(office: CalendarOffice, **texts: str) -> None:
 
 def mails(office: CalendarOffice) -> list[str]:
     """The requests that make Google write to a person."""
-    return [call for call in office.calls("google") if "/acl" in call and "sendNotifications=true" in call]
+    return [
+        call
+        for call in office.calls("google")
+        if "/acl" in call and "sendNotifications=true" in call
+    ]
 
 
 async def rows(office: CalendarOffice) -> dict[str, tuple[str, bool]]:
@@ -63,7 +71,9 @@ async def sync_whole(office: CalendarOffice, kuerzel: str = "SB") -> None:
 
 
 @in_haste
-async def test_everybody_gets_his_own_calendar_and_the_firm_all(office: CalendarOffice) -> None:
+async def test_everybody_gets_his_own_calendar_and_the_firm_all(
+    office: CalendarOffice,
+) -> None:
     acl = "reader:office@example.de, SB:writer:sb@example.de, AI : reader : ai@example.de, XY:reader:xy@example.de"
     await office.configure(**{ACL: acl})
 
@@ -71,13 +81,23 @@ async def test_everybody_gets_his_own_calendar_and_the_firm_all(office: Calendar
     told = mails(office)
     await office.sync("AI")
 
-    assert shared(office, "SB") == {"office@example.de": "reader", "sb@example.de": "writer"}
-    assert shared(office, "AI") == {"office@example.de": "reader", "ai@example.de": "reader"}
-    assert len(told) == 2  # once each: the mail's link is how a person finds the calendar
+    assert shared(office, "SB") == {
+        "office@example.de": "reader",
+        "sb@example.de": "writer",
+    }
+    assert shared(office, "AI") == {
+        "office@example.de": "reader",
+        "ai@example.de": "reader",
+    }
+    assert (
+        len(told) == 2
+    )  # once each: the mail's link is how a person finds the calendar
 
 
 @in_haste
-async def test_who_is_no_longer_configured_loses_the_access_with_the_next_run(office: CalendarOffice) -> None:
+async def test_who_is_no_longer_configured_loses_the_access_with_the_next_run(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**{ACL: "reader:old@example.de,writer:sb@example.de"})
     await office.sync()
     await office.configure(**{ACL: "SB:writer:sb@example.de"})
@@ -92,7 +112,9 @@ async def test_who_is_no_longer_configured_loses_the_access_with_the_next_run(of
 
 
 @in_haste
-async def test_a_changed_role_is_changed_without_a_second_mail(office: CalendarOffice) -> None:
+async def test_a_changed_role_is_changed_without_a_second_mail(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**{ACL: "writer:sb@example.de"})
     await office.sync()
     await office.configure(**{ACL: "reader:SB@Example.de"})
@@ -104,7 +126,9 @@ async def test_a_changed_role_is_changed_without_a_second_mail(office: CalendarO
 
 
 @in_haste
-async def test_whose_rule_people_have_changed_or_removed_gets_it_again_quietly(office: CalendarOffice) -> None:
+async def test_whose_rule_people_have_changed_or_removed_gets_it_again_quietly(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**{ACL: "reader:sb@example.de,reader:ai@example.de"})
     await office.sync()
     by_hand(office, "sb@example.de", "owner")
@@ -120,14 +144,20 @@ async def test_whose_rule_people_have_changed_or_removed_gets_it_again_quietly(o
 
 
 @in_haste
-async def test_rules_that_people_have_set_are_never_touched(office: CalendarOffice) -> None:
+async def test_rules_that_people_have_set_are_never_touched(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     by_hand(office, "equal@example.de", "reader")
     by_hand(office, "other@example.de", "writer")
     by_hand(office, "guest@example.de", "writer")
     await office.configure(**{ACL: "reader:equal@example.de,reader:other@example.de"})
     await office.sync()
-    theirs = {"equal@example.de": "reader", "other@example.de": "writer", "guest@example.de": "writer"}
+    theirs = {
+        "equal@example.de": "reader",
+        "other@example.de": "writer",
+        "guest@example.de": "writer",
+    }
     assert (shared(office), office.writes(), await rows(office)) == (theirs, [], {})
     await office.configure(**{ACL: ""})
 
@@ -147,11 +177,17 @@ async def test_a_rule_of_ours_that_a_person_has_changed_is_his_once_it_is_not_co
 
     await office.sync()
 
-    assert (shared(office), office.writes(), await rows(office)) == ({"sb@example.de": "writer"}, [], {})
+    assert (shared(office), office.writes(), await rows(office)) == (
+        {"sb@example.de": "writer"},
+        [],
+        {},
+    )
 
 
 @in_haste
-async def test_a_rule_that_was_removed_by_hand_and_is_not_configured_is_forgotten(office: CalendarOffice) -> None:
+async def test_a_rule_that_was_removed_by_hand_and_is_not_configured_is_forgotten(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**{ACL: "reader:sb@example.de"})
     await office.sync()
     by_hand(office, "sb@example.de", "none")
@@ -166,8 +202,12 @@ async def test_a_rule_that_was_removed_by_hand_and_is_not_configured_is_forgotte
 
 
 @in_haste
-async def test_the_rule_by_which_we_own_the_calendar_stays_whatever_is_configured(office: CalendarOffice) -> None:
-    await office.configure(**{ACL: f"reader:{office.account_name},reader:sb@example.de"})
+async def test_the_rule_by_which_we_own_the_calendar_stays_whatever_is_configured(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(
+        **{ACL: f"reader:{office.account_name},reader:sb@example.de"}
+    )
     await office.sync()
     await office.configure(**{ACL: ""})
     await sync_whole(office)
@@ -183,16 +223,23 @@ async def test_the_rule_by_which_we_own_the_calendar_stays_whatever_is_configure
 
 @in_haste
 @pytest.mark.parametrize("status", [400, 403, 404, 500])
-async def test_one_account_that_google_refuses_stops_nothing(office: CalendarOffice, status: int) -> None:
+async def test_one_account_that_google_refuses_stops_nothing(
+    office: CalendarOffice, status: int
+) -> None:
     await office.configure(**{ACL: "reader:weg@example.de,reader:sb@example.de"})
     office.termin()
     office.strike("google", method="POST", path="/acl", status=status, count=1)
 
     assert (await office.sync()).result == "changed"
-    assert (office.texts(), shared(office)) == (["Besprechung"], {"sb@example.de": "reader"})
+    assert (office.texts(), shared(office)) == (
+        ["Besprechung"],
+        {"sb@example.de": "reader"},
+    )
     by_hand(office, "weg@example.de", "writer")
     known = await rows(office)
-    assert ("weg@example.de" in known) == (status == 500)  # refused: whatever people set now is theirs
+    assert ("weg@example.de" in known) == (
+        status == 500
+    )  # refused: whatever people set now is theirs
 
 
 @in_haste
@@ -217,19 +264,30 @@ async def test_a_silence_is_tried_again_with_the_next_run_and_a_refusal_with_the
 
 @in_haste
 @pytest.mark.parametrize("step", ["grant", "change", "revoke"])
-async def test_a_run_that_ends_between_google_and_postgresql_converges(office: CalendarOffice, step: str) -> None:
+async def test_a_run_that_ends_between_google_and_postgresql_converges(
+    office: CalendarOffice, step: str
+) -> None:
     await office.configure(**{ACL: "reader:sb@example.de"})
     method = {"grant": "POST", "change": "PATCH", "revoke": "DELETE"}[step]
     if step != "grant":
         await office.sync()
-        await office.configure(**{ACL: "writer:sb@example.de" if step == "change" else ""})
+        await office.configure(
+            **{ACL: "writer:sb@example.de" if step == "change" else ""}
+        )
 
     assert await office.sync_interrupted(method, "/acl")
-    wanted = {"grant": {"sb@example.de": "reader"}, "change": {"sb@example.de": "writer"}, "revoke": {}}[step]
+    wanted = {
+        "grant": {"sb@example.de": "reader"},
+        "change": {"sb@example.de": "writer"},
+        "revoke": {},
+    }[step]
     assert shared(office) == wanted
     await office.sync()
 
-    assert (shared(office), [call for call in office.writes() if "/acl" in call]) == (wanted, [])
+    assert (shared(office), [call for call in office.writes() if "/acl" in call]) == (
+        wanted,
+        [],
+    )
     assert await rows(office) == {email: (role, True) for email, role in wanted.items()}
     await office.configure(**{ACL: ""})
     await office.sync()
@@ -237,7 +295,9 @@ async def test_a_run_that_ends_between_google_and_postgresql_converges(office: C
 
 
 @in_haste
-async def test_a_change_that_was_begun_is_ours_also_if_it_is_not_configured_any_more(office: CalendarOffice) -> None:
+async def test_a_change_that_was_begun_is_ours_also_if_it_is_not_configured_any_more(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**{ACL: "reader:sb@example.de"})
     await office.sync()
     await office.configure(**{ACL: "writer:sb@example.de"})
@@ -252,7 +312,9 @@ async def test_a_change_that_was_begun_is_ours_also_if_it_is_not_configured_any_
 
 
 @in_haste
-async def test_a_calendar_whose_sharing_cannot_be_read_is_synced_all_the_same(office: CalendarOffice) -> None:
+async def test_a_calendar_whose_sharing_cannot_be_read_is_synced_all_the_same(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**{ACL: "reader:sb@example.de"})
     office.termin()
     office.strike("google", method="GET", path="/acl", status=500)
@@ -275,7 +337,9 @@ def description(office: CalendarOffice) -> str:
 
 
 @in_haste
-async def test_a_calendar_tells_what_becomes_of_changes_as_the_settings_are(office: CalendarOffice) -> None:
+async def test_a_calendar_tells_what_becomes_of_changes_as_the_settings_are(
+    office: CalendarOffice,
+) -> None:
     await office.configure(ADVOWARE_WRITE_PROTECTION=True)
     await office.sync()
     assert description(office) == PROTECTED_DESCRIPTION  # from the beginning
@@ -286,7 +350,9 @@ async def test_a_calendar_tells_what_becomes_of_changes_as_the_settings_are(offi
 
     await sync_whole(office)
     assert (description(office), len(office.writes())) == (SOURCE_WINS_DESCRIPTION, 1)
-    await office.configure(ADVOWARE_WRITE_PROTECTION=False, CALENDAR_SYNC_STRATEGY="last_change_wins")
+    await office.configure(
+        ADVOWARE_WRITE_PROTECTION=False, CALENDAR_SYNC_STRATEGY="last_change_wins"
+    )
     await sync_whole(office)
     assert description(office) == LAST_CHANGE_WINS_DESCRIPTION
     await sync_whole(office)
@@ -295,9 +361,15 @@ async def test_a_calendar_tells_what_becomes_of_changes_as_the_settings_are(offi
 
 
 @in_haste
-async def test_a_description_of_a_persons_stays_and_an_empty_one_is_filled(office: CalendarOffice) -> None:
+async def test_a_description_of_a_persons_stays_and_an_empty_one_is_filled(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
-    rename_calendar(office, description=f"{description(office)} Bitte nicht löschen!", summary="AW-SB")
+    rename_calendar(
+        office,
+        description=f"{description(office)} Bitte nicht löschen!",
+        summary="AW-SB",
+    )
     await sync_whole(office)
     assert (description(office).endswith("löschen!"), office.writes()) == (True, [])
     rename_calendar(office, description="")
@@ -308,7 +380,9 @@ async def test_a_description_of_a_persons_stays_and_an_empty_one_is_filled(offic
 
 
 @in_haste
-async def test_a_name_that_a_person_has_given_the_calendar_stays(office: CalendarOffice) -> None:
+async def test_a_name_that_a_person_has_given_the_calendar_stays(
+    office: CalendarOffice,
+) -> None:
     office.termin()
     await office.sync()
     calendar = office.calendar("SB")

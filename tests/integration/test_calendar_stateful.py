@@ -24,7 +24,9 @@ SCENARIOS = int(os.environ.get("SOAK_SCENARIOS", "24"))
 
 
 @pytest.fixture(scope="module")
-def world(stores: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Runner, CalendarWorld]]:
+def world(
+    stores: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[asyncio.Runner, CalendarWorld]]:
     """One world for all scenarios, and the runner of its loop."""
     with hasty_runner() as runner:
         opened = CalendarWorld(stores, tmp_path_factory.mktemp("world"))
@@ -33,7 +35,9 @@ def world(stores: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         runner.run(opened.close())
 
 
-def test_nothing_is_lost_doubled_or_shown_whatever_happens(world: tuple[asyncio.Runner, CalendarWorld]) -> None:
+def test_nothing_is_lost_doubled_or_shown_whatever_happens(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
     runner, opened = world
     profile, kinds = settings.default, kinds_to_play()
     assert profile is not None
@@ -49,7 +53,10 @@ def test_nothing_is_lost_doubled_or_shown_whatever_happens(world: tuple[asyncio.
         profile,
         deadline=None,
         max_examples=SCENARIOS,
-        phases=[Phase.explicit, Phase.generate],  # numbers cannot be simplified, scenarios can
+        phases=[
+            Phase.explicit,
+            Phase.generate,
+        ],  # numbers cannot be simplified, scenarios can
         suppress_health_check=list(HealthCheck),
     )
     @given(st.integers(0, 2**32))

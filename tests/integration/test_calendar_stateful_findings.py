@@ -34,11 +34,20 @@ from hasty_loop import hasty_runner
 WRITING = Configure()
 LAST_CHANGE = Configure(strategy="last_change_wins")
 HIDDEN = Configure(anonymise=True, strategy="last_change_wins")
-MARKS = [{}, {"copy_keeps_properties": False, "move_keeps_properties": False, "split_keeps_properties": False}]
+MARKS = [
+    {},
+    {
+        "copy_keeps_properties": False,
+        "move_keeps_properties": False,
+        "split_keeps_properties": False,
+    },
+]
 
 
 @pytest.fixture(scope="module")
-def world(stores: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Runner, CalendarWorld]]:
+def world(
+    stores: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[asyncio.Runner, CalendarWorld]]:
     """One world for all scenarios, and the runner of its loop."""
     with hasty_runner() as runner:
         opened = CalendarWorld(stores, tmp_path_factory.mktemp("world"))
@@ -64,7 +73,12 @@ def test_a_termin_that_is_edited_right_after_its_creation_is_copied(
     world: tuple[asyncio.Runner, CalendarWorld], configuration: Configure
 ) -> None:
     edit = EditTermin(0, "move", When(4))
-    run(world, configuration, EnterEvent("SB", When(3)), Sync("SB", at=4, meanwhile=edit))
+    run(
+        world,
+        configuration,
+        EnterEvent("SB", When(3)),
+        Sync("SB", at=4, meanwhile=edit),
+    )
 
 
 @pytest.mark.parametrize("configuration", [WRITING, LAST_CHANGE])
@@ -73,7 +87,13 @@ def test_a_termin_that_is_edited_right_after_the_sync_has_changed_it_is_copied(
 ) -> None:
     entered = EnterEvent("SB", When(3)), SyncAll()
     edit = EditTermin(0, "text", When(1))
-    run(world, configuration, *entered, EditEvent("SB", 0, "move", When(4)), Sync("SB", at=5, meanwhile=edit))
+    run(
+        world,
+        configuration,
+        *entered,
+        EditEvent("SB", 0, "move", When(4)),
+        Sync("SB", at=5, meanwhile=edit),
+    )
 
 
 def test_an_event_that_was_made_anew_without_an_answer_is_found_again(
@@ -96,10 +116,15 @@ def test_an_event_that_was_made_anew_without_an_answer_is_found_again(
 
 
 @pytest.mark.parametrize("readings", MARKS, ids=["marks come along", "marks are lost"])
-@pytest.mark.parametrize("what", ["copy", "split", "copy to colleague", "move to colleague"])
+@pytest.mark.parametrize(
+    "what", ["copy", "split", "copy to colleague", "move to colleague"]
+)
 @pytest.mark.parametrize("series", ["", "weekly"])
 def test_what_a_person_makes_of_a_hidden_event_keeps_its_text(
-    world: tuple[asyncio.Runner, CalendarWorld], series: Any, what: str, readings: Mapping[str, Any]
+    world: tuple[asyncio.Runner, CalendarWorld],
+    series: Any,
+    what: str,
+    readings: Mapping[str, Any],
 ) -> None:
     entered = EnterEvent("SB", When(3, series=series)), SyncAll()
     act = Act("SB", 0, what, When(5), variant=3)
@@ -126,21 +151,47 @@ def test_a_title_that_google_does_not_show_for_a_while_is_brought_back(
     world: tuple[asyncio.Runner, CalendarWorld],
 ) -> None:
     touched = EditEvent("SB", 0, "strip", When(2))
-    run(world, LAST_CHANGE, EnterTermin("SB", When(2)), SyncAll(), Surprise("google", "no title"), touched, SyncAll())
+    run(
+        world,
+        LAST_CHANGE,
+        EnterTermin("SB", When(2)),
+        SyncAll(),
+        Surprise("google", "no title"),
+        touched,
+        SyncAll(),
+    )
 
 
 def test_what_somebody_deletes_when_it_is_over_is_not_hidden_again_and_again(
     world: tuple[asyncio.Runner, CalendarWorld],
 ) -> None:
     over = EnterEvent("SB", When(3)), SyncAll(), Jump(192)
-    run(world, WRITING, *over, DropEvent("SB", 0), Jump(192), SyncAll(full_content=False))
+    run(
+        world,
+        WRITING,
+        *over,
+        DropEvent("SB", 0),
+        Jump(192),
+        SyncAll(full_content=False),
+    )
 
 
 def test_a_title_that_google_does_not_show_is_not_cleared_by_the_way(
     world: tuple[asyncio.Runner, CalendarWorld],
 ) -> None:
-    unseen = EnterTermin("SB", When(3)), SyncAll(), Surprise("google", "no title"), Forget("sync_tokens")
-    run(world, LAST_CHANGE, *unseen, Act("SB", 0, "move to colleague", When(3)), SyncAll())
+    unseen = (
+        EnterTermin("SB", When(3)),
+        SyncAll(),
+        Surprise("google", "no title"),
+        Forget("sync_tokens"),
+    )
+    run(
+        world,
+        LAST_CHANGE,
+        *unseen,
+        Act("SB", 0, "move to colleague", When(3)),
+        SyncAll(),
+    )
 
 
 def test_an_edit_that_the_source_undoes_is_undone_when_the_source_can_be_read_again(
@@ -148,7 +199,14 @@ def test_an_edit_that_the_source_undoes_is_undone_when_the_source_can_be_read_ag
 ) -> None:
     entered = EnterEvent("SB", When(6, "00:00")), SyncAll()
     moved = EditTermin(1, "move", When(6, "23:45"))
-    run(world, WRITING, *entered, moved, Surprise("google", "day one"), SyncAll(full_content=False))
+    run(
+        world,
+        WRITING,
+        *entered,
+        moved,
+        Surprise("google", "day one"),
+        SyncAll(full_content=False),
+    )
 
 
 def test_a_hidden_copy_of_everybodys_termin_waits_in_a_colleagues_calendar(
@@ -156,34 +214,69 @@ def test_a_hidden_copy_of_everybodys_termin_waits_in_a_colleagues_calendar(
 ) -> None:
     entered = EnterTermin("", When(6, "01:30", 3000)), SyncAll()
     moved = Act("SB", 1, "move to colleague", When(6), variant=5)
-    run(world, HIDDEN, *entered, moved, Configure(write_protection=True, strategy="last_change_wins"))
+    run(
+        world,
+        HIDDEN,
+        *entered,
+        moved,
+        Configure(write_protection=True, strategy="last_change_wins"),
+    )
 
 
-@pytest.mark.parametrize("configuration", [Configure(write_protection=True), WRITING, LAST_CHANGE])
+@pytest.mark.parametrize(
+    "configuration", [Configure(write_protection=True), WRITING, LAST_CHANGE]
+)
 def test_an_edit_of_an_event_that_is_hidden_meanwhile_stays_news(
     world: tuple[asyncio.Runner, CalendarWorld], configuration: Configure
 ) -> None:
     hidden = EditTermin(1, "privat", When(30))
     moved = EditEvent("AI", 6, "move", When(2))
     unread = Surprise("advoware", "dauertermin as text")
-    run(world, configuration, EnterTermin("AI", When(6, "01:30")), SyncAll(), hidden, moved, unread, SyncAll())
+    run(
+        world,
+        configuration,
+        EnterTermin("AI", When(6, "01:30")),
+        SyncAll(),
+        hidden,
+        moved,
+        unread,
+        SyncAll(),
+    )
 
 
-@pytest.mark.parametrize("configuration", [Configure(write_protection=True), WRITING, LAST_CHANGE])
 @pytest.mark.parametrize(
-    "surprise", ["dauertermin as text", "day one", "other kind", "anwalt missing", "time as number"]
+    "configuration", [Configure(write_protection=True), WRITING, LAST_CHANGE]
+)
+@pytest.mark.parametrize(
+    "surprise",
+    [
+        "dauertermin as text",
+        "day one",
+        "other kind",
+        "anwalt missing",
+        "time as number",
+    ],
 )
 def test_an_edit_in_google_stays_news_while_the_termin_cannot_be_read(
     world: tuple[asyncio.Runner, CalendarWorld], configuration: Configure, surprise: str
 ) -> None:
     entered = EnterTermin("AI", When(6, "01:30")), SyncAll()
     moved = EditEvent("AI", 6, "move", When(2))
-    run(world, configuration, *entered, moved, Surprise("advoware", surprise), SyncAll(), SyncAll())
+    run(
+        world,
+        configuration,
+        *entered,
+        moved,
+        Surprise("advoware", surprise),
+        SyncAll(),
+        SyncAll(),
+    )
 
 
 @pytest.mark.parametrize("configuration", [WRITING, HIDDEN])
 @pytest.mark.parametrize(
-    "surprise", ["german date", "day one", "no text", "time as number", "frNr as text", "frNr odd"]
+    "surprise",
+    ["german date", "day one", "no text", "time as number", "frNr as text", "frNr odd"],
 )
 def test_a_create_of_unknown_fate_is_not_repeated_while_its_termin_cannot_be_read(
     world: tuple[asyncio.Runner, CalendarWorld], configuration: Configure, surprise: str
@@ -204,13 +297,22 @@ def test_a_create_of_unknown_fate_is_not_repeated_while_its_termin_cannot_be_rea
     )
 
 
-@pytest.mark.parametrize("trouble", ["changed", "refused", "half", "unavailable", "throttled"])
+@pytest.mark.parametrize(
+    "trouble", ["changed", "refused", "half", "unavailable", "throttled"]
+)
 def test_a_create_of_unknown_fate_is_not_repeated_when_the_search_for_it_fails(
     world: tuple[asyncio.Runner, CalendarWorld], trouble: str
 ) -> None:
     lost = Trouble("advoware", "cut_after", "POST", count=1)
     entered = EnterEvent("SB", When(3)), lost, SyncAll(), Jump(1)
-    run(world, WRITING, *entered, Trouble("advoware", trouble, "GET", count=1), SyncAll(), SyncAll())
+    run(
+        world,
+        WRITING,
+        *entered,
+        Trouble("advoware", trouble, "GET", count=1),
+        SyncAll(),
+        SyncAll(),
+    )
 
 
 def test_a_hidden_event_that_becomes_a_series_and_then_a_colleagues_keeps_its_text(
@@ -219,30 +321,62 @@ def test_a_hidden_event_that_becomes_a_series_and_then_a_colleagues_keeps_its_te
     hidden = Configure(anonymise=True)
     entered = EnterEvent("SB", When(6, "23:45", 90)), SyncAll()
     repeated = EditEvent("SB", 1, "move", When(3, "23:45", 90, series="monthly"))
-    run(world, hidden, *entered, repeated, Act("SB", 1, "move to colleague", When(30), variant=4))
+    run(
+        world,
+        hidden,
+        *entered,
+        repeated,
+        Act("SB", 1, "move to colleague", When(30), variant=4),
+    )
 
 
 @pytest.mark.parametrize("days", [-20, -100, 800])
 def test_a_copy_whose_run_was_interrupted_is_paired_although_its_termin_has_left_the_window(
     world: tuple[asyncio.Runner, CalendarWorld], days: int
 ) -> None:
-    entered = EnterTermin("", When(3, all_day=True)), EnterTermin("", When(5, "10:00", 3000))
+    entered = (
+        EnterTermin("", When(3, all_day=True)),
+        EnterTermin("", When(5, "10:00", 3000)),
+    )
     interrupted = Sync("SB", at=4, meanwhile=Cancel())
-    run(world, HIDDEN, *entered, interrupted, EditTermin(2, "move", When(days, "02:30")))
+    run(
+        world, HIDDEN, *entered, interrupted, EditTermin(2, "move", When(days, "02:30"))
+    )
 
 
 @pytest.mark.parametrize("clock", ["10:00", "02:30"])
-@pytest.mark.parametrize("surprise", ["no title", "cuts", "upper", "no start", "day one", "rule as text", "new field"])
+@pytest.mark.parametrize(
+    "surprise",
+    ["no title", "cuts", "upper", "no start", "day one", "rule as text", "new field"],
+)
 def test_an_event_that_nobody_has_touched_is_no_edit_however_it_is_shown(
     world: tuple[asyncio.Runner, CalendarWorld], surprise: str, clock: str
 ) -> None:
     entered = EnterTermin("SB", When(27, clock)), Surprise("google", surprise)
-    run(world, LAST_CHANGE, *entered, SyncAll(), Forget("sync_tokens"), SyncAll(), Configure(write_protection=True))
+    run(
+        world,
+        LAST_CHANGE,
+        *entered,
+        SyncAll(),
+        Forget("sync_tokens"),
+        SyncAll(),
+        Configure(write_protection=True),
+    )
 
 
-@pytest.mark.parametrize("surprise", ["unknown type", "no start", "start as text", "rule as text", "unknown status"])
+@pytest.mark.parametrize(
+    "surprise",
+    ["unknown type", "no start", "start as text", "rule as text", "unknown status"],
+)
 def test_a_hidden_event_that_could_not_be_read_and_is_moved_to_a_colleague_keeps_its_text(
     world: tuple[asyncio.Runner, CalendarWorld], surprise: str
 ) -> None:
-    entered = EnterTermin("SB", When(800)), SyncAll(), Surprise("google", surprise), Jump(4800), SyncAll(), SyncAll()
+    entered = (
+        EnterTermin("SB", When(800)),
+        SyncAll(),
+        Surprise("google", surprise),
+        Jump(4800),
+        SyncAll(),
+        SyncAll(),
+    )
     run(world, HIDDEN, *entered, Act("SB", 0, "move to colleague", When(1)))

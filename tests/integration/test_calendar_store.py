@@ -12,7 +12,15 @@ import asyncpg
 import pytest
 
 from services.calendar_sync.model import Fingerprint, Pair
-from services.calendar_sync.store import OVERWRITTEN_DAYS, AuditLine, CalendarStore, Cursor, Hold, Intent, Overwritten
+from services.calendar_sync.store import (
+    OVERWRITTEN_DAYS,
+    AuditLine,
+    CalendarStore,
+    Cursor,
+    Hold,
+    Intent,
+    Overwritten,
+)
 from services.core.errors import Conflict
 from services.core.resources import Resources
 
@@ -25,7 +33,12 @@ async def store(resources: Resources) -> CalendarStore:
 
 
 def pair(frnr: int | None = 20001, event: str | None = "abc01", **more: Any) -> Pair:
-    values = {"sync_id": uuid4(), "employee_kuerzel": "SB", "source_system": "advoware", **more}
+    values = {
+        "sync_id": uuid4(),
+        "employee_kuerzel": "SB",
+        "source_system": "advoware",
+        **more,
+    }
     return Pair(advoware_frnr=frnr, google_event_id=event, **values)
 
 
@@ -80,15 +93,22 @@ async def test_a_pair_is_read_as_it_was_saved(store: CalendarStore) -> None:
     await save(store, saved, other)
 
     assert await store.load_pairs("SB") == [saved]
-    assert {each.sync_id for each in await store.load_pairs()} == {saved.sync_id, other.sync_id}
+    assert {each.sync_id for each in await store.load_pairs()} == {
+        saved.sync_id,
+        other.sync_id,
+    }
 
 
-async def test_a_failed_try_keeps_the_time_of_the_last_success(store: CalendarStore) -> None:
+async def test_a_failed_try_keeps_the_time_of_the_last_success(
+    store: CalendarStore,
+) -> None:
     first = pair()
     await save(store, first)
     failed = replace(first, sync_status="failed", error="Unavailable", attempts=1)
 
-    await store.save_pair(failed, line(failed, "failed", "none"), NOW + timedelta(hours=1))
+    await store.save_pair(
+        failed, line(failed, "failed", "none"), NOW + timedelta(hours=1)
+    )
 
     stored = await store.find_pair(first.sync_id)
     assert stored is not None
@@ -96,27 +116,39 @@ async def test_a_failed_try_keeps_the_time_of_the_last_success(store: CalendarSt
     assert (stored.created_at, stored.updated_at) == (NOW, NOW + timedelta(hours=1))
 
 
-async def test_an_employee_has_each_termin_and_each_event_once(store: CalendarStore) -> None:
+async def test_an_employee_has_each_termin_and_each_event_once(
+    store: CalendarStore,
+) -> None:
     await save(store, pair())
 
     for rival in (pair(event="abc02"), pair(frnr=20002)):
         with pytest.raises(Conflict):
             await save(store, rival)
-        assert await actions(store, rival.sync_id) == []  # row and audit are one transaction
+        assert (
+            await actions(store, rival.sync_id) == []
+        )  # row and audit are one transaction
 
-    await save(store, pair(employee_kuerzel="AI", event="abc02"))  # everybody's Termin has a pair in each calendar
+    await save(
+        store, pair(employee_kuerzel="AI", event="abc02")
+    )  # everybody's Termin has a pair in each calendar
 
 
 async def test_of_two_workers_only_one_gets_the_pair(store: CalendarStore) -> None:
     rivals = [pair() for _ in range(5)]
 
-    results = await asyncio.gather(*(save(store, rival) for rival in rivals), return_exceptions=True)
+    results = await asyncio.gather(
+        *(save(store, rival) for rival in rivals), return_exceptions=True
+    )
 
-    assert sorted(type(result).__name__ for result in results) == ["Conflict"] * 4 + ["NoneType"]
+    assert sorted(type(result).__name__ for result in results) == ["Conflict"] * 4 + [
+        "NoneType"
+    ]
     assert len(await store.history(frnr=20001)) == 1
 
 
-async def test_deleting_is_a_mark_that_makes_room_for_a_successor(store: CalendarStore) -> None:
+async def test_deleting_is_a_mark_that_makes_room_for_a_successor(
+    store: CalendarStore,
+) -> None:
     first, successor = pair(), pair()
     await save(store, first)
 
@@ -127,12 +159,14 @@ async def test_deleting_is_a_mark_that_makes_room_for_a_successor(store: Calenda
     stored = await store.find_pair(first.sync_id)
     assert stored is not None
     assert (stored.pair.deleted, stored.deleted_at) == (True, NOW)
-    assert [each.pair.sync_id for each in await store.pairs_of_event("abc01")] == sorted(
-        [first.sync_id, successor.sync_id]
-    )
+    assert [
+        each.pair.sync_id for each in await store.pairs_of_event("abc01")
+    ] == sorted([first.sync_id, successor.sync_id])
 
 
-async def test_a_deleted_pair_is_not_brought_back_by_a_late_writer(store: CalendarStore) -> None:
+async def test_a_deleted_pair_is_not_brought_back_by_a_late_writer(
+    store: CalendarStore,
+) -> None:
     late = pair()
     await save(store, late)
     await store.delete_pair(late.sync_id, line(late, "deleted"), NOW)
@@ -149,14 +183,20 @@ async def test_a_deleted_pair_is_not_brought_back_by_a_late_writer(store: Calend
 # -- cursors ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_cursor_is_empty_at_first_and_then_as_saved(store: CalendarStore) -> None:
+async def test_a_cursor_is_empty_at_first_and_then_as_saved(
+    store: CalendarStore,
+) -> None:
     assert await store.load_cursor("SB") == Cursor(employee_kuerzel="SB")
-    cursor = Cursor(employee_kuerzel="SB", calendar_id="c1", sync_token="t1", last_full_run=NOW)
+    cursor = Cursor(
+        employee_kuerzel="SB", calendar_id="c1", sync_token="t1", last_full_run=NOW
+    )
 
     await store.save_cursor(cursor, NOW)
     await store.save_cursor(replace(cursor, sync_token=None), NOW)
 
-    assert await store.load_cursor("SB") == replace(cursor, sync_token=None, updated_at=NOW)
+    assert await store.load_cursor("SB") == replace(
+        cursor, sync_token=None, updated_at=NOW
+    )
     assert len(await store.load_cursors()) == 1
     with pytest.raises(Conflict):
         await store.save_cursor(Cursor(employee_kuerzel="AI", calendar_id="c1"), NOW)
@@ -165,11 +205,15 @@ async def test_a_cursor_is_empty_at_first_and_then_as_saved(store: CalendarStore
 # -- intents ----------------------------------------------------------------------------------------------------------
 
 
-async def test_an_unfinished_create_is_found_again_as_it_was_begun(store: CalendarStore) -> None:
+async def test_an_unfinished_create_is_found_again_as_it_was_begun(
+    store: CalendarStore,
+) -> None:
     begun = await store.begin_intent(intent())
     assert not begun.is_repeated
 
-    again = await store.begin_intent(intent(content_hash="another", started_at=NOW + timedelta(hours=1)))
+    again = await store.begin_intent(
+        intent(content_hash="another", started_at=NOW + timedelta(hours=1))
+    )
 
     assert again.is_repeated
     assert again == replace(begun, attempts=2)
@@ -179,7 +223,13 @@ async def test_an_unfinished_create_is_found_again_as_it_was_begun(store: Calend
 
 async def test_saving_the_created_pair_ends_its_intent(store: CalendarStore) -> None:
     begun = await store.begin_intent(intent())
-    waiting = pair(None, "person1", sync_id=begun.sync_id, source_system="google", sync_status="pending")
+    waiting = pair(
+        None,
+        "person1",
+        sync_id=begun.sync_id,
+        source_system="google",
+        sync_status="pending",
+    )
     await save(store, waiting)
     assert len(await store.open_intents("SB")) == 1  # not created yet
 
@@ -210,7 +260,9 @@ async def test_two_creates_cannot_claim_the_same_termin(store: CalendarStore) ->
         await store.record_created("SB", "person2", 20009)
 
 
-async def test_an_attempt_that_left_nothing_is_repeated_anew_or_given_up(store: CalendarStore) -> None:
+async def test_an_attempt_that_left_nothing_is_repeated_anew_or_given_up(
+    store: CalendarStore,
+) -> None:
     begun = await store.begin_intent(intent())
     later = replace(begun, content_hash="another", started_at=NOW + timedelta(hours=1))
 
@@ -224,25 +276,44 @@ async def test_an_attempt_that_left_nothing_is_repeated_anew_or_given_up(store: 
 # -- audit ------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_audit_tells_the_history_of_a_termin_through_all_its_pairs(store: CalendarStore) -> None:
+async def test_the_audit_tells_the_history_of_a_termin_through_all_its_pairs(
+    store: CalendarStore,
+) -> None:
     first = pair()
     await save(store, first)
     moved = replace(first, advoware_frnr=20002)
     await store.save_pair(moved, line(moved, "recreated", "advoware"), NOW)
     await store.append_audit(
-        [AuditLine(employee_kuerzel="SB", side="none", action="held", reason="too_many")], NOW + timedelta(hours=1)
+        [
+            AuditLine(
+                employee_kuerzel="SB", side="none", action="held", reason="too_many"
+            )
+        ],
+        NOW + timedelta(hours=1),
     )
 
-    assert [entry.action for entry in await store.history(frnr=20002)] == ["created", "recreated"]
+    assert [entry.action for entry in await store.history(frnr=20002)] == [
+        "created",
+        "recreated",
+    ]
     assert [entry.action for entry in await store.history(frnr=20001)] == ["created"]
-    assert [entry.side for entry in await store.history(sync_id=first.sync_id)] == ["google", "advoware"]
+    assert [entry.side for entry in await store.history(sync_id=first.sync_id)] == [
+        "google",
+        "advoware",
+    ]
 
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE calendar_sync_audit SET reason = 'x'", "DELETE FROM calendar_sync_audit", "TRUNCATE calendar_sync_audit"],
+    [
+        "UPDATE calendar_sync_audit SET reason = 'x'",
+        "DELETE FROM calendar_sync_audit",
+        "TRUNCATE calendar_sync_audit",
+    ],
 )
-async def test_the_audit_can_only_grow(store: CalendarStore, resources: Resources, statement: str) -> None:
+async def test_the_audit_can_only_grow(
+    store: CalendarStore, resources: Resources, statement: str
+) -> None:
     first = pair()
     await save(store, first)
 
@@ -254,19 +325,32 @@ async def test_the_audit_can_only_grow(store: CalendarStore, resources: Resource
 
 async def test_the_statistics_count_each_employees_pairs(store: CalendarStore) -> None:
     gone = pair(1, "e1")
-    await save(store, gone, pair(2, "e2"), pair(3, "e3", sync_status="failed"), pair(None, "e4", sync_status="pending"))
+    await save(
+        store,
+        gone,
+        pair(2, "e2"),
+        pair(3, "e3", sync_status="failed"),
+        pair(None, "e4", sync_status="pending"),
+    )
     await store.delete_pair(gone.sync_id, line(gone, "deleted"), NOW)
 
     (numbers,) = await store.statistics()
 
     assert (numbers.employee_kuerzel, numbers.last_sync) == ("SB", NOW)
-    assert (numbers.live, numbers.pending, numbers.failed, numbers.deleted) == (3, 1, 1, 1)
+    assert (numbers.live, numbers.pending, numbers.failed, numbers.deleted) == (
+        3,
+        1,
+        1,
+        1,
+    )
 
 
 # -- runs and holds ---------------------------------------------------------------------------------------------------
 
 
-async def test_of_each_employee_the_latest_run_is_known_and_since_when_runs_fail(store: CalendarStore) -> None:
+async def test_of_each_employee_the_latest_run_is_known_and_since_when_runs_fail(
+    store: CalendarStore,
+) -> None:
     moments = [NOW + timedelta(minutes=15 * number) for number in range(5)]
     await store.note_run("SB", "changed", None, moments[0])
     await store.note_run("SB", "failed", "Unavailable", moments[1])
@@ -275,23 +359,48 @@ async def test_of_each_employee_the_latest_run_is_known_and_since_when_runs_fail
 
     assert [run.employee_kuerzel for run in await store.runs()] == ["AI", "SB"]
     never, failing = await store.runs()
-    assert (never.succeeded_at, never.failing_since, never.failures) == (None, moments[1], 1)
-    assert (failing.result, failing.code, failing.ended_at) == ("failed", "RateLimited", moments[2])
-    assert (failing.succeeded_at, failing.failing_since, failing.failures) == (moments[0], moments[1], 2)
+    assert (never.succeeded_at, never.failing_since, never.failures) == (
+        None,
+        moments[1],
+        1,
+    )
+    assert (failing.result, failing.code, failing.ended_at) == (
+        "failed",
+        "RateLimited",
+        moments[2],
+    )
+    assert (failing.succeeded_at, failing.failing_since, failing.failures) == (
+        moments[0],
+        moments[1],
+        2,
+    )
 
     await store.note_run("SB", "held", "too_many", moments[3])
     _, held = await store.runs()
-    assert (held.result, held.succeeded_at, held.failing_since, held.failures) == ("held", moments[3], None, 0)
+    assert (held.result, held.succeeded_at, held.failing_since, held.failures) == (
+        "held",
+        moments[3],
+        None,
+        0,
+    )
     await store.note_run("SB", "failed", "Unavailable", moments[4])
     assert (await store.runs())[1].failing_since == moments[4]
 
 
 def hold(kuerzel: str = "SB", **more: Any) -> Hold:
-    values = {"reason": "too_many", "number": 12, "live_pairs": 40, "held_since": NOW, **more}
+    values = {
+        "reason": "too_many",
+        "number": 12,
+        "live_pairs": 40,
+        "held_since": NOW,
+        **more,
+    }
     return Hold(employee_kuerzel=kuerzel, **values)
 
 
-async def test_a_hold_keeps_its_beginning_and_is_released_once(store: CalendarStore) -> None:
+async def test_a_hold_keeps_its_beginning_and_is_released_once(
+    store: CalendarStore,
+) -> None:
     later = NOW + timedelta(hours=1)
     await store.save_hold(hold())
     await store.save_hold(hold("AI"))
@@ -316,8 +425,18 @@ async def test_what_is_not_held_cannot_be_released(store: CalendarStore) -> None
 
 
 def overwritten(kuerzel: str = "SB", **more: Any) -> Overwritten:
-    resource = {"summary": "Ehescheidung", "start": {"date": "2026-03-02"}, "attendees": [{"email": "a@example.de"}]}
-    values = {"sync_id": uuid4(), "google_event_id": "abc01", "advoware_frnr": 20001, "resource": resource, **more}
+    resource = {
+        "summary": "Ehescheidung",
+        "start": {"date": "2026-03-02"},
+        "attendees": [{"email": "a@example.de"}],
+    }
+    values = {
+        "sync_id": uuid4(),
+        "google_event_id": "abc01",
+        "advoware_frnr": 20001,
+        "resource": resource,
+        **more,
+    }
     return Overwritten(employee_kuerzel=kuerzel, **values)
 
 
@@ -331,18 +450,24 @@ async def test_what_is_overwritten_is_kept_as_it_was(store: CalendarStore) -> No
         (each.resource, each.sync_id, each.advoware_frnr) for each in (first, second)
     ]
     assert [each.at for each in kept] == [NOW, NOW + timedelta(hours=1)]
-    assert [each.employee_kuerzel for each in await store.overwritten(NOW, "AI")] == ["AI"]
+    assert [each.employee_kuerzel for each in await store.overwritten(NOW, "AI")] == [
+        "AI"
+    ]
     assert await store.overwritten(NOW + timedelta(hours=2)) == []
     assert "Ehescheidung" not in repr(kept)
 
 
-async def test_what_is_overwritten_is_gone_after_30_days(store: CalendarStore, resources: Resources) -> None:
+async def test_what_is_overwritten_is_gone_after_30_days(
+    store: CalendarStore, resources: Resources
+) -> None:
     await store.keep_overwritten(overwritten(), NOW)
     await store.keep_overwritten(overwritten(), NOW + timedelta(days=1))
 
     await store.forget_overwritten(NOW + timedelta(days=OVERWRITTEN_DAYS, seconds=1))
 
-    rows = await (await resources.database()).fetch("SELECT at FROM calendar_sync_overwritten")
+    rows = await (await resources.database()).fetch(
+        "SELECT at FROM calendar_sync_overwritten"
+    )
     assert [row["at"] for row in rows] == [NOW + timedelta(days=1)]
 
 

@@ -7,7 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from calendar_office import DAY, CalendarOffice, clock_times, days, in_haste, office, timed
+from calendar_office import (
+    DAY,
+    CalendarOffice,
+    clock_times,
+    days,
+    in_haste,
+    office,
+    timed,
+)
 from calendar_world import property_of
 
 from services.advoware_service import AdvowareService
@@ -30,7 +38,9 @@ def hidden(event: dict[str, Any]) -> bool:
 
 
 @in_haste
-async def test_a_new_termin_appears_in_the_employees_calendar(office: CalendarOffice) -> None:
+async def test_a_new_termin_appears_in_the_employees_calendar(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin("Verhandlung", notiz="Akte 12/26", ort="LG Hannover")
 
     summary = await office.sync()
@@ -45,12 +55,20 @@ async def test_a_new_termin_appears_in_the_employees_calendar(office: CalendarOf
     assert clock_times(event) == (f"{DAY}T10:00", f"{DAY}T11:00")
     pair = await office.pair()
     assert property_of(event, "sync_id") == str(pair.sync_id)
-    assert (pair.advoware_frnr, pair.google_event_id, pair.source_system) == (fr_nr, event["id"], "advoware")
-    assert [(line["side"], line["action"]) for line in await office.audit()] == [("google", "created")]
+    assert (pair.advoware_frnr, pair.google_event_id, pair.source_system) == (
+        fr_nr,
+        event["id"],
+        "advoware",
+    )
+    assert [(line["side"], line["action"]) for line in await office.audit()] == [
+        ("google", "created")
+    ]
 
 
 @in_haste
-async def test_a_termin_without_times_is_shown_from_nine_for_half_an_hour(office: CalendarOffice) -> None:
+async def test_a_termin_without_times_is_shown_from_nine_for_half_an_hour(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin(uhrzeitVon=None, uhrzeitBis=None)
 
     await office.sync()
@@ -59,9 +77,17 @@ async def test_a_termin_without_times_is_shown_from_nine_for_half_an_hour(office
 
 
 @in_haste
-async def test_derived_entries_and_other_peoples_termine_stay_out(office: CalendarOffice) -> None:
+async def test_derived_entries_and_other_peoples_termine_stay_out(
+    office: CalendarOffice,
+) -> None:
     office.termin("von AI", anwalt="AI")
-    record = {"text": "Fahrtzeit", "datum": DAY, "uhrzeitVon": "08:00:00", "uhrzeitBis": "09:00:00", "anwalt": "SB"}
+    record = {
+        "text": "Fahrtzeit",
+        "datum": DAY,
+        "uhrzeitVon": "08:00:00",
+        "uhrzeitBis": "09:00:00",
+        "anwalt": "SB",
+    }
     office.advoware.termine.create({**record, "datumBis": DAY}, fr_nr=-17)
 
     await office.sync()
@@ -70,10 +96,18 @@ async def test_derived_entries_and_other_peoples_termine_stay_out(office: Calend
 
 
 @in_haste
-async def test_an_appointment_that_is_there_on_both_sides_is_not_doubled(office: CalendarOffice) -> None:
+async def test_an_appointment_that_is_there_on_both_sides_is_not_doubled(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     event_id = office.enter("Verhandlung", description="Akte", location="Celle")
-    fr_nr = office.termin("Verhandlung", uhrzeitVon="14:00:00", uhrzeitBis="15:00:00", notiz="Akte", ort="Celle")
+    fr_nr = office.termin(
+        "Verhandlung",
+        uhrzeitVon="14:00:00",
+        uhrzeitBis="15:00:00",
+        notiz="Akte",
+        ort="Celle",
+    )
 
     await office.sync()
 
@@ -85,23 +119,42 @@ async def test_an_appointment_that_is_there_on_both_sides_is_not_doubled(office:
 
 
 @in_haste
-async def test_a_persons_event_becomes_a_termin_of_the_employee(office: CalendarOffice) -> None:
+async def test_a_persons_event_becomes_a_termin_of_the_employee(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
-    event_id = office.enter("Mandantengespräch", description="Vorbesprechung", location="Raum 2")
+    event_id = office.enter(
+        "Mandantengespräch", description="Vorbesprechung", location="Raum 2"
+    )
 
     summary = await office.sync()
 
     assert dict(summary.counts) == {"advoware_created": 1}
     record = office.record("Mandantengespräch")
-    assert [record[name] for name in ("notiz", "ort", "anwalt", "sb")] == ["Vorbesprechung", "Raum 2", "SB", "SB"]
-    assert (record["datum"][:10], record["uhrzeitVon"], record["uhrzeitBis"]) == (DAY, "14:00:00", "15:00:00")
+    assert [record[name] for name in ("notiz", "ort", "anwalt", "sb")] == [
+        "Vorbesprechung",
+        "Raum 2",
+        "SB",
+        "SB",
+    ]
+    assert (record["datum"][:10], record["uhrzeitVon"], record["uhrzeitBis"]) == (
+        DAY,
+        "14:00:00",
+        "15:00:00",
+    )
     assert office.copy(record["frNr"])["id"] == event_id
     pair = await office.pair()
-    assert (pair.advoware_frnr, pair.source_system, pair.sync_status) == (record["frNr"], "google", "synced")
+    assert (pair.advoware_frnr, pair.source_system, pair.sync_status) == (
+        record["frNr"],
+        "google",
+        "synced",
+    )
 
 
 @in_haste
-async def test_a_persons_event_waits_untouched_while_advoware_is_write_protected(office: CalendarOffice) -> None:
+async def test_a_persons_event_waits_untouched_while_advoware_is_write_protected(
+    office: CalendarOffice,
+) -> None:
     await office.configure(ADVOWARE_WRITE_PROTECTION=True)
     await office.sync()
     event_id = office.enter()
@@ -111,7 +164,10 @@ async def test_a_persons_event_waits_untouched_while_advoware_is_write_protected
 
     assert office.writes() == []
     assert (office.events("SB"), office.termine()) == (untouched, [])
-    assert ((await office.pair()).sync_status, (await office.pair()).google_event_id) == ("pending", event_id)
+    assert (
+        (await office.pair()).sync_status,
+        (await office.pair()).google_event_id,
+    ) == ("pending", event_id)
 
     await office.configure()
     await office.sync()
@@ -124,7 +180,9 @@ async def test_a_persons_event_waits_untouched_while_advoware_is_write_protected
 
 
 @in_haste
-async def test_a_termin_deleted_in_advoware_disappears_from_google(office: CalendarOffice) -> None:
+async def test_a_termin_deleted_in_advoware_disappears_from_google(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin()
     await office.sync()
     office.delete_termin(fr_nr)
@@ -145,7 +203,11 @@ async def test_a_deleted_pair_is_kept_as_a_row(office: CalendarOffice) -> None:
 
     (row,) = await office.fetch("SELECT * FROM calendar_sync")
 
-    assert (row["sync_id"], row["deleted"], row["deleted_at"]) == (pair.sync_id, True, office.now)
+    assert (row["sync_id"], row["deleted"], row["deleted_at"]) == (
+        pair.sync_id,
+        True,
+        office.now,
+    )
     assert [line["action"] for line in await office.audit()] == ["created", "deleted"]
 
 
@@ -162,7 +224,9 @@ async def test_the_deleted_copy_of_a_termin_comes_back(office: CalendarOffice) -
 
 
 @in_haste
-async def test_a_persons_event_that_he_deletes_disappears_from_advoware(office: CalendarOffice) -> None:
+async def test_a_persons_event_that_he_deletes_disappears_from_advoware(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     event_id = office.enter()
     await office.sync()
@@ -175,7 +239,9 @@ async def test_a_persons_event_that_he_deletes_disappears_from_advoware(office: 
 
 
 @in_haste
-async def test_the_deleted_termin_of_a_persons_event_comes_back(office: CalendarOffice) -> None:
+async def test_the_deleted_termin_of_a_persons_event_comes_back(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     event_id = office.enter()
     await office.sync()
@@ -189,9 +255,14 @@ async def test_the_deleted_termin_of_a_persons_event_comes_back(office: Calendar
 
 
 @in_haste
-async def test_with_last_change_wins_a_deletion_counts_on_either_side(office: CalendarOffice) -> None:
+async def test_with_last_change_wins_a_deletion_counts_on_either_side(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**LAST_CHANGE_WINS)
-    in_google, in_advoware = office.termin("in Google gelöscht"), office.termin("in Advoware gelöscht")
+    in_google, in_advoware = (
+        office.termin("in Google gelöscht"),
+        office.termin("in Advoware gelöscht"),
+    )
     await office.sync()
     office.delete_event(office.copy(in_google)["id"])
     office.delete_termin(in_advoware)
@@ -203,7 +274,9 @@ async def test_with_last_change_wins_a_deletion_counts_on_either_side(office: Ca
 
 
 @in_haste
-async def test_with_last_change_wins_a_write_protected_advoware_gets_its_copy_back(office: CalendarOffice) -> None:
+async def test_with_last_change_wins_a_write_protected_advoware_gets_its_copy_back(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**LAST_CHANGE_WINS, ADVOWARE_WRITE_PROTECTION=True)
     fr_nr = office.termin()
     await office.sync()
@@ -215,7 +288,9 @@ async def test_with_last_change_wins_a_write_protected_advoware_gets_its_copy_ba
 
 
 @in_haste
-async def test_what_is_deleted_on_both_sides_needs_no_write(office: CalendarOffice) -> None:
+async def test_what_is_deleted_on_both_sides_needs_no_write(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin()
     await office.sync()
     office.delete_event(office.copy(fr_nr)["id"])
@@ -228,7 +303,9 @@ async def test_what_is_deleted_on_both_sides_needs_no_write(office: CalendarOffi
 
 @in_haste
 @pytest.mark.parametrize("strategy", ["source_system_wins", "last_change_wins"])
-async def test_leaving_the_window_is_no_deletion(office: CalendarOffice, strategy: str) -> None:
+async def test_leaving_the_window_is_no_deletion(
+    office: CalendarOffice, strategy: str
+) -> None:
     await office.configure(CALENDAR_SYNC_STRATEGY=strategy)
     office.termin()
     await office.sync()
@@ -240,11 +317,17 @@ async def test_leaving_the_window_is_no_deletion(office: CalendarOffice, strateg
         await office.sync()
 
         assert office.writes() == []
-    assert (len(office.texts()), len(office.termine()), len(await office.pairs())) == (2, 2, 2)
+    assert (len(office.texts()), len(office.termine()), len(await office.pairs())) == (
+        2,
+        2,
+        2,
+    )
 
 
 @in_haste
-async def test_a_termin_moved_out_of_the_window_is_no_deletion(office: CalendarOffice) -> None:
+async def test_a_termin_moved_out_of_the_window_is_no_deletion(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin()
     await office.sync()
     office.change_termin(fr_nr, datum="2030-01-07", datumBis="2030-01-07")
@@ -256,7 +339,9 @@ async def test_a_termin_moved_out_of_the_window_is_no_deletion(office: CalendarO
 
 
 @in_haste
-async def test_a_termin_handed_to_a_colleague_moves_to_his_calendar(office: CalendarOffice) -> None:
+async def test_a_termin_handed_to_a_colleague_moves_to_his_calendar(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin()
     await office.sync()
     await office.sync("AI")
@@ -276,18 +361,26 @@ async def test_a_change_in_advoware_reaches_google(office: CalendarOffice) -> No
     fr_nr = office.termin(notiz="alt")
     await office.sync()
     event_id = office.copy(fr_nr)["id"]
-    office.change_termin(fr_nr, text="Verlegt", notiz="", uhrzeitVon="12:15:00", uhrzeitBis="12:45:00")
+    office.change_termin(
+        fr_nr, text="Verlegt", notiz="", uhrzeitVon="12:15:00", uhrzeitBis="12:45:00"
+    )
 
     summary = await office.sync()
 
     assert dict(summary.counts) == {"google_updated": 1}
     event = office.copy(fr_nr)
-    assert (event["id"], event["summary"], event.get("description")) == (event_id, "Verlegt", None)
+    assert (event["id"], event["summary"], event.get("description")) == (
+        event_id,
+        "Verlegt",
+        None,
+    )
     assert clock_times(event) == (f"{DAY}T12:15", f"{DAY}T12:45")
 
 
 @in_haste
-async def test_a_change_of_a_persons_event_reaches_advoware(office: CalendarOffice) -> None:
+async def test_a_change_of_a_persons_event_reaches_advoware(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     event_id = office.enter()
     await office.sync()
@@ -301,7 +394,9 @@ async def test_a_change_of_a_persons_event_reaches_advoware(office: CalendarOffi
 
 
 @in_haste
-async def test_what_google_does_not_hold_survives_a_change_from_google(office: CalendarOffice) -> None:
+async def test_what_google_does_not_hold_survives_a_change_from_google(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**LAST_CHANGE_WINS)
     fr_nr = office.termin(erinnerung=30, vorbereitungsDauer=45, sb="AI")
     await office.sync()
@@ -310,11 +405,17 @@ async def test_what_google_does_not_hold_survives_a_change_from_google(office: C
     await office.sync()
 
     record = office.record("Umbenannt")
-    assert [record[name] for name in ("erinnerung", "vorbereitungsDauer", "sb")] == [30, 45, "AI"]
+    assert [record[name] for name in ("erinnerung", "vorbereitungsDauer", "sb")] == [
+        30,
+        45,
+        "AI",
+    ]
 
 
 @in_haste
-async def test_where_the_source_wins_a_changed_copy_is_put_back(office: CalendarOffice) -> None:
+async def test_where_the_source_wins_a_changed_copy_is_put_back(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin()
     await office.sync()
     office.change_event(office.copy(fr_nr)["id"], summary="umbenannt")
@@ -325,7 +426,9 @@ async def test_where_the_source_wins_a_changed_copy_is_put_back(office: Calendar
 
 
 @in_haste
-async def test_where_the_source_wins_google_keeps_its_own_event_against_advoware(office: CalendarOffice) -> None:
+async def test_where_the_source_wins_google_keeps_its_own_event_against_advoware(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     office.enter()
     await office.sync()
@@ -333,17 +436,24 @@ async def test_where_the_source_wins_google_keeps_its_own_event_against_advoware
 
     await office.sync()
 
-    assert (office.texts(), office.termin_texts()) == (["Mandantengespräch"], ["Mandantengespräch"])
+    assert (office.texts(), office.termin_texts()) == (
+        ["Mandantengespräch"],
+        ["Mandantengespräch"],
+    )
 
 
 @in_haste
 @pytest.mark.parametrize("last", ["advoware", "google"])
-async def test_where_the_last_change_wins_the_later_of_two_wins(office: CalendarOffice, last: str) -> None:
+async def test_where_the_last_change_wins_the_later_of_two_wins(
+    office: CalendarOffice, last: str
+) -> None:
     await office.configure(**LAST_CHANGE_WINS)
     fr_nr = office.termin()
     await office.sync()
     event_id = office.copy(fr_nr)["id"]
-    for side in ["google", "advoware"] if last == "advoware" else ["advoware", "google"]:
+    for side in (
+        ["google", "advoware"] if last == "advoware" else ["advoware", "google"]
+    ):
         office.now += timedelta(minutes=5)
         if side == "google":
             office.change_event(event_id, summary="aus google")
@@ -356,7 +466,9 @@ async def test_where_the_last_change_wins_the_later_of_two_wins(office: Calendar
 
 
 @in_haste
-async def test_the_same_change_on_both_sides_needs_no_write(office: CalendarOffice) -> None:
+async def test_the_same_change_on_both_sides_needs_no_write(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin()
     await office.sync()
     office.change_termin(fr_nr, text="Umbenannt")
@@ -368,7 +480,9 @@ async def test_the_same_change_on_both_sides_needs_no_write(office: CalendarOffi
 
 
 @in_haste
-async def test_a_change_that_may_not_be_written_waits_and_is_not_lost(office: CalendarOffice) -> None:
+async def test_a_change_that_may_not_be_written_waits_and_is_not_lost(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     event_id = office.enter()
     await office.sync()
@@ -388,11 +502,16 @@ async def test_a_change_that_may_not_be_written_waits_and_is_not_lost(office: Ca
 
 
 @in_haste
-async def test_write_protection_holds_whatever_the_rows_say(office: CalendarOffice) -> None:
+async def test_write_protection_holds_whatever_the_rows_say(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**LAST_CHANGE_WINS)
     changed, deleted = office.termin("geändert"), office.termin("gelöscht")
     await office.sync()
-    assert [pair.advoware_write_allowed for pair in await office.pairs()] == [True, True]
+    assert [pair.advoware_write_allowed for pair in await office.pairs()] == [
+        True,
+        True,
+    ]
     await office.configure(**LAST_CHANGE_WINS, ADVOWARE_WRITE_PROTECTION=True)
     before = office.termine()
     office.change_event(office.copy(changed)["id"], summary="anders")
@@ -403,14 +522,21 @@ async def test_write_protection_holds_whatever_the_rows_say(office: CalendarOffi
         await office.sync()
 
         assert office.termine() == before
-        assert [call for call in office.calls("advoware") if not call.startswith("GET")] == []
+        assert [
+            call for call in office.calls("advoware") if not call.startswith("GET")
+        ] == []
 
 
 @in_haste
-async def test_the_client_itself_refuses_to_write_termine(office: CalendarOffice) -> None:
+async def test_the_client_itself_refuses_to_write_termine(
+    office: CalendarOffice,
+) -> None:
     await office.configure(ADVOWARE_WRITE_PROTECTION=True)
     fr_nr = office.termin()
-    record, advoware = office.record("Besprechung"), AdvowareService(resources=office.resources)
+    record, advoware = (
+        office.record("Besprechung"),
+        AdvowareService(resources=office.resources),
+    )
 
     with pytest.raises(WriteProtected):
         await advoware.create_termin(record)
@@ -426,7 +552,9 @@ async def test_the_client_itself_refuses_to_write_termine(office: CalendarOffice
 
 
 @in_haste
-async def test_a_run_without_full_content_shows_blocked_time_only(office: CalendarOffice) -> None:
+async def test_a_run_without_full_content_shows_blocked_time_only(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin()
 
     await office.sync(full_content=False)
@@ -436,7 +564,9 @@ async def test_a_run_without_full_content_shows_blocked_time_only(office: Calend
 
 
 @in_haste
-async def test_the_anonymising_setting_overrides_full_content(office: CalendarOffice) -> None:
+async def test_the_anonymising_setting_overrides_full_content(
+    office: CalendarOffice,
+) -> None:
     await office.configure(CALENDAR_SYNC_ANONYMIZE=True)
     fr_nr = office.termin()
 
@@ -446,7 +576,9 @@ async def test_the_anonymising_setting_overrides_full_content(office: CalendarOf
 
 
 @in_haste
-async def test_a_private_termin_is_hidden_and_the_others_are_not(office: CalendarOffice) -> None:
+async def test_a_private_termin_is_hidden_and_the_others_are_not(
+    office: CalendarOffice,
+) -> None:
     private, other = office.termin("Arzt", privat=1), office.termin("Verhandlung")
 
     await office.sync()
@@ -456,7 +588,9 @@ async def test_a_private_termin_is_hidden_and_the_others_are_not(office: Calenda
 
 
 @in_haste
-async def test_texts_vanish_and_return_when_the_setting_changes(office: CalendarOffice) -> None:
+async def test_texts_vanish_and_return_when_the_setting_changes(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin("Verhandlung")
     await office.sync()
     await office.configure(CALENDAR_SYNC_ANONYMIZE=True)
@@ -482,12 +616,18 @@ async def test_a_termin_that_becomes_private_is_hidden(office: CalendarOffice) -
 
 
 @in_haste
-async def test_anonymised_text_never_returns_to_advoware(office: CalendarOffice) -> None:
+async def test_anonymised_text_never_returns_to_advoware(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**LAST_CHANGE_WINS, CALENDAR_SYNC_ANONYMIZE=True)
     fr_nr = office.termin("Ehescheidung", notiz="vertraulich", ort="Kanzlei")
     await office.sync()
     office.now += timedelta(minutes=5)
-    office.change_event(office.copy(fr_nr)["id"], summary="Advoware (verlegt)", **timed(DAY, "15:00", "16:00"))
+    office.change_event(
+        office.copy(fr_nr)["id"],
+        summary="Advoware (verlegt)",
+        **timed(DAY, "15:00", "16:00"),
+    )
 
     await office.sync_until_calm()
 
@@ -498,7 +638,9 @@ async def test_anonymised_text_never_returns_to_advoware(office: CalendarOffice)
 
 
 @in_haste
-async def test_the_lost_termin_of_an_anonymised_event_is_not_made_up(office: CalendarOffice) -> None:
+async def test_the_lost_termin_of_an_anonymised_event_is_not_made_up(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     event_id = office.enter("Ehescheidung")
     await office.sync()
@@ -510,7 +652,10 @@ async def test_the_lost_termin_of_an_anonymised_event_is_not_made_up(office: Cal
     await office.sync_until_calm()
 
     assert office.termine() == []
-    assert ((await office.pair()).google_event_id, (await office.pair()).sync_status) == (event_id, "failed")
+    assert (
+        (await office.pair()).google_event_id,
+        (await office.pair()).sync_status,
+    ) == (event_id, "failed")
 
 
 @in_haste
@@ -531,7 +676,12 @@ async def test_no_text_of_an_appointment_is_stored(office: CalendarOffice) -> No
 SERIES: dict[str, Any] = {"dauertermin": 1, "turnus": 1, "datumBis": "2026-06-30"}
 SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "several days": (
-        {"datum": "2026-03-09", "datumBis": "2026-03-11", "uhrzeitVon": "16:00:00", "uhrzeitBis": "09:30:00"},
+        {
+            "datum": "2026-03-09",
+            "datumBis": "2026-03-11",
+            "uhrzeitVon": "16:00:00",
+            "uhrzeitBis": "09:30:00",
+        },
         timed("2026-03-09", "16:00", "09:30", "2026-03-11"),
     ),
     "all day": (
@@ -543,28 +693,50 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         days("2026-03-27", "2026-04-02"),
     ),
     "across the change of the clocks": (
-        {"datum": "2026-03-29", "datumBis": "2026-03-29", "uhrzeitVon": "01:30:00", "uhrzeitBis": "03:30:00"},
+        {
+            "datum": "2026-03-29",
+            "datumBis": "2026-03-29",
+            "uhrzeitVon": "01:30:00",
+            "uhrzeitBis": "03:30:00",
+        },
         timed("2026-03-29", "01:30", "03:30"),
     ),
     "in the doubled hour": (
-        {"datum": "2026-10-25", "datumBis": "2026-10-25", "uhrzeitVon": "02:15:00", "uhrzeitBis": "02:45:00"},
+        {
+            "datum": "2026-10-25",
+            "datumBis": "2026-10-25",
+            "uhrzeitVon": "02:15:00",
+            "uhrzeitBis": "02:45:00",
+        },
         timed("2026-10-25", "02:15", "02:45"),
     ),
     "weekly": (
         {**SERIES, "turnusArt": 2},
-        {**timed(DAY, "10:00", "11:00"), "recurrence": ["RRULE:FREQ=WEEKLY;BYDAY=TH;UNTIL=20260630T215959Z"]},
+        {
+            **timed(DAY, "10:00", "11:00"),
+            "recurrence": ["RRULE:FREQ=WEEKLY;BYDAY=TH;UNTIL=20260630T215959Z"],
+        },
     ),
     "every other day": (
         {**SERIES, "turnusArt": 1, "turnus": 2},
-        {**timed(DAY, "10:00", "11:00"), "recurrence": ["RRULE:FREQ=DAILY;INTERVAL=2;UNTIL=20260630T215959Z"]},
+        {
+            **timed(DAY, "10:00", "11:00"),
+            "recurrence": ["RRULE:FREQ=DAILY;INTERVAL=2;UNTIL=20260630T215959Z"],
+        },
     ),
     "monthly": (
         {**SERIES, "turnusArt": 3},
-        {**timed(DAY, "10:00", "11:00"), "recurrence": ["RRULE:FREQ=MONTHLY;BYMONTHDAY=12;UNTIL=20260630T215959Z"]},
+        {
+            **timed(DAY, "10:00", "11:00"),
+            "recurrence": ["RRULE:FREQ=MONTHLY;BYMONTHDAY=12;UNTIL=20260630T215959Z"],
+        },
     ),
     "yearly for ever": (
         {**SERIES, "turnusArt": 4, "datumBis": "2037-12-31"},
-        {**timed(DAY, "10:00", "11:00"), "recurrence": ["RRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=12"]},
+        {
+            **timed(DAY, "10:00", "11:00"),
+            "recurrence": ["RRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=12"],
+        },
     ),
     "all day, weekly": (
         {**SERIES, "turnusArt": 2, "abwesenheit": 1},
@@ -585,8 +757,12 @@ def times_of(event: dict[str, Any]) -> dict[str, Any]:
 
 
 @in_haste
-async def test_every_shape_of_a_termin_is_shown_and_stays_as_it_is(office: CalendarOffice) -> None:
-    fr_nrs = {shape: office.termin(shape, **fields) for shape, (fields, _) in SHAPES.items()}
+async def test_every_shape_of_a_termin_is_shown_and_stays_as_it_is(
+    office: CalendarOffice,
+) -> None:
+    fr_nrs = {
+        shape: office.termin(shape, **fields) for shape, (fields, _) in SHAPES.items()
+    }
     before = office.termine()
 
     await office.sync()
@@ -598,42 +774,68 @@ async def test_every_shape_of_a_termin_is_shown_and_stays_as_it_is(office: Calen
 
 
 @in_haste
-async def test_every_shape_of_an_event_becomes_a_termin_and_stays_as_it_is(office: CalendarOffice) -> None:
+async def test_every_shape_of_an_event_becomes_a_termin_and_stays_as_it_is(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
-    event_ids = {shape: office.enter(shape, **body) for shape, (_, body) in SHAPES.items()}
+    event_ids = {
+        shape: office.enter(shape, **body) for shape, (_, body) in SHAPES.items()
+    }
 
     await office.sync()
 
     for shape, (fields, body) in SHAPES.items():
         record = office.record(shape)
-        expected = {"datum": DAY, "datumBis": DAY, "uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00", **fields}
+        expected = {
+            "datum": DAY,
+            "datumBis": DAY,
+            "uhrzeitVon": "10:00:00",
+            "uhrzeitBis": "11:00:00",
+            **fields,
+        }
         if expected.get("abwesenheit"):
             expected |= {"uhrzeitVon": "00:00:00", "uhrzeitBis": "23:59:00"}
-        seen = {name: record[name][:10] if name.startswith("datum") else record[name] for name in expected}
+        seen = {
+            name: record[name][:10] if name.startswith("datum") else record[name]
+            for name in expected
+        }
         assert seen == expected, shape
         event = office.copy(record["frNr"])
-        assert (event["id"], times_of(event)) == (event_ids[shape], times_of(body)), shape
+        assert (event["id"], times_of(event)) == (event_ids[shape], times_of(body)), (
+            shape
+        )
     await office.sync()
     assert office.writes() == []
 
 
 @in_haste
-async def test_a_series_keeps_its_time_on_the_clock_in_summer(office: CalendarOffice) -> None:
+async def test_a_series_keeps_its_time_on_the_clock_in_summer(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin(**SERIES, turnusArt=2)
     await office.sync()
     calendar = office.calendar("SB")
     assert calendar is not None
     events = office.google.world.events
 
-    instances = events.instances(calendar, events.get(calendar, office.copy(fr_nr)["id"]), None)
+    instances = events.instances(
+        calendar, events.get(calendar, office.copy(fr_nr)["id"]), None
+    )
 
     assert {instance.start.wall_clock().hour for instance in instances} == {10}
     assert len(instances) == 20
 
 
 @in_haste
-async def test_a_time_that_the_clocks_skip_is_left_as_it_is_in_advoware(office: CalendarOffice) -> None:
-    fr_nr = office.termin(datum="2026-03-29", datumBis="2026-03-29", uhrzeitVon="02:30:00", uhrzeitBis="02:45:00")
+async def test_a_time_that_the_clocks_skip_is_left_as_it_is_in_advoware(
+    office: CalendarOffice,
+) -> None:
+    fr_nr = office.termin(
+        datum="2026-03-29",
+        datumBis="2026-03-29",
+        uhrzeitVon="02:30:00",
+        uhrzeitBis="02:45:00",
+    )
     before = office.termine()
 
     await office.sync()
@@ -646,14 +848,24 @@ async def test_a_time_that_the_clocks_skip_is_left_as_it_is_in_advoware(office: 
 
 UNTRANSLATABLE = {
     "two days a week": {"recurrence": ["RRULE:FREQ=WEEKLY;BYDAY=TU,TH"]},
-    "exceptions": {"recurrence": ["RRULE:FREQ=WEEKLY;BYDAY=TH", "EXDATE;TZID=Europe/Berlin:20260219T140000"]},
+    "exceptions": {
+        "recurrence": [
+            "RRULE:FREQ=WEEKLY;BYDAY=TH",
+            "EXDATE;TZID=Europe/Berlin:20260219T140000",
+        ]
+    },
     "last friday of the month": {"recurrence": ["RRULE:FREQ=MONTHLY;BYDAY=-1FR"]},
-    "overnight series": {**timed(DAY, "22:00", "02:00", "2026-02-13"), "recurrence": ["RRULE:FREQ=WEEKLY"]},
+    "overnight series": {
+        **timed(DAY, "22:00", "02:00", "2026-02-13"),
+        "recurrence": ["RRULE:FREQ=WEEKLY"],
+    },
 }
 
 
 @in_haste
-async def test_what_advoware_cannot_hold_is_left_alone_and_told_once(office: CalendarOffice) -> None:
+async def test_what_advoware_cannot_hold_is_left_alone_and_told_once(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     for shape, body in UNTRANSLATABLE.items():
         office.enter(shape, **body)
@@ -666,8 +878,12 @@ async def test_what_advoware_cannot_hold_is_left_alone_and_told_once(office: Cal
     await office.sync()
 
     assert (office.events("SB"), office.termine()) == (untouched, [])
-    assert [line["action"] for line in await office.audit()] == ["left_alone"] * len(UNTRANSLATABLE)
-    assert {(pair.sync_status, bool(pair.untranslatable)) for pair in await office.pairs()} == {("failed", True)}
+    assert [line["action"] for line in await office.audit()] == ["left_alone"] * len(
+        UNTRANSLATABLE
+    )
+    assert {
+        (pair.sync_status, bool(pair.untranslatable)) for pair in await office.pairs()
+    } == {("failed", True)}
 
 
 @in_haste
@@ -678,7 +894,9 @@ async def test_a_copy_of_a_series_with_changed_occurrences_is_put_back_and_keeps
     await office.sync()
     series = office.copy(fr_nr)["id"]
     office.change_event(series, colorId="7")
-    office.change_event(f"{series}_20260219T090000Z", **timed("2026-02-20", "10:00", "11:00"))
+    office.change_event(
+        f"{series}_20260219T090000Z", **timed("2026-02-20", "10:00", "11:00")
+    )
     office.change_termin(fr_nr, uhrzeitVon="14:00:00", uhrzeitBis="15:00:00")
 
     await office.sync_until_calm()
@@ -688,7 +906,11 @@ async def test_a_copy_of_a_series_with_changed_occurrences_is_put_back_and_keeps
     assert (copy["colorId"], copy["start"]["dateTime"][11:16]) == ("7", "14:00")
     [event] = office.events("SB")
     assert event["id"] == copy["id"]
-    assert [line["action"] for line in await office.audit()] == ["created", "let_go", "replaced"]
+    assert [line["action"] for line in await office.audit()] == [
+        "created",
+        "let_go",
+        "replaced",
+    ]
     kept = await (await office.store()).overwritten(office.now - timedelta(days=1))
     assert {event.resource["id"] for event in kept} >= {f"{series}_20260219T090000Z"}
 
@@ -699,22 +921,32 @@ async def test_a_series_born_in_google_keeps_its_changed_occurrences_and_syncs_i
 ) -> None:
     await office.sync()
     rule = ["RRULE:FREQ=WEEKLY;UNTIL=20260601T215959Z"]
-    event_id = office.enter("Jour fixe", recurrence=rule, **timed("2026-02-12", "10:00", "11:00"))
+    event_id = office.enter(
+        "Jour fixe", recurrence=rule, **timed("2026-02-12", "10:00", "11:00")
+    )
     await office.sync()
-    office.change_event(f"{event_id}_20260219T090000Z", **timed("2026-02-20", "10:00", "11:00"))
+    office.change_event(
+        f"{event_id}_20260219T090000Z", **timed("2026-02-20", "10:00", "11:00")
+    )
     await office.sync()
-    occurrences = [event for event in office.events("SB") if event.get("recurringEventId")]
+    occurrences = [
+        event for event in office.events("SB") if event.get("recurringEventId")
+    ]
 
     office.change_event(event_id, summary="Jour fixe (neu)")
     await office.sync_until_calm()
 
     assert office.termin_texts() == ["Jour fixe (neu)"]
-    assert [event for event in office.events("SB") if event.get("recurringEventId")] == occurrences
+    assert [
+        event for event in office.events("SB") if event.get("recurringEventId")
+    ] == occurrences
     assert (await office.pair()).untranslatable
 
 
 @in_haste
-async def test_an_event_that_becomes_translatable_is_synced(office: CalendarOffice) -> None:
+async def test_an_event_that_becomes_translatable_is_synced(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     event_id = office.enter("Jour fixe", recurrence=["RRULE:FREQ=WEEKLY;BYDAY=TU,TH"])
     await office.sync()
@@ -730,7 +962,9 @@ async def test_an_event_that_becomes_translatable_is_synced(office: CalendarOffi
 
 
 @in_haste
-async def test_a_termin_of_everybody_is_in_every_calendar(office: CalendarOffice) -> None:
+async def test_a_termin_of_everybody_is_in_every_calendar(
+    office: CalendarOffice,
+) -> None:
     names = {"": "Betriebsausflug", "ALLE": "Kanzleifest", "Allgemein": "Umzug"}
     fr_nrs = [office.termin(text, anwalt=anwalt) for anwalt, text in names.items()]
 
@@ -743,9 +977,14 @@ async def test_a_termin_of_everybody_is_in_every_calendar(office: CalendarOffice
 
 
 @in_haste
-async def test_what_one_employee_does_to_everybodys_termin_touches_nobody_else(office: CalendarOffice) -> None:
+async def test_what_one_employee_does_to_everybodys_termin_touches_nobody_else(
+    office: CalendarOffice,
+) -> None:
     await office.configure(**LAST_CHANGE_WINS)
-    deleted, changed = office.termin("Betriebsausflug", anwalt=""), office.termin("Weihnachtsfeier", anwalt="")
+    deleted, changed = (
+        office.termin("Betriebsausflug", anwalt=""),
+        office.termin("Weihnachtsfeier", anwalt=""),
+    )
     for kuerzel in ("SB", "AI"):
         await office.sync(kuerzel)
     office.now += timedelta(minutes=5)
@@ -756,7 +995,11 @@ async def test_what_one_employee_does_to_everybodys_termin_touches_nobody_else(o
         await office.sync(kuerzel)
 
     everybody = ["Betriebsausflug", "Weihnachtsfeier"]
-    assert (office.texts("SB"), office.texts("AI"), office.termin_texts()) == (everybody, everybody, everybody)
+    assert (office.texts("SB"), office.texts("AI"), office.termin_texts()) == (
+        everybody,
+        everybody,
+        everybody,
+    )
 
 
 # -- who is synced ----------------------------------------------------------------------------------------------------
@@ -765,7 +1008,9 @@ async def test_what_one_employee_does_to_everybodys_termin_touches_nobody_else(o
 @in_haste
 async def test_who_waits_longest_comes_first(office: CalendarOffice) -> None:
     sync = CalendarSync(resources=office.resources)
-    active = sorted(row["kuerzel"] for row in office.advoware.state()["mitarbeiter"] if row["aktiv"])
+    active = sorted(
+        row["kuerzel"] for row in office.advoware.state()["mitarbeiter"] if row["aktiv"]
+    )
     assert await sync.employees() == active
 
     await office.sync("AI")
@@ -776,7 +1021,9 @@ async def test_who_waits_longest_comes_first(office: CalendarOffice) -> None:
 
 
 @in_haste
-async def test_a_failed_run_does_not_count_as_the_latest(office: CalendarOffice) -> None:
+async def test_a_failed_run_does_not_count_as_the_latest(
+    office: CalendarOffice,
+) -> None:
     await office.configure(CALENDAR_SYNC_DEBUG_KUERZEL="SB, AI")
     await office.sync("SB")
     await office.sync("AI")
@@ -799,15 +1046,23 @@ async def test_the_debug_filter_limits_the_employees(office: CalendarOffice) -> 
 
 
 @in_haste
-async def test_the_calendar_is_made_once_in_berlins_time_and_shared(office: CalendarOffice) -> None:
-    await office.configure(GOOGLE_CALENDAR_ACL="writer:sb@example.de, reader:sekretariat@example.de")
+async def test_the_calendar_is_made_once_in_berlins_time_and_shared(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(
+        GOOGLE_CALENDAR_ACL="writer:sb@example.de, reader:sekretariat@example.de"
+    )
 
     await office.sync()
 
     calendar = office.calendar("SB")
     assert calendar is not None
     assert calendar.zone == "Europe/Berlin"
-    shared = {rule.scope_value: rule.role for rule in calendar.acl.values() if rule.scope_value != calendar.data_owner}
+    shared = {
+        rule.scope_value: rule.role
+        for rule in calendar.acl.values()
+        if rule.scope_value != calendar.data_owner
+    }
     assert shared == {"sb@example.de": "writer", "sekretariat@example.de": "reader"}
 
     office.now += timedelta(days=2)  # the whole calendar is looked at again
@@ -819,7 +1074,9 @@ async def test_the_calendar_is_made_once_in_berlins_time_and_shared(office: Cale
 
 
 @in_haste
-async def test_a_forgotten_calendar_is_found_by_its_name(office: CalendarOffice) -> None:
+async def test_a_forgotten_calendar_is_found_by_its_name(
+    office: CalendarOffice,
+) -> None:
     office.termin()
     await office.sync()
     before = office.calendar("SB")
@@ -837,8 +1094,22 @@ async def test_two_workers_never_make_two_calendars(office: CalendarOffice) -> N
 
     results = await asyncio.gather(*(office.try_sync() for _ in range(4)))
 
-    assert sorted(type(result) is EntityBusy for result in results) == [False, True, True, True]
-    assert len([call for call in office.calls("google") if call.startswith("POST /calendar/v3/calendars?")]) == 1
+    assert sorted(type(result) is EntityBusy for result in results) == [
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert (
+        len(
+            [
+                call
+                for call in office.calls("google")
+                if call.startswith("POST /calendar/v3/calendars?")
+            ]
+        )
+        == 1
+    )
     assert office.texts() == ["Besprechung"]
 
 
@@ -846,7 +1117,9 @@ async def test_two_workers_never_make_two_calendars(office: CalendarOffice) -> N
 
 
 @in_haste
-async def test_an_unchanged_employee_costs_one_call_to_each_system(office: CalendarOffice) -> None:
+async def test_an_unchanged_employee_costs_one_call_to_each_system(
+    office: CalendarOffice,
+) -> None:
     fr_nrs = [office.termin(f"Termin {number}") for number in range(500)]
     async with office.free_of_limits():
         await office.sync()
@@ -859,7 +1132,11 @@ async def test_an_unchanged_employee_costs_one_call_to_each_system(office: Calen
     for fr_nr in fr_nrs[:7]:
         office.change_termin(fr_nr, text=f"anders {fr_nr}")
     await office.sync()
-    assert (len(office.writes()), len(office.calls("advoware")), len(office.calls("google"))) == (7, 1, 8)
+    assert (
+        len(office.writes()),
+        len(office.calls("advoware")),
+        len(office.calls("google")),
+    ) == (7, 1, 8)
 
 
 # -- what a run costs -------------------------------------------------------------------------------------------------
@@ -891,7 +1168,9 @@ async def test_a_run_with_some_changes_costs_little_more_than_a_call_for_each(
 
 
 @in_haste
-async def test_a_series_that_somebody_has_deleted_comes_back_in_its_colour(office: CalendarOffice) -> None:
+async def test_a_series_that_somebody_has_deleted_comes_back_in_its_colour(
+    office: CalendarOffice,
+) -> None:
     fr_nr = office.termin(**SERIES, turnusArt=2)
     await office.sync()
     event_id = office.copy(fr_nr)["id"]
@@ -901,4 +1180,7 @@ async def test_a_series_that_somebody_has_deleted_comes_back_in_its_colour(offic
 
     await office.sync_until_calm()
 
-    assert (office.copy(fr_nr)["colorId"], office.copy(fr_nr)["id"] != event_id) == ("7", True)
+    assert (office.copy(fr_nr)["colorId"], office.copy(fr_nr)["id"] != event_id) == (
+        "7",
+        True,
+    )

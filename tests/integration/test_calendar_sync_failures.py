@@ -21,10 +21,17 @@ from services.core.locks import record_lock
 __all__ = ["office"]
 
 LAST_CHANGE_WINS = {"CALENDAR_SYNC_STRATEGY": "last_change_wins"}
-QUOTA = {"error": {"code": 403, "errors": [{"domain": "usageLimits", "reason": "rateLimitExceeded"}]}}
+QUOTA = {
+    "error": {
+        "code": 403,
+        "errors": [{"domain": "usageLimits", "reason": "rateLimitExceeded"}],
+    }
+}
 
 
-async def with_termine(office: CalendarOffice, count: int, **variables: Any) -> list[int]:
+async def with_termine(
+    office: CalendarOffice, count: int, **variables: Any
+) -> list[int]:
     """So many Termine of SB's, in step."""
     await office.configure(**variables)
     fr_nrs = [office.termin(f"Termin {number}") for number in range(count)]
@@ -38,7 +45,9 @@ async def with_termine(office: CalendarOffice, count: int, **variables: Any) -> 
 @in_haste
 @pytest.mark.parametrize("count", [3, 12])
 @pytest.mark.parametrize("strategy", ["source_system_wins", "last_change_wins"])
-async def test_an_empty_answer_of_advoware_deletes_nothing(office: CalendarOffice, strategy: str, count: int) -> None:
+async def test_an_empty_answer_of_advoware_deletes_nothing(
+    office: CalendarOffice, strategy: str, count: int
+) -> None:
     await with_termine(office, count, CALENDAR_SYNC_STRATEGY=strategy)
     office.strike("advoware", empty_list=True, query="kuerzel=")
 
@@ -53,9 +62,13 @@ async def test_an_empty_answer_of_advoware_deletes_nothing(office: CalendarOffic
 
 
 @in_haste
-async def test_a_partial_answer_of_advoware_deletes_nothing(office: CalendarOffice) -> None:
+async def test_a_partial_answer_of_advoware_deletes_nothing(
+    office: CalendarOffice,
+) -> None:
     fr_nrs = await with_termine(office, 8)
-    hidden_ones = {fr_nr: office.advoware.termine._records.pop(fr_nr) for fr_nr in fr_nrs[:3]}
+    hidden_ones = {
+        fr_nr: office.advoware.termine._records.pop(fr_nr) for fr_nr in fr_nrs[:3]
+    }
 
     def come_back() -> None:
         office.advoware.termine._records.update(hidden_ones)
@@ -67,7 +80,9 @@ async def test_a_partial_answer_of_advoware_deletes_nothing(office: CalendarOffi
 
 
 @in_haste
-async def test_a_refused_or_broken_answer_of_advoware_changes_nothing(office: CalendarOffice) -> None:
+async def test_a_refused_or_broken_answer_of_advoware_changes_nothing(
+    office: CalendarOffice,
+) -> None:
     await with_termine(office, 3)
     for fault in ({"status": 404}, {"status": 403}, {"truncate_json": True}):
         office.strike("advoware", **fault)
@@ -80,7 +95,9 @@ async def test_a_refused_or_broken_answer_of_advoware_changes_nothing(office: Ca
 
 
 @in_haste
-async def test_many_deletions_are_held_until_an_operator_allows_them(office: CalendarOffice) -> None:
+async def test_many_deletions_are_held_until_an_operator_allows_them(
+    office: CalendarOffice,
+) -> None:
     fr_nrs = await with_termine(office, 12)
     for fr_nr in fr_nrs[:6]:
         office.delete_termin(fr_nr)
@@ -88,7 +105,10 @@ async def test_many_deletions_are_held_until_an_operator_allows_them(office: Cal
 
     for live_pairs in (12, 13, 13):
         summary = await office.sync()
-        assert (summary.result, summary.held) == ("held", HoldDeletions("too_many", 6, live_pairs))
+        assert (summary.result, summary.held) == (
+            "held",
+            HoldDeletions("too_many", 6, live_pairs),
+        )
     assert len(office.texts()) == 13  # what is new arrives all the same
     (line,) = await office.audit("held")
     assert (line["employee_kuerzel"], line["reason"]) == ("SB", "too_many: 6 of 12")
@@ -138,7 +158,9 @@ async def test_no_deletion_at_all_may_be_allowed(office: CalendarOffice) -> None
 
 
 @in_haste
-async def test_a_wholly_deleted_calendar_content_does_not_empty_advoware(office: CalendarOffice) -> None:
+async def test_a_wholly_deleted_calendar_content_does_not_empty_advoware(
+    office: CalendarOffice,
+) -> None:
     await with_termine(office, 12, **LAST_CHANGE_WINS)
     for event in office.events("SB"):
         office.delete_event(event["id"])
@@ -167,7 +189,13 @@ async def everything_at_once(office: CalendarOffice) -> None:
     office.enter("Google neu", **timed(DAY, "17:00", "18:00"))
 
 
-EXPECTED = ["Advoware anders", "Advoware neu", "Google anders", "Google bleibt", "Google neu"]
+EXPECTED = [
+    "Advoware anders",
+    "Advoware neu",
+    "Google anders",
+    "Google bleibt",
+    "Google neu",
+]
 
 
 async def assert_all_is_well(office: CalendarOffice) -> None:
@@ -194,25 +222,35 @@ async def test_a_run_may_be_cancelled_at_any_request(office: CalendarOffice) -> 
 @in_haste
 @pytest.mark.parametrize("system", ["advoware", "google"])
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_any_write_may_lose_its_answer(office: CalendarOffice, system: Any, when: Any) -> None:
+async def test_any_write_may_lose_its_answer(
+    office: CalendarOffice, system: Any, when: Any
+) -> None:
     struck, skip = 1, -1
     while struck:
         skip += 1
         await office.reopen()
         await everything_at_once(office)
         for method in ("POST", "PUT", "PATCH", "DELETE"):
-            office.strike(system, method=method, when=when, reset=True, skip=skip, count=1)
+            office.strike(
+                system, method=method, when=when, reset=True, skip=skip, count=1
+            )
 
         await office.try_sync()
 
-        struck = sum(fault.struck for twin in (office.advoware, office.google) for fault in twin.faults)
+        struck = sum(
+            fault.struck
+            for twin in (office.advoware, office.google)
+            for fault in twin.faults
+        )
         office.recover()
         await assert_all_is_well(office)
     assert skip > 0
 
 
 @in_haste
-async def test_a_run_that_ends_before_its_cursor_is_saved_is_repeated(office: CalendarOffice) -> None:
+async def test_a_run_that_ends_before_its_cursor_is_saved_is_repeated(
+    office: CalendarOffice,
+) -> None:
     await everything_at_once(office)
     pool = await office.resources.database()
     async with pool.acquire() as connection:
@@ -240,7 +278,9 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @in_haste
-async def test_a_created_termin_whose_event_was_edited_before_the_next_run(office: CalendarOffice) -> None:
+async def test_a_created_termin_whose_event_was_edited_before_the_next_run(
+    office: CalendarOffice,
+) -> None:
     """The create's answer is lost, then the person goes on typing."""
     for lost in ("POST", "PATCH"):  # the answer itself, the mark in Google
         await office.reopen()
@@ -253,12 +293,17 @@ async def test_a_created_termin_whose_event_was_edited_before_the_next_run(offic
 
         await office.sync_until_calm()
 
-        assert (office.texts(), office.termin_texts()) == (["Reinschrift"], ["Reinschrift"]), lost
+        assert (office.texts(), office.termin_texts()) == (
+            ["Reinschrift"],
+            ["Reinschrift"],
+        ), lost
         assert len(await office.pairs()) == 1
 
 
 @in_haste
-async def test_a_created_termin_that_was_deleted_before_the_next_run(office: CalendarOffice) -> None:
+async def test_a_created_termin_that_was_deleted_before_the_next_run(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     office.enter("Mandant")
     assert await office.sync_interrupted("PATCH", "/events/")
@@ -273,12 +318,16 @@ async def test_a_created_termin_that_was_deleted_before_the_next_run(office: Cal
 
 
 @in_haste
-async def test_an_event_that_changes_under_our_hands_is_decided_anew(office: CalendarOffice) -> None:
+async def test_an_event_that_changes_under_our_hands_is_decided_anew(
+    office: CalendarOffice,
+) -> None:
     (fr_nr,) = await with_termine(office, 1)
     event_id = office.copy(fr_nr)["id"]
     office.change_termin(fr_nr, text="neu")
 
-    summary = await office.meanwhile("PATCH", "/events/", lambda: office.change_event(event_id, colorId="3"))
+    summary = await office.meanwhile(
+        "PATCH", "/events/", lambda: office.change_event(event_id, colorId="3")
+    )
 
     assert isinstance(summary, RunSummary)
     assert (summary.result, office.texts()) == ("changed", ["neu"])
@@ -287,7 +336,9 @@ async def test_an_event_that_changes_under_our_hands_is_decided_anew(office: Cal
 
 
 @in_haste
-async def test_an_event_that_changes_again_and_again_is_left_to_the_next_run(office: CalendarOffice) -> None:
+async def test_an_event_that_changes_again_and_again_is_left_to_the_next_run(
+    office: CalendarOffice,
+) -> None:
     changed, other = await with_termine(office, 2)
     office.change_termin(changed, text="neu")
     office.change_termin(other, text="auch neu")
@@ -303,27 +354,40 @@ async def test_an_event_that_changes_again_and_again_is_left_to_the_next_run(off
 
 
 @in_haste
-async def test_a_termin_that_changes_under_our_hands_is_decided_anew(office: CalendarOffice) -> None:
+async def test_a_termin_that_changes_under_our_hands_is_decided_anew(
+    office: CalendarOffice,
+) -> None:
     (fr_nr,) = await with_termine(office, 1, **LAST_CHANGE_WINS)
     office.change_event(office.copy(fr_nr)["id"], summary="aus google")
     office.now += timedelta(minutes=5)
 
-    await office.meanwhile("GET", "frnr=", lambda: office.change_termin(fr_nr, text="aus advoware"))
+    await office.meanwhile(
+        "GET", "frnr=", lambda: office.change_termin(fr_nr, text="aus advoware")
+    )
     await office.sync_until_calm()
 
-    assert (office.texts(), office.termin_texts()) == (["aus advoware"], ["aus advoware"])
+    assert (office.texts(), office.termin_texts()) == (
+        ["aus advoware"],
+        ["aus advoware"],
+    )
 
 
 @in_haste
-async def test_an_event_touched_while_it_is_adopted_is_not_doubled(office: CalendarOffice) -> None:
+async def test_an_event_touched_while_it_is_adopted_is_not_doubled(
+    office: CalendarOffice,
+) -> None:
     await office.configure(ADVOWARE_WRITE_PROTECTION=True)
     await office.sync()
     event_id = office.enter("Verhandlung")
     await office.sync()
-    office.termin("Verhandlung", uhrzeitVon="14:00:00", uhrzeitBis="15:00:00", notiz="", ort="")
+    office.termin(
+        "Verhandlung", uhrzeitVon="14:00:00", uhrzeitBis="15:00:00", notiz="", ort=""
+    )
     await office.configure()
 
-    await office.meanwhile("PATCH", "/events/", lambda: office.change_event(event_id, colorId="3"))
+    await office.meanwhile(
+        "PATCH", "/events/", lambda: office.change_event(event_id, colorId="3")
+    )
     await office.sync_until_calm()
 
     assert (office.texts(), office.termin_texts()) == (["Verhandlung"], ["Verhandlung"])
@@ -396,7 +460,9 @@ async def test_a_lost_calendar_that_cannot_be_filled_at_once_costs_no_termin(
 
 
 @in_haste
-async def test_a_termin_that_comes_back_after_the_calendar_was_lost_stays(office: CalendarOffice) -> None:
+async def test_a_termin_that_comes_back_after_the_calendar_was_lost_stays(
+    office: CalendarOffice,
+) -> None:
     """It lay outside the window when the calendar was lost, so that nothing was done about its event."""
     (fr_nr,) = await with_termine(office, 1, **LAST_CHANGE_WINS)
     office.now += timedelta(days=40)
@@ -412,7 +478,9 @@ async def test_a_termin_that_comes_back_after_the_calendar_was_lost_stays(office
 
 
 @in_haste
-async def test_a_created_termin_survives_the_loss_of_the_calendar_before_the_next_run(office: CalendarOffice) -> None:
+async def test_a_created_termin_survives_the_loss_of_the_calendar_before_the_next_run(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     office.enter("Mandant")
     assert await office.sync_interrupted("POST", "/advonet/Termine")
@@ -424,7 +492,9 @@ async def test_a_created_termin_survives_the_loss_of_the_calendar_before_the_nex
 
 
 @in_haste
-async def test_a_calendar_of_the_same_name_that_is_somebody_elses_is_not_ours(office: CalendarOffice) -> None:
+async def test_a_calendar_of_the_same_name_that_is_somebody_elses_is_not_ours(
+    office: CalendarOffice,
+) -> None:
     calendars, stranger = office.google.world.calendars, "fremd@example.de"
     foreign = office.new_calendar(stranger)
     access = {"role": "writer", "scope": {"type": "user", "value": office.account_name}}
@@ -438,7 +508,9 @@ async def test_a_calendar_of_the_same_name_that_is_somebody_elses_is_not_ours(of
 
 
 @in_haste
-async def test_a_calendar_that_is_deleted_during_a_run_costs_no_termin(office: CalendarOffice) -> None:
+async def test_a_calendar_that_is_deleted_during_a_run_costs_no_termin(
+    office: CalendarOffice,
+) -> None:
     await with_termine(office, 3, **LAST_CHANGE_WINS)
     office.delete_event(office.events("SB")[0]["id"])
 
@@ -450,8 +522,12 @@ async def test_a_calendar_that_is_deleted_during_a_run_costs_no_termin(office: C
 
 
 @in_haste
-async def test_an_account_that_google_refuses_keeps_nobody_from_his_calendar(office: CalendarOffice) -> None:
-    await office.configure(GOOGLE_CALENDAR_ACL="reader:weg@example.de,writer:sb@example.de")
+async def test_an_account_that_google_refuses_keeps_nobody_from_his_calendar(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(
+        GOOGLE_CALENDAR_ACL="reader:weg@example.de,writer:sb@example.de"
+    )
     office.termin()
     office.strike("google", method="POST", path="/acl$", status=400, count=1)
 
@@ -459,7 +535,10 @@ async def test_an_account_that_google_refuses_keeps_nobody_from_his_calendar(off
 
     calendar = office.calendar("SB")
     assert calendar is not None
-    assert {rule.scope_value for rule in calendar.acl.values()} == {calendar.data_owner, "sb@example.de"}
+    assert {rule.scope_value for rule in calendar.acl.values()} == {
+        calendar.data_owner,
+        "sb@example.de",
+    }
     assert office.texts() == ["Besprechung"]
 
 
@@ -467,7 +546,9 @@ async def test_an_account_that_google_refuses_keeps_nobody_from_his_calendar(off
 
 
 @in_haste
-async def test_an_expired_sync_token_costs_a_full_listing_and_no_pair(office: CalendarOffice) -> None:
+async def test_an_expired_sync_token_costs_a_full_listing_and_no_pair(
+    office: CalendarOffice,
+) -> None:
     await with_termine(office, 3)
     office.enter("neu")
     before = {pair.sync_id for pair in await office.pairs()}
@@ -482,7 +563,9 @@ async def test_an_expired_sync_token_costs_a_full_listing_and_no_pair(office: Ca
 
 
 @in_haste
-async def test_an_expired_sync_token_is_given_up_even_if_the_run_fails(office: CalendarOffice) -> None:
+async def test_an_expired_sync_token_is_given_up_even_if_the_run_fails(
+    office: CalendarOffice,
+) -> None:
     await with_termine(office, 1)
     office.enter("neu")
     office.google.world.lister.expire_sync_tokens()
@@ -491,7 +574,11 @@ async def test_an_expired_sync_token_is_given_up_even_if_the_run_fails(office: C
     office.recover()
 
     assert dict((await office.sync()).counts) == {"advoware_created": 1}
-    listings = [call for call in office.calls("google") if call.startswith("GET") and "/events" in call]
+    listings = [
+        call
+        for call in office.calls("google")
+        if call.startswith("GET") and "/events" in call
+    ]
     assert [call for call in listings if "syncToken" in call] == []
 
 
@@ -507,7 +594,9 @@ async def test_an_expired_sync_token_is_given_up_even_if_the_run_fails(office: C
     ],
     ids=["403 quota", "429", "503", "500", "reset"],
 )
-async def test_google_may_ask_for_patience(office: CalendarOffice, fault: dict[str, Any]) -> None:
+async def test_google_may_ask_for_patience(
+    office: CalendarOffice, fault: dict[str, Any]
+) -> None:
     office.termin()
     await office.sync()
     office.termin("neu")
@@ -524,7 +613,10 @@ async def test_google_may_ask_for_patience(office: CalendarOffice, fault: dict[s
 @in_haste
 @pytest.mark.parametrize(
     ("fault", "error"),
-    [({"status": 429, "headers": {"Retry-After": "600"}}, RateLimited), ({"status": 503}, Unavailable)],
+    [
+        ({"status": 429, "headers": {"Retry-After": "600"}}, RateLimited),
+        ({"status": 503}, Unavailable),
+    ],
     ids=["429", "503"],
 )
 async def test_an_outage_of_google_ends_the_run_and_is_made_up_for(
@@ -544,7 +636,9 @@ async def test_an_outage_of_google_ends_the_run_and_is_made_up_for(
 
 
 @in_haste
-async def test_an_outage_of_advoware_ends_the_run_and_is_made_up_for(office: CalendarOffice) -> None:
+async def test_an_outage_of_advoware_ends_the_run_and_is_made_up_for(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     for number in range(10):
         office.enter(f"Event {number}")
@@ -572,7 +666,9 @@ async def test_a_revoked_login_is_renewed(office: CalendarOffice) -> None:
 
 
 @in_haste
-async def test_one_termin_that_google_refuses_does_not_stop_the_others(office: CalendarOffice) -> None:
+async def test_one_termin_that_google_refuses_does_not_stop_the_others(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     office.strike("google", method="POST", status=400, count=1)
     refused = office.termin("schlecht")
@@ -580,7 +676,11 @@ async def test_one_termin_that_google_refuses_does_not_stop_the_others(office: C
 
     summary = await office.sync()
 
-    assert (summary.result, len(summary.errors), office.texts()) == ("failed", 1, ["gut"])
+    assert (summary.result, len(summary.errors), office.texts()) == (
+        "failed",
+        1,
+        ["gut"],
+    )
     (pair,) = [pair for pair in await office.pairs() if pair.advoware_frnr == refused]
     assert (pair.sync_status, pair.google_event_id) == ("failed", None)
     assert pair.error is not None
@@ -593,7 +693,9 @@ async def test_one_termin_that_google_refuses_does_not_stop_the_others(office: C
 
 @in_haste
 @pytest.mark.parametrize("system", ["advoware", "google"])
-async def test_what_is_refused_for_ever_fills_no_audit_and_hides_no_change(office: CalendarOffice, system: Any) -> None:
+async def test_what_is_refused_for_ever_fills_no_audit_and_hides_no_change(
+    office: CalendarOffice, system: Any
+) -> None:
     (good,) = await with_termine(office, 1, **LAST_CHANGE_WINS)
     if system == "google":
         office.termin("schlecht")
@@ -614,7 +716,9 @@ async def test_what_is_refused_for_ever_fills_no_audit_and_hides_no_change(offic
 
 
 @in_haste
-async def test_a_termin_that_cannot_be_read_directly_does_not_stop_the_others(office: CalendarOffice) -> None:
+async def test_a_termin_that_cannot_be_read_directly_does_not_stop_the_others(
+    office: CalendarOffice,
+) -> None:
     missing, _ = await with_termine(office, 2)
     office.termin("neu")
     record = office.advoware.termine._records.pop(missing)
@@ -633,7 +737,9 @@ async def test_a_termin_that_cannot_be_read_directly_does_not_stop_the_others(of
 
 
 @in_haste
-async def test_an_event_that_may_not_be_marked_is_not_created_twice(office: CalendarOffice) -> None:
+async def test_an_event_that_may_not_be_marked_is_not_created_twice(
+    office: CalendarOffice,
+) -> None:
     """Somebody else is its organiser."""
     await office.sync()
     event_id = office.enter("Einladung")
@@ -647,7 +753,9 @@ async def test_an_event_that_may_not_be_marked_is_not_created_twice(office: Cale
 
 
 @in_haste
-async def test_a_deleted_imported_event_comes_back_under_another_id(office: CalendarOffice) -> None:
+async def test_a_deleted_imported_event_comes_back_under_another_id(
+    office: CalendarOffice,
+) -> None:
     """Google gives imported events ids under which it does not insert any."""
     await office.sync()
     calendar = office.calendar("SB")
@@ -666,7 +774,9 @@ async def test_a_deleted_imported_event_comes_back_under_another_id(office: Cale
 
 
 @in_haste
-async def test_a_change_that_waits_is_not_forgotten_because_writing_it_fails(office: CalendarOffice) -> None:
+async def test_a_change_that_waits_is_not_forgotten_because_writing_it_fails(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     event_id = office.enter("alt")
     await office.sync()
@@ -684,17 +794,25 @@ async def test_a_change_that_waits_is_not_forgotten_because_writing_it_fails(off
 
 
 @in_haste
-async def test_a_pair_that_somebody_else_has_stored_does_not_stop_the_others(office: CalendarOffice) -> None:
+async def test_a_pair_that_somebody_else_has_stored_does_not_stop_the_others(
+    office: CalendarOffice,
+) -> None:
     await office.sync()
     first = office.termin("zuerst")
     office.termin("danach")
     row = Pair(uuid4(), "SB", first, None, "advoware")
-    line = AuditLine(employee_kuerzel="SB", side="none", action="recorded", reason="by somebody else")
+    line = AuditLine(
+        employee_kuerzel="SB", side="none", action="recorded", reason="by somebody else"
+    )
     store = await office.store()
     inserts: list[asyncio.Future[Any]] = []
     office.strike("google", method="POST", latency_ms=300, count=1)
     summary = await office.meanwhile(
-        "POST", "/events?", lambda: inserts.append(asyncio.ensure_future(store.save_pair(row, line, office.now)))
+        "POST",
+        "/events?",
+        lambda: inserts.append(
+            asyncio.ensure_future(store.save_pair(row, line, office.now))
+        ),
     )
     await asyncio.gather(*inserts)
 
@@ -715,7 +833,9 @@ async def test_redis_may_forget_everything_during_a_run(office: CalendarOffice) 
     redis = office.resources.redis
 
     summary = await office.meanwhile(
-        "POST", "/events?", lambda: flushed.append(asyncio.ensure_future(redis.flushall()))
+        "POST",
+        "/events?",
+        lambda: flushed.append(asyncio.ensure_future(redis.flushall())),
     )
     await asyncio.gather(*flushed)
 
@@ -738,9 +858,13 @@ async def gate_to_redis(office: CalendarOffice) -> AsyncIterator[asyncio.Server]
         finally:
             writer.close()
 
-    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def connect(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         open_writers.append(writer)
-        far_reader, far_writer = await asyncio.open_connection(settings.host, settings.port)
+        far_reader, far_writer = await asyncio.open_connection(
+            settings.host, settings.port
+        )
         await asyncio.gather(pipe(reader, far_writer), pipe(far_reader, writer))
 
     open_writers: list[asyncio.StreamWriter] = []
@@ -755,13 +879,17 @@ async def gate_to_redis(office: CalendarOffice) -> AsyncIterator[asyncio.Server]
 async def test_redis_may_stop_during_a_run(office: CalendarOffice) -> None:
     gate = gate_to_redis(office)
     server = await gate.__aenter__()
-    await office.configure(REDIS_HOST="127.0.0.1", REDIS_PORT=server.sockets[0].getsockname()[1])
+    await office.configure(
+        REDIS_HOST="127.0.0.1", REDIS_PORT=server.sockets[0].getsockname()[1]
+    )
     for number in range(8):
         office.termin(f"Termin {number}")
     stopped: list[asyncio.Future[Any]] = []
 
     result = await office.meanwhile(
-        "POST", "/events?", lambda: stopped.append(asyncio.ensure_future(gate.__aexit__(None, None, None)))
+        "POST",
+        "/events?",
+        lambda: stopped.append(asyncio.ensure_future(gate.__aexit__(None, None, None))),
     )
     await asyncio.gather(*stopped)
 
@@ -777,11 +905,19 @@ async def test_redis_may_stop_during_a_run(office: CalendarOffice) -> None:
 
 
 @in_haste
-async def test_a_termin_without_readable_number_does_not_stop_the_others(office: CalendarOffice) -> None:
+async def test_a_termin_without_readable_number_does_not_stop_the_others(
+    office: CalendarOffice,
+) -> None:
     office.termin("alt")
     await office.sync()
-    rows = [{"frNr": "abc", "text": "kaputt"}, {"text": "ohne Nummer"}, office.record("alt") | {"text": "neu"}]
-    office.strike("advoware", method="GET", path="/Termine", status=200, body=rows, count=1)
+    rows = [
+        {"frNr": "abc", "text": "kaputt"},
+        {"text": "ohne Nummer"},
+        office.record("alt") | {"text": "neu"},
+    ]
+    office.strike(
+        "advoware", method="GET", path="/Termine", status=200, body=rows, count=1
+    )
 
     await office.sync()
 
@@ -794,7 +930,13 @@ async def test_a_termin_that_google_cannot_hold_costs_nothing_once_it_has_left_t
 ) -> None:
     await office.configure(CALENDAR_SYNC_DAYS_BACK=1)
     nightly = {"dauertermin": 1, "turnus": 1, "turnusArt": 2, "datumBis": "2026-04-20"}
-    office.termin("Nacht", day="2026-03-29", uhrzeitVon="01:30:00", uhrzeitBis="04:00:00", **nightly)
+    office.termin(
+        "Nacht",
+        day="2026-03-29",
+        uhrzeitVon="01:30:00",
+        uhrzeitBis="04:00:00",
+        **nightly,
+    )
     await office.sync()
     assert len(await office.pairs()) == 1
     office.now += timedelta(days=120)
@@ -807,7 +949,9 @@ async def test_a_termin_that_google_cannot_hold_costs_nothing_once_it_has_left_t
 
 
 @in_haste
-async def test_a_waiting_event_that_becomes_a_termins_content_takes_over_its_row(office: CalendarOffice) -> None:
+async def test_a_waiting_event_that_becomes_a_termins_content_takes_over_its_row(
+    office: CalendarOffice,
+) -> None:
     await office.configure(ADVOWARE_WRITE_PROTECTION=True)
     await office.sync()
     office.enter("Zahnarzt")
@@ -832,8 +976,12 @@ async def test_a_create_without_an_answer_is_found_although_its_text_was_altered
     await office.configure(ADVOWARE_WRITE_PROTECTION="false")
     await office.sync()
     office.enter("Besprechung mit Müller")
-    office.strike("advoware", method="POST", stored=[{"field": "text", "how": how, "to": 8}])
-    office.strike("advoware", method="POST", path="/Termine", reset=True, when="after", count=9)
+    office.strike(
+        "advoware", method="POST", stored=[{"field": "text", "how": how, "to": 8}]
+    )
+    office.strike(
+        "advoware", method="POST", path="/Termine", reset=True, when="after", count=9
+    )
     await office.try_sync()
     assert len(office.termine()) == 1
     office.recover()

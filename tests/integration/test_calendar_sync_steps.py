@@ -87,7 +87,9 @@ class Worker:
         """Let the engine call a step."""
         return await _load(step).handler(data, self.engine)
 
-    async def post(self, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+    async def post(
+        self, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
         """The answer of the manual start."""
         answer = await self.run("api", ApiRequest(body=body, headers=headers or {}))
         return answer.status, answer.body
@@ -100,13 +102,23 @@ class Worker:
     def termin(self, text: str) -> None:
         """Somebody enters a Termin of SB's for today."""
         day = f"{datetime.now(BERLIN):%Y-%m-%d}"
-        times = {"datum": day, "uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00", "datumBis": day}
+        times = {
+            "datum": day,
+            "uhrzeitVon": "10:00:00",
+            "uhrzeitBis": "11:00:00",
+            "datumBis": day,
+        }
         self.advoware.termine.create({**times, "text": text, "anwalt": "SB"})
 
     def titles(self) -> set[str]:
         """The titles of all events in the employees' calendars."""
         found = self.google.world.calendars.calendars.values()
-        events = [event for item in found if not item.primary for event in item.events.values()]
+        events = [
+            event
+            for item in found
+            if not item.primary
+            for event in item.events.values()
+        ]
         return {event.content.fields.get("summary", "") for event in events}
 
     def strike(self, twin: AdvowareTwin | GoogleTwin, **fault: Any) -> None:
@@ -142,7 +154,9 @@ async def worker(
             "GOOGLE_CALENDAR_API_ENDPOINT": google.url,
             "CALENDAR_SYNC_DEBUG_KUERZEL": "SB,AI",
         }
-        for name, value in make_settings(**{**addresses, **overrides}).environment().items():
+        for name, value in (
+            make_settings(**{**addresses, **overrides}).environment().items()
+        ):
             monkeypatch.setenv(name, value)
         get_settings.cache_clear()
 
@@ -177,22 +191,35 @@ async def test_a_queue_that_is_down_fails_the_cron_visibly(fresh: Worker) -> Non
         await fresh.run("cron")
 
 
-async def test_all_enqueues_each_employee_once_however_often_it_comes(fresh: Worker) -> None:
+async def test_all_enqueues_each_employee_once_however_often_it_comes(
+    fresh: Worker,
+) -> None:
     await fresh.run("all", {"full_content": False})
     await fresh.run("all", {"full_content": False})
 
-    expected = [(EMPLOYEE, {"kuerzel": name, "full_content": False}) for name in ("AI", "SB")]
+    expected = [
+        (EMPLOYEE, {"kuerzel": name, "full_content": False}) for name in ("AI", "SB")
+    ]
     assert sorted(fresh.engine.queue, key=str) == expected
 
 
-async def test_a_start_that_hides_the_texts_is_not_taken_for_the_job_that_waits(fresh: Worker) -> None:
+async def test_a_start_that_hides_the_texts_is_not_taken_for_the_job_that_waits(
+    fresh: Worker,
+) -> None:
     await fresh.run("all", {})
     await fresh.run("all", {"full_content": False})
 
-    assert [event["full_content"] for _, event in fresh.engine.queue] == [True, True, False, False]
+    assert [event["full_content"] for _, event in fresh.engine.queue] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
-async def test_an_employee_whose_job_was_taken_up_is_enqueued_again(fresh: Worker) -> None:
+async def test_an_employee_whose_job_was_taken_up_is_enqueued_again(
+    fresh: Worker,
+) -> None:
     await fresh.run("all", {})
     for _, event in list(fresh.engine.queue):
         await fresh.run("event", event)
@@ -211,7 +238,9 @@ async def test_who_was_synced_least_recently_is_enqueued_first(fresh: Worker) ->
     assert [event["kuerzel"] for _, event in fresh.engine.queue] == ["SB", "AI"]
 
 
-async def test_what_could_not_be_enqueued_does_not_count_as_waiting(fresh: Worker) -> None:
+async def test_what_could_not_be_enqueued_does_not_count_as_waiting(
+    fresh: Worker,
+) -> None:
     fresh.engine.is_down = True
     with pytest.raises(NotEnqueued):
         await fresh.run("all", {})
@@ -222,7 +251,9 @@ async def test_what_could_not_be_enqueued_does_not_count_as_waiting(fresh: Worke
     assert len(fresh.engine.queue) == 2
 
 
-async def test_without_advoware_nobody_is_enqueued_and_the_queue_tries_again(fresh: Worker) -> None:
+async def test_without_advoware_nobody_is_enqueued_and_the_queue_tries_again(
+    fresh: Worker,
+) -> None:
     fresh.strike(fresh.advoware, path="/Mitarbeiter", status=503)
 
     with pytest.raises(ForeignSystemError):
@@ -251,7 +282,9 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("odd", ODD, ids=lambda odd: f"{odd['how']}-{str(odd.get('to', ''))[:8]}")
+@pytest.mark.parametrize(
+    "odd", ODD, ids=lambda odd: f"{odd['how']}-{str(odd.get('to', ''))[:8]}"
+)
 async def test_one_odd_employee_does_not_keep_the_others_from_being_enqueued(
     worker: Worker, odd: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,15 +297,31 @@ async def test_one_odd_employee_does_not_keep_the_others_from_being_enqueued(
 
     await worker.run("all", {})
 
-    enqueued = [event["kuerzel"] for topic, event in worker.engine.queue if topic == EMPLOYEE]
+    enqueued = [
+        event["kuerzel"] for topic, event in worker.engine.queue if topic == EMPLOYEE
+    ]
     assert enqueued.count("SB") == 1
     assert len(enqueued) == len(set(enqueued)) > 3
-    assert all(isinstance(name, str) and 0 < len(name) <= 50 and name == name.strip() for name in enqueued)
+    assert all(
+        isinstance(name, str) and 0 < len(name) <= 50 and name == name.strip()
+        for name in enqueued
+    )
 
 
-async def test_the_cron_lets_go_of_texts_that_were_overwritten_a_month_ago(fresh: Worker) -> None:
-    store, now = CalendarStore(await fresh.resources.database()), fresh.resources.clock()
-    old = Overwritten(employee_kuerzel="SB", sync_id=uuid4(), google_event_id="e1", advoware_frnr=1, resource={})
+async def test_the_cron_lets_go_of_texts_that_were_overwritten_a_month_ago(
+    fresh: Worker,
+) -> None:
+    store, now = (
+        CalendarStore(await fresh.resources.database()),
+        fresh.resources.clock(),
+    )
+    old = Overwritten(
+        employee_kuerzel="SB",
+        sync_id=uuid4(),
+        google_event_id="e1",
+        advoware_frnr=1,
+        resource={},
+    )
     for days in (29, 31):
         await store.keep_overwritten(old, now - timedelta(days=days))
 
@@ -294,7 +343,9 @@ async def test_an_event_syncs_the_employee_and_says_so(fresh: Worker) -> None:
 
 async def test_the_job_of_a_busy_employee_is_done_without_error(fresh: Worker) -> None:
     resources = fresh.resources
-    async with record_lock(resources, lock_key("SB"), 60, redis=resources.calendar_redis):
+    async with record_lock(
+        resources, lock_key("SB"), 60, redis=resources.calendar_redis
+    ):
         await fresh.run("event", {"kuerzel": "SB"})
 
     assert fresh.calendars() == []
@@ -319,7 +370,9 @@ async def noted(worker: Worker) -> set[str] | None:
     return set(note.wishes) if note else None
 
 
-async def test_a_wish_to_hide_the_texts_that_meets_a_running_sync_is_carried_out_by_that_sync(fresh: Worker) -> None:
+async def test_a_wish_to_hide_the_texts_that_meets_a_running_sync_is_carried_out_by_that_sync(
+    fresh: Worker,
+) -> None:
     fresh.termin("Scheidung Müller")
     working = await at_work(fresh)
 
@@ -332,7 +385,9 @@ async def test_a_wish_to_hide_the_texts_that_meets_a_running_sync_is_carried_out
     assert await noted(fresh) is None
 
 
-async def test_a_termin_entered_while_a_sync_is_running_arrives_by_that_sync(fresh: Worker) -> None:
+async def test_a_termin_entered_while_a_sync_is_running_arrives_by_that_sync(
+    fresh: Worker,
+) -> None:
     fresh.termin("Erster")
     working = await at_work(fresh)
     fresh.termin("Zweiter")
@@ -344,7 +399,9 @@ async def test_a_termin_entered_while_a_sync_is_running_arrives_by_that_sync(fre
     assert await noted(fresh) is None
 
 
-async def test_a_wish_to_hide_the_texts_outlives_a_run_that_fails(fresh: Worker) -> None:
+async def test_a_wish_to_hide_the_texts_outlives_a_run_that_fails(
+    fresh: Worker,
+) -> None:
     fresh.termin("Scheidung Müller")
     await fresh.run("event", {"kuerzel": "SB"})
     assert fresh.titles() == {"Scheidung Müller"}
@@ -369,7 +426,11 @@ async def test_the_cron_takes_up_what_a_crash_has_left_also_of_those_who_have_le
     fresh: Worker, clock: Any
 ) -> None:
     notes = Notes(await fresh.resources.database())
-    await notes.leave(calendar("EX"), frozenset({HIDE}), fresh.resources.clock() - timedelta(minutes=5))
+    await notes.leave(
+        calendar("EX"),
+        frozenset({HIDE}),
+        fresh.resources.clock() - timedelta(minutes=5),
+    )
     await notes.leave(calendar("SB"), frozenset(), fresh.resources.clock())
 
     await fresh.run("all", {})
@@ -377,7 +438,9 @@ async def test_the_cron_takes_up_what_a_crash_has_left_also_of_those_who_have_le
     assert {event["kuerzel"] for _, event in fresh.engine.queue} == {"SB", "AI", "EX"}
 
 
-async def test_a_run_that_fails_is_told_and_left_to_the_next_cron(fresh: Worker) -> None:
+async def test_a_run_that_fails_is_told_and_left_to_the_next_cron(
+    fresh: Worker,
+) -> None:
     fresh.strike(fresh.advoware, path="/Termine", status=400)
 
     await fresh.run("event", {"kuerzel": "SB"})
@@ -386,12 +449,16 @@ async def test_a_run_that_fails_is_told_and_left_to_the_next_cron(fresh: Worker)
     assert not await fresh.resources.calendar_redis.exists(lock_key("SB"))
 
 
-async def test_a_missing_service_account_is_told_to_the_operator(worker: Worker) -> None:
+async def test_a_missing_service_account_is_told_to_the_operator(
+    worker: Worker,
+) -> None:
     worker.environment(GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH="/nowhere/account.json")
 
     await worker.run("event", {"kuerzel": "SB"})
 
-    (fields,) = [fields for _, name, fields in worker.engine.lines if name == "calendar.failed"]
+    (fields,) = [
+        fields for _, name, fields in worker.engine.lines if name == "calendar.failed"
+    ]
     assert "GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH" in str(fields)
 
 
@@ -412,7 +479,9 @@ async def runs(worker: Worker) -> dict[str, Run]:
     return {run.employee_kuerzel: run for run in await store.runs()}
 
 
-async def test_a_failure_that_nobody_has_foreseen_is_told_without_its_text_and_is_nobody_elses(fresh: Worker) -> None:
+async def test_a_failure_that_nobody_has_foreseen_is_told_without_its_text_and_is_nobody_elses(
+    fresh: Worker,
+) -> None:
     await forbid_cursors(fresh, "SB", "Scheidung Müller")
 
     await fresh.run("event", {"kuerzel": "SB"})
@@ -425,25 +494,45 @@ async def test_a_failure_that_nobody_has_foreseen_is_told_without_its_text_and_i
     assert (failed.code or "").startswith("RaiseError (store.py:")
     assert failed.failing_since is not None
     assert (done.result, done.code, done.failures) == ("no_change", None, 0)
-    (told, _) = [fields for _, name, fields in fresh.engine.lines if name == "calendar.failed"]
+    (told, _) = [
+        fields for _, name, fields in fresh.engine.lines if name == "calendar.failed"
+    ]
     assert (told["kuerzel"], told["error"]) == ("SB", failed.code)
     assert "Scheidung" not in str(fresh.engine.lines) + str(noted)
 
 
-async def test_a_run_that_fails_is_remembered_with_its_code_until_one_succeeds(fresh: Worker) -> None:
-    fresh.strike(fresh.advoware, path="/Termine", status=400, body={"message": "Scheidung Müller"}, count=1)
+async def test_a_run_that_fails_is_remembered_with_its_code_until_one_succeeds(
+    fresh: Worker,
+) -> None:
+    fresh.strike(
+        fresh.advoware,
+        path="/Termine",
+        status=400,
+        body={"message": "Scheidung Müller"},
+        count=1,
+    )
 
     await fresh.run("event", {"kuerzel": "SB"})
     failed = (await runs(fresh))["SB"]
     await fresh.run("event", {"kuerzel": "SB"})
 
-    assert (failed.result, failed.code) == ("failed", "ValidationFailed: Advoware answered 400")
+    assert (failed.result, failed.code) == (
+        "failed",
+        "ValidationFailed: Advoware answered 400",
+    )
     assert failed.ended_at == failed.failing_since
     mended = (await runs(fresh))["SB"]
-    assert (mended.result, mended.code, mended.failing_since, mended.failures) == ("no_change", None, None, 0)
+    assert (mended.result, mended.code, mended.failing_since, mended.failures) == (
+        "no_change",
+        None,
+        None,
+        0,
+    )
 
 
-async def test_single_appointments_that_fail_are_a_failed_run_with_the_first_code(fresh: Worker) -> None:
+async def test_single_appointments_that_fail_are_a_failed_run_with_the_first_code(
+    fresh: Worker,
+) -> None:
     fresh.termin("Scheidung Müller")
     fresh.strike(fresh.google, method="POST", path="/events", status=400)
 
@@ -455,7 +544,9 @@ async def test_single_appointments_that_fail_are_a_failed_run_with_the_first_cod
     assert "Scheidung" not in str(noted)
 
 
-async def test_a_run_that_changes_something_is_remembered_as_such(fresh: Worker) -> None:
+async def test_a_run_that_changes_something_is_remembered_as_such(
+    fresh: Worker,
+) -> None:
     fresh.termin("Erster")
     await fresh.run("event", {"kuerzel": "SB"})
     assert (await runs(fresh))["SB"].result == "changed"
@@ -463,7 +554,9 @@ async def test_a_run_that_changes_something_is_remembered_as_such(fresh: Worker)
 
 async def test_a_busy_employee_is_no_run(fresh: Worker) -> None:
     resources = fresh.resources
-    async with record_lock(resources, lock_key("SB"), 60, redis=resources.calendar_redis):
+    async with record_lock(
+        resources, lock_key("SB"), 60, redis=resources.calendar_redis
+    ):
         await fresh.run("event", {"kuerzel": "SB"})
 
     assert await runs(fresh) == {}
@@ -491,8 +584,12 @@ async def test_a_job_that_is_ended_is_no_failure(fresh: Worker) -> None:
     assert await runs(fresh) == {}
 
 
-@pytest.mark.parametrize("event", [None, {}, {"kuerzel": 5}, {"kuerzel": "SB", "full_content": "nein"}])
-async def test_an_unusable_event_becomes_a_dead_letter(fresh: Worker, event: Any) -> None:
+@pytest.mark.parametrize(
+    "event", [None, {}, {"kuerzel": 5}, {"kuerzel": "SB", "full_content": "nein"}]
+)
+async def test_an_unusable_event_becomes_a_dead_letter(
+    fresh: Worker, event: Any
+) -> None:
     with pytest.raises(InvalidInput):
         await fresh.run("event", event)
 
@@ -533,41 +630,83 @@ async def test_the_health_is_degraded_while_somebodys_runs_fail(fresh: Worker) -
     told = await health(fresh)
 
     noted = await runs(fresh)
-    assert (told["status"], told["employees"], told["failing"], told["held"]) == ("degraded", 2, 1, 0)
+    assert (told["status"], told["employees"], told["failing"], told["held"]) == (
+        "degraded",
+        2,
+        1,
+        0,
+    )
     assert told["since"] == noted["SB"].ended_at.isoformat()
     assert told["last_run"] == noted["AI"].ended_at.isoformat()
 
 
-async def test_the_health_is_degraded_while_work_is_held_and_not_released(fresh: Worker) -> None:
-    store, now = CalendarStore(await fresh.resources.database()), fresh.resources.clock()
+async def test_the_health_is_degraded_while_work_is_held_and_not_released(
+    fresh: Worker,
+) -> None:
+    store, now = (
+        CalendarStore(await fresh.resources.database()),
+        fresh.resources.clock(),
+    )
     for kuerzel in ("SB", "AI", "MK"):
         await store.note_run(kuerzel, "held", "too_many", now)
-        hold = Hold(employee_kuerzel=kuerzel, reason="too_many", number=9, live_pairs=20, held_since=now)
+        hold = Hold(
+            employee_kuerzel=kuerzel,
+            reason="too_many",
+            number=9,
+            live_pairs=20,
+            held_since=now,
+        )
         await store.save_hold(hold)
     await store.release_hold("AI", now)
 
     told = await health(fresh)
 
-    assert (told["status"], told["failing"], told["held"], told["since"]) == ("degraded", 0, 2, now.isoformat())
+    assert (told["status"], told["failing"], told["held"], told["since"]) == (
+        "degraded",
+        0,
+        2,
+        now.isoformat(),
+    )
 
 
-async def test_the_health_is_degraded_if_nobody_had_a_run_of_late(fresh: Worker) -> None:
-    store, now = CalendarStore(await fresh.resources.database()), fresh.resources.clock()
+async def test_the_health_is_degraded_if_nobody_had_a_run_of_late(
+    fresh: Worker,
+) -> None:
+    store, now = (
+        CalendarStore(await fresh.resources.database()),
+        fresh.resources.clock(),
+    )
     await store.note_run("SB", "changed", None, now - timedelta(minutes=46))
 
     assert (await health(fresh))["status"] == "degraded"
 
 
-async def test_who_has_left_the_firm_with_a_failure_does_not_degrade_the_health_for_ever(fresh: Worker) -> None:
-    store, now = CalendarStore(await fresh.resources.database()), fresh.resources.clock()
+async def test_who_has_left_the_firm_with_a_failure_does_not_degrade_the_health_for_ever(
+    fresh: Worker,
+) -> None:
+    store, now = (
+        CalendarStore(await fresh.resources.database()),
+        fresh.resources.clock(),
+    )
     await store.note_run("EX", "failed", "Forbidden", now - timedelta(hours=1))
-    hold = Hold(employee_kuerzel="EX", reason="too_many", number=9, live_pairs=20, held_since=now)
+    hold = Hold(
+        employee_kuerzel="EX",
+        reason="too_many",
+        number=9,
+        live_pairs=20,
+        held_since=now,
+    )
     await store.save_hold(hold)
     await store.note_run("SB", "changed", None, now)
 
     told = await health(fresh)
 
-    assert (told["status"], told["employees"], told["failing"], told["held"]) == ("ok", 1, 0, 0)
+    assert (told["status"], told["employees"], told["failing"], told["held"]) == (
+        "ok",
+        1,
+        0,
+        0,
+    )
 
 
 async def test_a_firm_without_google_has_no_calendar_to_be_ill(worker: Worker) -> None:
@@ -579,7 +718,9 @@ async def test_a_firm_without_google_has_no_calendar_to_be_ill(worker: Worker) -
 # -- the manual start -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", [None, {}, {"kuerzel": "ALL"}, {"kuerzel": "all", "full_content": True}])
+@pytest.mark.parametrize(
+    "body", [None, {}, {"kuerzel": "ALL"}, {"kuerzel": "all", "full_content": True}]
+)
 async def test_without_a_kuerzel_all_are_started(fresh: Worker, body: Any) -> None:
     status, answer = await fresh.post(body)
 
@@ -597,7 +738,9 @@ async def test_one_employee_is_started_with_what_was_asked_for(fresh: Worker) ->
 
 async def test_an_employee_who_is_being_synced_is_locked(fresh: Worker) -> None:
     resources = fresh.resources
-    async with record_lock(resources, lock_key("SB"), 60, redis=resources.calendar_redis):
+    async with record_lock(
+        resources, lock_key("SB"), 60, redis=resources.calendar_redis
+    ):
         status, answer = await fresh.post({"kuerzel": "SB"})
 
     assert (status, answer["status"], fresh.engine.queue) == (409, "locked", [])
@@ -616,7 +759,9 @@ async def test_an_employee_who_is_being_synced_is_locked(fresh: Worker) -> None:
         ("SB", 400),
     ],
 )
-async def test_an_unusable_wish_is_refused_and_starts_nothing(fresh: Worker, body: Any, status: int) -> None:
+async def test_an_unusable_wish_is_refused_and_starts_nothing(
+    fresh: Worker, body: Any, status: int
+) -> None:
     answer = await fresh.post(body)
 
     assert (answer[0], fresh.engine.queue) == (status, [])

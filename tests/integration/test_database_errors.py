@@ -13,7 +13,13 @@ from beteiligte_office import PHONES, Office, office
 
 from config import Settings
 from services.core.database import POOL_SIZE, database_errors
-from services.core.errors import BitByLawError, Conflict, DatabaseUnusable, Unavailable, is_no_records_fault
+from services.core.errors import (
+    BitByLawError,
+    Conflict,
+    DatabaseUnusable,
+    Unavailable,
+    is_no_records_fault,
+)
 from services.core.resources import Resources
 from services.vmh_sync.store import SyncState, SyncStore
 
@@ -24,7 +30,9 @@ NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 async def raising(pool: asyncpg.Pool, code: str) -> None:
     """Let the server raise an error with this code."""
-    await pool.execute(f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$")
+    await pool.execute(
+        f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$"
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,7 +54,9 @@ async def raising(pool: asyncpg.Pool, code: str) -> None:
         ("XX001", "internal error"),
     ],
 )
-async def test_conditions_of_the_server_are_worth_another_try(resources: Resources, code: str, words: str) -> None:
+async def test_conditions_of_the_server_are_worth_another_try(
+    resources: Resources, code: str, words: str
+) -> None:
     pool = await resources.database()
     with pytest.raises(Unavailable, match=words) as caught:
         async with database_errors():
@@ -55,9 +65,17 @@ async def test_conditions_of_the_server_are_worth_another_try(resources: Resourc
 
 
 @pytest.mark.parametrize(
-    ("code", "words"), [("28000", "login"), ("3D000", "POSTGRES_DB_NAME"), ("42501", "rights"), ("42P01", "migrations")]
+    ("code", "words"),
+    [
+        ("28000", "login"),
+        ("3D000", "POSTGRES_DB_NAME"),
+        ("42501", "rights"),
+        ("42P01", "migrations"),
+    ],
 )
-async def test_what_only_a_person_can_mend_is_said_so(resources: Resources, code: str, words: str) -> None:
+async def test_what_only_a_person_can_mend_is_said_so(
+    resources: Resources, code: str, words: str
+) -> None:
     pool = await resources.database()
     with pytest.raises(DatabaseUnusable, match=words) as caught:
         async with database_errors():
@@ -72,7 +90,9 @@ async def test_a_lost_table_asks_for_the_migrations(resources: Resources) -> Non
         await SyncStore(pool).load("CBeteiligte", "x")
 
 
-async def test_a_database_that_does_not_exist_is_named(make_settings: Callable[..., Settings]) -> None:
+async def test_a_database_that_does_not_exist_is_named(
+    make_settings: Callable[..., Settings],
+) -> None:
     async with Resources(make_settings(POSTGRES_DB_NAME="nowhere")) as resources:
         with pytest.raises(DatabaseUnusable, match="POSTGRES_DB_NAME"):
             await resources.database()
@@ -82,18 +102,26 @@ async def test_a_standby_refuses_with_a_remedy_also_at_the_first_start(
     resources: Resources, make_settings: Callable[..., Settings], database: str
 ) -> None:
     pool = await resources.database()
-    await pool.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    await pool.execute(
+        f"ALTER DATABASE {database} SET default_transaction_read_only = on"
+    )
     async with Resources(make_settings()) as later:
         with pytest.raises(Unavailable, match="primary"):
             await later.database()
 
 
-async def test_two_transactions_that_wait_for_each_other_are_worth_another_try(resources: Resources) -> None:
+async def test_two_transactions_that_wait_for_each_other_are_worth_another_try(
+    resources: Resources,
+) -> None:
     pool = await resources.database()
     await pool.execute("CREATE TABLE pair (n int); INSERT INTO pair VALUES (1), (2)")
 
     async def update(first: int, second: int) -> None:
-        async with database_errors(), pool.acquire() as connection, connection.transaction():
+        async with (
+            database_errors(),
+            pool.acquire() as connection,
+            connection.transaction(),
+        ):
             await connection.execute("SET LOCAL deadlock_timeout = '50ms'")
             await connection.execute("UPDATE pair SET n = n WHERE n = $1", first)
             met.release()
@@ -109,7 +137,9 @@ async def test_two_transactions_that_wait_for_each_other_are_worth_another_try(r
     assert "DeadlockDetectedError" in str(error)
 
 
-async def test_values_that_do_not_fit_are_our_defect_and_a_taken_link_is_a_conflict(resources: Resources) -> None:
+async def test_values_that_do_not_fit_are_our_defect_and_a_taken_link_is_a_conflict(
+    resources: Resources,
+) -> None:
     store = SyncStore(await resources.database())
     with pytest.raises(asyncpg.DataError):
         await store.load("CBeteiligte", "a\0b")
@@ -146,7 +176,9 @@ async def test_a_cancelled_use_stays_cancelled(resources: Resources) -> None:
 
 
 @pytest.mark.parametrize("code", ["53100", "42501"])
-async def test_a_full_disk_while_the_phones_are_synced_uses_up_no_try_either(office: Office, code: str) -> None:
+async def test_a_full_disk_while_the_phones_are_synced_uses_up_no_try_either(
+    office: Office, code: str
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, phoneNumberData=PHONES)
     pool = await office.resources.database()
@@ -173,7 +205,9 @@ async def test_a_full_disk_while_the_phones_are_synced_uses_up_no_try_either(off
 
 @pytest.mark.parametrize("code", ["53100", "25006", "42501"])
 @pytest.mark.parametrize("table", ["sync_state", "create_intent", "sync_audit"])
-async def test_a_full_disk_uses_up_no_try_of_the_record(office: Office, code: str, table: str) -> None:
+async def test_a_full_disk_uses_up_no_try_of_the_record(
+    office: Office, code: str, table: str
+) -> None:
     entity_id, betnr = await office.linked_person()
     fresh = await office.new_person(lastName="Neu")
     await office.edit_espocrm(entity_id, lastName="Geändert")

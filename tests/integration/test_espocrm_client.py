@@ -44,7 +44,12 @@ async def fault(control: aiohttp.ClientSession, twin: Any, **rule: Any) -> None:
 
 
 async def people(api: EspoCRMAPI, count: int, **attributes: Any) -> list[str]:
-    return [(await api.create_entity("CBeteiligte", {"lastName": f"P{n}", **attributes}))["id"] for n in range(count)]
+    return [
+        (await api.create_entity("CBeteiligte", {"lastName": f"P{n}", **attributes}))[
+            "id"
+        ]
+        for n in range(count)
+    ]
 
 
 def test_filters_are_written_in_php_brackets() -> None:
@@ -64,12 +69,16 @@ def test_filters_are_written_in_php_brackets() -> None:
     ]
 
 
-async def test_all_pages_are_read_and_each_record_comes_once(resources: Resources, espocrm: EspoCRMTwin) -> None:
+async def test_all_pages_are_read_and_each_record_comes_once(
+    resources: Resources, espocrm: EspoCRMTwin
+) -> None:
     api = EspoCRMAPI(resources=resources)
     ids = await people(api, 205)
     espocrm.journal.clear()
 
-    found = [row["id"] async for row in api.search_entities("CBeteiligte", select=["id"])]
+    found = [
+        row["id"] async for row in api.search_entities("CBeteiligte", select=["id"])
+    ]
 
     assert sorted(found) == sorted(ids)
     assert len(espocrm.journal) == 2
@@ -78,8 +87,13 @@ async def test_all_pages_are_read_and_each_record_comes_once(resources: Resource
 
 async def test_filters_select_what_they_say(resources: Resources) -> None:
     api = EspoCRMAPI(resources=resources)
-    dirty, clean = await people(api, 1, syncStatus="dirty"), await people(api, 2, syncStatus="clean", betnr=None)
-    address = await api.create_entity("CAdressen", {"name": "Haus", "beteiligteId": clean[0]})
+    dirty, clean = (
+        await people(api, 1, syncStatus="dirty"),
+        await people(api, 2, syncStatus="clean", betnr=None),
+    )
+    address = await api.create_entity(
+        "CAdressen", {"name": "Haus", "beteiligteId": clean[0]}
+    )
 
     async def ids(entity: str, *where: Any) -> list[str]:
         rows, total = await api.list_entities(entity, where)
@@ -87,18 +101,37 @@ async def test_filters_select_what_they_say(resources: Resources) -> None:
         return sorted(row["id"] for row in rows)
 
     assert await ids("CBeteiligte", is_in("syncStatus", ["dirty", "failed"])) == dirty
-    assert await ids("CBeteiligte", equals("syncStatus", "clean"), is_null("betnr")) == sorted(clean)
-    assert await ids("CBeteiligte", any_of(equals("id", dirty[0]), equals("id", clean[0]))) == sorted(
-        [*dirty, clean[0]]
+    assert await ids(
+        "CBeteiligte", equals("syncStatus", "clean"), is_null("betnr")
+    ) == sorted(clean)
+    assert await ids(
+        "CBeteiligte", any_of(equals("id", dirty[0]), equals("id", clean[0]))
+    ) == sorted([*dirty, clean[0]])
+    assert (
+        await ids(
+            "CBeteiligte", all_of(equals("syncStatus", "clean"), equals("id", dirty[0]))
+        )
+        == []
     )
-    assert await ids("CBeteiligte", all_of(equals("syncStatus", "clean"), equals("id", dirty[0]))) == []
-    assert await ids("CBeteiligte", before("createdAt", datetime(2020, 1, 1, tzinfo=UTC))) == []
-    assert await ids("CAdressen", linked_with("beteiligte", clean[0])) == [address["id"]]
+    assert (
+        await ids("CBeteiligte", before("createdAt", datetime(2020, 1, 1, tzinfo=UTC)))
+        == []
+    )
+    assert await ids("CAdressen", linked_with("beteiligte", clean[0])) == [
+        address["id"]
+    ]
 
 
-async def test_a_record_is_read_whole_changed_in_part_and_deleted(resources: Resources) -> None:
+async def test_a_record_is_read_whole_changed_in_part_and_deleted(
+    resources: Resources,
+) -> None:
     api = EspoCRMAPI(resources=resources)
-    (entity_id,) = await people(api, 1, firstName="Max", emailAddressData=[{"emailAddress": "A@x.de", "primary": True}])
+    (entity_id,) = await people(
+        api,
+        1,
+        firstName="Max",
+        emailAddressData=[{"emailAddress": "A@x.de", "primary": True}],
+    )
 
     await api.update_entity("CBeteiligte", entity_id, {"firstName": "Moritz"})
 
@@ -114,7 +147,9 @@ async def test_refusals_carry_the_reason_of_espocrm(resources: Resources) -> Non
     api = EspoCRMAPI(resources=resources)
 
     with pytest.raises(ValidationFailed, match="field: syncStatus"):
-        await api.create_entity("CBeteiligte", {"lastName": "P", "syncStatus": "unknown"})
+        await api.create_entity(
+            "CBeteiligte", {"lastName": "P", "syncStatus": "unknown"}
+        )
     with pytest.raises(NotFound, match="does not exist"):
         await api.get_entity("CBeteiligte", "nobody")
     with pytest.raises(Forbidden, match="No create access"):
@@ -122,9 +157,14 @@ async def test_refusals_carry_the_reason_of_espocrm(resources: Resources) -> Non
 
 
 async def test_a_refused_key_is_tried_once_and_then_rests(
-    make_settings: Callable[..., Settings], espocrm: EspoCRMTwin, resources: Resources, clock: Any
+    make_settings: Callable[..., Settings],
+    espocrm: EspoCRMTwin,
+    resources: Resources,
+    clock: Any,
 ) -> None:
-    async with Resources(make_settings(ESPOCRM_MARVIN_API_KEY="falsch"), clock=clock) as wrong:
+    async with Resources(
+        make_settings(ESPOCRM_MARVIN_API_KEY="falsch"), clock=clock
+    ) as wrong:
         for _ in range(20):
             with pytest.raises(AuthenticationFailed, match="ESPOCRM_MARVIN_API_KEY"):
                 await EspoCRMAPI(resources=wrong).get_entity("CBeteiligte", "x")
@@ -143,20 +183,28 @@ async def test_a_create_of_unknown_fate_is_not_repeated_and_a_change_is(
     api = EspoCRMAPI(resources=resources)
     (entity_id,) = await people(api, 1)
     await fault(control, espocrm, method="PUT", status=503, count=1)
-    assert (await api.update_entity("CBeteiligte", entity_id, {"firstName": "Neu"}))["firstName"] == "Neu"
+    assert (await api.update_entity("CBeteiligte", entity_id, {"firstName": "Neu"}))[
+        "firstName"
+    ] == "Neu"
     await fault(control, espocrm, method="POST", hang=True, when="after")
 
     with pytest.raises(UpstreamTimeout):
         await api.create_entity("CBeteiligte", {"lastName": "Einmal"})
 
-    assert (await api.list_entities("CBeteiligte", [equals("lastName", "Einmal")]))[1] == 1
+    assert (await api.list_entities("CBeteiligte", [equals("lastName", "Einmal")]))[
+        1
+    ] == 1
 
 
 # -- the write action -------------------------------------------------------------------------------------------------
 
 
-async def settings(control: aiohttp.ClientSession, twin: EspoCRMTwin, **changes: Any) -> None:
-    async with control.post(f"{twin.url}/__sandbox__/settings", json=changes) as response:
+async def settings(
+    control: aiohttp.ClientSession, twin: EspoCRMTwin, **changes: Any
+) -> None:
+    async with control.post(
+        f"{twin.url}/__sandbox__/settings", json=changes
+    ) as response:
         response.raise_for_status()
 
 
@@ -166,15 +214,25 @@ def asked(twin: EspoCRMTwin) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("entity", ["CBeteiligte", "CAdressen", "CBankverbindungen"])
 async def test_our_entities_are_written_by_the_action_and_others_as_always(
-    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession, entity: str
+    resources: Resources,
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
+    entity: str,
 ) -> None:
     api = EspoCRMAPI(resources=resources)
-    async with control.post(f"{espocrm.url}/__sandbox__/records/CBeteiligte", json={"lastName": "Muster"}) as answer:
+    async with control.post(
+        f"{espocrm.url}/__sandbox__/records/CBeteiligte", json={"lastName": "Muster"}
+    ) as answer:
         owner = (await answer.json())["id"]
-    added = await api.create_entity(entity, {"name": "Neu", "lastName": "Neu", "beteiligteId": owner})
+    added = await api.create_entity(
+        entity, {"name": "Neu", "lastName": "Neu", "beteiligteId": owner}
+    )
     changed = await api.update_entity(entity, added["id"], {"syncStatus": "clean"})
     assert changed == await api.get_entity(entity, added["id"])
-    await api.create_entity("Note", {"post": "x", "parentType": entity, "parentId": added["id"], "type": "Post"})
+    await api.create_entity(
+        "Note",
+        {"post": "x", "parentType": entity, "parentId": added["id"], "type": "Post"},
+    )
     assert asked(espocrm) == [
         ("GET", "/api/v1/BitByLaw/write"),
         ("POST", "/api/v1/BitByLaw/write"),
@@ -185,19 +243,31 @@ async def test_our_entities_are_written_by_the_action_and_others_as_always(
 
 
 async def test_an_older_extension_is_written_plainly_and_asked_again_after_five_minutes(
-    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession, clock: Any
+    resources: Resources,
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
+    clock: Any,
 ) -> None:
     await settings(control, espocrm, extension="1.0.0")
     api = EspoCRMAPI(resources=resources)
     (entity_id,) = await people(api, 1)
-    await EspoCRMAPI(resources=resources).update_entity("CBeteiligte", entity_id, {"firstName": "Neu"})
+    await EspoCRMAPI(resources=resources).update_entity(
+        "CBeteiligte", entity_id, {"firstName": "Neu"}
+    )
     plain = ("PUT", "/api/v1/{entity}/{id}")
-    assert asked(espocrm) == [("GET", "/api/v1/BitByLaw/write"), ("POST", "/api/v1/{entity}"), plain]
+    assert asked(espocrm) == [
+        ("GET", "/api/v1/BitByLaw/write"),
+        ("POST", "/api/v1/{entity}"),
+        plain,
+    ]
 
     await settings(control, espocrm, extension="1.1.0")
     clock.advance(seconds=301)
     await api.update_entity("CBeteiligte", entity_id, {"firstName": "Neuer"})
-    assert asked(espocrm)[3:] == [("GET", "/api/v1/BitByLaw/write"), ("PUT", "/api/v1/BitByLaw/write")]
+    assert asked(espocrm)[3:] == [
+        ("GET", "/api/v1/BitByLaw/write"),
+        ("PUT", "/api/v1/BitByLaw/write"),
+    ]
 
 
 async def test_an_action_that_has_gone_in_the_meantime_is_done_without(
@@ -206,15 +276,23 @@ async def test_an_action_that_has_gone_in_the_meantime_is_done_without(
     api = EspoCRMAPI(resources=resources)
     (entity_id,) = await people(api, 1)
     await settings(control, espocrm, extension="1.0.0")
-    assert (await api.update_entity("CBeteiligte", entity_id, {"firstName": "Neu"}))["firstName"] == "Neu"
-    assert (await api.create_entity("CBeteiligte", {"lastName": "Neu"}))["lastName"] == "Neu"
+    assert (await api.update_entity("CBeteiligte", entity_id, {"firstName": "Neu"}))[
+        "firstName"
+    ] == "Neu"
+    assert (await api.create_entity("CBeteiligte", {"lastName": "Neu"}))[
+        "lastName"
+    ] == "Neu"
 
 
 async def test_an_api_user_without_the_role_writes_plainly(
     make_settings: Callable[..., Settings], espocrm: EspoCRMTwin, clock: Any
 ) -> None:
-    async with Resources(make_settings(ESPOCRM_MARVIN_API_KEY="espocrm-admin-key"), clock=clock) as admin:
-        added = await EspoCRMAPI(resources=admin).create_entity("CBeteiligte", {"lastName": "Neu"})
+    async with Resources(
+        make_settings(ESPOCRM_MARVIN_API_KEY="espocrm-admin-key"), clock=clock
+    ) as admin:
+        added = await EspoCRMAPI(resources=admin).create_entity(
+            "CBeteiligte", {"lastName": "Neu"}
+        )
     assert added["lastName"] == "Neu"
     assert asked(espocrm)[-1] == ("POST", "/api/v1/{entity}")
 
@@ -223,7 +301,15 @@ async def test_a_create_by_the_action_whose_answer_was_lost_is_repeated_and_done
     resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
 ) -> None:
     api = EspoCRMAPI(resources=resources)
-    await fault(control, espocrm, method="POST", path="CBeteiligte", reset=True, when="after", count=1)
+    await fault(
+        control,
+        espocrm,
+        method="POST",
+        path="CBeteiligte",
+        reset=True,
+        when="after",
+        count=1,
+    )
     added = await api.create_entity("CBeteiligte", {"lastName": "Einmal"})
     rows, total = await api.list_entities("CBeteiligte", [equals("lastName", "Einmal")])
     assert ([row["id"] for row in rows], total) == ([added["id"]], 1)
@@ -242,7 +328,9 @@ async def test_refusals_of_the_action_are_those_of_a_plain_request(
         for call in (
             api.update_entity("CBeteiligte", entity_id, {"syncStatus": "unknown"}),
             api.update_entity("CBeteiligte", "nobody", {"firstName": "x"}),
-            api.update_entity("CBeteiligte", entity_id, {"firstName": extension}, version_number=7),
+            api.update_entity(
+                "CBeteiligte", entity_id, {"firstName": extension}, version_number=7
+            ),
             api.create_entity("CBeteiligte", {"lastName": "P0"}),
         ):
             with pytest.raises(ForeignSystemError) as caught:
@@ -250,10 +338,19 @@ async def test_refusals_of_the_action_are_those_of_a_plain_request(
             error = caught.value
             details = error.details
             if isinstance(details, dict):
-                details = {name: value for name, value in details.items() if name != "index"} or None
-            found.setdefault(extension, []).append((type(error), error.status, error.reason, details))
+                details = {
+                    name: value for name, value in details.items() if name != "index"
+                } or None
+            found.setdefault(extension, []).append(
+                (type(error), error.status, error.reason, details)
+            )
     assert found["1.0.0"] == found["1.1.0"]
-    assert [kind for kind, *_ in found["1.1.0"]] == [ValidationFailed, NotFound, Conflict, Conflict]
+    assert [kind for kind, *_ in found["1.1.0"]] == [
+        ValidationFailed,
+        NotFound,
+        Conflict,
+        Conflict,
+    ]
 
 
 # -- request lines ----------------------------------------------------------------------------------------------------
@@ -265,11 +362,15 @@ class Wire:
     def __init__(self) -> None:
         self.lines: list[bytes] = []
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         self.lines.append(head.partition(b"\r\n")[0] + b"\r\n")
         body = b'{"total": 0, "list": []}'
-        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        )
         writer.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
         await writer.drain()
         writer.close()
@@ -291,16 +392,23 @@ async def test_no_request_line_is_longer_than_web_servers_take(
     wire = Wire()
     server = await asyncio.start_server(wire.serve, "127.0.0.1", 0, limit=2**20)
     port = server.sockets[0].getsockname()[1]
-    settings = make_settings(ESPOCRM_API_BASE_URL=f"http://127.0.0.1:{port}/ein/langer/pfad/api/v1")
+    settings = make_settings(
+        ESPOCRM_API_BASE_URL=f"http://127.0.0.1:{port}/ein/langer/pfad/api/v1"
+    )
     async with server, Resources(settings) as resources:
         api = EspoCRMAPI(resources=resources)
         filters = [equals("syncStatus", "clean"), is_in("name", values)]
-        assert [row async for row in api.search_entities("CBeteiligte", filters, ["id", "name"])] == []
+        assert [
+            row
+            async for row in api.search_entities("CBeteiligte", filters, ["id", "name"])
+        ] == []
         assert max(map(len, wire.lines)) <= 8190
         sent = [
             item
             for line in wire.lines
-            for key, item in parse_qsl(line.split(b" ")[1].partition(b"?")[2].decode(), keep_blank_values=True)
+            for key, item in parse_qsl(
+                line.split(b" ")[1].partition(b"?")[2].decode(), keep_blank_values=True
+            )
             if key == "where[1][value][]"
         ]
         assert sent == values
@@ -314,11 +422,21 @@ async def test_a_divided_list_brings_all_rows_once_and_no_more_than_wanted(
     ids = await people(api, 420)
     espocrm.journal.clear()
 
-    found = [row["id"] async for row in api.search_entities("CBeteiligte", [is_in("id", [*ids, *ids[:50]])], ["id"])]
+    found = [
+        row["id"]
+        async for row in api.search_entities(
+            "CBeteiligte", [is_in("id", [*ids, *ids[:50]])], ["id"]
+        )
+    ]
 
     assert sorted(found) == sorted(ids)
     assert {entry["status"] for entry in espocrm.journal} == {200}
-    some = [row["id"] async for row in api.search_entities("CBeteiligte", [is_in("id", ids)], ["id"], limit=7)]
+    some = [
+        row["id"]
+        async for row in api.search_entities(
+            "CBeteiligte", [is_in("id", ids)], ["id"], limit=7
+        )
+    ]
     assert len(some) == 7
 
 
@@ -328,7 +446,14 @@ async def test_filters_that_cannot_be_divided_are_refused_before_they_are_sent(
     api = EspoCRMAPI(resources=resources)
     espocrm.journal.clear()
     with pytest.raises(InvalidInput, match="request line"):
-        await api.list_entities("CBeteiligte", [is_in("id", [f"6b0473a32660a{n:04d}" for n in range(200)])])
+        await api.list_entities(
+            "CBeteiligte", [is_in("id", [f"6b0473a32660a{n:04d}" for n in range(200)])]
+        )
     with pytest.raises(InvalidInput, match="request line"):
-        _ = [row async for row in api.search_entities("CBeteiligte", [equals("name", "ü" * 2000)])]
+        _ = [
+            row
+            async for row in api.search_entities(
+                "CBeteiligte", [equals("name", "ü" * 2000)]
+            )
+        ]
     assert not espocrm.journal

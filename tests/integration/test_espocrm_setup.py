@@ -23,7 +23,10 @@ TOKEN = "geheim&token-0123456789ab"
 NEW_TOKEN = "neu-0123456789abcdef0123"
 EDIT = ("create", "read", "edit")
 RIGHTS = {
-    **dict.fromkeys(("CBeteiligte", "CAdressen", "CBankverbindungen", "CVmhErstgespraech", "Task"), EDIT),
+    **dict.fromkeys(
+        ("CBeteiligte", "CAdressen", "CBankverbindungen", "CVmhErstgespraech", "Task"),
+        EDIT,
+    ),
     "User": ("read",),
     "Webhook": (*EDIT, "delete"),
 }
@@ -36,7 +39,11 @@ WELL_RUN = {
 }
 #: What only administrators see, unless the extension tells it.
 UNTOLD = ["cron", "PHP", "login log", "webhook portion"]
-PERMISSIONS = {"assignment_permission": "all", "user_permission": "all", "mention_permission": "all"}
+PERMISSIONS = {
+    "assignment_permission": "all",
+    "user_permission": "all",
+    "mention_permission": "all",
+}
 
 
 @pytest.fixture
@@ -59,13 +66,25 @@ class Crm:
         await self._ask("POST", "__sandbox__/settings", changes)
 
     async def api_user(self, key: str, **options: Any) -> None:
-        await self._ask("POST", "__sandbox__/api-users", {"api_key": key, "user_name": key, **options})
+        await self._ask(
+            "POST",
+            "__sandbox__/api-users",
+            {"api_key": key, "user_name": key, **options},
+        )
 
-    async def webhook(self, method: str, path: str, body: Any = None, key: str = "espocrm-demo-key") -> Any:
-        return await self._ask(method, f"api/v1/Webhook{path}", body, {"X-Api-Key": key})
+    async def webhook(
+        self, method: str, path: str, body: Any = None, key: str = "espocrm-demo-key"
+    ) -> Any:
+        return await self._ask(
+            method, f"api/v1/Webhook{path}", body, {"X-Api-Key": key}
+        )
 
-    async def _ask(self, method: str, path: str, body: Any = None, headers: Any = None) -> Any:
-        async with self._session.request(method, f"{self._twin.url}/{path}", json=body, headers=headers) as answer:
+    async def _ask(
+        self, method: str, path: str, body: Any = None, headers: Any = None
+    ) -> Any:
+        async with self._session.request(
+            method, f"{self._twin.url}/{path}", json=body, headers=headers
+        ) as answer:
             expected = 201 if (method, path) == ("POST", "api/v1/Webhook") else 200
             assert answer.status == expected, await answer.text()
             return await answer.json()
@@ -85,12 +104,18 @@ async def install(settings: Settings, url: str = PUBLIC_URL) -> list[str]:
 
 async def failures(settings: Settings, url: str | None = None) -> list[Check]:
     """What the doctor wants mended, but that nobody takes the webhooks here; each with its remedy."""
-    checks = [check for check in await diagnose(settings, url) if check.status != "ok" and check.name != RUNNING]
+    checks = [
+        check
+        for check in await diagnose(settings, url)
+        if check.status != "ok" and check.name != RUNNING
+    ]
     assert all(check.fix for check in checks)
     return checks
 
 
-async def bitbylaw(settings: Settings, *arguments: str, **environment: str) -> tuple[int, str]:
+async def bitbylaw(
+    settings: Settings, *arguments: str, **environment: str
+) -> tuple[int, str]:
     """Exit status and standard output of the command, run as a user runs it. Logs go to the other output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cli.main", *arguments,
@@ -114,7 +139,8 @@ async def test_six_webhooks_are_installed_once_with_token_and_without_our_own_ev
     assert await install(settings) == ["created"] * 6
     first = await crm.webhooks()
     assert {row["event"]: row["url"] for row in first} == {
-        event: f"{PUBLIC_URL}{path}?token=geheim%26token-0123456789ab" for event, path in WEBHOOKS.items()
+        event: f"{PUBLIC_URL}{path}?token=geheim%26token-0123456789ab"
+        for event, path in WEBHOOKS.items()
     }
     assert all(row["isActive"] and row["skipOwn"] for row in first)
 
@@ -122,12 +148,20 @@ async def test_six_webhooks_are_installed_once_with_token_and_without_our_own_ev
     assert await crm.webhooks() == first
 
 
-async def test_secrets_are_given_out_when_a_webhook_is_created_and_never_again(settings: Settings, crm: Crm) -> None:
+async def test_secrets_are_given_out_when_a_webhook_is_created_and_never_again(
+    settings: Settings, crm: Crm
+) -> None:
     created = [step async for step in install_webhooks(settings, PUBLIC_URL)]
-    secrets = {step.webhook_id: step.secret.get_secret_value() for step in created if step.secret}
+    secrets = {
+        step.webhook_id: step.secret.get_secret_value()
+        for step in created
+        if step.secret
+    }
     assert secrets == {row["id"]: row["secretKey"] for row in await crm.webhooks()}
     assert all(secret not in repr(created) for secret in secrets.values())
-    assert all([step.secret is None async for step in install_webhooks(settings, PUBLIC_URL)])
+    assert all(
+        [step.secret is None async for step in install_webhooks(settings, PUBLIC_URL)]
+    )
 
 
 async def test_a_new_address_or_token_changes_the_webhooks_and_keeps_their_secrets(
@@ -140,9 +174,12 @@ async def test_a_new_address_or_token_changes_the_webhooks_and_keeps_their_secre
     assert await install(other, "https://other.example/crm/") == ["updated"] * 6
 
     after = await crm.webhooks()
-    assert [(row["id"], row["secretKey"]) for row in after] == [(row["id"], row["secretKey"]) for row in before]
+    assert [(row["id"], row["secretKey"]) for row in after] == [
+        (row["id"], row["secretKey"]) for row in before
+    ]
     assert {row["url"] for row in after} == {
-        f"https://other.example/crm{path}?token={NEW_TOKEN}" for path in WEBHOOKS.values()
+        f"https://other.example/crm{path}?token={NEW_TOKEN}"
+        for path in WEBHOOKS.values()
     }
 
 
@@ -152,22 +189,29 @@ async def test_a_webhook_that_is_off_is_switched_on_and_of_several_only_the_know
     await install(settings)
     url = f"{PUBLIC_URL}{WEBHOOKS['CBeteiligte.create']}"
     known = await crm.webhook("POST", "", {"event": "CBeteiligte.create", "url": url})
-    off = next(row for row in await crm.webhooks() if row["event"] == "CBeteiligte.delete")
+    off = next(
+        row for row in await crm.webhooks() if row["event"] == "CBeteiligte.delete"
+    )
     await crm.webhook("PUT", f"/{off['id']}", {"isActive": False})
     with_secret = make_settings(
-        ESPOCRM_WEBHOOK_TOKEN=TOKEN, ESPOCRM_WEBHOOK_SECRETS=f"{known['id']}:{known['secretKey']}"
+        ESPOCRM_WEBHOOK_TOKEN=TOKEN,
+        ESPOCRM_WEBHOOK_SECRETS=f"{known['id']}:{known['secretKey']}",
     )
 
     actions = await install(with_secret)
 
     assert sorted(actions) == ["kept"] * 4 + ["removed"] + ["updated"] * 2
     left = await crm.webhooks()
-    assert [row["id"] for row in left if row["event"] == "CBeteiligte.create"] == [known["id"]]
+    assert [row["id"] for row in left if row["event"] == "CBeteiligte.create"] == [
+        known["id"]
+    ]
     assert all(row["isActive"] for row in left)
 
 
 async def test_webhooks_of_others_are_left_alone(settings: Settings, crm: Crm) -> None:
-    foreign = await crm.webhook("POST", "", {"event": "CBeteiligte.create", "url": "https://shop.example/hook"})
+    foreign = await crm.webhook(
+        "POST", "", {"event": "CBeteiligte.create", "url": "https://shop.example/hook"}
+    )
     await install(settings)
     assert await install(settings) == ["kept"] * 6
     assert foreign["id"] in {row["id"] for row in await crm.webhooks()}
@@ -184,9 +228,17 @@ async def test_an_espocrm_that_cannot_skip_our_own_events_gets_webhooks_all_the_
 
 @pytest.mark.parametrize(
     "url",
-    ["bitbylaw.example", "ftp://bitbylaw.example", "https://", "https://x.example/?a=b", "http://bitbylaw.example"],
+    [
+        "bitbylaw.example",
+        "ftp://bitbylaw.example",
+        "https://",
+        "https://x.example/?a=b",
+        "http://bitbylaw.example",
+    ],
 )
-async def test_an_address_that_espocrm_cannot_call_is_refused(settings: Settings, crm: Crm, url: str) -> None:
+async def test_an_address_that_espocrm_cannot_call_is_refused(
+    settings: Settings, crm: Crm, url: str
+) -> None:
     with pytest.raises(SetupFailed, match="--url"):
         await install(settings, url)
     assert await crm.webhooks() == []
@@ -205,7 +257,9 @@ async def test_the_command_shows_secrets_once(settings: Settings, crm: Crm) -> N
     arguments = ("espocrm", "install-webhooks", "--url", PUBLIC_URL)
     status, output = await bitbylaw(settings, *arguments)
     assert status == 0
-    keys = {row["event"]: f"{row['id']}:{row['secretKey']}" for row in await crm.webhooks()}
+    keys = {
+        row["event"]: f"{row['id']}:{row['secretKey']}" for row in await crm.webhooks()
+    }
     assert output.splitlines()[-1] == ",".join(keys[event] for event in WEBHOOKS)
     assert TOKEN not in output
 
@@ -213,7 +267,9 @@ async def test_the_command_shows_secrets_once(settings: Settings, crm: Crm) -> N
     assert (status, output.count("kept")) == (0, 6)
     assert not any(row["secretKey"] in output for row in await crm.webhooks())
 
-    status, output = await bitbylaw(settings, *arguments, ESPOCRM_MARVIN_API_KEY="falsch")
+    status, output = await bitbylaw(
+        settings, *arguments, ESPOCRM_MARVIN_API_KEY="falsch"
+    )
     assert status == 1
     assert "ESPOCRM_MARVIN_API_KEY" in output
 
@@ -227,10 +283,21 @@ async def test_an_espocrm_that_is_set_up_is_well(settings: Settings) -> None:
     assert await failures(settings) == []
 
 
-async def test_what_the_role_does_not_allow_is_named(make_settings: Callable[..., Settings]) -> None:
-    found = {check.name: check for check in await failures(make_settings(ESPOCRM_MARVIN_API_KEY="espocrm-limited-key"))}
+async def test_what_the_role_does_not_allow_is_named(
+    make_settings: Callable[..., Settings],
+) -> None:
+    found = {
+        check.name: check
+        for check in await failures(
+            make_settings(ESPOCRM_MARVIN_API_KEY="espocrm-limited-key")
+        )
+    }
     assert found["role"].status == "failed"
-    for missing in ("CBeteiligte: edit is no instead of all", "Webhook: not enabled", "mentionPermission is no"):
+    for missing in (
+        "CBeteiligte: edit is no instead of all",
+        "Webhook: not enabled",
+        "mentionPermission is no",
+    ):
         assert missing in found["role"].message
     assert found["extension"].status == "failed"
     assert found["next call"].status == "warning"
@@ -248,7 +315,9 @@ async def test_a_user_whose_edits_count_as_those_of_a_person_is_found(
     assert [other.name for other in others] == UNTOLD
 
 
-async def test_an_extension_without_the_write_action_is_warned_of(settings: Settings, crm: Crm) -> None:
+async def test_an_extension_without_the_write_action_is_warned_of(
+    settings: Settings, crm: Crm
+) -> None:
     await install(settings)
     await crm.settings(extension="1.0.0")
     check, *others = await failures(settings)
@@ -275,7 +344,9 @@ async def test_rights_that_nothing_needs_and_the_rights_of_a_person_are_warned_o
 async def test_an_entity_that_the_role_does_not_show_and_a_task_without_our_parents_are_found(
     make_settings: Callable[..., Settings], crm: Crm
 ) -> None:
-    rights = {scope: actions for scope, actions in RIGHTS.items() if scope != "CAdressen"}
+    rights = {
+        scope: actions for scope, actions in RIGHTS.items() if scope != "CAdressen"
+    }
     await crm.api_user("narrow-key", sync=True, rights=rights, **PERMISSIONS)
     await crm.settings(task_parents=["Account", "CBeteiligte", "CAdressen"])
     settings = make_settings(ESPOCRM_MARVIN_API_KEY="narrow-key")
@@ -291,16 +362,31 @@ async def test_webhooks_that_are_missing_off_double_elsewhere_or_without_token_a
     assert len(await failures(settings)) == 6
     await install(settings)
     rows = {row["event"]: row for row in await crm.webhooks()}
-    await crm.webhook("PUT", f"/{rows['CBeteiligte.create']['id']}", {"isActive": False})
-    await crm.webhook("POST", "", {"event": "CBeteiligte.update", "url": rows["CBeteiligte.update"]["url"]})
-    elsewhere = rows["CBeteiligte.delete"]["url"].replace("bitbylaw.example", "old.example")
+    await crm.webhook(
+        "PUT", f"/{rows['CBeteiligte.create']['id']}", {"isActive": False}
+    )
+    await crm.webhook(
+        "POST",
+        "",
+        {"event": "CBeteiligte.update", "url": rows["CBeteiligte.update"]["url"]},
+    )
+    elsewhere = rows["CBeteiligte.delete"]["url"].replace(
+        "bitbylaw.example", "old.example"
+    )
     await crm.webhook("PUT", f"/{rows['CBeteiligte.delete']['id']}", {"url": elsewhere})
     bare = rows["CBankverbindungen.create"]["url"].partition("?")[0]
-    await crm.webhook("PUT", f"/{rows['CBankverbindungen.create']['id']}", {"url": bare})
-    await crm.webhook("PUT", f"/{rows['CBankverbindungen.update']['id']}", {"skipOwn": False})
+    await crm.webhook(
+        "PUT", f"/{rows['CBankverbindungen.create']['id']}", {"url": bare}
+    )
+    await crm.webhook(
+        "PUT", f"/{rows['CBankverbindungen.update']['id']}", {"skipOwn": False}
+    )
     await crm.webhook("DELETE", f"/{rows['CBankverbindungen.delete']['id']}")
 
-    found = {check.name.removeprefix("webhook "): check for check in await failures(settings, PUBLIC_URL)}
+    found = {
+        check.name.removeprefix("webhook "): check
+        for check in await failures(settings, PUBLIC_URL)
+    }
     assert found.keys() == WEBHOOKS.keys()
     said = {event: check.message.split(",")[0] for event, check in found.items()}
     assert said == {
@@ -327,22 +413,30 @@ async def test_a_secret_that_does_not_fit_is_found_and_not_shown(
     right = ",".join(f"{row['id']}:{row['secretKey']}" for row in others)
 
     wrong = make_settings(
-        ESPOCRM_WEBHOOK_TOKEN=TOKEN, ESPOCRM_WEBHOOK_SECRETS=f"{right},{first['id']}:alt-0123456789abcdef0123"
+        ESPOCRM_WEBHOOK_TOKEN=TOKEN,
+        ESPOCRM_WEBHOOK_SECRETS=f"{right},{first['id']}:alt-0123456789abcdef0123",
     )
     (check,) = await failures(wrong)
     assert check.name == f"webhook {first['event']}"
     assert first["secretKey"] not in f"{check.message}{check.fix}"
 
     whole = make_settings(
-        ESPOCRM_WEBHOOK_TOKEN=TOKEN, ESPOCRM_WEBHOOK_SECRETS=f"{right},{first['id']}:{first['secretKey']}"
+        ESPOCRM_WEBHOOK_TOKEN=TOKEN,
+        ESPOCRM_WEBHOOK_SECRETS=f"{right},{first['id']}:{first['secretKey']}",
     )
     assert await failures(whole) == []
 
 
-async def test_the_exit_status_tells_well_from_unwell_from_unknown(settings: Settings, espocrm: EspoCRMTwin) -> None:
+async def test_the_exit_status_tells_well_from_unwell_from_unknown(
+    settings: Settings, espocrm: EspoCRMTwin
+) -> None:
     async def doctor(*arguments: str, **environment: str) -> tuple[int, dict[str, str]]:
-        status, output = await bitbylaw(settings, "doctor", "--json", *arguments, **environment)
-        found = {check["name"]: check["status"] for check in json.loads(output)["checks"]}
+        status, output = await bitbylaw(
+            settings, "doctor", "--json", *arguments, **environment
+        )
+        found = {
+            check["name"]: check["status"] for check in json.loads(output)["checks"]
+        }
         # Google is not configured here; see test_calendar_doctor.
         assert found.pop("google account", "warning") == "warning"
         assert found.pop(RUNNING, "warning") == "warning"  # nor does BitByLaw run
@@ -351,19 +445,35 @@ async def test_the_exit_status_tells_well_from_unwell_from_unknown(settings: Set
     await install(settings)
     status, checks = await doctor("--url", PUBLIC_URL)
     assert (status, set(checks.values())) == (0, {"ok"})
-    assert {"key", "extension", "CBeteiligte", "CAdressen", "CBankverbindungen", "Task", "role"} <= checks.keys()
+    assert {
+        "key",
+        "extension",
+        "CBeteiligte",
+        "CAdressen",
+        "CBankverbindungen",
+        "Task",
+        "role",
+    } <= checks.keys()
 
     assert (await doctor("--url", "https://other.example"))[0] == 1
     assert await doctor(ESPOCRM_MARVIN_API_KEY="falsch") == (2, {"key": "unchecked"})
     nobody = "http://127.0.0.1:9/api/v1"
     twins = f"{settings.service.twins},{nobody}"
-    assert await doctor(ESPOCRM_API_BASE_URL=nobody, BITBYLAW_TWINS=twins) == (2, {"key": "unchecked"})
+    assert await doctor(ESPOCRM_API_BASE_URL=nobody, BITBYLAW_TWINS=twins) == (
+        2,
+        {"key": "unchecked"},
+    )
     assert await doctor(ESPOCRM_API_BASE_URL=espocrm.url) == (2, {"key": "unchecked"})
     assert await doctor(ESPOCRM_API_BASE_URL="") == (2, {"configuration": "unchecked"})
-    assert await doctor(ESPOCRM_WEBHOOK_SECRETS="x") == (2, {"configuration": "unchecked"})
+    assert await doctor(ESPOCRM_WEBHOOK_SECRETS="x") == (
+        2,
+        {"configuration": "unchecked"},
+    )
 
 
-async def test_for_people_each_failure_comes_with_its_remedy(settings: Settings) -> None:
+async def test_for_people_each_failure_comes_with_its_remedy(
+    settings: Settings,
+) -> None:
     status, output = await bitbylaw(settings, "doctor")
     assert status == 1
     assert "ok role: " in output

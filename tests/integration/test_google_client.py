@@ -46,7 +46,9 @@ class Google:
 
     async def control(self, method: str, path: str, body: Any = None) -> None:
         """A control request, which must succeed."""
-        async with self._session.request(method, f"{self.twin.url}/__sandbox__/{path}", json=body) as answer:
+        async with self._session.request(
+            method, f"{self.twin.url}/__sandbox__/{path}", json=body
+        ) as answer:
             assert answer.status == 200, await answer.text()
 
 
@@ -58,13 +60,18 @@ async def google() -> AsyncIterator[Google]:
 
 
 @pytest.fixture
-def google_settings(make_settings: Callable[..., Settings], google: Google, tmp_path: Path) -> Callable[..., Settings]:
+def google_settings(
+    make_settings: Callable[..., Settings], google: Google, tmp_path: Path
+) -> Callable[..., Settings]:
     """Settings with the twin's service account."""
     path = tmp_path / "account.json"
     path.write_text(json.dumps(google.key_file))
 
     def make(**overrides: Any) -> Settings:
-        twin = {"GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH": str(path), "GOOGLE_CALENDAR_API_ENDPOINT": google.twin.url}
+        twin = {
+            "GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH": str(path),
+            "GOOGLE_CALENDAR_API_ENDPOINT": google.twin.url,
+        }
         return make_settings(**{**twin, **overrides})
 
     return make
@@ -89,7 +96,10 @@ async def calendar(api: GoogleCalendarAPI) -> str:
 
 def at_nine(day: str = "2026-03-02", **more: Any) -> dict[str, Any]:
     """An event without an id, from nine to ten in Berlin."""
-    start, end = ({"dateTime": f"{day}T{clock}:00", "timeZone": "Europe/Berlin"} for clock in ("09:00", "10:00"))
+    start, end = (
+        {"dateTime": f"{day}T{clock}:00", "timeZone": "Europe/Berlin"}
+        for clock in ("09:00", "10:00")
+    )
     return {"summary": SECRET, "start": start, "end": end, **more}
 
 
@@ -101,7 +111,9 @@ async def fault(google: Google, **rule: Any) -> None:
     await google.control("POST", "faults", rule)
 
 
-def journal(google: Google, method: str = "", path: str = "/calendar/v3/") -> list[dict[str, Any]]:
+def journal(
+    google: Google, method: str = "", path: str = "/calendar/v3/"
+) -> list[dict[str, Any]]:
     """The requests so far by that method whose path contains that text."""
     return [
         entry
@@ -113,11 +125,15 @@ def journal(google: Google, method: str = "", path: str = "/calendar/v3/") -> li
 # -- calendars --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_calendar_is_created_found_and_read(api: GoogleCalendarAPI, calendar: str) -> None:
+async def test_a_calendar_is_created_found_and_read(
+    api: GoogleCalendarAPI, calendar: str
+) -> None:
     listed = await api.list_calendars()
 
     # The account's own calendar, which every account has, is in its list as well.
-    assert [entry["summary"] for entry in listed if entry["id"] == calendar] == ["AW-SB"]
+    assert [entry["summary"] for entry in listed if entry["id"] == calendar] == [
+        "AW-SB"
+    ]
     assert len(listed) == 2
     assert (await api.get_calendar(calendar))["timeZone"] == "Europe/Berlin"
 
@@ -128,11 +144,13 @@ async def test_a_rule_is_set_changed_and_removed_and_only_the_first_tells_the_pe
     rule = await api.insert_acl(calendar, "reader", "SB@example.de", notify=True)
     await api.patch_acl(calendar, rule["id"], "writer")
 
-    assert [(each["id"], each["role"]) for each in await api.list_acl(calendar)][1:] == [
-        ("user:sb@example.de", "writer")
-    ]
+    assert [(each["id"], each["role"]) for each in await api.list_acl(calendar)][
+        1:
+    ] == [("user:sb@example.de", "writer")]
     told = [
-        urllib.parse.parse_qs(urllib.parse.urlsplit(entry["path"]).query)["sendNotifications"]
+        urllib.parse.parse_qs(urllib.parse.urlsplit(entry["path"]).query)[
+            "sendNotifications"
+        ]
         for entry in journal(google, "P", "/acl")
     ]
     assert told == [["true"], ["false"]]
@@ -145,27 +163,43 @@ async def test_a_rule_is_set_changed_and_removed_and_only_the_first_tells_the_pe
 # -- events -----------------------------------------------------------------------------------------------------------
 
 
-async def test_an_event_is_written_read_changed_and_deleted(api: GoogleCalendarAPI, calendar: str) -> None:
+async def test_an_event_is_written_read_changed_and_deleted(
+    api: GoogleCalendarAPI, calendar: str
+) -> None:
     private = {"private": {"sync_id": "1"}}
-    created = await api.insert_event(calendar, event("abc01", extendedProperties=private))
+    created = await api.insert_event(
+        calendar, event("abc01", extendedProperties=private)
+    )
 
-    patched = await api.patch_event(calendar, "abc01", {"location": "Raum 1"}, if_match=created["etag"])
+    patched = await api.patch_event(
+        calendar, "abc01", {"location": "Raum 1"}, if_match=created["etag"]
+    )
     assert (patched["location"], patched["extendedProperties"]) == ("Raum 1", private)
-    updated = await api.update_event(calendar, "abc01", at_nine("2026-03-03"), if_match=patched["etag"])
+    updated = await api.update_event(
+        calendar, "abc01", at_nine("2026-03-03"), if_match=patched["etag"]
+    )
     assert "location" not in updated
     await api.delete_event(calendar, "abc01", if_match=updated["etag"])
 
     assert (await api.get_event(calendar, "abc01"))["status"] == "cancelled"
-    revived = await api.update_event(calendar, "abc01", {**event("abc01"), "status": "confirmed"})
+    revived = await api.update_event(
+        calendar, "abc01", {**event("abc01"), "status": "confirmed"}
+    )
     assert revived["status"] == "confirmed"
 
 
-async def test_nobodys_change_is_overwritten(api: GoogleCalendarAPI, calendar: str, google: Google) -> None:
+async def test_nobodys_change_is_overwritten(
+    api: GoogleCalendarAPI, calendar: str, google: Google
+) -> None:
     seen = await api.insert_event(calendar, event("abc01"))
-    await google.control("PUT", f"calendars/{calendar}/events/abc01", {"location": "Raum 2"})
+    await google.control(
+        "PUT", f"calendars/{calendar}/events/abc01", {"location": "Raum 2"}
+    )
 
     with pytest.raises(Conflict) as patch:
-        await api.patch_event(calendar, "abc01", {"location": "Raum 1"}, if_match=seen["etag"])
+        await api.patch_event(
+            calendar, "abc01", {"location": "Raum 1"}, if_match=seen["etag"]
+        )
     with pytest.raises(Conflict):
         await api.update_event(calendar, "abc01", event("abc01"), if_match=seen["etag"])
     with pytest.raises(Conflict):
@@ -175,7 +209,9 @@ async def test_nobodys_change_is_overwritten(api: GoogleCalendarAPI, calendar: s
     assert (await api.get_event(calendar, "abc01"))["location"] == "Raum 2"
 
 
-async def test_an_id_exists_once_and_is_required(api: GoogleCalendarAPI, calendar: str) -> None:
+async def test_an_id_exists_once_and_is_required(
+    api: GoogleCalendarAPI, calendar: str
+) -> None:
     await api.insert_event(calendar, event("abc01"))
 
     with pytest.raises(Conflict, match="duplicate"):
@@ -184,7 +220,9 @@ async def test_an_id_exists_once_and_is_required(api: GoogleCalendarAPI, calenda
         await api.insert_event(calendar, at_nine())
 
 
-async def test_what_is_not_there_is_not_found(api: GoogleCalendarAPI, calendar: str) -> None:
+async def test_what_is_not_there_is_not_found(
+    api: GoogleCalendarAPI, calendar: str
+) -> None:
     await api.insert_event(calendar, event("abc01"))
     await api.delete_event(calendar, "abc01")
 
@@ -227,12 +265,17 @@ async def test_an_incremental_list_holds_what_changed_and_what_was_deleted(
 
     changed = await api.list_events(calendar, token)
 
-    assert {each["id"]: each["status"] for each in changed.events} == {"abc01": "confirmed", "abc02": "cancelled"}
+    assert {each["id"]: each["status"] for each in changed.events} == {
+        "abc01": "confirmed",
+        "abc02": "cancelled",
+    }
     assert not changed.is_full
     assert (await api.list_events(calendar, changed.next_sync_token)).events == []
 
 
-async def test_a_useless_sync_token_asks_for_a_full_list(api: GoogleCalendarAPI, calendar: str, google: Google) -> None:
+async def test_a_useless_sync_token_asks_for_a_full_list(
+    api: GoogleCalendarAPI, calendar: str, google: Google
+) -> None:
     _, token, _ = await api.list_events(calendar)
     await google.control("POST", "expire-sync-tokens")
 
@@ -244,8 +287,12 @@ async def test_a_useless_sync_token_asks_for_a_full_list(api: GoogleCalendarAPI,
         await api.list_events("nobody", token)
 
 
-async def test_a_list_without_its_end_is_not_believed(api: GoogleCalendarAPI, calendar: str, google: Google) -> None:
-    await fault(google, method="GET", path="/events$", status=200, body={"items": []}, count=1)
+async def test_a_list_without_its_end_is_not_believed(
+    api: GoogleCalendarAPI, calendar: str, google: Google
+) -> None:
+    await fault(
+        google, method="GET", path="/events$", status=200, body={"items": []}, count=1
+    )
     with pytest.raises(UnexpectedAnswer):
         await api.list_events(calendar)
 
@@ -260,24 +307,53 @@ async def test_a_list_without_its_end_is_not_believed(api: GoogleCalendarAPI, ca
 
 
 @pytest.mark.parametrize(
-    "quota", [{"status": 403, "reason": "userRateLimitExceeded"}, {"status": 429}, {"status": 503}]
+    "quota",
+    [
+        {"status": 403, "reason": "userRateLimitExceeded"},
+        {"status": 429},
+        {"status": 503},
+    ],
 )
 async def test_patience_is_rewarded(
     api: GoogleCalendarAPI, calendar: str, google: Google, quota: dict[str, Any]
 ) -> None:
-    body = {"error": {"errors": [{"domain": "usageLimits", "reason": quota.get("reason", "rateLimitExceeded")}]}}
-    await fault(google, method="POST", path="/events$", status=quota["status"], body=body, count=2)
+    body = {
+        "error": {
+            "errors": [
+                {
+                    "domain": "usageLimits",
+                    "reason": quota.get("reason", "rateLimitExceeded"),
+                }
+            ]
+        }
+    }
+    await fault(
+        google,
+        method="POST",
+        path="/events$",
+        status=quota["status"],
+        body=body,
+        count=2,
+    )
 
     await api.insert_event(calendar, event("abc01"))
 
-    assert [entry["status"] for entry in journal(google, "POST", "/events")] == [quota["status"]] * 2 + [200]
+    assert [entry["status"] for entry in journal(google, "POST", "/events")] == [
+        quota["status"]
+    ] * 2 + [200]
 
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_no_try_comes_before_the_time_that_google_asks_for(
     api: GoogleCalendarAPI, calendar: str, google: Google, status: int
 ) -> None:
-    await fault(google, path=f"/calendars/{calendar}$", status=status, headers={"Retry-After": "1"}, count=1)
+    await fault(
+        google,
+        path=f"/calendars/{calendar}$",
+        status=status,
+        headers={"Retry-After": "1"},
+        count=1,
+    )
     loop = asyncio.get_running_loop()
     started = loop.time()
 
@@ -286,8 +362,15 @@ async def test_no_try_comes_before_the_time_that_google_asks_for(
     assert loop.time() - started >= 1
 
 
-async def test_a_wait_beyond_the_deadline_is_not_begun(api: GoogleCalendarAPI, calendar: str, google: Google) -> None:
-    await fault(google, path=f"/calendars/{calendar}$", status=429, headers={"Retry-After": "3600"})
+async def test_a_wait_beyond_the_deadline_is_not_begun(
+    api: GoogleCalendarAPI, calendar: str, google: Google
+) -> None:
+    await fault(
+        google,
+        path=f"/calendars/{calendar}$",
+        status=429,
+        headers={"Retry-After": "3600"},
+    )
 
     with pytest.raises(RateLimited) as limited:
         await api.get_calendar(calendar)
@@ -296,12 +379,23 @@ async def test_a_wait_beyond_the_deadline_is_not_begun(api: GoogleCalendarAPI, c
     assert len(journal(google, "GET", f"/calendars/{calendar}")) == 1
 
 
-@pytest.mark.parametrize(("status", "kind"), [(400, ValidationFailed), (403, Forbidden), (404, NotFound)])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, ValidationFailed), (403, Forbidden), (404, NotFound)]
+)
 async def test_a_refusal_is_final_and_tells_nothing_of_the_event(
-    api: GoogleCalendarAPI, calendar: str, google: Google, status: int, kind: type[ForeignSystemError]
+    api: GoogleCalendarAPI,
+    calendar: str,
+    google: Google,
+    status: int,
+    kind: type[ForeignSystemError],
 ) -> None:
     message = f"Invalid value: {SECRET}"
-    body = {"error": {"errors": [{"domain": "global", "reason": "invalid", "message": message}], "message": message}}
+    body = {
+        "error": {
+            "errors": [{"domain": "global", "reason": "invalid", "message": message}],
+            "message": message,
+        }
+    }
     await fault(google, method="POST", path="/events$", status=status, body=body)
 
     with pytest.raises(kind) as refused:
@@ -317,25 +411,35 @@ async def test_a_refusal_is_final_and_tells_nothing_of_the_event(
 async def test_a_create_that_was_done_unseen_is_a_conflict_and_not_a_second_event(
     api: GoogleCalendarAPI, calendar: str, google: Google
 ) -> None:
-    await fault(google, method="POST", path="/events$", reset=True, when="after", count=1)
+    await fault(
+        google, method="POST", path="/events$", reset=True, when="after", count=1
+    )
 
     with pytest.raises(Conflict):
         await api.insert_event(calendar, event("abc01"))
 
-    assert [each["id"] for each in (await api.list_events(calendar)).events] == ["abc01"]
+    assert [each["id"] for each in (await api.list_events(calendar)).events] == [
+        "abc01"
+    ]
 
 
-async def test_a_calendar_of_unknown_fate_is_not_created_again(api: GoogleCalendarAPI, google: Google) -> None:
+async def test_a_calendar_of_unknown_fate_is_not_created_again(
+    api: GoogleCalendarAPI, google: Google
+) -> None:
     await fault(google, method="POST", path="/calendars$", status=503, when="after")
 
     with pytest.raises(Unavailable):
         await api.insert_calendar("AW-SB")
 
     assert len(journal(google, "POST", "/calendars")) == 1
-    assert [entry["summary"] for entry in await api.list_calendars()].count("AW-SB") == 1
+    assert [entry["summary"] for entry in await api.list_calendars()].count(
+        "AW-SB"
+    ) == 1
 
 
-async def test_a_revoked_token_is_replaced_unnoticed(api: GoogleCalendarAPI, calendar: str, google: Google) -> None:
+async def test_a_revoked_token_is_replaced_unnoticed(
+    api: GoogleCalendarAPI, calendar: str, google: Google
+) -> None:
     await google.control("POST", "revoke-tokens")
 
     assert (await api.get_calendar(calendar))["id"] == calendar
@@ -346,7 +450,11 @@ async def test_a_revoked_token_is_replaced_unnoticed(api: GoogleCalendarAPI, cal
 
 def pool_threads() -> set[threading.Thread]:
     """The running threads of the client; earlier tests may have left idle ones."""
-    return {thread for thread in threading.enumerate() if thread.name.startswith("google-calendar")}
+    return {
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith("google-calendar")
+    }
 
 
 async def test_many_calls_share_few_threads_and_connections(
@@ -355,10 +463,14 @@ async def test_many_calls_share_few_threads_and_connections(
     google.twin.journal.clear()
     others = pool_threads()
 
-    await asyncio.gather(*(api.insert_event(calendar, event(f"abc{n:03}")) for n in range(40)))
+    await asyncio.gather(
+        *(api.insert_event(calendar, event(f"abc{n:03}")) for n in range(40))
+    )
 
     assert len((await api.list_events(calendar)).events) == 40
-    assert len(journal(google, "POST", "/token")) <= THREADS  # a service, and so a token, for each thread
+    assert (
+        len(journal(google, "POST", "/token")) <= THREADS
+    )  # a service, and so a token, for each thread
     assert len(pool_threads() - others) <= THREADS
 
 
@@ -370,18 +482,28 @@ async def test_abandoned_calls_keep_to_their_threads_which_come_free_again(
     google.twin.journal.clear()
     await fault(google, path=f"/calendars/{calendar}$", latency_ms=5000)
 
-    results = await asyncio.gather(*(hasty.get_calendar(calendar) for _ in range(20)), return_exceptions=True)
+    results = await asyncio.gather(
+        *(hasty.get_calendar(calendar) for _ in range(20)), return_exceptions=True
+    )
 
-    assert [result for result in results if not isinstance(result, UpstreamTimeout)] == []
+    assert [
+        result for result in results if not isinstance(result, UpstreamTimeout)
+    ] == []
     assert len(journal(google, "GET", f"/calendars/{calendar}")) <= THREADS
     assert len(pool_threads() - others) <= THREADS
     await google.control("DELETE", "faults")
-    assert (await GoogleCalendarAPI(resources=opened).get_calendar(calendar))["id"] == calendar
+    assert (await GoogleCalendarAPI(resources=opened).get_calendar(calendar))[
+        "id"
+    ] == calendar
 
 
-async def test_a_cancelled_caller_leaves_at_once(opened: Resources, calendar: str, google: Google) -> None:
+async def test_a_cancelled_caller_leaves_at_once(
+    opened: Resources, calendar: str, google: Google
+) -> None:
     await fault(google, path=f"/calendars/{calendar}$", latency_ms=3000, count=1)
-    task = asyncio.create_task(GoogleCalendarAPI(resources=opened).get_calendar(calendar))
+    task = asyncio.create_task(
+        GoogleCalendarAPI(resources=opened).get_calendar(calendar)
+    )
     async with asyncio.timeout(10):
         while not journal(google, "GET", f"/calendars/{calendar}"):
             await asyncio.sleep(0.01)
@@ -390,21 +512,33 @@ async def test_a_cancelled_caller_leaves_at_once(opened: Resources, calendar: st
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert journal(google, "GET", f"/calendars/{calendar}")[0]["status"] is None  # the request is still running
-    assert (await GoogleCalendarAPI(resources=opened).get_calendar(calendar))["id"] == calendar
+    assert (
+        journal(google, "GET", f"/calendars/{calendar}")[0]["status"] is None
+    )  # the request is still running
+    assert (await GoogleCalendarAPI(resources=opened).get_calendar(calendar))[
+        "id"
+    ] == calendar
 
 
 # -- configuration ----------------------------------------------------------------------------------------------------
 
 
 async def test_an_unusable_account_is_a_matter_of_configuration(
-    google_settings: Callable[..., Settings], google: Google, opened: Resources, tmp_path: Path
+    google_settings: Callable[..., Settings],
+    google: Google,
+    opened: Resources,
+    tmp_path: Path,
 ) -> None:
     garbage, strange = tmp_path / "garbage.json", tmp_path / "strange.json"
     garbage.write_text("{}")
-    strange.write_text(json.dumps({**google.key_file, "client_email": "stranger@example.de"}))
+    strange.write_text(
+        json.dumps({**google.key_file, "client_email": "stranger@example.de"})
+    )
 
-    for path, kind in (("", ConfigurationError), (tmp_path / "none", ConfigurationError)):
+    for path, kind in (
+        ("", ConfigurationError),
+        (tmp_path / "none", ConfigurationError),
+    ):
         await refused_account(google_settings, str(path), kind)
     await refused_account(google_settings, str(garbage), ConfigurationError)
     await refused_account(google_settings, str(strange), LoginRefused)
@@ -412,7 +546,9 @@ async def test_an_unusable_account_is_a_matter_of_configuration(
     assert journal(google) == []
 
 
-async def refused_account(make: Callable[..., Settings], path: str, kind: type[Exception]) -> None:
+async def refused_account(
+    make: Callable[..., Settings], path: str, kind: type[Exception]
+) -> None:
     async with Resources(make(GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH=path)) as resources:
         with pytest.raises(kind, match="GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH"):
             await GoogleCalendarAPI(resources=resources).list_calendars()
@@ -424,7 +560,9 @@ async def test_an_unreachable_google_is_unavailable(
     settings = google_settings(GOOGLE_CALENDAR_API_ENDPOINT="http://127.0.0.1:1")
     async with Resources(settings) as resources:
         with pytest.raises(Unavailable) as unreachable:
-            await GoogleCalendarAPI(resources=resources, call_seconds=4).list_calendars()
+            await GoogleCalendarAPI(
+                resources=resources, call_seconds=4
+            ).list_calendars()
 
     assert not unreachable.value.was_sent
 

@@ -16,7 +16,9 @@ from services.core.errors import AuthenticationFailed, ForeignSystemError
 from services.core.resources import Resources
 
 LOOKS = 30
-ROWS = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_all_tables"
+ROWS = (
+    "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_all_tables"
+)
 SPILLED = "SELECT temp_files FROM pg_stat_database WHERE datname = current_database()"
 
 
@@ -25,17 +27,25 @@ async def owner(make_settings: Callable[..., Settings]) -> AsyncIterator[Setting
     """The settings of a role that owns the database and may do nothing else."""
     settings = make_settings()
     postgres = settings.postgres
-    admin = await asyncpg.connect(host=postgres.host, user=postgres.user, database=postgres.db_name)
+    admin = await asyncpg.connect(
+        host=postgres.host, user=postgres.user, database=postgres.db_name
+    )
     role = f"owner_of_{postgres.db_name}"
-    await admin.execute(f"CREATE ROLE {role} LOGIN; ALTER DATABASE {postgres.db_name} OWNER TO {role}")
+    await admin.execute(
+        f"CREATE ROLE {role} LOGIN; ALTER DATABASE {postgres.db_name} OWNER TO {role}"
+    )
     await admin.execute(f"ALTER SCHEMA public OWNER TO {role}")
     yield make_settings(POSTGRES_USER=role)
     await admin.execute(f"ALTER DATABASE {postgres.db_name} OWNER TO {postgres.user}")
-    await admin.execute(f"REASSIGN OWNED BY {role} TO {postgres.user}; DROP OWNED BY {role}; DROP ROLE {role}")
+    await admin.execute(
+        f"REASSIGN OWNED BY {role} TO {postgres.user}; DROP OWNED BY {role}; DROP ROLE {role}"
+    )
     await admin.close()
 
 
-async def test_many_looks_at_postgresql_write_no_row_and_leave_no_file(owner: Settings) -> None:
+async def test_many_looks_at_postgresql_write_no_row_and_leave_no_file(
+    owner: Settings,
+) -> None:
     async with Resources(owner) as worker:
         pool = await worker.database()
         await health._check_postgres(worker)
@@ -49,9 +59,15 @@ async def test_many_looks_at_postgresql_write_no_row_and_leave_no_file(owner: Se
         async with pool.acquire() as connection:
             await connection.execute("SELECT pg_stat_force_next_flush()")
         assert await pool.fetchval(ROWS) == rows
-        assert await pool.fetchval(SPILLED) >= spilled + LOOKS - 1  # the look did use the disk
-        admin = await asyncpg.connect(host=owner.postgres.host, user="postgres", database=owner.postgres.db_name)
-        directory = Path(await admin.fetchval("SHOW data_directory")) / "base" / "pgsql_tmp"
+        assert (
+            await pool.fetchval(SPILLED) >= spilled + LOOKS - 1
+        )  # the look did use the disk
+        admin = await asyncpg.connect(
+            host=owner.postgres.host, user="postgres", database=owner.postgres.db_name
+        )
+        directory = (
+            Path(await admin.fetchval("SHOW data_directory")) / "base" / "pgsql_tmp"
+        )
         await admin.close()
         assert list(directory.iterdir()) == []
 
@@ -68,7 +84,9 @@ async def test_many_looks_at_espocrm_use_the_key_once(
 
 
 async def test_a_refused_key_and_an_espocrm_in_trouble_are_told(
-    make_settings: Callable[..., Settings], espocrm: EspoCRMTwin, control: aiohttp.ClientSession
+    make_settings: Callable[..., Settings],
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
 ) -> None:
     async with Resources(make_settings(ESPOCRM_MARVIN_API_KEY="falsch")) as worker:
         for _ in range(2):
@@ -76,7 +94,9 @@ async def test_a_refused_key_and_an_espocrm_in_trouble_are_told(
                 await health._check_espocrm(worker)
     async with Resources(make_settings()) as worker:
         await health._check_espocrm(worker)
-        async with control.post(f"{espocrm.url}/__sandbox__/faults", json={"status": 500}) as answer:
+        async with control.post(
+            f"{espocrm.url}/__sandbox__/faults", json={"status": 500}
+        ) as answer:
             assert answer.status == 200, await answer.text()
         with pytest.raises(ForeignSystemError):
             await health._check_espocrm(worker)

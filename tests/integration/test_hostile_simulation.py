@@ -54,7 +54,9 @@ from test_beteiligte_simulation import (
     surroundings,
     was_contested,
 )
-from test_beteiligte_simulation import assert_nothing_is_lost as assert_nothing_gave_way_unsaid
+from test_beteiligte_simulation import (
+    assert_nothing_is_lost as assert_nothing_gave_way_unsaid,
+)
 
 from services.adressen_mapper import AdressenMapper
 from services.bankverbindungen_mapper import BankverbindungenMapper
@@ -66,45 +68,124 @@ from services.vmh_sync.job import SyncEvent
 SCENARIOS = int(os.environ.get("SOAK_SCENARIOS", "12"))
 ROUNDS = 3
 #: Scenarios take seconds; a find is shrunk on demand only (``SOAK_SHRINK=1``).
-PHASES = [phase for phase in Phase if os.environ.get("SOAK_SHRINK") or phase not in {Phase.shrink, Phase.explain}]
+PHASES = [
+    phase
+    for phase in Phase
+    if os.environ.get("SOAK_SHRINK") or phase not in {Phase.shrink, Phase.explain}
+]
 
 #: What can be no text; nothing that people type contains it.
 UNREADABLE = 4711990
 TEXT_ALTERATIONS = st.one_of(
-    st.sampled_from(["upper", "lower", "title", "trim", "blanks", "no_blanks", "ascii", "nfd", "null", "missing"]).map(
-        lambda how: {"how": how}
-    ),
-    st.sampled_from(["nul", "half_emoji", "zero_width", "bidi", "number", "empty_text"]).map(lambda how: {"how": how}),
+    st.sampled_from(
+        [
+            "upper",
+            "lower",
+            "title",
+            "trim",
+            "blanks",
+            "no_blanks",
+            "ascii",
+            "nfd",
+            "null",
+            "missing",
+        ]
+    ).map(lambda how: {"how": how}),
+    st.sampled_from(
+        ["nul", "half_emoji", "zero_width", "bidi", "number", "empty_text"]
+    ).map(lambda how: {"how": how}),
     st.just({"how": "value", "to": UNREADABLE}),
     st.integers(3, 12).map(lambda length: {"how": "cut", "to": length}),
     st.sampled_from([120, 300, 1100]).map(lambda length: {"how": "pad", "to": length}),
-    st.sampled_from(["upper", "capital"]).map(lambda case: {"how": "key_case", "to": case}),
-    st.sampled_from(["Eheleute", "Sonstiges", "Frau Dr.", "???"]).map(lambda value: {"how": "value", "to": value}),
+    st.sampled_from(["upper", "capital"]).map(
+        lambda case: {"how": "key_case", "to": case}
+    ),
+    st.sampled_from(["Eheleute", "Sonstiges", "Frau Dr.", "???"]).map(
+        lambda value: {"how": "value", "to": value}
+    ),
 )
 DATE_ALTERATIONS = st.sampled_from(
-    ["german", "american", "utc", "offset", "fractions", "net", "net_min", "net_max", "before_1800", "impossible"]
+    [
+        "german",
+        "american",
+        "utc",
+        "offset",
+        "fractions",
+        "net",
+        "net_min",
+        "net_max",
+        "before_1800",
+        "impossible",
+    ]
 ).map(lambda form: {"how": "date", "to": form})
 #: How values are shown so that nothing can be made of them.
 UNCLEAR = frozenset({"missing", "key_case"})
 #: The entities in which people's values stand, and the fields that only we or the program write.
 PARTS = ("CBeteiligte", "CAdressen", "CBankverbindungen")
-OURS = frozenset({"syncErrorMessage", "kurzname", "geaendertAm", "angelegtAm", "createdAt", "modifiedAt", "rowId"})
+OURS = frozenset(
+    {
+        "syncErrorMessage",
+        "kurzname",
+        "geaendertAm",
+        "angelegtAm",
+        "createdAt",
+        "modifiedAt",
+        "rowId",
+    }
+)
 ADVOWARE_TEXTS = (
     *("rechtsform", "anrede", "vorname", "name", "registergericht", "art"),
     *("kommunikation[].tlf", "kommunikation[].bemerkung"),
-    *("adressen[].strasse", "adressen[].plz", "adressen[].ort", "adressen[].land", "adressen[].anschrift"),
-    *("adressen[].bemerkung", "bankkverbindungen[].iban", "bankkverbindungen[].kontoinhaber"),
+    *(
+        "adressen[].strasse",
+        "adressen[].plz",
+        "adressen[].ort",
+        "adressen[].land",
+        "adressen[].anschrift",
+    ),
+    *(
+        "adressen[].bemerkung",
+        "bankkverbindungen[].iban",
+        "bankkverbindungen[].kontoinhaber",
+    ),
     *("bankkverbindungen[].bic", "bankkverbindungen[].bank"),
 )
 #: Fields of what is posted and put below a Beteiligter, by their own names.
-ADVOWARE_PARTS = ("strasse", "plz", "ort", "land", "anschrift", "tlf", "bemerkung", "iban", "bank", "kontoinhaber")
-ADVOWARE_DATES = ("geburtsdatum", "adressen[].gueltigVon", "adressen[].gueltigBis", "geaendertAm", "angelegtAm")
+ADVOWARE_PARTS = (
+    "strasse",
+    "plz",
+    "ort",
+    "land",
+    "anschrift",
+    "tlf",
+    "bemerkung",
+    "iban",
+    "bank",
+    "kontoinhaber",
+)
+ADVOWARE_DATES = (
+    "geburtsdatum",
+    "adressen[].gueltigVon",
+    "adressen[].gueltigBis",
+    "geaendertAm",
+    "angelegtAm",
+)
 ADVOWARE_LISTS = ("kommunikation", "adressen", "bankkverbindungen")
 BETEILIGTE = (
     *("firstName", "lastName", "firmenname", "rechtsform", "salutationName"),
-    *("phoneNumberData[].phoneNumber", "emailAddressData[].emailAddress", "phoneNumberData[].type"),
+    *(
+        "phoneNumberData[].phoneNumber",
+        "emailAddressData[].emailAddress",
+        "phoneNumberData[].type",
+    ),
 )
-ADRESSEN = ("adresseStreet", "adressePostalCode", "adresseCity", "adresseCountry", "bezeichnung")
+ADRESSEN = (
+    "adresseStreet",
+    "adressePostalCode",
+    "adresseCity",
+    "adresseCountry",
+    "bezeichnung",
+)
 BANKVERBINDUNGEN = ("iban", "bic", "kontoinhaber", "bankname")
 #: What happens to the messages of our own, which nobody empties or refuses.
 RESPELLED = st.one_of(
@@ -112,34 +193,64 @@ RESPELLED = st.one_of(
     st.integers(3, 90).map(lambda length: {"how": "cut", "to": length}),
 )
 STORED = st.one_of(
-    st.sampled_from(["upper", "trim", "blanks", "ascii", "ignore", "nfd"]).map(lambda how: {"how": how}),
+    st.sampled_from(["upper", "trim", "blanks", "ascii", "ignore", "nfd"]).map(
+        lambda how: {"how": how}
+    ),
     st.integers(3, 12).map(lambda length: {"how": "cut", "to": length}),
-    st.sampled_from(["nothing", "field", "entry"]).map(lambda named: {"how": "refuse", "to": named}),
+    st.sampled_from(["nothing", "field", "entry"]).map(
+        lambda named: {"how": "refuse", "to": named}
+    ),
 )
-NO_LIST = st.sampled_from(["null", "missing", "empty_list"]).map(lambda how: {"how": how})
+NO_LIST = st.sampled_from(["null", "missing", "empty_list"]).map(
+    lambda how: {"how": how}
+)
 NO_ENTRY = st.just({"how": "missing"})
 #: That of each value; a value that is hit once is hit at every read.
 probabilities = st.sampled_from([1.0, 1.0, 0.5])
 
 
-def shows(system: Side, path: str, names: Iterable[str], alterations: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+def shows(
+    system: Side, path: str, names: Iterable[str], alterations: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Any]:
     """Surprises of this kind: what a system answers differs in one of the fields, in a list as in a single record."""
 
     def build(name: str, alteration: dict[str, Any], probability: float) -> Surprise:
-        fields = [name] if system == "advoware" or name.startswith("list") else [name, f"list[].{name}"]
+        fields = (
+            [name]
+            if system == "advoware" or name.startswith("list")
+            else [name, f"list[].{name}"]
+        )
         answer = [{"field": field, **alteration} for field in fields]
-        return Surprise(system, {"method": "GET", "path": path, "answer": answer, "probability": probability})
+        return Surprise(
+            system,
+            {
+                "method": "GET",
+                "path": path,
+                "answer": answer,
+                "probability": probability,
+            },
+        )
 
     return st.builds(build, st.sampled_from(list(names)), alterations, probabilities)
 
 
 def stores_otherwise(
-    system: Side, path: str, names: Iterable[str], alterations: st.SearchStrategy[Any] = STORED
+    system: Side,
+    path: str,
+    names: Iterable[str],
+    alterations: st.SearchStrategy[Any] = STORED,
 ) -> st.SearchStrategy[Any]:
     """Surprises of this kind: what a system stores of a write differs in one of the fields."""
 
     def build(name: str, alteration: dict[str, Any], probability: float) -> Surprise:
-        return Surprise(system, {"path": path, "stored": [{"field": name, **alteration}], "probability": probability})
+        return Surprise(
+            system,
+            {
+                "path": path,
+                "stored": [{"field": name, **alteration}],
+                "probability": probability,
+            },
+        )
 
     return st.builds(build, st.sampled_from(list(names)), alterations, probabilities)
 
@@ -148,7 +259,9 @@ surprises = st.one_of(
     shows("advoware", "/Beteiligte", ADVOWARE_TEXTS, TEXT_ALTERATIONS),
     shows("advoware", "/Beteiligte", ADVOWARE_DATES, DATE_ALTERATIONS),
     shows("advoware", "/Beteiligte", ADVOWARE_LISTS, NO_LIST),
-    shows("advoware", "/Beteiligte", [f"{name}[]" for name in ADVOWARE_LISTS], NO_ENTRY),
+    shows(
+        "advoware", "/Beteiligte", [f"{name}[]" for name in ADVOWARE_LISTS], NO_ENTRY
+    ),
     stores_otherwise("advoware", "/Beteiligte", ADVOWARE_TEXTS),
     stores_otherwise("advoware", "/Beteiligte/", ADVOWARE_PARTS),
     stores_otherwise("espocrm", "/CBeteiligte", BETEILIGTE),
@@ -161,9 +274,20 @@ surprises = st.one_of(
     shows("espocrm", "/C[A-Z][a-z]+$", ["list[]"], NO_ENTRY),
 )
 browsing = st.one_of(
-    st.builds(Browse, st.sampled_from(["erase", "merge", "restore", "revert_import"]), numbers, numbers),
+    st.builds(
+        Browse,
+        st.sampled_from(["erase", "merge", "restore", "revert_import"]),
+        numbers,
+        numbers,
+    ),
     st.builds(CopyAddress, numbers, numbers, entries),
-    st.builds(ShareContact, sides, numbers, numbers, st.sampled_from(["Office", "Fax", "Mobile", "mail"])),
+    st.builds(
+        ShareContact,
+        sides,
+        numbers,
+        numbers,
+        st.sampled_from(["Office", "Fax", "Mobile", "mail"]),
+    ),
     st.builds(EditAddress, sides, numbers, st.just("valid"), entries),
     st.builds(EditOdd, sides, numbers, st.sampled_from(["anrede", "land"]), entries),
     drops,
@@ -175,7 +299,20 @@ def as_one(steps: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.builds(lambda step: step, steps)
 
 
-kinds = [as_one(steps) for steps in (people, people, people, browsing, surprises, surprises, runs, runs, surroundings)]
+kinds = [
+    as_one(steps)
+    for steps in (
+        people,
+        people,
+        people,
+        browsing,
+        surprises,
+        surprises,
+        runs,
+        runs,
+        surroundings,
+    )
+]
 scenarios = st.lists(st.one_of(kinds), min_size=2, max_size=14)
 
 
@@ -189,7 +326,9 @@ def world(stores: Servers) -> Iterator[tuple[asyncio.Runner, BeteiligteWorld]]:
         runner.run(opened.close())
 
 
-async def scenario(world: BeteiligteWorld, company: bool, version: str, steps: list[Step]) -> None:
+async def scenario(
+    world: BeteiligteWorld, company: bool, version: str, steps: list[Step]
+) -> None:
     """Play the steps, beginning with one party that both sides know, and check everything that must hold."""
     await world.begin(checks_versions=False, version=version)
     await world.play(Enter(company))
@@ -214,7 +353,9 @@ async def said(world: BeteiligteWorld) -> Said:
     return Said(world, await world.fetch("SELECT * FROM sync_audit"))
 
 
-def assert_nothing_is_lost(world: BeteiligteWorld, told: Said, steps: list[Step]) -> None:
+def assert_nothing_is_lost(
+    world: BeteiligteWorld, told: Said, steps: list[Step]
+) -> None:
     """Every value that nobody gave up stands on a side, in an open task or in the audit.
 
     Unless a surprise has shown one value for another, it gave way only to a person's edit, and somebody was told.
@@ -223,11 +364,18 @@ def assert_nothing_is_lost(world: BeteiligteWorld, told: Said, steps: list[Step]
         assert_nothing_gave_way_unsaid(world, told)
         assert_nothing_was_emptied(world, steps)
     shown = [f"{task['name']}\n{task['description']}" for task in told.open_tasks]
-    sides = [world.rows(entity) for entity in PARTS] + [world.advoware.state()["beteiligte"]]
-    held = _letters(json.dumps([_without_ours(sides), shown], ensure_ascii=False, default=str) + told.audit)
+    sides = [world.rows(entity) for entity in PARTS] + [
+        world.advoware.state()["beteiligte"]
+    ]
+    held = _letters(
+        json.dumps([_without_ours(sides), shown], ensure_ascii=False, default=str)
+        + told.audit
+    )
     for entry in world.ledger.entries:
         if not entry.is_given_up:
-            assert any(_letters(form) in held for form in entry.forms), f"{entry} is lost"
+            assert any(_letters(form) in held for form in entry.forms), (
+                f"{entry} is lost"
+            )
 
 
 def assert_nothing_was_emptied(world: BeteiligteWorld, steps: list[Step]) -> None:
@@ -235,12 +383,25 @@ def assert_nothing_was_emptied(world: BeteiligteWorld, steps: list[Step]) -> Non
 
     What the other side does not show, or not so that it can be read, empties nothing.
     """
-    careless = {step.system for step in steps if isinstance(step, Surprise) and "stored" in step.rule}
+    careless = {
+        step.system
+        for step in steps
+        if isinstance(step, Surprise) and "stored" in step.rule
+    }
     sides = {"espocrm": shown_in_espocrm(world), "advoware": shown_in_advoware(world)}
-    shown = {side: json.dumps([*rows], ensure_ascii=False, default=str) for side, rows in sides.items()}
+    shown = {
+        side: json.dumps([*rows], ensure_ascii=False, default=str)
+        for side, rows in sides.items()
+    }
     for entry in world.ledger.entries:
-        if not entry.is_given_up and entry.side not in careless and not entry.stands_in(shown[entry.side]):
-            assert was_contested(world, entry), f"{entry} was overwritten although nobody touched its place"
+        if (
+            not entry.is_given_up
+            and entry.side not in careless
+            and not entry.stands_in(shown[entry.side])
+        ):
+            assert was_contested(world, entry), (
+                f"{entry} was overwritten although nobody touched its place"
+            )
 
 
 def misleads(step: Step) -> bool:
@@ -252,14 +413,23 @@ def misleads(step: Step) -> bool:
         return False
     shown = step.rule.get("answer", [])
     return any(
-        (item["how"] not in UNCLEAR and item.get("to") != UNREADABLE) or item["field"].endswith("[]") for item in shown
+        (item["how"] not in UNCLEAR and item.get("to") != UNREADABLE)
+        or item["field"].endswith("[]")
+        for item in shown
     )
 
 
-def assert_nothing_unreadable_was_copied(world: BeteiligteWorld, steps: list[Step]) -> None:
+def assert_nothing_unreadable_was_copied(
+    world: BeteiligteWorld, steps: list[Step]
+) -> None:
     """What one system shows so that it cannot be read does not arrive in the other."""
-    sides = {"advoware": world.advoware.state()["beteiligte"], "espocrm": [world.rows(entity) for entity in PARTS]}
-    for system in {"advoware", "espocrm"} - {step.system for step in steps if isinstance(step, Surprise)}:
+    sides = {
+        "advoware": world.advoware.state()["beteiligte"],
+        "espocrm": [world.rows(entity) for entity in PARTS],
+    }
+    for system in {"advoware", "espocrm"} - {
+        step.system for step in steps if isinstance(step, Surprise)
+    }:
         text = json.dumps(_without_ours(sides[system]), ensure_ascii=False, default=str)
         assert str(UNREADABLE) not in text, f"{system} holds what nobody can read"
 
@@ -269,7 +439,11 @@ def _without_ours(node: Any) -> Any:
     if isinstance(node, list):
         return [_without_ours(item) for item in node]
     if isinstance(node, dict):
-        return {name: _without_ours(value) for name, value in node.items() if name not in OURS}
+        return {
+            name: _without_ours(value)
+            for name, value in node.items()
+            if name not in OURS
+        }
     return node
 
 
@@ -280,15 +454,25 @@ def _letters(text: str) -> str:
 
 async def assert_clean_means_equal(world: BeteiligteWorld, told: Said) -> None:
     """A record that shows clean has no field in which the two sides differ, as far as they can be compared."""
-    states = {row["entity_id"]: row for row in await world.fetch("SELECT * FROM sync_state WHERE deleted_at IS NULL")}
+    states = {
+        row["entity_id"]: row
+        for row in await world.fetch(
+            "SELECT * FROM sync_state WHERE deleted_at IS NULL"
+        )
+    }
     for espo in world.rows("CBeteiligte"):
         advo = world.beteiligter(espo)
         if advo is None:
             continue
         assert_clean_is_equal(BeteiligteMapper(), espo, advo)
-        parts = [("CAdressen", AdressenMapper(), "adressen"), ("CBankverbindungen", BankverbindungenMapper(), "bank")]
+        parts = [
+            ("CAdressen", AdressenMapper(), "adressen"),
+            ("CBankverbindungen", BankverbindungenMapper(), "bank"),
+        ]
         for entity, mapper, name in parts:
-            listed = advo["adressen"] if name == "adressen" else advo["bankkverbindungen"]
+            listed = (
+                advo["adressen"] if name == "adressen" else advo["bankkverbindungen"]
+            )
             theirs = {f"{advo['betNr']}/{row['id']}": row for row in listed}
             for row in world.rows(entity, beteiligteId=espo["id"]):
                 found = theirs.get(str(states.get(row["id"], {}).get("advoware_id")))
@@ -298,10 +482,15 @@ async def assert_clean_means_equal(world: BeteiligteWorld, told: Said) -> None:
             assert espo["syncErrorMessage"], "nobody sees why"
 
 
-def assert_clean_is_equal(mapper: Any, espo: dict[str, Any], advo: dict[str, Any]) -> None:
+def assert_clean_is_equal(
+    mapper: Any, espo: dict[str, Any], advo: dict[str, Any]
+) -> None:
     if espo["syncStatus"] != "clean":
         return
-    ours, theirs = mapper.comparable_from_espocrm(espo), mapper.comparable_from_advoware(advo)
+    ours, theirs = (
+        mapper.comparable_from_espocrm(espo),
+        mapper.comparable_from_advoware(advo),
+    )
     differing = [
         name
         for name in mapper.get_changed_fields(espo, advo)
@@ -312,7 +501,11 @@ def assert_clean_is_equal(mapper: Any, espo: dict[str, Any], advo: dict[str, Any
 
 def assert_nothing_waits_for_ever(world: BeteiligteWorld) -> None:
     """Every record has come to an end: it is clean, or it says what a person has to do."""
-    owners = {row["id"] for row in world.rows("CBeteiligte") if world.beteiligter(row) is not None}
+    owners = {
+        row["id"]
+        for row in world.rows("CBeteiligte")
+        if world.beteiligter(row) is not None
+    }
     rows = world.rows("CBeteiligte")
     rows += [
         row
@@ -321,7 +514,12 @@ def assert_nothing_waits_for_ever(world: BeteiligteWorld) -> None:
         if row["beteiligteId"] in owners
     ]
     for row in rows:
-        assert row["syncStatus"] in {"clean", "conflict", "deleted_in_advoware", "unclean"}, row
+        assert row["syncStatus"] in {
+            "clean",
+            "conflict",
+            "deleted_in_advoware",
+            "unclean",
+        }, row
 
 
 async def assert_a_further_sync_writes_nothing(world: BeteiligteWorld) -> None:
@@ -333,11 +531,15 @@ async def assert_a_further_sync_writes_nothing(world: BeteiligteWorld) -> None:
     world.queue.clear()
     world.now += timedelta(hours=1)
     tell = [
-        SyncEvent(entity_id=row["id"], action="update", source="webhook") for row in world.rows("CBankverbindungen")
+        SyncEvent(entity_id=row["id"], action="update", source="webhook")
+        for row in world.rows("CBankverbindungen")
     ]
     for _ in range(ROUNDS if leaves_out_records(world) else 0):
         for espo in world.rows("CBeteiligte"):
-            await world.handle("CBeteiligte", SyncEvent(entity_id=espo["id"], action="update", source="webhook"))
+            await world.handle(
+                "CBeteiligte",
+                SyncEvent(entity_id=espo["id"], action="update", source="webhook"),
+            )
         for event in tell:
             await world.handle("CBankverbindungen", event)
         world.now += timedelta(hours=1)
@@ -354,23 +556,37 @@ async def assert_a_further_sync_writes_nothing(world: BeteiligteWorld) -> None:
 
 def leaves_out_records(world: BeteiligteWorld) -> bool:
     """Whether EspoCRM's lists do not show all records."""
-    return any(item.field == "list[]" for active in world.espocrm.faults for item in active.rule.answer)
+    return any(
+        item.field == "list[]"
+        for active in world.espocrm.faults
+        for item in active.rule.answer
+    )
 
 
-async def assert_writes_nothing(world: BeteiligteWorld, entity: str, event: SyncEvent) -> None:
+async def assert_writes_nothing(
+    world: BeteiligteWorld, entity: str, event: SyncEvent
+) -> None:
     world.forget_journals()
     outcome = await world.handle(entity, event)
     assert not world.writes(), f"{outcome}: {world.writes()}"
 
 
-def test_nothing_is_lost_whatever_the_systems_show_and_store(world: tuple[asyncio.Runner, BeteiligteWorld]) -> None:
+def test_nothing_is_lost_whatever_the_systems_show_and_store(
+    world: tuple[asyncio.Runner, BeteiligteWorld],
+) -> None:
     runner, opened = world
     profile = settings.default
     assert profile is not None
 
     played = itertools.count(1)
 
-    @settings(profile, deadline=None, max_examples=SCENARIOS, phases=PHASES, suppress_health_check=list(HealthCheck))
+    @settings(
+        profile,
+        deadline=None,
+        max_examples=SCENARIOS,
+        phases=PHASES,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.booleans(), st.sampled_from(["8.4", "9.3"]), scenarios)
     def play(company: bool, version: str, steps: list[Step]) -> None:
         note(f"scenario {next(played)}")
@@ -380,12 +596,16 @@ def test_nothing_is_lost_whatever_the_systems_show_and_store(world: tuple[asynci
 
 
 def answer(system: Side, path: str, field: str, how: str, to: Any = None) -> Surprise:
-    shown = [{"field": name, "how": how, "to": to} for name in (field, f"list[].{field}")]
+    shown = [
+        {"field": name, "how": how, "to": to} for name in (field, f"list[].{field}")
+    ]
     return Surprise(system, {"method": "GET", "path": path, "answer": shown})
 
 
 def stored(system: Side, path: str, field: str, how: str, to: Any = None) -> Surprise:
-    return Surprise(system, {"path": path, "stored": [{"field": field, "how": how, "to": to}]})
+    return Surprise(
+        system, {"path": path, "stored": [{"field": field, "how": how, "to": to}]}
+    )
 
 
 #: EspoCRM's lists show no records.
@@ -396,22 +616,37 @@ EXAMPLES: dict[str, tuple[bool, str, list[Step]]] = {
     "advoware cuts what is entered in espocrm": (
         False,
         "9.3",
-        [stored("advoware", "/Beteiligte/", "name", "cut", 6), EditMaster("espocrm", 0, 2)],
+        [
+            stored("advoware", "/Beteiligte/", "name", "cut", 6),
+            EditMaster("espocrm", 0, 2),
+        ],
     ),
     "advoware takes a change without making it": (
         False,
         "8.4",
-        [stored("advoware", "/Beteiligte/", "name", "ignore"), EditMaster("espocrm", 0, 2), Work()],
+        [
+            stored("advoware", "/Beteiligte/", "name", "ignore"),
+            EditMaster("espocrm", 0, 2),
+            Work(),
+        ],
     ),
     "advoware cuts what is sent along": (
         False,
         "9.3",
-        [stored("advoware", "/Beteiligte/", "name", "cut", 6), EditMaster("espocrm", 0, 3)],
+        [
+            stored("advoware", "/Beteiligte/", "name", "cut", 6),
+            EditMaster("espocrm", 0, 3),
+        ],
     ),
     "espocrm cuts what is entered in advoware": (
         False,
         "8.4",
-        [stored("espocrm", "/CBeteiligte", "lastName", "cut", 6), EditMaster("advoware", 0, 2), Cron(), Work()],
+        [
+            stored("espocrm", "/CBeteiligte", "lastName", "cut", 6),
+            EditMaster("advoware", 0, 2),
+            Cron(),
+            Work(),
+        ],
     ),
     "both edit, and advoware's value is no Anrede of ours": (
         False,
@@ -426,12 +661,19 @@ EXAMPLES: dict[str, tuple[bool, str, list[Step]]] = {
     "a name is shown as a number": (
         False,
         "9.3",
-        [answer("advoware", "/Beteiligte", "name", "value", UNREADABLE), Cron(), Work()],
+        [
+            answer("advoware", "/Beteiligte", "name", "value", UNREADABLE),
+            Cron(),
+            Work(),
+        ],
     ),
     "a legal form is shown as a number": (
         True,
         "8.4",
-        [answer("espocrm", "/CBeteiligte/", "rechtsform", "value", UNREADABLE), Sync(0)],
+        [
+            answer("espocrm", "/CBeteiligte/", "rechtsform", "value", UNREADABLE),
+            Sync(0),
+        ],
     ),
     "a field is not shown while another is edited": (
         False,
@@ -471,7 +713,10 @@ EXAMPLES: dict[str, tuple[bool, str, list[Step]]] = {
     "the addresses vanish for a while": (
         False,
         "8.4",
-        [answer("advoware", "/Beteiligte", "adressen", "empty_list"), EditAddress("advoware", 0, "valid")],
+        [
+            answer("advoware", "/Beteiligte", "adressen", "empty_list"),
+            EditAddress("advoware", 0, "valid"),
+        ],
     ),
     "an address is deactivated while advoware does not show it": (
         False,
@@ -486,7 +731,10 @@ EXAMPLES: dict[str, tuple[bool, str, list[Step]]] = {
         True,
         "9.3",
         [
-            Surprise("espocrm", {"method": "GET", "path": "/C[A-Z][a-z]+$", "answer": [HIDDEN]}),
+            Surprise(
+                "espocrm",
+                {"method": "GET", "path": "/C[A-Z][a-z]+$", "answer": [HIDDEN]},
+            ),
             Enter(False, rich=False),
             LoseEvents(),
         ],
@@ -502,13 +750,19 @@ EXAMPLES: dict[str, tuple[bool, str, list[Step]]] = {
     "a bank's name is shown as a number while the account is created": (
         False,
         "8.4",
-        [answer("espocrm", "/CBankverbindungen", "bankname", "value", UNREADABLE), Enter(True)],
+        [
+            answer("espocrm", "/CBankverbindungen", "bankname", "value", UNREADABLE),
+            Enter(True),
+        ],
     ),
     "espocrm lists nothing, and advoware does not show the account that it has just taken": (
         False,
         "9.3",
         [
-            Surprise("espocrm", {"method": "GET", "path": "/C[A-Z][a-z]+$", "answer": [HIDDEN]}),
+            Surprise(
+                "espocrm",
+                {"method": "GET", "path": "/C[A-Z][a-z]+$", "answer": [HIDDEN]},
+            ),
             EditBank("espocrm", 0, "remove"),
             answer("advoware", "/Beteiligte", "bankkverbindungen", "empty_list"),
             Trouble("advoware", "cut", skip=2),
@@ -524,7 +778,9 @@ EXAMPLES: dict[str, tuple[bool, str, list[Step]]] = {
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_known_surprises(world: tuple[asyncio.Runner, BeteiligteWorld], name: str) -> None:
+def test_known_surprises(
+    world: tuple[asyncio.Runner, BeteiligteWorld], name: str
+) -> None:
     runner, opened = world
     runner.run(scenario(opened, *EXAMPLES[name]))
 

@@ -10,7 +10,11 @@ from kommunikation_firm import ID, KOMMUNIKATIONEN, Firm, Row, fault, firm, link
 from services.advoware_service import AdvowareService
 from services.core.errors import ValidationFailed
 from services.espocrm import EspoCRMAPI
-from services.kommunikation_sync_utils import ENTITY_TYPE, KommunikationResult, KommunikationSyncManager
+from services.kommunikation_sync_utils import (
+    ENTITY_TYPE,
+    KommunikationResult,
+    KommunikationSyncManager,
+)
 from services.vmh_sync.kommunikation.memory import VERSION
 from services.vmh_sync.store import SyncStore
 
@@ -20,13 +24,18 @@ OTHER_ID = "6b04744e3b3103de2"
 
 
 def reasons(result: KommunikationResult) -> list[tuple[str, str]]:
-    return [(problem.details["reason"], problem.details.get("value")) for problem in result.problems]
+    return [
+        (problem.details["reason"], problem.details.get("value"))
+        for problem in result.problems
+    ]
 
 
 async def other_record(firm: Firm, **attributes: Any) -> None:
     """Another CBeteiligte, who shares values with ours."""
     record = {"id": OTHER_ID, "lastName": "Weber", **attributes}
-    async with firm.control.post(f"{firm.espocrm.url}/__sandbox__/records/CBeteiligte", json=record) as answer:
+    async with firm.control.post(
+        f"{firm.espocrm.url}/__sandbox__/records/CBeteiligte", json=record
+    ) as answer:
         assert answer.status == 200, await answer.text()
 
 
@@ -37,17 +46,28 @@ async def edit_other(firm: Firm, **attributes: Any) -> None:
 
 
 async def other(firm: Firm) -> Row:
-    return await EspoCRMAPI(resources=firm.resources).get_entity("CBeteiligte", OTHER_ID)
+    return await EspoCRMAPI(resources=firm.resources).get_entity(
+        "CBeteiligte", OTHER_ID
+    )
 
 
 async def settings(firm: Firm, **switches: Any) -> None:
-    async with firm.control.post(f"{firm.espocrm.url}/__sandbox__/settings", json=switches) as answer:
+    async with firm.control.post(
+        f"{firm.espocrm.url}/__sandbox__/settings", json=switches
+    ) as answer:
         assert answer.status == 200, await answer.text()
 
 
 async def erase(firm: Firm, *fields: str) -> None:
-    wish = {"action": "erase", "entity": "CBeteiligte", "id": ID, "fields": list(fields)}
-    async with firm.control.post(f"{firm.espocrm.url}/__sandbox__/actions", json=wish) as answer:
+    wish = {
+        "action": "erase",
+        "entity": "CBeteiligte",
+        "id": ID,
+        "fields": list(fields),
+    }
+    async with firm.control.post(
+        f"{firm.espocrm.url}/__sandbox__/actions", json=wish
+    ) as answer:
         assert answer.status == 200, await answer.text()
 
 
@@ -62,23 +82,49 @@ async def shown_clean(firm: Firm) -> None:
 # -- rows that records share ----------------------------------------------------------------------------------------
 
 
-async def test_a_value_that_comes_to_a_second_record_keeps_consent_validity_type_and_spelling(firm: Firm) -> None:
-    phone = {"phoneNumber": "+495117777", "type": "Fax", "primary": True, "optOut": True, "invalid": True}
-    mail = {"emailAddress": "Info@Example.de", "primary": True, "optOut": True, "invalid": False}
+async def test_a_value_that_comes_to_a_second_record_keeps_consent_validity_type_and_spelling(
+    firm: Firm,
+) -> None:
+    phone = {
+        "phoneNumber": "+495117777",
+        "type": "Fax",
+        "primary": True,
+        "optOut": True,
+        "invalid": True,
+    }
+    mail = {
+        "emailAddress": "Info@Example.de",
+        "primary": True,
+        "optOut": True,
+        "invalid": False,
+    }
     await other_record(firm, phoneNumberData=[phone], emailAddressData=[mail])
-    await firm.advo_edit({"tlf": "0511 7777", "kommKz": 1}, {"tlf": "info@example.de", "kommKz": 4})
+    await firm.advo_edit(
+        {"tlf": "0511 7777", "kommKz": 1}, {"tlf": "info@example.de", "kommKz": 4}
+    )
 
     await firm.sync()
 
     before = {**mail, "lower": "info@example.de"}
     for record in (await other(firm), await firm.espo()):
-        assert (record["phoneNumberData"], record["emailAddressData"]) == ([phone], [before])
+        assert (record["phoneNumberData"], record["emailAddressData"]) == (
+            [phone],
+            [before],
+        )
     assert firm.values() == ["0511 7777", "info@example.de"]
     await firm.assert_settled()
 
 
-async def test_a_value_changed_in_advoware_to_one_of_another_record_keeps_that_ones_flags(linked: Firm) -> None:
-    phone = {"phoneNumber": "+495117777", "type": "Mobile", "primary": True, "optOut": True, "invalid": True}
+async def test_a_value_changed_in_advoware_to_one_of_another_record_keeps_that_ones_flags(
+    linked: Firm,
+) -> None:
+    phone = {
+        "phoneNumber": "+495117777",
+        "type": "Mobile",
+        "primary": True,
+        "optOut": True,
+        "invalid": True,
+    }
     await other_record(linked, phoneNumberData=[phone])
     await linked.advo_edit({"id": linked.entries()[0]["id"], "tlf": "0511 7777"})
 
@@ -89,11 +135,18 @@ async def test_a_value_changed_in_advoware_to_one_of_another_record_keeps_that_o
     await linked.assert_settled()
 
 
-async def test_a_type_that_another_record_has_changed_is_no_edit_of_this_one(firm: Firm) -> None:
+async def test_a_type_that_another_record_has_changed_is_no_edit_of_this_one(
+    firm: Firm,
+) -> None:
     await firm.advo_edit({"tlf": "0511 7777", "kommKz": 2})
     await firm.sync()
     await shown_clean(firm)
-    await other_record(firm, phoneNumberData=[{"phoneNumber": "+495117777", "type": "Office", "primary": True}])
+    await other_record(
+        firm,
+        phoneNumberData=[
+            {"phoneNumber": "+495117777", "type": "Office", "primary": True}
+        ],
+    )
     assert (await firm.espo())["phoneNumberData"][0]["type"] == "Office"
 
     result = await firm.sync()
@@ -102,7 +155,9 @@ async def test_a_type_that_another_record_has_changed_is_no_edit_of_this_one(fir
     await firm.assert_settled()
 
 
-async def test_a_type_that_a_person_changes_here_is_told_and_stands_until_it_is_settled(linked: Firm) -> None:
+async def test_a_type_that_a_person_changes_here_is_told_and_stands_until_it_is_settled(
+    linked: Firm,
+) -> None:
     await shown_clean(linked)
     (first, second) = (await linked.espo())["phoneNumberData"]
     await linked.espo_edit(phoneNumberData=[{**first, "type": "Fax"}, second])
@@ -120,13 +175,17 @@ async def test_a_type_that_a_person_changes_here_is_told_and_stands_until_it_is_
 # -- EspoCRM refuses an array ---------------------------------------------------------------------------------------
 
 
-def espocrm_refuses(firm: Firm, attribute: str, value: str, naming: str = "nothing") -> None:
+def espocrm_refuses(
+    firm: Firm, attribute: str, value: str, naming: str = "nothing"
+) -> None:
     refusal = {"field": attribute, "how": "refuse", "to": naming, "match": value}
     fault(firm.espocrm, method="PUT", path=ID, count=None, stored=[refusal])
 
 
 @pytest.mark.parametrize("naming", ["nothing", "field"])
-async def test_one_value_that_espocrm_refuses_is_left_out_and_the_rest_is_written(linked: Firm, naming: str) -> None:
+async def test_one_value_that_espocrm_refuses_is_left_out_and_the_rest_is_written(
+    linked: Firm, naming: str
+) -> None:
     await linked.advo_edit(
         {"tlf": "0511 6666", "kommKz": 1},
         {"tlf": "0511 7777", "kommKz": 1},
@@ -138,21 +197,31 @@ async def test_one_value_that_espocrm_refuses_is_left_out_and_the_rest_is_writte
 
     result = await linked.sync()
 
-    assert (await linked.phones(), await linked.mails()) == (["+495118888", "+495116666"], ["a@b.de"])
+    assert (await linked.phones(), await linked.mails()) == (
+        ["+495118888", "+495116666"],
+        ["a@b.de"],
+    )
     assert reasons(result) == [("kom_refused_by_espocrm", "0511 7777")]
     assert (result.errors, result.standing) == ((), ())
     assert linked.values() == ["0511 8888", "0511 6666", "0511 7777", "a@b.de"]
     await linked.assert_settled()
 
     linked.espocrm.faults.clear()
-    await linked.espo_phones("+495118888")  # the array has changed: the value gets another chance
+    await linked.espo_phones(
+        "+495118888"
+    )  # the array has changed: the value gets another chance
     await linked.sync()
     assert await linked.phones() == ["+495118888", "+495117777"]
     await linked.assert_settled()
 
 
-async def test_a_changed_value_that_espocrm_refuses_leaves_the_old_one_there_and_stands(linked: Firm) -> None:
-    await linked.advo_edit({"id": linked.entries()[0]["id"], "tlf": "0511 7777"}, {"tlf": "0511 6666", "kommKz": 1})
+async def test_a_changed_value_that_espocrm_refuses_leaves_the_old_one_there_and_stands(
+    linked: Firm,
+) -> None:
+    await linked.advo_edit(
+        {"id": linked.entries()[0]["id"], "tlf": "0511 7777"},
+        {"tlf": "0511 6666", "kommKz": 1},
+    )
     espocrm_refuses(linked, "phoneNumberData[].phoneNumber", "7777")
 
     result = await linked.sync()
@@ -168,33 +237,53 @@ async def test_narrowing_works_where_espocrm_checks_versions(linked: Firm) -> No
     await settings(linked, optimistic_concurrency=["CBeteiligte"])
     await linked.advo_edit(
         *({"tlf": f"0511 {number}", "kommKz": 1} for number in (6666, 7777, 8888)),
-        *({"tlf": f"{name}@example.de", "kommKz": 4} for name in ("gut", "schlecht", "besser")),
+        *(
+            {"tlf": f"{name}@example.de", "kommKz": 4}
+            for name in ("gut", "schlecht", "besser")
+        ),
     )
     espocrm_refuses(linked, "phoneNumberData[].phoneNumber", "7777")
     espocrm_refuses(linked, "emailAddressData[].emailAddress", "schlecht")
 
     result = await linked.sync()
 
-    assert await linked.phones() == ["+495111111", "+495112222", "+495116666", "+495118888"]
+    assert await linked.phones() == [
+        "+495111111",
+        "+495112222",
+        "+495116666",
+        "+495118888",
+    ]
     assert await linked.mails() == ["gut@example.de", "besser@example.de"]
-    assert [value for _, value in reasons(result)] == ["0511 7777", "schlecht@example.de"]
+    assert [value for _, value in reasons(result)] == [
+        "0511 7777",
+        "schlecht@example.de",
+    ]
     await linked.assert_settled()
 
 
-async def test_an_array_that_is_refused_again_after_it_was_accepted_is_left_alone(linked: Firm) -> None:
+async def test_an_array_that_is_refused_again_after_it_was_accepted_is_left_alone(
+    linked: Firm,
+) -> None:
     await linked.advo_edit({"tlf": "0511 7777", "kommKz": 1})
     manager = KommunikationSyncManager(resources=linked.resources)
-    advo = await AdvowareService(resources=linked.resources).get_beteiligter(linked.betnr)
+    advo = await AdvowareService(resources=linked.resources).get_beteiligter(
+        linked.betnr
+    )
     store = SyncStore(await linked.resources.database())
     asked: list[list[str]] = []
 
     async def put(result: KommunikationResult) -> Row:
         asked.append(sorted(result.espocrm))
         if "phoneNumberData" in result.espocrm:
-            raise ValidationFailed("EspoCRM", "Field validation failure; entityType: CBeteiligte, field: phoneNumber")
+            raise ValidationFailed(
+                "EspoCRM",
+                "Field validation failure; entityType: CBeteiligte, field: phoneNumber",
+            )
         return {}
 
-    _, result = await manager.write_espocrm(await manager.sync_part(await linked.espo(), advo, store), put)
+    _, result = await manager.write_espocrm(
+        await manager.sync_part(await linked.espo(), advo, store), put
+    )
 
     arrays = ["kommunikationHash", "phoneNumberData"]
     assert asked == [arrays, arrays, ["kommunikationHash"]]
@@ -203,7 +292,12 @@ async def test_an_array_that_is_refused_again_after_it_was_accepted_is_left_alon
 
 async def test_a_refusal_that_is_about_something_else_is_raised(linked: Firm) -> None:
     await linked.advo_edit({"tlf": "0511 7777", "kommKz": 1})
-    body = {"messageTranslation": {"label": "validationFailure", "data": {"field": "lastName", "type": "required"}}}
+    body = {
+        "messageTranslation": {
+            "label": "validationFailure",
+            "data": {"field": "lastName", "type": "required"},
+        }
+    }
     fault(linked.espocrm, method="PUT", path=ID, status=400, body=body)
 
     with pytest.raises(ValidationFailed):
@@ -213,9 +307,17 @@ async def test_a_refusal_that_is_about_something_else_is_raised(linked: Firm) ->
     assert await linked.phones() == ["+495111111", "+495112222", "+495117777"]
 
 
-async def test_old_national_numbers_in_espocrm_are_sent_in_e164_and_keep_their_flags(firm: Firm) -> None:
+async def test_old_national_numbers_in_espocrm_are_sent_in_e164_and_keep_their_flags(
+    firm: Firm,
+) -> None:
     await settings(firm, phone_number_international=False)
-    old = {"phoneNumber": "0511 1111", "type": "Fax", "primary": True, "optOut": True, "invalid": False}
+    old = {
+        "phoneNumber": "0511 1111",
+        "type": "Fax",
+        "primary": True,
+        "optOut": True,
+        "invalid": False,
+    }
     await firm.espo_edit(phoneNumberData=[old])
     await firm.sync()
     await settings(firm, phone_number_international=True)
@@ -225,9 +327,19 @@ async def test_old_national_numbers_in_espocrm_are_sent_in_e164_and_keep_their_f
 
     assert (await firm.espo())["phoneNumberData"] == [
         {**old, "phoneNumber": "+495111111"},
-        {"phoneNumber": "+495112222", "type": "Office", "primary": False, "optOut": False, "invalid": False},
+        {
+            "phoneNumber": "+495112222",
+            "type": "Office",
+            "primary": False,
+            "optOut": False,
+            "invalid": False,
+        },
     ]
-    assert (firm.values(), result.problems, result.errors) == (["0511 1111", "0511 2222"], (), ())
+    assert (firm.values(), result.problems, result.errors) == (
+        ["0511 1111", "0511 2222"],
+        (),
+        (),
+    )
     await firm.assert_settled()
 
 
@@ -244,7 +356,9 @@ async def test_an_old_entry_in_espocrm_that_has_no_reading_is_left_and_told_with
     await firm.sync()
     await settings(firm, phone_number_international=True)
     numbers = await firm.phones()
-    await firm.advo_edit({"tlf": "0511 2222", "kommKz": 1}, {"tlf": "a@b.de", "kommKz": 4})
+    await firm.advo_edit(
+        {"tlf": "0511 2222", "kommKz": 1}, {"tlf": "a@b.de", "kommKz": 4}
+    )
 
     result = await firm.sync()
 
@@ -254,7 +368,10 @@ async def test_an_old_entry_in_espocrm_that_has_no_reading_is_left_and_told_with
     assert result.errors == ()
     await firm.assert_settled()
 
-    await firm.espo_edit(phoneNumber="+495111111", phoneNumberData=[{"phoneNumber": "+495111111", "primary": True}])
+    await firm.espo_edit(
+        phoneNumber="+495111111",
+        phoneNumberData=[{"phoneNumber": "+495111111", "primary": True}],
+    )
     await firm.sync()
     assert "+495112222" in await firm.phones()
 
@@ -272,15 +389,21 @@ async def test_a_value_that_advoware_alters_is_told_once_and_neither_sent_again_
 
     result = await linked.sync()
 
-    assert sorted(filter(None, linked.values())) == sorted([*kept, "+495112222", "+495118888"])
-    assert sorted(await linked.phones()) == sorted([*kept, "+495112222", "+4951188887777"])
+    assert sorted(filter(None, linked.values())) == sorted(
+        [*kept, "+495112222", "+495118888"]
+    )
+    assert sorted(await linked.phones()) == sorted(
+        [*kept, "+495112222", "+4951188887777"]
+    )
     assert reasons(result) == [("kom_altered", "+4951188887777")]
     assert result.problems[0].details["In Advoware"] == "+495118888"
     assert len(result.standing) == 1
     await linked.assert_settled(standing=result.standing)
 
     entry = next(row for row in linked.entries() if row["tlf"] == "+495118888")
-    await linked.advo_edit({"id": entry["id"], "tlf": "0511 9999"})  # a later change is an edit again
+    await linked.advo_edit(
+        {"id": entry["id"], "tlf": "0511 9999"}
+    )  # a later change is an edit again
     linked.advoware.faults.clear()
     await linked.sync()
     assert sorted(await linked.phones()) == sorted([*kept, "+495112222", "+495119999"])
@@ -288,28 +411,43 @@ async def test_a_value_that_advoware_alters_is_told_once_and_neither_sent_again_
 
 
 @pytest.mark.parametrize("how", ["upper", "blanks", "trim"])
-async def test_another_spelling_of_the_same_value_is_agreed(firm: Firm, how: str) -> None:
-    await firm.espo_edit(emailAddressData=[{"emailAddress": "Info@Example.de", "primary": True}])
+async def test_another_spelling_of_the_same_value_is_agreed(
+    firm: Firm, how: str
+) -> None:
+    await firm.espo_edit(
+        emailAddressData=[{"emailAddress": "Info@Example.de", "primary": True}]
+    )
     firm.stores(field="tlf", how=how)
 
     result = await firm.sync()
 
-    assert (await firm.mails(), result.problems, result.standing) == (["Info@Example.de"], (), ())
+    assert (await firm.mails(), result.problems, result.standing) == (
+        ["Info@Example.de"],
+        (),
+        (),
+    )
     await firm.assert_settled()
 
 
-async def test_an_emptied_entry_that_advoware_does_not_empty_is_told_and_does_not_come_back(linked: Firm) -> None:
+async def test_an_emptied_entry_that_advoware_does_not_empty_is_told_and_does_not_come_back(
+    linked: Firm,
+) -> None:
     await linked.espo_phones("+495112222")
     linked.stores(field="tlf", how="ignore", match="^$")
 
     result = await linked.sync()
 
-    assert (await linked.phones(), linked.values()) == (["+495112222"], ["+495111111", "+495112222"])
+    assert (await linked.phones(), linked.values()) == (
+        ["+495112222"],
+        ["+495111111", "+495112222"],
+    )
     assert reasons(result) == [("kom_not_taken", "+495111111")]
     await linked.assert_settled(standing=result.standing)
 
 
-async def test_a_value_altered_by_advoware_whose_answer_is_lost_is_not_created_twice(firm: Firm) -> None:
+async def test_a_value_altered_by_advoware_whose_answer_is_lost_is_not_created_twice(
+    firm: Firm,
+) -> None:
     await firm.espo_phones("+4951188887777")
     firm.stores(field="tlf", how="cut", to=10)
     fault(firm.advoware, method="POST", path=KOMMUNIKATIONEN, when="after", reset=True)
@@ -322,7 +460,9 @@ async def test_a_value_altered_by_advoware_whose_answer_is_lost_is_not_created_t
     await firm.assert_settled(standing=result.standing)
 
 
-async def test_a_value_that_advoware_alters_when_its_note_is_written_arrives_whole_in_espocrm(firm: Firm) -> None:
+async def test_a_value_that_advoware_alters_when_its_note_is_written_arrives_whole_in_espocrm(
+    firm: Firm,
+) -> None:
     await firm.advo_edit({"tlf": "0511 12345678", "kommKz": 1})
     firm.stores(field="tlf", how="cut", to=9)
 
@@ -330,7 +470,9 @@ async def test_a_value_that_advoware_alters_when_its_note_is_written_arrives_who
 
     assert (firm.values(), await firm.phones()) == (["0511 1234"], ["+4951112345678"])
     assert reasons(result) == [("kom_altered", "+4951112345678")]
-    assert ("0511 12345678", "0511 1234") in [(line["old"], line["new"]) for line in result.changes]
+    assert ("0511 12345678", "0511 1234") in [
+        (line["old"], line["new"]) for line in result.changes
+    ]
     await firm.assert_settled(standing=result.standing)
 
 
@@ -338,9 +480,14 @@ async def test_a_value_that_advoware_alters_when_its_note_is_written_arrives_who
 
 
 @pytest.mark.parametrize("limit", [5, 12, 30, 45])
-async def test_a_note_that_is_too_short_for_our_marker_keeps_what_the_person_wrote(firm: Firm, limit: int) -> None:
+async def test_a_note_that_is_too_short_for_our_marker_keeps_what_the_person_wrote(
+    firm: Firm, limit: int
+) -> None:
     text = "nur vormittags, Frau Özdemir verlangen"[:limit]
-    await firm.advo_edit({"tlf": "0511 1111", "kommKz": 1, "bemerkung": text}, {"tlf": "0511 2222", "kommKz": 1})
+    await firm.advo_edit(
+        {"tlf": "0511 1111", "kommKz": 1, "bemerkung": text},
+        {"tlf": "0511 2222", "kommKz": 1},
+    )
     await firm.espo_phones("+495113333")
     firm.stores(field="bemerkung", how="cut", to=limit)
 
@@ -358,7 +505,9 @@ async def test_a_note_that_is_too_short_for_our_marker_keeps_what_the_person_wro
     await firm.assert_settled()
 
 
-async def test_a_note_that_advoware_refuses_with_our_marker_does_not_keep_the_value_out(firm: Firm) -> None:
+async def test_a_note_that_advoware_refuses_with_our_marker_does_not_keep_the_value_out(
+    firm: Firm,
+) -> None:
     await firm.espo_phones("+495111111")
     await firm.advo_edit({"tlf": "0511 2222", "kommKz": 1, "bemerkung": "x" * 990})
 
@@ -375,7 +524,12 @@ async def test_a_note_that_advoware_refuses_with_our_marker_does_not_keep_the_va
 
 async def test_a_note_that_cannot_be_read_is_not_written(linked: Firm) -> None:
     first = linked.entries()[0]
-    fault(linked.advoware, method="GET", count=None, answer=[{"field": "kommunikation[].bemerkung", "how": "missing"}])
+    fault(
+        linked.advoware,
+        method="GET",
+        count=None,
+        answer=[{"field": "kommunikation[].bemerkung", "how": "missing"}],
+    )
     await linked.espo_phones("+495119999", "+495112222")
 
     await linked.sync()
@@ -406,10 +560,18 @@ ODD = [
 async def test_what_cannot_be_read_in_advowares_rows_is_no_deletion_and_stops_no_other(
     linked: Firm, odd: Row, direction: Any
 ) -> None:
-    where = {} if odd["field"] == "kommunikation[]" else {"where": {"id": linked.entries()[0]["id"]}}
+    where = (
+        {}
+        if odd["field"] == "kommunikation[]"
+        else {"where": {"id": linked.entries()[0]["id"]}}
+    )
     matching = {"match": "95111111"} if odd["field"] == "kommunikation[]" else {}
-    fault(linked.advoware, method="GET", count=None, answer=[{**odd, **where, **matching}])
-    await linked.espo_edit(emailAddressData=[{"emailAddress": "a@b.de", "primary": True}])
+    fault(
+        linked.advoware, method="GET", count=None, answer=[{**odd, **where, **matching}]
+    )
+    await linked.espo_edit(
+        emailAddressData=[{"emailAddress": "a@b.de", "primary": True}]
+    )
 
     await linked.sync(direction=direction)
     await linked.sync(direction=direction)
@@ -422,9 +584,16 @@ async def test_what_cannot_be_read_in_advowares_rows_is_no_deletion_and_stops_no
     await linked.assert_settled()
 
 
-async def test_an_edit_of_an_entry_that_cannot_be_read_is_told_and_arrives_later(linked: Firm) -> None:
+async def test_an_edit_of_an_entry_that_cannot_be_read_is_told_and_arrives_later(
+    linked: Firm,
+) -> None:
     where = {"where": {"id": linked.entries()[0]["id"]}}
-    fault(linked.advoware, method="GET", count=None, answer=[{"field": "kommunikation[].tlf", "how": "null", **where}])
+    fault(
+        linked.advoware,
+        method="GET",
+        count=None,
+        answer=[{"field": "kommunikation[].tlf", "how": "null", **where}],
+    )
     await linked.espo_phones("+495112222")
 
     result = await linked.sync()
@@ -442,7 +611,9 @@ async def test_a_row_of_espocrm_that_cannot_be_read_is_no_deletion_and_its_array
 ) -> None:
     hidden = {"field": "phoneNumberData[].phoneNumber", "how": how, "match": "1111"}
     fault(linked.espocrm, method="GET", path=ID, count=None, answer=[hidden])
-    await linked.advo_edit({"tlf": "0511 7777", "kommKz": 1}, {"tlf": "a@b.de", "kommKz": 4})
+    await linked.advo_edit(
+        {"tlf": "0511 7777", "kommKz": 1}, {"tlf": "a@b.de", "kommKz": 4}
+    )
 
     result = await linked.sync()
 
@@ -460,7 +631,14 @@ async def test_a_kind_that_nobody_knows_is_never_touched(linked: Firm) -> None:
         linked.advoware,
         method="GET",
         count=None,
-        answer=[{"field": "kommunikation[].kommKz", "how": "value", "to": 13, "where": {"tlf": "0511 7777"}}],
+        answer=[
+            {
+                "field": "kommunikation[].kommKz",
+                "how": "value",
+                "to": 13,
+                "where": {"tlf": "0511 7777"},
+            }
+        ],
     )
     await linked.advo_edit({"tlf": "0511 7777", "kommKz": 1})
 
@@ -477,9 +655,19 @@ async def test_a_kind_that_nobody_knows_is_never_touched(linked: Firm) -> None:
 async def test_a_value_that_espocrm_alters_is_told_and_neither_sent_again_nor_copied_back(
     linked: Firm, case: str
 ) -> None:
-    entry = {"id": linked.entries()[0]["id"], "tlf": "0511 7777"} if case == "changed" else {"tlf": "0511 7777"}
+    entry = (
+        {"id": linked.entries()[0]["id"], "tlf": "0511 7777"}
+        if case == "changed"
+        else {"tlf": "0511 7777"}
+    )
     await linked.advo_edit({**entry, "kommKz": 1})
-    cut = {"field": "phoneNumberData[].phoneNumber", "how": "cut", "to": 9, "match": "7777", "echo": True}
+    cut = {
+        "field": "phoneNumberData[].phoneNumber",
+        "how": "cut",
+        "to": 9,
+        "match": "7777",
+        "echo": True,
+    }
     fault(linked.espocrm, method="PUT", path=ID, count=None, stored=[cut])
 
     result = await linked.sync()
@@ -494,8 +682,12 @@ async def test_a_value_that_espocrm_alters_is_told_and_neither_sent_again_nor_co
 # -- erased personal data -------------------------------------------------------------------------------------------
 
 
-async def test_erased_values_never_leave_and_empty_nothing_in_advoware(linked: Firm) -> None:
-    await linked.espo_edit(emailAddressData=[{"emailAddress": "a@b.de", "primary": True}])
+async def test_erased_values_never_leave_and_empty_nothing_in_advoware(
+    linked: Firm,
+) -> None:
+    await linked.espo_edit(
+        emailAddressData=[{"emailAddress": "a@b.de", "primary": True}]
+    )
     await linked.sync()
     await erase(linked, "phoneNumber", "emailAddress")
     numbers, mails = await linked.phones(), await linked.mails()
@@ -520,8 +712,12 @@ async def test_erased_values_never_leave_and_empty_nothing_in_advoware(linked: F
     await linked.assert_settled()
 
 
-@pytest.mark.parametrize("options", [{"direction": "to_advoware"}, {"force_espo_wins": True}])
-async def test_erased_values_never_leave_towards_advoware_either(linked: Firm, options: Row) -> None:
+@pytest.mark.parametrize(
+    "options", [{"direction": "to_advoware"}, {"force_espo_wins": True}]
+)
+async def test_erased_values_never_leave_towards_advoware_either(
+    linked: Firm, options: Row
+) -> None:
     await erase(linked, "phoneNumber")
     await linked.advo_edit({"tlf": "0511 7777", "kommKz": 1})
 
@@ -530,7 +726,9 @@ async def test_erased_values_never_leave_towards_advoware_either(linked: Firm, o
     assert linked.values() == ["+495111111", "+495112222", "0511 7777"]
 
 
-async def test_a_record_that_is_erased_before_its_first_sync_sends_nothing(firm: Firm) -> None:
+async def test_a_record_that_is_erased_before_its_first_sync_sends_nothing(
+    firm: Firm,
+) -> None:
     await firm.espo_phones("+495111111")
     await erase(firm, "phoneNumber")
     await firm.advo_edit({"tlf": "0511 2222", "kommKz": 1})
@@ -543,7 +741,10 @@ async def test_a_record_that_is_erased_before_its_first_sync_sends_nothing(firm:
 
 
 async def test_the_rest_of_an_erasure_in_advoware_does_not_leave_it(firm: Firm) -> None:
-    await firm.advo_edit({"tlf": "ERASED:6b0473f6031b46ee6", "kommKz": 1}, {"tlf": "ERASED:6b0473f6", "kommKz": 4})
+    await firm.advo_edit(
+        {"tlf": "ERASED:6b0473f6031b46ee6", "kommKz": 1},
+        {"tlf": "ERASED:6b0473f6", "kommKz": 4},
+    )
 
     result = await firm.sync()
 
@@ -554,7 +755,9 @@ async def test_the_rest_of_an_erasure_in_advoware_does_not_leave_it(firm: Firm) 
 # -- what is told ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_task_says_reason_value_name_and_invisible_characters(firm: Firm) -> None:
+async def test_a_task_says_reason_value_name_and_invisible_characters(
+    firm: Firm,
+) -> None:
     await firm.advo_edit({"tlf": "0511 1234 \u200bprivat", "kommKz": 1})
 
     (problem,) = (await firm.sync()).problems
@@ -579,7 +782,9 @@ async def test_an_encoded_domain_is_paired_with_its_other_form(firm: Firm) -> No
 
 
 async def test_a_base_of_the_first_version_invents_no_change(linked: Firm) -> None:
-    await linked.advo_edit({"tlf": "511 123459", "kommKz": 1}, {"tlf": "0511 7777", "kommKz": 2})
+    await linked.advo_edit(
+        {"tlf": "511 123459", "kommKz": 1}, {"tlf": "0511 7777", "kommKz": 2}
+    )
     await linked.sync()
     await linked.espo_phones("+495111111", "+495112222", "+495117777", "+49511123459")
     first, second, old, fax = linked.entries()
@@ -594,7 +799,9 @@ async def test_a_base_of_the_first_version_invents_no_change(linked: Firm) -> No
     assert stored is not None
     assert stored.base["version"] == VERSION
     base = {"betNr": linked.betnr, "links": links, "complete": True, "lost": []}
-    await store.save(type(stored)(ENTITY_TYPE, ID, base=base, synced_at=stored.synced_at))
+    await store.save(
+        type(stored)(ENTITY_TYPE, ID, base=base, synced_at=stored.synced_at)
+    )
     before = linked.values(), await linked.phones()
 
     result = await linked.sync()
@@ -606,7 +813,9 @@ async def test_a_base_of_the_first_version_invents_no_change(linked: Firm) -> No
 
 async def test_a_defect_at_one_value_stops_no_other(firm: Firm) -> None:
     await firm.espo_phones("+495111111", "+495112222")
-    fault(firm.advoware, method="POST", path=KOMMUNIKATIONEN, status=200, body={"id": "?"})
+    fault(
+        firm.advoware, method="POST", path=KOMMUNIKATIONEN, status=200, body={"id": "?"}
+    )
 
     result = await firm.sync()
 

@@ -8,7 +8,16 @@ from typing import Any
 
 import aiohttp
 import pytest
-from kommunikation_firm import ID, KOMMUNIKATIONEN, Firm, Row, fault, firm, linked, marked
+from kommunikation_firm import (
+    ID,
+    KOMMUNIKATIONEN,
+    Firm,
+    Row,
+    fault,
+    firm,
+    linked,
+    marked,
+)
 
 from services.advoware_service import AdvowareService
 from services.core.errors import Forbidden, UpstreamTimeout
@@ -24,7 +33,9 @@ __all__ = ["firm", "linked"]
 # -- first sync -----------------------------------------------------------------------------------------------------
 
 
-async def test_the_first_sync_pairs_what_is_equal_and_copies_the_rest_both_ways(firm: Firm) -> None:
+async def test_the_first_sync_pairs_what_is_equal_and_copies_the_rest_both_ways(
+    firm: Firm,
+) -> None:
     await firm.espo_edit(
         phoneNumberData=[
             {"phoneNumber": "+4951112345", "type": "Office", "primary": False},
@@ -44,7 +55,10 @@ async def test_the_first_sync_pairs_what_is_equal_and_copies_the_rest_both_ways(
     assert result.errors == ()
     assert await firm.phones() == ["+491713920001", "+4951112345", "+495119988"]
     assert await firm.mails() == ["J.Mueller@Example.de"]
-    assert [(row["tlf"], row["kommKz"], row["bemerkung"], row["online"]) for row in firm.entries()] == [
+    assert [
+        (row["tlf"], row["kommKz"], row["bemerkung"], row["online"])
+        for row in firm.entries()
+    ] == [
         ("0511/12345", 6, marked("+4951112345", 6, "privat"), False),
         ("j.mueller@example.DE", 8, marked("J.Mueller@Example.de", 8), True),
         ("0511 / 99-88", 2, marked("+495119988", 2), False),
@@ -54,7 +68,9 @@ async def test_the_first_sync_pairs_what_is_equal_and_copies_the_rest_both_ways(
     await firm.assert_settled()
 
 
-async def test_a_record_without_any_kommunikation_gets_its_hash_and_then_costs_nothing(firm: Firm) -> None:
+async def test_a_record_without_any_kommunikation_gets_its_hash_and_then_costs_nothing(
+    firm: Firm,
+) -> None:
     await firm.sync()
 
     assert (await firm.espo())["kommunikationHash"] == "d41d8cd98f00b204"
@@ -68,9 +84,13 @@ async def test_an_unchanged_record_is_only_read(linked: Firm) -> None:
     await linked.assert_settled()
 
 
-async def test_espocrm_is_written_once_and_advoware_read_right_before_its_writes_and_after(firm: Firm) -> None:
+async def test_espocrm_is_written_once_and_advoware_read_right_before_its_writes_and_after(
+    firm: Firm,
+) -> None:
     await firm.espo_phones("+495111111")
-    await firm.advo_edit({"tlf": "a@b.de", "kommKz": 4}, {"tlf": "0511 3333", "kommKz": 1})
+    await firm.advo_edit(
+        {"tlf": "a@b.de", "kommKz": 4}, {"tlf": "0511 3333", "kommKz": 1}
+    )
     await firm.espo()
     firm.calls()
 
@@ -84,13 +104,20 @@ async def test_espocrm_is_written_once_and_advoware_read_right_before_its_writes
         [*[f"GET {firm.betnr}"] * 3, f"GET {ID}", "GET CBeteiligte"]
         + [call for call in calls if not call.startswith("GET")]
     )
-    assert sorted(call.split()[0] for call in calls if not call.startswith("GET")) == ["POST", "PUT", "PUT", "PUT"]
+    assert sorted(call.split()[0] for call in calls if not call.startswith("GET")) == [
+        "POST",
+        "PUT",
+        "PUT",
+        "PUT",
+    ]
 
 
 # -- the six cases --------------------------------------------------------------------------------------------------
 
 
-async def test_var1_a_new_value_in_espocrm_is_created_in_advoware_with_its_marker(linked: Firm) -> None:
+async def test_var1_a_new_value_in_espocrm_is_created_in_advoware_with_its_marker(
+    linked: Firm,
+) -> None:
     await linked.espo_phones("+495111111", "+495112222", "+495113333")
 
     await linked.sync()
@@ -113,7 +140,9 @@ async def test_var1_uses_an_empty_slot_of_the_same_kommkz_first(linked: Firm) ->
 
     await linked.sync()
 
-    assert [(row["tlf"], row["kommKz"], row["bemerkung"]) for row in linked.entries()] == [
+    assert [
+        (row["tlf"], row["kommKz"], row["bemerkung"]) for row in linked.entries()
+    ] == [
         ("+495114444", 1, marked("+495114444", 1, "nur vormittags")),
         ("+495112222", 1, marked("+495112222")),
         ("+491713920001", 3, marked("+491713920001", 3)),
@@ -121,32 +150,44 @@ async def test_var1_uses_an_empty_slot_of_the_same_kommkz_first(linked: Firm) ->
     await linked.assert_settled()
 
 
-async def test_var2_a_value_deleted_in_espocrm_becomes_an_empty_slot(linked: Firm) -> None:
+async def test_var2_a_value_deleted_in_espocrm_becomes_an_empty_slot(
+    linked: Firm,
+) -> None:
     await linked.espo_phones("+495112222")
 
     result = await linked.sync()
 
     first = linked.entries()[0]
     assert (first["tlf"], first["bemerkung"]) == ("", "[ESPOCRM-SLOT:1] nur vormittags")
-    assert [(line["case"], line["old"], line["new"]) for line in result.changes] == [("Var2", "+495111111", None)]
+    assert [(line["case"], line["old"], line["new"]) for line in result.changes] == [
+        ("Var2", "+495111111", None)
+    ]
     await linked.assert_settled()
 
 
-@pytest.mark.parametrize("how", [{"delete": True}, {"tlf": ""}, {"tlf": "", "bemerkung": ""}])
-async def test_var3_a_value_deleted_or_emptied_in_advoware_goes_from_espocrm(linked: Firm, how: Row) -> None:
+@pytest.mark.parametrize(
+    "how", [{"delete": True}, {"tlf": ""}, {"tlf": "", "bemerkung": ""}]
+)
+async def test_var3_a_value_deleted_or_emptied_in_advoware_goes_from_espocrm(
+    linked: Firm, how: Row
+) -> None:
     await linked.advo_edit({"id": linked.entries()[0]["id"], **how})
 
     await linked.sync()
 
     espo = await linked.espo()
-    assert [(row["phoneNumber"], row["primary"]) for row in espo["phoneNumberData"]] == [("+495112222", True)]
+    assert [
+        (row["phoneNumber"], row["primary"]) for row in espo["phoneNumberData"]
+    ] == [("+495112222", True)]
     assert "+495111111" not in str(linked.entries())
     await linked.assert_settled()
 
 
 async def test_var3_that_an_entry_is_gone_is_not_believed_at_once(linked: Firm) -> None:
     espo = await linked.espo()
-    advo = await AdvowareService(resources=linked.resources).get_beteiligter(linked.betnr)
+    advo = await AdvowareService(resources=linked.resources).get_beteiligter(
+        linked.betnr
+    )
     store = SyncStore(await linked.resources.database())
 
     result = await KommunikationSyncManager(resources=linked.resources).sync_part(
@@ -157,15 +198,26 @@ async def test_var3_that_an_entry_is_gone_is_not_believed_at_once(linked: Firm) 
     assert linked.values() == ["+495111111", "+495112222"]
 
 
-async def test_var4_a_new_value_in_advoware_is_added_to_espocrm_and_marked(linked: Firm) -> None:
-    await linked.advo_edit({"tlf": "0511/33-33", "kommKz": 6, "bemerkung": "Ferienhaus"})
+async def test_var4_a_new_value_in_advoware_is_added_to_espocrm_and_marked(
+    linked: Firm,
+) -> None:
+    await linked.advo_edit(
+        {"tlf": "0511/33-33", "kommKz": 6, "bemerkung": "Ferienhaus"}
+    )
 
     await linked.sync()
 
     added = (await linked.espo())["phoneNumberData"][2]
-    assert (added["phoneNumber"], added["type"], added["primary"]) == ("+495113333", "Home", False)
+    assert (added["phoneNumber"], added["type"], added["primary"]) == (
+        "+495113333",
+        "Home",
+        False,
+    )
     last = linked.entries()[2]
-    assert (last["tlf"], last["bemerkung"]) == ("0511/33-33", marked("+495113333", 6, "Ferienhaus"))
+    assert (last["tlf"], last["bemerkung"]) == (
+        "0511/33-33",
+        marked("+495113333", 6, "Ferienhaus"),
+    )
     await linked.assert_settled()
 
 
@@ -181,7 +233,9 @@ async def test_var4_a_value_that_a_user_types_into_a_slot_is_new(linked: Firm) -
     await linked.assert_settled()
 
 
-async def test_var5_a_value_changed_in_espocrm_is_changed_in_its_entry(linked: Firm) -> None:
+async def test_var5_a_value_changed_in_espocrm_is_changed_in_its_entry(
+    linked: Firm,
+) -> None:
     before = linked.entries()
     await linked.espo_phones("+495119999", "+495112222")
 
@@ -194,29 +248,44 @@ async def test_var5_a_value_changed_in_espocrm_is_changed_in_its_entry(linked: F
     await linked.assert_settled()
 
 
-async def test_var6_a_value_changed_in_advoware_is_changed_in_espocrm(linked: Firm) -> None:
+async def test_var6_a_value_changed_in_advoware_is_changed_in_espocrm(
+    linked: Firm,
+) -> None:
     await linked.advo_edit({"id": linked.entries()[0]["id"], "tlf": "0511 / 99 99"})
 
     await linked.sync()
 
     espo = await linked.espo()
-    assert [(row["phoneNumber"], row["primary"]) for row in espo["phoneNumberData"]] == [
+    assert [
+        (row["phoneNumber"], row["primary"]) for row in espo["phoneNumberData"]
+    ] == [
         ("+495119999", True),
         ("+495112222", False),
     ]
     first = linked.entries()[0]
-    assert (first["tlf"], first["bemerkung"]) == ("0511 / 99 99", marked("+495119999", 1, "nur vormittags"))
+    assert (first["tlf"], first["bemerkung"]) == (
+        "0511 / 99 99",
+        marked("+495119999", 1, "nur vormittags"),
+    )
     await linked.assert_settled()
 
 
-async def test_edits_of_different_entries_on_both_sides_both_survive(linked: Firm) -> None:
+async def test_edits_of_different_entries_on_both_sides_both_survive(
+    linked: Firm,
+) -> None:
     await linked.espo_phones("+495119999", "+495112222")
-    await linked.advo_edit({"id": linked.entries()[1]["id"], "tlf": "0511 8888"}, {"tlf": "a@b.de", "kommKz": 4})
+    await linked.advo_edit(
+        {"id": linked.entries()[1]["id"], "tlf": "0511 8888"},
+        {"tlf": "a@b.de", "kommKz": 4},
+    )
 
     result = await linked.sync()
 
     assert linked.values() == ["+495119999", "0511 8888", "a@b.de"]
-    assert (await linked.phones(), await linked.mails()) == (["+495119999", "+495118888"], ["a@b.de"])
+    assert (await linked.phones(), await linked.mails()) == (
+        ["+495119999", "+495118888"],
+        ["a@b.de"],
+    )
     assert not any(line.get("conflict") for line in result.changes)
     await linked.assert_settled()
 
@@ -231,9 +300,9 @@ async def test_an_entry_edited_on_both_sides_takes_espocrms_value_and_the_other_
 
     assert linked.values() == ["+495119999", "+495112222"]
     assert await linked.phones() == ["+495119999", "+495112222"]
-    assert [(line["old"], line["new"]) for line in result.changes if line.get("conflict")] == [
-        ("0511 8888", "+495119999")
-    ]
+    assert [
+        (line["old"], line["new"]) for line in result.changes if line.get("conflict")
+    ] == [("0511 8888", "+495119999")]
     await linked.assert_settled()
 
 
@@ -251,8 +320,12 @@ async def test_the_same_edit_on_both_sides_writes_no_value(linked: Firm) -> None
 # -- towards Advoware -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{"direction": "to_advoware"}, {"force_espo_wins": True}])
-async def test_towards_advoware_edits_there_are_reverted_and_their_values_told(linked: Firm, options: Row) -> None:
+@pytest.mark.parametrize(
+    "options", [{"direction": "to_advoware"}, {"force_espo_wins": True}]
+)
+async def test_towards_advoware_edits_there_are_reverted_and_their_values_told(
+    linked: Firm, options: Row
+) -> None:
     await linked.advo_edit(
         {"id": linked.entries()[0]["id"], "tlf": "0511 8888"},
         {"id": linked.entries()[1]["id"], "delete": True},
@@ -263,14 +336,23 @@ async def test_towards_advoware_edits_there_are_reverted_and_their_values_told(l
 
     assert linked.values() == ["+495111111", "", "+495112222"]
     assert linked.entries()[1]["bemerkung"] == "[ESPOCRM-SLOT:4] von Hand"
-    assert (await linked.phones(), await linked.mails()) == (["+495111111", "+495112222"], [])
-    lost = [(line["case"], line["old"]) for line in result.changes if line.get("conflict")]
+    assert (await linked.phones(), await linked.mails()) == (
+        ["+495111111", "+495112222"],
+        [],
+    )
+    lost = [
+        (line["case"], line["old"]) for line in result.changes if line.get("conflict")
+    ]
     assert lost == [("Var6", "0511 8888"), ("Var4", "neu@example.de")]
-    assert [problem.details["value"] for problem in result.problems] == ["neu@example.de"]
+    assert [problem.details["value"] for problem in result.problems] == [
+        "neu@example.de"
+    ]
     await linked.assert_settled()
 
 
-async def test_before_the_first_sync_towards_advoware_empties_nothing_there(firm: Firm) -> None:
+async def test_before_the_first_sync_towards_advoware_empties_nothing_there(
+    firm: Firm,
+) -> None:
     await firm.espo_phones("+495111111")
     await firm.advo_edit({"tlf": "0511 2222", "kommKz": 1})
 
@@ -285,8 +367,15 @@ async def test_before_the_first_sync_towards_advoware_empties_nothing_there(firm
 # -- values that EspoCRM refuses ------------------------------------------------------------------------------------
 
 
-async def test_values_that_espocrm_would_refuse_stay_in_advoware_and_stop_no_other(firm: Firm) -> None:
-    bad = ["0511/1234 (Büro)", "0511 1234 ext. 5", "müller@kanzlei.de", "info@kanzlei.1de"]
+async def test_values_that_espocrm_would_refuse_stay_in_advoware_and_stop_no_other(
+    firm: Firm,
+) -> None:
+    bad = [
+        "0511/1234 (Büro)",
+        "0511 1234 ext. 5",
+        "müller@kanzlei.de",
+        "info@kanzlei.1de",
+    ]
     await firm.advo_edit(
         {"tlf": bad[0], "kommKz": 1},
         {"tlf": "0511 2222", "kommKz": 1},
@@ -301,17 +390,27 @@ async def test_values_that_espocrm_would_refuse_stay_in_advoware_and_stop_no_oth
 
     assert (await firm.phones(), await firm.mails()) == (["+495112222"], ["a@b.de"])
     assert [problem.details["value"] for problem in result.problems] == bad
-    assert {problem.action_type for problem in result.problems} == {"general_manual_action"}
-    assert [problem.key for problem in again.problems] == [problem.key for problem in result.problems]
+    assert {problem.action_type for problem in result.problems} == {
+        "general_manual_action"
+    }
+    assert [problem.key for problem in again.problems] == [
+        problem.key for problem in result.problems
+    ]
     assert not any(value in problem.key for value in bad for problem in result.problems)
-    assert [row["bemerkung"] for row in firm.entries() if row["tlf"] in bad] == [None] * 4
+    assert [row["bemerkung"] for row in firm.entries() if row["tlf"] in bad] == [
+        None
+    ] * 4
     await firm.assert_settled()
 
 
-async def test_an_eleventh_number_stays_in_advoware_until_there_is_room(firm: Firm) -> None:
+async def test_an_eleventh_number_stays_in_advoware_until_there_is_room(
+    firm: Firm,
+) -> None:
     numbers = [f"+49511{number}" for number in range(1000, 1010)]
     await firm.espo_phones(*numbers)
-    await firm.advo_edit({"tlf": "0511 5555", "kommKz": 1}, {"tlf": "a@b.de", "kommKz": 4})
+    await firm.advo_edit(
+        {"tlf": "0511 5555", "kommKz": 1}, {"tlf": "a@b.de", "kommKz": 4}
+    )
 
     result = await firm.sync()
 
@@ -328,7 +427,8 @@ async def test_numbers_that_espocrm_keeps_in_another_form_are_compared_by_what_t
     firm: Firm, control: aiohttp.ClientSession
 ) -> None:
     async with control.post(
-        f"{firm.espocrm.url}/__sandbox__/settings", json={"phone_number_international": False}
+        f"{firm.espocrm.url}/__sandbox__/settings",
+        json={"phone_number_international": False},
     ) as answer:
         assert answer.status == 200
     await firm.espo_phones("(0511) 11-11", "0511 1234 ext. 5", "0511 2222")
@@ -341,7 +441,12 @@ async def test_numbers_that_espocrm_keeps_in_another_form_are_compared_by_what_t
     await firm.sync()
 
     assert firm.values() == ["+49 511 1111", "0511/1234 x5", "0511 3333", "0511 2222"]
-    assert await firm.phones() == ["(0511) 11-11", "0511 1234 ext. 5", "0511 2222", "+495113333"]
+    assert await firm.phones() == [
+        "(0511) 11-11",
+        "0511 1234 ext. 5",
+        "0511 2222",
+        "+495113333",
+    ]
     await firm.assert_settled()
 
 
@@ -349,28 +454,43 @@ async def test_numbers_that_espocrm_keeps_in_another_form_are_compared_by_what_t
 
 
 async def test_untouched_entries_keep_primary_consent_and_type(firm: Firm) -> None:
-    kept = {"phoneNumber": "+495112222", "type": "Other", "primary": True, "optOut": True, "invalid": True}
+    kept = {
+        "phoneNumber": "+495112222",
+        "type": "Other",
+        "primary": True,
+        "optOut": True,
+        "invalid": True,
+    }
     await firm.espo_edit(
         phoneNumberData=[{"phoneNumber": "+495111111", "type": "Office"}, kept],
         emailAddressData=[{"emailAddress": "A@B.de", "primary": True, "optOut": True}],
     )
     await firm.sync()
     first = next(row for row in firm.entries() if row["tlf"] == "+495111111")
-    await firm.advo_edit({"id": first["id"], "delete": True}, {"tlf": "c@d.de", "kommKz": 8})
+    await firm.advo_edit(
+        {"id": first["id"], "delete": True}, {"tlf": "c@d.de", "kommKz": 8}
+    )
 
     await firm.sync()
 
     espo = await firm.espo()
     assert espo["phoneNumberData"] == [kept]
-    assert [(row["emailAddress"], row["primary"], row["optOut"]) for row in espo["emailAddressData"]] == [
+    assert [
+        (row["emailAddress"], row["primary"], row["optOut"])
+        for row in espo["emailAddressData"]
+    ] == [
         ("A@B.de", True, True),
         ("c@d.de", False, False),
     ]
     await firm.assert_settled()
 
 
-@pytest.mark.parametrize("damaged", ["[ESPOCRM:%%%:1] nur vormittags", "[ESPOCRM:/w==:1] nur vormittags"])
-async def test_a_damaged_marker_is_written_anew_and_changes_no_value(linked: Firm, damaged: str) -> None:
+@pytest.mark.parametrize(
+    "damaged", ["[ESPOCRM:%%%:1] nur vormittags", "[ESPOCRM:/w==:1] nur vormittags"]
+)
+async def test_a_damaged_marker_is_written_anew_and_changes_no_value(
+    linked: Firm, damaged: str
+) -> None:
     await linked.advo_edit({"id": linked.entries()[0]["id"], "bemerkung": damaged})
 
     await linked.sync()
@@ -383,7 +503,9 @@ async def test_a_damaged_marker_is_written_anew_and_changes_no_value(linked: Fir
 # -- failures and crashes -------------------------------------------------------------------------------------------
 
 
-async def test_a_value_that_advoware_refuses_stops_no_other_and_waits_for_a_person(firm: Firm) -> None:
+async def test_a_value_that_advoware_refuses_stops_no_other_and_waits_for_a_person(
+    firm: Firm,
+) -> None:
     await firm.espo_phones("+495111111", "+495112222", "+495113333")
     firm.refuses("POST", "+495112222")
 
@@ -397,13 +519,17 @@ async def test_a_value_that_advoware_refuses_stops_no_other_and_waits_for_a_pers
     await firm.assert_settled(standing=result.standing)
 
     firm.advoware.faults.clear()
-    await firm.espo_phones("+495111111", "+495112223", "+495113333")  # the person corrects it
+    await firm.espo_phones(
+        "+495111111", "+495112223", "+495113333"
+    )  # the person corrects it
     await firm.sync()
     assert firm.values() == ["+495111111", "+495113333", "+495112223"]
     await firm.assert_settled()
 
 
-async def test_a_value_that_advoware_refuses_is_entered_there_by_hand(firm: Firm) -> None:
+async def test_a_value_that_advoware_refuses_is_entered_there_by_hand(
+    firm: Firm,
+) -> None:
     await firm.espo_phones("+495112222")
     firm.refuses("POST", "+495112222")
     await firm.sync()
@@ -415,29 +541,42 @@ async def test_a_value_that_advoware_refuses_is_entered_there_by_hand(firm: Firm
     await firm.assert_settled()
 
 
-@pytest.mark.parametrize(("case", "told"), [("changed", "+495119999"), ("deleted", "+495111111")])
+@pytest.mark.parametrize(
+    ("case", "told"), [("changed", "+495119999"), ("deleted", "+495111111")]
+)
 async def test_an_edit_in_espocrm_that_advoware_refuses_is_not_undone_and_not_repeated(
     linked: Firm, case: str, told: str
 ) -> None:
-    await linked.espo_phones(*(["+495119999"] if case == "changed" else []), "+495112222")
+    await linked.espo_phones(
+        *(["+495119999"] if case == "changed" else []), "+495112222"
+    )
     linked.refuses("PUT", "^(\\+495119999)?$")
 
     result = await linked.sync()
 
-    assert [(p.details["value"], p.details["reason"]) for p in result.problems] == [(told, "kom_refused_by_advoware")]
+    assert [(p.details["value"], p.details["reason"]) for p in result.problems] == [
+        (told, "kom_refused_by_advoware")
+    ]
     assert linked.values() == ["+495111111", "+495112222"]
-    assert sorted(await linked.phones()) == ["+495112222", *(["+495119999"] if case == "changed" else [])]
+    assert sorted(await linked.phones()) == [
+        "+495112222",
+        *(["+495119999"] if case == "changed" else []),
+    ]
     await linked.assert_settled(standing=result.standing)
     assert result.standing
 
     linked.advoware.faults.clear()
-    await linked.advo_edit({"id": linked.entries()[0]["id"], "delete": True})  # the person decides
+    await linked.advo_edit(
+        {"id": linked.entries()[0]["id"], "delete": True}
+    )  # the person decides
     await linked.espo_phones("+495112222")
     await linked.sync()
     await linked.assert_settled()
 
 
-async def test_a_created_entry_whose_answer_is_lost_is_not_created_again(firm: Firm) -> None:
+async def test_a_created_entry_whose_answer_is_lost_is_not_created_again(
+    firm: Firm,
+) -> None:
     await firm.espo_phones("+495111111", "+495112222")
     fault(firm.advoware, method="POST", path=KOMMUNIKATIONEN, when="after", reset=True)
 
@@ -449,7 +588,9 @@ async def test_a_created_entry_whose_answer_is_lost_is_not_created_again(firm: F
     await firm.assert_settled()
 
 
-async def test_a_crash_right_after_creating_an_entry_leads_to_no_second_one(firm: Firm) -> None:
+async def test_a_crash_right_after_creating_an_entry_leads_to_no_second_one(
+    firm: Firm,
+) -> None:
     await firm.espo_phones("+495111111")
     fault(firm.advoware, method="POST", path=KOMMUNIKATIONEN, when="after", hang=True)
     running = asyncio.create_task(firm.sync())
@@ -466,9 +607,13 @@ async def test_a_crash_right_after_creating_an_entry_leads_to_no_second_one(firm
     await firm.assert_settled()
 
 
-async def test_after_three_unanswered_requests_the_rest_waits_for_the_next_run(firm: Firm) -> None:
+async def test_after_three_unanswered_requests_the_rest_waits_for_the_next_run(
+    firm: Firm,
+) -> None:
     await firm.espo_phones(*(f"+4951110{number}" for number in range(10, 16)))
-    fault(firm.advoware, method="POST", path=KOMMUNIKATIONEN, skip=1, count=3, status=503)
+    fault(
+        firm.advoware, method="POST", path=KOMMUNIKATIONEN, skip=1, count=3, status=503
+    )
 
     result = await firm.sync()
 
@@ -487,8 +632,12 @@ async def _edits(firm: Firm) -> None:
         {"tlf": "neu@example.de", "kommKz": 4},
     )
     assert (third["tlf"], fourth["tlf"]) == ("+495113333", "+495114444")
-    await firm.espo_phones("+495111111", "+495112222", "+495115555", "+495116666")  # 3 -> 5, 4 -> 6
-    await firm.espo_edit(emailAddressData=[{"emailAddress": "espo@example.de", "primary": True}])
+    await firm.espo_phones(
+        "+495111111", "+495112222", "+495115555", "+495116666"
+    )  # 3 -> 5, 4 -> 6
+    await firm.espo_edit(
+        emailAddressData=[{"emailAddress": "espo@example.de", "primary": True}]
+    )
 
 
 async def _check_edits(firm: Firm) -> None:
@@ -516,7 +665,9 @@ async def test_edits_of_every_case_at_once(edited: Firm) -> None:
     await _check_edits(edited)
 
 
-async def test_a_failing_write_of_espocrm_loses_and_repeats_nothing(edited: Firm) -> None:
+async def test_a_failing_write_of_espocrm_loses_and_repeats_nothing(
+    edited: Firm,
+) -> None:
     fault(edited.espocrm, method="PUT", path=ID, status=403)
     with pytest.raises(Forbidden):
         await edited.sync()
@@ -529,7 +680,9 @@ async def test_a_failing_write_of_espocrm_loses_and_repeats_nothing(edited: Firm
     await _check_edits(edited)
 
 
-async def test_edits_made_after_a_failing_write_of_espocrm_are_understood(edited: Firm) -> None:
+async def test_edits_made_after_a_failing_write_of_espocrm_are_understood(
+    edited: Firm,
+) -> None:
     fault(edited.espocrm, method="PUT", path=ID, status=403)
     with pytest.raises(Forbidden):
         await edited.sync()
@@ -556,7 +709,9 @@ async def test_an_answer_lost_from_espocrm_changes_nothing(edited: Firm) -> None
     await _check_edits(edited)
 
 
-async def _break_off(firm: Firm, how: str, rule: Row, *, after_writes: int, **options: Any) -> None:
+async def _break_off(
+    firm: Firm, how: str, rule: Row, *, after_writes: int, **options: Any
+) -> None:
     """Let a sync end while it waits for the answer to a request that Advoware has carried out.
 
     ``after_writes``: so many entries have been changed or created by then.
@@ -587,26 +742,38 @@ async def how(request: pytest.FixtureRequest, edited: Firm) -> AsyncIterator[str
 async def test_a_crash_at_any_request_to_advoware_loses_and_repeats_nothing(
     edited: Firm, request_number: int, how: str
 ) -> None:
-    await _break_off(edited, how, {"skip": request_number}, after_writes=request_number + 1)
+    await _break_off(
+        edited, how, {"skip": request_number}, after_writes=request_number + 1
+    )
 
     await edited.sync()
 
     await _check_edits(edited)
 
 
-async def test_a_value_that_is_emptied_when_the_sync_crashes_is_told_by_the_next_one(edited: Firm, how: str) -> None:
+async def test_a_value_that_is_emptied_when_the_sync_crashes_is_told_by_the_next_one(
+    edited: Firm, how: str
+) -> None:
     requests = 6  # the last one empties what is new in Advoware
-    await _break_off(edited, how, {"skip": requests - 1}, after_writes=requests, force_espo_wins=True)
+    await _break_off(
+        edited, how, {"skip": requests - 1}, after_writes=requests, force_espo_wins=True
+    )
     assert "neu@example.de" not in edited.values()
 
     result = await edited.sync(force_espo_wins=True)
 
-    assert [problem.details["value"] for problem in result.problems] == ["neu@example.de"]
-    assert "neu@example.de" in [line["old"] for line in result.changes if line.get("conflict")]
+    assert [problem.details["value"] for problem in result.problems] == [
+        "neu@example.de"
+    ]
+    assert "neu@example.de" in [
+        line["old"] for line in result.changes if line.get("conflict")
+    ]
     await edited.assert_settled()
 
 
-async def test_edits_made_after_a_sync_was_shut_down_are_understood(edited: Firm) -> None:
+async def test_edits_made_after_a_sync_was_shut_down_are_understood(
+    edited: Firm,
+) -> None:
     before = edited.resources
     await _break_off(edited, "shut down", {"skip": 4}, after_writes=5)
     changed = next(row for row in edited.entries() if row["tlf"] == "+495115555")
@@ -621,8 +788,17 @@ async def test_edits_made_after_a_sync_was_shut_down_are_understood(edited: Firm
     await edited.resources.close()
 
 
-async def test_advoware_not_answering_the_last_read_loses_and_repeats_nothing(edited: Firm) -> None:
-    fault(edited.advoware, method="GET", skip=2, count=1, path=rf"/Beteiligte/{edited.betnr}$", hang=True)
+async def test_advoware_not_answering_the_last_read_loses_and_repeats_nothing(
+    edited: Firm,
+) -> None:
+    fault(
+        edited.advoware,
+        method="GET",
+        skip=2,
+        count=1,
+        path=rf"/Beteiligte/{edited.betnr}$",
+        hang=True,
+    )
     with pytest.raises(UpstreamTimeout):
         await edited.sync()
 
@@ -631,7 +807,9 @@ async def test_advoware_not_answering_the_last_read_loses_and_repeats_nothing(ed
     await _check_edits(edited)
 
 
-async def test_a_value_that_was_emptied_just_before_a_crash_is_still_told(linked: Firm) -> None:
+async def test_a_value_that_was_emptied_just_before_a_crash_is_still_told(
+    linked: Firm,
+) -> None:
     await linked.advo_edit({"tlf": "neu@example.de", "kommKz": 4})
     fault(linked.espocrm, method="PUT", path=ID, status=403)
     with pytest.raises(Forbidden):
@@ -640,8 +818,12 @@ async def test_a_value_that_was_emptied_just_before_a_crash_is_still_told(linked
 
     result = await linked.sync()
 
-    assert [problem.details["value"] for problem in result.problems] == ["neu@example.de"]
-    assert [line["old"] for line in result.changes if line.get("conflict")] == ["neu@example.de"]
+    assert [problem.details["value"] for problem in result.problems] == [
+        "neu@example.de"
+    ]
+    assert [line["old"] for line in result.changes if line.get("conflict")] == [
+        "neu@example.de"
+    ]
     await linked.assert_settled()
 
 
@@ -651,12 +833,20 @@ async def _lose_the_base(firm: Firm, *, last_sync: str) -> None:
     await firm.espo_edit(advowareLastSync=last_sync)
 
 
-@pytest.mark.parametrize(("how", "told"), [({"status": 503}, []), ({"status": 500}, ["neu@example.de"])])
+@pytest.mark.parametrize(
+    ("how", "told"), [({"status": 503}, []), ({"status": 500}, ["neu@example.de"])]
+)
 async def test_a_value_whose_emptying_failed_is_told_only_if_it_is_gone(
     linked: Firm, how: Row, told: list[str]
 ) -> None:
     await linked.advo_edit({"tlf": "neu@example.de", "kommKz": 4})
-    fault(linked.advoware, method="PUT", path=KOMMUNIKATIONEN, when="after" if told else "before", **how)
+    fault(
+        linked.advoware,
+        method="PUT",
+        path=KOMMUNIKATIONEN,
+        when="after" if told else "before",
+        **how,
+    )
     assert len((await linked.sync(direction="to_advoware")).errors) == 1
 
     result = await linked.sync()
@@ -666,7 +856,9 @@ async def test_a_value_whose_emptying_failed_is_told_only_if_it_is_gone(
     await linked.assert_settled()
 
 
-async def test_a_record_whose_base_is_lost_is_understood_by_its_markers(edited: Firm) -> None:
+async def test_a_record_whose_base_is_lost_is_understood_by_its_markers(
+    edited: Firm,
+) -> None:
     await _lose_the_base(edited, last_sync="2020-01-01 00:00:00")
     fault(edited.espocrm, method="PUT", path=rf"api/v1/CBeteiligte/{ID}", status=403)
     with pytest.raises(Forbidden):
@@ -676,13 +868,27 @@ async def test_a_record_whose_base_is_lost_is_understood_by_its_markers(edited: 
 
     # A value that was deleted in Advoware leaves no marker: without a base it is kept, not deleted in EspoCRM.
     assert sorted(filter(None, edited.values())) == sorted(
-        ["0511 8888", "+495112222", "+495115555", "+495116666", "neu@example.de", "espo@example.de"]
+        [
+            "0511 8888",
+            "+495112222",
+            "+495115555",
+            "+495116666",
+            "neu@example.de",
+            "espo@example.de",
+        ]
     )
-    assert sorted(await edited.phones()) == ["+495112222", "+495115555", "+495116666", "+495118888"]
+    assert sorted(await edited.phones()) == [
+        "+495112222",
+        "+495115555",
+        "+495116666",
+        "+495118888",
+    ]
     await edited.assert_settled()
 
 
-async def test_without_base_a_value_missing_in_an_unmodified_record_was_not_deleted_there(linked: Firm) -> None:
+async def test_without_base_a_value_missing_in_an_unmodified_record_was_not_deleted_there(
+    linked: Firm,
+) -> None:
     await linked.espo_phones("+495112222")
     await _lose_the_base(linked, last_sync="2099-01-01 00:00:00")
 
@@ -696,20 +902,41 @@ async def test_without_base_a_value_missing_in_an_unmodified_record_was_not_dele
 async def test_a_write_that_advoware_accepts_but_does_not_take_is_told_and_not_repeated(
     linked: Firm, method: str
 ) -> None:
-    numbers = ["+495119999", "+495112222"] if method == "PUT" else ["+495111111", "+495112222", "+495119999"]
+    numbers = (
+        ["+495119999", "+495112222"]
+        if method == "PUT"
+        else ["+495111111", "+495112222", "+495119999"]
+    )
     await linked.espo_phones(*numbers)
-    fault(linked.advoware, method=method, path=KOMMUNIKATIONEN, status=200, body={"id": 4711})
+    fault(
+        linked.advoware,
+        method=method,
+        path=KOMMUNIKATIONEN,
+        status=200,
+        body={"id": 4711},
+    )
 
     result = await linked.sync()
 
     assert [problem.details["value"] for problem in result.problems] == ["+495119999"]
-    assert (result.errors, result.wrote_advoware, len(result.standing)) == ((), False, 1)
-    assert (await linked.phones(), linked.values()) == (numbers, ["+495111111", "+495112222"])
+    assert (result.errors, result.wrote_advoware, len(result.standing)) == (
+        (),
+        False,
+        1,
+    )
+    assert (await linked.phones(), linked.values()) == (
+        numbers,
+        ["+495111111", "+495112222"],
+    )
     await linked.assert_settled(standing=result.standing)
 
 
-async def test_a_record_linked_with_another_beteiligter_starts_anew(linked: Firm) -> None:
-    other = linked.advoware.beteiligte.create({"name": "Müller", "vorname": "Jörg"}, "SB")
+async def test_a_record_linked_with_another_beteiligter_starts_anew(
+    linked: Firm,
+) -> None:
+    other = linked.advoware.beteiligte.create(
+        {"name": "Müller", "vorname": "Jörg"}, "SB"
+    )
     await linked.espo_edit(betnr=other["betNr"])
     linked.betnr = other["betNr"]
     await linked.advo_edit({"tlf": "0511 7777", "kommKz": 1})
@@ -720,51 +947,85 @@ async def test_a_record_linked_with_another_beteiligter_starts_anew(linked: Firm
     assert linked.values() == ["0511 7777", "+495111111", "+495112222"]
 
 
-async def test_a_record_that_names_no_entries_is_not_taken_for_empty(linked: Firm) -> None:
+async def test_a_record_that_names_no_entries_is_not_taken_for_empty(
+    linked: Firm,
+) -> None:
     espo = await linked.espo()
-    advo = await AdvowareService(resources=linked.resources).get_beteiligter(linked.betnr)
+    advo = await AdvowareService(resources=linked.resources).get_beteiligter(
+        linked.betnr
+    )
     store = SyncStore(await linked.resources.database())
     del advo["kommunikation"]
 
-    result = await KommunikationSyncManager(resources=linked.resources).sync_part(espo, advo, store)
+    result = await KommunikationSyncManager(resources=linked.resources).sync_part(
+        espo, advo, store
+    )
 
-    assert (result.espocrm, result.changes, result.states, len(result.errors)) == ({}, (), (), 1)
+    assert (result.espocrm, result.changes, result.states, len(result.errors)) == (
+        {},
+        (),
+        (),
+        1,
+    )
     assert parse_marker(linked.entries()[1]["bemerkung"])[0] == Marker("+495112222", 1)
 
 
 @pytest.mark.parametrize("missing", ["phoneNumberData", "emailAddressData"])
-async def test_an_array_that_is_missing_is_unknown_and_stops_not_the_other(linked: Firm, missing: str) -> None:
-    await linked.espo_edit(emailAddressData=[{"emailAddress": "a@b.de", "primary": True}])
+async def test_an_array_that_is_missing_is_unknown_and_stops_not_the_other(
+    linked: Firm, missing: str
+) -> None:
+    await linked.espo_edit(
+        emailAddressData=[{"emailAddress": "a@b.de", "primary": True}]
+    )
     await linked.sync()
     await linked.espo_phones("+495119999")
-    await linked.espo_edit(emailAddressData=[{"emailAddress": "c@d.de", "primary": True}])
-    fault(linked.espocrm, method="GET", path=ID, answer=[{"field": missing, "how": "missing"}])
+    await linked.espo_edit(
+        emailAddressData=[{"emailAddress": "c@d.de", "primary": True}]
+    )
+    fault(
+        linked.espocrm,
+        method="GET",
+        path=ID,
+        answer=[{"field": missing, "how": "missing"}],
+    )
 
     result = await linked.sync()
 
     phones, mails = ["+495111111", "+495112222", "a@b.de"], ["+495119999", "", "a@b.de"]
-    assert linked.values() == (mails if missing == "emailAddressData" else [*phones[:2], "c@d.de"])
+    assert linked.values() == (
+        mails if missing == "emailAddressData" else [*phones[:2], "c@d.de"]
+    )
     assert len(result.errors) == 1
     await linked.sync()
     assert linked.values() == ["+495119999", "", "c@d.de"]
     await linked.assert_settled()
 
 
-async def test_the_sample_firm_is_synced_without_errors_and_then_only_read(firm: Firm) -> None:
+async def test_the_sample_firm_is_synced_without_errors_and_then_only_read(
+    firm: Firm,
+) -> None:
     for twin in (firm.advoware, firm.espocrm):
-        async with firm.control.post(f"{twin.url}/__sandbox__/reset", json={"empty": False}) as answer:
+        async with firm.control.post(
+            f"{twin.url}/__sandbox__/reset", json={"empty": False}
+        ) as answer:
             assert answer.status == 200
     api = EspoCRMAPI(resources=firm.resources)
     manager = KommunikationSyncManager(resources=firm.resources)
     known = {record["betNr"] for record in firm.advoware.beteiligte.all()}
-    records = [row async for row in api.search_entities("CBeteiligte") if row["betnr"] in known]
+    records = [
+        row async for row in api.search_entities("CBeteiligte") if row["betnr"] in known
+    ]
     assert len(records) > 20
 
-    results = [await manager.sync_bidirectional(row["id"], row["betnr"]) for row in records]
+    results = [
+        await manager.sync_bidirectional(row["id"], row["betnr"]) for row in records
+    ]
     assert [error for result in results for error in result.errors] == []
     assert any(result.wrote_advoware for result in results)
     firm.calls()
-    again = [await manager.sync_bidirectional(row["id"], row["betnr"]) for row in records]
+    again = [
+        await manager.sync_bidirectional(row["id"], row["betnr"]) for row in records
+    ]
 
     assert {call.split()[0] for call in firm.calls()} == {"GET"}
     assert not any(result.changes or result.states for result in again)

@@ -15,7 +15,9 @@ from services.core.resources import Resources
 KEY = "sync_lock:test"
 
 
-async def test_only_one_holds_a_lock_and_it_is_free_afterwards(resources: Resources) -> None:
+async def test_only_one_holds_a_lock_and_it_is_free_afterwards(
+    resources: Resources,
+) -> None:
     async with held_lock(resources.redis, KEY, 60):
         with pytest.raises(EntityBusy):
             async with held_lock(resources.redis, KEY, 60):
@@ -34,7 +36,9 @@ async def test_a_lock_outlives_its_ttl_while_it_is_held(resources: Resources) ->
                 await asyncio.sleep(0.02)
 
 
-async def test_a_lock_that_somebody_else_has_taken_cancels_the_work_and_is_not_released(resources: Resources) -> None:
+async def test_a_lock_that_somebody_else_has_taken_cancels_the_work_and_is_not_released(
+    resources: Resources,
+) -> None:
     async with asyncio.timeout(5):
         with pytest.raises(EntityBusy, match="lost"):
             async with held_lock(resources.redis, KEY, 0.6):
@@ -43,7 +47,9 @@ async def test_a_lock_that_somebody_else_has_taken_cancels_the_work_and_is_not_r
     assert await resources.redis.get(KEY) == "another"
 
 
-async def test_a_cancelled_run_releases_its_lock_and_stays_cancelled(resources: Resources) -> None:
+async def test_a_cancelled_run_releases_its_lock_and_stays_cancelled(
+    resources: Resources,
+) -> None:
     holding = asyncio.Event()
 
     async def work() -> None:
@@ -59,7 +65,9 @@ async def test_a_cancelled_run_releases_its_lock_and_stays_cancelled(resources: 
     assert not await resources.redis.exists(KEY)
 
 
-async def test_a_queue_that_fails_half_way_tells_how_many_events_it_has(resources: Resources) -> None:
+async def test_a_queue_that_fails_half_way_tells_how_many_events_it_has(
+    resources: Resources,
+) -> None:
     taken: list[int] = []
 
     async def enqueue(event: dict[str, Any]) -> None:
@@ -68,13 +76,17 @@ async def test_a_queue_that_fails_half_way_tells_how_many_events_it_has(resource
         taken.append(event["data"]["n"])
 
     with pytest.raises(NotEnqueued) as caught:
-        await enqueue_all(enqueue, "t", ({"n": n} for n in range(100)), timeout_seconds=5)
+        await enqueue_all(
+            enqueue, "t", ({"n": n} for n in range(100)), timeout_seconds=5
+        )
 
     assert caught.value.confirmed == 20
     assert set(range(20)) <= set(taken)
 
 
-async def test_a_slow_call_is_given_up_but_never_cancelled(resources: Resources) -> None:
+async def test_a_slow_call_is_given_up_but_never_cancelled(
+    resources: Resources,
+) -> None:
     released = asyncio.Event()
     ended: list[str] = []
 
@@ -94,7 +106,9 @@ async def test_a_slow_call_is_given_up_but_never_cancelled(resources: Resources)
     assert ended == ["done"]
 
 
-async def test_a_record_stays_locked_although_redis_forgets(resources: Resources, make_settings: Any) -> None:
+async def test_a_record_stays_locked_although_redis_forgets(
+    resources: Resources, make_settings: Any
+) -> None:
     async with Resources(make_settings()) as other, record_lock(resources, KEY, 60):
         await resources.redis.flushall()
         with pytest.raises(EntityBusy):
@@ -105,11 +119,15 @@ async def test_a_record_stays_locked_although_redis_forgets(resources: Resources
     assert not await resources.redis.exists(KEY)
 
 
-async def test_a_worker_that_dies_leaves_no_lock_in_postgresql(resources: Resources, make_settings: Any) -> None:
+async def test_a_worker_that_dies_leaves_no_lock_in_postgresql(
+    resources: Resources, make_settings: Any
+) -> None:
     async with Resources(make_settings()) as dying:
         pool = await dying.lock_connections()
         connection = await pool.acquire()
-        assert await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", KEY)
+        assert await connection.fetchval(
+            "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", KEY
+        )
         pool.terminate()
     async with asyncio.timeout(5):
         while True:
@@ -120,14 +138,24 @@ async def test_a_worker_that_dies_leaves_no_lock_in_postgresql(resources: Resour
                 await asyncio.sleep(0.01)
 
 
-async def test_all_who_wait_for_an_unreachable_database_learn_of_it_at_once(make_settings: Any) -> None:
-    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def test_all_who_wait_for_an_unreachable_database_learn_of_it_at_once(
+    make_settings: Any,
+) -> None:
+    async def swallow(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         await reader.read()
         writer.close()
 
     silent = await asyncio.start_server(swallow, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
-    settings = make_settings(POSTGRES_HOST="127.0.0.1", POSTGRES_PORT=str(port), POSTGRES_TIMEOUT_SECONDS="0.5")
+    settings = make_settings(
+        POSTGRES_HOST="127.0.0.1",
+        POSTGRES_PORT=str(port),
+        POSTGRES_TIMEOUT_SECONDS="0.5",
+    )
     async with silent, Resources(settings) as resources, asyncio.timeout(2):
-        results = await asyncio.gather(*(resources.database() for _ in range(20)), return_exceptions=True)
+        results = await asyncio.gather(
+            *(resources.database() for _ in range(20)), return_exceptions=True
+        )
     assert all(isinstance(result, Unavailable) for result in results)

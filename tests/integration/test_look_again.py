@@ -15,7 +15,16 @@ from services.beteiligte_check import TOPIC, BeteiligteCheck
 from services.core.database import LOCK_CONNECTIONS
 from services.core.errors import BitByLawError, EntityBusy, NotBefore, Unavailable
 from services.core.locks import beteiligte_lock_key, record_lock
-from services.core.look_again import EDIT, HIDE, MAX_ROUNDS, Notes, Subject, beteiligter, in_part, in_turn
+from services.core.look_again import (
+    EDIT,
+    HIDE,
+    MAX_ROUNDS,
+    Notes,
+    Subject,
+    beteiligter,
+    in_part,
+    in_turn,
+)
 from services.core.pending import enqueue_unless_waiting, waiting_key
 from services.core.resources import Resources
 from services.vmh_sync.store import SyncStore
@@ -37,7 +46,13 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 def reading_slowly(office: Office, milliseconds: int = 400) -> Any:
-    return office.fault(office.espocrm, method="GET", path="CBeteiligte", latency_ms=milliseconds, count=1)
+    return office.fault(
+        office.espocrm,
+        method="GET",
+        path="CBeteiligte",
+        latency_ms=milliseconds,
+        count=1,
+    )
 
 
 async def is_locked(office: Office, entity_id: str) -> bool:
@@ -47,11 +62,15 @@ async def is_locked(office: Office, entity_id: str) -> bool:
 # -- the sync of a record ---------------------------------------------------------------------------------------------
 
 
-async def test_an_edit_that_meets_a_running_sync_arrives_by_that_sync(office: Office) -> None:
+async def test_an_edit_that_meets_a_running_sync_arrives_by_that_sync(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Erst")
     # The record is read, and what follows takes so long that the edit and its event come in between.
-    await office.fault(office.advoware, method="PUT", path="Beteiligte/", latency_ms=500, count=1)
+    await office.fault(
+        office.advoware, method="PUT", path="Beteiligte/", latency_ms=500, count=1
+    )
     working = asyncio.create_task(office.sync(entity_id))
     await until(lambda: is_locked(office, entity_id))
     await until(lambda: _has_struck(office))
@@ -66,12 +85,21 @@ async def test_an_edit_that_meets_a_running_sync_arrives_by_that_sync(office: Of
 
 
 async def _has_struck(office: Office) -> bool:
-    return any(rule["struck"] for rule in (await office._request("GET", f"{office.advoware.url}/__sandbox__/faults")))
+    return any(
+        rule["struck"]
+        for rule in (
+            await office._request("GET", f"{office.advoware.url}/__sandbox__/faults")
+        )
+    )
 
 
-async def test_a_deletion_that_meets_a_running_sync_is_told_by_that_sync(office: Office) -> None:
+async def test_a_deletion_that_meets_a_running_sync_is_told_by_that_sync(
+    office: Office,
+) -> None:
     entity_id, _ = await office.linked_person()
-    await office.fault(office.advoware, method="GET", path="Beteiligte/", latency_ms=400, count=1)
+    await office.fault(
+        office.advoware, method="GET", path="Beteiligte/", latency_ms=400, count=1
+    )
     working = asyncio.create_task(office.sync(entity_id))
     await until(lambda: _has_struck(office))
     await office.delete_in_espocrm(entity_id)
@@ -83,7 +111,9 @@ async def test_a_deletion_that_meets_a_running_sync_is_told_by_that_sync(office:
     assert len(await office.tasks()) == 1
 
 
-async def test_a_check_that_meets_a_running_sync_leaves_it_at_that(office: Office) -> None:
+async def test_a_check_that_meets_a_running_sync_leaves_it_at_that(
+    office: Office,
+) -> None:
     entity_id = await office.new_person()
     await reading_slowly(office)
     working = asyncio.create_task(office.sync(entity_id, "create"))
@@ -95,10 +125,14 @@ async def test_a_check_that_meets_a_running_sync_leaves_it_at_that(office: Offic
     assert (await working).result == "created"
 
 
-async def test_what_a_crash_has_left_is_found_by_the_cron_and_still_counts_as_an_edit(office: Office) -> None:
+async def test_what_a_crash_has_left_is_found_by_the_cron_and_still_counts_as_an_edit(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     later = f"{office.clock.now.replace(year=2100):%Y-%m-%d %H:%M:%S}"
-    await office.edit_espocrm(entity_id, lastName="Neu", syncStatus="dirty", syncNextRetry=later)
+    await office.edit_espocrm(
+        entity_id, lastName="Neu", syncStatus="dirty", syncNextRetry=later
+    )
     async with record_lock(office.resources, beteiligte_lock_key(entity_id), 60):
         assert (await office.sync(entity_id)).result == "busy"
         # Whoever holds the lock is killed here: its connection is gone, and it looks for no notes any more.
@@ -115,10 +149,14 @@ async def test_what_a_crash_has_left_is_found_by_the_cron_and_still_counts_as_an
     assert (found, summary["asked"]) == ([entity_id], 1)
 
     # The record itself is in a pause after a failure, which holds for checks, but not for somebody's edit.
-    assert (await office.sync(entity_id, "sync_check", "cron")).result == "espocrm_newer"
+    assert (
+        await office.sync(entity_id, "sync_check", "cron")
+    ).result == "espocrm_newer"
 
     assert office.in_advoware(betnr)["name"] == "Neu"
-    assert (await office.sync(entity_id, "sync_check", "cron")).result != "espocrm_newer"
+    assert (
+        await office.sync(entity_id, "sync_check", "cron")
+    ).result != "espocrm_newer"
     assert "asked" not in await BeteiligteCheck(resources=office.resources).run(enqueue)
 
 
@@ -137,7 +175,9 @@ async def test_a_round_that_fails_leaves_the_note(office: Office) -> None:
     assert await notes.find(beteiligter(entity_id)) is None
 
 
-@pytest.mark.parametrize("what", ["busy", "EspoCRM away", "PostgreSQL away", "cancelled"])
+@pytest.mark.parametrize(
+    "what", ["busy", "EspoCRM away", "PostgreSQL away", "cancelled"]
+)
 async def test_no_way_out_of_a_check_keeps_the_next_one_out(
     office: Office, make_settings: Callable[..., Settings], what: str
 ) -> None:
@@ -146,7 +186,9 @@ async def test_no_way_out_of_a_check_keeps_the_next_one_out(
 
     async def enqueue(_: dict[str, Any]) -> None: ...
 
-    await enqueue_unless_waiting(resources, enqueue, TOPIC, {entity_id: {}}, mark_seconds=3600, timeout_seconds=5)
+    await enqueue_unless_waiting(
+        resources, enqueue, TOPIC, {entity_id: {}}, mark_seconds=3600, timeout_seconds=5
+    )
     assert await resources.redis.exists(waiting_key(TOPIC, entity_id))
     if what == "busy":
         async with record_lock(resources, beteiligte_lock_key(entity_id), 60):
@@ -156,7 +198,9 @@ async def test_no_way_out_of_a_check_keeps_the_next_one_out(
         with pytest.raises(Unavailable):
             await office.sync(entity_id, "sync_check", "cron")
     elif what == "PostgreSQL away":
-        async with Resources(make_settings(POSTGRES_HOST="/nowhere"), clock=office.clock) as homeless:
+        async with Resources(
+            make_settings(POSTGRES_HOST="/nowhere"), clock=office.clock
+        ) as homeless:
             office.resources = homeless
             with pytest.raises(Unavailable):
                 await office.sync(entity_id, "sync_check", "cron")
@@ -169,12 +213,16 @@ async def test_no_way_out_of_a_check_keeps_the_next_one_out(
     assert not await resources.redis.exists(waiting_key(TOPIC, entity_id))
 
 
-async def test_the_mark_of_an_event_that_was_never_enqueued_ends_soon(resources: Resources) -> None:
+async def test_the_mark_of_an_event_that_was_never_enqueued_ends_soon(
+    resources: Resources,
+) -> None:
     async def dies(_: dict[str, Any]) -> None:
         raise asyncio.CancelledError  # the worker ends between mark and queue
 
     task = asyncio.create_task(
-        enqueue_unless_waiting(resources, dies, TOPIC, {"x": {}}, mark_seconds=3600, timeout_seconds=5)
+        enqueue_unless_waiting(
+            resources, dies, TOPIC, {"x": {}}, mark_seconds=3600, timeout_seconds=5
+        )
     )
     await asyncio.wait([task])
     assert await resources.redis.ttl(waiting_key(TOPIC, "x")) <= 8
@@ -243,17 +291,26 @@ async def test_of_hundreds_of_events_on_two_workers_the_last_state_arrives(
     async def event(worker: Resources, delay: float) -> None:
         await asyncio.sleep(delay)
         desk.edit()
-        await in_turn(worker, SUBJECT, frozenset({EDIT}), lambda _: desk.run(worker, chance.random() / 50))
+        await in_turn(
+            worker,
+            SUBJECT,
+            frozenset({EDIT}),
+            lambda _: desk.run(worker, chance.random() / 50),
+        )
 
     async with Resources(make_settings()) as other, asyncio.timeout(60):
         workers = [resources, other]
-        await asyncio.gather(*(event(chance.choice(workers), chance.random()) for _ in range(300)))
+        await asyncio.gather(
+            *(event(chance.choice(workers), chance.random()) for _ in range(300))
+        )
         left = await (await notes_of(resources)).find(SUBJECT)
     assert (desk.shown, left) == (300, None)
     assert desk.rounds < 300
 
 
-async def test_a_record_that_is_edited_without_end_is_left_to_the_cron(resources: Resources) -> None:
+async def test_a_record_that_is_edited_without_end_is_left_to_the_cron(
+    resources: Resources,
+) -> None:
     notes = await notes_of(resources)
     rounds = []
 
@@ -300,11 +357,15 @@ async def test_notes_of_other_records_are_left_alone(resources: Resources) -> No
     assert await notes.left_behind("CBeteiligte", resources.clock(), 10) == ["abd"]
 
 
-async def test_a_part_leaves_the_notes_of_others_to_those_who_do_the_whole_work(resources: Resources) -> None:
+async def test_a_part_leaves_the_notes_of_others_to_those_who_do_the_whole_work(
+    resources: Resources,
+) -> None:
     notes, whole = await notes_of(resources), []
 
     async def part() -> bool:
-        await notes.leave(SUBJECT, frozenset({EDIT}), resources.clock())  # somebody meets the part at work
+        await notes.leave(
+            SUBJECT, frozenset({EDIT}), resources.clock()
+        )  # somebody meets the part at work
         return True
 
     async def work(wishes: frozenset[str]) -> bool:
@@ -319,14 +380,22 @@ async def test_a_part_leaves_the_notes_of_others_to_those_who_do_the_whole_work(
     assert await notes.find(SUBJECT) is None
 
 
-async def test_a_part_that_meets_the_whole_work_is_done_by_that(resources: Resources) -> None:
+async def test_a_part_that_meets_the_whole_work_is_done_by_that(
+    resources: Resources,
+) -> None:
     desk, notes = Desk(), await notes_of(resources)
 
     async def hand_over() -> None:
         pytest.fail("there is nothing to hand over")
 
     async with record_lock(resources, "sync_lock:desk", 60):
-        part = in_part(resources, SUBJECT, frozenset({EDIT}), lambda: desk.run(resources), hand_over)
+        part = in_part(
+            resources,
+            SUBJECT,
+            frozenset({EDIT}),
+            lambda: desk.run(resources),
+            hand_over,
+        )
         assert await part is None
     note = await notes.find(SUBJECT)
     assert note is not None
@@ -341,34 +410,48 @@ async def test_a_worker_with_as_many_locks_as_it_may_hold_is_busy_and_nothing_is
 ) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Neu")
-    async with Resources(make_settings(VMH_LOCK_SECONDS="2"), clock=office.clock) as full:
+    async with Resources(
+        make_settings(VMH_LOCK_SECONDS="2"), clock=office.clock
+    ) as full:
         pool = await full.lock_connections()
         connections = [await pool.acquire() for _ in range(LOCK_CONNECTIONS)]
         office.resources = full
         assert (await office.sync(entity_id)).result == "busy"
         for connection in connections:
             await pool.release(connection)
-        assert (await office.sync(entity_id, "sync_check", "cron")).result == "espocrm_newer"
+        assert (
+            await office.sync(entity_id, "sync_check", "cron")
+        ).result == "espocrm_newer"
     assert office.in_advoware(betnr)["name"] == "Neu"
 
 
-async def test_a_postgresql_that_is_away_is_not_called_busy(make_settings: Callable[..., Settings]) -> None:
+async def test_a_postgresql_that_is_away_is_not_called_busy(
+    make_settings: Callable[..., Settings],
+) -> None:
     async with Resources(make_settings(POSTGRES_HOST="/nowhere")) as homeless:
         with pytest.raises(Unavailable, match="PostgreSQL"):
             async with record_lock(homeless, "sync_lock:x", 2):
                 pytest.fail("there is no lock")
 
 
-async def test_an_unanswered_create_is_waited_for_without_a_lock_and_by_one_job(office: Office) -> None:
+async def test_an_unanswered_create_is_waited_for_without_a_lock_and_by_one_job(
+    office: Office,
+) -> None:
     entity_id = await office.new_person()
     store = SyncStore(await office.resources.database())
-    await store.begin_create("CBeteiligte", entity_id, {"name": "Muster", "vorname": "Erika"}, office.clock())
+    await store.begin_create(
+        "CBeteiligte", entity_id, {"name": "Muster", "vorname": "Erika"}, office.clock()
+    )
     notes, subject = await notes_of(office.resources), beteiligter(entity_id)
-    office.clock.advance(seconds=-10)  # each sync advances it by 5, and Advoware has 2 s for an answer
+    office.clock.advance(
+        seconds=-10
+    )  # each sync advances it by 5, and Advoware has 2 s for an answer
     waiting = asyncio.create_task(office.sync(entity_id, "create"))
 
     async def waits() -> bool:
-        return await notes.find(subject) is not None and not await is_locked(office, entity_id)
+        return await notes.find(subject) is not None and not await is_locked(
+            office, entity_id
+        )
 
     await until(waits)
     async with record_lock(office.resources, beteiligte_lock_key(entity_id), 60):
@@ -384,14 +467,21 @@ async def test_an_unanswered_create_is_waited_for_without_a_lock_and_by_one_job(
     assert await notes.find(subject) is None
 
 
-async def test_a_dead_workers_lock_in_redis_is_waited_for_without_a_connection(office: Office) -> None:
+async def test_a_dead_workers_lock_in_redis_is_waited_for_without_a_connection(
+    office: Office,
+) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Neu")
-    await office.resources.redis.set(beteiligte_lock_key(entity_id), "a dead worker's", px=1500)
+    await office.resources.redis.set(
+        beteiligte_lock_key(entity_id), "a dead worker's", px=1500
+    )
     working = asyncio.create_task(office.sync(entity_id))
 
     async def waits() -> bool:
-        return await (await notes_of(office.resources)).find(beteiligter(entity_id)) is not None
+        return (
+            await (await notes_of(office.resources)).find(beteiligter(entity_id))
+            is not None
+        )
 
     await until(waits)
     pool = await office.resources.lock_connections()
@@ -404,17 +494,25 @@ async def test_a_run_whose_lock_postgresql_has_dropped_is_met_by_nobody_and_no_e
     make_settings: Callable[..., Settings], office: Office
 ) -> None:
     entity_id, betnr = await office.linked_person()
-    async with Resources(make_settings(VMH_LOCK_SECONDS="2"), clock=office.clock) as short:
+    async with Resources(
+        make_settings(VMH_LOCK_SECONDS="2"), clock=office.clock
+    ) as short:
         office.resources = short
         await office.edit_espocrm(entity_id, lastName="Erst")
-        await office.fault(office.advoware, method="PUT", path="Beteiligte/", latency_ms=1000, count=1)
+        await office.fault(
+            office.advoware, method="PUT", path="Beteiligte/", latency_ms=1000, count=1
+        )
         working = asyncio.create_task(office.sync(entity_id))
         await until(lambda: _has_struck(office))
         pool = await short.database()
-        await pool.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        await pool.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+        )
         await office.edit_espocrm(entity_id, lastName="Dann")
 
-        results = await asyncio.wait_for(asyncio.gather(working, *(office.sync(entity_id) for _ in range(5))), 30)
+        results = await asyncio.wait_for(
+            asyncio.gather(working, *(office.sync(entity_id) for _ in range(5))), 30
+        )
 
         assert "failed" not in {result.result for result in results}
         assert office.in_advoware(betnr)["name"] == "Dann"

@@ -39,9 +39,14 @@ PROBLEM = Problem(
 
 @pytest.fixture
 async def office(
-    espocrm: EspoCRMTwin, advoware: AdvowareTwin, control: aiohttp.ClientSession, resources: Resources
+    espocrm: EspoCRMTwin,
+    advoware: AdvowareTwin,
+    control: aiohttp.ClientSession,
+    resources: Resources,
 ) -> Office:
-    return await Office(espocrm, advoware, control, SyncStore(await resources.database())).open()
+    return await Office(
+        espocrm, advoware, control, SyncStore(await resources.database())
+    ).open()
 
 
 @pytest.fixture
@@ -55,8 +60,15 @@ async def test_a_problem_becomes_a_task_with_instructions_and_a_note(
     task_id = await manager.notify(PROBLEM)
     (task,) = office.records("Task")
     assert task["id"] == task_id
-    assert task["name"] == "Adresse in Advoware von Hand ändern: Lange Straße 5, 30159 Hannover"
-    assert (task["parentType"], task["parentId"], task["assignedUserId"]) == ("CBeteiligte", BETEILIGTE_ID, LAWYER_ID)
+    assert (
+        task["name"]
+        == "Adresse in Advoware von Hand ändern: Lange Straße 5, 30159 Hannover"
+    )
+    assert (task["parentType"], task["parentId"], task["assignedUserId"]) == (
+        "CBeteiligte",
+        BETEILIGTE_ID,
+        LAWYER_ID,
+    )
     assert task["status"] == "Not Started"
     for line in (
         "1. In Advoware den Beteiligten Nr. 1001 öffnen.",
@@ -68,8 +80,13 @@ async def test_a_problem_becomes_a_task_with_instructions_and_a_note(
     ):
         assert line in task["description"].splitlines()
     (note,) = office.records("Note")
-    assert (note["parentId"], "Adresse in Advoware von Hand ändern" in note["post"]) == (BETEILIGTE_ID, True)
-    assert [record["userId"] for record in office.records("Notification")] == [LAWYER_ID]
+    assert (
+        note["parentId"],
+        "Adresse in Advoware von Hand ändern" in note["post"],
+    ) == (BETEILIGTE_ID, True)
+    assert [record["userId"] for record in office.records("Notification")] == [
+        LAWYER_ID
+    ]
 
 
 async def test_the_same_problem_is_told_once_and_then_costs_no_call(
@@ -84,9 +101,13 @@ async def test_the_same_problem_is_told_once_and_then_costs_no_call(
     assert len(office.records("Task")) == 1
 
 
-async def test_a_new_occurrence_brings_an_open_task_up_to_date(office: Office, manager: NotificationManager) -> None:
+async def test_a_new_occurrence_brings_an_open_task_up_to_date(
+    office: Office, manager: NotificationManager
+) -> None:
     task_id = await manager.notify(PROBLEM)
-    changed = replace(PROBLEM, details={**PROBLEM.details, "adresse": "Am Wall 1, 28195 Bremen"})
+    changed = replace(
+        PROBLEM, details={**PROBLEM.details, "adresse": "Am Wall 1, 28195 Bremen"}
+    )
     assert await manager.notify(changed) == task_id
     (task,) = office.records("Task")
     assert "Am Wall 1, 28195 Bremen" in task["name"]
@@ -103,7 +124,9 @@ async def test_a_new_occurrence_after_the_task_was_closed_is_a_new_task(
         await office.delete("Task", first)
     else:
         await office.edit("Task", first, status=closed_by)
-    again = replace(PROBLEM, details={**PROBLEM.details, "since": "2026-11-24T17:00:00+00:00"})
+    again = replace(
+        PROBLEM, details={**PROBLEM.details, "since": "2026-11-24T17:00:00+00:00"}
+    )
     second = await manager.notify(again)
     assert second not in (None, first)
     assert await manager.notify(again) == second
@@ -112,24 +135,45 @@ async def test_a_new_occurrence_after_the_task_was_closed_is_a_new_task(
 async def test_the_task_belongs_to_whoever_looks_after_the_beteiligter_of_an_address(
     office: Office, manager: NotificationManager
 ) -> None:
-    address = await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle")
-    await manager.notify(replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"]))
+    address = await office.in_espocrm(
+        "CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle"
+    )
+    await manager.notify(
+        replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"])
+    )
     (task,) = office.records("Task")
     assert (task["parentType"], task["assignedUserId"]) == ("CAdressen", LAWYER_ID)
 
 
-async def test_a_refused_parent_is_replaced_by_a_link_in_the_text(office: Office, manager: NotificationManager) -> None:
+async def test_a_refused_parent_is_replaced_by_a_link_in_the_text(
+    office: Office, manager: NotificationManager
+) -> None:
     await office.change_settings(task_parents=["Account"])
     await manager.notify(PROBLEM)
     (task,) = office.records("Task")
     assert task["parentId"] is None
-    assert f"{office.espocrm.url}/#CBeteiligte/view/{BETEILIGTE_ID}" in task["description"]
+    assert (
+        f"{office.espocrm.url}/#CBeteiligte/view/{BETEILIGTE_ID}" in task["description"]
+    )
 
 
-async def test_a_record_that_is_gone_leads_to_a_task_for_the_substitute(office: Office, make_settings: Any) -> None:
-    await office.in_espocrm("User", id=CLERK_ID, userName="weiß", name="Bo Weiß", type="regular", isActive=True)
-    async with Resources(make_settings(VMH_TASK_ASSIGNED_USER_ID=CLERK_ID), clock=office.espocrm.now) as resources:
-        manager = NotificationManager(EspoCRMAPI(resources=resources), resources=resources)
+async def test_a_record_that_is_gone_leads_to_a_task_for_the_substitute(
+    office: Office, make_settings: Any
+) -> None:
+    await office.in_espocrm(
+        "User",
+        id=CLERK_ID,
+        userName="weiß",
+        name="Bo Weiß",
+        type="regular",
+        isActive=True,
+    )
+    async with Resources(
+        make_settings(VMH_TASK_ASSIGNED_USER_ID=CLERK_ID), clock=office.espocrm.now
+    ) as resources:
+        manager = NotificationManager(
+            EspoCRMAPI(resources=resources), resources=resources
+        )
         await manager.notify(replace(PROBLEM, entity_id="gone"))
     (task,) = office.records("Task")
     assert (task["assignedUserId"], task["parentId"]) == (CLERK_ID, None)
@@ -144,11 +188,17 @@ async def test_an_assignment_that_is_not_allowed_goes_to_the_substitute(
         "user_name": "own",
         "rights": {"CBeteiligte": ["read"], "Task": ["create", "read"]},
     }
-    async with office.control.post(f"{office.espocrm.url}/__sandbox__/api-users", json=user) as answer:
+    async with office.control.post(
+        f"{office.espocrm.url}/__sandbox__/api-users", json=user
+    ) as answer:
         own_id = (await answer.json())["id"]
-    settings: Settings = make_settings(ESPOCRM_MARVIN_API_KEY="own-tasks-only", VMH_TASK_ASSIGNED_USER_ID=own_id)
+    settings: Settings = make_settings(
+        ESPOCRM_MARVIN_API_KEY="own-tasks-only", VMH_TASK_ASSIGNED_USER_ID=own_id
+    )
     async with Resources(settings, clock=clock) as resources:
-        manager = NotificationManager(EspoCRMAPI(resources=resources), resources=resources)
+        manager = NotificationManager(
+            EspoCRMAPI(resources=resources), resources=resources
+        )
         assert await manager.notify(PROBLEM) is not None
     (task,) = office.records("Task")
     assert task["assignedUserId"] == own_id
@@ -158,8 +208,12 @@ async def test_with_nobody_to_tell_the_sync_goes_on_and_it_is_tried_again(
     office: Office, make_settings: Any, clock: Any
 ) -> None:
     await office.edit("CBeteiligte", BETEILIGTE_ID, assignedUserId=None)
-    async with Resources(make_settings(VMH_TASK_ASSIGNED_USER_ID=""), clock=clock) as resources:
-        manager = NotificationManager(EspoCRMAPI(resources=resources), resources=resources)
+    async with Resources(
+        make_settings(VMH_TASK_ASSIGNED_USER_ID=""), clock=clock
+    ) as resources:
+        manager = NotificationManager(
+            EspoCRMAPI(resources=resources), resources=resources
+        )
         assert await manager.notify(PROBLEM) is None
         await office.edit("CBeteiligte", BETEILIGTE_ID, assignedUserId=LAWYER_ID)
         clock.advance(minutes=1)
@@ -196,7 +250,9 @@ async def test_a_closed_task_is_not_mistaken_for_the_lost_one_of_a_new_occurrenc
 ) -> None:
     first = str(await manager.notify(PROBLEM))
     await office.edit("Task", first, status="Completed")
-    again = replace(PROBLEM, details={**PROBLEM.details, "since": "2026-11-24T17:00:00+00:00"})
+    again = replace(
+        PROBLEM, details={**PROBLEM.details, "since": "2026-11-24T17:00:00+00:00"}
+    )
     strike(office.espocrm, "POST", "/Task$", when=when, reset=True)
     assert await manager.notify(again) is None
     clock.advance(minutes=1)
@@ -210,19 +266,32 @@ async def test_a_task_of_a_lost_answer_is_brought_up_to_date_by_a_new_occurrence
     strike(office.espocrm, "POST", "/Task$", when="after", reset=True)
     await manager.notify(PROBLEM)
     clock.advance(minutes=1)
-    await manager.notify(replace(PROBLEM, details={**PROBLEM.details, "adresse": "Am Wall 1, 28195 Bremen"}))
+    await manager.notify(
+        replace(
+            PROBLEM, details={**PROBLEM.details, "adresse": "Am Wall 1, 28195 Bremen"}
+        )
+    )
     (task,) = office.records("Task")
     assert "Am Wall 1, 28195 Bremen" in task["name"]
 
 
-async def test_a_refused_note_does_not_cost_the_task(office: Office, manager: NotificationManager) -> None:
+async def test_a_refused_note_does_not_cost_the_task(
+    office: Office, manager: NotificationManager
+) -> None:
     strike(office.espocrm, "POST", "/Note$", status=403)
     task_id = await manager.notify(PROBLEM)
     assert [task["id"] for task in office.records("Task")] == [task_id]
 
 
-async def test_one_record_and_action_type_is_one_problem(office: Office, manager: NotificationManager) -> None:
-    arguments = ("CBeteiligte", BETEILIGTE_ID, "missing_in_advoware", {"betnr": "1001", "name": "Max Müller"})
+async def test_one_record_and_action_type_is_one_problem(
+    office: Office, manager: NotificationManager
+) -> None:
+    arguments = (
+        "CBeteiligte",
+        BETEILIGTE_ID,
+        "missing_in_advoware",
+        {"betnr": "1001", "name": "Max Müller"},
+    )
     first = await manager.notify_manual_action_required(*arguments)  # type: ignore[arg-type]
     second = await manager.notify_manual_action_required(*arguments)  # type: ignore[arg-type]
     assert first == second is not None
@@ -238,7 +307,10 @@ WHY = "Die Adresse steht jetzt richtig in Advoware."
 
 def state(office: Office) -> list[tuple[str, bool]]:
     """Each Task's status, and whether it says that it is over."""
-    return [(task["status"], f"Erledigt: {WHY}" in task["description"]) for task in office.records("Task")]
+    return [
+        (task["status"], f"Erledigt: {WHY}" in task["description"])
+        for task in office.records("Task")
+    ]
 
 
 async def test_the_task_of_a_problem_that_is_over_is_cancelled_with_the_reason(
@@ -301,7 +373,12 @@ async def test_a_problem_that_comes_again_before_its_task_was_cancelled_keeps_it
     strike(office.espocrm, "GET", "/Task/", status=503, count=None)
     await manager.withdraw([PROBLEM.key], WHY)
     office.espocrm.faults.clear()
-    assert await manager.notify(replace(PROBLEM, details={**PROBLEM.details, "adresse": "Am Wall 1"})) == first
+    assert (
+        await manager.notify(
+            replace(PROBLEM, details={**PROBLEM.details, "adresse": "Am Wall 1"})
+        )
+        == first
+    )
     await manager.retry_unfinished()
     assert state(office) == [("Not Started", False)]
     assert "Am Wall 1" in office.records("Task")[0]["name"]
@@ -331,7 +408,9 @@ async def test_a_sync_that_knows_what_stands_ends_the_rest_of_its_own_kinds(
     ]
     for problem in problems:
         await manager.notify(problem)
-    await manager.settle("CBeteiligte", [BETEILIGTE_ID], ["address_"], ["address_a:1"], WHY)
+    await manager.settle(
+        "CBeteiligte", [BETEILIGTE_ID], ["address_"], ["address_a:1"], WHY
+    )
     statuses = [task["status"] for task in office.records("Task")]
     assert statuses == ["Not Started", "Canceled", "Not Started", "Not Started"]
 
@@ -339,9 +418,16 @@ async def test_a_sync_that_knows_what_stands_ends_the_rest_of_its_own_kinds(
 async def test_a_problem_whose_record_is_gone_is_not_told_any_more(
     office: Office, manager: NotificationManager, clock: Any
 ) -> None:
-    address = await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle")
+    address = await office.in_espocrm(
+        "CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle"
+    )
     strike(office.espocrm, "POST", "/Task$", status=503)
-    assert await manager.notify(replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"])) is None
+    assert (
+        await manager.notify(
+            replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"])
+        )
+        is None
+    )
     await office.delete("CAdressen", address["id"])
     clock.advance(minutes=1)
     assert await manager.retry_unfinished() == 0
@@ -364,14 +450,23 @@ def deletions(count: int) -> list[Problem]:
     ]
 
 
-async def test_many_of_one_kind_are_one_task_with_a_list(office: Office, manager: NotificationManager) -> None:
+async def test_many_of_one_kind_are_one_task_with_a_list(
+    office: Office, manager: NotificationManager
+) -> None:
     for number, problem in enumerate(deletions(5)):
-        gone = {"id": problem.entity_id, "assignedUserId": LAWYER_ID, "name": f"Person {number}"}
+        gone = {
+            "id": problem.entity_id,
+            "assignedUserId": LAWYER_ID,
+            "name": f"Person {number}",
+        }
         await manager.remember_responsible("CBeteiligte", gone)
     await manager.notify_many([*deletions(5), PROBLEM])
     listed, single = office.records("Task")
     assert listed["name"] == "5 Beteiligte wurden in EspoCRM gelöscht"
-    assert [f"- Person {number}, Nr. {2000 + number}" in listed["description"] for number in range(5)] == [True] * 5
+    assert [
+        f"- Person {number}, Nr. {2000 + number}" in listed["description"]
+        for number in range(5)
+    ] == [True] * 5
     assert (listed["assignedUserId"], listed["parentId"]) == (LAWYER_ID, None)
     assert single["name"].startswith("Adresse in Advoware")
     office.forget_calls()
@@ -381,9 +476,13 @@ async def test_many_of_one_kind_are_one_task_with_a_list(office: Office, manager
     assert office.calls() == []
 
 
-async def test_one_alone_is_no_list(office: Office, manager: NotificationManager) -> None:
+async def test_one_alone_is_no_list(
+    office: Office, manager: NotificationManager
+) -> None:
     await manager.notify_many(deletions(1))
-    assert [task["name"] for task in office.records("Task")] == ["Beteiligter Nr. 2000 wurde in EspoCRM gelöscht"]
+    assert [task["name"] for task in office.records("Task")] == [
+        "Beteiligter Nr. 2000 wurde in EspoCRM gelöscht"
+    ]
 
 
 async def test_what_comes_in_one_by_one_waits_for_the_list_of_the_cron(
@@ -402,12 +501,19 @@ async def test_what_comes_in_one_by_one_waits_for_the_list_of_the_cron(
     assert await manager.retry_unfinished() == 0
 
 
-async def test_a_list_is_for_one_person(office: Office, manager: NotificationManager) -> None:
+async def test_a_list_is_for_one_person(
+    office: Office, manager: NotificationManager
+) -> None:
     for number, problem in enumerate(deletions(4)):
-        gone = {"id": problem.entity_id, "assignedUserId": LAWYER_ID if number < 2 else None}
+        gone = {
+            "id": problem.entity_id,
+            "assignedUserId": LAWYER_ID if number < 2 else None,
+        }
         await manager.remember_responsible("CBeteiligte", gone)
     await manager.notify_many(deletions(4))
-    assert [task["name"] for task in office.records("Task")] == ["2 Beteiligte wurden in EspoCRM gelöscht"] * 2
+    assert [task["name"] for task in office.records("Task")] == [
+        "2 Beteiligte wurden in EspoCRM gelöscht"
+    ] * 2
     assert len({task["assignedUserId"] for task in office.records("Task")}) == 2
 
 
@@ -426,7 +532,9 @@ async def test_a_list_whose_task_failed_is_told_later_once(
     assert await manager.notify(deletions(3)[1]) == task["id"]
 
 
-async def test_a_list_is_withdrawn_when_nothing_of_it_stands(office: Office, manager: NotificationManager) -> None:
+async def test_a_list_is_withdrawn_when_nothing_of_it_stands(
+    office: Office, manager: NotificationManager
+) -> None:
     await manager.notify_many(deletions(3))
     keys = [problem.key for problem in deletions(3)]
     await manager.withdraw(keys[:2], WHY)
@@ -440,7 +548,9 @@ async def test_a_new_occurrence_of_a_listed_problem_has_a_task_of_its_own(
 ) -> None:
     await manager.notify_many(deletions(3))
     again = deletions(3)[0]
-    assert await manager.notify(replace(again, details={**again.details, "since": "2026-11-24T17:00:00+00:00"}))
+    assert await manager.notify(
+        replace(again, details={**again.details, "since": "2026-11-24T17:00:00+00:00"})
+    )
     assert [task["name"] for task in office.records("Task")] == [
         "3 Beteiligte wurden in EspoCRM gelöscht",
         "Beteiligter Nr. 2000 wurde in EspoCRM gelöscht",
@@ -454,7 +564,12 @@ async def test_the_task_carries_assignee_and_teams_and_the_name_of_a_record_that
     office: Office, manager: NotificationManager
 ) -> None:
     (problem,) = deletions(1)
-    record = {"id": problem.entity_id, "assignedUserId": LAWYER_ID, "teamsIds": ["team1", "team2"], "name": "Bo Weiß"}
+    record = {
+        "id": problem.entity_id,
+        "assignedUserId": LAWYER_ID,
+        "teamsIds": ["team1", "team2"],
+        "name": "Bo Weiß",
+    }
     await manager.remember_responsible("CBeteiligte", record)
     await manager.notify(problem)
     (task,) = office.records("Task")
@@ -462,15 +577,28 @@ async def test_the_task_carries_assignee_and_teams_and_the_name_of_a_record_that
     assert task["name"] == "Beteiligter Nr. 2000 wurde in EspoCRM gelöscht: Bo Weiß"
 
 
-async def test_the_teams_of_the_beteiligter_count_for_his_address(office: Office, manager: NotificationManager) -> None:
-    address = await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle")
+async def test_the_teams_of_the_beteiligter_count_for_his_address(
+    office: Office, manager: NotificationManager
+) -> None:
+    address = await office.in_espocrm(
+        "CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle"
+    )
     owner = {**office.espo, "teamsIds": ["team1"]}
-    strike(office.espocrm, "GET", f"/CBeteiligte/{BETEILIGTE_ID}", status=200, body=owner)
-    await manager.notify(replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"]))
+    strike(
+        office.espocrm, "GET", f"/CBeteiligte/{BETEILIGTE_ID}", status=200, body=owner
+    )
+    await manager.notify(
+        replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"])
+    )
     (task,) = office.records("Task")
-    assert (task["teamsIds"], "Name: Max Müller" in task["description"]) == (["team1"], True)
+    assert (task["teamsIds"], "Name: Max Müller" in task["description"]) == (
+        ["team1"],
+        True,
+    )
     await office.delete("CAdressen", address["id"])
-    gone = replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"], key="again")
+    gone = replace(
+        PROBLEM, entity_type="CAdressen", entity_id=address["id"], key="again"
+    )
     await manager.notify(gone)
     assert office.records("Task")[1]["teamsIds"] == ["team1"]
 
@@ -478,7 +606,14 @@ async def test_the_teams_of_the_beteiligter_count_for_his_address(office: Office
 async def test_names_and_values_do_not_reach_the_log(
     office: Office, manager: NotificationManager, caplog: pytest.LogCaptureFixture
 ) -> None:
-    strike(office.espocrm, "POST", "/Task$", status=400, body={"m": "Lange Straße"}, count=None)
+    strike(
+        office.espocrm,
+        "POST",
+        "/Task$",
+        status=400,
+        body={"m": "Lange Straße"},
+        count=None,
+    )
     await manager.notify(PROBLEM)
     await manager.notify_many([*deletions(2), PROBLEM])
     await manager.withdraw([PROBLEM.key], WHY)
@@ -487,9 +622,19 @@ async def test_names_and_values_do_not_reach_the_log(
         assert word not in caplog.text
 
 
-async def test_what_postgresql_cannot_hold_is_told_without_it(office: Office, manager: NotificationManager) -> None:
-    await manager.remember_responsible("CBeteiligte", {**office.espo, "name": "Max\x00 \ud83d Müller"})
-    odd = replace(PROBLEM, details={"adresse": "Lange\x00 Straße\ud83d", "fields": [{"field": "ort", "old": "a\x00"}]})
+async def test_what_postgresql_cannot_hold_is_told_without_it(
+    office: Office, manager: NotificationManager
+) -> None:
+    await manager.remember_responsible(
+        "CBeteiligte", {**office.espo, "name": "Max\x00 \ud83d Müller"}
+    )
+    odd = replace(
+        PROBLEM,
+        details={
+            "adresse": "Lange\x00 Straße\ud83d",
+            "fields": [{"field": "ort", "old": "a\x00"}],
+        },
+    )
     assert await manager.notify(odd) is not None
     assert "Lange Straße" in office.records("Task")[0]["name"]
 
@@ -497,9 +642,14 @@ async def test_what_postgresql_cannot_hold_is_told_without_it(office: Office, ma
 async def test_a_record_that_may_not_be_read_does_not_keep_the_other_problems_waiting(
     office: Office, manager: NotificationManager, clock: Any
 ) -> None:
-    hidden = replace(PROBLEM, entity_type="CAdressen", entity_id="6b0473a32660ad001", key="hidden")
+    hidden = replace(
+        PROBLEM, entity_type="CAdressen", entity_id="6b0473a32660ad001", key="hidden"
+    )
     strike(office.espocrm, "POST", "/Task$", status=503, count=2)
-    assert [await manager.notify(problem) for problem in (hidden, PROBLEM)] == [None, None]
+    assert [await manager.notify(problem) for problem in (hidden, PROBLEM)] == [
+        None,
+        None,
+    ]
     strike(office.espocrm, "GET", "/CAdressen/", status=403, count=None)
     clock.advance(minutes=1)
     assert await manager.retry_unfinished() == 1
@@ -509,12 +659,20 @@ async def test_a_record_that_may_not_be_read_does_not_keep_the_other_problems_wa
 async def test_a_problem_told_of_another_record_than_before_is_told_again_of_that(
     office: Office, manager: NotificationManager, clock: Any
 ) -> None:
-    address = await office.in_espocrm("CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle")
-    task_id = str(await manager.notify(replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"])))
+    address = await office.in_espocrm(
+        "CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle"
+    )
+    task_id = str(
+        await manager.notify(
+            replace(PROBLEM, entity_type="CAdressen", entity_id=address["id"])
+        )
+    )
     await office.edit("Task", task_id, status="Completed")
     await office.delete("CAdressen", address["id"])
     strike(office.espocrm, "POST", "/Task$", status=503)
-    changed = replace(PROBLEM, details={**PROBLEM.details, "since": "2026-11-24T17:00:00+00:00"})
+    changed = replace(
+        PROBLEM, details={**PROBLEM.details, "since": "2026-11-24T17:00:00+00:00"}
+    )
     assert await manager.notify(changed) is None
     clock.advance(minutes=1)
     assert await manager.retry_unfinished() == 1

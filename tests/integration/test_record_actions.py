@@ -15,7 +15,13 @@ import pytest
 from beteiligte_office import MAILS, PHONES, Office, office
 from motia import ApiRequest
 
-from config import PROJECT_ROOT, ConfigurationError, Settings, get_settings, load_settings
+from config import (
+    PROJECT_ROOT,
+    ConfigurationError,
+    Settings,
+    get_settings,
+    load_settings,
+)
 from services.api import access
 from services.api.access import action_signature, php_json
 from services.core.locks import beteiligte_lock_key, record_lock
@@ -25,8 +31,17 @@ __all__ = ["office"]
 
 SECRET = "0123456789abcdef0123456789abcdef"
 STEPS = PROJECT_ROOT / "steps" / "vmh"
-ADDRESS = {"adresseStreet": "Hauptstr. 1", "adressePostalCode": "30159", "adresseCity": "Hannover", "istStandard": True}
-ACCOUNT = {"iban": "DE89370400440532013000", "kontoinhaber": "Erika Muster", "istAktiv": True}
+ADDRESS = {
+    "adresseStreet": "Hauptstr. 1",
+    "adressePostalCode": "30159",
+    "adresseCity": "Hannover",
+    "istStandard": True,
+}
+ACCOUNT = {
+    "iban": "DE89370400440532013000",
+    "kontoinhaber": "Erika Muster",
+    "istAktiv": True,
+}
 
 
 class Log:
@@ -76,10 +91,15 @@ class Firm:
         content = signed or php_json(body)
         proof = {
             "x-bitbylaw-timestamp": timestamp,
-            "x-bitbylaw-signature": action_signature(secret, timestamp, "POST", url, content),
+            "x-bitbylaw-signature": action_signature(
+                secret, timestamp, "POST", url, content
+            ),
         }
         handler = _load(f"beteiligte_action_{button.replace('-', '_')}_api").handler
-        answer = await handler(ApiRequest(body=body, headers=proof if headers is None else headers), self.engine)
+        answer = await handler(
+            ApiRequest(body=body, headers=proof if headers is None else headers),
+            self.engine,
+        )
         return answer.status, answer.body
 
     async def work(self) -> None:
@@ -96,7 +116,9 @@ class Firm:
 
     async def with_everything(self) -> tuple[str, int]:
         """Somebody with contact data, an address and an account, in both systems."""
-        entity_id = await self.office.new_person(phoneNumberData=PHONES, emailAddressData=MAILS)
+        entity_id = await self.office.new_person(
+            phoneNumberData=PHONES, emailAddressData=MAILS
+        )
         await self.part("CAdressen", entity_id, **ADDRESS)
         await self.part("CBankverbindungen", entity_id, **ACCOUNT)
         assert (await self.office.sync(entity_id, "create")).result == "created"
@@ -108,21 +130,29 @@ class Firm:
         entity_id, betnr = await self.with_everything()
         await self.office.linked_person(firstName="Weitere", lastName="Person")
         await self.office.delete_in_advoware(betnr)
-        assert (await self.office.sync(entity_id, "sync_check", "cron")).result == "deleted_in_advoware"
+        assert (
+            await self.office.sync(entity_id, "sync_check", "cron")
+        ).result == "deleted_in_advoware"
         return entity_id, betnr
 
     async def everything(self) -> dict[str, Any]:
         """All that is stored anywhere."""
         pool = await self.office.resources.database()
         tables = [
-            row["tablename"] for row in await pool.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            row["tablename"]
+            for row in await pool.fetch(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            )
         ]
         redis = self.office.resources.redis
         return {
             "advoware": self.office.advoware.state(),
             "espocrm": self.office.espocrm.state(),
             "postgres": {
-                table: sorted(str(tuple(row)) for row in await pool.fetch(f"TABLE {table}")) for table in tables
+                table: sorted(
+                    str(tuple(row)) for row in await pool.fetch(f"TABLE {table}")
+                )
+                for table in tables
             },
             "redis": {key: await redis.type(key) for key in await redis.keys()},
         }
@@ -143,9 +173,13 @@ def _load(step: str) -> Any:
 
 @pytest.fixture
 async def firm(
-    office: Office, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+    office: Office,
+    make_settings: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Firm]:
-    for name, value in make_settings(ESPOCRM_ACTION_SECRET=SECRET).environment().items():
+    for name, value in (
+        make_settings(ESPOCRM_ACTION_SECRET=SECRET).environment().items()
+    ):
         monkeypatch.setenv(name, value)
     get_settings.cache_clear()
     yield Firm(office)
@@ -178,9 +212,14 @@ def lines(answer: dict[str, Any], system: str) -> set[tuple[str, str, str, str]]
         {"headers": {"x-bitbylaw-signature": "ä", "x-bitbylaw-timestamp": "²"}},
     ],
 )
-async def test_only_who_knows_the_key_now_may_press(firm: Firm, wrong: dict[str, Any]) -> None:
+async def test_only_who_knows_the_key_now_may_press(
+    firm: Firm, wrong: dict[str, Any]
+) -> None:
     entity_id = await firm.office.new_person()
-    assert await firm.press("sync", {"id": entity_id}, **wrong) == (401, {"reason": "not_admitted"})
+    assert await firm.press("sync", {"id": entity_id}, **wrong) == (
+        401,
+        {"reason": "not_admitted"},
+    )
     assert firm.engine.queue == []
 
 
@@ -205,7 +244,10 @@ async def test_without_a_key_the_buttons_are_not_set_up(
     await current_resources().close()
     current_resources().settings = get_settings()
     for button in ("sync", "preview", "create-again"):
-        assert await firm.press(button, {"id": "x"}, secret="") == (503, {"reason": "not_set_up"})
+        assert await firm.press(button, {"id": "x"}, secret="") == (
+            503,
+            {"reason": "not_set_up"},
+        )
 
 
 @pytest.mark.parametrize("weak", ["short", " " * 30, "x" * 23, "ä" * 30])
@@ -238,26 +280,40 @@ async def test_an_unusable_body_is_refused(firm: Firm, button: str, body: Any) -
 async def test_the_sync_is_enqueued_once_and_done(firm: Firm) -> None:
     entity_id = await firm.office.new_person()
     for _ in range(2):
-        assert await firm.press("sync", {"id": entity_id}) == (200, {"status": "queued", "count": 1})
+        assert await firm.press("sync", {"id": entity_id}) == (
+            200,
+            {"status": "queued", "count": 1},
+        )
     assert [topic for topic, _ in firm.engine.queue] == ["vmh.beteiligte.sync_now"]
     await firm.work()
     assert (await firm.office.in_espocrm(entity_id))["syncStatus"] == "clean"
-    assert [(row["source"], row["result"]) for row in await firm.office.audit(entity_id)] == [("hand", "created")]
+    assert [
+        (row["source"], row["result"]) for row in await firm.office.audit(entity_id)
+    ] == [("hand", "created")]
     await firm.press("sync", {"id": entity_id})
     assert len(firm.engine.queue) == 1
 
 
 async def test_many_are_enqueued_at_once(firm: Firm) -> None:
-    ids = [await firm.office.new_person(lastName=f"Muster{number}") for number in range(3)]
-    assert await firm.press("sync", {"ids": [*ids, ids[0]]}) == (200, {"status": "queued", "count": 3})
+    ids = [
+        await firm.office.new_person(lastName=f"Muster{number}") for number in range(3)
+    ]
+    assert await firm.press("sync", {"ids": [*ids, ids[0]]}) == (
+        200,
+        {"status": "queued", "count": 3},
+    )
     await firm.work()
     assert len(firm.beteiligte()) == 3
 
 
 @pytest.mark.parametrize("source", ["cron", "webhook", "hand"])
-async def test_only_a_person_ends_the_pause_after_failures(firm: Firm, source: str) -> None:
+async def test_only_a_person_ends_the_pause_after_failures(
+    firm: Firm, source: str
+) -> None:
     entity_id = await firm.office.new_person()
-    await firm.office.fault(firm.office.advoware, method="POST", path="Beteiligte$", status=400)
+    await firm.office.fault(
+        firm.office.advoware, method="POST", path="Beteiligte$", status=400
+    )
     assert (await firm.office.sync(entity_id, "create")).result == "failed"
     await firm.office.no_faults()
     action = {"cron": "sync_check", "webhook": "update", "hand": "sync_now"}[source]
@@ -277,8 +333,13 @@ async def edited_on_both_sides(firm: Firm) -> tuple[str, int]:
     """Edits of all kinds, a conflict among them."""
     entity_id, betnr = await firm.with_everything()
     office = firm.office
-    phones = [*PHONES, {"phoneNumber": "+491701234567", "type": "Mobile", "primary": False}]
-    await office.edit_espocrm(entity_id, lastName="Neu", dateOfBirth="1990-01-02", phoneNumberData=phones)
+    phones = [
+        *PHONES,
+        {"phoneNumber": "+491701234567", "type": "Mobile", "primary": False},
+    ]
+    await office.edit_espocrm(
+        entity_id, lastName="Neu", dateOfBirth="1990-01-02", phoneNumberData=phones
+    )
     await office.edit_advoware(
         betnr,
         name="Anders",
@@ -286,19 +347,29 @@ async def edited_on_both_sides(firm: Firm) -> tuple[str, int]:
         kommunikation=[{"tlf": "0511 55555", "kommKz": 1}],
         adressen=[{"strasse": "Nebenweg 2", "plz": "30161", "ort": "Hannover"}],
     )
-    await firm.part("CAdressen", entity_id, **{**ADDRESS, "adresseStreet": "Dritte Str. 3", "istStandard": False})
-    await firm.part("CBankverbindungen", entity_id, iban="DE02120300000000202051", istAktiv=True)
+    await firm.part(
+        "CAdressen",
+        entity_id,
+        **{**ADDRESS, "adresseStreet": "Dritte Str. 3", "istStandard": False},
+    )
+    await firm.part(
+        "CBankverbindungen", entity_id, iban="DE02120300000000202051", istAktiv=True
+    )
     return entity_id, betnr
 
 
-@pytest.mark.parametrize("case", ["new", "edited", "gone", "unchanged", "without a name", "company"])
+@pytest.mark.parametrize(
+    "case", ["new", "edited", "gone", "unchanged", "without a name", "company"]
+)
 async def test_a_preview_writes_nothing_anywhere(firm: Firm, case: str) -> None:
     office = firm.office
     await office.without_form_rules()
     await office.linked_person(firstName="Andere", lastName="Person")
     match case:
         case "new":
-            entity_id = await office.new_person(phoneNumberData=PHONES, emailAddressData=MAILS)
+            entity_id = await office.new_person(
+                phoneNumberData=PHONES, emailAddressData=MAILS
+            )
             await firm.part("CAdressen", entity_id, **ADDRESS)
             await firm.part("CBankverbindungen", entity_id, **ACCOUNT)
         case "edited":
@@ -311,9 +382,13 @@ async def test_a_preview_writes_nothing_anywhere(firm: Firm, case: str) -> None:
             entity_id, _ = await firm.with_everything()
         case "company":
             entity_id, betnr = await firm.with_everything()
-            await office.edit_advoware(betnr, rechtsform="GmbH", name="Muster GmbH", vorname=None, anrede=None)
+            await office.edit_advoware(
+                betnr, rechtsform="GmbH", name="Muster GmbH", vorname=None, anrede=None
+            )
         case _:
-            entity_id = await office.new_person(firstName=None, lastName=None, salutationName=None)
+            entity_id = await office.new_person(
+                firstName=None, lastName=None, salutationName=None
+            )
     before = await firm.everything()
     office.advoware.journal.clear()
     office.espocrm.journal.clear()
@@ -334,7 +409,9 @@ async def test_a_preview_says_what_would_change_where(firm: Firm) -> None:
     assert ("Adresse", "Straße", "", "Dritte Str. 3") in advoware
     assert ("Bankverbindung", "IBAN", "", "DE02120300000000202051") in advoware
     assert ("Beteiligter", "Vorname", "Erika", "Erika Maria") in espocrm
-    assert any("Neu" in task["name"] or "Muster" in task["name"] for task in shown["tasks"])
+    assert any(
+        "Neu" in task["name"] or "Muster" in task["name"] for task in shown["tasks"]
+    )
 
 
 async def test_what_a_preview_says_is_what_the_sync_does(firm: Firm) -> None:
@@ -342,28 +419,45 @@ async def test_what_a_preview_says_is_what_the_sync_does(firm: Firm) -> None:
     _, shown = await firm.press("preview", {"id": entity_id})
     await firm.press("sync", {"id": entity_id})
     await firm.work()
-    espocrm, advoware = await firm.office.in_espocrm(entity_id), firm.office.in_advoware(betnr)
+    espocrm, advoware = (
+        await firm.office.in_espocrm(entity_id),
+        firm.office.in_advoware(betnr),
+    )
     assert {advoware["name"], espocrm["lastName"]} == {"Neu"}
     texts = json.dumps([espocrm, advoware], ensure_ascii=False)
     for change in shown["changes"]:
         for item in change["fields"]:
             for value in item["new"].split(", "):
-                assert value in texts or value in {"02.01.1990", "ja"} or change["title"] == "Adresse", item
+                assert (
+                    value in texts
+                    or value in {"02.01.1990", "ja"}
+                    or change["title"] == "Adresse"
+                ), item
     # After a conflict addresses are brought to EspoCRM in the next sync, which is what a second preview says.
     _, shown = await firm.press("preview", {"id": entity_id})
-    assert [(change["system"], change["title"]) for change in shown["changes"]] == [("EspoCRM", "Adresse")]
+    assert [(change["system"], change["title"]) for change in shown["changes"]] == [
+        ("EspoCRM", "Adresse")
+    ]
     await firm.press("sync", {"id": entity_id})
     await firm.work()
     assert (await firm.press("preview", {"id": entity_id}))[1]["changes"] == []
 
 
-async def test_a_preview_of_a_new_record_shows_all_that_would_be_created(firm: Firm) -> None:
-    entity_id = await firm.office.new_person(phoneNumberData=PHONES, emailAddressData=MAILS)
+async def test_a_preview_of_a_new_record_shows_all_that_would_be_created(
+    firm: Firm,
+) -> None:
+    entity_id = await firm.office.new_person(
+        phoneNumberData=PHONES, emailAddressData=MAILS
+    )
     await firm.part("CAdressen", entity_id, **ADDRESS)
     await firm.part("CBankverbindungen", entity_id, **ACCOUNT)
     _, shown = await firm.press("preview", {"id": entity_id})
     assert shown["result"] == "created"
-    assert {(change["title"], change["isNew"]) for change in shown["changes"] if change["system"] == "Advoware"} == {
+    assert {
+        (change["title"], change["isNew"])
+        for change in shown["changes"]
+        if change["system"] == "Advoware"
+    } == {
         ("Beteiligter", True),
         ("Telefon und E-Mail", True),
         ("Adresse", True),
@@ -375,13 +469,17 @@ async def test_a_preview_of_a_new_record_shows_all_that_would_be_created(firm: F
 
 async def test_a_preview_says_what_is_held_back_and_why(firm: Firm) -> None:
     await firm.office.without_form_rules()
-    entity_id = await firm.office.new_person(firstName=None, lastName=None, salutationName=None)
+    entity_id = await firm.office.new_person(
+        firstName=None, lastName=None, salutationName=None
+    )
     _, shown = await firm.press("preview", {"id": entity_id})
     assert shown["changes"] == []
     assert shown["held"][0].startswith("Ohne Nachnamen oder Firmennamen")
 
 
-async def test_a_preview_of_a_new_record_holds_back_what_the_sync_holds_back(firm: Firm) -> None:
+async def test_a_preview_of_a_new_record_holds_back_what_the_sync_holds_back(
+    firm: Firm,
+) -> None:
     await firm.office.without_form_rules()
     entity_id = await firm.office.new_person(firstName="Maria " * 40)
     _, shown = await firm.press("preview", {"id": entity_id})
@@ -394,7 +492,10 @@ async def test_a_preview_of_a_new_record_holds_back_what_the_sync_holds_back(fir
 
 
 async def test_a_preview_of_an_unknown_record_is_not_found(firm: Firm) -> None:
-    assert await firm.press("preview", {"id": "unknown"}) == (404, {"reason": "unknown"})
+    assert await firm.press("preview", {"id": "unknown"}) == (
+        404,
+        {"reason": "unknown"},
+    )
 
 
 async def test_a_preview_does_not_need_the_lock_of_a_running_sync(firm: Firm) -> None:
@@ -410,21 +511,32 @@ async def test_a_preview_while_a_system_is_away_says_so(firm: Firm) -> None:
     assert (shown["result"], shown["changes"]) == ("failed", [])
     assert "Advoware" in shown["held"][0]
     await firm.office.fault(firm.office.espocrm, method="GET", status=503)
-    assert await firm.press("preview", {"id": entity_id}) == (503, {"reason": "unavailable"})
+    assert await firm.press("preview", {"id": entity_id}) == (
+        503,
+        {"reason": "unavailable"},
+    )
 
 
 # -- create again ---------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_gone_is_created_again_once_with_all_that_belongs_to_it(firm: Firm) -> None:
+async def test_what_is_gone_is_created_again_once_with_all_that_belongs_to_it(
+    firm: Firm,
+) -> None:
     entity_id, betnr = await firm.gone()
     assert await firm.press("create-again", {"id": entity_id}) == (
         200,
         {"status": "queued", "formerNumber": str(betnr)},
     )
-    assert (await firm.press("create-again", {"id": entity_id})) == (409, {"reason": "not_gone"})
+    assert (await firm.press("create-again", {"id": entity_id})) == (
+        409,
+        {"reason": "not_gone"},
+    )
     await firm.work()
-    assert (await firm.press("create-again", {"id": entity_id})) == (409, {"reason": "not_gone"})
+    assert (await firm.press("create-again", {"id": entity_id})) == (
+        409,
+        {"reason": "not_gone"},
+    )
     await firm.work()
 
     espocrm = await firm.office.in_espocrm(entity_id)
@@ -432,15 +544,31 @@ async def test_what_is_gone_is_created_again_once_with_all_that_belongs_to_it(fi
     assert espocrm["betnr"] not in {None, betnr}
     (made,) = [row for row in firm.beteiligte() if row["name"] == "Muster"]
     assert made["betNr"] == espocrm["betnr"]
-    assert {row["tlf"] for row in made["kommunikation"]} == {"+4951112345", "erika@example.de"}
+    assert {row["tlf"] for row in made["kommunikation"]} == {
+        "+4951112345",
+        "erika@example.de",
+    }
     assert [row["strasse"] for row in made["adressen"]] == ["Hauptstr. 1"]
     assert [row["iban"] for row in made["bankkverbindungen"]] == [ACCOUNT["iban"]]
-    old = [row for row in await firm.office.audit(entity_id) if row["result"] == "create_again"]
-    assert [(row["advoware_id"], row["source"]) for row in old] == [(str(betnr), "hand")]
-    assert [task["status"] for task in await firm.office.tasks() if "Muster" in task["name"]] == ["Canceled"]
+    old = [
+        row
+        for row in await firm.office.audit(entity_id)
+        if row["result"] == "create_again"
+    ]
+    assert [(row["advoware_id"], row["source"]) for row in old] == [
+        (str(betnr), "hand")
+    ]
+    assert [
+        task["status"] for task in await firm.office.tasks() if "Muster" in task["name"]
+    ] == ["Canceled"]
     pool = await firm.office.resources.database()
-    linked = {row["advoware_id"] for row in await pool.fetch("SELECT advoware_id FROM sync_state")}
-    assert not {link for link in linked if link and link.partition("/")[0] == str(betnr)}
+    linked = {
+        row["advoware_id"]
+        for row in await pool.fetch("SELECT advoware_id FROM sync_state")
+    }
+    assert not {
+        link for link in linked if link and link.partition("/")[0] == str(betnr)
+    }
     # Everything is settled: the next sync writes nothing.
     await firm.office.sync(entity_id, "sync_check", "cron")
     assert firm.office.writes() == []
@@ -448,7 +576,9 @@ async def test_what_is_gone_is_created_again_once_with_all_that_belongs_to_it(fi
 
 async def test_pressed_twice_at_the_same_time_makes_one(firm: Firm) -> None:
     entity_id, _ = await firm.gone()
-    answers = await asyncio.gather(*(firm.press("create-again", {"id": entity_id}) for _ in range(4)))
+    answers = await asyncio.gather(
+        *(firm.press("create-again", {"id": entity_id}) for _ in range(4))
+    )
     assert sorted(status for status, _ in answers)[0] == 200
     assert {status for status, _ in answers} <= {200, 409}
     await firm.work()
@@ -456,12 +586,18 @@ async def test_pressed_twice_at_the_same_time_makes_one(firm: Firm) -> None:
     assert len([row for row in firm.beteiligte() if row["name"] == "Muster"]) == 1
 
 
-@pytest.mark.parametrize("status", ["clean", "dirty", "failed", "conflict", "pending_sync", "permanently_failed"])
+@pytest.mark.parametrize(
+    "status",
+    ["clean", "dirty", "failed", "conflict", "pending_sync", "permanently_failed"],
+)
 async def test_what_is_not_gone_is_not_created_again(firm: Firm, status: str) -> None:
     entity_id, betnr = await firm.with_everything()
     await firm.office.edit_espocrm(entity_id, syncStatus=status)
     before = await firm.everything()
-    assert await firm.press("create-again", {"id": entity_id}) == (409, {"reason": "not_gone"})
+    assert await firm.press("create-again", {"id": entity_id}) == (
+        409,
+        {"reason": "not_gone"},
+    )
     assert (await firm.everything())["postgres"] == before["postgres"]
     assert (await firm.office.in_espocrm(entity_id))["betnr"] == betnr
 
@@ -469,7 +605,10 @@ async def test_what_is_not_gone_is_not_created_again(firm: Firm, status: str) ->
 async def test_what_advoware_has_again_is_not_created_again(firm: Firm) -> None:
     entity_id, betnr = await firm.with_everything()
     await firm.office.edit_espocrm(entity_id, syncStatus="deleted_in_advoware")
-    assert await firm.press("create-again", {"id": entity_id}) == (409, {"reason": "is_there"})
+    assert await firm.press("create-again", {"id": entity_id}) == (
+        409,
+        {"reason": "is_there"},
+    )
     assert (await firm.office.in_espocrm(entity_id))["betnr"] == betnr
 
 
@@ -479,23 +618,36 @@ async def test_after_a_restored_backup_nothing_is_created_again(firm: Firm) -> N
     for entity_id, betnr in (first, second):
         await firm.office.delete_in_advoware(betnr)
         await firm.office.edit_espocrm(entity_id, syncStatus="deleted_in_advoware")
-    assert await firm.press("create-again", {"id": second[0]}) == (409, {"reason": "restored"})
+    assert await firm.press("create-again", {"id": second[0]}) == (
+        409,
+        {"reason": "restored"},
+    )
 
 
 async def test_while_it_is_synced_it_is_not_created_again(firm: Firm) -> None:
     entity_id, _ = await firm.gone()
     async with record_lock(firm.office.resources, beteiligte_lock_key(entity_id), 60):
-        assert await firm.press("create-again", {"id": entity_id}) == (409, {"reason": "busy"})
+        assert await firm.press("create-again", {"id": entity_id}) == (
+            409,
+            {"reason": "busy"},
+        )
 
 
 async def test_an_unknown_record_is_not_created_again(firm: Firm) -> None:
-    assert await firm.press("create-again", {"id": "unknown"}) == (404, {"reason": "unknown"})
+    assert await firm.press("create-again", {"id": "unknown"}) == (
+        404,
+        {"reason": "unknown"},
+    )
 
 
 @pytest.mark.parametrize("path", ["CAdressen/", "CBankverbindungen/", "CBeteiligte/"])
-async def test_whatever_breaks_off_it_can_be_pressed_again(firm: Firm, path: str) -> None:
+async def test_whatever_breaks_off_it_can_be_pressed_again(
+    firm: Firm, path: str
+) -> None:
     entity_id, betnr = await firm.gone()
-    await firm.office.fault(firm.office.espocrm, method="PUT", path=path, status=400, count=1)
+    await firm.office.fault(
+        firm.office.espocrm, method="PUT", path=path, status=400, count=1
+    )
     assert (await firm.press("create-again", {"id": entity_id}))[0] == 503
     await firm.office.no_faults()
     assert await firm.press("create-again", {"id": entity_id}) == (
@@ -516,7 +668,14 @@ async def test_while_the_queue_is_away_the_cron_creates_it(firm: Firm) -> None:
 async def test_a_create_that_broke_off_is_found_and_not_repeated(firm: Firm) -> None:
     entity_id, _ = await firm.gone()
     await firm.press("create-again", {"id": entity_id})
-    await firm.office.fault(firm.office.advoware, method="POST", path="/Beteiligte$", when="after", reset=True, count=1)
+    await firm.office.fault(
+        firm.office.advoware,
+        method="POST",
+        path="/Beteiligte$",
+        when="after",
+        reset=True,
+        count=1,
+    )
     outcome = await firm.office.sync(entity_id, "sync_now", "hand")
     assert outcome.result in {"failed", "adopted"}
     firm.office.clock.advance(seconds=60)

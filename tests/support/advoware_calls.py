@@ -55,10 +55,14 @@ class Advoware:
 
     async def raw(self, method: str, path: str, body: Any = None) -> tuple[int, str]:
         """Status and text of the answer; ``path`` below the server."""
-        async with self.session.request(method, self.url + path, json=body, headers=self.headers) as answer:
+        async with self.session.request(
+            method, self.url + path, json=body, headers=self.headers
+        ) as answer:
             return answer.status, await answer.text()
 
-    async def refused(self, method: str, path: str, body: Any = None) -> tuple[int, str]:
+    async def refused(
+        self, method: str, path: str, body: Any = None
+    ) -> tuple[int, str]:
         """Status and text of an answer that must not be a success; ``path`` below the API."""
         status, text = await self.raw(method, API + path, body)
         assert status >= 400, text

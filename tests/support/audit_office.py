@@ -50,13 +50,16 @@ class Answer:
     def findings(self) -> set[tuple[str, Any]]:
         """Kind of each finding, with the event or else the frNr that it is about."""
         return {
-            (entry["kind"], entry["google_event_id"] or entry["advoware_frnr"]) for entry in self.document["findings"]
+            (entry["kind"], entry["google_event_id"] or entry["advoware_frnr"])
+            for entry in self.document["findings"]
         }
 
     def removed(self) -> set[str]:
         """Events (or pairs, if the row goes) that the command has deleted."""
         return {
-            entry["sync_id"] if entry["remedy"] == "delete_pair" else entry["google_event_id"]
+            entry["sync_id"]
+            if entry["remedy"] == "delete_pair"
+            else entry["google_event_id"]
             for entry in self.document["changes"]
             if entry["done"]
         }
@@ -75,7 +78,11 @@ class AuditOffice:
 
     @classmethod
     async def open(
-        cls, advoware: AdvowareTwin, google: GoogleTwin, make: Callable[..., Settings], directory: Path
+        cls,
+        advoware: AdvowareTwin,
+        google: GoogleTwin,
+        make: Callable[..., Settings],
+        directory: Path,
     ) -> AuditOffice:
         """The office, in step."""
         account = directory / "account.json"
@@ -87,10 +94,16 @@ class AuditOffice:
         )
         resources = Resources(settings)
         await resources.calendar_redis.flushall()
-        office = cls(advoware, google, resources, aiohttp.ClientSession(), directory, {})
+        office = cls(
+            advoware, google, resources, aiohttp.ClientSession(), directory, {}
+        )
         for kuerzel in ("SB", "AI"):
-            office.calendars[kuerzel] = await ensure_calendar(office.api, kuerzel, settings)
-            cursor = Cursor(employee_kuerzel=kuerzel, calendar_id=office.calendars[kuerzel])
+            office.calendars[kuerzel] = await ensure_calendar(
+                office.api, kuerzel, settings
+            )
+            cursor = Cursor(
+                employee_kuerzel=kuerzel, calendar_id=office.calendars[kuerzel]
+            )
             store, now = await office.store(), datetime.now(UTC)
             await store.save_cursor(cursor, now)
             await store.note_run(kuerzel, "no_change", None, now)
@@ -103,7 +116,12 @@ class AuditOffice:
 
     # -- the command line -----------------------------------------------------------------------------------------
 
-    async def audit(self, *arguments: str, as_json: bool = True, variables: Mapping[str, str] | None = None) -> Answer:
+    async def audit(
+        self,
+        *arguments: str,
+        as_json: bool = True,
+        variables: Mapping[str, str] | None = None,
+    ) -> Answer:
         """`bitbylaw audit ...` in this process; ``variables`` override the environment."""
         given = ["audit", *arguments, *(["--json"] if as_json else [])]
         environment = self.environment() | dict(variables or {})
@@ -122,7 +140,11 @@ class AuditOffice:
         """The variables of an operator who uses these servers."""
         environment = self.resources.settings.environment()
         twins = f"{environment['BITBYLAW_TWINS']},http://127.0.0.1:9"  # nobody listens there
-        return environment | {"BITBYLAW_TWINS": twins, "BITBYLAW_ENV_FILE": "", "COLUMNS": "200"}
+        return environment | {
+            "BITBYLAW_TWINS": twins,
+            "BITBYLAW_ENV_FILE": "",
+            "COLUMNS": "200",
+        }
 
     # -- what the sync has done -----------------------------------------------------------------------------------
 
@@ -142,13 +164,26 @@ class AuditOffice:
     def termin(self, day: int = 1, **fields: Any) -> int:
         """A person enters a Termin of SB's, so many days from today; its frNr."""
         on = (datetime.now(BERLIN).date() + timedelta(days=day)).isoformat()
-        values = {"text": f"{SECRET} {uuid4().hex[:6]}", "anwalt": "SB", "sb": "SB", **fields}
-        record = {"datum": on, "uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00", "datumBis": on, **values}
+        values = {
+            "text": f"{SECRET} {uuid4().hex[:6]}",
+            "anwalt": "SB",
+            "sb": "SB",
+            **fields,
+        }
+        record = {
+            "datum": on,
+            "uhrzeitVon": "10:00:00",
+            "uhrzeitBis": "11:00:00",
+            "datumBis": on,
+            **values,
+        }
         return int(self.advoware.termine.create(record)["frNr"])
 
     def content(self, frnr: int) -> NormalisedEvent:
         """What a Termin says."""
-        event = read_termin(next(row for row in self.advoware.termine.all() if row["frNr"] == frnr)).event
+        event = read_termin(
+            next(row for row in self.advoware.termine.all() if row["frNr"] == frnr)
+        ).event
         assert isinstance(event, NormalisedEvent)
         return event
 
@@ -172,17 +207,25 @@ class AuditOffice:
         """A Termin with its event and its row."""
         frnr, sync_id = self.termin(day, **{"anwalt": kuerzel, **fields}), uuid4()
         event_id = await self.insert(frnr, sync_id=sync_id, kuerzel=kuerzel)
-        return await self.remember(frnr, event_id, sync_id=sync_id, employee_kuerzel=kuerzel, **self.days(frnr))
+        return await self.remember(
+            frnr, event_id, sync_id=sync_id, employee_kuerzel=kuerzel, **self.days(frnr)
+        )
 
     def days(self, frnr: int) -> Json:
         """The days that a row remembers of a Termin."""
         event = self.content(frnr)
         return {"first_day": event.first_day, "last_day": event.last_day}
 
-    async def remember(self, frnr: int | None, event_id: str | None, **more: Any) -> Pair:
+    async def remember(
+        self, frnr: int | None, event_id: str | None, **more: Any
+    ) -> Pair:
         """A row, as after a sync."""
         day = datetime.now(BERLIN).date() + timedelta(days=1)
-        values: Json = {"sync_id": uuid4(), "employee_kuerzel": "SB", "source_system": "advoware"}
+        values: Json = {
+            "sync_id": uuid4(),
+            "employee_kuerzel": "SB",
+            "source_system": "advoware",
+        }
         values |= {"first_day": day, "last_day": day, **more}
         pair = Pair(advoware_frnr=frnr, google_event_id=event_id, **values)
         line = AuditLine(
@@ -203,21 +246,32 @@ class AuditOffice:
         calendar = self.google.world.calendars.calendars[calendar_id]
         window = self.resources.settings.calendar_sync
         today = datetime.now(BERLIN).date()
-        first, last = today - timedelta(days=window.days_back), today + timedelta(days=window.days_ahead)
+        first, last = (
+            today - timedelta(days=window.days_back),
+            today + timedelta(days=window.days_ahead),
+        )
         query = {"kuerzel": kuerzel, "from": first.isoformat(), "to": last.isoformat()}
-        termine = [read_termin(record) for record in self.advoware.termine.find(query) if record["frNr"] > 0]
+        termine = [
+            read_termin(record)
+            for record in self.advoware.termine.find(query)
+            if record["frNr"] > 0
+        ]
         for termin in termine:
             assert isinstance(termin.event, NormalisedEvent)
             sync_id, event_id = uuid4(), google_event_id(termin.fr_nr, calendar_id)
             shown = termin.event.anonymise() if termin.event.privat else termin.event
             body = {"id": event_id, **google_body(shown, termin.fr_nr, sync_id)}
             self.google.world.events.insert(calendar.data_owner, calendar, body)
-            await self.remember(termin.fr_nr, event_id, sync_id=sync_id, employee_kuerzel=kuerzel)
+            await self.remember(
+                termin.fr_nr, event_id, sync_id=sync_id, employee_kuerzel=kuerzel
+            )
         return len(termine)
 
     # -- what people do -------------------------------------------------------------------------------------------
 
-    async def control(self, method: str, path: str, body: Any = None, *, twin: Any = None) -> Any:
+    async def control(
+        self, method: str, path: str, body: Any = None, *, twin: Any = None
+    ) -> Any:
         """A control request to Google's twin (or the other), which must succeed."""
         url = f"{(twin or self.google).url}/__sandbox__/{path}"
         async with self.session.request(method, url, json=body) as answer:
@@ -231,11 +285,15 @@ class AuditOffice:
 
     async def person_changes(self, event_id: str, **fields: Any) -> None:
         """A person changes an event."""
-        await self.control("PUT", f"calendars/{self.calendars['SB']}/events/{event_id}", fields)
+        await self.control(
+            "PUT", f"calendars/{self.calendars['SB']}/events/{event_id}", fields
+        )
 
     async def person_deletes(self, event_id: str) -> None:
         """A person deletes an event."""
-        await self.control("DELETE", f"calendars/{self.calendars['SB']}/events/{event_id}")
+        await self.control(
+            "DELETE", f"calendars/{self.calendars['SB']}/events/{event_id}"
+        )
 
     async def strike(self, twin: AdvowareTwin | GoogleTwin, **fault: Any) -> None:
         """The system misbehaves."""
@@ -257,7 +315,10 @@ class AuditOffice:
         """The requests that may have changed something in Advoware or Google."""
         calls = [
             f"{entry['method']} {entry['path'].partition('?')[0]}"
-            for twin, api in ((self.advoware, "/Termine"), (self.google, "/calendar/v3/"))
+            for twin, api in (
+                (self.advoware, "/Termine"),
+                (self.google, "/calendar/v3/"),
+            )
             for entry in twin.journal
             if api in entry["path"]
         ]
@@ -265,17 +326,35 @@ class AuditOffice:
 
     async def actions(self, sync_id: UUID) -> list[tuple[str, str]]:
         """Action and side of each line of the audit about a pair."""
-        return [(line.action, line.side) for line in await (await self.store()).history(sync_id=sync_id)]
+        return [
+            (line.action, line.side)
+            for line in await (await self.store()).history(sync_id=sync_id)
+        ]
 
 
 def timed(day: date, text: str, hour: int = 10) -> Json:
     """An event of one hour in Berlin, as a person enters it."""
-    start, end = (datetime.combine(day, time(clock), BERLIN).isoformat() for clock in (hour, hour + 1))
+    start, end = (
+        datetime.combine(day, time(clock), BERLIN).isoformat()
+        for clock in (hour, hour + 1)
+    )
     zone = {"timeZone": "Europe/Berlin"}
-    return {"summary": text, "start": {"dateTime": start, **zone}, "end": {"dateTime": end, **zone}}
+    return {
+        "summary": text,
+        "start": {"dateTime": start, **zone},
+        "end": {"dateTime": end, **zone},
+    }
 
 
 def copy_of(event: Json) -> Json:
     """What a person's copy of an event consists of in Google: also our private properties."""
-    kept = ("summary", "description", "location", "start", "end", "recurrence", "extendedProperties")
+    kept = (
+        "summary",
+        "description",
+        "location",
+        "start",
+        "end",
+        "recurrence",
+        "extendedProperties",
+    )
     return {name: event[name] for name in kept if name in event}

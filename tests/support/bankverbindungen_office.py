@@ -20,14 +20,24 @@ LIST = "EspoCRM GET /api/v1/CBankverbindungen"
 HINT = "syncErrorMessage"
 IBAN = "DE89370400440532013000"
 OTHER_IBAN = "DE02120300000000202051"
-KONTO = {"iban": "DE89 3704 0044 0532 0130 00", "bic": "COBADEFFXXX", "kontoinhaber": "Max Müller", "bankname": "Coba"}
+KONTO = {
+    "iban": "DE89 3704 0044 0532 0130 00",
+    "bic": "COBADEFFXXX",
+    "kontoinhaber": "Max Müller",
+    "bankname": "Coba",
+}
 
 
 @pytest.fixture
 async def office(
-    espocrm: EspoCRMTwin, advoware: AdvowareTwin, control: aiohttp.ClientSession, resources: Resources
+    espocrm: EspoCRMTwin,
+    advoware: AdvowareTwin,
+    control: aiohttp.ClientSession,
+    resources: Resources,
 ) -> Office:
-    return await Office(espocrm, advoware, control, SyncStore(await resources.database())).open()
+    return await Office(
+        espocrm, advoware, control, SyncStore(await resources.database())
+    ).open()
 
 
 @pytest.fixture
@@ -35,7 +45,9 @@ def sync(office: Office, resources: Resources) -> Any:
     async def run(advo: dict[str, Any] | None = None) -> PartResult:
         office.forget_calls()
         part = BankverbindungenSync(resources=resources)
-        return await part.sync_part(office.espo, advo or office.beteiligter(), office.store)
+        return await part.sync_part(
+            office.espo, advo or office.beteiligter(), office.store
+        )
 
     return run
 
@@ -44,7 +56,9 @@ def sync(office: Office, resources: Resources) -> Any:
 def handle(office: Office, resources: Resources) -> Any:
     async def run(entity_id: str, action: str = "create") -> Outcome:
         office.forget_calls()
-        event = parse_event({"entity_id": entity_id, "action": action, "source": "webhook"})
+        event = parse_event(
+            {"entity_id": entity_id, "action": action, "source": "webhook"}
+        )
         return await BankverbindungenSync(resources=resources).handle(event)
 
     return run
@@ -52,7 +66,9 @@ def handle(office: Office, resources: Resources) -> Any:
 
 async def add(office: Office, **attributes: Any) -> str:
     """A person enters a Bankverbindung in EspoCRM; its id."""
-    record = await office.in_espocrm("CBankverbindungen", **{**KONTO, "beteiligteId": BETEILIGTE_ID, **attributes})
+    record = await office.in_espocrm(
+        "CBankverbindungen", **{**KONTO, "beteiligteId": BETEILIGTE_ID, **attributes}
+    )
     return str(record["id"])
 
 
@@ -65,7 +81,11 @@ async def linked(office: Office, handle: Any) -> str:
 
 def row(office: Office, entity_id: str) -> dict[str, Any]:
     """A Bankverbindung in EspoCRM."""
-    return next(record for record in office.records("CBankverbindungen") if record["id"] == entity_id)
+    return next(
+        record
+        for record in office.records("CBankverbindungen")
+        if record["id"] == entity_id
+    )
 
 
 def konten(office: Office) -> list[dict[str, Any]]:

@@ -31,43 +31,72 @@ class Office:
     clock: Any
 
     async def _request(self, method: str, url: str, **options: Any) -> Any:
-        async with self.session.request(method, url, headers=ADMIN, **options) as response:
+        async with self.session.request(
+            method, url, headers=ADMIN, **options
+        ) as response:
             assert response.status < 400, (response.status, await response.text())
             return await response.json(content_type=None)
 
     async def without_form_rules(self) -> None:
         """Records may hold what people could save before the extension checked names, links and lengths."""
-        await self._request("POST", f"{self.espocrm.url}/__sandbox__/settings", json={"form_rules": False})
+        await self._request(
+            "POST",
+            f"{self.espocrm.url}/__sandbox__/settings",
+            json={"form_rules": False},
+        )
 
     async def new_person(self, **attributes: Any) -> str:
-        record = {"firstName": "Erika", "lastName": "Muster", "salutationName": "Frau", **attributes}
+        record = {
+            "firstName": "Erika",
+            "lastName": "Muster",
+            "salutationName": "Frau",
+            **attributes,
+        }
         url = f"{self.espocrm.url}/__sandbox__/records/CBeteiligte?silent=1"
         return str((await self._request("POST", url, json=record))["id"])
 
-    async def in_espocrm(self, entity_id: str, entity: str = "CBeteiligte") -> dict[str, Any]:
-        record: dict[str, Any] = await self._request("GET", f"{self.espocrm.url}/api/v1/{entity}/{entity_id}")
+    async def in_espocrm(
+        self, entity_id: str, entity: str = "CBeteiligte"
+    ) -> dict[str, Any]:
+        record: dict[str, Any] = await self._request(
+            "GET", f"{self.espocrm.url}/api/v1/{entity}/{entity_id}"
+        )
         return record
 
     async def edit_espocrm(self, entity_id: str, **attributes: Any) -> None:
         self.clock.advance(seconds=5)
-        await self._request("PUT", f"{self.espocrm.url}/__sandbox__/records/CBeteiligte/{entity_id}", json=attributes)
+        await self._request(
+            "PUT",
+            f"{self.espocrm.url}/__sandbox__/records/CBeteiligte/{entity_id}",
+            json=attributes,
+        )
 
     async def delete_in_espocrm(self, entity_id: str) -> None:
-        await self._request("DELETE", f"{self.espocrm.url}/__sandbox__/records/CBeteiligte/{entity_id}")
+        await self._request(
+            "DELETE", f"{self.espocrm.url}/__sandbox__/records/CBeteiligte/{entity_id}"
+        )
 
     async def tasks(self) -> list[dict[str, Any]]:
         rows = (await self._request("GET", f"{self.espocrm.url}/api/v1/Task"))["list"]
         return [await self.in_espocrm(row["id"], "Task") for row in rows]
 
     def in_advoware(self, betnr: int) -> dict[str, Any]:
-        return next(row for row in self.advoware.state()["beteiligte"] if row["betNr"] == betnr)
+        return next(
+            row for row in self.advoware.state()["beteiligte"] if row["betNr"] == betnr
+        )
 
     async def edit_advoware(self, betnr: int, **attributes: Any) -> None:
         self.clock.advance(seconds=5)
-        await self._request("PUT", f"{self.advoware.url}/__sandbox__/beteiligte/{betnr}", json=attributes)
+        await self._request(
+            "PUT",
+            f"{self.advoware.url}/__sandbox__/beteiligte/{betnr}",
+            json=attributes,
+        )
 
     async def delete_in_advoware(self, betnr: int) -> None:
-        await self._request("DELETE", f"{self.advoware.url}/__sandbox__/beteiligte/{betnr}")
+        await self._request(
+            "DELETE", f"{self.advoware.url}/__sandbox__/beteiligte/{betnr}"
+        )
 
     async def fault(self, twin: Any, **rule: Any) -> None:
         await self._request("POST", f"{twin.url}/__sandbox__/faults", json=rule)
@@ -80,7 +109,9 @@ class Office:
         for twin in (self.espocrm, self.advoware):
             await self._request("DELETE", f"{twin.url}/__sandbox__/faults")
 
-    async def sync(self, entity_id: str, action: Any = "update", source: str = "webhook") -> Outcome:
+    async def sync(
+        self, entity_id: str, action: Any = "update", source: str = "webhook"
+    ) -> Outcome:
         self.clock.advance(seconds=5)
         self.espocrm.journal.clear()
         self.advoware.journal.clear()
@@ -89,7 +120,10 @@ class Office:
 
     def calls(self, twin: Any, methods: frozenset[str] = WRITES) -> list[str]:
         """What was asked for; each write of several in one call by itself."""
-        own = [e.get("writes", [f"{e['method']} {e['path'].partition('?')[0]}"]) for e in twin.journal]
+        own = [
+            e.get("writes", [f"{e['method']} {e['path'].partition('?')[0]}"])
+            for e in twin.journal
+        ]
         return [call for calls in own for call in calls if call.split()[0] in methods]
 
     async def tell_the_rest(self) -> None:
@@ -99,7 +133,12 @@ class Office:
 
     def writes(self) -> list[str]:
         logins = "POST /api/v1/Token"
-        return [call for twin in (self.espocrm, self.advoware) for call in self.calls(twin) if call != logins]
+        return [
+            call
+            for twin in (self.espocrm, self.advoware)
+            for call in self.calls(twin)
+            if call != logins
+        ]
 
     async def linked_person(self, **attributes: Any) -> tuple[str, int]:
         entity_id = await self.new_person(**attributes)
@@ -110,7 +149,10 @@ class Office:
         pool = await self.resources.database()
         return [
             dict(row)
-            for row in await pool.fetch("SELECT * FROM sync_audit WHERE entity_id = $1 ORDER BY audit_id", entity_id)
+            for row in await pool.fetch(
+                "SELECT * FROM sync_audit WHERE entity_id = $1 ORDER BY audit_id",
+                entity_id,
+            )
         ]
 
 

@@ -54,7 +54,9 @@ class EditAddress:
 
     side: Side
     number: int
-    what: Literal["add", "street", "city", "country", "box", "valid", "main", "active", "remove"]
+    what: Literal[
+        "add", "street", "city", "country", "box", "valid", "main", "active", "remove"
+    ]
     entry: int = 0
 
 
@@ -121,7 +123,16 @@ class Browse:
 
 
 Person = (
-    Enter | EditMaster | SwitchKind | EditContact | EditAddress | EditBank | Drop | ShareContact | CopyAddress | Browse
+    Enter
+    | EditMaster
+    | SwitchKind
+    | EditContact
+    | EditAddress
+    | EditBank
+    | Drop
+    | ShareContact
+    | CopyAddress
+    | Browse
 )
 
 # -- surroundings ---------------------------------------------------------------------------------------------------
@@ -205,7 +216,19 @@ class Cron:
     worker: int = 0
 
 
-Step = Person | Trouble | Surprise | Flush | Restart | LoseEvents | Jump | Cancel | Sync | Work | Cron
+Step = (
+    Person
+    | Trouble
+    | Surprise
+    | Flush
+    | Restart
+    | LoseEvents
+    | Jump
+    | Cancel
+    | Sync
+    | Work
+    | Cron
+)
 
 #: Faults by name; requests for tokens do not meet them.
 TROUBLES: dict[str, dict[str, Any]] = {

@@ -80,9 +80,19 @@ LATE_MS = 1000 * HASTE
 #: The entities whose webhooks are registered.
 HEARD = frozenset({"CBeteiligte", "CBankverbindungen"})
 COMPANY_FORMS = ("GmbH", "AG", "e.V.")
-COUNTRIES = {"espocrm": ("DE", "AT", "FR"), "advoware": ("Deutschland", "Österreich", "Frankreich")}
+COUNTRIES = {
+    "espocrm": ("DE", "AT", "FR"),
+    "advoware": ("Deutschland", "Österreich", "Frankreich"),
+}
 PHONE_TYPES = {"Office": 1, "Fax": 2, "Mobile": 3, "Home": 6, "mail": 4}
-OUR_TABLES = ("sync_state", "create_intent", "sync_audit", "notification", "responsible", "look_again")
+OUR_TABLES = (
+    "sync_state",
+    "create_intent",
+    "sync_audit",
+    "notification",
+    "responsible",
+    "look_again",
+)
 #: What a Beteiligter shows of other fields, and what only the program writes.
 DERIVED = frozenset({"anschrift", "kurzname", "bemerkung"})
 #: What people type into a part, under its name on either side; who deletes the part has seen all of it.
@@ -135,7 +145,9 @@ class Ledger:
     """What people have typed, and what they have touched."""
 
     entries: list[Entry] = field(default_factory=list)
-    touched: set[tuple[Side, str, str]] = field(default_factory=set)  #: (side, id of the CBeteiligte, subject)
+    touched: set[tuple[Side, str, str]] = field(
+        default_factory=set
+    )  #: (side, id of the CBeteiligte, subject)
 
     def give_up(self, seen: Any) -> None:
         """Somebody overwrites or deletes what he sees."""
@@ -161,10 +173,14 @@ class BeteiligteWorld:
         self._stack = AsyncExitStack()
         self.now = datetime.now(UTC).replace(microsecond=0)
         self.advoware = AdvowareTwin(empty=True, clock=lambda: self.now)
-        self.espocrm = EspoCRMTwin(empty=True, clock=lambda: self.now, webhook_interval=0)
+        self.espocrm = EspoCRMTwin(
+            empty=True, clock=lambda: self.now, webhook_interval=0
+        )
         number = RedisSettings().db_advoware_cache
         store = servers.redis
-        self.redis = redis.Redis(host=store.host, port=store.port, password=store.password, db=number)
+        self.redis = redis.Redis(
+            host=store.host, port=store.port, password=store.password, db=number
+        )
         self.workers: list[Resources] = []
         self.ledger = Ledger()
         self.queue: list[Job] = []
@@ -177,7 +193,9 @@ class BeteiligteWorld:
         """Start everything."""
         self._database = f"world_{datetime.now(UTC):%H%M%S%f}"
         postgres = self._servers.postgres
-        self._admin = await asyncpg.connect(host=postgres.host, user=postgres.user, database="postgres")
+        self._admin = await asyncpg.connect(
+            host=postgres.host, user=postgres.user, database="postgres"
+        )
         await self._admin.execute(f"CREATE DATABASE {self._database}")
         for twin in (self.advoware, self.espocrm):
             await self._stack.enter_async_context(running(twin))
@@ -200,7 +218,10 @@ class BeteiligteWorld:
         self.now += timedelta(days=1)
         self.ledger, self.queue, self._due = Ledger(), [], None
         self.espocrm._initial_settings = EspoCRMSettings(
-            optimistic_concurrency=frozenset({"CBeteiligte", "CAdressen"} if checks_versions else ()), version=version
+            optimistic_concurrency=frozenset(
+                {"CBeteiligte", "CAdressen"} if checks_versions else ()
+            ),
+            version=version,
         )
         for twin in (self.advoware, self.espocrm):
             twin.faults.clear()
@@ -225,7 +246,11 @@ class BeteiligteWorld:
         return Resources(self._settings(), clock=lambda: self.now)
 
     def _settings(self) -> Settings:
-        postgres, store, login = self._servers.postgres, self._servers.redis, DEFAULT_CREDENTIALS
+        postgres, store, login = (
+            self._servers.postgres,
+            self._servers.redis,
+            DEFAULT_CREDENTIALS,
+        )
         return load_settings(
             {
                 "POSTGRES_HOST": postgres.host,
@@ -259,7 +284,11 @@ class BeteiligteWorld:
         """The records of an entity in EspoCRM with these values, oldest first."""
         store = self.espocrm._store
         full = [store.full(record) for record in store.records(entity)]
-        return [row for row in full if all(row.get(name) == value for name, value in wanted.items())]
+        return [
+            row
+            for row in full
+            if all(row.get(name) == value for name, value in wanted.items())
+        ]
 
     def beteiligte(self) -> list[Record]:
         """All Beteiligte in Advoware."""
@@ -267,13 +296,24 @@ class BeteiligteWorld:
 
     def beteiligter(self, espo: Mapping[str, Any]) -> Record | None:
         """The Beteiligter that a CBeteiligte names."""
-        return next((row for row in self.beteiligte() if row["betNr"] == espo.get("betnr")), None)
+        return next(
+            (row for row in self.beteiligte() if row["betNr"] == espo.get("betnr")),
+            None,
+        )
 
     def writes(self) -> list[str]:
         """The requests since `forget_journals` that may have changed something: no refused ones, no logins."""
         entries = [*self.espocrm.journal, *self.advoware.journal]
-        done = [entry for entry in entries if entry["method"] in WRITES and entry["status"] != 400]
-        return [f"{entry['method']} {entry['path']}" for entry in done if "Token" not in entry["path"]]
+        done = [
+            entry
+            for entry in entries
+            if entry["method"] in WRITES and entry["status"] != 400
+        ]
+        return [
+            f"{entry['method']} {entry['path']}"
+            for entry in done
+            if "Token" not in entry["path"]
+        ]
 
     def forget_journals(self) -> None:
         """Forget the requests so far."""
@@ -282,7 +322,9 @@ class BeteiligteWorld:
 
     async def fetch(self, query: str) -> list[Record]:
         """Rows of our own database."""
-        return [dict(row) for row in await (await self.workers[0].database()).fetch(query)]
+        return [
+            dict(row) for row in await (await self.workers[0].database()).fetch(query)
+        ]
 
     # -- steps ------------------------------------------------------------------------------------------------------
 
@@ -309,10 +351,18 @@ class BeteiligteWorld:
         match step:
             case Trouble(system, kind, method, skip, count):
                 twin: Twin = self.advoware if system == "advoware" else self.espocrm
-                rule = {**TROUBLES[kind], "path": DATA_PATHS[system], "method": method, "skip": skip, "count": count}
+                rule = {
+                    **TROUBLES[kind],
+                    "path": DATA_PATHS[system],
+                    "method": method,
+                    "skip": skip,
+                    "count": count,
+                }
                 twin.faults.append(ActiveFault(Fault.model_validate(rule)))
             case Surprise(system, rule):
-                surprised: Twin = self.advoware if system == "advoware" else self.espocrm
+                surprised: Twin = (
+                    self.advoware if system == "advoware" else self.espocrm
+                )
                 surprised.faults.append(ActiveFault(Fault.model_validate(rule)))
             case Flush():
                 self.redis.flushall()
@@ -340,7 +390,10 @@ class BeteiligteWorld:
         """EspoCRM tells of a change, be it ours; one that waits already is not told twice (`services.api.webhooks`)."""
         if change.entity not in HEARD:
             return
-        job = Job(change.entity, SyncEvent(entity_id=change.id, action=change.event, source="webhook"))
+        job = Job(
+            change.entity,
+            SyncEvent(entity_id=change.id, action=change.event, source="webhook"),
+        )
         if job not in self.queue:
             self.queue.append(job)
 
@@ -349,7 +402,11 @@ class BeteiligteWorld:
         if self._due is None or self._requests < self._due[0]:
             return
         _, happening, guarded = self._due
-        if guarded is not None and entry["method"] in WRITES and guarded in entry["path"]:
+        if (
+            guarded is not None
+            and entry["method"] in WRITES
+            and guarded in entry["path"]
+        ):
             return  # neither system lets us guard this last moment
         self._due = None
         happening()
@@ -363,8 +420,14 @@ class BeteiligteWorld:
         while calm < 3:
             before = self._requests
             await asyncio.sleep(0.005 * HASTE)
-            entries = [entry for twin in (self.advoware, self.espocrm) for entry in list(twin.journal)[-50:]]
-            is_calm = self._requests == before and all(entry["ms"] is not None for entry in entries)
+            entries = [
+                entry
+                for twin in (self.advoware, self.espocrm)
+                for entry in list(twin.journal)[-50:]
+            ]
+            is_calm = self._requests == before and all(
+                entry["ms"] is not None for entry in entries
+            )
             calm = calm + 1 if is_calm else 0
 
     # -- runs -------------------------------------------------------------------------------------------------------
@@ -375,7 +438,11 @@ class BeteiligteWorld:
             return
         action: Any = "sync_check" if step.check else "update"
         source = "cron" if step.check else "webhook"
-        event = SyncEvent(entity_id=known[step.number % len(known)]["id"], action=action, source=source)
+        event = SyncEvent(
+            entity_id=known[step.number % len(known)]["id"],
+            action=action,
+            source=source,
+        )
         job = Job("CBeteiligte", event)
         if not step.check and job in self.queue:
             self.queue.remove(job)
@@ -383,7 +450,11 @@ class BeteiligteWorld:
         others: list[asyncio.Future[Any]] = []
         meanwhile = step.meanwhile
         if meanwhile is not None:
-            self._due = (self._requests + step.at, self._happening(meanwhile, run, others), _guarded(meanwhile))
+            self._due = (
+                self._requests + step.at,
+                self._happening(meanwhile, run, others),
+                _guarded(meanwhile),
+            )
         await asyncio.wait([run])
         self._due = None
         if run.cancelled():
@@ -404,8 +475,14 @@ class BeteiligteWorld:
                 return run.cancel
             case Sync(number, worker):
                 known = self.rows("CBeteiligte")
-                event = SyncEvent(entity_id=known[number % len(known)]["id"], action="update", source="webhook")
-                return lambda: others.append(asyncio.ensure_future(self.run(Job("CBeteiligte", event), worker)))
+                event = SyncEvent(
+                    entity_id=known[number % len(known)]["id"],
+                    action="update",
+                    source="webhook",
+                )
+                return lambda: others.append(
+                    asyncio.ensure_future(self.run(Job("CBeteiligte", event), worker))
+                )
             case _:
                 return lambda: self._do(step)
 
@@ -413,7 +490,10 @@ class BeteiligteWorld:
         """One run; what the product understands of its failures is part of the scenario, anything else is a defect."""
         try:
             outcome = await self.handle(job.entity, job.event, worker)
-            if any(active.struck and active.rule.latency_ms > LATE_MS for active in self._faults()):
+            if any(
+                active.struck and active.rule.latency_ms > LATE_MS
+                for active in self._faults()
+            ):
                 await self._quiet()  # the next run comes at the earliest after a pause
         except BitByLawError as error:
             if job.event.action != "sync_check" and job.attempts + 1 < MAX_ATTEMPTS:
@@ -435,7 +515,9 @@ class BeteiligteWorld:
         while self.queue:
             jobs, self.queue = self.queue, []
             rounds += 1
-            assert rounds < MAX_ROUNDS, f"our own writes keep coming back: {self.writes()[-20:]}"
+            assert rounds < MAX_ROUNDS, (
+                f"our own writes keep coming back: {self.writes()[-20:]}"
+            )
             if any(job.attempts for job in jobs):
                 self.now += timedelta(seconds=10)
 
@@ -449,7 +531,9 @@ class BeteiligteWorld:
         """The check; what it enqueues waits."""
 
         async def enqueue(message: dict[str, Any]) -> None:
-            self.queue.append(Job("CBeteiligte", SyncEvent.model_validate(message["data"])))
+            self.queue.append(
+                Job("CBeteiligte", SyncEvent.model_validate(message["data"]))
+            )
 
         try:
             return await BeteiligteCheck(resources=self.workers[worker]).run(enqueue)
@@ -459,7 +543,11 @@ class BeteiligteWorld:
     async def settle(self, rounds: int, *, surprises_end: bool = True) -> None:
         """The faults end (and the surprises); so many days pass, each with a check and the runs that follow from it."""
         for twin in (self.advoware, self.espocrm):
-            left = [active for active in twin.faults if active.rule.answer or active.rule.stored]
+            left = [
+                active
+                for active in twin.faults
+                if active.rule.answer or active.rule.stored
+            ]
             twin.faults[:] = [] if surprises_end else left
         await self._quiet()
         for number in range(2):
@@ -473,7 +561,12 @@ class BeteiligteWorld:
 def _guarded(step: Step) -> str | None:
     """The path whose writes may overwrite this edit, as nothing can be done between the last look and the write."""
     match step:
-        case EditMaster("advoware") | SwitchKind("advoware") | EditContact("advoware") | EditAddress("advoware"):
+        case (
+            EditMaster("advoware")
+            | SwitchKind("advoware")
+            | EditContact("advoware")
+            | EditAddress("advoware")
+        ):
             return "/advonet/Beteiligte"
         case EditMaster() | SwitchKind() | EditContact():
             return "/CBeteiligte/"
@@ -534,11 +627,16 @@ class _People:
                 self._drop(side, espo, advo or {})
             case EditOdd("advoware", _, "anrede"):
                 self._ledger.give_up(advo and advo["anrede"])
-                self._in_advoware(advo or {}, anrede=f"Frau Dr. {self._number('advoware', espo['id'], 'anrede')}")
+                self._in_advoware(
+                    advo or {},
+                    anrede=f"Frau Dr. {self._number('advoware', espo['id'], 'anrede')}",
+                )
             case EditOdd():
                 self._edit_odd_country(step, espo, advo or {})
             case ShareContact():
-                self._share_contact(step, espo, advo or {}, known[step.other % len(known)])
+                self._share_contact(
+                    step, espo, advo or {}, known[step.other % len(known)]
+                )
             case CopyAddress():
                 self._copy_address(step, advo or {}, known[step.other % len(known)])
             case Browse():
@@ -548,7 +646,9 @@ class _People:
 
     def _number(self, side: Side, owner: str, subject: str, *forms: str) -> int:
         number = FIRST_NUMBER + len(self._ledger.entries)
-        self._ledger.entries.append(Entry(forms or (str(number),), side, owner, subject))
+        self._ledger.entries.append(
+            Entry(forms or (str(number),), side, owner, subject)
+        )
         self._touch(side, owner, subject)
         return number
 
@@ -576,7 +676,11 @@ class _People:
         return written[spelling % 3] + ("1" if kind == "Mobile" else "")
 
     def _iban(self, side: Side, owner: str) -> str:
-        return str(schwifty.IBAN.generate("DE", "37040044", str(self._number(side, owner, "bank")).zfill(10)))
+        return str(
+            schwifty.IBAN.generate(
+                "DE", "37040044", str(self._number(side, owner, "bank")).zfill(10)
+            )
+        )
 
     # -- in EspoCRM -------------------------------------------------------------------------------------------------
 
@@ -585,31 +689,47 @@ class _People:
         first = len(self._ledger.entries)
         fields = COMPANY_FIELDS if step.company else PERSON_FIELDS
         body: Record = {
-            attribute: self._value("espocrm", "", name) for name, attribute in fields.items() if name != "anrede"
+            attribute: self._value("espocrm", "", name)
+            for name, attribute in fields.items()
+            if name != "anrede"
         }
         body |= {"rechtsform": "GmbH"} if step.company else {"salutationName": "Frau"}
         if step.rich:
-            body["phoneNumberData"] = [{"phoneNumber": self._phone("espocrm", "", "Office"), "type": "Office"}]
-            body["emailAddressData"] = [{"emailAddress": self._phone("espocrm", "", "mail")}]
+            body["phoneNumberData"] = [
+                {"phoneNumber": self._phone("espocrm", "", "Office"), "type": "Office"}
+            ]
+            body["emailAddressData"] = [
+                {"emailAddress": self._phone("espocrm", "", "mail")}
+            ]
         record = self._service.create(ENTITIES["CBeteiligte"], body, self._admin)
         for entry in self._ledger.entries[first:]:
             entry.owner = record.id
         if step.rich:
-            self._edit_address_in_espocrm(EditAddress("espocrm", 0, "add"), {"id": record.id})
+            self._edit_address_in_espocrm(
+                EditAddress("espocrm", 0, "add"), {"id": record.id}
+            )
             self._edit_bank(EditBank("espocrm", 0, "add"), {"id": record.id}, {})
 
     def _update(self, entity: str, entity_id: str, **changes: Any) -> None:
-        self._service.update(self._store.get(ENTITIES[entity], entity_id), changes, self._admin)
+        self._service.update(
+            self._store.get(ENTITIES[entity], entity_id), changes, self._admin
+        )
 
     def _edit_master(self, step: EditMaster, espo: Record, advo: Record) -> None:
         seen = espo if step.side == "espocrm" else advo
-        kind = kind_of_espocrm(espo) if step.side == "espocrm" else kind_of_advoware(advo)
+        kind = (
+            kind_of_espocrm(espo) if step.side == "espocrm" else kind_of_advoware(advo)
+        )
         fields = COMPANY_FIELDS if kind == "company" else PERSON_FIELDS
         name = sorted(fields)[step.field % len(fields)]
         attribute = fields[name] if step.side == "espocrm" else name
         clear = step.clear and name != "name"
         if name == "anrede":
-            value: str | None = None if clear else ("Herr", "Frau", "Divers")[step.field // len(fields) % 3]
+            value: str | None = (
+                None
+                if clear
+                else ("Herr", "Frau", "Divers")[step.field // len(fields) % 3]
+            )
             self._touch(step.side, espo["id"], name)
         else:
             value = None if clear else self._value(step.side, espo["id"], name)
@@ -626,22 +746,42 @@ class _People:
         kind = kind_of_espocrm(espo) if side == "espocrm" else kind_of_advoware(advo)
         company = kind == "person"
         fields = COMPANY_FIELDS if company else PERSON_FIELDS
-        old = [seen.get(name) for name in (*PERSON_FIELDS, *PERSON_FIELDS.values(), *COMPANY_FIELDS.values(), "art")]
+        old = [
+            seen.get(name)
+            for name in (
+                *PERSON_FIELDS,
+                *PERSON_FIELDS.values(),
+                *COMPANY_FIELDS.values(),
+                "art",
+            )
+        ]
         self._touch(side, espo["id"], "kind")
         name = self._value(side, espo["id"], "name")
         if side == "espocrm":
-            self._update("CBeteiligte", espo["id"], rechtsform="GmbH" if company else "", **{fields["name"]: name})
+            self._update(
+                "CBeteiligte",
+                espo["id"],
+                rechtsform="GmbH" if company else "",
+                **{fields["name"]: name},
+            )
         else:
             self._in_advoware(advo, rechtsform="GmbH" if company else "", name=name)
         self._ledger.give_up(old)
 
     def _edit_contact_in_espocrm(self, step: EditContact, espo: Record) -> None:
         mail = step.kind == "mail"
-        array, attribute = ("emailAddressData", "emailAddress") if mail else ("phoneNumberData", "phoneNumber")
+        array, attribute = (
+            ("emailAddressData", "emailAddress")
+            if mail
+            else ("phoneNumberData", "phoneNumber")
+        )
         rows = [dict(row) for row in espo[array]]
         self._touch("espocrm", espo["id"], "kommunikation")
         if step.what in {"add", "odd"} or not rows:
-            row: Record = {attribute: self._phone("espocrm", espo["id"], step.kind), "primary": not rows}
+            row: Record = {
+                attribute: self._phone("espocrm", espo["id"], step.kind),
+                "primary": not rows,
+            }
             rows.append(row if mail else {**row, "type": step.kind})
             old = None
         else:
@@ -651,7 +791,10 @@ class _People:
                 del rows[place]
             else:
                 kind = "mail" if mail else rows[place].get("type") or "Office"
-                rows[place] = {**rows[place], attribute: self._phone("espocrm", espo["id"], kind)}
+                rows[place] = {
+                    **rows[place],
+                    attribute: self._phone("espocrm", espo["id"], kind),
+                }
         self._update("CBeteiligte", espo["id"], **{array: rows})
         self._ledger.give_up(old)
 
@@ -671,7 +814,9 @@ class _People:
         row = rows[step.entry % len(rows)]
         match step.what:
             case "remove":
-                self._service.delete(self._store.get(ENTITIES["CAdressen"], row["id"]), self._admin)
+                self._service.delete(
+                    self._store.get(ENTITIES["CAdressen"], row["id"]), self._admin
+                )
                 self._ledger.give_up(_typed("adressen", row))
                 return
             case "active":
@@ -679,12 +824,20 @@ class _People:
             case "main":
                 changes = {"istStandard": True}
             case "country":
-                changes = {"adresseCountry": COUNTRIES["espocrm"][(step.entry + len(self._ledger.entries)) % 3]}
+                changes = {
+                    "adresseCountry": COUNTRIES["espocrm"][
+                        (step.entry + len(self._ledger.entries)) % 3
+                    ]
+                }
             case "valid":
                 changes = {"gueltigVon": self._day("espocrm", owner, "adressen")}
             case what:
-                attribute = {"street": "adresseStreet", "city": "adresseCity"}.get(what, "postfach")
-                changes = {attribute: f"Neu {self._number('espocrm', owner, 'adressen')}"}
+                attribute = {"street": "adresseStreet", "city": "adresseCity"}.get(
+                    what, "postfach"
+                )
+                changes = {
+                    attribute: f"Neu {self._number('espocrm', owner, 'adressen')}"
+                }
         old = [row.get(name) for name in changes]
         self._update("CAdressen", row["id"], **changes)
         self._ledger.give_up(old)
@@ -706,7 +859,10 @@ class _People:
         row = rows[step.entry % len(rows)]
         match step.what:
             case "remove":
-                self._service.delete(self._store.get(ENTITIES["CBankverbindungen"], row["id"]), self._admin)
+                self._service.delete(
+                    self._store.get(ENTITIES["CBankverbindungen"], row["id"]),
+                    self._admin,
+                )
                 self._ledger.give_up(_typed("bank", row))
                 return
             case "active":
@@ -714,13 +870,19 @@ class _People:
             case "iban":
                 changes = {"iban": self._iban("espocrm", owner)}
             case _:
-                changes = {"kontoinhaber": f"Inhaber {self._number('espocrm', owner, 'bank')}"}
+                changes = {
+                    "kontoinhaber": f"Inhaber {self._number('espocrm', owner, 'bank')}"
+                }
         old = [row.get(name) for name in changes]
         self._update("CBankverbindungen", row["id"], **changes)
         self._ledger.give_up(old)
 
     def _edit_odd_country(self, step: EditOdd, espo: Record, advo: Record) -> None:
-        rows = advo["adressen"] if step.side == "advoware" else self._world.rows("CAdressen", beteiligteId=espo["id"])
+        rows = (
+            advo["adressen"]
+            if step.side == "advoware"
+            else self._world.rows("CAdressen", beteiligteId=espo["id"])
+        )
         if not rows:
             return
         row = rows[step.entry % len(rows)]
@@ -736,34 +898,54 @@ class _People:
     def _in_advoware(self, advo: Record, **changes: Any) -> None:
         self._world.advoware.beteiligte.edit(advo["betNr"], changes, "SB")
 
-    def _edit_contact_in_advoware(self, step: EditContact, espo: Record, advo: Record) -> None:
+    def _edit_contact_in_advoware(
+        self, step: EditContact, espo: Record, advo: Record
+    ) -> None:
         owner = espo["id"]
         self._touch("advoware", owner, "kommunikation")
         entries = [entry for entry in advo["kommunikation"] if entry["tlf"]]
         if step.what == "odd":
             number = self._number("advoware", owner, "kommunikation")
-            odd = f"müller{number}@example.de" if step.kind == "mail" else f"0511 {number} App. 5"
-            self._in_advoware(advo, kommunikation=[{"kommKz": PHONE_TYPES[step.kind], "tlf": odd}])
+            odd = (
+                f"müller{number}@example.de"
+                if step.kind == "mail"
+                else f"0511 {number} App. 5"
+            )
+            self._in_advoware(
+                advo, kommunikation=[{"kommKz": PHONE_TYPES[step.kind], "tlf": odd}]
+            )
             return
         if step.what == "add" or not entries:
             value = self._phone("advoware", owner, step.kind, step.entry)
-            self._in_advoware(advo, kommunikation=[{"kommKz": PHONE_TYPES[step.kind], "tlf": value}])
+            self._in_advoware(
+                advo, kommunikation=[{"kommKz": PHONE_TYPES[step.kind], "tlf": value}]
+            )
             return
         entry = entries[step.entry % len(entries)]
         change: Record = {"delete": True} if step.entry % 2 else {"tlf": ""}
         if step.what == "change":
-            kind = "mail" if entry["kommKz"] in {4, 8} else "Mobile" if entry["kommKz"] in {3, 9} else "Office"
+            kind = (
+                "mail"
+                if entry["kommKz"] in {4, 8}
+                else "Mobile"
+                if entry["kommKz"] in {3, 9}
+                else "Office"
+            )
             change = {"tlf": self._phone("advoware", owner, kind, step.entry)}
         self._in_advoware(advo, kommunikation=[{"id": entry["id"], **change}])
         self._ledger.give_up(entry["tlf"])
 
-    def _edit_address_in_advoware(self, step: EditAddress, espo: Record, advo: Record) -> None:
+    def _edit_address_in_advoware(
+        self, step: EditAddress, espo: Record, advo: Record
+    ) -> None:
         owner = espo["id"]
         self._touch("advoware", owner, "adressen")
         entries = advo["adressen"]
         if step.what == "add" or not entries:
             street = f"Gasse {self._number('advoware', owner, 'adressen')}"
-            self._in_advoware(advo, adressen=[{"strasse": street, "plz": "10115", "ort": "Berlin"}])
+            self._in_advoware(
+                advo, adressen=[{"strasse": street, "plz": "10115", "ort": "Berlin"}]
+            )
             return
         entry = entries[step.entry % len(entries)]
         match step.what:
@@ -774,12 +956,18 @@ class _People:
             case "main" | "active":
                 changes: Record = {"standardAnschrift": True}
             case "country":
-                changes = {"land": COUNTRIES["advoware"][(step.entry + len(self._ledger.entries)) % 3]}
+                changes = {
+                    "land": COUNTRIES["advoware"][
+                        (step.entry + len(self._ledger.entries)) % 3
+                    ]
+                }
             case "valid":
                 changes = {"gueltigVon": self._day("advoware", owner, "adressen")}
             case what:
                 name = {"street": "strasse", "city": "ort"}.get(what, "postfach")
-                changes = {name: f"Anders {self._number('advoware', owner, 'adressen')}"}
+                changes = {
+                    name: f"Anders {self._number('advoware', owner, 'adressen')}"
+                }
         old = [entry.get(name) for name in changes]
         self._in_advoware(advo, adressen=[{"id": entry["id"], **changes}])
         self._ledger.give_up(old)
@@ -787,15 +975,23 @@ class _People:
     def _edit_bank_in_advoware(self, step: EditBank, owner: str, advo: Record) -> None:
         entries = advo["bankkverbindungen"]
         if step.what == "add" or not entries:
-            self._in_advoware(advo, bankverbindungen=[{"iban": self._iban("advoware", owner)}])
+            self._in_advoware(
+                advo, bankverbindungen=[{"iban": self._iban("advoware", owner)}]
+            )
             return
         entry = entries[step.entry % len(entries)]
         changes: Record = {"delete": True}
         if step.what == "iban":
             changes = {"iban": self._iban("advoware", owner)}
         elif step.what in {"holder", "active"}:
-            changes = {"kontoinhaber": f"Inhaber {self._number('advoware', owner, 'bank')}"}
-        old = _typed("bank", entry) if "delete" in changes else [entry.get(name) for name in changes]
+            changes = {
+                "kontoinhaber": f"Inhaber {self._number('advoware', owner, 'bank')}"
+            }
+        old = (
+            _typed("bank", entry)
+            if "delete" in changes
+            else [entry.get(name) for name in changes]
+        )
         self._in_advoware(advo, bankverbindungen=[{"id": entry["id"], **changes}])
         self._ledger.give_up(old)
 
@@ -805,7 +1001,9 @@ class _People:
             return
         self._touch("advoware", other["id"], "adressen")
         entry = entries[step.entry % len(entries)]
-        self._world.advoware.beteiligte.copy_address(advo["betNr"], entry["id"], target["betNr"])
+        self._world.advoware.beteiligte.copy_address(
+            advo["betNr"], entry["id"], target["betNr"]
+        )
 
     # -- in the browser ---------------------------------------------------------------------------------------------
 
@@ -815,7 +1013,9 @@ class _People:
             case "erase":
                 fields = ["phoneNumber", "emailAddress"]
                 self._in_browser("erase", id=espo["id"], fields=fields)
-                self._ledger.give_up([espo["phoneNumberData"], espo["emailAddressData"]])
+                self._ledger.give_up(
+                    [espo["phoneNumberData"], espo["emailAddressData"]]
+                )
             case "revert_import":
                 self._touch("espocrm", espo["id"], "kind")
                 self._in_browser("revert_import", ids=[espo["id"]])
@@ -825,21 +1025,31 @@ class _People:
                 self._touch("espocrm", other["id"], "kind")
                 self._in_browser("merge", id=espo["id"], sources=[other["id"]])
                 kept = {"phoneNumberData", "emailAddressData"}
-                self._ledger.give_up({name: value for name, value in other.items() if name not in kept})
+                self._ledger.give_up(
+                    {name: value for name, value in other.items() if name not in kept}
+                )
 
     def _restore(self, number: int) -> None:
-        deleted = [record.id for record in self._store._records["CBeteiligte"].values() if record.deleted]
+        deleted = [
+            record.id
+            for record in self._store._records["CBeteiligte"].values()
+            if record.deleted
+        ]
         if deleted:
             self._touch("espocrm", deleted[number % len(deleted)], "kind")
             self._in_browser("restore", id=deleted[number % len(deleted)])
 
     def _in_browser(self, action: str, **wish: Any) -> None:
         wish = {"action": action, "entity": "CBeteiligte", **wish}
-        Browser(self._store, self._world._on_change, self._admin).do(ACTIONS.validate_python(wish))
+        Browser(self._store, self._world._on_change, self._admin).do(
+            ACTIONS.validate_python(wish)
+        )
 
     # -- both -------------------------------------------------------------------------------------------------------
 
-    def _share_contact(self, step: ShareContact, espo: Record, advo: Record, other: Record) -> None:
+    def _share_contact(
+        self, step: ShareContact, espo: Record, advo: Record, other: Record
+    ) -> None:
         array, attribute = ("phoneNumberData", "phoneNumber")
         if step.kind == "mail":
             array, attribute = ("emailAddressData", "emailAddress")
@@ -848,16 +1058,22 @@ class _People:
             return
         self._touch(step.side, espo["id"], "kommunikation")
         if step.side == "advoware":
-            self._in_advoware(advo, kommunikation=[{"kommKz": PHONE_TYPES[step.kind], "tlf": shared}])
+            self._in_advoware(
+                advo, kommunikation=[{"kommKz": PHONE_TYPES[step.kind], "tlf": shared}]
+            )
             return
-        row = {attribute: shared, "primary": not espo[array]} | ({} if step.kind == "mail" else {"type": step.kind})
+        row = {attribute: shared, "primary": not espo[array]} | (
+            {} if step.kind == "mail" else {"type": step.kind}
+        )
         rows = [dict(known) for known in espo[array] if known[attribute] != shared]
         self._update("CBeteiligte", espo["id"], **{array: [*rows, row]})
 
     def _drop(self, side: Side, espo: Record, advo: Record) -> None:
         self._touch(side, espo["id"], "kind")
         if side == "espocrm":
-            self._service.delete(self._store.get(ENTITIES["CBeteiligte"], espo["id"]), self._admin)
+            self._service.delete(
+                self._store.get(ENTITIES["CBeteiligte"], espo["id"]), self._admin
+            )
             self._ledger.give_up(espo)
         else:
             self._world.advoware.beteiligte.remove(advo["betNr"])

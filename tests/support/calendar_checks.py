@@ -11,8 +11,18 @@ from calendar_clock import comparable, spans_of_event, spans_of_termin
 from calendar_scenario import KUERZEL, Scenario, Sync, SyncAll, checks_to_make
 from calendar_world import LEAK, CalendarWorld, property_of, token_of
 
-from services.calendar_sync.mapping import ANONYMISED_TITLE, read_google_event, read_termin
-from services.calendar_sync.model import TEXT_ONLY_HERE, NormalisedEvent, Pair, Termin, content_hash
+from services.calendar_sync.mapping import (
+    ANONYMISED_TITLE,
+    read_google_event,
+    read_termin,
+)
+from services.calendar_sync.model import (
+    TEXT_ONLY_HERE,
+    NormalisedEvent,
+    Pair,
+    Termin,
+    content_hash,
+)
 from services.calendar_sync.observation import PlanSettings
 from services.values.advoware_protocol import BERLIN
 
@@ -29,9 +39,13 @@ async def play(world: CalendarWorld, scenario: Scenario) -> None:
         hidden = await hidden_events(world)
         await world.play(step)
         if was_protected:
-            assert not [write for write in world.writes() if "Termine" in write], "written in spite of the protection"
+            assert not [write for write in world.writes() if "Termine" in write], (
+                "written in spite of the protection"
+            )
         assert_no_text_came_back(world, checks)
-        is_run_alone = isinstance(step, SyncAll) or (isinstance(step, Sync) and step.meanwhile is None)
+        is_run_alone = isinstance(step, SyncAll) or (
+            isinstance(step, Sync) and step.meanwhile is None
+        )
         if "hidden stays hidden" in checks and is_run_alone:
             await assert_hidden_stays_hidden(world, hidden)
         if "no run ended" in checks:
@@ -85,33 +99,55 @@ async def shown_events(world: CalendarWorld) -> list[Shown]:
             record = records.get(fr_nr or 0)
             privat = record is not None and record["privat"] == 1
             # What people enter as private in Google keeps its title there.
-            is_own = pair is not None and pair.source_system == "google" and resource.get("visibility") == "private"
-            must_hide = (hides_everything and record is not None) or (privat and not is_own)
-            shown.append(Shown(kuerzel, resource["id"], must_hide, tuple(_texts(resource))))
+            is_own = (
+                pair is not None
+                and pair.source_system == "google"
+                and resource.get("visibility") == "private"
+            )
+            must_hide = (hides_everything and record is not None) or (
+                privat and not is_own
+            )
+            shown.append(
+                Shown(kuerzel, resource["id"], must_hide, tuple(_texts(resource)))
+            )
     return shown
 
 
 def _texts(resource: dict[str, Any]) -> Iterator[str]:
     for name in ("summary", "description", "location"):
         text = resource.get(name)
-        if text and text.casefold() != ANONYMISED_TITLE.casefold():  # Google may store it in another spelling
+        if (
+            text and text.casefold() != ANONYMISED_TITLE.casefold()
+        ):  # Google may store it in another spelling
             yield text
 
 
 async def hidden_events(world: CalendarWorld) -> set[tuple[str, str]]:
     """The events whose text is hidden, as it must be."""
-    return {event.key for event in await shown_events(world) if event.must_hide and not event.texts}
+    return {
+        event.key
+        for event in await shown_events(world)
+        if event.must_hide and not event.texts
+    }
 
 
-async def assert_hidden_stays_hidden(world: CalendarWorld, hidden: set[tuple[str, str]]) -> None:
+async def assert_hidden_stays_hidden(
+    world: CalendarWorld, hidden: set[tuple[str, str]]
+) -> None:
     """A run shows no text that was hidden and still must be."""
-    leaks = [event for event in await shown_events(world) if event.key in hidden and event.must_hide and event.texts]
+    leaks = [
+        event
+        for event in await shown_events(world)
+        if event.key in hidden and event.must_hide and event.texts
+    ]
     assert not leaks, f"a run shows what was hidden: {leaks}"
 
 
 async def assert_no_hidden_text(world: CalendarWorld) -> None:
     """No text in Google that the rules hide, inside or outside the window, on any event that is ours."""
-    leaks = [event for event in await shown_events(world) if event.must_hide and event.texts]
+    leaks = [
+        event for event in await shown_events(world) if event.must_hide and event.texts
+    ]
     assert not leaks, f"text that must be hidden: {leaks}"
 
 
@@ -121,40 +157,72 @@ async def assert_no_hidden_text(world: CalendarWorld) -> None:
 def assert_no_text_came_back(world: CalendarWorld, checks: frozenset[str]) -> None:
     """Advoware holds neither our placeholder nor what people typed into events whose text we hide."""
     for record in world.termine():
-        assert "no placeholder" not in checks or record["text"] != ANONYMISED_TITLE, "our placeholder is in Advoware"
-        assert LEAK not in f"{record['text']}{record['notiz']}{record['ort']}", "text of a hidden event is in Advoware"
+        assert "no placeholder" not in checks or record["text"] != ANONYMISED_TITLE, (
+            "our placeholder is in Advoware"
+        )
+        assert LEAK not in f"{record['text']}{record['notiz']}{record['ort']}", (
+            "text of a hidden event is in Advoware"
+        )
 
 
 async def assert_nothing_is_there_twice(world: CalendarWorld) -> None:
     """No appointment has two Termine, or two events in one calendar."""
     excused = world.ledger.untraceable | world.ledger.doubles
     store = await world.store()
-    assert_single(token for record in world.termine() if (token := token_of(record["text"])) not in excused)
+    assert_single(
+        token
+        for record in world.termine()
+        if (token := token_of(record["text"])) not in excused
+    )
     for kuerzel in KUERZEL:
-        events = [event for event in world.events(kuerzel) if "recurringEventId" not in event]
+        events = [
+            event for event in world.events(kuerzel) if "recurringEventId" not in event
+        ]
         # A person's copy may keep our marks as long as it is outside the window, and a hidden one while it
         # cannot become a Termin: they alone name the Termin that knows its text.
-        rows = [pair for pair in await store.load_pairs(kuerzel) if pair.advoware_frnr is None]
-        waiting = {pair.google_event_id for pair in rows if pair.untranslatable is not None}
+        rows = [
+            pair
+            for pair in await store.load_pairs(kuerzel)
+            if pair.advoware_frnr is None
+        ]
+        waiting = {
+            pair.google_event_id for pair in rows if pair.untranslatable is not None
+        }
         events = [event for event in events if event["id"] not in waiting]
-        ours = [event for event in events if event["creator"]["email"] == world.account_name]
+        ours = [
+            event for event in events if event["creator"]["email"] == world.account_name
+        ]
         assert_single(property_of(event, "advoware_frnr") for event in ours)
-        assert_single(token for event in events if (token := token_of(event.get("summary"))) not in excused)
+        assert_single(
+            token
+            for event in events
+            if (token := token_of(event.get("summary"))) not in excused
+        )
 
 
 def assert_single(names: Iterable[str | None]) -> None:
-    doubles = {name: count for name, count in Counter(names).items() if name is not None and count > 1}
+    doubles = {
+        name: count
+        for name, count in Counter(names).items()
+        if name is not None and count > 1
+    }
     assert not doubles, f"there twice: {sorted(doubles)}"
 
 
 def assert_nothing_is_lost(world: CalendarWorld) -> None:
     """What nobody deleted is still there."""
     in_advoware = {token_of(record["text"]) for record in world.termine()}
-    live = {(kuerzel, event["id"]): event for kuerzel in KUERZEL for event in world.events(kuerzel)}
+    live = {
+        (kuerzel, event["id"]): event
+        for kuerzel in KUERZEL
+        for event in world.events(kuerzel)
+    }
     in_google = {token for key, token in world.ledger.events.items() if key in live}
     for token, origin in world.ledger.origin.items():
         if token not in world.ledger.dropped:
-            assert token in in_advoware or (origin != "advoware" and token in in_google), f"{token} is lost"
+            assert token in in_advoware or (
+                origin != "advoware" and token in in_google
+            ), f"{token} is lost"
 
 
 async def assert_both_sides_agree(world: CalendarWorld) -> None:
@@ -180,19 +248,33 @@ class _Agreement:
             full_content=world.full_content,
             anonymise=world.configuration.anonymise,
         )
-        self.by_fr_nr = {pair.advoware_frnr: pair for pair in pairs if pair.advoware_frnr}
-        self.by_event = {pair.google_event_id: pair for pair in pairs if pair.google_event_id}
-        termine = [read_termin(record) for record in world.termine() if record["frNr"] > 0]
-        self.termine = {termin.fr_nr: termin for termin in termine if termin.belongs_to(kuerzel)}
+        self.by_fr_nr = {
+            pair.advoware_frnr: pair for pair in pairs if pair.advoware_frnr
+        }
+        self.by_event = {
+            pair.google_event_id: pair for pair in pairs if pair.google_event_id
+        }
+        termine = [
+            read_termin(record) for record in world.termine() if record["frNr"] > 0
+        ]
+        self.termine = {
+            termin.fr_nr: termin for termin in termine if termin.belongs_to(kuerzel)
+        }
         self.checks = checks_to_make()
         self.calendar = world.calendar(kuerzel)
         everything = world.events(kuerzel)
         self.excepted = {event.get("recurringEventId") for event in everything}
-        self.events = {event["id"]: event for event in everything if "recurringEventId" not in event}
+        self.events = {
+            event["id"]: event
+            for event in everything
+            if "recurringEventId" not in event
+        }
 
     async def check(self) -> None:
         for termin in self.termine.values():
-            if isinstance(termin.event, NormalisedEvent) and self.in_window(termin.event):
+            if isinstance(termin.event, NormalisedEvent) and self.in_window(
+                termin.event
+            ):
                 self.check_termin(termin, termin.event)
         for event_id, resource in self.events.items():
             self.check_event(event_id, resource)
@@ -209,21 +291,34 @@ class _Agreement:
         if pair.untranslatable == TEXT_ONLY_HERE:
             return
         resource = self.events.get(pair.google_event_id or "")
-        assert resource is not None, f"{self.kuerzel} lacks the event of Termin {termin.fr_nr}"
+        assert resource is not None, (
+            f"{self.kuerzel} lacks the event of Termin {termin.fr_nr}"
+        )
         if self.may_differ(termin, pair):
             return
         if "times" in self.checks:
             self.check_times(termin, resource)
         google = read_google_event(resource)
         assert isinstance(google.event, NormalisedEvent), google.event
-        is_own_private = pair.source_system == "google" and google.is_private and not google.event.anonymised
+        is_own_private = (
+            pair.source_system == "google"
+            and google.is_private
+            and not google.event.anonymised
+        )
         hides_everything = self.settings.anonymise or not self.settings.full_content
         # What people enter as private in Google keeps its title there.
-        shown = content if is_own_private and not hides_everything else self.settings.shown(content)
+        shown = (
+            content
+            if is_own_private and not hides_everything
+            else self.settings.shown(content)
+        )
         if shown.anonymised:
             assert list(_texts(resource)) == []
         if not self.world.ledger.careless:
-            assert content_hash(shown) == content_hash(google.event), (shown, google.event)
+            assert content_hash(shown) == content_hash(google.event), (
+                shown,
+                google.event,
+            )
 
     def may_differ(self, termin: Termin, pair: Pair) -> bool:
         """Whether the event holds what Advoware cannot, and is none of Advoware's."""
@@ -231,7 +326,9 @@ class _Agreement:
             return False
         if "source first" not in self.checks:
             return True
-        is_from_google = pair.source_system == "google" or pair.sync_strategy == "last_change_wins"
+        is_from_google = (
+            pair.source_system == "google" or pair.sync_strategy == "last_change_wins"
+        )
         return is_from_google and not termin.is_everybodys
 
     def check_times(self, termin: Termin, resource: dict[str, Any]) -> None:
@@ -242,7 +339,9 @@ class _Agreement:
         store = self.world.google.world.events
         in_google = comparable(spans_of_event(store, self.calendar, event, until))
         in_advoware = comparable(spans_of_termin(dict(termin.record), until))
-        assert in_google[:60] == in_advoware[:60], f"Termin {termin.fr_nr} is at another time in Google"
+        assert in_google[:60] == in_advoware[:60], (
+            f"Termin {termin.fr_nr} is at another time in Google"
+        )
 
     def check_event(self, event_id: str, resource: dict[str, Any]) -> None:
         google, pair = read_google_event(resource), self.by_event.get(event_id)
@@ -250,11 +349,15 @@ class _Agreement:
             return
         if not self.in_window(google.event):
             return
-        assert pair is not None, f"{self.kuerzel}'s event {event_id} is unknown to the sync"
+        assert pair is not None, (
+            f"{self.kuerzel}'s event {event_id} is unknown to the sync"
+        )
         if pair.untranslatable is None:
             is_known = pair.advoware_frnr in self.termine
             may_wait = pair.advoware_frnr is None and not self.may_post()
-            assert is_known or may_wait, f"{self.kuerzel}'s event {event_id} has no Termin"
+            assert is_known or may_wait, (
+                f"{self.kuerzel}'s event {event_id} has no Termin"
+            )
 
     def may_post(self) -> bool:
         return not self.world.configuration.write_protection

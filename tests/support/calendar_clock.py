@@ -36,24 +36,38 @@ def spans_of_termin(record: dict[str, Any], last_day: date) -> list[Span]:
     start, end = _first_span(record)
     if not record["dauertermin"]:
         return [(start, end)]
-    rule = rrule(_FREQUENCIES[record["turnusArt"]], dtstart=start, interval=max(record["turnus"], 1))
+    rule = rrule(
+        _FREQUENCIES[record["turnusArt"]],
+        dtstart=start,
+        interval=max(record["turnus"], 1),
+    )
     ends_on = datetime.fromisoformat(record["datumBis"]).date()
     until = last_day if ends_on.year >= _FOR_EVER else min(last_day, ends_on)
     return list(_until(((day, day + (end - start)) for day in rule), until))
 
 
-def spans_of_event(store: EventStore, calendar: Calendar, event: Event, last_day: date) -> list[Span]:
+def spans_of_event(
+    store: EventStore, calendar: Calendar, event: Event, last_day: date
+) -> list[Span]:
     """The occurrences of an event that start on ``last_day`` at the latest, exceptions included."""
     if not event.recurrence:
         return [_span(event)]
     until = datetime.combine(last_day + timedelta(days=1), time(), BERLIN)
-    shown = [_span(one) for one in store.instances(calendar, event, until) if one.status != CANCELLED]
+    shown = [
+        _span(one)
+        for one in store.instances(calendar, event, until)
+        if one.status != CANCELLED
+    ]
     return list(_until(iter(sorted(shown)), last_day))
 
 
 def comparable(spans: list[Span]) -> list[Span]:
     """Without those in the night in which the clocks change: one side repeats elapsed time, the other times of day."""
-    return [span for span in spans if len(spans) == 1 or not (span[0].hour < 4 and _clocks_change(span[0].date()))]
+    return [
+        span
+        for span in spans
+        if len(spans) == 1 or not (span[0].hour < 4 and _clocks_change(span[0].date()))
+    ]
 
 
 def _until(spans: Iterator[Span], last_day: date) -> Iterator[Span]:
@@ -71,7 +85,9 @@ def _first_span(record: dict[str, Any]) -> Span:
     if record["dauertermin"]:
         ends_on = day
     if record["abwesenheit"]:
-        return datetime.combine(day, time()), datetime.combine(max(day, ends_on), _LAST_MINUTE)
+        return datetime.combine(day, time()), datetime.combine(
+            max(day, ends_on), _LAST_MINUTE
+        )
     start = datetime.combine(day, time.fromisoformat(record["uhrzeitVon"] or "09:00"))
     if record["uhrzeitBis"] is None:
         return _on_the_clock(start, start + _DEFAULT_LENGTH)
@@ -92,17 +108,27 @@ def _guessed_end(start: datetime, end: datetime) -> datetime:
 def _on_the_clock(start: datetime, end: datetime) -> Span:
     """As the clocks show it: a time that they skip lies an hour later."""
     start, end = _existing(start), _existing(end)
-    return start, _whole_days(start, end if end > start else _existing(start + _DEFAULT_LENGTH))
+    return start, _whole_days(
+        start, end if end > start else _existing(start + _DEFAULT_LENGTH)
+    )
 
 
 def _existing(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=BERLIN).astimezone(UTC).astimezone(BERLIN).replace(tzinfo=None)
+    return (
+        moment.replace(tzinfo=BERLIN)
+        .astimezone(UTC)
+        .astimezone(BERLIN)
+        .replace(tzinfo=None)
+    )
 
 
 def _span(event: Event) -> Span:
     if event.start.all_day:
         return event.start.moment, event.end.moment - timedelta(minutes=1)
-    start, end = (side.moment.astimezone(BERLIN).replace(tzinfo=None) for side in (event.start, event.end))
+    start, end = (
+        side.moment.astimezone(BERLIN).replace(tzinfo=None)
+        for side in (event.start, event.end)
+    )
     return start, _whole_days(start, end)
 
 

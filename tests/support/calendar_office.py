@@ -69,8 +69,20 @@ class CalendarOffice(CalendarWorld):
 
     def termin(self, text: str = "Besprechung", day: str = DAY, **fields: Any) -> int:
         """Somebody enters a Termin of SB's, from ten to eleven; its frNr."""
-        times = {"datum": day, "uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00", "datumBis": day}
-        record = {**times, "text": text, "notiz": f"Akte zu {text}", "ort": "Hannover", "anwalt": "SB", **fields}
+        times = {
+            "datum": day,
+            "uhrzeitVon": "10:00:00",
+            "uhrzeitBis": "11:00:00",
+            "datumBis": day,
+        }
+        record = {
+            **times,
+            "text": text,
+            "notiz": f"Akte zu {text}",
+            "ort": "Hannover",
+            "anwalt": "SB",
+            **fields,
+        }
         return int(self.advoware.termine.create(record)["frNr"])
 
     def change_termin(self, fr_nr: int, **fields: Any) -> None:
@@ -93,7 +105,9 @@ class CalendarOffice(CalendarWorld):
 
     # -- people in Google -------------------------------------------------------------------------------------------
 
-    def enter(self, text: str = "Mandantengespräch", kuerzel: str = "SB", **body: Any) -> str:
+    def enter(
+        self, text: str = "Mandantengespräch", kuerzel: str = "SB", **body: Any
+    ) -> str:
         """A person enters an event in an employee's calendar, from 14 to 15 o'clock; its id."""
         calendar = self.calendar(kuerzel)
         assert calendar is not None
@@ -107,18 +121,24 @@ class CalendarOffice(CalendarWorld):
         calendar = self.calendar(kuerzel)
         assert calendar is not None
         events = self.google.world.events
-        events.change(PERSON, calendar, events.get(calendar, event_id), changes, patch=True)
+        events.change(
+            PERSON, calendar, events.get(calendar, event_id), changes, patch=True
+        )
 
     def delete_event(self, event_id: str, kuerzel: str = "SB") -> None:
         """A person deletes an event, or one occurrence of a series."""
         calendar = self.calendar(kuerzel)
         assert calendar is not None
-        self.google.world.events.delete(calendar, self.google.world.events.get(calendar, event_id))
+        self.google.world.events.delete(
+            calendar, self.google.world.events.get(calendar, event_id)
+        )
 
     def new_calendar(self, owner: str = "", kuerzel: str = "SB") -> Calendar:
         """A calendar with an employee's name, of our account or of that owner's."""
         owner = owner or self.account_name
-        return self.google.world.calendars.insert(owner, {"summary": f"AW-{kuerzel}", "timeZone": ZONE})
+        return self.google.world.calendars.insert(
+            owner, {"summary": f"AW-{kuerzel}", "timeZone": ZONE}
+        )
 
     def delete_calendar(self, kuerzel: str = "SB") -> None:
         """Somebody deletes the whole calendar."""
@@ -128,7 +148,11 @@ class CalendarOffice(CalendarWorld):
 
     def copies(self, fr_nr: int, kuerzel: str = "SB") -> list[Json]:
         """The events that are marked as a Termin's."""
-        return [event for event in self.events(kuerzel) if property_of(event, "advoware_frnr") == str(fr_nr)]
+        return [
+            event
+            for event in self.events(kuerzel)
+            if property_of(event, "advoware_frnr") == str(fr_nr)
+        ]
 
     def copy(self, fr_nr: int, kuerzel: str = "SB") -> Json:
         """The one event that is marked as a Termin's."""
@@ -145,7 +169,9 @@ class CalendarOffice(CalendarWorld):
 
     # -- the sync ---------------------------------------------------------------------------------------------------
 
-    async def sync(self, kuerzel: str = "SB", *, full_content: bool = True) -> RunSummary:
+    async def sync(
+        self, kuerzel: str = "SB", *, full_content: bool = True
+    ) -> RunSummary:
         """One run, from which on the journals tell; it must not raise."""
         self.full_content = full_content
         self.forget_journals()
@@ -200,7 +226,9 @@ class CalendarOffice(CalendarWorld):
         assert isinstance(run.result(), RunSummary), run.result()
         return False
 
-    async def meanwhile(self, method: str, path: str, happening: Callable[[], object]) -> RunSummary | BitByLawError:
+    async def meanwhile(
+        self, method: str, path: str, happening: Callable[[], object]
+    ) -> RunSummary | BitByLawError:
         """A run during which something happens, just when a system gets the first such request."""
         self._trap = (method, path, 1, happening)
         try:
@@ -213,7 +241,9 @@ class CalendarOffice(CalendarWorld):
         if self._trap is None:
             return
         method, path, nth, happening = self._trap
-        calls = [call for call in self.calls() if call.startswith(method) and path in call]
+        calls = [
+            call for call in self.calls() if call.startswith(method) and path in call
+        ]
         if len(calls) >= nth:
             self._trap = None
             happening()
@@ -231,7 +261,10 @@ class CalendarOffice(CalendarWorld):
 
     async def fetch(self, query: str, *arguments: Any) -> list[Json]:
         """Rows of the sync's tables."""
-        return [dict(row) for row in await (await self.resources.database()).fetch(query, *arguments)]
+        return [
+            dict(row)
+            for row in await (await self.resources.database()).fetch(query, *arguments)
+        ]
 
     async def audit(self, *actions: str) -> list[Json]:
         """The lines of the audit, or those about these actions, oldest first."""
@@ -240,7 +273,9 @@ class CalendarOffice(CalendarWorld):
 
     def calls(self, system: Literal["advoware", "google"] | None = None) -> list[str]:
         """The requests since the journals were forgotten, such as ``GET /calendar/v3/...``; nothing about logins."""
-        twins = [twin for twin in (self.advoware, self.google) if system in {None, twin.name}]
+        twins = [
+            twin for twin in (self.advoware, self.google) if system in {None, twin.name}
+        ]
         entries = [
             entry
             for twin in twins
@@ -255,7 +290,9 @@ class CalendarOffice(CalendarWorld):
         """The system misbehaves; see `sandbox.control.Fault`."""
         twin = self.advoware if system == "advoware" else self.google
         default_path = "/advonet/Termine" if system == "advoware" else "/calendar/v3/"
-        twin.faults.append(ActiveFault(Fault.model_validate({"path": default_path, **rule})))
+        twin.faults.append(
+            ActiveFault(Fault.model_validate({"path": default_path, **rule}))
+        )
 
     def recover(self) -> None:
         """All is well again."""
@@ -297,7 +334,9 @@ def in_haste(test: Test) -> Callable[..., None]:
 
 
 @pytest.fixture(scope="module")
-def office(stores: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CalendarOffice]:
+def office(
+    stores: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CalendarOffice]:
     """One firm for all tests of a module."""
     with hasty_runner() as runner:
         opened = CalendarOffice(stores, tmp_path_factory.mktemp("office"), runner)

@@ -25,7 +25,14 @@ RULES = (
     ["RRULE:FREQ=DAILY;COUNT=5", "EXDATE;TZID=Europe/Berlin:20260401T100000"],
     ["RRULE:FREQ=YEARLY"],
 )
-ZONES = ("America/New_York", "Europe/Rome", "Asia/Tokyo", "UTC", "Europe/London", "Africa/Algiers")
+ZONES = (
+    "America/New_York",
+    "Europe/Rome",
+    "Asia/Tokyo",
+    "UTC",
+    "Europe/London",
+    "Africa/Algiers",
+)
 
 
 class People:
@@ -64,14 +71,22 @@ class People:
         found = [
             event
             for event in calendar.events.values()
-            if event.master_id is None and event.status != CANCELLED and (event.recurrence or not wants_series)
+            if event.master_id is None
+            and event.status != CANCELLED
+            and (event.recurrence or not wants_series)
         ]
         return found[step.number % len(found)] if found else None
 
     # -- occurrences ------------------------------------------------------------------------------------------------
 
-    def _instance(self, step: Act, calendar: Calendar, series: Event, *, first: int = 0) -> Event | None:
-        shown = [e for e in self._events.instances(calendar, series, None)[:12] if e.status != CANCELLED]
+    def _instance(
+        self, step: Act, calendar: Calendar, series: Event, *, first: int = 0
+    ) -> Event | None:
+        shown = [
+            e
+            for e in self._events.instances(calendar, series, None)[:12]
+            if e.status != CANCELLED
+        ]
         candidates = shown[first:6]
         return candidates[step.variant % len(candidates)] if candidates else None
 
@@ -93,25 +108,37 @@ class People:
 
     def _hide_occurrence(self, step: Act, calendar: Calendar, series: Event) -> None:
         if (instance := self._instance(step, calendar, series)) is not None:
-            self._events.change(PERSON, calendar, instance, {"visibility": "private"}, patch=True)
+            self._events.change(
+                PERSON, calendar, instance, {"visibility": "private"}, patch=True
+            )
 
     def _split(self, step: Act, calendar: Calendar, series: Event) -> None:
         instance = self._instance(step, calendar, series, first=1)
         if instance is None:
             return
         title = self._title_of_copy(step, series)
-        rest = self._world.google.world.people.split(PERSON, calendar, instance.id, title)
-        self._note_own(step.kuerzel, rest, render_event(series, calendar.id, calendar.zone))
+        rest = self._world.google.world.people.split(
+            PERSON, calendar, instance.id, title
+        )
+        self._note_own(
+            step.kuerzel, rest, render_event(series, calendar.id, calendar.zone)
+        )
 
     # -- copies, other calendars, the bin ---------------------------------------------------------------------------
 
     def _copy(self, step: Act, calendar: Calendar, event: Event) -> None:
-        kuerzel = _colleague(step.kuerzel) if step.what == "copy to colleague" else step.kuerzel
+        kuerzel = (
+            _colleague(step.kuerzel)
+            if step.what == "copy to colleague"
+            else step.kuerzel
+        )
         destination = self._world.calendar(kuerzel)
         if destination is None:
             return
         title = self._title_of_copy(step, event)
-        copy = self._world.google.world.people.copy(PERSON, calendar, event.id, destination, title)
+        copy = self._world.google.world.people.copy(
+            PERSON, calendar, event.id, destination, title
+        )
         self._note_own(kuerzel, copy, render_event(event, calendar.id, calendar.zone))
 
     def _title_of_copy(self, step: Act, event: Event) -> Resource:
@@ -119,7 +146,11 @@ class People:
         if step.variant % 3 == 0:
             return {}
         token = self._world.ledger.next_token
-        return {"summary": self._world.text(token), "description": None, "location": None}
+        return {
+            "summary": self._world.text(token),
+            "description": None,
+            "location": None,
+        }
 
     def _note_own(self, kuerzel: str, event: Event, original: Resource) -> None:
         """The event is a person's; with a text that was there before, there are two of that appointment from now on."""
@@ -156,10 +187,14 @@ class People:
         in_bin = [
             event
             for event in calendar.events.values()
-            if event.master_id is None and event.status == CANCELLED and not event.hollow
+            if event.master_id is None
+            and event.status == CANCELLED
+            and not event.hollow
         ]
         if in_bin:
-            event = self._world.google.world.people.restore(PERSON, calendar, in_bin[step.number % len(in_bin)].id)
+            event = self._world.google.world.people.restore(
+                PERSON, calendar, in_bin[step.number % len(in_bin)].id
+            )
             self._note_back(step.kuerzel, event)
 
     def _note_back(self, kuerzel: str, event: Event) -> None:
@@ -182,8 +217,13 @@ class People:
 
     def _receive(self, step: Act, calendar: Calendar) -> None:
         token = self._world.ledger.next_token
-        body = {**self._world.times_of_event(step.when), "summary": self._world.text(token)}
-        body["iCalUID"] = f"{token}@{'google.com' if step.variant == 0 else 'gericht.example'}"
+        body = {
+            **self._world.times_of_event(step.when),
+            "summary": self._world.text(token),
+        }
+        body["iCalUID"] = (
+            f"{token}@{'google.com' if step.variant == 0 else 'gericht.example'}"
+        )
         if step.what == "import file":
             event = self._events.import_event(PERSON, calendar, body)
         else:
@@ -199,7 +239,9 @@ class People:
     # -- edits ------------------------------------------------------------------------------------------------------
 
     def _edit(self, step: Act, calendar: Calendar, event: Event) -> None:
-        self._events.change(PERSON, calendar, event, self._changes(step, event), patch=True)
+        self._events.change(
+            PERSON, calendar, event, self._changes(step, event), patch=True
+        )
 
     def _changes(self, step: Act, event: Event) -> Resource:
         title = event.content.fields.get("summary", "")
@@ -207,15 +249,24 @@ class People:
             case "colour":
                 return {"colorId": str(1 + step.variant)}
             case "reminders":
-                return {"reminders": {"useDefault": False, "overrides": [{"method": "popup", "minutes": 5}]}}
+                return {
+                    "reminders": {
+                        "useDefault": False,
+                        "overrides": [{"method": "popup", "minutes": 5}],
+                    }
+                }
             case "guests":
                 return {"attendees": [{"email": "mandant@example.com"}]}
             case "make private":
                 return {"visibility": "private"}
             case "html":
-                return {"description": f"<b>Akte</b>&nbsp;{self._world.new_title(title)}<br><ul><li>Müller</li></ul>"}
+                return {
+                    "description": f"<b>Akte</b>&nbsp;{self._world.new_title(title)}<br><ul><li>Müller</li></ul>"
+                }
             case "long text":
-                return {"description": self._world.new_title(title) + " Sachverhalt" * 900}
+                return {
+                    "description": self._world.new_title(title) + " Sachverhalt" * 900
+                }
             case "free day":
                 times = self._world.times_of_event(step.when.on_a_whole_day())
                 return {**times, "transparency": "transparent"}

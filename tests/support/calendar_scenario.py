@@ -189,7 +189,12 @@ Step = (
     | Jump
 )
 
-_QUOTA = {"error": {"code": 403, "errors": [{"domain": "usageLimits", "reason": "rateLimitExceeded"}]}}
+_QUOTA = {
+    "error": {
+        "code": 403,
+        "errors": [{"domain": "usageLimits", "reason": "rateLimitExceeded"}],
+    }
+}
 #: Faults by name; the data requests of both systems meet them, logins do not.
 TROUBLES: dict[str, dict[str, Any]] = {
     "unavailable": {"status": 503},
@@ -218,15 +223,36 @@ SERIES = {
 
 #: Values that no program checks, by name; None as value: the key stays, empty.
 ODD_TERMINE: dict[str, dict[str, Any]] = {
-    "closed for ever": {"datumBis": "9999-12-31", "abwesenheit": 1, "uhrzeitVon": None, "uhrzeitBis": None},
-    "series for ever": {"datumBis": "9999-12-31", "dauertermin": 1, "turnus": 1, "turnusArt": 1},
+    "closed for ever": {
+        "datumBis": "9999-12-31",
+        "abwesenheit": 1,
+        "uhrzeitVon": None,
+        "uhrzeitBis": None,
+    },
+    "series for ever": {
+        "datumBis": "9999-12-31",
+        "dauertermin": 1,
+        "turnus": 1,
+        "turnusArt": 1,
+    },
     "24:00": {"uhrzeitBis": "24:00:00"},
     "25:61": {"uhrzeitVon": "25:61:00", "uhrzeitBis": "99:00"},
-    "unknown series": {"dauertermin": 1, "turnus": 0, "turnusArt": 9, "datumBis": "2027-12-31"},
+    "unknown series": {
+        "dauertermin": 1,
+        "turnus": 0,
+        "turnusArt": 9,
+        "datumBis": "2027-12-31",
+    },
     "no date": {"datum": None, "datumBis": None},
     "year one": {"datum": "0001-01-01", "datumBis": "0001-01-01"},
     "impossible day": {"datum": "2026-02-30", "datumBis": "2026-02-30"},
-    "numbers missing": {"privat": None, "abwesenheit": None, "dauertermin": None, "turnus": None, "turnusArt": None},
+    "numbers missing": {
+        "privat": None,
+        "abwesenheit": None,
+        "dauertermin": None,
+        "turnus": None,
+        "turnusArt": None,
+    },
     "numbers as texts": {"privat": "0", "abwesenheit": "0", "dauertermin": "nein"},
 }
 #: Ends that contradict the start. They are no faults: specification 13 says what they mean.
@@ -242,11 +268,20 @@ ODD_TERMINE |= CONTRADICTING_ENDS
 
 
 def _shows(field_name: str, how: str, to: Any = None) -> dict[str, Any]:
-    return {"answer": [{"field": field_name, "how": how, **({} if to is None else {"to": to})}], "method": "GET"}
+    return {
+        "answer": [
+            {"field": field_name, "how": how, **({} if to is None else {"to": to})}
+        ],
+        "method": "GET",
+    }
 
 
 def _stores(field_name: str, how: str, to: Any = None) -> dict[str, Any]:
-    return {"stored": [{"field": field_name, "how": how, **({} if to is None else {"to": to})}]}
+    return {
+        "stored": [
+            {"field": field_name, "how": how, **({} if to is None else {"to": to})}
+        ]
+    }
 
 
 #: How systems show and store things differently (docs/sandbox.md), by system and name.
@@ -346,7 +381,14 @@ KINDS: dict[str, int] = {
 #: clock times to the minute, computed here anew; Advoware's content on copies that a person has made impossible to
 #: hold; no hidden text, inside and outside the window; none comes back meanwhile; no odd record ends a run; no Termin
 #: is made of an event of which only our placeholder is known.
-CHECKS = ("times", "source first", "privacy", "hidden stays hidden", "no run ended", "no placeholder")
+CHECKS = (
+    "times",
+    "source first",
+    "privacy",
+    "hidden stays hidden",
+    "no run ended",
+    "no placeholder",
+)
 #: Kinds and checks that the product does not hold yet; see `kinds_to_play` and `checks_to_make`.
 NOT_YET: frozenset[str] = frozenset()
 
@@ -368,7 +410,11 @@ def checks_to_make() -> frozenset[str]:
     wanted = os.environ.get("CALENDAR_CHECKS")
     if wanted is None:
         return frozenset(CHECKS) - NOT_YET
-    return frozenset(CHECKS) if wanted == "all" else frozenset(wanted.split(",")) & frozenset(CHECKS)
+    return (
+        frozenset(CHECKS)
+        if wanted == "all"
+        else frozenset(wanted.split(",")) & frozenset(CHECKS)
+    )
 
 
 # -- chance ---------------------------------------------------------------------------------------------------------
@@ -391,7 +437,10 @@ def random_scenario(seed: int, kinds: Collection[str] = ()) -> Scenario:
         steps.append(SyncAll())
     for _ in range(dice.randint(1, 5)):
         steps += [_deed(dice) for _ in range(dice.randint(1, 3))]
-        steps += [_unusual(dice, kinds) for _ in range(dice.choice([0, 1, 1, 2]) if kinds else 0)]
+        steps += [
+            _unusual(dice, kinds)
+            for _ in range(dice.choice([0, 1, 1, 2]) if kinds else 0)
+        ]
         steps += [_surrounding(dice) for _ in range(dice.choice([0, 1, 1, 2]))]
         steps += [_run(dice) for _ in range(dice.choice([1, 1, 2]))]
         if dice.random() < 0.15:
@@ -407,14 +456,24 @@ def _unusual(dice: random.Random, kinds: Collection[str]) -> Step:
         return _deed(dice)
     kind = dice.choices(names, [KINDS[name] for name in names])[0]
     if kind == "contradicting end":
-        return LeaveTermin(dice.choice(["SB", "AI", ""]), dice.choice(sorted(CONTRADICTING_ENDS)), _when(dice))
+        return LeaveTermin(
+            dice.choice(["SB", "AI", ""]),
+            dice.choice(sorted(CONTRADICTING_ENDS)),
+            _when(dice),
+        )
     if kind == "odd termin":
         odd = sorted(ODD_TERMINE.keys() - CONTRADICTING_ENDS.keys())
         return LeaveTermin(dice.choice(["SB", "AI", ""]), dice.choice(odd), _when(dice))
     if kind in ACTS:
-        return Act(_employee(dice), dice.randint(0, 7), kind, _when(dice), dice.randint(0, 5))
+        return Act(
+            _employee(dice), dice.randint(0, 7), kind, _when(dice), dice.randint(0, 5)
+        )
     system, _, name = kind.partition(" ")
-    return Surprise("advoware" if system == "advoware" else "google", name, dice.choice([1.0, 0.5, 0.3]))
+    return Surprise(
+        "advoware" if system == "advoware" else "google",
+        name,
+        dice.choice([1.0, 0.5, 0.3]),
+    )
 
 
 def _readings(dice: random.Random) -> dict[str, Any]:
@@ -432,13 +491,19 @@ def _when(dice: random.Random) -> When:
         clock=dice.choice(["10:00", "10:00", "01:30", "02:30", "00:00", "23:45"]),
         minutes=dice.choice([45, 45, 45, 15, 90, 1439, 3000]),
         all_day=dice.random() < 0.15,
-        series=dice.choice(["daily", "weekly", "monthly", "other"]) if dice.random() < 0.25 else "",
+        series=dice.choice(["daily", "weekly", "monthly", "other"])
+        if dice.random() < 0.25
+        else "",
     )
 
 
 def _entry(dice: random.Random) -> Step:
     if dice.random() < 0.5:
-        return EnterTermin(dice.choice(["SB", "SB", "SB", "AI", ""]), _when(dice), privat=dice.random() < 0.2)
+        return EnterTermin(
+            dice.choice(["SB", "SB", "SB", "AI", ""]),
+            _when(dice),
+            privat=dice.random() < 0.2,
+        )
     return EnterEvent(_employee(dice), _when(dice))
 
 
@@ -482,7 +547,12 @@ def _run(dice: random.Random) -> Step:
     if dice.random() < 0.5:
         return SyncAll(full_content)
     meanwhile = Cancel() if dice.random() < 0.4 else _deed(dice)
-    return Sync(_employee(dice), full_content, at=dice.choice([3, 3, 4, 4, 5, 6, 7, 8, 1, 2, 12]), meanwhile=meanwhile)
+    return Sync(
+        _employee(dice),
+        full_content,
+        at=dice.choice([3, 3, 4, 4, 5, 6, 7, 8, 1, 2, 12]),
+        meanwhile=meanwhile,
+    )
 
 
 def _configuration(dice: random.Random) -> Configure:
@@ -500,7 +570,9 @@ def reduced(scenario: Scenario, fails: Callable[[Scenario], bool]) -> Scenario:
     number = len(scenario.steps)
     while number > 0:
         number -= 1
-        shorter = replace(scenario, steps=scenario.steps[:number] + scenario.steps[number + 1 :])
+        shorter = replace(
+            scenario, steps=scenario.steps[:number] + scenario.steps[number + 1 :]
+        )
         if fails(shorter):
             scenario, number = shorter, min(number + 1, len(shorter.steps))
     return scenario

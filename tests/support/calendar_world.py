@@ -93,14 +93,22 @@ class Servers(Protocol):
 class Ledger:
     """What people entered and deleted, by the token in the text that stays with an appointment."""
 
-    origin: dict[str, str] = field(default_factory=dict)  #: token -> "advoware" or the Kürzel of the calendar
-    events: dict[tuple[str, str], str] = field(default_factory=dict)  #: (Kürzel, event id) -> token, people's own
+    origin: dict[str, str] = field(
+        default_factory=dict
+    )  #: token -> "advoware" or the Kürzel of the calendar
+    events: dict[tuple[str, str], str] = field(
+        default_factory=dict
+    )  #: (Kürzel, event id) -> token, people's own
     dropped: set[str] = field(default_factory=set)
-    copies_dropped: set[str] = field(default_factory=set)  #: one employee's copy of everybody's Termin
+    copies_dropped: set[str] = field(
+        default_factory=set
+    )  #: one employee's copy of everybody's Termin
     #: Changed in Advoware before the run that had created it there could hear of it: nothing tells whose it was.
     untraceable: set[str] = field(default_factory=set)
     doubles: set[str] = field(default_factory=set)  #: what people have made several of
-    odd: set[str] = field(default_factory=set)  #: Termine of which nobody can say what they mean
+    odd: set[str] = field(
+        default_factory=set
+    )  #: Termine of which nobody can say what they mean
     #: What a system stores otherwise than it gets: texts may differ for good.
     careless: set[str] = field(default_factory=set)
 
@@ -120,14 +128,19 @@ class CalendarWorld:
         self.now = datetime.now(UTC)
         self.advoware = AdvowareTwin(empty=True, clock=lambda: self.now)
         self.google = GoogleTwin(
-            empty=True, clock=lambda: self.now, service_account_file=self._account, quota_per_minute=None
+            empty=True,
+            clock=lambda: self.now,
+            service_account_file=self._account,
+            quota_per_minute=None,
         )
         self.resources: Resources
         self.ledger = Ledger()
         self.people = People(self)
         self.configuration = Configure()
         self.full_content = True
-        self.ended: list[str] = []  #: runs that something odd has ended, rather than a failing system
+        self.ended: list[
+            str
+        ] = []  #: runs that something odd has ended, rather than a failing system
         self._texts = 0
         self._requests = 0
         self._due: tuple[int, Callable[[], object]] | None = None
@@ -138,7 +151,9 @@ class CalendarWorld:
         """Start everything."""
         self._database = f"world_{datetime.now(UTC):%H%M%S%f}"
         postgres = self._servers.postgres
-        self._admin = await asyncpg.connect(host=postgres.host, user=postgres.user, database="postgres")
+        self._admin = await asyncpg.connect(
+            host=postgres.host, user=postgres.user, database="postgres"
+        )
         await self._admin.execute(f"CREATE DATABASE {self._database}")
         for twin in (self.advoware, self.google):
             await self._stack.enter_async_context(running(twin))
@@ -153,9 +168,19 @@ class CalendarWorld:
         await self._admin.execute(f"DROP DATABASE {self._database} WITH (FORCE)")
         await self._admin.close()
 
-    async def begin(self, start: datetime, configuration: Configure, readings: Mapping[str, Any] | None = None) -> None:
+    async def begin(
+        self,
+        start: datetime,
+        configuration: Configure,
+        readings: Mapping[str, Any] | None = None,
+    ) -> None:
         """Start over, at that time: no Termine, no calendars, nothing remembered; a Google of those readings."""
-        self.now, self.ledger, self.configuration, self.full_content = start, Ledger(), configuration, True
+        self.now, self.ledger, self.configuration, self.full_content = (
+            start,
+            Ledger(),
+            configuration,
+            True,
+        )
         self._texts, self._due, self.ended = 0, None, []
         for twin in (self.advoware, self.google):
             twin.faults.clear()
@@ -167,8 +192,12 @@ class CalendarWorld:
         async with pool.acquire() as connection, connection.transaction():
             # Past the trigger that keeps the audit.
             await connection.execute("SET LOCAL session_replication_role = replica")
-            tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE tablename LIKE 'calendar_sync%'")
-            await connection.execute(f"TRUNCATE {', '.join(row['tablename'] for row in tables)}")
+            tables = await connection.fetch(
+                "SELECT tablename FROM pg_tables WHERE tablename LIKE 'calendar_sync%'"
+            )
+            await connection.execute(
+                f"TRUNCATE {', '.join(row['tablename'] for row in tables)}"
+            )
         await self.resources.redis.flushall()
 
     async def restart(self) -> None:
@@ -181,7 +210,11 @@ class CalendarWorld:
         self.resources = Resources(self._settings(), clock=lambda: self.now)
 
     def _settings(self) -> Settings:
-        postgres, redis, login = self._servers.postgres, self._servers.redis, DEFAULT_CREDENTIALS
+        postgres, redis, login = (
+            self._servers.postgres,
+            self._servers.redis,
+            DEFAULT_CREDENTIALS,
+        )
         return load_settings(
             {
                 "POSTGRES_HOST": postgres.host,
@@ -221,7 +254,11 @@ class CalendarWorld:
 
     def calendar(self, kuerzel: str) -> Calendar | None:
         """The employee's calendar."""
-        found = [c for c in self.google.world.calendars.calendars.values() if c.texts["summary"] == f"AW-{kuerzel}"]
+        found = [
+            c
+            for c in self.google.world.calendars.calendars.values()
+            if c.texts["summary"] == f"AW-{kuerzel}"
+        ]
         assert len(found) <= 1, "two calendars of one employee"
         return found[0] if found else None
 
@@ -230,8 +267,15 @@ class CalendarWorld:
         calendar = self.calendar(kuerzel)
         if calendar is None:
             return []
-        seen = [self.google.world.events.as_seen(calendar, event) for event in calendar.events.values()]
-        return [render_event(event, calendar.id, calendar.zone) for event in seen if event.status != CANCELLED]
+        seen = [
+            self.google.world.events.as_seen(calendar, event)
+            for event in calendar.events.values()
+        ]
+        return [
+            render_event(event, calendar.id, calendar.zone)
+            for event in seen
+            if event.status != CANCELLED
+        ]
 
     @property
     def account_name(self) -> str:
@@ -241,13 +285,23 @@ class CalendarWorld:
     def private_calendar(self) -> Calendar:
         """The calendar of somebody at home, which we cannot see."""
         calendars = self.google.world.calendars
-        found = [c for c in calendars.calendars.values() if c.texts["summary"] == "Zuhause"]
-        return found[0] if found else calendars.insert(PERSON, {"summary": "Zuhause", "timeZone": ZONE})
+        found = [
+            c for c in calendars.calendars.values() if c.texts["summary"] == "Zuhause"
+        ]
+        return (
+            found[0]
+            if found
+            else calendars.insert(PERSON, {"summary": "Zuhause", "timeZone": ZONE})
+        )
 
     def writes(self) -> list[str]:
         """The requests since `forget_journals` that may have changed something, logins left out."""
         entries = [*self.advoware.journal, *self.google.journal]
-        return [f"{e['method']} {e['path']}" for e in entries if e["method"] != "GET" and "oken" not in e["path"]]
+        return [
+            f"{e['method']} {e['path']}"
+            for e in entries
+            if e["method"] != "GET" and "oken" not in e["path"]
+        ]
 
     def forget_journals(self) -> None:
         """Forget the requests so far."""
@@ -264,7 +318,9 @@ class CalendarWorld:
                 await self._sync_disturbed(kuerzel, full_content, at, meanwhile)
             case SyncAll(full_content):
                 self.full_content = full_content
-                await asyncio.gather(*(self._sync(kuerzel, full_content) for kuerzel in KUERZEL))
+                await asyncio.gather(
+                    *(self._sync(kuerzel, full_content) for kuerzel in KUERZEL)
+                )
             case Configure():
                 self.configuration = step
                 await self.restart()
@@ -312,14 +368,26 @@ class CalendarWorld:
     def _enter_termin(self, anwalt: str, when: When, privat: bool) -> None:
         token = self.ledger.next_token
         texts = {"text": self.text(token), "notiz": f"Akte zu {token}"}
-        self.advoware.termine.create({**self._times_of_termin(when), **texts, "anwalt": anwalt, "privat": int(privat)})
+        self.advoware.termine.create(
+            {
+                **self._times_of_termin(when),
+                **texts,
+                "anwalt": anwalt,
+                "privat": int(privat),
+            }
+        )
         self.ledger.origin[token] = "advoware"
 
     def _leave_termin(self, anwalt: str, odd: str, when: When) -> None:
         token = self.ledger.next_token
-        base = {**self._times_of_termin(replace(when, series="", all_day=False)), "text": self.text(token)}
+        base = {
+            **self._times_of_termin(replace(when, series="", all_day=False)),
+            "text": self.text(token),
+        }
         day = {"datumBis": base["datum"]}
-        self.advoware.termine.leave_behind({**base, **day, "anwalt": anwalt, **ODD_TERMINE[odd]})
+        self.advoware.termine.leave_behind(
+            {**base, **day, "anwalt": anwalt, **ODD_TERMINE[odd]}
+        )
         self.ledger.origin[token] = "advoware"
         if odd not in CONTRADICTING_ENDS:
             self.ledger.odd.add(token)
@@ -330,8 +398,15 @@ class CalendarWorld:
             return
         record = own[step.number % len(own)]
         token = token_of(record["text"])
-        marks = {property_of(event, "advoware_frnr") for kuerzel in KUERZEL for event in self.events(kuerzel)}
-        if self.ledger.origin.get(token or "") != "advoware" and str(record["frNr"]) not in marks:
+        marks = {
+            property_of(event, "advoware_frnr")
+            for kuerzel in KUERZEL
+            for event in self.events(kuerzel)
+        }
+        if (
+            self.ledger.origin.get(token or "") != "advoware"
+            and str(record["frNr"]) not in marks
+        ):
             self.ledger.untraceable.add(token or "")
         match step:
             case DropTermin():
@@ -387,7 +462,9 @@ class CalendarWorld:
     def hidden_token(self, resource: dict[str, Any]) -> str | None:
         """The token of the Termin that a hidden event is marked with."""
         fr_nr = property_of(resource, "advoware_frnr")
-        record = next((record for record in self.termine() if str(record["frNr"]) == fr_nr), None)
+        record = next(
+            (record for record in self.termine() if str(record["frNr"]) == fr_nr), None
+        )
         return token_of(record["text"]) if record else None
 
     # -- people in Google -------------------------------------------------------------------------------------------
@@ -397,7 +474,11 @@ class CalendarWorld:
         if calendar is None:
             return
         token = self.ledger.next_token
-        body = {**self.times_of_event(when), "summary": self.text(token), "location": f"Raum {token}"}
+        body = {
+            **self.times_of_event(when),
+            "summary": self.text(token),
+            "location": f"Raum {token}",
+        }
         event = self.google.world.events.insert(PERSON, calendar, body)
         self.ledger.origin[token] = kuerzel
         self.ledger.events[kuerzel, event.id] = token
@@ -405,18 +486,29 @@ class CalendarWorld:
     def times_of_event(self, when: When) -> dict[str, Any]:
         span = dict(zip(("start", "end"), self._span(when), strict=True))
         if when.all_day:
-            days = {"start": span["start"].date(), "end": span["end"].date() + timedelta(days=1)}
-            times = {side: {"date": day.isoformat(), "dateTime": None, "timeZone": None} for side, day in days.items()}
+            days = {
+                "start": span["start"].date(),
+                "end": span["end"].date() + timedelta(days=1),
+            }
+            times = {
+                side: {"date": day.isoformat(), "dateTime": None, "timeZone": None}
+                for side, day in days.items()
+            }
         else:
             times = {
-                side: {"dateTime": moment.isoformat(), "timeZone": ZONE, "date": None} for side, moment in span.items()
+                side: {"dateTime": moment.isoformat(), "timeZone": ZONE, "date": None}
+                for side, moment in span.items()
             }
         rule = [SERIES[when.series][1]] if when.series else None
         return {**times, "recurrence": rule}
 
     def _change_event(self, step: EditEvent | DropEvent) -> None:
         calendar = self.calendar(step.kuerzel)
-        resources = [event for event in self.events(step.kuerzel) if "recurringEventId" not in event]
+        resources = [
+            event
+            for event in self.events(step.kuerzel)
+            if "recurringEventId" not in event
+        ]
         if calendar is None or not resources:
             return
         resource = resources[step.number % len(resources)]
@@ -424,7 +516,11 @@ class CalendarWorld:
         event = events.get(calendar, resource["id"])
         match step:
             case DropEvent(occurrence=True):
-                instances = events.instances(calendar, event, None, after=None)[1:2] if event.recurrence else []
+                instances = (
+                    events.instances(calendar, event, None, after=None)[1:2]
+                    if event.recurrence
+                    else []
+                )
                 for instance in instances:
                     events.delete(calendar, instance)
             case DropEvent():
@@ -432,20 +528,42 @@ class CalendarWorld:
                 events.delete(calendar, event)
             case EditEvent(what="text"):
                 # The rest of a hidden series that has lost our marks is the person's, and so is what he writes into it.
-                is_own = "_R" in resource["id"] and property_of(resource, "advoware_frnr") is None
-                text = self.text(self.ledger.next_token) if is_own else self.new_title(resource.get("summary"))
+                is_own = (
+                    "_R" in resource["id"]
+                    and property_of(resource, "advoware_frnr") is None
+                )
+                text = (
+                    self.text(self.ledger.next_token)
+                    if is_own
+                    else self.new_title(resource.get("summary"))
+                )
                 events.change(PERSON, calendar, event, {"summary": text}, patch=True)
             case EditEvent(what="move", when=when):
-                events.change(PERSON, calendar, event, self.times_of_event(when), patch=True)
+                events.change(
+                    PERSON, calendar, event, self.times_of_event(when), patch=True
+                )
             case EditEvent(what="strip"):
-                events.change(PERSON, calendar, event, {"extendedProperties": None}, patch=True)
+                events.change(
+                    PERSON, calendar, event, {"extendedProperties": None}, patch=True
+                )
             case EditEvent():
                 events.change(PERSON, calendar, event, {}, patch=True)
 
     def note_drop(self, kuerzel: str, resource: dict[str, Any]) -> None:
-        termin = next((t for t in self.termine() if str(t["frNr"]) == property_of(resource, "advoware_frnr")), None)
+        termin = next(
+            (
+                t
+                for t in self.termine()
+                if str(t["frNr"]) == property_of(resource, "advoware_frnr")
+            ),
+            None,
+        )
         own = self.ledger.events.get((kuerzel, resource["id"]))
-        token = own or token_of(resource.get("summary")) or token_of(termin["text"] if termin else None)
+        token = (
+            own
+            or token_of(resource.get("summary"))
+            or token_of(termin["text"] if termin else None)
+        )
         if token is None:  # our marks are gone and so is the text: it may be any
             self.ledger.dropped.update(self.ledger.origin)
         elif termin is not None and not termin["anwalt"]:
@@ -457,15 +575,28 @@ class CalendarWorld:
 
     def _trouble(self, trouble: Trouble) -> None:
         twin: Twin = self.advoware if trouble.system == "advoware" else self.google
-        common = {"path": DATA_PATHS[trouble.system], "skip": trouble.skip, "count": trouble.count}
+        common = {
+            "path": DATA_PATHS[trouble.system],
+            "skip": trouble.skip,
+            "count": trouble.count,
+        }
         for method in trouble.methods.split("|"):
             rule = {**TROUBLES[trouble.kind], **common, "method": method or None}
             twin.faults.append(ActiveFault(Fault.model_validate(rule)))
 
     def _surprise(self, surprise: Surprise) -> None:
         twin: Twin = self.advoware if surprise.system == "advoware" else self.google
-        rule = {"path": DATA_PATHS[surprise.system], "probability": surprise.probability}
-        twin.faults.append(ActiveFault(Fault.model_validate({**rule, **SURPRISES[surprise.system][surprise.name]})))
+        rule = {
+            "path": DATA_PATHS[surprise.system],
+            "probability": surprise.probability,
+        }
+        twin.faults.append(
+            ActiveFault(
+                Fault.model_validate(
+                    {**rule, **SURPRISES[surprise.system][surprise.name]}
+                )
+            )
+        )
         if surprise.name.startswith("stores"):
             self.ledger.careless.add(surprise.system)
 
@@ -481,16 +612,26 @@ class CalendarWorld:
         while calm < 3:
             before = self._requests
             await asyncio.sleep(0.01 * HASTE)
-            entries = [entry for twin in (self.advoware, self.google) for entry in twin.journal]
-            is_calm = self._requests == before and all(entry["ms"] is not None for entry in entries[-50:])
+            entries = [
+                entry for twin in (self.advoware, self.google) for entry in twin.journal
+            ]
+            is_calm = self._requests == before and all(
+                entry["ms"] is not None for entry in entries[-50:]
+            )
             calm = calm + 1 if is_calm else 0
 
     # -- runs -------------------------------------------------------------------------------------------------------
 
-    async def _sync_disturbed(self, kuerzel: str, full_content: bool, at: int, meanwhile: Step | None) -> None:
+    async def _sync_disturbed(
+        self, kuerzel: str, full_content: bool, at: int, meanwhile: Step | None
+    ) -> None:
         run = asyncio.ensure_future(self._sync(kuerzel, full_content))
         if meanwhile is not None:
-            happening = run.cancel if isinstance(meanwhile, Cancel) else lambda: self._do(meanwhile)
+            happening = (
+                run.cancel
+                if isinstance(meanwhile, Cancel)
+                else lambda: self._do(meanwhile)
+            )
             self._due = (self._requests + at, happening)
         self.full_content = full_content
         await asyncio.wait([run])
@@ -500,14 +641,24 @@ class CalendarWorld:
         else:
             run.result()
 
-    async def _sync(self, kuerzel: str, full_content: bool) -> RunSummary | BitByLawError:
+    async def _sync(
+        self, kuerzel: str, full_content: bool
+    ) -> RunSummary | BitByLawError:
         """One run; what the product understands of its failures is part of the scenario, anything else is a defect."""
         await self._free_the_rate()
         try:
-            return await CalendarSync(resources=self.resources).sync_employee(kuerzel, full_content=full_content)
+            return await CalendarSync(resources=self.resources).sync_employee(
+                kuerzel, full_content=full_content
+            )
         except BitByLawError as error:
-            faults = [active.rule for twin in (self.advoware, self.google) for active in twin.faults]
-            is_odd = not isinstance(error, EntityBusy) and all(rule.alters for rule in faults)
+            faults = [
+                active.rule
+                for twin in (self.advoware, self.google)
+                for active in twin.faults
+            ]
+            is_odd = not isinstance(error, EntityBusy) and all(
+                rule.alters for rule in faults
+            )
             if is_odd:
                 self.ended.append(f"{kuerzel}: {error!r}")
             return error
@@ -524,7 +675,9 @@ class CalendarWorld:
         self.now += timedelta(minutes=1)
         result = await self._sync(kuerzel, self.full_content)
         if isinstance(result, BitByLawError):
-            raise AssertionError(f"a run fails although nothing is wrong: {result!r}") from result
+            raise AssertionError(
+                f"a run fails although nothing is wrong: {result!r}"
+            ) from result
         return result
 
     async def settle(self) -> None:

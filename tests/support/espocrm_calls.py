@@ -72,9 +72,13 @@ class Caller:
             method, f"{self.url}/api/v1/{path}", json=body, data=data, headers=sent
         ) as response:
             reason = response.headers.get("X-Status-Reason", "")
-            return Answer(response.status, reason, await response.text(), response.headers)
+            return Answer(
+                response.status, reason, await response.text(), response.headers
+            )
 
-    async def good(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+    async def good(
+        self, method: str, path: str, body: Any = None, **options: Any
+    ) -> Any:
         """The body of a request that must succeed; only a new webhook is answered 201."""
         answer = await self.call(method, path, body, **options)
         expected = 201 if (method, path) == ("POST", "Webhook") else 200
@@ -83,7 +87,9 @@ class Caller:
 
     async def control(self, method: str, path: str, body: Any = None) -> Any:
         """A request to the control API that must succeed."""
-        async with self.session.request(method, f"{self.url}/__sandbox__/{path}", json=body) as response:
+        async with self.session.request(
+            method, f"{self.url}/__sandbox__/{path}", json=body
+        ) as response:
             text = await response.text()
             assert response.status == 200, (response.status, text)
             return json.loads(text)

@@ -23,7 +23,9 @@ CALENDAR_SCOPE = "https://www.googleapis.com/auth/calendar"
 BERLIN = "Europe/Berlin"
 
 
-def calendar_service(url: str, key_file: dict[str, Any], *, scope: str = CALENDAR_SCOPE) -> Any:
+def calendar_service(
+    url: str, key_file: dict[str, Any], *, scope: str = CALENDAR_SCOPE
+) -> Any:
     """Google's client for one service account; not thread-safe, so only one call at a time."""
     credentials: Any = service_account.Credentials
     credentials = credentials.from_service_account_info(key_file, scopes=[scope])
@@ -60,7 +62,13 @@ async def refused(request: Any) -> Refusal:
     except HttpError as error:
         body = json.loads(error.content)
         first = body["error"]["errors"][0]
-        return Refusal(error.resp.status, first["reason"], body["error"]["message"], first["domain"], body)
+        return Refusal(
+            error.resp.status,
+            first["reason"],
+            body["error"]["message"],
+            first["domain"],
+            body,
+        )
     raise AssertionError(f"accepted: {answer}")
 
 
@@ -68,7 +76,9 @@ async def refused(request: Any) -> Refusal:
 class Clock:
     """A clock that stands still until it is moved."""
 
-    now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+    now: datetime = field(
+        default_factory=lambda: datetime.now(UTC).replace(microsecond=0)
+    )
 
     def __call__(self) -> datetime:
         return self.now
@@ -81,7 +91,9 @@ class Clock:
 class Google:
     """A running twin, and Google's client for its service account."""
 
-    def __init__(self, twin: GoogleTwin, clock: Clock, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, twin: GoogleTwin, clock: Clock, session: aiohttp.ClientSession
+    ) -> None:
         self.twin = twin
         self.clock = clock
         self.url = twin.url
@@ -96,12 +108,16 @@ class Google:
 
     async def new_calendar(self, summary: str = "AW-SB") -> str:
         """The id of a new calendar in Berlin's time zone."""
-        made = await call(self.calendars.insert(body={"summary": summary, "timeZone": BERLIN}))
+        made = await call(
+            self.calendars.insert(body={"summary": summary, "timeZone": BERLIN})
+        )
         return str(made["id"])
 
     async def control(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON answer of a control request that must succeed."""
-        async with self._session.request(method, f"{self.url}/__sandbox__/{path}", json=body) as answer:
+        async with self._session.request(
+            method, f"{self.url}/__sandbox__/{path}", json=body
+        ) as answer:
             text = await answer.text()
             assert answer.status < 300, text
             return json.loads(text or "null")
@@ -112,11 +128,19 @@ class Google:
         return str(self.service._http.credentials.token)
 
     async def raw(
-        self, method: str, path: str, *, headers: dict[str, str], body: str | None = None, below: str | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: dict[str, str],
+        body: str | None = None,
+        below: str | None = None,
     ) -> tuple[int, str]:
         """Status and text of the answer to a hand-made request; ``path`` below the API or another base URL."""
         base = f"{self.url}/calendar/v3" if below is None else below
-        async with self._session.request(method, base + path, headers=headers, data=body) as answer:
+        async with self._session.request(
+            method, base + path, headers=headers, data=body
+        ) as answer:
             return answer.status, await answer.text()
 
     async def batch(self, requests: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +150,9 @@ class Google:
         def keep(name: str, answer: Any, error: HttpError | None) -> None:
             answers[name] = error or answer
 
-        batch = BatchHttpRequest(callback=keep, batch_uri=f"{self.url}/batch/calendar/v3")
+        batch = BatchHttpRequest(
+            callback=keep, batch_uri=f"{self.url}/batch/calendar/v3"
+        )
         for name, request in requests.items():
             batch.add(request, request_id=name)
         # The requests carry the client's authorised connection along.

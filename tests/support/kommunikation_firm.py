@@ -16,7 +16,10 @@ from services.advoware_service import AdvowareService
 from services.core.resources import Resources
 from services.espocrm import WRITE_ACTION, EspoCRMAPI
 from services.kommunikation_mapper import Marker, build_marker
-from services.kommunikation_sync_utils import KommunikationResult, KommunikationSyncManager
+from services.kommunikation_sync_utils import (
+    KommunikationResult,
+    KommunikationSyncManager,
+)
 from services.vmh_sync.store import SyncStore
 
 Row = dict[str, Any]
@@ -53,12 +56,17 @@ class Firm:
 
     async def espo_phones(self, *numbers: str) -> None:
         """Make these the office numbers in EspoCRM; the first is primary."""
-        rows = [{"phoneNumber": number, "type": "Office", "primary": not at} for at, number in enumerate(numbers)]
+        rows = [
+            {"phoneNumber": number, "type": "Office", "primary": not at}
+            for at, number in enumerate(numbers)
+        ]
         await self.espo_edit(phoneNumberData=rows)
 
     async def advo_edit(self, *entries: Row) -> None:
         url = f"{self.advoware.url}/__sandbox__/beteiligte/{self.betnr}"
-        async with self.control.put(url, json={"kommunikation": list(entries)}) as answer:
+        async with self.control.put(
+            url, json={"kommunikation": list(entries)}
+        ) as answer:
             assert answer.status == 200, await answer.text()
 
     # -- what is there --------------------------------------------------------------------------------------------
@@ -100,20 +108,41 @@ class Firm:
         """Advoware answers 400 to requests with such a value."""
         pattern = tlf if tlf.startswith("^") else re.escape(tlf)
         refusal = {"field": "tlf", "how": "refuse", "to": "nothing", "match": pattern}
-        fault(self.advoware, method=method, path=KOMMUNIKATIONEN, count=None, stored=[refusal])
+        fault(
+            self.advoware,
+            method=method,
+            path=KOMMUNIKATIONEN,
+            count=None,
+            stored=[refusal],
+        )
 
     def stores(self, **alteration: Any) -> None:
         """Advoware stores something else than was sent."""
-        fault(self.advoware, method="POST|PUT", path=KOMMUNIKATIONEN, count=None, stored=[alteration])
+        fault(
+            self.advoware,
+            method="POST|PUT",
+            path=KOMMUNIKATIONEN,
+            count=None,
+            stored=[alteration],
+        )
 
     async def assert_settled(self, standing: tuple[str, ...] = ()) -> None:
         """Nothing is left to do: neither a request nor anything to remember; ``standing`` is still said."""
         espo = await self.espo()
-        advo = await AdvowareService(resources=self.resources).get_beteiligter(self.betnr)
+        advo = await AdvowareService(resources=self.resources).get_beteiligter(
+            self.betnr
+        )
         store = SyncStore(await self.resources.database())
         self.calls()
-        result = await KommunikationSyncManager(resources=self.resources).sync_part(espo, advo, store)
-        assert (self.calls(), result.espocrm, result.changes, result.errors) == ([], {}, (), ())
+        result = await KommunikationSyncManager(resources=self.resources).sync_part(
+            espo, advo, store
+        )
+        assert (self.calls(), result.espocrm, result.changes, result.errors) == (
+            [],
+            {},
+            (),
+            (),
+        )
         assert (result.states, result.standing) == ((), standing)
 
 
@@ -128,12 +157,22 @@ def marked(value: str, komm_kz: int = 1, text: str = "") -> str:
 
 @pytest.fixture
 async def firm(
-    advoware: AdvowareTwin, espocrm: EspoCRMTwin, control: aiohttp.ClientSession, resources: Resources
+    advoware: AdvowareTwin,
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
+    resources: Resources,
 ) -> Firm:
     """A person known to both systems, without any Kommunikation."""
     created = advoware.beteiligte.create({"name": "Müller", "vorname": "Jörg"}, "SB")
-    record = {"id": ID, "firstName": "Jörg", "lastName": "Müller", "betnr": created["betNr"]}
-    async with control.post(f"{espocrm.url}/__sandbox__/records/CBeteiligte", json=record) as answer:
+    record = {
+        "id": ID,
+        "firstName": "Jörg",
+        "lastName": "Müller",
+        "betnr": created["betNr"],
+    }
+    async with control.post(
+        f"{espocrm.url}/__sandbox__/records/CBeteiligte", json=record
+    ) as answer:
         assert answer.status == 200, await answer.text()
     return Firm(advoware, espocrm, control, resources, created["betNr"])
 
@@ -144,7 +183,9 @@ async def linked(firm: Firm) -> Firm:
     await firm.espo_phones("+495111111", "+495112222")
     await firm.sync()
     first = firm.entries()[0]
-    await firm.advo_edit({"id": first["id"], "bemerkung": f"{first['bemerkung']} nur vormittags"})
+    await firm.advo_edit(
+        {"id": first["id"], "bemerkung": f"{first['bemerkung']} nur vormittags"}
+    )
     await firm.sync()
     firm.calls()
     return firm

@@ -32,8 +32,20 @@ class Office:
 
     async def open(self) -> Office:
         """Let the lawyer, the CBeteiligte and the Beteiligter exist."""
-        await self.in_espocrm("User", id=LAWYER_ID, userName="grün", name="Ada Grün", type="regular", isActive=True)
-        master = {"rechtsform": "Herr", "anrede": "Herr", "vorname": "Max", "name": "Müller"}
+        await self.in_espocrm(
+            "User",
+            id=LAWYER_ID,
+            userName="grün",
+            name="Ada Grün",
+            type="regular",
+            isActive=True,
+        )
+        master = {
+            "rechtsform": "Herr",
+            "anrede": "Herr",
+            "vorname": "Max",
+            "name": "Müller",
+        }
         self.betnr = self.advoware.beteiligte.create(master, "SB")["betNr"]
         self.espo = await self.in_espocrm(
             "CBeteiligte",
@@ -53,21 +65,29 @@ class Office:
         """A person creates a record."""
         return await self._record("POST", f"records/{entity}", attributes)
 
-    async def edit(self, entity: str, entity_id: str, **attributes: Any) -> dict[str, Any]:
+    async def edit(
+        self, entity: str, entity_id: str, **attributes: Any
+    ) -> dict[str, Any]:
         """A person edits a record."""
         return await self._record("PUT", f"records/{entity}/{entity_id}", attributes)
 
     async def delete(self, entity: str, entity_id: str) -> None:
         """A person deletes a record."""
-        async with self.control.delete(f"{self.espocrm.url}/__sandbox__/records/{entity}/{entity_id}") as answer:
+        async with self.control.delete(
+            f"{self.espocrm.url}/__sandbox__/records/{entity}/{entity_id}"
+        ) as answer:
             assert answer.status == 200
 
     async def change_settings(self, **switches: Any) -> None:
         """The administrator changes EspoCRM's settings."""
         await self._record("POST", "settings", switches)
 
-    async def _record(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        async with self.control.request(method, f"{self.espocrm.url}/__sandbox__/{path}", json=body) as answer:
+    async def _record(
+        self, method: str, path: str, body: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        async with self.control.request(
+            method, f"{self.espocrm.url}/__sandbox__/{path}", json=body
+        ) as answer:
             assert answer.status == 200, await answer.text()
             record: dict[str, Any] = await answer.json()
             return record
@@ -110,6 +130,10 @@ class Office:
         self.advoware.journal.clear()
 
 
-def strike(twin: AdvowareTwin | EspoCRMTwin, method: str, path: str, **fault: Any) -> None:
+def strike(
+    twin: AdvowareTwin | EspoCRMTwin, method: str, path: str, **fault: Any
+) -> None:
     """Let the twin misbehave once (or ``count`` times) for this request."""
-    twin.faults.append(ActiveFault(Fault(method=method, path=path, **{"count": 1, **fault})))
+    twin.faults.append(
+        ActiveFault(Fault(method=method, path=path, **{"count": 1, **fault}))
+    )

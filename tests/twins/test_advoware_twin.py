@@ -46,7 +46,9 @@ async def caller_with_token(stranger: Advoware) -> Advoware:
 
 @pytest.fixture(name="nobody")
 async def beteiligter_without_any_lists(advoware: Advoware) -> dict[str, Any]:
-    created: dict[str, Any] = await advoware.call("POST", "/Beteiligte", {"name": "Neumann", "vorname": "Åsa"})
+    created: dict[str, Any] = await advoware.call(
+        "POST", "/Beteiligte", {"name": "Neumann", "vorname": "Åsa"}
+    )
     return created
 
 
@@ -58,7 +60,9 @@ def writable(record: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_the_configurator_points_to_the_twin_itself(stranger: Advoware) -> None:
-    status, text = await stranger.raw("GET", "/AdvonetConfigurator/api/Url?Kanzlei=demo")
+    status, text = await stranger.raw(
+        "GET", "/AdvonetConfigurator/api/Url?Kanzlei=demo"
+    )
     addresses = json.loads(text)
     assert status == 200
     assert set(addresses) == {"relayUrl", "connectorUrl", "securityGateway"}
@@ -66,15 +70,25 @@ async def test_the_configurator_points_to_the_twin_itself(stranger: Advoware) ->
 
 
 async def test_the_configurator_knows_no_other_kanzlei(stranger: Advoware) -> None:
-    status, text = await stranger.raw("GET", "/AdvonetConfigurator/api/Url?Kanzlei=andere")
+    status, text = await stranger.raw(
+        "GET", "/AdvonetConfigurator/api/Url?Kanzlei=andere"
+    )
     assert status == 404
     assert "ist nicht registriert" in text
 
 
 def test_the_signature_is_the_published_one() -> None:
     key = base64.b64encode(b"test-secret-key").decode()
-    assert login_signature(64, "app-123", "nonce-abc", "2026-08-30T00:00:00.000Z", key) == PUBLISHED_SIGNATURE
-    login = {"Product": 64, "AppID": "app-123", "Nonce": "nonce-abc", "RequestTimeStamp": "2026-08-30T00:00:00.000Z"}
+    assert (
+        login_signature(64, "app-123", "nonce-abc", "2026-08-30T00:00:00.000Z", key)
+        == PUBLISHED_SIGNATURE
+    )
+    login = {
+        "Product": 64,
+        "AppID": "app-123",
+        "Nonce": "nonce-abc",
+        "RequestTimeStamp": "2026-08-30T00:00:00.000Z",
+    }
     assert sign(login, b"test-secret-key") == PUBLISHED_SIGNATURE
 
 
@@ -87,9 +101,16 @@ async def test_a_good_login_gives_a_token_for_55_minutes(stranger: Advoware) -> 
     assert (await stranger.call("GET", "/Beteiligte/1001"))["betNr"] == 1001
 
 
-@pytest.mark.parametrize("stamp", ["2026-02-10T07:55:01Z", "2026-02-10T08:04:59.5Z", "2026-02-10T08:00:00.000Z"])
-async def test_a_timestamp_within_five_minutes_is_accepted(stranger: Advoware, stamp: str) -> None:
-    assert (await stranger.raw("POST", "/api/v1/Token", login_body(RequestTimeStamp=stamp)))[0] == 200
+@pytest.mark.parametrize(
+    "stamp",
+    ["2026-02-10T07:55:01Z", "2026-02-10T08:04:59.5Z", "2026-02-10T08:00:00.000Z"],
+)
+async def test_a_timestamp_within_five_minutes_is_accepted(
+    stranger: Advoware, stamp: str
+) -> None:
+    assert (
+        await stranger.raw("POST", "/api/v1/Token", login_body(RequestTimeStamp=stamp))
+    )[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -129,15 +150,24 @@ async def test_a_nonce_is_good_for_one_login(stranger: Advoware) -> None:
     assert (status, "Nonce" in text) == (401, True)
 
 
-async def test_a_request_with_a_forged_signature_uses_up_no_nonce(stranger: Advoware) -> None:
+async def test_a_request_with_a_forged_signature_uses_up_no_nonce(
+    stranger: Advoware,
+) -> None:
     nonce = str(uuid.uuid4())
     forged = login_body(Nonce=nonce, HMAC512Signature=PUBLISHED_SIGNATURE)
     assert (await stranger.raw("POST", "/api/v1/Token", forged))[0] == 401
-    assert (await stranger.raw("POST", "/api/v1/Token", login_body(Nonce=nonce)))[0] == 200
+    assert (await stranger.raw("POST", "/api/v1/Token", login_body(Nonce=nonce)))[
+        0
+    ] == 200
 
 
-async def test_no_token_or_another_scheme_is_refused_with_a_text(stranger: Advoware) -> None:
-    assert await stranger.refused("GET", "/Beteiligte") == (401, "Der Benutzer ist nicht angemeldet.")
+async def test_no_token_or_another_scheme_is_refused_with_a_text(
+    stranger: Advoware,
+) -> None:
+    assert await stranger.refused("GET", "/Beteiligte") == (
+        401,
+        "Der Benutzer ist nicht angemeldet.",
+    )
     stranger.headers = {"Authorization": "Basic YXBpOmRlbW8="}
     assert (await stranger.refused("GET", "/Beteiligte"))[0] == 401
 
@@ -154,7 +184,9 @@ async def test_a_token_expires_by_the_twins_clock(advoware: Advoware) -> None:
     assert await advoware.refused("GET", "/Beteiligte/1001") == (401, "")
 
 
-async def test_revoked_tokens_are_refused_and_a_new_login_helps(advoware: Advoware) -> None:
+async def test_revoked_tokens_are_refused_and_a_new_login_helps(
+    advoware: Advoware,
+) -> None:
     await advoware.desktop("POST", "revoke-tokens")
     assert await advoware.refused("GET", "/Beteiligte/1001") == (401, "")
     await advoware.log_in()
@@ -164,29 +196,62 @@ async def test_revoked_tokens_are_refused_and_a_new_login_helps(advoware: Advowa
 # -- Mitarbeiter ----------------------------------------------------------------------------------------------------
 
 
-async def test_active_employees_are_listed_without_the_former_one(advoware: Advoware) -> None:
+async def test_active_employees_are_listed_without_the_former_one(
+    advoware: Advoware,
+) -> None:
     everybody = await advoware.call("GET", "/Mitarbeiter")
     active = await advoware.call("GET", "/Mitarbeiter?aktiv=true")
     assert (len(everybody), len(active)) == (12, 11)
-    assert {row["kuerzel"] for row in everybody} - {row["kuerzel"] for row in active} == {"VW"}
-    assert all(row["name"] and re.fullmatch("[A-P]{40}", row["rowId"]) for row in everybody)
+    assert {row["kuerzel"] for row in everybody} - {
+        row["kuerzel"] for row in active
+    } == {"VW"}
+    assert all(
+        row["name"] and re.fullmatch("[A-P]{40}", row["rowId"]) for row in everybody
+    )
 
 
 # -- Beteiligte -----------------------------------------------------------------------------------------------------
 
 
-async def test_reading_a_beteiligter_shows_his_lists_and_derived_contacts(advoware: Advoware) -> None:
+async def test_reading_a_beteiligter_shows_his_lists_and_derived_contacts(
+    advoware: Advoware,
+) -> None:
     record = await advoware.call("GET", "/Beteiligte/1001")
     assert {"kommunikation", "adressen", "bankkverbindungen"} <= set(record)
-    assert (record["vorname"], record["name"], record["rechtsform"]) == ("Änne", "Übelacker", "Frau")
-    for field, komm_kz in {"telGesch": 1, "mobil": 3, "emailGesch": 4, "telPrivat": 6, "emailPrivat": 8}.items():
-        values = [entry["tlf"] for entry in record["kommunikation"] if entry["kommKz"] == komm_kz]
+    assert (record["vorname"], record["name"], record["rechtsform"]) == (
+        "Änne",
+        "Übelacker",
+        "Frau",
+    )
+    for field, komm_kz in {
+        "telGesch": 1,
+        "mobil": 3,
+        "emailGesch": 4,
+        "telPrivat": 6,
+        "emailPrivat": 8,
+    }.items():
+        values = [
+            entry["tlf"]
+            for entry in record["kommunikation"]
+            if entry["kommKz"] == komm_kz
+        ]
         assert record[field] == (values[0] if values else None)
     entry = record["kommunikation"][0]
-    assert set(entry) == {"id", "betNr", "rowId", "kommArt", "kommKz", "tlf", "bemerkung", "online"}
+    assert set(entry) == {
+        "id",
+        "betNr",
+        "rowId",
+        "kommArt",
+        "kommKz",
+        "tlf",
+        "bemerkung",
+        "online",
+    }
 
 
-async def test_the_sample_parties_of_espocrm_only_are_unknown(advoware: Advoware) -> None:
+async def test_the_sample_parties_of_espocrm_only_are_unknown(
+    advoware: Advoware,
+) -> None:
     rows = await advoware.call("GET", "/Beteiligte")
     assert len(rows) == 54
     assert max(len(row["name"]) for row in rows) == 200
@@ -205,7 +270,9 @@ async def test_the_sample_parties_of_espocrm_only_are_unknown(advoware: Advoware
         ("name=Müller&unbekannt=1", ["Müller"]),
     ],
 )
-async def test_the_list_is_filtered_by_equality(advoware: Advoware, query: str, names: list[str]) -> None:
+async def test_the_list_is_filtered_by_equality(
+    advoware: Advoware, query: str, names: list[str]
+) -> None:
     rows = await advoware.call("GET", f"/Beteiligte?{query}")
     assert [row["name"] for row in rows] == names
 
@@ -221,12 +288,27 @@ async def test_the_list_is_filtered_by_birth_date(advoware: Advoware) -> None:
 async def test_a_read_by_number_may_come_as_a_list() -> None:
     async with serving(AdvowareTwin(clock=lambda: NOW, list_answers=True)) as advoware:
         await advoware.log_in()
-        assert [record["betNr"] for record in await advoware.call("GET", "/Beteiligte/1001")] == [1001]
+        assert [
+            record["betNr"] for record in await advoware.call("GET", "/Beteiligte/1001")
+        ] == [1001]
 
 
-async def test_a_new_beteiligter_gets_number_row_id_and_local_times(advoware: Advoware) -> None:
-    sent = {"name": "O'Neill-Großmann", "vorname": "Zoë", "rechtsform": "Frau", "geburtsdatum": "1990-05-17"}
-    read_only = {"betNr": 5, "rowId": "X", "angelegtVon": "ich", "mobil": "0171", "kommunikation": [{"tlf": "1"}]}
+async def test_a_new_beteiligter_gets_number_row_id_and_local_times(
+    advoware: Advoware,
+) -> None:
+    sent = {
+        "name": "O'Neill-Großmann",
+        "vorname": "Zoë",
+        "rechtsform": "Frau",
+        "geburtsdatum": "1990-05-17",
+    }
+    read_only = {
+        "betNr": 5,
+        "rowId": "X",
+        "angelegtVon": "ich",
+        "mobil": "0171",
+        "kommunikation": [{"tlf": "1"}],
+    }
     created = await advoware.call("POST", "/Beteiligte", sent | read_only)
     assert created["betNr"] == 1061
     assert re.fullmatch("[A-P]{40}", created["rowId"])
@@ -249,7 +331,9 @@ async def test_a_new_beteiligter_gets_number_row_id_and_local_times(advoware: Ad
         ([{"name": "x"}], "JSON-Objekt"),
     ],
 )
-async def test_a_bad_new_beteiligter_is_refused(advoware: Advoware, body: Any, reason: str) -> None:
+async def test_a_bad_new_beteiligter_is_refused(
+    advoware: Advoware, body: Any, reason: str
+) -> None:
     status, text = await advoware.refused("POST", "/Beteiligte", body)
     assert (status, reason in text) == (400, True), text
     assert len(await advoware.call("GET", "/Beteiligte")) == 54
@@ -257,7 +341,9 @@ async def test_a_bad_new_beteiligter_is_refused(advoware: Advoware, body: Any, r
 
 async def test_broken_json_is_refused(advoware: Advoware) -> None:
     url = f"{advoware.url}{API}/Beteiligte"
-    async with advoware.session.post(url, data=b'{"name": ', headers=advoware.headers) as answer:
+    async with advoware.session.post(
+        url, data=b'{"name": ', headers=advoware.headers
+    ) as answer:
         assert (answer.status, "JSON" in await answer.text()) == (400, True)
 
 
@@ -273,13 +359,18 @@ async def test_update_changes_row_id_and_change_time(advoware: Advoware) -> None
     await advoware.desktop("POST", "clock", {"advance_seconds": 600})
     after = await advoware.call("PUT", "/Beteiligte/1002", before | {"name": "Möller"})
     assert after["rowId"] != before["rowId"]
-    assert (after["geaendertAm"], after["geaendertVon"]) == ("2026-02-10T09:10:00", "API")
+    assert (after["geaendertAm"], after["geaendertVon"]) == (
+        "2026-02-10T09:10:00",
+        "API",
+    )
     changed = {field for field in before if before[field] != after[field]}
     assert changed == {"name", "rowId", "geaendertAm", "geaendertVon"}
     assert await advoware.call("GET", "/Beteiligte/1002") == after
 
 
-async def test_update_without_a_change_leaves_everything_alone(advoware: Advoware) -> None:
+async def test_update_without_a_change_leaves_everything_alone(
+    advoware: Advoware,
+) -> None:
     before = await advoware.call("GET", "/Beteiligte/1002")
     await advoware.desktop("POST", "clock", {"advance_seconds": 600})
     same = {field: value or "" for field, value in writable(before).items()}
@@ -288,11 +379,19 @@ async def test_update_without_a_change_leaves_everything_alone(advoware: Advowar
 
 async def test_update_ignores_read_only_attributes(advoware: Advoware) -> None:
     before = await advoware.call("GET", "/Beteiligte/1002")
-    wish = before | {"betNr": 7, "rowId": "A" * 40, "mobil": "0171 1", "geaendertVon": "XX", "kommunikation": []}
+    wish = before | {
+        "betNr": 7,
+        "rowId": "A" * 40,
+        "mobil": "0171 1",
+        "geaendertVon": "XX",
+        "kommunikation": [],
+    }
     assert await advoware.call("PUT", "/Beteiligte/1002", wish) == before
 
 
-async def test_update_of_an_unknown_number_and_any_delete_are_refused(advoware: Advoware) -> None:
+async def test_update_of_an_unknown_number_and_any_delete_are_refused(
+    advoware: Advoware,
+) -> None:
     body = writable(await advoware.call("GET", "/Beteiligte/1002"))
     assert (await advoware.refused("PUT", "/Beteiligte/99999", body))[0] == 404
     status, text = await advoware.refused("DELETE", "/Beteiligte/1002")
@@ -307,7 +406,12 @@ async def test_a_new_kommunikation_shows_in_list_and_derived_field_only(
     advoware: Advoware, nobody: dict[str, Any]
 ) -> None:
     path = f"/Beteiligte/{nobody['betNr']}"
-    body = {"tlf": "0171-3920012", "bemerkung": "[ESPOCRM:x:3] privat", "kommKz": 3, "online": False}
+    body = {
+        "tlf": "0171-3920012",
+        "bemerkung": "[ESPOCRM:x:3] privat",
+        "kommKz": 3,
+        "online": False,
+    }
     entry = await advoware.call("POST", f"{path}/Kommunikationen", body)
     assert entry | body == entry
     assert (entry["betNr"], entry["kommArt"]) == (nobody["betNr"], "Mobil")
@@ -320,20 +424,34 @@ async def test_a_changed_kommunikation_keeps_its_kind_and_the_others_row_ids(
 ) -> None:
     path = f"/Beteiligte/{nobody['betNr']}"
     first, second = [
-        await advoware.call("POST", f"{path}/Kommunikationen", {"tlf": tlf, "kommKz": 4, "online": True})
+        await advoware.call(
+            "POST", f"{path}/Kommunikationen", {"tlf": tlf, "kommKz": 4, "online": True}
+        )
         for tlf in ("a@example.de", "b@example.de")
     ]
-    changed = await advoware.call("PUT", f"{path}/Kommunikationen/{first['id']}", {"tlf": "c@example.de", "kommKz": 8})
+    changed = await advoware.call(
+        "PUT",
+        f"{path}/Kommunikationen/{first['id']}",
+        {"tlf": "c@example.de", "kommKz": 8},
+    )
     assert changed == first | {"tlf": "c@example.de", "rowId": changed["rowId"]}
     assert changed["rowId"] != first["rowId"]
     after = await advoware.call("GET", path)
     assert after["kommunikation"] == [changed, second]
-    assert (after["rowId"], after["emailGesch"], after["emailPrivat"]) == (nobody["rowId"], "c@example.de", None)
+    assert (after["rowId"], after["emailGesch"], after["emailPrivat"]) == (
+        nobody["rowId"],
+        "c@example.de",
+        None,
+    )
 
 
-async def test_an_emptied_kommunikation_stays_as_a_slot(advoware: Advoware, nobody: dict[str, Any]) -> None:
+async def test_an_emptied_kommunikation_stays_as_a_slot(
+    advoware: Advoware, nobody: dict[str, Any]
+) -> None:
     path = f"/Beteiligte/{nobody['betNr']}"
-    entry = await advoware.call("POST", f"{path}/Kommunikationen", {"tlf": "0171-3920012", "kommKz": 3})
+    entry = await advoware.call(
+        "POST", f"{path}/Kommunikationen", {"tlf": "0171-3920012", "kommKz": 3}
+    )
     slot = {"tlf": "", "bemerkung": "[ESPOCRM-SLOT:3]"}
     emptied = await advoware.call("PUT", f"{path}/Kommunikationen/{entry['id']}", slot)
     assert emptied | slot == emptied
@@ -353,13 +471,17 @@ async def test_an_emptied_kommunikation_stays_as_a_slot(advoware: Advoware, nobo
         {"tlf": "0" * 256, "kommKz": 1},
     ],
 )
-async def test_a_bad_kommunikation_is_refused(advoware: Advoware, nobody: dict[str, Any], body: Any) -> None:
+async def test_a_bad_kommunikation_is_refused(
+    advoware: Advoware, nobody: dict[str, Any], body: Any
+) -> None:
     path = f"/Beteiligte/{nobody['betNr']}"
     assert (await advoware.refused("POST", f"{path}/Kommunikationen", body))[0] == 400
     assert await advoware.call("GET", path) == nobody
 
 
-async def test_an_address_is_created_whole_but_changed_only_in_part(advoware: Advoware, nobody: dict[str, Any]) -> None:
+async def test_an_address_is_created_whole_but_changed_only_in_part(
+    advoware: Advoware, nobody: dict[str, Any]
+) -> None:
     path = f"/Beteiligte/{nobody['betNr']}"
     body = {
         "strasse": "Große Straße 1",
@@ -397,33 +519,60 @@ async def test_an_address_is_created_whole_but_changed_only_in_part(advoware: Ad
     assert (await advoware.call("GET", path))["rowId"] == nobody["rowId"]
 
 
-async def test_exactly_one_address_is_the_main_one(advoware: Advoware, nobody: dict[str, Any]) -> None:
+async def test_exactly_one_address_is_the_main_one(
+    advoware: Advoware, nobody: dict[str, Any]
+) -> None:
     path = f"/Beteiligte/{nobody['betNr']}"
 
     async def main_addresses() -> list[str]:
         record = await advoware.call("GET", path)
-        return [address["ort"] for address in record["adressen"] if address["standardAnschrift"]]
+        return [
+            address["ort"]
+            for address in record["adressen"]
+            if address["standardAnschrift"]
+        ]
 
-    for ort, is_main, expected in (("A", False, "A"), ("B", False, "A"), ("C", True, "C")):
-        await advoware.call("POST", f"{path}/Adressen", {"ort": ort, "standardAnschrift": is_main})
+    for ort, is_main, expected in (
+        ("A", False, "A"),
+        ("B", False, "A"),
+        ("C", True, "C"),
+    ):
+        await advoware.call(
+            "POST", f"{path}/Adressen", {"ort": ort, "standardAnschrift": is_main}
+        )
         assert await main_addresses() == [expected]
 
 
-async def test_bank_accounts_can_only_be_added(advoware: Advoware, nobody: dict[str, Any]) -> None:
+async def test_bank_accounts_can_only_be_added(
+    advoware: Advoware, nobody: dict[str, Any]
+) -> None:
     path = f"/Beteiligte/{nobody['betNr']}"
-    body = {"bank": "Commerzbank", "iban": "DE62370400440000000011", "bic": "COBADEFFXXX", "kontoinhaber": "Å. Neumann"}
+    body = {
+        "bank": "Commerzbank",
+        "iban": "DE62370400440000000011",
+        "bic": "COBADEFFXXX",
+        "kontoinhaber": "Å. Neumann",
+    }
     account = await advoware.call("POST", f"{path}/Bankverbindungen", body)
     assert account | body == account
-    assert (await advoware.refused("PUT", f"{path}/Bankverbindungen/{account['id']}", body))[0] == 405
-    assert (await advoware.refused("DELETE", f"{path}/Bankverbindungen/{account['id']}"))[0] == 403
+    assert (
+        await advoware.refused("PUT", f"{path}/Bankverbindungen/{account['id']}", body)
+    )[0] == 405
+    assert (
+        await advoware.refused("DELETE", f"{path}/Bankverbindungen/{account['id']}")
+    )[0] == 403
     after = await advoware.call("GET", path)
     assert after == nobody | {"bankkverbindungen": [account]}
 
 
 @pytest.mark.parametrize("iban", [None, "", "DE62370400440000000012", "DE62", "ohne"])
-async def test_a_bad_iban_is_refused(advoware: Advoware, nobody: dict[str, Any], iban: str | None) -> None:
+async def test_a_bad_iban_is_refused(
+    advoware: Advoware, nobody: dict[str, Any], iban: str | None
+) -> None:
     path = f"/Beteiligte/{nobody['betNr']}/Bankverbindungen"
-    assert (await advoware.refused("POST", path, {"iban": iban, "bic": "COBADEFFXXX"}))[0] == 400
+    assert (await advoware.refused("POST", path, {"iban": iban, "bic": "COBADEFFXXX"}))[
+        0
+    ] == 400
 
 
 @pytest.mark.parametrize("resource", ["Kommunikationen", "Adressen"])
@@ -435,8 +584,14 @@ async def test_entries_of_lists_are_neither_listed_nor_deleted_nor_found_elsewhe
     assert (await advoware.refused("GET", path))[0] == 405
     assert (await advoware.refused("GET", f"{path}/{entry['id']}"))[0] == 405
     assert (await advoware.refused("DELETE", f"{path}/{entry['id']}"))[0] == 403
-    assert await advoware.refused("PUT", f"/Beteiligte/1001/{resource}/{entry['id']}", {}) == (404, "")
-    assert (await advoware.refused("POST", f"/Beteiligte/99999/{resource}", {"tlf": "030 1", "kommKz": 1}))[0] == 404
+    assert await advoware.refused(
+        "PUT", f"/Beteiligte/1001/{resource}/{entry['id']}", {}
+    ) == (404, "")
+    assert (
+        await advoware.refused(
+            "POST", f"/Beteiligte/99999/{resource}", {"tlf": "030 1", "kommKz": 1}
+        )
+    )[0] == 404
 
 
 # -- people at the desktop program ----------------------------------------------------------------------------------
@@ -446,7 +601,11 @@ async def test_a_person_changes_master_data(advoware: Advoware) -> None:
     before = await advoware.call("GET", "/Beteiligte/1002")
     await advoware.desktop("PUT", "beteiligte/1002", {"name": "Möller"})
     after = await advoware.call("GET", "/Beteiligte/1002")
-    assert (after["name"], after["vorname"], after["geaendertVon"]) == ("Möller", "Max", "SB")
+    assert (after["name"], after["vorname"], after["geaendertVon"]) == (
+        "Möller",
+        "Max",
+        "SB",
+    )
     assert after["rowId"] != before["rowId"]
     assert after["kommunikation"] == before["kommunikation"]
 
@@ -454,28 +613,49 @@ async def test_a_person_changes_master_data(advoware: Advoware) -> None:
 async def test_a_person_adds_changes_and_removes_entries_of_the_lists(
     advoware: Advoware, nobody: dict[str, Any]
 ) -> None:
-    path, desktop_path = f"/Beteiligte/{nobody['betNr']}", f"beteiligte/{nobody['betNr']}"
-    await advoware.desktop("PUT", desktop_path, {"kommunikation": [{"tlf": "030 1", "kommKz": 1}, {"kommKz": 10}]})
+    path, desktop_path = (
+        f"/Beteiligte/{nobody['betNr']}",
+        f"beteiligte/{nobody['betNr']}",
+    )
+    await advoware.desktop(
+        "PUT",
+        desktop_path,
+        {"kommunikation": [{"tlf": "030 1", "kommKz": 1}, {"kommKz": 10}]},
+    )
     first, second = (await advoware.call("GET", path))["kommunikation"]
     edits = [{"id": first["id"], "kommKz": 6}, {"id": second["id"], "delete": True}]
     addresses = [{"ort": "Celle", "land": "Schweiz"}]
     accounts = [{"iban": "DE62370400440000000011"}]
     wish = {"kommunikation": edits, "adressen": addresses, "bankverbindungen": accounts}
     after = await advoware.desktop("PUT", desktop_path, wish)
-    assert [(entry["id"], entry["kommKz"], entry["kommArt"]) for entry in after["kommunikation"]] == [
-        (first["id"], 6, "TelPrivat")
-    ]
+    assert [
+        (entry["id"], entry["kommKz"], entry["kommArt"])
+        for entry in after["kommunikation"]
+    ] == [(first["id"], 6, "TelPrivat")]
     assert (after["telGesch"], after["telPrivat"]) == (None, "030 1")
     assert [address["land"] for address in after["adressen"]] == ["Schweiz"]
-    assert [account["iban"] for account in after["bankkverbindungen"]] == ["DE62370400440000000011"]
-    assert (after["rowId"], after["geaendertAm"]) == (nobody["rowId"], nobody["geaendertAm"])
+    assert [account["iban"] for account in after["bankkverbindungen"]] == [
+        "DE62370400440000000011"
+    ]
+    assert (after["rowId"], after["geaendertAm"]) == (
+        nobody["rowId"],
+        nobody["geaendertAm"],
+    )
 
 
 async def test_a_refused_edit_changes_nothing(advoware: Advoware) -> None:
     before = await advoware.call("GET", "/Beteiligte/1002")
-    bad = {"name": "Neu", "kommunikation": [{"id": before["kommunikation"][0]["id"], "delete": True}, {"kommKz": 99}]}
+    bad = {
+        "name": "Neu",
+        "kommunikation": [
+            {"id": before["kommunikation"][0]["id"], "delete": True},
+            {"kommKz": 99},
+        ],
+    }
     assert (await advoware.raw("PUT", "/__sandbox__/beteiligte/1002", bad))[0] == 400
-    assert (await advoware.raw("PUT", "/__sandbox__/beteiligte/1002", {"nahme": "Neu"}))[0] == 400
+    assert (
+        await advoware.raw("PUT", "/__sandbox__/beteiligte/1002", {"nahme": "Neu"})
+    )[0] == 400
     assert await advoware.call("GET", "/Beteiligte/1002") == before
 
 

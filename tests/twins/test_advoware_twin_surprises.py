@@ -27,11 +27,15 @@ async def advoware(clock: ManualClock) -> AsyncIterator[Advoware]:
 async def log_in(caller: Advoware, clock: ManualClock) -> None:
     body = login_body(RequestTimeStamp=clock().strftime("%Y-%m-%dT%H:%M:%SZ"))
     async with caller.session.post(f"{caller.url}/api/v1/Token", json=body) as answer:
-        caller.headers = {"Authorization": f"Bearer {(await answer.json())['access_token']}"}
+        caller.headers = {
+            "Authorization": f"Bearer {(await answer.json())['access_token']}"
+        }
 
 
 async def new(advoware: Advoware, **values: Any) -> dict[str, Any]:
-    created: dict[str, Any] = await advoware.call("POST", "/Beteiligte", {"name": "Neumann", **values})
+    created: dict[str, Any] = await advoware.call(
+        "POST", "/Beteiligte", {"name": "Neumann", **values}
+    )
     return created
 
 
@@ -43,20 +47,36 @@ async def act(advoware: Advoware, action: str, **wish: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("rechtsform", "Eheleute"), ("anrede", "Frau Dr."), ("art", "GnR"), ("rechtsform", "e.K.")]
+    ("field", "value"),
+    [
+        ("rechtsform", "Eheleute"),
+        ("anrede", "Frau Dr."),
+        ("art", "GnR"),
+        ("rechtsform", "e.K."),
+    ],
 )
-async def test_free_values_are_taken_from_people_and_from_the_api(advoware: Advoware, field: str, value: str) -> None:
+async def test_free_values_are_taken_from_people_and_from_the_api(
+    advoware: Advoware, field: str, value: str
+) -> None:
     record = await new(advoware)
-    edited = await advoware.desktop("PUT", f"beteiligte/{record['betNr']}", {field: value})
+    edited = await advoware.desktop(
+        "PUT", f"beteiligte/{record['betNr']}", {field: value}
+    )
     assert edited[field] == value
-    sent = await advoware.call("PUT", f"/Beteiligte/{record['betNr']}", {**edited, field: f"{value} II"})
+    sent = await advoware.call(
+        "PUT", f"/Beteiligte/{record['betNr']}", {**edited, field: f"{value} II"}
+    )
     assert sent[field] == f"{value} II"
 
 
-async def test_an_address_may_consist_of_a_hand_written_block_alone(advoware: Advoware) -> None:
+async def test_an_address_may_consist_of_a_hand_written_block_alone(
+    advoware: Advoware,
+) -> None:
     record = await new(advoware)
     block = "c/o Lager Süd\nHinterhof, 2. Tor\n30159 Hannover"
-    edited = await advoware.desktop("PUT", f"beteiligte/{record['betNr']}", {"adressen": [{"anschrift": block}]})
+    edited = await advoware.desktop(
+        "PUT", f"beteiligte/{record['betNr']}", {"adressen": [{"anschrift": block}]}
+    )
     address = edited["adressen"][0]
     assert address["anschrift"] == block
     assert {address[field] for field in ("strasse", "plz", "ort", "land")} == {None}
@@ -65,15 +85,21 @@ async def test_an_address_may_consist_of_a_hand_written_block_alone(advoware: Ad
 async def test_a_number_may_be_null(advoware: Advoware) -> None:
     record = await new(advoware)
     path = f"beteiligte/{record['betNr']}"
-    part = (await advoware.desktop("PUT", path, {"kommunikation": [{"tlf": "0511 1", "kommKz": 1}]}))["kommunikation"][
-        0
-    ]
-    after = await advoware.desktop("PUT", path, {"kommunikation": [{"id": part["id"], "tlf": None}]})
+    part = (
+        await advoware.desktop(
+            "PUT", path, {"kommunikation": [{"tlf": "0511 1", "kommKz": 1}]}
+        )
+    )["kommunikation"][0]
+    after = await advoware.desktop(
+        "PUT", path, {"kommunikation": [{"id": part["id"], "tlf": None}]}
+    )
     assert after["kommunikation"][0]["tlf"] is None
     assert after["kommunikation"][0]["rowId"] != part["rowId"]
 
 
-async def test_people_enter_accounts_without_iban_but_the_api_does_not(advoware: Advoware) -> None:
+async def test_people_enter_accounts_without_iban_but_the_api_does_not(
+    advoware: Advoware,
+) -> None:
     record = await new(advoware)
     account = {"kontoNr": "532013000", "blz": "37040044", "bank": "Commerzbank"}
     wish = {"bankverbindungen": [account]}
@@ -81,21 +107,40 @@ async def test_people_enter_accounts_without_iban_but_the_api_does_not(advoware:
     assert edited["bankkverbindungen"][0]["iban"] is None
     assert edited["bankkverbindungen"][0]["kontoNr"] == "532013000"
     path = f"/Beteiligte/{record['betNr']}/Bankverbindungen"
-    assert await advoware.refused("POST", path, account) == (400, "Pflichtangaben fehlen: iban.")
+    assert await advoware.refused("POST", path, account) == (
+        400,
+        "Pflichtangaben fehlen: iban.",
+    )
 
 
-async def test_a_copied_address_carries_the_mark_of_the_one_it_was_copied_from(advoware: Advoware) -> None:
+async def test_a_copied_address_carries_the_mark_of_the_one_it_was_copied_from(
+    advoware: Advoware,
+) -> None:
     one, two = await new(advoware), await new(advoware)
-    body = {"strasse": "Weg 1", "ort": "Celle", "bemerkung": "EspoCRM-ID: 6b0473f6031b46ee6", "standardAnschrift": True}
+    body = {
+        "strasse": "Weg 1",
+        "ort": "Celle",
+        "bemerkung": "EspoCRM-ID: 6b0473f6031b46ee6",
+        "standardAnschrift": True,
+    }
     source = await advoware.call("POST", f"/Beteiligte/{one['betNr']}/Adressen", body)
-    copied = await act(advoware, "copy_address", betNr=one["betNr"], id=source["id"], to=two["betNr"])
+    copied = await act(
+        advoware, "copy_address", betNr=one["betNr"], id=source["id"], to=two["betNr"]
+    )
     assert (copied["bemerkung"], copied["betNr"]) == (source["bemerkung"], two["betNr"])
     assert (copied["id"], copied["rowId"]) != (source["id"], source["rowId"])
 
 
 @pytest.mark.parametrize("last", ["9999-12-31", "9999-12-31T23:59:00"])
-async def test_a_termin_may_last_until_further_notice(advoware: Advoware, last: str) -> None:
-    body = {"text": "Geschlossen", "datum": "2026-12-01", "datumBis": last, "abwesenheit": 1}
+async def test_a_termin_may_last_until_further_notice(
+    advoware: Advoware, last: str
+) -> None:
+    body = {
+        "text": "Geschlossen",
+        "datum": "2026-12-01",
+        "datumBis": last,
+        "abwesenheit": 1,
+    }
     created = await advoware.call("POST", "/Termine", body)
     found = await advoware.call("GET", "/Termine?from=2030-01-01&to=2030-01-02")
     assert [termin["frNr"] for termin in found] == [created["frNr"]]
@@ -103,21 +148,33 @@ async def test_a_termin_may_last_until_further_notice(advoware: Advoware, last: 
 
 
 @pytest.mark.parametrize("value", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+02:00"])
-async def test_a_date_that_no_calendar_holds_is_refused_not_a_crash(advoware: Advoware, value: str) -> None:
-    assert (await advoware.refused("POST", "/Beteiligte", {"name": "Neu", "geburtsdatum": value}))[0] == 400
-    assert (await advoware.refused("POST", "/Termine", {"text": "x", "datum": value}))[0] == 400
+async def test_a_date_that_no_calendar_holds_is_refused_not_a_crash(
+    advoware: Advoware, value: str
+) -> None:
+    assert (
+        await advoware.refused(
+            "POST", "/Beteiligte", {"name": "Neu", "geburtsdatum": value}
+        )
+    )[0] == 400
+    assert (await advoware.refused("POST", "/Termine", {"text": "x", "datum": value}))[
+        0
+    ] == 400
 
 
 async def test_nan_is_no_json(advoware: Advoware) -> None:
     url = f"{advoware.url}/api/v1/advonet/Beteiligte"
-    async with advoware.session.post(url, data=b'{"name": NaN}', headers=advoware.headers) as answer:
+    async with advoware.session.post(
+        url, data=b'{"name": NaN}', headers=advoware.headers
+    ) as answer:
         assert answer.status == 400
 
 
 # -- a backup is put back ---------------------------------------------------------------------------------------------
 
 
-async def test_after_a_restore_a_number_belongs_to_somebody_else(advoware: Advoware, clock: ManualClock) -> None:
+async def test_after_a_restore_a_number_belongs_to_somebody_else(
+    advoware: Advoware, clock: ManualClock
+) -> None:
     kept = await new(advoware, vorname="Gerda")
     clock.advance(seconds=60)
     lost = await new(advoware, vorname="Hans")
@@ -131,31 +188,53 @@ async def test_after_a_restore_a_number_belongs_to_somebody_else(advoware: Advow
     assert await advoware.call("GET", f"/Beteiligte/{kept['betNr']}") == kept
 
 
-async def test_a_restore_takes_back_every_kind_of_write(advoware: Advoware, clock: ManualClock) -> None:
+async def test_a_restore_takes_back_every_kind_of_write(
+    advoware: Advoware, clock: ManualClock
+) -> None:
     record = await new(advoware)
     path = f"/Beteiligte/{record['betNr']}"
-    phone = await advoware.call("POST", f"{path}/Kommunikationen", {"tlf": "0511 1", "kommKz": 1})
-    termin = await advoware.call("POST", "/Termine", {"text": "Alt", "datum": "2026-12-01"})
-    removed = await advoware.call("POST", "/Termine", {"text": "Weg", "datum": "2026-12-01"})
+    phone = await advoware.call(
+        "POST", f"{path}/Kommunikationen", {"tlf": "0511 1", "kommKz": 1}
+    )
+    termin = await advoware.call(
+        "POST", "/Termine", {"text": "Alt", "datum": "2026-12-01"}
+    )
+    removed = await advoware.call(
+        "POST", "/Termine", {"text": "Weg", "datum": "2026-12-01"}
+    )
     before = await advoware.desktop("GET", "state")
     clock.advance(seconds=60)
     await advoware.call("PUT", path, {**record, "name": "Neu"})
-    await advoware.call("PUT", f"{path}/Kommunikationen/{phone['id']}", {"tlf": "0511 2"})
-    await advoware.call("POST", f"{path}/Bankverbindungen", {"iban": "DE62370400440000000011"})
-    await advoware.desktop("PUT", f"beteiligte/{record['betNr']}", {"adressen": [{"ort": "Celle"}]})
+    await advoware.call(
+        "PUT", f"{path}/Kommunikationen/{phone['id']}", {"tlf": "0511 2"}
+    )
+    await advoware.call(
+        "POST", f"{path}/Bankverbindungen", {"iban": "DE62370400440000000011"}
+    )
+    await advoware.desktop(
+        "PUT", f"beteiligte/{record['betNr']}", {"adressen": [{"ort": "Celle"}]}
+    )
     await advoware.desktop("DELETE", f"beteiligte/{record['betNr']}")
     await advoware.desktop("PUT", f"termine/{termin['frNr']}", {"text": "Neu"})
     await advoware.desktop("DELETE", f"termine/{removed['frNr']}")
-    lost = await advoware.call("POST", "/Termine", {"text": "Verloren", "datum": "2026-12-01"})
+    lost = await advoware.call(
+        "POST", "/Termine", {"text": "Verloren", "datum": "2026-12-01"}
+    )
     await act(advoware, "restore", seconds=30)
     assert await advoware.desktop("GET", "state") == before
-    again = await advoware.call("POST", "/Termine", {"text": "Anders", "datum": "2026-12-02"})
+    again = await advoware.call(
+        "POST", "/Termine", {"text": "Anders", "datum": "2026-12-02"}
+    )
     assert again["frNr"] == lost["frNr"]
-    part = await advoware.call("POST", f"{path}/Kommunikationen", {"tlf": "0511 3", "kommKz": 1})
+    part = await advoware.call(
+        "POST", f"{path}/Kommunikationen", {"tlf": "0511 3", "kommKz": 1}
+    )
     assert part["id"] == phone["id"] + 1
 
 
-async def test_a_second_restore_goes_back_further(advoware: Advoware, clock: ManualClock) -> None:
+async def test_a_second_restore_goes_back_further(
+    advoware: Advoware, clock: ManualClock
+) -> None:
     for _ in range(3):
         await new(advoware)
         clock.advance(seconds=60)
@@ -165,9 +244,18 @@ async def test_a_second_restore_goes_back_further(advoware: Advoware, clock: Man
 
 
 @pytest.mark.parametrize(
-    "wish", [{"action": "restore"}, {"action": "restore", "seconds": -1}, {"action": "explode"}, {"seconds": 3}, []]
+    "wish",
+    [
+        {"action": "restore"},
+        {"action": "restore", "seconds": -1},
+        {"action": "explode"},
+        {"seconds": 3},
+        [],
+    ],
 )
-async def test_actions_that_make_no_sense_are_refused(advoware: Advoware, wish: Any) -> None:
+async def test_actions_that_make_no_sense_are_refused(
+    advoware: Advoware, wish: Any
+) -> None:
     assert (await advoware.raw("POST", "/__sandbox__/actions", wish))[0] == 400
 
 

@@ -34,7 +34,9 @@ async def program(port: int, *arguments: str) -> AsyncIterator[str]:
     )
     try:
         assert process.stdout is not None
-        ready = json.loads(await asyncio.wait_for(process.stdout.readline(), START_SECONDS))
+        ready = json.loads(
+            await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+        )
         assert ready["ready"] == "google"
         yield ready["url"]
     finally:
@@ -57,23 +59,37 @@ def read(path: Path) -> Any:
 
 async def test_the_key_and_the_data_survive_a_restart(tmp_path: Path) -> None:
     key_path = tmp_path / "keys" / "service-account.json"
-    options = ("--service-account-file", str(key_path), "--state-file", str(tmp_path / "google.state"))
+    options = (
+        "--service-account-file",
+        str(key_path),
+        "--state-file",
+        str(tmp_path / "google.state"),
+    )
     port = unused_port()
 
     async with program(port, *options) as url:
         key_file = read(key_path)
         assert key_file["token_uri"] == f"{url}/token"
         service = calendar_service(url, key_file)
-        calendar = (await call(service.calendars().insert(body={"summary": "AW-SB"})))["id"]
+        calendar = (await call(service.calendars().insert(body={"summary": "AW-SB"})))[
+            "id"
+        ]
         event = await call(service.events().insert(calendarId=calendar, body=at_nine()))
-        sync_token = (await call(service.events().list(calendarId=calendar)))["nextSyncToken"]
+        sync_token = (await call(service.events().list(calendarId=calendar)))[
+            "nextSyncToken"
+        ]
 
     async with program(port, *options) as again:
         assert again == url
         assert read(key_path) == key_file
         service = calendar_service(url, key_file)
-        assert await call(service.events().get(calendarId=calendar, eventId=event["id"])) == event
-        assert (await call(service.events().list(calendarId=calendar, syncToken=sync_token)))["items"] == []
+        assert (
+            await call(service.events().get(calendarId=calendar, eventId=event["id"]))
+            == event
+        )
+        assert (
+            await call(service.events().list(calendarId=calendar, syncToken=sync_token))
+        )["items"] == []
 
 
 async def test_the_key_survives_without_the_data(tmp_path: Path) -> None:
@@ -83,7 +99,9 @@ async def test_the_key_survives_without_the_data(tmp_path: Path) -> None:
 
     async with program(port, "--service-account-file", str(key_path)) as url:
         assert read(key_path) == key_file
-        assert (await call(calendar_service(url, key_file).calendarList().list()))["kind"] == "calendar#calendarList"
+        assert (await call(calendar_service(url, key_file).calendarList().list()))[
+            "kind"
+        ] == "calendar#calendarList"
 
 
 async def test_a_key_file_for_another_port_is_replaced(tmp_path: Path) -> None:

@@ -14,7 +14,13 @@ from google_calls import serving as google_serving
 
 from sandbox.advoware.app import AdvowareTwin
 
-GERDA = {"rechtsform": "Frau", "anrede": "Frau", "vorname": "Gerda", "name": "Müller", "geburtsdatum": "1970-05-04"}
+GERDA = {
+    "rechtsform": "Frau",
+    "anrede": "Frau",
+    "vorname": "Gerda",
+    "name": "Müller",
+    "geburtsdatum": "1970-05-04",
+}
 
 
 @pytest.fixture
@@ -34,8 +40,12 @@ async def gerda(advoware: Advoware) -> str:
     """A Beteiligte with two entries in her Kommunikation; her path."""
     created = await advoware.call("POST", "/Beteiligte", GERDA)
     path = f"/Beteiligte/{created['betNr']}"
-    await advoware.call("POST", f"{path}/Kommunikationen", {"tlf": "0511 123456", "kommKz": 1})
-    await advoware.call("POST", f"{path}/Kommunikationen", {"tlf": "0171 1234567", "kommKz": 3})
+    await advoware.call(
+        "POST", f"{path}/Kommunikationen", {"tlf": "0511 123456", "kommKz": 1}
+    )
+    await advoware.call(
+        "POST", f"{path}/Kommunikationen", {"tlf": "0171 1234567", "kommKz": 3}
+    )
     return path
 
 
@@ -84,7 +94,12 @@ async def test_an_answer_shows_a_value_otherwise_until_the_rule_is_gone(
 ) -> None:
     path = await gerda(advoware)
     true = await advoware.call("GET", path)
-    await rule(advoware, method="GET", path="/Beteiligte/", answer=[{"field": field, "how": how, "to": to}])
+    await rule(
+        advoware,
+        method="GET",
+        path="/Beteiligte/",
+        answer=[{"field": field, "how": how, "to": to}],
+    )
     for _ in range(2):
         shown = await advoware.call("GET", path)
         assert shown[shown_as] == expected
@@ -96,7 +111,9 @@ async def test_an_answer_shows_a_value_otherwise_until_the_rule_is_gone(
     assert await advoware.call("GET", path) == true
 
 
-async def test_a_key_or_a_whole_array_may_be_missing_or_spelled_otherwise(advoware: Advoware) -> None:
+async def test_a_key_or_a_whole_array_may_be_missing_or_spelled_otherwise(
+    advoware: Advoware,
+) -> None:
     path = await gerda(advoware)
     await rule(
         advoware,
@@ -109,48 +126,80 @@ async def test_a_key_or_a_whole_array_may_be_missing_or_spelled_otherwise(advowa
         ],
     )
     shown = await advoware.call("GET", path)
-    assert [part.get("tlf") for part in shown["kommunikation"]] == [None, "0171 1234567"]
+    assert [part.get("tlf") for part in shown["kommunikation"]] == [
+        None,
+        "0171 1234567",
+    ]
     assert "tlf" not in shown["kommunikation"][0]
     assert not {"adressen", "rowId", "bankkverbindungen"} & shown.keys()
     assert {"ROWID", "bankverbindungen"} <= shown.keys()
 
 
-async def test_where_and_match_choose_among_the_entries_of_an_array(advoware: Advoware) -> None:
+async def test_where_and_match_choose_among_the_entries_of_an_array(
+    advoware: Advoware,
+) -> None:
     path = await gerda(advoware)
     tlf = {"field": "kommunikation[].tlf", "how": "no_blanks"}
     await rule(advoware, path="/Beteiligte/", answer=[{**tlf, "where": {"kommKz": 3}}])
-    await rule(advoware, path="/Beteiligte/", answer=[{**tlf, "how": "cut", "to": 4, "match": "^0511"}])
-    assert [part["tlf"] for part in (await advoware.call("GET", path))["kommunikation"]] == ["0511", "01711234567"]
+    await rule(
+        advoware,
+        path="/Beteiligte/",
+        answer=[{**tlf, "how": "cut", "to": 4, "match": "^0511"}],
+    )
+    assert [
+        part["tlf"] for part in (await advoware.call("GET", path))["kommunikation"]
+    ] == ["0511", "01711234567"]
 
 
 async def test_entries_of_an_array_can_be_left_out(advoware: Advoware) -> None:
     path = await gerda(advoware)
-    await advoware.call("POST", f"{path}/Kommunikationen", {"tlf": "030 1", "kommKz": 1})
-    await advoware.call("POST", f"{path}/Kommunikationen", {"tlf": "030 2", "kommKz": 1})
+    await advoware.call(
+        "POST", f"{path}/Kommunikationen", {"tlf": "030 1", "kommKz": 1}
+    )
+    await advoware.call(
+        "POST", f"{path}/Kommunikationen", {"tlf": "030 2", "kommKz": 1}
+    )
     entry = {"field": "kommunikation[]", "how": "missing", "where": {"kommKz": 1}}
     await rule(advoware, path="/Beteiligte/", answer=[entry])
-    assert [part["kommKz"] for part in (await advoware.call("GET", path))["kommunikation"]] == [3]
+    assert [
+        part["kommKz"] for part in (await advoware.call("GET", path))["kommunikation"]
+    ] == [3]
 
 
 async def test_half_an_emoji_travels_as_a_json_escape(advoware: Advoware) -> None:
     path = await gerda(advoware)
-    await rule(advoware, path="/Beteiligte/", answer=[{"field": "name", "how": "half_emoji"}])
-    assert r"M\u00fcl\ud83dler" in (await advoware.raw("GET", f"/api/v1/advonet{path}"))[1]
+    await rule(
+        advoware, path="/Beteiligte/", answer=[{"field": "name", "how": "half_emoji"}]
+    )
+    assert (
+        r"M\u00fcl\ud83dler" in (await advoware.raw("GET", f"/api/v1/advonet{path}"))[1]
+    )
 
 
-async def test_an_answer_that_is_an_array_is_altered_entry_by_entry(advoware: Advoware) -> None:
+async def test_an_answer_that_is_an_array_is_altered_entry_by_entry(
+    advoware: Advoware,
+) -> None:
     await gerda(advoware)
     await gerda(advoware)
     for field in ("name", "[].vorname"):
-        await rule(advoware, path="/Beteiligte$", answer=[{"field": field, "how": "upper"}])
+        await rule(
+            advoware, path="/Beteiligte$", answer=[{"field": field, "how": "upper"}]
+        )
     found = await advoware.call("GET", "/Beteiligte")
-    assert [(record["vorname"], record["name"]) for record in found] == [("GERDA", "MÜLLER")] * 2
+    assert [(record["vorname"], record["name"]) for record in found] == [
+        ("GERDA", "MÜLLER")
+    ] * 2
 
 
-async def test_probability_chooses_values_by_seed_and_place_and_stays_with_them(advoware: Advoware) -> None:
+async def test_probability_chooses_values_by_seed_and_place_and_stays_with_them(
+    advoware: Advoware,
+) -> None:
     paths = [await gerda(advoware) for _ in range(30)]
     await rule(
-        advoware, path="/Beteiligte", probability=0.5, answer=[{"field": "kommunikation[].tlf", "how": "no_blanks"}]
+        advoware,
+        path="/Beteiligte",
+        probability=0.5,
+        answer=[{"field": "kommunikation[].tlf", "how": "no_blanks"}],
     )
 
     async def altered() -> list[str]:
@@ -160,18 +209,34 @@ async def test_probability_chooses_values_by_seed_and_place_and_stays_with_them(
     first = await altered()
     assert 10 < sum(" " in value for value in first) < 50
     assert await altered() == first
-    in_list = [part["tlf"] for record in await advoware.call("GET", "/Beteiligte") for part in record["kommunikation"]]
+    in_list = [
+        part["tlf"]
+        for record in await advoware.call("GET", "/Beteiligte")
+        for part in record["kommunikation"]
+    ]
     assert in_list == first
 
 
-async def test_count_and_struck_speak_of_answers_that_came_out_different(advoware: Advoware) -> None:
+async def test_count_and_struck_speak_of_answers_that_came_out_different(
+    advoware: Advoware,
+) -> None:
     path = await gerda(advoware)
     upper = {"field": "name", "how": "upper"}
-    await rule(advoware, path="/Beteiligte", count=1, answer=[upper, {**upper, "field": "vorname"}])
+    await rule(
+        advoware,
+        path="/Beteiligte",
+        count=1,
+        answer=[upper, {**upper, "field": "vorname"}],
+    )
     await advoware.call("GET", "/Beteiligte?name=Niemand")
     shown = [await advoware.call("GET", path) for _ in range(2)]
-    assert [(record["vorname"], record["name"]) for record in shown] == [("GERDA", "MÜLLER"), ("Gerda", "Müller")]
-    assert [active["struck"] for active in await advoware.desktop("GET", "faults")] == [1]
+    assert [(record["vorname"], record["name"]) for record in shown] == [
+        ("GERDA", "MÜLLER"),
+        ("Gerda", "Müller"),
+    ]
+    assert [active["struck"] for active in await advoware.desktop("GET", "faults")] == [
+        1
+    ]
     journal = await advoware.desktop("GET", "journal")
     assert [entry["altered"] for entry in journal[-3:]] == [
         [],
@@ -180,10 +245,19 @@ async def test_count_and_struck_speak_of_answers_that_came_out_different(advowar
     ]
 
 
-async def test_alterations_and_another_fault_strike_the_same_request(advoware: Advoware) -> None:
+async def test_alterations_and_another_fault_strike_the_same_request(
+    advoware: Advoware,
+) -> None:
     path = await gerda(advoware)
-    await rule(advoware, method="PUT", path="/Beteiligte", stored=[{"field": "name", "how": "upper"}])
-    await rule(advoware, method="PUT", path="/Beteiligte", status=500, when="after", count=1)
+    await rule(
+        advoware,
+        method="PUT",
+        path="/Beteiligte",
+        stored=[{"field": "name", "how": "upper"}],
+    )
+    await rule(
+        advoware, method="PUT", path="/Beteiligte", status=500, when="after", count=1
+    )
     record = await advoware.call("GET", path)
     assert (await advoware.raw("PUT", f"/api/v1/advonet{path}", record))[0] == 500
     assert (await advoware.call("GET", path))["name"] == "MÜLLER"
@@ -191,9 +265,22 @@ async def test_alterations_and_another_fault_strike_the_same_request(advoware: A
 
 async def test_rules_are_removed_by_name(advoware: Advoware) -> None:
     path = await gerda(advoware)
-    await rule(advoware, name="laut", path="/Beteiligte", answer=[{"field": "name", "how": "upper"}])
-    await rule(advoware, name="kurz", path="/Beteiligte", answer=[{"field": "vorname", "how": "cut", "to": 1}])
-    assert [active["name"] for active in await advoware.desktop("DELETE", "faults?name=laut")] == ["kurz"]
+    await rule(
+        advoware,
+        name="laut",
+        path="/Beteiligte",
+        answer=[{"field": "name", "how": "upper"}],
+    )
+    await rule(
+        advoware,
+        name="kurz",
+        path="/Beteiligte",
+        answer=[{"field": "vorname", "how": "cut", "to": 1}],
+    )
+    assert [
+        active["name"]
+        for active in await advoware.desktop("DELETE", "faults?name=laut")
+    ] == ["kurz"]
     shown = await advoware.call("GET", path)
     assert (shown["vorname"], shown["name"]) == ("G", "Müller")
 
@@ -216,41 +303,71 @@ async def test_advoware_stores_something_else_than_was_sent(
 ) -> None:
     path = await gerda(advoware)
     record = await advoware.call("GET", path)
-    await rule(advoware, method="PUT", path=r"/Beteiligte/\d+$", stored=[{"field": "name", "how": how, "to": to}])
+    await rule(
+        advoware,
+        method="PUT",
+        path=r"/Beteiligte/\d+$",
+        stored=[{"field": "name", "how": how, "to": to}],
+    )
     answer = await advoware.call("PUT", path, {**record, "name": "Meier-Schäfer"})
     await advoware.raw("DELETE", "/__sandbox__/faults")
     assert answer["name"] == expected
     assert (await advoware.call("GET", path))["name"] == expected
 
 
-async def test_the_answer_to_a_write_may_show_what_was_sent_although_something_else_is_stored(crm: Caller) -> None:
+async def test_the_answer_to_a_write_may_show_what_was_sent_although_something_else_is_stored(
+    crm: Caller,
+) -> None:
     await rule(
         crm,
         path="/CBeteiligte",
         stored=[
             {"field": "lastName", "how": "upper", "echo": True},
-            {"field": "phoneNumberData[].type", "how": "value", "to": "Other", "echo": True},
+            {
+                "field": "phoneNumberData[].type",
+                "how": "value",
+                "to": "Other",
+                "echo": True,
+            },
         ],
     )
     numbers = [{"phoneNumber": "+4951112345", "type": "Office", "primary": True}]
-    answer = await crm.good("POST", "CBeteiligte", {"lastName": "Grün", "phoneNumberData": numbers})
+    answer = await crm.good(
+        "POST", "CBeteiligte", {"lastName": "Grün", "phoneNumberData": numbers}
+    )
     read = await crm.good("GET", f"CBeteiligte/{answer['id']}")
-    assert (answer["lastName"], answer["phoneNumberData"][0]["type"]) == ("Grün", "Office")
+    assert (answer["lastName"], answer["phoneNumberData"][0]["type"]) == (
+        "Grün",
+        "Office",
+    )
     assert (read["lastName"], read["phoneNumberData"][0]["type"]) == ("GRÜN", "Other")
 
 
 async def test_what_people_enter_is_not_altered(crm: Caller) -> None:
     await rule(crm, stored=[{"field": "lastName", "how": "upper"}])
-    assert (await crm.control("POST", "records/CBeteiligte", {"lastName": "Grün"}))["lastName"] == "Grün"
+    assert (await crm.control("POST", "records/CBeteiligte", {"lastName": "Grün"}))[
+        "lastName"
+    ] == "Grün"
 
 
-async def test_a_value_meets_the_same_fate_when_it_is_sent_again(advoware: Advoware) -> None:
+async def test_a_value_meets_the_same_fate_when_it_is_sent_again(
+    advoware: Advoware,
+) -> None:
     path = await gerda(advoware)
-    await rule(advoware, path="/Beteiligte", probability=0.5, stored=[{"field": "name", "how": "upper"}])
+    await rule(
+        advoware,
+        path="/Beteiligte",
+        probability=0.5,
+        stored=[{"field": "name", "how": "upper"}],
+    )
     record = await advoware.call("GET", path)
     names = [f"Müller {number}" for number in range(20)]
     rounds = [
-        [(await advoware.call("PUT", path, {**record, "name": name}))["name"] for name in names] for _ in range(2)
+        [
+            (await advoware.call("PUT", path, {**record, "name": name}))["name"]
+            for name in names
+        ]
+        for _ in range(2)
     ]
     assert rounds[0] == rounds[1]
     assert 3 < sum(name.isupper() for name in rounds[0]) < 17
@@ -280,38 +397,68 @@ async def test_advoware_refuses_a_whole_object_for_one_value(
     ("naming", "reason"),
     [
         ("nothing", ""),
-        ("field", "Field validation failure; entityType: CBeteiligte, field: phoneNumber, type: valid."),
+        (
+            "field",
+            "Field validation failure; entityType: CBeteiligte, field: phoneNumber, type: valid.",
+        ),
         (
             "entry",
             "Field validation failure; entityType: CBeteiligte, field: phoneNumber, type: valid. Value: +493012345.",
         ),
     ],
 )
-async def test_espocrm_refuses_a_whole_array_for_one_entry(crm: Caller, naming: str, reason: str) -> None:
-    refuse = {"field": "phoneNumberData[].phoneNumber", "how": "refuse", "to": naming, "match": r"^\+4930"}
+async def test_espocrm_refuses_a_whole_array_for_one_entry(
+    crm: Caller, naming: str, reason: str
+) -> None:
+    refuse = {
+        "field": "phoneNumberData[].phoneNumber",
+        "how": "refuse",
+        "to": naming,
+        "match": r"^\+4930",
+    }
     await rule(crm, method="PUT", path="/CBeteiligte", stored=[refuse])
     record = await crm.good("POST", "CBeteiligte", {"lastName": "Grün"})
     numbers = [{"phoneNumber": value} for value in ("+4951112345", "+493012345")]
-    answer = await crm.call("PUT", f"CBeteiligte/{record['id']}", {"lastName": "Rot", "phoneNumberData": numbers})
+    answer = await crm.call(
+        "PUT",
+        f"CBeteiligte/{record['id']}",
+        {"lastName": "Rot", "phoneNumberData": numbers},
+    )
     assert (answer.status, answer.reason) == (400, reason)
     assert (await crm.good("GET", f"CBeteiligte/{record['id']}"))["lastName"] == "Grün"
-    await crm.good("PUT", f"CBeteiligte/{record['id']}", {"phoneNumberData": numbers[:1]})
+    await crm.good(
+        "PUT", f"CBeteiligte/{record['id']}", {"phoneNumberData": numbers[:1]}
+    )
 
 
 async def test_an_answer_of_espocrm_stays_written_as_php_writes_it(crm: Caller) -> None:
     record = await crm.good("POST", "CBeteiligte", {"lastName": "Grün/Weiß"})
-    await rule(crm, path="/CBeteiligte", answer=[{"field": "list[].name", "how": "lower"}])
-    assert rb"gr\u00fcn\/wei\u00df".decode() in (await crm.call("GET", "CBeteiligte")).text
+    await rule(
+        crm, path="/CBeteiligte", answer=[{"field": "list[].name", "how": "lower"}]
+    )
+    assert (
+        rb"gr\u00fcn\/wei\u00df".decode() in (await crm.call("GET", "CBeteiligte")).text
+    )
     assert (await crm.good("GET", f"CBeteiligte/{record['id']}"))["name"] == "Grün/Weiß"
 
 
 async def test_google_stores_and_shows_something_else_as_well() -> None:
     async with google_serving() as google:
         calendar = await google.new_calendar()
-        stored = {"method": "POST", "path": "/events$", "stored": [{"field": "summary", "how": "upper"}]}
-        shown = {"method": "GET", "path": "/events", "answer": [{"field": "items[].summary", "how": "cut", "to": 3}]}
+        stored = {
+            "method": "POST",
+            "path": "/events$",
+            "stored": [{"field": "summary", "how": "upper"}],
+        }
+        shown = {
+            "method": "GET",
+            "path": "/events",
+            "answer": [{"field": "items[].summary", "how": "cut", "to": 3}],
+        }
         await google.control("POST", "faults", [stored, shown])
-        event = await call(google.events.insert(calendarId=calendar, body=at_nine(summary="Urlaub")))
+        event = await call(
+            google.events.insert(calendarId=calendar, body=at_nine(summary="Urlaub"))
+        )
         assert event["summary"] == "URLAUB"
         listed = await call(google.events.list(calendarId=calendar))
         assert [item["summary"] for item in listed["items"]] == ["URL"]
@@ -322,14 +469,32 @@ async def test_google_stores_and_shows_something_else_as_well() -> None:
     [
         ({"answer": [{"field": "name", "how": "shout"}]}, "'how' must be one of"),
         ({"answer": [{"field": "name", "how": "cut"}]}, "a number of characters"),
-        ({"answer": [{"field": "name", "how": "cut", "to": -1}]}, "a number of characters"),
-        ({"answer": [{"field": "name", "how": "date", "to": "julian"}]}, "german, american"),
+        (
+            {"answer": [{"field": "name", "how": "cut", "to": -1}]},
+            "a number of characters",
+        ),
+        (
+            {"answer": [{"field": "name", "how": "date", "to": "julian"}]},
+            "german, american",
+        ),
         ({"answer": [{"field": "name", "how": "ignore"}]}, "for 'stored' only"),
-        ({"answer": [{"field": "name", "how": "upper", "echo": True}]}, "for 'stored' only"),
+        (
+            {"answer": [{"field": "name", "how": "upper", "echo": True}]},
+            "for 'stored' only",
+        ),
         ({"answer": [{"field": "a..b", "how": "upper"}]}, "pattern"),
-        ({"answer": [{"field": "name", "how": "upper", "match": "("}]}, "no regular expression"),
-        ({"stored": [{"field": "name", "how": "refuse", "to": "all"}]}, "nothing, field or entry"),
-        ({"stored": [{"field": "name", "how": "upper"}], "status": 500}, "either alters"),
+        (
+            {"answer": [{"field": "name", "how": "upper", "match": "("}]},
+            "no regular expression",
+        ),
+        (
+            {"stored": [{"field": "name", "how": "refuse", "to": "all"}]},
+            "nothing, field or entry",
+        ),
+        (
+            {"stored": [{"field": "name", "how": "upper"}], "status": 500},
+            "either alters",
+        ),
         ({"path": "(", "status": 500}, "no regular expression"),
         ({"charset": "klingon"}, "no encoding"),
         ({"probability": 2, "status": 500}, "less than or equal to 1"),
@@ -346,49 +511,81 @@ async def test_a_rule_that_makes_no_sense_is_refused_and_says_why(
 
 async def test_a_rule_itself_may_hold_half_an_emoji(advoware: Advoware) -> None:
     path = await gerda(advoware)
-    await rule(advoware, path="/Beteiligte", answer=[{"field": "name", "how": "value", "to": "\ud83d"}])
+    await rule(
+        advoware,
+        path="/Beteiligte",
+        answer=[{"field": "name", "how": "value", "to": "\ud83d"}],
+    )
     assert (await advoware.call("GET", path))["name"] == "\ud83d"
 
 
 async def test_a_body_that_is_no_json_is_refused_as_a_rule(advoware: Advoware) -> None:
-    async with advoware.session.post(f"{advoware.url}/__sandbox__/faults", data=b"{") as answer:
+    async with advoware.session.post(
+        f"{advoware.url}/__sandbox__/faults", data=b"{"
+    ) as answer:
         assert answer.status == 400
 
 
 # -- answers to work that was done ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("text", "charset"), [("", None), ("Gespeichert für Müller", "latin-1")])
+@pytest.mark.parametrize(
+    ("text", "charset"), [("", None), ("Gespeichert für Müller", "latin-1")]
+)
 async def test_a_successful_write_may_answer_with_text_or_nothing(
     advoware: Advoware, text: str, charset: str | None
 ) -> None:
     path = await gerda(advoware)
-    await rule(advoware, method="POST", path="/Kommunikationen", text=text, charset=charset, count=2)
+    await rule(
+        advoware,
+        method="POST",
+        path="/Kommunikationen",
+        text=text,
+        charset=charset,
+        count=2,
+    )
     url = f"{advoware.url}/api/v1/advonet{path}/Kommunikationen"
     body = {"tlf": "030 1", "kommKz": 1}
-    async with advoware.session.post(url, json=body, headers=advoware.headers) as answer:
+    async with advoware.session.post(
+        url, json=body, headers=advoware.headers
+    ) as answer:
         assert (answer.status, await answer.read()) == (201, text.encode("latin-1"))
-        assert answer.headers["Content-Type"] == ("text/plain; charset=latin-1" if charset else "text/plain")
+        assert answer.headers["Content-Type"] == (
+            "text/plain; charset=latin-1" if charset else "text/plain"
+        )
     assert len((await advoware.call("GET", path))["kommunikation"]) == 3
-    assert await advoware.refused("POST", f"{path}/Kommunikationen", {}) == (400, "Pflichtangaben fehlen: tlf, kommKz.")
+    assert await advoware.refused("POST", f"{path}/Kommunikationen", {}) == (
+        400,
+        "Pflichtangaben fehlen: tlf, kommKz.",
+    )
 
 
 async def test_a_true_answer_may_come_as_text_in_latin_1(advoware: Advoware) -> None:
     path = await gerda(advoware)
     await rule(advoware, path=path, content_type="text/plain", charset="latin-1")
-    async with advoware.session.get(f"{advoware.url}/api/v1/advonet{path}", headers=advoware.headers) as answer:
+    async with advoware.session.get(
+        f"{advoware.url}/api/v1/advonet{path}", headers=advoware.headers
+    ) as answer:
         assert answer.headers["Content-Type"] == "text/plain; charset=latin-1"
         assert json.loads((await answer.read()).decode("latin-1"))["name"] == "Müller"
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_busy_server_says_when_to_come_again(advoware: Advoware, status: int) -> None:
-    await rule(advoware, path="/Beteiligte", status=status, headers={"Retry-After": "7"})
-    async with advoware.session.get(f"{advoware.url}/api/v1/advonet/Beteiligte", headers=advoware.headers) as answer:
+async def test_a_busy_server_says_when_to_come_again(
+    advoware: Advoware, status: int
+) -> None:
+    await rule(
+        advoware, path="/Beteiligte", status=status, headers={"Retry-After": "7"}
+    )
+    async with advoware.session.get(
+        f"{advoware.url}/api/v1/advonet/Beteiligte", headers=advoware.headers
+    ) as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (status, "7")
 
 
-async def test_an_endpoint_may_always_answer_401_whatever_the_token(advoware: Advoware) -> None:
+async def test_an_endpoint_may_always_answer_401_whatever_the_token(
+    advoware: Advoware,
+) -> None:
     path = await gerda(advoware)
     await rule(advoware, path="/Termine", status=401)
     for _ in range(2):

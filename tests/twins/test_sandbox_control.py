@@ -34,11 +34,15 @@ class Caller:
         self.session = session
         self.headers: dict[str, str] = {}
 
-    async def call(self, method: str, path: str, *, body: Any = None, timeout: float = 20) -> tuple[int, str]:
+    async def call(
+        self, method: str, path: str, *, body: Any = None, timeout: float = 20
+    ) -> tuple[int, str]:
         """Status and body."""
         wait = aiohttp.ClientTimeout(total=timeout)
         url = self.url + path
-        async with self.session.request(method, url, json=body, headers=self.headers, timeout=wait) as answer:
+        async with self.session.request(
+            method, url, json=body, headers=self.headers, timeout=wait
+        ) as answer:
             return answer.status, await answer.text()
 
     async def discover(self) -> int:
@@ -53,7 +57,9 @@ class Caller:
 
     async def log_in(self) -> None:
         """Get a token for the following requests."""
-        login = login_body(RequestTimeStamp=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        login = login_body(
+            RequestTimeStamp=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        )
         status, text = await self.call("POST", "/api/v1/Token", body=login)
         assert status == 200, text
         self.headers = {"Authorization": f"Bearer {json.loads(text)['access_token']}"}
@@ -74,9 +80,18 @@ async def caller_of_a_fresh_twin() -> AsyncIterator[Caller]:
 # -- faults ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_status_fault_answers_with_its_status_headers_and_body(caller: Caller) -> None:
+async def test_a_status_fault_answers_with_its_status_headers_and_body(
+    caller: Caller,
+) -> None:
     await caller.control(
-        "POST", "faults", {"path": "/Url", "status": 429, "headers": {"Retry-After": "7"}, "body": {"error": "langsam"}}
+        "POST",
+        "faults",
+        {
+            "path": "/Url",
+            "status": 429,
+            "headers": {"Retry-After": "7"},
+            "body": {"error": "langsam"},
+        },
     )
     async with caller.session.get(f"{caller.url}{DISCOVERY}?Kanzlei=demo") as answer:
         assert answer.status == 429
@@ -84,13 +99,22 @@ async def test_a_status_fault_answers_with_its_status_headers_and_body(caller: C
         assert await answer.json() == {"error": "langsam"}
 
 
-async def test_a_status_fault_without_body_is_worded_by_the_twin(caller: Caller) -> None:
-    await caller.control("POST", "faults", [{"status": 500, "count": 1}, {"status": 503, "count": 1}])
-    assert await caller.call("GET", DISCOVERY) == (500, "Es ist ein unerwarteter Fehler aufgetreten.")
+async def test_a_status_fault_without_body_is_worded_by_the_twin(
+    caller: Caller,
+) -> None:
+    await caller.control(
+        "POST", "faults", [{"status": 500, "count": 1}, {"status": 503, "count": 1}]
+    )
+    assert await caller.call("GET", DISCOVERY) == (
+        500,
+        "Es ist ein unerwarteter Fehler aufgetreten.",
+    )
     assert await caller.call("GET", DISCOVERY) == (503, "")
 
 
-async def test_a_rule_strikes_only_matching_method_path_and_query(caller: Caller) -> None:
+async def test_a_rule_strikes_only_matching_method_path_and_query(
+    caller: Caller,
+) -> None:
     rule = {"method": "get", "path": "Url$", "query": "Kanzlei=demo", "status": 502}
     await caller.control("POST", "faults", rule)
     assert (await caller.call("GET", f"{DISCOVERY}?Kanzlei=andere"))[0] == 404
@@ -101,16 +125,30 @@ async def test_a_rule_strikes_only_matching_method_path_and_query(caller: Caller
 
 async def test_skip_and_count_choose_which_requests_are_struck(caller: Caller) -> None:
     await caller.control("POST", "faults", {"status": 503, "skip": 2, "count": 3})
-    assert [await caller.discover() for _ in range(7)] == [200, 200, 503, 503, 503, 200, 200]
-    assert await caller.control("GET", "faults") == [{"status": 503, "skip": 2, "count": 3, "struck": 3}]
+    assert [await caller.discover() for _ in range(7)] == [
+        200,
+        200,
+        503,
+        503,
+        503,
+        200,
+        200,
+    ]
+    assert await caller.control("GET", "faults") == [
+        {"status": 503, "skip": 2, "count": 3, "struck": 3}
+    ]
 
 
 async def test_a_used_up_rule_makes_way_for_the_next_one(caller: Caller) -> None:
-    await caller.control("POST", "faults", [{"status": 500, "count": 1}, {"status": 503, "count": 1}])
+    await caller.control(
+        "POST", "faults", [{"status": 500, "count": 1}, {"status": 503, "count": 1}]
+    )
     assert [await caller.discover() for _ in range(3)] == [500, 503, 200]
 
 
-async def test_probability_strikes_now_and_then_and_the_same_way_after_a_reset(caller: Caller) -> None:
+async def test_probability_strikes_now_and_then_and_the_same_way_after_a_reset(
+    caller: Caller,
+) -> None:
     rounds = []
     for _ in range(2):
         await caller.control("POST", "reset", {"seed": 3})
@@ -130,11 +168,15 @@ async def test_latency_delays_the_answer_but_does_not_change_it(caller: Caller) 
 async def test_reset_cuts_the_connection(caller: Caller) -> None:
     await caller.control("POST", "faults", {"reset": True, "count": 1})
     with pytest.raises(aiohttp.ClientConnectionError):
-        await caller.call("POST", "/api/v1/Token", body={})  # aiohttp itself would repeat a GET, PUT or DELETE once
+        await caller.call(
+            "POST", "/api/v1/Token", body={}
+        )  # aiohttp itself would repeat a GET, PUT or DELETE once
     assert await caller.discover() == 200
 
 
-async def test_hang_never_answers_and_ends_when_the_caller_hangs_up(caller: Caller) -> None:
+async def test_hang_never_answers_and_ends_when_the_caller_hangs_up(
+    caller: Caller,
+) -> None:
     await caller.control("POST", "faults", {"hang": True, "count": 1})
     with pytest.raises(asyncio.TimeoutError):
         await caller.call("GET", DISCOVERY, timeout=0.3)
@@ -145,10 +187,16 @@ async def test_hang_never_answers_and_ends_when_the_caller_hangs_up(caller: Call
 
 
 @pytest.mark.parametrize(("when", "created"), [("before", 0), ("after", 1)])
-async def test_a_lost_answer_may_or_may_not_mean_that_the_work_was_done(when: str, created: int) -> None:
+async def test_a_lost_answer_may_or_may_not_mean_that_the_work_was_done(
+    when: str, created: int
+) -> None:
     async with calling(AdvowareTwin(empty=True)) as caller:
         await caller.log_in()
-        await caller.control("POST", "faults", {"method": "POST", "path": "Beteiligte", "reset": True, "when": when})
+        await caller.control(
+            "POST",
+            "faults",
+            {"method": "POST", "path": "Beteiligte", "reset": True, "when": when},
+        )
         with pytest.raises(aiohttp.ClientConnectionError):
             await caller.call("POST", BETEILIGTE, body={"name": "Neu"})
         state = await caller.control("GET", "state")
@@ -157,21 +205,30 @@ async def test_a_lost_answer_may_or_may_not_mean_that_the_work_was_done(when: st
 
 async def test_an_error_after_the_work_was_done(caller: Caller) -> None:
     await caller.log_in()
-    await caller.control("POST", "faults", {"method": "POST", "status": 500, "when": "after", "count": 1})
+    await caller.control(
+        "POST", "faults", {"method": "POST", "status": 500, "when": "after", "count": 1}
+    )
     assert (await caller.call("POST", BETEILIGTE, body={"name": "Doppelt"}))[0] == 500
-    assert len(json.loads((await caller.call("GET", f"{BETEILIGTE}?name=Doppelt"))[1])) == 1
+    assert (
+        len(json.loads((await caller.call("GET", f"{BETEILIGTE}?name=Doppelt"))[1]))
+        == 1
+    )
 
 
 async def test_empty_list_hides_the_rows_and_nothing_else(caller: Caller) -> None:
     await caller.log_in()
-    await caller.control("POST", "faults", {"path": "Beteiligte", "empty_list": True, "count": 1})
+    await caller.control(
+        "POST", "faults", {"path": "Beteiligte", "empty_list": True, "count": 1}
+    )
     assert await caller.call("GET", BETEILIGTE) == (200, "[]")
     assert len(json.loads((await caller.call("GET", BETEILIGTE))[1])) == 54
 
 
 async def test_truncated_json_is_a_success_that_can_not_be_read(caller: Caller) -> None:
     await caller.log_in()
-    await caller.control("POST", "faults", {"path": "Beteiligte", "truncate_json": True, "count": 1})
+    await caller.control(
+        "POST", "faults", {"path": "Beteiligte", "truncate_json": True, "count": 1}
+    )
     status, text = await caller.call("GET", f"{BETEILIGTE}/1001")
     assert status == 200
     assert text.startswith("{")
@@ -179,9 +236,13 @@ async def test_truncated_json_is_a_success_that_can_not_be_read(caller: Caller) 
         json.loads(text)
 
 
-async def test_revoking_tokens_through_a_fault_hits_the_very_request(caller: Caller) -> None:
+async def test_revoking_tokens_through_a_fault_hits_the_very_request(
+    caller: Caller,
+) -> None:
     await caller.log_in()
-    await caller.control("POST", "faults", {"path": "Beteiligte", "revoke_tokens": True, "count": 1})
+    await caller.control(
+        "POST", "faults", {"path": "Beteiligte", "revoke_tokens": True, "count": 1}
+    )
     assert (await caller.call("GET", f"{BETEILIGTE}/1001"))[0] == 401
     await caller.log_in()
     assert (await caller.call("GET", f"{BETEILIGTE}/1001"))[0] == 200
@@ -193,8 +254,12 @@ async def test_removed_faults_strike_no_more(caller: Caller) -> None:
     assert await caller.discover() == 200
 
 
-@pytest.mark.parametrize("rule", [{"stats": 500}, {"status": "viel"}, {"when": "später", "status": 500}])
-async def test_a_misspelled_rule_is_refused(caller: Caller, rule: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "rule", [{"stats": 500}, {"status": "viel"}, {"when": "später", "status": 500}]
+)
+async def test_a_misspelled_rule_is_refused(
+    caller: Caller, rule: dict[str, Any]
+) -> None:
     assert (await caller.call("POST", "/__sandbox__/faults", body=rule))[0] == 400
     assert await caller.control("GET", "faults") == []
 
@@ -202,17 +267,26 @@ async def test_a_misspelled_rule_is_refused(caller: Caller, rule: dict[str, Any]
 # -- journal --------------------------------------------------------------------------------------------------------
 
 
-async def test_the_journal_tells_every_request_but_those_to_the_control_api(caller: Caller) -> None:
+async def test_the_journal_tells_every_request_but_those_to_the_control_api(
+    caller: Caller,
+) -> None:
     await caller.control("POST", "faults", {"path": "Token", "status": 503})
     await caller.discover()
     await caller.call("POST", "/api/v1/Token", body={})
     await caller.call("GET", "/nirgends")
     first, second, third = await caller.control("GET", "journal")
     assert (first["number"], first["method"], first["status"]) == (1, "GET", 200)
-    assert (first["path"], first["route"], first["fault"]) == (f"{DISCOVERY}?Kanzlei=demo", DISCOVERY, None)
+    assert (first["path"], first["route"], first["fault"]) == (
+        f"{DISCOVERY}?Kanzlei=demo",
+        DISCOVERY,
+        None,
+    )
     assert first["ms"] >= 0
     assert datetime.fromisoformat(first["at"]).tzinfo is not None
-    assert (second["status"], second["fault"]) == (503, {"path": "Token", "status": 503})
+    assert (second["status"], second["fault"]) == (
+        503,
+        {"path": "Token", "status": 503},
+    )
     assert (third["status"], third["route"]) == (404, "(no route)")
 
 
@@ -245,7 +319,9 @@ async def test_request_lines_above_8190_bytes_are_refused(twin: type[Twin]) -> N
         for method in ("GET", "DELETE"):
             rest = 8190 - len(f"{method}  HTTP/1.1")
             for length, refused in ((rest, False), (rest + 1, True), (200_000, True)):
-                status, _ = await caller.call(method, "/x?" + "a" * (length - len("/x?")))
+                status, _ = await caller.call(
+                    method, "/x?" + "a" * (length - len("/x?"))
+                )
                 assert (status == 414) == refused, (method, length, status)
         journal = await caller.control("GET", "journal")
         assert [entry["status"] == 414 for entry in journal] == [False, True, True] * 2
@@ -262,7 +338,9 @@ async def test_the_clock_can_be_moved_and_put_back(caller: Caller) -> None:
     before = datetime.now(UTC)
     await caller.control("POST", "clock", {"advance_seconds": 3600})
     moved = await caller.control("POST", "clock", {"advance_seconds": 1800})
-    assert 5400 <= (datetime.fromisoformat(moved["now"]) - before).total_seconds() < 5460
+    assert (
+        5400 <= (datetime.fromisoformat(moved["now"]) - before).total_seconds() < 5460
+    )
     back = await caller.control("POST", "clock", {"reset": True})
     assert 0 <= (datetime.fromisoformat(back["now"]) - before).total_seconds() < 60
 
@@ -273,7 +351,9 @@ async def test_a_twin_lives_by_the_clock_it_is_given() -> None:
         assert (await caller.control("POST", "clock", {}))["now"] == fixed.isoformat()
 
 
-async def test_reset_restores_data_and_clock_and_forgets_journal_and_faults(caller: Caller) -> None:
+async def test_reset_restores_data_and_clock_and_forgets_journal_and_faults(
+    caller: Caller,
+) -> None:
     seeded = await caller.control("GET", "state")
     await caller.call("DELETE", "/__sandbox__/beteiligte/1001")
     await caller.control("POST", "faults", {"status": 500})
@@ -341,7 +421,11 @@ async def test_a_twin_with_a_state_file_goes_on_where_it_ended(tmp_path: Path) -
     async with program(*kept) as caller:
         await caller.log_in()
         await caller.call("POST", BETEILIGTE, body={"name": "Vorher"})
-        await caller.control("PUT", "beteiligte/1001", {"kommunikation": [{"tlf": "030 23125 1", "kommKz": 1}]})
+        await caller.control(
+            "PUT",
+            "beteiligte/1001",
+            {"kommunikation": [{"tlf": "030 23125 1", "kommKz": 1}]},
+        )
         await caller.control("DELETE", "termine/20001")
         before, headers = await caller.control("GET", "state"), caller.headers
     async with program(*kept) as caller:
@@ -349,7 +433,10 @@ async def test_a_twin_with_a_state_file_goes_on_where_it_ended(tmp_path: Path) -
         assert await caller.control("GET", "state") == before
         _, text = await caller.call("POST", BETEILIGTE, body={"name": "Nachher"})
         created = json.loads(text)
-        assert created["betNr"] == max(record["betNr"] for record in before["beteiligte"]) + 1
+        assert (
+            created["betNr"]
+            == max(record["betNr"] for record in before["beteiligte"]) + 1
+        )
         assert created["rowId"] not in json.dumps(before)
 
 

@@ -35,20 +35,32 @@ def test_same_seed_and_day_give_the_same_firm_in_another_process(firm: Firm) -> 
     environment = {**os.environ, "PYTHONHASHSEED": "4711", "PYTHONIOENCODING": "utf-8"}
     checkout = Path(__file__).parents[2]
     other = subprocess.run(  # noqa: S603 - our own code, fixed arguments
-        [sys.executable, "-c", code], cwd=checkout, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=checkout,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert other.stdout.strip() == repr(firm)
 
 
-def test_another_seed_gives_other_numbers_and_another_day_other_dates(firm: Firm) -> None:
+def test_another_seed_gives_other_numbers_and_another_day_other_dates(
+    firm: Firm,
+) -> None:
     assert _phones(make_firm(2, TODAY)) != _phones(firm)
     later = make_firm(1, TODAY + timedelta(days=70))
-    assert min(entry.day for entry in later.appointments if entry.day not in CLOCK_CHANGES) > TODAY
+    assert (
+        min(entry.day for entry in later.appointments if entry.day not in CLOCK_CHANGES)
+        > TODAY
+    )
 
 
 def test_it_is_a_small_firm_with_one_former_employee(firm: Firm) -> None:
     assert len(firm.employees) == 12
-    assert [employee.kuerzel for employee in firm.employees if not employee.active] == ["VW"]
+    assert [employee.kuerzel for employee in firm.employees if not employee.active] == [
+        "VW"
+    ]
     assert all(2 <= len(employee.kuerzel) <= 3 for employee in firm.employees)
     assert len(firm.parties) == 60
     assert len(firm.bank_accounts) == 8
@@ -77,14 +89,27 @@ def test_most_parties_are_in_both_systems_and_some_in_one_only(firm: Firm) -> No
 
 def test_parts_are_never_where_their_party_is_not(firm: Firm) -> None:
     for party in firm.parties:
-        for part in (*party.phones, *party.mails, *party.addresses, *party.bank_accounts):
+        for part in (
+            *party.phones,
+            *party.mails,
+            *party.addresses,
+            *party.bank_accounts,
+        ):
             if party.sides != "both":
                 assert part.sides == party.sides, (party.betnr, part)
 
 
 def test_names_are_as_awkward_as_in_life(firm: Firm) -> None:
     names = [party.full_name for party in firm.parties]
-    for part in ("Änne", "O'Brien", "D’Angelo", "Schäfer-Öztürk", "Ng", "„Grüne Höhe“", "&"):
+    for part in (
+        "Änne",
+        "O'Brien",
+        "D’Angelo",
+        "Schäfer-Öztürk",
+        "Ng",
+        "„Grüne Höhe“",
+        "&",
+    ):
         assert any(part in name for name in names), part
     assert max(len(party.name) for party in firm.parties) == 200
     forms = {party.rechtsform for party in firm.parties}
@@ -110,14 +135,24 @@ def test_every_number_but_one_is_readable_and_its_e164_form_is_right(seed: int) 
             unreadable.append(phone)
             continue
         assert phonenumbers.is_valid_number(number), phone
-        assert phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) == phone.e164
+        assert (
+            phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+            == phone.e164
+        )
     assert [(phone.written, phone.e164, phone.sides) for phone in unreadable] == [
         ("0511/1234 (Büro)", None, "advoware")
     ]
 
 
 def test_numbers_come_from_the_blocks_kept_free_for_fiction(firm: Firm) -> None:
-    blocks = ("+493023125", "+496990009", "+494066969", "+492214710", "+498999998", "+4917139200")
+    blocks = (
+        "+493023125",
+        "+496990009",
+        "+494066969",
+        "+492214710",
+        "+498999998",
+        "+4917139200",
+    )
     assert all(phone.e164.startswith(blocks) for phone in _phones(firm) if phone.e164)
 
 
@@ -129,7 +164,9 @@ def test_numbers_are_spelled_in_many_ways(firm: Firm) -> None:
 def test_mail_addresses_lead_nowhere(firm: Firm) -> None:
     mails = [mail.address for party in firm.parties for mail in party.mails]
     assert all(mail.lower().endswith("example.de") for mail in mails)
-    assert [mail for mail in mails if "@" not in mail] == ["empfang(at)norddeutsche.example.de"]
+    assert [mail for mail in mails if "@" not in mail] == [
+        "empfang(at)norddeutsche.example.de"
+    ]
 
 
 def test_bank_accounts_are_valid(firm: Firm) -> None:
@@ -148,7 +185,9 @@ def test_every_party_has_exactly_one_main_address(firm: Firm) -> None:
 @pytest.mark.parametrize("today", [TODAY, date(2026, 11, 23), date(2028, 2, 29)])
 def test_appointments_lie_in_the_window_around_the_given_day(today: date) -> None:
     for appointment in make_firm(1, today).appointments:
-        inside = today - timedelta(days=7) <= appointment.day <= today + timedelta(days=730)
+        inside = (
+            today - timedelta(days=7) <= appointment.day <= today + timedelta(days=730)
+        )
         assert inside or appointment.day in CLOCK_CHANGES, appointment
 
 
@@ -162,7 +201,13 @@ def test_appointments_cover_what_a_calendar_sync_meets(firm: Firm) -> None:
     some(any(entry.last_day == FOR_EVER for entry in series), series)
     some(any(entry.series and entry.series.turnus > 1 for entry in series), series)
     some(any(entry.series and entry.all_day for entry in series), series)
-    some(any(entry.series and entry.series.turnus_art == 3 and entry.day.day == 31 for entry in series), series)
+    some(
+        any(
+            entry.series and entry.series.turnus_art == 3 and entry.day.day == 31
+            for entry in series
+        ),
+        series,
+    )
     single = [entry for entry in entries if not entry.series]
     some(any(entry.all_day and entry.last_day > entry.day for entry in single), single)
     some(any(entry.start and entry.last_day > entry.day for entry in single), single)
@@ -174,7 +219,11 @@ def test_appointments_cover_what_a_calendar_sync_meets(firm: Firm) -> None:
 
 
 def test_every_clock_change_has_an_entry_within_the_changed_hour(firm: Firm) -> None:
-    at_night = {entry.day for entry in firm.appointments if entry.start and entry.start.hour == 2}
+    at_night = {
+        entry.day
+        for entry in firm.appointments
+        if entry.start and entry.start.hour == 2
+    }
     assert at_night >= CLOCK_CHANGES
 
 

@@ -20,7 +20,9 @@ from services.api.access import (
 )
 
 TOKEN, OTHER = "0123456789abcdef01234567", "76543210fedcba9876543210"
-CAPTURED = json.loads((Path(__file__).parents[1] / "fixtures" / "espocrm-webhooks.json").read_text())["requests"]
+CAPTURED = json.loads(
+    (Path(__file__).parents[1] / "fixtures" / "espocrm-webhooks.json").read_text()
+)["requests"]
 
 
 def settings(**variables: Any) -> Settings:
@@ -49,10 +51,14 @@ def test_a_body_whose_keys_the_engine_has_sorted_cannot_be_checked() -> None:
     assert not may_check_signature([{"id": "y", "name": "x"}])
 
 
-def test_with_configured_secrets_an_unsigned_or_wrongly_signed_webhook_is_denied() -> None:
+def test_with_configured_secrets_an_unsigned_or_wrongly_signed_webhook_is_denied() -> (
+    None
+):
     request = CAPTURED[0]
     body = json.loads(request["body"])
-    strict = settings(ESPOCRM_WEBHOOK_SECRETS=f"{request['webhookId']}:{request['secretKey']}")
+    strict = settings(
+        ESPOCRM_WEBHOOK_SECRETS=f"{request['webhookId']}:{request['secretKey']}"
+    )
     signed = {"x-signature": request["headers"]["X-Signature"]}
 
     require_webhook_sender(signed, {}, body, strict)
@@ -61,10 +67,14 @@ def test_with_configured_secrets_an_unsigned_or_wrongly_signed_webhook_is_denied
             require_webhook_sender(headers, {}, body, strict)
 
 
-def test_a_body_with_sorted_keys_does_not_get_around_the_signature_without_a_token() -> None:
+def test_a_body_with_sorted_keys_does_not_get_around_the_signature_without_a_token() -> (
+    None
+):
     keys = f"abc:{TOKEN}"
     with pytest.raises(AccessDenied, match="ESPOCRM_WEBHOOK_TOKEN"):
-        require_webhook_sender({}, {}, [{"a": 1, "id": "x"}], settings(ESPOCRM_WEBHOOK_SECRETS=keys))
+        require_webhook_sender(
+            {}, {}, [{"a": 1, "id": "x"}], settings(ESPOCRM_WEBHOOK_SECRETS=keys)
+        )
     with_token = settings(ESPOCRM_WEBHOOK_SECRETS=keys, ESPOCRM_WEBHOOK_TOKEN=TOKEN)
     require_webhook_sender({}, {"token": TOKEN}, [{"a": 1, "id": "x"}], with_token)
 
@@ -75,7 +85,11 @@ def test_the_webhook_token_is_taken_from_the_query_or_from_basic_auth() -> None:
 
     require_webhook_sender({}, {"token": TOKEN}, [], strict)
     require_webhook_sender({"authorization": f"Basic {basic}"}, {}, [], strict)
-    for headers, query in (({}, {}), ({}, {"token": "falsch"}), ({"authorization": "Basic !"}, {})):
+    for headers, query in (
+        ({}, {}),
+        ({}, {"token": "falsch"}),
+        ({"authorization": "Basic !"}, {}),
+    ):
         with pytest.raises(AccessDenied):
             require_webhook_sender(headers, query, [], strict)
 
@@ -99,10 +113,17 @@ def test_without_keys_nobody_is_admitted_as_soon_as_one_system_is_real() -> None
         require_webhook_sender({}, {}, [{"id": "x"}], tunnel)
 
 
-@pytest.mark.parametrize("given", ["", "ü", "\ud800", "x" * 100_000, TOKEN[:-1], f"{TOKEN} ", f"{TOKEN},{OTHER}"])
+@pytest.mark.parametrize(
+    "given",
+    ["", "ü", "\ud800", "x" * 100_000, TOKEN[:-1], f"{TOKEN} ", f"{TOKEN},{OTHER}"],
+)
 def test_no_odd_key_is_admitted_or_breaks_the_check(given: str) -> None:
     strict = settings(BITBYLAW_API_KEYS=f"{TOKEN},{OTHER}", ESPOCRM_WEBHOOK_TOKEN=TOKEN)
-    for headers in ({"x-api-key": given}, {"authorization": f"Bearer {given}"}, {"authorization": given}):
+    for headers in (
+        {"x-api-key": given},
+        {"authorization": f"Bearer {given}"},
+        {"authorization": given},
+    ):
         with pytest.raises(AccessDenied):
             require_api_key(headers, strict)
         with pytest.raises(AccessDenied):

@@ -20,12 +20,22 @@ from services.values.address_block import build_anschrift
 from services.values.countries import country_code, country_text
 
 MAPPER = AdressenMapper()
-PERSON = {"betNr": 1001, "anrede": "Herr", "titel": "Dr.", "vorname": "Max", "name": "Müller", "rechtsform": "Herr"}
+PERSON = {
+    "betNr": 1001,
+    "anrede": "Herr",
+    "titel": "Dr.",
+    "vorname": "Max",
+    "name": "Müller",
+    "rechtsform": "Herr",
+}
 COMPANY = {"betNr": 1002, "name": "Grün & Co. KG", "rechtsform": "KG"}
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30) | st.none()
 words = st.from_regex(r"[A-Za-zÄÖÜäöüß][A-Za-zÄÖÜäöüß .-]{0,20}", fullmatch=True)
-days = st.dates(date(1800, 1, 1), date(2200, 12, 31)).map(lambda day: day.isoformat()) | st.none()
+days = (
+    st.dates(date(1800, 1, 1), date(2200, 12, 31)).map(lambda day: day.isoformat())
+    | st.none()
+)
 countries = st.sampled_from([None, "", "DE", "AT", "Schweiz", "fr"])
 NO_VALUES = dict.fromkeys(FIELDS)
 
@@ -44,7 +54,13 @@ def cadressen(**attributes: Any) -> dict[str, Any]:
     bis=days,
 )
 def test_an_address_created_in_advoware_means_the_same_there(
-    street: list[str], plz: str, ort: str, country: str | None, postfach: str | None, von: str | None, bis: str | None
+    street: list[str],
+    plz: str,
+    ort: str,
+    country: str | None,
+    postfach: str | None,
+    von: str | None,
+    bis: str | None,
 ) -> None:
     espo = cadressen(
         adresseStreet="\n".join(street),
@@ -58,7 +74,9 @@ def test_an_address_created_in_advoware_means_the_same_there(
     )
     created = MAPPER.map_cadressen_to_advoware(espo, PERSON, is_main=False)
     assert MAPPER.get_changed_fields(espo, created) == []
-    assert MAPPER.comparable_from_advoware(created) == MAPPER.comparable_from_espocrm(espo)
+    assert MAPPER.comparable_from_advoware(created) == MAPPER.comparable_from_espocrm(
+        espo
+    )
     back = MAPPER.map_advoware_to_cadressen(created)
     assert MAPPER.comparable_from_espocrm(back) == MAPPER.comparable_from_espocrm(espo)
 
@@ -67,8 +85,16 @@ def test_an_address_created_in_advoware_means_the_same_there(
 def test_comparing_is_idempotent_and_blind_to_blanks_and_composition(
     street: str | None, city: str | None, country: str | None, postfach: str | None
 ) -> None:
-    espo = cadressen(adresseStreet=street, adresseCity=city, adresseCountry=country, postfach=postfach)
-    spaced = {name: f"  {value} " if name != "id" and value else value for name, value in espo.items()}
+    espo = cadressen(
+        adresseStreet=street,
+        adresseCity=city,
+        adresseCountry=country,
+        postfach=postfach,
+    )
+    spaced = {
+        name: f"  {value} " if name != "id" and value else value
+        for name, value in espo.items()
+    }
     values = MAPPER.comparable_from_espocrm(espo)
     assert MAPPER.comparable_from_espocrm(spaced) == values
     assert "" not in values.values()
@@ -78,9 +104,16 @@ def test_comparing_is_idempotent_and_blind_to_blanks_and_composition(
 
 @given(texts)
 def test_an_empty_country_is_not_made_up(name: str | None) -> None:
-    created = MAPPER.map_cadressen_to_advoware(cadressen(adresseStreet=name, adresseCountry=""), COMPANY, is_main=True)
+    created = MAPPER.map_cadressen_to_advoware(
+        cadressen(adresseStreet=name, adresseCountry=""), COMPANY, is_main=True
+    )
     assert created["land"] == ""
-    assert MAPPER.map_advoware_to_cadressen({"id": 1, "strasse": name, "land": None})["adresseCountry"] is None
+    assert (
+        MAPPER.map_advoware_to_cadressen({"id": 1, "strasse": name, "land": None})[
+            "adresseCountry"
+        ]
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,7 +124,9 @@ def test_an_empty_country_is_not_made_up(name: str | None) -> None:
         ("Tschechische Republik", "CZ"), (" Schweiz ", "CH"), ("Absurdistan", None), ("", None), (None, None),
     ],
 )  # fmt: skip
-def test_countries_are_known_by_code_and_by_name(written: str | None, code: str | None) -> None:
+def test_countries_are_known_by_code_and_by_name(
+    written: str | None, code: str | None
+) -> None:
     assert country_code(written) == code
 
 
@@ -109,20 +144,42 @@ def test_the_printed_block_is_made_of_the_parts() -> None:
     )  # fmt: skip
     created = MAPPER.map_cadressen_to_advoware(espo, PERSON, is_main=True)
     assert created["strasse"] == "Lange Straße 5"
-    assert created["anschrift"] == "Herrn Dr. Max Müller\nLange Straße 5\nHinterhaus\n6020 Innsbruck\nÖSTERREICH"
+    assert (
+        created["anschrift"]
+        == "Herrn Dr. Max Müller\nLange Straße 5\nHinterhaus\n6020 Innsbruck\nÖSTERREICH"
+    )
     assert (created["land"], created["standardAnschrift"]) == ("Österreich", True)
 
 
 def test_the_block_of_a_company_with_a_post_office_box_names_the_box() -> None:
-    values = {"strasse": None, "plz": None, "ort": "Hannover", "postfach": "1234", "postfachPLZ": "30001"}
-    assert build_anschrift("Grün & Co. KG", values) == "Grün & Co. KG\nPostfach 1234\n30001 Hannover"
+    values = {
+        "strasse": None,
+        "plz": None,
+        "ort": "Hannover",
+        "postfach": "1234",
+        "postfachPLZ": "30001",
+    }
+    assert (
+        build_anschrift("Grün & Co. KG", values)
+        == "Grün & Co. KG\nPostfach 1234\n30001 Hannover"
+    )
 
 
-def test_lines_below_the_street_are_found_in_a_block_and_left_open_in_an_unreadable_one() -> None:
+def test_lines_below_the_street_are_found_in_a_block_and_left_open_in_an_unreadable_one() -> (
+    None
+):
     adresse = {"id": 1, "strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover"}
     block = "Frau Änne Grün\nLange  Straße 5\nHinterhaus\n3. Stock\n30159 Hannover"
-    assert MAPPER.comparable_from_advoware({**adresse, "anschrift": block})["weitereZeilen"] == "Hinterhaus\n3. Stock"
-    assert MAPPER.comparable_from_advoware({**adresse, "anschrift": None})["weitereZeilen"] is None
+    assert (
+        MAPPER.comparable_from_advoware({**adresse, "anschrift": block})[
+            "weitereZeilen"
+        ]
+        == "Hinterhaus\n3. Stock"
+    )
+    assert (
+        MAPPER.comparable_from_advoware({**adresse, "anschrift": None})["weitereZeilen"]
+        is None
+    )
     assert "weitereZeilen" not in MAPPER.comparable_from_advoware(
         {**adresse, "anschrift": "Alte Straße 1\n10115 Berlin"}
     )
@@ -155,8 +212,19 @@ def test_the_mark_survives_with_the_users_text(entity_id: str, text: str) -> Non
 
 
 def test_a_new_cadressen_takes_its_name_from_the_remark_or_from_the_address() -> None:
-    adresse = {"id": 1, "strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover", "standardAnschrift": True}
-    assert MAPPER.map_advoware_to_cadressen({**adresse, "bemerkung": "Lager"})["bezeichnung"] == "Lager"
+    adresse = {
+        "id": 1,
+        "strasse": "Lange Straße 5",
+        "plz": "30159",
+        "ort": "Hannover",
+        "standardAnschrift": True,
+    }
+    assert (
+        MAPPER.map_advoware_to_cadressen({**adresse, "bemerkung": "Lager"})[
+            "bezeichnung"
+        ]
+        == "Lager"
+    )
     record = MAPPER.map_advoware_to_cadressen(adresse)
     assert record["bezeichnung"] == "Lange Straße 5, 30159 Hannover"
     assert record["istStandard"] is True

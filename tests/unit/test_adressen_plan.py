@@ -27,7 +27,13 @@ from services.vmh_sync.adressen.plan import (
 )
 from services.vmh_sync.store import SyncState
 
-BETEILIGTER = {"betNr": 1001, "anrede": "Herr", "vorname": "Max", "name": "Müller", "rechtsform": "Herr"}
+BETEILIGTER = {
+    "betNr": 1001,
+    "anrede": "Herr",
+    "vorname": "Max",
+    "name": "Müller",
+    "rechtsform": "Herr",
+}
 ROW = {
     "id": "6b0473a32660ab138", "adresseStreet": "Weg 1\nHinterhaus", "adressePostalCode": "30159",
     "adresseCity": "Ulm", "adresseCountry": "AT", "postfach": None, "postfachPLZ": None, "gueltigVon": "2020-01-01",
@@ -39,7 +45,12 @@ ADRESSE = {
     "anschrift": "Herrn Max Müller\nWeg 1\nHinterhaus\n30159 Ulm\nÖSTERREICH", "bemerkung": None,
 }  # fmt: skip
 WRITABLE = ("strasse", "plz", "ort", BLOCK)
-TEXTS = {"adresseStreet": "strasse", "adresseCity": "ort", "adressePostalCode": "plz", "postfach": "postfach"}
+TEXTS = {
+    "adresseStreet": "strasse",
+    "adresseCity": "ort",
+    "adressePostalCode": "plz",
+    "postfach": "postfach",
+}
 STORES = {
     "as it is": lambda old, new: new,
     "capitals": lambda old, new: new.upper() if isinstance(new, str) else new,
@@ -63,12 +74,18 @@ class World:
 
     def sync(self, hidden: dict[str, Any] | None = None) -> Settle:
         """One run; ``hidden`` overlays what Advoware answers (``...``: the key is missing)."""
-        shown = {key: value for key, value in {**self.adresse, **(hidden or {})}.items() if value is not ...}
+        shown = {
+            key: value
+            for key, value in {**self.adresse, **(hidden or {})}.items()
+            if value is not ...
+        }
         listing = adressen_of({"adressen": [shown]})
         assert listing is not None
         now = datetime(2026, 2, 10, 9, tzinfo=UTC)
         states = {self.state.entity_id: self.state} if self.state else {}
-        seen = Observation("b1", BETEILIGTER, {}, [self.row], listing.adressen, states, "both", now)
+        seen = Observation(
+            "b1", BETEILIGTER, {}, [self.row], listing.adressen, states, "both", now
+        )
         (action,) = make_plan(seen, match_addresses(seen))
         assert isinstance(action, Settle), action
         assert action.fields is not None
@@ -77,12 +94,27 @@ class World:
         if attributes := action.espocrm:
             self.requests += 1
             store = STORES[self.store_espocrm]
-            self.row = {**self.row, **{name: store(self.row.get(name), value) for name, value in attributes.items()}}
+            self.row = {
+                **self.row,
+                **{
+                    name: store(self.row.get(name), value)
+                    for name, value in attributes.items()
+                },
+            }
             action = settle_update(seen, action, self.row, {})
         self.row["syncStatus"] = action.shown_status
         state = action.state
-        self.state = SyncState(**{**state.__dict__, "base": _stored(state.base), "rejected": _stored(state.rejected)})
-        self.said += [*(problem.details for problem in problems_of(seen, action)), *_stored(changes_of(action))]
+        self.state = SyncState(
+            **{
+                **state.__dict__,
+                "base": _stored(state.base),
+                "rejected": _stored(state.rejected),
+            }
+        )
+        self.said += [
+            *(problem.details for problem in problems_of(seen, action)),
+            *_stored(changes_of(action)),
+        ]
         return action
 
     def _put(self, action: Settle) -> dict[str, Any]:
@@ -92,7 +124,11 @@ class World:
         self.said.append(action.adresse.get(BLOCK))  # the audit keeps it
         body = put_body(action.fields, action.adresse, put_names(action.fields))
         store = STORES[self.store_advoware]
-        taken = {name: store(self.adresse.get(name), body[name]) for name in WRITABLE if name in body}
+        taken = {
+            name: store(self.adresse.get(name), body[name])
+            for name in WRITABLE
+            if name in body
+        }
         self.adresse = {**self.adresse, **taken}
         return dict(self.adresse)
 
@@ -101,7 +137,11 @@ def _stored(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-edits = st.tuples(st.sampled_from(["espocrm", "advoware"]), st.sampled_from(sorted(TEXTS)), st.booleans())
+edits = st.tuples(
+    st.sampled_from(["espocrm", "advoware"]),
+    st.sampled_from(sorted(TEXTS)),
+    st.booleans(),
+)
 # What Advoware may answer instead of what it holds, but for another plausible value: nobody can tell that from an edit.
 no_value = st.sampled_from([..., None, 7, []])
 no_country = st.sampled_from([..., None, 7, [], "Absurdistan"])
@@ -115,7 +155,9 @@ hidden = st.fixed_dictionaries(
     },
 )
 stores = st.sampled_from(sorted(STORES))
-rounds = st.lists(st.tuples(st.lists(edits, max_size=3), hidden | st.just({})), min_size=1, max_size=4)
+rounds = st.lists(
+    st.tuples(st.lists(edits, max_size=3), hidden | st.just({})), min_size=1, max_size=4
+)
 
 
 @given(rounds, stores, stores)
@@ -135,7 +177,9 @@ def test_it_comes_to_rest_and_no_edit_is_gone_without_a_word(
                 world.adresse |= {TEXTS[attribute]: word}
                 if by_block:
                     world.adresse[BLOCK] = f"Von Hand {word}"
-            entered[attribute] = word  # what stood there before was given up by a person
+            entered[attribute] = (
+                word  # what stood there before was given up by a person
+            )
             words.setdefault((side, attribute), set()).add(word)
         world.sync(disguise)
     world.sync()
@@ -144,10 +188,14 @@ def test_it_comes_to_rest_and_no_edit_is_gone_without_a_word(
     last = world.sync()
     assert world.requests == before
     assert not changes_of(last)
-    told = json.dumps([world.row, world.adresse, world.said], ensure_ascii=False).casefold()
+    told = json.dumps(
+        [world.row, world.adresse, world.said], ensure_ascii=False
+    ).casefold()
     for attribute, word in entered.items():
         assert word.casefold() in told
-        ours, theirs = (words.get((side, attribute), set()) for side in ("espocrm", "advoware"))
+        ours, theirs = (
+            words.get((side, attribute), set()) for side in ("espocrm", "advoware")
+        )
         if not theirs:  # what the other side made of it never comes back
             assert str(world.row[attribute]).split("\n")[0] == word
         if not ours and store_advoware == "as it is":
@@ -160,14 +208,26 @@ first_values = {
     "adresseStreet": ("strasse", [None, "Weg 1", "Weg 2\nHof", 7]),
     "adressePostalCode": ("plz", [None, "", "30159", "9" * 30, "8" * 50]),
     "adresseCity": ("ort", [None, "", "Ulm", "Köln"]),
-    "adresseCountry": ("land", [None, "", "DE", "AT", "Schweiz", "Absurdistan", "Phantasien", []]),
+    "adresseCountry": (
+        "land",
+        [None, "", "DE", "AT", "Schweiz", "Absurdistan", "Phantasien", []],
+    ),
     "postfach": ("postfach", [None, "", "12", "77"]),
-    "gueltigVon": ("gueltigVon", [None, "", "2020-01-01", "0001-01-01T00:00:00", "1492-01-01", "1.1.2020", 5]),
+    "gueltigVon": (
+        "gueltigVon",
+        [None, "", "2020-01-01", "0001-01-01T00:00:00", "1492-01-01", "1.1.2020", 5],
+    ),
 }
-first_rows = st.fixed_dictionaries({name: st.sampled_from(values) for name, (_, values) in first_values.items()})
+first_rows = st.fixed_dictionaries(
+    {name: st.sampled_from(values) for name, (_, values) in first_values.items()}
+)
 first_adressen = st.fixed_dictionaries(
     {field: st.sampled_from([*values, ...]) for field, values in first_values.values()},
-    optional={BLOCK: st.sampled_from([None, "", "Von Hand", "Von Hand\nWeg 1\n30159 Ulm", ...])},
+    optional={
+        BLOCK: st.sampled_from(
+            [None, "", "Von Hand", "Von Hand\nWeg 1\n30159 Ulm", ...]
+        )
+    },
 )
 
 
@@ -175,7 +235,11 @@ first_adressen = st.fixed_dictionaries(
 def test_the_first_comparison_of_any_two_addresses_comes_to_rest_and_loses_nothing(
     row: dict[str, Any], adresse: dict[str, Any]
 ) -> None:
-    shown = {name: value for name, value in {**ADRESSE, **adresse}.items() if value is not ...}
+    shown = {
+        name: value
+        for name, value in {**ADRESSE, **adresse}.items()
+        if value is not ...
+    }
     world = World(row={**ROW, **row}, adresse=dict(shown))
     world.sync()
     world.sync()
@@ -191,7 +255,9 @@ def test_the_first_comparison_of_any_two_addresses_comes_to_rest_and_loses_nothi
 
 
 @given(hidden)
-def test_what_advoware_answers_for_a_moment_changes_nothing_for_good(disguise: dict[str, Any]) -> None:
+def test_what_advoware_answers_for_a_moment_changes_nothing_for_good(
+    disguise: dict[str, Any],
+) -> None:
     world = World()
     world.sync()
     world.sync(disguise)
@@ -209,25 +275,45 @@ def test_the_first_comparison_tells_what_cannot_be_compared() -> None:
 
 
 @pytest.mark.parametrize(
-    "odd", [{"strasse": {"a": 1}}, {"plz": True}, {"bemerkung": 7}, {"bemerkung": ["x"]}, {"anschrift": {}}]
+    "odd",
+    [
+        {"strasse": {"a": 1}},
+        {"plz": True},
+        {"bemerkung": 7},
+        {"bemerkung": ["x"]},
+        {"anschrift": {}},
+    ],
 )
 def test_nothing_in_an_adresse_breaks_the_plan(odd: dict[str, Any]) -> None:
     listing = adressen_of({"adressen": [{**ADRESSE, **odd, "id": 6}]})
     assert listing is not None
     now = datetime(2026, 2, 10, tzinfo=UTC)
     seen = Observation(
-        "b1", BETEILIGTER, {"assignedUserId": "u", "teamsIds": ["t"]}, [], listing.adressen, {}, "both", now
+        "b1",
+        BETEILIGTER,
+        {"assignedUserId": "u", "teamsIds": ["t"]},
+        [],
+        listing.adressen,
+        {},
+        "both",
+        now,
     )
     (action,) = make_plan(seen, match_addresses(seen))
     assert not isinstance(action, Broken)
     assert isinstance(action, CreateCAdressen)
-    assert (action.attributes["assignedUserId"], action.attributes["teamsIds"]) == ("u", ["t"])
+    assert (action.attributes["assignedUserId"], action.attributes["teamsIds"]) == (
+        "u",
+        ["t"],
+    )
     json.dumps(action.attributes)
 
 
 lines = st.lists(st.text("AB ", max_size=3), max_size=5)
 parts = st.fixed_dictionaries(
-    {name: st.sampled_from([None, "A", "B", "A B"]) for name in ("strasse", "weitereZeilen", "plz", "ort")}
+    {
+        name: st.sampled_from([None, "A", "B", "A B"])
+        for name in ("strasse", "weitereZeilen", "plz", "ort")
+    }
 )
 
 
@@ -241,5 +327,10 @@ def test_a_block_written_by_hand_keeps_every_line_that_is_not_an_old_part(
         return
     gone = [line for line in block if line not in changed.split("\n")]
     place = " ".join(part for part in (old["plz"], old["ort"]) if part)
-    assert {line.strip() for line in gone} <= {old["strasse"], old["weitereZeilen"], place, ""}
+    assert {line.strip() for line in gone} <= {
+        old["strasse"],
+        old["weitereZeilen"],
+        place,
+        "",
+    }
     assert changed.startswith("Von Hand")

@@ -8,7 +8,13 @@ from datetime import UTC, datetime
 import pytest
 
 from services.core.errors import InvalidInput
-from services.values.advoware_protocol import endpoint_url, explain_refusal, parse_date_time, read_token, sign_login
+from services.values.advoware_protocol import (
+    endpoint_url,
+    explain_refusal,
+    parse_date_time,
+    read_token,
+    sign_login,
+)
 
 BASE = "https://host.example:90/base"
 
@@ -86,7 +92,10 @@ def test_what_could_lead_elsewhere_is_refused(endpoint: str) -> None:
     ("text", "expected"),
     [
         ("2026-02-10T09:00:00", datetime(2026, 2, 10, 8, tzinfo=UTC)),
-        ("2026-07-10T09:00:00.1234567", datetime(2026, 7, 10, 7, 0, 0, 123456, tzinfo=UTC)),
+        (
+            "2026-07-10T09:00:00.1234567",
+            datetime(2026, 7, 10, 7, 0, 0, 123456, tzinfo=UTC),
+        ),
         ("2026-02-10T09:00:00Z", datetime(2026, 2, 10, 9, tzinfo=UTC)),
         ("2026-02-10", datetime(2026, 2, 9, 23, tzinfo=UTC)),
         ("10.02.2026", None),
@@ -102,13 +111,21 @@ def test_a_token_is_used_until_two_minutes_before_its_expiry() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
 
     answer = {"access_token": "t", "expiration_utc": "2026-01-01T00:10:00.1234567Z"}
-    assert read_token(answer, now, 55).usable_until == datetime(2026, 1, 1, 0, 8, 0, 123456, tzinfo=UTC)
+    assert read_token(answer, now, 55).usable_until == datetime(
+        2026, 1, 1, 0, 8, 0, 123456, tzinfo=UTC
+    )
     by_seconds = read_token({"access_token": "t", "expires_in": 600}, now, 55)
     assert by_seconds.usable_until == datetime(2026, 1, 1, 0, 8, tzinfo=UTC)
-    assert read_token({"access_token": "t"}, now, 55).usable_until == datetime(2026, 1, 1, 0, 53, tzinfo=UTC)
+    assert read_token({"access_token": "t"}, now, 55).usable_until == datetime(
+        2026, 1, 1, 0, 53, tzinfo=UTC
+    )
 
 
 def test_refusals_of_the_login_name_the_setting() -> None:
-    assert "ADVOWARE_PASSWORD" in str(explain_refusal(400, "Falscher Name oder falsches Kennwort"))
-    assert "ADVOWARE_KANZLEI" in str(explain_refusal(500, "Die Kanzlei ist nicht registriert."))
+    assert "ADVOWARE_PASSWORD" in str(
+        explain_refusal(400, "Falscher Name oder falsches Kennwort")
+    )
+    assert "ADVOWARE_KANZLEI" in str(
+        explain_refusal(500, "Die Kanzlei ist nicht registriert.")
+    )
     assert explain_refusal(500, "") is None

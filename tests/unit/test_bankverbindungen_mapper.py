@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schwifty import IBAN
 
-from services.bankverbindungen_mapper import ATTRIBUTES, BankverbindungenMapper, UnusableAccount, konten_of, mask_iban
+from services.bankverbindungen_mapper import (
+    ATTRIBUTES,
+    BankverbindungenMapper,
+    UnusableAccount,
+    konten_of,
+    mask_iban,
+)
 from services.core.foreign_text import without_invisible
 from services.values.merge import Unknown
 
@@ -17,7 +23,9 @@ MAPPER = BankverbindungenMapper()
 COMMERZBANK = "DE89370400440532013000"
 
 german_ibans = st.builds(
-    lambda bank_code, account: IBAN.generate("DE", bank_code, account, validate_bban=False).compact,
+    lambda bank_code, account: (
+        IBAN.generate("DE", bank_code, account, validate_bban=False).compact
+    ),
     st.from_regex(r"[1-9][0-9]{7}", fullmatch=True),
     st.from_regex(r"[0-9]{1,10}", fullmatch=True),
 )
@@ -31,7 +39,9 @@ def spell(text: str, gaps: list[int]) -> str:
 
 
 @given(iban=german_ibans, gaps=st.lists(st.integers(0, 22), max_size=6))
-def test_an_iban_is_sent_compact_however_it_was_typed(iban: str, gaps: list[int]) -> None:
+def test_an_iban_is_sent_compact_however_it_was_typed(
+    iban: str, gaps: list[int]
+) -> None:
     espo = {"iban": spell(iban, gaps), "kontoinhaber": " Max  Müller "}
     record = MAPPER.map_cbankverbindungen_to_advoware(espo)
     assert record["iban"] == iban
@@ -40,7 +50,13 @@ def test_an_iban_is_sent_compact_however_it_was_typed(iban: str, gaps: list[int]
     assert MAPPER.get_changed_fields(espo, record) == []
 
 
-@given(st.text(st.characters(categories=["Lu", "Ll", "Nd", "Po", "Zs"]), min_size=8, max_size=40))
+@given(
+    st.text(
+        st.characters(categories=["Lu", "Ll", "Nd", "Po", "Zs"]),
+        min_size=8,
+        max_size=40,
+    )
+)
 def test_whatever_is_refused_the_message_does_not_repeat_it(text: str) -> None:
     with pytest.raises(UnusableAccount, match=r"^iban: not valid \(\w+\)$"):
         MAPPER.map_cbankverbindungen_to_advoware({"iban": f"DE00{text}"})
@@ -62,8 +78,15 @@ def test_wrong_values_are_refused_by_name(values: dict[str, Any], message: str) 
 
 
 def test_a_foreign_iban_gives_no_german_account_number() -> None:
-    record = MAPPER.map_cbankverbindungen_to_advoware({"iban": "AT61 1904 3002 3457 3201", "bic": "opskatww"})
-    assert record == {"iban": "AT611904300234573201", "bic": "OPSKATWW", "kontoinhaber": "", "bank": ""}
+    record = MAPPER.map_cbankverbindungen_to_advoware(
+        {"iban": "AT61 1904 3002 3457 3201", "bic": "opskatww"}
+    )
+    assert record == {
+        "iban": "AT611904300234573201",
+        "bic": "OPSKATWW",
+        "kontoinhaber": "",
+        "bank": "",
+    }
 
 
 def test_spellings_of_the_same_account_are_equal() -> None:
@@ -73,9 +96,16 @@ def test_spellings_of_the_same_account_are_equal() -> None:
         "kontoinhaber": "Max Mu\u0308ller",
         "bankname": "",
     }
-    advo = {"iban": COMMERZBANK, "bic": "COBADEFF", "kontoinhaber": "Max  Müller", "bank": None}
+    advo = {
+        "iban": COMMERZBANK,
+        "bic": "COBADEFF",
+        "kontoinhaber": "Max  Müller",
+        "bank": None,
+    }
     assert MAPPER.get_changed_fields(espo, advo) == []
-    assert MAPPER.get_changed_fields({**espo, "kontoinhaber": "Ada"}, advo) == ["kontoinhaber"]
+    assert MAPPER.get_changed_fields({**espo, "kontoinhaber": "Ada"}, advo) == [
+        "kontoinhaber"
+    ]
 
 
 @given(st.text(max_size=40))
@@ -89,7 +119,10 @@ def test_a_mask_shows_at_most_the_last_four(text: str) -> None:
 
 
 def test_the_label_names_the_bank_and_the_last_four() -> None:
-    assert MAPPER.label({"bank": "Commerzbank", "iban": COMMERZBANK}) == "Commerzbank ****3000"
+    assert (
+        MAPPER.label({"bank": "Commerzbank", "iban": COMMERZBANK})
+        == "Commerzbank ****3000"
+    )
     assert MAPPER.label({"bank": None, "iban": COMMERZBANK}) == "****3000"
 
 
@@ -100,25 +133,42 @@ def test_both_spellings_of_the_list_are_read_and_its_absence_is_not_emptiness() 
     assert konten_of({"bankkverbindungen": None}) is None
 
 
-@pytest.mark.parametrize("hidden", ["\u200b", "\u200e", "\ufeff", "\u00ad", "\u2060", "\u00a0", "\u202f"])
+@pytest.mark.parametrize(
+    "hidden", ["\u200b", "\u200e", "\ufeff", "\u00ad", "\u2060", "\u00a0", "\u202f"]
+)
 def test_characters_that_nobody_sees_are_no_part_of_an_iban_or_bic(hidden: str) -> None:
-    espo = {"iban": f"{hidden}DE89{hidden}370400440532013000", "bic": f"COBADEFF{hidden}"}
+    espo = {
+        "iban": f"{hidden}DE89{hidden}370400440532013000",
+        "bic": f"COBADEFF{hidden}",
+    }
     record = MAPPER.map_cbankverbindungen_to_advoware(espo)
     assert (record["iban"], record["bic"]) == (COMMERZBANK, "COBADEFF")
-    assert MAPPER.get_changed_fields(espo, {"iban": COMMERZBANK, "bic": "COBADEFF"}) == []
+    assert (
+        MAPPER.get_changed_fields(espo, {"iban": COMMERZBANK, "bic": "COBADEFF"}) == []
+    )
 
 
-@pytest.mark.parametrize("bic", ["COBA", "COBADEFFXX", "12345678", "COBADEFFXXXX", "COBA-DE"])
+@pytest.mark.parametrize(
+    "bic", ["COBA", "COBADEFFXX", "12345678", "COBADEFFXXXX", "COBA-DE"]
+)
 def test_a_wrong_bic_is_left_out(bic: str) -> None:
     espo = {"iban": COMMERZBANK, "bic": bic}
     assert MAPPER.map_cbankverbindungen_to_advoware(espo)["bic"] == ""
     assert MAPPER.left_out(espo) == {"bic": "invalid"}
 
 
-@pytest.mark.parametrize("value", [4711990, 0, 1.5, True, False, ["Coba"], {"name": "Coba"}])
+@pytest.mark.parametrize(
+    "value", [4711990, 0, 1.5, True, False, ["Coba"], {"name": "Coba"}]
+)
 def test_what_cannot_be_read_is_not_sent(value: Any) -> None:
     for field, name in ATTRIBUTES.items():
-        espo = {"iban": COMMERZBANK, "bic": "COBADEFF", "kontoinhaber": "Max", "bankname": "Coba", name: value}
+        espo = {
+            "iban": COMMERZBANK,
+            "bic": "COBADEFF",
+            "kontoinhaber": "Max",
+            "bankname": "Coba",
+            name: value,
+        }
         assert MAPPER.left_out(espo) == {field: "unknown"}
         if field == "iban":
             with pytest.raises(UnusableAccount):
@@ -129,16 +179,45 @@ def test_what_cannot_be_read_is_not_sent(value: Any) -> None:
 
 def test_what_a_side_does_not_show_or_cannot_say_is_unknown() -> None:
     assert MAPPER.comparable_from_advoware({"id": 1}) == {}
-    assert MAPPER.comparable_from_advoware({"iban": None, "bic": None}) == {"iban": Unknown("ohne IBAN"), "bic": None}
-    assert MAPPER.comparable_from_advoware({"kontoinhaber": ["x"]}) == {"kontoinhaber": Unknown("nicht lesbar: ['x']")}
+    assert MAPPER.comparable_from_advoware({"iban": None, "bic": None}) == {
+        "iban": Unknown("ohne IBAN"),
+        "bic": None,
+    }
+    assert MAPPER.comparable_from_advoware({"kontoinhaber": ["x"]}) == {
+        "kontoinhaber": Unknown("nicht lesbar: ['x']")
+    }
     assert MAPPER.comparable_from_advoware({"kontoNr": 4711, "blz": "37040044"}) == {
         "iban": Unknown("Konto 4711, BLZ 37040044")
     }
-    assert MAPPER.comparable_from_advoware({"kontoNr": "4711"}) == {"iban": Unknown("Konto 4711")}
-    assert MAPPER.shown("bank", Unknown("nicht lesbar: {'x': 12345678}")) == "nicht lesbar"
-    assert MAPPER.shown("iban", Unknown("Konto 532013000, BLZ 37040044")) == "Konto ****3000, BLZ ****0044"
+    assert MAPPER.comparable_from_advoware({"kontoNr": "4711"}) == {
+        "iban": Unknown("Konto 4711")
+    }
+    assert (
+        MAPPER.shown("bank", Unknown("nicht lesbar: {'x': 12345678}")) == "nicht lesbar"
+    )
+    assert (
+        MAPPER.shown("iban", Unknown("Konto 532013000, BLZ 37040044"))
+        == "Konto ****3000, BLZ ****0044"
+    )
 
 
-@pytest.mark.parametrize("item", [None, 7, "x", [], {}, {"id": None}, {"id": ""}, {"id": "a"}, {"id": 0}, {"id": True}])
+@pytest.mark.parametrize(
+    "item",
+    [
+        None,
+        7,
+        "x",
+        [],
+        {},
+        {"id": None},
+        {"id": ""},
+        {"id": "a"},
+        {"id": 0},
+        {"id": True},
+    ],
+)
 def test_a_bankverbindung_without_a_usable_id_is_odd(item: Any) -> None:
-    assert konten_of({"bankkverbindungen": [item, {"id": "7001"}]}) == ([{"id": 7001}], [item])
+    assert konten_of({"bankkverbindungen": [item, {"id": "7001"}]}) == (
+        [{"id": 7001}],
+        [item],
+    )

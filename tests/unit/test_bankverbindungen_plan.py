@@ -9,19 +9,40 @@ from typing import Any
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from services.bankverbindungen_mapper import ATTRIBUTES, BankverbindungenMapper, konten_of
+from services.bankverbindungen_mapper import (
+    ATTRIBUTES,
+    BankverbindungenMapper,
+    konten_of,
+)
 from services.values.merge import is_same
 from services.vmh_sync.bankverbindungen.plan import HINT, Observation, Settle, settle
-from services.vmh_sync.notification.texts import problem_sentence, task_description, task_title
+from services.vmh_sync.notification.texts import (
+    problem_sentence,
+    task_description,
+    task_title,
+)
 from services.vmh_sync.store import SyncState
 
 MAPPER = BankverbindungenMapper()
 NOW = datetime(2026, 11, 23, 17, tzinfo=UTC)
 IBANS = ("DE89370400440532013000", "DE02120300000000202051", "AT611904300234573201")
 
-texts = st.sampled_from([None, "", "Max Müller", "MAX MÜLLER", "Max\u200b Müller", "x" * 300, "{betnr}", "A „B“"])
+texts = st.sampled_from(
+    [
+        None,
+        "",
+        "Max Müller",
+        "MAX MÜLLER",
+        "Max\u200b Müller",
+        "x" * 300,
+        "{betnr}",
+        "A „B“",
+    ]
+)
 bics = st.sampled_from([None, "", "COBADEFF", "cobadeffxxx", "COBA", "DEUTDEFF"])
-ibans = st.sampled_from([None, "", *IBANS, IBANS[0].lower(), "DE89 3704 0044 0532 0130 00", "DE00"])
+ibans = st.sampled_from(
+    [None, "", *IBANS, IBANS[0].lower(), "DE89 3704 0044 0532 0130 00", "DE00"]
+)
 rows = st.fixed_dictionaries(
     {
         "iban": ibans,
@@ -31,7 +52,11 @@ rows = st.fixed_dictionaries(
         "istAktiv": st.sampled_from([True, True, None]),
     }
 )
-odd = st.one_of(st.integers(), st.lists(st.integers(), max_size=1), st.dictionaries(st.just("x"), st.integers()))
+odd = st.one_of(
+    st.integers(),
+    st.lists(st.integers(), max_size=1),
+    st.dictionaries(st.just("x"), st.integers()),
+)
 konten = st.fixed_dictionaries(
     {},
     optional={
@@ -45,14 +70,21 @@ konten = st.fixed_dictionaries(
 )
 
 
-def observe(konto: dict[str, Any], states: dict[str, SyncState], now: datetime = NOW) -> Observation:
+def observe(
+    konto: dict[str, Any], states: dict[str, SyncState], now: datetime = NOW
+) -> Observation:
     listed = konten_of({"bankkverbindungen": [{**konto, "id": 7001}]})
     assert listed is not None
     return Observation("b1", "1001", listed.usable, listed.odd, states, now)
 
 
 def run(
-    row: dict[str, Any], konto: dict[str, Any], state: SyncState | None, now: datetime = NOW, *, created: bool = False
+    row: dict[str, Any],
+    konto: dict[str, Any],
+    state: SyncState | None,
+    now: datetime = NOW,
+    *,
+    created: bool = False,
 ) -> Settle:
     seen = observe(konto, {"r1": state} if state else {}, now)
     return settle(seen, row, seen.konten[0], created=created)
@@ -67,7 +99,9 @@ def full(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(row=rows, konto=konten, created=st.booleans())
-def test_a_second_look_writes_and_says_nothing_new(row: dict[str, Any], konto: dict[str, Any], created: bool) -> None:
+def test_a_second_look_writes_and_says_nothing_new(
+    row: dict[str, Any], konto: dict[str, Any], created: bool
+) -> None:
     first = run(full(row), konto, None, created=created)
     second = run(written(full(row), first), konto, first.state, NOW + timedelta(days=1))
     assert second.attributes == {}
@@ -82,10 +116,17 @@ def test_an_edit_in_espocrm_that_does_not_arrive_is_told(
 ) -> None:
     first = run(full(row), konto, None)
     before = MAPPER.comparable_from_espocrm(row)
-    now, theirs = MAPPER.comparable_from_espocrm(edit), MAPPER.comparable_from_advoware(konto)
+    now, theirs = (
+        MAPPER.comparable_from_espocrm(edit),
+        MAPPER.comparable_from_advoware(konto),
+    )
     settled = first.state.base["fields"]
     second = run({**written(full(row), first), **edit}, konto, first.state)
-    told = {line["field"] for problem in second.problems for line in problem.details.get("fields", ())}
+    told = {
+        line["field"]
+        for problem in second.problems
+        for line in problem.details.get("fields", ())
+    }
     for field in ATTRIBUTES:
         differs = field in theirs and not is_same(now[field], theirs[field])
         if not is_same(before[field], now[field]) and differs:
@@ -95,7 +136,11 @@ def test_an_edit_in_espocrm_that_does_not_arrive_is_told(
     assert settled.keys() <= {*ATTRIBUTES}
 
 
-@given(row=rows, konto=konten, hidden=st.sets(st.sampled_from(["iban", "bic", "kontoinhaber", "bank"])))
+@given(
+    row=rows,
+    konto=konten,
+    hidden=st.sets(st.sampled_from(["iban", "bic", "kontoinhaber", "bank"])),
+)
 def test_what_advoware_stops_showing_is_no_change_and_no_task(
     row: dict[str, Any], konto: dict[str, Any], hidden: set[str]
 ) -> None:
@@ -110,12 +155,18 @@ def test_what_advoware_stops_showing_is_no_change_and_no_task(
 
 
 @given(row=rows, konto=konten, created=st.booleans())
-@example(row={"iban": None, "bic": "COBADEFF"}, konto={"bic": "COBA", "kontoNr": "532013000"}, created=False)
+@example(
+    row={"iban": None, "bic": "COBADEFF"},
+    konto={"bic": "COBA", "kontoNr": "532013000"},
+    created=False,
+)
 def test_nothing_that_people_read_shows_a_whole_number(
     row: dict[str, Any], konto: dict[str, Any], created: bool
 ) -> None:
     for problem in run(full(row), konto, None, created=created).problems:
-        text = task_title(problem) + task_description(problem) + problem_sentence(problem)
+        text = (
+            task_title(problem) + task_description(problem) + problem_sentence(problem)
+        )
         assert not any(iban in text for iban in IBANS)
         assert "532013000" not in text
         assert "None" not in text

@@ -46,7 +46,16 @@ def test_what_a_description_reads_as_is_read_the_same_again(description: str) ->
 
 @pytest.mark.parametrize(
     "text",
-    ["Gütetermin", "a < b", "AT&T", "R & D", "3 > 2", "Zeile\n\nZeile  mit Abstand ", "https://x.de/?a=1&b=2", "<3"],
+    [
+        "Gütetermin",
+        "a < b",
+        "AT&T",
+        "R & D",
+        "3 > 2",
+        "Zeile\n\nZeile  mit Abstand ",
+        "https://x.de/?a=1&b=2",
+        "<3",
+    ],
 )
 def test_a_text_without_markup_goes_out_unchanged(text: str) -> None:
     assert description_of_text(text) == text
@@ -61,11 +70,15 @@ def test_a_text_without_markup_goes_out_unchanged(text: str) -> None:
         ("<!-- x -->", "&lt;!-- x --&gt;"),
     ],
 )
-def test_a_text_that_a_browser_would_take_for_html_is_escaped(text: str, description: str) -> None:
+def test_a_text_that_a_browser_would_take_for_html_is_escaped(
+    text: str, description: str
+) -> None:
     assert description_of_text(text) == description
 
 
-@pytest.mark.parametrize("raw", ["Max <max@example.org>", "Az. <12 O 3/26>", "a < b & c", "R&D"])
+@pytest.mark.parametrize(
+    "raw", ["Max <max@example.org>", "Az. <12 O 3/26>", "a < b & c", "R&D"]
+)
 def test_an_old_copy_with_unescaped_text_reads_as_that_text(raw: str) -> None:
     assert text_of_description(raw) == raw
 
@@ -77,9 +90,15 @@ def test_an_old_copy_with_unescaped_text_reads_as_that_text(raw: str) -> None:
         ("eins<br>zwei<br />\ndrei<BR>vier", "eins\nzwei\ndrei\nvier"),
         ("<p>eins</p>\n<p>zwei</p>", "eins\nzwei"),
         ("<div>eins</div><div><br></div><div>zwei</div>", "eins\n\nzwei"),
-        ("vorher<ul>\n  <li>a</li>\n  <li>b</li>\n</ul>nachher", "vorher\n- a\n- b\nnachher"),
+        (
+            "vorher<ul>\n  <li>a</li>\n  <li>b</li>\n</ul>nachher",
+            "vorher\n- a\n- b\nnachher",
+        ),
         ("<ol><li>a<ul><li>b</li></ul></li><li>c</li></ol>", "1. a\n  - b\n2. c"),
-        ('<a href="https://x.de/akte?a=1&amp;b=2">Akte</a> lesen', "Akte (https://x.de/akte?a=1&b=2) lesen"),
+        (
+            '<a href="https://x.de/akte?a=1&amp;b=2">Akte</a> lesen',
+            "Akte (https://x.de/akte?a=1&b=2) lesen",
+        ),
         ('<a href="https://x.de/">https://x.de</a>', "https://x.de"),
         ('<a href="mailto:a@x.de">a@x.de</a>', "a@x.de"),
         ('<a href="https://x.de">', "https://x.de"),
@@ -99,7 +118,9 @@ def test_what_people_format_in_google_becomes_text(description: str, text: str) 
 @example("<b>", 8000)
 @example("x", 8192)
 @example("x", 8193)
-def test_what_google_would_refuse_is_cut_visibly_and_only_then(piece: str, times: int) -> None:
+def test_what_google_would_refuse_is_cut_visibly_and_only_then(
+    piece: str, times: int
+) -> None:
     text = normalise_text(piece * times) or "x"
     description = fitting_description(text)
     assert len(description) <= MAX_DESCRIPTION
@@ -114,7 +135,19 @@ def test_what_google_would_refuse_is_cut_visibly_and_only_then(piece: str, times
 
 @pytest.mark.timeout(5)
 @pytest.mark.parametrize(
-    "piece", ["<", "<a ", "<ul><li>", "<a href='", "&", "&nbsp;", "</ul>", "<!--", "<b", '<a href="x">']
+    "piece",
+    [
+        "<",
+        "<a ",
+        "<ul><li>",
+        "<a href='",
+        "&",
+        "&nbsp;",
+        "</ul>",
+        "<!--",
+        "<b",
+        '<a href="x">',
+    ],
 )
 def test_a_hostile_description_is_read_in_time(piece: str) -> None:
     description = piece * 20_000

@@ -29,13 +29,40 @@ CLOCK_CHANGES = [date(2026, 3, 29), date(2026, 10, 25), date(2027, 3, 28)]
 
 
 def termin(**values: Any) -> dict[str, Any]:
-    base = {"frNr": 20001, "text": "Gütetermin", "notiz": "", "ort": None, "datum": "2026-02-10", "anwalt": "SB"}
-    base |= {"privat": 0, "abwesenheit": 0, "dauertermin": 0, "turnus": 0, "turnusArt": 0}
-    return {**base, "uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00", "datumBis": values.get("datum"), **values}
+    base = {
+        "frNr": 20001,
+        "text": "Gütetermin",
+        "notiz": "",
+        "ort": None,
+        "datum": "2026-02-10",
+        "anwalt": "SB",
+    }
+    base |= {
+        "privat": 0,
+        "abwesenheit": 0,
+        "dauertermin": 0,
+        "turnus": 0,
+        "turnusArt": 0,
+    }
+    return {
+        **base,
+        "uhrzeitVon": "10:00:00",
+        "uhrzeitBis": "11:00:00",
+        "datumBis": values.get("datum"),
+        **values,
+    }
 
 
 def series(**values: Any) -> dict[str, Any]:
-    return termin(**{"dauertermin": 1, "turnus": 1, "turnusArt": 2, "datumBis": "2026-12-31", **values})
+    return termin(
+        **{
+            "dauertermin": 1,
+            "turnus": 1,
+            "turnusArt": 2,
+            "datumBis": "2026-12-31",
+            **values,
+        }
+    )
 
 
 def event_of(record: dict[str, Any]) -> NormalisedEvent:
@@ -47,25 +74,58 @@ def event_of(record: dict[str, Any]) -> NormalisedEvent:
 def stored_by_google(event: NormalisedEvent, fr_nr: int = 20001) -> dict[str, Any]:
     """What Google answers after an insert: no nulls."""
     body = google_body(event, fr_nr, SYNC_ID)
-    times = {side: {k: v for k, v in body[side].items() if v is not None} for side in ("start", "end")}
-    return {**{k: v for k, v in body.items() if v not in (None, "")}, **times, "id": "abcde", "status": "confirmed"}
+    times = {
+        side: {k: v for k, v in body[side].items() if v is not None}
+        for side in ("start", "end")
+    }
+    return {
+        **{k: v for k, v in body.items() if v not in (None, "")},
+        **times,
+        "id": "abcde",
+        "status": "confirmed",
+    }
 
 
 def google(start: Any, end: Any, **further: Any) -> dict[str, Any]:
     def at(value: Any) -> dict[str, str]:
-        return {"date": value} if "T" not in value else {"dateTime": value, "timeZone": "Europe/Berlin"}
+        return (
+            {"date": value}
+            if "T" not in value
+            else {"dateTime": value, "timeZone": "Europe/Berlin"}
+        )
 
-    return {"id": "abcde", "status": "confirmed", "summary": "Zahnarzt", "start": at(start), "end": at(end), **further}
+    return {
+        "id": "abcde",
+        "status": "confirmed",
+        "summary": "Zahnarzt",
+        "start": at(start),
+        "end": at(end),
+        **further,
+    }
 
 
-def repeated(rule: str, start: str = "2026-02-10T10:00:00+01:00", end: str = "2026-02-10T11:00:00+01:00") -> Any:
+def repeated(
+    rule: str,
+    start: str = "2026-02-10T10:00:00+01:00",
+    end: str = "2026-02-10T11:00:00+01:00",
+) -> Any:
     return google_to_event(google(start, end, recurrence=[f"RRULE:{rule}"]))
 
 
 texts = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 days = st.dates(date(2026, 1, 1), date(2028, 12, 31)) | st.sampled_from(CLOCK_CHANGES)
-night = st.builds(lambda h, m: f"{h:02}:{m:02}:00", st.integers(0, 4), st.sampled_from([0, 15, 30, 45]))
-clocks = st.none() | night | st.times().map(lambda clock: clock.replace(microsecond=0, tzinfo=None).isoformat())
+night = st.builds(
+    lambda h, m: f"{h:02}:{m:02}:00",
+    st.integers(0, 4),
+    st.sampled_from([0, 15, 30, 45]),
+)
+clocks = (
+    st.none()
+    | night
+    | st.times().map(
+        lambda clock: clock.replace(microsecond=0, tzinfo=None).isoformat()
+    )
+)
 
 
 @st.composite
@@ -107,7 +167,9 @@ def test_a_termin_survives_the_way_to_google_and_back(record: dict[str, Any]) ->
 
 
 @given(termine())
-def test_an_anonymised_event_has_only_the_time_and_never_flows_back_as_text(record: dict[str, Any]) -> None:
+def test_an_anonymised_event_has_only_the_time_and_never_flows_back_as_text(
+    record: dict[str, Any],
+) -> None:
     event = termin_to_event(record)
     if isinstance(event, Untranslatable):
         return
@@ -115,9 +177,16 @@ def test_an_anonymised_event_has_only_the_time_and_never_flows_back_as_text(reco
     assert stored["summary"] == "Advoware"
     assert "description" not in stored
     assert "location" not in stored
-    back = google_to_event({**stored, "summary": "von Hand ergänzt", "description": "geheim"})
+    back = google_to_event(
+        {**stored, "summary": "von Hand ergänzt", "description": "geheim"}
+    )
     assert isinstance(back, NormalisedEvent)
-    assert (back.text, back.notiz, back.ort, back.anonymised) == (None, None, None, True)
+    assert (back.text, back.notiz, back.ort, back.anonymised) == (
+        None,
+        None,
+        None,
+        True,
+    )
     assert changed_termin(back, record) == record
     with pytest.raises(ValueError, match="anonymised"):
         new_termin(back, "SB")
@@ -154,34 +223,60 @@ def test_a_changed_termin_says_what_the_event_says_and_keeps_everything_else(
         ({"uhrzeitVon": "23:45:00", "uhrzeitBis": None}, "2026-02-10T23:45:00+01:00", "2026-02-11T00:15:00+01:00"),
     ],
 )  # fmt: skip
-def test_start_and_end_follow_the_rules_for_what_is_missing(values: dict[str, Any], start: str, end: str) -> None:
+def test_start_and_end_follow_the_rules_for_what_is_missing(
+    values: dict[str, Any], start: str, end: str
+) -> None:
     event = event_of(termin(**{"datumBis": "2026-02-10", **values}))
     assert isinstance(event.start, datetime)
     assert isinstance(event.end, datetime)
     assert (event.start.isoformat(), event.end.isoformat()) == (start, end)
 
 
-def test_an_absence_is_all_day_with_an_exclusive_end_in_google_and_ends_before_midnight_in_advoware() -> None:
-    record = termin(abwesenheit=1, datumBis="2026-02-12", uhrzeitVon="00:00:00", uhrzeitBis="23:59:00")
+def test_an_absence_is_all_day_with_an_exclusive_end_in_google_and_ends_before_midnight_in_advoware() -> (
+    None
+):
+    record = termin(
+        abwesenheit=1,
+        datumBis="2026-02-12",
+        uhrzeitVon="00:00:00",
+        uhrzeitBis="23:59:00",
+    )
     event = event_of(record)
     body = google_body(event, 1, SYNC_ID)
     assert (body["start"]["date"], body["end"]["date"]) == ("2026-02-10", "2026-02-13")
     created = new_termin(event, "SB")
     times = ("datum", "uhrzeitVon", "datumBis", "uhrzeitBis", "abwesenheit")
-    assert [created[name] for name in times] == ["2026-02-10", "00:00:00", "2026-02-12", "23:59:00", 1]
+    assert [created[name] for name in times] == [
+        "2026-02-10",
+        "00:00:00",
+        "2026-02-12",
+        "23:59:00",
+        1,
+    ]
 
 
 @pytest.mark.parametrize(
     ("values", "rule"),
     [
         ({"turnusArt": 1, "turnus": 3}, "FREQ=DAILY;INTERVAL=3;UNTIL=20261231T225959Z"),
-        ({"datumBis": "2026-06-30"}, "FREQ=WEEKLY;INTERVAL=1;BYDAY=TU;UNTIL=20260630T215959Z"),
-        ({"turnusArt": 3, "datumBis": "2037-01-01"}, "FREQ=MONTHLY;INTERVAL=1;BYMONTHDAY=10"),
-        ({"turnusArt": 4, "datumBis": "2037-12-31"}, "FREQ=YEARLY;INTERVAL=1;BYMONTH=2;BYMONTHDAY=10"),
+        (
+            {"datumBis": "2026-06-30"},
+            "FREQ=WEEKLY;INTERVAL=1;BYDAY=TU;UNTIL=20260630T215959Z",
+        ),
+        (
+            {"turnusArt": 3, "datumBis": "2037-01-01"},
+            "FREQ=MONTHLY;INTERVAL=1;BYMONTHDAY=10",
+        ),
+        (
+            {"turnusArt": 4, "datumBis": "2037-12-31"},
+            "FREQ=YEARLY;INTERVAL=1;BYMONTH=2;BYMONTHDAY=10",
+        ),
         ({"abwesenheit": 1}, "FREQ=WEEKLY;INTERVAL=1;BYDAY=TU;UNTIL=20261231"),
     ],
 )
-def test_series_become_rules_until_the_end_of_their_last_day_in_berlin(values: dict[str, Any], rule: str) -> None:
+def test_series_become_rules_until_the_end_of_their_last_day_in_berlin(
+    values: dict[str, Any], rule: str
+) -> None:
     event = event_of(series(**values))
     assert event.recurrence == f"RRULE:{rule}"
     assert event.end - event.start <= timedelta(days=1)
@@ -199,14 +294,18 @@ def test_series_become_rules_until_the_end_of_their_last_day_in_berlin(values: d
         ("FREQ=DAILY;UNTIL=20451231T225959Z", "2037-12-31"),
     ],
 )
-def test_googles_ways_to_end_a_series_become_a_last_day(rule: str, last_day: str) -> None:
+def test_googles_ways_to_end_a_series_become_a_last_day(
+    rule: str, last_day: str
+) -> None:
     event = repeated(rule)
     assert isinstance(event, NormalisedEvent), event
     assert new_termin(event, "SB")["datumBis"] == last_day
 
 
 def test_a_counted_series_of_31sts_skips_short_months() -> None:
-    event = repeated("FREQ=MONTHLY;COUNT=3", "2026-01-31T10:00:00+01:00", "2026-01-31T11:00:00+01:00")
+    event = repeated(
+        "FREQ=MONTHLY;COUNT=3", "2026-01-31T10:00:00+01:00", "2026-01-31T11:00:00+01:00"
+    )
     assert event.last_day == date(2026, 5, 31)
 
 
@@ -241,13 +340,17 @@ def test_rules_that_advoware_cannot_hold_are_not_forced(rule: str) -> None:
         {"id": "abcde", "start": {}, "end": {}},
     ],
 )  # fmt: skip
-def test_events_that_advoware_cannot_hold_come_with_a_reason(resource: dict[str, Any]) -> None:
+def test_events_that_advoware_cannot_hold_come_with_a_reason(
+    resource: dict[str, Any],
+) -> None:
     event = google_to_event(resource)
     assert isinstance(event, Untranslatable)
     assert "Zahnarzt" not in event.reason
 
 
-@pytest.mark.parametrize("values", [{"turnusArt": 0}, {"datumBis": None}, {"datumBis": "2026-01-01"}])
+@pytest.mark.parametrize(
+    "values", [{"turnusArt": 0}, {"datumBis": None}, {"datumBis": "2026-01-01"}]
+)
 def test_a_broken_series_in_advoware_is_untranslatable(values: dict[str, Any]) -> None:
     assert isinstance(termin_to_event(series(**values)), Untranslatable)
 
@@ -256,10 +359,15 @@ def test_a_termin_without_readable_date_is_untranslatable() -> None:
     assert isinstance(termin_to_event(termin(datum="31.12.2026")), Untranslatable)
 
 
-def test_a_time_in_the_skipped_hour_is_shown_an_hour_later_and_stays_as_it_is_in_advoware() -> None:
+def test_a_time_in_the_skipped_hour_is_shown_an_hour_later_and_stays_as_it_is_in_advoware() -> (
+    None
+):
     record = termin(datum="2026-03-29", uhrzeitVon="02:30:00", uhrzeitBis="02:45:00")
     event = event_of(record)
-    assert google_body(event, 1, SYNC_ID)["start"]["dateTime"] == "2026-03-29T03:30:00+02:00"
+    assert (
+        google_body(event, 1, SYNC_ID)["start"]["dateTime"]
+        == "2026-03-29T03:30:00+02:00"
+    )
     renamed = google_to_event({**stored_by_google(event), "summary": "Neu"})
     assert isinstance(renamed, NormalisedEvent)
     assert changed_termin(renamed, record) == {**record, "text": "Neu"}
@@ -267,16 +375,29 @@ def test_a_time_in_the_skipped_hour_is_shown_an_hour_later_and_stays_as_it_is_in
 
 @pytest.mark.parametrize("offset", ["+02:00", "+01:00"])
 def test_of_the_doubled_hour_only_the_reading_of_the_clock_counts(offset: str) -> None:
-    event = google_to_event(google(f"2026-10-25T02:15:00{offset}", f"2026-10-25T02:45:00{offset}"))
+    event = google_to_event(
+        google(f"2026-10-25T02:15:00{offset}", f"2026-10-25T02:45:00{offset}")
+    )
     assert isinstance(event, NormalisedEvent)
-    wanted = event_of(termin(datum="2026-10-25", uhrzeitVon="02:15:00", uhrzeitBis="02:45:00", text="Zahnarzt"))
+    wanted = event_of(
+        termin(
+            datum="2026-10-25",
+            uhrzeitVon="02:15:00",
+            uhrzeitBis="02:45:00",
+            text="Zahnarzt",
+        )
+    )
     assert content_hash(event) == content_hash(wanted)
 
 
 def test_a_weekly_meeting_stays_at_its_time_when_the_clocks_change() -> None:
     event = event_of(series(datum="2026-03-24"))
     body = google_body(event, 1, SYNC_ID)
-    assert body["start"] == {"dateTime": "2026-03-24T10:00:00+01:00", "timeZone": "Europe/Berlin", "date": None}
+    assert body["start"] == {
+        "dateTime": "2026-03-24T10:00:00+01:00",
+        "timeZone": "Europe/Berlin",
+        "date": None,
+    }
 
 
 def test_times_of_other_zones_are_read_in_berlin() -> None:
@@ -299,7 +420,9 @@ def test_the_content_hash_is_the_same_in_every_process() -> None:
 
 def test_an_events_text_does_not_show_in_a_printed_plan() -> None:
     record = termin(text="Mandant Müller", notiz="geheim", ort="JVA")
-    printed = repr(read_termin(record)) + repr(read_google_event(stored_by_google(event_of(record))))
+    printed = repr(read_termin(record)) + repr(
+        read_google_event(stored_by_google(event_of(record)))
+    )
     assert not any(text in printed for text in ("Müller", "geheim", "JVA"))
 
 
@@ -309,7 +432,9 @@ def test_entries_of_everybody_belong_to_each_employee(anwalt: str | None) -> Non
 
 
 def test_an_entry_of_one_employee_belongs_to_nobody_else() -> None:
-    entry = read_termin(termin(anwalt="SB", zuletztGeaendertAm="2026-02-01T12:00:00.123"))
+    entry = read_termin(
+        termin(anwalt="SB", zuletztGeaendertAm="2026-02-01T12:00:00.123")
+    )
     assert entry.belongs_to("SB")
     assert not entry.belongs_to("AI")
     assert entry.changed_at == datetime(2026, 2, 1, 12, 0, 0, 123000, tzinfo=BERLIN)
@@ -317,9 +442,18 @@ def test_an_entry_of_one_employee_belongs_to_nobody_else() -> None:
 
 def test_an_event_of_ours_tells_its_termin_its_pair_and_foreign_text() -> None:
     event = event_of(termin())
-    stored = {**stored_by_google(event), "etag": '"1"', "updated": "2026-02-01T12:00:00.000Z"}
+    stored = {
+        **stored_by_google(event),
+        "etag": '"1"',
+        "updated": "2026-02-01T12:00:00.000Z",
+    }
     read = read_google_event(stored)
-    assert (read.fr_nr, read.sync_id, read.etag, read.has_foreign_text) == (20001, SYNC_ID, '"1"', False)
+    assert (read.fr_nr, read.sync_id, read.etag, read.has_foreign_text) == (
+        20001,
+        SYNC_ID,
+        '"1"',
+        False,
+    )
     hidden = stored_by_google(event.anonymise())
     assert not read_google_event(hidden).has_foreign_text
     assert read_google_event({**hidden, "location": "Gericht"}).has_foreign_text
@@ -355,9 +489,17 @@ def test_an_event_never_touches_reminders() -> None:
 
 
 @given(st.integers(1, 10**9), st.text(max_size=30), st.integers(0, 9))
-def test_event_ids_are_deterministic_and_valid(fr_nr: int, calendar_id: str, generation: int) -> None:
-    event_id = google_event_id(fr_nr, calendar_id.encode("utf-8", "replace").decode(), generation)
-    assert event_id == google_event_id(fr_nr, calendar_id.encode("utf-8", "replace").decode(), generation)
+def test_event_ids_are_deterministic_and_valid(
+    fr_nr: int, calendar_id: str, generation: int
+) -> None:
+    event_id = google_event_id(
+        fr_nr, calendar_id.encode("utf-8", "replace").decode(), generation
+    )
+    assert event_id == google_event_id(
+        fr_nr, calendar_id.encode("utf-8", "replace").decode(), generation
+    )
     assert set(event_id) <= set("0123456789abcdefghijklmnopqrstuv")
     assert len(event_id) == 52
-    assert event_id != google_event_id(fr_nr, calendar_id.encode("utf-8", "replace").decode(), generation + 1)
+    assert event_id != google_event_id(
+        fr_nr, calendar_id.encode("utf-8", "replace").decode(), generation + 1
+    )

@@ -60,11 +60,18 @@ from services.calendar_sync.model import (
     content_hash,
     untranslatable_error,
 )
-from services.calendar_sync.observation import Confirmations, GoogleListing, Past, PlanSettings
+from services.calendar_sync.observation import (
+    Confirmations,
+    GoogleListing,
+    Past,
+    PlanSettings,
+)
 from services.calendar_sync.plan import make_plan
 from services.values.advoware_protocol import BERLIN
 
-SETTINGS = PlanSettings("SB", "kalender@example.org", date(2026, 2, 1), date(2028, 2, 1))
+SETTINGS = PlanSettings(
+    "SB", "kalender@example.org", date(2026, 2, 1), date(2028, 2, 1)
+)
 WRITING = replace(SETTINGS, advoware_write_allowed=True, write_protection=False)
 LAST_CHANGE = replace(WRITING, strategy="last_change_wins")
 
@@ -85,8 +92,19 @@ class World:
 
     def enter_termin(self, fr_nr: int | None = None, **values: Any) -> int:
         fr_nr = self._take_fr_nr(fr_nr)
-        base = {"text": f"Termin {fr_nr}", "notiz": "", "ort": "", "datum": "2026-03-02", "datumBis": None}
-        base |= {"uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00", "anwalt": "SB", "privat": 0}
+        base = {
+            "text": f"Termin {fr_nr}",
+            "notiz": "",
+            "ort": "",
+            "datum": "2026-03-02",
+            "datumBis": None,
+        }
+        base |= {
+            "uhrzeitVon": "10:00:00",
+            "uhrzeitBis": "11:00:00",
+            "anwalt": "SB",
+            "privat": 0,
+        }
         base |= {"abwesenheit": 0, "dauertermin": 0, "turnus": 0, "turnusArt": 0}
         self.advoware[fr_nr] = {**base, "frNr": fr_nr}
         self.edit_termin(fr_nr, **values)
@@ -97,8 +115,14 @@ class World:
         self.advoware[fr_nr] |= {**values, "zuletztGeaendertAm": changed_at}
 
     def enter_event(self, event_id: str = "person1", **values: Any) -> str:
-        times = {"start": "2026-03-03T10:00:00+01:00", "end": "2026-03-03T11:00:00+01:00"}
-        body = {side: {"dateTime": moment, "timeZone": "Europe/Berlin"} for side, moment in times.items()}
+        times = {
+            "start": "2026-03-03T10:00:00+01:00",
+            "end": "2026-03-03T11:00:00+01:00",
+        }
+        body = {
+            side: {"dateTime": moment, "timeZone": "Europe/Berlin"}
+            for side, moment in times.items()
+        }
         self.google[event_id] = {"summary": f"Notiz {event_id}", **body}
         self.edit_event(event_id, **values)
         return event_id
@@ -106,8 +130,14 @@ class World:
     def edit_event(self, event_id: str, **values: Any) -> None:
         tick = self._now()
         event = {**self.google.get(event_id, {}), "status": "confirmed", **values}
-        event |= {"id": event_id, "etag": f'"{tick.timestamp()}"', "updated": tick.isoformat()}
-        self.google[event_id] = {name: value for name, value in event.items() if value is not None}
+        event |= {
+            "id": event_id,
+            "etag": f'"{tick.timestamp()}"',
+            "updated": tick.isoformat(),
+        }
+        self.google[event_id] = {
+            name: value for name, value in event.items() if value is not None
+        }
         self.changed.add(event_id)
 
     def delete_event(self, event_id: str) -> None:
@@ -126,41 +156,71 @@ class World:
 
     def termine(self) -> list[Termin]:
         seen = [read_termin(record) for record in self.advoware.values()]
-        return [t for t in seen if not isinstance(t.event, NormalisedEvent) or self._is_listed(t.event)]
+        return [
+            t
+            for t in seen
+            if not isinstance(t.event, NormalisedEvent) or self._is_listed(t.event)
+        ]
 
     def _is_listed(self, event: NormalisedEvent) -> bool:
         return self.settings.lists(event.first_day, event.last_day)
 
     def listing(self, *, full: bool) -> GoogleListing:
-        events = [read_google_event(event) for event in self.google.values() if full or event["id"] in self.changed]
-        return GoogleListing([event for event in events if not (full and event.cancelled)], full)
+        events = [
+            read_google_event(event)
+            for event in self.google.values()
+            if full or event["id"] in self.changed
+        ]
+        return GoogleListing(
+            [event for event in events if not (full and event.cancelled)], full
+        )
 
     def plan(self, *, full: bool = True) -> list[Action]:
         confirmations = Confirmations()
         for _ in range(4):
             sides = self.termine(), self.listing(full=full), self.pairs.values()
-            actions = make_plan(self.settings, *sides, confirmations, Past(self.once_paired()))
+            actions = make_plan(
+                self.settings, *sides, confirmations, Past(self.once_paired())
+            )
             if any(isinstance(action, ListGoogle) for action in actions):
                 full = True
                 continue
-            asked = [action.pair for action in actions if isinstance(action, ConfirmAdvoware | ConfirmGoogle)]
+            asked = [
+                action.pair
+                for action in actions
+                if isinstance(action, ConfirmAdvoware | ConfirmGoogle)
+            ]
             if not asked:
                 return actions
-            termine = {pair.advoware_frnr: self.termin_of(pair.advoware_frnr) for pair in asked if pair.advoware_frnr}
-            events = {
-                pair.google_event_id: self.event_of(pair.google_event_id) for pair in asked if pair.google_event_id
+            termine = {
+                pair.advoware_frnr: self.termin_of(pair.advoware_frnr)
+                for pair in asked
+                if pair.advoware_frnr
             }
-            confirmations = Confirmations({**confirmations.termine, **termine}, {**confirmations.events, **events})
+            events = {
+                pair.google_event_id: self.event_of(pair.google_event_id)
+                for pair in asked
+                if pair.google_event_id
+            }
+            confirmations = Confirmations(
+                {**confirmations.termine, **termine}, {**confirmations.events, **events}
+            )
         raise AssertionError("the plan asks again and again")
 
     def once_paired(self) -> frozenset[str]:
-        return frozenset(pair.google_event_id or "" for pair in self.pairs.values() if pair.deleted)
+        return frozenset(
+            pair.google_event_id or "" for pair in self.pairs.values() if pair.deleted
+        )
 
     def termin_of(self, fr_nr: int) -> Termin | None:
         return read_termin(self.advoware[fr_nr]) if fr_nr in self.advoware else None
 
     def event_of(self, event_id: str) -> GoogleEvent | None:
-        return read_google_event(self.google[event_id]) if event_id in self.google else None
+        return (
+            read_google_event(self.google[event_id])
+            if event_id in self.google
+            else None
+        )
 
     # -- what the sync does -----------------------------------------------------------------------------------------
 
@@ -183,17 +243,30 @@ class World:
                 pair = pair or self._new_pair(termin.fr_nr, event_id, "advoware")
                 self._write_event(replace(pair, google_event_id=event_id), event)
             case AdoptGoogle(termin, google, event, source, _, pair):
-                pair = replace(pair or self._new_pair(termin.fr_nr, google.id, source), advoware_frnr=termin.fr_nr)
-                self._write_event(replace(pair, google_event_id=google.id, source_system=source), event)
-            case PostAdvoware(google, event, shown, pair) | RecreateAdvoware(pair, google, event, shown):
+                pair = replace(
+                    pair or self._new_pair(termin.fr_nr, google.id, source),
+                    advoware_frnr=termin.fr_nr,
+                )
+                self._write_event(
+                    replace(pair, google_event_id=google.id, source_system=source),
+                    event,
+                )
+            case PostAdvoware(google, event, shown, pair) | RecreateAdvoware(
+                pair, google, event, shown
+            ):
                 fr_nr = self._take_fr_nr()
-                self.advoware[fr_nr] = {"frNr": fr_nr, **new_termin(event, self.settings.kuerzel)}
+                self.advoware[fr_nr] = {
+                    "frNr": fr_nr,
+                    **new_termin(event, self.settings.kuerzel),
+                }
                 self.edit_termin(fr_nr)
                 pair = pair or self._new_pair(fr_nr, google.id, "google")
                 self._write_event(replace(pair, advoware_frnr=fr_nr), shown)
             case RememberPending(google, pair):
                 pair = pair or self._new_pair(None, google.id, "google")
-                self._save(replace(pair, advoware_frnr=None, sync_status="pending", error=None))
+                self._save(
+                    replace(pair, advoware_frnr=None, sync_status="pending", error=None)
+                )
             case DeleteGoogle(pair):
                 self.delete_event(pair.google_event_id or "")
                 self._save(replace(pair, deleted=True))
@@ -206,18 +279,31 @@ class World:
                 self._write_event(replace(pair, google_event_id=event_id), event)
             case ReplaceGoogle(pair, termin, event, google):
                 self.google = {
-                    key: value for key, value in self.google.items() if value.get("recurringEventId") != google.id
+                    key: value
+                    for key, value in self.google.items()
+                    if value.get("recurringEventId") != google.id
                 }
                 self.delete_event(google.id)
-                number = generation_of(google.id, termin.fr_nr, self.settings.calendar_id)
-                next_id = google_event_id(termin.fr_nr, self.settings.calendar_id, 0 if number is None else number + 1)
+                number = generation_of(
+                    google.id, termin.fr_nr, self.settings.calendar_id
+                )
+                next_id = google_event_id(
+                    termin.fr_nr,
+                    self.settings.calendar_id,
+                    0 if number is None else number + 1,
+                )
                 self._write_event(replace(pair, google_event_id=next_id), event)
             case HideGoogle(pair, etag, occurrences):
                 body = hide_body(pair.advoware_frnr, pair.sync_id)
-                for event_id in (pair.google_event_id or "", *(item.id for item in occurrences)):
+                for event_id in (
+                    pair.google_event_id or "",
+                    *(item.id for item in occurrences),
+                ):
                     self.edit_event(event_id, **body)
                 hidden = read_google_event(self.google[pair.google_event_id or ""])
-                google = Fingerprint(content_hash(hidden.event), hidden.updated, hidden.etag)
+                google = Fingerprint(
+                    content_hash(hidden.event), hidden.updated, hidden.etag
+                )
                 self._save(replace(self.pairs[pair.sync_id], google=google))
             case FollowCopy(pair, google):
                 self._save(replace(pair, google_event_id=google.id))
@@ -229,52 +315,94 @@ class World:
                 assert etag == self.google[pair.google_event_id or ""]["etag"]
                 self._write_event(pair, event)
             case UpdateAdvoware(pair, termin, google, event, shown):
-                self.edit_termin(termin.fr_nr, **changed_termin(event, self.advoware[termin.fr_nr]))
+                self.edit_termin(
+                    termin.fr_nr, **changed_termin(event, self.advoware[termin.fr_nr])
+                )
                 if shown is not None:
                     self._write_event(pair, shown)
                 self._remember(pair)
-                if isinstance(google.event, Untranslatable):  # exceptions are known to the plan only
-                    left = replace(self.pairs[pair.sync_id], error=untranslatable_error(google.event.reason))
+                if isinstance(
+                    google.event, Untranslatable
+                ):  # exceptions are known to the plan only
+                    left = replace(
+                        self.pairs[pair.sync_id],
+                        error=untranslatable_error(google.event.reason),
+                    )
                     seen = replace(left.google, content_hash=content_hash(google.event))
                     self._save(replace(left, sync_status="failed", google=seen))
             case RecordFingerprints(pair):
                 self._remember(pair)
             case MarkUntranslatable(reason, pair, termin, google):
                 ids = termin.fr_nr if termin else None, google.id if google else None
-                marked = pair or self._new_pair(*ids, "advoware" if termin else "google")
+                marked = pair or self._new_pair(
+                    *ids, "advoware" if termin else "google"
+                )
                 if pair is not None and termin is not None:
-                    marked = replace(marked, advoware=Fingerprint(content_hash(termin.event), termin.changed_at))
+                    marked = replace(
+                        marked,
+                        advoware=Fingerprint(
+                            content_hash(termin.event), termin.changed_at
+                        ),
+                    )
                 if pair is not None and google is not None:
-                    seen = Fingerprint(content_hash(google.event), google.updated, google.etag)
+                    seen = Fingerprint(
+                        content_hash(google.event), google.updated, google.etag
+                    )
                     marked = replace(marked, google=seen)
-                self._save(replace(marked, error=untranslatable_error(reason), sync_status="failed"))
+                self._save(
+                    replace(
+                        marked, error=untranslatable_error(reason), sync_status="failed"
+                    )
+                )
 
     def _new_pair(self, fr_nr: int | None, event_id: str | None, source: Any) -> Pair:
         allowed = self.settings.advoware_write_allowed
-        return Pair(UUID(int=len(self.pairs) + 1), "SB", fr_nr, event_id, source, self.settings.strategy, allowed)
+        return Pair(
+            UUID(int=len(self.pairs) + 1),
+            "SB",
+            fr_nr,
+            event_id,
+            source,
+            self.settings.strategy,
+            allowed,
+        )
 
     def _write_event(self, pair: Pair, event: NormalisedEvent) -> None:
         ours = pair.source_system == "advoware"
         current = self.event_of(pair.google_event_id or "")
-        body = google_body(event, pair.advoware_frnr or 0, pair.sync_id, current=current, ours=ours)
-        times = {side: {k: v for k, v in body[side].items() if v is not None} for side in ("start", "end")}
+        body = google_body(
+            event, pair.advoware_frnr or 0, pair.sync_id, current=current, ours=ours
+        )
+        times = {
+            side: {k: v for k, v in body[side].items() if v is not None}
+            for side in ("start", "end")
+        }
         self.edit_event(pair.google_event_id or "", **{**body, **times})
         self._remember(pair)
 
     def _remember(self, pair: Pair) -> None:
-        termin, google = self.termin_of(pair.advoware_frnr or 0), self.event_of(pair.google_event_id or "")
+        termin, google = (
+            self.termin_of(pair.advoware_frnr or 0),
+            self.event_of(pair.google_event_id or ""),
+        )
         assert termin
         assert google
         assert isinstance(termin.event, NormalisedEvent)
-        problem = google.event.reason if isinstance(google.event, Untranslatable) else None
+        problem = (
+            google.event.reason if isinstance(google.event, Untranslatable) else None
+        )
         self._save(
             replace(
                 pair,
                 sync_status="failed" if problem else "synced",
                 error=untranslatable_error(problem) if problem else None,
-                persons_private=pair.source_system == "google" and google.is_private and google.shows_text,
+                persons_private=pair.source_system == "google"
+                and google.is_private
+                and google.shows_text,
                 advoware=Fingerprint(content_hash(termin.event), termin.changed_at),
-                google=Fingerprint(content_hash(google.event), google.updated, google.etag),
+                google=Fingerprint(
+                    content_hash(google.event), google.updated, google.etag
+                ),
                 first_day=termin.event.first_day,
                 last_day=termin.event.last_day,
             )
@@ -322,9 +450,13 @@ def test_a_new_termin_is_inserted_under_its_deterministic_id() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"anwalt": "AI"}, {"datum": "2025-01-01"}, {"datum": "2030-01-01"}], ids=["other", "before", "after"]
+    "values",
+    [{"anwalt": "AI"}, {"datum": "2025-01-01"}, {"datum": "2030-01-01"}],
+    ids=["other", "before", "after"],
 )
-def test_what_is_not_the_employees_or_outside_the_window_is_left_out(values: dict[str, Any]) -> None:
+def test_what_is_not_the_employees_or_outside_the_window_is_left_out(
+    values: dict[str, Any],
+) -> None:
     world = World()
     world.enter_termin(20001, **values)
     assert world.plan() == []
@@ -345,14 +477,22 @@ def test_an_event_left_by_a_crash_is_adopted_and_not_written_if_it_is_right() ->
     assert world.plan() == []
 
 
-def test_an_event_left_by_a_crash_is_adopted_even_if_its_marks_are_gone_and_its_termin_has_changed() -> None:
+def test_an_event_left_by_a_crash_is_adopted_even_if_its_marks_are_gone_and_its_termin_has_changed() -> (
+    None
+):
     world = synced(count=2)
     world.pairs.clear()
-    world.edit_event(google_event_id(20002, SETTINGS.calendar_id), extendedProperties=None)
+    world.edit_event(
+        google_event_id(20002, SETTINGS.calendar_id), extendedProperties=None
+    )
     world.edit_termin(20002, text="Neu")
     actions = world.run()
-    assert [type(action) for action in actions if action.source_system == "advoware"] == [AdoptGoogle, AdoptGoogle]
-    assert world.google[google_event_id(20002, SETTINGS.calendar_id)]["summary"] == "Neu"
+    assert [
+        type(action) for action in actions if action.source_system == "advoware"
+    ] == [AdoptGoogle, AdoptGoogle]
+    assert (
+        world.google[google_event_id(20002, SETTINGS.calendar_id)]["summary"] == "Neu"
+    )
     assert world.plan() == []
 
 
@@ -367,7 +507,9 @@ def test_a_post_whose_answer_was_lost_is_not_repeated() -> None:
     assert world.plan() == []
 
 
-def test_a_persons_event_is_posted_if_writing_is_allowed_and_remembered_if_not() -> None:
+def test_a_persons_event_is_posted_if_writing_is_allowed_and_remembered_if_not() -> (
+    None
+):
     world = World(SETTINGS)
     world.enter_event()
     assert kinds(world.run()) == [RememberPending]
@@ -378,7 +520,9 @@ def test_a_persons_event_is_posted_if_writing_is_allowed_and_remembered_if_not()
     assert world.plan() == []
 
 
-def test_a_persons_event_that_advoware_cannot_hold_is_marked_once_and_left_alone() -> None:
+def test_a_persons_event_that_advoware_cannot_hold_is_marked_once_and_left_alone() -> (
+    None
+):
     world = World()
     world.enter_event(recurrence=["RRULE:FREQ=WEEKLY;BYDAY=TU,TH"])
     before = dict(world.google)
@@ -393,7 +537,9 @@ def test_a_persons_event_that_advoware_cannot_hold_is_marked_once_and_left_alone
 def test_nothing_is_deleted_before_a_direct_read() -> None:
     world = synced(count=2)
     del world.advoware[20001]
-    actions = make_plan(WRITING, world.termine(), world.listing(full=True), world.pairs.values())
+    actions = make_plan(
+        WRITING, world.termine(), world.listing(full=True), world.pairs.values()
+    )
     assert kinds(actions) == [ConfirmAdvoware]
 
 
@@ -418,11 +564,15 @@ def test_with_last_change_wins_a_deleted_event_takes_its_termin_along_if_writing
 ) -> None:
     world = synced(replace(settings, strategy="last_change_wins"))
     world.delete_event(world.live[0].google_event_id or "")
-    assert kinds(world.run()) == [DeleteAdvoware if settings is WRITING else RecreateGoogle]
+    assert kinds(world.run()) == [
+        DeleteAdvoware if settings is WRITING else RecreateGoogle
+    ]
     assert world.plan() == []
 
 
-def test_a_persons_deleted_event_takes_its_termin_along_and_a_deleted_copy_comes_back() -> None:
+def test_a_persons_deleted_event_takes_its_termin_along_and_a_deleted_copy_comes_back() -> (
+    None
+):
     world = posted()
     world.advoware.clear()
     assert kinds(world.run(full=False)) == [RecreateAdvoware]
@@ -446,7 +596,9 @@ def test_deleting_ones_copy_of_everybodys_termin_brings_it_back_and_deletes_it_f
     assert world.plan() == []
 
 
-def test_a_persons_event_whose_termin_is_gone_waits_while_writing_is_forbidden() -> None:
+def test_a_persons_event_whose_termin_is_gone_waits_while_writing_is_forbidden() -> (
+    None
+):
     world = posted()
     world.settings = replace(WRITING, write_protection=True)
     world.advoware.clear()
@@ -497,7 +649,9 @@ def test_an_empty_answer_of_advoware_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(("lost", "held"), [(5, False), (6, True)])
-def test_more_than_five_deletions_of_few_pairs_are_not_believed(lost: int, held: bool) -> None:
+def test_more_than_five_deletions_of_few_pairs_are_not_believed(
+    lost: int, held: bool
+) -> None:
     world = synced(count=12)
     for number in range(lost):
         del world.advoware[20001 + number]
@@ -521,7 +675,9 @@ def test_updates_go_on_while_deletions_are_held() -> None:
     assert kinds(world.plan()) == [HoldDeletions, UpdateGoogle]
 
 
-def test_a_copy_that_advoware_cannot_hold_any_more_goes_with_its_termin_all_the_same() -> None:
+def test_a_copy_that_advoware_cannot_hold_any_more_goes_with_its_termin_all_the_same() -> (
+    None
+):
     world = synced(count=2)
     event_id = google_event_id(20001, SETTINGS.calendar_id)
     world.edit_event(event_id, recurrence=["RRULE:FREQ=WEEKLY;BYDAY=TU,TH"])
@@ -531,10 +687,14 @@ def test_a_copy_that_advoware_cannot_hold_any_more_goes_with_its_termin_all_the_
 
 
 @pytest.mark.parametrize("change", ["deleted", "handed on"])
-def test_an_event_left_by_a_crash_disappears_if_its_termin_is_not_the_employees_any_more(change: str) -> None:
+def test_an_event_left_by_a_crash_disappears_if_its_termin_is_not_the_employees_any_more(
+    change: str,
+) -> None:
     world = synced(count=2)
     event_id = google_event_id(20001, SETTINGS.calendar_id)
-    world.pairs = {pair.sync_id: pair for pair in world.live if pair.google_event_id != event_id}
+    world.pairs = {
+        pair.sync_id: pair for pair in world.live if pair.google_event_id != event_id
+    }
     if change == "deleted":
         del world.advoware[20001]
     else:
@@ -548,7 +708,9 @@ def test_an_event_left_by_a_crash_disappears_if_its_termin_is_not_the_employees_
 
 
 @pytest.mark.parametrize("settings", [WRITING, LAST_CHANGE, SETTINGS])
-def test_a_persons_copy_of_an_event_of_ours_is_not_deleted_with_its_termin(settings: PlanSettings) -> None:
+def test_a_persons_copy_of_an_event_of_ours_is_not_deleted_with_its_termin(
+    settings: PlanSettings,
+) -> None:
     world = synced(settings, count=2)
     ours = world.google[google_event_id(20001, SETTINGS.calendar_id)]
     world.google["copy0of0ours"] = {**ours, "id": "copy0of0ours"}
@@ -557,13 +719,18 @@ def test_a_persons_copy_of_an_event_of_ours_is_not_deleted_with_its_termin(setti
     assert world.google["copy0of0ours"]["status"] == "confirmed"
 
 
-def test_a_persons_event_left_by_a_crash_is_posted_again_if_its_termin_is_gone() -> None:
+def test_a_persons_event_left_by_a_crash_is_posted_again_if_its_termin_is_gone() -> (
+    None
+):
     world = posted()
     world.pairs.clear()
     world.advoware.clear()
     world.enter_termin()
     world.settle()
-    assert [record["text"] for record in world.advoware.values()] == ["Termin 2", "Notiz person1"]
+    assert [record["text"] for record in world.advoware.values()] == [
+        "Termin 2",
+        "Notiz person1",
+    ]
 
 
 # -- phase 4 --------------------------------------------------------------------------------------------------------
@@ -599,27 +766,40 @@ def test_with_last_change_wins_the_changed_side_is_copied() -> None:
 
 
 @pytest.mark.parametrize("google_last", [True, False])
-def test_with_last_change_wins_the_later_of_two_changes_stays(google_last: bool) -> None:
+def test_with_last_change_wins_the_later_of_two_changes_stays(
+    google_last: bool,
+) -> None:
     world = synced(LAST_CHANGE)
     event_id = world.live[0].google_event_id or ""
-    edits = [lambda: world.edit_termin(20001, text="Neu"), lambda: world.edit_event(event_id, summary="Anders")]
+    edits = [
+        lambda: world.edit_termin(20001, text="Neu"),
+        lambda: world.edit_event(event_id, summary="Anders"),
+    ]
     for edit in edits if google_last else reversed(edits):
         edit()
     assert kinds(world.run()) == [UpdateAdvoware if google_last else UpdateGoogle]
 
 
 @pytest.mark.parametrize("settings", [WRITING, LAST_CHANGE])
-def test_editing_ones_copy_of_everybodys_termin_changes_it_for_nobody(settings: PlanSettings) -> None:
+def test_editing_ones_copy_of_everybodys_termin_changes_it_for_nobody(
+    settings: PlanSettings,
+) -> None:
     world = posted(settings)
     world.edit_termin(1, anwalt="ALLE")
     world.settle()
     world.edit_event("person1", summary="Umbenannt")
     assert kinds(world.run()) == [UpdateGoogle]
-    assert world.google["person1"]["summary"] == world.advoware[1]["text"] == "Notiz person1"
+    assert (
+        world.google["person1"]["summary"]
+        == world.advoware[1]["text"]
+        == "Notiz person1"
+    )
     assert world.plan() == []
 
 
-def test_the_event_of_a_person_with_the_content_of_everybodys_termin_becomes_its_copy() -> None:
+def test_the_event_of_a_person_with_the_content_of_everybodys_termin_becomes_its_copy() -> (
+    None
+):
     world = World()
     world.enter_event(summary="Betriebsfeier")
     times = {"datum": "2026-03-03", "uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00"}
@@ -669,7 +849,10 @@ SERIES = {"dauertermin": 1, "turnus": 1, "turnusArt": 2, "datumBis": "2026-12-31
 def with_exception(world: World, event_id: str, **values: Any) -> None:
     """A person moves one occurrence of a series."""
     times = {"start": "2026-03-09T12:00:00+01:00", "end": "2026-03-09T13:00:00+01:00"}
-    moved = {side: {"dateTime": moment, "timeZone": "Europe/Berlin"} for side, moment in times.items()}
+    moved = {
+        side: {"dateTime": moment, "timeZone": "Europe/Berlin"}
+        for side, moment in times.items()
+    }
     original = {"dateTime": "2026-03-09T10:00:00+01:00", "timeZone": "Europe/Berlin"}
     world.edit_event(
         f"{event_id}_20260309T090000Z",
@@ -683,10 +866,15 @@ def with_exception(world: World, event_id: str, **values: Any) -> None:
 
 @pytest.mark.parametrize("full", [True, False])
 @pytest.mark.parametrize("kind", ["moved", "cancelled", "renamed"])
-def test_a_copy_with_a_changed_occurrence_is_put_back_under_a_new_id(kind: str, full: bool) -> None:
+def test_a_copy_with_a_changed_occurrence_is_put_back_under_a_new_id(
+    kind: str, full: bool
+) -> None:
     world = synced(**SERIES)
     event_id = world.live[0].google_event_id or ""
-    original = {"dateTime": "2026-03-09T10:00:00+01:00"}, {"dateTime": "2026-03-09T11:00:00+01:00"}
+    original = (
+        {"dateTime": "2026-03-09T10:00:00+01:00"},
+        {"dateTime": "2026-03-09T11:00:00+01:00"},
+    )
     values: dict[str, Any] = {"moved": {}, "cancelled": {"status": "cancelled"}}.get(
         kind, {"start": original[0], "end": original[1], "summary": "Anders"}
     )
@@ -703,8 +891,12 @@ def test_a_copy_with_a_changed_occurrence_is_put_back_under_a_new_id(kind: str, 
     world.edit_termin(20001, uhrzeitVon="14:00:00", uhrzeitBis="15:00:00")
     [action] = world.run(full=full)
     assert isinstance(action, ReplaceGoogle)
-    assert world.live[0].google_event_id == google_event_id(20001, SETTINGS.calendar_id, 1)
-    assert world.google[world.live[0].google_event_id or ""]["start"]["dateTime"].startswith("2026-03-02T14:00")
+    assert world.live[0].google_event_id == google_event_id(
+        20001, SETTINGS.calendar_id, 1
+    )
+    assert world.google[world.live[0].google_event_id or ""]["start"][
+        "dateTime"
+    ].startswith("2026-03-02T14:00")
     world.settle()
 
 
@@ -712,13 +904,18 @@ def test_an_occurrence_of_which_only_the_colour_was_changed_is_no_edit() -> None
     world = synced(**SERIES)
     event_id = world.live[0].google_event_id or ""
     times = {"start": "2026-03-09T10:00:00+01:00", "end": "2026-03-09T11:00:00+01:00"}
-    same = {side: {"dateTime": moment, "timeZone": "Europe/Berlin"} for side, moment in times.items()}
+    same = {
+        side: {"dateTime": moment, "timeZone": "Europe/Berlin"}
+        for side, moment in times.items()
+    }
     with_exception(world, event_id, **same, colorId="5")
     assert world.plan() == []
     assert world.plan(full=False) == []
 
 
-def test_under_google_a_series_with_a_moved_occurrence_keeps_its_times_and_syncs_its_texts() -> None:
+def test_under_google_a_series_with_a_moved_occurrence_keeps_its_times_and_syncs_its_texts() -> (
+    None
+):
     world = World(LAST_CHANGE)
     world.enter_event(recurrence=["RRULE:FREQ=DAILY;UNTIL=20261231T225959Z"])
     world.settle()
@@ -728,7 +925,10 @@ def test_under_google_a_series_with_a_moved_occurrence_keeps_its_times_and_syncs
     assert world.plan() == []
     world.edit_event("person1", summary="Umbenannt")
     assert kinds(world.run()) == [UpdateAdvoware]
-    assert (world.advoware[1]["text"], world.advoware[1]["uhrzeitVon"]) == ("Umbenannt", "10:00:00")
+    assert (world.advoware[1]["text"], world.advoware[1]["uhrzeitVon"]) == (
+        "Umbenannt",
+        "10:00:00",
+    )
     assert world.live[0].untranslatable == HAS_EXCEPTIONS
     assert world.plan() == []
     del world.google["person1_20260309T090000Z"]
@@ -736,15 +936,21 @@ def test_under_google_a_series_with_a_moved_occurrence_keeps_its_times_and_syncs
 
 
 @pytest.mark.parametrize("settings", [WRITING, LAST_CHANGE])
-def test_a_rule_that_advoware_cannot_hold_is_put_back_or_left_alone_by_its_source(settings: PlanSettings) -> None:
+def test_a_rule_that_advoware_cannot_hold_is_put_back_or_left_alone_by_its_source(
+    settings: PlanSettings,
+) -> None:
     world = synced(settings, **SERIES)
     event_id = world.live[0].google_event_id or ""
-    world.edit_event(event_id, recurrence=["RRULE:FREQ=WEEKLY;BYDAY=MO,TU"], summary="Umbenannt")
+    world.edit_event(
+        event_id, recurrence=["RRULE:FREQ=WEEKLY;BYDAY=MO,TU"], summary="Umbenannt"
+    )
     [action] = world.run()
     if settings is WRITING:
         assert isinstance(action, UpdateGoogle)
         assert [event.record["summary"] for event in action.undone] == ["Umbenannt"]
-        assert world.google[event_id]["recurrence"] == ["RRULE:FREQ=WEEKLY;INTERVAL=1;BYDAY=MO;UNTIL=20261231T225959Z"]
+        assert world.google[event_id]["recurrence"] == [
+            "RRULE:FREQ=WEEKLY;INTERVAL=1;BYDAY=MO;UNTIL=20261231T225959Z"
+        ]
     else:
         assert isinstance(action, UpdateAdvoware)
         assert world.advoware[20001]["text"] == "Umbenannt"
@@ -755,9 +961,14 @@ def test_a_rule_that_advoware_cannot_hold_is_put_back_or_left_alone_by_its_sourc
     assert world.plan() == []
 
 
-@pytest.mark.parametrize("event", [{"recurrence": ["RRULE:FREQ=WEEKLY;BYDAY=MO,TU"]}, {"description": "x" * 9000}])
+@pytest.mark.parametrize(
+    "event",
+    [{"recurrence": ["RRULE:FREQ=WEEKLY;BYDAY=MO,TU"]}, {"description": "x" * 9000}],
+)
 @pytest.mark.parametrize("change", ["private", "anonymised", "handed on", "deleted"])
-def test_what_advoware_cannot_hold_is_hidden_and_goes_like_everything_else(change: str, event: dict[str, Any]) -> None:
+def test_what_advoware_cannot_hold_is_hidden_and_goes_like_everything_else(
+    change: str, event: dict[str, Any]
+) -> None:
     world = synced(LAST_CHANGE, count=2)
     event_id = google_event_id(20001, SETTINGS.calendar_id)
     world.edit_event(event_id, **event)
@@ -792,7 +1003,9 @@ def test_a_termin_that_was_unreadable_recovers_without_a_full_listing() -> None:
 
 @pytest.mark.parametrize("change", [{"anonymise": True}, {"full_content": False}])
 @pytest.mark.parametrize("full", [True, False])
-def test_switching_secrecy_rewrites_the_events_that_are_there(change: dict[str, Any], full: bool) -> None:
+def test_switching_secrecy_rewrites_the_events_that_are_there(
+    change: dict[str, Any], full: bool
+) -> None:
     world = synced()
     event_id = world.live[0].google_event_id or ""
     world.settings = replace(WRITING, **change)
@@ -813,30 +1026,52 @@ def test_a_termin_marked_as_private_hides_its_text_in_google() -> None:
 
 def test_moving_an_anonymised_event_moves_the_termin_and_keeps_its_text() -> None:
     world = synced(replace(LAST_CHANGE, anonymise=True), notiz="Akte", ort="LG")
-    times = {"start": {"dateTime": "2026-03-05T08:00:00+01:00"}, "end": {"dateTime": "2026-03-05T09:00:00+01:00"}}
+    times = {
+        "start": {"dateTime": "2026-03-05T08:00:00+01:00"},
+        "end": {"dateTime": "2026-03-05T09:00:00+01:00"},
+    }
     world.edit_event(world.live[0].google_event_id or "", **times)
     assert kinds(world.run()) == [UpdateAdvoware]
     record = world.advoware[20001]
-    assert [record[name] for name in ("text", "notiz", "ort", "datum")] == ["Termin 20001", "Akte", "LG", "2026-03-05"]
+    assert [record[name] for name in ("text", "notiz", "ort", "datum")] == [
+        "Termin 20001",
+        "Akte",
+        "LG",
+        "2026-03-05",
+    ]
     assert world.plan() == []
 
 
-def test_text_typed_into_an_anonymised_event_that_was_moved_as_well_is_removed_at_once() -> None:
+def test_text_typed_into_an_anonymised_event_that_was_moved_as_well_is_removed_at_once() -> (
+    None
+):
     world = synced(replace(LAST_CHANGE, anonymise=True))
     event_id = world.live[0].google_event_id or ""
-    times = {"start": {"dateTime": "2026-03-05T08:00:00+01:00"}, "end": {"dateTime": "2026-03-05T09:00:00+01:00"}}
+    times = {
+        "start": {"dateTime": "2026-03-05T08:00:00+01:00"},
+        "end": {"dateTime": "2026-03-05T09:00:00+01:00"},
+    }
     world.edit_event(event_id, summary="Mandant", **times)
     world.run(full=False)
-    assert (world.advoware[20001]["datum"], world.advoware[20001]["text"]) == ("2026-03-05", "Termin 20001")
+    assert (world.advoware[20001]["datum"], world.advoware[20001]["text"]) == (
+        "2026-03-05",
+        "Termin 20001",
+    )
     assert world.google[event_id]["summary"] == "Advoware"
     assert world.plan() == []
 
 
 @pytest.mark.parametrize("properties", ["kept", "dropped"])
-def test_text_typed_into_an_anonymised_event_is_removed_and_does_not_reach_advoware(properties: str) -> None:
+def test_text_typed_into_an_anonymised_event_is_removed_and_does_not_reach_advoware(
+    properties: str,
+) -> None:
     world = synced(replace(LAST_CHANGE, anonymise=True))
     event_id = world.live[0].google_event_id or ""
-    world.edit_event(event_id, summary="Mandant", **({"extendedProperties": None} if properties == "dropped" else {}))
+    world.edit_event(
+        event_id,
+        summary="Mandant",
+        **({"extendedProperties": None} if properties == "dropped" else {}),
+    )
     assert kinds(world.run()) == [UpdateGoogle]
     assert world.google[event_id]["summary"] == "Advoware"
     assert world.plan() == []
@@ -847,7 +1082,11 @@ def test_text_typed_into_an_anonymised_event_is_removed_and_does_not_reach_advow
 NIGHTS = ["2026-03-29", "2026-10-25", "2027-03-28", "2026-03-02", "2026-07-01"]
 settings_of = st.builds(
     lambda strategy, allowed, protection, anonymise: replace(
-        SETTINGS, strategy=strategy, advoware_write_allowed=allowed, write_protection=protection, anonymise=anonymise
+        SETTINGS,
+        strategy=strategy,
+        advoware_write_allowed=allowed,
+        write_protection=protection,
+        anonymise=anonymise,
     ),
     st.sampled_from(["source_system_wins", "last_change_wins"]),
     st.booleans(),
@@ -858,7 +1097,18 @@ edits = st.lists(
     st.tuples(
         st.sampled_from(
             [
-                *("termin", "event", "text", "summary", "move", "shift", "private", "drop", "cancel", "series"),
+                *(
+                    "termin",
+                    "event",
+                    "text",
+                    "summary",
+                    "move",
+                    "shift",
+                    "private",
+                    "drop",
+                    "cancel",
+                    "series",
+                ),
                 *("other", "absence", "whole", "repeat", "strip"),
             ]
         ),
@@ -874,7 +1124,11 @@ def carry_out(world: World, edit: tuple[str, int, str, str]) -> None:
     """One thing that people do; nothing if there is nothing to do it to."""
     kind, number, day, clock = edit
     own = sorted(world.advoware)
-    there = sorted(event_id for event_id, event in world.google.items() if event["status"] != "cancelled")
+    there = sorted(
+        event_id
+        for event_id, event in world.google.items()
+        if event["status"] != "cancelled"
+    )
     fr_nr = own[number % len(own)] if own else None
     event_id = there[number % len(there)] if there else None
     start = datetime.fromisoformat(f"{day}T{clock}")
@@ -883,10 +1137,26 @@ def carry_out(world: World, edit: tuple[str, int, str, str]) -> None:
         for side, moment in (("start", start), ("end", start + timedelta(minutes=45)))
     }
     if kind == "termin":
-        world.enter_termin(datum=day, uhrzeitVon=clock, uhrzeitBis=None, text=f"T{number % 3}")
+        world.enter_termin(
+            datum=day, uhrzeitVon=clock, uhrzeitBis=None, text=f"T{number % 3}"
+        )
     elif kind == "event":
-        world.enter_event(f"person{number}", **times, extendedProperties=None, recurrence=None, visibility=None)
-    elif fr_nr is not None and kind in {"text", "move", "private", "drop", "series", "other", "absence"}:
+        world.enter_event(
+            f"person{number}",
+            **times,
+            extendedProperties=None,
+            recurrence=None,
+            visibility=None,
+        )
+    elif fr_nr is not None and kind in {
+        "text",
+        "move",
+        "private",
+        "drop",
+        "series",
+        "other",
+        "absence",
+    }:
         if kind == "drop":
             del world.advoware[fr_nr]
             return
@@ -894,7 +1164,12 @@ def carry_out(world: World, edit: tuple[str, int, str, str]) -> None:
             "text": {"text": f"T{number}"},
             "move": {"datum": day, "uhrzeitVon": clock, "uhrzeitBis": None},
             "private": {"privat": number % 2},
-            "series": {"dauertermin": 1, "turnus": 1, "turnusArt": number % 5, "datumBis": "2027-12-31"},
+            "series": {
+                "dauertermin": 1,
+                "turnus": 1,
+                "turnusArt": number % 5,
+                "datumBis": "2027-12-31",
+            },
             "other": {"anwalt": ["AI", "", "SB"][number % 3]},
             "absence": {"abwesenheit": number % 2, "datum": day, "datumBis": None},
         }
@@ -902,12 +1177,21 @@ def carry_out(world: World, edit: tuple[str, int, str, str]) -> None:
     elif event_id is not None and kind == "cancel":
         world.delete_event(event_id)
     elif event_id is not None:
-        rules = [None, ["RRULE:FREQ=WEEKLY"], ["RRULE:FREQ=MONTHLY;COUNT=5"], ["RRULE:FREQ=WEEKLY;BYDAY=TU,TH"]]
+        rules = [
+            None,
+            ["RRULE:FREQ=WEEKLY"],
+            ["RRULE:FREQ=MONTHLY;COUNT=5"],
+            ["RRULE:FREQ=WEEKLY;BYDAY=TU,TH"],
+        ]
         next_day = (start + timedelta(days=1)).date().isoformat()
         event_changes: dict[str, dict[str, Any]] = {
             "summary": {"summary": f"Geheim {number}"},
             "shift": {**times, "recurrence": None},
-            "whole": {"start": {"date": day}, "end": {"date": next_day}, "recurrence": None},
+            "whole": {
+                "start": {"date": day},
+                "end": {"date": next_day},
+                "recurrence": None,
+            },
             "repeat": {"recurrence": rules[number % 4]},
             "strip": {"extendedProperties": None},
         }
@@ -932,7 +1216,11 @@ def carry_out(world: World, edit: tuple[str, int, str, str]) -> None:
     False,
 )
 def test_whatever_people_do_the_sync_comes_to_rest(
-    settings: PlanSettings, first: list[Any], second: list[Any], changed: PlanSettings, full: bool
+    settings: PlanSettings,
+    first: list[Any],
+    second: list[Any],
+    changed: PlanSettings,
+    full: bool,
 ) -> None:
     world = World(settings)
     for listing, changes, now in ((True, first, settings), (full, second, changed)):
@@ -943,23 +1231,39 @@ def test_whatever_people_do_the_sync_comes_to_rest(
             world.run(full=listing)
         left = world.plan(full=listing)
         assert set(kinds(left)) <= {HoldDeletions}
-        if not left and not now.write_protection and settings.advoware_write_allowed and now.advoware_write_allowed:
+        if (
+            not left
+            and not now.write_protection
+            and settings.advoware_write_allowed
+            and now.advoware_write_allowed
+        ):
             assert_both_sides_agree(world)
 
 
 def assert_both_sides_agree(world: World) -> None:
     """Every pair that is not left alone shows in Google what Advoware says, and nothing is without a pair."""
     pairs = [pair for pair in world.live if not pair.untranslatable]
-    termine = {termin.fr_nr: termin for termin in world.termine() if termin.belongs_to("SB")}
+    termine = {
+        termin.fr_nr: termin for termin in world.termine() if termin.belongs_to("SB")
+    }
     for pair in pairs:
-        termin, google = termine[pair.advoware_frnr or 0], world.event_of(pair.google_event_id or "")
+        termin, google = (
+            termine[pair.advoware_frnr or 0],
+            world.event_of(pair.google_event_id or ""),
+        )
         assert google is not None
         assert isinstance(termin.event, NormalisedEvent)
         assert isinstance(google.event, NormalisedEvent)
-        assert content_hash(world.settings.shown(termin.event)) == content_hash(google.event)
+        assert content_hash(world.settings.shown(termin.event)) == content_hash(
+            google.event
+        )
         assert not google.has_foreign_text
     assert termine.keys() <= {pair.advoware_frnr for pair in world.live}
-    people = {event_id for event_id, event in world.google.items() if event["status"] != "cancelled"}
+    people = {
+        event_id
+        for event_id, event in world.google.items()
+        if event["status"] != "cancelled"
+    }
     assert people <= {pair.google_event_id for pair in world.live}
 
 
@@ -974,7 +1278,11 @@ def test_write_protection_forbids_every_write_to_advoware(
     world.settings = replace(settings, write_protection=True)
     for edit in second:
         carry_out(world, edit)
-    assert not [action for action in world.plan(full=full) if isinstance(action, ADVOWARE_WRITES)]
+    assert not [
+        action
+        for action in world.plan(full=full)
+        if isinstance(action, ADVOWARE_WRITES)
+    ]
 
 
 @given(settings_of, edits, edits, st.booleans())
@@ -1027,12 +1335,20 @@ def test_no_listing_deletes_anything_without_a_direct_read(
     termine = [] if advoware_empty else world.termine()[::2]
     events = [] if google_empty else world.listing(full=True).events[::2]
     for full in (True, False):
-        actions = make_plan(settings, termine, GoogleListing(events, full), world.pairs.values())
-        assert not [a for a in actions if isinstance(a, DeleteGoogle | DeleteAdvoware | SoftDelete)]
+        actions = make_plan(
+            settings, termine, GoogleListing(events, full), world.pairs.values()
+        )
+        assert not [
+            a
+            for a in actions
+            if isinstance(a, DeleteGoogle | DeleteAdvoware | SoftDelete)
+        ]
 
 
 @given(settings_of, edits)
-def test_what_a_direct_read_finds_is_not_deleted(settings: PlanSettings, first: list[Any]) -> None:
+def test_what_a_direct_read_finds_is_not_deleted(
+    settings: PlanSettings, first: list[Any]
+) -> None:
     world = World(settings)
     for edit in first:
         carry_out(world, edit)
@@ -1040,10 +1356,17 @@ def test_what_a_direct_read_finds_is_not_deleted(settings: PlanSettings, first: 
         world.run()
     found = Confirmations(
         {fr_nr: read_termin(record) for fr_nr, record in world.advoware.items()},
-        {event_id: read_google_event(event) for event_id, event in world.google.items()},
+        {
+            event_id: read_google_event(event)
+            for event_id, event in world.google.items()
+        },
     )
-    actions = make_plan(settings, [], GoogleListing([], True), world.pairs.values(), found)
-    assert not [a for a in actions if isinstance(a, DeleteGoogle | DeleteAdvoware | SoftDelete)]
+    actions = make_plan(
+        settings, [], GoogleListing([], True), world.pairs.values(), found
+    )
+    assert not [
+        a for a in actions if isinstance(a, DeleteGoogle | DeleteAdvoware | SoftDelete)
+    ]
 
 
 # -- outside the window ---------------------------------------------------------------------------------------------
@@ -1060,7 +1383,9 @@ def long_ago(settings: PlanSettings = WRITING, count: int = 1, **values: Any) ->
 
 @pytest.mark.parametrize("full", [True, False])
 @pytest.mark.parametrize("change", [{"anonymise": True}, {"full_content": False}])
-def test_what_is_over_is_hidden_by_its_fingerprint_alone(change: dict[str, Any], full: bool) -> None:
+def test_what_is_over_is_hidden_by_its_fingerprint_alone(
+    change: dict[str, Any], full: bool
+) -> None:
     world = long_ago()
     world.settings = replace(world.settings, **change)
     assert kinds(world.run(full=full)) == [HideGoogle]
@@ -1076,9 +1401,17 @@ def test_a_run_that_lists_all_days_follows_what_happens_to_what_is_over() -> Non
     del world.advoware[20003]
     assert world.plan() == []
     world.settings = replace(world.settings, listed_from=date(2026, 1, 1))
-    assert sorted(kind.__name__ for kind in kinds(world.run())) == ["DeleteGoogle", "DeleteGoogle", "UpdateGoogle"]
+    assert sorted(kind.__name__ for kind in kinds(world.run())) == [
+        "DeleteGoogle",
+        "DeleteGoogle",
+        "UpdateGoogle",
+    ]
     assert world.plan() == []
-    shown = [read_google_event(event).shows_text for event in world.google.values() if event["status"] == "confirmed"]
+    shown = [
+        read_google_event(event).shows_text
+        for event in world.google.values()
+        if event["status"] == "confirmed"
+    ]
     assert sorted(shown) == [False, True]
 
 
@@ -1087,7 +1420,9 @@ def test_what_is_over_and_deleted_in_google_is_not_brought_back() -> None:
     world.delete_event(world.live[0].google_event_id or "")
     assert kinds(world.run()) == [LetGo]
     assert world.live[0].google_event_id is None
-    world.settings = replace(world.settings, listed_from=date(2026, 1, 1), anonymise=True)
+    world.settings = replace(
+        world.settings, listed_from=date(2026, 1, 1), anonymise=True
+    )
     assert world.plan() == []
 
 
@@ -1095,10 +1430,15 @@ def test_what_is_over_and_deleted_in_google_is_not_brought_back() -> None:
 
 
 @pytest.mark.parametrize("settings", [WRITING, LAST_CHANGE])
-def test_the_second_half_of_a_split_series_is_a_new_event(settings: PlanSettings) -> None:
+def test_the_second_half_of_a_split_series_is_a_new_event(
+    settings: PlanSettings,
+) -> None:
     world = synced(settings, **SERIES)
     event_id = world.live[0].google_event_id or ""
-    half = {**world.google[event_id], "start": {"dateTime": "2026-06-01T10:00:00+02:00"}}
+    half = {
+        **world.google[event_id],
+        "start": {"dateTime": "2026-06-01T10:00:00+02:00"},
+    }
     half |= {"end": {"dateTime": "2026-06-01T11:00:00+02:00"}}
     world.edit_event("second0half", **half)
     world.edit_event(event_id, recurrence=["RRULE:FREQ=WEEKLY;UNTIL=20260531T215959Z"])
@@ -1110,7 +1450,10 @@ def test_the_second_half_of_a_split_series_is_a_new_event(settings: PlanSettings
 
 def test_without_permission_the_marks_of_a_copy_are_taken_off_and_it_waits() -> None:
     world = synced(SETTINGS)
-    world.edit_event("copy0of0ours", **{**world.google[world.live[0].google_event_id or ""], "summary": "Kopie"})
+    world.edit_event(
+        "copy0of0ours",
+        **{**world.google[world.live[0].google_event_id or ""], "summary": "Kopie"},
+    )
     assert kinds(world.run()) == [TakeMarksOff]
     assert kinds(world.run()) == [RememberPending]
     assert world.plan() == []
@@ -1125,12 +1468,17 @@ def test_what_was_brought_back_from_the_bin_is_a_persons_event() -> None:
     world.edit_event(event_id, status="confirmed")
     world.settle()
     assert world.google[event_id]["status"] == "confirmed"
-    assert sorted(record["text"] for record in world.advoware.values()) == ["Termin 20001", "Termin 20002"]
+    assert sorted(record["text"] for record in world.advoware.values()) == [
+        "Termin 20001",
+        "Termin 20002",
+    ]
 
 
 @pytest.mark.parametrize("marks", [True, False])
 @pytest.mark.parametrize("settings", [LAST_CHANGE, WRITING])
-def test_no_termin_goes_because_the_original_of_a_copy_went(settings: PlanSettings, marks: bool) -> None:
+def test_no_termin_goes_because_the_original_of_a_copy_went(
+    settings: PlanSettings, marks: bool
+) -> None:
     world = posted(settings)
     copy = {**world.google["person1"], "summary": "Kopie"}
     if not marks:
@@ -1145,10 +1493,15 @@ def test_no_termin_goes_because_the_original_of_a_copy_went(settings: PlanSettin
 def test_of_two_copies_one_takes_the_place_of_the_original() -> None:
     world = posted(LAST_CHANGE)
     for number in (1, 2):
-        world.edit_event(f"copy{number}", **{**world.google["person1"], "summary": f"Kopie {number}"})
+        world.edit_event(
+            f"copy{number}", **{**world.google["person1"], "summary": f"Kopie {number}"}
+        )
     world.delete_event("person1")
     world.settle()
-    assert sorted(record["text"] for record in world.advoware.values()) == ["Kopie 1", "Kopie 2"]
+    assert sorted(record["text"] for record in world.advoware.values()) == [
+        "Kopie 1",
+        "Kopie 2",
+    ]
     assert 1 in world.advoware
 
 
@@ -1156,7 +1509,9 @@ def test_of_two_copies_one_takes_the_place_of_the_original() -> None:
 
 
 @pytest.mark.parametrize("write_protection", [False, True])
-def test_what_would_be_made_anew_because_a_list_lacks_it_is_held_like_deletions(write_protection: bool) -> None:
+def test_what_would_be_made_anew_because_a_list_lacks_it_is_held_like_deletions(
+    write_protection: bool,
+) -> None:
     world = World()
     for number in range(30):
         world.enter_event(f"person{number}")
@@ -1185,7 +1540,9 @@ def test_what_is_held_is_hidden_if_it_must_be() -> None:
     for number in range(6):
         world.edit_termin(20001 + number, anwalt="AI")
     own = world.termine()
-    held, *hidden = make_plan(world.settings, own, world.listing(full=True), world.pairs.values())
+    held, *hidden = make_plan(
+        world.settings, own, world.listing(full=True), world.pairs.values()
+    )
     assert held == HoldDeletions("too_many", 6, 10)
     assert kinds(hidden) == [HideGoogle] * 6
 
@@ -1217,7 +1574,9 @@ def test_a_private_event_of_a_person_keeps_its_title() -> None:
     world = World()
     world.enter_event(visibility="private", summary="Zahnarzt")
     world.settle()
-    assert [(record["text"], record["privat"]) for record in world.advoware.values()] == [("Zahnarzt", 1)]
+    assert [
+        (record["text"], record["privat"]) for record in world.advoware.values()
+    ] == [("Zahnarzt", 1)]
     event = world.google["person1"]
     assert (event["summary"], event["visibility"]) == ("Zahnarzt", "private")
     assert world.plan(full=False) == []
@@ -1241,7 +1600,10 @@ def test_hashes_of_an_earlier_version_are_no_edits(settings: PlanSettings) -> No
     world.enter_event()
     world.settle()
     for pair in world.live:
-        older = [replace(side, content_hash=(side.content_hash or "")[2:]) for side in (pair.advoware, pair.google)]
+        older = [
+            replace(side, content_hash=(side.content_hash or "")[2:])
+            for side in (pair.advoware, pair.google)
+        ]
         world.pairs[pair.sync_id] = replace(pair, advoware=older[0], google=older[1])
     world.edit_event(google_event_id(20002, SETTINGS.calendar_id), summary="Umbenannt")
     written = {kind for kind in kinds(world.run()) if kind is not RecordFingerprints}
@@ -1252,6 +1614,15 @@ def test_hashes_of_an_earlier_version_are_no_edits(settings: PlanSettings) -> No
 def test_a_list_that_looks_dangerous_stays_so_whatever_single_reads_say() -> None:
     world = synced(count=10)
     listed = [termin for termin in world.termine() if termin.fr_nr > 20007]
-    read = {fr_nr: world.termin_of(fr_nr) if fr_nr > 20003 else None for fr_nr in range(20001, 20008)}
-    plan = make_plan(world.settings, listed, world.listing(full=True), world.pairs.values(), Confirmations(read, {}))
+    read = {
+        fr_nr: world.termin_of(fr_nr) if fr_nr > 20003 else None
+        for fr_nr in range(20001, 20008)
+    }
+    plan = make_plan(
+        world.settings,
+        listed,
+        world.listing(full=True),
+        world.pairs.values(),
+        Confirmations(read, {}),
+    )
     assert plan == [HoldDeletions("too_many", 7, 10)]

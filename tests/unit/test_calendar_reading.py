@@ -49,53 +49,108 @@ odd_texts = st.sampled_from(
     ]
 )  # fmt: skip
 odd_numbers = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from([HUGE, -HUGE, 10**4000, 1, 2, 3, 4, -1])
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from([HUGE, -HUGE, 10**4000, 1, 2, 3, 4, -1])
 )
-scalars = odd_numbers | odd_texts | st.text(max_size=10) | st.dates().map(str) | st.datetimes().map(str)
+scalars = (
+    odd_numbers
+    | odd_texts
+    | st.text(max_size=10)
+    | st.dates().map(str)
+    | st.datetimes().map(str)
+)
 junk = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
 )
-advoware_fields = st.sampled_from(["frNr", "zuletztGeaendertAm", *termin(), "turnus", "turnusArt"])
+advoware_fields = st.sampled_from(
+    ["frNr", "zuletztGeaendertAm", *termin(), "turnus", "turnusArt"]
+)
 records = (
     st.dictionaries(advoware_fields, junk)
-    | st.builds(lambda changes: {**termin(), **changes}, st.dictionaries(advoware_fields, junk, max_size=3))
-    | st.builds(lambda changes: {**series(), **changes}, st.dictionaries(advoware_fields, junk, max_size=3))
+    | st.builds(
+        lambda changes: {**termin(), **changes},
+        st.dictionaries(advoware_fields, junk, max_size=3),
+    )
+    | st.builds(
+        lambda changes: {**series(), **changes},
+        st.dictionaries(advoware_fields, junk, max_size=3),
+    )
     | junk
 )
 google_fields = st.sampled_from(
     [
-        *("id", "status", "summary", "description", "location", "start", "end", "recurrence", "visibility", "updated"),
-        *("transparency", "extendedProperties", "etag", "eventType", "recurringEventId"),
+        *(
+            "id",
+            "status",
+            "summary",
+            "description",
+            "location",
+            "start",
+            "end",
+            "recurrence",
+            "visibility",
+            "updated",
+        ),
+        *(
+            "transparency",
+            "extendedProperties",
+            "etag",
+            "eventType",
+            "recurringEventId",
+        ),
     ]
 )
-google_times = st.dictionaries(st.sampled_from(["date", "dateTime", "timeZone"]), scalars)
+google_times = st.dictionaries(
+    st.sampled_from(["date", "dateTime", "timeZone"]), scalars
+)
 google_values = (
     junk
     | google_times
     | st.lists(odd_texts, max_size=2)
     | st.fixed_dictionaries(
-        {"private": st.dictionaries(st.sampled_from(["advoware_frnr", "sync_id", "advoware_anonymised"]), junk)}
+        {
+            "private": st.dictionaries(
+                st.sampled_from(["advoware_frnr", "sync_id", "advoware_anonymised"]),
+                junk,
+            )
+        }
     )
 )
 resources = (
     st.dictionaries(google_fields, google_values)
     | st.builds(
-        lambda changes: {**google(*TIMES), **changes}, st.dictionaries(google_fields, google_values, max_size=3)
+        lambda changes: {**google(*TIMES), **changes},
+        st.dictionaries(google_fields, google_values, max_size=3),
     )
     | st.builds(
         lambda rule, changes: {**google(*TIMES, recurrence=[rule]), **changes},
         odd_texts,
-        st.dictionaries(st.sampled_from(["start", "end", "summary"]), google_times, max_size=2),
+        st.dictionaries(
+            st.sampled_from(["start", "end", "summary"]), google_times, max_size=2
+        ),
     )
     | junk
 )
 
 
-def use(event: NormalisedEvent | Untranslatable, record: Any, current: GoogleEvent | None) -> None:
+def use(
+    event: NormalisedEvent | Untranslatable, record: Any, current: GoogleEvent | None
+) -> None:
     """Everything that is done with an event while others wait for their turn."""
     assert content_hash(event) == content_hash(event)
     other = event_of(termin())
-    for usable in (event, overlay(other, event), event.part if isinstance(event, Untranslatable) else event):
+    for usable in (
+        event,
+        overlay(other, event),
+        event.part if isinstance(event, Untranslatable) else event,
+    ):
         if isinstance(usable, NormalisedEvent):
             assert usable.first_day <= usable.last_day
             body = google_body(usable, 1, SYNC_ID, current, ours=True)
@@ -134,9 +189,21 @@ def one(**values: Any) -> Termin:
 
 @pytest.mark.parametrize(
     "record",
-    [None, [], "Termin", 5, {}, *({"frNr": value} for value in ("12a", None, "", 0, 1.5, True, HUGE, [], 2**31))],
+    [
+        None,
+        [],
+        "Termin",
+        5,
+        {},
+        *(
+            {"frNr": value}
+            for value in ("12a", None, "", 0, 1.5, True, HUGE, [], 2**31)
+        ),
+    ],
 )
-def test_a_record_without_number_is_left_out_with_a_reason_without_its_texts(record: Any) -> None:
+def test_a_record_without_number_is_left_out_with_a_reason_without_its_texts(
+    record: Any,
+) -> None:
     if isinstance(record, dict):
         record = {**record, "text": "Mandant Müller"}
     read = read_termine([record, termin(frNr=3)])
@@ -152,7 +219,18 @@ def test_a_number_may_be_written_in_several_ways(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "item", [None, [], "event", {}, {"id": 5}, {"id": ""}, {"id": None}, {"id": "a\x00b"}, {"id": "a\ud800"}]
+    "item",
+    [
+        None,
+        [],
+        "event",
+        {},
+        {"id": 5},
+        {"id": ""},
+        {"id": None},
+        {"id": "a\x00b"},
+        {"id": "a\ud800"},
+    ],
 )
 def test_an_item_of_google_without_id_is_left_out_with_a_reason(item: Any) -> None:
     read = read_google_events([item, google(*TIMES)])
@@ -164,7 +242,13 @@ def test_an_item_of_google_without_id_is_left_out_with_a_reason(item: Any) -> No
 
 
 @pytest.mark.parametrize(
-    "end", ["9999-12-31", "9999-12-31T00:00:00", "9999-12-31T23:59:59.9999999", "9999-12-30T23:00:00Z"]
+    "end",
+    [
+        "9999-12-31",
+        "9999-12-31T00:00:00",
+        "9999-12-31T23:59:59.9999999",
+        "9999-12-30T23:00:00Z",
+    ],
 )
 def test_an_end_without_limit_lasts_for_ever(end: str) -> None:
     closed = one(abwesenheit=1, datumBis=end).event
@@ -173,7 +257,9 @@ def test_an_end_without_limit_lasts_for_ever(end: str) -> None:
     weekly = one(dauertermin=1, turnus=1, turnusArt=2, datumBis=end).event
     assert isinstance(weekly, NormalisedEvent)
     assert weekly.recurrence == "RRULE:FREQ=WEEKLY;INTERVAL=1;BYDAY=TU"
-    kept = changed_termin(weekly, termin(dauertermin=1, turnus=1, turnusArt=2, datumBis=end))
+    kept = changed_termin(
+        weekly, termin(dauertermin=1, turnus=1, turnusArt=2, datumBis=end)
+    )
     assert kept["datumBis"] == end
 
 
@@ -195,11 +281,16 @@ def test_an_end_that_was_never_set_is_none() -> None:
         {"anwalt": ["SB"]},
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_untranslatable_and_not_guessed(values: dict[str, Any]) -> None:
+def test_what_cannot_be_read_is_untranslatable_and_not_guessed(
+    values: dict[str, Any],
+) -> None:
     assert isinstance(one(**{"datumBis": "2026-02-10", **values}).event, Untranslatable)
 
 
-@pytest.mark.parametrize("name", ["uhrzeitVon", "uhrzeitBis", "datumBis", "text", "notiz", "dauertermin", "anwalt"])
+@pytest.mark.parametrize(
+    "name",
+    ["uhrzeitVon", "uhrzeitBis", "datumBis", "text", "notiz", "dauertermin", "anwalt"],
+)
 def test_a_field_that_the_answer_lacks_is_unknown_and_not_empty(name: str) -> None:
     record = termin()
     del record[name]

@@ -14,7 +14,11 @@ NOW = datetime(2026, 2, 10, 8, tzinfo=UTC)
 
 
 def rule(email: str, role: str = "reader", scope_type: str = "user") -> dict[str, Any]:
-    return {"id": f"{scope_type}:{email}", "role": role, "scope": {"type": scope_type, "value": email}}
+    return {
+        "id": f"{scope_type}:{email}",
+        "role": role,
+        "scope": {"type": scope_type, "value": email},
+    }
 
 
 @pytest.mark.parametrize(
@@ -27,12 +31,18 @@ def rule(email: str, role: str = "reader", scope_type: str = "user") -> dict[str
         {"id": "user:a@x.de", "role": None},
         {"id": "user:a@x.de", "role": ["reader"], "scope": "user"},
         {"id": "default", "role": "reader", "scope": {"type": "default"}},
-        {"id": "domain:x.de", "role": "reader", "scope": {"type": "domain", "value": "x.de"}},
+        {
+            "id": "domain:x.de",
+            "role": "reader",
+            "scope": {"type": "domain", "value": "x.de"},
+        },
         {"id": "user:", "role": "reader", "scope": {"type": "user", "value": None}},
         {"role": "reader", "scope": None},
     ],
 )
-def test_a_rule_that_is_about_no_account_stops_nothing_and_is_left_alone(odd: Any) -> None:
+def test_a_rule_that_is_about_no_account_stops_nothing_and_is_left_alone(
+    odd: Any,
+) -> None:
     present = read_rules([odd, rule("SB@x.de")])
 
     steps = sharing_steps({"sb@x.de": "reader", "ai@x.de": "writer"}, present, [])
@@ -41,7 +51,10 @@ def test_a_rule_that_is_about_no_account_stops_nothing_and_is_left_alone(odd: An
 
 
 def test_access_ends_before_any_begins() -> None:
-    own = [OwnRule(email, f"user:{email}", "reader", NOW) for email in ("old@x.de", "sb@x.de")]
+    own = [
+        OwnRule(email, f"user:{email}", "reader", NOW)
+        for email in ("old@x.de", "sb@x.de")
+    ]
     present = read_rules([rule("old@x.de"), rule("sb@x.de")])
 
     steps = sharing_steps({"new@x.de": "reader", "sb@x.de": "writer"}, present, own)
@@ -52,11 +65,21 @@ def test_access_ends_before_any_begins() -> None:
 def test_an_account_is_known_by_the_id_that_google_gave_its_rule() -> None:
     own = [OwnRule("anna@googlemail.com", "user:anna@gmail.com", "reader", NOW)]
 
-    assert sharing_steps({"anna@googlemail.com": "reader"}, read_rules([rule("anna@gmail.com")]), own) == []
+    assert (
+        sharing_steps(
+            {"anna@googlemail.com": "reader"}, read_rules([rule("anna@gmail.com")]), own
+        )
+        == []
+    )
 
 
 def test_a_group_that_people_have_given_access_is_theirs() -> None:
-    assert sharing_steps({"g@x.de": "writer"}, read_rules([rule("g@x.de", "reader", "group")]), []) == []
+    assert (
+        sharing_steps(
+            {"g@x.de": "writer"}, read_rules([rule("g@x.de", "reader", "group")]), []
+        )
+        == []
+    )
 
 
 def test_employees_are_read_with_whatever_advoware_lists() -> None:
@@ -104,7 +127,13 @@ def test_a_kuerzel_that_an_old_calendar_still_has_is_not_taken() -> None:
 
 
 def test_a_namesake_who_had_the_name_before_is_no_successor() -> None:
-    returned = find_renames(known(300, C="Anna", A="Anna"), {"C": "Anna"}, frozenset("A"))
+    returned = find_renames(
+        known(300, C="Anna", A="Anna"), {"C": "Anna"}, frozenset("A")
+    )
     stayed = find_renames(known(C="Anna", A="Anna"), {"C": "Anna"}, frozenset("AC"))
 
-    assert (returned.chains, returned.unclear) == (stayed.chains, stayed.unclear) == ([], {})
+    assert (
+        (returned.chains, returned.unclear)
+        == (stayed.chains, stayed.unclear)
+        == ([], {})
+    )

@@ -35,10 +35,22 @@ from services.calendar_sync.model import (
 )
 from services.calendar_sync.recurrence import has_berlins_clock
 from services.values.advoware_protocol import BERLIN
-from tests.unit.test_calendar_mapping import SYNC_ID, event_of, google, series, stored_by_google, termin, termine
+from tests.unit.test_calendar_mapping import (
+    SYNC_ID,
+    event_of,
+    google,
+    series,
+    stored_by_google,
+    termin,
+    termine,
+)
 
 TIMES = ("2026-02-10T10:00:00+01:00", "2026-02-10T11:00:00+01:00")
-OURS = {"extendedProperties": {"private": {"advoware_frnr": "20001", "sync_id": str(SYNC_ID)}}}
+OURS = {
+    "extendedProperties": {
+        "private": {"advoware_frnr": "20001", "sync_id": str(SYNC_ID)}
+    }
+}
 
 
 def entered(*times: str, **further: Any) -> dict[str, Any]:
@@ -62,7 +74,11 @@ def patched(resource: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
         if value is None:
             merged.pop(name, None)
         else:
-            merged[name] = patched(merged.get(name) or {}, value) if isinstance(value, dict) else value
+            merged[name] = (
+                patched(merged.get(name) or {}, value)
+                if isinstance(value, dict)
+                else value
+            )
     return merged
 
 
@@ -80,7 +96,13 @@ def patched(resource: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
         ({"recurrence": ["RRULE:FREQ=WEEKLY;BYDAY=TU,TH"]}, {"times"}),
         ({"recurrence": "RRULE:FREQ=WEEKLY"}, {"times"}),
         ({"recurrence": [5]}, {"times"}),
-        ({"recurrence": ["RRULE:FREQ=WEEKLY", "EXDATE:20260217"], "summary": "x" * 1025}, {"times", "text"}),
+        (
+            {
+                "recurrence": ["RRULE:FREQ=WEEKLY", "EXDATE:20260217"],
+                "summary": "x" * 1025,
+            },
+            {"times", "text"},
+        ),
     ],
 )
 def test_what_advoware_cannot_hold_is_named_and_the_rest_can_be_held(
@@ -91,12 +113,16 @@ def test_what_advoware_cannot_hold_is_named_and_the_rest_can_be_held(
     assert event.part is not None
     assert event.part.start == datetime(2026, 2, 10, 10, tzinfo=BERLIN)
     assert event.part.recurrence is None
-    ours = event_of(termin(text="Text", notiz="Notiz", ort="Ort", datum="2026-03-01", privat=1))
+    ours = event_of(
+        termin(text="Text", notiz="Notiz", ort="Ort", datum="2026-03-01", privat=1)
+    )
     both = overlay(ours, event)
     assert (both.start == ours.start) == ("times" in unknown)
     expected = {"text": "Zahnarzt", "notiz": None, "ort": None}
     for name, theirs in expected.items():
-        assert getattr(both, name) == (getattr(ours, name) if name in unknown else theirs)
+        assert getattr(both, name) == (
+            getattr(ours, name) if name in unknown else theirs
+        )
     assert both.privat
 
 
@@ -110,7 +136,9 @@ def test_several_problems_are_all_named() -> None:
     assert "xxx" not in event.reason
 
 
-@pytest.mark.parametrize("until", ["99991231T235959Z", "99991231", "20380101", "99991231T235959"])
+@pytest.mark.parametrize(
+    "until", ["99991231T235959Z", "99991231", "20380101", "99991231T235959"]
+)
 def test_an_end_beyond_the_years_of_a_calendar_is_for_ever(until: str) -> None:
     event = google_to_event(entered(recurrence=[f"RRULE:FREQ=WEEKLY;UNTIL={until}"]))
     assert isinstance(event, NormalisedEvent)
@@ -120,16 +148,30 @@ def test_an_end_beyond_the_years_of_a_calendar_is_for_ever(until: str) -> None:
 @pytest.mark.parametrize(
     "resource",
     [
-        entered(recurrence=["RRULE:FREQ=WEEKLY"], start={"dateTime": TIMES[0], "timeZone": "Asia/Tokyo"}),
-        entered("2026-02-10", "2026-02-11", recurrence=["RRULE:FREQ=WEEKLY"], transparency="transparent"),
+        entered(
+            recurrence=["RRULE:FREQ=WEEKLY"],
+            start={"dateTime": TIMES[0], "timeZone": "Asia/Tokyo"},
+        ),
+        entered(
+            "2026-02-10",
+            "2026-02-11",
+            recurrence=["RRULE:FREQ=WEEKLY"],
+            transparency="transparent",
+        ),
         entered("2026-02-10", "2026-02-13", recurrence=["RRULE:FREQ=WEEKLY"]),
     ],
 )
-def test_of_a_series_that_cannot_be_held_only_the_first_occurrence_is_known(resource: dict[str, Any]) -> None:
+def test_of_a_series_that_cannot_be_held_only_the_first_occurrence_is_known(
+    resource: dict[str, Any],
+) -> None:
     event = google_to_event(resource)
     assert isinstance(event, Untranslatable)
     assert event.part is not None
-    assert (event.part.recurrence, event.part.dauertermin, event.part.first_day) == (None, 0, date(2026, 2, 10))
+    assert (event.part.recurrence, event.part.dauertermin, event.part.first_day) == (
+        None,
+        0,
+        date(2026, 2, 10),
+    )
 
 
 def test_a_series_of_which_only_a_text_is_too_long_keeps_its_rule() -> None:
@@ -138,7 +180,10 @@ def test_a_series_of_which_only_a_text_is_too_long_keeps_its_rule() -> None:
     assert event.part.recurrence == "RRULE:FREQ=WEEKLY;INTERVAL=1;BYDAY=TU"
 
 
-@pytest.mark.parametrize("further", [{"eventType": "outOfOffice"}, {"start": {}}, {"end": {"date": "2026-02-11"}}])
+@pytest.mark.parametrize(
+    "further",
+    [{"eventType": "outOfOffice"}, {"start": {}}, {"end": {"date": "2026-02-11"}}],
+)
 def test_of_what_is_no_appointment_nothing_can_be_held(further: dict[str, Any]) -> None:
     event = partial(**further)
     assert (event.part, event.unknown) == (None, frozenset())
@@ -149,7 +194,12 @@ def test_of_what_is_no_appointment_nothing_can_be_held(further: dict[str, Any]) 
 def test_an_anonymised_event_says_only_when_it_is() -> None:
     ours = event_of(termin(text="Text", notiz="Notiz"))
     theirs = google_to_event(
-        google("2026-03-01T10:00:00+01:00", "2026-03-01T11:00:00+01:00", summary="Advoware", **OURS)
+        google(
+            "2026-03-01T10:00:00+01:00",
+            "2026-03-01T11:00:00+01:00",
+            summary="Advoware",
+            **OURS,
+        )
     )
     both = overlay(ours, theirs)
     assert (both.text, both.notiz, both.anonymised) == ("Text", "Notiz", False)
@@ -169,7 +219,9 @@ def test_each_change_of_an_event_that_cannot_be_held_changes_its_hash() -> None:
     ]  # fmt: skip
     hashes = [content_hash(event) for event in events]
     assert len(set(hashes)) == len(hashes)
-    assert all(is_partial_hash(value) and not is_anonymised_hash(value) for value in hashes)
+    assert all(
+        is_partial_hash(value) and not is_anonymised_hash(value) for value in hashes
+    )
     assert content_hash(partial(**rules)) == hashes[0]
     hidden = partial(**rules, **{"summary": "Advoware", **OURS})
     assert is_anonymised_hash(content_hash(hidden))
@@ -179,7 +231,11 @@ def test_a_series_with_exceptions_keeps_its_texts() -> None:
     event = without_times(event_of(series(text="Jour fixe")), HAS_EXCEPTIONS)
     assert (event.reason, event.unknown) == (HAS_EXCEPTIONS, {"times"})
     assert event.part is not None
-    assert (event.part.text, event.part.recurrence, event.part.dauertermin) == ("Jour fixe", None, 0)
+    assert (event.part.text, event.part.recurrence, event.part.dauertermin) == (
+        "Jour fixe",
+        None,
+        0,
+    )
     assert without_times(event, HAS_EXCEPTIONS) == event
     long = without_times(partial(summary="x" * 1025), HAS_EXCEPTIONS)
     assert long.unknown == {"times", "text"}
@@ -192,15 +248,25 @@ def test_a_series_with_exceptions_keeps_its_texts() -> None:
 def test_a_free_all_day_event_is_no_absence() -> None:
     event = partial("2026-02-10", "2026-02-11", transparency="transparent")
     assert event.unknown == {"times"}
-    assert isinstance(google_to_event(google("2026-02-10", "2026-02-11", transparency="opaque")), NormalisedEvent)
-    assert isinstance(google_to_event(google(*TIMES, transparency="transparent")), NormalisedEvent)
+    assert isinstance(
+        google_to_event(google("2026-02-10", "2026-02-11", transparency="opaque")),
+        NormalisedEvent,
+    )
+    assert isinstance(
+        google_to_event(google(*TIMES, transparency="transparent")), NormalisedEvent
+    )
 
 
 def test_a_copy_of_an_absence_that_a_person_set_to_free_is_put_back() -> None:
     absence = event_of(termin(abwesenheit=1))
     freed = {**stored_by_google(absence), "transparency": "transparent"}
     assert isinstance(google_to_event(freed), Untranslatable)
-    back = google_to_event(patched(freed, google_body(absence, 20001, SYNC_ID, read_google_event(freed), ours=True)))
+    back = google_to_event(
+        patched(
+            freed,
+            google_body(absence, 20001, SYNC_ID, read_google_event(freed), ours=True),
+        )
+    )
     assert isinstance(back, NormalisedEvent)
     assert content_hash(back) == content_hash(absence)
 
@@ -215,14 +281,18 @@ def test_a_copy_of_an_absence_that_a_person_set_to_free_is_put_back() -> None:
         ("Mars/Olympus", False), ("", True), (5, False),
     ],
 )  # fmt: skip
-def test_a_series_may_be_in_any_zone_whose_clock_is_berlins(zone: Any, is_same: bool) -> None:
+def test_a_series_may_be_in_any_zone_whose_clock_is_berlins(
+    zone: Any, is_same: bool
+) -> None:
     start = {"dateTime": TIMES[0], "timeZone": zone}
     event = google_to_event(entered(start=start, recurrence=["RRULE:FREQ=WEEKLY"]))
     assert isinstance(event, NormalisedEvent) == is_same
 
 
 def test_only_the_years_of_the_series_count() -> None:
-    assert has_berlins_clock("Europe/Vilnius", date(1999, 1, 1), date(1999, 3, 1)) is False
+    assert (
+        has_berlins_clock("Europe/Vilnius", date(1999, 1, 1), date(1999, 3, 1)) is False
+    )
     assert has_berlins_clock("Europe/Lisbon", date(1993, 1, 1), date(1995, 12, 31))
     assert not has_berlins_clock("Europe/Lisbon", date(1993, 1, 1), date(1996, 12, 31))
 
@@ -238,27 +308,45 @@ def test_only_the_years_of_the_series_count() -> None:
     ],
 )
 @pytest.mark.parametrize("is_from_advoware", [True, False])
-def test_of_two_equal_hours_the_event_keeps_its_own(start: str, end: str, is_from_advoware: bool) -> None:
+def test_of_two_equal_hours_the_event_keeps_its_own(
+    start: str, end: str, is_from_advoware: bool
+) -> None:
     current = read(start, end)
     assert isinstance(current.event, NormalisedEvent)
     event: Any = current.event
     if is_from_advoware:
-        event = termin_to_event({**termin(), **new_termin(current.event, "SB"), "text": "Neu"})
+        event = termin_to_event(
+            {**termin(), **new_termin(current.event, "SB"), "text": "Neu"}
+        )
         assert event.timing == current.event.timing
     body = google_body(event, 1, SYNC_ID, current)
-    written = [datetime.fromisoformat(body[which]["dateTime"]) for which in ("start", "end")]
+    written = [
+        datetime.fromisoformat(body[which]["dateTime"]) for which in ("start", "end")
+    ]
     assert [moment.astimezone(UTC) for moment in written] == [
         datetime.fromisoformat(moment).astimezone(UTC) for moment in (start, end)
     ]
 
 
-def test_a_move_within_the_second_hour_stays_in_it_and_one_to_another_day_forgets_it() -> None:
+def test_a_move_within_the_second_hour_stays_in_it_and_one_to_another_day_forgets_it() -> (
+    None
+):
     current = read("2026-10-25T02:15:00+01:00", "2026-10-25T02:45:00+01:00")
-    moved = event_of(termin(datum="2026-10-25", uhrzeitVon="02:10:00", uhrzeitBis="02:40:00"))
+    moved = event_of(
+        termin(datum="2026-10-25", uhrzeitVon="02:10:00", uhrzeitBis="02:40:00")
+    )
     body = google_body(moved, 1, SYNC_ID, current)
-    assert [body[which]["dateTime"][-6:] for which in ("start", "end")] == ["+01:00", "+01:00"]
-    later = event_of(termin(datum="2027-10-31", uhrzeitVon="02:10:00", uhrzeitBis="02:40:00"))
-    assert google_body(later, 1, SYNC_ID, current)["start"]["dateTime"] == "2027-10-31T02:10:00+02:00"
+    assert [body[which]["dateTime"][-6:] for which in ("start", "end")] == [
+        "+01:00",
+        "+01:00",
+    ]
+    later = event_of(
+        termin(datum="2027-10-31", uhrzeitVon="02:10:00", uhrzeitBis="02:40:00")
+    )
+    assert (
+        google_body(later, 1, SYNC_ID, current)["start"]["dateTime"]
+        == "2027-10-31T02:10:00+02:00"
+    )
 
 
 def test_an_event_whose_clock_runs_backwards_is_left_to_google() -> None:
@@ -272,7 +360,10 @@ def test_the_zone_in_which_a_person_entered_an_event_stays() -> None:
     current = read(*TIMES, start=start)
     event = event_of(termin())
     assert google_body(event, 1, SYNC_ID, current)["start"]["timeZone"] == zone
-    assert google_body(event_of(series()), 1, SYNC_ID, current)["start"]["timeZone"] == "Europe/Berlin"
+    assert (
+        google_body(event_of(series()), 1, SYNC_ID, current)["start"]["timeZone"]
+        == "Europe/Berlin"
+    )
     odd = read(*TIMES, start={**start, "timeZone": "Mars/Olympus"})
     assert google_body(event, 1, SYNC_ID, odd)["start"]["timeZone"] == "Europe/Berlin"
 
@@ -282,7 +373,10 @@ def test_an_event_that_is_written_again_says_the_same(record: dict[str, Any]) ->
     event = termin_to_event(record)
     if isinstance(event, NormalisedEvent):
         stored = stored_by_google(event)
-        again = patched(stored, google_body(event, 20001, SYNC_ID, read_google_event(stored), ours=True))
+        again = patched(
+            stored,
+            google_body(event, 20001, SYNC_ID, read_google_event(stored), ours=True),
+        )
         back = google_to_event(again)
         assert isinstance(back, NormalisedEvent)
         assert content_hash(back) == content_hash(event)
@@ -294,18 +388,25 @@ def test_an_event_that_is_written_again_says_the_same(record: dict[str, Any]) ->
 def test_a_persons_formatting_stays_while_it_reads_the_same() -> None:
     current = read(description="<b>Akte</b> 12<br>mitbringen")
     event = event_of(termin(notiz="Akte 12\nmitbringen"))
-    assert google_body(event, 1, SYNC_ID, current)["description"] == "<b>Akte</b> 12<br>mitbringen"
+    assert (
+        google_body(event, 1, SYNC_ID, current)["description"]
+        == "<b>Akte</b> 12<br>mitbringen"
+    )
     assert google_body(event.anonymise(), 1, SYNC_ID, current)["description"] is None
     other = event_of(termin(notiz="Akte 13"))
     assert google_body(other, 1, SYNC_ID, current)["description"] == "Akte 13"
 
 
 def test_formatting_is_no_difference_between_the_sides() -> None:
-    theirs = google_to_event(google(*TIMES, summary="Gütetermin", description="<p>Akte &amp; Vollmacht</p>"))
+    theirs = google_to_event(
+        google(*TIMES, summary="Gütetermin", description="<p>Akte &amp; Vollmacht</p>")
+    )
     ours = event_of(termin(notiz="Akte & Vollmacht"))
     assert isinstance(theirs, NormalisedEvent)
     assert content_hash(theirs) == content_hash(ours)
-    assert changed_termin(theirs, termin(notiz="Akte & Vollmacht")) == termin(notiz="Akte & Vollmacht")
+    assert changed_termin(theirs, termin(notiz="Akte & Vollmacht")) == termin(
+        notiz="Akte & Vollmacht"
+    )
 
 
 def test_a_note_that_google_cuts_never_comes_back_cut() -> None:
@@ -326,16 +427,24 @@ def test_a_note_that_google_cuts_never_comes_back_cut() -> None:
 
 
 def test_an_anonymised_event_is_written_without_any_text_whatever_is_in_it() -> None:
-    event = replace(event_of(termin(text="Müller", notiz="geheim", ort="JVA")), anonymised=True)
+    event = replace(
+        event_of(termin(text="Müller", notiz="geheim", ort="JVA")), anonymised=True
+    )
     body = google_body(event, 1, SYNC_ID, read(description="geheim"))
-    assert [body[name] for name in ("summary", "description", "location")] == ["Advoware", None, None]
+    assert [body[name] for name in ("summary", "description", "location")] == [
+        "Advoware",
+        None,
+        None,
+    ]
 
 
 def test_only_hidden_events_are_private() -> None:
     event = event_of(termin())
     assert "visibility" not in google_body(event, 1, SYNC_ID)
     assert google_body(event, 1, SYNC_ID, ours=True)["visibility"] == "default"
-    assert google_body(event.anonymise(), 1, SYNC_ID, ours=True)["visibility"] == "private"
+    assert (
+        google_body(event.anonymise(), 1, SYNC_ID, ours=True)["visibility"] == "private"
+    )
     assert google_body(event.anonymise(), 1, SYNC_ID)["visibility"] == "private"
     persons = read(visibility="private")
     assert "visibility" not in google_body(event, 1, SYNC_ID, persons)
@@ -352,12 +461,18 @@ def test_only_hidden_events_are_private() -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("fr_nr", [20001, None])
-def test_hiding_needs_to_know_nothing_of_the_event(further: dict[str, Any], fr_nr: int | None) -> None:
+def test_hiding_needs_to_know_nothing_of_the_event(
+    further: dict[str, Any], fr_nr: int | None
+) -> None:
     resource = entered(description="<b>geheim</b>", location="JVA", **further)
     assert read_google_event(resource).shows_text
     after = patched(resource, hide_body(fr_nr, SYNC_ID))
     event = read_google_event(after)
-    assert (event.shows_text, event.is_private, event.has_foreign_text) == (False, True, False)
+    assert (event.shows_text, event.is_private, event.has_foreign_text) == (
+        False,
+        True,
+        False,
+    )
     assert (event.fr_nr, event.sync_id) == (fr_nr, SYNC_ID)
     assert after["start"] == resource["start"]
     assert is_anonymised_hash(content_hash(event.event)) or event.event.part is None  # type: ignore[union-attr]
@@ -373,7 +488,9 @@ def test_hiding_needs_to_know_nothing_of_the_event(further: dict[str, Any], fr_n
         ({"summary": "x" * 2000}, True), ({"summary": "Müller", "eventType": "outOfOffice"}, True),
     ],
 )  # fmt: skip
-def test_whether_an_event_shows_text_does_not_depend_on_our_marks(further: dict[str, Any], shows_text: bool) -> None:
+def test_whether_an_event_shows_text_does_not_depend_on_our_marks(
+    further: dict[str, Any], shows_text: bool
+) -> None:
     assert read(**further).shows_text == shows_text
 
 
@@ -384,7 +501,9 @@ def test_text_that_cannot_be_read_is_text() -> None:
 def test_an_untranslatable_event_of_ours_tells_foreign_text() -> None:
     hidden = {
         "summary": "Müller",
-        "extendedProperties": {"private": {"advoware_frnr": "1", "advoware_anonymised": "1"}},
+        "extendedProperties": {
+            "private": {"advoware_frnr": "1", "advoware_anonymised": "1"}
+        },
     }
     assert read(**hidden, recurrence=["RRULE:FREQ=WEEKLY;BYDAY=TU,TH"]).has_foreign_text
 
@@ -399,7 +518,9 @@ def test_marks_are_taken_off_by_a_patch() -> None:
 
 def test_the_generation_of_an_id_is_found() -> None:
     for generation in (0, 1, 7, 49):
-        assert generation_of(google_event_id(5, "cal", generation), 5, "cal") == generation
+        assert (
+            generation_of(google_event_id(5, "cal", generation), 5, "cal") == generation
+        )
     assert generation_of(google_event_id(5, "cal", 1024), 5, "cal") is None
     assert generation_of(google_event_id(6, "cal"), 5, "cal") is None
     assert generation_of("person1", 5, "cal") is None

@@ -15,23 +15,41 @@ KEY = "0123456789abcdef01234567"
 def test_every_unusable_variable_is_named_and_no_value_is_shown() -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_settings(
-            {"REDIS_PORT": "abc", "ADVOWARE_TOKEN_LIFETIME_MINUTES": "1", "ESPOCRM_WEBHOOK_SECRETS": "geheim"}
+            {
+                "REDIS_PORT": "abc",
+                "ADVOWARE_TOKEN_LIFETIME_MINUTES": "1",
+                "ESPOCRM_WEBHOOK_SECRETS": "geheim",
+            }
         )
 
     message = str(caught.value)
-    assert all(name in message for name in ("REDIS_PORT", "ADVOWARE_TOKEN_LIFETIME_MINUTES", "ESPOCRM_WEBHOOK_SECRETS"))
+    assert all(
+        name in message
+        for name in (
+            "REDIS_PORT",
+            "ADVOWARE_TOKEN_LIFETIME_MINUTES",
+            "ESPOCRM_WEBHOOK_SECRETS",
+        )
+    )
     assert "geheim" not in message
     assert "abc" not in message
 
 
 def test_secrets_do_not_show_in_the_settings_text() -> None:
-    settings = load_settings({"ADVOWARE_PASSWORD": KEY, "BITBYLAW_API_KEYS": KEY, "REDIS_PASSWORD": KEY})
+    settings = load_settings(
+        {"ADVOWARE_PASSWORD": KEY, "BITBYLAW_API_KEYS": KEY, "REDIS_PASSWORD": KEY}
+    )
 
     assert KEY not in repr(settings)
 
 
 def test_settings_survive_the_way_through_the_environment() -> None:
-    settings = load_settings({"ADVOWARE_PASSWORD": "geheim", "ESPOCRM_API_BASE_URL": "https://crm.example/api/v1/"})
+    settings = load_settings(
+        {
+            "ADVOWARE_PASSWORD": "geheim",
+            "ESPOCRM_API_BASE_URL": "https://crm.example/api/v1/",
+        }
+    )
 
     assert load_settings(settings.environment()) == settings
 
@@ -46,16 +64,36 @@ ESPOCRM = {"ESPOCRM_API_BASE_URL": "https://crm.example/api/v1"}
 LOCAL_ESPOCRM = {"ESPOCRM_API_BASE_URL": "http://127.0.0.1:4020/api/v1"}
 GOOGLE = {"GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH": "/account.json"}
 LOCAL_GOOGLE = {**GOOGLE, "GOOGLE_CALENDAR_API_ENDPOINT": "http://127.0.0.1:4030"}
-TWINS = {"BITBYLAW_TWINS": "http://127.0.0.1:4010, http://127.0.0.1:4020,http://127.0.0.1:4030"}
+TWINS = {
+    "BITBYLAW_TWINS": "http://127.0.0.1:4010, http://127.0.0.1:4020,http://127.0.0.1:4030"
+}
 KEYS = {"BITBYLAW_API_KEYS": KEY, "ESPOCRM_WEBHOOK_TOKEN": KEY}
 
 
 @pytest.mark.parametrize(
     "variables",
-    [ADVOWARE, ESPOCRM, GOOGLE, LOCAL_ADVOWARE, LOCAL_ESPOCRM, LOCAL_GOOGLE, LOCAL_ADVOWARE | LOCAL_ESPOCRM],
-    ids=["Advoware", "EspoCRM", "Google", "a tunnel to Advoware", "to EspoCRM", "to Google", "two tunnels"],
+    [
+        ADVOWARE,
+        ESPOCRM,
+        GOOGLE,
+        LOCAL_ADVOWARE,
+        LOCAL_ESPOCRM,
+        LOCAL_GOOGLE,
+        LOCAL_ADVOWARE | LOCAL_ESPOCRM,
+    ],
+    ids=[
+        "Advoware",
+        "EspoCRM",
+        "Google",
+        "a tunnel to Advoware",
+        "to EspoCRM",
+        "to Google",
+        "two tunnels",
+    ],
 )
-def test_one_real_system_makes_all_keys_necessary_wherever_it_is(variables: dict[str, str]) -> None:
+def test_one_real_system_makes_all_keys_necessary_wherever_it_is(
+    variables: dict[str, str],
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         require_safe_access(load_settings(variables))
     for half in KEYS:
@@ -90,20 +128,38 @@ def test_twins_need_no_keys() -> None:
         {**LOCAL_ADVOWARE, "ADVOWARE_AUTH_URL": ""},
         {**LOCAL_GOOGLE, "GOOGLE_CALENDAR_API_ENDPOINT": ""},
     ],
-    ids=["port", "host", "scheme", "half of Advoware", "the vendor's configurator", "Google itself"],
+    ids=[
+        "port",
+        "host",
+        "scheme",
+        "half of Advoware",
+        "the vendor's configurator",
+        "Google itself",
+    ],
 )
-def test_a_system_is_a_twin_only_if_each_of_its_addresses_is_named(variables: dict[str, str]) -> None:
+def test_a_system_is_a_twin_only_if_each_of_its_addresses_is_named(
+    variables: dict[str, str],
+) -> None:
     assert len(load_settings(variables | TWINS).real_systems) == 1
 
 
 @pytest.mark.parametrize(
-    "variables", [ADVOWARE | LOCAL_ESPOCRM, ESPOCRM | LOCAL_ADVOWARE, GOOGLE | LOCAL_ADVOWARE | LOCAL_ESPOCRM]
+    "variables",
+    [
+        ADVOWARE | LOCAL_ESPOCRM,
+        ESPOCRM | LOCAL_ADVOWARE,
+        GOOGLE | LOCAL_ADVOWARE | LOCAL_ESPOCRM,
+    ],
 )
-def test_a_real_system_beside_a_twin_is_a_trial_and_must_be_called_one(variables: dict[str, str]) -> None:
+def test_a_real_system_beside_a_twin_is_a_trial_and_must_be_called_one(
+    variables: dict[str, str],
+) -> None:
     with pytest.raises(ConfigurationError, match="BITBYLAW_TRIAL"):
         require_safe_access(load_settings(variables | TWINS | KEYS))
     with pytest.raises(ConfigurationError, match="BITBYLAW_API_KEYS"):
-        require_safe_access(load_settings({**variables, **TWINS, "BITBYLAW_TRIAL": "true"}))
+        require_safe_access(
+            load_settings({**variables, **TWINS, "BITBYLAW_TRIAL": "true"})
+        )
 
     trial = load_settings({**variables, **TWINS, **KEYS, "BITBYLAW_TRIAL": "true"})
     require_safe_access(trial)
@@ -132,13 +188,18 @@ def test_a_weak_or_blank_key_is_refused_and_not_shown(value: str) -> None:
     assert KEY[:-1] not in str(caught.value)
 
 
-@pytest.mark.parametrize("value", [" ", "short", KEY[:-1], f"{KEY} ", f"{KEY}\n", f"{KEY}ü"])
+@pytest.mark.parametrize(
+    "value", [" ", "short", KEY[:-1], f"{KEY} ", f"{KEY}\n", f"{KEY}ü"]
+)
 def test_a_weak_or_blank_webhook_token_is_refused(value: str) -> None:
     with pytest.raises(ConfigurationError, match="ESPOCRM_WEBHOOK_TOKEN"):
         load_settings({"ESPOCRM_WEBHOOK_TOKEN": value})
 
 
-@pytest.mark.parametrize("value", [" ", f"a:{KEY},", "a:short", f"a: ,b:{KEY}", f":{KEY}", f"a:{KEY},,b:{KEY}"])
+@pytest.mark.parametrize(
+    "value",
+    [" ", f"a:{KEY},", "a:short", f"a: ,b:{KEY}", f":{KEY}", f"a:{KEY},,b:{KEY}"],
+)
 def test_a_weak_or_blank_webhook_secret_is_refused(value: str) -> None:
     with pytest.raises(ConfigurationError, match="ESPOCRM_WEBHOOK_SECRETS"):
         load_settings({"ESPOCRM_WEBHOOK_SECRETS": value})
@@ -172,17 +233,38 @@ def test_a_blank_never_passes_for_none_or_for_all(variable: str, value: str) -> 
         ("GOOGLE_CALENDAR_API_ENDPOINT", ""),
     ],
 )
-def test_plain_http_to_another_host_must_be_allowed_by_name(variable: str, rest: str) -> None:
+def test_plain_http_to_another_host_must_be_allowed_by_name(
+    variable: str, rest: str
+) -> None:
     for host in ("crm.example", "192.168.1.5", "127.0.0.1.example", "0.0.0.0"):  # noqa: S104 - an address to ask
         with pytest.raises(ConfigurationError, match=variable):
-            load_settings({variable: f"http://{host}{rest}", "BITBYLAW_PLAIN_HTTP_HOSTS": "other.example"})
-        load_settings({variable: f"http://{host}{rest}", "BITBYLAW_PLAIN_HTTP_HOSTS": f"other.example, {host.upper()}"})
+            load_settings(
+                {
+                    variable: f"http://{host}{rest}",
+                    "BITBYLAW_PLAIN_HTTP_HOSTS": "other.example",
+                }
+            )
+        load_settings(
+            {
+                variable: f"http://{host}{rest}",
+                "BITBYLAW_PLAIN_HTTP_HOSTS": f"other.example, {host.upper()}",
+            }
+        )
         load_settings({variable: f"https://{host}{rest}"})
     for host in ("127.0.0.1", "localhost", "[::1]", "127.5.0.1"):
         load_settings({variable: f"http://{host}{rest}"})
 
 
-@pytest.mark.parametrize("value", ["crm.example/api/v1", "ftp://crm.example", "https://", "https://crm:geheim", "//x"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "crm.example/api/v1",
+        "ftp://crm.example",
+        "https://",
+        "https://crm:geheim",
+        "//x",
+    ],
+)
 def test_an_address_that_is_none_is_named_and_not_quoted(value: str) -> None:
     with pytest.raises(ConfigurationError, match="ESPOCRM_API_BASE_URL") as caught:
         load_settings({"ESPOCRM_API_BASE_URL": value})
@@ -192,19 +274,33 @@ def test_an_address_that_is_none_is_named_and_not_quoted(value: str) -> None:
 
 def test_an_override_can_unset_what_the_file_sets(tmp_path: Path) -> None:
     file = tmp_path / ".env"
-    file.write_text(f"ESPOCRM_WEBHOOK_SECRETS=a:{KEY}\nREDIS_HOST=redis.example\nREDIS_PORT=6380\n")
+    file.write_text(
+        f"ESPOCRM_WEBHOOK_SECRETS=a:{KEY}\nREDIS_HOST=redis.example\nREDIS_PORT=6380\n"
+    )
 
     kept = load_settings({"REDIS_PORT": "6381"}, env_file=file)
-    assert (kept.redis.host, kept.redis.port, kept.espocrm.webhook_keys) == ("redis.example", 6381, {"a": KEY})
-    unset = load_settings({"ESPOCRM_WEBHOOK_SECRETS": "", "REDIS_HOST": None}, env_file=file)
-    assert (unset.redis.host, unset.redis.port, unset.espocrm.webhook_keys) == ("127.0.0.1", 6380, {})
+    assert (kept.redis.host, kept.redis.port, kept.espocrm.webhook_keys) == (
+        "redis.example",
+        6381,
+        {"a": KEY},
+    )
+    unset = load_settings(
+        {"ESPOCRM_WEBHOOK_SECRETS": "", "REDIS_HOST": None}, env_file=file
+    )
+    assert (unset.redis.host, unset.redis.port, unset.espocrm.webhook_keys) == (
+        "127.0.0.1",
+        6380,
+        {},
+    )
     assert unset.redis.model_fields_set == {"port"}
 
 
 def test_env_example_lists_every_variable_with_a_comment() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     listed = {
-        line.lstrip("#").partition("=")[0].strip() for line in lines if "=" in line and " " not in line.split("=")[0]
+        line.lstrip("#").partition("=")[0].strip()
+        for line in lines
+        if "=" in line and " " not in line.split("=")[0]
     }
     variables = {
         f"{group.annotation.model_config['env_prefix']}{field}".upper()
@@ -224,20 +320,31 @@ def test_env_example_lists_every_variable_with_a_comment() -> None:
         ("reader", "entry 1: must be role:email"),
         ("reader:", "no e-mail address"),
         (":a@example.de", "must be role:email"),
-        ("king:a@example.de", "the role must be one of freeBusyReader, reader, writer, owner"),
+        (
+            "king:a@example.de",
+            "the role must be one of freeBusyReader, reader, writer, owner",
+        ),
         ("a@example.de:reader", "the role must be one of"),
-        ("reader:a@example.de, SB:king:a@example.de", "entry 2: the role must be one of"),
+        (
+            "reader:a@example.de, SB:king:a@example.de",
+            "entry 2: the role must be one of",
+        ),
         ("SB:reader:a@b@example.de", "no e-mail address"),
         ("SB:reader:anna", "no e-mail address"),
         ("reader:a@example", "no e-mail address"),
         ("reader:an na@example.de", "no e-mail address"),
         (" :reader:a@example.de", "the Kürzel before the role is empty"),
         ("SB:AI:reader:a@example.de", "must be role:email or KÜRZEL:role:email"),
-        ("SB:reader:a@example.de,SB:writer:A@example.de", "entry 2: gives an account another role"),
+        (
+            "SB:reader:a@example.de,SB:writer:A@example.de",
+            "entry 2: gives an account another role",
+        ),
         ("reader:a@example.de,,writer:b@example.de", "without blank entries"),
     ],
 )
-def test_a_sharing_rule_that_google_would_refuse_is_named_at_start(acl: str, told: str) -> None:
+def test_a_sharing_rule_that_google_would_refuse_is_named_at_start(
+    acl: str, told: str
+) -> None:
     with pytest.raises(ConfigurationError, match="GOOGLE_CALENDAR_ACL") as refusal:
         load_settings({"GOOGLE_CALENDAR_ACL": acl}, env_file="")
 
@@ -249,26 +356,44 @@ def test_a_calendar_is_shared_by_the_rules_for_all_and_by_its_own() -> None:
     acl = "reader:A@Example.de, SB : writer : sb@example.de,SB:freeBusyReader:a@example.de,reader:a@example.de"
     google = load_settings({"GOOGLE_CALENDAR_ACL": acl}, env_file="").google_calendar
 
-    assert google.sharing_of("SB") == {"a@example.de": "freeBusyReader", "sb@example.de": "writer"}
-    assert google.sharing_of("AI") == google.sharing_of("sb") == {"a@example.de": "reader"}
+    assert google.sharing_of("SB") == {
+        "a@example.de": "freeBusyReader",
+        "sb@example.de": "writer",
+    }
+    assert (
+        google.sharing_of("AI") == google.sharing_of("sb") == {"a@example.de": "reader"}
+    )
 
 
 def test_an_empty_override_unsets_what_environment_and_file_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "env"
-    file.write_text("ESPOCRM_WEBHOOK_SECRETS=a:b\nREDIS_HOST=redis.example\nREDIS_PORT=no number\n")
+    file.write_text(
+        "ESPOCRM_WEBHOOK_SECRETS=a:b\nREDIS_HOST=redis.example\nREDIS_PORT=no number\n"
+    )
     monkeypatch.setenv("POSTGRES_HOST", "postgres.example")
-    unset = {"ESPOCRM_WEBHOOK_SECRETS": "", "REDIS_HOST": "", "REDIS_PORT": "", "postgres_host": ""}
+    unset = {
+        "ESPOCRM_WEBHOOK_SECRETS": "",
+        "REDIS_HOST": "",
+        "REDIS_PORT": "",
+        "postgres_host": "",
+    }
     settings = load_settings(unset, env_file=file)
 
     monkeypatch.delenv("POSTGRES_HOST")
     assert settings == load_settings()
     assert settings.espocrm.webhook_keys == {}
-    assert "host" not in settings.redis.model_fields_set | settings.postgres.model_fields_set
+    assert (
+        "host"
+        not in settings.redis.model_fields_set | settings.postgres.model_fields_set
+    )
     with pytest.raises(ConfigurationError, match="REDIS_PORT"):
         load_settings(env_file=file)
 
 
 def test_every_setting_can_be_unset() -> None:
-    assert load_settings(dict.fromkeys(load_settings().environment(), "")) == load_settings()
+    assert (
+        load_settings(dict.fromkeys(load_settings().environment(), ""))
+        == load_settings()
+    )

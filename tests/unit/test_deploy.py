@@ -31,14 +31,40 @@ ENGINE = shutil.which(os.environ.get("III_ENGINE_BIN") or "iii")
 
 STORE = {"store_method", "file_path", "save_interval_ms"}
 OTEL = {
-    *("enabled", "service_name", "service_version", "service_namespace", "exporter", "endpoint", "sampling_ratio"),
-    *("memory_max_spans", "metrics_enabled", "metrics_exporter", "metrics_retention_seconds", "metrics_max_count"),
-    *("logs_enabled", "logs_exporter", "logs_max_count", "logs_retention_seconds", "logs_console_output"),
+    *(
+        "enabled",
+        "service_name",
+        "service_version",
+        "service_namespace",
+        "exporter",
+        "endpoint",
+        "sampling_ratio",
+    ),
+    *(
+        "memory_max_spans",
+        "metrics_enabled",
+        "metrics_exporter",
+        "metrics_retention_seconds",
+        "metrics_max_count",
+    ),
+    *(
+        "logs_enabled",
+        "logs_exporter",
+        "logs_max_count",
+        "logs_retention_seconds",
+        "logs_console_output",
+    ),
     *("level", "format"),
 }
 #: Modules and their keys, as the engine knows them; an unknown one keeps it from starting.
 MODULES = {
-    "modules::api::RestApiModule": {"host", "port", "default_timeout", "concurrency_request_limit", "cors"},
+    "modules::api::RestApiModule": {
+        "host",
+        "port",
+        "default_timeout",
+        "concurrency_request_limit",
+        "cors",
+    },
     "modules::queue::QueueModule": {"adapter"},
     "modules::cron::CronModule": {"adapter"},
     "modules::state::StateModule": {"adapter"},
@@ -50,7 +76,12 @@ ADAPTERS = {
         *STORE,
         *("max_attempts", "backoff_ms", "concurrency", "poll_interval_ms", "mode"),
     },
-    "modules::queue::RabbitMQAdapter": {"amqp_url", "max_attempts", "prefetch_count", "queue_mode"},
+    "modules::queue::RabbitMQAdapter": {
+        "amqp_url",
+        "max_attempts",
+        "prefetch_count",
+        "queue_mode",
+    },
     "modules::cron::KvCronAdapter": {"lock_ttl_ms", "lock_index"},
     "modules::cron::RedisCronAdapter": {"redis_url"},
     "modules::state::adapters::KvStore": STORE,
@@ -65,7 +96,11 @@ def read_config(path: Path, **variables: str) -> dict[str, Any]:
     """
     text = re.sub(
         r"\$\{([^}:]+)(?::([^}]*))?\}",
-        lambda found: variables[found[1]] if found[2] is None else variables.get(found[1], found[2]),
+        lambda found: (
+            variables[found[1]]
+            if found[2] is None
+            else variables.get(found[1], found[2])
+        ),
         path.read_text(),
     )
     lines = [re.sub(r"(^|\s+)#.*", "", line).rstrip() for line in text.splitlines()]
@@ -82,7 +117,9 @@ def read_block(lines: list[str], indent: int) -> tuple[Any, list[str]]:
     while lines and len(lines[0]) - len(lines[0].lstrip()) == indent:
         line = lines[0].strip()
         if line.startswith("- "):
-            item, lines = read_block([" " * (indent + 2) + line[2:], *lines[1:]], indent + 2)
+            item, lines = read_block(
+                [" " * (indent + 2) + line[2:], *lines[1:]], indent + 2
+            )
             items.append(item)
             continue
         key, separator, text = line.partition(":")
@@ -93,7 +130,9 @@ def read_block(lines: list[str], indent: int) -> tuple[Any, list[str]]:
         if text:
             mapping[key] = read_scalar(text.strip())
         else:
-            mapping[key], lines = read_block(lines, len(lines[0]) - len(lines[0].lstrip()))
+            mapping[key], lines = read_block(
+                lines, len(lines[0]) - len(lines[0].lstrip())
+            )
     assert not (items and mapping)
     return items or mapping, lines
 
@@ -112,7 +151,10 @@ def modules(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {entry["class"]: entry.get("config", {}) for entry in config["modules"]}
 
 
-CLUSTER_VARIABLES = {"AMQP_URL": "amqp://user:secret@host:5672", "ENGINE_REDIS_URL": "redis://:secret@host:6379/3"}
+CLUSTER_VARIABLES = {
+    "AMQP_URL": "amqp://user:secret@host:5672",
+    "ENGINE_REDIS_URL": "redis://:secret@host:6379/3",
+}
 
 
 @pytest.mark.parametrize("path", [*FILE_BASED, CLUSTER], ids=lambda path: path.name)
@@ -127,7 +169,9 @@ def test_the_engine_knows_every_class_and_key(path: Path) -> None:
         adapter = entry["config"].get("adapter")
         if adapter is not None:
             assert set(adapter) <= {"class", "config"}
-            assert set(adapter.get("config", {})) <= ADAPTERS[adapter["class"]], adapter["class"]
+            assert set(adapter.get("config", {})) <= ADAPTERS[adapter["class"]], (
+                adapter["class"]
+            )
     assert set(modules(config)) == set(MODULES)
 
 
@@ -136,7 +180,10 @@ def test_nothing_is_reported_to_strangers_or_kept_in_memory_only(path: Path) -> 
     config = modules(read_config(path, **CLUSTER_VARIABLES))
     assert config["modules::telemetry::TelemetryModule"] == {"enabled": False}
     assert config["modules::observability::OtelModule"]["exporter"] == "memory"
-    queue, state = (config[f"modules::{name}"]["adapter"] for name in ("queue::QueueModule", "state::StateModule"))
+    queue, state = (
+        config[f"modules::{name}"]["adapter"]
+        for name in ("queue::QueueModule", "state::StateModule")
+    )
     for adapter in (queue, state):
         if "redis_url" not in adapter["config"] and "amqp_url" not in adapter["config"]:
             assert adapter["config"]["store_method"] == "file_based"
@@ -145,12 +192,17 @@ def test_nothing_is_reported_to_strangers_or_kept_in_memory_only(path: Path) -> 
 
 @pytest.mark.parametrize("path", [*FILE_BASED, CLUSTER], ids=lambda path: path.name)
 def test_the_engines_retries_are_those_that_the_sync_steps_ask_for(path: Path) -> None:
-    queue = modules(read_config(path, **CLUSTER_VARIABLES))["modules::queue::QueueModule"]["adapter"]["config"]
+    queue = modules(read_config(path, **CLUSTER_VARIABLES))[
+        "modules::queue::QueueModule"
+    ]["adapter"]["config"]
     asked = [retries for retries in step_attribute("RETRIES") if retries]
     assert asked
     for retries in asked:
         assert queue["max_attempts"] == retries["max_retries"] + 1
-        assert queue.get("backoff_ms", retries["backoff_delay_ms"]) == retries["backoff_delay_ms"]
+        assert (
+            queue.get("backoff_ms", retries["backoff_delay_ms"])
+            == retries["backoff_delay_ms"]
+        )
 
 
 @pytest.mark.parametrize("path", [*FILE_BASED, CLUSTER], ids=lambda path: path.name)
@@ -160,12 +212,20 @@ def test_no_query_gets_into_log_or_traces(path: Path) -> None:
     assert config["modules::observability::OtelModule"]["level"] == "warn"
 
 
-@pytest.mark.skipif(ENGINE is None, reason="no real engine: set III_ENGINE_BIN, or put iii on PATH")
+@pytest.mark.skipif(
+    ENGINE is None, reason="no real engine: set III_ENGINE_BIN, or put iii on PATH"
+)
 @pytest.mark.parametrize("path", FILE_BASED, ids=lambda path: path.name)
 def test_the_real_engine_starts_with_it(path: Path, tmp_path: Path) -> None:
     ports = [free_port(), free_port()]
-    text = path.read_text().replace("port: 49134", f"port: {ports[0]}").replace("port: 3111", f"port: {ports[1]}")
-    text = text.replace("level: warn", "level: info")  # only then it tells what is asked for below
+    text = (
+        path.read_text()
+        .replace("port: 49134", f"port: {ports[0]}")
+        .replace("port: 3111", f"port: {ports[1]}")
+    )
+    text = text.replace(
+        "level: warn", "level: info"
+    )  # only then it tells what is asked for below
     (tmp_path / "config.yaml").write_text(text)
     environment = {
         **os.environ,
@@ -176,7 +236,12 @@ def test_the_real_engine_starts_with_it(path: Path, tmp_path: Path) -> None:
     }
     assert ENGINE is not None
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([ENGINE, "--config", "config.yaml"], cwd=tmp_path, env=environment, stdout=log)  # noqa: S603 - the developer's own choice
+        process = subprocess.Popen(  # noqa: S603 - the engine that was named
+            [ENGINE, "--config", "config.yaml"],
+            cwd=tmp_path,
+            env=environment,
+            stdout=log,
+        )
         try:
             deadline = time.monotonic() + 20
             while not all(listens(port) for port in ports):
@@ -219,7 +284,9 @@ def step_attribute(name: str) -> list[Any]:
 
 
 def test_no_step_relies_on_what_the_real_engine_does_not_do() -> None:
-    triggers = [trigger for config in step_attribute("config") for trigger in config["triggers"]]
+    triggers = [
+        trigger for config in step_attribute("config") for trigger in config["triggers"]
+    ]
     assert len(triggers) > 20
     assert [trigger for trigger in triggers if trigger.condition is not None] == []
     assert {trigger.type for trigger in triggers} == {"http", "queue", "cron"}
@@ -246,7 +313,9 @@ def test_every_image_is_pinned_and_the_engine_is_the_one_that_was_tested() -> No
     images = re.findall(r"^\s*image: (\S+)", COMPOSE, flags=re.M)
     assert "iiidev/iii:0.10.0" in images
     for image in images:
-        assert image.startswith("bitbylaw-") or re.search(r":\d+\.\d+(\.\d+)?$", image), image
+        assert image.startswith("bitbylaw-") or re.search(
+            r":\d+\.\d+(\.\d+)?$", image
+        ), image
     for file in ("Dockerfile", "console.Dockerfile"):
         assert "latest" not in (DEPLOY / file).read_text()
 
@@ -254,19 +323,36 @@ def test_every_image_is_pinned_and_the_engine_is_the_one_that_was_tested() -> No
 def test_the_compose_file_holds_no_secret_and_demands_each() -> None:
     for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "RABBITMQ_PASSWORD"):
         assert f"${{{name}:?}}" in COMPOSE
-    for key, value in re.findall(r"^\s*([A-Z_]*(?:PASS|PASSWORD|AUTH|KEY|TOKEN)): (\S+)", COMPOSE, flags=re.M):
+    for key, value in re.findall(
+        r"^\s*([A-Z_]*(?:PASS|PASSWORD|AUTH|KEY|TOKEN)): (\S+)", COMPOSE, flags=re.M
+    ):
         assert value.startswith("${"), key
     assert re.findall(r"://[^$:\s]*:[^$@\s]+@", COMPOSE) == []
 
 
 def test_only_the_reverse_proxy_is_open_to_others() -> None:
     services = sections(COMPOSE)
-    expected = {"caddy", "engine-1", "worker-1", "engine-2", "worker-2", "console", "postgres", "redis", "rabbitmq"}
+    expected = {
+        "caddy",
+        "engine-1",
+        "worker-1",
+        "engine-2",
+        "worker-2",
+        "console",
+        "postgres",
+        "redis",
+        "rabbitmq",
+    }
     assert set(services) == expected
     for name, text in services.items():
         published = re.findall(r"ports: \[(.*?)\]", text)
         assert (
-            all(port.startswith('"127.0.0.1:') for port in ", ".join(published).split(", ") if port) or name == "caddy"
+            all(
+                port.startswith('"127.0.0.1:')
+                for port in ", ".join(published).split(", ")
+                if port
+            )
+            or name == "caddy"
         )
         assert "49134:" not in ", ".join(published)
     assert "inside: {internal: true}" in COMPOSE
@@ -274,7 +360,10 @@ def test_only_the_reverse_proxy_is_open_to_others() -> None:
 
 def test_each_worker_has_an_engine_of_its_own() -> None:
     """On the real engine a second worker takes everything, and its end takes it from both (engine_differences)."""
-    urls = re.findall(r"III_URL: ws://(\S+):49134\n\s+BITBYLAW_ENGINE_HTTP_URL: http://(\S+):3111", COMPOSE)
+    urls = re.findall(
+        r"III_URL: ws://(\S+):49134\n\s+BITBYLAW_ENGINE_HTTP_URL: http://(\S+):3111",
+        COMPOSE,
+    )
     assert [ws for ws, http in urls if ws != http] == []
     assert len({ws for ws, _ in urls}) == len(urls) == 2
     engines = re.search(r"\{\$ENGINES:(.*?)\}", (DEPLOY / "Caddyfile").read_text())
@@ -291,7 +380,9 @@ def test_no_image_of_ours_runs_as_root(file: str) -> None:
 
 def test_the_workers_image_has_every_package() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"][
+        "setuptools"
+    ]["packages"]
     for package in {package.partition(".")[0] for package in packages} | {"steps"}:
         assert f"COPY {package} ./{package}\n" in text
     for file in ("requirements.lock", "pyproject.toml", "config.py", "iii-config.yaml"):
@@ -311,7 +402,10 @@ def test_the_units_start_what_exists_again_and_again(name: str) -> None:
     for path in re.findall(r"/opt/bitbylaw/(deploy/\S+)", service["ExecStart"]):
         assert (ROOT / path).is_file()
     if name == "bitbylaw-engine":
-        assert (service["IPAddressDeny"], service["IPAddressAllow"]) == ("any", "localhost")
+        assert (service["IPAddressDeny"], service["IPAddressAllow"]) == (
+            "any",
+            "localhost",
+        )
     else:
         assert service["ExecStart"].endswith("bitbylaw worker")
 
@@ -321,10 +415,15 @@ def test_the_reverse_proxy_opens_only_doors_that_exist() -> None:
     opened = re.search(r"@open path (.*)", text)
     assert opened is not None
     doors = {
-        trigger.path for config in step_attribute("config") for trigger in config["triggers"] if trigger.type == "http"
+        trigger.path
+        for config in step_attribute("config")
+        for trigger in config["triggers"]
+        if trigger.type == "http"
     }
     for path in opened[1].split():
-        assert path in doors or any(door.startswith(path.rstrip("*")) for door in doors if path.endswith("*")), path
+        assert path in doors or any(
+            door.startswith(path.rstrip("*")) for door in doors if path.endswith("*")
+        ), path
     limit = re.search(r"max_size (\d+)KB", text)
     assert limit is not None
     assert int(limit[1]) * 1000 < 2**20
@@ -333,14 +432,21 @@ def test_the_reverse_proxy_opens_only_doors_that_exist() -> None:
 def test_the_reverse_proxy_hands_over_the_target_as_the_embedded_engine_does() -> None:
     """Only there are repeated query parameters (engine_differences: no_request_target)."""
     (line,) = re.findall(r"header_up (\S+) (.*)", (DEPLOY / "Caddyfile").read_text())
-    assert (line[0].lower(), line[1]) == (proxy_request.TARGET_HEADER, "{http.request.orig_uri}")
+    assert (line[0].lower(), line[1]) == (
+        proxy_request.TARGET_HEADER,
+        "{http.request.orig_uri}",
+    )
     assert http_api.TARGET_HEADER == proxy_request.TARGET_HEADER
 
 
 def test_the_reverse_proxy_logs_no_token_and_no_key() -> None:
     """Tried with Caddy 2.11: a request whose engine hangs up is logged with its address and its headers."""
     options, _, _ = (DEPLOY / "Caddyfile").read_text().partition("{$PUBLIC_NAME")
-    fields = re.search(r"format filter \{\s+wrap json\s+fields \{(.*)\}\s+\}\s+\}\s+\}\s*$", options, flags=re.S)
+    fields = re.search(
+        r"format filter \{\s+wrap json\s+fields \{(.*)\}\s+\}\s+\}\s+\}\s*$",
+        options,
+        flags=re.S,
+    )
     assert fields is not None
     for field in (
         r"request>uri query \{\s+replace token REDACTED\s+\}",
@@ -357,7 +463,11 @@ def test_an_engine_that_cannot_run_the_steps_is_refused_by_name(
     monkeypatch.setenv("III_ENGINE_BIN", str(engine))
     with pytest.raises(StartFailed, match="There is no engine"):
         find_iii()
-    for output, refusal in (("0.11.0", "is version 0.11.0"), ("0.8.2", "is version 0.8.2"), ("hello", "no iii engine")):
+    for output, refusal in (
+        ("0.11.0", "is version 0.11.0"),
+        ("0.8.2", "is version 0.8.2"),
+        ("hello", "no iii engine"),
+    ):
         engine.write_text(f"#!/bin/sh\necho {output}\n")
         engine.chmod(0o755)
         with pytest.raises(StartFailed, match=refusal):

@@ -27,9 +27,15 @@ def changed(tmp_path: Path, text: str, settings: dict[str, str] | None = None) -
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("# Kanzlei Müller\nA=1\nA_KEY=x\n", "# Kanzlei Müller\nA=1\nA_KEY=x\nKEY=neu\n"),
+        (
+            "# Kanzlei Müller\nA=1\nA_KEY=x\n",
+            "# Kanzlei Müller\nA=1\nA_KEY=x\nKEY=neu\n",
+        ),
         ("KEY=alt\nB=2\n", "KEY=neu\nB=2\n"),
-        ("\n\n# davor\nexport KEY = alt # warum\nB=2", "\n\n# davor\nexport KEY =neu # warum\nB=2"),
+        (
+            "\n\n# davor\nexport KEY = alt # warum\nB=2",
+            "\n\n# davor\nexport KEY =neu # warum\nB=2",
+        ),
         ("KEY=\r\nB=2\r\n", "KEY=neu\r\nB=2\r\n"),
         ('KEY="alt # kein Kommentar"\nB="a\nb"\n', 'KEY=neu\nB="a\nb"\n'),
         ("KEY=alt\nKEY=zuletzt\n", "KEY=alt\nKEY=neu\n"),
@@ -38,12 +44,16 @@ def changed(tmp_path: Path, text: str, settings: dict[str, str] | None = None) -
         ("dies ist keine Zeile!\nKEY=alt\n", "dies ist keine Zeile!\nKEY=neu\n"),
     ],
 )
-def test_only_the_line_that_counts_is_changed(tmp_path: Path, before: str, after: str) -> None:
+def test_only_the_line_that_counts_is_changed(
+    tmp_path: Path, before: str, after: str
+) -> None:
     assert changed(tmp_path, before, {"KEY": "neu"}) == after
     assert dotenv_values(stream=io.StringIO(after))["KEY"] == "neu"
 
 
-@pytest.mark.parametrize("value", ["a b", "a#b", "it's", "x\\y", "", "$HOME", "ä,ö:ü", "a=b"])
+@pytest.mark.parametrize(
+    "value", ["a b", "a#b", "it's", "x\\y", "", "$HOME", "ä,ö:ü", "a=b"]
+)
 def test_a_value_is_read_as_it_was_written(tmp_path: Path, value: str) -> None:
     text = changed(tmp_path, "KEY=alt # warum\n", {"KEY": value, "NEU": value})
     found = dotenv_values(stream=io.StringIO(text), interpolate=False)
@@ -59,7 +69,9 @@ def test_what_is_so_already_is_not_written(tmp_path: Path) -> None:
     assert path.stat() == before
 
 
-def test_the_file_is_private_a_link_stays_a_link_and_nothing_lies_around(tmp_path: Path) -> None:
+def test_the_file_is_private_a_link_stays_a_link_and_nothing_lies_around(
+    tmp_path: Path,
+) -> None:
     target, link = tmp_path / "settings", tmp_path / ".env"
     target.write_text("KEY=alt\n")
     target.chmod(0o644)
@@ -70,7 +82,9 @@ def test_the_file_is_private_a_link_stays_a_link_and_nothing_lies_around(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == [".env", "settings"]
 
 
-def test_the_new_file_is_made_beside_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_new_file_is_made_beside_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "another file system"))
     assert changed(tmp_path, "KEY=alt\n", {"KEY": "neu"}) == "KEY=neu\n"
 
@@ -102,7 +116,9 @@ def test_a_file_that_is_no_text_stays_as_it_is(tmp_path: Path) -> None:
     assert path.read_bytes() == b"KEY=\xff\xfe\n"
 
 
-def test_a_change_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_fails_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / ".env"
     path.write_text("KEY=alt\n")
 

@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROWS = [line for line in (ROOT / "docs" / "field-findings.md").read_text("utf-8").splitlines() if line.startswith("| ")]
+ROWS = [
+    line
+    for line in (ROOT / "docs" / "field-findings.md").read_text("utf-8").splitlines()
+    if line.startswith("| ")
+]
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if not row.startswith("| finding")])
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if not row.startswith("| finding")]
+)
 def test_every_finding_names_tests_that_exist(row: str) -> None:
     named = row.rstrip("| ").rpartition("|")[2].split(",")
     assert named

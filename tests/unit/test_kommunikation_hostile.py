@@ -13,10 +13,26 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.kommunikation_mapper import Key, advoware_entries, read_advoware, read_espocrm
+from services.kommunikation_mapper import (
+    Key,
+    advoware_entries,
+    read_advoware,
+    read_espocrm,
+)
 from services.vmh_sync.kommunikation.memory import Memory
-from services.vmh_sync.kommunikation.outcome import Applied, planned_links, refuse, verify
-from services.vmh_sync.kommunikation.plan import Base, Observation, Plan, Write, make_plan
+from services.vmh_sync.kommunikation.outcome import (
+    Applied,
+    planned_links,
+    refuse,
+    verify,
+)
+from services.vmh_sync.kommunikation.plan import (
+    Base,
+    Observation,
+    Plan,
+    Write,
+    make_plan,
+)
 
 Row = dict[str, Any]
 
@@ -58,15 +74,25 @@ class Sides:
         for write in plan.writes:
             self._send(write, applied)
         for entry_id, record in verify(applied, {"kommunikation": self.entries}):
-            self._row(entry_id).update(bemerkung=record["bemerkung"][: self.hostility.longest_note])
-        refused = {e.key for e in plan.incoming if e.written in self.hostility.espocrm_refuses}
+            self._row(entry_id).update(
+                bemerkung=record["bemerkung"][: self.hostility.longest_note]
+            )
+        refused = {
+            e.key for e in plan.incoming if e.written in self.hostility.espocrm_refuses
+        }
         if refused:
             self.not_taken |= refused
-            plan = make_plan(replace(seen, refused_by_espocrm=self.not_taken), **options)
-        self.phones = [dict(row) for row in plan.espocrm.get("phoneNumberData", self.phones)]
+            plan = make_plan(
+                replace(seen, refused_by_espocrm=self.not_taken), **options
+            )
+        self.phones = [
+            dict(row) for row in plan.espocrm.get("phoneNumberData", self.phones)
+        ]
         held = {entry.key for entry in seen.espocrm.entries}
         self.base = planned_links(plan, Memory(1, self.base), applied)
-        self.refused = (self.refused | applied.refused_values) & held - {link.espocrm for link in self.base.values()}
+        self.refused = (self.refused | applied.refused_values) & held - {
+            link.espocrm for link in self.base.values()
+        }
         self.synced = True
         self.writes += len(plan.writes) + len(plan.espocrm)
         return plan, applied
@@ -75,9 +101,18 @@ class Sides:
         if write.tlf in self.hostility.advoware_refuses:
             refuse(applied, write)
             return
-        entry_id = write.entry_id or max((row["id"] for row in self.entries), default=0) + 1
+        entry_id = (
+            write.entry_id or max((row["id"] for row in self.entries), default=0) + 1
+        )
         if write.entry_id is None:
-            self.entries.append({"id": entry_id, "rowId": f"N{entry_id}", "tlf": "", "kommKz": write.komm_kz})
+            self.entries.append(
+                {
+                    "id": entry_id,
+                    "rowId": f"N{entry_id}",
+                    "tlf": "",
+                    "kommKz": write.komm_kz,
+                }
+            )
         row = self._row(entry_id)
         if write.bemerkung is not None:
             row["bemerkung"] = write.bemerkung[: self.hostility.longest_note]
@@ -90,12 +125,28 @@ class Sides:
 
     def keys(self) -> tuple[set[Key], set[Key]]:
         """The values of EspoCRM and of Advoware."""
-        ours = {entry.key for entry in read_espocrm({"phoneNumberData": self.phones}).entries if not entry.is_erased}
-        theirs = {entry.key for entry in advoware_entries({"kommunikation": self.entries}) if entry.key.value}
+        ours = {
+            entry.key
+            for entry in read_espocrm({"phoneNumberData": self.phones}).entries
+            if not entry.is_erased
+        }
+        theirs = {
+            entry.key
+            for entry in advoware_entries({"kommunikation": self.entries})
+            if entry.key.value
+        }
         return ours, theirs
 
 
-NUMBERS = ["+495111111", "+495112222", "+495113333", "0511 4444", "0511/5555 (Büro)", "0511 1 / 22", "49 511 123459"]
+NUMBERS = [
+    "+495111111",
+    "+495112222",
+    "+495113333",
+    "0511 4444",
+    "0511/5555 (Büro)",
+    "0511 1 / 22",
+    "49 511 123459",
+]
 TYPES = ["Office", "Fax", "Mobile"]
 
 hostilities = st.builds(
@@ -107,10 +158,19 @@ hostilities = st.builds(
     espocrm_refuses=st.frozensets(st.sampled_from(NUMBERS), max_size=2),
 )
 phone_rows = st.lists(
-    st.tuples(st.sampled_from(NUMBERS[:4]), st.sampled_from(TYPES)), max_size=4, unique_by=lambda row: row[0]
-).map(lambda rows: [{"phoneNumber": number, "type": kind, "primary": not at} for at, (number, kind) in enumerate(rows)])
+    st.tuples(st.sampled_from(NUMBERS[:4]), st.sampled_from(TYPES)),
+    max_size=4,
+    unique_by=lambda row: row[0],
+).map(
+    lambda rows: [
+        {"phoneNumber": number, "type": kind, "primary": not at}
+        for at, (number, kind) in enumerate(rows)
+    ]
+)
 notes = st.sampled_from([None, "", "nur vormittags", "Frau Özdemir verlangen"])
-entry_rows = st.lists(st.tuples(st.sampled_from(NUMBERS), st.sampled_from([1, 2, 3]), notes), max_size=4).map(
+entry_rows = st.lists(
+    st.tuples(st.sampled_from(NUMBERS), st.sampled_from([1, 2, 3]), notes), max_size=4
+).map(
     lambda rows: [
         {"id": at, "rowId": f"R{at}", "tlf": tlf, "kommKz": kind, "bemerkung": note}
         for at, (tlf, kind, note) in enumerate(rows, start=1)
@@ -118,7 +178,13 @@ entry_rows = st.lists(st.tuples(st.sampled_from(NUMBERS), st.sampled_from([1, 2,
 )
 #: An edit: the side, the place, and the new value; None deletes.
 edits = st.lists(
-    st.tuples(st.booleans(), st.integers(0, 4), st.sampled_from([*NUMBERS, None]), st.sampled_from(TYPES)), max_size=3
+    st.tuples(
+        st.booleans(),
+        st.integers(0, 4),
+        st.sampled_from([*NUMBERS, None]),
+        st.sampled_from(TYPES),
+    ),
+    max_size=3,
 )
 
 
@@ -129,8 +195,12 @@ def edit(sides: Sides, changes: list[tuple[bool, int, str | None, str]]) -> None
             _edit_advoware(sides, place, value)
         elif value is None:
             del sides.phones[place : place + 1]
-        elif value in NUMBERS[:4] and value not in {row["phoneNumber"] for row in sides.phones}:
-            sides.phones[place : place + 1] = [{"phoneNumber": value, "type": kind, "primary": not place}]
+        elif value in NUMBERS[:4] and value not in {
+            row["phoneNumber"] for row in sides.phones
+        }:
+            sides.phones[place : place + 1] = [
+                {"phoneNumber": value, "type": kind, "primary": not place}
+            ]
 
 
 def _edit_advoware(sides: Sides, place: int, value: str | None) -> None:
@@ -140,34 +210,59 @@ def _edit_advoware(sides: Sides, place: int, value: str | None) -> None:
         del sides.entries[place]
     elif value is not None:
         new_id = max((row["id"] for row in sides.entries), default=0) + 100
-        sides.entries.append({"id": new_id, "rowId": f"P{new_id}", "tlf": value, "kommKz": 1, "bemerkung": None})
+        sides.entries.append(
+            {
+                "id": new_id,
+                "rowId": f"P{new_id}",
+                "tlf": value,
+                "kommKz": 1,
+                "bemerkung": None,
+            }
+        )
 
 
 def told(plan: Plan, applied: Applied) -> str:
     """What stands in the audit as lost, and in tasks."""
-    lost = [write.change.old for write in plan.writes if write.change and write.change.lost]
-    notices = [text for notice in [*plan.notices, *applied.notices] for text in (notice.value, notice.other)]
+    lost = [
+        write.change.old for write in plan.writes if write.change and write.change.lost
+    ]
+    notices = [
+        text
+        for notice in [*plan.notices, *applied.notices]
+        for text in (notice.value, notice.other)
+    ]
     return " ".join(str(text) for text in [*lost, *notices])
 
 
 def assert_at_rest(sides: Sides, **options: bool) -> None:
     """Another sync writes nothing, and says the same as the one after it."""
-    sides.sync(**options)  # a slot that was used, a value that has just been refused: told once more
+    sides.sync(
+        **options
+    )  # a slot that was used, a value that has just been refused: told once more
     before = copy.deepcopy((sides.phones, sides.entries, sides.base)), sides.writes
     plan, _ = sides.sync(**options)
     assert (plan.writes, plan.espocrm, plan.changes) == ((), {}, ())
     assert ((sides.phones, sides.entries, sides.base), sides.writes) == before
 
 
-def assert_nothing_is_lost(sides: Sides, agreed: set[Key], changes: Any, **options: bool) -> None:
+def assert_nothing_is_lost(
+    sides: Sides, agreed: set[Key], changes: Any, **options: bool
+) -> None:
     """A value that is gone from both sides was deleted or replaced by a person on one of them, or is told."""
     ours, theirs = sides.keys()
-    written = {entry.key: entry.written for entry in advoware_entries({"kommunikation": sides.entries})}
+    written = {
+        entry.key: entry.written
+        for entry in advoware_entries({"kommunikation": sides.entries})
+    }
     plan, applied = sides.sync(**options)
     after = set.union(*sides.keys())
     for key in (ours | theirs) - after:
         taken_away = key in agreed and not (key in ours and key in theirs)
-        assert taken_away or written.get(key, key.value) in told(plan, applied), (key, changes, plan)
+        assert taken_away or written.get(key, key.value) in told(plan, applied), (
+            key,
+            changes,
+            plan,
+        )
 
 
 @given(phone_rows, entry_rows, hostilities, edits, edits)
@@ -211,8 +306,15 @@ def test_what_cannot_be_read_or_was_erased_takes_nothing_with_it(
     assert_at_rest(sides)
 
 
-@given(phone_rows, entry_rows, st.sampled_from(["tlf", "id", "kommKz", "bemerkung", "rowId"]), st.integers(0, 3))
-@example([{"phoneNumber": "+495111111", "type": "Office", "primary": True}], [], "id", 0)
+@given(
+    phone_rows,
+    entry_rows,
+    st.sampled_from(["tlf", "id", "kommKz", "bemerkung", "rowId"]),
+    st.integers(0, 3),
+)
+@example(
+    [{"phoneNumber": "+495111111", "type": "Office", "primary": True}], [], "id", 0
+)
 def test_an_odd_row_in_advoware_changes_no_value_on_either_side(
     phones: list[Row], entries: list[Row], name: str, place: int
 ) -> None:

@@ -24,7 +24,13 @@ from services.kommunikation_mapper import (
     read_espocrm,
 )
 from services.values.kommunikation import canonical_mail, canonical_phone, espocrm_value
-from services.vmh_sync.kommunikation.plan import Base, Link, Observation, Plan, make_plan
+from services.vmh_sync.kommunikation.plan import (
+    Base,
+    Link,
+    Observation,
+    Plan,
+    make_plan,
+)
 
 # -- two sides, simulated -------------------------------------------------------------------------------------------
 
@@ -34,8 +40,13 @@ Row = dict[str, Any]
 class Sides:
     """Both systems and the base in memory: what a plan says is done to them, as the real ones would do it."""
 
-    def __init__(self, phones: list[Row], mails: list[Row], kommunikation: list[Row]) -> None:
-        self.espo: dict[str, list[Row]] = {"phoneNumberData": phones, "emailAddressData": mails}
+    def __init__(
+        self, phones: list[Row], mails: list[Row], kommunikation: list[Row]
+    ) -> None:
+        self.espo: dict[str, list[Row]] = {
+            "phoneNumberData": phones,
+            "emailAddressData": mails,
+        }
         self.advo: dict[str, list[Row]] = {"kommunikation": kommunikation}
         self.base: Base = {}
         self.complete = False
@@ -45,7 +56,11 @@ class Sides:
 
     def seen(self, **known: Any) -> Observation:
         return Observation(
-            read_espocrm(self.espo), read_advoware(self.advo), self.base, first_sync=not self.complete, **known
+            read_espocrm(self.espo),
+            read_advoware(self.advo),
+            self.base,
+            first_sync=not self.complete,
+            **known,
         )
 
     def apply(self, plan: Plan) -> None:
@@ -53,15 +68,30 @@ class Sides:
         for write in plan.writes:
             body = {**write.record, "rowId": f"R{write.tlf}{write.bemerkung}"}
             if write.entry_id is None:
-                new_id = max((row["id"] for row in self.advo["kommunikation"]), default=0) + 1
+                new_id = (
+                    max((row["id"] for row in self.advo["kommunikation"]), default=0)
+                    + 1
+                )
                 self.advo["kommunikation"].append({"id": new_id, **body})
                 if write.link is not None:
                     base[new_id] = write.link
             else:
-                row = next(row for row in self.advo["kommunikation"] if row["id"] == write.entry_id)
-                row.update({name: body[name] for name in ("tlf", "bemerkung", "online", "rowId") if name in body})
+                row = next(
+                    row
+                    for row in self.advo["kommunikation"]
+                    if row["id"] == write.entry_id
+                )
+                row.update(
+                    {
+                        name: body[name]
+                        for name in ("tlf", "bemerkung", "online", "rowId")
+                        if name in body
+                    }
+                )
         for attribute, rows in plan.espocrm.items():
-            self.espo[attribute] = sorted((dict(row) for row in rows), key=lambda row: not row["primary"])
+            self.espo[attribute] = sorted(
+                (dict(row) for row in rows), key=lambda row: not row["primary"]
+            )
         self.base, self.complete = base, True
 
     def sync(self, **options: bool) -> Plan:
@@ -80,16 +110,36 @@ class Sides:
 
 
 def phone(number: str, phone_type: str = "Office", *, primary: bool = False) -> Row:
-    return {"phoneNumber": number, "type": phone_type, "primary": primary, "optOut": False, "invalid": False}
+    return {
+        "phoneNumber": number,
+        "type": phone_type,
+        "primary": primary,
+        "optOut": False,
+        "invalid": False,
+    }
 
 
 def mail(address: str, *, primary: bool = False) -> Row:
     lower = address.lower()
-    return {"emailAddress": address, "lower": lower, "primary": primary, "optOut": False, "invalid": False}
+    return {
+        "emailAddress": address,
+        "lower": lower,
+        "primary": primary,
+        "optOut": False,
+        "invalid": False,
+    }
 
 
-def entry(entry_id: int, tlf: str, komm_kz: int = 1, bemerkung: str | None = None) -> Row:
-    return {"id": entry_id, "rowId": f"R{entry_id}", "tlf": tlf, "kommKz": komm_kz, "bemerkung": bemerkung}
+def entry(
+    entry_id: int, tlf: str, komm_kz: int = 1, bemerkung: str | None = None
+) -> Row:
+    return {
+        "id": entry_id,
+        "rowId": f"R{entry_id}",
+        "tlf": tlf,
+        "kommKz": komm_kz,
+        "bemerkung": bemerkung,
+    }
 
 
 def cases(plan: Plan) -> list[str]:
@@ -102,13 +152,23 @@ VALUES = st.text(min_size=1).filter(str.strip)
 
 
 @given(VALUES, st.sampled_from(sorted(PARTICIPATING_KOMM_KZ)), st.text())
-def test_a_marker_and_any_text_of_the_user_survive_each_other(value: str, komm_kz: int, text: str) -> None:
-    assert parse_marker(build_marker(Marker(value, komm_kz), text)) == (Marker(value, komm_kz), text)
-    assert parse_marker(build_marker(Marker(None, komm_kz), text)) == (Marker(None, komm_kz), text)
+def test_a_marker_and_any_text_of_the_user_survive_each_other(
+    value: str, komm_kz: int, text: str
+) -> None:
+    assert parse_marker(build_marker(Marker(value, komm_kz), text)) == (
+        Marker(value, komm_kz),
+        text,
+    )
+    assert parse_marker(build_marker(Marker(None, komm_kz), text)) == (
+        Marker(None, komm_kz),
+        text,
+    )
 
 
 @given(st.text(alphabet="[]ESPOCRM-SLOT:=1 9abc\n"))
-def test_no_text_breaks_the_parser_and_rewriting_a_marker_keeps_the_text(note: str) -> None:
+def test_no_text_breaks_the_parser_and_rewriting_a_marker_keeps_the_text(
+    note: str,
+) -> None:
     _, text = parse_marker(note)
 
     assert parse_marker(build_marker(Marker("x", 1), text)) == (Marker("x", 1), text)
@@ -118,7 +178,10 @@ def test_no_text_breaks_the_parser_and_rewriting_a_marker_keeps_the_text(note: s
 def test_both_alphabets_of_base64_are_read(encode: Any) -> None:
     value = "ü?>~ÿ@example.de"
 
-    assert parse_marker(f"[ESPOCRM:{encode(value.encode()).decode()}:4] Büro") == (Marker(value, 4), "Büro")
+    assert parse_marker(f"[ESPOCRM:{encode(value.encode()).decode()}:4] Büro") == (
+        Marker(value, 4),
+        "Büro",
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,7 +206,10 @@ def test_a_damaged_marker_counts_as_none(note: str | None, text: str) -> None:
 
 
 def test_text_that_a_user_typed_before_the_marker_is_kept() -> None:
-    assert parse_marker("Chef [ESPOCRM:MQ==:1] nur vormittags") == (Marker("1", 1), "Chef nur vormittags")
+    assert parse_marker("Chef [ESPOCRM:MQ==:1] nur vormittags") == (
+        Marker("1", 1),
+        "Chef nur vormittags",
+    )
 
 
 # -- values ---------------------------------------------------------------------------------------------------------
@@ -151,7 +217,14 @@ def test_text_that_a_user_typed_before_the_marker_is_kept() -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["0511/12345-60", "+49 (0)511 1234560", "0049 511 12345 60", "(0511) 12345-60", "+495111234560", "0511 – 1234560"],
+    [
+        "0511/12345-60",
+        "+49 (0)511 1234560",
+        "0049 511 12345 60",
+        "(0511) 12345-60",
+        "+495111234560",
+        "0511 – 1234560",
+    ],
 )
 def test_spellings_of_one_number_are_equal(written: str) -> None:
     assert canonical_phone(written) == "+495111234560"
@@ -159,15 +232,23 @@ def test_spellings_of_one_number_are_equal(written: str) -> None:
 
 
 def test_extensions_are_kept_apart() -> None:
-    spellings = {canonical_phone(written) for written in ("0511 1234 ext. 5", "0511/1234 DW 5", "+49 511 1234 x5")}
+    spellings = {
+        canonical_phone(written)
+        for written in ("0511 1234 ext. 5", "0511/1234 DW 5", "+49 511 1234 x5")
+    }
 
     assert spellings == {"+495111234;ext=5"}
     assert canonical_phone("0511 1234") != canonical_phone("0511 1234 ext. 5")
     assert espocrm_value("phone", "0511 1234 ext. 5") is None
 
 
-@pytest.mark.parametrize("written", ["0511/1234 (Büro)", "0511/1234 Buero", "1234", "112", "auf Anfrage", "12", "+49"])
-def test_text_that_is_no_international_number_is_not_offered_to_espocrm(written: str) -> None:
+@pytest.mark.parametrize(
+    "written",
+    ["0511/1234 (Büro)", "0511/1234 Buero", "1234", "112", "auf Anfrage", "12", "+49"],
+)
+def test_text_that_is_no_international_number_is_not_offered_to_espocrm(
+    written: str,
+) -> None:
     assert espocrm_value("phone", written) is None
 
 
@@ -189,7 +270,9 @@ def test_mail_addresses_as_espocrm_takes_them(written: str, accepted: bool) -> N
 
 
 def test_mail_addresses_are_compared_without_case_and_in_one_unicode_form() -> None:
-    assert canonical_mail(" Mu\u0308ller@Kanzlei.DE ") == canonical_mail("müller@kanzlei.de")
+    assert canonical_mail(" Mu\u0308ller@Kanzlei.DE ") == canonical_mail(
+        "müller@kanzlei.de"
+    )
 
 
 # -- kinds ----------------------------------------------------------------------------------------------------------
@@ -211,15 +294,26 @@ def test_mail_addresses_are_compared_without_case_and_in_one_unicode_form() -> N
     ],
 )
 def test_the_kind_of_an_entry(row: Row, komm_kz: int | None) -> None:
-    assert detect_komm_kz(row, {"internet": "https://example.de", "faxPrivat": "0511 12345"}) == komm_kz
+    assert (
+        detect_komm_kz(
+            row, {"internet": "https://example.de", "faxPrivat": "0511 12345"}
+        )
+        == komm_kz
+    )
 
 
 def test_the_hash_covers_the_entries_that_take_part_whatever_their_order() -> None:
-    rows = [entry(1, "0511 1"), entry(2, "a@b.de", 4), entry(3, "https://example.de", 5)]
+    rows = [
+        entry(1, "0511 1"),
+        entry(2, "a@b.de", 4),
+        entry(3, "https://example.de", 5),
+    ]
     value = kommunikation_hash(advoware_entries({"kommunikation": rows}))
 
     assert value == "d57123d1fb8f11de"  # md5("R1R2")
-    assert value == kommunikation_hash(advoware_entries({"kommunikation": rows[:2][::-1]}))
+    assert value == kommunikation_hash(
+        advoware_entries({"kommunikation": rows[:2][::-1]})
+    )
 
 
 # -- the plan -------------------------------------------------------------------------------------------------------
@@ -227,24 +321,37 @@ def test_the_hash_covers_the_entries_that_take_part_whatever_their_order() -> No
 
 def synced(*numbers: str) -> Sides:
     """Both sides agree on these office numbers."""
-    sides = Sides([phone(number, primary=not at) for at, number in enumerate(numbers)], [], [])
+    sides = Sides(
+        [phone(number, primary=not at) for at, number in enumerate(numbers)], [], []
+    )
     sides.sync()
     assert sides.values() == list(numbers)
     return sides
 
 
-def test_first_sync_pairs_equal_values_without_duplicates_and_only_sets_the_marker() -> None:
-    sides = Sides([phone("+495111234", primary=True)], [mail("a@b.de")], [entry(1, "0511/1234", 6, "privat")])
+def test_first_sync_pairs_equal_values_without_duplicates_and_only_sets_the_marker() -> (
+    None
+):
+    sides = Sides(
+        [phone("+495111234", primary=True)],
+        [mail("a@b.de")],
+        [entry(1, "0511/1234", 6, "privat")],
+    )
 
     plan = sides.sync()
 
     assert cases(plan) == ["pair", "Var1"]
     assert sides.advo["kommunikation"][0]["tlf"] == "0511/1234"
-    assert parse_marker(sides.advo["kommunikation"][0]["bemerkung"]) == (Marker("+495111234", 6), "privat")
+    assert parse_marker(sides.advo["kommunikation"][0]["bemerkung"]) == (
+        Marker("+495111234", 6),
+        "privat",
+    )
     assert plan.espocrm == {}
 
 
-def test_a_phone_here_that_is_a_fax_there_is_paired_at_the_first_sync_and_stays() -> None:
+def test_a_phone_here_that_is_a_fax_there_is_paired_at_the_first_sync_and_stays() -> (
+    None
+):
     sides = Sides([phone("+495111234", "Office")], [], [entry(1, "0511/1234", 2)])
 
     assert cases(sides.sync()) == ["pair"]
@@ -252,7 +359,9 @@ def test_a_phone_here_that_is_a_fax_there_is_paired_at_the_first_sync_and_stays(
     assert sides.plan() == Plan(base={1: Link(key, key, "Office")})
 
 
-def test_a_number_that_is_phone_and_fax_in_advoware_is_held_once_by_espocrm_and_loses_nothing() -> None:
+def test_a_number_that_is_phone_and_fax_in_advoware_is_held_once_by_espocrm_and_loses_nothing() -> (
+    None
+):
     sides = Sides([], [], [entry(1, "0511/1234", 1), entry(2, "0511/1234", 2)])
 
     sides.sync()
@@ -317,7 +426,9 @@ def test_swapped_values_in_advoware_change_nothing_in_espocrm() -> None:
     assert not sides.plan().writes
 
 
-def test_an_entry_changed_to_a_value_that_exists_already_leaves_one_entry_in_espocrm() -> None:
+def test_an_entry_changed_to_a_value_that_exists_already_leaves_one_entry_in_espocrm() -> (
+    None
+):
     sides = synced("+495111234", "+495115678")
     sides.advo["kommunikation"][0]["tlf"] = "0511 5678"
 
@@ -343,11 +454,17 @@ def test_a_value_changed_to_one_that_espocrm_refuses_leaves_espocrm_as_it_is() -
 
     plan = sides.sync()
 
-    assert (plan.writes, plan.espocrm, [item.reason for item in plan.notices]) == ((), {}, ["kom_phone_words"])
+    assert (plan.writes, plan.espocrm, [item.reason for item in plan.notices]) == (
+        (),
+        {},
+        ["kom_phone_words"],
+    )
     assert sides.plan() == plan
 
 
-def test_a_value_changed_on_both_sides_keeps_that_of_espocrm_and_names_the_other() -> None:
+def test_a_value_changed_on_both_sides_keeps_that_of_espocrm_and_names_the_other() -> (
+    None
+):
     sides = synced("+495111234")
     sides.espo["phoneNumberData"] = [phone("+495112222", primary=True)]
     sides.advo["kommunikation"][0]["tlf"] = "0511 3333"
@@ -355,11 +472,15 @@ def test_a_value_changed_on_both_sides_keeps_that_of_espocrm_and_names_the_other
     plan = sides.sync()
 
     changes = [write.change for write in plan.writes]
-    assert [(c.case, c.old, c.new, c.lost) for c in changes if c] == [("Var5", "0511 3333", "+495112222", True)]
+    assert [(c.case, c.old, c.new, c.lost) for c in changes if c] == [
+        ("Var5", "0511 3333", "+495112222", True)
+    ]
     assert sides.values() == ["+495112222"]
 
 
-def test_a_value_that_only_the_marker_knows_is_not_taken_for_deleted_in_espocrm() -> None:
+def test_a_value_that_only_the_marker_knows_is_not_taken_for_deleted_in_espocrm() -> (
+    None
+):
     note = build_marker(Marker("+495111234", 1))
     sides = Sides([], [], [entry(1, "0511 1234", 1, note)])
     sides.complete = True
@@ -371,7 +492,9 @@ def test_a_value_that_only_the_marker_knows_is_not_taken_for_deleted_in_espocrm(
 
 def test_the_marker_is_the_base_of_an_entry_that_no_base_knows() -> None:
     note = build_marker(Marker("+495111234", 1))
-    sides = Sides([phone("+495111234", primary=True)], [], [entry(1, "0511 9999", 1, note)])
+    sides = Sides(
+        [phone("+495111234", primary=True)], [], [entry(1, "0511 9999", 1, note)]
+    )
 
     assert cases(sides.sync()) == ["Var6"]
     assert sides.numbers() == ["+495119999"]
@@ -379,12 +502,19 @@ def test_the_marker_is_the_base_of_an_entry_that_no_base_knows() -> None:
 
 def test_replacing_the_primary_value_keeps_its_place_type_and_consent() -> None:
     sides = synced("+495111234", "+495115678")
-    sides.espo["phoneNumberData"][0] |= {"optOut": True, "invalid": True, "type": "Other"}
+    sides.espo["phoneNumberData"][0] |= {
+        "optOut": True,
+        "invalid": True,
+        "type": "Other",
+    }
     sides.advo["kommunikation"][0]["tlf"] = "0511 9999"
 
     sides.sync()
 
-    assert sides.espo["phoneNumberData"][0] == {**phone("+495119999", "Other", primary=True), "optOut": True}
+    assert sides.espo["phoneNumberData"][0] == {
+        **phone("+495119999", "Other", primary=True),
+        "optOut": True,
+    }
 
 
 def test_before_the_first_sync_entries_of_advoware_are_only_emptied_by_force() -> None:
@@ -401,39 +531,66 @@ def test_text_of_the_user_survives_every_case() -> None:
     sides.sync()
     sides.espo["phoneNumberData"] = []
     sides.sync()
-    assert sides.advo["kommunikation"][0]["bemerkung"] == "[ESPOCRM-SLOT:1] nur vormittags"
+    assert (
+        sides.advo["kommunikation"][0]["bemerkung"] == "[ESPOCRM-SLOT:1] nur vormittags"
+    )
 
     sides.espo["phoneNumberData"] = [phone("+495113333", primary=True)]
     sides.sync()
 
-    assert parse_marker(sides.advo["kommunikation"][0]["bemerkung"])[1] == "nur vormittags"
+    assert (
+        parse_marker(sides.advo["kommunikation"][0]["bemerkung"])[1] == "nur vormittags"
+    )
     assert sides.values() == ["+495113333"]
 
 
 # -- properties of any plan -----------------------------------------------------------------------------------------
 
-NUMBERS = ["+495111111", "+495112222", "+4917139200", "0511/1111", "0511 3333", "0511/1 (Büro)", "0511 4444 x5", "11"]
+NUMBERS = [
+    "+495111111",
+    "+495112222",
+    "+4917139200",
+    "0511/1111",
+    "0511 3333",
+    "0511/1 (Büro)",
+    "0511 4444 x5",
+    "11",
+]
 MAILS = ["a@b.de", "A@B.de", "c@d.de", "ü@d.de"]
-NOTES = [None, "Text", "[ESPOCRM:!:1] Text", *(build_marker(Marker(v, 1), "T") for v in ("0511 1111", "0511 3333"))]
+NOTES = [
+    None,
+    "Text",
+    "[ESPOCRM:!:1] Text",
+    *(build_marker(Marker(v, 1), "T") for v in ("0511 1111", "0511 3333")),
+]
 NOTES += [build_marker(Marker(None, komm_kz), "T") for komm_kz in (1, 2)]
 
 
 def _phones(rows: list[tuple[str, str, bool]]) -> list[Row]:
-    distinct = {number: phone(number, phone_type, primary=primary) for number, phone_type, primary in rows}
+    distinct = {
+        number: phone(number, phone_type, primary=primary)
+        for number, phone_type, primary in rows
+    }
     return list(distinct.values())
 
 
 PHONE_ROWS = st.lists(
-    st.tuples(st.sampled_from(NUMBERS), st.sampled_from(["Office", "Fax", "Mobile", "Home"]), st.booleans()),
+    st.tuples(
+        st.sampled_from(NUMBERS),
+        st.sampled_from(["Office", "Fax", "Mobile", "Home"]),
+        st.booleans(),
+    ),
     max_size=5,
 ).map(_phones)
-MAIL_ROWS = st.lists(st.sampled_from(["a@b.de", "c@d.de", "e@f.de"]), max_size=3, unique=True).map(
-    lambda addresses: [mail(address) for address in addresses]
-)
+MAIL_ROWS = st.lists(
+    st.sampled_from(["a@b.de", "c@d.de", "e@f.de"]), max_size=3, unique=True
+).map(lambda addresses: [mail(address) for address in addresses])
 TLF = st.sampled_from(["", *NUMBERS])
 ENTRIES = st.lists(
     st.tuples(TLF, st.sampled_from([0, 1, 2, 3, 6, 10, 5]), st.sampled_from(NOTES))
-    | st.tuples(st.sampled_from(MAILS), st.sampled_from([4, 8]), st.sampled_from([None, "Text"])),
+    | st.tuples(
+        st.sampled_from(MAILS), st.sampled_from([4, 8]), st.sampled_from([None, "Text"])
+    ),
     max_size=6,
 ).map(lambda rows: [entry(at + 1, *row) for at, row in enumerate(rows)])
 
@@ -456,7 +613,14 @@ def _check_settled(sides: Sides, **options: bool) -> None:
     assert dict(again.base) == dict(sides.base)
 
 
-@given(PHONE_ROWS, MAIL_ROWS, ENTRIES, PHONE_ROWS, MAIL_ROWS, st.lists(st.tuples(st.integers(0, 9), TLF), max_size=3))
+@given(
+    PHONE_ROWS,
+    MAIL_ROWS,
+    ENTRIES,
+    PHONE_ROWS,
+    MAIL_ROWS,
+    st.lists(st.tuples(st.integers(0, 9), TLF), max_size=3),
+)
 def test_a_plan_once_applied_leaves_nothing_to_do(
     phones: list[Row],
     mails: list[Row],
@@ -474,9 +638,17 @@ def test_a_plan_once_applied_leaves_nothing_to_do(
     _check_settled(sides)
 
 
-@given(PHONE_ROWS, MAIL_ROWS, ENTRIES, st.lists(st.tuples(st.integers(0, 9), TLF), max_size=3))
+@given(
+    PHONE_ROWS,
+    MAIL_ROWS,
+    ENTRIES,
+    st.lists(st.tuples(st.integers(0, 9), TLF), max_size=3),
+)
 def test_towards_advoware_espocrm_is_not_changed_and_everything_settles(
-    phones: list[Row], mails: list[Row], entries: list[Row], edits: list[tuple[int, str]]
+    phones: list[Row],
+    mails: list[Row],
+    entries: list[Row],
+    edits: list[tuple[int, str]],
 ) -> None:
     sides = Sides(phones, mails, entries)
     sides.sync()
@@ -490,7 +662,9 @@ def test_towards_advoware_espocrm_is_not_changed_and_everything_settles(
 
 
 @given(PHONE_ROWS, MAIL_ROWS, ENTRIES)
-def test_the_first_sync_invents_and_deletes_nothing(phones: list[Row], mails: list[Row], entries: list[Row]) -> None:
+def test_the_first_sync_invents_and_deletes_nothing(
+    phones: list[Row], mails: list[Row], entries: list[Row]
+) -> None:
     sides = Sides(phones, mails, entries)
     numbers = _held(sides.espo)
     theirs = {item.key for item in advoware_entries(sides.advo) if not item.is_empty}
@@ -502,8 +676,12 @@ def test_the_first_sync_invents_and_deletes_nothing(phones: list[Row], mails: li
     assert after <= theirs | numbers
     assert theirs <= after
     assert _held(sides.espo) <= theirs | numbers
-    assert all(new == old for old, new in zip(written, sides.values(), strict=False) if old)
-    if not any(write.case == "Var6" for write in plan.writes):  # an edit that the marker proves
+    assert all(
+        new == old for old, new in zip(written, sides.values(), strict=False) if old
+    )
+    if not any(
+        write.case == "Var6" for write in plan.writes
+    ):  # an edit that the marker proves
         assert numbers <= _held(sides.espo)
 
 
@@ -529,4 +707,6 @@ def test_written_arrays_have_one_primary_and_keep_untouched_entries_as_they_were
 def test_web_epost_and_bea_are_never_touched(entries: list[Row]) -> None:
     untouched = {row["id"] for row in entries if row["kommKz"] in {5, 11, 12}}
 
-    assert not untouched & {write.entry_id for write in Sides([], [], entries).plan().writes}
+    assert not untouched & {
+        write.entry_id for write in Sides([], [], entries).plan().writes
+    }

@@ -23,13 +23,17 @@ from services.values.kommunikation import (
 )
 from services.vmh_sync.kommunikation.plan import Notice
 from services.vmh_sync.kommunikation.texts import problem_of
-from services.vmh_sync.notification.texts import problem_sentence, task_description, task_title
+from services.vmh_sync.notification.texts import (
+    problem_sentence,
+    task_description,
+    task_title,
+)
 from services.vmh_sync.problem_texts import CATALOGUE
 from services.vmh_sync.problem_texts.kommunikation import TEXTS
 
-PHP_VECTORS = json.loads((Path(__file__).parents[1] / "fixtures" / "php-mail-filter.json").read_text("utf-8"))[
-    "vectors"
-]
+PHP_VECTORS = json.loads(
+    (Path(__file__).parents[1] / "fixtures" / "php-mail-filter.json").read_text("utf-8")
+)["vectors"]
 
 # -- phone numbers --------------------------------------------------------------------------------------------------
 
@@ -107,11 +111,29 @@ def test_what_has_one_reading_is_that_number(written: str, number: str) -> None:
         ("ERASED:6b0473f6031b46ee6", "kom_erased_value"),
     ],
 )
-def test_what_has_no_reading_or_several_has_no_value_but_a_reason(written: str, reason: str) -> None:
+def test_what_has_no_reading_or_several_has_no_value_but_a_reason(
+    written: str, reason: str
+) -> None:
     assert read_phone(written) == (None, reason)
 
 
-PIECES = ["0511", "0171", "+49", "0049", "49", "(0)", "(0511)", "123464", "1234", "5678", "12", "0", "9", "1", "43"]
+PIECES = [
+    "0511",
+    "0171",
+    "+49",
+    "0049",
+    "49",
+    "(0)",
+    "(0511)",
+    "123464",
+    "1234",
+    "5678",
+    "12",
+    "0",
+    "9",
+    "1",
+    "43",
+]
 PIECES += [
     " ",
     "/",
@@ -133,18 +155,25 @@ PIECES += [
 ]
 
 
-def test_an_accepted_number_is_stable_under_a_second_parse_and_passes_espocrms_check() -> None:
+def test_an_accepted_number_is_stable_under_a_second_parse_and_passes_espocrms_check() -> (
+    None
+):
     """22,096 accepted of many more spellings, as in the finding (1,929 of them were not stable)."""
     dice = random.Random(13)
     accepted = 0
     while accepted < 22_096:
-        written = dice.choice(["0511", "+49", "0049", "0171", "+43", "030"]) + "".join(dice.choices(PIECES, k=3))
+        written = dice.choice(["0511", "+49", "0049", "0171", "+43", "030"]) + "".join(
+            dice.choices(PIECES, k=3)
+        )
         number = read_phone(written).value
         if number is None:
             continue
         accepted += 1
         parsed = phonenumbers.parse(number, None)  # as EspoCRM does it
-        assert phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164) == number, written
+        assert (
+            phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+            == number
+        ), written
         assert phonenumbers.is_possible_number(parsed), written
         assert read_phone(number).value == number, written
         assert canonical_phone(written) == canonical_phone(number) == number, written
@@ -162,29 +191,45 @@ def test_no_reading_holds_fewer_digits_than_were_typed(text: str) -> None:
     """Nothing is cut off: but for prefixes, all digits of a text are in its number."""
     number = read_phone(text).value
     if number is not None:
-        typed = "".join(character for character in text if character.isdecimal()).lstrip("0")
+        typed = "".join(
+            character for character in text if character.isdecimal()
+        ).lstrip("0")
         assert number.endswith(typed[-6:])
 
 
 # -- what is told ---------------------------------------------------------------------------------------------------
 
 
-def test_every_reason_stands_in_the_catalogue_with_a_code_of_its_own_and_can_be_shown() -> None:
+def test_every_reason_stands_in_the_catalogue_with_a_code_of_its_own_and_can_be_shown() -> (
+    None
+):
     services = Path(__file__).parents[2] / "services"
-    modules = [path for path in services.rglob("*.py") if "kommunikation" in str(path.relative_to(services))]
+    modules = [
+        path
+        for path in services.rglob("*.py")
+        if "kommunikation" in str(path.relative_to(services))
+    ]
     modules = [path for path in modules if path.parent.name != "problem_texts"]
-    used = {word for module in modules for word in re.findall(r'"(kom_\w+)"', module.read_text("utf-8"))}
+    used = {
+        word
+        for module in modules
+        for word in re.findall(r'"(kom_\w+)"', module.read_text("utf-8"))
+    }
     assert used == TEXTS.keys()
     assert len({text.code for text in CATALOGUE.values()}) == len(CATALOGUE)
     for reason in sorted(used):
         notice = Notice(reason, "phone", "0511 1234 \u200bprivat", 4711, "0511 9999")
-        problem = problem_of(notice, {"id": "6b04744e3b3103de1", "name": "Jörg Müller"}, 1001)
+        problem = problem_of(
+            notice, {"id": "6b04744e3b3103de1", "name": "Jörg Müller"}, 1001
+        )
         shown = f"{task_title(problem)}\n{problem_sentence(problem)}\n{task_description(problem)}"
         assert "{" not in shown
         assert "kom_" not in shown
         assert TEXTS[reason].code in problem_sentence(problem)
         assert "Jörg Müller" in shown
-        names_the_value = reason != "kom_erased"  # who erases a value does not want to read it in a task
+        names_the_value = (
+            reason != "kom_erased"
+        )  # who erases a value does not want to read it in a task
         assert ("unsichtbare Zeichen" in shown) == names_the_value
         assert ("0511 1234" in shown) == names_the_value
 
@@ -193,7 +238,9 @@ def test_every_reason_stands_in_the_catalogue_with_a_code_of_its_own_and_can_be_
 
 
 @pytest.mark.parametrize(("address", "passes"), PHP_VECTORS)
-def test_mail_addresses_pass_as_with_php_but_for_quoted_names_and_computers(address: str, passes: bool) -> None:
+def test_mail_addresses_pass_as_with_php_but_for_quoted_names_and_computers(
+    address: str, passes: bool
+) -> None:
     wanted = passes and '"' not in address and "[" not in address
     if address.isascii() and address == address.strip():
         assert (read_mail(address).value == address) == wanted
@@ -211,16 +258,24 @@ def test_mail_addresses_pass_as_with_php_but_for_quoted_names_and_computers(addr
         ("Max Müller <a@b.de>", None, "kom_mail_invalid"),
         ("mailto:a@b.de", None, "kom_mail_invalid"),
         ("a@example.1de", None, "kom_mail_invalid"),
-        (f"a@{'b' * 60}.{'b' * 60}.{'b' * 60}.{'b' * 60}.{'b' * 20}.de", None, "kom_too_long"),
+        (
+            f"a@{'b' * 60}.{'b' * 60}.{'b' * 60}.{'b' * 60}.{'b' * 20}.de",
+            None,
+            "kom_too_long",
+        ),
         ("ERASED:6b0473f6031b46ee6", None, "kom_erased_value"),
     ],
 )
-def test_mail_addresses_as_espocrm_takes_them(written: str, value: str | None, reason: str) -> None:
+def test_mail_addresses_as_espocrm_takes_them(
+    written: str, value: str | None, reason: str
+) -> None:
     assert read_mail(written) == (value, reason)
 
 
 def test_a_domain_is_equal_to_its_encoded_form() -> None:
-    assert canonical_mail("Info@kanzlei-müller.de") == canonical_mail("info@XN--kanzlei-mller-4ob.de")
+    assert canonical_mail("Info@kanzlei-müller.de") == canonical_mail(
+        "info@XN--kanzlei-mller-4ob.de"
+    )
     assert canonical_mail("a@straße.de") != canonical_mail("a@strasse.de")
 
 

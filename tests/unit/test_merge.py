@@ -20,7 +20,9 @@ from services.values.merge import (
     merge,
 )
 
-VALUES = st.sampled_from([None, "a", "b", "c", Unknown("a"), Unknown("x"), Unknown("y")])
+VALUES = st.sampled_from(
+    [None, "a", "b", "c", Unknown("a"), Unknown("x"), Unknown("y")]
+)
 
 
 def merged(base: dict[str, Pair], espocrm: Any, advoware: Any, **options: Any) -> Any:
@@ -56,7 +58,9 @@ def test_a_settled_difference_stays_until_a_side_changes() -> None:
     assert merged(altered, "Müller", "MÜLLER").outcome == "no_change"
     assert merged(altered, "Maier", "MÜLLER").to_advoware == {"f": "Maier"}
     assert merged(altered, "Müller", "MAIER").to_espocrm == {"f": "MAIER"}
-    assert merged(altered, "Müller", "Müller").settled == {"f": Pair("Müller", "Müller")}
+    assert merged(altered, "Müller", "Müller").settled == {
+        "f": Pair("Müller", "Müller")
+    }
 
 
 def test_what_the_receiver_cannot_hold_is_held_and_told_once() -> None:
@@ -72,11 +76,17 @@ def test_what_the_receiver_cannot_hold_is_held_and_told_once() -> None:
 def test_a_field_that_one_side_does_not_show_is_left_alone() -> None:
     base = {"f": Pair("a", "a")}
     unchanged = merge(base, {"f": "a"}, {})
-    assert (unchanged.outcome, unchanged.settled, unchanged.held) == ("no_change", base, ())
+    assert (unchanged.outcome, unchanged.settled, unchanged.held) == (
+        "no_change",
+        base,
+        (),
+    )
     edited = merge(base, {"f": "b"}, {})
     assert (edited.to_advoware, edited.settled) == ({}, base)
     assert [item.reason for item in edited.held] == ["missing"]
-    assert merge(edited.settled, {"f": "b"}, {"f": "a"}).to_advoware == {"f": "b"}  # it shows it again
+    assert merge(edited.settled, {"f": "b"}, {"f": "a"}).to_advoware == {
+        "f": "b"
+    }  # it shows it again
 
 
 @pytest.mark.parametrize("winner", ["espocrm", "advoware", None])
@@ -85,7 +95,11 @@ def test_first_sync(winner: Any) -> None:
     assert merged({}, None, "a", first_winner=winner).to_espocrm == {"f": "a"}
     assert merged({}, None, Unknown("x"), first_winner=winner).outcome == "no_change"
     both = merged({}, "a", "b", first_winner=winner)
-    expected = {"espocrm": ({"f": "a"}, {}), "advoware": ({}, {"f": "b"}), None: ({}, {})}
+    expected = {
+        "espocrm": ({"f": "a"}, {}),
+        "advoware": ({}, {"f": "b"}),
+        None: ({}, {}),
+    }
     assert (both.to_advoware, both.to_espocrm) == expected[winner]
 
 
@@ -106,17 +120,27 @@ def test_no_merge_loses_an_edit_or_writes_what_is_unknown(
     edited = not is_same(espocrm, base_espocrm) or not is_same(advoware, base_advoware)
     if edited and not is_same(espocrm, advoware):
         assert written or told
-    after_espocrm, after_advoware = plan.to_espocrm.get("f", espocrm), plan.to_advoware.get("f", advoware)
+    after_espocrm, after_advoware = (
+        plan.to_espocrm.get("f", espocrm),
+        plan.to_advoware.get("f", advoware),
+    )
     again = merge(plan.settled, {"f": after_espocrm}, {"f": after_advoware})
     assert (again.outcome, again.held) == ("no_change", ())
-    assert base_from_json(json.loads(json.dumps(base_to_json(plan.settled)))) == plan.settled
+    assert (
+        base_from_json(json.loads(json.dumps(base_to_json(plan.settled))))
+        == plan.settled
+    )
 
 
 def test_what_a_write_has_led_to() -> None:
     sent = {"agreed": "a", "refused": "b", "altered": "Müller", "hidden": "x"}
     stored = {"agreed": "a", "refused": "old", "altered": "MÜLLER"}
-    refused, altered = compare_after_write(sent, {"refused": "old", "altered": "Maier"}, stored, side="advoware")
+    refused, altered = compare_after_write(
+        sent, {"refused": "old", "altered": "Maier"}, stored, side="advoware"
+    )
     assert refused == {"refused": Pair("b", "old")}
     assert altered == {"altered": Pair("Müller", "MÜLLER")}
-    _, altered = compare_after_write({"f": "lang"}, {"f": None}, {"f": "la"}, side="espocrm")
+    _, altered = compare_after_write(
+        {"f": "lang"}, {"f": None}, {"f": "la"}, side="espocrm"
+    )
     assert altered == {"f": Pair("la", "lang")}

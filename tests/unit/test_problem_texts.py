@@ -14,7 +14,13 @@ from config import PROJECT_ROOT
 from services.adressen_mapper import AdressenMapper
 from services.bankverbindungen_mapper import ATTRIBUTES, FIELDS, OPTIONAL
 from services.core import errors
-from services.core.errors import BitByLawError, ForeignSystemError, InvalidInput, NeedsPerson, ValidationFailed
+from services.core.errors import (
+    BitByLawError,
+    ForeignSystemError,
+    InvalidInput,
+    NeedsPerson,
+    ValidationFailed,
+)
 from services.espocrm_mapper import COMPANY_FIELDS, PERSON_FIELDS
 from services.vmh_sync.notification.texts import (
     INVISIBLE,
@@ -47,23 +53,46 @@ SAMPLE: dict[str, Any] = {
     "konto": "Coba ****3000",
     "value": "0511 1234",
     "fields": [
-        {"field": "kontoinhaber", "old": None, "new": "Erika Muster", "reason": "too_long"},
+        {
+            "field": "kontoinhaber",
+            "old": None,
+            "new": "Erika Muster",
+            "reason": "too_long",
+        },
         {"field": "gueltigBis", "old": "2030-12-31", "new": ""},
         {"field": "standardAnschrift", "old": True, "new": False},
     ],
-    "records": [{"betnr": "1001", "name": "Max Müller"}, {"betnr": 1002, "name": None}, {}],
+    "records": [
+        {"betnr": "1001", "name": "Max Müller"},
+        {"betnr": 1002, "name": None},
+        {},
+    ],
     "since": datetime(2026, 11, 23, 17, tzinfo=UTC).isoformat(),
 }
-SAMPLES = (SAMPLE, {}, {"betnr": "1001"}, dict.fromkeys(SAMPLE), {"name": "Bo", "betnr": 7})
+SAMPLES = (
+    SAMPLE,
+    {},
+    {"betnr": "1001"},
+    dict.fromkeys(SAMPLE),
+    {"name": "Bo", "betnr": 7},
+)
 
 
 def problem(reason: str, details: dict[str, Any]) -> Problem:
-    return Problem("general_manual_action", "CBeteiligte", "6b0473a32660ab101", "k", {**details, "reason": reason})
+    return Problem(
+        "general_manual_action",
+        "CBeteiligte",
+        "6b0473a32660ab101",
+        "k",
+        {**details, "reason": reason},
+    )
 
 
 def assert_readable(text: str) -> None:
     assert "None" not in text
-    assert not re.search(r"[{}]|\[|\]|„“| {2,}| [.,;:]| $", text.replace("\n", "⏎")), text
+    assert not re.search(r"[{}]|\[|\]|„“| {2,}| [.,;:]| $", text.replace("\n", "⏎")), (
+        text
+    )
     assert not re.search(r"\b[a-z]+[A-Z]\w*|\b\w+_\w+|\bC[A-Z][a-z]+", text), text
     assert not ENGLISH.search(text.casefold()), text
 
@@ -75,14 +104,23 @@ def test_every_text_is_complete_and_german(reason: str) -> None:
         title, sentence = task_title(told), problem_sentence(told)
         assert title
         assert len(sentence) <= 200
-        assert re.search(rf"[^ .:]  ?\({CATALOGUE[reason].code}\)\.$".replace("  ?", " "), sentence)
-        for text in (title, sentence, task_description(told), withdrawn_description(task_description(told), SETTLED)):
+        assert re.search(
+            rf"[^ .:]  ?\({CATALOGUE[reason].code}\)\.$".replace("  ?", " "), sentence
+        )
+        for text in (
+            title,
+            sentence,
+            task_description(told),
+            withdrawn_description(task_description(told), SETTLED),
+        ):
             assert_readable(text)
 
 
 @pytest.mark.parametrize("reason", CATALOGUE)
 def test_every_task_names_person_number_and_code(reason: str) -> None:
-    text = task_title(problem(reason, SAMPLE)) + task_description(problem(reason, SAMPLE))
+    text = task_title(problem(reason, SAMPLE)) + task_description(
+        problem(reason, SAMPLE)
+    )
     for part in ("Max Müller", "1001", CATALOGUE[reason].code):
         assert part in text
 
@@ -97,7 +135,11 @@ def test_codes_are_unique_and_of_one_shape() -> None:
 
 
 def all_errors() -> Iterator[Exception]:
-    kinds = [item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, Exception)]
+    kinds = [
+        item
+        for item in vars(errors).values()
+        if isinstance(item, type) and issubclass(item, Exception)
+    ]
     for kind in kinds:
         if kind is errors.NotBefore:
             yield kind("an interrupted request", datetime(2026, 1, 1, tzinfo=UTC))
@@ -106,7 +148,11 @@ def all_errors() -> Iterator[Exception]:
             yield kind("betnr: 1001 belongs to another record, CBeteiligte/6b04")
             continue
         for system in ("Advoware", "EspoCRM", "Google Calendar", "Redis", "PostgreSQL"):
-            yield kind(system, "Field validation failure; entityType: CBeteiligte, field: lastName", status=400)
+            yield kind(
+                system,
+                "Field validation failure; entityType: CBeteiligte, field: lastName",
+                status=400,
+            )
             yield kind(system)
 
 
@@ -147,14 +193,24 @@ def test_each_code_stands_for_one_kind_of_failure() -> None:
          "benachrichtigen (SYS-99)."),
     ],
 )  # fmt: skip
-def test_a_refusal_names_the_field_and_repeats_nothing_else(error: Exception, sentence: str) -> None:
+def test_a_refusal_names_the_field_and_repeats_nothing_else(
+    error: Exception, sentence: str
+) -> None:
     assert failure_sentence(error) == sentence
 
 
 def test_every_error_of_ours_is_known_by_its_own_class() -> None:
-    own = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BitByLawError)}
-    assert {kind for kind in own if not issubclass(kind, NeedsPerson)} <= {failure.kind for failure in FAILURES}
-    assert {kind.reason for kind in own if issubclass(kind, NeedsPerson)} <= CATALOGUE.keys()
+    own = {
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, BitByLawError)
+    }
+    assert {kind for kind in own if not issubclass(kind, NeedsPerson)} <= {
+        failure.kind for failure in FAILURES
+    }
+    assert {
+        kind.reason for kind in own if issubclass(kind, NeedsPerson)
+    } <= CATALOGUE.keys()
 
 
 # -- in step with the code ------------------------------------------------------------------------------------------
@@ -165,9 +221,18 @@ def dictionaries() -> Iterator[tuple[str, dict[str, ast.expr]]]:
     for path in {*SERVICES.glob("*.py")} - {SERVICES / "notification_texts.py"}:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Dict):
-                keys = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
+                keys = [
+                    key.value if isinstance(key, ast.Constant) else None
+                    for key in node.keys
+                ]
                 if all(isinstance(key, str) for key in keys):
-                    yield path.name, {str(key): value for key, value in zip(keys, node.values, strict=True)}
+                    yield (
+                        path.name,
+                        {
+                            str(key): value
+                            for key, value in zip(keys, node.values, strict=True)
+                        },
+                    )
 
 
 def test_every_reason_that_the_code_uses_is_in_the_catalogue() -> None:
@@ -180,7 +245,8 @@ def test_every_reason_that_the_code_uses_is_in_the_catalogue() -> None:
         node.value
         for path in SERVICES.glob("bankverbindungen_*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Constant) and re.fullmatch(r"bank_[a-z_]*[a-z]", str(node.value))
+        if isinstance(node, ast.Constant)
+        and re.fullmatch(r"bank_[a-z_]*[a-z]", str(node.value))
     } - {"bank_invalid"}  # the key of an earlier version
     assert {reason for _, reason in used} | banks <= CATALOGUE.keys()
     assert banks
@@ -188,9 +254,21 @@ def test_every_reason_that_the_code_uses_is_in_the_catalogue() -> None:
 
 
 def test_every_detail_and_field_that_the_code_uses_has_a_label() -> None:
-    details = {key for _, literal in dictionaries() if "betnr" in literal for key in literal}
-    adresse = AdressenMapper().comparable_from_advoware({}).keys() | {"strasse", "plz", "ort"}
-    master = {*PERSON_FIELDS, *PERSON_FIELDS.values(), *COMPANY_FIELDS, *COMPANY_FIELDS.values(), "rechtsform"}
+    details = {
+        key for _, literal in dictionaries() if "betnr" in literal for key in literal
+    }
+    adresse = AdressenMapper().comparable_from_advoware({}).keys() | {
+        "strasse",
+        "plz",
+        "ort",
+    }
+    master = {
+        *PERSON_FIELDS,
+        *PERSON_FIELDS.values(),
+        *COMPANY_FIELDS,
+        *COMPANY_FIELDS.values(),
+        "rechtsform",
+    }
     fields = {*FIELDS, *OPTIONAL, *ATTRIBUTES.values(), *adresse, *master}
     unlabelled = (details | fields) - STRUCTURE - HIDDEN - LABELS.keys()
     assert not {name for name in unlabelled if not name[:1].isupper()}
@@ -199,25 +277,35 @@ def test_every_detail_and_field_that_the_code_uses_has_a_label() -> None:
 # -- values ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("hidden", ["\u200b", "\u202e", "\ufeff", "\u00ad", "\x00", "\x85"])
+@pytest.mark.parametrize(
+    "hidden", ["\u200b", "\u202e", "\ufeff", "\u00ad", "\x00", "\x85"]
+)
 def test_characters_that_nobody_sees_are_named(hidden: str) -> None:
     fields = [{"field": "iban", "old": f"{hidden}x", "new": "y"}]
     samples = ({"value": f"0511{hidden}{hidden}1234"}, {"fields": fields})
-    text = "".join(task_description(problem("bank_changed", details)) for details in samples)
+    text = "".join(
+        task_description(problem("bank_changed", details)) for details in samples
+    )
     assert hidden not in text
     assert f"Wert: 0511{INVISIBLE}1234" in text
     assert f"- IBAN: alt „{INVISIBLE}x“, neu „y“" in text
 
 
 def test_values_with_braces_line_breaks_and_quotes_do_not_disturb_the_text() -> None:
-    details = {"konto": "{betnr} {0} %s", "name": "A „B“ {", "fields": [{"field": "iban", "old": "a\nb", "new": "{x}"}]}
+    details = {
+        "konto": "{betnr} {0} %s",
+        "name": "A „B“ {",
+        "fields": [{"field": "iban", "old": "a\nb", "new": "{x}"}],
+    }
     told = problem("bank_changed", details)
     assert task_title(told) == "Bankverbindung stimmt nicht überein: {betnr} {0} %s"
     assert "alt „a / b“, neu „{x}“" in task_description(told)
 
 
 def test_what_has_no_label_is_not_shown() -> None:
-    text = task_description(problem("bank_changed", {"kommunikationId": 9001, "espoId": "6b04"}))
+    text = task_description(
+        problem("bank_changed", {"kommunikationId": 9001, "espoId": "6b04"})
+    )
     assert "9001" not in text
     assert "6b04" not in text
 

@@ -10,7 +10,13 @@ from typing import Any
 
 from services.calendar_sync.audit.findings import Finding
 from services.calendar_sync.audit.reader import Observer
-from services.calendar_sync.audit.report import Change, Problem, Report, explain, overwritten_row
+from services.calendar_sync.audit.report import (
+    Change,
+    Problem,
+    Report,
+    explain,
+    overwritten_row,
+)
 from services.calendar_sync.audit.runs import held_finding
 from services.calendar_sync.employees import LOCK_SECONDS, lock_key
 from services.calendar_sync.store import OVERWRITTEN_DAYS, AuditLine, Hold, Overwritten
@@ -39,11 +45,17 @@ class CalendarDecisions:
 
     # -- held work ------------------------------------------------------------------------------------------------
 
-    async def release_held(self, wanted: Sequence[str] = (), *, apply: bool = False) -> Report:
+    async def release_held(
+        self, wanted: Sequence[str] = (), *, apply: bool = False
+    ) -> Report:
         """What the sync holds back; with ``apply`` the next run does it, once."""
         store, now = await self._observer.store(), self._resources.clock()
         chosen = await self._observer.employees(wanted) if wanted else None
-        holds = [hold for hold in await store.holds() if chosen is None or hold.employee_kuerzel in chosen]
+        holds = [
+            hold
+            for hold in await store.holds()
+            if chosen is None or hold.employee_kuerzel in chosen
+        ]
         report = Report("release-held", now, details={"applied": apply})
         for hold in holds:
             if hold.released_at is not None:
@@ -54,30 +66,59 @@ class CalendarDecisions:
                 report.changes.append(Change(finding, False, "would be released"))
                 continue
             is_released = await store.release_hold(hold.employee_kuerzel, now)
-            told = "released; the next run carries it out" if is_released else "nothing is held any more"
+            told = (
+                "released; the next run carries it out"
+                if is_released
+                else "nothing is held any more"
+            )
             report.changes.append(Change(finding, is_released, told))
             if is_released:
                 await store.append_audit([_released(hold)], now)
-        current = [hold for hold in await store.holds() if chosen is None or hold.employee_kuerzel in chosen]
+        current = [
+            hold
+            for hold in await store.holds()
+            if chosen is None or hold.employee_kuerzel in chosen
+        ]
         report.details["holds"] = [_hold_row(hold) for hold in current]
         return report
 
     # -- what was overwritten -------------------------------------------------------------------------------------
 
-    async def overwritten(self, wanted: Sequence[str] = (), *, show_text: bool = False) -> Report:
+    async def overwritten(
+        self, wanted: Sequence[str] = (), *, show_text: bool = False
+    ) -> Report:
         """What the sync has overwritten in Google in the last 30 days."""
         chosen = await self._observer.employees(wanted) if wanted else None
-        kept = [event for event in await self._kept() if chosen is None or event.employee_kuerzel in chosen]
+        kept = [
+            event
+            for event in await self._kept()
+            if chosen is None or event.employee_kuerzel in chosen
+        ]
         rows = [overwritten_row(event, show_text=show_text) for event in kept]
-        return Report("overwritten", self._resources.clock(), details={"overwritten": rows})
+        return Report(
+            "overwritten", self._resources.clock(), details={"overwritten": rows}
+        )
 
-    async def restore_overwritten(self, overwritten_id: int, *, apply: bool = False) -> Report:
+    async def restore_overwritten(
+        self, overwritten_id: int, *, apply: bool = False
+    ) -> Report:
         """Bring an overwritten event back as a person's event of its own, beside Advoware's; once."""
-        report = Report("restore-overwritten", self._resources.clock(), details={"applied": apply})
-        event = next((each for each in await self._kept() if each.overwritten_id == overwritten_id), None)
+        report = Report(
+            "restore-overwritten", self._resources.clock(), details={"applied": apply}
+        )
+        event = next(
+            (
+                each
+                for each in await self._kept()
+                if each.overwritten_id == overwritten_id
+            ),
+            None,
+        )
         if event is None:
             reason = f"nothing of this number was overwritten in the last {OVERWRITTEN_DAYS} days"
-            report.findings.append(Finding(kind="unknown", reason=reason, remedy="person"))
+            report.findings.append(
+                Finding(kind="unknown", reason=reason, remedy="person")
+            )
             return report
         report.details["overwritten"] = [overwritten_row(event, show_text=False)]
         try:
@@ -89,24 +130,40 @@ class CalendarDecisions:
     async def _restore(self, event: Overwritten, *, apply: bool) -> Change:
         finding = _of_overwritten(event)
         if event.restored_at is not None:
-            return Change(finding, False, f"was brought back already at {event.restored_at.isoformat()}")
+            return Change(
+                finding,
+                False,
+                f"was brought back already at {event.restored_at.isoformat()}",
+            )
         await self._require_that_it_may_be_shown(event)
-        body = {name: value for name in _KEPT if (value := event.resource.get(name)) is not None}
+        body = {
+            name: value
+            for name in _KEPT
+            if (value := event.resource.get(name)) is not None
+        }
         if not {"start", "end"} <= body.keys():
-            raise RestoreRefused("what is kept of it has no time, so there is nothing to bring back")
+            raise RestoreRefused(
+                "what is kept of it has no time, so there is nothing to bring back"
+            )
         if not apply:
             return Change(finding, False, "would be brought back")
         kuerzel, redis = event.employee_kuerzel, self._resources.calendar_redis
-        async with record_lock(self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis):
+        async with record_lock(
+            self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis
+        ):
             return await self._insert(event, finding, body)
 
-    async def _insert(self, event: Overwritten, finding: Finding, body: dict[str, Any]) -> Change:
+    async def _insert(
+        self, event: Overwritten, finding: Finding, body: dict[str, Any]
+    ) -> Change:
         """Insert it under an id that only it has, so that a repeated command does not double it."""
         store, now = await self._observer.store(), self._resources.clock()
         calendar_id = await self._observer.calendar_id(event.employee_kuerzel)
         event_id = _restored_id(event, calendar_id)
         try:
-            await self._observer.google.insert_event(calendar_id, {**body, "id": event_id})
+            await self._observer.google.insert_event(
+                calendar_id, {**body, "id": event_id}
+            )
         except Conflict:
             result = "was brought back already"
         else:
@@ -118,8 +175,14 @@ class CalendarDecisions:
     async def _require_that_it_may_be_shown(self, event: Overwritten) -> None:
         """Raises RestoreRefused if the rules hide the texts of its Termin by now."""
         settings = self._observer.settings_for(event.employee_kuerzel, "")
-        note = await Notes(await self._resources.database()).find(calendar(event.employee_kuerzel))
-        termin = await self._observer.read_termin(event.advoware_frnr) if event.advoware_frnr else None
+        note = await Notes(await self._resources.database()).find(
+            calendar(event.employee_kuerzel)
+        )
+        termin = (
+            await self._observer.read_termin(event.advoware_frnr)
+            if event.advoware_frnr
+            else None
+        )
         if settings.anonymise or (note is not None and HIDE in note.wishes):
             why = "Google shows blocked time only"
         elif termin is not None and termin.privat:
@@ -128,7 +191,9 @@ class CalendarDecisions:
             why = "its Termin belongs to somebody else"
         else:
             return
-        raise RestoreRefused(f"{why}, so its text must not be shown; see it with: overwritten --show-text")
+        raise RestoreRefused(
+            f"{why}, so its text must not be shown; see it with: overwritten --show-text"
+        )
 
     async def _kept(self) -> list[Overwritten]:
         since = self._resources.clock() - timedelta(days=OVERWRITTEN_DAYS)
@@ -148,7 +213,12 @@ def _hold_row(hold: Hold) -> dict[str, Any]:
 
 def _released(hold: Hold) -> AuditLine:
     reason = f"audit, release-held: {hold.reason}: {hold.number} of {hold.live_pairs}"
-    return AuditLine(employee_kuerzel=hold.employee_kuerzel, side="none", action="released", reason=reason)
+    return AuditLine(
+        employee_kuerzel=hold.employee_kuerzel,
+        side="none",
+        action="released",
+        reason=reason,
+    )
 
 
 def _of_overwritten(event: Overwritten) -> Finding:
@@ -177,4 +247,9 @@ def _restored(event: Overwritten, event_id: str) -> AuditLine:
 
 def _restored_id(event: Overwritten, calendar_id: str) -> str:
     name = f"restored:{event.overwritten_id}:{calendar_id}"
-    return base64.b32hexencode(hashlib.sha256(name.encode()).digest()).decode().rstrip("=").lower()
+    return (
+        base64.b32hexencode(hashlib.sha256(name.encode()).digest())
+        .decode()
+        .rstrip("=")
+        .lower()
+    )

@@ -131,8 +131,13 @@ class View:
     def was_inserted(self, event_id: str, fr_nr: int) -> bool:
         """Whether the sync has inserted an event of this id for the Termin."""
         calendar_id = self.picture.settings.calendar_id
-        derived = {google_event_id(fr_nr, calendar_id, generation) for generation in range(_GENERATIONS)}
-        return event_id in derived or (event_id in self.made_by_us and "_" not in event_id)
+        derived = {
+            google_event_id(fr_nr, calendar_id, generation)
+            for generation in range(_GENERATIONS)
+        }
+        return event_id in derived or (
+            event_id in self.made_by_us and "_" not in event_id
+        )
 
 
 def deletion_limit(seen: Picture) -> int:
@@ -167,13 +172,22 @@ def pair_findings(seen: Picture, pair: Pair) -> Iterator[Finding]:
         return
     in_advoware, in_google = seen.in_advoware(pair), seen.in_google(pair)
     if in_advoware == "elsewhere" and in_google == "present":
-        yield _of_pair(pair, "wrong_employee", "its Termin belongs to somebody else", "next_sync")
+        yield _of_pair(
+            pair, "wrong_employee", "its Termin belongs to somebody else", "next_sync"
+        )
     elif seen.is_expected(pair):
         if in_advoware == "gone":
-            yield _of_pair(pair, "missing_in_advoware", "its Termin does not exist", "next_sync")
+            yield _of_pair(
+                pair, "missing_in_advoware", "its Termin does not exist", "next_sync"
+            )
         if in_google == "gone":
-            yield _of_pair(pair, "missing_in_google", "its event does not exist", "next_sync")
-    termin, google = seen.termine.get(pair.advoware_frnr), seen.events.get(pair.google_event_id)
+            yield _of_pair(
+                pair, "missing_in_google", "its event does not exist", "next_sync"
+            )
+    termin, google = (
+        seen.termine.get(pair.advoware_frnr),
+        seen.events.get(pair.google_event_id),
+    )
     if termin is not None and google is not None:
         yield from _compared(seen, pair, termin, google, is_marked=state is not None)
 
@@ -182,33 +196,52 @@ def _state_of(pair: Pair) -> Finding | None:
     if pair.untranslatable is not None:
         return _of_pair(pair, "untranslatable", pair.untranslatable, "person")
     if pair.sync_status == "failed":
-        return _of_pair(pair, "failed", f"{pair.error or 'unknown error'}, {pair.attempts} attempts", "next_sync")
+        return _of_pair(
+            pair,
+            "failed",
+            f"{pair.error or 'unknown error'}, {pair.attempts} attempts",
+            "next_sync",
+        )
     if pair.sync_status == "pending":
-        return _of_pair(pair, "pending", pair.error or "may not be written to Advoware", "person")
+        return _of_pair(
+            pair, "pending", pair.error or "may not be written to Advoware", "person"
+        )
     return None
 
 
-def _compared(seen: Picture, pair: Pair, termin: Termin, google: GoogleEvent, *, is_marked: bool) -> Iterator[Finding]:
+def _compared(
+    seen: Picture, pair: Pair, termin: Termin, google: GoogleEvent, *, is_marked: bool
+) -> Iterator[Finding]:
     """Differences of two sides that are both there. An untranslatable one is told once."""
     for side in (termin.event, google.event):
         if isinstance(side, Untranslatable):
             if not is_marked:
                 yield _of_pair(pair, "untranslatable", side.reason, "next_sync")
             return
-    if isinstance(termin.event, Untranslatable) or isinstance(google.event, Untranslatable):
+    if isinstance(termin.event, Untranslatable) or isinstance(
+        google.event, Untranslatable
+    ):
         return
     shown, theirs = seen.settings.shown(termin.event), google.event
     if google.has_foreign_text or (shown.anonymised and not theirs.anonymised):
         yield _of_pair(
-            pair, "wrong_anonymisation", "Google shows texts where only blocked time may be seen", "next_sync"
+            pair,
+            "wrong_anonymisation",
+            "Google shows texts where only blocked time may be seen",
+            "next_sync",
         )
     elif theirs.anonymised and not shown.anonymised:
         yield _of_pair(
-            pair, "wrong_anonymisation", "Google shows only blocked time, though it may show texts", "next_sync"
+            pair,
+            "wrong_anonymisation",
+            "Google shows only blocked time, though it may show texts",
+            "next_sync",
         )
     unequal = _unequal_parts(shown, theirs)
     if unequal:
-        yield _of_pair(pair, "contents_differ", f"different: {', '.join(unequal)}", "next_sync")
+        yield _of_pair(
+            pair, "contents_differ", f"different: {', '.join(unequal)}", "next_sync"
+        )
 
 
 def _unequal_parts(ours: NormalisedEvent, theirs: NormalisedEvent) -> list[str]:
@@ -232,9 +265,17 @@ def _termine_without_pair(seen: Picture) -> Iterator[Finding]:
         if fr_nr in seen.by_fr_nr:
             continue
         if isinstance(termin.event, Untranslatable):
-            yield _of_termin(seen, fr_nr, "missing_in_google", f"not synced: {termin.event.reason}", "next_sync")
+            yield _of_termin(
+                seen,
+                fr_nr,
+                "missing_in_google",
+                f"not synced: {termin.event.reason}",
+                "next_sync",
+            )
         elif seen.in_window(termin.event):
-            yield _of_termin(seen, fr_nr, "missing_in_google", "not synced yet", "next_sync")
+            yield _of_termin(
+                seen, fr_nr, "missing_in_google", "not synced yet", "next_sync"
+            )
 
 
 def _events_without_pair(seen: Picture) -> Iterator[Finding]:
@@ -242,7 +283,13 @@ def _events_without_pair(seen: Picture) -> Iterator[Finding]:
         if event_id in seen.by_event:
             continue
         if event.fr_nr is not None:
-            yield _of_event(seen, event, "event_without_pair", "made by the sync; see find-orphaned", "next_sync")
+            yield _of_event(
+                seen,
+                event,
+                "event_without_pair",
+                "made by the sync; see find-orphaned",
+                "next_sync",
+            )
         elif isinstance(event.event, Untranslatable):
             reason = f"{_MADE_BY_A_PERSON}, not synced: {event.event.reason}"
             yield _of_event(seen, event, "missing_in_advoware", reason, "next_sync")
@@ -285,17 +332,27 @@ def duplicates(view: View) -> list[Finding]:
     """Appointments that are there twice. Only surplus events of our own making may be deleted."""
     seen = view.picture
     events = sorted(seen.events.values(), key=lambda event: event.id)
-    by_fr_nr = _groups((event.fr_nr, event) for event in events if event.fr_nr is not None)
-    by_sync_id = _groups((event.sync_id, event) for event in events if event.sync_id is not None)
+    by_fr_nr = _groups(
+        (event.fr_nr, event) for event in events if event.fr_nr is not None
+    )
+    by_sync_id = _groups(
+        (event.sync_id, event) for event in events if event.sync_id is not None
+    )
     found = {
         finding.google_event_id: finding
-        for same, group in ((f"frNr {fr_nr}", group) for fr_nr, group in by_fr_nr.items())
+        for same, group in (
+            (f"frNr {fr_nr}", group) for fr_nr, group in by_fr_nr.items()
+        )
         for finding in _surplus_events(view, group, same)
     }
     for group in by_sync_id.values():
         for finding in _surplus_events(view, group, "sync_id"):
             found.setdefault(finding.google_event_id, finding)
-    return [*found.values(), *_same_contents(view, found.keys()), *_duplicate_termine(seen)]
+    return [
+        *found.values(),
+        *_same_contents(view, found.keys()),
+        *_duplicate_termine(seen),
+    ]
 
 
 def _groups(members: Iterable[tuple[Key, Member]]) -> dict[Key, list[Member]]:
@@ -306,14 +363,21 @@ def _groups(members: Iterable[tuple[Key, Member]]) -> dict[Key, list[Member]]:
     return {key: group for key, group in groups.items() if len(group) > 1}
 
 
-def _surplus_events(view: View, group: Sequence[GoogleEvent], same: str) -> Iterator[Finding]:
+def _surplus_events(
+    view: View, group: Sequence[GoogleEvent], same: str
+) -> Iterator[Finding]:
     """All but the event that stays: the paired one, else the one that the next sync would adopt."""
     seen = view.picture
     calendar_id = seen.settings.calendar_id
 
     def rank(event: GoogleEvent) -> tuple[bool, bool, bool, str]:
         is_first_choice = event.id == google_event_id(event.fr_nr or 0, calendar_id)
-        return event.id not in seen.by_event, not is_first_choice, not view.is_ours(event), event.id
+        return (
+            event.id not in seen.by_event,
+            not is_first_choice,
+            not view.is_ours(event),
+            event.id,
+        )
 
     kept = min(group, key=rank)
     for event in group:
@@ -322,11 +386,19 @@ def _surplus_events(view: View, group: Sequence[GoogleEvent], same: str) -> Iter
         paired = seen.by_event.get(event.id)
         reason = f"same {same} as {kept.id}"
         if paired is not None:
-            yield _of_event(seen, event, "duplicate_event", f"{reason}; both have a pair", "person")
+            yield _of_event(
+                seen, event, "duplicate_event", f"{reason}; both have a pair", "person"
+            )
         elif view.is_ours(event):
             yield _of_event(seen, event, "duplicate_event", reason, "delete_event")
         else:
-            yield _of_event(seen, event, "duplicate_event", f"{reason}; {_MADE_BY_A_PERSON}", "person")
+            yield _of_event(
+                seen,
+                event,
+                "duplicate_event",
+                f"{reason}; {_MADE_BY_A_PERSON}",
+                "person",
+            )
 
 
 def _same_contents(view: View, known: Iterable[str | None]) -> Iterator[Finding]:
@@ -335,7 +407,9 @@ def _same_contents(view: View, known: Iterable[str | None]) -> Iterator[Finding]
     readable = [
         (content_hash(event.event), event)
         for event in sorted(seen.events.values(), key=lambda event: event.id)
-        if isinstance(event.event, NormalisedEvent) and not event.event.anonymised and event.event.text
+        if isinstance(event.event, NormalisedEvent)
+        and not event.event.anonymised
+        and event.event.text
     ]
     for group in _groups(readable).values():
         paired = [event for event in group if _is_complete(seen.by_event.get(event.id))]
@@ -346,9 +420,21 @@ def _same_contents(view: View, known: Iterable[str | None]) -> Iterator[Finding]
                 continue
             reason = f"same content as {paired[0].id}, which has a pair"
             if event.fr_nr is None:
-                yield _of_event(seen, event, "same_content", f"{reason}; {_MADE_BY_A_PERSON}", "person")
+                yield _of_event(
+                    seen,
+                    event,
+                    "same_content",
+                    f"{reason}; {_MADE_BY_A_PERSON}",
+                    "person",
+                )
             else:
-                yield _of_event(seen, event, "same_content", f"{reason}; see find-orphaned", "next_sync")
+                yield _of_event(
+                    seen,
+                    event,
+                    "same_content",
+                    f"{reason}; see find-orphaned",
+                    "next_sync",
+                )
 
 
 def _duplicate_termine(seen: Picture) -> Iterator[Finding]:
@@ -360,17 +446,26 @@ def _duplicate_termine(seen: Picture) -> Iterator[Finding]:
     ]
     for group in _groups(own).values():
         pairs = {fr_nr: seen.by_fr_nr.get(fr_nr) for fr_nr in group}
-        created = [fr_nr for fr_nr, pair in pairs.items() if pair is not None and pair.source_system == "google"]
+        created = [
+            fr_nr
+            for fr_nr, pair in pairs.items()
+            if pair is not None and pair.source_system == "google"
+        ]
         for fr_nr in group if created else []:
             if fr_nr not in created:
                 reason = (
-                    f"same content as {created[0]}, which the sync created; Advoware keeps it until a person decides"
+                    f"same content as {created[0]}, which the sync created; "
+                    "Advoware keeps it until a person decides"
                 )
                 yield _of_termin(seen, fr_nr, "duplicate_termin", reason, "person")
 
 
 def _is_complete(pair: Pair | None) -> bool:
-    return pair is not None and pair.advoware_frnr is not None and pair.google_event_id is not None
+    return (
+        pair is not None
+        and pair.advoware_frnr is not None
+        and pair.google_event_id is not None
+    )
 
 
 # -- find-orphaned --------------------------------------------------------------------------------------------------
@@ -380,9 +475,17 @@ def orphans(view: View) -> list[Finding]:
     """Events of ours without a live pair, and live pairs of which a side is gone. Only confirmed absences count."""
     seen = view.picture
     events = sorted(seen.events.values(), key=lambda event: event.id)
-    unpaired = [event for event in events if event.fr_nr is not None and event.id not in seen.by_event]
+    unpaired = [
+        event
+        for event in events
+        if event.fr_nr is not None and event.id not in seen.by_event
+    ]
     return [
-        *(_orphaned_event(view, event, event.fr_nr) for event in unpaired if event.fr_nr is not None),
+        *(
+            _orphaned_event(view, event, event.fr_nr)
+            for event in unpaired
+            if event.fr_nr is not None
+        ),
         *(finding for pair in seen.pairs for finding in _orphaned_pair(seen, pair)),
     ]
 
@@ -394,7 +497,11 @@ def _orphaned_event(view: View, event: GoogleEvent, fr_nr: int) -> Finding:
     remedy: Remedy = "delete_event"
     successor = seen.by_fr_nr.get(fr_nr)
     if fr_nr in seen.elsewhere:
-        others = [pair for pair in view.others.get(fr_nr, ()) if pair.google_event_id not in {None, event.id}]
+        others = [
+            pair
+            for pair in view.others.get(fr_nr, ())
+            if pair.google_event_id not in {None, event.id}
+        ]
         reason = "its Termin belongs to somebody else"
         if not others:
             reason, remedy = f"{reason}, who has no pair yet", "next_sync"
@@ -402,7 +509,10 @@ def _orphaned_event(view: View, event: GoogleEvent, fr_nr: int) -> Finding:
         reason = "its Termin exists and has no pair"
         remedy = "next_sync"
         if successor is not None and successor.google_event_id in seen.events:
-            reason, remedy = f"its Termin has a pair with {successor.google_event_id}", "delete_event"
+            reason, remedy = (
+                f"its Termin has a pair with {successor.google_event_id}",
+                "delete_event",
+            )
     elif fr_nr in seen.confirmed.termine:
         reason = "its Termin is gone"
     else:
@@ -417,8 +527,14 @@ def _orphaned_event(view: View, event: GoogleEvent, fr_nr: int) -> Finding:
 def _orphaned_pair(seen: Picture, pair: Pair) -> Iterator[Finding]:
     in_advoware, in_google = seen.in_advoware(pair), seen.in_google(pair)
     if in_advoware == "gone" and in_google == "gone":
-        yield _of_pair(pair, "pair_without_both", "Termin and event are gone", "delete_pair")
-    elif pair.advoware_frnr is None or pair.google_event_id is None or not seen.is_expected(pair):
+        yield _of_pair(
+            pair, "pair_without_both", "Termin and event are gone", "delete_pair"
+        )
+    elif (
+        pair.advoware_frnr is None
+        or pair.google_event_id is None
+        or not seen.is_expected(pair)
+    ):
         return  # waits for its other side, or lies outside of the window, where the sync lets it rest
     elif in_advoware == "gone":
         yield _of_pair(pair, "pair_without_termin", "its Termin is gone", "next_sync")
@@ -441,11 +557,21 @@ def _of_pair(pair: Pair, kind: Kind, reason: str, remedy: Remedy) -> Finding:
     )
 
 
-def _of_termin(seen: Picture, fr_nr: int, kind: Kind, reason: str, remedy: Remedy) -> Finding:
-    return Finding(kind=kind, reason=reason, remedy=remedy, employee_kuerzel=seen.settings.kuerzel, advoware_frnr=fr_nr)
+def _of_termin(
+    seen: Picture, fr_nr: int, kind: Kind, reason: str, remedy: Remedy
+) -> Finding:
+    return Finding(
+        kind=kind,
+        reason=reason,
+        remedy=remedy,
+        employee_kuerzel=seen.settings.kuerzel,
+        advoware_frnr=fr_nr,
+    )
 
 
-def _of_event(seen: Picture, event: GoogleEvent, kind: Kind, reason: str, remedy: Remedy) -> Finding:
+def _of_event(
+    seen: Picture, event: GoogleEvent, kind: Kind, reason: str, remedy: Remedy
+) -> Finding:
     return Finding(
         kind=kind,
         reason=reason,

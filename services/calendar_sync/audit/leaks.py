@@ -11,10 +11,18 @@ from datetime import date, timedelta
 
 from services.calendar_sync.audit.findings import Finding, Remedy, View
 from services.calendar_sync.mapping import PROPERTY_ANONYMISED
-from services.calendar_sync.model import END_GUESSED, GoogleEvent, Pair, Termin, is_anonymised_hash
+from services.calendar_sync.model import (
+    END_GUESSED,
+    GoogleEvent,
+    Pair,
+    Termin,
+    is_anonymised_hash,
+)
 
 #: Findings that say of an event that it must not stay as it is.
-_SAY_ENOUGH = frozenset({"wrong_anonymisation", "wrong_employee", "missing_in_advoware"})
+_SAY_ENOUGH = frozenset(
+    {"wrong_anonymisation", "wrong_employee", "missing_in_advoware"}
+)
 #: Further away from the window no list is asked for; what lies there is read directly.
 MAX_DAYS_OUTSIDE = 3660
 
@@ -27,7 +35,10 @@ def leaks(view: View, known: Iterable[Finding] = ()) -> Iterator[Finding]:
     Those of which a ``known`` finding says already that they must not stay as they are, are left out.
     """
     told = {finding.google_event_id for finding in known if finding.kind in _SAY_ENOUGH}
-    for event in sorted(_showing(view), key=lambda event: (_owner(event), event.id != _owner(event), event.id)):
+    for event in sorted(
+        _showing(view),
+        key=lambda event: (_owner(event), event.id != _owner(event), event.id),
+    ):
         if _owner(event) in told:
             continue
         pair = view.picture.by_event.get(_owner(event))
@@ -63,7 +74,8 @@ def unknown_termine(view: View) -> list[int]:
     numbers = {
         pair.advoware_frnr
         for event in _showing(view)
-        if (pair := view.picture.by_event.get(_owner(event))) is not None and pair.advoware_frnr is not None
+        if (pair := view.picture.by_event.get(_owner(event))) is not None
+        and pair.advoware_frnr is not None
     }
     return sorted(number for number in numbers if not _is_known(view, number))
 
@@ -72,7 +84,11 @@ def days_outside(view: View, fr_nrs: Sequence[int]) -> list[Days]:
     """For which days Advoware is to be asked for these Termine: at most those before the window and those after it."""
     window, found = view.picture.settings, list[Days]()
     pairs = [view.picture.by_fr_nr[number] for number in fr_nrs]
-    known = [(pair.first_day, pair.last_day) for pair in pairs if pair.first_day and pair.last_day]
+    known = [
+        (pair.first_day, pair.last_day)
+        for pair in pairs
+        if pair.first_day and pair.last_day
+    ]
     past = [first for first, last in known if last < window.first_day]
     if past:
         first = max(min(past), window.first_day - timedelta(days=MAX_DAYS_OUTSIDE))
@@ -90,7 +106,9 @@ def _showing(view: View) -> Iterator[GoogleEvent]:
     events = {event.id: event for event in seen.google.events} | {
         event.id: event for event in seen.confirmed.events.values() if event is not None
     }
-    return (event for event in events.values() if event.shows_text and not event.cancelled)
+    return (
+        event for event in events.values() if event.shows_text and not event.cancelled
+    )
 
 
 def _owner(event: GoogleEvent) -> str:
@@ -115,12 +133,19 @@ def _number(view: View, event: GoogleEvent, pair: Pair | None) -> int | None:
         return pair.advoware_frnr
     if event.fr_nr is not None:
         return event.fr_nr
-    marked = [other.advoware_frnr for other in view.picture.pairs if other.sync_id == event.sync_id]
+    marked = [
+        other.advoware_frnr
+        for other in view.picture.pairs
+        if other.sync_id == event.sync_id
+    ]
     return marked[0] if marked else None
 
 
 def _was_written_as_blocked_time(event: GoogleEvent, pair: Pair) -> bool:
-    return is_anonymised_hash(pair.google.content_hash) or _marks(event).get(PROPERTY_ANONYMISED) == "1"
+    return (
+        is_anonymised_hash(pair.google.content_hash)
+        or _marks(event).get(PROPERTY_ANONYMISED) == "1"
+    )
 
 
 def _marks(event: GoogleEvent) -> Mapping[str, str]:
@@ -148,12 +173,24 @@ def _hidden_by_termin(view: View, pair: Pair | None, number: int) -> str | None:
 
 def _is_known(view: View, number: int) -> bool:
     seen = view.picture
-    return any(number in known for known in (seen.termine, seen.elsewhere, view.outside, seen.confirmed.termine))
+    return any(
+        number in known
+        for known in (
+            seen.termine,
+            seen.elsewhere,
+            view.outside,
+            seen.confirmed.termine,
+        )
+    )
 
 
 def _termin(view: View, number: int) -> Termin | None:
     seen = view.picture
-    return seen.termine.get(number) or view.outside.get(number) or seen.confirmed.termine.get(number)
+    return (
+        seen.termine.get(number)
+        or view.outside.get(number)
+        or seen.confirmed.termine.get(number)
+    )
 
 
 def _leak(view: View, event: GoogleEvent, pair: Pair | None, reason: str) -> Finding:
@@ -162,7 +199,8 @@ def _leak(view: View, event: GoogleEvent, pair: Pair | None, reason: str) -> Fin
     remedy: Remedy = "next_sync" if pair is not None else "person"
     return Finding(
         kind="shows_too_much",
-        reason=f"{shown}, but {reason}" + ("" if pair is not None else "; it has no pair"),
+        reason=f"{shown}, but {reason}"
+        + ("" if pair is not None else "; it has no pair"),
         remedy=remedy,
         employee_kuerzel=view.picture.settings.kuerzel,
         advoware_frnr=_number(view, event, pair),

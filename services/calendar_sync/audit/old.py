@@ -18,7 +18,11 @@ def old_events(view: View, before: date) -> Iterator[Finding]:
     never old.
     """
     for pair in view.picture.pairs:
-        if pair.source_system != "advoware" or pair.advoware_frnr is None or pair.google_event_id is None:
+        if (
+            pair.source_system != "advoware"
+            or pair.advoware_frnr is None
+            or pair.google_event_id is None
+        ):
             continue
         event = view.picture.events.get(pair.google_event_id)
         last = pair.last_day if event is None else _last_day(view, pair, event)
@@ -27,12 +31,20 @@ def old_events(view: View, before: date) -> Iterator[Finding]:
         if event is not None and view.was_inserted(event.id, pair.advoware_frnr):
             yield _old(pair, f"ended on {last.isoformat()}", "delete_event")
         elif event is None and view.picture.in_google(pair) == "gone":
-            yield _old(pair, f"ended on {last.isoformat()}, its event is gone already", "delete_pair")
+            yield _old(
+                pair,
+                f"ended on {last.isoformat()}, its event is gone already",
+                "delete_pair",
+            )
 
 
 def _last_day(view: View, pair: Pair, event: GoogleEvent) -> date | None:
     """The latest day that anybody knows of: the row's, the event's, those of moved occurrences. None: unknown."""
-    single = [each for each in view.picture.google.events if each.recurring_event_id == event.id and not each.cancelled]
+    single = [
+        each
+        for each in view.picture.google.events
+        if each.recurring_event_id == event.id and not each.cancelled
+    ]
     days = [pair.last_day] if pair.last_day is not None else []
     for each in (event, *single):
         content = google_to_event(each.record)

@@ -12,15 +12,33 @@ from redis.exceptions import RedisError
 
 from services.calendar_sync.audit.findings import Finding, pair_findings
 from services.calendar_sync.audit.reader import LARGEST_FRNR, CalendarMissing, Observer
-from services.calendar_sync.audit.report import Problem, Report, Row, event_row, explain, pair_row, termin_row
+from services.calendar_sync.audit.report import (
+    Problem,
+    Report,
+    Row,
+    event_row,
+    explain,
+    pair_row,
+    termin_row,
+)
 from services.calendar_sync.audit.runs import run_findings
-from services.calendar_sync.audit.survey import calendar_row, firm_findings, read_survey, survey_findings
+from services.calendar_sync.audit.survey import (
+    calendar_row,
+    firm_findings,
+    read_survey,
+    survey_findings,
+)
 from services.calendar_sync.employees import LAST_SUCCESS, active_employees
 from services.calendar_sync.mapping import read_google_events
 from services.calendar_sync.model import GoogleEvent, Termin
 from services.calendar_sync.observation import Confirmations, GoogleListing, Picture
 from services.calendar_sync.store import StoredPair
-from services.core.errors import ConfigurationError, ForeignSystemError, InvalidInput, Unavailable
+from services.core.errors import (
+    ConfigurationError,
+    ForeignSystemError,
+    InvalidInput,
+    Unavailable,
+)
 from services.core.resources import Resources
 
 #: Latest lines of the audit that are shown with an appointment.
@@ -46,36 +64,67 @@ class CalendarQuestions:
 
     # -- one appointment ------------------------------------------------------------------------------------------
 
-    async def query_frnr(self, frnr: int, wanted: Sequence[str] = (), *, show_text: bool = False) -> Report:
+    async def query_frnr(
+        self, frnr: int, wanted: Sequence[str] = (), *, show_text: bool = False
+    ) -> Report:
         """All that is known about a Termin: pairs, both sides now, the latest lines of the audit.
 
         Raises:
             InvalidInput: it cannot be a number of Advoware's.
         """
-        return await self._appointment("query-frnr", _checked_frnr(frnr), [], [], wanted, show_text=show_text)
+        return await self._appointment(
+            "query-frnr", _checked_frnr(frnr), [], [], wanted, show_text=show_text
+        )
 
-    async def query_event(self, event_id: str, wanted: Sequence[str] = (), *, show_text: bool = False) -> Report:
+    async def query_event(
+        self, event_id: str, wanted: Sequence[str] = (), *, show_text: bool = False
+    ) -> Report:
         """All that is known about a Google event, and about the Termin that it shows; likewise."""
-        stored = await self._within(wanted, await (await self._observer.store()).pairs_of_event(event_id))
-        employees = {found.pair.employee_kuerzel for found in stored} or set(await self._observer.employees(wanted))
+        stored = await self._within(
+            wanted, await (await self._observer.store()).pairs_of_event(event_id)
+        )
+        employees = {found.pair.employee_kuerzel for found in stored} or set(
+            await self._observer.employees(wanted)
+        )
         shown: list[_Shown] = []
         for kuerzel in sorted(employees):
             calendar_id = await self._calendar(kuerzel)
-            event = await self._observer.read_event(calendar_id, event_id) if calendar_id else None
+            event = (
+                await self._observer.read_event(calendar_id, event_id)
+                if calendar_id
+                else None
+            )
             if calendar_id and event is not None:
                 shown.append(_Shown(kuerzel, calendar_id, event))
         live = [found.pair.advoware_frnr for found in stored if not found.pair.deleted]
         named = [each.event.fr_nr for each in shown]
         known = [*live, *named, *(found.pair.advoware_frnr for found in stored)]
-        frnr = next((number for number in known if number is not None and 0 < number <= LARGEST_FRNR), None)
-        return await self._appointment("query-event", frnr, stored, shown, wanted, show_text=show_text)
+        frnr = next(
+            (
+                number
+                for number in known
+                if number is not None and 0 < number <= LARGEST_FRNR
+            ),
+            None,
+        )
+        return await self._appointment(
+            "query-event", frnr, stored, shown, wanted, show_text=show_text
+        )
 
-    async def _chosen(self, employees: Iterable[str], wanted: Sequence[str]) -> list[str]:
+    async def _chosen(
+        self, employees: Iterable[str], wanted: Sequence[str]
+    ) -> list[str]:
         chosen = await self._observer.employees(wanted) if wanted else None
-        return sorted(kuerzel for kuerzel in employees if chosen is None or kuerzel in chosen)
+        return sorted(
+            kuerzel for kuerzel in employees if chosen is None or kuerzel in chosen
+        )
 
-    async def _within(self, wanted: Sequence[str], stored: Sequence[StoredPair]) -> list[StoredPair]:
-        chosen = await self._chosen({found.pair.employee_kuerzel for found in stored}, wanted)
+    async def _within(
+        self, wanted: Sequence[str], stored: Sequence[StoredPair]
+    ) -> list[StoredPair]:
+        chosen = await self._chosen(
+            {found.pair.employee_kuerzel for found in stored}, wanted
+        )
         return [found for found in stored if found.pair.employee_kuerzel in chosen]
 
     async def _employees_of(
@@ -95,7 +144,9 @@ class CalendarQuestions:
         except CalendarMissing:
             return None
 
-    async def _events_of(self, frnr: int, stored: Sequence[StoredPair], employees: Sequence[str]) -> list[_Shown]:
+    async def _events_of(
+        self, frnr: int, stored: Sequence[StoredPair], employees: Sequence[str]
+    ) -> list[_Shown]:
         """The events that show the Termin, and those of its pairs, be they cancelled."""
         found: list[_Shown] = []
         for kuerzel in employees:
@@ -103,18 +154,30 @@ class CalendarQuestions:
             if calendar_id is None:
                 continue
             try:
-                listed = read_google_events(await self._observer.list_events(calendar_id)).items
+                listed = read_google_events(
+                    await self._observer.list_events(calendar_id)
+                ).items
             except CalendarMissing:
                 continue
             ids = {
-                pair.google_event_id for pair in (entry.pair for entry in stored) if pair.employee_kuerzel == kuerzel
+                pair.google_event_id
+                for pair in (entry.pair for entry in stored)
+                if pair.employee_kuerzel == kuerzel
             }
-            events = {event.id: event for event in listed if event.id in ids or event.fr_nr == frnr}
+            events = {
+                event.id: event
+                for event in listed
+                if event.id in ids or event.fr_nr == frnr
+            }
             for event_id in sorted(ids - events.keys() - {None}, key=str):
                 read = await self._observer.read_event(calendar_id, str(event_id))
                 if read is not None:
                     events[read.id] = read
-            found += [_Shown(kuerzel, calendar_id, event) for event in events.values() if not event.recurring_event_id]
+            found += [
+                _Shown(kuerzel, calendar_id, event)
+                for event in events.values()
+                if not event.recurring_event_id
+            ]
         return found
 
     async def _appointment(
@@ -131,10 +194,21 @@ class CalendarQuestions:
         termin = None
         if frnr is not None:
             termin = await self._observer.read_termin(frnr)
-            of_termin = await self._within(wanted, await (await self._observer.store()).pairs_of_termin(frnr))
-            stored = list({found.pair.sync_id: found for found in (*stored, *of_termin)}.values())
-            listed = await self._events_of(frnr, stored, await self._employees_of(termin, stored, wanted))
-            shown = list({(each.calendar_id, each.event.id): each for each in (*listed, *shown)}.values())
+            of_termin = await self._within(
+                wanted, await (await self._observer.store()).pairs_of_termin(frnr)
+            )
+            stored = list(
+                {found.pair.sync_id: found for found in (*stored, *of_termin)}.values()
+            )
+            listed = await self._events_of(
+                frnr, stored, await self._employees_of(termin, stored, wanted)
+            )
+            shown = list(
+                {
+                    (each.calendar_id, each.event.id): each
+                    for each in (*listed, *shown)
+                }.values()
+            )
         store = await self._observer.store()
         intents = [
             asdict(intent)
@@ -149,7 +223,12 @@ class CalendarQuestions:
         findings = self._findings(stored, termin, shown)
         if not (stored or termin or shown or lines):
             findings = [
-                Finding(kind="unknown", reason="nothing is known about it", remedy="person", advoware_frnr=frnr)
+                Finding(
+                    kind="unknown",
+                    reason="nothing is known about it",
+                    remedy="person",
+                    advoware_frnr=frnr,
+                )
             ]
         return self._report(
             command,
@@ -158,10 +237,17 @@ class CalendarQuestions:
             advoware=termin_row(termin, show_text=show_text) if termin else None,
             google=[event_row(*each, show_text=show_text) for each in shown],
             intents=intents,
-            history=[by_id[key] for key in sorted(by_id, key=lambda key: key or 0)][-HISTORY_LINES:],
+            history=[by_id[key] for key in sorted(by_id, key=lambda key: key or 0)][
+                -HISTORY_LINES:
+            ],
         )
 
-    def _findings(self, stored: Sequence[StoredPair], termin: Termin | None, shown: Sequence[_Shown]) -> list[Finding]:
+    def _findings(
+        self,
+        stored: Sequence[StoredPair],
+        termin: Termin | None,
+        shown: Sequence[_Shown],
+    ) -> list[Finding]:
         """What is not in order with the live pairs, and events of ours that have none."""
         live = [found.pair for found in stored if not found.pair.deleted]
         paired = {(pair.employee_kuerzel, pair.google_event_id) for pair in live}
@@ -181,10 +267,19 @@ class CalendarQuestions:
             if (each.kuerzel, each.event.id) not in paired
         ]
         for pair in live:
-            own = {each.event.id: each.event for each in shown if each.kuerzel == pair.employee_kuerzel}
+            own = {
+                each.event.id: each.event
+                for each in shown
+                if each.kuerzel == pair.employee_kuerzel
+            }
             event = own.get(pair.google_event_id or "")
-            own_termin = termin if termin and termin.fr_nr == pair.advoware_frnr else None
-            read = Confirmations({pair.advoware_frnr or 0: own_termin}, {pair.google_event_id or "": event})
+            own_termin = (
+                termin if termin and termin.fr_nr == pair.advoware_frnr else None
+            )
+            read = Confirmations(
+                {pair.advoware_frnr or 0: own_termin},
+                {pair.google_event_id or "": event},
+            )
             settings = self._observer.settings_for(pair.employee_kuerzel, "")
             seen = Picture(settings, [], GoogleListing([], full=True), [pair], read)
             findings += pair_findings(seen, pair)
@@ -203,10 +298,18 @@ class CalendarQuestions:
             try:
                 sync_id = UUID(key)
             except ValueError:
-                raise InvalidInput("history: expected a sync_id (UUID) or a frNr (number)") from None
+                raise InvalidInput(
+                    "history: expected a sync_id (UUID) or a frNr (number)"
+                ) from None
             lines = await store.history(sync_id=sync_id)
-        unknown = Finding(kind="unknown", reason="the audit has no line about it", remedy="person")
-        return self._report("history", [] if lines else [unknown], history=[asdict(line) for line in lines])
+        unknown = Finding(
+            kind="unknown", reason="the audit has no line about it", remedy="person"
+        )
+        return self._report(
+            "history",
+            [] if lines else [unknown],
+            history=[asdict(line) for line in lines],
+        )
 
     # -- the whole ------------------------------------------------------------------------------------------------
 
@@ -218,7 +321,9 @@ class CalendarQuestions:
         """
         store = await self._observer.store()
         numbers = {row.employee_kuerzel: row for row in await store.statistics()}
-        cursors = {cursor.employee_kuerzel: cursor for cursor in await store.load_cursors()}
+        cursors = {
+            cursor.employee_kuerzel: cursor for cursor in await store.load_cursors()
+        }
         intents = [intent.employee_kuerzel for intent in await store.open_intents()]
         successes = await self._last_successes()
         runs = {run.employee_kuerzel: run for run in await store.runs()}
@@ -229,7 +334,11 @@ class CalendarQuestions:
         report.problems += problems
         now = self._resources.clock()
         for kuerzel in await self._chosen(known | covered, wanted):
-            counted, cursor, success = numbers.get(kuerzel), cursors.get(kuerzel), successes.get(kuerzel)
+            counted, cursor, success = (
+                numbers.get(kuerzel),
+                cursors.get(kuerzel),
+                successes.get(kuerzel),
+            )
             run, hold = runs.get(kuerzel), holds.get(kuerzel)
             if kuerzel in covered:
                 report.findings += run_findings(kuerzel, run, hold, now)
@@ -251,7 +360,9 @@ class CalendarQuestions:
                     "released_at": hold.released_at if hold else None,
                     "last_change": counted.last_sync if counted else None,
                     "last_success": success,
-                    "age_seconds": round((now - success).total_seconds()) if success else None,
+                    "age_seconds": round((now - success).total_seconds())
+                    if success
+                    else None,
                     "last_full_run": cursor.last_full_run if cursor else None,
                     "calendar_id": cursor.calendar_id if cursor else None,
                 }
@@ -263,26 +374,36 @@ class CalendarQuestions:
         try:
             return set(await self._observer.sync.employees()), []
         except (ConfigurationError, ForeignSystemError) as error:
-            return known, [Problem(None, f"whom the sync covers is not known: {explain(error)}")]
+            return known, [
+                Problem(None, f"whom the sync covers is not known: {explain(error)}")
+            ]
 
     async def _last_successes(self) -> dict[str, datetime]:
         try:
             noted = await self._resources.calendar_redis.hgetall(LAST_SUCCESS)
         except RedisError as error:
             raise Unavailable("Redis", "cannot be reached") from error
-        return {str(kuerzel): datetime.fromisoformat(str(moment)) for kuerzel, moment in noted.items()}
+        return {
+            str(kuerzel): datetime.fromisoformat(str(moment))
+            for kuerzel, moment in noted.items()
+        }
 
     async def list_calendars(self, wanted: Sequence[str] = ()) -> Report:
         """The calendars of the sync with their sharing, and what is not in order with them."""
         settings = self._resources.settings
         active = active_employees(await self._observer.advoware.list_mitarbeiter())
         survey = await read_survey(self._resources, self._observer, active)
-        chosen = await self._chosen({*survey.calendars, *survey.cached, *survey.covered}, wanted)
+        chosen = await self._chosen(
+            {*survey.calendars, *survey.cached, *survey.covered}, wanted
+        )
         findings: list[Finding] = [] if wanted else firm_findings(survey, settings)
         rows: list[Row] = []
         for kuerzel in chosen:
             findings += survey_findings(survey, settings, kuerzel)
-            rows += [calendar_row(survey, calendar) for calendar in survey.calendars.get(kuerzel, ())]
+            rows += [
+                calendar_row(survey, calendar)
+                for calendar in survey.calendars.get(kuerzel, ())
+            ]
         return self._report("list-calendars", findings, calendars=rows)
 
     def _report(self, command: str, findings: list[Finding], **details: Any) -> Report:

@@ -15,9 +15,19 @@ from services.calendar_sync.audit.findings import View
 from services.calendar_sync.audit.leaks import days_outside, unknown_termine
 from services.calendar_sync.calendars import calendar_name, find_calendar
 from services.calendar_sync.employees import EmployeesAdvoware, active_employees
-from services.calendar_sync.mapping import read_google_event, read_google_events, read_termin, read_termine
+from services.calendar_sync.mapping import (
+    read_google_event,
+    read_google_events,
+    read_termin,
+    read_termine,
+)
 from services.calendar_sync.model import GoogleEvent, Pair, Termin
-from services.calendar_sync.observation import Confirmations, GoogleListing, Picture, PlanSettings
+from services.calendar_sync.observation import (
+    Confirmations,
+    GoogleListing,
+    Picture,
+    PlanSettings,
+)
 from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import CalendarStore
 from services.core.errors import InvalidInput, NotFound, UnexpectedAnswer
@@ -74,10 +84,17 @@ class Observer:
         known |= {cursor.employee_kuerzel for cursor in await store.load_cursors()}
         if not wanted:
             return sorted({*known, *await self.sync.employees(follow=False)})
-        by_name = {kuerzel.casefold(): kuerzel for kuerzel in sorted({*known, *await self.active_employees()})}
-        unknown = sorted({kuerzel for kuerzel in wanted if kuerzel.casefold() not in by_name})
+        by_name = {
+            kuerzel.casefold(): kuerzel
+            for kuerzel in sorted({*known, *await self.active_employees()})
+        }
+        unknown = sorted(
+            {kuerzel for kuerzel in wanted if kuerzel.casefold() not in by_name}
+        )
         if unknown:
-            raise InvalidInput(f"--kuerzel: neither an employee nor in the table: {', '.join(unknown)}")
+            raise InvalidInput(
+                f"--kuerzel: neither an employee nor in the table: {', '.join(unknown)}"
+            )
         return sorted({by_name[kuerzel.casefold()] for kuerzel in wanted})
 
     async def calendar_id(self, kuerzel: str) -> str:
@@ -91,7 +108,9 @@ class Observer:
             return cursor.calendar_id
         found = await find_calendar(self.google, kuerzel)
         if found is None:
-            raise CalendarMissing("Google Calendar", f"there is no calendar {calendar_name(kuerzel)}")
+            raise CalendarMissing(
+                "Google Calendar", f"there is no calendar {calendar_name(kuerzel)}"
+            )
         return found
 
     # -- one employee ---------------------------------------------------------------------------------------------
@@ -118,7 +137,9 @@ class Observer:
         """
         calendar_id = await self.calendar_id(kuerzel)
         settings = self.settings_for(kuerzel, calendar_id)
-        rows = await self.advoware.list_termine(kuerzel, settings.first_day, settings.last_day)
+        rows = await self.advoware.list_termine(
+            kuerzel, settings.first_day, settings.last_day
+        )
         termine = read_termine(rows).items
         resources = await self.list_events(calendar_id)
         listing = GoogleListing(read_google_events(resources).items, full=True)
@@ -127,7 +148,10 @@ class Observer:
         listed = Picture(settings, termine, listing, pairs, Confirmations())
         confirmed = Confirmations(
             await in_parallel(_unlisted_termine(listed), self.read_termin),
-            await in_parallel(_unlisted_events(listed), lambda event_id: self.read_event(calendar_id, event_id)),
+            await in_parallel(
+                _unlisted_events(listed),
+                lambda event_id: self.read_event(calendar_id, event_id),
+            ),
         )
         picture = Picture(settings, termine, listing, pairs, confirmed)
         return View(
@@ -135,7 +159,10 @@ class Observer:
             termine,
             await store.open_intents(kuerzel),
             await self._made_by_us(resources),
-            await in_parallel(_orphans_of_others(picture), lambda frnr: _pairs_of_others(store, frnr, kuerzel)),
+            await in_parallel(
+                _orphans_of_others(picture),
+                lambda frnr: _pairs_of_others(store, frnr, kuerzel),
+            ),
         )
 
     async def google_view(self, kuerzel: str) -> View:
@@ -149,8 +176,12 @@ class Observer:
         resources = await self.list_events(calendar_id)
         listing = GoogleListing(read_google_events(resources).items, full=True)
         pairs = await store.load_pairs(kuerzel)
-        absent = _unlisted_events(Picture(settings, [], listing, pairs, Confirmations()))
-        read = await in_parallel(absent, lambda event_id: self.read_event(calendar_id, event_id))
+        absent = _unlisted_events(
+            Picture(settings, [], listing, pairs, Confirmations())
+        )
+        read = await in_parallel(
+            absent, lambda event_id: self.read_event(calendar_id, event_id)
+        )
         picture = Picture(settings, [], listing, pairs, Confirmations(events=read))
         return View(picture, made_by_us=await self._made_by_us(resources))
 
@@ -163,12 +194,22 @@ class Observer:
         wanted = unknown_termine(view)
         found: dict[int, Termin | None] = {}
         for first, last in days_outside(view, wanted):
-            listed = read_termine(await self.advoware.list_termine(kuerzel, first, last)).items
-            found.update({termin.fr_nr: termin for termin in listed if termin.fr_nr in wanted})
-        found.update(await in_parallel([n for n in wanted if n not in found][:MAX_READS], self.read_termin))
+            listed = read_termine(
+                await self.advoware.list_termine(kuerzel, first, last)
+            ).items
+            found.update(
+                {termin.fr_nr: termin for termin in listed if termin.fr_nr in wanted}
+            )
+        found.update(
+            await in_parallel(
+                [n for n in wanted if n not in found][:MAX_READS], self.read_termin
+            )
+        )
         note = await Notes(await self._resources.database()).find(calendar(kuerzel))
         hide_asked = note is not None and HIDE in note.wishes
-        return replace(view, outside=found, unread=len(wanted) - len(found), hide_asked=hide_asked)
+        return replace(
+            view, outside=found, unread=len(wanted) - len(found), hide_asked=hide_asked
+        )
 
     async def list_events(self, calendar_id: str) -> list[Json]:
         """The whole calendar.
@@ -179,7 +220,9 @@ class Observer:
         try:
             return (await self.google.list_events(calendar_id)).events
         except NotFound:
-            raise CalendarMissing("Google Calendar", "the calendar does not exist any more") from None
+            raise CalendarMissing(
+                "Google Calendar", "the calendar does not exist any more"
+            ) from None
 
     async def read_termin(self, frnr: int) -> Termin | None:
         """A Termin read directly; None: it is gone."""
@@ -199,7 +242,9 @@ class Observer:
         """The e-mail address of our account, lower case: the id of its primary calendar."""
         if self._own_address is None:
             try:
-                self._own_address = str((await self.google.get_calendar("primary"))["id"]).casefold()
+                self._own_address = str(
+                    (await self.google.get_calendar("primary"))["id"]
+                ).casefold()
             except NotFound:
                 self._own_address = "unknown"
         return self._own_address
@@ -210,11 +255,14 @@ class Observer:
         return frozenset(
             str(resource["id"])
             for resource in resources
-            if str((resource.get("creator") or {}).get("email", "")).casefold() == own_address
+            if str((resource.get("creator") or {}).get("email", "")).casefold()
+            == own_address
         )
 
 
-async def in_parallel(keys: Iterable[Key], read: Callable[[Key], Awaitable[Value]]) -> dict[Key, Value]:
+async def in_parallel(
+    keys: Iterable[Key], read: Callable[[Key], Awaitable[Value]]
+) -> dict[Key, Value]:
     """What ``read`` returns for each key, a few at a time; without those whose answer cannot be understood.
 
     One odd record must not end the audit; of such a one nothing is known, so it counts neither as there nor as gone.
@@ -227,7 +275,13 @@ async def in_parallel(keys: Iterable[Key], read: Callable[[Key], Awaitable[Value
             try:
                 found[key] = await read(key)
             except (UnexpectedAnswer, TypeError, ValueError) as error:
-                log(None, "warning", "calendar_audit.unreadable", key=str(key), error=type(error).__name__)
+                log(
+                    None,
+                    "warning",
+                    "calendar_audit.unreadable",
+                    key=str(key),
+                    error=type(error).__name__,
+                )
 
     await asyncio.gather(*(one(key) for key in dict.fromkeys(keys)))
     return found
@@ -235,7 +289,11 @@ async def in_parallel(keys: Iterable[Key], read: Callable[[Key], Awaitable[Value
 
 def _unlisted_events(seen: Picture) -> list[str]:
     """The events of pairs that the full listing lacks."""
-    return [pair.google_event_id for pair in seen.pairs if pair.google_event_id and seen.in_google(pair) == "missing"]
+    return [
+        pair.google_event_id
+        for pair in seen.pairs
+        if pair.google_event_id and seen.in_google(pair) == "missing"
+    ]
 
 
 def _unlisted_termine(seen: Picture) -> list[int]:
@@ -264,10 +322,14 @@ def _orphans_of_others(seen: Picture) -> list[int]:
     return [
         event.fr_nr
         for event in seen.events.values()
-        if event.fr_nr is not None and event.fr_nr in seen.elsewhere and event.id not in seen.by_event
+        if event.fr_nr is not None
+        and event.fr_nr in seen.elsewhere
+        and event.id not in seen.by_event
     ]
 
 
 async def _pairs_of_others(store: CalendarStore, frnr: int, kuerzel: str) -> list[Pair]:
     stored = [found.pair for found in await store.pairs_of_termin(frnr)]
-    return [pair for pair in stored if not pair.deleted and pair.employee_kuerzel != kuerzel]
+    return [
+        pair for pair in stored if not pair.deleted and pair.employee_kuerzel != kuerzel
+    ]

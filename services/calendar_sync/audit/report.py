@@ -9,7 +9,13 @@ from typing import Any
 from uuid import UUID
 
 from services.calendar_sync.audit.findings import Finding
-from services.calendar_sync.model import GoogleEvent, NormalisedEvent, Termin, Untranslatable, content_hash
+from services.calendar_sync.model import (
+    GoogleEvent,
+    NormalisedEvent,
+    Termin,
+    Untranslatable,
+    content_hash,
+)
 from services.calendar_sync.store import Overwritten, StoredPair
 from services.core.errors import EntityBusy, ForeignSystemError, RateLimited
 
@@ -76,7 +82,8 @@ class Report:
             "findings": [asdict(finding) for finding in self.findings],
             "infos": [asdict(finding) for finding in self.infos],
             "changes": [
-                {**asdict(change.finding), "done": change.done, "result": change.result} for change in self.changes
+                {**asdict(change.finding), "done": change.done, "result": change.result}
+                for change in self.changes
             ],
             "errors": [asdict(problem) for problem in self.problems],
             **self.details,
@@ -90,7 +97,11 @@ def explain(error: Exception) -> str:
         return "a sync of this employee is at work; try again in a minute"
     if isinstance(error, RateLimited):
         return f"{error}; try again in a few minutes"
-    hint = _WHERE_TO_LOOK.get(error.system) if isinstance(error, ForeignSystemError) else None
+    hint = (
+        _WHERE_TO_LOOK.get(error.system)
+        if isinstance(error, ForeignSystemError)
+        else None
+    )
     return f"{error}; {hint}" if hint else str(error)
 
 
@@ -131,7 +142,9 @@ def termin_row(termin: Termin, *, show_text: bool) -> Row:
     }
 
 
-def event_row(kuerzel: str, calendar_id: str, google: GoogleEvent, *, show_text: bool) -> Row:
+def event_row(
+    kuerzel: str, calendar_id: str, google: GoogleEvent, *, show_text: bool
+) -> Row:
     """An event as Google answers it now; its texts only if asked for."""
     return {
         "employee_kuerzel": kuerzel,
@@ -149,7 +162,11 @@ def event_row(kuerzel: str, calendar_id: str, google: GoogleEvent, *, show_text:
 def overwritten_row(overwritten: Overwritten, *, show_text: bool) -> Row:
     """An event as it was before the sync has overwritten it, in Google's words; its texts only if asked for."""
     resource = overwritten.resource
-    texts = {name: resource.get(name) for name in ("summary", "description", "location")} if show_text else {}
+    texts = (
+        {name: resource.get(name) for name in ("summary", "description", "location")}
+        if show_text
+        else {}
+    )
     return {
         "overwritten_id": overwritten.overwritten_id,
         "at": overwritten.at,
@@ -167,13 +184,21 @@ def overwritten_row(overwritten: Overwritten, *, show_text: bool) -> Row:
 
 def _moment(value: Any) -> Any:
     """A time of Google's as it came."""
-    return value.get("dateTime") or value.get("date") if isinstance(value, Mapping) else None
+    return (
+        value.get("dateTime") or value.get("date")
+        if isinstance(value, Mapping)
+        else None
+    )
 
 
 def _content(event: NormalisedEvent | Untranslatable, *, show_text: bool) -> Row:
     if isinstance(event, Untranslatable):
         return {"untranslatable": event.reason}
-    texts = {"text": event.text, "notiz": event.notiz, "ort": event.ort} if show_text else {}
+    texts = (
+        {"text": event.text, "notiz": event.notiz, "ort": event.ort}
+        if show_text
+        else {}
+    )
     return {
         "untranslatable": None,
         "start": event.start,

@@ -10,15 +10,23 @@ from services.calendar_sync.store import OVERDUE_MINUTES, Hold, Run
 from services.values.advoware_protocol import BERLIN
 
 
-def run_findings(kuerzel: str, run: Run | None, hold: Hold | None, now: datetime) -> Iterator[Finding]:
+def run_findings(
+    kuerzel: str, run: Run | None, hold: Hold | None, now: datetime
+) -> Iterator[Finding]:
     """What is not in order with the runs of an employee whose calendar is to be synced."""
     if run is None:
-        yield _of_runs(kuerzel, "run_overdue", "no run is known yet; the cron starts one every 15 minutes")
+        yield _of_runs(
+            kuerzel,
+            "run_overdue",
+            "no run is known yet; the cron starts one every 15 minutes",
+        )
     elif now - run.ended_at > timedelta(minutes=OVERDUE_MINUTES):
         reason = f"its last run ended at {_shown(run.ended_at)}; look at the queue and the worker's log"
         yield _of_runs(kuerzel, "run_overdue", reason)
     if run is not None and run.result == "failed":
-        yield _of_runs(kuerzel, "run_failed", f"{run.code or 'unknown error'}; {_how_long(run)}")
+        yield _of_runs(
+            kuerzel, "run_failed", f"{run.code or 'unknown error'}; {_how_long(run)}"
+        )
     if hold is not None and hold.released_at is None:
         yield held_finding(hold)
 
@@ -28,7 +36,9 @@ def held_finding(hold: Hold) -> Finding:
     what = f"{hold.number} of {hold.live_pairs} appointments wait since {_shown(hold.held_since)} ({hold.reason})"
     release = f"bitbylaw audit release-held --kuerzel {hold.employee_kuerzel} --apply"
     return _of_runs(
-        hold.employee_kuerzel, "deletions_held", f"{what}; look with verify-sync, and if it is right: {release}"
+        hold.employee_kuerzel,
+        "deletions_held",
+        f"{what}; look with verify-sync, and if it is right: {release}",
     )
 
 

@@ -17,7 +17,14 @@ from services.calendar_sync.calendars import (
     is_own_description,
 )
 from services.calendar_sync.employees import EmployeeStore, Renames, find_renames
-from services.calendar_sync.sharing import OwnRule, Rule, SharingStore, Step, read_rules, sharing_steps
+from services.calendar_sync.sharing import (
+    OwnRule,
+    Rule,
+    SharingStore,
+    Step,
+    read_rules,
+    sharing_steps,
+)
 from services.core.resources import Resources
 
 Json = dict[str, Any]
@@ -28,7 +35,9 @@ _NO_EMPLOYEE = (
     "the calendar when nobody needs it; if he is still there, correct Advoware's list"
 )
 _STILL_SHARED = "the calendar of somebody who is no active employee is still shared with {}; end that in Google"
-_BY_HAND = "{} by hand, and GOOGLE_CALENDAR_ACL says {}; change it in Google, or the setting"
+_BY_HAND = (
+    "{} by hand, and GOOGLE_CALENDAR_ACL says {}; change it in Google, or the setting"
+)
 
 
 @dataclass(frozen=True)
@@ -91,10 +100,19 @@ class Survey:
         """The calendar that the sync of an employee uses, or would use."""
         if kuerzel in self.cached:
             return self.cached[kuerzel]
-        return next((each.calendar_id for each in self.calendars.get(kuerzel, ()) if each.is_owned), None)
+        return next(
+            (
+                each.calendar_id
+                for each in self.calendars.get(kuerzel, ())
+                if each.is_owned
+            ),
+            None,
+        )
 
 
-async def read_survey(resources: Resources, observer: Observer, active: Mapping[str, str]) -> Survey:
+async def read_survey(
+    resources: Resources, observer: Observer, active: Mapping[str, str]
+) -> Survey:
     """Read calendars, their sharing and what we remember.
 
     Raises:
@@ -102,14 +120,23 @@ async def read_survey(resources: Resources, observer: Observer, active: Mapping[
     """
     pool = await resources.database()
     cursors = await (await observer.store()).load_cursors()
-    cached = {cursor.employee_kuerzel: cursor.calendar_id for cursor in cursors if cursor.calendar_id}
+    cached = {
+        cursor.employee_kuerzel: cursor.calendar_id
+        for cursor in cursors
+        if cursor.calendar_id
+    }
     only = resources.settings.calendar_sync.only_kuerzel
     employees = EmployeeStore(pool)
     renames = find_renames(await employees.known(), active, await employees.occupied())
     calendars: dict[str, list[SharedCalendar]] = {}
     for kuerzel, entry in _ours(await observer.google.list_calendars(), cached):
-        calendars.setdefault(kuerzel, []).append(await _read_calendar(observer, SharingStore(pool), kuerzel, entry))
-    by_id = {kuerzel: sorted(found, key=lambda each: each.calendar_id) for kuerzel, found in calendars.items()}
+        calendars.setdefault(kuerzel, []).append(
+            await _read_calendar(observer, SharingStore(pool), kuerzel, entry)
+        )
+    by_id = {
+        kuerzel: sorted(found, key=lambda each: each.calendar_id)
+        for kuerzel, found in calendars.items()
+    }
     covered = frozenset(active) & only if only else frozenset(active)
     return Survey(active, covered, cached, by_id, renames)
 
@@ -127,13 +154,17 @@ def _ours(entries: Iterable[Json], cached: Mapping[str, str]) -> list[tuple[str,
     return found
 
 
-async def _read_calendar(observer: Observer, store: SharingStore, kuerzel: str, entry: Json) -> SharedCalendar:
+async def _read_calendar(
+    observer: Observer, store: SharingStore, kuerzel: str, entry: Json
+) -> SharedCalendar:
     calendar_id = str(entry["id"])
     account = await observer.own_address()
     if entry.get("accessRole") != "owner":
         return SharedCalendar(kuerzel, calendar_id, entry, account)
     rules = read_rules(await observer.google.list_acl(calendar_id))
-    return SharedCalendar(kuerzel, calendar_id, entry, account, rules, await store.rules(calendar_id))
+    return SharedCalendar(
+        kuerzel, calendar_id, entry, account, rules, await store.rules(calendar_id)
+    )
 
 
 # -- what is not in order -------------------------------------------------------------------------------------------
@@ -158,12 +189,30 @@ def firm_findings(survey: Survey, settings: Settings) -> list[Finding]:
     """What is not in order with no calendar in particular."""
     findings: list[Finding] = []
     for kuerzel, reason in sorted(survey.renames.unclear.items()):
-        reason = f"{reason}; nothing was moved, look which calendar shows whose appointments"
-        findings.append(Finding(kind="kuerzel_unclear", reason=reason, remedy="person", employee_kuerzel=kuerzel))
-    named = {rule.kuerzel for rule in settings.google_calendar.sharing_rules if rule.kuerzel}
+        reason = (
+            f"{reason}; nothing was moved, look which calendar shows whose appointments"
+        )
+        findings.append(
+            Finding(
+                kind="kuerzel_unclear",
+                reason=reason,
+                remedy="person",
+                employee_kuerzel=kuerzel,
+            )
+        )
+    named = {
+        rule.kuerzel for rule in settings.google_calendar.sharing_rules if rule.kuerzel
+    }
     for kuerzel in sorted(named - survey.active.keys()):
         reason = "GOOGLE_CALENDAR_ACL names a Kürzel that no active employee has; write it as Advoware does"
-        findings.append(Finding(kind="acl_without_employee", reason=reason, remedy="person", employee_kuerzel=kuerzel))
+        findings.append(
+            Finding(
+                kind="acl_without_employee",
+                reason=reason,
+                remedy="person",
+                employee_kuerzel=kuerzel,
+            )
+        )
     return findings
 
 
@@ -173,46 +222,96 @@ def _of_calendars(survey: Survey, kuerzel: str) -> list[Finding]:
     findings: list[Finding] = []
     if cached and cached not in ids:
         reason = "the remembered calendar is not in the account's list; the next sync makes a new one"
-        findings.append(_finding("calendar_missing", reason, "next_sync", kuerzel, cached))
+        findings.append(
+            _finding("calendar_missing", reason, "next_sync", kuerzel, cached)
+        )
     elif used is None and kuerzel in survey.covered:
-        findings.append(_finding("calendar_missing", "there is none yet", "next_sync", kuerzel, None))
+        findings.append(
+            _finding(
+                "calendar_missing", "there is none yet", "next_sync", kuerzel, None
+            )
+        )
     if kuerzel in survey.followed:
         reason = f"called {survey.followed[kuerzel]} in Advoware now; the next sync of all follows"
-        findings.append(_finding("calendar_without_employee", reason, "next_sync", kuerzel, used))
+        findings.append(
+            _finding("calendar_without_employee", reason, "next_sync", kuerzel, used)
+        )
     elif ids and kuerzel not in survey.active:
-        findings.append(_finding("calendar_without_employee", _NO_EMPLOYEE, "person", kuerzel, used or ids[0]))
+        findings.append(
+            _finding(
+                "calendar_without_employee",
+                _NO_EMPLOYEE,
+                "person",
+                kuerzel,
+                used or ids[0],
+            )
+        )
     for calendar in calendars:
         if not calendar.is_owned:
             reason = f"our account is {calendar.entry.get('accessRole')} and not owner: somebody else's calendar"
-            findings.append(_finding("calendar_not_owned", reason, "person", kuerzel, calendar.calendar_id))
+            findings.append(
+                _finding(
+                    "calendar_not_owned",
+                    reason,
+                    "person",
+                    kuerzel,
+                    calendar.calendar_id,
+                )
+            )
         elif calendar.calendar_id != used:
             reason = f"there are {len(ids)} calendars of this name, and the sync does not use this one"
-            findings.append(_finding("duplicate_calendar", reason, "person", kuerzel, calendar.calendar_id))
+            findings.append(
+                _finding(
+                    "duplicate_calendar",
+                    reason,
+                    "person",
+                    kuerzel,
+                    calendar.calendar_id,
+                )
+            )
     return findings
 
 
 def _of_former_employee(calendar: SharedCalendar) -> list[Finding]:
     return [
-        _of(calendar, "shared_without_employee", _STILL_SHARED.format(rule.text), "person") for rule in calendar.others
+        _of(
+            calendar,
+            "shared_without_employee",
+            _STILL_SHARED.format(rule.text),
+            "person",
+        )
+        for rule in calendar.others
     ]
 
 
 def _of_sharing(calendar: SharedCalendar, settings: Settings) -> list[Finding]:
     wanted = settings.google_calendar.sharing_of(calendar.kuerzel)
     steps = sharing_steps(wanted, calendar.rules, calendar.own)
-    findings = [_of_step(calendar, step) for step in steps if step.action in {"grant", "change", "revoke"}]
+    findings = [
+        _of_step(calendar, step)
+        for step in steps
+        if step.action in {"grant", "change", "revoke"}
+    ]
     for rule in calendar.by_hand:
         role = wanted.get(rule.email, rule.role)
         if role != rule.role:
-            findings.append(_of(calendar, "wrong_role", _BY_HAND.format(rule.text, role), "person"))
+            findings.append(
+                _of(calendar, "wrong_role", _BY_HAND.format(rule.text, role), "person")
+            )
     return findings
 
 
 def _of_step(calendar: SharedCalendar, step: Step) -> Finding:
     kinds: dict[str, tuple[Kind, str]] = {
         "grant": ("missing_acl", f"not shared with {step.role}:{step.email}"),
-        "change": ("wrong_role", f"we have given {step.email} another role than {step.role}"),
-        "revoke": ("surplus_acl", f"{step.role}:{step.email} is ours and no longer in GOOGLE_CALENDAR_ACL"),
+        "change": (
+            "wrong_role",
+            f"we have given {step.email} another role than {step.role}",
+        ),
+        "revoke": (
+            "surplus_acl",
+            f"{step.role}:{step.email} is ours and no longer in GOOGLE_CALENDAR_ACL",
+        ),
     }
     kind, reason = kinds[step.action]
     return _of(calendar, kind, reason, "next_sync")
@@ -233,8 +332,16 @@ def _of(calendar: SharedCalendar, kind: Kind, reason: str, remedy: Remedy) -> Fi
     return _finding(kind, reason, remedy, calendar.kuerzel, calendar.calendar_id)
 
 
-def _finding(kind: Kind, reason: str, remedy: Remedy, kuerzel: str, calendar_id: str | None) -> Finding:
-    return Finding(kind=kind, reason=reason, remedy=remedy, employee_kuerzel=kuerzel, calendar_id=calendar_id)
+def _finding(
+    kind: Kind, reason: str, remedy: Remedy, kuerzel: str, calendar_id: str | None
+) -> Finding:
+    return Finding(
+        kind=kind,
+        reason=reason,
+        remedy=remedy,
+        employee_kuerzel=kuerzel,
+        calendar_id=calendar_id,
+    )
 
 
 def calendar_row(survey: Survey, calendar: SharedCalendar) -> Json:

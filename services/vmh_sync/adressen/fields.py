@@ -14,8 +14,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from services.adressen_mapper import FIELDS, STREET, WRITABLE_FIELDS, AdressenMapper, block_of
-from services.values.address_block import BLOCK, addressee_of, build_anschrift, changed_block, lines_of
+from services.adressen_mapper import (
+    FIELDS,
+    STREET,
+    WRITABLE_FIELDS,
+    AdressenMapper,
+    block_of,
+)
+from services.values.address_block import (
+    BLOCK,
+    addressee_of,
+    build_anschrift,
+    changed_block,
+    lines_of,
+)
 from services.values.merge import (
     Held,
     Merge,
@@ -77,10 +89,25 @@ class FieldPlan:
         """The printed block with these of the new values; None if it is left as it is."""
         if self.old_block is None:
             return None
-        new = {**self.known, **{name: self.to_advoware[name] for name in names if name in self.to_advoware}}
-        last = {**self.known, **{name: pair.advoware for name, pair in self.base.items()}}
-        sent = {**self.known, **{name: pair.espocrm for name, pair in self.base.items()}}
-        return changed_block(self.old_block, self.addressee, (self.known, last, sent), new)
+        new = {
+            **self.known,
+            **{
+                name: self.to_advoware[name]
+                for name in names
+                if name in self.to_advoware
+            },
+        }
+        last = {
+            **self.known,
+            **{name: pair.advoware for name, pair in self.base.items()},
+        }
+        sent = {
+            **self.known,
+            **{name: pair.espocrm for name, pair in self.base.items()},
+        }
+        return changed_block(
+            self.old_block, self.addressee, (self.known, last, sent), new
+        )
 
     @property
     def street(self) -> dict[str, Value]:
@@ -89,7 +116,12 @@ class FieldPlan:
 
 
 def plan_fields(
-    row: Record, adresse: Record, state: SyncState, beteiligter: Mapping[str, Any], direction: Direction, now: datetime
+    row: Record,
+    adresse: Record,
+    state: SyncState,
+    beteiligter: Mapping[str, Any],
+    direction: Direction,
+    now: datetime,
 ) -> FieldPlan:
     """Merge what both sides of a pair say."""
     read = _read(row, adresse, state)
@@ -111,7 +143,9 @@ def plan_fields(
         settled.pop(name)
         if name in base:
             settled[name] = base[name]
-    waiting = _hidden_entries(read, state, now) | _still_waiting(state, adresse, settled)
+    waiting = _hidden_entries(read, state, now) | _still_waiting(
+        state, adresse, settled
+    )
     waiting |= {held.field: entry(state, held.field, Pair(held.espocrm, held.advoware), reason_of(held), now)
                 for held in plan.held}  # fmt: skip
     waiting |= _unknown_at_first(state, base, ours, theirs, now)
@@ -125,25 +159,39 @@ def plan_fields(
         hidden=frozenset(read.hidden),
         to_espocrm=to_espocrm,
         addressee=addressee_of(beteiligter),
-        old_block=seen_block(adresse, state) if BLOCK in adresse or state.base.get(BLOCK) else None,
+        old_block=seen_block(adresse, state)
+        if BLOCK in adresse or state.base.get(BLOCK)
+        else None,
         settled=settled,
         waiting=waiting,
     )
     if not plan.to_advoware:
         return merged
-    return _put_off(merged, state, now) if _hides(merged, adresse, state) else _with_block(merged, state, now)
+    return (
+        _put_off(merged, state, now)
+        if _hides(merged, adresse, state)
+        else _with_block(merged, state, now)
+    )
 
 
 def _hidden_entries(read: _Reading, state: SyncState, now: datetime) -> Waiting:
     """The fields in which Advoware says something that EspoCRM cannot hold, or nothing where it said something."""
-    pairs = {name: Pair(read.ours.get(name), shown) for name, shown in read.hidden.items()}
+    pairs = {
+        name: Pair(read.ours.get(name), shown) for name, shown in read.hidden.items()
+    }
     return {
-        name: entry(state, name, pair, "unknown_advoware", now) for name, pair in pairs.items() if not is_same(*pair)
+        name: entry(state, name, pair, "unknown_advoware", now)
+        for name, pair in pairs.items()
+        if not is_same(*pair)
     }
 
 
 def _unknown_at_first(
-    state: SyncState, base: Mapping[str, Pair], ours: Mapping[str, Value], theirs: Mapping[str, Value], now: datetime
+    state: SyncState,
+    base: Mapping[str, Pair],
+    ours: Mapping[str, Value],
+    theirs: Mapping[str, Value],
+    now: datetime,
 ) -> Waiting:
     """The fields of a pair that is compared for the first time in which one side says what the other cannot hold."""
     waiting: Waiting = {}
@@ -159,19 +207,32 @@ def _unknown_at_first(
 
 def _hides(plan: FieldPlan, adresse: Record, state: SyncState) -> bool:
     """Whether Advoware does not show what a PUT would overwrite: it may be somebody's edit."""
-    unknown = {name for name in plan.to_advoware if isinstance(plan.theirs[name], Unknown)} - {"weitereZeilen"}
+    unknown = {
+        name for name in plan.to_advoware if isinstance(plan.theirs[name], Unknown)
+    } - {"weitereZeilen"}
     is_block_hidden = block_of(adresse) is None and bool(seen_block(adresse, state))
-    return bool(unknown) or is_block_hidden or not plan.hidden.isdisjoint(plan.to_advoware)
+    return (
+        bool(unknown) or is_block_hidden or not plan.hidden.isdisjoint(plan.to_advoware)
+    )
 
 
 def _put_off(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
     """The plan without writing to Advoware: the edits stay edits, and are told."""
-    settled = {name: pair for name, pair in plan.settled.items() if name not in plan.to_advoware}
+    settled = {
+        name: pair
+        for name, pair in plan.settled.items()
+        if name not in plan.to_advoware
+    }
     settled |= {name: plan.base[name] for name in plan.to_advoware if name in plan.base}
     put_off = {
-        name: entry(state, name, Pair(plan.ours[name], plan.theirs[name]), "missing", now) for name in plan.to_advoware
+        name: entry(
+            state, name, Pair(plan.ours[name], plan.theirs[name]), "missing", now
+        )
+        for name in plan.to_advoware
     }
-    return replace(plan, to_advoware={}, settled=settled, waiting={**plan.waiting, **put_off})
+    return replace(
+        plan, to_advoware={}, settled=settled, waiting={**plan.waiting, **put_off}
+    )
 
 
 def reason_of(held: Held) -> str:
@@ -183,7 +244,9 @@ def reason_of(held: Held) -> str:
     return held.reason
 
 
-def entry(state: SyncState, name: str, pair: Pair, reason: str, now: datetime, **further: Any) -> dict[str, Any]:
+def entry(
+    state: SyncState, name: str, pair: Pair, reason: str, now: datetime, **further: Any
+) -> dict[str, Any]:
     """The entry of a difference that waits for a person; the one already there if it is the same difference."""
     made = {**pair_to_json(pair), "reason": reason, **further}
     known = state.rejected.get(name, {})
@@ -215,7 +278,10 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
 
     So an unknown value neither becomes part of the base nor looks like an edit when the known one is back.
     """
-    ours, theirs = _mapper.comparable_from_espocrm(row), _mapper.comparable_from_advoware(adresse)
+    ours, theirs = (
+        _mapper.comparable_from_espocrm(row),
+        _mapper.comparable_from_advoware(adresse),
+    )
     base, unsaid = base_from_json(state.base), _mapper.unsaid(adresse)
     hidden: dict[str, Unknown] = {}
     for name in (theirs.keys() & base.keys()) - {"weitereZeilen"}:
@@ -228,7 +294,9 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
     return _Reading(ours, theirs, base, hidden)
 
 
-def _read_further_lines(theirs: dict[str, Value], base: dict[str, Pair], unsaid: Collection[str]) -> None:
+def _read_further_lines(
+    theirs: dict[str, Value], base: dict[str, Pair], unsaid: Collection[str]
+) -> None:
     """The lines below the street; as last seen if the printed block does not show which they are."""
     name = "weitereZeilen"
     if name not in theirs:
@@ -244,10 +312,14 @@ def _known(theirs: Mapping[str, Value], base: Mapping[str, Pair]) -> dict[str, V
     return {**{name: pair.advoware for name, pair in base.items()}, **theirs}
 
 
-def _still_waiting(state: SyncState, adresse: Record, settled: Mapping[str, Pair]) -> Waiting:
+def _still_waiting(
+    state: SyncState, adresse: Record, settled: Mapping[str, Pair]
+) -> Waiting:
     """The entries whose difference is the same as when it was told."""
     told = state.rejected.get(BLOCK)
-    block_waits = told is not None and lines_of(told["advoware"]) == lines_of(seen_block(adresse, state))
+    block_waits = told is not None and lines_of(told["advoware"]) == lines_of(
+        seen_block(adresse, state)
+    )
     waiting: Waiting = {BLOCK: dict(told)} if told is not None and block_waits else {}
     for name, known in state.rejected.items():
         pair = settled.get(name)
@@ -271,20 +343,29 @@ def _with_block(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
     """The plan with the printed block brought along, or with a person asked to do it."""
     if plan.block(plan.to_advoware) is None:
         return _block_waits(plan, state, now)
-    return replace(plan, waiting={name: item for name, item in plan.waiting.items() if name != BLOCK})
+    return replace(
+        plan,
+        waiting={name: item for name, item in plan.waiting.items() if name != BLOCK},
+    )
 
 
 def _block_waits(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
     """The plan with the printed block left as it is, and with it the lines below the street."""
     name, old = "weitereZeilen", plan.old_block or ""
-    settled, waiting, to_advoware = dict(plan.settled), dict(plan.waiting), dict(plan.to_advoware)
+    settled, waiting, to_advoware = (
+        dict(plan.settled),
+        dict(plan.waiting),
+        dict(plan.to_advoware),
+    )
     wanted = build_anschrift(plan.addressee, {**plan.known, **to_advoware})
     waiting[BLOCK] = entry(state, BLOCK, Pair(wanted, old), "block", now)
     if name in to_advoware:
         del to_advoware[name]
         settled[name] = Pair(plan.ours[name], plan.theirs[name])
         waiting[name] = entry(state, name, settled[name], "block", now)
-    return replace(plan, old_block=None, settled=settled, waiting=waiting, to_advoware=to_advoware)
+    return replace(
+        plan, old_block=None, settled=settled, waiting=waiting, to_advoware=to_advoware
+    )
 
 
 def put_names(plan: FieldPlan) -> list[str]:
@@ -299,20 +380,31 @@ def put_body(plan: FieldPlan, adresse: Record, names: Collection[str]) -> Record
     ``anschrift`` stands for the block, and with it for the lines below the street. The body is the full object as
     read, because Advoware replaces it, without the parts that Advoware does not show.
     """
-    changed: Record = {name: plan.to_advoware[name] or "" for name in names if name in plan.to_advoware}
+    changed: Record = {
+        name: plan.to_advoware[name] or "" for name in names if name in plan.to_advoware
+    }
     changed.pop("weitereZeilen", None)
     block = plan.block({*names, "weitereZeilen"}) if BLOCK in names else None
     if block is not None:
         changed[BLOCK] = block
-    hidden = {name for name in (*PARTS, BLOCK) if not isinstance(adresse.get(name), str)}
-    return {**{name: value for name, value in adresse.items() if name not in hidden}, **changed}
+    hidden = {
+        name for name in (*PARTS, BLOCK) if not isinstance(adresse.get(name), str)
+    }
+    return {
+        **{name: value for name, value in adresse.items() if name not in hidden},
+        **changed,
+    }
 
 
 # -- after a write ----------------------------------------------------------------------------------------------------
 
 
 def after_put(
-    plan: FieldPlan, state: SyncState, answer: Record, left_out: Mapping[str, str], now: datetime
+    plan: FieldPlan,
+    state: SyncState,
+    answer: Record,
+    left_out: Mapping[str, str],
+    now: datetime,
 ) -> FieldPlan:
     """The plan after its PUT: what Advoware did not take, or stores differently, is settled as it is and told.
 
@@ -322,12 +414,18 @@ def after_put(
         plan = _block_waits(plan, state, now)
     stored = _mapper.comparable_from_advoware(answer)
     after, sent = {**plan.ours, **plan.to_espocrm}, _sent_to_advoware(plan)
-    before = {name: value for name, value in plan.theirs.items() if name in plan.to_advoware}
+    before = {
+        name: value for name, value in plan.theirs.items() if name in plan.to_advoware
+    }
     settled, waiting = dict(plan.settled), dict(plan.waiting)
     for name, words in left_out.items():
         if name in plan.to_advoware:
-            settled[name] = Pair(after.get(name), stored.get(name, plan.theirs.get(name)))
-            waiting[name] = entry(state, name, settled[name], "value_refused", now, **_said(words))
+            settled[name] = Pair(
+                after.get(name), stored.get(name, plan.theirs.get(name))
+            )
+            waiting[name] = entry(
+                state, name, settled[name], "value_refused", now, **_said(words)
+            )
     compared = {name: value for name, value in sent.items() if name not in left_out}
     refused, altered = compare_after_write(compared, before, stored, side="advoware")
     for name in (*refused, *altered):
@@ -342,13 +440,28 @@ def after_put(
 def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
     """All that a PUT says, the unchanged parts included: Advoware may store these differently as well."""
     parts = (*PARTS, *(["weitereZeilen"] if plan.old_block is not None else []))
-    sent = {**{name: plan.theirs[name] for name in parts if plan.theirs.get(name) is not None}, **plan.to_advoware}
+    sent = {
+        **{
+            name: plan.theirs[name]
+            for name in parts
+            if plan.theirs.get(name) is not None
+        },
+        **plan.to_advoware,
+    }
     unsent = plan.hidden | (plan.plan.to_espocrm.keys() - plan.to_espocrm.keys())
-    return {name: value for name, value in sent.items() if name not in unsent and not isinstance(value, Unknown)}
+    return {
+        name: value
+        for name, value in sent.items()
+        if name not in unsent and not isinstance(value, Unknown)
+    }
 
 
 def after_update(
-    plan: FieldPlan, state: SyncState, written: Mapping[str, Any], left_out: Mapping[str, str], now: datetime
+    plan: FieldPlan,
+    state: SyncState,
+    written: Mapping[str, Any],
+    left_out: Mapping[str, str],
+    now: datetime,
 ) -> FieldPlan:
     """The plan after EspoCRM's update, likewise; ``left_out`` are the comparable fields that EspoCRM refused."""
     stored = _mapper.comparable_from_espocrm(written)
@@ -358,8 +471,13 @@ def after_update(
     settled, waiting = dict(plan.settled), dict(plan.waiting)
     compared = {name: value for name, value in sent.items() if name not in left_out}
     refused, altered = compare_after_write(compared, plan.ours, stored, side="espocrm")
-    reasons = {**dict.fromkeys(altered, "altered_espocrm"), **dict.fromkeys(refused, "value_refused_espocrm")}
-    reasons |= {name: "value_refused_espocrm" for name in left_out if name in plan.to_espocrm}
+    reasons = {
+        **dict.fromkeys(altered, "altered_espocrm"),
+        **dict.fromkeys(refused, "value_refused_espocrm"),
+    }
+    reasons |= {
+        name: "value_refused_espocrm" for name in left_out if name in plan.to_espocrm
+    }
     for name, reason in reasons.items():
         theirs = settled[name].advoware if name in settled else plan.theirs.get(name)
         settled[name] = Pair(stored.get(name, plan.ours.get(name)), theirs)

@@ -66,13 +66,21 @@ class Observation:
     def may_follow_advoware_id(self, entity_id: str) -> bool:
         """Whether a row's ``advowareId`` counts: not if the row is known to be linked with another Beteiligter."""
         state = self.states.get(entity_id)
-        return state is None or state.is_released or replace(state, deleted_at=None).belongs_to(self.betnr)
+        return (
+            state is None
+            or state.is_released
+            or replace(state, deleted_at=None).belongs_to(self.betnr)
+        )
 
     def marked_row(self, adresse: Mapping[str, Any]) -> str | None:
         """The CAdressen that the mark in ``bemerkung`` names, unless that was released with its CBeteiligte."""
         entity_id = self._resolved(espocrm_id_of(adresse.get("bemerkung")))
         state = self.states.get(entity_id or "")
-        is_void = state is not None and state.is_released and all(row["id"] != entity_id for row in self.rows)
+        is_void = (
+            state is not None
+            and state.is_released
+            and all(row["id"] != entity_id for row in self.rows)
+        )
         return None if is_void else entity_id
 
     def _resolved(self, mark: str | None) -> str | None:
@@ -80,9 +88,15 @@ class Observation:
         ids = [str(row["id"]) for row in self.rows]
         if mark is None or mark in ids:
             return mark
-        alike = [entity_id for entity_id in ids if entity_id.casefold() == mark.casefold()]
+        alike = [
+            entity_id for entity_id in ids if entity_id.casefold() == mark.casefold()
+        ]
         if not alike and len(mark) >= _SHORTEST_MARK:
-            alike = [entity_id for entity_id in ids if entity_id.casefold().startswith(mark.casefold())]
+            alike = [
+                entity_id
+                for entity_id in ids
+                if entity_id.casefold().startswith(mark.casefold())
+            ]
         return alike[0] if len(alike) == 1 else mark
 
 
@@ -128,7 +142,11 @@ def match_addresses(seen: Observation) -> Match:
     pairs: dict[str, Record] = {}
 
     def pair(entity_id: str | None, adresse_id: Any) -> None:
-        if entity_id is None or not isinstance(adresse_id, int) or adresse_id not in rest:
+        if (
+            entity_id is None
+            or not isinstance(adresse_id, int)
+            or adresse_id not in rest
+        ):
             return
         if entity_id in rows and entity_id not in pairs:
             pairs[entity_id] = rest.pop(adresse_id)
@@ -148,7 +166,10 @@ def match_addresses(seen: Observation) -> Match:
     }
     for adresse_id, adresse in list(rest.items()):
         if not seen.marked_row(adresse) and not _belongs_to_deleted(seen, adresse):
-            pair(by_values.get(_value_key(_mapper.comparable_from_advoware(adresse))), adresse_id)
+            pair(
+                by_values.get(_value_key(_mapper.comparable_from_advoware(adresse))),
+                adresse_id,
+            )
     return _with_rest(seen, rows, list(rest.values()), pairs)
 
 
@@ -156,7 +177,10 @@ def _value_key(values: Mapping[str, Any]) -> tuple[str, ...] | None:
     """What makes two addresses the same to a person; None for an empty one, which is like no other."""
     if not has_content(values):
         return None
-    return tuple(str(text_of(values.get(name)) or "").casefold() for name in ("strasse", "plz", "ort", "postfach"))
+    return tuple(
+        str(text_of(values.get(name)) or "").casefold()
+        for name in ("strasse", "plz", "ort", "postfach")
+    )
 
 
 def _number_of(state: SyncState | None) -> int | None:
@@ -167,19 +191,35 @@ def _number_of(state: SyncState | None) -> int | None:
 
 def _belongs_to_deleted(seen: Observation, adresse: Record) -> bool:
     link = seen.link_of(adresse)
-    return any(state.advoware_id == link and state.deleted_at is not None for state in seen.states.values())
+    return any(
+        state.advoware_id == link and state.deleted_at is not None
+        for state in seen.states.values()
+    )
 
 
 def _with_rest(
-    seen: Observation, rows: Mapping[str, Record], rest: Sequence[Record], pairs: Mapping[str, Record]
+    seen: Observation,
+    rows: Mapping[str, Record],
+    rest: Sequence[Record],
+    pairs: Mapping[str, Record],
 ) -> Match:
-    result = Match(pairs=[(row, pairs[entity_id]) for entity_id, row in rows.items() if entity_id in pairs])
+    result = Match(
+        pairs=[
+            (row, pairs[entity_id])
+            for entity_id, row in rows.items()
+            if entity_id in pairs
+        ]
+    )
     for entity_id, row in rows.items():
         if entity_id not in pairs:
             is_linked = row.get("advowareId") and seen.may_follow_advoware_id(entity_id)
             is_known = seen.state_of(entity_id) is not None or is_linked
             (result.missing if is_known else result.new_rows).append(row)
-    owners = {state.advoware_id: entity_id for entity_id, state in _by_age(seen) if entity_id not in rows}
+    owners = {
+        state.advoware_id: entity_id
+        for entity_id, state in _by_age(seen)
+        if entity_id not in rows
+    }
     for adresse in rest:
         # A mark that names a row already paired with another Adresse was copied by a person: a new address.
         owner, mark = owners.get(seen.link_of(adresse)), seen.marked_row(adresse)
@@ -210,10 +250,17 @@ def left_behind(state: SyncState, now: datetime) -> SyncState:
     Its own state follows it there; without this the Adresse it leaves would look like a new one.
     """
     entity_id = f"{state.entity_id}{LEFT_BEHIND}{state.advoware_id}"
-    return SyncState(ENTITY_TYPE, entity_id, advoware_id=state.advoware_id, deleted_at=state.deleted_at or now)
+    return SyncState(
+        ENTITY_TYPE,
+        entity_id,
+        advoware_id=state.advoware_id,
+        deleted_at=state.deleted_at or now,
+    )
 
 
-def with_whereabouts(seen: Observation, found: Match, whereabouts: Mapping[str, Whereabouts]) -> Match:
+def with_whereabouts(
+    seen: Observation, found: Match, whereabouts: Mapping[str, Whereabouts]
+) -> Match:
     """The match after direct reads: what a mark means that names a CAdressen outside EspoCRM's list.
 
     A CAdressen of another Beteiligter: this Adresse is a copy, or came with a merge in Advoware: a new address. One
@@ -223,7 +270,9 @@ def with_whereabouts(seen: Observation, found: Match, whereabouts: Mapping[str, 
     new_adressen, vanished = list(found.new_adressen), dict(found.vanished)
     for mark, adresse in found.foreign:
         place, state = whereabouts.get(mark), seen.states.get(mark)
-        is_other = mark in vanished or (state is not None and state.advoware_id != seen.link_of(adresse))
+        is_other = mark in vanished or (
+            state is not None and state.advoware_id != seen.link_of(adresse)
+        )
         if place == "elsewhere" or (place == "gone" and is_other):
             new_adressen.append(adresse)
         elif place == "gone":
@@ -248,12 +297,22 @@ class MainAddress:
 
 def choose_main(seen: Observation, found: Match) -> MainAddress:
     """Exactly one address is the main one: the one newly chosen in EspoCRM, else Advoware's, else EspoCRM's."""
-    rows = [row for row in (*(row for row, _ in found.pairs), *found.new_rows) if is_active(row)]
+    rows = [
+        row
+        for row in (*(row for row, _ in found.pairs), *found.new_rows)
+        if is_active(row)
+    ]
     rows.sort(key=lambda row: (row.get("modifiedAt") or "", row["id"]))
     ours = [row["id"] for row in rows if row.get("istStandard")]
     active = {row["id"] for row in rows}
-    theirs = [row["id"] for row, adresse in found.pairs if is_main_there(adresse) and row["id"] in active]
-    theirs += [adresse_key(adresse) for adresse in found.new_adressen if is_main_there(adresse)]
+    theirs = [
+        row["id"]
+        for row, adresse in found.pairs
+        if is_main_there(adresse) and row["id"] in active
+    ]
+    theirs += [
+        adresse_key(adresse) for adresse in found.new_adressen if is_main_there(adresse)
+    ]
     base = next((entity_id for entity_id in active if _was_main(seen, entity_id)), None)
     chosen = [key for key in ours if key != base]
     advoware = next((key for key in theirs if key in chosen), next(iter(theirs), None))
@@ -263,9 +322,13 @@ def choose_main(seen: Observation, found: Match) -> MainAddress:
         wanted = advoware or next(iter(ours), None)
     else:
         wanted = next(iter(ours), None)
-    if wanted == advoware or any(row["id"] == wanted for row in found.new_rows):  # a POST can make it the main one
+    if wanted == advoware or any(
+        row["id"] == wanted for row in found.new_rows
+    ):  # a POST can make it the main one
         return MainAddress(wanted, wanted, is_task=False)
-    return MainAddress(wanted, base, is_task=bool(chosen) and not (advoware is None and base is None))
+    return MainAddress(
+        wanted, base, is_task=bool(chosen) and not (advoware is None and base is None)
+    )
 
 
 def _was_main(seen: Observation, entity_id: str) -> bool:

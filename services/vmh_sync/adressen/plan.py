@@ -100,7 +100,10 @@ class Settle:
     def shown_status(self) -> str:
         """The ``syncStatus`` that the CAdressen shall show."""
         entries = self.state.rejected.items()
-        waits = any((is_field(name) or name == MAIN) and item.get("reason") != "erased" for name, item in entries)
+        waits = any(
+            (is_field(name) or name == MAIN) and item.get("reason") != "erased"
+            for name, item in entries
+        )
         return self.status or ("conflict" if waits else "clean")
 
     @property
@@ -108,7 +111,10 @@ class Settle:
         """The attributes for EspoCRM, without the sync fields."""
         if self.fields is None:
             return self.attributes
-        return {**_mapper.to_espocrm(self.fields.to_espocrm, self.fields.street), **self.attributes}
+        return {
+            **_mapper.to_espocrm(self.fields.to_espocrm, self.fields.street),
+            **self.attributes,
+        }
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,10 @@ Action = CreateAdresse | CreateCAdressen | Settle | RememberDeleted | Ignore | B
 
 
 def make_plan(
-    seen: Observation, found: Match, confirmed: Iterable[str] = (), elsewhere: Iterable[str] = ()
+    seen: Observation,
+    found: Match,
+    confirmed: Iterable[str] = (),
+    elsewhere: Iterable[str] = (),
 ) -> list[Action]:
     """The actions, in their order.
 
@@ -149,13 +158,25 @@ def make_plan(
     doubtful, moved = unconfirmed(seen, found) - set(confirmed), set(elsewhere)
     main = choose_main(seen, found)
     actions: list[Action] = [
-        _planned({"id": entity_id}, _remember_deleted, seen, entity_id, adresse, entity_id in moved)
+        _planned(
+            {"id": entity_id},
+            _remember_deleted,
+            seen,
+            entity_id,
+            adresse,
+            entity_id in moved,
+        )
         for entity_id, adresse in found.vanished.items()
         if entity_id not in doubtful
     ]
-    actions += [_planned(row, _settle_pair, seen, main, row, adresse) for row, adresse in found.pairs]
+    actions += [
+        _planned(row, _settle_pair, seen, main, row, adresse)
+        for row, adresse in found.pairs
+    ]
     for row in found.missing:
-        if row["id"] not in doubtful and (seen.direction == "both" or not _is_newly_gone(seen, row)):
+        if row["id"] not in doubtful and (
+            seen.direction == "both" or not _is_newly_gone(seen, row)
+        ):
             actions.append(_planned(row, _settle_missing, seen, row))
     for row in found.new_rows:
         actions.append(_planned(row, _create_adresse, row, main.wanted == row["id"]))
@@ -176,8 +197,13 @@ def _create_adresse(row: Record, is_main: bool) -> CreateAdresse | Ignore:
     values = _mapper.comparable_from_espocrm(row)
     if not is_active(row) or not has_content(values):
         return Ignore(row)
-    unfit = {name: _mapper.unfit("advoware", name, value, values) for name, value in values.items()}
-    left_out = {name: _reason_at_create(reason) for name, reason in unfit.items() if reason}
+    unfit = {
+        name: _mapper.unfit("advoware", name, value, values)
+        for name, value in values.items()
+    }
+    left_out = {
+        name: _reason_at_create(reason) for name, reason in unfit.items() if reason
+    }
     names = tuple(name for name in FIELDS if name in values and name not in left_out)
     return CreateAdresse(row, (*names, BLOCK), left_out, is_main)
 
@@ -186,9 +212,13 @@ def _reason_at_create(reason: str) -> str:
     return "unknown_espocrm" if reason == "unknown" else "too_long_advoware"
 
 
-def _create_cadressen(seen: Observation, adresse: Record, is_main: bool) -> CreateCAdressen:
+def _create_cadressen(
+    seen: Observation, adresse: Record, is_main: bool
+) -> CreateCAdressen:
     attributes = _mapper.map_advoware_to_cadressen(adresse)
-    return CreateCAdressen(adresse, {**attributes, "istStandard": is_main, **seen.owner})
+    return CreateCAdressen(
+        adresse, {**attributes, "istStandard": is_main, **seen.owner}
+    )
 
 
 def unconfirmed(seen: Observation, found: Match) -> set[str]:
@@ -203,41 +233,76 @@ def unconfirmed(seen: Observation, found: Match) -> set[str]:
 # -- linked pairs ---------------------------------------------------------------------------------------------------
 
 
-def _settle_pair(seen: Observation, main: MainAddress, row: Record, adresse: Record) -> Settle:
+def _settle_pair(
+    seen: Observation, main: MainAddress, row: Record, adresse: Record
+) -> Settle:
     state = _state(seen, row, adresse)
     active = is_active(row)
     fields = {name: item for name, item in state.rejected.items() if is_field(name)}
     if not active and "gone" in state.rejected and seen.direction == "both":
-        return _settle_returned(seen, main, row, adresse, replace(state, rejected=fields))
-    activity = {name: item for name, item in state.rejected.items() if name == "isActive"}
+        return _settle_returned(
+            seen, main, row, adresse, replace(state, rejected=fields)
+        )
+    activity = {
+        name: item for name, item in state.rejected.items() if name == "isActive"
+    }
     # What was deactivated while Advoware did not show it has to be told once it does.
     if state.base.get("isActive", active) != active or (activity and not active):
-        activity = {"isActive": _waiting(seen, state, "isActive", espocrm=active, advoware=True)}
+        activity = {
+            "isActive": _waiting(seen, state, "isActive", espocrm=active, advoware=True)
+        }
     if active:
-        return _settle_fields(seen, main, row, adresse, replace(state, rejected={**fields, **activity}))
+        return _settle_fields(
+            seen, main, row, adresse, replace(state, rejected={**fields, **activity})
+        )
     # Deactivated: a person deletes it in Advoware; until then nothing is brought over to either side.
     status = "conflict" if activity_problems(seen, row, adresse, activity) else "clean"
-    state = replace(state, base={**state.base, "isActive": False}, rejected={**fields, **activity})
+    state = replace(
+        state, base={**state.base, "isActive": False}, rejected={**fields, **activity}
+    )
     return Settle(row, adresse, state, status=status)
 
 
-def _settle_returned(seen: Observation, main: MainAddress, row: Record, adresse: Record, state: SyncState) -> Settle:
+def _settle_returned(
+    seen: Observation, main: MainAddress, row: Record, adresse: Record, state: SyncState
+) -> Settle:
     """Advoware shows the Adresse again because of whose absence the CAdressen was switched off, by us: switch it on."""
     action = _settle_fields(seen, main, {**row, "isActive": True}, adresse, state)
-    change = {"record": name_of(row), "field": "isActive", "side": "espocrm", "old": False, "new": True}
+    change = {
+        "record": name_of(row),
+        "field": "isActive",
+        "side": "espocrm",
+        "old": False,
+        "new": True,
+    }
     return replace(
-        action, row=row, attributes={**action.attributes, "isActive": True}, changes=(*action.changes, change)
+        action,
+        row=row,
+        attributes={**action.attributes, "isActive": True},
+        changes=(*action.changes, change),
     )
 
 
-def _settle_fields(seen: Observation, main: MainAddress, row: Record, adresse: Record, state: SyncState) -> Settle:
+def _settle_fields(
+    seen: Observation, main: MainAddress, row: Record, adresse: Record, state: SyncState
+) -> Settle:
     known = seen.state_of(row["id"])
     before = known.rejected if known is not None else {}
-    fields = plan_fields(row, adresse, state, seen.beteiligter, seen.direction, seen.now)
-    activity = {name: item for name, item in state.rejected.items() if not is_field(name)}
-    attributes = _new_block_label(row, adresse, state) if seen.direction == "both" else {}
+    fields = plan_fields(
+        row, adresse, state, seen.beteiligter, seen.direction, seen.now
+    )
+    activity = {
+        name: item for name, item in state.rejected.items() if not is_field(name)
+    }
+    attributes = (
+        _new_block_label(row, adresse, state) if seen.direction == "both" else {}
+    )
     is_main = main.wanted == row["id"]
-    if seen.direction == "both" and main.wanted is not None and bool(row.get("istStandard")) != is_main:
+    if (
+        seen.direction == "both"
+        and main.wanted is not None
+        and bool(row.get("istStandard")) != is_main
+    ):
         attributes["istStandard"] = is_main
     if is_main and main.is_task:
         told = replace(state, rejected=before)
@@ -245,35 +310,62 @@ def _settle_fields(seen: Observation, main: MainAddress, row: Record, adresse: R
     base: Record = {"isActive": True, BLOCK: seen_block(adresse, state)}
     if main.agreed is not None:
         base[MAIN] = main.agreed == row["id"]
-    action = Settle(row, adresse, replace(state, base=base, rejected=activity), fields, attributes)
+    action = Settle(
+        row, adresse, replace(state, base=base, rejected=activity), fields, attributes
+    )
     action = _with_fields(action, fields)
     lost = conflict_problems(seen, row, fields, seen.now.isoformat(timespec="seconds"))
-    return replace(action, lost=lost, changes=tuple(rejection_lines(row, before, action.state.rejected)))
+    return replace(
+        action,
+        lost=lost,
+        changes=tuple(rejection_lines(row, before, action.state.rejected)),
+    )
 
 
 def _with_fields(action: Settle, fields: FieldPlan) -> Settle:
     """The action with what it remembers of its fields replaced."""
-    base = {name: value for name, value in action.state.base.items() if name not in FIELDS}
-    others = {name: item for name, item in action.state.rejected.items() if not is_field(name)}
-    state = replace(action.state, base={**base, **base_to_json(fields.settled)}, rejected={**others, **fields.waiting})
+    base = {
+        name: value for name, value in action.state.base.items() if name not in FIELDS
+    }
+    others = {
+        name: item for name, item in action.state.rejected.items() if not is_field(name)
+    }
+    state = replace(
+        action.state,
+        base={**base, **base_to_json(fields.settled)},
+        rejected={**others, **fields.waiting},
+    )
     return replace(action, fields=fields, state=state)
 
 
 def _new_block_label(row: Record, adresse: Record, state: SyncState) -> Record:
     """A label that shows a printed block, and was not edited since, follows it."""
     old, new = state.base.get(BLOCK), seen_block(adresse, state)
-    if not old or lines_of(old) == lines_of(new) or has_content(_mapper.comparable_from_advoware(adresse)):
+    if (
+        not old
+        or lines_of(old) == lines_of(new)
+        or has_content(_mapper.comparable_from_advoware(adresse))
+    ):
         return {}
-    return {"bezeichnung": _mapper.label_of(adresse)} if row.get("bezeichnung") == shortened(block_label(old)) else {}
+    return (
+        {"bezeichnung": _mapper.label_of(adresse)}
+        if row.get("bezeichnung") == shortened(block_label(old))
+        else {}
+    )
 
 
-def settle_put(seen: Observation, action: Settle, answer: Record, left_out: Mapping[str, str]) -> Settle:
+def settle_put(
+    seen: Observation, action: Settle, answer: Record, left_out: Mapping[str, str]
+) -> Settle:
     """The action after its PUT: with Advoware's new record, and what that took differently waiting for a person."""
     if action.fields is None:
         return action
     before = action.state.rejected
     fields = after_put(action.fields, action.state, answer, left_out, seen.now)
-    action = _with_fields(replace(action, adresse=answer, left_out=action.left_out | left_out.keys()), fields)
+    action = _with_fields(
+        replace(action, adresse=answer, left_out=action.left_out | left_out.keys()),
+        fields,
+    )
     state = replace(
         action.state,
         base={**action.state.base, BLOCK: seen_block(answer, action.state)},
@@ -283,33 +375,73 @@ def settle_put(seen: Observation, action: Settle, answer: Record, left_out: Mapp
     return replace(action, state=state, changes=changes)
 
 
-def settle_update(seen: Observation, action: Settle, written: Record, left_out: Mapping[str, str]) -> Settle:
+def settle_update(
+    seen: Observation, action: Settle, written: Record, left_out: Mapping[str, str]
+) -> Settle:
     """The action after EspoCRM's update, likewise."""
     if action.fields is None:
         return action
     before = action.state.rejected
     fields = after_update(action.fields, action.state, written, left_out, seen.now)
     row = {**action.row, **written}
-    action = _with_fields(replace(action, row=row, left_out=action.left_out | left_out.keys()), fields)
-    return replace(action, changes=(*action.changes, *rejection_lines(action.row, before, action.state.rejected)))
+    action = _with_fields(
+        replace(action, row=row, left_out=action.left_out | left_out.keys()), fields
+    )
+    return replace(
+        action,
+        changes=(
+            *action.changes,
+            *rejection_lines(action.row, before, action.state.rejected),
+        ),
+    )
 
 
 def link_created(
-    seen: Observation, row: Record, adresse: Record, left_out: Mapping[str, tuple[str, str]], *, side: Side
+    seen: Observation,
+    row: Record,
+    adresse: Record,
+    left_out: Mapping[str, tuple[str, str]],
+    *,
+    side: Side,
 ) -> Settle:
     """The action for a pair whose part on ``side`` was just created from the other.
 
     ``left_out`` says of the fields that were not sent why not: a reason and the receiver's words.
     """
-    ours, theirs = _mapper.comparable_from_espocrm(row), _mapper.comparable_from_advoware(adresse)
+    ours, theirs = (
+        _mapper.comparable_from_espocrm(row),
+        _mapper.comparable_from_advoware(adresse),
+    )
     # Advoware makes a Beteiligter's first Adresse the main one without being asked.
-    is_main = adresse[MAIN] if isinstance(adresse.get(MAIN), bool) else bool(row.get("istStandard"))
-    state = SyncState(ENTITY_TYPE, row["id"], advoware_id=seen.link_of(adresse), advoware_row_id=adresse.get("rowId"))
+    is_main = (
+        adresse[MAIN]
+        if isinstance(adresse.get(MAIN), bool)
+        else bool(row.get("istStandard"))
+    )
+    state = SyncState(
+        ENTITY_TYPE,
+        row["id"],
+        advoware_id=seen.link_of(adresse),
+        advoware_row_id=adresse.get("rowId"),
+    )
     settled, waiting = after_create(side, ours, theirs, left_out, state, seen.now)
-    base = {**base_to_json(settled), MAIN: is_main, "isActive": True, BLOCK: seen_block(adresse, state)}
+    base = {
+        **base_to_json(settled),
+        MAIN: is_main,
+        "isActive": True,
+        BLOCK: seen_block(adresse, state),
+    }
     label = _mapper.label(ours) or _mapper.label_of(adresse)
-    change = {"record": name_of(row), "field": "adresse", "side": side, "old": None, "new": label}
-    attributes = {"istStandard": is_main} if bool(row.get("istStandard")) != is_main else {}
+    change = {
+        "record": name_of(row),
+        "field": "adresse",
+        "side": side,
+        "old": None,
+        "new": label,
+    }
+    attributes = (
+        {"istStandard": is_main} if bool(row.get("istStandard")) != is_main else {}
+    )
     return Settle(
         row,
         adresse,
@@ -327,7 +459,9 @@ def _is_newly_gone(seen: Observation, row: Record) -> bool:
     state = seen.state_of(row["id"])
     if state is None:
         return is_active(row)
-    was_reactivated = state.base.get("isActive") is False or "isActive" in state.rejected
+    was_reactivated = (
+        state.base.get("isActive") is False or "isActive" in state.rejected
+    )
     return is_active(row) and not was_reactivated
 
 
@@ -339,22 +473,33 @@ def _settle_missing(seen: Observation, row: Record) -> Settle:
         rejected["gone"] = _waiting(seen, state, "gone", espocrm=True, advoware=None)
         attributes, status, active = {"isActive": False}, "deleted_in_advoware", False
     elif active:
-        rejected["isActive"] = _waiting(seen, state, "isActive", espocrm=True, advoware=False)
+        rejected["isActive"] = _waiting(
+            seen, state, "isActive", espocrm=True, advoware=False
+        )
         status = "conflict"
     elif "gone" in state.rejected:
         rejected["gone"] = state.rejected["gone"]
         status = "deleted_in_advoware"
-    elif state.base.get("isActive") or "isActive" in state.rejected:  # deactivated by a person: done, unless it returns
-        rejected["isActive"] = _waiting(seen, state, "isActive", espocrm=False, advoware=None)
+    elif (
+        state.base.get("isActive") or "isActive" in state.rejected
+    ):  # deactivated by a person: done, unless it returns
+        rejected["isActive"] = _waiting(
+            seen, state, "isActive", espocrm=False, advoware=None
+        )
     state = replace(state, base={**state.base, "isActive": active}, rejected=rejected)
     return Settle(row, None, state, attributes=attributes, status=status)
 
 
-def _remember_deleted(seen: Observation, entity_id: str, adresse: Record | None, is_elsewhere: bool) -> RememberDeleted:
+def _remember_deleted(
+    seen: Observation, entity_id: str, adresse: Record | None, is_elsewhere: bool
+) -> RememberDeleted:
     state = seen.states.get(entity_id)
     if state is None or seen.state_of(entity_id) is not None:
         link = seen.link_of(adresse) if adresse is not None else None
-        state = replace(state or SyncState(ENTITY_TYPE, entity_id, advoware_id=link), deleted_at=seen.now)
+        state = replace(
+            state or SyncState(ENTITY_TYPE, entity_id, advoware_id=link),
+            deleted_at=seen.now,
+        )
     states: tuple[SyncState, ...] = (state,)
     if is_elsewhere and state.advoware_id is not None and LEFT_BEHIND not in entity_id:
         states = (state, left_behind(state, seen.now))
@@ -379,18 +524,26 @@ def _state(seen: Observation, row: Record, adresse: Record | None) -> SyncState:
     """The state that a pair starts from; what was agreed on or told about another Adresse does not count for it."""
     state = seen.state_of(row["id"])
     if adresse is None:
-        return state or SyncState(ENTITY_TYPE, row["id"], advoware_id=f"{seen.betnr}/{row.get('advowareId')}")
+        return state or SyncState(
+            ENTITY_TYPE, row["id"], advoware_id=f"{seen.betnr}/{row.get('advowareId')}"
+        )
     if state is None or state.advoware_id != seen.link_of(adresse):
         state = SyncState(ENTITY_TYPE, row["id"], advoware_id=seen.link_of(adresse))
     return replace(state, advoware_row_id=adresse.get("rowId"))
 
 
-def _waiting(seen: Observation, state: SyncState, name: str, espocrm: Any, advoware: Any) -> dict[str, Any]:
+def _waiting(
+    seen: Observation, state: SyncState, name: str, espocrm: Any, advoware: Any
+) -> dict[str, Any]:
     """The entry of a difference that waits for a person; the one already there if it is the same difference."""
     known = state.rejected.get(name)
     if known and known.get("espocrm") == espocrm and known.get("advoware") == advoware:
         return dict(known)
-    return {"espocrm": espocrm, "advoware": advoware, "since": seen.now.isoformat(timespec="seconds")}
+    return {
+        "espocrm": espocrm,
+        "advoware": advoware,
+        "since": seen.now.isoformat(timespec="seconds"),
+    }
 
 
 # -- what is told ---------------------------------------------------------------------------------------------------
@@ -407,5 +560,9 @@ def problems_of(seen: Observation, action: Settle) -> tuple[Problem, ...]:
 
 def changes_of(action: Settle) -> list[Mapping[str, Any]]:
     """The lines of an action for the audit."""
-    written = change_lines(action.row, action.fields, action.left_out) if action.fields is not None else []
+    written = (
+        change_lines(action.row, action.fields, action.left_out)
+        if action.fields is not None
+        else []
+    )
     return [*written, *action.changes]

@@ -32,16 +32,33 @@ _ACTIONS: Mapping[str, ActionType] = {
 }
 
 
-def problem(seen: Observation, action_type: ActionType, row: Record, **further: Any) -> Problem:
+def problem(
+    seen: Observation, action_type: ActionType, row: Record, **further: Any
+) -> Problem:
     """A problem of a CAdressen."""
-    adresse = _mapper.label(_mapper.comparable_from_espocrm(row)) or str(row.get("bezeichnung") or "")
-    return Problem(action_type, ENTITY_TYPE, row["id"], f"{action_type}:{row['id']}", about(seen, adresse, **further))
+    adresse = _mapper.label(_mapper.comparable_from_espocrm(row)) or str(
+        row.get("bezeichnung") or ""
+    )
+    return Problem(
+        action_type,
+        ENTITY_TYPE,
+        row["id"],
+        f"{action_type}:{row['id']}",
+        about(seen, adresse, **further),
+    )
 
 
 def about(seen: Observation, adresse: str, **further: Any) -> dict[str, Any]:
     """The details that every problem of an address has: whose, which."""
-    names = (comparable_text(seen.beteiligter.get(field)) for field in ("vorname", "name"))
-    return {"betnr": seen.betnr, "name": " ".join(name for name in names if name), "adresse": adresse, **further}
+    names = (
+        comparable_text(seen.beteiligter.get(field)) for field in ("vorname", "name")
+    )
+    return {
+        "betnr": seen.betnr,
+        "name": " ".join(name for name in names if name),
+        "adresse": adresse,
+        **further,
+    }
 
 
 def activity_problems(
@@ -50,64 +67,109 @@ def activity_problems(
     """The problems of an address that is in use on one side only."""
     problems = []
     if "gone" in rejected:
-        problems.append(problem(seen, "missing_in_advoware", row, since=rejected["gone"]["since"]))
+        problems.append(
+            problem(seen, "missing_in_advoware", row, since=rejected["gone"]["since"])
+        )
     if (pair := rejected.get("isActive")) is not None:
         if pair["espocrm"]:
-            problems.append(problem(seen, "address_reactivate_required", row, since=pair["since"]))
+            problems.append(
+                problem(seen, "address_reactivate_required", row, since=pair["since"])
+            )
         elif adresse is not None:
-            problems.append(problem(seen, "address_delete_required", row, since=pair["since"]))
+            problems.append(
+                problem(seen, "address_delete_required", row, since=pair["since"])
+            )
     return tuple(problems)
 
 
-def field_problems(seen: Observation, row: Record, rejected: Mapping[str, Any]) -> tuple[Problem, ...]:
+def field_problems(
+    seen: Observation, row: Record, rejected: Mapping[str, Any]
+) -> tuple[Problem, ...]:
     """The problems of the fields that wait, one for each reason."""
     by_reason: dict[str, dict[str, Any]] = {}
     for name, item in sorted(rejected.items()):
         if is_field(name) or name == MAIN:
             by_reason.setdefault(item.get("reason", "read_only"), {})[name] = item
-    return tuple(_field_problem(seen, row, reason, items) for reason, items in by_reason.items())
+    return tuple(
+        _field_problem(seen, row, reason, items) for reason, items in by_reason.items()
+    )
 
 
-def _field_problem(seen: Observation, row: Record, reason: str, items: Mapping[str, Any]) -> Problem:
+def _field_problem(
+    seen: Observation, row: Record, reason: str, items: Mapping[str, Any]
+) -> Problem:
     if reason == "erased":  # what was erased is not written down elsewhere
         labels = ", ".join(LABELS.get(name, name) for name in items)
         details = {"reason": "address_erased", "betnr": seen.betnr, "Gelöscht": labels}
         key = f"address_erased:{row['id']}"
         return Problem("general_manual_action", ENTITY_TYPE, row["id"], key, details)
     # "old" is what the side shows that the edit did not reach, "new" the edit.
-    into, out_of = ("espocrm", "advoware") if reason in _INTO_ESPOCRM else ("advoware", "espocrm")
+    into, out_of = (
+        ("espocrm", "advoware") if reason in _INTO_ESPOCRM else ("advoware", "espocrm")
+    )
     fields = [{"field": name, "old": shown(name, item[into]), "new": shown(name, item[out_of])}
               for name, item in items.items()]  # fmt: skip
-    further: dict[str, Any] = {"fields": fields, "since": min(item["since"] for item in items.values())}
+    further: dict[str, Any] = {
+        "fields": fields,
+        "since": min(item["since"] for item in items.values()),
+    }
     if words := [item["words"] for item in items.values() if item.get("words")]:
         further["error"] = "; ".join(dict.fromkeys(words))
     if reason in _ACTIONS:
         own = {} if reason == "read_only" else {"reason": f"address_{reason}"}
         return problem(seen, _ACTIONS[reason], row, **own, **further)
-    told = problem(seen, "general_manual_action", row, reason=f"address_{reason}", **further)
-    return Problem(told.action_type, told.entity_type, told.entity_id, f"address_{reason}:{row['id']}", told.details)
+    told = problem(
+        seen, "general_manual_action", row, reason=f"address_{reason}", **further
+    )
+    return Problem(
+        told.action_type,
+        told.entity_type,
+        told.entity_id,
+        f"address_{reason}:{row['id']}",
+        told.details,
+    )
 
 
-_INTO_ESPOCRM = frozenset({"unknown_advoware", "too_long_espocrm", "altered_espocrm", "value_refused_espocrm"})
+_INTO_ESPOCRM = frozenset(
+    {"unknown_advoware", "too_long_espocrm", "altered_espocrm", "value_refused_espocrm"}
+)
 
 
-def conflict_problems(seen: Observation, row: Record, fields: FieldPlan, now: str) -> tuple[Problem, ...]:
+def conflict_problems(
+    seen: Observation, row: Record, fields: FieldPlan, now: str
+) -> tuple[Problem, ...]:
     """EspoCRM won over an edit in Advoware: somebody should know what was replaced there."""
     lost = [
-        {"field": item.field, "old": shown(item.field, item.advoware), "new": shown(item.field, item.espocrm)}
+        {
+            "field": item.field,
+            "old": shown(item.field, item.advoware),
+            "new": shown(item.field, item.espocrm),
+        }
         for item in fields.plan.conflicts
         if item.field in fields.to_advoware
     ]
     if not lost:
         return ()
-    told = problem(seen, "general_manual_action", row, reason="conflict", fields=lost, since=now)
-    return (Problem(told.action_type, told.entity_type, told.entity_id, f"conflict:{row['id']}", told.details),)
+    told = problem(
+        seen, "general_manual_action", row, reason="conflict", fields=lost, since=now
+    )
+    return (
+        Problem(
+            told.action_type,
+            told.entity_type,
+            told.entity_id,
+            f"conflict:{row['id']}",
+            told.details,
+        ),
+    )
 
 
 def sentences(problems: Iterable[Problem]) -> list[str]:
     """What the CBeteiligte shows of the problems that wait; what is settled or needs nothing is not among them."""
     return [
-        problem_sentence(item) for item in problems if item.action_type != "missing_in_advoware" and not _is_over(item)
+        problem_sentence(item)
+        for item in problems
+        if item.action_type != "missing_in_advoware" and not _is_over(item)
     ]
 
 
@@ -118,10 +180,14 @@ def _is_over(item: Problem) -> bool:
     )
 
 
-def failure_sentence(reason: str, *, betnr: str = "", adresse: str = "", value: str = "") -> str:
+def failure_sentence(
+    reason: str, *, betnr: str = "", adresse: str = "", value: str = ""
+) -> str:
     """A failure in one German sentence with its code."""
     details = {"reason": reason, "betnr": betnr, "adresse": adresse, "value": value}
-    return problem_sentence(Problem("general_manual_action", ENTITY_TYPE, "", "", details))
+    return problem_sentence(
+        Problem("general_manual_action", ENTITY_TYPE, "", "", details)
+    )
 
 
 def shown(name: str, stored: Any) -> Any:
@@ -138,7 +204,9 @@ def name_of(row: Record) -> str:
     return f"{ENTITY_TYPE}/{row['id']}"
 
 
-def change_lines(row: Record, fields: FieldPlan, left_out: Iterable[str] = ()) -> list[Mapping[str, Any]]:
+def change_lines(
+    row: Record, fields: FieldPlan, left_out: Iterable[str] = ()
+) -> list[Mapping[str, Any]]:
     """One line for each value that is written."""
     lost, unsent = {conflict.field for conflict in fields.plan.conflicts}, set(left_out)
     changes: list[Mapping[str, Any]] = []
@@ -149,20 +217,40 @@ def change_lines(row: Record, fields: FieldPlan, left_out: Iterable[str] = ()) -
         for name, new in sorted(written.items()):
             if name in unsent:
                 continue
-            change = {"record": name_of(row), "field": name, "side": side, "old": text_of(old.get(name)), "new": new}
+            change = {
+                "record": name_of(row),
+                "field": name,
+                "side": side,
+                "old": text_of(old.get(name)),
+                "new": new,
+            }
             changes.append({**change, "conflict": True} if name in lost else change)
     return changes
 
 
 def block_line(row: Record, old: str, new: str) -> Mapping[str, Any]:
     """The line that keeps a printed block before it is overwritten."""
-    return {"record": name_of(row), "field": BLOCK, "side": "advoware", "old": old, "new": new}
+    return {
+        "record": name_of(row),
+        "field": BLOCK,
+        "side": "advoware",
+        "old": old,
+        "new": new,
+    }
 
 
-def rejection_lines(row: Record, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def rejection_lines(
+    row: Record, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
     """One line for each difference that waits from now on."""
     return [
-        {"record": name_of(row), "field": name, "side": "advoware", "rejected": True, **item}
+        {
+            "record": name_of(row),
+            "field": name,
+            "side": "advoware",
+            "rejected": True,
+            **item,
+        }
         for name, item in sorted(after.items())
         if (is_field(name) or name == MAIN) and before.get(name) != item
     ]

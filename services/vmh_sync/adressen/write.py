@@ -85,10 +85,14 @@ async def _add_one_by_one(
     return answer, left_out
 
 
-async def _leave_out_one(write: Write, names: list[str], error: ValidationFailed) -> tuple[Any, LeftOut]:
+async def _leave_out_one(
+    write: Write, names: list[str], error: ValidationFailed
+) -> tuple[Any, LeftOut]:
     for name in names:
         try:
-            return await write([other for other in names if other != name]), {name: _words(error)}
+            return await write([other for other in names if other != name]), {
+                name: _words(error)
+            }
         except ValidationFailed:
             continue
     if not names:
@@ -99,7 +103,11 @@ async def _leave_out_one(write: Write, names: list[str], error: ValidationFailed
 def named_field(error: ValidationFailed, names: Sequence[str]) -> str | None:
     """The one of the names that the receiver's answer speaks of; None if it speaks of none or of several."""
     said = f"{error.reason} {error.details if error.details is not None else ''}".casefold()
-    found = [name for name in names if re.search(rf"(?<![a-z0-9_]){re.escape(name.casefold())}(?![a-z0-9_])", said)]
+    found = [
+        name
+        for name in names
+        if re.search(rf"(?<![a-z0-9_]){re.escape(name.casefold())}(?![a-z0-9_])", said)
+    ]
     return found[0] if len(found) == 1 else None
 
 

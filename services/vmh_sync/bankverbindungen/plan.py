@@ -14,7 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from services.bankverbindungen_mapper import FIELDS, BankverbindungenMapper, UnusableAccount
+from services.bankverbindungen_mapper import (
+    FIELDS,
+    BankverbindungenMapper,
+    UnusableAccount,
+)
 from services.values.merge import (
     Held,
     Pair,
@@ -65,11 +69,17 @@ class Observation:
     def linked_except(self, entity_id: str) -> set[str | None]:
         """The ``advoware_id`` of all other CBankverbindungen."""
         states = self.states.values()
-        return {s.advoware_id for s in states if s.belongs_to(self.betnr) and s.entity_id != entity_id}
+        return {
+            s.advoware_id
+            for s in states
+            if s.belongs_to(self.betnr) and s.entity_id != entity_id
+        }
 
     def konto_by_link(self, link: str | None) -> Record | None:
         """The Bankverbindung with this ``advoware_id``."""
-        return next((konto for konto in self.konten if self.link_of(konto) == link), None)
+        return next(
+            (konto for konto in self.konten if self.link_of(konto) == link), None
+        )
 
     def may_hide(self, row: Record) -> bool:
         """Whether one of the Bankverbindungen without id may be the row's."""
@@ -82,7 +92,10 @@ class Observation:
 
     def hides(self, row: Record) -> bool:
         """Whether one of the Bankverbindungen without id is certainly the row's."""
-        return any(isinstance(item, dict) and _mapper.is_same_account(row, item) for item in self.odd)
+        return any(
+            isinstance(item, dict) and _mapper.is_same_account(row, item)
+            for item in self.odd
+        )
 
 
 @dataclass(frozen=True)
@@ -131,7 +144,11 @@ def _link_here(seen: Observation, row: Record) -> str | None:
     if not row.get("advowareKontoId") or home_of(seen, row) is not None:
         return None
     state = seen.states.get(row["id"])
-    is_ours = state is None or state.is_released or replace(state, deleted_at=None).belongs_to(seen.betnr)
+    is_ours = (
+        state is None
+        or state.is_released
+        or replace(state, deleted_at=None).belongs_to(seen.betnr)
+    )
     return f"{seen.betnr}/{row['advowareKontoId']}" if is_ours else None
 
 
@@ -146,7 +163,10 @@ def home_of(seen: Observation, row: Record) -> str | None:
     if state.advoware_id is not None:
         betnr, _, konto_id = state.advoware_id.partition("/")
     else:
-        betnr, konto_id = str(state.base.get("betnr") or ""), str(row.get("advowareKontoId") or "")
+        betnr, konto_id = (
+            str(state.base.get("betnr") or ""),
+            str(row.get("advowareKontoId") or ""),
+        )
     return f"{betnr}/{konto_id}" if betnr and konto_id and betnr != seen.betnr else None
 
 
@@ -155,9 +175,14 @@ def is_active(row: Record) -> bool:
     return row.get("istAktiv") is not False
 
 
-def settle(seen: Observation, row: Record, konto: Record, *, created: bool = False) -> Settle:
+def settle(
+    seen: Observation, row: Record, konto: Record, *, created: bool = False
+) -> Settle:
     """What to do about a linked pair; ``created``: Advoware's part was just created from the row."""
-    ours, theirs = _mapper.comparable_from_espocrm(row), _mapper.comparable_from_advoware(konto)
+    ours, theirs = (
+        _mapper.comparable_from_espocrm(row),
+        _mapper.comparable_from_advoware(konto),
+    )
     state = seen.state_of(row["id"])
     if state is None or state.advoware_id != seen.link_of(konto):
         state = SyncState(ENTITY_TYPE, row["id"], advoware_id=seen.link_of(konto))
@@ -166,16 +191,33 @@ def settle(seen: Observation, row: Record, konto: Record, *, created: bool = Fal
         last = base_from_json(state.base.get("fields") or {})
     settled, held = _compare(last, ours, theirs)
     how = "created" if created else None
-    waiting = {item.field: _waiting(seen, state, item.field, item.espocrm, item.advoware, how) for item in held}
+    waiting = {
+        item.field: _waiting(seen, state, item.field, item.espocrm, item.advoware, how)
+        for item in held
+    }
     if not is_active(row):
-        waiting = {"istAktiv": _waiting(seen, state, "istAktiv", espocrm=False, advoware=True)}
-    base = {**_place(seen, seen.betnr), "fields": base_to_json(settled), "label": _mapper.label(theirs)}
+        waiting = {
+            "istAktiv": _waiting(seen, state, "istAktiv", espocrm=False, advoware=True)
+        }
+    base = {
+        **_place(seen, seen.betnr),
+        "fields": base_to_json(settled),
+        "label": _mapper.label(theirs),
+    }
     erased = waiting.keys() & _mapper.erased(row)
     others = {name: item for name, item in waiting.items() if name not in erased}
-    problems = _problems(seen, row, theirs, others) or ((_erased_problem(seen, row, erased),) if erased else ())
-    attributes: Record = {} if row.get("advowareKontoId") == konto["id"] else {"advowareKontoId": konto["id"]}
+    problems = _problems(seen, row, theirs, others) or (
+        (_erased_problem(seen, row, erased),) if erased else ()
+    )
+    attributes: Record = (
+        {}
+        if row.get("advowareKontoId") == konto["id"]
+        else {"advowareKontoId": konto["id"]}
+    )
     linked = "created" if created else "adopted" if attributes else None
-    attributes |= shown_status(row, "unclean", problems) if others else shown_status(row, "clean")
+    attributes |= (
+        shown_status(row, "unclean", problems) if others else shown_status(row, "clean")
+    )
     return Settle(
         row,
         replace(state, base=base, rejected=waiting, advoware_row_id=konto.get("rowId")),
@@ -190,15 +232,28 @@ def _erased_problem(seen: Observation, row: Record, erased: Collection[str]) -> 
     """Told without the values: what was erased is not written down elsewhere."""
     labels = ", ".join(LABELS.get(name, name) for name in sorted(erased))
     details = {"reason": "bank_erased", "betnr": seen.betnr, "Gelöscht": labels}
-    return Problem("general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details)
+    return Problem(
+        "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
+    )
 
 
 def settle_gone(seen: Observation, row: Record) -> Settle:
     """What to do about a linked CBankverbindungen whose Bankverbindung is not in Advoware any more."""
     link = f"{seen.betnr}/{row.get('advowareKontoId')}"
-    state = seen.state_of(row["id"]) or SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
-    waiting = {"gone": _waiting(seen, state, "gone", espocrm=True, advoware=None)} if is_active(row) else {}
-    return _without_konto(seen, row, replace(state, base={**state.base, **_place(seen, seen.betnr)}), waiting)
+    state = seen.state_of(row["id"]) or SyncState(
+        ENTITY_TYPE, row["id"], advoware_id=link
+    )
+    waiting = (
+        {"gone": _waiting(seen, state, "gone", espocrm=True, advoware=None)}
+        if is_active(row)
+        else {}
+    )
+    return _without_konto(
+        seen,
+        row,
+        replace(state, base={**state.base, **_place(seen, seen.betnr)}),
+        waiting,
+    )
 
 
 def settle_moved(seen: Observation, row: Record, home: str) -> Settle:
@@ -207,11 +262,18 @@ def settle_moved(seen: Observation, row: Record, home: str) -> Settle:
     betnr = home.partition("/")[0]
     name, here = ("moved", seen.betnr) if is_active(row) else ("istAktiv", False)
     waiting = {name: _waiting(seen, state, name, here, betnr)}
-    state = replace(state, advoware_id=home, deleted_at=None, base={**state.base, **_place(seen, betnr)})
+    state = replace(
+        state,
+        advoware_id=home,
+        deleted_at=None,
+        base={**state.base, **_place(seen, betnr)},
+    )
     return _without_konto(seen, row, state, waiting)
 
 
-def _without_konto(seen: Observation, row: Record, state: SyncState, waiting: Record) -> Settle:
+def _without_konto(
+    seen: Observation, row: Record, state: SyncState, waiting: Record
+) -> Settle:
     status = "unclean" if waiting else "clean"
     problems = _problems(seen, row, _mapper.comparable_from_espocrm(row), waiting)
     return Settle(
@@ -236,7 +298,11 @@ def key_of(entity_id: str) -> str:
 
 def keys_of(entity_ids: Collection[str]) -> list[str]:
     """All keys under which problems of these CBankverbindungen may have been told, also by earlier versions."""
-    return [key for entity_id in entity_ids for key in (key_of(entity_id), f"bank_invalid:{entity_id}")]
+    return [
+        key
+        for entity_id in entity_ids
+        for key in (key_of(entity_id), f"bank_invalid:{entity_id}")
+    ]
 
 
 def deleted_problem(beteiligte_id: str, state: SyncState) -> Problem:
@@ -245,15 +311,29 @@ def deleted_problem(beteiligte_id: str, state: SyncState) -> Problem:
         "reason": "bank_inactive",
         "betnr": (state.advoware_id or "").partition("/")[0],
         "konto": state.base.get("label") or "",
-        "since": state.deleted_at.isoformat(timespec="seconds") if state.deleted_at else None,
+        "since": state.deleted_at.isoformat(timespec="seconds")
+        if state.deleted_at
+        else None,
     }
-    return Problem("general_manual_action", "CBeteiligte", beteiligte_id, key_of(state.entity_id), details)
+    return Problem(
+        "general_manual_action",
+        "CBeteiligte",
+        beteiligte_id,
+        key_of(state.entity_id),
+        details,
+    )
 
 
 def row_problem(row: Record, reason: str, betnr: Any = None) -> Problem:
     """The problem of a CBankverbindungen that cannot be brought to Advoware, for a reason of the catalogue."""
-    details = {"reason": reason, "betnr": str(betnr) if betnr else None, "konto": _label(row)}
-    return Problem("general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details)
+    details = {
+        "reason": reason,
+        "betnr": str(betnr) if betnr else None,
+        "konto": _label(row),
+    }
+    return Problem(
+        "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
+    )
 
 
 def unusable_problem(row: Record, error: UnusableAccount, betnr: Any) -> Problem:
@@ -267,10 +347,17 @@ def failed_name(row: Record) -> str:
 
 
 def shown_status(
-    row: Record, status: str | None, problems: Collection[Problem] = (), hint: str | None = None
+    row: Record,
+    status: str | None,
+    problems: Collection[Problem] = (),
+    hint: str | None = None,
 ) -> Record:
     """What of status and hint has to be written; the hint only where EspoCRM has the field. None: any status stays."""
-    attributes: Record = {"syncStatus": status} if status is not None and row.get("syncStatus") != status else {}
+    attributes: Record = (
+        {"syncStatus": status}
+        if status is not None and row.get("syncStatus") != status
+        else {}
+    )
     wanted = hint or next((problem_sentence(problem) for problem in problems), None)
     if HINT in row and not shows_message(row[HINT], wanted):
         attributes[HINT] = wanted
@@ -297,19 +384,24 @@ def _compare(
     A difference that waits keeps the pair that was settled before, so that it is seen again in the next run. What has
     become unknown in Advoware does not wait: nobody has edited anything as far as we know.
     """
-    merged = merge(last, ours, theirs, unfit=lambda side, name, value: "not_changed_by_us")
+    merged = merge(
+        last, ours, theirs, unfit=lambda side, name, value: "not_changed_by_us"
+    )
     held = {item.field for item in merged.held}
     settled = {name: pair for name, pair in merged.settled.items() if name not in held}
     settled |= {name: last[name] for name in held if name in last}
     waiting = [
         item
         for item in merged.held
-        if item.side == "espocrm" or not (isinstance(item.advoware, Unknown) or item.reason == "missing")
+        if item.side == "espocrm"
+        or not (isinstance(item.advoware, Unknown) or item.reason == "missing")
     ]
     return settled, waiting
 
 
-def _harmless(ours: Mapping[str, Value], theirs: Mapping[str, Value], *, created: bool) -> dict[str, Pair]:
+def _harmless(
+    ours: Mapping[str, Value], theirs: Mapping[str, Value], *, created: bool
+) -> dict[str, Pair]:
     """Differences at the time of linking that mean nothing: one side says nothing, or names the bank differently.
 
     What we have just sent and is not there is another matter.
@@ -320,12 +412,20 @@ def _harmless(ours: Mapping[str, Value], theirs: Mapping[str, Value], *, created
         if name in ours
         and name in theirs
         and not is_same(ours[name], theirs[name])
-        and (ours[name] is None or (not created and (name == "bank" or theirs[name] is None)))
+        and (
+            ours[name] is None
+            or (not created and (name == "bank" or theirs[name] is None))
+        )
     }
 
 
 def _waiting(
-    seen: Observation, state: SyncState, name: str, espocrm: Value, advoware: Value, how: str | None = None
+    seen: Observation,
+    state: SyncState,
+    name: str,
+    espocrm: Value,
+    advoware: Value,
+    how: str | None = None,
 ) -> dict[str, Any]:
     pair = {"espocrm": value_to_json(espocrm), "advoware": value_to_json(advoware)}
     known = state.rejected.get(name)
@@ -336,30 +436,53 @@ def _waiting(
 
 
 def _problems(
-    seen: Observation, row: Record, values: Mapping[str, Value], waiting: Mapping[str, Any]
+    seen: Observation,
+    row: Record,
+    values: Mapping[str, Value],
+    waiting: Mapping[str, Any],
 ) -> tuple[Problem, ...]:
     if not waiting:
         return ()
     reason = _reason(waiting)
-    details: dict[str, Any] = {"reason": reason, "betnr": seen.betnr, "konto": _mapper.label(values)}
+    details: dict[str, Any] = {
+        "reason": reason,
+        "betnr": seen.betnr,
+        "konto": _mapper.label(values),
+    }
     if reason == "bank_moved":
         details["fields"] = [_number_line(waiting["moved"])]
     elif "istAktiv" in waiting and isinstance(waiting["istAktiv"]["advoware"], str):
-        details["betnr"] = waiting["istAktiv"]["advoware"]  # it is found at another Beteiligter
+        details["betnr"] = waiting["istAktiv"][
+            "advoware"
+        ]  # it is found at another Beteiligter
     elif reason not in ("bank_inactive", "bank_missing"):
-        details["fields"] = [_field_line(row, name, entry) for name, entry in sorted(waiting.items())]
+        details["fields"] = [
+            _field_line(row, name, entry) for name, entry in sorted(waiting.items())
+        ]
     details["since"] = min(entry["since"] for entry in waiting.values())
-    return (Problem("general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details),)
+    return (
+        Problem(
+            "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
+        ),
+    )
 
 
 def _reason(waiting: Mapping[str, Any]) -> str:
-    special = {"istAktiv": "bank_inactive", "gone": "bank_missing", "moved": "bank_moved"}
+    special = {
+        "istAktiv": "bank_inactive",
+        "gone": "bank_missing",
+        "moved": "bank_moved",
+    }
     for name, reason in special.items():
         if name in waiting:
             return reason
     if not all(entry.get("how") == "created" for entry in waiting.values()):
         return "bank_changed"
-    return "bank_left_out" if all(entry["advoware"] is None for entry in waiting.values()) else "bank_altered"
+    return (
+        "bank_left_out"
+        if all(entry["advoware"] is None for entry in waiting.values())
+        else "bank_altered"
+    )
 
 
 def _number_line(entry: Mapping[str, Any]) -> Record:
@@ -367,7 +490,11 @@ def _number_line(entry: Mapping[str, Any]) -> Record:
 
 
 def _field_line(row: Record, name: str, entry: Mapping[str, Any]) -> Record:
-    line = {"field": name, "old": _shown(name, entry["advoware"]), "new": _shown(name, entry["espocrm"])}
+    line = {
+        "field": name,
+        "old": _shown(name, entry["advoware"]),
+        "new": _shown(name, entry["espocrm"]),
+    }
     if entry.get("how") != "created":
         return line
     fallback = "refused" if entry["advoware"] is None else "altered"
@@ -376,10 +503,14 @@ def _field_line(row: Record, name: str, entry: Mapping[str, Any]) -> Record:
 
 def _shown(name: str, stored: Any) -> Any:
     """A stored value as it may be shown."""
-    return _mapper.shown(name, Unknown(stored["unknown"]) if isinstance(stored, Mapping) else stored)
+    return _mapper.shown(
+        name, Unknown(stored["unknown"]) if isinstance(stored, Mapping) else stored
+    )
 
 
-def _changes(row: Record, waiting: Mapping[str, Any], before: SyncState) -> tuple[Mapping[str, Any], ...]:
+def _changes(
+    row: Record, waiting: Mapping[str, Any], before: SyncState
+) -> tuple[Mapping[str, Any], ...]:
     return tuple(
         {
             "record": f"{ENTITY_TYPE}/{row['id']}",

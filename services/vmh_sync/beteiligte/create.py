@@ -55,7 +55,9 @@ class Created:
 class BeteiligteCreator:
     """Creates Beteiligte, each once. The caller holds the record's lock."""
 
-    def __init__(self, advoware: AdvowareService, store: SyncStore, resources: Resources) -> None:
+    def __init__(
+        self, advoware: AdvowareService, store: SyncStore, resources: Resources
+    ) -> None:
         self._advoware = advoware
         self._store = store
         self._resources = resources
@@ -78,8 +80,12 @@ class BeteiligteCreator:
         """
         entity_id = espo["id"]
         values, _ = self._mapper.creatable(espo)
-        intent = await self._store.begin_create(ENTITY_TYPE, entity_id, values, self._now())
-        if intent.advoware_id is not None and await self._is_still_ours(intent, intent.advoware_id):
+        intent = await self._store.begin_create(
+            ENTITY_TYPE, entity_id, values, self._now()
+        )
+        if intent.advoware_id is not None and await self._is_still_ours(
+            intent, intent.advoware_id
+        ):
             return Created(intent.advoware_id, intent.posted)
         if intent.is_repeated:
             self._require_ended(intent.attempted_at)
@@ -101,17 +107,24 @@ class BeteiligteCreator:
             advo = await self._advoware.get_beteiligter(betnr)
         except NotFound:
             return False
-        shared, different = self._mapper.compare_identity(intent.posted, self._mapper.comparable_from_advoware(advo))
+        shared, different = self._mapper.compare_identity(
+            intent.posted, self._mapper.comparable_from_advoware(advo)
+        )
         if not different:
             return True
-        created_at, noted_at = parse_change_time(advo.get("angelegtAm")), intent.advoware_created_at
+        created_at, noted_at = (
+            parse_change_time(advo.get("angelegtAm")),
+            intent.advoware_created_at,
+        )
         if created_at is not None and noted_at is not None and created_at != noted_at:
             return False
         if shared and created_at is not None and created_at == noted_at:
             return True  # somebody has corrected a part of the name
         raise SomebodyElse(f"betnr {betnr}: the name is not the one that was created")
 
-    async def _adopt(self, entity_id: str, posted: Mapping[str, Any], since: datetime) -> str | None:
+    async def _adopt(
+        self, entity_id: str, posted: Mapping[str, Any], since: datetime
+    ) -> str | None:
         """Find what an earlier attempt has created and note it; of equal ones another create may take one first."""
         for _ in range(MAX_ADOPTIONS):
             found = await self._find(posted, since)
@@ -122,7 +135,9 @@ class BeteiligteCreator:
             except Conflict:
                 continue
             return found
-        raise Conflict("PostgreSQL", "other creates keep taking the record that was found")
+        raise Conflict(
+            "PostgreSQL", "other creates keep taking the record that was found"
+        )
 
     async def _post(self, values: Values, entity_id: str) -> Created:
         """Create it. What Advoware refuses is left out; the sync that follows tries it once more and tells people."""
@@ -130,7 +145,9 @@ class BeteiligteCreator:
         try:
             while True:
                 try:
-                    created = await self._advoware.create_beteiligter(self._as_record(left))
+                    created = await self._advoware.create_beteiligter(
+                        self._as_record(left)
+                    )
                 except ValidationFailed as error:
                     left = _without_refused(left, error)
                 else:
@@ -141,15 +158,23 @@ class BeteiligteCreator:
                 await self._store.end_create(ENTITY_TYPE, entity_id)
             raise
         betnr = str(created["betNr"])
-        await self._store.created(ENTITY_TYPE, entity_id, betnr, parse_change_time(created.get("angelegtAm")))
+        await self._store.created(
+            ENTITY_TYPE, entity_id, betnr, parse_change_time(created.get("angelegtAm"))
+        )
         return Created(betnr, left, answer=created)
 
     def _as_record(self, values: Values) -> dict[str, Any]:
-        return {name: value for name, value in self._mapper.to_advoware(values).items() if value not in (None, "")}
+        return {
+            name: value
+            for name, value in self._mapper.to_advoware(values).items()
+            if value not in (None, "")
+        }
 
     def _require_ended(self, attempted_at: datetime) -> None:
         """Refuse to go on while an interrupted request may still reach Advoware."""
-        latest = attempted_at + timedelta(seconds=self._resources.settings.advoware.api_timeout_seconds)
+        latest = attempted_at + timedelta(
+            seconds=self._resources.settings.advoware.api_timeout_seconds
+        )
         if latest > self._now():
             raise NotBefore("an interrupted request", latest)
 
@@ -163,19 +188,29 @@ class BeteiligteCreator:
         for row in await self._rows_of_that_name(posted):
             created_at = parse_change_time(row.get("angelegtAm"))
             is_older = created_at is not None and created_at < since - CLOCK_TOLERANCE
-            if not is_older and self._mapper.is_alike(posted, self._mapper.comparable_from_advoware(row)):
+            if not is_older and self._mapper.is_alike(
+                posted, self._mapper.comparable_from_advoware(row)
+            ):
                 created[str(int(row["betNr"]))] = created_at is not None
         linked = await self._store.linked_advoware_ids(ENTITY_TYPE, list(created))
         free = sorted((betnr for betnr in created if betnr not in linked), key=int)
         certain = [betnr for betnr in free if created[betnr]]
         if free and not certain:
-            raise CreateUnclear(f"betnr {free[0]} may be what an earlier attempt created")
+            raise CreateUnclear(
+                f"betnr {free[0]} may be what an earlier attempt created"
+            )
         return certain[0] if certain else None
 
-    async def _rows_of_that_name(self, posted: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    async def _rows_of_that_name(
+        self, posted: Mapping[str, Any]
+    ) -> list[Mapping[str, Any]]:
         """The Beteiligte of the name, or else of the first name alone: the name may be stored otherwise than sent."""
-        filters = {name: str(posted[name]) for name in ("name", "vorname") if posted.get(name)}
-        rows: list[Mapping[str, Any]] = list(await self._advoware.find_beteiligte(**filters))
+        filters = {
+            name: str(posted[name]) for name in ("name", "vorname") if posted.get(name)
+        }
+        rows: list[Mapping[str, Any]] = list(
+            await self._advoware.find_beteiligte(**filters)
+        )
         if not rows and "vorname" in filters:
             rows += await self._advoware.find_beteiligte(vorname=filters["vorname"])
         return rows

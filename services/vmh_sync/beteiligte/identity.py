@@ -24,7 +24,10 @@ NEIGHBOURS = 3
 
 
 def require_same_person(
-    espo: Mapping[str, Any], advo: Mapping[str, Any], state: SyncState | None, mapper: BeteiligteMapper
+    espo: Mapping[str, Any],
+    advo: Mapping[str, Any],
+    state: SyncState | None,
+    mapper: BeteiligteMapper,
 ) -> None:
     """Refuse a Beteiligter who is somebody else than the record that has his number. Pure.
 
@@ -32,21 +35,32 @@ def require_same_person(
         SomebodyElse: the number was given again: the record was created at another time, and the name differs. Or it
             is to be linked for the first time, and the two share neither a name nor the birth date.
     """
-    ours, theirs = mapper.comparable_from_espocrm(espo), mapper.comparable_from_advoware(advo)
+    ours, theirs = (
+        mapper.comparable_from_espocrm(espo),
+        mapper.comparable_from_advoware(advo),
+    )
     shared, different = mapper.compare_identity(ours, theirs)
     if not different:
         return
     if state is None or state.advoware_id != str(advo["betNr"]):
         if not shared and not mapper.is_alike(ours, theirs):
-            raise SomebodyElse(f"betnr {advo['betNr']} and the record that names it are different people")
+            raise SomebodyElse(
+                f"betnr {advo['betNr']} and the record that names it are different people"
+            )
         return
     created_at = parse_change_time(advo.get("angelegtAm"))
     noted_at = state.advoware_created_at
-    was_created_anew = created_at is not None and noted_at is not None and not _are_same_moment(created_at, noted_at)
+    was_created_anew = (
+        created_at is not None
+        and noted_at is not None
+        and not _are_same_moment(created_at, noted_at)
+    )
     known = {name: pair.advoware for name, pair in base_from_json(state.base).items()}
     _, different = mapper.compare_identity(known, theirs)
     if was_created_anew and different:
-        raise SomebodyElse(f"betnr {state.advoware_id} stands for somebody else in Advoware")
+        raise SomebodyElse(
+            f"betnr {state.advoware_id} stands for somebody else in Advoware"
+        )
 
 
 def require_no_older_state(state: SyncState, advo: Mapping[str, Any]) -> None:
@@ -58,25 +72,38 @@ def require_no_older_state(state: SyncState, advo: Mapping[str, Any]) -> None:
     if state.advoware_id != str(advo["betNr"]):
         return
     changed_at = parse_change_time(advo.get("geaendertAm"))
-    if advo.get("rowId") == state.advoware_row_id or changed_at is None or state.advoware_changed_at is None:
+    if (
+        advo.get("rowId") == state.advoware_row_id
+        or changed_at is None
+        or state.advoware_changed_at is None
+    ):
         return
     if changed_at < state.advoware_changed_at - RESTORE_TOLERANCE:
-        raise OlderState(f"betnr {state.advoware_id}: Advoware shows an older state than at the last sync")
+        raise OlderState(
+            f"betnr {state.advoware_id}: Advoware shows an older state than at the last sync"
+        )
 
 
 def _are_same_moment(one: datetime, other: datetime) -> bool:
     """Whether two times are the same one, written with or without fractions, a zone or summer time."""
-    seconds = abs(one.replace(microsecond=0) - other.replace(microsecond=0)).total_seconds()
+    seconds = abs(
+        one.replace(microsecond=0) - other.replace(microsecond=0)
+    ).total_seconds()
     return seconds % 3600 == 0 and seconds < RESTORE_TOLERANCE.total_seconds()
 
 
-async def has_lost_its_last_numbers(betnr: int, store: SyncStore, advoware: AdvowareService) -> bool:
+async def has_lost_its_last_numbers(
+    betnr: int, store: SyncStore, advoware: AdvowareService
+) -> bool:
     """Whether a missing number is one of the last, and the linked numbers beside it are missing as well.
 
     Raises:
         ForeignSystemError: Advoware or PostgreSQL does not answer.
     """
-    neighbours = [int(number) for number in await store.neighbours("CBeteiligte", betnr, NEIGHBOURS)]
+    neighbours = [
+        int(number)
+        for number in await store.neighbours("CBeteiligte", betnr, NEIGHBOURS)
+    ]
     above = [number for number in neighbours if number > betnr]
     for number in above or neighbours:
         try:

@@ -16,7 +16,13 @@ from services.advoware_service import AdvowareService
 from services.core.errors import ForeignSystemError, ValidationFailed, words_of
 from services.espocrm_mapper import BeteiligteMapper
 from services.values.merge import Pair, Value, Values, compare_after_write, is_same
-from services.vmh_sync.beteiligte.plan import Observation, Standing, shown_by, shown_pair, standing_of_pairs
+from services.vmh_sync.beteiligte.plan import (
+    Observation,
+    Standing,
+    shown_by,
+    shown_pair,
+    standing_of_pairs,
+)
 
 Record = dict[str, Any]
 #: Sends these fields in one request.
@@ -42,7 +48,9 @@ class Written:
     wrote: bool = False
 
 
-async def send_what_is_accepted(fields: Record, send: Send) -> tuple[set[str], dict[str, str]]:
+async def send_what_is_accepted(
+    fields: Record, send: Send
+) -> tuple[set[str], dict[str, str]]:
     """Send the fields in one request, or all but those that the receiver refuses.
 
     Returns the names that were accepted, and for each refused one the receiver's words.
@@ -86,7 +94,11 @@ async def _send_one_by_one(
 def named_field(error: ForeignSystemError, fields: Record) -> str | None:
     """The one field that the refusal names, in its message or in its details."""
     said = f"{error.reason} {error.details if error.details is not None else ''}"
-    named = [name for name in fields if re.search(rf"(?<![\w]){re.escape(name)}(?![\w])", said, re.IGNORECASE)]
+    named = [
+        name
+        for name in fields
+        if re.search(rf"(?<![\w]){re.escape(name)}(?![\w])", said, re.IGNORECASE)
+    ]
     return named[0] if len(named) == 1 else None
 
 
@@ -115,12 +127,20 @@ class MasterDataWriter:
         async def send(fields: Record) -> None:
             nonlocal latest
             last = self._mapper.comparable_from_advoware(latest)
-            answer = await self._advoware.update_beteiligter(betnr, {**latest, **self._mapper.to_advoware(fields)})
+            answer = await self._advoware.update_beteiligter(
+                betnr, {**latest, **self._mapper.to_advoware(fields)}
+            )
             latest = await self._advoware.get_beteiligter(betnr)
             shown = self._mapper.comparable_from_advoware(shown_by(answer, latest))
             stored.update({name: shown[name] for name in fields if name in shown})
             said = shown.keys() & (answer or {}).keys() & last.keys() - values.keys()
-            beside.update({name: shown[name] for name in said if not is_same(shown[name], last[name])})
+            beside.update(
+                {
+                    name: shown[name]
+                    for name in said
+                    if not is_same(shown[name], last[name])
+                }
+            )
 
         accepted, invalid = await send_what_is_accepted(dict(values), send)
         taken = self._mapper.comparable_from_advoware(latest)
@@ -134,6 +154,7 @@ class MasterDataWriter:
         for name, words in invalid.items():
             pairs[name] = shown_pair(name, espocrm, taken)
             standing[name] = replace(
-                standing_of_pairs({name: pairs[name]}, "espocrm", "invalid", now)[name], words=words
+                standing_of_pairs({name: pairs[name]}, "espocrm", "invalid", now)[name],
+                words=words,
             )
         return Written(latest, pairs, standing, beside, wrote=bool(accepted))

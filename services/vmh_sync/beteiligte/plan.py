@@ -34,7 +34,12 @@ from services.values.merge import (
     pair_to_json,
     text_of,
 )
-from services.vmh_sync.notification.texts import LABELS, problem_sentence, shown_value, words_for_people
+from services.vmh_sync.notification.texts import (
+    LABELS,
+    problem_sentence,
+    shown_value,
+    words_for_people,
+)
 from services.vmh_sync.result import PartResult, Problem
 from services.vmh_sync.store import SyncState
 
@@ -130,17 +135,27 @@ class Standing:
 
         EspoCRM cannot show what the firm's legal record says, or was meant not to show it any more.
         """
-        return self.reason == "erased" or (self.side == "advoware" and self.reason == "unknown")
+        return self.reason == "erased" or (
+            self.side == "advoware" and self.reason == "unknown"
+        )
 
     @property
     def word(self) -> str:
         """The kind of problem in the catalogue."""
-        default = "field_not_in_advoware" if self.side == "espocrm" else "field_not_in_espocrm"
+        default = (
+            "field_not_in_advoware"
+            if self.side == "espocrm"
+            else "field_not_in_espocrm"
+        )
         return _CATALOGUE_WORD.get((self.reason, self.side), default)
 
     def as_field(self) -> dict[str, Any]:
         """A line of a Task: the field, its value in Advoware (old) and in EspoCRM (new), and why."""
-        line = {"field": self.field, "old": text_of(self.pair.advoware), "new": text_of(self.pair.espocrm)}
+        line = {
+            "field": self.field,
+            "old": text_of(self.pair.advoware),
+            "new": text_of(self.pair.espocrm),
+        }
         why = self.why()
         return {**line, "why": why} if why else line
 
@@ -150,7 +165,11 @@ class Standing:
             limit = ADVOWARE_LENGTHS.get(self.field) if self.side == "espocrm" else None
             return f"zu lang, höchstens {limit} Zeichen" if limit else "zu lang"
         words = _WORDS.get(self.reason, "")
-        return f"{words}: {words_for_people(self.words)}" if words and self.words else words
+        return (
+            f"{words}: {words_for_people(self.words)}"
+            if words and self.words
+            else words
+        )
 
 
 def standing_from_json(stored: Mapping[str, Any]) -> dict[str, Standing]:
@@ -179,17 +198,29 @@ class Parts:
 
     @property
     def results(self) -> tuple[PartResult, ...]:
-        return (self.master_data, self.kommunikation, self.adressen, self.bankverbindungen)
+        return (
+            self.master_data,
+            self.kommunikation,
+            self.adressen,
+            self.bankverbindungen,
+        )
 
     def latest(self) -> Parts:
         """The same once the collected writes are done."""
-        found = [result.latest() if result.latest is not None else result for result in self.results]
+        found = [
+            result.latest() if result.latest is not None else result
+            for result in self.results
+        ]
         master_data, kommunikation, adressen, bankverbindungen = found
         return Parts(kommunikation, adressen, bankverbindungen, master_data)
 
     @property
     def espocrm(self) -> Record:
-        return {name: value for result in self.results for name, value in result.espocrm.items()}
+        return {
+            name: value
+            for result in self.results
+            for name, value in result.espocrm.items()
+        }
 
     @property
     def changes(self) -> list[Mapping[str, Any]]:
@@ -210,7 +241,14 @@ class Parts:
     @property
     def not_before(self) -> datetime | None:
         """The moment after which the rest can be done; None if there is no rest."""
-        return max((result.not_before for result in self.results if result.not_before is not None), default=None)
+        return max(
+            (
+                result.not_before
+                for result in self.results
+                if result.not_before is not None
+            ),
+            default=None,
+        )
 
     @property
     def wrote(self) -> bool:
@@ -235,18 +273,28 @@ def plan_master_data(seen: Observation, mapper: BeteiligteMapper) -> Merge:
     return _with_fields_of_new_kind(seen, plan, mapper)
 
 
-def _with_fields_of_new_kind(seen: Observation, plan: Merge, mapper: BeteiligteMapper) -> Merge:
+def _with_fields_of_new_kind(
+    seen: Observation, plan: Merge, mapper: BeteiligteMapper
+) -> Merge:
     """The plan, where one side becomes a company (or a person), with the other's values of the fields it shows then.
 
     What stood in these fields is from an earlier time, and would otherwise be taken for an edit. Nothing is emptied.
     What was missing on one side and is shown from now on is compared in the next round.
     """
-    espo, advo = espocrm_after(seen.espo, plan.to_espocrm, mapper), _after(seen.advo, plan.to_advoware)
+    espo, advo = (
+        espocrm_after(seen.espo, plan.to_espocrm, mapper),
+        _after(seen.advo, plan.to_advoware),
+    )
     settled = dict(plan.settled)
     unfit = mapper.unfit(espo)
-    compared = mapper.comparable_from_espocrm(seen.espo).keys() & mapper.comparable_from_advoware(seen.advo).keys()
+    compared = (
+        mapper.comparable_from_espocrm(seen.espo).keys()
+        & mapper.comparable_from_advoware(seen.advo).keys()
+    )
 
-    def brought(side: Side, source: Mapping[str, Value], shown: Mapping[str, Value]) -> dict[str, Value]:
+    def brought(
+        side: Side, source: Mapping[str, Value], shown: Mapping[str, Value]
+    ) -> dict[str, Value]:
         """What does not fit is left to the next round, which compares these fields and tells.
 
         Of the fields that were compared only the name is brought, because it stands elsewhere now.
@@ -254,8 +302,16 @@ def _with_fields_of_new_kind(seen: Observation, plan: Merge, mapper: BeteiligteM
         kind = kind_of_espocrm(espo) if side == "espocrm" else kind_of_advoware(advo)
         new = {}
         for name in FIELDS_OF[kind].keys() - (compared - {"name"}):
-            value = settled[name].espocrm if name == "name" and name in settled else source.get(name)
-            if value is None or isinstance(value, Unknown) or is_same(value, shown.get(name)):
+            value = (
+                settled[name].espocrm
+                if name == "name" and name in settled
+                else source.get(name)
+            )
+            if (
+                value is None
+                or isinstance(value, Unknown)
+                or is_same(value, shown.get(name))
+            ):
                 continue
             if unfit(side, name, value) is None:
                 new[name] = value
@@ -264,19 +320,33 @@ def _with_fields_of_new_kind(seen: Observation, plan: Merge, mapper: BeteiligteM
 
     to_espocrm, to_advoware = plan.to_espocrm, plan.to_advoware
     if kind_of_espocrm(espo) != kind_of_espocrm(seen.espo):
-        source, shown = mapper.comparable_from_advoware(seen.advo), mapper.comparable_from_espocrm(espo)
+        source, shown = (
+            mapper.comparable_from_advoware(seen.advo),
+            mapper.comparable_from_espocrm(espo),
+        )
         to_espocrm = {**to_espocrm, **brought("espocrm", source, shown)}
     if kind_of_advoware(advo) != kind_of_advoware(seen.advo):
-        source, shown = mapper.comparable_from_espocrm(seen.espo), mapper.comparable_from_advoware(advo)
+        source, shown = (
+            mapper.comparable_from_espocrm(seen.espo),
+            mapper.comparable_from_advoware(advo),
+        )
         to_advoware = {**to_advoware, **brought("advoware", source, shown)}
     new_fields = shown_by_espocrm(espo).keys() - shown_by_espocrm(seen.espo).keys()
     new_fields |= shown_by_advoware(advo).keys() - shown_by_advoware(seen.advo).keys()
     new_fields &= shown_by_espocrm(espo).keys() & shown_by_advoware(advo).keys()
-    held = tuple(item for item in plan.held if item.reason != "missing" or item.field not in new_fields)
-    return replace(plan, to_espocrm=to_espocrm, to_advoware=to_advoware, settled=settled, held=held)
+    held = tuple(
+        item
+        for item in plan.held
+        if item.reason != "missing" or item.field not in new_fields
+    )
+    return replace(
+        plan, to_espocrm=to_espocrm, to_advoware=to_advoware, settled=settled, held=held
+    )
 
 
-def espocrm_after(espo: Record, values: Mapping[str, Value], mapper: BeteiligteMapper) -> Record:
+def espocrm_after(
+    espo: Record, values: Mapping[str, Value], mapper: BeteiligteMapper
+) -> Record:
     """A CBeteiligte with these values, as far as they tell whether it is a person or a company."""
     traits = {name: value for name, value in values.items() if name != "name"}
     return {**espo, **mapper.to_espocrm(traits, kind=kind_of_espocrm(espo))}
@@ -284,7 +354,11 @@ def espocrm_after(espo: Record, values: Mapping[str, Value], mapper: BeteiligteM
 
 def _after(record: Record, written: Mapping[str, Value]) -> Record:
     """The record with its new legal form."""
-    return {**record, "rechtsform": written["rechtsform"]} if "rechtsform" in written else record
+    return (
+        {**record, "rechtsform": written["rechtsform"]}
+        if "rechtsform" in written
+        else record
+    )
 
 
 def base_of(seen: Observation) -> dict[str, Pair]:
@@ -300,7 +374,10 @@ def _newer_side(seen: Observation) -> Side | None:
     advoware = parse_change_time(seen.advo.get("geaendertAm"))
     if espocrm is None or advoware is None:
         return "espocrm" if advoware is None else "advoware"
-    espocrm, advoware = espocrm.replace(microsecond=0), advoware.astimezone(UTC).replace(microsecond=0)
+    espocrm, advoware = (
+        espocrm.replace(microsecond=0),
+        advoware.astimezone(UTC).replace(microsecond=0),
+    )
     if espocrm == advoware:
         return None
     return "espocrm" if espocrm > advoware else "advoware"
@@ -315,17 +392,30 @@ def kept_standing(seen: Observation, plan: Merge) -> dict[str, Standing]:
         is_written = name in plan.to_advoware or name in plan.to_espocrm
         if settled is None or is_written or is_same(settled.espocrm, settled.advoware):
             continue
-        if is_same(settled.espocrm, item.pair.espocrm) and is_same(settled.advoware, item.pair.advoware):
+        if is_same(settled.espocrm, item.pair.espocrm) and is_same(
+            settled.advoware, item.pair.advoware
+        ):
             kept[name] = item
-    return {**kept, **{item.field: known[item.field] for item in plan.held if _is_known(item, known)}}
+    return {
+        **kept,
+        **{
+            item.field: known[item.field]
+            for item in plan.held
+            if _is_known(item, known)
+        },
+    }
 
 
-def standing_of_held(seen: Observation, plan: Merge, now: datetime) -> dict[str, Standing]:
+def standing_of_held(
+    seen: Observation, plan: Merge, now: datetime
+) -> dict[str, Standing]:
     """The edits that were found not to arrive, as what stands from now on; without those that were known already."""
     known = standing_from_json(seen.state.rejected if seen.state else {})
     since = now.isoformat(timespec="seconds")
     return {
-        item.field: Standing(item.field, Pair(item.espocrm, item.advoware), item.side, item.reason, since)
+        item.field: Standing(
+            item.field, Pair(item.espocrm, item.advoware), item.side, item.reason, since
+        )
         for item in plan.held
         if not _is_known(item, known)
     }
@@ -341,24 +431,34 @@ def _is_known(item: Held, known: Mapping[str, Standing]) -> bool:
     )
 
 
-def standing_of_pairs(pairs: Mapping[str, Pair], side: Side, reason: str, now: datetime) -> dict[str, Standing]:
+def standing_of_pairs(
+    pairs: Mapping[str, Pair], side: Side, reason: str, now: datetime
+) -> dict[str, Standing]:
     """What a receiver did with values of ``side``: ``refused`` or ``altered``."""
     since = now.isoformat(timespec="seconds")
-    return {name: Standing(name, pair, side, reason, since) for name, pair in pairs.items()}
+    return {
+        name: Standing(name, pair, side, reason, since) for name, pair in pairs.items()
+    }
 
 
 # -- telling --------------------------------------------------------------------------------------------------------
 
 
-def standing_problems(standing: Iterable[Standing], espo: Record, betnr: Any) -> list[Problem]:
+def standing_problems(
+    standing: Iterable[Standing], espo: Record, betnr: Any
+) -> list[Problem]:
     """The tasks for what stands, one for each kind; the same fields and values never lead to a second one."""
     by_word: dict[str, list[Standing]] = {}
     for item in sorted(standing, key=lambda item: item.field):
         by_word.setdefault(item.word, []).append(item)
-    return [_standing_problem(word, items, espo, betnr) for word, items in by_word.items()]
+    return [
+        _standing_problem(word, items, espo, betnr) for word, items in by_word.items()
+    ]
 
 
-def _standing_problem(word: str, items: list[Standing], espo: Record, betnr: Any) -> Problem:
+def _standing_problem(
+    word: str, items: list[Standing], espo: Record, betnr: Any
+) -> Problem:
     details: dict[str, Any] = {
         "reason": word,
         "betnr": betnr,
@@ -369,10 +469,14 @@ def _standing_problem(word: str, items: list[Standing], espo: Record, betnr: Any
     if word == "erased":  # what was erased is not written down elsewhere
         labels = ", ".join(LABELS.get(item.field, item.field) for item in items)
         details = {"reason": word, "betnr": betnr, "value": labels}
-    action: Literal["readonly_field_conflict", "general_manual_action"] = "general_manual_action"
+    action: Literal["readonly_field_conflict", "general_manual_action"] = (
+        "general_manual_action"
+    )
     if word == "readonly_field_conflict":
         action = "readonly_field_conflict"
-    return Problem(action, ENTITY_TYPE, espo["id"], f"{word}:{ENTITY_TYPE}:{espo['id']}", details)
+    return Problem(
+        action, ENTITY_TYPE, espo["id"], f"{word}:{ENTITY_TYPE}:{espo['id']}", details
+    )
 
 
 def _with_label(item: Standing) -> str:
@@ -383,26 +487,37 @@ def _with_label(item: Standing) -> str:
     return f"{LABELS.get(item.field, item.field)} {shown_value(text)}"
 
 
-def standing_sentences(standing: Iterable[Standing], espo: Record, betnr: Any) -> list[str]:
+def standing_sentences(
+    standing: Iterable[Standing], espo: Record, betnr: Any
+) -> list[str]:
     """The sentences that the record itself shows about what stands."""
     waiting = [item for item in standing if not item.is_told_once_only]
-    return [problem_sentence(problem) for problem in standing_problems(waiting, espo, betnr)]
+    return [
+        problem_sentence(problem) for problem in standing_problems(waiting, espo, betnr)
+    ]
 
 
-def kind_problems(seen: Observation, advo: Record, mapper: BeteiligteMapper) -> list[Problem]:
+def kind_problems(
+    seen: Observation, advo: Record, mapper: BeteiligteMapper
+) -> list[Problem]:
     """What Advoware has no place for, because a Beteiligter is a person or a company: told, not deleted.
 
     ``advo`` is the Beteiligter after the write.
     """
     problems = []
-    there = mapper.comparable_from_advoware({**advo, "rechtsform": None})  # what it says, whether it applies or not
+    there = mapper.comparable_from_advoware(
+        {**advo, "rechtsform": None}
+    )  # what it says, whether it applies or not
     unheld = {
         attribute: text
         for attribute, text in mapper.unheld(seen.espo).items()
         if not is_same(text, there.get(mapper.field_of(attribute)))
     }
     if unheld:
-        fields = [{"field": mapper.field_of(name), "old": None, "new": text} for name, text in unheld.items()]
+        fields = [
+            {"field": mapper.field_of(name), "old": None, "new": text}
+            for name, text in unheld.items()
+        ]
         problems.append(_kind_problem("firm_and_person", seen.espo, advo, fields))
     fields = fields_of_other_kind(advo)
     if fields and kind_of_advoware(advo) != kind_of_advoware(seen.advo):
@@ -414,13 +529,25 @@ def fields_of_other_kind(advo: Record) -> list[dict[str, Any]]:
     """What a Beteiligter shows although it does not apply to a person, or to a company, as lines of a Task."""
     names = sorted({*PERSON_FIELDS, *COMPANY_FIELDS} - shown_by_advoware(advo).keys())
     shown = {name: comparable_text(advo.get(name)) for name in names}
-    return [{"field": name, "old": text, "new": None} for name, text in shown.items() if text is not None]
+    return [
+        {"field": name, "old": text, "new": None}
+        for name, text in shown.items()
+        if text is not None
+    ]
 
 
-def _kind_problem(word: str, espo: Record, advo: Record, fields: list[dict[str, Any]]) -> Problem:
+def _kind_problem(
+    word: str, espo: Record, advo: Record, fields: list[dict[str, Any]]
+) -> Problem:
     # The name is added when it is told: our own writes change it, which makes no new occurrence.
     details = {"reason": word, "betnr": advo.get("betNr"), "fields": fields}
-    return Problem("general_manual_action", ENTITY_TYPE, espo["id"], f"{word}:{ENTITY_TYPE}:{espo['id']}", details)
+    return Problem(
+        "general_manual_action",
+        ENTITY_TYPE,
+        espo["id"],
+        f"{word}:{ENTITY_TYPE}:{espo['id']}",
+        details,
+    )
 
 
 # -- what people and the audit see ----------------------------------------------------------------------------------
@@ -430,7 +557,9 @@ def contact_entries(record: Record, array: str) -> list[tuple[str, str, bool]]:
     """What people see of a contact array; computed keys come and go between answers."""
     return [
         (
-            str(entry.get("phoneNumber") or entry.get("emailAddress") or "").strip().lower(),
+            str(entry.get("phoneNumber") or entry.get("emailAddress") or "")
+            .strip()
+            .lower(),
             str(entry.get("type") or ""),
             bool(entry.get("primary")),
         )
@@ -476,22 +605,34 @@ def standing_lines(standing: Iterable[Standing]) -> list[Mapping[str, Any]]:
     ]
 
 
-def change_lines(seen: Observation, plan: Merge, mapper: BeteiligteMapper) -> list[dict[str, Any]]:
+def change_lines(
+    seen: Observation, plan: Merge, mapper: BeteiligteMapper
+) -> list[dict[str, Any]]:
     """What the plan changes, for the audit: old and new value per field, and whether a person's value gives way.
 
     ``conflict``: it was changed on both sides; ``unsynced``: it had never been brought to the other side.
     """
     espocrm = mapper.comparable_from_espocrm(_after(seen.espo, plan.to_espocrm))
     becomes = espocrm_after(seen.espo, plan.to_espocrm, mapper)
-    espocrm["name"] = mapper.comparable_from_espocrm(becomes).get("name")  # it is written where the new kind shows it
+    espocrm["name"] = mapper.comparable_from_espocrm(becomes).get(
+        "name"
+    )  # it is written where the new kind shows it
     advoware = mapper.comparable_from_advoware(_after(seen.advo, plan.to_advoware))
     lost = {conflict.field for conflict in plan.conflicts}
     changes = []
-    for side, written, before in (("advoware", plan.to_advoware, advoware), ("espocrm", plan.to_espocrm, espocrm)):
+    for side, written, before in (
+        ("advoware", plan.to_advoware, advoware),
+        ("espocrm", plan.to_espocrm, espocrm),
+    ):
         known = {name: getattr(pair, side) for name, pair in base_of(seen).items()}
         for name, new in sorted(written.items()):
             old = seen_value(name, seen, before, side)
-            change: dict[str, Any] = {"field": name, "side": side, "old": old, "new": new}
+            change: dict[str, Any] = {
+                "field": name,
+                "side": side,
+                "old": old,
+                "new": new,
+            }
             if name in lost:
                 change["conflict"] = True
             elif old is not None and not is_same(old, known.get(name)):
@@ -500,29 +641,52 @@ def change_lines(seen: Observation, plan: Merge, mapper: BeteiligteMapper) -> li
     return changes
 
 
-def seen_value(name: str, seen: Observation, shown: Mapping[str, Value], side: str) -> Value:
+def seen_value(
+    name: str, seen: Observation, shown: Mapping[str, Value], side: str
+) -> Value:
     """What a side shows of a field before it is written."""
-    raw = (seen.espo if side == "espocrm" else seen.advo).get("rechtsform") if name == "rechtsform" else None
+    raw = (
+        (seen.espo if side == "espocrm" else seen.advo).get("rechtsform")
+        if name == "rechtsform"
+        else None
+    )
     return comparable_text(raw) if name == "rechtsform" else text_of(shown.get(name))
 
 
-def without_fields(plan: Merge, fields: Iterable[str], pairs: Mapping[str, Pair]) -> Merge:
+def without_fields(
+    plan: Merge, fields: Iterable[str], pairs: Mapping[str, Pair]
+) -> Merge:
     """The plan as it turned out: ``fields`` were not brought over, and ``pairs`` are what the sides hold instead."""
     left_out = set(fields)
     return replace(
         plan,
-        to_advoware={name: value for name, value in plan.to_advoware.items() if name not in left_out},
-        to_espocrm={name: value for name, value in plan.to_espocrm.items() if name not in left_out},
+        to_advoware={
+            name: value
+            for name, value in plan.to_advoware.items()
+            if name not in left_out
+        },
+        to_espocrm={
+            name: value
+            for name, value in plan.to_espocrm.items()
+            if name not in left_out
+        },
         settled={**plan.settled, **pairs},
     )
 
 
 def beside_pairs(
-    seen: Observation, plan: Merge, beside: Mapping[str, Value], mapper: BeteiligteMapper
+    seen: Observation,
+    plan: Merge,
+    beside: Mapping[str, Value],
+    mapper: BeteiligteMapper,
 ) -> dict[str, Pair]:
     """What both sides hold of fields that Advoware has altered when something else was written to it."""
     espocrm = {**mapper.comparable_from_espocrm(seen.espo), **plan.to_espocrm}
-    return {name: Pair(espocrm[name], value) for name, value in beside.items() if name in espocrm}
+    return {
+        name: Pair(espocrm[name], value)
+        for name, value in beside.items()
+        if name in espocrm
+    }
 
 
 def shown_by(answer: Mapping[str, Any] | None, read: Record) -> Record:
@@ -530,10 +694,15 @@ def shown_by(answer: Mapping[str, Any] | None, read: Record) -> Record:
 
     Only another ``rowId`` than that of the answer proves an edit. The answer may repeat what was sent (G2).
     """
-    was_edited = answer is not None and answer.get("rowId") not in (None, read.get("rowId"))
+    was_edited = answer is not None and answer.get("rowId") not in (
+        None,
+        read.get("rowId"),
+    )
     return {**read, **answer} if answer is not None and was_edited else read
 
 
-def shown_pair(name: str, espocrm: Mapping[str, Value], advoware: Mapping[str, Value]) -> Pair:
+def shown_pair(
+    name: str, espocrm: Mapping[str, Value], advoware: Mapping[str, Value]
+) -> Pair:
     """What the two sides show of a field."""
     return Pair(espocrm.get(name), advoware.get(name))

@@ -46,12 +46,16 @@ def failure(espo: Espo, message: str, now: datetime) -> Record:
     """After a failure: the next try after 1, 5, 15, 60 minutes, after the fifth none for a day."""
     tries = int(espo.get("syncRetryCount") or 0) + 1
     exhausted = tries >= len(BACKOFF_MINUTES)
-    next_try = now + timedelta(minutes=BACKOFF_MINUTES[min(tries, len(BACKOFF_MINUTES)) - 1])
+    next_try = now + timedelta(
+        minutes=BACKOFF_MINUTES[min(tries, len(BACKOFF_MINUTES)) - 1]
+    )
     return {
         "syncStatus": "permanently_failed" if exhausted else "failed",
         "syncRetryCount": tries,
         "syncNextRetry": None if exhausted else format_date_time(next_try),
-        "syncAutoResetAt": format_date_time(now + timedelta(hours=AUTO_RESET_HOURS)) if exhausted else None,
+        "syncAutoResetAt": format_date_time(now + timedelta(hours=AUTO_RESET_HOURS))
+        if exhausted
+        else None,
         "syncErrorMessage": shortened(message),
     }
 
@@ -78,7 +82,9 @@ def rests_after_failure(espo: Espo, now: datetime) -> bool:
 
     EspoCRM before 9.2 tells us of our own writes: each failure would otherwise lead to the next try at once.
     """
-    until = {"failed": "syncNextRetry", "permanently_failed": "syncAutoResetAt"}.get(str(espo.get("syncStatus")))
+    until = {"failed": "syncNextRetry", "permanently_failed": "syncAutoResetAt"}.get(
+        str(espo.get("syncStatus"))
+    )
     rests_until = parse_date_time(espo.get(until)) if until else None
     return rests_until is not None and rests_until > now
 
@@ -88,7 +94,12 @@ def is_settled(espo: Espo, status: str, message: str | None, now: datetime) -> b
     last_sync = parse_date_time(espo.get("advowareLastSync"))
     fresh = last_sync is not None and last_sync > now - timedelta(hours=STALE_HOURS)
     shows_it = shows_message(espo.get("syncErrorMessage"), message)
-    return espo.get("syncStatus") == status and shows_it and fresh and not espo.get("syncRetryCount")
+    return (
+        espo.get("syncStatus") == status
+        and shows_it
+        and fresh
+        and not espo.get("syncRetryCount")
+    )
 
 
 def shows_message(stored: Any, wanted: str | None) -> bool:
@@ -111,4 +122,8 @@ def _letters(text: str) -> str:
 
 def shortened(message: str) -> str:
     """A message at the length that ``syncErrorMessage`` takes."""
-    return message if len(message) <= ERROR_MESSAGE_LENGTH else f"{message[: ERROR_MESSAGE_LENGTH - 1]}…"
+    return (
+        message
+        if len(message) <= ERROR_MESSAGE_LENGTH
+        else f"{message[: ERROR_MESSAGE_LENGTH - 1]}…"
+    )

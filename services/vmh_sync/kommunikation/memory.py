@@ -68,17 +68,29 @@ class Memory:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known but the number."""
-        return not (self.links or self.lost or self.posted or self.refused or self.not_taken)
+        return not (
+            self.links or self.lost or self.posted or self.refused or self.not_taken
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The stored form; parts that hold nothing are left out."""
-        posted = {"posted": _keys_to_json(self.posted), "postedAt": self.posted_at} if self.posted else {}
+        posted = (
+            {"posted": _keys_to_json(self.posted), "postedAt": self.posted_at}
+            if self.posted
+            else {}
+        )
         refused = {"refused": _keys_to_json(self.refused)} if self.refused else {}
-        not_taken = {family: _not_taken_to_json(item) for family, item in sorted(self.not_taken.items())}
+        not_taken = {
+            family: _not_taken_to_json(item)
+            for family, item in sorted(self.not_taken.items())
+        }
         return {
             "version": VERSION,
             "betNr": self.betnr,
-            "links": {str(entry_id): _link_to_json(link) for entry_id, link in sorted(self.links.items())},
+            "links": {
+                str(entry_id): _link_to_json(link)
+                for entry_id, link in sorted(self.links.items())
+            },
             "complete": self.complete,
             "lost": [dict(line) for line in self.lost],
             **posted,
@@ -88,15 +100,23 @@ class Memory:
 
     def refused_by_espocrm(self, espocrm: EspoSide) -> frozenset[Key]:
         """The values that EspoCRM has refused, unless its array has changed since."""
-        return frozenset(key for item in self._valid(espocrm).values() for key in item.keys)
+        return frozenset(
+            key for item in self._valid(espocrm).values() for key in item.keys
+        )
 
     def blocked(self, espocrm: EspoSide) -> frozenset[Family]:
         """The arrays that EspoCRM does not take, unless they have changed since."""
-        return frozenset(family for family, item in self._valid(espocrm).items() if item.is_blocked)
+        return frozenset(
+            family for family, item in self._valid(espocrm).items() if item.is_blocked
+        )
 
     def _valid(self, espocrm: EspoSide) -> dict[Family, NotTaken]:
         now = {family: fingerprint(espocrm.array(family)) for family in self.not_taken}
-        return {family: item for family, item in self.not_taken.items() if item.rows == now[family]}
+        return {
+            family: item
+            for family, item in self.not_taken.items()
+            if item.rows == now[family]
+        }
 
 
 def read_memory(stored: SyncState | None, espo: Record, advo: Record) -> Memory:
@@ -104,15 +124,22 @@ def read_memory(stored: SyncState | None, espo: Record, advo: Record) -> Memory:
     betnr = int(advo["betNr"])
     if stored is None:
         was_synced = bool(espo.get("kommunikationHash"))
-        return Memory(betnr, _links_by_markers(espo, advo) if was_synced else {}, was_synced)
+        return Memory(
+            betnr, _links_by_markers(espo, advo) if was_synced else {}, was_synced
+        )
     base = stored.base
     if base.get("betNr") != betnr or stored.deleted_at is not None:
-        return Memory(betnr)  # linked with another Beteiligter since, whose entries say nothing about this one's
+        return Memory(
+            betnr
+        )  # linked with another Beteiligter since, whose entries say nothing about this one's
     if base.get("version") != VERSION:
         return _read_first_version(base, espo, advo)
     return Memory(
         betnr,
-        {int(entry_id): _link_from_json(item) for entry_id, item in base["links"].items()},
+        {
+            int(entry_id): _link_from_json(item)
+            for entry_id, item in base["links"].items()
+        },
         base["complete"],
         tuple(base["lost"]),
         _keys_from_json(base.get("posted", ())),
@@ -155,7 +182,14 @@ def _read_first_version(base: Record, espo: Record, advo: Record) -> Memory:
             link = Link(link.espocrm, entry.key)
         links[int(entry_id)] = link
     posted = frozenset(_first_key(*parts) for parts in base.get("posted", ()))
-    return Memory(base["betNr"], links, base["complete"], tuple(base["lost"]), posted, base.get("postedAt", ""))
+    return Memory(
+        base["betNr"],
+        links,
+        base["complete"],
+        tuple(base["lost"]),
+        posted,
+        base.get("postedAt", ""),
+    )
 
 
 def _first_key(kind: str, value: str) -> Key:
@@ -167,7 +201,9 @@ def _links_by_markers(espo: Record, advo: Record) -> Base:
 
     A value that EspoCRM lacks was deleted there only if somebody changed the record since the last sync.
     """
-    modified, synced = (parse_date_time(espo.get(name)) for name in ("modifiedAt", "advowareLastSync"))
+    modified, synced = (
+        parse_date_time(espo.get(name)) for name in ("modifiedAt", "advowareLastSync")
+    )
     is_modified = modified is not None and synced is not None and modified > synced
     ours = {entry.key for entry in read_espocrm(espo).entries}
     links = {}
@@ -184,18 +220,31 @@ def _links_by_markers(espo: Record, advo: Record) -> Base:
 
 
 def _link_to_json(link: Link) -> dict[str, Any]:
-    item: dict[str, Any] = {"espocrm": list(link.espocrm) if link.espocrm else None, "advoware": list(link.advoware)}
+    item: dict[str, Any] = {
+        "espocrm": list(link.espocrm) if link.espocrm else None,
+        "advoware": list(link.advoware),
+    }
     further = {"type": link.type, "held": link.held, "unmarked": link.unmarked}
     return {**item, **{name: value for name, value in further.items() if value}}
 
 
 def _link_from_json(item: Record) -> Link:
     ours = Key(*item["espocrm"]) if item["espocrm"] else None
-    return Link(ours, Key(*item["advoware"]), item.get("type"), item.get("held", ""), item.get("unmarked", False))
+    return Link(
+        ours,
+        Key(*item["advoware"]),
+        item.get("type"),
+        item.get("held", ""),
+        item.get("unmarked", False),
+    )
 
 
 def _not_taken_to_json(item: NotTaken) -> dict[str, Any]:
-    return {"rows": item.rows, "values": _keys_to_json(item.keys), "blocked": item.is_blocked}
+    return {
+        "rows": item.rows,
+        "values": _keys_to_json(item.keys),
+        "blocked": item.is_blocked,
+    }
 
 
 def _not_taken_from_json(item: Record) -> NotTaken:

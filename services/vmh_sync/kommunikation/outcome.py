@@ -6,7 +6,15 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.kommunikation_mapper import AdvowareEntry, Key, advoware_entries, family_of, key_of, kind_of, parse_marker
+from services.kommunikation_mapper import (
+    AdvowareEntry,
+    Key,
+    advoware_entries,
+    family_of,
+    key_of,
+    kind_of,
+    parse_marker,
+)
 from services.vmh_sync.kommunikation.memory import Memory
 from services.vmh_sync.kommunikation.plan import Base, Change, Link, Notice, Plan, Write
 
@@ -43,7 +51,11 @@ class Applied:
     @property
     def changes(self) -> list[Change]:
         """The values that were changed in Advoware."""
-        made = [write.change for write, _ in self.done if write.change and write not in self.ineffective]
+        made = [
+            write.change
+            for write, _ in self.done
+            if write.change and write not in self.ineffective
+        ]
         return [*made, *self.altered]
 
     @property
@@ -54,7 +66,9 @@ class Applied:
 
 def posts(plan: Plan, ended: Set[Write] = frozenset()) -> frozenset[Key]:
     """The values that the plan creates in Advoware, without those of the requests that have ``ended``."""
-    new = (write for write in plan.writes if write.entry_id is None and write not in ended)
+    new = (
+        write for write in plan.writes if write.entry_id is None and write not in ended
+    )
     return frozenset(write.link.advoware for write in new if write.link is not None)
 
 
@@ -63,12 +77,26 @@ def unconfirmed_posts(plan: Plan, applied: Applied) -> frozenset[Key]:
     return posts(plan, applied.refused | {write for write, _ in applied.done})
 
 
-def planned_links(plan: Plan, memory: Memory, applied: Applied, undone: frozenset[int] = frozenset()) -> Base:
+def planned_links(
+    plan: Plan, memory: Memory, applied: Applied, undone: frozenset[int] = frozenset()
+) -> Base:
     """The planned base, with the earlier link of every entry that is ``undone`` or whose request was not done."""
     done = {write for write, _ in applied.done}
-    effective = [(write, entry_id) for write, entry_id in applied.done if write not in applied.ineffective]
-    created = {entry_id: write.link for write, entry_id in effective if write.entry_id is None and write.link}
-    failed = {write.entry_id for write in plan.writes if write.change and write.entry_id and write not in done}
+    effective = [
+        (write, entry_id)
+        for write, entry_id in applied.done
+        if write not in applied.ineffective
+    ]
+    created = {
+        entry_id: write.link
+        for write, entry_id in effective
+        if write.entry_id is None and write.link
+    }
+    failed = {
+        write.entry_id
+        for write in plan.writes
+        if write.change and write.entry_id and write not in done
+    }
     links = {**plan.base, **created}
     for entry_id in undone | failed:
         links.pop(entry_id, None)
@@ -77,7 +105,9 @@ def planned_links(plan: Plan, memory: Memory, applied: Applied, undone: frozense
     in_espocrm = (plan.base.keys() | created.keys()) - undone
     for entry_id, link in applied.links.items():
         before = memory.links.get(entry_id)
-        if link.espocrm is not None and entry_id not in in_espocrm:  # EspoCRM does not hold the planned value
+        if (
+            link.espocrm is not None and entry_id not in in_espocrm
+        ):  # EspoCRM does not hold the planned value
             link = replace(link, espocrm=before.espocrm if before else None)
         links[entry_id] = link
     for entry_id in applied.unmarked & links.keys():
@@ -101,17 +131,27 @@ def refuse(applied: Applied, write: Write) -> None:
 def verify(applied: Applied, advo: Record) -> list[Repair]:
     """Compare what was sent with what Advoware stores; returns the notes that have to be repaired."""
     entries = {entry.id: entry for entry in advoware_entries(advo)}
-    notes = {row.get("id"): row.get("bemerkung") for row in advo["kommunikation"] if isinstance(row, Mapping)}
+    notes = {
+        row.get("id"): row.get("bemerkung")
+        for row in advo["kommunikation"]
+        if isinstance(row, Mapping)
+    }
     repairs = []
     for write, entry_id in applied.done:
         entry = entries.get(entry_id)
         _verify_value(applied, write, entry_id, entry)
-        if entry is not None and not entry.is_unknown and entry_id not in applied.unmarked:
+        if (
+            entry is not None
+            and not entry.is_unknown
+            and entry_id not in applied.unmarked
+        ):
             repairs += _verify_note(applied, write, entry, notes.get(entry_id))
     return repairs
 
 
-def _verify_value(applied: Applied, write: Write, entry_id: int, entry: AdvowareEntry | None) -> None:
+def _verify_value(
+    applied: Applied, write: Write, entry_id: int, entry: AdvowareEntry | None
+) -> None:
     """What became of a value; it can change although only the note was to be written."""
     change = write.change
     if entry is not None and entry.is_unknown:
@@ -135,10 +175,16 @@ def _verify_value(applied: Applied, write: Write, entry_id: int, entry: Advoware
         return  # somebody has typed into the entry that we have just emptied
     reason = "kom_not_taken" if is_refused else "kom_altered"
     ours = write.link.espocrm if write.link else None
-    applied.links[entry_id] = Link(ours, entry.key, write.link.type if write.link else None, held=reason)
+    applied.links[entry_id] = Link(
+        ours, entry.key, write.link.type if write.link else None, held=reason
+    )
     if change is None:
         kind = kind_of(write.komm_kz)
-        applied.altered.append(Change(write.case, "advoware", kind, entry_id, write.tlf.strip(), entry.written))
+        applied.altered.append(
+            Change(
+                write.case, "advoware", kind, entry_id, write.tlf.strip(), entry.written
+            )
+        )
     _tell(applied, write, entry_id, reason, entry.written)
 
 
@@ -157,13 +203,23 @@ def _stand(applied: Applied, write: Write, reason: str, old: str | None) -> None
     _tell(applied, write, write.entry_id, reason, old)
 
 
-def _tell(applied: Applied, write: Write, entry_id: int | None, reason: str, stored: str | None) -> None:
+def _tell(
+    applied: Applied,
+    write: Write,
+    entry_id: int | None,
+    reason: str,
+    stored: str | None,
+) -> None:
     """Tell it in the words of later runs: EspoCRM's value, or Advoware's if EspoCRM has none any more."""
     value, other = (write.value, stored) if write.value else (stored or "", None)
-    applied.notices.append(Notice(reason, kind_of(write.komm_kz), value, entry_id, other, is_standing=True))
+    applied.notices.append(
+        Notice(reason, kind_of(write.komm_kz), value, entry_id, other, is_standing=True)
+    )
 
 
-def _verify_note(applied: Applied, write: Write, entry: AdvowareEntry, stored: Any) -> list[Repair]:
+def _verify_note(
+    applied: Applied, write: Write, entry: AdvowareEntry, stored: Any
+) -> list[Repair]:
     """Whether the note holds marker and text; one that Advoware has cut goes back to what the person wrote."""
     if write.bemerkung is None:
         return []
@@ -177,5 +233,10 @@ def _verify_note(applied: Applied, write: Write, entry: AdvowareEntry, stored: A
         if entry.marker == marker:  # somebody has changed the text meanwhile
             applied.unmarked.discard(entry.id)
         return []
-    record = {"tlf": entry.tlf, "kommKz": write.komm_kz, "online": write.record["online"], "bemerkung": write.text}
+    record = {
+        "tlf": entry.tlf,
+        "kommKz": write.komm_kz,
+        "online": write.record["online"],
+        "bemerkung": write.text,
+    }
     return [(entry.id, record)]

@@ -130,8 +130,16 @@ class Write:
     @property
     def record(self) -> dict[str, Any]:
         """The body of the request; ``online`` follows the mail kinds."""
-        record = {"tlf": self.tlf, "kommKz": self.komm_kz, "online": self.komm_kz in MAIL_KOMM_KZ}
-        return record if self.bemerkung is None else {**record, "bemerkung": self.bemerkung}
+        record = {
+            "tlf": self.tlf,
+            "kommKz": self.komm_kz,
+            "online": self.komm_kz in MAIL_KOMM_KZ,
+        }
+        return (
+            record
+            if self.bemerkung is None
+            else {**record, "bemerkung": self.bemerkung}
+        )
 
     @property
     def without_marker(self) -> Write:
@@ -179,7 +187,9 @@ class Plan:
     vanished: bool = False
 
 
-def make_plan(seen: Observation, *, to_advoware: bool = False, forced: bool = False) -> Plan:
+def make_plan(
+    seen: Observation, *, to_advoware: bool = False, forced: bool = False
+) -> Plan:
     """The plan for one CBeteiligte.
 
     ``to_advoware``: EspoCRM stays as it is, and edits in Advoware are reverted. Before the first sync nobody can tell
@@ -193,12 +203,20 @@ class _Arrays:
 
     def __init__(self, seen: Observation) -> None:
         self._seen = seen
-        self._before = {family: list(seen.espocrm.array(family).entries) for family in FAMILIES}
-        self._now: dict[Family, list[EspoEntry]] = {family: list(rows) for family, rows in self._before.items()}
+        self._before = {
+            family: list(seen.espocrm.array(family).entries) for family in FAMILIES
+        }
+        self._now: dict[Family, list[EspoEntry]] = {
+            family: list(rows) for family, rows in self._before.items()
+        }
 
     def find(self, key: Key | None) -> EspoEntry | None:
         """The first entry with this key."""
-        return next((entry for entry in self._now[key.family] if entry.key == key), None) if key else None
+        return (
+            next((entry for entry in self._now[key.family] if entry.key == key), None)
+            if key
+            else None
+        )
 
     def find_all(self, key: Key) -> list[EspoEntry]:
         """All entries with this key, in whatever spelling."""
@@ -215,7 +233,9 @@ class _Arrays:
         self._now[family].append(espocrm_entry(family, row))
 
     def remove(self, key: Key) -> None:
-        self._now[key.family] = [entry for entry in self._now[key.family] if entry.key != key]
+        self._now[key.family] = [
+            entry for entry in self._now[key.family] if entry.key != key
+        ]
 
     def replace(self, key: Key, written: str) -> None:
         """Put another value in the place of the first entry with this key; further ones with this key go."""
@@ -234,7 +254,11 @@ class _Arrays:
             row[VALUE_ATTRIBUTE[family]] = shared[VALUE_ATTRIBUTE[family]]
             row["invalid"] = bool(shared.get("invalid"))
             row["optOut"] = bool(row.get("optOut")) or bool(shared.get("optOut"))
-            row |= {"type": shared["type"]} if family == "phone" and shared.get("type") else {}
+            row |= (
+                {"type": shared["type"]}
+                if family == "phone" and shared.get("type")
+                else {}
+            )
         return espocrm_entry(family, row)
 
     def _shared(self, family: Family, written: str) -> Row | None:
@@ -247,9 +271,13 @@ class _Arrays:
             entries = self._now[family]
             if family in self._seen.modern:
                 entries = [self._modern(entry) for entry in entries]
-            if [entry.raw for entry in entries] == [entry.raw for entry in self._before[family]]:
+            if [entry.raw for entry in entries] == [
+                entry.raw for entry in self._before[family]
+            ]:
                 continue
-            changed[DATA_ATTRIBUTE[family]] = _with_one_primary([entry.raw for entry in entries])
+            changed[DATA_ATTRIBUTE[family]] = _with_one_primary(
+                [entry.raw for entry in entries]
+            )
         return changed
 
     def _modern(self, entry: EspoEntry) -> EspoEntry:
@@ -259,12 +287,16 @@ class _Arrays:
         return self._rewritten(entry, written)
 
 
-def incoming_entries(seen: EspoSide, arrays: Mapping[str, list[Row]]) -> tuple[EspoEntry, ...]:
+def incoming_entries(
+    seen: EspoSide, arrays: Mapping[str, list[Row]]
+) -> tuple[EspoEntry, ...]:
     """The entries of arrays to be written whose written form EspoCRM does not hold yet."""
     held = {entry.written for entry in seen.entries}
     entries = []
     for family in FAMILIES:
-        entries += [espocrm_entry(family, row) for row in arrays.get(DATA_ATTRIBUTE[family], ())]
+        entries += [
+            espocrm_entry(family, row) for row in arrays.get(DATA_ATTRIBUTE[family], ())
+        ]
     return tuple(entry for entry in entries if entry.written not in held)
 
 
@@ -272,7 +304,9 @@ def _with_one_primary(rows: list[Row]) -> list[Row]:
     """The present primary entry stays it; without one, the first becomes it. Other rows stay as they were read."""
     primary = next((index for index, row in enumerate(rows) if row.get("primary")), 0)
     return [
-        row if bool(row.get("primary")) == (index == primary) else {**row, "primary": index == primary}
+        row
+        if bool(row.get("primary")) == (index == primary)
+        else {**row, "primary": index == primary}
         for index, row in enumerate(rows)
     ]
 
@@ -285,9 +319,15 @@ class _Planner:
         self._may_empty_unknown = forced or not seen.first_sync
         self._arrays = _Arrays(seen)
         self._living = [entry for entry in seen.espocrm.entries if not entry.is_erased]
-        self._keys = {entry.key for entry in self._living}  # what EspoCRM held when it was read
-        self._entries = [entry for entry in seen.advoware.entries if self._is_known(entry.key.family)]
-        self._agreed: set[Key] = set()  # those of the keys that need no explanation any more
+        self._keys = {
+            entry.key for entry in self._living
+        }  # what EspoCRM held when it was read
+        self._entries = [
+            entry for entry in seen.advoware.entries if self._is_known(entry.key.family)
+        ]
+        self._agreed: set[Key] = (
+            set()
+        )  # those of the keys that need no explanation any more
         self._links: dict[int, Link] = {}
         self._awaiting: set[int] = set()
         self._writes: list[Write] = []
@@ -298,16 +338,32 @@ class _Planner:
 
     def plan(self) -> Plan:
         self._keep_what_is_unknown()
-        rest = self._pair_equal(entry for entry in self._entries if not entry.is_empty and not entry.is_unknown)
+        rest = self._pair_equal(
+            entry
+            for entry in self._entries
+            if not entry.is_empty and not entry.is_unknown
+        )
         links = [(entry, self._link_of(entry)) for entry in rest]
         known = [(entry, link) for entry, link in links if link is not None]
         unknown = [entry for entry, link in links if link is None]
-        unknown += [entry for entry, link in known if link.espocrm is None and entry.key != link.advoware]
-        gone_in_espocrm = [(entry, link) for entry, link in known if link.espocrm and link.espocrm not in self._keys]
+        unknown += [
+            entry
+            for entry, link in known
+            if link.espocrm is None and entry.key != link.advoware
+        ]
+        gone_in_espocrm = [
+            (entry, link)
+            for entry, link in known
+            if link.espocrm and link.espocrm not in self._keys
+        ]
         self._keep_unchanged(known)
         unknown += self._changed_in_advoware(known)
         self._gone_from_advoware()
-        new = [entry for entry in _first_per_key(self._living) if entry.key not in self._agreed]
+        new = [
+            entry
+            for entry in _first_per_key(self._living)
+            if entry.key not in self._agreed
+        ]
         new = self._changed_in_espocrm(gone_in_espocrm, new)
         self._new_in_espocrm(new)
         self._new_in_advoware(unknown)
@@ -330,7 +386,9 @@ class _Planner:
         return self._seen.espocrm.array(family).is_known
 
     def _is_erased(self, family: Family) -> bool:
-        return any(entry.is_erased for entry in self._seen.espocrm.array(family).entries)
+        return any(
+            entry.is_erased for entry in self._seen.espocrm.array(family).entries
+        )
 
     def _frozen(self, family: Family) -> str | None:
         """Why an array cannot be written; the word of the catalogue."""
@@ -343,7 +401,11 @@ class _Planner:
     def _unwritable(self, family: Family) -> str:
         """The rows of an array that EspoCRM no longer accepts as they are."""
         entries = self._seen.espocrm.array(family).entries
-        return ", ".join(entry.written for entry in entries if espocrm_value(family, entry.written) != entry.written)
+        return ", ".join(
+            entry.written
+            for entry in entries
+            if espocrm_value(family, entry.written) != entry.written
+        )
 
     # -- nothing to decide ----------------------------------------------------------------------------------------
 
@@ -358,7 +420,12 @@ class _Planner:
             if link.espocrm in self._keys:
                 self._agreed.add(link.espocrm)
             elif not is_hidden and link.espocrm is not None:
-                self._tell("kom_unreadable", present[entry_id], value=link.espocrm.value, is_standing=True)
+                self._tell(
+                    "kom_unreadable",
+                    present[entry_id],
+                    value=link.espocrm.value,
+                    is_standing=True,
+                )
 
     def _link_of(self, entry: AdvowareEntry) -> Link | None:
         """What was settled about an entry: by the base, else by its marker if EspoCRM still holds that value.
@@ -376,7 +443,11 @@ class _Planner:
         if key not in self._keys:
             return None
         # The answer to our request was lost, and Advoware stores another value than was sent.
-        return Link(key, entry.key, held="kom_altered") if key in self._seen.posted else Link(key, key)
+        return (
+            Link(key, entry.key, held="kom_altered")
+            if key in self._seen.posted
+            else Link(key, key)
+        )
 
     def _pair_equal(self, entries: Iterable[AdvowareEntry]) -> list[AdvowareEntry]:
         """Agree on equal values; returns the other entries."""
@@ -391,7 +462,9 @@ class _Planner:
     def _keep_unchanged(self, known: Iterable[tuple[AdvowareEntry, Link]]) -> None:
         """Two values that differ, both as they were."""
         for entry, link in known:
-            if entry.key != link.advoware or (link.espocrm is not None and link.espocrm not in self._keys):
+            if entry.key != link.advoware or (
+                link.espocrm is not None and link.espocrm not in self._keys
+            ):
                 continue
             if link.held == "kom_erased" and not self._is_erased(entry.key.family):
                 link = replace(link, held="")  # the person who took it away has decided
@@ -401,9 +474,20 @@ class _Planner:
                 self._tell("kom_erased", entry, is_standing=True)
             elif link.held == "kom_altered_by_espocrm" or held is None:
                 if link.held:
-                    self._tell(link.held, entry, other=held.written if held else None, is_standing=True)
+                    self._tell(
+                        link.held,
+                        entry,
+                        other=held.written if held else None,
+                        is_standing=True,
+                    )
             elif link.held and link.held != "kom_type":
-                self._tell(link.held, entry, value=held.written, other=entry.written, is_standing=True)
+                self._tell(
+                    link.held,
+                    entry,
+                    value=held.written,
+                    other=entry.written,
+                    is_standing=True,
+                )
 
     def _agree(self, entry: AdvowareEntry, link: Link, case: Case) -> None:
         """Both sides hold the value, now or once EspoCRM is written; the marker has to say so."""
@@ -416,9 +500,19 @@ class _Planner:
         self._agreed.add(link.espocrm)
         link = self._with_type(entry, link, held)
         self._links[entry.id] = link
-        synced = None if entry.synced_value is None else key_of(entry.key.family, entry.synced_value)
-        if synced not in {link.advoware, link.espocrm} and not link.unmarked and entry.has_note:
-            self._put(case, entry, entry.tlf or "", Marker(held.written, entry.komm_kz), link)
+        synced = (
+            None
+            if entry.synced_value is None
+            else key_of(entry.key.family, entry.synced_value)
+        )
+        if (
+            synced not in {link.advoware, link.espocrm}
+            and not link.unmarked
+            and entry.has_note
+        ):
+            self._put(
+                case, entry, entry.tlf or "", Marker(held.written, entry.komm_kz), link
+            )
 
     def _with_type(self, entry: AdvowareEntry, link: Link, held: EspoEntry) -> Link:
         """Remember EspoCRM's type of a number. Another one than before is told if it is an edit of this record.
@@ -429,21 +523,40 @@ class _Planner:
         if entry.key.family == "mail" or held.type is None:
             return link
         before = self._seen.base.get(entry.id)
-        alike = {PHONE_TYPES[other.komm_kz] for other in self._entries if other.key == entry.key}
-        shown = {other.type for other in self._arrays.find_all(held.key)}  # in two spellings, perhaps
+        alike = {
+            PHONE_TYPES[other.komm_kz]
+            for other in self._entries
+            if other.key == entry.key
+        }
+        shown = {
+            other.type for other in self._arrays.find_all(held.key)
+        }  # in two spellings, perhaps
         now = before.type if before is not None and before.type in shown else held.type
         waits = link.held
-        if not waits and before is not None and before.type is not None and not alike & shown:
+        if (
+            not waits
+            and before is not None
+            and before.type is not None
+            and not alike & shown
+        ):
             was_told = before.held == "kom_type" and before.type == now
-            is_edit = before.espocrm == link.espocrm and before.type != now and self._seen.is_edited
+            is_edit = (
+                before.espocrm == link.espocrm
+                and before.type != now
+                and self._seen.is_edited
+            )
             waits = "kom_type" if was_told or is_edit else ""
         if waits == "kom_type":
-            self._tell("kom_type", entry, value=held.written, other=now, is_standing=True)
+            self._tell(
+                "kom_type", entry, value=held.written, other=now, is_standing=True
+            )
         return replace(link, type=now, held=waits)
 
     # -- Advoware has changed -------------------------------------------------------------------------------------
 
-    def _changed_in_advoware(self, known: Iterable[tuple[AdvowareEntry, Link]]) -> list[AdvowareEntry]:
+    def _changed_in_advoware(
+        self, known: Iterable[tuple[AdvowareEntry, Link]]
+    ) -> list[AdvowareEntry]:
         """Var6. Returns the entries whose new value cannot simply take the place of the old one: it counts as new.
 
         Another entry may hold the old value still, or EspoCRM the new one already.
@@ -452,15 +565,29 @@ class _Planner:
         for entry, link in known:
             if entry.key == link.advoware or link.espocrm not in self._keys:
                 continue
-            held, in_the_way = self._arrays.find(link.espocrm), self._arrays.find(entry.key)
+            held, in_the_way = (
+                self._arrays.find(link.espocrm),
+                self._arrays.find(entry.key),
+            )
             if self._to_advoware:
-                self._restore(entry, next(e for e in self._living if e.key == link.espocrm))
-            elif link.espocrm in self._agreed or held is None or in_the_way not in (None, held):
+                self._restore(
+                    entry, next(e for e in self._living if e.key == link.espocrm)
+                )
+            elif (
+                link.espocrm in self._agreed
+                or held is None
+                or in_the_way not in (None, held)
+            ):
                 new.append(entry)
             elif (reason := self._unfit(entry)) is not None:
                 self._agreed.add(held.key)
                 self._links[entry.id] = link
-                self._tell(reason, entry, other=self._other(reason, held.written, entry), is_standing=True)
+                self._tell(
+                    reason,
+                    entry,
+                    other=self._other(reason, held.written, entry),
+                    is_standing=True,
+                )
             else:
                 self._follow(entry, held)
         return new
@@ -475,11 +602,24 @@ class _Planner:
         return self._frozen(entry.key.family)
 
     def _other(self, reason: str, held: str | None, entry: AdvowareEntry) -> str | None:
-        return self._unwritable(entry.key.family) if reason == "kom_array_blocked" else held
+        return (
+            self._unwritable(entry.key.family)
+            if reason == "kom_array_blocked"
+            else held
+        )
 
     def _follow(self, entry: AdvowareEntry, held: EspoEntry) -> None:
         written = espocrm_value(entry.key.family, entry.tlf or "") or ""
-        self._changes.append(Change("Var6", "espocrm", kind_of(entry.komm_kz), entry.id, held.written, written))
+        self._changes.append(
+            Change(
+                "Var6",
+                "espocrm",
+                kind_of(entry.komm_kz),
+                entry.id,
+                held.written,
+                written,
+            )
+        )
         self._agreed.add(held.key)
         self._arrays.replace(held.key, written)
         self._awaiting.add(entry.id)
@@ -496,7 +636,9 @@ class _Planner:
             held = self._arrays.find(link.espocrm)
             if held is None or held.key in self._agreed:
                 continue
-            if entry_id not in present and self._seen.advoware.odd:  # perhaps it is one of the odd rows
+            if (
+                entry_id not in present and self._seen.advoware.odd
+            ):  # perhaps it is one of the odd rows
                 self._keep_gone(entry_id, link)
                 continue
             if self._to_advoware:
@@ -504,16 +646,37 @@ class _Planner:
             if self._frozen(held.key.family) is not None:
                 self._keep_gone(entry_id, link)
                 kind = kind_of(held.komm_kz)
-                self._notices.append(Notice("kom_still_in_espocrm", kind, held.written, entry_id, is_standing=True))
+                self._notices.append(
+                    Notice(
+                        "kom_still_in_espocrm",
+                        kind,
+                        held.written,
+                        entry_id,
+                        is_standing=True,
+                    )
+                )
                 continue
-            self._changes.append(Change("Var3", "espocrm", kind_of(held.komm_kz), entry_id, held.written, None))
+            self._changes.append(
+                Change(
+                    "Var3",
+                    "espocrm",
+                    kind_of(held.komm_kz),
+                    entry_id,
+                    held.written,
+                    None,
+                )
+            )
             self._agreed.add(held.key)
             self._arrays.remove(held.key)
             self._vanished |= entry_id not in present
         if self._to_advoware:
             return
         # Also those whose value went with another id's: their link ends only when EspoCRM is written.
-        gone = {link.espocrm for link in self._seen.base.values() if self._arrays.find(link.espocrm) is None}
+        gone = {
+            link.espocrm
+            for link in self._seen.base.values()
+            if self._arrays.find(link.espocrm) is None
+        }
         self._awaiting |= {
             entry_id
             for entry_id, link in self._seen.base.items()
@@ -534,7 +697,12 @@ class _Planner:
                 self._agree(entry, Link(entry.key, entry.key), "Var4")
             elif (reason := self._unfit(entry)) is not None:
                 is_erased = reason == "kom_erased"
-                self._tell(reason, entry, other=self._other(reason, None, entry), is_standing=is_erased)
+                self._tell(
+                    reason,
+                    entry,
+                    other=self._other(reason, None, entry),
+                    is_standing=is_erased,
+                )
             elif self._arrays.is_full(entry.key.family):
                 self._tell("kom_full", entry)
             elif self._to_advoware:
@@ -543,7 +711,9 @@ class _Planner:
             else:
                 written = espocrm_value(entry.key.family, entry.tlf or "") or ""
                 kind = kind_of(entry.komm_kz)
-                self._changes.append(Change("Var4", "espocrm", kind, entry.id, None, written))
+                self._changes.append(
+                    Change("Var4", "espocrm", kind, entry.id, None, written)
+                )
                 self._arrays.add(entry.komm_kz, written)
                 self._awaiting.add(entry.id)
                 self._agree(entry, Link(entry.key, entry.key), "Var4")
@@ -558,27 +728,40 @@ class _Planner:
         is_standing: bool = False,
     ) -> None:
         shown = entry.written if value is None else value
-        self._notices.append(Notice(reason, kind_of(entry.komm_kz), shown, entry.id, other, is_standing))
+        self._notices.append(
+            Notice(reason, kind_of(entry.komm_kz), shown, entry.id, other, is_standing)
+        )
 
     # -- EspoCRM has changed --------------------------------------------------------------------------------------
 
-    def _changed_in_espocrm(self, gone: Iterable[tuple[AdvowareEntry, Link]], new: list[EspoEntry]) -> list[EspoEntry]:
+    def _changed_in_espocrm(
+        self, gone: Iterable[tuple[AdvowareEntry, Link]], new: list[EspoEntry]
+    ) -> list[EspoEntry]:
         """Var5 where a value of the same type took the place of a lost one, else Var2. Returns the other new entries.
 
         kommKz cannot be changed, so a value of another type needs another entry.
         """
         for entry, link in gone:
             family = entry.key.family
-            if self._is_erased(family):  # which of the values were erased nobody can tell; none of them was deleted
-                self._links[entry.id] = replace(link, espocrm=None, advoware=entry.key, held="kom_erased")
+            if self._is_erased(
+                family
+            ):  # which of the values were erased nobody can tell; none of them was deleted
+                self._links[entry.id] = replace(
+                    link, espocrm=None, advoware=entry.key, held="kom_erased"
+                )
                 self._tell("kom_erased", entry, is_standing=True)
                 continue
             if not self._seen.espocrm.array(family).is_complete:
                 self._links[entry.id] = link
                 continue
             # What Advoware itself has made of a value is nobody's edit.
-            lost = entry.key != link.espocrm and not (entry.key == link.advoware and link.held == "kom_altered")
-            successor = next((other for other in new if _shown_alike(other.komm_kz, entry.komm_kz)), None)
+            lost = entry.key != link.espocrm and not (
+                entry.key == link.advoware and link.held == "kom_altered"
+            )
+            successor = next(
+                (other for other in new if _shown_alike(other.komm_kz, entry.komm_kz)),
+                None,
+            )
             if successor is None:
                 self._empty("Var2", entry, lost=lost)
                 continue
@@ -594,9 +777,16 @@ class _Planner:
                 continue  # it is there, in a row that cannot be addressed
             kind = kind_of(entry.komm_kz)
             if entry.key in self._seen.refused_by_advoware and not self._forced:
-                self._notices.append(Notice("kom_refused_by_advoware", kind, entry.written, is_standing=True))
+                self._notices.append(
+                    Notice(
+                        "kom_refused_by_advoware", kind, entry.written, is_standing=True
+                    )
+                )
                 continue
-            slot = next((slot for slot in self._free_slots() if slot.komm_kz == entry.komm_kz), None)
+            slot = next(
+                (slot for slot in self._free_slots() if slot.komm_kz == entry.komm_kz),
+                None,
+            )
             if slot is not None:
                 self._used_slots.add(slot.id)
                 self._overwrite("Var1", slot, entry)
@@ -605,20 +795,44 @@ class _Planner:
             tlf = _sent(entry.written)
             bemerkung = build_marker(Marker(entry.written, entry.komm_kz))
             change = Change("Var1", "advoware", kind, None, None, tlf)
-            self._writes.append(Write("Var1", None, tlf, entry.komm_kz, bemerkung, link, change, entry.written))
+            self._writes.append(
+                Write(
+                    "Var1",
+                    None,
+                    tlf,
+                    entry.komm_kz,
+                    bemerkung,
+                    link,
+                    change,
+                    entry.written,
+                )
+            )
 
     def _free_slots(self) -> list[AdvowareEntry]:
-        return [entry for entry in self._entries if entry.is_slot and entry.id not in self._used_slots]
+        return [
+            entry
+            for entry in self._entries
+            if entry.is_slot and entry.id not in self._used_slots
+        ]
 
     # -- entries of Advoware --------------------------------------------------------------------------------------
 
-    def _overwrite(self, case: Case, entry: AdvowareEntry, source: EspoEntry, *, lost: bool = False) -> None:
+    def _overwrite(
+        self, case: Case, entry: AdvowareEntry, source: EspoEntry, *, lost: bool = False
+    ) -> None:
         """Give an entry EspoCRM's value."""
         before = self._seen.base.get(entry.id)
         unmarked = before is not None and before.unmarked
         link = Link(source.key, source.key, source.type, unmarked=unmarked)
         self._links[entry.id] = link
-        self._put(case, entry, _sent(source.written), Marker(source.written, entry.komm_kz), link, lost=lost)
+        self._put(
+            case,
+            entry,
+            _sent(source.written),
+            Marker(source.written, entry.komm_kz),
+            link,
+            lost=lost,
+        )
 
     def _empty(self, case: Case, entry: AdvowareEntry, *, lost: bool = False) -> None:
         """Make an entry a slot; the user's text stays."""
@@ -631,17 +845,40 @@ class _Planner:
                 self._empty("Var3", entry)
 
     def _put(
-        self, case: Case, entry: AdvowareEntry, tlf: str, marker: Marker, link: Link | None, *, lost: bool = False
+        self,
+        case: Case,
+        entry: AdvowareEntry,
+        tlf: str,
+        marker: Marker,
+        link: Link | None,
+        *,
+        lost: bool = False,
     ) -> None:
         old, new = entry.written or None, tlf.strip() or None
-        change = Change(case, "advoware", kind_of(entry.komm_kz), entry.id, old, new, lost) if old != new else None
+        change = (
+            Change(case, "advoware", kind_of(entry.komm_kz), entry.id, old, new, lost)
+            if old != new
+            else None
+        )
         before = self._seen.base.get(entry.id)
         bemerkung = build_marker(marker, entry.text)
         if before is not None and before.unmarked:
             bemerkung = entry.text
         note = bemerkung if entry.has_note else None
         value = marker.value or ""
-        self._writes.append(Write(case, entry.id, tlf, entry.komm_kz, note, link, change, value, entry.text))
+        self._writes.append(
+            Write(
+                case,
+                entry.id,
+                tlf,
+                entry.komm_kz,
+                note,
+                link,
+                change,
+                value,
+                entry.text,
+            )
+        )
 
 
 def _sent(written: str) -> str:

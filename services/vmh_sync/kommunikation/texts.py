@@ -14,8 +14,18 @@ from services.vmh_sync.result import ActionType, Problem
 
 OWNER_TYPE = "CBeteiligte"
 
-_KIND_LABELS: Final[Mapping[Kind, str]] = {"phone": "Telefon", "fax": "Fax", "mail": "E-Mail"}
-_TYPE_LABELS: Final = {"Office": "Büro", "Home": "Privat", "Mobile": "Mobil", "Fax": "Fax", "Other": "Sonstige"}
+_KIND_LABELS: Final[Mapping[Kind, str]] = {
+    "phone": "Telefon",
+    "fax": "Fax",
+    "mail": "E-Mail",
+}
+_TYPE_LABELS: Final = {
+    "Office": "Büro",
+    "Home": "Privat",
+    "Mobile": "Mobil",
+    "Fax": "Fax",
+    "Other": "Sonstige",
+}
 #: What the other side's value is called, by reason; otherwise it is EspoCRM's.
 _OTHER_LABELS: Final = {
     "kom_altered": "In Advoware",
@@ -38,18 +48,32 @@ def problem_of(notice: Notice, espo: Mapping[str, Any], betnr: int) -> Problem:
     if notice.reason == "kom_erased":  # what was erased is not written down elsewhere
         details = {"betnr": betnr, "name": espo.get("name"), "reason": notice.reason}
         key = f"kommunikation_kom_erased:{espo['id']}:"
-        return Problem("general_manual_action", OWNER_TYPE, str(espo["id"]), key, details)
+        return Problem(
+            "general_manual_action", OWNER_TYPE, str(espo["id"]), key, details
+        )
     if notice.other:
         label = _OTHER_LABELS.get(notice.reason, "In EspoCRM")
-        details[label] = _TYPE_LABELS.get(notice.other, notice.other) if notice.reason == "kom_type" else notice.other
+        details[label] = (
+            _TYPE_LABELS.get(notice.other, notice.other)
+            if notice.reason == "kom_type"
+            else notice.other
+        )
     if has_invisible(notice.value):
-        details["Hinweis"] = "Die Angabe enthält unsichtbare Zeichen. Am besten löschen und neu eintippen."
+        details["Hinweis"] = (
+            "Die Angabe enthält unsichtbare Zeichen. Am besten löschen und neu eintippen."
+        )
     digest = hashlib.sha256(notice.value.encode(errors="replace")).hexdigest()[:12]
     key = f"kommunikation_{notice.reason}:{espo['id']}:{notice.entry_id or ''}:{digest}"
-    action: ActionType = "readonly_field_conflict" if notice.reason == "kom_not_taken" else "general_manual_action"
+    action: ActionType = (
+        "readonly_field_conflict"
+        if notice.reason == "kom_not_taken"
+        else "general_manual_action"
+    )
     return Problem(action, OWNER_TYPE, str(espo["id"]), key, details)
 
 
 def part_error(reason: str) -> str:
     """A short message about something that is tried again; it names no value."""
-    return problem_sentence(Problem("general_manual_action", OWNER_TYPE, "", reason, {"reason": reason}))
+    return problem_sentence(
+        Problem("general_manual_action", OWNER_TYPE, "", reason, {"reason": reason})
+    )

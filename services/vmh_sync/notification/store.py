@@ -46,7 +46,13 @@ def fingerprint_of(problem: Problem) -> str:
 
 def problem_of(row: Mapping[str, Any]) -> Problem:
     """The problem as a row remembers it."""
-    return Problem(row["action_type"], row["entity_type"], row["entity_id"], row["problem_key"], row["details"])
+    return Problem(
+        row["action_type"],
+        row["entity_type"],
+        row["entity_id"],
+        row["problem_key"],
+        row["details"],
+    )
 
 
 class NotificationStore:
@@ -57,14 +63,20 @@ class NotificationStore:
 
     # -- problems -------------------------------------------------------------------------------------------------
 
-    async def begin(self, problem: Problem, now: datetime) -> tuple[asyncpg.Record | None, bool]:
+    async def begin(
+        self, problem: Problem, now: datetime
+    ) -> tuple[asyncpg.Record | None, bool]:
         """The problem's row, and whether it was just added; None if somebody else added it this very moment."""
-        known = await self._fetchrow("SELECT * FROM notification WHERE problem_key = $1", problem.key)
+        known = await self._fetchrow(
+            "SELECT * FROM notification WHERE problem_key = $1", problem.key
+        )
         if known is not None:
             return known, False
         return await self._insert(problem, now, None), True
 
-    async def _insert(self, problem: Problem, now: datetime, list_key: str | None) -> asyncpg.Record | None:
+    async def _insert(
+        self, problem: Problem, now: datetime, list_key: str | None
+    ) -> asyncpg.Record | None:
         return await self._fetchrow(
             """
             INSERT INTO notification (problem_key, entity_type, entity_id, action_type, details, fingerprint,
@@ -100,9 +112,14 @@ class NotificationStore:
 
     async def not_over(self, key: str) -> None:
         """The problem is there again before its Task was cancelled."""
-        await self._execute("UPDATE notification SET over_since = NULL, over_why = NULL WHERE problem_key = $1", key)
+        await self._execute(
+            "UPDATE notification SET over_since = NULL, over_why = NULL WHERE problem_key = $1",
+            key,
+        )
 
-    async def note_attempt(self, problem: Problem, now: datetime, known: datetime | None = None) -> bool:
+    async def note_attempt(
+        self, problem: Problem, now: datetime, known: datetime | None = None
+    ) -> bool:
         """A Task is about to be requested; False if somebody else has begun to do that since the attempt ``known``."""
         row = await self._fetchrow(
             """
@@ -162,16 +179,23 @@ class NotificationStore:
     async def unknown(self, problems: Sequence[Problem]) -> list[Problem]:
         """Those of the problems that have no row."""
         rows = await self._fetch(
-            "SELECT problem_key FROM notification WHERE problem_key = ANY($1)", [problem.key for problem in problems]
+            "SELECT problem_key FROM notification WHERE problem_key = ANY($1)",
+            [problem.key for problem in problems],
         )
         known = {row["problem_key"] for row in rows}
         return [problem for problem in problems if problem.key not in known]
 
     # -- lists ----------------------------------------------------------------------------------------------------
 
-    async def begin_list(self, heading: Problem, members: Sequence[Problem], now: datetime) -> asyncpg.Record | None:
+    async def begin_list(
+        self, heading: Problem, members: Sequence[Problem], now: datetime
+    ) -> asyncpg.Record | None:
         """Remember that the members are told by the one Task of ``heading``; its row, None if it was begun before."""
-        async with database_errors(), self._pool.acquire() as connection, connection.transaction():
+        async with (
+            database_errors(),
+            self._pool.acquire() as connection,
+            connection.transaction(),
+        ):
             inner = NotificationStore(connection)
             row = await inner._insert(heading, now, None)
             for member in members:
@@ -185,7 +209,9 @@ class NotificationStore:
 
     async def row(self, key: str) -> asyncpg.Record | None:
         """The row of a problem or of a list."""
-        return await self._fetchrow("SELECT * FROM notification WHERE problem_key = $1", key)
+        return await self._fetchrow(
+            "SELECT * FROM notification WHERE problem_key = $1", key
+        )
 
     async def finish_lists(self) -> None:
         """Give the members of each list that was told its Task."""
@@ -209,7 +235,9 @@ class NotificationStore:
 
     # -- problems that are over -----------------------------------------------------------------------------------
 
-    async def end(self, keys: Collection[str], why: str, now: datetime) -> list[asyncpg.Record]:
+    async def end(
+        self, keys: Collection[str], why: str, now: datetime
+    ) -> list[asyncpg.Record]:
         """Mark those of the problems as over that stand; returns their rows."""
         return await self._fetch(
             """
@@ -272,7 +300,9 @@ class NotificationStore:
 
     # -- who looks after a record ---------------------------------------------------------------------------------
 
-    async def remember(self, entity_type: str, entity_id: str, responsible: Responsible) -> None:
+    async def remember(
+        self, entity_type: str, entity_id: str, responsible: Responsible
+    ) -> None:
         """Remember who looks after a record; writes only what is new."""
         await self._execute(
             """
@@ -293,7 +323,9 @@ class NotificationStore:
     async def responsible(self, entity_type: str, entity_id: str) -> Responsible:
         """Who looked after a record when it was last seen; nobody if it never was."""
         row = await self._fetchrow(
-            "SELECT * FROM responsible WHERE entity_type = $1 AND entity_id = $2", entity_type, entity_id
+            "SELECT * FROM responsible WHERE entity_type = $1 AND entity_id = $2",
+            entity_type,
+            entity_id,
         )
         if row is None:
             return Responsible()

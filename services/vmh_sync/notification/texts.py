@@ -52,14 +52,20 @@ def task_title(problem: Problem) -> str:
 def problem_sentence(problem: Problem) -> str:
     """One short sentence for the record itself (``syncErrorMessage``), with the code for the operator."""
     text = text_of_problem(problem)
-    sentence = _filled(text.sentence, problem.details) if text.sentence else task_title(problem)
+    sentence = (
+        _filled(text.sentence, problem.details)
+        if text.sentence
+        else task_title(problem)
+    )
     return f"{sentence.rstrip('.: ')} ({text.code})."
 
 
 def failure_sentence(error: Exception) -> str:
     """What an error means, in one German sentence that ends with its code, for ``syncErrorMessage``."""
     if isinstance(error, NeedsPerson):
-        return problem_sentence(Problem("general_manual_action", "", "", "", {"reason": error.reason}))
+        return problem_sentence(
+            Problem("general_manual_action", "", "", "", {"reason": error.reason})
+        )
     return failures.sentence_of(error)
 
 
@@ -68,15 +74,34 @@ def task_description(problem: Problem) -> str:
     details, text = problem.details, text_of_problem(problem)
     steps = [_filled(step, details) for step in text.steps]
     lines = [_filled(text.why, details), ""]
-    lines += [f"{number}. {step}" for number, step in enumerate([*steps, DONE], start=1)]
+    lines += [
+        f"{number}. {step}" for number, step in enumerate([*steps, DONE], start=1)
+    ]
     if details.get("fields"):
         lines += ["", "Felder:", *map(_field_line, details["fields"])]
     if details.get("records"):
-        lines += ["", "Betroffen:", *(f"- {_person(record) or '(ohne Namen)'}" for record in details["records"])]
+        lines += [
+            "",
+            "Betroffen:",
+            *(
+                f"- {_person(record) or '(ohne Namen)'}"
+                for record in details["records"]
+            ),
+        ]
     listed = _STRUCTURE | {"value"} if details.get("fields") else _STRUCTURE
-    further = {name: value for name, value in details.items() if _is_shown(name) and name not in listed}
+    further = {
+        name: value
+        for name, value in details.items()
+        if _is_shown(name) and name not in listed
+    }
     if further:
-        lines += ["", *(f"{_label(name)}: {shown_value(value, quoted=False)}" for name, value in further.items())]
+        lines += [
+            "",
+            *(
+                f"{_label(name)}: {shown_value(value, quoted=False)}"
+                for name, value in further.items()
+            ),
+        ]
     if details.get("since"):
         lines += [f"Festgestellt: {shown_value(details['since'], quoted=False)}"]
     return "\n".join([*lines, f"Meldung {text.code}"])
@@ -94,7 +119,9 @@ def withdrawn_description(description: str, why: str) -> str:
 
 def text_of_problem(problem: Problem) -> Text:
     """The problem's entry in the catalogue."""
-    return CATALOGUE.get(str(problem.details.get("reason")), CATALOGUE[problem.action_type])
+    return CATALOGUE.get(
+        str(problem.details.get("reason")), CATALOGUE[problem.action_type]
+    )
 
 
 def _field_line(item: Mapping[str, Any]) -> str:
@@ -115,12 +142,15 @@ def _label(name: Any) -> str:
 
 def _person(details: Mapping[str, Any]) -> str:
     number = f"Nr. {details['betnr']}" if details.get("betnr") else ""
-    return ", ".join(part for part in (_visible(str(details.get("name") or "")), number) if part)
+    return ", ".join(
+        part for part in (_visible(str(details.get("name") or "")), number) if part
+    )
 
 
 def _filled(template: str, details: Mapping[str, Any]) -> str:
     adresse, konto, value, name = (
-        " ".join(_visible(str(details.get(key) or "")).split()) for key in ("adresse", "konto", "value", "name")
+        " ".join(_visible(str(details.get(key) or "")).split())
+        for key in ("adresse", "konto", "value", "name")
     )
     values = {
         "betnr": f"Nr. {details['betnr']}" if details.get("betnr") else "",
@@ -155,5 +185,8 @@ def _visible(text: str) -> str:
     """A text in which characters that nobody sees are named, several in a row once."""
     if not has_invisible(text) and clean_text(text) == text:
         return text
-    marked = "".join(INVISIBLE if has_invisible(char) or clean_text(char) != char else char for char in text)
+    marked = "".join(
+        INVISIBLE if has_invisible(char) or clean_text(char) != char else char
+        for char in text
+    )
     return re.sub(rf"(?:{re.escape(INVISIBLE)})+", INVISIBLE, marked)

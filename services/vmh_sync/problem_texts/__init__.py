@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from services.vmh_sync.problem_texts import adressen, bankverbindungen, beteiligte, kommunikation
+from services.vmh_sync.problem_texts import (
+    adressen,
+    bankverbindungen,
+    beteiligte,
+    kommunikation,
+)
 from services.vmh_sync.problem_texts.text import Text
 
 __all__ = ["CATALOGUE", "Text"]

@@ -48,7 +48,11 @@ TEXTS: Mapping[str, Text] = {
         "ADR-03",
         "Adresse in Advoware von Hand ändern: {adresse}",
         "Die Adresse wurde in EspoCRM geändert. Diese Felder kann das Programm in Advoware nicht ändern.",
-        (OPEN_BETEILIGTER, _ADDRESS_TAB, "Die unten genannten Felder auf den neuen Wert ändern und speichern."),
+        (
+            OPEN_BETEILIGTER,
+            _ADDRESS_TAB,
+            "Die unten genannten Felder auf den neuen Wert ändern und speichern.",
+        ),
     ),
     "address_refused": Text(
         "ADR-04",
@@ -195,7 +199,9 @@ TEXTS: Mapping[str, Text] = {
 
 #: The beginnings of the keys of problems that stand for as long as an Adresse is as it is (a conflict is told once).
 STATE_KINDS = tuple(
-    f"{word}:" for word in (*TEXTS, "readonly_field_conflict", "missing_in_advoware") if word != "address_failed"
+    f"{word}:"
+    for word in (*TEXTS, "readonly_field_conflict", "missing_in_advoware")
+    if word != "address_failed"
 )
 #: Told at the CBeteiligte.
 DELETE_KINDS = ("address_delete_required:",)

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from services.vmh_sync.problem_texts.text import OPEN_BETEILIGTER, Text
 
 _BANK_TAB = "Dort unter „Bankverbindungen“ die Bankverbindung {konto} auswählen."
-_OPEN_IN_ESPOCRM = "In EspoCRM die Bankverbindung öffnen und die Angaben mit dem Beleg vergleichen."
+_OPEN_IN_ESPOCRM = (
+    "In EspoCRM die Bankverbindung öffnen und die Angaben mit dem Beleg vergleichen."
+)
 _CORRECTED = "Die Angaben in EspoCRM berichtigen und speichern; die Übernahme geschieht dann von selbst."
 CALL_BACK = (
     "Vor jeder Übernahme neuer Bankdaten den Beteiligten unter einer schon länger bekannten Telefonnummer anrufen und "
@@ -58,7 +60,8 @@ TEXTS: Mapping[str, Text] = {
         (
             "Klären, ob sie in Advoware absichtlich gelöscht wurde.",
             "Wenn ja: sie in EspoCRM auf nicht aktiv setzen.",
-            "Wenn nein: sie in Advoware mit denselben Angaben neu anlegen. " + CALL_BACK,
+            "Wenn nein: sie in Advoware mit denselben Angaben neu anlegen. "
+            + CALL_BACK,
         ),
         "In Advoware nicht mehr vorhanden; dort neu anlegen oder hier auf nicht aktiv setzen, siehe Aufgabe",
     ),
@@ -66,7 +69,11 @@ TEXTS: Mapping[str, Text] = {
         "BAN-05",
         "IBAN in EspoCRM eintragen: {subject}",
         "Die Bankverbindung kann nicht nach Advoware übernommen werden, weil die IBAN fehlt.",
-        (_OPEN_IN_ESPOCRM, CALL_BACK, "Die IBAN eintragen und speichern; die Übernahme geschieht dann von selbst."),
+        (
+            _OPEN_IN_ESPOCRM,
+            CALL_BACK,
+            "Die IBAN eintragen und speichern; die Übernahme geschieht dann von selbst.",
+        ),
         "Die IBAN fehlt; bitte in EspoCRM eintragen",
     ),
     "bank_doubled": Text(
@@ -76,7 +83,8 @@ TEXTS: Mapping[str, Text] = {
         "es sie deshalb nur einmal.",
         (
             "In EspoCRM beim Beteiligten die Bankverbindungen mit dieser IBAN vergleichen.",
-            "Die überzählige löschen oder, wenn eine andere IBAN gemeint war, diese berichtigen. " + CALL_BACK,
+            "Die überzählige löschen oder, wenn eine andere IBAN gemeint war, diese berichtigen. "
+            + CALL_BACK,
         ),
         "Diese IBAN ist beim selben Beteiligten schon eingetragen; bitte in EspoCRM berichtigen oder löschen",
     ),
@@ -101,7 +109,8 @@ TEXTS: Mapping[str, Text] = {
             "Die unten genannten Angaben in EspoCRM prüfen. Ist eine falsch: sie dort berichtigen oder leeren.",
             OPEN_BETEILIGTER,
             _BANK_TAB,
-            "Die fehlenden Angaben, soweit sie stimmen, in Advoware nachtragen. " + CALL_BACK,
+            "Die fehlenden Angaben, soweit sie stimmen, in Advoware nachtragen. "
+            + CALL_BACK,
         ),
         "In Advoware angelegt, aber unvollständig; bitte dort nachtragen, siehe Aufgabe",
     ),
@@ -124,7 +133,8 @@ TEXTS: Mapping[str, Text] = {
         (
             _OPEN_IN_ESPOCRM,
             _CORRECTED,
-            "Sind sie richtig: die Bankverbindung in Advoware von Hand anlegen. " + CALL_BACK,
+            "Sind sie richtig: die Bankverbindung in Advoware von Hand anlegen. "
+            + CALL_BACK,
         ),
         "Von Advoware abgelehnt; bitte die IBAN in EspoCRM prüfen, siehe Aufgabe",
     ),

@@ -31,7 +31,10 @@ TEXTS: Mapping[str, Text] = {
         "BET-03",
         "Bitte prüfen: {subject}",
         "EspoCRM und Advoware stimmen nicht überein, und das Programm kann das nicht selbst beheben.",
-        (OPEN_BETEILIGTER, "Die unten genannten Angaben in beiden Programmen vergleichen und richtigstellen."),
+        (
+            OPEN_BETEILIGTER,
+            "Die unten genannten Angaben in beiden Programmen vergleichen und richtigstellen.",
+        ),
     ),
     "conflict": Text(
         "BET-04",
@@ -59,7 +62,9 @@ TEXTS: Mapping[str, Text] = {
         "Angabe aus Advoware kann in EspoCRM nicht gezeigt werden: {subject}",
         "In Advoware steht eine Angabe, für die EspoCRM keinen Platz hat. In EspoCRM bleibt der bisherige Wert stehen; "
         "in Advoware wurde nichts geändert.",
-        ("Prüfen, ob der Wert in EspoCRM noch stimmt, und ihn dort gegebenenfalls von Hand anpassen.",),
+        (
+            "Prüfen, ob der Wert in EspoCRM noch stimmt, und ihn dort gegebenenfalls von Hand anpassen.",
+        ),
         "In EspoCRM nicht gezeigt: {value}",
     ),
     "field_altered": Text(
@@ -78,7 +83,9 @@ TEXTS: Mapping[str, Text] = {
         "EspoCRM hat eine Angabe anders gespeichert: {subject}",
         "Das Programm hat den Wert aus Advoware übertragen; EspoCRM hat ihn anders gespeichert, zum Beispiel gekürzt. "
         "Beide Werte bleiben so stehen.",
-        ("Prüfen, ob der Wert in EspoCRM so stimmt. Wenn nicht: ihn in einem der beiden Programme berichtigen.",),
+        (
+            "Prüfen, ob der Wert in EspoCRM so stimmt. Wenn nicht: ihn in einem der beiden Programme berichtigen.",
+        ),
         "In EspoCRM anders gespeichert: {value}",
     ),
     "undecided": Text(
@@ -107,7 +114,10 @@ TEXTS: Mapping[str, Text] = {
         "Aus Person wurde Firma oder umgekehrt: {subject}",
         "Die Rechtsform wurde geändert. In Advoware stehen noch Angaben, die nicht mehr passen; das Programm löscht "
         "sie nicht.",
-        (OPEN_BETEILIGTER, "Die unten genannten Angaben prüfen und, wenn sie nicht mehr stimmen, dort entfernen."),
+        (
+            OPEN_BETEILIGTER,
+            "Die unten genannten Angaben prüfen und, wenn sie nicht mehr stimmen, dort entfernen.",
+        ),
     ),
     "somebody_else": Text(
         "BET-12",
@@ -154,7 +164,9 @@ TEXTS: Mapping[str, Text] = {
         "BET-15",
         "Name fehlt: {subject}",
         "Ohne Nachnamen oder Firmennamen kann der Datensatz nicht nach Advoware übertragen werden.",
-        ("In EspoCRM den Nachnamen oder den Firmennamen (höchstens 250 Zeichen) eintragen.",),
+        (
+            "In EspoCRM den Nachnamen oder den Firmennamen (höchstens 250 Zeichen) eintragen.",
+        ),
         "Ohne Nachnamen oder Firmennamen ist keine Übertragung möglich",
     ),
     "create_unclear": Text(

@@ -53,12 +53,28 @@ class Failure:
 
 #: The first whose class fits.
 FAILURES: tuple[Failure, ...] = (
-    Failure(UpstreamTimeout, "SYS-02", "{system} hat nicht rechtzeitig geantwortet" + _AGAIN),
+    Failure(
+        UpstreamTimeout, "SYS-02", "{system} hat nicht rechtzeitig geantwortet" + _AGAIN
+    ),
     Failure(Unavailable, "SYS-01", "{system} ist nicht erreichbar" + _AGAIN),
-    Failure(AuthenticationFailed, "SYS-03", "{system} lehnt die Anmeldung des Abgleichs ab" + _OPERATOR),
-    Failure(LoginRefused, "SYS-03", "Die Anmeldung des Abgleichs wird abgelehnt" + _OPERATOR),
-    Failure(Forbidden, "SYS-04", "{system} verweigert dem Abgleich den Zugriff auf diesen Eintrag" + _OPERATOR),
-    Failure(Conflict, "SYS-05", "Der Eintrag wurde gleichzeitig von jemand anderem geändert" + _AGAIN),
+    Failure(
+        AuthenticationFailed,
+        "SYS-03",
+        "{system} lehnt die Anmeldung des Abgleichs ab" + _OPERATOR,
+    ),
+    Failure(
+        LoginRefused, "SYS-03", "Die Anmeldung des Abgleichs wird abgelehnt" + _OPERATOR
+    ),
+    Failure(
+        Forbidden,
+        "SYS-04",
+        "{system} verweigert dem Abgleich den Zugriff auf diesen Eintrag" + _OPERATOR,
+    ),
+    Failure(
+        Conflict,
+        "SYS-05",
+        "Der Eintrag wurde gleichzeitig von jemand anderem geändert" + _AGAIN,
+    ),
     Failure(NotFound, "SYS-06", "{system} kennt diesen Eintrag nicht"),
     Failure(
         ValidationFailed,
@@ -66,11 +82,27 @@ FAILURES: tuple[Failure, ...] = (
         "{system} lehnt die Angaben ab; bitte die Angaben prüfen",
         "{system} lehnt die Angabe im Feld „{field}“ ab; bitte die Angabe prüfen",
     ),
-    Failure(RateLimited, "SYS-08", "{system} nimmt im Augenblick keine weiteren Anfragen an" + _AGAIN),
-    Failure(UnexpectedAnswer, "SYS-09", "{system} hat unverständlich geantwortet" + _AGAIN),
-    Failure(ForeignSystemError, "SYS-10", "{system} hat die Anfrage nicht ausgeführt" + _AGAIN),
-    Failure(WriteProtected, "SYS-11", "Das Schreiben nach Advoware ist zurzeit abgeschaltet"),
-    Failure(NotBefore, "SYS-16", "Eine frühere Übertragung ist noch nicht sicher beendet" + _AGAIN),
+    Failure(
+        RateLimited,
+        "SYS-08",
+        "{system} nimmt im Augenblick keine weiteren Anfragen an" + _AGAIN,
+    ),
+    Failure(
+        UnexpectedAnswer, "SYS-09", "{system} hat unverständlich geantwortet" + _AGAIN
+    ),
+    Failure(
+        ForeignSystemError,
+        "SYS-10",
+        "{system} hat die Anfrage nicht ausgeführt" + _AGAIN,
+    ),
+    Failure(
+        WriteProtected, "SYS-11", "Das Schreiben nach Advoware ist zurzeit abgeschaltet"
+    ),
+    Failure(
+        NotBefore,
+        "SYS-16",
+        "Eine frühere Übertragung ist noch nicht sicher beendet" + _AGAIN,
+    ),
     Failure(EntityBusy, "SYS-12", "Der Eintrag wird gerade abgeglichen" + _AGAIN),
     Failure(
         InvalidInput,
@@ -78,9 +110,17 @@ FAILURES: tuple[Failure, ...] = (
         "Die Angaben sind so nicht verwendbar; bitte die Angaben prüfen",
         "Die Angabe im Feld „{field}“ ist so nicht verwendbar; bitte die Angabe prüfen",
     ),
-    Failure(ConfigurationError, "SYS-14", "Die Einrichtung des Abgleichs ist unvollständig" + _OPERATOR),
+    Failure(
+        ConfigurationError,
+        "SYS-14",
+        "Die Einrichtung des Abgleichs ist unvollständig" + _OPERATOR,
+    ),
     Failure(BitByLawError, "SYS-15", "Der Abgleich ist fehlgeschlagen" + _AGAIN),
-    Failure(Exception, "SYS-99", "Der Abgleich ist auf einen Fehler im Programm gestoßen" + _OPERATOR),
+    Failure(
+        Exception,
+        "SYS-99",
+        "Der Abgleich ist auf einen Fehler im Programm gestoßen" + _OPERATOR,
+    ),
 )
 
 
@@ -90,7 +130,9 @@ def sentence_of(error: Exception) -> str:
     system = getattr(error, "system", "")
     field = refused_field(error)
     label = LABELS.get(field) if field else None
-    sentence = failure.about_field if failure.about_field and label else failure.sentence
+    sentence = (
+        failure.about_field if failure.about_field and label else failure.sentence
+    )
     return f"{sentence.format(system=_SYSTEMS.get(system, system), field=label)} ({failure.code})."
 
 

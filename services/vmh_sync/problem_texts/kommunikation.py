@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from services.vmh_sync.problem_texts.text import OPEN_BETEILIGTER, Text
 
 _ENTRY = "Dort unter „Kommunikation“ den Eintrag „{value}“ suchen."
-_ONLY_IN_ADVOWARE = "Bis dahin steht der Eintrag nur in Advoware; dort bleibt er unverändert."
+_ONLY_IN_ADVOWARE = (
+    "Bis dahin steht der Eintrag nur in Advoware; dort bleibt er unverändert."
+)
 _SPLIT = "Für jede Angabe einen eigenen Eintrag anlegen und speichern. Danach gleicht das Programm von selbst ab."
 _CORRECT_NUMBER = "Die Rufnummer mit Vorwahl eintragen, zum Beispiel 0511 123456 oder +43 1 234567, und speichern."
 
@@ -21,7 +23,8 @@ TEXTS: Mapping[str, Text] = {
     "kom_phone_extension": Text(
         "KOM-02",
         "Rufnummer mit Zusatz für die Durchwahl: {value}",
-        "In EspoCRM kann eine Rufnummer keinen Zusatz wie „Durchwahl“ oder „App.“ haben. " + _ONLY_IN_ADVOWARE,
+        "In EspoCRM kann eine Rufnummer keinen Zusatz wie „Durchwahl“ oder „App.“ haben. "
+        + _ONLY_IN_ADVOWARE,
         (
             OPEN_BETEILIGTER,
             _ENTRY,
@@ -33,7 +36,8 @@ TEXTS: Mapping[str, Text] = {
     "kom_phone_words": Text(
         "KOM-03",
         "Rufnummer mit Text: {value}",
-        "In dem Feld steht außer der Rufnummer noch etwas anderes. EspoCRM nimmt nur Rufnummern. " + _ONLY_IN_ADVOWARE,
+        "In dem Feld steht außer der Rufnummer noch etwas anderes. EspoCRM nimmt nur Rufnummern. "
+        + _ONLY_IN_ADVOWARE,
         (
             OPEN_BETEILIGTER,
             _ENTRY,
@@ -44,13 +48,15 @@ TEXTS: Mapping[str, Text] = {
     "kom_phone_fragment": Text(
         "KOM-04",
         "Rufnummer unvollständig: {value}",
-        "Der Rufnummer fehlt die Vorwahl oder ein Teil der Ziffern. " + _ONLY_IN_ADVOWARE,
+        "Der Rufnummer fehlt die Vorwahl oder ein Teil der Ziffern. "
+        + _ONLY_IN_ADVOWARE,
         (OPEN_BETEILIGTER, _ENTRY, _CORRECT_NUMBER),
     ),
     "kom_phone_invalid": Text(
         "KOM-05",
         "Rufnummer nicht eindeutig: {value}",
-        "Diese Ziffern ergeben keine gültige Rufnummer, oder es kann mehr als eine gemeint sein. " + _ONLY_IN_ADVOWARE,
+        "Diese Ziffern ergeben keine gültige Rufnummer, oder es kann mehr als eine gemeint sein. "
+        + _ONLY_IN_ADVOWARE,
         (OPEN_BETEILIGTER, _ENTRY, _CORRECT_NUMBER),
     ),
     "kom_mail_several": Text(
@@ -74,7 +80,11 @@ TEXTS: Mapping[str, Text] = {
         "KOM-08",
         "E-Mail-Adresse ungültig: {value}",
         "EspoCRM nimmt diese E-Mail-Adresse nicht an. " + _ONLY_IN_ADVOWARE,
-        (OPEN_BETEILIGTER, _ENTRY, "Die Adresse berichtigen (nur die Adresse, ohne Namen) und speichern."),
+        (
+            OPEN_BETEILIGTER,
+            _ENTRY,
+            "Die Adresse berichtigen (nur die Adresse, ohne Namen) und speichern.",
+        ),
     ),
     "kom_too_long": Text(
         "KOM-09",
@@ -100,8 +110,11 @@ TEXTS: Mapping[str, Text] = {
     "kom_full": Text(
         "KOM-11",
         "Kein Platz mehr in EspoCRM: {value}",
-        "In EspoCRM sind schon zehn Einträge dieser Art vorhanden. " + _ONLY_IN_ADVOWARE,
-        ("In EspoCRM einen Eintrag löschen, der nicht mehr gebraucht wird. Dieser kommt dann von selbst hinzu.",),
+        "In EspoCRM sind schon zehn Einträge dieser Art vorhanden. "
+        + _ONLY_IN_ADVOWARE,
+        (
+            "In EspoCRM einen Eintrag löschen, der nicht mehr gebraucht wird. Dieser kommt dann von selbst hinzu.",
+        ),
     ),
     "kom_refused_by_espocrm": Text(
         "KOM-12",
@@ -129,7 +142,9 @@ TEXTS: Mapping[str, Text] = {
         "KOM-14",
         "Nur in Advoware eingetragen und dort entfernt: {value}",
         "Der Wert wurde nur in Advoware eingetragen; maßgeblich war EspoCRM. Der Eintrag in Advoware wurde geleert.",
-        ("Wird der Wert gebraucht: ihn in EspoCRM eintragen; Advoware folgt von selbst.",),
+        (
+            "Wird der Wert gebraucht: ihn in EspoCRM eintragen; Advoware folgt von selbst.",
+        ),
     ),
     "kom_not_taken": Text(
         "KOM-15",
@@ -203,7 +218,10 @@ TEXTS: Mapping[str, Text] = {
         "Die Angabe wurde in EspoCRM geändert oder gelöscht. Der Eintrag in Advoware kann nicht gelesen werden und "
         "wurde "
         "deshalb nicht verändert.",
-        (OPEN_BETEILIGTER, "Dort unter „Kommunikation“ die Einträge mit EspoCRM vergleichen und berichtigen."),
+        (
+            OPEN_BETEILIGTER,
+            "Dort unter „Kommunikation“ die Einträge mit EspoCRM vergleichen und berichtigen.",
+        ),
         "Der Eintrag zu „{value}“ ist in Advoware nicht lesbar",
     ),
     "kom_espocrm_unreadable": Text(
@@ -212,7 +230,9 @@ TEXTS: Mapping[str, Text] = {
         "Ein Eintrag dieser Art in EspoCRM kann nicht gelesen werden. Deshalb wird die genannte Angabe aus Advoware "
         "nicht "
         "nach EspoCRM übertragen.",
-        ("In EspoCRM die Rufnummern und E-Mail-Adressen des Beteiligten prüfen und speichern.",),
+        (
+            "In EspoCRM die Rufnummern und E-Mail-Adressen des Beteiligten prüfen und speichern.",
+        ),
     ),
     "kom_altered_by_espocrm": Text(
         "KOM-22",
@@ -220,7 +240,9 @@ TEXTS: Mapping[str, Text] = {
         "EspoCRM hat die Angabe aus Advoware verändert gespeichert. Das Programm übernimmt die veränderte Fassung "
         "nicht "
         "und sendet die Angabe nicht noch einmal.",
-        ("In EspoCRM den unten unter „In EspoCRM“ genannten Eintrag prüfen und, wenn möglich, berichtigen.",),
+        (
+            "In EspoCRM den unten unter „In EspoCRM“ genannten Eintrag prüfen und, wenn möglich, berichtigen.",
+        ),
         "„{value}“ steht in EspoCRM in veränderter Fassung",
     ),
     "kom_still_in_espocrm": Text(
@@ -229,7 +251,9 @@ TEXTS: Mapping[str, Text] = {
         "Die Angabe wurde in Advoware gelöscht. In EspoCRM konnte sie nicht gelöscht werden, weil dort ein anderer "
         "Eintrag "
         "ungültig oder nicht lesbar ist.",
-        ("In EspoCRM die Angabe von Hand löschen, falls sie nicht mehr gebraucht wird.",),
+        (
+            "In EspoCRM die Angabe von Hand löschen, falls sie nicht mehr gebraucht wird.",
+        ),
         "„{value}“ steht nur noch in EspoCRM",
     ),
     "kom_write_failed": Text(
@@ -258,12 +282,17 @@ TEXTS: Mapping[str, Text] = {
         "Eintrag in Advoware nicht lesbar: {value}",
         "Advoware hat einen Eintrag ohne die nötigen Angaben mitgeteilt. Er wurde nicht abgeglichen; alle anderen "
         "schon.",
-        (OPEN_BETEILIGTER, "Dort unter „Kommunikation“ den Eintrag prüfen und neu speichern."),
+        (
+            OPEN_BETEILIGTER,
+            "Dort unter „Kommunikation“ den Eintrag prüfen und neu speichern.",
+        ),
         "Ein Eintrag der Kommunikation in Advoware ist nicht lesbar",
     ),
 }
 
 #: The beginnings of the keys of problems that stand for as long as the values are as they are. What was reverted is
 #: told once.
-STATE_KINDS = tuple(f"kommunikation_{word}:" for word in TEXTS if word != "kom_reverted")
+STATE_KINDS = tuple(
+    f"kommunikation_{word}:" for word in TEXTS if word != "kom_reverted"
+)
 SETTLED = "Die Angabe stimmt inzwischen überein oder wurde geändert."

@@ -9,7 +9,9 @@ from services.core.resources import current_resources
 config = {
     "name": "Rate Probe",
     "flows": ["test"],
-    "triggers": [{"type": "queue", "topic": "test.rate", "config": {"concurrency": 50}}],
+    "triggers": [
+        {"type": "queue", "topic": "test.rate", "config": {"concurrency": 50}}
+    ],
     "enqueues": [],
 }
 
@@ -18,9 +20,16 @@ async def handler(input_data: dict[str, Any], ctx: Any) -> None:
     """Note in Redis when the call was allowed, or that it was refused."""
     resources = current_resources()
     try:
-        await acquire(resources, "probe", Rate(per_second=20, burst=5, per_minute=30), max_wait_seconds=5)
+        await acquire(
+            resources,
+            "probe",
+            Rate(per_second=20, burst=5, per_minute=30),
+            max_wait_seconds=5,
+        )
     except RateLimited:
         await resources.calendar_redis.rpush("probe:refused", input_data["n"])
     else:
         seconds, micros = await resources.calendar_redis.time()
-        await resources.calendar_redis.rpush(f"probe:allowed:{input_data['n']}", seconds * 1_000_000 + micros)
+        await resources.calendar_redis.rpush(
+            f"probe:allowed:{input_data['n']}", seconds * 1_000_000 + micros
+        )

@@ -6,11 +6,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from engines_under_test import EmbeddedHere, EmbeddedProcess, EngineUnderTest, RealEngine, find_binary, names
+from engines_under_test import (
+    EmbeddedHere,
+    EmbeddedProcess,
+    EngineUnderTest,
+    RealEngine,
+    find_binary,
+    names,
+)
 
 
 @pytest.fixture(params=names())
-async def target(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> AsyncIterator[EngineUnderTest]:
+async def target(
+    request: pytest.FixtureRequest, database_url: str, tmp_path: Path
+) -> AsyncIterator[EngineUnderTest]:
     """An engine without data."""
     if request.param == "embedded":
         embedded = EmbeddedHere(database_url)
@@ -27,7 +36,9 @@ async def target(request: pytest.FixtureRequest, database_url: str, tmp_path: Pa
 
 
 @pytest.fixture(params=names())
-async def durable(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> AsyncIterator[EngineUnderTest]:
+async def durable(
+    request: pytest.FixtureRequest, database_url: str, tmp_path: Path
+) -> AsyncIterator[EngineUnderTest]:
     """An engine that keeps its data on disk and can be killed and started again."""
     engine: EngineUnderTest
     if request.param == "embedded":

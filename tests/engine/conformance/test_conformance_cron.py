@@ -12,14 +12,22 @@ from engines_under_test import EngineUnderTest
 EVERY_SECOND = {"expression": "* * * * * *"}
 
 
-async def test_a_trigger_fires_every_second_with_its_payload(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_a_trigger_fires_every_second_with_its_payload(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     tick, never = Recorder(), Recorder()
     worker = new_worker(target).on("tick", tick).on("never", never)
-    worker.trigger("cron", "tick", EVERY_SECOND, "t").trigger("cron", "never", {"expression": "*/15 * * * *"})
+    worker.trigger("cron", "tick", EVERY_SECOND, "t").trigger(
+        "cron", "never", {"expression": "*/15 * * * *"}
+    )
     await worker.trigger("cron", "never", {"expression": "0 0 0 30 2 *"}).start()
     payloads = await tick.wait(2)
-    scheduled = [datetime.fromisoformat(payload["scheduled_time"]) for payload in payloads[:2]]
-    assert {(payload["trigger"], payload["job_id"]) for payload in payloads} == {("cron", "t")}
+    scheduled = [
+        datetime.fromisoformat(payload["scheduled_time"]) for payload in payloads[:2]
+    ]
+    assert {(payload["trigger"], payload["job_id"]) for payload in payloads} == {
+        ("cron", "t")
+    }
     assert [moment.microsecond for moment in scheduled] == [0, 0]
     assert [moment.utcoffset() for moment in scheduled] == [timedelta(0)] * 2
     assert (scheduled[1] - scheduled[0]).total_seconds() == 1
@@ -41,7 +49,12 @@ async def test_runs_of_one_trigger_do_not_overlap_and_a_failure_does_not_end_the
         running.clear()
         raise CallError("invocation_failed")
 
-    worker = await new_worker(target).on("slow", slow).trigger("cron", "slow", EVERY_SECOND).start()
+    worker = (
+        await new_worker(target)
+        .on("slow", slow)
+        .trigger("cron", "slow", EVERY_SECOND)
+        .start()
+    )
 
     async def finished() -> int:
         return len(worker.received)
@@ -49,21 +62,40 @@ async def test_runs_of_one_trigger_do_not_overlap_and_a_failure_does_not_end_the
     await eventually(finished, lambda count: count >= 2)
 
 
-async def test_the_schedule_ends_with_its_worker(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_the_schedule_ends_with_its_worker(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     first, second = Recorder(), Recorder()
-    worker = await new_worker(target).on("tick", first).trigger("cron", "tick", EVERY_SECOND, "t").start()
+    worker = (
+        await new_worker(target)
+        .on("tick", first)
+        .trigger("cron", "tick", EVERY_SECOND, "t")
+        .start()
+    )
     await first.wait(1)
     await worker.crash()
     seen = len(first.data)
-    await new_worker(target).on("tick", second).trigger("cron", "tick", EVERY_SECOND, "t").start()
+    await (
+        new_worker(target)
+        .on("tick", second)
+        .trigger("cron", "tick", EVERY_SECOND, "t")
+        .start()
+    )
     assert len(await second.wait(2)) == 2
     assert len(first.data) == seen
 
 
-async def test_two_workers_with_the_same_cron_step(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_two_workers_with_the_same_cron_step(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     """Each registration fires: the steps have to make sure themselves that one run does the work."""
     tick = Recorder()
     for trigger_id in ("one", "two"):
-        await new_worker(target).on("tick", tick).trigger("cron", "tick", EVERY_SECOND, trigger_id).start()
+        await (
+            new_worker(target)
+            .on("tick", tick)
+            .trigger("cron", "tick", EVERY_SECOND, trigger_id)
+            .start()
+        )
     payloads = await tick.wait(4)
     assert {payload["job_id"] for payload in payloads} == {"one", "two"}

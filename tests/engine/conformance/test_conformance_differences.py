@@ -9,7 +9,9 @@ import pytest
 from engine_differences import DIFFERENCES, Difference
 from engine_harness import PROJECT
 
-CASES = "\n".join(path.read_text() for path in Path(__file__).parent.glob("test_conformance_*.py"))
+CASES = "\n".join(
+    path.read_text() for path in Path(__file__).parent.glob("test_conformance_*.py")
+)
 HARNESS = Path(__file__).parents[1] / "engines_under_test.py"
 
 
@@ -19,7 +21,9 @@ def test_each_name_stands_for_one_difference_that_some_case_measures() -> None:
     assert sorted(names) == sorted(asked)
 
 
-@pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda difference: difference.name)
+@pytest.mark.parametrize(
+    "difference", DIFFERENCES, ids=lambda difference: difference.name
+)
 def test_it_is_told_in_the_documentation(difference: Difference) -> None:
     text = (PROJECT / "docs" / "deployment.md").read_text()
     assert f"| `{difference.name}` | {difference.engine} | {difference.steps} |" in text
@@ -28,4 +32,9 @@ def test_it_is_told_in_the_documentation(difference: Difference) -> None:
 def test_a_difference_applies_to_the_versions_in_which_it_was_seen() -> None:
     passing = Difference("x", "", "", since=(0, 9, 0), until=(0, 10, 0))
     versions = [(0, 8, 3), (0, 9, 0), (0, 9, 1), (0, 10, 0)]
-    assert [passing.applies_to(version) for version in versions] == [False, True, True, False]
+    assert [passing.applies_to(version) for version in versions] == [
+        False,
+        True,
+        True,
+        False,
+    ]

@@ -33,7 +33,9 @@ async def test_a_connection_begins_with_the_workers_id(target: EngineUnderTest) 
     assert str(UUID(first["worker_id"])) == first["worker_id"]
 
 
-async def test_ping_is_answered_with_pong(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_ping_is_answered_with_pong(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     worker = await new_worker(target).start()
     await worker.send({"type": "ping"})
 
@@ -49,12 +51,18 @@ async def test_a_function_of_another_worker_is_called_with_the_callers_id_and_tr
     await new_worker(target).on("twice", echo).start()
     caller = await new_worker(target).start()
     result = await caller.call("twice", {"a": None, "b": [1.5, "ü", {"c": False}]})
-    assert result == {"a": None, "b": [1.5, "ü", {"c": False}], "_caller_worker_id": caller.id}
+    assert result == {
+        "a": None,
+        "b": [1.5, "ü", {"c": False}],
+        "_caller_worker_id": caller.id,
+    }
     assert await caller.call("twice", [1, None]) == [1, None]
     assert await caller.call("twice", 0) == 0
 
 
-async def test_a_function_without_result_returns_null(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_a_function_without_result_returns_null(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     async def nothing(_data: Any) -> None:
         return None
 
@@ -62,12 +70,17 @@ async def test_a_function_without_result_returns_null(target: EngineUnderTest, n
     assert await worker.call("nothing", {}) is None
 
 
-async def test_errors_travel_back_to_the_caller(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_errors_travel_back_to_the_caller(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     async def fail(_data: Any) -> None:
         raise CallError("invocation_failed", "no")
 
     worker = await new_worker(target).on("fail", fail).start()
-    for function_id, code in (("fail", "invocation_failed"), ("unknown", "function_not_found")):
+    for function_id, code in (
+        ("fail", "invocation_failed"),
+        ("unknown", "function_not_found"),
+    ):
         with pytest.raises(CallError) as failure:
             await worker.call(function_id, {})
         assert failure.value.code == code
@@ -77,16 +90,24 @@ async def test_wrong_input_of_a_built_in_function_is_a_deserialization_error(
     target: EngineUnderTest, new_worker: NewWorker
 ) -> None:
     worker = await new_worker(target).start()
-    for function_id, data in (("enqueue", {"topic": "t"}), ("state::get", {"scope": 1}), ("state::set", "text")):
+    for function_id, data in (
+        ("enqueue", {"topic": "t"}),
+        ("state::get", {"scope": 1}),
+        ("state::set", "text"),
+    ):
         with pytest.raises(CallError) as failure:
             await worker.call(function_id, data)
         assert failure.value.code == "deserialization_error"
         assert f"Failed to deserialize input for {function_id}" in str(failure.value)
 
 
-async def test_a_call_without_id_is_executed_and_not_answered(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_a_call_without_id_is_executed_and_not_answered(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     worker = await new_worker(target).on("note", echo).start()
-    await worker.send({"type": "invokefunction", "function_id": "note", "data": {"n": 1}})
+    await worker.send(
+        {"type": "invokefunction", "function_id": "note", "data": {"n": 1}}
+    )
 
     async def calls() -> list[Any]:
         return worker.received
@@ -137,7 +158,10 @@ async def test_a_message_that_makes_no_sense_is_dropped_and_the_connection_lives
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=10), children, max_size=3),
+    lambda children: (
+        st.lists(children, max_size=3)
+        | st.dictionaries(st.text(max_size=10), children, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -161,10 +185,26 @@ MESSAGES = st.fixed_dictionaries(
     {"type": st.sampled_from(MESSAGE_TYPES)},
     optional={
         "id": st.text(max_size=5) | JSON_VALUES,
-        "trigger_type": st.sampled_from(["http", "queue", "cron", "state", "stream", "x"]) | JSON_VALUES,
-        "function_id": st.sampled_from(["enqueue", "state::update", "engine::functions::list", "f"]) | JSON_VALUES,
+        "trigger_type": st.sampled_from(
+            ["http", "queue", "cron", "state", "stream", "x"]
+        )
+        | JSON_VALUES,
+        "function_id": st.sampled_from(
+            ["enqueue", "state::update", "engine::functions::list", "f"]
+        )
+        | JSON_VALUES,
         "config": st.dictionaries(
-            st.sampled_from(["api_path", "http_method", "topic", "queue_config", "expression", "scope"]), JSON_VALUES
+            st.sampled_from(
+                [
+                    "api_path",
+                    "http_method",
+                    "topic",
+                    "queue_config",
+                    "expression",
+                    "scope",
+                ]
+            ),
+            JSON_VALUES,
         )
         | JSON_VALUES,
         "data": JSON_VALUES,
@@ -181,21 +221,33 @@ MESSAGES = st.fixed_dictionaries(
 FRAMES = st.lists(MESSAGES | st.text(max_size=50) | st.binary(max_size=50), max_size=8)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(frames=FRAMES)
-async def test_no_sequence_of_frames_takes_the_engine_down(target: EngineUnderTest, frames: list[str | bytes]) -> None:
+async def test_no_sequence_of_frames_takes_the_engine_down(
+    target: EngineUnderTest, frames: list[str | bytes]
+) -> None:
     async with connect(target.ws, proxy=None) as socket:
         await socket.recv()
         for frame in frames:
             await socket.send(frame)
     async with connect(target.ws, proxy=None) as socket:
         await socket.recv()
-        call = {"type": "invokefunction", "function_id": "state::list_groups", "data": {}}
+        call = {
+            "type": "invokefunction",
+            "function_id": "state::list_groups",
+            "data": {},
+        }
         await socket.send(json.dumps({**call, "invocation_id": str(uuid4())}))
         assert "groups" in json.loads(await socket.recv())["result"]
 
 
-async def test_a_lost_worker_stops_its_invocations(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_a_lost_worker_stops_its_invocations(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     executor = await new_worker(target).on("hang", hang).start()
     caller = await new_worker(target).start()
     call = asyncio.create_task(caller.call("hang", {}))
@@ -210,14 +262,23 @@ async def test_a_lost_worker_stops_its_invocations(target: EngineUnderTest, new_
     assert failure.value.code == "invocation_stopped"
 
 
-async def test_a_late_result_of_an_old_invocation_is_ignored(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_a_late_result_of_an_old_invocation_is_ignored(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     worker = await new_worker(target).on("echo", echo).start()
-    late = {"type": "invocationresult", "invocation_id": str(uuid4()), "function_id": "echo", "result": 7}
+    late = {
+        "type": "invocationresult",
+        "invocation_id": str(uuid4()),
+        "function_id": "echo",
+        "result": 7,
+    }
     await worker.send(late)
     assert await worker.call("echo", 1) == 1
 
 
-async def test_a_result_with_nan(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_a_result_with_nan(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     async def not_a_number(_data: Any) -> float:
         return float("nan")
 
@@ -234,7 +295,9 @@ async def test_a_result_with_nan(target: EngineUnderTest, new_worker: NewWorker)
     assert failure.value.code == "invalid_payload"
 
 
-async def test_a_message_too_large_for_a_worker(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_a_message_too_large_for_a_worker(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     async def large(_data: Any) -> str:
         return "x" * 2**20
 
@@ -273,7 +336,9 @@ async def test_the_last_registration_of_a_function_wins_until_it_goes(
             return error.code
 
     gone = target.differs("teardown_by_id")
-    await eventually(answer, lambda result: result == ("function_not_found" if gone else "first"))
+    await eventually(
+        answer, lambda result: result == ("function_not_found" if gone else "first")
+    )
 
 
 async def test_two_workers_with_the_same_route_of_which_one_ends(
@@ -290,32 +355,55 @@ async def test_two_workers_with_the_same_route_of_which_one_ends(
         return len((await staying.call("engine::workers::list", {}))["workers"])
 
     await eventually(workers, lambda count: count == 1)
-    assert (await request(target, "GET", "/f")).status == (404 if target.differs("teardown_by_id") else 200)
+    assert (await request(target, "GET", "/f")).status == (
+        404 if target.differs("teardown_by_id") else 200
+    )
 
 
 async def test_a_worker_that_reconnects_before_its_old_connection_is_gone(
     target: EngineUnderTest, new_worker: NewWorker
 ) -> None:
-    old = await new_worker(target).on("f", echo).trigger("http", "f", {"api_path": "f"}, "same-id").start()
-    new = await new_worker(target).on("f", echo).trigger("http", "f", {"api_path": "f"}, "same-id").start()
+    old = (
+        await new_worker(target)
+        .on("f", echo)
+        .trigger("http", "f", {"api_path": "f"}, "same-id")
+        .start()
+    )
+    new = (
+        await new_worker(target)
+        .on("f", echo)
+        .trigger("http", "f", {"api_path": "f"}, "same-id")
+        .start()
+    )
     await old.crash()
 
     async def workers() -> int:
         return len((await new.call("engine::workers::list", {}))["workers"])
 
     await eventually(workers, lambda count: count == 1)
-    assert (await request(target, "GET", "/f")).status == (500 if target.differs("teardown_by_id") else 200)
+    assert (await request(target, "GET", "/f")).status == (
+        500 if target.differs("teardown_by_id") else 200
+    )
 
 
 async def test_a_worker_that_reconnects_registers_everything_anew(
     target: EngineUnderTest, new_worker: NewWorker
 ) -> None:
     for _ in range(3):
-        worker = new_worker(target).on("f", echo).trigger("http", "f", {"api_path": "f"}, "same-id")
-        await worker.trigger("cron", "f", {"expression": "0 0 0 1 1 *"}, "cron-id").start()
+        worker = (
+            new_worker(target)
+            .on("f", echo)
+            .trigger("http", "f", {"api_path": "f"}, "same-id")
+        )
+        await worker.trigger(
+            "cron", "f", {"expression": "0 0 0 1 1 *"}, "cron-id"
+        ).start()
         assert (await request(target, "GET", "/f")).status == 200
         listed = await worker.call("engine::triggers::list", {})
-        assert sorted(entry["id"] for entry in listed["triggers"]) == ["cron-id", "same-id"]
+        assert sorted(entry["id"] for entry in listed["triggers"]) == [
+            "cron-id",
+            "same-id",
+        ]
         await worker.crash()
         observer = await new_worker(target).start()
 
@@ -326,12 +414,23 @@ async def test_a_worker_that_reconnects_registers_everything_anew(
         await observer.crash()
 
 
-async def test_functions_and_triggers_of_a_lost_worker_are_gone(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_functions_and_triggers_of_a_lost_worker_are_gone(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     observer = await new_worker(target).start()
-    worker = await new_worker(target).on("f", echo).trigger("cron", "f", {"expression": "0 0 0 1 1 *"}).start()
+    worker = (
+        await new_worker(target)
+        .on("f", echo)
+        .trigger("cron", "f", {"expression": "0 0 0 1 1 *"})
+        .start()
+    )
     listed = await observer.call("engine::functions::list", {})
     assert "f" in {entry["function_id"] for entry in listed["functions"]}
-    assert not [entry for entry in listed["functions"] if entry["function_id"].startswith("engine::")]
+    assert not [
+        entry
+        for entry in listed["functions"]
+        if entry["function_id"].startswith("engine::")
+    ]
     await worker.crash()
 
     async def triggers() -> Any:
@@ -342,8 +441,15 @@ async def test_functions_and_triggers_of_a_lost_worker_are_gone(target: EngineUn
         await observer.call("f", {})
 
 
-async def test_unregistered_functions_and_triggers_are_gone(target: EngineUnderTest, new_worker: NewWorker) -> None:
-    worker = await new_worker(target).on("f", echo).trigger("http", "f", {"api_path": "f"}, "t").start()
+async def test_unregistered_functions_and_triggers_are_gone(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
+    worker = (
+        await new_worker(target)
+        .on("f", echo)
+        .trigger("http", "f", {"api_path": "f"}, "t")
+        .start()
+    )
     await worker.send({"type": "unregistertrigger", "id": "t"})
     await worker.send({"type": "unregisterfunction", "id": "f"})
     with pytest.raises(CallError) as failure:
@@ -352,33 +458,61 @@ async def test_unregistered_functions_and_triggers_are_gone(target: EngineUnderT
     assert (await request(target, "GET", "/f")).status == 404
 
 
-async def test_workers_are_listed_with_what_they_told(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_workers_are_listed_with_what_they_told(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     worker = await new_worker(target).on("f", echo).start()
     listed = await worker.call("engine::workers::list", {"worker_id": worker.id})
-    assert [(entry["name"], entry["functions"]) for entry in listed["workers"]] == [("scripted", ["f"])]
+    assert [(entry["name"], entry["functions"]) for entry in listed["workers"]] == [
+        ("scripted", ["f"])
+    ]
 
 
-async def test_a_trigger_type_of_a_worker_is_forwarded_to_it(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_a_trigger_type_of_a_worker_is_forwarded_to_it(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     owner = await new_worker(target).start()
-    await owner.send({"type": "registertriggertype", "id": "sms", "description": "texts"})
+    await owner.send(
+        {"type": "registertriggertype", "id": "sms", "description": "texts"}
+    )
     await owner.call("engine::triggers::list", {})
-    user = await new_worker(target).on("f", echo).trigger("sms", "f", {"number": 1}, "t").start()
+    user = (
+        await new_worker(target)
+        .on("f", echo)
+        .trigger("sms", "f", {"number": 1}, "t")
+        .start()
+    )
 
     async def forwarded() -> list[Any]:
         return owner.other
 
-    expected = {"id": "t", "trigger_type": "sms", "function_id": "f", "config": {"number": 1}}
-    assert await eventually(forwarded, bool) == [{"type": "registertrigger", **expected}]
+    expected = {
+        "id": "t",
+        "trigger_type": "sms",
+        "function_id": "f",
+        "config": {"number": 1},
+    }
+    assert await eventually(forwarded, bool) == [
+        {"type": "registertrigger", **expected}
+    ]
     await user.crash()
     messages = await eventually(forwarded, lambda seen: len(seen) == 2)
     assert messages[1]["type"] == "unregistertrigger"
 
 
-@pytest.mark.parametrize("trigger_type", ["stream", "stream:join", "subscribe", "log", "engine::functions-available"])
+@pytest.mark.parametrize(
+    "trigger_type",
+    ["stream", "stream:join", "subscribe", "log", "engine::functions-available"],
+)
 async def test_trigger_types_that_never_fire_here_are_accepted(
     target: EngineUnderTest, new_worker: NewWorker, trigger_type: str
 ) -> None:
-    worker = await new_worker(target).on("f", echo).trigger(trigger_type, "f", {"stream_name": "s"}).start()
+    worker = (
+        await new_worker(target)
+        .on("f", echo)
+        .trigger(trigger_type, "f", {"stream_name": "s"})
+        .start()
+    )
     listed = await worker.call("engine::triggers::list", {})
     assert [entry["trigger_type"] for entry in listed["triggers"]] == [trigger_type]
 
@@ -403,12 +537,16 @@ async def test_a_worker_that_reads_nothing_does_not_hold_up_others(
     failures = await asyncio.gather(*calls, return_exceptions=True)
     codes = {failure.code for failure in failures if isinstance(failure, CallError)}
     assert codes <= {"invocation_stopped", "function_not_found", "channel_send_failed"}
-    unanswered = len([failure for failure in failures if isinstance(failure, TimeoutError)])
+    unanswered = len(
+        [failure for failure in failures if isinstance(failure, TimeoutError)]
+    )
     assert len(codes) > 0
     assert unanswered == 0 or target.differs("call_dies_with_worker")
 
 
-async def test_channels_carry_text_and_bytes_between_workers(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_channels_carry_text_and_bytes_between_workers(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     worker = await new_worker(target).start()
     channel = await worker.call("engine::channels::create", {"buffer_size": None})
     writer = await open_channel(target.ws, channel["writer"])
@@ -421,7 +559,9 @@ async def test_channels_carry_text_and_bytes_between_workers(target: EngineUnder
     assert b"".join(pieces) == b"x" * 100_000
 
 
-async def test_a_channel_end_is_taken_once_and_needs_its_key(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_a_channel_end_is_taken_once_and_needs_its_key(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     worker = await new_worker(target).start()
     channel = await worker.call("engine::channels::create", {"buffer_size": 1})
     await open_channel(target.ws, channel["writer"])

@@ -32,7 +32,9 @@ async def test_a_message_arrives_unchanged_and_leaves_nothing_behind(
     await done(target, "t")
 
 
-async def test_messages_wait_for_a_subscriber(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_messages_wait_for_a_subscriber(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     sender = await new_worker(target).start()
     for n in range(20):
         await sender.enqueue("t", n)
@@ -60,7 +62,9 @@ async def test_each_message_goes_to_one_of_the_competing_subscribers(
     assert second.data
 
 
-async def test_two_workers_with_the_same_steps(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_two_workers_with_the_same_steps(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     first, second = Recorder(), Recorder()
     worker = await new_worker(target).queue("t", first).start()
     await new_worker(target).queue("t", second).start()
@@ -80,11 +84,16 @@ async def test_a_failing_message_is_tried_three_times_with_growing_pauses_and_th
     target: EngineUnderTest, new_worker: NewWorker
 ) -> None:
     handler = Recorder(failures=3)
-    worker = await new_worker(target).queue("t", handler, queue_config=QUEUE_CONFIG).start()
+    worker = (
+        await new_worker(target).queue("t", handler, queue_config=QUEUE_CONFIG).start()
+    )
     await worker.enqueue("t", {"entity_id": "e"})
     await handler.wait(3)
     await done(target, "t", dead=1)
-    pauses = [later - earlier for earlier, later in zip(handler.times, handler.times[1:], strict=False)]
+    pauses = [
+        later - earlier
+        for earlier, later in zip(handler.times, handler.times[1:], strict=False)
+    ]
     assert pauses[0] >= 0.05
     assert pauses[1] >= 0.1
     [letter] = await target.dead_letters("t")
@@ -96,7 +105,9 @@ async def test_a_dead_letter_can_be_redriven_with_all_its_attempts(
     target: EngineUnderTest, new_worker: NewWorker
 ) -> None:
     handler = Recorder(failures=5)
-    worker = await new_worker(target).queue("t", handler, queue_config=QUEUE_CONFIG).start()
+    worker = (
+        await new_worker(target).queue("t", handler, queue_config=QUEUE_CONFIG).start()
+    )
     await worker.enqueue("t", 1)
     await done(target, "t", dead=1)
     assert await target.redrive("other") == 0
@@ -114,7 +125,9 @@ async def test_retry_settings_of_a_subscription(
     worker = await new_worker(target).queue("t", handler, queue_config=config).start()
     await worker.enqueue("t", 1)
     await done(target, "t", dead=1)
-    assert len(handler.data) == (3 if target.differs("retry_settings_ignored") else executions)
+    assert len(handler.data) == (
+        3 if target.differs("retry_settings_ignored") else executions
+    )
 
 
 @pytest.mark.parametrize("concurrency", [None, 3])
@@ -138,7 +151,9 @@ async def test_no_more_jobs_run_at_once_than_the_subscription_allows(
         return len(running)
 
     await eventually(now_running, lambda count: count == limit)
-    await asyncio.sleep(0.25)  # that nothing more starts can only be seen by waiting: two polls of the real engine
+    await asyncio.sleep(
+        0.25
+    )  # that nothing more starts can only be seen by waiting: two polls of the real engine
     assert len(running) == limit
     gate.set()
     await done(target, "t")
@@ -170,7 +185,9 @@ async def test_a_fifo_topic_keeps_its_order_also_through_retries(
     assert order == [0, 1, 2, 2, 2, 3, 4, 5]
 
 
-async def test_a_job_whose_worker_is_lost_is_done_by_the_next(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_a_job_whose_worker_is_lost_is_done_by_the_next(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     handler = Recorder()
     started = asyncio.Event()
 
@@ -178,7 +195,9 @@ async def test_a_job_whose_worker_is_lost_is_done_by_the_next(target: EngineUnde
         started.set()
         await asyncio.Event().wait()
 
-    doomed = await new_worker(target).queue("t", hang, queue_config=QUEUE_CONFIG).start()
+    doomed = (
+        await new_worker(target).queue("t", hang, queue_config=QUEUE_CONFIG).start()
+    )
     await doomed.enqueue("t", 1)
     await asyncio.wait_for(started.wait(), 5)
     await doomed.crash()
@@ -187,7 +206,9 @@ async def test_a_job_whose_worker_is_lost_is_done_by_the_next(target: EngineUnde
     await done(target, "t")
 
 
-async def test_a_job_that_loses_four_workers(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_a_job_that_loses_four_workers(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     handler = Recorder()
     sender = await new_worker(target).start()
     await sender.enqueue("t", 1)
@@ -198,11 +219,15 @@ async def test_a_job_that_loses_four_workers(target: EngineUnderTest, new_worker
             started.set()
             await asyncio.Event().wait()
 
-        doomed = await new_worker(target).queue("t", hang, queue_config=QUEUE_CONFIG).start()
+        doomed = (
+            await new_worker(target).queue("t", hang, queue_config=QUEUE_CONFIG).start()
+        )
         waiting = asyncio.create_task(started.wait())
         if target.differs("lost_worker_uses_an_attempt"):
             dead = asyncio.create_task(done(target, "t", dead=1))
-            await asyncio.wait({waiting, dead}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {waiting, dead}, timeout=10, return_when=asyncio.FIRST_COMPLETED
+            )
             if dead.done():
                 waiting.cancel()
                 return
@@ -215,7 +240,9 @@ async def test_a_job_that_loses_four_workers(target: EngineUnderTest, new_worker
     await done(target, "t")
 
 
-async def test_a_condition_drops_or_fails_a_job(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_a_condition_drops_or_fails_a_job(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     handler = Recorder()
 
     async def condition(data: Any) -> bool:
@@ -224,28 +251,38 @@ async def test_a_condition_drops_or_fails_a_job(target: EngineUnderTest, new_wor
         return bool(data)
 
     worker = new_worker(target).on("condition", condition)
-    await worker.queue("t", handler, queue_config=QUEUE_CONFIG, _condition_path="condition").start()
+    await worker.queue(
+        "t", handler, queue_config=QUEUE_CONFIG, _condition_path="condition"
+    ).start()
     ignored = target.differs("conditions_ignored")
     for data in (False, True, "error"):
         await worker.enqueue("t", data)
     await done(target, "t", dead=0 if ignored else 1)
-    assert sorted(map(repr, handler.data)) == (["'error'", "False", "True"] if ignored else ["True"])
+    assert sorted(map(repr, handler.data)) == (
+        ["'error'", "False", "True"] if ignored else ["True"]
+    )
 
 
-async def test_unsubscribing_leaves_messages_waiting(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_unsubscribing_leaves_messages_waiting(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     handler = Recorder()
     worker = new_worker(target).on("f", handler)
     await worker.trigger("queue", "f", {"topic": "t"}, "subscription").start()
     await worker.enqueue("t", 1)
     await handler.wait(1)
-    await worker.send({"type": "unregistertrigger", "id": "subscription", "trigger_type": "queue"})
+    await worker.send(
+        {"type": "unregistertrigger", "id": "subscription", "trigger_type": "queue"}
+    )
     await worker.enqueue("t", 2)
     assert await target.pending("t") == 1
     await new_worker(target).queue("t", handler).start()
     assert await handler.wait(2) == [1, 2]
 
 
-async def test_an_empty_topic_is_refused_and_a_long_one_is_not(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_an_empty_topic_is_refused_and_a_long_one_is_not(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     handler = Recorder()
     long_topic = "ein.sehr.langes.thema." * 5
     worker = await new_worker(target).queue(long_topic, handler).start()
@@ -256,8 +293,14 @@ async def test_an_empty_topic_is_refused_and_a_long_one_is_not(target: EngineUnd
     assert len((await handler.wait(1))[0]) == 999_998
 
 
-async def test_a_payload_above_the_limit(target: EngineUnderTest, new_worker: NewWorker) -> None:
-    worker = await new_worker(target).queue("t", Recorder(), queue_config=QUEUE_CONFIG).start()
+async def test_a_payload_above_the_limit(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
+    worker = (
+        await new_worker(target)
+        .queue("t", Recorder(), queue_config=QUEUE_CONFIG)
+        .start()
+    )
     if target.differs("no_size_limit"):
         await worker.enqueue("t", "x" * 2**20)
         await asyncio.wait_for(worker.closed.wait(), 5)
@@ -267,11 +310,21 @@ async def test_a_payload_above_the_limit(target: EngineUnderTest, new_worker: Ne
     assert failure.value.code == "payload_too_large"
 
 
-async def test_a_payload_that_is_no_unicode(target: EngineUnderTest, new_worker: NewWorker) -> None:
+async def test_a_payload_that_is_no_unicode(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
     handler = Recorder()
     worker = await new_worker(target).queue("t", handler).start()
-    call = {"type": "invokefunction", "function_id": "enqueue", "data": {"topic": "t", "data": "\ud83d"}}
+    call = {
+        "type": "invokefunction",
+        "function_id": "enqueue",
+        "data": {"topic": "t", "data": "\ud83d"},
+    }
     await worker.send(call)
     await worker.enqueue("t", "next")
-    expected = ["next"] if target.differs("lone_surrogates_dropped") else ["\ud83d", "next"]
-    assert sorted(await handler.wait(len(expected)), key=repr) == sorted(expected, key=repr)
+    expected = (
+        ["next"] if target.differs("lone_surrogates_dropped") else ["\ud83d", "next"]
+    )
+    assert sorted(await handler.wait(len(expected)), key=repr) == sorted(
+        expected, key=repr
+    )

@@ -27,7 +27,9 @@ async def handler(request: Any, ctx: Any) -> Any:
         await request.response.status(418)
         return ApiResponse(status=418, body={})
     if kind == "upload":
-        return ApiResponse(status=200, body={"size": len(await request.request_body.read_all())})
+        return ApiResponse(
+            status=200, body={"size": len(await request.request_body.read_all())}
+        )
     if kind == "error":
         raise ValueError("a secret")
     return {

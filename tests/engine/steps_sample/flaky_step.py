@@ -5,7 +5,9 @@ from typing import Any
 config = {
     "name": "Sample Flaky",
     "flows": ["sample"],
-    "triggers": [{"type": "queue", "topic": "sample.flaky", "config": {"backoff_delay_ms": 50}}],
+    "triggers": [
+        {"type": "queue", "topic": "sample.flaky", "config": {"backoff_delay_ms": 50}}
+    ],
     "enqueues": [],
 }
 

@@ -12,4 +12,8 @@ config = {
 
 async def handler(input_data: dict[str, Any], ctx: Any) -> None:
     """Remember who was greeted."""
-    await ctx.state.set("sample.greeted", input_data["name"], {"id": input_data["name"], "trace_id": ctx.trace_id})
+    await ctx.state.set(
+        "sample.greeted",
+        input_data["name"],
+        {"id": input_data["name"], "trace_id": ctx.trace_id},
+    )

@@ -16,6 +16,8 @@ async def handler(request: Any, ctx: Any) -> ApiResponse:
     """Enqueue the greeting and answer with a header of our own."""
     name = request.path_params["name"]
     ctx.logger.info("greeting", {"name": name, "tags": ["a", "b"]})
-    await ctx.enqueue({"topic": "sample.hello", "data": {"name": name, "body": request.body}})
+    await ctx.enqueue(
+        {"topic": "sample.hello", "data": {"name": name, "body": request.body}}
+    )
     body = {"hello": name, "query": request.query_params}
     return ApiResponse(status=201, headers={"x-sample": "yes"}, body=body)
