@@ -40,7 +40,7 @@ from services.core.errors import (
 from services.core.locks import beteiligte_lock_key, record_lock
 from services.core.log import log
 from services.core.look_again import EDIT, beteiligter, in_part
-from services.core.pending import forget_waiting
+from services.core.pending import claim_pending
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import ERASED
@@ -188,7 +188,7 @@ class BankverbindungenSync:
         store = SyncStore(await self._resources.database())
         started, topic = time.perf_counter(), f"{TOPIC_PREFIX}.{event.action}"
         # Before the record is read: an edit made from here on gets an event of its own.
-        await forget_waiting(self._resources, topic, event.entity_id)
+        await claim_pending(self._resources, topic, event.entity_id)
         report = _Report()
         outcome = await self._handle_current(event.entity_id, store, report)
         await self._tell(report)

@@ -25,7 +25,7 @@ from services.core.errors import (
 from services.core.locks import beteiligte_lock_key, held_lock, record_lock
 from services.core.log import log
 from services.core.look_again import LEFT_BEHIND_SECONDS, Notes
-from services.core.pending import enqueue_unless_waiting
+from services.core.pending import enqueue_unless_pending
 from services.core.queue import Enqueue
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
@@ -51,7 +51,7 @@ LOCK_SECONDS = 120
 #: A sync takes seconds; a record that shows syncing for longer was left behind.
 STUCK_MINUTES = 15
 #: While a job waits it is not enqueued again; should it be lost, the record is found again after this time.
-WAITING_MARK_SECONDS = 60 * 60
+PENDING_SECONDS = 60 * 60
 ENQUEUE_SECONDS = 20.0
 #: In Redis: the id after which the next run looks for records that are gone; losing it only starts anew.
 DELETED_CURSOR = "beteiligte_check:deleted_after"
@@ -350,12 +350,12 @@ class BeteiligteCheck:
             }
             for entity_id in ids
         }
-        new = await enqueue_unless_waiting(
+        new = await enqueue_unless_pending(
             self._resources,
             enqueue,
             TOPIC,
             events,
-            mark_seconds=WAITING_MARK_SECONDS,
+            pending_seconds=PENDING_SECONDS,
             timeout_seconds=ENQUEUE_SECONDS,
         )
         counts["waiting"] += len(ids) - len(new)

@@ -40,7 +40,7 @@ from services.core.errors import (
 from services.core.locks import beteiligte_lock_key, record_lock
 from services.core.log import log
 from services.core.look_again import EDIT, HAND, beteiligter, in_turn
-from services.core.pending import forget_waiting
+from services.core.pending import claim_pending
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper, shown_by_advoware
@@ -160,7 +160,7 @@ class BeteiligteSync:
             ForeignSystemError, ConfigurationError: not even the status could be written; the queue tries again.
         """
         topic = f"{TOPIC_PREFIX}.{event.action}"
-        await forget_waiting(self._resources, topic, event.entity_id)
+        await claim_pending(self._resources, topic, event.entity_id)
         store = SyncStore(await self._resources.database())
         wishes = _WISHES.get(event.source, frozenset())
 

@@ -27,7 +27,7 @@ from services.core.errors import (
     Unavailable,
 )
 from services.core.log import log
-from services.core.pending import enqueue_unless_waiting
+from services.core.pending import enqueue_unless_pending
 from services.core.queue import Enqueue
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
@@ -50,7 +50,7 @@ MAX_IDS = 200
 #: EspoCRM's server waits 20 seconds.
 ANSWER_SECONDS = 16.0
 ENQUEUE_SECONDS = 7.0
-WAITING_MARK_SECONDS = 5 * 60
+PENDING_SECONDS = 5 * 60
 #: The status of what Advoware does not know any more.
 GONE = "deleted_in_advoware"
 
@@ -237,12 +237,12 @@ async def _enqueue(asked: _Asked, enqueue: Enqueue) -> None:
         }
         for entity_id in asked.ids
     }
-    await enqueue_unless_waiting(
+    await enqueue_unless_pending(
         asked.resources,
         enqueue,
         TOPIC,
         events,
-        mark_seconds=WAITING_MARK_SECONDS,
+        pending_seconds=PENDING_SECONDS,
         timeout_seconds=ENQUEUE_SECONDS,
     )
 

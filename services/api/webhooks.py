@@ -13,7 +13,7 @@ from typing import Any, Literal
 from services.api.access import AccessDenied, admit_espocrm
 from services.core.errors import InvalidInput, Unavailable
 from services.core.log import log
-from services.core.pending import enqueue_unless_waiting
+from services.core.pending import enqueue_unless_pending
 from services.core.queue import Enqueue
 from services.core.resources import current_resources
 
@@ -22,7 +22,7 @@ Answer = tuple[int, dict[str, Any]]
 
 ENTITY_ID = re.compile(r"[0-9A-Za-z-]{1,36}")
 #: A mark left behind by a crash must be gone when EspoCRM sends the batch again, ten minutes later.
-WAITING_MARK_SECONDS = 5 * 60
+PENDING_SECONDS = 5 * 60
 #: EspoCRM waits ten seconds for the answer.
 ENQUEUE_SECONDS = 7.0
 
@@ -49,12 +49,12 @@ async def receive_batch(
             }
             for entity_id in ids
         }
-        new_ids = await enqueue_unless_waiting(
+        new_ids = await enqueue_unless_pending(
             resources,
             enqueue,
             topic,
             events,
-            mark_seconds=WAITING_MARK_SECONDS,
+            pending_seconds=PENDING_SECONDS,
             timeout_seconds=ENQUEUE_SECONDS,
         )
     except AccessDenied as error:

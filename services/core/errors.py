@@ -17,6 +17,7 @@ __all__ = [
     "Conflict",
     "CreateUnclear",
     "DatabaseUnusable",
+    "DifferentPerson",
     "EntityBusy",
     "Forbidden",
     "ForeignSystemError",
@@ -28,7 +29,6 @@ __all__ = [
     "NotFound",
     "OlderState",
     "RateLimited",
-    "SomebodyElse",
     "Unavailable",
     "UnexpectedAnswer",
     "UpstreamTimeout",
@@ -89,7 +89,7 @@ class CreateUnclear(NeedsPerson):
     reason = "create_unclear"
 
 
-class SomebodyElse(NeedsPerson):
+class DifferentPerson(NeedsPerson):
     """The number that a record is linked with stands for another person or company by now."""
 
     reason = "somebody_else"

@@ -12,34 +12,34 @@ from services.core.log import log
 from services.core.queue import Enqueue, NotEnqueued, enqueue_all
 from services.core.resources import Resources
 
-#: Until the queue has confirmed the event, its mark is this much longer than the time for enqueueing and no more: a
-#: Redis that stalls may set it after we have given up, and a worker may die in between.
+#: Until the queue has confirmed the event, its pending key lives this much longer than enqueueing may take, and no
+#: longer: a Redis that stalls may set it after we have given up, and a worker may die in between.
 UNCONFIRMED_SECONDS = 3
 
 
-def waiting_key(topic: str, entity_id: str) -> str:
-    """The Redis key that says: an event of this topic for this record is waiting in the queue."""
+def pending_key(topic: str, entity_id: str) -> str:
+    """The Redis key that exists while an event of this topic for this record is pending in the queue."""
     return f"{topic}:waiting:{entity_id}"
 
 
-async def enqueue_unless_waiting(
+async def enqueue_unless_pending(
     resources: Resources,
     enqueue: Enqueue,
     topic: str,
     events: Mapping[str, dict[str, Any]],
     *,
-    mark_seconds: int,
+    pending_seconds: int,
     timeout_seconds: float,
 ) -> list[str]:
-    """Enqueue the events whose ids do not wait in the queue already, and mark them as waiting; returns their ids.
+    """Enqueue the events that are not pending yet, and set their pending keys; returns their ids.
 
-    The handler takes the mark back, whatever becomes of the event (`forget_waiting`); a lost event's mark ends after
-    ``mark_seconds``. What was not confirmed is not marked, so that a repeated batch is not mistaken.
+    The handler deletes the key, whatever becomes of the event (`claim_pending`); a lost event's key expires after
+    ``pending_seconds``. What was not confirmed has no key, so that a repeated batch is enqueued.
 
     Raises:
         NotEnqueued, Unavailable: the queue or Redis is down.
     """
-    new = await _mark_waiting(
+    new = await _set_pending(
         resources, topic, list(events), round(timeout_seconds) + UNCONFIRMED_SECONDS
     )
     try:
@@ -50,17 +50,19 @@ async def enqueue_unless_waiting(
             timeout_seconds=timeout_seconds,
         )
     except NotEnqueued as error:
-        await forget_waiting(resources, topic, *new[error.confirmed :])
-        await _confirm_waiting(resources, topic, new[: error.confirmed], mark_seconds)
+        await claim_pending(resources, topic, *new[error.confirmed :])
+        await _confirm_pending(
+            resources, topic, new[: error.confirmed], pending_seconds
+        )
         raise
-    await _confirm_waiting(resources, topic, new, mark_seconds)
+    await _confirm_pending(resources, topic, new, pending_seconds)
     return new
 
 
-async def _mark_waiting(
+async def _set_pending(
     resources: Resources, topic: str, ids: list[str], seconds: int
 ) -> list[str]:
-    """Mark the ids as waiting for so many seconds; returns those that were not yet.
+    """Set the pending keys of the ids for so many seconds; returns the ids that had none.
 
     Raises:
         Unavailable: Redis does not answer.
@@ -68,37 +70,37 @@ async def _mark_waiting(
     try:
         async with resources.redis.pipeline(transaction=True) as pipeline:
             for entity_id in ids:
-                pipeline.set(waiting_key(topic, entity_id), "1", nx=True, ex=seconds)
+                pipeline.set(pending_key(topic, entity_id), "1", nx=True, ex=seconds)
             marked = await pipeline.execute()
     except RedisError as error:
         raise Unavailable("Redis", "cannot be reached") from error
     return [entity_id for entity_id, is_new in zip(ids, marked, strict=True) if is_new]
 
 
-async def _confirm_waiting(
+async def _confirm_pending(
     resources: Resources, topic: str, ids: list[str], seconds: int
 ) -> None:
-    """Keep the marks of events that are in the queue now; a mark that the handler has taken back already stays away."""
+    """Keep the keys of events that are in the queue now; a key that the handler has deleted already stays deleted."""
     try:
         async with resources.redis.pipeline(transaction=True) as pipeline:
             for entity_id in ids:
-                pipeline.expire(waiting_key(topic, entity_id), seconds)
+                pipeline.expire(pending_key(topic, entity_id), seconds)
             await pipeline.execute()
     except RedisError:
         log(None, "warning", "webhook.marks_not_confirmed", topic=topic, ids=len(ids))
 
 
-async def forget_waiting(resources: Resources, topic: str, *ids: str) -> None:
-    """Take back the marks of waiting events.
+async def claim_pending(resources: Resources, topic: str, *ids: str) -> None:
+    """Delete the pending keys of events whose handling begins.
 
-    To be called before anything else is done with an event: however it ends, no mark keeps the next one out, and an
-    edit made from here on gets an event of its own.
+    To be called before anything else is done with an event: however it ends, no key blocks the next event, and an edit
+    made from here on gets an event of its own.
     """
     if not ids:
         return
     try:
         await resources.redis.delete(
-            *(waiting_key(topic, entity_id) for entity_id in ids)
+            *(pending_key(topic, entity_id) for entity_id in ids)
         )
     except RedisError:
         log(None, "warning", "webhook.mark_not_removed", topic=topic, ids=len(ids))

@@ -22,7 +22,7 @@ from services.core.errors import (
 )
 from services.core.log import log
 from services.core.look_again import HIDE, LEFT_BEHIND_SECONDS, Notes, calendar, in_turn
-from services.core.pending import enqueue_unless_waiting, forget_waiting
+from services.core.pending import claim_pending, enqueue_unless_pending
 from services.core.queue import Enqueue, NotEnqueued, enqueue_all
 from services.core.resources import Resources, current_resources
 
@@ -31,7 +31,7 @@ TOPIC_EMPLOYEE = "calendar_sync_employee"
 ALL = "ALL"
 ENQUEUE_SECONDS = 20.0
 #: While an employee's job waits the cron enqueues no second one; a lost job is replaced after this time.
-WAITING_MARK_SECONDS = 30 * 60
+PENDING_SECONDS = 30 * 60
 #: More employees than any firm has.
 MAX_LEFT_BEHIND = 1000
 
@@ -84,12 +84,12 @@ async def enqueue_employees(
         }
         for name in kuerzel
     }
-    new = await enqueue_unless_waiting(
+    new = await enqueue_unless_pending(
         resources,
         enqueue,
         TOPIC_EMPLOYEE,
         events,
-        mark_seconds=WAITING_MARK_SECONDS,
+        pending_seconds=PENDING_SECONDS,
         timeout_seconds=ENQUEUE_SECONDS,
     )
     return len(new)
@@ -134,7 +134,7 @@ async def take_up(event: EmployeeEvent, context: Any) -> None:
         Exception: a defect of ours, or a record that nobody has foreseen; see `fail`.
     """
     resources = current_resources()
-    await forget_waiting(
+    await claim_pending(
         resources, TOPIC_EMPLOYEE, _mark(event.kuerzel, full_content=event.full_content)
     )
     sync, subject = CalendarSync(context, resources=resources), calendar(event.kuerzel)

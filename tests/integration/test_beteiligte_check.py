@@ -15,7 +15,7 @@ from sandbox.espocrm.app import EspoCRMTwin
 from services.beteiligte_check import TOPIC, BeteiligteCheck
 from services.core.errors import Unavailable
 from services.core.locks import beteiligte_lock_key, record_lock
-from services.core.pending import forget_waiting
+from services.core.pending import claim_pending
 from services.core.resources import Resources
 from services.values.merge import Pair, base_to_json
 from services.vmh_sync.store import SyncState, SyncStore
@@ -171,7 +171,7 @@ async def test_what_is_waiting_is_not_enqueued_again_until_it_was_taken(
     check = BeteiligteCheck(resources=resources)
 
     assert [(await check.run(queue))["total"] for _ in range(3)] == [1, 0, 0]
-    await forget_waiting(resources, TOPIC, entity_id)
+    await claim_pending(resources, TOPIC, entity_id)
     assert (await check.run(queue))["total"] == 1
 
 
@@ -252,7 +252,7 @@ async def test_five_thousand_pending_records_are_paged_capped_and_none_is_forgot
                 }
                 async with control.put(url, json=clean) as response:
                     response.raise_for_status()
-            await forget_waiting(resources, TOPIC, *queue.ids)
+            await claim_pending(resources, TOPIC, *queue.ids)
             done += queue.ids
 
     assert done == ids

@@ -25,7 +25,7 @@ from services.core.look_again import (
     in_part,
     in_turn,
 )
-from services.core.pending import enqueue_unless_waiting, waiting_key
+from services.core.pending import enqueue_unless_pending, pending_key
 from services.core.resources import Resources
 from services.vmh_sync.store import SyncStore
 
@@ -186,10 +186,15 @@ async def test_no_way_out_of_a_check_keeps_the_next_one_out(
 
     async def enqueue(_: dict[str, Any]) -> None: ...
 
-    await enqueue_unless_waiting(
-        resources, enqueue, TOPIC, {entity_id: {}}, mark_seconds=3600, timeout_seconds=5
+    await enqueue_unless_pending(
+        resources,
+        enqueue,
+        TOPIC,
+        {entity_id: {}},
+        pending_seconds=3600,
+        timeout_seconds=5,
     )
-    assert await resources.redis.exists(waiting_key(TOPIC, entity_id))
+    assert await resources.redis.exists(pending_key(TOPIC, entity_id))
     if what == "busy":
         async with record_lock(resources, beteiligte_lock_key(entity_id), 60):
             await office.sync(entity_id, "sync_check", "cron")
@@ -210,7 +215,7 @@ async def test_no_way_out_of_a_check_keeps_the_next_one_out(
         await until(lambda: is_locked(office, entity_id))
         task.cancel()
         await asyncio.wait([task])
-    assert not await resources.redis.exists(waiting_key(TOPIC, entity_id))
+    assert not await resources.redis.exists(pending_key(TOPIC, entity_id))
 
 
 async def test_the_mark_of_an_event_that_was_never_enqueued_ends_soon(
@@ -220,12 +225,12 @@ async def test_the_mark_of_an_event_that_was_never_enqueued_ends_soon(
         raise asyncio.CancelledError  # the worker ends between mark and queue
 
     task = asyncio.create_task(
-        enqueue_unless_waiting(
-            resources, dies, TOPIC, {"x": {}}, mark_seconds=3600, timeout_seconds=5
+        enqueue_unless_pending(
+            resources, dies, TOPIC, {"x": {}}, pending_seconds=3600, timeout_seconds=5
         )
     )
     await asyncio.wait([task])
-    assert await resources.redis.ttl(waiting_key(TOPIC, "x")) <= 8
+    assert await resources.redis.ttl(pending_key(TOPIC, "x")) <= 8
 
 
 # -- turns ------------------------------------------------------------------------------------------------------------

@@ -15,10 +15,10 @@ from services.advoware_service import AdvowareService
 from services.core.errors import (
     Conflict,
     CreateUnclear,
+    DifferentPerson,
     ForeignSystemError,
     NotBefore,
     NotFound,
-    SomebodyElse,
     Unavailable,
     ValidationFailed,
 )
@@ -73,7 +73,7 @@ class BeteiligteCreator:
         Raises:
             NameMissing: the record has no name.
             CreateUnclear: whether an earlier attempt has created it cannot be told.
-            SomebodyElse: the number that an earlier attempt had noted may stand for another person by now.
+            DifferentPerson: the number that an earlier attempt had noted may stand for another person by now.
             ForeignSystemError: Advoware refuses it or cannot be reached.
             Conflict: several equal records are being created, and others were faster each time.
             NotBefore: an earlier attempt may still be under way.
@@ -101,7 +101,7 @@ class BeteiligteCreator:
         Advoware gives a number again after it has lost its last records, as when a backup is restored.
 
         Raises:
-            SomebodyElse: the name is another one, and nothing says whether it is another record.
+            DifferentPerson: the name is another one, and nothing says whether it is another record.
         """
         try:
             advo = await self._advoware.get_beteiligter(betnr)
@@ -120,7 +120,9 @@ class BeteiligteCreator:
             return False
         if shared and created_at is not None and created_at == noted_at:
             return True  # somebody has corrected a part of the name
-        raise SomebodyElse(f"betnr {betnr}: the name is not the one that was created")
+        raise DifferentPerson(
+            f"betnr {betnr}: the name is not the one that was created"
+        )
 
     async def _adopt(
         self, entity_id: str, posted: Mapping[str, Any], since: datetime

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.advoware_service import AdvowareService
-from services.core.errors import NotFound, OlderState, SomebodyElse
+from services.core.errors import DifferentPerson, NotFound, OlderState
 from services.espocrm_mapper import BeteiligteMapper
 from services.values.advoware_protocol import parse_change_time
 from services.values.merge import base_from_json
@@ -32,7 +32,7 @@ def require_same_person(
     """Refuse a Beteiligter who is somebody else than the record that has his number. Pure.
 
     Raises:
-        SomebodyElse: the number was given again: the record was created at another time, and the name differs. Or it
+        DifferentPerson: the number was given again: the record was created at another time, and the name differs. Or it
             is to be linked for the first time, and the two share neither a name nor the birth date.
     """
     ours, theirs = (
@@ -44,7 +44,7 @@ def require_same_person(
         return
     if state is None or state.advoware_id != str(advo["betNr"]):
         if not shared and not mapper.is_alike(ours, theirs):
-            raise SomebodyElse(
+            raise DifferentPerson(
                 f"betnr {advo['betNr']} and the record that names it are different people"
             )
         return
@@ -58,7 +58,7 @@ def require_same_person(
     known = {name: pair.advoware for name, pair in base_from_json(state.base).items()}
     _, different = mapper.compare_identity(known, theirs)
     if was_created_anew and different:
-        raise SomebodyElse(
+        raise DifferentPerson(
             f"betnr {state.advoware_id} stands for somebody else in Advoware"
         )
 
