@@ -21,7 +21,7 @@ from services.adressen_sync import AdressenSync
 from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte.finish import BeteiligteFinisher, was_edited_since
-from services.beteiligte.gone import GoneBeteiligte, inherit_state
+from services.beteiligte.gone import GoneBeteiligte, inherit_state, missing_key
 from services.core.errors import (
     BitByLawError,
     ConfigurationError,
@@ -731,12 +731,17 @@ class BeteiligteSync:
         ):
             raise OlderState(f"betnr {betnr} and its neighbours are gone from Advoware")
         if espo.get("syncStatus") != "deleted_in_advoware":
-            key = f"missing_in_advoware:{ENTITY_TYPE}:{espo['id']}"
             since = self._now().isoformat(timespec="seconds")
             details = {"betnr": betnr, "name": espo.get("name"), "since": since}
-            await self._notifications.notify(
-                Problem("missing_in_advoware", ENTITY_TYPE, espo["id"], key, details)
+            problem = Problem(
+                "missing_in_advoware",
+                ENTITY_TYPE,
+                espo["id"],
+                missing_key(espo["id"]),
+                details,
             )
+            await self._notifications.notify(problem)
+            await self._gone.end_standing(espo["id"], betnr, store)
             shown = beteiligte_status.deleted_in_advoware(betnr)
             await self._write_status(espo, shown)
         return Outcome("deleted_in_advoware", betnr)

@@ -363,45 +363,83 @@ class NotificationManager:
                 self._log_failure(problem_of(row), error)
 
     async def _withdraw(self, row: asyncpg.Record, store: NotificationStore) -> None:
+        if row["list_key"] is not None:
+            await self._withdraw_listed(row, store)
+            return
         task_id = row["task_id"]
-        if task_id is None and row["list_key"] is None:
+        if task_id is None:
             if row["attempted_at"] >= self._settled_before():
                 return  # the request may still be under way; the cron looks again
             task_id = await self._find(_mark(row))
-        if task_id is not None and await store.list_stands(row):
-            await self._shorten_list(task_id, row, store)
-        elif task_id is not None:
-            changes = await self._cancellation(task_id, row["over_why"])
-            if changes:
 
-                async def done() -> None:
-                    await store.withdrawn(row, self._now())
+        async def done() -> None:
+            await store.withdrawn(row, self._now())
 
-                await self._change_task(
-                    task_id,
-                    changes,
-                    problem_of(row),
-                    _over_key(row["problem_key"]),
-                    done,
-                )
-                return
-        await store.withdrawn(row, self._now())
+        await self._cancel(task_id, problem_of(row), row["over_why"], done)
 
-    async def _shorten_list(
-        self, task_id: str, row: asyncpg.Record, store: NotificationStore
+    async def _withdraw_listed(
+        self, row: asyncpg.Record, store: NotificationStore
     ) -> None:
-        """Take a member whose problem is over off the Task of its list."""
-        list_row = await store.row(row["list_key"])
-        if list_row is None:
+        """Take all members whose problem is over off their list; a list without members is over itself."""
+        list_row, members = (
+            await store.row(row["list_key"]),
+            await store.members(row["list_key"]),
+        )
+        over = [
+            member
+            for member in members
+            if member["over_since"] is not None and member["withdrawn_at"] is None
+        ]
+        if list_row is None or row["problem_key"] not in {
+            member["problem_key"] for member in over
+        }:
             return
+
+        async def done() -> None:
+            for member in over:
+                await store.withdrawn(member, self._now())
+
         heading = problem_of(list_row)
+        standing = {
+            member["details"].get("betnr")
+            for member in members
+            if member["over_since"] is None
+        }
         left = [
             record
             for record in heading.details["records"]
-            if record.get("betnr") != row["details"].get("betnr")
+            if record.get("betnr") in standing
         ]
         shorter = replace(heading, details={**heading.details, "records": left})
-        await self._update_open_task(task_id, shorter, _mark(list_row), store)
+        task_id = list_row["task_id"]
+        if task_id is None:
+            if list_row["attempted_at"] >= self._settled_before():
+                return  # the request may still be under way; the cron looks again
+            task_id = await self._find(_mark(list_row))
+        if not left:
+            await store.end([heading.key], row["over_why"], self._now())
+            await self._cancel(task_id, heading, row["over_why"], done)
+        elif task_id is None:  # not told yet: nobody hears of those who have left
+            await store.note_attempt(shorter, self._now())
+            await done()
+        elif not await self._update_open_task(
+            task_id, shorter, _mark(list_row), store, done
+        ):
+            await done()
+
+    async def _cancel(
+        self,
+        task_id: str | None,
+        problem: Problem,
+        why: str,
+        done: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Cancel the Task of a problem that is over, if it is open."""
+        changes = await self._cancellation(task_id, why) if task_id is not None else {}
+        if task_id is None or not changes:
+            await done()
+            return
+        await self._change_task(task_id, changes, problem, _over_key(problem.key), done)
 
     async def _cancellation(self, task_id: str, why: str) -> Record:
         """What cancels a Task; nothing if it is closed or gone."""
@@ -579,9 +617,14 @@ class NotificationManager:
         return own
 
     async def _update_open_task(
-        self, task_id: str, problem: Problem, mark: str, store: NotificationStore
+        self,
+        task_id: str,
+        problem: Problem,
+        mark: str,
+        store: NotificationStore,
+        then: Callable[[], Awaitable[None]] | None = None,
     ) -> bool:
-        """Bring the text of a Task up to date; False if it is closed or gone."""
+        """Bring the text of a Task up to date, and do what follows; False, and nothing, if it is closed or gone."""
         told = _named(
             problem, await store.responsible(problem.entity_type, problem.entity_id)
         )
@@ -597,6 +640,8 @@ class NotificationManager:
 
         async def done() -> None:
             await store.finish(problem, fingerprint_of(problem), task_id)
+            if then is not None:
+                await then()
 
         changes = {"name": task_title(told), "description": _with_mark(text, mark)}
         await self._change_task(task_id, changes, problem, problem.key, done)

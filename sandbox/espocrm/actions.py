@@ -4,7 +4,8 @@
 
 * ``{"action": "erase", "entity": "CBeteiligte", "id": "...", "fields": ["phoneNumber"]}``: the data privacy tool.
   Numbers and addresses become ``ERASED:<id of the shared row>``, for every record that shares them, and stay linked;
-  other fields become empty. The record is saved as usual. The extension notes what was emptied in ``erasedFields``.
+  other fields become empty. The record is saved as usual. The extension notes what was emptied in ``erasedFields``,
+  and marks a record whose numbers or addresses were erased as dirty.
 * ``{"action": "merge", "entity": "...", "id": "...", "sources": ["..."], "values": {...}}``: the merge dialogue.
   ``values`` is what was ticked there. Numbers, addresses, posts and linked records of the sources go to the survivor,
   the linked records without an event of their own; the sources are deleted, the survivor is saved. The extension notes
@@ -195,6 +196,12 @@ class Browser:
                 record,
                 {"erasedFields": " ".join(dict.fromkeys([*already, *emptied])) or None},
             )
+        if (
+            contacts
+            and self._store.settings.has_form_rules
+            and record.values.get("betnr") is not None
+        ):
+            self._save(record, {"syncStatus": "dirty"})
         return self._store.full(record)
 
     def _restore(self, wish: Restore) -> Any:

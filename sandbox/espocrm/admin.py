@@ -86,6 +86,10 @@ class Administration:
             }
             if settings.extension not in {"1.0.0", "1.1.0"}:
                 shown["instance"] = self._instance() if user.sync else None
+                if settings.extension_settings:
+                    shown["actions"] = all(
+                        self._stored.get(name) for name in settings.extension_settings
+                    )
             answer["appParams"] = {"bitbylaw": shown}
         return answer
 

@@ -17,6 +17,7 @@ from typing import Any
 from services.advoware_service import AdvowareService
 from services.api.access import AccessDenied, NotSetUp, admit_action
 from services.api.webhooks import ENTITY_ID, Answer
+from services.beteiligte.gone import GoneBeteiligte, missing_key
 from services.beteiligte_sync_utils import TOPIC_PREFIX, BeteiligteSync
 from services.core.errors import (
     BitByLawError,
@@ -31,6 +32,7 @@ from services.core.pending import enqueue_unless_pending
 from services.core.queue import Enqueue
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
+from services.notification_utils import NotificationManager
 from services.preview.rehearsal import rehearsal
 from services.preview.texts import preview_of
 from services.values.espocrm_query import equals
@@ -53,6 +55,7 @@ ENQUEUE_SECONDS = 7.0
 PENDING_SECONDS = 5 * 60
 #: The status of what Advoware does not know any more.
 GONE = "deleted_in_advoware"
+CREATED_AGAIN = "Der Beteiligte wird in Advoware neu angelegt."
 
 #: What of a record names what it was in Advoware, as it is before the first sync.
 UNLINKED: dict[str, Any] = {
@@ -255,9 +258,16 @@ class _Recreation:
         self._espocrm = EspoCRMAPI(asked.context, resources=asked.resources)
         self._advoware = AdvowareService(asked.context, resources=asked.resources)
         self._sync = BeteiligteSync(asked.context, resources=asked.resources)
+        self._notifications = NotificationManager(
+            self._espocrm, asked.context, resources=asked.resources
+        )
+        self._gone = GoneBeteiligte(self._espocrm, self._advoware, self._notifications)
 
     async def prepare(self, entity_id: str) -> str | None:
         """Forget the number, inside the record's lock; returns it.
+
+        Who has taken in another record in a merge gets the number of that one, if Advoware still knows it: creating
+        would double him.
 
         The record itself is written last: whatever breaks off before, the button can be pressed again.
 
@@ -280,7 +290,10 @@ class _Recreation:
                     entity_id, betnr, _audit_entry(entity_id, betnr), self._now()
                 )
             await self._unlink_parts(entity_id)
-            await self._espocrm.update_entity(ENTITY_TYPE, entity_id, dict(UNLINKED))
+            spare = await self._gone.spare_number(espo, store)
+            fields = {**UNLINKED, "betnr": int(spare) if spare else None}
+            await self._espocrm.update_entity(ENTITY_TYPE, entity_id, fields)
+            await self._notifications.withdraw([missing_key(entity_id)], CREATED_AGAIN)
         return betnr or None
 
     async def _require_gone(self, betnr: str, store: SyncStore) -> None:

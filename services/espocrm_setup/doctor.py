@@ -74,6 +74,7 @@ async def diagnose(settings: Settings, public_url: str | None = None) -> list[Ch
             ]
             checks.append(await _check_task_user(api, settings))
             checks += check_instance(app_user)
+            checks += check_buttons(app_user, settings)
             if app_user["acl"].get("table", {}).get("Webhook"):
                 checks += await _check_webhooks(api, settings, public_url)
                 checks += await _check_running(api, resources, settings)
@@ -254,6 +255,33 @@ def check_instance(app_user: Mapping[str, Any]) -> list[Check]:
         _check_phone_numbers(settings),
         _check_address_format(settings),
     ]
+
+
+def check_buttons(app_user: Mapping[str, Any], settings: Settings) -> list[Check]:
+    """Whether both sides know how the buttons of a Beteiligter reach us; nothing of an extension without buttons."""
+    is_set_up = ((app_user.get("appParams") or {}).get("bitbylaw") or {}).get("actions")
+    fix = "Run bitbylaw espocrm setup, or see docs/espocrm.md, Buttons."
+    if is_set_up is None:
+        return []
+    if not is_set_up:
+        return [
+            Check(
+                "buttons",
+                "warning",
+                "EspoCRM's buttons do not know where BitByLaw is.",
+                fix,
+            )
+        ]
+    if settings.espocrm.action_secret is None:
+        return [
+            Check(
+                "buttons",
+                "failed",
+                "ESPOCRM_ACTION_SECRET is not set: whoever presses a button is refused.",
+                fix,
+            )
+        ]
+    return [Check("buttons", "ok", "EspoCRM's buttons know where BitByLaw is.")]
 
 
 #: Checks of what only administrators see, and where.

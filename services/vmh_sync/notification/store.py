@@ -222,16 +222,11 @@ class NotificationStore:
             """
         )
 
-    async def list_stands(self, row: asyncpg.Record) -> bool:
-        """Whether another member of the row's list still stands, so that the common Task has to stay."""
-        if row["list_key"] is None:
-            return False
-        other = await self._fetchrow(
-            "SELECT 1 FROM notification WHERE list_key = $1 AND problem_key <> $2 AND over_since IS NULL LIMIT 1",
-            row["list_key"],
-            row["problem_key"],
+    async def members(self, list_key: str) -> list[asyncpg.Record]:
+        """The rows of all that a list tells, also of those whose problem is over."""
+        return await self._fetch(
+            "SELECT * FROM notification WHERE list_key = $1", list_key
         )
-        return other is not None
 
     # -- problems that are over -----------------------------------------------------------------------------------
 
