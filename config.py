@@ -33,7 +33,11 @@ GOOGLE_API_URL = "https://www.googleapis.com"
 ADVOWARE_CONFIGURATOR_URL = "https://www2.advo-net.net/AdvonetConfigurator/api/Url"
 
 
-class ConfigurationError(Exception):
+class BitByLawError(Exception):
+    """Something this product understands went wrong: the root of all its errors (`services.core.errors`)."""
+
+
+class ConfigurationError(BitByLawError):
     """The settings are missing something or contradict each other; the message names the variable."""
 
 

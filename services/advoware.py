@@ -471,9 +471,10 @@ class AdvowareAPI:
 
 
 def _error(answer: HttpAnswer) -> ForeignSystemError:
-    error = error_for_status(SYSTEM, answer.status, *_reason_and_details(answer))
-    error.retry_after = _retry_after(answer)
-    return error
+    reason, details = _reason_and_details(answer)
+    return error_for_status(
+        SYSTEM, answer.status, reason, details, retry_after=_retry_after(answer)
+    )
 
 
 def _reason_and_details(answer: HttpAnswer) -> tuple[str, Any]:

@@ -362,12 +362,6 @@ def _with_page(request: Callable[[Any, str | None], Any], token: str | None) -> 
     return lambda google: request(google, token)
 
 
-class _Overloaded(Unavailable):
-    """Google is unavailable and says for how long."""
-
-    retry_after_seconds: float | None = None
-
-
 class _Threads:
     """The threads of one event loop. An abandoned request keeps its thread busy, at most until its connection falls
     silent; others wait for a free thread, so that nothing piles up."""
@@ -525,13 +519,9 @@ def _refusal(error: HttpError) -> ForeignSystemError:
     asked = error.resp.get("retry-after", "")
     seconds = float(asked) if asked.isdecimal() else None
     if status == 429 or (status == 403 and reason in _QUOTA_REASONS):
-        limited = RateLimited(SYSTEM, reason, status=status)
-        limited.retry_after_seconds = seconds
-        return limited
-    if status == 503 and seconds is not None:
-        overloaded = _Overloaded(SYSTEM, reason, status=status)
-        overloaded.retry_after_seconds = seconds
-        return overloaded
+        return RateLimited(SYSTEM, reason, status=status, retry_after_seconds=seconds)
+    if status == 503:
+        return Unavailable(SYSTEM, reason, status=status, retry_after_seconds=seconds)
     return error_for_status(SYSTEM, status, reason)
 
 
@@ -557,8 +547,6 @@ def _failure(error: Exception) -> Exception:
     unreachable = isinstance(
         error, GoogleAuthError | httplib2.ServerNotFoundError | ConnectionRefusedError
     )
-    unavailable = Unavailable(
-        SYSTEM, "cannot be reached" if unreachable else "connection lost"
-    )
-    unavailable.was_sent = not unreachable
-    return unavailable
+    if unreachable:
+        return Unavailable(SYSTEM, "cannot be reached", was_sent=False)
+    return Unavailable(SYSTEM, "connection lost")

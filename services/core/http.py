@@ -128,9 +128,7 @@ async def send(
             status = response.status
             return await _read(response)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        unreachable = Unavailable(system, "cannot be reached")
-        unreachable.was_sent = False
-        raise unreachable from error
+        raise Unavailable(system, "cannot be reached", was_sent=False) from error
     except TimeoutError as error:
         raise UpstreamTimeout(
             system, f"no complete answer within {timeout_seconds:.3g} s", status=status

@@ -83,12 +83,11 @@ async def acquire(
     except RedisError as error:
         raise Unavailable("Redis", "the rate limit cannot be read") from error
     if wait < 0:
-        booked = RateLimited(
+        raise RateLimited(
             "Redis",
             f"the rate limit {name} is booked for the next {max_wait_seconds:g} s",
+            retry_after_seconds=-wait / 1_000_000,
         )
-        booked.retry_after_seconds = -wait / 1_000_000
-        raise booked
     if wait > 0:
         await asyncio.sleep(wait / 1_000_000)
 

@@ -119,7 +119,7 @@ async def install_webhooks(
                 )
                 async for step in _settle(api, event, wanted, rows):
                     yield step
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             raise SetupFailed(" ".join((str(error), remedy(error))).strip()) from error
 
 
@@ -132,6 +132,8 @@ async def webhook_secrets(settings: Settings) -> dict[str, str]:
     async with Resources(settings) as resources:
         try:
             rows = await SetupAPI(resources=resources).webhooks()
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             raise SetupFailed(" ".join((str(error), remedy(error))).strip()) from error
     order = list(WEBHOOKS)
