@@ -143,10 +143,12 @@ class ForeignSystemError(BitByLawError):
 
 
 def _message(system: str, status: int | None, reason: str) -> str:
-    head = system if status is None else f"{system} answered {status}"
+    if status is not None:
+        head = f"{system} answered {status}"
+        return f"{head}: {reason}" if reason else head
     if reason:
-        return f"{head}: {reason}"
-    return f"{system} failed" if status is None else head
+        return f"{system}: {reason}"
+    return f"{system} failed"
 
 
 class NotFound(ForeignSystemError):

@@ -3,18 +3,18 @@
 A note says that something may have happened to a record after a run had read it. Nothing is lost, whoever dies:
 
 * the note is committed before its event is acknowledged, and the lock is tried once more after that: whoever held it
-  before has either still to look for notes, or has let go of it by then;
-* each run looks for notes after it has let go of the lock, and makes another round for them;
+  before has either still to look for notes, or has released it by then;
+* each run looks for notes after it has released the lock, and makes another round for them;
 * a round ends the notes that were there before it began, and no others (each has a version of its own);
 * what a crash or `MAX_ROUNDS` leaves behind is found by the cron (`Notes.left_behind`).
 
-So `work` must read the record anew each time it is called. It takes the lock itself, and raises `EntityBusy` if it
+So `work` must read the record again each time it is called. It takes the lock itself, and raises `EntityBusy` if it
 does not get it, or `NotBefore` if what an interrupted run has left (an unanswered request, a dead worker's lock) has to
 be waited for: it is then called again at that moment, and meanwhile no lock is held.
 
 Contract for those who do the whole work of a lock (`in_turn`): a Beteiligter's sync, a calendar's run. For those who do
 a part of it under the same lock (one Bankverbindung of a Beteiligter): `in_part`. They leave their notes like
-everybody, because the whole sync does their part as well; the notes of others they cannot carry out, and call
+all, because the whole sync does their part as well; the notes of others they cannot apply, and call
 ``hand_over`` for them (`BeteiligteSync.look_again`).
 """
 
@@ -37,7 +37,7 @@ MAX_ROUNDS = 10
 #: How often, and how long each time, a run waits for what an interrupted one has left before that is left to the cron.
 MAX_WAITS = 3
 LONGEST_WAIT_SECONDS = 120.0
-#: Notes that are older than this are nobody's any more; an additional run would do no harm.
+#: Notes that are older than this belong to no run any more; an additional run would do no harm.
 LEFT_BEHIND_SECONDS = 120
 
 #: Wishes. A person has edited the record: pauses after failures do not hold.
@@ -110,7 +110,7 @@ class Notes:
         return Note(frozenset(row["wishes"]), row["version"]) if row else None
 
     async def end(self, subject: Subject, note: Note) -> None:
-        """Forget a note that was carried out, unless somebody has asked again since it was found."""
+        """Delete a note that was dealt with, unless a user has asked again since it was found."""
         async with database_errors():
             await self._pool.execute(
                 "DELETE FROM look_again WHERE entity_type = $1 AND entity_id = $2 AND version = $3",
@@ -122,7 +122,7 @@ class Notes:
     async def left_behind(
         self, entity_type: str, before: datetime, limit: int
     ) -> list[str]:
-        """The ids of the subjects that somebody asked for before this moment, those first who wait longest."""
+        """The ids of the subjects that were asked for before this moment, those first who wait longest."""
         async with database_errors():
             rows = await self._pool.fetch(
                 "SELECT entity_id FROM look_again WHERE entity_type = $1 AND asked_at < $2 ORDER BY asked_at LIMIT $3",
@@ -162,23 +162,24 @@ async def in_turn(
 
     async def one_round(asked: Wishes) -> Result:
         note = await notes.find(subject)
-        result = await work(asked | note.wishes if note else asked)
-        if note:
-            await notes.end(subject, note)
+        if note is None:
+            return await work(asked)
+        result = await work(asked | note.wishes)
+        await notes.end(subject, note)
         return result
 
     first = await _unless_busy(
         resources, subject, wishes, lambda: one_round(wishes), leaves_note=leaves_note
     )
+    if first is None:
+        return None
     for _ in range(MAX_ROUNDS - 1):
-        if first is None or await notes.find(subject) is None:
+        if await notes.find(subject) is None:
             break
-        if (
-            await _unless_busy(
-                resources, subject, _NONE, lambda: one_round(_NONE), leaves_note=False
-            )
-            is None
-        ):
+        further = await _unless_busy(
+            resources, subject, _NONE, lambda: one_round(_NONE), leaves_note=False
+        )
+        if further is None:
             break
     return first
 
@@ -218,15 +219,16 @@ async def _unless_busy(
         except NotBefore as error:
             await notes.leave(subject, wishes, resources.clock())
             waits += 1
-            if waits > MAX_WAITS or not await _has_waited(
-                resources, subject, error.moment
-            ):
+            if waits > MAX_WAITS:
+                return None
+            if not await _has_waited(resources, subject, error.moment):
                 return None
         except EntityBusy:
             if not leaves_note:
                 return None
             await notes.leave(subject, wishes, resources.clock())
-            leaves_note = False  # once more: whoever had the lock may have looked for notes before this one
+            # Once more: the run that had the lock may have looked for notes before this one.
+            leaves_note = False
 
 
 async def _has_waited(resources: Resources, subject: Subject, moment: datetime) -> bool:
@@ -235,10 +237,9 @@ async def _has_waited(resources: Resources, subject: Subject, moment: datetime) 
     if subject in waiting:
         return False
     waiting.add(subject)
+    seconds = (moment - resources.clock()).total_seconds()
     try:
-        await asyncio.sleep(
-            min((moment - resources.clock()).total_seconds(), LONGEST_WAIT_SECONDS)
-        )
+        await asyncio.sleep(min(seconds, LONGEST_WAIT_SECONDS))
     finally:
         waiting.discard(subject)
     return True
