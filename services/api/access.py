@@ -20,7 +20,8 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from config import Settings
-from services.core.errors import BitByLawError, ConfigurationError
+from services.api.errors import AccessDenied, NotSetUp
+from services.core.errors import ConfigurationError
 from services.core.log import log
 from services.core.resources import Resources
 from services.core.twins import require_twins
@@ -40,14 +41,6 @@ REDIS_SECONDS = 0.5
 LOG_SECONDS = 1.0
 #: The signature of a button is not older, nor from further ahead: both clocks may differ.
 ACTION_SECONDS = 300
-
-
-class AccessDenied(BitByLawError):
-    """The caller did not prove who it is."""
-
-
-class NotSetUp(BitByLawError):
-    """The buttons in EspoCRM have no key yet."""
 
 
 class _Gate:

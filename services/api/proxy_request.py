@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from services.api.errors import BodyTooLarge
 from services.core.errors import InvalidInput
 
 #: The request target as it came. The real engine keeps one value of each query parameter, the last, and hands over
@@ -18,10 +19,6 @@ MAX_BODY_BYTES = 1_000_000
 BODY_SECONDS = 4.0
 
 Pairs = list[tuple[str, str]]
-
-
-class BodyTooLarge(InvalidInput):
-    """The body is larger than `MAX_BODY_BYTES`."""
 
 
 def read_query(request: Any) -> Pairs:
