@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationErr
 
 from services.api.access import admit_tool
 from services.api.errors import AccessDenied, error_answer, gateway_answer
-from services.calendar_sync.run import CalendarSync, RunSummary
+from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import CalendarStore, RunResult
+from services.calendar_sync.work import RunSummary
 from services.core.errors import (
     BitByLawError,
     ConfigurationError,
