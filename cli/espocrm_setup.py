@@ -26,11 +26,11 @@ from services.espocrm_setup.provision import (
     Package,
     Step,
     active_people,
+    configure_actions,
     find_doubles,
     install_extension,
     offers_actions,
     provide_api_user,
-    tell_actions,
     without_removed,
 )
 from services.espocrm_setup.webhooks import (
@@ -194,7 +194,7 @@ class _Run:
         secret = known or secrets.token_hex(SECRET_BYTES)
         self._store({ACTION_SECRET: secret})
         self._tell(
-            await tell_actions(admin, our_url, SecretStr(secret), is_new=not known)
+            await configure_actions(admin, our_url, SecretStr(secret), is_new=not known)
         )
 
     def _store(self, values: Mapping[str, str]) -> bool:
