@@ -80,15 +80,20 @@ def apply_operations(value: Any, operations: list[Operation]) -> Any:
 def _apply(value: Any, operation: Operation) -> Any:
     if isinstance(operation, SetOperation) and operation.path == "":
         return operation.value
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not _fits_objects(operation):
         log_event("state.operation_skipped", logging.WARNING, operation=operation.type)
         return value
+    return _apply_to_object(value, operation)
+
+
+def _fits_objects(operation: Operation) -> bool:
+    if not isinstance(operation, MergeOperation):
+        return True
+    return not operation.path and isinstance(operation.value, dict)
+
+
+def _apply_to_object(value: dict[str, Any], operation: Operation) -> dict[str, Any]:
     if isinstance(operation, MergeOperation):
-        if operation.path or not isinstance(operation.value, dict):
-            log_event(
-                "state.operation_skipped", logging.WARNING, operation=operation.type
-            )
-            return value
         return {**value, **operation.value}
     if isinstance(operation, RemoveOperation):
         return {key: kept for key, kept in value.items() if key != operation.path}
