@@ -1,4 +1,4 @@
-"""The window to Google Calendar: calendars, their sharing and their events, with typed errors.
+"""The client of Google Calendar: calendars, their sharing and their events, with typed errors.
 
 Google's client library is synchronous and its HTTP connections are not thread-safe, so requests run in a small pool of
 threads, each with a service of its own. Events are dicts in Google's own field names (`services.calendar_sync.mapping`
@@ -160,7 +160,7 @@ class GoogleCalendarAPI:
         """Give an account a role (``reader``, ``writer``, ...), instead of the one that it has; returns the rule.
 
         With ``notify`` Google writes the person an e-mail. A request of unknown fate is then not repeated, so that
-        nobody gets two: look whether the rule is there before the next attempt.
+        no one gets two: look whether the rule is there before the next attempt.
         """
         body = {"role": role, "scope": {"type": "user", "value": email}}
         return await self._record(
@@ -171,7 +171,7 @@ class GoogleCalendarAPI:
         )
 
     async def patch_acl(self, calendar_id: str, rule_id: str, role: str) -> Json:
-        """Change the role of a rule; nobody gets an e-mail. Returns the rule."""
+        """Change the role of a rule; no one gets an e-mail. Returns the rule."""
         return await self._record(
             lambda google: google.acl().patch(
                 calendarId=calendar_id,
@@ -223,7 +223,9 @@ class GoogleCalendarAPI:
             )
             raise SyncTokenExpired(SYSTEM, error.reason, status=error.status) from None
         next_sync_token = last_page.get("nextSyncToken")
-        if not next_sync_token:  # without it nobody knows whether the list is complete
+        if (
+            not next_sync_token
+        ):  # without it, it is unknown whether the list is complete
             raise UnexpectedAnswer(
                 SYSTEM, "the list of events ends without a sync token"
             )
@@ -387,9 +389,8 @@ class _Threads:
         loop = asyncio.get_running_loop()
 
         def is_free(_: Future[Any]) -> None:
-            with suppress(
-                RuntimeError
-            ):  # the loop was closed while an abandoned request was still running
+            # The loop may be closed while an abandoned request is still running.
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._free.release)
 
         future = self._pool.submit(self._execute, settings, request, if_match, once)
@@ -437,12 +438,11 @@ class _Threads:
 
 def _new_service(settings: GoogleCalendarSettings) -> Any:
     http_with_timeout = httplib2.Http(timeout=SOCKET_SECONDS)
-    # `api_endpoint` replaces root and path of the API together.
-    options = (
-        {"api_endpoint": f"{settings.api_endpoint.rstrip('/')}/calendar/v3/"}
-        if settings.api_endpoint
-        else None
-    )
+    options = None
+    if settings.api_endpoint:
+        # Replaces root and path of the API together.
+        root = settings.api_endpoint.rstrip("/")
+        options = {"api_endpoint": f"{root}/calendar/v3/"}
     return build(
         "calendar",
         "v3",
@@ -456,7 +456,7 @@ def _new_service(settings: GoogleCalendarSettings) -> Any:
 
 
 class _SingleUse:
-    """A connection that httplib2 cannot open again. When one breaks, httplib2 sends even a POST anew on its own."""
+    """A connection that httplib2 cannot open again. When one breaks, httplib2 sends even a POST again on its own."""
 
     _was_opened = False
 

@@ -24,7 +24,7 @@ CHECK_SECONDS = 4.0
 SLOW_SECONDS = 2.0
 #: Load balancers ask often; the foreign systems should not notice.
 CACHE_SECONDS = 10.0
-#: EspoCRM keeps a row in its login log for each request with a key, so the key is asked about less often than the rest.
+#: EspoCRM keeps a row in its login log for each request with a key, so the key is asked about less often than all else.
 KEY_SECONDS = 600.0
 #: Without these no webhook can be taken or worked off. A foreign system may be away: its work waits.
 NEEDED = frozenset({"redis", "postgres"})
