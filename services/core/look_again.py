@@ -40,7 +40,7 @@ LONGEST_WAIT_SECONDS = 120.0
 #: Notes that are older than this belong to no run any more; an additional run would do no harm.
 LEFT_BEHIND_SECONDS = 120
 
-#: Wishes. A person has edited the record: pauses after failures do not hold.
+#: What may be requested. A person has edited the record: pauses after failures do not hold.
 EDIT = "edit"
 #: A person has asked for the sync: nothing is waited for.
 HAND = "hand"
@@ -48,8 +48,8 @@ HAND = "hand"
 HIDE = "hide"
 
 Result = TypeVar("Result")
-Wishes = frozenset[str]
-_NONE: Wishes = frozenset()
+Requests = frozenset[str]
+_NONE: Requests = frozenset()
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def calendar(kuerzel: str) -> Subject:
 class Note:
     """What all have asked for since the last round."""
 
-    wishes: Wishes
+    requested: Requests
     version: int
 
 
@@ -84,7 +84,7 @@ class Notes:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def leave(self, subject: Subject, wishes: Wishes, now: datetime) -> None:
+    async def leave(self, subject: Subject, requested: Requests, now: datetime) -> None:
         """Ask whoever works on the subject to look again."""
         async with database_errors():
             await self._pool.execute(
@@ -95,7 +95,7 @@ class Notes:
                 """,
                 subject.entity_type,
                 subject.entity_id,
-                sorted(wishes),
+                sorted(requested),
                 now,
             )
 
@@ -143,16 +143,16 @@ class _Waiting:
 async def in_turn(
     resources: Resources,
     subject: Subject,
-    wishes: Wishes,
-    work: Callable[[Wishes], Awaitable[Result]],
+    requested: Requests,
+    work: Callable[[Requests], Awaitable[Result]],
     *,
     leaves_note: bool = True,
 ) -> Result | None:
     """Do the whole work, alone, and again for all who have asked for it meanwhile.
 
-    ``work`` gets the wishes of this caller and of all notes; its result is not None. Returns the result of the first
-    round; None if another run is at work (it looks again) or the cron is to go on. With ``leaves_note`` False, a run
-    that is at work already is enough, as for a check.
+    ``work`` gets what was requested by this caller and by all notes; its result is not None. Returns the result of the
+    first round; None if another run is at work (it looks again) or the cron is to go on. With ``leaves_note`` False, a
+    run that is at work already is enough, as for a check.
 
     Raises:
         Whatever ``work`` raises but EntityBusy and NotBefore: the notes stay.
@@ -160,16 +160,20 @@ async def in_turn(
     """
     notes = Notes(await resources.database())
 
-    async def one_round(asked: Wishes) -> Result:
+    async def one_round(asked: Requests) -> Result:
         note = await notes.find(subject)
         if note is None:
             return await work(asked)
-        result = await work(asked | note.wishes)
+        result = await work(asked | note.requested)
         await notes.end(subject, note)
         return result
 
     first = await _unless_busy(
-        resources, subject, wishes, lambda: one_round(wishes), leaves_note=leaves_note
+        resources,
+        subject,
+        requested,
+        lambda: one_round(requested),
+        leaves_note=leaves_note,
     )
     if first is None:
         return None
@@ -187,16 +191,16 @@ async def in_turn(
 async def in_part(
     resources: Resources,
     subject: Subject,
-    wishes: Wishes,
+    requested: Requests,
     work: Callable[[], Awaitable[Result]],
     hand_over: Callable[[], Awaitable[object]],
 ) -> Result | None:
     """Do a part of the work, alone. Who has asked meanwhile is left to ``hand_over``, which does the whole work.
 
-    ``wishes`` are what the whole work gets if another run is at it. Returns and raises as `in_turn`.
+    ``requested`` is what the whole work gets if another run is at it. Returns and raises as `in_turn`.
     """
     notes = Notes(await resources.database())
-    result = await _unless_busy(resources, subject, wishes, work, leaves_note=True)
+    result = await _unless_busy(resources, subject, requested, work, leaves_note=True)
     if result is not None and await notes.find(subject) is not None:
         await hand_over()
     return result
@@ -205,7 +209,7 @@ async def in_part(
 async def _unless_busy(
     resources: Resources,
     subject: Subject,
-    wishes: Wishes,
+    requested: Requests,
     work: Callable[[], Awaitable[Result]],
     *,
     leaves_note: bool,
@@ -217,7 +221,7 @@ async def _unless_busy(
         try:
             return await work()
         except NotBefore as error:
-            await notes.leave(subject, wishes, resources.clock())
+            await notes.leave(subject, requested, resources.clock())
             waits += 1
             if waits > MAX_WAITS:
                 return None
@@ -226,7 +230,7 @@ async def _unless_busy(
         except EntityBusy:
             if not leaves_note:
                 return None
-            await notes.leave(subject, wishes, resources.clock())
+            await notes.leave(subject, requested, resources.clock())
             # Once more: the run that had the lock may have looked for notes before this one.
             leaves_note = False
 

@@ -142,12 +142,12 @@ PERMISSIONS = ("assignmentPermission", "userPermission", "mentionPermission")
 
 #: event -> path of the endpoint that takes it
 WEBHOOKS: Mapping[str, str] = {
-    f"{entity}.{action}": f"/vmh/webhook/{path}/{action}"
-    for entity, path in (
-        ("CBeteiligte", "beteiligte"),
-        ("CBankverbindungen", "bankverbindungen"),
-    )
-    for action in ("create", "update", "delete")
+    "CBeteiligte.create": "/vmh/webhook/beteiligte/create",
+    "CBeteiligte.update": "/vmh/webhook/beteiligte/update",
+    "CBeteiligte.delete": "/vmh/webhook/beteiligte/delete",
+    "CBankverbindungen.create": "/vmh/webhook/bankverbindungen/create",
+    "CBankverbindungen.update": "/vmh/webhook/bankverbindungen/update",
+    "CBankverbindungen.delete": "/vmh/webhook/bankverbindungen/delete",
 }
 
 

@@ -185,7 +185,7 @@ class CalendarDecisions:
             if event.advoware_frnr
             else None
         )
-        if settings.anonymise or (note is not None and HIDE in note.wishes):
+        if settings.anonymise or (note is not None and HIDE in note.requested):
             why = "Google shows blocked time only"
         elif termin is not None and termin.privat:
             why = "its Termin is private"
