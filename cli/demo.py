@@ -19,9 +19,12 @@ from config import PROJECT_ROOT
 CAPTURED = PROJECT_ROOT / "sandbox" / "data" / "espocrm-webhooks.json"
 SETTLE_SECONDS = 60.0
 EVENTS = [
-    f"{entity}.{action}"
-    for entity in ("CBeteiligte", "CBankverbindungen")
-    for action in ("create", "update", "delete")
+    "CBeteiligte.create",
+    "CBeteiligte.update",
+    "CBeteiligte.delete",
+    "CBankverbindungen.create",
+    "CBankverbindungen.update",
+    "CBankverbindungen.delete",
 ]
 PATHS = {"CBeteiligte": "beteiligte", "CBankverbindungen": "bankverbindungen"}
 

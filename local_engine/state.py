@@ -112,6 +112,12 @@ def _count(value: dict[str, Any], operation: CountOperation) -> int:
     return change
 
 
+def _kind_of_change(old: Any, new: Any) -> str:
+    if new is MISSING:
+        return "deleted"
+    return "created" if old is MISSING else "updated"
+
+
 class _Missing:
     """Marks a value that is not there (null is a value)."""
 
@@ -202,12 +208,9 @@ class StateTriggers:
         """Note a change; when too many wait it is dropped and logged."""
         if not self._triggers:
             return
-        kind = (
-            "deleted" if new is MISSING else "created" if old is MISSING else "updated"
-        )
         event = {
             "type": "state",
-            "event_type": f"state:{kind}",
+            "event_type": f"state:{_kind_of_change(old, new)}",
             "scope": scope,
             "key": key,
             "old_value": or_null(old),
