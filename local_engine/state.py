@@ -22,7 +22,7 @@ from local_engine.protocol import MAX_PAYLOAD_BYTES, dumps, loads
 from local_engine.triggers import Trigger, condition_met
 
 STATE_NAMESPACE = "state"
-#: State changes waiting to be told to state triggers.
+#: State changes waiting to be reported to state triggers.
 MAX_PENDING_EVENTS = 1_000
 
 T = TypeVar("T")
@@ -186,7 +186,7 @@ class StateStore:
 
 
 class StateTriggers:
-    """The trigger type ``state``: tells every change of ``state::*`` values, one after the other, without retry.
+    """The trigger type ``state``: reports every change of ``state::*`` values, one after the other, without retry.
 
     A trigger without ``scope`` and ``key`` (motia sends neither) gets every change.
     """
@@ -197,11 +197,11 @@ class StateTriggers:
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MAX_PENDING_EVENTS)
 
     def register(self, trigger: Trigger) -> None:
-        """Start telling changes."""
+        """Start reporting changes."""
         self._triggers.append(trigger)
 
     def unregister(self, trigger: Trigger, *, owner_lost: bool) -> None:
-        """Stop telling changes."""
+        """Stop reporting changes."""
         self._triggers.remove(trigger)
 
     def changed(self, scope: str, key: str, old: Any, new: Any) -> None:
@@ -222,7 +222,7 @@ class StateTriggers:
             log_event("state.event_dropped", logging.ERROR, scope=scope, key=key)
 
     async def run_forever(self) -> None:
-        """Tell the changes."""
+        """Report the changes."""
         while True:
             event = await self._events.get()
             for trigger in list(self._triggers):

@@ -1,4 +1,5 @@
-"""The records of the EspoCRM twin: stored values, what a request sees of them, and what a change tells the webhooks."""
+"""The records of the EspoCRM twin: stored values, what a request sees of them, and what a change reports to the
+webhooks."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, Literal
 
 from sandbox.espocrm.access import ApiUser, Settings
@@ -27,7 +29,7 @@ GIVEN_ATTRIBUTES = (
 
 @dataclass(frozen=True)
 class Change:
-    """A change of a record, as a webhook tells it."""
+    """A change of a record, as a webhook reports it."""
 
     event: Literal["create", "update", "delete"]
     entity: str
@@ -382,13 +384,13 @@ class Store:
                     )
 
     def _is_held_by_others(self, row_id: str, record: Record | None) -> bool:
-        return any(
-            row_id in links.rows
-            for name in ENTITIES
-            for other in self.records(name)
-            if other is not record
-            for links in other.contacts.values()
-        )
+        for name in ENTITIES:
+            for other in self.records(name):
+                if other is record:
+                    continue
+                if any(row_id in links.rows for links in other.contacts.values()):
+                    return True
+        return False
 
     def checkpoint(self) -> Callable[[], None]:
         """Remember all records; the function that is returned brings them back."""
@@ -446,7 +448,7 @@ class Store:
     def concurrent_changes(
         self, record: Record, data: Mapping[str, Any], seen_version: int
     ) -> dict[str, Any]:
-        """What a caller who has seen another version may not overwrite, with the present values.
+        """What a caller who has read another version may not overwrite, with the present values.
 
         That is every field in which his values differ from the present ones, whoever changed it when. Version 9.3 names
         all attributes of such a field and lets single fields be exempt; 8.4 names the attributes that were sent.
@@ -471,9 +473,8 @@ class Store:
             for f in fields
             if differing & set(f.writable)
         ]
-        return {
-            name: present[name] for group in names for name in group if name in present
-        }
+        conflicting = chain.from_iterable(names)
+        return {name: present[name] for name in conflicting if name in present}
 
     def is_known_to_advoware(self, record: Record) -> bool:
         """Whether an edit makes a record ``dirty``: one that waits to be created there stays ``pending_sync``."""
@@ -547,22 +548,22 @@ def _row_order(entity: Entity) -> tuple[str, ...]:
 
 
 def _contact_attributes(entity: Entity) -> set[str]:
-    return {name for contact in entity.contact_fields for name in contact.writable}
+    return set(chain.from_iterable(c.writable for c in entity.contact_fields))
 
 
 def _flags(entity: Entity) -> set[str]:
-    return {name for contact in entity.contact_fields for name in contact.flags}
+    return set(chain.from_iterable(c.flags for c in entity.contact_fields))
 
 
 def _computed(entity: Entity) -> set[str]:
     """Attributes that EspoCRM derives from the addresses only when a record is read."""
-    return {name for contact in entity.contact_fields for name in contact.attributes}
+    return set(chain.from_iterable(c.attributes for c in entity.contact_fields))
 
 
 def _address_label(
     present: Mapping[str, Any], columns: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What an address is called after a save: what somebody has entered, else its street and place."""
+    """What an address is called after a save: what a user has entered, else its street and place."""
     is_entered = "bezeichnung" in columns or "name" in columns
     label = (
         columns.get("bezeichnung", columns.get("name"))

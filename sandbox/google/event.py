@@ -254,7 +254,7 @@ def _expect(condition: bool, name: str) -> None:
 
 
 def _text(resource: Resource, name: str) -> str | None:
-    """The text; None if it is missing or empty, which Google does not tell apart."""
+    """The text; None if it is missing or empty, which are the same to Google."""
     value = resource.get(name)
     _expect(value is None or isinstance(value, str), name)
     return value or None
@@ -329,14 +329,13 @@ def _extended_properties(value: object) -> Resource:
         }
         if properties:
             kept[kind] = properties
-    everything = [
-        (key, text) for properties in kept.values() for key, text in properties.items()
-    ]
-    size = sum(len(key.encode()) + len(text.encode()) for key, text in everything)
-    _expect(
-        len(everything) <= MAX_PROPERTIES and size <= MAX_PROPERTIES_BYTES,
-        "extendedProperties",
-    )
+    number = size = 0
+    for properties in kept.values():
+        number += len(properties)
+        for key, text in properties.items():
+            size += len(key.encode()) + len(text.encode())
+    _expect(number <= MAX_PROPERTIES, "extendedProperties")
+    _expect(size <= MAX_PROPERTIES_BYTES, "extendedProperties")
     return kept
 
 

@@ -195,11 +195,12 @@ def _some_day_exists(months: str, days: str) -> bool:
 def _check_dates(given: dict[str, str], value: str, *, all_day: bool) -> None:
     if given.keys() - {"VALUE", "TZID"}:
         raise _refused()
-    if (given.get("VALUE") == "DATE") != all_day or given.get(
-        "VALUE", "DATE-TIME"
-    ) not in {"DATE", "DATE-TIME"}:
+    kind = given.get("VALUE", "DATE-TIME")
+    if kind not in {"DATE", "DATE-TIME"} or (kind == "DATE") != all_day:
         raise _refused()
-    shape = _DATE if all_day else (_LOCAL_TIME if "TZID" in given else _UTC_TIME)
+    shape = _LOCAL_TIME if "TZID" in given else _UTC_TIME
+    if all_day:
+        shape = _DATE
     if not all(shape.fullmatch(day) for day in value.split(",")):
         raise _refused()
 
