@@ -378,7 +378,9 @@ class Store:
         """As the write action: numbers and addresses keep what people have noted about them, see ContactRows.php."""
         for contact in entity.contact_fields:
             for entry in data.get(f"{contact.name}Data") or []:
-                if isinstance(entry, dict) and isinstance(entry.get(contact.name), str):
+                if not isinstance(entry, dict):
+                    continue
+                if isinstance(entry.get(contact.name), str):
                     self._contact_rows.keep_noted(
                         contact, entry, lambda row: self._is_held_by_others(row, record)
                     )
@@ -394,16 +396,9 @@ class Store:
 
     def checkpoint(self) -> Callable[[], None]:
         """Remember all records; the function that is returned brings them back."""
-        records = {
-            name: {
-                key: replace(r, values=dict(r.values), contacts=deepcopy(r.contacts))
-                for key, r in rows.items()
-            }
-            for name, rows in self._records.items()
-        }
-        rows = deepcopy(self._contact_rows.__dict__ | {"_make_id": None}) | {
-            "_make_id": self._make_id
-        }
+        records = {name: _copies(rows) for name, rows in self._records.items()}
+        rows = deepcopy(self._contact_rows.__dict__ | {"_make_id": None})
+        rows["_make_id"] = self._make_id
 
         def bring_back() -> None:
             self._records = records
@@ -434,19 +429,19 @@ class Store:
         if entity.name not in self.settings.duplicate_check:
             return []
         name = _full_name(data) if entity.person else data.get("name")
-        mails = {
-            entry.get("emailAddress") for entry in data.get("emailAddressData") or []
-        } | {data.get("emailAddress")}
-        found = (self._row(record) for record in self.records(entity.name))
-        return [
-            row
-            for row in found
-            if (name and row["name"] == name)
-            or (row.get("emailAddress") or "") in mails
-        ]
+        entries = data.get("emailAddressData") or []
+        mails = {entry.get("emailAddress") for entry in entries}
+        mails.add(data.get("emailAddress"))
+        duplicates = []
+        for record in self.records(entity.name):
+            row = self._row(record)
+            has_same_name = bool(name) and row["name"] == name
+            if has_same_name or (row.get("emailAddress") or "") in mails:
+                duplicates.append(row)
+        return duplicates
 
     def concurrent_changes(
-        self, record: Record, data: Mapping[str, Any], seen_version: int
+        self, record: Record, data: Mapping[str, Any], read_version: int
     ) -> dict[str, Any]:
         """What a caller who has read another version may not overwrite, with the present values.
 
@@ -454,26 +449,19 @@ class Store:
         all attributes of such a field and lets single fields be exempt; 8.4 names the attributes that were sent.
         """
         settings = self.settings
-        if (
-            record.entity.name not in settings.optimistic_concurrency
-            or seen_version == record.version
-        ):
+        if record.entity.name not in settings.optimistic_concurrency:
+            return {}
+        if read_version == record.version:
             return {}
         present = self.full(record)
         differing = {name for name, value in data.items() if present[name] != value}
         if settings.version == "8.4":
             return {name: present[name] for name in data if name in differing}
-        fields = [
-            f
-            for f in record.entity.all_fields
-            if f.name not in settings.concurrency_ignored
-        ]
-        names = [
-            (*f.attributes, f"{f.name}Data")
-            for f in fields
-            if differing & set(f.writable)
-        ]
-        conflicting = chain.from_iterable(names)
+        conflicting: list[str] = []
+        for field in record.entity.all_fields:
+            is_exempt = field.name in settings.concurrency_ignored
+            if not is_exempt and differing.intersection(field.writable):
+                conflicting += (*field.attributes, f"{field.name}Data")
         return {name: present[name] for name in conflicting if name in present}
 
     def is_known_to_advoware(self, record: Record) -> bool:
@@ -497,14 +485,13 @@ class Store:
         columns = {
             key: value for key, value in data.items() if key not in contact_attributes
         }
-        if (
-            record.entity.name == "CAdressen"
-        ):  # the extension shows the name under two names
+        # The extension shows the name under two names.
+        if record.entity.name == "CAdressen":
             columns |= _address_label(record.values, columns)
         record.values |= columns
-        if erased := record.values.get(
-            "erasedFields"
-        ):  # the extension: no longer erased if a person has entered it
+        # The extension: what a person has entered is no longer erased.
+        erased = record.values.get("erasedFields")
+        if erased:
             empty = [name for name in erased.split() if not record.values.get(name)]
             record.values["erasedFields"] = " ".join(empty) or None
         for contact in record.entity.contact_fields:
@@ -542,6 +529,14 @@ class Store:
         return self._now().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def _copies(rows: Mapping[str, Record]) -> dict[str, Record]:
+    copies = {}
+    for key, record in rows.items():
+        values, contacts = dict(record.values), deepcopy(record.contacts)
+        copies[key] = replace(record, values=values, contacts=contacts)
+    return copies
+
+
 def _row_order(entity: Entity) -> tuple[str, ...]:
     listed = set(entity.list_attributes)
     return tuple(name for name in entity.attributes if name in listed)
@@ -565,11 +560,9 @@ def _address_label(
 ) -> dict[str, Any]:
     """What an address is called after a save: what a user has entered, else its street and place."""
     is_entered = "bezeichnung" in columns or "name" in columns
-    label = (
-        columns.get("bezeichnung", columns.get("name"))
-        if is_entered
-        else present.get("name")
-    )
+    label = present.get("name")
+    if is_entered:
+        label = columns.get("bezeichnung", columns.get("name"))
     if not label or (not is_entered and label == _street_and_place(present)):
         label = _street_and_place({**present, **columns}) or label
     return {"bezeichnung": label, "name": label}
@@ -577,9 +570,9 @@ def _address_label(
 
 def _street_and_place(values: Mapping[str, Any]) -> str:
     street = (values.get("adresseStreet") or "").split("\n")[0].strip()
-    code = values.get("adressePostalCode") or (
-        None if street else values.get("postfachPLZ")
-    )
+    code = values.get("adressePostalCode")
+    if not code and not street:
+        code = values.get("postfachPLZ")
     if not street and values.get("postfach"):
         street = f"Postfach {values['postfach']}"
     place = " ".join(part for part in (code, values.get("adresseCity")) if part)
