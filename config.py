@@ -600,7 +600,7 @@ def require_safe_access(settings: Settings, *, with_twins: Sequence[str] = ()) -
     """Refuse settings under which strangers could reach real data through us, or invented people real data.
 
     With nothing but twins no keys are needed; as soon as one system is real they are. ``with_twins`` are
-    systems whose twins are about to be started. Whether the addresses in ``BITBYLAW_TWINS`` tell the truth is asked by
+    systems whose twins are about to be started. Whether the addresses in ``BITBYLAW_TWINS`` are true is asked by
     `services.core.twins.require_twins`.
 
     Raises:
