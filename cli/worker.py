@@ -1,6 +1,6 @@
 """`bitbylaw worker`: one worker in production, watched; it ends when it should be started again.
 
-What starts it again is systemd or Docker. A worker that has died is noticed by both; one that lives on without its engine
+What starts it again is systemd or Docker. A dead worker is noticed by both; one that lives on without its engine
 only by us: the SDK never reconnects after certain close codes, and the real engine forgets the steps of a worker whose
 older connection ends late.
 """
