@@ -366,7 +366,7 @@ def _twin_program(name: str, port: int, data: Path) -> Program:
     if name == "google":
         arguments += ["--service-account-file", str(_service_account_file(data))]
     return Program(
-        f"{name}-twin", _python(f"sandbox.{name}", *arguments), _base_environment()
+        f"{name}-twin", _python(f"sandbox.{name}.app", *arguments), _base_environment()
     )
 
 
