@@ -27,6 +27,7 @@ from services.adressen_mapper import (
 from services.advoware_service import AdvowareService
 from services.core.errors import (
     BitByLawError,
+    ConfigurationError,
     Conflict,
     Forbidden,
     ForeignSystemError,
@@ -321,6 +322,8 @@ class AdressenSync:
                 places[entity_id] = await self._whereabouts(
                     entity_id, seen.beteiligte_id
                 )
+            except ConfigurationError:
+                raise
             except BitByLawError as error:
                 self._record_failure(f"{ENTITY_TYPE}/{entity_id}", "", error, report)
         return places
@@ -347,6 +350,8 @@ class AdressenSync:
             return set()
         try:
             again = adressen_of(await self._advoware.get_beteiligter(seen.betnr))
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             for row in missing:
                 self._record_failure(
@@ -853,7 +858,8 @@ class AdressenSync:
             return
 
         async def failed(further: Exception) -> None:
-            if not isinstance(further, BitByLawError):
+            is_understood = isinstance(further, BitByLawError)
+            if not is_understood or isinstance(further, ConfigurationError):
                 raise further
             log(
                 self._context,

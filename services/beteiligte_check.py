@@ -272,7 +272,7 @@ class BeteiligteCheck:
             await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
         except NotFound:
             return True
-        except Unavailable:
+        except (Unavailable, ConfigurationError):
             raise
         except BitByLawError:  # its own sync shows it
             return False
@@ -371,6 +371,8 @@ class BeteiligteCheck:
         }
         try:
             await self._espocrm.update_entity(ENTITY_TYPE, entity_id, fresh)
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             counts["errors"] += 1
             log(

@@ -162,6 +162,8 @@ class NotificationManager:
                 entity_type, entity_ids, kinds, standing, why, self._now()
             )
             await self._withdraw_all(rows, store)
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             self._log("notification.settle_failed", error)
 
@@ -170,6 +172,8 @@ class NotificationManager:
         try:
             store = await self._store()
             await self._withdraw_all(await store.end(keys, why, self._now()), store)
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             self._log("notification.withdraw_failed", error)
 
@@ -184,6 +188,8 @@ class NotificationManager:
             await (await self._store()).remember(
                 entity_type, str(record["id"]), responsible
             )
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             self._log("notification.responsible_not_remembered", error)
 
@@ -293,7 +299,7 @@ class NotificationManager:
                 await store.end([problem.key], RECORD_GONE, self._now()), store
             )
             return False
-        except Unavailable:
+        except (Unavailable, ConfigurationError):
             raise  # so will be the others
         except BitByLawError as error:
             self._log_failure(problem, error)
@@ -359,6 +365,8 @@ class NotificationManager:
         for row in rows:
             try:
                 await self._withdraw(row, store)
+            except ConfigurationError:
+                raise
             except BitByLawError as error:
                 self._log_failure(problem_of(row), error)
 
@@ -659,6 +667,8 @@ class NotificationManager:
         """Say in the record's stream that there was a Task. The Task is what counts, so this is tried once."""
         try:
             await self._espocrm.create_entity("Note", _note_of(problem, task_id))
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             log(
                 self._context,

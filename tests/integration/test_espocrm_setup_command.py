@@ -19,7 +19,8 @@ from dotenv import dotenv_values
 from config import PROJECT_ROOT, Settings, load_settings
 from sandbox.espocrm.admin import ADMIN_PASSWORD
 from sandbox.espocrm.app import EspoCRMTwin
-from services.api.access import AccessDenied, require_webhook_sender
+from services.api.access import require_webhook_sender
+from services.api.errors import AccessDenied
 from services.espocrm_setup.doctor import RUNNING, Check, diagnose
 from services.espocrm_setup.schema import EXTENSION_VERSION, WEBHOOKS
 

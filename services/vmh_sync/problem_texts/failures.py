@@ -14,6 +14,7 @@ from services.core.errors import (
     BitByLawError,
     ConfigurationError,
     Conflict,
+    DatabaseUnusable,
     EntityBusy,
     Forbidden,
     ForeignSystemError,
@@ -109,6 +110,11 @@ FAILURES: tuple[Failure, ...] = (
         "SYS-13",
         "Die Angaben sind so nicht verwendbar; bitte die Angaben prüfen",
         "Die Angabe im Feld „{field}“ ist so nicht verwendbar; bitte die Angabe prüfen",
+    ),
+    Failure(
+        DatabaseUnusable,
+        "SYS-14",
+        "Die Einrichtung des Abgleichs ist unvollständig" + _OPERATOR,
     ),
     Failure(
         ConfigurationError,
