@@ -94,7 +94,7 @@ class Ending:
     def status(self) -> str:
         """The status that the record shows if nothing fails."""
         waits = self.parts.standing or any(
-            not item.is_told_once_only for item in self.standing.values()
+            not item.is_notified_once_only for item in self.standing.values()
         )
         return "conflict" if waits else "clean"
 
