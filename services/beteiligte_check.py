@@ -404,11 +404,13 @@ def _shares(
     Else each category gets an equal share before the urgent ones get the rest, so that one that never empties does not
     keep the others waiting for ever.
     """
-    seen: set[str] = set()
+    observed: set[str] = set()
     waiting = []
     for name, ids in found:
-        fresh = [entity_id for entity_id in dict.fromkeys(ids) if entity_id not in seen]
-        seen.update(fresh)
+        fresh = [
+            entity_id for entity_id in dict.fromkeys(ids) if entity_id not in observed
+        ]
+        observed.update(fresh)
         if fresh:
             waiting.append((name, fresh))
     share = max(1, limit // len(waiting)) if waiting else 0

@@ -486,9 +486,9 @@ class BeteiligteSync:
 
     # -- plan -----------------------------------------------------------------------------------------------------
 
-    def compare_entities(self, seen: Observation) -> Merge:
+    def compare_entities(self, observed: Observation) -> Merge:
         """The plan for the master data of a linked record; see `beteiligte.plan.plan_master_data`. Pure."""
-        return plan_master_data(seen, self._mapper)
+        return plan_master_data(observed, self._mapper)
 
     @staticmethod
     def parse_timestamp(text: str | None) -> datetime | None:
@@ -499,44 +499,44 @@ class BeteiligteSync:
 
     async def _sync_linked(
         self,
-        seen: Observation,
+        observed: Observation,
         run: _Run,
         *,
         standing: Mapping[str, Standing] | None = None,
     ) -> tuple[Outcome, bool]:
         """Sync a linked record; ``standing`` is what its creation has already found not to arrive."""
-        seen, plan = await self._prepare(seen, run.store)
-        new = {**(standing or {}), **standing_of_held(seen, plan, self._now())}
-        written = Written(seen.advo)
+        observed, plan = await self._prepare(observed, run.store)
+        new = {**(standing or {}), **standing_of_held(observed, plan, self._now())}
+        written = Written(observed.advo)
         if plan.to_advoware:
-            written = await self._writer.write(seen, plan.to_advoware, self._now())
-            beside = beside_pairs(seen, plan, written.beside, self._mapper)
+            written = await self._writer.write(observed, plan.to_advoware, self._now())
+            beside = beside_pairs(observed, plan, written.beside, self._mapper)
             new |= {
                 **written.standing,
                 **standing_of_pairs(beside, "espocrm", "altered", self._now()),
             }
             plan = without_fields(plan, (), beside)
         changed = without_fields(plan, written.pairs, written.pairs)
-        changes = change_lines(seen, changed, self._mapper)
-        known = seen.state.rejected if seen.state else {}
+        changes = change_lines(observed, changed, self._mapper)
+        known = observed.state.rejected if observed.state else {}
         found = [
             item for item in new.values() if item.as_json() != known.get(item.field)
         ]
         run.changes += [*on_side("advoware", changes), *standing_lines(found)]
         parts = await self._sync_parts(
-            replace(seen, advo=written.advo),
+            replace(observed, advo=written.advo),
             run.store,
             to_advoware=bool(plan.conflicts),
         )
         parts = replace(parts, master_data=PartResult(wrote_advoware=written.wrote))
         # Before EspoCRM is written: what failed there would start the next run as if nothing had been lost.
         run.changes += on_side("advoware", parts.changes)
-        await self._tell_lost_contacts(seen, parts)
+        await self._tell_lost_contacts(observed, parts)
         ending = await self._finisher.finish(
-            seen, changed, written.advo, new, parts, run.store
+            observed, changed, written.advo, new, parts, run.store
         )
         parts = ending.parts
-        espocrm_lines = change_lines(seen, ending.plan, self._mapper)
+        espocrm_lines = change_lines(observed, ending.plan, self._mapper)
         late = [
             line
             for line in on_side("advoware", parts.changes)
@@ -553,7 +553,7 @@ class BeteiligteSync:
         # A record that has become a company (or a person) shows other fields now; they are settled in a further round.
         shown, shown_before = (
             shown_by_advoware(written.advo),
-            shown_by_advoware(seen.advo),
+            shown_by_advoware(observed.advo),
         )
         has_other_fields = (
             ending.shows_other_fields or shown.keys() != shown_before.keys()
@@ -565,10 +565,10 @@ class BeteiligteSync:
             else result_of(plan, parts)
         )
         return Outcome(
-            word, str(seen.advo["betNr"]), error=message
+            word, str(observed.advo["betNr"]), error=message
         ), again or has_other_fields
 
-    async def _tell_lost_contacts(self, seen: Observation, parts: Parts) -> None:
+    async def _tell_lost_contacts(self, observed: Observation, parts: Parts) -> None:
         """The parts tell their conflicts themselves, but for the Kommunikation."""
         lost = [
             change for change in parts.kommunikation.changes if change.get("conflict")
@@ -582,42 +582,45 @@ class BeteiligteSync:
                 }
                 for line in lost
             ]
-            await self.resolve_conflict_espocrm_wins(seen.espo, seen.advo, fields)
+            await self.resolve_conflict_espocrm_wins(
+                observed.espo, observed.advo, fields
+            )
 
     async def _prepare(
-        self, seen: Observation, store: SyncStore
+        self, observed: Observation, store: SyncStore
     ) -> tuple[Observation, Merge]:
         """The plan, with Advoware as it is right before it is written: telling people about a conflict takes time."""
-        plan = self.compare_entities(seen)
-        if plan.to_advoware and seen.espo.get("syncStatus") != "syncing":
-            espo = await self._show_syncing(seen.espo)
-            seen = replace(
-                seen,
+        plan = self.compare_entities(observed)
+        if plan.to_advoware and observed.espo.get("syncStatus") != "syncing":
+            espo = await self._show_syncing(observed.espo)
+            observed = replace(
+                observed,
                 espo=espo,
-                advo=await self._advoware.get_beteiligter(seen.advo["betNr"]),
+                advo=await self._advoware.get_beteiligter(observed.advo["betNr"]),
             )
-            plan = self.compare_entities(seen)
-        kept = self._lost_lines(seen, plan)[:0]
+            plan = self.compare_entities(observed)
+        kept = self._lost_lines(observed, plan)[:0]
         for _ in range(MAX_ROUNDS):
-            lost = self._lost_lines(seen, plan)
+            lost = self._lost_lines(observed, plan)
             if lost == kept:
-                return seen, plan
-            await self._keep_what_will_be_lost(seen, plan, lost, store)
+                return observed, plan
+            await self._keep_what_will_be_lost(observed, plan, lost, store)
             kept = lost
             if plan.to_advoware:
-                seen = replace(
-                    seen, advo=await self._advoware.get_beteiligter(seen.advo["betNr"])
+                observed = replace(
+                    observed,
+                    advo=await self._advoware.get_beteiligter(observed.advo["betNr"]),
                 )
-                plan = self.compare_entities(seen)
+                plan = self.compare_entities(observed)
         if (
-            lost := self._lost_lines(seen, plan)
+            lost := self._lost_lines(observed, plan)
         ) != kept:  # somebody keeps typing there: told at least
-            await self._keep_what_will_be_lost(seen, plan, lost, store)
-        return seen, plan
+            await self._keep_what_will_be_lost(observed, plan, lost, store)
+        return observed, plan
 
-    def _lost_lines(self, seen: Observation, plan: Merge) -> list[dict[str, Any]]:
+    def _lost_lines(self, observed: Observation, plan: Merge) -> list[dict[str, Any]]:
         """The audit's lines of values that give way to another one."""
-        lines = change_lines(seen, plan, self._mapper)
+        lines = change_lines(observed, plan, self._mapper)
         return [line for line in lines if line.get("conflict") or line.get("unsynced")]
 
     def _is_from_before_restore(self, state: SyncState) -> bool:
@@ -631,16 +634,23 @@ class BeteiligteSync:
 
     async def _keep_what_will_be_lost(
         self,
-        seen: Observation,
+        observed: Observation,
         plan: Merge,
         lost: list[dict[str, Any]],
         store: SyncStore,
     ) -> None:
         """Put the values that give way into the audit and tell a person of a conflict, before they are overwritten."""
-        betnr = str(seen.advo["betNr"])
+        betnr = str(observed.advo["betNr"])
         word = "conflict_found" if plan.conflicts else "unsynced_found"
         entry = AuditEntry(
-            ENTITY_TYPE, seen.espo["id"], TOPIC_PREFIX, "sync", word, 0.0, betnr, lost
+            ENTITY_TYPE,
+            observed.espo["id"],
+            TOPIC_PREFIX,
+            "sync",
+            word,
+            0.0,
+            betnr,
+            lost,
         )
         await store.append_audit(entry, self._now())
         if plan.conflicts:
@@ -652,14 +662,16 @@ class BeteiligteSync:
                 }
                 for item in plan.conflicts
             ]
-            await self.resolve_conflict_espocrm_wins(seen.espo, seen.advo, fields)
+            await self.resolve_conflict_espocrm_wins(
+                observed.espo, observed.advo, fields
+            )
 
     async def _sync_parts(
-        self, seen: Observation, store: SyncStore, *, to_advoware: bool
+        self, observed: Observation, store: SyncStore, *, to_advoware: bool
     ) -> Parts:
         """Kommunikation, Adressen, Bankverbindungen; a part that fails as a whole does not stop the others."""
         direction: Any = "to_advoware" if to_advoware else "both"
-        espo, advo, rows = seen.espo, seen.advo, seen.adressen
+        espo, advo, rows = observed.espo, observed.advo, observed.adressen
 
         async def run(
             name: str, part: Callable[[], Awaitable[PartResult]]

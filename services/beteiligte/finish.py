@@ -72,7 +72,7 @@ class Ending:
         shown: what the record was last told to show: the message, and whether something failed.
     """
 
-    seen: Observation
+    observed: Observation
     advo: Record
     plan: Merge
     standing: dict[str, Standing]
@@ -102,7 +102,7 @@ class Ending:
     def message(self) -> str | None:
         """What the record shows about that which waits for a person."""
         sentences = standing_sentences(
-            self.standing.values(), self.seen.espo, self.seen.advo.get("betNr")
+            self.standing.values(), self.observed.espo, self.observed.advo.get("betNr")
         )
         return (
             beteiligte_status.shortened(" ".join([*sentences, *self.parts.standing]))
@@ -142,7 +142,7 @@ class BeteiligteFinisher:
 
     async def finish(
         self,
-        seen: Observation,
+        observed: Observation,
         plan: Merge,
         advo: Record,
         new: Mapping[str, Standing],
@@ -159,9 +159,11 @@ class BeteiligteFinisher:
             Conflict: what the PUT would overwrite was edited since it was read; the sync has to start again.
             ForeignSystemError: EspoCRM does not take the PUT, whatever is left out of it.
         """
-        standing = {**kept_standing(seen, plan), **new}
-        ending = Ending(seen, advo, plan, standing, self._attributes(seen, plan), parts)
-        known = standing_from_json(seen.state.rejected if seen.state else {})
+        standing = {**kept_standing(observed, plan), **new}
+        ending = Ending(
+            observed, advo, plan, standing, self._attributes(observed, plan), parts
+        )
+        known = standing_from_json(observed.state.rejected if observed.state else {})
         over = {name: item for name, item in known.items() if name not in standing}
         await self._tell(ending, {**over, **new})
         for problem in [*self._kind_problems(ending), *parts.problems]:
@@ -178,20 +180,20 @@ class BeteiligteFinisher:
         if self._needs_write(ending):
             await self._write(ending)
         await self.remember(
-            store, replace(seen, advo=advo), ending.plan, ending.standing
+            store, replace(observed, advo=advo), ending.plan, ending.standing
         )
         for result in ending.parts.results:
             for state in result.states:
                 await store.save(state)
-        if not seen.espo.get("betnr"):
-            await store.end_create(ENTITY_TYPE, seen.espo["id"])
+        if not observed.espo.get("betnr"):
+            await store.end_create(ENTITY_TYPE, observed.espo["id"])
         if not ending.parts.errors:
             await self._end_problems(ending)
         return ending
 
     def _needs_write(self, ending: Ending) -> bool:
         is_settled = beteiligte_status.is_settled(
-            ending.seen.espo, ending.status, ending.message, self._now()
+            ending.observed.espo, ending.status, ending.message, self._now()
         )
         return ending.wants_write or not is_settled
 
@@ -212,12 +214,14 @@ class BeteiligteFinisher:
 
     def _kind_problems(self, ending: Ending) -> list[Problem]:
         """What Advoware has no place for in the record as we write it."""
-        espo = {**ending.seen.espo, **ending.attributes}
-        return kind_problems(replace(ending.seen, espo=espo), ending.advo, self._mapper)
+        espo = {**ending.observed.espo, **ending.attributes}
+        return kind_problems(
+            replace(ending.observed, espo=espo), ending.advo, self._mapper
+        )
 
     async def _end_problems(self, ending: Ending) -> None:
         """Withdraw the tasks of what does not stand any more."""
-        espo, betnr = ending.seen.espo, ending.advo.get("betNr")
+        espo, betnr = ending.observed.espo, ending.advo.get("betNr")
         found = standing_problems(ending.standing.values(), espo, betnr)
         found += self._kind_problems(ending)
         kinds = [f"{kind}:{ENTITY_TYPE}:" for kind in OWN_KINDS]
@@ -238,27 +242,27 @@ class BeteiligteFinisher:
     async def remember(
         self,
         store: SyncStore,
-        seen: Observation,
+        observed: Observation,
         plan: Merge,
         standing: Mapping[str, Standing],
     ) -> SyncState:
         """Store what both sides hold now, and what stands between them."""
         state = SyncState(
             ENTITY_TYPE,
-            seen.espo["id"],
-            advoware_id=str(seen.advo["betNr"]),
+            observed.espo["id"],
+            advoware_id=str(observed.advo["betNr"]),
             base=base_to_json(plan.settled),
             rejected={name: item.as_json() for name, item in standing.items()},
-            advoware_row_id=seen.advo.get("rowId"),
+            advoware_row_id=observed.advo.get("rowId"),
             espocrm_modified_at=espocrm_query.parse_date_time(
-                seen.espo.get("modifiedAt")
+                observed.espo.get("modifiedAt")
             ),
             synced_at=self._now(),
             advoware_created_at=advoware_protocol.parse_change_time(
-                seen.advo.get("angelegtAm")
+                observed.advo.get("angelegtAm")
             ),
             advoware_changed_at=advoware_protocol.parse_change_time(
-                seen.advo.get("geaendertAm")
+                observed.advo.get("geaendertAm")
             ),
         )
         await store.save(state)
@@ -292,18 +296,20 @@ class BeteiligteFinisher:
 
     # -- the PUT --------------------------------------------------------------------------------------------------
 
-    def _attributes(self, seen: Observation, plan: Merge) -> Record:
+    def _attributes(self, observed: Observation, plan: Merge) -> Record:
         """What the plan changes in EspoCRM."""
-        kind = kind_of_espocrm(espocrm_after(seen.espo, plan.to_espocrm, self._mapper))
-        shown_now = seen.espo if kind == kind_of_espocrm(seen.espo) else None
+        kind = kind_of_espocrm(
+            espocrm_after(observed.espo, plan.to_espocrm, self._mapper)
+        )
+        shown_now = observed.espo if kind == kind_of_espocrm(observed.espo) else None
         attributes = self._mapper.to_espocrm(plan.to_espocrm, kind=kind, espo=shown_now)
-        if not seen.espo.get("betnr"):
-            attributes["betnr"] = int(seen.advo["betNr"])
+        if not observed.espo.get("betnr"):
+            attributes["betnr"] = int(observed.advo["betNr"])
         return attributes
 
     async def _write(self, ending: Ending) -> None:
         """The one final PUT, without what EspoCRM refuses of it; then values that were written are read back."""
-        espo = ending.seen.espo
+        espo = ending.observed.espo
         writes_values = ending.attributes.keys() - {
             "betnr"
         } or ending.parts.espocrm.keys() & set(CONTACT_ARRAYS)
@@ -365,16 +371,18 @@ class BeteiligteFinisher:
                 "advowareRowId": ending.advo.get("rowId"),
                 **await self._status_fields(ending),
             }
-            known = ending.version or ending.seen.espo.get("versionNumber") or 0
+            known = ending.version or ending.observed.espo.get("versionNumber") or 0
             version = max(version_number or 0, known) or None
-            return RecordWrite(ENTITY_TYPE, ending.seen.espo["id"], attributes, version)
+            return RecordWrite(
+                ENTITY_TYPE, ending.observed.espo["id"], attributes, version
+            )
 
         ending.written = await self._writes.write(update)
         ending.version = ending.written.get("versionNumber")
         return ending.written
 
     async def _status_fields(self, ending: Ending) -> Record:
-        espo, now, parts = ending.seen.espo, self._now(), ending.parts
+        espo, now, parts = ending.observed.espo, self._now(), ending.parts
         ending.shown = (ending.message, len(parts.errors))
         if parts.not_before is not None:
             return beteiligte_status.waiting(ending.message)
@@ -406,8 +414,8 @@ class BeteiligteFinisher:
         if not refused:
             raise error
         found = {}
-        espocrm = self._mapper.comparable_from_espocrm(ending.seen.espo)
-        advoware = self._mapper.comparable_from_advoware(ending.seen.advo)
+        espocrm = self._mapper.comparable_from_espocrm(ending.observed.espo)
+        advoware = self._mapper.comparable_from_advoware(ending.observed.advo)
         for attribute, refusal in refused.items():
             del ending.attributes[attribute]
             name = self._mapper.field_of(attribute)
@@ -427,10 +435,10 @@ class BeteiligteFinisher:
         refused = {}
         for attribute, value in candidates.items():
             try:
-                version = ending.version or ending.seen.espo.get("versionNumber")
+                version = ending.version or ending.observed.espo.get("versionNumber")
                 written = await self._espocrm.update_entity(
                     ENTITY_TYPE,
-                    ending.seen.espo["id"],
+                    ending.observed.espo["id"],
                     {attribute: value},
                     version_number=version,
                 )
@@ -447,7 +455,7 @@ class BeteiligteFinisher:
         """
         if not ending.attributes.keys() - {"betnr"}:
             return
-        espo = ending.seen.espo
+        espo = ending.observed.espo
         now = dict(ending.written or {})
         if not await self._espocrm.shows_what_is_stored(ENTITY_TYPE):
             now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
@@ -478,7 +486,7 @@ class BeteiligteFinisher:
         words = {item.word for item in found.values()}
         items = [item for item in ending.standing.values() if item.word in words]
         for problem in standing_problems(
-            items, ending.seen.espo, ending.advo.get("betNr")
+            items, ending.observed.espo, ending.advo.get("betNr")
         ):
             await self._notifications.notify(problem)
 

@@ -154,7 +154,7 @@ def merged_key(entity_id: str) -> str:
 def deleted_problem(entity_id: str, betnr: str, name: str = "") -> Problem:
     """The problem of a record that was deleted in EspoCRM while Advoware still has its number.
 
-    ``name``: without it the Task names the record as it was last seen.
+    ``name``: without it the Task names the record as it was last observed.
     """
     details = {"reason": "deleted", "betnr": betnr, **({"name": name} if name else {})}
     return Problem(

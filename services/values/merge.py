@@ -102,6 +102,15 @@ def is_same(one: Value, other: Value) -> bool:
     return bool(text_of(one) == text_of(other))
 
 
+def differing_fields(espocrm: Values, advoware: Values) -> list[str]:
+    """The fields that both sides show with different values, sorted."""
+    return sorted(
+        name
+        for name in espocrm.keys() & advoware.keys()
+        if not is_same(espocrm[name], advoware[name])
+    )
+
+
 def text_of(value: Value) -> Value:
     """A value as its own side shows it."""
     if isinstance(value, Unknown):

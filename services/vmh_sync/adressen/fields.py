@@ -2,7 +2,7 @@
 
 Stored in a `SyncState`: ``base`` holds a pair per comparable field (`services.values.merge`) and, beside the pairs,
 ``standardAnschrift`` (bool), ``isActive`` (bool, what the CAdressen said last) and ``anschrift`` (the printed block as
-last seen). ``rejected`` holds what differs and waits for a person: ``{field: {"espocrm", "advoware", "since",
+last observed). ``rejected`` holds what differs and waits for a person: ``{field: {"espocrm", "advoware", "since",
 "reason"}}`` with a reason of `services.vmh_sync.adressen.problems`; besides fields there are ``anschrift``,
 ``isActive`` and ``gone``.
 """
@@ -62,18 +62,18 @@ class FieldPlan:
     """The merged fields of a pair.
 
     Attributes:
-        ours, theirs: what both sides say.
+        espocrm, advoware: what both sides say.
         base: what they said when they were last settled.
         plan: the merge of these.
         known: the values that Advoware has, as far as anybody knows.
-        hidden: the fields that Advoware does not show so that we understand them; ``theirs`` is what it showed last.
+        hidden: the fields that Advoware does not show so that we understand them; ``advoware`` is what it showed last.
         to_advoware, to_espocrm: what is written.
         addressee, old_block: what the printed block is made of; ``old_block`` is None if Advoware shows none at all.
         settled, waiting: what is remembered once all is written.
     """
 
-    ours: Mapping[str, Value]
-    theirs: Mapping[str, Value]
+    espocrm: Mapping[str, Value]
+    advoware: Mapping[str, Value]
     base: Mapping[str, Pair]
     plan: Merge
     known: Mapping[str, Value] = field(default_factory=dict)
@@ -112,7 +112,9 @@ class FieldPlan:
     @property
     def street(self) -> dict[str, Value]:
         """What EspoCRM's street field is made of after the write."""
-        return {name: self.to_espocrm.get(name, self.ours.get(name)) for name in STREET}
+        return {
+            name: self.to_espocrm.get(name, self.espocrm.get(name)) for name in STREET
+        }
 
 
 def plan_fields(
@@ -125,7 +127,7 @@ def plan_fields(
 ) -> FieldPlan:
     """Merge what both sides of a pair say."""
     read = _read(row, adresse, state)
-    ours, theirs, base = read.ours, read.theirs, read.base
+    espocrm, advoware, base = read.espocrm, read.advoware, read.base
 
     erased = _mapper.erased(row)
 
@@ -134,9 +136,11 @@ def plan_fields(
             return "erased"
         if side == "advoware" and name not in WRITABLE_FIELDS:
             return "read_only"
-        return _mapper.unfit(side, name, value, ours if side == "advoware" else theirs)
+        return _mapper.unfit(
+            side, name, value, espocrm if side == "advoware" else advoware
+        )
 
-    plan = merge(base, ours, theirs, unfit=unfit)
+    plan = merge(base, espocrm, advoware, unfit=unfit)
     settled = dict(plan.settled)
     to_espocrm = plan.to_espocrm if direction == "both" else {}
     for name in plan.to_espocrm.keys() - to_espocrm.keys():  # left to the next run
@@ -148,18 +152,18 @@ def plan_fields(
     )
     waiting |= {held.field: entry(state, held.field, Pair(held.espocrm, held.advoware), reason_of(held), now)
                 for held in plan.held}  # fmt: skip
-    waiting |= _unknown_at_first(state, base, ours, theirs, now)
+    waiting |= _unknown_at_first(state, base, espocrm, advoware, now)
     merged = FieldPlan(
-        ours,
-        theirs,
+        espocrm,
+        advoware,
         base,
         plan,
-        known=_known(theirs, base),
+        known=_known(advoware, base),
         to_advoware=plan.to_advoware,
         hidden=frozenset(read.hidden),
         to_espocrm=to_espocrm,
         addressee=addressee_of(beteiligter),
-        old_block=seen_block(adresse, state)
+        old_block=observed_block(adresse, state)
         if BLOCK in adresse or state.base.get(BLOCK)
         else None,
         settled=settled,
@@ -177,7 +181,7 @@ def plan_fields(
 def _hidden_entries(read: _Reading, state: SyncState, now: datetime) -> Waiting:
     """The fields in which Advoware says something that EspoCRM cannot hold, or nothing where it said something."""
     pairs = {
-        name: Pair(read.ours.get(name), shown) for name, shown in read.hidden.items()
+        name: Pair(read.espocrm.get(name), shown) for name, shown in read.hidden.items()
     }
     return {
         name: entry(state, name, pair, "unknown_advoware", now)
@@ -189,14 +193,14 @@ def _hidden_entries(read: _Reading, state: SyncState, now: datetime) -> Waiting:
 def _unknown_at_first(
     state: SyncState,
     base: Mapping[str, Pair],
-    ours: Mapping[str, Value],
-    theirs: Mapping[str, Value],
+    espocrm: Mapping[str, Value],
+    advoware: Mapping[str, Value],
     now: datetime,
 ) -> Waiting:
     """The fields of a pair that is compared for the first time in which one side says what the other cannot hold."""
     waiting: Waiting = {}
-    for name in (ours.keys() & theirs.keys()) - base.keys():
-        pair = Pair(ours[name], theirs[name])
+    for name in (espocrm.keys() & advoware.keys()) - base.keys():
+        pair = Pair(espocrm[name], advoware[name])
         if is_same(*pair) or pair.advoware == NOT_SHOWN:
             continue
         if isinstance(pair.espocrm, Unknown) or isinstance(pair.advoware, Unknown):
@@ -208,9 +212,9 @@ def _unknown_at_first(
 def _hides(plan: FieldPlan, adresse: Record, state: SyncState) -> bool:
     """Whether Advoware does not show what a PUT would overwrite: it may be somebody's edit."""
     unknown = {
-        name for name in plan.to_advoware if isinstance(plan.theirs[name], Unknown)
+        name for name in plan.to_advoware if isinstance(plan.advoware[name], Unknown)
     } - {"weitereZeilen"}
-    is_block_hidden = block_of(adresse) is None and bool(seen_block(adresse, state))
+    is_block_hidden = block_of(adresse) is None and bool(observed_block(adresse, state))
     return (
         bool(unknown) or is_block_hidden or not plan.hidden.isdisjoint(plan.to_advoware)
     )
@@ -226,7 +230,7 @@ def _put_off(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
     settled |= {name: plan.base[name] for name in plan.to_advoware if name in plan.base}
     put_off = {
         name: entry(
-            state, name, Pair(plan.ours[name], plan.theirs[name]), "missing", now
+            state, name, Pair(plan.espocrm[name], plan.advoware[name]), "missing", now
         )
         for name in plan.to_advoware
     }
@@ -267,8 +271,8 @@ def is_field(name: str) -> bool:
 class _Reading:
     """Both sides and the base; ``hidden`` is what Advoware shows instead of something that could be compared."""
 
-    ours: dict[str, Value]
-    theirs: dict[str, Value]
+    espocrm: dict[str, Value]
+    advoware: dict[str, Value]
     base: dict[str, Pair]
     hidden: dict[str, Unknown]
 
@@ -278,38 +282,38 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
 
     So an unknown value neither becomes part of the base nor looks like an edit when the known one is back.
     """
-    ours, theirs = (
+    espocrm, advoware = (
         _mapper.comparable_from_espocrm(row),
         _mapper.comparable_from_advoware(adresse),
     )
     base, unsaid = base_from_json(state.base), _mapper.unsaid(adresse)
     hidden: dict[str, Unknown] = {}
-    for name in (theirs.keys() & base.keys()) - {"weitereZeilen"}:
-        shown, last = theirs[name], base[name].advoware
-        if name in unsaid and last is not None and ours.get(name) is not None:
+    for name in (advoware.keys() & base.keys()) - {"weitereZeilen"}:
+        shown, last = advoware[name], base[name].advoware
+        if name in unsaid and last is not None and espocrm.get(name) is not None:
             shown = NOTHING_SAID
         if isinstance(shown, Unknown) and not is_same(shown, last):
-            hidden[name], theirs[name] = shown, last
-    _read_further_lines(theirs, base, unsaid)
-    return _Reading(ours, theirs, base, hidden)
+            hidden[name], advoware[name] = shown, last
+    _read_further_lines(advoware, base, unsaid)
+    return _Reading(espocrm, advoware, base, hidden)
 
 
 def _read_further_lines(
-    theirs: dict[str, Value], base: dict[str, Pair], unsaid: Collection[str]
+    advoware: dict[str, Value], base: dict[str, Pair], unsaid: Collection[str]
 ) -> None:
     """The lines below the street; as last seen if the printed block does not show which they are."""
     name = "weitereZeilen"
-    if name not in theirs:
-        theirs[name] = base[name].advoware if name in base else NOT_SHOWN
+    if name not in advoware:
+        advoware[name] = base[name].advoware if name in base else NOT_SHOWN
     elif name in unsaid and name in base:
-        theirs[name] = base[name].advoware
+        advoware[name] = base[name].advoware
     elif name in base and base[name].advoware == NOT_SHOWN:
         del base[name]  # now that they are shown: as at the first sync
 
 
-def _known(theirs: Mapping[str, Value], base: Mapping[str, Pair]) -> dict[str, Value]:
+def _known(advoware: Mapping[str, Value], base: Mapping[str, Pair]) -> dict[str, Value]:
     """What Advoware has: what it shows, and where it shows nothing, what it showed last."""
-    return {**{name: pair.advoware for name, pair in base.items()}, **theirs}
+    return {**{name: pair.advoware for name, pair in base.items()}, **advoware}
 
 
 def _still_waiting(
@@ -318,7 +322,7 @@ def _still_waiting(
     """The entries whose difference is the same as when it was told."""
     told = state.rejected.get(BLOCK)
     block_waits = told is not None and lines_of(told["advoware"]) == lines_of(
-        seen_block(adresse, state)
+        observed_block(adresse, state)
     )
     waiting: Waiting = {BLOCK: dict(told)} if told is not None and block_waits else {}
     for name, known in state.rejected.items():
@@ -330,7 +334,7 @@ def _still_waiting(
     return waiting
 
 
-def seen_block(adresse: Mapping[str, Any], state: SyncState) -> str:
+def observed_block(adresse: Mapping[str, Any], state: SyncState) -> str:
     """The printed block; the one seen last if Advoware shows none at all."""
     block = block_of(adresse)
     return str(state.base.get(BLOCK) or "") if block is None else block
@@ -361,7 +365,7 @@ def _block_waits(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
     waiting[BLOCK] = entry(state, BLOCK, Pair(wanted, old), "block", now)
     if name in to_advoware:
         del to_advoware[name]
-        settled[name] = Pair(plan.ours[name], plan.theirs[name])
+        settled[name] = Pair(plan.espocrm[name], plan.advoware[name])
         waiting[name] = entry(state, name, settled[name], "block", now)
     return replace(
         plan, old_block=None, settled=settled, waiting=waiting, to_advoware=to_advoware
@@ -413,15 +417,15 @@ def after_put(
     if BLOCK in left_out and plan.old_block is not None:
         plan = _block_waits(plan, state, now)
     stored = _mapper.comparable_from_advoware(answer)
-    after, sent = {**plan.ours, **plan.to_espocrm}, _sent_to_advoware(plan)
+    after, sent = {**plan.espocrm, **plan.to_espocrm}, _sent_to_advoware(plan)
     before = {
-        name: value for name, value in plan.theirs.items() if name in plan.to_advoware
+        name: value for name, value in plan.advoware.items() if name in plan.to_advoware
     }
     settled, waiting = dict(plan.settled), dict(plan.waiting)
     for name, words in left_out.items():
         if name in plan.to_advoware:
             settled[name] = Pair(
-                after.get(name), stored.get(name, plan.theirs.get(name))
+                after.get(name), stored.get(name, plan.advoware.get(name))
             )
             waiting[name] = entry(
                 state, name, settled[name], "value_refused", now, **_said(words)
@@ -442,9 +446,9 @@ def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
     parts = (*PARTS, *(["weitereZeilen"] if plan.old_block is not None else []))
     sent = {
         **{
-            name: plan.theirs[name]
+            name: plan.advoware[name]
             for name in parts
-            if plan.theirs.get(name) is not None
+            if plan.advoware.get(name) is not None
         },
         **plan.to_advoware,
     }
@@ -470,7 +474,9 @@ def after_update(
         sent |= plan.street
     settled, waiting = dict(plan.settled), dict(plan.waiting)
     compared = {name: value for name, value in sent.items() if name not in left_out}
-    refused, altered = compare_after_write(compared, plan.ours, stored, side="espocrm")
+    refused, altered = compare_after_write(
+        compared, plan.espocrm, stored, side="espocrm"
+    )
     reasons = {
         **dict.fromkeys(altered, "altered_espocrm"),
         **dict.fromkeys(refused, "value_refused_espocrm"),
@@ -479,8 +485,10 @@ def after_update(
         name: "value_refused_espocrm" for name in left_out if name in plan.to_espocrm
     }
     for name, reason in reasons.items():
-        theirs = settled[name].advoware if name in settled else plan.theirs.get(name)
-        settled[name] = Pair(stored.get(name, plan.ours.get(name)), theirs)
+        advoware = (
+            settled[name].advoware if name in settled else plan.advoware.get(name)
+        )
+        settled[name] = Pair(stored.get(name, plan.espocrm.get(name)), advoware)
         waiting.pop(name, None)
         if not is_same(*settled[name]):
             waiting[name] = entry(state, name, settled[name], reason, now)
@@ -489,8 +497,8 @@ def after_update(
 
 def after_create(
     side: Side,
-    ours: Mapping[str, Value],
-    theirs: Mapping[str, Value],
+    espocrm: Mapping[str, Value],
+    advoware: Mapping[str, Value],
     left_out: Mapping[str, tuple[str, str]],
     state: SyncState,
     now: datetime,
@@ -501,9 +509,9 @@ def after_create(
     """
     settled: dict[str, Pair] = {}
     waiting: Waiting = {}
-    receiver = theirs if side == "advoware" else ours
-    for name in ours.keys() & theirs.keys():
-        settled[name] = Pair(ours[name], theirs[name])
+    receiver = advoware if side == "advoware" else espocrm
+    for name in espocrm.keys() & advoware.keys():
+        settled[name] = Pair(espocrm[name], advoware[name])
         if is_same(*settled[name]):
             continue
         dropped = {"advoware": "refused", "espocrm": "value_refused_espocrm"}[side]

@@ -131,14 +131,14 @@ def is_main_there(adresse: Mapping[str, Any]) -> bool:
     return adresse.get(MAIN) is True
 
 
-def match_addresses(seen: Observation) -> Match:
+def match_addresses(observed: Observation) -> Match:
     """Pair both sides: by the stored link, by ``advowareId``, by the mark in ``bemerkung``, by equal values.
 
     Equal values pair only what nothing else claims, so that a first sync does not double what both sides have. Of two
     Adressen with the same mark the older one (the smaller id) is the pair, unless we know better.
     """
-    rest = {int(adresse["id"]): adresse for adresse in seen.adressen}
-    rows = {row["id"]: row for row in seen.rows}
+    rest = {int(adresse["id"]): adresse for adresse in observed.adressen}
+    rows = {row["id"]: row for row in observed.rows}
     pairs: dict[str, Record] = {}
 
     def pair(entity_id: str | None, adresse_id: Any) -> None:
@@ -152,25 +152,27 @@ def match_addresses(seen: Observation) -> Match:
             pairs[entity_id] = rest.pop(adresse_id)
 
     for entity_id in rows:
-        state = seen.state_of(entity_id)
+        state = observed.state_of(entity_id)
         pair(entity_id, _number_of(state))
     for entity_id, row in rows.items():
-        if seen.may_follow_advoware_id(entity_id):
+        if observed.may_follow_advoware_id(entity_id):
             pair(entity_id, row.get("advowareId"))
     for adresse_id, adresse in list(rest.items()):
-        pair(seen.marked_row(adresse), adresse_id)
+        pair(observed.marked_row(adresse), adresse_id)
     by_values = {
         _value_key(_mapper.comparable_from_espocrm(row)): entity_id
         for entity_id, row in rows.items()
         if is_active(row) and entity_id not in pairs
     }
     for adresse_id, adresse in list(rest.items()):
-        if not seen.marked_row(adresse) and not _belongs_to_deleted(seen, adresse):
+        if not observed.marked_row(adresse) and not _belongs_to_deleted(
+            observed, adresse
+        ):
             pair(
                 by_values.get(_value_key(_mapper.comparable_from_advoware(adresse))),
                 adresse_id,
             )
-    return _with_rest(seen, rows, list(rest.values()), pairs)
+    return _with_rest(observed, rows, list(rest.values()), pairs)
 
 
 def _value_key(values: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -189,16 +191,16 @@ def _number_of(state: SyncState | None) -> int | None:
     return int(number) if number.isdecimal() else None
 
 
-def _belongs_to_deleted(seen: Observation, adresse: Record) -> bool:
-    link = seen.link_of(adresse)
+def _belongs_to_deleted(observed: Observation, adresse: Record) -> bool:
+    link = observed.link_of(adresse)
     return any(
         state.advoware_id == link and state.deleted_at is not None
-        for state in seen.states.values()
+        for state in observed.states.values()
     )
 
 
 def _with_rest(
-    seen: Observation,
+    observed: Observation,
     rows: Mapping[str, Record],
     rest: Sequence[Record],
     pairs: Mapping[str, Record],
@@ -212,32 +214,37 @@ def _with_rest(
     )
     for entity_id, row in rows.items():
         if entity_id not in pairs:
-            is_linked = row.get("advowareId") and seen.may_follow_advoware_id(entity_id)
-            is_known = seen.state_of(entity_id) is not None or is_linked
+            is_linked = row.get("advowareId") and observed.may_follow_advoware_id(
+                entity_id
+            )
+            is_known = observed.state_of(entity_id) is not None or is_linked
             (result.missing if is_known else result.new_rows).append(row)
     owners = {
         state.advoware_id: entity_id
-        for entity_id, state in _by_age(seen)
+        for entity_id, state in _by_age(observed)
         if entity_id not in rows
     }
     for adresse in rest:
         # A mark that names a row already paired with another Adresse was copied by a person: a new address.
-        owner, mark = owners.get(seen.link_of(adresse)), seen.marked_row(adresse)
+        owner, mark = (
+            owners.get(observed.link_of(adresse)),
+            observed.marked_row(adresse),
+        )
         if owner is not None:
             result.vanished[owner] = adresse
         elif mark is None or mark in rows:
             result.new_adressen.append(adresse)
         else:
             result.foreign.append((mark, adresse))
-    for entity_id in seen.states:
-        if entity_id not in rows and seen.state_of(entity_id) is not None:
+    for entity_id in observed.states:
+        if entity_id not in rows and observed.state_of(entity_id) is not None:
             result.vanished.setdefault(entity_id, None)
     return result
 
 
-def _by_age(seen: Observation) -> list[tuple[str, SyncState]]:
+def _by_age(observed: Observation) -> list[tuple[str, SyncState]]:
     """The states; those of links that a CAdressen has left behind come last, so that they count."""
-    return sorted(seen.states.items(), key=lambda item: LEFT_BEHIND in item[0])
+    return sorted(observed.states.items(), key=lambda item: LEFT_BEHIND in item[0])
 
 
 #: Between the id of a CAdressen and the link that it has left behind, as the id of a state of its own.
@@ -259,7 +266,7 @@ def left_behind(state: SyncState, now: datetime) -> SyncState:
 
 
 def with_whereabouts(
-    seen: Observation, found: Match, whereabouts: Mapping[str, Whereabouts]
+    observed: Observation, found: Match, whereabouts: Mapping[str, Whereabouts]
 ) -> Match:
     """The match after direct reads: what a mark means that names a CAdressen outside EspoCRM's list.
 
@@ -269,9 +276,9 @@ def with_whereabouts(
     """
     new_adressen, vanished = list(found.new_adressen), dict(found.vanished)
     for mark, adresse in found.foreign:
-        place, state = whereabouts.get(mark), seen.states.get(mark)
+        place, state = whereabouts.get(mark), observed.states.get(mark)
         is_other = mark in vanished or (
-            state is not None and state.advoware_id != seen.link_of(adresse)
+            state is not None and state.advoware_id != observed.link_of(adresse)
         )
         if place == "elsewhere" or (place == "gone" and is_other):
             new_adressen.append(adresse)
@@ -295,7 +302,7 @@ class MainAddress:
     is_task: bool
 
 
-def choose_main(seen: Observation, found: Match) -> MainAddress:
+def choose_main(observed: Observation, found: Match) -> MainAddress:
     """Exactly one address is the main one: the one newly chosen in EspoCRM, else Advoware's, else EspoCRM's."""
     rows = [
         row
@@ -313,12 +320,14 @@ def choose_main(seen: Observation, found: Match) -> MainAddress:
     theirs += [
         adresse_key(adresse) for adresse in found.new_adressen if is_main_there(adresse)
     ]
-    base = next((entity_id for entity_id in active if _was_main(seen, entity_id)), None)
+    base = next(
+        (entity_id for entity_id in active if _was_main(observed, entity_id)), None
+    )
     chosen = [key for key in ours if key != base]
     advoware = next((key for key in theirs if key in chosen), next(iter(theirs), None))
     if chosen:
         wanted: str | None = advoware if advoware in chosen else chosen[-1]
-    elif seen.direction == "both":
+    elif observed.direction == "both":
         wanted = advoware or next(iter(ours), None)
     else:
         wanted = next(iter(ours), None)
@@ -331,8 +340,8 @@ def choose_main(seen: Observation, found: Match) -> MainAddress:
     )
 
 
-def _was_main(seen: Observation, entity_id: str) -> bool:
-    state = seen.state_of(entity_id)
+def _was_main(observed: Observation, entity_id: str) -> bool:
+    state = observed.state_of(entity_id)
     return state is not None and bool(state.base.get(MAIN))
 
 

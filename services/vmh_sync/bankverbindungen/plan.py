@@ -119,45 +119,45 @@ class Found:
     is_taken: bool = False  #: the IBAN belongs to another CBankverbindungen already
 
 
-def find_konto(seen: Observation, row: Record) -> Found:
+def find_konto(observed: Observation, row: Record) -> Found:
     """The Bankverbindung a row belongs to: by the stored link, by ``advowareKontoId``, else by the same IBAN.
 
     A person may have replaced a linked one by a new one with the changed IBAN: then that is it.
     """
-    link = _link_here(seen, row)
-    konto = seen.konto_by_link(link)
+    link = _link_here(observed, row)
+    konto = observed.konto_by_link(link)
     if konto is not None and _mapper.is_same_account(row, konto):
         return Found(konto, is_known=True)
-    same = [item for item in seen.konten if _mapper.is_same_account(row, item)]
-    taken = seen.linked_except(row["id"])
-    free = [item for item in same if seen.link_of(item) not in taken]
+    same = [item for item in observed.konten if _mapper.is_same_account(row, item)]
+    taken = observed.linked_except(row["id"])
+    free = [item for item in same if observed.link_of(item) not in taken]
     if free:
         return Found(free[0], is_known=link is not None)
     return Found(konto, is_known=link is not None, is_taken=bool(same))
 
 
-def _link_here(seen: Observation, row: Record) -> str | None:
+def _link_here(observed: Observation, row: Record) -> str | None:
     """The link of a row within this Beteiligter."""
-    linked = seen.state_of(row["id"])
+    linked = observed.state_of(row["id"])
     if linked is not None:
         return linked.advoware_id
-    if not row.get("advowareKontoId") or home_of(seen, row) is not None:
+    if not row.get("advowareKontoId") or home_of(observed, row) is not None:
         return None
-    state = seen.states.get(row["id"])
+    state = observed.states.get(row["id"])
     is_ours = (
         state is None
         or state.is_released
-        or replace(state, deleted_at=None).belongs_to(seen.betnr)
+        or replace(state, deleted_at=None).belongs_to(observed.betnr)
     )
-    return f"{seen.betnr}/{row['advowareKontoId']}" if is_ours else None
+    return f"{observed.betnr}/{row['advowareKontoId']}" if is_ours else None
 
 
-def home_of(seen: Observation, row: Record) -> str | None:
+def home_of(observed: Observation, row: Record) -> str | None:
     """The link of a row whose Bankverbindung belongs to *another* Beteiligter in Advoware, else None.
 
     So it is after two CBeteiligte were merged, or after somebody chose another CBeteiligte in the form.
     """
-    state = seen.states.get(row["id"])
+    state = observed.states.get(row["id"])
     if state is None:
         return None
     if state.advoware_id is not None:
@@ -167,7 +167,11 @@ def home_of(seen: Observation, row: Record) -> str | None:
             str(state.base.get("betnr") or ""),
             str(row.get("advowareKontoId") or ""),
         )
-    return f"{betnr}/{konto_id}" if betnr and konto_id and betnr != seen.betnr else None
+    return (
+        f"{betnr}/{konto_id}"
+        if betnr and konto_id and betnr != observed.betnr
+        else None
+    )
 
 
 def is_active(row: Record) -> bool:
@@ -176,38 +180,42 @@ def is_active(row: Record) -> bool:
 
 
 def settle(
-    seen: Observation, row: Record, konto: Record, *, created: bool = False
+    observed: Observation, row: Record, konto: Record, *, created: bool = False
 ) -> Settle:
     """What to do about a linked pair; ``created``: Advoware's part was just created from the row."""
-    ours, theirs = (
+    espocrm, advoware = (
         _mapper.comparable_from_espocrm(row),
         _mapper.comparable_from_advoware(konto),
     )
-    state = seen.state_of(row["id"])
-    if state is None or state.advoware_id != seen.link_of(konto):
-        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=seen.link_of(konto))
-        last: Mapping[str, Pair] = _harmless(ours, theirs, created=created)
+    state = observed.state_of(row["id"])
+    if state is None or state.advoware_id != observed.link_of(konto):
+        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=observed.link_of(konto))
+        last: Mapping[str, Pair] = _harmless(espocrm, advoware, created=created)
     else:
         last = base_from_json(state.base.get("fields") or {})
-    settled, held = _compare(last, ours, theirs)
+    settled, held = _compare(last, espocrm, advoware)
     how = "created" if created else None
     waiting = {
-        item.field: _waiting(seen, state, item.field, item.espocrm, item.advoware, how)
+        item.field: _waiting(
+            observed, state, item.field, item.espocrm, item.advoware, how
+        )
         for item in held
     }
     if not is_active(row):
         waiting = {
-            "istAktiv": _waiting(seen, state, "istAktiv", espocrm=False, advoware=True)
+            "istAktiv": _waiting(
+                observed, state, "istAktiv", espocrm=False, advoware=True
+            )
         }
     base = {
-        **_place(seen, seen.betnr),
+        **_place(observed, observed.betnr),
         "fields": base_to_json(settled),
-        "label": _mapper.label(theirs),
+        "label": _mapper.label(advoware),
     }
     erased = waiting.keys() & _mapper.erased(row)
     others = {name: item for name, item in waiting.items() if name not in erased}
-    problems = _problems(seen, row, theirs, others) or (
-        (_erased_problem(seen, row, erased),) if erased else ()
+    problems = _problems(observed, row, advoware, others) or (
+        (_erased_problem(observed, row, erased),) if erased else ()
     )
     attributes: Record = (
         {}
@@ -228,54 +236,56 @@ def settle(
     )
 
 
-def _erased_problem(seen: Observation, row: Record, erased: Collection[str]) -> Problem:
+def _erased_problem(
+    observed: Observation, row: Record, erased: Collection[str]
+) -> Problem:
     """Told without the values: what was erased is not written down elsewhere."""
     labels = ", ".join(LABELS.get(name, name) for name in sorted(erased))
-    details = {"reason": "bank_erased", "betnr": seen.betnr, "Gelöscht": labels}
+    details = {"reason": "bank_erased", "betnr": observed.betnr, "Gelöscht": labels}
     return Problem(
         "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
     )
 
 
-def settle_gone(seen: Observation, row: Record) -> Settle:
+def settle_gone(observed: Observation, row: Record) -> Settle:
     """What to do about a linked CBankverbindungen whose Bankverbindung is not in Advoware any more."""
-    link = f"{seen.betnr}/{row.get('advowareKontoId')}"
-    state = seen.state_of(row["id"]) or SyncState(
+    link = f"{observed.betnr}/{row.get('advowareKontoId')}"
+    state = observed.state_of(row["id"]) or SyncState(
         ENTITY_TYPE, row["id"], advoware_id=link
     )
     waiting = (
-        {"gone": _waiting(seen, state, "gone", espocrm=True, advoware=None)}
+        {"gone": _waiting(observed, state, "gone", espocrm=True, advoware=None)}
         if is_active(row)
         else {}
     )
     return _without_konto(
-        seen,
+        observed,
         row,
-        replace(state, base={**state.base, **_place(seen, seen.betnr)}),
+        replace(state, base={**state.base, **_place(observed, observed.betnr)}),
         waiting,
     )
 
 
-def settle_moved(seen: Observation, row: Record, home: str) -> Settle:
+def settle_moved(observed: Observation, row: Record, home: str) -> Settle:
     """What to do about a CBankverbindungen whose Bankverbindung is found at another Beteiligter; see `home_of`."""
-    state = seen.states.get(row["id"]) or SyncState(ENTITY_TYPE, row["id"])
+    state = observed.states.get(row["id"]) or SyncState(ENTITY_TYPE, row["id"])
     betnr = home.partition("/")[0]
-    name, here = ("moved", seen.betnr) if is_active(row) else ("istAktiv", False)
-    waiting = {name: _waiting(seen, state, name, here, betnr)}
+    name, here = ("moved", observed.betnr) if is_active(row) else ("istAktiv", False)
+    waiting = {name: _waiting(observed, state, name, here, betnr)}
     state = replace(
         state,
         advoware_id=home,
         deleted_at=None,
-        base={**state.base, **_place(seen, betnr)},
+        base={**state.base, **_place(observed, betnr)},
     )
-    return _without_konto(seen, row, state, waiting)
+    return _without_konto(observed, row, state, waiting)
 
 
 def _without_konto(
-    seen: Observation, row: Record, state: SyncState, waiting: Record
+    observed: Observation, row: Record, state: SyncState, waiting: Record
 ) -> Settle:
     status = "unclean" if waiting else "clean"
-    problems = _problems(seen, row, _mapper.comparable_from_espocrm(row), waiting)
+    problems = _problems(observed, row, _mapper.comparable_from_espocrm(row), waiting)
     return Settle(
         row,
         replace(state, rejected=waiting),
@@ -285,9 +295,9 @@ def _without_konto(
     )
 
 
-def is_newly_gone(seen: Observation, row: Record) -> bool:
+def is_newly_gone(observed: Observation, row: Record) -> bool:
     """Whether a missing Bankverbindung was not told yet, so that its absence needs a second look."""
-    state = seen.state_of(row["id"])
+    state = observed.state_of(row["id"])
     return is_active(row) and (state is None or "gone" not in state.rejected)
 
 
@@ -372,12 +382,14 @@ def _label(row: Record) -> str:
     return _mapper.label(values) or str(row.get("name") or "ohne Angaben")
 
 
-def _place(seen: Observation, betnr: str) -> Record:
-    return {"beteiligteId": seen.beteiligte_id, "betnr": betnr}
+def _place(observed: Observation, betnr: str) -> Record:
+    return {"beteiligteId": observed.beteiligte_id, "betnr": betnr}
 
 
 def _compare(
-    last: Mapping[str, Pair], ours: Mapping[str, Value], theirs: Mapping[str, Value]
+    last: Mapping[str, Pair],
+    espocrm: Mapping[str, Value],
+    advoware: Mapping[str, Value],
 ) -> tuple[dict[str, Pair], list[Held]]:
     """What is settled, and the differences that wait. Nothing is ever brought over: neither side takes it.
 
@@ -385,7 +397,7 @@ def _compare(
     become unknown in Advoware does not wait: nobody has edited anything as far as we know.
     """
     merged = merge(
-        last, ours, theirs, unfit=lambda side, name, value: "not_changed_by_us"
+        last, espocrm, advoware, unfit=lambda side, name, value: "not_changed_by_us"
     )
     held = {item.field for item in merged.held}
     settled = {name: pair for name, pair in merged.settled.items() if name not in held}
@@ -400,27 +412,27 @@ def _compare(
 
 
 def _harmless(
-    ours: Mapping[str, Value], theirs: Mapping[str, Value], *, created: bool
+    espocrm: Mapping[str, Value], advoware: Mapping[str, Value], *, created: bool
 ) -> dict[str, Pair]:
     """Differences at the time of linking that mean nothing: one side says nothing, or names the bank differently.
 
     What we have just sent and is not there is another matter.
     """
     return {
-        name: Pair(ours[name], theirs[name])
+        name: Pair(espocrm[name], advoware[name])
         for name in FIELDS
-        if name in ours
-        and name in theirs
-        and not is_same(ours[name], theirs[name])
+        if name in espocrm
+        and name in advoware
+        and not is_same(espocrm[name], advoware[name])
         and (
-            ours[name] is None
-            or (not created and (name == "bank" or theirs[name] is None))
+            espocrm[name] is None
+            or (not created and (name == "bank" or advoware[name] is None))
         )
     }
 
 
 def _waiting(
-    seen: Observation,
+    observed: Observation,
     state: SyncState,
     name: str,
     espocrm: Value,
@@ -431,12 +443,12 @@ def _waiting(
     known = state.rejected.get(name)
     if known and all(known.get(side) == value for side, value in pair.items()):
         return dict(known)
-    entry = {**pair, "since": seen.now.isoformat(timespec="seconds")}
+    entry = {**pair, "since": observed.now.isoformat(timespec="seconds")}
     return {**entry, "how": how} if how else entry
 
 
 def _problems(
-    seen: Observation,
+    observed: Observation,
     row: Record,
     values: Mapping[str, Value],
     waiting: Mapping[str, Any],
@@ -446,7 +458,7 @@ def _problems(
     reason = _reason(waiting)
     details: dict[str, Any] = {
         "reason": reason,
-        "betnr": seen.betnr,
+        "betnr": observed.betnr,
         "konto": _mapper.label(values),
     }
     if reason == "bank_moved":

@@ -148,7 +148,7 @@ class BeteiligteCreator:
             while True:
                 try:
                     created = await self._advoware.create_beteiligter(
-                        self._as_record(left)
+                        self._mapper.new_advoware_record(left)
                     )
                 except ValidationFailed as error:
                     left = _without_refused(left, error)
@@ -164,13 +164,6 @@ class BeteiligteCreator:
             ENTITY_TYPE, entity_id, betnr, parse_change_time(created.get("angelegtAm"))
         )
         return Created(betnr, left, answer=created)
-
-    def _as_record(self, values: Values) -> dict[str, Any]:
-        return {
-            name: value
-            for name, value in self._mapper.to_advoware(values).items()
-            if value not in (None, "")
-        }
 
     def _require_ended(self, attempted_at: datetime) -> None:
         """Refuse to go on while an interrupted request may still reach Advoware."""

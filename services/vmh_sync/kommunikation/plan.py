@@ -188,23 +188,23 @@ class Plan:
 
 
 def make_plan(
-    seen: Observation, *, to_advoware: bool = False, forced: bool = False
+    observed: Observation, *, to_advoware: bool = False, forced: bool = False
 ) -> Plan:
     """The plan for one CBeteiligte.
 
     ``to_advoware``: EspoCRM stays as it is, and edits in Advoware are reverted. Before the first sync nobody can tell
     an edit in Advoware from what has always been there, so such entries are only emptied if it is ``forced``.
     """
-    return _Planner(seen, to_advoware or forced, forced).plan()
+    return _Planner(observed, to_advoware or forced, forced).plan()
 
 
 class _Arrays:
     """EspoCRM's two arrays while a plan is made."""
 
-    def __init__(self, seen: Observation) -> None:
-        self._seen = seen
+    def __init__(self, observed: Observation) -> None:
+        self._observed = observed
         self._before = {
-            family: list(seen.espocrm.array(family).entries) for family in FAMILIES
+            family: list(observed.espocrm.array(family).entries) for family in FAMILIES
         }
         self._now: dict[Family, list[EspoEntry]] = {
             family: list(rows) for family, rows in self._before.items()
@@ -262,14 +262,14 @@ class _Arrays:
         return espocrm_entry(family, row)
 
     def _shared(self, family: Family, written: str) -> Row | None:
-        return self._seen.shared.get((family, written.lower()))
+        return self._observed.shared.get((family, written.lower()))
 
     def changed(self) -> dict[str, list[Row]]:
         """The arrays that differ from what was read, with exactly one primary entry each."""
         changed = {}
         for family in FAMILIES:
             entries = self._now[family]
-            if family in self._seen.modern:
+            if family in self._observed.modern:
                 entries = [self._modern(entry) for entry in entries]
             if [entry.raw for entry in entries] == [
                 entry.raw for entry in self._before[family]
@@ -288,10 +288,10 @@ class _Arrays:
 
 
 def incoming_entries(
-    seen: EspoSide, arrays: Mapping[str, list[Row]]
+    observed: EspoSide, arrays: Mapping[str, list[Row]]
 ) -> tuple[EspoEntry, ...]:
     """The entries of arrays to be written whose written form EspoCRM does not hold yet."""
-    held = {entry.written for entry in seen.entries}
+    held = {entry.written for entry in observed.entries}
     entries = []
     for family in FAMILIES:
         entries += [
@@ -312,18 +312,22 @@ def _with_one_primary(rows: list[Row]) -> list[Row]:
 
 
 class _Planner:
-    def __init__(self, seen: Observation, to_advoware: bool, forced: bool) -> None:
-        self._seen = seen
+    def __init__(self, observed: Observation, to_advoware: bool, forced: bool) -> None:
+        self._observed = observed
         self._to_advoware = to_advoware
         self._forced = forced
-        self._may_empty_unknown = forced or not seen.first_sync
-        self._arrays = _Arrays(seen)
-        self._living = [entry for entry in seen.espocrm.entries if not entry.is_erased]
+        self._may_empty_unknown = forced or not observed.first_sync
+        self._arrays = _Arrays(observed)
+        self._living = [
+            entry for entry in observed.espocrm.entries if not entry.is_erased
+        ]
         self._keys = {
             entry.key for entry in self._living
         }  # what EspoCRM held when it was read
         self._entries = [
-            entry for entry in seen.advoware.entries if self._is_known(entry.key.family)
+            entry
+            for entry in observed.advoware.entries
+            if self._is_known(entry.key.family)
         ]
         self._agreed: set[Key] = (
             set()
@@ -372,7 +376,7 @@ class _Planner:
         return Plan(
             tuple(self._writes),
             arrays,
-            incoming_entries(self._seen.espocrm, arrays),
+            incoming_entries(self._observed.espocrm, arrays),
             self._links,
             frozenset(self._awaiting),
             tuple(self._changes),
@@ -383,24 +387,24 @@ class _Planner:
     # -- what can be told about a family ---------------------------------------------------------------------------
 
     def _is_known(self, family: Family) -> bool:
-        return self._seen.espocrm.array(family).is_known
+        return self._observed.espocrm.array(family).is_known
 
     def _is_erased(self, family: Family) -> bool:
         return any(
-            entry.is_erased for entry in self._seen.espocrm.array(family).entries
+            entry.is_erased for entry in self._observed.espocrm.array(family).entries
         )
 
     def _frozen(self, family: Family) -> str | None:
         """Why an array cannot be written; the word of the catalogue."""
         if self._is_erased(family):
             return "kom_erased"
-        if not self._seen.espocrm.array(family).is_complete:
+        if not self._observed.espocrm.array(family).is_complete:
             return "kom_espocrm_unreadable"
-        return "kom_array_blocked" if family in self._seen.blocked else None
+        return "kom_array_blocked" if family in self._observed.blocked else None
 
     def _unwritable(self, family: Family) -> str:
         """The rows of an array that EspoCRM no longer accepts as they are."""
-        entries = self._seen.espocrm.array(family).entries
+        entries = self._observed.espocrm.array(family).entries
         return ", ".join(
             entry.written
             for entry in entries
@@ -412,7 +416,7 @@ class _Planner:
     def _keep_what_is_unknown(self) -> None:
         """Entries whose value cannot be read, and everything of a family that EspoCRM does not show."""
         present = {entry.id: entry for entry in self._entries if entry.is_unknown}
-        for entry_id, link in self._seen.base.items():
+        for entry_id, link in self._observed.base.items():
             is_hidden = not self._is_known(link.advoware.family)
             if not is_hidden and entry_id not in present:
                 continue
@@ -434,8 +438,8 @@ class _Planner:
         marker whose value EspoCRM lacks proves nothing: perhaps the sync that set it broke off before EspoCRM was
         written. Such an entry counts as new.
         """
-        link = self._seen.base.get(entry.id)
-        if link is None and entry.key in self._seen.posted:
+        link = self._observed.base.get(entry.id)
+        if link is None and entry.key in self._observed.posted:
             return Link(entry.key, entry.key)
         if link is not None or entry.synced_value is None:
             return link
@@ -445,7 +449,7 @@ class _Planner:
         # The answer to our request was lost, and Advoware stores another value than was sent.
         return (
             Link(key, entry.key, held="kom_altered")
-            if key in self._seen.posted
+            if key in self._observed.posted
             else Link(key, key)
         )
 
@@ -492,7 +496,7 @@ class _Planner:
     def _agree(self, entry: AdvowareEntry, link: Link, case: Case) -> None:
         """Both sides hold the value, now or once EspoCRM is written; the marker has to say so."""
         held = self._arrays.find(link.espocrm)
-        before = self._seen.base.get(entry.id)
+        before = self._observed.base.get(entry.id)
         link = replace(link, unmarked=before is not None and before.unmarked)
         if held is None or link.espocrm is None:
             self._links[entry.id] = link
@@ -522,7 +526,7 @@ class _Planner:
         """
         if entry.key.family == "mail" or held.type is None:
             return link
-        before = self._seen.base.get(entry.id)
+        before = self._observed.base.get(entry.id)
         alike = {
             PHONE_TYPES[other.komm_kz]
             for other in self._entries
@@ -543,7 +547,7 @@ class _Planner:
             is_edit = (
                 before.espocrm == link.espocrm
                 and before.type != now
-                and self._seen.is_edited
+                and self._observed.is_edited
             )
             waits = "kom_type" if was_told or is_edit else ""
         if waits == "kom_type":
@@ -597,7 +601,7 @@ class _Planner:
         reading = read_value(entry.key.family, entry.tlf or "")
         if reading.value is None:
             return reading.reason
-        if entry.key in self._seen.refused_by_espocrm:
+        if entry.key in self._observed.refused_by_espocrm:
             return "kom_refused_by_espocrm"
         return self._frozen(entry.key.family)
 
@@ -631,13 +635,13 @@ class _Planner:
 
     def _gone_from_advoware(self) -> None:
         """Var3. Towards Advoware the value counts as new in EspoCRM instead, and is created again."""
-        present = {entry.id for entry in self._seen.advoware.entries}
-        for entry_id, link in self._seen.base.items():
+        present = {entry.id for entry in self._observed.advoware.entries}
+        for entry_id, link in self._observed.base.items():
             held = self._arrays.find(link.espocrm)
             if held is None or held.key in self._agreed:
                 continue
             if (
-                entry_id not in present and self._seen.advoware.odd
+                entry_id not in present and self._observed.advoware.odd
             ):  # perhaps it is one of the odd rows
                 self._keep_gone(entry_id, link)
                 continue
@@ -674,12 +678,12 @@ class _Planner:
         # Also those whose value went with another id's: their link ends only when EspoCRM is written.
         gone = {
             link.espocrm
-            for link in self._seen.base.values()
+            for link in self._observed.base.values()
             if self._arrays.find(link.espocrm) is None
         }
         self._awaiting |= {
             entry_id
-            for entry_id, link in self._seen.base.items()
+            for entry_id, link in self._observed.base.items()
             if entry_id not in self._links and link.espocrm in gone & self._keys
         }
 
@@ -751,7 +755,7 @@ class _Planner:
                 )
                 self._tell("kom_erased", entry, is_standing=True)
                 continue
-            if not self._seen.espocrm.array(family).is_complete:
+            if not self._observed.espocrm.array(family).is_complete:
                 self._links[entry.id] = link
                 continue
             # What Advoware itself has made of a value is nobody's edit.
@@ -773,10 +777,10 @@ class _Planner:
     def _new_in_espocrm(self, new: Iterable[EspoEntry]) -> None:
         """Var1: into an empty slot of the same kommKz, else as a new entry."""
         for entry in new:
-            if entry.key in self._seen.advoware.unaddressed:
+            if entry.key in self._observed.advoware.unaddressed:
                 continue  # it is there, in a row that cannot be addressed
             kind = kind_of(entry.komm_kz)
-            if entry.key in self._seen.refused_by_advoware and not self._forced:
+            if entry.key in self._observed.refused_by_advoware and not self._forced:
                 self._notices.append(
                     Notice(
                         "kom_refused_by_advoware", kind, entry.written, is_standing=True
@@ -821,7 +825,7 @@ class _Planner:
         self, case: Case, entry: AdvowareEntry, source: EspoEntry, *, lost: bool = False
     ) -> None:
         """Give an entry EspoCRM's value."""
-        before = self._seen.base.get(entry.id)
+        before = self._observed.base.get(entry.id)
         unmarked = before is not None and before.unmarked
         link = Link(source.key, source.key, source.type, unmarked=unmarked)
         self._links[entry.id] = link
@@ -860,7 +864,7 @@ class _Planner:
             if old != new
             else None
         )
-        before = self._seen.base.get(entry.id)
+        before = self._observed.base.get(entry.id)
         bemerkung = build_marker(marker, entry.text)
         if before is not None and before.unmarked:
             bemerkung = entry.text
