@@ -268,7 +268,7 @@ class BeteiligteFinisher:
         await store.save(state)
         return state
 
-    async def tell_given_up(self, espo: Record, fields: Record) -> None:
+    async def notify_given_up(self, espo: Record, fields: Record) -> None:
         """Tell a person of a record that is not tried any more for a day."""
         if fields["syncStatus"] != "permanently_failed":
             return
@@ -389,7 +389,7 @@ class BeteiligteFinisher:
         if not parts.errors:
             return beteiligte_status.success(ending.status, now, ending.message)
         fields = beteiligte_status.failure(espo, "; ".join(parts.errors), now)
-        await self.tell_given_up(espo, fields)
+        await self.notify_given_up(espo, fields)
         return fields
 
     async def _leave_out_refused(self, ending: Ending, error: ValidationFailed) -> None:
