@@ -128,6 +128,14 @@ class _Report:
         )
 
 
+@dataclass
+class _RowWork:
+    """An event's record as it was read last, and its Beteiligter's number once that is known."""
+
+    row: Record
+    betnr: Any = None
+
+
 class _RowGone(Exception):
     """The CBankverbindungen does not exist in EspoCRM any more."""
 
@@ -191,7 +199,7 @@ class BankverbindungenSync:
         await claim_pending(self._resources, topic, event.entity_id)
         report = _Report()
         outcome = await self._handle_current(event.entity_id, store, report)
-        await self._tell(report)
+        await self._notify(report)
         try:
             await writes.flush()
         except (
@@ -334,44 +342,50 @@ class BankverbindungenSync:
 
         The record is read again when everything else is known: it may have been edited while we waited.
         """
-        betnr = None
+        work = _RowWork(row)
         try:
-            espo = await self._owner(row["beteiligteId"])
-            if espo is None:
-                return await self._handle_ownerless(row, store, report)
-            await self._notifications.remember_responsible("CBeteiligte", espo)
-            betnr = espo.get("betnr")
-            if not betnr:
-                return await self._wait(row)
-            konten = _required_konten(await self._advoware.get_beteiligter(betnr))
-            observed = await self._observe(
-                espo["id"], str(betnr), konten, store, [row["id"]]
-            )
-            row = await self._row(row["id"])
-            if row.get("beteiligteId") != espo["id"]:
-                return None
-            result, state = await self._sync_row(observed, row, store, report)
-            report.judged.add(row["id"])
-            await self._tell(report)
-            await self._flush()
+            return await self._sync_single(work, store, report)
         except (_RowGone, EntityBusy):
             raise
         except UnusableAccount as error:
-            await self._show_unusable(row, error, betnr, report)
+            await self._show_unusable(work.row, error, work.betnr, report)
             return Outcome("failed", error=shown_text(error))
         except Exception as error:
             if is_no_records_fault(error):
                 raise
-            self._log_row_failure(row, error)
-            await self._show(
-                row, shown_status(row, "failed", hint=failure_sentence(error))
-            )
+            self._log_row_failure(work.row, error)
+            hint = failure_sentence(error)
+            await self._show(work.row, shown_status(work.row, "failed", hint=hint))
             return Outcome("failed", error=shown_text(error))
+
+    async def _sync_single(
+        self, work: _RowWork, store: SyncStore, report: _Report
+    ) -> Outcome | None:
+        row = work.row
+        espo = await self._owner(row["beteiligteId"])
+        if espo is None:
+            return await self._handle_ownerless(row, store, report)
+        await self._notifications.remember_responsible("CBeteiligte", espo)
+        work.betnr = espo.get("betnr")
+        if not work.betnr:
+            return await self._wait(row)
+        konten = _required_konten(await self._advoware.get_beteiligter(work.betnr))
+        observed = await self._observe(
+            espo["id"], str(work.betnr), konten, store, [row["id"]]
+        )
+        work.row = row = await self._row(row["id"])
+        if row.get("beteiligteId") != espo["id"]:
+            return None
+        result, state = await self._sync_row(observed, row, store, report)
+        report.judged.add(row["id"])
+        await self._notify(report)
+        await self._flush()
         if report.failure is not None:
             return Outcome("failed", error=shown_text(report.failure))
-        return Outcome(
-            result, state.advoware_id if state else None, tuple(report.changes)
-        )
+        link = None
+        if state is not None:
+            link = state.advoware_id
+        return Outcome(result, link, tuple(report.changes))
 
     async def _owner(self, beteiligte_id: str) -> Record | None:
         try:
@@ -472,11 +486,10 @@ class BankverbindungenSync:
         return action.result, action.state
 
     async def _gone(self, observed: Observation, row: Record) -> Settle:
-        if (
-            is_newly_gone(observed, row)
-            and (konto := await self._look_again(observed, row)) is not None
-        ):
-            return settle(observed, row, konto)
+        if is_newly_gone(observed, row):
+            konto = await self._look_again(observed, row)
+            if konto is not None:
+                return settle(observed, row, konto)
         return settle_gone(observed, row)
 
     async def _find_home(
@@ -484,25 +497,28 @@ class BankverbindungenSync:
     ) -> str | None:
         """The link of a row whose Bankverbindung is still at another Beteiligter, see `home_of`."""
         home = home_of(observed, row)
-        if home is None or await store.linked_entity(ENTITY_TYPE, home) not in (
-            None,
-            row["id"],
-        ):
+        if home is None:
+            return None
+        owner = await store.linked_entity(ENTITY_TYPE, home)
+        if owner not in (None, row["id"]):
             return None
         betnr, _, konto_id = home.partition("/")
         if betnr not in report.homes:
-            try:
-                report.homes[betnr] = _required_konten(
-                    await self._advoware.get_beteiligter(betnr)
-                )
-            except NotFound:
-                report.homes[betnr] = None
+            report.homes[betnr] = await self._konten_of_number(betnr)
         konten = report.homes[betnr]
-        return (
-            home
-            if konten and any(str(konto["id"]) == konto_id for konto in konten.usable)
-            else None
-        )
+        if konten is None:
+            return None
+        for konto in konten.usable:
+            if str(konto["id"]) == konto_id:
+                return home
+        return None
+
+    async def _konten_of_number(self, betnr: str) -> Konten | None:
+        """The Bankverbindungen of a Beteiligter; None if Advoware does not know the number."""
+        try:
+            return _required_konten(await self._advoware.get_beteiligter(betnr))
+        except NotFound:
+            return None
 
     async def _finish(
         self, observed: Observation, action: Settle, store: SyncStore, report: _Report
@@ -512,10 +528,8 @@ class BankverbindungenSync:
         Where the write is collected, they count before: their Tasks go with it.
         """
         row, state = action.row, action.state
-        is_first, known = (
-            observed.state_of(row["id"]) is None,
-            observed.states.get(row["id"]),
-        )
+        is_first = observed.state_of(row["id"]) is None
+        known = observed.states.get(row["id"])
 
         async def remember() -> None:
             if state != known:
@@ -523,16 +537,15 @@ class BankverbindungenSync:
             if is_first:
                 await store.end_create(ENTITY_TYPE, row["id"])
 
-        def take_up() -> None:
+        def apply() -> None:
             observed.states[row["id"]] = state
             report.problems += action.problems
             report.changes += action.changes
 
         async def then(records: list[Record]) -> None:
-            written = records[0]
-            report.was_edited |= self._said(written) != self._said(
-                row
-            ) and await self._was_edited(row)
+            is_as_read = self._shown(records[0]) == self._shown(row)
+            if not is_as_read and await self._was_edited(row):
+                report.was_edited = True
             await remember()
 
         async def failed(error: Exception) -> None:
@@ -540,14 +553,14 @@ class BankverbindungenSync:
 
         if not action.attributes:
             await remember()
-            take_up()
+            apply()
             return
         attributes = {
             **action.attributes,
             "advowareLastSync": format_date_time(observed.now),
         }
         await self._write(row, attributes, then, failed)
-        take_up()
+        apply()
 
     async def _write(
         self,
@@ -577,7 +590,8 @@ class BankverbindungenSync:
 
     async def _was_edited(self, row: Record) -> bool:
         """Whether the record says something else now; an answer to a write may only show it otherwise than a read."""
-        return self._said(await self._row(row["id"])) != self._said(row)
+        now = await self._row(row["id"])
+        return self._shown(now) != self._shown(row)
 
     async def _flush(self) -> None:
         if self._writes is not None:
@@ -593,12 +607,12 @@ class BankverbindungenSync:
         if attributes:
             await self._write(row, attributes, then, failed)
 
-    def _said(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        """What people can say about a CBankverbindungen."""
+    def _shown(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What users can edit of a CBankverbindungen."""
         return self._mapper.comparable_from_espocrm(row), is_active(dict(row))
 
     async def _look_again(self, observed: Observation, row: Record) -> Record | None:
-        """The Bankverbindung in a second read: neither system is believed at once that something is gone."""
+        """The Bankverbindung in a second read, before it is treated as deleted."""
         konten = _required_konten(await self._advoware.get_beteiligter(observed.betnr))
         observed.konten[:], observed.odd[:] = konten
         return find_konto(observed, row).konto
@@ -704,19 +718,21 @@ class BankverbindungenSync:
         konto = await self._look_again(
             observed, {**row, "iban": intent.posted.get("iban")}
         )
-        return (
-            konto
-            if intent.advoware_id is None
-            else observed.konto_by_link(intent.advoware_id)
-        )
+        if intent.advoware_id is not None:
+            return observed.konto_by_link(intent.advoware_id)
+        return konto
 
     async def _complete(self, observed: Observation, answer: Record) -> Record:
         """A new Bankverbindung as Advoware has it: the answer, or a new read if that does not say."""
         if answer.keys() >= {"iban", "bic", "kontoinhaber", "bank"}:
             return answer
         konten = konten_of(await self._advoware.get_beteiligter(observed.betnr))
-        usable = konten.usable if konten else []
-        return next((konto for konto in usable if konto["id"] == answer["id"]), answer)
+        if konten is None:
+            return answer
+        for konto in konten.usable:
+            if konto["id"] == answer["id"]:
+                return konto
+        return answer
 
     # -- deleted in EspoCRM ---------------------------------------------------------------------------------------
 
@@ -761,14 +777,14 @@ class BankverbindungenSync:
 
     # -- problems and failures ------------------------------------------------------------------------------------
 
-    async def _tell(self, report: _Report) -> None:
-        """Tell what stands, and withdraw what does not any more."""
+    async def _notify(self, report: _Report) -> None:
+        """Notify of what stands, and withdraw what does not any more."""
         for problem in report.problems:
             await self._notifications.notify(problem)
         await self._end_problems(report)
 
     async def _end_problems(self, report: _Report) -> None:
-        """Withdraw what was told about the records that were looked at and does not stand any more."""
+        """Withdraw the problems of the records that were looked at that do not stand any more."""
         standing = {problem.key for problem in report.problems}
         over = [key for key in keys_of(report.judged) if key not in standing]
         if over:
@@ -777,7 +793,7 @@ class BankverbindungenSync:
     async def _row_failed(
         self, observed: Observation, row: Record, error: Exception, report: _Report
     ) -> None:
-        """Show why a row was not synced. What only a person can correct is told, and is no failure to be repeated."""
+        """Show why a row was not synced. What only a user can correct is notified, and is no failure to be repeated."""
         report.failure = error
         report.judged.discard(row["id"])
         try:
@@ -811,12 +827,9 @@ class BankverbindungenSync:
         await self._show(row, shown_status(row, "unclean", [problem]))
 
     def _log_row_failure(self, row: Mapping[str, Any], error: Exception) -> None:
-        is_defect = not isinstance(error, BitByLawError)
-        place = (
-            "".join(traceback.format_tb(error.__traceback__)[-2:])
-            if is_defect
-            else None
-        )
+        place = None
+        if not isinstance(error, BitByLawError):
+            place = "".join(traceback.format_tb(error.__traceback__)[-2:])
         log(
             self._context,
             "error",
