@@ -134,7 +134,7 @@ class _Report:
     waits: list[datetime] = field(default_factory=list)
     is_fresh: bool = True
 
-    def tell(self, problems: Sequence[Problem]) -> None:
+    def notify(self, problems: Sequence[Problem]) -> None:
         """Tell what was not told yet: what was planned, and what was found out while writing."""
         known = {problem.key for problem in self.problems}
         self.problems += [problem for problem in problems if problem.key not in known]
@@ -387,7 +387,7 @@ class AdressenSync:
                 for state in action.states:
                     if state != observed.states.get(state.entity_id):
                         await store.save(state)
-                report.tell(action.problems)
+                report.notify(action.problems)
             case Broken():
                 raise action.error
 
@@ -714,7 +714,7 @@ class AdressenSync:
                 report.was_edited = True
                 report.note(_advoware_side(action))
                 return
-            report.tell(problems_of(observed, action))
+            report.notify(problems_of(observed, action))
             report.note(_advoware_side(action) if was_put else [])
         await self._write(
             update, then, alone, partial(self._show_failure, action, report=report)
@@ -724,7 +724,7 @@ class AdressenSync:
         self, observed: Observation, action: Settle, store: SyncStore, report: _Report
     ) -> None:
         await self._remember(observed, action.state, store)
-        report.tell(problems_of(observed, action))
+        report.notify(problems_of(observed, action))
         report.note(changes_of(action))
 
     async def _update_fitting(

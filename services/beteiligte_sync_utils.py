@@ -350,7 +350,7 @@ class BeteiligteSync:
         betnr = state.advoware_id if state else None
         if state is not None and state.deleted_at is None and betnr is not None:
             fate = await self._gone.fate_of(entity_id, betnr)
-            await self._gone.tell(entity_id, betnr, fate)
+            await self._gone.notify(entity_id, betnr, fate)
             if not fate.took_parts_of(entity_id):
                 await store.release_parts(betnr, self._now())
         await store.mark_deleted(ENTITY_TYPE, entity_id, self._now())

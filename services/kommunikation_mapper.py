@@ -5,7 +5,7 @@ A value is compared by its *key*: phone (and fax) or mail, and the canonical for
 fax is not part of the key: EspoCRM shows it on a row that all records with this number share, so it can change without
 a user having touched this record.
 
-Advoware has no foreign key and deletes nothing for the sync, so ``bemerkung`` carries a marker before the user's own text:
+Advoware has no foreign key and deletes nothing for the sync. So ``bemerkung`` carries a marker before the user's text:
 ``[ESPOCRM:<base64 of the UTF-8 value>:<kommKz>]`` with the value last synced, or ``[ESPOCRM-SLOT:<kommKz>]`` on an
 emptied entry that may be used again.
 

@@ -165,7 +165,7 @@ class BeteiligteFinisher:
         )
         known = standing_from_json(observed.state.rejected if observed.state else {})
         over = {name: item for name, item in known.items() if name not in standing}
-        await self._tell(ending, {**over, **new})
+        await self._notify(ending, {**over, **new})
         for problem in [*self._kind_problems(ending), *parts.problems]:
             await self._notifications.notify(problem)
         writes = self._needs_write(ending) or not self._writes.is_empty
@@ -426,7 +426,7 @@ class BeteiligteFinisher:
         ending.plan = without_fields(ending.plan, found, pairs)
         ending.standing |= found
         ending.changes += standing_lines(found.values())
-        await self._tell(ending, found)
+        await self._notify(ending, found)
 
     async def _refused_alone(
         self, ending: Ending, candidates: Record
@@ -479,9 +479,9 @@ class BeteiligteFinisher:
         ending.plan = without_fields(ending.plan, pairs, pairs)
         ending.standing |= found
         ending.changes += standing_lines(found.values())
-        await self._tell(ending, found)
+        await self._notify(ending, found)
 
-    async def _tell(self, ending: Ending, found: Mapping[str, Standing]) -> None:
+    async def _notify(self, ending: Ending, found: Mapping[str, Standing]) -> None:
         """Tell what was found or is over, together with what else stands of the same kind: they share one Task."""
         words = {item.word for item in found.values()}
         items = [item for item in ending.standing.values() if item.word in words]

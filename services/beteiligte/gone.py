@@ -73,7 +73,7 @@ class GoneBeteiligte:
         survivor = await self._survivor(entity_id)
         return Fate("deleted") if survivor is None else Fate("merged", survivor)
 
-    async def tell(self, entity_id: str, betnr: str, fate: Fate) -> None:
+    async def notify(self, entity_id: str, betnr: str, fate: Fate) -> None:
         """Tell a person what is left to do in Advoware; nothing if nothing is."""
         if fate.word == "deleted":
             await self._notifications.notify(deleted_problem(entity_id, betnr))

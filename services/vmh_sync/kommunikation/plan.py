@@ -424,7 +424,7 @@ class _Planner:
             if link.espocrm in self._keys:
                 self._agreed.add(link.espocrm)
             elif not is_hidden and link.espocrm is not None:
-                self._tell(
+                self._notify(
                     "kom_unreadable",
                     present[entry_id],
                     value=link.espocrm.value,
@@ -475,17 +475,17 @@ class _Planner:
             self._agree(entry, link, "pair")
             held = self._arrays.find(link.espocrm)
             if link.held == "kom_erased":
-                self._tell("kom_erased", entry, is_standing=True)
+                self._notify("kom_erased", entry, is_standing=True)
             elif link.held == "kom_altered_by_espocrm" or held is None:
                 if link.held:
-                    self._tell(
+                    self._notify(
                         link.held,
                         entry,
                         other=held.written if held else None,
                         is_standing=True,
                     )
             elif link.held and link.held != "kom_type":
-                self._tell(
+                self._notify(
                     link.held,
                     entry,
                     value=held.written,
@@ -551,7 +551,7 @@ class _Planner:
             )
             waits = "kom_type" if was_told or is_edit else ""
         if waits == "kom_type":
-            self._tell(
+            self._notify(
                 "kom_type", entry, value=held.written, other=now, is_standing=True
             )
         return replace(link, type=now, held=waits)
@@ -586,7 +586,7 @@ class _Planner:
             elif (reason := self._unfit(entry)) is not None:
                 self._agreed.add(held.key)
                 self._links[entry.id] = link
-                self._tell(
+                self._notify(
                     reason,
                     entry,
                     other=self._other(reason, held.written, entry),
@@ -701,14 +701,14 @@ class _Planner:
                 self._agree(entry, Link(entry.key, entry.key), "Var4")
             elif (reason := self._unfit(entry)) is not None:
                 is_erased = reason == "kom_erased"
-                self._tell(
+                self._notify(
                     reason,
                     entry,
                     other=self._other(reason, None, entry),
                     is_standing=is_erased,
                 )
             elif self._arrays.is_full(entry.key.family):
-                self._tell("kom_full", entry)
+                self._notify("kom_full", entry)
             elif self._to_advoware:
                 if self._may_empty_unknown:
                     self._empty("Var4", entry, lost=True)
@@ -722,7 +722,7 @@ class _Planner:
                 self._awaiting.add(entry.id)
                 self._agree(entry, Link(entry.key, entry.key), "Var4")
 
-    def _tell(
+    def _notify(
         self,
         reason: str,
         entry: AdvowareEntry,
@@ -753,7 +753,7 @@ class _Planner:
                 self._links[entry.id] = replace(
                     link, espocrm=None, advoware=entry.key, held="kom_erased"
                 )
-                self._tell("kom_erased", entry, is_standing=True)
+                self._notify("kom_erased", entry, is_standing=True)
                 continue
             if not self._observed.espocrm.array(family).is_complete:
                 self._links[entry.id] = link
