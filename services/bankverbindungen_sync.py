@@ -753,7 +753,7 @@ class BankverbindungenSync:
                 )
 
     async def _is_removed(self, entity_id: str) -> bool:
-        """Whether a CBankverbindungen is gone or belongs to nobody; one that was moved is its new owner's business."""
+        """Whether a CBankverbindungen is gone or belongs to no one; one that was moved is its new owner's business."""
         try:
             return not (await self._row(entity_id)).get("beteiligteId")
         except _RowGone:

@@ -53,7 +53,7 @@ STUCK_MINUTES = 15
 #: While a job waits it is not enqueued again; should it be lost, the record is found again after this time.
 PENDING_SECONDS = 60 * 60
 ENQUEUE_SECONDS = 20.0
-#: In Redis: the id after which the next run looks for records that are gone; losing it only starts anew.
+#: In Redis: the id after which the next run looks for records that are gone; losing it only starts again.
 DELETED_CURSOR = "beteiligte_check:deleted_after"
 #: A category whose pages keep failing is left to the next run.
 MAX_PAGE_FAILURES = 3
@@ -174,7 +174,7 @@ class BeteiligteCheck:
         return counts
 
     async def _asked(self, counts: Counter[str]) -> list[str]:
-        """The records that somebody has asked to be looked at again, where a crash has kept it from happening."""
+        """The records that a user has asked to be looked at again, where a crash has kept it from happening."""
         before = self._now() - timedelta(seconds=LEFT_BEHIND_SECONDS)
         try:
             notes = Notes(await self._resources.database())
@@ -388,7 +388,7 @@ class BeteiligteCheck:
 
 
 def _last_name(state: SyncState) -> str:
-    """The name that a record which is gone showed last; empty if nobody knows it."""
+    """The name that a record which is gone showed last; empty if no one knows it."""
     base = base_from_json(state.base)
     shown = [
         text_of(base[part].espocrm) for part in ("vorname", "name") if part in base

@@ -174,7 +174,7 @@ class BeteiligteSync:
         The result is one of created, adopted, no_change, espocrm_newer, advoware_newer, merged, conflict, deleted,
         deleted_in_advoware, skipped, busy, failed, permanently_failed. A failure that the record's status can show is
         not raised: the cron tries again when it is due. ``busy``: another run works on the record, and looks again if
-        the event is somebody's edit (`services.core.look_again`). In the audit also waiting: the rest of the work goes
+        the event is a user's edit (`services.core.look_again`). In the audit also waiting: the rest of the work goes
         on when what an interrupted run has left does not count any more.
 
         Raises:
@@ -306,7 +306,7 @@ class BeteiligteSync:
             if is_no_records_fault(error):
                 raise
             return await self._fail(espo, error)
-        except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the record without a trace
+        except Exception as error:  # noqa: BLE001 - a defect of the sync must not leave the record without a trace
             self._log_defect("beteiligte.defect", event.entity_id, error)
             return await self._fail(espo, error)
 
@@ -380,7 +380,7 @@ class BeteiligteSync:
         """Who edits a record all the time has done nothing wrong: it stays dirty, and is no failure.
 
         Raises:
-            Conflict: nobody has edited it.
+            Conflict: no one has edited it.
         """
         now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
         if not was_edited_since(self._mapper, espo, {}, now):

@@ -87,9 +87,9 @@ OWNER_TYPE = "CBeteiligte"
 
 #: After so many failures in a row because Advoware is away, the rest is left to the next run.
 MAX_UNAVAILABLE = 3
-#: Values that somebody enters in Advoware while we search are searched for in turn so often.
+#: Values that a user enters in Advoware while we search are searched for in turn so often.
 MAX_ROUNDS = 3
-#: Statuses of a CBeteiligte that nobody has edited since the last sync (an edit makes it ``dirty``).
+#: Statuses of a CBeteiligte that no one has edited since the last sync (an edit makes it ``dirty``).
 _UNEDITED = frozenset({"clean", "conflict"})
 
 Record = Mapping[str, Any]
@@ -161,7 +161,7 @@ class KommunikationSyncManager:
         """Read both records, sync their Kommunikation, write EspoCRM, and remember it. The caller holds the lock.
 
         Raises:
-            ForeignSystemError: a record cannot be read, or EspoCRM not be written (`Conflict` if somebody edited the
+            ForeignSystemError: a record cannot be read, or EspoCRM not be written (`Conflict` if a user edited the
                 record meanwhile and EspoCRM checks that). Running it again continues where it broke off.
         """
         store = SyncStore(await self._resources.database())
@@ -251,7 +251,7 @@ class KommunikationSyncManager:
             shared = {**shared, **await self._shared_rows(new, espo["id"])}
             if (
                 plan.writes
-            ):  # a request would revert what somebody has entered during the search
+            ):  # a request would revert what a user has entered during the search
                 advo = await self._read_again(espo, advo)
         return advo, observed, plan
 
@@ -689,7 +689,7 @@ def _observe(espo: Record, advo: Record, memory: Memory) -> Observation:
 
 
 def _is_edited(espo: Record) -> bool:
-    """Whether somebody may have edited the record since the last sync: that makes it ``dirty``, then ``syncing``.
+    """Whether a user may have edited the record since the last sync: that makes it ``dirty``, then ``syncing``.
 
     A row that is shared changes without that.
     """

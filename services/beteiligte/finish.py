@@ -64,12 +64,12 @@ class Ending:
     Attributes:
         advo: the Beteiligter as it is after our writes.
         plan: what was really brought over.
-        standing: what waits for a person or was told once.
+        standing: what waits for a person or was notified once.
         attributes: the business attributes for EspoCRM; those it refuses go.
         written: EspoCRM's answer to the final PUT; None if there was nothing to write.
         changes: further lines for the audit.
         version: of EspoCRM's record after our last write, where EspoCRM counts versions.
-        shown: what the record was last told to show: the message, and whether something failed.
+        shown: what the record was last made to show: the message, and whether something failed.
     """
 
     observed: Observation
@@ -153,7 +153,7 @@ class BeteiligteFinisher:
 
         ``new`` are the edits that were found not to arrive. The record is not written if it shows everything already.
         What was collected (`services.vmh_sync.espocrm_writes`) is written with it, also the end of Tasks: what is over
-        is known by then, and what the writes bring to light is told again.
+        is known by then, and what is found out while writing is notified of again.
 
         Raises:
             Conflict: what the PUT would overwrite was edited since it was read; the sync has to start again.
@@ -199,17 +199,19 @@ class BeteiligteFinisher:
 
     async def _write_collected(self, ending: Ending) -> None:
         """Write what was collected, without the record itself."""
-        told = {problem.key for problem in ending.parts.problems}
+        notified = {problem.key for problem in ending.parts.problems}
         await self._writes.flush()
-        await self._take_up(ending, told)
+        await self._notify_found_late(ending, notified)
 
-    async def _take_up(self, ending: Ending, told: Collection[str]) -> None:
-        """Tell what the writes have brought to light."""
+    async def _notify_found_late(
+        self, ending: Ending, notified: Collection[str]
+    ) -> None:
+        """Notify of what was found out while writing."""
         ending.parts = replace(
             ending.parts.latest(), kommunikation=ending.parts.kommunikation
         )
         for problem in ending.parts.problems:
-            if problem.key not in told:
+            if problem.key not in notified:
                 await self._notifications.notify(problem)
 
     def _kind_problems(self, ending: Ending) -> list[Problem]:
@@ -226,17 +228,17 @@ class BeteiligteFinisher:
         found += self._kind_problems(ending)
         kinds = [f"{kind}:{ENTITY_TYPE}:" for kind in OWN_KINDS]
         standing = [problem.key for problem in found]
-        if fields_of_other_kind(ending.advo):  # told when the kind changed
+        if fields_of_other_kind(ending.advo):  # notified when the kind changed
             standing.append(f"kind_changed:{ENTITY_TYPE}:{espo['id']}")
         await self._notifications.settle(
             ENTITY_TYPE, [espo["id"]], kinds, standing, SETTLED
         )
         contacts = ending.parts.kommunikation
         if ending.parts.not_before is None and ending.direction == "both":
-            told = [problem.key for problem in contacts.problems]
+            notified = [problem.key for problem in contacts.problems]
             kinds = list(kommunikation.STATE_KINDS)
             await self._notifications.settle(
-                ENTITY_TYPE, [espo["id"]], kinds, told, kommunikation.SETTLED
+                ENTITY_TYPE, [espo["id"]], kinds, notified, kommunikation.SETTLED
             )
 
     async def remember(
@@ -285,7 +287,7 @@ class BeteiligteFinisher:
         )
 
     async def was_edited(self, before: Record, sent: Record, written: Record) -> bool:
-        """Whether somebody has edited the record since it was read, according to the answer to our PUT.
+        """Whether a user has edited the record since it was read, according to the answer to our PUT.
 
         The answer may show a value otherwise than a read does, so a read confirms it.
         """
@@ -317,7 +319,7 @@ class BeteiligteFinisher:
             now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
             if was_edited_since(self._mapper, espo, {}, now):
                 raise Conflict(espocrm_query.SYSTEM, "edited while it was synced")
-        told_before = {problem.key for problem in ending.parts.problems}
+        notified_before = {problem.key for problem in ending.parts.problems}
         while True:
             try:
                 await self._put_with_kommunikation(ending)
@@ -331,7 +333,7 @@ class BeteiligteFinisher:
         shown = shown_by_espocrm({**espo, **ending.attributes})
         ending.shows_other_fields = shown.keys() != shown_by_espocrm(espo).keys()
         await self._read_back(ending)
-        await self._take_up(ending, told_before)
+        await self._notify_found_late(ending, notified_before)
         has_failed = len(ending.parts.errors) > ending.shown[1]
         if has_failed or (
             ending.message != ending.shown[0] and not ending.parts.errors
@@ -450,7 +452,7 @@ class BeteiligteFinisher:
     async def _read_back(self, ending: Ending) -> None:
         """Compare what EspoCRM has stored of the business fields with what was sent.
 
-        The answer to a PUT echoes what was sent; only a read shows what was stored. If somebody else has saved the
+        The answer to a PUT echoes what was sent; only a read shows what was stored. If another user has saved the
         record since the PUT, a difference is that person's edit.
         """
         if not ending.attributes.keys() - {"betnr"}:

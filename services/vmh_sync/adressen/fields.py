@@ -49,10 +49,15 @@ Waiting = dict[str, dict[str, Any]]
 
 #: The parts that a PUT changes.
 PARTS = ("strasse", "plz", "ort")
-#: What Advoware shows for the lines below the street if nobody can tell from the printed block which they are.
+#: What Advoware shows for the lines below the street if no one can tell from the printed block which they are.
 NOT_SHOWN = Unknown("nicht erkennbar")
 #: null where there was a value before.
 NOTHING_SAID = Unknown("")
+#: A value that is too long for the other side, by the side that holds it.
+_TOO_LONG: Mapping[Side, str] = {
+    "espocrm": "too_long_advoware",
+    "advoware": "too_long_espocrm",
+}
 
 _mapper = AdressenMapper()
 
@@ -89,22 +94,15 @@ class FieldPlan:
         """The printed block with these of the new values; None if it is left as it is."""
         if self.old_block is None:
             return None
-        new = {
-            **self.known,
-            **{
-                name: self.to_advoware[name]
-                for name in names
-                if name in self.to_advoware
-            },
-        }
-        last = {
-            **self.known,
-            **{name: pair.advoware for name, pair in self.base.items()},
-        }
-        sent = {
-            **self.known,
-            **{name: pair.espocrm for name, pair in self.base.items()},
-        }
+        new = dict(self.known)
+        for name in names:
+            if name in self.to_advoware:
+                new[name] = self.to_advoware[name]
+        last = dict(self.known)
+        sent = dict(self.known)
+        for name, pair in self.base.items():
+            last[name] = pair.advoware
+            sent[name] = pair.espocrm
         return changed_block(
             self.old_block, self.addressee, (self.known, last, sent), new
         )
@@ -180,14 +178,12 @@ def plan_fields(
 
 def _hidden_entries(read: _Reading, state: SyncState, now: datetime) -> Waiting:
     """The fields in which Advoware says something that EspoCRM cannot hold, or nothing where it said something."""
-    pairs = {
-        name: Pair(read.espocrm.get(name), shown) for name, shown in read.hidden.items()
-    }
-    return {
-        name: entry(state, name, pair, "unknown_advoware", now)
-        for name, pair in pairs.items()
-        if not is_same(*pair)
-    }
+    waiting: Waiting = {}
+    for name, shown in read.hidden.items():
+        pair = Pair(read.espocrm.get(name), shown)
+        if not is_same(*pair):
+            waiting[name] = entry(state, name, pair, "unknown_advoware", now)
+    return waiting
 
 
 def _unknown_at_first(
@@ -203,14 +199,15 @@ def _unknown_at_first(
         pair = Pair(espocrm[name], advoware[name])
         if is_same(*pair) or pair.advoware == NOT_SHOWN:
             continue
-        if isinstance(pair.espocrm, Unknown) or isinstance(pair.advoware, Unknown):
-            side = "espocrm" if isinstance(pair.espocrm, Unknown) else "advoware"
-            waiting[name] = entry(state, name, pair, f"unknown_{side}", now)
+        if isinstance(pair.espocrm, Unknown):
+            waiting[name] = entry(state, name, pair, "unknown_espocrm", now)
+        elif isinstance(pair.advoware, Unknown):
+            waiting[name] = entry(state, name, pair, "unknown_advoware", now)
     return waiting
 
 
 def _hides(plan: FieldPlan, adresse: Record, state: SyncState) -> bool:
-    """Whether Advoware does not show what a PUT would overwrite: it may be somebody's edit."""
+    """Whether Advoware does not show what a PUT would overwrite: it may be a user's edit."""
     unknown = {
         name for name in plan.to_advoware if isinstance(plan.advoware[name], Unknown)
     } - {"weitereZeilen"}
@@ -221,22 +218,16 @@ def _hides(plan: FieldPlan, adresse: Record, state: SyncState) -> bool:
 
 
 def _put_off(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
-    """The plan without writing to Advoware: the edits stay edits, and are told."""
-    settled = {
-        name: pair
-        for name, pair in plan.settled.items()
-        if name not in plan.to_advoware
-    }
-    settled |= {name: plan.base[name] for name in plan.to_advoware if name in plan.base}
-    put_off = {
-        name: entry(
-            state, name, Pair(plan.espocrm[name], plan.advoware[name]), "missing", now
-        )
-        for name in plan.to_advoware
-    }
-    return replace(
-        plan, to_advoware={}, settled=settled, waiting={**plan.waiting, **put_off}
-    )
+    """The plan without writing to Advoware: the edits stay edits, and users are notified of them."""
+    settled = dict(plan.settled)
+    waiting = dict(plan.waiting)
+    for name in plan.to_advoware:
+        settled.pop(name, None)
+        if name in plan.base:
+            settled[name] = plan.base[name]
+        pair = Pair(plan.espocrm[name], plan.advoware[name])
+        waiting[name] = entry(state, name, pair, "missing", now)
+    return replace(plan, to_advoware={}, settled=settled, waiting=waiting)
 
 
 def reason_of(held: Held) -> str:
@@ -244,7 +235,7 @@ def reason_of(held: Held) -> str:
     if held.reason == "unknown":
         return f"unknown_{held.side}"
     if held.reason == "too_long":
-        return f"too_long_{'advoware' if held.side == 'espocrm' else 'espocrm'}"
+        return _TOO_LONG[held.side]
     return held.reason
 
 
@@ -313,7 +304,8 @@ def _read_further_lines(
 
 def _known(advoware: Mapping[str, Value], base: Mapping[str, Pair]) -> dict[str, Value]:
     """What Advoware has: what it shows, and where it shows nothing, what it showed last."""
-    return {**{name: pair.advoware for name, pair in base.items()}, **advoware}
+    last = {name: pair.advoware for name, pair in base.items()}
+    return {**last, **advoware}
 
 
 def _still_waiting(
@@ -337,7 +329,9 @@ def _still_waiting(
 def observed_block(adresse: Mapping[str, Any], state: SyncState) -> str:
     """The printed block; the one seen last if Advoware shows none at all."""
     block = block_of(adresse)
-    return str(state.base.get(BLOCK) or "") if block is None else block
+    if block is None:
+        return str(state.base.get(BLOCK) or "")
+    return block
 
 
 # -- the printed block ------------------------------------------------------------------------------------------------
@@ -347,20 +341,18 @@ def _with_block(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
     """The plan with the printed block brought along, or with a person asked to do it."""
     if plan.block(plan.to_advoware) is None:
         return _block_waits(plan, state, now)
-    return replace(
-        plan,
-        waiting={name: item for name, item in plan.waiting.items() if name != BLOCK},
-    )
+    waiting = dict(plan.waiting)
+    waiting.pop(BLOCK, None)
+    return replace(plan, waiting=waiting)
 
 
 def _block_waits(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
     """The plan with the printed block left as it is, and with it the lines below the street."""
-    name, old = "weitereZeilen", plan.old_block or ""
-    settled, waiting, to_advoware = (
-        dict(plan.settled),
-        dict(plan.waiting),
-        dict(plan.to_advoware),
-    )
+    name = "weitereZeilen"
+    old = plan.old_block or ""
+    settled = dict(plan.settled)
+    waiting = dict(plan.waiting)
+    to_advoware = dict(plan.to_advoware)
     wanted = build_anschrift(plan.addressee, {**plan.known, **to_advoware})
     waiting[BLOCK] = entry(state, BLOCK, Pair(wanted, old), "block", now)
     if name in to_advoware:
@@ -375,7 +367,9 @@ def _block_waits(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
 def put_names(plan: FieldPlan) -> list[str]:
     """The fields that a PUT changes, each of which Advoware may refuse."""
     names = [name for name in plan.to_advoware if name != "weitereZeilen"]
-    return [*names, BLOCK] if plan.old_block is not None else names
+    if plan.old_block is not None:
+        names.append(BLOCK)
+    return names
 
 
 def put_body(plan: FieldPlan, adresse: Record, names: Collection[str]) -> Record:
@@ -384,20 +378,18 @@ def put_body(plan: FieldPlan, adresse: Record, names: Collection[str]) -> Record
     ``anschrift`` stands for the block, and with it for the lines below the street. The body is the full object as
     read, because Advoware replaces it, without the parts that Advoware does not show.
     """
-    changed: Record = {
-        name: plan.to_advoware[name] or "" for name in names if name in plan.to_advoware
-    }
-    changed.pop("weitereZeilen", None)
-    block = plan.block({*names, "weitereZeilen"}) if BLOCK in names else None
-    if block is not None:
-        changed[BLOCK] = block
-    hidden = {
-        name for name in (*PARTS, BLOCK) if not isinstance(adresse.get(name), str)
-    }
-    return {
-        **{name: value for name, value in adresse.items() if name not in hidden},
-        **changed,
-    }
+    body = dict(adresse)
+    for name in (*PARTS, BLOCK):
+        if not isinstance(adresse.get(name), str):
+            body.pop(name, None)
+    for name in names:
+        if name in plan.to_advoware and name != "weitereZeilen":
+            body[name] = plan.to_advoware[name] or ""
+    if BLOCK in names:
+        block = plan.block({*names, "weitereZeilen"})
+        if block is not None:
+            body[BLOCK] = block
+    return body
 
 
 # -- after a write ----------------------------------------------------------------------------------------------------
@@ -417,41 +409,43 @@ def after_put(
     if BLOCK in left_out and plan.old_block is not None:
         plan = _block_waits(plan, state, now)
     stored = _mapper.comparable_from_advoware(answer)
-    after, sent = {**plan.espocrm, **plan.to_espocrm}, _sent_to_advoware(plan)
+    after = {**plan.espocrm, **plan.to_espocrm}
     before = {
         name: value for name, value in plan.advoware.items() if name in plan.to_advoware
     }
-    settled, waiting = dict(plan.settled), dict(plan.waiting)
+    settled = dict(plan.settled)
+    waiting = dict(plan.waiting)
     for name, words in left_out.items():
         if name in plan.to_advoware:
-            settled[name] = Pair(
-                after.get(name), stored.get(name, plan.advoware.get(name))
-            )
+            shown = stored.get(name, plan.advoware.get(name))
+            pair = settled[name] = Pair(after.get(name), shown)
             waiting[name] = entry(
-                state, name, settled[name], "value_refused", now, **_said(words)
+                state, name, pair, "value_refused", now, **_said(words)
             )
+    sent = _sent_to_advoware(plan)
     compared = {name: value for name, value in sent.items() if name not in left_out}
     refused, altered = compare_after_write(compared, before, stored, side="advoware")
     for name in (*refused, *altered):
         settled[name] = Pair(after.get(name), stored[name])
         waiting.pop(name, None)
         if not is_same(*settled[name]):
-            reason = "refused" if name in refused else "altered_advoware"
+            reason = "altered_advoware"
+            if name in refused:
+                reason = "refused"
             waiting[name] = entry(state, name, settled[name], reason, now)
     return replace(plan, settled=settled, waiting=waiting)
 
 
 def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
     """All that a PUT says, the unchanged parts included: Advoware may store these differently as well."""
-    parts = (*PARTS, *(["weitereZeilen"] if plan.old_block is not None else []))
-    sent = {
-        **{
-            name: plan.advoware[name]
-            for name in parts
-            if plan.advoware.get(name) is not None
-        },
-        **plan.to_advoware,
-    }
+    parts = list(PARTS)
+    if plan.old_block is not None:
+        parts.append("weitereZeilen")
+    sent = {}
+    for name in parts:
+        if plan.advoware.get(name) is not None:
+            sent[name] = plan.advoware[name]
+    sent.update(plan.to_advoware)
     unsent = plan.hidden | (plan.plan.to_espocrm.keys() - plan.to_espocrm.keys())
     return {
         name: value

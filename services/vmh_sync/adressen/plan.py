@@ -119,7 +119,7 @@ class Settle:
 
 @dataclass(frozen=True)
 class RememberDeleted:
-    """The CAdressen was deleted in EspoCRM, or belongs to somebody else now."""
+    """The CAdressen was deleted in EspoCRM, or belongs to another CBeteiligte now."""
 
     entity_id: str
     states: tuple[SyncState, ...]

@@ -151,7 +151,7 @@ _INTO_ESPOCRM = frozenset(
 def conflict_problems(
     observed: Observation, row: Record, fields: FieldPlan, now: str
 ) -> tuple[Problem, ...]:
-    """EspoCRM won over an edit in Advoware: somebody should know what was replaced there."""
+    """EspoCRM won over an edit in Advoware: a user should know what was replaced there."""
     lost = [
         {
             "field": item.field,

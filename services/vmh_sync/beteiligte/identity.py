@@ -29,7 +29,7 @@ def require_same_person(
     state: SyncState | None,
     mapper: BeteiligteMapper,
 ) -> None:
-    """Refuse a Beteiligter who is somebody else than the record that has his number. Pure.
+    """Refuse a Beteiligter who is another person than the record that has his number. Pure.
 
     Raises:
         DifferentPerson: the number was given again: the record was created at another time, and the name differs. Or it

@@ -114,7 +114,7 @@ class MasterDataWriter:
     ) -> Written:
         """PUT the full object as read, overlaid with the values, and read it back.
 
-        What the answer shows of the fields that were only sent along is Advoware's doing as well, and nobody's edit.
+        What the answer shows of the fields that were only sent along is Advoware's doing as well, and no user's edit.
 
         Raises:
             ForeignSystemError: Advoware cannot be reached, or refuses the object whatever is in it.

@@ -156,7 +156,7 @@ def _verify_value(
     change = write.change
     if entry is not None and entry.is_unknown:
         return
-    if entry is None:  # an entry that is gone meanwhile was deleted by somebody
+    if entry is None:  # an entry that is gone meanwhile was deleted by a user
         if write.entry_id is None:
             applied.ineffective.add(write)
             _stand(applied, write, "kom_not_taken", None)
@@ -172,7 +172,7 @@ def _verify_value(
         _stand(applied, write, "kom_not_taken", None)
         return
     if write.link is None and not is_refused:
-        return  # somebody has typed into the entry that we have just emptied
+        return  # a user has typed into the entry that we have just emptied
     reason = "kom_not_taken" if is_refused else "kom_altered"
     applied.links[entry_id] = _held_link(write, entry.key, reason)
     if change is None:
@@ -231,7 +231,7 @@ def _verify_note(
     note = stored if isinstance(stored, str) else ""
     is_cut = len(note) < len(write.bemerkung) and write.bemerkung.startswith(note)
     if not is_cut:
-        if entry.marker == marker:  # somebody has changed the text meanwhile
+        if entry.marker == marker:  # a user has changed the text meanwhile
             applied.unmarked.discard(entry.id)
         return []
     record = {

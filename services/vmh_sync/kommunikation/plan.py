@@ -74,7 +74,7 @@ class Observation:
         base: what they were settled on.
         first_sync: nothing was ever agreed on.
         posted: values that we have perhaps created in Advoware.
-        is_edited: somebody has edited the CBeteiligte since the last sync.
+        is_edited: a user has edited the CBeteiligte since the last sync.
         refused_by_advoware: values of EspoCRM that Advoware does not take.
         refused_by_espocrm: values of Advoware that EspoCRM has refused, although they look valid.
         blocked: EspoCRM refuses the array as it is.
@@ -97,7 +97,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Change:
-    """A value that changes on one side; ``lost`` if somebody's edit in Advoware loses against EspoCRM."""
+    """A value that changes on one side; ``lost`` if a user's edit in Advoware loses against EspoCRM."""
 
     case: Case
     side: Literal["espocrm", "advoware"]
@@ -135,16 +135,16 @@ class Write:
             "kommKz": self.komm_kz,
             "online": self.komm_kz in MAIL_KOMM_KZ,
         }
-        return (
-            record
-            if self.bemerkung is None
-            else {**record, "bemerkung": self.bemerkung}
-        )
+        if self.bemerkung is not None:
+            record["bemerkung"] = self.bemerkung
+        return record
 
     @property
     def without_marker(self) -> Write:
         """The same request with the user's note only."""
-        return self if self.bemerkung is None else replace(self, bemerkung=self.text)
+        if self.bemerkung is None:
+            return self
+        return replace(self, bemerkung=self.text)
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def make_plan(
 ) -> Plan:
     """The plan for one CBeteiligte.
 
-    ``to_advoware``: EspoCRM stays as it is, and edits in Advoware are reverted. Before the first sync nobody can tell
+    ``to_advoware``: EspoCRM stays as it is, and edits in Advoware are reverted. Before the first sync no one can tell
     an edit in Advoware from what has always been there, so such entries are only emptied if it is ``forced``.
     """
     return _Planner(observed, to_advoware or forced, forced).plan()
@@ -212,11 +212,9 @@ class _Arrays:
 
     def find(self, key: Key | None) -> EspoEntry | None:
         """The first entry with this key."""
-        return (
-            next((entry for entry in self._now[key.family] if entry.key == key), None)
-            if key
-            else None
-        )
+        if key is None:
+            return None
+        return next(iter(self.find_all(key)), None)
 
     def find_all(self, key: Key) -> list[EspoEntry]:
         """All entries with this key, in whatever spelling."""
@@ -228,8 +226,9 @@ class _Arrays:
     def add(self, komm_kz: int, written: str) -> None:
         family = family_of(komm_kz)
         shared = self._shared(family, written)
-        spelling = shared[VALUE_ATTRIBUTE[family]] if shared else written
-        row = new_espocrm_row(komm_kz, spelling, shared)
+        if shared:
+            written = shared[VALUE_ATTRIBUTE[family]]
+        row = new_espocrm_row(komm_kz, written, shared)
         self._now[family].append(espocrm_entry(family, row))
 
     def remove(self, key: Key) -> None:
@@ -250,15 +249,14 @@ class _Arrays:
         row = {**entry.raw, VALUE_ATTRIBUTE[family]: written, "invalid": False}
         if family == "mail":
             row["lower"] = written.lower()
-        if (shared := self._shared(family, written)) is not None:
-            row[VALUE_ATTRIBUTE[family]] = shared[VALUE_ATTRIBUTE[family]]
-            row["invalid"] = bool(shared.get("invalid"))
-            row["optOut"] = bool(row.get("optOut")) or bool(shared.get("optOut"))
-            row |= (
-                {"type": shared["type"]}
-                if family == "phone" and shared.get("type")
-                else {}
-            )
+        shared = self._shared(family, written)
+        if shared is None:
+            return espocrm_entry(family, row)
+        row[VALUE_ATTRIBUTE[family]] = shared[VALUE_ATTRIBUTE[family]]
+        row["invalid"] = bool(shared.get("invalid"))
+        row["optOut"] = bool(row.get("optOut")) or bool(shared.get("optOut"))
+        if family == "phone" and shared.get("type"):
+            row["type"] = shared["type"]
         return espocrm_entry(family, row)
 
     def _shared(self, family: Family, written: str) -> Row | None:
@@ -271,13 +269,9 @@ class _Arrays:
             entries = self._now[family]
             if family in self._observed.modern:
                 entries = [self._modern(entry) for entry in entries]
-            if [entry.raw for entry in entries] == [
-                entry.raw for entry in self._before[family]
-            ]:
-                continue
-            changed[DATA_ATTRIBUTE[family]] = _with_one_primary(
-                [entry.raw for entry in entries]
-            )
+            rows = [entry.raw for entry in entries]
+            if rows != [entry.raw for entry in self._before[family]]:
+                changed[DATA_ATTRIBUTE[family]] = _with_one_primary(rows)
         return changed
 
     def _modern(self, entry: EspoEntry) -> EspoEntry:
@@ -303,12 +297,13 @@ def incoming_entries(
 def _with_one_primary(rows: list[Row]) -> list[Row]:
     """The present primary entry stays it; without one, the first becomes it. Other rows stay as they were read."""
     primary = next((index for index, row in enumerate(rows) if row.get("primary")), 0)
-    return [
-        row
-        if bool(row.get("primary")) == (index == primary)
-        else {**row, "primary": index == primary}
-        for index, row in enumerate(rows)
-    ]
+    changed = []
+    for index, row in enumerate(rows):
+        is_primary = index == primary
+        if bool(row.get("primary")) != is_primary:
+            row = {**row, "primary": is_primary}
+        changed.append(row)
+    return changed
 
 
 class _Planner:
@@ -400,7 +395,9 @@ class _Planner:
             return "kom_erased"
         if not self._observed.espocrm.array(family).is_complete:
             return "kom_espocrm_unreadable"
-        return "kom_array_blocked" if family in self._observed.blocked else None
+        if family in self._observed.blocked:
+            return "kom_array_blocked"
+        return None
 
     def _unwritable(self, family: Family) -> str:
         """The rows of an array that EspoCRM no longer accepts as they are."""
@@ -434,8 +431,8 @@ class _Planner:
     def _link_of(self, entry: AdvowareEntry) -> Link | None:
         """What was settled about an entry: by the base, else by its marker if EspoCRM still holds that value.
 
-        One of unknown origin with a value that we were about to create is ours, whatever EspoCRM holds by now. A
-        marker whose value EspoCRM lacks proves nothing: perhaps the sync that set it broke off before EspoCRM was
+        One of unknown origin with a value that the sync was about to create is its own, whatever EspoCRM holds by now.
+        A marker whose value EspoCRM lacks proves nothing: perhaps the sync that set it broke off before EspoCRM was
         written. Such an entry counts as new.
         """
         link = self._observed.base.get(entry.id)
@@ -447,11 +444,9 @@ class _Planner:
         if key not in self._keys:
             return None
         # The answer to our request was lost, and Advoware stores another value than was sent.
-        return (
-            Link(key, entry.key, held="kom_altered")
-            if key in self._observed.posted
-            else Link(key, key)
-        )
+        if key in self._observed.posted:
+            return Link(key, entry.key, held="kom_altered")
+        return Link(key, key)
 
     def _pair_equal(self, entries: Iterable[AdvowareEntry]) -> list[AdvowareEntry]:
         """Agree on equal values; returns the other entries."""
@@ -522,7 +517,7 @@ class _Planner:
         """Remember EspoCRM's type of a number. Another one than before is told if it is an edit of this record.
 
         kommKz cannot be changed through Advoware's interface. A type that differs from the start is settled, and so is
-        one that has changed while nobody touched the record: EspoCRM's row belongs to all records with this number.
+        one that has changed while no one touched the record: EspoCRM's row belongs to all records with this number.
         """
         if entry.key.family == "mail" or held.type is None:
             return link
@@ -569,10 +564,8 @@ class _Planner:
         for entry, link in known:
             if entry.key == link.advoware or link.espocrm not in self._keys:
                 continue
-            held, in_the_way = (
-                self._arrays.find(link.espocrm),
-                self._arrays.find(entry.key),
-            )
+            held = self._arrays.find(link.espocrm)
+            in_the_way = self._arrays.find(entry.key)
             if self._to_advoware:
                 self._restore(
                     entry, next(e for e in self._living if e.key == link.espocrm)
@@ -606,11 +599,9 @@ class _Planner:
         return self._frozen(entry.key.family)
 
     def _other(self, reason: str, held: str | None, entry: AdvowareEntry) -> str | None:
-        return (
-            self._unwritable(entry.key.family)
-            if reason == "kom_array_blocked"
-            else held
-        )
+        if reason == "kom_array_blocked":
+            return self._unwritable(entry.key.family)
+        return held
 
     def _follow(self, entry: AdvowareEntry, held: EspoEntry) -> None:
         written = espocrm_value(entry.key.family, entry.tlf or "") or ""
@@ -749,7 +740,7 @@ class _Planner:
             family = entry.key.family
             if self._is_erased(
                 family
-            ):  # which of the values were erased nobody can tell; none of them was deleted
+            ):  # which of the values were erased no one can tell; none of them was deleted
                 self._links[entry.id] = replace(
                     link, espocrm=None, advoware=entry.key, held="kom_erased"
                 )
@@ -758,7 +749,7 @@ class _Planner:
             if not self._observed.espocrm.array(family).is_complete:
                 self._links[entry.id] = link
                 continue
-            # What Advoware itself has made of a value is nobody's edit.
+            # What Advoware itself has made of a value is no user's edit.
             lost = entry.key != link.espocrm and not (
                 entry.key == link.advoware and link.held == "kom_altered"
             )
@@ -858,12 +849,12 @@ class _Planner:
         *,
         lost: bool = False,
     ) -> None:
-        old, new = entry.written or None, tlf.strip() or None
-        change = (
-            Change(case, "advoware", kind_of(entry.komm_kz), entry.id, old, new, lost)
-            if old != new
-            else None
-        )
+        old = entry.written or None
+        new = tlf.strip() or None
+        change = None
+        if old != new:
+            kind = kind_of(entry.komm_kz)
+            change = Change(case, "advoware", kind, entry.id, old, new, lost)
         before = self._observed.base.get(entry.id)
         bemerkung = build_marker(marker, entry.text)
         if before is not None and before.unmarked:
