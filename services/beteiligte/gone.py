@@ -83,7 +83,7 @@ class GoneBeteiligte:
         survivor = await self._survivor(entity_id)
         return Fate("deleted") if survivor is None else Fate("merged", survivor)
 
-    async def tell(self, entity_id: str, betnr: str, fate: Fate) -> None:
+    async def notify(self, entity_id: str, betnr: str, fate: Fate) -> None:
         """Tell a person what is left to do in Advoware; nothing if nothing is."""
         if fate.word == "deleted":
             await self._notifications.notify(deleted_problem(entity_id, betnr))
@@ -197,7 +197,7 @@ def merged_key(entity_id: str) -> str:
 def deleted_problem(entity_id: str, betnr: str, name: str = "") -> Problem:
     """The problem of a record that was deleted in EspoCRM while Advoware still has its number.
 
-    ``name``: without it the Task names the record as it was last seen.
+    ``name``: without it the Task names the record as it was last observed.
     """
     details = {"reason": "deleted", "betnr": betnr, **({"name": name} if name else {})}
     return Problem(
