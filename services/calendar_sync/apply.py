@@ -45,7 +45,6 @@ from services.calendar_sync.model import (
     GoogleEvent,
     HideGoogle,
     InsertGoogle,
-    LetGo,
     MarkUntranslatable,
     NormalisedEvent,
     Pair,
@@ -60,6 +59,7 @@ from services.calendar_sync.model import (
     SourceSystem,
     TakeMarksOff,
     Termin,
+    Unlink,
     Untranslatable,
     UpdateAdvoware,
     UpdateGoogle,
@@ -70,7 +70,6 @@ from services.calendar_sync.model import (
     uncompared,
     untranslatable_error,
 )
-from services.calendar_sync.observation import PlanSettings
 from services.calendar_sync.store import (
     AuditLine,
     CalendarStore,
@@ -78,6 +77,7 @@ from services.calendar_sync.store import (
     Overwritten,
     Side,
 )
+from services.calendar_sync.view import PlanSettings
 from services.core.errors import (
     Conflict,
     CreateUnclear,
@@ -131,7 +131,7 @@ _AUDIT: Mapping[type, tuple[Side, str]] = {
     RecreateGoogle: ("google", "recreated"),
     RecreateAdvoware: ("advoware", "recreated"),
     FollowCopy: ("none", "followed"),
-    LetGo: ("none", "let_go"),
+    Unlink: ("none", "let_go"),
     SoftDelete: ("none", "deleted"),
     UpdateGoogle: ("google", "updated"),
     ReplaceGoogle: ("google", "replaced"),
@@ -151,7 +151,7 @@ _REASONS: Mapping[type, str] = {
     RecreateGoogle: "only the copy was deleted",
     RecreateAdvoware: "only the copy was deleted",
     FollowCopy: "the original was deleted, its copy is there",
-    LetGo: "the copy was deleted when it was over",
+    Unlink: "the copy was deleted when it was over",
     SoftDelete: "gone on both sides",
     UpdateGoogle: "Google differs from what it shall show",
     ReplaceGoogle: "single occurrences of the series were changed in Google",
@@ -164,7 +164,7 @@ _REASONS: Mapping[type, str] = {
 
 
 @dataclass(frozen=True)
-class Windows:
+class Clients:
     """The clients and the store that actions need. ``trace_id`` is that of the run, for the audit."""
 
     google: GoogleCalendarAPI
@@ -211,18 +211,18 @@ def action_name(action: Action) -> str:
 class Applier:
     """Carries out actions of one employee's plan. The caller holds the employee's lock."""
 
-    def __init__(self, settings: PlanSettings, windows: Windows) -> None:
+    def __init__(self, settings: PlanSettings, clients: Clients) -> None:
         self._settings = settings
-        self._google = windows.google
-        self._advoware = windows.advoware
-        self._store = windows.store
-        self._resources = windows.resources
-        self._windows = windows
+        self._google = clients.google
+        self._advoware = clients.advoware
+        self._store = clients.store
+        self._resources = clients.resources
+        self._clients = clients
         self.expected_changes = 0  #: how many Termine this run is to change or delete
         self._listed: dict[int, Termin] = {}
         self._listed_until = float("-inf")
 
-    async def carry_out(self, action: Action) -> None:
+    async def apply(self, action: Action) -> None:
         """Do what the action says, and remember it.
 
         Raises:
@@ -267,7 +267,7 @@ class Applier:
                     if_match=google.etag,
                 )
                 await self._store.append_audit(
-                    [self._line_of_event(action, google)], self._windows.now()
+                    [self._line_of_event(action, google)], self._clients.now()
                 )
             case PostAdvoware(google, event, shown, pair):
                 await self._post(
@@ -289,7 +289,7 @@ class Applier:
     async def insert(self, action: InsertGoogle) -> Saved:
         """Make the event; returns the row that is to be remembered, and its line in the audit.
 
-        Until it is, another attempt finds the event by its id. Raises as `carry_out`.
+        Until it is, another attempt finds the event by its id. Raises as `apply`.
         """
         pair = action.pair or self._new_pair(action.termin.fr_nr, None, "advoware")
         return await self._put_event(
@@ -303,7 +303,7 @@ class Applier:
             Conflict: one of them cannot be; then none is.
         """
         await self._store.save_pairs(
-            [(pair, _with_ids(pair, line)) for pair, line in rows], self._windows.now()
+            [(pair, _with_ids(pair, line)) for pair, line in rows], self._clients.now()
         )
 
     async def remember(self, row: Saved) -> None:
@@ -422,7 +422,7 @@ class Applier:
             error=None,
         )
         line = replace(self._line(action, pair), side="none", action="let_go")
-        await self._store.save_pair(freed, line, self._windows.now())
+        await self._store.save_pair(freed, line, self._clients.now())
         await self._delete_replaced(action)
         generation = generation_of(
             google.id, action.termin.fr_nr, self._settings.calendar_id
@@ -463,7 +463,7 @@ class Applier:
             if await self._is_gone(google.id):
                 return
             line = replace(self._line(action, pair), side="none", action="kept")
-            await self._store.save_pair(pair, line, self._windows.now())
+            await self._store.save_pair(pair, line, self._clients.now())
             raise
 
     async def _is_gone(self, event_id: str) -> bool:
@@ -508,7 +508,7 @@ class Applier:
                     advoware_frnr=pair.advoware_frnr,
                     resource=google.record,
                 )
-                await self._store.keep_overwritten(kept, self._windows.now())
+                await self._store.keep_overwritten(kept, self._clients.now())
 
     def _body(
         self,
@@ -639,7 +639,7 @@ class Applier:
     async def _create_termin(
         self, pair: Pair, google: GoogleEvent, event: NormalisedEvent
     ) -> tuple[int, Json | None]:
-        kuerzel, now = self._settings.kuerzel, self._windows.now()
+        kuerzel, now = self._settings.kuerzel, self._clients.now()
         wanted = Intent(
             employee_kuerzel=kuerzel,
             google_event_id=google.id,
@@ -699,7 +699,7 @@ class Applier:
             reason="by an attempt that was interrupted",
             sync_id=pair.sync_id,
             after_hash=intent.content_hash,
-            trace_id=self._windows.trace_id,
+            trace_id=self._clients.trace_id,
         )
         await self._save(_synced(pair), line)
         properties = {PROPERTY_FRNR: str(fr_nr), PROPERTY_SYNC_ID: str(pair.sync_id)}
@@ -720,7 +720,7 @@ class Applier:
         """
         timeout = self._resources.settings.advoware.api_timeout_seconds
         latest = intent.started_at + timedelta(seconds=timeout)
-        if latest > self._windows.now():
+        if latest > self._clients.now():
             raise NotBefore("an interrupted create", latest)
         rows = await self._advoware.list_termine(
             intent.employee_kuerzel, intent.first_day, intent.first_day
@@ -822,7 +822,7 @@ class Applier:
             pair,
             before=pair.google if isinstance(action, DeleteGoogle) else pair.advoware,
         )
-        await self._store.delete_pair(pair.sync_id, line, self._windows.now())
+        await self._store.delete_pair(pair.sync_id, line, self._clients.now())
 
     async def _knows_the_only_text(self, pair: Pair) -> bool:
         """Whether the Termin is all that knows the text of a hidden event, which is in a colleague's calendar.
@@ -871,7 +871,7 @@ class Applier:
             for row in others
         )
 
-    async def let_go(self, pair: Pair) -> None:
+    async def unlink(self, pair: Pair) -> None:
         """Forget an event that was lost with its calendar. A Termin without event is new to the next plan."""
         side: Mapping[str, Any] = {
             "employee_kuerzel": pair.employee_kuerzel,
@@ -882,13 +882,13 @@ class Applier:
             **side,
             action="let_go",
             reason="the calendar was lost",
-            trace_id=self._windows.trace_id,
+            trace_id=self._clients.trace_id,
         )
         line = replace(
             line, advoware_frnr=pair.advoware_frnr, google_event_id=pair.google_event_id
         )
         if pair.advoware_frnr is None:
-            await self._store.delete_pair(pair.sync_id, line, self._windows.now())
+            await self._store.delete_pair(pair.sync_id, line, self._clients.now())
         else:
             freed = replace(
                 pair,
@@ -897,7 +897,7 @@ class Applier:
                 sync_status="pending",
                 error=None,
             )
-            await self._store.save_pair(freed, line, self._windows.now())
+            await self._store.save_pair(freed, line, self._clients.now())
 
     # -- remembering ----------------------------------------------------------------------------------------------
 
@@ -930,7 +930,7 @@ class Applier:
                 await self._save(
                     _synced(recorded), self._line(action, pair, after=google)
                 )
-            case LetGo(pair):
+            case Unlink(pair):
                 freed = replace(pair, google_event_id=None, google=Fingerprint())
                 await self._save(_synced(freed), self._line(action, pair))
             case FollowCopy(pair, google):
@@ -979,7 +979,7 @@ class Applier:
         return _synced(pair), line
 
     async def _save(self, pair: Pair, line: AuditLine) -> None:
-        await self._store.save_pair(pair, _with_ids(pair, line), self._windows.now())
+        await self._store.save_pair(pair, _with_ids(pair, line), self._clients.now())
 
     def _new_pair(
         self, fr_nr: int | None, event_id: str | None, source: SourceSystem
@@ -1003,7 +1003,7 @@ class Applier:
             action=word,
             reason=_REASONS[type(action)],
             google_event_id=google.id,
-            trace_id=self._windows.trace_id,
+            trace_id=self._clients.trace_id,
         )
 
     def _line(
@@ -1031,7 +1031,7 @@ class Applier:
             before_hash=before.content_hash if before else None,
             after_hash=after.content_hash if after else None,
             error=error,
-            trace_id=self._windows.trace_id,
+            trace_id=self._clients.trace_id,
         )
 
 

@@ -351,13 +351,13 @@ class Termin:
     notes: tuple[str, ...] = ()
 
     @property
-    def is_everybodys(self) -> bool:
+    def is_for_all_employees(self) -> bool:
         """Whether it is in everybody's calendar. Then no single employee's calendar decides about it."""
         return self.anwalt is None
 
     def belongs_to(self, kuerzel: str) -> bool:
         """Whether it is in the calendar of that employee."""
-        return self.is_everybodys or self.anwalt == kuerzel
+        return self.is_for_all_employees or self.anwalt == kuerzel
 
 
 @dataclass(frozen=True)
@@ -577,7 +577,7 @@ class FollowCopy:
 
 
 @dataclass(frozen=True)
-class LetGo:
+class Unlink:
     """Forget the event of a pair that is over: somebody has deleted it, and nobody needs it again."""
 
     pair: Pair
@@ -730,7 +730,7 @@ Action = (
     | RecreateGoogle
     | RecreateAdvoware
     | FollowCopy
-    | LetGo
+    | Unlink
     | SoftDelete
     | HoldDeletions
     | UpdateGoogle

@@ -43,7 +43,6 @@ from services.calendar_sync.model import (
     HideGoogle,
     HoldDeletions,
     InsertGoogle,
-    LetGo,
     ListGoogle,
     MarkUntranslatable,
     NormalisedEvent,
@@ -60,6 +59,7 @@ from services.calendar_sync.model import (
     SourceSystem,
     TakeMarksOff,
     Termin,
+    Unlink,
     Untranslatable,
     UpdateAdvoware,
     UpdateGoogle,
@@ -73,11 +73,11 @@ from services.calendar_sync.model import (
     overlay,
     without_texts,
 )
-from services.calendar_sync.observation import (
+from services.calendar_sync.view import (
+    CalendarView,
     Confirmations,
     GoogleListing,
     Past,
-    Picture,
     PlanSettings,
     is_placeholder,
 )
@@ -115,10 +115,10 @@ def make_plan(
     never an empty list. ``pairs`` are the employee's live rows; ``past`` is what other rows know of the listed events.
     """
     pairs = list(pairs)
-    seen = Picture(settings, termine, google, pairs, Confirmations(), past)
+    seen = CalendarView(settings, termine, google, pairs, Confirmations(), past)
     verdicts, copies, held = _judge(seen)
     if confirmations is not None and (confirmations.termine or confirmations.events):
-        seen = Picture(settings, termine, google, pairs, confirmations, past)
+        seen = CalendarView(settings, termine, google, pairs, confirmations, past)
         verdicts, copies, held_as_read = _judge(seen)
         # What the lists alone look like stays suspicious, whatever single reads say.
         held = held or held_as_read
@@ -147,7 +147,7 @@ def _each(
 # -- phase 1 --------------------------------------------------------------------------------------------------------
 
 
-def _new_in_advoware(seen: Picture, claimed: set[str]) -> Iterator[Action]:
+def _new_in_advoware(seen: CalendarView, claimed: set[str]) -> Iterator[Action]:
     """Termine without an event. The ids of the events that they get are added to ``claimed``."""
     unpaired = {
         fr_nr: termin
@@ -194,7 +194,7 @@ def _has_event(pair: Pair | None) -> bool:
 
 
 def _unpaired_events(
-    seen: Picture, unpaired: dict[int, Termin], claimed: set[str]
+    seen: CalendarView, unpaired: dict[int, Termin], claimed: set[str]
 ) -> tuple[dict[int, GoogleEvent], dict[str, list[GoogleEvent]]]:
     """Events for these Termine: ours that an earlier run did not get to remember, and people's, by content."""
     ours: dict[int, GoogleEvent] = {}
@@ -217,14 +217,14 @@ def _unpaired_events(
     return ours, by_content
 
 
-def _waits_for(seen: Picture, event: GoogleEvent) -> bool:
+def _waits_for(seen: CalendarView, event: GoogleEvent) -> bool:
     """Whether a row without event is the one that this event names."""
     pair = seen.by_fr_nr.get(event.fr_nr or 0)
     return pair is not None and pair.sync_id == event.sync_id
 
 
 def _adopt(
-    seen: Picture,
+    seen: CalendarView,
     termin: Termin,
     ours: NormalisedEvent,
     google: GoogleEvent,
@@ -235,7 +235,7 @@ def _adopt(
     is_ours = google.fr_nr is not None or google.id == google_event_id(
         termin.fr_nr, seen.settings.calendar_id
     )
-    is_theirs = not is_ours and seen.may_post() and not termin.is_everybodys
+    is_theirs = not is_ours and seen.may_post() and not termin.is_for_all_employees
     source: SourceSystem = "google" if is_theirs else "advoware"
     shown = seen.settings.shown(ours, persons_private=is_theirs and google.is_private)
     equal = google.fr_nr == termin.fr_nr and content_hash(shown) == content_hash(
@@ -251,7 +251,7 @@ def _adopt(
 # -- phase 2 --------------------------------------------------------------------------------------------------------
 
 
-def _new_in_google(seen: Picture, claimed: set[str]) -> Iterator[Action]:
+def _new_in_google(seen: CalendarView, claimed: set[str]) -> Iterator[Action]:
     """People's events without a Termin, those among them that carry our marks by a copy."""
     marked = {event.id: seen.marked_as(event) for event in seen.marked}
     for event_id, google in sorted(seen.events.items()):
@@ -270,7 +270,7 @@ def _new_in_google(seen: Picture, claimed: set[str]) -> Iterator[Action]:
 
 
 def _persons_event(
-    seen: Picture, google: GoogleEvent, pair: Pair | None
+    seen: CalendarView, google: GoogleEvent, pair: Pair | None
 ) -> Iterator[Action]:
     event = google.event
     is_readable = isinstance(event, NormalisedEvent) and not event.anonymised
@@ -306,7 +306,7 @@ def _looks_hidden(google: GoogleEvent, event: NormalisedEvent) -> bool:
 
 
 def _hidden_copy(
-    seen: Picture,
+    seen: CalendarView,
     google: GoogleEvent,
     event: NormalisedEvent,
     origin: int,
@@ -331,7 +331,7 @@ def _hidden_copy(
 # -- phase 3 --------------------------------------------------------------------------------------------------------
 
 
-def _verdicts(seen: Picture) -> Verdicts:
+def _verdicts(seen: CalendarView) -> Verdicts:
     """What follows for the pairs of which something is missing, and for copies of ours that no row knows."""
     leftovers: Verdicts = [
         (seen.row_of_marked(event), "delete_google")
@@ -350,7 +350,7 @@ def _verdicts(seen: Picture) -> Verdicts:
     ]
 
 
-def _verdict(seen: Picture, pair: Pair) -> Verdict | None:
+def _verdict(seen: CalendarView, pair: Pair) -> Verdict | None:
     """What happens to a pair of which something is missing, if that is confirmed; None: nothing."""
     advoware, google = seen.in_advoware(pair), seen.in_google(pair)
     lacks_advoware = advoware in {"missing", "gone", "elsewhere"}
@@ -370,7 +370,7 @@ def _verdict(seen: Picture, pair: Pair) -> Verdict | None:
     return None
 
 
-def _without_termin(seen: Picture, pair: Pair) -> Verdict | None:
+def _without_termin(seen: CalendarView, pair: Pair) -> Verdict | None:
     is_googles = (
         pair.sync_strategy == "source_system_wins" and pair.source_system == "google"
     )
@@ -381,16 +381,16 @@ def _without_termin(seen: Picture, pair: Pair) -> Verdict | None:
     return "recreate_advoware" if seen.may_write(pair) else "pend"
 
 
-def _without_event(seen: Picture, pair: Pair) -> Verdict:
+def _without_event(seen: CalendarView, pair: Pair) -> Verdict:
     follows_google = (
         pair.sync_strategy == "last_change_wins" or pair.source_system == "google"
     )
-    if follows_google and seen.may_write(pair) and not seen.is_everybodys(pair):
+    if follows_google and seen.may_write(pair) and not seen.is_for_all_employees(pair):
         return "delete_advoware"
     return "recreate_google"
 
 
-def _followed_copies(seen: Picture, verdicts: Verdicts) -> dict[Pair, GoogleEvent]:
+def _followed_copies(seen: CalendarView, verdicts: Verdicts) -> dict[Pair, GoogleEvent]:
     """Events that take the place of their pairs' events, which are gone.
 
     A person's copy does, so that no Termin is deleted with its original. One that we have made ourselves under another
@@ -417,7 +417,7 @@ def _followed_copies(seen: Picture, verdicts: Verdicts) -> dict[Pair, GoogleEven
 
 
 def _deletions(
-    seen: Picture,
+    seen: CalendarView,
     verdicts: Verdicts,
     copies: dict[Pair, GoogleEvent],
     held: HoldDeletions | None,
@@ -439,7 +439,7 @@ def _deletions(
 
 
 def _judge(
-    seen: Picture,
+    seen: CalendarView,
 ) -> tuple[Verdicts, dict[Pair, GoogleEvent], HoldDeletions | None]:
     """What follows from something being gone, the events that take the place of others, and why all of it is held."""
     verdicts = _verdicts(seen)
@@ -451,7 +451,7 @@ def _judge(
     )
 
 
-def _held(seen: Picture, concerned: Sequence[Pair]) -> HoldDeletions | None:
+def _held(seen: CalendarView, concerned: Sequence[Pair]) -> HoldDeletions | None:
     """Why phase 3 may not go on, None if it may."""
     settings, number = seen.settings, len(concerned)
     if number <= settings.released:
@@ -469,7 +469,7 @@ def _held(seen: Picture, concerned: Sequence[Pair]) -> HoldDeletions | None:
     return None
 
 
-def _hide_held(seen: Picture, pair: Pair, *, may_ask: bool) -> Iterator[Action]:
+def _hide_held(seen: CalendarView, pair: Pair, *, may_ask: bool) -> Iterator[Action]:
     """An appointment that may have to go, and waits for an operator: its text does not wait.
 
     Whether it is private or somebody else's by now only a direct read tells. What phase 4 hides as well, because it is
@@ -491,7 +491,7 @@ def _hide_held(seen: Picture, pair: Pair, *, may_ask: bool) -> Iterator[Action]:
 
 
 def _carry_out(
-    seen: Picture, pair: Pair, verdict: Verdict, copy: GoogleEvent | None
+    seen: CalendarView, pair: Pair, verdict: Verdict, copy: GoogleEvent | None
 ) -> Iterator[Action]:
     unconfirmed = list(_unconfirmed(seen, pair, verdict))
     if unconfirmed:
@@ -519,7 +519,7 @@ def _carry_out(
         yield from _recreate_advoware(seen, pair, google, verdict)
 
 
-def _unconfirmed(seen: Picture, pair: Pair, verdict: Verdict) -> Iterator[Action]:
+def _unconfirmed(seen: CalendarView, pair: Pair, verdict: Verdict) -> Iterator[Action]:
     """The direct reads that have to come first."""
     google = seen.in_google(pair)
     # A row without event is nothing that could be lost: its Termin, should it be there after all, is new again.
@@ -532,7 +532,9 @@ def _unconfirmed(seen: Picture, pair: Pair, verdict: Verdict) -> Iterator[Action
         yield ConfirmGoogle(pair)
 
 
-def _recreate_google(seen: Picture, pair: Pair, termin: Termin) -> Iterator[Action]:
+def _recreate_google(
+    seen: CalendarView, pair: Pair, termin: Termin
+) -> Iterator[Action]:
     event = _known_part(termin)
     if event is None:
         yield from _mark(TERMIN_PREFIX + _reason(termin), pair)
@@ -545,7 +547,7 @@ def _recreate_google(seen: Picture, pair: Pair, termin: Termin) -> Iterator[Acti
 
 
 def _recreate_advoware(
-    seen: Picture, pair: Pair, google: GoogleEvent, verdict: Verdict
+    seen: CalendarView, pair: Pair, google: GoogleEvent, verdict: Verdict
 ) -> Iterator[Action]:
     event = google.event
     if isinstance(event, Untranslatable):
@@ -562,7 +564,7 @@ def _recreate_advoware(
 # -- phase 4 --------------------------------------------------------------------------------------------------------
 
 
-def _deleted_when_over(seen: Picture) -> Iterator[Action]:
+def _deleted_when_over(seen: CalendarView) -> Iterator[Action]:
     """Events outside the window that are gone: nobody needs them again, and there is nothing left to hide."""
     for pair in seen.pairs:
         is_known = pair.google_event_id is not None and seen.in_advoware(pair) in {
@@ -574,17 +576,17 @@ def _deleted_when_over(seen: Picture) -> Iterator[Action]:
         if seen.in_google(pair) == "missing":
             yield ConfirmGoogle(pair)
         elif seen.in_google(pair) == "gone":
-            yield LetGo(pair)
+            yield Unlink(pair)
 
 
-def _updates(seen: Picture) -> Iterator[Action]:
+def _updates(seen: CalendarView) -> Iterator[Action]:
     complete = (
         pair for pair in seen.pairs if seen.in_google(pair) in {"present", "unchanged"}
     )
     return _each(complete, lambda pair: _update(seen, pair))
 
 
-def _update(seen: Picture, pair: Pair) -> Iterator[Action]:
+def _update(seen: CalendarView, pair: Pair) -> Iterator[Action]:
     termin = seen.termine.get(pair.advoware_frnr or 0)
     google = seen.events.get(pair.google_event_id or "")
     if pair.advoware_frnr is None:
@@ -606,7 +608,7 @@ def _update(seen: Picture, pair: Pair) -> Iterator[Action]:
 
 
 def _update_partly_known(
-    seen: Picture,
+    seen: CalendarView,
     pair: Pair,
     termin: Termin,
     event: Untranslatable,
@@ -615,7 +617,7 @@ def _update_partly_known(
     """A pair whose Termin cannot be read as a whole: where Advoware decides, what is known of it is shown."""
     reason = TERMIN_PREFIX + event.reason
     is_news = content_hash(event) != pair.advoware.content_hash
-    is_advowares = pair.source_system == "advoware" or termin.is_everybodys
+    is_advowares = pair.source_system == "advoware" or termin.is_for_all_employees
     hidden = list(_hide_if_needed(seen, pair))
     if hidden or _known_part(termin) is None or not (is_news and is_advowares):
         yield from _mark(reason, pair)
@@ -640,7 +642,7 @@ def _update_partly_known(
         )
 
 
-def _hide_if_needed(seen: Picture, pair: Pair) -> Iterator[Action]:
+def _hide_if_needed(seen: CalendarView, pair: Pair) -> Iterator[Action]:
     if not (seen.must_hide(pair) and seen.shows_text(pair)):
         return
     if seen.has_unlisted_occurrences(pair):
@@ -649,7 +651,7 @@ def _hide_if_needed(seen: Picture, pair: Pair) -> Iterator[Action]:
         yield _hide(seen, pair)
 
 
-def _hide(seen: Picture, pair: Pair) -> HideGoogle:
+def _hide(seen: CalendarView, pair: Pair) -> HideGoogle:
     google = seen.events.get(pair.google_event_id or "")
     changed = google is not None and _is_edited(pair, google)
     occurrences = [
@@ -675,7 +677,7 @@ class _Comparison:
 
     def __init__(
         self,
-        seen: Picture,
+        seen: CalendarView,
         pair: Pair,
         termin: Termin,
         ours: NormalisedEvent,
@@ -794,7 +796,7 @@ class _Comparison:
         """Whose content is to be on both sides; None: Google's would be, but Advoware may not be written."""
         pair = self.pair
         winner: SourceSystem
-        if self.termin.is_everybodys:
+        if self.termin.is_for_all_employees:
             return "advoware"
         if pair.sync_strategy == "source_system_wins":
             winner = pair.source_system
@@ -837,7 +839,7 @@ def _is_touched(termin: Termin, pair: Pair) -> bool:
 
 
 def _update_translatable(
-    seen: Picture, found: _Comparison, theirs: NormalisedEvent | None
+    seen: CalendarView, found: _Comparison, theirs: NormalisedEvent | None
 ) -> Iterator[Action]:
     pair, google = found.pair, found.google
     is_remembered_only = google is None and pair.untranslatable == WAITS_FOR_PERMISSION
@@ -878,7 +880,7 @@ def _update_translatable(
             yield from _hide_if_needed(seen, pair)
 
 
-def _put_back(seen: Picture, found: _Comparison) -> Iterator[Action]:
+def _put_back(seen: CalendarView, found: _Comparison) -> Iterator[Action]:
     """Write what Google is to show, into single occurrences of a series as well.
 
     Google lists an occurrence by itself even if only its colour is another one. It then has a text of its own, and
@@ -929,11 +931,11 @@ def _belongs_to_advoware(found: _Comparison) -> bool:
     is_source = (
         pair.sync_strategy == "source_system_wins" and pair.source_system == "advoware"
     )
-    return is_source or found.termin.is_everybodys
+    return is_source or found.termin.is_for_all_employees
 
 
 def _update_untranslatable(
-    seen: Picture, found: _Comparison, theirs: Untranslatable
+    seen: CalendarView, found: _Comparison, theirs: Untranslatable
 ) -> Iterator[Action]:
     """A pair whose event Advoware cannot hold as it is."""
     pair, google = found.pair, found.google

@@ -16,7 +16,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from services.calendar_sync.apply import Applier, Windows, may_be_created_by
+from services.calendar_sync.apply import Applier, Clients, may_be_created_by
 from services.calendar_sync.calendars import CalendarKeeper, ensure_calendar
 from services.calendar_sync.employees import (
     LAST_SUCCESS,
@@ -37,16 +37,16 @@ from services.calendar_sync.model import (
     Pair,
     Termin,
 )
-from services.calendar_sync.observation import (
+from services.calendar_sync.plan import make_plan
+from services.calendar_sync.store import AuditLine, CalendarStore, Cursor, Hold, Intent
+from services.calendar_sync.store import RunResult as Result
+from services.calendar_sync.view import (
     Confirmations,
     GoogleListing,
     Past,
     PlanSettings,
     is_placeholder,
 )
-from services.calendar_sync.plan import make_plan
-from services.calendar_sync.store import AuditLine, CalendarStore, Cursor, Hold, Intent
-from services.calendar_sync.store import RunResult as Result
 from services.calendar_sync.work import (
     MAX_UNAVAILABLE,
     RunSummary,
@@ -74,7 +74,7 @@ from services.values.advoware_protocol import BERLIN
 #: The whole calendar is listed once a day: an incremental list does not show everything (exceptions of a series that
 #: was repaired, events that the window has reached by now).
 FULL_RUN_HOURS = 24
-#: The version of the ``sync_id`` of pairs; see `Picture.row_of_marked` for the others.
+#: The version of the ``sync_id`` of pairs; see `CalendarView.row_of_marked` for the others.
 RANDOM = 4
 
 
@@ -185,17 +185,17 @@ class CalendarSync:
             return RunSummary(kuerzel)
         store = CalendarStore(await self._resources.database())
         trace_id = getattr(self._context, "trace_id", None)
-        windows = Windows(
+        clients = Clients(
             self._google, self._advoware, store, self._resources, trace_id
         )
         summary = RunSummary(kuerzel)
-        seen = await self._observe(windows, summary, full_content=full_content)
+        seen = await self._observe(clients, summary, full_content=full_content)
         if seen is None:
             return summary
-        seen, actions = await self._plan(seen, windows, summary)
-        work = Work(self._context, seen.settings, windows, summary, seen.listing)
-        is_complete = await work.carry_out_all(actions)
-        await self._note_hold(summary, seen.hold, windows)
+        seen, actions = await self._plan(seen, clients, summary)
+        work = Work(self._context, seen.settings, clients, summary, seen.listing)
+        is_complete = await work.apply_all(actions)
+        await self._note_hold(summary, seen.hold, clients)
         summary.result = _result(summary)
         await self._move_on(
             seen, store, summary, is_complete=is_complete and summary.held is None
@@ -230,10 +230,10 @@ class CalendarSync:
     # -- observe --------------------------------------------------------------------------------------------------
 
     async def _observe(
-        self, windows: Windows, summary: RunSummary, *, full_content: bool
+        self, clients: Clients, summary: RunSummary, *, full_content: bool
     ) -> _Observed | None:
         """Both sides as they are now; None if they are as they were when there was nothing to do."""
-        kuerzel, store = summary.kuerzel, windows.store
+        kuerzel, store = summary.kuerzel, clients.store
         cursor = await store.load_cursor(kuerzel)
         calendar_id = cursor.calendar_id
         try:
@@ -248,8 +248,8 @@ class CalendarSync:
             )
             cursor = replace(cursor, calendar_id=calendar_id, sync_token=None)
             listing, token = await self._list_google(calendar_id, cursor, summary)
-            await self._let_go_of_lost_events(
-                listing, self._settings(cursor, full_content=full_content), windows
+            await self._unlink_lost_events(
+                listing, self._settings(cursor, full_content=full_content), clients
             )
             await store.save_cursor(cursor, self._now())
         keeper = CalendarKeeper(
@@ -261,7 +261,7 @@ class CalendarSync:
         await keeper.keep(calendar_id, kuerzel, is_full=listing.full)
         settings = self._settings(cursor, full_content=full_content)
         interrupted = await self._resume_creates(
-            kuerzel, Applier(settings, windows), store
+            kuerzel, Applier(settings, clients), store
         )
         hold = next(iter(await store.holds(kuerzel)), None)
         if hold is not None and hold.released_at is not None:
@@ -322,21 +322,21 @@ class CalendarSync:
                 error=f"{what}: {reasons[0]}",
             )
 
-    async def _let_go_of_lost_events(
-        self, listing: GoogleListing, settings: PlanSettings, windows: Windows
+    async def _unlink_lost_events(
+        self, listing: GoogleListing, settings: PlanSettings, clients: Clients
     ) -> None:
         """Nobody deleted what another calendar than the one of the last run lacks.
 
         The pairs say so before that calendar becomes the employee's: a run that ends here starts over.
         """
         applier, present = (
-            Applier(settings, windows),
+            Applier(settings, clients),
             {event.id for event in listing.events if not event.cancelled},
         )
-        await self._resume_creates(settings.kuerzel, applier, windows.store)
-        for pair in await windows.store.load_pairs(settings.kuerzel):
+        await self._resume_creates(settings.kuerzel, applier, clients.store)
+        for pair in await clients.store.load_pairs(settings.kuerzel):
             if pair.google_event_id is not None and pair.google_event_id not in present:
-                await applier.let_go(pair)
+                await applier.unlink(pair)
 
     async def _list_google(
         self, calendar_id: str, cursor: Cursor, summary: RunSummary
@@ -409,7 +409,7 @@ class CalendarSync:
     # -- plan -----------------------------------------------------------------------------------------------------
 
     async def _plan(
-        self, seen: _Observed, windows: Windows, summary: RunSummary
+        self, seen: _Observed, clients: Clients, summary: RunSummary
     ) -> tuple[_Observed, list[Action]]:
         """What was seen and the actions, after everything that seems to be gone was read directly.
 
@@ -435,7 +435,7 @@ class CalendarSync:
                 break
             asked.update(new)
             if any(isinstance(question, ListGoogle) for question in new):
-                seen = await self._list_all(seen, windows.store, summary)
+                seen = await self._list_all(seen, clients.store, summary)
             for question in new:
                 if not isinstance(question, ListGoogle):
                     confirmed = await self._confirm(
@@ -492,10 +492,10 @@ class CalendarSync:
     # -- record ---------------------------------------------------------------------------------------------------
 
     async def _note_hold(
-        self, summary: RunSummary, before: Hold | None, windows: Windows
+        self, summary: RunSummary, before: Hold | None, clients: Clients
     ) -> None:
         """Remember what is held back, for an operator to release; the audit gets a line when it is news."""
-        held, store, now = summary.held, windows.store, self._now()
+        held, store, now = summary.held, clients.store, self._now()
         if held is None:
             if before is not None:
                 await store.end_hold(summary.kuerzel)
@@ -522,7 +522,7 @@ class CalendarSync:
                 action="held",
                 reason=told,
             )
-            await store.append_audit([replace(line, trace_id=windows.trace_id)], now)
+            await store.append_audit([replace(line, trace_id=clients.trace_id)], now)
 
     def _now(self) -> datetime:
         return self._resources.clock()

@@ -202,7 +202,7 @@ class Sharing:
         self._calendar_id = calendar_id
         self._now = now
 
-    async def carry_out(self, step: Step, before: OwnRule | None) -> None:
+    async def apply(self, step: Step, before: OwnRule | None) -> None:
         """Do it. ``before``: what we remembered of the account until now.
 
         Raises:

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from services.advoware_service import AdvowareService
 from services.calendar_sync.apply import (
     Applier,
+    Clients,
     Saved,
-    Windows,
     action_name,
     one_event,
     one_termin,
@@ -36,13 +36,13 @@ from services.calendar_sync.model import (
     UpdateAdvoware,
     UpdateGoogle,
 )
-from services.calendar_sync.observation import (
+from services.calendar_sync.plan import make_plan
+from services.calendar_sync.store import RunResult
+from services.calendar_sync.view import (
     Confirmations,
     GoogleListing,
     PlanSettings,
 )
-from services.calendar_sync.plan import make_plan
-from services.calendar_sync.store import RunResult
 from services.core.errors import (
     AuthenticationFailed,
     ConfigurationError,
@@ -136,19 +136,19 @@ class Work:
         self,
         context: Any,
         settings: PlanSettings,
-        windows: Windows,
+        clients: Clients,
         summary: RunSummary,
         listing: GoogleListing,
     ) -> None:
         self._context = context
         self._listing = listing
         self._settings = settings
-        self._windows = windows
+        self._clients = clients
         self._summary = summary
-        self._applier = Applier(settings, windows)
+        self._applier = Applier(settings, clients)
         self._unavailable = 0
 
-    async def carry_out_all(self, actions: Sequence[Action]) -> bool:
+    async def apply_all(self, actions: Sequence[Action]) -> bool:
         """Carry out the actions. Returns whether all were.
 
         Raises:
@@ -165,15 +165,15 @@ class Work:
                     await self._insert(batch)
             elif kind == "together":
                 for together in _batches(group):
-                    await self._carry_out_together(together)
+                    await self._apply_together(together)
             else:
                 for action in group:
-                    await self._carry_out(action)
+                    await self._apply(action)
         return not self._summary.errors
 
     # -- one after the other --------------------------------------------------------------------------------------
 
-    async def _carry_out(self, action: Action) -> None:
+    async def _apply(self, action: Action) -> None:
         if isinstance(action, HoldDeletions):
             self._summary.held = action
         elif isinstance(action, NotPlanned):
@@ -185,7 +185,7 @@ class Work:
         """Carry out an action; if its event or Termin has changed meanwhile, read both again and decide anew, once."""
         try:
             try:
-                await self._applier.carry_out(action)
+                await self._applier.apply(action)
             except Conflict as error:
                 await self._decide_anew(action, error)
         except Exception as error:  # noqa: BLE001 - whatever one appointment is like, the others go on
@@ -213,26 +213,26 @@ class Work:
         ):
             raise error  # the next run asks, or holds it for all to see
         for anew in decided:
-            await self._applier.carry_out(anew)
+            await self._applier.apply(anew)
 
     async def _plan_pair(self, pair: Pair) -> list[Action]:
         """The actions for one pair as it is now."""
-        stored = await self._windows.store.find_pair(pair.sync_id)
+        stored = await self._clients.store.find_pair(pair.sync_id)
         if stored is None or stored.pair.deleted:
             return []
-        pair, windows, calendar_id = (
+        pair, clients, calendar_id = (
             stored.pair,
-            self._windows,
+            self._clients,
             self._settings.calendar_id,
         )
         termin = (
-            await read_termin(windows.advoware, pair.advoware_frnr)
+            await read_termin(clients.advoware, pair.advoware_frnr)
             if pair.advoware_frnr
             else None
         )
         event_id = pair.google_event_id
         event = (
-            await read_event(windows.google, calendar_id, event_id)
+            await read_event(clients.google, calendar_id, event_id)
             if event_id
             else None
         )
@@ -283,7 +283,7 @@ class Work:
 
     # -- together -------------------------------------------------------------------------------------------------
 
-    async def _carry_out_together(self, actions: Sequence[Action]) -> None:
+    async def _apply_together(self, actions: Sequence[Action]) -> None:
         for action, error in await _in_waves(actions, self._try):
             await self._settle(action, error)
 

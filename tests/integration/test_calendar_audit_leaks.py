@@ -26,14 +26,14 @@ from services.calendar_sync.model import (
     Untranslatable,
     content_hash,
 )
-from services.calendar_sync.observation import (
-    Confirmations,
-    GoogleListing,
-    Picture,
-    PlanSettings,
-)
 from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import Hold
+from services.calendar_sync.view import (
+    CalendarView,
+    Confirmations,
+    GoogleListing,
+    PlanSettings,
+)
 from services.core.look_again import HIDE, Notes, calendar
 from services.values.advoware_protocol import BERLIN
 
@@ -432,7 +432,7 @@ def test_an_end_that_was_guessed_is_named_once_wherever_its_termin_was_read() ->
         return Termin(number, Untranslatable("no matter"), None, "SB", {}, notes=notes)
 
     listing = GoogleListing([], full=True)
-    picture = Picture(
+    picture = CalendarView(
         settings, [termin(1, "end_guessed"), termin(2)], listing, [], Confirmations()
     )
     view = View(

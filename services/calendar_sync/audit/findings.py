@@ -21,9 +21,9 @@ from services.calendar_sync.model import (
     Untranslatable,
     content_hash,
 )
-from services.calendar_sync.observation import Picture
 from services.calendar_sync.plan import MAX_DELETED_SHARE
 from services.calendar_sync.store import Intent
+from services.calendar_sync.view import CalendarView
 
 Kind = Literal[
     # a pair, and what it stands for
@@ -111,7 +111,7 @@ class View:
         unread: how many more there are of these that were not, or could not be, read.
     """
 
-    picture: Picture
+    picture: CalendarView
     listed: Sequence[Termin] = ()
     intents: Sequence[Intent] = ()
     made_by_us: frozenset[str] = frozenset()
@@ -140,7 +140,7 @@ class View:
         )
 
 
-def deletion_limit(seen: Picture) -> int:
+def deletion_limit(seen: CalendarView) -> int:
     """How many deletions in this employee's calendar are believed (specification 09)."""
     return int(max(seen.settings.max_deletions, MAX_DELETED_SHARE * len(seen.pairs)))
 
@@ -160,7 +160,7 @@ def differences(view: View, hold: HoldDeletions | None) -> list[Finding]:
     ]
 
 
-def pair_findings(seen: Picture, pair: Pair) -> Iterator[Finding]:
+def pair_findings(seen: CalendarView, pair: Pair) -> Iterator[Finding]:
     """What is not in order with one live pair."""
     state = _state_of(pair)
     if state is not None:
@@ -210,7 +210,12 @@ def _state_of(pair: Pair) -> Finding | None:
 
 
 def _compared(
-    seen: Picture, pair: Pair, termin: Termin, google: GoogleEvent, *, is_marked: bool
+    seen: CalendarView,
+    pair: Pair,
+    termin: Termin,
+    google: GoogleEvent,
+    *,
+    is_marked: bool,
 ) -> Iterator[Finding]:
     """Differences of two sides that are both there. An untranslatable one is told once."""
     for side in (termin.event, google.event):
@@ -260,7 +265,7 @@ def _unequal_parts(ours: NormalisedEvent, theirs: NormalisedEvent) -> list[str]:
     return [name for name, is_unequal in parts.items() if is_unequal]
 
 
-def _termine_without_pair(seen: Picture) -> Iterator[Finding]:
+def _termine_without_pair(seen: CalendarView) -> Iterator[Finding]:
     for fr_nr, termin in sorted(seen.termine.items()):
         if fr_nr in seen.by_fr_nr:
             continue
@@ -278,7 +283,7 @@ def _termine_without_pair(seen: Picture) -> Iterator[Finding]:
             )
 
 
-def _events_without_pair(seen: Picture) -> Iterator[Finding]:
+def _events_without_pair(seen: CalendarView) -> Iterator[Finding]:
     for event_id, event in sorted(seen.events.items()):
         if event_id in seen.by_event:
             continue
@@ -311,7 +316,7 @@ def _open_intent(intent: Intent) -> Finding:
     )
 
 
-def _held(seen: Picture, hold: HoldDeletions) -> Finding:
+def _held(seen: CalendarView, hold: HoldDeletions) -> Finding:
     if hold.reason == "advoware_empty":
         reason = f"Advoware lists no Termine, {hold.live_pairs} pairs are live; the sync deletes nothing"
     else:
@@ -437,7 +442,7 @@ def _same_contents(view: View, known: Iterable[str | None]) -> Iterator[Finding]
                 )
 
 
-def _duplicate_termine(seen: Picture) -> Iterator[Finding]:
+def _duplicate_termine(seen: CalendarView) -> Iterator[Finding]:
     """Termine that say the same as one that was created from a person's event: a create whose answer was lost."""
     own = [
         (content_hash(termin.event), fr_nr)
@@ -524,7 +529,7 @@ def _orphaned_event(view: View, event: GoogleEvent, fr_nr: int) -> Finding:
     return _of_event(seen, event, "event_without_pair", reason, remedy)
 
 
-def _orphaned_pair(seen: Picture, pair: Pair) -> Iterator[Finding]:
+def _orphaned_pair(seen: CalendarView, pair: Pair) -> Iterator[Finding]:
     in_advoware, in_google = seen.in_advoware(pair), seen.in_google(pair)
     if in_advoware == "gone" and in_google == "gone":
         yield _of_pair(
@@ -558,7 +563,7 @@ def _of_pair(pair: Pair, kind: Kind, reason: str, remedy: Remedy) -> Finding:
 
 
 def _of_termin(
-    seen: Picture, fr_nr: int, kind: Kind, reason: str, remedy: Remedy
+    seen: CalendarView, fr_nr: int, kind: Kind, reason: str, remedy: Remedy
 ) -> Finding:
     return Finding(
         kind=kind,
@@ -570,7 +575,7 @@ def _of_termin(
 
 
 def _of_event(
-    seen: Picture, event: GoogleEvent, kind: Kind, reason: str, remedy: Remedy
+    seen: CalendarView, event: GoogleEvent, kind: Kind, reason: str, remedy: Remedy
 ) -> Finding:
     return Finding(
         kind=kind,

@@ -31,8 +31,8 @@ from services.calendar_sync.audit.survey import (
 from services.calendar_sync.employees import LAST_SUCCESS, active_employees
 from services.calendar_sync.mapping import read_google_events
 from services.calendar_sync.model import GoogleEvent, Termin
-from services.calendar_sync.observation import Confirmations, GoogleListing, Picture
 from services.calendar_sync.store import StoredPair
+from services.calendar_sync.view import CalendarView, Confirmations, GoogleListing
 from services.core.errors import (
     ConfigurationError,
     ForeignSystemError,
@@ -281,7 +281,9 @@ class CalendarQuestions:
                 {pair.google_event_id or "": event},
             )
             settings = self._observer.settings_for(pair.employee_kuerzel, "")
-            seen = Picture(settings, [], GoogleListing([], full=True), [pair], read)
+            seen = CalendarView(
+                settings, [], GoogleListing([], full=True), [pair], read
+            )
             findings += pair_findings(seen, pair)
         return findings
 

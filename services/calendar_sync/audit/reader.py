@@ -22,14 +22,14 @@ from services.calendar_sync.mapping import (
     read_termine,
 )
 from services.calendar_sync.model import GoogleEvent, Pair, Termin
-from services.calendar_sync.observation import (
-    Confirmations,
-    GoogleListing,
-    Picture,
-    PlanSettings,
-)
 from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import CalendarStore
+from services.calendar_sync.view import (
+    CalendarView,
+    Confirmations,
+    GoogleListing,
+    PlanSettings,
+)
 from services.core.errors import InvalidInput, NotFound, UnexpectedAnswer
 from services.core.log import log
 from services.core.look_again import HIDE, Notes, calendar
@@ -145,7 +145,7 @@ class Observer:
         listing = GoogleListing(read_google_events(resources).items, full=True)
         store = await self.store()
         pairs = await store.load_pairs(kuerzel)
-        listed = Picture(settings, termine, listing, pairs, Confirmations())
+        listed = CalendarView(settings, termine, listing, pairs, Confirmations())
         confirmed = Confirmations(
             await in_parallel(_unlisted_termine(listed), self.read_termin),
             await in_parallel(
@@ -153,7 +153,7 @@ class Observer:
                 lambda event_id: self.read_event(calendar_id, event_id),
             ),
         )
-        picture = Picture(settings, termine, listing, pairs, confirmed)
+        picture = CalendarView(settings, termine, listing, pairs, confirmed)
         return View(
             picture,
             termine,
@@ -177,12 +177,12 @@ class Observer:
         listing = GoogleListing(read_google_events(resources).items, full=True)
         pairs = await store.load_pairs(kuerzel)
         absent = _unlisted_events(
-            Picture(settings, [], listing, pairs, Confirmations())
+            CalendarView(settings, [], listing, pairs, Confirmations())
         )
         read = await in_parallel(
             absent, lambda event_id: self.read_event(calendar_id, event_id)
         )
-        picture = Picture(settings, [], listing, pairs, Confirmations(events=read))
+        picture = CalendarView(settings, [], listing, pairs, Confirmations(events=read))
         return View(picture, made_by_us=await self._made_by_us(resources))
 
     async def with_outside(self, view: View) -> View:
@@ -287,7 +287,7 @@ async def in_parallel(
     return found
 
 
-def _unlisted_events(seen: Picture) -> list[str]:
+def _unlisted_events(seen: CalendarView) -> list[str]:
     """The events of pairs that the full listing lacks."""
     return [
         pair.google_event_id
@@ -296,7 +296,7 @@ def _unlisted_events(seen: Picture) -> list[str]:
     ]
 
 
-def _unlisted_termine(seen: Picture) -> list[int]:
+def _unlisted_termine(seen: CalendarView) -> list[int]:
     """The Termine of pairs and of events of ours that Advoware's list lacks, as far as that may mean something."""
     of_pairs = [
         pair.advoware_frnr
@@ -317,7 +317,7 @@ def _unlisted_termine(seen: Picture) -> list[int]:
     return [*of_pairs, *of_events]
 
 
-def _orphans_of_others(seen: Picture) -> list[int]:
+def _orphans_of_others(seen: CalendarView) -> list[int]:
     """The Termine of somebody else that unpaired events of ours show."""
     return [
         event.fr_nr

@@ -133,7 +133,7 @@ def is_placeholder(event: GoogleEvent) -> bool:
     return not event.shows_text
 
 
-class Picture:
+class CalendarView:
     """Both sides and the pairs, each to be found by its key."""
 
     def __init__(
@@ -337,10 +337,10 @@ class Picture:
         """Whether the pair's Termin may be changed."""
         return pair.advoware_write_allowed and not self.settings.write_protection
 
-    def is_everybodys(self, pair: Pair) -> bool:
+    def is_for_all_employees(self, pair: Pair) -> bool:
         """Whether the pair's Termin is in everybody's calendar."""
         termin = self.termine.get(pair.advoware_frnr or 0)
-        return termin is not None and termin.is_everybodys
+        return termin is not None and termin.is_for_all_employees
 
     # -- presence -------------------------------------------------------------------------------------------------
 
