@@ -154,9 +154,10 @@ class Work:
         Raises:
             ForeignSystemError, ConfigurationError: a system cannot be used, so that the rest would fail as well.
         """
-        self._applier.expected_changes = sum(
+        changes = sum(
             isinstance(item, UpdateAdvoware | DeleteAdvoware) for item in actions
         )
+        self._applier.expect_changes(changes)
         for kind, group in groupby(actions, key=_kind):
             if kind == "insert":
                 for batch in _batches(
