@@ -68,8 +68,8 @@ _TOO_LONG = "series whose single occurrence lasts 24 hours or more"
 _LAST_MINUTE = time(23, 59)
 _ONE_DAY = timedelta(days=1)
 
-#: What ``anwalt`` says of an entry that belongs to everybody (specification 05).
-_EVERYBODY = frozenset({"", "alle", "allgemein"})
+#: What ``anwalt`` says of an entry that belongs to all employees (specification 05).
+_ALL_EMPLOYEES = frozenset({"", "alle", "allgemein"})
 #: The fields that say what a Termin is. One that an answer lacks is unknown, not empty (specification 13, G1) [A].
 TERMIN_FIELDS = (
     *(
@@ -85,7 +85,7 @@ TERMIN_FIELDS = (
     *("anwalt", "privat"),
     *TEXTS,
 )
-#: Without one of these nobody knows when or whose it is.
+#: Without one of these it is not known when or whose it is.
 _NEEDED_FIELDS = (
     "datum",
     "uhrzeitVon",
@@ -141,17 +141,24 @@ def read_termin(record: Any) -> Termin:
     fr_nr = fields.record_key(record.get("frNr"))
     if fr_nr is None:
         raise ValueError("no readable frNr")
-    anwalt = normalise_text(record.get("anwalt"))
     event, is_guessed = _read_content(record)
     return Termin(
         fr_nr=fr_nr,
         event=event,
         changed_at=fields.change_time(record.get("zuletztGeaendertAm"), BERLIN),
-        anwalt=None if (anwalt or "").casefold() in _EVERYBODY else anwalt,
+        anwalt=_anwalt(record),
         record=record,
         privat=_is_privat(record),
         notes=(END_GUESSED,) if is_guessed else (),
     )
+
+
+def _anwalt(record: Record) -> str | None:
+    """Whose it is; None if it is all employees'."""
+    anwalt = normalise_text(record.get("anwalt"))
+    if anwalt is None or anwalt.casefold() in _ALL_EMPLOYEES:
+        return None
+    return anwalt
 
 
 def termin_to_event(record: Record) -> NormalisedEvent | Untranslatable:
@@ -173,60 +180,86 @@ def _is_privat(record: Record) -> bool:
 def _read_content(record: Record) -> tuple[NormalisedEvent | Untranslatable, bool]:
     """The content, and whether its end had to be guessed. A text that is missing, or is none, is unknown."""
     event, is_guessed = _read_whole(record)
-    unknown = [
-        name for name in TEXTS if name not in record or not fields.is_text(record[name])
-    ]
+    unknown = [name for name in TEXTS if not _has_text(record, name)]
     if unknown and isinstance(event, NormalisedEvent):
         reason = f"appointment without a readable {unknown[0]}"
-        return Untranslatable(
-            reason, event, frozenset(unknown), _raw_termin(record)
-        ), is_guessed
+        raw = _raw_termin(record)
+        return Untranslatable(reason, event, frozenset(unknown), raw), is_guessed
     return event, is_guessed
 
 
+def _has_text(record: Record, name: str) -> bool:
+    return name in record and fields.is_text(record[name])
+
+
 def _read_whole(record: Record) -> tuple[NormalisedEvent | Untranslatable, bool]:
-    begins, last_day = (
-        fields.moment(record.get("datum")),
-        _last_day(record.get("datumBis")),
-    )
+    begins = fields.moment(record.get("datum"))
     problem = _unreadable(record, begins)
     if problem is not None or begins is None:
         return Untranslatable(problem or "", raw=_raw_termin(record)), False
-    series: Series | Untranslatable | None = None
-    if fields.flag(record.get("dauertermin")):
-        turnus_art, turnus = (
-            fields.whole_number(record.get("turnusArt")),
-            fields.whole_number(record.get("turnus")),
-        )
-        series = series_of_termin(turnus_art, turnus, last_day, begins.day)
+    series = _series_of(record, begins)
     if isinstance(series, Untranslatable):
         return Untranslatable(series.reason, raw=_raw_termin(record)), False
-    own_last_day = None if series else last_day
-    texts = {
-        name: normalise_text(text)
-        for name in TEXTS
-        if fields.is_text(text := record.get(name))
-    }
-    texts = {name: texts.get(name) for name in TEXTS}
-    privat = _is_privat(record)
     if fields.flag(record.get("abwesenheit")):
-        last = max(begins.day, own_last_day or begins.day)
-        event = _event(begins.day, last + _ONE_DAY, series, texts, privat=privat)
-        return event, _is_end_day_unreadable(record) or (
-            own_last_day or begins.day
-        ) < begins.day
+        return _read_absence(record, begins, series)
+    return _read_timed(record, begins, series)
+
+
+def _series_of(record: Record, begins: fields.Moment) -> Series | Untranslatable | None:
+    if not fields.flag(record.get("dauertermin")):
+        return None
+    turnus_art = fields.whole_number(record.get("turnusArt"))
+    turnus = fields.whole_number(record.get("turnus"))
+    last_day = _last_day(record.get("datumBis"))
+    return series_of_termin(turnus_art, turnus, last_day, begins.day)
+
+
+def _read_absence(
+    record: Record, begins: fields.Moment, series: Series | None
+) -> tuple[NormalisedEvent, bool]:
+    own_last_day = _own_last_day(record, series) or begins.day
+    last_day = max(begins.day, own_last_day)
+    event = _event(
+        begins.day,
+        last_day + _ONE_DAY,
+        series,
+        _texts_of(record),
+        privat=_is_privat(record),
+    )
+    is_guessed = _is_end_day_unreadable(record) or own_last_day < begins.day
+    return event, is_guessed
+
+
+def _read_timed(
+    record: Record, begins: fields.Moment, series: Series | None
+) -> tuple[NormalisedEvent | Untranslatable, bool]:
+    last_day = _own_last_day(record, series)
     start, end, is_guessed = _timed(
-        record, begins, own_last_day, within_day=series is not None
+        record, begins, last_day, within_day=series is not None
     )
     problem = _occurrence_problem(start, end) if series else None
     if problem is not None:
         return Untranslatable(problem, raw=_raw_termin(record)), False
     start, end = _existing(start), _existing(end)
-    # The clocks may have been put forward in between.
-    end = end if end > start else _existing(start + DEFAULT_LENGTH)
-    return _event(
-        start, end, series, texts, privat=privat
-    ), is_guessed or _is_end_day_unreadable(record)
+    if end <= start:  # the clocks were put forward in between
+        end = _existing(start + DEFAULT_LENGTH)
+    event = _event(start, end, series, _texts_of(record), privat=_is_privat(record))
+    return event, is_guessed or _is_end_day_unreadable(record)
+
+
+def _own_last_day(record: Record, series: Series | None) -> date | None:
+    """The last day of the appointment itself; that of a series says when it ends."""
+    if series is not None:
+        return None
+    return _last_day(record.get("datumBis"))
+
+
+def _texts_of(record: Record) -> dict[str, str | None]:
+    texts: dict[str, str | None] = {}
+    for name in TEXTS:
+        text = record.get(name)
+        texts[name] = normalise_text(text) if fields.is_text(text) else None
+    return texts
 
 
 def _is_end_day_unreadable(record: Record) -> bool:
@@ -243,23 +276,29 @@ def _unreadable(record: Record, begins: fields.Moment | None) -> str | None:
         return f"appointment without the field {missing[0]}"
     if begins is None or not fields.is_year_usable(begins.day):
         return "appointment without a readable date"
-    if any(
-        fields.flag(record[name]) is None for name in ("dauertermin", "abwesenheit")
-    ):
+    is_series = fields.flag(record["dauertermin"])
+    is_absence = fields.flag(record["abwesenheit"])
+    if is_series is None or is_absence is None:
         return "appointment of an unreadable kind"
-    start = record["uhrzeitVon"]
-    is_timed = not fields.flag(record["abwesenheit"])
-    if (
-        is_timed
-        and begins.clock is None
-        and not fields.is_missing(start)
-        and fields.clock(start) is None
-    ):
+    if not is_absence and not _is_start_readable(record, begins):
         return "appointment without a readable time"
+    return _unreadable_rest(record)
+
+
+def _is_start_readable(record: Record, begins: fields.Moment) -> bool:
+    start = record["uhrzeitVon"]
+    if begins.clock is not None or fields.is_missing(start):
+        return True
+    return fields.clock(start) is not None
+
+
+def _unreadable_rest(record: Record) -> str | None:
     ends = fields.moment(record["datumBis"])
     if ends is not None and not _is_end_usable(ends.day):
         return "appointment that ends before 1800 or after 2200"
-    return None if fields.is_text(record["anwalt"]) else "anwalt is not a text"
+    if not fields.is_text(record["anwalt"]):
+        return "anwalt is not a text"
+    return None
 
 
 def _is_end_usable(day: date) -> bool:
@@ -279,26 +318,34 @@ def _timed(
     record: Record, begins: fields.Moment, last_day: date | None, *, within_day: bool
 ) -> tuple[datetime, datetime, bool]:
     """Start and end by the clock, even if they do not exist, and whether the end had to be guessed."""
-    since_midnight = begins.clock or fields.clock(record["uhrzeitVon"])
-    start = fields.at(
-        begins.day, DEFAULT_START if since_midnight is None else since_midnight
-    )
-    until = fields.clock(record["uhrzeitBis"])
-    ends = fields.moment(record["datumBis"])
-    is_given = not fields.is_missing(record["uhrzeitBis"])
-    if not is_given and ends is not None:
-        until = ends.clock
+    start = fields.at(begins.day, _start_clock(record, begins))
+    until = _end_clock(record)
     if until is None:
-        end, is_guessed = start + DEFAULT_LENGTH, is_given
+        end = start + DEFAULT_LENGTH
+        is_guessed = not fields.is_missing(record["uhrzeitBis"])
     else:
         end, is_guessed = _end(start, last_day or begins.day, until)
     if within_day and end.date() > start.date():
         # The longest that an occurrence may last in Advoware.
-        end, is_guessed = (
-            datetime.combine(start.date(), _LAST_MINUTE, BERLIN),
-            until is not None,
-        )
+        end = datetime.combine(start.date(), _LAST_MINUTE, BERLIN)
+        is_guessed = until is not None
     return start, end, is_guessed
+
+
+def _start_clock(record: Record, begins: fields.Moment) -> timedelta:
+    """The start since midnight."""
+    clock = begins.clock or fields.clock(record["uhrzeitVon"])
+    return DEFAULT_START if clock is None else clock
+
+
+def _end_clock(record: Record) -> timedelta | None:
+    """The end since midnight; None if there is none that can be read."""
+    if not fields.is_missing(record["uhrzeitBis"]):
+        return fields.clock(record["uhrzeitBis"])
+    ends = fields.moment(record["datumBis"])
+    if ends is not None:
+        return ends.clock
+    return fields.clock(record["uhrzeitBis"])
 
 
 def _end(start: datetime, last_day: date, until: timedelta) -> tuple[datetime, bool]:
@@ -306,13 +353,17 @@ def _end(start: datetime, last_day: date, until: timedelta) -> tuple[datetime, b
     end = fields.at(max(last_day, start.date()), until)
     if end > start:
         return end, last_day < start.date()
+    if _is_on_next_day(start, end + _ONE_DAY, until):
+        return end + _ONE_DAY, True
+    return start + DEFAULT_LENGTH, True
+
+
+def _is_on_next_day(start: datetime, end: datetime, until: timedelta) -> bool:
+    """Whether an end before the start is meant on the day after it."""
     is_midnight = until == timedelta()
-    is_next_day = (
-        start.time() >= EVENING
-        if is_midnight
-        else end + _ONE_DAY - start <= LONGEST_NIGHT
-    )
-    return (end + _ONE_DAY if is_next_day else start + DEFAULT_LENGTH), True
+    if is_midnight:
+        return start.time() >= EVENING
+    return end - start <= LONGEST_NIGHT
 
 
 def _raw_termin(record: Record) -> str:
@@ -348,17 +399,22 @@ def _event(
 
 def _occurrence_problem(start: datetime | date, end: datetime | date) -> str | None:
     """Why Advoware or Google cannot repeat this occurrence."""
-    if not isinstance(start, datetime) or not isinstance(end, datetime):
-        return _TOO_LONG if (day_of(end) - day_of(start)).days > 1 else None
+    if isinstance(start, datetime) and isinstance(end, datetime):
+        return _problem_of_timed(start, end)
+    if day_of(end) - day_of(start) > _ONE_DAY:
+        return _TOO_LONG
+    return None
+
+
+def _problem_of_timed(start: datetime, end: datetime) -> str | None:
     if end - start >= _ONE_DAY:
         return _TOO_LONG
     if end.date() > start.date() or end <= start:
         return "series whose single occurrence does not end on its own day"
     # Google repeats the elapsed time, Advoware the times on the clock.
-    if start.utcoffset() != end.utcoffset() or (_existing(start), _existing(end)) != (
-        start,
-        end,
-    ):
+    is_same_offset = start.utcoffset() == end.utcoffset()
+    exist = _existing(start) == start and _existing(end) == end
+    if not is_same_offset or not exist:
         return "series whose first occurrence lies across a change of the clocks"
     return None
 
@@ -395,14 +451,10 @@ def read_google_event(resource: Any) -> GoogleEvent:
     if event_id is None:
         raise ValueError("no readable id")
     is_cancelled = resource.get("status") == "cancelled"
+    event: NormalisedEvent | Untranslatable = Untranslatable("deleted event")
+    if not is_cancelled:
+        event = google_to_event(resource)
     properties = _properties(resource)
-    event = (
-        Untranslatable("deleted event") if is_cancelled else google_to_event(resource)
-    )
-    texts = _google_texts(resource)
-    is_readable = all(
-        fields.is_text(resource.get(name)) for name in _GOOGLE_NAMES.values()
-    )
     return GoogleEvent(
         id=event_id,
         event=event,
@@ -412,18 +464,27 @@ def read_google_event(resource: Any) -> GoogleEvent:
         recurring_event_id=_key(resource.get("recurringEventId")),
         fr_nr=fields.record_key(properties.get(PROPERTY_FRNR)),
         sync_id=_uuid(properties.get(PROPERTY_SYNC_ID)),
-        has_foreign_text=not is_cancelled
-        and _is_anonymised(resource, texts)
-        and texts != _HIDDEN_TEXTS,
-        shows_text=not is_cancelled
-        and not (is_readable and texts in (_HIDDEN_TEXTS, _NO_TEXTS)),
+        has_foreign_text=not is_cancelled and _has_foreign_text(resource),
+        shows_text=not is_cancelled and _shows_text(resource),
         is_private=_is_private(resource),
         record=resource,
     )
 
 
+def _has_foreign_text(resource: Record) -> bool:
+    texts = _google_texts(resource)
+    return _is_anonymised(resource, texts) and texts != _HIDDEN_TEXTS
+
+
+def _shows_text(resource: Record) -> bool:
+    for name in _GOOGLE_NAMES.values():
+        if not fields.is_text(resource.get(name)):
+            return True
+    return _google_texts(resource) not in (_HIDDEN_TEXTS, _NO_TEXTS)
+
+
 def original_start(occurrence: Record) -> datetime | date | None:
-    """When an occurrence of a series would take place if nobody had changed it."""
+    """When an occurrence of a series would take place if it had not been changed."""
     return _google_time(occurrence.get("originalStartTime"))
 
 
@@ -434,22 +495,15 @@ def google_to_event(resource: Record) -> NormalisedEvent | Untranslatable:
     """
     if resource.get("eventType", "default") != "default":
         return Untranslatable("no appointment (eventType)", raw=_raw_google(resource))
-    start, end = (_google_time(resource.get(which)) for which in ("start", "end"))
-    if (
-        start is None
-        or end is None
-        or isinstance(start, datetime) != isinstance(end, datetime)
-    ):
+    start = _google_time(resource.get("start"))
+    end = _google_time(resource.get("end"))
+    is_timed = isinstance(start, datetime)
+    if start is None or end is None or is_timed != isinstance(end, datetime):
         return Untranslatable("event without readable times", raw=_raw_google(resource))
-    end, problem = _google_end(start, end)
-    problems = [problem] if problem else []
-    if (
-        not isinstance(start, datetime)
-        and resource.get("transparency") == "transparent"
-    ):
-        problems.append("all-day event that blocks no time, which is no Abwesenheit")
-    series = _google_series(resource, start, end, problems)
+    end, series, problems = _google_times(resource, start, end)
     unknown = {TIMES} if problems else set()
+    if problems:
+        series = None
     texts = _google_texts(resource)
     anonymised = _is_anonymised(resource, texts)
     if anonymised:
@@ -460,19 +514,26 @@ def google_to_event(resource: Record) -> NormalisedEvent | Untranslatable:
         problems += too_much.values()
     # Ours were all private towards the viewers of the calendar once, which says nothing about the Termin.
     privat = PROPERTY_FRNR not in _properties(resource) and _is_private(resource)
-    event = _event(
-        start,
-        end,
-        None if TIMES in unknown else series,
-        texts,
-        privat=privat,
-        anonymised=anonymised,
-    )
+    event = _event(start, end, series, texts, privat=privat, anonymised=anonymised)
     if not problems:
         return event
-    return Untranslatable(
-        "; ".join(problems), event, frozenset(unknown), _raw_google(resource)
-    )
+    reason = "; ".join(problems)
+    return Untranslatable(reason, event, frozenset(unknown), _raw_google(resource))
+
+
+def _google_times(
+    resource: Record, start: datetime | date, end: datetime | date
+) -> tuple[datetime | date, Series | None, list[str]]:
+    """A usable end, the series, and why Advoware cannot hold the times."""
+    problems: list[str] = []
+    end, problem = _google_end(start, end)
+    if problem:
+        problems.append(problem)
+    is_all_day = not isinstance(start, datetime)
+    if is_all_day and resource.get("transparency") == "transparent":
+        problems.append("all-day event that blocks no time, which is no Abwesenheit")
+    series = _google_series(resource, start, end, problems)
+    return end, series, problems
 
 
 def _google_end(
@@ -506,20 +567,19 @@ def _google_series(
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         problems.append("series with unreadable rules")
         return None
-    series = series_of_google(lines, start)
+    read = series_of_google(lines, start)
     problem = _occurrence_problem(start, end)
     if problem:
         problems.append(problem)
-    last_day = FOR_EVER
-    if isinstance(series, Untranslatable):
-        problems.append(series.reason)
+    series, last_day = None, FOR_EVER
+    if isinstance(read, Untranslatable):
+        problems.append(read.reason)
     else:
-        last_day = series.last_day or FOR_EVER
-    if isinstance(start, datetime) and not _has_berlins_clock(
-        resource, start.date(), last_day
-    ):
+        series, last_day = read, read.last_day or FOR_EVER
+    is_timed = isinstance(start, datetime)
+    if is_timed and not _has_berlins_clock(resource, day_of(start), last_day):
         problems.append("series in another time zone")
-    return None if isinstance(series, Untranslatable) else series
+    return series
 
 
 def _has_berlins_clock(resource: Record, first_day: date, last_day: date) -> bool:
@@ -534,19 +594,22 @@ def _texts_that_advoware_cannot_hold(
 ) -> dict[str, str]:
     """By name, why not."""
     problems: dict[str, str] = {}
-    for name, longest in _ADVOWARE_LENGTHS.items():
-        text = texts[name]
-        if not fields.is_text(resource.get(_GOOGLE_NAMES[name])):
-            problems[name] = f"{name} is not a text"
-        elif text is not None and len(text) > longest:
-            problems[name] = (
-                f"{name} is longer than the {longest} characters that Advoware takes"
-            )
-        elif _is_cut(name, text):
-            problems[name] = (
-                f"{name} is only the beginning of what stands in Advoware, because Google takes no more"
-            )
+    for name in _ADVOWARE_LENGTHS:
+        problem = _text_problem(name, resource.get(_GOOGLE_NAMES[name]), texts[name])
+        if problem is not None:
+            problems[name] = problem
     return problems
+
+
+def _text_problem(name: str, written: Any, text: str | None) -> str | None:
+    longest = _ADVOWARE_LENGTHS[name]
+    if not fields.is_text(written):
+        return f"{name} is not a text"
+    if text is not None and len(text) > longest:
+        return f"{name} is longer than the {longest} characters that Advoware takes"
+    if _is_cut(name, text):
+        return f"{name} is only the beginning of what stands in Advoware, because Google takes no more"
+    return None
 
 
 def _is_cut(name: str, text: str | None) -> bool:
@@ -559,16 +622,10 @@ def _google_time(value: Any) -> datetime | date | None:
     """A date, or the time in Berlin (aware; ``fold`` 1 in the second of two equal hours)."""
     if not isinstance(value, Mapping):
         return None
-    day, moment = value.get("date"), value.get("dateTime")
-    if day:
-        return _google_day(day)
-    if not isinstance(moment, str):
-        return None
-    try:
-        parsed = datetime.fromisoformat(moment)
-    except ValueError:
-        return None
-    if not fields.is_year_usable(parsed):
+    if value.get("date"):
+        return _google_day(value["date"])
+    parsed = _parsed_time(value.get("dateTime"))
+    if parsed is None:
         return None
     if parsed.tzinfo is None:
         name = value.get("timeZone") or ZONE
@@ -577,6 +634,16 @@ def _google_time(value: Any) -> datetime | date | None:
             return None
         parsed = parsed.replace(tzinfo=zone)
     return parsed.astimezone(UTC).astimezone(BERLIN).replace(microsecond=0)
+
+
+def _parsed_time(value: Any) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return parsed if fields.is_year_usable(parsed) else None
 
 
 def _google_day(value: Any) -> date | None:
@@ -630,11 +697,9 @@ def _properties(resource: Record) -> Mapping[str, Any]:
 
 def _key(value: Any) -> str | None:
     """A text that names something, if it can be stored and sent as it is."""
-    return (
-        value
-        if isinstance(value, str) and value and clean_text(value) == value
-        else None
-    )
+    if not isinstance(value, str) or not value:
+        return None
+    return value if clean_text(value) == value else None
 
 
 def _uuid(value: Any) -> UUID | None:
@@ -674,14 +739,11 @@ def changed_termin(event: NormalisedEvent, current: Record) -> dict[str, Any]:
     before = termin_to_event(current)
     if isinstance(before, Untranslatable) or before.timing != event.timing:
         body.update(_times(event))
-    if not event.anonymised:
-        body.update(
-            {
-                name: text
-                for name, text in _texts(event).items()
-                if normalise_text(text) != normalise_text(body.get(name))
-            }
-        )
+    if event.anonymised:
+        return body
+    for name, text in _texts(event).items():
+        if normalise_text(text) != normalise_text(body.get(name)):
+            body[name] = text
     return body
 
 
@@ -694,25 +756,31 @@ def _texts(event: NormalisedEvent) -> dict[str, Any]:
 
 
 def _times(event: NormalisedEvent) -> dict[str, Any]:
-    start, end = event.start, event.end
-    if event.recurrence is not None:
-        last_day = series_end(event.recurrence) or FOR_EVER
-    else:
-        last_day = day_of(end) if isinstance(end, datetime) else end - _ONE_DAY
     return {
-        "datum": day_of(start).isoformat(),
-        "uhrzeitVon": start.time().isoformat()
-        if isinstance(start, datetime)
-        else "00:00:00",
-        "uhrzeitBis": end.time().isoformat()
-        if isinstance(end, datetime)
-        else "23:59:00",
-        "datumBis": last_day.isoformat(),
+        "datum": day_of(event.start).isoformat(),
+        "uhrzeitVon": _clock(event.start, all_day="00:00:00"),
+        "uhrzeitBis": _clock(event.end, all_day="23:59:00"),
+        "datumBis": _last_day_in_advoware(event).isoformat(),
         "abwesenheit": int(event.all_day),
         "dauertermin": event.dauertermin,
         "turnus": event.turnus,
         "turnusArt": event.turnusArt,
     }
+
+
+def _clock(moment: datetime | date, *, all_day: str) -> str:
+    if isinstance(moment, datetime):
+        return moment.time().isoformat()
+    return all_day
+
+
+def _last_day_in_advoware(event: NormalisedEvent) -> date:
+    """The day of the end, as Advoware counts it; of a series the last day of its occurrences."""
+    if event.recurrence is not None:
+        return series_end(event.recurrence) or FOR_EVER
+    if isinstance(event.end, datetime):
+        return event.end.date()
+    return event.end - _ONE_DAY
 
 
 # -- normalised -> Google -------------------------------------------------------------------------------------------
@@ -739,10 +807,13 @@ def google_body(
         ours: whether it is a copy that we made. A person's own event keeps its visibility, unless its text is hidden.
     """
     start, end = _same_hours(event, current)
+    title, place = _cut(event.text) or "", _cut(event.ort)
+    if event.anonymised:
+        title, place = ANONYMISED_TITLE, None
     body: dict[str, Any] = {
-        "summary": ANONYMISED_TITLE if event.anonymised else _cut(event.text) or "",
+        "summary": title,
         "description": _description(event, current),
-        "location": None if event.anonymised else _cut(event.ort),
+        "location": place,
         "start": _google_moment(start, _kept_zone(event, current, "start")),
         "end": _google_moment(end, _kept_zone(event, current, "end")),
         "recurrence": [event.recurrence] if event.recurrence else None,
@@ -755,17 +826,19 @@ def google_body(
         },
     }
     if event.all_day:
-        body["transparency"] = (
-            "opaque"  # an absence blocks its days; else it would not be read as one again
-        )
+        # An absence blocks its days; else it would not be read as one again.
+        body["transparency"] = "opaque"
     if event.anonymised:
         body["visibility"] = "private"
-    elif ours or (
-        current is not None
-        and _properties(current.record).get(PROPERTY_ANONYMISED) == "1"
-    ):
+    elif ours or _was_anonymised(current):
         body["visibility"] = "default"
     return body
+
+
+def _was_anonymised(current: GoogleEvent | None) -> bool:
+    if current is None:
+        return False
+    return _properties(current.record).get(PROPERTY_ANONYMISED) == "1"
 
 
 def hide_body(fr_nr: int | None, sync_id: UUID) -> dict[str, Any]:
@@ -848,12 +921,9 @@ def _same_hours(
 
 def _existing_fold(moment: datetime, fold: int) -> datetime:
     """The moment with that fold, if it exists twice."""
-    other = moment.replace(fold=fold)
-    return (
-        other
-        if other.utcoffset() != moment.replace(fold=0).utcoffset()
-        else moment.replace(fold=0)
-    )
+    first, wanted = moment.replace(fold=0), moment.replace(fold=fold)
+    exists_twice = wanted.utcoffset() != first.utcoffset()
+    return wanted if exists_twice else first
 
 
 def _kept_zone(event: NormalisedEvent, current: GoogleEvent | None, which: str) -> str:
@@ -887,13 +957,11 @@ def google_event_id(fr_nr: int, calendar_id: str, generation: int = 0) -> str:
 
     A further ``generation`` is for an id that Google refuses to revive, or whose series cannot be repaired.
     """
-    name = f"advoware:{fr_nr}:{calendar_id}" + (f":{generation}" if generation else "")
-    return (
-        base64.b32hexencode(hashlib.sha256(name.encode()).digest())
-        .decode()
-        .rstrip("=")
-        .lower()
-    )
+    name = f"advoware:{fr_nr}:{calendar_id}"
+    if generation:
+        name = f"{name}:{generation}"
+    digest = hashlib.sha256(name.encode()).digest()
+    return base64.b32hexencode(digest).decode().rstrip("=").lower()
 
 
 def generation_of(
