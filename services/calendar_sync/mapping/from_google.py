@@ -275,6 +275,7 @@ def _google_day(value: Any) -> date | None:
 
 
 def google_texts(resource: Record) -> dict[str, str | None]:
+    """Title, note and place of an event, by Advoware's names."""
     texts = {
         name: normalise_text(resource.get(theirs))
         for name, theirs in GOOGLE_NAMES.items()

@@ -34,7 +34,6 @@ GOOGLE_LENGTH = 1024
 ELLIPSIS = "…"
 GOOGLE_NAMES = {"text": "summary", "notiz": "description", "ort": "location"}
 
-
 _TOO_LONG = "series whose single occurrence lasts 24 hours or more"
 
 
@@ -46,6 +45,7 @@ class Read(NamedTuple, Generic[Item]):
 
 
 def read_each(read: Callable[[Any], Item], records: Iterable[Any]) -> Read[Item]:
+    """Read each record; one that cannot be read does not stop the others."""
     result: Read[Item] = Read([], [])
     for number, record in enumerate(records, start=1):
         try:
@@ -64,6 +64,7 @@ def new_event(
     privat: bool,
     anonymised: bool = False,
 ) -> NormalisedEvent:
+    """An appointment in the one form; ``texts`` by their names."""
     return NormalisedEvent(
         start,
         end,
@@ -106,6 +107,7 @@ def existing(moment: datetime) -> datetime:
 
 
 def as_json(value: Any) -> str:
+    """A value that came over the wire, to be compared; empty if it did not."""
     try:
         return json.dumps(value, sort_keys=True, default=str)
     except (RecursionError, TypeError, ValueError):  # nothing that came over the wire
@@ -113,10 +115,12 @@ def as_json(value: Any) -> str:
 
 
 def by_the_clock(moment: datetime) -> datetime:
+    """The time on the clock, without its zone."""
     return moment.replace(tzinfo=None)
 
 
 def private_properties(resource: Record) -> Mapping[str, Any]:
+    """The private extended properties of an event."""
     extended = resource.get("extendedProperties")
     private = extended.get("private") if isinstance(extended, Mapping) else None
     return private if isinstance(private, Mapping) else {}
