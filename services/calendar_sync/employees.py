@@ -1,7 +1,7 @@
 """Whose calendar it is: Advoware's employees, and who of them is called otherwise than before.
 
 An employee whose Kürzel is changed in Advoware keeps calendar and pairs. That it is the same person, his name tells:
-the old Kürzel has vanished from the list of active employees, and a Kürzel that nobody had bears the name. Whatever is
+the old Kürzel has vanished from the list of active employees, and a Kürzel that no one had bears the name. Whatever is
 less clear than that (two of one name, two who have swapped) moves nothing, and an operator is told.
 """
 
@@ -84,7 +84,7 @@ class Renames:
     """What the list of active employees says about those whom we know.
 
     Attributes:
-        chains: moves that belong together, such as A to B while B goes to C; the first Kürzel is nobody's any more.
+        chains: moves that belong together, such as A to B while B goes to C; the first Kürzel is no one's any more.
         unclear: why nothing moves, by the Kürzel that was known.
         doubtful: all Kürzel that an unclear case is about.
     """
@@ -211,7 +211,7 @@ class EmployeeStore:
         return {str(row["former"]): str(row["kuerzel"]) for row in rows}
 
     async def remember(self, active: Mapping[str, str], now: datetime) -> None:
-        """Remember who is active. A former Kürzel that somebody has again leads to nobody else any more."""
+        """Remember who is active. A former Kürzel that an employee has again leads to no one else any more."""
         async with (
             database_errors(),
             self._pool.acquire() as connection,
@@ -233,7 +233,7 @@ class EmployeeStore:
     ) -> None:
         """Give all that belongs to an employee to his new Kürzel: for all moves of the chain, or for none.
 
-        The caller holds the locks of all of them. The last Kürzel is nobody's yet.
+        The caller holds the locks of all of them. The last Kürzel is no one's yet.
         """
         async with (
             database_errors(),
@@ -356,7 +356,7 @@ class EmployeeRegister:
         Raises:
             ForeignSystemError, DatabaseUnusable: Advoware, PostgreSQL or Redis does not answer.
         """
-        if not active:  # nobody is there: that is no list
+        if not active:  # no one is there: that is no list
             return frozenset()
         store = EmployeeStore(await self._resources.database())
         renames = find_renames(await store.known(), active, await store.occupied())
@@ -384,7 +384,7 @@ class EmployeeRegister:
     async def _is_followed(self, store: EmployeeStore, chain: Sequence[Move]) -> bool:
         """Whether Advoware's Termine have the new Kürzel, where the old one is somebody else's now.
 
-        Before that nobody can tell whose a Termin is that bears it, and each would be shown to the wrong one.
+        Before that it cannot be told whose a Termin is that bears it, and each would be shown to the wrong one.
         """
         today = self._resources.clock().astimezone(BERLIN).date()
         window = self._resources.settings.calendar_sync
@@ -425,11 +425,11 @@ class EmployeeRegister:
         self, store: EmployeeStore, chain: Sequence[Move], active: Mapping[str, str]
     ) -> bool:
         """Move what belongs to them; False: one of them is being synced."""
-        everybody = sorted({kuerzel for move in chain for kuerzel in move})
+        concerned = sorted({kuerzel for move in chain for kuerzel in move})
         redis = self._resources.calendar_redis
         try:
             async with AsyncExitStack() as locks:
-                for kuerzel in everybody:
+                for kuerzel in concerned:
                     lock = record_lock(
                         self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis
                     )
@@ -443,7 +443,7 @@ class EmployeeRegister:
                 self._context,
                 "warning",
                 "calendar.rename_postponed",
-                kuerzel=",".join(everybody),
+                kuerzel=",".join(concerned),
             )
             return False
         for former, kuerzel in chain:
@@ -463,7 +463,7 @@ class EmployeesAdvoware(AdvowareService):
     """Advoware's Termine, in which those who were renamed have their present Kürzel.
 
     Whether Advoware writes a new Kürzel into the Termine that are there, and how soon, is not documented [A]. As long
-    as nobody else has the former Kürzel, a Termin that bears it is that of the same person.
+    as no one else has the former Kürzel, a Termin that bears it is that of the same person.
     """
 
     def __init__(
@@ -489,7 +489,7 @@ class EmployeesAdvoware(AdvowareService):
         )
 
     async def is_former(self, kuerzel: str) -> bool:
-        """Whether nobody has this Kürzel any more because he was renamed; as of now."""
+        """Whether no one has this Kürzel any more because he was renamed; as of now."""
         self._renamed = None
         return kuerzel in await self._names()
 
@@ -502,7 +502,7 @@ class EmployeesAdvoware(AdvowareService):
 
 
 class _TermineOfEmployees(TermineAnswer):
-    """The lists of all Kürzel that somebody has had, as one."""
+    """The lists of all Kürzel that an employee has had, as one."""
 
     def __init__(
         self, answers: Sequence[TermineAnswer], renamed: Mapping[str, str]

@@ -87,7 +87,8 @@ def _moment(value: str) -> Moment | None:
     text = normalise_text(value)
     if text is None:
         return None
-    if match := _END_OF_DAY.fullmatch(text):
+    match = _END_OF_DAY.fullmatch(text)
+    if match is not None:
         day = moment(match[1])
         return Moment(day.day, _WHOLE_DAY) if day else None
     parsed = parse_date_time(text)

@@ -47,7 +47,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class OwnRule:
-    """A rule that we have set. Without ``set_at`` it was asked for, and nobody knows whether it came to that."""
+    """A rule that we have set. Without ``set_at`` it was requested, and it is not known whether it came to that."""
 
     email: str
     rule_id: str

@@ -96,7 +96,7 @@ async def enqueue_employees(
 
 
 async def left_behind() -> list[str]:
-    """The employees whose calendar somebody has asked to be looked at again, and a crash has kept it from happening.
+    """The employees whose calendar a person has asked to be looked at again, and a crash has kept it from happening.
 
     Raises:
         Unavailable: PostgreSQL does not answer.
@@ -131,7 +131,7 @@ async def take_up(event: EmployeeEvent, context: Any) -> None:
 
     Raises:
         ForeignSystemError, ConfigurationError: a system cannot be used at all.
-        Exception: a defect of ours, or a record that nobody has foreseen; see `fail`.
+        Exception: a defect of ours, or a record that was not foreseen; see `fail`.
     """
     resources = current_resources()
     await claim_pending(
@@ -154,7 +154,7 @@ async def take_up(event: EmployeeEvent, context: Any) -> None:
 
 
 async def fail(event: EmployeeEvent, error: Exception, context: Any) -> None:
-    """Tell and remember that an employee's run has failed, whatever the reason: it is nobody else's business.
+    """Log and remember that an employee's run has failed, whatever the reason: it concerns no one else.
 
     Raises:
         Unavailable: it cannot be remembered that the texts are to be hidden, so the queue has to try again.

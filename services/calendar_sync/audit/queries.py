@@ -11,7 +11,11 @@ from uuid import UUID
 from redis.exceptions import RedisError
 
 from services.calendar_sync.audit.findings import Finding, pair_findings
-from services.calendar_sync.audit.reader import LARGEST_FRNR, CalendarMissing, Observer
+from services.calendar_sync.audit.reader import (
+    LARGEST_FRNR,
+    AuditReader,
+    CalendarMissing,
+)
 from services.calendar_sync.audit.report import (
     Problem,
     Report,
@@ -60,7 +64,7 @@ class CalendarQuestions:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._observer = Observer(resources)
+        self._reader = AuditReader(resources)
 
     # -- one appointment ------------------------------------------------------------------------------------------
 
@@ -81,16 +85,16 @@ class CalendarQuestions:
     ) -> Report:
         """All that is known about a Google event, and about the Termin that it shows; likewise."""
         stored = await self._within(
-            wanted, await (await self._observer.store()).pairs_of_event(event_id)
+            wanted, await (await self._reader.store()).pairs_of_event(event_id)
         )
         employees = {found.pair.employee_kuerzel for found in stored} or set(
-            await self._observer.employees(wanted)
+            await self._reader.employees(wanted)
         )
         shown: list[_Shown] = []
         for kuerzel in sorted(employees):
             calendar_id = await self._calendar(kuerzel)
             event = (
-                await self._observer.read_event(calendar_id, event_id)
+                await self._reader.read_event(calendar_id, event_id)
                 if calendar_id
                 else None
             )
@@ -99,14 +103,7 @@ class CalendarQuestions:
         live = [found.pair.advoware_frnr for found in stored if not found.pair.deleted]
         named = [each.event.fr_nr for each in shown]
         known = [*live, *named, *(found.pair.advoware_frnr for found in stored)]
-        frnr = next(
-            (
-                number
-                for number in known
-                if number is not None and 0 < number <= LARGEST_FRNR
-            ),
-            None,
-        )
+        frnr = _first_frnr(known)
         return await self._appointment(
             "query-event", frnr, stored, shown, wanted, show_text=show_text
         )
@@ -114,7 +111,7 @@ class CalendarQuestions:
     async def _chosen(
         self, employees: Iterable[str], wanted: Sequence[str]
     ) -> list[str]:
-        chosen = await self._observer.employees(wanted) if wanted else None
+        chosen = await self._reader.employees(wanted) if wanted else None
         return sorted(
             kuerzel for kuerzel in employees if chosen is None or kuerzel in chosen
         )
@@ -135,12 +132,12 @@ class CalendarQuestions:
         if termin is not None and termin.anwalt is not None:
             employees.add(termin.anwalt)
         elif termin is not None or not employees:
-            employees.update(await self._observer.employees(wanted))
+            employees.update(await self._reader.employees(wanted))
         return await self._chosen(employees, wanted)
 
     async def _calendar(self, kuerzel: str) -> str | None:
         try:
-            return await self._observer.calendar_id(kuerzel)
+            return await self._reader.calendar_id(kuerzel)
         except CalendarMissing:
             return None
 
@@ -155,22 +152,20 @@ class CalendarQuestions:
                 continue
             try:
                 listed = read_google_events(
-                    await self._observer.list_events(calendar_id)
+                    await self._reader.list_events(calendar_id)
                 ).items
             except CalendarMissing:
                 continue
-            ids = {
-                pair.google_event_id
-                for pair in (entry.pair for entry in stored)
-                if pair.employee_kuerzel == kuerzel
-            }
+            pairs = [entry.pair for entry in stored]
+            own = [pair for pair in pairs if pair.employee_kuerzel == kuerzel]
+            ids = {pair.google_event_id for pair in own}
             events = {
                 event.id: event
                 for event in listed
                 if event.id in ids or event.fr_nr == frnr
             }
             for event_id in sorted(ids - events.keys() - {None}, key=str):
-                read = await self._observer.read_event(calendar_id, str(event_id))
+                read = await self._reader.read_event(calendar_id, str(event_id))
                 if read is not None:
                     events[read.id] = read
             found += [
@@ -193,9 +188,9 @@ class CalendarQuestions:
         """The report about a Termin, and about the rows and events that are known already."""
         termin = None
         if frnr is not None:
-            termin = await self._observer.read_termin(frnr)
+            termin = await self._reader.read_termin(frnr)
             of_termin = await self._within(
-                wanted, await (await self._observer.store()).pairs_of_termin(frnr)
+                wanted, await (await self._reader.store()).pairs_of_termin(frnr)
             )
             stored = list(
                 {found.pair.sync_id: found for found in (*stored, *of_termin)}.values()
@@ -209,7 +204,7 @@ class CalendarQuestions:
                     for each in (*listed, *shown)
                 }.values()
             )
-        store = await self._observer.store()
+        store = await self._reader.store()
         intents = [
             asdict(intent)
             for intent in await store.open_intents()
@@ -280,11 +275,11 @@ class CalendarQuestions:
                 {pair.advoware_frnr or 0: own_termin},
                 {pair.google_event_id or "": event},
             )
-            settings = self._observer.settings_for(pair.employee_kuerzel, "")
-            seen = CalendarView(
+            settings = self._reader.settings_for(pair.employee_kuerzel, "")
+            view = CalendarView(
                 settings, [], GoogleListing([], full=True), [pair], read
             )
-            findings += pair_findings(seen, pair)
+            findings += pair_findings(view, pair)
         return findings
 
     async def history(self, key: str) -> Report:
@@ -293,7 +288,7 @@ class CalendarQuestions:
         Raises:
             InvalidInput: it is neither.
         """
-        store = await self._observer.store()
+        store = await self._reader.store()
         if key.isdecimal():
             lines = await store.history(frnr=_checked_frnr(int(key)))
         else:
@@ -319,9 +314,9 @@ class CalendarQuestions:
         """Numbers per employee, how the latest run ended, and what is not in order with it.
 
         ``last_success``: when a sync last succeeded, ``age_seconds``: how long ago that is; ``run``: how the latest run
-        ended; ``held``: how many appointments wait, and ``released_at`` if somebody has looked at them already.
+        ended; ``held``: how many appointments wait, and ``released_at`` if an operator has looked at them already.
         """
-        store = await self._observer.store()
+        store = await self._reader.store()
         numbers = {row.employee_kuerzel: row for row in await store.statistics()}
         cursors = {
             cursor.employee_kuerzel: cursor for cursor in await store.load_cursors()
@@ -374,7 +369,7 @@ class CalendarQuestions:
     async def _covered(self, known: set[str]) -> tuple[set[str], list[Problem]]:
         """Whom the sync covers; without Advoware's answer all that are known, because some of them are."""
         try:
-            return set(await self._observer.sync.employees()), []
+            return set(await self._reader.sync.employees()), []
         except (ConfigurationError, ForeignSystemError) as error:
             return known, [
                 Problem(None, f"whom the sync covers is not known: {explain(error)}")
@@ -393,8 +388,8 @@ class CalendarQuestions:
     async def list_calendars(self, wanted: Sequence[str] = ()) -> Report:
         """The calendars of the sync with their sharing, and what is not in order with them."""
         settings = self._resources.settings
-        active = active_employees(await self._observer.advoware.list_mitarbeiter())
-        survey = await read_survey(self._resources, self._observer, active)
+        active = active_employees(await self._reader.advoware.list_mitarbeiter())
+        survey = await read_survey(self._resources, self._reader, active)
         chosen = await self._chosen(
             {*survey.calendars, *survey.cached, *survey.covered}, wanted
         )
@@ -410,6 +405,14 @@ class CalendarQuestions:
 
     def _report(self, command: str, findings: list[Finding], **details: Any) -> Report:
         return Report(command, self._resources.clock(), findings, details=details)
+
+
+def _first_frnr(numbers: Iterable[int | None]) -> int | None:
+    """The first that can be a number of Advoware's."""
+    for number in numbers:
+        if number is not None and 0 < number <= LARGEST_FRNR:
+            return number
+    return None
 
 
 def _checked_frnr(frnr: int) -> int:

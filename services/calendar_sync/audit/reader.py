@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from services.calendar_sync.audit.findings import View
+from services.calendar_sync.audit.findings import EmployeeAudit
 from services.calendar_sync.audit.leaks import days_outside, unknown_termine
 from services.calendar_sync.calendars import calendar_name, find_calendar
 from services.calendar_sync.employees import EmployeesAdvoware, active_employees
@@ -53,7 +53,7 @@ class CalendarMissing(NotFound):
     """The employee has no calendar, or it was deleted."""
 
 
-class Observer:
+class AuditReader:
     """Reads for the audit. ``resources`` belong to the running event loop."""
 
     def __init__(self, resources: Resources) -> None:
@@ -129,7 +129,7 @@ class Observer:
             max_deletions=settings.calendar_sync.max_deletions,
         )
 
-    async def view(self, kuerzel: str) -> View:
+    async def read(self, kuerzel: str) -> EmployeeAudit:
         """Both sides and the pairs of one employee, absences confirmed.
 
         Raises:
@@ -153,19 +153,19 @@ class Observer:
                 lambda event_id: self.read_event(calendar_id, event_id),
             ),
         )
-        picture = CalendarView(settings, termine, listing, pairs, confirmed)
-        return View(
-            picture,
+        view = CalendarView(settings, termine, listing, pairs, confirmed)
+        return EmployeeAudit(
+            view,
             termine,
             await store.open_intents(kuerzel),
             await self._made_by_us(resources),
             await in_parallel(
-                _orphans_of_others(picture),
+                _orphans_of_others(view),
                 lambda frnr: _pairs_of_others(store, frnr, kuerzel),
             ),
         )
 
-    async def google_view(self, kuerzel: str) -> View:
+    async def read_google(self, kuerzel: str) -> EmployeeAudit:
         """Google's side and the pairs of one employee, absences confirmed; Advoware is not asked.
 
         Raises:
@@ -182,18 +182,18 @@ class Observer:
         read = await in_parallel(
             absent, lambda event_id: self.read_event(calendar_id, event_id)
         )
-        picture = CalendarView(settings, [], listing, pairs, Confirmations(events=read))
-        return View(picture, made_by_us=await self._made_by_us(resources))
+        view = CalendarView(settings, [], listing, pairs, Confirmations(events=read))
+        return EmployeeAudit(view, made_by_us=await self._made_by_us(resources))
 
-    async def with_outside(self, view: View) -> View:
-        """The view with the Termine outside the window whose events show texts, and whether texts are to be hidden.
+    async def with_outside(self, audit: EmployeeAudit) -> EmployeeAudit:
+        """The audit with the Termine outside the window whose events show texts, and whether texts are to be hidden.
 
         Costs at most two lists of Advoware and `MAX_READS` direct reads.
         """
-        kuerzel = view.picture.settings.kuerzel
-        wanted = unknown_termine(view)
+        kuerzel = audit.view.settings.kuerzel
+        wanted = unknown_termine(audit)
         found: dict[int, Termin | None] = {}
-        for first, last in days_outside(view, wanted):
+        for first, last in days_outside(audit, wanted):
             listed = read_termine(
                 await self.advoware.list_termine(kuerzel, first, last)
             ).items
@@ -208,7 +208,7 @@ class Observer:
         note = await Notes(await self._resources.database()).find(calendar(kuerzel))
         hide_asked = note is not None and HIDE in note.wishes
         return replace(
-            view, outside=found, unread=len(wanted) - len(found), hide_asked=hide_asked
+            audit, outside=found, unread=len(wanted) - len(found), hide_asked=hide_asked
         )
 
     async def list_events(self, calendar_id: str) -> list[Json]:
@@ -287,44 +287,44 @@ async def in_parallel(
     return found
 
 
-def _unlisted_events(seen: CalendarView) -> list[str]:
+def _unlisted_events(view: CalendarView) -> list[str]:
     """The events of pairs that the full listing lacks."""
     return [
         pair.google_event_id
-        for pair in seen.pairs
-        if pair.google_event_id and seen.in_google(pair) == "missing"
+        for pair in view.pairs
+        if pair.google_event_id and view.in_google(pair) == "missing"
     ]
 
 
-def _unlisted_termine(seen: CalendarView) -> list[int]:
+def _unlisted_termine(view: CalendarView) -> list[int]:
     """The Termine of pairs and of events of ours that Advoware's list lacks, as far as that may mean something."""
     of_pairs = [
         pair.advoware_frnr
-        for pair in seen.pairs
+        for pair in view.pairs
         if pair.advoware_frnr is not None
-        and seen.in_advoware(pair) == "missing"
-        and (seen.is_expected(pair) or seen.in_google(pair) in {"missing", "gone"})
+        and view.in_advoware(pair) == "missing"
+        and (view.is_expected(pair) or view.in_google(pair) in {"missing", "gone"})
     ]
-    known = seen.termine.keys() | seen.elsewhere
+    known = view.termine.keys() | view.elsewhere
     of_events = [
         event.fr_nr
-        for event in seen.events.values()
+        for event in view.events.values()
         if event.fr_nr is not None
         and 0 < event.fr_nr <= LARGEST_FRNR
-        and event.id not in seen.by_event
+        and event.id not in view.by_event
         and event.fr_nr not in known
     ]
     return [*of_pairs, *of_events]
 
 
-def _orphans_of_others(seen: CalendarView) -> list[int]:
+def _orphans_of_others(view: CalendarView) -> list[int]:
     """The Termine of somebody else that unpaired events of ours show."""
     return [
         event.fr_nr
-        for event in seen.events.values()
+        for event in view.events.values()
         if event.fr_nr is not None
-        and event.fr_nr in seen.elsewhere
-        and event.id not in seen.by_event
+        and event.fr_nr in view.elsewhere
+        and event.id not in view.by_event
     ]
 
 
