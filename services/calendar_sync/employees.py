@@ -108,20 +108,34 @@ def find_renames(
     moves = _moves(recent, {row.kuerzel: row.name for row in known}, active, renames)
     followed: set[str] = set()
     for head in sorted(moves.keys() - active.keys()):
-        chain = [(head, moves[head])]
-        while (last := chain[-1][1]) in moves:
-            chain.append((last, moves[last]))
-        followed.update(former for former, _ in chain)
-        if last in occupied or any(former in renames.unclear for former, _ in chain):
-            renames.doubt(
-                head, f"{last} has a calendar of its own", *(new for _, new in chain)
-            )
+        chain = _chain_from(head, moves)
+        formers = {former for former, _ in chain}
+        followed |= formers
+        last = chain[-1][1]
+        if last in occupied or not formers.isdisjoint(renames.unclear):
+            successors = [successor for _, successor in chain]
+            renames.doubt(head, f"{last} has a calendar of its own", *successors)
         else:
             renames.chains.append(chain)
     for former in sorted(moves.keys() - followed):
         reason = f"the name of {former} is now that of {moves[former]}, and {former} is somebody else's"
         renames.doubt(former, reason, moves[former])
     return renames
+
+
+def _chain_from(head: str, moves: Mapping[str, str]) -> list[Move]:
+    """The moves that have to be made together, the first Kürzel first."""
+    chain = [(head, moves[head])]
+    last = moves[head]
+    while last in moves:
+        chain.append((last, moves[last]))
+        last = moves[last]
+    return chain
+
+
+def _kuerzel_of(chain: Sequence[Move]) -> set[str]:
+    """All Kürzel that a chain concerns."""
+    return {former for former, _ in chain} | {kuerzel for _, kuerzel in chain}
 
 
 def _recent(known: Sequence[Known]) -> dict[str, str]:
@@ -334,7 +348,7 @@ async def _move(
     )
 
 
-# -- entrances ------------------------------------------------------------------------------------------------------
+# -- entry points -----------------------------------------------------------------------------------------------------
 
 
 class EmployeeRegister:
@@ -362,11 +376,10 @@ class EmployeeRegister:
         renames = find_renames(await store.known(), active, await store.occupied())
         postponed: set[str] = set()
         for chain in renames.chains:
-            if not (
-                await self._is_followed(store, chain)
-                and await self._move(store, chain, active)
-            ):
-                postponed.update(kuerzel for move in chain for kuerzel in move)
+            is_followed = await self._is_followed(store, chain)
+            is_moved = is_followed and await self._move(store, chain, active)
+            if not is_moved:
+                postponed |= _kuerzel_of(chain)
         for kuerzel, reason in sorted(renames.unclear.items()):
             log(
                 self._context,
@@ -388,10 +401,8 @@ class EmployeeRegister:
         """
         today = self._resources.clock().astimezone(BERLIN).date()
         window = self._resources.settings.calendar_sync
-        first, last = (
-            today - timedelta(days=window.days_back),
-            today + timedelta(days=window.days_ahead),
-        )
+        first = today - timedelta(days=window.days_back)
+        last = today + timedelta(days=window.days_ahead)
         for former, kuerzel in chain[1:]:
             paired = await store.paired_termine(former)
             try:
@@ -425,7 +436,7 @@ class EmployeeRegister:
         self, store: EmployeeStore, chain: Sequence[Move], active: Mapping[str, str]
     ) -> bool:
         """Move what belongs to them; False: one of them is being synced."""
-        concerned = sorted({kuerzel for move in chain for kuerzel in move})
+        concerned = sorted(_kuerzel_of(chain))
         redis = self._resources.calendar_redis
         try:
             async with AsyncExitStack() as locks:
@@ -435,10 +446,8 @@ class EmployeeRegister:
                     )
                     await locks.enter_async_context(lock)
                 await store.move(chain, active, self._resources.clock())
-        except (
-            EntityBusy,
-            asyncpg.UniqueViolationError,
-        ):  # a run is at work, or was since we looked
+        except (EntityBusy, asyncpg.UniqueViolationError):
+            # A run is at work, or was since we looked.
             log(
                 self._context,
                 "warning",
@@ -512,28 +521,25 @@ class _TermineOfEmployees(TermineAnswer):
 
     def digest(self) -> str:
         """See `TermineAnswer.digest`."""
-        return " ".join(
-            [
-                *(answer.digest() for answer in self._answers),
-                str(sorted(self._renamed.items())),
-            ]
-        )
+        digests = [answer.digest() for answer in self._answers]
+        return " ".join([*digests, str(sorted(self._renamed.items()))])
 
     def rows(self) -> list[Any]:
         """See `TermineAnswer.rows`; what the list of the present Kürzel has is not taken from another one."""
         rows: list[Any] = []
+        known: set[str] = set()
         for answer in self._answers:
-            numbers = {str(row.get("frNr")) for row in rows if isinstance(row, dict)}
-            found = answer.rows()
-            rows += [
-                row
-                for row in found
-                if not isinstance(row, dict) or str(row.get("frNr")) not in numbers
-            ]
-        return [
-            _with_present_kuerzel(row, self._renamed) if isinstance(row, dict) else row
-            for row in rows
-        ]
+            numbers: set[str] = set()
+            for row in answer.rows():
+                if not isinstance(row, dict):
+                    rows.append(row)
+                    continue
+                number = str(row.get("frNr"))
+                numbers.add(number)
+                if number not in known:
+                    rows.append(_with_present_kuerzel(row, self._renamed))
+            known |= numbers
+        return rows
 
 
 def _with_present_kuerzel(row: Json, renamed: Mapping[str, str]) -> Json:

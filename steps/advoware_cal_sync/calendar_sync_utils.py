@@ -238,13 +238,15 @@ async def start(request: Any, context: Any) -> Answer:
     resources = current_resources()
     try:
         await admit_tool(request, resources, context)
-        wish = StartRequest.model_validate({} if request.body is None else request.body)
-        return await _start(wish, resources, context)
+        requested = StartRequest.model_validate(
+            {} if request.body is None else request.body
+        )
+        return await _start(requested, resources, context)
     except ValidationError as error:
         return 400, {"error": "Invalid request", "details": _fields(error)}
     except NotEnqueued as error:
         return 503, {"error": "Queue unavailable", "details": str(error)}
-    except AccessDenied as error:  # logged by the door
+    except AccessDenied as error:  # logged by the entry point
         return describe(error)
     except (ConfigurationError, ForeignSystemError) as error:
         status, body = describe(error)
@@ -260,16 +262,16 @@ async def start(request: Any, context: Any) -> Answer:
         return status, body
 
 
-async def _start(wish: StartRequest, resources: Resources, context: Any) -> Answer:
-    if wish.kuerzel.strip().upper() == ALL:
-        payload: dict[str, Any] = {"full_content": wish.full_content}
+async def _start(requested: StartRequest, resources: Resources, context: Any) -> Answer:
+    if requested.kuerzel.strip().upper() == ALL:
+        payload: dict[str, Any] = {"full_content": requested.full_content}
         await enqueue_all(
             context.enqueue, TOPIC_ALL, [payload], timeout_seconds=ENQUEUE_SECONDS
         )
         message = "The sync of all employees was enqueued."
         return 200, {"status": "triggered", "kuerzel": ALL, "message": message}
     sync = CalendarSync(context, resources=resources)
-    kuerzel = _known(wish.kuerzel, await sync.employees())
+    kuerzel = _known(requested.kuerzel, await sync.employees())
     if kuerzel is None:
         return 404, {
             "error": "Not found",
@@ -278,7 +280,7 @@ async def _start(wish: StartRequest, resources: Resources, context: Any) -> Answ
     if await sync.is_running(kuerzel):
         message = "This calendar is being synced; try again in a moment."
         return 409, {"status": "locked", "kuerzel": kuerzel, "message": message}
-    payload = {"kuerzel": kuerzel, "full_content": wish.full_content}
+    payload = {"kuerzel": kuerzel, "full_content": requested.full_content}
     await enqueue_all(
         context.enqueue, TOPIC_EMPLOYEE, [payload], timeout_seconds=ENQUEUE_SECONDS
     )

@@ -102,12 +102,11 @@ class CalendarAudit:
             if hold is not None and hold.released_at is None:
                 findings.append(held_finding(hold))
             report.findings += [*findings, *leaks(audit, findings)]
-            named = {
-                info.advoware_frnr for info in report.infos
-            }  # a Termin of all employees is in several calendars
-            report.infos += [
-                info for info in guessed_ends(audit) if info.advoware_frnr not in named
-            ]
+            # A Termin of all employees is in several calendars.
+            named = {info.advoware_frnr for info in report.infos}
+            for info in guessed_ends(audit):
+                if info.advoware_frnr not in named:
+                    report.infos.append(info)
             numbers = {
                 "employee_kuerzel": kuerzel,
                 "termine": len(audit.view.termine),
@@ -221,24 +220,17 @@ class CalendarAudit:
         async def clean(kuerzel: str) -> None:
             async with self._lock(kuerzel, needed=apply):
                 audit = await look(kuerzel)
-                found = analyse(audit)
-                removable = [
-                    finding
-                    for finding in found
-                    if finding.remedy in {"delete_event", "delete_pair"}
-                ]
-                report.findings += [
-                    finding for finding in found if finding not in removable
-                ]
-                refusal = (
-                    _refusal(audit, removable, max_deletions) if removable else None
-                )
+                removable: list[Finding] = []
+                for finding in analyse(audit):
+                    if finding.remedy in {"delete_event", "delete_pair"}:
+                        removable.append(finding)
+                    else:
+                        report.findings.append(finding)
+                refusal = None
+                if removable:
+                    refusal = _refusal(audit, removable, max_deletions)
                 if not apply or refusal:
-                    report.findings += removable
-                    report.changes += [
-                        Change(finding, False, refusal or "would be deleted")
-                        for finding in removable
-                    ]
+                    _report_only(report, removable, refusal or "would be deleted")
                 if apply and refusal:
                     raise DeletionsRefused(refusal)
                 if apply:
@@ -263,10 +255,7 @@ class CalendarAudit:
             except BitByLawError as error:
                 report.problems.append(Problem(kuerzel, explain(error)))
                 if isinstance(error, _STOPS):
-                    left = ", ".join(employees[done + 1 :])
-                    report.problems += (
-                        [Problem(None, f"not looked at: {left}")] if left else []
-                    )
+                    _report_left(report, employees[done + 1 :])
                     break
         self._progress(len(employees), len(employees))
 
@@ -393,6 +382,19 @@ class CalendarAudit:
             now = await self._reader.read_event(calendar_id, event.id)
             return "deleted" if now is None or now.cancelled else None
         return "deleted"
+
+
+def _report_only(report: Report, removable: Sequence[Finding], why: str) -> None:
+    """Say what stays, and why."""
+    report.findings += removable
+    for finding in removable:
+        report.changes.append(Change(finding, False, why))
+
+
+def _report_left(report: Report, employees: Sequence[str]) -> None:
+    if employees:
+        left = ", ".join(employees)
+        report.problems.append(Problem(None, f"not looked at: {left}"))
 
 
 def _hold(audit: EmployeeAudit) -> HoldDeletions | None:

@@ -66,12 +66,12 @@ class CalendarDecisions:
                 report.changes.append(Change(finding, False, "would be released"))
                 continue
             is_released = await store.release_hold(hold.employee_kuerzel, now)
-            told = (
+            answer = (
                 "released; the next run carries it out"
                 if is_released
                 else "nothing is held any more"
             )
-            report.changes.append(Change(finding, is_released, told))
+            report.changes.append(Change(finding, is_released, answer))
             if is_released:
                 await store.append_audit([_released(hold)], now)
         current = [

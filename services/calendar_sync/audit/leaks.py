@@ -34,17 +34,19 @@ def leaks(audit: EmployeeAudit, known: Iterable[Finding] = ()) -> Iterator[Findi
 
     Those of which a ``known`` finding says already that they must not stay as they are, are left out.
     """
-    told = {finding.google_event_id for finding in known if finding.kind in _SAY_ENOUGH}
+    reported = {
+        finding.google_event_id for finding in known if finding.kind in _SAY_ENOUGH
+    }
     for event in sorted(
         _showing(audit),
         key=lambda event: (_owner(event), event.id != _owner(event), event.id),
     ):
-        if _owner(event) in told:
+        if _owner(event) in reported:
             continue
         pair = audit.view.by_event.get(_owner(event))
         reason = _why_hidden(audit, event, pair)
         if reason is not None:
-            told.add(_owner(event))
+            reported.add(_owner(event))
             yield _leak(audit, event, pair, reason)
     if audit.unread:
         yield Finding(
