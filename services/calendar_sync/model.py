@@ -194,12 +194,11 @@ def content_hash(event: NormalisedEvent | Untranslatable) -> str:
 
 
 def _content(event: NormalisedEvent) -> list[Any]:
-    texts = (
-        []
-        if event.anonymised
-        else [normalise_text(text) for text in (event.text, event.notiz, event.ort)]
-    )
-    return [*event.timing, *texts]
+    content: list[Any] = list(event.timing)
+    if not event.anonymised:
+        for text in (event.text, event.notiz, event.ort):
+            content.append(normalise_text(text))
+    return content
 
 
 def _digest(content: list[Any]) -> str:
@@ -265,9 +264,9 @@ def without_texts(
     """The appointment of which the texts are those of a hidden one, so that they say nothing."""
     if isinstance(event, NormalisedEvent):
         return event.anonymise()
-    return (
-        replace(event, part=event.part.anonymise()) if event.part is not None else event
-    )
+    if event.part is None:
+        return event
+    return replace(event, part=event.part.anonymise())
 
 
 def has_exceptions(reason: str | None) -> bool:
@@ -321,11 +320,9 @@ def series_end(recurrence: str) -> date | None:
 
 
 def _wall_clock(moment: datetime | date) -> str:
-    return (
-        moment.replace(tzinfo=None).isoformat()
-        if isinstance(moment, datetime)
-        else moment.isoformat()
-    )
+    if isinstance(moment, datetime):
+        moment = moment.replace(tzinfo=None)
+    return moment.isoformat()
 
 
 # -- what was observed ----------------------------------------------------------------------------------------------
@@ -441,11 +438,9 @@ class Pair:
     def untranslatable(self) -> str | None:
         """Why the pair is left alone; None if it is not."""
         error = self.error or ""
-        return (
-            error.removeprefix(_UNTRANSLATABLE)
-            if error.startswith(_UNTRANSLATABLE)
-            else None
-        )
+        if not error.startswith(_UNTRANSLATABLE):
+            return None
+        return error.removeprefix(_UNTRANSLATABLE)
 
 
 def untranslatable_error(reason: str) -> str:

@@ -35,7 +35,13 @@ from services.calendar_sync.audit.survey import (
 from services.calendar_sync.employees import LAST_SUCCESS, active_employees
 from services.calendar_sync.mapping import read_google_events
 from services.calendar_sync.model import GoogleEvent, Termin
-from services.calendar_sync.store import StoredPair
+from services.calendar_sync.store import (
+    Cursor,
+    EmployeeStatistics,
+    Hold,
+    Run,
+    StoredPair,
+)
 from services.calendar_sync.view import CalendarView, Confirmations, GoogleListing
 from services.core.errors import (
     ConfigurationError,
@@ -47,6 +53,29 @@ from services.core.resources import Resources
 
 #: Latest lines of the audit that are shown with an appointment.
 HISTORY_LINES = 20
+
+#: What `CalendarQuestions.stats` says of an employee, in this order.
+_COLUMNS = (
+    "employee_kuerzel",
+    "live",
+    "pending",
+    "failed",
+    "deleted",
+    "open_intents",
+    "run",
+    "run_ended_at",
+    "code",
+    "failing_since",
+    "failures",
+    "held",
+    "held_since",
+    "released_at",
+    "last_change",
+    "last_success",
+    "age_seconds",
+    "last_full_run",
+    "calendar_id",
+)
 
 Json = dict[str, Any]
 
@@ -331,39 +360,19 @@ class CalendarQuestions:
         report.problems += problems
         now = self._resources.clock()
         for kuerzel in await self._chosen(known | covered, wanted):
-            counted, cursor, success = (
-                numbers.get(kuerzel),
-                cursors.get(kuerzel),
-                successes.get(kuerzel),
-            )
             run, hold = runs.get(kuerzel), holds.get(kuerzel)
             if kuerzel in covered:
                 report.findings += run_findings(kuerzel, run, hold, now)
-            report.details["employees"].append(
-                {
-                    "employee_kuerzel": kuerzel,
-                    "live": counted.live if counted else 0,
-                    "pending": counted.pending if counted else 0,
-                    "failed": counted.failed if counted else 0,
-                    "deleted": counted.deleted if counted else 0,
-                    "open_intents": intents.count(kuerzel),
-                    "run": run.result if run else None,
-                    "run_ended_at": run.ended_at if run else None,
-                    "code": run.code if run else None,
-                    "failing_since": run.failing_since if run else None,
-                    "failures": run.failures if run else 0,
-                    "held": hold.number if hold else 0,
-                    "held_since": hold.held_since if hold else None,
-                    "released_at": hold.released_at if hold else None,
-                    "last_change": counted.last_sync if counted else None,
-                    "last_success": success,
-                    "age_seconds": round((now - success).total_seconds())
-                    if success
-                    else None,
-                    "last_full_run": cursor.last_full_run if cursor else None,
-                    "calendar_id": cursor.calendar_id if cursor else None,
-                }
-            )
+            row: Json = {
+                "employee_kuerzel": kuerzel,
+                **_numbers_row(numbers.get(kuerzel), intents.count(kuerzel)),
+                **_run_row(run),
+                **_hold_row(hold),
+                **_success_row(successes.get(kuerzel), now),
+                **_cursor_row(cursors.get(kuerzel)),
+            }
+            # The order in which the columns are shown.
+            report.details["employees"].append({name: row[name] for name in _COLUMNS})
         return report
 
     async def _covered(self, known: set[str]) -> tuple[set[str], list[Problem]]:
@@ -405,6 +414,56 @@ class CalendarQuestions:
 
     def _report(self, command: str, findings: list[Finding], **details: Any) -> Report:
         return Report(command, self._resources.clock(), findings, details=details)
+
+
+def _numbers_row(counted: EmployeeStatistics | None, open_intents: int) -> Json:
+    if counted is None:
+        counts: Json = dict.fromkeys(("live", "pending", "failed", "deleted"), 0)
+        return {**counts, "open_intents": open_intents, "last_change": None}
+    return {
+        "live": counted.live,
+        "pending": counted.pending,
+        "failed": counted.failed,
+        "deleted": counted.deleted,
+        "open_intents": open_intents,
+        "last_change": counted.last_sync,
+    }
+
+
+def _run_row(run: Run | None) -> Json:
+    if run is None:
+        names = ("run", "run_ended_at", "code", "failing_since")
+        return {**dict.fromkeys(names), "failures": 0}
+    return {
+        "run": run.result,
+        "run_ended_at": run.ended_at,
+        "code": run.code,
+        "failing_since": run.failing_since,
+        "failures": run.failures,
+    }
+
+
+def _hold_row(hold: Hold | None) -> Json:
+    if hold is None:
+        return {"held": 0, "held_since": None, "released_at": None}
+    return {
+        "held": hold.number,
+        "held_since": hold.held_since,
+        "released_at": hold.released_at,
+    }
+
+
+def _success_row(success: datetime | None, now: datetime) -> Json:
+    if success is None:
+        return {"last_success": None, "age_seconds": None}
+    age = (now - success).total_seconds()
+    return {"last_success": success, "age_seconds": round(age)}
+
+
+def _cursor_row(cursor: Cursor | None) -> Json:
+    if cursor is None:
+        return {"last_full_run": None, "calendar_id": None}
+    return {"last_full_run": cursor.last_full_run, "calendar_id": cursor.calendar_id}
 
 
 def _first_frnr(numbers: Iterable[int | None]) -> int | None:

@@ -242,9 +242,8 @@ class AuditReader:
         """The e-mail address of our account, lower case: the id of its primary calendar."""
         if self._own_address is None:
             try:
-                self._own_address = str(
-                    (await self.google.get_calendar("primary"))["id"]
-                ).casefold()
+                primary = await self.google.get_calendar("primary")
+                self._own_address = str(primary["id"]).casefold()
             except NotFound:
                 self._own_address = "unknown"
         return self._own_address
@@ -252,12 +251,12 @@ class AuditReader:
     async def _made_by_us(self, resources: Iterable[Json]) -> frozenset[str]:
         """The ids of the events that our account created."""
         own_address = await self.own_address()
-        return frozenset(
-            str(resource["id"])
-            for resource in resources
-            if str((resource.get("creator") or {}).get("email", "")).casefold()
-            == own_address
-        )
+        created: set[str] = set()
+        for resource in resources:
+            creator = resource.get("creator") or {}
+            if str(creator.get("email", "")).casefold() == own_address:
+                created.add(str(resource["id"]))
+        return frozenset(created)
 
 
 async def in_parallel(
@@ -289,43 +288,40 @@ async def in_parallel(
 
 def _unlisted_events(view: CalendarView) -> list[str]:
     """The events of pairs that the full listing lacks."""
-    return [
-        pair.google_event_id
-        for pair in view.pairs
-        if pair.google_event_id and view.in_google(pair) == "missing"
-    ]
+    unlisted: list[str] = []
+    for pair in view.pairs:
+        if pair.google_event_id and view.in_google(pair) == "missing":
+            unlisted.append(pair.google_event_id)
+    return unlisted
 
 
 def _unlisted_termine(view: CalendarView) -> list[int]:
     """The Termine of pairs and of events of ours that Advoware's list lacks, as far as that may mean something."""
-    of_pairs = [
-        pair.advoware_frnr
-        for pair in view.pairs
-        if pair.advoware_frnr is not None
-        and view.in_advoware(pair) == "missing"
-        and (view.is_expected(pair) or view.in_google(pair) in {"missing", "gone"})
-    ]
-    known = view.termine.keys() | view.elsewhere
-    of_events = [
-        event.fr_nr
-        for event in view.events.values()
-        if event.fr_nr is not None
-        and 0 < event.fr_nr <= LARGEST_FRNR
-        and event.id not in view.by_event
-        and event.fr_nr not in known
-    ]
-    return [*of_pairs, *of_events]
+    unlisted: list[int] = []
+    for pair in view.pairs:
+        if pair.advoware_frnr is None or view.in_advoware(pair) != "missing":
+            continue
+        if view.is_expected(pair) or view.in_google(pair) in {"missing", "gone"}:
+            unlisted.append(pair.advoware_frnr)
+    for fr_nr in _unpaired_numbers(view):
+        is_listed = fr_nr in view.termine or fr_nr in view.elsewhere
+        if 0 < fr_nr <= LARGEST_FRNR and not is_listed:
+            unlisted.append(fr_nr)
+    return unlisted
 
 
 def _orphans_of_others(view: CalendarView) -> list[int]:
-    """The Termine of somebody else that unpaired events of ours show."""
-    return [
-        event.fr_nr
-        for event in view.events.values()
-        if event.fr_nr is not None
-        and event.fr_nr in view.elsewhere
-        and event.id not in view.by_event
-    ]
+    """The Termine of other employees that unpaired events of ours show."""
+    return [fr_nr for fr_nr in _unpaired_numbers(view) if fr_nr in view.elsewhere]
+
+
+def _unpaired_numbers(view: CalendarView) -> list[int]:
+    """The Termine that events without a pair name."""
+    numbers: list[int] = []
+    for event in view.events.values():
+        if event.fr_nr is not None and event.id not in view.by_event:
+            numbers.append(event.fr_nr)
+    return numbers
 
 
 async def _pairs_of_others(store: CalendarStore, frnr: int, kuerzel: str) -> list[Pair]:
