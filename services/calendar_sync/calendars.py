@@ -215,7 +215,7 @@ class CalendarKeeper:
         is_done = True
         for step in sharing_steps(wanted, present, list(own.values())):
             try:
-                await sharing.carry_out(step, own.get(step.email))
+                await sharing.apply(step, own.get(step.email))
             except ForeignSystemError as error:
                 self._report("calendar.not_shared", kuerzel, error, action=step.action)
                 is_done = is_done and is_final(error)

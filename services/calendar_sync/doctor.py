@@ -10,7 +10,7 @@ import aiohttp
 
 from config import Settings
 from services.calendar_sync.audit.findings import Finding, Kind
-from services.calendar_sync.audit.reader import Observer
+from services.calendar_sync.audit.reader import AuditReader
 from services.calendar_sync.audit.survey import (
     Survey,
     firm_findings,
@@ -80,18 +80,18 @@ async def diagnose_google(
             )
         ]
     async with Resources(settings, clock=clock) as resources:
-        observer = Observer(resources)
-        account = await _check_account(observer)
+        reader = AuditReader(resources)
+        account = await _check_account(reader)
         checks = [account, await _check_clock(resources)]
         if account.status == "ok":
-            checks += await _check_calendars(resources, observer)
+            checks += await _check_calendars(resources, reader)
         checks.append(await _check_quota(resources))
         return checks
 
 
-async def _check_account(observer: Observer) -> Check:
+async def _check_account(reader: AuditReader) -> Check:
     try:
-        address = await observer.own_address()
+        address = await reader.own_address()
     except ConfigurationError as error:
         return Check("google account", "failed", str(error), NEW_KEY)
     except ForeignSystemError as error:
@@ -144,11 +144,11 @@ def _judge_skew(skew: timedelta) -> Check:
     return Check("google clock", "ok", "This computer's clock is Google's.")
 
 
-async def _check_calendars(resources: Resources, observer: Observer) -> list[Check]:
+async def _check_calendars(resources: Resources, reader: AuditReader) -> list[Check]:
     settings = resources.settings
     try:
-        active = active_employees(await observer.advoware.list_mitarbeiter())
-        survey = await read_survey(resources, observer, active)
+        active = active_employees(await reader.advoware.list_mitarbeiter())
+        survey = await read_survey(resources, reader, active)
     except (BitByLawError, ConfigurationError) as error:
         fix = "Mend that (the calendars are compared with Advoware's employees and our tables), then ask again."
         return [Check("google calendars", "unchecked", str(error), fix)]

@@ -1,7 +1,7 @@
 """Whose calendar it is: Advoware's employees, and who of them is called otherwise than before.
 
 An employee whose Kürzel is changed in Advoware keeps calendar and pairs. That it is the same person, his name tells:
-the old Kürzel has vanished from the list of active employees, and a Kürzel that nobody had bears the name. Whatever is
+the old Kürzel has vanished from the list of active employees, and a Kürzel that no one had bears the name. Whatever is
 less clear than that (two of one name, two who have swapped) moves nothing, and an operator is told.
 """
 
@@ -84,7 +84,7 @@ class Renames:
     """What the list of active employees says about those whom we know.
 
     Attributes:
-        chains: moves that belong together, such as A to B while B goes to C; the first Kürzel is nobody's any more.
+        chains: moves that belong together, such as A to B while B goes to C; the first Kürzel is no one's any more.
         unclear: why nothing moves, by the Kürzel that was known.
         doubtful: all Kürzel that an unclear case is about.
     """
@@ -108,20 +108,34 @@ def find_renames(
     moves = _moves(recent, {row.kuerzel: row.name for row in known}, active, renames)
     followed: set[str] = set()
     for head in sorted(moves.keys() - active.keys()):
-        chain = [(head, moves[head])]
-        while (last := chain[-1][1]) in moves:
-            chain.append((last, moves[last]))
-        followed.update(former for former, _ in chain)
-        if last in occupied or any(former in renames.unclear for former, _ in chain):
-            renames.doubt(
-                head, f"{last} has a calendar of its own", *(new for _, new in chain)
-            )
+        chain = _chain_from(head, moves)
+        formers = {former for former, _ in chain}
+        followed |= formers
+        last = chain[-1][1]
+        if last in occupied or not formers.isdisjoint(renames.unclear):
+            successors = [successor for _, successor in chain]
+            renames.doubt(head, f"{last} has a calendar of its own", *successors)
         else:
             renames.chains.append(chain)
     for former in sorted(moves.keys() - followed):
         reason = f"the name of {former} is now that of {moves[former]}, and {former} is somebody else's"
         renames.doubt(former, reason, moves[former])
     return renames
+
+
+def _chain_from(head: str, moves: Mapping[str, str]) -> list[Move]:
+    """The moves that have to be made together, the first Kürzel first."""
+    chain = [(head, moves[head])]
+    last = moves[head]
+    while last in moves:
+        chain.append((last, moves[last]))
+        last = moves[last]
+    return chain
+
+
+def _kuerzel_of(chain: Sequence[Move]) -> set[str]:
+    """All Kürzel that a chain concerns."""
+    return {former for former, _ in chain} | {kuerzel for _, kuerzel in chain}
 
 
 def _recent(known: Sequence[Known]) -> dict[str, str]:
@@ -211,7 +225,7 @@ class EmployeeStore:
         return {str(row["former"]): str(row["kuerzel"]) for row in rows}
 
     async def remember(self, active: Mapping[str, str], now: datetime) -> None:
-        """Remember who is active. A former Kürzel that somebody has again leads to nobody else any more."""
+        """Remember who is active. A former Kürzel that an employee has again leads to no one else any more."""
         async with (
             database_errors(),
             self._pool.acquire() as connection,
@@ -233,7 +247,7 @@ class EmployeeStore:
     ) -> None:
         """Give all that belongs to an employee to his new Kürzel: for all moves of the chain, or for none.
 
-        The caller holds the locks of all of them. The last Kürzel is nobody's yet.
+        The caller holds the locks of all of them. The last Kürzel is no one's yet.
         """
         async with (
             database_errors(),
@@ -334,7 +348,7 @@ async def _move(
     )
 
 
-# -- entrances ------------------------------------------------------------------------------------------------------
+# -- entry points -----------------------------------------------------------------------------------------------------
 
 
 class EmployeeRegister:
@@ -356,17 +370,16 @@ class EmployeeRegister:
         Raises:
             ForeignSystemError, DatabaseUnusable: Advoware, PostgreSQL or Redis does not answer.
         """
-        if not active:  # nobody is there: that is no list
+        if not active:  # no one is there: that is no list
             return frozenset()
         store = EmployeeStore(await self._resources.database())
         renames = find_renames(await store.known(), active, await store.occupied())
         postponed: set[str] = set()
         for chain in renames.chains:
-            if not (
-                await self._is_followed(store, chain)
-                and await self._move(store, chain, active)
-            ):
-                postponed.update(kuerzel for move in chain for kuerzel in move)
+            is_followed = await self._is_followed(store, chain)
+            is_moved = is_followed and await self._move(store, chain, active)
+            if not is_moved:
+                postponed |= _kuerzel_of(chain)
         for kuerzel, reason in sorted(renames.unclear.items()):
             log(
                 self._context,
@@ -384,14 +397,12 @@ class EmployeeRegister:
     async def _is_followed(self, store: EmployeeStore, chain: Sequence[Move]) -> bool:
         """Whether Advoware's Termine have the new Kürzel, where the old one is somebody else's now.
 
-        Before that nobody can tell whose a Termin is that bears it, and each would be shown to the wrong one.
+        Before that it cannot be told whose a Termin is that bears it, and each would be shown to the wrong one.
         """
         today = self._resources.clock().astimezone(BERLIN).date()
         window = self._resources.settings.calendar_sync
-        first, last = (
-            today - timedelta(days=window.days_back),
-            today + timedelta(days=window.days_ahead),
-        )
+        first = today - timedelta(days=window.days_back)
+        last = today + timedelta(days=window.days_ahead)
         for former, kuerzel in chain[1:]:
             paired = await store.paired_termine(former)
             try:
@@ -425,25 +436,23 @@ class EmployeeRegister:
         self, store: EmployeeStore, chain: Sequence[Move], active: Mapping[str, str]
     ) -> bool:
         """Move what belongs to them; False: one of them is being synced."""
-        everybody = sorted({kuerzel for move in chain for kuerzel in move})
+        concerned = sorted(_kuerzel_of(chain))
         redis = self._resources.calendar_redis
         try:
             async with AsyncExitStack() as locks:
-                for kuerzel in everybody:
+                for kuerzel in concerned:
                     lock = record_lock(
                         self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis
                     )
                     await locks.enter_async_context(lock)
                 await store.move(chain, active, self._resources.clock())
-        except (
-            EntityBusy,
-            asyncpg.UniqueViolationError,
-        ):  # a run is at work, or was since we looked
+        except (EntityBusy, asyncpg.UniqueViolationError):
+            # A run is at work, or was since we looked.
             log(
                 self._context,
                 "warning",
                 "calendar.rename_postponed",
-                kuerzel=",".join(everybody),
+                kuerzel=",".join(concerned),
             )
             return False
         for former, kuerzel in chain:
@@ -463,7 +472,7 @@ class EmployeesAdvoware(AdvowareService):
     """Advoware's Termine, in which those who were renamed have their present Kürzel.
 
     Whether Advoware writes a new Kürzel into the Termine that are there, and how soon, is not documented [A]. As long
-    as nobody else has the former Kürzel, a Termin that bears it is that of the same person.
+    as no one else has the former Kürzel, a Termin that bears it is that of the same person.
     """
 
     def __init__(
@@ -489,7 +498,7 @@ class EmployeesAdvoware(AdvowareService):
         )
 
     async def is_former(self, kuerzel: str) -> bool:
-        """Whether nobody has this Kürzel any more because he was renamed; as of now."""
+        """Whether no one has this Kürzel any more because he was renamed; as of now."""
         self._renamed = None
         return kuerzel in await self._names()
 
@@ -502,7 +511,7 @@ class EmployeesAdvoware(AdvowareService):
 
 
 class _TermineOfEmployees(TermineAnswer):
-    """The lists of all Kürzel that somebody has had, as one."""
+    """The lists of all Kürzel that an employee has had, as one."""
 
     def __init__(
         self, answers: Sequence[TermineAnswer], renamed: Mapping[str, str]
@@ -512,28 +521,25 @@ class _TermineOfEmployees(TermineAnswer):
 
     def digest(self) -> str:
         """See `TermineAnswer.digest`."""
-        return " ".join(
-            [
-                *(answer.digest() for answer in self._answers),
-                str(sorted(self._renamed.items())),
-            ]
-        )
+        digests = [answer.digest() for answer in self._answers]
+        return " ".join([*digests, str(sorted(self._renamed.items()))])
 
     def rows(self) -> list[Any]:
         """See `TermineAnswer.rows`; what the list of the present Kürzel has is not taken from another one."""
         rows: list[Any] = []
+        known: set[str] = set()
         for answer in self._answers:
-            numbers = {str(row.get("frNr")) for row in rows if isinstance(row, dict)}
-            found = answer.rows()
-            rows += [
-                row
-                for row in found
-                if not isinstance(row, dict) or str(row.get("frNr")) not in numbers
-            ]
-        return [
-            _with_present_kuerzel(row, self._renamed) if isinstance(row, dict) else row
-            for row in rows
-        ]
+            numbers: set[str] = set()
+            for row in answer.rows():
+                if not isinstance(row, dict):
+                    rows.append(row)
+                    continue
+                number = str(row.get("frNr"))
+                numbers.add(number)
+                if number not in known:
+                    rows.append(_with_present_kuerzel(row, self._renamed))
+            known |= numbers
+        return rows
 
 
 def _with_present_kuerzel(row: Json, renamed: Mapping[str, str]) -> Json:

@@ -52,18 +52,34 @@ def whole_number(value: Any) -> int | None:
         return 0
     if isinstance(value, bool):
         return int(value)
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 10**18 else None
-    if isinstance(value, int):
-        return value if abs(value) < 10**18 else None
-    text = value.strip() if isinstance(value, str) else ""
-    return int(text) if _WHOLE.fullmatch(text) else None
+    if isinstance(value, str):
+        return _whole_number_of_text(value.strip())
+    if isinstance(value, int | float):
+        return _whole_number_of_number(value)
+    return None
+
+
+def _whole_number_of_text(text: str) -> int | None:
+    if _WHOLE.fullmatch(text) is None:
+        return None
+    return int(text)
+
+
+def _whole_number_of_number(value: float) -> int | None:
+    is_whole = isinstance(value, int) or value.is_integer()
+    if not is_whole or abs(value) >= 10**18:
+        return None
+    return int(value)
 
 
 def record_key(value: Any) -> int | None:
     """The number of a record, negative ones included; None if it is none."""
-    number = None if isinstance(value, bool) else whole_number(value)
-    return number if number and abs(number) <= MAX_KEY else None
+    if isinstance(value, bool):
+        return None
+    number = whole_number(value)
+    if not number or abs(number) > MAX_KEY:
+        return None
+    return number
 
 
 def flag(value: Any) -> bool | None:
@@ -71,7 +87,9 @@ def flag(value: Any) -> bool | None:
     if isinstance(value, str) and value.strip().casefold() in _FLAGS:
         return _FLAGS[value.strip().casefold()]
     number = whole_number(value)
-    return None if number is None else number != 0
+    if number is None:
+        return None
+    return number != 0
 
 
 def moment(value: Any) -> Moment | None:
@@ -79,7 +97,9 @@ def moment(value: Any) -> Moment | None:
 
     A day outside the years 1800 to 2200 comes as it is written, in whatever zone: it is no date to reckon with.
     """
-    return _moment(value) if isinstance(value, str) and len(value) <= _LONGEST else None
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        return None
+    return _moment(value)
 
 
 @lru_cache(maxsize=4096)
@@ -87,7 +107,8 @@ def _moment(value: str) -> Moment | None:
     text = normalise_text(value)
     if text is None:
         return None
-    if match := _END_OF_DAY.fullmatch(text):
+    match = _END_OF_DAY.fullmatch(text)
+    if match is not None:
         day = moment(match[1])
         return Moment(day.day, _WHOLE_DAY) if day else None
     parsed = parse_date_time(text)
@@ -103,7 +124,9 @@ def _moment(value: str) -> Moment | None:
 
 def clock(value: Any) -> timedelta | None:
     """The time since midnight; 24:00 is the end of the day. None if it is missing or unreadable: see `is_missing`."""
-    return _clock(value) if isinstance(value, str) and len(value) <= _LONGEST else None
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        return None
+    return _clock(value)
 
 
 @lru_cache(maxsize=4096)
@@ -129,10 +152,12 @@ def is_year_usable(day: date) -> bool:
 
 def change_time(value: Any, zone: Any = UTC) -> datetime | None:
     """When something was changed, aware; None if that is not to be read."""
-    parsed = (
-        parse_date_time(value, default_zone=zone) if isinstance(value, str) else None
-    )
-    return parsed if parsed is not None and is_year_usable(parsed) else None
+    if not isinstance(value, str):
+        return None
+    parsed = parse_date_time(value, default_zone=zone)
+    if parsed is None or not is_year_usable(parsed):
+        return None
+    return parsed
 
 
 def at(day: date, since_midnight: timedelta) -> datetime:

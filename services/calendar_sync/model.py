@@ -61,7 +61,7 @@ ANONYMISED_TITLE = "Advoware"
 _READING = "2."
 _ANONYMISED_HASH = "anonymised:"
 _PARTIAL_HASH = "partial:"
-#: Ends the remembered hash of an event that holds an edit which nobody has compared with the Termin yet.
+#: Ends the remembered hash of an event that holds an edit which was not compared with the Termin yet.
 _UNCOMPARED = "?"
 _UNTRANSLATABLE = "untranslatable: "
 _UNTIL = re.compile(r"UNTIL=(\d{8}(?:T\d{6}Z)?)")
@@ -194,12 +194,11 @@ def content_hash(event: NormalisedEvent | Untranslatable) -> str:
 
 
 def _content(event: NormalisedEvent) -> list[Any]:
-    texts = (
-        []
-        if event.anonymised
-        else [normalise_text(text) for text in (event.text, event.notiz, event.ort)]
-    )
-    return [*event.timing, *texts]
+    content: list[Any] = list(event.timing)
+    if not event.anonymised:
+        for text in (event.text, event.notiz, event.ort):
+            content.append(normalise_text(text))
+    return content
 
 
 def _digest(content: list[Any]) -> str:
@@ -220,19 +219,22 @@ def is_same_content(current: str | None, remembered: str | None) -> bool:
 
 
 def overlay(
-    ours: NormalisedEvent, theirs: NormalisedEvent | Untranslatable
+    base: NormalisedEvent, other: NormalisedEvent | Untranslatable
 ) -> NormalisedEvent:
-    """Our appointment with everything of theirs that both sides can hold; the rest, and ``privat``, stay ours."""
-    part = theirs.part if isinstance(theirs, Untranslatable) else theirs
+    """The appointment with everything of the other that both sides can hold; the rest, and ``privat``, stay."""
+    part: NormalisedEvent | None
+    if isinstance(other, Untranslatable):
+        part, unknown = other.part, other.unknown
+    else:
+        part, unknown = other, frozenset()
     if part is None:
-        return ours
-    unknown = theirs.unknown if isinstance(theirs, Untranslatable) else frozenset()
+        return base
     names: list[str] = []
     if TIMES not in unknown:
         names += _TIME_FIELDS
     if not part.anonymised:
         names += [name for name in TEXTS if name not in unknown]
-    return replace(ours, **{name: getattr(part, name) for name in names})
+    return replace(base, **{name: getattr(part, name) for name in names})
 
 
 def without_times(
@@ -262,9 +264,9 @@ def without_texts(
     """The appointment of which the texts are those of a hidden one, so that they say nothing."""
     if isinstance(event, NormalisedEvent):
         return event.anonymise()
-    return (
-        replace(event, part=event.part.anonymise()) if event.part is not None else event
-    )
+    if event.part is None:
+        return event
+    return replace(event, part=event.part.anonymise())
 
 
 def has_exceptions(reason: str | None) -> bool:
@@ -318,11 +320,9 @@ def series_end(recurrence: str) -> date | None:
 
 
 def _wall_clock(moment: datetime | date) -> str:
-    return (
-        moment.replace(tzinfo=None).isoformat()
-        if isinstance(moment, datetime)
-        else moment.isoformat()
-    )
+    if isinstance(moment, datetime):
+        moment = moment.replace(tzinfo=None)
+    return moment.isoformat()
 
 
 # -- what was observed ----------------------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ class Termin:
         fr_nr: its key; negative ones are derived and not ours to touch.
         event: its content.
         changed_at: aware; None if Advoware does not say.
-        anwalt: whose it is; None if it is everybody's.
+        anwalt: whose it is; None if it is all employees'.
         record: the answer, which a change has to send back in full.
         privat: whether it is marked as private; known also if its content is untranslatable.
         notes: what had to be guessed while it was read, such as ``end_guessed``.
@@ -351,13 +351,13 @@ class Termin:
     notes: tuple[str, ...] = ()
 
     @property
-    def is_everybodys(self) -> bool:
-        """Whether it is in everybody's calendar. Then no single employee's calendar decides about it."""
+    def is_for_all_employees(self) -> bool:
+        """Whether it is in the calendars of all employees. Then no single employee's calendar decides about it."""
         return self.anwalt is None
 
     def belongs_to(self, kuerzel: str) -> bool:
         """Whether it is in the calendar of that employee."""
-        return self.is_everybodys or self.anwalt == kuerzel
+        return self.is_for_all_employees or self.anwalt == kuerzel
 
 
 @dataclass(frozen=True)
@@ -373,7 +373,7 @@ class GoogleEvent:
         recurring_event_id: the series, if this is one of its occurrences (moved or cancelled).
         fr_nr: the Termin that we wrote into it; None if a person made it.
         sync_id: the pair that we wrote into it.
-        has_foreign_text: it is anonymised, yet somebody added text to it.
+        has_foreign_text: it is anonymised, yet a person added text to it.
         shows_text: whether its readers see any text of an appointment, whatever our marks say.
         is_private: whether its visibility keeps readers of the calendar from seeing more than "busy".
         record: the answer; what people have set beside the content (colour, reminders, guests) is in it.
@@ -398,7 +398,7 @@ class Fingerprint:
     """One side of a pair at the last sync.
 
     Attributes:
-        content_hash: see `content_hash`; None: never seen.
+        content_hash: see `content_hash`; None: never observed.
         changed_at: Advoware's change time or Google's ``updated``; aware.
         etag: Google's.
     """
@@ -438,11 +438,9 @@ class Pair:
     def untranslatable(self) -> str | None:
         """Why the pair is left alone; None if it is not."""
         error = self.error or ""
-        return (
-            error.removeprefix(_UNTRANSLATABLE)
-            if error.startswith(_UNTRANSLATABLE)
-            else None
-        )
+        if not error.startswith(_UNTRANSLATABLE):
+            return None
+        return error.removeprefix(_UNTRANSLATABLE)
 
 
 def untranslatable_error(reason: str) -> str:
@@ -532,7 +530,7 @@ class ListGoogle:
 
 @dataclass(frozen=True)
 class DeleteGoogle:
-    """Delete the event (``etag``: as last seen) and the pair."""
+    """Delete the event (``etag``: as last observed) and the pair."""
 
     pair: Pair
     etag: str | None
@@ -560,7 +558,7 @@ class RecreateGoogle:
 
 @dataclass(frozen=True)
 class RecreateAdvoware:
-    """Create the deleted Termin anew; the pair gets its new number."""
+    """Create the deleted Termin again; the pair gets its new number."""
 
     pair: Pair
     google: GoogleEvent
@@ -577,8 +575,8 @@ class FollowCopy:
 
 
 @dataclass(frozen=True)
-class LetGo:
-    """Forget the event of a pair that is over: somebody has deleted it, and nobody needs it again."""
+class Unlink:
+    """Forget the event of a pair that is over: a person has deleted it, and it is not needed again."""
 
     pair: Pair
 
@@ -596,7 +594,7 @@ class HoldDeletions:
 
     Attributes:
         reason: ``too_many`` or ``advoware_empty``.
-        deletions: how many appointments would have been deleted, or made anew because one side lacks them.
+        deletions: how many appointments would have been deleted, or created again because one side lacks them.
         live_pairs: how many pairs there are.
     """
 
@@ -636,7 +634,7 @@ class ReplaceGoogle:
 
 @dataclass(frozen=True)
 class HideGoogle:
-    """Take the texts out of an event (``etag``: as last seen) and out of these occurrences; its times stay.
+    """Take the texts out of an event (``etag``: as last observed) and out of these occurrences; its times stay.
 
     ``is_edited``: a person has changed the event, and that change still has to be compared with the Termin.
     """
@@ -663,7 +661,7 @@ class ShowGoogle:
 class UpdateAdvoware:
     """Write ``event`` into the Termin; of an anonymised one only the time.
 
-    Then write ``shown`` into the Google event, if it is given: somebody typed text into an anonymised event.
+    Then write ``shown`` into the Google event, if it is given: a person typed text into an anonymised event.
     """
 
     pair: Pair
@@ -730,7 +728,7 @@ Action = (
     | RecreateGoogle
     | RecreateAdvoware
     | FollowCopy
-    | LetGo
+    | Unlink
     | SoftDelete
     | HoldDeletions
     | UpdateGoogle

@@ -28,6 +28,10 @@ MAX_TURNUS = 999
 _OVER = "series that is over before it starts"
 _END_OF_DAY = time(23, 59, 59)
 _RULE_PREFIX = "RRULE:"
+_UNTIL = re.compile(r"(?P<day>\d{8})(?:T(?P<clock>\d{6})(?P<utc>Z?))?", re.ASCII)
+#: The parts of a rule that do not say where the occurrences lie. The first day of the week matters only to rules with
+#: several weekdays.
+_KNOWN_PARTS = frozenset({"FREQ", "INTERVAL", "UNTIL", "COUNT", "WKST"})
 #: No series until 2037 has more occurrences.
 _COUNT = re.compile(r"[0-9]{1,6}")
 
@@ -49,14 +53,11 @@ class Series:
     def rule(self, start: datetime | date) -> str:
         """The series as a RRULE line; ``start`` is that of its first occurrence."""
         parts = [f"FREQ={_FREQUENCIES[self.turnus_art]}", f"INTERVAL={self.turnus}"]
-        parts += [
-            f"{name}={value}"
-            for name, value in _position(self.turnus_art, start).items()
-        ]
+        for name, value in _position(self.turnus_art, start).items():
+            parts.append(f"{name}={value}")
         if self.last_day is not None:
-            parts.append(
-                f"UNTIL={_until(self.last_day, timed=isinstance(start, datetime))}"
-            )
+            until = _until(self.last_day, timed=isinstance(start, datetime))
+            parts.append(f"UNTIL={until}")
         return _RULE_PREFIX + ";".join(parts)
 
 
@@ -72,9 +73,8 @@ def series_of_termin(
         return Untranslatable("series without a last day")
     if last_day < start:
         return Untranslatable(_OVER)
-    return Series(
-        turnus_art, max(turnus, 1), None if last_day.year >= FOR_EVER_YEAR else last_day
-    )
+    is_for_ever = last_day.year >= FOR_EVER_YEAR
+    return Series(turnus_art, max(turnus, 1), None if is_for_ever else last_day)
 
 
 def series_of_google(
@@ -83,36 +83,46 @@ def series_of_google(
     """Google's series, if Advoware can hold it; ``start`` is that of its first occurrence, in Berlin."""
     if len(lines) != 1 or not lines[0].upper().startswith(_RULE_PREFIX):
         return Untranslatable("series with exceptions or further dates")
-    pairs = [
-        part.partition("=")[::2]
-        for part in lines[0].upper()[len(_RULE_PREFIX) :].split(";")
-        if part
-    ]
-    parts = dict(pairs)
+    parts = _parts_of(lines[0].upper().removeprefix(_RULE_PREFIX))
     turnus_art = _TURNUS_ART.get(parts.get("FREQ", ""))
-    if turnus_art is None or len(parts) != len(pairs):
+    if turnus_art is None:
         return Untranslatable("series of a kind that Advoware does not know")
-    # The first day of the week matters only to rules with several weekdays.
-    known = {"FREQ", "INTERVAL", "UNTIL", "COUNT", "WKST"}
-    expected = _position(turnus_art, start)
-    for name in sorted(parts.keys() - known):
-        if name not in expected or parts[name].lstrip("0") != expected[name]:
-            return Untranslatable(f"series with a {name} that Advoware cannot hold")
-    if (
-        turnus_art == _TURNUS_ART["YEARLY"]
-        and "BYMONTHDAY" in parts
-        and "BYMONTH" not in parts
-    ):
-        return Untranslatable("yearly series that takes place every month")
+    problem = _position_problem(parts, turnus_art, start)
+    if problem is not None:
+        return Untranslatable(problem)
     interval = parts.get("INTERVAL", "1")
     if not _COUNT.fullmatch(interval) or not 1 <= int(interval) <= MAX_TURNUS:
         return Untranslatable("series with an interval that Advoware does not take")
-    last_day = _last_day(parts, Series(turnus_art, int(interval), None), start)
+    turnus = int(interval)
+    last_day = _last_day(parts, Series(turnus_art, turnus, None), start)
     if isinstance(last_day, Untranslatable):
         return last_day
-    return series_of_termin(
-        turnus_art, int(interval), last_day or FOR_EVER, _day(start)
-    )
+    return series_of_termin(turnus_art, turnus, last_day or FOR_EVER, _day(start))
+
+
+def _parts_of(rule: str) -> dict[str, str]:
+    """The parts of a rule; none if one of them is there twice."""
+    parts: dict[str, str] = {}
+    for part in filter(None, rule.split(";")):
+        name, _, value = part.partition("=")
+        if name in parts:
+            return {}
+        parts[name] = value
+    return parts
+
+
+def _position_problem(
+    parts: dict[str, str], turnus_art: int, start: datetime | date
+) -> str | None:
+    """Why the occurrences do not lie where Advoware's would."""
+    expected = _position(turnus_art, start)
+    for name in sorted(parts.keys() - _KNOWN_PARTS):
+        if name not in expected or parts[name].lstrip("0") != expected[name]:
+            return f"series with a {name} that Advoware cannot hold"
+    is_yearly = turnus_art == _TURNUS_ART["YEARLY"]
+    if is_yearly and "BYMONTHDAY" in parts and "BYMONTH" not in parts:
+        return "yearly series that takes place every month"
+    return None
 
 
 def _position(turnus_art: int, start: datetime | date) -> dict[str, str]:
@@ -140,24 +150,37 @@ def _last_day(
         return _last_of(parts["COUNT"], endless, start)
     if "UNTIL" not in parts:
         return None
-    match = re.fullmatch(r"(\d{8})(?:T(\d{6})(Z?))?", parts["UNTIL"], re.ASCII)
-    if match is None:
-        return Untranslatable("series with an unreadable end")
-    day, clock, utc = match.groups()
-    try:
-        until = datetime.strptime(day + (clock or "000000"), "%Y%m%d%H%M%S").replace(
-            tzinfo=UTC if utc else BERLIN
-        )
-    except ValueError:
+    match = _UNTIL.fullmatch(parts["UNTIL"])
+    until = _parsed_until(match) if match else None
+    if match is None or until is None:
         return Untranslatable("series with an unreadable end")
     # Beyond the years of a calendar the arithmetic of time zones ends.
     if until.year > FOR_EVER_YEAR:
         return FOR_EVER
     if until.year < FIRST_YEAR:
         return Untranslatable(_OVER)
-    until = until.astimezone(BERLIN)
-    too_early = clock and isinstance(start, datetime) and until.time() < start.time()
-    return until.date() - timedelta(days=1) if too_early else until.date()
+    has_clock = match["clock"] is not None
+    return _last_day_before(until.astimezone(BERLIN), start, has_clock=has_clock)
+
+
+def _parsed_until(match: re.Match[str]) -> datetime | None:
+    zone = UTC if match["utc"] else BERLIN
+    digits = match["day"] + (match["clock"] or "000000")
+    try:
+        return datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=zone)
+    except ValueError:
+        return None
+
+
+def _last_day_before(
+    until: datetime, start: datetime | date, *, has_clock: bool
+) -> date:
+    """The day of the last occurrence that is not over by then; one that starts later on its day is not one of them."""
+    if not has_clock or not isinstance(start, datetime):
+        return until.date()
+    if until.time() < start.time():
+        return until.date() - timedelta(days=1)
+    return until.date()
 
 
 def _last_of(
@@ -188,12 +211,8 @@ def time_zone(name: str) -> ZoneInfo | None:
     """The time zone of that name; None if there is none."""
     try:
         return ZoneInfo(name)
-    except (
-        KeyError,
-        OSError,
-        ValueError,
-    ):  # unknown; a folder of the database; no name at all
-        return None
+    except (KeyError, OSError, ValueError):
+        return None  # unknown; a folder of the database; no name at all
 
 
 def has_berlins_clock(name: str, first_day: date, last_day: date) -> bool:

@@ -47,7 +47,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class OwnRule:
-    """A rule that we have set. Without ``set_at`` it was asked for, and nobody knows whether it came to that."""
+    """A rule that we have set. Without ``set_at`` it was requested, and it is not known whether it came to that."""
 
     email: str
     rule_id: str
@@ -202,7 +202,7 @@ class Sharing:
         self._calendar_id = calendar_id
         self._now = now
 
-    async def carry_out(self, step: Step, before: OwnRule | None) -> None:
+    async def apply(self, step: Step, before: OwnRule | None) -> None:
         """Do it. ``before``: what we remembered of the account until now.
 
         Raises:

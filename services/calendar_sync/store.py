@@ -27,7 +27,7 @@ HoldReason = Literal["too_many", "advoware_empty"]
 #: So many rows are read in a thread, so that others get their turn meanwhile.
 MANY_ROWS = 500
 
-#: The cron starts a run of everybody every 15 minutes: who had none for longer than this is overdue.
+#: The cron starts a run of all employees every 15 minutes: who had none for longer than this is overdue.
 OVERDUE_MINUTES = 45
 #: How long an overwritten event is kept.
 OVERWRITTEN_DAYS = 30
@@ -126,7 +126,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """Work that a guard holds back. ``released_at``: somebody has looked, and the next run shall do it."""
+    """Work that a guard holds back. ``released_at``: an operator has looked, and the next run shall do it."""
 
     employee_kuerzel: str
     reason: HoldReason
@@ -378,7 +378,7 @@ class CalendarStore:
         return Intent(**row)
 
     async def repeat_intent(self, intent: Intent) -> None:
-        """Record, before the request, that the create is attempted anew because the earlier one left nothing."""
+        """Record, before the request, that the create is attempted again because the earlier one left nothing."""
         async with database_errors():
             await self._pool.execute(
                 """

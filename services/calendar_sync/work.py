@@ -1,4 +1,4 @@
-"""Carries out the actions of one run: what may go on at once together, the rest one after the other.
+"""Applies the actions of one run: what may go on at once together, the rest one after the other.
 
 One appointment that fails does not stop the others. What is written to Google needs no order among different
 appointments, so it goes on together, as fast as the rate limit lets it; what is written to Advoware goes one by one.
@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from services.advoware_service import AdvowareService
 from services.calendar_sync.apply import (
     Applier,
+    Clients,
     Saved,
-    Windows,
     action_name,
     one_event,
     one_termin,
@@ -36,13 +36,13 @@ from services.calendar_sync.model import (
     UpdateAdvoware,
     UpdateGoogle,
 )
-from services.calendar_sync.observation import (
+from services.calendar_sync.plan import make_plan
+from services.calendar_sync.store import RunResult
+from services.calendar_sync.view import (
     Confirmations,
     GoogleListing,
     PlanSettings,
 )
-from services.calendar_sync.plan import make_plan
-from services.calendar_sync.store import RunResult
 from services.core.errors import (
     AuthenticationFailed,
     ConfigurationError,
@@ -70,6 +70,9 @@ Result = TypeVar("Result")
 #: With these the rest would fail as well: they end the run.
 _ENDING = (RateLimited, AuthenticationFailed, EntityBusy, ConfigurationError)
 _TOGETHER = (UpdateGoogle, HideGoogle)
+_CHANGES = (UpdateAdvoware, DeleteAdvoware)
+#: If one pair needs any of these after a conflict, the next run asks, or holds it for all to see.
+_LEFT_TO_NEXT_RUN = (HoldDeletions, NotPlanned, *QUESTIONS)
 
 
 @dataclass
@@ -80,7 +83,7 @@ class RunSummary:
         kuerzel: the employee.
         result: ``held``: deletions wait for an operator; ``failed``: at least one action failed, or a record could not
             be read; else as it says.
-        counts: how often each action was carried out, such as ``google_created``.
+        counts: how often each action was applied, such as ``google_created``.
         errors: one code per failed action, without texts of appointments.
         unreadable: why records of either side could not be read at all; nothing is done about them.
         held: why deletions are held.
@@ -117,7 +120,7 @@ async def read_event(
     """The event as it is now; None if Google knows none.
 
     Raises:
-        NotFound: the whole calendar is lost; nobody has deleted its events.
+        NotFound: the whole calendar is lost; its events were not deleted by a person.
     """
     try:
         return one_event(await google.get_event(calendar_id, event_id), event_id)
@@ -127,7 +130,7 @@ async def read_event(
 
 
 class Work:
-    """Carries out the actions of one employee's plan, which was made from ``listing``.
+    """Applies the actions of one employee's plan, which was made from ``listing``.
 
     ``context`` is the step's FlowContext or None.
     """
@@ -136,128 +139,113 @@ class Work:
         self,
         context: Any,
         settings: PlanSettings,
-        windows: Windows,
+        clients: Clients,
         summary: RunSummary,
         listing: GoogleListing,
     ) -> None:
         self._context = context
         self._listing = listing
         self._settings = settings
-        self._windows = windows
+        self._clients = clients
         self._summary = summary
-        self._applier = Applier(settings, windows)
+        self._applier = Applier(settings, clients)
         self._unavailable = 0
 
-    async def carry_out_all(self, actions: Sequence[Action]) -> bool:
-        """Carry out the actions. Returns whether all were.
+    async def apply_all(self, actions: Sequence[Action]) -> bool:
+        """Apply the actions. Returns whether all were.
 
         Raises:
             ForeignSystemError, ConfigurationError: a system cannot be used, so that the rest would fail as well.
         """
-        self._applier.expected_changes = sum(
-            isinstance(item, UpdateAdvoware | DeleteAdvoware) for item in actions
-        )
+        changes = [item for item in actions if isinstance(item, _CHANGES)]
+        self._applier.expect_changes(len(changes))
         for kind, group in groupby(actions, key=_kind):
             if kind == "insert":
-                for batch in _batches(
-                    item for item in group if isinstance(item, InsertGoogle)
-                ):
-                    await self._insert(batch)
+                await self._insert_all(group)
             elif kind == "together":
-                for together in _batches(group):
-                    await self._carry_out_together(together)
+                await self._apply_together(group)
             else:
-                for action in group:
-                    await self._carry_out(action)
+                await self._apply_each(group)
         return not self._summary.errors
 
     # -- one after the other --------------------------------------------------------------------------------------
 
-    async def _carry_out(self, action: Action) -> None:
-        if isinstance(action, HoldDeletions):
-            self._summary.held = action
-        elif isinstance(action, NotPlanned):
-            self._summary.note_error(self._context, "calendar.not_planned", action.code)
-        else:
-            await self._settle(action, await self._try(action))
+    async def _apply_each(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            if isinstance(action, HoldDeletions):
+                self._summary.held = action
+            elif isinstance(action, NotPlanned):
+                self._summary.note_error(
+                    self._context, "calendar.not_planned", action.code
+                )
+            else:
+                await self._settle(action, await self._try(action))
 
     async def _try(self, action: Action) -> Exception | None:
-        """Carry out an action; if its event or Termin has changed meanwhile, read both again and decide anew, once."""
+        """Apply an action; if its event or Termin has changed meanwhile, read both again and decide again, once."""
         try:
-            try:
-                await self._applier.carry_out(action)
-            except Conflict as error:
-                await self._decide_anew(action, error)
+            await self._apply_or_decide_again(action)
         except Exception as error:  # noqa: BLE001 - whatever one appointment is like, the others go on
             return error
         return None
 
-    async def _decide_anew(self, action: Action, error: Conflict) -> None:
+    async def _apply_or_decide_again(self, action: Action) -> None:
+        try:
+            await self._applier.apply(action)
+        except Conflict as error:
+            await self._decide_again(action, error)
+
+    async def _decide_again(self, action: Action, error: Conflict) -> None:
         pair = getattr(action, "pair", None)
-        # Of a row that waits for its other side this one alone does not tell enough.
-        if not isinstance(pair, Pair) or None in {
-            pair.advoware_frnr,
-            pair.google_event_id,
-        }:
+        if not isinstance(pair, Pair) or error.system not in {GOOGLE, "Advoware"}:
             raise error
-        if error.system not in {GOOGLE, "Advoware"}:
+        # Of a row that waits for its other side this one alone does not tell enough.
+        if pair.advoware_frnr is None or pair.google_event_id is None:
             raise error
         decided = await self._plan_pair(pair)
         if self._summary.held is not None:
-            decided = [
-                item for item in decided if not isinstance(item, HoldDeletions)
-            ]  # that it is held was told
-        if any(
-            isinstance(item, (HoldDeletions, NotPlanned, *QUESTIONS))
-            for item in decided
-        ):
-            raise error  # the next run asks, or holds it for all to see
-        for anew in decided:
-            await self._applier.carry_out(anew)
+            # That it is held was reported.
+            decided = [item for item in decided if not isinstance(item, HoldDeletions)]
+        if any(isinstance(item, _LEFT_TO_NEXT_RUN) for item in decided):
+            raise error
+        for action_again in decided:
+            await self._applier.apply(action_again)
 
     async def _plan_pair(self, pair: Pair) -> list[Action]:
         """The actions for one pair as it is now."""
-        stored = await self._windows.store.find_pair(pair.sync_id)
+        stored = await self._clients.store.find_pair(pair.sync_id)
         if stored is None or stored.pair.deleted:
             return []
-        pair, windows, calendar_id = (
-            stored.pair,
-            self._windows,
-            self._settings.calendar_id,
-        )
-        termin = (
-            await read_termin(windows.advoware, pair.advoware_frnr)
-            if pair.advoware_frnr
-            else None
-        )
-        event_id = pair.google_event_id
-        event = (
-            await read_event(windows.google, calendar_id, event_id)
-            if event_id
-            else None
-        )
-        termine = {pair.advoware_frnr: termin} if pair.advoware_frnr else {}
-        events = {event_id: event} if event_id else {}
-        # Of a series one read does not show the changed occurrences.
-        occurrences = [
-            item
-            for item in self._listing.events
-            if event_id and item.recurring_event_id == event_id
-        ]
-        listing = GoogleListing(
-            [*([event] if event else []), *occurrences], self._listing.full
-        )
-        seen = [termin] if termin else []
+        pair = stored.pair
+        termine: dict[int, Termin | None] = {}
+        events: dict[str, GoogleEvent | None] = {}
+        if pair.advoware_frnr:
+            termine[pair.advoware_frnr] = await read_termin(
+                self._clients.advoware, pair.advoware_frnr
+            )
+        if pair.google_event_id:
+            events[pair.google_event_id] = await read_event(
+                self._clients.google, self._settings.calendar_id, pair.google_event_id
+            )
+        present = [event for event in events.values() if event is not None]
+        occurrences = self._listed_occurrences(pair.google_event_id)
         return make_plan(
             self._settings_for_one(),
-            seen,
-            listing,
+            [termin for termin in termine.values() if termin is not None],
+            GoogleListing([*present, *occurrences], self._listing.full),
             [pair],
             Confirmations(termine, events),
         )
 
+    def _listed_occurrences(self, event_id: str | None) -> list[GoogleEvent]:
+        """Changed occurrences of a series, which reading the series does not show."""
+        if not event_id:
+            return []
+        events = self._listing.events
+        return [event for event in events if event.recurring_event_id == event_id]
+
     def _settings_for_one(self) -> PlanSettings:
-        """One pair alone never looks dangerous: while deletions are held, none is decided about anew."""
+        """One pair alone never looks dangerous: while deletions are held, none is decided about again."""
         if self._summary.held is None:
             return self._settings
         return replace(self._settings, max_deletions=0, released=0)
@@ -270,35 +258,41 @@ class Work:
             return
         if isinstance(error, _ENDING):
             raise error
-        name = action_name(action)
         code = self._summary.note_error(
-            self._context, "calendar.action_failed", error, action=name
+            self._context, "calendar.action_failed", error, action=action_name(action)
         )
-        self._unavailable = (
-            self._unavailable + 1 if isinstance(error, Unavailable) else 0
-        )
+        if not isinstance(error, Unavailable):
+            self._unavailable = 0
+        else:
+            self._unavailable += 1
         if self._unavailable >= MAX_UNAVAILABLE:
             raise error
         await self._applier.fail(action, code)
 
     # -- together -------------------------------------------------------------------------------------------------
 
-    async def _carry_out_together(self, actions: Sequence[Action]) -> None:
-        for action, error in await _in_waves(actions, self._try):
-            await self._settle(action, error)
+    async def _apply_together(self, actions: Iterable[Action]) -> None:
+        for batch in _batches(actions):
+            for action, error in await _in_waves(batch, self._try):
+                await self._settle(action, error)
+
+    async def _insert_all(self, actions: Iterable[Action]) -> None:
+        inserts = (item for item in actions if isinstance(item, InsertGoogle))
+        for batch in _batches(inserts):
+            await self._insert(batch)
 
     async def _insert(self, actions: Sequence[InsertGoogle]) -> None:
         """Make new events, and remember them together. Those of a run that ends here are found by their ids."""
         results = await _in_waves(actions, self._try_insert)
         rows = [row for _, row in results if not isinstance(row, Exception)]
-        remembered_together = await self._remember_all(rows)
+        are_remembered = await self._remember_all(rows)
         for action, row in results:
             if isinstance(row, Exception):
                 await self._settle(action, row)
+            elif are_remembered:
+                await self._settle(action, None)
             else:
-                await self._settle(
-                    action, None if remembered_together else await self._remember(row)
-                )
+                await self._settle(action, await self._remember(row))
 
     async def _try_insert(self, action: InsertGoogle) -> Saved | Exception:
         try:
@@ -337,27 +331,28 @@ async def _in_waves(
     waiting, failures, size = list(actions), 0, 1
     while waiting and failures < MAX_UNAVAILABLE:
         wave, waiting = waiting[:size], waiting[size:]
-        outcomes = await asyncio.gather(*(attempt(action) for action in wave))
+        outcomes = await asyncio.gather(*map(attempt, wave))
         results += zip(wave, outcomes, strict=True)
-        if any(isinstance(outcome, _ENDING) for outcome in outcomes):
+        failed = [item for item in outcomes if isinstance(item, Exception)]
+        if any(isinstance(error, _ENDING) for error in failed):
             break
-        is_away = [isinstance(outcome, Unavailable) for outcome in outcomes]
-        failures = failures + sum(is_away) if all(is_away) else 0
-        size = (
-            1
-            if any(isinstance(outcome, Exception) for outcome in outcomes)
-            else PARALLEL
-        )
+        away = [error for error in failed if isinstance(error, Unavailable)]
+        failures = failures + len(away) if len(away) == len(outcomes) else 0
+        size = 1 if failed else PARALLEL
     return results
 
 
 def _kind(action: Action) -> str:
     if isinstance(action, InsertGoogle):
         return "insert"
-    return "together" if isinstance(action, _TOGETHER) else "single"
+    if isinstance(action, _TOGETHER):
+        return "together"
+    return "single"
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
     iterator = iter(items)
-    while batch := list(islice(iterator, BATCH)):
+    batch = list(islice(iterator, BATCH))
+    while batch:
         yield batch
+        batch = list(islice(iterator, BATCH))

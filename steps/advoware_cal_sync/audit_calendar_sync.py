@@ -335,14 +335,15 @@ def _print(document: Document) -> None:
         Console(stderr=True).print(line, highlight=False, soft_wrap=True)
     if document["status"] != "error":
         count = len(document["findings"])
-        told = (
-            "in order"
-            if not count
-            else "1 finding"
-            if count == 1
-            else f"{count} findings"
-        )
-        console.print(told, style="yellow" if count else "green")
+        console.print(_summary(count), style="yellow" if count else "green")
+
+
+def _summary(findings: int) -> str:
+    if findings == 0:
+        return "in order"
+    if findings == 1:
+        return "1 finding"
+    return f"{findings} findings"
 
 
 def _print_rows(console: Console, rows: Sequence[Document]) -> None:

@@ -23,7 +23,7 @@ config = {
 async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
     """Sync the employee; a calendar that is being synced is looked at again by the run that is at work.
 
-    A failure of any kind is logged and remembered, not raised: the cron comes again in 15 minutes, and nobody else's
+    A failure of any kind is logged and remembered, not raised: the cron comes again in 15 minutes, and no one else's
     calendar waits for it. Only if it cannot be remembered that the texts are to be hidden does the queue try again.
     """
     event = parse_employee_event(input_data)

@@ -97,7 +97,7 @@ async def enqueue_employees(
 
 
 async def left_behind() -> list[str]:
-    """The employees whose calendar somebody has asked to be looked at again, and a crash has kept it from happening.
+    """The employees whose calendar a person has asked to be looked at again, and a crash has kept it from happening.
 
     Raises:
         Unavailable: PostgreSQL does not answer.
@@ -132,7 +132,7 @@ async def take_up(event: EmployeeEvent, context: Any) -> None:
 
     Raises:
         ForeignSystemError, ConfigurationError: a system cannot be used at all.
-        Exception: a defect of ours, or a record that nobody has foreseen; see `fail`.
+        Exception: a defect of ours, or a record that was not foreseen; see `fail`.
     """
     resources = current_resources()
     await claim_pending(
@@ -155,7 +155,7 @@ async def take_up(event: EmployeeEvent, context: Any) -> None:
 
 
 async def fail(event: EmployeeEvent, error: Exception, context: Any) -> None:
-    """Tell and remember that an employee's run has failed, whatever the reason: it is nobody else's business.
+    """Log and remember that an employee's run has failed, whatever the reason: it concerns no one else.
 
     Raises:
         Unavailable: it cannot be remembered that the texts are to be hidden, so the queue has to try again.
@@ -239,8 +239,10 @@ async def start(request: Any, context: Any) -> Answer:
     resources = current_resources()
     try:
         await admit_tool(request, resources, context)
-        wish = StartRequest.model_validate({} if request.body is None else request.body)
-        return await _start(wish, resources, context)
+        requested = StartRequest.model_validate(
+            {} if request.body is None else request.body
+        )
+        return await _start(requested, resources, context)
     except ValidationError as error:
         return 400, {"error": "Invalid request", "details": _fields(error)}
     except NotEnqueued as error:
@@ -261,16 +263,16 @@ async def start(request: Any, context: Any) -> Answer:
         return status, body
 
 
-async def _start(wish: StartRequest, resources: Resources, context: Any) -> Answer:
-    if wish.kuerzel.strip().upper() == ALL:
-        payload: dict[str, Any] = {"full_content": wish.full_content}
+async def _start(requested: StartRequest, resources: Resources, context: Any) -> Answer:
+    if requested.kuerzel.strip().upper() == ALL:
+        payload: dict[str, Any] = {"full_content": requested.full_content}
         await enqueue_all(
             context.enqueue, TOPIC_ALL, [payload], timeout_seconds=ENQUEUE_SECONDS
         )
         message = "The sync of all employees was enqueued."
         return 200, {"status": "triggered", "kuerzel": ALL, "message": message}
     sync = CalendarSync(context, resources=resources)
-    kuerzel = _known(wish.kuerzel, await sync.employees())
+    kuerzel = _known(requested.kuerzel, await sync.employees())
     if kuerzel is None:
         return 404, {
             "error": "Not found",
@@ -279,7 +281,7 @@ async def _start(wish: StartRequest, resources: Resources, context: Any) -> Answ
     if await sync.is_running(kuerzel):
         message = "This calendar is being synced; try again in a moment."
         return 409, {"status": "locked", "kuerzel": kuerzel, "message": message}
-    payload = {"kuerzel": kuerzel, "full_content": wish.full_content}
+    payload = {"kuerzel": kuerzel, "full_content": requested.full_content}
     await enqueue_all(
         context.enqueue, TOPIC_EMPLOYEE, [payload], timeout_seconds=ENQUEUE_SECONDS
     )

@@ -16,7 +16,7 @@ from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import running
 from sandbox.google.app import GoogleTwin
 from services.calendar_sync.audit import reader
-from services.calendar_sync.audit.findings import View
+from services.calendar_sync.audit.findings import EmployeeAudit
 from services.calendar_sync.audit.leaks import guessed_ends
 from services.calendar_sync.mapping import google_body
 from services.calendar_sync.model import (
@@ -26,14 +26,14 @@ from services.calendar_sync.model import (
     Untranslatable,
     content_hash,
 )
-from services.calendar_sync.observation import (
-    Confirmations,
-    GoogleListing,
-    Picture,
-    PlanSettings,
-)
 from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import Hold
+from services.calendar_sync.view import (
+    CalendarView,
+    Confirmations,
+    GoogleListing,
+    PlanSettings,
+)
 from services.core.look_again import HIDE, Notes, calendar
 from services.values.advoware_protocol import BERLIN
 
@@ -432,11 +432,11 @@ def test_an_end_that_was_guessed_is_named_once_wherever_its_termin_was_read() ->
         return Termin(number, Untranslatable("no matter"), None, "SB", {}, notes=notes)
 
     listing = GoogleListing([], full=True)
-    picture = Picture(
+    view = CalendarView(
         settings, [termin(1, "end_guessed"), termin(2)], listing, [], Confirmations()
     )
-    view = View(
-        picture,
+    audit = EmployeeAudit(
+        view,
         outside={
             1: termin(1, "end_guessed"),
             3: termin(3, "end_guessed", "another"),
@@ -445,7 +445,7 @@ def test_an_end_that_was_guessed_is_named_once_wherever_its_termin_was_read() ->
     )
 
     named = [
-        (info.kind, info.advoware_frnr, info.remedy) for info in guessed_ends(view)
+        (info.kind, info.advoware_frnr, info.remedy) for info in guessed_ends(audit)
     ]
 
     assert named == [("end_guessed", 1, "person"), ("end_guessed", 3, "person")]

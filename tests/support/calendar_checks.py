@@ -23,7 +23,7 @@ from services.calendar_sync.model import (
     Termin,
     content_hash,
 )
-from services.calendar_sync.observation import PlanSettings
+from services.calendar_sync.view import PlanSettings
 from services.values.advoware_protocol import BERLIN
 
 
@@ -329,7 +329,7 @@ class _Agreement:
         is_from_google = (
             pair.source_system == "google" or pair.sync_strategy == "last_change_wins"
         )
-        return is_from_google and not termin.is_everybodys
+        return is_from_google and not termin.is_for_all_employees
 
     def check_times(self, termin: Termin, resource: dict[str, Any]) -> None:
         """The clocks in Berlin say the same of both, occurrence by occurrence."""

@@ -39,7 +39,6 @@ from services.calendar_sync.model import (
     HideGoogle,
     HoldDeletions,
     InsertGoogle,
-    LetGo,
     ListGoogle,
     MarkUntranslatable,
     NormalisedEvent,
@@ -54,19 +53,20 @@ from services.calendar_sync.model import (
     SoftDelete,
     TakeMarksOff,
     Termin,
+    Unlink,
     Untranslatable,
     UpdateAdvoware,
     UpdateGoogle,
     content_hash,
     untranslatable_error,
 )
-from services.calendar_sync.observation import (
+from services.calendar_sync.plan import make_plan
+from services.calendar_sync.view import (
     Confirmations,
     GoogleListing,
     Past,
     PlanSettings,
 )
-from services.calendar_sync.plan import make_plan
 from services.values.advoware_protocol import BERLIN
 
 SETTINGS = PlanSettings(
@@ -307,7 +307,7 @@ class World:
                 self._save(replace(self.pairs[pair.sync_id], google=google))
             case FollowCopy(pair, google):
                 self._save(replace(pair, google_event_id=google.id))
-            case LetGo(pair):
+            case Unlink(pair):
                 self._save(replace(pair, google_event_id=None, google=Fingerprint()))
             case TakeMarksOff(google):
                 self.edit_event(google.id, extendedProperties=None)
@@ -622,7 +622,7 @@ def test_leaving_the_window_is_not_a_deletion() -> None:
     world.settings = replace(LAST_CHANGE, first_day=date(2026, 4, 1))
     assert world.plan() == []
     world.google.clear()
-    assert kinds(world.run()) == [LetGo]
+    assert kinds(world.run()) == [Unlink]
     assert world.plan() == []
     assert 20001 in world.advoware
 
@@ -1297,7 +1297,7 @@ def test_no_calendar_decides_about_everybodys_termine(
         carry_out(world, edit)
     for action in world.plan(full=full):
         if isinstance(action, UpdateAdvoware | DeleteAdvoware):
-            assert not action.termin.is_everybodys
+            assert not action.termin.is_for_all_employees
 
 
 @given(settings_of, edits, edits, st.booleans())
@@ -1418,7 +1418,7 @@ def test_a_run_that_lists_all_days_follows_what_happens_to_what_is_over() -> Non
 def test_what_is_over_and_deleted_in_google_is_not_brought_back() -> None:
     world = long_ago()
     world.delete_event(world.live[0].google_event_id or "")
-    assert kinds(world.run()) == [LetGo]
+    assert kinds(world.run()) == [Unlink]
     assert world.live[0].google_event_id is None
     world.settings = replace(
         world.settings, listed_from=date(2026, 1, 1), anonymise=True

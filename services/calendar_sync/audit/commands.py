@@ -15,8 +15,8 @@ from typing import Any
 
 from services.calendar_sync.audit.decisions import CalendarDecisions
 from services.calendar_sync.audit.findings import (
+    EmployeeAudit,
     Finding,
-    View,
     deletion_limit,
     differences,
     duplicates,
@@ -25,7 +25,11 @@ from services.calendar_sync.audit.findings import (
 from services.calendar_sync.audit.leaks import guessed_ends, leaks
 from services.calendar_sync.audit.old import old_events
 from services.calendar_sync.audit.queries import CalendarQuestions
-from services.calendar_sync.audit.reader import LARGEST_FRNR, CalendarMissing, Observer
+from services.calendar_sync.audit.reader import (
+    LARGEST_FRNR,
+    AuditReader,
+    CalendarMissing,
+)
 from services.calendar_sync.audit.report import Change, Problem, Report, explain
 from services.calendar_sync.audit.runs import held_finding
 from services.calendar_sync.employees import LOCK_SECONDS, lock_key
@@ -53,11 +57,11 @@ from services.core.locks import record_lock
 from services.core.resources import Resources
 from services.values.advoware_protocol import BERLIN
 
-#: These concern everybody: there is no use in going on with the next employee.
+#: These concern all employees: there is no use in going on with the next employee.
 _STOPS = (Unavailable, RateLimited, AuthenticationFailed)
 
 Progress = Callable[[int, int], None]
-Analysis = Callable[[View], list[Finding]]
+Analysis = Callable[[EmployeeAudit], list[Finding]]
 
 
 class DeletionsRefused(BitByLawError):
@@ -67,7 +71,7 @@ class DeletionsRefused(BitByLawError):
 class CalendarAudit:
     """Commands that look at whole calendars.
 
-    ``wanted`` are Kürzel; without any the audit covers everybody whom the sync covers. ``progress`` is told how many
+    ``wanted`` are Kürzel; without any the audit covers all whom the sync covers. ``progress`` is told how many
     employees are done, and of how many. What concerns one employee is a problem in the report, and the others go on.
 
     All methods raise `InvalidInput` for an unknown Kürzel, and the errors of PostgreSQL and Advoware if not even the
@@ -79,7 +83,7 @@ class CalendarAudit:
     ) -> None:
         self._resources = resources
         self._progress = progress
-        self._observer = Observer(resources)
+        self._reader = AuditReader(resources)
         self.questions = CalendarQuestions(
             resources
         )  #: commands that answer a question
@@ -92,30 +96,29 @@ class CalendarAudit:
         report = self._report("verify-sync", employees=[])
 
         async def verify(kuerzel: str) -> None:
-            is_running = await self._observer.sync.is_running(kuerzel)
-            view = await self._observer.with_outside(await self._observer.view(kuerzel))
-            hold = next(iter(await (await self._observer.store()).holds(kuerzel)), None)
-            findings = differences(view, _hold(view) if hold is None else None)
+            is_running = await self._reader.sync.is_running(kuerzel)
+            audit = await self._reader.with_outside(await self._reader.read(kuerzel))
+            hold = next(iter(await (await self._reader.store()).holds(kuerzel)), None)
+            findings = differences(audit, _hold(audit) if hold is None else None)
             if hold is not None and hold.released_at is None:
                 findings.append(held_finding(hold))
-            report.findings += [*findings, *leaks(view, findings)]
-            named = {
-                info.advoware_frnr for info in report.infos
-            }  # everybody's Termin is in several calendars
-            report.infos += [
-                info for info in guessed_ends(view) if info.advoware_frnr not in named
-            ]
+            report.findings += [*findings, *leaks(audit, findings)]
+            # A Termin of all employees is in several calendars.
+            named = {info.advoware_frnr for info in report.infos}
+            for info in guessed_ends(audit):
+                if info.advoware_frnr not in named:
+                    report.infos.append(info)
             numbers = {
                 "employee_kuerzel": kuerzel,
-                "termine": len(view.picture.termine),
-                "events": len(view.picture.events),
-                "pairs": len(view.picture.pairs),
+                "termine": len(audit.view.termine),
+                "events": len(audit.view.events),
+                "pairs": len(audit.view.pairs),
                 "held": hold.number if hold else 0,
                 "held_since": hold.held_since if hold else None,
                 "released_at": hold.released_at if hold else None,
                 # What was read while a sync was at work may be out of date already.
                 "sync_is_running": is_running
-                or await self._observer.sync.is_running(kuerzel),
+                or await self._reader.sync.is_running(kuerzel),
             }
             report.details["employees"].append(numbers)
 
@@ -164,7 +167,7 @@ class CalendarAudit:
     ) -> Report:
         """Remove from Google what ended more than so many days ago, or say what; only events made from Termine.
 
-        The pairs end with them, so that nothing is made anew, and nothing is deleted in Advoware.
+        The pairs end with them, so that nothing is created again, and nothing is deleted in Advoware.
 
         Raises:
             InvalidInput: what is as young as that may lie in the window of the sync, which would make it anew.
@@ -179,10 +182,10 @@ class CalendarAudit:
             days=older_than
         )
         report = self._report("purge-old", before=before)
-        look = self._observer.google_view
+        look = self._reader.read_google
         return await self._clean(
             report,
-            lambda view: list(old_events(view, before)),
+            lambda audit: list(old_events(audit, before)),
             wanted,
             apply,
             max_deletions,
@@ -197,7 +200,7 @@ class CalendarAudit:
         report = self._report(command)
 
         async def find(kuerzel: str) -> None:
-            report.findings += analyse(await self._observer.view(kuerzel))
+            report.findings += analyse(await self._reader.read(kuerzel))
 
         await self._each(report, wanted, find)
         return report
@@ -210,36 +213,29 @@ class CalendarAudit:
         apply: bool,
         max_deletions: int | None,
         *,
-        look: Callable[[str], Awaitable[View]] | None = None,
+        look: Callable[[str], Awaitable[EmployeeAudit]] | None = None,
     ) -> Report:
-        look = look or self._observer.view
+        look = look or self._reader.read
         report.details["applied"] = apply
 
         async def clean(kuerzel: str) -> None:
             async with self._lock(kuerzel, needed=apply):
-                view = await look(kuerzel)
-                found = analyse(view)
-                removable = [
-                    finding
-                    for finding in found
-                    if finding.remedy in {"delete_event", "delete_pair"}
-                ]
-                report.findings += [
-                    finding for finding in found if finding not in removable
-                ]
-                refusal = (
-                    _refusal(view, removable, max_deletions) if removable else None
-                )
+                audit = await look(kuerzel)
+                removable: list[Finding] = []
+                for finding in analyse(audit):
+                    if finding.remedy in {"delete_event", "delete_pair"}:
+                        removable.append(finding)
+                    else:
+                        report.findings.append(finding)
+                refusal = None
+                if removable:
+                    refusal = _refusal(audit, removable, max_deletions)
                 if not apply or refusal:
-                    report.findings += removable
-                    report.changes += [
-                        Change(finding, False, refusal or "would be deleted")
-                        for finding in removable
-                    ]
+                    _report_only(report, removable, refusal or "would be deleted")
                 if apply and refusal:
                     raise DeletionsRefused(refusal)
                 if apply:
-                    await self._remove_all(report, view, removable)
+                    await self._remove_all(report, audit, removable)
 
         await self._each(report, wanted, clean)
         return report
@@ -250,7 +246,7 @@ class CalendarAudit:
         wanted: Sequence[str],
         work: Callable[[str], Awaitable[None]],
     ) -> None:
-        employees = await self._observer.employees(wanted)
+        employees = await self._reader.employees(wanted)
         for done, kuerzel in enumerate(employees):
             self._progress(done, len(employees))
             try:
@@ -262,17 +258,14 @@ class CalendarAudit:
             except BitByLawError as error:
                 report.problems.append(Problem(kuerzel, explain(error)))
                 if isinstance(error, _STOPS):
-                    left = ", ".join(employees[done + 1 :])
-                    report.problems += (
-                        [Problem(None, f"not looked at: {left}")] if left else []
-                    )
+                    _report_left(report, employees[done + 1 :])
                     break
         self._progress(len(employees), len(employees))
 
     async def _report_missing(
         self, report: Report, kuerzel: str, error: CalendarMissing
     ) -> None:
-        pairs = await (await self._observer.store()).load_pairs(kuerzel)
+        pairs = await (await self._reader.store()).load_pairs(kuerzel)
         if pairs or report.command == "verify-sync":
             reason = f"{error.reason}; {len(pairs)} pairs are live"
             report.findings.append(
@@ -301,66 +294,66 @@ class CalendarAudit:
     # -- deletions ------------------------------------------------------------------------------------------------
 
     async def _remove_all(
-        self, report: Report, view: View, removable: Sequence[Finding]
+        self, report: Report, audit: EmployeeAudit, removable: Sequence[Finding]
     ) -> None:
         """Delete one after the other. What is not deleted remains a finding, also if one fails."""
         left = list(removable)
         try:
             for finding in removable:
-                change = await self._remove(view, finding)
+                change = await self._remove(audit, finding)
                 report.changes.append(change)
                 if change.done:
                     left.remove(finding)
         finally:
             report.findings += left
 
-    async def _remove(self, view: View, finding: Finding) -> Change:
+    async def _remove(self, audit: EmployeeAudit, finding: Finding) -> Change:
         if finding.remedy == "delete_pair":
-            return await self._delete_pair(view, finding)
+            return await self._delete_pair(audit, finding)
         if finding.kind != "old_event":
-            return await self._delete_event(view, finding)
-        await self._require_that_advoware_decides(view, finding)
-        change = await self._delete_event(view, finding)
+            return await self._delete_event(audit, finding)
+        await self._require_that_advoware_decides(audit, finding)
+        change = await self._delete_event(audit, finding)
         if change.done:
-            await self._delete_pair(view, replace(finding, remedy="delete_pair"))
+            await self._delete_pair(audit, replace(finding, remedy="delete_pair"))
         return change
 
     async def _require_that_advoware_decides(
-        self, view: View, finding: Finding
+        self, audit: EmployeeAudit, finding: Finding
     ) -> None:
         """If this is interrupted before the pair is gone, no sync may take the event's absence for a person's wish."""
-        pair = view.picture.by_event[finding.google_event_id or ""]
+        pair = audit.view.by_event[finding.google_event_id or ""]
         if pair.sync_strategy == "last_change_wins":
             line = replace(
-                _audit_line(view, finding), side="none", action="source_wins"
+                _audit_line(audit, finding), side="none", action="source_wins"
             )
-            await (await self._observer.store()).save_pair(
+            await (await self._reader.store()).save_pair(
                 replace(pair, sync_strategy="source_system_wins"),
                 line,
                 self._resources.clock(),
             )
 
-    async def _delete_pair(self, view: View, finding: Finding) -> Change:
-        store = await self._observer.store()
+    async def _delete_pair(self, audit: EmployeeAudit, finding: Finding) -> Change:
+        store = await self._reader.store()
         assert finding.sync_id is not None  # noqa: S101 - a finding about a pair names it
         try:
             await store.delete_pair(
-                finding.sync_id, _audit_line(view, finding), self._resources.clock()
+                finding.sync_id, _audit_line(audit, finding), self._resources.clock()
             )
         except Conflict:
             return Change(finding, True, "was deleted already")
         return Change(finding, True, "deleted")
 
-    async def _delete_event(self, view: View, finding: Finding) -> Change:
+    async def _delete_event(self, audit: EmployeeAudit, finding: Finding) -> Change:
         """Delete the event as it was read; whoever changed it since then keeps it."""
-        event = view.picture.events[finding.google_event_id or ""]
+        event = audit.view.events[finding.google_event_id or ""]
         if event.etag is None:
             return Change(
                 finding, False, "has no etag, so that a change could not be noticed"
             )
         calendar_id, line = (
-            view.picture.settings.calendar_id,
-            _audit_line(view, finding),
+            audit.view.settings.calendar_id,
+            _audit_line(audit, finding),
         )
         try:
             result = await self._delete_in_google(calendar_id, event)
@@ -370,53 +363,64 @@ class CalendarAudit:
             failed = replace(
                 line, action="failed", error=without_quotes(shown_text(error))
             )
-            await (await self._observer.store()).append_audit(
+            await (await self._reader.store()).append_audit(
                 [failed], self._resources.clock()
             )
             raise
         if result is None:
             return Change(finding, False, "was changed in the meantime")
-        await (await self._observer.store()).append_audit(
-            [line], self._resources.clock()
-        )
+        await (await self._reader.store()).append_audit([line], self._resources.clock())
         return Change(finding, True, result)
 
     async def _delete_in_google(
         self, calendar_id: str, event: GoogleEvent
     ) -> str | None:
-        """Returns what happened; None if somebody has changed the event."""
+        """Returns what happened; None if a person has changed the event."""
         try:
-            await self._observer.google.delete_event(
+            await self._reader.google.delete_event(
                 calendar_id, event.id, if_match=event.etag
             )
         except NotFound:
             return "was deleted already"
         except Conflict:
             # Also the answer to a repeated request whose first answer was lost.
-            now = await self._observer.read_event(calendar_id, event.id)
+            now = await self._reader.read_event(calendar_id, event.id)
             return "deleted" if now is None or now.cancelled else None
         return "deleted"
 
 
-def _hold(view: View) -> HoldDeletions | None:
+def _report_only(report: Report, removable: Sequence[Finding], why: str) -> None:
+    """Say what stays, and why."""
+    report.findings += removable
+    for finding in removable:
+        report.changes.append(Change(finding, False, why))
+
+
+def _report_left(report: Report, employees: Sequence[str]) -> None:
+    if employees:
+        left = ", ".join(employees)
+        report.problems.append(Problem(None, f"not looked at: {left}"))
+
+
+def _hold(audit: EmployeeAudit) -> HoldDeletions | None:
     """What makes the next sync hold back its deletions; it decides before it confirms single ones."""
-    seen = view.picture
-    actions = make_plan(seen.settings, view.listed, seen.google, seen.pairs)
+    view = audit.view
+    actions = make_plan(view.settings, audit.listed, view.google, view.pairs)
     return next(
         (action for action in actions if isinstance(action, HoldDeletions)), None
     )
 
 
 def _refusal(
-    view: View, removable: Sequence[Finding], max_deletions: int | None
+    audit: EmployeeAudit, removable: Sequence[Finding], max_deletions: int | None
 ) -> str | None:
     """Why so many deletions are not believed; ``max_deletions`` is how many the operator expects."""
     deletions = len(removable)
-    limit = deletion_limit(view.picture) if max_deletions is None else max_deletions
+    limit = deletion_limit(audit.view) if max_deletions is None else max_deletions
     if deletions > limit:
         return f"{deletions} deletions are more than {limit}; if they are right: --max-deletions {deletions}"
     hold = (
-        _hold(view)
+        _hold(audit)
         if any(finding.kind != "old_event" for finding in removable)
         else None
     )
@@ -425,12 +429,12 @@ def _refusal(
     return None
 
 
-def _audit_line(view: View, finding: Finding) -> AuditLine:
-    event = view.picture.events.get(finding.google_event_id or "")
+def _audit_line(audit: EmployeeAudit, finding: Finding) -> AuditLine:
+    event = audit.view.events.get(finding.google_event_id or "")
     content = event.event if event is not None else None
     frnr = finding.advoware_frnr
     return AuditLine(
-        employee_kuerzel=view.picture.settings.kuerzel,
+        employee_kuerzel=audit.view.settings.kuerzel,
         side="google" if finding.remedy == "delete_event" else "none",
         action="deleted",
         reason=f"audit, {finding.kind}: {finding.reason}",

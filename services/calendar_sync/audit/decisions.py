@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from services.calendar_sync.audit.findings import Finding
-from services.calendar_sync.audit.reader import Observer
+from services.calendar_sync.audit.reader import AuditReader
 from services.calendar_sync.audit.report import (
     Change,
     Problem,
@@ -41,7 +41,7 @@ class CalendarDecisions:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._observer = Observer(resources)
+        self._reader = AuditReader(resources)
 
     # -- held work ------------------------------------------------------------------------------------------------
 
@@ -49,8 +49,8 @@ class CalendarDecisions:
         self, wanted: Sequence[str] = (), *, apply: bool = False
     ) -> Report:
         """What the sync holds back; with ``apply`` the next run does it, once."""
-        store, now = await self._observer.store(), self._resources.clock()
-        chosen = await self._observer.employees(wanted) if wanted else None
+        store, now = await self._reader.store(), self._resources.clock()
+        chosen = await self._reader.employees(wanted) if wanted else None
         holds = [
             hold
             for hold in await store.holds()
@@ -66,12 +66,12 @@ class CalendarDecisions:
                 report.changes.append(Change(finding, False, "would be released"))
                 continue
             is_released = await store.release_hold(hold.employee_kuerzel, now)
-            told = (
+            answer = (
                 "released; the next run carries it out"
                 if is_released
                 else "nothing is held any more"
             )
-            report.changes.append(Change(finding, is_released, told))
+            report.changes.append(Change(finding, is_released, answer))
             if is_released:
                 await store.append_audit([_released(hold)], now)
         current = [
@@ -88,7 +88,7 @@ class CalendarDecisions:
         self, wanted: Sequence[str] = (), *, show_text: bool = False
     ) -> Report:
         """What the sync has overwritten in Google in the last 30 days."""
-        chosen = await self._observer.employees(wanted) if wanted else None
+        chosen = await self._reader.employees(wanted) if wanted else None
         kept = [
             event
             for event in await self._kept()
@@ -159,11 +159,11 @@ class CalendarDecisions:
         self, event: Overwritten, finding: Finding, body: dict[str, Any]
     ) -> Change:
         """Insert it under an id that only it has, so that a repeated command does not double it."""
-        store, now = await self._observer.store(), self._resources.clock()
-        calendar_id = await self._observer.calendar_id(event.employee_kuerzel)
+        store, now = await self._reader.store(), self._resources.clock()
+        calendar_id = await self._reader.calendar_id(event.employee_kuerzel)
         event_id = _restored_id(event, calendar_id)
         try:
-            await self._observer.google.insert_event(
+            await self._reader.google.insert_event(
                 calendar_id, {**body, "id": event_id}
             )
         except Conflict:
@@ -176,12 +176,12 @@ class CalendarDecisions:
 
     async def _require_that_it_may_be_shown(self, event: Overwritten) -> None:
         """Raises RestoreRefused if the rules hide the texts of its Termin by now."""
-        settings = self._observer.settings_for(event.employee_kuerzel, "")
+        settings = self._reader.settings_for(event.employee_kuerzel, "")
         note = await Notes(await self._resources.database()).find(
             calendar(event.employee_kuerzel)
         )
         termin = (
-            await self._observer.read_termin(event.advoware_frnr)
+            await self._reader.read_termin(event.advoware_frnr)
             if event.advoware_frnr
             else None
         )
@@ -199,7 +199,7 @@ class CalendarDecisions:
 
     async def _kept(self) -> list[Overwritten]:
         since = self._resources.clock() - timedelta(days=OVERWRITTEN_DAYS)
-        return await (await self._observer.store()).overwritten(since)
+        return await (await self._reader.store()).overwritten(since)
 
 
 def _hold_row(hold: Hold) -> dict[str, Any]:

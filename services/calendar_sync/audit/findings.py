@@ -21,9 +21,9 @@ from services.calendar_sync.model import (
     Untranslatable,
     content_hash,
 )
-from services.calendar_sync.observation import Picture
 from services.calendar_sync.plan import MAX_DELETED_SHARE
 from services.calendar_sync.store import Intent
+from services.calendar_sync.view import CalendarView
 
 Kind = Literal[
     # a pair, and what it stands for
@@ -97,21 +97,21 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class View:
+class EmployeeAudit:
     """One employee's appointments as the audit has read them.
 
     Attributes:
-        picture: both sides and the live pairs; what a full listing lacks is confirmed by direct reads.
+        view: both sides and the live pairs; what a full listing lacks is confirmed by direct reads.
         listed: what Advoware lists within the window.
         intents: the employee's unfinished creates.
         made_by_us: ids of the events that our account created.
         others: live pairs of other employees, by ``frNr``.
-        hide_asked: somebody has asked for blocked time only, and the run that does it has not come yet.
+        hide_asked: a person has asked for blocked time only, and the run that does it has not come yet.
         outside: Termine outside the window that were read for the sake of events that show texts; None: gone.
         unread: how many more there are of these that were not, or could not be, read.
     """
 
-    picture: Picture
+    view: CalendarView
     listed: Sequence[Termin] = ()
     intents: Sequence[Intent] = ()
     made_by_us: frozenset[str] = frozenset()
@@ -130,7 +130,7 @@ class View:
 
     def was_inserted(self, event_id: str, fr_nr: int) -> bool:
         """Whether the sync has inserted an event of this id for the Termin."""
-        calendar_id = self.picture.settings.calendar_id
+        calendar_id = self.view.settings.calendar_id
         derived = {
             google_event_id(fr_nr, calendar_id, generation)
             for generation in range(_GENERATIONS)
@@ -140,27 +140,27 @@ class View:
         )
 
 
-def deletion_limit(seen: Picture) -> int:
+def deletion_limit(view: CalendarView) -> int:
     """How many deletions in this employee's calendar are believed (specification 09)."""
-    return int(max(seen.settings.max_deletions, MAX_DELETED_SHARE * len(seen.pairs)))
+    return int(max(view.settings.max_deletions, MAX_DELETED_SHARE * len(view.pairs)))
 
 
 # -- verify-sync ----------------------------------------------------------------------------------------------------
 
 
-def differences(view: View, hold: HoldDeletions | None) -> list[Finding]:
+def differences(audit: EmployeeAudit, hold: HoldDeletions | None) -> list[Finding]:
     """Everything in which Advoware, Google and the table do not agree, or that waits. ``hold``: what the plan says."""
-    seen = view.picture
+    view = audit.view
     return [
-        *(finding for pair in seen.pairs for finding in pair_findings(seen, pair)),
-        *_termine_without_pair(seen),
-        *_events_without_pair(seen),
-        *(_open_intent(intent) for intent in view.intents),
-        *([_held(seen, hold)] if hold else []),
+        *(finding for pair in view.pairs for finding in pair_findings(view, pair)),
+        *_termine_without_pair(view),
+        *_events_without_pair(view),
+        *(_open_intent(intent) for intent in audit.intents),
+        *([_held(view, hold)] if hold else []),
     ]
 
 
-def pair_findings(seen: Picture, pair: Pair) -> Iterator[Finding]:
+def pair_findings(view: CalendarView, pair: Pair) -> Iterator[Finding]:
     """What is not in order with one live pair."""
     state = _state_of(pair)
     if state is not None:
@@ -170,12 +170,12 @@ def pair_findings(seen: Picture, pair: Pair) -> Iterator[Finding]:
             side = "Termin" if pair.advoware_frnr is None else "event"
             yield _of_pair(pair, "pending", f"waits for its {side}", "next_sync")
         return
-    in_advoware, in_google = seen.in_advoware(pair), seen.in_google(pair)
+    in_advoware, in_google = view.in_advoware(pair), view.in_google(pair)
     if in_advoware == "elsewhere" and in_google == "present":
         yield _of_pair(
             pair, "wrong_employee", "its Termin belongs to somebody else", "next_sync"
         )
-    elif seen.is_expected(pair):
+    elif view.is_expected(pair):
         if in_advoware == "gone":
             yield _of_pair(
                 pair, "missing_in_advoware", "its Termin does not exist", "next_sync"
@@ -185,11 +185,11 @@ def pair_findings(seen: Picture, pair: Pair) -> Iterator[Finding]:
                 pair, "missing_in_google", "its event does not exist", "next_sync"
             )
     termin, google = (
-        seen.termine.get(pair.advoware_frnr),
-        seen.events.get(pair.google_event_id),
+        view.termine.get(pair.advoware_frnr),
+        view.events.get(pair.google_event_id),
     )
     if termin is not None and google is not None:
-        yield from _compared(seen, pair, termin, google, is_marked=state is not None)
+        yield from _compared(view, pair, termin, google, is_marked=state is not None)
 
 
 def _state_of(pair: Pair) -> Finding | None:
@@ -210,9 +210,14 @@ def _state_of(pair: Pair) -> Finding | None:
 
 
 def _compared(
-    seen: Picture, pair: Pair, termin: Termin, google: GoogleEvent, *, is_marked: bool
+    view: CalendarView,
+    pair: Pair,
+    termin: Termin,
+    google: GoogleEvent,
+    *,
+    is_marked: bool,
 ) -> Iterator[Finding]:
-    """Differences of two sides that are both there. An untranslatable one is told once."""
+    """Differences of two sides that are both there. An untranslatable one is reported once."""
     for side in (termin.event, google.event):
         if isinstance(side, Untranslatable):
             if not is_marked:
@@ -222,69 +227,69 @@ def _compared(
         google.event, Untranslatable
     ):
         return
-    shown, theirs = seen.settings.shown(termin.event), google.event
-    if google.has_foreign_text or (shown.anonymised and not theirs.anonymised):
+    shown, observed = view.settings.shown(termin.event), google.event
+    if google.has_foreign_text or (shown.anonymised and not observed.anonymised):
         yield _of_pair(
             pair,
             "wrong_anonymisation",
             "Google shows texts where only blocked time may be seen",
             "next_sync",
         )
-    elif theirs.anonymised and not shown.anonymised:
+    elif observed.anonymised and not shown.anonymised:
         yield _of_pair(
             pair,
             "wrong_anonymisation",
             "Google shows only blocked time, though it may show texts",
             "next_sync",
         )
-    unequal = _unequal_parts(shown, theirs)
+    unequal = _unequal_parts(shown, observed)
     if unequal:
         yield _of_pair(
             pair, "contents_differ", f"different: {', '.join(unequal)}", "next_sync"
         )
 
 
-def _unequal_parts(ours: NormalisedEvent, theirs: NormalisedEvent) -> list[str]:
+def _unequal_parts(advoware: NormalisedEvent, google: NormalisedEvent) -> list[str]:
     """In what two contents differ; texts count only if both show them."""
-    if ours.anonymised or theirs.anonymised:
-        ours, theirs = ours.anonymise(), theirs.anonymise()
-    if content_hash(ours) == content_hash(theirs):
+    if advoware.anonymised or google.anonymised:
+        advoware, google = advoware.anonymise(), google.anonymise()
+    if content_hash(advoware) == content_hash(google):
         return []
     parts = {
-        "time": ours.timing[:3] != theirs.timing[:3],
-        "series": ours.recurrence != theirs.recurrence,
-        "text": ours.text != theirs.text,
-        "notiz": ours.notiz != theirs.notiz,
-        "ort": ours.ort != theirs.ort,
+        "time": advoware.timing[:3] != google.timing[:3],
+        "series": advoware.recurrence != google.recurrence,
+        "text": advoware.text != google.text,
+        "notiz": advoware.notiz != google.notiz,
+        "ort": advoware.ort != google.ort,
     }
     return [name for name, is_unequal in parts.items() if is_unequal]
 
 
-def _termine_without_pair(seen: Picture) -> Iterator[Finding]:
-    for fr_nr, termin in sorted(seen.termine.items()):
-        if fr_nr in seen.by_fr_nr:
+def _termine_without_pair(view: CalendarView) -> Iterator[Finding]:
+    for fr_nr, termin in sorted(view.termine.items()):
+        if fr_nr in view.by_fr_nr:
             continue
         if isinstance(termin.event, Untranslatable):
             yield _of_termin(
-                seen,
+                view,
                 fr_nr,
                 "missing_in_google",
                 f"not synced: {termin.event.reason}",
                 "next_sync",
             )
-        elif seen.in_window(termin.event):
+        elif view.in_window(termin.event):
             yield _of_termin(
-                seen, fr_nr, "missing_in_google", "not synced yet", "next_sync"
+                view, fr_nr, "missing_in_google", "not synced yet", "next_sync"
             )
 
 
-def _events_without_pair(seen: Picture) -> Iterator[Finding]:
-    for event_id, event in sorted(seen.events.items()):
-        if event_id in seen.by_event:
+def _events_without_pair(view: CalendarView) -> Iterator[Finding]:
+    for event_id, event in sorted(view.events.items()):
+        if event_id in view.by_event:
             continue
         if event.fr_nr is not None:
             yield _of_event(
-                seen,
+                view,
                 event,
                 "event_without_pair",
                 "made by the sync; see find-orphaned",
@@ -292,10 +297,10 @@ def _events_without_pair(seen: Picture) -> Iterator[Finding]:
             )
         elif isinstance(event.event, Untranslatable):
             reason = f"{_MADE_BY_A_PERSON}, not synced: {event.event.reason}"
-            yield _of_event(seen, event, "missing_in_advoware", reason, "next_sync")
-        elif seen.in_window(event.event):
+            yield _of_event(view, event, "missing_in_advoware", reason, "next_sync")
+        elif view.in_window(event.event):
             reason = f"{_MADE_BY_A_PERSON}, not synced yet"
-            yield _of_event(seen, event, "missing_in_advoware", reason, "next_sync")
+            yield _of_event(view, event, "missing_in_advoware", reason, "next_sync")
 
 
 def _open_intent(intent: Intent) -> Finding:
@@ -311,7 +316,7 @@ def _open_intent(intent: Intent) -> Finding:
     )
 
 
-def _held(seen: Picture, hold: HoldDeletions) -> Finding:
+def _held(view: CalendarView, hold: HoldDeletions) -> Finding:
     if hold.reason == "advoware_empty":
         reason = f"Advoware lists no Termine, {hold.live_pairs} pairs are live; the sync deletes nothing"
     else:
@@ -320,38 +325,35 @@ def _held(seen: Picture, hold: HoldDeletions) -> Finding:
         kind="deletions_held",
         reason=reason,
         remedy="person",
-        employee_kuerzel=seen.settings.kuerzel,
-        calendar_id=seen.settings.calendar_id,
+        employee_kuerzel=view.settings.kuerzel,
+        calendar_id=view.settings.calendar_id,
     )
 
 
 # -- find-duplicates ------------------------------------------------------------------------------------------------
 
 
-def duplicates(view: View) -> list[Finding]:
+def duplicates(audit: EmployeeAudit) -> list[Finding]:
     """Appointments that are there twice. Only surplus events of our own making may be deleted."""
-    seen = view.picture
-    events = sorted(seen.events.values(), key=lambda event: event.id)
+    view = audit.view
+    events = sorted(view.events.values(), key=lambda event: event.id)
     by_fr_nr = _groups(
         (event.fr_nr, event) for event in events if event.fr_nr is not None
     )
     by_sync_id = _groups(
         (event.sync_id, event) for event in events if event.sync_id is not None
     )
-    found = {
-        finding.google_event_id: finding
-        for same, group in (
-            (f"frNr {fr_nr}", group) for fr_nr, group in by_fr_nr.items()
-        )
-        for finding in _surplus_events(view, group, same)
-    }
+    found: dict[str | None, Finding] = {}
+    for fr_nr, group in by_fr_nr.items():
+        for finding in _surplus_events(audit, group, f"frNr {fr_nr}"):
+            found[finding.google_event_id] = finding
     for group in by_sync_id.values():
-        for finding in _surplus_events(view, group, "sync_id"):
+        for finding in _surplus_events(audit, group, "sync_id"):
             found.setdefault(finding.google_event_id, finding)
     return [
         *found.values(),
-        *_same_contents(view, found.keys()),
-        *_duplicate_termine(seen),
+        *_same_contents(audit, found.keys()),
+        *_duplicate_termine(view),
     ]
 
 
@@ -364,18 +366,18 @@ def _groups(members: Iterable[tuple[Key, Member]]) -> dict[Key, list[Member]]:
 
 
 def _surplus_events(
-    view: View, group: Sequence[GoogleEvent], same: str
+    audit: EmployeeAudit, group: Sequence[GoogleEvent], same: str
 ) -> Iterator[Finding]:
     """All but the event that stays: the paired one, else the one that the next sync would adopt."""
-    seen = view.picture
-    calendar_id = seen.settings.calendar_id
+    view = audit.view
+    calendar_id = view.settings.calendar_id
 
     def rank(event: GoogleEvent) -> tuple[bool, bool, bool, str]:
         is_first_choice = event.id == google_event_id(event.fr_nr or 0, calendar_id)
         return (
-            event.id not in seen.by_event,
+            event.id not in view.by_event,
             not is_first_choice,
-            not view.is_ours(event),
+            not audit.is_ours(event),
             event.id,
         )
 
@@ -383,17 +385,17 @@ def _surplus_events(
     for event in group:
         if event.id == kept.id:
             continue
-        paired = seen.by_event.get(event.id)
+        paired = view.by_event.get(event.id)
         reason = f"same {same} as {kept.id}"
         if paired is not None:
             yield _of_event(
-                seen, event, "duplicate_event", f"{reason}; both have a pair", "person"
+                view, event, "duplicate_event", f"{reason}; both have a pair", "person"
             )
-        elif view.is_ours(event):
-            yield _of_event(seen, event, "duplicate_event", reason, "delete_event")
+        elif audit.is_ours(event):
+            yield _of_event(view, event, "duplicate_event", reason, "delete_event")
         else:
             yield _of_event(
-                seen,
+                view,
                 event,
                 "duplicate_event",
                 f"{reason}; {_MADE_BY_A_PERSON}",
@@ -401,18 +403,20 @@ def _surplus_events(
             )
 
 
-def _same_contents(view: View, known: Iterable[str | None]) -> Iterator[Finding]:
+def _same_contents(
+    audit: EmployeeAudit, known: Iterable[str | None]
+) -> Iterator[Finding]:
     """Events that say the same, of which only one is paired. Blocked time without texts is often the same by chance."""
-    seen, known = view.picture, frozenset(known)
+    view, known = audit.view, frozenset(known)
     readable = [
         (content_hash(event.event), event)
-        for event in sorted(seen.events.values(), key=lambda event: event.id)
+        for event in sorted(view.events.values(), key=lambda event: event.id)
         if isinstance(event.event, NormalisedEvent)
         and not event.event.anonymised
         and event.event.text
     ]
     for group in _groups(readable).values():
-        paired = [event for event in group if _is_complete(seen.by_event.get(event.id))]
+        paired = [event for event in group if _is_complete(view.by_event.get(event.id))]
         if len(paired) != 1:
             continue
         for event in group:
@@ -421,7 +425,7 @@ def _same_contents(view: View, known: Iterable[str | None]) -> Iterator[Finding]
             reason = f"same content as {paired[0].id}, which has a pair"
             if event.fr_nr is None:
                 yield _of_event(
-                    seen,
+                    view,
                     event,
                     "same_content",
                     f"{reason}; {_MADE_BY_A_PERSON}",
@@ -429,7 +433,7 @@ def _same_contents(view: View, known: Iterable[str | None]) -> Iterator[Finding]
                 )
             else:
                 yield _of_event(
-                    seen,
+                    view,
                     event,
                     "same_content",
                     f"{reason}; see find-orphaned",
@@ -437,15 +441,15 @@ def _same_contents(view: View, known: Iterable[str | None]) -> Iterator[Finding]
                 )
 
 
-def _duplicate_termine(seen: Picture) -> Iterator[Finding]:
+def _duplicate_termine(view: CalendarView) -> Iterator[Finding]:
     """Termine that say the same as one that was created from a person's event: a create whose answer was lost."""
     own = [
         (content_hash(termin.event), fr_nr)
-        for fr_nr, termin in sorted(seen.termine.items())
+        for fr_nr, termin in sorted(view.termine.items())
         if isinstance(termin.event, NormalisedEvent) and termin.anwalt is not None
     ]
     for group in _groups(own).values():
-        pairs = {fr_nr: seen.by_fr_nr.get(fr_nr) for fr_nr in group}
+        pairs = {fr_nr: view.by_fr_nr.get(fr_nr) for fr_nr in group}
         created = [
             fr_nr
             for fr_nr, pair in pairs.items()
@@ -457,7 +461,7 @@ def _duplicate_termine(seen: Picture) -> Iterator[Finding]:
                     f"same content as {created[0]}, which the sync created; "
                     "Advoware keeps it until a person decides"
                 )
-                yield _of_termin(seen, fr_nr, "duplicate_termin", reason, "person")
+                yield _of_termin(view, fr_nr, "duplicate_termin", reason, "person")
 
 
 def _is_complete(pair: Pair | None) -> bool:
@@ -471,61 +475,61 @@ def _is_complete(pair: Pair | None) -> bool:
 # -- find-orphaned --------------------------------------------------------------------------------------------------
 
 
-def orphans(view: View) -> list[Finding]:
+def orphans(audit: EmployeeAudit) -> list[Finding]:
     """Events of ours without a live pair, and live pairs of which a side is gone. Only confirmed absences count."""
-    seen = view.picture
-    events = sorted(seen.events.values(), key=lambda event: event.id)
+    view = audit.view
+    events = sorted(view.events.values(), key=lambda event: event.id)
     unpaired = [
         event
         for event in events
-        if event.fr_nr is not None and event.id not in seen.by_event
+        if event.fr_nr is not None and event.id not in view.by_event
     ]
     return [
         *(
-            _orphaned_event(view, event, event.fr_nr)
+            _orphaned_event(audit, event, event.fr_nr)
             for event in unpaired
             if event.fr_nr is not None
         ),
-        *(finding for pair in seen.pairs for finding in _orphaned_pair(seen, pair)),
+        *(finding for pair in view.pairs for finding in _orphaned_pair(view, pair)),
     ]
 
 
-def _orphaned_event(view: View, event: GoogleEvent, fr_nr: int) -> Finding:
+def _orphaned_event(audit: EmployeeAudit, event: GoogleEvent, fr_nr: int) -> Finding:
     """Whether the event may be deleted: its Termin is gone, or is shown by another event."""
-    seen = view.picture
-    is_begun = any(intent.google_event_id == event.id for intent in view.intents)
+    view = audit.view
+    is_begun = any(intent.google_event_id == event.id for intent in audit.intents)
     remedy: Remedy = "delete_event"
-    successor = seen.by_fr_nr.get(fr_nr)
-    if fr_nr in seen.elsewhere:
+    successor = view.by_fr_nr.get(fr_nr)
+    if fr_nr in view.elsewhere:
         others = [
             pair
-            for pair in view.others.get(fr_nr, ())
+            for pair in audit.others.get(fr_nr, ())
             if pair.google_event_id not in {None, event.id}
         ]
         reason = "its Termin belongs to somebody else"
         if not others:
             reason, remedy = f"{reason}, who has no pair yet", "next_sync"
-    elif fr_nr in seen.termine:
+    elif fr_nr in view.termine:
         reason = "its Termin exists and has no pair"
         remedy = "next_sync"
-        if successor is not None and successor.google_event_id in seen.events:
+        if successor is not None and successor.google_event_id in view.events:
             reason, remedy = (
                 f"its Termin has a pair with {successor.google_event_id}",
                 "delete_event",
             )
-    elif fr_nr in seen.confirmed.termine:
+    elif fr_nr in view.confirmed.termine:
         reason = "its Termin is gone"
     else:
         reason, remedy = "it names no Termin that Advoware could know", "person"
     if is_begun:
         reason, remedy = "a create in Advoware was begun for it", "next_sync"
-    elif remedy == "delete_event" and not view.is_ours(event):
+    elif remedy == "delete_event" and not audit.is_ours(event):
         reason, remedy = f"{reason}; {_MADE_BY_A_PERSON}", "person"
-    return _of_event(seen, event, "event_without_pair", reason, remedy)
+    return _of_event(view, event, "event_without_pair", reason, remedy)
 
 
-def _orphaned_pair(seen: Picture, pair: Pair) -> Iterator[Finding]:
-    in_advoware, in_google = seen.in_advoware(pair), seen.in_google(pair)
+def _orphaned_pair(view: CalendarView, pair: Pair) -> Iterator[Finding]:
+    in_advoware, in_google = view.in_advoware(pair), view.in_google(pair)
     if in_advoware == "gone" and in_google == "gone":
         yield _of_pair(
             pair, "pair_without_both", "Termin and event are gone", "delete_pair"
@@ -533,7 +537,7 @@ def _orphaned_pair(seen: Picture, pair: Pair) -> Iterator[Finding]:
     elif (
         pair.advoware_frnr is None
         or pair.google_event_id is None
-        or not seen.is_expected(pair)
+        or not view.is_expected(pair)
     ):
         return  # waits for its other side, or lies outside of the window, where the sync lets it rest
     elif in_advoware == "gone":
@@ -558,27 +562,27 @@ def _of_pair(pair: Pair, kind: Kind, reason: str, remedy: Remedy) -> Finding:
 
 
 def _of_termin(
-    seen: Picture, fr_nr: int, kind: Kind, reason: str, remedy: Remedy
+    view: CalendarView, fr_nr: int, kind: Kind, reason: str, remedy: Remedy
 ) -> Finding:
     return Finding(
         kind=kind,
         reason=reason,
         remedy=remedy,
-        employee_kuerzel=seen.settings.kuerzel,
+        employee_kuerzel=view.settings.kuerzel,
         advoware_frnr=fr_nr,
     )
 
 
 def _of_event(
-    seen: Picture, event: GoogleEvent, kind: Kind, reason: str, remedy: Remedy
+    view: CalendarView, event: GoogleEvent, kind: Kind, reason: str, remedy: Remedy
 ) -> Finding:
     return Finding(
         kind=kind,
         reason=reason,
         remedy=remedy,
-        employee_kuerzel=seen.settings.kuerzel,
+        employee_kuerzel=view.settings.kuerzel,
         advoware_frnr=event.fr_nr,
         google_event_id=event.id,
         sync_id=event.sync_id,
-        calendar_id=seen.settings.calendar_id,
+        calendar_id=view.settings.calendar_id,
     )

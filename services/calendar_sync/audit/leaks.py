@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
-from services.calendar_sync.audit.findings import Finding, Remedy, View
+from services.calendar_sync.audit.findings import EmployeeAudit, Finding, Remedy
 from services.calendar_sync.mapping import PROPERTY_ANONYMISED
 from services.calendar_sync.model import (
     END_GUESSED,
@@ -29,61 +29,64 @@ MAX_DAYS_OUTSIDE = 3660
 Days = tuple[date, date]
 
 
-def leaks(view: View, known: Iterable[Finding] = ()) -> Iterator[Finding]:
+def leaks(audit: EmployeeAudit, known: Iterable[Finding] = ()) -> Iterator[Finding]:
     """Events of ours that show a text although they must not; one finding per event or series.
 
     Those of which a ``known`` finding says already that they must not stay as they are, are left out.
     """
-    told = {finding.google_event_id for finding in known if finding.kind in _SAY_ENOUGH}
+    reported = {
+        finding.google_event_id for finding in known if finding.kind in _SAY_ENOUGH
+    }
     for event in sorted(
-        _showing(view),
+        _showing(audit),
         key=lambda event: (_owner(event), event.id != _owner(event), event.id),
     ):
-        if _owner(event) in told:
+        if _owner(event) in reported:
             continue
-        pair = view.picture.by_event.get(_owner(event))
-        reason = _why_hidden(view, event, pair)
+        pair = audit.view.by_event.get(_owner(event))
+        reason = _why_hidden(audit, event, pair)
         if reason is not None:
-            told.add(_owner(event))
-            yield _leak(view, event, pair, reason)
-    if view.unread:
+            reported.add(_owner(event))
+            yield _leak(audit, event, pair, reason)
+    if audit.unread:
         yield Finding(
             kind="not_checked",
-            reason=f"{view.unread} Termine outside the window, whose events show texts, could not be read this time",
+            reason=f"{audit.unread} Termine outside the window, whose events show texts, could not be read this time",
             remedy="person",
-            employee_kuerzel=view.picture.settings.kuerzel,
+            employee_kuerzel=audit.view.settings.kuerzel,
         )
 
 
-def guessed_ends(view: View) -> Iterator[Finding]:
+def guessed_ends(audit: EmployeeAudit) -> Iterator[Finding]:
     """Termine whose end contradicts their start, once each, so that a person can correct them."""
-    termine = {**view.outside, **view.picture.termine}
+    termine = {**audit.outside, **audit.view.termine}
     for fr_nr, termin in sorted(termine.items()):
         if termin is not None and END_GUESSED in termin.notes:
             yield Finding(
                 kind="end_guessed",
                 reason="its end contradicts its start, so the end in Google is guessed; correct the Termin in Advoware",
                 remedy="person",
-                employee_kuerzel=view.picture.settings.kuerzel,
+                employee_kuerzel=audit.view.settings.kuerzel,
                 advoware_frnr=fr_nr,
             )
 
 
-def unknown_termine(view: View) -> list[int]:
+def unknown_termine(audit: EmployeeAudit) -> list[int]:
     """The Termine of pairs whose events show a text, and of which nothing is known because of the window."""
-    numbers = {
-        pair.advoware_frnr
-        for event in _showing(view)
-        if (pair := view.picture.by_event.get(_owner(event))) is not None
-        and pair.advoware_frnr is not None
-    }
-    return sorted(number for number in numbers if not _is_known(view, number))
+    numbers: set[int] = set()
+    for event in _showing(audit):
+        pair = audit.view.by_event.get(_owner(event))
+        if pair is None or pair.advoware_frnr is None:
+            continue
+        if not _is_known(audit, pair.advoware_frnr):
+            numbers.add(pair.advoware_frnr)
+    return sorted(numbers)
 
 
-def days_outside(view: View, fr_nrs: Sequence[int]) -> list[Days]:
+def days_outside(audit: EmployeeAudit, fr_nrs: Sequence[int]) -> list[Days]:
     """For which days Advoware is to be asked for these Termine: at most those before the window and those after it."""
-    window, found = view.picture.settings, list[Days]()
-    pairs = [view.picture.by_fr_nr[number] for number in fr_nrs]
+    window, found = audit.view.settings, list[Days]()
+    pairs = [audit.view.by_fr_nr[number] for number in fr_nrs]
     known = [
         (pair.first_day, pair.last_day)
         for pair in pairs
@@ -100,45 +103,45 @@ def days_outside(view: View, fr_nrs: Sequence[int]) -> list[Days]:
     return [(first, last) for first, last in found if first <= last]
 
 
-def _showing(view: View) -> Iterator[GoogleEvent]:
+def _showing(audit: EmployeeAudit) -> Iterator[GoogleEvent]:
     """All events of the calendar that show a text, occurrences of series included."""
-    seen = view.picture
-    events = {event.id: event for event in seen.google.events} | {
-        event.id: event for event in seen.confirmed.events.values() if event is not None
-    }
-    return (
-        event for event in events.values() if event.shows_text and not event.cancelled
-    )
+    view = audit.view
+    events = {event.id: event for event in view.google.events}
+    for event in view.confirmed.events.values():
+        if event is not None:
+            events[event.id] = event
+    shown = (event for event in events.values() if event.shows_text)
+    return (event for event in shown if not event.cancelled)
 
 
 def _owner(event: GoogleEvent) -> str:
     return event.recurring_event_id or event.id
 
 
-def _why_hidden(view: View, event: GoogleEvent, pair: Pair | None) -> str | None:
+def _why_hidden(
+    audit: EmployeeAudit, event: GoogleEvent, pair: Pair | None
+) -> str | None:
     """Why the event must not show its text; None if it may, or if it is a person's."""
-    number = _number(view, event, pair)
+    number = _number(audit, event, pair)
     if number is None:
         return None
-    if view.picture.settings.anonymise or view.hide_asked:
+    if audit.view.settings.anonymise or audit.hide_asked:
         return "only blocked time may be shown at present"
     if pair is not None and _was_written_as_blocked_time(event, pair):
         return "it was written as blocked time only"
-    return _hidden_by_termin(view, pair, number)
+    return _hidden_by_termin(audit, pair, number)
 
 
-def _number(view: View, event: GoogleEvent, pair: Pair | None) -> int | None:
+def _number(audit: EmployeeAudit, event: GoogleEvent, pair: Pair | None) -> int | None:
     """The Termin whose text the event may show: the pair's, else the one that its marks name."""
     if pair is not None and pair.advoware_frnr is not None:
         return pair.advoware_frnr
     if event.fr_nr is not None:
         return event.fr_nr
-    marked = [
-        other.advoware_frnr
-        for other in view.picture.pairs
-        if other.sync_id == event.sync_id
-    ]
-    return marked[0] if marked else None
+    for other in audit.view.pairs:
+        if other.sync_id == event.sync_id:
+            return other.advoware_frnr
+    return None
 
 
 def _was_written_as_blocked_time(event: GoogleEvent, pair: Pair) -> bool:
@@ -154,57 +157,57 @@ def _marks(event: GoogleEvent) -> Mapping[str, str]:
     return private if isinstance(private, Mapping) else {}
 
 
-def _hidden_by_termin(view: View, pair: Pair | None, number: int) -> str | None:
-    seen = view.picture
+def _hidden_by_termin(
+    audit: EmployeeAudit, pair: Pair | None, number: int
+) -> str | None:
+    view = audit.view
     is_persons = pair is not None and pair.source_system == "google"
-    if number in seen.elsewhere:
+    if number in view.elsewhere:
         return "its Termin belongs to somebody else"
-    if not _is_known(view, number):
+    if not _is_known(audit, number):
         return None
-    termin = _termin(view, number)
+    termin = _termin(audit, number)
     if termin is None:
         return None if is_persons else "its Termin does not exist"
-    if not termin.belongs_to(seen.settings.kuerzel):
+    if not termin.belongs_to(view.settings.kuerzel):
         return "its Termin belongs to somebody else"
     # What a person has entered in Google as private keeps its title there (specification 13).
-    keeps_title = pair is not None and seen.persons_private(pair)
+    keeps_title = pair is not None and view.persons_private(pair)
     return "its Termin is private" if termin.privat and not keeps_title else None
 
 
-def _is_known(view: View, number: int) -> bool:
-    seen = view.picture
-    return any(
-        number in known
-        for known in (
-            seen.termine,
-            seen.elsewhere,
-            view.outside,
-            seen.confirmed.termine,
-        )
-    )
+def _is_known(audit: EmployeeAudit, number: int) -> bool:
+    view = audit.view
+    if number in view.termine or number in view.elsewhere:
+        return True
+    return number in audit.outside or number in view.confirmed.termine
 
 
-def _termin(view: View, number: int) -> Termin | None:
-    seen = view.picture
+def _termin(audit: EmployeeAudit, number: int) -> Termin | None:
+    view = audit.view
     return (
-        seen.termine.get(number)
-        or view.outside.get(number)
-        or seen.confirmed.termine.get(number)
+        view.termine.get(number)
+        or audit.outside.get(number)
+        or view.confirmed.termine.get(number)
     )
 
 
-def _leak(view: View, event: GoogleEvent, pair: Pair | None, reason: str) -> Finding:
+def _leak(
+    audit: EmployeeAudit, event: GoogleEvent, pair: Pair | None, reason: str
+) -> Finding:
     is_occurrence = event.id != _owner(event)
     shown = "a single occurrence shows a text" if is_occurrence else "it shows a text"
-    remedy: Remedy = "next_sync" if pair is not None else "person"
+    reason = f"{shown}, but {reason}"
+    remedy: Remedy = "next_sync"
+    if pair is None:
+        reason, remedy = f"{reason}; it has no pair", "person"
     return Finding(
         kind="shows_too_much",
-        reason=f"{shown}, but {reason}"
-        + ("" if pair is not None else "; it has no pair"),
+        reason=reason,
         remedy=remedy,
-        employee_kuerzel=view.picture.settings.kuerzel,
-        advoware_frnr=_number(view, event, pair),
+        employee_kuerzel=audit.view.settings.kuerzel,
+        advoware_frnr=_number(audit, event, pair),
         google_event_id=event.id,
         sync_id=pair.sync_id if pair is not None else event.sync_id,
-        calendar_id=view.picture.settings.calendar_id,
+        calendar_id=audit.view.settings.calendar_id,
     )

@@ -11,7 +11,11 @@ from uuid import UUID
 from redis.exceptions import RedisError
 
 from services.calendar_sync.audit.findings import Finding, pair_findings
-from services.calendar_sync.audit.reader import LARGEST_FRNR, CalendarMissing, Observer
+from services.calendar_sync.audit.reader import (
+    LARGEST_FRNR,
+    AuditReader,
+    CalendarMissing,
+)
 from services.calendar_sync.audit.report import (
     Problem,
     Report,
@@ -31,8 +35,14 @@ from services.calendar_sync.audit.survey import (
 from services.calendar_sync.employees import LAST_SUCCESS, active_employees
 from services.calendar_sync.mapping import read_google_events
 from services.calendar_sync.model import GoogleEvent, Termin
-from services.calendar_sync.observation import Confirmations, GoogleListing, Picture
-from services.calendar_sync.store import StoredPair
+from services.calendar_sync.store import (
+    Cursor,
+    EmployeeStatistics,
+    Hold,
+    Run,
+    StoredPair,
+)
+from services.calendar_sync.view import CalendarView, Confirmations, GoogleListing
 from services.core.errors import (
     ConfigurationError,
     ForeignSystemError,
@@ -43,6 +53,29 @@ from services.core.resources import Resources
 
 #: Latest lines of the audit that are shown with an appointment.
 HISTORY_LINES = 20
+
+#: What `CalendarQuestions.stats` says of an employee, in this order.
+_COLUMNS = (
+    "employee_kuerzel",
+    "live",
+    "pending",
+    "failed",
+    "deleted",
+    "open_intents",
+    "run",
+    "run_ended_at",
+    "code",
+    "failing_since",
+    "failures",
+    "held",
+    "held_since",
+    "released_at",
+    "last_change",
+    "last_success",
+    "age_seconds",
+    "last_full_run",
+    "calendar_id",
+)
 
 Json = dict[str, Any]
 
@@ -60,7 +93,7 @@ class CalendarQuestions:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._observer = Observer(resources)
+        self._reader = AuditReader(resources)
 
     # -- one appointment ------------------------------------------------------------------------------------------
 
@@ -81,16 +114,16 @@ class CalendarQuestions:
     ) -> Report:
         """All that is known about a Google event, and about the Termin that it shows; likewise."""
         stored = await self._within(
-            wanted, await (await self._observer.store()).pairs_of_event(event_id)
+            wanted, await (await self._reader.store()).pairs_of_event(event_id)
         )
         employees = {found.pair.employee_kuerzel for found in stored} or set(
-            await self._observer.employees(wanted)
+            await self._reader.employees(wanted)
         )
         shown: list[_Shown] = []
         for kuerzel in sorted(employees):
             calendar_id = await self._calendar(kuerzel)
             event = (
-                await self._observer.read_event(calendar_id, event_id)
+                await self._reader.read_event(calendar_id, event_id)
                 if calendar_id
                 else None
             )
@@ -99,14 +132,7 @@ class CalendarQuestions:
         live = [found.pair.advoware_frnr for found in stored if not found.pair.deleted]
         named = [each.event.fr_nr for each in shown]
         known = [*live, *named, *(found.pair.advoware_frnr for found in stored)]
-        frnr = next(
-            (
-                number
-                for number in known
-                if number is not None and 0 < number <= LARGEST_FRNR
-            ),
-            None,
-        )
+        frnr = _first_frnr(known)
         return await self._appointment(
             "query-event", frnr, stored, shown, wanted, show_text=show_text
         )
@@ -114,7 +140,7 @@ class CalendarQuestions:
     async def _chosen(
         self, employees: Iterable[str], wanted: Sequence[str]
     ) -> list[str]:
-        chosen = await self._observer.employees(wanted) if wanted else None
+        chosen = await self._reader.employees(wanted) if wanted else None
         return sorted(
             kuerzel for kuerzel in employees if chosen is None or kuerzel in chosen
         )
@@ -135,12 +161,12 @@ class CalendarQuestions:
         if termin is not None and termin.anwalt is not None:
             employees.add(termin.anwalt)
         elif termin is not None or not employees:
-            employees.update(await self._observer.employees(wanted))
+            employees.update(await self._reader.employees(wanted))
         return await self._chosen(employees, wanted)
 
     async def _calendar(self, kuerzel: str) -> str | None:
         try:
-            return await self._observer.calendar_id(kuerzel)
+            return await self._reader.calendar_id(kuerzel)
         except CalendarMissing:
             return None
 
@@ -155,22 +181,20 @@ class CalendarQuestions:
                 continue
             try:
                 listed = read_google_events(
-                    await self._observer.list_events(calendar_id)
+                    await self._reader.list_events(calendar_id)
                 ).items
             except CalendarMissing:
                 continue
-            ids = {
-                pair.google_event_id
-                for pair in (entry.pair for entry in stored)
-                if pair.employee_kuerzel == kuerzel
-            }
+            pairs = [entry.pair for entry in stored]
+            own = [pair for pair in pairs if pair.employee_kuerzel == kuerzel]
+            ids = {pair.google_event_id for pair in own}
             events = {
                 event.id: event
                 for event in listed
                 if event.id in ids or event.fr_nr == frnr
             }
             for event_id in sorted(ids - events.keys() - {None}, key=str):
-                read = await self._observer.read_event(calendar_id, str(event_id))
+                read = await self._reader.read_event(calendar_id, str(event_id))
                 if read is not None:
                     events[read.id] = read
             found += [
@@ -193,9 +217,9 @@ class CalendarQuestions:
         """The report about a Termin, and about the rows and events that are known already."""
         termin = None
         if frnr is not None:
-            termin = await self._observer.read_termin(frnr)
+            termin = await self._reader.read_termin(frnr)
             of_termin = await self._within(
-                wanted, await (await self._observer.store()).pairs_of_termin(frnr)
+                wanted, await (await self._reader.store()).pairs_of_termin(frnr)
             )
             stored = list(
                 {found.pair.sync_id: found for found in (*stored, *of_termin)}.values()
@@ -209,7 +233,7 @@ class CalendarQuestions:
                     for each in (*listed, *shown)
                 }.values()
             )
-        store = await self._observer.store()
+        store = await self._reader.store()
         intents = [
             asdict(intent)
             for intent in await store.open_intents()
@@ -280,9 +304,11 @@ class CalendarQuestions:
                 {pair.advoware_frnr or 0: own_termin},
                 {pair.google_event_id or "": event},
             )
-            settings = self._observer.settings_for(pair.employee_kuerzel, "")
-            seen = Picture(settings, [], GoogleListing([], full=True), [pair], read)
-            findings += pair_findings(seen, pair)
+            settings = self._reader.settings_for(pair.employee_kuerzel, "")
+            view = CalendarView(
+                settings, [], GoogleListing([], full=True), [pair], read
+            )
+            findings += pair_findings(view, pair)
         return findings
 
     async def history(self, key: str) -> Report:
@@ -291,7 +317,7 @@ class CalendarQuestions:
         Raises:
             InvalidInput: it is neither.
         """
-        store = await self._observer.store()
+        store = await self._reader.store()
         if key.isdecimal():
             lines = await store.history(frnr=_checked_frnr(int(key)))
         else:
@@ -317,9 +343,9 @@ class CalendarQuestions:
         """Numbers per employee, how the latest run ended, and what is not in order with it.
 
         ``last_success``: when a sync last succeeded, ``age_seconds``: how long ago that is; ``run``: how the latest run
-        ended; ``held``: how many appointments wait, and ``released_at`` if somebody has looked at them already.
+        ended; ``held``: how many appointments wait, and ``released_at`` if an operator has looked at them already.
         """
-        store = await self._observer.store()
+        store = await self._reader.store()
         numbers = {row.employee_kuerzel: row for row in await store.statistics()}
         cursors = {
             cursor.employee_kuerzel: cursor for cursor in await store.load_cursors()
@@ -334,45 +360,25 @@ class CalendarQuestions:
         report.problems += problems
         now = self._resources.clock()
         for kuerzel in await self._chosen(known | covered, wanted):
-            counted, cursor, success = (
-                numbers.get(kuerzel),
-                cursors.get(kuerzel),
-                successes.get(kuerzel),
-            )
             run, hold = runs.get(kuerzel), holds.get(kuerzel)
             if kuerzel in covered:
                 report.findings += run_findings(kuerzel, run, hold, now)
-            report.details["employees"].append(
-                {
-                    "employee_kuerzel": kuerzel,
-                    "live": counted.live if counted else 0,
-                    "pending": counted.pending if counted else 0,
-                    "failed": counted.failed if counted else 0,
-                    "deleted": counted.deleted if counted else 0,
-                    "open_intents": intents.count(kuerzel),
-                    "run": run.result if run else None,
-                    "run_ended_at": run.ended_at if run else None,
-                    "code": run.code if run else None,
-                    "failing_since": run.failing_since if run else None,
-                    "failures": run.failures if run else 0,
-                    "held": hold.number if hold else 0,
-                    "held_since": hold.held_since if hold else None,
-                    "released_at": hold.released_at if hold else None,
-                    "last_change": counted.last_sync if counted else None,
-                    "last_success": success,
-                    "age_seconds": round((now - success).total_seconds())
-                    if success
-                    else None,
-                    "last_full_run": cursor.last_full_run if cursor else None,
-                    "calendar_id": cursor.calendar_id if cursor else None,
-                }
-            )
+            row: Json = {
+                "employee_kuerzel": kuerzel,
+                **_numbers_row(numbers.get(kuerzel), intents.count(kuerzel)),
+                **_run_row(run),
+                **_hold_row(hold),
+                **_success_row(successes.get(kuerzel), now),
+                **_cursor_row(cursors.get(kuerzel)),
+            }
+            # The order in which the columns are shown.
+            report.details["employees"].append({name: row[name] for name in _COLUMNS})
         return report
 
     async def _covered(self, known: set[str]) -> tuple[set[str], list[Problem]]:
         """Whom the sync covers; without Advoware's answer all that are known, because some of them are."""
         try:
-            return set(await self._observer.sync.employees()), []
+            return set(await self._reader.sync.employees()), []
         except (ConfigurationError, ForeignSystemError) as error:
             return known, [
                 Problem(None, f"whom the sync covers is not known: {explain(error)}")
@@ -391,8 +397,8 @@ class CalendarQuestions:
     async def list_calendars(self, wanted: Sequence[str] = ()) -> Report:
         """The calendars of the sync with their sharing, and what is not in order with them."""
         settings = self._resources.settings
-        active = active_employees(await self._observer.advoware.list_mitarbeiter())
-        survey = await read_survey(self._resources, self._observer, active)
+        active = active_employees(await self._reader.advoware.list_mitarbeiter())
+        survey = await read_survey(self._resources, self._reader, active)
         chosen = await self._chosen(
             {*survey.calendars, *survey.cached, *survey.covered}, wanted
         )
@@ -408,6 +414,64 @@ class CalendarQuestions:
 
     def _report(self, command: str, findings: list[Finding], **details: Any) -> Report:
         return Report(command, self._resources.clock(), findings, details=details)
+
+
+def _numbers_row(counted: EmployeeStatistics | None, open_intents: int) -> Json:
+    if counted is None:
+        counts: Json = dict.fromkeys(("live", "pending", "failed", "deleted"), 0)
+        return {**counts, "open_intents": open_intents, "last_change": None}
+    return {
+        "live": counted.live,
+        "pending": counted.pending,
+        "failed": counted.failed,
+        "deleted": counted.deleted,
+        "open_intents": open_intents,
+        "last_change": counted.last_sync,
+    }
+
+
+def _run_row(run: Run | None) -> Json:
+    if run is None:
+        names = ("run", "run_ended_at", "code", "failing_since")
+        return {**dict.fromkeys(names), "failures": 0}
+    return {
+        "run": run.result,
+        "run_ended_at": run.ended_at,
+        "code": run.code,
+        "failing_since": run.failing_since,
+        "failures": run.failures,
+    }
+
+
+def _hold_row(hold: Hold | None) -> Json:
+    if hold is None:
+        return {"held": 0, "held_since": None, "released_at": None}
+    return {
+        "held": hold.number,
+        "held_since": hold.held_since,
+        "released_at": hold.released_at,
+    }
+
+
+def _success_row(success: datetime | None, now: datetime) -> Json:
+    if success is None:
+        return {"last_success": None, "age_seconds": None}
+    age = (now - success).total_seconds()
+    return {"last_success": success, "age_seconds": round(age)}
+
+
+def _cursor_row(cursor: Cursor | None) -> Json:
+    if cursor is None:
+        return {"last_full_run": None, "calendar_id": None}
+    return {"last_full_run": cursor.last_full_run, "calendar_id": cursor.calendar_id}
+
+
+def _first_frnr(numbers: Iterable[int | None]) -> int | None:
+    """The first that can be a number of Advoware's."""
+    for number in numbers:
+        if number is not None and 0 < number <= LARGEST_FRNR:
+            return number
+    return None
 
 
 def _checked_frnr(frnr: int) -> int:

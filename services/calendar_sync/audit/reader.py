@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from services.calendar_sync.audit.findings import View
+from services.calendar_sync.audit.findings import EmployeeAudit
 from services.calendar_sync.audit.leaks import days_outside, unknown_termine
 from services.calendar_sync.calendars import calendar_name, find_calendar
 from services.calendar_sync.employees import EmployeesAdvoware, active_employees
@@ -22,14 +22,14 @@ from services.calendar_sync.mapping import (
     read_termine,
 )
 from services.calendar_sync.model import GoogleEvent, Pair, Termin
-from services.calendar_sync.observation import (
-    Confirmations,
-    GoogleListing,
-    Picture,
-    PlanSettings,
-)
 from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import CalendarStore
+from services.calendar_sync.view import (
+    CalendarView,
+    Confirmations,
+    GoogleListing,
+    PlanSettings,
+)
 from services.core.errors import InvalidInput, NotFound, UnexpectedAnswer
 from services.core.log import log
 from services.core.look_again import HIDE, Notes, calendar
@@ -53,7 +53,7 @@ class CalendarMissing(NotFound):
     """The employee has no calendar, or it was deleted."""
 
 
-class Observer:
+class AuditReader:
     """Reads for the audit. ``resources`` belong to the running event loop."""
 
     def __init__(self, resources: Resources) -> None:
@@ -129,7 +129,7 @@ class Observer:
             max_deletions=settings.calendar_sync.max_deletions,
         )
 
-    async def view(self, kuerzel: str) -> View:
+    async def read(self, kuerzel: str) -> EmployeeAudit:
         """Both sides and the pairs of one employee, absences confirmed.
 
         Raises:
@@ -145,7 +145,7 @@ class Observer:
         listing = GoogleListing(read_google_events(resources).items, full=True)
         store = await self.store()
         pairs = await store.load_pairs(kuerzel)
-        listed = Picture(settings, termine, listing, pairs, Confirmations())
+        listed = CalendarView(settings, termine, listing, pairs, Confirmations())
         confirmed = Confirmations(
             await in_parallel(_unlisted_termine(listed), self.read_termin),
             await in_parallel(
@@ -153,19 +153,19 @@ class Observer:
                 lambda event_id: self.read_event(calendar_id, event_id),
             ),
         )
-        picture = Picture(settings, termine, listing, pairs, confirmed)
-        return View(
-            picture,
+        view = CalendarView(settings, termine, listing, pairs, confirmed)
+        return EmployeeAudit(
+            view,
             termine,
             await store.open_intents(kuerzel),
             await self._made_by_us(resources),
             await in_parallel(
-                _orphans_of_others(picture),
+                _orphans_of_others(view),
                 lambda frnr: _pairs_of_others(store, frnr, kuerzel),
             ),
         )
 
-    async def google_view(self, kuerzel: str) -> View:
+    async def read_google(self, kuerzel: str) -> EmployeeAudit:
         """Google's side and the pairs of one employee, absences confirmed; Advoware is not asked.
 
         Raises:
@@ -177,23 +177,23 @@ class Observer:
         listing = GoogleListing(read_google_events(resources).items, full=True)
         pairs = await store.load_pairs(kuerzel)
         absent = _unlisted_events(
-            Picture(settings, [], listing, pairs, Confirmations())
+            CalendarView(settings, [], listing, pairs, Confirmations())
         )
         read = await in_parallel(
             absent, lambda event_id: self.read_event(calendar_id, event_id)
         )
-        picture = Picture(settings, [], listing, pairs, Confirmations(events=read))
-        return View(picture, made_by_us=await self._made_by_us(resources))
+        view = CalendarView(settings, [], listing, pairs, Confirmations(events=read))
+        return EmployeeAudit(view, made_by_us=await self._made_by_us(resources))
 
-    async def with_outside(self, view: View) -> View:
-        """The view with the Termine outside the window whose events show texts, and whether texts are to be hidden.
+    async def with_outside(self, audit: EmployeeAudit) -> EmployeeAudit:
+        """The audit with the Termine outside the window whose events show texts, and whether texts are to be hidden.
 
         Costs at most two lists of Advoware and `MAX_READS` direct reads.
         """
-        kuerzel = view.picture.settings.kuerzel
-        wanted = unknown_termine(view)
+        kuerzel = audit.view.settings.kuerzel
+        wanted = unknown_termine(audit)
         found: dict[int, Termin | None] = {}
-        for first, last in days_outside(view, wanted):
+        for first, last in days_outside(audit, wanted):
             listed = read_termine(
                 await self.advoware.list_termine(kuerzel, first, last)
             ).items
@@ -208,7 +208,7 @@ class Observer:
         note = await Notes(await self._resources.database()).find(calendar(kuerzel))
         hide_asked = note is not None and HIDE in note.requested
         return replace(
-            view, outside=found, unread=len(wanted) - len(found), hide_asked=hide_asked
+            audit, outside=found, unread=len(wanted) - len(found), hide_asked=hide_asked
         )
 
     async def list_events(self, calendar_id: str) -> list[Json]:
@@ -242,9 +242,8 @@ class Observer:
         """The e-mail address of our account, lower case: the id of its primary calendar."""
         if self._own_address is None:
             try:
-                self._own_address = str(
-                    (await self.google.get_calendar("primary"))["id"]
-                ).casefold()
+                primary = await self.google.get_calendar("primary")
+                self._own_address = str(primary["id"]).casefold()
             except NotFound:
                 self._own_address = "unknown"
         return self._own_address
@@ -252,12 +251,12 @@ class Observer:
     async def _made_by_us(self, resources: Iterable[Json]) -> frozenset[str]:
         """The ids of the events that our account created."""
         own_address = await self.own_address()
-        return frozenset(
-            str(resource["id"])
-            for resource in resources
-            if str((resource.get("creator") or {}).get("email", "")).casefold()
-            == own_address
-        )
+        created: set[str] = set()
+        for resource in resources:
+            creator = resource.get("creator") or {}
+            if str(creator.get("email", "")).casefold() == own_address:
+                created.add(str(resource["id"]))
+        return frozenset(created)
 
 
 async def in_parallel(
@@ -287,45 +286,42 @@ async def in_parallel(
     return found
 
 
-def _unlisted_events(seen: Picture) -> list[str]:
+def _unlisted_events(view: CalendarView) -> list[str]:
     """The events of pairs that the full listing lacks."""
-    return [
-        pair.google_event_id
-        for pair in seen.pairs
-        if pair.google_event_id and seen.in_google(pair) == "missing"
-    ]
+    unlisted: list[str] = []
+    for pair in view.pairs:
+        if pair.google_event_id and view.in_google(pair) == "missing":
+            unlisted.append(pair.google_event_id)
+    return unlisted
 
 
-def _unlisted_termine(seen: Picture) -> list[int]:
+def _unlisted_termine(view: CalendarView) -> list[int]:
     """The Termine of pairs and of events of ours that Advoware's list lacks, as far as that may mean something."""
-    of_pairs = [
-        pair.advoware_frnr
-        for pair in seen.pairs
-        if pair.advoware_frnr is not None
-        and seen.in_advoware(pair) == "missing"
-        and (seen.is_expected(pair) or seen.in_google(pair) in {"missing", "gone"})
-    ]
-    known = seen.termine.keys() | seen.elsewhere
-    of_events = [
-        event.fr_nr
-        for event in seen.events.values()
-        if event.fr_nr is not None
-        and 0 < event.fr_nr <= LARGEST_FRNR
-        and event.id not in seen.by_event
-        and event.fr_nr not in known
-    ]
-    return [*of_pairs, *of_events]
+    unlisted: list[int] = []
+    for pair in view.pairs:
+        if pair.advoware_frnr is None or view.in_advoware(pair) != "missing":
+            continue
+        if view.is_expected(pair) or view.in_google(pair) in {"missing", "gone"}:
+            unlisted.append(pair.advoware_frnr)
+    for fr_nr in _unpaired_numbers(view):
+        is_listed = fr_nr in view.termine or fr_nr in view.elsewhere
+        if 0 < fr_nr <= LARGEST_FRNR and not is_listed:
+            unlisted.append(fr_nr)
+    return unlisted
 
 
-def _orphans_of_others(seen: Picture) -> list[int]:
-    """The Termine of somebody else that unpaired events of ours show."""
-    return [
-        event.fr_nr
-        for event in seen.events.values()
-        if event.fr_nr is not None
-        and event.fr_nr in seen.elsewhere
-        and event.id not in seen.by_event
-    ]
+def _orphans_of_others(view: CalendarView) -> list[int]:
+    """The Termine of other employees that unpaired events of ours show."""
+    return [fr_nr for fr_nr in _unpaired_numbers(view) if fr_nr in view.elsewhere]
+
+
+def _unpaired_numbers(view: CalendarView) -> list[int]:
+    """The Termine that events without a pair name."""
+    numbers: list[int] = []
+    for event in view.events.values():
+        if event.fr_nr is not None and event.id not in view.by_event:
+            numbers.append(event.fr_nr)
+    return numbers
 
 
 async def _pairs_of_others(store: CalendarStore, frnr: int, kuerzel: str) -> list[Pair]:

@@ -32,7 +32,7 @@ def run_findings(
 
 
 def held_finding(hold: Hold) -> Finding:
-    """Work that waits until somebody has looked at it."""
+    """Work that waits until an operator has looked at it."""
     what = f"{hold.number} of {hold.live_pairs} appointments wait since {_shown(hold.held_since)} ({hold.reason})"
     release = f"bitbylaw audit release-held --kuerzel {hold.employee_kuerzel} --apply"
     return _of_runs(

@@ -8,7 +8,7 @@ from typing import Any
 
 from config import Settings
 from services.calendar_sync.audit.findings import Finding, Kind, Remedy
-from services.calendar_sync.audit.reader import Observer
+from services.calendar_sync.audit.reader import AuditReader
 from services.calendar_sync.calendars import (
     CALENDAR_PREFIX,
     calendar_description,
@@ -111,7 +111,7 @@ class Survey:
 
 
 async def read_survey(
-    resources: Resources, observer: Observer, active: Mapping[str, str]
+    resources: Resources, reader: AuditReader, active: Mapping[str, str]
 ) -> Survey:
     """Read calendars, their sharing and what we remember.
 
@@ -119,7 +119,7 @@ async def read_survey(
         ForeignSystemError, ConfigurationError: Google or PostgreSQL does not answer.
     """
     pool = await resources.database()
-    cursors = await (await observer.store()).load_cursors()
+    cursors = await (await reader.store()).load_cursors()
     cached = {
         cursor.employee_kuerzel: cursor.calendar_id
         for cursor in cursors
@@ -129,9 +129,9 @@ async def read_survey(
     employees = EmployeeStore(pool)
     renames = find_renames(await employees.known(), active, await employees.occupied())
     calendars: dict[str, list[SharedCalendar]] = {}
-    for kuerzel, entry in _ours(await observer.google.list_calendars(), cached):
+    for kuerzel, entry in _ours(await reader.google.list_calendars(), cached):
         calendars.setdefault(kuerzel, []).append(
-            await _read_calendar(observer, SharingStore(pool), kuerzel, entry)
+            await _read_calendar(reader, SharingStore(pool), kuerzel, entry)
         )
     by_id = {
         kuerzel: sorted(found, key=lambda each: each.calendar_id)
@@ -155,13 +155,13 @@ def _ours(entries: Iterable[Json], cached: Mapping[str, str]) -> list[tuple[str,
 
 
 async def _read_calendar(
-    observer: Observer, store: SharingStore, kuerzel: str, entry: Json
+    reader: AuditReader, store: SharingStore, kuerzel: str, entry: Json
 ) -> SharedCalendar:
     calendar_id = str(entry["id"])
-    account = await observer.own_address()
+    account = await reader.own_address()
     if entry.get("accessRole") != "owner":
         return SharedCalendar(kuerzel, calendar_id, entry, account)
-    rules = read_rules(await observer.google.list_acl(calendar_id))
+    rules = read_rules(await reader.google.list_acl(calendar_id))
     return SharedCalendar(
         kuerzel, calendar_id, entry, account, rules, await store.rules(calendar_id)
     )

@@ -26,7 +26,7 @@ MAX_DELETIONS = 5
 
 #: What is known about one side of a pair. ``unchanged``: not in an incremental listing. ``unlisted``: outside of the
 #: days that were listed, so that its absence says nothing. ``missing``: not confirmed yet. ``elsewhere``: the Termin
-#: belongs to somebody else now.
+#: belongs to another employee now.
 Presence = Literal["present", "unchanged", "unlisted", "missing", "gone", "elsewhere"]
 
 #: What an event with our marks is that is no pair's event. ``adoptable``: its Termin has no event. ``unknown``: whether
@@ -85,10 +85,8 @@ class PlanSettings:
 
     def lists(self, first_day: date, last_day: date) -> bool:
         """Whether Advoware's list covers any of these days."""
-        listed_from, listed_until = (
-            self.listed_from or self.first_day,
-            self.listed_until or self.last_day,
-        )
+        listed_from = self.listed_from or self.first_day
+        listed_until = self.listed_until or self.last_day
         return first_day <= listed_until and last_day >= listed_from
 
 
@@ -120,7 +118,7 @@ class Past:
     Attributes:
         once_paired: those that a deleted pair of this employee has had.
         elsewhere: the Termin of those hidden ones that are a live pair's of another employee: they were moved here.
-        undecided: Termine that interrupted creates may have left, of which nobody can tell yet.
+        undecided: Termine that interrupted creates may have left, of which it cannot be told yet.
     """
 
     once_paired: frozenset[str] = frozenset()
@@ -133,7 +131,7 @@ def is_placeholder(event: GoogleEvent) -> bool:
     return not event.shows_text
 
 
-class Picture:
+class CalendarView:
     """Both sides and the pairs, each to be found by its key."""
 
     def __init__(
@@ -150,58 +148,57 @@ class Picture:
         self.confirmed = confirmed
         self.past = past or Past()
         self.advoware_is_empty = not termine
-        known = [
-            termin
-            for termin in (*termine, *confirmed.termine.values())
-            if termin and termin.fr_nr > 0
-        ]
-        self.termine = {
-            termin.fr_nr: termin
-            for termin in known
-            if termin.belongs_to(settings.kuerzel)
-        }
-        self.elsewhere = {
-            termin.fr_nr: termin for termin in known if termin.fr_nr not in self.termine
-        }
-        live = [
-            pair
-            for pair in pairs
-            if not pair.deleted and pair.employee_kuerzel == settings.kuerzel
-        ]
+        self._index_termine([*termine, *confirmed.termine.values()])
+        self._index_pairs(pairs)
+        read = [event for event in confirmed.events.values() if event is not None]
+        self._index_events([*google.events, *read])
+
+    def _index_termine(self, termine: Iterable[Termin | None]) -> None:
+        self.termine: dict[int, Termin] = {}
+        self.elsewhere: dict[int, Termin] = {}
+        for termin in termine:
+            if termin is None or termin.fr_nr <= 0:
+                continue
+            if termin.belongs_to(self.settings.kuerzel):
+                self.termine[termin.fr_nr] = termin
+            else:
+                self.elsewhere[termin.fr_nr] = termin
+        for fr_nr in self.termine:
+            self.elsewhere.pop(fr_nr, None)
+
+    def _index_pairs(self, pairs: Iterable[Pair]) -> None:
+        live = [pair for pair in pairs if self._is_live(pair)]
         self.pairs = sorted(live, key=lambda pair: str(pair.sync_id))
-        self.by_fr_nr = {
-            pair.advoware_frnr: pair
-            for pair in self.pairs
-            if pair.advoware_frnr is not None
-        }
-        self.by_event = {
-            pair.google_event_id: pair
-            for pair in self.pairs
-            if pair.google_event_id is not None
-        }
-        read = [event for event in confirmed.events.values() if event]
-        listed = {event.id: event for event in (*google.events, *read)}.values()
+        self.by_fr_nr: dict[int, Pair] = {}
+        self.by_event: dict[str, Pair] = {}
+        for pair in self.pairs:
+            if pair.advoware_frnr is not None:
+                self.by_fr_nr[pair.advoware_frnr] = pair
+            if pair.google_event_id is not None:
+                self.by_event[pair.google_event_id] = pair
+
+    def _is_live(self, pair: Pair) -> bool:
+        return not pair.deleted and pair.employee_kuerzel == self.settings.kuerzel
+
+    def _index_events(self, events: Iterable[GoogleEvent]) -> None:
+        single: list[GoogleEvent] = []
         self.occurrences: dict[str, list[GoogleEvent]] = {}
-        for event in listed:
+        for event in {event.id: event for event in events}.values():
             if event.recurring_event_id:
                 self.occurrences.setdefault(event.recurring_event_id, []).append(event)
-        single = [event for event in listed if not event.recurring_event_id]
-        self.cancelled = {event.id for event in single if event.cancelled}
-        self.events = {
-            event.id: self._with_exceptions(event)
-            for event in single
-            if not event.cancelled
-        }
-        self.marked = [
-            event
-            for event in self.events.values()
-            if event.fr_nr is not None and not self._pair_of(event)
-        ]
+            else:
+                single.append(event)
+        self.cancelled: set[str] = set()
+        self.events: dict[str, GoogleEvent] = {}
+        for event in single:
+            if event.cancelled:
+                self.cancelled.add(event.id)
+            else:
+                self.events[event.id] = self._with_exceptions(event)
+        marked = [event for event in self.events.values() if event.fr_nr is not None]
+        self.marked = [event for event in marked if event.id not in self.by_event]
 
     # -- events with our marks that are no pair's event --------------------------------------------------------
-
-    def _pair_of(self, event: GoogleEvent) -> Pair | None:
-        return self.by_event.get(event.id)
 
     def marked_as(self, event: GoogleEvent) -> MarkedAs:
         """What an event of `marked` is."""
@@ -216,7 +213,7 @@ class Picture:
         return "leftover" if self.may_be_leftover(event) else "persons"
 
     def may_be_leftover(self, event: GoogleEvent) -> bool:
-        """Whether we have inserted it, and no row has ever known it. What a row knew, somebody has brought back."""
+        """Whether we have inserted it, and no row has ever known it. What a row knew, a person has brought back."""
         if event.id in self.past.once_paired:
             return False
         return (
@@ -244,14 +241,13 @@ class Picture:
         """The Termin whose copy an event without pair was made from, as far as marks, its id or other rows tell."""
         if event.fr_nr is not None:
             return event.fr_nr
-        series_id, _, is_rest = event.id.partition(
-            "_R"
-        )  # the second half of a split series
+        # The second half of a split series has the first one's id with a suffix.
+        series_id, _, is_rest = event.id.partition("_R")
         series = self.by_event.get(series_id) if is_rest else None
         return series.advoware_frnr if series else self.past.elsewhere.get(event.id)
 
     def row_of_marked(self, event: GoogleEvent) -> Pair:
-        """The row that a run did not get to store after it had written the event, or that had let go of it."""
+        """The row that a run did not get to store after it had written the event, or that was unlinked from it."""
         settings, waiting = self.settings, self.by_fr_nr.get(event.fr_nr or 0)
         if waiting is not None and waiting.sync_id == event.sync_id:
             return replace(waiting, google_event_id=event.id)
@@ -325,7 +321,7 @@ class Picture:
         return termin is not None and termin.privat and not self.persons_private(pair)
 
     def shows_text(self, pair: Pair) -> bool:
-        """Whether the pair's event shows text, as seen or else as remembered."""
+        """Whether the pair's event shows text, as observed or else as remembered."""
         google = self.events.get(pair.google_event_id or "")
         if google is None:
             return not is_anonymised_hash(pair.google.content_hash)
@@ -345,10 +341,10 @@ class Picture:
         """Whether the pair's Termin may be changed."""
         return pair.advoware_write_allowed and not self.settings.write_protection
 
-    def is_everybodys(self, pair: Pair) -> bool:
-        """Whether the pair's Termin is in everybody's calendar."""
+    def is_for_all_employees(self, pair: Pair) -> bool:
+        """Whether the pair's Termin is in the calendars of all employees."""
         termin = self.termine.get(pair.advoware_frnr or 0)
-        return termin is not None and termin.is_everybodys
+        return termin is not None and termin.is_for_all_employees
 
     # -- presence -------------------------------------------------------------------------------------------------
 
@@ -357,7 +353,7 @@ class Picture:
         return self.settings.covers(event.first_day, event.last_day)
 
     def is_in_window(self, pair: Pair) -> bool:
-        """Whether the pair lies in the window, as remembered or as seen now."""
+        """Whether the pair lies in the window, as remembered or as observed now."""
         return self._has_days_in(pair, self.settings.covers)
 
     def is_expected(self, pair: Pair) -> bool:
@@ -365,22 +361,19 @@ class Picture:
         return self._has_days_in(pair, self.settings.lists)
 
     def _has_days_in(self, pair: Pair, covers: Callable[[date, date], bool]) -> bool:
-        if (
-            pair.first_day is None
-            or pair.last_day is None
-            or covers(pair.first_day, pair.last_day)
-        ):
+        if pair.first_day is None or pair.last_day is None:
             return True
-        sides = (
-            self.termine.get(pair.advoware_frnr or 0),
-            self.events.get(pair.google_event_id or ""),
-        )
-        events = [
-            side.event
-            for side in sides
-            if side and isinstance(side.event, NormalisedEvent)
-        ]
-        return any(covers(event.first_day, event.last_day) for event in events)
+        if covers(pair.first_day, pair.last_day):
+            return True
+        termin = self.termine.get(pair.advoware_frnr or 0)
+        google = self.events.get(pair.google_event_id or "")
+        for side in (termin, google):
+            event = side.event if side is not None else None
+            if not isinstance(event, NormalisedEvent):
+                continue
+            if covers(event.first_day, event.last_day):
+                return True
+        return False
 
     def in_advoware(self, pair: Pair) -> Presence:
         """What is known about the pair's Termin."""
@@ -402,11 +395,9 @@ class Picture:
             return "present"
         if pair.google_event_id in self.confirmed.events:
             return "gone"
-        return (
-            "missing"
-            if self.google.full or pair.google_event_id in self.cancelled
-            else "unchanged"
-        )
+        if self.google.full or pair.google_event_id in self.cancelled:
+            return "missing"
+        return "unchanged"
 
 
 def _is_exception(occurrence: GoogleEvent, series: GoogleEvent) -> bool:

@@ -1,0 +1,57 @@
+"""The clients and the store that actions need, and the records that they were asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from services.advoware_service import AdvowareService
+from services.calendar_sync.mapping import read_google_events, read_termine
+from services.calendar_sync.model import GoogleEvent, Termin
+from services.calendar_sync.store import CalendarStore
+from services.core.errors import UnexpectedAnswer
+from services.core.resources import Resources
+from services.google_calendar import SYSTEM as GOOGLE
+from services.google_calendar import GoogleCalendarAPI
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Clients:
+    """The clients and the store that actions need. ``trace_id`` is that of the run, for the audit."""
+
+    google: GoogleCalendarAPI
+    advoware: AdvowareService
+    store: CalendarStore
+    resources: Resources
+    trace_id: str | None = None
+
+    def now(self) -> datetime:
+        """The present, aware."""
+        return self.resources.clock().astimezone(UTC)
+
+
+def one_termin(record: Json, fr_nr: int) -> Termin:
+    """The Termin that was asked for.
+
+    Raises:
+        UnexpectedAnswer: the answer is another one, or none.
+    """
+    read = read_termine([record])
+    if not read.items or read.items[0].fr_nr != fr_nr:
+        raise UnexpectedAnswer("Advoware", "not the Termin that was asked for")
+    return read.items[0]
+
+
+def one_event(record: Json, event_id: str) -> GoogleEvent:
+    """The event that was asked for.
+
+    Raises:
+        UnexpectedAnswer: the answer is another one, or none.
+    """
+    read = read_google_events([record])
+    if not read.items or read.items[0].id != event_id:
+        raise UnexpectedAnswer(GOOGLE, "not the event that was asked for")
+    return read.items[0]

@@ -1,0 +1,154 @@
+"""What records of both sides say, compared with each other and as a row remembers it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from services.calendar_sync.model import (
+    TERMIN_PREFIX,
+    Fingerprint,
+    GoogleEvent,
+    NormalisedEvent,
+    Pair,
+    Termin,
+    Untranslatable,
+    content_hash,
+    is_anonymised_hash,
+    uncompared,
+)
+from services.calendar_sync.store import Intent
+
+#: How far Advoware's clock may be behind ours when we look for what an interrupted create has left.
+CLOCK_TOLERANCE = timedelta(minutes=5)
+
+
+def content_of(termin: Termin) -> NormalisedEvent | None:
+    """What a Termin says, as far as it can be held."""
+    event = termin.event
+    if isinstance(event, Untranslatable):
+        return event.part
+    return event
+
+
+def says_the_same(one: Termin, other: Termin) -> bool:
+    """Whether two answers are the same appointment, unchanged."""
+    if isinstance(one.event, Untranslatable) or isinstance(other.event, Untranslatable):
+        return one.event == other.event
+    return content_hash(one.event) == content_hash(other.event)
+
+
+def shows(google: GoogleEvent, event: NormalisedEvent) -> bool:
+    """Whether an event shows this, and nothing else."""
+    if google.has_foreign_text:
+        return False
+    return content_hash(google.event) == content_hash(event)
+
+
+def why_untranslatable(termin: Termin, google: GoogleEvent) -> str | None:
+    """Why a pair of these two is left alone; None if it is not."""
+    if isinstance(termin.event, Untranslatable):
+        return TERMIN_PREFIX + termin.event.reason
+    if isinstance(google.event, Untranslatable):
+        return google.event.reason
+    return None
+
+
+# -- what an interrupted create may have left -----------------------------------------------------------------------
+
+
+def may_be_created_by(intent: Intent, termin: Termin) -> bool:
+    """Whether a create may have left this Termin, by its time of change and its day."""
+    if termin.fr_nr < 0 or termin.anwalt not in {intent.employee_kuerzel, None}:
+        return False
+    event = content_of(termin)
+    if event is not None and event.first_day != intent.first_day:
+        return False
+    earliest = intent.started_at - CLOCK_TOLERANCE
+    return termin.changed_at is None or termin.changed_at >= earliest
+
+
+def is_read_in_part(termin: Termin) -> bool:
+    """Whether a part of its content is unknown, so that it cannot be told from another; people give titles."""
+    return isinstance(termin.event, Untranslatable) or termin.event.text is None
+
+
+def is_altered(sent: NormalisedEvent, stored: NormalisedEvent | None) -> bool:
+    """Whether it is at the same time, and each text is what is left of the one that was sent."""
+    if stored is None or stored.timing != sent.timing:
+        return False
+    if bool(stored.text) != bool(sent.text):
+        return False
+    return (
+        _is_rest_of(sent.text, stored.text)
+        and _is_rest_of(sent.notiz, stored.notiz)
+        and _is_rest_of(sent.ort, stored.ort)
+    )
+
+
+def _is_rest_of(sent: str | None, stored: str | None) -> bool:
+    """Whether a text was cut, or written in capitals."""
+    return (sent or "").casefold().startswith((stored or "").casefold())
+
+
+# -- as a row remembers it ------------------------------------------------------------------------------------------
+
+
+def as_observed(pair: Pair, termin: Termin | None, google: GoogleEvent | None) -> Pair:
+    """The row with what both sides say, as far as they are given."""
+    if termin is not None:
+        pair = _with_termin(pair, termin)
+    if google is not None and not google.cancelled:
+        pair = _with_event(pair, google)
+    return pair
+
+
+def _with_termin(pair: Pair, termin: Termin) -> Pair:
+    event = content_of(termin)
+    if event is None:
+        return pair
+    # The hash of a Termin of which a text is unknown tells only whether it says something else by now.
+    fingerprint = Fingerprint(content_hash(termin.event), termin.changed_at)
+    first_day, last_day = event.first_day, event.last_day
+    return replace(pair, advoware=fingerprint, first_day=first_day, last_day=last_day)
+
+
+def _with_event(pair: Pair, google: GoogleEvent) -> Pair:
+    fingerprint = fingerprint_of(google)
+    pair = replace(pair, google=fingerprint)
+    is_readable = google.shows_text and not is_anonymised_hash(fingerprint.content_hash)
+    if pair.source_system == "google" and is_readable:
+        pair = replace(pair, persons_private=google.is_private)
+    return pair
+
+
+def fingerprint_of(google: GoogleEvent, *, is_edited: bool = False) -> Fingerprint:
+    """What a row remembers of an event; ``is_edited``: with an edit that is still to be compared."""
+    content = content_hash(google.event)
+    if is_edited:
+        content = uncompared(content)
+    return Fingerprint(content, google.updated, google.etag)
+
+
+def days_of(google: GoogleEvent) -> dict[str, Any]:
+    """The days of an event, as fields of a row; none if they are unknown."""
+    if isinstance(google.event, Untranslatable):
+        return {}
+    return {"first_day": google.event.first_day, "last_day": google.event.last_day}
+
+
+def synced(pair: Pair) -> Pair:
+    """The row of which all is well."""
+    return replace(pair, sync_status="synced", error=None, attempts=0)
+
+
+def without_event(pair: Pair) -> Pair:
+    """The row that has to get another event."""
+    return replace(
+        pair,
+        google_event_id=None,
+        google=Fingerprint(),
+        sync_status="pending",
+        error=None,
+    )

@@ -1,0 +1,214 @@
+"""Creates each Termin once, also if an attempt was interrupted and its answer was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+
+from services.calendar_sync.apply.clients import Clients, Json, one_event
+from services.calendar_sync.apply.contents import (
+    content_of,
+    is_altered,
+    is_read_in_part,
+    may_be_created_by,
+    synced,
+)
+from services.calendar_sync.apply.rows import Rows
+from services.calendar_sync.mapping import (
+    PROPERTY_FRNR,
+    PROPERTY_SYNC_ID,
+    new_termin,
+    read_termine,
+)
+from services.calendar_sync.model import (
+    Fingerprint,
+    GoogleEvent,
+    NormalisedEvent,
+    Pair,
+    Termin,
+    content_hash,
+    is_same_content,
+)
+from services.calendar_sync.store import AuditLine, Intent
+from services.calendar_sync.view import PlanSettings
+from services.core.errors import (
+    Conflict,
+    CreateUnclear,
+    Forbidden,
+    ForeignSystemError,
+    NotBefore,
+    NotFound,
+    Unavailable,
+    ValidationFailed,
+)
+
+
+class Creates:
+    """Creates of one employee's Termine. An intent is stored before each request."""
+
+    def __init__(self, settings: PlanSettings, clients: Clients, rows: Rows) -> None:
+        self._settings = settings
+        self._google = clients.google
+        self._advoware = clients.advoware
+        self._store = clients.store
+        self._resources = clients.resources
+        self._clients = clients
+        self._rows = rows
+
+    async def create(
+        self, pair: Pair, google: GoogleEvent, event: NormalisedEvent
+    ) -> tuple[int, Json | None]:
+        """The number of the event's Termin, and Advoware's answer; None if an earlier attempt has created it.
+
+        Raises:
+            Conflict: an interrupted attempt has created one, which is claimed first.
+            ForeignSystemError: Advoware refused, or its answer was lost.
+        """
+        kuerzel = self._settings.kuerzel
+        requested = Intent(
+            employee_kuerzel=kuerzel,
+            google_event_id=google.id,
+            sync_id=pair.sync_id,
+            content_hash=content_hash(event),
+            first_day=event.first_day,
+            started_at=self._clients.now(),
+        )
+        intent = await self._store.begin_intent(requested)
+        if intent.advoware_frnr is not None:
+            return intent.advoware_frnr, None
+        if intent.is_repeated:
+            await self._repeat(intent, requested)
+        created = await self._request(new_termin(event, kuerzel), google)
+        fr_nr = int(created["frNr"])
+        await self._store.record_created(kuerzel, google.id, fr_nr)
+        return fr_nr, created
+
+    async def _repeat(self, intent: Intent, requested: Intent) -> None:
+        # Looking for it before the plan was made may have failed; nothing is created before it has succeeded.
+        if await self._find_created(intent) is not None:
+            raise Conflict(
+                "Advoware",
+                "what an interrupted attempt has created is taken up first",
+            )
+        await self._store.repeat_intent(requested)
+
+    async def _request(self, body: Json, google: GoogleEvent) -> Json:
+        """Send the request; an intent that has certainly led to nothing is forgotten."""
+        try:
+            return await self._advoware.create_termin(body)
+        except ForeignSystemError as error:
+            is_refused = error.status is not None and 400 <= error.status < 500
+            is_unsent = isinstance(error, Unavailable) and not error.was_sent
+            if is_refused or is_unsent:
+                await self._store.end_intent(self._settings.kuerzel, google.id)
+            raise
+
+    # -- after an interruption ------------------------------------------------------------------------------------
+
+    async def resume(self, intent: Intent, row: Pair | None) -> None:
+        """Make a pair of an event and the Termin that an interrupted create has left, if it has.
+
+        Both count as agreed on what was sent, so that what people have done since is treated as a change, not as
+        another appointment. ``row`` is that of the event, if there is one. To be called before anything is planned.
+        """
+        fr_nr = intent.advoware_frnr or await self._find_created(intent)
+        if fr_nr is None:
+            return
+        await self._store.record_created(
+            intent.employee_kuerzel, intent.google_event_id, fr_nr
+        )
+        agreed = Fingerprint(intent.content_hash)
+        pair = row or self._rows.new_pair(fr_nr, intent.google_event_id, "google")
+        pair = replace(
+            pair,
+            advoware_frnr=fr_nr,
+            advoware=agreed,
+            google=agreed,
+            first_day=None,
+            last_day=None,
+        )
+        line = AuditLine(
+            employee_kuerzel=intent.employee_kuerzel,
+            side="advoware",
+            action="created",
+            reason="by an attempt that was interrupted",
+            sync_id=pair.sync_id,
+            after_hash=intent.content_hash,
+            trace_id=self._clients.trace_id,
+        )
+        await self._rows.save(synced(pair), line)
+        await self._mark_event(intent, pair)
+
+    async def _mark_event(self, intent: Intent, pair: Pair) -> None:
+        """Write our marks into the event, if that is possible: the pair is what counts."""
+        properties = {
+            PROPERTY_FRNR: str(pair.advoware_frnr),
+            PROPERTY_SYNC_ID: str(pair.sync_id),
+        }
+        marks = {"extendedProperties": {"private": properties}}
+        with suppress(Conflict, Forbidden, NotFound, ValidationFailed):
+            await self._google.patch_event(
+                self._settings.calendar_id, intent.google_event_id, marks
+            )
+
+    async def _find_created(self, intent: Intent) -> int | None:
+        """The Termin that an interrupted create has left.
+
+        Raises:
+            NotBefore: its request may still be under way.
+            CreateUnclear: it may be one that cannot be read at the moment.
+        """
+        self._check_is_over(intent)
+        rows = await self._advoware.list_termine(
+            intent.employee_kuerzel, intent.first_day, intent.first_day
+        )
+        read = read_termine(rows)
+        new = await self._without_pair(intent, read.items)
+        owned = [termin for termin in new if termin.anwalt == intent.employee_kuerzel]
+        for termin in owned:
+            if is_same_content(content_hash(termin.event), intent.content_hash):
+                return termin.fr_nr
+        altered = await self._find_altered(intent, owned)
+        is_unclear = bool(read.unreadable) or any(map(is_read_in_part, new))
+        if altered is None and is_unclear:
+            raise CreateUnclear(
+                "a Termin that cannot be read may be what an interrupted attempt has created"
+            )
+        return altered
+
+    def _check_is_over(self, intent: Intent) -> None:
+        timeout = self._resources.settings.advoware.api_timeout_seconds
+        latest = intent.started_at + timedelta(seconds=timeout)
+        if latest > self._clients.now():
+            raise NotBefore("an interrupted create", latest)
+
+    async def _without_pair(
+        self, intent: Intent, termine: Sequence[Termin]
+    ) -> list[Termin]:
+        """Those without a pair that the create may have left, the oldest first."""
+        linked = {pair.advoware_frnr for pair in await self._store.load_pairs()}
+        unlinked = [termin for termin in termine if termin.fr_nr not in linked]
+        new = [termin for termin in unlinked if may_be_created_by(intent, termin)]
+        return sorted(new, key=lambda termin: termin.fr_nr)
+
+    async def _find_altered(
+        self, intent: Intent, candidates: Sequence[Termin]
+    ) -> int | None:
+        """The Termin that Advoware has stored otherwise than it was sent: its texts cut, or written in capitals."""
+        if not candidates:
+            return None
+        try:
+            record = await self._google.get_event(
+                self._settings.calendar_id, intent.google_event_id
+            )
+        except (Forbidden, NotFound):
+            return None
+        sent = one_event(record, intent.google_event_id).event
+        if not isinstance(sent, NormalisedEvent):
+            return None
+        for termin in candidates:
+            if is_altered(sent, content_of(termin)):
+                return termin.fr_nr
+        return None

@@ -1,0 +1,152 @@
+"""Deletes what one side lacks on the other side, and then the row."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+from services.calendar_sync.apply.advoware_side import CurrentTermine
+from services.calendar_sync.apply.clients import Clients, one_event
+from services.calendar_sync.apply.rows import Rows
+from services.calendar_sync.model import (
+    TEXT_ONLY_HERE,
+    DeleteAdvoware,
+    DeleteGoogle,
+    Fingerprint,
+    GoogleEvent,
+    MarkUntranslatable,
+    Pair,
+    SoftDelete,
+    is_anonymised_hash,
+    is_partial_hash,
+)
+from services.calendar_sync.view import PlanSettings
+from services.core.errors import Conflict, Forbidden, NotFound
+from services.google_calendar import SYSTEM as GOOGLE
+
+_Deletion = DeleteGoogle | DeleteAdvoware | SoftDelete
+
+
+class Deletions:
+    """Deletions of one employee's appointments."""
+
+    def __init__(
+        self,
+        settings: PlanSettings,
+        clients: Clients,
+        rows: Rows,
+        current: CurrentTermine,
+    ) -> None:
+        self._settings = settings
+        self._google = clients.google
+        self._advoware = clients.advoware
+        self._store = clients.store
+        self._rows = rows
+        self._current = current
+
+    async def delete_google(self, action: DeleteGoogle) -> None:
+        """Delete the event, and the pair."""
+        pair = action.pair
+        await self._ensure_row(action)
+        with suppress(NotFound):  # an earlier attempt got that far
+            await self._google.delete_event(
+                self._settings.calendar_id,
+                str(pair.google_event_id),
+                if_match=action.etag,
+            )
+        await self._delete_row(action, before=pair.google)
+
+    async def delete_advoware(self, action: DeleteAdvoware) -> None:
+        """Delete the Termin, and the pair; unless the Termin is all that knows the text of a hidden event."""
+        pair, termin = action.pair, action.termin
+        await self._ensure_row(action)
+        with suppress(NotFound):  # an earlier attempt got that far
+            await self._current.unchanged(termin)
+            if await self._knows_the_only_text(pair):
+                await self._leave_alone(pair)
+                return
+            await self._advoware.delete_termin(termin.fr_nr)
+        await self._delete_row(action, before=pair.advoware)
+
+    async def soft_delete(self, action: SoftDelete) -> None:
+        """Delete the pair, of which nothing is left."""
+        await self._ensure_row(action)
+        await self._delete_row(action, before=action.pair.advoware)
+
+    async def _ensure_row(self, action: _Deletion) -> None:
+        """A copy of ours without a row gets one, so that it is known should a person bring it back."""
+        pair = action.pair
+        if await self._store.find_pair(pair.sync_id) is not None:
+            return
+        line = replace(self._rows.line(action, pair), side="none", action="taken_up")
+        await self._rows.save(pair, line)
+
+    async def _delete_row(self, action: _Deletion, *, before: Fingerprint) -> None:
+        line = self._rows.line(action, action.pair, before=before)
+        await self._rows.delete(action.pair, line)
+
+    async def _leave_alone(self, pair: Pair) -> None:
+        if pair.untranslatable != TEXT_ONLY_HERE:
+            await self._rows.mark_untranslatable(
+                MarkUntranslatable(TEXT_ONLY_HERE, pair)
+            )
+
+    # -- the text of a hidden event -------------------------------------------------------------------------------
+
+    async def _knows_the_only_text(self, pair: Pair) -> bool:
+        """Whether the Termin is all that knows the text of a hidden event, which is in a colleague's calendar.
+
+        There the sync leaves the event alone, because Advoware cannot hold it.
+
+        Raises:
+            Conflict: it is in another calendar of ours, whose sync has not claimed it yet.
+        """
+        if _was_shown(pair.google):
+            return False
+        event_id = str(pair.google_event_id)
+        for calendar_id in await self._other_calendars():
+            event = await self._find_event(calendar_id, event_id)
+            if event is None or not _is_hidden_event_of(pair, event):
+                continue
+            if await self._is_left_alone(event_id):
+                return True
+            raise Conflict(GOOGLE, "the event was moved to a colleague's calendar")
+        return False
+
+    async def _other_calendars(self) -> list[str]:
+        own = self._settings.calendar_id
+        cursors = await self._store.load_cursors()
+        known = [cursor.calendar_id for cursor in cursors if cursor.calendar_id]
+        return [calendar_id for calendar_id in known if calendar_id != own]
+
+    async def _find_event(self, calendar_id: str, event_id: str) -> GoogleEvent | None:
+        try:
+            record = await self._google.get_event(calendar_id, event_id)
+        except (NotFound, Forbidden):
+            return None
+        return one_event(record, event_id)
+
+    async def _is_left_alone(self, event_id: str) -> bool:
+        """Whether a colleague's sync leaves this event alone."""
+        for row in await self._store.load_pairs():
+            is_own = row.employee_kuerzel == self._settings.kuerzel
+            if is_own or row.google_event_id != event_id:
+                continue
+            if row.untranslatable is not None and row.advoware_frnr is None:
+                return True
+        return False
+
+
+def _was_shown(google: Fingerprint) -> bool:
+    """Whether the text of the event was shown when both sides were compared."""
+    content = google.content_hash
+    if content is None:
+        return False
+    return not (is_anonymised_hash(content) or is_partial_hash(content))
+
+
+def _is_hidden_event_of(pair: Pair, event: GoogleEvent) -> bool:
+    has_own_text = event.shows_text and not event.has_foreign_text
+    if event.cancelled or has_own_text:
+        return False
+    return event.sync_id in {None, pair.sync_id}

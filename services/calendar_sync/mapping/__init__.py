@@ -1,0 +1,66 @@
+"""Appointments: Advoware's Termine and Google's events, mapped to one form and back. Pure.
+
+The wall-clock time in Berlin is what counts. A time in the hour that does not exist is the one an hour later, as Google
+reads it; which of the two equal hours is meant only Google knows, and keeps. What the other side cannot hold comes as
+`Untranslatable`: it is never forced. Reading a list never raises, whatever a record is.
+"""
+
+from services.calendar_sync.mapping.event_ids import (
+    generation_of,
+    google_event_id,
+)
+from services.calendar_sync.mapping.from_advoware import (
+    TERMIN_FIELDS,
+    read_termin,
+    read_termine,
+    termin_to_event,
+)
+from services.calendar_sync.mapping.from_google import (
+    google_to_event,
+    original_start,
+    read_google_event,
+    read_google_events,
+)
+from services.calendar_sync.mapping.shared import (
+    PROPERTY_ANONYMISED,
+    PROPERTY_FRNR,
+    PROPERTY_SYNC_ID,
+    ZONE,
+    Read,
+)
+from services.calendar_sync.mapping.to_advoware import (
+    changed_termin,
+    new_termin,
+)
+from services.calendar_sync.mapping.to_google import (
+    google_body,
+    hide_body,
+    texts_body,
+    unmark_body,
+)
+from services.calendar_sync.model import ANONYMISED_TITLE
+
+__all__ = [
+    "ANONYMISED_TITLE",
+    "PROPERTY_ANONYMISED",
+    "PROPERTY_FRNR",
+    "PROPERTY_SYNC_ID",
+    "TERMIN_FIELDS",
+    "ZONE",
+    "Read",
+    "changed_termin",
+    "generation_of",
+    "google_body",
+    "google_event_id",
+    "google_to_event",
+    "hide_body",
+    "new_termin",
+    "original_start",
+    "read_google_event",
+    "read_google_events",
+    "read_termin",
+    "read_termine",
+    "termin_to_event",
+    "texts_body",
+    "unmark_body",
+]

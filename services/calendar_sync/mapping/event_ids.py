@@ -1,0 +1,33 @@
+"""The ids under which Termine's events are inserted."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+#: Of the ids that we give events: those of other origin are told apart at once.
+_ID_LENGTH = 52
+
+
+def google_event_id(fr_nr: int, calendar_id: str, generation: int = 0) -> str:
+    """The id under which a Termin's event is inserted: the same in every attempt, 52 characters of base32hex.
+
+    A further ``generation`` is for an id that Google refuses to revive, or whose series cannot be repaired.
+    """
+    name = f"advoware:{fr_nr}:{calendar_id}"
+    if generation:
+        name = f"{name}:{generation}"
+    digest = hashlib.sha256(name.encode()).digest()
+    return base64.b32hexencode(digest).decode().rstrip("=").lower()
+
+
+def generation_of(
+    event_id: str, fr_nr: int, calendar_id: str, limit: int = 1024
+) -> int | None:
+    """Which generation of that Termin's ids it is, of the first ``limit``; None: none of them."""
+    if len(event_id) != _ID_LENGTH:
+        return None
+    for generation in range(limit):
+        if google_event_id(fr_nr, calendar_id, generation) == event_id:
+            return generation
+    return None

@@ -1,0 +1,91 @@
+"""Appointments, written as Termine."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from services.calendar_sync.mapping.from_advoware import termin_to_event
+from services.calendar_sync.mapping.shared import (
+    ONE_DAY,
+    Record,
+)
+from services.calendar_sync.model import (
+    FOR_EVER,
+    NormalisedEvent,
+    Untranslatable,
+    day_of,
+    normalise_text,
+    series_end,
+)
+
+
+def new_termin(event: NormalisedEvent, kuerzel: str) -> dict[str, Any]:
+    """The body of a POST: the appointment of that employee.
+
+    Raises:
+        ValueError: the text of the event is unknown.
+    """
+    if event.anonymised:
+        raise ValueError("an anonymised event cannot become a Termin")
+    return {
+        **_texts(event),
+        **_times(event),
+        "anwalt": kuerzel,
+        "sb": kuerzel,
+        "privat": int(event.privat),
+    }
+
+
+def changed_termin(event: NormalisedEvent, current: Record) -> dict[str, Any]:
+    """The body of a PUT: the full object, of which only what differs is replaced.
+
+    What means the same stays as it is written (a missing time, a time in the skipped hour); ``privat`` and unknown
+    texts stay in any case.
+    """
+    body = dict(current)
+    before = termin_to_event(current)
+    if isinstance(before, Untranslatable) or before.timing != event.timing:
+        body.update(_times(event))
+    if event.anonymised:
+        return body
+    for name, text in _texts(event).items():
+        if normalise_text(text) != normalise_text(body.get(name)):
+            body[name] = text
+    return body
+
+
+def _texts(event: NormalisedEvent) -> dict[str, Any]:
+    return {
+        "text": event.text or "",
+        "notiz": event.notiz or "",
+        "ort": event.ort or "",
+    }
+
+
+def _times(event: NormalisedEvent) -> dict[str, Any]:
+    return {
+        "datum": day_of(event.start).isoformat(),
+        "uhrzeitVon": _clock(event.start, all_day="00:00:00"),
+        "uhrzeitBis": _clock(event.end, all_day="23:59:00"),
+        "datumBis": _last_day_in_advoware(event).isoformat(),
+        "abwesenheit": int(event.all_day),
+        "dauertermin": event.dauertermin,
+        "turnus": event.turnus,
+        "turnusArt": event.turnusArt,
+    }
+
+
+def _clock(moment: datetime | date, *, all_day: str) -> str:
+    if isinstance(moment, datetime):
+        return moment.time().isoformat()
+    return all_day
+
+
+def _last_day_in_advoware(event: NormalisedEvent) -> date:
+    """The day of the end, as Advoware counts it; of a series the last day of its occurrences."""
+    if event.recurrence is not None:
+        return series_end(event.recurrence) or FOR_EVER
+    if isinstance(event.end, datetime):
+        return event.end.date()
+    return event.end - ONE_DAY

@@ -1,0 +1,203 @@
+"""Appointments, written as events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from services.calendar_sync.description import (
+    fitting_description,
+    text_of_description,
+)
+from services.calendar_sync.mapping.from_google import google_texts
+from services.calendar_sync.mapping.shared import (
+    ELLIPSIS,
+    GOOGLE_LENGTH,
+    GOOGLE_NAMES,
+    PROPERTIES,
+    PROPERTY_ANONYMISED,
+    PROPERTY_FRNR,
+    PROPERTY_SYNC_ID,
+    ZONE,
+    by_the_clock,
+    private_properties,
+)
+from services.calendar_sync.model import (
+    ANONYMISED_TITLE,
+    GoogleEvent,
+    NormalisedEvent,
+    Untranslatable,
+    normalise_text,
+)
+from services.calendar_sync.recurrence import (
+    has_berlins_clock,
+    time_zone,
+)
+
+
+def google_body(
+    event: NormalisedEvent,
+    fr_nr: int,
+    sync_id: UUID,
+    current: GoogleEvent | None = None,
+    *,
+    ours: bool = False,
+) -> dict[str, Any]:
+    """The body of an insert or a patch. Nulls clear what a patch finds; colour, reminders and guests stay as they are.
+
+    Texts that are longer than Google takes are cut visibly.
+
+    Args:
+        event: what Google shall show.
+        fr_nr: the Termin.
+        sync_id: the pair.
+        current: the event that is patched. Its description stays as it is written if it reads the same, and so do the
+            time zones and, of the hour that exists twice, which one is meant.
+        ours: whether it is a copy that we made. A person's own event keeps its visibility, unless its text is hidden.
+    """
+    start, end = _same_hours(event, current)
+    title, place = _cut(event.text) or "", _cut(event.ort)
+    if event.anonymised:
+        title, place = ANONYMISED_TITLE, None
+    body: dict[str, Any] = {
+        "summary": title,
+        "description": _description(event, current),
+        "location": place,
+        "start": _google_moment(start, _kept_zone(event, current, "start")),
+        "end": _google_moment(end, _kept_zone(event, current, "end")),
+        "recurrence": [event.recurrence] if event.recurrence else None,
+        "extendedProperties": {
+            "private": {
+                PROPERTY_FRNR: str(fr_nr),
+                PROPERTY_SYNC_ID: str(sync_id),
+                PROPERTY_ANONYMISED: str(int(event.anonymised)),
+            }
+        },
+    }
+    if event.all_day:
+        # An absence blocks its days; else it would not be read as one again.
+        body["transparency"] = "opaque"
+    if event.anonymised:
+        body["visibility"] = "private"
+    elif ours or _was_anonymised(current):
+        body["visibility"] = "default"
+    return body
+
+
+def _was_anonymised(current: GoogleEvent | None) -> bool:
+    if current is None:
+        return False
+    return private_properties(current.record).get(PROPERTY_ANONYMISED) == "1"
+
+
+def hide_body(fr_nr: int | None, sync_id: UUID) -> dict[str, Any]:
+    """The body of a patch that leaves only blocked time of an event, whatever else is unknown about it.
+
+    Times stay. So do guests, attachments and conferences, which people add in Google: nothing of them comes from
+    Advoware, and ``private`` keeps readers of the calendar from seeing them.
+    """
+    properties = {PROPERTY_SYNC_ID: str(sync_id), PROPERTY_ANONYMISED: "1"}
+    if fr_nr is not None:
+        properties[PROPERTY_FRNR] = str(fr_nr)
+    return {
+        "summary": ANONYMISED_TITLE,
+        "description": None,
+        "location": None,
+        "visibility": "private",
+        "extendedProperties": {"private": properties},
+    }
+
+
+def texts_body(
+    event: NormalisedEvent, fr_nr: int | None, sync_id: UUID, *, ours: bool
+) -> dict[str, Any]:
+    """The body of a patch that leaves times and series of an event as they are; arguments as of `google_body`."""
+    if event.anonymised or fr_nr is None:
+        return hide_body(fr_nr, sync_id)
+    body = google_body(event, fr_nr, sync_id, ours=ours)
+    visibility = {} if ours else {"visibility": "default"}
+    names = (*GOOGLE_NAMES.values(), "visibility", "extendedProperties")
+    return {name: body[name] for name in names if name in body} | visibility
+
+
+def unmark_body() -> dict[str, Any]:
+    """The body of a patch that takes our properties off an event; in a patch null removes a property."""
+    return {"extendedProperties": {"private": dict.fromkeys(PROPERTIES)}}
+
+
+def _cut(text: str | None) -> str | None:
+    if text is None or len(text) <= GOOGLE_LENGTH:
+        return text
+    return text[: GOOGLE_LENGTH - len(ELLIPSIS)] + ELLIPSIS
+
+
+def _description(event: NormalisedEvent, current: GoogleEvent | None) -> str | None:
+    if event.anonymised or event.notiz is None:
+        return None
+    wanted = fitting_description(event.notiz)
+    if current is not None and not current.cancelled:
+        written = current.record.get(GOOGLE_NAMES["notiz"])
+        reads_the_same = google_texts(current.record)["notiz"] == normalise_text(
+            text_of_description(wanted)
+        )
+        if isinstance(written, str) and reads_the_same:
+            return written
+    return wanted
+
+
+def _content_of(current: GoogleEvent | None) -> NormalisedEvent | None:
+    event = current.event if current is not None else None
+    return event.part if isinstance(event, Untranslatable) else event
+
+
+def _same_hours(
+    event: NormalisedEvent, current: GoogleEvent | None
+) -> tuple[datetime | date, datetime | date]:
+    """Start and end, in the second of two equal hours if the event lies there already."""
+    start, end, present = event.start, event.end, _content_of(current)
+    if (
+        present is None
+        or not isinstance(start, datetime)
+        or not isinstance(end, datetime)
+    ):
+        return start, end
+    if isinstance(present.start, datetime) and present.start.date() == start.date():
+        start = _existing_fold(start, present.start.fold)
+    if isinstance(present.end, datetime) and present.end.date() == end.date():
+        end = _existing_fold(end, max(start.fold, present.end.fold))
+    return start, end
+
+
+def _existing_fold(moment: datetime, fold: int) -> datetime:
+    """The moment with that fold, if it exists twice."""
+    first, wanted = moment.replace(fold=0), moment.replace(fold=fold)
+    exists_twice = wanted.utcoffset() != first.utcoffset()
+    return wanted if exists_twice else first
+
+
+def _kept_zone(event: NormalisedEvent, current: GoogleEvent | None, which: str) -> str:
+    """The time zone in which a person entered the event; of a series only if its clock is Berlin's."""
+    times = current.record.get(which) if current is not None else None
+    name = times.get("timeZone") if isinstance(times, Mapping) else None
+    if not isinstance(name, str) or time_zone(name) is None:
+        return ZONE
+    if event.recurrence is not None and not has_berlins_clock(
+        name, event.first_day, event.last_day
+    ):
+        return ZONE
+    return name
+
+
+def _google_moment(moment: datetime | date, zone: str) -> dict[str, Any]:
+    if isinstance(moment, datetime):
+        # Until 1893 Berlin's clocks differed by seconds, which an offset cannot say; the time zone can.
+        has_offset = (moment.utcoffset() or timedelta()).seconds % 60 == 0
+        written = moment if has_offset else by_the_clock(moment)
+        return {
+            "dateTime": written.isoformat(),
+            "timeZone": zone if has_offset else ZONE,
+            "date": None,
+        }
+    return {"date": moment.isoformat(), "dateTime": None, "timeZone": None}

@@ -1,0 +1,230 @@
+"""What both sides of a complete pair say, and whether that is new."""
+
+from __future__ import annotations
+
+from services.calendar_sync.model import (
+    TEXTS,
+    GoogleEvent,
+    NormalisedEvent,
+    Pair,
+    ShowGoogle,
+    SourceSystem,
+    Termin,
+    Untranslatable,
+    UpdateGoogle,
+    content_hash,
+    is_anonymised_hash,
+    is_earlier_reading,
+    is_same_content,
+    is_uncompared,
+    without_texts,
+)
+from services.calendar_sync.view import CalendarView
+
+
+class Comparison:
+    """A complete pair: what each side says now, and whether that is new.
+
+    Attributes:
+        advoware: what the Termin says.
+        google: what the event says; None: it is not listed.
+        event: the event as it is listed.
+        shown: what Google is to show.
+        has_foreign_text: whether Google shows text that has to be written over.
+    """
+
+    def __init__(
+        self,
+        view: CalendarView,
+        pair: Pair,
+        termin: Termin,
+        advoware: NormalisedEvent,
+        event: GoogleEvent | None,
+    ) -> None:
+        self.pair, self.termin = pair, termin
+        self.advoware, self.event = advoware, event
+        self.google = event.event if event else None
+        self.persons_private = view.persons_private(pair)
+        self.shown = view.settings.shown(advoware, persons_private=self.persons_private)
+        occurrences = view.occurrences.get(pair.google_event_id or "", ())
+        self.occurrences = tuple(occurrences)
+        self._is_touched = event is not None and event.etag != pair.google.etag
+        self.has_foreign_text = self._has_foreign_text(is_full=view.google.full)
+        self._ignore_texts_without_marker()
+        self.advoware_hash = self._hash_of_advoware()
+        self.google_hash = self._hash_of_google()
+        self.advoware_changed = not is_same_content(
+            self.advoware_hash, pair.advoware.content_hash
+        )
+        differs = not is_same_content(self.google_hash, pair.google.content_hash)
+        self.google_changed = differs and self._is_news()
+
+    # -- what each side says --------------------------------------------------------------------------------------
+
+    def _has_foreign_text(self, *, is_full: bool) -> bool:
+        if self.event is None or not self.event.has_foreign_text:
+            return False
+        # What Google has made of our own write stays so if it is written again; once a day we try.
+        was_anonymised = is_anonymised_hash(self.pair.google.content_hash)
+        return self._is_touched or not was_anonymised or is_full
+
+    def _ignore_texts_without_marker(self) -> None:
+        """Texts of a hidden event that has lost our marker are still not the Termin's."""
+        was_anonymised = is_anonymised_hash(self.pair.google.content_hash)
+        if self.google is None or not was_anonymised:
+            return
+        hidden = without_texts(self.google)
+        if hidden != self.google:
+            self.google = hidden
+            self.has_foreign_text = True
+
+    def _hash_of_advoware(self) -> str:
+        # A text that is null although Advoware says that the Termin was not touched is unknown, not cleared.
+        remembered = self.pair.advoware
+        changed_at = self.termin.changed_at
+        is_touched = changed_at is None or changed_at != remembered.changed_at
+        is_cut_short = _lacks_a_text(self.termin) and not is_touched
+        if is_cut_short and remembered.content_hash:
+            return remembered.content_hash
+        return content_hash(self.advoware)
+
+    def _hash_of_google(self) -> str | None:
+        if self.google is not None:
+            return content_hash(self.google)
+        remembered = self.pair.google.content_hash
+        if is_uncompared(remembered):
+            return None
+        return remembered
+
+    def _is_news(self) -> bool:
+        """Whether what Google shows may be a person's edit.
+
+        An event that Google has not touched is not changed because an answer lacks a text, or because we have learned
+        to read it otherwise. It may be shown in full again after it was not, and an edit may still have to be compared.
+        """
+        remembered = self.pair.google.content_hash
+        if self._is_touched or is_uncompared(remembered):
+            return True
+        if is_earlier_reading(remembered):
+            return False
+        return not _lacks_a_text_of(self.google, self.advoware)
+
+    @property
+    def is_persons_edit(self) -> bool:
+        """Whether a write to Google does away with what a person has entered."""
+        return self.google_changed or self.has_foreign_text
+
+    @property
+    def undone(self) -> tuple[GoogleEvent, ...]:
+        """What a write to Google does away with."""
+        if self.event is None or not self.is_persons_edit:
+            return ()
+        return (self.event, *self.occurrences)
+
+    @property
+    def etag(self) -> str | None:
+        """The etag to expect in Google."""
+        return self.event.etag if self.event else self.pair.google.etag
+
+    # -- how they compare -----------------------------------------------------------------------------------------
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether either side says something new."""
+        return self.advoware_changed or self.google_changed
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether both say the same, as far as Google's side says anything."""
+        comparable = self.advoware
+        if is_anonymised_hash(self.google_hash):
+            comparable = comparable.anonymise()
+        return content_hash(comparable) == self.google_hash
+
+    @property
+    def is_shown_wrongly(self) -> bool:
+        """Whether Google shows texts that it must not, or lacks those that it should show."""
+        is_hidden = is_anonymised_hash(self.google_hash)
+        if self.has_foreign_text or is_hidden != self.shown.anonymised:
+            return True
+        # Only what is hidden is private: readers of the calendar are to see the rest.
+        is_advowares = self.pair.source_system == "advoware"
+        is_private = self.event is not None and self.event.is_private
+        return is_advowares and is_private and not self.shown.anonymised
+
+    @property
+    def is_series(self) -> bool:
+        """Whether either side says that it repeats."""
+        if self.advoware.recurrence is not None:
+            return True
+        google = self.google
+        return isinstance(google, NormalisedEvent) and google.recurrence is not None
+
+    @property
+    def may_be_shown_again(self) -> bool:
+        """Whether Google hides texts that it need not hide any more."""
+        return is_anonymised_hash(self.google_hash) and not self.shown.anonymised
+
+    @property
+    def belongs_to_advoware(self) -> bool:
+        """Whether Advoware decides, whichever side has changed."""
+        if self.termin.is_for_all_employees:
+            return True
+        source_wins = self.pair.sync_strategy == "source_system_wins"
+        return source_wins and self.pair.source_system == "advoware"
+
+    # -- what is to be done ---------------------------------------------------------------------------------------
+
+    def update_google(self) -> UpdateGoogle:
+        """Write what Google is to show."""
+        return UpdateGoogle(
+            self.pair, self.termin, self.shown, self.etag, self.event, self.undone
+        )
+
+    def show(self) -> ShowGoogle:
+        """Write the texts, and leave the times."""
+        hidden = tuple(each for each in self.occurrences if _is_hidden(each))
+        return ShowGoogle(self.pair, self.shown, self.etag, hidden, self.google_changed)
+
+    def winner(self, *, may_write: bool) -> SourceSystem | None:
+        """Whose content is to be on both sides; None: Google's would be, but Advoware may not be written."""
+        winner = self._preferred()
+        if winner == "advoware" or may_write:
+            return winner
+        # Google's content is preferred, and cannot be written: then the source's is put back.
+        return "advoware" if self.pair.source_system == "advoware" else None
+
+    def _preferred(self) -> SourceSystem:
+        """Whose content is to be on both sides, if both may be written."""
+        if self.termin.is_for_all_employees:
+            return "advoware"
+        if self.pair.sync_strategy == "source_system_wins":
+            return self.pair.source_system
+        if self.advoware_changed and self.google_changed:
+            return self._later()
+        return "advoware" if self.advoware_changed else "google"
+
+    def _later(self) -> SourceSystem:
+        advoware_changed_at = self.termin.changed_at
+        google_changed_at = self.event.updated if self.event else None
+        if advoware_changed_at is None or google_changed_at is None:
+            return self.pair.source_system
+        return "google" if google_changed_at > advoware_changed_at else "advoware"
+
+
+def _lacks_a_text_of(
+    google: NormalisedEvent | Untranslatable | None, advoware: NormalisedEvent
+) -> bool:
+    """Whether a readable event shows no title, note or place where the Termin has one."""
+    if not isinstance(google, NormalisedEvent) or google.anonymised:
+        return False
+    lacking = [name for name in TEXTS if getattr(google, name) is None]
+    return any(getattr(advoware, name) is not None for name in lacking)
+
+
+def _lacks_a_text(termin: Termin) -> bool:
+    return any(termin.record.get(name) is None for name in TEXTS)
+
+
+def _is_hidden(occurrence: GoogleEvent) -> bool:
+    return not (occurrence.cancelled or occurrence.shows_text)

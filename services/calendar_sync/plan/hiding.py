@@ -1,0 +1,56 @@
+"""Texts that Google must not show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from services.calendar_sync.model import (
+    Action,
+    GoogleEvent,
+    HideGoogle,
+    ListGoogle,
+    Pair,
+    content_hash,
+    is_same_content,
+    is_uncompared,
+)
+from services.calendar_sync.view import CalendarView
+
+
+def hide_if_needed(view: CalendarView, pair: Pair) -> Iterator[Action]:
+    """Hide the texts of a pair's event that shows some and must not."""
+    if view.must_hide(pair) and view.shows_text(pair):
+        yield hide_or_list(view, pair)
+
+
+def hide_or_list(view: CalendarView, pair: Pair) -> Action:
+    """Hide all texts of the event; its occurrences have to be known for that."""
+    if view.has_unlisted_occurrences(pair):
+        return ListGoogle(pair)
+    return hide(view, pair)
+
+
+def hide(view: CalendarView, pair: Pair) -> HideGoogle:
+    """Hide the texts of the event, and of those of its occurrences that are listed."""
+    event_id = pair.google_event_id or ""
+    google = view.events.get(event_id)
+    occurrences = [
+        item for item in view.occurrences.get(event_id, ()) if item.shows_text
+    ]
+    undone = list(occurrences)
+    etag, has_edit = pair.google.etag, False
+    if google is not None:
+        etag = google.etag
+        has_edit = is_edited(pair, google)
+    if google is not None and has_edit:
+        undone.insert(0, google)
+    # Once it is hidden, it cannot be told any more that its owner wanted it private.
+    pair = replace(pair, persons_private=view.persons_private(pair))
+    has_unjudged_edit = has_edit or is_uncompared(pair.google.content_hash)
+    return HideGoogle(pair, etag, tuple(occurrences), tuple(undone), has_unjudged_edit)
+
+
+def is_edited(pair: Pair, google: GoogleEvent) -> bool:
+    """Whether a person has changed the event since both sides were compared."""
+    return not is_same_content(content_hash(google.event), pair.google.content_hash)

@@ -1,0 +1,143 @@
+"""Phase 1 of a plan: Termine without an event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from services.calendar_sync.mapping import google_event_id
+from services.calendar_sync.model import (
+    Action,
+    AdoptGoogle,
+    GoogleEvent,
+    InsertGoogle,
+    NormalisedEvent,
+    Pair,
+    SoftDelete,
+    SourceSystem,
+    Termin,
+    content_hash,
+)
+from services.calendar_sync.plan.parts import (
+    known_part,
+    mark_untranslatable,
+    reason_of_termin,
+)
+from services.calendar_sync.view import CalendarView
+
+
+@dataclass
+class _Candidates:
+    """Events without a Termin that may be those of the unpaired Termine.
+
+    Attributes:
+        by_fr_nr: events of ours that an earlier run did not get to remember.
+        by_content: people's events, by what they say.
+    """
+
+    by_fr_nr: dict[int, GoogleEvent] = field(default_factory=dict)
+    by_content: dict[str, list[GoogleEvent]] = field(default_factory=dict)
+
+    def take(self, termin: Termin) -> GoogleEvent | None:
+        """The event of a Termin; a person's event is taken once only."""
+        if termin.fr_nr in self.by_fr_nr:
+            return self.by_fr_nr[termin.fr_nr]
+        same_content = self.by_content.get(content_hash(termin.event))
+        if not same_content:
+            return None
+        return same_content.pop(0)
+
+
+def plan_new_in_advoware(view: CalendarView, claimed: set[str]) -> Iterator[Action]:
+    """Termine without an event. The ids of the events that they get are added to ``claimed``."""
+    unpaired: dict[int, Termin] = {}
+    for fr_nr, termin in sorted(view.termine.items()):
+        pair = view.by_fr_nr.get(fr_nr)
+        if pair is None or pair.google_event_id is None:
+            unpaired[fr_nr] = termin
+    if not unpaired:
+        return
+    candidates = _candidates(view, unpaired, claimed)
+    for fr_nr, termin in unpaired.items():
+        # A person's event may be the original of an undecided one; a copy of ours would be the second event.
+        if fr_nr not in view.past.undecided:
+            yield from _plan_termin(view, termin, candidates, claimed)
+
+
+def _plan_termin(
+    view: CalendarView, termin: Termin, candidates: _Candidates, claimed: set[str]
+) -> Iterator[Action]:
+    pair = view.by_fr_nr.get(termin.fr_nr)
+    event = known_part(termin)
+    if event is None:
+        reason = reason_of_termin(termin)
+        yield from mark_untranslatable(reason, pair, termin=termin)
+        return
+    if termin.fr_nr not in candidates.by_fr_nr and not view.in_window(event):
+        return
+    google = candidates.take(termin)
+    if google is None:
+        event_id = google_event_id(termin.fr_nr, view.settings.calendar_id)
+        yield InsertGoogle(termin, event_id, view.settings.shown(event), pair)
+        return
+    claimed.add(google.id)
+    yield from _adopt(view, termin, event, google, pair)
+
+
+def _candidates(
+    view: CalendarView, unpaired: dict[int, Termin], claimed: set[str]
+) -> _Candidates:
+    candidates = _Candidates()
+    # Its id tells whose copy an event is, even if some program has dropped our properties.
+    by_id: dict[str, int] = {}
+    for fr_nr in unpaired:
+        by_id[google_event_id(fr_nr, view.settings.calendar_id)] = fr_nr
+    for event in sorted(view.events.values(), key=lambda event: event.id):
+        pair = view.by_event.get(event.id)
+        is_paired = pair is not None and pair.advoware_frnr is not None
+        if event.id in claimed or is_paired:
+            continue
+        if event.id in by_id:
+            candidates.by_fr_nr[by_id[event.id]] = event
+        elif event.fr_nr in unpaired and pair is None:
+            if event.fr_nr not in candidates.by_fr_nr or _is_awaited(view, event):
+                candidates.by_fr_nr[event.fr_nr] = event
+        elif isinstance(event.event, NormalisedEvent) and not event.event.anonymised:
+            same_content = candidates.by_content.setdefault(
+                content_hash(event.event), []
+            )
+            same_content.append(event)
+    return candidates
+
+
+def _is_awaited(view: CalendarView, event: GoogleEvent) -> bool:
+    """Whether a row without event is the one that this event names."""
+    pair = view.by_fr_nr.get(event.fr_nr or 0)
+    return pair is not None and pair.sync_id == event.sync_id
+
+
+def _adopt(
+    view: CalendarView,
+    termin: Termin,
+    event: NormalisedEvent,
+    google: GoogleEvent,
+    pair: Pair | None,
+) -> Iterator[Action]:
+    """Make a pair of a Termin and an event that is there already.
+
+    A person's event with the Termin's content is either our own POST before a crash, or was entered twice by people.
+    """
+    own_id = google_event_id(termin.fr_nr, view.settings.calendar_id)
+    is_own_copy = google.fr_nr is not None or google.id == own_id
+    is_persons = not is_own_copy and view.may_post() and not termin.is_for_all_employees
+    source: SourceSystem = "google" if is_persons else "advoware"
+    shown = view.settings.shown(event, persons_private=is_persons and google.is_private)
+    has_same_content = content_hash(shown) == content_hash(google.event)
+    is_equal = google.fr_nr == termin.fr_nr and has_same_content
+    # Occurrences that were changed cannot be written away: once it is a pair, the event is replaced.
+    has_occurrences = google.id in view.occurrences
+    write = not has_occurrences and (not is_equal or google.has_foreign_text)
+    waiting = view.by_event.get(google.id)
+    if waiting is not None and pair is not None and waiting.sync_id != pair.sync_id:
+        yield SoftDelete(pair)  # first: a Termin has one live row
+    yield AdoptGoogle(termin, google, shown, source, write, waiting or pair)

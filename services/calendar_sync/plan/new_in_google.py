@@ -1,0 +1,116 @@
+"""Phase 2 of a plan: people's events without a Termin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from services.calendar_sync.model import (
+    ANONYMISED_TITLE,
+    TEXT_UNKNOWN,
+    TEXTS,
+    Action,
+    ConfirmAdvoware,
+    ConfirmGoogle,
+    GoogleEvent,
+    NormalisedEvent,
+    Pair,
+    PostAdvoware,
+    RememberPending,
+    TakeMarksOff,
+)
+from services.calendar_sync.plan.parts import known_part, mark_untranslatable
+from services.calendar_sync.view import CalendarView, is_placeholder
+
+
+def plan_new_in_google(view: CalendarView, claimed: set[str]) -> Iterator[Action]:
+    """People's events without a Termin, those among them that carry our marks by a copy."""
+    marked = {event.id: view.marked_as(event) for event in view.marked}
+    for event_id, google in sorted(view.events.items()):
+        pair = view.by_event.get(event_id)
+        is_paired = pair is not None and pair.advoware_frnr is not None
+        if event_id in claimed or is_paired:
+            continue
+        kind = marked.get(event_id, "persons")
+        if kind == "unknown":
+            yield ConfirmAdvoware(view.row_of_marked(google))
+        elif kind == "persons":
+            yield from _plan_persons_event(view, google, pair)
+    if view.may_post():
+        yield from _ask_for_unlisted(view)
+
+
+def _ask_for_unlisted(view: CalendarView) -> Iterator[Action]:
+    """Events that wait for their Termin, and are not in an incremental listing."""
+    for pair in view.pairs:
+        is_waiting = pair.advoware_frnr is None and not pair.untranslatable
+        if is_waiting and view.in_google(pair) == "unchanged":
+            yield ConfirmGoogle(pair)
+
+
+def _plan_persons_event(
+    view: CalendarView, google: GoogleEvent, pair: Pair | None
+) -> Iterator[Action]:
+    event = google.event
+    origin = view.origin_of(google) if view.is_hidden_copy(google) else None
+    if isinstance(event, NormalisedEvent) and origin is not None:
+        yield from _plan_hidden_copy(view, google, event, origin, pair)
+    elif pair is None and origin is None and _has_marks_to_remove(view, google):
+        if not isinstance(event, NormalisedEvent) or view.in_window(event):
+            yield TakeMarksOff(google)  # then it is listed again, as a person's event
+    elif not isinstance(event, NormalisedEvent):
+        yield from mark_untranslatable(event.reason, pair, google=google)
+    elif event.anonymised or _looks_hidden(google, event):
+        yield from mark_untranslatable(TEXT_UNKNOWN, pair, google=google)
+    elif view.in_window(event):
+        yield from _plan_readable(view, google, event, pair)
+
+
+def _plan_readable(
+    view: CalendarView,
+    google: GoogleEvent,
+    event: NormalisedEvent,
+    pair: Pair | None,
+) -> Iterator[Action]:
+    if view.may_post():
+        shown = view.settings.shown(event, persons_private=google.is_private)
+        yield PostAdvoware(google, event, shown, pair)
+    elif pair is None or pair.untranslatable:
+        yield RememberPending(google, pair)
+
+
+def _has_marks_to_remove(view: CalendarView, google: GoogleEvent) -> bool:
+    """Whether it carries our marks, and no POST will write others over them."""
+    event = google.event
+    is_readable = isinstance(event, NormalisedEvent) and not event.anonymised
+    is_posted = is_readable and view.may_post()
+    return google.fr_nr is not None and not is_posted
+
+
+def _looks_hidden(google: GoogleEvent, event: NormalisedEvent) -> bool:
+    """Whether it looks like a copy of a hidden event that has lost our marks."""
+    has_our_title = event.text == ANONYMISED_TITLE
+    return is_placeholder(google) and google.is_private and has_our_title
+
+
+def _plan_hidden_copy(
+    view: CalendarView,
+    google: GoogleEvent,
+    event: NormalisedEvent,
+    origin: int,
+    pair: Pair | None,
+) -> Iterator[Action]:
+    """A person's copy of an event whose text we hide: what it says, only the Termin of the original knows."""
+    if not view.in_window(event):
+        return
+    if not view.is_asked(origin):
+        yield ConfirmAdvoware(view.row_of_marked(google))
+        return
+    termin = view.termine.get(origin) or view.elsewhere.get(origin)
+    original = known_part(termin) if termin else None
+    if termin is None or original is None or not view.may_post():
+        yield from mark_untranslatable(TEXT_UNKNOWN, pair, google=google)
+        return
+    texts = {name: getattr(original, name) for name in TEXTS}
+    whole = replace(event, **texts, anonymised=False, privat=termin.privat)
+    yield PostAdvoware(google, whole, view.settings.shown(whole), pair)

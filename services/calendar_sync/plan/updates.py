@@ -1,0 +1,333 @@
+"""Phase 4 of a plan: pairs of which both sides are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from services.calendar_sync.model import (
+    TERMIN_PREFIX,
+    WAITS_FOR_PERMISSION,
+    Action,
+    ConfirmGoogle,
+    Fingerprint,
+    GoogleEvent,
+    ListGoogle,
+    MarkUntranslatable,
+    NormalisedEvent,
+    Pair,
+    RecordFingerprints,
+    ReplaceGoogle,
+    Termin,
+    Unlink,
+    Untranslatable,
+    UpdateAdvoware,
+    UpdateGoogle,
+    content_hash,
+    has_exceptions,
+    is_partial_hash,
+    overlay,
+)
+from services.calendar_sync.plan.comparison import Comparison
+from services.calendar_sync.plan.hiding import hide, hide_if_needed, is_edited
+from services.calendar_sync.plan.parts import (
+    known_part,
+    mark_untranslatable,
+    plan_each,
+)
+from services.calendar_sync.view import CalendarView
+
+
+def unlink_deleted_when_over(view: CalendarView) -> Iterator[Action]:
+    """Events outside the window that are gone: they are not needed again, and there is nothing left to hide."""
+    for pair in view.pairs:
+        has_termin = view.in_advoware(pair) in {"present", "unlisted"}
+        if pair.google_event_id is None or not has_termin or view.is_in_window(pair):
+            continue
+        in_google = view.in_google(pair)
+        if in_google == "missing":
+            yield ConfirmGoogle(pair)
+        elif in_google == "gone":
+            yield Unlink(pair)
+
+
+def plan_updates(view: CalendarView) -> Iterator[Action]:
+    """The actions of phase 4."""
+    complete = (
+        pair for pair in view.pairs if view.in_google(pair) in {"present", "unchanged"}
+    )
+    return plan_each(complete, lambda pair: plan_update(view, pair))
+
+
+def plan_update(view: CalendarView, pair: Pair) -> Iterator[Action]:
+    """What one pair needs whose event is there."""
+    if pair.advoware_frnr is None:
+        return
+    termin = view.termine.get(pair.advoware_frnr)
+    if view.has_unseen_series(pair):
+        yield ConfirmGoogle(pair)
+    elif termin is not None:
+        yield from _update_listed(view, pair, termin)
+    elif view.in_advoware(pair) != "elsewhere":
+        # Not listed: its content is not known, but what the settings hide is to be hidden all the same.
+        yield from hide_if_needed(view, pair)
+
+
+def _update_listed(view: CalendarView, pair: Pair, termin: Termin) -> Iterator[Action]:
+    google = view.events.get(pair.google_event_id or "")
+    if isinstance(termin.event, Untranslatable):
+        yield from _update_from_part(view, pair, termin, termin.event, google)
+        return
+    found = Comparison(view, pair, termin, termin.event, google)
+    if isinstance(found.google, Untranslatable):
+        yield from _update_untranslatable(view, found, found.google)
+    else:
+        yield from _update_translatable(view, found, found.google)
+
+
+# -- the Termin is not known as a whole -----------------------------------------------------------------------------
+
+
+def _update_from_part(
+    view: CalendarView,
+    pair: Pair,
+    termin: Termin,
+    event: Untranslatable,
+    google: GoogleEvent | None,
+) -> Iterator[Action]:
+    """A pair whose Termin cannot be read as a whole: where Advoware decides, what is known of it is shown."""
+    reason = TERMIN_PREFIX + event.reason
+    is_news = content_hash(event) != pair.advoware.content_hash
+    is_advowares = pair.source_system == "advoware" or termin.is_for_all_employees
+    is_written = is_news and is_advowares and known_part(termin) is not None
+    hidden = list(hide_if_needed(view, pair))
+    if hidden or not is_written:
+        yield from mark_untranslatable(reason, pair)
+        yield from hidden
+    elif google is None:
+        # One call, also if it is the same with all Termine.
+        yield ListGoogle(pair)
+    else:
+        yield _write_part(view, pair, termin, event, google)
+
+
+def _write_part(
+    view: CalendarView,
+    pair: Pair,
+    termin: Termin,
+    event: Untranslatable,
+    google: GoogleEvent,
+) -> Action:
+    has_edit = is_edited(pair, google)
+    reason = TERMIN_PREFIX + event.reason
+    marked = MarkUntranslatable(reason, pair, termin, google, has_edit)
+    if isinstance(google.event, Untranslatable):
+        return marked
+    # Unknown is not empty: such a text stays as Google has it.
+    shown = view.settings.shown(overlay(google.event, event))
+    if content_hash(shown) == content_hash(google.event):
+        return marked
+    undone = (google,) if has_edit else ()
+    return UpdateGoogle(pair, termin, shown, google.etag, google, undone)
+
+
+# -- both sides can hold it -----------------------------------------------------------------------------------------
+
+
+def _update_translatable(
+    view: CalendarView, found: Comparison, google: NormalisedEvent | None
+) -> Iterator[Action]:
+    pair = found.pair
+    if google is None and is_partial_hash(pair.advoware.content_hash):
+        # Edits that were made while a text of the Termin was unknown are not listed again.
+        yield ListGoogle(pair)
+    elif _has_to_be_read(found):
+        yield ConfirmGoogle(pair)
+    elif found.is_equal or not found.is_changed:
+        # Unequal and yet unchanged: a system stores what it gets in its own way. Writing again would not help.
+        yield from _keep(view, found)
+    else:
+        yield from _follow_winner(view, found, google)
+
+
+def _has_to_be_read(found: Comparison) -> bool:
+    """Whether what is remembered of an event that is not listed does not tell enough."""
+    if found.google_hash is None:
+        return True
+    if found.event is not None:
+        return False
+    untranslatable = found.pair.untranslatable
+    if untranslatable == WAITS_FOR_PERMISSION:
+        return True
+    is_changed = (
+        found.advoware_changed or found.shown.anonymised or found.belongs_to_advoware
+    )
+    return has_exceptions(untranslatable) and is_changed
+
+
+def _keep(view: CalendarView, found: Comparison) -> Iterator[Action]:
+    """Contents are as they should be; what Google shows of them may not be."""
+    if found.event is None and _is_left_alone(found.pair):
+        yield from _keep_left_alone(view, found)
+    elif found.is_shown_wrongly:
+        yield from _put_back(view, found)
+    else:
+        yield from _record(found)
+
+
+def _keep_left_alone(view: CalendarView, found: Comparison) -> Iterator[Action]:
+    pair = found.pair
+    if found.may_be_shown_again and view.has_unlisted_occurrences(pair):
+        yield ListGoogle(pair)
+    elif found.may_be_shown_again:
+        yield ConfirmGoogle(pair)
+    yield from hide_if_needed(view, pair)
+
+
+def _follow_winner(
+    view: CalendarView, found: Comparison, google: NormalisedEvent | None
+) -> Iterator[Action]:
+    pair, event = found.pair, found.event
+    winner = found.winner(may_write=view.may_write(pair))
+    if winner == "advoware":
+        yield from _put_back(view, found)
+    elif winner is None:
+        # The next incremental listing would not show the change again.
+        yield from mark_untranslatable(WAITS_FOR_PERMISSION, pair)
+        yield from hide_if_needed(view, pair)
+    elif event is None or google is None:
+        yield ConfirmGoogle(pair)
+    else:
+        # An incremental listing would not show the text again.
+        shown = google if found.has_foreign_text else None
+        yield UpdateAdvoware(pair, found.termin, event, google, shown)
+
+
+def _put_back(view: CalendarView, found: Comparison) -> Iterator[Action]:
+    """Write what Google is to show, into single occurrences of a series as well.
+
+    Google lists an occurrence by itself even if only its colour is another one. It then has a text of its own, and
+    perhaps times of its own, which do not change with those of the series.
+    """
+    pair, event = found.pair, found.event
+    if found.is_series and not view.google.full:
+        yield ListGoogle(pair)
+    elif event is None or not found.is_series or not found.occurrences:
+        yield found.update_google()
+    elif pair.source_system == "advoware" or found.is_changed:
+        yield ReplaceGoogle(pair, found.termin, found.shown, event, found.undone)
+    elif found.shown.anonymised:
+        yield hide(view, pair)
+    else:
+        yield found.show()
+
+
+def _is_left_alone(pair: Pair) -> bool:
+    """Whether the pair's event, when it was read last, was one that Advoware cannot hold."""
+    reason = pair.untranslatable or WAITS_FOR_PERMISSION
+    is_of_termin = reason.startswith(TERMIN_PREFIX)
+    return reason != WAITS_FOR_PERMISSION and not is_of_termin
+
+
+# -- Advoware cannot hold the event ---------------------------------------------------------------------------------
+
+
+def _update_untranslatable(
+    view: CalendarView, found: Comparison, google: Untranslatable
+) -> Iterator[Action]:
+    """A pair whose event Advoware cannot hold as it is."""
+    event = found.event
+    if event is None:
+        return
+    is_excepted = has_exceptions(google.reason)
+    is_news = found.is_changed or (is_excepted and found.belongs_to_advoware)
+    winner = None
+    if is_news:
+        winner = found.winner(may_write=view.may_write(found.pair))
+    if winner == "advoware" and is_excepted:
+        yield _replace_series(view, found, event)
+        return
+    if winner == "advoware":
+        yield from _put_back(view, found)
+        return
+    known = overlay(found.advoware, google)
+    if winner == "google" and content_hash(known) != found.advoware_hash:
+        yield UpdateAdvoware(found.pair, found.termin, event, known)
+    elif is_news and winner is None:
+        yield from mark_untranslatable(WAITS_FOR_PERMISSION, found.pair)
+    else:
+        yield from _mark_pair(found, google)
+    yield from _show_or_hide(view, found)
+
+
+def _replace_series(
+    view: CalendarView, found: Comparison, event: GoogleEvent
+) -> Action:
+    if view.has_unlisted_occurrences(found.pair):
+        # What is overwritten is kept, and an incremental listing does not show all of it.
+        return ListGoogle(found.pair)
+    return ReplaceGoogle(found.pair, found.termin, found.shown, event, found.undone)
+
+
+def _show_or_hide(view: CalendarView, found: Comparison) -> Iterator[Action]:
+    if found.may_be_shown_again:
+        yield found.show()
+    elif found.has_foreign_text and found.shown.anonymised:
+        yield hide(view, found.pair)
+    else:
+        yield from hide_if_needed(view, found.pair)
+
+
+def _mark_pair(found: Comparison, google: Untranslatable) -> Iterator[Action]:
+    """Remember why the pair is left alone, and what both sides say.
+
+    What Advoware says is news as long as nothing is known of Google's side that could hold against it.
+    """
+    is_known = google.part is not None
+    is_settled = is_known and found.advoware_changed
+    is_new_reason = found.pair.untranslatable != google.reason
+    if is_new_reason or is_settled or found.google_changed:
+        termin = found.termin if is_known else None
+        yield MarkUntranslatable(google.reason, found.pair, termin, found.event)
+
+
+# -- both sides agree -----------------------------------------------------------------------------------------------
+
+
+def _record(found: Comparison) -> Iterator[Action]:
+    """Remember that both sides agree, if that is new."""
+    pair, event = found.pair, found.event
+    advoware = Fingerprint(found.advoware_hash, found.termin.changed_at)
+    google = pair.google
+    if event is not None:
+        google = Fingerprint(found.google_hash, event.updated, event.etag)
+    recorded = RecordFingerprints(
+        pair,
+        advoware,
+        google,
+        found.advoware.first_day,
+        found.advoware.last_day,
+        found.persons_private,
+    )
+    if not _is_recorded(recorded):
+        yield recorded
+
+
+def _is_recorded(action: RecordFingerprints) -> bool:
+    """Whether the row says so already."""
+    pair = action.pair
+    is_settled = pair.error is None and pair.sync_status == "synced"
+    remembered = (
+        pair.advoware,
+        pair.google,
+        pair.first_day,
+        pair.last_day,
+        pair.persons_private,
+    )
+    observed = (
+        action.advoware,
+        action.google,
+        action.first_day,
+        action.last_day,
+        action.persons_private,
+    )
+    return is_settled and remembered == observed
