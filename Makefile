@@ -12,7 +12,7 @@ SCENARIOS ?= 500
 CALENDAR_SCENARIOS ?= 300
 COVERAGE_TESTS ?= tests
 MUTANTS_PATHS ?= services/values/merge.py
-MUTANTS_TESTS ?= tests/unit
+MUTANTS_TESTS ?=
 MUTANTS_MINUTES ?= 30
 SOAK = HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest --numprocesses 0 --override-ini timeout=0 --exitfirst
 
@@ -100,4 +100,4 @@ lock: ## resolve the newest versions that fit pyproject.toml into the lock files
 		--extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
 
 clean: ## remove what was installed and all local data
-	rm -rf $(VENV) .local mutants .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .local .mypy_cache .pytest_cache .ruff_cache
