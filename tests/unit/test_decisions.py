@@ -42,3 +42,12 @@ def test_entries_without_a_test_still_exist() -> None:
     titles = [_title(entry) for entry in ENTRIES]
     assert set(titles) >= WITHOUT_TEST
     assert len(titles) == len(set(titles))
+
+
+def test_the_tests_that_the_testing_guide_names_exist() -> None:
+    guide = (ROOT / "docs" / "testing.md").read_text("utf-8")
+    named = NAMED.findall(guide)
+    assert named
+    for path, function in named:
+        text = (ROOT / "tests" / path).read_text("utf-8")
+        assert re.search(rf"def {function}\(", text), f"{path}::{function}"
