@@ -27,13 +27,17 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent
-#: Of keys, tokens and secrets by which others prove to us who they are. Nobody guesses so many characters.
+#: Of keys, tokens and secrets by which others prove to us who they are. So many characters cannot be guessed.
 KEY_CHARACTERS = 24
 GOOGLE_API_URL = "https://www.googleapis.com"
 ADVOWARE_CONFIGURATOR_URL = "https://www2.advo-net.net/AdvonetConfigurator/api/Url"
 
 
-class ConfigurationError(Exception):
+class BitByLawError(Exception):
+    """Something this product understands went wrong: the root of all its errors (`services.core.errors`)."""
+
+
+class ConfigurationError(BitByLawError):
     """The settings are missing something or contradict each other; the message names the variable."""
 
 
@@ -61,7 +65,8 @@ def origin_of(url: str) -> str:
         parts, port = urlsplit(""), 0
     if not parts.hostname:
         raise ValueError("must be an address that begins with https:// or http://")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    is_ipv6 = ":" in parts.hostname
+    host = f"[{parts.hostname}]" if is_ipv6 else parts.hostname
     return f"{parts.scheme}://{host}:{port}"
 
 
@@ -72,12 +77,19 @@ def _entries(text: str) -> list[str]:
     """The entries of a comma-separated list.
 
     Raises:
-        ValueError: one is blank. Nobody means that, and a list that is blank as a whole would say "none" or "all".
+        ValueError: one is blank. That is never meant, and a list that is blank as a whole would say "none" or "all".
     """
-    entries = [entry.strip() for entry in text.split(",")] if text else []
+    if not text:
+        return []
+    entries = [entry.strip() for entry in text.split(",")]
     if not all(entries):
         raise ValueError("must be a comma-separated list without blank entries")
     return entries
+
+
+def _secret_entries(value: SecretStr | None) -> list[str]:
+    """The entries of a secret list; of one that is not set, none."""
+    return [] if value is None else _entries(value.get_secret_value())
 
 
 def _check_key(key: str) -> None:
@@ -106,7 +118,7 @@ class _Group(BaseSettings):
     @field_validator("*", mode="after")
     @classmethod
     def _no_blank(cls, value: Any) -> Any:
-        """A value of nothing but blanks is a mistake: as a key it would open a door, as a list it would mean "all"."""
+        """A value of nothing but blanks is a mistake: as a key it would admit anyone, as a list mean "all"."""
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if isinstance(text, str) and text and not text.strip():
             raise ValueError("must not be blank")
@@ -115,15 +127,14 @@ class _Group(BaseSettings):
     @field_validator("*", mode="after")
     @classmethod
     def _no_trailing_slash(cls, value: Any, info: Any) -> Any:
-        return (
-            value.rstrip("/")
-            if isinstance(value, str) and info.field_name.endswith("_base_url")
-            else value
-        )
+        is_base_url = info.field_name.endswith("_base_url")
+        if is_base_url and isinstance(value, str):
+            return value.rstrip("/")
+        return value
 
 
 class RedisSettings(_Group):
-    """Redis: locks, marks of waiting events, token cache, rate buckets. Nothing that may not be lost."""
+    """Redis: locks, pending keys, token cache, rate buckets. Nothing that may not be lost."""
 
     model_config = SettingsConfigDict(env_prefix="REDIS_")
 
@@ -170,7 +181,7 @@ class AdvowareSettings(_Group):
 
     @property
     def is_configured(self) -> bool:
-        """Whether somebody entered credentials."""
+        """Whether credentials were entered."""
         return bool(self.app_id and self.kanzlei)
 
     @property
@@ -181,11 +192,9 @@ class AdvowareSettings(_Group):
             "ADVOWARE_AUTH_URL": self.auth_url,
         }
         found = {variable: url for variable, url in given.items() if url}
-        return (
-            found
-            if len(found) == len(given)
-            else {**found, "ADVOWARE_CONFIGURATOR_URL": self.configurator_url}
-        )
+        if len(found) < len(given):
+            found["ADVOWARE_CONFIGURATOR_URL"] = self.configurator_url
+        return found
 
 
 class EspoCRMSettings(_Group):
@@ -203,20 +212,24 @@ class EspoCRMSettings(_Group):
 
     @property
     def is_configured(self) -> bool:
-        """Whether somebody entered credentials."""
+        """Whether credentials were entered."""
         return bool(self.api_base_url)
 
     @property
     def addresses(self) -> dict[str, str]:
         """``{variable: URL}`` of all that is asked."""
-        return {"ESPOCRM_API_BASE_URL": self.api_base_url} if self.api_base_url else {}
+        if not self.api_base_url:
+            return {}
+        return {"ESPOCRM_API_BASE_URL": self.api_base_url}
 
     @property
     def webhook_keys(self) -> dict[str, str]:
         """``{webhook id: secret key}``, from ``id:secret,id:secret``."""
-        text = self.webhook_secrets.get_secret_value() if self.webhook_secrets else ""
-        pairs = (entry.partition(":") for entry in _entries(text))
-        return {webhook_id.strip(): secret.strip() for webhook_id, _, secret in pairs}
+        keys = {}
+        for entry in _secret_entries(self.webhook_secrets):
+            webhook_id, _, secret = entry.partition(":")
+            keys[webhook_id.strip()] = secret.strip()
+        return keys
 
     @field_validator("webhook_token", "action_secret", mode="after")
     @classmethod
@@ -228,7 +241,7 @@ class EspoCRMSettings(_Group):
     @field_validator("webhook_secrets", mode="after")
     @classmethod
     def _pairs(cls, value: SecretStr | None) -> SecretStr | None:
-        for entry in _entries(value.get_secret_value()) if value else ():
+        for entry in _secret_entries(value):
             webhook_id, _, secret = entry.partition(":")
             if not webhook_id.strip() or not secret.strip():
                 raise ValueError(
@@ -272,16 +285,18 @@ def _sharing_rules(text: str) -> list[SharingRule]:
 
 
 def _sharing_rule(entry: str) -> SharingRule:
-    *kuerzel, role, email = ["", *(part.strip() for part in entry.split(":"))]
-    if len(kuerzel) not in {1, 2} or not role:
+    parts = [part.strip() for part in entry.split(":")]
+    if len(parts) not in {2, 3} or not parts[-2]:
         raise ValueError("must be role:email or KÜRZEL:role:email")
-    if len(kuerzel) == 2 and not kuerzel[1]:
+    role, email = parts[-2:]
+    kuerzel = parts[0] if len(parts) == 3 else None
+    if kuerzel == "":
         raise ValueError("the Kürzel before the role is empty")
     if role not in SHARING_ROLES:
         raise ValueError(f"the role must be one of {', '.join(SHARING_ROLES)}")
     if not _EMAIL.fullmatch(email):
         raise ValueError("what follows the role is no e-mail address")
-    return SharingRule(role, email.lower(), kuerzel[1] if len(kuerzel) == 2 else None)
+    return SharingRule(role, email.lower(), kuerzel)
 
 
 class GoogleCalendarSettings(_Group):
@@ -316,7 +331,7 @@ class GoogleCalendarSettings(_Group):
 
     @property
     def is_configured(self) -> bool:
-        """Whether somebody entered credentials."""
+        """Whether credentials were entered."""
         return bool(self.service_account_path)
 
     @property
@@ -360,7 +375,7 @@ class VmhSettings(_Group):
     cron_limit: int = Field(default=1000, ge=1)
     nextcall_field: str = "nextCall"
     nextcall_entity: str = "CVmhErstgespraech"
-    #: EspoCRM user who gets the tasks of records that nobody is assigned to
+    #: EspoCRM user who gets the tasks of records without an assigned user
     task_assigned_user_id: str = ""
     #: when Advoware was restored from a backup; records last synced before that start as at their first sync
     advoware_restored_at: AwareDatetime | None = None
@@ -381,7 +396,7 @@ class ServiceSettings(_Group):
     @field_validator("api_keys", mode="after")
     @classmethod
     def _are_keys(cls, value: SecretStr | None) -> SecretStr | None:
-        for key in _entries(value.get_secret_value()) if value else ():
+        for key in _secret_entries(value):
             _check_key(key)
         return value
 
@@ -404,9 +419,7 @@ class ServiceSettings(_Group):
     @property
     def accepted_api_keys(self) -> tuple[str, ...]:
         """The single keys; empty: callers need none."""
-        return tuple(
-            _entries(self.api_keys.get_secret_value() if self.api_keys else "")
-        )
+        return tuple(_secret_entries(self.api_keys))
 
     @property
     def twin_origins(self) -> frozenset[str]:
@@ -414,11 +427,12 @@ class ServiceSettings(_Group):
         return frozenset(map(origin_of, _entries(self.twins)))
 
     def allows_plain_http(self, url: str) -> bool:
-        """Whether a URL may be asked without encryption: on this machine, or where somebody has said so."""
+        """Whether a URL may be asked without encryption: on this machine, or where the settings allow it."""
+        if is_loopback(url):
+            return True
         host = urlsplit(url).hostname or ""
-        return is_loopback(url) or host in {
-            name.lower() for name in _entries(self.plain_http_hosts)
-        }
+        allowed = [name.lower() for name in _entries(self.plain_http_hosts)]
+        return host in allowed
 
 
 class EngineSettings(_Group):
@@ -461,27 +475,22 @@ class Settings(BaseModel):
     @property
     def twin_systems(self) -> list[str]:
         """The configured systems that are twins: each of their addresses is in ``BITBYLAW_TWINS``."""
-        return [
-            name for name, group in self.foreign_systems.items() if self._is_twin(group)
-        ]
+        systems = self.foreign_systems
+        return [name for name in systems if self._is_twin(systems[name])]
 
     @property
     def real_systems(self) -> list[str]:
         """The other configured systems. That an address is on this machine proves nothing: it may be a tunnel."""
-        return [
-            name
-            for name, group in self.foreign_systems.items()
-            if not self._is_twin(group)
-        ]
+        systems = self.foreign_systems
+        return [name for name in systems if not self._is_twin(systems[name])]
 
     def _is_twin(self, group: ForeignGroup) -> bool:
-        return {
-            origin_of(url) for url in group.addresses.values()
-        } <= self.service.twin_origins
+        origins = {origin_of(url) for url in group.addresses.values()}
+        return origins <= self.service.twin_origins
 
     @property
     def mode(self) -> Mode:
-        """What everybody should know who looks at this system: live, a trial, or nothing but twins."""
+        """What all who look at this system should know: live, a trial, or nothing but twins."""
         if self.service.trial:
             return "trial"
         return "live" if self.real_systems else "twins"
@@ -495,11 +504,15 @@ class Settings(BaseModel):
             group = getattr(self, name)
             prefix = type(group).model_config["env_prefix"]
             for field in type(group).model_fields:
-                value = getattr(group, field)
-                plain = (
-                    value.get_secret_value() if isinstance(value, SecretStr) else value
-                )
-                yield f"{prefix}{field}".upper(), "" if plain is None else str(plain)
+                yield f"{prefix}{field}".upper(), _plain_text(getattr(group, field))
+
+
+def _plain_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value)
 
 
 def load_settings(
@@ -523,10 +536,9 @@ def load_settings(
             groups[name] = _load_group(group, overrides, env_file)
         except ValidationError as error:
             prefix = group.model_config["env_prefix"]
-            problems += [
-                f"{prefix}{item['loc'][0]}".upper() + f": {item['msg']}"
-                for item in error.errors()
-            ]
+            for item in error.errors():
+                variable = f"{prefix}{item['loc'][0]}".upper()
+                problems.append(f"{variable}: {item['msg']}")
     _raise_problems(problems)
     settings = Settings(**groups)
     _raise_problems(_address_problems(settings))
@@ -537,12 +549,11 @@ def _load_group(
     group: Any, overrides: Mapping[str, Any], env_file: Path | str | None
 ) -> Any:
     prefix = group.model_config["env_prefix"]
-    variables = {key: f"{prefix}{key}".upper() for key in group.model_fields}
-    given = {
-        key: overrides[variable]
-        for key, variable in variables.items()
-        if variable in overrides
-    }
+    given = {}
+    for key in group.model_fields:
+        variable = f"{prefix}{key}".upper()
+        if variable in overrides:
+            given[key] = overrides[variable]
     unset = {key for key, value in given.items() if value in (None, "")}
     defaults = {key: group.model_fields[key].default for key in unset}
     loaded = group(_env_file=env_file, **given | defaults)
@@ -557,15 +568,18 @@ def _raise_problems(problems: list[str]) -> None:
 
 
 def _address_problems(settings: Settings) -> list[str]:
-    """Addresses that are none, and those under which everybody on the way could read keys and data."""
-    groups = (settings.advoware, settings.espocrm, settings.google_calendar)
-    return [
-        f"{variable}: {problem}"
-        for variable, url in sorted(
-            item for group in groups for item in group.addresses.items()
-        )
-        if (problem := address_problem(url, settings.service))
-    ]
+    """Addresses that are none, and those under which keys and data could be read on the way."""
+    addresses = {
+        **settings.advoware.addresses,
+        **settings.espocrm.addresses,
+        **settings.google_calendar.addresses,
+    }
+    problems = []
+    for variable, url in sorted(addresses.items()):
+        problem = address_problem(url, settings.service)
+        if problem:
+            problems.append(f"{variable}: {problem}")
+    return problems
 
 
 def address_problem(url: str, service: ServiceSettings) -> str | None:
@@ -585,8 +599,8 @@ def address_problem(url: str, service: ServiceSettings) -> str | None:
 def require_safe_access(settings: Settings, *, with_twins: Sequence[str] = ()) -> None:
     """Refuse settings under which strangers could reach real data through us, or invented people real data.
 
-    With nothing but twins the doors may stand open; as soon as one system is real they may not. ``with_twins`` are
-    systems whose twins are about to be started. Whether the addresses in ``BITBYLAW_TWINS`` tell the truth is asked by
+    With nothing but twins no keys are needed; as soon as one system is real they are. ``with_twins`` are
+    systems whose twins are about to be started. Whether the addresses in ``BITBYLAW_TWINS`` are true is asked by
     `services.core.twins.require_twins`.
 
     Raises:
@@ -595,9 +609,8 @@ def require_safe_access(settings: Settings, *, with_twins: Sequence[str] = ()) -
     real = settings.real_systems
     if not real:
         return
-    because = (
-        f"required, because {_listed(real)} {'is' if len(real) == 1 else 'are'} real"
-    )
+    verb = "is" if len(real) == 1 else "are"
+    because = f"required, because {_listed(real)} {verb} real"
     problems = []
     if not settings.service.accepted_api_keys:
         problems.append(f"BITBYLAW_API_KEYS: {because}")
@@ -611,15 +624,16 @@ def require_safe_access(settings: Settings, *, with_twins: Sequence[str] = ()) -
             "carry invented people into real data. Configure all systems, or none; for a trial of a test system set it "
             "to true"
         )
-    if problems and any(
-        is_loopback(url)
-        for name in real
-        for url in settings.foreign_systems[name].addresses.values()
-    ):
+    if problems and any(_is_on_this_machine(settings, name) for name in real):
         problems.append(
             "BITBYLAW_TWINS: a twin on this machine counts as one if its address is named here"
         )
     _raise_problems(problems)
+
+
+def _is_on_this_machine(settings: Settings, name: str) -> bool:
+    addresses = settings.foreign_systems[name].addresses
+    return any(is_loopback(url) for url in addresses.values())
 
 
 def _listed(names: Sequence[str]) -> str:

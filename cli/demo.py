@@ -19,9 +19,12 @@ from config import PROJECT_ROOT
 CAPTURED = PROJECT_ROOT / "sandbox" / "data" / "espocrm-webhooks.json"
 SETTLE_SECONDS = 60.0
 EVENTS = [
-    f"{entity}.{action}"
-    for entity in ("CBeteiligte", "CBankverbindungen")
-    for action in ("create", "update", "delete")
+    "CBeteiligte.create",
+    "CBeteiligte.update",
+    "CBeteiligte.delete",
+    "CBankverbindungen.create",
+    "CBankverbindungen.update",
+    "CBankverbindungen.delete",
 ]
 PATHS = {"CBeteiligte": "beteiligte", "CBankverbindungen": "bankverbindungen"}
 
@@ -62,7 +65,7 @@ def captured_requests(path: Path = CAPTURED) -> list[Captured]:
 async def open_audit(system: System) -> asyncpg.Pool:
     """A connection to the audit of a running system."""
     postgres = system.settings.postgres
-    # Its pool logs each vain try to connect with a traceback; whoever asks is told anyway.
+    # Its pool logs each vain try to connect with a traceback; whoever asks is notified anyway.
     logging.getLogger("asyncpg").addHandler(logging.NullHandler())
     return await asyncpg.create_pool(
         host=postgres.host,
@@ -136,9 +139,13 @@ class Demo:
         }
         for event in EVENTS:
             if event not in kept:
-                wish = {"event": event, "url": self.webhook_url(event), "skipOwn": True}
+                webhook = {
+                    "event": event,
+                    "url": self.webhook_url(event),
+                    "skipOwn": True,
+                }
                 async with self._session.post(
-                    base, json=wish, headers=self._key
+                    base, json=webhook, headers=self._key
                 ) as response:
                     response.raise_for_status()
 
@@ -160,7 +167,7 @@ class Demo:
         async with asyncio.timeout(SETTLE_SECONDS):
             for request in captured_requests():
                 rows = await audit_rows(self._audit)
-                seen = rows[-1]["audit_id"] if rows else 0
+                last_audit_id = rows[-1]["audit_id"] if rows else 0
                 await self._prepare(request)
                 async with self._session.post(
                     self.webhook_url(request.event),
@@ -169,7 +176,7 @@ class Demo:
                 ) as response:
                     response.raise_for_status()
                 await self._wait_until_synced(
-                    {record["id"] for record in request.records}, seen
+                    {record["id"] for record in request.records}, last_audit_id
                 )
 
     async def _prepare(self, request: Captured) -> None:
@@ -191,9 +198,10 @@ class Demo:
             async with call as response:
                 response.raise_for_status()
 
-    async def _wait_until_synced(self, ids: set[str], seen: int) -> None:
+    async def _wait_until_synced(self, ids: set[str], last_audit_id: int) -> None:
         while ids - {
-            row["entity_id"] for row in await audit_rows(self._audit, after=seen)
+            row["entity_id"]
+            for row in await audit_rows(self._audit, after=last_audit_id)
         }:
             await asyncio.sleep(0.1)
 

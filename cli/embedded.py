@@ -58,7 +58,7 @@ SERVER_ERRORS = (
     ValueError,
     psutil.Error,
 )
-LONGEST_BASE = 60  # a unix socket's path has room for 107 bytes
+LONGEST_BASE = 60  # a unix socket's path takes 107 bytes
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class EmbeddedRedis:
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nobody listens on at the moment."""
+    """A TCP port of this machine that no program listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -97,8 +97,9 @@ async def postgres(
 ) -> AsyncIterator[EmbeddedPostgres]:
     """Keep PostgreSQL running on ``data`` (made when missing); `DATABASES` exist when it is yielded.
 
-    It listens on a unix socket only, in a directory that nobody else on this machine may enter. A server that a killed
-    run left behind on the same data is taken over. ``on_event`` is told, in one line, when it has to be started again.
+    It listens on a unix socket only, in a directory that no other user of this machine may enter. A server that a
+    killed run left behind on the same data is taken over. ``on_event`` is notified, in one line, when it has to be
+    started again.
 
     Raises:
         StartFailed: it does not start.
@@ -155,7 +156,7 @@ async def _to_its_end(
 
 
 async def _answers(server: PostgresServer) -> bool | None:
-    """Whether it answers, be it that it is full or recovers; None if nobody listens."""
+    """Whether it answers, be it that it is full or recovers; None if no program listens."""
     directory = str(server.get_postmaster_info().socket_dir)
     try:
         connection = await asyncpg.connect(
@@ -189,7 +190,7 @@ def _start_postgres(data: Path) -> PostgresServer:
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     runtime = _private_directory(f"bitbylaw-{os.geteuid()}")
     # Three things of the library are not for us: its lock file is one for all users of the machine; it puts the socket
-    # where other users may connect (and everybody who connects is superuser); and as root it opens all folders above
+    # where other users may connect (and all who connect are superuser); and as root it opens all folders above
     # the data and the program for reading, where passing through is enough.
     postgres_server.PostgresServer.runtime_path = runtime
     lock = postgres_server.PostgresServer._lock = fasteners.InterProcessLock(
@@ -215,7 +216,7 @@ def _socket_name(data: Path) -> str:
 
 
 def _private_directory(name: str) -> Path:
-    """A directory of ours among the temporary files; never one that somebody else has put there."""
+    """Our own directory among the temporary files; never one that another user has put there."""
     base = tempfile.gettempdir()
     if len(base) > LONGEST_BASE or any(character.isspace() for character in base):
         base = "/tmp"  # noqa: S108 - the directory below is checked; the library does not quote the socket's path
@@ -230,7 +231,7 @@ def _private_directory(name: str) -> Path:
 
 
 def _close_socket_directory(server: PostgresServer) -> None:
-    """Leave the socket to the server's user and to us; as root the library opens its directory to everybody."""
+    """Leave the socket to the server's user and to us; as root the library opens its directory to all."""
     directory = Path(str(server.get_postmaster_info().socket_dir))
     if server.system_user is not None:
         shutil.chown(directory, server.system_user)
@@ -238,7 +239,7 @@ def _close_socket_directory(server: PostgresServer) -> None:
 
 
 def _let_pass(path: Path) -> None:
-    """As root: let the server's user pass through the folders above ``path``, without letting anybody look inside."""
+    """As root: let the server's user pass through the folders above ``path``, without letting anyone look inside."""
     passage = stat.S_IXGRP | stat.S_IXOTH  # it runs with root's group
     for folder in path.parents:
         if folder.stat().st_mode & passage != passage:

@@ -42,7 +42,8 @@ class Link(Enum):
 async def look(engine_url: str) -> Link:
     """Ask for GET /health once. A store that is down is no fault of the connection.
 
-    Only the body tells: the real engine has answered with and without a content type, and its own errors are JSON too.
+    Only the body shows it: the real engine has answered with and without a content type, and its own errors are JSON
+    too.
     """
     body = await _ask(f"{engine_url}/health", HEALTH_SECONDS)
     if _is_health(body):

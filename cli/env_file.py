@@ -107,7 +107,7 @@ class EnvFile:
                 Path(name).unlink()
 
     def _keep_owner(self, handle: int) -> None:
-        """The service that reads the file may run as somebody else than who sets it up."""
+        """The service that reads the file may run as another user than who sets it up."""
         with contextlib.suppress(FileNotFoundError):
             owner = self.path.stat()
             os.fchown(handle, owner.st_uid, owner.st_gid)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from cli.env_file import EnvFile
-from cli.espocrm_setup import PASSWORD, Wish, read_password, set_up
+from cli.espocrm_setup import PASSWORD, Request, read_password, set_up
 from config import (
     PROJECT_ROOT,
     ConfigurationError,
@@ -88,9 +88,9 @@ def setup_command(
                 "BITBYLAW_ENV_FILE is empty: there is no file to write the settings to."
             )
         password = read_password(from_stdin=password_stdin, user=admin_user)
-        wish = Wish(url, admin_user, password, espocrm_url, task_user, package)
+        request = Request(url, admin_user, password, espocrm_url, task_user, package)
         env = EnvFile(path, PROJECT_ROOT / ".env.example")
-        is_changed = asyncio.run(set_up(wish, env, console))
+        is_changed = asyncio.run(set_up(request, env, console))
     except (SetupFailed, ConfigurationError) as error:
         console.print(f"[red]{escape(str(error))}[/red]")
         raise typer.Exit(FAILED) from None

@@ -26,11 +26,11 @@ from services.espocrm_setup.provision import (
     Package,
     Step,
     active_people,
+    configure_actions,
     find_doubles,
     install_extension,
     offers_actions,
     provide_api_user,
-    tell_actions,
     without_removed,
 )
 from services.espocrm_setup.webhooks import (
@@ -51,8 +51,8 @@ Report = Callable[[str, str, str], None]
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the command was told. Empty: it was not."""
+class Request:
+    """What the command was asked for. Empty: not given."""
 
     our_url: str
     admin_user: str
@@ -81,14 +81,14 @@ def read_password(*, from_stdin: bool, user: str) -> SecretStr:
     return SecretStr(given)
 
 
-async def set_up(wish: Wish, env: EnvFile, console: Console) -> bool:
-    """Do all steps, each told as soon as it is done; returns whether `.env` was changed.
+async def set_up(request: Request, env: EnvFile, console: Console) -> bool:
+    """Do all steps, each reported as soon as it is done; returns whether `.env` was changed.
 
     Raises:
         SetupFailed: it cannot go on; what was done stays, and the next run goes on from there.
         ConfigurationError: `.env` cannot be used.
     """
-    run = _Run(wish, env, console)
+    run = _Run(request, env, console)
     try:
         await run.all_steps()
     except InvalidInput as error:
@@ -101,20 +101,20 @@ async def set_up(wish: Wish, env: EnvFile, console: Console) -> bool:
 
 
 class _Run:
-    def __init__(self, wish: Wish, env: EnvFile, console: Console) -> None:
-        self._wish, self._env, self._console = wish, env, console
+    def __init__(self, request: Request, env: EnvFile, console: Console) -> None:
+        self._request, self._env, self._console = request, env, console
         self.changed = False
 
     async def all_steps(self) -> None:
         settings = self._settings()
-        our_url = _address("--url", self._wish.our_url, settings)
+        our_url = _address("--url", self._request.our_url, settings)
         base_url = self._api_base_url(settings)
         self._store({"ESPOCRM_API_BASE_URL": base_url})
         self._store(_missing_keys(settings))
         async with Administrator.logged_in(
-            base_url, self._wish.admin_user, self._wish.password, _ask_code
+            base_url, self._request.admin_user, self._request.password, _ask_code
         ) as admin:
-            self._tell(await install_extension(admin, _package(self._wish.package)))
+            self._tell(await install_extension(admin, _package(self._request.package)))
             step, key = await provide_api_user(
                 admin, settings.espocrm.marvin_api_key.get_secret_value()
             )
@@ -130,7 +130,7 @@ class _Run:
         return load_settings(changes, env_file=known)
 
     def _api_base_url(self, settings: Settings) -> str:
-        given = self._wish.espocrm_url or settings.espocrm.api_base_url or ""
+        given = self._request.espocrm_url or settings.espocrm.api_base_url or ""
         if not given:
             raise SetupFailed("Where is EspoCRM? Add --espocrm-url https://crm.example")
         site = given.partition("#")[0].rstrip("/").removesuffix("/api/v1")
@@ -153,7 +153,7 @@ class _Run:
             {row["id"]: row for row in people},
             {str(row["userName"]): row for row in people},
         )
-        wanted = self._wish.task_user
+        wanted = self._request.task_user
         if wanted and wanted not in by_name:
             raise SetupFailed(
                 f"--task-user: EspoCRM has no active user {wanted}. It has: {', '.join(by_name)}"
@@ -194,7 +194,7 @@ class _Run:
         secret = known or secrets.token_hex(SECRET_BYTES)
         self._store({ACTION_SECRET: secret})
         self._tell(
-            await tell_actions(admin, our_url, SecretStr(secret), is_new=not known)
+            await configure_actions(admin, our_url, SecretStr(secret), is_new=not known)
         )
 
     def _store(self, values: Mapping[str, str]) -> bool:
@@ -224,7 +224,7 @@ class _Run:
 
 
 def _missing_keys(settings: Settings) -> dict[str, str]:
-    """The secrets that a real EspoCRM asks for and nobody has chosen yet."""
+    """The secrets that a real EspoCRM asks for and that are not set yet."""
     missing = {}
     if settings.espocrm.webhook_token is None:
         missing["ESPOCRM_WEBHOOK_TOKEN"] = secrets.token_hex(SECRET_BYTES)

@@ -40,7 +40,7 @@ app = typer.Typer(
 console = Console()
 
 
-def _door(path: Path) -> typer.Typer:
+def _load_commands(path: Path) -> typer.Typer:
     """The commands of a file below `steps/`, which is no package. It imports what it needs when a command runs."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
@@ -52,7 +52,9 @@ def _door(path: Path) -> typer.Typer:
 
 
 app.add_typer(
-    _door(PROJECT_ROOT / "steps" / "advoware_cal_sync" / "audit_calendar_sync.py"),
+    _load_commands(
+        PROJECT_ROOT / "steps" / "advoware_cal_sync" / "audit_calendar_sync.py"
+    ),
     name="audit",
 )
 app.add_typer(espocrm_app, name="espocrm")

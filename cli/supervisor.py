@@ -33,7 +33,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def ignore(_line: str) -> None:
-    """For whoever does not want to be told."""
+    """For whoever does not want to be notified."""
 
 
 class StartFailed(Exception):
@@ -53,7 +53,7 @@ class Program:
 class Supervised:
     """A program, kept running until `stop`: restarted with growing pauses when it dies.
 
-    ``on_event`` is told so, one line at a time.
+    ``on_event`` is notified, one line at a time.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Supervised:
         on_event: Callable[[str], None] = ignore,
     ) -> None:
         self.program = program
-        self.ready: dict[str, Any] = {}  #: what the program said when it was ready
+        self.ready: dict[str, Any] = {}  #: what the program reported when it was ready
         self._log_path = log_directory / f"{program.name}.log"
         self._on_event = on_event
         self._process: asyncio.subprocess.Process | None = None
@@ -82,7 +82,7 @@ class Supervised:
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> dict[str, Any]:
-        """Start it, wait until it is ready, keep it running from then on. Returns what it said.
+        """Start it, wait until it is ready, keep it running from then on. Returns what it reported.
 
         Raises:
             StartFailed: it ended, or was not ready in time.
@@ -123,7 +123,7 @@ class Supervised:
                 stdout=asyncio.subprocess.PIPE if self.program.says_ready else log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches us alone; we stop the others in order
-                umask=0o077,  # what it keeps and logs is nobody else's business
+                umask=0o077,  # what it keeps and logs is for no other user
                 preexec_fn=functools.partial(_end_with, os.getpid()),
             )
         if self.program.says_ready:
@@ -245,7 +245,7 @@ async def stop_process(
 
 
 class Patience:
-    """How long something may go without an answer. While this process itself sleeps nobody's patience runs out."""
+    """How long something may go without an answer. While this process itself sleeps no patience runs out."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -281,7 +281,7 @@ async def keep_answering(
     pid: int | None = None
     limit = Patience(patience)
     while True:
-        if part.pid != pid:  # started anew meanwhile
+        if part.pid != pid:  # started again meanwhile
             pid = part.pid
             limit.renew(max(patience, READY_SECONDS))
         await asyncio.sleep(LOOK_SECONDS)

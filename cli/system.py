@@ -96,16 +96,16 @@ async def running_system(
 ) -> AsyncIterator[System]:
     """Start everything that is not configured to be elsewhere, in order; stop it in reverse order.
 
-    ``on_event`` is told what happens, one line at a time. ``engine`` says which engine to run. ``overrides`` has the
-    last word on single settings, also over what is found out here (the twins' addresses, for example). A part that has
-    not answered for ``patience`` seconds is started again like one that has died.
+    ``on_event`` is notified of what happens, one line at a time. ``engine`` says which engine to run. ``overrides`` has
+    the last word on single settings, also over what is found out here (the twins' addresses, for example). A part that
+    has not answered for ``patience`` seconds is started again like one that has died.
 
     Raises:
         StartFailed, ConfigurationError: something cannot start; the message says what and what to do.
     """
     iii = find_iii() if engine is EngineKind.III else None
-    wishes = dict(overrides or {})
-    settings = load_settings(wishes, env_file=env_file)
+    requested = dict(overrides or {})
+    settings = load_settings(requested, env_file=env_file)
     needed = needed_twins(settings)
     await check_access(settings, started_here=needed)
     found: dict[str, str] = {}
@@ -157,7 +157,7 @@ async def running_system(
         found["BITBYLAW_TWINS"] = ",".join(
             [*settings.service.twin_origins, *twins.values()]
         )
-        settings = load_settings(found | wishes, env_file=env_file)
+        settings = load_settings(found | requested, env_file=env_file)
         await check_access(settings)
         _leave_settings(settings, data)
         on_event("starting the worker")
@@ -224,7 +224,7 @@ def needed_twins(settings: Settings) -> list[str]:
 
 
 async def check_access(settings: Settings, *, started_here: Sequence[str] = ()) -> None:
-    """Refuse to start with open doors in front of a real system, or with a real system beside a twin.
+    """Refuse to start without keys in front of a real system, or with a real system beside a twin.
 
     ``started_here`` are the twins that are about to be started.
 
@@ -260,10 +260,10 @@ def _claim(data: Path, stack: AsyncExitStack) -> None:
 
 
 def _make_private(data: Path) -> None:
-    """Close what is ours to others, also what earlier versions left open; PostgreSQL sees to its own folder."""
+    """Close what belongs to us to others, also what earlier versions left open; PostgreSQL sees to its own folder."""
     for entry in (data / name for name in OWN_ENTRIES if (data / name).exists()):
         for path in (entry, *entry.rglob("*")):
-            with suppress(PermissionError):  # it belongs to somebody else
+            with suppress(PermissionError):  # it belongs to another user
                 path.chmod(0o700 if path.is_dir() else 0o600)
 
 
@@ -366,7 +366,7 @@ def _twin_program(name: str, port: int, data: Path) -> Program:
     if name == "google":
         arguments += ["--service-account-file", str(_service_account_file(data))]
     return Program(
-        f"{name}-twin", _python(f"sandbox.{name}", *arguments), _base_environment()
+        f"{name}-twin", _python(f"sandbox.{name}.app", *arguments), _base_environment()
     )
 
 

@@ -1,6 +1,6 @@
-"""`bitbylaw worker`: one worker in production, watched; it ends when it should be started anew.
+"""`bitbylaw worker`: one worker in production, watched; it ends when it should be started again.
 
-What starts it again is systemd or Docker. A worker that has died is seen by both; one that lives on without its engine
+What starts it again is systemd or Docker. A dead worker is noticed by both; one that lives on without its engine
 only by us: the SDK never reconnects after certain close codes, and the real engine forgets the steps of a worker whose
 older connection ends late.
 """
@@ -51,7 +51,7 @@ def worker(
         bool, typer.Option("--check", help="only look whether the worker is connected")
     ] = False,
 ) -> None:
-    """Run one worker for an engine elsewhere; ends when it has to be started anew (systemd and Docker do that).
+    """Run one worker for an engine elsewhere; ends when it has to be started again (systemd and Docker do that).
 
     Exit status: 0 after SIGTERM or SIGINT, 1 when the worker ended or lost its engine. With --check: 0 if connected.
     """

@@ -10,7 +10,7 @@ from aiohttp import web
 from local_engine.errors import BodyTimeoutError, OverloadedError, PayloadTooLargeError
 from local_engine.protocol import CHUNK_BYTES, MAX_PAYLOAD_BYTES
 
-#: How long a sender may take for a body that has to be complete before anybody works on it (seconds).
+#: How long a sender may take for a body that has to be complete before work on it begins (seconds).
 BODY_SECONDS = 10.0
 #: What all unfinished bodies together may hold in memory.
 MAX_UNFINISHED_BYTES = 64 * 2**20

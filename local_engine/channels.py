@@ -19,10 +19,10 @@ from local_engine.protocol import CHUNK_BYTES, MAX_RECEIVE_BYTES
 Direction = Literal["read", "write"]
 DEFAULT_BUFFER = 64
 MAX_BUFFER = 1024
-#: A channel with an end that nobody took is dropped after this time (seconds).
+#: A channel with an end that no worker took is dropped after this time (seconds).
 STALE_AFTER = 300.0
 SWEEP_INTERVAL = 60.0
-#: How long a worker may go on using its end of a channel that nobody needs any more (seconds).
+#: How long a worker may go on using its end of a channel that is needed no more (seconds).
 DRAIN_TIME = 30.0
 #: How long the engine waits for the other side's closing handshake (seconds).
 CLOSE_TIMEOUT = 2.0
@@ -87,7 +87,7 @@ class Channel:
         return None if self._items.empty() else self._items.get_nowait()
 
     def discard(self) -> None:
-        """Nobody reads any more: drop what waits and whatever still comes, so that the writer is not held up."""
+        """There is no reader any more: drop what waits and whatever still comes, so that the writer is not held up."""
         self._discarding = True
         while not self._items.empty():
             self._items.get_nowait()

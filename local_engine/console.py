@@ -250,7 +250,7 @@ def _is_loopback(name: str | None) -> bool:
 
 
 def _came_through_a_proxy(request: web.BaseRequest) -> bool:
-    """Tell by its headers what a proxy has passed on; by its version what nginx does with its usual settings."""
+    """Find by its headers what a proxy has passed on; by its version what nginx does with its usual settings."""
     names = {name.lower() for name in request.headers}
     return (
         request.version < HttpVersion11

@@ -147,11 +147,9 @@ def _parse_item(item: str, name: str, low: int, high: int) -> set[int]:
         first, last = low, high
     else:
         first = _parse_value(first_text, name, low, high)
-        last = (
-            _parse_value(last_text, name, low, high)
-            if dash
-            else (high if slash else first)
-        )
+        last = high if slash else first
+        if dash:
+            last = _parse_value(last_text, name, low, high)
     if last < first:
         raise CronSyntaxError(f"{name}: a range must not run backwards")
     step = 1

@@ -22,7 +22,7 @@ Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
 #: Advisory lock of the engine that owns a database (an arbitrary constant: "iii" and a serial number).
 LOCK_KEY = 0x696969_0001
-#: How long a starting engine waits for a dying predecessor to let go (seconds).
+#: How long a starting engine waits for a dying predecessor to release it (seconds).
 LOCK_WAIT = 5.0
 #: How long a caller waits for a connection before the database counts as unavailable (seconds).
 POOL_TIMEOUT = 5.0

@@ -122,7 +122,7 @@ class HttpApi:
         return web.Response(status=404)
 
     def _registering(self) -> bool:
-        """Tell whether routes may still be missing: no worker is complete, or one has only begun to register."""
+        """Return whether routes may still be missing: no worker is complete, or one has only begun to register."""
         begun = any(
             self.functions.of_worker(worker)
             for worker in self.workers
@@ -301,7 +301,7 @@ def _failure(error: EngineError, route: Match) -> web.Response:
 
 
 def _cors(request: web.BaseRequest) -> dict[str, str]:
-    """Allow pages of this machine, such as the console on another port, to read the answer; nobody else's."""
+    """Allow pages of this machine, such as the console on another port, to read the answer; no others."""
     origin = request.headers.get("Origin")
     if origin is None or not is_own_origin(origin):
         return _VARY

@@ -147,7 +147,7 @@ class Invocations:
         finally:
             self._pending.pop(invocation_id, None)
             if answer.done() and not answer.cancelled():
-                answer.exception()  # also when send() failed first: the exception counts as seen
+                answer.exception()  # also when send() failed first: the exception counts as retrieved
 
     def resolve(
         self, worker: WorkerConnection, message: protocol.InvocationResult

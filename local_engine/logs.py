@@ -24,7 +24,7 @@ class JsonFormatter(logging.Formatter):
     """Formats a record as one line of JSON: event, level, time (UTC ISO 8601), then the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line. Of a foreign library's record only the kind is told (event ``library``): its texts quote.
+        """Return the line. Of a foreign library's record only the kind is shown (event ``library``): its texts quote.
 
         aiohttp puts the request line of a malformed request into its message, and with it a webhook's token.
         """

@@ -274,7 +274,7 @@ class QueueStore:
 
 
 def is_gone(error: psycopg.Error) -> bool:
-    """Tell that a job vanished while it was handled (an operator removed it by hand)."""
+    """Log that a job vanished while it was handled (an operator removed it by hand)."""
     return isinstance(error, psycopg.errors.RaiseException)
 
 

@@ -112,12 +112,13 @@ class Routes:
     ) -> list[tuple[str, str, dict[str, str]]]:
         """Return method, pattern and parameters of the most specific patterns that fit the path."""
         count = path.count("/")
-        fitting = [
-            (method, pattern, params)
-            for method, pattern in keys
-            if pattern.count("/") == count
-            and (params := _params(pattern, path)) is not None
-        ]
+        fitting = []
+        for method, pattern in keys:
+            if pattern.count("/") != count:
+                continue
+            params = _params(pattern, path)
+            if params is not None:
+                fitting.append((method, pattern, params))
         if not fitting:
             return []
         best = min(_shape(pattern) for _, pattern, _ in fitting)

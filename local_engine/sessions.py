@@ -106,6 +106,21 @@ class WorkerPort:
                 self._register_function(worker, message)
             case protocol.UnregisterFunction():
                 self.functions.unregister(worker, message.id)
+            case protocol.InvokeFunction():
+                self._invoke(worker, message)
+            case protocol.InvocationResult():
+                self.invocations.resolve(worker, message)
+            case protocol.RegisterService():
+                log_event("service.ignored", service_id=message.id)
+            case protocol.Ping():
+                self.tasks.spawn(self._reply(worker, protocol.pong()), "pong")
+            case _:
+                self._dispatch_trigger(worker, message)
+
+    def _dispatch_trigger(
+        self, worker: WorkerConnection, message: protocol.WorkerMessage
+    ) -> None:
+        match message:
             case protocol.RegisterTrigger():
                 self.triggers.register(worker, message)
             case protocol.UnregisterTrigger():
@@ -114,20 +129,12 @@ class WorkerPort:
                 self.triggers.add_worker_type(message.id, worker)
             case protocol.UnregisterTriggerType():
                 self.triggers.remove_worker_type(message.id, worker)
-            case protocol.InvokeFunction():
-                self._invoke(worker, message)
-            case protocol.InvocationResult():
-                self.invocations.resolve(worker, message)
             case protocol.TriggerRegistrationResult():
                 log_event(
                     "trigger.forwarded",
                     trigger_id=message.id,
                     accepted=message.error is None,
                 )
-            case protocol.RegisterService():
-                log_event("service.ignored", service_id=message.id)
-            case protocol.Ping():
-                self.tasks.spawn(self._reply(worker, protocol.pong()), "pong")
 
     def _register_function(
         self, worker: WorkerConnection, message: protocol.RegisterFunction

@@ -22,7 +22,7 @@ from local_engine.protocol import MAX_PAYLOAD_BYTES, dumps, loads
 from local_engine.triggers import Trigger, condition_met
 
 STATE_NAMESPACE = "state"
-#: State changes waiting to be told to state triggers.
+#: State changes waiting to be reported to state triggers.
 MAX_PENDING_EVENTS = 1_000
 
 T = TypeVar("T")
@@ -80,15 +80,20 @@ def apply_operations(value: Any, operations: list[Operation]) -> Any:
 def _apply(value: Any, operation: Operation) -> Any:
     if isinstance(operation, SetOperation) and operation.path == "":
         return operation.value
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not _fits_objects(operation):
         log_event("state.operation_skipped", logging.WARNING, operation=operation.type)
         return value
+    return _apply_to_object(value, operation)
+
+
+def _fits_objects(operation: Operation) -> bool:
+    if not isinstance(operation, MergeOperation):
+        return True
+    return not operation.path and isinstance(operation.value, dict)
+
+
+def _apply_to_object(value: dict[str, Any], operation: Operation) -> dict[str, Any]:
     if isinstance(operation, MergeOperation):
-        if operation.path or not isinstance(operation.value, dict):
-            log_event(
-                "state.operation_skipped", logging.WARNING, operation=operation.type
-            )
-            return value
         return {**value, **operation.value}
     if isinstance(operation, RemoveOperation):
         return {key: kept for key, kept in value.items() if key != operation.path}
@@ -105,6 +110,12 @@ def _count(value: dict[str, Any], operation: CountOperation) -> int:
     if operation.type == "decrement" and operation.path in value:
         return 0
     return change
+
+
+def _kind_of_change(old: Any, new: Any) -> str:
+    if new is MISSING:
+        return "deleted"
+    return "created" if old is MISSING else "updated"
 
 
 class _Missing:
@@ -175,7 +186,7 @@ class StateStore:
 
 
 class StateTriggers:
-    """The trigger type ``state``: tells every change of ``state::*`` values, one after the other, without retry.
+    """The trigger type ``state``: reports every change of ``state::*`` values, one after the other, without retry.
 
     A trigger without ``scope`` and ``key`` (motia sends neither) gets every change.
     """
@@ -186,23 +197,20 @@ class StateTriggers:
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MAX_PENDING_EVENTS)
 
     def register(self, trigger: Trigger) -> None:
-        """Start telling changes."""
+        """Start reporting changes."""
         self._triggers.append(trigger)
 
     def unregister(self, trigger: Trigger, *, owner_lost: bool) -> None:
-        """Stop telling changes."""
+        """Stop reporting changes."""
         self._triggers.remove(trigger)
 
     def changed(self, scope: str, key: str, old: Any, new: Any) -> None:
         """Note a change; when too many wait it is dropped and logged."""
         if not self._triggers:
             return
-        kind = (
-            "deleted" if new is MISSING else "created" if old is MISSING else "updated"
-        )
         event = {
             "type": "state",
-            "event_type": f"state:{kind}",
+            "event_type": f"state:{_kind_of_change(old, new)}",
             "scope": scope,
             "key": key,
             "old_value": or_null(old),
@@ -214,7 +222,7 @@ class StateTriggers:
             log_event("state.event_dropped", logging.ERROR, scope=scope, key=key)
 
     async def run_forever(self) -> None:
-        """Tell the changes."""
+        """Report the changes."""
         while True:
             event = await self._events.get()
             for trigger in list(self._triggers):

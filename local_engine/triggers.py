@@ -59,7 +59,7 @@ class TriggerType(Protocol):
         """Start firing. Raises TriggerRejectedError."""
 
     def unregister(self, trigger: Trigger, *, owner_lost: bool) -> None:
-        """Stop firing; ``owner_lost`` tells a lost connection from a deliberate removal."""
+        """Stop firing; ``owner_lost`` distinguishes a lost connection from a deliberate removal."""
 
 
 class PassiveType:

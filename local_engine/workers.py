@@ -1,4 +1,4 @@
-"""Connected workers: their socket, their bounded outbound queue and what they told about themselves."""
+"""Connected workers: their socket, their bounded outbound queue and what they reported about themselves."""
 
 from __future__ import annotations
 

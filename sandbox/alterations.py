@@ -7,7 +7,7 @@ An alteration is plain JSON: the place of a value, what happens to it, and which
 ``field`` is a path: keys joined by dots, ``[]`` for every entry of an array, ``*`` for every key. An answer that is an
 array as a whole is altered entry by entry, whether the path begins with ``[]`` or not. What there is for ``how`` stands
 in `CHANGES`, with the meaning of ``to``; besides that: ``missing`` (the key, or the entry of an array, is not there),
-``add`` (the key is there, with the value ``to``, where the system has none: a field that nobody knows),
+``add`` (the key is there, with the value ``to``, where the system has none: a field that is known nowhere),
 ``key_case`` (the key is spelled as ``to`` says: ``upper``, ``lower``, ``capital``, or as given), and for what is stored
 ``ignore`` (the value that is there stays) and ``refuse`` (400 for the whole object; ``to`` says whether the message
 names ``nothing``, the ``field`` or the ``entry``).
@@ -171,11 +171,10 @@ class Alteration(BaseModel):
     @property
     def segments(self) -> list[str]:
         """The path as list: keys, ``*`` and ``[]``."""
-        return [
-            part
-            for key in self.field.split(".")
-            for part in re.findall(r"\[\]|[^\[\]]+", key)
-        ]
+        parts: list[str] = []
+        for key in self.field.split("."):
+            parts += re.findall(r"\[\]|[^\[\]]+", key)
+        return parts
 
 
 def _is_length(value: Any) -> bool:

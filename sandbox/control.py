@@ -33,6 +33,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -179,7 +180,7 @@ class ActiveFault:
         self._words = json.dumps(
             rule.model_dump(include={"path", "answer", "stored"}), sort_keys=True
         )
-        self.seen = 0
+        self.matched = 0
         self.struck = 0
 
     def meets(self, request: web.Request) -> list[int]:
@@ -199,8 +200,8 @@ class ActiveFault:
                 rule.query, request.query_string
             ):
                 continue
-            self.seen += 1
-            if self.seen > rule.skip and (
+            self.matched += 1
+            if self.matched > rule.skip and (
                 rule.count is None or self.struck < rule.count
             ):
                 met.append(place)
@@ -418,9 +419,11 @@ class Twin(ABC):
         fault, place = next(
             ((rule, place) for rule, place in struck if place is not None), (None, 0)
         )
-        altering = [
-            (f, met) for f in self.faults if f.rule.alters and (met := f.meets(request))
-        ]
+        altering = []
+        for active in self.faults:
+            met = active.meets(request) if active.rule.alters else []
+            if met:
+                altering.append((active, met))
         if fault is None:
             return await self._altered(request, handler, entry, altering)
         entry["fault"] = fault.model_dump(exclude_defaults=True)
@@ -477,12 +480,10 @@ class Twin(ABC):
         rules: list[tuple[ActiveFault, list[int]]],
     ) -> list[tuple[int, tuple[Any, ...], Any]]:
         """Alter the body; the places whose answer shows what was sent."""
-        storing = [
-            (active, place)
-            for active, met in rules
-            if active.rule.stored
-            for place in met
-        ]
+        storing = []
+        for active, met in rules:
+            if active.rule.stored:
+                storing += [(active, place) for place in met]
         body = (
             _json_of(await request.read())
             if storing and request.method in {"POST", "PUT", "PATCH"}
@@ -520,11 +521,7 @@ class Twin(ABC):
         changed = False
         for active, met in rules:
             parts = [self.ruled_part(request, document, place) for place in met]
-            for alteration, part in (
-                (alteration, part)
-                for part in parts
-                for alteration in active.rule.answer
-            ):
+            for part, alteration in product(parts, active.rule.answer):
                 if alter_answer(part, alteration, active.chosen(self.seed)):
                     _note(request, entry, active, "answer", alteration)
                     changed = True
@@ -534,7 +531,7 @@ class Twin(ABC):
         self, request: web.Request, fault: Fault, place: int
     ) -> web.StreamResponse:
         if fault.hang:
-            while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - no event tells
+            while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - no event reports it
                 await asyncio.sleep(0.05)
         if fault.reset or fault.hang:
             if request.transport is not None:
@@ -552,9 +549,9 @@ class Twin(ABC):
     # -- control API ------------------------------------------------------------------------------------------
 
     async def _reset(self, request: web.Request) -> web.Response:
-        wish = await request.json() if request.can_read_body else {}
-        self.seed = int(wish.get("seed", self.seed))
-        self.empty = bool(wish.get("empty", self.empty))
+        requested = await request.json() if request.can_read_body else {}
+        self.seed = int(requested.get("seed", self.seed))
+        self.empty = bool(requested.get("empty", self.empty))
         self.dice = random.Random(self.seed)
         self.faults.clear()
         self._clock_offset = timedelta()
@@ -584,10 +581,10 @@ class Twin(ABC):
 
     async def _add_faults(self, request: web.Request) -> web.Response:
         try:
-            wish = await request.json()
+            requested = await request.json()
             rules = [
                 Fault.model_validate(rule)
-                for rule in (wish if isinstance(wish, list) else [wish])
+                for rule in (requested if isinstance(requested, list) else [requested])
             ]
         except ValidationError as error:
             return web.json_response(
@@ -624,10 +621,12 @@ class Twin(ABC):
         return await self._list_faults(request)
 
     async def _set_clock(self, request: web.Request) -> web.Response:
-        wish = await request.json()
-        if wish.get("reset"):
+        requested = await request.json()
+        if requested.get("reset"):
             self._clock_offset = timedelta()
-        self._clock_offset += timedelta(seconds=float(wish.get("advance_seconds", 0)))
+        self._clock_offset += timedelta(
+            seconds=float(requested.get("advance_seconds", 0))
+        )
         return web.json_response({"now": self.now().isoformat()})
 
 
@@ -756,12 +755,14 @@ def _reworded(response: web.Response, fault: Fault) -> web.Response:
             else json.dumps(document, ensure_ascii=False)
         )
         content_type = fault.content_type or response.content_type
-    said = f"{content_type}; charset={charset}" if fault.charset else content_type
+    content_type_header = (
+        f"{content_type}; charset={charset}" if fault.charset else content_type
+    )
     body = content.encode(charset, "replace")
     return web.Response(
         status=response.status,
         body=body,
-        headers={"Content-Type": said, **fault.headers},
+        headers={"Content-Type": content_type_header, **fault.headers},
     )
 
 

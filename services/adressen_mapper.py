@@ -26,7 +26,7 @@ from services.values.address_block import (
 )
 from services.values.countries import GERMANY, country_code, country_text
 from services.values.kind import comparable_date
-from services.values.merge import Side, Unknown, Value, is_same, text_of
+from services.values.merge import Side, Unknown, Value, differing_fields, text_of
 
 Record = Mapping[str, Any]
 
@@ -46,6 +46,8 @@ _ATTRIBUTES = {
 }
 _DATES = frozenset({"gueltigVon", "gueltigBis"})
 FIELDS = (*STREET, *_ATTRIBUTES)
+#: The comparable fields that Advoware keeps in a field of their own.
+_ADVOWARE_FIELDS = ("strasse", *_ATTRIBUTES)
 #: EspoCRM attribute -> the comparable fields that it holds
 ESPOCRM_FIELDS = {
     "adresseStreet": STREET,
@@ -60,21 +62,18 @@ ADVOWARE_LENGTHS = {
     "postfach": 50,
     "postfachPLZ": 20,
 }
+DEFAULT_LENGTH = 500
 ESPOCRM_LENGTHS = {"plz": 20, "ort": 100, "postfach": 50, "postfachPLZ": 20}
 ESPOCRM_STREET_LENGTH = 255
 LABEL_LENGTH = 255
 NO_LABEL = "Adresse ohne Angaben"
-
-_MISSING = object()
-
-#: .NET's smallest and largest date, which stand for "no date".
 
 _KEYS = {
     key.casefold(): key
     for key in ("id", "rowId", "bemerkung", "standardAnschrift", BLOCK, "strasse", *_ATTRIBUTES)
 }  # fmt: skip
 
-#: Our mark in ``bemerkung``. The id is EspoCRM's; how people separate it from their own text does not matter.
+#: The sync's mark in ``bemerkung``. The id is EspoCRM's; how users separate it from their own text does not matter.
 _MARKER = re.compile(
     r"EspoCRM[-_ ]?ID\s*[:=]?\s*([0-9A-Za-z-]{1,36})(?![0-9A-Za-z-])[ \t]*[;,|]?",
     re.IGNORECASE,
@@ -86,55 +85,53 @@ _MARKER = re.compile(
 
 @dataclass(frozen=True)
 class Listing:
-    """The Adressen in an answer. ``unreadable`` counts the entries that are no Adressen: any may be one we look for."""
+    """The Adressen in an answer. ``unreadable`` counts the entries that are no Adressen: any may be a missing one."""
 
     adressen: list[dict[str, Any]]
     unreadable: int = 0
 
 
 def adressen_of(beteiligter: Record) -> Listing | None:
-    """The Adressen of a Beteiligter, in the order of their ids and with keys as we spell them; None without a list.
+    """The Adressen of a Beteiligter, in the order of their ids and with canonical keys; None without a list.
 
     An answer without the list says nothing about the addresses, least of all that there are none.
     """
     found = _canonical(beteiligter, {"adressen": "adressen"}).get("adressen")
     if not isinstance(found, list):
         return None
-    entries = [
-        _canonical(entry, _KEYS) for entry in found if isinstance(entry, Mapping)
-    ]
-    adressen = {
-        number: {**entry, "id": number}
-        for entry in reversed(entries)
-        if (number := _number(entry)) is not None
-    }
-    return Listing(
-        [adressen[number] for number in sorted(adressen)], len(found) - len(adressen)
-    )
+    adressen: dict[int, dict[str, Any]] = {}
+    for item in found:
+        if not isinstance(item, Mapping):
+            continue
+        entry = _canonical(item, _KEYS)
+        number = _number(entry)
+        if number is not None:
+            adressen.setdefault(number, {**entry, "id": number})
+    in_order = [adressen[number] for number in sorted(adressen)]
+    return Listing(in_order, unreadable=len(found) - len(adressen))
 
 
 def canonical_adresse(answer: Record) -> dict[str, Any]:
-    """An Adresse as Advoware answers a write, with keys as we spell them."""
+    """An Adresse as Advoware answers a write, with canonical keys."""
     return _canonical(answer, _KEYS)
 
 
 def _canonical(record: Record, spellings: Mapping[str, str]) -> dict[str, Any]:
     """The record with the keys of ``spellings`` spelled like this; a key that is spelled so already wins."""
-    renamed = {
-        spellings.get(str(key).casefold(), key): value for key, value in record.items()
-    }
-    return {key: record.get(key, value) for key, value in renamed.items()}
+    renamed = {}
+    for written, value in record.items():
+        key = spellings.get(str(written).casefold(), written)
+        renamed[key] = record.get(key, value)
+    return renamed
 
 
 def _number(entry: Record) -> int | None:
     number = entry.get("id")
     if isinstance(number, int) and not isinstance(number, bool):
         return number
-    return (
-        int(number)
-        if isinstance(number, str) and re.fullmatch(r"[0-9]{1,18}", number)
-        else None
-    )
+    if isinstance(number, str) and re.fullmatch(r"[0-9]{1,18}", number):
+        return int(number)
+    return None
 
 
 # -- single values ----------------------------------------------------------------------------------------------------
@@ -142,51 +139,60 @@ def _number(entry: Record) -> int | None:
 
 def read_text(value: Any) -> Value:
     """A text; None for empty; `Unknown` for anything that is no text."""
-    return (
-        comparable_text(value)
-        if value is None or isinstance(value, str)
-        else Unknown(str(value))
-    )
+    if value is None or isinstance(value, str):
+        return comparable_text(value)
+    return Unknown(str(value))
 
 
 def read_date(value: Any) -> Value:
     """A date as ``YYYY-MM-DD``; None for empty and .NET's extremes; `Unknown` if unreadable or not in 1800 to 2200."""
     text = read_text(value)
-    return comparable_date(text, of_a_database=True) if isinstance(text, str) else text
+    if not isinstance(text, str):
+        return text
+    return comparable_date(text, of_a_database=True)
 
 
 def read_country(value: Any) -> Value:
-    """A country as ISO code; None for empty and Germany; `Unknown` if our table does not contain it."""
+    """A country as ISO code; None for empty and Germany; `Unknown` if `country_code` does not know it."""
     text = read_text(value)
     if not isinstance(text, str):
         return text
     code = country_code(text)
-    return None if code == GERMANY else code or Unknown(text)
+    if code == GERMANY:
+        return None
+    return code or Unknown(text)
 
 
 def _read(field: str, value: Any) -> Value:
     if field == "land":
         return read_country(value)
-    return read_date(value) if field in _DATES else read_text(value)
+    if field in _DATES:
+        return read_date(value)
+    return read_text(value)
 
 
-# -- our mark ---------------------------------------------------------------------------------------------------------
+# -- the mark ---------------------------------------------------------------------------------------------------------
 
 
 def espocrm_id_of(bemerkung: Any) -> str | None:
     """The EspoCRM id in a ``bemerkung``, if there is one."""
     match = _MARKER.search(str(bemerkung or ""))
-    return match.group(1) if match else None
+    if match is None:
+        return None
+    return match[1]
 
 
 def user_text_of(bemerkung: Any) -> str | None:
-    """A ``bemerkung`` without our mark."""
+    """A ``bemerkung`` without the mark."""
     return comparable_text(_MARKER.sub(" ", str(bemerkung or ""), count=1))
 
 
 def marked(espocrm_id: str, user_text: str | None) -> str:
-    """The ``bemerkung`` of an Adresse that we create."""
-    return f"EspoCRM-ID: {espocrm_id}" + (f" {user_text}" if user_text else "")
+    """The ``bemerkung`` of an Adresse that the sync creates."""
+    mark = f"EspoCRM-ID: {espocrm_id}"
+    if not user_text:
+        return mark
+    return f"{mark} {user_text}"
 
 
 # -- records ----------------------------------------------------------------------------------------------------------
@@ -198,20 +204,11 @@ class AdressenMapper:
     def comparable_from_espocrm(self, espo: Record) -> dict[str, Value]:
         """The comparable values of a CAdressen, without the main mark."""
         values: dict[str, Value] = {}
-        street = espo.get("adresseStreet", _MISSING)
-        if street is not _MISSING:
-            lines = lines_of(street) if isinstance(street, str) else []
-            unknown = (
-                None if street is None or isinstance(street, str) else read_text(street)
-            )
-            values = {
-                "strasse": lines[0] if lines else unknown,
-                "weitereZeilen": "\n".join(lines[1:]) or unknown,
-            }
+        if "adresseStreet" in espo:
+            values = _read_street(espo["adresseStreet"])
         for field, attribute in _ATTRIBUTES.items():
-            value = espo.get(attribute, _MISSING)
-            if value is not _MISSING:
-                values[field] = _read(field, value)
+            if attribute in espo:
+                values[field] = _read(field, espo[attribute])
         return values
 
     def comparable_from_advoware(self, advo: Record) -> dict[str, Value]:
@@ -219,36 +216,33 @@ class AdressenMapper:
 
         ``weitereZeilen`` is left out if the printed block does not show which lines belong to the street.
         """
-        values = {
-            field: _read(field, advo[field])
-            for field in ("strasse", *_ATTRIBUTES)
-            if field in advo
-        }
-        further = (
-            lines_below_street(block_of(advo), values) if _shows_street(advo) else None
-        )
+        values = {}
+        for field in _ADVOWARE_FIELDS:
+            if field in advo:
+                values[field] = _read(field, advo[field])
+        if not _shows_street(advo):
+            return values
+        further = lines_below_street(block_of(advo), values)
         if further is not None:
             values["weitereZeilen"] = "\n".join(further) or None
         return values
 
     def erased(self, espo: Record) -> frozenset[str]:
-        """The comparable fields of a CAdressen that were erased and nobody has filled since."""
-        return frozenset(
-            field
-            for attribute in erased_attributes(espo)
-            for field in ESPOCRM_FIELDS.get(attribute, ())
-        )
+        """The comparable fields of a CAdressen that were erased and no user has filled since."""
+        fields: set[str] = set()
+        for attribute in erased_attributes(espo):
+            fields.update(ESPOCRM_FIELDS.get(attribute, ()))
+        return frozenset(fields)
 
     def unsaid(self, advo: Record) -> frozenset[str]:
         """The comparable fields for which an Adresse shows nothing at all (null): that may be emptiness or not."""
-        fields = {
-            field
-            for field in ("strasse", *_ATTRIBUTES)
-            if field in advo and advo[field] is None
-        }
-        return frozenset(
-            fields | (set() if lines_of(block_of(advo)) else {"weitereZeilen"})
-        )
+        fields = set()
+        for field in _ADVOWARE_FIELDS:
+            if field in advo and advo[field] is None:
+                fields.add(field)
+        if not lines_of(block_of(advo)):
+            fields.add("weitereZeilen")
+        return frozenset(fields)
 
     def map_cadressen_to_advoware(
         self,
@@ -260,60 +254,59 @@ class AdressenMapper:
     ) -> dict[str, Any]:
         """A CAdressen as a new Adresse, with those of its fields (``names``) and the EspoCRM id in ``bemerkung``."""
         wanted = set(names)
-        known = self.comparable_from_espocrm(espo)
-        values = {
-            name: value for name, value in known.items() if name in wanted and not isinstance(value, Unknown)
-        }  # fmt: skip
-        fields = {
-            name: value if name in _DATES else value or ""
-            for name, value in ((name, values.get(name)) for name in FIELDS)
-            if name != "weitereZeilen"
-        }
-        said = espo.get("adresseCountry") if "land" in values else None
+        values = {}
+        for name, value in self.comparable_from_espocrm(espo).items():
+            if name in wanted and not isinstance(value, Unknown):
+                values[name] = value
+        record: dict[str, Any] = {}
+        for name in _ADVOWARE_FIELDS:
+            record[name] = values.get(name) or ""
+        for name in _DATES:
+            record[name] = values.get(name)
+        record["land"] = ""
+        if "land" in values:
+            record["land"] = country_text(country_code(espo.get("adresseCountry")))
+        record[BLOCK] = ""
+        if BLOCK in wanted:
+            record[BLOCK] = build_anschrift(addressee_of(beteiligter), values)
+        record["standardAnschrift"] = is_main
         label = read_text(espo.get("bezeichnung")) or read_text(espo.get("name"))
-        return {
-            **fields,
-            "land": country_text(country_code(said)),
-            BLOCK: build_anschrift(addressee_of(beteiligter), values)
-            if BLOCK in wanted
-            else "",
-            "standardAnschrift": is_main,
-            "bemerkung": marked(espo["id"], label if isinstance(label, str) else None),
-        }
+        if not isinstance(label, str):
+            label = None
+        record["bemerkung"] = marked(espo["id"], label)
+        return record
 
     def map_advoware_to_cadressen(self, advo: Record) -> dict[str, Any]:
         """An Adresse as attributes of a new CAdressen, without its link and its sync fields.
 
         What EspoCRM cannot hold is left out. Of an Adresse that is only a printed block, the label shows the block.
         """
+        shown = self.comparable_from_advoware(advo)
         values = {
             name: value
-            for name, value in self.comparable_from_advoware(advo).items()
-            if self.unfit("espocrm", name, value, self.comparable_from_advoware(advo))
-            is None
+            for name, value in shown.items()
+            if self.unfit("espocrm", name, value, shown) is None
         }
-        country = country_code(advo.get("land"))
-        user_text = user_text_of(advo.get("bemerkung")) or ""
-        return {
-            **self.to_espocrm(values, values),
-            **({"adresseCountry": country} if "land" in values else {}),
-            "bezeichnung": user_text
-            if 0 < len(user_text) <= LABEL_LENGTH
-            else self.label_of(advo),
-            "istStandard": advo.get("standardAnschrift") is True,
-            "isActive": True,
-        }
+        attributes = self.to_espocrm(values, values)
+        if "land" in values:
+            attributes["adresseCountry"] = country_code(advo.get("land"))
+        label = user_text_of(advo.get("bemerkung"))
+        if not label or len(label) > LABEL_LENGTH:
+            label = self.label_of(advo)
+        attributes["bezeichnung"] = label
+        attributes["istStandard"] = advo.get("standardAnschrift") is True
+        attributes["isActive"] = True
+        return attributes
 
     def to_espocrm(self, changed: Record, values: Record) -> dict[str, Any]:
         """The attributes of the changed comparable fields. ``values`` are all the values the record will have."""
-        attributes = {
-            attribute: changed[field]
-            for field, attribute in _ATTRIBUTES.items()
-            if field in changed
-        }
+        attributes: dict[str, Any] = {}
+        for field, attribute in _ATTRIBUTES.items():
+            if field in changed:
+                attributes[attribute] = changed[field]
         if "land" in changed:
             attributes["adresseCountry"] = changed["land"] or GERMANY
-        if any(field in changed for field in STREET):
+        if not changed.keys().isdisjoint(STREET):
             attributes["adresseStreet"] = street_text(values) or None
         return attributes
 
@@ -324,37 +317,32 @@ class AdressenMapper:
         """
         if isinstance(value, Unknown):
             return "unknown"
-        if side == "espocrm":
-            too_long = len(value or "") > ESPOCRM_LENGTHS.get(name, LABEL_LENGTH)
-            if name in STREET:
-                too_long = len(street_text(values)) > ESPOCRM_STREET_LENGTH
-            return "too_long" if too_long else None
-        return (
-            "too_long" if len(value or "") > ADVOWARE_LENGTHS.get(name, 500) else None
-        )
+        written = value or ""
+        if side == "advoware":
+            limit = ADVOWARE_LENGTHS.get(name, DEFAULT_LENGTH)
+        elif name in STREET:
+            written = street_text(values)
+            limit = ESPOCRM_STREET_LENGTH
+        else:
+            limit = ESPOCRM_LENGTHS.get(name, LABEL_LENGTH)
+        if len(written) > limit:
+            return "too_long"
+        return None
 
     def get_changed_fields(self, espo: Record, advo: Record) -> list[str]:
         """The comparable fields whose values differ, sorted."""
-        ours, theirs = (
-            self.comparable_from_espocrm(espo),
-            self.comparable_from_advoware(advo),
-        )
-        return sorted(
-            field
-            for field in ours.keys() & theirs.keys()
-            if not is_same(ours[field], theirs[field])
-        )
+        espocrm = self.comparable_from_espocrm(espo)
+        advoware = self.comparable_from_advoware(advo)
+        return differing_fields(espocrm, advoware)
 
     def label(self, values: Record) -> str:
-        """The address in one line, for people: ``Lange Straße 5, 30159 Hannover``."""
-        street, postfach = (
-            text_of(values.get("strasse")),
-            text_of(values.get("postfach")),
-        )
-        box = f"Postfach {postfach}" if postfach and not street else None
-        return shortened(
-            ", ".join(part for part in (street or box, place_of(values)) if part)
-        )
+        """The address in one line, for users: ``Lange Straße 5, 30159 Hannover``."""
+        first = text_of(values.get("strasse"))
+        box = text_of(values.get("postfach"))
+        if box and not first:
+            first = f"Postfach {box}"
+        parts = filter(None, (first, place_of(values)))
+        return shortened(", ".join(parts))
 
     def label_of(self, advo: Record) -> str:
         """An Adresse in one line; one that is only a printed block by its lines."""
@@ -365,7 +353,21 @@ class AdressenMapper:
 def block_of(advo: Record) -> str | None:
     """The printed block of an Adresse, None if it shows none."""
     block = advo.get(BLOCK)
-    return block if isinstance(block, str) else None
+    if isinstance(block, str):
+        return block
+    return None
+
+
+def _read_street(street: Any) -> dict[str, Value]:
+    """Street and further lines from EspoCRM's one field."""
+    if street is not None and not isinstance(street, str):
+        return dict.fromkeys(STREET, read_text(street))
+    values: dict[str, Value] = dict.fromkeys(STREET)
+    lines = lines_of(street)
+    if lines:
+        values["strasse"] = lines[0]
+        values["weitereZeilen"] = "\n".join(lines[1:]) or None
+    return values
 
 
 def _shows_street(advo: Record) -> bool:
@@ -375,20 +377,19 @@ def _shows_street(advo: Record) -> bool:
 
 def has_content(values: Record) -> bool:
     """Whether there is anything to write on an envelope."""
-    return any(
-        text_of(values.get(field)) for field in ("strasse", "ort", "plz", "postfach")
-    )
+    envelope = ("strasse", "ort", "plz", "postfach")
+    return any(text_of(values.get(field)) for field in envelope)
 
 
 def street_text(values: Record) -> str:
     """Street and further lines as EspoCRM holds them."""
-    lines = [
-        text_of(values.get("strasse")),
-        *lines_of(text_of(values.get("weitereZeilen"))),
-    ]
-    return "\n".join(line for line in lines if line)
+    street = text_of(values.get("strasse"))
+    further = lines_of(text_of(values.get("weitereZeilen")))
+    return "\n".join(filter(None, [street, *further]))
 
 
 def shortened(label: str) -> str:
     """A label within EspoCRM's limit."""
-    return label if len(label) <= LABEL_LENGTH else f"{label[: LABEL_LENGTH - 1]}…"
+    if len(label) <= LABEL_LENGTH:
+        return label
+    return f"{label[: LABEL_LENGTH - 1]}…"

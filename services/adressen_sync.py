@@ -27,6 +27,7 @@ from services.adressen_mapper import (
 from services.advoware_service import AdvowareService
 from services.core.errors import (
     BitByLawError,
+    ConfigurationError,
     Conflict,
     Forbidden,
     ForeignSystemError,
@@ -44,7 +45,12 @@ from services.espocrm_mapper import ERASED
 from services.notification_utils import NotificationManager
 from services.values.address_block import BLOCK
 from services.values.espocrm_query import RecordWrite, equals, format_date_time
-from services.vmh_sync.adressen.fields import FieldPlan, put_body, put_names, seen_block
+from services.vmh_sync.adressen.fields import (
+    FieldPlan,
+    observed_block,
+    put_body,
+    put_names,
+)
 from services.vmh_sync.adressen.match import (
     ENTITY_TYPE,
     Match,
@@ -129,7 +135,7 @@ class _Report:
     waits: list[datetime] = field(default_factory=list)
     is_fresh: bool = True
 
-    def tell(self, problems: Sequence[Problem]) -> None:
+    def notify(self, problems: Sequence[Problem]) -> None:
         """Tell what was not told yet: what was planned, and what was found out while writing."""
         known = {problem.key for problem in self.problems}
         self.problems += [problem for problem in problems if problem.key not in known]
@@ -210,22 +216,22 @@ class AdressenSync:
                 entries=listing.unreadable,
             )
         known = await self.list_rows(espo["id"]) if rows is None else rows
-        seen = await self._observe(espo, advo, listing, known, store, direction)
-        found = match_addresses(seen)
-        whereabouts = await self._look_for(seen, found, report)
-        found = with_whereabouts(seen, found, whereabouts)
+        observed = await self._observe(espo, advo, listing, known, store, direction)
+        found = match_addresses(observed)
+        whereabouts = await self._look_for(observed, found, report)
+        found = with_whereabouts(observed, found, whereabouts)
         confirmed = {
             entity_id for entity_id, place in whereabouts.items() if place != "here"
         }
-        confirmed |= await self._confirm_missing(seen, found, report)
-        report.is_fresh = not (whereabouts or unconfirmed(seen, found))
+        confirmed |= await self._confirm_missing(observed, found, report)
+        report.is_fresh = not (whereabouts or unconfirmed(observed, found))
         elsewhere = {
             entity_id
             for entity_id, place in whereabouts.items()
             if place == "elsewhere"
         }
         await self._apply_all(
-            seen, make_plan(seen, found, confirmed, elsewhere), store, report
+            observed, make_plan(observed, found, confirmed, elsewhere), store, report
         )
         if direction == "both" and not report.errors and not report.waits:
             await self._end_problems(espo["id"], [row["id"] for row in known], report)
@@ -247,13 +253,17 @@ class AdressenSync:
         )
 
     async def _apply_all(
-        self, seen: Observation, plan: list[Action], store: SyncStore, report: _Report
+        self,
+        observed: Observation,
+        plan: list[Action],
+        store: SyncStore,
+        report: _Report,
     ) -> None:
         """Apply the actions one after the other; one that fails is recorded and does not stop the others."""
         unavailable = 0
         for action in plan:
             try:
-                await self._apply(seen, action, store, report)
+                await self._apply(observed, action, store, report)
                 unavailable = 0
             except NotBefore as error:
                 report.waits.append(error.moment)
@@ -309,18 +319,20 @@ class AdressenSync:
         )
 
     async def _look_for(
-        self, seen: Observation, found: Match, report: _Report
+        self, observed: Observation, found: Match, report: _Report
     ) -> dict[str, Whereabouts]:
         """Where the CAdressen are that EspoCRM's list lacks: it is not believed that something is gone at once."""
-        wanted = unconfirmed(seen, found) & found.vanished.keys() | {
+        wanted = unconfirmed(observed, found) & found.vanished.keys() | {
             mark for mark, _ in found.foreign
         }
         places: dict[str, Whereabouts] = {}
         for entity_id in sorted(wanted):
             try:
                 places[entity_id] = await self._whereabouts(
-                    entity_id, seen.beteiligte_id
+                    entity_id, observed.beteiligte_id
                 )
+            except ConfigurationError:
+                raise
             except BitByLawError as error:
                 self._record_failure(f"{ENTITY_TYPE}/{entity_id}", "", error, report)
         return places
@@ -337,16 +349,18 @@ class AdressenSync:
         return "elsewhere" if owner else "gone"
 
     async def _confirm_missing(
-        self, seen: Observation, found: Match, report: _Report
+        self, observed: Observation, found: Match, report: _Report
     ) -> set[str]:
         """Those whose Adresse a second read of Advoware does not show either."""
         missing = [
-            row for row in found.missing if row["id"] in unconfirmed(seen, found)
+            row for row in found.missing if row["id"] in unconfirmed(observed, found)
         ]
         if not missing:
             return set()
         try:
-            again = adressen_of(await self._advoware.get_beteiligter(seen.betnr))
+            again = adressen_of(await self._advoware.get_beteiligter(observed.betnr))
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             for row in missing:
                 self._record_failure(
@@ -355,36 +369,36 @@ class AdressenSync:
             return set()
         if again is None or again.unreadable:
             return set()
-        present = {seen.link_of(adresse) for adresse in again.adressen}
-        return {row["id"] for row in missing if _link_of(seen, row) not in present}
+        present = {observed.link_of(adresse) for adresse in again.adressen}
+        return {row["id"] for row in missing if _link_of(observed, row) not in present}
 
     # -- apply ----------------------------------------------------------------------------------------------------
 
     async def _apply(
-        self, seen: Observation, action: Action, store: SyncStore, report: _Report
+        self, observed: Observation, action: Action, store: SyncStore, report: _Report
     ) -> None:
         match action:
             case CreateAdresse():
-                await self._create_in_advoware(seen, action, store, report)
+                await self._create_in_advoware(observed, action, store, report)
             case CreateCAdressen():
-                await self._create_in_espocrm(seen, action, store, report)
+                await self._create_in_espocrm(observed, action, store, report)
             case Settle():
-                await self._settle(seen, action, store, report)
+                await self._settle(observed, action, store, report)
             case Ignore():
                 if action.row.get("syncStatus") in {"pending_sync", "dirty", "failed"}:
                     failed = partial(self._show_failure, action, report=report)
                     await self._set_status(action.row["id"], "clean", failed)
             case RememberDeleted():
                 for state in action.states:
-                    if state != seen.states.get(state.entity_id):
+                    if state != observed.states.get(state.entity_id):
                         await store.save(state)
-                report.tell(action.problems)
+                report.notify(action.problems)
             case Broken():
                 raise action.error
 
     async def _create_in_advoware(
         self,
-        seen: Observation,
+        observed: Observation,
         action: CreateAdresse,
         store: SyncStore,
         report: _Report,
@@ -397,18 +411,20 @@ class AdressenSync:
             if name in action.names
         }
         left_out = {name: (reason, "") for name, reason in action.left_out.items()}
-        adresse = await self._find_created(seen, row, posted, store)
+        adresse = await self._find_created(observed, row, posted, store)
         if adresse is None:
-            adresse, refused = await self._post(seen, action, store, report)
+            adresse, refused = await self._post(observed, action, store, report)
             left_out |= {
                 name: ("value_refused", words) for name, words in refused.items()
             }
-        created = link_created(seen, row, adresse, left_out, side="advoware")
-        await self._finish(seen, created, store, report, was_put=True, is_created=True)
+        created = link_created(observed, row, adresse, left_out, side="advoware")
+        await self._finish(
+            observed, created, store, report, was_put=True, is_created=True
+        )
 
     async def _find_created(
         self,
-        seen: Observation,
+        observed: Observation,
         row: Record,
         posted: Mapping[str, Any],
         store: SyncStore,
@@ -422,9 +438,9 @@ class AdressenSync:
         )
         if (until := intent.attempted_at + timeout) > self._now():
             raise NotBefore("an interrupted create", until)
-        again = await self._read_adressen(seen)
+        again = await self._read_adressen(observed)
         found = next(
-            (item for item in again if seen.marked_row(item) == row["id"]), None
+            (item for item in again if observed.marked_row(item) == row["id"]), None
         )
         if found is None:
             await store.repeat_create(ENTITY_TYPE, row["id"], posted, self._now())
@@ -432,7 +448,7 @@ class AdressenSync:
 
     async def _post(
         self,
-        seen: Observation,
+        observed: Observation,
         action: CreateAdresse,
         store: SyncStore,
         report: _Report,
@@ -441,9 +457,9 @@ class AdressenSync:
 
         async def write(names: Sequence[str]) -> Record:
             body = _mapper.map_cadressen_to_advoware(
-                action.row, seen.beteiligter, is_main=action.is_main, names=names
+                action.row, observed.beteiligter, is_main=action.is_main, names=names
             )
-            return await self._advoware.create_adresse(seen.betnr, body)
+            return await self._advoware.create_adresse(observed.betnr, body)
 
         try:
             answer, left_out = await create_fitting(write, action.names)
@@ -454,29 +470,29 @@ class AdressenSync:
             raise
         report.wrote_advoware = True
         answer = canonical_adresse(answer)
-        return await self._complete(seen, answer["id"], answer), left_out
+        return await self._complete(observed, answer["id"], answer), left_out
 
     async def _settle(
-        self, seen: Observation, action: Settle, store: SyncStore, report: _Report
+        self, observed: Observation, action: Settle, store: SyncStore, report: _Report
     ) -> None:
         """Write what differs; what a person edits on either side meanwhile is left to the next round."""
         was_put = False
         fields, adresse = action.fields, action.adresse
         if fields is not None and fields.to_advoware and adresse is not None:
             is_conflict = await self._keep_what_will_be_lost(
-                seen, action, fields, adresse, store
+                observed, action, fields, adresse, store
             )
             takes_time = is_conflict or not report.is_fresh
-            if takes_time and not await self._is_as_seen(seen, action):
+            if takes_time and not await self._is_as_observed(observed, action):
                 report.was_edited = True
                 return
-            action = await self._put(seen, action, fields, adresse, report)
+            action = await self._put(observed, action, fields, adresse, report)
             was_put = True
-        await self._finish(seen, action, store, report, was_put=was_put)
+        await self._finish(observed, action, store, report, was_put=was_put)
 
     async def _put(
         self,
-        seen: Observation,
+        observed: Observation,
         action: Settle,
         fields: FieldPlan,
         adresse: Record,
@@ -488,7 +504,7 @@ class AdressenSync:
         async def write(included: Sequence[str]) -> list[Record | None]:
             body = put_body(fields, adresse, included)
             answers.append(
-                await self._advoware.update_adresse(seen.betnr, adresse["id"], body)
+                await self._advoware.update_adresse(observed.betnr, adresse["id"], body)
             )
             return answers
 
@@ -496,7 +512,7 @@ class AdressenSync:
         try:
             _, left_out = await update_fitting(write, names, idle=idle)
             stored = (
-                await self._complete(seen, adresse["id"], answers[-1])
+                await self._complete(observed, adresse["id"], answers[-1])
                 if answers
                 else adresse
             )
@@ -506,19 +522,19 @@ class AdressenSync:
         report.wrote_advoware |= any(
             stored.get(name) != adresse.get(name) for name in _WRITABLE
         )
-        return settle_put(seen, action, stored, left_out)
+        return settle_put(observed, action, stored, left_out)
 
-    async def _is_as_seen(self, seen: Observation, action: Settle) -> bool:
+    async def _is_as_observed(self, observed: Observation, action: Settle) -> bool:
         """Whether Advoware still has the Adresse as it was read: a PUT reverts what was entered since.
 
         Telling people about a conflict takes time, and so does the Adresse before this one.
         """
         return any(
-            adresse == action.adresse for adresse in await self._read_adressen(seen)
+            adresse == action.adresse for adresse in await self._read_adressen(observed)
         )
 
     async def _complete(
-        self, seen: Observation, adresse_id: int, answer: Mapping[str, Any] | None
+        self, observed: Observation, adresse_id: int, answer: Mapping[str, Any] | None
     ) -> Record:
         """An Adresse as Advoware has it after a write: the answer, or a new read if that does not say."""
         known = canonical_adresse(answer or {})
@@ -527,7 +543,7 @@ class AdressenSync:
         found = next(
             (
                 adresse
-                for adresse in await self._read_adressen(seen)
+                for adresse in await self._read_adressen(observed)
                 if adresse["id"] == adresse_id
             ),
             None,
@@ -536,13 +552,13 @@ class AdressenSync:
             raise NotFound("Advoware", "the Adresse is gone after it was written")
         return found
 
-    async def _read_adressen(self, seen: Observation) -> list[Record]:
+    async def _read_adressen(self, observed: Observation) -> list[Record]:
         """The Adressen as they are now.
 
         Raises:
             UnexpectedAnswer: the answer does not contain their list.
         """
-        again = adressen_of(await self._advoware.get_beteiligter(seen.betnr))
+        again = adressen_of(await self._advoware.get_beteiligter(observed.betnr))
         if again is None:
             raise UnexpectedAnswer(
                 "Advoware", "the answer contains no list of Adressen"
@@ -551,16 +567,16 @@ class AdressenSync:
 
     async def _create_in_espocrm(
         self,
-        seen: Observation,
+        observed: Observation,
         action: CreateCAdressen,
         store: SyncStore,
         report: _Report,
     ) -> None:
         adresse = action.adresse
         fixed = {
-            "beteiligteId": seen.beteiligte_id,
+            "beteiligteId": observed.beteiligte_id,
             "syncStatus": "clean",
-            **_sync_fields(seen, adresse),
+            **_sync_fields(observed, adresse),
         }
         owner = {
             name: action.attributes[name] for name in OWNER if name in action.attributes
@@ -581,16 +597,18 @@ class AdressenSync:
         async def created(row: Record, left_out: Mapping[str, str]) -> None:
             reasons = {**_unfit_for_espocrm(adresse), **_comparable(left_out)}
             done = link_created(
-                seen, {**fixed, **row}, adresse, reasons, side="espocrm"
+                observed, {**fixed, **row}, adresse, reasons, side="espocrm"
             )
-            await self._finish(seen, replace(done, attributes={}), store, report)
+            await self._finish(observed, replace(done, attributes={}), store, report)
 
         async def then(records: list[Record]) -> None:
             await created(records[0], {})
 
         async def alone(refusal: ForeignSystemError | None) -> None:
             await created(
-                *await self._create_fitting(seen, action, names, fixed, owner, refusal)
+                *await self._create_fitting(
+                    observed, action, names, fixed, owner, refusal
+                )
             )
 
         creation = RecordWrite(
@@ -602,7 +620,7 @@ class AdressenSync:
 
     async def _create_fitting(
         self,
-        seen: Observation,
+        observed: Observation,
         action: CreateCAdressen,
         names: list[str],
         fixed: Record,
@@ -626,13 +644,15 @@ class AdressenSync:
             if not owner:
                 raise
             # EspoCRM may not let us assign records to him: the address is worth more than its assignee.
-            log(self._context, "warning", "adressen.owner_refused", betnr=seen.betnr)
+            log(
+                self._context, "warning", "adressen.owner_refused", betnr=observed.betnr
+            )
             owner = {}
             return await create_fitting(write, names)
 
     async def _finish(
         self,
-        seen: Observation,
+        observed: Observation,
         action: Settle,
         store: SyncStore,
         report: _Report,
@@ -645,11 +665,14 @@ class AdressenSync:
         Where the write is collected, problems count before: their Tasks go with it.
         """
         if not was_put and not _changes_espocrm(action):
-            await self._finish_written(seen, action, store, report)
+            await self._finish_written(observed, action, store, report)
             return
         row, fixed = (
             action.row,
-            {**_sync_fields(seen, action.adresse), "syncStatus": action.shown_status},
+            {
+                **_sync_fields(observed, action.adresse),
+                "syncStatus": action.shown_status,
+            },
         )
         relies_on_version = (
             bool(action.espocrm)
@@ -659,12 +682,12 @@ class AdressenSync:
 
         async def finish(written: Record, left_out: Mapping[str, str]) -> None:
             done = settle_update(
-                seen, action, written, dict.fromkeys(_comparable(left_out), "")
+                observed, action, written, dict.fromkeys(_comparable(left_out), "")
             )
             await self._show_status(
                 row, {**row, **action.espocrm}, written, done, report
             )
-            await self._finish_written(seen, done, store, report)
+            await self._finish_written(observed, done, store, report)
             if is_created:
                 await store.end_create(ENTITY_TYPE, row["id"])
 
@@ -696,17 +719,17 @@ class AdressenSync:
                 report.was_edited = True
                 report.note(_advoware_side(action))
                 return
-            report.tell(problems_of(seen, action))
+            report.notify(problems_of(observed, action))
             report.note(_advoware_side(action) if was_put else [])
         await self._write(
             update, then, alone, partial(self._show_failure, action, report=report)
         )
 
     async def _finish_written(
-        self, seen: Observation, action: Settle, store: SyncStore, report: _Report
+        self, observed: Observation, action: Settle, store: SyncStore, report: _Report
     ) -> None:
-        await self._remember(seen, action.state, store)
-        report.tell(problems_of(seen, action))
+        await self._remember(observed, action.state, store)
+        report.notify(problems_of(observed, action))
         report.note(changes_of(action))
 
     async def _update_fitting(
@@ -792,7 +815,7 @@ class AdressenSync:
 
     async def _keep_what_will_be_lost(
         self,
-        seen: Observation,
+        observed: Observation,
         action: Settle,
         fields: FieldPlan,
         adresse: Record,
@@ -812,7 +835,7 @@ class AdressenSync:
             ),
         ]
         old, new = (
-            seen_block(adresse, action.state),
+            observed_block(adresse, action.state),
             str(put_body(fields, adresse, put_names(fields)).get(BLOCK)),
         )
         if old and BLOCK in put_names(fields) and old != new:
@@ -826,10 +849,10 @@ class AdressenSync:
                 "sync",
                 result,
                 0.0,
-                seen.betnr,
+                observed.betnr,
                 lines,
             )
-            await store.append_audit(entry, seen.now)
+            await store.append_audit(entry, observed.now)
         for problem in action.lost:
             await self._notifications.notify(problem)
         return bool(lost)
@@ -853,7 +876,8 @@ class AdressenSync:
             return
 
         async def failed(further: Exception) -> None:
-            if not isinstance(further, BitByLawError):
+            is_understood = isinstance(further, BitByLawError)
+            if not is_understood or isinstance(further, ConfigurationError):
                 raise further
             log(
                 self._context,
@@ -889,18 +913,18 @@ class AdressenSync:
         )
 
     async def _remember(
-        self, seen: Observation, state: SyncState, store: SyncStore
+        self, observed: Observation, state: SyncState, store: SyncStore
     ) -> None:
-        known = seen.states.get(state.entity_id)
+        known = observed.states.get(state.entity_id)
         if state == known:
             return
         if (
             known is not None
             and known.advoware_id is not None
-            and not known.advoware_id.startswith(f"{seen.betnr}/")
+            and not known.advoware_id.startswith(f"{observed.betnr}/")
         ):
-            await store.save(left_behind(known, seen.now))
-        await store.save(replace(state, synced_at=seen.now))
+            await store.save(left_behind(known, observed.now))
+        await store.save(replace(state, synced_at=observed.now))
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
@@ -999,21 +1023,21 @@ def _cause(error: Exception) -> str:
     )
 
 
-def _sync_fields(seen: Observation, adresse: Mapping[str, Any] | None) -> Record:
+def _sync_fields(observed: Observation, adresse: Mapping[str, Any] | None) -> Record:
     linked = (
         {"advowareId": adresse["id"], "advowareRowId": adresse.get("rowId")}
         if adresse is not None
         else {}
     )
-    return {**linked, "advowareLastSync": format_date_time(seen.now)}
+    return {**linked, "advowareLastSync": format_date_time(observed.now)}
 
 
-def _link_of(seen: Observation, row: Record) -> str:
-    state = seen.state_of(row["id"])
+def _link_of(observed: Observation, row: Record) -> str:
+    state = observed.state_of(row["id"])
     return (
         str(state.advoware_id)
         if state is not None
-        else seen.link_of({"id": row.get("advowareId")})
+        else observed.link_of({"id": row.get("advowareId")})
     )
 
 

@@ -1,4 +1,4 @@
-"""The window to Advoware: login, one way to call the API, and errors that say what to do.
+"""The client of Advoware: login, one way to call the API, and errors that say what to do.
 
 Business methods are in `services.advoware_service`, facts about the interface in `services.values.advoware_protocol`.
 """
@@ -51,7 +51,8 @@ LOGIN_LOCK_KEY = "advoware_login_lock"
 LOGIN_REFUSED_KEY = "advoware_login_refused"
 LOGIN_REFUSED_SECONDS = 60
 DISCOVERY_TTL = timedelta(hours=1)
-REDIS_REST_SECONDS = 10.0
+#: How long Redis is left alone after a failure.
+REDIS_PAUSE_SECONDS = 10.0
 _AWAY = object()
 REPEATABLE_METHODS = frozenset({"GET", "HEAD"})
 #: What the innermost limit gets to end a request first: only there is known whether Advoware had begun to answer.
@@ -72,7 +73,7 @@ class _Session:
         self.refused: tuple[datetime, str] | None = None
         #: Endpoints that have answered 401 to a fresh token, and until when we remember that.
         self.unauthorised: dict[str, datetime] = {}
-        self.redis_rests_until = 0.0  #: monotonic seconds
+        self.redis_paused_until = 0.0  #: monotonic seconds
 
 
 class AdvowareAPI:
@@ -107,16 +108,15 @@ class AdvowareAPI:
         Raises:
             UnexpectedAnswer: the answer is not JSON. A write has been done all the same.
         """
-        return (
-            await self.request(
-                endpoint,
-                method,
-                headers,
-                params,
-                json_data,
-                timeout_seconds=timeout_seconds,
-            )
-        ).json(SYSTEM)
+        answer = await self.request(
+            endpoint,
+            method,
+            headers,
+            params,
+            json_data,
+            timeout_seconds=timeout_seconds,
+        )
+        return answer.json(SYSTEM)
 
     async def request(
         self,
@@ -146,14 +146,14 @@ class AdvowareAPI:
         """
         method = method.upper()
         limit = timeout_seconds or self._settings.api_timeout_seconds
-        asked = ForeignRequest(SYSTEM, method, endpoint, params, json_data)
+        request = ForeignRequest(SYSTEM, method, endpoint, params, json_data)
 
         async def send_it() -> HttpAnswer:
             return await self._request(
                 endpoint, method, headers, params, json_data, body, limit
             )
 
-        return await carried(self._resources.guard, asked, send_it)
+        return await carried(self._resources.guard, request, send_it)
 
     async def _request(
         self,
@@ -166,26 +166,25 @@ class AdvowareAPI:
         limit: float,
     ) -> HttpAnswer:
         deadline = asyncio.get_running_loop().time() + limit
+
+        async def send_with(token: str, url: URL) -> HttpAnswer:
+            sent = {
+                **(headers or {}),
+                "Authorization": f"Bearer {token}",
+                "Accept": "application/json",
+            }
+            return await retry_unavailable(
+                lambda: self._send(method, url, sent, json_data, body, deadline),
+                repeatable=method in REPEATABLE_METHODS,
+                max_seconds=limit / 2,
+            )
+
         try:
             async with asyncio.timeout_at(deadline + TIMEOUT_GRACE_SECONDS):
                 url = await self._url(endpoint, method, params)
-
-                async def send_with(token: str) -> HttpAnswer:
-                    sent = {
-                        **(headers or {}),
-                        "Authorization": f"Bearer {token}",
-                        "Accept": "application/json",
-                    }
-                    return await retry_unavailable(
-                        lambda: self._send(
-                            method, url, sent, json_data, body, deadline
-                        ),
-                        repeatable=method in REPEATABLE_METHODS,
-                        max_seconds=limit / 2,
-                    )
-
+                name = f"{method} {re.sub(r'[0-9]+', '0', url.path)}"
                 answer = await self._send_logged_in(
-                    send_with, f"{method} {re.sub(r'[0-9]+', '0', url.path)}"
+                    lambda token: send_with(token, url), name
                 )
         except TimeoutError as error:
             raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s") from error
@@ -196,11 +195,8 @@ class AdvowareAPI:
     async def _url(self, endpoint: str, method: str, params: Params | None) -> URL:
         base_url, _ = await self._base_urls()
         url = endpoint_url(base_url, endpoint)
-        if (
-            method not in REPEATABLE_METHODS
-            and self._settings.write_protection
-            and is_calendar_path(url)
-        ):
+        is_write = method not in REPEATABLE_METHODS
+        if is_write and self._settings.write_protection and is_calendar_path(url):
             raise WriteProtected(
                 "ADVOWARE_WRITE_PROTECTION is on: appointments in Advoware are not changed"
             )
@@ -228,40 +224,37 @@ class AdvowareAPI:
                 timeout_seconds=deadline - asyncio.get_running_loop().time(),
             )
         except Unavailable as error:
-            if (
-                method in REPEATABLE_METHODS
-                or error.status is None
-                or not 200 <= error.status < 300
-            ):
+            if method in REPEATABLE_METHODS or error.status is None:
                 raise
-            return HttpAnswer(
-                error.status, {}, b"", f"the answer broke off: {error.reason}"
-            )
+            if not 200 <= error.status < 300:
+                raise
+            missing = f"the answer broke off: {error.reason}"
+            return HttpAnswer(error.status, {}, b"", missing)
         if answer.status >= 500:
             raise _error(answer)
         return answer
 
     async def _send_logged_in(
-        self, send_with: Callable[[str], Awaitable[HttpAnswer]], door: str
+        self, send_with: Callable[[str], Awaitable[HttpAnswer]], name: str
     ) -> HttpAnswer:
         """Send with a token, and once more with a fresh one after a 401.
 
         An endpoint that refuses a fresh token as well is remembered: it is the endpoint that our account may not use,
-        and each of its calls would log in anew. ``door`` names it, without the numbers of its records.
+        and each of its calls would log in again. ``name`` is that of the endpoint, without the numbers of its records.
         """
         token = await self.get_access_token()
         answer = await send_with(token)
         known = self._session.unauthorised
         if answer.status != 401:
-            known.pop(door, None)
+            known.pop(name, None)
             return answer
-        if door in known and known[door] > self._now():
+        if name in known and known[name] > self._now():
             return answer
         answer = await send_with(await self._replace_token(token))
         if answer.status == 401:
             if len(known) >= MAX_UNAUTHORISED_ENDPOINTS:
                 known.clear()
-            known[door] = self._now() + timedelta(seconds=UNAUTHORISED_SECONDS)
+            known[name] = self._now() + timedelta(seconds=UNAUTHORISED_SECONDS)
         return answer
 
     # -- login ----------------------------------------------------------------------------------------------------
@@ -279,29 +272,31 @@ class AdvowareAPI:
 
     async def _cached_token(self) -> str | None:
         token = await self._with_redis(lambda redis: redis.get(TOKEN_KEY), _AWAY)
-        if token is _AWAY:
-            kept = self._session.token
-            return kept.value if kept and kept.usable_until > self._now() else None
-        return str(token) if token else None
+        if token is not _AWAY:
+            return str(token) if token else None
+        kept = self._session.token
+        if kept is None or kept.usable_until <= self._now():
+            return None
+        return kept.value
 
     async def _with_redis(
         self, operation: Callable[[Redis], Awaitable[Any]], fallback: Any
     ) -> Any:
         """The result of the operation, or ``fallback`` while Redis is away; it is then left alone for some seconds.
 
-        Without the rest, a Redis that hangs would cost its timeout several times in every call.
+        Without this pause, a Redis that hangs would cost its timeout several times in every call.
         """
-        if time.monotonic() < self._session.redis_rests_until:
+        if time.monotonic() < self._session.redis_paused_until:
             return fallback
         try:
             return await operation(self._resources.redis)
         except RedisError:
-            self._session.redis_rests_until = time.monotonic() + REDIS_REST_SECONDS
+            self._session.redis_paused_until = time.monotonic() + REDIS_PAUSE_SECONDS
             self._log("warning", "advoware.redis_unavailable")
             return fallback
 
     async def _replace_token(self, stale: str | None) -> str:
-        """Log in, unless somebody else has replaced the stale token already."""
+        """Log in, unless another job has replaced the stale token already."""
         current = await self._cached_token()
         if current and current != stale:
             return current
@@ -326,7 +321,9 @@ class AdvowareAPI:
                 )
             try:
                 current = await self._cached_token()
-                return current if current and current != stale else await self._log_in()
+                if current and current != stale:
+                    return current
+                return await self._log_in()
             finally:
                 try:
                     await lock.release()
@@ -363,10 +360,8 @@ class AdvowareAPI:
             json_data=login_request(self._settings, self._now()),
             timeout_seconds=self._settings.api_timeout_seconds,
         )
-        if (
-            answer.status >= 500
-            and explain_refusal(answer.status, answer.text()) is None
-        ):
+        is_broken = answer.status >= 500
+        if is_broken and explain_refusal(answer.status, answer.text()) is None:
             raise _error(answer)
         return answer
 
@@ -374,10 +369,8 @@ class AdvowareAPI:
         explanation = explain_refusal(answer.status, answer.text())
         if explanation is None:
             raise _error(answer)
-        self._session.refused = (
-            self._now() + timedelta(seconds=LOGIN_REFUSED_SECONDS),
-            explanation,
-        )
+        until = self._now() + timedelta(seconds=LOGIN_REFUSED_SECONDS)
+        self._session.refused = (until, explanation)
         await self._with_redis(
             lambda redis: redis.set(
                 LOGIN_REFUSED_KEY, explanation, ex=LOGIN_REFUSED_SECONDS
@@ -389,15 +382,22 @@ class AdvowareAPI:
 
     async def _raise_if_refused_recently(self) -> None:
         """A refused login is not tried again for a minute, however many jobs are waiting: accounts get locked."""
-        refused = self._session.refused
-        explanation = refused[1] if refused and refused[0] > self._now() else None
-        explanation = explanation or await self._with_redis(
-            lambda redis: redis.get(LOGIN_REFUSED_KEY), None
-        )
+        explanation = self._own_refusal()
+        if not explanation:
+            explanation = await self._with_redis(
+                lambda redis: redis.get(LOGIN_REFUSED_KEY), None
+            )
         if explanation:
             raise LoginRefused(
                 f"Advoware: {explanation} (not tried again for up to {LOGIN_REFUSED_SECONDS} s)"
             )
+
+    def _own_refusal(self) -> str | None:
+        """Why a login of this process was refused within the last minute; None if none was."""
+        if self._session.refused is None:
+            return None
+        until, explanation = self._session.refused
+        return explanation if until > self._now() else None
 
     async def _keep(self, token: Token) -> None:
         self._session.token = token
@@ -418,14 +418,19 @@ class AdvowareAPI:
     async def _base_urls(self) -> tuple[str, str]:
         """``(API base URL, URL of the security gateway)``: configured, or as the configurator says for an hour."""
         api_url, auth_url = self._settings.api_base_url, self._settings.auth_url
+        if auth_url:
+            auth_url = auth_url.removesuffix(f"/{TOKEN_PATH}")
         if api_url and auth_url:
-            return api_url, auth_url.removesuffix(f"/{TOKEN_PATH}")
+            return api_url, auth_url
+        known_api_url, known_auth_url = await self._discovered()
+        return api_url or known_api_url, auth_url or known_auth_url
+
+    async def _discovered(self) -> tuple[str, str]:
         known = self._session.addresses
         if known is None or known[0] < self._now() - DISCOVERY_TTL:
-            known = self._session.addresses = (self._now(), *await self._discover())
-        return api_url or known[1], auth_url.removesuffix(
-            f"/{TOKEN_PATH}"
-        ) if auth_url else known[2]
+            api_url, auth_url = await self._discover()
+            known = self._session.addresses = (self._now(), api_url, auth_url)
+        return known[1], known[2]
 
     async def _discover(self) -> tuple[str, str]:
         if not self._settings.kanzlei:
@@ -443,18 +448,16 @@ class AdvowareAPI:
         )
         if answer.status >= 300:
             raise _error(answer)
-        found = answer.json(SYSTEM)
-        api_url = isinstance(found, dict) and (
-            found.get("connectorUrl") or found.get("relayUrl")
-        )
+        content = answer.json(SYSTEM)
+        found = content if isinstance(content, dict) else {}
+        api_url = found.get("connectorUrl") or found.get("relayUrl")
         if not api_url or not found.get("securityGateway"):
             raise UnexpectedAnswer(
                 SYSTEM, "the configurator knows no address for this Kanzlei"
             )
         addresses = str(api_url).rstrip("/"), str(found["securityGateway"]).rstrip("/")
-        if any(
-            address_problem(url, self._resources.settings.service) for url in addresses
-        ):
+        service = self._resources.settings.service
+        if any(address_problem(url, service) for url in addresses):
             raise ConfigurationError(
                 "ADVOWARE_API_BASE_URL and ADVOWARE_AUTH_URL: the configurator names an address that is not https://; "
                 "set them, or name its host in BITBYLAW_PLAIN_HTTP_HOSTS"
@@ -471,9 +474,10 @@ class AdvowareAPI:
 
 
 def _error(answer: HttpAnswer) -> ForeignSystemError:
-    error = error_for_status(SYSTEM, answer.status, *_reason_and_details(answer))
-    error.retry_after = _retry_after(answer)
-    return error
+    reason, details = _reason_and_details(answer)
+    return error_for_status(
+        SYSTEM, answer.status, reason, details, retry_after=_retry_after(answer)
+    )
 
 
 def _reason_and_details(answer: HttpAnswer) -> tuple[str, Any]:

@@ -123,11 +123,8 @@ class AdvowareService:
         self, betnr: int | str, record: dict[str, Any]
     ) -> dict[str, Any]:
         """Create an Adresse with all its fields; the answer contains at least ``id``."""
-        return _with_id(
-            await self._call(
-                f"{BETEILIGTE}/{int(betnr)}/Adressen", "POST", json_data=record
-            )
-        )
+        path = f"{BETEILIGTE}/{int(betnr)}/Adressen"
+        return _with_id(await self._call(path, "POST", json_data=record))
 
     async def update_adresse(
         self, betnr: int | str, adresse_id: int, record: dict[str, Any]
@@ -148,11 +145,12 @@ class AdvowareService:
         return rows_of(await self._call(MITARBEITER, params={"aktiv": "true"}))
 
     async def list_termine(self, kuerzel: str, first: date, last: date) -> list[Any]:
-        """An employee's Termine with a day from ``first`` to ``last`` (both included), and those of everybody.
+        """An employee's Termine with a day from ``first`` to ``last`` (both included), and those of all employees.
 
         An unknown Kürzel has none. Derived entries (negative ``frNr``) are among them, and what is no record.
         """
-        return (await self.ask_termine(kuerzel, first, last)).rows()
+        answer = await self.ask_termine(kuerzel, first, last)
+        return answer.rows()
 
     async def ask_termine(self, kuerzel: str, first: date, last: date) -> TermineAnswer:
         """The same as `list_termine`, as Advoware has answered it."""

@@ -1,7 +1,7 @@
 """Bankverbindungen: EspoCRM's CBankverbindungen and those of a Beteiligter in Advoware, as comparable values. Pure.
 
 The comparable values use Advoware's field names: a text, None for empty, `Unknown` for what only its own side
-understands; a field that a side does not show is left out. No error message and nothing meant for people contains more
+understands; a field that a side does not show is left out. No error message and nothing meant for users contains more
 of an account's number than its last four characters.
 """
 
@@ -17,7 +17,7 @@ from schwifty.exceptions import SchwiftyException
 from services.core.errors import NeedsPerson
 from services.core.foreign_text import comparable_text, without_invisible
 from services.espocrm_mapper import erased_attributes
-from services.values.merge import Unknown, Value, is_same
+from services.values.merge import Unknown, Value, differing_fields
 
 Record = Mapping[str, Any]
 
@@ -33,8 +33,6 @@ ATTRIBUTES = {
 ADVOWARE_LENGTHS = {"kontoinhaber": 250, "bank": 100}
 #: What a Bankverbindung can do without, in the order in which it is left out if Advoware refuses the whole.
 OPTIONAL = ("bank", "kontoinhaber", "bic", "kontoNr", "blz")
-
-_MISSING = object()
 
 
 class UnusableAccount(NeedsPerson):
@@ -53,8 +51,9 @@ class Konten(NamedTuple):
 
 
 def compact(value: Any) -> str | None:
-    """An IBAN or BIC without white space and characters that nobody sees, in capitals; None if empty."""
-    return re.sub(r"\s+", "", without_invisible(str(value or ""))).upper() or None
+    """An IBAN or BIC without white space and invisible characters, in capitals; None if empty."""
+    visible = without_invisible(str(value or ""))
+    return re.sub(r"\s+", "", visible).upper() or None
 
 
 def mask_iban(value: Any) -> str | None:
@@ -62,7 +61,9 @@ def mask_iban(value: Any) -> str | None:
     iban = compact(value)
     if iban is None:
         return None
-    return f"****{iban[-4:]}" if len(iban) > 8 else "****"
+    if len(iban) <= 8:
+        return "****"
+    return f"****{iban[-4:]}"
 
 
 def konten_of(beteiligter: Record) -> Konten | None:
@@ -73,8 +74,14 @@ def konten_of(beteiligter: Record) -> Konten | None:
     konten = beteiligter.get("bankkverbindungen", beteiligter.get("bankverbindungen"))
     if not isinstance(konten, list):
         return None
-    usable = [konto for konto in map(usable_konto, konten) if konto is not None]
-    return Konten(usable, [item for item in konten if usable_konto(item) is None])
+    found = Konten([], [])
+    for item in konten:
+        konto = usable_konto(item)
+        if konto is None:
+            found.odd.append(item)
+        else:
+            found.usable.append(konto)
+    return found
 
 
 def usable_konto(item: Any) -> dict[str, Any] | None:
@@ -82,9 +89,9 @@ def usable_konto(item: Any) -> dict[str, Any] | None:
     if not isinstance(item, dict):
         return None
     text = str(item.get("id"))
-    return (
-        {**item, "id": int(text)} if re.fullmatch(r"[1-9][0-9]{0,17}", text) else None
-    )
+    if re.fullmatch(r"[1-9][0-9]{0,17}", text) is None:
+        return None
+    return {**item, "id": int(text)}
 
 
 class BankverbindungenMapper:
@@ -92,26 +99,29 @@ class BankverbindungenMapper:
 
     def comparable_from_espocrm(self, espo: Record) -> dict[str, Value]:
         """The comparable values of a CBankverbindungen."""
-        return _comparable(
-            {field: espo.get(name, _MISSING) for field, name in ATTRIBUTES.items()}
-        )
+        values = {}
+        for field, attribute in ATTRIBUTES.items():
+            if attribute in espo:
+                values[field] = _value(field, espo[attribute])
+        return values
 
     def erased(self, espo: Record) -> frozenset[str]:
-        """The comparable fields of a CBankverbindungen that were erased and nobody has filled since."""
+        """The comparable fields of a CBankverbindungen that were erased and no user has filled since."""
         erased = erased_attributes(espo)
-        return frozenset(
-            field for field, attribute in ATTRIBUTES.items() if attribute in erased
-        )
+        return frozenset(field for field in FIELDS if ATTRIBUTES[field] in erased)
 
     def comparable_from_advoware(self, advo: Record) -> dict[str, Value]:
         """The comparable values of a Bankverbindung. Its IBAN is unknown if it has only a Kontonummer, or none."""
-        values = _comparable({field: advo.get(field, _MISSING) for field in FIELDS})
-        number, bank_code = compact(advo.get("kontoNr")), compact(advo.get("blz"))
-        if values.get("iban") is None and ("iban" in values or number):
-            account = (
-                f"Konto {number}, BLZ {bank_code}" if bank_code else f"Konto {number}"
-            )
-            values["iban"] = Unknown(account if number else "ohne IBAN")
+        values = {
+            field: _value(field, advo[field]) for field in FIELDS if field in advo
+        }
+        if values.get("iban") is not None:
+            return values
+        account = _account_label(advo)
+        if account is not None:
+            values["iban"] = Unknown(account)
+        elif "iban" in values:
+            values["iban"] = Unknown("ohne IBAN")
         return values
 
     def map_cbankverbindungen_to_advoware(self, espo: Record) -> dict[str, str]:
@@ -132,15 +142,18 @@ class BankverbindungenMapper:
         }
         if iban.country_code == "DE":
             record |= {"kontoNr": iban.account_code, "blz": iban.bank_code}
-        return {
-            field: "" if field in omitted else value for field, value in record.items()
-        }
+        for field in record.keys() & omitted.keys():
+            record[field] = ""
+        return record
 
     def left_out(self, espo: Record) -> dict[str, str]:
         """The fields that are not sent, and why: ``invalid``, ``too_long`` or ``unknown``."""
-        omitted = {} if _is_bic(espo.get("bic")) else {"bic": "invalid"}
+        omitted = {}
+        if not _is_bic(espo.get("bic")):
+            omitted["bic"] = "invalid"
         for field, length in ADVOWARE_LENGTHS.items():
-            if len(comparable_text(espo.get(ATTRIBUTES[field])) or "") > length:
+            text = comparable_text(espo.get(ATTRIBUTES[field])) or ""
+            if len(text) > length:
                 omitted[field] = "too_long"
         for field, value in self.comparable_from_espocrm(espo).items():
             if isinstance(value, Unknown):
@@ -159,46 +172,46 @@ class BankverbindungenMapper:
         iban = self.comparable_from_espocrm(espo).get("iban")
         if not isinstance(iban, str):
             return False
-        theirs = self.comparable_from_advoware(advo).get("iban")
-        if not isinstance(theirs, Unknown):
-            return theirs == iban
-        return (
-            iban.startswith("DE")
-            and iban[4:] == f"{compact(advo.get('blz'))}{_account_number(advo)}"
-        )
+        advoware = self.comparable_from_advoware(advo).get("iban")
+        if not isinstance(advoware, Unknown):
+            return advoware == iban
+        bank_code = compact(advo.get("blz"))
+        number = (compact(advo.get("kontoNr")) or "").zfill(10)
+        return iban.startswith("DE") and iban[4:] == f"{bank_code}{number}"
 
     def get_changed_fields(self, espo: Record, advo: Record) -> list[str]:
         """The comparable fields whose values differ, sorted."""
-        ours, theirs = (
-            self.comparable_from_espocrm(espo),
-            self.comparable_from_advoware(advo),
-        )
-        return sorted(
-            field
-            for field in ours.keys() & theirs.keys()
-            if not is_same(ours[field], theirs[field])
-        )
+        espocrm = self.comparable_from_espocrm(espo)
+        advoware = self.comparable_from_advoware(advo)
+        return differing_fields(espocrm, advoware)
 
     def label(self, values: Mapping[str, Value]) -> str:
-        """A Bankverbindung in a few words, for people: ``Sparkasse Hannover ****3000``."""
-        parts = (values.get("bank"), self.shown("iban", values.get("iban")))
-        known = [str(self.shown("", part)) for part in parts if part]
-        return " ".join(known) or str(values.get("kontoinhaber") or "")
+        """A Bankverbindung in a few words, for users: ``Sparkasse Hannover ****3000``."""
+        parts = []
+        for part in (values.get("bank"), self.shown("iban", values.get("iban"))):
+            if part:
+                parts.append(str(self.shown("", part)))
+        return " ".join(parts) or str(values.get("kontoinhaber") or "")
 
     def shown(self, field: str, value: Value) -> Any:
         """A comparable value as it may be shown."""
         if isinstance(value, Unknown):
             text = value.text.partition(":")[0]
             return re.sub(r"[0-9]{5,}", lambda number: f"****{number[0][-4:]}", text)
-        return mask_iban(value) if field == "iban" else value
+        if field == "iban":
+            return mask_iban(value)
+        return value
 
 
-def _comparable(values: Mapping[str, Any]) -> dict[str, Value]:
-    return {
-        field: _value(field, value)
-        for field, value in values.items()
-        if value is not _MISSING
-    }
+def _account_label(advo: Record) -> str | None:
+    """The account as Advoware shows it beside the IBAN; None without a Kontonummer."""
+    number = compact(advo.get("kontoNr"))
+    bank_code = compact(advo.get("blz"))
+    if number is None:
+        return None
+    if bank_code is None:
+        return f"Konto {number}"
+    return f"Konto {number}, BLZ {bank_code}"
 
 
 def _value(field: str, value: Any) -> Value:
@@ -209,12 +222,9 @@ def _value(field: str, value: Any) -> Value:
     if field != "bic":
         return comparable_text(value)
     bic = compact(value)
-    # The head office may be written with or without.
-    return bic.removesuffix("XXX") if bic is not None and len(bic) == 11 else bic
-
-
-def _account_number(advo: Record) -> str:
-    return (compact(advo.get("kontoNr")) or "").zfill(10)
+    if bic is not None and len(bic) == 11:
+        return bic.removesuffix("XXX")  # the head office may be written with or without
+    return bic
 
 
 def _checked_iban(value: Any) -> schwifty.IBAN:

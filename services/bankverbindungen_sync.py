@@ -128,6 +128,14 @@ class _Report:
         )
 
 
+@dataclass
+class _RowWork:
+    """An event's record as it was read last, and its Beteiligter's number once that is known."""
+
+    row: Record
+    betnr: Any = None
+
+
 class _RowGone(Exception):
     """The CBankverbindungen does not exist in EspoCRM any more."""
 
@@ -191,7 +199,7 @@ class BankverbindungenSync:
         await claim_pending(self._resources, topic, event.entity_id)
         report = _Report()
         outcome = await self._handle_current(event.entity_id, store, report)
-        await self._tell(report)
+        await self._notify(report)
         try:
             await writes.flush()
         except (
@@ -239,14 +247,14 @@ class BankverbindungenSync:
             ENTITY_TYPE, [equals("beteiligteId", espo["id"])], SELECT
         )
         known = {row["id"]: row async for row in rows}
-        seen = await self._observe(
+        observed = await self._observe(
             espo["id"], str(advo["betNr"]), konten, store, list(known)
         )
         report = _Report()
         unavailable = 0
         for row in known.values():
             try:
-                await self._sync_row(seen, row, store, report)
+                await self._sync_row(observed, row, store, report)
                 report.judged.add(row["id"])
                 unavailable = 0
             except NotBefore as error:
@@ -254,11 +262,11 @@ class BankverbindungenSync:
             except Exception as error:
                 if is_no_records_fault(error):
                     raise
-                await self._row_failed(seen, row, error, report)
+                await self._row_failed(observed, row, error, report)
                 unavailable = unavailable + 1 if isinstance(error, Unavailable) else 0
                 if unavailable == MAX_UNAVAILABLE:
                     break
-        await self._look_for_deleted(seen, set(known), store, report)
+        await self._look_for_deleted(observed, set(known), store, report)
         await self._end_problems(report)
         return report.result()
 
@@ -334,44 +342,50 @@ class BankverbindungenSync:
 
         The record is read again when everything else is known: it may have been edited while we waited.
         """
-        betnr = None
+        work = _RowWork(row)
         try:
-            espo = await self._owner(row["beteiligteId"])
-            if espo is None:
-                return await self._handle_ownerless(row, store, report)
-            await self._notifications.remember_responsible("CBeteiligte", espo)
-            betnr = espo.get("betnr")
-            if not betnr:
-                return await self._wait(row)
-            konten = _required_konten(await self._advoware.get_beteiligter(betnr))
-            seen = await self._observe(
-                espo["id"], str(betnr), konten, store, [row["id"]]
-            )
-            row = await self._row(row["id"])
-            if row.get("beteiligteId") != espo["id"]:
-                return None
-            result, state = await self._sync_row(seen, row, store, report)
-            report.judged.add(row["id"])
-            await self._tell(report)
-            await self._flush()
+            return await self._sync_single(work, store, report)
         except (_RowGone, EntityBusy):
             raise
         except UnusableAccount as error:
-            await self._show_unusable(row, error, betnr, report)
+            await self._show_unusable(work.row, error, work.betnr, report)
             return Outcome("failed", error=shown_text(error))
         except Exception as error:
             if is_no_records_fault(error):
                 raise
-            self._log_row_failure(row, error)
-            await self._show(
-                row, shown_status(row, "failed", hint=failure_sentence(error))
-            )
+            self._log_row_failure(work.row, error)
+            hint = failure_sentence(error)
+            await self._show(work.row, shown_status(work.row, "failed", hint=hint))
             return Outcome("failed", error=shown_text(error))
+
+    async def _sync_single(
+        self, work: _RowWork, store: SyncStore, report: _Report
+    ) -> Outcome | None:
+        row = work.row
+        espo = await self._owner(row["beteiligteId"])
+        if espo is None:
+            return await self._handle_ownerless(row, store, report)
+        await self._notifications.remember_responsible("CBeteiligte", espo)
+        work.betnr = espo.get("betnr")
+        if not work.betnr:
+            return await self._wait(row)
+        konten = _required_konten(await self._advoware.get_beteiligter(work.betnr))
+        observed = await self._observe(
+            espo["id"], str(work.betnr), konten, store, [row["id"]]
+        )
+        work.row = row = await self._row(row["id"])
+        if row.get("beteiligteId") != espo["id"]:
+            return None
+        result, state = await self._sync_row(observed, row, store, report)
+        report.judged.add(row["id"])
+        await self._notify(report)
+        await self._flush()
         if report.failure is not None:
             return Outcome("failed", error=shown_text(report.failure))
-        return Outcome(
-            result, state.advoware_id if state else None, tuple(report.changes)
-        )
+        link = None
+        if state is not None:
+            link = state.advoware_id
+        return Outcome(result, link, tuple(report.changes))
 
     async def _owner(self, beteiligte_id: str) -> Record | None:
         try:
@@ -410,8 +424,12 @@ class BankverbindungenSync:
                 ) or Konten([], [])
             except NotFound:
                 konten = Konten([], [])
-            seen = await self._observe(beteiligte_id, betnr, konten, store, [entity_id])
-            await self._remember_deleted(seen, seen.states[entity_id], store, report)
+            observed = await self._observe(
+                beteiligte_id, betnr, konten, store, [entity_id]
+            )
+            await self._remember_deleted(
+                observed, observed.states[entity_id], store, report
+            )
             return Outcome("deleted", link)
 
         return await self._in_lock(beteiligte_id, work) or Outcome("deleted", link)
@@ -443,104 +461,106 @@ class BankverbindungenSync:
         )
 
     async def _sync_row(
-        self, seen: Observation, row: Record, store: SyncStore, report: _Report
+        self, observed: Observation, row: Record, store: SyncStore, report: _Report
     ) -> tuple[str, SyncState | None]:
         """Create, compare, or find it moved or gone; returns the word for the audit and the new state.
 
         Raises:
             UnusableAccount: only a person can correct the record.
         """
-        found = find_konto(seen, row)
+        found = find_konto(observed, row)
         if found.konto is not None:
-            action = settle(seen, row, found.konto)
-        elif found.is_known and seen.may_hide(row):
-            return "no_change", seen.state_of(row["id"])
+            action = settle(observed, row, found.konto)
+        elif found.is_known and observed.may_hide(row):
+            return "no_change", observed.state_of(row["id"])
         elif found.is_known:
-            action = await self._gone(seen, row)
-        elif (home := await self._find_home(seen, row, store, report)) is not None:
-            action = settle_moved(seen, row, home)
+            action = await self._gone(observed, row)
+        elif (home := await self._find_home(observed, row, store, report)) is not None:
+            action = settle_moved(observed, row, home)
         elif is_active(row):
-            action = await self._create(seen, row, found, store, report)
+            action = await self._create(observed, row, found, store, report)
         else:  # not in use and unknown to Advoware: there is nothing to bring over
             await self._show(row, shown_status(row, "clean"))
             return "skipped", None
-        await self._finish(seen, action, store, report)
+        await self._finish(observed, action, store, report)
         return action.result, action.state
 
-    async def _gone(self, seen: Observation, row: Record) -> Settle:
-        if (
-            is_newly_gone(seen, row)
-            and (konto := await self._look_again(seen, row)) is not None
-        ):
-            return settle(seen, row, konto)
-        return settle_gone(seen, row)
+    async def _gone(self, observed: Observation, row: Record) -> Settle:
+        if is_newly_gone(observed, row):
+            konto = await self._look_again(observed, row)
+            if konto is not None:
+                return settle(observed, row, konto)
+        return settle_gone(observed, row)
 
     async def _find_home(
-        self, seen: Observation, row: Record, store: SyncStore, report: _Report
+        self, observed: Observation, row: Record, store: SyncStore, report: _Report
     ) -> str | None:
         """The link of a row whose Bankverbindung is still at another Beteiligter, see `home_of`."""
-        home = home_of(seen, row)
-        if home is None or await store.linked_entity(ENTITY_TYPE, home) not in (
-            None,
-            row["id"],
-        ):
+        home = home_of(observed, row)
+        if home is None:
+            return None
+        owner = await store.linked_entity(ENTITY_TYPE, home)
+        if owner not in (None, row["id"]):
             return None
         betnr, _, konto_id = home.partition("/")
         if betnr not in report.homes:
-            try:
-                report.homes[betnr] = _required_konten(
-                    await self._advoware.get_beteiligter(betnr)
-                )
-            except NotFound:
-                report.homes[betnr] = None
+            report.homes[betnr] = await self._konten_of_number(betnr)
         konten = report.homes[betnr]
-        return (
-            home
-            if konten and any(str(konto["id"]) == konto_id for konto in konten.usable)
-            else None
-        )
+        if konten is None:
+            return None
+        for konto in konten.usable:
+            if str(konto["id"]) == konto_id:
+                return home
+        return None
+
+    async def _konten_of_number(self, betnr: str) -> Konten | None:
+        """The Bankverbindungen of a Beteiligter; None if Advoware does not know the number."""
+        try:
+            return _required_konten(await self._advoware.get_beteiligter(betnr))
+        except NotFound:
+            return None
 
     async def _finish(
-        self, seen: Observation, action: Settle, store: SyncStore, report: _Report
+        self, observed: Observation, action: Settle, store: SyncStore, report: _Report
     ) -> None:
         """Write EspoCRM, then remember; problems and changes count from here on.
 
         Where the write is collected, they count before: their Tasks go with it.
         """
         row, state = action.row, action.state
-        is_first, known = seen.state_of(row["id"]) is None, seen.states.get(row["id"])
+        is_first = observed.state_of(row["id"]) is None
+        known = observed.states.get(row["id"])
 
         async def remember() -> None:
             if state != known:
-                await store.save(replace(state, synced_at=seen.now))
+                await store.save(replace(state, synced_at=observed.now))
             if is_first:
                 await store.end_create(ENTITY_TYPE, row["id"])
 
-        def take_up() -> None:
-            seen.states[row["id"]] = state
+        def apply() -> None:
+            observed.states[row["id"]] = state
             report.problems += action.problems
             report.changes += action.changes
 
         async def then(records: list[Record]) -> None:
-            written = records[0]
-            report.was_edited |= self._said(written) != self._said(
-                row
-            ) and await self._was_edited(row)
+            is_as_read = self._shown(records[0]) == self._shown(row)
+            if not is_as_read and await self._was_edited(row):
+                report.was_edited = True
             await remember()
 
         async def failed(error: Exception) -> None:
-            await self._row_failed(seen, row, error, report)
+            await self._row_failed(observed, row, error, report)
 
         if not action.attributes:
             await remember()
-            take_up()
+            apply()
             return
         attributes = {
             **action.attributes,
-            "advowareLastSync": format_date_time(seen.now),
+            "advowareLastSync": format_date_time(observed.now),
         }
         await self._write(row, attributes, then, failed)
-        take_up()
+        apply()
 
     async def _write(
         self,
@@ -570,7 +590,8 @@ class BankverbindungenSync:
 
     async def _was_edited(self, row: Record) -> bool:
         """Whether the record says something else now; an answer to a write may only show it otherwise than a read."""
-        return self._said(await self._row(row["id"])) != self._said(row)
+        now = await self._row(row["id"])
+        return self._shown(now) != self._shown(row)
 
     async def _flush(self) -> None:
         if self._writes is not None:
@@ -586,21 +607,21 @@ class BankverbindungenSync:
         if attributes:
             await self._write(row, attributes, then, failed)
 
-    def _said(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        """What people can say about a CBankverbindungen."""
+    def _shown(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What users can edit of a CBankverbindungen."""
         return self._mapper.comparable_from_espocrm(row), is_active(dict(row))
 
-    async def _look_again(self, seen: Observation, row: Record) -> Record | None:
-        """The Bankverbindung in a second read: neither system is believed at once that something is gone."""
-        konten = _required_konten(await self._advoware.get_beteiligter(seen.betnr))
-        seen.konten[:], seen.odd[:] = konten
-        return find_konto(seen, row).konto
+    async def _look_again(self, observed: Observation, row: Record) -> Record | None:
+        """The Bankverbindung in a second read, before it is treated as deleted."""
+        konten = _required_konten(await self._advoware.get_beteiligter(observed.betnr))
+        observed.konten[:], observed.odd[:] = konten
+        return find_konto(observed, row).konto
 
     # -- create ---------------------------------------------------------------------------------------------------
 
     async def _create(
         self,
-        seen: Observation,
+        observed: Observation,
         row: Record,
         found: Found,
         store: SyncStore,
@@ -613,20 +634,20 @@ class BankverbindungenSync:
                 "iban: another Bankverbindung of this Beteiligter has it",
             )
         record = self._mapper.map_cbankverbindungen_to_advoware(row)
-        if seen.hides(row):
+        if observed.hides(row):
             raise UnexpectedAnswer(
                 "Advoware", "the Bankverbindung with this IBAN has no id"
             )
         posted = {"iban": record["iban"]}
         intent = await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
         if intent.is_repeated:
-            konto = await self._find_created(seen, row, intent)
+            konto = await self._find_created(observed, row, intent)
             if konto is not None:
-                return settle(seen, row, konto)
+                return settle(observed, row, konto)
             await store.end_create(ENTITY_TYPE, row["id"])
             await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
         try:
-            answer = await self._post(seen, row, record, report)
+            answer = await self._post(observed, row, record, report)
         except UnusableAccount:
             await store.end_create(ENTITY_TYPE, row["id"])
             raise
@@ -635,13 +656,13 @@ class BankverbindungenSync:
             if refused or (isinstance(error, Unavailable) and not error.was_sent):
                 await store.end_create(ENTITY_TYPE, row["id"])
             raise
-        await store.created(ENTITY_TYPE, row["id"], seen.link_of(answer))
-        konto = await self._complete(seen, answer)
-        seen.konten.append(konto)
-        return settle(seen, row, konto, created=True)
+        await store.created(ENTITY_TYPE, row["id"], observed.link_of(answer))
+        konto = await self._complete(observed, answer)
+        observed.konten.append(konto)
+        return settle(observed, row, konto, created=True)
 
     async def _post(
-        self, seen: Observation, row: Record, record: Record, report: _Report
+        self, observed: Observation, row: Record, record: Record, report: _Report
     ) -> Record:
         """Create the Bankverbindung, without what Advoware refuses if it can do without that.
 
@@ -650,7 +671,7 @@ class BankverbindungenSync:
         """
         while True:
             try:
-                return await self._send(seen, row, record, report)
+                return await self._send(observed, row, record, report)
             except ValidationFailed as error:
                 name = refused_field(error)
             if name is None or name not in OPTIONAL or not record.get(name):
@@ -658,11 +679,11 @@ class BankverbindungenSync:
             record = {**record, name: ""}
         for smaller in self._mapper.smaller(record):
             with suppress(ValidationFailed):
-                return await self._send(seen, row, smaller, report)
+                return await self._send(observed, row, smaller, report)
         raise UnusableAccount("bank_refused", "iban: refused by Advoware")
 
     async def _send(
-        self, seen: Observation, row: Record, record: Record, report: _Report
+        self, observed: Observation, row: Record, record: Record, report: _Report
     ) -> Record:
         """One request; an answer that cannot be read is looked up in the Beteiligter.
 
@@ -671,14 +692,14 @@ class BankverbindungenSync:
         """
         try:
             answer = usable_konto(
-                await self._advoware.create_bankverbindung(seen.betnr, record)
+                await self._advoware.create_bankverbindung(observed.betnr, record)
             )
         except UnexpectedAnswer as error:
             if error.status is not None and error.status >= 300:
                 raise
             answer = None
         report.wrote_advoware = True
-        answer = answer or await self._look_again(seen, row)
+        answer = answer or await self._look_again(observed, row)
         if answer is None:
             raise UnexpectedAnswer(
                 "Advoware", "the created Bankverbindung cannot be found"
@@ -686,7 +707,7 @@ class BankverbindungenSync:
         return answer
 
     async def _find_created(
-        self, seen: Observation, row: Record, intent: CreateIntent
+        self, observed: Observation, row: Record, intent: CreateIntent
     ) -> Record | None:
         """What an interrupted create has left in Advoware, once its request has certainly come to an end."""
         latest = intent.attempted_at + timedelta(
@@ -694,32 +715,36 @@ class BankverbindungenSync:
         )
         if latest > self._now():
             raise NotBefore("an interrupted create", latest)
-        konto = await self._look_again(seen, {**row, "iban": intent.posted.get("iban")})
-        return (
-            konto
-            if intent.advoware_id is None
-            else seen.konto_by_link(intent.advoware_id)
+        konto = await self._look_again(
+            observed, {**row, "iban": intent.posted.get("iban")}
         )
+        if intent.advoware_id is not None:
+            return observed.konto_by_link(intent.advoware_id)
+        return konto
 
-    async def _complete(self, seen: Observation, answer: Record) -> Record:
+    async def _complete(self, observed: Observation, answer: Record) -> Record:
         """A new Bankverbindung as Advoware has it: the answer, or a new read if that does not say."""
         if answer.keys() >= {"iban", "bic", "kontoinhaber", "bank"}:
             return answer
-        konten = konten_of(await self._advoware.get_beteiligter(seen.betnr))
-        usable = konten.usable if konten else []
-        return next((konto for konto in usable if konto["id"] == answer["id"]), answer)
+        konten = konten_of(await self._advoware.get_beteiligter(observed.betnr))
+        if konten is None:
+            return answer
+        for konto in konten.usable:
+            if konto["id"] == answer["id"]:
+                return konto
+        return answer
 
     # -- deleted in EspoCRM ---------------------------------------------------------------------------------------
 
     async def _look_for_deleted(
-        self, seen: Observation, known: set[str], store: SyncStore, report: _Report
+        self, observed: Observation, known: set[str], store: SyncStore, report: _Report
     ) -> None:
-        for entity_id, state in list(seen.states.items()):
+        for entity_id, state in list(observed.states.items()):
             if entity_id in known:
                 continue
             try:
                 if state.deleted_at is not None or await self._is_removed(entity_id):
-                    await self._remember_deleted(seen, state, store, report)
+                    await self._remember_deleted(observed, state, store, report)
             except Exception as error:  # noqa: BLE001 - one odd row must not stop its neighbours
                 self._log_row_failure({"id": entity_id}, error)
                 label = str(state.base.get("label") or "ohne Angaben")
@@ -728,48 +753,52 @@ class BankverbindungenSync:
                 )
 
     async def _is_removed(self, entity_id: str) -> bool:
-        """Whether a CBankverbindungen is gone or belongs to nobody; one that was moved is its new owner's business."""
+        """Whether a CBankverbindungen is gone or belongs to no one; one that was moved is its new owner's business."""
         try:
             return not (await self._row(entity_id)).get("beteiligteId")
         except _RowGone:
             return True
 
     async def _remember_deleted(
-        self, seen: Observation, state: SyncState, store: SyncStore, report: _Report
+        self, observed: Observation, state: SyncState, store: SyncStore, report: _Report
     ) -> None:
         if state.deleted_at is None:
-            await store.mark_deleted(ENTITY_TYPE, state.entity_id, seen.now)
-            state = seen.states[state.entity_id] = replace(state, deleted_at=seen.now)
-        is_there = seen.konto_by_link(state.advoware_id) is not None
-        if is_there and state.advoware_id not in seen.linked_except(state.entity_id):
-            report.problems.append(deleted_problem(seen.beteiligte_id, state))
-        if not seen.odd or is_there:
+            await store.mark_deleted(ENTITY_TYPE, state.entity_id, observed.now)
+            state = observed.states[state.entity_id] = replace(
+                state, deleted_at=observed.now
+            )
+        is_there = observed.konto_by_link(state.advoware_id) is not None
+        if is_there and state.advoware_id not in observed.linked_except(
+            state.entity_id
+        ):
+            report.problems.append(deleted_problem(observed.beteiligte_id, state))
+        if not observed.odd or is_there:
             report.judged.add(state.entity_id)
 
     # -- problems and failures ------------------------------------------------------------------------------------
 
-    async def _tell(self, report: _Report) -> None:
-        """Tell what stands, and withdraw what does not any more."""
+    async def _notify(self, report: _Report) -> None:
+        """Notify of what stands, and withdraw what does not any more."""
         for problem in report.problems:
             await self._notifications.notify(problem)
         await self._end_problems(report)
 
     async def _end_problems(self, report: _Report) -> None:
-        """Withdraw what was told about the records that were looked at and does not stand any more."""
+        """Withdraw the problems of the records that were looked at that do not stand any more."""
         standing = {problem.key for problem in report.problems}
         over = [key for key in keys_of(report.judged) if key not in standing]
         if over:
             await self._notifications.withdraw(over, SETTLED)
 
     async def _row_failed(
-        self, seen: Observation, row: Record, error: Exception, report: _Report
+        self, observed: Observation, row: Record, error: Exception, report: _Report
     ) -> None:
-        """Show why a row was not synced. What only a person can correct is told, and is no failure to be repeated."""
+        """Show why a row was not synced. What only a user can correct is notified, and is no failure to be repeated."""
         report.failure = error
         report.judged.discard(row["id"])
         try:
             if isinstance(error, UnusableAccount):
-                await self._show_unusable(row, error, seen.betnr, report)
+                await self._show_unusable(row, error, observed.betnr, report)
                 return
             self._log_row_failure(row, error)
             report.errors.append(f"{failed_name(row)}: {failure_sentence(error)}")
@@ -798,12 +827,9 @@ class BankverbindungenSync:
         await self._show(row, shown_status(row, "unclean", [problem]))
 
     def _log_row_failure(self, row: Mapping[str, Any], error: Exception) -> None:
-        is_defect = not isinstance(error, BitByLawError)
-        place = (
-            "".join(traceback.format_tb(error.__traceback__)[-2:])
-            if is_defect
-            else None
-        )
+        place = None
+        if not isinstance(error, BitByLawError):
+            place = "".join(traceback.format_tb(error.__traceback__)[-2:])
         log(
             self._context,
             "error",

@@ -53,7 +53,7 @@ STUCK_MINUTES = 15
 #: While a job waits it is not enqueued again; should it be lost, the record is found again after this time.
 PENDING_SECONDS = 60 * 60
 ENQUEUE_SECONDS = 20.0
-#: In Redis: the id after which the next run looks for records that are gone; losing it only starts anew.
+#: In Redis: the id after which the next run looks for records that are gone; losing it only starts again.
 DELETED_CURSOR = "beteiligte_check:deleted_after"
 #: A category whose pages keep failing is left to the next run.
 MAX_PAGE_FAILURES = 3
@@ -174,7 +174,7 @@ class BeteiligteCheck:
         return counts
 
     async def _asked(self, counts: Counter[str]) -> list[str]:
-        """The records that somebody has asked to be looked at again, where a crash has kept it from happening."""
+        """The records that a user has asked to be looked at again, where a crash has kept it from happening."""
         before = self._now() - timedelta(seconds=LEFT_BEHIND_SECONDS)
         try:
             notes = Notes(await self._resources.database())
@@ -272,7 +272,7 @@ class BeteiligteCheck:
             await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
         except NotFound:
             return True
-        except Unavailable:
+        except (Unavailable, ConfigurationError):
             raise
         except BitByLawError:  # its own sync shows it
             return False
@@ -371,6 +371,8 @@ class BeteiligteCheck:
         }
         try:
             await self._espocrm.update_entity(ENTITY_TYPE, entity_id, fresh)
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             counts["errors"] += 1
             log(
@@ -388,7 +390,7 @@ class BeteiligteCheck:
 
 
 def _last_name(state: SyncState) -> str:
-    """The name that a record which is gone showed last; empty if nobody knows it."""
+    """The name that a record which is gone showed last; empty if no one knows it."""
     base = base_from_json(state.base)
     shown = [
         text_of(base[part].espocrm) for part in ("vorname", "name") if part in base
@@ -404,11 +406,13 @@ def _shares(
     Else each category gets an equal share before the urgent ones get the rest, so that one that never empties does not
     keep the others waiting for ever.
     """
-    seen: set[str] = set()
+    observed: set[str] = set()
     waiting = []
     for name, ids in found:
-        fresh = [entity_id for entity_id in dict.fromkeys(ids) if entity_id not in seen]
-        seen.update(fresh)
+        fresh = [
+            entity_id for entity_id in dict.fromkeys(ids) if entity_id not in observed
+        ]
+        observed.update(fresh)
         if fresh:
             waiting.append((name, fresh))
     share = max(1, limit // len(waiting)) if waiting else 0

@@ -1,8 +1,8 @@
 """Sync of one CBeteiligte with its Beteiligter in Advoware, and of everything that belongs to it.
 
-Four rooms: observe (read both sides and the base), plan (pure: `compare_entities`), apply, record. Master data come
-first, then Kommunikation, Adressen and Bankverbindungen, all under one lock; what concerns the CBeteiligte record
-itself is written in one final PUT together with its status.
+Four phases, in this order: observe (read both sides and the base), plan (pure: `compare_entities`), apply, record.
+Master data come first, then Kommunikation, Adressen and Bankverbindungen, all under one lock; what concerns the
+CBeteiligte record itself is written in one final PUT together with its status.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 from services.adressen_sync import AdressenSync
 from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
-from services.beteiligte.finish import BeteiligteFinisher, was_edited_since
-from services.beteiligte.gone import GoneBeteiligte, inherit_state
+from services.beteiligte.finish import BeteiligteFinisher, Ending, was_edited_since
+from services.beteiligte.gone import GoneBeteiligte, inherit_state, missing_key
 from services.core.errors import (
     BitByLawError,
     ConfigurationError,
@@ -56,7 +56,11 @@ from services.values.merge import (
     text_of,
 )
 from services.vmh_sync.beteiligte import status as beteiligte_status
-from services.vmh_sync.beteiligte.create import ENTITY_TYPE, BeteiligteCreator
+from services.vmh_sync.beteiligte.create import (
+    ENTITY_TYPE,
+    BeteiligteCreator,
+    Created,
+)
 from services.vmh_sync.beteiligte.identity import (
     has_lost_its_last_numbers,
     require_no_older_state,
@@ -96,8 +100,8 @@ MAX_ROUNDS = 3
 OLDER_STATE = failure_sentence(OlderState())
 RELEASED = "Der Abgleich der angehaltenen Datensätze läuft wieder."
 
-#: What an event asks for, by its source; a check asks for nothing.
-_WISHES = {"webhook": frozenset({EDIT}), "hand": frozenset({EDIT, HAND})}
+#: What an event requests, by its source; a check requests nothing.
+_REQUESTED = {"webhook": frozenset({EDIT}), "hand": frozenset({EDIT, HAND})}
 
 Record = dict[str, Any]
 
@@ -108,6 +112,23 @@ class _Run:
 
     store: SyncStore
     changes: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Applied:
+    """Master data after their write to Advoware.
+
+    Attributes:
+        plan: what was to be brought over.
+        changed: what was really brought over.
+        written: what became of the write.
+        standing: what does not arrive and waits for a user.
+    """
+
+    plan: Merge
+    changed: Merge
+    written: Written
+    standing: dict[str, Standing]
 
 
 class BeteiligteSync:
@@ -145,7 +166,7 @@ class BeteiligteSync:
             self._resources,
         )
 
-    # -- entrance -------------------------------------------------------------------------------------------------
+    # -- entry points ---------------------------------------------------------------------------------------------
 
     async def handle(self, event: SyncEvent) -> Outcome:
         """Sync the record of an event, and write the result into the record's status and into the audit.
@@ -153,7 +174,7 @@ class BeteiligteSync:
         The result is one of created, adopted, no_change, espocrm_newer, advoware_newer, merged, conflict, deleted,
         deleted_in_advoware, skipped, busy, failed, permanently_failed. A failure that the record's status can show is
         not raised: the cron tries again when it is due. ``busy``: another run works on the record, and looks again if
-        the event is somebody's edit (`services.core.look_again`). In the audit also waiting: the rest of the work goes
+        the event is a user's edit (`services.core.look_again`). In the audit also waiting: the rest of the work goes
         on when what an interrupted run has left does not count any more.
 
         Raises:
@@ -162,16 +183,16 @@ class BeteiligteSync:
         topic = f"{TOPIC_PREFIX}.{event.action}"
         await claim_pending(self._resources, topic, event.entity_id)
         store = SyncStore(await self._resources.database())
-        wishes = _WISHES.get(event.source, frozenset())
+        requested = _REQUESTED.get(event.source, frozenset())
 
-        async def one_round(wishes: frozenset[str]) -> Outcome:
-            return await self._handle_round(event, topic, store, wishes)
+        async def one_round(requested: frozenset[str]) -> Outcome:
+            return await self._handle_round(event, topic, store, requested)
 
         started = time.perf_counter()
         outcome = await in_turn(
             self._resources,
             beteiligter(event.entity_id),
-            wishes,
+            requested,
             one_round,
             leaves_note=event.action != "sync_check",
         )
@@ -207,12 +228,12 @@ class BeteiligteSync:
         """
         run = _Run(SyncStore(await self._resources.database()))
         event = SyncEvent(entity_id=entity_id, action="sync_now", source="hand")
-        outcome = await self._handle_locked(event, run, _WISHES["hand"])
+        outcome = await self._handle_locked(event, run, _REQUESTED["hand"])
         await self._write_the_rest(entity_id)
         return outcome
 
     async def _handle_round(
-        self, event: SyncEvent, topic: str, store: SyncStore, wishes: frozenset[str]
+        self, event: SyncEvent, topic: str, store: SyncStore, requested: frozenset[str]
     ) -> Outcome:
         """Sync the record once, under its lock, and write the audit.
 
@@ -239,7 +260,7 @@ class BeteiligteSync:
 
         try:
             async with self.acquire_sync_lock(event.entity_id):
-                outcome = await self._handle_locked(event, run, wishes)
+                outcome = await self._handle_locked(event, run, requested)
                 await self._write_the_rest(event.entity_id)
         except NotBefore:
             if run.changes:  # what was done is done, although the rest has to wait
@@ -261,14 +282,14 @@ class BeteiligteSync:
             yield
 
     async def _handle_locked(
-        self, event: SyncEvent, run: _Run, wishes: frozenset[str]
+        self, event: SyncEvent, run: _Run, requested: frozenset[str]
     ) -> Outcome:
         try:
             espo = await self._espocrm.get_entity(ENTITY_TYPE, event.entity_id)
         except NotFound:
             return await self._handle_deleted(event.entity_id, run.store)
         await self._notifications.remember_responsible(ENTITY_TYPE, espo)
-        if _rests(espo, wishes, self._now()):
+        if _backs_off(espo, requested, self._now()):
             return Outcome("skipped", betnr_of(espo))
         try:
             outcome = await self._sync(espo, run, MAX_ROUNDS)
@@ -285,7 +306,7 @@ class BeteiligteSync:
             if is_no_records_fault(error):
                 raise
             return await self._fail(espo, error)
-        except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the record without a trace
+        except Exception as error:  # noqa: BLE001 - a defect of the sync must not leave the record without a trace
             self._log_defect("beteiligte.defect", event.entity_id, error)
             return await self._fail(espo, error)
 
@@ -329,7 +350,7 @@ class BeteiligteSync:
         betnr = state.advoware_id if state else None
         if state is not None and state.deleted_at is None and betnr is not None:
             fate = await self._gone.fate_of(entity_id, betnr)
-            await self._gone.tell(entity_id, betnr, fate)
+            await self._gone.notify(entity_id, betnr, fate)
             if not fate.took_parts_of(entity_id):
                 await store.release_parts(betnr, self._now())
         await store.mark_deleted(ENTITY_TYPE, entity_id, self._now())
@@ -359,7 +380,7 @@ class BeteiligteSync:
         """Who edits a record all the time has done nothing wrong: it stays dirty, and is no failure.
 
         Raises:
-            Conflict: nobody has edited it.
+            Conflict: no one has edited it.
         """
         now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
         if not was_edited_since(self._mapper, espo, {}, now):
@@ -370,50 +391,52 @@ class BeteiligteSync:
         return Outcome("no_change", betnr_of(espo))
 
     async def _sync_once(self, espo: Record, run: _Run) -> tuple[Outcome, bool]:
+        """Observe both sides, plan, apply and record; also whether the record was edited meanwhile."""
         state = await run.store.load(ENTITY_TYPE, espo["id"])
         if espo.get("syncStatus") in beteiligte_status.UNSYNCED:
             # Before Advoware is read: its full object is to go back without delay.
             espo = await self._show_syncing(espo)
-        if (
-            state is not None
-            and "rechtsform" not in espo
-            and "rechtsform" in state.base
-        ):
-            form = base_from_json(state.base)[
-                "rechtsform"
-            ].espocrm  # not shown: it tells the kind all the same
-            espo = {**espo, "rechtsform": text_of(form)}
-        betnr = espo.get("betnr") or (
-            state.advoware_id if state and state.deleted_at is None else None
-        )
-        if not betnr:
+        espo = _with_known_rechtsform(espo, state)
+        betnr = _linked_number(espo, state)
+        if betnr is None:
             return await self._create(espo, run)
-        if (
-            state is None
-            or state.advoware_id != str(betnr)
-            or state.deleted_at is not None
-        ):
-            state = await self._take_number(str(betnr), espo, state, run.store)
+        if not _is_linked_with(betnr, state):
+            state = await self._claim_number(betnr, espo, state, run.store)
+        observed = await self._observe(espo, betnr, state)
+        if observed is None:
+            outcome = await self.handle_advoware_deleted(espo, betnr, state, run.store)
+            return outcome, False
+        return await self._sync_linked(observed, run)
+
+    # -- observe --------------------------------------------------------------------------------------------------
+
+    async def _observe(
+        self, espo: Record, betnr: str, state: SyncState | None
+    ) -> Observation | None:
+        """Both sides and what they last agreed on; None if Advoware does not know the number.
+
+        Raises:
+            DifferentPerson: the number stands for another person by now.
+            OlderState: Advoware shows an older state than at the last sync.
+        """
         adressen = None
         with suppress(BitByLawError):  # the part asks again, and says what is wrong
             adressen = await self._adressen.list_rows(espo["id"])
         try:
             advo = await self._advoware.get_beteiligter(betnr)
         except NotFound:
-            return await self.handle_advoware_deleted(
-                espo, str(betnr), state, run.store
-            ), False
+            return None
         require_same_person(espo, advo, state, self._mapper)
         if state is not None and self._is_from_before_restore(state):
             state = replace(state, base={}, rejected={}, advoware_changed_at=None)
         elif state is not None:
             require_no_older_state(state, advo)
-        return await self._sync_linked(Observation(espo, advo, state, adressen), run)
+        return Observation(espo, advo, state, adressen)
 
-    async def _take_number(
+    async def _claim_number(
         self, betnr: str, espo: Record, state: SyncState | None, store: SyncStore
     ) -> SyncState | None:
-        """Link a record that is restored, was merged, or whose number a person has entered; what is known of it.
+        """Link a record that is restored, was merged, or whose number a user has entered; what is known of it.
 
         Raises:
             NumberTaken: two CBeteiligte have this betNr.
@@ -444,33 +467,13 @@ class BeteiligteSync:
 
     async def _create(self, espo: Record, run: _Run) -> tuple[Outcome, bool]:
         self._mapper.creatable(espo)  # before anything is shown
-        if (
-            espo.get("syncStatus") != "conflict"
-        ):  # what is held may be held again, and writes nothing then
+        if espo.get("syncStatus") != "conflict":
+            # What is held may be held again, and writes nothing then.
             espo = await self._show_syncing(espo)
-        created = await BeteiligteCreator(
-            self._advoware, run.store, self._resources
-        ).create(espo)
+        creator = BeteiligteCreator(self._advoware, run.store, self._resources)
+        created = await creator.create(espo)
         advo = await self._advoware.get_beteiligter(created.betnr)
-        taken = self._mapper.comparable_from_advoware(advo)
-        agreed = {
-            name: Pair(value, value)
-            for name, value in created.posted.items()
-            if name in taken
-        }
-        standing: dict[str, Standing] = {}
-        if created.answer is not None:
-            stored = self._mapper.comparable_from_advoware(
-                shown_by(created.answer, advo)
-            )
-            refused, altered = compare_after_write(
-                created.posted, dict.fromkeys(stored), stored, side="advoware"
-            )
-            agreed |= {**refused, **altered}
-            standing = {
-                **standing_of_pairs(refused, "espocrm", "refused", self._now()),
-                **standing_of_pairs(altered, "espocrm", "altered", self._now()),
-            }
+        agreed, standing = self._compare_created(created, advo)
         state = await self._finisher.remember(
             run.store, Observation(espo, advo, None), Merge(settled=agreed), standing
         )
@@ -480,15 +483,37 @@ class BeteiligteSync:
         )
         if outcome.error:
             return outcome, was_edited
-        return replace(
-            outcome, result="adopted" if created.was_found else "created"
-        ), was_edited
+        result = "created"
+        if created.was_found:
+            result = "adopted"
+        return replace(outcome, result=result), was_edited
+
+    def _compare_created(
+        self, created: Created, advo: Record
+    ) -> tuple[dict[str, Pair], dict[str, Standing]]:
+        """What both sides hold after a create, and what of it did not arrive as sent."""
+        shown = self._mapper.comparable_from_advoware(advo)
+        agreed = {}
+        for name, value in created.posted.items():
+            if name in shown:
+                agreed[name] = Pair(value, value)
+        if created.answer is None:
+            return agreed, {}
+        stored = self._mapper.comparable_from_advoware(shown_by(created.answer, advo))
+        refused, altered = compare_after_write(
+            created.posted, dict.fromkeys(stored), stored, side="advoware"
+        )
+        standing = {
+            **standing_of_pairs(refused, "espocrm", "refused", self._now()),
+            **standing_of_pairs(altered, "espocrm", "altered", self._now()),
+        }
+        return {**agreed, **refused, **altered}, standing
 
     # -- plan -----------------------------------------------------------------------------------------------------
 
-    def compare_entities(self, seen: Observation) -> Merge:
+    def compare_entities(self, observed: Observation) -> Merge:
         """The plan for the master data of a linked record; see `beteiligte.plan.plan_master_data`. Pure."""
-        return plan_master_data(seen, self._mapper)
+        return plan_master_data(observed, self._mapper)
 
     @staticmethod
     def parse_timestamp(text: str | None) -> datetime | None:
@@ -499,125 +524,143 @@ class BeteiligteSync:
 
     async def _sync_linked(
         self,
-        seen: Observation,
+        observed: Observation,
         run: _Run,
         *,
         standing: Mapping[str, Standing] | None = None,
     ) -> tuple[Outcome, bool]:
-        """Sync a linked record; ``standing`` is what its creation has already found not to arrive."""
-        seen, plan = await self._prepare(seen, run.store)
-        new = {**(standing or {}), **standing_of_held(seen, plan, self._now())}
-        written = Written(seen.advo)
+        """Plan, apply, record; ``standing`` is what the creation of the record has already found not to arrive."""
+        observed, plan = await self._prepare(observed, run.store)
+        applied = await self._apply_master_data(observed, plan, standing or {}, run)
+        parts = await self._apply_parts(observed, applied, run)
+        ending = await self._finisher.finish(
+            observed,
+            applied.changed,
+            applied.written.advo,
+            applied.standing,
+            parts,
+            run.store,
+        )
+        return self._ended(observed, applied, ending, run)
+
+    async def _apply_master_data(
+        self,
+        observed: Observation,
+        plan: Merge,
+        standing: Mapping[str, Standing],
+        run: _Run,
+    ) -> _Applied:
+        """Write the master data to Advoware, and keep the audit's lines about it."""
+        now = self._now()
+        standing = {**standing, **standing_of_held(observed, plan, now)}
+        written = Written(observed.advo)
         if plan.to_advoware:
-            written = await self._writer.write(seen, plan.to_advoware, self._now())
-            beside = beside_pairs(seen, plan, written.beside, self._mapper)
-            new |= {
-                **written.standing,
-                **standing_of_pairs(beside, "espocrm", "altered", self._now()),
-            }
+            written = await self._writer.write(observed, plan.to_advoware, now)
+            beside = beside_pairs(observed, plan, written.beside, self._mapper)
+            standing |= written.standing
+            standing |= standing_of_pairs(beside, "espocrm", "altered", self._now())
             plan = without_fields(plan, (), beside)
         changed = without_fields(plan, written.pairs, written.pairs)
-        changes = change_lines(seen, changed, self._mapper)
-        known = seen.state.rejected if seen.state else {}
-        found = [
-            item for item in new.values() if item.as_json() != known.get(item.field)
-        ]
+        changes = change_lines(observed, changed, self._mapper)
+        found = _new_standing(observed, standing)
         run.changes += [*on_side("advoware", changes), *standing_lines(found)]
+        return _Applied(plan, changed, written, standing)
+
+    async def _apply_parts(
+        self, observed: Observation, applied: _Applied, run: _Run
+    ) -> Parts:
+        """Sync the parts, and keep the audit's lines about Advoware.
+
+        Before EspoCRM is written: what failed there would start the next run as if nothing had been lost.
+        """
+        written = applied.written
         parts = await self._sync_parts(
-            replace(seen, advo=written.advo),
+            replace(observed, advo=written.advo),
             run.store,
-            to_advoware=bool(plan.conflicts),
+            to_advoware=bool(applied.plan.conflicts),
         )
         parts = replace(parts, master_data=PartResult(wrote_advoware=written.wrote))
-        # Before EspoCRM is written: what failed there would start the next run as if nothing had been lost.
         run.changes += on_side("advoware", parts.changes)
-        await self._tell_lost_contacts(seen, parts)
-        ending = await self._finisher.finish(
-            seen, changed, written.advo, new, parts, run.store
-        )
+        await self._notify_lost_contacts(observed, parts)
+        return parts
+
+    def _ended(
+        self, observed: Observation, applied: _Applied, ending: Ending, run: _Run
+    ) -> tuple[Outcome, bool]:
+        """The outcome, and whether another round is needed.
+
+        Raises:
+            NotBefore: a part has to wait for an interrupted request.
+        """
         parts = ending.parts
-        espocrm_lines = change_lines(seen, ending.plan, self._mapper)
+        espocrm_lines = change_lines(observed, ending.plan, self._mapper)
+        # `late` is complete before anything is added: equal lines of one call all count.
         late = [
             line
             for line in on_side("advoware", parts.changes)
             if line not in run.changes
         ]
-        run.changes += [
-            *late,
-            *on_side("espocrm", [*espocrm_lines, *parts.changes]),
-            *ending.changes,
-        ]
+        run.changes += late
+        run.changes += on_side("espocrm", [*espocrm_lines, *parts.changes])
+        run.changes += ending.changes
         if parts.not_before is not None:
             raise NotBefore("an interrupted request", parts.not_before)
         again = ending.was_edited or any(part.was_edited for part in parts.results)
-        # A record that has become a company (or a person) shows other fields now; they are settled in a further round.
-        shown, shown_before = (
-            shown_by_advoware(written.advo),
-            shown_by_advoware(seen.advo),
-        )
-        has_other_fields = (
-            ending.shows_other_fields or shown.keys() != shown_before.keys()
-        )
+        if ending.shows_other_fields or _shows_other_fields(observed, applied):
+            again = True  # these fields are settled in a further round
         message = "; ".join(parts.errors) or None
-        word = (
-            str((ending.written or {}).get("syncStatus"))
-            if message
-            else result_of(plan, parts)
-        )
-        return Outcome(
-            word, str(seen.advo["betNr"]), error=message
-        ), again or has_other_fields
+        result = result_of(applied.plan, parts)
+        if message is not None:
+            result = str((ending.written or {}).get("syncStatus"))
+        return Outcome(result, str(observed.advo["betNr"]), error=message), again
 
-    async def _tell_lost_contacts(self, seen: Observation, parts: Parts) -> None:
-        """The parts tell their conflicts themselves, but for the Kommunikation."""
-        lost = [
-            change for change in parts.kommunikation.changes if change.get("conflict")
-        ]
-        if lost:
-            fields = [
-                {
-                    "field": line.get("field"),
-                    "old": line.get("old"),
-                    "new": line.get("new"),
-                }
-                for line in lost
-            ]
-            await self.resolve_conflict_espocrm_wins(seen.espo, seen.advo, fields)
+    async def _notify_lost_contacts(self, observed: Observation, parts: Parts) -> None:
+        """Notify of conflicts in the Kommunikation; the other parts do so themselves."""
+        fields = []
+        for line in parts.kommunikation.changes:
+            if line.get("conflict"):
+                fields.append(
+                    {name: line.get(name) for name in ("field", "old", "new")}
+                )
+        if fields:
+            await self.resolve_conflict_espocrm_wins(
+                observed.espo, observed.advo, fields
+            )
 
     async def _prepare(
-        self, seen: Observation, store: SyncStore
+        self, observed: Observation, store: SyncStore
     ) -> tuple[Observation, Merge]:
         """The plan, with Advoware as it is right before it is written: telling people about a conflict takes time."""
-        plan = self.compare_entities(seen)
-        if plan.to_advoware and seen.espo.get("syncStatus") != "syncing":
-            espo = await self._show_syncing(seen.espo)
-            seen = replace(
-                seen,
+        plan = self.compare_entities(observed)
+        if plan.to_advoware and observed.espo.get("syncStatus") != "syncing":
+            espo = await self._show_syncing(observed.espo)
+            observed = replace(
+                observed,
                 espo=espo,
-                advo=await self._advoware.get_beteiligter(seen.advo["betNr"]),
+                advo=await self._advoware.get_beteiligter(observed.advo["betNr"]),
             )
-            plan = self.compare_entities(seen)
-        kept = self._lost_lines(seen, plan)[:0]
+            plan = self.compare_entities(observed)
+        kept: list[dict[str, Any]] = []
         for _ in range(MAX_ROUNDS):
-            lost = self._lost_lines(seen, plan)
+            lost = self._lost_lines(observed, plan)
             if lost == kept:
-                return seen, plan
-            await self._keep_what_will_be_lost(seen, plan, lost, store)
+                return observed, plan
+            await self._keep_what_will_be_lost(observed, plan, lost, store)
             kept = lost
             if plan.to_advoware:
-                seen = replace(
-                    seen, advo=await self._advoware.get_beteiligter(seen.advo["betNr"])
+                observed = replace(
+                    observed,
+                    advo=await self._advoware.get_beteiligter(observed.advo["betNr"]),
                 )
-                plan = self.compare_entities(seen)
-        if (
-            lost := self._lost_lines(seen, plan)
-        ) != kept:  # somebody keeps typing there: told at least
-            await self._keep_what_will_be_lost(seen, plan, lost, store)
-        return seen, plan
+                plan = self.compare_entities(observed)
+        lost = self._lost_lines(observed, plan)
+        if lost != kept:  # a user keeps typing there: kept and notified at least
+            await self._keep_what_will_be_lost(observed, plan, lost, store)
+        return observed, plan
 
-    def _lost_lines(self, seen: Observation, plan: Merge) -> list[dict[str, Any]]:
+    def _lost_lines(self, observed: Observation, plan: Merge) -> list[dict[str, Any]]:
         """The audit's lines of values that give way to another one."""
-        lines = change_lines(seen, plan, self._mapper)
+        lines = change_lines(observed, plan, self._mapper)
         return [line for line in lines if line.get("conflict") or line.get("unsynced")]
 
     def _is_from_before_restore(self, state: SyncState) -> bool:
@@ -631,16 +674,25 @@ class BeteiligteSync:
 
     async def _keep_what_will_be_lost(
         self,
-        seen: Observation,
+        observed: Observation,
         plan: Merge,
         lost: list[dict[str, Any]],
         store: SyncStore,
     ) -> None:
-        """Put the values that give way into the audit and tell a person of a conflict, before they are overwritten."""
-        betnr = str(seen.advo["betNr"])
-        word = "conflict_found" if plan.conflicts else "unsynced_found"
+        """Put the values that give way into the audit and notify of a conflict, before they are overwritten."""
+        betnr = str(observed.advo["betNr"])
+        word = "unsynced_found"
+        if plan.conflicts:
+            word = "conflict_found"
         entry = AuditEntry(
-            ENTITY_TYPE, seen.espo["id"], TOPIC_PREFIX, "sync", word, 0.0, betnr, lost
+            ENTITY_TYPE,
+            observed.espo["id"],
+            TOPIC_PREFIX,
+            "sync",
+            word,
+            0.0,
+            betnr,
+            lost,
         )
         await store.append_audit(entry, self._now())
         if plan.conflicts:
@@ -652,14 +704,16 @@ class BeteiligteSync:
                 }
                 for item in plan.conflicts
             ]
-            await self.resolve_conflict_espocrm_wins(seen.espo, seen.advo, fields)
+            await self.resolve_conflict_espocrm_wins(
+                observed.espo, observed.advo, fields
+            )
 
     async def _sync_parts(
-        self, seen: Observation, store: SyncStore, *, to_advoware: bool
+        self, observed: Observation, store: SyncStore, *, to_advoware: bool
     ) -> Parts:
         """Kommunikation, Adressen, Bankverbindungen; a part that fails as a whole does not stop the others."""
         direction: Any = "to_advoware" if to_advoware else "both"
-        espo, advo, rows = seen.espo, seen.advo, seen.adressen
+        espo, advo, rows = observed.espo, observed.advo, observed.adressen
 
         async def run(
             name: str, part: Callable[[], Awaitable[PartResult]]
@@ -694,7 +748,7 @@ class BeteiligteSync:
         return Parts(kommunikation, adressen, bankverbindungen)
 
     async def _show_syncing(self, espo: Record) -> Record:
-        """Show that we are at work; returns the record as it is now, edits made since it was read included."""
+        """Show that a sync has begun; returns the record as it is now, edits made since it was read included."""
         if espo.get("syncStatus") == "syncing":
             return espo
         shown = await self._espocrm.update_entity(
@@ -704,16 +758,11 @@ class BeteiligteSync:
             now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
             if was_edited_since(self._mapper, espo, {}, now):
                 return now
-        version = (
-            {"versionNumber": shown["versionNumber"]}
-            if "versionNumber" in shown
-            else {}
-        )
-        return {
-            **espo,
-            **version,
-            "syncStatus": "syncing",
-        }  # with the time of a person's edit, not of ours
+        # With the time of a user's edit, not of this write.
+        espo = {**espo, "syncStatus": "syncing"}
+        if "versionNumber" in shown:
+            espo["versionNumber"] = shown["versionNumber"]
+        return espo
 
     # -- record ---------------------------------------------------------------------------------------------------
 
@@ -731,12 +780,17 @@ class BeteiligteSync:
         ):
             raise OlderState(f"betnr {betnr} and its neighbours are gone from Advoware")
         if espo.get("syncStatus") != "deleted_in_advoware":
-            key = f"missing_in_advoware:{ENTITY_TYPE}:{espo['id']}"
             since = self._now().isoformat(timespec="seconds")
             details = {"betnr": betnr, "name": espo.get("name"), "since": since}
-            await self._notifications.notify(
-                Problem("missing_in_advoware", ENTITY_TYPE, espo["id"], key, details)
+            problem = Problem(
+                "missing_in_advoware",
+                ENTITY_TYPE,
+                espo["id"],
+                missing_key(espo["id"]),
+                details,
             )
+            await self._notifications.notify(problem)
+            await self._gone.end_standing(espo["id"], betnr, store)
             shown = beteiligte_status.deleted_in_advoware(betnr)
             await self._write_status(espo, shown)
         return Outcome("deleted_in_advoware", betnr)
@@ -765,13 +819,7 @@ class BeteiligteSync:
         )
         if not beteiligte_status.is_settled(espo, "conflict", message, self._now()):
             fields = beteiligte_status.success("conflict", self._now(), message)
-            written = await self._write_status(espo, fields)
-            if await self._finisher.was_edited(
-                espo, {}, written
-            ):  # the edit's own event must find it so
-                await self._espocrm.update_entity(
-                    ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"}
-                )
+            await self._write_status_beside_edits(espo, fields)
         return Outcome("held", betnr_of(espo), error=f"{type(error).__name__}: {error}")
 
     async def resolve_conflict_espocrm_wins(
@@ -784,51 +832,91 @@ class BeteiligteSync:
             "name": espo.get("name"),
             "fields": fields,
         }
-        values = hashlib.sha256(
-            json.dumps(fields, sort_keys=True, default=str).encode()
-        ).hexdigest()[:16]
-        key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{values}"
+        values = json.dumps(fields, sort_keys=True, default=str)
+        digest = hashlib.sha256(values.encode()).hexdigest()[:16]
+        key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{digest}"
         await self._notifications.notify(
             Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details)
         )
 
     async def _fail(self, espo: Record, error: Exception) -> Outcome:
         """Write a failure into the record's status; after the fifth, tell a person."""
-        message = failure_sentence(error)
-        if (
-            isinstance(error, ValidationFailed)
-            and error.system == advoware_protocol.SYSTEM
-            and words_of(error)
-        ):
-            message += f" Advoware sagt dazu: {words_for_people(words_of(error))}"  # nobody else knows why
-        failure = beteiligte_status.failure(espo, message, self._now())
-        await self._finisher.tell_given_up(espo, failure)
-        written = await self._write_status(espo, failure)
-        if await self._finisher.was_edited(
-            espo, {}, written
-        ):  # the edit's own event must find it so
+        failure = beteiligte_status.failure(espo, _failure_message(error), self._now())
+        await self._finisher.notify_given_up(espo, failure)
+        await self._write_status_beside_edits(espo, failure)
+        text = f"{type(error).__name__}: unexpected; see the log"
+        if isinstance(error, BitByLawError | ConfigurationError):
+            text = shown_text(error)
+        return Outcome(failure["syncStatus"], betnr_of(espo), error=text)
+
+    async def _write_status_beside_edits(self, espo: Record, fields: Record) -> None:
+        """Write the status; a record that was edited meanwhile stays dirty, as the edit's own event must find it."""
+        written = await self._write_status(espo, fields)
+        if await self._finisher.was_edited(espo, {}, written):
             await self._espocrm.update_entity(
                 ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"}
             )
-        is_understood = isinstance(error, BitByLawError | ConfigurationError)
-        text = (
-            shown_text(error)
-            if is_understood
-            else f"{type(error).__name__}: unexpected; see the log"
-        )
-        return Outcome(failure["syncStatus"], betnr_of(espo), error=text)
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
 
 
-def _rests(espo: Record, wishes: frozenset[str], now: datetime) -> bool:
+def _backs_off(espo: Record, requested: frozenset[str], now: datetime) -> bool:
     """Whether the record is left alone for now, because of an earlier failure."""
-    if HAND in wishes:
+    if HAND in requested:
         return False
-    rests = (
-        beteiligte_status.rests_after_failure
-        if EDIT in wishes
-        else beteiligte_status.must_wait
-    )
-    return rests(espo, now)
+    if EDIT in requested:
+        return beteiligte_status.rests_after_failure(espo, now)
+    return beteiligte_status.must_wait(espo, now)
+
+
+def _with_known_rechtsform(espo: Record, state: SyncState | None) -> Record:
+    """The record with its last known legal form if it does not show one: it tells the kind all the same."""
+    if state is None or "rechtsform" in espo or "rechtsform" not in state.base:
+        return espo
+    form = base_from_json(state.base)["rechtsform"].espocrm
+    return {**espo, "rechtsform": text_of(form)}
+
+
+def _linked_number(espo: Record, state: SyncState | None) -> str | None:
+    """The number that the record shows, else the one it was linked with."""
+    if espo.get("betnr"):
+        return str(espo["betnr"])
+    if state is None or state.deleted_at is not None:
+        return None
+    return state.advoware_id or None
+
+
+def _is_linked_with(betnr: str, state: SyncState | None) -> bool:
+    if state is None or state.deleted_at is not None:
+        return False
+    return state.advoware_id == betnr
+
+
+def _new_standing(
+    observed: Observation, standing: Mapping[str, Standing]
+) -> list[Standing]:
+    """What stands now and is not stored like this yet."""
+    known: Mapping[str, Any] = {}
+    if observed.state is not None:
+        known = observed.state.rejected
+    return [
+        item for item in standing.values() if item.as_json() != known.get(item.field)
+    ]
+
+
+def _shows_other_fields(observed: Observation, applied: _Applied) -> bool:
+    """Whether the Beteiligter has become a company (or a person), and shows other fields now."""
+    shown = shown_by_advoware(applied.written.advo)
+    return shown.keys() != shown_by_advoware(observed.advo).keys()
+
+
+def _failure_message(error: Exception) -> str:
+    """What the record shows about a failure; of a refusal also Advoware's own words, which say why."""
+    message = failure_sentence(error)
+    if not isinstance(error, ValidationFailed):
+        return message
+    words = words_of(error)
+    if error.system != advoware_protocol.SYSTEM or not words:
+        return message
+    return f"{message} Advoware sagt dazu: {words_for_people(words)}"

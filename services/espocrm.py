@@ -51,7 +51,7 @@ LARGEST_OFFSET = 10**9
 REFUSED_KEY_PAUSE = timedelta(seconds=60)
 #: The write action of our extension, from 1.1.0 on: docs/espocrm.md.
 WRITE_ACTION = "BitByLaw/write"
-#: What it saves silently; anything else is written as anybody writes it.
+#: What it saves silently; anything else is written as by any other user.
 SILENTLY_WRITTEN = frozenset({"CBeteiligte", "CAdressen", "CBankverbindungen"})
 #: Offered by an action that does not say how many records it takes.
 DEFAULT_MAX_WRITES = 1
@@ -151,22 +151,37 @@ class EspoCRMAPI:
             InvalidInput: the filters do not fit into a request, and have no list that could be divided.
         """
         fields = None if select is None else list(select)
-        seen: set[str] = set()
+        found: set[str] = set()
         for filters in self._divided(entity_type, list(where), fields, order_by, order):
-            offset = 0
-            while limit is None or len(seen) < limit:
-                rows, _ = await self.list_entities(
-                    entity_type, filters, fields, order_by, order, offset
-                )
-                for row in rows:
-                    if row.get("id") not in seen and (
-                        limit is None or len(seen) < limit
-                    ):
-                        seen.add(row["id"])
-                        yield row
-                offset += len(rows)
-                if len(rows) < PAGE_SIZE:
-                    break
+            rows = self._pages(entity_type, filters, fields, order_by, order)
+            if limit is not None and len(found) >= limit:
+                return
+            async for row in rows:
+                if row.get("id") in found:
+                    continue
+                found.add(row["id"])
+                yield row
+                if limit is not None and len(found) >= limit:
+                    return
+
+    async def _pages(
+        self,
+        entity_type: str,
+        where: list[Where],
+        select: list[str] | None,
+        order_by: str,
+        order: str,
+    ) -> AsyncIterator[Record]:
+        offset = 0
+        while True:
+            rows, _ = await self.list_entities(
+                entity_type, where, select, order_by, order, offset
+            )
+            for row in rows:
+                yield row
+            offset += len(rows)
+            if len(rows) < PAGE_SIZE:
+                return
 
     def _divided(
         self,
@@ -183,11 +198,10 @@ class EspoCRMAPI:
         halves = halved(where)
         if halves is None:
             return [where]  # the request says what is wrong
-        return [
-            part
-            for half in halves
-            for part in self._divided(entity_type, half, select, order_by, order)
-        ]
+        parts: list[list[Where]] = []
+        for half in halves:
+            parts += self._divided(entity_type, half, select, order_by, order)
+        return parts
 
     async def create_entity(
         self, entity_type: str, data: Record, *, skip_duplicate_check: bool = False
@@ -200,14 +214,16 @@ class EspoCRMAPI:
             create = RecordWrite(
                 entity_type, None, data, skips_duplicate_check=skip_duplicate_check
             )
-            if (written := await self.write_together([create])) is not None:
+            written = await self.write_together([create])
+            if written is not None:
                 return written[0]
-        headers = {"X-Skip-Duplicate-Check": "true"} if skip_duplicate_check else None
-        return _record(
-            await self._call(
-                "POST", _path(entity_type), json_data=data, headers=headers
-            )
+        headers = {}
+        if skip_duplicate_check:
+            headers["X-Skip-Duplicate-Check"] = "true"
+        answer = await self._call(
+            "POST", _path(entity_type), json_data=data, headers=headers
         )
+        return _record(answer)
 
     async def update_entity(
         self,
@@ -222,23 +238,21 @@ class EspoCRMAPI:
         Through the write action, where the extension has it, the record is returned as a read shows it, and neither
         webhooks nor ``modifiedAt`` and ``modifiedById`` take notice of the change.
 
-        With ``version_number``, raises `Conflict` if somebody changed these attributes since (where EspoCRM's
+        With ``version_number``, raises `Conflict` if a user has changed these attributes since (where EspoCRM's
         optimistic concurrency control is on for the entity).
         """
         if entity_type in SILENTLY_WRITTEN:
             update = RecordWrite(entity_type, entity_id, data, version=version_number)
-            if (written := await self.write_together([update])) is not None:
+            written = await self.write_together([update])
+            if written is not None:
                 return written[0]
-        headers = (
-            None
-            if version_number is None
-            else {"X-Version-Number": str(version_number)}
+        headers = {}
+        if version_number is not None:
+            headers["X-Version-Number"] = str(version_number)
+        answer = await self._call(
+            "PUT", _path(entity_type, entity_id), json_data=data, headers=headers
         )
-        return _record(
-            await self._call(
-                "PUT", _path(entity_type, entity_id), json_data=data, headers=headers
-            )
-        )
+        return _record(answer)
 
     async def delete_entity(self, entity_type: str, entity_id: str) -> None:
         """Delete a record (EspoCRM keeps it, marked as deleted)."""
@@ -257,28 +271,18 @@ class EspoCRMAPI:
 
         The write action, which answers so, also compares versions in the transaction that writes.
         """
-        offer = await self.write_offer() if entity_type in SILENTLY_WRITTEN else None
+        if entity_type not in SILENTLY_WRITTEN:
+            return False
+        offer = await self.write_offer()
         return offer is not None and entity_type in offer.entity_types
 
     async def _ask_for_offer(self) -> WriteOffer | None:
         try:
             answer = await self._call("GET", WRITE_ACTION)
-        except (
-            _NoWriteActionError,
-            Forbidden,
-        ):  # an older extension; or no role of the sync, as the doctor says
+        except (_NoWriteActionError, Forbidden):
+            # An older extension; or no role of the sync, as the doctor says.
             return None
-        said = answer if isinstance(answer, dict) else {}
-        types, most, previous_id = (
-            said.get("entityTypes"),
-            said.get("maxWrites"),
-            said.get("previousId"),
-        )
-        return WriteOffer(
-            frozenset(types) if isinstance(types, list) else SILENTLY_WRITTEN,
-            most if isinstance(most, int) and most > 0 else DEFAULT_MAX_WRITES,
-            previous_id if isinstance(previous_id, str) and previous_id else None,
-        )
+        return _write_offer(answer if isinstance(answer, dict) else {})
 
     async def write_together(
         self, writes: Sequence[RecordWrite]
@@ -291,11 +295,9 @@ class EspoCRMAPI:
         """
         offer = await self.write_offer()
         types = {write.entity_type for write in writes}
-        if (
-            offer is None
-            or len(writes) > offer.max_writes
-            or not types <= offer.entity_types
-        ):
+        if offer is None or not types <= offer.entity_types:
+            return None
+        if len(writes) > offer.max_writes:
             return None
         body = {"key": uuid4().hex, "writes": [_write_body(write) for write in writes]}
         try:
@@ -308,10 +310,7 @@ class EspoCRMAPI:
         results = answer.get("results") if isinstance(answer, dict) else None
         if not isinstance(results, list) or len(results) != len(writes):
             raise UnexpectedAnswer(SYSTEM, "expected a result of each write")
-        return [
-            _record(result.get("attributes") if isinstance(result, dict) else None)
-            for result in results
-        ]
+        return [_written_record(result) for result in results]
 
     async def _call(
         self,
@@ -324,19 +323,19 @@ class EspoCRMAPI:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         limit = self._settings.api_timeout_seconds
+        request = ForeignRequest(SYSTEM, method, path, params, json_data)
+        may_repeat = method != "POST" if repeatable is None else repeatable
+
+        async def send_it() -> HttpAnswer:
+            return await retry_unavailable(
+                lambda: self._send(method, path, params, json_data, headers),
+                repeatable=may_repeat,
+                max_seconds=limit / 2,
+            )
+
         try:
             async with asyncio.timeout(limit):
-                answer = await carried(
-                    self._resources.guard,
-                    ForeignRequest(SYSTEM, method, path, params, json_data),
-                    lambda: retry_unavailable(
-                        lambda: self._send(method, path, params, json_data, headers),
-                        repeatable=method != "POST"
-                        if repeatable is None
-                        else repeatable,
-                        max_seconds=limit / 2,
-                    ),
-                )
+                answer = await carried(self._resources.guard, request, send_it)
         except TimeoutError as error:
             raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s") from error
         return clean_value(answer.json(SYSTEM))
@@ -359,15 +358,13 @@ class EspoCRMAPI:
             raise InvalidInput(
                 f"{path}: the request line would be longer than {MAX_REQUEST_LINE} bytes"
             )
+        key = self._settings.marvin_api_key.get_secret_value()
         answer = await send(
             self._resources.http,
             SYSTEM,
             method,
             f"{base_url}/{path}",
-            headers={
-                **(headers or {}),
-                "X-Api-Key": self._settings.marvin_api_key.get_secret_value(),
-            },
+            headers={**(headers or {}), "X-Api-Key": key},
             params=params,
             json_data=json_data,
             timeout_seconds=self._settings.api_timeout_seconds,
@@ -375,25 +372,22 @@ class EspoCRMAPI:
         if answer.status == 401:
             self._session.refused_until = self._resources.clock() + REFUSED_KEY_PAUSE
             log(self._context, "error", "espocrm.key_refused")
-        if answer.status >= 300:
-            error = _error(answer)
-            is_missing = answer.status == 405 or (
-                answer.status == 404 and isinstance(error, Unavailable)
-            )
-            raise _NoWriteActionError if is_missing and path == WRITE_ACTION else error
-        return answer
+        if answer.status < 300:
+            return answer
+        error = _error(answer)
+        if path == WRITE_ACTION and _is_no_address(answer, error):
+            raise _NoWriteActionError
+        raise error
 
     def _line_length(
         self, method: str, path: str, params: list[tuple[str, str]] | None
     ) -> int:
         """The bytes of the request line, as aiohttp writes it."""
-        url = URL(f"{self._settings.api_base_url}/{path}")
-        return len(
-            f"{method} {url.extend_query(params or ()).raw_path_qs} HTTP/1.1\r\n"
-        )
+        url = URL(f"{self._settings.api_base_url}/{path}").extend_query(params or ())
+        return len(f"{method} {url.raw_path_qs} HTTP/1.1\r\n")
 
     def _refuse_while_key_is_bad(self) -> None:
-        """More than ten failed logins in a minute make EspoCRM block our address, so a refused key rests a minute."""
+        """More than ten failed logins in a minute make EspoCRM block our address, so a refused key pauses a minute."""
         until = self._session.refused_until
         if until is not None and self._resources.clock() < until:
             raise AuthenticationFailed(
@@ -442,13 +436,37 @@ def _write_body(write: RecordWrite) -> Record:
 
 def refused_place(error: ForeignSystemError) -> int | None:
     """Which write of `EspoCRMAPI.write_together` a refusal is about; None if it is about all of them."""
-    place = error.details.get("index") if isinstance(error.details, dict) else None
-    is_refusal = isinstance(error, ValidationFailed | Forbidden | Conflict | NotFound)
-    return (
-        place
-        if is_refusal and isinstance(place, int) and not isinstance(place, bool)
-        else None
-    )
+    if not isinstance(error, ValidationFailed | Forbidden | Conflict | NotFound):
+        return None
+    if not isinstance(error.details, dict):
+        return None
+    place = error.details.get("index")
+    is_number = isinstance(place, int) and not isinstance(place, bool)
+    return place if is_number else None
+
+
+def _write_offer(answer: Record) -> WriteOffer:
+    """What the write action says of itself; of what it leaves out or garbles, the least is assumed."""
+    types, most = answer.get("entityTypes"), answer.get("maxWrites")
+    previous_id = answer.get("previousId")
+    if not isinstance(most, int) or most <= 0:
+        most = DEFAULT_MAX_WRITES
+    if not isinstance(previous_id, str) or not previous_id:
+        previous_id = None
+    if not isinstance(types, list):
+        return WriteOffer(SILENTLY_WRITTEN, most, previous_id)
+    return WriteOffer(frozenset(types), most, previous_id)
+
+
+def _written_record(result: Any) -> Record:
+    return _record(result.get("attributes") if isinstance(result, dict) else None)
+
+
+def _is_no_address(answer: HttpAnswer, error: Exception) -> bool:
+    """Whether EspoCRM has no such address, unlike a record that it does not have."""
+    if answer.status == 405:
+        return True
+    return answer.status == 404 and isinstance(error, Unavailable)
 
 
 def _record(answer: Any) -> Record:

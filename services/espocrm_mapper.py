@@ -25,7 +25,14 @@ from services.values.kind import (
     kind_of_advoware,
     kind_of_espocrm,
 )
-from services.values.merge import Side, Unfit, Unknown, Value, is_same, text_of
+from services.values.merge import (
+    Side,
+    Unfit,
+    Unknown,
+    Value,
+    differing_fields,
+    text_of,
+)
 
 ANREDEN = ("Herr", "Frau", "Divers")
 _ANREDE_BY_FOLDED = {name.casefold(): name for name in ANREDEN}
@@ -82,21 +89,21 @@ def shown_by_espocrm(espo: Record) -> Mapping[str, str]:
     Without a clear legal form all: a merchant is a person in a register, and a firm may turn out to be a person.
     """
     clear = clear_kind(espo.get("rechtsform"))
-    return (
-        FIELDS_OF[clear]
-        if clear is not None
-        else {**_ALL_FIELDS, **FIELDS_OF[kind_of_espocrm(espo)]}
-    )
+    if clear is not None:
+        return FIELDS_OF[clear]
+    return {**_ALL_FIELDS, **FIELDS_OF[kind_of_espocrm(espo)]}
 
 
 def shown_by_advoware(advo: Record) -> Mapping[str, str]:
     """The fields that apply to a Beteiligter; without a clear legal form all."""
     clear = clear_kind(advo.get("rechtsform"))
-    return FIELDS_OF[clear] if clear is not None else _ALL_FIELDS
+    if clear is None:
+        return _ALL_FIELDS
+    return FIELDS_OF[clear]
 
 
 def erased_attributes(record: Record) -> frozenset[str]:
-    """The attributes of a record that EspoCRM's erasure of personal data has emptied, and nobody has filled since.
+    """The attributes of a record that EspoCRM's erasure of personal data has emptied, and no user has filled since.
 
     The extension notes them in ``erasedFields`` (``Classes/Privacy/Erasor.php``).
     """
@@ -105,18 +112,19 @@ def erased_attributes(record: Record) -> frozenset[str]:
 
 def is_erased(espo: Record) -> bool:
     """Whether personal data of a CBeteiligte were erased in EspoCRM: it leaves marks where numbers and mails stood."""
-    rows = [*_rows(espo.get("phoneNumberData")), *_rows(espo.get("emailAddressData"))]
     shown = [espo.get("phoneNumber"), espo.get("emailAddress")]
-    shown += [row.get("phoneNumber") or row.get("emailAddress") for row in rows]
+    for row in (
+        *_rows(espo.get("phoneNumberData")),
+        *_rows(espo.get("emailAddressData")),
+    ):
+        shown.append(row.get("phoneNumber") or row.get("emailAddress"))
     return any(_ERASED.fullmatch(str(value or "")) for value in shown)
 
 
 def _rows(value: Any) -> list[Record]:
-    return (
-        [row for row in value if isinstance(row, Mapping)]
-        if isinstance(value, list)
-        else []
-    )
+    if not isinstance(value, list):
+        return []
+    return [row for row in value if isinstance(row, Mapping)]
 
 
 class BeteiligteMapper:
@@ -128,10 +136,8 @@ class BeteiligteMapper:
         for name, attribute in shown_by_espocrm(espo).items():
             if attribute in espo:
                 values[name] = _espocrm_value(name, espo[attribute])
-        if kind_of_espocrm(espo) == "company":
-            values["name"] = values.get("name") or _espocrm_value(
-                "name", espo.get("lastName")
-            )
+        if kind_of_espocrm(espo) == "company" and not values.get("name"):
+            values["name"] = _espocrm_value("name", espo.get("lastName"))
         if "rechtsform" in espo:
             values["rechtsform"] = _rechtsform(espo["rechtsform"])
         return values
@@ -144,16 +150,18 @@ class BeteiligteMapper:
                 values[name] = _advoware_value(name, advo[name])
         if "rechtsform" in advo:
             form = _rechtsform(advo["rechtsform"])
-            is_known = not isinstance(form, str) or form in RECHTSFORMEN
-            values["rechtsform"] = form if is_known else Unknown(form)
+            if isinstance(form, str) and form not in RECHTSFORMEN:
+                form = Unknown(form)
+            values["rechtsform"] = form
         return values
 
     def to_advoware(self, values: Record) -> dict[str, Any]:
         """Comparable values as Advoware's attributes; empty ones as "" (dates as None)."""
-        return {
-            name: value if value is not None or name == "geburtsdatum" else ""
-            for name, value in values.items()
-        }
+        attributes = dict(values)
+        for name, value in values.items():
+            if value is None and name != "geburtsdatum":
+                attributes[name] = ""
+        return attributes
 
     def to_espocrm(
         self, values: Record, *, kind: Kind, espo: Record | None = None
@@ -165,11 +173,10 @@ class BeteiligteMapper:
         fields = {**_ALL_FIELDS, **FIELDS_OF[kind]}
         if kind == "company" and espo is not None and _is_named_by_last_name(espo):
             fields["name"] = "lastName"
-        attributes = {
-            attribute: values[name]
-            for name, attribute in fields.items()
-            if name in values
-        }
+        attributes = {}
+        for name, attribute in fields.items():
+            if name in values:
+                attributes[attribute] = values[name]
         if "rechtsform" in values:
             attributes["rechtsform"] = values["rechtsform"] or ""
         return attributes
@@ -184,32 +191,22 @@ class BeteiligteMapper:
 
     def unfit(self, espo: Record) -> Unfit:
         """Why a side cannot hold a value (``too_long``, ``erased``, ``needed``), for `merge.merge`."""
-        kind = kind_of_espocrm(espo)
-
+        attributes = {**_ALL_FIELDS, **FIELDS_OF[kind_of_espocrm(espo)]}
         erased = erased_attributes(espo)
 
         def reason(side: Side, name: str, value: Value) -> str | None:
-            attribute = {
-                "rechtsform": "rechtsform",
-                **_ALL_FIELDS,
-                **FIELDS_OF[kind],
-            }.get(name, name)
-            if attribute in erased or (value is None and is_erased(espo)):
+            attribute = attributes.get(name, name)
+            if attribute in erased:
+                return "erased"
+            if value is None and is_erased(espo):
                 return "erased"
             if name == "name" and value is None:
                 return "needed"
-            if isinstance(value, str) and _ERASED.fullmatch(value):
+            if not isinstance(value, str):
+                return None
+            if _ERASED.fullmatch(value):
                 return "erased"
-            limit = (
-                ADVOWARE_LENGTHS.get(name)
-                if side == "advoware"
-                else ESPOCRM_LENGTHS.get(attribute)
-            )
-            return (
-                "too_long"
-                if isinstance(value, str) and limit is not None and len(value) > limit
-                else None
-            )
+            return _too_long(side, name, attribute, value)
 
         return reason
 
@@ -221,17 +218,15 @@ class BeteiligteMapper:
         """
         if kind_of_espocrm(espo) == "person":
             attributes: tuple[str, ...] = ("firmenname",)
-        else:  # its name may stand in lastName; that is not told, being the same as the name
+        else:  # its name may stand in lastName; that is left out, being the same as the name
             attributes = ("salutationName", "firstName", "lastName", "dateOfBirth")
-        shown = {
-            attribute: comparable_text(espo.get(attribute)) for attribute in attributes
-        }
         name = self.comparable_from_espocrm(espo).get("name")
-        return {
-            attribute: text
-            for attribute, text in shown.items()
-            if text not in (None, name)
-        }
+        unheld = {}
+        for attribute in attributes:
+            text = comparable_text(espo.get(attribute))
+            if text is not None and text != name:
+                unheld[attribute] = text
+        return unheld
 
     def map_cbeteiligte_to_advoware(self, espo: Record) -> dict[str, Any]:
         """A CBeteiligte as a new Beteiligter: what Advoware can hold of it (see `creatable`).
@@ -240,6 +235,10 @@ class BeteiligteMapper:
             NameMissing: the record has no name that Advoware can hold.
         """
         values, _ = self.creatable(espo)
+        return self.new_advoware_record(values)
+
+    def new_advoware_record(self, values: Record) -> dict[str, Any]:
+        """Comparable values as a new Beteiligter; empty ones are not sent."""
         return {
             name: value
             for name, value in self.to_advoware(values).items()
@@ -256,11 +255,9 @@ class BeteiligteMapper:
         values: dict[str, Value] = {}
         left_out: dict[str, str] = {}
         for name, value in self.comparable_from_espocrm(espo).items():
-            reason = (
-                "unknown"
-                if isinstance(value, Unknown)
-                else unfit("advoware", name, value)
-            )
+            reason: str | None = "unknown"
+            if not isinstance(value, Unknown):
+                reason = unfit("advoware", name, value)
             if reason is None:
                 values[name] = value
             else:
@@ -275,42 +272,35 @@ class BeteiligteMapper:
         """A Beteiligter as attributes of a CBeteiligte; what EspoCRM cannot hold is left out."""
         kind = kind_of_advoware(advo)
         of_its_kind = {"rechtsform", *FIELDS_OF[kind]}
-        known = {
-            name: value
-            for name, value in self.comparable_from_advoware(advo).items()
-            if not isinstance(value, Unknown)
-            and (value is not None or name in of_its_kind)
-        }
+        known = {}
+        for name, value in self.comparable_from_advoware(advo).items():
+            if isinstance(value, Unknown):
+                continue
+            if value is not None or name in of_its_kind:
+                known[name] = value
         attributes = self.to_espocrm(known, kind=kind)
         return {
             attribute: value
             for attribute, value in attributes.items()
-            if len(str(value or ""))
-            <= ESPOCRM_LENGTHS.get(attribute, len(str(value or "")))
+            if _fits_espocrm(attribute, value)
         }
 
     def get_changed_fields(self, espo: Record, advo: Record) -> list[str]:
         """The fields that both sides show with different values, sorted."""
-        ours, theirs = (
-            self.comparable_from_espocrm(espo),
-            self.comparable_from_advoware(advo),
-        )
-        return sorted(
-            name
-            for name in ours.keys() & theirs.keys()
-            if not is_same(ours[name], theirs[name])
-        )
+        espocrm = self.comparable_from_espocrm(espo)
+        advoware = self.comparable_from_advoware(advo)
+        return differing_fields(espocrm, advoware)
 
     def is_alike(self, sent: Record, stored: Record) -> bool:
         """Whether a record may be what was sent, as Advoware has stored it: perhaps cut, or in other letters."""
-        shown = [
-            name
-            for name in IDENTITY
-            if sent.get(name) is not None and stored.get(name) is not None
-        ]
-        return "name" in shown and all(
-            _are_alike(sent[name], stored[name]) for name in shown
-        )
+        if sent.get("name") is None or stored.get("name") is None:
+            return False
+        for name in IDENTITY:
+            one = sent.get(name)
+            other = stored.get(name)
+            if one is not None and other is not None and not _are_alike(one, other):
+                return False
+        return True
 
     def compare_identity(self, one: Record, other: Record) -> tuple[set[str], set[str]]:
         """The parts of the name and the birth date in which two sets of comparable values agree, and differ.
@@ -320,22 +310,42 @@ class BeteiligteMapper:
         shared: set[str] = set()
         different: set[str] = set()
         for name in IDENTITY:
-            first, second = text_of(one.get(name)), text_of(other.get(name))
+            first = text_of(one.get(name))
+            second = text_of(other.get(name))
             if first is None or second is None:
                 continue
-            is_equal = str(first).casefold() == str(second).casefold()
-            (shared if is_equal else different).add(name)
+            if str(first).casefold() == str(second).casefold():
+                shared.add(name)
+            else:
+                different.add(name)
         return shared, different
+
+
+def _too_long(side: Side, name: str, attribute: str, value: str) -> str | None:
+    limit = ESPOCRM_LENGTHS.get(attribute)
+    if side == "advoware":
+        limit = ADVOWARE_LENGTHS.get(name)
+    if limit is None or len(value) <= limit:
+        return None
+    return "too_long"
+
+
+def _fits_espocrm(attribute: str, value: Value) -> bool:
+    limit = ESPOCRM_LENGTHS.get(attribute)
+    return limit is None or len(str(value or "")) <= limit
 
 
 def _are_alike(one: Value, other: Value) -> bool:
     """Whether two texts may be the same one, stored in other letters or cut."""
-    first, second = (
-        re.sub(r"[\W_]", "", str(text_of(value))).casefold() for value in (one, other)
-    )
-    return bool(first and second) and (
-        first.startswith(second) or second.startswith(first)
-    )
+    first = _letters(one)
+    second = _letters(other)
+    if not first or not second:
+        return False
+    return first.startswith(second) or second.startswith(first)
+
+
+def _letters(value: Value) -> str:
+    return re.sub(r"[\W_]", "", str(text_of(value))).casefold()
 
 
 def _is_named_by_last_name(espo: Record) -> bool:
@@ -352,7 +362,9 @@ def _espocrm_value(name: str, raw: Any) -> Value:
     if name == "geburtsdatum":
         return comparable_date(raw)
     text = comparable_text(raw)
-    return _listed(text, _ANREDE_BY_FOLDED) if name == "anrede" else text
+    if name == "anrede":
+        return _listed(text, _ANREDE_BY_FOLDED)
+    return text
 
 
 def _advoware_value(name: str, raw: Any) -> Value:
@@ -369,9 +381,13 @@ def _rechtsform(raw: Any) -> Value:
     if is_no_text(raw):
         return Unknown(str(raw))
     form = _listed(comparable_text(raw), RECHTSFORM_BY_FOLDED)
-    return None if form is not None and form.casefold() in PLAIN_PERSON_FORMS else form
+    if form is not None and form.casefold() in PLAIN_PERSON_FORMS:
+        return None
+    return form
 
 
 def _listed(value: str | None, by_folded: Mapping[str, str]) -> str | None:
     """The list's own spelling of a value it knows; other values unchanged."""
-    return by_folded.get(value.casefold(), value) if value else None
+    if not value:
+        return None
+    return by_folded.get(value.casefold(), value)

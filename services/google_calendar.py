@@ -1,4 +1,4 @@
-"""The window to Google Calendar: calendars, their sharing and their events, with typed errors.
+"""The client of Google Calendar: calendars, their sharing and their events, with typed errors.
 
 Google's client library is synchronous and its HTTP connections are not thread-safe, so requests run in a small pool of
 threads, each with a service of its own. Events are dicts in Google's own field names (`services.calendar_sync.mapping`
@@ -160,7 +160,7 @@ class GoogleCalendarAPI:
         """Give an account a role (``reader``, ``writer``, ...), instead of the one that it has; returns the rule.
 
         With ``notify`` Google writes the person an e-mail. A request of unknown fate is then not repeated, so that
-        nobody gets two: look whether the rule is there before the next attempt.
+        no one gets two: look whether the rule is there before the next attempt.
         """
         body = {"role": role, "scope": {"type": "user", "value": email}}
         return await self._record(
@@ -171,7 +171,7 @@ class GoogleCalendarAPI:
         )
 
     async def patch_acl(self, calendar_id: str, rule_id: str, role: str) -> Json:
-        """Change the role of a rule; nobody gets an e-mail. Returns the rule."""
+        """Change the role of a rule; no one gets an e-mail. Returns the rule."""
         return await self._record(
             lambda google: google.acl().patch(
                 calendarId=calendar_id,
@@ -223,7 +223,9 @@ class GoogleCalendarAPI:
             )
             raise SyncTokenExpired(SYSTEM, error.reason, status=error.status) from None
         next_sync_token = last_page.get("nextSyncToken")
-        if not next_sync_token:  # without it nobody knows whether the list is complete
+        if (
+            not next_sync_token
+        ):  # without it, it is unknown whether the list is complete
             raise UnexpectedAnswer(
                 SYSTEM, "the list of events ends without a sync token"
             )
@@ -362,12 +364,6 @@ def _with_page(request: Callable[[Any, str | None], Any], token: str | None) -> 
     return lambda google: request(google, token)
 
 
-class _Overloaded(Unavailable):
-    """Google is unavailable and says for how long."""
-
-    retry_after_seconds: float | None = None
-
-
 class _Threads:
     """The threads of one event loop. An abandoned request keeps its thread busy, at most until its connection falls
     silent; others wait for a free thread, so that nothing piles up."""
@@ -393,9 +389,8 @@ class _Threads:
         loop = asyncio.get_running_loop()
 
         def is_free(_: Future[Any]) -> None:
-            with suppress(
-                RuntimeError
-            ):  # the loop was closed while an abandoned request was still running
+            # The loop may be closed while an abandoned request is still running.
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._free.release)
 
         future = self._pool.submit(self._execute, settings, request, if_match, once)
@@ -443,12 +438,11 @@ class _Threads:
 
 def _new_service(settings: GoogleCalendarSettings) -> Any:
     http_with_timeout = httplib2.Http(timeout=SOCKET_SECONDS)
-    # `api_endpoint` replaces root and path of the API together.
-    options = (
-        {"api_endpoint": f"{settings.api_endpoint.rstrip('/')}/calendar/v3/"}
-        if settings.api_endpoint
-        else None
-    )
+    options = None
+    if settings.api_endpoint:
+        # Replaces root and path of the API together.
+        root = settings.api_endpoint.rstrip("/")
+        options = {"api_endpoint": f"{root}/calendar/v3/"}
     return build(
         "calendar",
         "v3",
@@ -462,7 +456,7 @@ def _new_service(settings: GoogleCalendarSettings) -> Any:
 
 
 class _SingleUse:
-    """A connection that httplib2 cannot open again. When one breaks, httplib2 sends even a POST anew on its own."""
+    """A connection that httplib2 cannot open again. When one breaks, httplib2 sends even a POST again on its own."""
 
     _was_opened = False
 
@@ -525,13 +519,9 @@ def _refusal(error: HttpError) -> ForeignSystemError:
     asked = error.resp.get("retry-after", "")
     seconds = float(asked) if asked.isdecimal() else None
     if status == 429 or (status == 403 and reason in _QUOTA_REASONS):
-        limited = RateLimited(SYSTEM, reason, status=status)
-        limited.retry_after_seconds = seconds
-        return limited
-    if status == 503 and seconds is not None:
-        overloaded = _Overloaded(SYSTEM, reason, status=status)
-        overloaded.retry_after_seconds = seconds
-        return overloaded
+        return RateLimited(SYSTEM, reason, status=status, retry_after_seconds=seconds)
+    if status == 503:
+        return Unavailable(SYSTEM, reason, status=status, retry_after_seconds=seconds)
     return error_for_status(SYSTEM, status, reason)
 
 
@@ -557,8 +547,6 @@ def _failure(error: Exception) -> Exception:
     unreachable = isinstance(
         error, GoogleAuthError | httplib2.ServerNotFoundError | ConnectionRefusedError
     )
-    unavailable = Unavailable(
-        SYSTEM, "cannot be reached" if unreachable else "connection lost"
-    )
-    unavailable.was_sent = not unreachable
-    return unavailable
+    if unreachable:
+        return Unavailable(SYSTEM, "cannot be reached", was_sent=False)
+    return Unavailable(SYSTEM, "connection lost")

@@ -3,9 +3,9 @@
 A value is compared by its *key*: phone (and fax) or mail, and the canonical form of the value
 (`services.values.kommunikation`). The written forms stay as they are on both sides. Whether a number is a phone or a
 fax is not part of the key: EspoCRM shows it on a row that all records with this number share, so it can change without
-anybody having touched this record.
+a user having touched this record.
 
-Advoware has no foreign key and deletes nothing for us, so ``bemerkung`` carries a marker before the user's own text:
+Advoware has no foreign key and deletes nothing for the sync. So ``bemerkung`` carries a marker before the user's text:
 ``[ESPOCRM:<base64 of the UTF-8 value>:<kommKz>]`` with the value last synced, or ``[ESPOCRM-SLOT:<kommKz>]`` on an
 emptied entry that may be used again.
 
@@ -107,19 +107,19 @@ def parse_marker(bemerkung: str | None) -> tuple[Marker | None, str]:
     """The marker of a ``bemerkung`` and the user's own text, before and after it.
 
     A damaged marker counts as none. It is dropped from the text if it still has both brackets, or if the note ends
-    with it; otherwise nobody can tell where it ends, and it stays.
+    with it; otherwise it is unknown where it ends, and it stays.
     """
     note = bemerkung or ""
-    found = sorted(
-        [*_VALUE_MARKER.finditer(note), *_SLOT_MARKER.finditer(note)],
-        key=lambda match: match.start(),
-    )
+    found = [*_VALUE_MARKER.finditer(note), *_SLOT_MARKER.finditer(note)]
+    found.sort(key=lambda match: match.start())
     for match in found:
         marker = _read_marker(match)
         if marker is not None:
             return marker, _text_around(note, match)
     broken = _BROKEN_MARKER.match(note) or _CUT_MARKER.match(note)
-    return None, _text_around(note, broken) if broken else note
+    if broken is None:
+        return None, note
+    return None, _text_around(note, broken)
 
 
 def _read_marker(match: re.Match[str]) -> Marker | None:
@@ -128,18 +128,25 @@ def _read_marker(match: re.Match[str]) -> Marker | None:
         return None
     if not encoded:
         return Marker(None, int(komm_kz))
-    letters = encoded[0].rstrip("=").replace("-", "+").replace("_", "/")
+    value = _decoded(encoded[0])
+    if value is None or not value.strip():
+        return None
+    return Marker(value, int(komm_kz))
+
+
+def _decoded(encoded: str) -> str | None:
+    """The text of a Base64, in either alphabet, with or without padding; None if it is none."""
+    letters = encoded.rstrip("=").replace("-", "+").replace("_", "/")
+    padding = "=" * (-len(letters) % 4)
     try:
-        value = base64.b64decode(
-            letters + "=" * (-len(letters) % 4), validate=True
-        ).decode()
+        return base64.b64decode(letters + padding, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return None
-    return Marker(value, int(komm_kz)) if value.strip() else None
 
 
 def _text_around(note: str, match: re.Match[str]) -> str:
-    before, after = note[: match.start()], note[match.end() :]
+    before = note[: match.start()]
+    after = note[match.end() :]
     return before + after.removeprefix(" ")
 
 
@@ -155,14 +162,18 @@ class Key(NamedTuple):
 
 def family_of(komm_kz: int) -> Family:
     """The family of a participating kommKz."""
-    return "mail" if komm_kz in MAIL_KOMM_KZ else "phone"
+    if komm_kz in MAIL_KOMM_KZ:
+        return "mail"
+    return "phone"
 
 
 def kind_of(komm_kz: int) -> Kind:
     """The kind of a participating kommKz."""
     if komm_kz in MAIL_KOMM_KZ:
         return "mail"
-    return "fax" if PHONE_TYPES[komm_kz] == "Fax" else "phone"
+    if PHONE_TYPES[komm_kz] == "Fax":
+        return "fax"
+    return "phone"
 
 
 def key_of(family: Family, value: str) -> Key:
@@ -178,7 +189,7 @@ class AdvowareEntry:
     """An entry of Advoware's list that takes part.
 
     ``tlf`` is as read, None if it cannot be read; ``text`` is the user's part of ``bemerkung``, which is not written
-    if ``has_note`` is False because nobody can tell what it holds.
+    if ``has_note`` is False because it is unknown what it holds.
     """
 
     id: int
@@ -192,12 +203,12 @@ class AdvowareEntry:
 
     @property
     def written(self) -> str:
-        """The value as people see it."""
+        """The value as users see it."""
         return (self.tlf or "").strip()
 
     @property
     def is_unknown(self) -> bool:
-        """Whether nobody can tell what it holds."""
+        """Whether its value cannot be read."""
         return self.tlf is None
 
     @property
@@ -207,13 +218,15 @@ class AdvowareEntry:
 
     @property
     def is_slot(self) -> bool:
-        """Whether it was ours once and is empty now."""
+        """Whether it was espocrm once and is empty now."""
         return self.is_empty and self.marker is not None
 
     @property
     def synced_value(self) -> str | None:
         """The value that its marker names."""
-        return self.marker.value if self.marker else None
+        if self.marker is None:
+            return None
+        return self.marker.value
 
 
 @dataclass(frozen=True)
@@ -260,7 +273,8 @@ def _advoware_entry(row: Record, advo: Record) -> AdvowareEntry | None:
     if komm_kz not in PARTICIPATING_KOMM_KZ:
         return None
     tlf = row.get("tlf")
-    tlf = tlf if isinstance(tlf, str) else None
+    if not isinstance(tlf, str):
+        tlf = None
     marker, text = parse_marker(_text(row.get("bemerkung")))
     return AdvowareEntry(
         id=_number(row.get("id")) or 0,
@@ -275,7 +289,7 @@ def _advoware_entry(row: Record, advo: Record) -> AdvowareEntry | None:
 
 
 def detect_komm_kz(row: Record, advo: Record) -> int | None:
-    """The kommKz of an entry, 1 to 12; None for one of a kind that we do not know, or of which nothing is known.
+    """The kommKz of an entry, 1 to 12; None for one of an unknown kind, or of which nothing is known.
 
     In this order: its marker's, its own (some answers contain 0), that of the Beteiligter's field with the same value,
     one by the shape of the value. A marker of the other family (a copied note) says nothing.
@@ -283,33 +297,36 @@ def detect_komm_kz(row: Record, advo: Record) -> int | None:
     own = _number(row.get("kommKz"))
     if own in UNTOUCHED_KOMM_KZ:
         return own
-    is_known = own in PARTICIPATING_KOMM_KZ
-    if own and not is_known:
+    if own and own not in PARTICIPATING_KOMM_KZ:
         return None
     marker, _ = parse_marker(_text(row.get("bemerkung")))
-    if marker is not None and not (
-        own and is_known and family_of(own) != family_of(marker.komm_kz)
-    ):
-        return marker.komm_kz
-    if own and is_known:
+    if own:
+        if marker is not None and family_of(own) == family_of(marker.komm_kz):
+            return marker.komm_kz
         return own
-    value = _text(row.get("tlf")).strip()
+    if marker is not None:
+        return marker.komm_kz
+    return _komm_kz_of_value(_text(row.get("tlf")).strip(), advo)
+
+
+def _komm_kz_of_value(value: str, advo: Record) -> int | None:
+    """The kommKz of the Beteiligter's field with the same value, else one by the shape of the value."""
     if not value:
         return None
     for name, komm_kz in TOP_LEVEL_FIELDS.items():
         if _text(advo.get(name)).strip() == value:
             return komm_kz
-    return _komm_kz_by_shape(value)
-
-
-def _komm_kz_by_shape(value: str) -> int:
     if "@" in value:
         return KOMM_KZ_OF_MAIL
-    return KOMM_KZ_OF_TYPE["Mobile"] if is_german_mobile(value) else KOMM_KZ_OTHER
+    if is_german_mobile(value):
+        return KOMM_KZ_OF_TYPE["Mobile"]
+    return KOMM_KZ_OTHER
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    if isinstance(value, str):
+        return value
+    return ""
 
 
 def _number(value: Any) -> int | None:
@@ -318,7 +335,9 @@ def _number(value: Any) -> int | None:
         return None
     if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,18}\s*", value):
         return int(value)
-    return value if isinstance(value, int) else None
+    if isinstance(value, int):
+        return value
+    return None
 
 
 def kommunikation_hash(entries: Iterable[AdvowareEntry]) -> str:
@@ -352,7 +371,9 @@ class EspoEntry:
     def type(self) -> str | None:
         """What EspoCRM calls the number; it belongs to the row that all records with this number share."""
         shown = self.raw.get("type")
-        return shown if isinstance(shown, str) else None
+        if isinstance(shown, str):
+            return shown
+        return None
 
     @property
     def is_erased(self) -> bool:
@@ -382,7 +403,9 @@ class EspoSide:
 
     def array(self, family: Family) -> EspoArray:
         """The array of a family."""
-        return self.mail if family == "mail" else self.phone
+        if family == "mail":
+            return self.mail
+        return self.phone
 
     @property
     def entries(self) -> tuple[EspoEntry, ...]:
@@ -404,25 +427,25 @@ def _array(espo: Record, family: Family) -> EspoArray:
     rows = espo.get(DATA_ATTRIBUTE[family])
     if not isinstance(rows, list):
         return EspoArray(is_known=False, is_complete=False)
-    readable = [
-        row
-        for row in rows
-        if isinstance(row, Mapping)
-        and isinstance(row.get(VALUE_ATTRIBUTE[family]), str)
-    ]
-    entries = (
-        espocrm_entry(family, row)
-        for row in readable
-        if row[VALUE_ATTRIBUTE[family]].strip()
-    )
-    return EspoArray(tuple(entries), is_complete=len(readable) == len(rows))
+    entries = []
+    is_complete = True
+    for row in rows:
+        written = None
+        if isinstance(row, Mapping):
+            written = row.get(VALUE_ATTRIBUTE[family])
+        if not isinstance(written, str):
+            is_complete = False
+        elif written.strip():
+            entries.append(espocrm_entry(family, row))
+    return EspoArray(tuple(entries), is_complete=is_complete)
 
 
 def espocrm_entry(family: Family, row: Record) -> EspoEntry:
     """A row of an array with what it means."""
     written = str(row[VALUE_ATTRIBUTE[family]]).strip()
-    of_phone = KOMM_KZ_OF_TYPE.get(str(row.get("type")), KOMM_KZ_OTHER)
-    komm_kz = KOMM_KZ_OF_MAIL if family == "mail" else of_phone
+    komm_kz = KOMM_KZ_OF_MAIL
+    if family == "phone":
+        komm_kz = KOMM_KZ_OF_TYPE.get(str(row.get("type")), KOMM_KZ_OTHER)
     return EspoEntry(key_of(family, written), written, komm_kz, row)
 
 

@@ -87,9 +87,9 @@ OWNER_TYPE = "CBeteiligte"
 
 #: After so many failures in a row because Advoware is away, the rest is left to the next run.
 MAX_UNAVAILABLE = 3
-#: Values that somebody enters in Advoware while we search are searched for in turn so often.
+#: Values that a user enters in Advoware while we search are searched for in turn so often.
 MAX_ROUNDS = 3
-#: Statuses of a CBeteiligte that nobody has edited since the last sync (an edit makes it ``dirty``).
+#: Statuses of a CBeteiligte that no one has edited since the last sync (an edit makes it ``dirty``).
 _UNEDITED = frozenset({"clean", "conflict"})
 
 Record = Mapping[str, Any]
@@ -97,12 +97,12 @@ Record = Mapping[str, Any]
 
 @dataclass
 class _Run:
-    """One sync of one record: what was seen, planned and done so far. ``ahead`` is what was remembered before."""
+    """One sync of one record: what was observed, planned and done so far. ``ahead`` is what was remembered before."""
 
     espo: Record
     advo: Record
     store: SyncStore
-    seen: Observation
+    observed: Observation
     plan: Plan
     options: Mapping[str, bool]
     before: Memory
@@ -117,7 +117,7 @@ class _Run:
 
     def plan_again(self, **changes: Any) -> Plan:
         """The plan for another observation of EspoCRM's side; what was done in Advoware is the same in it."""
-        return make_plan(replace(self.seen, **changes), **self.options)
+        return make_plan(replace(self.observed, **changes), **self.options)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class KommunikationSyncManager:
         """Read both records, sync their Kommunikation, write EspoCRM, and remember it. The caller holds the lock.
 
         Raises:
-            ForeignSystemError: a record cannot be read, or EspoCRM not be written (`Conflict` if somebody edited the
+            ForeignSystemError: a record cannot be read, or EspoCRM not be written (`Conflict` if a user edited the
                 record meanwhile and EspoCRM checks that). Running it again continues where it broke off.
         """
         store = SyncStore(await self._resources.database())
@@ -209,7 +209,7 @@ class KommunikationSyncManager:
         to_advoware = direction == "to_advoware"
         options = {"to_advoware": to_advoware, "forced": force_espo_wins}
         try:
-            advo, seen, plan = await self._plan(espo, advo, memory, options)
+            advo, observed, plan = await self._plan(espo, advo, memory, options)
         except _NotShown:
             return KommunikationResult(errors=(part_error("kom_not_shown"),))
         except NotBefore as error:
@@ -217,7 +217,7 @@ class KommunikationSyncManager:
         complete = memory.complete or not to_advoware or force_espo_wins
         kept = stored.base if stored else None
         run = _Run(
-            espo, advo, store, seen, plan, options, memory, memory, complete, kept
+            espo, advo, store, observed, plan, options, memory, memory, complete, kept
         )
         return await self._carry_out(run)
 
@@ -233,8 +233,8 @@ class KommunikationSyncManager:
         shared: Shared = {}
         searched: set[Key] = set()
         for round_number in range(MAX_ROUNDS + 1):
-            seen = replace(_observe(espo, advo, memory), shared=shared)
-            plan = make_plan(seen, **options)
+            observed = replace(_observe(espo, advo, memory), shared=shared)
+            plan = make_plan(observed, **options)
             repeats = bool(posts(plan) & memory.posted)
             if repeats:
                 self._require_answered(memory)
@@ -242,8 +242,8 @@ class KommunikationSyncManager:
                 plan.vanished or repeats
             ):  # that an entry is gone, or was never created, is not believed at once
                 advo = await self._read_again(espo, advo)
-                seen = replace(_observe(espo, advo, memory), shared=shared)
-                plan = make_plan(seen, **options)
+                observed = replace(_observe(espo, advo, memory), shared=shared)
+                plan = make_plan(observed, **options)
             new = [entry for entry in plan.incoming if entry.key not in searched]
             if not new or round_number == MAX_ROUNDS:
                 break
@@ -251,9 +251,9 @@ class KommunikationSyncManager:
             shared = {**shared, **await self._shared_rows(new, espo["id"])}
             if (
                 plan.writes
-            ):  # a request would revert what somebody has entered during the search
+            ):  # a request would revert what a user has entered during the search
                 advo = await self._read_again(espo, advo)
-        return advo, seen, plan
+        return advo, observed, plan
 
     async def _read_again(self, espo: Record, advo: Record) -> Record:
         advo = await self._advoware.get_beteiligter(advo["betNr"])
@@ -311,7 +311,9 @@ class KommunikationSyncManager:
             if (
                 family in run.narrowed
             ):  # accepted a moment ago, refused now: leave the array alone
-                run.seen = replace(run.seen, blocked=run.seen.blocked | {family})
+                run.observed = replace(
+                    run.observed, blocked=run.observed.blocked | {family}
+                )
             else:
                 await self._narrow_family(run, family)
             run.narrowed.add(family)
@@ -323,45 +325,47 @@ class KommunikationSyncManager:
             "kommunikation.narrowed",
             entity_id=run.espo["id"],
             arrays=sorted(families),
-            refused=len(run.seen.refused_by_espocrm),
-            blocked=sorted(run.seen.blocked),
+            refused=len(run.observed.refused_by_espocrm),
+            blocked=sorted(run.observed.blocked),
         )
         return self._result(run)
 
     async def _narrow_family(self, run: _Run, family: Family) -> None:
-        """Find what EspoCRM accepts of an array; the answer is in ``run.seen`` afterwards."""
+        """Find what EspoCRM accepts of an array; the answer is in ``run.observed`` afterwards."""
         attribute = DATA_ATTRIBUTE[family]
         suspects = list(
             dict.fromkeys(
                 entry.key for entry in run.plan.incoming if entry.key.family == family
             )
         )
-        before = run.seen
-        run.seen = replace(
+        before = run.observed
+        run.observed = replace(
             before, refused_by_espocrm=before.refused_by_espocrm | frozenset(suspects)
         )
         if not await self._accepts(run, family):
             # Numbers from before EspoCRM's international mode: the same ones in E.164.
-            run.seen = replace(run.seen, modern=run.seen.modern | {family})
+            run.observed = replace(run.observed, modern=run.observed.modern | {family})
             incoming = run.plan_again().incoming
             shared = (
                 await self._shared_rows(incoming, run.espo["id"]) if incoming else {}
             )
-            run.seen = replace(run.seen, shared={**run.seen.shared, **shared})
+            run.observed = replace(
+                run.observed, shared={**run.observed.shared, **shared}
+            )
             if attribute not in run.plan_again().espocrm or not await self._accepts(
                 run, family
             ):
-                run.seen = replace(before, blocked=before.blocked | {family})
+                run.observed = replace(before, blocked=before.blocked | {family})
                 return
         for key in suspects:
-            smaller = run.seen
-            run.seen = replace(
+            smaller = run.observed
+            run.observed = replace(
                 smaller, refused_by_espocrm=smaller.refused_by_espocrm - {key}
             )
             if attribute not in run.plan_again().espocrm or not await self._accepts(
                 run, family
             ):
-                run.seen = smaller
+                run.observed = smaller
 
     async def _accepts(self, run: _Run, family: Family) -> bool:
         """Whether EspoCRM takes the array as it is planned now; if so, it is written."""
@@ -369,7 +373,7 @@ class KommunikationSyncManager:
         arrays = {
             attribute: run.plan_again().espocrm.get(attribute, run.espo[attribute])
         }
-        arrays |= _plain_values(arrays, run.seen.modern)
+        arrays |= _plain_values(arrays, run.observed.modern)
         version = run.version or run.espo.get("versionNumber")
         try:
             written = await self._espocrm.update_entity(
@@ -470,14 +474,15 @@ class KommunikationSyncManager:
         run.ahead = replace(
             memory, lost=lost, posted=memory.posted | new, posted_at=posted_at
         )
-        if run.seen.advoware.odd:
+        if run.observed.advoware.odd:
             log(
                 self._context,
                 "warning",
                 "kommunikation.odd_rows",
                 entity_id=run.espo["id"],
                 rows=[
-                    f"{place}: {what}" for place, what in run.seen.advoware.odd.items()
+                    f"{place}: {what}"
+                    for place, what in run.observed.advoware.odd.items()
                 ],
             )
         if plan.writes:
@@ -536,7 +541,7 @@ class KommunikationSyncManager:
         hidden = [
             part_error("kom_not_shown")
             for family in FAMILIES
-            if not run.seen.espocrm.array(family).is_known
+            if not run.observed.espocrm.array(family).is_known
         ]
         return KommunikationResult(
             espocrm=_attributes(run),
@@ -684,7 +689,7 @@ def _observe(espo: Record, advo: Record, memory: Memory) -> Observation:
 
 
 def _is_edited(espo: Record) -> bool:
-    """Whether somebody may have edited the record since the last sync: that makes it ``dirty``, then ``syncing``.
+    """Whether a user may have edited the record since the last sync: that makes it ``dirty``, then ``syncing``.
 
     A row that is shared changes without that.
     """
@@ -792,7 +797,7 @@ def _final_memory(run: _Run) -> Memory:
 
 def _refused_values(run: _Run) -> frozenset[Key]:
     """The values that Advoware does not create, as long as EspoCRM holds them and Advoware does not."""
-    held = {entry.key for entry in run.seen.espocrm.entries}
+    held = {entry.key for entry in run.observed.espocrm.entries}
     there = {
         link.espocrm
         for link in planned_links(run.plan, run.before, run.applied).values()
@@ -805,11 +810,11 @@ def _not_taken(run: _Run) -> dict[Family, NotTaken]:
     found = {}
     for family in FAMILIES:
         keys = frozenset(
-            key for key in run.seen.refused_by_espocrm if key.family == family
+            key for key in run.observed.refused_by_espocrm if key.family == family
         )
-        if keys or family in run.seen.blocked:
-            rows = fingerprint_after(run.plan, run.seen.espocrm, family)
-            found[family] = NotTaken(rows, keys, family in run.seen.blocked)
+        if keys or family in run.observed.blocked:
+            rows = fingerprint_after(run.plan, run.observed.espocrm, family)
+            found[family] = NotTaken(rows, keys, family in run.observed.blocked)
     return found
 
 
@@ -822,7 +827,7 @@ def _further_notices(run: _Run, lines: Iterable[Record]) -> list[Notice]:
         for line in lines
         if line["case"] == "Var4" and line["side"] == "advoware" and line["new"] is None
     ]
-    places = run.seen.advoware.odd
+    places = run.observed.advoware.odd
     return [
         *notices,
         *(
@@ -843,7 +848,7 @@ def _notice_of_entry(entry: AdvowareEntry, stored: EspoEntry | None) -> Notice:
 def _attributes(run: _Run) -> dict[str, Any]:
     attributes = {
         **run.plan.espocrm,
-        **_plain_values(run.plan.espocrm, run.seen.modern),
+        **_plain_values(run.plan.espocrm, run.observed.modern),
     }
     current_hash = kommunikation_hash(advoware_entries(run.advo))
     if current_hash != run.espo.get("kommunikationHash"):

@@ -1,22 +1,22 @@
-"""Telling people what only they can do: a Task in EspoCRM with instructions, and a note in the record's stream.
+"""Notifying users of what only they can do: a Task in EspoCRM with instructions, and a note in the record's stream.
 
-A problem is told once. The row in ``notification`` is written before the Task is requested, and the Task carries a
-mark; so after a crash or a lost answer the Task is looked for before it is requested again. What happens when a
-problem that was told comes in again:
+Users are notified of a problem once. The row in ``notification`` is written before the Task is requested, and the Task
+carries a mark; so after a crash or a lost answer the Task is looked for before it is requested again. What happens when
+a known problem comes in again:
 
-- the same occurrence (same details): nothing, whatever became of the Task: people may close it without doing it;
+- the same occurrence (same details): nothing, whatever became of the Task: users may close it without doing it;
 - a new occurrence (other details), the Task still open: its text is brought up to date;
 - a new occurrence, the Task completed, cancelled or deleted, or the problem was over meanwhile: a new Task.
 
-A Task is true for as long as it is open. Whoever tells problems of a record also says when they are over:
+A Task is true for as long as it is open. Whoever notifies of problems of a record also says when they are over:
 
 - `settle(entity_type, ids, kinds, standing, why)`: a sync that knows all problems of some records that still stand. All
-  others of these kinds (the beginnings of their keys) are over. Only kinds that the caller itself tells belong there,
-  and only records whose sync came to its end.
+  others of these kinds (the beginnings of their keys) are over. Only kinds that the caller itself notifies of belong
+  there, and only records whose sync came to its end.
 - `withdraw(keys, why)`: these problems are over.
 
 That is remembered at once. The Task is set to Canceled with the line "Erledigt: <why>"; while EspoCRM is away, the cron
-does it later (`retry_unfinished`). A Task that a person has closed is left alone.
+does it later (`retry_unfinished`). A Task that a user has closed is left alone.
 
 Many at once become one Task with a list, for each reason whose ``<reason>_many`` is in the catalogue: `notify_many`
 for what one run has found; and what comes in one by one (a mass deletion) waits for the cron after the first.
@@ -24,9 +24,9 @@ for what one run has found; and what comes in one by one (a mass deletion) waits
 With `EspoWrites`, Tasks and notes are collected and written together with what the sync has to write; the row is
 written at once all the same.
 
-The Task goes to whoever is assigned to the record, with the record's teams. Both are remembered together with the name
+The Task goes to the user assigned to the record, with the record's teams. Both are remembered together with the name
 (`remember_responsible`, to be called with each CBeteiligte that a sync has read), so that a deletion reaches the same
-people.
+users.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ CLOSED = frozenset({"Completed", "Canceled"})
 RETRIES_PER_RUN = 50
 #: Problems that may become a list cost no request each.
 LISTED_PER_RUN = 500
-#: So many problems of one reason that nobody was told yet get Tasks of their own; more become a list.
+#: So many new problems of one reason get Tasks of their own; more become a list.
 SINGLE_TASKS = 1
 #: For so long after one problem the next ones of the same reason wait for the cron, which may make a list of them.
 LIST_WINDOW = timedelta(minutes=10)
@@ -90,9 +90,9 @@ Record = dict[str, Any]
 
 
 class NotificationManager:
-    """Creates Tasks for people. ``context`` is the step's FlowContext or None.
+    """Creates Tasks for users. ``context`` is the step's FlowContext or None.
 
-    No method raises because a person could not be told: that is logged, and tried again when the problem comes in the
+    No method raises because a user could not be notified: that is logged, and tried again when the problem comes in the
     next time or by `retry_unfinished`.
     """
 
@@ -117,14 +117,13 @@ class NotificationManager:
         action_type: ActionType,
         details: Mapping[str, Any],
     ) -> str | None:
-        """Tell that a record needs a person, once per record and action type; see `notify`."""
+        """Notify that a record needs a user, once per record and action type; see `notify`."""
         key = f"{action_type}:{entity_type}:{entity_id}"
-        return await self.notify(
-            Problem(action_type, entity_type, entity_id, key, dict(details))
-        )
+        problem = Problem(action_type, entity_type, entity_id, key, dict(details))
+        return await self.notify(problem)
 
     async def notify(self, problem: Problem) -> str | None:
-        """Tell a problem. Returns the id of its Task, None if there is none yet or it is collected."""
+        """Notify of a problem. Returns the id of its Task, None if there is none yet or it is collected."""
         try:
             return await self._notify(_as_stored(problem), await self._store())
         except (BitByLawError, ConfigurationError) as error:
@@ -132,14 +131,12 @@ class NotificationManager:
             return None
 
     async def notify_many(self, problems: Iterable[Problem]) -> None:
-        """Tell what one run has found: one Task with a list for each reason of which there are many new ones."""
+        """Notify of what one run has found: one Task with a list for each reason of which there are many new ones."""
         found = [_as_stored(problem) for problem in problems]
         try:
             store = await self._store()
-            fresh = await store.unknown(
-                [problem for problem in found if _heading_reason(problem)]
-            )
-            listed = await self._tell_lists(fresh, store)
+            fresh = await store.unknown(list(filter(_heading_reason, found)))
+            listed = await self._notify_lists(fresh, store)
         except (BitByLawError, ConfigurationError) as error:
             self._log("notification.list_failed", error)
             listed = set()
@@ -162,6 +159,8 @@ class NotificationManager:
                 entity_type, entity_ids, kinds, standing, why, self._now()
             )
             await self._withdraw_all(rows, store)
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             self._log("notification.settle_failed", error)
 
@@ -170,6 +169,8 @@ class NotificationManager:
         try:
             store = await self._store()
             await self._withdraw_all(await store.end(keys, why, self._now()), store)
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             self._log("notification.withdraw_failed", error)
 
@@ -177,13 +178,14 @@ class NotificationManager:
         self, entity_type: str, record: Mapping[str, Any]
     ) -> None:
         """Remember who looks after a record that was just read in full, for the time when it is gone."""
-        responsible = self._just_read[entity_type, str(record["id"])] = responsible_of(
-            record
-        )
+        entity_id = str(record["id"])
+        responsible = responsible_of(record)
+        self._just_read[entity_type, entity_id] = responsible
         try:
-            await (await self._store()).remember(
-                entity_type, str(record["id"]), responsible
-            )
+            store = await self._store()
+            await store.remember(entity_type, entity_id, responsible)
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             self._log("notification.responsible_not_remembered", error)
 
@@ -193,94 +195,112 @@ class NotificationManager:
         Raises:
             Unavailable: PostgreSQL does not answer.
         """
-        return (await (await self._store()).responsible(entity_type, entity_id)).name
+        store = await self._store()
+        responsible = await store.responsible(entity_type, entity_id)
+        return responsible.name
 
     async def retry_unfinished(self) -> int:
-        """Tell the problems that have no Task yet, and cancel those of problems that are over; for the cron.
+        """Notify of problems that have no Task yet, and cancel those of problems that are over; for the cron.
 
-        A problem whose record is gone is over, unless it is about the deletion. Returns how many were told.
+        A problem whose record is gone is over, unless it is about the deletion. Returns how many have a Task now.
         """
         try:
             store = await self._store()
             await self._withdraw_all(await store.to_withdraw(RETRIES_PER_RUN), store)
             await store.finish_lists()
             rows = await store.unfinished(self._settled_before(), LISTED_PER_RUN)
-            problems = [problem_of(row) for row in rows]
-            listed = await self._tell_lists(
-                [problem for problem in problems if _heading_reason(problem)], store
+            problems = list(map(problem_of, rows))
+            listed = await self._notify_lists(
+                list(filter(_heading_reason, problems)), store
             )
-            single = [problem for problem in problems if problem.key not in listed][
-                :RETRIES_PER_RUN
-            ]
-            told = [
-                await self.notify(problem)
-                for problem in single
-                if await self._stands(problem, store)
-            ]
+            single = [problem for problem in problems if problem.key not in listed]
+            created = await self._notify_single(single[:RETRIES_PER_RUN], store)
         except (BitByLawError, ConfigurationError) as error:
             self._log("notification.retry_failed", error)
             return 0
-        return len(listed) + sum(task_id is not None for task_id in told)
+        return len(listed) + created
+
+    async def _notify_single(
+        self, problems: Sequence[Problem], store: NotificationStore
+    ) -> int:
+        """Notify of those of the problems that still stand; how many have a Task now."""
+        created = 0
+        for problem in problems:
+            if not await self._stands(problem, store):
+                continue
+            if await self.notify(problem) is not None:
+                created += 1
+        return created
 
     # -- one problem ----------------------------------------------------------------------------------------------
 
     async def _notify(self, problem: Problem, store: NotificationStore) -> str | None:
         row, is_new = await store.begin(problem, self._now())
         if row is None:
-            return None  # another worker has just begun to tell it
+            return None  # another worker has just begun with it
         if row["over_since"] is not None:
             return await self._notify_again(problem, row, store)
         if is_new and await self._waits_for_list(problem, store):
             return None
         if row["task_id"] is not None:
-            return await self._notify_told(problem, row, store)
-        if self._writes is not None and self._writes.holds(problem.key):
+            return await self._notify_known(problem, row, store)
+        is_collected = self._writes is not None and self._writes.holds(problem.key)
+        if is_new or is_collected:
             return await self._create(problem, row, store)
-        if not is_new:
-            if (
-                row["list_key"] is not None
-                or row["attempted_at"] >= self._settled_before()
-            ):
-                return None  # its list is told soon, or the earlier request may still be under way
-            if (task_id := await self._find(_mark(row))) is not None:
-                await store.finish(problem, row["fingerprint"], task_id)
-                return await self._notify(problem, store)
-            attempted_at = self._now()
-            if not await store.note_attempt(problem, attempted_at, row["attempted_at"]):
-                return None  # another worker has just begun to tell it
-            return await self._create(problem, row, store, attempted_at)
-        return await self._create(problem, row, store)
+        return await self._repeat_request(problem, row, store)
 
-    async def _notify_told(
+    async def _repeat_request(
         self, problem: Problem, row: asyncpg.Record, store: NotificationStore
     ) -> str | None:
-        fingerprint = fingerprint_of(problem)
-        if row["fingerprint"] == fingerprint:
-            return str(row["task_id"])
+        """Request the Task of a problem again, if an earlier request has ended without leaving one."""
+        if row["list_key"] is not None:
+            return None  # the Task of its list is requested soon
+        if row["attempted_at"] >= self._settled_before():
+            return None  # the earlier request may still be under way
+        task_id = await self._find(_mark(row))
+        if task_id is not None:
+            await store.finish(problem, row["fingerprint"], task_id)
+            return await self._notify(problem, store)
+        attempted_at = self._now()
+        if not await store.note_attempt(problem, attempted_at, row["attempted_at"]):
+            return None  # another worker has just begun with it
+        return await self._create(problem, row, store, attempted_at)
+
+    async def _notify_known(
+        self, problem: Problem, row: asyncpg.Record, store: NotificationStore
+    ) -> str | None:
+        """Bring the Task of a known problem up to date, or create another one if that is closed."""
+        task_id = str(row["task_id"])
+        if row["fingerprint"] == fingerprint_of(problem):
+            return task_id
         if row["list_key"] is None and await self._update_open_task(
             row["task_id"], problem, _mark(row), store
         ):
-            return str(row["task_id"])
-        return await self._create(
-            problem, await store.begin_again(problem, self._now()), store
-        )
+            return task_id
+        return await self._create_again(problem, store)
+
+    async def _create_again(
+        self, problem: Problem, store: NotificationStore
+    ) -> str | None:
+        """Create a Task for a new occurrence of a problem."""
+        row = await store.begin_again(problem, self._now())
+        return await self._create(problem, row, store)
 
     async def _notify_again(
         self, problem: Problem, row: asyncpg.Record, store: NotificationStore
     ) -> str | None:
-        """Tell a problem that was over: its Task stays if it has not been cancelled or closed yet."""
+        """Notify of a problem that was over: its Task stays if it has not been cancelled or closed yet."""
         if self._writes is not None:
             self._writes.discard(_over_key(problem.key))
-        if row["withdrawn_at"] is None and row["list_key"] is None:
-            if row["task_id"] is None:
-                await store.not_over(problem.key)
-                return await self._notify(problem, store)
-            if await self._update_open_task(row["task_id"], problem, _mark(row), store):
-                await store.not_over(problem.key)
-                return str(row["task_id"])
-        return await self._create(
-            problem, await store.begin_again(problem, self._now()), store
-        )
+        if row["withdrawn_at"] is not None or row["list_key"] is not None:
+            return await self._create_again(problem, store)
+        if row["task_id"] is None:
+            await store.not_over(problem.key)
+            return await self._notify(problem, store)
+        if await self._update_open_task(row["task_id"], problem, _mark(row), store):
+            await store.not_over(problem.key)
+            return str(row["task_id"])
+        return await self._create_again(problem, store)
 
     async def _stands(self, problem: Problem, store: NotificationStore) -> bool:
         """Whether the record that a problem is about is still there; if not, the problem is over."""
@@ -293,7 +313,7 @@ class NotificationManager:
                 await store.end([problem.key], RECORD_GONE, self._now()), store
             )
             return False
-        except Unavailable:
+        except (Unavailable, ConfigurationError):
             raise  # so will be the others
         except BitByLawError as error:
             self._log_failure(problem, error)
@@ -316,36 +336,37 @@ class NotificationManager:
             return False
         return await store.has_recent(problem, self._now() - LIST_WINDOW)
 
-    async def _tell_lists(
+    async def _notify_lists(
         self, problems: Sequence[Problem], store: NotificationStore
     ) -> set[str]:
-        """Tell the problems of which there are many by one Task per reason and person; returns their keys."""
+        """Notify of the problems of which there are many by one Task per reason and user; returns their keys."""
         groups: dict[tuple[Any, str | None], list[tuple[Problem, Responsible]]] = {}
         for problem in problems:
             responsible = await store.responsible(
                 problem.entity_type, problem.entity_id
             )
-            groups.setdefault(
-                (problem.details["reason"], responsible.assigned_user_id), []
-            ).append((problem, responsible))
+            group = (problem.details["reason"], responsible.assigned_user_id)
+            groups.setdefault(group, []).append((problem, responsible))
         listed: set[str] = set()
-        for group in groups.values():
-            if len(group) > SINGLE_TASKS:
-                members = [problem for problem, _ in group]
-                heading = _heading(
-                    [_named(problem, responsible) for problem, responsible in group]
-                )
-                row = await store.begin_list(heading, members, self._now())
-                listed.update(problem.key for problem in members)
-                if row is not None:
-                    await self._tell_list(heading, row, store)
+        for members in groups.values():
+            if len(members) > SINGLE_TASKS:
+                await self._notify_list(members, store)
+                listed.update(problem.key for problem, _ in members)
         if listed:
             await store.finish_lists()
         return listed
 
-    async def _tell_list(
-        self, heading: Problem, row: asyncpg.Record, store: NotificationStore
+    async def _notify_list(
+        self,
+        members: Sequence[tuple[Problem, Responsible]],
+        store: NotificationStore,
     ) -> None:
+        """Create the one Task of these problems."""
+        heading = _heading([_named(*member) for member in members])
+        problems = [problem for problem, _ in members]
+        row = await store.begin_list(heading, problems, self._now())
+        if row is None:
+            return
         try:
             await self._create(heading, row, store)
         except (BitByLawError, ConfigurationError) as error:  # the cron tries again
@@ -359,49 +380,89 @@ class NotificationManager:
         for row in rows:
             try:
                 await self._withdraw(row, store)
+            except ConfigurationError:
+                raise
             except BitByLawError as error:
                 self._log_failure(problem_of(row), error)
 
     async def _withdraw(self, row: asyncpg.Record, store: NotificationStore) -> None:
+        if row["list_key"] is not None:
+            await self._withdraw_listed(row, store)
+            return
         task_id = row["task_id"]
-        if task_id is None and row["list_key"] is None:
+        if task_id is None:
             if row["attempted_at"] >= self._settled_before():
                 return  # the request may still be under way; the cron looks again
             task_id = await self._find(_mark(row))
-        if task_id is not None and await store.list_stands(row):
-            await self._shorten_list(task_id, row, store)
-        elif task_id is not None:
-            changes = await self._cancellation(task_id, row["over_why"])
-            if changes:
 
-                async def done() -> None:
-                    await store.withdrawn(row, self._now())
+        async def done() -> None:
+            await store.withdrawn(row, self._now())
 
-                await self._change_task(
-                    task_id,
-                    changes,
-                    problem_of(row),
-                    _over_key(row["problem_key"]),
-                    done,
-                )
-                return
-        await store.withdrawn(row, self._now())
+        await self._cancel(task_id, problem_of(row), row["over_why"], done)
 
-    async def _shorten_list(
-        self, task_id: str, row: asyncpg.Record, store: NotificationStore
+    async def _withdraw_listed(
+        self, row: asyncpg.Record, store: NotificationStore
     ) -> None:
-        """Take a member whose problem is over off the Task of its list."""
-        list_row = await store.row(row["list_key"])
-        if list_row is None:
+        """Take all members whose problem is over off their list; a list without members is over itself."""
+        list_row, members = (
+            await store.row(row["list_key"]),
+            await store.members(row["list_key"]),
+        )
+        over = [
+            member
+            for member in members
+            if member["over_since"] is not None and member["withdrawn_at"] is None
+        ]
+        if list_row is None or row["problem_key"] not in {
+            member["problem_key"] for member in over
+        }:
             return
+
+        async def done() -> None:
+            for member in over:
+                await store.withdrawn(member, self._now())
+
         heading = problem_of(list_row)
+        standing = {
+            member["details"].get("betnr")
+            for member in members
+            if member["over_since"] is None
+        }
         left = [
             record
             for record in heading.details["records"]
-            if record.get("betnr") != row["details"].get("betnr")
+            if record.get("betnr") in standing
         ]
         shorter = replace(heading, details={**heading.details, "records": left})
-        await self._update_open_task(task_id, shorter, _mark(list_row), store)
+        task_id = list_row["task_id"]
+        if task_id is None:
+            if list_row["attempted_at"] >= self._settled_before():
+                return  # the request may still be under way; the cron looks again
+            task_id = await self._find(_mark(list_row))
+        if not left:
+            await store.end([heading.key], row["over_why"], self._now())
+            await self._cancel(task_id, heading, row["over_why"], done)
+        elif task_id is None:  # not told yet: nobody hears of those who have left
+            await store.note_attempt(shorter, self._now())
+            await done()
+        elif not await self._update_open_task(
+            task_id, shorter, _mark(list_row), store, done
+        ):
+            await done()
+
+    async def _cancel(
+        self,
+        task_id: str | None,
+        problem: Problem,
+        why: str,
+        done: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Cancel the Task of a problem that is over, if it is open."""
+        changes = await self._cancellation(task_id, why) if task_id is not None else {}
+        if task_id is None or not changes:
+            await done()
+            return
+        await self._change_task(task_id, changes, problem, _over_key(problem.key), done)
 
     async def _cancellation(self, task_id: str, why: str) -> Record:
         """What cancels a Task; nothing if it is closed or gone."""
@@ -460,16 +521,16 @@ class NotificationManager:
         responsible = await self._responsible(
             problem.entity_type, problem.entity_id, store
         )
-        told, mark = _named(problem, responsible), _mark(row)
+        named, mark = _named(problem, responsible), _mark(row)
         task_id: str | None = None
         known: datetime = attempted_at or row["attempted_at"]
 
         async def alone(_refusal: ForeignSystemError | None) -> None:
             nonlocal task_id
-            task_id = await self._create_task(told, mark, responsible)
+            task_id = await self._create_task(named, mark, responsible)
             await store.finish(problem, fingerprint_of(problem), task_id)
             if not _is_list(problem):
-                await self._write_note(told, task_id)
+                await self._write_note(named, task_id)
 
         async def then(records: list[Record]) -> None:
             await store.finish(problem, fingerprint_of(problem), str(records[0]["id"]))
@@ -479,9 +540,7 @@ class NotificationManager:
             before, known = known, self._now()
             return await store.note_attempt(problem, known, before)
 
-        if self._writes is None or _is_list(
-            problem
-        ):  # whoever tells a list goes on with its Task
+        if self._writes is None or _is_list(problem):  # a list needs the id of its Task
             await alone(None)
             return task_id
         offer = await self._espocrm.write_offer()
@@ -490,10 +549,10 @@ class NotificationManager:
             RecordWrite(
                 "Task",
                 None,
-                self._task_body(told, mark, responsible),
+                self._task_body(named, mark, responsible),
                 skips_duplicate_check=True,
             ),
-            RecordWrite("Note", None, _note_of(told, link)),
+            RecordWrite("Note", None, _note_of(named, link)),
         ]
         failed = partial(self._failed, problem)
         await self._writes.add(
@@ -504,10 +563,10 @@ class NotificationManager:
     def _task_body(
         self, problem: Problem, mark: str, responsible: Responsible
     ) -> Record:
-        """The Task as we would have it.
+        """The Task as it is first requested.
 
         Raises:
-            ConfigurationError: there is nobody for it.
+            ConfigurationError: there is no user for it.
         """
         body: Record = {
             "name": task_title(problem),
@@ -559,7 +618,8 @@ class NotificationManager:
         self, entity_type: str, entity_id: str, store: NotificationStore
     ) -> Responsible:
         """Who is assigned to the record, or to the CBeteiligte it belongs to; for one that is gone, who was."""
-        if (just_read := self._just_read.get((entity_type, entity_id))) is not None:
+        just_read = self._just_read.get((entity_type, entity_id))
+        if just_read is not None:
             return just_read
         try:
             record = await self._espocrm.get_entity(entity_type, entity_id)
@@ -579,17 +639,22 @@ class NotificationManager:
         return own
 
     async def _update_open_task(
-        self, task_id: str, problem: Problem, mark: str, store: NotificationStore
+        self,
+        task_id: str,
+        problem: Problem,
+        mark: str,
+        store: NotificationStore,
+        then: Callable[[], Awaitable[None]] | None = None,
     ) -> bool:
-        """Bring the text of a Task up to date; False if it is closed or gone."""
-        told = _named(
+        """Bring the text of a Task up to date, and do what follows; False, and nothing, if it is closed or gone."""
+        named = _named(
             problem, await store.responsible(problem.entity_type, problem.entity_id)
         )
         try:
             task = await self._espocrm.get_entity("Task", task_id)
             if task.get("status") in CLOSED:
                 return False
-            text = task_description(told)
+            text = task_description(named)
             if not task.get("parentId") and not _is_list(problem):
                 text = f"{text}\n\nDatensatz: {self._link(problem)}"
         except NotFound:
@@ -597,8 +662,10 @@ class NotificationManager:
 
         async def done() -> None:
             await store.finish(problem, fingerprint_of(problem), task_id)
+            if then is not None:
+                await then()
 
-        changes = {"name": task_title(told), "description": _with_mark(text, mark)}
+        changes = {"name": task_title(named), "description": _with_mark(text, mark)}
         await self._change_task(task_id, changes, problem, problem.key, done)
         return True
 
@@ -608,12 +675,16 @@ class NotificationManager:
         rows, _ = await self._espocrm.list_entities(
             "Task", [where], ["status"], max_size=1
         )
-        return str(rows[0]["id"]) if rows else None
+        if not rows:
+            return None
+        return str(rows[0]["id"])
 
     async def _write_note(self, problem: Problem, task_id: str) -> None:
         """Say in the record's stream that there was a Task. The Task is what counts, so this is tried once."""
         try:
             await self._espocrm.create_entity("Note", _note_of(problem, task_id))
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             log(
                 self._context,
@@ -625,9 +696,8 @@ class NotificationManager:
             )
 
     def _link(self, problem: Problem) -> str:
-        site = (self._resources.settings.espocrm.api_base_url or "").removesuffix(
-            "/api/v1"
-        )
+        base_url = self._resources.settings.espocrm.api_base_url or ""
+        site = base_url.removesuffix("/api/v1")
         return f"{site}/#{problem.entity_type}/view/{problem.entity_id}"
 
     # -- helpers --------------------------------------------------------------------------------------------------
@@ -671,45 +741,39 @@ def _named(problem: Problem, responsible: Responsible) -> Problem:
 def _heading_reason(problem: Problem) -> str | None:
     """The reason of the list that problems of this reason may become."""
     reason = f"{problem.details.get('reason')}_many"
-    return reason if reason in CATALOGUE else None
+    if reason not in CATALOGUE:
+        return None
+    return reason
 
 
 def _heading(members: Sequence[Problem]) -> Problem:
     """The problem that stands for many."""
+    records = []
+    for member in members:
+        details = member.details
+        records.append({"betnr": details.get("betnr"), "name": details.get("name")})
+    keys = "\n".join(sorted(member.key for member in members))
+    digest = hashlib.sha256(keys.encode()).hexdigest()[:16]
     first = members[0]
-    records = [
-        {"betnr": item.details.get("betnr"), "name": item.details.get("name")}
-        for item in members
-    ]
-    keys = hashlib.sha256(
-        "\n".join(sorted(item.key for item in members)).encode()
-    ).hexdigest()[:16]
     reason = f"{first.details['reason']}_many"
-    details = {"reason": reason, "records": records}
-    return Problem(
-        first.action_type,
-        first.entity_type,
-        first.entity_id,
-        f"{reason}:{keys}",
-        details,
+    return replace(
+        first,
+        key=f"{reason}:{digest}",
+        details={"reason": reason, "records": records},
     )
 
 
 def _note_of(problem: Problem, task_id: str | None) -> Record:
     """What the record's stream says of a Task; it stays true when the Task is over, and leads to it."""
-    title = re.sub(
-        r"([\[\]\\])", r"\\\1", task_title(problem)
-    )  # EspoCRM shows posts as Markdown
-    post = (
-        f"Aufgabe angelegt: {title}"
-        if task_id is None
-        else f"Aufgabe angelegt: [{title}](#Task/view/{task_id})"
-    )
+    # EspoCRM shows posts as Markdown.
+    title = re.sub(r"([\[\]\\])", r"\\\1", task_title(problem))
+    if task_id is not None:
+        title = f"[{title}](#Task/view/{task_id})"
     return {
         "type": "Post",
         "parentType": problem.entity_type,
         "parentId": problem.entity_id,
-        "post": post,
+        "post": f"Aufgabe angelegt: {title}",
     }
 
 

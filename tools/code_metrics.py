@@ -165,19 +165,20 @@ def _ways_in(node: ast.AST) -> int:
 
 def _ways_of(node: ast.AST) -> int:
     """How many ways a node itself adds to the function it stands in."""
+    ways = 0
     if isinstance(node, ast.If | ast.IfExp):
-        return 1
-    if isinstance(node, ast.For | ast.AsyncFor | ast.While):
-        return 1 + bool(node.orelse)
-    if isinstance(node, ast.Try):
-        return len(node.handlers) + bool(node.orelse)
-    if isinstance(node, ast.BoolOp):
-        return len(node.values) - 1
-    if isinstance(node, ast.comprehension):
-        return 1 + len(node.ifs)
-    if isinstance(node, ast.Match):
-        return sum(1 for case in node.cases if not _is_default(case))
-    return 0
+        ways = 1
+    elif isinstance(node, ast.For | ast.AsyncFor | ast.While):
+        ways = 1 + bool(node.orelse)
+    elif isinstance(node, ast.Try):
+        ways = len(node.handlers) + bool(node.orelse)
+    elif isinstance(node, ast.BoolOp):
+        ways = len(node.values) - 1
+    elif isinstance(node, ast.comprehension):
+        ways = 1 + len(node.ifs)
+    elif isinstance(node, ast.Match):
+        ways = sum(1 for case in node.cases if not _is_default(case))
+    return ways
 
 
 def _is_default(case: ast.match_case) -> bool:

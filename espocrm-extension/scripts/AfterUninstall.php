@@ -11,7 +11,8 @@ use Espo\ORM\EntityManager;
 /**
  * Runs after the extension's files are gone, not in an upgrade: takes its entities and dashlets out of what everybody
  * sees and where they would lead nowhere, that is, the lists of the settings (navigation bar with its groups, global
- * search, quick create, notifications), the default dashboard and dashboard templates.
+ * search, quick create, notifications), the default dashboard and dashboard templates. Address and key of BitByLaw go as
+ * well: our metadata, which kept them from users, is gone.
  *
  * Tables, records, webhooks, the role, and what users have set up for themselves stay, so that a new installation finds
  * everything as it was.
@@ -21,6 +22,7 @@ class AfterUninstall
     private const ENTITY_TYPES = ['CBeteiligte', 'CAdressen', 'CBankverbindungen'];
     private const DASHLET_PREFIX = 'BitByLaw';
     private const DONE = 'bitbylawPlaces';
+    private const PROTECTED = ['bitByLawUrl', 'bitByLawSecret'];
 
     public function run(Container $container): void
     {
@@ -38,6 +40,10 @@ class AfterUninstall
 
         if (is_array($layout)) {
             $writer->set('dashboardLayout', $this->withoutDashlets($layout, $options));
+        }
+
+        foreach (self::PROTECTED as $name) {
+            $writer->remove($name);
         }
 
         // Not removed: a new installation knows by it that the places were not given up by an administrator.

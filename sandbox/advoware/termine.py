@@ -24,8 +24,8 @@ from sandbox.advoware.records import (
 )
 from sandbox.firm.build import FOR_EVER, Appointment
 
-#: What stands in `anwalt` if an entry belongs to everybody.
-EVERYBODY: Final = frozenset({"", "alle", "allgemein"})
+#: What stands in `anwalt` if an entry belongs to all employees.
+ALL_EMPLOYEES: Final = frozenset({"", "alle", "allgemein"})
 
 DAY_START: Final = "00:00:00"
 #: An all-day entry is stored to end one minute before midnight; likewise the longest occurrence of a series.
@@ -38,7 +38,7 @@ def _day(value: Any, field: str) -> Any:
 
 
 def _scalar(value: Any, field: str) -> Any:
-    """Fields whose type nobody has published [A]: text, number or null."""
+    """Fields whose type is published nowhere [A]: text, number or null."""
     return value if isinstance(value, int | None) else text(50)(value, field)
 
 
@@ -109,7 +109,7 @@ class TermineStore:
     def find(self, query: Mapping[str, str]) -> list[Record]:
         """Termine by ``frnr``, or by ``kuerzel``, ``from`` and ``to``, each optional; other parameters are ignored.
 
-        ``frNr`` is such another one. A Kürzel also gets what belongs to everybody, unless nobody has that Kürzel [A].
+        ``frNr`` is such another one. A Kürzel also gets what belongs to all, unless no employee has that Kürzel [A].
         An entry lies in the window if any of its days, or of its series' days, does [A].
         """
         if "frnr" in query:
@@ -125,7 +125,7 @@ class TermineStore:
             if (
                 kuerzel is None
                 or record["anwalt"] == kuerzel
-                or _is_for_everybody(record)
+                or _is_for_all_employees(record)
             )
             and (first is None or (record["datumBis"] or first) >= first)
             and (last is None or (record["datum"] or last) <= last)
@@ -254,7 +254,7 @@ class TermineStore:
         values["uhrzeitVon"] = _time_within(body["datum"]) or values["uhrzeitVon"]
         values["uhrzeitBis"] = values["uhrzeitBis"] or _time_within(body["datumBis"])
         for field in ("anwalt", "sb"):
-            if (values[field] or "").casefold() not in EVERYBODY and values[
+            if (values[field] or "").casefold() not in ALL_EMPLOYEES and values[
                 field
             ] not in self._kuerzel:
                 raise RefusedError(
@@ -310,8 +310,8 @@ def _time_within(value: Any) -> str | None:
     return _seconds(moment.time()) if moment and moment.time() != time.min else None
 
 
-def _is_for_everybody(record: Record) -> bool:
-    return (record["anwalt"] or "").casefold() in EVERYBODY
+def _is_for_all_employees(record: Record) -> bool:
+    return (record["anwalt"] or "").casefold() in ALL_EMPLOYEES
 
 
 def _seconds(clock: time | None) -> str | None:

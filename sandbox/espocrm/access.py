@@ -36,14 +36,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    #: 8.4 knows neither the header ``Signature`` nor ``skipOwn``, tells the followers in every update, and saves (and
-    #: tells) even what is identical
+    #: 8.4 knows neither the header ``Signature`` nor ``skipOwn``, names the followers in every update, and saves (and
+    #: sends) even what is identical
     version: Literal["8.4", "9.3"] = "9.3"
     phone_number_international: bool = True
     duplicate_check: frozenset[str] = (
         frozenset()
     )  #: entities that answer 409 to a likely duplicate
-    #: The firm's extension: 1.2.0 tells the sync how the instance is run; 1.1.0 has the write action and leaves the
+    #: The firm's extension: 1.2.0 shows the sync how the instance is run; 1.1.0 has the write action and leaves the
     #: version alone when only the sync's own fields change; 1.0.0 has the entities and rules alone. Empty: it is not
     #: installed yet, nor is its role; the entities are there all the same.
     extension: Literal["", "1.0.0", "1.1.0", "1.2.0"] = "1.2.0"
@@ -189,7 +189,7 @@ DEFAULT_API_USERS = (
 
 
 class LoginGuard:
-    """Finds the user of an API key; more than ten failures in a minute close the door for the whole address."""
+    """Finds the user of an API key; more than ten failures in a minute lock out the whole address."""
 
     def __init__(self) -> None:
         self._users: dict[str, ApiUser] = {}
@@ -209,7 +209,7 @@ class LoginGuard:
         return next((user for user in self._users.values() if user.id == user_id), None)
 
     def login(self, api_key: str | None, address: str, now: datetime) -> ApiUser | None:
-        """The user of a key, None if nobody has it.
+        """The user of a key, None if there is none.
 
         Raises:
             ApiError: 403, the address has failed too often.

@@ -4,7 +4,8 @@
 
 * ``{"action": "erase", "entity": "CBeteiligte", "id": "...", "fields": ["phoneNumber"]}``: the data privacy tool.
   Numbers and addresses become ``ERASED:<id of the shared row>``, for every record that shares them, and stay linked;
-  other fields become empty. The record is saved as usual. The extension notes what was emptied in ``erasedFields``.
+  other fields become empty. The record is saved as usual. The extension notes what was emptied in ``erasedFields``,
+  and marks a record whose numbers or addresses were erased as dirty.
 * ``{"action": "merge", "entity": "...", "id": "...", "sources": ["..."], "values": {...}}``: the merge dialogue.
   ``values`` is what was ticked there. Numbers, addresses, posts and linked records of the sources go to the survivor,
   the linked records without an event of their own; the sources are deleted, the survivor is saved. The extension notes
@@ -14,7 +15,7 @@
 * ``{"action": "revert_import", "entity": "...", "ids": ["..."]}``: the records are gone for good. No event.
 * ``{"action": "share", "entry": {"phoneNumber": "+49...", "type": "Fax"}}``: a number or address also belongs to a
   record of another kind (a contact, a lead) that only an administrator may edit. Type and flags are as in ``entry``,
-  and a request by anybody else leaves them so without a word.
+  and a request by any other user leaves them so without a word.
 * ``{"action": "mass_delete", "entity": "...", "ids": ["..."]}``: each deletion is an event.
 """
 
@@ -164,25 +165,27 @@ class Browser:
             case Share():
                 return self._share(action)
 
-    def _erase(self, wish: Erase) -> Any:
-        record = self._store.get(wish.kind, wish.id)
+    def _erase(self, requested: Erase) -> Any:
+        record = self._store.get(requested.kind, requested.id)
         known = {
             field.name: field
-            for field in wish.kind.all_fields
+            for field in requested.kind.all_fields
             if not field.read_only or field.type == "email"
         }
-        names = [
-            name
-            for field in wish.fields
-            for name in _COMPOSED.get((wish.entity, field), (field,))
-        ]
+        names: list[str] = []
+        for field_name in requested.fields:
+            names += _COMPOSED.get((requested.entity, field_name), (field_name,))
         unknown = [name for name in names if name not in known]
         if unknown:
             raise ApiError(400, f"Unknown fields: {', '.join(unknown)}.")
-        contacts = [field for field in wish.kind.contact_fields if field.name in names]
+        contacts = [
+            field for field in requested.kind.contact_fields if field.name in names
+        ]
         others = [known[name] for name in names if known[name] not in contacts]
-        attributes = [attribute for field in others for attribute in field.writable]
-        if self._store.settings.has_form_rules and "adresse" in wish.fields:
+        attributes: list[str] = []
+        for field in others:
+            attributes += field.writable
+        if self._store.settings.has_form_rules and "adresse" in requested.fields:
             attributes += ["name", "bezeichnung"]
         emptied = [
             attribute for attribute in attributes if record.values.get(attribute)
@@ -195,44 +198,50 @@ class Browser:
                 record,
                 {"erasedFields": " ".join(dict.fromkeys([*already, *emptied])) or None},
             )
+        if (
+            contacts
+            and self._store.settings.has_form_rules
+            and record.values.get("betnr") is not None
+        ):
+            self._save(record, {"syncStatus": "dirty"})
         return self._store.full(record)
 
-    def _restore(self, wish: Restore) -> Any:
-        record = self._store.restore(wish.kind, wish.id)
+    def _restore(self, requested: Restore) -> Any:
+        record = self._store.restore(requested.kind, requested.id)
         if self._store.settings.has_form_rules:
             if self._store.is_known_to_advoware(record):
                 self._save(record, {"syncStatus": "dirty"})
             self._service.mark_owner(
-                record.values.get("beteiligteId"), wish.kind, self._user
+                record.values.get("beteiligteId"), requested.kind, self._user
             )
         return self._store.full(record)
 
-    def _merge(self, wish: Merge) -> Any:
-        survivor = self._store.get(wish.kind, wish.id)
-        sources = [self._store.get(wish.kind, source) for source in wish.sources]
-        data = clean_input(wish.kind, wish.values, self._store.settings)
+    def _merge(self, requested: Merge) -> Any:
+        survivor = self._store.get(requested.kind, requested.id)
+        sources = [
+            self._store.get(requested.kind, source) for source in requested.sources
+        ]
+        data = clean_input(requested.kind, requested.values, self._store.settings)
         data |= self._merged_contacts([survivor, *sources], data)
-        seen = [_before_merge(record) for record in (survivor, *sources)]
+        merging = [_before_merge(record) for record in (survivor, *sources)]
         for source in sources:
             self._store.hand_over(source, survivor)
         for source in sources:
             self._publish(self._store.delete(source, self._user))
         self._save(survivor, data)
-        if wish.entity == "CBeteiligte" and self._store.settings.has_form_rules:
-            self._hand_over_numbers(survivor, seen)
+        if requested.entity == "CBeteiligte" and self._store.settings.has_form_rules:
+            self._hand_over_numbers(survivor, merging)
         return self._store.full(survivor)
 
-    def _hand_over_numbers(self, survivor: Record, seen: list[_BeforeMerge]) -> None:
+    def _hand_over_numbers(self, survivor: Record, merging: list[_BeforeMerge]) -> None:
         """As the extension's ``MergedRecords.php``."""
-        ids = [
-            one
-            for record in seen
-            for one in (record.id, *record.merged_ids)
-            if one != survivor.id
-        ]
-        numbers = [record.number for record in seen if record.number is not None]
+        ids: list[str] = []
+        for record in merging:
+            all_ids = (record.id, *record.merged_ids)
+            ids += [one for one in all_ids if one != survivor.id]
+        numbers = [record.number for record in merging if record.number is not None]
         data: dict[str, Any] = {"mergedIds": " ".join(dict.fromkeys(ids))}
-        if seen[0].number is None and numbers:
+        if merging[0].number is None and numbers:
             data["betnr"] = numbers[0]
         if data.get("betnr") or survivor.values.get("betnr"):
             data["syncStatus"] = "dirty"
@@ -245,11 +254,9 @@ class Browser:
         merged: dict[str, Any] = {}
         for contact in records[0].entity.contact_fields:
             key = f"{contact.name}Data"
-            entries = [
-                dict(entry)
-                for record in records
-                for entry in self._store.full(record)[key]
-            ]
+            entries: list[dict[str, Any]] = []
+            for record in records:
+                entries += [dict(entry) for entry in self._store.full(record)[key]]
             wanted = data.get(contact.name)
             for position, entry in enumerate(entries):
                 entry["primary"] = (
@@ -258,15 +265,17 @@ class Browser:
             merged[key] = entries
         return merged
 
-    def _share(self, wish: Share) -> bool:
+    def _share(self, requested: Share) -> bool:
         for contact in CBETEILIGTE.contact_fields:
-            if wish.entry.get(contact.name):
-                self._store.guard_contact(contact, wish.entry)
+            if requested.entry.get(contact.name):
+                self._store.guard_contact(contact, requested.entry)
                 return True
         raise ApiError(400, "The entry has neither phoneNumber nor emailAddress.")
 
-    def _mass_delete(self, wish: MassDelete) -> int:
-        records = [self._store.get(wish.kind, record_id) for record_id in wish.ids]
+    def _mass_delete(self, requested: MassDelete) -> int:
+        records = [
+            self._store.get(requested.kind, record_id) for record_id in requested.ids
+        ]
         for record in records:
             self._publish(self._store.delete(record, self._user))
         return len(records)

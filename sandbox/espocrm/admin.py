@@ -54,7 +54,7 @@ class Administration:
         self._is_logged_in = False
 
     def login(self, request: web.Request) -> ApiUser | None:
-        """The administrator, if the request is his; a wrong password is nobody's."""
+        """The administrator, if the request is his; a wrong password is no user's."""
         given = request.headers.get("Espo-Authorization")
         if given is None:
             return None
@@ -74,7 +74,7 @@ class Administration:
         return self._admin
 
     def app_params(self, user: ApiUser) -> dict[str, Any]:
-        """The parts of ``App/user`` that tell of the instance."""
+        """The parts of ``App/user`` that describe the instance."""
         settings = self._store.settings
         answer: dict[str, Any] = {"settings": self._settings(), "appParams": {}}
         if user.admin:
@@ -86,6 +86,10 @@ class Administration:
             }
             if settings.extension not in {"1.0.0", "1.1.0"}:
                 shown["instance"] = self._instance() if user.sync else None
+                if settings.extension_settings:
+                    shown["actions"] = all(
+                        self._stored.get(name) for name in settings.extension_settings
+                    )
             answer["appParams"] = {"bitbylaw": shown}
         return answer
 
@@ -117,7 +121,7 @@ class Administration:
     # -- requests ---------------------------------------------------------------------------------------------
 
     async def read_settings(self, request: web.Request) -> web.Response:
-        """Anybody may read a few of them, the administrator all but secrets."""
+        """Any user may read a few of them, the administrator all but secrets."""
         try:
             is_admin = self.login(request) is not None
         except ApiError as error:

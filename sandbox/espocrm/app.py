@@ -282,7 +282,7 @@ class EspoCRMTwin(Twin):
         ]
 
     def _admin_routes(self) -> list[web.RouteDef]:
-        """What only an administrator may do, and the settings, of which anybody may read a part."""
+        """What only an administrator may do, and the settings, of which any user may read a part."""
         base = API_PREFIX
 
         def administer(

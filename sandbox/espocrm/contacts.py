@@ -2,7 +2,7 @@
 
 ``type``, ``optOut``, ``invalid`` and the written form of an address belong to the shared row, so changing them on one
 record changes them on every other one, without a webhook and without a new ``modifiedAt`` there. A row stays when its
-last owner lets go of it, with its flags.
+last owner releases it, with its flags.
 
 `ContactRows.save` follows ``FieldProcessing/PhoneNumber/Saver.php`` and ``EmailAddress/Saver.php`` (8.4.2, and
 9.3.9 does the same) step by step, oddities included.
@@ -33,7 +33,7 @@ class ContactLinks:
         return sorted(self.rows, key=lambda row_id: row_id != self.primary)
 
     def remove(self, row_id: str) -> None:
-        """Let go of a row; no other becomes the primary one by this."""
+        """Release a row; no other becomes the primary one by this."""
         self.rows = [other for other in self.rows if other != row_id]
         if self.primary == row_id:
             self.primary = None
@@ -254,7 +254,7 @@ def _apply_plain_flags(
 def _new_primary(contact: Field, entries: list[dict[str, Any]]) -> str | None:
     """Key of the entry that becomes the primary one: the last one flagged, or the first entry if none is.
 
-    Of entries with the same key the flag of the last one counts. If that leaves nobody, the present one stays: None.
+    Of entries with the same key the flag of the last one counts. If that leaves none, the present one stays: None.
     """
     keys = [
         _key(contact, php_trim(str(entry.get(contact.name) or ""))) for entry in entries

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal
 
 FieldType = Literal[
@@ -157,18 +158,17 @@ class Entity:
     @cached_property
     def field_of(self) -> dict[str, Field]:
         """The field of each attribute that can be filtered and sorted by."""
-        return {
-            attribute: field
-            for field in self.all_fields
-            for attribute in field.attributes
-        }
+        fields: dict[str, Field] = {}
+        for field in self.all_fields:
+            fields |= dict.fromkeys(field.attributes, field)
+        return fields
 
     @cached_property
     def attributes(self) -> tuple[str, ...]:
         """All attributes of a record read by id, in EspoCRM's order."""
-        plain = [
-            attribute for field in self.all_fields for attribute in field.attributes
-        ]
+        plain: list[str] = []
+        for field in self.all_fields:
+            plain += field.attributes
         plain.insert(1, "deleted")
         data = [f"{field.name}Data" for field in self.contact_fields]
         stream = ["isFollowed", "followersIds", "followersNames"] if self.stream else []
@@ -182,9 +182,7 @@ class Entity:
     @cached_property
     def writable(self) -> frozenset[str]:
         """Attributes that a request may set; all others in a body are ignored."""
-        return frozenset(
-            attribute for field in self.all_fields for attribute in field.writable
-        )
+        return frozenset(chain.from_iterable(f.writable for f in self.all_fields))
 
     @cached_property
     def contact_fields(self) -> tuple[Field, ...]:

@@ -91,14 +91,12 @@ def _from_plain_parameters(query: Mapping[str, Any]) -> dict[str, Any]:
         name: value for name, value in query.items() if isinstance(value, str) and value
     }
     where = query.get("whereGroup") or query.get("where")
+    if isinstance(where, dict):
+        where = list(where.values())
     select = texts.get("attributeSelect") or texts.get("select")
     return {
         **{name: query[name] for name in _NOT_SUPPORTED if name in query},
-        "where": list(where.values())
-        if isinstance(where, dict)
-        else where
-        if isinstance(where, list)
-        else None,
+        "where": where if isinstance(where, list) else None,
         "select": select.split(",") if select else None,
         "orderBy": texts.get("orderBy"),
         "order": texts["order"].upper() if "order" in texts else None,
@@ -323,10 +321,8 @@ def _collated(text: str) -> str:
 
 
 def _like(pattern: str) -> re.Pattern[str]:
-    parts = (
-        ".*" if char == "%" else "." if char == "_" else re.escape(char)
-        for char in _collated(pattern)
-    )
+    wildcards = {"%": ".*", "_": "."}
+    parts = [wildcards.get(char, re.escape(char)) for char in _collated(pattern)]
     return re.compile("".join(parts), re.DOTALL)
 
 

@@ -1,4 +1,5 @@
-"""The records of the EspoCRM twin: stored values, what a request sees of them, and what a change tells the webhooks."""
+"""The records of the EspoCRM twin: stored values, what a request sees of them, and what a change reports to the
+webhooks."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, Literal
 
 from sandbox.espocrm.access import ApiUser, Settings
@@ -27,7 +29,7 @@ GIVEN_ATTRIBUTES = (
 
 @dataclass(frozen=True)
 class Change:
-    """A change of a record, as a webhook tells it."""
+    """A change of a record, as a webhook reports it."""
 
     event: Literal["create", "update", "delete"]
     entity: str
@@ -376,32 +378,27 @@ class Store:
         """As the write action: numbers and addresses keep what people have noted about them, see ContactRows.php."""
         for contact in entity.contact_fields:
             for entry in data.get(f"{contact.name}Data") or []:
-                if isinstance(entry, dict) and isinstance(entry.get(contact.name), str):
+                if not isinstance(entry, dict):
+                    continue
+                if isinstance(entry.get(contact.name), str):
                     self._contact_rows.keep_noted(
                         contact, entry, lambda row: self._is_held_by_others(row, record)
                     )
 
     def _is_held_by_others(self, row_id: str, record: Record | None) -> bool:
-        return any(
-            row_id in links.rows
-            for name in ENTITIES
-            for other in self.records(name)
-            if other is not record
-            for links in other.contacts.values()
-        )
+        for name in ENTITIES:
+            for other in self.records(name):
+                if other is record:
+                    continue
+                if any(row_id in links.rows for links in other.contacts.values()):
+                    return True
+        return False
 
     def checkpoint(self) -> Callable[[], None]:
         """Remember all records; the function that is returned brings them back."""
-        records = {
-            name: {
-                key: replace(r, values=dict(r.values), contacts=deepcopy(r.contacts))
-                for key, r in rows.items()
-            }
-            for name, rows in self._records.items()
-        }
-        rows = deepcopy(self._contact_rows.__dict__ | {"_make_id": None}) | {
-            "_make_id": self._make_id
-        }
+        records = {name: _copies(rows) for name, rows in self._records.items()}
+        rows = deepcopy(self._contact_rows.__dict__ | {"_make_id": None})
+        rows["_make_id"] = self._make_id
 
         def bring_back() -> None:
             self._records = records
@@ -432,48 +429,40 @@ class Store:
         if entity.name not in self.settings.duplicate_check:
             return []
         name = _full_name(data) if entity.person else data.get("name")
-        mails = {
-            entry.get("emailAddress") for entry in data.get("emailAddressData") or []
-        } | {data.get("emailAddress")}
-        found = (self._row(record) for record in self.records(entity.name))
-        return [
-            row
-            for row in found
-            if (name and row["name"] == name)
-            or (row.get("emailAddress") or "") in mails
-        ]
+        entries = data.get("emailAddressData") or []
+        mails = {entry.get("emailAddress") for entry in entries}
+        mails.add(data.get("emailAddress"))
+        duplicates = []
+        for record in self.records(entity.name):
+            row = self._row(record)
+            has_same_name = bool(name) and row["name"] == name
+            if has_same_name or (row.get("emailAddress") or "") in mails:
+                duplicates.append(row)
+        return duplicates
 
     def concurrent_changes(
-        self, record: Record, data: Mapping[str, Any], seen_version: int
+        self, record: Record, data: Mapping[str, Any], read_version: int
     ) -> dict[str, Any]:
-        """What a caller who has seen another version may not overwrite, with the present values.
+        """What a caller who has read another version may not overwrite, with the present values.
 
         That is every field in which his values differ from the present ones, whoever changed it when. Version 9.3 names
         all attributes of such a field and lets single fields be exempt; 8.4 names the attributes that were sent.
         """
         settings = self.settings
-        if (
-            record.entity.name not in settings.optimistic_concurrency
-            or seen_version == record.version
-        ):
+        if record.entity.name not in settings.optimistic_concurrency:
+            return {}
+        if read_version == record.version:
             return {}
         present = self.full(record)
         differing = {name for name, value in data.items() if present[name] != value}
         if settings.version == "8.4":
             return {name: present[name] for name in data if name in differing}
-        fields = [
-            f
-            for f in record.entity.all_fields
-            if f.name not in settings.concurrency_ignored
-        ]
-        names = [
-            (*f.attributes, f"{f.name}Data")
-            for f in fields
-            if differing & set(f.writable)
-        ]
-        return {
-            name: present[name] for group in names for name in group if name in present
-        }
+        conflicting: list[str] = []
+        for field in record.entity.all_fields:
+            is_exempt = field.name in settings.concurrency_ignored
+            if not is_exempt and differing.intersection(field.writable):
+                conflicting += (*field.attributes, f"{field.name}Data")
+        return {name: present[name] for name in conflicting if name in present}
 
     def is_known_to_advoware(self, record: Record) -> bool:
         """Whether an edit makes a record ``dirty``: one that waits to be created there stays ``pending_sync``."""
@@ -496,14 +485,13 @@ class Store:
         columns = {
             key: value for key, value in data.items() if key not in contact_attributes
         }
-        if (
-            record.entity.name == "CAdressen"
-        ):  # the extension shows the name under two names
+        # The extension shows the name under two names.
+        if record.entity.name == "CAdressen":
             columns |= _address_label(record.values, columns)
         record.values |= columns
-        if erased := record.values.get(
-            "erasedFields"
-        ):  # the extension: no longer erased if a person has entered it
+        # The extension: what a person has entered is no longer erased.
+        erased = record.values.get("erasedFields")
+        if erased:
             empty = [name for name in erased.split() if not record.values.get(name)]
             record.values["erasedFields"] = " ".join(empty) or None
         for contact in record.entity.contact_fields:
@@ -541,34 +529,40 @@ class Store:
         return self._now().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def _copies(rows: Mapping[str, Record]) -> dict[str, Record]:
+    copies = {}
+    for key, record in rows.items():
+        values, contacts = dict(record.values), deepcopy(record.contacts)
+        copies[key] = replace(record, values=values, contacts=contacts)
+    return copies
+
+
 def _row_order(entity: Entity) -> tuple[str, ...]:
     listed = set(entity.list_attributes)
     return tuple(name for name in entity.attributes if name in listed)
 
 
 def _contact_attributes(entity: Entity) -> set[str]:
-    return {name for contact in entity.contact_fields for name in contact.writable}
+    return set(chain.from_iterable(c.writable for c in entity.contact_fields))
 
 
 def _flags(entity: Entity) -> set[str]:
-    return {name for contact in entity.contact_fields for name in contact.flags}
+    return set(chain.from_iterable(c.flags for c in entity.contact_fields))
 
 
 def _computed(entity: Entity) -> set[str]:
     """Attributes that EspoCRM derives from the addresses only when a record is read."""
-    return {name for contact in entity.contact_fields for name in contact.attributes}
+    return set(chain.from_iterable(c.attributes for c in entity.contact_fields))
 
 
 def _address_label(
     present: Mapping[str, Any], columns: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What an address is called after a save: what somebody has entered, else its street and place."""
+    """What an address is called after a save: what a user has entered, else its street and place."""
     is_entered = "bezeichnung" in columns or "name" in columns
-    label = (
-        columns.get("bezeichnung", columns.get("name"))
-        if is_entered
-        else present.get("name")
-    )
+    label = present.get("name")
+    if is_entered:
+        label = columns.get("bezeichnung", columns.get("name"))
     if not label or (not is_entered and label == _street_and_place(present)):
         label = _street_and_place({**present, **columns}) or label
     return {"bezeichnung": label, "name": label}
@@ -576,9 +570,9 @@ def _address_label(
 
 def _street_and_place(values: Mapping[str, Any]) -> str:
     street = (values.get("adresseStreet") or "").split("\n")[0].strip()
-    code = values.get("adressePostalCode") or (
-        None if street else values.get("postfachPLZ")
-    )
+    code = values.get("adressePostalCode")
+    if not code and not street:
+        code = values.get("postfachPLZ")
     if not street and values.get("postfach"):
         street = f"Postfach {values['postfach']}"
     place = " ".join(part for part in (code, values.get("adresseCity")) if part)

@@ -88,14 +88,16 @@ def _convert(entity: Entity, field: Field, attribute: str, value: Any) -> Any:
     if field.type == "int":
         return _to_int(entity, field, value)
     if attribute.endswith("Data"):
-        return (
-            [dict(item) if isinstance(item, dict) else item for item in value]
-            if isinstance(value, list)
-            else value
-        )
+        return _copied_entries(value)
     text = _to_text(value)
     sanitize = _SANITIZERS.get(field.type)
     return (sanitize(text) if sanitize else text) or None
+
+
+def _copied_entries(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return [dict(item) if isinstance(item, dict) else item for item in value]
 
 
 _SANITIZERS: dict[str, Callable[[str], str]] = {

@@ -173,12 +173,11 @@ def plain_forms(body: dict[str, Any]) -> list[tuple[str, str]]:
 
 def named(own: Any, index: int) -> dict[str, Any]:
     """EspoCRM's own body of a refusal, and which write it is about. Duplicates, which are a list, get a name."""
-    return {
-        **(
-            own if isinstance(own, dict) else {} if own is None else {"duplicates": own}
-        ),
-        "index": index,
-    }
+    if isinstance(own, dict):
+        return {**own, "index": index}
+    if own is None:
+        return {"index": index}
+    return {"duplicates": own, "index": index}
 
 
 def _naming_previous(write: dict[str, Any], previous_id: str) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def make_appointments(
         chain(
             maker.on_clock_changes(),
             maker.series(),
-            maker.for_everybody(),
+            maker.for_all_employees(),
             maker.all_day(),
             maker.odd_ones(),
         )
@@ -172,8 +172,8 @@ class _AppointmentMaker:
         )
         yield replace(all_day, series=Series(4, 1), last_day=FOR_EVER, all_day=True)
 
-    def for_everybody(self) -> Iterator[Appointment]:
-        """Entries that belong to everybody's calendar, in the three spellings."""
+    def for_all_employees(self) -> Iterator[Appointment]:
+        """Entries that belong to the calendars of all employees, in the three spellings."""
         yield replace(
             _WEEKLY_MEETING, day=self._working_day(1), changed_at=self._changed_at()
         )

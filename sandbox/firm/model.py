@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from itertools import chain
 from typing import Literal
 
 Sides = Literal["both", "advoware", "espocrm"]
@@ -176,7 +177,7 @@ class Appointment:
     start: time | None  #: None: no time given
     end: time | None  #: of a series: the end of one occurrence
     last_day: date  #: last day of the entry or, for a series, of the series
-    anwalt: str  #: Kürzel; "", "ALLE" or "Allgemein" stand for everybody
+    anwalt: str  #: Kürzel; "", "ALLE" or "Allgemein" stand for all employees
     sb: str
     privat: bool
     all_day: bool  #: Abwesenheit
@@ -195,6 +196,5 @@ class Firm:
     @property
     def bank_accounts(self) -> tuple[BankAccount, ...]:
         """All accounts of all parties."""
-        return tuple(
-            account for party in self.parties for account in party.bank_accounts
-        )
+        accounts = (party.bank_accounts for party in self.parties)
+        return tuple(chain.from_iterable(accounts))

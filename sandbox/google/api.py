@@ -86,7 +86,7 @@ class Route:
 
 
 def scopes(*names: str) -> frozenset[str]:
-    """Full names of scopes. Scopes that cover owned or public calendars only are not told apart here: they open
+    """Full names of scopes. Scopes that cover owned or public calendars only are not distinguished here: they open
     nothing.
     """
     return frozenset(_AUTH + name for name in names)

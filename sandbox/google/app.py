@@ -30,7 +30,7 @@ the common control API (`sandbox.control`) there are these routes:
                                                    "new_calendars": 60}``, limits null for none
 ``POST /__sandbox__/service-accounts``             ``{"name": "other"}``: its file, with a key
 ``POST /__sandbox__/actions``                      what people do in the browser, see `sandbox.google.people`
-``GET, POST /__sandbox__/settings``                what nobody has written down about Google, see `Readings`
+``GET, POST /__sandbox__/settings``                what is documented nowhere about Google, see `Readings`
 =================================================  ==============================================================
 """
 
@@ -68,7 +68,7 @@ from sandbox.google.errors import (
 from sandbox.google.event import Resource, render_event
 from sandbox.google.fields import pick
 from sandbox.google.listing import Query
-from sandbox.google.people import WISHES
+from sandbox.google.people import ACTIONS
 from sandbox.google.readings import Readings
 from sandbox.google.seed import load_sample
 from sandbox.google.tokens import (
@@ -89,7 +89,7 @@ BATCH_PATH: Final = "/batch/calendar/v3"
 #: Calls per minute of one account (developers.google.com/workspace/calendar/api/guides/quota).
 QUOTA_PER_MINUTE: Final = 600
 #: Who edits a calendar that belongs to no person.
-SOMEBODY: Final = "kanzlei@example.de"
+DEFAULT_PERSON: Final = "kanzlei@example.de"
 
 _MINUTE: Final = timedelta(minutes=1)
 
@@ -135,7 +135,7 @@ class GoogleTwin(Twin):
         for email in (_address(DEFAULT_ACCOUNT), *self.tokens.accounts):
             self.world.calendars.add_account(email)
         if not self.empty:
-            load_sample(self.world, SOMEBODY, reader=_address(DEFAULT_ACCOUNT))
+            load_sample(self.world, DEFAULT_PERSON, reader=_address(DEFAULT_ACCOUNT))
 
     async def start(self) -> None:
         """Make sure that the service account file fits this twin."""
@@ -149,7 +149,7 @@ class GoogleTwin(Twin):
         return account.file_content(self.url)
 
     def state(self) -> dict[str, Any]:
-        """Calendars with rules and events, everybody's list of calendars, accounts."""
+        """Calendars with rules and events, each user's list of calendars, accounts."""
         calendars = self.world.calendars
         return {
             "calendars": [
@@ -317,12 +317,12 @@ class GoogleTwin(Twin):
 
     async def _act(self, request: web.Request) -> web.StreamResponse:
         try:
-            wish = WISHES.validate_python(_json_object(await request.read()))
+            requested = ACTIONS.validate_python(_json_object(await request.read()))
         except ValidationError as error:
             raise invalid(str(error)) from None
-        calendar = self.world.calendars.calendars.get(wish.calendar)
+        calendar = self.world.calendars.calendars.get(requested.calendar)
         calendar, event = self.world.people.act(
-            wish, SOMEBODY if calendar is None else _editor(calendar)
+            requested, DEFAULT_PERSON if calendar is None else _editor(calendar)
         )
         return web.json_response(render_event(event, calendar.id, calendar.zone))
 
@@ -349,26 +349,26 @@ class GoogleTwin(Twin):
         return web.json_response({})
 
     async def _set_page_size(self, request: web.Request) -> web.StreamResponse:
-        wish = _json_object(await request.read())
-        size, empty_pages = wish.get("n"), wish.get("empty_pages", False)
+        requested = _json_object(await request.read())
+        size, empty_pages = requested.get("n"), requested.get("empty_pages", False)
         if not _is_limit(size) or size == 0 or not isinstance(empty_pages, bool):
             raise invalid("n must be a positive number or null, empty_pages a boolean")
         self.world.lister.page_size, self.world.lister.empty_pages = size, empty_pages
         return web.json_response({"n": size, "empty_pages": empty_pages})
 
     async def _set_quota(self, request: web.Request) -> web.StreamResponse:
-        wish = {**self._quota(), **_json_object(await request.read())}
-        limits = wish["per_minute"], wish["new_calendars"]
+        requested = {**self._quota(), **_json_object(await request.read())}
+        limits = requested["per_minute"], requested["new_calendars"]
         if (
             not all(map(_is_limit, limits))
-            or wish["reason"] not in QUOTA_REASONS
-            or wish["status"] not in {403, 429}
+            or requested["reason"] not in QUOTA_REASONS
+            or requested["status"] not in {403, 429}
         ):
             raise invalid(
                 "limits must be numbers or null, reason one of Google's, status 403 or 429"
             )
         self.quota_per_minute, self.world.calendars.max_new_calendars = limits
-        self.quota_reason, self.quota_status = wish["reason"], wish["status"]
+        self.quota_reason, self.quota_status = requested["reason"], requested["status"]
         return web.json_response(self._quota())
 
     def _quota(self) -> dict[str, Any]:
@@ -401,8 +401,12 @@ def _answering(
 
 
 def _editor(calendar: Calendar) -> str:
-    """Who edits a calendar if nobody is named."""
-    return SOMEBODY if is_service_account(calendar.data_owner) else calendar.data_owner
+    """Who edits a calendar if no one is named."""
+    return (
+        DEFAULT_PERSON
+        if is_service_account(calendar.data_owner)
+        else calendar.data_owner
+    )
 
 
 def _json_object(raw: bytes) -> Resource:

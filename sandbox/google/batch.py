@@ -43,7 +43,7 @@ class _Part:
 async def answer_batch(
     request: web.Request, url: str, prefix: str
 ) -> web.StreamResponse:
-    """Carry out the calls one after the other.
+    """Make the calls one after the other.
 
     Args:
         request: the batch.

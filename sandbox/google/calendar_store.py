@@ -1,4 +1,4 @@
-"""Calendars, who may do what with them (ACL), and everybody's list of calendars."""
+"""Calendars, who may do what with them (ACL), and each user's list of calendars."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class AclRule:
         )
 
     def covers(self, email: str) -> bool:
-        """Whether the rule is about that account. (Nobody here is a member of a group.)"""
+        """Whether the rule is about that account. (No user here is a member of a group.)"""
         if self.scope_type == "domain":
             return email.endswith(f"@{self.scope_value}")
         return self.scope_type == "default" or (
@@ -139,7 +139,7 @@ class Calendar:
 
 @dataclass
 class Subscription:
-    """A calendar on somebody's list."""
+    """A calendar on a user's list."""
 
     version: int
     deleted: bool = False
@@ -219,7 +219,7 @@ class CalendarStore:
         calendar.version = self._versions.next()
 
     def delete(self, calendar: Calendar) -> None:
-        """Remove a secondary calendar for everybody.
+        """Remove a secondary calendar for all users.
 
         Raises:
             ApiError: 403; it is a primary calendar.

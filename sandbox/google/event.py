@@ -173,6 +173,9 @@ def merge_patch(target: Resource, patch: Resource) -> Resource:
     return merged
 
 
+_COLOR_IDS: Final = frozenset(str(number) for number in range(1, 12))
+
+
 def read_content(
     resource: Resource,
     calendar_zone: str,
@@ -192,43 +195,20 @@ def read_content(
         ApiError: 400.
     """
     start, end = read_range(resource, calendar_zone, empty_days=empty_days)
-    fields: Resource = {}
-    for name in _TEXTS:
-        if (text := _text(resource, name)) is not None:
-            fields[name] = text
-    for name, choices in _CHOICES.items():
-        if (choice := _text(resource, name)) is not None:
-            _expect(choice in choices, name)
-            fields[name] = choice
-    for name, default in _FLAGS.items():
-        if (flag := resource.get(name)) is not None:
-            _expect(isinstance(flag, bool), name)
-            if flag != default:
-                fields[name] = flag
-    if (color := _text(resource, "colorId")) is not None:
-        _expect(color in {str(number) for number in range(1, 12)}, "colorId")
-        fields["colorId"] = color
+    fields = _plain_fields(resource)
     event_type = _text(resource, "eventType") or "default"
     _expect(event_type in EVENT_TYPES, "eventType")
     fields["eventType"] = event_type
     fields["reminders"] = _reminders(resource.get("reminders"))
-    fields |= {
-        name: value
-        for name, value in {
-            "attendees": _attendees(resource.get("attendees")),
-            "extendedProperties": _extended_properties(
-                resource.get("extendedProperties")
-            ),
-            "recurrence": _recurrence(
-                resource, start, calendar_zone, instance=instance
-            ),
-            "source": _source(resource.get("source")),
-        }.items()
-        if value
+    composed = {
+        "attendees": _attendees(resource.get("attendees")),
+        "extendedProperties": _extended_properties(resource.get("extendedProperties")),
+        "recurrence": _recurrence(resource, start, calendar_zone, instance=instance),
+        "source": _source(resource.get("source")),
     }
-    for name, choices in _CHOICES.items():
-        if fields.get(name) == choices[0]:
-            del fields[name]
+    for name, value in composed.items():
+        if value:
+            fields[name] = value
     status = _text(resource, "status")
     _expect(status is None or status in _STATUSES, "status")
     sequence = resource.get("sequence")
@@ -240,13 +220,41 @@ def read_content(
     return Content(start, end, fields, status, sequence)
 
 
+def _plain_fields(resource: Resource) -> Resource:
+    """Texts, choices and flags; what has its default is left out."""
+    fields: Resource = {}
+    for name in _TEXTS:
+        text = _text(resource, name)
+        if text is not None:
+            fields[name] = text
+    for name, choices in _CHOICES.items():
+        choice = _text(resource, name)
+        if choice is None:
+            continue
+        _expect(choice in choices, name)
+        if choice != choices[0]:
+            fields[name] = choice
+    for name, default in _FLAGS.items():
+        flag = resource.get(name)
+        if flag is None:
+            continue
+        _expect(isinstance(flag, bool), name)
+        if flag != default:
+            fields[name] = flag
+    color = _text(resource, "colorId")
+    if color is not None:
+        _expect(color in _COLOR_IDS, "colorId")
+        fields["colorId"] = color
+    return fields
+
+
 def _expect(condition: bool, name: str) -> None:
     if not condition:
         raise invalid(f"Invalid value for: {name}")
 
 
 def _text(resource: Resource, name: str) -> str | None:
-    """The text; None if it is missing or empty, which Google does not tell apart."""
+    """The text; None if it is missing or empty, which are the same to Google."""
     value = resource.get(name)
     _expect(value is None or isinstance(value, str), name)
     return value or None
@@ -321,14 +329,13 @@ def _extended_properties(value: object) -> Resource:
         }
         if properties:
             kept[kind] = properties
-    everything = [
-        (key, text) for properties in kept.values() for key, text in properties.items()
-    ]
-    size = sum(len(key.encode()) + len(text.encode()) for key, text in everything)
-    _expect(
-        len(everything) <= MAX_PROPERTIES and size <= MAX_PROPERTIES_BYTES,
-        "extendedProperties",
-    )
+    number = size = 0
+    for properties in kept.values():
+        number += len(properties)
+        for key, text in properties.items():
+            size += len(key.encode()) + len(text.encode())
+    _expect(number <= MAX_PROPERTIES, "extendedProperties")
+    _expect(size <= MAX_PROPERTIES_BYTES, "extendedProperties")
     return kept
 
 

@@ -49,8 +49,8 @@ def _list(call: Call) -> Resource:
     role = calendar.role_of(call.caller)
 
     def select(since: SyncState | None) -> list[Resource]:
-        wish = read_filter(call.query, call.world.now())
-        found = list_events(call.world.events, calendar, wish, since)
+        requested = read_filter(call.query, call.world.now())
+        found = list_events(call.world.events, calendar, requested, since)
         return [
             render(event, calendar, role, call.query, in_list=True) for event in found
         ]

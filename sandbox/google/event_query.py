@@ -122,21 +122,26 @@ def read_filter(query: Query, now: datetime) -> EventFilter:
 
 
 def list_events(
-    store: EventStore, calendar: Calendar, wish: EventFilter, since: SyncState | None
+    store: EventStore,
+    calendar: Calendar,
+    requested: EventFilter,
+    since: SyncState | None,
 ) -> list[Event]:
     """The events of a list, or those changed since a state, in order."""
     candidates = (
-        _expanded(store, calendar, wish)
-        if wish.single_events
-        else _stored(store, calendar, wish)
+        _expanded(store, calendar, requested)
+        if requested.single_events
+        else _stored(store, calendar, requested)
     )
     known = since.version if since is not None else 0
     found = [
-        event for event in candidates if event.version > known and wish.matches(event)
+        event
+        for event in candidates
+        if event.version > known and requested.matches(event)
     ]
-    if wish.order_by == "startTime":
+    if requested.order_by == "startTime":
         found.sort(key=lambda event: event.start.as_instant(calendar.zone))
-    elif wish.order_by == "updated":
+    elif requested.order_by == "updated":
         found.sort(key=lambda event: event.updated)
     return found
 
@@ -153,7 +158,7 @@ def list_instances(
     if time_min is not None and time_max is not None and time_max <= time_min:
         raise time_range_empty()
     found = store.instances(calendar, master, time_max, after=time_min)
-    wish = EventFilter(
+    requested = EventFilter(
         True, False, None, time_min, time_max, None, (), None, frozenset(), ()
     )
     original = query.text("originalStart")
@@ -166,7 +171,7 @@ def list_instances(
         instance
         for instance in found
         if (query.flag("showDeleted") or instance.status != CANCELLED)
-        and wish.in_time(instance, calendar)
+        and requested.in_time(instance, calendar)
         and (original is None or _starts_originally(instance, original, original_start))
     ]
 
@@ -200,7 +205,7 @@ def _is_hidden(event: Event, role: str) -> bool:
 
 
 def _stored(
-    store: EventStore, calendar: Calendar, wish: EventFilter
+    store: EventStore, calendar: Calendar, requested: EventFilter
 ) -> Iterator[Event]:
     """Single events, series, and exceptions of series. Holes in living series are always shown."""
     for stored in calendar.events.values():
@@ -212,19 +217,21 @@ def _stored(
         )
         master = calendar.events.get(stored.master_id or "")
         lives = master is None or master.status != CANCELLED
-        shown = event.status != CANCELLED or wish.show_deleted or (is_hole and lives)
-        if shown and _happens_in_time(store, calendar, event, wish):
+        shown = (
+            event.status != CANCELLED or requested.show_deleted or (is_hole and lives)
+        )
+        if shown and _happens_in_time(store, calendar, event, requested):
             yield event
 
 
 def _expanded(
-    store: EventStore, calendar: Calendar, wish: EventFilter
+    store: EventStore, calendar: Calendar, requested: EventFilter
 ) -> Iterator[Event]:
     """Single events and the instances of series."""
     for stored in calendar.events.values():
         if stored.recurrence:
             candidates = store.instances(
-                calendar, stored, wish.time_max, after=wish.time_min
+                calendar, stored, requested.time_max, after=requested.time_min
             )
         elif stored.master_id is None or stored.stray:
             candidates = [stored]
@@ -232,21 +239,23 @@ def _expanded(
             candidates = []
         candidates.extend(store.retired(calendar, stored))
         for event in candidates:
-            if (event.status != CANCELLED or wish.show_deleted) and wish.in_time(
-                event, calendar
-            ):
+            if (
+                event.status != CANCELLED or requested.show_deleted
+            ) and requested.in_time(event, calendar):
                 yield event
 
 
 def _happens_in_time(
-    store: EventStore, calendar: Calendar, event: Event, wish: EventFilter
+    store: EventStore, calendar: Calendar, event: Event, requested: EventFilter
 ) -> bool:
-    if wish.time_min is None and wish.time_max is None:
+    if requested.time_min is None and requested.time_max is None:
         return True
     if not event.recurrence:
-        return wish.in_time(event, calendar)
-    found = store.instances(calendar, event, wish.time_max, after=wish.time_min)
-    return any(wish.in_time(instance, calendar) for instance in found)
+        return requested.in_time(event, calendar)
+    found = store.instances(
+        calendar, event, requested.time_max, after=requested.time_min
+    )
+    return any(requested.in_time(instance, calendar) for instance in found)
 
 
 def _starts_originally(instance: Event, text: str, moment: datetime | None) -> bool:
@@ -280,7 +289,6 @@ def _searched_text(event: Event) -> str:
     fields = event.content.fields
     people = [event.organizer, *fields.get("attendees", [])]
     texts = [fields.get(name, "") for name in ("summary", "description", "location")]
-    texts += [
-        person.get(name, "") for person in people for name in ("displayName", "email")
-    ]
+    for person in people:
+        texts += [person.get("displayName", ""), person.get("email", "")]
     return "\n".join(texts).casefold()

@@ -60,7 +60,7 @@ class EventStore:
     # -- reading ------------------------------------------------------------------------------------------------
 
     def get(self, calendar: Calendar, event_id: str) -> Event:
-        """The event, also a cancelled one; of a series also an instance nobody has touched. Raises ApiError 404."""
+        """The event, also a cancelled one; of a series also an instance that is untouched. Raises ApiError 404."""
         event = calendar.events.get(event_id) or self._untouched_instance(
             calendar, event_id
         )

@@ -279,12 +279,11 @@ class Lister:
 
 
 def _repeated(listing: Listing, query: Query) -> tuple[tuple[str, str], ...]:
-    pairs = [
-        (name, value)
-        for name in sorted(listing.repeated)
-        for value in sorted(query.texts(name))
-    ]
-    return tuple(pair for pair in pairs if pair[1] != "false")
+    pairs = []
+    for name in sorted(listing.repeated):
+        values = sorted(query.texts(name))
+        pairs += [(name, value) for value in values if value != "false"]
+    return tuple(pairs)
 
 
 def _bad_combination() -> ApiError:

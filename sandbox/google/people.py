@@ -11,7 +11,7 @@
 * ``{"action": "restore", "event": "..."}``: out of the bin. Google keeps a deleted event's details for that.
 * ``{"action": "import", "file": {...}}``: an event of an ICS file, as ``events.import``: its ``iCalUID`` decides
   whether it is new; a known event loses what the file does not have.
-* ``{"action": "invite", "organizer": "...", "invitation": {...}}``: somebody else invites the calendar's owner.
+* ``{"action": "invite", "organizer": "...", "invitation": {...}}``: another user invites the calendar's owner.
 
 Everything else that people do is a change or a deletion of an event or of one occurrence (``PUT`` and ``DELETE`` below
 ``/__sandbox__/calendars``). What becomes of private properties is switched by `Readings`.
@@ -85,10 +85,10 @@ class Invite(_Wish):
     invitation: dict[str, Any]
 
 
-Wish = Annotated[
+Action = Annotated[
     Split | Copy | Move | Restore | Import | Invite, Field(discriminator="action")
 ]
-WISHES: TypeAdapter[Wish] = TypeAdapter(Wish)
+ACTIONS: TypeAdapter[Action] = TypeAdapter(Action)
 
 
 class People:
@@ -98,30 +98,36 @@ class People:
         self._calendars = calendars
         self._events = events
 
-    def act(self, wish: Wish, person: str) -> tuple[Calendar, Event]:
+    def act(self, action: Action, person: str) -> tuple[Calendar, Event]:
         """Do it; the event that has come of it, and where it is."""
-        calendar = self._calendar(wish.calendar)
-        person = wish.person or person
-        match wish:
+        calendar = self._calendar(action.calendar)
+        person = action.person or person
+        match action:
             case Split():
-                return calendar, self.split(person, calendar, wish.event, wish.changes)
+                return calendar, self.split(
+                    person, calendar, action.event, action.changes
+                )
             case Copy():
-                destination = self._calendar(wish.to or wish.calendar)
+                destination = self._calendar(action.to or action.calendar)
                 return destination, self.copy(
-                    person, calendar, wish.event, destination, wish.changes
+                    person, calendar, action.event, destination, action.changes
                 )
             case Move():
-                destination = self._calendar(wish.to)
-                event = self._events.get(calendar, wish.event)
+                destination = self._calendar(action.to)
+                event = self._events.get(calendar, action.event)
                 return destination, self._events.move(
                     person, calendar, event, destination
                 )
             case Restore():
-                return calendar, self.restore(person, calendar, wish.event)
+                return calendar, self.restore(person, calendar, action.event)
             case Import():
-                return calendar, self._events.import_event(person, calendar, wish.file)
+                return calendar, self._events.import_event(
+                    person, calendar, action.file
+                )
             case Invite():
-                return calendar, self.invite(wish.organizer, calendar, wish.invitation)
+                return calendar, self.invite(
+                    action.organizer, calendar, action.invitation
+                )
 
     def split(
         self, person: str, calendar: Calendar, instance_id: str, changes: Resource

@@ -1,4 +1,4 @@
-"""Where nobody has written down what Google does: the readings between which the twin can be switched.
+"""Where it is documented nowhere what Google does: the readings between which the twin can be switched.
 
 ``POST /__sandbox__/settings`` changes those given. A caller must get along with every one of them.
 """

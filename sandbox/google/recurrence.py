@@ -149,36 +149,41 @@ def _check_rule(text: str, *, all_day: bool) -> None:
 
 
 def _part_is_valid(name: str, value: str, frequency: str, *, all_day: bool) -> bool:
-    if name == "FREQ":
-        return True
-    if name in {"INTERVAL", "COUNT"}:
-        return re.fullmatch(r"[1-9]\d{0,4}", value) is not None
-    if name == "UNTIL":
-        return (_DATE if all_day else _UTC_TIME).fullmatch(value) is not None
-    if name == "WKST":
-        return re.fullmatch(_WEEKDAY, value) is not None
-    if name == "BYDAY":
-        ordinal = r"(?:[+-]?[1-9]\d?)?" if frequency in {"MONTHLY", "YEARLY"} else ""
-        return (
-            re.fullmatch(rf"{ordinal}{_WEEKDAY}(?:,{ordinal}{_WEEKDAY})*", value)
-            is not None
-        )
-    if name == "BYMONTH":
-        return all(
-            re.fullmatch(r"[1-9]|0[1-9]|1[0-2]", month) for month in value.split(",")
-        )
     if name in _NUMBERED:
-        if name in {"BYYEARDAY", "BYWEEKNO"} and frequency != "YEARLY":
+        return _numbers_are_valid(name, value, frequency)
+    pattern = _part_pattern(name, frequency, all_day=all_day)
+    return pattern is not None and re.fullmatch(pattern, value) is not None
+
+
+def _part_pattern(name: str, frequency: str, *, all_day: bool) -> str | None:
+    """What the value of a part looks like; None if there is no such part."""
+    month = r"(?:[1-9]|0[1-9]|1[0-2])"
+    ordinal = r"(?:[+-]?[1-9]\d?)?" if frequency in {"MONTHLY", "YEARLY"} else ""
+    day = f"{ordinal}{_WEEKDAY}"
+    until = _DATE if all_day else _UTC_TIME
+    patterns = {
+        "FREQ": r"(?s:.*)",
+        "INTERVAL": r"[1-9]\d{0,4}",
+        "COUNT": r"[1-9]\d{0,4}",
+        "UNTIL": until.pattern,
+        "WKST": _WEEKDAY,
+        "BYDAY": f"{day}(?:,{day})*",
+        "BYMONTH": f"{month}(?:,{month})*",
+    }
+    return patterns.get(name)
+
+
+def _numbers_are_valid(name: str, value: str, frequency: str) -> bool:
+    if name in {"BYYEARDAY", "BYWEEKNO"} and frequency != "YEARLY":
+        return False
+    if name == "BYMONTHDAY" and frequency == "WEEKLY":
+        return False
+    for number in value.split(","):
+        if not re.fullmatch(r"[+-]?\d{1,3}", number):
             return False
-        if name == "BYMONTHDAY" and frequency == "WEEKLY":
+        if not 1 <= abs(int(number)) <= _NUMBERED[name]:
             return False
-        numbers = value.split(",")
-        return all(
-            re.fullmatch(r"[+-]?\d{1,3}", number)
-            and 1 <= abs(int(number)) <= _NUMBERED[name]
-            for number in numbers
-        )
-    return False
+    return True
 
 
 def _some_day_exists(months: str, days: str) -> bool:
@@ -190,11 +195,12 @@ def _some_day_exists(months: str, days: str) -> bool:
 def _check_dates(given: dict[str, str], value: str, *, all_day: bool) -> None:
     if given.keys() - {"VALUE", "TZID"}:
         raise _refused()
-    if (given.get("VALUE") == "DATE") != all_day or given.get(
-        "VALUE", "DATE-TIME"
-    ) not in {"DATE", "DATE-TIME"}:
+    kind = given.get("VALUE", "DATE-TIME")
+    if kind not in {"DATE", "DATE-TIME"} or (kind == "DATE") != all_day:
         raise _refused()
-    shape = _DATE if all_day else (_LOCAL_TIME if "TZID" in given else _UTC_TIME)
+    shape = _LOCAL_TIME if "TZID" in given else _UTC_TIME
+    if all_day:
+        shape = _DATE
     if not all(shape.fullmatch(day) for day in value.split(",")):
         raise _refused()
 

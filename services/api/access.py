@@ -1,6 +1,6 @@
 """Who may call us: API keys for tools, token and signature for EspoCRM's webhooks, a signature for its buttons.
 
-Doors stand open only while every configured system is a twin. Whoever is refused often waits longer for each refusal,
+No keys are needed only while every configured system is a twin. Whoever is refused often waits longer for each refusal,
 and is logged at most once a second. A right key is never slowed down: behind one address there are many people.
 """
 
@@ -20,12 +20,13 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from config import Settings
-from services.core.errors import BitByLawError, ConfigurationError
+from services.api.errors import AccessDenied, NotSetUp
+from services.core.errors import ConfigurationError
 from services.core.log import log
 from services.core.resources import Resources
 from services.core.twins import require_twins
 
-#: So many wrong keys of a sender in a minute are answered at once: anybody mistypes.
+#: So many wrong keys of a sender in a minute are answered at once: mistyping is human.
 FREE_ATTEMPTS = 5
 COUNT_SECONDS = 60
 #: So much longer than the one before waits each further refusal. EspoCRM gives up on an answer after ten seconds.
@@ -42,21 +43,12 @@ LOG_SECONDS = 1.0
 ACTION_SECONDS = 300
 
 
-class AccessDenied(BitByLawError):
-    """The caller did not prove who it is."""
-
-
-class NotSetUp(BitByLawError):
-    """The buttons in EspoCRM have no key yet."""
-
-
 class _Gate:
     """What a worker remembers of refusals, and whether its twins have proved that they are twins."""
 
     def __init__(self) -> None:
-        self.counts: dict[
-            int, tuple[float, int]
-        ] = {}  #: by group: since when (monotonic seconds), how many
+        #: By group: since when (monotonic seconds), how many.
+        self.counts: dict[int, tuple[float, int]] = {}
         self.waiting = 0
         self.logged_at = float("-inf")
         self.unlogged = 0
@@ -121,7 +113,7 @@ async def admit_action(
 
 
 async def _require_proof(resources: Resources) -> None:
-    """Before a worker lets anybody in without a key, the twins must once have said that they are twins."""
+    """Before a worker admits callers without a key, the twins must once have proved that they are twins."""
     gate = resources.shared(_Gate)
     async with gate.lock:
         if gate.has_proof:
@@ -134,14 +126,20 @@ async def _require_proof(resources: Resources) -> None:
 
 
 async def _slow_down(
-    request: Any, resources: Resources, context: Any, door: str
+    request: Any, resources: Resources, context: Any, entry_point: str
 ) -> None:
     """Log a refusal unless another one was logged within the last second, and wait before it is answered."""
     gate = resources.shared(_Gate)
     now = time.monotonic()
     gate.unlogged += 1
     if now - gate.logged_at >= LOG_SECONDS:
-        log(context, "warning", "access.denied", door=door, refusals=gate.unlogged)
+        log(
+            context,
+            "warning",
+            "access.denied",
+            door=entry_point,
+            refusals=gate.unlogged,
+        )
         gate.logged_at, gate.unlogged = now, 0
     attempts = await _count(resources, gate, _group_of(request.headers), now)
     seconds = min((attempts - FREE_ATTEMPTS) * STEP_SECONDS, LONGEST_WAIT_SECONDS)
@@ -155,7 +153,7 @@ async def _slow_down(
 
 
 def _group_of(headers: Mapping[str, str]) -> int:
-    """The group of the sender: the address that the reverse proxy has seen, which is the last it names."""
+    """The group of the sender: the address that the reverse proxy has observed, which is the last it names."""
     sender = str(headers.get("x-forwarded-for") or "").rpartition(",")[2].strip()
     return zlib.crc32(sender.encode(errors="replace")) % GROUPS
 
@@ -197,8 +195,8 @@ def _basic_password(headers: Mapping[str, str]) -> str | None:
 def require_api_key(headers: Mapping[str, str], settings: Settings) -> None:
     """Admit a caller with one of ``BITBYLAW_API_KEYS`` in ``X-Api-Key`` or as bearer token.
 
-    Without configured keys anybody is admitted if no system is real, else nobody. Header names are lower case, as the
-    engine hands them over.
+    Without configured keys every caller is admitted if no system is real, else none. Header names are lower case, as
+    the engine hands them over.
 
     Raises:
         AccessDenied: no or a wrong key.
@@ -222,7 +220,7 @@ def require_webhook_sender(
     """Admit EspoCRM: by the token (query ``token`` or Basic password) and by the signature where it can be checked.
 
     Each check applies if it is configured (``ESPOCRM_WEBHOOK_TOKEN``, ``ESPOCRM_WEBHOOK_SECRETS``). Without a
-    configured token nobody is admitted as soon as one system is real.
+    configured token no caller is admitted as soon as one system is real.
 
     Raises:
         AccessDenied: a check failed.
@@ -237,13 +235,15 @@ def require_webhook_sender(
         if not _same(given, token.get_secret_value()):
             raise AccessDenied("webhook token required: ?token=... or Basic password")
     keys = settings.espocrm.webhook_keys
-    if keys and not may_check_signature(body):
-        if token is None:
-            raise AccessDenied(
-                "the webhook's signature cannot be checked; set ESPOCRM_WEBHOOK_TOKEN as well"
-            )
-    elif keys and not has_valid_signature(headers, body, keys):
-        raise AccessDenied("the webhook's signature is not valid")
+    if not keys:
+        return
+    if may_check_signature(body):
+        if not has_valid_signature(headers, body, keys):
+            raise AccessDenied("the webhook's signature is not valid")
+    elif token is None:
+        raise AccessDenied(
+            "the webhook's signature cannot be checked; set ESPOCRM_WEBHOOK_TOKEN as well"
+        )
 
 
 def require_action_sender(
@@ -289,18 +289,21 @@ def may_check_signature(body: Any) -> bool:
     The real engine sorts the keys of objects. An object whose keys are out of order proves that this one does not; a
     body in which no object has two keys looks the same either way.
     """
-    objects = list(_objects(body))
-    return any(list(item) != sorted(item) for item in objects) or all(
-        len(item) < 2 for item in objects
-    )
+    objects = _objects(body)
+    has_kept_order = any(list(item) != sorted(item) for item in objects)
+    return has_kept_order or all(len(item) < 2 for item in objects)
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:
     if isinstance(value, Mapping):
-        return [value, *(found for item in value.values() for found in _objects(item))]
-    if isinstance(value, list):
-        return [found for item in value for found in _objects(item)]
-    return []
+        found, members = [value], list(value.values())
+    elif isinstance(value, list):
+        found, members = [], value
+    else:
+        return []
+    for member in members:
+        found += _objects(member)
+    return found
 
 
 def php_json(value: Any) -> bytes:
@@ -322,17 +325,15 @@ def has_valid_signature(
     signed = php_json(body)
     for header, is_hex in (("signature", True), ("x-signature", False)):
         try:
-            webhook_id, _, mac = base64.b64decode(
-                headers.get(header, ""), validate=True
-            ).partition(b":")
+            decoded = base64.b64decode(headers.get(header, ""), validate=True)
         except (binascii.Error, ValueError):
             continue
+        webhook_id, _, given = decoded.partition(b":")
         secret = keys.get(webhook_id.decode("ascii", errors="replace"))
         if secret is None:
             continue
-        expected = hmac.new(secret.encode(), signed, hashlib.sha256)
-        if hmac.compare_digest(
-            mac, expected.hexdigest().encode() if is_hex else expected.digest()
-        ):
+        mac = hmac.new(secret.encode(), signed, hashlib.sha256)
+        expected = mac.hexdigest().encode() if is_hex else mac.digest()
+        if hmac.compare_digest(given, expected):
             return True
     return False

@@ -5,28 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-import asyncpg
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from yarl import URL
 
 from config import GOOGLE_API_URL
 from services.advoware_service import AdvowareService
+from services.api.errors import Answer
 from services.calendar_sync.store import OVERDUE_MINUTES, CalendarStore, Operation
 from services.core.errors import ConfigurationError, ForeignSystemError
 from services.core.http import send
 from services.core.resources import Resources, current_resources
+from services.core.store_errors import why_no_writes
 from services.espocrm import EspoCRMAPI
-
-Answer = tuple[int, dict[str, Any]]
 
 CHECK_SECONDS = 4.0
 SLOW_SECONDS = 2.0
 #: Load balancers ask often; the foreign systems should not notice.
 CACHE_SECONDS = 10.0
-#: EspoCRM keeps a row in its login log for each request with a key, so the key is asked about less often than the rest.
+#: EspoCRM keeps a row in its login log for each request with a key, so the key is asked about less often than all else.
 KEY_SECONDS = 600.0
 #: Without these no webhook can be taken or worked off. A foreign system may be away: its work waits.
 NEEDED = frozenset({"redis", "postgres"})
@@ -38,7 +36,10 @@ SPILLED_ROWS = 20_000
 
 
 class _TakesNoWrites(Exception):
-    """A store answers, but what we must keep cannot be kept; the message says why."""
+    """A store answers, but what we must keep cannot be kept."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"takes no writes ({reason})")
 
 
 class _Cache:
@@ -86,17 +87,15 @@ async def _make_report(resources: Resources) -> Answer:
             _check_google_calendar,
         ),
     }
-    names = list(checks)
-    calendar, *results = await asyncio.gather(
-        _look_at_calendar(resources),
-        *(_run(resources, *checks[name]) for name in names),
-    )
-    dependencies = dict(zip(names, results, strict=True))
+    runs = [_run(resources, *check) for check in checks.values()]
+    calendar, *results = await asyncio.gather(_look_at_calendar(resources), *runs)
+    dependencies = dict(zip(checks, results, strict=True))
     body = {"mode": settings.mode, "dependencies": dependencies, "calendar": calendar}
     if any(dependencies[name]["status"] == "down" for name in NEEDED):
         return 503, {"status": "down", **body}
-    fine = all(part["status"] == "ok" for part in (*results, calendar))
-    return 200, {"status": "ok" if fine else "degraded", **body}
+    if any(part["status"] != "ok" for part in (*results, calendar)):
+        return 200, {"status": "degraded", **body}
+    return 200, {"status": "ok", **body}
 
 
 async def _run(
@@ -109,28 +108,35 @@ async def _run(
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await check(resources)
-    except TimeoutError:
-        error = f"no answer within {CHECK_SECONDS:g} s"
-    except (ConfigurationError, _TakesNoWrites) as failure:
-        error = str(failure)
-    except ForeignSystemError as failure:
-        error = type(failure).__name__ + (
-            f" ({failure.status})" if failure.status else ""
-        )
-    except Exception as failure:  # noqa: BLE001 - whatever is wrong with a dependency, the report tells of it
-        error = type(failure).__name__
+    except Exception as failure:  # noqa: BLE001 - whatever is wrong with a dependency, the report shows it
+        error = _shown(failure)
     seconds = time.perf_counter() - started
     latency = {"latency_ms": round(seconds * 1000, 1)}
     if error is not None:
         return {"status": "down", **latency, "error": error}
-    return {"status": "degraded" if seconds > SLOW_SECONDS else "ok", **latency}
+    status = "degraded" if seconds > SLOW_SECONDS else "ok"
+    return {"status": status, **latency}
+
+
+def _shown(failure: Exception) -> str:
+    """What the report says about a failed check."""
+    if isinstance(failure, TimeoutError):
+        return f"no answer within {CHECK_SECONDS:g} s"
+    reason = why_no_writes(failure)
+    if reason is not None:
+        return str(_TakesNoWrites(reason))
+    if isinstance(failure, ConfigurationError | _TakesNoWrites):
+        return str(failure)
+    name = type(failure).__name__
+    status = failure.status if isinstance(failure, ForeignSystemError) else None
+    return f"{name} ({status})" if status else name
 
 
 async def _look_at_calendar(resources: Resources) -> dict[str, Any]:
     """How the employees' runs are: ``employees``, ``failing``, ``held``, ``since`` and ``last_run`` (ISO, or None).
 
-    ``degraded``: somebody's runs fail, work is held back, or nobody had a run of late. Names are in `bitbylaw audit
-    stats`. One query.
+    ``degraded``: an employee's runs fail, work is held back, or no employee had a run of late. Names are in
+    `bitbylaw audit stats`. One query.
     """
     found: list[Operation] = []
 
@@ -143,37 +149,31 @@ async def _look_at_calendar(resources: Resources) -> dict[str, Any]:
     if not found:
         return answer
     (operation,) = found
-    is_late = operation.last_run is not None and (
-        resources.clock() - operation.last_run > timedelta(minutes=OVERDUE_MINUTES)
-    )
-    if operation.failing or operation.held or is_late:
+    if operation.failing or operation.held or _is_late(operation, resources.clock()):
         answer["status"] = "degraded"
-    moments = {"since": operation.since, "last_run": operation.last_run}
-    shown = {
-        name: moment.isoformat() if moment else None for name, moment in moments.items()
-    }
-    numbers = {
+    return {
+        **answer,
         "employees": operation.employees,
         "failing": operation.failing,
         "held": operation.held,
+        "since": _iso(operation.since),
+        "last_run": _iso(operation.last_run),
     }
-    return {**answer, **numbers, **shown}
+
+
+def _is_late(operation: Operation, now: datetime) -> bool:
+    if operation.last_run is None:
+        return False
+    return now - operation.last_run > timedelta(minutes=OVERDUE_MINUTES)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 async def _check_redis(resources: Resources) -> None:
     """Redis takes writes: one whose disk or memory is full, or that is a replica, still answers a ping."""
-    try:
-        await resources.redis.set("health:probe", "1", ex=60)
-    except ReadOnlyError as error:
-        raise _TakesNoWrites("takes no writes (read-only)") from error
-    except OutOfMemoryError as error:
-        raise _TakesNoWrites("takes no writes (memory full)") from error
-    except ResponseError as error:
-        if str(error).startswith("MISCONF"):
-            raise _TakesNoWrites(
-                "takes no writes (it cannot save to its disk)"
-            ) from error
-        raise
+    await resources.redis.set("health:probe", "1", ex=60)
 
 
 async def _check_postgres(resources: Resources) -> None:
@@ -183,37 +183,20 @@ async def _check_postgres(resources: Resources) -> None:
     in files that are there. Last a message in the log of writes, committed like any other change: it fails or hangs
     where a change would.
     """
-    try:
-        pool = await resources.database()
-        async with pool.acquire() as connection, connection.transaction():
-            if (
-                await connection.fetchval(
-                    "SELECT current_setting('transaction_read_only')"
-                )
-                == "on"
-            ):
-                raise _TakesNoWrites("takes no writes (read-only)")
-            await connection.execute("SET LOCAL work_mem = '64kB'")
-            await connection.fetchval(
-                "SELECT count(*) FROM generate_series(1, $1::int)", SPILLED_ROWS
-            )
-            await connection.execute(
-                "SELECT pg_logical_emit_message(true, 'bitbylaw.health', '')"
-            )
-    except (asyncpg.PostgresError, ForeignSystemError) as error:
-        reason = _WRITE_PROBLEMS.get(type(error)) or _WRITE_PROBLEMS.get(
-            type(error.__cause__)
+    pool = await resources.database()
+    async with pool.acquire() as connection, connection.transaction():
+        read_only = await connection.fetchval(
+            "SELECT current_setting('transaction_read_only')"
         )
-        if reason is None:
-            raise
-        raise _TakesNoWrites(f"takes no writes ({reason})") from error
-
-
-#: How PostgreSQL says that it cannot write; while the pool is opened, it is the cause of what is raised.
-_WRITE_PROBLEMS: dict[type, str] = {
-    asyncpg.DiskFullError: "disk full",
-    asyncpg.ReadOnlySQLTransactionError: "read-only",
-}
+        if read_only == "on":
+            raise _TakesNoWrites("read-only")
+        await connection.execute("SET LOCAL work_mem = '64kB'")
+        await connection.fetchval(
+            "SELECT count(*) FROM generate_series(1, $1::int)", SPILLED_ROWS
+        )
+        await connection.execute(
+            "SELECT pg_logical_emit_message(true, 'bitbylaw.health', '')"
+        )
 
 
 async def _check_advoware(resources: Resources) -> None:
@@ -221,7 +204,7 @@ async def _check_advoware(resources: Resources) -> None:
 
 
 async def _check_espocrm(resources: Resources) -> None:
-    """EspoCRM answers; now and then also: it accepts our key. What it shows to anybody leaves no row in its log."""
+    """EspoCRM answers; now and then also: it accepts our key. What it shows without a key leaves no row in its log."""
     key = resources.shared(_EspoCRMKey)
     if time.monotonic() - key.accepted_at > KEY_SECONDS:
         await EspoCRMAPI(resources=resources).list_entities(

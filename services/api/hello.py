@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from services.api.errors import Answer
 from services.core.log import log
 from services.core.resources import current_resources
 
@@ -12,8 +13,6 @@ TOPIC = "hello"
 STATE_SCOPE = "hello"
 #: One key holds the latest arrival only, so that smoke tests leave nothing behind.
 STATE_KEY = "latest"
-
-Answer = tuple[int, dict[str, Any]]
 
 
 async def answer_hello(request: Any, context: Any) -> Answer:

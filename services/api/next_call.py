@@ -8,14 +8,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from services.api.access import AccessDenied, admit_tool
+from services.api.access import admit_tool
+from services.api.errors import AccessDenied, Answer, error_answer, invalid_request
 from services.core.errors import ConfigurationError, ForeignSystemError, NotFound
 from services.core.log import log
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.values.espocrm_query import DATE_TIME_FORMAT
-
-Answer = tuple[int, dict[str, Any]]
 
 MAX_IDS = 500
 CONCURRENCY = 5
@@ -50,18 +49,15 @@ async def reset_next_call(request: Any, context: Any) -> Answer:
     resources = current_resources()
     try:
         await admit_tool(request, resources, context)
-        wish = ResetRequest.model_validate(request.body)
+        requested = ResetRequest.model_validate(request.body)
     except AccessDenied as error:
-        return 401, {"error": "Unauthorized", "details": str(error)}
+        return error_answer(error)
     except ValidationError as error:
-        details = [
-            f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}"
-            for item in error.errors()
-        ]
-        return 400, {"error": "Invalid request", "details": details}
-    entity_type = wish.entity_type or resources.settings.vmh.nextcall_entity
+        return invalid_request(error)
+    entity_type = requested.entity_type or resources.settings.vmh.nextcall_entity
+    ids = list(dict.fromkeys(requested.ids))
     results = await _reset_all(
-        resources, entity_type, list(dict.fromkeys(wish.ids)), wish.next_call, context
+        resources, entity_type, ids, requested.next_call, context
     )
     updated = sum(result["status"] == "updated" for result in results)
     log(
@@ -85,24 +81,21 @@ async def _reset_all(
     espocrm = EspoCRMAPI(context, resources=resources)
     places = asyncio.Semaphore(CONCURRENCY)
     deadline = asyncio.get_running_loop().time() + SECONDS
+    change = {resources.settings.vmh.nextcall_field: next_call}
 
     async def reset(entity_id: str) -> dict[str, Any]:
         async with places:
             try:
                 async with asyncio.timeout_at(deadline):
-                    change = {resources.settings.vmh.nextcall_field: next_call}
-                    await espocrm.update_entity(entity_type, entity_id, change)
+                    await espocrm.update_entity(entity_type, entity_id, dict(change))
             except TimeoutError:
-                return {
-                    "id": entity_id,
-                    "status": "failed",
-                    "error": "no time left; send it again",
-                }
-            except ForeignSystemError as error:
-                status = "not_found" if isinstance(error, NotFound) else "failed"
-                return {"id": entity_id, "status": status, "error": str(error)}
-            except ConfigurationError as error:
-                return {"id": entity_id, "status": "failed", "error": str(error)}
-            return {"id": entity_id, "status": "updated"}
+                status, reason = "failed", "no time left; send it again"
+            except NotFound as error:
+                status, reason = "not_found", str(error)
+            except (ForeignSystemError, ConfigurationError) as error:
+                status, reason = "failed", str(error)
+            else:
+                return {"id": entity_id, "status": "updated"}
+        return {"id": entity_id, "status": status, "error": reason}
 
     return list(await asyncio.gather(*map(reset, ids)))

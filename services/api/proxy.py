@@ -5,26 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from services.advoware import REPEATABLE_METHODS, AdvowareAPI
-from services.api.access import AccessDenied, admit_tool
+from services.api.access import admit_tool
+from services.api.errors import AccessDenied, Body, error_answer, gateway_answer
 from services.api.proxy_answer import CannotShow, shown
-from services.api.proxy_request import BodyTooLarge, read_body, read_query
+from services.api.proxy_request import read_body, read_query
 from services.core.errors import (
     ConfigurationError,
     ForeignSystemError,
     InvalidInput,
-    Unavailable,
-    UnexpectedAnswer,
-    UpstreamTimeout,
     WriteProtected,
 )
 from services.core.http import HttpAnswer
 from services.core.log import log
 from services.core.resources import current_resources
 
-Body = dict[str, Any]
 Answer = tuple[int, Body, dict[str, str]]
 
-#: The engine gives up on a request after 30 s and answers an empty 504; ours says what happened.
+#: The engine gives up on a request after 30 s and answers an empty 504; an answer before that says what happened.
 PROXY_SECONDS = 25.0
 
 
@@ -33,8 +30,8 @@ async def forward(request: Any, method: str, context: Any) -> Answer:
 
     All other query parameters are passed on in their order, and for POST and PUT the JSON body. Returns status, body
     and headers: 200 ``{"result": ...}``; 400 or 413 for an unusable request; 401 without API key; Advoware's own 4xx
-    as it is; 502 if Advoware is unreachable or broken; 504 if it is slow; 500 for a defect or wrong configuration of
-    ours. ``Retry-After`` is the only header.
+    as it is; 502 if Advoware is unreachable or broken; 504 if it is slow; 500 for a defect or a wrong configuration
+    here. ``Retry-After`` is the only header.
     """
     resources = current_resources()
     try:
@@ -45,24 +42,25 @@ async def forward(request: Any, method: str, context: Any) -> Answer:
             return 400, {"error": "Endpoint required as query param"}, {}
         if len(endpoints) > 1:
             raise InvalidInput("endpoint must be given once")
+        body = await read_body(request) if method in {"POST", "PUT"} else None
         answer = await AdvowareAPI(context).request(
             endpoints[0],
             method,
             params=[(name, value) for name, value in pairs if name != "endpoint"],
-            body=await read_body(request) if method in {"POST", "PUT"} else None,
+            body=body,
             timeout_seconds=min(
                 PROXY_SECONDS, resources.settings.advoware.api_timeout_seconds
             ),
         )
-    except AccessDenied as error:  # logged by the door
-        return *describe(error), {}
+    except AccessDenied as error:  # it was logged where it was raised
+        return *error_answer(error), {}
     except (
         InvalidInput,
         WriteProtected,
         ConfigurationError,
         ForeignSystemError,
     ) as error:
-        status, body = describe(error)
+        status, problem = gateway_answer(error)
         log(
             context,
             "warning",
@@ -71,7 +69,7 @@ async def forward(request: Any, method: str, context: Any) -> Answer:
             status=status,
             error=type(error).__name__,
         )
-        return status, body, _headers(error)
+        return status, problem, _headers(error)
     return *_describe_success(answer, method, context), {}
 
 
@@ -100,53 +98,13 @@ def _describe_success(
                 "details": details,
                 "upstream_status": answer.status,
             }
+        if error.text is not None:
+            return 200, {"result": error.text}
         note = f"Advoware has accepted the request (status {answer.status}); do not repeat it. {error}"
-        return 200, {
-            "result": {"not_shown": note} if error.text is None else error.text
-        }
+        return 200, {"result": {"not_shown": note}}
 
 
 def _headers(error: Exception) -> dict[str, str]:
-    retry_after = error.retry_after if isinstance(error, ForeignSystemError) else None
-    return {"Retry-After": retry_after} if retry_after else {}
-
-
-def describe(error: Exception) -> tuple[int, Body]:
-    """Status and body for an error, without secrets; ``details`` is what Advoware said."""
-    match error:
-        case AccessDenied():
-            return 401, {"error": "Unauthorized", "details": str(error)}
-        case BodyTooLarge():
-            return 413, {"error": "Body too large", "details": str(error)}
-        case InvalidInput():
-            return 400, {"error": "Invalid request", "details": str(error)}
-        case WriteProtected():
-            return 403, {"error": "Write protected", "details": str(error)}
-        case ConfigurationError():
-            return 500, {"error": "Configuration error", "details": str(error)}
-        case UpstreamTimeout():
-            return 504, {
-                "error": "Advoware timeout",
-                "details": str(error),
-                "upstream_status": error.status,
-            }
-        case UnexpectedAnswer():
-            return 502, {
-                "error": "Unusable answer",
-                "details": str(error),
-                "upstream_status": error.status,
-            }
-        case Unavailable():
-            return 502, {
-                "error": "Advoware unavailable",
-                "details": str(error),
-                "upstream_status": error.status,
-            }
-        case ForeignSystemError(status=int(status), details=details, reason=reason):
-            return status, {
-                "error": "Advoware error",
-                "details": details or reason,
-                "upstream_status": status,
-            }
-        case _:
-            return 502, {"error": "Advoware unavailable", "details": str(error)}
+    if not isinstance(error, ForeignSystemError) or not error.retry_after:
+        return {}
+    return {"Retry-After": error.retry_after}

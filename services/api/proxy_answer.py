@@ -7,7 +7,7 @@ from typing import Any
 from services.core.http import HttpAnswer
 from services.core.json_text import read_json
 
-#: The worker's connection takes messages up to 16 MiB; the rest is for the envelope.
+#: The worker's connection takes messages up to 16 MiB; what remains is for the envelope.
 MAX_MESSAGE_BYTES = 15 * 2**20
 
 _HIGH_BYTES = bytes(range(0x80, 0x100))

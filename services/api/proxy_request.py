@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from services.api.errors import BodyTooLarge
 from services.core.errors import InvalidInput
 
 #: The request target as it came. The real engine keeps one value of each query parameter, the last, and hands over
@@ -20,10 +21,6 @@ BODY_SECONDS = 4.0
 Pairs = list[tuple[str, str]]
 
 
-class BodyTooLarge(InvalidInput):
-    """The body is larger than `MAX_BODY_BYTES`."""
-
-
 def read_query(request: Any) -> Pairs:
     """All query parameters in their order, decoded.
 
@@ -33,25 +30,23 @@ def read_query(request: Any) -> Pairs:
         InvalidInput: a parameter is not percent-encoded UTF-8.
     """
     pairs = _raw_pairs(request)
-    if pairs is None:
-        pairs = [
-            (name, value)
-            for name, values in request.query_params.items()
-            for value in _listed(values)
-        ]
-        if any(
-            "\ufffd" in name + value for name, value in pairs
-        ):  # what the engine makes of undecodable bytes
-            raise InvalidInput("the query must be percent-encoded UTF-8")
+    if pairs is not None:
+        return pairs
+    pairs = []
+    for name, values in request.query_params.items():
+        for value in _listed(values):
+            # What the engine makes of undecodable bytes.
+            if "\ufffd" in name + value:
+                raise InvalidInput("the query must be percent-encoded UTF-8")
+            pairs.append((name, value))
     return pairs
 
 
 def _raw_pairs(request: Any) -> Pairs | None:
     """The parameters of the raw query; None if it is not there, or says something else than what the engine read."""
     query = str(request.headers.get(TARGET_HEADER, "")).partition("?")[2]
-    if dict(parse_qsl(query, keep_blank_values=True)) != _last_values(
-        request.query_params
-    ):
+    last_values = dict(parse_qsl(query, keep_blank_values=True))
+    if last_values != _last_values(request.query_params):
         return None
     try:
         return parse_qsl(query, keep_blank_values=True, errors="strict")
@@ -71,7 +66,8 @@ async def read_body(request: Any) -> bytes | None:
     """The JSON body to pass on; None if there is none.
 
     The engine parses what is declared as ``application/json`` in lower case, and hands over None for a body that is
-    empty, ``null`` or no JSON; they are told apart by their length. All else comes through a channel, piece by piece.
+    empty, ``null`` or no JSON; they are distinguished by their length. All else comes through a channel, piece by
+    piece.
 
     Raises:
         InvalidInput: the body is not JSON, or did not arrive.

@@ -15,13 +15,13 @@ from datetime import UTC
 from typing import Any
 
 from services.advoware_service import AdvowareService
-from services.api.access import AccessDenied, NotSetUp, admit_action
-from services.api.webhooks import ENTITY_ID, Answer
+from services.api.access import admit_action
+from services.api.errors import ActionRefused, Answer, action_answer
+from services.api.webhooks import is_entity_id
+from services.beteiligte.gone import GoneBeteiligte, missing_key
 from services.beteiligte_sync_utils import TOPIC_PREFIX, BeteiligteSync
 from services.core.errors import (
     BitByLawError,
-    ConfigurationError,
-    EntityBusy,
     InvalidInput,
     NotFound,
     Unavailable,
@@ -31,6 +31,7 @@ from services.core.pending import enqueue_unless_pending
 from services.core.queue import Enqueue
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
+from services.notification_utils import NotificationManager
 from services.preview.rehearsal import rehearsal
 from services.preview.texts import preview_of
 from services.values.espocrm_query import equals
@@ -53,6 +54,7 @@ ENQUEUE_SECONDS = 7.0
 PENDING_SECONDS = 5 * 60
 #: The status of what Advoware does not know any more.
 GONE = "deleted_in_advoware"
+CREATED_AGAIN = "Der Beteiligte wird in Advoware neu angelegt."
 
 #: What of a record names what it was in Advoware, as it is before the first sync.
 UNLINKED: dict[str, Any] = {
@@ -85,16 +87,8 @@ UNLINKED_PARTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-class Refused(BitByLawError):
-    """The action does not fit the record as it is; ``reason`` is the word for EspoCRM."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 @dataclass(frozen=True)
-class _Asked:
+class _Admitted:
     """A request that was admitted."""
 
     resources: Resources
@@ -108,9 +102,9 @@ async def sync_now(request: Any, enqueue: Enqueue, context: Any) -> Answer:
     200 ``{"status": "queued", "count": n}``; further answers: `_answered`.
     """
 
-    async def act(asked: _Asked) -> dict[str, Any]:
-        await _enqueue(asked, enqueue)
-        return {"status": "queued", "count": len(asked.ids)}
+    async def act(admitted: _Admitted) -> dict[str, Any]:
+        await _enqueue(admitted, enqueue)
+        return {"status": "queued", "count": len(admitted.ids)}
 
     return await _answered(request, SYNC_PATH, context, act)
 
@@ -121,9 +115,9 @@ async def preview(request: Any, context: Any) -> Answer:
     200 ``{"status": "preview", "result", "changes", "held", "tasks"}``, see `preview_of`; further answers: `_answered`.
     """
 
-    async def act(asked: _Asked) -> dict[str, Any]:
-        entity_id = asked.ids[0]
-        async with rehearsal(asked.resources) as (resources, rehearsed):
+    async def act(admitted: _Admitted) -> dict[str, Any]:
+        entity_id = admitted.ids[0]
+        async with rehearsal(admitted.resources) as (resources, rehearsed):
             outcome = await BeteiligteSync(context, resources=resources).rehearse(
                 entity_id
             )
@@ -142,12 +136,12 @@ async def create_again(request: Any, enqueue: Enqueue, context: Any) -> Answer:
     (``restored``); further answers: `_answered`.
     """
 
-    async def act(asked: _Asked) -> dict[str, Any]:
-        betnr = await _Recreation(asked).prepare(asked.ids[0])
+    async def act(admitted: _Admitted) -> dict[str, Any]:
+        betnr = await _Recreation(admitted).prepare(admitted.ids[0])
         try:
-            await _enqueue(asked, enqueue)
+            await _enqueue(admitted, enqueue)
         except Unavailable:  # the cron finds it by its status
-            log(context, "warning", "actions.left_to_cron", entity_id=asked.ids[0])
+            log(context, "warning", "actions.left_to_cron", entity_id=admitted.ids[0])
         return {"status": "queued", "formerNumber": betnr}
 
     return await _answered(request, CREATE_AGAIN_PATH, context, act)
@@ -157,7 +151,7 @@ async def _answered(
     request: Any,
     path: str,
     context: Any,
-    act: Callable[[_Asked], Awaitable[dict[str, Any]]],
+    act: Callable[[_Admitted], Awaitable[dict[str, Any]]],
 ) -> Answer:
     """Admit the request, act, and say how it ended.
 
@@ -167,42 +161,21 @@ async def _answered(
     resources = current_resources()
     try:
         await admit_action(request, path, resources, context)
-        asked = _Asked(
-            resources, _ids(request.body, 1 if path != SYNC_PATH else MAX_IDS), context
-        )
+        limit = MAX_IDS if path == SYNC_PATH else 1
+        admitted = _Admitted(resources, _ids(request.body, limit), context)
         async with asyncio.timeout(ANSWER_SECONDS):
-            return 200, await act(asked)
-    except (BitByLawError, ConfigurationError, TimeoutError) as error:
-        status, reason = _failure(error)
+            return 200, await act(admitted)
+    except (BitByLawError, TimeoutError) as error:
+        status, body = action_answer(error)
         log(
             context,
             "warning",
             "actions.failed",
             path=path,
-            reason=reason,
+            reason=body["reason"],
             error=type(error).__name__,
         )
-        return status, {"reason": reason}
-
-
-def _failure(error: Exception) -> tuple[int, str]:
-    match error:
-        case NotSetUp():
-            return 503, "not_set_up"
-        case AccessDenied():
-            return 401, "not_admitted"
-        case Refused():
-            return 409, error.reason
-        case InvalidInput():
-            return 400, "invalid"
-        case NotFound(system="EspoCRM"):
-            return 404, "unknown"
-        case EntityBusy():
-            return 409, "busy"
-        case TimeoutError():
-            return 503, "slow"
-        case _:
-            return 503, "unavailable"
+        return status, body
 
 
 def _ids(body: Any, limit: int) -> list[str]:
@@ -216,18 +189,18 @@ def _ids(body: Any, limit: int) -> list[str]:
     ids = [body["id"]] if "id" in body else body.get("ids")
     if not isinstance(ids, list) or not 0 < len(ids) <= limit:
         raise InvalidInput(f"expected 1 to {limit} ids")
-    if not all(isinstance(item, str) and ENTITY_ID.fullmatch(item) for item in ids):
+    if not all(is_entity_id(item) for item in ids):
         raise InvalidInput("not an id")
     return list(dict.fromkeys(ids))
 
 
-async def _enqueue(asked: _Asked, enqueue: Enqueue) -> None:
+async def _enqueue(admitted: _Admitted, enqueue: Enqueue) -> None:
     """Enqueue the sync of each record that does not wait for one of this kind already.
 
     Raises:
         Unavailable: the queue or Redis is down.
     """
-    timestamp = asked.resources.clock().isoformat()
+    timestamp = admitted.resources.clock().isoformat()
     events = {
         entity_id: {
             "entity_id": entity_id,
@@ -235,10 +208,10 @@ async def _enqueue(asked: _Asked, enqueue: Enqueue) -> None:
             "source": "hand",
             "timestamp": timestamp,
         }
-        for entity_id in asked.ids
+        for entity_id in admitted.ids
     }
     await enqueue_unless_pending(
-        asked.resources,
+        admitted.resources,
         enqueue,
         TOPIC,
         events,
@@ -250,26 +223,33 @@ async def _enqueue(asked: _Asked, enqueue: Enqueue) -> None:
 class _Recreation:
     """Makes a record that is gone from Advoware one that was never there, so that the ordinary sync creates it."""
 
-    def __init__(self, asked: _Asked) -> None:
-        self._resources = asked.resources
-        self._espocrm = EspoCRMAPI(asked.context, resources=asked.resources)
-        self._advoware = AdvowareService(asked.context, resources=asked.resources)
-        self._sync = BeteiligteSync(asked.context, resources=asked.resources)
+    def __init__(self, admitted: _Admitted) -> None:
+        self._resources = admitted.resources
+        self._espocrm = EspoCRMAPI(admitted.context, resources=admitted.resources)
+        self._advoware = AdvowareService(admitted.context, resources=admitted.resources)
+        self._sync = BeteiligteSync(admitted.context, resources=admitted.resources)
+        self._notifications = NotificationManager(
+            self._espocrm, admitted.context, resources=admitted.resources
+        )
+        self._gone = GoneBeteiligte(self._espocrm, self._advoware, self._notifications)
 
     async def prepare(self, entity_id: str) -> str | None:
         """Forget the number, inside the record's lock; returns it.
 
+        Who has taken in another record in a merge gets the number of that one, if Advoware still knows it: creating
+        would double him.
+
         The record itself is written last: whatever breaks off before, the button can be pressed again.
 
         Raises:
-            Refused: the record or Advoware says that it is not gone.
+            ActionRefused: the record or Advoware says that it is not gone.
             EntityBusy: the record is being synced.
         """
         store = SyncStore(await self._resources.database())
         async with self._sync.acquire_sync_lock(entity_id):
             espo = await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
             if espo.get("syncStatus") != GONE:
-                raise Refused("not_gone")
+                raise ActionRefused("not_gone")
             state = await store.load(ENTITY_TYPE, entity_id)
             betnr = str(
                 espo.get("betnr") or (state.advoware_id if state else None) or ""
@@ -280,7 +260,10 @@ class _Recreation:
                     entity_id, betnr, _audit_entry(entity_id, betnr), self._now()
                 )
             await self._unlink_parts(entity_id)
-            await self._espocrm.update_entity(ENTITY_TYPE, entity_id, dict(UNLINKED))
+            spare = await self._gone.spare_number(espo, store)
+            fields = {**UNLINKED, "betnr": int(spare) if spare else None}
+            await self._espocrm.update_entity(ENTITY_TYPE, entity_id, fields)
+            await self._notifications.withdraw([missing_key(entity_id)], CREATED_AGAIN)
         return betnr or None
 
     async def _require_gone(self, betnr: str, store: SyncStore) -> None:
@@ -288,9 +271,9 @@ class _Recreation:
             await self._advoware.get_beteiligter(betnr)
         except NotFound:
             if await has_lost_its_last_numbers(int(betnr), store, self._advoware):
-                raise Refused("restored") from None
+                raise ActionRefused("restored") from None
             return
-        raise Refused("is_there")
+        raise ActionRefused("is_there")
 
     async def _unlink_parts(self, entity_id: str) -> None:
         for entity_type, (link, attributes) in UNLINKED_PARTS.items():

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
-from services.api.access import AccessDenied, admit_espocrm
+from services.api.access import admit_espocrm
+from services.api.errors import AccessDenied, Answer, error_answer
 from services.core.errors import InvalidInput, Unavailable
 from services.core.log import log
 from services.core.pending import enqueue_unless_pending
@@ -18,10 +19,9 @@ from services.core.queue import Enqueue
 from services.core.resources import current_resources
 
 Action = Literal["create", "update", "delete"]
-Answer = tuple[int, dict[str, Any]]
 
 ENTITY_ID = re.compile(r"[0-9A-Za-z-]{1,36}")
-#: A mark left behind by a crash must be gone when EspoCRM sends the batch again, ten minutes later.
+#: A pending key left behind by a crash must be gone when EspoCRM sends the batch again, ten minutes later.
 PENDING_SECONDS = 5 * 60
 #: EspoCRM waits ten seconds for the answer.
 ENQUEUE_SECONDS = 7.0
@@ -58,13 +58,13 @@ async def receive_batch(
             timeout_seconds=ENQUEUE_SECONDS,
         )
     except AccessDenied as error:
-        return 401, {"error": "Unauthorized", "details": str(error)}
+        return error_answer(error)
     except InvalidInput as error:
         log(context, "warning", "webhook.invalid", topic=topic)
-        return 400, {"error": "Invalid webhook body", "details": str(error)}
+        return error_answer(error, title="Invalid webhook body")
     except Unavailable as error:
         log(context, "error", "webhook.unavailable", topic=topic, reason=str(error))
-        return 503, {"error": "Temporarily unavailable", "details": str(error)}
+        return error_answer(error)
     log(
         context,
         "info",
@@ -95,13 +95,12 @@ def entity_ids(body: Any) -> list[str]:
     if not isinstance(records, list):
         raise InvalidInput("the body must be a JSON array of records")
     found = [record.get("id") for record in records if isinstance(record, Mapping)]
-    ids = list(
-        dict.fromkeys(
-            item
-            for item in found
-            if isinstance(item, str) and ENTITY_ID.fullmatch(item)
-        )
-    )
+    ids = [item for item in found if is_entity_id(item)]
     if not ids:
         raise InvalidInput("no record with a usable id")
-    return ids
+    return list(dict.fromkeys(ids))
+
+
+def is_entity_id(value: Any) -> TypeGuard[str]:
+    """Whether a value looks like the id of a record in EspoCRM."""
+    return isinstance(value, str) and ENTITY_ID.fullmatch(value) is not None

@@ -64,15 +64,15 @@ class Ending:
     Attributes:
         advo: the Beteiligter as it is after our writes.
         plan: what was really brought over.
-        standing: what waits for a person or was told once.
+        standing: what waits for a person or was notified once.
         attributes: the business attributes for EspoCRM; those it refuses go.
         written: EspoCRM's answer to the final PUT; None if there was nothing to write.
         changes: further lines for the audit.
         version: of EspoCRM's record after our last write, where EspoCRM counts versions.
-        shown: what the record was last told to show: the message, and whether something failed.
+        shown: what the record was last made to show: the message, and whether something failed.
     """
 
-    seen: Observation
+    observed: Observation
     advo: Record
     plan: Merge
     standing: dict[str, Standing]
@@ -94,7 +94,7 @@ class Ending:
     def status(self) -> str:
         """The status that the record shows if nothing fails."""
         waits = self.parts.standing or any(
-            not item.is_told_once_only for item in self.standing.values()
+            not item.is_notified_once_only for item in self.standing.values()
         )
         return "conflict" if waits else "clean"
 
@@ -102,7 +102,7 @@ class Ending:
     def message(self) -> str | None:
         """What the record shows about that which waits for a person."""
         sentences = standing_sentences(
-            self.standing.values(), self.seen.espo, self.seen.advo.get("betNr")
+            self.standing.values(), self.observed.espo, self.observed.advo.get("betNr")
         )
         return (
             beteiligte_status.shortened(" ".join([*sentences, *self.parts.standing]))
@@ -142,7 +142,7 @@ class BeteiligteFinisher:
 
     async def finish(
         self,
-        seen: Observation,
+        observed: Observation,
         plan: Merge,
         advo: Record,
         new: Mapping[str, Standing],
@@ -153,17 +153,19 @@ class BeteiligteFinisher:
 
         ``new`` are the edits that were found not to arrive. The record is not written if it shows everything already.
         What was collected (`services.vmh_sync.espocrm_writes`) is written with it, also the end of Tasks: what is over
-        is known by then, and what the writes bring to light is told again.
+        is known by then, and what is found out while writing is notified of again.
 
         Raises:
             Conflict: what the PUT would overwrite was edited since it was read; the sync has to start again.
             ForeignSystemError: EspoCRM does not take the PUT, whatever is left out of it.
         """
-        standing = {**kept_standing(seen, plan), **new}
-        ending = Ending(seen, advo, plan, standing, self._attributes(seen, plan), parts)
-        known = standing_from_json(seen.state.rejected if seen.state else {})
+        standing = {**kept_standing(observed, plan), **new}
+        ending = Ending(
+            observed, advo, plan, standing, self._attributes(observed, plan), parts
+        )
+        known = standing_from_json(observed.state.rejected if observed.state else {})
         over = {name: item for name, item in known.items() if name not in standing}
-        await self._tell(ending, {**over, **new})
+        await self._notify(ending, {**over, **new})
         for problem in [*self._kind_problems(ending), *parts.problems]:
             await self._notifications.notify(problem)
         writes = self._needs_write(ending) or not self._writes.is_empty
@@ -178,93 +180,97 @@ class BeteiligteFinisher:
         if self._needs_write(ending):
             await self._write(ending)
         await self.remember(
-            store, replace(seen, advo=advo), ending.plan, ending.standing
+            store, replace(observed, advo=advo), ending.plan, ending.standing
         )
         for result in ending.parts.results:
             for state in result.states:
                 await store.save(state)
-        if not seen.espo.get("betnr"):
-            await store.end_create(ENTITY_TYPE, seen.espo["id"])
+        if not observed.espo.get("betnr"):
+            await store.end_create(ENTITY_TYPE, observed.espo["id"])
         if not ending.parts.errors:
             await self._end_problems(ending)
         return ending
 
     def _needs_write(self, ending: Ending) -> bool:
         is_settled = beteiligte_status.is_settled(
-            ending.seen.espo, ending.status, ending.message, self._now()
+            ending.observed.espo, ending.status, ending.message, self._now()
         )
         return ending.wants_write or not is_settled
 
     async def _write_collected(self, ending: Ending) -> None:
         """Write what was collected, without the record itself."""
-        told = {problem.key for problem in ending.parts.problems}
+        notified = {problem.key for problem in ending.parts.problems}
         await self._writes.flush()
-        await self._take_up(ending, told)
+        await self._notify_found_late(ending, notified)
 
-    async def _take_up(self, ending: Ending, told: Collection[str]) -> None:
-        """Tell what the writes have brought to light."""
+    async def _notify_found_late(
+        self, ending: Ending, notified: Collection[str]
+    ) -> None:
+        """Notify of what was found out while writing."""
         ending.parts = replace(
             ending.parts.latest(), kommunikation=ending.parts.kommunikation
         )
         for problem in ending.parts.problems:
-            if problem.key not in told:
+            if problem.key not in notified:
                 await self._notifications.notify(problem)
 
     def _kind_problems(self, ending: Ending) -> list[Problem]:
         """What Advoware has no place for in the record as we write it."""
-        espo = {**ending.seen.espo, **ending.attributes}
-        return kind_problems(replace(ending.seen, espo=espo), ending.advo, self._mapper)
+        espo = {**ending.observed.espo, **ending.attributes}
+        return kind_problems(
+            replace(ending.observed, espo=espo), ending.advo, self._mapper
+        )
 
     async def _end_problems(self, ending: Ending) -> None:
         """Withdraw the tasks of what does not stand any more."""
-        espo, betnr = ending.seen.espo, ending.advo.get("betNr")
+        espo, betnr = ending.observed.espo, ending.advo.get("betNr")
         found = standing_problems(ending.standing.values(), espo, betnr)
         found += self._kind_problems(ending)
         kinds = [f"{kind}:{ENTITY_TYPE}:" for kind in OWN_KINDS]
         standing = [problem.key for problem in found]
-        if fields_of_other_kind(ending.advo):  # told when the kind changed
+        if fields_of_other_kind(ending.advo):  # notified when the kind changed
             standing.append(f"kind_changed:{ENTITY_TYPE}:{espo['id']}")
         await self._notifications.settle(
             ENTITY_TYPE, [espo["id"]], kinds, standing, SETTLED
         )
         contacts = ending.parts.kommunikation
         if ending.parts.not_before is None and ending.direction == "both":
-            told = [problem.key for problem in contacts.problems]
+            notified = [problem.key for problem in contacts.problems]
             kinds = list(kommunikation.STATE_KINDS)
             await self._notifications.settle(
-                ENTITY_TYPE, [espo["id"]], kinds, told, kommunikation.SETTLED
+                ENTITY_TYPE, [espo["id"]], kinds, notified, kommunikation.SETTLED
             )
 
     async def remember(
         self,
         store: SyncStore,
-        seen: Observation,
+        observed: Observation,
         plan: Merge,
         standing: Mapping[str, Standing],
     ) -> SyncState:
         """Store what both sides hold now, and what stands between them."""
         state = SyncState(
             ENTITY_TYPE,
-            seen.espo["id"],
-            advoware_id=str(seen.advo["betNr"]),
+            observed.espo["id"],
+            advoware_id=str(observed.advo["betNr"]),
             base=base_to_json(plan.settled),
             rejected={name: item.as_json() for name, item in standing.items()},
-            advoware_row_id=seen.advo.get("rowId"),
+            advoware_row_id=observed.advo.get("rowId"),
             espocrm_modified_at=espocrm_query.parse_date_time(
-                seen.espo.get("modifiedAt")
+                observed.espo.get("modifiedAt")
             ),
             synced_at=self._now(),
             advoware_created_at=advoware_protocol.parse_change_time(
-                seen.advo.get("angelegtAm")
+                observed.advo.get("angelegtAm")
             ),
             advoware_changed_at=advoware_protocol.parse_change_time(
-                seen.advo.get("geaendertAm")
+                observed.advo.get("geaendertAm")
             ),
         )
         await store.save(state)
         return state
 
-    async def tell_given_up(self, espo: Record, fields: Record) -> None:
+    async def notify_given_up(self, espo: Record, fields: Record) -> None:
         """Tell a person of a record that is not tried any more for a day."""
         if fields["syncStatus"] != "permanently_failed":
             return
@@ -281,7 +287,7 @@ class BeteiligteFinisher:
         )
 
     async def was_edited(self, before: Record, sent: Record, written: Record) -> bool:
-        """Whether somebody has edited the record since it was read, according to the answer to our PUT.
+        """Whether a user has edited the record since it was read, according to the answer to our PUT.
 
         The answer may show a value otherwise than a read does, so a read confirms it.
         """
@@ -292,18 +298,20 @@ class BeteiligteFinisher:
 
     # -- the PUT --------------------------------------------------------------------------------------------------
 
-    def _attributes(self, seen: Observation, plan: Merge) -> Record:
+    def _attributes(self, observed: Observation, plan: Merge) -> Record:
         """What the plan changes in EspoCRM."""
-        kind = kind_of_espocrm(espocrm_after(seen.espo, plan.to_espocrm, self._mapper))
-        shown_now = seen.espo if kind == kind_of_espocrm(seen.espo) else None
+        kind = kind_of_espocrm(
+            espocrm_after(observed.espo, plan.to_espocrm, self._mapper)
+        )
+        shown_now = observed.espo if kind == kind_of_espocrm(observed.espo) else None
         attributes = self._mapper.to_espocrm(plan.to_espocrm, kind=kind, espo=shown_now)
-        if not seen.espo.get("betnr"):
-            attributes["betnr"] = int(seen.advo["betNr"])
+        if not observed.espo.get("betnr"):
+            attributes["betnr"] = int(observed.advo["betNr"])
         return attributes
 
     async def _write(self, ending: Ending) -> None:
         """The one final PUT, without what EspoCRM refuses of it; then values that were written are read back."""
-        espo = ending.seen.espo
+        espo = ending.observed.espo
         writes_values = ending.attributes.keys() - {
             "betnr"
         } or ending.parts.espocrm.keys() & set(CONTACT_ARRAYS)
@@ -311,7 +319,7 @@ class BeteiligteFinisher:
             now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
             if was_edited_since(self._mapper, espo, {}, now):
                 raise Conflict(espocrm_query.SYSTEM, "edited while it was synced")
-        told_before = {problem.key for problem in ending.parts.problems}
+        notified_before = {problem.key for problem in ending.parts.problems}
         while True:
             try:
                 await self._put_with_kommunikation(ending)
@@ -325,7 +333,7 @@ class BeteiligteFinisher:
         shown = shown_by_espocrm({**espo, **ending.attributes})
         ending.shows_other_fields = shown.keys() != shown_by_espocrm(espo).keys()
         await self._read_back(ending)
-        await self._take_up(ending, told_before)
+        await self._notify_found_late(ending, notified_before)
         has_failed = len(ending.parts.errors) > ending.shown[1]
         if has_failed or (
             ending.message != ending.shown[0] and not ending.parts.errors
@@ -365,23 +373,25 @@ class BeteiligteFinisher:
                 "advowareRowId": ending.advo.get("rowId"),
                 **await self._status_fields(ending),
             }
-            known = ending.version or ending.seen.espo.get("versionNumber") or 0
+            known = ending.version or ending.observed.espo.get("versionNumber") or 0
             version = max(version_number or 0, known) or None
-            return RecordWrite(ENTITY_TYPE, ending.seen.espo["id"], attributes, version)
+            return RecordWrite(
+                ENTITY_TYPE, ending.observed.espo["id"], attributes, version
+            )
 
         ending.written = await self._writes.write(update)
         ending.version = ending.written.get("versionNumber")
         return ending.written
 
     async def _status_fields(self, ending: Ending) -> Record:
-        espo, now, parts = ending.seen.espo, self._now(), ending.parts
+        espo, now, parts = ending.observed.espo, self._now(), ending.parts
         ending.shown = (ending.message, len(parts.errors))
         if parts.not_before is not None:
             return beteiligte_status.waiting(ending.message)
         if not parts.errors:
             return beteiligte_status.success(ending.status, now, ending.message)
         fields = beteiligte_status.failure(espo, "; ".join(parts.errors), now)
-        await self.tell_given_up(espo, fields)
+        await self.notify_given_up(espo, fields)
         return fields
 
     async def _leave_out_refused(self, ending: Ending, error: ValidationFailed) -> None:
@@ -406,8 +416,8 @@ class BeteiligteFinisher:
         if not refused:
             raise error
         found = {}
-        espocrm = self._mapper.comparable_from_espocrm(ending.seen.espo)
-        advoware = self._mapper.comparable_from_advoware(ending.seen.advo)
+        espocrm = self._mapper.comparable_from_espocrm(ending.observed.espo)
+        advoware = self._mapper.comparable_from_advoware(ending.observed.advo)
         for attribute, refusal in refused.items():
             del ending.attributes[attribute]
             name = self._mapper.field_of(attribute)
@@ -418,7 +428,7 @@ class BeteiligteFinisher:
         ending.plan = without_fields(ending.plan, found, pairs)
         ending.standing |= found
         ending.changes += standing_lines(found.values())
-        await self._tell(ending, found)
+        await self._notify(ending, found)
 
     async def _refused_alone(
         self, ending: Ending, candidates: Record
@@ -427,10 +437,10 @@ class BeteiligteFinisher:
         refused = {}
         for attribute, value in candidates.items():
             try:
-                version = ending.version or ending.seen.espo.get("versionNumber")
+                version = ending.version or ending.observed.espo.get("versionNumber")
                 written = await self._espocrm.update_entity(
                     ENTITY_TYPE,
-                    ending.seen.espo["id"],
+                    ending.observed.espo["id"],
                     {attribute: value},
                     version_number=version,
                 )
@@ -442,12 +452,12 @@ class BeteiligteFinisher:
     async def _read_back(self, ending: Ending) -> None:
         """Compare what EspoCRM has stored of the business fields with what was sent.
 
-        The answer to a PUT echoes what was sent; only a read shows what was stored. If somebody else has saved the
+        The answer to a PUT echoes what was sent; only a read shows what was stored. If another user has saved the
         record since the PUT, a difference is that person's edit.
         """
         if not ending.attributes.keys() - {"betnr"}:
             return
-        espo = ending.seen.espo
+        espo = ending.observed.espo
         now = dict(ending.written or {})
         if not await self._espocrm.shows_what_is_stored(ENTITY_TYPE):
             now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
@@ -471,14 +481,14 @@ class BeteiligteFinisher:
         ending.plan = without_fields(ending.plan, pairs, pairs)
         ending.standing |= found
         ending.changes += standing_lines(found.values())
-        await self._tell(ending, found)
+        await self._notify(ending, found)
 
-    async def _tell(self, ending: Ending, found: Mapping[str, Standing]) -> None:
+    async def _notify(self, ending: Ending, found: Mapping[str, Standing]) -> None:
         """Tell what was found or is over, together with what else stands of the same kind: they share one Task."""
         words = {item.word for item in found.values()}
         items = [item for item in ending.standing.values() if item.word in words]
         for problem in standing_problems(
-            items, ending.seen.espo, ending.advo.get("betNr")
+            items, ending.observed.espo, ending.advo.get("betNr")
         ):
             await self._notifications.notify(problem)
 

@@ -17,12 +17,22 @@ from services.espocrm import EspoCRMAPI
 from services.kommunikation_sync_utils import ENTITY_TYPE as KOMMUNIKATION
 from services.notification_utils import NotificationManager
 from services.values.espocrm_query import Where, contains, equals
+from services.vmh_sync.adressen.match import ENTITY_TYPE as ADRESSE
 from services.vmh_sync.beteiligte.create import ENTITY_TYPE
+from services.vmh_sync.beteiligte.plan import OWN_KINDS
+from services.vmh_sync.problem_texts import adressen, kommunikation
 from services.vmh_sync.result import Problem
 from services.vmh_sync.store import SyncState, SyncStore
 
 MERGED_IDS = "mergedIds"
 IN_USE_AGAIN = "Der Beteiligte ist in EspoCRM wieder vorhanden."
+GONE_FROM_ADVOWARE = "Der Beteiligte ist in Advoware nicht mehr vorhanden."
+#: Told at a CBeteiligte about what stands between both sides, by the beginnings of the keys.
+STANDING_KINDS = (
+    *(f"{kind}:{ENTITY_TYPE}:" for kind in OWN_KINDS if kind != "missing_in_advoware"),
+    *kommunikation.STATE_KINDS,
+    *adressen.DELETE_KINDS,
+)
 
 Record = dict[str, Any]
 
@@ -73,7 +83,7 @@ class GoneBeteiligte:
         survivor = await self._survivor(entity_id)
         return Fate("deleted") if survivor is None else Fate("merged", survivor)
 
-    async def tell(self, entity_id: str, betnr: str, fate: Fate) -> None:
+    async def notify(self, entity_id: str, betnr: str, fate: Fate) -> None:
         """Tell a person what is left to do in Advoware; nothing if nothing is."""
         if fate.word == "deleted":
             await self._notifications.notify(deleted_problem(entity_id, betnr))
@@ -92,6 +102,34 @@ class GoneBeteiligte:
             for key in (deleted_key, merged_key)
         ]
         await self._notifications.withdraw(keys, IN_USE_AGAIN)
+
+    async def end_standing(self, entity_id: str, betnr: str, store: SyncStore) -> None:
+        """Withdraw what was told about differences to a Beteiligter that Advoware does not know any more."""
+        await self._notifications.settle(
+            ENTITY_TYPE, [entity_id], STANDING_KINDS, [], GONE_FROM_ADVOWARE
+        )
+        addresses = await store.load_parts(ADRESSE, betnr)
+        if addresses:
+            await self._notifications.settle(
+                ADRESSE, list(addresses), adressen.STATE_KINDS, [], GONE_FROM_ADVOWARE
+            )
+
+    async def spare_number(
+        self, espo: Mapping[str, Any], store: SyncStore
+    ) -> str | None:
+        """The number of a record that was merged into this one, if Advoware knows it and no record has it now.
+
+        Raises:
+            ForeignSystemError: EspoCRM or Advoware does not answer.
+        """
+        for merged_id in str(espo.get(MERGED_IDS) or "").split():
+            state = await store.load(ENTITY_TYPE, merged_id)
+            if state is None or state.advoware_id is None:
+                continue
+            fate = await self.fate_of(merged_id, state.advoware_id)
+            if fate.word in {"merged", "deleted"}:
+                return state.advoware_id
+        return None
 
     async def _survivor(self, entity_id: str) -> Record | None:
         try:
@@ -146,6 +184,11 @@ def deleted_key(entity_id: str) -> str:
     return f"deleted:{ENTITY_TYPE}:{entity_id}"
 
 
+def missing_key(entity_id: str) -> str:
+    """The key of the task about a record whose Beteiligter is gone from Advoware."""
+    return f"missing_in_advoware:{ENTITY_TYPE}:{entity_id}"
+
+
 def merged_key(entity_id: str) -> str:
     """The key of the task about a record that was merged into another one."""
     return f"merged:{ENTITY_TYPE}:{entity_id}"
@@ -154,7 +197,7 @@ def merged_key(entity_id: str) -> str:
 def deleted_problem(entity_id: str, betnr: str, name: str = "") -> Problem:
     """The problem of a record that was deleted in EspoCRM while Advoware still has its number.
 
-    ``name``: without it the Task names the record as it was last seen.
+    ``name``: without it the Task names the record as it was last observed.
     """
     details = {"reason": "deleted", "betnr": betnr, **({"name": name} if name else {})}
     return Problem(

@@ -70,7 +70,7 @@ from services.calendar_sync.model import (
     uncompared,
     untranslatable_error,
 )
-from services.calendar_sync.observation import PlanSettings
+from services.calendar_sync.observation import PlanSettings, is_placeholder
 from services.calendar_sync.store import (
     AuditLine,
     CalendarStore,
@@ -849,7 +849,7 @@ class Applier:
                 )
                 if (
                     event.cancelled
-                    or event.shows_text
+                    or not (is_placeholder(event) or event.has_foreign_text)
                     or event.sync_id not in {None, pair.sync_id}
                 ):
                     continue

@@ -119,7 +119,7 @@ class Past:
 
     Attributes:
         once_paired: those that a deleted pair of this employee has had.
-        elsewhere: the Termin of those that are a live pair's of another employee: they were moved here.
+        elsewhere: the Termin of those hidden ones that are a live pair's of another employee: they were moved here.
         undecided: Termine that interrupted creates may have left, of which nobody can tell yet.
     """
 
@@ -231,6 +231,14 @@ class Picture:
             or fr_nr in self.elsewhere
             or fr_nr in self.confirmed.termine
         )
+
+    def is_hidden_copy(self, event: GoogleEvent) -> bool:
+        """Whether it was made of an event whose text we hide, and says nothing of its own.
+
+        Text that was typed into a hidden event is not taken; in a copy of one it is what the copy is about.
+        """
+        was_moved_here = event.id in self.past.elsewhere
+        return is_placeholder(event) or (event.has_foreign_text and was_moved_here)
 
     def origin_of(self, event: GoogleEvent) -> int | None:
         """The Termin whose copy an event without pair was made from, as far as marks, its id or other rows tell."""

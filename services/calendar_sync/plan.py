@@ -274,7 +274,7 @@ def _persons_event(
 ) -> Iterator[Action]:
     event = google.event
     is_readable = isinstance(event, NormalisedEvent) and not event.anonymised
-    origin = seen.origin_of(google) if is_placeholder(google) else None
+    origin = seen.origin_of(google) if seen.is_hidden_copy(google) else None
     if isinstance(event, NormalisedEvent) and origin is not None:
         yield from _hidden_copy(seen, google, event, origin, pair)
     elif (

@@ -571,8 +571,10 @@ async def _past(
         if event.id not in paired and not event.cancelled
     ]
     marked = {event.id: event.sync_id for event in unpaired if event.fr_nr is not None}
-    unnamed = {
-        event.id for event in unpaired if event.fr_nr is None and is_placeholder(event)
+    hidden = {
+        event.id
+        for event in unpaired
+        if (event.fr_nr is None and is_placeholder(event)) or event.has_foreign_text
     }
     known = await store.events_once_paired(kuerzel, marked.keys())
     # A deleted pair has had it as it is, if no later one has written its own marks. That of a copy without a row is
@@ -582,4 +584,4 @@ async def _past(
         for event_id, sync_id in known
         if marked[event_id] in {sync_id, None} or sync_id.version != RANDOM
     )
-    return Past(once_paired, await store.termine_of_events_elsewhere(kuerzel, unnamed))
+    return Past(once_paired, await store.termine_of_events_elsewhere(kuerzel, hidden))

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from config import PROJECT_ROOT, ConfigurationError
+from config import PROJECT_ROOT, BitByLawError, ConfigurationError
 
 __all__ = [
     "AuthenticationFailed",
@@ -41,10 +41,6 @@ __all__ = [
     "without_quotes",
     "words_of",
 ]
-
-
-class BitByLawError(Exception):
-    """Something this product understands went wrong."""
 
 
 class InvalidInput(BitByLawError):
@@ -84,7 +80,7 @@ class NameMissing(NeedsPerson):
 
 
 class CreateUnclear(NeedsPerson):
-    """Nobody can tell whether an interrupted create has come to its end; a second one would double the record."""
+    """It is unknown whether an interrupted create has come to its end; a second one would double the record."""
 
     reason = "create_unclear"
 
@@ -121,12 +117,11 @@ class ForeignSystemError(BitByLawError):
     Attributes:
         system: ``"Advoware"``, ``"EspoCRM"``, ``"Google Calendar"``, ``"Redis"`` or ``"PostgreSQL"``.
         status: the HTTP status, if there was an answer.
-        reason: what the system said, in its own words; may be empty.
+        reason: what the system gave as the reason, in its own words; may be empty.
         details: the decoded body of the answer. It may contain personal data: for the caller, never for a log.
         retry_after: the ``Retry-After`` of the answer as it came (seconds or a date); None without one.
+        retry_after_seconds: how long the system asks us to wait; None if it does not say.
     """
-
-    retry_after: str | None = None
 
     def __init__(
         self,
@@ -135,17 +130,25 @@ class ForeignSystemError(BitByLawError):
         *,
         status: int | None = None,
         details: Any = None,
+        retry_after: str | None = None,
+        retry_after_seconds: float | None = None,
     ) -> None:
         self.system = system
         self.status = status
         self.reason = reason
         self.details = details
-        answered = f" answered {status}" if status is not None else ""
-        super().__init__(
-            f"{system}{answered}: {reason}"
-            if reason
-            else f"{system}{answered or ' failed'}"
-        )
+        self.retry_after = retry_after
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(_message(system, status, reason))
+
+
+def _message(system: str, status: int | None, reason: str) -> str:
+    if status is not None:
+        head = f"{system} answered {status}"
+        return f"{head}: {reason}" if reason else head
+    if reason:
+        return f"{system}: {reason}"
+    return f"{system} failed"
 
 
 class NotFound(ForeignSystemError):
@@ -169,9 +172,7 @@ class AuthenticationFailed(ForeignSystemError):
 
 
 class RateLimited(ForeignSystemError):
-    """Too many requests (429). ``retry_after_seconds`` is what the system asked for, if it did."""
-
-    retry_after_seconds: float | None = None
+    """Too many requests (429, or our own share of them)."""
 
 
 class Unavailable(ForeignSystemError):
@@ -180,7 +181,11 @@ class Unavailable(ForeignSystemError):
     ``was_sent`` is False if the request certainly never arrived, so that even a write may be repeated.
     """
 
-    was_sent: bool = True
+    def __init__(
+        self, system: str, reason: str = "", *, was_sent: bool = True, **facts: Any
+    ) -> None:
+        super().__init__(system, reason, **facts)
+        self.was_sent = was_sent
 
 
 class UpstreamTimeout(Unavailable):
@@ -222,22 +227,20 @@ _QUOTED = re.compile(r" ?„[^“]*“")
 def shown_text(error: Exception) -> str:
     """An error as the record that it concerns may show it.
 
-    What a foreign system said stands in „“, because it may name people; long numbers in it are left out.
+    The words of a foreign system stand in „“, because it may name people; long numbers in it are left out.
     """
     name = type(error).__name__
     if not isinstance(error, ForeignSystemError) or error.status is None:
         return f"{name}: {error}"
+    answered = f"{name}: {error.system} answered {error.status}"
     words = words_of(error)
-    return f"{name}: {error.system} answered {error.status}" + (
-        f" {words}" if words else ""
-    )
+    return f"{answered} {words}" if words else answered
 
 
 def words_of(error: ForeignSystemError) -> str:
-    """What the foreign system said, in „“ and without long numbers; empty if it said nothing."""
-    words = _NUMBERS.sub(
-        "…", error.reason.translate({ord("„"): "'", ord("“"): "'"})
-    ).strip()
+    """What the foreign system answered, in „“ and without long numbers; empty if it gave no reason."""
+    unquoted = error.reason.translate({ord("„"): "'", ord("“"): "'"})
+    words = _NUMBERS.sub("…", unquoted).strip()
     return f"„{words}“" if words else ""
 
 
@@ -251,35 +254,49 @@ def failure_code(error: BaseException) -> str:
 
     Never what a foreign record contains, which an error's message may quote.
     """
-    if isinstance(error, BitByLawError | ConfigurationError):
+    if isinstance(error, BitByLawError):
         return without_quotes(shown_text(error))
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if _is_ours(frame.filename)
-    ]
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}{place}"
+    name = type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    own_frames = [frame for frame in frames if _is_in_product(frame.filename)]
+    if not own_frames:
+        return name
+    last = own_frames[-1]
+    return f"{name} ({Path(last.filename).name}:{last.lineno})"
 
 
-def _is_ours(filename: str) -> bool:
-    """Whether a place is in this product: where a library raised tells nobody what to look at."""
+def _is_in_product(filename: str) -> bool:
+    """Whether a place is in this product: a place in a library does not show what to look at."""
     return (
         Path(filename).is_relative_to(PROJECT_ROOT) and "site-packages" not in filename
     )
 
 
 def error_for_status(
-    system: str, status: int, reason: str = "", details: Any = None
+    system: str,
+    status: int,
+    reason: str = "",
+    details: Any = None,
+    *,
+    retry_after: str | None = None,
+    retry_after_seconds: float | None = None,
 ) -> ForeignSystemError:
     """The error that stands for an HTTP status of 300 and above."""
-    fallback = (
-        Unavailable
-        if status >= 500
-        else ValidationFailed
-        if status >= 400
-        else UnexpectedAnswer
+    return _class_for_status(status)(
+        system,
+        reason,
+        status=status,
+        details=details,
+        retry_after=retry_after,
+        retry_after_seconds=retry_after_seconds,
     )
-    return _CLASS_FOR_STATUS.get(status, fallback)(
-        system, reason, status=status, details=details
-    )
+
+
+def _class_for_status(status: int) -> type[ForeignSystemError]:
+    if status in _CLASS_FOR_STATUS:
+        return _CLASS_FOR_STATUS[status]
+    if status >= 500:
+        return Unavailable
+    if status >= 400:
+        return ValidationFailed
+    return UnexpectedAnswer

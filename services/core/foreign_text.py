@@ -35,12 +35,12 @@ def clean_value(value: Any) -> Any:
 
 
 def without_invisible(text: str) -> str:
-    """Text without characters that nobody sees: for numbers, mail addresses and IBANs."""
+    """Text without invisible characters: for numbers, mail addresses and IBANs."""
     return _INVISIBLE.sub("", text)
 
 
 def has_invisible(text: str) -> bool:
-    """Whether a text contains characters that nobody sees."""
+    """Whether a text contains invisible characters."""
     return _INVISIBLE.search(text) is not None
 
 
@@ -48,7 +48,6 @@ def comparable_text(value: Any) -> str | None:
     """Text as it is compared: NFC, trimmed, inner white space as one space, without control characters; empty: None."""
     if value is None:
         return None
-    text = re.sub(
-        r"\s+", " ", unicodedata.normalize("NFC", clean_text(str(value)))
-    ).strip()
+    composed = unicodedata.normalize("NFC", clean_text(str(value)))
+    text = re.sub(r"\s+", " ", composed).strip()
     return text or None

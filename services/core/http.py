@@ -110,7 +110,9 @@ async def send(
             ``status`` if that had arrived.
     """
     content = body if json_data is None else json.dumps(json_data).encode()
-    content_type = {} if content is None else {"Content-Type": "application/json"}
+    all_headers = dict(headers or {})
+    if content is not None:
+        all_headers = {"Content-Type": "application/json", **all_headers}
     status = None
     try:
         async with (
@@ -118,7 +120,7 @@ async def send(
             session.request(
                 method,
                 url,
-                headers={**content_type, **(headers or {})},
+                headers=all_headers,
                 params=params,
                 data=content,
                 skip_auto_headers=["Content-Type"],
@@ -128,9 +130,7 @@ async def send(
             status = response.status
             return await _read(response)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        unreachable = Unavailable(system, "cannot be reached")
-        unreachable.was_sent = False
-        raise unreachable from error
+        raise Unavailable(system, "cannot be reached", was_sent=False) from error
     except TimeoutError as error:
         raise UpstreamTimeout(
             system, f"no complete answer within {timeout_seconds:.3g} s", status=status

@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from itertools import chain
 from typing import Any
 
 #: The engine's parser gives up at 128 levels; some are needed for the envelope of an answer.
@@ -48,20 +47,27 @@ def _float(text: str) -> float | str:
 
 
 def _integer(text: str) -> int | str:
-    return int(text) if len(text) <= 20 and -(2**63) <= int(text) < 2**64 else text
+    if len(text) > 20:
+        return text
+    value = int(text)
+    return value if -(2**63) <= value < 2**64 else text
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    containers = [value]
+    containers = _containers([value])
     for _ in range(levels):
-        members = chain.from_iterable(map(_members, containers))
-        containers = [member for member in members if isinstance(member, dict | list)]
-        if not containers:
+        inner: list[Any] = []
+        for container in containers:
+            inner += _containers(_members(container))
+        if not inner:
             return False
+        containers = inner
     return True
 
 
-def _members(container: Any) -> Iterable[Any]:
-    if isinstance(container, dict):
-        return container.values()
-    return container if isinstance(container, list) else ()
+def _containers(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if isinstance(value, dict | list)]
+
+
+def _members(container: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container

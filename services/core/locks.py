@@ -1,8 +1,8 @@
 """Locks: one run at a time per record, across all workers.
 
 The lock in Redis is what others see, and it is renewed; but Redis may forget. A record's lock is therefore held in
-PostgreSQL as well, which lets go of it when the connection ends: both would have to fail for two runs to meet. Who does
-not get the lock: `services.core.look_again`.
+PostgreSQL as well, which releases it when the connection ends: both would have to fail for two runs to meet. What a run
+does that does not get the lock: `services.core.look_again`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
 from redis.exceptions import LockError, RedisError
 
-from services.core.database import CONNECTION_ERRORS, database_errors
 from services.core.errors import EntityBusy, NotBefore, Unavailable
 from services.core.resources import Resources
+from services.core.store_errors import DATABASE_ERRORS, database_errors, redis_errors
 
 #: For a connection to hold a lock with, when `LOCK_CONNECTIONS` records are being worked on already.
 CONNECTION_WAIT_SECONDS = 30.0
-#: For giving a connection back; after that it is closed, which lets go of its locks as well.
+#: For giving a connection back; after that it is closed, which releases its locks as well.
 RELEASE_SECONDS = 5.0
+_NOT_TAKEN = "the lock cannot be taken"
 
 
 def beteiligte_lock_key(entity_id: str) -> str:
@@ -45,10 +46,11 @@ async def record_lock(
     Not to be nested: it occupies one connection of a bounded pool, for which others wait.
 
     Raises:
-        EntityBusy: somebody else holds the lock, it was lost, or this worker works on as many records as it may.
-        NotBefore: PostgreSQL has let go of the lock, Redis has not (a worker has died); says when it will.
+        EntityBusy: another run holds the lock, it was lost, or this worker works on as many records as it may.
+        NotBefore: PostgreSQL has released the lock, Redis has not (a worker has died); says when it will.
         Unavailable, DatabaseUnusable: Redis does not answer, or see `database_errors`.
     """
+    redis = redis or resources.redis
     pool = await resources.lock_connections()
     connection = await _lock_connection(pool, min(ttl_seconds, CONNECTION_WAIT_SECONDS))
     try:
@@ -58,26 +60,25 @@ async def record_lock(
             )
         if not acquired:
             raise EntityBusy("another run is working on this record")
-        await _require_no_remains(resources, redis or resources.redis, key)
-        async with held_lock(redis or resources.redis, key, ttl_seconds):
+        await _require_expired(resources, redis, key)
+        async with held_lock(redis, key, ttl_seconds):
             yield
     finally:
-        # The pool lets go of all advisory locks of a connection that comes back.
-        with suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
+        # The pool releases all advisory locks of a connection that comes back.
+        with suppress(*DATABASE_ERRORS):
             await pool.release(connection, timeout=RELEASE_SECONDS)
 
 
-async def _require_no_remains(resources: Resources, redis: Redis, key: str) -> None:
-    """A dead worker's lock ends by itself; a live one's (PostgreSQL was restarted) is renewed and ends later."""
-    try:
+async def _require_expired(resources: Resources, redis: Redis, key: str) -> None:
+    """Refuse while Redis still holds the lock of another run.
+
+    A dead worker's lock ends by itself; a live one's (PostgreSQL was restarted) is renewed and ends later.
+    """
+    with redis_errors(_NOT_TAKEN):
         remaining_ms = await redis.pttl(key)
-    except RedisError as error:
-        raise Unavailable("Redis", "the lock cannot be taken") from error
     if remaining_ms > 0:
-        raise NotBefore(
-            "the lock of another run",
-            resources.clock() + timedelta(milliseconds=remaining_ms),
-        )
+        expires_at = resources.clock() + timedelta(milliseconds=remaining_ms)
+        raise NotBefore("the lock of another run", expires_at)
 
 
 async def _lock_connection(pool: asyncpg.Pool, seconds: float) -> asyncpg.Connection:
@@ -86,35 +87,25 @@ async def _lock_connection(pool: asyncpg.Pool, seconds: float) -> asyncpg.Connec
             return await pool.acquire(timeout=seconds)
     except Unavailable:
         # A pool whose connections are all open and in use says nothing about PostgreSQL.
-        if pool.get_size() == pool.get_max_size() and pool.get_idle_size() == 0:
+        is_exhausted = pool.get_size() == pool.get_max_size()
+        if is_exhausted and pool.get_idle_size() == 0:
             raise EntityBusy("this worker works on as many records as it may") from None
         raise
 
 
 @asynccontextmanager
 async def held_lock(redis: Redis, key: str, ttl_seconds: float) -> AsyncIterator[None]:
-    """Hold a lock while the block runs; renewed in time, released only if it is still ours.
+    """Hold a lock while the block runs; renewed in time, released only if this block still holds it.
 
     If the lock is lost while the block runs (Redis restarted, or we were suspended for longer than the TTL), the block
     is cancelled and `EntityBusy` raised, so that two runs do not go on side by side.
 
     Raises:
-        EntityBusy: somebody else holds the lock, or it was lost.
+        EntityBusy: another run holds the lock, or it was lost.
         Unavailable: Redis does not answer.
     """
     lock = Lock(redis, key, timeout=ttl_seconds, thread_local=False)
-    token = uuid.uuid4().hex
-    try:
-        acquired = await lock.acquire(blocking=False, token=token)
-    except RedisError as error:
-        raise Unavailable("Redis", "the lock cannot be taken") from error
-    except asyncio.CancelledError:
-        # Redis may have given us the lock without our hearing of it.
-        lock.local.token = token.encode()
-        with suppress(LockError, RedisError):
-            await asyncio.shield(lock.release())
-        raise
-    if not acquired:
+    if not await _is_acquired(lock):
         raise EntityBusy("another run is working on this record")
     owner = asyncio.current_task()
     assert owner is not None  # noqa: S101 - a coroutine that runs belongs to a task
@@ -129,14 +120,34 @@ async def held_lock(redis: Redis, key: str, ttl_seconds: float) -> AsyncIterator
                 raise EntityBusy("the lock was lost while working") from None
         raise
     finally:
-        watch.is_over = True  # from here on the watch cancels nobody
+        watch.is_over = True  # from here on the watch cancels no task
         renewer.cancel()
-        if (
-            watch.has_cancelled
-        ):  # it did so after the last moment at which the block could have noticed
+        # Cancelled after the last moment at which the block could have noticed.
+        if watch.has_cancelled:
             owner.uncancel()
-        with suppress(LockError, RedisError):
-            await asyncio.shield(lock.release())
+        await _release(lock)
+
+
+async def _is_acquired(lock: Lock) -> bool:
+    """Whether Redis has given the lock to us.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    token = uuid.uuid4().hex
+    try:
+        with redis_errors(_NOT_TAKEN):
+            return bool(await lock.acquire(blocking=False, token=token))
+    except asyncio.CancelledError:
+        # Redis may have given us the lock although its answer did not arrive.
+        lock.local.token = token.encode()
+        await _release(lock)
+        raise
+
+
+async def _release(lock: Lock) -> None:
+    with suppress(LockError, RedisError):
+        await asyncio.shield(lock.release())
 
 
 @dataclass
@@ -150,7 +161,7 @@ class _Watch:
 async def _renew(
     lock: Lock, ttl_seconds: float, owner: asyncio.Task[object], watch: _Watch
 ) -> None:
-    """Renew the lock; cancel its owner if it is somebody else's, or if Redis is away until the TTL is nearly over."""
+    """Renew the lock; cancel its owner if another run has it, or if Redis is away until the TTL is nearly over."""
     loop = asyncio.get_running_loop()
     valid_until = loop.time() + ttl_seconds
     pause = ttl_seconds / 3

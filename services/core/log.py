@@ -17,6 +17,8 @@ from typing import Any, Literal, TextIO
 _logger = logging.getLogger("bitbylaw")
 
 Level = Literal["debug", "info", "warning", "error"]
+#: How the engine's logger calls a level, where that differs.
+_ENGINE_LEVELS: dict[Level, str] = {"warning": "warn"}
 MAX_MESSAGE = 200
 MAX_PLACES = 5
 
@@ -33,7 +35,8 @@ def log(context: Any, level: Level, event: str, **fields: Any) -> None:
         logging.getLevelNamesMapping()[level.upper()], "%s", line, extra={"fact": fact}
     )
     if context is not None:
-        getattr(context.logger, "warn" if level == "warning" else level)(event, fields)
+        method = _ENGINE_LEVELS.get(level, level)
+        getattr(context.logger, method)(event, fields)
 
 
 class _JsonLine(logging.Formatter):
@@ -54,7 +57,7 @@ class _JsonLine(logging.Formatter):
 
 
 def _of_library(record: logging.LogRecord) -> dict[str, Any]:
-    """What a library tells, without what it quotes: not the arguments of its message, nor the text of an exception."""
+    """What a library logs, without what it quotes: not the arguments of its message, nor the text of an exception."""
     fields = {
         "logger": record.name,
         "message": str(record.msg).partition("\n")[0][:MAX_MESSAGE],

@@ -3,18 +3,18 @@
 A note says that something may have happened to a record after a run had read it. Nothing is lost, whoever dies:
 
 * the note is committed before its event is acknowledged, and the lock is tried once more after that: whoever held it
-  before has either still to look for notes, or has let go of it by then;
-* each run looks for notes after it has let go of the lock, and makes another round for them;
+  before has either still to look for notes, or has released it by then;
+* each run looks for notes after it has released the lock, and makes another round for them;
 * a round ends the notes that were there before it began, and no others (each has a version of its own);
 * what a crash or `MAX_ROUNDS` leaves behind is found by the cron (`Notes.left_behind`).
 
-So `work` must read the record anew each time it is called. It takes the lock itself, and raises `EntityBusy` if it
+So `work` must read the record again each time it is called. It takes the lock itself, and raises `EntityBusy` if it
 does not get it, or `NotBefore` if what an interrupted run has left (an unanswered request, a dead worker's lock) has to
 be waited for: it is then called again at that moment, and meanwhile no lock is held.
 
 Contract for those who do the whole work of a lock (`in_turn`): a Beteiligter's sync, a calendar's run. For those who do
 a part of it under the same lock (one Bankverbindung of a Beteiligter): `in_part`. They leave their notes like
-everybody, because the whole sync does their part as well; the notes of others they cannot carry out, and call
+all, because the whole sync does their part as well; the notes of others they cannot apply, and call
 ``hand_over`` for them (`BeteiligteSync.look_again`).
 """
 
@@ -37,10 +37,10 @@ MAX_ROUNDS = 10
 #: How often, and how long each time, a run waits for what an interrupted one has left before that is left to the cron.
 MAX_WAITS = 3
 LONGEST_WAIT_SECONDS = 120.0
-#: Notes that are older than this are nobody's any more; an additional run would do no harm.
+#: Notes that are older than this belong to no run any more; an additional run would do no harm.
 LEFT_BEHIND_SECONDS = 120
 
-#: Wishes. A person has edited the record: pauses after failures do not hold.
+#: What may be requested. A person has edited the record: pauses after failures do not hold.
 EDIT = "edit"
 #: A person has asked for the sync: nothing is waited for.
 HAND = "hand"
@@ -48,8 +48,8 @@ HAND = "hand"
 HIDE = "hide"
 
 Result = TypeVar("Result")
-Wishes = frozenset[str]
-_NONE: Wishes = frozenset()
+Requests = frozenset[str]
+_NONE: Requests = frozenset()
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def calendar(kuerzel: str) -> Subject:
 class Note:
     """What all have asked for since the last round."""
 
-    wishes: Wishes
+    requested: Requests
     version: int
 
 
@@ -84,7 +84,7 @@ class Notes:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def leave(self, subject: Subject, wishes: Wishes, now: datetime) -> None:
+    async def leave(self, subject: Subject, requested: Requests, now: datetime) -> None:
         """Ask whoever works on the subject to look again."""
         async with database_errors():
             await self._pool.execute(
@@ -95,7 +95,7 @@ class Notes:
                 """,
                 subject.entity_type,
                 subject.entity_id,
-                sorted(wishes),
+                sorted(requested),
                 now,
             )
 
@@ -110,7 +110,7 @@ class Notes:
         return Note(frozenset(row["wishes"]), row["version"]) if row else None
 
     async def end(self, subject: Subject, note: Note) -> None:
-        """Forget a note that was carried out, unless somebody has asked again since it was found."""
+        """Delete a note that was dealt with, unless a user has asked again since it was found."""
         async with database_errors():
             await self._pool.execute(
                 "DELETE FROM look_again WHERE entity_type = $1 AND entity_id = $2 AND version = $3",
@@ -122,7 +122,7 @@ class Notes:
     async def left_behind(
         self, entity_type: str, before: datetime, limit: int
     ) -> list[str]:
-        """The ids of the subjects that somebody asked for before this moment, those first who wait longest."""
+        """The ids of the subjects that were asked for before this moment, those first who wait longest."""
         async with database_errors():
             rows = await self._pool.fetch(
                 "SELECT entity_id FROM look_again WHERE entity_type = $1 AND asked_at < $2 ORDER BY asked_at LIMIT $3",
@@ -143,16 +143,16 @@ class _Waiting:
 async def in_turn(
     resources: Resources,
     subject: Subject,
-    wishes: Wishes,
-    work: Callable[[Wishes], Awaitable[Result]],
+    requested: Requests,
+    work: Callable[[Requests], Awaitable[Result]],
     *,
     leaves_note: bool = True,
 ) -> Result | None:
     """Do the whole work, alone, and again for all who have asked for it meanwhile.
 
-    ``work`` gets the wishes of this caller and of all notes; its result is not None. Returns the result of the first
-    round; None if another run is at work (it looks again) or the cron is to go on. With ``leaves_note`` False, a run
-    that is at work already is enough, as for a check.
+    ``work`` gets what was requested by this caller and by all notes; its result is not None. Returns the result of the
+    first round; None if another run is at work (it looks again) or the cron is to go on. With ``leaves_note`` False, a
+    run that is at work already is enough, as for a check.
 
     Raises:
         Whatever ``work`` raises but EntityBusy and NotBefore: the notes stay.
@@ -160,25 +160,30 @@ async def in_turn(
     """
     notes = Notes(await resources.database())
 
-    async def one_round(asked: Wishes) -> Result:
+    async def one_round(asked: Requests) -> Result:
         note = await notes.find(subject)
-        result = await work(asked | note.wishes if note else asked)
-        if note:
-            await notes.end(subject, note)
+        if note is None:
+            return await work(asked)
+        result = await work(asked | note.requested)
+        await notes.end(subject, note)
         return result
 
     first = await _unless_busy(
-        resources, subject, wishes, lambda: one_round(wishes), leaves_note=leaves_note
+        resources,
+        subject,
+        requested,
+        lambda: one_round(requested),
+        leaves_note=leaves_note,
     )
+    if first is None:
+        return None
     for _ in range(MAX_ROUNDS - 1):
-        if first is None or await notes.find(subject) is None:
+        if await notes.find(subject) is None:
             break
-        if (
-            await _unless_busy(
-                resources, subject, _NONE, lambda: one_round(_NONE), leaves_note=False
-            )
-            is None
-        ):
+        further = await _unless_busy(
+            resources, subject, _NONE, lambda: one_round(_NONE), leaves_note=False
+        )
+        if further is None:
             break
     return first
 
@@ -186,16 +191,16 @@ async def in_turn(
 async def in_part(
     resources: Resources,
     subject: Subject,
-    wishes: Wishes,
+    requested: Requests,
     work: Callable[[], Awaitable[Result]],
     hand_over: Callable[[], Awaitable[object]],
 ) -> Result | None:
     """Do a part of the work, alone. Who has asked meanwhile is left to ``hand_over``, which does the whole work.
 
-    ``wishes`` are what the whole work gets if another run is at it. Returns and raises as `in_turn`.
+    ``requested`` is what the whole work gets if another run is at it. Returns and raises as `in_turn`.
     """
     notes = Notes(await resources.database())
-    result = await _unless_busy(resources, subject, wishes, work, leaves_note=True)
+    result = await _unless_busy(resources, subject, requested, work, leaves_note=True)
     if result is not None and await notes.find(subject) is not None:
         await hand_over()
     return result
@@ -204,7 +209,7 @@ async def in_part(
 async def _unless_busy(
     resources: Resources,
     subject: Subject,
-    wishes: Wishes,
+    requested: Requests,
     work: Callable[[], Awaitable[Result]],
     *,
     leaves_note: bool,
@@ -216,17 +221,18 @@ async def _unless_busy(
         try:
             return await work()
         except NotBefore as error:
-            await notes.leave(subject, wishes, resources.clock())
+            await notes.leave(subject, requested, resources.clock())
             waits += 1
-            if waits > MAX_WAITS or not await _has_waited(
-                resources, subject, error.moment
-            ):
+            if waits > MAX_WAITS:
+                return None
+            if not await _has_waited(resources, subject, error.moment):
                 return None
         except EntityBusy:
             if not leaves_note:
                 return None
-            await notes.leave(subject, wishes, resources.clock())
-            leaves_note = False  # once more: whoever had the lock may have looked for notes before this one
+            await notes.leave(subject, requested, resources.clock())
+            # Once more: the run that had the lock may have looked for notes before this one.
+            leaves_note = False
 
 
 async def _has_waited(resources: Resources, subject: Subject, moment: datetime) -> bool:
@@ -235,10 +241,9 @@ async def _has_waited(resources: Resources, subject: Subject, moment: datetime) 
     if subject in waiting:
         return False
     waiting.add(subject)
+    seconds = (moment - resources.clock()).total_seconds()
     try:
-        await asyncio.sleep(
-            min((moment - resources.clock()).total_seconds(), LONGEST_WAIT_SECONDS)
-        )
+        await asyncio.sleep(min(seconds, LONGEST_WAIT_SECONDS))
     finally:
         waiting.discard(subject)
     return True

@@ -7,10 +7,10 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from services.core.errors import Unavailable
 from services.core.log import log
 from services.core.queue import Enqueue, NotEnqueued, enqueue_all
 from services.core.resources import Resources
+from services.core.store_errors import redis_errors
 
 #: Until the queue has confirmed the event, its pending key lives this much longer than enqueueing may take, and no
 #: longer: a Redis that stalls may set it after we have given up, and a worker may die in between.
@@ -39,21 +39,15 @@ async def enqueue_unless_pending(
     Raises:
         NotEnqueued, Unavailable: the queue or Redis is down.
     """
-    new = await _set_pending(
-        resources, topic, list(events), round(timeout_seconds) + UNCONFIRMED_SECONDS
-    )
+    unconfirmed_seconds = round(timeout_seconds) + UNCONFIRMED_SECONDS
+    new = await _set_pending(resources, topic, list(events), unconfirmed_seconds)
+    payloads = [events[entity_id] for entity_id in new]
     try:
-        await enqueue_all(
-            enqueue,
-            topic,
-            (events[entity_id] for entity_id in new),
-            timeout_seconds=timeout_seconds,
-        )
+        await enqueue_all(enqueue, topic, payloads, timeout_seconds=timeout_seconds)
     except NotEnqueued as error:
-        await claim_pending(resources, topic, *new[error.confirmed :])
-        await _confirm_pending(
-            resources, topic, new[: error.confirmed], pending_seconds
-        )
+        confirmed, failed = new[: error.confirmed], new[error.confirmed :]
+        await claim_pending(resources, topic, *failed)
+        await _confirm_pending(resources, topic, confirmed, pending_seconds)
         raise
     await _confirm_pending(resources, topic, new, pending_seconds)
     return new
@@ -67,14 +61,14 @@ async def _set_pending(
     Raises:
         Unavailable: Redis does not answer.
     """
-    try:
+    with redis_errors():
         async with resources.redis.pipeline(transaction=True) as pipeline:
             for entity_id in ids:
                 pipeline.set(pending_key(topic, entity_id), "1", nx=True, ex=seconds)
-            marked = await pipeline.execute()
-    except RedisError as error:
-        raise Unavailable("Redis", "cannot be reached") from error
-    return [entity_id for entity_id, is_new in zip(ids, marked, strict=True) if is_new]
+            were_set = await pipeline.execute()
+    return [
+        entity_id for entity_id, is_new in zip(ids, were_set, strict=True) if is_new
+    ]
 
 
 async def _confirm_pending(
@@ -98,9 +92,8 @@ async def claim_pending(resources: Resources, topic: str, *ids: str) -> None:
     """
     if not ids:
         return
+    keys = [pending_key(topic, entity_id) for entity_id in ids]
     try:
-        await resources.redis.delete(
-            *(pending_key(topic, entity_id) for entity_id in ids)
-        )
+        await resources.redis.delete(*keys)
     except RedisError:
         log(None, "warning", "webhook.mark_not_removed", topic=topic, ids=len(ids))

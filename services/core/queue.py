@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from itertools import islice
 from typing import Any
 
 from services.core.errors import Unavailable
@@ -41,25 +40,28 @@ async def enqueue_all(
     Raises:
         NotEnqueued: not all of them were confirmed in time; says how many of the first ones were.
     """
-    confirmed = 0
-    deadline = asyncio.get_running_loop().time() + timeout_seconds
-    waiting = iter(payloads)
-    while batch := list(islice(waiting, CONCURRENCY)):
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_seconds
+    all_payloads = list(payloads)
+    for confirmed in range(0, len(all_payloads), CONCURRENCY):
+        batch = all_payloads[confirmed : confirmed + CONCURRENCY]
         calls = [
-            asyncio.ensure_future(enqueue({"topic": topic, "data": payload}))
-            for payload in batch
+            _start_call(enqueue, {"topic": topic, "data": payload}) for payload in batch
         ]
-        for call in calls:
-            _left_alone.add(call)
-            call.add_done_callback(_forget)
-        remaining = max(0.0, deadline - asyncio.get_running_loop().time())
+        remaining = max(0.0, deadline - loop.time())
         done, pending = await asyncio.wait(calls, timeout=remaining)
         if pending or any(call.exception() for call in done):
             raise NotEnqueued(confirmed)
-        confirmed += len(batch)
+
+
+def _start_call(enqueue: Enqueue, message: dict[str, Any]) -> asyncio.Future[Any]:
+    call = asyncio.ensure_future(enqueue(message))
+    _left_alone.add(call)
+    call.add_done_callback(_forget)
+    return call
 
 
 def _forget(call: asyncio.Future[Any]) -> None:
     _left_alone.discard(call)
     if not call.cancelled():
-        call.exception()  # has been seen
+        call.exception()  # marks it as retrieved

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from redis.exceptions import RedisError
-
-from services.core.errors import RateLimited, Unavailable
+from services.core.errors import RateLimited
 from services.core.resources import Resources
+from services.core.store_errors import redis_errors
 
 MAX_WAIT_SECONDS = 30.0
+_UNREADABLE = "the rate limit cannot be read"
 
 
 @dataclass(frozen=True)
@@ -67,28 +67,22 @@ async def acquire(
 
     Raises:
         RateLimited: that would take longer than ``max_wait_seconds``.
-        Unavailable: Redis does not answer, so that nobody knows what the other workers do.
+        Unavailable: Redis does not answer, so that it is unknown what the other workers do.
     """
-    redis = resources.calendar_redis
-    try:
-        wait = await redis.register_script(_BOOK)(
-            keys=[f"rate_limit:{{{name}}}:bucket", f"rate_limit:{{{name}}}:log"],
-            args=[
-                round(1_000_000 / rate.per_second),
-                rate.burst,
-                rate.per_minute,
-                round(max_wait_seconds * 1_000_000),
-            ],
+    book = resources.calendar_redis.register_script(_BOOK)
+    keys = [f"rate_limit:{{{name}}}:bucket", f"rate_limit:{{{name}}}:log"]
+    interval = round(1_000_000 / rate.per_second)
+    max_wait = round(max_wait_seconds * 1_000_000)
+    with redis_errors(_UNREADABLE):
+        wait = await book(
+            keys=keys, args=[interval, rate.burst, rate.per_minute, max_wait]
         )
-    except RedisError as error:
-        raise Unavailable("Redis", "the rate limit cannot be read") from error
     if wait < 0:
-        booked = RateLimited(
+        raise RateLimited(
             "Redis",
             f"the rate limit {name} is booked for the next {max_wait_seconds:g} s",
+            retry_after_seconds=-wait / 1_000_000,
         )
-        booked.retry_after_seconds = -wait / 1_000_000
-        raise booked
     if wait > 0:
         await asyncio.sleep(wait / 1_000_000)
 
@@ -100,10 +94,8 @@ async def calls_of_last_minute(resources: Resources, name: str) -> int:
         Unavailable: Redis does not answer.
     """
     redis = resources.calendar_redis
-    try:
+    with redis_errors(_UNREADABLE):
         seconds, microseconds = await redis.time()
         moments = await redis.lrange(f"rate_limit:{{{name}}}:log", 0, -1)
-    except RedisError as error:
-        raise Unavailable("Redis", "the rate limit cannot be read") from error
     a_minute_ago = (seconds - 60) * 1_000_000 + microseconds
     return sum(int(moment) >= a_minute_ago for moment in moments)

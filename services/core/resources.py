@@ -49,12 +49,10 @@ class Resources:
         self._database = _Pool(lambda: open_database(settings.postgres))
         self._lock_connections = _Pool(lambda: open_lock_connections(settings.postgres))
         self._shared: dict[type[Any], Any] = {}
-        self.login_lock = (
-            asyncio.Lock()
-        )  #: one Advoware login at a time, also while Redis is down
-        self.guard: WriteGuard | None = (
-            None  #: decides on what the clients send; None: all of it is sent
-        )
+        #: One Advoware login at a time, also while Redis is down.
+        self.login_lock = asyncio.Lock()
+        #: Decides on what the clients send; None: all of it is sent.
+        self.guard: WriteGuard | None = None
 
     def shared(self, kind: type[Shared]) -> Shared:
         """The one object of this kind that all clients on these resources share; made when first asked for.
@@ -74,7 +72,7 @@ class Resources:
 
     @property
     def redis(self) -> Redis:
-        """Redis, the database for locks, marks and the Advoware token."""
+        """Redis, the database for locks, pending keys and the Advoware token."""
         return self._redis_database(self.settings.redis.db_advoware_cache)
 
     @property
@@ -134,9 +132,8 @@ class _Pool:
         if self._opening is None:
             self._opening = asyncio.create_task(self._opener())
             self._opening.add_done_callback(self._forget_failure)
-        return await asyncio.shield(
-            self._opening
-        )  # one who gives up waiting leaves it to the others
+        # One who gives up waiting leaves it to the others.
+        return await asyncio.shield(self._opening)
 
     def _forget_failure(self, opening: asyncio.Task[asyncpg.Pool]) -> None:
         if opening.cancelled() or opening.exception() is not None:
@@ -159,10 +156,11 @@ class _Pool:
 
 
 def _new_redis(settings: RedisSettings, number: int) -> Redis:
+    password = settings.password.get_secret_value() if settings.password else None
     return Redis(
         host=settings.host,
         port=settings.port,
-        password=settings.password.get_secret_value() if settings.password else None,
+        password=password,
         db=number,
         socket_timeout=settings.timeout_seconds,
         socket_connect_timeout=settings.timeout_seconds,
@@ -193,9 +191,8 @@ def current_resources() -> Resources:
 
 
 def _begin_shutdown(loop: asyncio.AbstractEventLoop, resources: Resources) -> None:
-    loop.remove_signal_handler(
-        signal.SIGTERM
-    )  # a second SIGTERM ends the process at once
+    # A second SIGTERM ends the process at once.
+    loop.remove_signal_handler(signal.SIGTERM)
     running = asyncio.all_tasks(loop)
     loop.create_task(_shut_down(running, resources))
 
@@ -206,11 +203,7 @@ async def _shut_down(running: set[asyncio.Task[object]], resources: Resources) -
     A cancelled handler sends no result: the connection ends with the process, and the engine returns the job to its
     queue. The SDK runs each invocation in a task of ``III._handle_invoke``.
     """
-    handlers = [
-        task
-        for task in running
-        if getattr(task.get_coro(), "__name__", "") == "_handle_invoke"
-    ]
+    handlers = [task for task in running if _is_handler(task)]
     for task in handlers:
         task.cancel()
     with suppress(TimeoutError):
@@ -218,3 +211,7 @@ async def _shut_down(running: set[asyncio.Task[object]], resources: Resources) -
             await asyncio.gather(*handlers, return_exceptions=True)
             await resources.close()
     os._exit(128 + signal.SIGTERM)
+
+
+def _is_handler(task: asyncio.Task[object]) -> bool:
+    return getattr(task.get_coro(), "__name__", "") == "_handle_invoke"

@@ -113,4 +113,6 @@ def _throttled_pauses() -> Generator[float, Any, None]:
 
 def _asked_pause(error: Exception) -> float:
     """The seconds of a ``Retry-After``, 0 without one."""
-    return getattr(error, "retry_after_seconds", None) or 0.0
+    if not isinstance(error, ForeignSystemError):
+        return 0.0
+    return error.retry_after_seconds or 0.0

@@ -25,12 +25,10 @@ async def require_twins(settings: Settings) -> None:
     """
     if not settings.twin_systems:
         return
+    problems: list[str] = []
     async with aiohttp.ClientSession() as session:
-        problems = [
-            problem
-            for name in settings.twin_systems
-            for problem in await _problems(session, settings, name)
-        ]
+        for name in settings.twin_systems:
+            problems += await _problems(session, settings, name)
     if problems:
         raise ConfigurationError(
             "Please correct these settings:\n  " + "\n  ".join(problems)
@@ -42,15 +40,12 @@ async def _problems(
 ) -> list[str]:
     addresses = settings.foreign_systems[name].addresses
     variable_of = {origin_of(url): variable for variable, url in addresses.items()}
-    answers = [
-        (variable, await _identity(session, origin))
-        for origin, variable in variable_of.items()
-    ]
-    return [
-        f"BITBYLAW_TWINS: {_explain(identity, variable, name)}"
-        for variable, identity in answers
-        if identity != TWIN_NAMES[name]
-    ]
+    problems = []
+    for origin, variable in variable_of.items():
+        identity = await _identity(session, origin)
+        if identity != TWIN_NAMES[name]:
+            problems.append(f"BITBYLAW_TWINS: {_explain(identity, variable, name)}")
+    return problems
 
 
 def _explain(identity: str | None, variable: str, name: str) -> str:
@@ -63,7 +58,7 @@ def _explain(identity: str | None, variable: str, name: str) -> str:
 
 
 async def _identity(session: aiohttp.ClientSession, origin: str) -> str | None:
-    """What this address calls itself: the name of a twin, "" for anything else, None if nobody answers."""
+    """What this address calls itself: the name of a twin, "" for anything else, None without an answer."""
     try:
         answer = await send(
             session,
@@ -72,8 +67,10 @@ async def _identity(session: aiohttp.ClientSession, origin: str) -> str | None:
             f"{origin}{IDENTITY_PATH}",
             timeout_seconds=ASK_SECONDS,
         )
-        said = answer.json("twin") if answer.status == 200 else None
+        identity = answer.json("twin") if answer.status == 200 else None
     except ForeignSystemError as error:
         return "" if error.status else None
-    name = said.get("twin") if isinstance(said, dict) else None
+    if not isinstance(identity, dict):
+        return ""
+    name = identity.get("twin")
     return name if isinstance(name, str) else ""

@@ -66,26 +66,20 @@ async def diagnose(settings: Settings, public_url: str | None = None) -> list[Ch
         try:
             app_user = await api.app_user()
             checks += [_check_key(app_user), _check_extension(app_user)]
-            checks += [await _check_entity(api, name) for name in ENTITIES]
+            for name in ENTITIES:
+                checks.append(await _check_entity(api, name))
             checks.append(await _check_task_parents(api))
-            checks += [
-                _check_role(app_user["acl"]),
-                _check_next_call(app_user["acl"], settings),
-            ]
+            checks.append(_check_role(app_user["acl"]))
+            checks.append(_check_next_call(app_user["acl"], settings))
             checks.append(await _check_task_user(api, settings))
             checks += check_instance(app_user)
+            checks += check_buttons(app_user, settings)
             if app_user["acl"].get("table", {}).get("Webhook"):
                 checks += await _check_webhooks(api, settings, public_url)
                 checks += await _check_running(api, resources, settings)
         except ForeignSystemError as error:
-            checks.append(
-                Check(
-                    "connection" if checks else "key",
-                    "unchecked",
-                    str(error),
-                    remedy(error),
-                )
-            )
+            name = "connection" if checks else "key"
+            checks.append(Check(name, "unchecked", str(error), remedy(error)))
         return checks
 
 
@@ -176,67 +170,38 @@ def _check_next_call(acl: Mapping[str, Any], settings: Settings) -> Check:
     """The entity of the reset of the next call is the firm's own; the extension knows nothing of it."""
     entity = settings.vmh.nextcall_entity
     row = acl.get("table", {}).get(entity)
-    if (
-        not isinstance(row, Mapping)
-        or row.get("edit") != "all"
-        or row.get("read") != "all"
-    ):
+    granted = row if isinstance(row, Mapping) else {}
+    if granted.get("edit") != "all" or granted.get("read") != "all":
+        message = f"The reset of the next call may not change {entity}."
         fix = f'Add {entity} with read and edit "all" to the role, or set VMH_NEXTCALL_ENTITY.'
-        return Check(
-            "next call",
-            "warning",
-            f"The reset of the next call may not change {entity}.",
-            fix,
-        )
+        return Check("next call", "warning", message, fix)
     return Check("next call", "ok", f"The reset of the next call may change {entity}.")
 
 
 async def _check_task_user(api: SetupAPI, settings: Settings) -> Check:
-    """Tasks of records that nobody is assigned to need somebody."""
+    """Tasks of records without an assigned user need one all the same."""
     name, user_id = "task user", settings.vmh.task_assigned_user_id
     fix = "Set VMH_TASK_ASSIGNED_USER_ID to the id of an active user: bitbylaw espocrm setup --task-user NAME"
     if not user_id:
-        return Check(
-            name,
-            "failed",
-            "Nobody gets the tasks of records that are assigned to nobody.",
-            fix,
-        )
+        message = "Nobody gets the tasks of records that are assigned to nobody."
+        return Check(name, "failed", message, fix)
     try:
         user = await api.get_entity("User", user_id)
     except NotFound:
-        return Check(
-            name,
-            "failed",
-            "EspoCRM does not know the user in VMH_TASK_ASSIGNED_USER_ID.",
-            fix,
-        )
+        message = "EspoCRM does not know the user in VMH_TASK_ASSIGNED_USER_ID."
+        return Check(name, "failed", message, fix)
     except Forbidden:
-        return Check(
-            name,
-            "failed",
-            "The role does not show the user in VMH_TASK_ASSIGNED_USER_ID.",
-            ASSIGN_ROLE,
-        )
+        message = "The role does not show the user in VMH_TASK_ASSIGNED_USER_ID."
+        return Check(name, "failed", message, ASSIGN_ROLE)
+    user_name = user.get("userName")
     if not user.get("isActive"):
-        return Check(
-            name,
-            "failed",
-            f"{user.get('userName')} is not active, so nobody sees these tasks.",
-            fix,
-        )
+        message = f"{user_name} is not active, so nobody sees these tasks."
+        return Check(name, "failed", message, fix)
     if user.get("type") not in PEOPLE:
-        return Check(
-            name,
-            "failed",
-            f"{user.get('userName')} is no person (type {user.get('type')}).",
-            fix,
-        )
-    return Check(
-        name,
-        "ok",
-        f"{user.get('userName')} gets the tasks of records that are assigned to nobody.",
-    )
+        message = f"{user_name} is no person (type {user.get('type')})."
+        return Check(name, "failed", message, fix)
+    message = f"{user_name} gets the tasks of records that are assigned to nobody."
+    return Check(name, "ok", message)
 
 
 # -- how EspoCRM is run -------------------------------------------------------------------------------------------
@@ -245,15 +210,41 @@ async def _check_task_user(api: SetupAPI, settings: Settings) -> Check:
 def check_instance(app_user: Mapping[str, Any]) -> list[Check]:
     """What an administrator has set, or forgotten, given EspoCRM's ``App/user``.
 
-    An API user may read the settings; the rest the extension tells from 1.2.0 on. What is not told is never "ok".
+    An API user may read the settings; all else the extension reports from 1.2.0 on. What is not reported is never "ok".
     """
     settings = app_user.get("settings") or {}
     instance = ((app_user.get("appParams") or {}).get("bitbylaw") or {}).get("instance")
-    return [
-        *(_check_told(instance) if instance else _untold()),
-        _check_phone_numbers(settings),
-        _check_address_format(settings),
-    ]
+    checks = _check_reported(instance) if instance else _not_reported()
+    checks.append(_check_phone_numbers(settings))
+    checks.append(_check_address_format(settings))
+    return checks
+
+
+def check_buttons(app_user: Mapping[str, Any], settings: Settings) -> list[Check]:
+    """Whether both sides know how the buttons of a Beteiligter reach us; nothing of an extension without buttons."""
+    is_set_up = ((app_user.get("appParams") or {}).get("bitbylaw") or {}).get("actions")
+    fix = "Run bitbylaw espocrm setup, or see docs/espocrm.md, Buttons."
+    if is_set_up is None:
+        return []
+    if not is_set_up:
+        return [
+            Check(
+                "buttons",
+                "warning",
+                "EspoCRM's buttons do not know where BitByLaw is.",
+                fix,
+            )
+        ]
+    if settings.espocrm.action_secret is None:
+        return [
+            Check(
+                "buttons",
+                "failed",
+                "ESPOCRM_ACTION_SECRET is not set: whoever presses a button is refused.",
+                fix,
+            )
+        ]
+    return [Check("buttons", "ok", "EspoCRM's buttons know where BitByLaw is.")]
 
 
 #: Checks of what only administrators see, and where.
@@ -265,20 +256,16 @@ _BY_HAND = {
 }
 
 
-def _untold() -> list[Check]:
+def _not_reported() -> list[Check]:
     message = "An API user cannot see it, and the extension does not tell it to us."
-    return [
-        Check(
-            name,
-            "warning",
-            message,
-            f"Look yourself: {place} Extension {EXTENSION_VERSION} tells it.",
-        )
-        for name, place in _BY_HAND.items()
-    ]
+    checks = []
+    for name, place in _BY_HAND.items():
+        fix = f"Look yourself: {place} Extension {EXTENSION_VERSION} tells it."
+        checks.append(Check(name, "warning", message, fix))
+    return checks
 
 
-def _check_told(instance: Mapping[str, Any]) -> list[Check]:
+def _check_reported(instance: Mapping[str, Any]) -> list[Check]:
     return [
         _check_cron(instance.get("cronSecondsAgo")),
         _check_php(str(instance.get("phpVersion")), instance.get("requiredPhpVersion")),
@@ -290,39 +277,24 @@ def _check_told(instance: Mapping[str, Any]) -> list[Check]:
 def _check_cron(seconds: Any) -> Check:
     fix = "Set up EspoCRM's cron: Administration > Scheduled Jobs shows the line for the crontab."
     if not isinstance(seconds, int):
-        return Check(
-            "cron", "failed", "No job of EspoCRM has ever run: no webhook is sent.", fix
-        )
+        message = "No job of EspoCRM has ever run: no webhook is sent."
+        return Check("cron", "failed", message, fix)
     if seconds > CRON_LATE_SECONDS:
-        return Check(
-            "cron",
-            "failed",
-            f"EspoCRM's jobs ran last {seconds // 60} minutes ago.",
-            fix,
-        )
+        message = f"EspoCRM's jobs ran last {seconds // 60} minutes ago."
+        return Check("cron", "failed", message, fix)
     return Check("cron", "ok", "EspoCRM's jobs run.")
 
 
 def _check_php(version: str, required: Any) -> Check:
-    found, needed = (
-        version_numbers(version.split("-")[0].split("+")[0]),
-        version_numbers(required),
-    )
+    found = version_numbers(version.split("-")[0].split("+")[0])
+    needed = version_numbers(required)
     if not found or not needed:
-        return Check(
-            "PHP",
-            "warning",
-            f"PHP {version}; what this EspoCRM needs is not known.",
-            _BY_HAND["PHP"],
-        )
+        message = f"PHP {version}; what this EspoCRM needs is not known."
+        return Check("PHP", "warning", message, _BY_HAND["PHP"])
     if found < needed:
         message = f"EspoCRM runs on PHP {version} and needs {required} or later."
-        return Check(
-            "PHP",
-            "failed",
-            message,
-            "Update PHP on EspoCRM's server, for the cron as well.",
-        )
+        fix = "Update PHP on EspoCRM's server, for the cron as well."
+        return Check("PHP", "failed", message, fix)
     return Check("PHP", "ok", f"PHP {version}; this EspoCRM needs {required} or later.")
 
 
@@ -383,16 +355,11 @@ async def _check_webhooks(
     api: SetupAPI, settings: Settings, public_url: str | None
 ) -> list[Check]:
     present, skip_own = await api.webhooks(), await api.knows_skip_own()
-    return [
-        _check_webhook(
-            event,
-            [row for row in present if row["event"] == event],
-            settings,
-            public_url,
-            skip_own,
-        )
-        for event in WEBHOOKS
-    ]
+    checks = []
+    for event in WEBHOOKS:
+        rows = [row for row in present if row["event"] == event]
+        checks.append(_check_webhook(event, rows, settings, public_url, skip_own))
+    return checks
 
 
 def _check_webhook(
@@ -407,47 +374,39 @@ def _check_webhook(
         message = "The API user has no such webhook (one that an administrator made by hand is not visible to us)."
         return Check(name, "failed", message, INSTALL_WEBHOOKS)
     if len(rows) > 1:
-        return Check(
-            name,
-            "failed",
-            f"It is registered {len(rows)} times, so that events come twice.",
-            INSTALL_WEBHOOKS,
-        )
+        message = f"It is registered {len(rows)} times, so that events come twice."
+        return Check(name, "failed", message, INSTALL_WEBHOOKS)
     (row,) = rows
-    if not row.get("isActive"):
-        return Check(name, "failed", "It is switched off.", INSTALL_WEBHOOKS)
     target = _without_query(row["url"])
-    if (
-        public_url is not None
-        and target != f"{public_url.rstrip('/')}{WEBHOOKS[event]}"
-    ):
-        return Check(
-            name,
-            "failed",
-            f"It leads to {target}, not to {public_url}.",
-            INSTALL_WEBHOOKS,
-        )
+    fault = _webhook_fault(event, row, target, settings, public_url)
+    if fault is not None:
+        message, fix = fault
+        return Check(name, "failed", message, fix)
+    if skip_own and not row.get("skipOwn"):
+        message = "It also reports what we change ourselves."
+        return Check(name, "warning", message, INSTALL_WEBHOOKS)
+    return Check(name, "ok", f"It leads to {target}.")
+
+
+def _webhook_fault(
+    event: str, row: Record, target: str, settings: Settings, public_url: str | None
+) -> tuple[str, str] | None:
+    """What is wrong with a webhook, and what helps; None if nothing is."""
+    if not row.get("isActive"):
+        return "It is switched off.", INSTALL_WEBHOOKS
+    if public_url is not None:
+        wanted = f"{public_url.rstrip('/')}{WEBHOOKS[event]}"
+        if target != wanted:
+            message = f"It leads to {target}, not to {public_url}."
+            return message, INSTALL_WEBHOOKS
     token, keys = settings.espocrm.webhook_token, settings.espocrm.webhook_keys
     if token is not None and not _carries(row["url"], token.get_secret_value()):
-        return Check(
-            name,
-            "failed",
-            "Its address does not carry ESPOCRM_WEBHOOK_TOKEN.",
-            INSTALL_WEBHOOKS,
-        )
+        message = "Its address does not carry ESPOCRM_WEBHOOK_TOKEN."
+        return message, INSTALL_WEBHOOKS
     if keys and keys.get(row["id"]) != row.get("secretKey"):
         fix = f"Add {row['id']}:<its secret key> (Administration > Webhooks) to ESPOCRM_WEBHOOK_SECRETS."
-        return Check(
-            name, "failed", "Its secret key is not in ESPOCRM_WEBHOOK_SECRETS.", fix
-        )
-    if skip_own and not row.get("skipOwn"):
-        return Check(
-            name,
-            "warning",
-            "It also reports what we change ourselves.",
-            INSTALL_WEBHOOKS,
-        )
-    return Check(name, "ok", f"It leads to {target}.")
+        return "Its secret key is not in ESPOCRM_WEBHOOK_SECRETS.", fix
+    return None
 
 
 async def _check_running(
@@ -469,34 +428,17 @@ async def _check_running(
         try:
             status = await _deliver_nothing(resources, row, secret)
         except ForeignSystemError as error:
-            return [
-                Check(
-                    RUNNING,
-                    "warning",
-                    f"{_without_query(row['url'])}: {error.reason or error}.",
-                    _START,
-                )
-            ]
+            message = f"{_without_query(row['url'])}: {error.reason or error}."
+            return [Check(RUNNING, "warning", message, _START)]
         is_accepted = status in _ACCEPTED
         if not is_accepted and status != 401:
             message = f"{_without_query(row['url'])} answers {status}."
             return [Check(RUNNING, "failed", message, _START)]
         if is_accepted != should_be_accepted:
-            return [
-                Check(
-                    RUNNING,
-                    "failed",
-                    "It was started with other secrets than .env has now.",
-                    _RESTART,
-                )
-            ]
-    return [
-        Check(
-            RUNNING,
-            "ok",
-            "It accepts EspoCRM's webhooks and has the secrets that .env has.",
-        )
-    ]
+            message = "It was started with other secrets than .env has now."
+            return [Check(RUNNING, "failed", message, _RESTART)]
+    message = "It accepts EspoCRM's webhooks and has the secrets that .env has."
+    return [Check(RUNNING, "ok", message)]
 
 
 async def _deliver_nothing(resources: Resources, webhook: Record, secret: str) -> int:

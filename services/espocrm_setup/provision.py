@@ -201,35 +201,30 @@ def _value(answer: HttpAnswer) -> Any:
 async def install_extension(admin: Administrator, package: Package | None) -> Step:
     """Install our extension, or upgrade it; also again, if the role that it brings is missing or lacks something.
 
-    A newer version than ours stays. Where EspoCRM forbids installing, an older one that is there must do.
+    A newer version than that of this BitByLaw stays. Where EspoCRM forbids installing, an older one that is there must
+    do.
 
     Raises:
         SetupFailed: there is no extension and none can be installed, or the installation failed.
     """
     installed = await _installed_version(admin)
     lacking = await _role_lacks(admin)
-    is_enough = package is None or version_numbers(installed) >= version_numbers(
-        package.version
-    )
+    present = version_numbers(installed)
+    is_enough = package is None or present >= version_numbers(package.version)
     if installed and is_enough and not lacking:
         return Step("extension", "kept", f"version {installed} is installed")
     if package is None:
-        return _by_hand(
-            installed, "This installation of BitByLaw has no package with it.", lacking
-        )
-    if version_numbers(installed) > version_numbers(package.version):
-        return _by_hand(
-            installed, f"Version {installed} is newer than this BitByLaw.", lacking
-        )
+        why = "This installation of BitByLaw has no package with it."
+        return _by_hand(installed, why, lacking)
+    if present > version_numbers(package.version):
+        why = f"Version {installed} is newer than this BitByLaw."
+        return _by_hand(installed, why, lacking)
     try:
         await _install(admin, package)
     except Forbidden as error:
-        why = error.reason or "restrictedMode."
-        return _by_hand(
-            installed,
-            f"EspoCRM does not let it be installed by its interface: {why}",
-            lacking,
-        )
+        reason = error.reason or "restrictedMode."
+        why = f"EspoCRM does not let it be installed by its interface: {reason}"
+        return _by_hand(installed, why, lacking)
     still_lacking = await _role_lacks(admin)
     if still_lacking:
         raise SetupFailed(
@@ -254,28 +249,25 @@ def _by_hand(installed: str, why: str, lacking: list[str]) -> Step:
 
 
 async def _installed_version(admin: Administrator) -> str:
-    rows = [
-        row
-        for row in await admin.rows("Extension")
-        if row.get("name") == EXTENSION_NAME
-    ]
-    return next((str(row.get("version")) for row in rows if row.get("isInstalled")), "")
+    for row in await admin.rows("Extension"):
+        if row.get("name") == EXTENSION_NAME and row.get("isInstalled"):
+            return str(row.get("version"))
+    return ""
 
 
 async def _role_lacks(admin: Administrator) -> list[str]:
     """What the role is not as the extension brings it; rights that an administrator has added are left alone."""
-    role = next(
-        (row for row in await admin.rows("Role") if row.get("id") == ROLE_ID), None
-    )
-    if role is None:
+    roles = [row for row in await admin.rows("Role") if row.get("id") == ROLE_ID]
+    if not roles:
         return ["it is missing"]
-    acl = {
-        "table": role.get("data") or {},
-        **{name: role.get(name) for name in PERMISSIONS},
-    }
-    return role_problems(acl) + [
-        f"{scope}: records may be deleted" for scope in surplus_rights(acl)
-    ]
+    role = roles[0]
+    acl = {"table": role.get("data") or {}}
+    for name in PERMISSIONS:
+        acl[name] = role.get(name)
+    problems = role_problems(acl)
+    for scope in surplus_rights(acl):
+        problems.append(f"{scope}: records may be deleted")
+    return problems
 
 
 async def _install(admin: Administrator, package: Package) -> None:
@@ -289,9 +281,8 @@ async def _install(admin: Administrator, package: Package) -> None:
         )  # fmt: skip
     except Forbidden:
         raise
-    except (
-        ForeignSystemError
-    ) as error:  # a proxy in between may have given up before EspoCRM was ready
+    except ForeignSystemError as error:
+        # A proxy in between may have given up before EspoCRM was ready.
         if await _installed_version(admin) != package.version:
             raise SetupFailed(
                 f"The extension could not be installed: {error} See EspoCRM's data/logs."
@@ -315,27 +306,24 @@ async def provide_api_user(admin: Administrator, known_key: str) -> tuple[Step, 
     ]
     of_key = [user for user in users if known_key and user.get("apiKey") == known_key]
     of_name = [user for user in users if user.get("userName") == API_USER]
-    found = next(iter(of_key + of_name), None)
-    if found is None:
+    candidates = of_key + of_name
+    if not candidates:
         return await _create_api_user(admin)
+    found = candidates[0]
     roles = list(found.get("rolesIds") or [])
-    wanted = {
-        "isActive": True,
-        "authMethod": "ApiKey",
-        "rolesIds": roles if ROLE_ID in roles else [*roles, ROLE_ID],
-    }
+    if ROLE_ID not in roles:
+        roles.append(ROLE_ID)
+    wanted = {"isActive": True, "authMethod": "ApiKey", "rolesIds": roles}
     changes = {
         name: value for name, value in wanted.items() if found.get(name) != value
     }
-    if changes:
-        await admin.call("PUT", f"User/{found['id']}", changes)
-        found = await admin.call("GET", f"User/{found['id']}")
-        return Step(
-            "API user", "done", f"{found['userName']}: {', '.join(changes)} corrected"
-        ), _key_of(found)
-    return Step(
-        "API user", "kept", f"{found['userName']} has the role {ROLE_NAME}"
-    ), _key_of(found)
+    if not changes:
+        message = f"{found['userName']} has the role {ROLE_NAME}"
+        return Step("API user", "kept", message), _key_of(found)
+    await admin.call("PUT", f"User/{found['id']}", changes)
+    changed = await admin.call("GET", f"User/{found['id']}")
+    message = f"{changed['userName']}: {', '.join(changes)} corrected"
+    return Step("API user", "done", message), _key_of(changed)
 
 
 async def _create_api_user(admin: Administrator) -> tuple[Step, str]:
@@ -343,21 +331,17 @@ async def _create_api_user(admin: Administrator) -> tuple[Step, str]:
         raise SetupFailed(
             f'A person in EspoCRM has the name "{API_USER}", so that no API user can have it. Rename him.'
         )
-    created = await admin.call(
-        "POST",
-        "User",
-        {
-            "type": "api",
-            "userName": API_USER,
-            "lastName": "BitByLaw",
-            "isActive": True,
-            "authMethod": "ApiKey",
-            "rolesIds": [ROLE_ID],
-        },
-    )
-    return Step(
-        "API user", "done", f"{API_USER} created with the role {ROLE_NAME}"
-    ), _key_of(created)
+    user = {
+        "type": "api",
+        "userName": API_USER,
+        "lastName": "BitByLaw",
+        "isActive": True,
+        "authMethod": "ApiKey",
+        "rolesIds": [ROLE_ID],
+    }
+    created = await admin.call("POST", "User", user)
+    message = f"{API_USER} created with the role {ROLE_NAME}"
+    return Step("API user", "done", message), _key_of(created)
 
 
 def _key_of(user: Record) -> str:
@@ -371,44 +355,41 @@ def _key_of(user: Record) -> str:
 
 async def active_people(admin: Administrator) -> list[Record]:
     """Who may get tasks, by their names."""
-    found = [row for kind in PEOPLE for row in await admin.rows("User", type=kind)]
-    return sorted(
-        (row for row in found if row.get("isActive")),
-        key=lambda row: str(row.get("userName")),
-    )
+    found: list[Record] = []
+    for kind in PEOPLE:
+        found += await admin.rows("User", type=kind)
+    active = [row for row in found if row.get("isActive")]
+    return sorted(active, key=lambda row: str(row.get("userName")))
 
 
 async def without_removed(
     admin: Administrator, secrets: Mapping[str, str]
 ) -> dict[str, str]:
     """Of ``{webhook id: secret key}`` those whose webhook is still there, whoever made it."""
-    return {
-        webhook_id: secret
-        for webhook_id, secret in secrets.items()
-        if await _has_webhook(admin, webhook_id)
-    }
+    present = {}
+    for webhook_id, secret in secrets.items():
+        if await _has_webhook(admin, webhook_id):
+            present[webhook_id] = secret
+    return present
 
 
 async def find_doubles(
     admin: Administrator, our_url: str, own: Iterable[str]
 ) -> Step | None:
-    """Webhooks of others that lead to the same addresses as ours, so that events come twice; they are left alone.
+    """Webhooks of others that lead to the same addresses as our own, so that events come twice; they are left alone.
 
     Such are those that an administrator has made by hand, and those of an API user who was deleted: EspoCRM goes on
     sending them, and no other API user can see them.
     """
     known = set(own)
-    rows = [
-        row
-        for row in await admin.rows("Webhook")
-        if row.get("isActive") and row["id"] not in known
-    ]
     addresses = {f"{our_url}{path}" for path in WEBHOOKS.values()}
-    doubles = [
-        str(row["id"])
-        for row in rows
-        if str(row.get("url")).partition("?")[0] in addresses
-    ]
+    doubles = []
+    for row in await admin.rows("Webhook"):
+        if not row.get("isActive") or row["id"] in known:
+            continue
+        address = str(row.get("url")).partition("?")[0]
+        if address in addresses:
+            doubles.append(str(row["id"]))
     if not doubles:
         return None
     message = f"events come twice by {', '.join(doubles)}: remove them (Administration > Webhooks)"
@@ -420,9 +401,8 @@ async def _has_webhook(admin: Administrator, webhook_id: str) -> bool:
         webhook = await admin.call("GET", f"Webhook/{quote(webhook_id, safe='')}")
     except NotFound:
         return False
-    return not webhook.get(
-        "deleted"
-    )  # administrators are shown deleted records as well
+    # Administrators are shown deleted records as well.
+    return not webhook.get("deleted")
 
 
 # -- settings -----------------------------------------------------------------------------------------------------
@@ -434,24 +414,18 @@ async def offers_actions(admin: Administrator) -> bool:
     return await admin.call("GET", "Metadata", params=[("key", key)]) is not None
 
 
-async def tell_actions(
+async def configure_actions(
     admin: Administrator, our_url: str, secret: SecretStr, *, is_new: bool
 ) -> Step:
-    """Tell EspoCRM's buttons where we are and by which secret we know them.
+    """Give EspoCRM's buttons our address and the secret by which we know them.
 
     EspoCRM never shows the secret, so it is written each time; ``is_new`` says whether it is another one.
     """
     settings = await admin.call("GET", "Settings")
     was = settings.get(ACTION_URL)
-    await admin.call(
-        "PUT",
-        "Settings",
-        {ACTION_URL: our_url, ACTION_SECRET: secret.get_secret_value()},
-    )
+    changes = {ACTION_URL: our_url, ACTION_SECRET: secret.get_secret_value()}
+    await admin.call("PUT", "Settings", changes)
     if was == our_url and not is_new:
-        return Step(
-            "buttons",
-            "kept",
-            f"EspoCRM calls {our_url} (the secret, which it does not show, was sent again)",
-        )
+        message = f"EspoCRM calls {our_url} (the secret, which it does not show, was sent again)"
+        return Step("buttons", "kept", message)
     return Step("buttons", "done", f"EspoCRM calls {our_url}")

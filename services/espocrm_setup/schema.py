@@ -142,12 +142,12 @@ PERMISSIONS = ("assignmentPermission", "userPermission", "mentionPermission")
 
 #: event -> path of the endpoint that takes it
 WEBHOOKS: Mapping[str, str] = {
-    f"{entity}.{action}": f"/vmh/webhook/{path}/{action}"
-    for entity, path in (
-        ("CBeteiligte", "beteiligte"),
-        ("CBankverbindungen", "bankverbindungen"),
-    )
-    for action in ("create", "update", "delete")
+    "CBeteiligte.create": "/vmh/webhook/beteiligte/create",
+    "CBeteiligte.update": "/vmh/webhook/beteiligte/update",
+    "CBeteiligte.delete": "/vmh/webhook/beteiligte/delete",
+    "CBankverbindungen.create": "/vmh/webhook/bankverbindungen/create",
+    "CBankverbindungen.update": "/vmh/webhook/bankverbindungen/update",
+    "CBankverbindungen.delete": "/vmh/webhook/bankverbindungen/delete",
 }
 
 
@@ -155,11 +155,10 @@ def entity_problems(name: str, definition: Mapping[str, Any]) -> list[str]:
     """What is wrong with an entity, given EspoCRM's metadata ``entityDefs.{name}``; empty if nothing is."""
     schema = ENTITIES[name]
     fields, links = definition.get("fields") or {}, definition.get("links") or {}
-    problems = [
-        f"{field}: {problem}"
-        for field, wanted in schema.fields.items()
-        for problem in _field_problems(wanted, fields.get(field))
-    ]
+    problems = []
+    for field, wanted in schema.fields.items():
+        for problem in _field_problems(wanted, fields.get(field)):
+            problems.append(f"{field}: {problem}")
     for link, target in schema.links.items():
         if (links.get(link) or {}).get("entity") != target:
             problems.append(f"{link}: is no link to {target}")
@@ -192,26 +191,25 @@ def role_problems(acl: Mapping[str, Any]) -> list[str]:
     for scope, wanted in RIGHTS.items():
         row = table.get(scope)
         granted = row if isinstance(row, Mapping) else {}
-        problems += [
-            f"{scope}: {action} is {granted.get(action, 'no')} instead of {level}"
-            for action, level in wanted.items()
-            if granted.get(action) != level
-        ]
-    problems += [f"{scope}: not enabled" for scope in SWITCHES if not table.get(scope)]
-    problems += [
-        f"{name} is {acl.get(name)} instead of all"
-        for name in PERMISSIONS
-        if acl.get(name) != "all"
-    ]
+        for action, level in wanted.items():
+            present = granted.get(action, "no")
+            if granted.get(action) != level:
+                problems.append(f"{scope}: {action} is {present} instead of {level}")
+    for scope in SWITCHES:
+        if not table.get(scope):
+            problems.append(f"{scope}: not enabled")
+    for name in PERMISSIONS:
+        if acl.get(name) != "all":
+            problems.append(f"{name} is {acl.get(name)} instead of all")
     return problems
 
 
 def surplus_rights(acl: Mapping[str, Any]) -> list[str]:
-    """Entities whose records the API user may delete, which nothing of ours needs."""
+    """Entities whose records the API user may delete, which nothing in this product needs."""
     table = acl.get("table") or {}
-    rows = ((scope, table.get(scope)) for scope in (*ENTITIES, "Task"))
-    return [
-        scope
-        for scope, row in rows
-        if isinstance(row, Mapping) and row.get("delete", "no") != "no"
-    ]
+    surplus = []
+    for scope in (*ENTITIES, "Task"):
+        row = table.get(scope)
+        if isinstance(row, Mapping) and row.get("delete", "no") != "no":
+            surplus.append(scope)
+    return surplus

@@ -77,12 +77,12 @@ class SetupAPI(EspoCRMAPI):
 
     async def webhooks(self) -> list[Record]:
         """The API user's own webhooks that lead to one of our endpoints, oldest first."""
-        rows = [
-            row async for row in self.search_entities("Webhook", order_by="createdAt")
-        ]
-        return [
-            row for row in rows if _path_of(row) == WEBHOOKS.get(str(row.get("event")))
-        ]
+        found = []
+        async for row in self.search_entities("Webhook", order_by="createdAt"):
+            endpoint = WEBHOOKS.get(str(row.get("event")))
+            if _path_of(row) == endpoint:
+                found.append(row)
+        return found
 
     async def knows_skip_own(self) -> bool:
         """Whether this EspoCRM (9.2 and later) can leave out events that we cause ourselves."""
@@ -114,13 +114,12 @@ async def install_webhooks(
             present, skip_own = await api.webhooks(), await api.knows_skip_own()
             for event in WEBHOOKS:
                 wanted = _wanted(event, base, settings, skip_own=skip_own)
-                rows = _best_first(
-                    (row for row in present if row["event"] == event), settings
-                )
+                of_event = [row for row in present if row["event"] == event]
+                rows = _known_first(of_event, settings)
                 async for step in _settle(api, event, wanted, rows):
                     yield step
-        except (BitByLawError, ConfigurationError) as error:
-            raise SetupFailed(" ".join((str(error), remedy(error))).strip()) from error
+        except BitByLawError as error:
+            raise SetupFailed(f"{error} {remedy(error)}".strip()) from error
 
 
 async def webhook_secrets(settings: Settings) -> dict[str, str]:
@@ -132,13 +131,13 @@ async def webhook_secrets(settings: Settings) -> dict[str, str]:
     async with Resources(settings) as resources:
         try:
             rows = await SetupAPI(resources=resources).webhooks()
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
-            raise SetupFailed(" ".join((str(error), remedy(error))).strip()) from error
+            raise SetupFailed(f"{error} {remedy(error)}".strip()) from error
     order = list(WEBHOOKS)
-    return {
-        row["id"]: str(row["secretKey"])
-        for row in sorted(rows, key=lambda row: order.index(row["event"]))
-    }
+    rows.sort(key=lambda row: order.index(row["event"]))
+    return {row["id"]: str(row["secretKey"]) for row in rows}
 
 
 async def _settle(
@@ -146,12 +145,8 @@ async def _settle(
 ) -> AsyncIterator[Installed]:
     if not rows:
         created = await api.create_entity("Webhook", {"event": event, **wanted})
-        yield Installed(
-            event,
-            created["id"],
-            "created",
-            SecretStr(str(created.get("secretKey") or "")),
-        )
+        secret = SecretStr(str(created.get("secretKey") or ""))
+        yield Installed(event, created["id"], "created", secret)
         return
     kept, *surplus = rows
     if all(kept.get(name) == value for name, value in wanted.items()):
@@ -171,7 +166,7 @@ def _wanted(event: str, base: str, settings: Settings, *, skip_own: bool) -> Rec
     return {**attributes, "skipOwn": True} if skip_own else attributes
 
 
-def _best_first(rows: Iterable[Record], settings: Settings) -> list[Record]:
+def _known_first(rows: Iterable[Record], settings: Settings) -> list[Record]:
     """The webhooks of one event, first those whose secret we know."""
     keys = settings.espocrm.webhook_keys
     return sorted(rows, key=lambda row: row["id"] not in keys)
@@ -199,7 +194,8 @@ def checked_address(url: str, settings: Settings) -> str:
         or parts.username
     ):
         raise InvalidInput("must be an address such as https://host.example")
-    if problem := address_problem(url, settings.service):
+    problem = address_problem(url, settings.service)
+    if problem:
         raise InvalidInput(problem)
     return url.rstrip("/")
 
@@ -221,11 +217,9 @@ def remedy(error: Exception) -> str:
             "data/config.php: 'webhookAllowedAddressList' => ['host:port']."
         )
     if isinstance(error, Forbidden):
-        return (
-            "Too many failed logins: wait a minute."
-            if "login attempts" in error.reason
-            else ASSIGN_ROLE
-        )
+        if "login attempts" in error.reason:
+            return "Too many failed logins: wait a minute."
+        return ASSIGN_ROLE
     if isinstance(error, UnexpectedAnswer | Unavailable):
         return "Check ESPOCRM_API_BASE_URL (it ends in /api/v1) and whether EspoCRM is running."
     return ""

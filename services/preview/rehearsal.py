@@ -149,19 +149,19 @@ class _EspoCRM:
         answer = await send()
         value = answer.json(espocrm_query.SYSTEM)
         if entity_id and isinstance(value, dict) and value.get("id") == entity_id:
-            return _answer(self._seen(entity_type, value))
+            return _answer(self._observed(entity_type, value))
         if (
             not entity_id
             and isinstance(value, dict)
             and isinstance(value.get("list"), list)
         ):
-            rows = [self._seen(entity_type, row) for row in value["list"]]
+            rows = [self._observed(entity_type, row) for row in value["list"]]
             return _answer(
                 {**value, "list": [*rows, *self._new_rows(entity_type, request.params)]}
             )
         return answer
 
-    def _seen(self, entity_type: str, row: Record) -> Record:
+    def _observed(self, entity_type: str, row: Record) -> Record:
         """Remember what was read first, also of a row that shows less; the row as it would be."""
         key = (entity_type, str(row.get("id")))
         self.read[key] = {**row, **self.read.get(key, {})}

@@ -1,8 +1,8 @@
-"""The printed block of an Adresse (``anschrift``): what it says, what we make it say, and what we never touch. Pure.
+"""The printed block of an Adresse (``anschrift``): how it is built, read and changed. Pure.
 
-Advoware keeps the block beside the parts (Straße, PLZ, Ort) and does not keep the two together. People write into it
-what the parts cannot hold: departments, ``c/o``, foreign formats. So a block that is not what we would build is
-theirs: only its lines that hold exactly the old parts are replaced (specification 13, Adressen).
+Advoware keeps the block beside the parts (Straße, PLZ, Ort) and does not keep the two together. Users write into it
+what the parts cannot hold: departments, ``c/o``, foreign formats. So a block that differs from the one built from the
+parts belongs to the user: only its lines that hold exactly the old parts are replaced (specification 13, Adressen).
 """
 
 from __future__ import annotations
@@ -20,18 +20,22 @@ Values = Mapping[str, Any]
 BLOCK = "anschrift"
 #: Longest block that Advoware takes [A].
 BLOCK_LENGTH = 1000
+_GREETINGS = {"herr": "Herrn", "frau": "Frau"}
 
 
 def lines_of(text: Any) -> list[str]:
     """The lines of a text as they are compared: normalised, without empty ones."""
-    return [line for line in map(comparable_text, str(text or "").splitlines()) if line]
+    lines = []
+    for written in str(text or "").splitlines():
+        line = comparable_text(written)
+        if line:
+            lines.append(line)
+    return lines
 
 
 def place_of(values: Values) -> str:
     """PLZ and Ort in one line, empty if there is neither."""
-    return " ".join(
-        part for part in (_text(values, "plz"), _text(values, "ort")) if part
-    )
+    return _joined(_text(values, "plz"), _text(values, "ort"))
 
 
 def addressee_of(beteiligter: Values) -> str | None:
@@ -40,28 +44,38 @@ def addressee_of(beteiligter: Values) -> str | None:
     if kind_of_advoware(beteiligter) == "company":
         return name
     anrede = comparable_text(beteiligter.get("anrede"))
-    greeting = {"herr": "Herrn", "frau": "Frau"}.get((anrede or "").casefold())
-    titel, vorname = (
-        comparable_text(beteiligter.get(field)) for field in ("titel", "vorname")
-    )
-    return comparable_text(
-        " ".join(part for part in (greeting, titel, vorname, name) if part)
-    )
+    greeting = _GREETINGS.get((anrede or "").casefold())
+    titel = comparable_text(beteiligter.get("titel"))
+    vorname = comparable_text(beteiligter.get("vorname"))
+    return comparable_text(_joined(greeting, titel, vorname, name))
 
 
 def build_anschrift(addressee: str | None, values: Values) -> str:
     """The block that Advoware prints, one line each; without a street it is that of the post-office box."""
-    if street := _text(values, "strasse"):
-        lines = [street, *lines_of(_text(values, "weitereZeilen")), place_of(values)]
+    lines = [addressee]
+    if _text(values, "strasse"):
+        lines += _street_lines(values)
     else:
-        box = _text(values, "postfach")
-        plz = _text(values, "postfachPLZ") if box else None
-        lines = [
-            f"Postfach {box}" if box else "",
-            place_of({**values, "plz": plz or values.get("plz")}),
-        ]
-    country = country_text(_text(values, "land")).upper()
-    return "\n".join(line for line in (addressee, *lines, country) if line)
+        lines += _box_lines(values)
+    lines.append(_country_line(values))
+    return "\n".join(filter(None, lines))
+
+
+def _street_lines(values: Values) -> list[str]:
+    below = lines_of(_text(values, "weitereZeilen"))
+    return [_text(values, "strasse"), *below, place_of(values)]
+
+
+def _box_lines(values: Values) -> list[str]:
+    box = _text(values, "postfach")
+    if not box:
+        return [place_of(values)]
+    plz = _text(values, "postfachPLZ") or values.get("plz")
+    return [f"Postfach {box}", place_of({**values, "plz": plz})]
+
+
+def _country_line(values: Values) -> str:
+    return country_text(_text(values, "land")).upper()
 
 
 def lines_below_street(block: Any, values: Values) -> Sequence[str] | None:
@@ -69,44 +83,64 @@ def lines_below_street(block: Any, values: Values) -> Sequence[str] | None:
 
     An empty block, and one of an address without a street, has none.
     """
-    lines, street, place = lines_of(block), _text(values, "strasse"), place_of(values)
+    lines = lines_of(block)
+    street = _text(values, "strasse")
+    place = place_of(values)
     if not street or not lines:
         return ()
     if street not in lines or place not in lines:
         return None
-    start = lines.index(street, 1) if street in lines[1:] else 0
-    country = country_text(_text(values, "land")).upper()
-    end = len(lines) - (2 if country and lines[-1] == country else 1)
+    start = 0
+    if street in lines[1:]:
+        start = lines.index(street, 1)
+    end = _end_of_address(lines, values)
     if end <= start or lines[end] != place:
-        after = [
-            number
-            for number, line in enumerate(lines)
-            if line == place and number > start
-        ]
-        if not after:
+        if place not in lines[start + 1 :]:
             return None
-        end = after[0]
+        end = lines.index(place, start + 1)
     return lines[start + 1 : end]
+
+
+def _end_of_address(lines: Sequence[str], values: Values) -> int:
+    """The last line, or the one before if the last is the country."""
+    country = _country_line(values)
+    if country and lines[-1] == country:
+        return len(lines) - 2
+    return len(lines) - 1
 
 
 def changed_block(
     block: Any, addressee: str | None, old: Sequence[Values], new: Values
 ) -> str | None:
-    """The block after its parts have changed to ``new``; None if a person has to change it.
+    """The block after its parts have changed to ``new``; None if a user has to change it.
 
-    ``old`` are the parts as Advoware has them, and as it had them before. A block that we would build from one of these
-    is built anew. In any other, which somebody has written by hand, exactly the lines of the old parts are replaced,
-    if each stands there once.
+    ``old`` are the parts as Advoware has them, and as it had them before. A block that equals the one built from any of
+    these is built again. In any other, which a user has written, exactly the lines of the old parts are replaced, if
+    each stands there once.
     """
-    lines = lines_of(block)
-    if not lines or any(
-        lines == lines_of(build_anschrift(addressee, values)) for values in old
-    ):
+    if _is_built(block, addressee, old):
         changed: str | None = build_anschrift(addressee, new)
     else:
-        attempts = (_with_replaced_lines(str(block), values, new) for values in old)
-        changed = next((attempt for attempt in attempts if attempt is not None), None)
-    return changed if changed is not None and len(changed) <= BLOCK_LENGTH else None
+        changed = _changed_by_hand(str(block), old, new)
+    if changed is None or len(changed) > BLOCK_LENGTH:
+        return None
+    return changed
+
+
+def _is_built(block: Any, addressee: str | None, old: Sequence[Values]) -> bool:
+    """Whether the block is empty or equals the one built from any of these parts."""
+    lines = lines_of(block)
+    if not lines:
+        return True
+    return any(lines == lines_of(build_anschrift(addressee, parts)) for parts in old)
+
+
+def _changed_by_hand(block: str, old: Sequence[Values], new: Values) -> str | None:
+    for values in old:
+        changed = _with_replaced_lines(block, values, new)
+        if changed is not None:
+            return changed
+    return None
 
 
 def block_label(block: Any) -> str:
@@ -115,53 +149,78 @@ def block_label(block: Any) -> str:
 
 
 def _with_replaced_lines(block: str, old: Values, new: Values) -> str | None:
-    lines: list[str] | None = block.splitlines()
-    lines = _replace(lines, _text(old, "strasse"), _text(new, "strasse"))
-    lines = _replace(lines, place_of(old), place_of(new))
+    street = _text(new, "strasse")
+    lines = _replace(block.splitlines(), _text(old, "strasse"), street)
+    if lines is not None:
+        lines = _replace(lines, place_of(old), place_of(new))
     if lines is not None and _text(old, "weitereZeilen") != _text(new, "weitereZeilen"):
-        lines = _replace_below_street(lines, _text(new, "strasse"), old, new)
-    return None if lines is None else ("\r\n" if "\r\n" in block else "\n").join(lines)
+        lines = _replace_below_street(lines, street, old, new)
+    if lines is None:
+        return None
+    line_end = "\n"
+    if "\r\n" in block:
+        line_end = "\r\n"
+    return line_end.join(lines)
 
 
-def _replace(lines: list[str] | None, old: Any, new: Any) -> list[str] | None:
+def _replace(lines: list[str], old: Any, new: Any) -> list[str] | None:
     """The lines with the one that says ``old`` saying ``new``; None if that cannot be done exactly."""
-    if lines is None or (old or "") == (new or ""):
+    if (old or "") == (new or ""):
         return lines
-    found = [
-        number
-        for number, line in enumerate(lines)
-        if old and comparable_text(line) == old
-    ]
+    found = _positions(lines, old)
     if len(found) == 1:
-        return [*lines[: found[0]], *([new] if new else []), *lines[found[0] + 1 :]]
-    says_it = any(comparable_text(line) == new for line in lines) if new else not found
-    return lines if says_it and not found else None
+        return _replace_line(lines, found[0], new)
+    if found:
+        return None
+    is_done = not new or bool(_positions(lines, new))
+    if is_done:
+        return lines
+    return None
+
+
+def _replace_line(lines: list[str], position: int, new: Any) -> list[str]:
+    """The lines with one replaced, or without it if the new one is empty."""
+    changed = list(lines)
+    if new:
+        changed[position] = new
+    else:
+        del changed[position]
+    return changed
+
+
+def _positions(lines: Sequence[str], text: Any) -> list[int]:
+    """Where the text stands; nowhere if it is empty."""
+    if not text:
+        return []
+    return [
+        number for number, line in enumerate(lines) if comparable_text(line) == text
+    ]
 
 
 def _replace_below_street(
     lines: list[str], street: Any, old: Values, new: Values
 ) -> list[str] | None:
     """The lines with the further lines below the street replaced; None if the old ones do not stand there."""
-    below, wanted = (
-        lines_of(_text(old, "weitereZeilen")),
-        lines_of(_text(new, "weitereZeilen")),
-    )
-    found = [
-        number
-        for number, line in enumerate(lines)
-        if street and comparable_text(line) == street
-    ]
+    present = lines_of(_text(old, "weitereZeilen"))
+    wanted = lines_of(_text(new, "weitereZeilen"))
+    found = _positions(lines, street)
     if len(found) != 1:
         return None
     start = found[0] + 1
-    if [comparable_text(line) for line in lines[start : start + len(below)]] == below:
-        return [*lines[:start], *wanted, *lines[start + len(below) :]]
-    return (
-        lines
-        if [comparable_text(line) for line in lines[start : start + len(wanted)]]
-        == wanted
-        else None
-    )
+    if _stand_at(start, lines, present):
+        return [*lines[:start], *wanted, *lines[start + len(present) :]]
+    if _stand_at(start, lines, wanted):
+        return lines
+    return None
+
+
+def _stand_at(start: int, lines: Sequence[str], texts: Sequence[str]) -> bool:
+    written = lines[start : start + len(texts)]
+    return list(map(comparable_text, written)) == list(texts)
+
+
+def _joined(*parts: str | None) -> str:
+    return " ".join(filter(None, parts))
 
 
 def _text(values: Values, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What we know, and what we assume, about Advoware's interface. Nothing here does I/O.
+"""What is known, and what is assumed, about Advoware's interface. Nothing here does I/O.
 
 Facts marked [A] are assumptions (specification 05): they stand in this module and the mappers only, so that one look at
 a live Swagger page can correct them.
@@ -38,6 +38,11 @@ EXPIRY_MARGIN = timedelta(minutes=2)
 #: Dates before or after these years are "no date", whoever wrote them (specification 13, G5).
 FIRST_YEAR, LAST_YEAR = 1800, 2200
 
+MAX_REASON_LENGTH = 300
+
+_DATE_TIME = re.compile(
+    r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?)(\.\d+)?(Z|[+-]\d{2}:?\d{2})?)?"
+)
 _MAX_DECODINGS = 5
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\#]")
 _FORBIDDEN_IN_QUERY = re.compile(r"[\x00-\x1f\x7f#]")
@@ -58,19 +63,7 @@ def endpoint_url(base_url: str, endpoint: str) -> URL:
         InvalidInput: the endpoint is not a path below the base URL.
     """
     path, _, query = endpoint.partition("?")
-    decoded = path
-    for _ in range(_MAX_DECODINGS):
-        _refuse_outward(decoded)
-        try:
-            further = unquote(decoded, errors="strict")
-        except UnicodeDecodeError:
-            raise InvalidInput("endpoint must be percent-encoded UTF-8") from None
-        if further == decoded:
-            break
-        # An encoded space or umlaut is a legitimate part of a name; an encoded delimiter is not.
-        decoded = further.replace(" ", "_")
-    else:
-        raise InvalidInput("endpoint is encoded too often")
+    _refuse_encoded_outward(path)
     base = URL(base_url.rstrip("/") + "/")
     url = URL(f"{base}{path.lstrip('/')}")
     if query:
@@ -93,6 +86,22 @@ def _query_pairs(query: str) -> list[tuple[str, str]]:
         ) from None
 
 
+def _refuse_encoded_outward(path: str) -> None:
+    """Refuse a path that leads elsewhere, as it is or after any number of decodings."""
+    decoded = path
+    for _ in range(_MAX_DECODINGS):
+        _refuse_outward(decoded)
+        try:
+            further = unquote(decoded, errors="strict")
+        except UnicodeDecodeError:
+            raise InvalidInput("endpoint must be percent-encoded UTF-8") from None
+        if further == decoded:
+            return
+        # An encoded space or umlaut is a legitimate part of a name; an encoded delimiter is not.
+        decoded = further.replace(" ", "_")
+    raise InvalidInput("endpoint is encoded too often")
+
+
 def _refuse_outward(text: str) -> None:
     if _FORBIDDEN.search(text):
         raise InvalidInput(
@@ -102,19 +111,22 @@ def _refuse_outward(text: str) -> None:
         raise InvalidInput("endpoint must name a path")
     if _ABSOLUTE.match(text) or "//" in text or "?" in text:
         raise InvalidInput("endpoint must be a path below the base URL, without host")
-    if any(segment.split(";")[0] in {".", ".."} for segment in text.split("/")):
-        raise InvalidInput("endpoint must not contain '.' or '..' segments")
+    for segment in text.split("/"):
+        if segment.split(";")[0] in {".", ".."}:
+            raise InvalidInput("endpoint must not contain '.' or '..' segments")
 
 
 def is_calendar_path(url: URL) -> bool:
     """Whether a URL belongs to the appointments, whose changes the write protection forbids.
 
     Every path with "termin" in it counts, in any case, form of letters and number of encodings: some server on the
-    way might read it so, and a change refused wrongly is told to the caller.
+    way might read it so, and a change refused wrongly is reported to the caller.
     """
     path = url.path
-    while (decoded := unquote(path)) != path:
+    decoded = unquote(path)
+    while decoded != path:
         path = decoded
+        decoded = unquote(path)
     return "termin" in unicodedata.normalize("NFKC", path).casefold()
 
 
@@ -141,10 +153,16 @@ def sign_login(
 
 def login_request(settings: AdvowareSettings, now: datetime) -> dict[str, Any]:
     """The JSON body of ``POST Token``; ``now`` is aware."""
-    timestamp = now.astimezone(UTC).strftime(
-        "%Y-%m-%dT%H:%M:%S.%f0Z"
-    )  # seven fractional digits
+    # Seven fractional digits.
+    timestamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
     nonce = str(uuid.uuid4())
+    signature = sign_login(
+        settings.product_id,
+        settings.app_id,
+        nonce,
+        timestamp,
+        settings.api_key.get_secret_value(),
+    )
     return {
         "AppID": settings.app_id,
         "Kanzlei": settings.kanzlei,
@@ -154,20 +172,14 @@ def login_request(settings: AdvowareSettings, now: datetime) -> dict[str, Any]:
         "Product": settings.product_id,
         "Password": settings.password.get_secret_value(),
         "Nonce": nonce,
-        "HMAC512Signature": sign_login(
-            settings.product_id,
-            settings.app_id,
-            nonce,
-            timestamp,
-            settings.api_key.get_secret_value(),
-        ),
+        "HMAC512Signature": signature,
         "RequestTimeStamp": timestamp,
     }
 
 
 @dataclass(frozen=True)
 class Token:
-    """An access token and the aware time until which we use it (its expiry less a margin)."""
+    """An access token and the aware time until which it is used (its expiry less a margin)."""
 
     value: str
     usable_until: datetime
@@ -179,17 +191,24 @@ def read_token(answer: Any, now: datetime, lifetime_minutes: int) -> Token:
     Raises:
         UnexpectedAnswer: there is none in it.
     """
-    value = answer.get("access_token") if isinstance(answer, dict) else None
+    value = None
+    if isinstance(answer, dict):
+        value = answer.get("access_token")
     if not isinstance(value, str) or not value:
         raise UnexpectedAnswer(SYSTEM, "the login's answer contains no access_token")
-    expiry = now + timedelta(minutes=lifetime_minutes)
-    if answer.get("expiration_utc"):
-        expiry = (
-            parse_date_time(str(answer["expiration_utc"]), default_zone=UTC) or expiry
-        )
-    elif str(answer.get("expires_in", "")).isdigit():
-        expiry = now + timedelta(seconds=int(answer["expires_in"]))
+    expiry = _expiry_of(answer, now)
+    if expiry is None:
+        expiry = now + timedelta(minutes=lifetime_minutes)
     return Token(value, expiry - EXPIRY_MARGIN)
+
+
+def _expiry_of(answer: dict[str, Any], now: datetime) -> datetime | None:
+    """The expiry that the answer names; None if it names none that could be read."""
+    if answer.get("expiration_utc"):
+        return parse_date_time(str(answer["expiration_utc"]), default_zone=UTC)
+    if str(answer.get("expires_in", "")).isdigit():
+        return now + timedelta(seconds=int(answer["expires_in"]))
+    return None
 
 
 _REFUSALS = (
@@ -230,20 +249,17 @@ def parse_date_time(text: str | None, default_zone: Any = BERLIN) -> datetime | 
     """
     if not text:
         return None
-    match = re.fullmatch(
-        r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?)(\.\d+)?(Z|[+-]\d{2}:?\d{2})?)?",
-        text.strip(),
-    )
+    match = _DATE_TIME.fullmatch(text.strip())
     if match is None:
         return None
-    day, clock, fraction, zone = match.groups()
+    day, clock, fraction, zone = match.groups(default="")
     try:
-        moment = datetime.fromisoformat(
-            f"{day}T{clock or '00:00'}{(fraction or '')[:7]}{zone or ''}"
-        )
+        moment = datetime.fromisoformat(f"{day}T{clock or '00:00'}{fraction[:7]}{zone}")
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=default_zone)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=default_zone)
+    return moment
 
 
 def parse_change_time(text: Any) -> datetime | None:
@@ -251,12 +267,12 @@ def parse_change_time(text: Any) -> datetime | None:
 
     Databases write "no date" as the year 1 or 9999, where arithmetic with zones fails.
     """
-    moment = parse_date_time(text if isinstance(text, str) else None)
-    return (
-        moment
-        if moment is not None and FIRST_YEAR <= moment.year <= LAST_YEAR
-        else None
-    )
+    if not isinstance(text, str):
+        return None
+    moment = parse_date_time(text)
+    if moment is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        return None
+    return moment
 
 
 def single_record(answer: Any) -> dict[str, Any]:
@@ -279,8 +295,9 @@ def record_list(answer: Any) -> list[dict[str, Any]]:
         UnexpectedAnswer: not a list of objects.
     """
     rows = rows_of(answer)
-    if not all(isinstance(row, dict) for row in rows):
-        raise UnexpectedAnswer(SYSTEM, "expected a list of records")
+    for row in rows:
+        if not isinstance(row, dict):
+            raise UnexpectedAnswer(SYSTEM, "expected a list of records")
     return rows
 
 
@@ -290,18 +307,25 @@ def rows_of(answer: Any) -> list[Any]:
     Raises:
         UnexpectedAnswer: not a list.
     """
-    rows = [] if answer is None else [answer] if isinstance(answer, dict) else answer
-    if not isinstance(rows, list):
+    if answer is None:
+        return []
+    if isinstance(answer, dict):
+        return [answer]
+    if not isinstance(answer, list):
         raise UnexpectedAnswer(SYSTEM, "expected a list")
-    return rows
+    return answer
 
 
 def reason_of(body: Any, text: str) -> str:
     """The message inside an error body, at most 300 characters; it may be empty."""
-    if isinstance(body, dict):
-        for key in ("message", "Message", "error", "title", "detail"):
-            if isinstance(body.get(key), str):
-                return str(body[key])[:300]
+    if body is None:
+        return text.strip()[:MAX_REASON_LENGTH]
     if isinstance(body, str):
-        return body[:300]
-    return "" if body is not None else text.strip()[:300]
+        return body[:MAX_REASON_LENGTH]
+    if not isinstance(body, dict):
+        return ""
+    for key in ("message", "Message", "error", "title", "detail"):
+        reason = body.get(key)
+        if isinstance(reason, str):
+            return reason[:MAX_REASON_LENGTH]
+    return ""

@@ -1,7 +1,8 @@
-"""Countries as people write them in German and English, and their ISO codes. Pure."""
+"""Countries as users write them in German and English, and their ISO codes. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from phonenumbers.geodata.locale import LOCALE_DATA
@@ -10,7 +11,7 @@ from services.core.foreign_text import comparable_text
 
 GERMANY = "DE"
 
-#: How people write countries beyond the German and English names; the first spelling is the one we write.
+#: How users write countries beyond the German and English names; the first spelling is the one that is sent.
 _SPELLINGS = {
     "CZ": ("Tschechien",),
     "GB": ("Großbritannien", "England", "UK"),
@@ -32,28 +33,37 @@ def _name_of_country(code: str, language: str) -> str:
     return name
 
 
-#: ISO code -> German name as we write it to Advoware
-COUNTRIES = {code: _name_of_country(code, "de") for code in LOCALE_DATA} | {
-    code: spellings[0] for code, spellings in _SPELLINGS.items()
-}
-_CODE_BY_SPELLING = {
-    spelling.casefold(): code
-    for code in COUNTRIES
-    for spelling in (
-        code,
-        _name_of_country(code, "de"),
-        _name_of_country(code, "en"),
-        *_SPELLINGS.get(code, ()),
-    )
-    if spelling
-}
+def _names_of_countries() -> dict[str, str]:
+    names = {code: _name_of_country(code, "de") for code in LOCALE_DATA}
+    for code, spellings in _SPELLINGS.items():
+        names[code] = spellings[0]
+    return names
+
+
+def _codes_by_spelling(codes: Iterable[str]) -> dict[str, str]:
+    """All spellings, folded; of two countries with the same spelling the later one has it."""
+    found = {}
+    for code in codes:
+        german = _name_of_country(code, "de")
+        english = _name_of_country(code, "en")
+        for spelling in (code, german, english, *_SPELLINGS.get(code, ())):
+            if spelling:
+                found[spelling.casefold()] = code
+    return found
+
+
+#: ISO code -> German name as it is sent to Advoware
+COUNTRIES = _names_of_countries()
+_CODE_BY_SPELLING = _codes_by_spelling(COUNTRIES)
 
 
 def country_code(text: Any) -> str | None:
-    """The ISO code of a country given as code or name; None if it is empty or not in our table."""
-    return _CODE_BY_SPELLING.get((comparable_text(text) or "").casefold())
+    """The ISO code of a country given as code or name; None if it is empty or unknown."""
+    spelling = comparable_text(text) or ""
+    return _CODE_BY_SPELLING.get(spelling.casefold())
 
 
 def country_text(code: Any) -> str:
     """The German name of a country given as ISO code; other texts as they are, empty as ""."""
-    return COUNTRIES.get(str(code or ""), str(code or ""))
+    text = str(code or "")
+    return COUNTRIES.get(text, text)

@@ -83,19 +83,28 @@ def halved(where: Sequence[Where]) -> tuple[list[Where], list[Where]] | None:
 
     Lists inside of `any_of` and `all_of` are left alone.
     """
-    lists = [
-        index
-        for index, item in enumerate(where)
-        if item["type"] == "in" and len(item["value"]) > 1
-    ]
-    if not lists:
+    longest = _position_of_longest_list(where)
+    if longest is None:
         return None
-    longest = max(lists, key=lambda index: len(where[index]["value"]))
-    values, middle = where[longest]["value"], len(where[longest]["value"]) // 2
-    first, second = list(where), list(where)
-    first[longest] = {**where[longest], "value": values[:middle]}
-    second[longest] = {**where[longest], "value": values[middle:]}
+    condition = where[longest]
+    values = condition["value"]
+    middle = len(values) // 2
+    first = list(where)
+    second = list(where)
+    first[longest] = {**condition, "value": values[:middle]}
+    second[longest] = {**condition, "value": values[middle:]}
     return first, second
+
+
+def _position_of_longest_list(where: Sequence[Where]) -> int | None:
+    """The first of the longest lists of more than one value."""
+    longest = None
+    length = 1
+    for position, condition in enumerate(where):
+        if condition["type"] == "in" and len(condition["value"]) > length:
+            longest = position
+            length = len(condition["value"])
+    return longest
 
 
 def format_date_time(moment: datetime) -> str:
@@ -105,12 +114,10 @@ def format_date_time(moment: datetime) -> str:
 
 def parse_date_time(text: str | None) -> datetime | None:
     """EspoCRM's date-time as an aware time; None for an empty or unreadable text."""
+    if not text:
+        return None
     try:
-        return (
-            datetime.strptime(text, DATE_TIME_FORMAT).replace(tzinfo=UTC)
-            if text
-            else None
-        )
+        return datetime.strptime(text, DATE_TIME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return None
 
@@ -118,19 +125,24 @@ def parse_date_time(text: str | None) -> datetime | None:
 def bracket_query(name: str, value: Any) -> list[tuple[str, str]]:
     """A nested value as PHP query parameters: ``where[0][type]=in``, ``where[0][value][]=dirty``."""
     if isinstance(value, Mapping):
-        return [
-            pair
-            for key, item in value.items()
-            for pair in bracket_query(f"{name}[{key}]", item)
-        ]
+        return _bracketed(name, value.items())
     if isinstance(value, list | tuple):
-        nested = any(isinstance(item, Mapping | list | tuple) for item in value)
-        keys = [str(index) if nested else "" for index in range(len(value))]
-        return [
-            pair
-            for key, item in zip(keys, value, strict=True)
-            for pair in bracket_query(f"{name}[{key}]", item)
-        ]
+        if any(isinstance(item, Mapping | list | tuple) for item in value):
+            return _bracketed(name, enumerate(value))
+        return _bracketed(name, (("", item) for item in value))
+    return [(name, _query_text(value))]
+
+
+def _bracketed(name: str, items: Iterable[tuple[Any, Any]]) -> list[tuple[str, str]]:
+    pairs = []
+    for key, item in items:
+        pairs += bracket_query(f"{name}[{key}]", item)
+    return pairs
+
+
+def _query_text(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool):
-        return [(name, "true" if value else "false")]
-    return [(name, "" if value is None else str(value))]
+        return str(value).lower()
+    return str(value)

@@ -83,10 +83,15 @@ def comparable_date(value: Any, *, of_a_database: bool = False) -> Value:
     """A date as ``YYYY-MM-DD``, from a date, a date-time or their texts.
 
     None if it is empty or, ``of_a_database``, one of the dates by which databases mean "no date". `Unknown` if it is
-    unreadable, or before 1800 or after 2200: nobody is to lose a birth date to a slip of the pen.
+    unreadable, or before 1800 or after 2200: no birth date is to be lost because of a typing error.
     """
-    text = value.isoformat() if isinstance(value, date) else comparable_text(value)
-    if text is None or (of_a_database and text[:10] in _NO_DATES):
+    if isinstance(value, date):
+        text: str | None = value.isoformat()
+    else:
+        text = comparable_text(value)
+    if text is None:
+        return None
+    if of_a_database and text[:10] in _NO_DATES:
         return None
     moment = parse_date_time(text)
     if moment is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
@@ -96,14 +101,9 @@ def comparable_date(value: Any, *, of_a_database: bool = False) -> Value:
 
 def kind_of_espocrm(espo: Record) -> Kind:
     """Whether a CBeteiligte is a person or a company: by its legal form where that is clear, else by what is there."""
-    has_firm = comparable_text(espo.get("firmenname")) is not None
-    is_named_person = comparable_text(espo.get("lastName")) is not None and not has_firm
-    traits = (
-        espo.get("firstName"),
-        espo.get("salutationName"),
-        espo.get("dateOfBirth"),
-    )
-    has_traits = any(comparable_text(trait) is not None for trait in traits)
+    has_firm = _has_any(espo, "firmenname")
+    is_named_person = _has_any(espo, "lastName") and not has_firm
+    has_traits = _has_any(espo, "firstName", "salutationName", "dateOfBirth")
     return _kind(
         espo.get("rechtsform"),
         is_person=has_traits or is_named_person,
@@ -115,16 +115,18 @@ def kind_of_advoware(advo: Record) -> Kind:
     """Whether a Beteiligter is a person or a company: by its legal form where that is clear, else by what is there."""
     anrede = comparable_text(advo.get("anrede"))
     has_salutation = anrede is not None and anrede.casefold() != "firma"
-    has_traits = comparable_text(advo.get("vorname")) is not None or comparable_date(
-        advo.get("geburtsdatum"), of_a_database=True
-    )
-    register = (advo.get("handelsRegisterNummer"), advo.get("registergericht"))
-    is_registered = any(comparable_text(value) is not None for value in register)
+    birth = comparable_date(advo.get("geburtsdatum"), of_a_database=True)
+    has_traits = _has_any(advo, "vorname") or bool(birth)
     return _kind(
         advo.get("rechtsform"),
-        is_person=bool(has_salutation or has_traits),
-        is_company=is_registered,
+        is_person=has_salutation or has_traits,
+        is_company=_has_any(advo, "handelsRegisterNummer", "registergericht"),
     )
+
+
+def _has_any(record: Record, *names: str) -> bool:
+    """Whether at least one of the fields shows something."""
+    return any(comparable_text(record.get(name)) is not None for name in names)
 
 
 def _kind(rechtsform: Any, *, is_person: bool, is_company: bool) -> Kind:
@@ -133,14 +135,17 @@ def _kind(rechtsform: Any, *, is_person: bool, is_company: bool) -> Kind:
         return clear
     if is_person:
         return "person"
-    return "company" if is_company or _form_of(rechtsform) else "person"
+    if is_company or _form_of(rechtsform):
+        return "company"
+    return "person"
 
 
 def _form_of(rechtsform: Any) -> str:
     """A legal form as it is looked up; empty if there is none that could be read."""
-    return (
-        "" if is_no_text(rechtsform) else (comparable_text(rechtsform) or "").casefold()
-    )
+    if is_no_text(rechtsform):
+        return ""
+    text = comparable_text(rechtsform) or ""
+    return text.casefold()
 
 
 def clear_kind(rechtsform: Any) -> Kind | None:
@@ -148,9 +153,11 @@ def clear_kind(rechtsform: Any) -> Kind | None:
     form = _form_of(rechtsform)
     if form in _PERSON_FORMS:
         return "person"
-    return "company" if form in _COMPANY_FORMS else None
+    if form in _COMPANY_FORMS:
+        return "company"
+    return None
 
 
 def is_no_text(raw: Any) -> bool:
-    """Whether a value is something that no field of ours holds. A number counts as its digits only where they agree."""
+    """Whether a value is something that no synced field holds. A number counts as its digits only where they agree."""
     return raw is not None and not isinstance(raw, str)

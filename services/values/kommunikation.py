@@ -21,7 +21,7 @@ REGION: Final = "DE"
 COUNTRY_CODE: Final = phonenumbers.country_code_for_region(REGION)
 #: ITU-T E.164: so many digits at most, the country code included.
 MAX_PHONE_DIGITS: Final = 15
-#: Fewer digits without 0 or + in front are the number of somebody in one's own town, whatever they begin with.
+#: Fewer digits without 0 or + in front are a number in one's own town, whatever they begin with.
 MIN_DIGITS_WITHOUT_PREFIX: Final = 10
 #: PHP's filter: octets of an address and of the part before the @; of one part of the domain.
 MAX_MAIL_LENGTH: Final = 254
@@ -58,7 +58,9 @@ class Reading(NamedTuple):
 
 def read_value(family: Family, text: str) -> Reading:
     """The one reading of what was typed."""
-    return read_mail(text) if family == "mail" else read_phone(text)
+    if family == "mail":
+        return read_mail(text)
+    return read_phone(text)
 
 
 def espocrm_value(family: Family, text: str) -> str | None:
@@ -68,7 +70,9 @@ def espocrm_value(family: Family, text: str) -> str | None:
 
 def canonical(family: Family, text: str) -> str:
     """A value as it is compared; ``canonical`` of the result is the result. Empty only for what shows nothing."""
-    return canonical_mail(text) if family == "mail" else canonical_phone(text)
+    if family == "mail":
+        return canonical_mail(text)
+    return canonical_phone(text)
 
 
 def is_machine_made(text: str) -> bool:
@@ -84,52 +88,65 @@ def read_phone(text: str) -> Reading:
 
     EspoCRM 8.4 and 9 with ``phoneNumberInternational`` take E.164 only, without extension.
     """
-    if is_machine_made(text):
-        return Reading(None, "kom_erased_value")
-    if len(re.findall(r"\d+", text)) > 1 and _LIST_SEPARATOR.search(text.strip()):
-        return Reading(None, "kom_phone_several")
     written = _tidy(text)
-    if _EXTENSION.search(written):
-        return Reading(None, "kom_phone_extension")
-    if not _DIALLABLE.fullmatch(written):
-        return Reading(None, "kom_phone_words")
-    if _holds_several(written):
-        return Reading(None, "kom_phone_several")
+    reason = _reason_without_reading(text, written)
+    if reason is not None:
+        return Reading(None, reason)
     found = _readings(written)
     if len(found) == 1:
         return Reading(found.pop())
-    is_fragment = (
-        not found and len(re.sub(r"\D", "", written)) < MIN_DIGITS_WITHOUT_PREFIX
-    )
-    return Reading(None, "kom_phone_fragment" if is_fragment else "kom_phone_invalid")
+    digits = re.sub(r"\D", "", written)
+    if not found and len(digits) < MIN_DIGITS_WITHOUT_PREFIX:
+        return Reading(None, "kom_phone_fragment")
+    return Reading(None, "kom_phone_invalid")
+
+
+def _reason_without_reading(text: str, written: str) -> str | None:
+    """Why a text, as typed and tidied, is not one number; None if it may be one."""
+    if is_machine_made(text):
+        return "kom_erased_value"
+    has_several_groups = len(re.findall(r"\d+", text)) > 1
+    if has_several_groups and _LIST_SEPARATOR.search(text.strip()):
+        return "kom_phone_several"
+    if _EXTENSION.search(written):
+        return "kom_phone_extension"
+    if not _DIALLABLE.fullmatch(written):
+        return "kom_phone_words"
+    if _holds_several(written):
+        return "kom_phone_several"
+    return None
 
 
 def canonical_phone(text: str) -> str:
     """A number as it is compared: ``+49511123`` or ``+49511123;ext=45``; text that is no number, tidied."""
     written = _tidy(text)
-    match = _EXTENSION.search(written)
-    number = read_phone(written[: match.start()] if match else text).value
+    suffix = ""
+    extension = _EXTENSION.search(written)
+    if extension is not None:
+        suffix = f";ext={extension[1]}"
+        text = written[: extension.start()]
+    number = read_phone(text).value
     if number is None:
         return _tidy(written.casefold())
-    return f"{number};ext={match[1]}" if match else number
+    return f"{number}{suffix}"
 
 
 def is_german_mobile(text: str) -> bool:
     """Whether a number, with or without extension, is a mobile number in Germany."""
-    number = read_phone(canonical_phone(text).partition(";ext=")[0]).value
+    written, _, _ = canonical_phone(text).partition(";ext=")
+    number = read_phone(written).value
     if number is None:
         return False
     parsed = phonenumbers.parse(number, None)
-    kind = phonenumbers.number_type(parsed)
-    return (
-        parsed.country_code == COUNTRY_CODE
-        and kind == phonenumbers.PhoneNumberType.MOBILE
-    )
+    if parsed.country_code != COUNTRY_CODE:
+        return False
+    return bool(phonenumbers.number_type(parsed) == phonenumbers.PhoneNumberType.MOBILE)
 
 
 def _tidy(text: str) -> str:
-    normal = unicodedata.normalize("NFKC", without_invisible(text))
-    return re.sub(r"\s+", " ", without_invisible(normal)).strip()
+    visible = without_invisible(text)
+    normal = without_invisible(unicodedata.normalize("NFKC", visible))
+    return re.sub(r"\s+", " ", normal).strip()
 
 
 def _readings(written: str) -> set[str]:
@@ -137,11 +154,15 @@ def _readings(written: str) -> set[str]:
     if not _has_sound_parentheses(written):
         return set()
     # "+49 (0)511": the zero is dialled only within the country; where it belongs to the number (Italy), it stays.
-    spellings = {_digits(written)}
-    if _INTERNATIONAL_PREFIX.match(_digits(written)):
-        spellings.add(_digits(_TRUNK_ZERO.sub("", written)))
-    found = {_read_digits(digits) for digits in spellings}
-    return {number for number in found if number is not None}
+    spellings = [_digits(written)]
+    if _INTERNATIONAL_PREFIX.match(spellings[0]):
+        spellings.append(_digits(_TRUNK_ZERO.sub("", written)))
+    found = set()
+    for digits in spellings:
+        number = _read_digits(digits)
+        if number is not None:
+            found.add(number)
+    return found
 
 
 def _digits(written: str) -> str:
@@ -151,18 +172,21 @@ def _digits(written: str) -> str:
 def _read_digits(digits: str) -> str | None:
     if "+" in digits[1:]:
         return None
-    if digits.startswith("+"):
-        return _valid(digits)
     if digits.startswith("00"):
         return _valid(f"+{digits[2:]}")
-    if digits.startswith("0"):
+    if digits.startswith(("+", "0")):
         return _valid(digits)
     if len(digits) < MIN_DIGITS_WITHOUT_PREFIX:
         return None
+    return _read_without_prefix(digits)
+
+
+def _read_without_prefix(digits: str) -> str | None:
     number = _valid(f"+{digits}")
-    is_ours = number is not None and number.startswith(f"+{COUNTRY_CODE}")
-    # A foreign number without its +, or one of ours without its 0? Both readings are valid.
-    return number if is_ours or _valid(f"0{digits}") is None else None
+    is_german = number is not None and number.startswith(f"+{COUNTRY_CODE}")
+    if not is_german and _valid(f"0{digits}") is not None:
+        return None  # a foreign number without its +, or a German one without its 0
+    return number
 
 
 def _valid(text: str) -> str | None:
@@ -175,10 +199,11 @@ def _valid(text: str) -> str | None:
         return None
     if not phonenumbers.is_valid_number(number) or len(e164) > MAX_PHONE_DIGITS + 1:
         return None
-    is_stable = (
-        phonenumbers.format_number(again, phonenumbers.PhoneNumberFormat.E164) == e164
-    )
-    return e164 if is_stable and phonenumbers.is_valid_number(again) else None
+    if not phonenumbers.is_valid_number(again):
+        return None
+    if phonenumbers.format_number(again, phonenumbers.PhoneNumberFormat.E164) != e164:
+        return None
+    return e164
 
 
 def _has_sound_parentheses(written: str) -> bool:
@@ -195,18 +220,25 @@ def _holds_several(written: str) -> bool:
     """Whether the digits can be read as two numbers, or as one number and the end of another.
 
     ``0511 1234 / 5678`` can; ``0511/1234`` cannot, because ``0511`` is no number; ``0511 1234-56`` is an extension as
-    everybody writes it.
+    it is usually written.
     """
     for match in _SEPARATOR.finditer(written):
-        left, right = written[: match.start()], written[match.end() :]
-        if not re.search(r"\d", right) or not _readings(left):
-            continue
-        is_apart = "/" in match[0] or (
-            match[0].strip(" .") and " " in match[0] and right.strip("0 ") != ""
-        )
-        if is_apart or (right.lstrip("( ")[:1] in {"0", "+"} and _readings(right)):
+        left = written[: match.start()]
+        right = written[match.end() :]
+        if re.search(r"\d", right) and _readings(left) and _is_next(match[0], right):
             return True
     return False
+
+
+def _is_next(separator: str, right: str) -> bool:
+    """Whether what follows a number and this separator is another number, or the end of another."""
+    if "/" in separator:
+        return True
+    is_spaced_dash = " " in separator and separator.strip(" .") != ""
+    if is_spaced_dash and right.strip("0 ") != "":
+        return True
+    begins_a_number = right.lstrip("( ")[:1] in {"0", "+"}
+    return begins_a_number and bool(_readings(right))
 
 
 # -- mail addresses -------------------------------------------------------------------------------------------------
@@ -226,22 +258,22 @@ def read_mail(text: str) -> Reading:
     address = f"{local}@{encoded}"
     if encoded is None or not _MAIL.fullmatch(address):
         return Reading(None, "kom_mail_invalid")
-    return (
-        Reading(address)
-        if len(address) <= MAX_MAIL_LENGTH
-        else Reading(None, "kom_too_long")
-    )
+    if len(address) > MAX_MAIL_LENGTH:
+        return Reading(None, "kom_too_long")
+    return Reading(address)
 
 
 def canonical_mail(text: str) -> str:
     """An address as it is compared: trimmed, lower case, the domain in its encoded form."""
     written = _tidy_mail(_tidy_mail(text).lower())
     local, at, domain = written.rpartition("@")
-    return f"{local}{at}{_encoded_domain(domain) or domain}"
+    encoded = _encoded_domain(domain) or domain
+    return f"{local}{at}{encoded}"
 
 
 def _tidy_mail(text: str) -> str:
-    return unicodedata.normalize("NFC", without_invisible(text)).strip()
+    visible = without_invisible(text)
+    return unicodedata.normalize("NFC", visible).strip()
 
 
 def _encoded_domain(domain: str) -> str | None:

@@ -92,7 +92,9 @@ class Merge:
             return "merged"
         if self.to_advoware:
             return "espocrm_newer"
-        return "advoware_newer" if self.to_espocrm else "no_change"
+        if self.to_espocrm:
+            return "advoware_newer"
+        return "no_change"
 
 
 def is_same(one: Value, other: Value) -> bool:
@@ -100,9 +102,20 @@ def is_same(one: Value, other: Value) -> bool:
     return bool(text_of(one) == text_of(other))
 
 
+def differing_fields(espocrm: Values, advoware: Values) -> list[str]:
+    """The fields that both sides show with different values, sorted."""
+    return sorted(
+        name
+        for name in espocrm.keys() & advoware.keys()
+        if not is_same(espocrm[name], advoware[name])
+    )
+
+
 def text_of(value: Value) -> Value:
     """A value as its own side shows it."""
-    return value.text if isinstance(value, Unknown) else value
+    if isinstance(value, Unknown):
+        return value.text
+    return value
 
 
 def merge(
@@ -173,20 +186,23 @@ class _Run:
 
     def hold_one_sided(self, name: str, espocrm: Values, advoware: Values) -> None:
         """The other side does not show the field: nothing can be compared, and a change of this side cannot arrive."""
-        side: Side = "espocrm" if name in espocrm else "advoware"
+        side: Side = "espocrm"
+        if name not in espocrm:
+            side = "advoware"
         last = self.base.get(name)
-        if last is None and side == "advoware":
-            return  # nothing of EspoCRM's is kept from arriving
-        last = last or Pair(None, None)
+        if last is None:
+            if side == "advoware":
+                return  # nothing of EspoCRM's is kept from arriving
+            last = Pair(None, None)
         now = Pair(espocrm.get(name, last.espocrm), advoware.get(name, last.advoware))
-        if is_same(
-            now.espocrm, now.advoware
-        ):  # what changed is what the other side showed last
+        if is_same(now.espocrm, now.advoware):
+            # What changed is what the other side showed last.
             self.settled[name] = now
-        elif not is_same(now.espocrm, last.espocrm) or not is_same(
-            now.advoware, last.advoware
-        ):
-            self.held.append(Held(name, side, now.espocrm, now.advoware, "missing"))
+            return
+        espocrm_changed = not is_same(now.espocrm, last.espocrm)
+        advoware_changed = not is_same(now.advoware, last.advoware)
+        if espocrm_changed or advoware_changed:
+            self._hold(name, side, now, "missing")
 
     def _decide_first(self, name: str, now: Pair) -> None:
         if isinstance(now.espocrm, Unknown):
@@ -200,9 +216,7 @@ class _Run:
         elif self.first_winner is not None:
             self._bring(name, now, self.first_winner)
         else:
-            self.held.append(
-                Held(name, "espocrm", now.espocrm, now.advoware, "undecided")
-            )
+            self._hold(name, "espocrm", now, "undecided")
             self.settled[name] = now
 
     def _decide_conflict(self, name: str, now: Pair) -> None:
@@ -212,17 +226,23 @@ class _Run:
 
     def _bring(self, name: str, now: Pair, source: Side) -> None:
         """Bring the value of ``source`` to the other side, or hold it."""
-        value = now.espocrm if source == "espocrm" else now.advoware
-        target: Side = "advoware" if source == "espocrm" else "espocrm"
-        reason = (
-            "unknown" if isinstance(value, Unknown) else self.unfit(target, name, value)
-        )
+        target: Side
+        if source == "espocrm":
+            target, value, writes = "advoware", now.espocrm, self.to_advoware
+        else:
+            target, value, writes = "espocrm", now.advoware, self.to_espocrm
+        reason: str | None = "unknown"
+        if not isinstance(value, Unknown):
+            reason = self.unfit(target, name, value)
         if reason is not None:
-            self.held.append(Held(name, source, now.espocrm, now.advoware, reason))
+            self._hold(name, source, now, reason)
             self.settled[name] = now
             return
         self.settled[name] = Pair(value, value)
-        (self.to_advoware if source == "espocrm" else self.to_espocrm)[name] = value
+        writes[name] = value
+
+    def _hold(self, name: str, side: Side, now: Pair, reason: str) -> None:
+        self.held.append(Held(name, side, now.espocrm, now.advoware, reason))
 
 
 # -- after a write --------------------------------------------------------------------------------------------------
@@ -241,13 +261,13 @@ def compare_after_write(
     for name, value in sent.items():
         if name not in stored or is_same(stored[name], value):
             continue
-        pair = (
-            Pair(value, stored[name])
-            if side == "advoware"
-            else Pair(stored[name], value)
-        )
-        is_refused = name in before and is_same(stored[name], before[name])
-        (refused if is_refused else altered)[name] = pair
+        pair = Pair(stored[name], value)
+        if side == "advoware":
+            pair = Pair(value, stored[name])
+        if name in before and is_same(stored[name], before[name]):
+            refused[name] = pair
+        else:
+            altered[name] = pair
     return refused, altered
 
 
@@ -281,12 +301,16 @@ def pair_from_json(item: Mapping[str, Any]) -> Pair:
 
 def value_to_json(value: Value) -> Any:
     """A value as JSON; `Unknown` as ``{"unknown": text}``."""
-    return {"unknown": value.text} if isinstance(value, Unknown) else value
+    if isinstance(value, Unknown):
+        return {"unknown": value.text}
+    return value
 
 
 def value_from_json(item: Any) -> Value:
     """The value that `value_to_json` has written."""
-    return Unknown(item["unknown"]) if isinstance(item, Mapping) else item
+    if isinstance(item, Mapping):
+        return Unknown(item["unknown"])
+    return item
 
 
 def _is_pair(item: Any) -> bool:

@@ -19,7 +19,7 @@ NOTHING_DONE = frozenset({"no_change", "skipped"})
 
 
 class SyncEvent(BaseModel):
-    """What the queue delivers. ``source`` is ``webhook`` (somebody's edit), ``cron`` or ``hand`` (by a button)."""
+    """What the queue delivers. ``source`` is ``webhook`` (a user's edit), ``cron`` or ``hand`` (by a button)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,10 +48,14 @@ def parse_event(data: Any) -> SyncEvent:
     try:
         return SyncEvent.model_validate(data)
     except ValidationError as error:
-        fields = ", ".join(
-            str(item["loc"][0]) if item["loc"] else "payload" for item in error.errors()
-        )
+        fields = ", ".join(map(_place_of, error.errors()))
         raise InvalidInput(f"unusable queue event: {fields}") from None
+
+
+def _place_of(error: Mapping[str, Any]) -> str:
+    if not error["loc"]:
+        return "payload"
+    return str(error["loc"][0])
 
 
 async def record_outcome(

@@ -9,10 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationError
 
-from services.api.access import AccessDenied, admit_tool
-from services.api.proxy import describe
-from services.calendar_sync.run import CalendarSync, RunSummary
+from services.api.access import admit_tool
+from services.api.errors import AccessDenied, error_answer, gateway_answer
+from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import CalendarStore, RunResult
+from services.calendar_sync.work import RunSummary
 from services.core.errors import (
     BitByLawError,
     ConfigurationError,
@@ -244,10 +245,10 @@ async def start(request: Any, context: Any) -> Answer:
         return 400, {"error": "Invalid request", "details": _fields(error)}
     except NotEnqueued as error:
         return 503, {"error": "Queue unavailable", "details": str(error)}
-    except AccessDenied as error:  # logged by the door
-        return describe(error)
+    except AccessDenied as error:  # it was logged where it was raised
+        return error_answer(error)
     except (ConfigurationError, ForeignSystemError) as error:
-        status, body = describe(error)
+        status, body = gateway_answer(error)
         log(
             context,
             "warning",

@@ -1,4 +1,4 @@
-"""POST /vmh/beteiligte/actions/create-again: somebody has pressed "In Advoware neu anlegen" in EspoCRM."""
+"""POST /vmh/beteiligte/actions/create-again: a user has pressed "In Advoware neu anlegen" in EspoCRM."""
 
 from motia import ApiRequest, ApiResponse, FlowContext, http
 

@@ -1,4 +1,4 @@
-"""POST /vmh/beteiligte/actions/preview: somebody has pressed "Vorschau" in EspoCRM."""
+"""POST /vmh/beteiligte/actions/preview: a user has pressed "Vorschau" in EspoCRM."""
 
 from motia import ApiRequest, ApiResponse, FlowContext, http
 

@@ -1,4 +1,4 @@
-"""POST /vmh/beteiligte/actions/sync: somebody has pressed "Jetzt abgleichen" in EspoCRM."""
+"""POST /vmh/beteiligte/actions/sync: a user has pressed "Jetzt abgleichen" in EspoCRM."""
 
 from motia import ApiRequest, ApiResponse, FlowContext, http
 

@@ -79,16 +79,6 @@ class People:
             return
         await self._done("POST", f"{entity}/action/restoreDeleted", {"id": record_id})
 
-    async def erase_contacts(self, record_id: str) -> None:
-        """Erase numbers and addresses, where EspoCRM can: 9.1 answers 500 and leaves everything as it was."""
-        fields = ["phoneNumber", "emailAddress"]
-        body = {"entityType": ENTITY, "id": record_id, "fieldList": fields}
-        if self._espo.is_twin:
-            await self.erase(ENTITY, record_id, fields)
-            return
-        answer = await self._person.request("POST", "DataPrivacy/action/erase", body)
-        assert answer.status in {200, 500}, answer
-
     async def erase(self, entity: str, record_id: str, fields: Sequence[str]) -> None:
         """Erase personal data ("View Personal Data" in the menu of a record)."""
         if self._espo.is_twin:

@@ -36,6 +36,7 @@ SENTENCES = (
         "a sync causes no event, no note, no change of who modified",
         r"no_echo|no_event|no_note|no_change_by_a_perso",
     ),
+    ("1", "two calls for a record with all that belongs to it", r"two_calls"),
     (
         "1",
         "contact rows keep the flags that people have set",
@@ -52,10 +53,11 @@ SENTENCES = (
         "one call, one transaction, once per key",
         r"write_action::.*(key|refused|malformed|offers|duplicate|not_found)",
     ),
-    ("3", "merge: the survivor keeps its number", r"merg"),
+    ("3", "merge: the survivor keeps its number", r"merg|survivor|gives_way"),
     ("3", "restore and revert import", r"restor|revert|import"),
     ("3", "GDPR erase", r"eras|gdpr"),
-    ("3", "mass update", r"mass"),
+    ("3", "mass deletion, mass update", r"mass"),
+    ("3", "webhooks tell of what people do", r"webhooks_tell"),
     (
         "5",
         "names, lengths, bank details are said clearly",
@@ -70,19 +72,15 @@ SENTENCES = (
     (
         "6",
         "order, filters, navigation, search",
-        r"alphabetical|filters|first_in_the_bar",
+        r"alphabetical|filters|first_in_the_bar|types_a_part",
     ),
-    (
-        "6",
-        "buttons: reconcile now, preview, create again",
-        r"button|preview|reconcile|create_again|created_again",
-    ),
+    ("6", "buttons: reconcile now, preview, create again", r"actions::"),
     ("7", "set-up in one command, repeated without a change", r"one_command"),
     ("7", "upgrade keeps what an administrator has changed", r"upgrade"),
     ("7", "uninstalling leaves no dead ends, records stay", r"uninstall"),
     ("7", "our looks leave no rows in the login log", r"login_log"),
-    ("8", "a phone type that Advoware cannot change", r"phone_type"),
-    ("4", "tasks: who gets them, life cycle, withdrawal", r"task"),
+    ("8", "a phone type that Advoware cannot change", r"type_that_advoware_cannot"),
+    ("4", "tasks: who gets them, life cycle, withdrawal", r"task|deletion"),
 )
 FURTHER = ("", "further cases", r"")
 

@@ -18,7 +18,8 @@ from aiohttp import web
 from espocrm_rest import Answer, Espo, Rest
 
 from config import load_settings
-from services.api.access import AccessDenied, require_action_sender
+from services.api.access import require_action_sender
+from services.api.errors import AccessDenied
 
 SECRET = "0123456789abcdef0123456789abcdef"
 PASSWORD = "Kanzlei-trial-1"

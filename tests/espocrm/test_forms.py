@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -314,6 +316,37 @@ async def test_the_filters_of_lists_find_what_their_names_say(espo: Espo) -> Non
     assert await found("syncFailed") == of("failed", "permanently_failed")
     assert await found("needsPerson") == of(*needs_person)
     assert await found("waitsForMe") == of(*needs_person, mine=(True,))
+
+
+@only_real
+async def test_whoever_types_a_part_of_a_name_finds_it(espo: Espo) -> None:
+    mark = "".join(random.choices("bcdfghjklmnpqrstvwxz", k=8))
+    person = {"firstName": "Erika", "lastName": f"{mark.title()}-Weber"}
+    firm = {
+        "firmenname": f"Bauunternehmung {mark.title()}bau & Söhne",
+        "rechtsform": "GmbH",
+    }
+    ids = [
+        (await _post(espo.person, "CBeteiligte", body)).body["id"]
+        for body in (person, firm)
+    ]
+
+    async def found(path: str, typed: str) -> list[int]:
+        rows = (await espo.person.get(f"{path}{quote(typed)}"))["list"]
+        return sorted(ids.index(row["id"]) for row in rows if row["id"] in ids)
+
+    for path in (
+        "CBeteiligte?maxSize=200&textFilter=",
+        "CBeteiligte?maxSize=200&q=",
+        "GlobalSearch?maxSize=50&q=",
+    ):
+        for typed in (mark[:3], mark[:5]):
+            assert 0 in await found(path, typed), "the beginning of a last name"
+        assert await found(path, f"{mark}-We") == [0]
+        assert await found(path, f"Erika {mark}") == [0]
+        assert await found(path, f"{mark}bau") == [1], "a word in the middle"
+        assert await found(path, f"Bauunternehmung {mark}") == [1]
+        assert await found(path, f"Erika {mark[::-1]}") == [], "all words count"
 
 
 @only_real

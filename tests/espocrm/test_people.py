@@ -662,7 +662,14 @@ async def test_an_erasure_of_everything_leaves_advoware_as_it_is(firm: Firm) -> 
     await firm.sync(entity_id)
     before = firm.person(betnr)
 
-    await firm.people.erase_contacts(entity_id)
+    await firm.people.erase(ENTITY, entity_id, ["phoneNumber", "emailAddress"])
+    erased = await firm.record(entity_id)
+    assert erased["syncStatus"] == "dirty"
+    rows = [*erased["phoneNumberData"], *erased["emailAddressData"]]
+    assert [
+        (row.get("phoneNumber") or row["emailAddress"]).partition(":")[0]
+        for row in rows
+    ] == ["ERASED"] * 2
     await firm.people.erase(ENTITY, entity_id, ["name", "dateOfBirth"])
     await firm.people.erase("CAdressen", address, ["adresse"])
     await firm.people.erase("CBankverbindungen", account, ["iban", "kontoinhaber"])

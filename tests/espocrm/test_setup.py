@@ -107,6 +107,10 @@ async def test_one_command_sets_espocrm_up_and_a_second_one_changes_nothing(
         )
         >= 6
     )
+    assert (await site.admin.get("App/user"))["appParams"]["bitbylaw"][
+        "actions"
+    ] is True
+    assert (await site.admin.get("Settings"))["bitByLawUrl"] == OUR_URL
     before = site.env.stat()
 
     _, output = await site.set_up()
@@ -134,6 +138,9 @@ async def test_uninstalling_takes_back_what_would_lead_nowhere_and_keeps_records
             for tab in settings["dashboardLayout"]
             for dashlet in tab["layout"]
         ] == ["Stream"]
+        assert (
+            not {"bitByLawUrl", "bitByLawSecret"} & settings.keys()
+        )  # who may read a setting, the extension says
         assert ROLE_ID in {
             role["id"] for role in (await site.admin.get("Role"))["list"]
         }

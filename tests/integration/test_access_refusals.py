@@ -13,7 +13,8 @@ import pytest
 from config import Settings
 from sandbox.espocrm.app import EspoCRMTwin
 from services.api import access
-from services.api.access import AccessDenied, admit_espocrm, admit_tool
+from services.api.access import admit_espocrm, admit_tool
+from services.api.errors import AccessDenied
 from services.core.resources import Resources
 
 KEY = "0123456789abcdef01234567"

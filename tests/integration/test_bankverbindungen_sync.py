@@ -141,7 +141,7 @@ async def test_an_event_during_the_beteiligters_sync_asks_that_sync_to_look_agai
         assert (await handle(entity_id)).result == "busy"
     note = await Notes(await resources.database()).find(beteiligter(BETEILIGTE_ID))
     assert note is not None
-    assert note.wishes == {EDIT}
+    assert note.requested == {EDIT}
     assert office.writes() == []
 
 

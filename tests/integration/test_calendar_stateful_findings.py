@@ -380,3 +380,22 @@ def test_a_hidden_event_that_could_not_be_read_and_is_moved_to_a_colleague_keeps
         SyncAll(),
     )
     run(world, HIDDEN, *entered, Act("SB", 0, "move to colleague", When(1)))
+
+
+@pytest.mark.parametrize("variant", [2, 3])
+@pytest.mark.parametrize(
+    "what", ["move to colleague", "copy to colleague", "copy", "split"]
+)
+def test_a_hidden_event_with_text_that_a_person_has_added_is_not_taken_for_a_persons_text(
+    world: tuple[asyncio.Runner, CalendarWorld], what: str, variant: int
+) -> None:
+    hidden = (
+        EnterTermin("SB", When(30)),
+        Configure(anonymise=True, strategy="last_change_wins"),
+        SyncAll(),
+    )
+    typed = (
+        EditEvent("SB", 0, "text", When(30)),
+        Act("SB", 0, what, When(20), variant=variant),
+    )
+    run(world, LAST_CHANGE, *hidden, *typed, SyncAll(), SyncAll())

@@ -367,7 +367,7 @@ async def at_work(worker: Worker) -> asyncio.Task[Any]:
 async def noted(worker: Worker) -> set[str] | None:
     """What is still asked for SB's calendar."""
     note = await Notes(await worker.resources.database()).find(calendar("SB"))
-    return set(note.wishes) if note else None
+    return set(note.requested) if note else None
 
 
 async def test_a_wish_to_hide_the_texts_that_meets_a_running_sync_is_carried_out_by_that_sync(

@@ -19,7 +19,8 @@ from dotenv import dotenv_values
 from config import PROJECT_ROOT, Settings, load_settings
 from sandbox.espocrm.admin import ADMIN_PASSWORD
 from sandbox.espocrm.app import EspoCRMTwin
-from services.api.access import AccessDenied, require_webhook_sender
+from services.api.access import require_webhook_sender
+from services.api.errors import AccessDenied
 from services.espocrm_setup.doctor import RUNNING, Check, diagnose
 from services.espocrm_setup.schema import EXTENSION_VERSION, WEBHOOKS
 
@@ -360,6 +361,25 @@ async def test_buttons_of_the_extension_learn_where_we_are_and_keep_their_secret
     _, output = await place.set_up()
     assert "kept     buttons" in output
     assert place.values()["ESPOCRM_ACTION_SECRET"] == secret
+    assert await _buttons(place.loaded()) == ["ok"]
+    assert await _buttons(place.loaded(ESPOCRM_ACTION_SECRET="")) == ["failed"]
+
+
+async def test_buttons_that_lead_nowhere_are_warned_of(place: Place) -> None:
+    access = {
+        "ESPOCRM_API_BASE_URL": f"{place.twin.url}/api/v1",
+        "ESPOCRM_MARVIN_API_KEY": "espocrm-demo-key",
+    }
+    await place.settings(extension=EXTENSION_VERSION)
+    assert await _buttons(place.loaded(**access)) == [], "an extension without buttons"
+    await place.settings(extension_settings=["bitByLawUrl", "bitByLawSecret"])
+    assert await _buttons(place.loaded(**access)) == ["warning"]
+
+
+async def _buttons(settings: Settings) -> list[str]:
+    return [
+        check.status for check in await diagnose(settings) if check.name == "buttons"
+    ]
 
 
 # -- the BitByLaw that runs ---------------------------------------------------------------------------------------

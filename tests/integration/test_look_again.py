@@ -404,7 +404,7 @@ async def test_a_part_that_meets_the_whole_work_is_done_by_that(
         assert await part is None
     note = await notes.find(SUBJECT)
     assert note is not None
-    assert note.wishes == {EDIT}
+    assert note.requested == {EDIT}
 
 
 # -- connections ------------------------------------------------------------------------------------------------------

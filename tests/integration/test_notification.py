@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from sandbox.espocrm.app import EspoCRMTwin
 from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
 from services.notification_utils import NotificationManager
+from services.vmh_sync.espocrm_writes import EspoWrites
 from services.vmh_sync.result import Problem
 from services.vmh_sync.store import SyncStore
 
@@ -541,6 +543,74 @@ async def test_a_list_is_withdrawn_when_nothing_of_it_stands(
     assert state(office) == [("Not Started", False)]
     await manager.withdraw(keys, WHY)
     assert state(office) == [("Canceled", True)]
+
+
+async def test_whoever_leaves_a_list_in_one_run_is_off_it_with_the_others(
+    office: Office, manager: NotificationManager, resources: Resources
+) -> None:
+    await manager.notify_many(deletions(4))
+    writes = EspoWrites(EspoCRMAPI(resources=resources))
+    collecting = NotificationManager(
+        EspoCRMAPI(resources=resources), resources=resources, writes=writes
+    )
+    for problem in deletions(4)[:2]:
+        await collecting.withdraw([problem.key], WHY)
+    await writes.flush()
+    assert listed(office) == ["2002", "2003"]
+    office.forget_calls()
+    await manager.retry_unfinished()
+    assert office.calls() == [], "nothing is left to do"
+
+
+async def test_whoever_leaves_a_list_is_off_it_although_the_run_was_killed(
+    office: Office, manager: NotificationManager, resources: Resources
+) -> None:
+    await manager.notify_many(deletions(3))
+    writes = EspoWrites(EspoCRMAPI(resources=resources))
+    collecting = NotificationManager(
+        EspoCRMAPI(resources=resources), resources=resources, writes=writes
+    )
+    await collecting.withdraw([deletions(3)[0].key], WHY)
+    writes.forget()
+    await manager.retry_unfinished()
+    assert listed(office) == ["2001", "2002"]
+
+
+@pytest.mark.parametrize("leaving", [1, 3])
+@pytest.mark.parametrize("fault", [{"status": 503}, {"when": "after", "reset": True}])
+async def test_whoever_leaves_a_list_before_it_is_told_is_not_told(
+    office: Office,
+    manager: NotificationManager,
+    clock: Any,
+    fault: dict[str, Any],
+    leaving: int,
+) -> None:
+    strike(office.espocrm, "POST", "/Task$", **fault)
+    await manager.notify_many(deletions(3))
+    await manager.withdraw([problem.key for problem in deletions(3)[:leaving]], WHY)
+    for _ in range(3):
+        clock.advance(minutes=1)
+        await manager.retry_unfinished()
+    tasks = [task for task in office.records("Task") if task["status"] != "Canceled"]
+    assert len(tasks) == (0 if leaving == 3 else 1)
+    if tasks:
+        assert listed(office) == ["2001", "2002"]
+
+
+async def test_of_two_records_with_one_number_that_were_deleted_one_stays_listed(
+    office: Office, manager: NotificationManager
+) -> None:
+    first, second, third = deletions(3)
+    twice = [first, replace(second, details=first.details), third]
+    await manager.notify_many(twice)
+    await manager.withdraw([first.key], WHY)
+    assert "2000" in listed(office)
+
+
+def listed(office: Office) -> list[str]:
+    """The numbers on the open Task with a list."""
+    (task,) = [task for task in office.records("Task") if task["status"] != "Canceled"]
+    return re.findall(r"Nr\. (\d{4})", task["description"])
 
 
 async def test_a_new_occurrence_of_a_listed_problem_has_a_task_of_its_own(

@@ -682,3 +682,138 @@ async def test_a_create_that_broke_off_is_found_and_not_repeated(firm: Firm) -> 
     await firm.office.no_faults()
     await firm.office.sync(entity_id, "sync_now", "hand")
     assert len([row for row in firm.beteiligte() if row["name"] == "Muster"]) == 1
+
+
+async def act(firm: Firm, **action: Any) -> None:
+    """What people do in EspoCRM's browser beside editing: `sandbox.espocrm_actions`."""
+    url = f"{firm.office.espocrm.url}/__sandbox__/actions"
+    await firm.office._request("POST", url, json={"entity": "CBeteiligte", **action})
+
+
+async def merged(firm: Firm) -> tuple[str, int, str, int]:
+    """Somebody with everything, and another one who was merged into him; both have a number."""
+    survivor, number = await firm.with_everything()
+    source, other = await firm.office.linked_person(
+        firstName="Berta", lastName="Zwei", emailAddressData=MAILS[:1]
+    )
+    await act(
+        firm,
+        action="merge",
+        id=survivor,
+        sources=[source],
+        values={"firstName": "Berta"},
+    )
+    return survivor, number, source, other
+
+
+async def gone_after(firm: Firm, entity_id: str, betnr: int) -> None:
+    """Deleted in Advoware, which is found."""
+    await firm.office.linked_person(firstName="Weitere", lastName="Person")
+    await firm.office.delete_in_advoware(betnr)
+    assert (
+        await firm.office.sync(entity_id, "sync_check", "cron")
+    ).result == "deleted_in_advoware"
+
+
+async def open_tasks(firm: Firm) -> list[str]:
+    await firm.office.tell_the_rest()
+    return sorted(
+        task["name"]
+        for task in await firm.office.tasks()
+        if task["status"] == "Not Started"
+    )
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_who_took_in_another_one_takes_the_living_number_instead_of_a_double(
+    firm: Firm, noticed: bool
+) -> None:
+    survivor, number, source, other = await merged(firm)
+    if noticed:
+        await firm.office.sync(source, "delete")
+    await firm.office.sync(survivor)
+    await gone_after(firm, survivor, number)
+    assert (await firm.press("create-again", {"id": survivor}))[0] == 200
+    await firm.work()
+    record = await firm.office.in_espocrm(survivor)
+    assert (record["betnr"], record["syncStatus"]) == (other, "clean")
+    assert sorted(row["name"] for row in firm.beteiligte()) == ["Muster", "Person"]
+    assert [row["strasse"] for row in firm.office.in_advoware(other)["adressen"]] == [
+        "Hauptstr. 1"
+    ]
+    assert await open_tasks(firm) == []
+
+
+@pytest.mark.parametrize("case", ["gone too", "restored", "entered elsewhere"])
+async def test_a_number_that_is_not_free_is_not_taken(firm: Firm, case: str) -> None:
+    survivor, number, source, other = await merged(firm)
+    await firm.office.sync(source, "delete")
+    await firm.office.sync(survivor)
+    match case:
+        case "gone too":
+            await firm.office.linked_person(firstName="Dritte", lastName="Person")
+            await firm.office.delete_in_advoware(other)
+        case "restored":
+            await act(firm, action="restore", id=source)
+        case _:
+            await firm.office.new_person(lastName="Zwei", betnr=other)
+    await gone_after(firm, survivor, number)
+    await firm.press("create-again", {"id": survivor})
+    await firm.work()
+    record = await firm.office.in_espocrm(survivor)
+    assert record["syncStatus"] == "clean"
+    assert record["betnr"] not in {number, other}
+
+
+async def test_of_who_is_gone_from_advoware_no_task_asks_for_anything_there(
+    firm: Firm,
+) -> None:
+    entity_id, betnr = await firm.with_everything()
+    await act(firm, action="erase", id=entity_id, fields=["phoneNumber", "name"])
+    await firm.office.sync(entity_id)
+    assert len(await open_tasks(firm)) == 2
+    await gone_after(firm, entity_id, betnr)
+    assert await open_tasks(firm) == [f"In Advoware nicht mehr vorhanden: Nr. {betnr}"]
+    await firm.press("create-again", {"id": entity_id})
+    await firm.work()
+    assert await open_tasks(firm) == ["Name fehlt"], "what was erased is not created"
+    assert [row["name"] for row in firm.beteiligte()] == ["Person"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "merged",
+        "merged and noticed",
+        "erased",
+        "erased and settled",
+        "number taken over",
+    ],
+)
+async def test_a_preview_after_what_people_do_beside_editing_is_what_the_sync_does(
+    firm: Firm, case: str
+) -> None:
+    if case.startswith("merged"):
+        entity_id, _, source, _ = await merged(firm)
+        if case.endswith("noticed"):
+            await firm.office.sync(source, "delete")
+    elif case.startswith("erased"):
+        entity_id, _ = await firm.with_everything()
+        await act(firm, action="erase", id=entity_id, fields=["phoneNumber", "name"])
+        if case.endswith("settled"):
+            await firm.office.sync(entity_id)
+    else:
+        source, number = await firm.with_everything()
+        await firm.office._request(
+            "DELETE",
+            f"{firm.office.espocrm.url}/__sandbox__/records/CBeteiligte/{source}",
+        )
+        entity_id = await firm.office.new_person(betnr=number)
+    before, tasks = await firm.everything(), await open_tasks(firm)
+    status, shown = await firm.press("preview", {"id": entity_id})
+    assert status == 200
+    assert await firm.everything() == before
+    outcome = await firm.office.sync(entity_id)
+    assert shown["result"] == outcome.result
+    told = sorted(task["name"] for task in shown["tasks"] if not task["isOver"])
+    assert sorted([*tasks, *told]) == await open_tasks(firm)

@@ -160,9 +160,9 @@ def assert_no_text_came_back(world: CalendarWorld, checks: frozenset[str]) -> No
         assert "no placeholder" not in checks or record["text"] != ANONYMISED_TITLE, (
             "our placeholder is in Advoware"
         )
-        assert LEAK not in f"{record['text']}{record['notiz']}{record['ort']}", (
-            "text of a hidden event is in Advoware"
-        )
+        texts = f"{record['text']}{record['notiz']}{record['ort']}"
+        is_own = record["text"] in world.ledger.typed_in_copies
+        assert is_own or LEAK not in texts, "text of a hidden event is in Advoware"
 
 
 async def assert_nothing_is_there_twice(world: CalendarWorld) -> None:

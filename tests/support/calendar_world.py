@@ -106,6 +106,8 @@ class Ledger:
     #: Changed in Advoware before the run that had created it there could hear of it: nothing tells whose it was.
     untraceable: set[str] = field(default_factory=set)
     doubles: set[str] = field(default_factory=set)  #: what people have made several of
+    #: Typed into a hidden event that was copied then: in the copy it is the person's own text.
+    typed_in_copies: set[str] = field(default_factory=set)
     odd: set[str] = field(
         default_factory=set
     )  #: Termine of which nobody can say what they mean

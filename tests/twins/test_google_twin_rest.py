@@ -19,7 +19,7 @@ from google_calls import (
 )
 
 from sandbox.control import running
-from sandbox.google.app import SOMEBODY, GoogleTwin
+from sandbox.google.app import DEFAULT_PERSON, GoogleTwin
 
 
 @pytest.fixture(name="google")
@@ -162,7 +162,7 @@ async def test_a_person_is_the_creator_of_what_they_enter(
         )
     )
 
-    assert theirs["creator"] == {"email": SOMEBODY}
+    assert theirs["creator"] == {"email": DEFAULT_PERSON}
     assert (
         ours["attendees"][0]["email"] == "mandant@example.de"
     )  # an unchanged guest list is no invitation

@@ -11,13 +11,13 @@ import pytest
 
 from config import Settings, load_settings
 from services.api.access import (
-    AccessDenied,
     has_valid_signature,
     may_check_signature,
     php_json,
     require_api_key,
     require_webhook_sender,
 )
+from services.api.errors import AccessDenied
 
 TOKEN, OTHER = "0123456789abcdef01234567", "76543210fedcba9876543210"
 CAPTURED = json.loads(

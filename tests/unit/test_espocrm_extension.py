@@ -27,6 +27,7 @@ from sandbox.espocrm.app import EXTENSION_VERSION
 from sandbox.espocrm.entities import CUSTOM_ENTITIES, ENTITIES, PHONE_TYPES
 from services.adressen_mapper import ADVOWARE_LENGTHS as ADRESSEN_LENGTHS
 from services.adressen_mapper import ESPOCRM_FIELDS, AdressenMapper
+from services.api import errors as api_errors
 from services.api import record_actions
 from services.bankverbindungen_mapper import ADVOWARE_LENGTHS as BANK_LENGTHS
 from services.bankverbindungen_mapper import ATTRIBUTES, BankverbindungenMapper
@@ -761,9 +762,10 @@ def test_the_buttons_texts_exist_in_both_languages_and_for_every_reason() -> Non
     for language in LANGUAGES:
         messages = resource(f"i18n/{language}/BitByLaw.json")["messages"]
         assert messages.keys() == said | {f"reason_{reason}" for reason in explained}
-    answered = set(
-        re.findall(r'"(\w+)"', inspect.getsource(record_actions._failure))
-    ) - {"EspoCRM"}
+    answered = {row.reason for row in api_errors.ANSWERS}
+    answered |= set(
+        re.findall(r'"(\w+)"', inspect.getsource(api_errors.action_answer))
+    ) - {"EspoCRM", "reason"}
     answered |= set(
         re.findall(r'Refused\("(\w+)"\)', inspect.getsource(record_actions))
     )

@@ -15,6 +15,9 @@ use PHPUnit\Framework\TestCase;
 
 class ScriptsTest extends TestCase
 {
+    /** @var string[] */
+    private array $removed = [];
+
     /**
      * @dataProvider settings
      */
@@ -64,11 +67,22 @@ class ScriptsTest extends TestCase
     }
 
     /**
+     * Without our metadata EspoCRM takes them for ordinary settings and shows them to every user.
+     */
+    public function testAddressAndKeyOfBitByLawGoWithTheRulesThatProtectThem(): void
+    {
+        $this->uninstall(['bitByLawUrl' => 'https://bitbylaw.example', 'bitByLawSecret' => 'secret']);
+
+        $this->assertEqualsCanonicalizing(['bitByLawUrl', 'bitByLawSecret'], $this->removed);
+    }
+
+    /**
      * @param array<string, mixed> $settings
      * @return array<string, mixed> What is written.
      */
     private function uninstall(array $settings): array
     {
+        $this->removed = [];
         $settings['dashletsOptions'] ??= ['d2' => ['entityType' => 'CAdressen'], 'd3' => ['entityType' => 'Task']];
 
         $config = $this->createMock(Config::class);
@@ -83,6 +97,12 @@ class ScriptsTest extends TestCase
         $writer->method('set')->willReturnCallback(
             function (string $name, mixed $value) use (&$written): void {
                 $written[$name] = $value;
+            }
+        );
+
+        $writer->method('remove')->willReturnCallback(
+            function (string $name): void {
+                $this->removed[] = $name;
             }
         );
 

@@ -40,6 +40,7 @@ from services.calendar_sync.store import AuditLine
 from services.core.errors import (
     AuthenticationFailed,
     BitByLawError,
+    ConfigurationError,
     Conflict,
     InvalidInput,
     NotFound,
@@ -256,6 +257,8 @@ class CalendarAudit:
                 await work(kuerzel)
             except CalendarMissing as error:
                 await self._report_missing(report, kuerzel, error)
+            except ConfigurationError:
+                raise
             except BitByLawError as error:
                 report.problems.append(Problem(kuerzel, explain(error)))
                 if isinstance(error, _STOPS):
@@ -361,6 +364,8 @@ class CalendarAudit:
         )
         try:
             result = await self._delete_in_google(calendar_id, event)
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             failed = replace(
                 line, action="failed", error=without_quotes(shown_text(error))

@@ -20,7 +20,7 @@ from services.calendar_sync.audit.report import (
 from services.calendar_sync.audit.runs import held_finding
 from services.calendar_sync.employees import LOCK_SECONDS, lock_key
 from services.calendar_sync.store import OVERWRITTEN_DAYS, AuditLine, Hold, Overwritten
-from services.core.errors import BitByLawError, Conflict
+from services.core.errors import BitByLawError, ConfigurationError, Conflict
 from services.core.locks import record_lock
 from services.core.look_again import HIDE, Notes, calendar
 from services.core.resources import Resources
@@ -123,6 +123,8 @@ class CalendarDecisions:
         report.details["overwritten"] = [overwritten_row(event, show_text=False)]
         try:
             report.changes.append(await self._restore(event, apply=apply))
+        except ConfigurationError:
+            raise
         except BitByLawError as error:
             report.problems.append(Problem(event.employee_kuerzel, explain(error)))
         return report
@@ -183,7 +185,7 @@ class CalendarDecisions:
             if event.advoware_frnr
             else None
         )
-        if settings.anonymise or (note is not None and HIDE in note.wishes):
+        if settings.anonymise or (note is not None and HIDE in note.requested):
             why = "Google shows blocked time only"
         elif termin is not None and termin.privat:
             why = "its Termin is private"

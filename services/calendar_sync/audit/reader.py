@@ -206,7 +206,7 @@ class Observer:
             )
         )
         note = await Notes(await self._resources.database()).find(calendar(kuerzel))
-        hide_asked = note is not None and HIDE in note.wishes
+        hide_asked = note is not None and HIDE in note.requested
         return replace(
             view, outside=found, unread=len(wanted) - len(found), hide_asked=hide_asked
         )

@@ -2,7 +2,7 @@
 
 Stored in a `SyncState`: ``base`` holds a pair per comparable field (`services.values.merge`) and, beside the pairs,
 ``standardAnschrift`` (bool), ``isActive`` (bool, what the CAdressen said last) and ``anschrift`` (the printed block as
-last seen). ``rejected`` holds what differs and waits for a person: ``{field: {"espocrm", "advoware", "since",
+last observed). ``rejected`` holds what differs and waits for a person: ``{field: {"espocrm", "advoware", "since",
 "reason"}}`` with a reason of `services.vmh_sync.adressen.problems`; besides fields there are ``anschrift``,
 ``isActive`` and ``gone``.
 """
@@ -49,10 +49,15 @@ Waiting = dict[str, dict[str, Any]]
 
 #: The parts that a PUT changes.
 PARTS = ("strasse", "plz", "ort")
-#: What Advoware shows for the lines below the street if nobody can tell from the printed block which they are.
+#: What Advoware shows for the lines below the street if no one can tell from the printed block which they are.
 NOT_SHOWN = Unknown("nicht erkennbar")
 #: null where there was a value before.
 NOTHING_SAID = Unknown("")
+#: A value that is too long for the other side, by the side that holds it.
+_TOO_LONG: Mapping[Side, str] = {
+    "espocrm": "too_long_advoware",
+    "advoware": "too_long_espocrm",
+}
 
 _mapper = AdressenMapper()
 
@@ -62,18 +67,18 @@ class FieldPlan:
     """The merged fields of a pair.
 
     Attributes:
-        ours, theirs: what both sides say.
+        espocrm, advoware: what both sides say.
         base: what they said when they were last settled.
         plan: the merge of these.
         known: the values that Advoware has, as far as anybody knows.
-        hidden: the fields that Advoware does not show so that we understand them; ``theirs`` is what it showed last.
+        hidden: the fields that Advoware does not show so that we understand them; ``advoware`` is what it showed last.
         to_advoware, to_espocrm: what is written.
         addressee, old_block: what the printed block is made of; ``old_block`` is None if Advoware shows none at all.
         settled, waiting: what is remembered once all is written.
     """
 
-    ours: Mapping[str, Value]
-    theirs: Mapping[str, Value]
+    espocrm: Mapping[str, Value]
+    advoware: Mapping[str, Value]
     base: Mapping[str, Pair]
     plan: Merge
     known: Mapping[str, Value] = field(default_factory=dict)
@@ -89,22 +94,15 @@ class FieldPlan:
         """The printed block with these of the new values; None if it is left as it is."""
         if self.old_block is None:
             return None
-        new = {
-            **self.known,
-            **{
-                name: self.to_advoware[name]
-                for name in names
-                if name in self.to_advoware
-            },
-        }
-        last = {
-            **self.known,
-            **{name: pair.advoware for name, pair in self.base.items()},
-        }
-        sent = {
-            **self.known,
-            **{name: pair.espocrm for name, pair in self.base.items()},
-        }
+        new = dict(self.known)
+        for name in names:
+            if name in self.to_advoware:
+                new[name] = self.to_advoware[name]
+        last = dict(self.known)
+        sent = dict(self.known)
+        for name, pair in self.base.items():
+            last[name] = pair.advoware
+            sent[name] = pair.espocrm
         return changed_block(
             self.old_block, self.addressee, (self.known, last, sent), new
         )
@@ -112,7 +110,9 @@ class FieldPlan:
     @property
     def street(self) -> dict[str, Value]:
         """What EspoCRM's street field is made of after the write."""
-        return {name: self.to_espocrm.get(name, self.ours.get(name)) for name in STREET}
+        return {
+            name: self.to_espocrm.get(name, self.espocrm.get(name)) for name in STREET
+        }
 
 
 def plan_fields(
@@ -125,7 +125,7 @@ def plan_fields(
 ) -> FieldPlan:
     """Merge what both sides of a pair say."""
     read = _read(row, adresse, state)
-    ours, theirs, base = read.ours, read.theirs, read.base
+    espocrm, advoware, base = read.espocrm, read.advoware, read.base
 
     erased = _mapper.erased(row)
 
@@ -134,9 +134,11 @@ def plan_fields(
             return "erased"
         if side == "advoware" and name not in WRITABLE_FIELDS:
             return "read_only"
-        return _mapper.unfit(side, name, value, ours if side == "advoware" else theirs)
+        return _mapper.unfit(
+            side, name, value, espocrm if side == "advoware" else advoware
+        )
 
-    plan = merge(base, ours, theirs, unfit=unfit)
+    plan = merge(base, espocrm, advoware, unfit=unfit)
     settled = dict(plan.settled)
     to_espocrm = plan.to_espocrm if direction == "both" else {}
     for name in plan.to_espocrm.keys() - to_espocrm.keys():  # left to the next run
@@ -148,18 +150,18 @@ def plan_fields(
     )
     waiting |= {held.field: entry(state, held.field, Pair(held.espocrm, held.advoware), reason_of(held), now)
                 for held in plan.held}  # fmt: skip
-    waiting |= _unknown_at_first(state, base, ours, theirs, now)
+    waiting |= _unknown_at_first(state, base, espocrm, advoware, now)
     merged = FieldPlan(
-        ours,
-        theirs,
+        espocrm,
+        advoware,
         base,
         plan,
-        known=_known(theirs, base),
+        known=_known(advoware, base),
         to_advoware=plan.to_advoware,
         hidden=frozenset(read.hidden),
         to_espocrm=to_espocrm,
         addressee=addressee_of(beteiligter),
-        old_block=seen_block(adresse, state)
+        old_block=observed_block(adresse, state)
         if BLOCK in adresse or state.base.get(BLOCK)
         else None,
         settled=settled,
@@ -176,63 +178,56 @@ def plan_fields(
 
 def _hidden_entries(read: _Reading, state: SyncState, now: datetime) -> Waiting:
     """The fields in which Advoware says something that EspoCRM cannot hold, or nothing where it said something."""
-    pairs = {
-        name: Pair(read.ours.get(name), shown) for name, shown in read.hidden.items()
-    }
-    return {
-        name: entry(state, name, pair, "unknown_advoware", now)
-        for name, pair in pairs.items()
-        if not is_same(*pair)
-    }
+    waiting: Waiting = {}
+    for name, shown in read.hidden.items():
+        pair = Pair(read.espocrm.get(name), shown)
+        if not is_same(*pair):
+            waiting[name] = entry(state, name, pair, "unknown_advoware", now)
+    return waiting
 
 
 def _unknown_at_first(
     state: SyncState,
     base: Mapping[str, Pair],
-    ours: Mapping[str, Value],
-    theirs: Mapping[str, Value],
+    espocrm: Mapping[str, Value],
+    advoware: Mapping[str, Value],
     now: datetime,
 ) -> Waiting:
     """The fields of a pair that is compared for the first time in which one side says what the other cannot hold."""
     waiting: Waiting = {}
-    for name in (ours.keys() & theirs.keys()) - base.keys():
-        pair = Pair(ours[name], theirs[name])
+    for name in (espocrm.keys() & advoware.keys()) - base.keys():
+        pair = Pair(espocrm[name], advoware[name])
         if is_same(*pair) or pair.advoware == NOT_SHOWN:
             continue
-        if isinstance(pair.espocrm, Unknown) or isinstance(pair.advoware, Unknown):
-            side = "espocrm" if isinstance(pair.espocrm, Unknown) else "advoware"
-            waiting[name] = entry(state, name, pair, f"unknown_{side}", now)
+        if isinstance(pair.espocrm, Unknown):
+            waiting[name] = entry(state, name, pair, "unknown_espocrm", now)
+        elif isinstance(pair.advoware, Unknown):
+            waiting[name] = entry(state, name, pair, "unknown_advoware", now)
     return waiting
 
 
 def _hides(plan: FieldPlan, adresse: Record, state: SyncState) -> bool:
-    """Whether Advoware does not show what a PUT would overwrite: it may be somebody's edit."""
+    """Whether Advoware does not show what a PUT would overwrite: it may be a user's edit."""
     unknown = {
-        name for name in plan.to_advoware if isinstance(plan.theirs[name], Unknown)
+        name for name in plan.to_advoware if isinstance(plan.advoware[name], Unknown)
     } - {"weitereZeilen"}
-    is_block_hidden = block_of(adresse) is None and bool(seen_block(adresse, state))
+    is_block_hidden = block_of(adresse) is None and bool(observed_block(adresse, state))
     return (
         bool(unknown) or is_block_hidden or not plan.hidden.isdisjoint(plan.to_advoware)
     )
 
 
 def _put_off(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
-    """The plan without writing to Advoware: the edits stay edits, and are told."""
-    settled = {
-        name: pair
-        for name, pair in plan.settled.items()
-        if name not in plan.to_advoware
-    }
-    settled |= {name: plan.base[name] for name in plan.to_advoware if name in plan.base}
-    put_off = {
-        name: entry(
-            state, name, Pair(plan.ours[name], plan.theirs[name]), "missing", now
-        )
-        for name in plan.to_advoware
-    }
-    return replace(
-        plan, to_advoware={}, settled=settled, waiting={**plan.waiting, **put_off}
-    )
+    """The plan without writing to Advoware: the edits stay edits, and users are notified of them."""
+    settled = dict(plan.settled)
+    waiting = dict(plan.waiting)
+    for name in plan.to_advoware:
+        settled.pop(name, None)
+        if name in plan.base:
+            settled[name] = plan.base[name]
+        pair = Pair(plan.espocrm[name], plan.advoware[name])
+        waiting[name] = entry(state, name, pair, "missing", now)
+    return replace(plan, to_advoware={}, settled=settled, waiting=waiting)
 
 
 def reason_of(held: Held) -> str:
@@ -240,7 +235,7 @@ def reason_of(held: Held) -> str:
     if held.reason == "unknown":
         return f"unknown_{held.side}"
     if held.reason == "too_long":
-        return f"too_long_{'advoware' if held.side == 'espocrm' else 'espocrm'}"
+        return _TOO_LONG[held.side]
     return held.reason
 
 
@@ -267,8 +262,8 @@ def is_field(name: str) -> bool:
 class _Reading:
     """Both sides and the base; ``hidden`` is what Advoware shows instead of something that could be compared."""
 
-    ours: dict[str, Value]
-    theirs: dict[str, Value]
+    espocrm: dict[str, Value]
+    advoware: dict[str, Value]
     base: dict[str, Pair]
     hidden: dict[str, Unknown]
 
@@ -278,38 +273,39 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
 
     So an unknown value neither becomes part of the base nor looks like an edit when the known one is back.
     """
-    ours, theirs = (
+    espocrm, advoware = (
         _mapper.comparable_from_espocrm(row),
         _mapper.comparable_from_advoware(adresse),
     )
     base, unsaid = base_from_json(state.base), _mapper.unsaid(adresse)
     hidden: dict[str, Unknown] = {}
-    for name in (theirs.keys() & base.keys()) - {"weitereZeilen"}:
-        shown, last = theirs[name], base[name].advoware
-        if name in unsaid and last is not None and ours.get(name) is not None:
+    for name in (advoware.keys() & base.keys()) - {"weitereZeilen"}:
+        shown, last = advoware[name], base[name].advoware
+        if name in unsaid and last is not None and espocrm.get(name) is not None:
             shown = NOTHING_SAID
         if isinstance(shown, Unknown) and not is_same(shown, last):
-            hidden[name], theirs[name] = shown, last
-    _read_further_lines(theirs, base, unsaid)
-    return _Reading(ours, theirs, base, hidden)
+            hidden[name], advoware[name] = shown, last
+    _read_further_lines(advoware, base, unsaid)
+    return _Reading(espocrm, advoware, base, hidden)
 
 
 def _read_further_lines(
-    theirs: dict[str, Value], base: dict[str, Pair], unsaid: Collection[str]
+    advoware: dict[str, Value], base: dict[str, Pair], unsaid: Collection[str]
 ) -> None:
     """The lines below the street; as last seen if the printed block does not show which they are."""
     name = "weitereZeilen"
-    if name not in theirs:
-        theirs[name] = base[name].advoware if name in base else NOT_SHOWN
+    if name not in advoware:
+        advoware[name] = base[name].advoware if name in base else NOT_SHOWN
     elif name in unsaid and name in base:
-        theirs[name] = base[name].advoware
+        advoware[name] = base[name].advoware
     elif name in base and base[name].advoware == NOT_SHOWN:
         del base[name]  # now that they are shown: as at the first sync
 
 
-def _known(theirs: Mapping[str, Value], base: Mapping[str, Pair]) -> dict[str, Value]:
+def _known(advoware: Mapping[str, Value], base: Mapping[str, Pair]) -> dict[str, Value]:
     """What Advoware has: what it shows, and where it shows nothing, what it showed last."""
-    return {**{name: pair.advoware for name, pair in base.items()}, **theirs}
+    last = {name: pair.advoware for name, pair in base.items()}
+    return {**last, **advoware}
 
 
 def _still_waiting(
@@ -318,7 +314,7 @@ def _still_waiting(
     """The entries whose difference is the same as when it was told."""
     told = state.rejected.get(BLOCK)
     block_waits = told is not None and lines_of(told["advoware"]) == lines_of(
-        seen_block(adresse, state)
+        observed_block(adresse, state)
     )
     waiting: Waiting = {BLOCK: dict(told)} if told is not None and block_waits else {}
     for name, known in state.rejected.items():
@@ -330,10 +326,12 @@ def _still_waiting(
     return waiting
 
 
-def seen_block(adresse: Mapping[str, Any], state: SyncState) -> str:
+def observed_block(adresse: Mapping[str, Any], state: SyncState) -> str:
     """The printed block; the one seen last if Advoware shows none at all."""
     block = block_of(adresse)
-    return str(state.base.get(BLOCK) or "") if block is None else block
+    if block is None:
+        return str(state.base.get(BLOCK) or "")
+    return block
 
 
 # -- the printed block ------------------------------------------------------------------------------------------------
@@ -343,25 +341,23 @@ def _with_block(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
     """The plan with the printed block brought along, or with a person asked to do it."""
     if plan.block(plan.to_advoware) is None:
         return _block_waits(plan, state, now)
-    return replace(
-        plan,
-        waiting={name: item for name, item in plan.waiting.items() if name != BLOCK},
-    )
+    waiting = dict(plan.waiting)
+    waiting.pop(BLOCK, None)
+    return replace(plan, waiting=waiting)
 
 
 def _block_waits(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
     """The plan with the printed block left as it is, and with it the lines below the street."""
-    name, old = "weitereZeilen", plan.old_block or ""
-    settled, waiting, to_advoware = (
-        dict(plan.settled),
-        dict(plan.waiting),
-        dict(plan.to_advoware),
-    )
+    name = "weitereZeilen"
+    old = plan.old_block or ""
+    settled = dict(plan.settled)
+    waiting = dict(plan.waiting)
+    to_advoware = dict(plan.to_advoware)
     wanted = build_anschrift(plan.addressee, {**plan.known, **to_advoware})
     waiting[BLOCK] = entry(state, BLOCK, Pair(wanted, old), "block", now)
     if name in to_advoware:
         del to_advoware[name]
-        settled[name] = Pair(plan.ours[name], plan.theirs[name])
+        settled[name] = Pair(plan.espocrm[name], plan.advoware[name])
         waiting[name] = entry(state, name, settled[name], "block", now)
     return replace(
         plan, old_block=None, settled=settled, waiting=waiting, to_advoware=to_advoware
@@ -371,7 +367,9 @@ def _block_waits(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
 def put_names(plan: FieldPlan) -> list[str]:
     """The fields that a PUT changes, each of which Advoware may refuse."""
     names = [name for name in plan.to_advoware if name != "weitereZeilen"]
-    return [*names, BLOCK] if plan.old_block is not None else names
+    if plan.old_block is not None:
+        names.append(BLOCK)
+    return names
 
 
 def put_body(plan: FieldPlan, adresse: Record, names: Collection[str]) -> Record:
@@ -380,20 +378,18 @@ def put_body(plan: FieldPlan, adresse: Record, names: Collection[str]) -> Record
     ``anschrift`` stands for the block, and with it for the lines below the street. The body is the full object as
     read, because Advoware replaces it, without the parts that Advoware does not show.
     """
-    changed: Record = {
-        name: plan.to_advoware[name] or "" for name in names if name in plan.to_advoware
-    }
-    changed.pop("weitereZeilen", None)
-    block = plan.block({*names, "weitereZeilen"}) if BLOCK in names else None
-    if block is not None:
-        changed[BLOCK] = block
-    hidden = {
-        name for name in (*PARTS, BLOCK) if not isinstance(adresse.get(name), str)
-    }
-    return {
-        **{name: value for name, value in adresse.items() if name not in hidden},
-        **changed,
-    }
+    body = dict(adresse)
+    for name in (*PARTS, BLOCK):
+        if not isinstance(adresse.get(name), str):
+            body.pop(name, None)
+    for name in names:
+        if name in plan.to_advoware and name != "weitereZeilen":
+            body[name] = plan.to_advoware[name] or ""
+    if BLOCK in names:
+        block = plan.block({*names, "weitereZeilen"})
+        if block is not None:
+            body[BLOCK] = block
+    return body
 
 
 # -- after a write ----------------------------------------------------------------------------------------------------
@@ -413,41 +409,43 @@ def after_put(
     if BLOCK in left_out and plan.old_block is not None:
         plan = _block_waits(plan, state, now)
     stored = _mapper.comparable_from_advoware(answer)
-    after, sent = {**plan.ours, **plan.to_espocrm}, _sent_to_advoware(plan)
+    after = {**plan.espocrm, **plan.to_espocrm}
     before = {
-        name: value for name, value in plan.theirs.items() if name in plan.to_advoware
+        name: value for name, value in plan.advoware.items() if name in plan.to_advoware
     }
-    settled, waiting = dict(plan.settled), dict(plan.waiting)
+    settled = dict(plan.settled)
+    waiting = dict(plan.waiting)
     for name, words in left_out.items():
         if name in plan.to_advoware:
-            settled[name] = Pair(
-                after.get(name), stored.get(name, plan.theirs.get(name))
-            )
+            shown = stored.get(name, plan.advoware.get(name))
+            pair = settled[name] = Pair(after.get(name), shown)
             waiting[name] = entry(
-                state, name, settled[name], "value_refused", now, **_said(words)
+                state, name, pair, "value_refused", now, **_said(words)
             )
+    sent = _sent_to_advoware(plan)
     compared = {name: value for name, value in sent.items() if name not in left_out}
     refused, altered = compare_after_write(compared, before, stored, side="advoware")
     for name in (*refused, *altered):
         settled[name] = Pair(after.get(name), stored[name])
         waiting.pop(name, None)
         if not is_same(*settled[name]):
-            reason = "refused" if name in refused else "altered_advoware"
+            reason = "altered_advoware"
+            if name in refused:
+                reason = "refused"
             waiting[name] = entry(state, name, settled[name], reason, now)
     return replace(plan, settled=settled, waiting=waiting)
 
 
 def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
     """All that a PUT says, the unchanged parts included: Advoware may store these differently as well."""
-    parts = (*PARTS, *(["weitereZeilen"] if plan.old_block is not None else []))
-    sent = {
-        **{
-            name: plan.theirs[name]
-            for name in parts
-            if plan.theirs.get(name) is not None
-        },
-        **plan.to_advoware,
-    }
+    parts = list(PARTS)
+    if plan.old_block is not None:
+        parts.append("weitereZeilen")
+    sent = {}
+    for name in parts:
+        if plan.advoware.get(name) is not None:
+            sent[name] = plan.advoware[name]
+    sent.update(plan.to_advoware)
     unsent = plan.hidden | (plan.plan.to_espocrm.keys() - plan.to_espocrm.keys())
     return {
         name: value
@@ -470,7 +468,9 @@ def after_update(
         sent |= plan.street
     settled, waiting = dict(plan.settled), dict(plan.waiting)
     compared = {name: value for name, value in sent.items() if name not in left_out}
-    refused, altered = compare_after_write(compared, plan.ours, stored, side="espocrm")
+    refused, altered = compare_after_write(
+        compared, plan.espocrm, stored, side="espocrm"
+    )
     reasons = {
         **dict.fromkeys(altered, "altered_espocrm"),
         **dict.fromkeys(refused, "value_refused_espocrm"),
@@ -479,8 +479,10 @@ def after_update(
         name: "value_refused_espocrm" for name in left_out if name in plan.to_espocrm
     }
     for name, reason in reasons.items():
-        theirs = settled[name].advoware if name in settled else plan.theirs.get(name)
-        settled[name] = Pair(stored.get(name, plan.ours.get(name)), theirs)
+        advoware = (
+            settled[name].advoware if name in settled else plan.advoware.get(name)
+        )
+        settled[name] = Pair(stored.get(name, plan.espocrm.get(name)), advoware)
         waiting.pop(name, None)
         if not is_same(*settled[name]):
             waiting[name] = entry(state, name, settled[name], reason, now)
@@ -489,8 +491,8 @@ def after_update(
 
 def after_create(
     side: Side,
-    ours: Mapping[str, Value],
-    theirs: Mapping[str, Value],
+    espocrm: Mapping[str, Value],
+    advoware: Mapping[str, Value],
     left_out: Mapping[str, tuple[str, str]],
     state: SyncState,
     now: datetime,
@@ -501,9 +503,9 @@ def after_create(
     """
     settled: dict[str, Pair] = {}
     waiting: Waiting = {}
-    receiver = theirs if side == "advoware" else ours
-    for name in ours.keys() & theirs.keys():
-        settled[name] = Pair(ours[name], theirs[name])
+    receiver = advoware if side == "advoware" else espocrm
+    for name in espocrm.keys() & advoware.keys():
+        settled[name] = Pair(espocrm[name], advoware[name])
         if is_same(*settled[name]):
             continue
         dropped = {"advoware": "refused", "espocrm": "value_refused_espocrm"}[side]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -61,43 +61,43 @@ class Observation:
     def state_of(self, entity_id: str) -> SyncState | None:
         """The state of a CAdressen that is linked with this Beteiligter; None for one that is new to him."""
         state = self.states.get(entity_id)
-        return state if state is not None and state.belongs_to(self.betnr) else None
+        if state is None or not state.belongs_to(self.betnr):
+            return None
+        return state
 
     def may_follow_advoware_id(self, entity_id: str) -> bool:
         """Whether a row's ``advowareId`` counts: not if the row is known to be linked with another Beteiligter."""
         state = self.states.get(entity_id)
-        return (
-            state is None
-            or state.is_released
-            or replace(state, deleted_at=None).belongs_to(self.betnr)
-        )
+        if state is None or state.is_released:
+            return True
+        return replace(state, deleted_at=None).belongs_to(self.betnr)
 
     def marked_row(self, adresse: Mapping[str, Any]) -> str | None:
         """The CAdressen that the mark in ``bemerkung`` names, unless that was released with its CBeteiligte."""
-        entity_id = self._resolved(espocrm_id_of(adresse.get("bemerkung")))
-        state = self.states.get(entity_id or "")
-        is_void = (
-            state is not None
-            and state.is_released
-            and all(row["id"] != entity_id for row in self.rows)
-        )
-        return None if is_void else entity_id
-
-    def _resolved(self, mark: str | None) -> str | None:
-        """The id of a row that a mark names, also one that Advoware has stored in capitals or cut off."""
+        mark = espocrm_id_of(adresse.get("bemerkung"))
+        if mark is None:
+            return None
         ids = [str(row["id"]) for row in self.rows]
-        if mark is None or mark in ids:
-            return mark
+        entity_id = _named_id(mark, ids)
+        state = self.states.get(entity_id)
+        if state is not None and state.is_released and entity_id not in ids:
+            return None
+        return entity_id
+
+
+def _named_id(mark: str, ids: Sequence[str]) -> str:
+    """The one of the ids that a mark names, also one that Advoware has stored in capitals or cut off; else the mark."""
+    if mark in ids:
+        return mark
+    folded = mark.casefold()
+    alike = [entity_id for entity_id in ids if entity_id.casefold() == folded]
+    if not alike and len(mark) >= _SHORTEST_MARK:
         alike = [
-            entity_id for entity_id in ids if entity_id.casefold() == mark.casefold()
+            entity_id for entity_id in ids if entity_id.casefold().startswith(folded)
         ]
-        if not alike and len(mark) >= _SHORTEST_MARK:
-            alike = [
-                entity_id
-                for entity_id in ids
-                if entity_id.casefold().startswith(mark.casefold())
-            ]
-        return alike[0] if len(alike) == 1 else mark
+    if len(alike) == 1:
+        return alike[0]
+    return mark
 
 
 @dataclass(frozen=True)
@@ -131,113 +131,142 @@ def is_main_there(adresse: Mapping[str, Any]) -> bool:
     return adresse.get(MAIN) is True
 
 
-def match_addresses(seen: Observation) -> Match:
+def match_addresses(observed: Observation) -> Match:
     """Pair both sides: by the stored link, by ``advowareId``, by the mark in ``bemerkung``, by equal values.
 
     Equal values pair only what nothing else claims, so that a first sync does not double what both sides have. Of two
-    Adressen with the same mark the older one (the smaller id) is the pair, unless we know better.
+    Adressen with the same mark the older one (the smaller id) is the pair, unless a link says otherwise.
     """
-    rest = {int(adresse["id"]): adresse for adresse in seen.adressen}
-    rows = {row["id"]: row for row in seen.rows}
-    pairs: dict[str, Record] = {}
+    matcher = _Matcher(
+        rows={row["id"]: row for row in observed.rows},
+        rest={int(adresse["id"]): adresse for adresse in observed.adressen},
+    )
+    matcher.pair_linked(observed)
+    matcher.pair_marked(observed)
+    matcher.pair_equal(observed)
+    rest = list(matcher.rest.values())
+    return _with_rest(observed, matcher.rows, rest, matcher.pairs)
 
-    def pair(entity_id: str | None, adresse_id: Any) -> None:
-        if (
-            entity_id is None
-            or not isinstance(adresse_id, int)
-            or adresse_id not in rest
-        ):
+
+@dataclass
+class _Matcher:
+    """Pairs rows with Adressen; ``rest`` are the Adressen without a row so far."""
+
+    rows: dict[str, Record]
+    rest: dict[int, Record]
+    pairs: dict[str, Record] = field(default_factory=dict)
+
+    def pair_linked(self, observed: Observation) -> None:
+        for entity_id in self.rows:
+            state = observed.state_of(entity_id)
+            self._pair(entity_id, _number_of(state))
+        for entity_id, row in self.rows.items():
+            if observed.may_follow_advoware_id(entity_id):
+                self._pair(entity_id, row.get("advowareId"))
+
+    def pair_marked(self, observed: Observation) -> None:
+        for adresse_id, adresse in list(self.rest.items()):
+            self._pair(observed.marked_row(adresse), adresse_id)
+
+    def pair_equal(self, observed: Observation) -> None:
+        by_values = {}
+        for entity_id, row in self.rows.items():
+            if is_active(row) and entity_id not in self.pairs:
+                values = _mapper.comparable_from_espocrm(row)
+                by_values[_value_key(values)] = entity_id
+        for adresse_id, adresse in list(self.rest.items()):
+            if observed.marked_row(adresse) or _belongs_to_deleted(observed, adresse):
+                continue
+            values = _mapper.comparable_from_advoware(adresse)
+            self._pair(by_values.get(_value_key(values)), adresse_id)
+
+    def _pair(self, entity_id: str | None, adresse_id: Any) -> None:
+        """Pair the two unless one of them is unknown or has its pair already."""
+        if not isinstance(adresse_id, int) or adresse_id not in self.rest:
             return
-        if entity_id in rows and entity_id not in pairs:
-            pairs[entity_id] = rest.pop(adresse_id)
-
-    for entity_id in rows:
-        state = seen.state_of(entity_id)
-        pair(entity_id, _number_of(state))
-    for entity_id, row in rows.items():
-        if seen.may_follow_advoware_id(entity_id):
-            pair(entity_id, row.get("advowareId"))
-    for adresse_id, adresse in list(rest.items()):
-        pair(seen.marked_row(adresse), adresse_id)
-    by_values = {
-        _value_key(_mapper.comparable_from_espocrm(row)): entity_id
-        for entity_id, row in rows.items()
-        if is_active(row) and entity_id not in pairs
-    }
-    for adresse_id, adresse in list(rest.items()):
-        if not seen.marked_row(adresse) and not _belongs_to_deleted(seen, adresse):
-            pair(
-                by_values.get(_value_key(_mapper.comparable_from_advoware(adresse))),
-                adresse_id,
-            )
-    return _with_rest(seen, rows, list(rest.values()), pairs)
+        if entity_id in self.rows and entity_id not in self.pairs:
+            self.pairs[entity_id] = self.rest.pop(adresse_id)
 
 
 def _value_key(values: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """What makes two addresses the same to a person; None for an empty one, which is like no other."""
+    """What makes two addresses the same to a user; None for an empty one, which is like no other."""
     if not has_content(values):
         return None
-    return tuple(
-        str(text_of(values.get(name)) or "").casefold()
-        for name in ("strasse", "plz", "ort", "postfach")
-    )
+    key = []
+    for name in ("strasse", "plz", "ort", "postfach"):
+        text = str(text_of(values.get(name)) or "")
+        key.append(text.casefold())
+    return tuple(key)
 
 
 def _number_of(state: SyncState | None) -> int | None:
     """The id of the Adresse that a state links."""
-    number = str(state.advoware_id).partition("/")[2] if state is not None else ""
-    return int(number) if number.isdecimal() else None
+    if state is None:
+        return None
+    _, _, number = str(state.advoware_id).partition("/")
+    if not number.isdecimal():
+        return None
+    return int(number)
 
 
-def _belongs_to_deleted(seen: Observation, adresse: Record) -> bool:
-    link = seen.link_of(adresse)
-    return any(
-        state.advoware_id == link and state.deleted_at is not None
-        for state in seen.states.values()
-    )
+def _belongs_to_deleted(observed: Observation, adresse: Record) -> bool:
+    link = observed.link_of(adresse)
+    linked = [state for state in observed.states.values() if state.advoware_id == link]
+    return any(state.deleted_at is not None for state in linked)
 
 
 def _with_rest(
-    seen: Observation,
+    observed: Observation,
     rows: Mapping[str, Record],
     rest: Sequence[Record],
     pairs: Mapping[str, Record],
 ) -> Match:
-    result = Match(
-        pairs=[
-            (row, pairs[entity_id])
-            for entity_id, row in rows.items()
-            if entity_id in pairs
-        ]
-    )
+    result = Match()
     for entity_id, row in rows.items():
-        if entity_id not in pairs:
-            is_linked = row.get("advowareId") and seen.may_follow_advoware_id(entity_id)
-            is_known = seen.state_of(entity_id) is not None or is_linked
-            (result.missing if is_known else result.new_rows).append(row)
-    owners = {
-        state.advoware_id: entity_id
-        for entity_id, state in _by_age(seen)
-        if entity_id not in rows
-    }
+        if entity_id in pairs:
+            result.pairs.append((row, pairs[entity_id]))
+        elif _is_linked(observed, row):
+            result.missing.append(row)
+        else:
+            result.new_rows.append(row)
+    owners = _owners_outside(rows, observed)
     for adresse in rest:
-        # A mark that names a row already paired with another Adresse was copied by a person: a new address.
-        owner, mark = owners.get(seen.link_of(adresse)), seen.marked_row(adresse)
+        owner = owners.get(observed.link_of(adresse))
+        # A mark that names a row already paired with another Adresse was copied by a user: a new address.
+        mark = observed.marked_row(adresse)
         if owner is not None:
             result.vanished[owner] = adresse
         elif mark is None or mark in rows:
             result.new_adressen.append(adresse)
         else:
             result.foreign.append((mark, adresse))
-    for entity_id in seen.states:
-        if entity_id not in rows and seen.state_of(entity_id) is not None:
+    for entity_id in observed.states:
+        if entity_id not in rows and observed.state_of(entity_id) is not None:
             result.vanished.setdefault(entity_id, None)
     return result
 
 
-def _by_age(seen: Observation) -> list[tuple[str, SyncState]]:
+def _owners_outside(
+    rows: Mapping[str, Record], observed: Observation
+) -> dict[str | None, str]:
+    """The CAdressen outside EspoCRM's list, by the link of their Adresse."""
+    owners = {}
+    for entity_id, state in _by_age(observed):
+        if entity_id not in rows:
+            owners[state.advoware_id] = entity_id
+    return owners
+
+
+def _is_linked(observed: Observation, row: Record) -> bool:
+    """Whether a row without an Adresse is known to have had one."""
+    if observed.state_of(row["id"]) is not None:
+        return True
+    return bool(row.get("advowareId")) and observed.may_follow_advoware_id(row["id"])
+
+
+def _by_age(observed: Observation) -> list[tuple[str, SyncState]]:
     """The states; those of links that a CAdressen has left behind come last, so that they count."""
-    return sorted(seen.states.items(), key=lambda item: LEFT_BEHIND in item[0])
+    return sorted(observed.states.items(), key=lambda item: LEFT_BEHIND in item[0])
 
 
 #: Between the id of a CAdressen and the link that it has left behind, as the id of a state of its own.
@@ -259,7 +288,7 @@ def left_behind(state: SyncState, now: datetime) -> SyncState:
 
 
 def with_whereabouts(
-    seen: Observation, found: Match, whereabouts: Mapping[str, Whereabouts]
+    observed: Observation, found: Match, whereabouts: Mapping[str, Whereabouts]
 ) -> Match:
     """The match after direct reads: what a mark means that names a CAdressen outside EspoCRM's list.
 
@@ -267,17 +296,23 @@ def with_whereabouts(
     that is gone from EspoCRM: deleted there, unless it was linked with another Adresse, of which this is a copy then.
     One that is here after all, or that could not be read: nothing is decided.
     """
-    new_adressen, vanished = list(found.new_adressen), dict(found.vanished)
+    new_adressen = list(found.new_adressen)
+    vanished = dict(found.vanished)
     for mark, adresse in found.foreign:
-        place, state = whereabouts.get(mark), seen.states.get(mark)
-        is_other = mark in vanished or (
-            state is not None and state.advoware_id != seen.link_of(adresse)
-        )
-        if place == "elsewhere" or (place == "gone" and is_other):
+        place = whereabouts.get(mark)
+        is_copy = mark in vanished or _is_linked_with_other(observed, mark, adresse)
+        if place == "elsewhere" or (place == "gone" and is_copy):
             new_adressen.append(adresse)
         elif place == "gone":
             vanished[mark] = adresse
     return replace(found, new_adressen=new_adressen, vanished=vanished)
+
+
+def _is_linked_with_other(
+    observed: Observation, entity_id: str, adresse: Record
+) -> bool:
+    state = observed.states.get(entity_id)
+    return state is not None and state.advoware_id != observed.link_of(adresse)
 
 
 @dataclass(frozen=True)
@@ -287,7 +322,7 @@ class MainAddress:
     Attributes:
         wanted: what EspoCRM shall show; None if there is no telling.
         agreed: what both sides agree on (or will after this run); None before they do.
-        is_task: whether a person has to make ``wanted`` the main address in Advoware.
+        is_task: whether a user has to make ``wanted`` the main address in Advoware.
     """
 
     wanted: str | None
@@ -295,44 +330,55 @@ class MainAddress:
     is_task: bool
 
 
-def choose_main(seen: Observation, found: Match) -> MainAddress:
+def choose_main(observed: Observation, found: Match) -> MainAddress:
     """Exactly one address is the main one: the one newly chosen in EspoCRM, else Advoware's, else EspoCRM's."""
-    rows = [
-        row
-        for row in (*(row for row, _ in found.pairs), *found.new_rows)
-        if is_active(row)
-    ]
-    rows.sort(key=lambda row: (row.get("modifiedAt") or "", row["id"]))
-    ours = [row["id"] for row in rows if row.get("istStandard")]
+    rows = _active_rows(found)
     active = {row["id"] for row in rows}
-    theirs = [
-        row["id"]
-        for row, adresse in found.pairs
-        if is_main_there(adresse) and row["id"] in active
-    ]
-    theirs += [
-        adresse_key(adresse) for adresse in found.new_adressen if is_main_there(adresse)
-    ]
-    base = next((entity_id for entity_id in active if _was_main(seen, entity_id)), None)
-    chosen = [key for key in ours if key != base]
-    advoware = next((key for key in theirs if key in chosen), next(iter(theirs), None))
-    if chosen:
-        wanted: str | None = advoware if advoware in chosen else chosen[-1]
-    elif seen.direction == "both":
-        wanted = advoware or next(iter(ours), None)
+    in_espocrm = [row["id"] for row in rows if row.get("istStandard")]
+    base = _first(entity_id for entity_id in active if _was_main(observed, entity_id))
+    chosen = [entity_id for entity_id in in_espocrm if entity_id != base]
+    advoware = _main_in_advoware(found, active, chosen)
+    if advoware in chosen:
+        wanted = advoware
+    elif chosen:
+        wanted = chosen[-1]
+    elif observed.direction == "both" and advoware is not None:
+        wanted = advoware
     else:
-        wanted = next(iter(ours), None)
-    if wanted == advoware or any(
-        row["id"] == wanted for row in found.new_rows
-    ):  # a POST can make it the main one
+        wanted = _first(in_espocrm)
+    is_new = wanted in [row["id"] for row in found.new_rows]
+    if wanted == advoware or is_new:  # a POST can make it the main one
         return MainAddress(wanted, wanted, is_task=False)
-    return MainAddress(
-        wanted, base, is_task=bool(chosen) and not (advoware is None and base is None)
-    )
+    was_agreed = advoware is not None or base is not None
+    return MainAddress(wanted, base, is_task=bool(chosen) and was_agreed)
 
 
-def _was_main(seen: Observation, entity_id: str) -> bool:
-    state = seen.state_of(entity_id)
+def _active_rows(found: Match) -> list[Record]:
+    """The CAdressen in use that have an Adresse or get one, the latest change last."""
+    rows = [row for row, _ in found.pairs] + found.new_rows
+    active = list(filter(is_active, rows))
+    active.sort(key=lambda row: (row.get("modifiedAt") or "", row["id"]))
+    return active
+
+
+def _main_in_advoware(
+    found: Match, active: Collection[str], chosen: Collection[str]
+) -> str | None:
+    """The key of Advoware's main address; of several one of those that were newly chosen in EspoCRM."""
+    keys = []
+    for row, adresse in found.pairs:
+        if is_main_there(adresse) and row["id"] in active:
+            keys.append(row["id"])
+    keys += map(adresse_key, filter(is_main_there, found.new_adressen))
+    return _first(key for key in keys if key in chosen) or _first(keys)
+
+
+def _first(keys: Iterable[str]) -> str | None:
+    return next(iter(keys), None)
+
+
+def _was_main(observed: Observation, entity_id: str) -> bool:
+    state = observed.state_of(entity_id)
     return state is not None and bool(state.base.get(MAIN))
 
 

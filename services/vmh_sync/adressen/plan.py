@@ -21,8 +21,8 @@ from services.vmh_sync.adressen.fields import (
     after_put,
     after_update,
     is_field,
+    observed_block,
     plan_fields,
-    seen_block,
 )
 from services.vmh_sync.adressen.match import (
     ENTITY_TYPE,
@@ -119,7 +119,7 @@ class Settle:
 
 @dataclass(frozen=True)
 class RememberDeleted:
-    """The CAdressen was deleted in EspoCRM, or belongs to somebody else now."""
+    """The CAdressen was deleted in EspoCRM, or belongs to another CBeteiligte now."""
 
     entity_id: str
     states: tuple[SyncState, ...]
@@ -135,7 +135,7 @@ class Ignore:
 
 @dataclass(frozen=True)
 class Broken:
-    """Planning this record has failed, which is a defect of ours; the others go on."""
+    """Planning this record has failed, which is a defect of the sync; the others go on."""
 
     record: Record
     error: Exception
@@ -145,7 +145,7 @@ Action = CreateAdresse | CreateCAdressen | Settle | RememberDeleted | Ignore | B
 
 
 def make_plan(
-    seen: Observation,
+    observed: Observation,
     found: Match,
     confirmed: Iterable[str] = (),
     elsewhere: Iterable[str] = (),
@@ -155,13 +155,13 @@ def make_plan(
     ``confirmed`` are those of `unconfirmed` whose absence a direct read has confirmed; the others are left alone.
     ``elsewhere`` are those among them that belong to another CBeteiligte now.
     """
-    doubtful, moved = unconfirmed(seen, found) - set(confirmed), set(elsewhere)
-    main = choose_main(seen, found)
+    doubtful, moved = unconfirmed(observed, found) - set(confirmed), set(elsewhere)
+    main = choose_main(observed, found)
     actions: list[Action] = [
         _planned(
             {"id": entity_id},
             _remember_deleted,
-            seen,
+            observed,
             entity_id,
             adresse,
             entity_id in moved,
@@ -170,19 +170,19 @@ def make_plan(
         if entity_id not in doubtful
     ]
     actions += [
-        _planned(row, _settle_pair, seen, main, row, adresse)
+        _planned(row, _settle_pair, observed, main, row, adresse)
         for row, adresse in found.pairs
     ]
     for row in found.missing:
         if row["id"] not in doubtful and (
-            seen.direction == "both" or not _is_newly_gone(seen, row)
+            observed.direction == "both" or not _is_newly_gone(observed, row)
         ):
-            actions.append(_planned(row, _settle_missing, seen, row))
+            actions.append(_planned(row, _settle_missing, observed, row))
     for row in found.new_rows:
         actions.append(_planned(row, _create_adresse, row, main.wanted == row["id"]))
-    for adresse in found.new_adressen if seen.direction == "both" else ():
+    for adresse in found.new_adressen if observed.direction == "both" else ():
         is_main = main.wanted == adresse_key(adresse)
-        actions.append(_planned(adresse, _create_cadressen, seen, adresse, is_main))
+        actions.append(_planned(adresse, _create_cadressen, observed, adresse, is_main))
     return actions
 
 
@@ -213,19 +213,19 @@ def _reason_at_create(reason: str) -> str:
 
 
 def _create_cadressen(
-    seen: Observation, adresse: Record, is_main: bool
+    observed: Observation, adresse: Record, is_main: bool
 ) -> CreateCAdressen:
     attributes = _mapper.map_advoware_to_cadressen(adresse)
     return CreateCAdressen(
-        adresse, {**attributes, "istStandard": is_main, **seen.owner}
+        adresse, {**attributes, "istStandard": is_main, **observed.owner}
     )
 
 
-def unconfirmed(seen: Observation, found: Match) -> set[str]:
+def unconfirmed(observed: Observation, found: Match) -> set[str]:
     """The ids of CAdressen whose absence on one side would lead to something and has to be confirmed first."""
-    doubtful = {row["id"] for row in found.missing if _is_newly_gone(seen, row)}
+    doubtful = {row["id"] for row in found.missing if _is_newly_gone(observed, row)}
     for entity_id in found.vanished:
-        if entity_id not in seen.states or seen.state_of(entity_id) is not None:
+        if entity_id not in observed.states or observed.state_of(entity_id) is not None:
             doubtful.add(entity_id)
     return doubtful
 
@@ -234,14 +234,14 @@ def unconfirmed(seen: Observation, found: Match) -> set[str]:
 
 
 def _settle_pair(
-    seen: Observation, main: MainAddress, row: Record, adresse: Record
+    observed: Observation, main: MainAddress, row: Record, adresse: Record
 ) -> Settle:
-    state = _state(seen, row, adresse)
+    state = _state(observed, row, adresse)
     active = is_active(row)
     fields = {name: item for name, item in state.rejected.items() if is_field(name)}
-    if not active and "gone" in state.rejected and seen.direction == "both":
+    if not active and "gone" in state.rejected and observed.direction == "both":
         return _settle_returned(
-            seen, main, row, adresse, replace(state, rejected=fields)
+            observed, main, row, adresse, replace(state, rejected=fields)
         )
     activity = {
         name: item for name, item in state.rejected.items() if name == "isActive"
@@ -249,14 +249,22 @@ def _settle_pair(
     # What was deactivated while Advoware did not show it has to be told once it does.
     if state.base.get("isActive", active) != active or (activity and not active):
         activity = {
-            "isActive": _waiting(seen, state, "isActive", espocrm=active, advoware=True)
+            "isActive": _waiting(
+                observed, state, "isActive", espocrm=active, advoware=True
+            )
         }
     if active:
         return _settle_fields(
-            seen, main, row, adresse, replace(state, rejected={**fields, **activity})
+            observed,
+            main,
+            row,
+            adresse,
+            replace(state, rejected={**fields, **activity}),
         )
     # Deactivated: a person deletes it in Advoware; until then nothing is brought over to either side.
-    status = "conflict" if activity_problems(seen, row, adresse, activity) else "clean"
+    status = (
+        "conflict" if activity_problems(observed, row, adresse, activity) else "clean"
+    )
     state = replace(
         state, base={**state.base, "isActive": False}, rejected={**fields, **activity}
     )
@@ -264,10 +272,14 @@ def _settle_pair(
 
 
 def _settle_returned(
-    seen: Observation, main: MainAddress, row: Record, adresse: Record, state: SyncState
+    observed: Observation,
+    main: MainAddress,
+    row: Record,
+    adresse: Record,
+    state: SyncState,
 ) -> Settle:
     """Advoware shows the Adresse again because of whose absence the CAdressen was switched off, by us: switch it on."""
-    action = _settle_fields(seen, main, {**row, "isActive": True}, adresse, state)
+    action = _settle_fields(observed, main, {**row, "isActive": True}, adresse, state)
     change = {
         "record": name_of(row),
         "field": "isActive",
@@ -284,37 +296,43 @@ def _settle_returned(
 
 
 def _settle_fields(
-    seen: Observation, main: MainAddress, row: Record, adresse: Record, state: SyncState
+    observed: Observation,
+    main: MainAddress,
+    row: Record,
+    adresse: Record,
+    state: SyncState,
 ) -> Settle:
-    known = seen.state_of(row["id"])
+    known = observed.state_of(row["id"])
     before = known.rejected if known is not None else {}
     fields = plan_fields(
-        row, adresse, state, seen.beteiligter, seen.direction, seen.now
+        row, adresse, state, observed.beteiligter, observed.direction, observed.now
     )
     activity = {
         name: item for name, item in state.rejected.items() if not is_field(name)
     }
     attributes = (
-        _new_block_label(row, adresse, state) if seen.direction == "both" else {}
+        _new_block_label(row, adresse, state) if observed.direction == "both" else {}
     )
     is_main = main.wanted == row["id"]
     if (
-        seen.direction == "both"
+        observed.direction == "both"
         and main.wanted is not None
         and bool(row.get("istStandard")) != is_main
     ):
         attributes["istStandard"] = is_main
     if is_main and main.is_task:
         told = replace(state, rejected=before)
-        activity[MAIN] = _waiting(seen, told, MAIN, espocrm=True, advoware=False)
-    base: Record = {"isActive": True, BLOCK: seen_block(adresse, state)}
+        activity[MAIN] = _waiting(observed, told, MAIN, espocrm=True, advoware=False)
+    base: Record = {"isActive": True, BLOCK: observed_block(adresse, state)}
     if main.agreed is not None:
         base[MAIN] = main.agreed == row["id"]
     action = Settle(
         row, adresse, replace(state, base=base, rejected=activity), fields, attributes
     )
     action = _with_fields(action, fields)
-    lost = conflict_problems(seen, row, fields, seen.now.isoformat(timespec="seconds"))
+    lost = conflict_problems(
+        observed, row, fields, observed.now.isoformat(timespec="seconds")
+    )
     return replace(
         action,
         lost=lost,
@@ -340,7 +358,7 @@ def _with_fields(action: Settle, fields: FieldPlan) -> Settle:
 
 def _new_block_label(row: Record, adresse: Record, state: SyncState) -> Record:
     """A label that shows a printed block, and was not edited since, follows it."""
-    old, new = state.base.get(BLOCK), seen_block(adresse, state)
+    old, new = state.base.get(BLOCK), observed_block(adresse, state)
     if (
         not old
         or lines_of(old) == lines_of(new)
@@ -355,20 +373,20 @@ def _new_block_label(row: Record, adresse: Record, state: SyncState) -> Record:
 
 
 def settle_put(
-    seen: Observation, action: Settle, answer: Record, left_out: Mapping[str, str]
+    observed: Observation, action: Settle, answer: Record, left_out: Mapping[str, str]
 ) -> Settle:
     """The action after its PUT: with Advoware's new record, and what that took differently waiting for a person."""
     if action.fields is None:
         return action
     before = action.state.rejected
-    fields = after_put(action.fields, action.state, answer, left_out, seen.now)
+    fields = after_put(action.fields, action.state, answer, left_out, observed.now)
     action = _with_fields(
         replace(action, adresse=answer, left_out=action.left_out | left_out.keys()),
         fields,
     )
     state = replace(
         action.state,
-        base={**action.state.base, BLOCK: seen_block(answer, action.state)},
+        base={**action.state.base, BLOCK: observed_block(answer, action.state)},
         advoware_row_id=answer.get("rowId"),
     )
     changes = (*action.changes, *rejection_lines(action.row, before, state.rejected))
@@ -376,13 +394,13 @@ def settle_put(
 
 
 def settle_update(
-    seen: Observation, action: Settle, written: Record, left_out: Mapping[str, str]
+    observed: Observation, action: Settle, written: Record, left_out: Mapping[str, str]
 ) -> Settle:
     """The action after EspoCRM's update, likewise."""
     if action.fields is None:
         return action
     before = action.state.rejected
-    fields = after_update(action.fields, action.state, written, left_out, seen.now)
+    fields = after_update(action.fields, action.state, written, left_out, observed.now)
     row = {**action.row, **written}
     action = _with_fields(
         replace(action, row=row, left_out=action.left_out | left_out.keys()), fields
@@ -397,7 +415,7 @@ def settle_update(
 
 
 def link_created(
-    seen: Observation,
+    observed: Observation,
     row: Record,
     adresse: Record,
     left_out: Mapping[str, tuple[str, str]],
@@ -408,7 +426,7 @@ def link_created(
 
     ``left_out`` says of the fields that were not sent why not: a reason and the receiver's words.
     """
-    ours, theirs = (
+    espocrm, advoware = (
         _mapper.comparable_from_espocrm(row),
         _mapper.comparable_from_advoware(adresse),
     )
@@ -421,17 +439,19 @@ def link_created(
     state = SyncState(
         ENTITY_TYPE,
         row["id"],
-        advoware_id=seen.link_of(adresse),
+        advoware_id=observed.link_of(adresse),
         advoware_row_id=adresse.get("rowId"),
     )
-    settled, waiting = after_create(side, ours, theirs, left_out, state, seen.now)
+    settled, waiting = after_create(
+        side, espocrm, advoware, left_out, state, observed.now
+    )
     base = {
         **base_to_json(settled),
         MAIN: is_main,
         "isActive": True,
-        BLOCK: seen_block(adresse, state),
+        BLOCK: observed_block(adresse, state),
     }
-    label = _mapper.label(ours) or _mapper.label_of(adresse)
+    label = _mapper.label(espocrm) or _mapper.label_of(adresse)
     change = {
         "record": name_of(row),
         "field": "adresse",
@@ -454,9 +474,9 @@ def link_created(
 # -- one side gone --------------------------------------------------------------------------------------------------
 
 
-def _is_newly_gone(seen: Observation, row: Record) -> bool:
+def _is_newly_gone(observed: Observation, row: Record) -> bool:
     """Whether the Adresse of an active CAdressen is missing without anybody having been told."""
-    state = seen.state_of(row["id"])
+    state = observed.state_of(row["id"])
     if state is None:
         return is_active(row)
     was_reactivated = (
@@ -465,16 +485,18 @@ def _is_newly_gone(seen: Observation, row: Record) -> bool:
     return is_active(row) and not was_reactivated
 
 
-def _settle_missing(seen: Observation, row: Record) -> Settle:
-    state = _state(seen, row, None)
+def _settle_missing(observed: Observation, row: Record) -> Settle:
+    state = _state(observed, row, None)
     rejected = {name: item for name, item in state.rejected.items() if is_field(name)}
     active, attributes, status = is_active(row), {}, "clean"
-    if _is_newly_gone(seen, row):
-        rejected["gone"] = _waiting(seen, state, "gone", espocrm=True, advoware=None)
+    if _is_newly_gone(observed, row):
+        rejected["gone"] = _waiting(
+            observed, state, "gone", espocrm=True, advoware=None
+        )
         attributes, status, active = {"isActive": False}, "deleted_in_advoware", False
     elif active:
         rejected["isActive"] = _waiting(
-            seen, state, "isActive", espocrm=True, advoware=False
+            observed, state, "isActive", espocrm=True, advoware=False
         )
         status = "conflict"
     elif "gone" in state.rejected:
@@ -484,25 +506,25 @@ def _settle_missing(seen: Observation, row: Record) -> Settle:
         state.base.get("isActive") or "isActive" in state.rejected
     ):  # deactivated by a person: done, unless it returns
         rejected["isActive"] = _waiting(
-            seen, state, "isActive", espocrm=False, advoware=None
+            observed, state, "isActive", espocrm=False, advoware=None
         )
     state = replace(state, base={**state.base, "isActive": active}, rejected=rejected)
     return Settle(row, None, state, attributes=attributes, status=status)
 
 
 def _remember_deleted(
-    seen: Observation, entity_id: str, adresse: Record | None, is_elsewhere: bool
+    observed: Observation, entity_id: str, adresse: Record | None, is_elsewhere: bool
 ) -> RememberDeleted:
-    state = seen.states.get(entity_id)
-    if state is None or seen.state_of(entity_id) is not None:
-        link = seen.link_of(adresse) if adresse is not None else None
+    state = observed.states.get(entity_id)
+    if state is None or observed.state_of(entity_id) is not None:
+        link = observed.link_of(adresse) if adresse is not None else None
         state = replace(
             state or SyncState(ENTITY_TYPE, entity_id, advoware_id=link),
-            deleted_at=seen.now,
+            deleted_at=observed.now,
         )
     states: tuple[SyncState, ...] = (state,)
     if is_elsewhere and state.advoware_id is not None and LEFT_BEHIND not in entity_id:
-        states = (state, left_behind(state, seen.now))
+        states = (state, left_behind(state, observed.now))
     if adresse is None:
         return RememberDeleted(entity_id, states)
     told = states[-1]
@@ -510,9 +532,9 @@ def _remember_deleted(
     problem = Problem(
         "address_delete_required",
         "CBeteiligte",
-        seen.beteiligte_id,
+        observed.beteiligte_id,
         f"address_delete_required:{told.entity_id}",
-        about(seen, _mapper.label_of(adresse), since=since),
+        about(observed, _mapper.label_of(adresse), since=since),
     )
     return RememberDeleted(entity_id, states, (problem,))
 
@@ -520,20 +542,22 @@ def _remember_deleted(
 # -- states ---------------------------------------------------------------------------------------------------------
 
 
-def _state(seen: Observation, row: Record, adresse: Record | None) -> SyncState:
+def _state(observed: Observation, row: Record, adresse: Record | None) -> SyncState:
     """The state that a pair starts from; what was agreed on or told about another Adresse does not count for it."""
-    state = seen.state_of(row["id"])
+    state = observed.state_of(row["id"])
     if adresse is None:
         return state or SyncState(
-            ENTITY_TYPE, row["id"], advoware_id=f"{seen.betnr}/{row.get('advowareId')}"
+            ENTITY_TYPE,
+            row["id"],
+            advoware_id=f"{observed.betnr}/{row.get('advowareId')}",
         )
-    if state is None or state.advoware_id != seen.link_of(adresse):
-        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=seen.link_of(adresse))
+    if state is None or state.advoware_id != observed.link_of(adresse):
+        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=observed.link_of(adresse))
     return replace(state, advoware_row_id=adresse.get("rowId"))
 
 
 def _waiting(
-    seen: Observation, state: SyncState, name: str, espocrm: Any, advoware: Any
+    observed: Observation, state: SyncState, name: str, espocrm: Any, advoware: Any
 ) -> dict[str, Any]:
     """The entry of a difference that waits for a person; the one already there if it is the same difference."""
     known = state.rejected.get(name)
@@ -542,20 +566,20 @@ def _waiting(
     return {
         "espocrm": espocrm,
         "advoware": advoware,
-        "since": seen.now.isoformat(timespec="seconds"),
+        "since": observed.now.isoformat(timespec="seconds"),
     }
 
 
 # -- what is told ---------------------------------------------------------------------------------------------------
 
 
-def problems_of(seen: Observation, action: Settle) -> tuple[Problem, ...]:
+def problems_of(observed: Observation, action: Settle) -> tuple[Problem, ...]:
     """Everything about a pair that a person has to know."""
     row, adresse, rejected = action.row, action.adresse, action.state.rejected
-    activity = activity_problems(seen, row, adresse, rejected)
+    activity = activity_problems(observed, row, adresse, rejected)
     if adresse is None or not is_active(row):
         return activity
-    return (*activity, *field_problems(seen, row, rejected), *action.lost)
+    return (*activity, *field_problems(observed, row, rejected), *action.lost)
 
 
 def changes_of(action: Settle) -> list[Mapping[str, Any]]:

@@ -33,7 +33,7 @@ _ACTIONS: Mapping[str, ActionType] = {
 
 
 def problem(
-    seen: Observation, action_type: ActionType, row: Record, **further: Any
+    observed: Observation, action_type: ActionType, row: Record, **further: Any
 ) -> Problem:
     """A problem of a CAdressen."""
     adresse = _mapper.label(_mapper.comparable_from_espocrm(row)) or str(
@@ -44,17 +44,18 @@ def problem(
         ENTITY_TYPE,
         row["id"],
         f"{action_type}:{row['id']}",
-        about(seen, adresse, **further),
+        about(observed, adresse, **further),
     )
 
 
-def about(seen: Observation, adresse: str, **further: Any) -> dict[str, Any]:
+def about(observed: Observation, adresse: str, **further: Any) -> dict[str, Any]:
     """The details that every problem of an address has: whose, which."""
     names = (
-        comparable_text(seen.beteiligter.get(field)) for field in ("vorname", "name")
+        comparable_text(observed.beteiligter.get(field))
+        for field in ("vorname", "name")
     )
     return {
-        "betnr": seen.betnr,
+        "betnr": observed.betnr,
         "name": " ".join(name for name in names if name),
         "adresse": adresse,
         **further,
@@ -62,28 +63,35 @@ def about(seen: Observation, adresse: str, **further: Any) -> dict[str, Any]:
 
 
 def activity_problems(
-    seen: Observation, row: Record, adresse: Record | None, rejected: Mapping[str, Any]
+    observed: Observation,
+    row: Record,
+    adresse: Record | None,
+    rejected: Mapping[str, Any],
 ) -> tuple[Problem, ...]:
     """The problems of an address that is in use on one side only."""
     problems = []
     if "gone" in rejected:
         problems.append(
-            problem(seen, "missing_in_advoware", row, since=rejected["gone"]["since"])
+            problem(
+                observed, "missing_in_advoware", row, since=rejected["gone"]["since"]
+            )
         )
     if (pair := rejected.get("isActive")) is not None:
         if pair["espocrm"]:
             problems.append(
-                problem(seen, "address_reactivate_required", row, since=pair["since"])
+                problem(
+                    observed, "address_reactivate_required", row, since=pair["since"]
+                )
             )
         elif adresse is not None:
             problems.append(
-                problem(seen, "address_delete_required", row, since=pair["since"])
+                problem(observed, "address_delete_required", row, since=pair["since"])
             )
     return tuple(problems)
 
 
 def field_problems(
-    seen: Observation, row: Record, rejected: Mapping[str, Any]
+    observed: Observation, row: Record, rejected: Mapping[str, Any]
 ) -> tuple[Problem, ...]:
     """The problems of the fields that wait, one for each reason."""
     by_reason: dict[str, dict[str, Any]] = {}
@@ -91,16 +99,21 @@ def field_problems(
         if is_field(name) or name == MAIN:
             by_reason.setdefault(item.get("reason", "read_only"), {})[name] = item
     return tuple(
-        _field_problem(seen, row, reason, items) for reason, items in by_reason.items()
+        _field_problem(observed, row, reason, items)
+        for reason, items in by_reason.items()
     )
 
 
 def _field_problem(
-    seen: Observation, row: Record, reason: str, items: Mapping[str, Any]
+    observed: Observation, row: Record, reason: str, items: Mapping[str, Any]
 ) -> Problem:
     if reason == "erased":  # what was erased is not written down elsewhere
         labels = ", ".join(LABELS.get(name, name) for name in items)
-        details = {"reason": "address_erased", "betnr": seen.betnr, "Gelöscht": labels}
+        details = {
+            "reason": "address_erased",
+            "betnr": observed.betnr,
+            "Gelöscht": labels,
+        }
         key = f"address_erased:{row['id']}"
         return Problem("general_manual_action", ENTITY_TYPE, row["id"], key, details)
     # "old" is what the side shows that the edit did not reach, "new" the edit.
@@ -117,9 +130,9 @@ def _field_problem(
         further["error"] = "; ".join(dict.fromkeys(words))
     if reason in _ACTIONS:
         own = {} if reason == "read_only" else {"reason": f"address_{reason}"}
-        return problem(seen, _ACTIONS[reason], row, **own, **further)
+        return problem(observed, _ACTIONS[reason], row, **own, **further)
     told = problem(
-        seen, "general_manual_action", row, reason=f"address_{reason}", **further
+        observed, "general_manual_action", row, reason=f"address_{reason}", **further
     )
     return Problem(
         told.action_type,
@@ -136,9 +149,9 @@ _INTO_ESPOCRM = frozenset(
 
 
 def conflict_problems(
-    seen: Observation, row: Record, fields: FieldPlan, now: str
+    observed: Observation, row: Record, fields: FieldPlan, now: str
 ) -> tuple[Problem, ...]:
-    """EspoCRM won over an edit in Advoware: somebody should know what was replaced there."""
+    """EspoCRM won over an edit in Advoware: a user should know what was replaced there."""
     lost = [
         {
             "field": item.field,
@@ -151,7 +164,12 @@ def conflict_problems(
     if not lost:
         return ()
     told = problem(
-        seen, "general_manual_action", row, reason="conflict", fields=lost, since=now
+        observed,
+        "general_manual_action",
+        row,
+        reason="conflict",
+        fields=lost,
+        since=now,
     )
     return (
         Problem(
@@ -211,8 +229,8 @@ def change_lines(
     lost, unsent = {conflict.field for conflict in fields.plan.conflicts}, set(left_out)
     changes: list[Mapping[str, Any]] = []
     for side, written, old in (
-        ("advoware", fields.to_advoware, fields.theirs),
-        ("espocrm", fields.to_espocrm, fields.ours),
+        ("advoware", fields.to_advoware, fields.advoware),
+        ("espocrm", fields.to_espocrm, fields.espocrm),
     ):
         for name, new in sorted(written.items()):
             if name in unsent:

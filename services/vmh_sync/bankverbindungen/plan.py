@@ -1,10 +1,10 @@
-"""What is to be done about a Bankverbindung: pure functions from what was observed to what is written and told.
+"""What is to be done about a Bankverbindung: pure functions from what was observed to what is written and notified.
 
 A state's ``base`` holds ``fields`` (what each side held when the two were last settled, see `services.values.merge`),
 ``beteiligteId``, ``betnr`` (of the Beteiligter in Advoware, also after the link was released) and ``label``. Its
-``rejected`` holds the differences that wait for a person, ``{field: {"espocrm", "advoware", "since"}}`` with a ``how``
-if they are there since we created the Bankverbindung, besides ``istAktiv``, ``gone`` and ``moved``. They are told again
-in every run, under the same key, until they are settled.
+``rejected`` holds the differences that wait for a user, ``{field: {"espocrm", "advoware", "since"}}`` with a ``how``
+if they are there since the sync created the Bankverbindung, besides ``istAktiv``, ``gone`` and ``moved``. Users are
+notified in every run, under the same key, until they are settled.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from services.values.merge import (
     base_to_json,
     is_same,
     merge,
+    value_from_json,
     value_to_json,
 )
 from services.vmh_sync.beteiligte.status import shows_message
@@ -38,6 +39,12 @@ from services.vmh_sync.store import SyncState
 ENTITY_TYPE = "CBankverbindungen"
 #: Shows why a Bankverbindung waits; an older extension does not have it.
 HINT = "syncErrorMessage"
+#: The reasons that are about the whole Bankverbindung, by what waits.
+_REASONS_OF_WHOLE = {
+    "istAktiv": "bank_inactive",
+    "gone": "bank_missing",
+    "moved": "bank_moved",
+}
 
 Record = dict[str, Any]
 _mapper = BankverbindungenMapper()
@@ -64,38 +71,40 @@ class Observation:
     def state_of(self, entity_id: str) -> SyncState | None:
         """The state of a CBankverbindungen that is linked with this Beteiligter."""
         state = self.states.get(entity_id)
-        return state if state is not None and state.belongs_to(self.betnr) else None
+        if state is None or not state.belongs_to(self.betnr):
+            return None
+        return state
 
     def linked_except(self, entity_id: str) -> set[str | None]:
         """The ``advoware_id`` of all other CBankverbindungen."""
-        states = self.states.values()
-        return {
-            s.advoware_id
-            for s in states
-            if s.belongs_to(self.betnr) and s.entity_id != entity_id
-        }
+        links = set()
+        for state in self.states.values():
+            if state.belongs_to(self.betnr) and state.entity_id != entity_id:
+                links.add(state.advoware_id)
+        return links
 
     def konto_by_link(self, link: str | None) -> Record | None:
         """The Bankverbindung with this ``advoware_id``."""
-        return next(
-            (konto for konto in self.konten if self.link_of(konto) == link), None
-        )
+        for konto in self.konten:
+            if self.link_of(konto) == link:
+                return konto
+        return None
 
     def may_hide(self, row: Record) -> bool:
         """Whether one of the Bankverbindungen without id may be the row's."""
-        return any(
-            not isinstance(item, dict)
-            or not isinstance(_mapper.comparable_from_advoware(item).get("iban"), str)
-            or _mapper.is_same_account(row, item)
-            for item in self.odd
-        )
+        return any(not _has_iban(item) for item in self.odd) or self.hides(row)
 
     def hides(self, row: Record) -> bool:
         """Whether one of the Bankverbindungen without id is certainly the row's."""
-        return any(
-            isinstance(item, dict) and _mapper.is_same_account(row, item)
-            for item in self.odd
-        )
+        konten = [item for item in self.odd if isinstance(item, dict)]
+        return any(_mapper.is_same_account(row, konto) for konto in konten)
+
+
+def _has_iban(item: Any) -> bool:
+    """Whether an entry of Advoware's list is a Bankverbindung with an IBAN."""
+    if not isinstance(item, dict):
+        return False
+    return isinstance(_mapper.comparable_from_advoware(item).get("iban"), str)
 
 
 @dataclass(frozen=True)
@@ -119,55 +128,55 @@ class Found:
     is_taken: bool = False  #: the IBAN belongs to another CBankverbindungen already
 
 
-def find_konto(seen: Observation, row: Record) -> Found:
+def find_konto(observed: Observation, row: Record) -> Found:
     """The Bankverbindung a row belongs to: by the stored link, by ``advowareKontoId``, else by the same IBAN.
 
     A person may have replaced a linked one by a new one with the changed IBAN: then that is it.
     """
-    link = _link_here(seen, row)
-    konto = seen.konto_by_link(link)
+    link = _link_here(observed, row)
+    konto = observed.konto_by_link(link)
     if konto is not None and _mapper.is_same_account(row, konto):
         return Found(konto, is_known=True)
-    same = [item for item in seen.konten if _mapper.is_same_account(row, item)]
-    taken = seen.linked_except(row["id"])
-    free = [item for item in same if seen.link_of(item) not in taken]
+    same = [item for item in observed.konten if _mapper.is_same_account(row, item)]
+    taken = observed.linked_except(row["id"])
+    free = [item for item in same if observed.link_of(item) not in taken]
     if free:
         return Found(free[0], is_known=link is not None)
     return Found(konto, is_known=link is not None, is_taken=bool(same))
 
 
-def _link_here(seen: Observation, row: Record) -> str | None:
+def _link_here(observed: Observation, row: Record) -> str | None:
     """The link of a row within this Beteiligter."""
-    linked = seen.state_of(row["id"])
+    linked = observed.state_of(row["id"])
     if linked is not None:
         return linked.advoware_id
-    if not row.get("advowareKontoId") or home_of(seen, row) is not None:
+    if not row.get("advowareKontoId") or home_of(observed, row) is not None:
         return None
-    state = seen.states.get(row["id"])
-    is_ours = (
-        state is None
-        or state.is_released
-        or replace(state, deleted_at=None).belongs_to(seen.betnr)
-    )
-    return f"{seen.betnr}/{row['advowareKontoId']}" if is_ours else None
+    state = observed.states.get(row["id"])
+    link = f"{observed.betnr}/{row['advowareKontoId']}"
+    if state is None or state.is_released:
+        return link
+    if replace(state, deleted_at=None).belongs_to(observed.betnr):
+        return link
+    return None
 
 
-def home_of(seen: Observation, row: Record) -> str | None:
+def home_of(observed: Observation, row: Record) -> str | None:
     """The link of a row whose Bankverbindung belongs to *another* Beteiligter in Advoware, else None.
 
-    So it is after two CBeteiligte were merged, or after somebody chose another CBeteiligte in the form.
+    So it is after two CBeteiligte were merged, or after a user chose another CBeteiligte in the form.
     """
-    state = seen.states.get(row["id"])
+    state = observed.states.get(row["id"])
     if state is None:
         return None
     if state.advoware_id is not None:
         betnr, _, konto_id = state.advoware_id.partition("/")
     else:
-        betnr, konto_id = (
-            str(state.base.get("betnr") or ""),
-            str(row.get("advowareKontoId") or ""),
-        )
-    return f"{betnr}/{konto_id}" if betnr and konto_id and betnr != seen.betnr else None
+        betnr = str(state.base.get("betnr") or "")
+        konto_id = str(row.get("advowareKontoId") or "")
+    if not betnr or not konto_id or betnr == observed.betnr:
+        return None
+    return f"{betnr}/{konto_id}"
 
 
 def is_active(row: Record) -> bool:
@@ -176,118 +185,121 @@ def is_active(row: Record) -> bool:
 
 
 def settle(
-    seen: Observation, row: Record, konto: Record, *, created: bool = False
+    observed: Observation, row: Record, konto: Record, *, created: bool = False
 ) -> Settle:
     """What to do about a linked pair; ``created``: Advoware's part was just created from the row."""
-    ours, theirs = (
-        _mapper.comparable_from_espocrm(row),
-        _mapper.comparable_from_advoware(konto),
-    )
-    state = seen.state_of(row["id"])
-    if state is None or state.advoware_id != seen.link_of(konto):
-        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=seen.link_of(konto))
-        last: Mapping[str, Pair] = _harmless(ours, theirs, created=created)
+    espocrm = _mapper.comparable_from_espocrm(row)
+    advoware = _mapper.comparable_from_advoware(konto)
+    state = observed.state_of(row["id"])
+    if state is None or state.advoware_id != observed.link_of(konto):
+        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=observed.link_of(konto))
+        last: Mapping[str, Pair] = _harmless(espocrm, advoware, created=created)
     else:
         last = base_from_json(state.base.get("fields") or {})
-    settled, held = _compare(last, ours, theirs)
-    how = "created" if created else None
-    waiting = {
-        item.field: _waiting(seen, state, item.field, item.espocrm, item.advoware, how)
-        for item in held
-    }
-    if not is_active(row):
-        waiting = {
-            "istAktiv": _waiting(seen, state, "istAktiv", espocrm=False, advoware=True)
-        }
+    settled, held = _compare(last, espocrm, advoware)
+    how = None
+    if created:
+        how = "created"
+    waiting = {}
+    if is_active(row):
+        for item in held:
+            waiting[item.field] = _waiting(
+                observed, state, item.field, item.espocrm, item.advoware, how
+            )
+    else:
+        waiting["istAktiv"] = _waiting(
+            observed, state, "istAktiv", espocrm=False, advoware=True
+        )
     base = {
-        **_place(seen, seen.betnr),
+        **_place(observed, observed.betnr),
         "fields": base_to_json(settled),
-        "label": _mapper.label(theirs),
+        "label": _mapper.label(advoware),
     }
     erased = waiting.keys() & _mapper.erased(row)
     others = {name: item for name, item in waiting.items() if name not in erased}
-    problems = _problems(seen, row, theirs, others) or (
-        (_erased_problem(seen, row, erased),) if erased else ()
-    )
-    attributes: Record = (
-        {}
-        if row.get("advowareKontoId") == konto["id"]
-        else {"advowareKontoId": konto["id"]}
-    )
-    linked = "created" if created else "adopted" if attributes else None
-    attributes |= (
-        shown_status(row, "unclean", problems) if others else shown_status(row, "clean")
-    )
+    problems = _problems(observed, row, advoware, others)
+    if not problems and erased:
+        problems = (_erased_problem(observed, row, erased),)
+    attributes = shown_status(row, "clean")
+    if others:
+        attributes = shown_status(row, "unclean", problems)
+    result = attributes.get("syncStatus") or "no_change"
+    if row.get("advowareKontoId") != konto["id"]:
+        attributes["advowareKontoId"] = konto["id"]
+        result = "adopted"
+    if created:
+        result = "created"
     return Settle(
         row,
         replace(state, base=base, rejected=waiting, advoware_row_id=konto.get("rowId")),
         attributes,
-        linked or attributes.get("syncStatus") or "no_change",
+        result,
         problems,
         _changes(row, waiting, state),
     )
 
 
-def _erased_problem(seen: Observation, row: Record, erased: Collection[str]) -> Problem:
-    """Told without the values: what was erased is not written down elsewhere."""
+def _erased_problem(
+    observed: Observation, row: Record, erased: Collection[str]
+) -> Problem:
+    """Without the values: what was erased is not written down elsewhere."""
     labels = ", ".join(LABELS.get(name, name) for name in sorted(erased))
-    details = {"reason": "bank_erased", "betnr": seen.betnr, "Gelöscht": labels}
+    details = {"reason": "bank_erased", "betnr": observed.betnr, "Gelöscht": labels}
     return Problem(
         "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
     )
 
 
-def settle_gone(seen: Observation, row: Record) -> Settle:
+def settle_gone(observed: Observation, row: Record) -> Settle:
     """What to do about a linked CBankverbindungen whose Bankverbindung is not in Advoware any more."""
-    link = f"{seen.betnr}/{row.get('advowareKontoId')}"
-    state = seen.state_of(row["id"]) or SyncState(
+    link = f"{observed.betnr}/{row.get('advowareKontoId')}"
+    state = observed.state_of(row["id"]) or SyncState(
         ENTITY_TYPE, row["id"], advoware_id=link
     )
-    waiting = (
-        {"gone": _waiting(seen, state, "gone", espocrm=True, advoware=None)}
-        if is_active(row)
-        else {}
-    )
-    return _without_konto(
-        seen,
-        row,
-        replace(state, base={**state.base, **_place(seen, seen.betnr)}),
-        waiting,
-    )
+    waiting = {}
+    if is_active(row):
+        waiting["gone"] = _waiting(observed, state, "gone", espocrm=True, advoware=None)
+    base = {**state.base, **_place(observed, observed.betnr)}
+    return _without_konto(observed, row, replace(state, base=base), waiting)
 
 
-def settle_moved(seen: Observation, row: Record, home: str) -> Settle:
+def settle_moved(observed: Observation, row: Record, home: str) -> Settle:
     """What to do about a CBankverbindungen whose Bankverbindung is found at another Beteiligter; see `home_of`."""
-    state = seen.states.get(row["id"]) or SyncState(ENTITY_TYPE, row["id"])
-    betnr = home.partition("/")[0]
-    name, here = ("moved", seen.betnr) if is_active(row) else ("istAktiv", False)
-    waiting = {name: _waiting(seen, state, name, here, betnr)}
+    state = observed.states.get(row["id"]) or SyncState(ENTITY_TYPE, row["id"])
+    betnr, _, _ = home.partition("/")
+    waiting = {}
+    if is_active(row):
+        waiting["moved"] = _waiting(observed, state, "moved", observed.betnr, betnr)
+    else:
+        waiting["istAktiv"] = _waiting(observed, state, "istAktiv", False, betnr)
     state = replace(
         state,
         advoware_id=home,
         deleted_at=None,
-        base={**state.base, **_place(seen, betnr)},
+        base={**state.base, **_place(observed, betnr)},
     )
-    return _without_konto(seen, row, state, waiting)
+    return _without_konto(observed, row, state, waiting)
 
 
 def _without_konto(
-    seen: Observation, row: Record, state: SyncState, waiting: Record
+    observed: Observation, row: Record, state: SyncState, waiting: Record
 ) -> Settle:
-    status = "unclean" if waiting else "clean"
-    problems = _problems(seen, row, _mapper.comparable_from_espocrm(row), waiting)
+    status, result = "clean", "no_change"
+    if waiting:
+        status, result = "unclean", "unclean"
+    problems = _problems(observed, row, _mapper.comparable_from_espocrm(row), waiting)
     return Settle(
         row,
         replace(state, rejected=waiting),
         shown_status(row, status, problems),
-        status if waiting else "no_change",
+        result,
         problems,
     )
 
 
-def is_newly_gone(seen: Observation, row: Record) -> bool:
-    """Whether a missing Bankverbindung was not told yet, so that its absence needs a second look."""
-    state = seen.state_of(row["id"])
+def is_newly_gone(observed: Observation, row: Record) -> bool:
+    """Whether a Bankverbindung was not known to be missing, so that its absence needs a second read."""
+    state = observed.state_of(row["id"])
     return is_active(row) and (state is None or "gone" not in state.rejected)
 
 
@@ -297,23 +309,24 @@ def key_of(entity_id: str) -> str:
 
 
 def keys_of(entity_ids: Collection[str]) -> list[str]:
-    """All keys under which problems of these CBankverbindungen may have been told, also by earlier versions."""
-    return [
-        key
-        for entity_id in entity_ids
-        for key in (key_of(entity_id), f"bank_invalid:{entity_id}")
-    ]
+    """All keys under which problems of these CBankverbindungen may be known, also from earlier versions."""
+    keys = []
+    for entity_id in entity_ids:
+        keys += [key_of(entity_id), f"bank_invalid:{entity_id}"]
+    return keys
 
 
 def deleted_problem(beteiligte_id: str, state: SyncState) -> Problem:
     """The problem of a CBankverbindungen that was deleted in EspoCRM while Advoware still has it."""
+    betnr, _, _ = (state.advoware_id or "").partition("/")
+    since = None
+    if state.deleted_at is not None:
+        since = state.deleted_at.isoformat(timespec="seconds")
     details = {
         "reason": "bank_inactive",
-        "betnr": (state.advoware_id or "").partition("/")[0],
+        "betnr": betnr,
         "konto": state.base.get("label") or "",
-        "since": state.deleted_at.isoformat(timespec="seconds")
-        if state.deleted_at
-        else None,
+        "since": since,
     }
     return Problem(
         "general_manual_action",
@@ -326,18 +339,16 @@ def deleted_problem(beteiligte_id: str, state: SyncState) -> Problem:
 
 def row_problem(row: Record, reason: str, betnr: Any = None) -> Problem:
     """The problem of a CBankverbindungen that cannot be brought to Advoware, for a reason of the catalogue."""
-    details = {
-        "reason": reason,
-        "betnr": str(betnr) if betnr else None,
-        "konto": _label(row),
-    }
+    details: dict[str, Any] = {"reason": reason, "betnr": None, "konto": _label(row)}
+    if betnr:
+        details["betnr"] = str(betnr)
     return Problem(
         "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
     )
 
 
 def unusable_problem(row: Record, error: UnusableAccount, betnr: Any) -> Problem:
-    """The problem of a CBankverbindungen that only a person can correct."""
+    """The problem of a CBankverbindungen that only a user can correct."""
     return row_problem(row, error.reason, betnr)
 
 
@@ -353,14 +364,13 @@ def shown_status(
     hint: str | None = None,
 ) -> Record:
     """What of status and hint has to be written; the hint only where EspoCRM has the field. None: any status stays."""
-    attributes: Record = (
-        {"syncStatus": status}
-        if status is not None and row.get("syncStatus") != status
-        else {}
-    )
-    wanted = hint or next((problem_sentence(problem) for problem in problems), None)
-    if HINT in row and not shows_message(row[HINT], wanted):
-        attributes[HINT] = wanted
+    attributes: Record = {}
+    if status is not None and row.get("syncStatus") != status:
+        attributes["syncStatus"] = status
+    if not hint:
+        hint = next(map(problem_sentence, problems), None)
+    if HINT in row and not shows_message(row[HINT], hint):
+        attributes[HINT] = hint
     return attributes
 
 
@@ -372,55 +382,59 @@ def _label(row: Record) -> str:
     return _mapper.label(values) or str(row.get("name") or "ohne Angaben")
 
 
-def _place(seen: Observation, betnr: str) -> Record:
-    return {"beteiligteId": seen.beteiligte_id, "betnr": betnr}
+def _place(observed: Observation, betnr: str) -> Record:
+    return {"beteiligteId": observed.beteiligte_id, "betnr": betnr}
 
 
 def _compare(
-    last: Mapping[str, Pair], ours: Mapping[str, Value], theirs: Mapping[str, Value]
+    last: Mapping[str, Pair],
+    espocrm: Mapping[str, Value],
+    advoware: Mapping[str, Value],
 ) -> tuple[dict[str, Pair], list[Held]]:
     """What is settled, and the differences that wait. Nothing is ever brought over: neither side takes it.
 
-    A difference that waits keeps the pair that was settled before, so that it is seen again in the next run. What has
-    become unknown in Advoware does not wait: nobody has edited anything as far as we know.
+    A difference that waits keeps the pair that was settled before, so that it is found again in the next run. What has
+    become unknown in Advoware does not wait: no edit is known.
     """
     merged = merge(
-        last, ours, theirs, unfit=lambda side, name, value: "not_changed_by_us"
+        last, espocrm, advoware, unfit=lambda side, name, value: "not_changed_by_us"
     )
-    held = {item.field for item in merged.held}
-    settled = {name: pair for name, pair in merged.settled.items() if name not in held}
-    settled |= {name: last[name] for name in held if name in last}
-    waiting = [
-        item
-        for item in merged.held
-        if item.side == "espocrm"
-        or not (isinstance(item.advoware, Unknown) or item.reason == "missing")
-    ]
-    return settled, waiting
+    settled = dict(merged.settled)
+    for item in merged.held:
+        settled.pop(item.field, None)
+        if item.field in last:
+            settled[item.field] = last[item.field]
+    return settled, list(filter(_is_edit, merged.held))
+
+
+def _is_edit(item: Held) -> bool:
+    if item.side == "espocrm":
+        return True
+    return not isinstance(item.advoware, Unknown) and item.reason != "missing"
 
 
 def _harmless(
-    ours: Mapping[str, Value], theirs: Mapping[str, Value], *, created: bool
+    espocrm: Mapping[str, Value], advoware: Mapping[str, Value], *, created: bool
 ) -> dict[str, Pair]:
     """Differences at the time of linking that mean nothing: one side says nothing, or names the bank differently.
 
-    What we have just sent and is not there is another matter.
+    What was just sent and is not there is another matter.
     """
-    return {
-        name: Pair(ours[name], theirs[name])
-        for name in FIELDS
-        if name in ours
-        and name in theirs
-        and not is_same(ours[name], theirs[name])
-        and (
-            ours[name] is None
-            or (not created and (name == "bank" or theirs[name] is None))
-        )
-    }
+    harmless = {}
+    for name in FIELDS:
+        if name not in espocrm or name not in advoware:
+            continue
+        pair = Pair(espocrm[name], advoware[name])
+        if is_same(*pair):
+            continue
+        is_other_name = name == "bank" or pair.advoware is None
+        if pair.espocrm is None or (is_other_name and not created):
+            harmless[name] = pair
+    return harmless
 
 
 def _waiting(
-    seen: Observation,
+    observed: Observation,
     state: SyncState,
     name: str,
     espocrm: Value,
@@ -429,14 +443,16 @@ def _waiting(
 ) -> dict[str, Any]:
     pair = {"espocrm": value_to_json(espocrm), "advoware": value_to_json(advoware)}
     known = state.rejected.get(name)
-    if known and all(known.get(side) == value for side, value in pair.items()):
+    if known and all(known.get(side) == pair[side] for side in pair):
         return dict(known)
-    entry = {**pair, "since": seen.now.isoformat(timespec="seconds")}
-    return {**entry, "how": how} if how else entry
+    entry = {**pair, "since": observed.now.isoformat(timespec="seconds")}
+    if how:
+        entry["how"] = how
+    return entry
 
 
 def _problems(
-    seen: Observation,
+    observed: Observation,
     row: Record,
     values: Mapping[str, Value],
     waiting: Mapping[str, Any],
@@ -446,43 +462,34 @@ def _problems(
     reason = _reason(waiting)
     details: dict[str, Any] = {
         "reason": reason,
-        "betnr": seen.betnr,
+        "betnr": observed.betnr,
         "konto": _mapper.label(values),
     }
     if reason == "bank_moved":
         details["fields"] = [_number_line(waiting["moved"])]
     elif "istAktiv" in waiting and isinstance(waiting["istAktiv"]["advoware"], str):
-        details["betnr"] = waiting["istAktiv"][
-            "advoware"
-        ]  # it is found at another Beteiligter
+        # It is found at another Beteiligter.
+        details["betnr"] = waiting["istAktiv"]["advoware"]
     elif reason not in ("bank_inactive", "bank_missing"):
         details["fields"] = [
             _field_line(row, name, entry) for name, entry in sorted(waiting.items())
         ]
     details["since"] = min(entry["since"] for entry in waiting.values())
-    return (
-        Problem(
-            "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
-        ),
-    )
+    key = key_of(row["id"])
+    problem = Problem("general_manual_action", ENTITY_TYPE, row["id"], key, details)
+    return (problem,)
 
 
 def _reason(waiting: Mapping[str, Any]) -> str:
-    special = {
-        "istAktiv": "bank_inactive",
-        "gone": "bank_missing",
-        "moved": "bank_moved",
-    }
-    for name, reason in special.items():
+    for name, reason in _REASONS_OF_WHOLE.items():
         if name in waiting:
             return reason
-    if not all(entry.get("how") == "created" for entry in waiting.values()):
+    entries = waiting.values()
+    if not all(entry.get("how") == "created" for entry in entries):
         return "bank_changed"
-    return (
-        "bank_left_out"
-        if all(entry["advoware"] is None for entry in waiting.values())
-        else "bank_altered"
-    )
+    if all(entry["advoware"] is None for entry in entries):
+        return "bank_left_out"
+    return "bank_altered"
 
 
 def _number_line(entry: Mapping[str, Any]) -> Record:
@@ -497,22 +504,25 @@ def _field_line(row: Record, name: str, entry: Mapping[str, Any]) -> Record:
     }
     if entry.get("how") != "created":
         return line
-    fallback = "refused" if entry["advoware"] is None else "altered"
-    return {**line, "reason": _mapper.left_out(row).get(name, fallback)}
+    reason = "altered"
+    if entry["advoware"] is None:
+        reason = "refused"
+    return {**line, "reason": _mapper.left_out(row).get(name, reason)}
 
 
 def _shown(name: str, stored: Any) -> Any:
     """A stored value as it may be shown."""
-    return _mapper.shown(
-        name, Unknown(stored["unknown"]) if isinstance(stored, Mapping) else stored
-    )
+    return _mapper.shown(name, value_from_json(stored))
 
 
 def _changes(
     row: Record, waiting: Mapping[str, Any], before: SyncState
 ) -> tuple[Mapping[str, Any], ...]:
-    return tuple(
-        {
+    lines = []
+    for name, entry in sorted(waiting.items()):
+        if before.rejected.get(name) == entry:
+            continue
+        line = {
             "record": f"{ENTITY_TYPE}/{row['id']}",
             "field": name,
             "side": "advoware",
@@ -520,6 +530,5 @@ def _changes(
             "old": _shown(name, entry["advoware"]),
             "new": _shown(name, entry["espocrm"]),
         }
-        for name, entry in sorted(waiting.items())
-        if before.rejected.get(name) != entry
-    )
+        lines.append(line)
+    return tuple(lines)

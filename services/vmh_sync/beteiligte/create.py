@@ -30,7 +30,7 @@ from services.vmh_sync.beteiligte.master_data import named_field
 from services.vmh_sync.store import CreateIntent, SyncStore
 
 ENTITY_TYPE = "CBeteiligte"
-#: How far Advoware's clock may be behind ours when we look for what an interrupted create has left.
+#: How far Advoware's clock may be behind this one when the sync looks for what an interrupted create has left.
 CLOCK_TOLERANCE = timedelta(minutes=5)
 MAX_ADOPTIONS = 5
 
@@ -42,7 +42,7 @@ class Created:
     Attributes:
         posted: the comparable values that were sent.
         was_found: whether an earlier attempt of unknown fate has created it.
-        answer: Advoware's answer to the POST of this attempt; None if an earlier one created it, because then nobody
+        answer: Advoware's answer to the POST of this attempt; None if an earlier one created it, because then no one
             knows who has changed it since.
     """
 
@@ -119,7 +119,7 @@ class BeteiligteCreator:
         if created_at is not None and noted_at is not None and created_at != noted_at:
             return False
         if shared and created_at is not None and created_at == noted_at:
-            return True  # somebody has corrected a part of the name
+            return True  # a user has corrected a part of the name
         raise DifferentPerson(
             f"betnr {betnr}: the name is not the one that was created"
         )
@@ -148,7 +148,7 @@ class BeteiligteCreator:
             while True:
                 try:
                     created = await self._advoware.create_beteiligter(
-                        self._as_record(left)
+                        self._mapper.new_advoware_record(left)
                     )
                 except ValidationFailed as error:
                     left = _without_refused(left, error)
@@ -164,13 +164,6 @@ class BeteiligteCreator:
             ENTITY_TYPE, entity_id, betnr, parse_change_time(created.get("angelegtAm"))
         )
         return Created(betnr, left, answer=created)
-
-    def _as_record(self, values: Values) -> dict[str, Any]:
-        return {
-            name: value
-            for name, value in self._mapper.to_advoware(values).items()
-            if value not in (None, "")
-        }
 
     def _require_ended(self, attempted_at: datetime) -> None:
         """Refuse to go on while an interrupted request may still reach Advoware."""

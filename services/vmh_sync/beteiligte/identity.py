@@ -29,21 +29,21 @@ def require_same_person(
     state: SyncState | None,
     mapper: BeteiligteMapper,
 ) -> None:
-    """Refuse a Beteiligter who is somebody else than the record that has his number. Pure.
+    """Refuse a Beteiligter who is another person than the record that has his number. Pure.
 
     Raises:
         DifferentPerson: the number was given again: the record was created at another time, and the name differs. Or it
             is to be linked for the first time, and the two share neither a name nor the birth date.
     """
-    ours, theirs = (
+    espocrm, advoware = (
         mapper.comparable_from_espocrm(espo),
         mapper.comparable_from_advoware(advo),
     )
-    shared, different = mapper.compare_identity(ours, theirs)
+    shared, different = mapper.compare_identity(espocrm, advoware)
     if not different:
         return
     if state is None or state.advoware_id != str(advo["betNr"]):
-        if not shared and not mapper.is_alike(ours, theirs):
+        if not shared and not mapper.is_alike(espocrm, advoware):
             raise DifferentPerson(
                 f"betnr {advo['betNr']} and the record that names it are different people"
             )
@@ -56,7 +56,7 @@ def require_same_person(
         and not _are_same_moment(created_at, noted_at)
     )
     known = {name: pair.advoware for name, pair in base_from_json(state.base).items()}
-    _, different = mapper.compare_identity(known, theirs)
+    _, different = mapper.compare_identity(known, advoware)
     if was_created_anew and different:
         raise DifferentPerson(
             f"betnr {state.advoware_id} stands for somebody else in Advoware"

@@ -109,18 +109,20 @@ class MasterDataWriter:
         self._advoware = advoware
         self._mapper = mapper
 
-    async def write(self, seen: Observation, values: Values, now: datetime) -> Written:
+    async def write(
+        self, observed: Observation, values: Values, now: datetime
+    ) -> Written:
         """PUT the full object as read, overlaid with the values, and read it back.
 
-        What the answer shows of the fields that were only sent along is Advoware's doing as well, and nobody's edit.
+        What the answer shows of the fields that were only sent along is Advoware's doing as well, and no user's edit.
 
         Raises:
             ForeignSystemError: Advoware cannot be reached, or refuses the object whatever is in it.
         """
-        betnr = seen.advo["betNr"]
-        espocrm = self._mapper.comparable_from_espocrm(seen.espo)
-        before = self._mapper.comparable_from_advoware(seen.advo)
-        latest = dict(seen.advo)
+        betnr = observed.advo["betNr"]
+        espocrm = self._mapper.comparable_from_espocrm(observed.espo)
+        before = self._mapper.comparable_from_advoware(observed.advo)
+        latest = dict(observed.advo)
         stored: dict[str, Value] = {}
         beside: dict[str, Value] = {}
 

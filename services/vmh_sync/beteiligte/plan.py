@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from itertools import chain
+from typing import Any
 
 from services.core.foreign_text import comparable_text
 from services.espocrm_mapper import (
@@ -19,12 +20,13 @@ from services.espocrm_mapper import (
 )
 from services.values.advoware_protocol import parse_change_time
 from services.values.espocrm_query import parse_date_time as parse_espocrm_time
-from services.values.kind import kind_of_advoware, kind_of_espocrm
+from services.values.kind import Kind, kind_of_advoware, kind_of_espocrm
 from services.values.merge import (
     Held,
     Merge,
     Pair,
     Side,
+    Unfit,
     Unknown,
     Value,
     base_from_json,
@@ -40,7 +42,7 @@ from services.vmh_sync.notification.texts import (
     shown_value,
     words_for_people,
 )
-from services.vmh_sync.result import PartResult, Problem
+from services.vmh_sync.result import ActionType, PartResult, Problem
 from services.vmh_sync.store import SyncState
 
 ENTITY_TYPE = "CBeteiligte"
@@ -58,6 +60,10 @@ _CATALOGUE_WORD: Mapping[tuple[str, Side], str] = {
     ("undecided", "espocrm"): "undecided",
     ("erased", "espocrm"): "erased",
     ("erased", "advoware"): "erased",
+}
+_WORD_OF_MISSING_FIELD: Mapping[Side, str] = {
+    "espocrm": "field_not_in_advoware",
+    "advoware": "field_not_in_espocrm",
 }
 #: The kinds of problems that a sync which has come to its end knows to be over when it does not find them any more.
 OWN_KINDS = (
@@ -78,6 +84,7 @@ OWN_KINDS = (
     "undecided",
 )
 SETTLED = "Die Angaben stimmen inzwischen überein oder wurden geändert."
+_OTHER_SIDE: Mapping[Side, Side] = {"espocrm": "advoware", "advoware": "espocrm"}
 _WORDS = {
     "erased": "personenbezogene Angabe gelöscht",
     "invalid": "abgelehnt",
@@ -103,13 +110,13 @@ class Observation:
 
 @dataclass(frozen=True)
 class Standing:
-    """A field in which the two sides differ and that waits for a person.
+    """A field in which the two sides differ and that waits for a user.
 
     Attributes:
         side: whose value does not arrive on the other side.
         reason: ``refused`` or ``altered`` by the receiver, ``invalid`` (it answers 400), or a reason of `merge.Held`.
         since: when it was first found, ISO time.
-        words: what the receiver said, if it said something.
+        words: the receiver's message, if there is one.
     """
 
     field: str
@@ -130,24 +137,20 @@ class Standing:
         }
 
     @property
-    def is_told_once_only(self) -> bool:
+    def is_notified_once_only(self) -> bool:
         """Whether the record is all right all the same.
 
         EspoCRM cannot show what the firm's legal record says, or was meant not to show it any more.
         """
-        return self.reason == "erased" or (
-            self.side == "advoware" and self.reason == "unknown"
-        )
+        if self.reason == "erased":
+            return True
+        return self.side == "advoware" and self.reason == "unknown"
 
     @property
     def word(self) -> str:
         """The kind of problem in the catalogue."""
-        default = (
-            "field_not_in_advoware"
-            if self.side == "espocrm"
-            else "field_not_in_espocrm"
-        )
-        return _CATALOGUE_WORD.get((self.reason, self.side), default)
+        word = _CATALOGUE_WORD.get((self.reason, self.side))
+        return word or _WORD_OF_MISSING_FIELD[self.side]
 
     def as_field(self) -> dict[str, Any]:
         """A line of a Task: the field, its value in Advoware (old) and in EspoCRM (new), and why."""
@@ -157,34 +160,39 @@ class Standing:
             "new": text_of(self.pair.espocrm),
         }
         why = self.why()
-        return {**line, "why": why} if why else line
+        if why:
+            line["why"] = why
+        return line
 
     def why(self) -> str:
         """Why the value does not arrive, in a few German words; empty where the kind of problem says it all."""
         if self.reason == "too_long":
-            limit = ADVOWARE_LENGTHS.get(self.field) if self.side == "espocrm" else None
-            return f"zu lang, höchstens {limit} Zeichen" if limit else "zu lang"
+            return self._why_too_long()
         words = _WORDS.get(self.reason, "")
-        return (
-            f"{words}: {words_for_people(self.words)}"
-            if words and self.words
-            else words
-        )
+        if not words or not self.words:
+            return words
+        return f"{words}: {words_for_people(self.words)}"
+
+    def _why_too_long(self) -> str:
+        if self.side == "espocrm" and self.field in ADVOWARE_LENGTHS:
+            return f"zu lang, höchstens {ADVOWARE_LENGTHS[self.field]} Zeichen"
+        return "zu lang"
 
 
 def standing_from_json(stored: Mapping[str, Any]) -> dict[str, Standing]:
     """What `Standing.as_json` has written, by field."""
-    return {
-        name: Standing(
-            name,
-            pair_from_json(item),
-            item.get("side", "espocrm"),
-            item.get("reason", "refused"),
-            str(item.get("since", "")),
-            str(item.get("words", "")),
-        )
-        for name, item in stored.items()
-    }
+    return {name: _standing_from_json(name, item) for name, item in stored.items()}
+
+
+def _standing_from_json(name: str, item: Mapping[str, Any]) -> Standing:
+    return Standing(
+        name,
+        pair_from_json(item),
+        item.get("side", "espocrm"),
+        item.get("reason", "refused"),
+        str(item.get("since", "")),
+        str(item.get("words", "")),
+    )
 
 
 @dataclass(frozen=True)
@@ -207,141 +215,158 @@ class Parts:
 
     def latest(self) -> Parts:
         """The same once the collected writes are done."""
-        found = [
-            result.latest() if result.latest is not None else result
-            for result in self.results
-        ]
-        master_data, kommunikation, adressen, bankverbindungen = found
-        return Parts(kommunikation, adressen, bankverbindungen, master_data)
+        return Parts(
+            kommunikation=_latest(self.kommunikation),
+            adressen=_latest(self.adressen),
+            bankverbindungen=_latest(self.bankverbindungen),
+            master_data=_latest(self.master_data),
+        )
 
     @property
     def espocrm(self) -> Record:
-        return {
-            name: value
-            for result in self.results
-            for name, value in result.espocrm.items()
-        }
+        attributes: Record = {}
+        for result in self.results:
+            attributes.update(result.espocrm)
+        return attributes
 
     @property
     def changes(self) -> list[Mapping[str, Any]]:
-        return [change for result in self.results for change in result.changes]
+        return list(chain.from_iterable(result.changes for result in self.results))
 
     @property
     def problems(self) -> list[Problem]:
-        return [problem for result in self.results for problem in result.problems]
+        return list(chain.from_iterable(result.problems for result in self.results))
 
     @property
     def errors(self) -> list[str]:
-        return [error for result in self.results for error in result.errors]
+        return list(chain.from_iterable(result.errors for result in self.results))
 
     @property
     def standing(self) -> list[str]:
-        return [sentence for result in self.results for sentence in result.standing]
+        return list(chain.from_iterable(result.standing for result in self.results))
 
     @property
     def not_before(self) -> datetime | None:
         """The moment after which the rest can be done; None if there is no rest."""
-        return max(
-            (
-                result.not_before
-                for result in self.results
-                if result.not_before is not None
-            ),
-            default=None,
-        )
+        moments = filter(None, (result.not_before for result in self.results))
+        return max(moments, default=None)
 
     @property
     def wrote(self) -> bool:
         return any(result.wrote_advoware or result.espocrm for result in self.results)
 
 
+def _latest(result: PartResult) -> PartResult:
+    if result.latest is None:
+        return result
+    return result.latest()
+
+
 # -- planning -------------------------------------------------------------------------------------------------------
 
 
-def plan_master_data(seen: Observation, mapper: BeteiligteMapper) -> Merge:
+def plan_master_data(observed: Observation, mapper: BeteiligteMapper) -> Merge:
     """The plan for the master data of a linked record.
 
     Before the first sync the newer record wins where both have a value; a value wins over none.
     """
     plan = merge(
-        base_of(seen),
-        mapper.comparable_from_espocrm(seen.espo),
-        mapper.comparable_from_advoware(seen.advo),
-        first_winner=_newer_side(seen),
-        unfit=mapper.unfit(seen.espo),
+        base_of(observed),
+        mapper.comparable_from_espocrm(observed.espo),
+        mapper.comparable_from_advoware(observed.advo),
+        first_winner=_newer_side(observed),
+        unfit=mapper.unfit(observed.espo),
     )
-    return _with_fields_of_new_kind(seen, plan, mapper)
+    return _with_fields_of_new_kind(observed, plan, mapper)
 
 
 def _with_fields_of_new_kind(
-    seen: Observation, plan: Merge, mapper: BeteiligteMapper
+    observed: Observation, plan: Merge, mapper: BeteiligteMapper
 ) -> Merge:
     """The plan, where one side becomes a company (or a person), with the other's values of the fields it shows then.
 
     What stood in these fields is from an earlier time, and would otherwise be taken for an edit. Nothing is emptied.
     What was missing on one side and is shown from now on is compared in the next round.
     """
-    espo, advo = (
-        espocrm_after(seen.espo, plan.to_espocrm, mapper),
-        _after(seen.advo, plan.to_advoware),
+    espo = espocrm_after(observed.espo, plan.to_espocrm, mapper)
+    advo = _after(observed.advo, plan.to_advoware)
+    espocrm = mapper.comparable_from_espocrm(observed.espo)
+    advoware = mapper.comparable_from_advoware(observed.advo)
+    change = _KindChange(
+        unfit=mapper.unfit(espo),
+        compared=espocrm.keys() & advoware.keys(),
+        settled=dict(plan.settled),
     )
-    settled = dict(plan.settled)
-    unfit = mapper.unfit(espo)
-    compared = (
-        mapper.comparable_from_espocrm(seen.espo).keys()
-        & mapper.comparable_from_advoware(seen.advo).keys()
-    )
-
-    def brought(
-        side: Side, source: Mapping[str, Value], shown: Mapping[str, Value]
-    ) -> dict[str, Value]:
-        """What does not fit is left to the next round, which compares these fields and tells.
-
-        Of the fields that were compared only the name is brought, because it stands elsewhere now.
-        """
-        kind = kind_of_espocrm(espo) if side == "espocrm" else kind_of_advoware(advo)
-        new = {}
-        for name in FIELDS_OF[kind].keys() - (compared - {"name"}):
-            value = (
-                settled[name].espocrm
-                if name == "name" and name in settled
-                else source.get(name)
-            )
-            if (
-                value is None
-                or isinstance(value, Unknown)
-                or is_same(value, shown.get(name))
-            ):
-                continue
-            if unfit(side, name, value) is None:
-                new[name] = value
-        settled.update({name: Pair(value, value) for name, value in new.items()})
-        return new
-
-    to_espocrm, to_advoware = plan.to_espocrm, plan.to_advoware
-    if kind_of_espocrm(espo) != kind_of_espocrm(seen.espo):
-        source, shown = (
-            mapper.comparable_from_advoware(seen.advo),
-            mapper.comparable_from_espocrm(espo),
-        )
-        to_espocrm = {**to_espocrm, **brought("espocrm", source, shown)}
-    if kind_of_advoware(advo) != kind_of_advoware(seen.advo):
-        source, shown = (
-            mapper.comparable_from_espocrm(seen.espo),
-            mapper.comparable_from_advoware(advo),
-        )
-        to_advoware = {**to_advoware, **brought("advoware", source, shown)}
-    new_fields = shown_by_espocrm(espo).keys() - shown_by_espocrm(seen.espo).keys()
-    new_fields |= shown_by_advoware(advo).keys() - shown_by_advoware(seen.advo).keys()
-    new_fields &= shown_by_espocrm(espo).keys() & shown_by_advoware(advo).keys()
-    held = tuple(
+    to_espocrm = dict(plan.to_espocrm)
+    to_advoware = dict(plan.to_advoware)
+    kind = kind_of_espocrm(espo)
+    if kind != kind_of_espocrm(observed.espo):
+        shown = mapper.comparable_from_espocrm(espo)
+        to_espocrm |= change.brought("espocrm", kind, advoware, shown)
+    kind = kind_of_advoware(advo)
+    if kind != kind_of_advoware(observed.advo):
+        shown = mapper.comparable_from_advoware(advo)
+        to_advoware |= change.brought("advoware", kind, espocrm, shown)
+    new_fields = _fields_shown_from_now_on(observed, espo, advo)
+    held = [
         item
         for item in plan.held
         if item.reason != "missing" or item.field not in new_fields
-    )
+    ]
     return replace(
-        plan, to_espocrm=to_espocrm, to_advoware=to_advoware, settled=settled, held=held
+        plan,
+        to_espocrm=to_espocrm,
+        to_advoware=to_advoware,
+        settled=change.settled,
+        held=tuple(held),
     )
+
+
+@dataclass
+class _KindChange:
+    """What is brought to a side that becomes a company, or a person; ``settled`` is updated with it."""
+
+    unfit: Unfit
+    compared: Set[str]
+    settled: dict[str, Pair]
+
+    def brought(
+        self,
+        side: Side,
+        kind: Kind,
+        source: Mapping[str, Value],
+        shown: Mapping[str, Value],
+    ) -> dict[str, Value]:
+        """The values of the fields that ``side`` shows from now on.
+
+        What does not fit is left to the next round, which compares these fields and notifies of them. Of the fields
+        that were compared only the name is brought, because it stands elsewhere now.
+        """
+        new = {}
+        for name in FIELDS_OF[kind].keys() - (self.compared - {"name"}):
+            value = source.get(name)
+            if name == "name" and name in self.settled:
+                value = self.settled[name].espocrm
+            if value is None or isinstance(value, Unknown):
+                continue
+            if is_same(value, shown.get(name)):
+                continue
+            if self.unfit(side, name, value) is None:
+                new[name] = value
+        for name, value in new.items():
+            self.settled[name] = Pair(value, value)
+        return new
+
+
+def _fields_shown_from_now_on(
+    observed: Observation, espo: Record, advo: Record
+) -> Set[str]:
+    """The fields that one side has not shown so far, and that both show with their new kinds."""
+    espocrm = shown_by_espocrm(espo).keys()
+    advoware = shown_by_advoware(advo).keys()
+    new_in_espocrm = espocrm - shown_by_espocrm(observed.espo).keys()
+    new_in_advoware = advoware - shown_by_advoware(observed.advo).keys()
+    return (new_in_espocrm | new_in_advoware) & espocrm & advoware
 
 
 def espocrm_after(
@@ -354,81 +379,87 @@ def espocrm_after(
 
 def _after(record: Record, written: Mapping[str, Value]) -> Record:
     """The record with its new legal form."""
-    return (
-        {**record, "rechtsform": written["rechtsform"]}
-        if "rechtsform" in written
-        else record
-    )
+    if "rechtsform" not in written:
+        return record
+    return {**record, "rechtsform": written["rechtsform"]}
 
 
-def base_of(seen: Observation) -> dict[str, Pair]:
+def base_of(observed: Observation) -> dict[str, Pair]:
     """What both sides held when they were last settled; empty if the record was linked with another Beteiligter."""
-    state = seen.state
-    if state is None or state.advoware_id != str(seen.advo.get("betNr")):
+    state = observed.state
+    if state is None or state.advoware_id != str(observed.advo.get("betNr")):
         return {}
     return base_from_json(state.base)
 
 
-def _newer_side(seen: Observation) -> Side | None:
-    espocrm = parse_espocrm_time(seen.espo.get("modifiedAt"))
-    advoware = parse_change_time(seen.advo.get("geaendertAm"))
-    if espocrm is None or advoware is None:
-        return "espocrm" if advoware is None else "advoware"
-    espocrm, advoware = (
-        espocrm.replace(microsecond=0),
-        advoware.astimezone(UTC).replace(microsecond=0),
-    )
+def _newer_side(observed: Observation) -> Side | None:
+    espocrm = parse_espocrm_time(observed.espo.get("modifiedAt"))
+    advoware = parse_change_time(observed.advo.get("geaendertAm"))
+    if advoware is None:
+        return "espocrm"
+    if espocrm is None:
+        return "advoware"
+    espocrm = espocrm.replace(microsecond=0)
+    advoware = advoware.astimezone(UTC).replace(microsecond=0)
     if espocrm == advoware:
         return None
-    return "espocrm" if espocrm > advoware else "advoware"
+    if espocrm > advoware:
+        return "espocrm"
+    return "advoware"
 
 
-def kept_standing(seen: Observation, plan: Merge) -> dict[str, Standing]:
+def kept_standing(observed: Observation, plan: Merge) -> dict[str, Standing]:
     """What was found by earlier syncs and still stands: neither side has changed the field, and the sides differ."""
-    known = standing_from_json(seen.state.rejected if seen.state else {})
-    kept = {}
-    for name, item in known.items():
-        settled = plan.settled.get(name)
-        is_written = name in plan.to_advoware or name in plan.to_espocrm
-        if settled is None or is_written or is_same(settled.espocrm, settled.advoware):
-            continue
-        if is_same(settled.espocrm, item.pair.espocrm) and is_same(
-            settled.advoware, item.pair.advoware
-        ):
-            kept[name] = item
-    return {
-        **kept,
-        **{
-            item.field: known[item.field]
-            for item in plan.held
-            if _is_known(item, known)
-        },
-    }
+    known = _known_standing(observed)
+    kept = {name: item for name, item in known.items() if _still_stands(item, plan)}
+    for held in plan.held:
+        if _is_known(held, known):
+            kept[held.field] = known[held.field]
+    return kept
+
+
+def _known_standing(observed: Observation) -> dict[str, Standing]:
+    """What the last sync has left standing."""
+    if observed.state is None:
+        return {}
+    return standing_from_json(observed.state.rejected)
+
+
+def _still_stands(item: Standing, plan: Merge) -> bool:
+    """Whether the sides differ in this field as they did before, and neither is written."""
+    settled = plan.settled.get(item.field)
+    if settled is None:
+        return False
+    if item.field in plan.to_advoware or item.field in plan.to_espocrm:
+        return False
+    if is_same(settled.espocrm, settled.advoware):
+        return False
+    is_same_in_espocrm = is_same(settled.espocrm, item.pair.espocrm)
+    return is_same_in_espocrm and is_same(settled.advoware, item.pair.advoware)
 
 
 def standing_of_held(
-    seen: Observation, plan: Merge, now: datetime
+    observed: Observation, plan: Merge, now: datetime
 ) -> dict[str, Standing]:
     """The edits that were found not to arrive, as what stands from now on; without those that were known already."""
-    known = standing_from_json(seen.state.rejected if seen.state else {})
+    known = _known_standing(observed)
     since = now.isoformat(timespec="seconds")
-    return {
-        item.field: Standing(
-            item.field, Pair(item.espocrm, item.advoware), item.side, item.reason, since
-        )
-        for item in plan.held
-        if not _is_known(item, known)
-    }
+    standing = {}
+    for item in plan.held:
+        if not _is_known(item, known):
+            pair = Pair(item.espocrm, item.advoware)
+            standing[item.field] = Standing(
+                item.field, pair, item.side, item.reason, since
+            )
+    return standing
 
 
 def _is_known(item: Held, known: Mapping[str, Standing]) -> bool:
-    """Whether a field that is held in each sync has been told: nothing has changed since."""
-    told = known.get(item.field)
-    return told is not None and (told.pair, told.side, told.reason) == (
-        Pair(item.espocrm, item.advoware),
-        item.side,
-        item.reason,
-    )
+    """Whether a user was notified of a field that is held in each sync: nothing has changed since."""
+    notified = known.get(item.field)
+    if notified is None or notified.pair != Pair(item.espocrm, item.advoware):
+        return False
+    return (notified.side, notified.reason) == (item.side, item.reason)
 
 
 def standing_of_pairs(
@@ -441,7 +472,7 @@ def standing_of_pairs(
     }
 
 
-# -- telling --------------------------------------------------------------------------------------------------------
+# -- problems -------------------------------------------------------------------------------------------------------
 
 
 def standing_problems(
@@ -459,118 +490,110 @@ def standing_problems(
 def _standing_problem(
     word: str, items: list[Standing], espo: Record, betnr: Any
 ) -> Problem:
-    details: dict[str, Any] = {
-        "reason": word,
-        "betnr": betnr,
-        "fields": [item.as_field() for item in items],
-        "value": ", ".join(_with_label(item) for item in items),
-        "since": min(item.since for item in items),
-    }
+    details: dict[str, Any] = {"reason": word, "betnr": betnr}
     if word == "erased":  # what was erased is not written down elsewhere
-        labels = ", ".join(LABELS.get(item.field, item.field) for item in items)
-        details = {"reason": word, "betnr": betnr, "value": labels}
-    action: Literal["readonly_field_conflict", "general_manual_action"] = (
-        "general_manual_action"
-    )
+        details["value"] = ", ".join(map(_label_of, items))
+    else:
+        details["fields"] = [item.as_field() for item in items]
+        details["value"] = ", ".join(map(_with_label, items))
+        details["since"] = min(item.since for item in items)
+    action: ActionType = "general_manual_action"
     if word == "readonly_field_conflict":
         action = "readonly_field_conflict"
-    return Problem(
-        action, ENTITY_TYPE, espo["id"], f"{word}:{ENTITY_TYPE}:{espo['id']}", details
-    )
+    key = f"{word}:{ENTITY_TYPE}:{espo['id']}"
+    return Problem(action, ENTITY_TYPE, espo["id"], key, details)
+
+
+def _label_of(item: Standing) -> str:
+    return LABELS.get(item.field, item.field)
 
 
 def _with_label(item: Standing) -> str:
-    value = item.pair.espocrm if item.side == "espocrm" else item.pair.advoware
-    text = text_of(value)
+    text = text_of(getattr(item.pair, item.side))
     if isinstance(text, str) and len(text) > SHOWN_LENGTH:
         text = f"{text[:SHOWN_LENGTH]}…"
-    return f"{LABELS.get(item.field, item.field)} {shown_value(text)}"
+    return f"{_label_of(item)} {shown_value(text)}"
 
 
 def standing_sentences(
     standing: Iterable[Standing], espo: Record, betnr: Any
 ) -> list[str]:
     """The sentences that the record itself shows about what stands."""
-    waiting = [item for item in standing if not item.is_told_once_only]
-    return [
-        problem_sentence(problem) for problem in standing_problems(waiting, espo, betnr)
-    ]
+    waiting = [item for item in standing if not item.is_notified_once_only]
+    return list(map(problem_sentence, standing_problems(waiting, espo, betnr)))
 
 
 def kind_problems(
-    seen: Observation, advo: Record, mapper: BeteiligteMapper
+    observed: Observation, advo: Record, mapper: BeteiligteMapper
 ) -> list[Problem]:
-    """What Advoware has no place for, because a Beteiligter is a person or a company: told, not deleted.
+    """What Advoware has no place for, because a Beteiligter is a person or a company: notified, not deleted.
 
     ``advo`` is the Beteiligter after the write.
     """
     problems = []
-    there = mapper.comparable_from_advoware(
-        {**advo, "rechtsform": None}
-    )  # what it says, whether it applies or not
-    unheld = {
-        attribute: text
-        for attribute, text in mapper.unheld(seen.espo).items()
-        if not is_same(text, there.get(mapper.field_of(attribute)))
-    }
+    unheld = _unheld_fields(observed.espo, advo, mapper)
     if unheld:
-        fields = [
-            {"field": mapper.field_of(name), "old": None, "new": text}
-            for name, text in unheld.items()
-        ]
-        problems.append(_kind_problem("firm_and_person", seen.espo, advo, fields))
+        problems.append(_kind_problem("firm_and_person", observed.espo, advo, unheld))
     fields = fields_of_other_kind(advo)
-    if fields and kind_of_advoware(advo) != kind_of_advoware(seen.advo):
-        problems.append(_kind_problem("kind_changed", seen.espo, advo, fields))
+    if fields and kind_of_advoware(advo) != kind_of_advoware(observed.advo):
+        problems.append(_kind_problem("kind_changed", observed.espo, advo, fields))
     return problems
+
+
+def _unheld_fields(
+    espo: Record, advo: Record, mapper: BeteiligteMapper
+) -> list[dict[str, Any]]:
+    """What a CBeteiligte says that Advoware has no place for and does not show either, as lines of a Task."""
+    # Without its legal form a Beteiligter shows all fields, whether they apply or not.
+    shown = mapper.comparable_from_advoware({**advo, "rechtsform": None})
+    lines = []
+    for attribute, text in mapper.unheld(espo).items():
+        name = mapper.field_of(attribute)
+        if not is_same(text, shown.get(name)):
+            lines.append({"field": name, "old": None, "new": text})
+    return lines
 
 
 def fields_of_other_kind(advo: Record) -> list[dict[str, Any]]:
     """What a Beteiligter shows although it does not apply to a person, or to a company, as lines of a Task."""
-    names = sorted({*PERSON_FIELDS, *COMPANY_FIELDS} - shown_by_advoware(advo).keys())
-    shown = {name: comparable_text(advo.get(name)) for name in names}
-    return [
-        {"field": name, "old": text, "new": None}
-        for name, text in shown.items()
-        if text is not None
-    ]
+    names = {*PERSON_FIELDS, *COMPANY_FIELDS} - shown_by_advoware(advo).keys()
+    lines = []
+    for name in sorted(names):
+        text = comparable_text(advo.get(name))
+        if text is not None:
+            lines.append({"field": name, "old": text, "new": None})
+    return lines
 
 
 def _kind_problem(
     word: str, espo: Record, advo: Record, fields: list[dict[str, Any]]
 ) -> Problem:
-    # The name is added when it is told: our own writes change it, which makes no new occurrence.
+    # The name is added when a user is notified: the sync's own writes change it, which makes no new occurrence.
     details = {"reason": word, "betnr": advo.get("betNr"), "fields": fields}
-    return Problem(
-        "general_manual_action",
-        ENTITY_TYPE,
-        espo["id"],
-        f"{word}:{ENTITY_TYPE}:{espo['id']}",
-        details,
-    )
+    key = f"{word}:{ENTITY_TYPE}:{espo['id']}"
+    return Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details)
 
 
-# -- what people and the audit see ----------------------------------------------------------------------------------
+# -- what users and the audit are shown -----------------------------------------------------------------------------
 
 
 def contact_entries(record: Record, array: str) -> list[tuple[str, str, bool]]:
-    """What people see of a contact array; computed keys come and go between answers."""
-    return [
-        (
-            str(entry.get("phoneNumber") or entry.get("emailAddress") or "")
-            .strip()
-            .lower(),
-            str(entry.get("type") or ""),
-            bool(entry.get("primary")),
-        )
-        for entry in record.get(array) or ()
-        if isinstance(entry, Mapping)
-    ]
+    """What users see of a contact array; computed keys come and go between answers."""
+    entries = []
+    for entry in record.get(array) or ():
+        if isinstance(entry, Mapping):
+            written = entry.get("phoneNumber") or entry.get("emailAddress")
+            value = str(written or "").strip().lower()
+            kind = str(entry.get("type") or "")
+            entries.append((value, kind, bool(entry.get("primary"))))
+    return entries
 
 
 def betnr_of(espo: Record) -> str | None:
     """The betNr that the record shows."""
-    return str(espo["betnr"]) if espo.get("betnr") else None
+    if not espo.get("betnr"):
+        return None
+    return str(espo["betnr"])
 
 
 def result_of(plan: Merge, parts: Parts) -> str:
@@ -582,7 +605,9 @@ def result_of(plan: Merge, parts: Parts) -> str:
         return "conflict"
     if len(sides) > 1:
         return "merged"
-    return "espocrm_newer" if sides == {"advoware"} else "advoware_newer"
+    if sides == {"advoware"}:
+        return "espocrm_newer"
+    return "advoware_newer"
 
 
 def on_side(side: str, lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -592,65 +617,63 @@ def on_side(side: str, lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, 
 
 def standing_lines(standing: Iterable[Standing]) -> list[Mapping[str, Any]]:
     """The audit's lines for edits that did not arrive."""
-    return [
-        {
-            "field": item.field,
-            "side": "advoware" if item.side == "espocrm" else "espocrm",
-            "rejected": True,
-            "reason": item.reason,
-            "espocrm": text_of(item.pair.espocrm),
-            "advoware": text_of(item.pair.advoware),
-        }
-        for item in standing
-    ]
+    return list(map(_standing_line, standing))
+
+
+def _standing_line(item: Standing) -> Mapping[str, Any]:
+    return {
+        "field": item.field,
+        "side": _OTHER_SIDE[item.side],
+        "rejected": True,
+        "reason": item.reason,
+        "espocrm": text_of(item.pair.espocrm),
+        "advoware": text_of(item.pair.advoware),
+    }
 
 
 def change_lines(
-    seen: Observation, plan: Merge, mapper: BeteiligteMapper
+    observed: Observation, plan: Merge, mapper: BeteiligteMapper
 ) -> list[dict[str, Any]]:
     """What the plan changes, for the audit: old and new value per field, and whether a person's value gives way.
 
-    ``conflict``: it was changed on both sides; ``unsynced``: it had never been brought to the other side.
+    ``conflict``: it was changed on both sides; ``unsynced``: it had never been brought to the other side. The old legal
+    form is shown as it is written.
     """
-    espocrm = mapper.comparable_from_espocrm(_after(seen.espo, plan.to_espocrm))
-    becomes = espocrm_after(seen.espo, plan.to_espocrm, mapper)
-    espocrm["name"] = mapper.comparable_from_espocrm(becomes).get(
-        "name"
-    )  # it is written where the new kind shows it
-    advoware = mapper.comparable_from_advoware(_after(seen.advo, plan.to_advoware))
+    espocrm = mapper.comparable_from_espocrm(_after(observed.espo, plan.to_espocrm))
+    becomes = espocrm_after(observed.espo, plan.to_espocrm, mapper)
+    # The name is written where the new kind shows it.
+    espocrm["name"] = mapper.comparable_from_espocrm(becomes).get("name")
+    if "rechtsform" in plan.to_espocrm:
+        espocrm["rechtsform"] = comparable_text(observed.espo.get("rechtsform"))
+    advoware = mapper.comparable_from_advoware(_after(observed.advo, plan.to_advoware))
+    if "rechtsform" in plan.to_advoware:
+        advoware["rechtsform"] = comparable_text(observed.advo.get("rechtsform"))
+    return [
+        *_lines_of_side("advoware", observed, plan, plan.to_advoware, advoware),
+        *_lines_of_side("espocrm", observed, plan, plan.to_espocrm, espocrm),
+    ]
+
+
+def _lines_of_side(
+    side: Side,
+    observed: Observation,
+    plan: Merge,
+    written: Mapping[str, Value],
+    before: Mapping[str, Value],
+) -> list[dict[str, Any]]:
     lost = {conflict.field for conflict in plan.conflicts}
-    changes = []
-    for side, written, before in (
-        ("advoware", plan.to_advoware, advoware),
-        ("espocrm", plan.to_espocrm, espocrm),
-    ):
-        known = {name: getattr(pair, side) for name, pair in base_of(seen).items()}
-        for name, new in sorted(written.items()):
-            old = seen_value(name, seen, before, side)
-            change: dict[str, Any] = {
-                "field": name,
-                "side": side,
-                "old": old,
-                "new": new,
-            }
-            if name in lost:
-                change["conflict"] = True
-            elif old is not None and not is_same(old, known.get(name)):
-                change["unsynced"] = True
-            changes.append(change)
-    return changes
-
-
-def seen_value(
-    name: str, seen: Observation, shown: Mapping[str, Value], side: str
-) -> Value:
-    """What a side shows of a field before it is written."""
-    raw = (
-        (seen.espo if side == "espocrm" else seen.advo).get("rechtsform")
-        if name == "rechtsform"
-        else None
-    )
-    return comparable_text(raw) if name == "rechtsform" else text_of(shown.get(name))
+    base = base_of(observed)
+    lines = []
+    for name, new in sorted(written.items()):
+        old = text_of(before.get(name))
+        line: dict[str, Any] = {"field": name, "side": side, "old": old, "new": new}
+        known = getattr(base.get(name), side, None)
+        if name in lost:
+            line["conflict"] = True
+        elif old is not None and not is_same(old, known):
+            line["unsynced"] = True
+        lines.append(line)
+    return lines
 
 
 def without_fields(
@@ -658,30 +681,26 @@ def without_fields(
 ) -> Merge:
     """The plan as it turned out: ``fields`` were not brought over, and ``pairs`` are what the sides hold instead."""
     left_out = set(fields)
+    to_advoware = {
+        name: value for name, value in plan.to_advoware.items() if name not in left_out
+    }
+    to_espocrm = {
+        name: value for name, value in plan.to_espocrm.items() if name not in left_out
+    }
+    settled = {**plan.settled, **pairs}
     return replace(
-        plan,
-        to_advoware={
-            name: value
-            for name, value in plan.to_advoware.items()
-            if name not in left_out
-        },
-        to_espocrm={
-            name: value
-            for name, value in plan.to_espocrm.items()
-            if name not in left_out
-        },
-        settled={**plan.settled, **pairs},
+        plan, to_advoware=to_advoware, to_espocrm=to_espocrm, settled=settled
     )
 
 
 def beside_pairs(
-    seen: Observation,
+    observed: Observation,
     plan: Merge,
     beside: Mapping[str, Value],
     mapper: BeteiligteMapper,
 ) -> dict[str, Pair]:
     """What both sides hold of fields that Advoware has altered when something else was written to it."""
-    espocrm = {**mapper.comparable_from_espocrm(seen.espo), **plan.to_espocrm}
+    espocrm = {**mapper.comparable_from_espocrm(observed.espo), **plan.to_espocrm}
     return {
         name: Pair(espocrm[name], value)
         for name, value in beside.items()
@@ -690,15 +709,13 @@ def beside_pairs(
 
 
 def shown_by(answer: Mapping[str, Any] | None, read: Record) -> Record:
-    """A Beteiligter as it was stored by a write: as it was read afterwards, unless somebody has edited it in between.
+    """A Beteiligter as it was stored by a write: as it was read afterwards, unless a user has edited it in between.
 
     Only another ``rowId`` than that of the answer proves an edit. The answer may repeat what was sent (G2).
     """
-    was_edited = answer is not None and answer.get("rowId") not in (
-        None,
-        read.get("rowId"),
-    )
-    return {**read, **answer} if answer is not None and was_edited else read
+    if answer is None or answer.get("rowId") in (None, read.get("rowId")):
+        return read
+    return {**read, **answer}
 
 
 def shown_pair(

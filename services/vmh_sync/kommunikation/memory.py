@@ -68,54 +68,49 @@ class Memory:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known but the number."""
-        return not (
+        is_known = (
             self.links or self.lost or self.posted or self.refused or self.not_taken
         )
+        return not is_known
 
     def as_json(self) -> dict[str, Any]:
         """The stored form; parts that hold nothing are left out."""
-        posted = (
-            {"posted": _keys_to_json(self.posted), "postedAt": self.posted_at}
-            if self.posted
-            else {}
-        )
-        refused = {"refused": _keys_to_json(self.refused)} if self.refused else {}
-        not_taken = {
-            family: _not_taken_to_json(item)
-            for family, item in sorted(self.not_taken.items())
-        }
-        return {
+        stored: dict[str, Any] = {
             "version": VERSION,
             "betNr": self.betnr,
-            "links": {
-                str(entry_id): _link_to_json(link)
-                for entry_id, link in sorted(self.links.items())
-            },
+            "links": _links_to_json(self.links),
             "complete": self.complete,
-            "lost": [dict(line) for line in self.lost],
-            **posted,
-            **refused,
-            **({"notTaken": not_taken} if not_taken else {}),
+            "lost": list(map(dict, self.lost)),
         }
+        if self.posted:
+            stored["posted"] = _keys_to_json(self.posted)
+            stored["postedAt"] = self.posted_at
+        if self.refused:
+            stored["refused"] = _keys_to_json(self.refused)
+        if self.not_taken:
+            stored["notTaken"] = {
+                family: _not_taken_to_json(item)
+                for family, item in sorted(self.not_taken.items())
+            }
+        return stored
 
     def refused_by_espocrm(self, espocrm: EspoSide) -> frozenset[Key]:
         """The values that EspoCRM has refused, unless its array has changed since."""
-        return frozenset(
-            key for item in self._valid(espocrm).values() for key in item.keys
-        )
+        keys: set[Key] = set()
+        for item in self._valid(espocrm).values():
+            keys |= item.keys
+        return frozenset(keys)
 
     def blocked(self, espocrm: EspoSide) -> frozenset[Family]:
         """The arrays that EspoCRM does not take, unless they have changed since."""
-        return frozenset(
-            family for family, item in self._valid(espocrm).items() if item.is_blocked
-        )
+        valid = self._valid(espocrm)
+        return frozenset(family for family in valid if valid[family].is_blocked)
 
     def _valid(self, espocrm: EspoSide) -> dict[Family, NotTaken]:
-        now = {family: fingerprint(espocrm.array(family)) for family in self.not_taken}
         return {
             family: item
             for family, item in self.not_taken.items()
-            if item.rows == now[family]
+            if item.rows == fingerprint(espocrm.array(family))
         }
 
 
@@ -123,32 +118,28 @@ def read_memory(stored: SyncState | None, espo: Record, advo: Record) -> Memory:
     """What is stored for a record; without, what the markers tell if it was synced before there was a base."""
     betnr = int(advo["betNr"])
     if stored is None:
-        was_synced = bool(espo.get("kommunikationHash"))
-        return Memory(
-            betnr, _links_by_markers(espo, advo) if was_synced else {}, was_synced
-        )
+        if not espo.get("kommunikationHash"):
+            return Memory(betnr)
+        return Memory(betnr, _links_by_markers(espo, advo), complete=True)
     base = stored.base
     if base.get("betNr") != betnr or stored.deleted_at is not None:
-        return Memory(
-            betnr
-        )  # linked with another Beteiligter since, whose entries say nothing about this one's
+        # Linked with another Beteiligter since, whose entries say nothing about this one's.
+        return Memory(betnr)
     if base.get("version") != VERSION:
         return _read_first_version(base, espo, advo)
+    not_taken = base.get("notTaken", {})
     return Memory(
         betnr,
-        {
-            int(entry_id): _link_from_json(item)
-            for entry_id, item in base["links"].items()
-        },
-        base["complete"],
-        tuple(base["lost"]),
-        _keys_from_json(base.get("posted", ())),
-        base.get("postedAt", ""),
-        _keys_from_json(base.get("refused", ())),
-        {
-            family: _not_taken_from_json(base["notTaken"][family])
+        links=_links_from_json(base["links"]),
+        complete=base["complete"],
+        lost=tuple(base["lost"]),
+        posted=_keys_from_json(base.get("posted", ())),
+        posted_at=base.get("postedAt", ""),
+        refused=_keys_from_json(base.get("refused", ())),
+        not_taken={
+            family: _not_taken_from_json(not_taken[family])
             for family in FAMILIES
-            if family in base.get("notTaken", ())
+            if family in not_taken
         },
     )
 
@@ -175,8 +166,11 @@ def _read_first_version(base: Record, espo: Record, advo: Record) -> Memory:
     entries = {entry.id: entry for entry in advoware_entries(advo)}
     is_unchanged = kommunikation_hash(entries.values()) == espo.get("kommunikationHash")
     links = {}
-    for entry_id, (ours_kind, ours, theirs_kind, theirs) in base["links"].items():
-        link = Link(_first_key(ours_kind, ours), _first_key(theirs_kind, theirs))
+    for entry_id, parts in base["links"].items():
+        espocrm_kind, espocrm, advoware_kind, advoware = parts
+        link = Link(
+            _first_key(espocrm_kind, espocrm), _first_key(advoware_kind, advoware)
+        )
         entry = entries.get(int(entry_id))
         if is_unchanged and entry is not None and not entry.is_unknown:
             link = Link(link.espocrm, entry.key)
@@ -199,19 +193,18 @@ def _first_key(kind: str, value: str) -> Key:
 def _links_by_markers(espo: Record, advo: Record) -> Base:
     """The base as far as the markers tell it, for records that were synced before their base was kept in PostgreSQL.
 
-    A value that EspoCRM lacks was deleted there only if somebody changed the record since the last sync.
+    A value that EspoCRM lacks was deleted there only if a user changed the record since the last sync.
     """
-    modified, synced = (
-        parse_date_time(espo.get(name)) for name in ("modifiedAt", "advowareLastSync")
-    )
+    modified = parse_date_time(espo.get("modifiedAt"))
+    synced = parse_date_time(espo.get("advowareLastSync"))
     is_modified = modified is not None and synced is not None and modified > synced
-    ours = {entry.key for entry in read_espocrm(espo).entries}
+    present = {entry.key for entry in read_espocrm(espo).entries}
     links = {}
     for entry in advoware_entries(advo):
         if entry.synced_value is None:
             continue
         key = key_of(entry.key.family, entry.synced_value)
-        if is_modified or key in ours:
+        if is_modified or key in present:
             links[entry.id] = Link(key, key)
     return links
 
@@ -220,18 +213,32 @@ def _links_by_markers(espo: Record, advo: Record) -> Base:
 
 
 def _link_to_json(link: Link) -> dict[str, Any]:
-    item: dict[str, Any] = {
-        "espocrm": list(link.espocrm) if link.espocrm else None,
-        "advoware": list(link.advoware),
-    }
-    further = {"type": link.type, "held": link.held, "unmarked": link.unmarked}
-    return {**item, **{name: value for name, value in further.items() if value}}
+    item: dict[str, Any] = {"espocrm": None, "advoware": list(link.advoware)}
+    if link.espocrm:
+        item["espocrm"] = list(link.espocrm)
+    if link.type:
+        item["type"] = link.type
+    if link.held:
+        item["held"] = link.held
+    if link.unmarked:
+        item["unmarked"] = link.unmarked
+    return item
+
+
+def _links_to_json(links: Base) -> dict[str, Any]:
+    return {str(entry_id): _link_to_json(links[entry_id]) for entry_id in sorted(links)}
+
+
+def _links_from_json(items: Record) -> Base:
+    return {int(entry_id): _link_from_json(item) for entry_id, item in items.items()}
 
 
 def _link_from_json(item: Record) -> Link:
-    ours = Key(*item["espocrm"]) if item["espocrm"] else None
+    espocrm = None
+    if item["espocrm"]:
+        espocrm = Key(*item["espocrm"])
     return Link(
-        ours,
+        espocrm,
         Key(*item["advoware"]),
         item.get("type"),
         item.get("held", ""),

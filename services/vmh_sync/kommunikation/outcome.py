@@ -156,7 +156,7 @@ def _verify_value(
     change = write.change
     if entry is not None and entry.is_unknown:
         return
-    if entry is None:  # an entry that is gone meanwhile was deleted by somebody
+    if entry is None:  # an entry that is gone meanwhile was deleted by a user
         if write.entry_id is None:
             applied.ineffective.add(write)
             _stand(applied, write, "kom_not_taken", None)
@@ -172,12 +172,9 @@ def _verify_value(
         _stand(applied, write, "kom_not_taken", None)
         return
     if write.link is None and not is_refused:
-        return  # somebody has typed into the entry that we have just emptied
+        return  # a user has typed into the entry that we have just emptied
     reason = "kom_not_taken" if is_refused else "kom_altered"
-    ours = write.link.espocrm if write.link else None
-    applied.links[entry_id] = Link(
-        ours, entry.key, write.link.type if write.link else None, held=reason
-    )
+    applied.links[entry_id] = _held_link(write, entry.key, reason)
     if change is None:
         kind = kind_of(write.komm_kz)
         applied.altered.append(
@@ -185,7 +182,7 @@ def _verify_value(
                 write.case, "advoware", kind, entry_id, write.tlf.strip(), entry.written
             )
         )
-    _tell(applied, write, entry_id, reason, entry.written)
+    _notify(applied, write, entry_id, reason, entry.written)
 
 
 def _stand(applied: Applied, write: Write, reason: str, old: str | None) -> None:
@@ -193,24 +190,28 @@ def _stand(applied: Applied, write: Write, reason: str, old: str | None) -> None
     if write.entry_id is None or old is None:
         if write.link is not None and write.link.espocrm is not None:
             applied.refused_values.add(write.link.espocrm)
-        _tell(applied, write, None, "kom_refused_by_advoware", None)
+        _notify(applied, write, None, "kom_refused_by_advoware", None)
         return
-    ours = write.link.espocrm if write.link else None
-    family = family_of(write.komm_kz)
-    applied.links[write.entry_id] = Link(
-        ours, key_of(family, old), write.link.type if write.link else None, held=reason
-    )
-    _tell(applied, write, write.entry_id, reason, old)
+    key = key_of(family_of(write.komm_kz), old)
+    applied.links[write.entry_id] = _held_link(write, key, reason)
+    _notify(applied, write, write.entry_id, reason, old)
 
 
-def _tell(
+def _held_link(write: Write, advoware: Key, reason: str) -> Link:
+    """The link of an entry that holds another value than was sent."""
+    if write.link is None:
+        return Link(None, advoware, None, held=reason)
+    return Link(write.link.espocrm, advoware, write.link.type, held=reason)
+
+
+def _notify(
     applied: Applied,
     write: Write,
     entry_id: int | None,
     reason: str,
     stored: str | None,
 ) -> None:
-    """Tell it in the words of later runs: EspoCRM's value, or Advoware's if EspoCRM has none any more."""
+    """Notify as later runs do: of EspoCRM's value, or Advoware's if EspoCRM has none any more."""
     value, other = (write.value, stored) if write.value else (stored or "", None)
     applied.notices.append(
         Notice(reason, kind_of(write.komm_kz), value, entry_id, other, is_standing=True)
@@ -230,7 +231,7 @@ def _verify_note(
     note = stored if isinstance(stored, str) else ""
     is_cut = len(note) < len(write.bemerkung) and write.bemerkung.startswith(note)
     if not is_cut:
-        if entry.marker == marker:  # somebody has changed the text meanwhile
+        if entry.marker == marker:  # a user has changed the text meanwhile
             applied.unmarked.discard(entry.id)
         return []
     record = {

@@ -74,7 +74,7 @@ class Observation:
         base: what they were settled on.
         first_sync: nothing was ever agreed on.
         posted: values that we have perhaps created in Advoware.
-        is_edited: somebody has edited the CBeteiligte since the last sync.
+        is_edited: a user has edited the CBeteiligte since the last sync.
         refused_by_advoware: values of EspoCRM that Advoware does not take.
         refused_by_espocrm: values of Advoware that EspoCRM has refused, although they look valid.
         blocked: EspoCRM refuses the array as it is.
@@ -97,7 +97,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Change:
-    """A value that changes on one side; ``lost`` if somebody's edit in Advoware loses against EspoCRM."""
+    """A value that changes on one side; ``lost`` if a user's edit in Advoware loses against EspoCRM."""
 
     case: Case
     side: Literal["espocrm", "advoware"]
@@ -135,16 +135,16 @@ class Write:
             "kommKz": self.komm_kz,
             "online": self.komm_kz in MAIL_KOMM_KZ,
         }
-        return (
-            record
-            if self.bemerkung is None
-            else {**record, "bemerkung": self.bemerkung}
-        )
+        if self.bemerkung is not None:
+            record["bemerkung"] = self.bemerkung
+        return record
 
     @property
     def without_marker(self) -> Write:
         """The same request with the user's note only."""
-        return self if self.bemerkung is None else replace(self, bemerkung=self.text)
+        if self.bemerkung is None:
+            return self
+        return replace(self, bemerkung=self.text)
 
 
 @dataclass(frozen=True)
@@ -188,23 +188,23 @@ class Plan:
 
 
 def make_plan(
-    seen: Observation, *, to_advoware: bool = False, forced: bool = False
+    observed: Observation, *, to_advoware: bool = False, forced: bool = False
 ) -> Plan:
     """The plan for one CBeteiligte.
 
-    ``to_advoware``: EspoCRM stays as it is, and edits in Advoware are reverted. Before the first sync nobody can tell
+    ``to_advoware``: EspoCRM stays as it is, and edits in Advoware are reverted. Before the first sync no one can tell
     an edit in Advoware from what has always been there, so such entries are only emptied if it is ``forced``.
     """
-    return _Planner(seen, to_advoware or forced, forced).plan()
+    return _Planner(observed, to_advoware or forced, forced).plan()
 
 
 class _Arrays:
     """EspoCRM's two arrays while a plan is made."""
 
-    def __init__(self, seen: Observation) -> None:
-        self._seen = seen
+    def __init__(self, observed: Observation) -> None:
+        self._observed = observed
         self._before = {
-            family: list(seen.espocrm.array(family).entries) for family in FAMILIES
+            family: list(observed.espocrm.array(family).entries) for family in FAMILIES
         }
         self._now: dict[Family, list[EspoEntry]] = {
             family: list(rows) for family, rows in self._before.items()
@@ -212,11 +212,9 @@ class _Arrays:
 
     def find(self, key: Key | None) -> EspoEntry | None:
         """The first entry with this key."""
-        return (
-            next((entry for entry in self._now[key.family] if entry.key == key), None)
-            if key
-            else None
-        )
+        if key is None:
+            return None
+        return next(iter(self.find_all(key)), None)
 
     def find_all(self, key: Key) -> list[EspoEntry]:
         """All entries with this key, in whatever spelling."""
@@ -228,8 +226,9 @@ class _Arrays:
     def add(self, komm_kz: int, written: str) -> None:
         family = family_of(komm_kz)
         shared = self._shared(family, written)
-        spelling = shared[VALUE_ATTRIBUTE[family]] if shared else written
-        row = new_espocrm_row(komm_kz, spelling, shared)
+        if shared:
+            written = shared[VALUE_ATTRIBUTE[family]]
+        row = new_espocrm_row(komm_kz, written, shared)
         self._now[family].append(espocrm_entry(family, row))
 
     def remove(self, key: Key) -> None:
@@ -250,34 +249,29 @@ class _Arrays:
         row = {**entry.raw, VALUE_ATTRIBUTE[family]: written, "invalid": False}
         if family == "mail":
             row["lower"] = written.lower()
-        if (shared := self._shared(family, written)) is not None:
-            row[VALUE_ATTRIBUTE[family]] = shared[VALUE_ATTRIBUTE[family]]
-            row["invalid"] = bool(shared.get("invalid"))
-            row["optOut"] = bool(row.get("optOut")) or bool(shared.get("optOut"))
-            row |= (
-                {"type": shared["type"]}
-                if family == "phone" and shared.get("type")
-                else {}
-            )
+        shared = self._shared(family, written)
+        if shared is None:
+            return espocrm_entry(family, row)
+        row[VALUE_ATTRIBUTE[family]] = shared[VALUE_ATTRIBUTE[family]]
+        row["invalid"] = bool(shared.get("invalid"))
+        row["optOut"] = bool(row.get("optOut")) or bool(shared.get("optOut"))
+        if family == "phone" and shared.get("type"):
+            row["type"] = shared["type"]
         return espocrm_entry(family, row)
 
     def _shared(self, family: Family, written: str) -> Row | None:
-        return self._seen.shared.get((family, written.lower()))
+        return self._observed.shared.get((family, written.lower()))
 
     def changed(self) -> dict[str, list[Row]]:
         """The arrays that differ from what was read, with exactly one primary entry each."""
         changed = {}
         for family in FAMILIES:
             entries = self._now[family]
-            if family in self._seen.modern:
+            if family in self._observed.modern:
                 entries = [self._modern(entry) for entry in entries]
-            if [entry.raw for entry in entries] == [
-                entry.raw for entry in self._before[family]
-            ]:
-                continue
-            changed[DATA_ATTRIBUTE[family]] = _with_one_primary(
-                [entry.raw for entry in entries]
-            )
+            rows = [entry.raw for entry in entries]
+            if rows != [entry.raw for entry in self._before[family]]:
+                changed[DATA_ATTRIBUTE[family]] = _with_one_primary(rows)
         return changed
 
     def _modern(self, entry: EspoEntry) -> EspoEntry:
@@ -288,10 +282,10 @@ class _Arrays:
 
 
 def incoming_entries(
-    seen: EspoSide, arrays: Mapping[str, list[Row]]
+    observed: EspoSide, arrays: Mapping[str, list[Row]]
 ) -> tuple[EspoEntry, ...]:
     """The entries of arrays to be written whose written form EspoCRM does not hold yet."""
-    held = {entry.written for entry in seen.entries}
+    held = {entry.written for entry in observed.entries}
     entries = []
     for family in FAMILIES:
         entries += [
@@ -303,27 +297,32 @@ def incoming_entries(
 def _with_one_primary(rows: list[Row]) -> list[Row]:
     """The present primary entry stays it; without one, the first becomes it. Other rows stay as they were read."""
     primary = next((index for index, row in enumerate(rows) if row.get("primary")), 0)
-    return [
-        row
-        if bool(row.get("primary")) == (index == primary)
-        else {**row, "primary": index == primary}
-        for index, row in enumerate(rows)
-    ]
+    changed = []
+    for index, row in enumerate(rows):
+        is_primary = index == primary
+        if bool(row.get("primary")) != is_primary:
+            row = {**row, "primary": is_primary}
+        changed.append(row)
+    return changed
 
 
 class _Planner:
-    def __init__(self, seen: Observation, to_advoware: bool, forced: bool) -> None:
-        self._seen = seen
+    def __init__(self, observed: Observation, to_advoware: bool, forced: bool) -> None:
+        self._observed = observed
         self._to_advoware = to_advoware
         self._forced = forced
-        self._may_empty_unknown = forced or not seen.first_sync
-        self._arrays = _Arrays(seen)
-        self._living = [entry for entry in seen.espocrm.entries if not entry.is_erased]
+        self._may_empty_unknown = forced or not observed.first_sync
+        self._arrays = _Arrays(observed)
+        self._living = [
+            entry for entry in observed.espocrm.entries if not entry.is_erased
+        ]
         self._keys = {
             entry.key for entry in self._living
         }  # what EspoCRM held when it was read
         self._entries = [
-            entry for entry in seen.advoware.entries if self._is_known(entry.key.family)
+            entry
+            for entry in observed.advoware.entries
+            if self._is_known(entry.key.family)
         ]
         self._agreed: set[Key] = (
             set()
@@ -372,7 +371,7 @@ class _Planner:
         return Plan(
             tuple(self._writes),
             arrays,
-            incoming_entries(self._seen.espocrm, arrays),
+            incoming_entries(self._observed.espocrm, arrays),
             self._links,
             frozenset(self._awaiting),
             tuple(self._changes),
@@ -383,24 +382,26 @@ class _Planner:
     # -- what can be told about a family ---------------------------------------------------------------------------
 
     def _is_known(self, family: Family) -> bool:
-        return self._seen.espocrm.array(family).is_known
+        return self._observed.espocrm.array(family).is_known
 
     def _is_erased(self, family: Family) -> bool:
         return any(
-            entry.is_erased for entry in self._seen.espocrm.array(family).entries
+            entry.is_erased for entry in self._observed.espocrm.array(family).entries
         )
 
     def _frozen(self, family: Family) -> str | None:
         """Why an array cannot be written; the word of the catalogue."""
         if self._is_erased(family):
             return "kom_erased"
-        if not self._seen.espocrm.array(family).is_complete:
+        if not self._observed.espocrm.array(family).is_complete:
             return "kom_espocrm_unreadable"
-        return "kom_array_blocked" if family in self._seen.blocked else None
+        if family in self._observed.blocked:
+            return "kom_array_blocked"
+        return None
 
     def _unwritable(self, family: Family) -> str:
         """The rows of an array that EspoCRM no longer accepts as they are."""
-        entries = self._seen.espocrm.array(family).entries
+        entries = self._observed.espocrm.array(family).entries
         return ", ".join(
             entry.written
             for entry in entries
@@ -412,7 +413,7 @@ class _Planner:
     def _keep_what_is_unknown(self) -> None:
         """Entries whose value cannot be read, and everything of a family that EspoCRM does not show."""
         present = {entry.id: entry for entry in self._entries if entry.is_unknown}
-        for entry_id, link in self._seen.base.items():
+        for entry_id, link in self._observed.base.items():
             is_hidden = not self._is_known(link.advoware.family)
             if not is_hidden and entry_id not in present:
                 continue
@@ -420,7 +421,7 @@ class _Planner:
             if link.espocrm in self._keys:
                 self._agreed.add(link.espocrm)
             elif not is_hidden and link.espocrm is not None:
-                self._tell(
+                self._notify(
                     "kom_unreadable",
                     present[entry_id],
                     value=link.espocrm.value,
@@ -430,12 +431,12 @@ class _Planner:
     def _link_of(self, entry: AdvowareEntry) -> Link | None:
         """What was settled about an entry: by the base, else by its marker if EspoCRM still holds that value.
 
-        One of unknown origin with a value that we were about to create is ours, whatever EspoCRM holds by now. A
-        marker whose value EspoCRM lacks proves nothing: perhaps the sync that set it broke off before EspoCRM was
+        One of unknown origin with a value that the sync was about to create is its own, whatever EspoCRM holds by now.
+        A marker whose value EspoCRM lacks proves nothing: perhaps the sync that set it broke off before EspoCRM was
         written. Such an entry counts as new.
         """
-        link = self._seen.base.get(entry.id)
-        if link is None and entry.key in self._seen.posted:
+        link = self._observed.base.get(entry.id)
+        if link is None and entry.key in self._observed.posted:
             return Link(entry.key, entry.key)
         if link is not None or entry.synced_value is None:
             return link
@@ -443,11 +444,9 @@ class _Planner:
         if key not in self._keys:
             return None
         # The answer to our request was lost, and Advoware stores another value than was sent.
-        return (
-            Link(key, entry.key, held="kom_altered")
-            if key in self._seen.posted
-            else Link(key, key)
-        )
+        if key in self._observed.posted:
+            return Link(key, entry.key, held="kom_altered")
+        return Link(key, key)
 
     def _pair_equal(self, entries: Iterable[AdvowareEntry]) -> list[AdvowareEntry]:
         """Agree on equal values; returns the other entries."""
@@ -471,17 +470,17 @@ class _Planner:
             self._agree(entry, link, "pair")
             held = self._arrays.find(link.espocrm)
             if link.held == "kom_erased":
-                self._tell("kom_erased", entry, is_standing=True)
+                self._notify("kom_erased", entry, is_standing=True)
             elif link.held == "kom_altered_by_espocrm" or held is None:
                 if link.held:
-                    self._tell(
+                    self._notify(
                         link.held,
                         entry,
                         other=held.written if held else None,
                         is_standing=True,
                     )
             elif link.held and link.held != "kom_type":
-                self._tell(
+                self._notify(
                     link.held,
                     entry,
                     value=held.written,
@@ -492,7 +491,7 @@ class _Planner:
     def _agree(self, entry: AdvowareEntry, link: Link, case: Case) -> None:
         """Both sides hold the value, now or once EspoCRM is written; the marker has to say so."""
         held = self._arrays.find(link.espocrm)
-        before = self._seen.base.get(entry.id)
+        before = self._observed.base.get(entry.id)
         link = replace(link, unmarked=before is not None and before.unmarked)
         if held is None or link.espocrm is None:
             self._links[entry.id] = link
@@ -518,11 +517,11 @@ class _Planner:
         """Remember EspoCRM's type of a number. Another one than before is told if it is an edit of this record.
 
         kommKz cannot be changed through Advoware's interface. A type that differs from the start is settled, and so is
-        one that has changed while nobody touched the record: EspoCRM's row belongs to all records with this number.
+        one that has changed while no one touched the record: EspoCRM's row belongs to all records with this number.
         """
         if entry.key.family == "mail" or held.type is None:
             return link
-        before = self._seen.base.get(entry.id)
+        before = self._observed.base.get(entry.id)
         alike = {
             PHONE_TYPES[other.komm_kz]
             for other in self._entries
@@ -543,11 +542,11 @@ class _Planner:
             is_edit = (
                 before.espocrm == link.espocrm
                 and before.type != now
-                and self._seen.is_edited
+                and self._observed.is_edited
             )
             waits = "kom_type" if was_told or is_edit else ""
         if waits == "kom_type":
-            self._tell(
+            self._notify(
                 "kom_type", entry, value=held.written, other=now, is_standing=True
             )
         return replace(link, type=now, held=waits)
@@ -565,10 +564,8 @@ class _Planner:
         for entry, link in known:
             if entry.key == link.advoware or link.espocrm not in self._keys:
                 continue
-            held, in_the_way = (
-                self._arrays.find(link.espocrm),
-                self._arrays.find(entry.key),
-            )
+            held = self._arrays.find(link.espocrm)
+            in_the_way = self._arrays.find(entry.key)
             if self._to_advoware:
                 self._restore(
                     entry, next(e for e in self._living if e.key == link.espocrm)
@@ -582,7 +579,7 @@ class _Planner:
             elif (reason := self._unfit(entry)) is not None:
                 self._agreed.add(held.key)
                 self._links[entry.id] = link
-                self._tell(
+                self._notify(
                     reason,
                     entry,
                     other=self._other(reason, held.written, entry),
@@ -597,16 +594,14 @@ class _Planner:
         reading = read_value(entry.key.family, entry.tlf or "")
         if reading.value is None:
             return reading.reason
-        if entry.key in self._seen.refused_by_espocrm:
+        if entry.key in self._observed.refused_by_espocrm:
             return "kom_refused_by_espocrm"
         return self._frozen(entry.key.family)
 
     def _other(self, reason: str, held: str | None, entry: AdvowareEntry) -> str | None:
-        return (
-            self._unwritable(entry.key.family)
-            if reason == "kom_array_blocked"
-            else held
-        )
+        if reason == "kom_array_blocked":
+            return self._unwritable(entry.key.family)
+        return held
 
     def _follow(self, entry: AdvowareEntry, held: EspoEntry) -> None:
         written = espocrm_value(entry.key.family, entry.tlf or "") or ""
@@ -631,13 +626,13 @@ class _Planner:
 
     def _gone_from_advoware(self) -> None:
         """Var3. Towards Advoware the value counts as new in EspoCRM instead, and is created again."""
-        present = {entry.id for entry in self._seen.advoware.entries}
-        for entry_id, link in self._seen.base.items():
+        present = {entry.id for entry in self._observed.advoware.entries}
+        for entry_id, link in self._observed.base.items():
             held = self._arrays.find(link.espocrm)
             if held is None or held.key in self._agreed:
                 continue
             if (
-                entry_id not in present and self._seen.advoware.odd
+                entry_id not in present and self._observed.advoware.odd
             ):  # perhaps it is one of the odd rows
                 self._keep_gone(entry_id, link)
                 continue
@@ -674,12 +669,12 @@ class _Planner:
         # Also those whose value went with another id's: their link ends only when EspoCRM is written.
         gone = {
             link.espocrm
-            for link in self._seen.base.values()
+            for link in self._observed.base.values()
             if self._arrays.find(link.espocrm) is None
         }
         self._awaiting |= {
             entry_id
-            for entry_id, link in self._seen.base.items()
+            for entry_id, link in self._observed.base.items()
             if entry_id not in self._links and link.espocrm in gone & self._keys
         }
 
@@ -697,14 +692,14 @@ class _Planner:
                 self._agree(entry, Link(entry.key, entry.key), "Var4")
             elif (reason := self._unfit(entry)) is not None:
                 is_erased = reason == "kom_erased"
-                self._tell(
+                self._notify(
                     reason,
                     entry,
                     other=self._other(reason, None, entry),
                     is_standing=is_erased,
                 )
             elif self._arrays.is_full(entry.key.family):
-                self._tell("kom_full", entry)
+                self._notify("kom_full", entry)
             elif self._to_advoware:
                 if self._may_empty_unknown:
                     self._empty("Var4", entry, lost=True)
@@ -718,7 +713,7 @@ class _Planner:
                 self._awaiting.add(entry.id)
                 self._agree(entry, Link(entry.key, entry.key), "Var4")
 
-    def _tell(
+    def _notify(
         self,
         reason: str,
         entry: AdvowareEntry,
@@ -745,16 +740,16 @@ class _Planner:
             family = entry.key.family
             if self._is_erased(
                 family
-            ):  # which of the values were erased nobody can tell; none of them was deleted
+            ):  # which of the values were erased no one can tell; none of them was deleted
                 self._links[entry.id] = replace(
                     link, espocrm=None, advoware=entry.key, held="kom_erased"
                 )
-                self._tell("kom_erased", entry, is_standing=True)
+                self._notify("kom_erased", entry, is_standing=True)
                 continue
-            if not self._seen.espocrm.array(family).is_complete:
+            if not self._observed.espocrm.array(family).is_complete:
                 self._links[entry.id] = link
                 continue
-            # What Advoware itself has made of a value is nobody's edit.
+            # What Advoware itself has made of a value is no user's edit.
             lost = entry.key != link.espocrm and not (
                 entry.key == link.advoware and link.held == "kom_altered"
             )
@@ -773,10 +768,10 @@ class _Planner:
     def _new_in_espocrm(self, new: Iterable[EspoEntry]) -> None:
         """Var1: into an empty slot of the same kommKz, else as a new entry."""
         for entry in new:
-            if entry.key in self._seen.advoware.unaddressed:
+            if entry.key in self._observed.advoware.unaddressed:
                 continue  # it is there, in a row that cannot be addressed
             kind = kind_of(entry.komm_kz)
-            if entry.key in self._seen.refused_by_advoware and not self._forced:
+            if entry.key in self._observed.refused_by_advoware and not self._forced:
                 self._notices.append(
                     Notice(
                         "kom_refused_by_advoware", kind, entry.written, is_standing=True
@@ -821,7 +816,7 @@ class _Planner:
         self, case: Case, entry: AdvowareEntry, source: EspoEntry, *, lost: bool = False
     ) -> None:
         """Give an entry EspoCRM's value."""
-        before = self._seen.base.get(entry.id)
+        before = self._observed.base.get(entry.id)
         unmarked = before is not None and before.unmarked
         link = Link(source.key, source.key, source.type, unmarked=unmarked)
         self._links[entry.id] = link
@@ -854,13 +849,13 @@ class _Planner:
         *,
         lost: bool = False,
     ) -> None:
-        old, new = entry.written or None, tlf.strip() or None
-        change = (
-            Change(case, "advoware", kind_of(entry.komm_kz), entry.id, old, new, lost)
-            if old != new
-            else None
-        )
-        before = self._seen.base.get(entry.id)
+        old = entry.written or None
+        new = tlf.strip() or None
+        change = None
+        if old != new:
+            kind = kind_of(entry.komm_kz)
+            change = Change(case, "advoware", kind, entry.id, old, new, lost)
+        before = self._observed.base.get(entry.id)
         bemerkung = build_marker(marker, entry.text)
         if before is not None and before.unmarked:
             bemerkung = entry.text

@@ -66,7 +66,7 @@ class NotificationStore:
     async def begin(
         self, problem: Problem, now: datetime
     ) -> tuple[asyncpg.Record | None, bool]:
-        """The problem's row, and whether it was just added; None if somebody else added it this very moment."""
+        """The problem's row, and whether it was just added; None if another worker added it this very moment."""
         known = await self._fetchrow(
             "SELECT * FROM notification WHERE problem_key = $1", problem.key
         )
@@ -120,7 +120,7 @@ class NotificationStore:
     async def note_attempt(
         self, problem: Problem, now: datetime, known: datetime | None = None
     ) -> bool:
-        """A Task is about to be requested; False if somebody else has begun to do that since the attempt ``known``."""
+        """A Task is about to be requested; False if another worker has begun to do that since the attempt ``known``."""
         row = await self._fetchrow(
             """
             UPDATE notification SET attempted_at = $2, details = $3, entity_type = $4, entity_id = $5
@@ -222,16 +222,11 @@ class NotificationStore:
             """
         )
 
-    async def list_stands(self, row: asyncpg.Record) -> bool:
-        """Whether another member of the row's list still stands, so that the common Task has to stay."""
-        if row["list_key"] is None:
-            return False
-        other = await self._fetchrow(
-            "SELECT 1 FROM notification WHERE list_key = $1 AND problem_key <> $2 AND over_since IS NULL LIMIT 1",
-            row["list_key"],
-            row["problem_key"],
+    async def members(self, list_key: str) -> list[asyncpg.Record]:
+        """The rows of all that a list tells, also of those whose problem is over."""
+        return await self._fetch(
+            "SELECT * FROM notification WHERE list_key = $1", list_key
         )
-        return other is not None
 
     # -- problems that are over -----------------------------------------------------------------------------------
 
@@ -321,7 +316,7 @@ class NotificationStore:
         )
 
     async def responsible(self, entity_type: str, entity_id: str) -> Responsible:
-        """Who looked after a record when it was last seen; nobody if it never was."""
+        """Who looked after a record when it was last seen; no one if it never was."""
         row = await self._fetchrow(
             "SELECT * FROM responsible WHERE entity_type = $1 AND entity_id = $2",
             entity_type,

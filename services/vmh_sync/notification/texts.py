@@ -1,4 +1,4 @@
-"""What people read about a problem, in German, for people in the office: a Task's title and steps, a record's sentence.
+"""What users in the office read about a problem, in German: a Task's title and steps, a record's sentence.
 
 Pure. ``details`` of a problem may hold: ``reason`` (which text of the catalogue applies; without it that of the action
 type), ``betnr``, ``name`` (of the person or firm), ``adresse`` or ``konto`` (what it is about, in one line), ``value``,
@@ -40,23 +40,25 @@ INVISIBLE = "(unsichtbares Zeichen)"
 
 _STRUCTURE = frozenset({"fields", "reason", "records", "since"})
 
+_YES_OR_NO = {True: "ja", False: "nein"}
+
 DONE = "Diese Aufgabe auf „Abgeschlossen“ setzen."
 
 
 def task_title(problem: Problem) -> str:
     """The title of the Task, at most 255 characters."""
     title = _filled(text_of_problem(problem).title, problem.details).strip().rstrip(":")
-    return title if len(title) <= TITLE_LENGTH else f"{title[: TITLE_LENGTH - 1]}…"
+    if len(title) <= TITLE_LENGTH:
+        return title
+    return f"{title[: TITLE_LENGTH - 1]}…"
 
 
 def problem_sentence(problem: Problem) -> str:
     """One short sentence for the record itself (``syncErrorMessage``), with the code for the operator."""
     text = text_of_problem(problem)
-    sentence = (
-        _filled(text.sentence, problem.details)
-        if text.sentence
-        else task_title(problem)
-    )
+    sentence = task_title(problem)
+    if text.sentence:
+        sentence = _filled(text.sentence, problem.details)
     return f"{sentence.rstrip('.: ')} ({text.code})."
 
 
@@ -71,40 +73,35 @@ def failure_sentence(error: Exception) -> str:
 
 def task_description(problem: Problem) -> str:
     """Why there is a Task and what to do, step by step, with old and new values, and the code for the operator."""
-    details, text = problem.details, text_of_problem(problem)
+    details = problem.details
+    text = text_of_problem(problem)
     steps = [_filled(step, details) for step in text.steps]
     lines = [_filled(text.why, details), ""]
-    lines += [
-        f"{number}. {step}" for number, step in enumerate([*steps, DONE], start=1)
-    ]
+    for number, step in enumerate([*steps, DONE], start=1):
+        lines.append(f"{number}. {step}")
     if details.get("fields"):
         lines += ["", "Felder:", *map(_field_line, details["fields"])]
     if details.get("records"):
-        lines += [
-            "",
-            "Betroffen:",
-            *(
-                f"- {_person(record) or '(ohne Namen)'}"
-                for record in details["records"]
-            ),
-        ]
-    listed = _STRUCTURE | {"value"} if details.get("fields") else _STRUCTURE
-    further = {
-        name: value
-        for name, value in details.items()
-        if _is_shown(name) and name not in listed
-    }
+        lines += ["", "Betroffen:", *map(_record_line, details["records"])]
+    further = _further_lines(details)
     if further:
-        lines += [
-            "",
-            *(
-                f"{_label(name)}: {shown_value(value, quoted=False)}"
-                for name, value in further.items()
-            ),
-        ]
+        lines += ["", *further]
     if details.get("since"):
-        lines += [f"Festgestellt: {shown_value(details['since'], quoted=False)}"]
-    return "\n".join([*lines, f"Meldung {text.code}"])
+        lines.append(f"Festgestellt: {shown_value(details['since'], quoted=False)}")
+    lines.append(f"Meldung {text.code}")
+    return "\n".join(lines)
+
+
+def _further_lines(details: Mapping[str, Any]) -> list[str]:
+    """The details with a label that the description does not show otherwise."""
+    listed = _STRUCTURE
+    if details.get("fields"):
+        listed = _STRUCTURE | {"value"}
+    lines = []
+    for name, value in details.items():
+        if _is_shown(name) and name not in listed:
+            lines.append(f"{_label(name)}: {shown_value(value, quoted=False)}")
+    return lines
 
 
 def words_for_people(words: str) -> str:
@@ -113,7 +110,7 @@ def words_for_people(words: str) -> str:
 
 
 def withdrawn_description(description: str, why: str) -> str:
-    """The text of a Task whose problem is over: what it said, and why nobody has to do anything any more."""
+    """The text of a Task whose problem is over: what it said, and why nothing is left to do."""
     return f"{description}\n\nErledigt: {why}"
 
 
@@ -125,9 +122,17 @@ def text_of_problem(problem: Problem) -> Text:
 
 
 def _field_line(item: Mapping[str, Any]) -> str:
+    old = shown_value(item.get("old"))
+    new = shown_value(item.get("new"))
+    line = f"- {_label(item['field'])}: alt {old}, neu {new}"
     reason = item.get("why") or FIELD_REASONS.get(str(item.get("reason")))
-    line = f"- {_label(item['field'])}: alt {shown_value(item.get('old'))}, neu {shown_value(item.get('new'))}"
-    return f"{line} ({reason})" if reason else line
+    if not reason:
+        return line
+    return f"{line} ({reason})"
+
+
+def _record_line(record: Mapping[str, Any]) -> str:
+    return f"- {_person(record) or '(ohne Namen)'}"
 
 
 def _is_shown(name: str) -> bool:
@@ -137,40 +142,52 @@ def _is_shown(name: str) -> bool:
 
 def _label(name: Any) -> str:
     text = str(name)
-    return LABELS.get(text) or (text if _is_shown(text) else UNLABELLED)
+    if text in LABELS:
+        return LABELS[text]
+    if _is_shown(text):
+        return text
+    return UNLABELLED
+
+
+def _number(details: Mapping[str, Any]) -> str:
+    if not details.get("betnr"):
+        return ""
+    return f"Nr. {details['betnr']}"
 
 
 def _person(details: Mapping[str, Any]) -> str:
-    number = f"Nr. {details['betnr']}" if details.get("betnr") else ""
-    return ", ".join(
-        part for part in (_visible(str(details.get("name") or "")), number) if part
-    )
+    name = _visible(str(details.get("name") or ""))
+    return ", ".join(filter(None, (name, _number(details))))
+
+
+def _in_one_line(details: Mapping[str, Any], name: str) -> str:
+    text = _visible(str(details.get(name) or ""))
+    return " ".join(text.split())
 
 
 def _filled(template: str, details: Mapping[str, Any]) -> str:
-    adresse, konto, value, name = (
-        " ".join(_visible(str(details.get(key) or "")).split())
-        for key in ("adresse", "konto", "value", "name")
+    adresse = _in_one_line(details, "adresse")
+    konto = _in_one_line(details, "konto")
+    value = _in_one_line(details, "value")
+    text = template.format(
+        betnr=_number(details),
+        adresse=adresse or "ohne Angaben",
+        konto=konto,
+        value=value,
+        name=_in_one_line(details, "name"),
+        count=len(details.get("records") or ()),
+        subject=adresse or konto or value or _person(details),
     )
-    values = {
-        "betnr": f"Nr. {details['betnr']}" if details.get("betnr") else "",
-        "adresse": adresse or "ohne Angaben",
-        "konto": konto,
-        "value": value,
-        "name": name,
-        "count": len(details.get("records") or ()),
-        "subject": adresse or konto or value or _person(details),
-    }
-    text = re.sub(r" {2,}", " ", template.format(**values).replace("„“", ""))
+    text = re.sub(r" {2,}", " ", text.replace("„“", ""))
     return re.sub(r" +([.,:]|$)", r"\1", text)
 
 
 def shown_value(value: Any, *, quoted: bool = True) -> str:
-    """A value as people read it."""
+    """A value as users read it."""
     if value is None or value == "":
         return "(leer)"
     if isinstance(value, bool):
-        return "ja" if value else "nein"
+        return _YES_OR_NO[value]
     if isinstance(value, list | tuple):
         return ", ".join(shown_value(item, quoted=False) for item in value)
     text = " / ".join(_visible(str(value)).splitlines())
@@ -178,15 +195,20 @@ def shown_value(value: Any, *, quoted: bool = True) -> str:
         text = f"{text[8:]}.{text[5:7]}.{text[:4]}"
     elif re.fullmatch(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}[+-]\d{2}:\d{2}", text):
         return f"{datetime.fromisoformat(text).astimezone(BERLIN):%d.%m.%Y %H:%M} Uhr"
-    return f"„{text}“" if quoted else text
+    if not quoted:
+        return text
+    return f"„{text}“"
 
 
 def _visible(text: str) -> str:
-    """A text in which characters that nobody sees are named, several in a row once."""
+    """A text in which invisible characters are named, several in a row once."""
     if not has_invisible(text) and clean_text(text) == text:
         return text
-    marked = "".join(
-        INVISIBLE if has_invisible(char) or clean_text(char) != char else char
-        for char in text
-    )
+    marked = "".join(map(_visible_character, text))
     return re.sub(rf"(?:{re.escape(INVISIBLE)})+", INVISIBLE, marked)
+
+
+def _visible_character(char: str) -> str:
+    if has_invisible(char) or clean_text(char) != char:
+        return INVISIBLE
+    return char

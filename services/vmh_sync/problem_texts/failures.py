@@ -1,4 +1,4 @@
-"""Failures that people see on a record (``syncErrorMessage``): one short German sentence with a code each. Pure.
+"""Failures that users see on a record (``syncErrorMessage``): one short German sentence with a code each. Pure.
 
 The log has the English text of the error (`services.core.errors.shown_text`); here is what it means for whoever looks
 at the record. Nothing of what a foreign system said is repeated but the name of the field that it refuses.
@@ -14,6 +14,7 @@ from services.core.errors import (
     BitByLawError,
     ConfigurationError,
     Conflict,
+    DatabaseUnusable,
     EntityBusy,
     Forbidden,
     ForeignSystemError,
@@ -111,6 +112,11 @@ FAILURES: tuple[Failure, ...] = (
         "Die Angabe im Feld „{field}“ ist so nicht verwendbar; bitte die Angabe prüfen",
     ),
     Failure(
+        DatabaseUnusable,
+        "SYS-14",
+        "Die Einrichtung des Abgleichs ist unvollständig" + _OPERATOR,
+    ),
+    Failure(
         ConfigurationError,
         "SYS-14",
         "Die Einrichtung des Abgleichs ist unvollständig" + _OPERATOR,
@@ -128,16 +134,20 @@ def sentence_of(error: Exception) -> str:
     """What an error means, in one German sentence that ends with its code."""
     failure = next(item for item in FAILURES if isinstance(error, item.kind))
     system = getattr(error, "system", "")
-    field = refused_field(error)
-    label = LABELS.get(field) if field else None
-    sentence = (
-        failure.about_field if failure.about_field and label else failure.sentence
-    )
-    return f"{sentence.format(system=_SYSTEMS.get(system, system), field=label)} ({failure.code})."
+    label = LABELS.get(refused_field(error) or "")
+    sentence = failure.sentence
+    if failure.about_field and label:
+        sentence = failure.about_field
+    text = sentence.format(system=_SYSTEMS.get(system, system), field=label)
+    return f"{text} ({failure.code})."
 
 
 def refused_field(error: Exception) -> str | None:
     """The name of the field that a refusal is about, as the system that refuses calls it; None if it does not say."""
-    said = error.reason if isinstance(error, ForeignSystemError) else str(error)
-    found = _FIELD.search(said)
-    return next((name for name in found.groups() if name), None) if found else None
+    message = str(error)
+    if isinstance(error, ForeignSystemError):
+        message = error.reason
+    found = _FIELD.search(message)
+    if found is None:
+        return None
+    return next(filter(None, found.groups()), None)

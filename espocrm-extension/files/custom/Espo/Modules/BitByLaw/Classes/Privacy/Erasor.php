@@ -2,7 +2,14 @@
 
 namespace Espo\Modules\BitByLaw\Classes\Privacy;
 
+use Espo\Core\Acl\Table;
+use Espo\Core\Exceptions\Forbidden;
+use Espo\Core\FieldProcessing\EmailAddress\AccessChecker as EmailAccess;
+use Espo\Core\FieldProcessing\PhoneNumber\AccessChecker as PhoneAccess;
+use Espo\Core\Record\ServiceContainer;
 use Espo\Core\Utils\Metadata;
+use Espo\Entities\EmailAddress;
+use Espo\Entities\PhoneNumber;
 use Espo\Modules\BitByLaw\Classes\Sync\ErasedHook;
 use Espo\ORM\Entity;
 use Espo\Tools\DataPrivacy\Erasor as CoreErasor;
@@ -12,11 +19,23 @@ use Espo\Tools\DataPrivacy\Erasor as CoreErasor;
  *
  * An emptied field would otherwise be taken for an edit, and would be emptied in Advoware too, where the firm's duties to
  * keep records hold; or Advoware's value would come back. All or nothing, so that the sync never finds half of it.
+ *
+ * Numbers and mail addresses are made unreadable here, to the same result, because EspoCRM 9.1 stops at the first one.
  */
 class Erasor extends CoreErasor
 {
     private const ADDRESS = 'CAdressen';
     private const MADE_OF_ADDRESS = ['name', 'bezeichnung'];
+    /** type of a field => link to its rows */
+    private const ROWS = ['email' => 'emailAddresses', 'phone' => 'phoneNumbers'];
+
+    public function __construct(
+        ServiceContainer $serviceContainer,
+        private EmailAccess $emailAccess,
+        private PhoneAccess $phoneAccess
+    ) {
+        parent::__construct($serviceContainer, $emailAccess, $phoneAccess);
+    }
 
     /**
      * @param string[] $fieldList
@@ -31,15 +50,67 @@ class Erasor extends CoreErasor
 
         $this->entityManager->getTransactionManager()->run(function () use ($entityType, $id, $fieldList): void {
             $before = $this->entityManager->getEntityById($entityType, $id);
+            $others = [];
 
-            parent::erase($entityType, $id, $fieldList);
+            foreach ($fieldList as $field) {
+                $link = self::ROWS[$this->getType($entityType, $field)] ?? null;
+
+                if ($link === null) {
+                    $others[] = $field;
+                } else if ($before !== null) {
+                    $this->eraseRows($before, $field, $link);
+                }
+            }
+
+            // Says no to whoever may not erase, which takes the rows back as well.
+            parent::erase($entityType, $id, $others);
 
             $after = $this->entityManager->getEntityById($entityType, $id);
 
-            if ($before !== null && $after !== null) {
-                $this->note($before, $after, $fieldList);
+            if ($before === null || $after === null) {
+                return;
+            }
+
+            $this->note($before, $after, $fieldList);
+
+            // Rows are no attributes of the record: nothing else tells the sync that there is something to look at.
+            if ($others !== $fieldList && $after->get('betnr') !== null) {
+                $after->set('syncStatus', 'dirty');
+
+                $this->entityManager->saveEntity($after);
             }
         });
+    }
+
+    /**
+     * A row that also belongs to a record which the user may not edit stays, as in EspoCRM.
+     *
+     * @throws Forbidden
+     */
+    private function eraseRows(Entity $entity, string $field, string $link): void
+    {
+        $entityType = $entity->getEntityType();
+
+        if (in_array($field, $this->acl->getScopeForbiddenFieldList($entityType, Table::ACTION_EDIT), true)) {
+            throw new Forbidden("No edit access to $field.");
+        }
+
+        $rows = $this->entityManager->getRDBRepository($entityType)->getRelation($entity, $link)->find();
+
+        foreach ($rows as $row) {
+            $mayEdit = match (true) {
+                $row instanceof EmailAddress => $this->emailAccess->checkEdit($this->user, $row, $entity),
+                $row instanceof PhoneNumber => $this->phoneAccess->checkEdit($this->user, $row, $entity),
+                default => false,
+            };
+
+            if ($mayEdit) {
+                $row->set('name', 'ERASED:' . $row->getId());
+                $row->set($row instanceof EmailAddress ? ['optOut' => true] : []);
+
+                $this->entityManager->saveEntity($row);
+            }
+        }
     }
 
     /**
@@ -79,9 +150,19 @@ class Erasor extends CoreErasor
 
     private function isSynced(string $entityType): bool
     {
+        return $this->getMetadata()->get(['app', 'bitbylaw', 'statusAttributes', $entityType]) !== null;
+    }
+
+    private function getType(string $entityType, string $field): string
+    {
+        return (string) $this->getMetadata()->get(['entityDefs', $entityType, 'fields', $field, 'type']);
+    }
+
+    private function getMetadata(): Metadata
+    {
         /** @var Metadata $metadata */
         $metadata = $this->metadata;
 
-        return $metadata->get(['app', 'bitbylaw', 'statusAttributes', $entityType]) !== null;
+        return $metadata;
     }
 }
