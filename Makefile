@@ -1,7 +1,7 @@
 # Every target works as the first command after a clone: it makes the virtual environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help up check test soak soak-calendar lint lint-php test-php phpstan types format lock clean \
-	espocrm-extension espocrm-report
+.PHONY: help up check test soak soak-calendar coverage mutants metrics-code walk lint lint-php test-php phpstan types \
+	format lock clean espocrm-extension espocrm-report
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,6 +10,10 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PYTEST_WORKERS ?= 3
 SCENARIOS ?= 500
 CALENDAR_SCENARIOS ?= 300
+COVERAGE_TESTS ?= tests
+MUTANTS_PATHS ?= services/values/merge.py
+MUTANTS_TESTS ?=
+MUTANTS_MINUTES ?= 30
 SOAK = HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest --numprocesses 0 --override-ini timeout=0 --exitfirst
 
 help: ## show this list
@@ -44,8 +48,22 @@ soak: $(VENV)/.development ## people and surprises, many scenarios (SCENARIOS=50
 soak-calendar: $(VENV)/.development ## the calendar's share of it (CALENDAR_SCENARIOS=300, CALENDAR_KINDS=all)
 	@SOAK_SCENARIOS=$(CALENDAR_SCENARIOS) $(SOAK) tests/integration/test_calendar_stateful.py
 
-lint: $(VENV)/.development ## formatting and lint
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports --no-cache && echo "lint: ok"
+coverage: $(VENV)/.development ## which lines and branches tests reach (COVERAGE_TESTS=tests/unit); html in .local/coverage
+	@$(BIN)/python -m pytest $(COVERAGE_TESTS) --numprocesses $(PYTEST_WORKERS) --dist loadgroup \
+		--cov --cov-report=term --cov-report=html
+
+mutants: $(VENV)/.development ## do tests notice a changed program (MUTANTS_PATHS=services/values/merge.py, MUTANTS_MINUTES=30)
+	@$(BIN)/python tools/mutants.py --tests "$(MUTANTS_TESTS)" --minutes $(MUTANTS_MINUTES) $(MUTANTS_PATHS)
+
+metrics-code: $(VENV)/.development ## how dense the code is, and the functions that are too complex
+	@$(BIN)/python tools/code_metrics.py --list
+
+walk: $(VENV)/.development ## follow one Beteiligter and one calendar event through services/: files, functions, hops
+	@$(BIN)/python tools/walk.py
+
+lint: $(VENV)/.development ## formatting, lint, import layers, word list
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports --no-cache \
+		&& $(BIN)/python tools/check_words.py && echo "lint: ok"
 
 lint-php: ## syntax of the EspoCRM extension; needs PHP (Debian: php-cli)
 	@command -v php >/dev/null || { echo "PHP was not found: install php-cli."; exit 1; }

@@ -616,6 +616,30 @@ async def test_an_unclear_creation_waits_without_writing(office: Office) -> None
     assert (espo["syncStatus"], await open_tasks(office)) == ("clean", [])
 
 
+async def test_an_older_namesake_is_not_what_an_interrupted_creation_has_made(
+    office: Office,
+) -> None:
+    namesake = {
+        "rechtsform": "Frau",
+        "anrede": "Frau",
+        "vorname": "Erika",
+        "name": "Muster",
+    }
+    older = office.advoware.beteiligte.create(namesake, "SB")["betNr"]
+    office.clock.advance(days=2)
+    await office.fault(
+        office.advoware, method="POST", path="/Beteiligte$", reset=True, count=1
+    )
+    entity_id = await office.new_person()
+    assert (await office.sync(entity_id, "create")).result == "failed"
+    office.clock.advance(minutes=5)
+
+    assert (await office.sync(entity_id, "create")).result == "created"
+
+    assert (await office.in_espocrm(entity_id))["betnr"] != older
+    assert len(office.advoware.state()["beteiligte"]) == 2
+
+
 # -- lost deletions -------------------------------------------------------------------------------------------------
 
 

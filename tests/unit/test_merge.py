@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.values.merge import (
+    Conflict,
     Held,
     Pair,
     Unknown,
@@ -101,6 +102,105 @@ def test_first_sync(winner: Any) -> None:
         None: ({}, {}),
     }
     assert (both.to_advoware, both.to_espocrm) == expected[winner]
+
+
+def test_a_conflict_keeps_both_values_and_settles_on_that_of_espocrm() -> None:
+    plan = merged({"f": Pair("a", "a")}, "b", "c")
+    assert plan.outcome == "conflict"
+    assert plan.conflicts == (Conflict("f", "espocrm", "b", "c"),)
+    assert (plan.to_advoware, plan.to_espocrm) == ({"f": "b"}, {})
+    assert plan.settled == {"f": Pair("b", "b")}
+
+
+def test_a_value_that_is_brought_is_settled_on_both_sides() -> None:
+    assert merged({"f": Pair("a", "a")}, "b", "a").settled == {"f": Pair("b", "b")}
+    assert merged({"f": Pair("a", "a")}, "a", "b").settled == {"f": Pair("b", "b")}
+
+
+def test_each_side_is_asked_whether_it_can_hold_the_field() -> None:
+    asked = []
+
+    def unfit(side: str, name: str, value: Any) -> str | None:
+        asked.append((side, name, value))
+        return "too_long"
+
+    base = {"f": Pair("a", "a")}
+    from_advoware = merged(base, "a", "b", unfit=unfit)
+    assert from_advoware.held == (Held("f", "advoware", "a", "b", "too_long"),)
+    assert from_advoware.settled == {"f": Pair("a", "b")}
+    merged(base, "b", "a", unfit=unfit)
+    assert asked == [("espocrm", "f", "b"), ("advoware", "f", "b")]
+
+
+def test_a_first_sync_settles_what_it_decides_and_holds_what_it_cannot() -> None:
+    undecided = merged({}, "a", "b", first_winner=None)
+    assert undecided.held == (Held("f", "espocrm", "a", "b", "undecided"),)
+    assert undecided.settled == {"f": Pair("a", "b")}
+    won = merged({}, "a", "b", first_winner="advoware")
+    assert (won.settled, won.held) == ({"f": Pair("b", "b")}, ())
+    of_advoware = merged({}, "a", Unknown("x"))
+    assert of_advoware.settled == {"f": Pair("a", Unknown("x"))}
+    assert (of_advoware.held, of_advoware.to_advoware) == ((), {})
+    of_espocrm = merged({}, Unknown("x"), "a")
+    assert of_espocrm.held == (Held("f", "espocrm", Unknown("x"), "a", "unknown"),)
+    assert of_espocrm.settled == {"f": Pair(Unknown("x"), "a")}
+
+
+def test_a_first_sync_settles_a_value_that_only_one_side_holds() -> None:
+    for espocrm, advoware in (("a", None), (None, "a")):
+        plan = merged({}, espocrm, advoware, first_winner=None)
+        assert plan.settled == {"f": Pair("a", "a")}
+        assert plan.held == ()
+
+
+def test_a_first_sync_names_the_side_whose_value_does_not_fit() -> None:
+    plan = merged({}, None, "a", unfit=lambda side, name, value: "too_long")
+    assert plan.held == (Held("f", "advoware", None, "a", "too_long"),)
+
+
+def test_a_value_that_only_one_side_understands_is_the_same_where_both_show_it() -> (
+    None
+):
+    assert is_same(Unknown("a"), "a")
+    assert not is_same(Unknown("a"), "b")
+    assert merged({}, "a", Unknown("a")).outcome == "no_change"
+
+
+def test_an_edit_that_the_other_side_does_not_show_is_held_with_what_it_showed_last() -> (
+    None
+):
+    base = {"f": Pair("a", "b")}
+    assert merge(base, {"f": "c"}, {}).held == (
+        Held("f", "espocrm", "c", "b", "missing"),
+    )
+    assert merge(base, {}, {"f": "c"}).held == (
+        Held("f", "advoware", "a", "c", "missing"),
+    )
+    assert merge(base, {"f": "a"}, {}).held == ()
+    assert merge(base, {}, {"f": "b"}).held == ()
+
+
+def test_a_value_that_is_what_the_other_side_showed_last_is_settled() -> None:
+    base = {"f": Pair("a", "b")}
+    assert merge(base, {"f": "b"}, {}).settled == {"f": Pair("b", "b")}
+    assert merge(base, {}, {"f": "a"}).settled == {"f": Pair("a", "a")}
+
+
+def test_at_a_first_sync_only_espocrms_value_waits_for_a_side_that_does_not_show_it() -> (
+    None
+):
+    assert merge({}, {"f": "a"}, {}).held == (
+        Held("f", "espocrm", "a", None, "missing"),
+    )
+    from_advoware = merge({}, {}, {"f": "a"})
+    assert (from_advoware.held, from_advoware.settled) == ((), {})
+    empty = merge({}, {"f": None}, {})
+    assert (empty.held, empty.settled) == ((), {"f": Pair(None, None)})
+
+
+def test_an_entry_of_another_shape_is_no_base() -> None:
+    stored = {"f": "a", "g": {"espocrm": "a"}, "h": {"espocrm": "a", "advoware": "b"}}
+    assert base_from_json(stored) == {"h": Pair("a", "b")}
 
 
 @given(VALUES, VALUES, VALUES, VALUES, st.sampled_from(["espocrm", "advoware", None]))
