@@ -109,6 +109,10 @@ class Recorder(dict[str, Any]):
         self.asked.add(key)
         return super().get(key, default)
 
+    def __contains__(self, key: object) -> bool:
+        self.asked.add(str(key))
+        return super().__contains__(key)
+
 
 # -- in step with the rest of the project -------------------------------------------------------------------------
 
