@@ -12,7 +12,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from services.adressen_mapper import (
     canonical_adresse,
     espocrm_id_of,
 )
-from services.advoware_service import AdvowareService
+from services.advoware_service import AdvowareService, require_request_over
 from services.core.errors import (
     BitByLawError,
     ConfigurationError,
@@ -433,11 +433,7 @@ class AdressenSync:
         intent = await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
         if not intent.is_repeated:
             return None
-        timeout = timedelta(
-            seconds=self._resources.settings.advoware.api_timeout_seconds
-        )
-        if (until := intent.attempted_at + timeout) > self._now():
-            raise NotBefore("an interrupted create", until)
+        require_request_over(self._resources, intent.attempted_at)
         again = await self._read_adressen(observed)
         found = next(
             (item for item in again if observed.marked_row(item) == row["id"]), None
@@ -464,8 +460,7 @@ class AdressenSync:
         try:
             answer, left_out = await create_fitting(write, action.names)
         except ForeignSystemError as error:
-            refused = error.status is not None and 400 <= error.status < 500
-            if refused or (isinstance(error, Unavailable) and not error.was_sent):
+            if error.changed_nothing:
                 await store.end_create(ENTITY_TYPE, action.row["id"])
             raise
         report.wrote_advoware = True

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from services.advoware import AdvowareAPI
-from services.core.errors import InvalidInput, NotFound, Unavailable, UnexpectedAnswer
+from services.core.errors import (
+    InvalidInput,
+    NotBefore,
+    NotFound,
+    Unavailable,
+    UnexpectedAnswer,
+)
 from services.core.foreign_text import clean_value
 from services.core.http import HttpAnswer
 from services.core.resources import Resources
@@ -41,6 +47,20 @@ class TermineAnswer:
             UnexpectedAnswer: the answer is no list.
         """
         return rows_of(clean_value(self._answer.json(SYSTEM)))
+
+
+def require_request_over(resources: Resources, started_at: datetime) -> None:
+    """Refuse to repeat a request, or to look for what it has left, while it may still reach Advoware.
+
+    ``started_at`` is aware.
+
+    Raises:
+        NotBefore: until Advoware's timeout has passed.
+    """
+    timeout = timedelta(seconds=resources.settings.advoware.api_timeout_seconds)
+    latest = started_at + timeout
+    if latest > resources.clock().astimezone(UTC):
+        raise NotBefore("an interrupted request", latest)
 
 
 class AdvowareService:

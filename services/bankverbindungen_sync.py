@@ -11,11 +11,11 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from services.advoware_service import AdvowareService
+from services.advoware_service import AdvowareService, require_request_over
 from services.bankverbindungen_mapper import (
     OPTIONAL,
     BankverbindungenMapper,
@@ -652,8 +652,7 @@ class BankverbindungenSync:
             await store.end_create(ENTITY_TYPE, row["id"])
             raise
         except ForeignSystemError as error:
-            refused = error.status is not None and 400 <= error.status < 500
-            if refused or (isinstance(error, Unavailable) and not error.was_sent):
+            if error.changed_nothing:
                 await store.end_create(ENTITY_TYPE, row["id"])
             raise
         await store.created(ENTITY_TYPE, row["id"], observed.link_of(answer))
@@ -710,11 +709,7 @@ class BankverbindungenSync:
         self, observed: Observation, row: Record, intent: CreateIntent
     ) -> Record | None:
         """What an interrupted create has left in Advoware, once its request has certainly come to an end."""
-        latest = intent.attempted_at + timedelta(
-            seconds=self._resources.settings.advoware.api_timeout_seconds
-        )
-        if latest > self._now():
-            raise NotBefore("an interrupted create", latest)
+        require_request_over(self._resources, intent.attempted_at)
         konto = await self._look_again(
             observed, {**row, "iban": intent.posted.get("iban")}
         )

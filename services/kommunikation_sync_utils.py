@@ -20,12 +20,12 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from difflib import SequenceMatcher
 from functools import partial
 from typing import Any
 
-from services.advoware_service import AdvowareService
+from services.advoware_service import AdvowareService, require_request_over
 from services.core.errors import (
     AuthenticationFailed,
     ForeignSystemError,
@@ -609,12 +609,7 @@ class KommunikationSyncManager:
         Raises:
             NotBefore: it still can until then.
         """
-        timeout = timedelta(
-            seconds=self._resources.settings.advoware.api_timeout_seconds
-        )
-        until = datetime.fromisoformat(memory.posted_at) + timeout
-        if until > self._resources.clock():
-            raise NotBefore("an interrupted create", until)
+        require_request_over(self._resources, datetime.fromisoformat(memory.posted_at))
 
     async def _keep(self, run: _Run, memory: Memory) -> Record | None:
         """Store what is true by now, unless it is stored already; returns what is stored."""

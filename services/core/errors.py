@@ -141,6 +141,11 @@ class ForeignSystemError(BitByLawError):
         self.retry_after_seconds = retry_after_seconds
         super().__init__(_message(system, status, reason))
 
+    @property
+    def changed_nothing(self) -> bool:
+        """Whether the request has certainly changed nothing there, so that a create may be repeated at once."""
+        return self.status is not None and 400 <= self.status < 500
+
 
 def _message(system: str, status: int | None, reason: str) -> str:
     if status is not None:
@@ -186,6 +191,11 @@ class Unavailable(ForeignSystemError):
     ) -> None:
         super().__init__(system, reason, **facts)
         self.was_sent = was_sent
+
+    @property
+    def changed_nothing(self) -> bool:
+        """Whether the request certainly never arrived."""
+        return not self.was_sent or super().changed_nothing
 
 
 class UpstreamTimeout(Unavailable):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 
+from services.advoware_service import require_request_over
 from services.calendar_sync.apply.clients import Clients, Json, one_event
 from services.calendar_sync.apply.contents import (
     content_of,
@@ -38,9 +38,7 @@ from services.core.errors import (
     CreateUnclear,
     Forbidden,
     ForeignSystemError,
-    NotBefore,
     NotFound,
-    Unavailable,
     ValidationFailed,
 )
 
@@ -99,9 +97,7 @@ class Creates:
         try:
             return await self._advoware.create_termin(body)
         except ForeignSystemError as error:
-            is_refused = error.status is not None and 400 <= error.status < 500
-            is_unsent = isinstance(error, Unavailable) and not error.was_sent
-            if is_refused or is_unsent:
+            if error.changed_nothing:
                 await self._store.end_intent(self._settings.kuerzel, google.id)
             raise
 
@@ -160,7 +156,7 @@ class Creates:
             NotBefore: its request may still be under way.
             CreateUnclear: it may be one that cannot be read at the moment.
         """
-        self._check_is_over(intent)
+        require_request_over(self._resources, intent.started_at)
         rows = await self._advoware.list_termine(
             intent.employee_kuerzel, intent.first_day, intent.first_day
         )
@@ -177,12 +173,6 @@ class Creates:
                 "a Termin that cannot be read may be what an interrupted attempt has created"
             )
         return altered
-
-    def _check_is_over(self, intent: Intent) -> None:
-        timeout = self._resources.settings.advoware.api_timeout_seconds
-        latest = intent.started_at + timedelta(seconds=timeout)
-        if latest > self._clients.now():
-            raise NotBefore("an interrupted create", latest)
 
     async def _without_pair(
         self, intent: Intent, termine: Sequence[Termin]

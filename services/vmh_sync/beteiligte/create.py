@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.advoware_service import AdvowareService
+from services.advoware_service import AdvowareService, require_request_over
 from services.core.errors import (
     Conflict,
     CreateUnclear,
     DifferentPerson,
     ForeignSystemError,
-    NotBefore,
     NotFound,
-    Unavailable,
     ValidationFailed,
 )
 from services.core.resources import Resources
@@ -88,7 +86,7 @@ class BeteiligteCreator:
         ):
             return Created(intent.advoware_id, intent.posted)
         if intent.is_repeated:
-            self._require_ended(intent.attempted_at)
+            require_request_over(self._resources, intent.attempted_at)
             found = await self._adopt(entity_id, intent.posted, intent.started_at)
             if found is not None:
                 return Created(found, intent.posted, was_found=True)
@@ -155,8 +153,7 @@ class BeteiligteCreator:
                 else:
                     break
         except ForeignSystemError as error:
-            refused = error.status is not None and 400 <= error.status < 500
-            if refused or (isinstance(error, Unavailable) and not error.was_sent):
+            if error.changed_nothing:
                 await self._store.end_create(ENTITY_TYPE, entity_id)
             raise
         betnr = str(created["betNr"])
@@ -164,14 +161,6 @@ class BeteiligteCreator:
             ENTITY_TYPE, entity_id, betnr, parse_change_time(created.get("angelegtAm"))
         )
         return Created(betnr, left, answer=created)
-
-    def _require_ended(self, attempted_at: datetime) -> None:
-        """Refuse to go on while an interrupted request may still reach Advoware."""
-        latest = attempted_at + timedelta(
-            seconds=self._resources.settings.advoware.api_timeout_seconds
-        )
-        if latest > self._now():
-            raise NotBefore("an interrupted request", latest)
 
     async def _find(self, posted: Mapping[str, Any], since: datetime) -> str | None:
         """The betNr of what an earlier attempt created: same person, created since then, linked with nothing.
