@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import hypothesis
+import psycopg
 import pytest
 
 from cli import embedded
@@ -75,9 +76,19 @@ def stores() -> Iterator[Stores]:
                 await stack.enter_async_context(embedded.redis(data / "redis")),
             )
 
-        yield runner.run(start())
+        started = runner.run(start())
+        _without_fsync(started.postgres)
+        yield started
         runner.run(stack.aclose())
     shutil.rmtree(data, ignore_errors=True)
+
+
+def _without_fsync(postgres: embedded.EmbeddedPostgres) -> None:
+    """Many databases are created quickly; no test cuts the power of the machine."""
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 @pytest.fixture

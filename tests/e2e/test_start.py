@@ -63,9 +63,9 @@ async def bitbylaw(*arguments: str, **environment: str) -> tuple[int, str]:
 
 @asynccontextmanager
 async def started_by_hand(name: str) -> AsyncIterator[str]:
-    """A twin as ``python -m sandbox.<name>`` starts it; its address."""
+    """A twin as ``python -m sandbox.<name>.app`` starts it; its address."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", f"sandbox.{name}", "--port", "0"),
+        *(sys.executable, "-m", f"sandbox.{name}.app", "--port", "0"),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
     )

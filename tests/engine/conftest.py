@@ -25,13 +25,7 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(scope="session")
 def postgres(stores: Stores) -> EmbeddedPostgres:
-    """The server of this test process, without fsync: no test cuts the power of the machine."""
-    with psycopg.connect(
-        stores.postgres.url("postgres"), autocommit=True
-    ) as connection:
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            connection.execute(f"ALTER SYSTEM SET {setting} = off")
-        connection.execute("SELECT pg_reload_conf()")
+    """The server of this test process."""
     return stores.postgres
 
 

@@ -730,7 +730,7 @@ async def test_a_defect_at_one_address_is_recorded_there_and_the_others_go_on(
         for record in caplog.records
         if "adressen.failed" in record.getMessage()
     )
-    assert "adressen_" in line
+    assert "adressen/" in line
     assert ", line " in line
 
 
