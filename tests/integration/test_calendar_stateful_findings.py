@@ -399,3 +399,12 @@ def test_a_hidden_event_with_text_that_a_person_has_added_is_not_taken_for_a_per
         Act("SB", 0, what, When(20), variant=variant),
     )
     run(world, LAST_CHANGE, *hidden, *typed, SyncAll(), SyncAll())
+
+
+@pytest.mark.parametrize("what", ["strip", "move", "touch"])
+def test_a_title_that_google_does_not_show_is_not_cleared_by_an_edit(
+    world: tuple[asyncio.Runner, CalendarWorld], what: Any
+) -> None:
+    unseen = EnterTermin("SB", When(2)), Surprise("google", "no title"), SyncAll()
+    edited = EditEvent("SB", 6, what, When(4)), SyncAll()
+    run(world, LAST_CHANGE, *unseen, *edited, Configure(write_protection=True))

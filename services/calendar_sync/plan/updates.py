@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from services.calendar_sync.model import (
     TERMIN_PREFIX,
@@ -196,10 +197,31 @@ def _follow_winner(
         yield from hide_if_needed(view, pair)
     elif event is None or google is None:
         yield ConfirmGoogle(pair)
+    elif _lacks_title(google, found.advoware):
+        yield from _update_but_title(view, found, event, google)
     else:
         # An incremental listing would not show the text again.
         shown = google if found.has_foreign_text else None
         yield UpdateAdvoware(pair, found.termin, event, google, shown)
+
+
+def _lacks_title(google: NormalisedEvent, advoware: NormalisedEvent) -> bool:
+    return google.text is None and not google.anonymised and advoware.text is not None
+
+
+def _update_but_title(
+    view: CalendarView,
+    found: Comparison,
+    event: GoogleEvent,
+    google: NormalisedEvent,
+) -> Iterator[Action]:
+    """Copy the edit, but put the title back: an answer that does not show it never clears it in Advoware."""
+    known = replace(google, text=found.advoware.text)
+    if content_hash(known) == found.advoware_hash:
+        yield from _put_back(view, found)
+        return
+    shown = view.settings.shown(known, persons_private=found.persons_private)
+    yield UpdateAdvoware(found.pair, found.termin, event, known, shown)
 
 
 def _put_back(view: CalendarView, found: Comparison) -> Iterator[Action]:
