@@ -408,3 +408,28 @@ def test_a_title_that_google_does_not_show_is_not_cleared_by_an_edit(
     unseen = EnterTermin("SB", When(2)), Surprise("google", "no title"), SyncAll()
     edited = EditEvent("SB", 6, what, When(4)), SyncAll()
     run(world, LAST_CHANGE, *unseen, *edited, Configure(write_protection=True))
+
+
+@pytest.mark.parametrize(
+    "surprise", ["half emoji", "nul", "upper", "cuts", "no text", "new field"]
+)
+@pytest.mark.parametrize("trouble", ["cut_after", "error_after", "half"])
+def test_a_create_of_unknown_fate_is_not_repeated_while_its_termin_is_shown_altered(
+    world: tuple[asyncio.Runner, CalendarWorld], surprise: str, trouble: str
+) -> None:
+    lost = Trouble("advoware", trouble, "POST", count=1)
+    entered = EnterEvent("SB", When(3)), lost, Surprise("advoware", surprise)
+    run(world, WRITING, *entered, SyncAll(), Jump(1), SyncAll(), Jump(30), SyncAll())
+
+
+def test_a_create_that_was_cancelled_is_not_repeated_while_its_termin_is_shown_altered(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    entered = (
+        EnterEvent("AI", When(6, "23:45")),
+        EnterTermin("AI", When(2, minutes=3000)),
+    )
+    cancelled = Sync("AI", full_content=False, at=4, meanwhile=Cancel())
+    other = EnterTermin("AI", When(5, "01:30"), privat=True)
+    again = Sync("AI", full_content=False, at=3, meanwhile=other)
+    run(world, WRITING, *entered, cancelled, Surprise("advoware", "half emoji"), again)

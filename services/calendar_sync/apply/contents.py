@@ -74,6 +74,12 @@ def is_read_in_part(termin: Termin) -> bool:
     return isinstance(termin.event, Untranslatable) or termin.event.text is None
 
 
+def is_at_time_of(sent: NormalisedEvent | None, termin: Termin) -> bool:
+    """Whether a Termin is at the time of what was sent."""
+    content = content_of(termin)
+    return sent is not None and content is not None and content.timing == sent.timing
+
+
 def is_altered(sent: NormalisedEvent, stored: NormalisedEvent | None) -> bool:
     """Whether it is at the same time, and each text is what is left of the one that was sent."""
     if stored is None or stored.timing != sent.timing:

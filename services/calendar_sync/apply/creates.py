@@ -11,6 +11,7 @@ from services.calendar_sync.apply.clients import Clients, Json, one_event
 from services.calendar_sync.apply.contents import (
     content_of,
     is_altered,
+    is_at_time_of,
     is_read_in_part,
     may_be_created_by,
     synced,
@@ -166,13 +167,17 @@ class Creates:
         for termin in owned:
             if is_same_content(content_hash(termin.event), intent.content_hash):
                 return termin.fr_nr
-        altered = await self._find_altered(intent, owned)
-        is_unclear = bool(read.unreadable) or any(map(is_read_in_part, new))
-        if altered is None and is_unclear:
+        sent = await self._sent_event(intent) if owned else None
+        at_that_time = [termin for termin in owned if is_at_time_of(sent, termin)]
+        for termin in at_that_time:
+            if sent is not None and is_altered(sent, content_of(termin)):
+                return termin.fr_nr
+        is_unreadable = bool(read.unreadable) or any(map(is_read_in_part, new))
+        if is_unreadable or at_that_time:
             raise CreateUnclear(
-                "a Termin that cannot be read may be what an interrupted attempt has created"
+                "a Termin that may be what an interrupted attempt has created cannot be read, or differs in its texts"
             )
-        return altered
+        return None
 
     async def _without_pair(
         self, intent: Intent, termine: Sequence[Termin]
@@ -183,12 +188,8 @@ class Creates:
         new = [termin for termin in unlinked if may_be_created_by(intent, termin)]
         return sorted(new, key=lambda termin: termin.fr_nr)
 
-    async def _find_altered(
-        self, intent: Intent, candidates: Sequence[Termin]
-    ) -> int | None:
-        """The Termin that Advoware has stored otherwise than it was sent: its texts cut, or written in capitals."""
-        if not candidates:
-            return None
+    async def _sent_event(self, intent: Intent) -> NormalisedEvent | None:
+        """The event from which the Termin was to be created; None if it is gone or cannot be read."""
         try:
             record = await self._google.get_event(
                 self._settings.calendar_id, intent.google_event_id
@@ -196,9 +197,4 @@ class Creates:
         except (Forbidden, NotFound):
             return None
         sent = one_event(record, intent.google_event_id).event
-        if not isinstance(sent, NormalisedEvent):
-            return None
-        for termin in candidates:
-            if is_altered(sent, content_of(termin)):
-                return termin.fr_nr
-        return None
+        return sent if isinstance(sent, NormalisedEvent) else None
