@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp
 import pytest
-from office import BETEILIGTE_ID, Office, strike
+from office import BETEILIGTE_ID, Office, office, strike
 
-from sandbox.advoware.app import AdvowareTwin
-from sandbox.espocrm.app import EspoCRMTwin
 from services.adressen_sync import AdressenSync
 from services.core.database import MIGRATIONS
 from services.core.resources import Resources
 from services.vmh_sync.result import PartResult
-from services.vmh_sync.store import SyncState, SyncStore
+from services.vmh_sync.store import SyncState
+
+__all__ = ["office"]
 
 STREET = {
     "adresseStreet": "Lange Straße 5",
@@ -22,18 +21,6 @@ STREET = {
     "adresseCity": "Hannover",
 }
 HAND = "Stadtwerke\nAbt. Einkauf, Frau Öz\nLange Straße 5\n30159 Hannover"
-
-
-@pytest.fixture
-async def office(
-    espocrm: EspoCRMTwin,
-    advoware: AdvowareTwin,
-    control: aiohttp.ClientSession,
-    resources: Resources,
-) -> Office:
-    return await Office(
-        espocrm, advoware, control, SyncStore(await resources.database())
-    ).open()
 
 
 @pytest.fixture

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp
 import pytest
-from office import BETEILIGTE_ID, Office, strike
+from office import BETEILIGTE_ID, Office, office, strike
 
-from sandbox.advoware.app import AdvowareTwin
-from sandbox.espocrm.app import EspoCRMTwin
 from services.adressen_sync import AdressenSync
 from services.core.resources import Resources
 from services.vmh_sync.result import Direction, PartResult
-from services.vmh_sync.store import SyncStore
+
+__all__ = ["office"]
 
 LIST = "EspoCRM GET /api/v1/CAdressen"
 STREET = {
@@ -27,18 +25,6 @@ ADRESSE = {
     "ort": "Bremen",
     "anschrift": "Herrn Max Müller\nAm Wall 1\n28195 Bremen",
 }
-
-
-@pytest.fixture
-async def office(
-    espocrm: EspoCRMTwin,
-    advoware: AdvowareTwin,
-    control: aiohttp.ClientSession,
-    resources: Resources,
-) -> Office:
-    return await Office(
-        espocrm, advoware, control, SyncStore(await resources.database())
-    ).open()
 
 
 @pytest.fixture

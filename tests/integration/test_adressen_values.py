@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import aiohttp
 import pytest
-from office import BETEILIGTE_ID, LAWYER_ID, Office, strike
+from office import BETEILIGTE_ID, LAWYER_ID, Office, office, strike
 
-from sandbox.advoware.app import AdvowareTwin
 from sandbox.advoware.beteiligte import ADRESSE as ADRESSE_KIND
-from sandbox.espocrm.app import EspoCRMTwin
 from services.adressen_sync import AdressenSync
 from services.core.resources import Resources
 from services.vmh_sync.result import PartResult
-from services.vmh_sync.store import SyncState, SyncStore
+from services.vmh_sync.store import SyncState
+
+__all__ = ["office"]
 
 FULL = {
     "adresseStreet": "Lange Straße 5\nHinterhaus",
@@ -28,18 +27,6 @@ FULL = {
     "gueltigBis": "2030-12-31",
     "istStandard": True,
 }
-
-
-@pytest.fixture
-async def office(
-    espocrm: EspoCRMTwin,
-    advoware: AdvowareTwin,
-    control: aiohttp.ClientSession,
-    resources: Resources,
-) -> Office:
-    return await Office(
-        espocrm, advoware, control, SyncStore(await resources.database())
-    ).open()
 
 
 @pytest.fixture

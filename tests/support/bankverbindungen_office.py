@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp
 import pytest
-from office import BETEILIGTE_ID, Office
+from office import BETEILIGTE_ID, Office, office
 
-from sandbox.advoware.app import AdvowareTwin
-from sandbox.espocrm.app import EspoCRMTwin
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.core.resources import Resources
 from services.vmh_sync.job import Outcome, parse_event
 from services.vmh_sync.result import PartResult
-from services.vmh_sync.store import SyncStore
+
+__all__ = ["office"]
 
 LIST = "EspoCRM GET /api/v1/CBankverbindungen"
 HINT = "syncErrorMessage"
@@ -26,18 +24,6 @@ KONTO = {
     "kontoinhaber": "Max Müller",
     "bankname": "Coba",
 }
-
-
-@pytest.fixture
-async def office(
-    espocrm: EspoCRMTwin,
-    advoware: AdvowareTwin,
-    control: aiohttp.ClientSession,
-    resources: Resources,
-) -> Office:
-    return await Office(
-        espocrm, advoware, control, SyncStore(await resources.database())
-    ).open()
 
 
 @pytest.fixture

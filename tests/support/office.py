@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import pytest
 
 from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import ActiveFault, Fault
 from sandbox.espocrm.app import EspoCRMTwin
+from services.core.resources import Resources
 from services.espocrm import WRITE_ACTION
 from services.vmh_sync.store import SyncStore
 
@@ -137,3 +139,15 @@ def strike(
     twin.faults.append(
         ActiveFault(Fault(method=method, path=path, **{"count": 1, **fault}))
     )
+
+
+@pytest.fixture
+async def office(
+    espocrm: EspoCRMTwin,
+    advoware: AdvowareTwin,
+    control: aiohttp.ClientSession,
+    resources: Resources,
+) -> Office:
+    """The firm, with its lawyer, its CBeteiligte and its Beteiligter."""
+    store = SyncStore(await resources.database())
+    return await Office(espocrm, advoware, control, store).open()
