@@ -433,3 +433,12 @@ def test_a_create_that_was_cancelled_is_not_repeated_while_its_termin_is_shown_a
     other = EnterTermin("AI", When(5, "01:30"), privat=True)
     again = Sync("AI", full_content=False, at=3, meanwhile=other)
     run(world, WRITING, *entered, cancelled, Surprise("advoware", "half emoji"), again)
+
+
+@pytest.mark.parametrize("variant", [0, 1, 2, 3])
+def test_a_title_that_google_does_not_show_is_not_cleared_by_an_event_that_advoware_cannot_hold(
+    world: tuple[asyncio.Runner, CalendarWorld], variant: int
+) -> None:
+    unseen = EnterTermin("SB", When(2)), SyncAll(), Surprise("google", "no title")
+    ruled = Act("SB", 0, "other rule", When(2), variant=variant), SyncAll()
+    run(world, LAST_CHANGE, *unseen, *ruled, Configure(write_protection=True))

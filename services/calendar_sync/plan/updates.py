@@ -209,14 +209,23 @@ def _lacks_title(google: NormalisedEvent, advoware: NormalisedEvent) -> bool:
     return google.text is None and not google.anonymised and advoware.text is not None
 
 
+def _with_title(google: NormalisedEvent, advoware: NormalisedEvent) -> NormalisedEvent:
+    """What Google says; an answer that shows no title never clears it in Advoware."""
+    return (
+        replace(google, text=advoware.text)
+        if _lacks_title(google, advoware)
+        else google
+    )
+
+
 def _update_but_title(
     view: CalendarView,
     found: Comparison,
     event: GoogleEvent,
     google: NormalisedEvent,
 ) -> Iterator[Action]:
-    """Copy the edit, but put the title back: an answer that does not show it never clears it in Advoware."""
-    known = replace(google, text=found.advoware.text)
+    """Copy the edit, but put the title back."""
+    known = _with_title(google, found.advoware)
     if content_hash(known) == found.advoware_hash:
         yield from _put_back(view, found)
         return
@@ -271,7 +280,7 @@ def _update_untranslatable(
     if winner == "advoware":
         yield from _put_back(view, found)
         return
-    known = overlay(found.advoware, google)
+    known = _with_title(overlay(found.advoware, google), found.advoware)
     if winner == "google" and content_hash(known) != found.advoware_hash:
         yield UpdateAdvoware(found.pair, found.termin, event, known)
     elif is_news and winner is None:
