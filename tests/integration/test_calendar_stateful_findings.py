@@ -537,3 +537,17 @@ def test_an_occurrence_that_stays_where_a_termins_series_was_is_taken_back(
     hidden = Act("SB", 7, "hide occurrence", When(6), variant=1), SyncAll()
     moved = EditTermin(0, "move", after)
     run(world, WRITING, *entered, *hidden, moved, readings={"exceptions": exceptions})
+
+
+@pytest.mark.parametrize("kind", ["other rule", "cancel occurrence", "other zone"])
+@pytest.mark.parametrize("configuration", [WRITING, LAST_CHANGE, HIDDEN])
+def test_a_termin_handed_to_all_employees_is_advowares_whatever_stands_in_google(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    configuration: Configure,
+    kind: Any,
+) -> None:
+    entered = EnterEvent("SB", When(4, series="daily")), SyncAll()
+    edited = Act("SB", 4, kind, When(3, series="daily"), variant=4), SyncAll()
+    run(
+        world, configuration, *entered, *edited, EditTermin(6, "anwalt", When(4), to="")
+    )
