@@ -1,4 +1,4 @@
-"""What people are told about the Kommunikation: problems and short messages from the catalogue. Pure."""
+"""What people read about the Kommunikation: problems and short messages from the catalogue. Pure."""
 
 from __future__ import annotations
 
@@ -38,38 +38,31 @@ _OTHER_LABELS: Final = {
 
 def problem_of(notice: Notice, espo: Mapping[str, Any], betnr: int) -> Problem:
     """A task for a person. The key stays the same as long as entry, value and reason do; it does not show the value."""
-    details: dict[str, Any] = {
-        "betnr": betnr,
-        "name": espo.get("name"),
-        "Art": _KIND_LABELS[notice.kind],
-        "value": notice.value,
-        "reason": notice.reason,
-    }
+    about = {"betnr": betnr, "name": espo.get("name"), "reason": notice.reason}
+    entity_id = str(espo["id"])
     if notice.reason == "kom_erased":  # what was erased is not written down elsewhere
-        details = {"betnr": betnr, "name": espo.get("name"), "reason": notice.reason}
-        key = f"kommunikation_kom_erased:{espo['id']}:"
-        return Problem(
-            "general_manual_action", OWNER_TYPE, str(espo["id"]), key, details
-        )
+        key = f"kommunikation_kom_erased:{entity_id}:"
+        return Problem("general_manual_action", OWNER_TYPE, entity_id, key, about)
+    details = {**about, "Art": _KIND_LABELS[notice.kind], "value": notice.value}
     if notice.other:
         label = _OTHER_LABELS.get(notice.reason, "In EspoCRM")
-        details[label] = (
-            _TYPE_LABELS.get(notice.other, notice.other)
-            if notice.reason == "kom_type"
-            else notice.other
-        )
+        details[label] = _shown_other(notice.reason, notice.other)
     if has_invisible(notice.value):
         details["Hinweis"] = (
             "Die Angabe enthält unsichtbare Zeichen. Am besten löschen und neu eintippen."
         )
     digest = hashlib.sha256(notice.value.encode(errors="replace")).hexdigest()[:12]
-    key = f"kommunikation_{notice.reason}:{espo['id']}:{notice.entry_id or ''}:{digest}"
-    action: ActionType = (
-        "readonly_field_conflict"
-        if notice.reason == "kom_not_taken"
-        else "general_manual_action"
-    )
-    return Problem(action, OWNER_TYPE, str(espo["id"]), key, details)
+    key = f"kommunikation_{notice.reason}:{entity_id}:{notice.entry_id or ''}:{digest}"
+    action: ActionType = "general_manual_action"
+    if notice.reason == "kom_not_taken":
+        action = "readonly_field_conflict"
+    return Problem(action, OWNER_TYPE, entity_id, key, details)
+
+
+def _shown_other(reason: str, other: str) -> str:
+    if reason == "kom_type":
+        return _TYPE_LABELS.get(other, other)
+    return other
 
 
 def part_error(reason: str) -> str:
