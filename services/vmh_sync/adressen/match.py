@@ -232,18 +232,26 @@ def _with_rest(
     owners = _owners_outside(rows, observed)
     for adresse in rest:
         owner = owners.get(observed.link_of(adresse))
-        # A mark that names a row already paired with another Adresse was copied by a user: a new address.
-        mark = observed.marked_row(adresse)
-        if owner is not None:
-            result.vanished[owner] = adresse
-        elif mark is None or mark in rows:
-            result.new_adressen.append(adresse)
+        if owner is None:
+            _sort_unlinked(observed, adresse, rows, result)
         else:
-            result.foreign.append((mark, adresse))
+            result.vanished[owner] = adresse
     for entity_id in observed.states:
         if entity_id not in rows and observed.state_of(entity_id) is not None:
             result.vanished.setdefault(entity_id, None)
     return result
+
+
+def _sort_unlinked(
+    observed: Observation, adresse: Record, rows: Collection[str], result: Match
+) -> None:
+    """An Adresse that no CAdressen is linked with: new, or marked with a CAdressen outside EspoCRM's list."""
+    mark = observed.marked_row(adresse)
+    # A mark that names a row already paired with another Adresse was copied by a user: a new address.
+    if mark is None or mark in rows:
+        result.new_adressen.append(adresse)
+    else:
+        result.foreign.append((mark, adresse))
 
 
 def _owners_outside(
@@ -338,19 +346,20 @@ def choose_main(observed: Observation, found: Match) -> MainAddress:
     base = _first(entity_id for entity_id in active if _was_main(observed, entity_id))
     chosen = [entity_id for entity_id in in_espocrm if entity_id != base]
     advoware = _main_in_advoware(found, active, chosen)
-    if advoware in chosen:
-        wanted = advoware
-    elif chosen:
-        wanted = chosen[-1]
+    wanted = _first(in_espocrm)
+    if chosen:
+        wanted = advoware if advoware in chosen else chosen[-1]
     elif observed.direction == "both" and advoware is not None:
         wanted = advoware
-    else:
-        wanted = _first(in_espocrm)
-    is_new = wanted in [row["id"] for row in found.new_rows]
-    if wanted == advoware or is_new:  # a POST can make it the main one
+    # A POST can make a new one the main one.
+    if wanted == advoware or wanted in _ids(found.new_rows):
         return MainAddress(wanted, wanted, is_task=False)
     was_agreed = advoware is not None or base is not None
     return MainAddress(wanted, base, is_task=bool(chosen) and was_agreed)
+
+
+def _ids(rows: Iterable[Record]) -> set[str]:
+    return {row["id"] for row in rows}
 
 
 def _active_rows(found: Match) -> list[Record]:

@@ -194,8 +194,8 @@ def make_plan(
 ) -> Plan:
     """The plan for one CBeteiligte.
 
-    ``to_advoware``: EspoCRM stays as it is, and edits in Advoware are reverted. Before the first sync an edit there cannot
-    be distinguished from what has always been there, so such entries are only emptied if it is ``forced``.
+    ``to_advoware``: EspoCRM stays as it is, and edits in Advoware are reverted. Before the first sync an edit there
+    cannot be distinguished from what has always been there, so such entries are only emptied if it is ``forced``.
     """
     return _Planner(observed, to_advoware or forced, forced).plan()
 
