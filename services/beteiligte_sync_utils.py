@@ -90,7 +90,7 @@ from services.vmh_sync.notification.texts import (
     problem_sentence,
     words_for_people,
 )
-from services.vmh_sync.result import PartResult, Problem
+from services.vmh_sync.result import Details, FieldLine, PartResult, Problem
 from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
 
 TOPIC_PREFIX = "vmh.beteiligte"
@@ -619,9 +619,7 @@ class BeteiligteSync:
         fields = []
         for line in parts.kommunikation.changes:
             if line.get("conflict"):
-                fields.append(
-                    {name: line.get(name) for name in ("field", "old", "new")}
-                )
+                fields.append(FieldLine(line["field"], line["old"], line["new"]))
         if fields:
             await self.resolve_conflict_espocrm_wins(
                 observed.espo, observed.advo, fields
@@ -696,14 +694,10 @@ class BeteiligteSync:
         )
         await store.append_audit(entry, self._now())
         if plan.conflicts:
-            fields = [
-                {
-                    "field": item.field,
-                    "old": text_of(item.advoware),
-                    "new": text_of(item.espocrm),
-                }
-                for item in plan.conflicts
-            ]
+            fields = []
+            for item in plan.conflicts:
+                old, new = text_of(item.advoware), text_of(item.espocrm)
+                fields.append(FieldLine(item.field, old, new))
             await self.resolve_conflict_espocrm_wins(
                 observed.espo, observed.advo, fields
             )
@@ -781,7 +775,7 @@ class BeteiligteSync:
             raise OlderState(f"betnr {betnr} and its neighbours are gone from Advoware")
         if espo.get("syncStatus") != "deleted_in_advoware":
             since = self._now().isoformat(timespec="seconds")
-            details = {"betnr": betnr, "name": espo.get("name"), "since": since}
+            details = Details(betnr=betnr, name=espo.get("name"), since=since)
             problem = Problem(
                 "missing_in_advoware",
                 ENTITY_TYPE,
@@ -797,14 +791,10 @@ class BeteiligteSync:
 
     async def _hold(self, espo: Record, error: NeedsPerson) -> Outcome:
         """Leave the record alone, show why, and tell a person once; one task for all if Advoware was restored."""
-        details = {
-            "reason": error.reason,
-            "betnr": espo.get("betnr"),
-            "name": espo.get("name"),
-        }
+        details = Details(error.reason, espo.get("betnr"), espo.get("name"))
         key = f"{error.reason}:{ENTITY_TYPE}:{espo['id']}"
         if isinstance(error, OlderState):
-            details, key = {"reason": error.reason}, error.reason
+            details, key = Details(error.reason), error.reason
         problem = Problem(
             "general_manual_action", ENTITY_TYPE, espo["id"], key, details
         )
@@ -823,16 +813,14 @@ class BeteiligteSync:
         return Outcome("held", betnr_of(espo), error=f"{type(error).__name__}: {error}")
 
     async def resolve_conflict_espocrm_wins(
-        self, espo: Record, advo: Record, fields: list[Record]
+        self, espo: Record, advo: Record, fields: list[FieldLine]
     ) -> None:
-        """Tell a person which values of Advoware give way to EspoCRM's, one task for each set of values."""
-        details = {
-            "reason": "conflict",
-            "betnr": advo.get("betNr"),
-            "name": espo.get("name"),
-            "fields": fields,
-        }
-        values = json.dumps(fields, sort_keys=True, default=str)
+        """Notify a person of which values of Advoware give way to EspoCRM's, one task for each set of values."""
+        details = Details(
+            "conflict", advo.get("betNr"), espo.get("name"), fields=tuple(fields)
+        )
+        lines = [line.as_json() for line in fields]
+        values = json.dumps(lines, sort_keys=True, default=str)
         digest = hashlib.sha256(values.encode()).hexdigest()[:16]
         key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{digest}"
         await self._notifications.notify(

@@ -51,7 +51,7 @@ from services.vmh_sync.beteiligte.plan import (
 )
 from services.vmh_sync.espocrm_writes import EspoWrites
 from services.vmh_sync.problem_texts import kommunikation
-from services.vmh_sync.result import Direction, Problem
+from services.vmh_sync.result import Details, Direction, Problem
 from services.vmh_sync.store import SyncState, SyncStore
 
 Record = dict[str, Any]
@@ -275,13 +275,13 @@ class BeteiligteFinisher:
         if fields["syncStatus"] != "permanently_failed":
             return
         key = f"permanently_failed:{ENTITY_TYPE}:{espo['id']}"
-        details = {
-            "reason": "gave_up",
-            "betnr": espo.get("betnr"),
-            "name": espo.get("name"),
-            "Fehler": fields["syncErrorMessage"],
-            "since": self._now().isoformat(timespec="seconds"),
-        }
+        details = Details(
+            "gave_up",
+            espo.get("betnr"),
+            espo.get("name"),
+            since=self._now().isoformat(timespec="seconds"),
+            further={"Fehler": fields["syncErrorMessage"]},
+        )
         await self._notifications.notify(
             Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details)
         )

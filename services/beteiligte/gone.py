@@ -21,7 +21,7 @@ from services.vmh_sync.adressen.match import ENTITY_TYPE as ADRESSE
 from services.vmh_sync.beteiligte.create import ENTITY_TYPE
 from services.vmh_sync.beteiligte.plan import OWN_KINDS
 from services.vmh_sync.problem_texts import adressen, kommunikation
-from services.vmh_sync.result import Problem
+from services.vmh_sync.result import Details, Problem
 from services.vmh_sync.store import SyncState, SyncStore
 
 MERGED_IDS = "mergedIds"
@@ -199,28 +199,19 @@ def deleted_problem(entity_id: str, betnr: str, name: str = "") -> Problem:
 
     ``name``: without it the Task names the record as it was last observed.
     """
-    details = {"reason": "deleted", "betnr": betnr, **({"name": name} if name else {})}
-    return Problem(
-        "general_manual_action", ENTITY_TYPE, entity_id, deleted_key(entity_id), details
-    )
+    details = Details("deleted", betnr, name or None)
+    key = deleted_key(entity_id)
+    return Problem("general_manual_action", ENTITY_TYPE, entity_id, key, details)
 
 
 def _merged_problem(
     entity_id: str, betnr: str, name: str | None, survivor: Record
 ) -> Problem:
-    """Told at the survivor, to whom looks after that."""
-    kept = f"Nr. {survivor['betnr']}" if survivor.get("betnr") else ""
-    other = ", ".join(part for part in (str(survivor.get("name") or ""), kept) if part)
-    details = {
-        "reason": "merged",
-        "betnr": betnr,
-        "name": name or "ohne Namen",
-        "value": other,
-    }
-    return Problem(
-        "general_manual_action",
-        ENTITY_TYPE,
-        str(survivor["id"]),
-        merged_key(entity_id),
-        details,
-    )
+    """Reported at the survivor, to whoever looks after that."""
+    parts = [str(survivor.get("name") or "")]
+    if survivor.get("betnr"):
+        parts.append(f"Nr. {survivor['betnr']}")
+    other = ", ".join(filter(None, parts))
+    details = Details("merged", betnr, name or "ohne Namen", value=other)
+    key, owner = merged_key(entity_id), str(survivor["id"])
+    return Problem("general_manual_action", ENTITY_TYPE, owner, key, details)

@@ -33,7 +33,7 @@ from services.values.merge import (
 )
 from services.vmh_sync.beteiligte.status import shows_message
 from services.vmh_sync.notification.texts import LABELS, problem_sentence
-from services.vmh_sync.result import Problem
+from services.vmh_sync.result import Details, FieldLine, Problem
 from services.vmh_sync.store import SyncState
 
 ENTITY_TYPE = "CBankverbindungen"
@@ -244,7 +244,7 @@ def _erased_problem(
 ) -> Problem:
     """Without the values: what was erased is not written down elsewhere."""
     labels = ", ".join(LABELS.get(name, name) for name in sorted(erased))
-    details = {"reason": "bank_erased", "betnr": observed.betnr, "Gelöscht": labels}
+    details = Details("bank_erased", observed.betnr, further={"Gelöscht": labels})
     return Problem(
         "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
     )
@@ -322,12 +322,8 @@ def deleted_problem(beteiligte_id: str, state: SyncState) -> Problem:
     since = None
     if state.deleted_at is not None:
         since = state.deleted_at.isoformat(timespec="seconds")
-    details = {
-        "reason": "bank_inactive",
-        "betnr": betnr,
-        "konto": state.base.get("label") or "",
-        "since": since,
-    }
+    konto = state.base.get("label") or ""
+    details = Details("bank_inactive", betnr, konto=konto, since=since)
     return Problem(
         "general_manual_action",
         "CBeteiligte",
@@ -339,9 +335,10 @@ def deleted_problem(beteiligte_id: str, state: SyncState) -> Problem:
 
 def row_problem(row: Record, reason: str, betnr: Any = None) -> Problem:
     """The problem of a CBankverbindungen that cannot be brought to Advoware, for a reason of the catalogue."""
-    details: dict[str, Any] = {"reason": reason, "betnr": None, "konto": _label(row)}
+    number = None
     if betnr:
-        details["betnr"] = str(betnr)
+        number = str(betnr)
+    details = Details(reason, number, konto=_label(row))
     return Problem(
         "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
     )
@@ -460,21 +457,17 @@ def _problems(
     if not waiting:
         return ()
     reason = _reason(waiting)
-    details: dict[str, Any] = {
-        "reason": reason,
-        "betnr": observed.betnr,
-        "konto": _mapper.label(values),
-    }
+    since = min(entry["since"] for entry in waiting.values())
+    details = Details(reason, observed.betnr, konto=_mapper.label(values), since=since)
+    active = waiting.get("istAktiv", {}).get("advoware")
     if reason == "bank_moved":
-        details["fields"] = [_number_line(waiting["moved"])]
-    elif "istAktiv" in waiting and isinstance(waiting["istAktiv"]["advoware"], str):
+        details = replace(details, fields=(_number_line(waiting["moved"]),))
+    elif isinstance(active, str):
         # It is found at another Beteiligter.
-        details["betnr"] = waiting["istAktiv"]["advoware"]
+        details = replace(details, betnr=active)
     elif reason not in ("bank_inactive", "bank_missing"):
-        details["fields"] = [
-            _field_line(row, name, entry) for name, entry in sorted(waiting.items())
-        ]
-    details["since"] = min(entry["since"] for entry in waiting.values())
+        fields = [_field_line(row, *item) for item in sorted(waiting.items())]
+        details = replace(details, fields=tuple(fields))
     key = key_of(row["id"])
     problem = Problem("general_manual_action", ENTITY_TYPE, row["id"], key, details)
     return (problem,)
@@ -492,22 +485,19 @@ def _reason(waiting: Mapping[str, Any]) -> str:
     return "bank_altered"
 
 
-def _number_line(entry: Mapping[str, Any]) -> Record:
-    return {"field": "betnr", "old": entry["advoware"], "new": entry["espocrm"]}
+def _number_line(entry: Mapping[str, Any]) -> FieldLine:
+    return FieldLine("betnr", old=entry["advoware"], new=entry["espocrm"])
 
 
-def _field_line(row: Record, name: str, entry: Mapping[str, Any]) -> Record:
-    line = {
-        "field": name,
-        "old": _shown(name, entry["advoware"]),
-        "new": _shown(name, entry["espocrm"]),
-    }
+def _field_line(row: Record, name: str, entry: Mapping[str, Any]) -> FieldLine:
+    old = _shown(name, entry["advoware"])
+    line = FieldLine(name, old, new=_shown(name, entry["espocrm"]))
     if entry.get("how") != "created":
         return line
     reason = "altered"
     if entry["advoware"] is None:
         reason = "refused"
-    return {**line, "reason": _mapper.left_out(row).get(name, reason)}
+    return replace(line, reason=_mapper.left_out(row).get(name, reason))
 
 
 def _shown(name: str, stored: Any) -> Any:
