@@ -412,8 +412,7 @@ class AdressenSync:
             return set()
         if again is None or again.unreadable:
             return set()
-        present = {observed.link_of(adresse) for adresse in again.adressen}
-        return {row["id"] for row in missing if _link_of(observed, row) not in present}
+        return _not_among(observed, missing, again.adressen)
 
     # -- apply ----------------------------------------------------------------------------------------------------
 
@@ -1018,6 +1017,14 @@ def _link_of(observed: Observation, row: Record) -> str:
     if state is not None:
         return str(state.advoware_id)
     return observed.link_of({"id": row.get("advowareId")})
+
+
+def _not_among(
+    observed: Observation, rows: Iterable[Record], adressen: Iterable[Record]
+) -> set[str]:
+    """The ids of the CAdressen whose Adresse is not among these."""
+    present = {observed.link_of(adresse) for adresse in adressen}
+    return {row["id"] for row in rows if _link_of(observed, row) not in present}
 
 
 def _label_of(row: Mapping[str, Any]) -> str:

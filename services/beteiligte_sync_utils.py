@@ -593,26 +593,32 @@ class BeteiligteSync:
             NotBefore: a part has to wait for an interrupted request.
         """
         parts = ending.parts
-        espocrm_lines = change_lines(observed, ending.plan, self._mapper)
-        # `late` is complete before anything is added: equal lines of one call all count.
-        late = [
-            line
-            for line in on_side("advoware", parts.changes)
-            if line not in run.changes
-        ]
-        run.changes += late
-        run.changes += on_side("espocrm", [*espocrm_lines, *parts.changes])
-        run.changes += ending.changes
+        self._keep_late_lines(observed, ending, run)
         if parts.not_before is not None:
             raise NotBefore("an interrupted request", parts.not_before)
         again = ending.was_edited or any(part.was_edited for part in parts.results)
         if ending.shows_other_fields or _shows_other_fields(observed, applied):
             again = True  # these fields are settled in a further round
-        message = "; ".join(parts.errors) or None
-        result = result_of(applied.plan, parts)
-        if message is not None:
-            result = str((ending.written or {}).get("syncStatus"))
-        return Outcome(result, str(observed.advo["betNr"]), error=message), again
+        betnr = str(observed.advo["betNr"])
+        if not parts.errors:
+            return Outcome(result_of(applied.plan, parts), betnr), again
+        result = str((ending.written or {}).get("syncStatus"))
+        return Outcome(result, betnr, error="; ".join(parts.errors)), again
+
+    def _keep_late_lines(
+        self, observed: Observation, ending: Ending, run: _Run
+    ) -> None:
+        """Keep the audit's lines about EspoCRM, and those about Advoware that are known only now."""
+        changes = ending.parts.changes
+        # Complete before anything is added: equal lines of one call all count.
+        late = []
+        for line in on_side("advoware", changes):
+            if line not in run.changes:
+                late.append(line)
+        run.changes += late
+        espocrm_lines = change_lines(observed, ending.plan, self._mapper)
+        run.changes += on_side("espocrm", [*espocrm_lines, *changes])
+        run.changes += ending.changes
 
     async def _notify_lost_contacts(self, observed: Observation, parts: Parts) -> None:
         """Notify of conflicts in the Kommunikation; the other parts do so themselves."""

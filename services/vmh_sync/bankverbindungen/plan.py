@@ -9,7 +9,7 @@ notified in every run, under the same key, until they are settled.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -190,39 +190,26 @@ def settle(
     """What to do about a linked pair; ``created``: Advoware's part was just created from the row."""
     espocrm = _mapper.comparable_from_espocrm(row)
     advoware = _mapper.comparable_from_advoware(konto)
+    link = observed.link_of(konto)
     state = observed.state_of(row["id"])
-    if state is None or state.advoware_id != observed.link_of(konto):
-        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=observed.link_of(konto))
+    if state is None or state.advoware_id != link:
+        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
         last: Mapping[str, Pair] = _harmless(espocrm, advoware, created=created)
     else:
         last = base_from_json(state.base.get("fields") or {})
     settled, held = _compare(last, espocrm, advoware)
-    how = None
-    if created:
-        how = "created"
-    waiting = {}
-    if is_active(row):
-        for item in held:
-            waiting[item.field] = _waiting(
-                observed, state, item.field, item.espocrm, item.advoware, how
-            )
-    else:
-        waiting["istAktiv"] = _waiting(
-            observed, state, "istAktiv", espocrm=False, advoware=True
-        )
+    waiting = _waiting_of(observed, state, row, held, created=created)
     base = {
         **_place(observed, observed.betnr),
         "fields": base_to_json(settled),
         "label": _mapper.label(advoware),
     }
-    erased = waiting.keys() & _mapper.erased(row)
-    others = {name: item for name, item in waiting.items() if name not in erased}
-    problems = _problems(observed, row, advoware, others)
-    if not problems and erased:
-        problems = (_erased_problem(observed, row, erased),)
-    attributes = shown_status(row, "clean")
-    if others:
-        attributes = shown_status(row, "unclean", problems)
+    problems = _problems_of(observed, row, advoware, waiting)
+    status = "clean"
+    shown: tuple[Problem, ...] = ()
+    if _without_erased(row, waiting):
+        status, shown = "unclean", problems
+    attributes = shown_status(row, status, shown)
     result = attributes.get("syncStatus") or "no_change"
     if row.get("advowareKontoId") != konto["id"]:
         attributes["advowareKontoId"] = konto["id"]
@@ -237,6 +224,51 @@ def settle(
         problems,
         _changes(row, waiting, state),
     )
+
+
+def _waiting_of(
+    observed: Observation,
+    state: SyncState,
+    row: Record,
+    held: Iterable[Held],
+    *,
+    created: bool,
+) -> dict[str, dict[str, Any]]:
+    """What differs and waits for a person; of an account that is not in use, only that."""
+    if not is_active(row):
+        switched_off = _waiting(
+            observed, state, "istAktiv", espocrm=False, advoware=True
+        )
+        return {"istAktiv": switched_off}
+    how = None
+    if created:
+        how = "created"
+    waiting = {}
+    for item in held:
+        waiting[item.field] = _waiting(
+            observed, state, item.field, item.espocrm, item.advoware, how
+        )
+    return waiting
+
+
+def _without_erased(row: Record, waiting: Mapping[str, Any]) -> dict[str, Any]:
+    """What waits besides fields that were erased in EspoCRM."""
+    erased = _mapper.erased(row)
+    return {name: item for name, item in waiting.items() if name not in erased}
+
+
+def _problems_of(
+    observed: Observation,
+    row: Record,
+    advoware: Mapping[str, Value],
+    waiting: Mapping[str, Any],
+) -> tuple[Problem, ...]:
+    """What a person has to know of a linked pair."""
+    problems = _problems(observed, row, advoware, _without_erased(row, waiting))
+    erased = waiting.keys() & _mapper.erased(row)
+    if problems or not erased:
+        return problems
+    return (_erased_problem(observed, row, erased),)
 
 
 def _erased_problem(

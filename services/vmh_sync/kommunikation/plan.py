@@ -514,21 +514,26 @@ class _Planner:
         if entry.key.family == "mail" or held.type is None:
             return link
         before = self._observed.base.get(entry.id)
+        if before is None or before.type is None:
+            return self._notify_type(entry, replace(link, type=held.type), held)
         # The number may be there in two spellings.
         shown = {other.type for other in self._arrays.find_all(held.key)}
-        now: str | None = held.type
-        if before is not None and before.type in shown:
+        now = held.type
+        if before.type in shown:
             now = before.type
-        waits = link.held
-        if not waits and before is not None and before.type is not None:
-            alike = self._types_in_advoware(entry.key)
-            if not alike & shown and self._is_type_edit(before, link, now):
-                waits = "kom_type"
-        if waits == "kom_type":
+        link = replace(link, type=now)
+        is_shown_alike = bool(self._types_in_advoware(entry.key) & shown)
+        if not link.held and not is_shown_alike and self._is_type_edit(before, link):
+            link = replace(link, held="kom_type")
+        return self._notify_type(entry, link, held)
+
+    def _notify_type(self, entry: AdvowareEntry, link: Link, held: EspoEntry) -> Link:
+        """Notify of a type that has to be changed by hand; returns the link."""
+        if link.held == "kom_type":
             self._notify(
-                "kom_type", entry, value=held.written, other=now, is_standing=True
+                "kom_type", entry, value=held.written, other=link.type, is_standing=True
             )
-        return replace(link, type=now, held=waits)
+        return link
 
     def _types_in_advoware(self, key: Key) -> set[str]:
         """The types as which EspoCRM would show Advoware's entries of a number."""
@@ -536,9 +541,9 @@ class _Planner:
             PHONE_TYPES[entry.komm_kz] for entry in self._entries if entry.key == key
         }
 
-    def _is_type_edit(self, before: Link, link: Link, now: str | None) -> bool:
+    def _is_type_edit(self, before: Link, link: Link) -> bool:
         """Whether a user of this record has chosen another type, now or in an earlier run that has reported it."""
-        if before.type == now:
+        if before.type == link.type:
             return before.held == "kom_type"
         return before.espocrm == link.espocrm and self._observed.is_edited
 
