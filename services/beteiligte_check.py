@@ -181,7 +181,7 @@ class BeteiligteCheck:
             return await notes.left_behind(
                 ENTITY_TYPE, before, self._resources.settings.vmh.cron_limit
             )
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             counts["errors"] += 1
             log(
                 self._context,
@@ -216,7 +216,7 @@ class BeteiligteCheck:
                 if len(missing) > 1
                 else missing
             )
-        except (BitByLawError, ConfigurationError, RedisError) as error:
+        except (BitByLawError, RedisError) as error:
             counts["errors"] += 1
             log(
                 self._context,
@@ -306,7 +306,7 @@ class BeteiligteCheck:
                     category.order_by,
                     offset=offset,
                 )
-            except (BitByLawError, ConfigurationError) as error:
+            except BitByLawError as error:
                 failures += 1
                 counts["errors"] += 1
                 log(

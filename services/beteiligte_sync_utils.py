@@ -24,7 +24,6 @@ from services.beteiligte.finish import BeteiligteFinisher, Ending, was_edited_si
 from services.beteiligte.gone import GoneBeteiligte, inherit_state, missing_key
 from services.core.errors import (
     BitByLawError,
-    ConfigurationError,
     Conflict,
     EntityBusy,
     NeedsPerson,
@@ -266,7 +265,7 @@ class BeteiligteSync:
             if run.changes:  # what was done is done, although the rest has to wait
                 await record(Outcome("waiting"))
             raise
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             if run.changes:  # what was done is done, although the job comes again
                 await record(Outcome("failed", error=shown_text(error)))
             raise
@@ -302,7 +301,7 @@ class BeteiligteSync:
             raise
         except NeedsPerson as error:
             return await self._hold(espo, error)
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             if is_no_records_fault(error):
                 raise
             return await self._fail(espo, error)
@@ -314,7 +313,7 @@ class BeteiligteSync:
         """Write what was collected and could not go with a status; what fails is left to the next sync, or the cron."""
         try:
             await self._writes.flush()
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             if is_no_records_fault(error):
                 raise
             log(
@@ -720,7 +719,7 @@ class BeteiligteSync:
         ) -> PartResult:
             try:
                 return await part()
-            except (BitByLawError, ConfigurationError) as error:
+            except BitByLawError as error:
                 if isinstance(error, EntityBusy) or is_no_records_fault(error):
                     raise
                 return PartResult(errors=(f"{name}: {failure_sentence(error)}",))
@@ -839,7 +838,7 @@ class BeteiligteSync:
         await self._finisher.notify_given_up(espo, failure)
         await self._write_status_beside_edits(espo, failure)
         text = f"{type(error).__name__}: unexpected; see the log"
-        if isinstance(error, BitByLawError | ConfigurationError):
+        if isinstance(error, BitByLawError):
             text = shown_text(error)
         return Outcome(failure["syncStatus"], betnr_of(espo), error=text)
 

@@ -131,7 +131,7 @@ class NotificationManager:
         """Notify of a problem. Returns the id of its Task, None if there is none yet or it is collected."""
         try:
             return await self._notify(_as_stored(problem), await self._store())
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             self._log_failure(problem, error)
             return None
 
@@ -142,7 +142,7 @@ class NotificationManager:
             store = await self._store()
             fresh = await store.unknown(list(filter(_heading_reason, found)))
             listed = await self._notify_lists(fresh, store)
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             self._log("notification.list_failed", error)
             listed = set()
         for problem in found:
@@ -220,7 +220,7 @@ class NotificationManager:
             )
             single = [problem for problem in problems if problem.key not in listed]
             created = await self._notify_single(single[:RETRIES_PER_RUN], store)
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             self._log("notification.retry_failed", error)
             return 0
         return len(listed) + created
@@ -374,7 +374,7 @@ class NotificationManager:
             return
         try:
             await self._create(heading, row, store)
-        except (BitByLawError, ConfigurationError) as error:  # the cron tries again
+        except BitByLawError as error:  # the cron tries again
             self._log_failure(heading, error)
 
     # -- problems that are over -----------------------------------------------------------------------------------
@@ -495,7 +495,7 @@ class NotificationManager:
         )
 
     async def _failed(self, problem: Problem, error: Exception) -> None:
-        if not isinstance(error, BitByLawError | ConfigurationError):
+        if not isinstance(error, BitByLawError):
             raise error
         self._log_failure(problem, error)
 
