@@ -211,7 +211,7 @@ class BeteiligteSync:
         return busy
 
     async def look_again(self, entity_id: str) -> Outcome:
-        """Carry out what others have asked for while something else held the record's lock."""
+        """Do what others have asked for while something else held the record's lock."""
         return await self.handle(
             SyncEvent(entity_id=entity_id, action="sync_check", source="cron")
         )
@@ -295,7 +295,7 @@ class BeteiligteSync:
             if espo.get("syncErrorMessage") == OLDER_STATE and not outcome.error:
                 await self._notifications.withdraw(
                     [OlderState.reason], RELEASED
-                )  # who is still held tells it again
+                )  # a record that is still held reports it again
             return outcome
         except EntityBusy:
             raise
@@ -344,7 +344,7 @@ class BeteiligteSync:
         )
 
     async def _handle_deleted(self, entity_id: str, store: SyncStore) -> Outcome:
-        """The record is gone from EspoCRM: nothing is deleted in Advoware, a person is told what may be done."""
+        """The record is gone from EspoCRM: nothing is deleted in Advoware, a person is notified of what may be done."""
         state = await store.load(ENTITY_TYPE, entity_id)
         betnr = state.advoware_id if state else None
         if state is not None and state.deleted_at is None and betnr is not None:
@@ -768,7 +768,7 @@ class BeteiligteSync:
     async def handle_advoware_deleted(
         self, espo: Record, betnr: str, state: SyncState | None, store: SyncStore
     ) -> Outcome:
-        """Advoware does not know the betNr: show it, keep the record, tell a person, wait for an edit.
+        """Advoware does not know the betNr: show it, keep the record, notify a person, wait for an edit.
 
         Raises:
             OlderState: Advoware has lost its last numbers, as after a restored backup.
@@ -795,7 +795,7 @@ class BeteiligteSync:
         return Outcome("deleted_in_advoware", betnr)
 
     async def _hold(self, espo: Record, error: NeedsPerson) -> Outcome:
-        """Leave the record alone, show why, and tell a person once; one task for all if Advoware was restored."""
+        """Leave the record alone, show why, and notify a person once; one task for all if Advoware was restored."""
         details = Details(error.reason, espo.get("betnr"), espo.get("name"))
         key = f"{error.reason}:{ENTITY_TYPE}:{espo['id']}"
         if isinstance(error, OlderState):
@@ -833,7 +833,7 @@ class BeteiligteSync:
         )
 
     async def _fail(self, espo: Record, error: Exception) -> Outcome:
-        """Write a failure into the record's status; after the fifth, tell a person."""
+        """Write a failure into the record's status; after the fifth, notify a person."""
         failure = beteiligte_status.failure(espo, _failure_message(error), self._now())
         await self._finisher.notify_given_up(espo, failure)
         await self._write_status_beside_edits(espo, failure)
@@ -864,7 +864,7 @@ def _backs_off(espo: Record, requested: frozenset[str], now: datetime) -> bool:
 
 
 def _with_known_rechtsform(espo: Record, state: SyncState | None) -> Record:
-    """The record with its last known legal form if it does not show one: it tells the kind all the same."""
+    """The record with its last known legal form if it does not show one: it shows the kind all the same."""
     if state is None or "rechtsform" in espo or "rechtsform" not in state.base:
         return espo
     form = base_from_json(state.base)["rechtsform"].espocrm

@@ -195,7 +195,7 @@ class NotificationManager:
             self._log("notification.responsible_not_remembered", error)
 
     async def remembered_name(self, entity_type: str, entity_id: str) -> str | None:
-        """The name of the person or firm that a record was last seen with.
+        """The name of the person or firm that a record was last read with.
 
         Raises:
             Unavailable: PostgreSQL does not answer.
@@ -573,7 +573,7 @@ class NotificationManager:
             body["teamsIds"] = list(responsible.team_ids)
         if not body["assignedUserId"]:
             raise ConfigurationError(
-                "VMH_TASK_ASSIGNED_USER_ID: nobody is assigned to the record, and no substitute set"
+                "VMH_TASK_ASSIGNED_USER_ID: no one is assigned to the record, and no substitute set"
             )
         return body
 

@@ -1,4 +1,4 @@
-"""The end of a Beteiligter's sync: tell people, write EspoCRM once, read it back, remember what both sides hold."""
+"""The end of a Beteiligter's sync: notify people, write EspoCRM once, read it back, remember what both sides hold."""
 
 from __future__ import annotations
 
@@ -291,7 +291,7 @@ class BeteiligteFinisher:
         return state
 
     async def notify_given_up(self, espo: Record, fields: Record) -> None:
-        """Tell a person of a record that is not tried any more for a day."""
+        """Notify a person of a record that is not tried any more for a day."""
         if fields["syncStatus"] != "permanently_failed":
             return
         key = f"permanently_failed:{ENTITY_TYPE}:{espo['id']}"

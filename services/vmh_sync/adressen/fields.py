@@ -71,7 +71,7 @@ class FieldPlan:
 
     Attributes:
         espocrm, advoware: what both sides say.
-        base: what they said when they were last settled.
+        base: what they held when they were last settled.
         plan: the merge of these.
         known: the values that Advoware has, as far as is known.
         hidden: the fields that Advoware does not show so that we understand them; ``advoware`` is what it showed last.

@@ -109,7 +109,7 @@ def _has_iban(item: Any) -> bool:
 
 @dataclass(frozen=True)
 class Settle:
-    """What to write into a CBankverbindungen, what to remember, and whom to tell."""
+    """What to write into a CBankverbindungen, what to remember, and whom to notify."""
 
     row: Record
     state: SyncState

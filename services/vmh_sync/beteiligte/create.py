@@ -137,7 +137,7 @@ class BeteiligteCreator:
         )
 
     async def _post(self, values: Values, entity_id: str) -> Created:
-        """Create it. What Advoware refuses is left out; the sync that follows tries it once more and tells people."""
+        """Create it. What Advoware refuses is left out; the sync that follows tries it again and notifies people."""
         left = dict(values)
         try:
             while True:

@@ -36,7 +36,7 @@ class Written:
     Attributes:
         advo: the Beteiligter as read after the write.
         pairs: the fields that did not arrive as sent, as what both sides hold now.
-        standing: the same, as what people are told.
+        standing: the same, as what people are notified of.
         beside: fields that we did not change and that Advoware has stored differently, as it holds them now.
         wrote: whether a request has changed something.
     """

@@ -371,7 +371,7 @@ def _fields_shown_from_now_on(
 def espocrm_after(
     espo: Record, values: Mapping[str, Value], mapper: BeteiligteMapper
 ) -> Record:
-    """A CBeteiligte with these values, as far as they tell whether it is a person or a company."""
+    """A CBeteiligte with these values, as far as they show whether it is a person or a company."""
     traits = {name: value for name, value in values.items() if name != "name"}
     return {**espo, **mapper.to_espocrm(traits, kind=kind_of_espocrm(espo))}
 

@@ -1,4 +1,4 @@
-"""What is remembered about problems that people were told, and about who looks after a record.
+"""What is remembered about problems that people were notified of, and about who looks after a record.
 
 All functions raise `Unavailable` if PostgreSQL does not answer. Times are aware.
 """
@@ -206,7 +206,7 @@ class NotificationStore:
     async def begin_list(
         self, heading: Problem, members: Sequence[Problem], now: datetime
     ) -> asyncpg.Record | None:
-        """Remember that the members are told by the one Task of ``heading``; its row, None if it was begun before."""
+        """Remember that the one Task of ``heading`` stands for the members; its row, None if it was begun before."""
         async with (
             database_errors(),
             self._pool.acquire() as connection,
@@ -230,7 +230,7 @@ class NotificationStore:
         )
 
     async def finish_lists(self) -> None:
-        """Give the members of each list that was told its Task."""
+        """Give the members of each list that has a Task that Task."""
         await self._execute(
             """
             UPDATE notification AS member SET task_id = list.task_id FROM notification AS list
@@ -239,7 +239,7 @@ class NotificationStore:
         )
 
     async def members(self, list_key: str) -> list[asyncpg.Record]:
-        """The rows of all that a list tells, also of those whose problem is over."""
+        """The rows of all that a list names, also of those whose problem is over."""
         return await self._fetch(
             "SELECT * FROM notification WHERE list_key = $1", list_key
         )
@@ -332,7 +332,7 @@ class NotificationStore:
         )
 
     async def responsible(self, entity_type: str, entity_id: str) -> Responsible:
-        """Who looked after a record when it was last seen; no one if it never was."""
+        """Who looked after a record when it was last read; no one if it never was."""
         row = await self._fetchrow(
             "SELECT * FROM responsible WHERE entity_type = $1 AND entity_id = $2",
             entity_type,

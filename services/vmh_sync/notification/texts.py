@@ -108,7 +108,7 @@ def _labelled(match: re.Match[str]) -> str:
 
 
 def withdrawn_description(description: str, why: str) -> str:
-    """The text of a Task whose problem is over: what it said, and why nothing is left to do."""
+    """The text of a Task whose problem is over: what it was, and why nothing is left to do."""
     return f"{description}\n\nErledigt: {why}"
 
 
