@@ -149,7 +149,7 @@ async def _check_calendars(resources: Resources, reader: AuditReader) -> list[Ch
     try:
         active = active_employees(await reader.advoware.list_mitarbeiter())
         survey = await read_survey(resources, reader, active)
-    except (BitByLawError, ConfigurationError) as error:
+    except BitByLawError as error:
         fix = "Mend that (the calendars are compared with Advoware's employees and our tables), then ask again."
         return [Check("google calendars", "unchecked", str(error), fix)]
     findings = firm_findings(survey, settings)

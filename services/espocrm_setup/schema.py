@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.espocrm_mapper import ANREDEN, ESPOCRM_LENGTHS
+from services.espocrm_mapper import FIELDS as MASTER_DATA
+from services.espocrm_mapper import Field as MasterField
 
 #: of the extension in ``espocrm-extension/``
 EXTENSION_NAME, EXTENSION_VERSION = "BitByLaw", "1.2.0"
@@ -64,13 +65,20 @@ def _text(length: int) -> Field:
     return Field("varchar", length=length)
 
 
+def _master_data(field: MasterField) -> Field:
+    """A field of the master data, as EspoCRM has to have it."""
+    if field.options:
+        return Field("enum", options=field.options)
+    if field.espocrm_length is None:
+        return _DATE
+    return _text(field.espocrm_length)
+
+
 ENTITIES: Mapping[str, Schema] = {
     "CBeteiligte": Schema(
         fields={
             "name": Field("personName"),
-            "salutationName": Field("enum", options=ANREDEN),
-            **{name: _text(length) for name, length in ESPOCRM_LENGTHS.items()},
-            "dateOfBirth": _DATE,
+            **{field.espocrm: _master_data(field) for field in MASTER_DATA},
             "emailAddress": Field("email"),
             "phoneNumber": Field("phone", options=PHONE_TYPES),
             "betnr": _INT,

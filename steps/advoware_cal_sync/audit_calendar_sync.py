@@ -306,9 +306,9 @@ def _message(error: Exception) -> str:
     from asyncpg import PostgresError
 
     from services.calendar_sync.audit.report import explain
-    from services.core.errors import BitByLawError, ConfigurationError
+    from services.core.errors import BitByLawError
 
-    if isinstance(error, BitByLawError | ConfigurationError):
+    if isinstance(error, BitByLawError):
         return explain(error)
     if isinstance(error, PostgresError):
         return (

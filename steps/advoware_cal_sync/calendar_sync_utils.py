@@ -162,7 +162,7 @@ async def fail(event: EmployeeEvent, error: Exception, context: Any) -> None:
     """
     code, is_defect = (
         failure_code(error),
-        not isinstance(error, BitByLawError | ConfigurationError),
+        not isinstance(error, BitByLawError),
     )
     trace = (
         "".join(traceback.format_tb(error.__traceback__)[-3:]) if is_defect else None
