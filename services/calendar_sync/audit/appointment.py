@@ -236,7 +236,7 @@ def _events_about(
 
 
 def appointment_findings(reader: AuditReader, found: Appointment) -> list[Finding]:
-    """What is not in order with the live pairs, and events of ours that have none."""
+    """What is not in order with the live pairs, and events of the sync that have none."""
     if found.is_unknown:
         return [
             Finding(
@@ -259,8 +259,8 @@ def _unpaired_events(found: Appointment) -> list[Finding]:
     findings: list[Finding] = []
     for shown in found.shown.values():
         event = shown.event
-        is_ours = not event.cancelled and event.fr_nr is not None
-        if is_ours and (shown.kuerzel, event.id) not in paired:
+        is_of_sync = not event.cancelled and event.fr_nr is not None
+        if is_of_sync and (shown.kuerzel, event.id) not in paired:
             findings.append(_without_pair(shown))
     return findings
 

@@ -25,7 +25,7 @@ from services.core.locks import record_lock
 from services.core.look_again import HIDE, Notes, calendar
 from services.core.resources import Resources
 
-#: What of an overwritten event is brought back: what it said, not our marks, and no guests, who would be invited again.
+#: What of an overwritten event is brought back: its content, not our marks, and no guests, who would be invited again.
 _KEPT = (
     *("summary", "description", "location", "start", "end", "recurrence"),
     *("visibility", "transparency", "colorId", "reminders"),

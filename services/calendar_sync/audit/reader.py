@@ -22,6 +22,7 @@ from services.calendar_sync.mapping import (
     read_termine,
 )
 from services.calendar_sync.model import GoogleEvent, Pair, Termin
+from services.calendar_sync.provider import open_provider
 from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import CalendarStore
 from services.calendar_sync.view import (
@@ -34,7 +35,6 @@ from services.core.errors import InvalidInput, NotFound, UnexpectedAnswer
 from services.core.log import log
 from services.core.look_again import HIDE, Notes, calendar
 from services.core.resources import Resources
-from services.google_calendar import GoogleCalendarAPI
 from services.values.advoware_protocol import BERLIN
 
 #: Larger numbers are none of Advoware's.
@@ -74,7 +74,7 @@ class AuditReader:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self.advoware = EmployeesAdvoware(resources=resources)
-        self.google = GoogleCalendarAPI(resources=resources)
+        self.google = open_provider(None, resources)
         self.sync = CalendarSync(resources=resources)
         self._own_address: str | None = None
 
@@ -315,7 +315,7 @@ def _unlisted_events(view: CalendarView) -> list[str]:
 
 
 def _unlisted_termine(view: CalendarView) -> list[int]:
-    """The Termine of pairs and of events of ours that Advoware's list lacks, as far as that may mean something."""
+    """The Termine of pairs and of events of the sync that Advoware's list lacks, as far as that may mean something."""
     unlisted: list[int] = []
     for pair in view.pairs:
         if pair.advoware_frnr is None or view.in_advoware(pair) != "missing":
@@ -330,7 +330,7 @@ def _unlisted_termine(view: CalendarView) -> list[int]:
 
 
 def _orphans_of_others(view: CalendarView) -> list[int]:
-    """The Termine of other employees that unpaired events of ours show."""
+    """The Termine of other employees that unpaired events of the sync show."""
     return [fr_nr for fr_nr in _unpaired_numbers(view) if fr_nr in view.elsewhere]
 
 
