@@ -177,18 +177,14 @@ class CalendarKeeper:
         """Name and description, in one patch. Returns whether nothing is left to be tried again soon."""
         calendar = await self._google.get_calendar(calendar_id)
         changes: Json = {}
-        name, present = calendar_name(kuerzel), calendar.get("summary")
+        name = calendar_name(kuerzel)
+        present = calendar.get("summary")
         if present != name and present == await self._given_name(calendar_id):
             changes["summary"] = name  # another one is a person's choice
-        wanted, description = (
-            calendar_description(self._resources.settings),
-            calendar.get("description"),
-        )
-        if (
-            describe
-            and is_own_description(description)
-            and not is_description(description, wanted)
-        ):
+        wanted = calendar_description(self._resources.settings)
+        description = calendar.get("description")
+        is_replaceable = is_own_description(description)
+        if describe and is_replaceable and not is_description(description, wanted):
             changes["description"] = wanted
         if not changes:
             return True

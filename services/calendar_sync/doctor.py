@@ -108,7 +108,8 @@ async def _check_clock(resources: Resources) -> Check:
         async with resources.http.head(
             url, timeout=timeout, allow_redirects=False
         ) as answer:
-            now, date = resources.clock(), answer.headers.get("Date", "")
+            now = resources.clock()
+            date = answer.headers.get("Date", "")
     except (aiohttp.ClientError, TimeoutError):
         return Check(
             "google clock", "unchecked", f"{SYSTEM} cannot be reached.", REACH_GOOGLE

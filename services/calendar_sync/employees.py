@@ -114,8 +114,8 @@ def find_renames(
         followed |= formers
         last = chain[-1][1]
         if last in occupied or not formers.isdisjoint(renames.unclear):
-            successors = [successor for _, successor in chain]
-            renames.doubt(head, f"{last} has a calendar of its own", *successors)
+            reason = f"{last} has a calendar of its own"
+            renames.doubt(head, reason, *_kuerzel_of(chain))
         else:
             renames.chains.append(chain)
     for former in sorted(moves.keys() - followed):

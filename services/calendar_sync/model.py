@@ -224,9 +224,11 @@ def overlay(
     """The appointment with everything of the other that both sides can hold; the rest, and ``privat``, stay."""
     part: NormalisedEvent | None
     if isinstance(other, Untranslatable):
-        part, unknown = other.part, other.unknown
+        part = other.part
+        unknown = other.unknown
     else:
-        part, unknown = other, frozenset()
+        part = other
+        unknown = frozenset()
     if part is None:
         return base
     names: list[str] = []

@@ -283,7 +283,8 @@ class CalendarSync:
         self, before: Hold | None, clients: Clients, summary: RunSummary
     ) -> None:
         """Remember what is held back, for an operator to release; the audit gets a line when it is news."""
-        held, store = summary.held, clients.store
+        held = summary.held
+        store = clients.store
         if held is None:
             if before is not None:
                 await store.end_hold(summary.kuerzel)

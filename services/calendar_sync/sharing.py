@@ -82,7 +82,8 @@ def read_rules(resources: Iterable[object]) -> list[Rule]:
 
 
 def _read_rule(resource: Json) -> Rule:
-    role, scope = resource.get("role"), resource.get("scope")
+    role = resource.get("role")
+    scope = resource.get("scope")
     rule_id = str(resource.get("id") or "")
     if not isinstance(role, str):
         return Rule(rule_id, "", "")
@@ -106,9 +107,10 @@ def sharing_steps(
     by_email = {rule.email: rule for rule in present if rule.email}
     by_id = {rule.rule_id: rule for rule in present}
     owned = {rule.email: rule for rule in own}
-    steps = [
-        _end(rule, by_id.get(rule.rule_id)) for rule in own if rule.email not in wanted
-    ]
+    steps: list[Step] = []
+    for rule in own:
+        if rule.email not in wanted:
+            steps.append(_end(rule, by_id.get(rule.rule_id)))
     for email, role in wanted.items():
         mine = owned.get(email)
         there = by_id.get(mine.rule_id) if mine else by_email.get(email)

@@ -195,8 +195,13 @@ class CalendarView:
                 self.cancelled.add(event.id)
             else:
                 self.events[event.id] = self._with_exceptions(event)
-        marked = [event for event in self.events.values() if event.fr_nr is not None]
-        self.marked = [event for event in marked if event.id not in self.by_event]
+        self._index_marked()
+
+    def _index_marked(self) -> None:
+        self.marked: list[GoogleEvent] = []
+        for event in self.events.values():
+            if event.fr_nr is not None and event.id not in self.by_event:
+                self.marked.append(event)
 
     # -- events with our marks that are no pair's event --------------------------------------------------------
 
@@ -253,7 +258,8 @@ class CalendarView:
 
     def row_of_marked(self, event: GoogleEvent) -> Pair:
         """The row that a run did not get to store after it had written the event, or that was unlinked from it."""
-        settings, waiting = self.settings, self.by_fr_nr.get(event.fr_nr or 0)
+        settings = self.settings
+        waiting = self.by_fr_nr.get(event.fr_nr or 0)
         if waiting is not None and waiting.sync_id == event.sync_id:
             return replace(waiting, google_event_id=event.id)
         return Pair(
@@ -372,13 +378,7 @@ class CalendarView:
             return True
         termin = self.termine.get(pair.advoware_frnr or 0)
         google = self.events.get(pair.google_event_id or "")
-        for side in (termin, google):
-            event = side.event if side is not None else None
-            if not isinstance(event, NormalisedEvent):
-                continue
-            if covers(event.first_day, event.last_day):
-                return True
-        return False
+        return _is_covered(termin, covers) or _is_covered(google, covers)
 
     def in_advoware(self, pair: Pair) -> Presence:
         """What is known about the pair's Termin."""
@@ -405,12 +405,23 @@ class CalendarView:
         return "unchanged"
 
 
+def _is_covered(
+    side: Termin | GoogleEvent | None, covers: Callable[[date, date], bool]
+) -> bool:
+    """Whether the days of a side that is there and readable are covered."""
+    event = side.event if side is not None else None
+    if not isinstance(event, NormalisedEvent):
+        return False
+    return covers(event.first_day, event.last_day)
+
+
 def _is_exception(occurrence: GoogleEvent, series: GoogleEvent) -> bool:
     """Whether an occurrence that Google lists by itself differs from its series in what we care about.
 
     Google also lists one of which only the colour, a reminder or an answer to an invitation was changed.
     """
-    one, whole = occurrence.event, series.event
+    one = occurrence.event
+    whole = series.event
     if not isinstance(one, NormalisedEvent) or not isinstance(whole, NormalisedEvent):
         return True
     if one.start != original_start(occurrence.record) or _length(one) != _length(whole):

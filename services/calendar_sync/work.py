@@ -265,7 +265,7 @@ class Work:
             self._unavailable += 1
         if self._unavailable >= MAX_UNAVAILABLE:
             raise error
-        await self._applier.fail(action, code)
+        await self._applier.rows.fail(action, code)
 
     # -- together -------------------------------------------------------------------------------------------------
 
@@ -301,7 +301,7 @@ class Work:
     async def _remember_all(self, rows: Sequence[Saved]) -> bool:
         """Whether all of them could be remembered at once."""
         try:
-            await self._applier.remember_all(rows)
+            await self._applier.rows.save_all(rows)
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001 - one that cannot be remembered does not stop the others
@@ -310,7 +310,7 @@ class Work:
 
     async def _remember(self, row: Saved) -> Exception | None:
         try:
-            await self._applier.remember(row)
+            await self._applier.rows.save(*row)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever one appointment is like, the others go on
@@ -329,7 +329,8 @@ async def _in_waves(
     waiting = list(actions)
     failures, size = 0, 1
     while waiting and failures < MAX_UNAVAILABLE:
-        wave, waiting = waiting[:size], waiting[size:]
+        wave = waiting[:size]
+        waiting = waiting[size:]
         outcomes = await asyncio.gather(*map(attempt, wave))
         results += zip(wave, outcomes, strict=True)
         errors = [item for item in outcomes if isinstance(item, Exception)]

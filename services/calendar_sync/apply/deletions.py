@@ -58,7 +58,8 @@ class Deletions:
 
     async def delete_advoware(self, action: DeleteAdvoware) -> None:
         """Delete the Termin, and the pair; unless the Termin is all that knows the text of a hidden event."""
-        pair, termin = action.pair, action.termin
+        pair = action.pair
+        termin = action.termin
         await self._ensure_row(action)
         with suppress(NotFound):  # an earlier attempt got that far
             await self._current.unchanged(termin)

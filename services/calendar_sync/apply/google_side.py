@@ -155,7 +155,8 @@ class GoogleSide:
         First the row is unlinked: what is interrupted then is claimed as an event of the sync without a row, or as a
         Termin without an event, and never as one that a person has deleted.
         """
-        pair, google = action.pair, action.google
+        pair = action.pair
+        google = action.google
         await self._rows.keep_overwritten(pair, action.undone)
         unlinked = without_event(pair)
         line = replace(self._rows.line(action, pair), side="none", action="let_go")
@@ -173,7 +174,8 @@ class GoogleSide:
 
     async def _delete_replaced(self, action: ReplaceGoogle) -> None:
         """Delete the event whose row was unlinked. Raises Conflict if a person has changed it: then it stays."""
-        pair, google = action.pair, action.google
+        pair = action.pair
+        google = action.google
         try:
             await self._google.delete_event(
                 self._calendar_id, google.id, if_match=google.etag
@@ -200,7 +202,8 @@ class GoogleSide:
 
     async def update(self, action: UpdateGoogle) -> None:
         """Write what the event is to show."""
-        pair, termin = action.pair, action.termin
+        pair = action.pair
+        termin = action.termin
         await self._rows.keep_overwritten(pair, action.undone)
         shown = await self.patch(
             pair, action.event, termin.fr_nr, action.etag, action.google
@@ -209,7 +212,9 @@ class GoogleSide:
 
     async def adopt(self, action: AdoptGoogle) -> None:
         """Make a pair of a Termin and an event that is there."""
-        termin, google, source = action.termin, action.google, action.source_system
+        termin = action.termin
+        google = action.google
+        source = action.source_system
         pair = action.pair or self._rows.new_pair(termin.fr_nr, google.id, source)
         pair = replace(
             pair,

@@ -354,10 +354,8 @@ class CalendarAudit:
             return Change(
                 finding, False, "has no etag, so that a change could not be noticed"
             )
-        calendar_id, line = (
-            audit.view.settings.calendar_id,
-            _audit_line(audit, finding),
-        )
+        calendar_id = audit.view.settings.calendar_id
+        line = _audit_line(audit, finding)
         try:
             result = await self._delete_in_google(calendar_id, event)
         except ConfigurationError:

@@ -71,7 +71,8 @@ class CalendarDecisions:
         return [hold for hold in holds if selection.includes(hold.employee_kuerzel)]
 
     async def _release(self, hold: Hold) -> Change:
-        store, now = await self._reader.store(), self._resources.clock()
+        store = await self._reader.store()
+        now = self._resources.clock()
         finding = held_finding(hold)
         if not await store.release_hold(hold.employee_kuerzel, now):
             return Change(finding, False, "nothing is held any more")
@@ -133,7 +134,8 @@ class CalendarDecisions:
             )
         if not apply:
             return Change(finding, False, "would be brought back")
-        kuerzel, redis = event.employee_kuerzel, self._resources.calendar_redis
+        kuerzel = event.employee_kuerzel
+        redis = self._resources.calendar_redis
         async with record_lock(
             self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis
         ):
@@ -143,7 +145,8 @@ class CalendarDecisions:
         self, event: Overwritten, finding: Finding, body: dict[str, Any]
     ) -> Change:
         """Insert it under an id that only it has, so that a repeated command does not double it."""
-        store, now = await self._reader.store(), self._resources.clock()
+        store = await self._reader.store()
+        now = self._resources.clock()
         calendar_id = await self._reader.calendar_id(event.employee_kuerzel)
         event_id = _restored_id(event, calendar_id)
         try:

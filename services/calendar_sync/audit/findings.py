@@ -179,7 +179,8 @@ def pair_findings(view: CalendarView, pair: Pair) -> Iterator[Finding]:
 
 def _missing_sides(view: CalendarView, pair: Pair) -> Iterator[Finding]:
     """Which side of a complete pair is gone, or another employee's."""
-    in_advoware, in_google = view.in_advoware(pair), view.in_google(pair)
+    in_advoware = view.in_advoware(pair)
+    in_google = view.in_google(pair)
     if in_advoware == "elsewhere" and in_google == "present":
         yield _of_pair(pair, "wrong_employee", OF_ANOTHER, "next_sync")
         return
@@ -214,7 +215,8 @@ def _compared(
     is_marked: bool,
 ) -> Iterator[Finding]:
     """Differences of two sides that are both there. An untranslatable one is reported once."""
-    advoware, observed = termin.event, google.event
+    advoware = termin.event
+    observed = google.event
     if isinstance(advoware, Untranslatable):
         yield from _untranslatable(pair, advoware, is_marked=is_marked)
         return
@@ -245,7 +247,8 @@ def _untranslatable(
 def _unequal_parts(advoware: NormalisedEvent, google: NormalisedEvent) -> list[str]:
     """In what two contents differ; texts count only if both show them."""
     if advoware.anonymised or google.anonymised:
-        advoware, google = advoware.anonymise(), google.anonymise()
+        advoware = advoware.anonymise()
+        google = google.anonymise()
     if content_hash(advoware) == content_hash(google):
         return []
     parts = {
@@ -373,9 +376,11 @@ def _surplus_events(
         reason = f"same {same} as {kept.id}"
         remedy: Remedy = "delete_event"
         if event.id in view.by_event:
-            reason, remedy = f"{reason}; both have a pair", "person"
+            reason = f"{reason}; both have a pair"
+            remedy = "person"
         elif not audit.is_own(event):
-            reason, remedy = f"{reason}; {_MADE_BY_A_PERSON}", "person"
+            reason = f"{reason}; {_MADE_BY_A_PERSON}"
+            remedy = "person"
         yield _of_event(view, event, "duplicate_event", reason, remedy)
 
 
@@ -383,7 +388,8 @@ def _same_contents(
     audit: EmployeeAudit, known: Iterable[str | None]
 ) -> Iterator[Finding]:
     """Events that say the same, of which only one is paired. Blocked time without texts is often the same by chance."""
-    view, known = audit.view, frozenset(known)
+    view = audit.view
+    known = frozenset(known)
     for group in _events_by_content(view):
         paired = [event for event in group if _is_complete(view.by_event.get(event.id))]
         if len(paired) != 1:
@@ -475,7 +481,8 @@ def _orphaned_event(audit: EmployeeAudit, event: GoogleEvent, fr_nr: int) -> Fin
     if event.id in begun:
         reason, remedy = "a create in Advoware was begun for it", "next_sync"
     elif remedy == "delete_event" and not audit.is_own(event):
-        reason, remedy = f"{reason}; {_MADE_BY_A_PERSON}", "person"
+        reason = f"{reason}; {_MADE_BY_A_PERSON}"
+        remedy = "person"
     return _of_event(view, event, "event_without_pair", reason, remedy)
 
 
@@ -505,7 +512,8 @@ def _is_shown_elsewhere(audit: EmployeeAudit, event: GoogleEvent, fr_nr: int) ->
 
 
 def _orphaned_pair(view: CalendarView, pair: Pair) -> Iterator[Finding]:
-    in_advoware, in_google = view.in_advoware(pair), view.in_google(pair)
+    in_advoware = view.in_advoware(pair)
+    in_google = view.in_google(pair)
     if in_advoware == "gone" and in_google == "gone":
         reason = "Termin and event are gone"
         yield _of_pair(pair, "pair_without_both", reason, "delete_pair")

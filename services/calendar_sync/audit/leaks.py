@@ -137,8 +137,9 @@ def _showing(audit: EmployeeAudit) -> Iterator[GoogleEvent]:
     for event in view.confirmed.events.values():
         if event is not None:
             events[event.id] = event
-    shown = (event for event in events.values() if event.shows_text)
-    return (event for event in shown if not event.cancelled)
+    for event in events.values():
+        if event.shows_text and not event.cancelled:
+            yield event
 
 
 def _owner(event: GoogleEvent) -> str:
@@ -224,7 +225,8 @@ def _leak(
     if pair is not None:
         sync_id = pair.sync_id
     else:
-        reason, remedy = f"{reason}; it has no pair", "person"
+        reason = f"{reason}; it has no pair"
+        remedy = "person"
     return Finding(
         kind="shows_too_much",
         reason=reason,

@@ -217,7 +217,8 @@ class CalendarQuestions:
         selection = await self._reader.select(wanted)
         for kuerzel in selection.of(known.employees | covered):
             if kuerzel in covered:
-                run, hold = known.runs.get(kuerzel), known.holds.get(kuerzel)
+                run = known.runs.get(kuerzel)
+                hold = known.holds.get(kuerzel)
                 report.findings += run_findings(kuerzel, run, hold, now)
             report.details["employees"].append(known.row(kuerzel, now))
         return report

@@ -187,7 +187,8 @@ class AuditReader:
             CalendarMissing: the employee has no calendar, or the remembered one was deleted.
         """
         calendar_id = await self.calendar_id(kuerzel)
-        settings, store = self.settings_for(kuerzel, calendar_id), await self.store()
+        settings = self.settings_for(kuerzel, calendar_id)
+        store = await self.store()
         resources = await self.list_events(calendar_id)
         listing = GoogleListing(read_google_events(resources).items, full=True)
         pairs = await store.load_pairs(kuerzel)

@@ -184,7 +184,8 @@ def _read_timed(
     problem = occurrence_problem(start, end) if series else None
     if problem is not None:
         return Untranslatable(problem, raw=_raw_termin(record)), False
-    start, end = existing(start), existing(end)
+    start = existing(start)
+    end = existing(end)
     if end <= start:  # the clocks were put forward in between
         end = existing(start + DEFAULT_LENGTH)
     event = new_event(start, end, series, _texts_of(record), privat=_is_privat(record))

@@ -125,8 +125,9 @@ def google_to_event(resource: Record) -> NormalisedEvent | Untranslatable:
     if start is None or end is None or is_timed != isinstance(end, datetime):
         return Untranslatable("event without readable times", raw=_raw_google(resource))
     end, series, problems = _google_times(resource, start, end)
-    unknown = {TIMES} if problems else set()
+    unknown: set[str] = set()
     if problems:
+        unknown.add(TIMES)
         series = None
     texts = google_texts(resource)
     anonymised = _is_anonymised(resource, texts)
@@ -137,7 +138,8 @@ def google_to_event(resource: Record) -> NormalisedEvent | Untranslatable:
         unknown |= too_much.keys()
         problems += too_much.values()
     # Those of the sync were all private towards the viewers of the calendar once, which says nothing about the Termin.
-    privat = PROPERTY_FRNR not in private_properties(resource) and _is_private(resource)
+    is_of_sync = PROPERTY_FRNR in private_properties(resource)
+    privat = not is_of_sync and _is_private(resource)
     event = new_event(start, end, series, texts, privat=privat, anonymised=anonymised)
     if not problems:
         return event
@@ -165,7 +167,7 @@ def _google_end(
 ) -> tuple[datetime | date, str | None]:
     """An end after the start, and why Advoware cannot hold the one that there is."""
     if not isinstance(start, datetime) or not isinstance(end, datetime):
-        return (end if end > start else start + ONE_DAY), None
+        return max(end, start + ONE_DAY), None
     if by_the_clock(end) > by_the_clock(start):
         return end, None
     default = existing(start + DEFAULT_LENGTH)
@@ -191,11 +193,13 @@ def _google_series(
     problem = occurrence_problem(start, end)
     if problem:
         problems.append(problem)
-    series, last_day = None, FOR_EVER
+    series = None
+    last_day = FOR_EVER
     if isinstance(read, Untranslatable):
         problems.append(read.reason)
     else:
-        series, last_day = read, read.last_day or FOR_EVER
+        series = read
+        last_day = read.last_day or FOR_EVER
     is_timed = isinstance(start, datetime)
     if is_timed and not _has_berlins_clock(resource, day_of(start), last_day):
         problems.append("series in another time zone")
@@ -204,9 +208,9 @@ def _google_series(
 
 def _has_berlins_clock(resource: Record, first_day: date, last_day: date) -> bool:
     zone = resource["start"].get("timeZone") or ZONE
-    return zone == ZONE or (
-        isinstance(zone, str) and has_berlins_clock(zone, first_day, last_day)
-    )
+    if zone == ZONE:
+        return True
+    return isinstance(zone, str) and has_berlins_clock(zone, first_day, last_day)
 
 
 def _texts_that_advoware_cannot_hold(

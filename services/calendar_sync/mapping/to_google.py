@@ -58,9 +58,11 @@ def google_body(
         is_own: whether it is a copy that we made. A person's own event keeps its visibility, unless its text is hidden.
     """
     start, end = _same_hours(event, current)
-    title, place = _cut(event.text) or "", _cut(event.ort)
+    title = _cut(event.text) or ""
+    place = _cut(event.ort)
     if event.anonymised:
-        title, place = ANONYMISED_TITLE, None
+        title = ANONYMISED_TITLE
+        place = None
     body: dict[str, Any] = {
         "summary": title,
         "description": _description(event, current),
@@ -156,7 +158,9 @@ def _same_hours(
     event: NormalisedEvent, current: GoogleEvent | None
 ) -> tuple[datetime | date, datetime | date]:
     """Start and end, in the second of two equal hours if the event lies there already."""
-    start, end, present = event.start, event.end, _content_of(current)
+    start = event.start
+    end = event.end
+    present = _content_of(current)
     if (
         present is None
         or not isinstance(start, datetime)
@@ -172,7 +176,8 @@ def _same_hours(
 
 def _existing_fold(moment: datetime, fold: int) -> datetime:
     """The moment with that fold, if it exists twice."""
-    first, wanted = moment.replace(fold=0), moment.replace(fold=fold)
+    first = moment.replace(fold=0)
+    wanted = moment.replace(fold=fold)
     exists_twice = wanted.utcoffset() != first.utcoffset()
     return wanted if exists_twice else first
 

@@ -197,7 +197,8 @@ def _persons_copy(view: CalendarView, pair: Pair) -> GoogleEvent | None:
 
 def _held(view: CalendarView, concerned: Sequence[Pair]) -> HoldDeletions | None:
     """Why phase 3 may not go on, None if it may."""
-    settings, number = view.settings, len(concerned)
+    settings = view.settings
+    number = len(concerned)
     live_pairs = len(view.pairs)
     if number <= settings.released:
         return None

@@ -39,7 +39,8 @@ def hide(view: CalendarView, pair: Pair) -> HideGoogle:
         item for item in view.occurrences.get(event_id, ()) if item.shows_text
     ]
     undone = list(occurrences)
-    etag, has_edit = pair.google.etag, False
+    etag = pair.google.etag
+    has_edit = False
     if google is not None:
         etag = google.etag
         has_edit = is_edited(pair, google)

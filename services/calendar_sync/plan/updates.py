@@ -188,7 +188,8 @@ def _keep_left_alone(view: CalendarView, found: Comparison) -> Iterator[Action]:
 def _follow_winner(
     view: CalendarView, found: Comparison, google: NormalisedEvent | None
 ) -> Iterator[Action]:
-    pair, event = found.pair, found.event
+    pair = found.pair
+    event = found.event
     winner = found.winner(may_write=view.may_write(pair))
     if winner == "advoware":
         yield from _put_back(view, found)
@@ -240,7 +241,8 @@ def _put_back(view: CalendarView, found: Comparison) -> Iterator[Action]:
     Google lists an occurrence by itself even if only its colour is another one. It then has a text of its own, and
     perhaps times of its own, which do not change with those of the series.
     """
-    pair, event = found.pair, found.event
+    pair = found.pair
+    event = found.event
     if found.is_series and not view.google.full:
         yield ListGoogle(pair)
     elif event is None or not found.is_series or not found.occurrences:
@@ -339,7 +341,8 @@ def _mark_pair(found: Comparison, google: Untranslatable) -> Iterator[Action]:
 
 def _record(found: Comparison) -> Iterator[Action]:
     """Remember that both sides agree, if that is new."""
-    pair, event = found.pair, found.event
+    pair = found.pair
+    event = found.event
     advoware = Fingerprint(found.advoware_hash, found.termin.changed_at)
     google = pair.google
     if event is not None:
