@@ -221,12 +221,16 @@ async def _keep_request(event: EmployeeEvent) -> None:
 
 
 def _requested(event: EmployeeEvent) -> frozenset[str]:
-    return frozenset() if event.full_content else frozenset({HIDE})
+    if event.full_content:
+        return frozenset()
+    return frozenset({HIDE})
 
 
 def _mark(kuerzel: str, *, full_content: bool) -> str:
     """What a waiting job is known by: one that hides the texts is another one."""
-    return kuerzel if full_content else f"{kuerzel}:anonymised"
+    if full_content:
+        return kuerzel
+    return f"{kuerzel}:anonymised"
 
 
 async def start(request: Any, context: Any) -> Answer:
