@@ -207,12 +207,11 @@ def _check_writers(survey: Survey, settings: Settings) -> Check:
             "ok",
             "Advoware may be written, so changes in Google arrive there.",
         )
-    writers = [
-        f"{kuerzel}: {rule.text}"
-        for kuerzel, calendars in sorted(survey.calendars.items())
-        for calendar in calendars
-        for rule in calendar.writers
-    ]
+    writers: list[str] = []
+    for kuerzel, calendars in sorted(survey.calendars.items()):
+        for calendar in calendars:
+            texts = [f"{kuerzel}: {rule.text}" for rule in calendar.writers]
+            writers.extend(texts)
     if not writers:
         return Check("google writers", "ok", "No one but us may change events.")
     message = f"May change events, and the sync undoes it while ADVOWARE_WRITE_PROTECTION is on: {', '.join(writers)}."

@@ -94,7 +94,10 @@ class Survey:
     @property
     def followed(self) -> dict[str, str]:
         """``{Kürzel: the new one}`` of those whom the next sync of all follows."""
-        return dict(move for chain in self.renames.chains for move in chain)
+        moves: dict[str, str] = {}
+        for chain in self.renames.chains:
+            moves.update(chain)
+        return moves
 
     def used(self, kuerzel: str) -> str | None:
         """The calendar that the sync of an employee uses, or would use."""

@@ -108,10 +108,7 @@ def _plan_verdicts(view: CalendarView, judgement: Judgement) -> Iterator[Action]
 
 def _verdicts(view: CalendarView) -> Verdicts:
     """What follows for the pairs of which something is missing, and for copies by the sync that no row knows."""
-    leftovers: Verdicts = []
-    for event in view.marked:
-        if view.marked_as(event) == "leftover":
-            leftovers.append((view.row_of_marked(event), "delete_google"))
+    leftovers = _leftovers(view)
     decided = {pair.sync_id for pair, _ in leftovers}
     verdicts: Verdicts = []
     for pair in view.pairs:
@@ -121,6 +118,15 @@ def _verdicts(view: CalendarView) -> Verdicts:
         if verdict is not None:
             verdicts.append((pair, verdict))
     return verdicts + leftovers
+
+
+def _leftovers(view: CalendarView) -> Verdicts:
+    """Copies by the sync that no row knows, and of whose Termin nothing is left here."""
+    leftovers: Verdicts = []
+    for event in view.marked:
+        if view.marked_as(event) == "leftover":
+            leftovers.append((view.row_of_marked(event), "delete_google"))
+    return leftovers
 
 
 def _verdict(view: CalendarView, pair: Pair) -> Verdict | None:
@@ -170,10 +176,7 @@ def _followed_copies(view: CalendarView, verdicts: Verdicts) -> dict[Pair, Googl
     A person's copy does, so that no Termin is deleted with its original. One that we have made ourselves under another
     id of the Termin is its event as well: a run was interrupted, or a backup of the table was put back.
     """
-    own_copies: dict[int | None, GoogleEvent] = {}
-    for event in reversed(view.marked):
-        if view.may_be_leftover(event):
-            own_copies[event.fr_nr] = event
+    own_copies = _own_copies(view)
     copies: dict[Pair, GoogleEvent] = {}
     for pair, verdict in verdicts:
         copy = None
@@ -183,6 +186,15 @@ def _followed_copies(view: CalendarView, verdicts: Verdicts) -> dict[Pair, Googl
             copy = _persons_copy(view, pair)
         if copy is not None:
             copies[pair] = copy
+    return copies
+
+
+def _own_copies(view: CalendarView) -> dict[int | None, GoogleEvent]:
+    """The events that we have made and no row knows, by their Termin; of several the first."""
+    copies: dict[int | None, GoogleEvent] = {}
+    for event in reversed(view.marked):
+        if view.may_be_leftover(event):
+            copies[event.fr_nr] = event
     return copies
 
 

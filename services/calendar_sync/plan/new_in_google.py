@@ -18,6 +18,7 @@ from services.calendar_sync.model import (
     PostAdvoware,
     RememberPending,
     TakeMarksOff,
+    Termin,
 )
 from services.calendar_sync.plan.parts import known_part, mark_untranslatable
 from services.calendar_sync.view import CalendarView, is_placeholder
@@ -116,11 +117,21 @@ def _plan_hidden_copy(
     if not view.is_asked(origin):
         yield ConfirmAdvoware(view.row_of_marked(google))
         return
+    whole = None
     termin = view.termine.get(origin) or view.elsewhere.get(origin)
-    original = known_part(termin) if termin else None
-    if termin is None or original is None or not view.may_post():
+    if termin is not None and view.may_post():
+        whole = _with_texts_of(termin, event)
+    if whole is None:
         yield from mark_untranslatable(TEXT_UNKNOWN, pair, google=google)
         return
+    shown = view.settings.shown(whole)
+    yield PostAdvoware(google, whole, shown, pair)
+
+
+def _with_texts_of(termin: Termin, event: NormalisedEvent) -> NormalisedEvent | None:
+    """The event with the texts of the Termin; None: they are not known."""
+    original = known_part(termin)
+    if original is None:
+        return None
     texts = {name: getattr(original, name) for name in TEXTS}
-    whole = replace(event, **texts, anonymised=False, privat=termin.privat)
-    yield PostAdvoware(google, whole, view.settings.shown(whole), pair)
+    return replace(event, **texts, anonymised=False, privat=termin.privat)
