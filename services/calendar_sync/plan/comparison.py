@@ -41,8 +41,10 @@ class Comparison:
         advoware: NormalisedEvent,
         event: GoogleEvent | None,
     ) -> None:
-        self.pair, self.termin = pair, termin
-        self.advoware, self.event = advoware, event
+        self.pair = pair
+        self.termin = termin
+        self.advoware = advoware
+        self.event = event
         self.google = event.event if event else None
         self.persons_private = view.persons_private(pair)
         self.shown = view.settings.shown(advoware, persons_private=self.persons_private)
