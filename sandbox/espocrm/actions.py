@@ -138,18 +138,25 @@ def _fields_to_erase(requested: Erase) -> tuple[list[EntityField], list[EntityFi
     Raises:
         ApiError: 400, there is no such field.
     """
-    known = {
-        field.name: field for field in requested.kind.all_fields if _may_erase(field)
-    }
-    names: list[str] = []
-    for name in requested.fields:
-        names += _COMPOSED.get((requested.entity, name), (name,))
+    fields = _erasable(requested, _names_to_erase(requested))
+    contacts = [field for field in requested.kind.contact_fields if field in fields]
+    return contacts, [field for field in fields if field not in contacts]
+
+
+def _erasable(requested: Erase, names: list[str]) -> list[EntityField]:
+    fields = [field for field in requested.kind.all_fields if _may_erase(field)]
+    known = {field.name: field for field in fields}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ApiError(400, f"Unknown fields: {', '.join(unknown)}.")
-    contacts = [field for field in requested.kind.contact_fields if field.name in names]
-    others = [known[name] for name in names if known[name] not in contacts]
-    return contacts, others
+    return [known[name] for name in names]
+
+
+def _names_to_erase(requested: Erase) -> list[str]:
+    names: list[str] = []
+    for name in requested.fields:
+        names += _COMPOSED.get((requested.entity, name), (name,))
+    return names
 
 
 def _may_erase(field: EntityField) -> bool:

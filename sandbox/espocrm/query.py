@@ -104,21 +104,28 @@ def _selected(select: Any) -> frozenset[str] | None:
 
 
 def _from_plain_parameters(query: Mapping[str, Any]) -> dict[str, Any]:
-    where = query.get("whereGroup") or query.get("where")
-    if isinstance(where, dict):
-        where = list(where.values())
-    if not isinstance(where, list):
-        where = None
     raw = {name: query[name] for name in _NOT_SUPPORTED if name in query}
-    raw |= {"where": where, "orderBy": _text(query, "orderBy")}
+    raw["where"] = _plain_where(query)
+    raw["orderBy"] = _text(query, "orderBy")
     select = _text(query, "attributeSelect") or _text(query, "select")
-    raw["select"] = None if select is None else select.split(",")
+    if select is not None:
+        raw["select"] = select.split(",")
     order = _text(query, "order")
-    raw["order"] = None if order is None else order.upper()
+    if order is not None:
+        raw["order"] = order.upper()
     for name in ("maxSize", "offset"):
         number = _text(query, name)
-        raw[name] = None if number is None else php_int(number)
+        if number is not None:
+            raw[name] = php_int(number)
     return raw
+
+
+def _plain_where(query: Mapping[str, Any]) -> list[Any] | None:
+    """PHP makes an object of ``where[0][type]=...``, with the positions as names."""
+    where = query.get("whereGroup") or query.get("where")
+    if isinstance(where, dict):
+        return list(where.values())
+    return where if isinstance(where, list) else None
 
 
 def _text(query: Mapping[str, Any], name: str) -> str | None:

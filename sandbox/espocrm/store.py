@@ -303,14 +303,12 @@ class Store:
         record.version += counts
         if keep_modified:
             return None
-        always_changed = self._always_changed(entity, counts=counts)
-        new_modifier = record.values.get("modifiedById") != user.id
-        if not changed and not new_modifier and not always_changed:
+        changed |= self._always_changed(entity, counts=counts)
+        if record.values.get("modifiedById") != user.id:
+            changed |= {"modifiedById", "modifiedByName"}
+        if not changed:
             return None
         record.values |= {"modifiedAt": self._stamp(), "modifiedById": user.id}
-        if new_modifier:
-            changed |= {"modifiedById", "modifiedByName"}
-        changed |= always_changed
         payload = self._update_payload(record, data, changed)
         return Change("update", entity.name, record.id, payload, user.id)
 

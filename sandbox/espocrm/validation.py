@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -156,39 +156,50 @@ def validate(
         ApiError: 400 with the reason and body that EspoCRM gives.
     """
     is_older = entity.name in CUSTOM_ENTITIES and not settings.has_form_rules
+    checks = _Checks(entity, data, present, settings, demand_required)
     for field in entity.all_fields:
         if field.read_only:
             continue
         if is_older and field.type in {"varchar", "link"}:
             field = replace(field, required=False, max_length=None)
-        given = [attribute for attribute in field.writable if attribute in data]
-        if given and field.flags:
-            values = {**(present or {}), **data}
-            kind = _contact_failure(field, values, settings)
-        else:
-            asks = demand_required and (bool(given) or present is None)
-            kind = "required" if asks and _is_missing(field, data) else None
-            kind = kind or _first_failure(entity, field, data, settings)
+        kind = checks.failure(field)
         if kind:
             raise validation_failure(entity.name, field.name, kind)
+
+
+@dataclass(frozen=True)
+class _Checks:
+    """The checks of one request."""
+
+    entity: Entity
+    data: Mapping[str, Any]
+    present: Mapping[str, Any] | None
+    settings: Settings
+    demand_required: bool
+
+    def failure(self, field: Field) -> str | None:
+        """The first check that the field's attributes do not pass."""
+        given = [attribute for attribute in field.writable if attribute in self.data]
+        if given and field.flags:
+            values = {**(self.present or {}), **self.data}
+            return _contact_failure(field, values, self.settings)
+        if self._asks_for(given) and _is_missing(field, self.data):
+            return "required"
+        for attribute in given:
+            value = self.data[attribute]
+            kind = _failure(self.entity, field, attribute, value, self.settings)
+            if kind:
+                return kind
+        return None
+
+    def _asks_for(self, given: list[str]) -> bool:
+        """Whether a required value must be there: in a new record, and in a field that is sent."""
+        return self.demand_required and (bool(given) or self.present is None)
 
 
 def _is_missing(field: Field, data: Mapping[str, Any]) -> bool:
     values = [data.get(attribute) for attribute in field.writable]
     return field.required and None in values
-
-
-def _first_failure(
-    entity: Entity, field: Field, data: Mapping[str, Any], settings: Settings
-) -> str | None:
-    """The first check that one of the field's given attributes does not pass."""
-    for attribute in field.writable:
-        if attribute not in data:
-            continue
-        kind = _failure(entity, field, attribute, data[attribute], settings)
-        if kind:
-            return kind
-    return None
 
 
 def validate_bank_details(entity: Entity, data: dict[str, Any]) -> None:
@@ -220,11 +231,14 @@ def validate_name(
     sent = [name for name in ("lastName", "firmenname", "rechtsform") if name in data]
     if present is not None and not sent:
         return
-    values = {**(present or {}), **data}
+    if not _is_named({**(present or {}), **data}):
+        failing = sent[0] if sent else "lastName"
+        raise validation_failure(entity.name, failing, "named")
+
+
+def _is_named(values: Mapping[str, Any]) -> bool:
     is_company = values.get("firmenname") and values.get("rechtsform")
-    if values.get("lastName") or is_company:
-        return
-    raise validation_failure(entity.name, sent[0] if sent else "lastName", "named")
+    return bool(values.get("lastName") or is_company)
 
 
 def _is_code(kind: type[schwifty.IBAN | schwifty.BIC], value: str) -> bool:
@@ -298,20 +312,29 @@ def _contact_failure(
     entries = values.get(f"{field.name}Data")
     if entries is None:
         entries = []
-    wrong = "emailAddress" if field.type == "email" else "valid"
+    is_mail = field.type == "email"
+    wrong = "emailAddress" if is_mail else "valid"
     if not _is_list_of_objects(entries):
         return wrong
     held = [entry.get(field.name) for entry in entries]
-    if field.type == "email":
-        passes = _all_mails([plain, *held])
-    else:
+    passes = _all_mails([plain, *held])
+    if not is_mail:
         passes = _all_phones(plain, held, settings) and _all_phone_types(entries)
     if not passes:
         return wrong
+    return _size_failure(field, [plain, *held])
+
+
+def _size_failure(field: Field, values: list[Any]) -> str | None:
+    """``values``: the plain attribute, and that of each entry."""
     limit = MAX_MAIL_LENGTH if field.type == "email" else MAX_PHONE_LENGTH
-    if any(len(value) > limit for value in [plain, *held] if value):
+    if not _all_fit(values, limit):
         return "maxLength"
-    return "maxCount" if len(entries) > MAX_CONTACT_ENTRIES else None
+    return "maxCount" if len(values) - 1 > MAX_CONTACT_ENTRIES else None
+
+
+def _all_fit(values: list[Any], limit: int) -> bool:
+    return all(len(value) <= limit for value in values if value)
 
 
 def _is_list_of_objects(entries: Any) -> bool:

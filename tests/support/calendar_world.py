@@ -227,7 +227,7 @@ class CalendarWorld:
         if calendar is None:
             return []
         seen = [
-            self.google.world.events.as_seen(calendar, event)
+            self.google.world.events.as_shown(calendar, event)
             for event in calendar.events.values()
         ]
         return [
