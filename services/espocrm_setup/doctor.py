@@ -421,24 +421,39 @@ async def _check_running(
     rows = [row for row in await api.webhooks() if row.get("isActive")]
     if not rows:
         return []
-    probes = [(row, keys.get(row["id"], ""), True) for row in rows]
+    for row in rows:
+        secret = keys.get(row["id"], "")
+        problem = await _check_delivery(resources, row, secret, should_be_accepted=True)
+        if problem is not None:
+            return [problem]
     if keys:
-        probes.append((rows[0], random.token_hex(16), False))
-    for row, secret, should_be_accepted in probes:
-        try:
-            status = await _deliver_nothing(resources, row, secret)
-        except ForeignSystemError as error:
-            message = f"{_without_query(row['url'])}: {error.reason or error}."
-            return [Check(RUNNING, "warning", message, _START)]
-        is_accepted = status in _ACCEPTED
-        if not is_accepted and status != 401:
-            message = f"{_without_query(row['url'])} answers {status}."
-            return [Check(RUNNING, "failed", message, _START)]
-        if is_accepted != should_be_accepted:
-            message = "It was started with other secrets than .env has now."
-            return [Check(RUNNING, "failed", message, _RESTART)]
+        secret = random.token_hex(16)
+        problem = await _check_delivery(
+            resources, rows[0], secret, should_be_accepted=False
+        )
+        if problem is not None:
+            return [problem]
     message = "It accepts EspoCRM's webhooks and has the secrets that .env has."
     return [Check(RUNNING, "ok", message)]
+
+
+async def _check_delivery(
+    resources: Resources, webhook: Record, secret: str, *, should_be_accepted: bool
+) -> Check | None:
+    """What is wrong with the answer to a delivery that is signed with this secret; None if nothing is."""
+    address = _without_query(webhook["url"])
+    try:
+        status = await _deliver_nothing(resources, webhook, secret)
+    except ForeignSystemError as error:
+        message = f"{address}: {error.reason or error}."
+        return Check(RUNNING, "warning", message, _START)
+    is_accepted = status in _ACCEPTED
+    if not is_accepted and status != 401:
+        return Check(RUNNING, "failed", f"{address} answers {status}.", _START)
+    if is_accepted != should_be_accepted:
+        message = "It was started with other secrets than .env has now."
+        return Check(RUNNING, "failed", message, _RESTART)
+    return None
 
 
 async def _deliver_nothing(resources: Resources, webhook: Record, secret: str) -> int:
