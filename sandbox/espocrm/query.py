@@ -42,7 +42,7 @@ class SearchParams:
 
     where: list[Any]
     order_by: str | None
-    descending: bool | None  #: None: not said
+    descending: bool | None  #: None: not given
     offset: int
     max_size: int
     select: frozenset[str] | None

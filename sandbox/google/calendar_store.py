@@ -67,7 +67,7 @@ class AclRule:
 
     @property
     def id(self) -> str:
-        """``user:somebody@example.de``, ``domain:example.de`` or ``default``."""
+        """``user:anna@example.de``, ``domain:example.de`` or ``default``."""
         return (
             self.scope_type
             if self.scope_value is None

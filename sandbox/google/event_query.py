@@ -55,7 +55,7 @@ class EventFilter:
     properties: tuple[tuple[str, str, str], ...]  #: kind, name, value
 
     def matches(self, event: Event) -> bool:
-        """Whether the event fulfils everything but what is said about deleted ones and the time."""
+        """Whether the event fulfils everything but what is asked about deleted ones and the time."""
         if self.updated_min is not None and event.updated < self.updated_min:
             return False
         if self.uid is not None and event.ical_uid != self.uid:

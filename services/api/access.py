@@ -137,7 +137,7 @@ async def _slow_down(
             context,
             "warning",
             "access.denied",
-            door=entry_point,
+            entry_point=entry_point,
             refusals=gate.unlogged,
         )
         gate.logged_at, gate.unlogged = now, 0
