@@ -210,7 +210,7 @@ class BankverbindungenSync:
             log(
                 self._context,
                 "error",
-                "bankverbindungen.not_told",
+                "bankverbindungen.remainder_not_written",
                 entity_id=event.entity_id,
                 error=name,
             )
