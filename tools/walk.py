@@ -31,6 +31,7 @@ import asyncpg  # noqa: E402
 from beteiligte_office import Office  # noqa: E402
 from calendar_office import CalendarOffice  # noqa: E402
 from hasty_loop import hasty_runner  # noqa: E402
+from servers import Stores  # noqa: E402
 
 from cli import embedded  # noqa: E402
 from cli.system import ESPOCRM_TWIN_KEY  # noqa: E402
@@ -229,7 +230,9 @@ async def _with_stores(folder: Path, work: Callable[[Any], Awaitable[None]]) -> 
     async with AsyncExitStack() as stack:
         postgres = await stack.enter_async_context(embedded.postgres(folder / "pg"))
         redis = await stack.enter_async_context(embedded.redis(folder / "redis"))
-        await work(SimpleNamespace(postgres=postgres, redis=redis))
+        stores = Stores(postgres, redis)
+        await stores.prepare()
+        await work(stores)
 
 
 def main() -> None:

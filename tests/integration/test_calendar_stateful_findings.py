@@ -28,8 +28,9 @@ from calendar_scenario import (
     Trouble,
     When,
 )
-from calendar_world import CalendarWorld, Servers
+from calendar_world import CalendarWorld
 from hasty_loop import hasty_runner
+from servers import Stores
 
 WRITING = Configure()
 LAST_CHANGE = Configure(strategy="last_change_wins")
@@ -46,7 +47,7 @@ MARKS = [
 
 @pytest.fixture(scope="module")
 def world(
-    stores: Servers, tmp_path_factory: pytest.TempPathFactory
+    stores: Stores, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[asyncio.Runner, CalendarWorld]]:
     """One world for all scenarios, and the runner of its loop."""
     with hasty_runner() as runner:
