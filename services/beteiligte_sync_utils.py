@@ -41,6 +41,7 @@ from services.core.errors import (
 from services.core.locks import beteiligte_lock_key, record_lock
 from services.core.log import log
 from services.core.look_again import EDIT, HAND, beteiligter, in_turn
+from services.core.metrics import GUARDS
 from services.core.pending import claim_pending
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
@@ -811,6 +812,7 @@ class BeteiligteSync:
         )
         await self._notifications.notify(problem)
         message = problem_sentence(problem)
+        GUARDS.labels(f"beteiligte_{error.reason}").inc()
         log(
             self._context,
             "warning",

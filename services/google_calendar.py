@@ -39,6 +39,7 @@ from services.core.errors import (
     error_for_status,
 )
 from services.core.log import log
+from services.core.metrics import UNREACHABLE, count_call
 from services.core.pause import note_refusal, refusal_of_writes
 from services.core.rate_limit import acquire
 from services.core.resources import Resources, current_resources
@@ -421,16 +422,21 @@ class _Threads:
         refusal: Paused | None,
     ) -> Any:
         failure: Exception
+        method = ""
         try:
             if not hasattr(self._local, "google"):
                 self._local.google = _new_service(settings)
             prepared = request(self._local.google)
-            if refusal is not None and prepared.method not in READS:
+            method = prepared.method
+            if refusal is not None and method not in READS:
                 raise refusal
             if if_match is not None:
                 prepared.headers["If-Match"] = if_match
-            return prepared.execute(http=_single_use(prepared.http) if once else None)
+            answer = prepared.execute(http=_single_use(prepared.http) if once else None)
+            count_call(SYSTEM, method, 200)
+            return answer
         except HttpError as error:
+            count_call(SYSTEM, method, int(error.resp.status))
             failure = _refusal(error)
         except (
             GoogleAuthError,
@@ -439,6 +445,7 @@ class _Threads:
             OSError,
             ValueError,
         ) as error:
+            count_call(SYSTEM, method, UNREACHABLE)
             failure = _failure(error)
             self._forget_service()
         raise failure  # outside of the handler, so that no traceback leads to Google's texts

@@ -27,6 +27,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import asyncpg
 
+from services.core.cron_runs import note_cron_run
 from services.core.database import database_errors
 from services.core.errors import (
     DatabaseUnusable,
@@ -35,6 +36,7 @@ from services.core.errors import (
     Unavailable,
 )
 from services.core.log import log
+from services.core.metrics import GUARDS, observe_wait
 from services.core.operator_actions import (
     SYSTEM,
     ActionResult,
@@ -61,6 +63,9 @@ TOPICS: Mapping[str, str] = {
     "calendar_sync_employee": "calendar",
 }
 CRONS: Mapping[str, str] = {"beteiligte_sync": "vmh", "calendar_sync": "calendar"}
+
+#: The cron that ends pauses; it cannot be paused.
+RESUME_CRON = "resume"
 
 LONGEST_REASON = 200
 LONGEST_EMPLOYEE = 40
@@ -285,6 +290,7 @@ async def run_job(
         Unavailable: the job is paused and cannot be kept, so that the queue has to try again.
     """
     resources = current_resources()
+    observe_wait(topic, payload, resources.clock())
     work = Work(TOPICS[topic], topic=topic, employee=employee)
     if not await _is_stopped(resources, work, job):
         return
@@ -308,7 +314,22 @@ async def run_cron(
     work = Work(CRONS[cron], cron=cron)
     if await _is_stopped(current_resources(), work, kept_result):
         log(context, "info", "cron.paused", cron=cron)
+    else:
+        await _note_cron(cron, context)
     return results[0] if results else None
+
+
+async def _note_cron(cron: str, context: Any) -> None:
+    try:
+        await note_cron_run(current_resources(), cron)
+    except (Unavailable, DatabaseUnusable) as error:
+        log(
+            context,
+            "warning",
+            "cron.not_noted",
+            cron=cron,
+            error=type(error).__name__,
+        )
 
 
 async def _is_stopped(
@@ -385,6 +406,7 @@ def _shown(item: Pause) -> str:
 
 def note_refusal() -> None:
     """Remember that a write of the running work was refused, so that its job is kept."""
+    GUARDS.labels("pause").inc()
     work = _work.get()
     if work is not None:
         work.is_refused = True
@@ -435,6 +457,7 @@ async def release_jobs(enqueue: Enqueue, context: Any) -> dict[str, int]:
     for work in await _kept(resources):
         released += await _release(resources, enqueue, work)
     waiting = sum((await waiting_jobs(resources)).values())
+    await note_cron_run(resources, RESUME_CRON)
     if released:
         log(context, "info", "jobs.released", released=released, waiting=waiting)
     return {"released": released, "waiting": waiting}
