@@ -21,6 +21,7 @@ from local_engine.functions import BuiltinFunctions
 from local_engine.http_api import DEFAULT_TIMEOUT, HttpApi
 from local_engine.invocations import Functions, Invocations
 from local_engine.logs import log_event
+from local_engine.queue_functions import QueueFunctions
 from local_engine.queue_store import QueueStore
 from local_engine.queues import Queues
 from local_engine.routes import Routes
@@ -28,6 +29,7 @@ from local_engine.sessions import WorkerPort
 from local_engine.state import StateFunctions, StateStore, StateTriggers
 from local_engine.tasks import Tasks
 from local_engine.telemetry import Telemetry
+from local_engine.telemetry_functions import TelemetryFunctions
 from local_engine.triggers import Triggers
 from local_engine.workers import Workers
 
@@ -100,11 +102,13 @@ class Engine:
             triggers,
             channels,
             queues,
-            self._store,
             state,
-            telemetry,
         )
-        functions.builtins.update(builtins.table())
+        functions.builtins |= {
+            **builtins.table(),
+            **QueueFunctions(queues, self._store).table(),
+            **TelemetryFunctions(telemetry, workers, self._database).table(),
+        }
         bodies = Bodies(body_seconds)
         console = Console(
             workers,
@@ -112,7 +116,6 @@ class Engine:
             invocations,
             triggers,
             cron,
-            self._database,
             bodies,
             time.monotonic(),
         )

@@ -22,6 +22,8 @@ from local_engine.protocol import MAX_PAYLOAD_BYTES, dumps, loads
 from local_engine.triggers import Trigger, condition_met
 
 STATE_NAMESPACE = "state"
+#: What the namespace of a stream's values begins with; the stream's name follows.
+STREAM_NAMESPACES = "stream:"
 #: State changes waiting to be reported to state triggers.
 MAX_PENDING_EVENTS = 1_000
 
@@ -178,6 +180,20 @@ class StateStore:
             rows: Any = await (await connection.execute(query, [namespace])).fetchall()
         return sorted(row[0] for row in rows)
 
+    async def streams(self) -> dict[str, list[str]]:
+        """Return the groups that hold values of every stream, both sorted by name."""
+        query = """
+            SELECT DISTINCT substr(namespace, length(%(prefix)s) + 1), scope FROM engine.state
+            WHERE starts_with(namespace, %(prefix)s)
+        """
+        async with self._database.transaction() as connection:
+            cursor = await connection.execute(query, {"prefix": STREAM_NAMESPACES})
+            rows: list[Any] = await cursor.fetchall()
+        found: dict[str, list[str]] = {}
+        for stream, group in sorted(rows):
+            found.setdefault(stream, []).append(group)
+        return found
+
     @staticmethod
     async def _read(connection: Connection, place: tuple[str, str, str]) -> Any:
         query = "SELECT value::text FROM engine.state WHERE namespace = %s AND scope = %s AND key = %s"
@@ -300,6 +316,10 @@ class StateFunctions:
     async def scopes(self, namespace: str) -> list[str]:
         """Return the scopes of a namespace."""
         return await _checked("LIST_GROUPS_ERROR", self._store.scopes(namespace))
+
+    async def streams(self) -> dict[str, list[str]]:
+        """Return the groups of every stream."""
+        return await _checked("STREAM_LIST_ALL_ERROR", self._store.streams())
 
     async def _change(
         self,

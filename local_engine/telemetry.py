@@ -142,6 +142,18 @@ class Telemetry:
             trace_id=record["trace_id"],
         )
 
+    def clear_logs(self) -> None:
+        """Forget all log records."""
+        self._logs.clear()
+
+    def clear_spans(self) -> None:
+        """Forget all spans."""
+        self._spans.clear()
+
+    def counts(self) -> dict[str, int]:
+        """Return how many ``logs`` and ``spans`` are kept."""
+        return {"logs": len(self._logs), "spans": len(self._spans)}
+
     def logs(self, query: dict[str, Any]) -> dict[str, Any]:
         """Return log records, newest first.
 
