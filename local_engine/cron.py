@@ -18,11 +18,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
 from local_engine.errors import EngineError
-from local_engine.invocations import Invocations
 from local_engine.logs import log_event
 from local_engine.tasks import Tasks
-from local_engine.telemetry import Telemetry
-from local_engine.triggers import Trigger, TriggerRejectedError, condition_met
+from local_engine.worker_port.invocations import Invocations
+from local_engine.worker_port.telemetry import Telemetry
+from local_engine.worker_port.triggers import (
+    Trigger,
+    TriggerRejectedError,
+    condition_met,
+)
 
 _MONTHS = {
     name.lower(): index for index, name in enumerate(calendar.month_name) if name

@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from local_engine.database import Connection, Database
 from local_engine.errors import EngineError
-from local_engine.invocations import Invocations
 from local_engine.logs import log_event
-from local_engine.protocol import MAX_PAYLOAD_BYTES, dumps, loads
-from local_engine.triggers import Trigger, condition_met
+from local_engine.worker_port.invocations import Invocations
+from local_engine.worker_port.protocol import MAX_PAYLOAD_BYTES, dumps, loads
+from local_engine.worker_port.triggers import Trigger, condition_met
 
 STATE_NAMESPACE = "state"
 #: What the namespace of a stream's values begins with; the stream's name follows.

@@ -25,9 +25,9 @@ from engine_harness import (
     request,
 )
 
-from local_engine.bodies import Bodies
 from local_engine.errors import OverloadedError
-from local_engine.http_api import MAX_CONCURRENT_REQUESTS
+from local_engine.http_port.api import MAX_CONCURRENT_REQUESTS
+from local_engine.http_port.bodies import Bodies
 from local_engine.server import Engine
 
 

@@ -11,10 +11,10 @@ from pydantic import Field
 
 from local_engine.database import Database
 from local_engine.errors import StorageUnavailableError
-from local_engine.inputs import Input, Nothing, typed
-from local_engine.invocations import Builtin, Trace
-from local_engine.telemetry import Telemetry
-from local_engine.workers import Workers
+from local_engine.functions.inputs import Input, Nothing, typed
+from local_engine.worker_port.invocations import Builtin, Trace
+from local_engine.worker_port.telemetry import Telemetry
+from local_engine.worker_port.workers import Workers
 
 DISTRIBUTION = "bitbylaw"
 

@@ -5,7 +5,7 @@ while no worker has registered its steps, or when the worker of a known route is
 503 ``{"error": "no worker connected"}`` instead of 404; a worker lost during a request gives 503 instead of 500.
 JSON bodies above 1,000,000 bytes get 413, those that take longer than ten seconds 408; they are read before the request
 takes one of the slots. A handler that answers nothing at all gets its 504 after a second instead of
-the full time limit. How answers are composed: ``local_engine.responses``.
+the full time limit. How answers are composed: ``local_engine.http_port.responses``.
 
 The function also gets the request's target, as the header that the reverse proxy in front of the real engine sets
 (deploy/Caddyfile): of a repeated query parameter the engine itself hands over the last value only.
@@ -25,23 +25,23 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from local_engine.bodies import Bodies, pieces
-from local_engine.channels import Channel, Channels, End
-from local_engine.console import PREFIX, STATUSES, Console, is_own_origin
 from local_engine.errors import (
     EngineError,
     InvocationStoppedError,
     PayloadTooLargeError,
 )
-from local_engine.invocations import Functions, Invocations
+from local_engine.http_port.bodies import Bodies, pieces
+from local_engine.http_port.console import PREFIX, STATUSES, Console, is_own_origin
+from local_engine.http_port.responses import Answer, Composer, NoResponseError
+from local_engine.http_port.routes import Match, NoMatch, Routes
 from local_engine.logs import log_event
-from local_engine.protocol import loads
-from local_engine.responses import Answer, Composer, NoResponseError
-from local_engine.routes import Match, NoMatch, Routes
 from local_engine.tasks import Tasks
-from local_engine.telemetry import Span, Telemetry
-from local_engine.triggers import condition_met
-from local_engine.workers import Workers
+from local_engine.worker_port.channels import Channel, Channels, End
+from local_engine.worker_port.invocations import Functions, Invocations
+from local_engine.worker_port.protocol import loads
+from local_engine.worker_port.telemetry import Span, Telemetry
+from local_engine.worker_port.triggers import condition_met
+from local_engine.worker_port.workers import Workers
 
 MAX_CONCURRENT_REQUESTS = 1_024
 #: Looks at the health have slots of their own: they must be answered when all others are taken.

@@ -14,9 +14,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from local_engine.channels import Channel, End, Item
 from local_engine.errors import EngineError
-from local_engine.protocol import MAX_RECEIVE_BYTES, dumps, loads
+from local_engine.worker_port.channels import Channel, End, Item
+from local_engine.worker_port.protocol import MAX_RECEIVE_BYTES, dumps, loads
 
 #: The first bytes of an ordinary answer may overtake its result by a moment; a streaming answer waits this long (s).
 RESULT_GRACE = 1.0

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from local_engine.invocations import Trace
 from local_engine.logs import log_event
-from local_engine.protocol import ProtocolError, loads
+from local_engine.worker_port.invocations import Trace
+from local_engine.worker_port.protocol import ProtocolError, loads
 
 MAX_LOGS = 1_000
 MAX_SPANS = 10_000

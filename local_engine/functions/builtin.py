@@ -9,24 +9,24 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, ConfigDict, Field
 
-from local_engine.channels import DEFAULT_BUFFER, Channels
-from local_engine.inputs import Input, Nothing, typed
-from local_engine.invocations import (
-    INTERNAL_PREFIX,
-    Builtin,
-    Functions,
-    Invocations,
-    Trace,
-)
-from local_engine.queues import Queues
+from local_engine.functions.inputs import Input, Nothing, typed
+from local_engine.queues.delivery import Queues
 from local_engine.state import (
     STATE_NAMESPACE,
     STREAM_NAMESPACES,
     Operation,
     StateFunctions,
 )
-from local_engine.triggers import Triggers
-from local_engine.workers import Workers
+from local_engine.worker_port.channels import DEFAULT_BUFFER, Channels
+from local_engine.worker_port.invocations import (
+    INTERNAL_PREFIX,
+    Builtin,
+    Functions,
+    Invocations,
+    Trace,
+)
+from local_engine.worker_port.triggers import Triggers
+from local_engine.worker_port.workers import Workers
 
 
 class _Enqueue(Input):

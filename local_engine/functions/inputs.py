@@ -9,8 +9,8 @@ import psycopg
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from local_engine.errors import InvalidInputError
-from local_engine.invocations import Builtin, Trace
-from local_engine.protocol import validation_summary
+from local_engine.worker_port.invocations import Builtin, Trace
+from local_engine.worker_port.protocol import validation_summary
 
 
 class Input(BaseModel):

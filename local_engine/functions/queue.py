@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import Field
 
 from local_engine.errors import EngineError
-from local_engine.inputs import Input, Nothing, typed
-from local_engine.invocations import Builtin, Trace
-from local_engine.queue_store import QueueStore
-from local_engine.queues import Queues
+from local_engine.functions.inputs import Input, Nothing, typed
+from local_engine.queues.delivery import Queues
+from local_engine.queues.store import QueueStore
+from local_engine.worker_port.invocations import Builtin, Trace
 
 MAX_DEAD_LETTERS = 1_000
 DEFAULT_PAGE = 50

@@ -12,12 +12,12 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from local_engine import protocol
 from local_engine.errors import EngineError
-from local_engine.invocations import Invocations
 from local_engine.logs import log_event
 from local_engine.tasks import Tasks
-from local_engine.workers import WorkerConnection
+from local_engine.worker_port import protocol
+from local_engine.worker_port.invocations import Invocations
+from local_engine.worker_port.workers import WorkerConnection
 
 PASSIVE_TYPES = frozenset(
     {

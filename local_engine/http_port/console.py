@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 
 from aiohttp import HttpVersion11, web
 
-from local_engine.bodies import Bodies
 from local_engine.cron import CronTriggers
 from local_engine.errors import EngineError, StorageUnavailableError
-from local_engine.invocations import Functions, Invocations
-from local_engine.protocol import MAX_RECEIVE_BYTES, dumps, loads
-from local_engine.triggers import Triggers
-from local_engine.workers import Workers
+from local_engine.http_port.bodies import Bodies
+from local_engine.worker_port.invocations import Functions, Invocations
+from local_engine.worker_port.protocol import MAX_RECEIVE_BYTES, dumps, loads
+from local_engine.worker_port.triggers import Triggers
+from local_engine.worker_port.workers import Workers
 
 PREFIX = "/_console/"
 INVOKE_TIMEOUT = 30.0

@@ -19,8 +19,8 @@ from procrastinate.jobs import Job, Status
 
 from local_engine.database import Connection, Database
 from local_engine.errors import EngineError, StorageUnavailableError
-from local_engine.invocations import Trace
-from local_engine.protocol import MAX_PAYLOAD_BYTES, dumps, loads
+from local_engine.worker_port.invocations import Trace
+from local_engine.worker_port.protocol import MAX_PAYLOAD_BYTES, dumps, loads
 
 MAX_TOPIC_LENGTH = 128
 #: PostgreSQL allows 63 bytes for a notification channel; procrastinate puts 23 before the queue's name.
@@ -124,7 +124,7 @@ ORDER BY job.id DESC LIMIT %(limit)s
 """
 _DEAD_LETTER_PAGE = """
 SELECT job.id, job.args ->> 'data', coalesce(note.error, ''), greatest(job.attempts - coalesce(note.forgiven, 0), 0),
-       (SELECT floor(extract(epoch FROM max(at)))::bigint FROM procrastinate_events
+       (SELECT trunc(extract(epoch FROM max(at)))::bigint FROM procrastinate_events
         WHERE job_id = job.id AND type = 'failed')
 FROM procrastinate_jobs job LEFT JOIN engine.job_notes note ON note.job_id = job.id
 WHERE job.status = 'failed' AND job.task_name = %(topic)s ORDER BY job.id DESC OFFSET %(offset)s LIMIT %(limit)s
