@@ -20,6 +20,7 @@ from local_engine.functions.telemetry import TelemetryFunctions
 from local_engine.http_port.api import DEFAULT_TIMEOUT, HttpApi
 from local_engine.http_port.bodies import BODY_SECONDS, Bodies
 from local_engine.http_port.console import Console
+from local_engine.http_port.console_endpoints import Endpoints
 from local_engine.http_port.routes import Routes
 from local_engine.logs import log_event
 from local_engine.queues.delivery import Queues
@@ -110,15 +111,16 @@ class Engine:
             **TelemetryFunctions(telemetry, workers, self._database).table(),
         }
         bodies = Bodies(body_seconds)
-        console = Console(
+        endpoints = Endpoints(
             workers,
             functions,
             invocations,
             triggers,
             cron,
-            bodies,
+            state,
             time.monotonic(),
         )
+        console = Console(endpoints, bodies)
         self._http_api = HttpApi(
             routes,
             workers,

@@ -173,12 +173,13 @@ class StateStore:
             ).fetchall()
         return [loads(row[0]) for row in rows]
 
-    async def scopes(self, namespace: str) -> list[str]:
-        """Return the scopes of a namespace that hold values, sorted."""
-        query = "SELECT DISTINCT scope FROM engine.state WHERE namespace = %s"
+    async def counts(self, namespace: str) -> dict[str, int]:
+        """Return the scopes of a namespace that hold values, and how many."""
+        query = "SELECT scope, count(*) FROM engine.state WHERE namespace = %s GROUP BY scope"
         async with self._database.transaction() as connection:
-            rows: Any = await (await connection.execute(query, [namespace])).fetchall()
-        return sorted(row[0] for row in rows)
+            cursor = await connection.execute(query, [namespace])
+            rows: list[Any] = await cursor.fetchall()
+        return dict(rows)
 
     async def streams(self) -> dict[str, list[str]]:
         """Return the groups that hold values of every stream, both sorted by name."""
@@ -247,9 +248,9 @@ class StateTriggers:
                     for name in ("scope", "key")
                 )
                 if wanted:
-                    await self._tell(trigger, event)
+                    await self._notify(trigger, event)
 
-    async def _tell(self, trigger: Trigger, event: dict[str, Any]) -> None:
+    async def _notify(self, trigger: Trigger, event: dict[str, Any]) -> None:
         try:
             if await condition_met(
                 self._invocations, trigger, "condition_function_id", event
@@ -314,8 +315,12 @@ class StateFunctions:
         return await _checked("LIST_ERROR", self._store.values(namespace, scope))
 
     async def scopes(self, namespace: str) -> list[str]:
-        """Return the scopes of a namespace."""
-        return await _checked("LIST_GROUPS_ERROR", self._store.scopes(namespace))
+        """Return the scopes of a namespace, sorted."""
+        return sorted(await self.counts(namespace))
+
+    async def counts(self, namespace: str) -> dict[str, int]:
+        """Return the scopes of a namespace and how many values each holds."""
+        return await _checked("LIST_GROUPS_ERROR", self._store.counts(namespace))
 
     async def streams(self) -> dict[str, list[str]]:
         """Return the groups of every stream."""

@@ -7,33 +7,22 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from pydantic import Field
-
 from local_engine.database import Database
 from local_engine.errors import StorageUnavailableError
 from local_engine.functions.inputs import Input, Nothing, typed
+from local_engine.functions.telemetry_search import (
+    PAGE,
+    LogQuery,
+    TraceQuery,
+    find_logs,
+    find_traces,
+    trace_tree,
+)
 from local_engine.worker_port.invocations import Builtin, Trace
 from local_engine.worker_port.telemetry import Telemetry
 from local_engine.worker_port.workers import Workers
 
 DISTRIBUTION = "bitbylaw"
-
-
-class _Logs(Input):
-    start_time: int | None = None
-    end_time: int | None = None
-    trace_id: str | None = None
-    span_id: str | None = None
-    severity_min: int | None = None
-    severity_text: str | None = None
-    offset: int | None = Field(default=None, ge=0)
-    limit: int | None = Field(default=None, ge=1)
-
-
-class _Traces(Input):
-    trace_id: str | None = None
-    offset: int | None = Field(default=None, ge=0)
-    limit: int | None = Field(default=None, ge=1)
 
 
 class _TraceTree(Input):
@@ -51,9 +40,9 @@ class TelemetryFunctions:
     def table(self) -> dict[str, Builtin]:
         """Return the functions by id."""
         entries: list[tuple[str, type[Any], Any]] = [
-            ("engine::logs::list", _Logs, self._logs),
+            ("engine::logs::list", LogQuery, self._logs),
             ("engine::logs::clear", Nothing, self._clear_logs),
-            ("engine::traces::list", _Traces, self._traces),
+            ("engine::traces::list", TraceQuery, self._traces),
             ("engine::traces::tree", _TraceTree, self._trace_tree),
             ("engine::traces::clear", Nothing, self._clear_traces),
             ("engine::health::check", Nothing, self._check_health),
@@ -63,18 +52,30 @@ class TelemetryFunctions:
             for function_id, model, handler in entries
         }
 
-    async def _logs(self, call: _Logs, _trace: Trace) -> dict[str, Any]:
-        return self.telemetry.logs(_given(call))
+    async def _logs(self, call: LogQuery, _trace: Trace) -> dict[str, Any]:
+        page, total = find_logs(self.telemetry.logs(), call)
+        return {
+            "logs": page,
+            "total": total,
+            "query": call.model_dump(exclude={"caller_worker_id"}),
+            "timestamp": _now(),
+        }
 
     async def _clear_logs(self, _call: Nothing, _trace: Trace) -> dict[str, Any]:
         self.telemetry.clear_logs()
         return {"success": True}
 
-    async def _traces(self, call: _Traces, _trace: Trace) -> dict[str, Any]:
-        return self.telemetry.traces(_given(call))
+    async def _traces(self, call: TraceQuery, _trace: Trace) -> dict[str, Any]:
+        page, total = find_traces(self.telemetry.spans(), call)
+        return {
+            "spans": page,
+            "total": total,
+            "offset": call.offset or 0,
+            "limit": call.limit or PAGE,
+        }
 
     async def _trace_tree(self, call: _TraceTree, _trace: Trace) -> dict[str, Any]:
-        return self.telemetry.tree(call.trace_id)
+        return {"roots": trace_tree(self.telemetry.spans(), call.trace_id)}
 
     async def _clear_traces(self, _call: Nothing, _trace: Trace) -> dict[str, Any]:
         self.telemetry.clear_spans()
@@ -98,7 +99,7 @@ class TelemetryFunctions:
                 "database": _component(database, {}),
                 "worker": _component(worker, {"connected": len(self.workers)}),
             },
-            "timestamp": time.time_ns() // 1_000_000,
+            "timestamp": _now(),
             "version": _version(),
         }
 
@@ -111,8 +112,8 @@ class TelemetryFunctions:
         return True
 
 
-def _given(call: Input) -> dict[str, Any]:
-    return call.model_dump(exclude_none=True, exclude={"caller_worker_id"})
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _component(healthy: bool, details: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,13 @@ from local_engine.errors import (
     PayloadTooLargeError,
 )
 from local_engine.http_port.bodies import Bodies, pieces
-from local_engine.http_port.console import PREFIX, STATUSES, Console, is_own_origin
+from local_engine.http_port.console import (
+    PREFIX,
+    STATUSES,
+    Console,
+    error,
+    is_own_origin,
+)
 from local_engine.http_port.responses import Answer, Composer, NoResponseError
 from local_engine.http_port.routes import Match, NoMatch, Routes
 from local_engine.logs import log_event
@@ -86,8 +92,26 @@ class HttpApi:
         if request.method == "OPTIONS":
             return _with_cors(request, web.Response(headers=_PREFLIGHT))
         if request.path.startswith(PREFIX):
-            return _with_cors(request, await self.console.handle(request))
-        found = self.routes.match(request.method, request.raw_path.partition("?")[0])
+            return await self._ask_console(request)
+        return await self._ask_steps(request)
+
+    async def _ask_console(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer below the console's prefix: its own endpoints first, then routes that a worker has registered."""
+        refusal = self.console.refuse(request)
+        if refusal is not None:
+            return _with_cors(request, refusal)
+        own = self.console.find(request)
+        if own is not None:
+            return _with_cors(request, await self.console.answer(request, *own))
+        if isinstance(self._match(request), Match):
+            return await self._ask_steps(request)
+        return _with_cors(request, error("not_found", "No such console endpoint", 404))
+
+    def _match(self, request: web.BaseRequest) -> Match | NoMatch:
+        return self.routes.match(request.method, request.raw_path.partition("?")[0])
+
+    async def _ask_steps(self, request: web.BaseRequest) -> web.StreamResponse:
+        found = self._match(request)
         if isinstance(found, NoMatch):
             return _with_cors(request, self._unmatched(request, found))
         try:

@@ -2,32 +2,31 @@
 
 There is no authentication, as there is none in the real one, so it is for this machine only. Refused is what comes from
 another machine, for another name than this machine's own (a page whose name was bent to 127.0.0.1 can read answers
-otherwise), with the ``Origin`` of another site, or by way of a proxy.
+otherwise), with the ``Origin`` of another site, or by way of a proxy. That holds for all that is below the prefix, also
+for paths that are no endpoints and that a worker has registered, such as the real console when it joins.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from aiohttp import HttpVersion11, web
 
-from local_engine.cron import CronTriggers
 from local_engine.errors import EngineError, StorageUnavailableError
 from local_engine.http_port.bodies import Bodies
-from local_engine.worker_port.invocations import Functions, Invocations
+from local_engine.http_port.console_endpoints import (
+    BadRequestError,
+    ConsoleTimeoutError,
+    Endpoint,
+    Endpoints,
+    Question,
+    Unhealthy,
+)
 from local_engine.worker_port.protocol import MAX_RECEIVE_BYTES, dumps, loads
-from local_engine.worker_port.triggers import Triggers
-from local_engine.worker_port.workers import Workers
 
 PREFIX = "/_console/"
-INVOKE_TIMEOUT = 30.0
 STATUSES = {
     "deserialization_error": 400,
     "function_not_found": 404,
@@ -53,69 +52,52 @@ _FORWARDING = frozenset(
     }
 )
 
-#: Endpoints that only pass their input to a built-in function.
-_FUNCTIONS = {
-    ("GET", "functions"): "engine::functions::list",
-    ("GET", "triggers"): "engine::triggers::list",
-    ("GET", "workers"): "engine::workers::list",
-    ("GET", "states/groups"): "state::list_groups",
-    ("POST", "states/group"): "state::list",
-    ("POST", "otel/logs"): "engine::logs::list",
-    ("POST", "otel/traces"): "engine::traces::list",
-    ("POST", "otel/traces/tree"): "engine::traces::tree",
-    ("GET", "queues"): "engine::queue::stats",
-    ("GET", "queues/dead-letters"): "engine::queue::dead_letters",
-    ("POST", "queues/redrive"): "engine::queue::redrive",
-}
 
-
-class BadRequestError(Exception):
-    """The request's input cannot be used; the text says why."""
-
-
-@dataclass
 class Console:
     """Answers the console's requests."""
 
-    workers: Workers
-    functions: Functions
-    invocations: Invocations
-    triggers: Triggers
-    cron: CronTriggers
-    bodies: Bodies
-    started: float
+    def __init__(self, endpoints: Endpoints, bodies: Bodies) -> None:
+        self._endpoints = endpoints.table()
+        self._bodies = bodies
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
+    def refuse(self, request: web.BaseRequest) -> web.Response | None:
+        """Return the refusal of a request below the prefix that does not come from this machine's own tools."""
+        if _is_from_this_machine(request) and not _came_through_a_proxy(request):
+            return None
+        return error("forbidden", "The console answers to this machine only", 403)
+
+    def find(self, request: web.BaseRequest) -> tuple[Endpoint, dict[str, str]] | None:
+        """Return the endpoint of a request and the parameters of its path, or None; whole names come first."""
+        path = request.raw_path.partition("?")[0].removeprefix(PREFIX)
+        exact = self._endpoints.get((request.method, path))
+        if exact is not None:
+            return exact, {}
+        for (method, pattern), endpoint in self._endpoints.items():
+            parameters = _parameters(pattern, path)
+            if method == request.method and parameters is not None:
+                return endpoint, parameters
+        return None
+
+    async def answer(
+        self, request: web.BaseRequest, endpoint: Endpoint, parameters: dict[str, str]
+    ) -> web.Response:
         """Answer one request: JSON always, errors as ``{"error", "message"}``."""
-        key = (request.method, request.path.removeprefix(PREFIX))
-        own = self._own_endpoints()
-        if not _is_from_this_machine(request) or _came_through_a_proxy(request):
-            return _json(
-                {
-                    "error": "forbidden",
-                    "message": "The console answers to this machine only",
-                },
-                403,
-            )
-        if key not in own and key not in _FUNCTIONS:
-            return _json(
-                {"error": "not_found", "message": "No such console endpoint"}, 404
-            )
         try:
             data = await self._input(request)
-            if key in own:
-                return await own[key](data)
-            return _json(await self.invocations.invoke(_FUNCTIONS[key], data))
+            body = await endpoint(Question(parameters, data))
+            return _json(body, 503 if isinstance(body, Unhealthy) else 200)
         except BadRequestError as exc:
-            return _json({"error": "bad_request", "message": str(exc)}, 400)
+            return error("bad_request", str(exc), 400)
+        except ConsoleTimeoutError as exc:
+            return error("timeout", str(exc), 504)
         except EngineError as exc:
-            return _json({"error": exc.code, "message": exc.message}, _status(exc))
+            return error(exc.code, exc.message, _status(exc))
 
     async def _input(self, request: web.BaseRequest) -> dict[str, Any]:
-        """Return the query (GET) or the JSON object of the body."""
-        if request.method == "GET":
+        """Return the query (GET, DELETE) or the JSON object of the body."""
+        if request.method != "POST":
             return dict(request.query)
-        body = await self.bodies.read(request)
+        body = await self._bodies.read(request)
         try:
             data = loads(body.decode() or "{}")
         except ValueError as exc:
@@ -124,71 +106,24 @@ class Console:
             raise BadRequestError("the body is no JSON object")
         return data
 
-    def _own_endpoints(
-        self,
-    ) -> dict[tuple[str, str], Callable[[dict[str, Any]], Awaitable[web.Response]]]:
-        return {
-            ("GET", "status"): self._status,
-            ("GET", "health"): self._health,
-            ("GET", "trigger-types"): self._trigger_types,
-            ("POST", "invoke"): self._invoke,
-            ("POST", "cron/trigger"): self._cron_trigger,
-        }
 
-    async def _status(self, _data: dict[str, Any]) -> web.Response:
-        return _json(
-            {
-                "status": "running",
-                "uptime_seconds": round(time.monotonic() - self.started, 1),
-                "workers": len(self.workers),
-                "workers_ready": sum(worker.ready for worker in self.workers),
-                "functions": len(self.functions.describe()),
-                "triggers": len(self.triggers.describe()),
-                "timestamp": datetime.now(UTC).isoformat(),
-            }
-        )
-
-    async def _health(self, _data: dict[str, Any]) -> web.Response:
-        """Answer 503 with the same body when a component is away, so that a probe needs no look at the body."""
-        health = await self.invocations.invoke("engine::health::check", {})
-        return _json(health, 200 if health["status"] == "healthy" else 503)
-
-    async def _trigger_types(self, _data: dict[str, Any]) -> web.Response:
-        return _json({"trigger_types": self.triggers.type_names()})
-
-    async def _invoke(self, data: dict[str, Any]) -> web.Response:
-        function_id = data.get("function_id")
-        if not isinstance(function_id, str):
-            raise BadRequestError("function_id is missing")
-        return await _within_time(
-            self.invocations.invoke(function_id, data.get("input"))
-        )
-
-    async def _cron_trigger(self, data: dict[str, Any]) -> web.Response:
-        """Run a cron trigger now; named by ``trigger_id`` or, if that is unknown, by ``function_id``."""
-        trigger = self.triggers.get(str(data.get("trigger_id")))
-        if trigger is None:
-            wanted = data.get("function_id")
-            found = [
-                entry["id"]
-                for entry in self.triggers.describe()
-                if entry["function_id"] == wanted
-            ]
-            trigger = self.triggers.get(found[0]) if found else None
-        if trigger is None or trigger.type != "cron":
-            raise BadRequestError("no such cron trigger")
-        return await _within_time(self.cron.fire_manually(trigger))
+def error(code: str, message: str, status: int) -> web.Response:
+    """Return an error of the console."""
+    return _json({"error": code, "message": message}, status)
 
 
-async def _within_time(work: Awaitable[object]) -> web.Response:
-    try:
-        async with asyncio.timeout(INVOKE_TIMEOUT):
-            return _json({"success": True, "result": await work})
-    except TimeoutError:
-        return _json(
-            {"error": "timeout", "message": f"No result within {INVOKE_TIMEOUT:.0f} s"},
-            504,
-        )
+def _parameters(pattern: str, path: str) -> dict[str, str] | None:
+    """Return the decoded parameters of a path that fits a pattern, else None."""
+    names, parts = pattern.split("/"), path.split("/")
+    if len(names) != len(parts):
+        return None
+    found: dict[str, str] = {}
+    for name, part in zip(names, parts, strict=True):
+        if name.startswith(":"):
+            found[name[1:]] = unquote(part)
+        elif name != part:
+            return None
+    return found
 
 
 def _status(error: EngineError) -> int:

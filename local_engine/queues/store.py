@@ -172,7 +172,7 @@ class QueueStore:
         return int(stored.id or 0)
 
     async def take(self, topic: str, limit: int) -> list[QueuedJob]:
-        """Take up to ``limit`` due jobs of a topic, in order; they are in flight from now on."""
+        """Take at most ``limit`` due jobs of a topic, in order; they are in flight from now on."""
         arguments = {"queue": queue_name(topic), "limit": limit}
         async with self._database.transaction() as connection:
             rows = await (await connection.execute(_FETCH, arguments)).fetchall()

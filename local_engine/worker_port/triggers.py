@@ -181,10 +181,10 @@ class Triggers:
 
     def _remove(self, trigger_id: str, *, owner_lost: bool) -> None:
         trigger = self._triggers.pop(trigger_id, None)
-        if (
-            trigger is not None
-            and (implementation := self._types.get(trigger.type)) is not None
-        ):
+        if trigger is None:
+            return
+        implementation = self._types.get(trigger.type)
+        if implementation is not None:
             implementation.unregister(trigger, owner_lost=owner_lost)
 
     def get(self, trigger_id: str) -> Trigger | None:
