@@ -62,19 +62,28 @@ def _id(value: Any) -> str | None:
     return str(value) if value else None
 
 
+def _number(record: dict[str, Any], key: str) -> int:
+    """Return a number, which OTLP writes as text where it may be large; 0 without one."""
+    return int(record.get(key) or 0)
+
+
+def _service(resource: dict[str, Any]) -> str:
+    return str(resource.get("service.name") or "unknown")
+
+
 def _log_record(resource: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
-    observed = int(record.get("observedTimeUnixNano") or 0)
+    observed = _number(record, "observedTimeUnixNano")
     return {
         "timestamp_unix_nano": int(record.get("timeUnixNano") or observed),
         "observed_timestamp_unix_nano": observed,
-        "severity_number": int(record.get("severityNumber") or 0),
+        "severity_number": _number(record, "severityNumber"),
         "severity_text": str(record.get("severityText") or ""),
         "body": _value(record.get("body")),
         "attributes": _attributes(record.get("attributes")),
         "trace_id": _id(record.get("traceId")),
         "span_id": _id(record.get("spanId")),
         "resource": {name: as_text(value) for name, value in resource.items()},
-        "service_name": str(resource.get("service.name") or "unknown"),
+        "service_name": _service(resource),
     }
 
 
@@ -85,12 +94,12 @@ def _span_record(resource: dict[str, Any], record: dict[str, Any]) -> dict[str, 
         "span_id": str(record["spanId"]),
         "parent_span_id": _id(record.get("parentSpanId")),
         "name": str(record.get("name")),
-        "start_time_unix_nano": int(record.get("startTimeUnixNano") or 0),
-        "end_time_unix_nano": int(record.get("endTimeUnixNano") or 0),
-        "status": STATUS.get(int(status.get("code") or 0), "unset"),
+        "start_time_unix_nano": _number(record, "startTimeUnixNano"),
+        "end_time_unix_nano": _number(record, "endTimeUnixNano"),
+        "status": STATUS.get(_number(status, "code"), "unset"),
         "status_description": status.get("message") or None,
         "attributes": _attributes(record.get("attributes")),
-        "service_name": str(resource.get("service.name") or "unknown"),
+        "service_name": _service(resource),
         "events": [_event(event) for event in record.get("events") or []],
         "links": [_link(link) for link in record.get("links") or []],
     }
@@ -99,7 +108,7 @@ def _span_record(resource: dict[str, Any], record: dict[str, Any]) -> dict[str, 
 def _event(event: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": str(event.get("name")),
-        "timestamp_unix_nano": int(event.get("timeUnixNano") or 0),
+        "timestamp_unix_nano": _number(event, "timeUnixNano"),
         "attributes": _attributes(event.get("attributes")),
     }
 

@@ -6,7 +6,14 @@ import time
 from typing import Any
 
 import pytest
-from engine_harness import CallError, NewWorker, Recorder, ScriptedWorker, eventually
+from engine_harness import (
+    CallError,
+    NewWorker,
+    Recorder,
+    ScriptedWorker,
+    eventually,
+    motia_worker,
+)
 from engines_under_test import QUEUE_CONFIG, EngineUnderTest, asking
 
 
@@ -191,3 +198,32 @@ async def test_streams_are_listed_with_their_groups(target: EngineUnderTest) -> 
             ],
             "count": 2,
         }
+
+
+async def test_functions_of_motia_s_worker_say_which_step_they_are(
+    target: EngineUnderTest,
+) -> None:
+    async def described() -> dict[str, Any]:
+        listed = await target.ask("engine::functions::list", {})
+        return {
+            entry["metadata"]["name"]: entry
+            for entry in listed["functions"]
+            if entry["metadata"]
+        }
+
+    async with motia_worker(target.ws):
+        found = await eventually(
+            described, lambda steps: {"Sample Hello", "Sample Tick"} <= set(steps)
+        )
+    hello = found["Sample Hello"]
+    assert hello["description"] == "Greets by name"
+    assert hello["metadata"] == {
+        "name": "Sample Hello",
+        "description": "Greets by name",
+        "flows": ["sample"],
+        "enqueues": ["sample.hello"],
+        "filePath": "tests/engine/steps_sample/hello_step.py",
+        "triggers": [{"type": "http", "method": "POST", "path": "/sample/hello/:name"}],
+    }
+    [cron] = found["Sample Tick"]["metadata"]["triggers"]
+    assert cron.keys() == {"type", "expression"}
