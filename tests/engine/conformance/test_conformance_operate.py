@@ -13,8 +13,11 @@ from engine_harness import (
     ScriptedWorker,
     eventually,
     motia_worker,
+    request,
 )
 from engines_under_test import QUEUE_CONFIG, EngineUnderTest, asking
+
+from cli.engines import engine_answers
 
 
 async def dead(
@@ -227,3 +230,22 @@ async def test_functions_of_motia_s_worker_say_which_step_they_are(
     }
     [cron] = found["Sample Tick"]["metadata"]["triggers"]
     assert cron.keys() == {"type", "expression"}
+
+
+async def test_the_look_whether_an_engine_is_there_asks_no_worker(
+    target: EngineUnderTest, new_worker: NewWorker
+) -> None:
+    assert await engine_answers(target.http)
+
+    async def answer(_data: Any) -> Any:
+        return {"status_code": 200, "body": {"board": "there"}}
+
+    worker = await new_worker(target).http("GET", "/", answer).start()
+
+    async def first_page() -> int:
+        return (await request(target, "GET", "/")).status
+
+    await eventually(first_page, lambda status: status == 200)
+    worker.received.clear()
+    assert await engine_answers(target.http)
+    assert worker.received == []
