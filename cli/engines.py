@@ -31,6 +31,10 @@ class EngineKind(StrEnum):
     III = "iii"
 
 
+#: A path that no step has.
+NOWHERE = "/-/is-the-engine-there"
+
+
 class Link(Enum):
     """What a look at GET /health, through engine and worker, has shown."""
 
@@ -55,7 +59,7 @@ async def look(engine_url: str) -> Link:
 
 async def engine_answers(engine_url: str) -> bool:
     """Whether an engine answers at all, for a path that leads to no worker."""
-    return await _ask(f"{engine_url}/", ANSWER_SECONDS) is not None
+    return await _ask(f"{engine_url}{NOWHERE}", ANSWER_SECONDS) is not None
 
 
 async def _ask(url: str, seconds: float) -> bytes | None:

@@ -1,4 +1,4 @@
-"""The worker's process: Motia with all steps, started as ``motia run``, with three things that it does not offer.
+"""The worker's process: Motia with all steps, started as ``motia run``, with four things that it does not offer.
 
 1. **No response channel for a step that returns its answer.** motia 1.0.2rc1 sends every answer twice: as the result,
    and over a WebSocket that it opens for just this answer. That cost half of the worker's time, and on the real engine
@@ -6,6 +6,8 @@
 2. **The log as lines of JSON on stdout.** The engine keeps the newest 1,000 records in memory, its own among them; and
    libraries write a traceback for each vain try to reach something that is away.
 3. **No spans for looks at the worker's health.** Several are made a minute; they would push out everything else.
+4. **Functions that say which step they are.** motia gives name, flow, description and file of a step to its triggers
+   only; the console draws its Flow page from the functions.
 
 It also measures the steps, and shows the numbers of the process at ``METRICS_PORT`` (`services.core.metrics_server`).
 
@@ -17,12 +19,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+from iii import III
 from iii.telemetry import init_otel
 from motia import runtime
 from motia.cli import main as motia_main
+from motia.iii import get_instance
 from motia.runtime import Motia
 from motia.step import StepDefinition
 from motia.types import ApiTrigger, MotiaHttpArgs, MotiaHttpResponse, StepConfig
@@ -117,8 +123,37 @@ def _counts(answer: Any) -> tuple[int, int]:
     return int(stats["depth"]), int(stats["dlq_depth"])
 
 
-class AnsweringByResult:
-    """What motia's command line uses of Motia; its HTTP steps answer by their result alone, unless they stream."""
+#: What the console shows of a trigger; the rest of its configuration is of use to the engine only.
+SHOWN_OF_TRIGGERS = {"type", "method", "path", "topic", "expression"}
+
+
+def step_metadata(config: StepConfig, file_path: str) -> dict[str, Any]:
+    """What the console's Flow page reads: name, description, flows, topics that are filled, triggers and file."""
+    fields = config.model_dump(by_alias=True, exclude_none=True, exclude={"triggers"})
+    triggers = [
+        trigger.model_dump(mode="json", exclude_none=True, include=SHOWN_OF_TRIGGERS)
+        for trigger in config.triggers
+    ]
+    return {**fields, "triggers": triggers, "filePath": file_path}
+
+
+@contextmanager
+def describing(sdk: III, metadata: dict[str, Any]) -> Iterator[None]:
+    """Give functions that are registered inside the block this metadata and the description in it."""
+    register = partial(
+        sdk.register_function,
+        description=metadata.get("description"),
+        metadata=metadata,
+    )
+    vars(sdk)["register_function"] = register
+    try:
+        yield
+    finally:
+        del vars(sdk)["register_function"]
+
+
+class DescribedSteps:
+    """What motia's command line uses of Motia: its functions are described, its HTTP steps answer by their result."""
 
     def __init__(self, queue: EngineQueue) -> None:
         self._motia = Motia()
@@ -131,19 +166,21 @@ class AnsweringByResult:
         handler: Any = None,
         file_path: str | None = None,
     ) -> None:
-        """Register a step as motia does, with `answer_by_result` as the outermost middleware of its HTTP triggers."""
+        """Register a step as motia does, described, and with `answer_by_result` outermost around its HTTP triggers."""
         if isinstance(config, StepDefinition):
             handler, config = handler or config.handler, config.config
         config = StepConfig.model_validate(config)
         if handler is not None:
             handler = measured(config.name, self._queue.on_the_loop(handler))
         triggers = [_with_middleware(trigger) for trigger in config.triggers]
-        self._motia.add_step(
-            config.model_copy(update={"triggers": triggers}),
-            step_path,
-            handler,
-            file_path,
-        )
+        metadata = step_metadata(config, file_path or step_path)
+        with describing(get_instance(), metadata):
+            self._motia.add_step(
+                config.model_copy(update={"triggers": triggers}),
+                step_path,
+                handler,
+                file_path,
+            )
 
 
 def _with_middleware(trigger: Any) -> Any:
@@ -183,7 +220,7 @@ def main(arguments: Sequence[str]) -> None:
     if isinstance(provider, TracerProvider):  # not with OTEL_ENABLED=false
         provider.sampler = WithoutHealthLooks(provider.sampler)
     queue = EngineQueue()
-    vars(runtime)["Motia"] = lambda: AnsweringByResult(queue)
+    vars(runtime)["Motia"] = lambda: DescribedSteps(queue)
     serve_in_thread(load_settings(), queue.stats)
     sys.argv[1:] = arguments
     motia_main()

@@ -21,6 +21,11 @@ async def test_a_greeting_travels_through_engine_worker_and_queue(
     assert (await shared.call("GET", "/hello?id=another"))[0] == 404
 
 
+async def test_the_first_page_says_where_the_board_is(shared: Outside) -> None:
+    status, body = await shared.call("GET", "/")
+    assert (status, body["board"]) == (200, "http://127.0.0.1:3113/")
+
+
 async def test_health_names_every_dependency_with_its_latency_and_no_secret(
     shared: Outside,
 ) -> None:

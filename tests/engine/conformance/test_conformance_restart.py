@@ -179,6 +179,9 @@ async def test_every_kind_of_answer_of_a_motia_step(target: EngineUnderTest) -> 
             "text/csv",
             b"a;b\n1;2\n",
         )
+        limited = await ask("limited")
+        assert (limited.status, limited.headers["Retry-After"]) == (429, "7")
+        assert limited.json == {"busy": 1}
         assert (await ask("error")).status == 500
         assert (await ask("not_serializable")).status == 500
         assert (await ask("nothing")).status == 504

@@ -5,6 +5,8 @@ from typing import Any
 
 from motia import ApiResponse
 
+from services.api.delivery import deliver
+
 config = {
     "name": "Sample Answers",
     "flows": ["sample"],
@@ -23,6 +25,9 @@ async def handler(request: Any, ctx: Any) -> Any:
         await request.response.writer.write(b"1;2\n")
         await request.response.writer.close_async()
         return None
+    if kind == "limited":
+        later = ApiResponse(status=429, headers={"Retry-After": "7"}, body={"busy": 1})
+        return await deliver(request, later)
     if kind == "both":
         await request.response.status(418)
         return ApiResponse(status=418, body={})

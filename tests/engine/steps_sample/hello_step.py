@@ -6,6 +6,7 @@ from motia import ApiResponse
 
 config = {
     "name": "Sample Hello",
+    "description": "Greets by name",
     "flows": ["sample"],
     "triggers": [{"type": "http", "path": "/sample/hello/:name", "method": "POST"}],
     "enqueues": ["sample.hello"],
