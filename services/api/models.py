@@ -152,6 +152,14 @@ class HelloAnswer(BaseModel):
     mode: Literal["live", "trial", "twins"] | None = None
 
 
+class StartAnswer(BaseModel):
+    """Where to look: the board's address, and two paths here."""
+
+    board: str
+    health: str
+    hello: str
+
+
 class ErrorBody(BaseModel):
     """What went wrong. ``upstream_status`` is the status that Advoware answered with."""
 

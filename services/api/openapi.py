@@ -220,6 +220,9 @@ ENDPOINTS = (
         parameters=(_GREETING_PARAMETER,),
     ),
     Endpoint(
+        "GET", "/", "operations", "Where to look", "public", {200: models.StartAnswer}
+    ),
+    Endpoint(
         "GET",
         "/openapi.json",
         "operations",
