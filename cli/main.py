@@ -22,6 +22,7 @@ from cli.demo import Demo, audit_rows, open_audit
 from cli.engines import EngineKind
 from cli.espocrm import app as espocrm_app
 from cli.espocrm import doctor
+from cli.pause import pause, resume
 from cli.supervisor import StartFailed
 from cli.system import TRIAL_NOTICE, Ports, System, running_system
 from cli.worker import worker
@@ -59,6 +60,8 @@ app.add_typer(
 )
 app.add_typer(espocrm_app, name="espocrm")
 app.command()(doctor)
+app.command()(pause)
+app.command()(resume)
 app.command()(worker)
 
 

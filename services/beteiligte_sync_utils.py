@@ -32,6 +32,7 @@ from services.core.errors import (
     NotFound,
     NumberTaken,
     OlderState,
+    Paused,
     ValidationFailed,
     is_no_records_fault,
     shown_text,
@@ -262,7 +263,7 @@ class BeteiligteSync:
             async with self.acquire_sync_lock(event.entity_id):
                 outcome = await self._handle_locked(event, run, requested)
                 await self._write_the_rest(event.entity_id)
-        except NotBefore:
+        except (NotBefore, Paused):
             if run.changes:  # what was done is done, although the rest has to wait
                 await record(Outcome("waiting"))
             raise
