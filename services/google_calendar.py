@@ -32,6 +32,7 @@ from services.core.errors import (
     NotFound,
     Paused,
     RateLimited,
+    SyncTokenExpired,
     Unavailable,
     UnexpectedAnswer,
     UpstreamTimeout,
@@ -64,10 +65,6 @@ _QUOTA_REASONS = frozenset(
 
 Json = dict[str, Any]
 Work = Callable[[Any], Any]
-
-
-class SyncTokenExpired(ForeignSystemError):
-    """Google no longer knows, or never knew, the sync token: list the whole calendar. The pairs stay."""
 
 
 class Events(NamedTuple):

@@ -101,7 +101,7 @@ async def _check_account(reader: AuditReader) -> Check:
 
 
 async def _check_clock(resources: Resources) -> Check:
-    """Compare with the ``Date`` of any answer, for which nobody has to be logged in."""
+    """Compare with the ``Date`` of any answer, for which no login is needed."""
     (url,) = resources.settings.google_calendar.addresses.values()
     try:
         timeout = aiohttp.ClientTimeout(total=CLOCK_SECONDS)
@@ -170,7 +170,7 @@ async def _check_calendars(resources: Resources, reader: AuditReader) -> list[Ch
             "google descriptions",
             findings,
             _DESCRIPTIONS,
-            "They tell people what becomes of their changes.",
+            "They say what becomes of people's changes.",
         ),
         _check_writers(survey, settings),
     ]
@@ -213,7 +213,7 @@ def _check_writers(survey: Survey, settings: Settings) -> Check:
         for rule in calendar.writers
     ]
     if not writers:
-        return Check("google writers", "ok", "Nobody but us may change events.")
+        return Check("google writers", "ok", "No one but us may change events.")
     message = f"May change events, and the sync undoes it while ADVOWARE_WRITE_PROTECTION is on: {', '.join(writers)}."
     fix = "Give them the role reader (GOOGLE_CALENDAR_ACL, or by hand in Google), or switch the protection off."
     return Check("google writers", "warning", message, fix)

@@ -31,9 +31,8 @@ from services.calendar_sync.view import (
     is_placeholder,
 )
 from services.calendar_sync.work import RunSummary
-from services.core.errors import NotFound
+from services.core.errors import NotFound, SyncTokenExpired
 from services.core.log import log
-from services.google_calendar import SyncTokenExpired
 from services.values.advoware_protocol import BERLIN
 
 #: The whole calendar is listed once a day: an incremental list does not show everything (exceptions of a series that

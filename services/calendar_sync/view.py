@@ -119,7 +119,7 @@ class Past:
     Attributes:
         once_paired: those that a deleted pair of this employee has had.
         elsewhere: the Termin of those hidden ones that are a live pair's of another employee: they were moved here.
-        undecided: Termine that interrupted creates may have left, of which it cannot be told yet.
+        undecided: Termine that interrupted creates may have left, of which it is not known yet whose they are.
     """
 
     once_paired: frozenset[str] = frozenset()
@@ -213,6 +213,11 @@ class CalendarView:
             return "unknown"
         return "leftover" if self.may_be_leftover(event) else "persons"
 
+    def has_termin(self, event: GoogleEvent) -> bool:
+        """Whether the event is that of a pair which has a Termin."""
+        pair = self.by_event.get(event.id)
+        return pair is not None and pair.advoware_frnr is not None
+
     def may_be_leftover(self, event: GoogleEvent) -> bool:
         """Whether we have inserted it, and no row has ever known it. What a row knew, a person has brought back."""
         if event.id in self.past.once_paired:
@@ -239,7 +244,7 @@ class CalendarView:
         return is_placeholder(event) or (event.has_foreign_text and was_moved_here)
 
     def origin_of(self, event: GoogleEvent) -> int | None:
-        """The Termin whose copy an event without pair was made from, as far as marks, its id or other rows tell."""
+        """The Termin whose copy an event without pair was made from, as far as marks, its id or other rows show."""
         if event.fr_nr is not None:
             return event.fr_nr
         # The second half of a split series has the first one's id with a suffix.

@@ -26,6 +26,7 @@ from services.core.errors import (
     NotFound,
     Paused,
     RateLimited,
+    SyncTokenExpired,
     Unavailable,
     UnexpectedAnswer,
     UpstreamTimeout,
@@ -33,7 +34,7 @@ from services.core.errors import (
 )
 from services.core.pause import Scope, pause
 from services.core.resources import Resources
-from services.google_calendar import THREADS, GoogleCalendarAPI, SyncTokenExpired
+from services.google_calendar import THREADS, GoogleCalendarAPI
 
 SECRET = "Ehescheidung Müller"
 

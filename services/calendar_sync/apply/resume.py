@@ -31,7 +31,7 @@ async def resume_creates(
 ) -> list[Intent]:
     """Make pairs of what interrupted creates have left; forget those that after a day have led to nothing.
 
-    Returns those of which it cannot be told yet what they have left.
+    Returns those of which it is not known yet what they have left.
     """
     store = clients.store
     intents = await store.open_intents(kuerzel)

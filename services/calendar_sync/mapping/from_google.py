@@ -59,7 +59,7 @@ _ADVOWARE_LENGTHS = {"text": 1024, "notiz": 8192, "ort": 1024}
 
 
 def read_google_events(items: Iterable[Any]) -> Read[GoogleEvent]:
-    """The events of a list; one without id cannot be told from others."""
+    """The events of a list; one without id cannot be distinguished from others."""
     return read_each(read_google_event, items)
 
 
@@ -136,7 +136,7 @@ def google_to_event(resource: Record) -> NormalisedEvent | Untranslatable:
         too_much = _texts_that_advoware_cannot_hold(resource, texts)
         unknown |= too_much.keys()
         problems += too_much.values()
-    # Ours were all private towards the viewers of the calendar once, which says nothing about the Termin.
+    # Those of the sync were all private towards the viewers of the calendar once, which says nothing about the Termin.
     privat = PROPERTY_FRNR not in private_properties(resource) and _is_private(resource)
     event = new_event(start, end, series, texts, privat=privat, anonymised=anonymised)
     if not problems:
@@ -276,17 +276,16 @@ def _google_day(value: Any) -> date | None:
 
 def google_texts(resource: Record) -> dict[str, str | None]:
     """Title, note and place of an event, by Advoware's names."""
-    texts = {
-        name: normalise_text(resource.get(theirs))
-        for name, theirs in GOOGLE_NAMES.items()
-    }
+    texts: dict[str, str | None] = {}
+    for name, google_name in GOOGLE_NAMES.items():
+        texts[name] = normalise_text(resource.get(google_name))
     if texts["notiz"] is not None:
         texts["notiz"] = normalise_text(text_of_description(texts["notiz"]))
     return texts
 
 
 def _raw_google(resource: Record) -> str:
-    """What it says about its times beside start and end, to tell one untranslatable event from another."""
+    """What it says about its times beside start and end, to distinguish one untranslatable event from another."""
     times = {which: resource.get(which) for which in ("start", "end")}
     return as_json(
         [
@@ -299,7 +298,7 @@ def _raw_google(resource: Record) -> str:
 
 
 def _is_anonymised(resource: Record, texts: Mapping[str, str | None]) -> bool:
-    """Whether we wrote it without its text. An event of ours called "Advoware" is taken for one as well."""
+    """Whether we wrote it without its text. An event of the sync called "Advoware" is taken for one as well."""
     properties = private_properties(resource)
     bare = texts["text"] == ANONYMISED_TITLE and PROPERTY_FRNR in properties
     marker = properties.get(PROPERTY_ANONYMISED)

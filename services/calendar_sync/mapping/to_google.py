@@ -43,7 +43,7 @@ def google_body(
     sync_id: UUID,
     current: GoogleEvent | None = None,
     *,
-    ours: bool = False,
+    is_own: bool = False,
 ) -> dict[str, Any]:
     """The body of an insert or a patch. Nulls clear what a patch finds; colour, reminders and guests stay as they are.
 
@@ -55,7 +55,7 @@ def google_body(
         sync_id: the pair.
         current: the event that is patched. Its description stays as it is written if it reads the same, and so do the
             time zones and, of the hour that exists twice, which one is meant.
-        ours: whether it is a copy that we made. A person's own event keeps its visibility, unless its text is hidden.
+        is_own: whether it is a copy that we made. A person's own event keeps its visibility, unless its text is hidden.
     """
     start, end = _same_hours(event, current)
     title, place = _cut(event.text) or "", _cut(event.ort)
@@ -81,7 +81,7 @@ def google_body(
         body["transparency"] = "opaque"
     if event.anonymised:
         body["visibility"] = "private"
-    elif ours or _was_anonymised(current):
+    elif is_own or _was_anonymised(current):
         body["visibility"] = "default"
     return body
 
@@ -111,13 +111,13 @@ def hide_body(fr_nr: int | None, sync_id: UUID) -> dict[str, Any]:
 
 
 def texts_body(
-    event: NormalisedEvent, fr_nr: int | None, sync_id: UUID, *, ours: bool
+    event: NormalisedEvent, fr_nr: int | None, sync_id: UUID, *, is_own: bool
 ) -> dict[str, Any]:
     """The body of a patch that leaves times and series of an event as they are; arguments as of `google_body`."""
     if event.anonymised or fr_nr is None:
         return hide_body(fr_nr, sync_id)
-    body = google_body(event, fr_nr, sync_id, ours=ours)
-    visibility = {} if ours else {"visibility": "default"}
+    body = google_body(event, fr_nr, sync_id, is_own=is_own)
+    visibility = {} if is_own else {"visibility": "default"}
     names = (*GOOGLE_NAMES.values(), "visibility", "extendedProperties")
     return {name: body[name] for name in names if name in body} | visibility
 

@@ -18,6 +18,7 @@ from services.calendar_sync.model import (
     Pair,
     RecordFingerprints,
     ReplaceGoogle,
+    SourceSystem,
     Termin,
     Unlink,
     Untranslatable,
@@ -151,7 +152,7 @@ def _update_translatable(
 
 
 def _has_to_be_read(found: Comparison) -> bool:
-    """Whether what is remembered of an event that is not listed does not tell enough."""
+    """Whether what is remembered of an event that is not listed is not enough."""
     if found.google_hash is None:
         return True
     if found.event is not None:
@@ -271,23 +272,35 @@ def _update_untranslatable(
         return
     is_excepted = has_exceptions(google.reason)
     is_news = found.is_changed or (is_excepted and found.belongs_to_advoware)
-    winner = None
-    if is_news:
-        winner = found.winner(may_write=view.may_write(found.pair))
-    if winner == "advoware" and is_excepted:
-        yield _replace_series(view, found, event)
+    if not is_news:
+        yield from _mark_pair(found, google)
+        yield from _show_or_hide(view, found)
         return
-    if winner == "advoware":
+    winner = found.winner(may_write=view.may_write(found.pair))
+    if winner != "advoware":
+        yield from _take_known_part(found, event, google, winner)
+        yield from _show_or_hide(view, found)
+    elif is_excepted:
+        yield _replace_series(view, found, event)
+    else:
         yield from _put_back(view, found)
+
+
+def _take_known_part(
+    found: Comparison,
+    event: GoogleEvent,
+    google: Untranslatable,
+    winner: SourceSystem | None,
+) -> Iterator[Action]:
+    """Copy what Advoware can hold of Google's edit; without permission it waits."""
+    if winner is None:
+        yield from mark_untranslatable(WAITS_FOR_PERMISSION, found.pair)
         return
     known = _with_title(overlay(found.advoware, google), found.advoware)
-    if winner == "google" and content_hash(known) != found.advoware_hash:
+    if content_hash(known) != found.advoware_hash:
         yield UpdateAdvoware(found.pair, found.termin, event, known)
-    elif is_news and winner is None:
-        yield from mark_untranslatable(WAITS_FOR_PERMISSION, found.pair)
     else:
         yield from _mark_pair(found, google)
-    yield from _show_or_hide(view, found)
 
 
 def _replace_series(
