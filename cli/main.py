@@ -23,6 +23,7 @@ from cli.engines import EngineKind
 from cli.espocrm import app as espocrm_app
 from cli.espocrm import doctor
 from cli.pause import pause, resume
+from cli.preview import app as preview_app
 from cli.supervisor import StartFailed
 from cli.system import TRIAL_NOTICE, Ports, System, running_system
 from cli.worker import worker
@@ -59,6 +60,7 @@ app.add_typer(
     name="audit",
 )
 app.add_typer(espocrm_app, name="espocrm")
+app.add_typer(preview_app, name="preview")
 app.command()(doctor)
 app.command()(pause)
 app.command()(resume)

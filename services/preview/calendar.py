@@ -24,7 +24,7 @@ from services.values.advoware_protocol import record_list
 #: The first number of a Termin that would be made: larger than any that Advoware has given.
 FIRST_NUMBER = 2_000_000_001
 _NEW_CALENDAR = "rehearsed-calendar"
-_TOKEN = "rehearsed"
+_VERSION = "rehearsed"
 
 
 # -- Advoware -------------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ class RehearsedCalendar:
         self, calendar_id: str, sync_token: str | None = None
     ) -> ListedEvents:
         if _is_new(calendar_id):
-            return _Events([], _TOKEN, is_full=True)
+            return _Events([], _VERSION, is_full=True)
         listed = await self._real.list_events(calendar_id, sync_token)
         shown = []
         for record in listed.events:
@@ -281,7 +281,7 @@ class RehearsedCalendar:
         raise NotFound(CALENDAR, "no such record")
 
     def _write(self, key: _Key, record: Record) -> Record:
-        stored = {**copy.deepcopy(record), "etag": f'"{self._next(_TOKEN)}"'}
+        stored = {**copy.deepcopy(record), "etag": f'"{self._next(_VERSION)}"'}
         self._written[key] = stored
         return copy.deepcopy(stored)
 
