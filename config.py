@@ -391,6 +391,8 @@ class ServiceSettings(_Group):
     twins: str = ""
     #: one real system may run beside the twin of another
     trial: bool = False
+    #: no client writes to a foreign system; the syncs note what they would have written (`services.shadow`)
+    read_only: bool = False
     plain_http_hosts: str = ""
 
     @field_validator("api_keys", mode="after")

@@ -24,6 +24,7 @@ from cli.espocrm import app as espocrm_app
 from cli.espocrm import doctor
 from cli.logs import logs
 from cli.pause import pause, resume
+from cli.preview import app as preview_app
 from cli.supervisor import StartFailed
 from cli.system import TRIAL_NOTICE, Ports, System, running_system
 from cli.worker import worker
@@ -60,6 +61,7 @@ app.add_typer(
     name="audit",
 )
 app.add_typer(espocrm_app, name="espocrm")
+app.add_typer(preview_app, name="preview")
 app.command()(doctor)
 app.command()(logs)
 app.command()(pause)

@@ -32,6 +32,7 @@ from services.core.errors import (
     NotFound,
     Paused,
     RateLimited,
+    ReadOnly,
     SyncTokenExpired,
     Unavailable,
     UnexpectedAnswer,
@@ -39,9 +40,10 @@ from services.core.errors import (
     ValidationFailed,
     error_for_status,
 )
+from services.core.foreign_calls import refusal_of_writes
 from services.core.log import log
 from services.core.metrics import UNREACHABLE, count_call
-from services.core.pause import note_refusal, refusal_of_writes
+from services.core.pause import note_refusal
 from services.core.rate_limit import acquire
 from services.core.resources import Resources, current_resources
 from services.core.retry import retry_throttled
@@ -385,7 +387,7 @@ class _Threads:
         if_match: str | None,
         *,
         once: bool = False,
-        refusal: Paused | None = None,
+        refusal: Paused | ReadOnly | None = None,
     ) -> Any:
         """Send one request from a free thread; returns the decoded answer. Raises the errors of the API.
 
@@ -416,7 +418,7 @@ class _Threads:
         request: Work,
         if_match: str | None,
         once: bool,
-        refusal: Paused | None,
+        refusal: Paused | ReadOnly | None,
     ) -> Any:
         failure: Exception
         method = ""

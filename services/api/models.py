@@ -152,7 +152,7 @@ class HelloAnswer(BaseModel):
     mode: Literal["live", "trial", "twins"] | None = None
 
 
-class StartAnswer(BaseModel):
+class WhereToLook(BaseModel):
     """Where to look: the board's address, and two paths here."""
 
     board: str

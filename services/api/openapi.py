@@ -220,7 +220,7 @@ ENDPOINTS = (
         parameters=(_GREETING_PARAMETER,),
     ),
     Endpoint(
-        "GET", "/", "operations", "Where to look", "public", {200: models.StartAnswer}
+        "GET", "/", "operations", "Where to look", "public", {200: models.WhereToLook}
     ),
     Endpoint(
         "GET",

@@ -26,8 +26,9 @@ from services.core.errors import (
     NotFound,
     Unavailable,
 )
+from services.core.foreign_calls import require_writable
 from services.core.log import log
-from services.core.pause import part_of, require_writable
+from services.core.pause import part_of
 from services.core.pending import enqueue_unless_pending
 from services.core.queue import Enqueue
 from services.core.resources import Resources, current_resources

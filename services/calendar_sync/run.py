@@ -93,7 +93,8 @@ class CalendarSync:
         if odd:
             log(self._context, "error", "calendar.employees_unreadable", employees=odd)
         register = EmployeeRegister(self._resources, self._advoware, self._context)
-        postponed = await register.follow(active) if follow else frozenset()
+        may_follow = follow and not self._resources.settings.service.read_only
+        postponed = await register.follow(active) if may_follow else frozenset()
         found = active.keys() - postponed
         only = self._resources.settings.calendar_sync.only_kuerzel
         if only:
@@ -145,6 +146,16 @@ class CalendarSync:
             errors=len(summary.errors),
         )
         return summary
+
+    async def rehearse(self, kuerzel: str, *, full_content: bool = True) -> RunSummary:
+        """What `sync_employee` does, without lock, log and note of success.
+
+        For resources and a provider that write nothing (`services.preview.rehearsal`).
+
+        Raises:
+            ForeignSystemError, ConfigurationError: a system cannot be used at all.
+        """
+        return await self._sync(kuerzel, full_content=full_content)
 
     async def _note_success(self, kuerzel: str) -> None:
         try:

@@ -68,6 +68,10 @@ class Paused(EntityBusy):
     """An operator has paused what would write; the message says until when. Like a busy record, it uses up no try."""
 
 
+class ReadOnly(BitByLawError):
+    """``BITBYLAW_READ_ONLY`` is on: nothing is written to any foreign system."""
+
+
 class WriteProtected(BitByLawError):
     """Writing to this part of a foreign system is switched off by configuration."""
 

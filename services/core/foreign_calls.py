@@ -1,9 +1,10 @@
-"""The way of every request to EspoCRM and Advoware: through the guard if there is one, and no write while paused."""
+"""The way of every request to a foreign system: no write while everything is read only, or while it is paused."""
 
 from __future__ import annotations
 
+from services.core import pause
+from services.core.errors import Paused, ReadOnly
 from services.core.http import HttpAnswer
-from services.core.pause import require_writable
 from services.core.resources import Resources
 from services.core.write_guard import ForeignRequest, Send
 
@@ -14,11 +15,38 @@ async def carried(
     """The answer to a request, by way of the guard if there is one.
 
     Raises:
-        Paused: the request is a write, and the work that it belongs to is paused.
+        ReadOnly, Paused: the request is a write, and must not be sent.
         BitByLawError: what ``send`` or the guard raises.
     """
+
+    async def send_if_allowed() -> HttpAnswer:
+        if request.is_write:
+            await require_writable(resources)
+        return await send()
+
     if resources.guard is not None:
-        return await resources.guard.carry(request, send)
-    if request.is_write:
-        await require_writable(resources)
-    return await send()
+        return await resources.guard.carry(request, send_if_allowed)
+    return await send_if_allowed()
+
+
+async def refusal_of_writes(resources: Resources) -> Paused | ReadOnly | None:
+    """What a write of the running work is to be refused with; None if it may be sent."""
+    if resources.settings.service.read_only:
+        return _read_only()
+    return await pause.refusal_of_writes(resources)
+
+
+async def require_writable(resources: Resources) -> None:
+    """Refuse a write to a foreign system.
+
+    Raises:
+        ReadOnly: nothing is written at all.
+        Paused: the work that it belongs to is paused; its job is kept.
+    """
+    if resources.settings.service.read_only:
+        raise _read_only()
+    await pause.require_writable(resources)
+
+
+def _read_only() -> ReadOnly:
+    return ReadOnly("BITBYLAW_READ_ONLY is on: nothing is written")

@@ -21,15 +21,22 @@ from urllib.parse import unquote
 
 import asyncpg
 
+from services.calendar_sync.provider import CalendarProvider
 from services.core.database import database_errors
 from services.core.errors import InvalidInput
 from services.core.http import HttpAnswer
 from services.core.resources import Resources
 from services.core.write_guard import ForeignRequest, Send
+from services.preview.calendar import RehearsedCalendar, RehearsedTermine
+from services.preview.changes import Change, Record
 from services.values import advoware_protocol, espocrm_query
-from services.values.advoware_protocol import BETEILIGTE, record_list, single_record
+from services.values.advoware_protocol import (
+    BETEILIGTE,
+    TERMINE,
+    record_list,
+    single_record,
+)
 
-Record = dict[str, Any]
 Shared = TypeVar("Shared")
 
 #: The first number of what would be made: larger than any that Advoware has given.
@@ -45,39 +52,31 @@ PARTS: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
 _BETEILIGTER = re.compile(rf"{BETEILIGTE}(?:/(\d+)(?:/(\w+)(?:/(\d+))?)?)?")
 
 
-@dataclass(frozen=True)
-class Change:
-    """What would become of one record.
-
-    Attributes:
-        kind: EspoCRM's entity type, or Advoware's ``Beteiligte``, ``Kommunikationen``, ``Adressen``,
-            ``Bankverbindungen``.
-        before: the record as it was read; None if it would be created.
-        after: the record as it would be, as far as it is known.
-    """
-
-    system: str
-    kind: str
-    record_id: str
-    before: Record | None
-    after: Record
-
-
 class Rehearsal:
     """Stands between the clients and both systems (`services.core.write_guard.WriteGuard`), for one rehearsal."""
 
     def __init__(self) -> None:
         self._espocrm = _EspoCRM()
         self._advoware = _Advoware()
+        self._termine = RehearsedTermine()
+        self._calendar: RehearsedCalendar | None = None
+
+    def calendar(self, real: CalendarProvider) -> RehearsedCalendar:
+        """The calendar system, which reads from this client of it and writes nothing."""
+        if self._calendar is None:
+            self._calendar = RehearsedCalendar(real)
+        return self._calendar
 
     async def carry(self, request: ForeignRequest, send: Send) -> HttpAnswer:
         """Send a read and answer a write.
 
         Raises:
-            InvalidInput: a write that no sync of a Beteiligter makes.
+            InvalidInput: a write that no sync makes.
         """
         if request.system == espocrm_query.SYSTEM:
             return await self._espocrm.carry(request, send)
+        if request.system == advoware_protocol.SYSTEM and request.path == TERMINE:
+            return await self._termine.carry(request, send)
         if request.system == advoware_protocol.SYSTEM:
             return await self._advoware.carry(request, send)
         if request.is_write:
@@ -91,7 +90,13 @@ class Rehearsal:
     @property
     def changes(self) -> list[Change]:
         """What would be different in the end, in the order in which it would first be written."""
-        return [*self._advoware.changes(), *self._espocrm.changes()]
+        calendar = self._calendar.changes() if self._calendar else []
+        return [
+            *self._advoware.changes(),
+            *self._espocrm.changes(),
+            *self._termine.changes(),
+            *calendar,
+        ]
 
 
 def _unknown(request: ForeignRequest) -> InvalidInput:
@@ -412,6 +417,10 @@ class _RehearsalResources(Resources):
     @property
     def redis(self) -> Any:
         return self._real.redis
+
+    @property
+    def calendar_redis(self) -> Any:
+        return self._real.calendar_redis
 
     async def database(self) -> Any:
         return self._undone

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from services.kommunikation_mapper import kind_of
-from services.preview.rehearsal import Change, Rehearsal
+from services.preview.changes import Change
+from services.preview.rehearsal import Rehearsal
 from services.values import advoware_protocol
 from services.vmh_sync.notification.texts import shown_value
 from services.vmh_sync.problem_texts.labels import LABELS

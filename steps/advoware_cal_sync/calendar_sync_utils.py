@@ -27,6 +27,7 @@ from services.core.look_again import HIDE, LEFT_BEHIND_SECONDS, Notes, calendar,
 from services.core.pending import claim_pending, enqueue_unless_pending
 from services.core.queue import Enqueue, NotEnqueued, enqueue_all
 from services.core.resources import Resources, current_resources
+from services.shadow.jobs import note_employee
 
 TOPIC_ALL = "calendar_sync_all"
 TOPIC_EMPLOYEE = "calendar_sync_employee"
@@ -130,6 +131,9 @@ async def take_up(event: EmployeeEvent, context: Any) -> None:
     await claim_pending(
         resources, TOPIC_EMPLOYEE, _mark(event.kuerzel, full_content=event.full_content)
     )
+    if resources.settings.service.read_only:
+        await note_employee(event.kuerzel, context, full_content=event.full_content)
+        return
     sync, subject = CalendarSync(context, resources=resources), calendar(event.kuerzel)
 
     async def run(asked: frozenset[str]) -> RunSummary:

@@ -4,9 +4,8 @@ from typing import Any
 
 from motia import FlowContext, queue
 
-from services.bankverbindungen_sync import BankverbindungenSync
-from services.beteiligte_sync_utils import BeteiligteSync
 from services.core.pause import run_job
+from services.shadow.jobs import handle_bankverbindung
 from services.vmh_sync.job import parse_event
 
 # For a foreign system or a store that is away for a moment; a Beteiligter who is being synced is no failure.
@@ -30,7 +29,6 @@ async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
     event = parse_event(input_data)
 
     async def sync() -> None:
-        look_again = BeteiligteSync(ctx).look_again
-        await BankverbindungenSync(ctx, look_again=look_again).handle(event)
+        await handle_bankverbindung(event, ctx)
 
     await run_job(f"vmh.bankverbindungen.{event.action}", input_data, sync, ctx)

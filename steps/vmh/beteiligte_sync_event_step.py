@@ -4,8 +4,8 @@ from typing import Any
 
 from motia import FlowContext, queue
 
-from services.beteiligte_sync_utils import BeteiligteSync
 from services.core.pause import run_job
+from services.shadow.jobs import handle_beteiligter
 from services.vmh_sync.job import parse_event
 
 # For what no status can show, because EspoCRM or one of our stores is away: four minutes, then the cron takes over.
@@ -31,6 +31,6 @@ async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
     event = parse_event(input_data)
 
     async def sync() -> None:
-        await BeteiligteSync(ctx).handle(event)
+        await handle_beteiligter(event, ctx)
 
     await run_job(f"vmh.beteiligte.{event.action}", input_data, sync, ctx)

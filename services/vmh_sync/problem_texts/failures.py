@@ -24,6 +24,7 @@ from services.core.errors import (
     NotFound,
     Paused,
     RateLimited,
+    ReadOnly,
     SyncTokenExpired,
     Unavailable,
     UnexpectedAnswer,
@@ -105,6 +106,11 @@ FAILURES: tuple[Failure, ...] = (
     ),
     Failure(
         WriteProtected, "SYS-11", "Das Schreiben nach Advoware ist zurzeit abgeschaltet"
+    ),
+    Failure(
+        ReadOnly,
+        "SYS-18",
+        "Es wird zurzeit nur gelesen und nichts geschrieben",
     ),
     Failure(
         NotBefore,

@@ -1,0 +1,221 @@
+"""``bitbylaw preview``: what the syncs would write, before anything is written; see `services.shadow`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from config import ConfigurationError, get_settings
+from services.core.errors import BitByLawError
+from services.core.resources import Resources
+from services.shadow.journal import Comparison, compare, noted, shadow_writes
+from services.shadow.preview import (
+    Preview,
+    all_beteiligte,
+    all_employees,
+    in_parallel,
+    preview_beteiligter,
+    preview_employee,
+)
+from services.shadow.report import as_csv, as_html, as_json, summary
+
+#: Something is held, or cannot be foreseen.
+NEEDS_ATTENTION = 1
+FAILED = 2
+
+Result = TypeVar("Result")
+Look = Callable[[Resources, str], Awaitable[Preview]]
+All = Annotated[bool, typer.Option("--all", help="all of them")]
+ShowText = Annotated[
+    bool, typer.Option("--show-text", help="show values; they are personal data")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="print one JSON document and nothing else")
+]
+Html = Annotated[
+    Path | None, typer.Option("--html", help="write the report to this file")
+]
+Csv = Annotated[Path | None, typer.Option("--csv", help="write the table to this file")]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What the syncs would write; nothing is written anywhere.",
+)
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False)
+
+
+@app.command()
+def beteiligte(
+    ids: Annotated[list[str] | None, typer.Argument(help="ids of CBeteiligte")] = None,
+    every: All = False,
+    show_text: ShowText = False,
+    html: Html = None,
+    csv: Csv = None,
+    as_json_document: AsJson = False,
+) -> None:
+    """What the sync of these Beteiligte would write.
+
+    Exit status: 0, 1 if something is held or cannot be foreseen, 2 if nothing could be looked at.
+    """
+    previews = _look_at(ids or [], all_beteiligte, preview_beteiligter, every=every)
+    _show(previews, show_text, html, csv, as_json_document)
+
+
+@app.command()
+def calendar(
+    kuerzel: Annotated[list[str] | None, typer.Argument(help="Kürzel")] = None,
+    every: All = False,
+    show_text: ShowText = False,
+    html: Html = None,
+    csv: Csv = None,
+    as_json_document: AsJson = False,
+) -> None:
+    """What the calendar sync of these employees would write.
+
+    Exit status: 0, 1 if something is held or cannot be foreseen, 2 if nothing could be looked at.
+    """
+    previews = _look_at(kuerzel or [], all_employees, preview_employee, every=every)
+    _show(previews, show_text, html, csv, as_json_document)
+
+
+@app.command()
+def shadow(
+    days: Annotated[int, typer.Option(min=1, max=60, help="how far back")] = 7,
+    as_json_document: AsJson = False,
+) -> None:
+    """What this system would have done while BITBYLAW_READ_ONLY was on, against what has become of it since.
+
+    Exit status: 0 if there is no difference, 1 if there is one, 2 if it could not be found out.
+    """
+    found = _run(lambda resources: _compare(resources, days))
+    document = {
+        "same": found.same,
+        "differences": [
+            {"kind": item.kind, **vars(item.key)} for item in found.differences
+        ],
+    }
+    if as_json_document:
+        console.print_json(json.dumps(document))
+    else:
+        _print_differences(found)
+    if found.differences:
+        raise typer.Exit(NEEDS_ATTENTION)
+
+
+async def _compare(resources: Resources, days: int) -> Comparison:
+    before = await noted(resources, resources.clock() - timedelta(days=days))
+    subjects = dict.fromkeys((item.key.flow, item.key.subject) for item in before)
+    now = []
+    for flow, subject in subjects:
+        look = preview_beteiligter if flow == "vmh" else preview_employee
+        now += list(shadow_writes(flow, await look(resources, subject)))
+    return compare(before, now)
+
+
+def _print_differences(found: Comparison) -> None:
+    console.print(f"{found.same} fields are by now as this system would have made them")
+    table = Table("difference", "flow", "subject", "system", "record", "field")
+    for item in found.differences:
+        key = item.key
+        record = f"{key.kind} {key.record_id}"
+        table.add_row(
+            item.kind, key.flow, key.subject, key.system, record, key.field or "(gone)"
+        )
+    if found.differences:
+        console.print(table)
+
+
+# -- looking ----------------------------------------------------------------------------------------------------------
+
+
+def _look_at(
+    subjects: Sequence[str],
+    find_all: Callable[[Resources], Awaitable[list[str]]],
+    look: Look,
+    *,
+    every: bool,
+) -> list[Preview]:
+    if bool(subjects) == every:
+        errors.print("Name them, or say --all.")
+        raise typer.Exit(FAILED)
+
+    async def work(resources: Resources) -> list[Preview]:
+        chosen = await find_all(resources) if every else list(subjects)
+        previews: list[Preview] = []
+        with Progress(console=errors, transient=True) as progress:
+            task = progress.add_task("looking", total=len(chosen))
+            async for preview in in_parallel(
+                chosen, lambda subject: look(resources, subject)
+            ):
+                previews.append(preview)
+                progress.advance(task)
+        order = {subject: number for number, subject in enumerate(chosen)}
+        return sorted(previews, key=lambda preview: order[preview.subject])
+
+    return _run(work)
+
+
+def _run(work: Callable[[Resources], Coroutine[Any, Any, Result]]) -> Result:
+    async def with_resources() -> Result:
+        async with Resources(get_settings()) as resources:
+            return await work(resources)
+
+    try:
+        return asyncio.run(with_resources())
+    except (BitByLawError, ConfigurationError) as error:
+        errors.print(f"failed: {error}", markup=False)
+        raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        errors.print("interrupted; nothing was written")
+        raise typer.Exit(FAILED) from None
+
+
+# -- showing ----------------------------------------------------------------------------------------------------------
+
+
+def _show(
+    previews: Sequence[Preview],
+    show_text: bool,
+    html: Path | None,
+    csv: Path | None,
+    as_json_document: bool,
+) -> None:
+    if html is not None:
+        _write(html, as_html(previews, show_text=show_text))
+    if csv is not None:
+        _write(csv, as_csv(previews, show_text=show_text))
+    counts = summary(previews)
+    if as_json_document:
+        items = [as_json(preview, show_text=show_text) for preview in previews]
+        console.print_json(json.dumps({**counts, "previews": items}, default=str))
+    else:
+        _print_summary(counts)
+    if counts["failed"] or counts["held"]:
+        raise typer.Exit(NEEDS_ATTENTION)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a report that only its owner may read: it may hold personal data."""
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+
+
+def _print_summary(counts: dict[str, Any]) -> None:
+    table = Table("would be written", "records")
+    for name, number in counts["writes"].items():
+        table.add_row(name, str(number))
+    console.print(table)
+    numbers = f"{counts['subjects']} looked at, {counts['held']} held"
+    console.print(f"{numbers}, {counts['tasks']} tasks for people; nothing was written")
+    for subject, error in counts["failed"].items():
+        console.print(f"cannot be foreseen: {subject}: {error}", markup=False)

@@ -1,0 +1,184 @@
+"""What the syncs would have written, while they run beside the old system and write nothing (``BITBYLAW_READ_ONLY``).
+
+Kept are record, field and a hash of the value: enough to see later whether the other system has done the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from services.core.database import database_errors
+from services.core.resources import Resources
+from services.shadow.planned import PlannedWrite
+from services.shadow.preview import Preview
+
+Flow = Literal["vmh", "calendar"]
+
+#: Rows are forgotten after this time.
+KEPT = timedelta(days=60)
+#: Old rows that one note takes away, so that none takes long.
+FORGOTTEN_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class ShadowKey:
+    """One field of one record that would have been written; ``field`` is empty for a deletion."""
+
+    flow: Flow
+    subject: str
+    system: str
+    kind: str
+    record_id: str
+    field: str
+
+
+@dataclass(frozen=True)
+class ShadowWrite:
+    """A value that would have been written, as its hash."""
+
+    key: ShadowKey
+    operation: str
+    new_hash: str
+
+
+def shadow_writes(flow: Flow, preview: Preview) -> Iterator[ShadowWrite]:
+    """What is noted of a preview: its content, and nothing of what the sync notes for itself."""
+    for write in preview.writes:
+        if write.operation != "note":
+            yield from _of_record(flow, preview.subject, write)
+
+
+def _of_record(flow: Flow, subject: str, write: PlannedWrite) -> Iterator[ShadowWrite]:
+    if write.operation == "delete":
+        key = ShadowKey(flow, subject, write.system, write.kind, write.record_id, "")
+        yield ShadowWrite(key, write.operation, "")
+        return
+    for field in write.contents:
+        key = ShadowKey(
+            flow, subject, write.system, write.kind, write.record_id, field.name
+        )
+        yield ShadowWrite(key, write.operation, field.new_hash)
+
+
+async def note(resources: Resources, flow: Flow, preview: Preview) -> None:
+    """Remember what a sync would have written; what is known already is noted again.
+
+    Raises:
+        Unavailable, DatabaseUnusable: see `database_errors`.
+    """
+    now = resources.clock()
+    rows = [_row(item, now) for item in shadow_writes(flow, preview)]
+    async with database_errors():
+        pool = await resources.database()
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.executemany(
+                """
+                INSERT INTO shadow_write
+                    (flow, subject, system, kind, record_id, field, operation, new_hash, first_noted, last_noted)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
+                ON CONFLICT (flow, subject, system, kind, record_id, field, new_hash)
+                    DO UPDATE SET last_noted = excluded.last_noted, operation = excluded.operation
+                """,
+                rows,
+            )
+            await connection.execute(
+                """
+                DELETE FROM shadow_write WHERE ctid IN
+                    (SELECT ctid FROM shadow_write WHERE last_noted < $1 LIMIT $2)
+                """,
+                now - KEPT,
+                FORGOTTEN_AT_ONCE,
+            )
+
+
+def _row(item: ShadowWrite, now: datetime) -> tuple[object, ...]:
+    key = item.key
+    return (
+        key.flow,
+        key.subject,
+        key.system,
+        key.kind,
+        key.record_id,
+        key.field,
+        item.operation,
+        item.new_hash,
+        now,
+    )
+
+
+async def noted(resources: Resources, since: datetime) -> list[ShadowWrite]:
+    """What would have been written since then (aware), in the order in which it was first noted.
+
+    Raises:
+        Unavailable, DatabaseUnusable: see `database_errors`.
+    """
+    async with database_errors():
+        pool = await resources.database()
+        rows = await pool.fetch(
+            """
+            SELECT flow, subject, system, kind, record_id, field, operation, new_hash FROM shadow_write
+            WHERE last_noted >= $1 ORDER BY first_noted, subject, system, kind, record_id, field
+            """,
+            since,
+        )
+    return [
+        ShadowWrite(
+            ShadowKey(
+                row["flow"],
+                row["subject"],
+                row["system"],
+                row["kind"],
+                row["record_id"],
+                row["field"],
+            ),
+            row["operation"],
+            row["new_hash"],
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What the other system did differently.
+
+    Attributes:
+        kind: ``open``: it has not done what we would have done, and we still would. ``other``: we would write another
+            value by now. ``new``: we would write what was never noted.
+    """
+
+    key: ShadowKey
+    kind: Literal["open", "other", "new"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``same``: how many noted fields hold by now what we would have written, or need it no longer."""
+
+    same: int
+    differences: tuple[Difference, ...]
+
+
+def compare(before: Iterable[ShadowWrite], now: Iterable[ShadowWrite]) -> Comparison:
+    """What was noted during the time, against what a preview says at its end. Pure."""
+    noted_hashes: dict[ShadowKey, set[str]] = {}
+    for item in before:
+        noted_hashes.setdefault(item.key, set()).add(item.new_hash)
+    planned = {item.key: item.new_hash for item in now}
+    differences = [
+        Difference(key, _kind(noted_hashes.get(key), new_hash))
+        for key, new_hash in planned.items()
+    ]
+    same = sum(key not in planned for key in noted_hashes)
+    return Comparison(same, tuple(differences))
+
+
+def _kind(
+    noted_hashes: set[str] | None, new_hash: str
+) -> Literal["open", "other", "new"]:
+    if noted_hashes is None:
+        return "new"
+    return "open" if new_hash in noted_hashes else "other"

@@ -1,0 +1,207 @@
+"""Previews: what the next syncs would write, and that it is what they then write."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from beteiligte_office import Office
+from beteiligte_office import office as beteiligte_office
+from calendar_office import CalendarOffice, in_haste, office
+from typer.testing import CliRunner
+
+from cli.main import app
+from config import Settings, get_settings
+from services.core.resources import Resources
+from services.shadow.planned import PlannedWrite
+from services.shadow.preview import Preview, preview_beteiligter, preview_employee
+from services.shadow.report import as_csv, as_html, summary
+
+__all__ = ["beteiligte_office", "office"]
+
+
+async def rows_of(resources: Resources) -> dict[str, list[str]]:
+    """Everything that PostgreSQL holds."""
+    pool = await resources.database()
+    tables = await pool.fetch(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+    )
+    found = {}
+    for (table,) in tables:
+        rows = await pool.fetch(f'SELECT * FROM "{table}"')  # noqa: S608 - a name from the catalogue
+        found[table] = sorted(map(str, rows))
+    return found
+
+
+def named(preview: Preview, kind: str) -> list[PlannedWrite]:
+    return [write for write in preview.writes if write.kind == kind]
+
+
+# -- Beteiligte ---------------------------------------------------------------------------------------------------
+
+
+async def test_an_edit_is_announced_field_by_field_and_then_written(
+    beteiligte_office: Office,
+) -> None:
+    entity_id, betnr = await beteiligte_office.linked_person()
+    await beteiligte_office.edit_espocrm(entity_id, lastName="Neumann")
+    before = await rows_of(beteiligte_office.resources)
+    sent = beteiligte_office.writes()
+
+    preview = await preview_beteiligter(beteiligte_office.resources, entity_id)
+
+    (write,) = named(preview, "Beteiligte")
+    assert (write.operation, write.record_id) == ("change", str(betnr))
+    announced = {field.name: (field.old, field.new) for field in write.fields}
+    assert announced["name"] == ("Muster", "Neumann")
+    assert beteiligte_office.writes() == sent
+    assert await rows_of(beteiligte_office.resources) == before
+
+    await beteiligte_office.sync(entity_id)
+    stored = beteiligte_office.in_advoware(betnr)
+    for field in write.contents:
+        assert stored.get(field.name) == field.new, field.name
+
+
+async def test_a_new_beteiligter_is_announced_with_its_parts(
+    beteiligte_office: Office,
+) -> None:
+    phones = [{"phoneNumber": "+4951112345", "type": "Office", "primary": True}]
+    entity_id = await beteiligte_office.new_person(phoneNumberData=phones)
+    preview = await preview_beteiligter(beteiligte_office.resources, entity_id)
+    (created,) = named(preview, "Beteiligte")
+    assert (created.operation, created.record_id) == ("create", "new 1")
+    assert [item.operation for item in named(preview, "Kommunikationen")] == ["create"]
+    assert not any(
+        call.startswith("POST /api/v1/advonet") for call in beteiligte_office.writes()
+    )
+
+
+async def test_nothing_is_announced_where_nothing_changed(
+    beteiligte_office: Office,
+) -> None:
+    entity_id, _ = await beteiligte_office.linked_person()
+    await beteiligte_office.sync(entity_id)
+    preview = await preview_beteiligter(beteiligte_office.resources, entity_id)
+    assert [write for write in preview.writes if write.operation != "note"] == []
+
+
+async def test_a_record_that_is_not_there_is_reported_and_not_raised(
+    beteiligte_office: Office,
+) -> None:
+    preview = await preview_beteiligter(
+        beteiligte_office.resources, "6512f0e1a2b3c4d5e"
+    )
+    assert preview.result == "failed"
+    assert preview.error is not None
+
+
+# -- calendar -----------------------------------------------------------------------------------------------------
+
+
+@in_haste
+async def test_the_calendars_preview_has_the_numbers_of_the_run(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(ADVOWARE_WRITE_PROTECTION="false")
+    await office.sync()
+    office.termin("Verhandlung")
+    moved = office.termin("Besprechung")
+    gone = office.termin("Frist")
+    await office.sync()
+    office.enter("Mandant anrufen")
+    office.change_termin(moved, text="Besprechung, Saal 2")
+    office.delete_termin(gone)
+    before = await rows_of(office.resources)
+    office.forget_journals()
+
+    preview = await preview_employee(office.resources, "SB")
+
+    assert all(call.startswith("GET ") for call in office.calls()), office.calls()
+    assert await rows_of(office.resources) == before
+    announced = Counter(
+        (write.kind, write.operation)
+        for write in preview.writes
+        if write.kind in {"Termine", "event"}
+    )
+    summary_of_run = await office.sync()
+    assert preview.result == summary_of_run.result == "changed"
+    counts = summary_of_run.counts
+    assert announced["Termine", "create"] == counts["advoware_created"] == 1
+    assert announced["event", "delete"] == counts["google_deleted"] == 1
+    texts = {
+        field.new
+        for write in preview.writes
+        for field in write.fields
+        if field.name == "summary"
+    }
+    assert "Besprechung, Saal 2" in texts
+    assert (await preview_employee(office.resources, "SB")).writes == ()
+
+
+@in_haste
+async def test_a_first_run_is_announced_with_calendar_sharing_and_events(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(GOOGLE_CALENDAR_ACL="SB:reader:sb@example.org")
+    for number in range(5):
+        office.termin(f"Termin {number}")
+    office.forget_journals()
+    preview = await preview_employee(office.resources, "SB")
+    assert all(call.startswith("GET ") for call in office.calls()), office.calls()
+    kinds = Counter((write.kind, write.operation) for write in preview.writes)
+    assert kinds["calendar", "create"] == 1
+    assert kinds["rule", "create"] == 1
+    assert kinds["event", "create"] == 5
+    run = await office.sync()
+    assert run.counts["google_created"] == 5
+
+
+# -- reports ------------------------------------------------------------------------------------------------------
+
+
+async def test_reports_show_values_only_when_asked_and_are_safe_to_open(
+    beteiligte_office: Office,
+) -> None:
+    entity_id, _ = await beteiligte_office.linked_person()
+    await beteiligte_office.edit_espocrm(entity_id, lastName="=1+1<b>")
+    preview = await preview_beteiligter(beteiligte_office.resources, entity_id)
+    hidden = as_csv([preview], show_text=False) + as_html([preview], show_text=False)
+    assert "1+1" not in hidden
+    assert "Muster" not in hidden
+    table = list(
+        csv.reader(io.StringIO(as_csv([preview], show_text=True)), delimiter=";")
+    )
+    cells = [cell for row in table for cell in row]
+    assert "'=1+1<b>" in cells
+    assert "<b>" not in as_html([preview], show_text=True)
+    assert summary([preview])["writes"]["Advoware Beteiligte change"] == 1
+
+
+async def test_the_command_writes_reports_that_only_their_owner_reads(
+    beteiligte_office: Office,
+    make_settings: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    entity_id, _ = await beteiligte_office.linked_person()
+    await beteiligte_office.edit_espocrm(entity_id, lastName="Neumann")
+    for name, value in make_settings().environment().items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    target = tmp_path / "preview.csv"
+    arguments = ["preview", "beteiligte", "--all", "--json", "--csv", str(target)]
+    result = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+    get_settings.cache_clear()
+    document: dict[str, Any] = json.loads(result.stdout)
+    assert document["subjects"] == 1
+    assert document["writes"]["Advoware Beteiligte change"] == 1
+    assert "Neumann" not in result.stdout
+    assert target.stat().st_mode & 0o077 == 0
