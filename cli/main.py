@@ -24,6 +24,7 @@ from cli.espocrm import app as espocrm_app
 from cli.espocrm import doctor
 from cli.supervisor import StartFailed
 from cli.system import TRIAL_NOTICE, Ports, System, running_system
+from cli.takeover import app as takeover_app
 from cli.worker import worker
 from config import PROJECT_ROOT, ConfigurationError, default_env_file
 
@@ -58,6 +59,7 @@ app.add_typer(
     name="audit",
 )
 app.add_typer(espocrm_app, name="espocrm")
+app.add_typer(takeover_app, name="takeover")
 app.command()(doctor)
 app.command()(worker)
 
