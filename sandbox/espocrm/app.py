@@ -139,8 +139,7 @@ class EspoCRMTwin(Twin):
         self, entity: str, record_id: str, attributes: dict[str, Any]
     ) -> None:
         """Set attributes of a record as the sync does with EspoCRM's save option ``silent``."""
-        record = self._store.find(entity, record_id)
-        assert record is not None, f"there is no {entity}/{record_id}"
+        record = self._store.get(ENTITIES[entity], record_id)
         self._store.update(record, attributes, self._admin, keep_modified=True)
 
     def state(self) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class OldTable:
             functions = await _functions(connection)
             moved = await _move_aside(connection)
             await apply_migrations(connection)
-            kept = before | moved.keys()
+            kept = (before - set(moved.values())) | moved.keys()
             tables = sorted(await _relations(connection) - kept)
             made = sorted(await _functions(connection) - functions)
             await _note_begin(connection, now, moved, tables, made)

@@ -207,7 +207,10 @@ def adopt_marked(
             continue
         where = f"{kuerzel} frNr {fr_nr} event {event.id}"
         if fr_nr in with_event:
-            why = "the Termin has another event in this calendar"
+            why = (
+                "the Termin has another event in this calendar; delete this one in Google before Advoware may be "
+                "written (ADVOWARE_WRITE_PROTECTION), or the sync enters it there once more"
+            )
             adopted.findings.append(Finding("doubled_event", where, why))
         elif fr_nr not in termine:
             why = "the Termin that the event names is not this employee's, or is gone"

@@ -6,7 +6,7 @@ It names records by their ids and fields by their names. No value of a record an
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Command = Literal["check", "run", "undo"]
@@ -98,4 +98,10 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """The whole report."""
-        return {**asdict(self), "exit_code": self.exit_code}
+        plain = replace(self, rows=Counter(), beteiligte=Counter())
+        return {
+            **asdict(plain),
+            "rows": dict(self.rows),
+            "beteiligte": dict(self.beteiligte),
+            "exit_code": self.exit_code,
+        }

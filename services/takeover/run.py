@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -112,10 +112,12 @@ class Takeover:
             report.done.append("nothing: mend the problems and run it again")
             return report
         await table.begin(self._now())
+        self._progress("table", 1, 1)
         removed = await remove_leftover_keys(self._resources)
         report.done.append(f"{removed} locks and pending keys without TTL were removed")
-        for taken in takens:
+        for number, taken in enumerate(takens, 1):
             await self._store(taken)
+            self._progress("stored calendars", number, len(takens))
         report.done.append(
             f"{sum(len(each.pairs) for each in takens)} pairs are taken over"
         )
@@ -202,13 +204,14 @@ class Takeover:
         for number, kuerzel in enumerate(names):
             self._progress("calendars", number, len(names))
             stored = await self._stored_pairs(stage, kuerzel)
-            if kuerzel in active:
-                calendar = chosen.get(kuerzel)
+            calendar = chosen.get(kuerzel)
+            why = self._why_not_synced(kuerzel, active)
+            if why is None:
                 taken = await self._take(
                     reader, kuerzel, calendar, sorted_rows, stored, own_address
                 )
             else:
-                taken = self._former(kuerzel, chosen.get(kuerzel), sorted_rows, stored)
+                taken = self._keep(kuerzel, calendar, sorted_rows, stored, why)
             takens.append(taken)
         for taken in takens:
             report.calendars[taken.kuerzel] = taken.numbers()
@@ -259,22 +262,33 @@ class Takeover:
         taken.announced.append(Announced("CreateCalendar", kuerzel, None, None))
         return taken
 
-    def _former(
+    def _why_not_synced(self, kuerzel: str, active: Collection[str]) -> str | None:
+        """Why no sync looks at an employee's calendar; None if one does."""
+        only = self._resources.settings.calendar_sync.only_kuerzel
+        if kuerzel not in active:
+            return "no active employee of Advoware"
+        if only and kuerzel not in only:
+            return "left out by CALENDAR_SYNC_DEBUG_KUERZEL"
+        return None
+
+    def _keep(
         self,
         kuerzel: str,
         calendar: Calendar | None,
         rows: Rows,
         stored: Sequence[Pair],
+        why: str,
     ) -> Taken:
-        """The rows of one who is no active employee: kept as they are, because no sync looks at them."""
+        """The rows of one whom no sync looks at, as they are."""
         taken = Taken(kuerzel, calendar.calendar_id if calendar else None, list(stored))
         known = {pair.sync_id for pair in stored}
         strategy = self._resources.settings.calendar_sync.strategy
         for row in rows.chosen.get(kuerzel, []):
             if row.sync_id not in known:
                 taken.pairs.append(pair_of_row(row, strategy))
-        why = f"no active employee of Advoware; {len(taken.pairs)} pairs are kept"
-        taken.findings.append(Finding("former_employee", kuerzel, why))
+        if taken.pairs:
+            why = f"{why}; {len(taken.pairs)} pairs are kept"
+            taken.findings.append(Finding("not_synced", kuerzel, why))
         return taken
 
     def _report_doubling(self, report: Report, takens: Iterable[Taken]) -> None:
@@ -301,6 +315,7 @@ class Takeover:
         for start in range(0, len(new), PORTION):
             portion = [(pair, _line(pair)) for pair in new[start : start + PORTION]]
             await store.save_pairs(portion, now)
+            self._progress("pairs", start + len(portion), len(new))
         cursor = await store.load_cursor(taken.kuerzel)
         if taken.calendar_id is not None and cursor.calendar_id is None:
             cursor = Cursor(
