@@ -24,6 +24,8 @@ Json = dict[str, Any]
 #: The kinds that the old system synced.
 _KINDS: Final = frozenset({1, 2, 3, 4, 6, 7, 8, 9, 10})
 _USER: Final = "API"
+#: Who has entered what was not made from a Termin.
+PERSON: Final = "anna@example.de"
 #: Every so many Beteiligte one has this wrong.
 _DAMAGED_EVERY: Final = 40
 _CHANGED_EVERY: Final = 25
@@ -121,11 +123,11 @@ def load_calendars(
         body = {"summary": f"AW-{name}", "timeZone": "Europe/Berlin"}
         calendars[name] = google.world.calendars.insert(account, body)
     for home, number, event in made.events:
-        marked = event
+        marked, maker = event, account if number is not None else PERSON
         if generation.mark and number is not None:
             private = {generation.mark: str(numbers[number])}
             marked = {**event, "extendedProperties": {"private": private}}
-        google.world.events.insert(account, calendars[home], marked)
+        google.world.events.insert(maker, calendars[home], marked)
     return Loaded(numbers, calendars)
 
 

@@ -68,9 +68,10 @@ from services.core.errors import BitByLawError, NotFound, failure_code
 from services.core.resources import Resources
 from services.google_calendar import GoogleCalendarAPI
 from services.takeover.pairs import (
+    Found,
     Marks,
     Rows,
-    adopt_marked,
+    adopt_events,
     new_pair,
     pair_of_row,
 )
@@ -261,7 +262,7 @@ class _Comparing:
     ) -> None:
         self._reader = reader
         self._calendar = calendar
-        self._own_address = own_address
+        self._made_by_us = _made_by(own_address, calendar.resources)
         self._settings = reader.plan_settings(calendar.kuerzel, calendar.calendar_id)
         self._chosen = rows.chosen.get(calendar.kuerzel, [])
         left_over = rows.left_over.get(calendar.kuerzel, [])
@@ -282,17 +283,12 @@ class _Comparing:
         listing = GoogleListing(read.items, full=True)
         termine = await self._list_termine(listing)
         view = CalendarView(self._settings, termine, listing, [], Confirmations())
-        adopted = adopt_marked(
-            taken.kuerzel,
-            listing.events,
-            view.termine,
-            taken.pairs,
-            self._marks,
-            strategy,
-        )
+        found = Found(taken.kuerzel, listing.events, view.termine, self._made_by_us)
+        adopted = adopt_events(found, taken.pairs, self._marks, strategy)
         taken.findings += adopted.findings
         self._add(adopted.pairs)
         await self._plan(termine, listing)
+        taken.findings += self._without_row(listing)
         return taken
 
     async def _list_termine(self, listing: GoogleListing) -> list[Termin]:
@@ -350,8 +346,7 @@ class _Comparing:
                 google_event_id=action.google.id,
             )
         source: SourceSystem = action.source_system
-        creator = action.google.record.get("creator") or {}
-        if str(creator.get("email") or "").casefold() == self._own_address:
+        if action.google.id in self._made_by_us:
             source = "advoware"  # the old system has made it
         return new_pair(
             self._taken.kuerzel,
@@ -412,10 +407,40 @@ class _Comparing:
         taken.findings += _gone(taken.pairs, actions)
 
     def _note_doubling(self, action: Action) -> None:
-        if isinstance(action, PostAdvoware):
-            event_id = action.google.id
-            if event_id in self._marks.by_event:
-                self._taken.doubling.append(event_id)
+        """The old system has made the event of a Termin, so it is none that a person wants to have in Advoware."""
+        if not isinstance(action, PostAdvoware) or action.pair is not None:
+            return
+        event_id = action.google.id
+        if event_id in self._marks.by_event or event_id in self._made_by_us:
+            self._taken.doubling.append(event_id)
+
+    def _without_row(self, listing: GoogleListing) -> list[Finding]:
+        """Events that the old system has made, bear no mark, and are no pair's."""
+        paired = {pair.google_event_id for pair in self._taken.pairs}
+        findings: list[Finding] = []
+        for event in listing.events:
+            is_known = event.id in paired or event.id in self._marks.by_event
+            is_part = event.cancelled or event.recurring_event_id is not None
+            if event.id in self._made_by_us and not (is_known or is_part):
+                where = f"{self._taken.kuerzel} event {event.id}"
+                findings.append(Finding("event_without_row", where, _WITHOUT_ROW))
+        return findings
+
+
+_WITHOUT_ROW = (
+    "our account has made it, and no Termin says the same; it is left alone. Delete it in Google before Advoware may "
+    "be written (ADVOWARE_WRITE_PROTECTION), or the sync enters it there"
+)
+
+
+def _made_by(address: str, resources: Iterable[Json]) -> frozenset[str]:
+    """The ids of the events that this account has made."""
+    made: set[str] = set()
+    for resource in resources:
+        creator = resource.get("creator") or {}
+        if str(creator.get("email") or "").casefold() == address:
+            made.add(str(resource.get("id")))
+    return frozenset(made)
 
 
 def _recorded(action: RecordFingerprints) -> Pair:

@@ -11,7 +11,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.calendar_sync.model import GoogleEvent, Pair, SyncStrategy, Termin
+from services.calendar_sync.model import (
+    GoogleEvent,
+    Pair,
+    SyncStrategy,
+    Termin,
+    content_hash,
+)
 from services.takeover.old_rows import LARGEST_FRNR, OldRow, made_up_id
 from services.takeover.report import Finding
 
@@ -178,48 +184,110 @@ def new_pair(
 
 @dataclass(frozen=True)
 class Adopted:
-    """What the marks of events without a pair lead to."""
+    """What events without a pair lead to.
+
+    ``pairs``: new ones, and those whose event is gone, with the event that takes its place.
+    """
 
     pairs: list[Pair]
     findings: list[Finding]
 
 
-def adopt_marked(
-    kuerzel: str,
-    events: Iterable[GoogleEvent],
-    termine: Mapping[int, Termin],
-    pairs: Sequence[Pair],
-    marks: Marks,
-    strategy: SyncStrategy,
+@dataclass(frozen=True)
+class Found:
+    """One employee's calendar and Termine.
+
+    Attributes:
+        events: all that the calendar lists.
+        termine: by number, those of the employee.
+        made_by_us: the ids of the events that our account has made.
+    """
+
+    kuerzel: str
+    events: Sequence[GoogleEvent]
+    termine: Mapping[int, Termin]
+    made_by_us: Collection[str]
+
+
+def adopt_events(
+    found: Found, pairs: Sequence[Pair], marks: Marks, strategy: SyncStrategy
 ) -> Adopted:
-    """Pairs for marked events whose Termin has none."""
-    paired_events = {pair.google_event_id for pair in pairs}
-    with_event: set[int | None] = set()
+    """Pairs for events of the old system that are no pair's: by their mark, else by what they say.
+
+    A Termin whose event is gone gets such an event back; by what it says only that one, because for a Termin without a
+    row the sync's own plan does so.
+    """
+    live = {event.id: event for event in found.events if _is_single(event)}
+    paired = {pair.google_event_id for pair in pairs}
+    unpaired = {name: event for name, event in live.items() if name not in paired}
+    adopting = _Adopting(found, marks, strategy)
     for pair in pairs:
-        if pair.google_event_id is not None:
-            with_event.add(pair.advoware_frnr)
-    waiting = {pair.advoware_frnr: pair for pair in pairs if not pair.google_event_id}
-    adopted = Adopted([], [])
-    for event in sorted(events, key=lambda event: event.id):
-        fr_nr = marks.by_event.get(event.id)
-        is_single = not event.cancelled and event.recurring_event_id is None
-        if fr_nr is None or not is_single or event.id in paired_events:
-            continue
-        where = f"{kuerzel} frNr {fr_nr} event {event.id}"
-        if fr_nr in with_event:
-            why = (
-                "the Termin has another event in this calendar; delete this one in Google before Advoware may be "
-                "written (ADVOWARE_WRITE_PROTECTION), or the sync enters it there once more"
-            )
-            adopted.findings.append(Finding("doubled_event", where, why))
-        elif fr_nr not in termine:
-            why = "the Termin that the event names is not this employee's, or is gone"
-            adopted.findings.append(Finding("event_without_termin", where, why))
+        if pair.advoware_frnr is not None:
+            is_whole = pair.google_event_id in live
+            adopting.known[pair.advoware_frnr] = (pair, is_whole)
+    for event_id in sorted(unpaired):
+        adopting.by_mark(event_id)
+    for event_id in sorted(unpaired):
+        if event_id not in marks.by_event:
+            adopting.by_content(unpaired[event_id])
+    return adopting.adopted
+
+
+def _is_single(event: GoogleEvent) -> bool:
+    return not event.cancelled and event.recurring_event_id is None
+
+
+class _Adopting:
+    """``known``: the pair of each Termin, and whether its event is there."""
+
+    def __init__(self, found: Found, marks: Marks, strategy: SyncStrategy) -> None:
+        self.known: dict[int, tuple[Pair, bool]] = {}
+        self.adopted = Adopted([], [])
+        self._found = found
+        self._marks = marks
+        self._strategy = strategy
+
+    def by_mark(self, event_id: str) -> None:
+        fr_nr = self._marks.by_event.get(event_id)
+        if fr_nr is None:
+            return
+        pair, is_whole = self.known.get(fr_nr, (None, False))
+        if is_whole:
+            self._report("doubled_event", fr_nr, event_id, _DOUBLED)
+        elif fr_nr not in self._found.termine:
+            self._report("event_without_termin", fr_nr, event_id, _NO_TERMIN)
+        elif pair is None:
+            kuerzel = self._found.kuerzel
+            fresh = new_pair(kuerzel, fr_nr, event_id, "advoware", self._strategy)
+            self._adopt(fr_nr, fresh)
         else:
-            with_event.add(fr_nr)
-            known = waiting.get(fr_nr)
-            fresh = new_pair(kuerzel, fr_nr, event.id, "advoware", strategy)
-            if known is not None:
-                fresh = replace(known, google_event_id=event.id)
-            adopted.pairs.append(fresh)
-    return adopted
+            self._adopt(fr_nr, replace(pair, google_event_id=event_id))
+
+    def by_content(self, event: GoogleEvent) -> None:
+        if event.id not in self._found.made_by_us:
+            return
+        for fr_nr, (pair, is_whole) in sorted(self.known.items()):
+            termin = self._found.termine.get(fr_nr)
+            if is_whole or termin is None:
+                continue
+            if content_hash(termin.event) == content_hash(event.event):
+                self._adopt(fr_nr, replace(pair, google_event_id=event.id))
+                return
+
+    def _adopt(self, fr_nr: int, pair: Pair) -> None:
+        self.known[fr_nr] = (pair, True)
+        self.adopted.pairs.append(pair)
+
+    def _report(self, kind: str, fr_nr: int, event_id: str, why: str) -> None:
+        where = f"{self._found.kuerzel} frNr {fr_nr} event {event_id}"
+        self.adopted.findings.append(Finding(kind, where, why))
+
+
+_DOUBLED = (
+    "the Termin has another event in this calendar; delete this one in Google before Advoware may be written "
+    "(ADVOWARE_WRITE_PROTECTION), or the sync enters it there once more"
+)
+_NO_TERMIN = (
+    "the Termin that the event names is not this employee's, or is gone; the event is left alone. Delete it in Google "
+    "before Advoware may be written (ADVOWARE_WRITE_PROTECTION), or the sync enters it there"
+)

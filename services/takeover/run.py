@@ -301,8 +301,8 @@ class Takeover:
         number = sum(len(taken.doubling) for taken in takens)
         if number:
             raise InvalidInput(
-                f"{number} events bear the number of a Termin and are no pair's: the first sync would enter them in "
-                "Advoware once more. Nothing was changed. Either delete them in Google (takeover check names them as "
+                f"{number} events of the old system are no pair's: the first sync would enter them in Advoware once "
+                "more. Nothing was changed. Either delete them in Google (takeover check names them as "
                 "would_double), or set ADVOWARE_WRITE_PROTECTION=true until they are gone"
             )
 

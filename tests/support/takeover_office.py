@@ -23,7 +23,12 @@ from sandbox.control import running
 from sandbox.espocrm.app import EspoCRMTwin
 from sandbox.google.app import GoogleTwin
 from sandbox.google.event import CANCELLED, render_event
-from sandbox.old_firm.calendars import OldCalendars, make_old_calendars
+from sandbox.old_firm.calendars import (
+    FAULT_EVERY,
+    FAULTS,
+    OldCalendars,
+    make_old_calendars,
+)
 from sandbox.old_firm.generations import GENERATIONS, Generation
 from sandbox.old_firm.load import Loaded, load_beteiligte, load_calendars, load_table
 from sandbox.old_firm.people import make_old_parties
@@ -37,6 +42,16 @@ from services.vmh_sync.job import SyncEvent
 
 READS = frozenset({"GET", "HEAD"})
 KUERZEL = ("SB", "AI")
+#: The request that each announced write of the calendars takes.
+REQUESTS = {
+    "InsertGoogle": "POST events",
+    "RecreateGoogle": "POST events",
+    "UpdateGoogle": "PATCH events",
+    "HideGoogle": "PATCH events",
+    "TakeMarksOff": "PATCH events",
+    "DeleteGoogle": "DELETE events",
+    "DescribeCalendar": "PATCH calendars",
+}
 #: A write as the journals and the announcements name it: system, method or action, and which record.
 Write = tuple[str, str, str]
 
@@ -176,8 +191,9 @@ class TakeoverOffice:
                 async with rehearsal(resources) as (without_writes, guard):
                     sync = BeteiligteSync(resources=without_writes)
                     await sync.rehearse(entity_id)
-                for change in guard.changes():
-                    announced[change.system, change.kind, _name(change)] += 1
+                for change in guard.changes:
+                    if not _is_only_for_its_parts(change):
+                        announced[change.system, change.kind, _name(change)] += 1
         return announced
 
     async def sync_beteiligte(self) -> Counter[str]:
@@ -221,6 +237,21 @@ class TakeoverOffice:
                 ]
         return found
 
+    def written_records(self) -> Counter[Write]:
+        """The records of EspoCRM and Advoware that were written, named as the preview names them."""
+        found: Counter[Write] = Counter()
+        for write in self.writes():
+            system, method, path = write.split(" ", 2)
+            parts = path.removeprefix("/api/v1/").strip("/").split("/")
+            if parts[0] == "advonet":
+                parts = parts[1:] if parts[1] != "Advoware" else parts[2:]
+            kind, record_id = parts[0], parts[1] if len(parts) > 1 else "new"
+            if len(parts) > 2:  # a part of a Beteiligter
+                kind = parts[2]
+                record_id = parts[3] if len(parts) > 3 else "new"
+            found[system, kind, "new" if method == "POST" else record_id] += 1
+        return found
+
     def events(self, kuerzel: str) -> list[str]:
         """The titles in a calendar, sorted."""
         calendar = self.loaded.calendars[kuerzel]
@@ -228,9 +259,40 @@ class TakeoverOffice:
         rendered = [render_event(each, calendar.id, calendar.zone) for each in live]
         return sorted(str(event.get("summary", "")) for event in rendered)
 
+    def born_in_google(self) -> list[str]:
+        """The titles that only Google has."""
+        return [
+            event["summary"] for _, number, event in self.made.events if number is None
+        ]
+
+    def title_with(self, fault: str) -> str:
+        """The title of the first appointment with this fault."""
+        return f"Besprechung {FAULT_EVERY * (FAULTS.index(fault) + 1) - 1}"
+
     def termine(self) -> list[str]:
         """The titles of Advoware's Termine, sorted."""
         return sorted(record["text"] for record in self.advoware.termine.all())
+
+
+def requested(office: TakeoverOffice) -> Counter[str]:
+    """The writes of the calendar sync that were really made, named as in `REQUESTS`."""
+    found: Counter[str] = Counter()
+    for write in office.writes():
+        _, method, path = write.split(" ", 2)
+        kind = "events" if "/events" in path else "calendars"
+        found[f"{method} {kind}"] += 1
+    return found
+
+
+def _is_only_for_its_parts(change: Any) -> bool:
+    """Whether a Beteiligter is named only because parts of his are written."""
+    if change.kind != "Beteiligte" or change.before is None:
+        return False
+    names = change.before.keys() | change.after.keys()
+    changed = {
+        name for name in names if change.before.get(name) != change.after.get(name)
+    }
+    return changed <= {"kommunikation", "adressen", "bankkverbindungen", "rowId"}
 
 
 def _name(change: Any) -> str:
