@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 ZONE: Final = "Europe/Berlin"
 _ID_LETTERS: Final = "0123456789abcdefghijklmnopqrstuv"
-#: What may be wrong with an appointment. With faults, one in `FAULT_EVERY` has one of them, in turn.
+#: What may be wrong with an appointment.
 FAULTS: Final = (
     "event_deleted",
     "termin_deleted",
@@ -31,7 +31,6 @@ FAULTS: Final = (
     "born_in_google",
     "termin_private",
 )
-FAULT_EVERY: Final = 25
 
 
 @dataclass
@@ -59,18 +58,23 @@ def make_old_calendars(
     number: int,
     generation: Generation,
     *,
-    with_faults: bool = True,
+    fault_every: int,
 ) -> OldCalendars:
-    """So many appointments, around ``today``, of these employees in turn: the same for the same arguments."""
+    """So many appointments, around ``today``, of these employees in turn: the same for the same arguments.
+
+    One in ``fault_every`` has one of `FAULTS`, in turn; 0: none has.
+    """
     maker = _Maker(seed, today, kuerzel, generation)
     for index in range(number):
-        maker.add(index, _fault_of(index) if with_faults else "")
+        maker.add(index, _fault_of(index, fault_every))
     return maker.made
 
 
-def _fault_of(index: int) -> str:
-    turn, rest = divmod(index, FAULT_EVERY)
-    if rest != FAULT_EVERY - 1:
+def _fault_of(index: int, every: int) -> str:
+    if not every:
+        return ""
+    turn, rest = divmod(index, every)
+    if rest != every - 1:
         return ""
     return FAULTS[turn % len(FAULTS)]
 

@@ -7,7 +7,7 @@ import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -24,7 +24,6 @@ from sandbox.espocrm.app import EspoCRMTwin
 from sandbox.google.app import GoogleTwin
 from sandbox.google.event import CANCELLED, render_event
 from sandbox.old_firm.calendars import (
-    FAULT_EVERY,
     FAULTS,
     OldCalendars,
     make_old_calendars,
@@ -42,6 +41,8 @@ from services.vmh_sync.job import SyncEvent
 
 READS = frozenset({"GET", "HEAD"})
 KUERZEL = ("SB", "AI")
+#: So many appointments hold one fault; in a whole firm there are fewer.
+FAULT_EVERY = 10
 #: The request that each announced write of the calendars takes.
 REQUESTS = {
     "InsertGoogle": "POST events",
@@ -91,12 +92,21 @@ class TakeoverOffice:
         termine: int = 0,
         beteiligte: int = 0,
         with_faults: bool = True,
+        with_marks: bool = True,
+        fault_every: int = FAULT_EVERY,
     ) -> None:
         """The old system leaves this firm behind."""
         chosen = GENERATIONS[generation]
+        if not with_marks:
+            chosen = replace(chosen, mark="")
         today = self.clock().date()
         self.made = make_old_calendars(
-            1, today, KUERZEL, termine, chosen, with_faults=with_faults
+            1,
+            today,
+            KUERZEL,
+            termine,
+            chosen,
+            fault_every=fault_every if with_faults else 0,
         )
         self.loaded = load_calendars(
             self.made, KUERZEL, chosen, self.advoware, self.google
@@ -258,6 +268,11 @@ class TakeoverOffice:
         live = [each for each in calendar.events.values() if each.status != CANCELLED]
         rendered = [render_event(each, calendar.id, calendar.zone) for each in live]
         return sorted(str(event.get("summary", "")) for event in rendered)
+
+    def espocrm_record(self, entity_id: str) -> dict[str, Any]:
+        """A CBeteiligte as it is stored."""
+        records = self.espocrm.state()["records"]["CBeteiligte"]
+        return next(record for record in records if record["id"] == entity_id)
 
     def born_in_google(self) -> list[str]:
         """The titles that only Google has."""
