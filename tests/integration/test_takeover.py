@@ -1,5 +1,5 @@
 """The evening of the switch, on every generation of what the old system leaves."""
-# ruff: noqa: S608, F811 - an administrator's statements; the fixture is imported
+# ruff: noqa: S608 - an administrator's statements; the fixture is imported
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from takeover_office import (
     KUERZEL,
     REQUESTS,
     TakeoverOffice,
-    office,
     requested,
-)  # noqa: F401 - fixture
+)
 
 from sandbox.old_firm.calendars import FAULTS
 from sandbox.old_firm.generations import GENERATIONS
