@@ -21,20 +21,18 @@ from typing import Any, TypeVar
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
+from servers import Stores, advoware_variables, espocrm_variables
 from takeover_office import REQUESTS, TakeoverOffice, requested
 
 from cli import embedded
-from cli.system import ESPOCRM_TWIN_KEY
 from config import Settings, load_settings
-from sandbox.advoware.app import DEFAULT_CREDENTIALS, AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import running
-from sandbox.espocrm.access import ADMIN_ID
 from sandbox.espocrm.app import EspoCRMTwin
 from sandbox.google.app import GoogleTwin
 from services.takeover.report import Report
 
 Answer = TypeVar("Answer")
-NAME = "bitbylaw"
 #: One of so many appointments is not as it should be.
 FAULT_EVERY = 25
 
@@ -139,32 +137,15 @@ async def _office(directory: Path) -> AsyncIterator[TakeoverOffice]:
         google = GoogleTwin(empty=True, quota_per_minute=None)
         for twin in (advoware, espocrm, google):
             await stack.enter_async_context(running(twin))
-        login = DEFAULT_CREDENTIALS
+        variables = {
+            **Stores(postgres, redis).variables(embedded.DATABASES[0]),
+            **advoware_variables(advoware),
+            **espocrm_variables(espocrm),
+            "BITBYLAW_TWINS": f"{advoware.url},{espocrm.url},{google.url}",
+        }
 
         def make(**overrides: Any) -> Settings:
-            return load_settings(
-                {
-                    "POSTGRES_HOST": postgres.host,
-                    "POSTGRES_USER": postgres.user,
-                    "POSTGRES_DB_NAME": NAME,
-                    "REDIS_HOST": redis.host,
-                    "REDIS_PORT": redis.port,
-                    "REDIS_PASSWORD": redis.password,
-                    "ADVOWARE_API_BASE_URL": advoware.url,
-                    "ADVOWARE_AUTH_URL": advoware.url,
-                    "ADVOWARE_APP_ID": login.app_id,
-                    "ADVOWARE_API_KEY": login.api_key,
-                    "ADVOWARE_KANZLEI": login.kanzlei,
-                    "ADVOWARE_DATABASE": login.database,
-                    "ADVOWARE_USER": login.user,
-                    "ADVOWARE_PASSWORD": login.password,
-                    "ESPOCRM_API_BASE_URL": f"{espocrm.url}/api/v1",
-                    "ESPOCRM_MARVIN_API_KEY": ESPOCRM_TWIN_KEY,
-                    "VMH_TASK_ASSIGNED_USER_ID": ADMIN_ID,
-                    "BITBYLAW_TWINS": f"{advoware.url},{espocrm.url},{google.url}",
-                    **overrides,
-                }
-            )
+            return load_settings({**variables, **overrides})
 
         yield TakeoverOffice(advoware, espocrm, google, _now, make, directory)
 

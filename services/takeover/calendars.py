@@ -57,6 +57,7 @@ from services.calendar_sync.model import (
     UpdateGoogle,
 )
 from services.calendar_sync.plan import make_plan
+from services.calendar_sync.provider import open_provider
 from services.calendar_sync.sharing import read_rules, sharing_steps
 from services.calendar_sync.view import (
     CalendarView,
@@ -66,7 +67,6 @@ from services.calendar_sync.view import (
 )
 from services.core.errors import BitByLawError, NotFound, failure_code
 from services.core.resources import Resources
-from services.google_calendar import GoogleCalendarAPI
 from services.takeover.pairs import (
     Found,
     Marks,
@@ -157,7 +157,7 @@ class CalendarReader:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._settings = resources.settings
-        self._google = GoogleCalendarAPI(resources=resources)
+        self._google = open_provider(None, resources)
         self._advoware = AdvowareService(resources=resources)
 
     async def employees(self) -> list[str]:

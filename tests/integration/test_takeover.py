@@ -1,5 +1,5 @@
 """The evening of the switch, on every generation of what the old system leaves."""
-# ruff: noqa: S608 - an administrator's statements; the fixture is imported
+# ruff: noqa: S608, F811 - an administrator's statements; the fixture is imported
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from takeover_office import (
+from takeover_office import (  # noqa: F401 - fixtures
     FAULT_EVERY,
     KUERZEL,
     REQUESTS,
     TakeoverOffice,
+    database,
+    office,
     requested,
 )
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from takeover_office import TakeoverOffice, office  # noqa: F401 - fixture
+from takeover_office import (  # noqa: F401 - fixtures
+    TakeoverOffice,
+    database,
+    office,
+)
 
 from services.takeover.report import Report
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,8 @@ from urllib.parse import unquote
 
 import asyncpg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
+from servers import Stores, google_variables
 from typer.testing import CliRunner
 
 from cli.main import app
@@ -79,8 +81,7 @@ class TakeoverOffice:
         account = self.directory / "account.json"
         account.write_text(json.dumps(self.google.service_account()))
         variables = {
-            "GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH": str(account),
-            "GOOGLE_CALENDAR_API_ENDPOINT": self.google.url,
+            **google_variables(self.google, account),
             "CALENDAR_SYNC_DEBUG_KUERZEL": ",".join(KUERZEL),
         }
         return self.make_settings(**(variables | self.variables))
@@ -323,6 +324,13 @@ async def _free_the_rate(resources: Resources) -> None:
         if names:
             await redis.delete(*names)
         await asyncio.sleep(0.2)
+
+
+@pytest.fixture
+def database(stores: Stores) -> Iterator[str]:
+    """A database of its own without any table; its name."""
+    with stores.empty_database() as url:
+        yield str(conninfo_to_dict(url)["dbname"])
 
 
 @pytest.fixture
