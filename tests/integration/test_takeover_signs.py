@@ -128,7 +128,7 @@ async def test_the_command_line_says_the_same_as_one_document_and_by_its_exit_co
     exit_code, text = await office.command_line("takeover", "check", "--json")
     document = json.loads(text)
     assert (exit_code, document["exit_code"]) == (1, 1)
-    assert document["rows"] == {**document["rows"], "live": 49, "deleted": 1}
+    assert document["rows"]["live"] == 49
 
     exit_code, text = await office.command_line("takeover", "run", "--json")
     assert json.loads(text)["done"][-1] == "finished: the worker may start"

@@ -194,11 +194,11 @@ class TakeoverOffice:
             finally:
                 keeper.cancel()
 
-    async def preview_beteiligte(self) -> Counter[Write]:
-        """What the first sync of each would write, as the preview says."""
+    async def preview_beteiligte(self, every: int = 1) -> Counter[Write]:
+        """What the first sync of each would write, as the preview says; or of one in ``every``."""
         announced: Counter[Write] = Counter()
         async with self.opened() as resources:
-            for entity_id in self.ids:
+            for entity_id in self.ids[::every]:
                 async with rehearsal(resources) as (without_writes, guard):
                     sync = BeteiligteSync(resources=without_writes)
                     await sync.rehearse(entity_id)
@@ -207,11 +207,11 @@ class TakeoverOffice:
                         announced[change.system, change.kind, _name(change)] += 1
         return announced
 
-    async def sync_beteiligte(self) -> Counter[str]:
-        """The first sync of each; how often each result came."""
+    async def sync_beteiligte(self, every: int = 1) -> Counter[str]:
+        """The first sync of each, or of one in ``every``; how often each result came."""
         results: Counter[str] = Counter()
         async with self.opened() as resources:
-            for entity_id in self.ids:
+            for entity_id in self.ids[::every]:
                 event = SyncEvent(
                     entity_id=entity_id, action="sync_check", source="cron"
                 )
