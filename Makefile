@@ -1,6 +1,6 @@
 # Every target works as the first command after a clone: it makes the virtual environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help up check test soak soak-calendar coverage mutants metrics-code walk lint lint-php test-php phpstan types \
+.PHONY: help up check test soak soak-calendar takeover-trial coverage mutants metrics-code walk lint lint-php test-php phpstan types \
 	format lock clean espocrm-extension espocrm-report
 
 VENV := .venv
@@ -47,6 +47,9 @@ soak: $(VENV)/.development ## people and surprises, many scenarios (SCENARIOS=50
 
 soak-calendar: $(VENV)/.development ## the calendar's share of it (CALENDAR_SCENARIOS=300, CALENDAR_KINDS=all)
 	@SOAK_SCENARIOS=$(CALENDAR_SCENARIOS) $(SOAK) tests/integration/test_calendar_stateful.py
+
+takeover-trial: $(VENV)/.development ## the evening of the switch: a firm of 3,000 Beteiligte and 10,000 Termine (TRIAL="--termine 300")
+	@$(BIN)/python tools/takeover_trial.py $(TRIAL)
 
 coverage: $(VENV)/.development ## which lines and branches tests reach (COVERAGE_TESTS=tests/unit); html in .local/coverage
 	@$(BIN)/python -m pytest $(COVERAGE_TESTS) --numprocesses $(PYTEST_WORKERS) --dist loadgroup \

@@ -29,6 +29,7 @@ from services.espocrm_setup.webhooks import (
     SetupFailed,
     install_webhooks,
 )
+from services.takeover.signs import diagnose_old_system
 
 FAILED, UNCHECKED = 1, 2
 MARKS = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]"}
@@ -180,7 +181,11 @@ def doctor(
 
 
 async def _diagnose(settings: Settings, url: str | None) -> list[Check]:
-    return [*await diagnose(settings, url), *await diagnose_google(settings)]
+    return [
+        *await diagnose(settings, url),
+        *await diagnose_google(settings),
+        *await diagnose_old_system(settings),
+    ]
 
 
 def _show(check: Check) -> None:

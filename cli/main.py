@@ -27,6 +27,7 @@ from cli.pause import pause, resume
 from cli.preview import app as preview_app
 from cli.supervisor import StartFailed
 from cli.system import TRIAL_NOTICE, Ports, System, running_system
+from cli.takeover import app as takeover_app
 from cli.worker import worker
 from config import PROJECT_ROOT, ConfigurationError, default_env_file
 
@@ -62,6 +63,7 @@ app.add_typer(
 )
 app.add_typer(espocrm_app, name="espocrm")
 app.add_typer(preview_app, name="preview")
+app.add_typer(takeover_app, name="takeover")
 app.command()(doctor)
 app.command()(logs)
 app.command()(pause)

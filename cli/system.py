@@ -39,6 +39,7 @@ from config import PROJECT_ROOT, Settings, load_settings, require_safe_access
 from sandbox.advoware.app import DEFAULT_CREDENTIALS
 from sandbox.espocrm.access import ADMIN_ID
 from services.core.twins import TWIN_NAMES, require_twins
+from services.takeover.signs import notices_at_start
 
 WORKER_READY_SECONDS = 60.0
 #: What we keep in the folder of all local data, beside PostgreSQL's own.
@@ -159,6 +160,8 @@ async def running_system(
         )
         settings = load_settings(found | requested, env_file=env_file)
         await check_access(settings)
+        for notice in await notices_at_start(settings):
+            on_event(notice)
         _leave_settings(settings, data)
         on_event("starting the worker")
         await run(worker_program(settings))

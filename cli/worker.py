@@ -26,6 +26,7 @@ from config import (
     default_env_file,
     load_settings,
 )
+from services.takeover.signs import notices_at_start
 
 LOOK_SECONDS = 5.0
 #: Longer than the worker's own pauses between attempts to reconnect (at most 39 s).
@@ -62,6 +63,8 @@ def worker(
     try:
         settings = load_settings(env_file=default_env_file())
         asyncio.run(check_access(settings))
+        for notice in asyncio.run(notices_at_start(settings)):
+            _say(notice)
     except ConfigurationError as error:
         _say(str(error))
         raise typer.Exit(1) from None

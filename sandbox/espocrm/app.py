@@ -57,7 +57,7 @@ from sandbox.espocrm.service import RecordService
 from sandbox.espocrm.store import Record, Store
 from sandbox.espocrm.webhooks import WebhookQueue
 from sandbox.espocrm.write import WriteAction, named, plain_forms
-from sandbox.firm.build import make_firm
+from sandbox.firm.build import Firm, make_firm
 
 DEFAULT_PORT = 4020
 API_PREFIX = "/api/v1"
@@ -130,6 +130,17 @@ class EspoCRMTwin(Twin):
                 make_firm(self.seed, self.now().astimezone(BERLIN).date()),
                 self._admin,
             )
+
+    def load_firm(self, firm: Firm) -> None:
+        """Add a firm's employees and parties to the records, without webhook events."""
+        load_firm(self._store, firm, self._admin)
+
+    def set_silently(
+        self, entity: str, record_id: str, attributes: dict[str, Any]
+    ) -> None:
+        """Set attributes of a record as the sync does with EspoCRM's save option ``silent``."""
+        record = self._store.get(ENTITIES[entity], record_id)
+        self._store.update(record, attributes, self._admin, keep_modified=True)
 
     def state(self) -> dict[str, Any]:
         """Settings, all records by entity, and the webhook queue."""

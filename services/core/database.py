@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 
 from config import PROJECT_ROOT, PostgresSettings
+from services.core.errors import DatabaseUnusable
 from services.core.foreign_text import clean_value
 from services.core.store_errors import database_errors
 
@@ -17,10 +18,13 @@ __all__ = [
     "LOCK_CONNECTIONS",
     "MIGRATIONS",
     "POOL_SIZE",
+    "apply_migrations",
     "database_errors",
+    "holds_old_system",
     "migrate",
     "open_database",
     "open_lock_connections",
+    "require_whole_takeover",
 ]
 
 MIGRATIONS = PROJECT_ROOT / "db" / "migrations"
@@ -30,19 +34,37 @@ LOCK_CONNECTIONS = 16
 COMMAND_TIMEOUT_SECONDS = 30.0
 #: "BB_mig": any number that is used for no other advisory lock.
 _MIGRATION_LOCK = 0x42425F6D6967
+#: Makes our table of this name, which the system before this one had as well.
+_CALENDAR_MIGRATION = "0004_calendar_sync.sql"
+OLD_SYSTEM = (
+    "PostgreSQL: POSTGRES_DB_NAME holds the old system's table calendar_sync. Nothing was changed. "
+    "Look what is there with: bitbylaw takeover check (docs/cutover.md)"
+)
+UNFINISHED_TAKEOVER = (
+    "PostgreSQL: a take-over of the old system's state was begun and has not come to its end. "
+    "Run again: bitbylaw takeover run (or go back with: bitbylaw takeover undo)"
+)
 
 
-async def open_database(settings: PostgresSettings) -> asyncpg.Pool:
+async def open_database(
+    settings: PostgresSettings, *, as_it_is: bool = False
+) -> asyncpg.Pool:
     """A pool on the configured database, with all migrations applied. JSONB columns are Python values.
 
+    ``as_it_is``: nothing is applied or refused, for the take-over of the old system's database.
+
     Raises:
-        Unavailable, DatabaseUnusable: see `database_errors`.
+        Unavailable, DatabaseUnusable: see `database_errors`. Also DatabaseUnusable: the database holds the old system's
+            state, or one that was taken over in part.
     """
     pool = await _open_pool(settings, min_size=1, max_size=POOL_SIZE, init=_use_json)
+    if as_it_is:
+        return pool
     try:
         # Without a limit: another process may be migrating, and that may take its time.
         async with database_errors(None):
             await migrate(pool)
+            await require_whole_takeover(pool)
     except BaseException:
         await pool.close()
         raise
@@ -89,25 +111,67 @@ async def migrate(pool: asyncpg.Pool, directory: Path = MIGRATIONS) -> list[str]
     """Apply the migrations that are missing, in order of their names, in one transaction.
 
     Safe to run from several processes at once. Returns the names applied.
+
+    Raises:
+        DatabaseUnusable: the database holds the old system's table; it is left as it is.
     """
+    async with pool.acquire() as connection, connection.transaction():
+        return await apply_migrations(connection, directory)
+
+
+async def apply_migrations(
+    connection: asyncpg.Connection, directory: Path = MIGRATIONS
+) -> list[str]:
+    """As `migrate`, in the caller's transaction."""
     migrations = await asyncio.to_thread(_read_migrations, directory)
     applied = []
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+    if await holds_old_system(connection):
+        raise DatabaseUnusable(OLD_SYSTEM)
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_migration (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
+    )
+    rows = await connection.fetch("SELECT name FROM schema_migration")
+    known = {row["name"] for row in rows}
+    for name, statements in migrations:
+        if name in known:
+            continue
+        await connection.execute(statements)
         await connection.execute(
-            "CREATE TABLE IF NOT EXISTS schema_migration (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
+            "INSERT INTO schema_migration (name) VALUES ($1)", name
         )
-        rows = await connection.fetch("SELECT name FROM schema_migration")
-        known = {row["name"] for row in rows}
-        for name, statements in migrations:
-            if name in known:
-                continue
-            await connection.execute(statements)
-            await connection.execute(
-                "INSERT INTO schema_migration (name) VALUES ($1)", name
-            )
-            applied.append(name)
+        applied.append(name)
     return applied
+
+
+async def holds_old_system(connection: asyncpg.Connection | asyncpg.Pool) -> bool:
+    """Whether there is a table ``calendar_sync`` that no migration of this product has made."""
+    table = await connection.fetchval("SELECT to_regclass('calendar_sync')")
+    if table is None:
+        return False
+    migrations = await connection.fetchval("SELECT to_regclass('schema_migration')")
+    if migrations is None:
+        return True
+    is_made_here = await connection.fetchval(
+        "SELECT true FROM schema_migration WHERE name = $1", _CALENDAR_MIGRATION
+    )
+    return not is_made_here
+
+
+async def require_whole_takeover(pool: asyncpg.Pool) -> None:
+    """Refuse a database whose take-over was interrupted, because a sync would not know of the rest.
+
+    Raises:
+        DatabaseUnusable: says how to go on.
+    """
+    table = await pool.fetchval("SELECT to_regclass('takeover')")
+    if table is None:  # migrations of a directory of their own
+        return
+    is_unfinished = await pool.fetchval(
+        "SELECT true FROM takeover WHERE finished_at IS NULL"
+    )
+    if is_unfinished:
+        raise DatabaseUnusable(UNFINISHED_TAKEOVER)
 
 
 def _read_migrations(directory: Path) -> list[tuple[str, str]]:

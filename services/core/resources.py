@@ -41,12 +41,21 @@ def system_clock() -> datetime:
 class Resources:
     """The shared connections of one event loop. ``async with Resources(settings) as resources`` closes them."""
 
-    def __init__(self, settings: Settings, *, clock: Clock = system_clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock = system_clock,
+        as_it_is: bool = False,
+    ) -> None:
+        """``as_it_is``: PostgreSQL is opened without migrations; see `open_database`."""
         self.settings = settings
         self.clock = clock
         self._session: aiohttp.ClientSession | None = None
         self._redis: dict[int, Redis] = {}
-        self._database = _Pool(lambda: open_database(settings.postgres))
+        self._database = _Pool(
+            lambda: open_database(settings.postgres, as_it_is=as_it_is)
+        )
         self._lock_connections = _Pool(lambda: open_lock_connections(settings.postgres))
         self._shared: dict[type[Any], Any] = {}
         #: One Advoware login at a time, also while Redis is down.

@@ -1,0 +1,148 @@
+"""``bitbylaw takeover check | run | undo``: the evening on which the old system is replaced (docs/cutover.md).
+
+Exit code 0: in order, 1: something is worth a look, 2: something could not be looked at or done. With ``--json`` stdout
+gets exactly one document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from cli.env_file import EnvFile
+from config import (
+    PROJECT_ROOT,
+    ConfigurationError,
+    Settings,
+    default_env_file,
+    load_settings,
+)
+from services.core.errors import BitByLawError, shown_text
+from services.core.resources import Resources
+from services.takeover.report import FAILED, Command, Report
+from services.takeover.run import Takeover
+
+#: So many lines of one kind are shown; the JSON document has all.
+SHOWN = 20
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="print one JSON document and nothing else")
+]
+Work = Callable[[Takeover], Awaitable[Report]]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help="Take over from the old system. Exit code 0: in order, 1: findings, 2: error.",
+)
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.command("check")
+def check(as_json: AsJson = False) -> None:
+    """What the old system has left, and what the first sync will write. Nothing is written."""
+    _execute("check", as_json, lambda takeover: takeover.check())
+
+
+@app.command("run")
+def run(as_json: AsJson = False) -> None:
+    """Take it over: the old table is moved aside and kept, pairs and bases are stored. Interrupted: run it again.
+
+    Nothing is written to EspoCRM, Advoware or Google.
+    """
+    _execute("run", as_json, lambda takeover: takeover.run())
+
+
+@app.command("undo")
+def undo(as_json: AsJson = False) -> None:
+    """Bring the old table back, as long as no sync has worked with what was taken over."""
+    _execute("undo", as_json, lambda takeover: takeover.undo())
+
+
+def _execute(command: Command, as_json: bool, work: Work) -> None:
+    """Do it, print the report, and end with its exit code."""
+    try:
+        path = default_env_file()
+        settings = load_settings(env_file=path)
+        names = EnvFile(path, PROJECT_ROOT / ".env.example").values() if path else {}
+        report = asyncio.run(_work(settings, names, work))
+    except (BitByLawError, ConfigurationError) as error:
+        report = Report(command, problems=[shown_text(error)])
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
+    else:
+        _show(report)
+    raise typer.Exit(report.exit_code)
+
+
+async def _work(settings: Settings, in_file: Iterable[str], work: Work) -> Report:
+    async with Resources(settings, as_it_is=True) as resources:
+        with Progress(console=errors, transient=True) as bar:
+            tasks: dict[str, TaskID] = {}
+
+            def show(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what, total=total)
+                bar.update(tasks[what], completed=done, total=total)
+
+            return await work(Takeover(resources, in_file, show))
+
+
+# -- the report as text ---------------------------------------------------------------------------------------------
+
+
+def _show(report: Report) -> None:
+    if report.command != "undo":
+        console.print(f"Old table: {report.generation}", markup=False)
+        _numbers("Rows", report.rows)
+        for kuerzel, numbers in report.calendars.items():
+            _numbers(f"Calendar {kuerzel}", numbers)
+        _numbers("Beteiligte", report.beteiligte)
+    _lines(
+        "The first calendar sync will write",
+        [
+            f"{item.action} {item.employee_kuerzel} frNr {item.advoware_frnr or '-'} "
+            f"event {item.google_event_id or '-'}"
+            for item in report.announced
+        ],
+    )
+    _lines(
+        "Left to the first sync of the Beteiligte",
+        [
+            f"CBeteiligte/{item.entity_id} betNr {item.betnr}: {', '.join(item.fields)}"
+            for item in report.differences
+        ],
+    )
+    _lines(
+        "Worth a look",
+        [f"{item.kind}: {item.where}: {item.reason}" for item in report.findings],
+    )
+    _lines("The old system seems to run", report.signs)
+    _lines("Settings", report.settings)
+    _lines("Done", report.done)
+    _lines("Problems", report.problems, limit=len(report.problems))
+    if report.exit_code == FAILED:
+        console.print("[red]something could not be looked at or done[/red]")
+
+
+def _numbers(title: str, numbers: Mapping[str, Any]) -> None:
+    if numbers:
+        shown = ", ".join(f"{name} {number}" for name, number in numbers.items())
+        console.print(f"{title}: {shown}", markup=False)
+
+
+def _lines(title: str, lines: list[str], *, limit: int = SHOWN) -> None:
+    if not lines:
+        return
+    console.print(f"\n{title} ({len(lines)}):", markup=False)
+    for line in lines[:limit]:
+        console.print(f"  {line}", markup=False)
+    if len(lines) > limit:
+        console.print(f"  and {len(lines) - limit} more; all of them with --json")

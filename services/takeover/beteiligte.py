@@ -1,0 +1,372 @@
+"""The Beteiligte: what both sides agree on becomes the base of their merge, field by field.
+
+The plans are those of the sync. A field, an address, an account or a contact on which both sides agree is remembered;
+one that differs is not, so that the first sync decides about it as it does at a first sync (specification 06).
+Neither side is written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from services.adressen_mapper import adressen_of
+from services.adressen_sync import SELECT as ADRESSEN_FIELDS
+from services.advoware_service import AdvowareService
+from services.bankverbindungen_mapper import konten_of
+from services.bankverbindungen_sync import SELECT as BANK_FIELDS
+from services.beteiligte.finish import BeteiligteFinisher
+from services.core.errors import (
+    BitByLawError,
+    ConfigurationError,
+    Conflict,
+    DifferentPerson,
+    NotFound,
+    failure_code,
+    is_no_records_fault,
+)
+from services.core.resources import Resources
+from services.espocrm import EspoCRMAPI
+from services.espocrm_mapper import BeteiligteMapper
+from services.kommunikation_mapper import (
+    advoware_entries,
+    parse_marker,
+    read_espocrm,
+)
+from services.kommunikation_sync_utils import ENTITY_TYPE as KOMMUNIKATION
+from services.kommunikation_sync_utils import KommunikationSyncManager
+from services.notification_utils import NotificationManager
+from services.takeover.report import Difference, Finding
+from services.values import espocrm_query
+from services.values.merge import Merge, Pair
+from services.vmh_sync.adressen import plan as adressen
+from services.vmh_sync.adressen.match import ENTITY_TYPE as ADRESSEN
+from services.vmh_sync.adressen.match import Observation as AdressenObservation
+from services.vmh_sync.adressen.match import match_addresses
+from services.vmh_sync.bankverbindungen import plan as bank
+from services.vmh_sync.beteiligte.identity import require_same_person
+from services.vmh_sync.beteiligte.plan import (
+    ENTITY_TYPE,
+    Observation,
+    plan_master_data,
+)
+from services.vmh_sync.espocrm_writes import EspoWrites
+from services.vmh_sync.kommunikation.memory import read_memory
+from services.vmh_sync.store import SyncState, SyncStore
+
+Record = dict[str, Any]
+
+FIELDS = (
+    "betnr",
+    "syncStatus",
+    "advowareLastSync",
+    "advowareRowId",
+    "kommunikationHash",
+)
+_KNOWN_STATUSES = frozenset(
+    {
+        *("clean", "dirty", "pending_sync", "syncing", "failed"),
+        *("permanently_failed", "conflict", "deleted_in_advoware"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Firm:
+    """All records of EspoCRM that take part, as lists show them; parts by the id of their CBeteiligte."""
+
+    beteiligte: list[Record]
+    adressen: Mapping[str, list[Record]]
+    bankverbindungen: Mapping[str, list[Record]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What the two sides of one Beteiligter agree on.
+
+    Attributes:
+        observed: both sides.
+        settled: the fields of the master data.
+        states: what is remembered of his parts.
+        differing: fields and parts that differ, for the report.
+    """
+
+    observed: Observation
+    settled: Mapping[str, Pair]
+    states: list[SyncState]
+    differing: tuple[str, ...]
+
+
+@dataclass
+class Outcome:
+    """What became of one record, for the report."""
+
+    word: str
+    difference: Difference | None = None
+    findings: list[Finding] = field(default_factory=list)
+    problem: str | None = None
+
+
+class BeteiligteReader:
+    """Reads both sides and compares them; stores what they agree on if a store is given."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._espocrm = EspoCRMAPI(resources=resources)
+        self._advoware = AdvowareService(resources=resources)
+        self._mapper = BeteiligteMapper()
+
+    async def firm(self) -> Firm:
+        """All records of EspoCRM, listed page by page."""
+        rows = self._espocrm.search_entities(ENTITY_TYPE, select=FIELDS)
+        return Firm(
+            [row async for row in rows],
+            await self._parts(ADRESSEN, ADRESSEN_FIELDS),
+            await self._parts(bank.ENTITY_TYPE, BANK_FIELDS),
+        )
+
+    async def _parts(
+        self, entity_type: str, fields: Iterable[str]
+    ) -> Mapping[str, list[Record]]:
+        found: dict[str, list[Record]] = defaultdict(list)
+        async for row in self._espocrm.search_entities(entity_type, select=fields):
+            found[str(row.get("beteiligteId"))].append(row)
+        return found
+
+    async def take(self, row: Record, firm: Firm, store: SyncStore | None) -> Outcome:
+        """Compare one linked record, and remember the agreement in ``store``; a failure is in the outcome.
+
+        Raises:
+            Unavailable, DatabaseUnusable, ConfigurationError: PostgreSQL or Redis is away, or nothing can be asked.
+        """
+        where = f"CBeteiligte/{row['id']}"
+        try:
+            return await self._take(row, firm, store, where)
+        except NotFound as error:
+            why = f"{error.system} does not know it; the first sync reports that"
+            return Outcome("missing", findings=[Finding("missing", where, why)])
+        except DifferentPerson as error:
+            finding = Finding("different_person", where, str(error))
+            return Outcome("left alone", findings=[finding])
+        except Conflict as error:
+            finding = Finding("number_taken", where, failure_code(error))
+            return Outcome("left alone", findings=[finding])
+        except (BitByLawError, ConfigurationError) as error:
+            if is_no_records_fault(error) or isinstance(error, ConfigurationError):
+                raise
+            return Outcome("not read", problem=f"{where}: {failure_code(error)}")
+        except Exception as error:  # noqa: BLE001 - one odd record does not stop the others
+            finding = Finding("not_compared", where, failure_code(error))
+            return Outcome("left alone", findings=[finding])
+
+    async def _take(
+        self, row: Record, firm: Firm, store: SyncStore | None, where: str
+    ) -> Outcome:
+        espo = await self._espocrm.get_entity(ENTITY_TYPE, row["id"])
+        advo = await self._advoware.get_beteiligter(int(row["betnr"]))
+        require_same_person(espo, advo, None, self._mapper)
+        agreement = self._agreement(espo, advo, firm)
+        if store is not None:
+            await self._remember(agreement, store)
+        outcome = Outcome("taken over", findings=list(_odd_marks(advo, where)))
+        if agreement.differing:
+            betnr = str(advo["betNr"])
+            outcome.difference = Difference(espo["id"], betnr, agreement.differing)
+        return outcome
+
+    # -- what both agree on ---------------------------------------------------------------------------------------
+
+    def _agreement(self, espo: Record, advo: Record, firm: Firm) -> Agreement:
+        rows = firm.adressen.get(espo["id"], [])
+        observed = Observation(espo, advo, None, rows)
+        plan = plan_master_data(observed, self._mapper)
+        held = {item.field for item in plan.held}
+        differing = {*plan.to_espocrm, *plan.to_advoware, *held}
+        settled = {
+            name: pair for name, pair in plan.settled.items() if name not in differing
+        }
+        parts = _Parts(espo, advo, self._now())
+        states = [
+            *parts.kommunikation(),
+            *parts.adressen(rows),
+            *parts.bankverbindungen(firm.bankverbindungen.get(espo["id"], [])),
+        ]
+        names = (*sorted(differing), *parts.differing)
+        return Agreement(observed, settled, states, names)
+
+    async def _remember(self, agreement: Agreement, store: SyncStore) -> None:
+        """Store what is not stored yet; what an interrupted take-over has stored stays.
+
+        Raises:
+            Conflict: another record is linked with the same number.
+        """
+        observed = agreement.observed
+        if await store.load(ENTITY_TYPE, observed.espo["id"]) is None:
+            plan = Merge(settled=dict(agreement.settled))
+            await self._finisher().remember(store, observed, plan, {})
+        for state in agreement.states:
+            if await store.load(state.entity_type, state.entity_id) is None:
+                await store.save(state)
+
+    def _finisher(self) -> BeteiligteFinisher:
+        writes = EspoWrites(self._espocrm)
+        return BeteiligteFinisher(
+            self._espocrm,
+            KommunikationSyncManager(resources=self._resources),
+            NotificationManager(
+                self._espocrm, resources=self._resources, writes=writes
+            ),
+            writes,
+            self._resources,
+        )
+
+    def _now(self) -> datetime:
+        return self._resources.clock().astimezone(UTC)
+
+
+@dataclass
+class _Parts:
+    """The parts of one Beteiligter; ``differing`` grows with those that differ."""
+
+    espo: Record
+    advo: Record
+    now: datetime
+    differing: list[str] = field(default_factory=list)
+
+    def _differs(self, part: str) -> None:
+        if part not in self.differing:
+            self.differing.append(part)
+
+    def kommunikation(self) -> Iterator[SyncState]:
+        """What the markers say was agreed on, if the old system has compared it (``kommunikationHash``)."""
+        in_espocrm = {entry.key for entry in read_espocrm(self.espo).entries}
+        in_advoware = {
+            entry.key for entry in advoware_entries(self.advo) if not entry.is_empty
+        }
+        if in_espocrm != in_advoware:
+            self._differs("Kommunikation")
+        if not self.espo.get("kommunikationHash"):
+            return
+        memory = read_memory(None, self.espo, self.advo)
+        yield SyncState(
+            KOMMUNIKATION,
+            self.espo["id"],
+            base=memory.as_json(),
+            espocrm_modified_at=espocrm_query.parse_date_time(
+                self.espo.get("modifiedAt")
+            ),
+            synced_at=self.now,
+        )
+
+    def adressen(self, rows: list[Record]) -> Iterator[SyncState]:
+        """Pairs of which nothing has to be written."""
+        listing = adressen_of(self.advo)
+        if listing is None:
+            return
+        observed = AdressenObservation(
+            self.espo["id"],
+            self.advo,
+            {},
+            rows,
+            listing.adressen,
+            {},
+            "both",
+            self.now,
+        )
+        for action in adressen.make_plan(observed, match_addresses(observed)):
+            if isinstance(action, adressen.Settle) and _is_agreed(action):
+                yield _at(action.state, self.now)
+            elif not isinstance(action, adressen.Ignore):
+                self._differs("Adressen")
+
+    def bankverbindungen(self, rows: list[Record]) -> Iterator[SyncState]:
+        """Pairs of which nothing has to be written or reported."""
+        konten = konten_of(self.advo)
+        if konten is None:
+            return
+        observed = bank.Observation(
+            self.espo["id"],
+            str(self.advo["betNr"]),
+            list(konten.usable),
+            list(konten.odd),
+            {},
+            self.now,
+        )
+        for row in rows:
+            found = bank.find_konto(observed, row)
+            if found.konto is None or found.is_taken:
+                self._differs("Bankverbindungen")
+                continue
+            settled = bank.settle(observed, row, found.konto)
+            if settled.attributes or settled.problems:
+                self._differs("Bankverbindungen")
+            else:
+                yield _at(settled.state, self.now)
+
+
+def _at(state: SyncState, now: datetime) -> SyncState:
+    return replace(state, synced_at=now)
+
+
+def _is_agreed(action: adressen.Settle) -> bool:
+    """Whether an action of the plan for Adressen only remembers."""
+    if action.adresse is None:
+        return False
+    writes_advoware = action.fields is not None and bool(action.fields.to_advoware)
+    if action.row.get("advowareId") != action.adresse["id"] or action.state.rejected:
+        return False
+    return not (writes_advoware or action.espocrm or action.lost)
+
+
+# -- what a person should look at -----------------------------------------------------------------------------------
+
+
+def _odd_marks(advo: Record, where: str) -> Iterator[Finding]:
+    """Markers of the old system that are damaged."""
+    for number, entry in enumerate(advo.get("kommunikation") or [], 1):
+        if not isinstance(entry, dict):
+            continue
+        note = str(entry.get("bemerkung") or "")
+        if "[ESPOCRM" in note and parse_marker(note)[0] is None:
+            why = f"the marker of entry {entry.get('id', number)} is damaged, and counts as none"
+            yield Finding("damaged_marker", where, why)
+
+
+def claims(rows: Collection[Record]) -> tuple[list[Record], list[Finding]]:
+    """The records whose number no other record has, and what is the matter with the others."""
+    owners = Counter(str(row["betnr"]) for row in rows if row.get("betnr"))
+    linked: list[Record] = []
+    findings: list[Finding] = []
+    for row in rows:
+        betnr = row.get("betnr")
+        if not betnr:
+            continue
+        where = f"CBeteiligte/{row['id']}"
+        if not _is_number(betnr):
+            why = "its betnr is no number; it is left alone"
+            findings.append(Finding("number_unreadable", where, why))
+        elif owners[str(betnr)] > 1:
+            why = f"betnr {betnr} belongs to {owners[str(betnr)]} records; all are left alone"
+            findings.append(Finding("number_claimed_twice", where, why))
+        else:
+            linked.append(row)
+    return linked, findings
+
+
+def _is_number(betnr: Any) -> bool:
+    text = str(betnr)
+    return text.isascii() and text.isdigit() and int(text) > 0
+
+
+def statuses(rows: Collection[Record]) -> tuple[Counter[str], list[Finding]]:
+    """How many records show which status, and those that show an unknown one."""
+    counted = Counter(str(row.get("syncStatus") or "no status") for row in rows)
+    unknown = sorted(counted.keys() - _KNOWN_STATUSES - {"no status"})
+    why = "the old system's own status; the cron does not find such a record"
+    findings = [Finding("unknown_status", status, why) for status in unknown]
+    return Counter(
+        {f"status {name}": number for name, number in counted.items()}
+    ), findings

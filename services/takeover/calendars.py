@@ -1,0 +1,533 @@
+"""The calendars: what Google and Advoware hold now, compared by the sync's own plan; and the pairs that come of it.
+
+The plan is that of an ordinary run (`services.calendar_sync.plan`). Where it says that both sides agree, the row
+remembers that; what it would write is announced and left to the first sync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Any
+
+from services.advoware_service import AdvowareService
+from services.calendar_sync.apply.contents import synced
+from services.calendar_sync.calendars import (
+    CALENDAR_PREFIX,
+    calendar_description,
+    calendar_name,
+    is_description,
+    is_own_description,
+)
+from services.calendar_sync.employees import active_employees
+from services.calendar_sync.mapping import (
+    read_google_event,
+    read_google_events,
+    read_termin,
+    read_termine,
+)
+from services.calendar_sync.model import (
+    QUESTIONS,
+    Action,
+    AdoptGoogle,
+    ConfirmAdvoware,
+    ConfirmGoogle,
+    DeleteAdvoware,
+    DeleteGoogle,
+    GoogleEvent,
+    HideGoogle,
+    HoldDeletions,
+    InsertGoogle,
+    NormalisedEvent,
+    NotPlanned,
+    Pair,
+    PostAdvoware,
+    RecordFingerprints,
+    RecreateAdvoware,
+    RecreateGoogle,
+    ReplaceGoogle,
+    ShowGoogle,
+    SourceSystem,
+    TakeMarksOff,
+    Termin,
+    UpdateAdvoware,
+    UpdateGoogle,
+)
+from services.calendar_sync.plan import make_plan
+from services.calendar_sync.provider import open_provider
+from services.calendar_sync.sharing import read_rules, sharing_steps
+from services.calendar_sync.view import (
+    CalendarView,
+    Confirmations,
+    GoogleListing,
+    PlanSettings,
+)
+from services.core.errors import BitByLawError, NotFound, failure_code
+from services.core.resources import Resources
+from services.takeover.pairs import (
+    Found,
+    Marks,
+    Rows,
+    adopt_events,
+    new_pair,
+    pair_of_row,
+)
+from services.takeover.report import Announced, Finding
+from services.values.advoware_protocol import BERLIN
+
+Json = dict[str, Any]
+
+#: Actions that write to a foreign system.
+WRITES = (
+    InsertGoogle,
+    UpdateGoogle,
+    ReplaceGoogle,
+    RecreateGoogle,
+    HideGoogle,
+    ShowGoogle,
+    DeleteGoogle,
+    TakeMarksOff,
+    PostAdvoware,
+    UpdateAdvoware,
+    RecreateAdvoware,
+    DeleteAdvoware,
+)
+#: Direct reads under way at the same time.
+READS_AT_ONCE = 4
+#: A plan that still has questions, or finds pairs, after so many rounds is left to the first sync.
+MAX_ROUNDS = 20
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """One of the account's calendars of an employee, with all its events."""
+
+    kuerzel: str
+    calendar_id: str
+    entry: Json
+    resources: list[Json]
+
+    @property
+    def event_ids(self) -> frozenset[str]:
+        """The ids of its events that are not deleted."""
+        return frozenset(
+            str(each.get("id"))
+            for each in self.resources
+            if each.get("status") != "cancelled"
+        )
+
+
+@dataclass
+class Taken:
+    """What becomes of one employee's calendar.
+
+    Attributes:
+        calendar_id: None: there is none yet.
+        pairs: all, compared.
+        agreed: the ``sync_id`` of those whose sides agree.
+        doubling: events that the old system has marked, and that a sync would enter in Advoware once more.
+    """
+
+    kuerzel: str
+    calendar_id: str | None = None
+    pairs: list[Pair] = field(default_factory=list)
+    agreed: set[Any] = field(default_factory=set)
+    announced: list[Announced] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    doubling: list[str] = field(default_factory=list)
+    adopted: int = 0
+
+    def numbers(self) -> dict[str, int]:
+        """For the report."""
+        writes = Counter(item.action for item in self.announced)
+        return {
+            "pairs": len(self.pairs),
+            "agreed": len(self.agreed),
+            "adopted": self.adopted,
+            **dict(sorted(writes.items())),
+        }
+
+
+class CalendarReader:
+    """Reads both sides of the calendars; writes nothing, neither there nor in PostgreSQL."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._settings = resources.settings
+        self._google = open_provider(None, resources)
+        self._advoware = AdvowareService(resources=resources)
+
+    async def employees(self) -> list[str]:
+        """The Kürzel of Advoware's active employees."""
+        return sorted(active_employees(await self._advoware.list_mitarbeiter()))
+
+    async def calendars(self) -> tuple[list[Calendar], list[Finding]]:
+        """All calendars named like an employee's that our account owns, and those that it does not own."""
+        found: list[Calendar] = []
+        findings: list[Finding] = []
+        for entry in await self._google.list_calendars():
+            name, calendar_id = str(entry.get("summary") or ""), str(entry["id"])
+            if not name.startswith(CALENDAR_PREFIX):
+                continue
+            if entry.get("accessRole") != "owner":
+                why = "our account does not own this calendar: the sync will not use it"
+                findings.append(Finding("calendar_not_owned", name, why))
+                continue
+            listed = await self._google.list_events(calendar_id)
+            kuerzel = name.removeprefix(CALENDAR_PREFIX)
+            found.append(Calendar(kuerzel, calendar_id, entry, listed.events))
+        return found, findings
+
+    async def own_address(self) -> str:
+        """The e-mail address of our account, lower case; empty if Google does not say."""
+        try:
+            primary = await self._google.get_calendar("primary")
+        except NotFound:
+            return ""
+        return str(primary["id"]).casefold()
+
+    async def announced_for_itself(self, calendar: Calendar) -> list[Announced]:
+        """What the first sync writes into the calendar itself: its description, and with whom it is shared."""
+        announced: list[Announced] = []
+        present = calendar.entry.get("description")
+        wanted = calendar_description(self._settings)
+        if is_own_description(present) and not is_description(present, wanted):
+            announced.append(_about_calendar("DescribeCalendar", calendar.kuerzel))
+        sharing = self._settings.google_calendar.sharing_of(calendar.kuerzel)
+        if not sharing:
+            return announced
+        rules = read_rules(await self._google.list_acl(calendar.calendar_id))
+        for step in sharing_steps(sharing, rules, []):
+            if step.action in {"grant", "change", "revoke"}:
+                announced.append(_about_calendar("ShareCalendar", calendar.kuerzel))
+        return announced
+
+    async def take(
+        self, calendar: Calendar, rows: Rows, stored: Sequence[Pair], own_address: str
+    ) -> Taken:
+        """Compare one employee's calendar with Advoware.
+
+        ``stored`` are pairs that an interrupted take-over has saved already; they count as they are.
+        """
+        comparing = _Comparing(self, calendar, rows, own_address)
+        return await comparing.compare(stored)
+
+    async def read_termine(self, kuerzel: str, first: date, last: date) -> list[Termin]:
+        """Advoware's Termine of these days."""
+        answer = await self._advoware.ask_termine(kuerzel, first, last)
+        read = await asyncio.to_thread(lambda: read_termine(answer.rows()))
+        return list(read.items)
+
+    async def read_termin(self, fr_nr: int) -> Termin | None:
+        """A Termin read directly; None: it is gone."""
+        try:
+            return read_termin(await self._advoware.get_termin(fr_nr))
+        except NotFound:
+            return None
+
+    async def read_event(self, calendar_id: str, event_id: str) -> GoogleEvent | None:
+        """An event read directly; None: Google knows none of that id."""
+        try:
+            return read_google_event(
+                await self._google.get_event(calendar_id, event_id)
+            )
+        except NotFound:
+            return None
+
+    def plan_settings(self, kuerzel: str, calendar_id: str) -> PlanSettings:
+        """What the first sync may do, and its window as of today."""
+        calendar = self._settings.calendar_sync
+        today = self._resources.clock().astimezone(BERLIN).date()
+        return PlanSettings(
+            kuerzel,
+            calendar_id,
+            today - timedelta(days=calendar.days_back),
+            today + timedelta(days=calendar.days_ahead),
+            strategy=calendar.strategy,
+            advoware_write_allowed=True,
+            write_protection=self._settings.advoware.write_protection,
+            anonymise=calendar.anonymize,
+            max_deletions=calendar.max_deletions,
+        )
+
+
+class _Comparing:
+    """The comparison of one employee's calendar."""
+
+    def __init__(
+        self, reader: CalendarReader, calendar: Calendar, rows: Rows, own_address: str
+    ) -> None:
+        self._reader = reader
+        self._calendar = calendar
+        self._made_by_us = _made_by(own_address, calendar.resources)
+        self._settings = reader.plan_settings(calendar.kuerzel, calendar.calendar_id)
+        self._chosen = rows.chosen.get(calendar.kuerzel, [])
+        left_over = rows.left_over.get(calendar.kuerzel, [])
+        self._marks = Marks.read(calendar.resources).also(left_over)
+        self._taken = Taken(calendar.kuerzel, calendar.calendar_id)
+        self._termine: dict[int, Termin | None] = {}
+        self._events: dict[str, GoogleEvent | None] = {}
+        self._unreadable: set[Action] = set()
+
+    async def compare(self, stored: Sequence[Pair]) -> Taken:
+        taken, strategy = self._taken, self._settings.strategy
+        known = {pair.sync_id for pair in stored}
+        taken.pairs = list(stored)
+        for row in self._chosen:
+            if row.sync_id not in known:
+                taken.pairs.append(pair_of_row(row, strategy))
+        read = await asyncio.to_thread(read_google_events, self._calendar.resources)
+        listing = GoogleListing(read.items, full=True)
+        termine = await self._list_termine(listing)
+        view = CalendarView(self._settings, termine, listing, [], Confirmations())
+        found = Found(taken.kuerzel, listing.events, view.termine, self._made_by_us)
+        adopted = adopt_events(found, taken.pairs, self._marks, strategy)
+        taken.findings += adopted.findings
+        self._add(adopted.pairs)
+        await self._plan(termine, listing)
+        taken.findings += self._without_row(listing)
+        return taken
+
+    async def _list_termine(self, listing: GoogleListing) -> list[Termin]:
+        """Those of the window and of the days of all paired events, in one call."""
+        settings = self._settings
+        ids = {pair.google_event_id for pair in self._taken.pairs}
+        first, last = settings.first_day, settings.last_day
+        for event in listing.events:
+            content = event.event
+            if event.id in ids and isinstance(content, NormalisedEvent):
+                first = min(first, content.first_day)
+                last = max(last, content.last_day)
+        self._settings = replace(settings, listed_from=first, listed_until=last)
+        return await self._reader.read_termine(self._taken.kuerzel, first, last)
+
+    def _add(self, pairs: Iterable[Pair]) -> None:
+        """Pairs of events that no row names; a row that lacked its event is replaced."""
+        fresh = {pair.sync_id: pair for pair in pairs}
+        kept = [pair for pair in self._taken.pairs if pair.sync_id not in fresh]
+        self._taken.adopted += len(fresh)
+        self._taken.pairs = [*kept, *fresh.values()]
+
+    async def _plan(self, termine: Sequence[Termin], listing: GoogleListing) -> None:
+        """Plan until there is no question and no new pair, and take the result."""
+        for _ in range(MAX_ROUNDS):
+            actions = await asyncio.to_thread(
+                make_plan,
+                self._settings,
+                termine,
+                listing,
+                self._taken.pairs,
+                Confirmations(dict(self._termine), dict(self._events)),
+            )
+            found = [item for item in actions if isinstance(item, AdoptGoogle)]
+            questions = [item for item in actions if self._is_open(item)]
+            if found:
+                self._add(self._pair_of(action) for action in found)
+            elif questions:
+                await self._answer(questions)
+            else:
+                self._take_result(actions)
+                return
+        why = "could not be compared to the end; the first sync will"
+        self._taken.findings.append(Finding("not_compared", self._taken.kuerzel, why))
+
+    def _is_open(self, action: Action) -> bool:
+        return isinstance(action, QUESTIONS) and action not in self._unreadable
+
+    def _pair_of(self, action: AdoptGoogle) -> Pair:
+        """A Termin and an event that say the same: the sync's plan makes them a pair."""
+        if action.pair is not None:
+            return replace(
+                action.pair,
+                advoware_frnr=action.termin.fr_nr,
+                google_event_id=action.google.id,
+            )
+        source: SourceSystem = action.source_system
+        if action.google.id in self._made_by_us:
+            source = "advoware"  # the old system has made it
+        return new_pair(
+            self._taken.kuerzel,
+            action.termin.fr_nr,
+            action.google.id,
+            source,
+            self._settings.strategy,
+        )
+
+    async def _answer(self, questions: Sequence[Action]) -> None:
+        """Read directly what the lists lack; what cannot be read is left to the first sync."""
+        gate = asyncio.Semaphore(READS_AT_ONCE)
+
+        async def one(question: Action) -> None:
+            async with gate:
+                try:
+                    await self._confirm(question)
+                except BitByLawError as error:
+                    self._unreadable.add(question)
+                    where = f"{self._taken.kuerzel} {_where(question)}"
+                    why = failure_code(error)
+                    self._taken.findings.append(Finding("not_read", where, why))
+
+        await asyncio.gather(*(one(question) for question in questions))
+
+    async def _confirm(self, question: Action) -> None:
+        if isinstance(question, ConfirmAdvoware):
+            fr_nr = int(question.pair.advoware_frnr or 0)
+            self._termine[fr_nr] = await self._reader.read_termin(fr_nr)
+        elif isinstance(question, ConfirmGoogle):
+            event_id = str(question.pair.google_event_id)
+            calendar_id = self._calendar.calendar_id
+            event = await self._reader.read_event(calendar_id, event_id)
+            self._events[event_id] = event
+        else:  # the whole calendar is listed already
+            self._unreadable.add(question)
+
+    def _take_result(self, actions: Sequence[Action]) -> None:
+        taken = self._taken
+        agreed: dict[Any, Pair] = {}
+        for action in actions:
+            if isinstance(action, RecordFingerprints):
+                agreed[action.pair.sync_id] = _recorded(action)
+            elif isinstance(action, WRITES):
+                taken.announced.append(_announced(action, taken.kuerzel))
+            elif isinstance(action, HoldDeletions):
+                why = f"{action.reason}: {action.deletions} of {action.live_pairs}"
+                taken.findings.append(Finding("held", taken.kuerzel, why))
+            elif isinstance(action, NotPlanned):
+                taken.findings.append(
+                    Finding("not_compared", taken.kuerzel, action.code)
+                )
+            self._note_doubling(action)
+        taken.pairs = [agreed.get(pair.sync_id, pair) for pair in taken.pairs]
+        for pair in taken.pairs:
+            if pair.sync_status == "synced":
+                taken.agreed.add(pair.sync_id)
+        taken.findings += _gone(taken.pairs, actions)
+
+    def _note_doubling(self, action: Action) -> None:
+        """The old system has made the event of a Termin, so it is none that a person wants to have in Advoware."""
+        if not isinstance(action, PostAdvoware) or action.pair is not None:
+            return
+        event_id = action.google.id
+        if event_id in self._marks.by_event or event_id in self._made_by_us:
+            self._taken.doubling.append(event_id)
+
+    def _without_row(self, listing: GoogleListing) -> list[Finding]:
+        """Events that the old system has made, bear no mark, and are no pair's."""
+        paired = {pair.google_event_id for pair in self._taken.pairs}
+        findings: list[Finding] = []
+        for event in listing.events:
+            is_known = event.id in paired or event.id in self._marks.by_event
+            is_part = event.cancelled or event.recurring_event_id is not None
+            if event.id in self._made_by_us and not (is_known or is_part):
+                where = f"{self._taken.kuerzel} event {event.id}"
+                findings.append(Finding("event_without_row", where, _WITHOUT_ROW))
+        return findings
+
+
+_WITHOUT_ROW = (
+    "our account has made it, and no Termin says the same; it is left alone. Delete it in Google before Advoware may "
+    "be written (ADVOWARE_WRITE_PROTECTION), or the sync enters it there"
+)
+
+
+def _made_by(address: str, resources: Iterable[Json]) -> frozenset[str]:
+    """The ids of the events that this account has made."""
+    made: set[str] = set()
+    for resource in resources:
+        creator = resource.get("creator") or {}
+        if str(creator.get("email") or "").casefold() == address:
+            made.add(str(resource.get("id")))
+    return frozenset(made)
+
+
+def _recorded(action: RecordFingerprints) -> Pair:
+    return synced(
+        replace(
+            action.pair,
+            advoware=action.advoware,
+            google=action.google,
+            first_day=action.first_day,
+            last_day=action.last_day,
+            persons_private=action.persons_private,
+        )
+    )
+
+
+_GONE: Mapping[type, tuple[str, str]] = {
+    RecreateGoogle: ("event_gone", "its event is gone; the first sync makes it again"),
+    DeleteAdvoware: ("event_gone", "its event is gone; the first sync deletes it"),
+    DeleteGoogle: ("termin_gone", "its Termin is gone; the first sync deletes it"),
+    RecreateAdvoware: ("termin_gone", "its Termin is gone; the first sync enters it"),
+}
+
+
+def _gone(pairs: Sequence[Pair], actions: Sequence[Action]) -> list[Finding]:
+    findings: list[Finding] = []
+    for action in actions:
+        known = _GONE.get(type(action))
+        if known is not None:
+            kind, why = known
+            findings.append(Finding(kind, _where(action), why))
+    for pair in pairs:
+        if pair.advoware_frnr is not None and pair.google_event_id is None:
+            why = "the row names no event, and none was found"
+            findings.append(Finding("pair_without_event", _where_of(pair), why))
+    return findings
+
+
+def _announced(action: Any, kuerzel: str) -> Announced:
+    fr_nr, event_id = _ids(action)
+    return Announced(type(action).__name__, kuerzel, fr_nr, event_id)
+
+
+def _ids(action: Any) -> tuple[int | None, str | None]:
+    """The Termin and the event that an action is about."""
+    pair = getattr(action, "pair", None)
+    termin = getattr(action, "termin", None)
+    google = getattr(action, "google", None)
+    fr_nr = termin.fr_nr if termin is not None else None
+    if fr_nr is None and pair is not None:
+        fr_nr = pair.advoware_frnr
+    event_id = google.id if google is not None else None
+    if event_id is None and pair is not None:
+        event_id = pair.google_event_id
+    return fr_nr, event_id
+
+
+def _where(action: Any) -> str:
+    fr_nr, event_id = _ids(action)
+    return f"frNr {fr_nr or '-'} event {event_id or '-'}"
+
+
+def _where_of(pair: Pair) -> str:
+    return f"{pair.employee_kuerzel} frNr {pair.advoware_frnr}"
+
+
+def _about_calendar(action: str, kuerzel: str) -> Announced:
+    return Announced(action, kuerzel, None, None)
+
+
+def choose_calendar(found: Sequence[Calendar], row_events: Iterable[str]) -> Calendar:
+    """Of several calendars of one name the one that holds most of the rows' events, else that of the sync."""
+    wanted = frozenset(row_events)
+    return min(
+        found,
+        key=lambda each: (-len(each.event_ids & wanted), each.calendar_id),
+    )
+
+
+def other_calendars(found: Sequence[Calendar], chosen: Calendar) -> list[Finding]:
+    """The others of that name."""
+    why = "there are several calendars of this name; the sync will not use this one"
+    return [
+        Finding(
+            "duplicate_calendar",
+            f"{calendar_name(each.kuerzel)} {each.calendar_id}",
+            why,
+        )
+        for each in found
+        if each is not chosen
+    ]

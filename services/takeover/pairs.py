@@ -1,0 +1,293 @@
+"""Which Termin and which event belong together, as the old system's rows and marks name them. Pure.
+
+A row follows its event: the employee of a pair is the one in whose calendar the event lies. Each Termin of an employee
+and each event gets one pair; what is left over is reported and left alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from services.calendar_sync.model import (
+    GoogleEvent,
+    Pair,
+    SyncStrategy,
+    Termin,
+    content_hash,
+)
+from services.takeover.old_rows import LARGEST_FRNR, OldRow, made_up_id
+from services.takeover.report import Finding
+
+Json = dict[str, Any]
+#: The names under which the old system wrote a Termin's number into its events, without capitals and underscores.
+_MARKS = frozenset({"frnr", "advowarefrnr"})
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The Termine that events name: by their private properties, or by a row that got no pair."""
+
+    by_event: Mapping[str, int]
+
+    @classmethod
+    def read(cls, resources: Iterable[Json]) -> Marks:
+        """The marks in a calendar's events."""
+        found: dict[str, int] = {}
+        for resource in resources:
+            number = _mark_of(resource)
+            if number is not None:
+                found[str(resource.get("id"))] = number
+        return cls(found)
+
+    def also(self, rows: Iterable[OldRow]) -> Marks:
+        """With what these rows name."""
+        named: dict[str, int] = {}
+        for row in rows:
+            if row.event_id is not None and row.fr_nr is not None:
+                named[row.event_id] = row.fr_nr
+        return Marks({**named, **self.by_event})
+
+
+def _mark_of(resource: Json) -> int | None:
+    properties = resource.get("extendedProperties")
+    private = properties.get("private") if isinstance(properties, dict) else None
+    if not isinstance(private, dict):
+        return None
+    for name, value in sorted(private.items()):
+        if str(name).replace("_", "").casefold() not in _MARKS:
+            continue
+        text = str(value).strip()
+        if text.isascii() and text.isdigit() and 0 < int(text) <= LARGEST_FRNR:
+            return int(text)
+    return None
+
+
+@dataclass
+class Rows:
+    """The usable live rows, by the employee whose pairs they become.
+
+    ``left_over``: rows whose Termin or event another row has as well.
+    """
+
+    chosen: dict[str, list[OldRow]] = field(default_factory=lambda: defaultdict(list))
+    left_over: dict[str, list[OldRow]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    findings: list[Finding] = field(default_factory=list)
+
+
+def sort_rows(
+    rows: Sequence[OldRow],
+    employees: Collection[str],
+    events: Mapping[str, Collection[str]],
+) -> Rows:
+    """Give each row its employee, and each Termin and event at most one row.
+
+    ``events``: by Kürzel, the ids of the events that the employee's calendar holds.
+    """
+    sorted_rows = Rows()
+    names = {name.casefold(): name for name in employees}
+    homes: dict[str, list[str]] = defaultdict(list)
+    for kuerzel, ids in events.items():
+        for event_id in ids:
+            homes[event_id].append(kuerzel)
+    usable: list[OldRow] = []
+    for row in rows:
+        sorted_rows.findings += [Finding("odd_row", row.name, why) for why in row.odd]
+        if row.deleted or not row.is_usable:
+            continue
+        row = replace(row, kuerzel=names.get(row.kuerzel.casefold(), row.kuerzel))
+        usable.append(_at_home(row, homes, sorted_rows.findings))
+    usable.sort(key=lambda row: _worth(row, homes), reverse=True)
+    taken: set[tuple[str, str]] = set()
+    for row in usable:
+        _choose(row, taken, sorted_rows)
+    return sorted_rows
+
+
+def _at_home(
+    row: OldRow, homes: Mapping[str, list[str]], findings: list[Finding]
+) -> OldRow:
+    found = homes.get(row.event_id or "", [])
+    if not found or row.kuerzel in found:
+        return row
+    why = f"its event lies in the calendar of {found[0]}, whose pair it becomes"
+    findings.append(Finding("event_in_other_calendar", row.name, why))
+    return replace(row, kuerzel=found[0])
+
+
+def _worth(row: OldRow, homes: Mapping[str, list[str]]) -> tuple[Any, ...]:
+    """Of two rows for one Termin or event the one that is whole, whose event is there, and that is newer."""
+    is_whole = row.fr_nr is not None and row.event_id is not None
+    is_there = row.event_id in homes
+    last = row.last_sync.isoformat() if row.last_sync else ""
+    return (is_there, is_whole, last, str(row.sync_id))
+
+
+def _choose(row: OldRow, taken: set[tuple[str, str]], rows: Rows) -> None:
+    keys = _keys(row)
+    if taken.intersection(keys):
+        why = "another row names the same Termin or the same event; that one is taken"
+        rows.findings.append(Finding("doubled_row", row.name, why))
+        rows.left_over[row.kuerzel].append(row)
+        return
+    taken.update(keys)
+    rows.chosen[row.kuerzel].append(row)
+
+
+def _keys(row: OldRow) -> list[tuple[str, str]]:
+    keys = [("row", str(row.sync_id))]
+    if row.fr_nr is not None:
+        keys.append((row.kuerzel, f"Termin {row.fr_nr}"))
+    if row.event_id is not None:
+        keys.append((row.kuerzel, f"event {row.event_id}"))
+    return keys
+
+
+def pair_of_row(row: OldRow, strategy: SyncStrategy) -> Pair:
+    """The pair of a row, which is not compared yet; ``strategy`` is that of new pairs."""
+    return Pair(
+        row.sync_id,
+        row.kuerzel,
+        row.fr_nr,
+        row.event_id,
+        row.source,
+        row.strategy or strategy,
+        row.write_allowed,
+        sync_status="pending",
+    )
+
+
+def new_pair(
+    kuerzel: str,
+    fr_nr: int,
+    event_id: str,
+    source: Any,
+    strategy: SyncStrategy,
+) -> Pair:
+    """The pair of a Termin and an event that no row names. It may be written, as a pair that the sync has found."""
+    sync_id = made_up_id(kuerzel, fr_nr, event_id)
+    return Pair(
+        sync_id,
+        kuerzel,
+        fr_nr,
+        event_id,
+        source,
+        strategy,
+        advoware_write_allowed=True,
+        sync_status="pending",
+    )
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What events without a pair lead to.
+
+    ``pairs``: new ones, and those whose event is gone, with the event that takes its place.
+    """
+
+    pairs: list[Pair]
+    findings: list[Finding]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One employee's calendar and Termine.
+
+    Attributes:
+        events: all that the calendar lists.
+        termine: by number, those of the employee.
+        made_by_us: the ids of the events that our account has made.
+    """
+
+    kuerzel: str
+    events: Sequence[GoogleEvent]
+    termine: Mapping[int, Termin]
+    made_by_us: Collection[str]
+
+
+def adopt_events(
+    found: Found, pairs: Sequence[Pair], marks: Marks, strategy: SyncStrategy
+) -> Adopted:
+    """Pairs for events of the old system that are no pair's: by their mark, else by what they say.
+
+    A Termin whose event is gone gets such an event back; by what it says only that one, because for a Termin without a
+    row the sync's own plan does so.
+    """
+    live = {event.id: event for event in found.events if _is_single(event)}
+    paired = {pair.google_event_id for pair in pairs}
+    unpaired = {name: event for name, event in live.items() if name not in paired}
+    adopting = _Adopting(found, marks, strategy)
+    for pair in pairs:
+        if pair.advoware_frnr is not None:
+            is_whole = pair.google_event_id in live
+            adopting.known[pair.advoware_frnr] = (pair, is_whole)
+    for event_id in sorted(unpaired):
+        adopting.by_mark(event_id)
+    for event_id in sorted(unpaired):
+        if event_id not in marks.by_event:
+            adopting.by_content(unpaired[event_id])
+    return adopting.adopted
+
+
+def _is_single(event: GoogleEvent) -> bool:
+    return not event.cancelled and event.recurring_event_id is None
+
+
+class _Adopting:
+    """``known``: the pair of each Termin, and whether its event is there."""
+
+    def __init__(self, found: Found, marks: Marks, strategy: SyncStrategy) -> None:
+        self.known: dict[int, tuple[Pair, bool]] = {}
+        self.adopted = Adopted([], [])
+        self._found = found
+        self._marks = marks
+        self._strategy = strategy
+
+    def by_mark(self, event_id: str) -> None:
+        fr_nr = self._marks.by_event.get(event_id)
+        if fr_nr is None:
+            return
+        pair, is_whole = self.known.get(fr_nr, (None, False))
+        if is_whole:
+            self._report("doubled_event", fr_nr, event_id, _DOUBLED)
+        elif fr_nr not in self._found.termine:
+            self._report("event_without_termin", fr_nr, event_id, _NO_TERMIN)
+        elif pair is None:
+            kuerzel = self._found.kuerzel
+            fresh = new_pair(kuerzel, fr_nr, event_id, "advoware", self._strategy)
+            self._adopt(fr_nr, fresh)
+        else:
+            self._adopt(fr_nr, replace(pair, google_event_id=event_id))
+
+    def by_content(self, event: GoogleEvent) -> None:
+        if event.id not in self._found.made_by_us:
+            return
+        for fr_nr, (pair, is_whole) in sorted(self.known.items()):
+            termin = self._found.termine.get(fr_nr)
+            if is_whole or termin is None:
+                continue
+            if content_hash(termin.event) == content_hash(event.event):
+                self._adopt(fr_nr, replace(pair, google_event_id=event.id))
+                return
+
+    def _adopt(self, fr_nr: int, pair: Pair) -> None:
+        self.known[fr_nr] = (pair, True)
+        self.adopted.pairs.append(pair)
+
+    def _report(self, kind: str, fr_nr: int, event_id: str, why: str) -> None:
+        where = f"{self._found.kuerzel} frNr {fr_nr} event {event_id}"
+        self.adopted.findings.append(Finding(kind, where, why))
+
+
+_DOUBLED = (
+    "the Termin has another event in this calendar; delete this one in Google before Advoware may be written "
+    "(ADVOWARE_WRITE_PROTECTION), or the sync enters it there once more"
+)
+_NO_TERMIN = (
+    "the Termin that the event names is not this employee's, or is gone; the event is left alone. Delete it in Google "
+    "before Advoware may be written (ADVOWARE_WRITE_PROTECTION), or the sync enters it there"
+)
