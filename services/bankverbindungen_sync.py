@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from services.advoware_service import AdvowareService, require_request_over
+from services.advoware_service import AdvowareService
 from services.bankverbindungen_mapper import (
     OPTIONAL,
     BankverbindungenMapper,
@@ -67,6 +67,7 @@ from services.vmh_sync.bankverbindungen.plan import (
     shown_status,
     unusable_problem,
 )
+from services.vmh_sync.create_once import create_once
 from services.vmh_sync.espocrm_writes import Collected, EspoWrites
 from services.vmh_sync.job import Outcome, SyncEvent, record_outcome
 from services.vmh_sync.notification.texts import failure_sentence
@@ -638,39 +639,39 @@ class BankverbindungenSync:
             raise UnexpectedAnswer(
                 "Advoware", "the Bankverbindung with this IBAN has no id"
             )
-        posted = {"iban": record["iban"]}
-        intent = await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
-        if intent.is_repeated:
-            konto = await self._find_created(observed, row, intent)
-            if konto is not None:
-                return settle(observed, row, konto)
-            await store.end_create(ENTITY_TYPE, row["id"])
-            await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
+        key = (ENTITY_TYPE, row["id"])
         try:
-            answer = await self._post(observed, row, record, report)
+            konto, is_new = await create_once(
+                store,
+                key,
+                {"iban": record["iban"]},
+                find=partial(self._find_created, observed, row),
+                post=partial(self._post, observed, row, record, report),
+                resources=self._resources,
+            )
         except UnusableAccount:
-            await store.end_create(ENTITY_TYPE, row["id"])
+            await store.end_create(*key)
             raise
-        except ForeignSystemError as error:
-            if error.changed_nothing:
-                await store.end_create(ENTITY_TYPE, row["id"])
-            raise
-        await store.created(ENTITY_TYPE, row["id"], observed.link_of(answer))
-        konto = await self._complete(observed, answer)
+        if not is_new:
+            return settle(observed, row, konto)
+        await store.created(*key, observed.link_of(konto))
+        konto = await self._complete(observed, konto)
         observed.konten.append(konto)
         return settle(observed, row, konto, created=True)
 
     async def _post(
         self, observed: Observation, row: Record, record: Record, report: _Report
-    ) -> Record:
+    ) -> tuple[Record, bool]:
         """Create the Bankverbindung, without what Advoware refuses if it can do without that.
+
+        Returns it, and that it is new.
 
         Raises:
             UnusableAccount: Advoware refuses even the bare IBAN.
         """
         while True:
             try:
-                return await self._send(observed, row, record, report)
+                return await self._send(observed, row, record, report), True
             except ValidationFailed as error:
                 name = refused_field(error)
             if name is None or name not in OPTIONAL or not record.get(name):
@@ -678,7 +679,7 @@ class BankverbindungenSync:
             record = {**record, name: ""}
         for smaller in self._mapper.smaller(record):
             with suppress(ValidationFailed):
-                return await self._send(observed, row, smaller, report)
+                return await self._send(observed, row, smaller, report), True
         raise UnusableAccount("bank_refused", "iban: refused by Advoware")
 
     async def _send(
@@ -707,15 +708,16 @@ class BankverbindungenSync:
 
     async def _find_created(
         self, observed: Observation, row: Record, intent: CreateIntent
-    ) -> Record | None:
-        """What an interrupted create has left in Advoware, once its request has certainly come to an end."""
-        require_request_over(self._resources, intent.attempted_at)
+    ) -> tuple[Record, bool] | None:
+        """What an interrupted create has left in Advoware, and that it is not new."""
         konto = await self._look_again(
             observed, {**row, "iban": intent.posted.get("iban")}
         )
         if intent.advoware_id is not None:
-            return observed.konto_by_link(intent.advoware_id)
-        return konto
+            konto = observed.konto_by_link(intent.advoware_id)
+        if konto is None:
+            return None
+        return konto, False
 
     async def _complete(self, observed: Observation, answer: Record) -> Record:
         """A new Bankverbindung as Advoware has it: the answer, or a new read if that does not say."""
