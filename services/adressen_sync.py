@@ -252,7 +252,14 @@ class AdressenSync:
         self._report_unreadable(advo, listing, report)
         if rows is None:
             rows = await self.list_rows(espo["id"])
-        observed = await self._observe(espo, advo, listing, rows, store, direction)
+        observed = await self._observe(
+            espo,
+            advo,
+            listing,
+            rows,
+            store,
+            direction,
+        )
         run = _Run(observed, store, report)
         plan = await self._plan(run)
         await self._apply_all(run, plan)
@@ -301,8 +308,20 @@ class AdressenSync:
         ids = [row["id"] for row in run.observed.rows]
         standing = [problem.key for problem in run.report.problems]
         settle = self._notifications.settle
-        await settle("CBeteiligte", [owner], DELETE_KINDS, standing, SETTLED)
-        await settle(ENTITY_TYPE, ids, STATE_KINDS, standing, SETTLED)
+        await settle(
+            "CBeteiligte",
+            [owner],
+            DELETE_KINDS,
+            standing,
+            SETTLED,
+        )
+        await settle(
+            ENTITY_TYPE,
+            ids,
+            STATE_KINDS,
+            standing,
+            SETTLED,
+        )
 
     async def _apply_all(self, run: _Run, plan: list[Action]) -> None:
         """Apply the actions one after the other; one that fails is recorded and does not stop the others."""
@@ -453,7 +472,13 @@ class AdressenSync:
         left_out = {name: (reason, "") for name, reason in action.left_out.items()}
         for name, words in refused.items():
             left_out[name] = ("value_refused", words)
-        created = link_created(observed, action.row, adresse, left_out, side="advoware")
+        created = link_created(
+            observed,
+            action.row,
+            adresse,
+            left_out,
+            side="advoware",
+        )
         await self._finish(_Ending(run, created, was_put=True, is_created=True))
 
     async def _find_created(
@@ -562,7 +587,11 @@ class AdressenSync:
             reasons = {**_unfit_for_espocrm(action.adresse), **_comparable(left_out)}
             row = {**parts.fixed, **row}
             done = link_created(
-                run.observed, row, action.adresse, reasons, side="espocrm"
+                run.observed,
+                row,
+                action.adresse,
+                reasons,
+                side="espocrm",
             )
             await self._finish(_Ending(run, replace(done, attributes={})))
 

@@ -146,11 +146,23 @@ class AdvowareAPI:
         """
         method = method.upper()
         limit = timeout_seconds or self._settings.api_timeout_seconds
-        request = ForeignRequest(SYSTEM, method, endpoint, params, json_data)
+        request = ForeignRequest(
+            SYSTEM,
+            method,
+            endpoint,
+            params,
+            json_data,
+        )
 
         async def send_it() -> HttpAnswer:
             return await self._request(
-                endpoint, method, headers, params, json_data, body, limit
+                endpoint,
+                method,
+                headers,
+                params,
+                json_data,
+                body,
+                limit,
             )
 
         return await carried(self._resources.guard, request, send_it)
@@ -174,7 +186,14 @@ class AdvowareAPI:
                 "Accept": "application/json",
             }
             return await retry_unavailable(
-                lambda: self._send(method, url, sent, json_data, body, deadline),
+                lambda: self._send(
+                    method,
+                    url,
+                    sent,
+                    json_data,
+                    body,
+                    deadline,
+                ),
                 repeatable=method in REPEATABLE_METHODS,
                 max_seconds=limit / 2,
             )
@@ -476,7 +495,11 @@ class AdvowareAPI:
 def _error(answer: HttpAnswer) -> ForeignSystemError:
     reason, details = _reason_and_details(answer)
     return error_for_status(
-        SYSTEM, answer.status, reason, details, retry_after=_retry_after(answer)
+        SYSTEM,
+        answer.status,
+        reason,
+        details,
+        retry_after=_retry_after(answer),
     )
 
 

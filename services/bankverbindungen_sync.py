@@ -249,7 +249,11 @@ class BankverbindungenSync:
         )
         known = {row["id"]: row async for row in rows}
         observed = await self._observe(
-            espo["id"], str(advo["betNr"]), konten, store, list(known)
+            espo["id"],
+            str(advo["betNr"]),
+            konten,
+            store,
+            list(known),
         )
         report = _Report()
         unavailable = 0
@@ -372,7 +376,11 @@ class BankverbindungenSync:
             return await self._wait(row)
         konten = _required_konten(await self._advoware.get_beteiligter(work.betnr))
         observed = await self._observe(
-            espo["id"], str(work.betnr), konten, store, [row["id"]]
+            espo["id"],
+            str(work.betnr),
+            konten,
+            store,
+            [row["id"]],
         )
         work.row = row = await self._row(row["id"])
         if row.get("beteiligteId") != espo["id"]:
@@ -426,7 +434,11 @@ class BankverbindungenSync:
             except NotFound:
                 konten = Konten([], [])
             observed = await self._observe(
-                beteiligte_id, betnr, konten, store, [entity_id]
+                beteiligte_id,
+                betnr,
+                konten,
+                store,
+                [entity_id],
             )
             await self._remember_deleted(
                 observed, observed.states[entity_id], store, report
@@ -479,7 +491,13 @@ class BankverbindungenSync:
         elif (home := await self._find_home(observed, row, store, report)) is not None:
             action = settle_moved(observed, row, home)
         elif is_active(row):
-            action = await self._create(observed, row, found, store, report)
+            action = await self._create(
+                observed,
+                row,
+                found,
+                store,
+                report,
+            )
         else:  # not in use and unknown to Advoware: there is nothing to bring over
             await self._show(row, shown_status(row, "clean"))
             return "skipped", None
@@ -646,7 +664,13 @@ class BankverbindungenSync:
                 key,
                 {"iban": record["iban"]},
                 find=partial(self._find_created, observed, row),
-                post=partial(self._post, observed, row, record, report),
+                post=partial(
+                    self._post,
+                    observed,
+                    row,
+                    record,
+                    report,
+                ),
                 resources=self._resources,
             )
         except UnusableAccount:

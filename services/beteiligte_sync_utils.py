@@ -213,7 +213,11 @@ class BeteiligteSync:
     async def look_again(self, entity_id: str) -> Outcome:
         """Do what others have asked for while something else held the record's lock."""
         return await self.handle(
-            SyncEvent(entity_id=entity_id, action="sync_check", source="cron")
+            SyncEvent(
+                entity_id=entity_id,
+                action="sync_check",
+                source="cron",
+            )
         )
 
     async def rehearse(self, entity_id: str) -> Outcome:
@@ -226,7 +230,11 @@ class BeteiligteSync:
             ForeignSystemError, ConfigurationError: as `handle`.
         """
         run = _Run(SyncStore(await self._resources.database()))
-        event = SyncEvent(entity_id=entity_id, action="sync_now", source="hand")
+        event = SyncEvent(
+            entity_id=entity_id,
+            action="sync_now",
+            source="hand",
+        )
         outcome = await self._handle_locked(event, run, _REQUESTED["hand"])
         await self._write_the_rest(entity_id)
         return outcome
@@ -427,7 +435,12 @@ class BeteiligteSync:
             return None
         require_same_person(espo, advo, state, self._mapper)
         if state is not None and self._is_from_before_restore(state):
-            state = replace(state, base={}, rejected={}, advoware_changed_at=None)
+            state = replace(
+                state,
+                base={},
+                rejected={},
+                advoware_changed_at=None,
+            )
         elif state is not None:
             require_no_older_state(state, advo)
         return Observation(espo, advo, state, adressen)
@@ -737,7 +750,11 @@ class BeteiligteSync:
         adressen = await run(
             "Adressen",
             lambda: self._adressen.sync_part(
-                espo, latest, store, direction=direction, rows=rows
+                espo,
+                latest,
+                store,
+                direction=direction,
+                rows=rows,
             ),
         )
         bankverbindungen = await run(
@@ -780,7 +797,11 @@ class BeteiligteSync:
             raise OlderState(f"betnr {betnr} and its neighbours are gone from Advoware")
         if espo.get("syncStatus") != "deleted_in_advoware":
             since = self._now().isoformat(timespec="seconds")
-            details = Details(betnr=betnr, name=espo.get("name"), since=since)
+            details = Details(
+                betnr=betnr,
+                name=espo.get("name"),
+                since=since,
+            )
             problem = Problem(
                 "missing_in_advoware",
                 ENTITY_TYPE,
@@ -801,7 +822,11 @@ class BeteiligteSync:
         if isinstance(error, OlderState):
             details, key = Details(error.reason), error.reason
         problem = Problem(
-            "general_manual_action", ENTITY_TYPE, espo["id"], key, details
+            "general_manual_action",
+            ENTITY_TYPE,
+            espo["id"],
+            key,
+            details,
         )
         await self._notifications.notify(problem)
         message = problem_sentence(problem)
@@ -829,7 +854,13 @@ class BeteiligteSync:
         digest = hashlib.sha256(values.encode()).hexdigest()[:16]
         key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{digest}"
         await self._notifications.notify(
-            Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details)
+            Problem(
+                "general_manual_action",
+                ENTITY_TYPE,
+                espo["id"],
+                key,
+                details,
+            )
         )
 
     async def _fail(self, espo: Record, error: Exception) -> Outcome:

@@ -127,7 +127,14 @@ class EspoCRMAPI:
         Raises:
             InvalidInput: the filters do not fit into one request; `search_entities` divides them.
         """
-        query = _list_query(where, select, order_by, order, offset, max_size)
+        query = _list_query(
+            where,
+            select,
+            order_by,
+            order,
+            offset,
+            max_size,
+        )
         answer = await self._call("GET", _path(entity_type), params=query)
         if not isinstance(answer, dict) or not isinstance(answer.get("list"), list):
             raise UnexpectedAnswer(SYSTEM, "expected a list")
@@ -152,8 +159,20 @@ class EspoCRMAPI:
         """
         fields = None if select is None else list(select)
         found: set[str] = set()
-        for filters in self._divided(entity_type, list(where), fields, order_by, order):
-            rows = self._pages(entity_type, filters, fields, order_by, order)
+        for filters in self._divided(
+            entity_type,
+            list(where),
+            fields,
+            order_by,
+            order,
+        ):
+            rows = self._pages(
+                entity_type,
+                filters,
+                fields,
+                order_by,
+                order,
+            )
             if limit is not None and len(found) >= limit:
                 return
             async for row in rows:
@@ -175,7 +194,12 @@ class EspoCRMAPI:
         offset = 0
         while True:
             rows, _ = await self.list_entities(
-                entity_type, where, select, order_by, order, offset
+                entity_type,
+                where,
+                select,
+                order_by,
+                order,
+                offset,
             )
             for row in rows:
                 yield row
@@ -192,7 +216,14 @@ class EspoCRMAPI:
         order: str,
     ) -> list[list[Where]]:
         """The filters as often as needed, each time with a part of the values of their longest list."""
-        query = _list_query(where, select, order_by, order, LARGEST_OFFSET, PAGE_SIZE)
+        query = _list_query(
+            where,
+            select,
+            order_by,
+            order,
+            LARGEST_OFFSET,
+            PAGE_SIZE,
+        )
         if self._line_length("GET", _path(entity_type), query) <= MAX_REQUEST_LINE:
             return [where]
         halves = halved(where)
@@ -200,7 +231,13 @@ class EspoCRMAPI:
             return [where]  # the request says what is wrong
         parts: list[list[Where]] = []
         for half in halves:
-            parts += self._divided(entity_type, half, select, order_by, order)
+            parts += self._divided(
+                entity_type,
+                half,
+                select,
+                order_by,
+                order,
+            )
         return parts
 
     async def create_entity(
@@ -328,12 +365,24 @@ class EspoCRMAPI:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         limit = self._settings.api_timeout_seconds
-        request = ForeignRequest(SYSTEM, method, path, params, json_data)
+        request = ForeignRequest(
+            SYSTEM,
+            method,
+            path,
+            params,
+            json_data,
+        )
         may_repeat = method != "POST" if repeatable is None else repeatable
 
         async def send_it() -> HttpAnswer:
             return await retry_unavailable(
-                lambda: self._send(method, path, params, json_data, headers),
+                lambda: self._send(
+                    method,
+                    path,
+                    params,
+                    json_data,
+                    headers,
+                ),
                 repeatable=may_repeat,
                 max_seconds=limit / 2,
             )
@@ -436,7 +485,12 @@ def _write_body(write: RecordWrite) -> Record:
             "op": "create",
             "skipDuplicateCheck": write.skips_duplicate_check,
         }
-    return {**body, "op": "update", "id": write.entity_id, "version": write.version}
+    return {
+        **body,
+        "op": "update",
+        "id": write.entity_id,
+        "version": write.version,
+    }
 
 
 def refused_place(error: ForeignSystemError) -> int | None:

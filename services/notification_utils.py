@@ -124,7 +124,13 @@ class NotificationManager:
         """
         key = f"{action_type}:{entity_type}:{entity_id}"
         stored = Details.from_json(details)
-        problem = Problem(action_type, entity_type, entity_id, key, stored)
+        problem = Problem(
+            action_type,
+            entity_type,
+            entity_id,
+            key,
+            stored,
+        )
         return await self.notify(problem)
 
     async def notify(self, problem: Problem) -> str | None:
@@ -161,7 +167,12 @@ class NotificationManager:
         try:
             store = await self._store()
             rows = await store.end_others(
-                entity_type, entity_ids, kinds, standing, why, self._now()
+                entity_type,
+                entity_ids,
+                kinds,
+                standing,
+                why,
+                self._now(),
             )
             await self._withdraw_all(rows, store)
         except ConfigurationError:
@@ -435,7 +446,13 @@ class NotificationManager:
             await done()
             return
         mark = _mark(list_row)
-        if not await self._update_open_task(task_id, shorter, mark, store, done):
+        if not await self._update_open_task(
+            task_id,
+            shorter,
+            mark,
+            store,
+            done,
+        ):
             await done()
 
     async def _cancel(
@@ -453,7 +470,13 @@ class NotificationManager:
         if not changes:
             await done()
             return
-        await self._change_task(task_id, changes, problem, _over_key(problem.key), done)
+        await self._change_task(
+            task_id,
+            changes,
+            problem,
+            _over_key(problem.key),
+            done,
+        )
 
     async def _cancellation(self, task_id: str, why: str) -> Record:
         """What cancels a Task; nothing if it is closed or gone."""
@@ -490,7 +513,11 @@ class NotificationManager:
         failed = partial(self._failed, problem)
         await self._writes.add(
             Collected(
-                [RecordWrite("Task", task_id, changes)], then, alone, failed, key=key
+                [RecordWrite("Task", task_id, changes)],
+                then,
+                alone,
+                failed,
+                key=key,
             )
         )
 
@@ -547,7 +574,14 @@ class NotificationManager:
         ]
         failed = partial(self._failed, problem)
         await self._writes.add(
-            Collected(writes, then, alone, failed, still, problem.key)
+            Collected(
+                writes,
+                then,
+                alone,
+                failed,
+                still,
+                problem.key,
+            )
         )
         return task_id
 
@@ -657,7 +691,13 @@ class NotificationManager:
                 await then()
 
         changes = {"name": task_title(named), "description": _with_mark(text, mark)}
-        await self._change_task(task_id, changes, problem, problem.key, done)
+        await self._change_task(
+            task_id,
+            changes,
+            problem,
+            problem.key,
+            done,
+        )
         return True
 
     async def _find(self, mark: str) -> str | None:

@@ -173,7 +173,14 @@ class BeteiligteFinisher:
         """
         standing = {**kept_standing(observed, plan), **new}
         attributes = self._attributes(observed, plan)
-        ending = Ending(observed, advo, plan, standing, attributes, parts)
+        ending = Ending(
+            observed,
+            advo,
+            plan,
+            standing,
+            attributes,
+            parts,
+        )
         await self._notify(ending, {**_over(observed, standing), **new})
         for problem in [*self._kind_problems(ending), *parts.problems]:
             await self._notifications.notify(problem)
@@ -251,14 +258,22 @@ class BeteiligteFinisher:
         if fields_of_other_kind(ending.advo):  # notified when the kind changed
             standing.append(f"kind_changed:{ENTITY_TYPE}:{espo['id']}")
         await self._notifications.settle(
-            ENTITY_TYPE, [espo["id"]], kinds, standing, SETTLED
+            ENTITY_TYPE,
+            [espo["id"]],
+            kinds,
+            standing,
+            SETTLED,
         )
         contacts = ending.parts.kommunikation
         if ending.parts.not_before is None and ending.direction == "both":
             notified = [problem.key for problem in contacts.problems]
             kinds = list(kommunikation.STATE_KINDS)
             await self._notifications.settle(
-                ENTITY_TYPE, [espo["id"]], kinds, notified, kommunikation.SETTLED
+                ENTITY_TYPE,
+                [espo["id"]],
+                kinds,
+                notified,
+                kommunikation.SETTLED,
             )
 
     async def remember(
@@ -303,7 +318,13 @@ class BeteiligteFinisher:
             further={"Fehler": fields["syncErrorMessage"]},
         )
         await self._notifications.notify(
-            Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details)
+            Problem(
+                "general_manual_action",
+                ENTITY_TYPE,
+                espo["id"],
+                key,
+                details,
+            )
         )
 
     async def was_edited(self, before: Record, sent: Record, written: Record) -> bool:

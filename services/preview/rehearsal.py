@@ -295,7 +295,12 @@ class _Advoware:
     def _create(self, body: Record) -> Record:
         number = self._next()
         lists: Record = {names[0]: [] for names, _ in PARTS.values()}
-        record = {**body, **lists, "betNr": number, "rowId": self._row_id()}
+        record = {
+            **body,
+            **lists,
+            "betNr": number,
+            "rowId": self._row_id(),
+        }
         self.written[number] = record
         return copy.deepcopy(record)
 
@@ -326,7 +331,13 @@ class _Advoware:
 
 
 def _change(kind: str, number: int, before: Record | None, after: Record) -> Change:
-    return Change(advoware_protocol.SYSTEM, kind, str(number), before, after)
+    return Change(
+        advoware_protocol.SYSTEM,
+        kind,
+        str(number),
+        before,
+        after,
+    )
 
 
 def _parts(record: Record, path: str) -> list[Record]:

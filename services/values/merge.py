@@ -241,8 +241,22 @@ class _Run:
         self.settled[name] = Pair(value, value)
         writes[name] = value
 
-    def _hold(self, name: str, side: Side, now: Pair, reason: str) -> None:
-        self.held.append(Held(name, side, now.espocrm, now.advoware, reason))
+    def _hold(
+        self,
+        name: str,
+        side: Side,
+        now: Pair,
+        reason: str,
+    ) -> None:
+        self.held.append(
+            Held(
+                name,
+                side,
+                now.espocrm,
+                now.advoware,
+                reason,
+            )
+        )
 
 
 # -- after a write --------------------------------------------------------------------------------------------------

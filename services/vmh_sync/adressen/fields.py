@@ -194,7 +194,13 @@ def _held_entries(plan: Merge, state: SyncState, now: datetime) -> Waiting:
     waiting: Waiting = {}
     for held in plan.held:
         pair = Pair(held.espocrm, held.advoware)
-        waiting[held.field] = entry(state, held.field, pair, reason_of(held), now)
+        waiting[held.field] = entry(
+            state,
+            held.field,
+            pair,
+            reason_of(held),
+            now,
+        )
     return waiting
 
 
@@ -204,7 +210,13 @@ def _hidden_entries(read: _Reading, state: SyncState, now: datetime) -> Waiting:
     for name, shown in read.hidden.items():
         pair = Pair(read.espocrm.get(name), shown)
         if not is_same(*pair):
-            waiting[name] = entry(state, name, pair, "unknown_advoware", now)
+            waiting[name] = entry(
+                state,
+                name,
+                pair,
+                "unknown_advoware",
+                now,
+            )
     return waiting
 
 
@@ -216,9 +228,21 @@ def _unknown_at_first(read: _Reading, state: SyncState, now: datetime) -> Waitin
         if is_same(*pair) or pair.advoware == NOT_SHOWN:
             continue
         if isinstance(pair.espocrm, Unknown):
-            waiting[name] = entry(state, name, pair, "unknown_espocrm", now)
+            waiting[name] = entry(
+                state,
+                name,
+                pair,
+                "unknown_espocrm",
+                now,
+            )
         elif isinstance(pair.advoware, Unknown):
-            waiting[name] = entry(state, name, pair, "unknown_advoware", now)
+            waiting[name] = entry(
+                state,
+                name,
+                pair,
+                "unknown_advoware",
+                now,
+            )
     return waiting
 
 
@@ -242,8 +266,19 @@ def _put_off(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
         if name in plan.base:
             settled[name] = plan.base[name]
         pair = Pair(plan.espocrm[name], plan.advoware[name])
-        waiting[name] = entry(state, name, pair, "missing", now)
-    return replace(plan, to_advoware={}, settled=settled, waiting=waiting)
+        waiting[name] = entry(
+            state,
+            name,
+            pair,
+            "missing",
+            now,
+        )
+    return replace(
+        plan,
+        to_advoware={},
+        settled=settled,
+        waiting=waiting,
+    )
 
 
 def reason_of(held: Held) -> str:
@@ -379,13 +414,29 @@ def _block_waits(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
     waiting = dict(plan.waiting)
     to_advoware = dict(plan.to_advoware)
     wanted = build_anschrift(plan.addressee, {**plan.known, **to_advoware})
-    waiting[BLOCK] = entry(state, BLOCK, Pair(wanted, old), "block", now)
+    waiting[BLOCK] = entry(
+        state,
+        BLOCK,
+        Pair(wanted, old),
+        "block",
+        now,
+    )
     if name in to_advoware:
         del to_advoware[name]
         settled[name] = Pair(plan.espocrm[name], plan.advoware[name])
-        waiting[name] = entry(state, name, settled[name], "block", now)
+        waiting[name] = entry(
+            state,
+            name,
+            settled[name],
+            "block",
+            now,
+        )
     return replace(
-        plan, old_block=None, settled=settled, waiting=waiting, to_advoware=to_advoware
+        plan,
+        old_block=None,
+        settled=settled,
+        waiting=waiting,
+        to_advoware=to_advoware,
     )
 
 
@@ -442,14 +493,25 @@ def after_put(
             pair = Pair(after.get(name), stored.get(name, plan.advoware.get(name)))
             settled[name] = pair
             waiting[name] = _entry_in_words(
-                state, name, pair, "value_refused", words, now
+                state,
+                name,
+                pair,
+                "value_refused",
+                words,
+                now,
             )
     for name, reason in _not_as_sent(plan, stored, left_out).items():
         pair = Pair(after.get(name), stored[name])
         settled[name] = pair
         waiting.pop(name, None)
         if not is_same(*pair):
-            waiting[name] = entry(state, name, pair, reason, now)
+            waiting[name] = entry(
+                state,
+                name,
+                pair,
+                reason,
+                now,
+            )
     return replace(plan, settled=settled, waiting=waiting)
 
 
@@ -506,7 +568,13 @@ def after_update(
         settled[name] = pair
         waiting.pop(name, None)
         if not is_same(*pair):
-            waiting[name] = entry(state, name, pair, reason, now)
+            waiting[name] = entry(
+                state,
+                name,
+                pair,
+                reason,
+                now,
+            )
     return replace(plan, settled=settled, waiting=waiting)
 
 
@@ -547,7 +615,14 @@ def after_create(
         if is_same(*pair):
             continue
         reason, words = left_out.get(name, (_reason_after_create(side, pair), ""))
-        waiting[name] = _entry_in_words(state, name, pair, reason, words, now)
+        waiting[name] = _entry_in_words(
+            state,
+            name,
+            pair,
+            reason,
+            words,
+            now,
+        )
     return settled, waiting
 
 
@@ -563,5 +638,18 @@ def _entry_in_words(
 ) -> dict[str, Any]:
     """An `entry` with the words of the receiver, if there are any."""
     if not words:
-        return entry(state, name, pair, reason, now)
-    return entry(state, name, pair, reason, now, words=words)
+        return entry(
+            state,
+            name,
+            pair,
+            reason,
+            now,
+        )
+    return entry(
+        state,
+        name,
+        pair,
+        reason,
+        now,
+        words=words,
+    )

@@ -198,7 +198,13 @@ def settle(
     else:
         last = base_from_json(state.base.get("fields") or {})
     settled, held = _compare(last, espocrm, advoware)
-    waiting = _waiting_of(observed, state, row, held, created=created)
+    waiting = _waiting_of(
+        observed,
+        state,
+        row,
+        held,
+        created=created,
+    )
     base = {
         **_place(observed, observed.betnr),
         "fields": base_to_json(settled),
@@ -218,7 +224,12 @@ def settle(
         result = "created"
     return Settle(
         row,
-        replace(state, base=base, rejected=waiting, advoware_row_id=konto.get("rowId")),
+        replace(
+            state,
+            base=base,
+            rejected=waiting,
+            advoware_row_id=konto.get("rowId"),
+        ),
         attributes,
         result,
         problems,
@@ -237,7 +248,11 @@ def _waiting_of(
     """What differs and waits for a person; of an account that is not in use, only that."""
     if not is_active(row):
         switched_off = _waiting(
-            observed, state, "istAktiv", espocrm=False, advoware=True
+            observed,
+            state,
+            "istAktiv",
+            espocrm=False,
+            advoware=True,
         )
         return {"istAktiv": switched_off}
     how = None
@@ -246,7 +261,12 @@ def _waiting_of(
     waiting = {}
     for item in held:
         waiting[item.field] = _waiting(
-            observed, state, item.field, item.espocrm, item.advoware, how
+            observed,
+            state,
+            item.field,
+            item.espocrm,
+            item.advoware,
+            how,
         )
     return waiting
 
@@ -278,7 +298,11 @@ def _erased_problem(
     labels = ", ".join(LABELS.get(name, name) for name in sorted(erased))
     details = Details("bank_erased", observed.betnr, further={"Gelöscht": labels})
     return Problem(
-        "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
+        "general_manual_action",
+        ENTITY_TYPE,
+        row["id"],
+        key_of(row["id"]),
+        details,
     )
 
 
@@ -290,7 +314,13 @@ def settle_gone(observed: Observation, row: Record) -> Settle:
     )
     waiting = {}
     if is_active(row):
-        waiting["gone"] = _waiting(observed, state, "gone", espocrm=True, advoware=None)
+        waiting["gone"] = _waiting(
+            observed,
+            state,
+            "gone",
+            espocrm=True,
+            advoware=None,
+        )
     base = {**state.base, **_place(observed, observed.betnr)}
     return _without_konto(observed, row, replace(state, base=base), waiting)
 
@@ -301,9 +331,21 @@ def settle_moved(observed: Observation, row: Record, home: str) -> Settle:
     betnr, _, _ = home.partition("/")
     waiting = {}
     if is_active(row):
-        waiting["moved"] = _waiting(observed, state, "moved", observed.betnr, betnr)
+        waiting["moved"] = _waiting(
+            observed,
+            state,
+            "moved",
+            observed.betnr,
+            betnr,
+        )
     else:
-        waiting["istAktiv"] = _waiting(observed, state, "istAktiv", False, betnr)
+        waiting["istAktiv"] = _waiting(
+            observed,
+            state,
+            "istAktiv",
+            False,
+            betnr,
+        )
     state = replace(
         state,
         advoware_id=home,
@@ -372,7 +414,11 @@ def row_problem(row: Record, reason: str, betnr: Any = None) -> Problem:
         number = str(betnr)
     details = Details(reason, number, konto=_label(row))
     return Problem(
-        "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
+        "general_manual_action",
+        ENTITY_TYPE,
+        row["id"],
+        key_of(row["id"]),
+        details,
     )
 
 
@@ -501,7 +547,13 @@ def _problems(
         fields = [_field_line(row, *item) for item in sorted(waiting.items())]
         details = replace(details, fields=tuple(fields))
     key = key_of(row["id"])
-    problem = Problem("general_manual_action", ENTITY_TYPE, row["id"], key, details)
+    problem = Problem(
+        "general_manual_action",
+        ENTITY_TYPE,
+        row["id"],
+        key,
+        details,
+    )
     return (problem,)
 
 

@@ -503,7 +503,13 @@ class _Planner:
         self._links[entry.id] = link
         if entry.has_note and not link.unmarked and not _is_marked(entry, link):
             marker = Marker(held.written, entry.komm_kz)
-            self._put(case, entry, entry.tlf or "", marker, link)
+            self._put(
+                case,
+                entry,
+                entry.tlf or "",
+                marker,
+                link,
+            )
 
     def _with_type(self, entry: AdvowareEntry, link: Link, held: EspoEntry) -> Link:
         """Remember EspoCRM's type of a number. Another one than before is reported if it is an edit of this record.
@@ -531,7 +537,11 @@ class _Planner:
         """Notify of a type that has to be changed by hand; returns the link."""
         if link.held == "kom_type":
             self._notify(
-                "kom_type", entry, value=held.written, other=link.type, is_standing=True
+                "kom_type",
+                entry,
+                value=held.written,
+                other=link.type,
+                is_standing=True,
             )
         return link
 
@@ -599,7 +609,14 @@ class _Planner:
         written = espocrm_value(entry.key.family, entry.tlf or "") or ""
         kind = kind_of(entry.komm_kz)
         self._changes.append(
-            Change("Var6", "espocrm", kind, entry.id, held.written, written)
+            Change(
+                "Var6",
+                "espocrm",
+                kind,
+                entry.id,
+                held.written,
+                written,
+            )
         )
         self._agreed.add(held.key)
         self._arrays.replace(held.key, written)
@@ -635,12 +652,23 @@ class _Planner:
         if self._frozen(held.key.family) is not None:
             self._keep_gone(entry_id, link)
             notice = Notice(
-                "kom_still_in_espocrm", kind, held.written, entry_id, is_standing=True
+                "kom_still_in_espocrm",
+                kind,
+                held.written,
+                entry_id,
+                is_standing=True,
             )
             self._notices.append(notice)
             return
         self._changes.append(
-            Change("Var3", "espocrm", kind, entry_id, held.written, None)
+            Change(
+                "Var3",
+                "espocrm",
+                kind,
+                entry_id,
+                held.written,
+                None,
+            )
         )
         self._agreed.add(held.key)
         self._arrays.remove(held.key)
@@ -682,7 +710,16 @@ class _Planner:
     def _add_to_espocrm(self, entry: AdvowareEntry) -> None:
         written = espocrm_value(entry.key.family, entry.tlf or "") or ""
         kind = kind_of(entry.komm_kz)
-        self._changes.append(Change("Var4", "espocrm", kind, entry.id, None, written))
+        self._changes.append(
+            Change(
+                "Var4",
+                "espocrm",
+                kind,
+                entry.id,
+                None,
+                written,
+            )
+        )
         self._arrays.add(entry.komm_kz, written)
         self._awaiting.add(entry.id)
         self._agree(entry, Link(entry.key, entry.key), "Var4")
@@ -698,7 +735,14 @@ class _Planner:
     ) -> None:
         shown = entry.written if value is None else value
         self._notices.append(
-            Notice(reason, kind_of(entry.komm_kz), shown, entry.id, other, is_standing)
+            Notice(
+                reason,
+                kind_of(entry.komm_kz),
+                shown,
+                entry.id,
+                other,
+                is_standing,
+            )
         )
 
     # -- EspoCRM has changed --------------------------------------------------------------------------------------
@@ -730,7 +774,10 @@ class _Planner:
         if self._is_erased(family):
             # Which of the values were erased cannot be known; none of them was deleted.
             self._links[entry.id] = replace(
-                link, espocrm=None, advoware=entry.key, held="kom_erased"
+                link,
+                espocrm=None,
+                advoware=entry.key,
+                held="kom_erased",
             )
             self._notify("kom_erased", entry, is_standing=True)
             return True
@@ -777,7 +824,14 @@ class _Planner:
                 entry.komm_kz,
                 bemerkung=build_marker(Marker(entry.written, entry.komm_kz)),
                 link=Link(entry.key, entry.key, entry.type),
-                change=Change("Var1", "advoware", kind, None, None, tlf),
+                change=Change(
+                    "Var1",
+                    "advoware",
+                    kind,
+                    None,
+                    None,
+                    tlf,
+                ),
                 value=entry.written,
             )
         )
@@ -800,11 +854,25 @@ class _Planner:
         link = Link(source.key, source.key, source.type, unmarked=unmarked)
         self._links[entry.id] = link
         marker = Marker(source.written, entry.komm_kz)
-        self._put(case, entry, _sent(source.written), marker, link, lost=lost)
+        self._put(
+            case,
+            entry,
+            _sent(source.written),
+            marker,
+            link,
+            lost=lost,
+        )
 
     def _empty(self, case: Case, entry: AdvowareEntry, *, lost: bool = False) -> None:
         """Make an entry a slot; the user's text stays."""
-        self._put(case, entry, "", Marker(None, entry.komm_kz), None, lost=lost)
+        self._put(
+            case,
+            entry,
+            "",
+            Marker(None, entry.komm_kz),
+            None,
+            lost=lost,
+        )
 
     def _tidy_slots(self) -> None:
         """An entry that a person has emptied becomes a slot, and no longer carries the old value in its marker."""
@@ -827,7 +895,15 @@ class _Planner:
         change = None
         if old != new:
             kind = kind_of(entry.komm_kz)
-            change = Change(case, "advoware", kind, entry.id, old, new, lost)
+            change = Change(
+                case,
+                "advoware",
+                kind,
+                entry.id,
+                old,
+                new,
+                lost,
+            )
         before = self._observed.base.get(entry.id)
         bemerkung = build_marker(marker, entry.text)
         if before is not None and before.unmarked:

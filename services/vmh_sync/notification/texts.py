@@ -60,7 +60,13 @@ def failure_sentence(error: Exception) -> str:
     """What an error means, in one German sentence that ends with its code, for ``syncErrorMessage``."""
     if isinstance(error, NeedsPerson):
         return problem_sentence(
-            Problem("general_manual_action", "", "", "", Details(error.reason))
+            Problem(
+                "general_manual_action",
+                "",
+                "",
+                "",
+                Details(error.reason),
+            )
         )
     return failures.sentence_of(error)
 
