@@ -506,7 +506,8 @@ class AdressenSync:
 
     async def _settle(self, run: _Run, action: Settle) -> None:
         """Write what differs; what a person edits on either side meanwhile is left to the next round."""
-        fields, adresse = action.fields, action.adresse
+        fields = action.fields
+        adresse = action.adresse
         if fields is None or not fields.to_advoware or adresse is None:
             await self._finish(_Ending(run, action))
             return
@@ -655,7 +656,8 @@ class AdressenSync:
 
         Where the write is collected, problems count before: their Tasks go with it.
         """
-        action, run = ending.action, ending.run
+        action = ending.action
+        run = ending.run
         if not ending.was_put and not _changes_espocrm(action):
             await self._finish_written(run, action)
             return
@@ -704,7 +706,8 @@ class AdressenSync:
         self, ending: _Ending, written: Record, left_out: Mapping[str, str]
     ) -> None:
         """What follows when the CAdressen is written."""
-        run, action = ending.run, ending.action
+        run = ending.run
+        action = ending.action
         refused = dict.fromkeys(_comparable(left_out), "")
         done = settle_update(run.observed, action, written, refused)
         expected = {**action.row, **action.espocrm}
@@ -887,7 +890,8 @@ def _advoware_side(action: Settle) -> list[Mapping[str, Any]]:
 
 def _changes_espocrm(action: Settle) -> bool:
     """Whether the CAdressen has to be written for an action that has changed nothing in Advoware."""
-    row, adresse = action.row, action.adresse
+    row = action.row
+    adresse = action.adresse
     if action.espocrm or row.get("syncStatus") != action.shown_status:
         return True
     return adresse is not None and row.get("advowareId") != adresse["id"]

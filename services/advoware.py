@@ -436,7 +436,8 @@ class AdvowareAPI:
 
     async def _base_urls(self) -> tuple[str, str]:
         """``(API base URL, URL of the security gateway)``: configured, or as the configurator says for an hour."""
-        api_url, auth_url = self._settings.api_base_url, self._settings.auth_url
+        api_url = self._settings.api_base_url
+        auth_url = self._settings.auth_url
         if auth_url:
             auth_url = auth_url.removesuffix(f"/{TOKEN_PATH}")
         if api_url and auth_url:
@@ -474,7 +475,8 @@ class AdvowareAPI:
             raise UnexpectedAnswer(
                 SYSTEM, "the configurator knows no address for this Kanzlei"
             )
-        addresses = str(api_url).rstrip("/"), str(found["securityGateway"]).rstrip("/")
+        auth_url = found["securityGateway"]
+        addresses = str(api_url).rstrip("/"), str(auth_url).rstrip("/")
         service = self._resources.settings.service
         if any(address_problem(url, service) for url in addresses):
             raise ConfigurationError(

@@ -195,7 +195,8 @@ class BankverbindungenSync:
 
     async def _handle(self, event: SyncEvent, writes: EspoWrites) -> Outcome:
         store = SyncStore(await self._resources.database())
-        started, topic = time.perf_counter(), f"{TOPIC_PREFIX}.{event.action}"
+        started = time.perf_counter()
+        topic = f"{TOPIC_PREFIX}.{event.action}"
         # Before the record is read: an edit made from here on gets an event of its own.
         await claim_pending(self._resources, topic, event.entity_id)
         report = _Report()
@@ -546,7 +547,8 @@ class BankverbindungenSync:
 
         Where the write is collected, they count before: their Tasks go with it.
         """
-        row, state = action.row, action.state
+        row = action.row
+        state = action.state
         is_first = observed.state_of(row["id"]) is None
         known = observed.states.get(row["id"])
 

@@ -248,7 +248,8 @@ class BeteiligteSync:
             EntityBusy: another run works on the record.
             NotBefore: an earlier request may still be under way.
         """
-        run, started = _Run(store), time.perf_counter()
+        run = _Run(store)
+        started = time.perf_counter()
         self._writes.forget()
 
         async def record(outcome: Outcome) -> Outcome:
@@ -374,7 +375,8 @@ class BeteiligteSync:
                 raise
             if rounds <= 1:
                 return await self._leave_to_next_event(espo, error)
-            outcome, was_edited = Outcome("no_change", betnr_of(espo)), True
+            outcome = Outcome("no_change", betnr_of(espo))
+            was_edited = True
         if not was_edited or rounds <= 1:
             return outcome
         log(self._context, "info", "beteiligte.edited_meanwhile", entity_id=espo["id"])
@@ -714,7 +716,8 @@ class BeteiligteSync:
         if plan.conflicts:
             fields = []
             for item in plan.conflicts:
-                old, new = text_of(item.advoware), text_of(item.espocrm)
+                old = text_of(item.advoware)
+                new = text_of(item.espocrm)
                 fields.append(FieldLine(item.field, old, new))
             await self.resolve_conflict_espocrm_wins(
                 observed.espo, observed.advo, fields
@@ -725,7 +728,9 @@ class BeteiligteSync:
     ) -> Parts:
         """Kommunikation, Adressen, Bankverbindungen; a part that fails as a whole does not stop the others."""
         direction: Any = "to_advoware" if to_advoware else "both"
-        espo, advo, rows = observed.espo, observed.advo, observed.adressen
+        espo = observed.espo
+        advo = observed.advo
+        rows = observed.adressen
 
         async def run(
             name: str, part: Callable[[], Awaitable[PartResult]]
@@ -820,7 +825,8 @@ class BeteiligteSync:
         details = Details(error.reason, espo.get("betnr"), espo.get("name"))
         key = f"{error.reason}:{ENTITY_TYPE}:{espo['id']}"
         if isinstance(error, OlderState):
-            details, key = Details(error.reason), error.reason
+            details = Details(error.reason)
+            key = error.reason
         problem = Problem(
             "general_manual_action",
             ENTITY_TYPE,

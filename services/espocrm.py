@@ -297,7 +297,8 @@ class EspoCRMAPI:
 
     async def write_offer(self) -> WriteOffer | None:
         """What the write action of the extension takes in one call; None where there is no action for us."""
-        session, now = self._session, self._resources.clock()
+        session = self._session
+        now = self._resources.clock()
         if session.ask_again_at is None or session.ask_again_at <= now:
             session.offer = await self._ask_for_offer()
             session.ask_again_at = now + WRITE_ACTION_ASKED_AGAIN
@@ -458,7 +459,8 @@ def _list_query(
     max_size: int,
 ) -> list[tuple[str, str]]:
     query = bracket_query("where", list(where))
-    query += [("offset", str(offset)), ("maxSize", str(min(max_size, PAGE_SIZE)))]
+    query.append(("offset", str(offset)))
+    query.append(("maxSize", str(min(max_size, PAGE_SIZE))))
     if select is not None:
         query.append(("select", ",".join(select)))
     if order_by is not None:
@@ -506,7 +508,8 @@ def refused_place(error: ForeignSystemError) -> int | None:
 
 def _write_offer(answer: Record) -> WriteOffer:
     """What the write action says of itself; of what it leaves out or garbles, the least is assumed."""
-    types, most = answer.get("entityTypes"), answer.get("maxWrites")
+    types = answer.get("entityTypes")
+    most = answer.get("maxWrites")
     previous_id = answer.get("previousId")
     if not isinstance(most, int) or most <= 0:
         most = DEFAULT_MAX_WRITES

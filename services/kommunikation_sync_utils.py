@@ -540,8 +540,10 @@ class KommunikationSyncManager:
         return not _shows_nothing(run.espo, run.advo)
 
     def _result(self, run: _Run) -> KommunikationResult:
-        plan, applied = run.plan, run.applied
-        lines = (*run.unreported, *map(_line, [*plan.changes, *applied.changes]))
+        plan = run.plan
+        applied = run.applied
+        changes = [*plan.changes, *applied.changes]
+        lines = (*run.unreported, *map(_line, changes))
         final = _final_memory(run)
         problems: dict[str, Problem] = {}
         standing = []
@@ -711,11 +713,19 @@ def _is_edited(espo: Record) -> bool:
 def _unreported(memory: Memory, advo: Record) -> tuple[Record, ...]:
     """Losses of a run that broke off; not those that it did not get to."""
     values = {entry.id: entry.written for entry in advoware_entries(advo)}
-    return tuple(line for line in memory.lost if values.get(line["id"]) != line["old"])
+    unreported = []
+    for line in memory.lost:
+        if values.get(line["id"]) != line["old"]:
+            unreported.append(line)
+    return tuple(unreported)
 
 
 def _losses(plan: Plan) -> list[Change]:
-    return [write.change for write in plan.writes if write.change and write.change.lost]
+    losses = []
+    for write in plan.writes:
+        if write.change is not None and write.change.lost:
+            losses.append(write.change)
+    return losses
 
 
 # -- EspoCRM's answers ----------------------------------------------------------------------------------------------

@@ -88,6 +88,8 @@ LIST_WINDOW = timedelta(minutes=10)
 RECORD_GONE = "Der Eintrag, um den es ging, wurde in EspoCRM gelöscht."
 
 Record = dict[str, Any]
+#: A problem and who looks after its record.
+Assigned = tuple[Problem, Responsible]
 
 
 class NotificationManager:
@@ -356,7 +358,7 @@ class NotificationManager:
         self, problems: Sequence[Problem], store: NotificationStore
     ) -> set[str]:
         """Notify of the problems of which there are many by one Task per reason and user; returns their keys."""
-        groups: dict[tuple[Any, str | None], list[tuple[Problem, Responsible]]] = {}
+        groups: dict[tuple[str, str | None], list[Assigned]] = {}
         for problem in problems:
             responsible = await store.responsible(
                 problem.entity_type, problem.entity_id
@@ -374,7 +376,7 @@ class NotificationManager:
 
     async def _notify_list(
         self,
-        members: Sequence[tuple[Problem, Responsible]],
+        members: Sequence[Assigned],
         store: NotificationStore,
     ) -> None:
         """Create the one Task of these problems."""
@@ -539,7 +541,8 @@ class NotificationManager:
         responsible = await self._responsible(
             problem.entity_type, problem.entity_id, store
         )
-        named, mark = _named(problem, responsible), _mark(row)
+        named = _named(problem, responsible)
+        mark = _mark(row)
         task_id: str | None = None
         known: datetime = attempted_at or row["attempted_at"]
 
@@ -555,7 +558,8 @@ class NotificationManager:
 
         async def still() -> bool:
             nonlocal known
-            before, known = known, self._now()
+            before = known
+            known = self._now()
             return await store.note_attempt(problem, known, before)
 
         if self._writes is None or _is_list(problem):  # a list needs the id of its Task

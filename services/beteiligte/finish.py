@@ -250,7 +250,8 @@ class BeteiligteFinisher:
 
     async def _end_problems(self, ending: Ending) -> None:
         """Withdraw the tasks of what does not stand any more."""
-        espo, betnr = ending.observed.espo, ending.advo.get("betNr")
+        espo = ending.observed.espo
+        betnr = ending.advo.get("betNr")
         found = standing_problems(ending.standing.values(), espo, betnr)
         found += self._kind_problems(ending)
         kinds = [f"{kind}:{ENTITY_TYPE}:" for kind in OWN_KINDS]
@@ -436,7 +437,9 @@ class BeteiligteFinisher:
         return ending.written
 
     async def _status_fields(self, ending: Ending) -> Record:
-        espo, now, parts = ending.observed.espo, self._now(), ending.parts
+        espo = ending.observed.espo
+        now = self._now()
+        parts = ending.parts
         ending.shown = (ending.message, len(parts.errors))
         if parts.not_before is not None:
             return beteiligte_status.waiting(ending.message)
@@ -548,7 +551,8 @@ class BeteiligteFinisher:
         """Notify of what was found or is over, together with what else stands of the same kind: they share one Task."""
         words = {item.word for item in found.values()}
         items = [item for item in ending.standing.values() if item.word in words]
-        espo, betnr = ending.observed.espo, ending.advo.get("betNr")
+        espo = ending.observed.espo
+        betnr = ending.advo.get("betNr")
         for problem in standing_problems(items, espo, betnr):
             await self._notifications.notify(problem)
 
@@ -570,7 +574,8 @@ def was_edited_since(
     mapper: BeteiligteMapper, before: Record, sent: Record, written: Record
 ) -> bool:
     """Whether a record that EspoCRM returned holds values that we neither read nor wrote. Pure."""
-    expected, now = {**before, **sent}, {**before, **written, **sent}
+    expected = {**before, **sent}
+    now = {**before, **written, **sent}
     if mapper.comparable_from_espocrm(expected) != mapper.comparable_from_espocrm(now):
         return True
     return any(

@@ -227,7 +227,8 @@ def _merged_problem(
         parts.append(f"Nr. {survivor['betnr']}")
     other = ", ".join(filter(None, parts))
     details = Details("merged", betnr, name or "ohne Namen", value=other)
-    key, owner = merged_key(entity_id), str(survivor["id"])
+    key = merged_key(entity_id)
+    owner = str(survivor["id"])
     return Problem(
         "general_manual_action",
         ENTITY_TYPE,

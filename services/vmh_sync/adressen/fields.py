@@ -127,7 +127,8 @@ def plan_fields(
 ) -> FieldPlan:
     """Merge what both sides of a pair say."""
     read = _read(row, adresse, state)
-    plan = merge(read.base, read.espocrm, read.advoware, unfit=_unfit_of(row, read))
+    unfit = _unfit_of(row, read)
+    plan = merge(read.base, read.espocrm, read.advoware, unfit=unfit)
     to_espocrm: Mapping[str, Value] = {}
     if direction == "both":
         to_espocrm = plan.to_espocrm
@@ -330,7 +331,8 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
     unsaid = _mapper.unsaid(adresse)
     hidden: dict[str, Unknown] = {}
     for name in (advoware.keys() & base.keys()) - {FURTHER_LINES}:
-        shown, last = advoware[name], base[name].advoware
+        shown = advoware[name]
+        last = base[name].advoware
         if name in unsaid and last is not None and espocrm.get(name) is not None:
             shown = NO_VALUE
         if isinstance(shown, Unknown) and not is_same(shown, last):
@@ -490,7 +492,8 @@ def after_put(
     waiting = dict(plan.waiting)
     for name, words in left_out.items():
         if name in plan.to_advoware:
-            pair = Pair(after.get(name), stored.get(name, plan.advoware.get(name)))
+            shown = stored.get(name, plan.advoware.get(name))
+            pair = Pair(after.get(name), shown)
             settled[name] = pair
             waiting[name] = _entry_in_words(
                 state,
@@ -541,7 +544,8 @@ def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
     for name in parts:
         if plan.advoware.get(name) is not None:
             all_parts.setdefault(name, plan.advoware[name])
-    unsent = plan.hidden | (plan.plan.to_espocrm.keys() - plan.to_espocrm.keys())
+    left_to_next_run = plan.plan.to_espocrm.keys() - plan.to_espocrm.keys()
+    unsent = plan.hidden | left_to_next_run
     sent = {}
     for name, value in all_parts.items():
         if name not in unsent and not isinstance(value, Unknown):
@@ -564,7 +568,8 @@ def after_update(
         advoware = plan.advoware.get(name)
         if name in settled:
             advoware = settled[name].advoware
-        pair = Pair(stored.get(name, plan.espocrm.get(name)), advoware)
+        espocrm = stored.get(name, plan.espocrm.get(name))
+        pair = Pair(espocrm, advoware)
         settled[name] = pair
         waiting.pop(name, None)
         if not is_same(*pair):
@@ -614,7 +619,8 @@ def after_create(
         settled[name] = pair
         if is_same(*pair):
             continue
-        reason, words = left_out.get(name, (_reason_after_create(side, pair), ""))
+        as_stored = (_reason_after_create(side, pair), "")
+        reason, words = left_out.get(name, as_stored)
         waiting[name] = _entry_in_words(
             state,
             name,

@@ -438,7 +438,8 @@ def _with_fields(action: Settle, fields: FieldPlan) -> Settle:
 
 def _new_block_label(row: Record, adresse: Record, state: SyncState) -> Record:
     """A label that shows a printed block, and was not edited since, follows it."""
-    old, new = state.base.get(BLOCK), observed_block(adresse, state)
+    old = state.base.get(BLOCK)
+    new = observed_block(adresse, state)
     if not old or lines_of(old) == lines_of(new):
         return {}
     if has_content(_mapper.comparable_from_advoware(adresse)):
@@ -685,7 +686,9 @@ def _waiting(
 
 def problems_of(observed: Observation, action: Settle) -> tuple[Problem, ...]:
     """Everything about a pair that a person has to know."""
-    row, adresse, rejected = action.row, action.adresse, action.state.rejected
+    row = action.row
+    adresse = action.adresse
+    rejected = action.state.rejected
     activity = activity_problems(observed, row, adresse, rejected)
     if adresse is None or not is_active(row):
         return activity

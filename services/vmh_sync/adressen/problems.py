@@ -38,7 +38,9 @@ def problem(
 ) -> Problem:
     """A problem of a CAdressen; ``further`` are attributes of its `Details`."""
     label = _mapper.label(_mapper.comparable_from_espocrm(row))
-    details = about(observed, label or str(row.get("bezeichnung") or ""), **further)
+    if not label:
+        label = str(row.get("bezeichnung") or "")
+    details = about(observed, label, **further)
     key = f"{action_type}:{row['id']}"
     return Problem(
         action_type,
@@ -167,10 +169,14 @@ def _erased_problem(
 
 def _field_line(reason: str, name: str, item: Mapping[str, Any]) -> FieldLine:
     """What the side shows that the edit did not reach, and the edit."""
-    into, out_of = "advoware", "espocrm"
+    into = "advoware"
+    out_of = "espocrm"
     if reason in _INTO_ESPOCRM:
-        into, out_of = "espocrm", "advoware"
-    return FieldLine(name, old=shown(name, item[into]), new=shown(name, item[out_of]))
+        into = "espocrm"
+        out_of = "advoware"
+    old = shown(name, item[into])
+    new = shown(name, item[out_of])
+    return FieldLine(name, old, new)
 
 
 _INTO_ESPOCRM = frozenset(

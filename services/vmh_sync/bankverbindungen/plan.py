@@ -92,7 +92,9 @@ class Observation:
 
     def may_hide(self, row: Record) -> bool:
         """Whether one of the Bankverbindungen without id may be the row's."""
-        return any(not _has_iban(item) for item in self.odd) or self.hides(row)
+        if not all(map(_has_iban, self.odd)):
+            return True
+        return self.hides(row)
 
     def hides(self, row: Record) -> bool:
         """Whether one of the Bankverbindungen without id is certainly the row's."""
@@ -214,7 +216,8 @@ def settle(
     status = "clean"
     shown: tuple[Problem, ...] = ()
     if _without_erased(row, waiting):
-        status, shown = "unclean", problems
+        status = "unclean"
+        shown = problems
     attributes = shown_status(row, status, shown)
     result = attributes.get("syncStatus") or "no_change"
     if row.get("advowareKontoId") != konto["id"]:
@@ -295,8 +298,10 @@ def _erased_problem(
     observed: Observation, row: Record, erased: Collection[str]
 ) -> Problem:
     """Without the values: what was erased is not written down elsewhere."""
-    labels = ", ".join(LABELS.get(name, name) for name in sorted(erased))
-    details = Details("bank_erased", observed.betnr, further={"Gelöscht": labels})
+    labels = [LABELS.get(name, name) for name in sorted(erased)]
+    details = Details(
+        "bank_erased", observed.betnr, further={"Gelöscht": ", ".join(labels)}
+    )
     return Problem(
         "general_manual_action",
         ENTITY_TYPE,
@@ -358,9 +363,11 @@ def settle_moved(observed: Observation, row: Record, home: str) -> Settle:
 def _without_konto(
     observed: Observation, row: Record, state: SyncState, waiting: Record
 ) -> Settle:
-    status, result = "clean", "no_change"
+    status = "clean"
+    result = "no_change"
     if waiting:
-        status, result = "unclean", "unclean"
+        status = "unclean"
+        result = "unclean"
     problems = _problems(observed, row, _mapper.comparable_from_espocrm(row), waiting)
     return Settle(
         row,

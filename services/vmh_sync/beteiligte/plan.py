@@ -160,7 +160,8 @@ class Standing:
 
     def as_field(self) -> FieldLine:
         """A line of a Task: the field, its value in Advoware (old) and in EspoCRM (new), and why."""
-        old, new = text_of(self.pair.advoware), text_of(self.pair.espocrm)
+        old = text_of(self.pair.advoware)
+        new = text_of(self.pair.espocrm)
         return FieldLine(self.field, old, new, self.why())
 
     def why(self) -> str:

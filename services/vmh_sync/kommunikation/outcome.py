@@ -75,7 +75,8 @@ def posts(plan: Plan, ended: Set[Write] = frozenset()) -> frozenset[Key]:
 
 def unconfirmed_posts(plan: Plan, applied: Applied) -> frozenset[Key]:
     """The values that may be in Advoware under an id that we do not know."""
-    return posts(plan, applied.refused | {write for write, _ in applied.done})
+    done = {write for write, _ in applied.done}
+    return posts(plan, applied.refused | done)
 
 
 def planned_links(
@@ -183,7 +184,8 @@ def _verify_value(applied: Applied, write: Write, entry: AdvowareEntry) -> None:
         return  # a user has typed into the entry that we have just emptied
     applied.links[entry.id] = _held_link(write, entry.key, "kom_altered")
     if write.change is None:
-        kind, sent = kind_of(write.komm_kz), write.tlf.strip()
+        kind = kind_of(write.komm_kz)
+        sent = write.tlf.strip()
         applied.altered.append(
             Change(
                 write.case,
@@ -263,7 +265,9 @@ def _notify(
     stored: str | None,
 ) -> None:
     """Notify as later runs do: of EspoCRM's value, or Advoware's if EspoCRM has none any more."""
-    value, other = (write.value, stored) if write.value else (stored or "", None)
+    value, other = write.value, stored
+    if not value:
+        value, other = stored or "", None
     applied.notices.append(
         Notice(
             reason,
@@ -288,7 +292,8 @@ def _verify_note(
     note = ""
     if isinstance(stored, str):
         note = stored
-    is_cut = len(note) < len(write.bemerkung) and write.bemerkung.startswith(note)
+    is_shorter = len(note) < len(write.bemerkung)
+    is_cut = is_shorter and write.bemerkung.startswith(note)
     if not is_cut:
         if entry.marker != marker:  # else a user has changed the text meanwhile
             applied.unmarked.add(entry.id)

@@ -241,7 +241,7 @@ class _Arrays:
     def replace(self, key: Key, written: str) -> None:
         """Put another value in the place of the first entry with this key; further ones with this key go."""
         entries = self._now[key.family]
-        place = next(index for index, entry in enumerate(entries) if entry.key == key)
+        place = [entry.key for entry in entries].index(key)
         entries[place] = self._rewritten(entries[place], written)
         self.remove(key)
 
@@ -299,11 +299,14 @@ def incoming_entries(
 
 def _with_one_primary(rows: list[Row]) -> list[Row]:
     """The present primary entry stays it; without one, the first becomes it. Other rows stay as they were read."""
-    primary = next((index for index, row in enumerate(rows) if row.get("primary")), 0)
+    flags = [bool(row.get("primary")) for row in rows]
+    primary = 0
+    if True in flags:
+        primary = flags.index(True)
     changed = []
     for index, row in enumerate(rows):
         is_primary = index == primary
-        if bool(row.get("primary")) != is_primary:
+        if flags[index] != is_primary:
             row = {**row, "primary": is_primary}
         changed.append(row)
     return changed
@@ -624,7 +627,8 @@ class _Planner:
         self._agree(entry, Link(entry.key, entry.key), "Var6")
 
     def _restore(self, entry: AdvowareEntry, link: Link) -> None:
-        held = next(item for item in self._living if item.key == link.espocrm)
+        same = [item for item in self._living if item.key == link.espocrm]
+        held = same[0]
         self._agreed.add(held.key)
         self._overwrite("Var6", entry, held, lost=True)
 

@@ -58,8 +58,10 @@ def problem_of(notice: Notice, espo: Mapping[str, Any], betnr: int) -> Problem:
         further["Hinweis"] = (
             "Die Angabe enthält unsichtbare Zeichen. Am besten löschen und neu eintippen."
         )
-    digest = hashlib.sha256(notice.value.encode(errors="replace")).hexdigest()[:12]
-    key = f"kommunikation_{notice.reason}:{entity_id}:{notice.entry_id or ''}:{digest}"
+    value = notice.value.encode(errors="replace")
+    digest = hashlib.sha256(value).hexdigest()[:12]
+    number = notice.entry_id or ""
+    key = f"kommunikation_{notice.reason}:{entity_id}:{number}:{digest}"
     action: ActionType = "general_manual_action"
     if notice.reason == "kom_not_taken":
         action = "readonly_field_conflict"

@@ -41,7 +41,8 @@ DONE = "Diese Aufgabe auf „Abgeschlossen“ setzen."
 
 def task_title(problem: Problem) -> str:
     """The title of the Task, at most 255 characters."""
-    title = _filled(text_of_problem(problem).title, problem.details).strip().rstrip(":")
+    text = text_of_problem(problem)
+    title = _filled(text.title, problem.details).strip().rstrip(":")
     if len(title) <= TITLE_LENGTH:
         return title
     return f"{title[: TITLE_LENGTH - 1]}…"
