@@ -328,7 +328,7 @@ class BeteiligteSync:
             log(
                 self._context,
                 "error",
-                "beteiligte.rest_not_written",
+                "beteiligte.remainder_not_written",
                 entity_id=entity_id,
                 error=type(error).__name__,
             )

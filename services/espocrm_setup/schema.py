@@ -179,8 +179,7 @@ def _field_problems(wanted: Field, found: Mapping[str, Any] | None) -> list[str]
     if found.get("type") != wanted.type:
         return [f"has the type {found.get('type')} instead of {wanted.type}"]
     problems = []
-    offered = found.get("typeList" if wanted.type == "phone" else "options") or []
-    missing = [option for option in wanted.options if option not in offered]
+    missing = _missing_options(wanted, found)
     if missing:
         problems.append(f"lacks the options {', '.join(missing)}")
     if wanted.length > (found.get("maxLength") or wanted.length):
@@ -190,6 +189,12 @@ def _field_problems(wanted: Field, found: Mapping[str, Any] | None) -> list[str]
     if found.get("readOnly"):
         problems.append("is read-only, so that EspoCRM ignores what we write")
     return problems
+
+
+def _missing_options(wanted: Field, found: Mapping[str, Any]) -> list[str]:
+    name = "typeList" if wanted.type == "phone" else "options"
+    offered = found.get(name) or []
+    return [option for option in wanted.options if option not in offered]
 
 
 def role_problems(acl: Mapping[str, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from services.core.errors import (
     NotBefore,
     NotFound,
     RateLimited,
+    SyncTokenExpired,
     Unavailable,
     UnexpectedAnswer,
     UpstreamTimeout,
@@ -90,6 +91,11 @@ FAILURES: tuple[Failure, ...] = (
     ),
     Failure(
         UnexpectedAnswer, "SYS-09", "{system} hat unverständlich geantwortet" + _AGAIN
+    ),
+    Failure(
+        SyncTokenExpired,
+        "SYS-10",
+        "{system} hat die Anfrage nicht ausgeführt" + _AGAIN,
     ),
     Failure(
         ForeignSystemError,
