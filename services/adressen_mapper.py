@@ -312,7 +312,13 @@ class AdressenMapper:
             attributes["adresseStreet"] = street_text(values) or None
         return attributes
 
-    def unfit(self, side: Side, name: str, value: Value, values: Record) -> str | None:
+    def unfit(
+        self,
+        side: Side,
+        name: str,
+        value: Value,
+        values: Record,
+    ) -> str | None:
         """Why a side cannot hold a value: ``unknown``, ``read_only`` or ``too_long``; None if it can.
 
         ``values`` are all the values that the side would have then.

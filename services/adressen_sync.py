@@ -24,7 +24,7 @@ from services.adressen_mapper import (
     canonical_adresse,
     espocrm_id_of,
 )
-from services.advoware_service import AdvowareService, require_request_over
+from services.advoware_service import AdvowareService
 from services.core.errors import (
     BitByLawError,
     ConfigurationError,
@@ -80,10 +80,11 @@ from services.vmh_sync.adressen.plan import (
 )
 from services.vmh_sync.adressen.problems import block_line, failure_sentence, sentences
 from services.vmh_sync.adressen.write import LeftOut, create_fitting, update_fitting
+from services.vmh_sync.create_once import create_once
 from services.vmh_sync.espocrm_writes import Collected, EspoWrites
 from services.vmh_sync.problem_texts.adressen import DELETE_KINDS, SETTLED, STATE_KINDS
 from services.vmh_sync.result import Direction, PartResult, Problem
-from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
+from services.vmh_sync.store import AuditEntry, CreateIntent, SyncState, SyncStore
 
 TOPIC = "vmh.adressen"
 
@@ -251,7 +252,14 @@ class AdressenSync:
         self._report_unreadable(advo, listing, report)
         if rows is None:
             rows = await self.list_rows(espo["id"])
-        observed = await self._observe(espo, advo, listing, rows, store, direction)
+        observed = await self._observe(
+            espo,
+            advo,
+            listing,
+            rows,
+            store,
+            direction,
+        )
         run = _Run(observed, store, report)
         plan = await self._plan(run)
         await self._apply_all(run, plan)
@@ -300,8 +308,20 @@ class AdressenSync:
         ids = [row["id"] for row in run.observed.rows]
         standing = [problem.key for problem in run.report.problems]
         settle = self._notifications.settle
-        await settle("CBeteiligte", [owner], DELETE_KINDS, standing, SETTLED)
-        await settle(ENTITY_TYPE, ids, STATE_KINDS, standing, SETTLED)
+        await settle(
+            "CBeteiligte",
+            [owner],
+            DELETE_KINDS,
+            standing,
+            SETTLED,
+        )
+        await settle(
+            ENTITY_TYPE,
+            ids,
+            STATE_KINDS,
+            standing,
+            SETTLED,
+        )
 
     async def _apply_all(self, run: _Run, plan: list[Action]) -> None:
         """Apply the actions one after the other; one that fails is recorded and does not stop the others."""
@@ -438,36 +458,40 @@ class AdressenSync:
 
     async def _create_in_advoware(self, run: _Run, action: CreateAdresse) -> None:
         """Create the Adresse, or find it by its mark if an earlier request arrived after we had given it up."""
+        observed = run.observed
+        values = _mapper.comparable_from_espocrm(action.row)
+        adresse, refused = await create_once(
+            run.store,
+            (ENTITY_TYPE, action.row["id"]),
+            {name: values[name] for name in action.names if name in values},
+            find=partial(self._find_created, run, action),
+            post=partial(self._post, run, action),
+            resources=self._resources,
+        )
+        adresse = await self._complete(observed, adresse["id"], adresse)
         left_out = {name: (reason, "") for name, reason in action.left_out.items()}
-        adresse = await self._find_created(run, action)
-        if adresse is None:
-            adresse, refused = await self._post(run, action)
-            for name, words in refused.items():
-                left_out[name] = ("value_refused", words)
+        for name, words in refused.items():
+            left_out[name] = ("value_refused", words)
         created = link_created(
-            run.observed, action.row, adresse, left_out, side="advoware"
+            observed,
+            action.row,
+            adresse,
+            left_out,
+            side="advoware",
         )
         await self._finish(_Ending(run, created, was_put=True, is_created=True))
 
-    async def _find_created(self, run: _Run, action: CreateAdresse) -> Record | None:
-        """Begin the create; the Adresse that an earlier attempt has left."""
-        store, entity_id = run.store, action.row["id"]
-        values = _mapper.comparable_from_espocrm(action.row)
-        posted = {name: values[name] for name in action.names if name in values}
-        intent = await store.begin_create(ENTITY_TYPE, entity_id, posted, self._now())
-        if not intent.is_repeated:
-            return None
-        require_request_over(self._resources, intent.attempted_at)
+    async def _find_created(
+        self, run: _Run, action: CreateAdresse, _intent: CreateIntent
+    ) -> tuple[Record, LeftOut] | None:
+        """The Adresse that an earlier attempt has left."""
         for adresse in await self._read_adressen(run.observed):
-            if run.observed.marked_row(adresse) == entity_id:
-                return adresse
-        await store.repeat_create(ENTITY_TYPE, entity_id, posted, self._now())
+            if run.observed.marked_row(adresse) == action.row["id"]:
+                return adresse, {}
         return None
 
-    async def _post(
-        self, run: _Run, action: CreateAdresse
-    ) -> tuple[Record, dict[str, str]]:
-        """Create the Adresse; returns it as Advoware has stored it, and the fields that had to be left out."""
+    async def _post(self, run: _Run, action: CreateAdresse) -> tuple[Record, LeftOut]:
+        """Create the Adresse; returns Advoware's answer, and the fields that had to be left out."""
         observed = run.observed
 
         async def write(names: Sequence[str]) -> Record:
@@ -476,19 +500,14 @@ class AdressenSync:
             )
             return await self._advoware.create_adresse(observed.betnr, body)
 
-        try:
-            answer, left_out = await create_fitting(write, action.names)
-        except ForeignSystemError as error:
-            if error.changed_nothing:
-                await run.store.end_create(ENTITY_TYPE, action.row["id"])
-            raise
+        answer, left_out = await create_fitting(write, action.names)
         run.report.wrote_advoware = True
-        answer = canonical_adresse(answer)
-        return await self._complete(observed, answer["id"], answer), left_out
+        return canonical_adresse(answer), left_out
 
     async def _settle(self, run: _Run, action: Settle) -> None:
         """Write what differs; what a person edits on either side meanwhile is left to the next round."""
-        fields, adresse = action.fields, action.adresse
+        fields = action.fields
+        adresse = action.adresse
         if fields is None or not fields.to_advoware or adresse is None:
             await self._finish(_Ending(run, action))
             return
@@ -569,7 +588,11 @@ class AdressenSync:
             reasons = {**_unfit_for_espocrm(action.adresse), **_comparable(left_out)}
             row = {**parts.fixed, **row}
             done = link_created(
-                run.observed, row, action.adresse, reasons, side="espocrm"
+                run.observed,
+                row,
+                action.adresse,
+                reasons,
+                side="espocrm",
             )
             await self._finish(_Ending(run, replace(done, attributes={})))
 
@@ -633,7 +656,8 @@ class AdressenSync:
 
         Where the write is collected, problems count before: their Tasks go with it.
         """
-        action, run = ending.action, ending.run
+        action = ending.action
+        run = ending.run
         if not ending.was_put and not _changes_espocrm(action):
             await self._finish_written(run, action)
             return
@@ -682,7 +706,8 @@ class AdressenSync:
         self, ending: _Ending, written: Record, left_out: Mapping[str, str]
     ) -> None:
         """What follows when the CAdressen is written."""
-        run, action = ending.run, ending.action
+        run = ending.run
+        action = ending.action
         refused = dict.fromkeys(_comparable(left_out), "")
         done = settle_update(run.observed, action, written, refused)
         expected = {**action.row, **action.espocrm}
@@ -865,7 +890,8 @@ def _advoware_side(action: Settle) -> list[Mapping[str, Any]]:
 
 def _changes_espocrm(action: Settle) -> bool:
     """Whether the CAdressen has to be written for an action that has changed nothing in Advoware."""
-    row, adresse = action.row, action.adresse
+    row = action.row
+    adresse = action.adresse
     if action.espocrm or row.get("syncStatus") != action.shown_status:
         return True
     return adresse is not None and row.get("advowareId") != adresse["id"]

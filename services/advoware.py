@@ -148,11 +148,23 @@ class AdvowareAPI:
         """
         method = method.upper()
         limit = timeout_seconds or self._settings.api_timeout_seconds
-        request = ForeignRequest(SYSTEM, method, endpoint, params, json_data)
+        request = ForeignRequest(
+            SYSTEM,
+            method,
+            endpoint,
+            params,
+            json_data,
+        )
 
         async def send_it() -> HttpAnswer:
             return await self._request(
-                endpoint, method, headers, params, json_data, body, limit
+                endpoint,
+                method,
+                headers,
+                params,
+                json_data,
+                body,
+                limit,
             )
 
         return await carried(self._resources, request, send_it)
@@ -176,7 +188,14 @@ class AdvowareAPI:
                 "Accept": "application/json",
             }
             return await retry_unavailable(
-                lambda: self._send(method, url, sent, json_data, body, deadline),
+                lambda: self._send(
+                    method,
+                    url,
+                    sent,
+                    json_data,
+                    body,
+                    deadline,
+                ),
                 repeatable=method in REPEATABLE_METHODS,
                 max_seconds=limit / 2,
             )
@@ -420,7 +439,8 @@ class AdvowareAPI:
 
     async def _base_urls(self) -> tuple[str, str]:
         """``(API base URL, URL of the security gateway)``: configured, or as the configurator says for an hour."""
-        api_url, auth_url = self._settings.api_base_url, self._settings.auth_url
+        api_url = self._settings.api_base_url
+        auth_url = self._settings.auth_url
         if auth_url:
             auth_url = auth_url.removesuffix(f"/{TOKEN_PATH}")
         if api_url and auth_url:
@@ -458,7 +478,8 @@ class AdvowareAPI:
             raise UnexpectedAnswer(
                 SYSTEM, "the configurator knows no address for this Kanzlei"
             )
-        addresses = str(api_url).rstrip("/"), str(found["securityGateway"]).rstrip("/")
+        auth_url = found["securityGateway"]
+        addresses = str(api_url).rstrip("/"), str(auth_url).rstrip("/")
         service = self._resources.settings.service
         if any(address_problem(url, service) for url in addresses):
             raise ConfigurationError(
@@ -479,7 +500,11 @@ class AdvowareAPI:
 def _error(answer: HttpAnswer) -> ForeignSystemError:
     reason, details = _reason_and_details(answer)
     return error_for_status(
-        SYSTEM, answer.status, reason, details, retry_after=_retry_after(answer)
+        SYSTEM,
+        answer.status,
+        reason,
+        details,
+        retry_after=_retry_after(answer),
     )
 
 

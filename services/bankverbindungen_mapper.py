@@ -197,7 +197,7 @@ class BankverbindungenMapper:
         """A comparable value as it may be shown."""
         if isinstance(value, Unknown):
             text = value.text.partition(":")[0]
-            return re.sub(r"[0-9]{5,}", lambda number: f"****{number[0][-4:]}", text)
+            return re.sub(r"[0-9]{5,}", _masked_number, text)
         if field == "iban":
             return mask_iban(value)
         return value
@@ -246,3 +246,8 @@ def _is_bic(value: Any) -> bool:
         return bic is None or bool(schwifty.BIC(bic))
     except SchwiftyException:
         return False
+
+
+def _masked_number(found: re.Match[str]) -> str:
+    """The last four digits of a number."""
+    return f"****{found[0][-4:]}"

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from services.advoware_service import AdvowareService, require_request_over
+from services.advoware_service import AdvowareService
 from services.bankverbindungen_mapper import (
     OPTIONAL,
     BankverbindungenMapper,
@@ -67,6 +67,7 @@ from services.vmh_sync.bankverbindungen.plan import (
     shown_status,
     unusable_problem,
 )
+from services.vmh_sync.create_once import create_once
 from services.vmh_sync.espocrm_writes import Collected, EspoWrites
 from services.vmh_sync.job import Outcome, SyncEvent, record_outcome
 from services.vmh_sync.notification.texts import failure_sentence
@@ -194,7 +195,8 @@ class BankverbindungenSync:
 
     async def _handle(self, event: SyncEvent, writes: EspoWrites) -> Outcome:
         store = SyncStore(await self._resources.database())
-        started, topic = time.perf_counter(), f"{TOPIC_PREFIX}.{event.action}"
+        started = time.perf_counter()
+        topic = f"{TOPIC_PREFIX}.{event.action}"
         # Before the record is read: an edit made from here on gets an event of its own.
         await claim_pending(self._resources, topic, event.entity_id)
         report = _Report()
@@ -248,7 +250,11 @@ class BankverbindungenSync:
         )
         known = {row["id"]: row async for row in rows}
         observed = await self._observe(
-            espo["id"], str(advo["betNr"]), konten, store, list(known)
+            espo["id"],
+            str(advo["betNr"]),
+            konten,
+            store,
+            list(known),
         )
         report = _Report()
         unavailable = 0
@@ -371,7 +377,11 @@ class BankverbindungenSync:
             return await self._wait(row)
         konten = _required_konten(await self._advoware.get_beteiligter(work.betnr))
         observed = await self._observe(
-            espo["id"], str(work.betnr), konten, store, [row["id"]]
+            espo["id"],
+            str(work.betnr),
+            konten,
+            store,
+            [row["id"]],
         )
         work.row = row = await self._row(row["id"])
         if row.get("beteiligteId") != espo["id"]:
@@ -425,7 +435,11 @@ class BankverbindungenSync:
             except NotFound:
                 konten = Konten([], [])
             observed = await self._observe(
-                beteiligte_id, betnr, konten, store, [entity_id]
+                beteiligte_id,
+                betnr,
+                konten,
+                store,
+                [entity_id],
             )
             await self._remember_deleted(
                 observed, observed.states[entity_id], store, report
@@ -478,7 +492,13 @@ class BankverbindungenSync:
         elif (home := await self._find_home(observed, row, store, report)) is not None:
             action = settle_moved(observed, row, home)
         elif is_active(row):
-            action = await self._create(observed, row, found, store, report)
+            action = await self._create(
+                observed,
+                row,
+                found,
+                store,
+                report,
+            )
         else:  # not in use and unknown to Advoware: there is nothing to bring over
             await self._show(row, shown_status(row, "clean"))
             return "skipped", None
@@ -527,7 +547,8 @@ class BankverbindungenSync:
 
         Where the write is collected, they count before: their Tasks go with it.
         """
-        row, state = action.row, action.state
+        row = action.row
+        state = action.state
         is_first = observed.state_of(row["id"]) is None
         known = observed.states.get(row["id"])
 
@@ -638,39 +659,45 @@ class BankverbindungenSync:
             raise UnexpectedAnswer(
                 "Advoware", "the Bankverbindung with this IBAN has no id"
             )
-        posted = {"iban": record["iban"]}
-        intent = await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
-        if intent.is_repeated:
-            konto = await self._find_created(observed, row, intent)
-            if konto is not None:
-                return settle(observed, row, konto)
-            await store.end_create(ENTITY_TYPE, row["id"])
-            await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
+        key = (ENTITY_TYPE, row["id"])
         try:
-            answer = await self._post(observed, row, record, report)
+            konto, is_new = await create_once(
+                store,
+                key,
+                {"iban": record["iban"]},
+                find=partial(self._find_created, observed, row),
+                post=partial(
+                    self._post,
+                    observed,
+                    row,
+                    record,
+                    report,
+                ),
+                resources=self._resources,
+            )
         except UnusableAccount:
-            await store.end_create(ENTITY_TYPE, row["id"])
+            await store.end_create(*key)
             raise
-        except ForeignSystemError as error:
-            if error.changed_nothing:
-                await store.end_create(ENTITY_TYPE, row["id"])
-            raise
-        await store.created(ENTITY_TYPE, row["id"], observed.link_of(answer))
-        konto = await self._complete(observed, answer)
+        if not is_new:
+            return settle(observed, row, konto)
+        await store.created(*key, observed.link_of(konto))
+        konto = await self._complete(observed, konto)
         observed.konten.append(konto)
         return settle(observed, row, konto, created=True)
 
     async def _post(
         self, observed: Observation, row: Record, record: Record, report: _Report
-    ) -> Record:
+    ) -> tuple[Record, bool]:
         """Create the Bankverbindung, without what Advoware refuses if it can do without that.
+
+        Returns it, and that it is new.
 
         Raises:
             UnusableAccount: Advoware refuses even the bare IBAN.
         """
         while True:
             try:
-                return await self._send(observed, row, record, report)
+                return await self._send(observed, row, record, report), True
             except ValidationFailed as error:
                 name = refused_field(error)
             if name is None or name not in OPTIONAL or not record.get(name):
@@ -678,7 +705,7 @@ class BankverbindungenSync:
             record = {**record, name: ""}
         for smaller in self._mapper.smaller(record):
             with suppress(ValidationFailed):
-                return await self._send(observed, row, smaller, report)
+                return await self._send(observed, row, smaller, report), True
         raise UnusableAccount("bank_refused", "iban: refused by Advoware")
 
     async def _send(
@@ -707,15 +734,16 @@ class BankverbindungenSync:
 
     async def _find_created(
         self, observed: Observation, row: Record, intent: CreateIntent
-    ) -> Record | None:
-        """What an interrupted create has left in Advoware, once its request has certainly come to an end."""
-        require_request_over(self._resources, intent.attempted_at)
+    ) -> tuple[Record, bool] | None:
+        """What an interrupted create has left in Advoware, and that it is not new."""
         konto = await self._look_again(
             observed, {**row, "iban": intent.posted.get("iban")}
         )
         if intent.advoware_id is not None:
-            return observed.konto_by_link(intent.advoware_id)
-        return konto
+            konto = observed.konto_by_link(intent.advoware_id)
+        if konto is None:
+            return None
+        return konto, False
 
     async def _complete(self, observed: Observation, answer: Record) -> Record:
         """A new Bankverbindung as Advoware has it: the answer, or a new read if that does not say."""

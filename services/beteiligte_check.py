@@ -76,10 +76,8 @@ class Category:
 
 def categories(now: datetime) -> list[Category]:
     """The categories in the order of their urgency: people's edits first, routine last. ``now`` is aware."""
-    stuck_since, stale_since = (
-        now - timedelta(minutes=STUCK_MINUTES),
-        now - timedelta(hours=STALE_HOURS),
-    )
+    stuck_since = now - timedelta(minutes=STUCK_MINUTES)
+    stale_since = now - timedelta(hours=STALE_HOURS)
     due = any_of(is_null("syncNextRetry"), before("syncNextRetry", now))
     stale = any_of(is_null("advowareLastSync"), before("advowareLastSync", stale_since))
     return [
@@ -433,11 +431,15 @@ def _shares(
         observed.update(fresh)
         if fresh:
             waiting.append((name, fresh))
-    share = max(1, limit // len(waiting)) if waiting else 0
-    left = limit - sum(min(len(ids), share) for _, ids in waiting)
+    share = 0
+    if waiting:
+        share = max(1, limit // len(waiting))
+    taken = [min(len(ids), share) for _, ids in waiting]
+    left = limit - sum(taken)
     shares = []
     for name, ids in waiting:
-        more = min(max(0, len(ids) - share), max(0, left))
+        rest = max(0, len(ids) - share)
+        more = min(rest, max(0, left))
         left -= more
         shares.append((name, ids[: share + more]))
     return shares

@@ -215,7 +215,11 @@ class BeteiligteSync:
     async def look_again(self, entity_id: str) -> Outcome:
         """Do what others have asked for while something else held the record's lock."""
         return await self.handle(
-            SyncEvent(entity_id=entity_id, action="sync_check", source="cron")
+            SyncEvent(
+                entity_id=entity_id,
+                action="sync_check",
+                source="cron",
+            )
         )
 
     async def rehearse(self, entity_id: str) -> Outcome:
@@ -228,7 +232,11 @@ class BeteiligteSync:
             ForeignSystemError, ConfigurationError: as `handle`.
         """
         run = _Run(SyncStore(await self._resources.database()))
-        event = SyncEvent(entity_id=entity_id, action="sync_now", source="hand")
+        event = SyncEvent(
+            entity_id=entity_id,
+            action="sync_now",
+            source="hand",
+        )
         outcome = await self._handle_locked(event, run, _REQUESTED["hand"])
         await self._write_the_rest(entity_id)
         return outcome
@@ -242,7 +250,8 @@ class BeteiligteSync:
             EntityBusy: another run works on the record.
             NotBefore: an earlier request may still be under way.
         """
-        run, started = _Run(store), time.perf_counter()
+        run = _Run(store)
+        started = time.perf_counter()
         self._writes.forget()
 
         async def record(outcome: Outcome) -> Outcome:
@@ -368,7 +377,8 @@ class BeteiligteSync:
                 raise
             if rounds <= 1:
                 return await self._leave_to_next_event(espo, error)
-            outcome, was_edited = Outcome("no_change", betnr_of(espo)), True
+            outcome = Outcome("no_change", betnr_of(espo))
+            was_edited = True
         if not was_edited or rounds <= 1:
             return outcome
         log(self._context, "info", "beteiligte.edited_meanwhile", entity_id=espo["id"])
@@ -429,7 +439,12 @@ class BeteiligteSync:
             return None
         require_same_person(espo, advo, state, self._mapper)
         if state is not None and self._is_from_before_restore(state):
-            state = replace(state, base={}, rejected={}, advoware_changed_at=None)
+            state = replace(
+                state,
+                base={},
+                rejected={},
+                advoware_changed_at=None,
+            )
         elif state is not None:
             require_no_older_state(state, advo)
         return Observation(espo, advo, state, adressen)
@@ -703,7 +718,8 @@ class BeteiligteSync:
         if plan.conflicts:
             fields = []
             for item in plan.conflicts:
-                old, new = text_of(item.advoware), text_of(item.espocrm)
+                old = text_of(item.advoware)
+                new = text_of(item.espocrm)
                 fields.append(FieldLine(item.field, old, new))
             await self.resolve_conflict_espocrm_wins(
                 observed.espo, observed.advo, fields
@@ -714,7 +730,9 @@ class BeteiligteSync:
     ) -> Parts:
         """Kommunikation, Adressen, Bankverbindungen; a part that fails as a whole does not stop the others."""
         direction: Any = "to_advoware" if to_advoware else "both"
-        espo, advo, rows = observed.espo, observed.advo, observed.adressen
+        espo = observed.espo
+        advo = observed.advo
+        rows = observed.adressen
 
         async def run(
             name: str, part: Callable[[], Awaitable[PartResult]]
@@ -739,7 +757,11 @@ class BeteiligteSync:
         adressen = await run(
             "Adressen",
             lambda: self._adressen.sync_part(
-                espo, latest, store, direction=direction, rows=rows
+                espo,
+                latest,
+                store,
+                direction=direction,
+                rows=rows,
             ),
         )
         bankverbindungen = await run(
@@ -782,7 +804,11 @@ class BeteiligteSync:
             raise OlderState(f"betnr {betnr} and its neighbours are gone from Advoware")
         if espo.get("syncStatus") != "deleted_in_advoware":
             since = self._now().isoformat(timespec="seconds")
-            details = Details(betnr=betnr, name=espo.get("name"), since=since)
+            details = Details(
+                betnr=betnr,
+                name=espo.get("name"),
+                since=since,
+            )
             problem = Problem(
                 "missing_in_advoware",
                 ENTITY_TYPE,
@@ -801,9 +827,14 @@ class BeteiligteSync:
         details = Details(error.reason, espo.get("betnr"), espo.get("name"))
         key = f"{error.reason}:{ENTITY_TYPE}:{espo['id']}"
         if isinstance(error, OlderState):
-            details, key = Details(error.reason), error.reason
+            details = Details(error.reason)
+            key = error.reason
         problem = Problem(
-            "general_manual_action", ENTITY_TYPE, espo["id"], key, details
+            "general_manual_action",
+            ENTITY_TYPE,
+            espo["id"],
+            key,
+            details,
         )
         await self._notifications.notify(problem)
         message = problem_sentence(problem)
@@ -832,7 +863,13 @@ class BeteiligteSync:
         digest = hashlib.sha256(values.encode()).hexdigest()[:16]
         key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{digest}"
         await self._notifications.notify(
-            Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details)
+            Problem(
+                "general_manual_action",
+                ENTITY_TYPE,
+                espo["id"],
+                key,
+                details,
+            )
         )
 
     async def _fail(self, espo: Record, error: Exception) -> Outcome:

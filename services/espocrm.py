@@ -128,7 +128,14 @@ class EspoCRMAPI:
         Raises:
             InvalidInput: the filters do not fit into one request; `search_entities` divides them.
         """
-        query = _list_query(where, select, order_by, order, offset, max_size)
+        query = _list_query(
+            where,
+            select,
+            order_by,
+            order,
+            offset,
+            max_size,
+        )
         answer = await self._call("GET", _path(entity_type), params=query)
         if not isinstance(answer, dict) or not isinstance(answer.get("list"), list):
             raise UnexpectedAnswer(SYSTEM, "expected a list")
@@ -153,8 +160,20 @@ class EspoCRMAPI:
         """
         fields = None if select is None else list(select)
         found: set[str] = set()
-        for filters in self._divided(entity_type, list(where), fields, order_by, order):
-            rows = self._pages(entity_type, filters, fields, order_by, order)
+        for filters in self._divided(
+            entity_type,
+            list(where),
+            fields,
+            order_by,
+            order,
+        ):
+            rows = self._pages(
+                entity_type,
+                filters,
+                fields,
+                order_by,
+                order,
+            )
             if limit is not None and len(found) >= limit:
                 return
             async for row in rows:
@@ -176,7 +195,12 @@ class EspoCRMAPI:
         offset = 0
         while True:
             rows, _ = await self.list_entities(
-                entity_type, where, select, order_by, order, offset
+                entity_type,
+                where,
+                select,
+                order_by,
+                order,
+                offset,
             )
             for row in rows:
                 yield row
@@ -193,7 +217,14 @@ class EspoCRMAPI:
         order: str,
     ) -> list[list[Where]]:
         """The filters as often as needed, each time with a part of the values of their longest list."""
-        query = _list_query(where, select, order_by, order, LARGEST_OFFSET, PAGE_SIZE)
+        query = _list_query(
+            where,
+            select,
+            order_by,
+            order,
+            LARGEST_OFFSET,
+            PAGE_SIZE,
+        )
         if self._line_length("GET", _path(entity_type), query) <= MAX_REQUEST_LINE:
             return [where]
         halves = halved(where)
@@ -201,7 +232,13 @@ class EspoCRMAPI:
             return [where]  # the request says what is wrong
         parts: list[list[Where]] = []
         for half in halves:
-            parts += self._divided(entity_type, half, select, order_by, order)
+            parts += self._divided(
+                entity_type,
+                half,
+                select,
+                order_by,
+                order,
+            )
         return parts
 
     async def create_entity(
@@ -261,7 +298,8 @@ class EspoCRMAPI:
 
     async def write_offer(self) -> WriteOffer | None:
         """What the write action of the extension takes in one call; None where there is no action for us."""
-        session, now = self._session, self._resources.clock()
+        session = self._session
+        now = self._resources.clock()
         if session.ask_again_at is None or session.ask_again_at <= now:
             session.offer = await self._ask_for_offer()
             session.ask_again_at = now + WRITE_ACTION_ASKED_AGAIN
@@ -329,12 +367,24 @@ class EspoCRMAPI:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         limit = self._settings.api_timeout_seconds
-        request = ForeignRequest(SYSTEM, method, path, params, json_data)
+        request = ForeignRequest(
+            SYSTEM,
+            method,
+            path,
+            params,
+            json_data,
+        )
         may_repeat = method != "POST" if repeatable is None else repeatable
 
         async def send_it() -> HttpAnswer:
             return await retry_unavailable(
-                lambda: self._send(method, path, params, json_data, headers),
+                lambda: self._send(
+                    method,
+                    path,
+                    params,
+                    json_data,
+                    headers,
+                ),
                 repeatable=may_repeat,
                 max_seconds=limit / 2,
             )
@@ -410,7 +460,8 @@ def _list_query(
     max_size: int,
 ) -> list[tuple[str, str]]:
     query = bracket_query("where", list(where))
-    query += [("offset", str(offset)), ("maxSize", str(min(max_size, PAGE_SIZE)))]
+    query.append(("offset", str(offset)))
+    query.append(("maxSize", str(min(max_size, PAGE_SIZE))))
     if select is not None:
         query.append(("select", ",".join(select)))
     if order_by is not None:
@@ -437,7 +488,12 @@ def _write_body(write: RecordWrite) -> Record:
             "op": "create",
             "skipDuplicateCheck": write.skips_duplicate_check,
         }
-    return {**body, "op": "update", "id": write.entity_id, "version": write.version}
+    return {
+        **body,
+        "op": "update",
+        "id": write.entity_id,
+        "version": write.version,
+    }
 
 
 def refused_place(error: ForeignSystemError) -> int | None:
@@ -453,7 +509,8 @@ def refused_place(error: ForeignSystemError) -> int | None:
 
 def _write_offer(answer: Record) -> WriteOffer:
     """What the write action says of itself; of what it leaves out or garbles, the least is assumed."""
-    types, most = answer.get("entityTypes"), answer.get("maxWrites")
+    types = answer.get("entityTypes")
+    most = answer.get("maxWrites")
     previous_id = answer.get("previousId")
     if not isinstance(most, int) or most <= 0:
         most = DEFAULT_MAX_WRITES

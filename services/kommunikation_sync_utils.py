@@ -172,7 +172,11 @@ class KommunikationSyncManager:
         espo = await self._espocrm.get_entity(OWNER_TYPE, beteiligte_id)
         advo = await self._advoware.get_beteiligter(betnr)
         result = await self.sync_part(
-            espo, advo, store, direction=direction, force_espo_wins=force_espo_wins
+            espo,
+            advo,
+            store,
+            direction=direction,
+            force_espo_wins=force_espo_wins,
         )
 
         async def put(result: KommunikationResult) -> Mapping[str, Any]:
@@ -221,7 +225,16 @@ class KommunikationSyncManager:
         complete = memory.complete or not to_advoware or force_espo_wins
         kept = stored.base if stored else None
         run = _Run(
-            espo, advo, store, observed, plan, options, memory, memory, complete, kept
+            espo,
+            advo,
+            store,
+            observed,
+            plan,
+            options,
+            memory,
+            memory,
+            complete,
+            kept,
         )
         return await self._apply(run)
 
@@ -238,7 +251,11 @@ class KommunikationSyncManager:
         searched: set[Key] = set()
         for _ in range(MAX_ROUNDS):
             advo, observed, plan = await self._plan_once(
-                espo, advo, memory, options, shared
+                espo,
+                advo,
+                memory,
+                options,
+                shared,
             )
             new = [entry for entry in plan.incoming if entry.key not in searched]
             if not new:
@@ -248,7 +265,13 @@ class KommunikationSyncManager:
             if plan.writes:
                 # A request would revert what a user has entered during the search.
                 advo = await self._read_again(espo, advo)
-        return await self._plan_once(espo, advo, memory, options, shared)
+        return await self._plan_once(
+            espo,
+            advo,
+            memory,
+            options,
+            shared,
+        )
 
     async def _plan_once(
         self,
@@ -460,7 +483,9 @@ class KommunikationSyncManager:
             changes = tuple(map(_line, run.applied.changes))
             errors = (*run.applied.errors, part_error("kom_not_shown"))
             return KommunikationResult(
-                changes=changes, errors=errors, wrote_advoware=run.applied.wrote
+                changes=changes,
+                errors=errors,
+                wrote_advoware=run.applied.wrote,
             )
         result = self._result(run)
         self._log(run, result)
@@ -476,7 +501,10 @@ class KommunikationSyncManager:
         if new:
             posted_at = self._resources.clock().astimezone(UTC).isoformat()
         run.ahead = replace(
-            memory, lost=lost, posted=memory.posted | new, posted_at=posted_at
+            memory,
+            lost=lost,
+            posted=memory.posted | new,
+            posted_at=posted_at,
         )
 
     def _log_odd_rows(self, run: _Run) -> None:
@@ -512,8 +540,10 @@ class KommunikationSyncManager:
         return not _shows_nothing(run.espo, run.advo)
 
     def _result(self, run: _Run) -> KommunikationResult:
-        plan, applied = run.plan, run.applied
-        lines = (*run.unreported, *map(_line, [*plan.changes, *applied.changes]))
+        plan = run.plan
+        applied = run.applied
+        changes = [*plan.changes, *applied.changes]
+        lines = (*run.unreported, *map(_line, changes))
         final = _final_memory(run)
         problems: dict[str, Problem] = {}
         standing = []
@@ -683,11 +713,19 @@ def _is_edited(espo: Record) -> bool:
 def _unreported(memory: Memory, advo: Record) -> tuple[Record, ...]:
     """Losses of a run that broke off; not those that it did not get to."""
     values = {entry.id: entry.written for entry in advoware_entries(advo)}
-    return tuple(line for line in memory.lost if values.get(line["id"]) != line["old"])
+    unreported = []
+    for line in memory.lost:
+        if values.get(line["id"]) != line["old"]:
+            unreported.append(line)
+    return tuple(unreported)
 
 
 def _losses(plan: Plan) -> list[Change]:
-    return [write.change for write in plan.writes if write.change and write.change.lost]
+    losses = []
+    for write in plan.writes:
+        if write.change is not None and write.change.lost:
+            losses.append(write.change)
+    return losses
 
 
 # -- EspoCRM's answers ----------------------------------------------------------------------------------------------
@@ -868,7 +906,12 @@ def _notice_of_entry(entry: AdvowareEntry, stored: EspoEntry | None) -> Notice:
         other = stored.written
     kind = kind_of(entry.komm_kz)
     return Notice(
-        "kom_altered_by_espocrm", kind, entry.written, entry.id, other, is_standing=True
+        "kom_altered_by_espocrm",
+        kind,
+        entry.written,
+        entry.id,
+        other,
+        is_standing=True,
     )
 
 

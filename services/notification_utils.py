@@ -88,6 +88,8 @@ LIST_WINDOW = timedelta(minutes=10)
 RECORD_GONE = "Der Eintrag, um den es ging, wurde in EspoCRM gelöscht."
 
 Record = dict[str, Any]
+#: A problem and who looks after its record.
+Assigned = tuple[Problem, Responsible]
 
 
 class NotificationManager:
@@ -124,7 +126,13 @@ class NotificationManager:
         """
         key = f"{action_type}:{entity_type}:{entity_id}"
         stored = Details.from_json(details)
-        problem = Problem(action_type, entity_type, entity_id, key, stored)
+        problem = Problem(
+            action_type,
+            entity_type,
+            entity_id,
+            key,
+            stored,
+        )
         return await self.notify(problem)
 
     async def notify(self, problem: Problem) -> str | None:
@@ -161,7 +169,12 @@ class NotificationManager:
         try:
             store = await self._store()
             rows = await store.end_others(
-                entity_type, entity_ids, kinds, standing, why, self._now()
+                entity_type,
+                entity_ids,
+                kinds,
+                standing,
+                why,
+                self._now(),
             )
             await self._withdraw_all(rows, store)
         except ConfigurationError:
@@ -345,7 +358,7 @@ class NotificationManager:
         self, problems: Sequence[Problem], store: NotificationStore
     ) -> set[str]:
         """Notify of the problems of which there are many by one Task per reason and user; returns their keys."""
-        groups: dict[tuple[Any, str | None], list[tuple[Problem, Responsible]]] = {}
+        groups: dict[tuple[str, str | None], list[Assigned]] = {}
         for problem in problems:
             responsible = await store.responsible(
                 problem.entity_type, problem.entity_id
@@ -363,7 +376,7 @@ class NotificationManager:
 
     async def _notify_list(
         self,
-        members: Sequence[tuple[Problem, Responsible]],
+        members: Sequence[Assigned],
         store: NotificationStore,
     ) -> None:
         """Create the one Task of these problems."""
@@ -435,7 +448,13 @@ class NotificationManager:
             await done()
             return
         mark = _mark(list_row)
-        if not await self._update_open_task(task_id, shorter, mark, store, done):
+        if not await self._update_open_task(
+            task_id,
+            shorter,
+            mark,
+            store,
+            done,
+        ):
             await done()
 
     async def _cancel(
@@ -453,7 +472,13 @@ class NotificationManager:
         if not changes:
             await done()
             return
-        await self._change_task(task_id, changes, problem, _over_key(problem.key), done)
+        await self._change_task(
+            task_id,
+            changes,
+            problem,
+            _over_key(problem.key),
+            done,
+        )
 
     async def _cancellation(self, task_id: str, why: str) -> Record:
         """What cancels a Task; nothing if it is closed or gone."""
@@ -490,7 +515,11 @@ class NotificationManager:
         failed = partial(self._failed, problem)
         await self._writes.add(
             Collected(
-                [RecordWrite("Task", task_id, changes)], then, alone, failed, key=key
+                [RecordWrite("Task", task_id, changes)],
+                then,
+                alone,
+                failed,
+                key=key,
             )
         )
 
@@ -512,7 +541,8 @@ class NotificationManager:
         responsible = await self._responsible(
             problem.entity_type, problem.entity_id, store
         )
-        named, mark = _named(problem, responsible), _mark(row)
+        named = _named(problem, responsible)
+        mark = _mark(row)
         task_id: str | None = None
         known: datetime = attempted_at or row["attempted_at"]
 
@@ -528,7 +558,8 @@ class NotificationManager:
 
         async def still() -> bool:
             nonlocal known
-            before, known = known, self._now()
+            before = known
+            known = self._now()
             return await store.note_attempt(problem, known, before)
 
         if self._writes is None or _is_list(problem):  # a list needs the id of its Task
@@ -547,7 +578,14 @@ class NotificationManager:
         ]
         failed = partial(self._failed, problem)
         await self._writes.add(
-            Collected(writes, then, alone, failed, still, problem.key)
+            Collected(
+                writes,
+                then,
+                alone,
+                failed,
+                still,
+                problem.key,
+            )
         )
         return task_id
 
@@ -657,7 +695,13 @@ class NotificationManager:
                 await then()
 
         changes = {"name": task_title(named), "description": _with_mark(text, mark)}
-        await self._change_task(task_id, changes, problem, problem.key, done)
+        await self._change_task(
+            task_id,
+            changes,
+            problem,
+            problem.key,
+            done,
+        )
         return True
 
     async def _find(self, mark: str) -> str | None:

@@ -173,7 +173,14 @@ class BeteiligteFinisher:
         """
         standing = {**kept_standing(observed, plan), **new}
         attributes = self._attributes(observed, plan)
-        ending = Ending(observed, advo, plan, standing, attributes, parts)
+        ending = Ending(
+            observed,
+            advo,
+            plan,
+            standing,
+            attributes,
+            parts,
+        )
         await self._notify(ending, {**_over(observed, standing), **new})
         for problem in [*self._kind_problems(ending), *parts.problems]:
             await self._notifications.notify(problem)
@@ -243,7 +250,8 @@ class BeteiligteFinisher:
 
     async def _end_problems(self, ending: Ending) -> None:
         """Withdraw the tasks of what does not stand any more."""
-        espo, betnr = ending.observed.espo, ending.advo.get("betNr")
+        espo = ending.observed.espo
+        betnr = ending.advo.get("betNr")
         found = standing_problems(ending.standing.values(), espo, betnr)
         found += self._kind_problems(ending)
         kinds = [f"{kind}:{ENTITY_TYPE}:" for kind in OWN_KINDS]
@@ -251,14 +259,22 @@ class BeteiligteFinisher:
         if fields_of_other_kind(ending.advo):  # notified when the kind changed
             standing.append(f"kind_changed:{ENTITY_TYPE}:{espo['id']}")
         await self._notifications.settle(
-            ENTITY_TYPE, [espo["id"]], kinds, standing, SETTLED
+            ENTITY_TYPE,
+            [espo["id"]],
+            kinds,
+            standing,
+            SETTLED,
         )
         contacts = ending.parts.kommunikation
         if ending.parts.not_before is None and ending.direction == "both":
             notified = [problem.key for problem in contacts.problems]
             kinds = list(kommunikation.STATE_KINDS)
             await self._notifications.settle(
-                ENTITY_TYPE, [espo["id"]], kinds, notified, kommunikation.SETTLED
+                ENTITY_TYPE,
+                [espo["id"]],
+                kinds,
+                notified,
+                kommunikation.SETTLED,
             )
 
     async def remember(
@@ -303,7 +319,13 @@ class BeteiligteFinisher:
             further={"Fehler": fields["syncErrorMessage"]},
         )
         await self._notifications.notify(
-            Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details)
+            Problem(
+                "general_manual_action",
+                ENTITY_TYPE,
+                espo["id"],
+                key,
+                details,
+            )
         )
 
     async def was_edited(self, before: Record, sent: Record, written: Record) -> bool:
@@ -415,7 +437,9 @@ class BeteiligteFinisher:
         return ending.written
 
     async def _status_fields(self, ending: Ending) -> Record:
-        espo, now, parts = ending.observed.espo, self._now(), ending.parts
+        espo = ending.observed.espo
+        now = self._now()
+        parts = ending.parts
         ending.shown = (ending.message, len(parts.errors))
         if parts.not_before is not None:
             return beteiligte_status.waiting(ending.message)
@@ -527,7 +551,8 @@ class BeteiligteFinisher:
         """Notify of what was found or is over, together with what else stands of the same kind: they share one Task."""
         words = {item.word for item in found.values()}
         items = [item for item in ending.standing.values() if item.word in words]
-        espo, betnr = ending.observed.espo, ending.advo.get("betNr")
+        espo = ending.observed.espo
+        betnr = ending.advo.get("betNr")
         for problem in standing_problems(items, espo, betnr):
             await self._notifications.notify(problem)
 
@@ -549,7 +574,8 @@ def was_edited_since(
     mapper: BeteiligteMapper, before: Record, sent: Record, written: Record
 ) -> bool:
     """Whether a record that EspoCRM returned holds values that we neither read nor wrote. Pure."""
-    expected, now = {**before, **sent}, {**before, **written, **sent}
+    expected = {**before, **sent}
+    now = {**before, **written, **sent}
     if mapper.comparable_from_espocrm(expected) != mapper.comparable_from_espocrm(now):
         return True
     return any(

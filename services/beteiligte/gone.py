@@ -106,12 +106,20 @@ class GoneBeteiligte:
     async def end_standing(self, entity_id: str, betnr: str, store: SyncStore) -> None:
         """Withdraw what was reported about differences to a Beteiligter that Advoware does not know any more."""
         await self._notifications.settle(
-            ENTITY_TYPE, [entity_id], STANDING_KINDS, [], GONE_FROM_ADVOWARE
+            ENTITY_TYPE,
+            [entity_id],
+            STANDING_KINDS,
+            [],
+            GONE_FROM_ADVOWARE,
         )
         addresses = await store.load_parts(ADRESSE, betnr)
         if addresses:
             await self._notifications.settle(
-                ADRESSE, list(addresses), adressen.STATE_KINDS, [], GONE_FROM_ADVOWARE
+                ADRESSE,
+                list(addresses),
+                adressen.STATE_KINDS,
+                [],
+                GONE_FROM_ADVOWARE,
             )
 
     async def spare_number(
@@ -201,7 +209,13 @@ def deleted_problem(entity_id: str, betnr: str, name: str = "") -> Problem:
     """
     details = Details("deleted", betnr, name or None)
     key = deleted_key(entity_id)
-    return Problem("general_manual_action", ENTITY_TYPE, entity_id, key, details)
+    return Problem(
+        "general_manual_action",
+        ENTITY_TYPE,
+        entity_id,
+        key,
+        details,
+    )
 
 
 def _merged_problem(
@@ -213,5 +227,12 @@ def _merged_problem(
         parts.append(f"Nr. {survivor['betnr']}")
     other = ", ".join(filter(None, parts))
     details = Details("merged", betnr, name or "ohne Namen", value=other)
-    key, owner = merged_key(entity_id), str(survivor["id"])
-    return Problem("general_manual_action", ENTITY_TYPE, owner, key, details)
+    key = merged_key(entity_id)
+    owner = str(survivor["id"])
+    return Problem(
+        "general_manual_action",
+        ENTITY_TYPE,
+        owner,
+        key,
+        details,
+    )

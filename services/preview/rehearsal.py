@@ -140,7 +140,8 @@ class _EspoCRM:
 
     async def carry(self, request: ForeignRequest, send: Send) -> HttpAnswer:
         parts = request.path.partition("/")
-        entity_type, entity_id = unquote(parts[0]), unquote(parts[2])
+        entity_type = unquote(parts[0])
+        entity_id = unquote(parts[2])
         if request.is_write:
             return _answer(self._write(request, entity_type, entity_id))
         if (entity_type, entity_id) in self.created:
@@ -164,7 +165,9 @@ class _EspoCRM:
         return {**row, **self.written.get(key, {})}
 
     def _now(self, key: tuple[str, str]) -> Record:
-        return {**self.read.get(key, {}), **self.written.get(key, {}), "id": key[1]}
+        read = self.read.get(key, {})
+        written = self.written.get(key, {})
+        return {**read, **written, "id": key[1]}
 
     def _new_rows(self, entity_type: str, params: Any) -> list[Record]:
         """What was created, if the list is that of an owner to whom it belongs."""
@@ -192,7 +195,8 @@ class _EspoCRM:
         raise _unknown(request)
 
     def _one_of_many(self, write: Mapping[str, Any]) -> Record:
-        entity_type, attributes = str(write["entityType"]), dict(write["attributes"])
+        entity_type = str(write["entityType"])
+        attributes = dict(write["attributes"])
         if write["op"] == "create":
             record = self._create(entity_type, attributes)
         else:
@@ -299,8 +303,9 @@ class _Advoware:
 
     def _create(self, body: Record) -> Record:
         number = self._next()
-        lists: Record = {names[0]: [] for names, _ in PARTS.values()}
-        record = {**body, **lists, "betNr": number, "rowId": self._row_id()}
+        record = {**body, "betNr": number, "rowId": self._row_id()}
+        for names, _ in PARTS.values():
+            record[names[0]] = []
         self.written[number] = record
         return copy.deepcopy(record)
 
@@ -331,7 +336,13 @@ class _Advoware:
 
 
 def _change(kind: str, number: int, before: Record | None, after: Record) -> Change:
-    return Change(advoware_protocol.SYSTEM, kind, str(number), before, after)
+    return Change(
+        advoware_protocol.SYSTEM,
+        kind,
+        str(number),
+        before,
+        after,
+    )
 
 
 def _parts(record: Record, path: str) -> list[Record]:

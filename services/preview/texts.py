@@ -75,7 +75,9 @@ def _panels(changes: list[Change]) -> list[dict[str, Any]]:
             "title": TITLES[change.kind],
             "isNew": change.before is None,
         }
-        last = {name: panels[-1][name] for name in panel} if panels else {}
+        last = {}
+        if panels:
+            last = {name: panels[-1][name] for name in panel}
         if change.kind == CONTACT and last == panel:
             panels[-1]["fields"] += fields
         else:
@@ -86,13 +88,12 @@ def _panels(changes: list[Change]) -> list[dict[str, Any]]:
 def _fields(change: Change) -> Iterator[dict[str, str]]:
     before = change.before or {}
     for name, new in change.after.items():
-        if (
-            name not in LABELS
-            or name in HIDDEN
-            or (change.before is None and name in HIDDEN_WHEN_NEW)
-        ):
+        if name not in LABELS or name in HIDDEN:
             continue
-        old_text, new_text = _text(name, before.get(name)), _text(name, new)
+        if change.before is None and name in HIDDEN_WHEN_NEW:
+            continue
+        old_text = _text(name, before.get(name))
+        new_text = _text(name, new)
         if old_text != new_text:
             yield {"label": _label(change, name), "old": old_text, "new": new_text}
 

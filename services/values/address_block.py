@@ -208,7 +208,8 @@ def _replace_below_street(
         return None
     start = found[0] + 1
     if _stand_at(start, lines, present):
-        return [*lines[:start], *wanted, *lines[start + len(present) :]]
+        end = start + len(present)
+        return [*lines[:start], *wanted, *lines[end:]]
     if _stand_at(start, lines, wanted):
         return lines
     return None

@@ -148,7 +148,8 @@ def sign_login(
             "ADVOWARE_API_KEY: must be the base64 text that Advoware issued"
         ) from error
     message = f"{product}:{app_id}:{nonce}:{timestamp}".encode()
-    return base64.b64encode(hmac.new(key, message, hashlib.sha512).digest()).decode()
+    digest = hmac.new(key, message, hashlib.sha512).digest()
+    return base64.b64encode(digest).decode()
 
 
 def login_request(settings: AdvowareSettings, now: datetime) -> dict[str, Any]:
@@ -254,7 +255,8 @@ def parse_date_time(text: str | None, default_zone: Any = BERLIN) -> datetime | 
         return None
     day, clock, fraction, zone = match.groups(default="")
     try:
-        moment = datetime.fromisoformat(f"{day}T{clock or '00:00'}{fraction[:7]}{zone}")
+        time_of_day = clock or "00:00"
+        moment = datetime.fromisoformat(f"{day}T{time_of_day}{fraction[:7]}{zone}")
     except ValueError:
         return None
     if moment.tzinfo is None:

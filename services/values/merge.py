@@ -194,7 +194,9 @@ class _Run:
             if side == "advoware":
                 return  # nothing of EspoCRM's is kept from arriving
             last = Pair(None, None)
-        now = Pair(espocrm.get(name, last.espocrm), advoware.get(name, last.advoware))
+        in_espocrm = espocrm.get(name, last.espocrm)
+        in_advoware = advoware.get(name, last.advoware)
+        now = Pair(in_espocrm, in_advoware)
         if is_same(now.espocrm, now.advoware):
             # What changed is what the other side showed last.
             self.settled[name] = now
@@ -228,9 +230,13 @@ class _Run:
         """Bring the value of ``source`` to the other side, or hold it."""
         target: Side
         if source == "espocrm":
-            target, value, writes = "advoware", now.espocrm, self.to_advoware
+            target = "advoware"
+            value = now.espocrm
+            writes = self.to_advoware
         else:
-            target, value, writes = "espocrm", now.advoware, self.to_espocrm
+            target = "espocrm"
+            value = now.advoware
+            writes = self.to_espocrm
         reason: str | None = "unknown"
         if not isinstance(value, Unknown):
             reason = self.unfit(target, name, value)
@@ -241,8 +247,22 @@ class _Run:
         self.settled[name] = Pair(value, value)
         writes[name] = value
 
-    def _hold(self, name: str, side: Side, now: Pair, reason: str) -> None:
-        self.held.append(Held(name, side, now.espocrm, now.advoware, reason))
+    def _hold(
+        self,
+        name: str,
+        side: Side,
+        now: Pair,
+        reason: str,
+    ) -> None:
+        self.held.append(
+            Held(
+                name,
+                side,
+                now.espocrm,
+                now.advoware,
+                reason,
+            )
+        )
 
 
 # -- after a write --------------------------------------------------------------------------------------------------

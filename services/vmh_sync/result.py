@@ -137,7 +137,13 @@ class Details:
             records = tuple(map(RecordLine.from_json, records))
         known = {name: rest.pop(name, None) for name in (*_TEXTS, "since")}
         reason = rest.pop("reason", None) or ""
-        return Details(reason, **known, fields=fields, records=records, further=rest)
+        return Details(
+            reason,
+            **known,
+            fields=fields,
+            records=records,
+            further=rest,
+        )
 
 
 _TEXTS = ("betnr", "name", "adresse", "konto", "value")

@@ -127,7 +127,8 @@ def plan_fields(
 ) -> FieldPlan:
     """Merge what both sides of a pair say."""
     read = _read(row, adresse, state)
-    plan = merge(read.base, read.espocrm, read.advoware, unfit=_unfit_of(row, read))
+    unfit = _unfit_of(row, read)
+    plan = merge(read.base, read.espocrm, read.advoware, unfit=unfit)
     to_espocrm: Mapping[str, Value] = {}
     if direction == "both":
         to_espocrm = plan.to_espocrm
@@ -194,7 +195,13 @@ def _held_entries(plan: Merge, state: SyncState, now: datetime) -> Waiting:
     waiting: Waiting = {}
     for held in plan.held:
         pair = Pair(held.espocrm, held.advoware)
-        waiting[held.field] = entry(state, held.field, pair, reason_of(held), now)
+        waiting[held.field] = entry(
+            state,
+            held.field,
+            pair,
+            reason_of(held),
+            now,
+        )
     return waiting
 
 
@@ -204,7 +211,13 @@ def _hidden_entries(read: _Reading, state: SyncState, now: datetime) -> Waiting:
     for name, shown in read.hidden.items():
         pair = Pair(read.espocrm.get(name), shown)
         if not is_same(*pair):
-            waiting[name] = entry(state, name, pair, "unknown_advoware", now)
+            waiting[name] = entry(
+                state,
+                name,
+                pair,
+                "unknown_advoware",
+                now,
+            )
     return waiting
 
 
@@ -216,9 +229,21 @@ def _unknown_at_first(read: _Reading, state: SyncState, now: datetime) -> Waitin
         if is_same(*pair) or pair.advoware == NOT_SHOWN:
             continue
         if isinstance(pair.espocrm, Unknown):
-            waiting[name] = entry(state, name, pair, "unknown_espocrm", now)
+            waiting[name] = entry(
+                state,
+                name,
+                pair,
+                "unknown_espocrm",
+                now,
+            )
         elif isinstance(pair.advoware, Unknown):
-            waiting[name] = entry(state, name, pair, "unknown_advoware", now)
+            waiting[name] = entry(
+                state,
+                name,
+                pair,
+                "unknown_advoware",
+                now,
+            )
     return waiting
 
 
@@ -242,8 +267,19 @@ def _put_off(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
         if name in plan.base:
             settled[name] = plan.base[name]
         pair = Pair(plan.espocrm[name], plan.advoware[name])
-        waiting[name] = entry(state, name, pair, "missing", now)
-    return replace(plan, to_advoware={}, settled=settled, waiting=waiting)
+        waiting[name] = entry(
+            state,
+            name,
+            pair,
+            "missing",
+            now,
+        )
+    return replace(
+        plan,
+        to_advoware={},
+        settled=settled,
+        waiting=waiting,
+    )
 
 
 def reason_of(held: Held) -> str:
@@ -295,7 +331,8 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
     unsaid = _mapper.unsaid(adresse)
     hidden: dict[str, Unknown] = {}
     for name in (advoware.keys() & base.keys()) - {FURTHER_LINES}:
-        shown, last = advoware[name], base[name].advoware
+        shown = advoware[name]
+        last = base[name].advoware
         if name in unsaid and last is not None and espocrm.get(name) is not None:
             shown = NO_VALUE
         if isinstance(shown, Unknown) and not is_same(shown, last):
@@ -379,13 +416,29 @@ def _block_waits(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
     waiting = dict(plan.waiting)
     to_advoware = dict(plan.to_advoware)
     wanted = build_anschrift(plan.addressee, {**plan.known, **to_advoware})
-    waiting[BLOCK] = entry(state, BLOCK, Pair(wanted, old), "block", now)
+    waiting[BLOCK] = entry(
+        state,
+        BLOCK,
+        Pair(wanted, old),
+        "block",
+        now,
+    )
     if name in to_advoware:
         del to_advoware[name]
         settled[name] = Pair(plan.espocrm[name], plan.advoware[name])
-        waiting[name] = entry(state, name, settled[name], "block", now)
+        waiting[name] = entry(
+            state,
+            name,
+            settled[name],
+            "block",
+            now,
+        )
     return replace(
-        plan, old_block=None, settled=settled, waiting=waiting, to_advoware=to_advoware
+        plan,
+        old_block=None,
+        settled=settled,
+        waiting=waiting,
+        to_advoware=to_advoware,
     )
 
 
@@ -439,17 +492,29 @@ def after_put(
     waiting = dict(plan.waiting)
     for name, words in left_out.items():
         if name in plan.to_advoware:
-            pair = Pair(after.get(name), stored.get(name, plan.advoware.get(name)))
+            shown = stored.get(name, plan.advoware.get(name))
+            pair = Pair(after.get(name), shown)
             settled[name] = pair
             waiting[name] = _entry_in_words(
-                state, name, pair, "value_refused", words, now
+                state,
+                name,
+                pair,
+                "value_refused",
+                words,
+                now,
             )
     for name, reason in _not_as_sent(plan, stored, left_out).items():
         pair = Pair(after.get(name), stored[name])
         settled[name] = pair
         waiting.pop(name, None)
         if not is_same(*pair):
-            waiting[name] = entry(state, name, pair, reason, now)
+            waiting[name] = entry(
+                state,
+                name,
+                pair,
+                reason,
+                now,
+            )
     return replace(plan, settled=settled, waiting=waiting)
 
 
@@ -479,7 +544,8 @@ def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
     for name in parts:
         if plan.advoware.get(name) is not None:
             all_parts.setdefault(name, plan.advoware[name])
-    unsent = plan.hidden | (plan.plan.to_espocrm.keys() - plan.to_espocrm.keys())
+    left_to_next_run = plan.plan.to_espocrm.keys() - plan.to_espocrm.keys()
+    unsent = plan.hidden | left_to_next_run
     sent = {}
     for name, value in all_parts.items():
         if name not in unsent and not isinstance(value, Unknown):
@@ -502,11 +568,18 @@ def after_update(
         advoware = plan.advoware.get(name)
         if name in settled:
             advoware = settled[name].advoware
-        pair = Pair(stored.get(name, plan.espocrm.get(name)), advoware)
+        espocrm = stored.get(name, plan.espocrm.get(name))
+        pair = Pair(espocrm, advoware)
         settled[name] = pair
         waiting.pop(name, None)
         if not is_same(*pair):
-            waiting[name] = entry(state, name, pair, reason, now)
+            waiting[name] = entry(
+                state,
+                name,
+                pair,
+                reason,
+                now,
+            )
     return replace(plan, settled=settled, waiting=waiting)
 
 
@@ -546,8 +619,16 @@ def after_create(
         settled[name] = pair
         if is_same(*pair):
             continue
-        reason, words = left_out.get(name, (_reason_after_create(side, pair), ""))
-        waiting[name] = _entry_in_words(state, name, pair, reason, words, now)
+        as_stored = (_reason_after_create(side, pair), "")
+        reason, words = left_out.get(name, as_stored)
+        waiting[name] = _entry_in_words(
+            state,
+            name,
+            pair,
+            reason,
+            words,
+            now,
+        )
     return settled, waiting
 
 
@@ -563,5 +644,18 @@ def _entry_in_words(
 ) -> dict[str, Any]:
     """An `entry` with the words of the receiver, if there are any."""
     if not words:
-        return entry(state, name, pair, reason, now)
-    return entry(state, name, pair, reason, now, words=words)
+        return entry(
+            state,
+            name,
+            pair,
+            reason,
+            now,
+        )
+    return entry(
+        state,
+        name,
+        pair,
+        reason,
+        now,
+        words=words,
+    )

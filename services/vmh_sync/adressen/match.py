@@ -211,8 +211,8 @@ def _number_of(state: SyncState | None) -> int | None:
 
 def _belongs_to_deleted(observed: Observation, adresse: Record) -> bool:
     link = observed.link_of(adresse)
-    linked = [state for state in observed.states.values() if state.advoware_id == link]
-    return any(state.deleted_at is not None for state in linked)
+    deleted = [state for state in observed.states.values() if state.deleted_at]
+    return any(state.advoware_id == link for state in deleted)
 
 
 def _with_rest(
@@ -386,8 +386,12 @@ def _active_rows(found: Match) -> list[Record]:
     """The CAdressen in use that have an Adresse or get one, the latest change last."""
     rows = [row for row, _ in found.pairs] + found.new_rows
     active = list(filter(is_active, rows))
-    active.sort(key=lambda row: (row.get("modifiedAt") or "", row["id"]))
-    return active
+    return sorted(active, key=_age)
+
+
+def _age(row: Record) -> tuple[str, str]:
+    """Sorts records by their latest change."""
+    return row.get("modifiedAt") or "", row["id"]
 
 
 def _main_in_advoware(
@@ -399,7 +403,8 @@ def _main_in_advoware(
         if is_main_there(adresse) and row["id"] in active:
             keys.append(row["id"])
     keys += map(adresse_key, filter(is_main_there, found.new_adressen))
-    return _first(key for key in keys if key in chosen) or _first(keys)
+    newly_chosen = [key for key in keys if key in chosen]
+    return _first(newly_chosen) or _first(keys)
 
 
 def _first(keys: Iterable[str]) -> str | None:

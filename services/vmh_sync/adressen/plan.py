@@ -173,9 +173,23 @@ def make_plan(
         if entity_id not in doubtful:
             is_moved = entity_id in moved
             record = {"id": entity_id}
-            add(record, _remember_deleted, observed, entity_id, adresse, is_moved)
+            add(
+                record,
+                _remember_deleted,
+                observed,
+                entity_id,
+                adresse,
+                is_moved,
+            )
     for row, adresse in found.pairs:
-        add(row, _settle_pair, observed, main, row, adresse)
+        add(
+            row,
+            _settle_pair,
+            observed,
+            main,
+            row,
+            adresse,
+        )
     for row in _missing_to_settle(observed, found, doubtful):
         add(row, _settle_missing, observed, row)
     for row in found.new_rows:
@@ -183,7 +197,13 @@ def make_plan(
     if observed.direction == "both":
         for adresse in found.new_adressen:
             is_main = main.wanted == adresse_key(adresse)
-            add(adresse, _create_cadressen, observed, adresse, is_main)
+            add(
+                adresse,
+                _create_cadressen,
+                observed,
+                adresse,
+                is_main,
+            )
     return actions
 
 
@@ -244,10 +264,22 @@ def _settle_pair(
     if is_active(row):
         activity = _activity(observed, state, is_active_now=True)
         state = replace(state, rejected={**fields, **activity})
-        return _settle_fields(observed, main, row, adresse, state)
+        return _settle_fields(
+            observed,
+            main,
+            row,
+            adresse,
+            state,
+        )
     if "gone" in state.rejected and observed.direction == "both":
         state = replace(state, rejected=fields)
-        return _settle_returned(observed, main, row, adresse, state)
+        return _settle_returned(
+            observed,
+            main,
+            row,
+            adresse,
+            state,
+        )
     # Deactivated: a person deletes it in Advoware; until then nothing is brought over to either side.
     activity = _activity(observed, state, is_active_now=False)
     status = "clean"
@@ -277,7 +309,11 @@ def _activity(
     # What was deactivated while Advoware did not show it has to be reported once it does.
     if has_changed or (known is not None and not is_active_now):
         item = _waiting(
-            observed, state, "isActive", espocrm=is_active_now, advoware=True
+            observed,
+            state,
+            "isActive",
+            espocrm=is_active_now,
+            advoware=True,
         )
         return {"isActive": item}
     if known is None:
@@ -293,7 +329,13 @@ def _settle_returned(
     state: SyncState,
 ) -> Settle:
     """Advoware shows the Adresse again because of whose absence the CAdressen was switched off, by us: switch it on."""
-    action = _settle_fields(observed, main, {**row, "isActive": True}, adresse, state)
+    action = _settle_fields(
+        observed,
+        main,
+        {**row, "isActive": True},
+        adresse,
+        state,
+    )
     change = {
         "record": name_of(row),
         "field": "isActive",
@@ -321,19 +363,42 @@ def _settle_fields(
     if known is not None:
         before = known.rejected
     fields = plan_fields(
-        row, adresse, state, observed.beteiligter, observed.direction, observed.now
+        row,
+        adresse,
+        state,
+        observed.beteiligter,
+        observed.direction,
+        observed.now,
     )
     rejected = _of_whole(state.rejected)
     if main.is_task and main.wanted == row["id"]:
         notified = replace(state, rejected=before)
-        item = _waiting(observed, notified, MAIN, espocrm=True, advoware=False)
+        item = _waiting(
+            observed,
+            notified,
+            MAIN,
+            espocrm=True,
+            advoware=False,
+        )
         rejected[MAIN] = item
     base: Record = {"isActive": True, BLOCK: observed_block(adresse, state)}
     if main.agreed is not None:
         base[MAIN] = main.agreed == row["id"]
     state_after = replace(state, base=base, rejected=rejected)
-    attributes = _new_attributes(observed, main, row, adresse, state)
-    action = Settle(row, adresse, state_after, fields, attributes)
+    attributes = _new_attributes(
+        observed,
+        main,
+        row,
+        adresse,
+        state,
+    )
+    action = Settle(
+        row,
+        adresse,
+        state_after,
+        fields,
+        attributes,
+    )
     action = _with_fields(action, fields)
     now = observed.now.isoformat(timespec="seconds")
     return replace(
@@ -373,7 +438,8 @@ def _with_fields(action: Settle, fields: FieldPlan) -> Settle:
 
 def _new_block_label(row: Record, adresse: Record, state: SyncState) -> Record:
     """A label that shows a printed block, and was not edited since, follows it."""
-    old, new = state.base.get(BLOCK), observed_block(adresse, state)
+    old = state.base.get(BLOCK)
+    new = observed_block(adresse, state)
     if not old or lines_of(old) == lines_of(new):
         return {}
     if has_content(_mapper.comparable_from_advoware(adresse)):
@@ -390,7 +456,13 @@ def settle_put(
     if action.fields is None:
         return action
     before = action.state
-    fields = after_put(action.fields, before, answer, left_out, observed.now)
+    fields = after_put(
+        action.fields,
+        before,
+        answer,
+        left_out,
+        observed.now,
+    )
     all_left_out = action.left_out | left_out.keys()
     action = replace(action, adresse=answer, left_out=all_left_out)
     action = _with_fields(action, fields)
@@ -407,7 +479,13 @@ def settle_update(
     if action.fields is None:
         return action
     before = action.state
-    fields = after_update(action.fields, before, written, left_out, observed.now)
+    fields = after_update(
+        action.fields,
+        before,
+        written,
+        left_out,
+        observed.now,
+    )
     row = {**action.row, **written}
     all_left_out = action.left_out | left_out.keys()
     action = _with_fields(replace(action, row=row, left_out=all_left_out), fields)
@@ -441,7 +519,12 @@ def link_created(
         advoware_row_id=adresse.get("rowId"),
     )
     settled, waiting = after_create(
-        side, espocrm, advoware, left_out, state, observed.now
+        side,
+        espocrm,
+        advoware,
+        left_out,
+        state,
+        observed.now,
     )
     base = {
         **base_to_json(settled),
@@ -491,14 +574,22 @@ def _settle_missing(observed: Observation, row: Record) -> Settle:
     status = "clean"
     if _is_newly_gone(observed, row):
         rejected["gone"] = _waiting(
-            observed, state, "gone", espocrm=True, advoware=None
+            observed,
+            state,
+            "gone",
+            espocrm=True,
+            advoware=None,
         )
         base["isActive"] = False
         attributes = {"isActive": False}
         status = "deleted_in_advoware"
     elif is_active(row):
         rejected["isActive"] = _waiting(
-            observed, state, "isActive", espocrm=True, advoware=False
+            observed,
+            state,
+            "isActive",
+            espocrm=True,
+            advoware=False,
         )
         status = "conflict"
     elif "gone" in state.rejected:
@@ -507,10 +598,20 @@ def _settle_missing(observed: Observation, row: Record) -> Settle:
     elif state.base.get("isActive") or "isActive" in state.rejected:
         # Deactivated by a person: done, unless it returns.
         rejected["isActive"] = _waiting(
-            observed, state, "isActive", espocrm=False, advoware=None
+            observed,
+            state,
+            "isActive",
+            espocrm=False,
+            advoware=None,
         )
     state = replace(state, base=base, rejected=rejected)
-    return Settle(row, None, state, attributes=attributes, status=status)
+    return Settle(
+        row,
+        None,
+        state,
+        attributes=attributes,
+        status=status,
+    )
 
 
 def _remember_deleted(
@@ -585,7 +686,9 @@ def _waiting(
 
 def problems_of(observed: Observation, action: Settle) -> tuple[Problem, ...]:
     """Everything about a pair that a person has to know."""
-    row, adresse, rejected = action.row, action.adresse, action.state.rejected
+    row = action.row
+    adresse = action.adresse
+    rejected = action.state.rejected
     activity = activity_problems(observed, row, adresse, rejected)
     if adresse is None or not is_active(row):
         return activity

@@ -38,16 +38,30 @@ def problem(
 ) -> Problem:
     """A problem of a CAdressen; ``further`` are attributes of its `Details`."""
     label = _mapper.label(_mapper.comparable_from_espocrm(row))
-    details = about(observed, label or str(row.get("bezeichnung") or ""), **further)
+    if not label:
+        label = str(row.get("bezeichnung") or "")
+    details = about(observed, label, **further)
     key = f"{action_type}:{row['id']}"
-    return Problem(action_type, ENTITY_TYPE, row["id"], key, details)
+    return Problem(
+        action_type,
+        ENTITY_TYPE,
+        row["id"],
+        key,
+        details,
+    )
 
 
 def _manual_problem(
     observed: Observation, row: Record, word: str, reason: str, **further: Any
 ) -> Problem:
     """A problem of a CAdressen that has its reason in its key."""
-    found = problem(observed, "general_manual_action", row, reason=reason, **further)
+    found = problem(
+        observed,
+        "general_manual_action",
+        row,
+        reason=reason,
+        **further,
+    )
     return replace(found, key=f"{word}:{row['id']}")
 
 
@@ -59,7 +73,10 @@ def about(observed: Observation, adresse: str, **further: Any) -> Details:
         if name:
             names.append(name)
     return Details(
-        betnr=observed.betnr, name=" ".join(names), adresse=adresse, **further
+        betnr=observed.betnr,
+        name=" ".join(names),
+        adresse=adresse,
+        **further,
     )
 
 
@@ -116,10 +133,22 @@ def _field_problem(
     word = f"address_{reason}"
     action = _ACTIONS.get(reason)
     if action is None:
-        return _manual_problem(observed, row, word, word, **further)
+        return _manual_problem(
+            observed,
+            row,
+            word,
+            word,
+            **further,
+        )
     if reason == "read_only":
         return problem(observed, action, row, **further)
-    return problem(observed, action, row, reason=word, **further)
+    return problem(
+        observed,
+        action,
+        row,
+        reason=word,
+        **further,
+    )
 
 
 def _erased_problem(
@@ -129,15 +158,25 @@ def _erased_problem(
     labels = ", ".join(LABELS.get(name, name) for name in names)
     details = Details("address_erased", observed.betnr, further={"Gelöscht": labels})
     key = f"address_erased:{row['id']}"
-    return Problem("general_manual_action", ENTITY_TYPE, row["id"], key, details)
+    return Problem(
+        "general_manual_action",
+        ENTITY_TYPE,
+        row["id"],
+        key,
+        details,
+    )
 
 
 def _field_line(reason: str, name: str, item: Mapping[str, Any]) -> FieldLine:
     """What the side shows that the edit did not reach, and the edit."""
-    into, out_of = "advoware", "espocrm"
+    into = "advoware"
+    out_of = "espocrm"
     if reason in _INTO_ESPOCRM:
-        into, out_of = "espocrm", "advoware"
-    return FieldLine(name, old=shown(name, item[into]), new=shown(name, item[out_of]))
+        into = "espocrm"
+        out_of = "advoware"
+    old = shown(name, item[into])
+    new = shown(name, item[out_of])
+    return FieldLine(name, old, new)
 
 
 _INTO_ESPOCRM = frozenset(
@@ -158,7 +197,12 @@ def conflict_problems(
     if not lost:
         return ()
     found = _manual_problem(
-        observed, row, "conflict", "conflict", fields=tuple(lost), since=now
+        observed,
+        row,
+        "conflict",
+        "conflict",
+        fields=tuple(lost),
+        since=now,
     )
     return (found,)
 
@@ -178,7 +222,13 @@ def failure_sentence(reason: str, *, adresse: str = "", value: str = "") -> str:
     """A failure in one German sentence with its code."""
     details = Details(reason, adresse=adresse, value=value)
     return problem_sentence(
-        Problem("general_manual_action", ENTITY_TYPE, "", "", details)
+        Problem(
+            "general_manual_action",
+            ENTITY_TYPE,
+            "",
+            "",
+            details,
+        )
     )
 
 
@@ -211,14 +261,26 @@ def change_lines(
     for side, written, old in sides:
         for name in sorted(written.keys() - set(left_out)):
             before = text_of(old.get(name))
-            change = _line(row, name, side, before, written[name])
+            change = _line(
+                row,
+                name,
+                side,
+                before,
+                written[name],
+            )
             if name in lost:
                 change["conflict"] = True
             changes.append(change)
     return changes
 
 
-def _line(row: Record, name: str, side: str, old: Any, new: Any) -> dict[str, Any]:
+def _line(
+    row: Record,
+    name: str,
+    side: str,
+    old: Any,
+    new: Any,
+) -> dict[str, Any]:
     return {
         "record": name_of(row),
         "field": name,
@@ -230,7 +292,13 @@ def _line(row: Record, name: str, side: str, old: Any, new: Any) -> dict[str, An
 
 def block_line(row: Record, old: str, new: str) -> Mapping[str, Any]:
     """The line that keeps a printed block before it is overwritten."""
-    return _line(row, BLOCK, "advoware", old, new)
+    return _line(
+        row,
+        BLOCK,
+        "advoware",
+        old,
+        new,
+    )
 
 
 def rejection_lines(

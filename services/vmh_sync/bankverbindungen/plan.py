@@ -92,7 +92,9 @@ class Observation:
 
     def may_hide(self, row: Record) -> bool:
         """Whether one of the Bankverbindungen without id may be the row's."""
-        return any(not _has_iban(item) for item in self.odd) or self.hides(row)
+        if not all(map(_has_iban, self.odd)):
+            return True
+        return self.hides(row)
 
     def hides(self, row: Record) -> bool:
         """Whether one of the Bankverbindungen without id is certainly the row's."""
@@ -198,7 +200,13 @@ def settle(
     else:
         last = base_from_json(state.base.get("fields") or {})
     settled, held = _compare(last, espocrm, advoware)
-    waiting = _waiting_of(observed, state, row, held, created=created)
+    waiting = _waiting_of(
+        observed,
+        state,
+        row,
+        held,
+        created=created,
+    )
     base = {
         **_place(observed, observed.betnr),
         "fields": base_to_json(settled),
@@ -208,7 +216,8 @@ def settle(
     status = "clean"
     shown: tuple[Problem, ...] = ()
     if _without_erased(row, waiting):
-        status, shown = "unclean", problems
+        status = "unclean"
+        shown = problems
     attributes = shown_status(row, status, shown)
     result = attributes.get("syncStatus") or "no_change"
     if row.get("advowareKontoId") != konto["id"]:
@@ -218,7 +227,12 @@ def settle(
         result = "created"
     return Settle(
         row,
-        replace(state, base=base, rejected=waiting, advoware_row_id=konto.get("rowId")),
+        replace(
+            state,
+            base=base,
+            rejected=waiting,
+            advoware_row_id=konto.get("rowId"),
+        ),
         attributes,
         result,
         problems,
@@ -237,7 +251,11 @@ def _waiting_of(
     """What differs and waits for a person; of an account that is not in use, only that."""
     if not is_active(row):
         switched_off = _waiting(
-            observed, state, "istAktiv", espocrm=False, advoware=True
+            observed,
+            state,
+            "istAktiv",
+            espocrm=False,
+            advoware=True,
         )
         return {"istAktiv": switched_off}
     how = None
@@ -246,7 +264,12 @@ def _waiting_of(
     waiting = {}
     for item in held:
         waiting[item.field] = _waiting(
-            observed, state, item.field, item.espocrm, item.advoware, how
+            observed,
+            state,
+            item.field,
+            item.espocrm,
+            item.advoware,
+            how,
         )
     return waiting
 
@@ -275,10 +298,16 @@ def _erased_problem(
     observed: Observation, row: Record, erased: Collection[str]
 ) -> Problem:
     """Without the values: what was erased is not written down elsewhere."""
-    labels = ", ".join(LABELS.get(name, name) for name in sorted(erased))
-    details = Details("bank_erased", observed.betnr, further={"Gelöscht": labels})
+    labels = [LABELS.get(name, name) for name in sorted(erased)]
+    details = Details(
+        "bank_erased", observed.betnr, further={"Gelöscht": ", ".join(labels)}
+    )
     return Problem(
-        "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
+        "general_manual_action",
+        ENTITY_TYPE,
+        row["id"],
+        key_of(row["id"]),
+        details,
     )
 
 
@@ -290,7 +319,13 @@ def settle_gone(observed: Observation, row: Record) -> Settle:
     )
     waiting = {}
     if is_active(row):
-        waiting["gone"] = _waiting(observed, state, "gone", espocrm=True, advoware=None)
+        waiting["gone"] = _waiting(
+            observed,
+            state,
+            "gone",
+            espocrm=True,
+            advoware=None,
+        )
     base = {**state.base, **_place(observed, observed.betnr)}
     return _without_konto(observed, row, replace(state, base=base), waiting)
 
@@ -301,9 +336,21 @@ def settle_moved(observed: Observation, row: Record, home: str) -> Settle:
     betnr, _, _ = home.partition("/")
     waiting = {}
     if is_active(row):
-        waiting["moved"] = _waiting(observed, state, "moved", observed.betnr, betnr)
+        waiting["moved"] = _waiting(
+            observed,
+            state,
+            "moved",
+            observed.betnr,
+            betnr,
+        )
     else:
-        waiting["istAktiv"] = _waiting(observed, state, "istAktiv", False, betnr)
+        waiting["istAktiv"] = _waiting(
+            observed,
+            state,
+            "istAktiv",
+            False,
+            betnr,
+        )
     state = replace(
         state,
         advoware_id=home,
@@ -316,9 +363,11 @@ def settle_moved(observed: Observation, row: Record, home: str) -> Settle:
 def _without_konto(
     observed: Observation, row: Record, state: SyncState, waiting: Record
 ) -> Settle:
-    status, result = "clean", "no_change"
+    status = "clean"
+    result = "no_change"
     if waiting:
-        status, result = "unclean", "unclean"
+        status = "unclean"
+        result = "unclean"
     problems = _problems(observed, row, _mapper.comparable_from_espocrm(row), waiting)
     return Settle(
         row,
@@ -372,7 +421,11 @@ def row_problem(row: Record, reason: str, betnr: Any = None) -> Problem:
         number = str(betnr)
     details = Details(reason, number, konto=_label(row))
     return Problem(
-        "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
+        "general_manual_action",
+        ENTITY_TYPE,
+        row["id"],
+        key_of(row["id"]),
+        details,
     )
 
 
@@ -501,7 +554,13 @@ def _problems(
         fields = [_field_line(row, *item) for item in sorted(waiting.items())]
         details = replace(details, fields=tuple(fields))
     key = key_of(row["id"])
-    problem = Problem("general_manual_action", ENTITY_TYPE, row["id"], key, details)
+    problem = Problem(
+        "general_manual_action",
+        ENTITY_TYPE,
+        row["id"],
+        key,
+        details,
+    )
     return (problem,)
 
 

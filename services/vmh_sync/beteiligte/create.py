@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from services.advoware_service import AdvowareService, require_request_over
+from services.advoware_service import AdvowareService
 from services.core.errors import (
     Conflict,
     CreateUnclear,
     DifferentPerson,
-    ForeignSystemError,
     NotFound,
     ValidationFailed,
 )
@@ -25,6 +25,7 @@ from services.espocrm_mapper import BeteiligteMapper
 from services.values.advoware_protocol import parse_change_time
 from services.values.merge import Values
 from services.vmh_sync.beteiligte.master_data import named_field
+from services.vmh_sync.create_once import create_once
 from services.vmh_sync.store import CreateIntent, SyncStore
 
 ENTITY_TYPE = "CBeteiligte"
@@ -64,9 +65,7 @@ class BeteiligteCreator:
     async def create(self, espo: Mapping[str, Any]) -> Created:
         """Create the Beteiligter of a CBeteiligte, or find the one that an earlier attempt has created.
 
-        The intent stays until the caller ends it (`SyncStore.end_create`), once the link is stored on both sides.
-
-        What Advoware cannot hold or refuses is left out; the rest is created.
+        See `create_once`. What Advoware cannot hold or refuses is left out; the rest is created.
 
         Raises:
             NameMissing: the record has no name.
@@ -76,21 +75,32 @@ class BeteiligteCreator:
             Conflict: several equal records are being created, and others were faster each time.
             NotBefore: an earlier attempt may still be under way.
         """
-        entity_id = espo["id"]
+        key = (ENTITY_TYPE, espo["id"])
         values, _ = self._mapper.creatable(espo)
-        intent = await self._store.begin_create(
-            ENTITY_TYPE, entity_id, values, self._now()
+        created = await create_once(
+            self._store,
+            key,
+            values,
+            find=partial(self._find_created, espo["id"]),
+            post=partial(self._post, values),
+            resources=self._resources,
         )
+        if created.answer is not None:
+            created_at = parse_change_time(created.answer.get("angelegtAm"))
+            await self._store.created(*key, created.betnr, created_at)
+        return created
+
+    async def _find_created(
+        self, entity_id: str, intent: CreateIntent
+    ) -> Created | None:
+        """What an earlier attempt has created: by the number that it noted, else by the values that it has sent."""
         noted = intent.advoware_id
         if noted is not None and await self._is_the_created_one(intent, noted):
             return Created(noted, intent.posted)
-        if intent.is_repeated:
-            require_request_over(self._resources, intent.attempted_at)
-            found = await self._adopt(entity_id, intent.posted, intent.started_at)
-            if found is not None:
-                return Created(found, intent.posted, was_found=True)
-            await self._store.repeat_create(ENTITY_TYPE, entity_id, values, self._now())
-        return await self._post(values, entity_id)
+        found = await self._adopt(entity_id, intent.posted, intent.started_at)
+        if found is None:
+            return None
+        return Created(found, intent.posted, was_found=True)
 
     async def _is_the_created_one(self, intent: CreateIntent, betnr: str) -> bool:
         """Whether the number that was noted still stands for what was created: a number is not an identity.
@@ -136,28 +146,17 @@ class BeteiligteCreator:
             "PostgreSQL", "other creates keep taking the record that was found"
         )
 
-    async def _post(self, values: Values, entity_id: str) -> Created:
+    async def _post(self, values: Values) -> Created:
         """Create it. What Advoware refuses is left out; the sync that follows tries it again and notifies people."""
         left = dict(values)
-        try:
-            while True:
-                try:
-                    created = await self._advoware.create_beteiligter(
-                        self._mapper.new_advoware_record(left)
-                    )
-                except ValidationFailed as error:
-                    left = _without_refused(left, error)
-                else:
-                    break
-        except ForeignSystemError as error:
-            if error.changed_nothing:
-                await self._store.end_create(ENTITY_TYPE, entity_id)
-            raise
-        betnr = str(created["betNr"])
-        await self._store.created(
-            ENTITY_TYPE, entity_id, betnr, parse_change_time(created.get("angelegtAm"))
-        )
-        return Created(betnr, left, answer=created)
+        while True:
+            record = self._mapper.new_advoware_record(left)
+            try:
+                answer = await self._advoware.create_beteiligter(record)
+            except ValidationFailed as error:
+                left = _without_refused(left, error)
+            else:
+                return Created(str(answer["betNr"]), left, answer=answer)
 
     async def _find(self, posted: Mapping[str, Any], since: datetime) -> str | None:
         """The betNr of what an earlier attempt created: same person, created since then, linked with nothing.
@@ -205,9 +204,6 @@ class BeteiligteCreator:
         if not rows and "vorname" in filters:
             rows = await self._advoware.find_beteiligte(vorname=filters["vorname"])
         return list(rows)
-
-    def _now(self) -> datetime:
-        return self._resources.clock().astimezone(UTC)
 
 
 def _without_refused(values: dict[str, Any], error: ValidationFailed) -> dict[str, Any]:

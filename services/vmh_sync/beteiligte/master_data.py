@@ -162,4 +162,10 @@ class MasterDataWriter:
             item = standing_of_pairs({name: pair}, "espocrm", "invalid", now)[name]
             pairs[name] = pair
             standing[name] = replace(item, words=words)
-        return Written(latest, pairs, standing, beside, wrote=bool(accepted))
+        return Written(
+            latest,
+            pairs,
+            standing,
+            beside,
+            wrote=bool(accepted),
+        )

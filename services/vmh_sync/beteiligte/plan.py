@@ -160,7 +160,8 @@ class Standing:
 
     def as_field(self) -> FieldLine:
         """A line of a Task: the field, its value in Advoware (old) and in EspoCRM (new), and why."""
-        old, new = text_of(self.pair.advoware), text_of(self.pair.espocrm)
+        old = text_of(self.pair.advoware)
+        new = text_of(self.pair.espocrm)
         return FieldLine(self.field, old, new, self.why())
 
     def why(self) -> str:
@@ -448,7 +449,11 @@ def standing_of_held(
         if not _is_known(item, known):
             pair = Pair(item.espocrm, item.advoware)
             standing[item.field] = Standing(
-                item.field, pair, item.side, item.reason, since
+                item.field,
+                pair,
+                item.side,
+                item.reason,
+                since,
             )
     return standing
 
@@ -467,7 +472,14 @@ def standing_of_pairs(
     """What a receiver did with values of ``side``: ``refused`` or ``altered``."""
     since = now.isoformat(timespec="seconds")
     return {
-        name: Standing(name, pair, side, reason, since) for name, pair in pairs.items()
+        name: Standing(
+            name,
+            pair,
+            side,
+            reason,
+            since,
+        )
+        for name, pair in pairs.items()
     }
 
 
@@ -503,7 +515,13 @@ def _standing_problem(
     if word == "readonly_field_conflict":
         action = "readonly_field_conflict"
     key = f"{word}:{ENTITY_TYPE}:{espo['id']}"
-    return Problem(action, ENTITY_TYPE, espo["id"], key, details)
+    return Problem(
+        action,
+        ENTITY_TYPE,
+        espo["id"],
+        key,
+        details,
+    )
 
 
 def _label_of(item: Standing) -> str:
@@ -573,7 +591,13 @@ def _kind_problem(
     # The name is added when a user is notified: the sync's own writes change it, which makes no new occurrence.
     details = Details(word, advo.get("betNr"), fields=tuple(fields))
     key = f"{word}:{ENTITY_TYPE}:{espo['id']}"
-    return Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details)
+    return Problem(
+        "general_manual_action",
+        ENTITY_TYPE,
+        espo["id"],
+        key,
+        details,
+    )
 
 
 # -- what users and the audit are shown -----------------------------------------------------------------------------
@@ -651,8 +675,20 @@ def change_lines(
     if "rechtsform" in plan.to_advoware:
         advoware["rechtsform"] = comparable_text(observed.advo.get("rechtsform"))
     return [
-        *_lines_of_side("advoware", observed, plan, plan.to_advoware, advoware),
-        *_lines_of_side("espocrm", observed, plan, plan.to_espocrm, espocrm),
+        *_lines_of_side(
+            "advoware",
+            observed,
+            plan,
+            plan.to_advoware,
+            advoware,
+        ),
+        *_lines_of_side(
+            "espocrm",
+            observed,
+            plan,
+            plan.to_espocrm,
+            espocrm,
+        ),
     ]
 
 
@@ -668,7 +704,12 @@ def _lines_of_side(
     lines = []
     for name, new in sorted(written.items()):
         old = text_of(before.get(name))
-        line: dict[str, Any] = {"field": name, "side": side, "old": old, "new": new}
+        line: dict[str, Any] = {
+            "field": name,
+            "side": side,
+            "old": old,
+            "new": new,
+        }
         known = getattr(base.get(name), side, None)
         if name in lost:
             line["conflict"] = True
@@ -691,7 +732,10 @@ def without_fields(
     }
     settled = {**plan.settled, **pairs}
     return replace(
-        plan, to_advoware=to_advoware, to_espocrm=to_espocrm, settled=settled
+        plan,
+        to_advoware=to_advoware,
+        to_espocrm=to_espocrm,
+        settled=settled,
     )
 
 

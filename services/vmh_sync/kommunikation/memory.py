@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import Any, Final
 
 from services.kommunikation_mapper import (
@@ -181,7 +182,7 @@ def _read_first_version(base: Record, espo: Record, advo: Record) -> Memory:
         if is_unchanged and entry is not None and not entry.is_unknown:
             advoware_key = entry.key
         links[int(entry_id)] = Link(espocrm_key, advoware_key)
-    posted = frozenset(_first_key(*parts) for parts in base.get("posted", ()))
+    posted = frozenset(starmap(_first_key, base.get("posted", ())))
     return Memory(
         base["betNr"],
         links,

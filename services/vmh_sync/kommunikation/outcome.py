@@ -75,7 +75,8 @@ def posts(plan: Plan, ended: Set[Write] = frozenset()) -> frozenset[Key]:
 
 def unconfirmed_posts(plan: Plan, applied: Applied) -> frozenset[Key]:
     """The values that may be in Advoware under an id that we do not know."""
-    return posts(plan, applied.refused | {write for write, _ in applied.done})
+    done = {write for write, _ in applied.done}
+    return posts(plan, applied.refused | done)
 
 
 def planned_links(
@@ -183,11 +184,25 @@ def _verify_value(applied: Applied, write: Write, entry: AdvowareEntry) -> None:
         return  # a user has typed into the entry that we have just emptied
     applied.links[entry.id] = _held_link(write, entry.key, "kom_altered")
     if write.change is None:
-        kind, sent = kind_of(write.komm_kz), write.tlf.strip()
+        kind = kind_of(write.komm_kz)
+        sent = write.tlf.strip()
         applied.altered.append(
-            Change(write.case, "advoware", kind, entry.id, sent, entry.written)
+            Change(
+                write.case,
+                "advoware",
+                kind,
+                entry.id,
+                sent,
+                entry.written,
+            )
         )
-    _notify(applied, write, entry.id, "kom_altered", entry.written)
+    _notify(
+        applied,
+        write,
+        entry.id,
+        "kom_altered",
+        entry.written,
+    )
 
 
 def _is_as_before(write: Write, entry: AdvowareEntry) -> bool:
@@ -202,7 +217,13 @@ def _verify_refused(applied: Applied, write: Write, entry: AdvowareEntry) -> Non
         _stand(applied, write, "kom_not_taken", None)
         return
     applied.links[entry.id] = _held_link(write, entry.key, "kom_not_taken")
-    _notify(applied, write, entry.id, "kom_not_taken", entry.written)
+    _notify(
+        applied,
+        write,
+        entry.id,
+        "kom_not_taken",
+        entry.written,
+    )
 
 
 def _stand(applied: Applied, write: Write, reason: str, old: str | None) -> None:
@@ -210,11 +231,23 @@ def _stand(applied: Applied, write: Write, reason: str, old: str | None) -> None
     if write.entry_id is None or old is None:
         if write.link is not None and write.link.espocrm is not None:
             applied.refused_values.add(write.link.espocrm)
-        _notify(applied, write, None, "kom_refused_by_advoware", None)
+        _notify(
+            applied,
+            write,
+            None,
+            "kom_refused_by_advoware",
+            None,
+        )
         return
     key = key_of(family_of(write.komm_kz), old)
     applied.links[write.entry_id] = _held_link(write, key, reason)
-    _notify(applied, write, write.entry_id, reason, old)
+    _notify(
+        applied,
+        write,
+        write.entry_id,
+        reason,
+        old,
+    )
 
 
 def _held_link(write: Write, advoware: Key, reason: str) -> Link:
@@ -232,9 +265,18 @@ def _notify(
     stored: str | None,
 ) -> None:
     """Notify as later runs do: of EspoCRM's value, or Advoware's if EspoCRM has none any more."""
-    value, other = (write.value, stored) if write.value else (stored or "", None)
+    value, other = write.value, stored
+    if not value:
+        value, other = stored or "", None
     applied.notices.append(
-        Notice(reason, kind_of(write.komm_kz), value, entry_id, other, is_standing=True)
+        Notice(
+            reason,
+            kind_of(write.komm_kz),
+            value,
+            entry_id,
+            other,
+            is_standing=True,
+        )
     )
 
 
@@ -250,7 +292,8 @@ def _verify_note(
     note = ""
     if isinstance(stored, str):
         note = stored
-    is_cut = len(note) < len(write.bemerkung) and write.bemerkung.startswith(note)
+    is_shorter = len(note) < len(write.bemerkung)
+    is_cut = is_shorter and write.bemerkung.startswith(note)
     if not is_cut:
         if entry.marker != marker:  # else a user has changed the text meanwhile
             applied.unmarked.add(entry.id)

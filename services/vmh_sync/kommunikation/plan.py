@@ -241,7 +241,7 @@ class _Arrays:
     def replace(self, key: Key, written: str) -> None:
         """Put another value in the place of the first entry with this key; further ones with this key go."""
         entries = self._now[key.family]
-        place = next(index for index, entry in enumerate(entries) if entry.key == key)
+        place = [entry.key for entry in entries].index(key)
         entries[place] = self._rewritten(entries[place], written)
         self.remove(key)
 
@@ -299,11 +299,14 @@ def incoming_entries(
 
 def _with_one_primary(rows: list[Row]) -> list[Row]:
     """The present primary entry stays it; without one, the first becomes it. Other rows stay as they were read."""
-    primary = next((index for index, row in enumerate(rows) if row.get("primary")), 0)
+    flags = [bool(row.get("primary")) for row in rows]
+    primary = 0
+    if True in flags:
+        primary = flags.index(True)
     changed = []
     for index, row in enumerate(rows):
         is_primary = index == primary
-        if bool(row.get("primary")) != is_primary:
+        if flags[index] != is_primary:
             row = {**row, "primary": is_primary}
         changed.append(row)
     return changed
@@ -503,7 +506,13 @@ class _Planner:
         self._links[entry.id] = link
         if entry.has_note and not link.unmarked and not _is_marked(entry, link):
             marker = Marker(held.written, entry.komm_kz)
-            self._put(case, entry, entry.tlf or "", marker, link)
+            self._put(
+                case,
+                entry,
+                entry.tlf or "",
+                marker,
+                link,
+            )
 
     def _with_type(self, entry: AdvowareEntry, link: Link, held: EspoEntry) -> Link:
         """Remember EspoCRM's type of a number. Another one than before is reported if it is an edit of this record.
@@ -531,7 +540,11 @@ class _Planner:
         """Notify of a type that has to be changed by hand; returns the link."""
         if link.held == "kom_type":
             self._notify(
-                "kom_type", entry, value=held.written, other=link.type, is_standing=True
+                "kom_type",
+                entry,
+                value=held.written,
+                other=link.type,
+                is_standing=True,
             )
         return link
 
@@ -599,7 +612,14 @@ class _Planner:
         written = espocrm_value(entry.key.family, entry.tlf or "") or ""
         kind = kind_of(entry.komm_kz)
         self._changes.append(
-            Change("Var6", "espocrm", kind, entry.id, held.written, written)
+            Change(
+                "Var6",
+                "espocrm",
+                kind,
+                entry.id,
+                held.written,
+                written,
+            )
         )
         self._agreed.add(held.key)
         self._arrays.replace(held.key, written)
@@ -607,7 +627,8 @@ class _Planner:
         self._agree(entry, Link(entry.key, entry.key), "Var6")
 
     def _restore(self, entry: AdvowareEntry, link: Link) -> None:
-        held = next(item for item in self._living if item.key == link.espocrm)
+        same = [item for item in self._living if item.key == link.espocrm]
+        held = same[0]
         self._agreed.add(held.key)
         self._overwrite("Var6", entry, held, lost=True)
 
@@ -635,12 +656,23 @@ class _Planner:
         if self._frozen(held.key.family) is not None:
             self._keep_gone(entry_id, link)
             notice = Notice(
-                "kom_still_in_espocrm", kind, held.written, entry_id, is_standing=True
+                "kom_still_in_espocrm",
+                kind,
+                held.written,
+                entry_id,
+                is_standing=True,
             )
             self._notices.append(notice)
             return
         self._changes.append(
-            Change("Var3", "espocrm", kind, entry_id, held.written, None)
+            Change(
+                "Var3",
+                "espocrm",
+                kind,
+                entry_id,
+                held.written,
+                None,
+            )
         )
         self._agreed.add(held.key)
         self._arrays.remove(held.key)
@@ -682,7 +714,16 @@ class _Planner:
     def _add_to_espocrm(self, entry: AdvowareEntry) -> None:
         written = espocrm_value(entry.key.family, entry.tlf or "") or ""
         kind = kind_of(entry.komm_kz)
-        self._changes.append(Change("Var4", "espocrm", kind, entry.id, None, written))
+        self._changes.append(
+            Change(
+                "Var4",
+                "espocrm",
+                kind,
+                entry.id,
+                None,
+                written,
+            )
+        )
         self._arrays.add(entry.komm_kz, written)
         self._awaiting.add(entry.id)
         self._agree(entry, Link(entry.key, entry.key), "Var4")
@@ -698,7 +739,14 @@ class _Planner:
     ) -> None:
         shown = entry.written if value is None else value
         self._notices.append(
-            Notice(reason, kind_of(entry.komm_kz), shown, entry.id, other, is_standing)
+            Notice(
+                reason,
+                kind_of(entry.komm_kz),
+                shown,
+                entry.id,
+                other,
+                is_standing,
+            )
         )
 
     # -- EspoCRM has changed --------------------------------------------------------------------------------------
@@ -730,7 +778,10 @@ class _Planner:
         if self._is_erased(family):
             # Which of the values were erased cannot be known; none of them was deleted.
             self._links[entry.id] = replace(
-                link, espocrm=None, advoware=entry.key, held="kom_erased"
+                link,
+                espocrm=None,
+                advoware=entry.key,
+                held="kom_erased",
             )
             self._notify("kom_erased", entry, is_standing=True)
             return True
@@ -777,7 +828,14 @@ class _Planner:
                 entry.komm_kz,
                 bemerkung=build_marker(Marker(entry.written, entry.komm_kz)),
                 link=Link(entry.key, entry.key, entry.type),
-                change=Change("Var1", "advoware", kind, None, None, tlf),
+                change=Change(
+                    "Var1",
+                    "advoware",
+                    kind,
+                    None,
+                    None,
+                    tlf,
+                ),
                 value=entry.written,
             )
         )
@@ -800,11 +858,25 @@ class _Planner:
         link = Link(source.key, source.key, source.type, unmarked=unmarked)
         self._links[entry.id] = link
         marker = Marker(source.written, entry.komm_kz)
-        self._put(case, entry, _sent(source.written), marker, link, lost=lost)
+        self._put(
+            case,
+            entry,
+            _sent(source.written),
+            marker,
+            link,
+            lost=lost,
+        )
 
     def _empty(self, case: Case, entry: AdvowareEntry, *, lost: bool = False) -> None:
         """Make an entry a slot; the user's text stays."""
-        self._put(case, entry, "", Marker(None, entry.komm_kz), None, lost=lost)
+        self._put(
+            case,
+            entry,
+            "",
+            Marker(None, entry.komm_kz),
+            None,
+            lost=lost,
+        )
 
     def _tidy_slots(self) -> None:
         """An entry that a person has emptied becomes a slot, and no longer carries the old value in its marker."""
@@ -827,7 +899,15 @@ class _Planner:
         change = None
         if old != new:
             kind = kind_of(entry.komm_kz)
-            change = Change(case, "advoware", kind, entry.id, old, new, lost)
+            change = Change(
+                case,
+                "advoware",
+                kind,
+                entry.id,
+                old,
+                new,
+                lost,
+            )
         before = self._observed.base.get(entry.id)
         bemerkung = build_marker(marker, entry.text)
         if before is not None and before.unmarked:

@@ -43,7 +43,13 @@ def problem_of(notice: Notice, espo: Mapping[str, Any], betnr: int) -> Problem:
     entity_id = str(espo["id"])
     if notice.reason == "kom_erased":  # what was erased is not written down elsewhere
         key = f"kommunikation_kom_erased:{entity_id}:"
-        return Problem("general_manual_action", OWNER_TYPE, entity_id, key, about)
+        return Problem(
+            "general_manual_action",
+            OWNER_TYPE,
+            entity_id,
+            key,
+            about,
+        )
     further = {"Art": _KIND_LABELS[notice.kind]}
     if notice.other:
         label = _OTHER_LABELS.get(notice.reason, "In EspoCRM")
@@ -52,13 +58,21 @@ def problem_of(notice: Notice, espo: Mapping[str, Any], betnr: int) -> Problem:
         further["Hinweis"] = (
             "Die Angabe enthält unsichtbare Zeichen. Am besten löschen und neu eintippen."
         )
-    digest = hashlib.sha256(notice.value.encode(errors="replace")).hexdigest()[:12]
-    key = f"kommunikation_{notice.reason}:{entity_id}:{notice.entry_id or ''}:{digest}"
+    value = notice.value.encode(errors="replace")
+    digest = hashlib.sha256(value).hexdigest()[:12]
+    number = notice.entry_id or ""
+    key = f"kommunikation_{notice.reason}:{entity_id}:{number}:{digest}"
     action: ActionType = "general_manual_action"
     if notice.reason == "kom_not_taken":
         action = "readonly_field_conflict"
     details = replace(about, value=notice.value, further=further)
-    return Problem(action, OWNER_TYPE, entity_id, key, details)
+    return Problem(
+        action,
+        OWNER_TYPE,
+        entity_id,
+        key,
+        details,
+    )
 
 
 def _shown_other(reason: str, other: str) -> str:
@@ -70,5 +84,11 @@ def _shown_other(reason: str, other: str) -> str:
 def part_error(reason: str) -> str:
     """A short message about something that is tried again; it names no value."""
     return problem_sentence(
-        Problem("general_manual_action", OWNER_TYPE, "", reason, Details(reason))
+        Problem(
+            "general_manual_action",
+            OWNER_TYPE,
+            "",
+            reason,
+            Details(reason),
+        )
     )

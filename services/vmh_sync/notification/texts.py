@@ -41,7 +41,8 @@ DONE = "Diese Aufgabe auf „Abgeschlossen“ setzen."
 
 def task_title(problem: Problem) -> str:
     """The title of the Task, at most 255 characters."""
-    title = _filled(text_of_problem(problem).title, problem.details).strip().rstrip(":")
+    text = text_of_problem(problem)
+    title = _filled(text.title, problem.details).strip().rstrip(":")
     if len(title) <= TITLE_LENGTH:
         return title
     return f"{title[: TITLE_LENGTH - 1]}…"
@@ -60,7 +61,13 @@ def failure_sentence(error: Exception) -> str:
     """What an error means, in one German sentence that ends with its code, for ``syncErrorMessage``."""
     if isinstance(error, NeedsPerson):
         return problem_sentence(
-            Problem("general_manual_action", "", "", "", Details(error.reason))
+            Problem(
+                "general_manual_action",
+                "",
+                "",
+                "",
+                Details(error.reason),
+            )
         )
     return failures.sentence_of(error)
 

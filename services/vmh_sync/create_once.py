@@ -1,0 +1,62 @@
+"""Creating a record in Advoware exactly once, although a request or its answer may be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from services.advoware_service import require_request_over
+from services.core.errors import ForeignSystemError
+from services.core.resources import Resources
+from services.vmh_sync.store import CreateIntent, SyncStore
+
+Made = TypeVar("Made")
+
+
+async def create_once(
+    intents: SyncStore,
+    key: tuple[str, str],
+    values: Mapping[str, Any],
+    find: Callable[[CreateIntent], Awaitable[Made | None]],
+    post: Callable[[], Awaitable[Made]],
+    *,
+    resources: Resources,
+) -> Made:
+    """Create a record, or find the one that an earlier attempt has created.
+
+    The intent is stored before the request. It stays until the caller ends it (`SyncStore.end_create`), once the link
+    is stored on both sides; it ends here if the request has certainly changed nothing.
+
+    Args:
+        intents: where the intent is stored.
+        key: EspoCRM's entity type and id of the record.
+        values: what identifies the created record later.
+        find: looks for what the attempt of an intent has left in Advoware. It is called only when the request of that
+            attempt is over.
+        post: makes the request.
+        resources: clock and Advoware's timeout.
+
+    Raises:
+        NotBefore: the request of an earlier attempt may still be under way.
+        ForeignSystemError: Advoware refuses the record or cannot be reached; and whatever ``find`` and ``post`` raise.
+    """
+
+    def now() -> datetime:
+        return resources.clock().astimezone(UTC)
+
+    intent = await intents.begin_create(*key, values, now())
+    if intent.is_repeated:
+        # An attempt whose id was noted has been answered.
+        if intent.advoware_id is None:
+            require_request_over(resources, intent.attempted_at)
+        found = await find(intent)
+        if found is not None:
+            return found
+        await intents.repeat_create(*key, values, now())
+    try:
+        return await post()
+    except ForeignSystemError as error:
+        if error.changed_nothing:
+            await intents.end_create(*key)
+        raise
