@@ -33,7 +33,7 @@ DIFFERENCES = (
     Difference(
         "parameter_names_collide",
         "After two routes with different parameter names at one place no worker can register any route.",
-        "No route of ours has path parameters (tests/unit/test_deploy.py).",
+        "No route of our own has path parameters (tests/unit/test_deploy.py).",
     ),
     Difference(
         "result_headers_dropped",
@@ -86,7 +86,8 @@ DIFFERENCES = (
     Difference(
         "nan_is_never_answered",
         "A result with NaN is dropped; the call waits for ever.",
-        "Queue and cron steps return nothing; the doors' numbers are counts, durations and what Advoware's JSON holds.",
+        "Queue and cron steps return nothing; the endpoints' numbers are counts, durations "
+        "and what Advoware's JSON holds.",
     ),
     Difference(
         "call_dies_with_worker",
@@ -126,7 +127,7 @@ DIFFERENCES = (
     ),
     Difference(
         "no_queue_tools",
-        "Dead letters cannot be seen or redriven.",
+        "Dead letters cannot be shown or redriven.",
         "v0.10.0 is the engine of production.",
         until=(0, 10, 0),
     ),
