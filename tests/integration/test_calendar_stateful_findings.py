@@ -552,3 +552,13 @@ def test_a_termin_handed_to_all_employees_is_advowares_whatever_stands_in_google
     run(
         world, configuration, *entered, *edited, EditTermin(6, "anwalt", When(4), to="")
     )
+
+
+@pytest.mark.parametrize("minutes", [15, 90])
+def test_a_create_of_unknown_fate_does_not_hold_up_another_termin_that_begins_when_it_does(
+    world: tuple[asyncio.Runner, CalendarWorld], minutes: int
+) -> None:
+    refused = Trouble("advoware", "unavailable", "POST", count=1)
+    entered = EnterEvent("SB", When(3, "02:30")), refused, SyncAll()
+    other = EnterTermin("SB", When(3, "02:30", minutes))
+    run(world, WRITING, *entered, other, SyncAll(), Jump(1), SyncAll())
