@@ -1,7 +1,7 @@
 """``bitbylaw takeover check | run | undo``: the evening on which the old system is replaced (docs/cutover.md).
 
 Exit code 0: in order, 1: something is worth a look, 2: something could not be looked at or done. With ``--json`` stdout
-gets exactly one document.
+gets exactly one document. What the work needs is imported when a command runs, so that loading this file is cheap.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,9 +24,10 @@ from config import (
     load_settings,
 )
 from services.core.errors import BitByLawError, shown_text
-from services.core.resources import Resources
 from services.takeover.report import FAILED, Command, Report
-from services.takeover.run import Takeover
+
+if TYPE_CHECKING:
+    from services.takeover.run import Takeover
 
 #: So many lines of one kind are shown; the JSON document has all.
 SHOWN = 20
@@ -34,7 +35,7 @@ SHOWN = 20
 AsJson = Annotated[
     bool, typer.Option("--json", help="print one JSON document and nothing else")
 ]
-Work = Callable[[Takeover], Awaitable[Report]]
+Work = Callable[["Takeover"], Awaitable[Report]]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -83,6 +84,9 @@ def _execute(command: Command, as_json: bool, work: Work) -> None:
 
 
 async def _work(settings: Settings, in_file: Iterable[str], work: Work) -> Report:
+    from services.core.resources import Resources
+    from services.takeover.run import Takeover
+
     async with Resources(settings, as_it_is=True) as resources:
         with Progress(console=errors, transient=True) as bar:
             tasks: dict[str, TaskID] = {}

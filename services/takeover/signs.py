@@ -213,8 +213,9 @@ async def diagnose_old_system(settings: Settings) -> list[Check]:
             if str(error) in {OLD_SYSTEM, UNFINISHED_TAKEOVER}:
                 fix = "Follow docs/cutover.md."
                 return [Check(name, "failed", str(error), fix)]
+            message = f"Whether it runs could not be looked at: {error}"
             fix = "See that PostgreSQL and Redis run (POSTGRES_, REDIS_)."
-            return [Check(name, "unchecked", str(error), fix)]
+            return [Check(name, "warning", message, fix)]
     if not signs:
         return [Check(name, "ok", "No sign that the old system runs.")]
     return [

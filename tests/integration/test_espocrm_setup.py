@@ -450,6 +450,7 @@ async def test_the_exit_status_tells_well_from_unwell_from_unknown(
         # Google is not configured here; see test_calendar_doctor.
         assert found.pop("google account", "warning") == "warning"
         assert found.pop(RUNNING, "warning") == "warning"  # nor does BitByLaw run
+        assert found.pop("old system", "ok") == "ok"  # see test_takeover_signs
         return status, found
 
     await install(settings)

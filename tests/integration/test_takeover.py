@@ -19,6 +19,7 @@ from takeover_office import (  # noqa: F401 - fixtures
 
 from sandbox.old_firm.calendars import FAULTS
 from sandbox.old_firm.generations import GENERATIONS
+from sandbox.old_firm.load import PERSON
 from services.core.errors import DatabaseUnusable, InvalidInput
 from services.takeover.report import Report
 from services.takeover.run import Takeover
@@ -280,6 +281,26 @@ async def test_rows_that_share_one_id_are_one_row_and_found_events(
 
     assert kinds(report) == {"doubled_row": 5}
     assert set(requested(office)) == {"PATCH calendars"}
+
+
+async def test_a_marked_event_without_row_that_was_changed_is_adopted_and_not_doubled(
+    office: TakeoverOffice,
+) -> None:
+    await office.leave("text", termine=4, with_faults=False)
+    await office.sql("DELETE FROM calendar_sync WHERE employee_kuerzel = 'SB'")
+    calendar = office.loaded.calendars["SB"]
+    events = office.google.world.events
+    for event in list(calendar.events.values()):
+        events.change(PERSON, calendar, event, {"summary": "verlegt"}, patch=True)
+    office.forget_calls()
+
+    report = await office.takeover("run")
+    await office.sync_calendars()
+
+    assert requested(office) == announced(report)
+    assert requested(office)["PATCH events"] == 2
+    titles = [title for name in KUERZEL for title in office.events(name)]
+    assert sorted(titles) == office.termine()
 
 
 async def test_two_calendars_of_one_name_the_one_with_the_events_is_used(

@@ -300,6 +300,21 @@ def requested(office: TakeoverOffice) -> Counter[str]:
     return found
 
 
+def differing(announced: Counter[Write], made: Counter[Write]) -> list[str]:
+    """Where writes are not what was announced: which records, and of new ones how many.
+
+    How often a record that is there is written does not count: a status may go before or with its values.
+    """
+    lines: list[str] = []
+    for write in sorted(announced.keys() | made.keys()):
+        numbers = (announced[write], made[write])
+        if write[2] != "new":
+            numbers = (min(numbers[0], 1), min(numbers[1], 1))
+        if numbers[0] != numbers[1]:
+            lines.append(f"{write}: announced {numbers[0]}, written {numbers[1]}")
+    return lines
+
+
 def _is_only_for_its_parts(change: Any) -> bool:
     """Whether a Beteiligter is named only because parts of his are written."""
     if change.kind != "Beteiligte" or change.before is None:
