@@ -22,6 +22,7 @@ from cli.demo import Demo, audit_rows, open_audit
 from cli.engines import EngineKind
 from cli.espocrm import app as espocrm_app
 from cli.espocrm import doctor
+from cli.privacy import app as privacy_app
 from cli.supervisor import StartFailed
 from cli.system import TRIAL_NOTICE, Ports, System, running_system
 from cli.worker import worker
@@ -58,6 +59,7 @@ app.add_typer(
     name="audit",
 )
 app.add_typer(espocrm_app, name="espocrm")
+app.add_typer(privacy_app, name="privacy")
 app.command()(doctor)
 app.command()(worker)
 

@@ -58,6 +58,7 @@ from services.vmh_sync.adressen.match import (
     Whereabouts,
     left_behind,
     match_addresses,
+    shown_values,
     with_whereabouts,
 )
 from services.vmh_sync.adressen.plan import (
@@ -306,6 +307,7 @@ class AdressenSync:
             mark for mark in marks if mark is not None
         }
         states = await store.load_parts(ENTITY_TYPE, str(advo["betNr"]), sorted(ids))
+        states = await store.all_opened(states, *shown_values(known, listing.adressen))
         owner = {name: espo[name] for name in OWNER if espo.get(name)}
         return Observation(
             espo["id"],

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from services.core.errors import NeedsPerson
 from services.core.foreign_text import clean_text, has_invisible
+from services.values.sealed import PREFIX
 from services.vmh_sync.problem_texts import CATALOGUE, Text, failures
 from services.vmh_sync.problem_texts.labels import LABELS, UNLABELLED
 from services.vmh_sync.problem_texts.text import FIELD_REASONS
@@ -37,8 +38,12 @@ __all__ = [
 BERLIN = ZoneInfo("Europe/Berlin")
 TITLE_LENGTH = 255
 INVISIBLE = "(unsichtbares Zeichen)"
+ERASED = "(gelöscht)"
 
 _STRUCTURE = frozenset({"fields", "reason", "records", "since"})
+
+#: What `services.values.sealed` leaves of a value.
+_SEALED = re.compile(rf"{PREFIX}[0-9a-f]{{32}}")
 
 _YES_OR_NO = {True: "ja", False: "nein"}
 
@@ -201,7 +206,8 @@ def shown_value(value: Any, *, quoted: bool = True) -> str:
 
 
 def _visible(text: str) -> str:
-    """A text in which invisible characters are named, several in a row once."""
+    """A text in which invisible characters are named, several in a row once; what was erased is said to be so."""
+    text = _SEALED.sub(ERASED, text)
     if not has_invisible(text) and clean_text(text) == text:
         return text
     marked = "".join(map(_visible_character, text))
