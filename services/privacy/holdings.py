@@ -23,8 +23,8 @@ TABLES: Mapping[str, str] = {
     "sync_audit": "entity_id = ANY($1) OR split_part(advoware_id, '/', 1) = ANY($2)",
     "notification": """entity_id = ANY($1) OR details->>'betnr' = ANY($2) OR EXISTS (
         SELECT 1 FROM jsonb_path_query(details, '$.records[*].betnr') AS betnr WHERE betnr #>> '{}' = ANY($2))""",
-    "responsible": "entity_id = ANY($1)",
-    "look_again": "entity_id = ANY($1)",
+    "responsible": "entity_id = ANY($1) OR entity_id = ANY($2)",
+    "look_again": "entity_id = ANY($1) OR entity_id = ANY($2)",
 }
 #: Texts of appointments belong to no record; they are searched by the name.
 OVERWRITTEN = "SELECT * FROM calendar_sync_overwritten WHERE strpos(lower(resource::text), lower($1)) > 0"
