@@ -443,7 +443,7 @@ class RetentionSettings(_Group):
     log_days: int = Field(default=30, ge=1)
     #: jobs that are done or given up
     queue_days: int = Field(default=30, ge=1)
-    #: of log files that nobody else rotates; `make up` sets it
+    #: of log files that no one else rotates; `make up` sets it
     log_directory: str = ""
 
 

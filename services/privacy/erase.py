@@ -2,7 +2,7 @@
 
 Facts stay (that, when and how a record was synced), and a keyed hash of each value (`services.values.sealed`): duties
 of proof need them, and the next sync must neither copy nor clear anything because of an erasure. What both systems show
-is theirs to erase; from then on the next sync holds nothing of it either.
+is erased there; from then on the next sync holds nothing of it either.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from services.privacy.queue_tables import open_queue
 from services.values.sealed import is_sealed, seal, texts_in
 from services.vmh_sync.store import AuditEntry, SyncStore
 
-#: What is kept of a problem that people were told.
+#: What is kept of a problem that users were notified of.
 _KEPT_DETAILS = ("reason", "betnr", "since")
-#: A shorter value in a log may be anybody's.
+#: A shorter value in a log may be about another person.
 _SHORTEST_VALUE = 6
 
 Counts = dict[str, int]
@@ -194,7 +194,7 @@ class _Eraser:
         return True
 
     async def _notification(self, row: Row) -> bool:
-        """The fingerprint stays: it tells that people were told this already."""
+        """The fingerprint stays: it shows that users were notified of this already."""
         details = self._details(row["details"])
         if details == row["details"]:
             return False
@@ -236,7 +236,7 @@ class _Eraser:
 
 
 def _values_of(found: Mapping[str, list[Row]]) -> set[str]:
-    """The values that may be looked for in logs: long enough to be nobody else's."""
+    """The values that may be looked for in logs: long enough to be no one else's."""
     texts: set[str] = set()
     for row in found["sync_state"]:
         texts.update(texts_in(row["base"]))

@@ -26,9 +26,9 @@ def lines_with(directory: Path, texts: Collection[str]) -> list[str]:
 
 
 def remove_old(directory: Path, days: int, now: datetime) -> int:
-    """Remove what was logged more than ``days`` ago; how many files were removed or begun anew.
+    """Remove what was logged more than ``days`` ago; how many files were removed or started again.
 
-    A log in use is begun anew once its first line is half as old, and what was in it is kept as ``<name>.1`` for the
+    A log in use is started again once its first line is half as old, and what was in it is kept as ``<name>.1`` for the
     other half.
     """
     half, changed = timedelta(days=days) / 2, 0
@@ -41,12 +41,12 @@ def remove_old(directory: Path, days: int, now: datetime) -> int:
     for path in _logs(directory):
         began = _first_moment(path) if path.suffix == ".log" else None
         if began is not None and now - began > half:
-            _begin_anew(path)
+            _start_again(path)
             changed += 1
     return changed
 
 
-def _begin_anew(path: Path) -> None:
+def _start_again(path: Path) -> None:
     """Its writers have opened it for appending, so they go on at its new end."""
     kept = path.with_name(f"{path.name}.1")
     with path.open("rb") as old, kept.open("wb") as copy:

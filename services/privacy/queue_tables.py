@@ -1,7 +1,7 @@
 """The queue of the embedded engine: a second entrance to its tables, for export, erasure and cleaning.
 
-The engine's database is ours if the settings name one server for both, else ``engine`` beside it (`make up`). The real
-engine keeps its queue elsewhere, where nobody but it can look; its payloads hold ids only.
+The engine uses this product's database if the settings name one, else ``engine`` beside it (`make up`). The real engine
+keeps its queue elsewhere, where only it can look; the payloads hold ids only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import asyncpg
 from config import PostgresSettings
 from services.core.database import database_errors
 
-#: What our own events hold (`services.vmh_sync.job.SyncEvent`); everything else in a payload is not ours to keep.
+#: What events of the sync hold (`services.vmh_sync.job.SyncEvent`); nothing else of a payload is kept.
 _OWN = ("entity_id", "action", "source", "timestamp")
 _BESIDE = "engine"
 
@@ -90,7 +90,7 @@ class QueueTables:
             return [dict(row) for row in await self._connection.fetch(_JOBS, ids)]
 
     async def erase(self, ids: list[str], *, apply: bool) -> int:
-        """Take from the payloads all that is not ours, and the errors' words; how many jobs held such."""
+        """Take all but what events of the sync hold from payloads, and the errors' words; how many jobs held such."""
         erased = 0
         for job in await self.jobs(ids):
             args = _without_values(job["args"])

@@ -1,8 +1,8 @@
 """What an erasure leaves of a value: a keyed hash. Pure.
 
-`seal` puts it in the place of each text of a JSON value; `opened` puts a text back where somebody shows it still. So
+`seal` puts it in the place of each text of a JSON value; `opened` puts a text back where a side shows it still. So
 the next sync after an erasure knows again what both sides were settled on, as far as they still show it. A text that
-nobody shows stays sealed: it is equal to nothing, as a value that was changed since.
+no side shows stays sealed: it is equal to nothing, as a value that was changed since.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STRUCTURE = frozenset(
         *("unmarked", "version"),
     }
 )
-#: Words of ours that stand beside values in lists.
+#: Words of the sync that stand beside values in lists.
 _WORDS = frozenset({"phone", "mail"})
 #: Members with words of a foreign system, which may quote values: nothing is left of them.
 _FOREIGN_WORDS = frozenset({"words"})

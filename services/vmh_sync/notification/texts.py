@@ -206,7 +206,7 @@ def shown_value(value: Any, *, quoted: bool = True) -> str:
 
 
 def _visible(text: str) -> str:
-    """A text in which invisible characters are named, several in a row once; what was erased is said to be so."""
+    """A text in which invisible characters are named, several in a row once; what was erased is named as such."""
     text = _SEALED.sub(ERASED, text)
     if not has_invisible(text) and clean_text(text) == text:
         return text
