@@ -25,6 +25,7 @@ from cli.espocrm import doctor
 from cli.privacy import app as privacy_app
 from cli.supervisor import StartFailed
 from cli.system import TRIAL_NOTICE, Ports, System, running_system
+from cli.undo import undo
 from cli.worker import worker
 from config import PROJECT_ROOT, ConfigurationError, default_env_file
 
@@ -62,6 +63,7 @@ app.add_typer(espocrm_app, name="espocrm")
 app.add_typer(privacy_app, name="privacy")
 app.command()(doctor)
 app.command()(worker)
+app.command()(undo)
 
 
 @app.command()
