@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cli.backup import backup, restore
 from cli.demo import Demo, audit_rows, open_audit
 from cli.engines import EngineKind
 from cli.espocrm import app as espocrm_app
@@ -64,6 +65,8 @@ app.add_typer(privacy_app, name="privacy")
 app.command()(doctor)
 app.command()(worker)
 app.command()(undo)
+app.command()(backup)
+app.command()(restore)
 
 
 @app.command()

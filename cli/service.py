@@ -23,9 +23,14 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def run(work: Callable[[Resources], Awaitable[Result]]) -> Result:
-    """Do the work with the settings of this process; an error that is understood ends the command with status 1."""
+    """Do the work with the settings of this process; see `guarded`."""
+    return guarded(lambda: asyncio.run(_with_resources(work)))
+
+
+def guarded(work: Callable[[], Result]) -> Result:
+    """Do the work; an error that is understood ends the command with status 1."""
     try:
-        return asyncio.run(_with_resources(work))
+        return work()
     except (BitByLawError, ConfigurationError) as error:
         Console(stderr=True, soft_wrap=True).print(f"[red]{escape(str(error))}[/red]")
         raise typer.Exit(FAILED) from None

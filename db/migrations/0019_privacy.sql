@@ -6,6 +6,13 @@ CREATE TABLE erasure_key (
     made_at  timestamptz NOT NULL
 );
 
+-- When a backup was restored: what was done since it was made is looked for before it is done again.
+CREATE TABLE restored (
+    restored_id    bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at             timestamptz NOT NULL,
+    backup_made_at timestamptz NOT NULL
+);
+
 ALTER TABLE sync_state
     ADD COLUMN erased_at     timestamptz,                -- since when the base holds hashes in the place of values
     ADD COLUMN released_from text;                       -- betNr of a part that was unlinked because its CBeteiligte is gone
