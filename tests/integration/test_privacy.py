@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from beteiligte_office import Office, office
@@ -134,7 +135,7 @@ async def test_an_export_holds_all_that_is_known(office: Office, known: Known) -
 
 
 async def test_an_erasure_leaves_no_value_anywhere_and_the_next_sync_changes_nothing(
-    office: Office, known: Known
+    office: Office, known: Known, stores: Any
 ) -> None:
     before = await dump(office.resources)
     would = await erase(office, known)
@@ -145,6 +146,7 @@ async def test_an_erasure_leaves_no_value_anywhere_and_the_next_sync_changes_not
     assert done.replace("erased:", "would be erased:") == would
     stored = await dump(office.resources)
     logged = "".join(path.read_text() for path in known.logs.iterdir())
+    logged += (Path(stores.postgres.host) / "log").read_text(errors="replace")
     assert [value for value in PLANTED if value in stored] == []
     assert [value for value in PLANTED if value in logged] == []
     assert "values in 0 places" in await erase(office, known, "--apply")
@@ -184,6 +186,42 @@ async def test_an_edit_after_an_erasure_arrives_and_doubles_nothing(
     assert len(advoware["adressen"]) == 1
     assert len(advoware["bankkverbindungen"]) == 1
     assert len(office.advoware.state()["beteiligte"]) == 1
+
+
+async def test_an_unfinished_create_that_was_erased_doubles_nothing(
+    office: Office,
+) -> None:
+    unchanged, changed = (
+        await office.new_person(),
+        await office.new_person(lastName=NAME),
+    )
+    await office.fault(
+        office.advoware,
+        method="POST",
+        path="Beteiligte$",
+        when="after",
+        reset=True,
+        count=2,
+    )
+    for entity_id in (unchanged, changed):
+        await office.sync(entity_id, "create")
+    await office.no_faults()
+    assert len(office.advoware.state()["beteiligte"]) == 2
+    for entity_id in (unchanged, changed):
+        status, said = await command(
+            office.resources, "privacy", "erase", entity_id, "--apply"
+        )
+        assert (status, "create_intent: 1" in said) == (0, True)
+    assert NAME not in await dump(office.resources)
+    await office.edit_espocrm(changed, lastName="Anders")
+
+    office.clock.advance(minutes=10)
+    for entity_id in (unchanged, changed):
+        await office.sync(entity_id)
+
+    assert len(office.advoware.state()["beteiligte"]) == 2
+    assert (await office.in_espocrm(unchanged))["betnr"]
+    assert not (await office.in_espocrm(changed)).get("betnr")
 
 
 async def test_nothing_is_erased_while_a_sync_runs(
