@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from beteiligte_office import Office, office
@@ -135,7 +134,7 @@ async def test_an_export_holds_all_that_is_known(office: Office, known: Known) -
 
 
 async def test_an_erasure_leaves_no_value_anywhere_and_the_next_sync_changes_nothing(
-    office: Office, known: Known, stores: Any
+    office: Office, known: Known
 ) -> None:
     before = await dump(office.resources)
     would = await erase(office, known)
@@ -146,7 +145,9 @@ async def test_an_erasure_leaves_no_value_anywhere_and_the_next_sync_changes_not
     assert done.replace("erased:", "would be erased:") == would
     stored = await dump(office.resources)
     logged = "".join(path.read_text() for path in known.logs.iterdir())
-    logged += (Path(stores.postgres.host) / "log").read_text(errors="replace")
+    pool = await office.resources.database()
+    server_log = Path(await pool.fetchval("SHOW data_directory")) / "log"
+    logged += server_log.read_text(errors="replace")
     assert [value for value in PLANTED if value in stored] == []
     assert [value for value in PLANTED if value in logged] == []
     assert "values in 0 places" in await erase(office, known, "--apply")
