@@ -604,7 +604,7 @@ def address_problem(url: str, service: ServiceSettings) -> str | None:
     if origin.startswith("https:") or service.allows_plain_http(url):
         return None
     return (
-        "plain http:// shows keys and data to everybody on the way; use https://, "
+        "plain http:// shows keys and data to everyone on the way; use https://, "
         "or name the host in BITBYLAW_PLAIN_HTTP_HOSTS"
     )
 

@@ -209,33 +209,35 @@ class Demo:
         """What is not as it must be after the requests were played; empty if all is well."""
         first, second = (record["id"] for record in captured_requests()[0].records)
         found = []
+        record_of = f"{self._espocrm}/api/v1/CBeteiligte"
         async with self._session.get(
-            f"{self._espocrm}/api/v1/CBeteiligte/{first}", headers=self._key
+            f"{record_of}/{first}", headers=self._key
         ) as response:
             espo = await response.json() if response.status == 200 else {}
-        if not espo.get("betnr") or espo.get("syncStatus") != "clean":
-            found.append(
-                f"EspoCRM: {first} has betnr {espo.get('betnr')} and status {espo.get('syncStatus')}"
-            )
+        betnr, status = espo.get("betnr"), espo.get("syncStatus")
+        if not betnr or status != "clean":
+            found.append(f"EspoCRM: {first} has betnr {betnr} and status {status}")
         async with self._session.get(
-            f"{self._espocrm}/api/v1/CBeteiligte/{second}", headers=self._key
+            f"{record_of}/{second}", headers=self._key
         ) as response:
             if response.status != 404:
                 found.append(f"EspoCRM: {second} should be deleted")
-        async with self._session.get(f"{self._advoware}/__sandbox__/state") as response:
-            names = [
-                f"{row.get('vorname')} {row.get('name')}"
-                for row in (await response.json())["beteiligte"]
-            ]
+        names = await self._names_in_advoware()
         for expected in (
             f"{espo.get('firstName')} {espo.get('lastName')}",
             "Zwei Person",
         ):
-            if names.count(expected) != 1:
-                found.append(
-                    f"Advoware: {names.count(expected)} instead of one {expected}"
-                )
+            count = names.count(expected)
+            if count != 1:
+                found.append(f"Advoware: {count} instead of one {expected}")
         for row in await audit_rows(self._audit):
             if row["error"]:
                 found.append(f"{row['topic']} {row['entity_id']}: {row['error']}")
         return found
+
+    async def _names_in_advoware(self) -> list[str]:
+        async with self._session.get(f"{self._advoware}/__sandbox__/state") as response:
+            state = await response.json()
+        return [
+            f"{row.get('vorname')} {row.get('name')}" for row in state["beteiligte"]
+        ]

@@ -226,7 +226,7 @@ def _private_directory(name: str) -> Path:
     if not stat.S_ISDIR(found.st_mode) or (
         os.geteuid() != 0 and found.st_uid != os.geteuid()
     ):
-        raise OSError(f"{directory} belongs to somebody else")
+        raise OSError(f"{directory} belongs to another user")
     return directory
 
 

@@ -59,7 +59,7 @@ def setup_command(
         str,
         typer.Option(
             "--task-user",
-            help="user name of who gets the tasks of records assigned to nobody",
+            help="user name of who gets the tasks of records assigned to no one",
         ),
     ] = "",
     package: Annotated[

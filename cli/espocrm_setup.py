@@ -114,11 +114,13 @@ class _Run:
         async with Administrator.logged_in(
             base_url, self._request.admin_user, self._request.password, _ask_code
         ) as admin:
-            self._tell(await install_extension(admin, _package(self._request.package)))
+            self._report(
+                await install_extension(admin, _package(self._request.package))
+            )
             step, key = await provide_api_user(
                 admin, settings.espocrm.marvin_api_key.get_secret_value()
             )
-            self._tell(step)
+            self._report(step)
             self._store({"ESPOCRM_MARVIN_API_KEY": key})
             await self._webhooks(admin, our_url)
             await self._task_user(admin, settings.vmh.task_assigned_user_id)
@@ -143,7 +145,7 @@ class _Run:
         own = await webhook_secrets(settings)
         known = await without_removed(admin, {**settings.espocrm.webhook_keys, **own})
         if doubles := await find_doubles(admin, our_url, own):
-            self._tell(doubles)
+            self._report(doubles)
         pairs = [f"{webhook_id}:{secret}" for webhook_id, secret in known.items()]
         self._store({"ESPOCRM_WEBHOOK_SECRETS": ",".join(pairs)})
 
@@ -166,7 +168,7 @@ class _Run:
             return self._show(
                 "by hand",
                 "task user",
-                "who gets the tasks of nobody's records? Add --task-user NAME",
+                "who gets the tasks of no one's records? Add --task-user NAME",
             )
         stored = self._store({TASK_USER: str(by_name[wanted]["id"])})
         return self._show("done" if stored else "kept", "task user", wanted)
@@ -175,14 +177,14 @@ class _Run:
         if not sys.stdin.isatty():
             return ""
         self._console.print(
-            "\nWho gets the tasks of records that are assigned to nobody?"
+            "\nWho gets the tasks of records that are assigned to no one?"
         )
         for name, row in by_name.items():
             self._console.print(f"  {name}  ({row.get('name')})", markup=False)
         while (
             answer := input("User name, empty for later: ").strip()
         ) and answer not in by_name:
-            self._console.print("Nobody has that name.")
+            self._console.print("No one has that name.")
         return answer
 
     async def _buttons(self, admin: Administrator, our_url: str) -> None:
@@ -193,7 +195,7 @@ class _Run:
         )
         secret = known or secrets.token_hex(SECRET_BYTES)
         self._store({ACTION_SECRET: secret})
-        self._tell(
+        self._report(
             await configure_actions(admin, our_url, SecretStr(secret), is_new=not known)
         )
 
@@ -216,7 +218,7 @@ class _Run:
         self.changed = self.changed or bool(changed)
         return bool(changed)
 
-    def _tell(self, step: Step) -> None:
+    def _report(self, step: Step) -> None:
         self._show(step.action, step.name, step.message)
 
     def _show(self, action: str, name: str, message: str) -> None:

@@ -114,7 +114,7 @@ class Supervised:
         self._log_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         rotate(self._log_path)
         with _open_log(self._log_path) as log:
-            log_start = log.tell()
+            log_start = self._log_path.stat().st_size
             self._process = await asyncio.create_subprocess_exec(
                 *self.program.arguments,
                 cwd=PROJECT_ROOT,

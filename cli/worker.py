@@ -90,7 +90,7 @@ async def _run(settings: Settings, engine_url: str, patience: float) -> int:
             _say(f"the worker ended with status {died.result()}")
         elif lost.done():
             _say(
-                f"the worker has been without its engine for more than {patience:g} s; to be started anew"
+                f"the worker has been without its engine for more than {patience:g} s; to be started again"
             )
         return 0 if asked.done() else 1
     finally:

@@ -415,15 +415,8 @@ class Twin(ABC):
     async def _answer(
         self, request: web.Request, handler: Handler, entry: dict[str, Any]
     ) -> web.StreamResponse:
-        struck = ((f.rule, f.strikes(request, self.dice)) for f in self.faults)
-        fault, place = next(
-            ((rule, place) for rule, place in struck if place is not None), (None, 0)
-        )
-        altering = []
-        for active in self.faults:
-            met = active.meets(request) if active.rule.alters else []
-            if met:
-                altering.append((active, met))
+        fault, place = self._striking(request)
+        altering = self._altering(request)
         if fault is None:
             return await self._altered(request, handler, entry, altering)
         entry["fault"] = fault.model_dump(exclude_defaults=True)
@@ -439,6 +432,23 @@ class Twin(ABC):
         if spoils:
             return await self._spoil(request, fault, place)
         return _spoiled(response, fault)
+
+    def _striking(self, request: web.Request) -> tuple[Fault | None, int]:
+        """The first rule that spoils this request, and in which of its parts; those behind it do not count it."""
+        for active in self.faults:
+            place = active.strikes(request, self.dice)
+            if place is not None:
+                return active.rule, place
+        return None, 0
+
+    def _altering(self, request: web.Request) -> list[tuple[ActiveFault, list[int]]]:
+        """The rules that alter this request, and which of its parts."""
+        altering = []
+        for active in self.faults:
+            met = active.meets(request) if active.rule.alters else []
+            if met:
+                altering.append((active, met))
+        return altering
 
     # -- alterations ------------------------------------------------------------------------------------------
 
@@ -480,34 +490,25 @@ class Twin(ABC):
         rules: list[tuple[ActiveFault, list[int]]],
     ) -> list[tuple[int, tuple[Any, ...], Any]]:
         """Alter the body; the places whose answer shows what was sent."""
-        storing = []
-        for active, met in rules:
-            if active.rule.stored:
-                storing += [(active, place) for place in met]
-        body = (
-            _json_of(await request.read())
-            if storing and request.method in {"POST", "PUT", "PATCH"}
-            else None
-        )
+        storing = _alterations_of_body(request, rules)
+        body = _json_of(await request.read()) if storing else None
         if not isinstance(body, dict):
             return []
         stored = self.stored_object(request, body)
         echoed: list[tuple[int, tuple[Any, ...], Any]] = []
-        for active, place in storing:
+        for active, alteration, place in storing:
             part = self.ruled_part(request, body, place)
-            for alteration in active.rule.stored:
-                try:
-                    changed = alter_stored(
-                        part, alteration, active.chosen(self.seed), stored
-                    )
-                except RefusedAlterationError as refused:
-                    _note(request, entry, active, "stored", alteration)
-                    refused.place = place
-                    raise
-                if changed:
-                    _note(request, entry, active, "stored", alteration)
-                    if alteration.echo and self.echoes(request):
-                        echoed += [(place, *change) for change in changed]
+            chosen = active.chosen(self.seed)
+            try:
+                changed = alter_stored(part, alteration, chosen, stored)
+            except RefusedAlterationError as refused:
+                _note(request, entry, active, "stored", alteration)
+                refused.place = place
+                raise
+            if changed:
+                _note(request, entry, active, "stored", alteration)
+            if alteration.echo and self.echoes(request):
+                echoed += [(place, *change) for change in changed]
         request[ALTERED_BODY] = json.dumps(body).encode()
         return echoed
 
@@ -699,6 +700,19 @@ def _note(
         struck.append(active)
         active.struck += 1
     entry["altered"].append(f"{kind} {alteration.field}: {alteration.how}")
+
+
+def _alterations_of_body(
+    request: web.Request, rules: list[tuple[ActiveFault, list[int]]]
+) -> list[tuple[ActiveFault, Alteration, int]]:
+    """What happens to a body that is stored: by which rule, how, and in which part of the request."""
+    if request.method not in {"POST", "PUT", "PATCH"}:
+        return []
+    storing: list[tuple[ActiveFault, Alteration, int]] = []
+    for active, met in rules:
+        for place, alteration in product(met, active.rule.stored):
+            storing.append((active, alteration, place))
+    return storing
 
 
 def _json_of(body: object) -> Any:

@@ -1,1 +1,1 @@
-"""The rooms and windows of the house: sync logic, mappers, and one client per foreign system."""
+"""The services: sync logic, mappers, and one client per foreign system."""

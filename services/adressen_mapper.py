@@ -9,7 +9,7 @@ Nothing here raises, whatever a record contains.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -254,10 +254,7 @@ class AdressenMapper:
     ) -> dict[str, Any]:
         """A CAdressen as a new Adresse, with those of its fields (``names``) and the EspoCRM id in ``bemerkung``."""
         wanted = set(names)
-        values = {}
-        for name, value in self.comparable_from_espocrm(espo).items():
-            if name in wanted and not isinstance(value, Unknown):
-                values[name] = value
+        values = self._sendable(espo, wanted)
         record: dict[str, Any] = {}
         for name in _ADVOWARE_FIELDS:
             record[name] = values.get(name) or ""
@@ -270,11 +267,16 @@ class AdressenMapper:
         if BLOCK in wanted:
             record[BLOCK] = build_anschrift(addressee_of(beteiligter), values)
         record["standardAnschrift"] = is_main
-        label = read_text(espo.get("bezeichnung")) or read_text(espo.get("name"))
-        if not isinstance(label, str):
-            label = None
-        record["bemerkung"] = marked(espo["id"], label)
+        record["bemerkung"] = marked(espo["id"], _label_in_espocrm(espo))
         return record
+
+    def _sendable(self, espo: Record, names: Collection[str]) -> dict[str, Value]:
+        """Those of the fields that a CAdressen holds in a form that we understand."""
+        values = {}
+        for name, value in self.comparable_from_espocrm(espo).items():
+            if name in names and not isinstance(value, Unknown):
+                values[name] = value
+        return values
 
     def map_advoware_to_cadressen(self, advo: Record) -> dict[str, Any]:
         """An Adresse as attributes of a new CAdressen, without its link and its sync fields.
@@ -348,6 +350,14 @@ class AdressenMapper:
         """An Adresse in one line; one that is only a printed block by its lines."""
         values = self.comparable_from_advoware(advo)
         return self.label(values) or shortened(block_label(block_of(advo))) or NO_LABEL
+
+
+def _label_in_espocrm(espo: Record) -> str | None:
+    """The label of a CAdressen, or its name."""
+    label = read_text(espo.get("bezeichnung")) or read_text(espo.get("name"))
+    if not isinstance(label, str):
+        return None
+    return label
 
 
 def block_of(advo: Record) -> str | None:

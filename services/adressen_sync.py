@@ -1,7 +1,7 @@
 """Sync of the Adressen of one Beteiligter: EspoCRM's CAdressen and Advoware's Adressen.
 
 Advoware never deletes an Adresse for us and changes only its street, place and printed block. The rest of what people
-want is told to them as a task (`Problem`). A failing address never stops the others.
+want becomes a task (`Problem`). A failing address never stops the others.
 
 Crashes: what we create in Advoware carries the EspoCRM id in ``bemerkung``, what we create in EspoCRM carries the
 ``advowareId``; both are found again by the next run. A base is stored only after both sides have been written.
@@ -44,6 +44,7 @@ from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import ERASED
 from services.notification_utils import NotificationManager
 from services.values.address_block import BLOCK
+from services.values.advoware_protocol import SYSTEM as ADVOWARE
 from services.values.espocrm_query import RecordWrite, equals, format_date_time
 from services.vmh_sync.adressen.fields import (
     FieldPlan,
@@ -56,6 +57,7 @@ from services.vmh_sync.adressen.match import (
     Match,
     Observation,
     Whereabouts,
+    is_active,
     left_behind,
     match_addresses,
     shown_values,
@@ -137,7 +139,7 @@ class _Report:
     is_fresh: bool = True
 
     def notify(self, problems: Sequence[Problem]) -> None:
-        """Tell what was not told yet: what was planned, and what was found out while writing."""
+        """Add the problems that are not there yet: what was planned, and what was found out while writing."""
         known = {problem.key for problem in self.problems}
         self.problems += [problem for problem in problems if problem.key not in known]
         self.standing += sentences(problems)
@@ -157,6 +159,48 @@ class _Report:
             not_before=max(self.waits, default=None),
             latest=self.result,
         )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One sync of the addresses of one Beteiligter."""
+
+    observed: Observation
+    store: SyncStore
+    report: _Report
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """A pair that is to be written to EspoCRM and remembered.
+
+    ``was_put``: the Adresse was written; ``is_created``: it was created.
+    """
+
+    run: _Run
+    action: Settle
+    was_put: bool = False
+    is_created: bool = False
+
+    @property
+    def attributes(self) -> Record:
+        """What the CAdressen gets besides the address itself."""
+        fields = _sync_fields(self.run.observed, self.action.adresse)
+        return {**fields, "syncStatus": self.action.shown_status}
+
+    @property
+    def may_overwrite_edit(self) -> bool:
+        """Whether something of the address is written that a user may have changed since it was read."""
+        return bool(self.action.espocrm) and not self.is_created
+
+    def note_written(self) -> None:
+        """What was written to Advoware belongs into the audit, whatever becomes of the rest."""
+        self.run.report.note(_advoware_side(self.action))
+
+    def leave_to_next_round(self) -> None:
+        """A user has edited the CAdressen meanwhile."""
+        self.run.report.was_edited = True
+        self.note_written()
 
 
 class AdressenSync:
@@ -205,74 +249,79 @@ class AdressenSync:
         if listing is None:
             return PartResult(errors=(failure_sentence("address_list_missing"),))
         report = _Report()
-        if listing.unreadable:
-            report.errors.append(
-                failure_sentence("address_unreadable", value=str(listing.unreadable))
-            )
-            log(
-                self._context,
-                "error",
-                "adressen.unreadable",
-                betnr=str(advo["betNr"]),
-                entries=listing.unreadable,
-            )
-        known = await self.list_rows(espo["id"]) if rows is None else rows
-        observed = await self._observe(espo, advo, listing, known, store, direction)
-        found = match_addresses(observed)
-        whereabouts = await self._look_for(observed, found, report)
-        found = with_whereabouts(observed, found, whereabouts)
-        confirmed = {
-            entity_id for entity_id, place in whereabouts.items() if place != "here"
-        }
-        confirmed |= await self._confirm_missing(observed, found, report)
-        report.is_fresh = not (whereabouts or unconfirmed(observed, found))
-        elsewhere = {
-            entity_id
-            for entity_id, place in whereabouts.items()
-            if place == "elsewhere"
-        }
-        await self._apply_all(
-            observed, make_plan(observed, found, confirmed, elsewhere), store, report
-        )
+        self._report_unreadable(advo, listing, report)
+        if rows is None:
+            rows = await self.list_rows(espo["id"])
+        observed = await self._observe(espo, advo, listing, rows, store, direction)
+        run = _Run(observed, store, report)
+        plan = await self._plan(run)
+        await self._apply_all(run, plan)
         if direction == "both" and not report.errors and not report.waits:
-            await self._end_problems(espo["id"], [row["id"] for row in known], report)
+            await self._end_problems(run)
         return report.result()
 
-    async def _end_problems(
-        self, beteiligte_id: str, ids: list[str], report: _Report
+    def _report_unreadable(
+        self, advo: Mapping[str, Any], listing: Listing, report: _Report
     ) -> None:
+        if not listing.unreadable:
+            return
+        report.errors.append(
+            failure_sentence("address_unreadable", value=str(listing.unreadable))
+        )
+        log(
+            self._context,
+            "error",
+            "adressen.unreadable",
+            betnr=str(advo["betNr"]),
+            entries=listing.unreadable,
+        )
+
+    async def _plan(self, run: _Run) -> list[Action]:
+        """What to do. A record missing from a list is read directly before it is treated as gone."""
+        observed = run.observed
+        found = match_addresses(observed)
+        places = await self._look_for(run, found)
+        found = with_whereabouts(observed, found, places)
+        confirmed = await self._confirm_missing(run, found)
+        elsewhere = set()
+        for entity_id, place in places.items():
+            if place != "here":
+                confirmed.add(entity_id)
+            if place == "elsewhere":
+                elsewhere.add(entity_id)
+        run.report.is_fresh = not places and not unconfirmed(observed, found)
+        return make_plan(observed, found, confirmed, elsewhere)
+
+    async def _end_problems(self, run: _Run) -> None:
         """Withdraw the tasks of what does not stand any more; each run finds all that stands.
 
-        What is to be deleted in Advoware is told at the CBeteiligte, because the CAdressen is gone.
+        What is to be deleted in Advoware is reported at the CBeteiligte, because the CAdressen is gone.
         """
-        standing = [problem.key for problem in report.problems]
-        await self._notifications.settle(
-            "CBeteiligte", [beteiligte_id], DELETE_KINDS, standing, SETTLED
-        )
-        await self._notifications.settle(
-            ENTITY_TYPE, ids, STATE_KINDS, standing, SETTLED
-        )
+        owner = run.observed.beteiligte_id
+        ids = [row["id"] for row in run.observed.rows]
+        standing = [problem.key for problem in run.report.problems]
+        settle = self._notifications.settle
+        await settle("CBeteiligte", [owner], DELETE_KINDS, standing, SETTLED)
+        await settle(ENTITY_TYPE, ids, STATE_KINDS, standing, SETTLED)
 
-    async def _apply_all(
-        self,
-        observed: Observation,
-        plan: list[Action],
-        store: SyncStore,
-        report: _Report,
-    ) -> None:
+    async def _apply_all(self, run: _Run, plan: list[Action]) -> None:
         """Apply the actions one after the other; one that fails is recorded and does not stop the others."""
+        report = run.report
         unavailable = 0
         for action in plan:
             try:
-                await self._apply(observed, action, store, report)
+                await self._apply(run, action)
                 unavailable = 0
             except NotBefore as error:
                 report.waits.append(error.moment)
             except Exception as error:
                 if is_no_records_fault(error):
                     raise
-                await self._show_failure(action, error, report)
-                unavailable = unavailable + 1 if isinstance(error, Unavailable) else 0
+                await self._show_failure(report, action, error)
+                if not isinstance(error, Unavailable):
+                    unavailable = 0
+                    continue
+                unavailable += 1
                 if unavailable == MAX_UNAVAILABLE:
                     return
             finally:
@@ -300,63 +349,59 @@ class AdressenSync:
         store: SyncStore,
         direction: Direction,
     ) -> Observation:
-        marks = {
-            espocrm_id_of(adresse.get("bemerkung")) for adresse in listing.adressen
-        } - {None}
-        ids = {row["id"] for row in known} | {
-            mark for mark in marks if mark is not None
-        }
-        states = await store.load_parts(ENTITY_TYPE, str(advo["betNr"]), sorted(ids))
+        ids = {row["id"] for row in known}
+        for adresse in listing.adressen:
+            mark = espocrm_id_of(adresse.get("bemerkung"))
+            if mark is not None:
+                ids.add(mark)
+        betnr = str(advo["betNr"])
+        states = await store.load_parts(ENTITY_TYPE, betnr, sorted(ids))
         states = await store.all_opened(states, *shown_values(known, listing.adressen))
-        owner = {name: espo[name] for name in OWNER if espo.get(name)}
         return Observation(
             espo["id"],
             advo,
-            owner,
-            known,
-            listing.adressen,
-            states,
-            direction,
-            self._now(),
+            owner={name: espo[name] for name in OWNER if espo.get(name)},
+            rows=known,
+            adressen=listing.adressen,
+            states=states,
+            direction=direction,
+            now=self._now(),
         )
 
-    async def _look_for(
-        self, observed: Observation, found: Match, report: _Report
-    ) -> dict[str, Whereabouts]:
-        """Where the CAdressen are that EspoCRM's list lacks: it is not believed that something is gone at once."""
-        wanted = unconfirmed(observed, found) & found.vanished.keys() | {
-            mark for mark, _ in found.foreign
-        }
+    async def _look_for(self, run: _Run, found: Match) -> dict[str, Whereabouts]:
+        """Where the CAdressen are that EspoCRM's list lacks."""
+        wanted = unconfirmed(run.observed, found) & found.vanished.keys()
+        wanted |= {mark for mark, _ in found.foreign}
         places: dict[str, Whereabouts] = {}
         for entity_id in sorted(wanted):
             try:
                 places[entity_id] = await self._whereabouts(
-                    entity_id, observed.beteiligte_id
+                    entity_id, run.observed.beteiligte_id
                 )
             except ConfigurationError:
                 raise
             except BitByLawError as error:
-                self._record_failure(f"{ENTITY_TYPE}/{entity_id}", "", error, report)
+                name = f"{ENTITY_TYPE}/{entity_id}"
+                self._record_failure(run.report, name, "", error)
         return places
 
     async def _whereabouts(self, entity_id: str, beteiligte_id: str) -> Whereabouts:
         try:
-            owner = (await self._espocrm.get_entity(ENTITY_TYPE, entity_id)).get(
-                "beteiligteId"
-            )
+            row = await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
         except NotFound:
+            return "gone"
+        owner = row.get("beteiligteId")
+        if not owner:
             return "gone"
         if owner == beteiligte_id:
             return "here"
-        return "elsewhere" if owner else "gone"
+        return "elsewhere"
 
-    async def _confirm_missing(
-        self, observed: Observation, found: Match, report: _Report
-    ) -> set[str]:
+    async def _confirm_missing(self, run: _Run, found: Match) -> set[str]:
         """Those whose Adresse a second read of Advoware does not show either."""
-        missing = [
-            row for row in found.missing if row["id"] in unconfirmed(observed, found)
-        ]
+        observed = run.observed
+        doubtful = unconfirmed(observed, found)
+        missing = [row for row in found.missing if row["id"] in doubtful]
         if not missing:
             return set()
         try:
@@ -365,93 +410,68 @@ class AdressenSync:
             raise
         except BitByLawError as error:
             for row in missing:
-                self._record_failure(
-                    f"{ENTITY_TYPE}/{row['id']}", _label_of(row), error, report
-                )
+                name = f"{ENTITY_TYPE}/{row['id']}"
+                self._record_failure(run.report, name, _label_of(row), error)
             return set()
         if again is None or again.unreadable:
             return set()
-        present = {observed.link_of(adresse) for adresse in again.adressen}
-        return {row["id"] for row in missing if _link_of(observed, row) not in present}
+        return _not_among(observed, missing, again.adressen)
 
     # -- apply ----------------------------------------------------------------------------------------------------
 
-    async def _apply(
-        self, observed: Observation, action: Action, store: SyncStore, report: _Report
-    ) -> None:
+    async def _apply(self, run: _Run, action: Action) -> None:
         match action:
             case CreateAdresse():
-                await self._create_in_advoware(observed, action, store, report)
+                await self._create_in_advoware(run, action)
             case CreateCAdressen():
-                await self._create_in_espocrm(observed, action, store, report)
+                await self._create_in_espocrm(run, action)
             case Settle():
-                await self._settle(observed, action, store, report)
+                await self._settle(run, action)
             case Ignore():
                 if action.row.get("syncStatus") in {"pending_sync", "dirty", "failed"}:
-                    failed = partial(self._show_failure, action, report=report)
+                    failed = partial(self._show_failure, run.report, action)
                     await self._set_status(action.row["id"], "clean", failed)
             case RememberDeleted():
                 for state in action.states:
-                    if state != observed.states.get(state.entity_id):
-                        await store.save(state)
-                report.notify(action.problems)
+                    if state != run.observed.states.get(state.entity_id):
+                        await run.store.save(state)
+                run.report.notify(action.problems)
             case Broken():
                 raise action.error
 
-    async def _create_in_advoware(
-        self,
-        observed: Observation,
-        action: CreateAdresse,
-        store: SyncStore,
-        report: _Report,
-    ) -> None:
+    async def _create_in_advoware(self, run: _Run, action: CreateAdresse) -> None:
         """Create the Adresse, or find it by its mark if an earlier request arrived after we had given it up."""
-        row = action.row
-        posted = {
-            name: value
-            for name, value in _mapper.comparable_from_espocrm(row).items()
-            if name in action.names
-        }
         left_out = {name: (reason, "") for name, reason in action.left_out.items()}
-        adresse = await self._find_created(observed, row, posted, store)
+        adresse = await self._find_created(run, action)
         if adresse is None:
-            adresse, refused = await self._post(observed, action, store, report)
-            left_out |= {
-                name: ("value_refused", words) for name, words in refused.items()
-            }
-        created = link_created(observed, row, adresse, left_out, side="advoware")
-        await self._finish(
-            observed, created, store, report, was_put=True, is_created=True
+            adresse, refused = await self._post(run, action)
+            for name, words in refused.items():
+                left_out[name] = ("value_refused", words)
+        created = link_created(
+            run.observed, action.row, adresse, left_out, side="advoware"
         )
+        await self._finish(_Ending(run, created, was_put=True, is_created=True))
 
-    async def _find_created(
-        self,
-        observed: Observation,
-        row: Record,
-        posted: Mapping[str, Any],
-        store: SyncStore,
-    ) -> Record | None:
+    async def _find_created(self, run: _Run, action: CreateAdresse) -> Record | None:
         """Begin the create; the Adresse that an earlier attempt has left."""
-        intent = await store.begin_create(ENTITY_TYPE, row["id"], posted, self._now())
+        store, entity_id = run.store, action.row["id"]
+        values = _mapper.comparable_from_espocrm(action.row)
+        posted = {name: values[name] for name in action.names if name in values}
+        intent = await store.begin_create(ENTITY_TYPE, entity_id, posted, self._now())
         if not intent.is_repeated:
             return None
         require_request_over(self._resources, intent.attempted_at)
-        again = await self._read_adressen(observed)
-        found = next(
-            (item for item in again if observed.marked_row(item) == row["id"]), None
-        )
-        if found is None:
-            await store.repeat_create(ENTITY_TYPE, row["id"], posted, self._now())
-        return found
+        for adresse in await self._read_adressen(run.observed):
+            if run.observed.marked_row(adresse) == entity_id:
+                return adresse
+        await store.repeat_create(ENTITY_TYPE, entity_id, posted, self._now())
+        return None
 
     async def _post(
-        self,
-        observed: Observation,
-        action: CreateAdresse,
-        store: SyncStore,
-        report: _Report,
+        self, run: _Run, action: CreateAdresse
     ) -> tuple[Record, dict[str, str]]:
         """Create the Adresse; returns it as Advoware has stored it, and the fields that had to be left out."""
+        observed = run.observed
 
         async def write(names: Sequence[str]) -> Record:
             body = _mapper.map_cadressen_to_advoware(
@@ -463,40 +483,33 @@ class AdressenSync:
             answer, left_out = await create_fitting(write, action.names)
         except ForeignSystemError as error:
             if error.changed_nothing:
-                await store.end_create(ENTITY_TYPE, action.row["id"])
+                await run.store.end_create(ENTITY_TYPE, action.row["id"])
             raise
-        report.wrote_advoware = True
+        run.report.wrote_advoware = True
         answer = canonical_adresse(answer)
         return await self._complete(observed, answer["id"], answer), left_out
 
-    async def _settle(
-        self, observed: Observation, action: Settle, store: SyncStore, report: _Report
-    ) -> None:
+    async def _settle(self, run: _Run, action: Settle) -> None:
         """Write what differs; what a person edits on either side meanwhile is left to the next round."""
-        was_put = False
         fields, adresse = action.fields, action.adresse
-        if fields is not None and fields.to_advoware and adresse is not None:
-            is_conflict = await self._keep_what_will_be_lost(
-                observed, action, fields, adresse, store
-            )
-            takes_time = is_conflict or not report.is_fresh
-            if takes_time and not await self._is_as_observed(observed, action):
-                report.was_edited = True
-                return
-            action = await self._put(observed, action, fields, adresse, report)
-            was_put = True
-        await self._finish(observed, action, store, report, was_put=was_put)
+        if fields is None or not fields.to_advoware or adresse is None:
+            await self._finish(_Ending(run, action))
+            return
+        is_conflict = await self._keep_what_will_be_lost(run, action, fields, adresse)
+        takes_time = is_conflict or not run.report.is_fresh
+        if takes_time and not await self._is_as_observed(run.observed, action):
+            run.report.was_edited = True
+            return
+        action = await self._put(run, action, fields, adresse)
+        await self._finish(_Ending(run, action, was_put=True))
 
     async def _put(
-        self,
-        observed: Observation,
-        action: Settle,
-        fields: FieldPlan,
-        adresse: Record,
-        report: _Report,
+        self, run: _Run, action: Settle, fields: FieldPlan, adresse: Record
     ) -> Settle:
         """Change the Adresse; what Advoware refuses is left out, and what it stores differently is settled so."""
-        names, answers = put_names(fields), list[Record | None]()
+        observed = run.observed
+        names = put_names(fields)
+        answers: list[Record | None] = []
 
         async def write(included: Sequence[str]) -> list[Record | None]:
             body = put_body(fields, adresse, included)
@@ -505,30 +518,27 @@ class AdressenSync:
             )
             return answers
 
-        idle = frozenset[str]() if names == [BLOCK] else frozenset({BLOCK})
+        idle = frozenset[str]()
+        if names != [BLOCK]:
+            idle = frozenset({BLOCK})
+        stored = adresse
         try:
             _, left_out = await update_fitting(write, names, idle=idle)
-            stored = (
-                await self._complete(observed, adresse["id"], answers[-1])
-                if answers
-                else adresse
-            )
+            if answers:
+                stored = await self._complete(observed, adresse["id"], answers[-1])
         except BitByLawError:
-            report.wrote_advoware |= bool(answers)
+            run.report.wrote_advoware |= bool(answers)
             raise
-        report.wrote_advoware |= any(
-            stored.get(name) != adresse.get(name) for name in _WRITABLE
-        )
+        if any(stored.get(name) != adresse.get(name) for name in _WRITABLE):
+            run.report.wrote_advoware = True
         return settle_put(observed, action, stored, left_out)
 
     async def _is_as_observed(self, observed: Observation, action: Settle) -> bool:
         """Whether Advoware still has the Adresse as it was read: a PUT reverts what was entered since.
 
-        Telling people about a conflict takes time, and so does the Adresse before this one.
+        Notifying of a conflict takes time, and so does the Adresse before this one.
         """
-        return any(
-            adresse == action.adresse for adresse in await self._read_adressen(observed)
-        )
+        return action.adresse in await self._read_adressen(observed)
 
     async def _complete(
         self, observed: Observation, adresse_id: int, answer: Mapping[str, Any] | None
@@ -537,17 +547,10 @@ class AdressenSync:
         known = canonical_adresse(answer or {})
         if known.keys() >= _WRITABLE:
             return {**known, "id": adresse_id}
-        found = next(
-            (
-                adresse
-                for adresse in await self._read_adressen(observed)
-                if adresse["id"] == adresse_id
-            ),
-            None,
-        )
-        if found is None:
-            raise NotFound("Advoware", "the Adresse is gone after it was written")
-        return found
+        for adresse in await self._read_adressen(observed):
+            if adresse["id"] == adresse_id:
+                return adresse
+        raise NotFound("Advoware", "the Adresse is gone after it was written")
 
     async def _read_adressen(self, observed: Observation) -> list[Record]:
         """The Adressen as they are now.
@@ -562,185 +565,155 @@ class AdressenSync:
             )
         return again.adressen
 
-    async def _create_in_espocrm(
-        self,
-        observed: Observation,
-        action: CreateCAdressen,
-        store: SyncStore,
-        report: _Report,
-    ) -> None:
-        adresse = action.adresse
-        fixed = {
-            "beteiligteId": observed.beteiligte_id,
-            "syncStatus": "clean",
-            **_sync_fields(observed, adresse),
-        }
-        owner = {
-            name: action.attributes[name] for name in OWNER if name in action.attributes
-        }
-        fixed |= {name: action.attributes[name] for name in ("istStandard", "isActive")}
-        names = [
-            name
-            for name in action.attributes
-            if name not in fixed and name not in owner
-        ]
-
-        everything = {
-            **{name: action.attributes[name] for name in names},
-            **fixed,
-            **owner,
-        }
+    async def _create_in_espocrm(self, run: _Run, action: CreateCAdressen) -> None:
+        parts = self._parts_of(run.observed, action)
 
         async def created(row: Record, left_out: Mapping[str, str]) -> None:
-            reasons = {**_unfit_for_espocrm(adresse), **_comparable(left_out)}
+            reasons = {**_unfit_for_espocrm(action.adresse), **_comparable(left_out)}
+            row = {**parts.fixed, **row}
             done = link_created(
-                observed, {**fixed, **row}, adresse, reasons, side="espocrm"
+                run.observed, row, action.adresse, reasons, side="espocrm"
             )
-            await self._finish(observed, replace(done, attributes={}), store, report)
+            await self._finish(_Ending(run, replace(done, attributes={})))
 
         async def then(records: list[Record]) -> None:
             await created(records[0], {})
 
         async def alone(refusal: ForeignSystemError | None) -> None:
-            await created(
-                *await self._create_fitting(
-                    observed, action, names, fixed, owner, refusal
-                )
-            )
+            row, left_out = await self._create_fitting(run, parts, refusal)
+            await created(row, left_out)
 
-        creation = RecordWrite(
-            ENTITY_TYPE, None, everything, skips_duplicate_check=True
-        )
-        await self._write(
-            creation, then, alone, partial(self._show_failure, action, report=report)
-        )
+        creation = RecordWrite(ENTITY_TYPE, None, parts.all, skips_duplicate_check=True)
+        failed = partial(self._show_failure, run.report, action)
+        await self._write(creation, then, alone, failed)
+
+    def _parts_of(self, observed: Observation, action: CreateCAdressen) -> _NewRow:
+        """The attributes of a new CAdressen, by what becomes of them if EspoCRM refuses the record."""
+        attributes = dict(action.attributes)
+        owner = {name: attributes.pop(name) for name in OWNER if name in attributes}
+        fixed = {
+            "beteiligteId": observed.beteiligte_id,
+            "syncStatus": "clean",
+            **_sync_fields(observed, action.adresse),
+            "istStandard": attributes["istStandard"],
+            "isActive": attributes["isActive"],
+        }
+        for name in fixed:
+            attributes.pop(name, None)
+        return _NewRow(attributes, fixed, owner)
 
     async def _create_fitting(
-        self,
-        observed: Observation,
-        action: CreateCAdressen,
-        names: list[str],
-        fixed: Record,
-        owner: Record,
-        refusal: ForeignSystemError | None,
+        self, run: _Run, parts: _NewRow, refusal: ForeignSystemError | None
     ) -> tuple[Record, LeftOut]:
-        """Create the CAdressen with what EspoCRM takes of it; ``refusal`` is what it said to the whole."""
-        refusals = [] if refusal is None else [refusal]
+        """Create the CAdressen with what EspoCRM takes of it; ``refusal`` is its answer to the whole."""
+        owner = parts.owner
+        refusals = _first_answers(refusal)
 
         async def write(included: Sequence[str]) -> Record:
             if refusals:
                 raise refusals.pop()
-            chosen = {name: action.attributes[name] for name in included}
+            chosen = {name: parts.optional[name] for name in included}
             return await self._espocrm.create_entity(
-                ENTITY_TYPE, {**chosen, **fixed, **owner}, skip_duplicate_check=True
+                ENTITY_TYPE,
+                {**chosen, **parts.fixed, **owner},
+                skip_duplicate_check=True,
             )
 
+        names = list(parts.optional)
         try:
             return await create_fitting(write, names)
         except (Forbidden, ValidationFailed):
             if not owner:
                 raise
-            # EspoCRM may not let us assign records to him: the address is worth more than its assignee.
-            log(
-                self._context, "warning", "adressen.owner_refused", betnr=observed.betnr
-            )
-            owner = {}
-            return await create_fitting(write, names)
+        # EspoCRM may not let us assign records to him: the address is worth more than its assignee.
+        betnr = run.observed.betnr
+        log(self._context, "warning", "adressen.owner_refused", betnr=betnr)
+        owner = {}
+        return await create_fitting(write, names)
 
-    async def _finish(
-        self,
-        observed: Observation,
-        action: Settle,
-        store: SyncStore,
-        report: _Report,
-        *,
-        was_put: bool = False,
-        is_created: bool = False,
-    ) -> None:
+    async def _finish(self, ending: _Ending) -> None:
         """Write EspoCRM, then remember; only then problems and changes count, but for those in Advoware.
 
         Where the write is collected, problems count before: their Tasks go with it.
         """
-        if not was_put and not _changes_espocrm(action):
-            await self._finish_written(observed, action, store, report)
+        action, run = ending.action, ending.run
+        if not ending.was_put and not _changes_espocrm(action):
+            await self._finish_written(run, action)
             return
-        row, fixed = (
-            action.row,
-            {
-                **_sync_fields(observed, action.adresse),
-                "syncStatus": action.shown_status,
-            },
-        )
-        relies_on_version = (
-            bool(action.espocrm)
-            and self._writes is not None
-            and row.get("versionNumber") is not None
-        )
-
-        async def finish(written: Record, left_out: Mapping[str, str]) -> None:
-            done = settle_update(
-                observed, action, written, dict.fromkeys(_comparable(left_out), "")
-            )
-            await self._show_status(
-                row, {**row, **action.espocrm}, written, done, report
-            )
-            await self._finish_written(observed, done, store, report)
-            if is_created:
-                await store.end_create(ENTITY_TYPE, row["id"])
-
-        async def then(records: list[Record]) -> None:
-            await finish(records[0], {})
-
-        async def alone(refusal: ForeignSystemError | None) -> None:
-            try:
-                if action.espocrm and not is_created and await self._was_edited(row):
-                    report.was_edited = True
-                    report.note(_advoware_side(action))
-                    return
-                await finish(*await self._update_fitting(action, fixed, refusal))
-            except Exception:
-                report.note(_advoware_side(action) if was_put else [])
-                raise
-
-        version = row["versionNumber"] if relies_on_version else None
-        update = RecordWrite(
-            ENTITY_TYPE, row["id"], {**action.espocrm, **fixed}, version
-        )
-        if self._writes is not None and await self._writes.collects(ENTITY_TYPE):
-            if (
-                action.espocrm
-                and not is_created
-                and version is None
-                and await self._was_edited(row)
-            ):
-                report.was_edited = True
-                report.note(_advoware_side(action))
+        version = None
+        if action.espocrm and self._writes is not None:
+            version = action.row.get("versionNumber")
+        if await self._is_collected():
+            is_guarded = version is not None or not ending.may_overwrite_edit
+            if not is_guarded and await self._was_edited(action.row):
+                ending.leave_to_next_round()
                 return
-            report.notify(problems_of(observed, action))
-            report.note(_advoware_side(action) if was_put else [])
+            run.report.notify(problems_of(run.observed, action))
+            if ending.was_put:
+                ending.note_written()
+        attributes = {**action.espocrm, **ending.attributes}
         await self._write(
-            update, then, alone, partial(self._show_failure, action, report=report)
+            RecordWrite(ENTITY_TYPE, action.row["id"], attributes, version),
+            partial(self._end_collected, ending),
+            partial(self._end_alone, ending),
+            partial(self._show_failure, run.report, action),
         )
 
-    async def _finish_written(
-        self, observed: Observation, action: Settle, store: SyncStore, report: _Report
+    async def _is_collected(self) -> bool:
+        """Whether the writes of CAdressen are collected."""
+        return self._writes is not None and await self._writes.collects(ENTITY_TYPE)
+
+    async def _end_collected(self, ending: _Ending, records: list[Record]) -> None:
+        await self._end(ending, records[0], {})
+
+    async def _end_alone(
+        self, ending: _Ending, refusal: ForeignSystemError | None
     ) -> None:
-        await self._remember(observed, action.state, store)
-        report.notify(problems_of(observed, action))
-        report.note(changes_of(action))
+        action = ending.action
+        try:
+            if ending.may_overwrite_edit and await self._was_edited(action.row):
+                ending.leave_to_next_round()
+                return
+            written, left_out = await self._update_fitting(ending, refusal)
+            await self._end(ending, written, left_out)
+        except Exception:
+            if ending.was_put:
+                ending.note_written()
+            raise
+
+    async def _end(
+        self, ending: _Ending, written: Record, left_out: Mapping[str, str]
+    ) -> None:
+        """What follows when the CAdressen is written."""
+        run, action = ending.run, ending.action
+        refused = dict.fromkeys(_comparable(left_out), "")
+        done = settle_update(run.observed, action, written, refused)
+        expected = {**action.row, **action.espocrm}
+        await self._show_status(run.report, expected, written, done)
+        await self._finish_written(run, done)
+        if ending.is_created:
+            await run.store.end_create(ENTITY_TYPE, action.row["id"])
+
+    async def _finish_written(self, run: _Run, action: Settle) -> None:
+        await self._remember(run, action.state)
+        run.report.notify(problems_of(run.observed, action))
+        run.report.note(changes_of(action))
 
     async def _update_fitting(
-        self, action: Settle, fixed: Record, refusal: ForeignSystemError | None
+        self, ending: _Ending, refusal: ForeignSystemError | None
     ) -> tuple[Record, LeftOut]:
-        """Write the CAdressen without what EspoCRM refuses of it; ``refusal`` is what it said to the whole."""
-        refusals = [] if refusal is None or isinstance(refusal, Conflict) else [refusal]
+        """Write the CAdressen without what EspoCRM refuses of it; ``refusal`` is its answer to the whole."""
+        action = ending.action
+        refusals = _first_answers(refusal)
+        if isinstance(refusal, Conflict):
+            refusals = []
 
         async def write(included: Sequence[str]) -> Record:
             if refusals:
                 raise refusals.pop()
             chosen = {name: action.espocrm[name] for name in included}
             return await self._espocrm.update_entity(
-                ENTITY_TYPE, action.row["id"], {**chosen, **fixed}
+                ENTITY_TYPE, action.row["id"], {**chosen, **ending.attributes}
             )
 
         return await update_fitting(write, list(action.espocrm))
@@ -764,81 +737,55 @@ class AdressenSync:
         status: str,
         failed: Callable[[Exception], Awaitable[None]],
     ) -> None:
+        attributes = {"syncStatus": status}
+
         async def then(_records: list[Record]) -> None:
             return
 
         async def alone(_refusal: ForeignSystemError | None) -> None:
-            await self._espocrm.update_entity(
-                ENTITY_TYPE, entity_id, {"syncStatus": status}
-            )
+            await self._espocrm.update_entity(ENTITY_TYPE, entity_id, attributes)
 
-        await self._write(
-            RecordWrite(ENTITY_TYPE, entity_id, {"syncStatus": status}),
-            then,
-            alone,
-            failed,
-        )
+        update = RecordWrite(ENTITY_TYPE, entity_id, attributes)
+        await self._write(update, then, alone, failed)
 
     async def _show_status(
-        self,
-        row: Record,
-        expected: Record,
-        written: Record,
-        action: Settle,
-        report: _Report,
+        self, report: _Report, expected: Record, written: Record, action: Settle
     ) -> None:
         """Correct the status if the answer to our write shows more than we knew: an edit, or what it did not take."""
+        status = action.shown_status
         sent = {name for name in ESPOCRM_FIELDS if name in action.espocrm}
-        if _says_other(written, expected, but=sent) and await self._was_edited(
-            expected, but=sent
-        ):
+        is_other = _says_other(written, expected, but=sent)
+        if is_other and await self._was_edited(expected, but=sent):
             report.was_edited = True
-            await self._espocrm.update_entity(
-                ENTITY_TYPE, row["id"], {"syncStatus": "dirty"}
-            )
-        elif written.get("syncStatus", action.shown_status) != action.shown_status:
-            await self._espocrm.update_entity(
-                ENTITY_TYPE, row["id"], {"syncStatus": action.shown_status}
-            )
+            status = "dirty"
+        elif written.get("syncStatus", status) == status:
+            return
+        await self._espocrm.update_entity(
+            ENTITY_TYPE, expected["id"], {"syncStatus": status}
+        )
 
     async def _was_edited(self, row: Record, but: Collection[str] = ()) -> bool:
         """Whether the CAdressen says something else now than when it was listed, ``but`` some attributes.
 
         The answer to a write may show a value otherwise than a read does, and is no evidence of an edit.
         """
-        return _says_other(
-            await self._espocrm.get_entity(ENTITY_TYPE, row["id"]), row, but
-        )
+        now = await self._espocrm.get_entity(ENTITY_TYPE, row["id"])
+        return _says_other(now, row, but)
 
     async def _keep_what_will_be_lost(
-        self,
-        observed: Observation,
-        action: Settle,
-        fields: FieldPlan,
-        adresse: Record,
-        store: SyncStore,
+        self, run: _Run, action: Settle, fields: FieldPlan, adresse: Record
     ) -> bool:
-        """Put what is overwritten into the audit before that happens, and tell the values that give way to a person.
+        """Put what is overwritten into the audit before that happens, and notify of the values that give way.
 
         Returns whether there are such values.
         """
-        lost = [change for change in changes_of(action) if change.get("conflict")]
-        lines = [
-            *lost,
-            *(
-                change
-                for change in changes_of(action)
-                if _was_never_agreed(change, fields)
-            ),
-        ]
-        old, new = (
-            observed_block(adresse, action.state),
-            str(put_body(fields, adresse, put_names(fields)).get(BLOCK)),
-        )
-        if old and BLOCK in put_names(fields) and old != new:
-            lines.append(block_line(action.row, old, new))
+        changes = changes_of(action)
+        lost = [change for change in changes if change.get("conflict")]
+        lines = [*lost, *_overwritten_lines(action, changes, fields, adresse)]
         if lines:
-            result = "conflict_found" if lost else "overwritten"
+            result = "overwritten"
+            if lost:
+                result = "conflict_found"
             entry = AuditEntry(
                 ENTITY_TYPE,
                 action.row["id"],
@@ -846,60 +793,53 @@ class AdressenSync:
                 "sync",
                 result,
                 0.0,
-                observed.betnr,
+                run.observed.betnr,
                 lines,
             )
-            await store.append_audit(entry, observed.now)
+            await run.store.append_audit(entry, run.observed.now)
         for problem in action.lost:
             await self._notifications.notify(problem)
         return bool(lost)
 
     async def _show_failure(
-        self, action: Action, error: Exception, report: _Report
+        self, report: _Report, action: Action, error: Exception
     ) -> None:
         """Collect the failure; what a system refused also shows in the record's status."""
         name, label = _name_of(action)
-        self._record_failure(name, label, error, report)
-        row = (
-            action.row if isinstance(action, CreateAdresse | Settle | Ignore) else None
-        )
-        if isinstance(action, Broken) and "syncStatus" in action.record:
-            row = action.record
-        if (
-            isinstance(error, Unavailable)
-            or row is None
-            or row.get("syncStatus") == "failed"
-        ):
+        self._record_failure(report, name, label, error)
+        row = _row_of(action)
+        if row is None or row.get("syncStatus") == "failed":
             return
-
-        async def failed(further: Exception) -> None:
-            is_understood = isinstance(further, BitByLawError)
-            if not is_understood or isinstance(further, ConfigurationError):
-                raise further
-            log(
-                self._context,
-                "warning",
-                "adressen.status_not_written",
-                record=name,
-                error=type(further).__name__,
-            )
-
+        if isinstance(error, Unavailable):
+            return
+        failed = partial(self._log_status_not_written, name)
         try:
             await self._set_status(row["id"], "failed", failed)
         except BitByLawError as further:
             await failed(further)
 
+    async def _log_status_not_written(self, name: str, error: Exception) -> None:
+        is_understood = isinstance(error, BitByLawError)
+        if not is_understood or isinstance(error, ConfigurationError):
+            raise error
+        log(
+            self._context,
+            "warning",
+            "adressen.status_not_written",
+            record=name,
+            error=type(error).__name__,
+        )
+
     def _record_failure(
-        self, name: str, label: str, error: Exception, report: _Report
+        self, report: _Report, name: str, label: str, error: Exception
     ) -> None:
+        cause = _cause(error)
         report.errors.append(
-            failure_sentence("address_failed", adresse=label, value=_cause(error))
+            failure_sentence("address_failed", adresse=label, value=cause)
         )
-        place = (
-            ""
-            if isinstance(error, BitByLawError)
-            else "".join(traceback.format_tb(error.__traceback__)[-3:])
-        )
+        place = ""
+        if not isinstance(error, BitByLawError):
+            place = "".join(traceback.format_tb(error.__traceback__)[-3:])
         log(
             self._context,
             "error",
@@ -909,19 +849,14 @@ class AdressenSync:
             place=place,
         )
 
-    async def _remember(
-        self, observed: Observation, state: SyncState, store: SyncStore
-    ) -> None:
+    async def _remember(self, run: _Run, state: SyncState) -> None:
+        observed = run.observed
         known = observed.states.get(state.entity_id)
         if state == known:
             return
-        if (
-            known is not None
-            and known.advoware_id is not None
-            and not known.advoware_id.startswith(f"{observed.betnr}/")
-        ):
-            await store.save(left_behind(known, observed.now))
-        await store.save(replace(state, synced_at=observed.now))
+        if known is not None and _is_linked_elsewhere(known, observed):
+            await run.store.save(left_behind(known, observed.now))
+        await run.store.save(replace(state, synced_at=observed.now))
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
@@ -934,12 +869,9 @@ def _advoware_side(action: Settle) -> list[Mapping[str, Any]]:
 def _changes_espocrm(action: Settle) -> bool:
     """Whether the CAdressen has to be written for an action that has changed nothing in Advoware."""
     row, adresse = action.row, action.adresse
-    is_new_link = adresse is not None and row.get("advowareId") != adresse["id"]
-    return (
-        bool(action.espocrm)
-        or row.get("syncStatus") != action.shown_status
-        or is_new_link
-    )
+    if action.espocrm or row.get("syncStatus") != action.shown_status:
+        return True
+    return adresse is not None and row.get("advowareId") != adresse["id"]
 
 
 def _requests_nothing(action: Action) -> bool:
@@ -950,13 +882,68 @@ def _requests_nothing(action: Action) -> bool:
     return not is_put and not _changes_espocrm(action)
 
 
+def _overwritten_lines(
+    action: Settle,
+    changes: Iterable[Mapping[str, Any]],
+    fields: FieldPlan,
+    adresse: Record,
+) -> list[Mapping[str, Any]]:
+    """What else a PUT overwrites: values that were never compared, and a printed block."""
+    lines = [change for change in changes if _was_never_agreed(change, fields)]
+    names = put_names(fields)
+    old = observed_block(adresse, action.state)
+    if old and BLOCK in names:
+        new = str(put_body(fields, adresse, names).get(BLOCK))
+        if old != new:
+            lines.append(block_line(action.row, old, new))
+    return lines
+
+
 def _was_never_agreed(change: Mapping[str, Any], fields: FieldPlan) -> bool:
-    """Whether a value of Advoware gives way at the first sync, before anybody has compared the two sides."""
-    return (
-        change["side"] == "advoware"
-        and bool(change.get("old"))
-        and change["field"] not in fields.base
-    )
+    """Whether a value of Advoware gives way at the first sync, before the two sides were ever compared."""
+    if change["side"] != "advoware" or not change.get("old"):
+        return False
+    return change["field"] not in fields.base
+
+
+def _is_linked_elsewhere(state: SyncState, observed: Observation) -> bool:
+    """Whether a state links a CAdressen with another Beteiligter."""
+    link = state.advoware_id
+    return link is not None and not link.startswith(f"{observed.betnr}/")
+
+
+@dataclass(frozen=True)
+class _NewRow:
+    """The attributes of a new CAdressen.
+
+    ``optional`` can be left out one by one if EspoCRM refuses them, ``owner`` as a whole, ``fixed`` not at all.
+    """
+
+    optional: Record
+    fixed: Record
+    owner: Record
+
+    @property
+    def all(self) -> Record:
+        return {**self.optional, **self.fixed, **self.owner}
+
+
+def _first_answers(
+    refusal: ForeignSystemError | None,
+) -> list[ForeignSystemError]:
+    """The answers that are known before the first request is made."""
+    if refusal is None:
+        return []
+    return [refusal]
+
+
+def _row_of(action: Action) -> Record | None:
+    """The CAdressen whose status shows that an action has failed."""
+    if isinstance(action, CreateAdresse | Settle | Ignore):
+        return action.row
+    if isinstance(action, Broken) and "syncStatus" in action.record:
+        return action.record
+    return None
 
 
 _WRITABLE = frozenset({"strasse", "plz", "ort", BLOCK})
@@ -965,30 +952,29 @@ _WRITABLE = frozenset({"strasse", "plz", "ort", BLOCK})
 def _says_other(
     row: Mapping[str, Any], before: Mapping[str, Any], but: Collection[str] = ()
 ) -> bool:
-    """Whether people have said something else about a CAdressen, in what both records show, ``but`` some attributes."""
+    """Whether users say something else about a CAdressen, in what both records show, ``but`` some attributes."""
     common = row.keys() & before.keys() - set(but)
-    said, known = ({name: record[name] for name in common} for record in (row, before))
-    if _mapper.comparable_from_espocrm(said) != _mapper.comparable_from_espocrm(known):
-        return True
-    is_other_main = bool(said.get("istStandard")) != bool(known.get("istStandard"))
-    return is_other_main or (said.get("isActive") is False) != (
-        known.get("isActive") is False
+    return _statement({name: row[name] for name in common}) != _statement(
+        {name: before[name] for name in common}
     )
+
+
+def _statement(row: Record) -> tuple[Any, ...]:
+    """What users say with a CAdressen: its values, whether it is the main one, whether it is in use."""
+    values = _mapper.comparable_from_espocrm(row)
+    return values, bool(row.get("istStandard")), is_active(row)
 
 
 def _unfit_for_espocrm(adresse: Record) -> dict[str, tuple[str, str]]:
     """The fields of an Adresse that a new CAdressen cannot hold, with the reason."""
-    values = _mapper.comparable_from_advoware(adresse)
-    unfit = {
-        name: _mapper.unfit("espocrm", name, value, values)
-        for name, value in values.items()
-    }
     reasons = {"unknown": "unknown_advoware", "too_long": "too_long_espocrm"}
-    return {
-        name: (reasons[reason], "")
-        for name, reason in unfit.items()
-        if reason is not None
-    }
+    values = _mapper.comparable_from_advoware(adresse)
+    unfit = {}
+    for name, value in values.items():
+        reason = _mapper.unfit("espocrm", name, value, values)
+        if reason is not None:
+            unfit[name] = (reasons[reason], "")
+    return unfit
 
 
 def _comparable(left_out: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -997,51 +983,56 @@ def _comparable(left_out: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     return dict.fromkeys(fields, ("value_refused_espocrm", ""))
 
 
+#: Why an address failed, for people; the first one that fits.
+_CAUSES: tuple[tuple[type[ForeignSystemError], str], ...] = (
+    (UnexpectedAnswer, "{system} hat unverständlich geantwortet"),
+    (Unavailable, "{system} ist zurzeit nicht erreichbar"),
+    (ValidationFailed, "{system} lehnt sie ab"),
+    (Forbidden, "{system} erlaubt dem Programm die Änderung nicht"),
+    (NotFound, "in {system} nicht gefunden"),
+    (ForeignSystemError, "{system} meldet einen Fehler"),
+)
+
+
 def _cause(error: Exception) -> str:
     """Why an address failed, for people."""
     if not isinstance(error, ForeignSystemError):
         return "Fehler im Programm"
-    if isinstance(error, UnexpectedAnswer):
-        return f"{error.system} hat unverständlich geantwortet"
-    if isinstance(error, Unavailable):
-        return f"{error.system} ist zurzeit nicht erreichbar"
-    if isinstance(error, ValidationFailed):
-        return f"{error.system} lehnt sie ab" + (
-            f" („{error.reason}“)"
-            if error.system == "Advoware" and error.reason
-            else ""
-        )
-    if isinstance(error, Forbidden):
-        return f"{error.system} erlaubt dem Programm die Änderung nicht"
-    return (
-        f"in {error.system} nicht gefunden"
-        if isinstance(error, NotFound)
-        else f"{error.system} meldet einen Fehler"
-    )
+    text = next(text for kind, text in _CAUSES if isinstance(error, kind))
+    cause = text.format(system=error.system)
+    # What Advoware says is German.
+    is_worded = isinstance(error, ValidationFailed) and error.system == ADVOWARE
+    if is_worded and error.reason:
+        cause += f" („{error.reason}“)"
+    return cause
 
 
 def _sync_fields(observed: Observation, adresse: Mapping[str, Any] | None) -> Record:
-    linked = (
-        {"advowareId": adresse["id"], "advowareRowId": adresse.get("rowId")}
-        if adresse is not None
-        else {}
-    )
-    return {**linked, "advowareLastSync": format_date_time(observed.now)}
+    synced = {"advowareLastSync": format_date_time(observed.now)}
+    if adresse is None:
+        return synced
+    row_id = adresse.get("rowId")
+    return {"advowareId": adresse["id"], "advowareRowId": row_id, **synced}
 
 
 def _link_of(observed: Observation, row: Record) -> str:
     state = observed.state_of(row["id"])
-    return (
-        str(state.advoware_id)
-        if state is not None
-        else observed.link_of({"id": row.get("advowareId")})
-    )
+    if state is not None:
+        return str(state.advoware_id)
+    return observed.link_of({"id": row.get("advowareId")})
+
+
+def _not_among(
+    observed: Observation, rows: Iterable[Record], adressen: Iterable[Record]
+) -> set[str]:
+    """The ids of the CAdressen whose Adresse is not among these."""
+    present = {observed.link_of(adresse) for adresse in adressen}
+    return {row["id"] for row in rows if _link_of(observed, row) not in present}
 
 
 def _label_of(row: Mapping[str, Any]) -> str:
-    return _mapper.label(_mapper.comparable_from_espocrm(row)) or str(
-        row.get("bezeichnung") or ""
-    )
+    label = _mapper.label(_mapper.comparable_from_espocrm(row))
+    return label or str(row.get("bezeichnung") or "")
 
 
 def _name_of(action: Action) -> tuple[str, str]:

@@ -27,8 +27,8 @@ from services.core.errors import (
     WriteProtected,
     error_for_status,
 )
+from services.core.foreign_text import read_json
 from services.core.http import HttpAnswer, Params, send
-from services.core.json_text import read_json
 from services.core.log import Level, log
 from services.core.resources import Resources, current_resources
 from services.core.retry import retry_unavailable

@@ -44,7 +44,7 @@ class UnusableAccount(NeedsPerson):
 
 
 class Konten(NamedTuple):
-    """The Bankverbindungen of a Beteiligter; ``odd`` are those that cannot be told apart, because they have no id."""
+    """The Bankverbindungen of a Beteiligter; ``odd`` are those without an id."""
 
     usable: list[dict[str, Any]]
     odd: list[Any]

@@ -1,6 +1,6 @@
 """Sync of Bankverbindungen: from EspoCRM's CBankverbindungen to Advoware, which only ever creates them.
 
-Whatever differs later is told to a person, who compares and corrects it: changed bank data are how payment fraud
+Whatever differs later is reported to a person, who compares and corrects it: changed bank data are how payment fraud
 begins. Nothing is brought over from Advoware to EspoCRM.
 """
 
@@ -103,7 +103,7 @@ class _Report:
 
     Attributes:
         failure: why an event's record could not be written, as found out when the collected writes were done.
-        judged: the CBankverbindungen of which the run has found out all that there is to tell.
+        judged: the CBankverbindungen of which the run has found out all that there is to report.
         homes: the Bankverbindungen of other Beteiligte that were read, by betNr; None if that is gone.
     """
 
@@ -173,7 +173,7 @@ class BankverbindungenSync:
     # -- entrances ------------------------------------------------------------------------------------------------
 
     async def handle(self, event: SyncEvent) -> Outcome:
-        """Sync the record of a queue event, tell people what they have to do, and write the audit.
+        """Sync the record of a queue event, notify people of what they have to do, and write the audit.
 
         A failure that the record's status can show is not raised: the sync of the Beteiligter tries again. A record
         whose Beteiligter does not exist in Advoware yet waits; his sync takes it along. ``busy``: another run works on
@@ -206,12 +206,12 @@ class BankverbindungenSync:
         except (
             BitByLawError,
             ConfigurationError,
-        ) as error:  # only people could not be told; the cron does it
+        ) as error:  # only people could not be notified; the cron does it
             name = type(error).__name__
             log(
                 self._context,
                 "error",
-                "bankverbindungen.not_told",
+                "bankverbindungen.not_notified",
                 entity_id=event.entity_id,
                 error=name,
             )
@@ -324,7 +324,7 @@ class BankverbindungenSync:
     async def _handle_ownerless(
         self, row: Record, store: SyncStore, report: _Report
     ) -> Outcome:
-        """Nobody's: told, unless the sync of the Beteiligter whose it was tells what to do in Advoware."""
+        """It belongs to no one: reported, unless the sync of its earlier Beteiligter reports what to do in Advoware."""
         problem = row_problem(row, "bank_of_nobody")
         state = await store.load(ENTITY_TYPE, row["id"])
         if state is None or state.advoware_id is None:
@@ -333,7 +333,7 @@ class BankverbindungenSync:
         await self._flush()
         return Outcome(
             "failed",
-            error="InvalidInput: beteiligte: the Bankverbindung belongs to nobody",
+            error="InvalidInput: beteiligte: the Bankverbindung belongs to no one",
         )
 
     async def _handle_row(

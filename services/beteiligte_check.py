@@ -160,7 +160,7 @@ class BeteiligteCheck:
     async def _run(self, enqueue: Enqueue) -> Counter[str]:
         counts: Counter[str] = Counter()
         limit = self._resources.settings.vmh.cron_limit
-        counts["told"] = await self._notifications.retry_unfinished()
+        counts["notified"] = await self._notifications.retry_unfinished()
         found = [("asked", await self._asked(counts))]
         found += [
             (category.name, await self._ids(category, counts))
@@ -181,7 +181,7 @@ class BeteiligteCheck:
             return await notes.left_behind(
                 ENTITY_TYPE, before, self._resources.settings.vmh.cron_limit
             )
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             counts["errors"] += 1
             log(
                 self._context,
@@ -197,7 +197,7 @@ class BeteiligteCheck:
         """Of the next records that were synced once, those that EspoCRM does not list any more.
 
         Their sync finds out whether they are gone; several that certainly are become one task here. A run asks for one
-        page, so that all are seen in turn, also if one page cannot be read.
+        page, so that all get their turn, also if one page cannot be read.
         """
         try:
             store = SyncStore(await self._resources.database())
@@ -212,11 +212,11 @@ class BeteiligteCheck:
             listed = {row["id"] async for row in rows} if known else set()
             missing = [entity_id for entity_id in known if entity_id not in listed]
             return (
-                await self._tell_deleted(missing, store)
+                await self._notify_deleted(missing, store)
                 if len(missing) > 1
                 else missing
             )
-        except (BitByLawError, ConfigurationError, RedisError) as error:
+        except (BitByLawError, RedisError) as error:
             counts["errors"] += 1
             log(
                 self._context,
@@ -226,8 +226,8 @@ class BeteiligteCheck:
             )
             return []
 
-    async def _tell_deleted(self, missing: list[str], store: SyncStore) -> list[str]:
-        """Tell of all records that were deleted in one task, and forget them; returns the others."""
+    async def _notify_deleted(self, missing: list[str], store: SyncStore) -> list[str]:
+        """Notify of all records that were deleted in one task, and forget them; returns the others."""
         deleted: dict[str, SyncState] = {}
         for entity_id in missing:
             state = await store.load(ENTITY_TYPE, entity_id)
@@ -306,7 +306,7 @@ class BeteiligteCheck:
                     category.order_by,
                     offset=offset,
                 )
-            except (BitByLawError, ConfigurationError) as error:
+            except BitByLawError as error:
                 failures += 1
                 counts["errors"] += 1
                 log(

@@ -24,7 +24,6 @@ from services.beteiligte.finish import BeteiligteFinisher, Ending, was_edited_si
 from services.beteiligte.gone import GoneBeteiligte, inherit_state, missing_key
 from services.core.errors import (
     BitByLawError,
-    ConfigurationError,
     Conflict,
     EntityBusy,
     NeedsPerson,
@@ -91,7 +90,7 @@ from services.vmh_sync.notification.texts import (
     problem_sentence,
     words_for_people,
 )
-from services.vmh_sync.result import PartResult, Problem
+from services.vmh_sync.result import Details, FieldLine, PartResult, Problem
 from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
 
 TOPIC_PREFIX = "vmh.beteiligte"
@@ -213,7 +212,7 @@ class BeteiligteSync:
         return busy
 
     async def look_again(self, entity_id: str) -> Outcome:
-        """Carry out what others have asked for while something else held the record's lock."""
+        """Do what others have asked for while something else held the record's lock."""
         return await self.handle(
             SyncEvent(entity_id=entity_id, action="sync_check", source="cron")
         )
@@ -267,7 +266,7 @@ class BeteiligteSync:
             if run.changes:  # what was done is done, although the rest has to wait
                 await record(Outcome("waiting"))
             raise
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             if run.changes:  # what was done is done, although the job comes again
                 await record(Outcome("failed", error=shown_text(error)))
             raise
@@ -297,13 +296,13 @@ class BeteiligteSync:
             if espo.get("syncErrorMessage") == OLDER_STATE and not outcome.error:
                 await self._notifications.withdraw(
                     [OlderState.reason], RELEASED
-                )  # who is still held tells it again
+                )  # a record that is still held reports it again
             return outcome
         except EntityBusy:
             raise
         except NeedsPerson as error:
             return await self._hold(espo, error)
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             if is_no_records_fault(error):
                 raise
             return await self._fail(espo, error)
@@ -315,13 +314,13 @@ class BeteiligteSync:
         """Write what was collected and could not go with a status; what fails is left to the next sync, or the cron."""
         try:
             await self._writes.flush()
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             if is_no_records_fault(error):
                 raise
             log(
                 self._context,
                 "error",
-                "beteiligte.rest_not_written",
+                "beteiligte.remainder_not_written",
                 entity_id=entity_id,
                 error=type(error).__name__,
             )
@@ -346,7 +345,7 @@ class BeteiligteSync:
         )
 
     async def _handle_deleted(self, entity_id: str, store: SyncStore) -> Outcome:
-        """The record is gone from EspoCRM: nothing is deleted in Advoware, a person is told what may be done."""
+        """The record is gone from EspoCRM: nothing is deleted in Advoware, a person is notified of what may be done."""
         state = await store.load(ENTITY_TYPE, entity_id)
         betnr = state.advoware_id if state else None
         if state is not None and state.deleted_at is None and betnr is not None:
@@ -596,35 +595,39 @@ class BeteiligteSync:
             NotBefore: a part has to wait for an interrupted request.
         """
         parts = ending.parts
-        espocrm_lines = change_lines(observed, ending.plan, self._mapper)
-        # `late` is complete before anything is added: equal lines of one call all count.
-        late = [
-            line
-            for line in on_side("advoware", parts.changes)
-            if line not in run.changes
-        ]
-        run.changes += late
-        run.changes += on_side("espocrm", [*espocrm_lines, *parts.changes])
-        run.changes += ending.changes
+        self._keep_late_lines(observed, ending, run)
         if parts.not_before is not None:
             raise NotBefore("an interrupted request", parts.not_before)
         again = ending.was_edited or any(part.was_edited for part in parts.results)
         if ending.shows_other_fields or _shows_other_fields(observed, applied):
             again = True  # these fields are settled in a further round
-        message = "; ".join(parts.errors) or None
-        result = result_of(applied.plan, parts)
-        if message is not None:
-            result = str((ending.written or {}).get("syncStatus"))
-        return Outcome(result, str(observed.advo["betNr"]), error=message), again
+        betnr = str(observed.advo["betNr"])
+        if not parts.errors:
+            return Outcome(result_of(applied.plan, parts), betnr), again
+        result = str((ending.written or {}).get("syncStatus"))
+        return Outcome(result, betnr, error="; ".join(parts.errors)), again
+
+    def _keep_late_lines(
+        self, observed: Observation, ending: Ending, run: _Run
+    ) -> None:
+        """Keep the audit's lines about EspoCRM, and those about Advoware that are known only now."""
+        changes = ending.parts.changes
+        # Complete before anything is added: equal lines of one call all count.
+        late = []
+        for line in on_side("advoware", changes):
+            if line not in run.changes:
+                late.append(line)
+        run.changes += late
+        espocrm_lines = change_lines(observed, ending.plan, self._mapper)
+        run.changes += on_side("espocrm", [*espocrm_lines, *changes])
+        run.changes += ending.changes
 
     async def _notify_lost_contacts(self, observed: Observation, parts: Parts) -> None:
         """Notify of conflicts in the Kommunikation; the other parts do so themselves."""
         fields = []
         for line in parts.kommunikation.changes:
             if line.get("conflict"):
-                fields.append(
-                    {name: line.get(name) for name in ("field", "old", "new")}
-                )
+                fields.append(FieldLine(line["field"], line["old"], line["new"]))
         if fields:
             await self.resolve_conflict_espocrm_wins(
                 observed.espo, observed.advo, fields
@@ -699,14 +702,10 @@ class BeteiligteSync:
         )
         await store.append_audit(entry, self._now())
         if plan.conflicts:
-            fields = [
-                {
-                    "field": item.field,
-                    "old": text_of(item.advoware),
-                    "new": text_of(item.espocrm),
-                }
-                for item in plan.conflicts
-            ]
+            fields = []
+            for item in plan.conflicts:
+                old, new = text_of(item.advoware), text_of(item.espocrm)
+                fields.append(FieldLine(item.field, old, new))
             await self.resolve_conflict_espocrm_wins(
                 observed.espo, observed.advo, fields
             )
@@ -723,7 +722,7 @@ class BeteiligteSync:
         ) -> PartResult:
             try:
                 return await part()
-            except (BitByLawError, ConfigurationError) as error:
+            except BitByLawError as error:
                 if isinstance(error, EntityBusy) or is_no_records_fault(error):
                     raise
                 return PartResult(errors=(f"{name}: {failure_sentence(error)}",))
@@ -772,7 +771,7 @@ class BeteiligteSync:
     async def handle_advoware_deleted(
         self, espo: Record, betnr: str, state: SyncState | None, store: SyncStore
     ) -> Outcome:
-        """Advoware does not know the betNr: show it, keep the record, tell a person, wait for an edit.
+        """Advoware does not know the betNr: show it, keep the record, notify a person, wait for an edit.
 
         Raises:
             OlderState: Advoware has lost its last numbers, as after a restored backup.
@@ -784,7 +783,7 @@ class BeteiligteSync:
             raise OlderState(f"betnr {betnr} and its neighbours are gone from Advoware")
         if espo.get("syncStatus") != "deleted_in_advoware":
             since = self._now().isoformat(timespec="seconds")
-            details = {"betnr": betnr, "name": espo.get("name"), "since": since}
+            details = Details(betnr=betnr, name=espo.get("name"), since=since)
             problem = Problem(
                 "missing_in_advoware",
                 ENTITY_TYPE,
@@ -799,15 +798,11 @@ class BeteiligteSync:
         return Outcome("deleted_in_advoware", betnr)
 
     async def _hold(self, espo: Record, error: NeedsPerson) -> Outcome:
-        """Leave the record alone, show why, and tell a person once; one task for all if Advoware was restored."""
-        details = {
-            "reason": error.reason,
-            "betnr": espo.get("betnr"),
-            "name": espo.get("name"),
-        }
+        """Leave the record alone, show why, and notify a person once; one task for all if Advoware was restored."""
+        details = Details(error.reason, espo.get("betnr"), espo.get("name"))
         key = f"{error.reason}:{ENTITY_TYPE}:{espo['id']}"
         if isinstance(error, OlderState):
-            details, key = {"reason": error.reason}, error.reason
+            details, key = Details(error.reason), error.reason
         problem = Problem(
             "general_manual_action", ENTITY_TYPE, espo["id"], key, details
         )
@@ -826,16 +821,14 @@ class BeteiligteSync:
         return Outcome("held", betnr_of(espo), error=f"{type(error).__name__}: {error}")
 
     async def resolve_conflict_espocrm_wins(
-        self, espo: Record, advo: Record, fields: list[Record]
+        self, espo: Record, advo: Record, fields: list[FieldLine]
     ) -> None:
-        """Tell a person which values of Advoware give way to EspoCRM's, one task for each set of values."""
-        details = {
-            "reason": "conflict",
-            "betnr": advo.get("betNr"),
-            "name": espo.get("name"),
-            "fields": fields,
-        }
-        values = json.dumps(fields, sort_keys=True, default=str)
+        """Notify a person of which values of Advoware give way to EspoCRM's, one task for each set of values."""
+        details = Details(
+            "conflict", advo.get("betNr"), espo.get("name"), fields=tuple(fields)
+        )
+        lines = [line.as_json() for line in fields]
+        values = json.dumps(lines, sort_keys=True, default=str)
         digest = hashlib.sha256(values.encode()).hexdigest()[:16]
         key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{digest}"
         await self._notifications.notify(
@@ -843,12 +836,12 @@ class BeteiligteSync:
         )
 
     async def _fail(self, espo: Record, error: Exception) -> Outcome:
-        """Write a failure into the record's status; after the fifth, tell a person."""
+        """Write a failure into the record's status; after the fifth, notify a person."""
         failure = beteiligte_status.failure(espo, _failure_message(error), self._now())
         await self._finisher.notify_given_up(espo, failure)
         await self._write_status_beside_edits(espo, failure)
         text = f"{type(error).__name__}: unexpected; see the log"
-        if isinstance(error, BitByLawError | ConfigurationError):
+        if isinstance(error, BitByLawError):
             text = shown_text(error)
         return Outcome(failure["syncStatus"], betnr_of(espo), error=text)
 
@@ -874,7 +867,7 @@ def _backs_off(espo: Record, requested: frozenset[str], now: datetime) -> bool:
 
 
 def _with_known_rechtsform(espo: Record, state: SyncState | None) -> Record:
-    """The record with its last known legal form if it does not show one: it tells the kind all the same."""
+    """The record with its last known legal form if it does not show one: it shows the kind all the same."""
     if state is None or "rechtsform" in espo or "rechtsform" not in state.base:
         return espo
     form = base_from_json(state.base)["rechtsform"].espocrm

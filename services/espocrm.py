@@ -293,13 +293,9 @@ class EspoCRMAPI:
         (`refused_place`). The request has a key, so it is repeated while its fate is unknown: a second one gets the
         first answer and writes nothing.
         """
-        offer = await self.write_offer()
-        types = {write.entity_type for write in writes}
-        if offer is None or not types <= offer.entity_types:
+        if not await self._is_offered(writes):
             return None
-        if len(writes) > offer.max_writes:
-            return None
-        body = {"key": uuid4().hex, "writes": [_write_body(write) for write in writes]}
+        body = {"key": uuid4().hex, "writes": list(map(_write_body, writes))}
         try:
             answer = await self._call(
                 "POST", WRITE_ACTION, json_data=body, repeatable=True
@@ -307,10 +303,19 @@ class EspoCRMAPI:
         except _NoWriteActionError:  # it has gone since we asked
             self._session.offer = None
             return None
-        results = answer.get("results") if isinstance(answer, dict) else None
+        results = None
+        if isinstance(answer, dict):
+            results = answer.get("results")
         if not isinstance(results, list) or len(results) != len(writes):
             raise UnexpectedAnswer(SYSTEM, "expected a result of each write")
-        return [_written_record(result) for result in results]
+        return list(map(_written_record, results))
+
+    async def _is_offered(self, writes: Sequence[RecordWrite]) -> bool:
+        """Whether the extension takes these writes in one request."""
+        offer = await self.write_offer()
+        if offer is None or len(writes) > offer.max_writes:
+            return False
+        return all(write.entity_type in offer.entity_types for write in writes)
 
     async def _call(
         self,

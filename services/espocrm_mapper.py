@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from services.core.errors import NameMissing
@@ -37,45 +38,75 @@ from services.values.merge import (
 ANREDEN = ("Herr", "Frau", "Divers")
 _ANREDE_BY_FOLDED = {name.casefold(): name for name in ANREDEN}
 
-#: comparable field -> EspoCRM attribute
-PERSON_FIELDS = {
-    "anrede": "salutationName",
-    "vorname": "firstName",
-    "name": "lastName",
-    "geburtsdatum": "dateOfBirth",
-}
-COMPANY_FIELDS = {
-    "name": "firmenname",
-    "handelsRegisterNummer": "handelsregisterNummer",
-    "art": "handelsregisterArt",
-    "registergericht": "registergericht",
-}
+
+@dataclass(frozen=True)
+class Field:
+    """A field of the master data that both systems have.
+
+    Merge, lengths, schema check, audit, tasks and preview follow from it: one row is all that a field needs here.
+
+    Attributes:
+        advoware: its name in Advoware, which the comparable values use.
+        espocrm: its attribute in EspoCRM.
+        label: what users call it.
+        kind: who has it; None for the legal form, which decides the kind.
+        advoware_length, espocrm_length: the longest text that each system takes [A]; None if it is no free text there.
+        options: the values of a list.
+        is_date: whether it is a date.
+    """
+
+    advoware: str
+    espocrm: str
+    label: str
+    kind: Kind | None
+    advoware_length: int | None = None
+    espocrm_length: int | None = None
+    options: tuple[str, ...] = ()
+    is_date: bool = False
+
+
+FIELDS = (
+    Field("rechtsform", "rechtsform", "Rechtsform", None, 50, 50),
+    Field("anrede", "salutationName", "Anrede", "person", 50, options=ANREDEN),
+    Field("vorname", "firstName", "Vorname", "person", 100, 100),
+    Field("name", "lastName", "Nachname", "person", 250, 100),
+    Field("geburtsdatum", "dateOfBirth", "Geburtsdatum", "person", is_date=True),
+    Field("name", "firmenname", "Firma", "company", 250, 250),
+    Field(
+        "handelsRegisterNummer",
+        "handelsregisterNummer",
+        "Handelsregisternummer",
+        "company",
+        advoware_length=50,
+        espocrm_length=50,
+    ),
+    Field("art", "handelsregisterArt", "Registerart", "company", 20, 20),
+    Field("registergericht", "registergericht", "Registergericht", "company", 100, 100),
+)
+
+
+def _attributes_of(kind: Kind) -> dict[str, str]:
+    """The attributes of EspoCRM for persons, or for companies, by comparable field."""
+    return {field.advoware: field.espocrm for field in FIELDS if field.kind == kind}
+
+
+PERSON_FIELDS = _attributes_of("person")
+COMPANY_FIELDS = _attributes_of("company")
 FIELDS_OF: Mapping[Kind, Mapping[str, str]] = {
     "person": PERSON_FIELDS,
     "company": COMPANY_FIELDS,
 }
 _ALL_FIELDS = {**COMPANY_FIELDS, **PERSON_FIELDS}
+_DATES = frozenset(field.advoware for field in FIELDS if field.is_date)
 #: What makes two records the same person or company; other fields may have been corrected since.
 IDENTITY = ("name", "vorname", "geburtsdatum")
 
-#: Longest value per field that Advoware takes [A] and that EspoCRM takes.
+#: The longest text that Advoware takes, by comparable field, and that EspoCRM takes, by attribute.
 ADVOWARE_LENGTHS = {
-    "name": 250,
-    "vorname": 100,
-    "anrede": 50,
-    "rechtsform": 50,
-    "handelsRegisterNummer": 50,
-    "art": 20,
-    "registergericht": 100,
+    field.advoware: field.advoware_length for field in FIELDS if field.advoware_length
 }
 ESPOCRM_LENGTHS = {
-    "firstName": 100,
-    "lastName": 100,
-    "firmenname": 250,
-    "rechtsform": 50,
-    "handelsregisterNummer": 50,
-    "handelsregisterArt": 20,
-    "registergericht": 100,
+    field.espocrm: field.espocrm_length for field in FIELDS if field.espocrm_length
 }
 #: The field in which the extension notes what was erased.
 ERASED = "erasedFields"
@@ -159,7 +190,7 @@ class BeteiligteMapper:
         """Comparable values as Advoware's attributes; empty ones as "" (dates as None)."""
         attributes = dict(values)
         for name, value in values.items():
-            if value is None and name != "geburtsdatum":
+            if value is None and name not in _DATES:
                 attributes[name] = ""
         return attributes
 
@@ -219,7 +250,7 @@ class BeteiligteMapper:
         if kind_of_espocrm(espo) == "person":
             attributes: tuple[str, ...] = ("firmenname",)
         else:  # its name may stand in lastName; that is left out, being the same as the name
-            attributes = ("salutationName", "firstName", "lastName", "dateOfBirth")
+            attributes = tuple(PERSON_FIELDS.values())
         name = self.comparable_from_espocrm(espo).get("name")
         unheld = {}
         for attribute in attributes:
@@ -359,7 +390,7 @@ def _is_named_by_last_name(espo: Record) -> bool:
 def _espocrm_value(name: str, raw: Any) -> Value:
     if is_no_text(raw):
         return Unknown(str(raw))
-    if name == "geburtsdatum":
+    if name in _DATES:
         return comparable_date(raw)
     text = comparable_text(raw)
     if name == "anrede":
@@ -368,7 +399,7 @@ def _espocrm_value(name: str, raw: Any) -> Value:
 
 
 def _advoware_value(name: str, raw: Any) -> Value:
-    if name == "geburtsdatum" and not is_no_text(raw):
+    if name in _DATES and not is_no_text(raw):
         return comparable_date(raw, of_a_database=True)
     value = _espocrm_value(name, raw)
     if name == "anrede" and isinstance(value, str) and value not in ANREDEN:

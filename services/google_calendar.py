@@ -31,6 +31,7 @@ from services.core.errors import (
     LoginRefused,
     NotFound,
     RateLimited,
+    SyncTokenExpired,
     Unavailable,
     UnexpectedAnswer,
     UpstreamTimeout,
@@ -61,10 +62,6 @@ _QUOTA_REASONS = frozenset(
 
 Json = dict[str, Any]
 Work = Callable[[Any], Any]
-
-
-class SyncTokenExpired(ForeignSystemError):
-    """Google no longer knows, or never knew, the sync token: list the whole calendar. The pairs stay."""
 
 
 class Events(NamedTuple):

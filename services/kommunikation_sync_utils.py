@@ -9,7 +9,7 @@ stops the others. Nothing is lost or done twice when a run breaks off, because t
 * what waits for EspoCRM (values from Advoware) is in `PartResult.states`, which the caller stores after its PUT.
 
 What was sent is compared with what is read back, on both sides: refused and altered values are remembered as a pair,
-told, and neither sent again nor copied back.
+reported, and neither sent again nor copied back.
 
 A Kommunikation created just before a crash is in no base. It is found by its value, be it EspoCRM's or one that was
 about to be created.
@@ -18,6 +18,7 @@ about to be created.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -34,7 +35,7 @@ from services.core.errors import (
     Unavailable,
     ValidationFailed,
 )
-from services.core.log import log
+from services.core.log import Level, log
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.kommunikation_mapper import (
@@ -42,6 +43,7 @@ from services.kommunikation_mapper import (
     FAMILIES,
     VALUE_ATTRIBUTE,
     AdvowareEntry,
+    EspoArray,
     EspoEntry,
     Key,
     advoware_entries,
@@ -69,7 +71,9 @@ from services.vmh_sync.kommunikation.outcome import (
     verify,
 )
 from services.vmh_sync.kommunikation.plan import (
+    Base,
     Change,
+    Link,
     Notice,
     Observation,
     Plan,
@@ -80,7 +84,7 @@ from services.vmh_sync.kommunikation.plan import (
 )
 from services.vmh_sync.kommunikation.texts import part_error, problem_of
 from services.vmh_sync.notification.texts import problem_sentence
-from services.vmh_sync.result import Direction, PartResult
+from services.vmh_sync.result import Direction, PartResult, Problem
 from services.vmh_sync.store import SyncState, SyncStore
 
 ENTITY_TYPE = "CBeteiligte.Kommunikation"
@@ -222,7 +226,7 @@ class KommunikationSyncManager:
         run = _Run(
             espo, advo, store, observed, plan, options, memory, memory, complete, kept
         )
-        return await self._carry_out(run)
+        return await self._apply(run)
 
     async def _plan(
         self, espo: Record, advo: Record, memory: Memory, options: Mapping[str, bool]
@@ -235,27 +239,38 @@ class KommunikationSyncManager:
         """
         shared: Shared = {}
         searched: set[Key] = set()
-        for round_number in range(MAX_ROUNDS + 1):
-            observed = replace(_observe(espo, advo, memory), shared=shared)
-            plan = make_plan(observed, **options)
-            repeats = bool(posts(plan) & memory.posted)
-            if repeats:
-                self._require_answered(memory)
-            if (
-                plan.vanished or repeats
-            ):  # that an entry is gone, or was never created, is not believed at once
-                advo = await self._read_again(espo, advo)
-                observed = replace(_observe(espo, advo, memory), shared=shared)
-                plan = make_plan(observed, **options)
+        for _ in range(MAX_ROUNDS):
+            advo, observed, plan = await self._plan_once(
+                espo, advo, memory, options, shared
+            )
             new = [entry for entry in plan.incoming if entry.key not in searched]
-            if not new or round_number == MAX_ROUNDS:
-                break
+            if not new:
+                return advo, observed, plan
             searched |= {entry.key for entry in new}
             shared = {**shared, **await self._shared_rows(new, espo["id"])}
-            if (
-                plan.writes
-            ):  # a request would revert what a user has entered during the search
+            if plan.writes:
+                # A request would revert what a user has entered during the search.
                 advo = await self._read_again(espo, advo)
+        return await self._plan_once(espo, advo, memory, options, shared)
+
+    async def _plan_once(
+        self,
+        espo: Record,
+        advo: Record,
+        memory: Memory,
+        options: Mapping[str, bool],
+        shared: Shared,
+    ) -> tuple[Record, Observation, Plan]:
+        """The plan; that an entry is gone, or was never created, is believed only after a second read."""
+        observed = replace(_observe(espo, advo, memory), shared=shared)
+        plan = make_plan(observed, **options)
+        repeats = bool(posts(plan) & memory.posted)
+        if repeats:
+            self._require_answered(memory)
+        if plan.vanished or repeats:
+            advo = await self._read_again(espo, advo)
+            observed = replace(_observe(espo, advo, memory), shared=shared)
+            plan = make_plan(observed, **options)
         return advo, observed, plan
 
     async def _read_again(self, espo: Record, advo: Record) -> Record:
@@ -301,7 +316,7 @@ class KommunikationSyncManager:
         """What can be written after EspoCRM has refused ``result.espocrm``; None if the arrays are not to blame.
 
         EspoCRM names the field, not the entry, so the entries are tried one by one, each with the arrays as they are
-        in EspoCRM. What is left is what EspoCRM has accepted; what was refused is told with its value.
+        in EspoCRM. What is left is what EspoCRM has accepted; what was refused is reported with its value.
 
         Raises:
             ForeignSystemError: EspoCRM does not answer; `Conflict` if the record was edited meanwhile.
@@ -311,12 +326,10 @@ class KommunikationSyncManager:
         if run is None or not families:
             return None
         for family in families:
-            if (
-                family in run.narrowed
-            ):  # accepted a moment ago, refused now: leave the array alone
-                run.observed = replace(
-                    run.observed, blocked=run.observed.blocked | {family}
-                )
+            if family in run.narrowed:
+                # Accepted a moment ago, refused now: leave the array alone.
+                blocked = run.observed.blocked | {family}
+                run.observed = replace(run.observed, blocked=blocked)
             else:
                 await self._narrow_family(run, family)
             run.narrowed.add(family)
@@ -335,47 +348,44 @@ class KommunikationSyncManager:
 
     async def _narrow_family(self, run: _Run, family: Family) -> None:
         """Find what EspoCRM accepts of an array; the answer is in ``run.observed`` afterwards."""
-        attribute = DATA_ATTRIBUTE[family]
-        suspects = list(
-            dict.fromkeys(
-                entry.key for entry in run.plan.incoming if entry.key.family == family
-            )
-        )
+        suspects = []
+        for entry in run.plan.incoming:
+            if entry.key.family == family and entry.key not in suspects:
+                suspects.append(entry.key)
         before = run.observed
-        run.observed = replace(
-            before, refused_by_espocrm=before.refused_by_espocrm | frozenset(suspects)
-        )
+        refused = before.refused_by_espocrm | frozenset(suspects)
+        run.observed = replace(before, refused_by_espocrm=refused)
         if not await self._accepts(run, family):
-            # Numbers from before EspoCRM's international mode: the same ones in E.164.
-            run.observed = replace(run.observed, modern=run.observed.modern | {family})
-            incoming = run.plan_again().incoming
-            shared = (
-                await self._shared_rows(incoming, run.espo["id"]) if incoming else {}
-            )
-            run.observed = replace(
-                run.observed, shared={**run.observed.shared, **shared}
-            )
-            if attribute not in run.plan_again().espocrm or not await self._accepts(
-                run, family
-            ):
+            await self._modernise(run, family)
+            if not await self._is_accepted_change(run, family):
                 run.observed = replace(before, blocked=before.blocked | {family})
                 return
         for key in suspects:
             smaller = run.observed
-            run.observed = replace(
-                smaller, refused_by_espocrm=smaller.refused_by_espocrm - {key}
-            )
-            if attribute not in run.plan_again().espocrm or not await self._accepts(
-                run, family
-            ):
+            fewer = smaller.refused_by_espocrm - {key}
+            run.observed = replace(smaller, refused_by_espocrm=fewer)
+            if not await self._is_accepted_change(run, family):
                 run.observed = smaller
+
+    async def _modernise(self, run: _Run, family: Family) -> None:
+        """Numbers from before EspoCRM's international mode: the same ones in E.164."""
+        run.observed = replace(run.observed, modern=run.observed.modern | {family})
+        incoming = run.plan_again().incoming
+        if not incoming:
+            return
+        shared = await self._shared_rows(incoming, run.espo["id"])
+        run.observed = replace(run.observed, shared={**run.observed.shared, **shared})
+
+    async def _is_accepted_change(self, run: _Run, family: Family) -> bool:
+        """Whether the plan changes the array, and EspoCRM takes it."""
+        is_changed = DATA_ATTRIBUTE[family] in run.plan_again().espocrm
+        return is_changed and await self._accepts(run, family)
 
     async def _accepts(self, run: _Run, family: Family) -> bool:
         """Whether EspoCRM takes the array as it is planned now; if so, it is written."""
         attribute = DATA_ATTRIBUTE[family]
-        arrays = {
-            attribute: run.plan_again().espocrm.get(attribute, run.espo[attribute])
-        }
+        planned = run.plan_again().espocrm.get(attribute, run.espo[attribute])
+        arrays = {attribute: planned}
         arrays |= _plain_values(arrays, run.observed.modern)
         version = run.version or run.espo.get("versionNumber")
         try:
@@ -397,33 +407,16 @@ class KommunikationSyncManager:
         run = result.run
         if run is None:
             return result
-        final, notices = _final_memory(run), []
-        links, entries = (
-            dict(final.links),
-            {entry.id: entry for entry in advoware_entries(run.advo)},
-        )
-        altered = [
-            pair for family in FAMILIES for pair in _altered(run.plan, record, family)
-        ]
-        for sent, stored in altered:
-            for entry_id in [
-                entry_id for entry_id, link in links.items() if link.espocrm == sent.key
-            ]:
-                other = stored.key if stored else None
-                links[entry_id] = replace(
-                    links[entry_id], espocrm=other, held="kom_altered_by_espocrm"
-                )
-                if entry_id in entries:
-                    notices.append(_notice_of_entry(entries[entry_id], stored))
+        final = _final_memory(run)
+        links, notices = _confirmed(run, record, final.links)
         if not notices:
             return result
         problems = [problem_of(notice, run.espo, run.ahead.betnr) for notice in notices]
+        standing = [*result.standing, *map(problem_sentence, problems)]
         return replace(
             result,
             problems=(*result.problems, *problems),
-            standing=tuple(
-                dict.fromkeys([*result.standing, *map(problem_sentence, problems)])
-            ),
+            standing=tuple(dict.fromkeys(standing)),
             states=(self._state(run.espo, replace(final, links=links)),),
         )
 
@@ -434,60 +427,32 @@ class KommunikationSyncManager:
 
         EspoCRM has one row for each value, and our PUT overwrites its flags for all records.
         """
-        wanted = {
-            (entry.key.family, entry.written.lower()): entry for entry in incoming
-        }
-        filters = [
-            equals(VALUE_ATTRIBUTE[family], entry.written)
-            for (family, _), entry in wanted.items()
-        ]
+        wanted = {}
+        for entry in incoming:
+            wanted[_row_key(entry)] = equals(
+                VALUE_ATTRIBUTE[entry.key.family], entry.written
+            )
         found: dict[tuple[Family, str], Row] = {}
-        async for other in self._espocrm.search_entities(
-            OWNER_TYPE, [any_of(*filters)], ["id"]
-        ):
+        others = self._espocrm.search_entities(
+            OWNER_TYPE, [any_of(*wanted.values())], ["id"]
+        )
+        async for other in others:
             if other["id"] == own_id:
                 continue
             record = await self._espocrm.get_entity(OWNER_TYPE, other["id"])
-            for family in FAMILIES:
-                rows = {
-                    (family, entry.written.lower()): entry.raw
-                    for entry in espocrm_entries(record, family)
-                }
-                found |= {
-                    key: row
-                    for key, row in rows.items()
-                    if key in wanted and key not in found
-                }
+            for entry in read_espocrm(record).entries:
+                if _row_key(entry) in wanted:
+                    found.setdefault(_row_key(entry), entry.raw)
             if found.keys() == wanted.keys():
                 break
         return found
 
     # -- apply and record -----------------------------------------------------------------------------------------
 
-    async def _carry_out(self, run: _Run) -> KommunikationResult:
-        plan, memory = run.plan, run.before
-        run.unreported = _unreported(memory, run.advo)
-        lost = (*run.unreported, *map(_line, _losses(plan)))
-        new = posts(plan)
-        posted_at = (
-            self._resources.clock().astimezone(UTC).isoformat()
-            if new
-            else memory.posted_at
-        )
-        run.ahead = replace(
-            memory, lost=lost, posted=memory.posted | new, posted_at=posted_at
-        )
-        if run.observed.advoware.odd:
-            log(
-                self._context,
-                "warning",
-                "kommunikation.odd_rows",
-                entity_id=run.espo["id"],
-                rows=[
-                    f"{place}: {what}"
-                    for place, what in run.observed.advoware.odd.items()
-                ],
-            )
+    async def _apply(self, run: _Run) -> KommunikationResult:
+        plan = run.plan
+        self._look_ahead(run)
+        self._log_odd_rows(run)
         if plan.writes:
             run.kept = await self._keep(run, run.ahead)
             try:
@@ -504,59 +469,81 @@ class KommunikationSyncManager:
         self._log(run, result)
         return result
 
+    def _look_ahead(self, run: _Run) -> None:
+        """What has to be stored before the first request: what may be lost, and what may be created."""
+        memory = run.before
+        run.unreported = _unreported(memory, run.advo)
+        lost = (*run.unreported, *map(_line, _losses(run.plan)))
+        new = posts(run.plan)
+        posted_at = memory.posted_at
+        if new:
+            posted_at = self._resources.clock().astimezone(UTC).isoformat()
+        run.ahead = replace(
+            memory, lost=lost, posted=memory.posted | new, posted_at=posted_at
+        )
+
+    def _log_odd_rows(self, run: _Run) -> None:
+        odd = run.observed.advoware.odd
+        if not odd:
+            return
+        log(
+            self._context,
+            "warning",
+            "kommunikation.odd_rows",
+            entity_id=run.espo["id"],
+            rows=[f"{place}: {what}" for place, what in odd.items()],
+        )
+
     async def _read_back(self, run: _Run) -> bool:
         """Compare what was sent with what Advoware stores; False if Advoware does not show it."""
-        run.advo = await self._advoware.get_beteiligter(run.before.betnr)
+        betnr = run.before.betnr
+        run.advo = await self._advoware.get_beteiligter(betnr)
         if _shows_nothing(run.espo, run.advo):
             return False
         run.reread = True
         repairs = verify(run.applied, run.advo)
         run.kept = await self._keep(run, _after_writes(run))
-        for (
-            entry_id,
-            record,
-        ) in repairs:  # a note that lost what a person has written, for our marker
+        for entry_id, record in repairs:
+            # A note that lost what a person has written, for our marker.
             try:
-                await self._advoware.update_kommunikation(
-                    run.before.betnr, entry_id, record
-                )
+                await self._advoware.update_kommunikation(betnr, entry_id, record)
             except ForeignSystemError as error:
                 run.applied.errors.append(part_error("kom_write_failed"))
                 self._log_failure(run, "note", error)
         if repairs:
-            run.advo = await self._advoware.get_beteiligter(run.before.betnr)
+            run.advo = await self._advoware.get_beteiligter(betnr)
         return not _shows_nothing(run.espo, run.advo)
 
     def _result(self, run: _Run) -> KommunikationResult:
         plan, applied = run.plan, run.applied
         lines = (*run.unreported, *map(_line, [*plan.changes, *applied.changes]))
         final = _final_memory(run)
-        notices = [*plan.notices, *applied.notices, *_further_notices(run, lines)]
-        problems = {
-            problem.key: problem
-            for problem in (problem_of(n, run.espo, final.betnr) for n in notices)
-        }
-        standing = [
-            problem_sentence(problem_of(n, run.espo, final.betnr))
-            for n in notices
-            if n.is_standing
-        ]
-        hidden = [
-            part_error("kom_not_shown")
-            for family in FAMILIES
-            if not run.observed.espocrm.array(family).is_known
-        ]
+        problems: dict[str, Problem] = {}
+        standing = []
+        for notice in [*plan.notices, *applied.notices, *_further_notices(run, lines)]:
+            problem = problem_of(notice, run.espo, final.betnr)
+            problems[problem.key] = problem
+            if notice.is_standing:
+                standing.append(problem_sentence(problem))
+        errors = list(applied.errors)
+        for family in FAMILIES:
+            if not run.observed.espocrm.array(family).is_known:
+                errors.append(part_error("kom_not_shown"))
+        states: tuple[SyncState, ...] = ()
+        if run.kept != final.as_json():
+            states = (self._state(run.espo, final),)
+        advoware = None
+        if run.reread:
+            advoware = run.advo
         return KommunikationResult(
             espocrm=_attributes(run),
             changes=lines,
             problems=tuple(problems.values()),
-            errors=(*applied.errors, *hidden),
+            errors=tuple(errors),
             wrote_advoware=applied.wrote,
-            states=()
-            if run.kept == final.as_json()
-            else (self._state(run.espo, final),),
+            states=states,
             standing=tuple(dict.fromkeys(standing)),
-            advoware=run.advo if run.reread else None,
+            advoware=advoware,
             version_number=run.version,
             run=run,
         )
@@ -573,10 +560,7 @@ class KommunikationSyncManager:
             except ForeignSystemError as error:
                 self._log_failure(run, write.case, error)
                 run.applied.errors.append(part_error("kom_write_failed"))
-                is_away = isinstance(
-                    error, Unavailable | RateLimited | AuthenticationFailed
-                )
-                unavailable = unavailable + 1 if is_away else 0
+                unavailable = _count_away(unavailable, error)
                 if unavailable == MAX_UNAVAILABLE:
                     return
             except Exception as error:  # noqa: BLE001 - a defect at one value must not stop the others
@@ -634,13 +618,16 @@ class KommunikationSyncManager:
     def _log(self, run: _Run, result: PartResult) -> None:
         if not (run.plan.writes or result.espocrm or result.errors):
             return
-        cases = [write.case for write in run.plan.writes]
+        cases = Counter(write.case for write in run.plan.writes)
+        level: Level = "info"
+        if result.errors:
+            level = "warning"
         log(
             self._context,
-            "warning" if result.errors else "info",
+            level,
             "kommunikation.synced",
             entity_id=run.espo["id"],
-            writes={case: cases.count(case) for case in sorted(set(cases))},
+            writes=dict(sorted(cases.items())),
             espocrm=sorted(result.espocrm),
             errors=len(result.errors),
             problems=len(result.problems),
@@ -648,7 +635,9 @@ class KommunikationSyncManager:
 
     def _log_failure(self, run: _Run, case: str, error: Exception) -> None:
         """What failed and where, without what Advoware says: its words may contain the value."""
-        status = error.status if isinstance(error, ForeignSystemError) else None
+        status = None
+        if isinstance(error, ForeignSystemError):
+            status = error.status
         log(
             self._context,
             "warning",
@@ -713,11 +702,9 @@ def _refused_families(
     """The arrays that EspoCRM has refused: the one that its answer names, else all that were sent."""
     sent = [family for family in FAMILIES if DATA_ATTRIBUTE[family] in result.espocrm]
     name = _named_field(error)
-    return (
-        sent
-        if name is None
-        else [family for family in sent if name.startswith(VALUE_ATTRIBUTE[family])]
-    )
+    if name is None:
+        return sent
+    return [family for family in sent if name.startswith(VALUE_ATTRIBUTE[family])]
 
 
 def _named_field(error: ValidationFailed) -> str | None:
@@ -726,7 +713,9 @@ def _named_field(error: ValidationFailed) -> str | None:
         return str(error.details["messageTranslation"]["data"]["field"])
     except (KeyError, TypeError):
         match = re.search(r"field: (\w+)", error.reason)
-    return match[1] if match else None
+    if match is None:
+        return None
+    return match[1]
 
 
 def _altered(
@@ -736,18 +725,63 @@ def _altered(
     array = read_espocrm(record).array(family)
     if DATA_ATTRIBUTE[family] not in plan.espocrm or not array.is_complete:
         return []
-    stored = {entry.key for entry in array.entries}
     sent = {entry.key for entry in espocrm_entries(plan.espocrm, family)}
     extra = [entry for entry in array.entries if entry.key not in sent]
     found: list[tuple[EspoEntry, EspoEntry | None]] = []
-    for entry in plan.incoming:
-        if entry.key.family != family or entry.key in stored:
-            continue
+    for entry in _not_stored(plan, family, array):
         resembling = max(extra, key=partial(_likeness, entry), default=None)
         if resembling is not None:
             extra.remove(resembling)
         found.append((entry, resembling))
     return found
+
+
+def _not_stored(plan: Plan, family: Family, array: EspoArray) -> list[EspoEntry]:
+    """The values that were new to an array, and that EspoCRM does not show in it now."""
+    stored = {entry.key for entry in array.entries}
+    missing = []
+    for entry in plan.incoming:
+        if entry.key.family == family and entry.key not in stored:
+            missing.append(entry)
+    return missing
+
+
+def _confirmed(
+    run: _Run, record: Record, planned: Base
+) -> tuple[dict[int, Link], list[Notice]]:
+    """The links as EspoCRM's record confirms them, and what a person has to know of the others."""
+    links = dict(planned)
+    notices: list[Notice] = []
+    entries = {entry.id: entry for entry in advoware_entries(run.advo)}
+    for family in FAMILIES:
+        for sent, stored in _altered(run.plan, record, family):
+            stored_key = None
+            if stored is not None:
+                stored_key = stored.key
+            for entry_id in _linked_with(links, sent.key):
+                links[entry_id] = replace(
+                    links[entry_id], espocrm=stored_key, held="kom_altered_by_espocrm"
+                )
+                if entry_id in entries:
+                    notices.append(_notice_of_entry(entries[entry_id], stored))
+    return links, notices
+
+
+def _linked_with(links: Base, key: Key) -> list[int]:
+    """The ids of the entries that are linked with a value of EspoCRM."""
+    return [entry_id for entry_id, link in links.items() if link.espocrm == key]
+
+
+def _row_key(entry: EspoEntry) -> tuple[Family, str]:
+    """What makes two entries the same row in EspoCRM."""
+    return entry.key.family, entry.written.lower()
+
+
+def _count_away(before: int, error: ForeignSystemError) -> int:
+    """How many requests in a row have failed because Advoware is away."""
+    if isinstance(error, Unavailable | RateLimited | AuthenticationFailed):
+        return before + 1
+    return 0
 
 
 def _likeness(one: EspoEntry, other: EspoEntry) -> float:
@@ -775,7 +809,7 @@ def _after_writes(run: _Run) -> Memory:
 def _final_memory(run: _Run) -> Memory:
     """What is true once EspoCRM is written.
 
-    A request that failed may have been carried out all the same; the next run sees whether its value is lost.
+    A request that failed may have been applied all the same; the next run sees whether its value is lost.
     """
     done = run.applied.changes
     doubtful = tuple(
@@ -796,47 +830,45 @@ def _final_memory(run: _Run) -> Memory:
 def _refused_values(run: _Run) -> frozenset[Key]:
     """The values that Advoware does not create, as long as EspoCRM holds them and Advoware does not."""
     held = {entry.key for entry in run.observed.espocrm.entries}
-    there = {
-        link.espocrm
-        for link in planned_links(run.plan, run.before, run.applied).values()
-    }
-    return frozenset((run.before.refused | run.applied.refused_values) & held - there)
+    links = planned_links(run.plan, run.before, run.applied)
+    there = {link.espocrm for link in links.values()}
+    refused = run.before.refused | run.applied.refused_values
+    return frozenset(refused & held - there)
 
 
 def _not_taken(run: _Run) -> dict[Family, NotTaken]:
     """What EspoCRM has refused, with its arrays as they will be."""
+    observed = run.observed
     found = {}
     for family in FAMILIES:
-        keys = frozenset(
-            key for key in run.observed.refused_by_espocrm if key.family == family
-        )
-        if keys or family in run.observed.blocked:
-            rows = fingerprint_after(run.plan, run.observed.espocrm, family)
-            found[family] = NotTaken(rows, keys, family in run.observed.blocked)
+        refused = (key for key in observed.refused_by_espocrm if key.family == family)
+        keys = frozenset(refused)
+        is_blocked = family in observed.blocked
+        if keys or is_blocked:
+            rows = fingerprint_after(run.plan, observed.espocrm, family)
+            found[family] = NotTaken(rows, keys, is_blocked)
     return found
 
 
 def _further_notices(run: _Run, lines: Iterable[Record]) -> list[Notice]:
-    """What is told of values that were emptied in Advoware, and of rows that cannot be addressed."""
-    notices = [
-        Notice(
-            "kom_reverted", line["field"].rpartition(".")[2], line["old"], line["id"]
-        )
-        for line in lines
-        if line["case"] == "Var4" and line["side"] == "advoware" and line["new"] is None
-    ]
-    places = run.observed.advoware.odd
-    return [
-        *notices,
-        *(
+    """What is reported of values that were emptied in Advoware, and of rows that cannot be addressed."""
+    notices = []
+    for line in lines:
+        is_emptied = line["side"] == "advoware" and line["new"] is None
+        if line["case"] == "Var4" and is_emptied:
+            kind = line["field"].rpartition(".")[2]
+            notices.append(Notice("kom_reverted", kind, line["old"], line["id"]))
+    for place in run.observed.advoware.odd:
+        notices.append(
             Notice("kom_odd_row", "phone", f"Zeile {place}", is_standing=True)
-            for place in places
-        ),
-    ]
+        )
+    return notices
 
 
 def _notice_of_entry(entry: AdvowareEntry, stored: EspoEntry | None) -> Notice:
-    other = stored.written if stored else None
+    other = None
+    if stored is not None:
+        other = stored.written
     kind = kind_of(entry.komm_kz)
     return Notice(
         "kom_altered_by_espocrm", kind, entry.written, entry.id, other, is_standing=True
@@ -844,10 +876,8 @@ def _notice_of_entry(entry: AdvowareEntry, stored: EspoEntry | None) -> Notice:
 
 
 def _attributes(run: _Run) -> dict[str, Any]:
-    attributes = {
-        **run.plan.espocrm,
-        **_plain_values(run.plan.espocrm, run.observed.modern),
-    }
+    arrays = run.plan.espocrm
+    attributes = {**arrays, **_plain_values(arrays, run.observed.modern)}
     current_hash = kommunikation_hash(advoware_entries(run.advo))
     if current_hash != run.espo.get("kommunikationHash"):
         attributes["kommunikationHash"] = current_hash
@@ -861,18 +891,12 @@ def _plain_values(
 
     EspoCRM checks the primary value that it holds together with the array, unless it is given another one.
     """
-    values = {}
+    values: dict[str, Any] = {}
     for family in modern:
-        primary = next(
-            (
-                row
-                for row in arrays.get(DATA_ATTRIBUTE[family], ())
-                if row.get("primary")
-            ),
-            None,
-        )
-        if primary is not None:
-            values[VALUE_ATTRIBUTE[family]] = primary[VALUE_ATTRIBUTE[family]]
+        name = VALUE_ATTRIBUTE[family]
+        for row in arrays.get(DATA_ATTRIBUTE[family], ()):
+            if row.get("primary"):
+                values.setdefault(name, row[name])
     return values
 
 
@@ -886,4 +910,6 @@ def _line(change: Change) -> dict[str, Any]:
         "old": change.old,
         "new": change.new,
     }
-    return {**line, "conflict": True} if change.lost else line
+    if change.lost:
+        line["conflict"] = True
+    return line

@@ -64,6 +64,7 @@ from services.vmh_sync.notification.store import (
     NotificationStore,
     Responsible,
     fingerprint_of,
+    is_same_occurrence,
     problem_of,
     responsible_of,
 )
@@ -74,7 +75,7 @@ from services.vmh_sync.notification.texts import (
     withdrawn_description,
 )
 from services.vmh_sync.problem_texts import CATALOGUE
-from services.vmh_sync.result import ActionType, Problem
+from services.vmh_sync.result import ActionType, Details, Problem, RecordLine
 
 CLOSED = frozenset({"Completed", "Canceled"})
 RETRIES_PER_RUN = 50
@@ -117,16 +118,20 @@ class NotificationManager:
         action_type: ActionType,
         details: Mapping[str, Any],
     ) -> str | None:
-        """Notify that a record needs a user, once per record and action type; see `notify`."""
+        """Notify that a record needs a user, once per record and action type; see `notify`.
+
+        ``details`` are in the stored form of `services.vmh_sync.result.Details`.
+        """
         key = f"{action_type}:{entity_type}:{entity_id}"
-        problem = Problem(action_type, entity_type, entity_id, key, dict(details))
+        stored = Details.from_json(details)
+        problem = Problem(action_type, entity_type, entity_id, key, stored)
         return await self.notify(problem)
 
     async def notify(self, problem: Problem) -> str | None:
         """Notify of a problem. Returns the id of its Task, None if there is none yet or it is collected."""
         try:
             return await self._notify(_as_stored(problem), await self._store())
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             self._log_failure(problem, error)
             return None
 
@@ -137,7 +142,7 @@ class NotificationManager:
             store = await self._store()
             fresh = await store.unknown(list(filter(_heading_reason, found)))
             listed = await self._notify_lists(fresh, store)
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             self._log("notification.list_failed", error)
             listed = set()
         for problem in found:
@@ -190,7 +195,7 @@ class NotificationManager:
             self._log("notification.responsible_not_remembered", error)
 
     async def remembered_name(self, entity_type: str, entity_id: str) -> str | None:
-        """The name of the person or firm that a record was last seen with.
+        """The name of the person or firm that a record was last read with.
 
         Raises:
             Unavailable: PostgreSQL does not answer.
@@ -215,7 +220,7 @@ class NotificationManager:
             )
             single = [problem for problem in problems if problem.key not in listed]
             created = await self._notify_single(single[:RETRIES_PER_RUN], store)
-        except (BitByLawError, ConfigurationError) as error:
+        except BitByLawError as error:
             self._log("notification.retry_failed", error)
             return 0
         return len(listed) + created
@@ -271,7 +276,7 @@ class NotificationManager:
     ) -> str | None:
         """Bring the Task of a known problem up to date, or create another one if that is closed."""
         task_id = str(row["task_id"])
-        if row["fingerprint"] == fingerprint_of(problem):
+        if is_same_occurrence(problem, row):
             return task_id
         if row["list_key"] is None and await self._update_open_task(
             row["task_id"], problem, _mark(row), store
@@ -345,7 +350,7 @@ class NotificationManager:
             responsible = await store.responsible(
                 problem.entity_type, problem.entity_id
             )
-            group = (problem.details["reason"], responsible.assigned_user_id)
+            group = (problem.details.reason, responsible.assigned_user_id)
             groups.setdefault(group, []).append((problem, responsible))
         listed: set[str] = set()
         for members in groups.values():
@@ -369,7 +374,7 @@ class NotificationManager:
             return
         try:
             await self._create(heading, row, store)
-        except (BitByLawError, ConfigurationError) as error:  # the cron tries again
+        except BitByLawError as error:  # the cron tries again
             self._log_failure(heading, error)
 
     # -- problems that are over -----------------------------------------------------------------------------------
@@ -404,50 +409,33 @@ class NotificationManager:
         self, row: asyncpg.Record, store: NotificationStore
     ) -> None:
         """Take all members whose problem is over off their list; a list without members is over itself."""
-        list_row, members = (
-            await store.row(row["list_key"]),
-            await store.members(row["list_key"]),
-        )
-        over = [
-            member
-            for member in members
-            if member["over_since"] is not None and member["withdrawn_at"] is None
-        ]
-        if list_row is None or row["problem_key"] not in {
-            member["problem_key"] for member in over
-        }:
+        list_row = await store.row(row["list_key"])
+        members = await store.members(row["list_key"])
+        over = list(filter(_is_to_withdraw, members))
+        is_member = row["problem_key"] in {member["problem_key"] for member in over}
+        if list_row is None or not is_member:
             return
 
         async def done() -> None:
             for member in over:
                 await store.withdrawn(member, self._now())
 
-        heading = problem_of(list_row)
-        standing = {
-            member["details"].get("betnr")
-            for member in members
-            if member["over_since"] is None
-        }
-        left = [
-            record
-            for record in heading.details["records"]
-            if record.get("betnr") in standing
-        ]
-        shorter = replace(heading, details={**heading.details, "records": left})
+        shorter = _without_those_over(problem_of(list_row), members)
         task_id = list_row["task_id"]
         if task_id is None:
             if list_row["attempted_at"] >= self._settled_before():
                 return  # the request may still be under way; the cron looks again
             task_id = await self._find(_mark(list_row))
-        if not left:
-            await store.end([heading.key], row["over_why"], self._now())
-            await self._cancel(task_id, heading, row["over_why"], done)
-        elif task_id is None:  # not told yet: nobody hears of those who have left
+        if not shorter.details.records:
+            await store.end([shorter.key], row["over_why"], self._now())
+            await self._cancel(task_id, shorter, row["over_why"], done)
+            return
+        if task_id is None:  # not requested yet: it will not name those who have left
             await store.note_attempt(shorter, self._now())
             await done()
-        elif not await self._update_open_task(
-            task_id, shorter, _mark(list_row), store, done
-        ):
+            return
+        mark = _mark(list_row)
+        if not await self._update_open_task(task_id, shorter, mark, store, done):
             await done()
 
     async def _cancel(
@@ -458,8 +446,11 @@ class NotificationManager:
         done: Callable[[], Awaitable[None]],
     ) -> None:
         """Cancel the Task of a problem that is over, if it is open."""
-        changes = await self._cancellation(task_id, why) if task_id is not None else {}
-        if task_id is None or not changes:
+        if task_id is None:
+            await done()
+            return
+        changes = await self._cancellation(task_id, why)
+        if not changes:
             await done()
             return
         await self._change_task(task_id, changes, problem, _over_key(problem.key), done)
@@ -504,7 +495,7 @@ class NotificationManager:
         )
 
     async def _failed(self, problem: Problem, error: Exception) -> None:
-        if not isinstance(error, BitByLawError | ConfigurationError):
+        if not isinstance(error, BitByLawError):
             raise error
         self._log_failure(problem, error)
 
@@ -585,7 +576,7 @@ class NotificationManager:
             body["teamsIds"] = list(responsible.team_ids)
         if not body["assignedUserId"]:
             raise ConfigurationError(
-                "VMH_TASK_ASSIGNED_USER_ID: nobody is assigned to the record, and no substitute set"
+                "VMH_TASK_ASSIGNED_USER_ID: no one is assigned to the record, and no substitute set"
             )
         return body
 
@@ -736,22 +727,21 @@ class NotificationManager:
 
 def _as_stored(problem: Problem) -> Problem:
     """The problem with its details as PostgreSQL gives them back."""
-    return replace(
-        problem,
-        details=clean_value(json.loads(json.dumps(problem.details, default=str))),
-    )
+    text = json.dumps(problem.details.as_json(), default=str)
+    details = Details.from_json(clean_value(json.loads(text)))
+    return replace(problem, details=details)
 
 
 def _named(problem: Problem, responsible: Responsible) -> Problem:
     """The problem with the name of the person or firm it is about."""
-    if problem.details.get("name") or not responsible.name or _is_list(problem):
+    if problem.details.name or not responsible.name or _is_list(problem):
         return problem
-    return replace(problem, details={**problem.details, "name": responsible.name})
+    return problem.with_details(name=responsible.name)
 
 
 def _heading_reason(problem: Problem) -> str | None:
     """The reason of the list that problems of this reason may become."""
-    reason = f"{problem.details.get('reason')}_many"
+    reason = f"{problem.details.reason}_many"
     if reason not in CATALOGUE:
         return None
     return reason
@@ -761,17 +751,29 @@ def _heading(members: Sequence[Problem]) -> Problem:
     """The problem that stands for many."""
     records = []
     for member in members:
-        details = member.details
-        records.append({"betnr": details.get("betnr"), "name": details.get("name")})
+        records.append(RecordLine(member.details.betnr, member.details.name))
     keys = "\n".join(sorted(member.key for member in members))
     digest = hashlib.sha256(keys.encode()).hexdigest()[:16]
     first = members[0]
-    reason = f"{first.details['reason']}_many"
-    return replace(
-        first,
-        key=f"{reason}:{digest}",
-        details={"reason": reason, "records": records},
-    )
+    reason = f"{first.details.reason}_many"
+    details = Details(reason, records=tuple(records))
+    return replace(first, key=f"{reason}:{digest}", details=details)
+
+
+def _is_to_withdraw(row: asyncpg.Record) -> bool:
+    """Whether the problem of a row is over and its Task still says that it stands."""
+    return row["over_since"] is not None and row["withdrawn_at"] is None
+
+
+def _without_those_over(heading: Problem, members: Sequence[asyncpg.Record]) -> Problem:
+    """The list without the records whose problem is over."""
+    standing = set()
+    for member in members:
+        if member["over_since"] is None:
+            standing.add(problem_of(member).details.betnr)
+    records = heading.details.records or ()
+    left = [record for record in records if record.betnr in standing]
+    return heading.with_details(records=tuple(left))
 
 
 def _note_of(problem: Problem, task_id: str | None) -> Record:
@@ -794,7 +796,7 @@ def _over_key(problem_key: str) -> str:
 
 
 def _is_list(problem: Problem) -> bool:
-    return "records" in problem.details
+    return problem.details.records is not None
 
 
 def _mark(row: asyncpg.Record) -> str:

@@ -14,17 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import asyncpg
 import hypothesis
-import psycopg
 import pytest
+from servers import Stores, advoware_variables, espocrm_variables
 
 from cli import embedded
-from cli.system import ESPOCRM_TWIN_KEY
 from config import Settings, load_settings
-from sandbox.advoware.app import DEFAULT_CREDENTIALS, AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import running
-from sandbox.espocrm.access import ADMIN_ID
 from sandbox.espocrm.app import EspoCRMTwin
 from services.core.resources import Resources
 
@@ -54,14 +51,6 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["BITBYLAW_ENV_FILE"] = ""
 
 
-@dataclass(frozen=True)
-class Stores:
-    """The servers of this test process."""
-
-    postgres: embedded.EmbeddedPostgres
-    redis: embedded.EmbeddedRedis
-
-
 @pytest.fixture(scope="session")
 def stores() -> Iterator[Stores]:
     """PostgreSQL and Redis, started once per test process, in a short path (unix sockets)."""
@@ -71,37 +60,21 @@ def stores() -> Iterator[Stores]:
 
         async def start() -> Stores:
             postgres = await stack.enter_async_context(embedded.postgres(data / "pg"))
-            return Stores(
-                postgres,
-                await stack.enter_async_context(embedded.redis(data / "redis")),
-            )
+            redis = await stack.enter_async_context(embedded.redis(data / "redis"))
+            servers = Stores(postgres, redis)
+            await servers.prepare()
+            return servers
 
-        started = runner.run(start())
-        _without_fsync(started.postgres)
-        yield started
+        yield runner.run(start())
         runner.run(stack.aclose())
     shutil.rmtree(data, ignore_errors=True)
 
 
-def _without_fsync(postgres: embedded.EmbeddedPostgres) -> None:
-    """Many databases are created quickly; no test cuts the power of the machine."""
-    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            connection.execute(f"ALTER SYSTEM SET {setting} = off")
-        connection.execute("SELECT pg_reload_conf()")
-
-
 @pytest.fixture
 async def database(stores: Stores) -> AsyncIterator[str]:
-    """A database of its own, dropped afterwards; the name."""
-    name = f"test_{datetime.now(UTC):%H%M%S%f}"
-    admin = await asyncpg.connect(
-        host=stores.postgres.host, user=stores.postgres.user, database="postgres"
-    )
-    await admin.execute(f"CREATE DATABASE {name}")
-    yield name
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
+    """A database of its own, with all migrations applied and dropped afterwards; the name."""
+    async with stores.new_database() as name:
+        yield name
 
 
 @dataclass
@@ -149,29 +122,14 @@ def make_settings(
     """Settings for the servers and twins of this test, all named as such; keyword arguments override variables."""
 
     def make(**overrides: Any) -> Settings:
-        login = DEFAULT_CREDENTIALS
         settings = load_settings(
             {
-                "POSTGRES_HOST": stores.postgres.host,
-                "POSTGRES_USER": stores.postgres.user,
-                "POSTGRES_DB_NAME": database,
-                "REDIS_HOST": stores.redis.host,
-                "REDIS_PORT": stores.redis.port,
-                "REDIS_PASSWORD": stores.redis.password,
-                "ADVOWARE_API_BASE_URL": advoware.url,
-                "ADVOWARE_AUTH_URL": advoware.url,
+                **stores.variables(database),
+                **advoware_variables(advoware),
+                **espocrm_variables(espocrm),
                 "ADVOWARE_CONFIGURATOR_URL": f"{advoware.url}/AdvonetConfigurator/api/Url",
-                "ADVOWARE_APP_ID": login.app_id,
-                "ADVOWARE_API_KEY": login.api_key,
-                "ADVOWARE_KANZLEI": login.kanzlei,
-                "ADVOWARE_DATABASE": login.database,
-                "ADVOWARE_USER": login.user,
-                "ADVOWARE_PASSWORD": login.password,
                 "ADVOWARE_API_TIMEOUT_SECONDS": 2,
-                "ESPOCRM_API_BASE_URL": f"{espocrm.url}/api/v1",
-                "ESPOCRM_MARVIN_API_KEY": ESPOCRM_TWIN_KEY,
                 "ESPOCRM_API_TIMEOUT_SECONDS": 2,
-                "VMH_TASK_ASSIGNED_USER_ID": ADMIN_ID,
                 **overrides,
             }
         )

@@ -14,7 +14,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,6 +31,7 @@ import asyncpg  # noqa: E402
 from beteiligte_office import Office  # noqa: E402
 from calendar_office import CalendarOffice  # noqa: E402
 from hasty_loop import hasty_runner  # noqa: E402
+from servers import Stores  # noqa: E402
 
 from cli import embedded  # noqa: E402
 from cli.system import ESPOCRM_TWIN_KEY  # noqa: E402
@@ -54,9 +54,16 @@ class Walk:
 
     steps: list[tuple[str, str]] = field(default_factory=list)
     _frames: dict[int, FrameType] = field(default_factory=dict)
+    _is_on: bool = False
+
+    def follow_new_threads(self) -> None:
+        """Follow all threads that are started from now on, so that it does not matter which one does the work."""
+        threading.setprofile(self.note)
 
     def note(self, frame: FrameType, event: str, argument: object) -> None:
         """What `sys.setprofile` calls."""
+        if not self._is_on:
+            return
         code = frame.f_code
         if event != "call" or not code.co_filename.startswith(SERVICES):
             return
@@ -67,11 +74,12 @@ class Walk:
         self.steps.append((path, code.co_qualname))
 
     def __enter__(self) -> Walk:
-        threading.setprofile(self.note)
+        self._is_on = True
         sys.setprofile(self.note)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._is_on = False
         sys.setprofile(None)
         threading.setprofile(None)
         self._frames.clear()
@@ -195,34 +203,36 @@ async def _settings(
 
 def walk_calendar(stores: Any, folder: Path) -> Walk:
     """An appointment is changed in Advoware; the run that brings the change to Google."""
+    walk = Walk()
+    # Clients keep their threads, so it has to be before the first run.
+    walk.follow_new_threads()
     with hasty_runner() as runner:
         office = CalendarOffice(stores, folder, runner)
         runner.run(office.open())
         try:
-            walk: Walk = runner.run(_walk_termin(office))
-            return walk
+            runner.run(_walk_termin(office, walk))
         finally:
             runner.run(office.close())
+    return walk
 
 
-async def _walk_termin(office: CalendarOffice) -> Walk:
+async def _walk_termin(office: CalendarOffice, walk: Walk) -> None:
     await office.reopen()
     fr_nr = office.termin("Verhandlung")
     await office.sync()
     office.change_termin(fr_nr, text="Verhandlung, Saal 2")
-    with Walk() as walk:
-        # The plan runs in a thread, and only new threads are followed.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+    with walk:
         await office.sync()
     assert office.copy(fr_nr)["summary"] == "Verhandlung, Saal 2"
-    return walk
 
 
 async def _with_stores(folder: Path, work: Callable[[Any], Awaitable[None]]) -> None:
     async with AsyncExitStack() as stack:
         postgres = await stack.enter_async_context(embedded.postgres(folder / "pg"))
         redis = await stack.enter_async_context(embedded.redis(folder / "redis"))
-        await work(SimpleNamespace(postgres=postgres, redis=redis))
+        stores = Stores(postgres, redis)
+        await stores.prepare()
+        await work(stores)
 
 
 def main() -> None:

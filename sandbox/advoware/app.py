@@ -48,6 +48,7 @@ from sandbox.advoware.termine import TermineStore
 from sandbox.alterations import RefusedAlterationError
 from sandbox.control import CONTROL_PREFIX, Clock, Handler, Twin, body_of, main
 from sandbox.firm.build import Employee, make_firm
+from sandbox.firm.people import make_employees
 
 DEFAULT_PORT: Final = 4010
 API_PREFIX: Final = "/api/v1/advonet"
@@ -159,16 +160,16 @@ class AdvowareTwin(Twin):
 
     def load_seed(self) -> None:
         """Start over: sample data, no tokens."""
-        firm = make_firm(self.seed, self.now().astimezone(BERLIN).date())
         self.tokens.clear()
         self.nonces.clear()
-        self.employees = firm.employees
+        self.employees = make_employees(self.seed)
         self._row_ids = RowIds(self.seed)
         self.beteiligte = BeteiligteStore(self._row_ids, self.now)
         self.termine = TermineStore(
-            self._row_ids, self.now, [employee.kuerzel for employee in firm.employees]
+            self._row_ids, self.now, [employee.kuerzel for employee in self.employees]
         )
         if not self.empty:
+            firm = make_firm(self.seed, self.now().astimezone(BERLIN).date())
             self.beteiligte.load(firm.parties, DESKTOP_USER)
             self.termine.load(firm.appointments)
 

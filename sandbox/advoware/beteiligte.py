@@ -316,40 +316,13 @@ class BeteiligteStore:
                 self._load_party(party, user)
 
     def _load_party(self, party: Party, user: str) -> None:
-        register = party.register
-        values = {
-            **dict.fromkeys(MASTER_DATA),
-            "rechtsform": party.rechtsform,
-            "anrede": party.anrede,
-            "titel": party.titel,
-            "vorname": party.vorname,
-            "name": party.name,
-            "geburtsdatum": f"{party.geburtsdatum}T00:00:00"
-            if party.geburtsdatum
-            else None,
-            "geburtsname": party.geburtsname,
-            "handelsRegisterNummer": register.nummer if register else None,
-            "art": register.art if register else None,
-            "registergericht": register.gericht if register else None,
-        }
         record = self._insert(
-            party.betnr, values, party.created_at, party.modified_at, user
+            party.betnr, _master_data(party), party.created_at, party.modified_at, user
         )
-        entries = [
-            (contact.komm_kz, contact.written)
-            for contact in party.phones
-            if contact.in_advoware
-        ]
-        entries += [
-            (contact.komm_kz, contact.address)
-            for contact in party.mails
-            if contact.in_advoware
-        ]
-        entries += [
-            (contact.komm_kz, contact.value) for contact in party.further_contacts
-        ]
-        for komm_kz, value in entries:
-            note = "nur vormittags" if komm_kz == 6 and party.betnr % 3 == 0 else None
+        for komm_kz, value in _contacts(party):
+            note = None
+            if komm_kz == 6 and party.betnr % 3 == 0:
+                note = "nur vormittags"
             part = {
                 "tlf": value,
                 "bemerkung": note,
@@ -359,14 +332,12 @@ class BeteiligteStore:
             self._insert_part(record, KOMMUNIKATION, part)
         for address in party.addresses:
             if address.in_advoware:
-                self._insert_part(
-                    record, ADRESSE, _address_part(address), address.advoware_id
-                )
+                part = _address_part(address)
+                self._insert_part(record, ADRESSE, part, address.advoware_id)
         for account in party.bank_accounts:
             if account.in_advoware:
-                self._insert_part(
-                    record, BANKVERBINDUNG, _bank_part(account), account.advoware_id
-                )
+                part = _bank_part(account)
+                self._insert_part(record, BANKVERBINDUNG, part, account.advoware_id)
 
     # -- inner works --------------------------------------------------------------------------------------------
 
@@ -539,3 +510,34 @@ def _bank_part(account: BankAccount) -> Record:
         "kontoNr": account.konto_nr,
         "blz": account.blz,
     }
+
+
+def _master_data(party: Party) -> Record:
+    values: Record = {
+        **dict.fromkeys(MASTER_DATA),
+        "rechtsform": party.rechtsform,
+        "anrede": party.anrede,
+        "titel": party.titel,
+        "vorname": party.vorname,
+        "name": party.name,
+        "geburtsname": party.geburtsname,
+    }
+    if party.geburtsdatum:
+        values["geburtsdatum"] = f"{party.geburtsdatum}T00:00:00"
+    register = party.register
+    if register:
+        values["handelsRegisterNummer"] = register.nummer
+        values["art"] = register.art
+        values["registergericht"] = register.gericht
+    return values
+
+
+def _contacts(party: Party) -> list[tuple[int, str]]:
+    """kommKz and value of each number and address that Advoware has."""
+    phones = [phone for phone in party.phones if phone.in_advoware]
+    mails = [mail for mail in party.mails if mail.in_advoware]
+    return [
+        *((phone.komm_kz, phone.written) for phone in phones),
+        *((mail.komm_kz, mail.address) for mail in mails),
+        *((contact.komm_kz, contact.value) for contact in party.further_contacts),
+    ]

@@ -118,18 +118,12 @@ class TermineStore:
         kuerzel = query.get("kuerzel")
         if kuerzel is not None and kuerzel not in self._kuerzel:
             return []
-        first, last = (_day(query.get(name), name) for name in ("from", "to"))
-        return [
-            _answer(record)
-            for record in self._records.values()
-            if (
-                kuerzel is None
-                or record["anwalt"] == kuerzel
-                or _is_for_all_employees(record)
-            )
-            and (first is None or (record["datumBis"] or first) >= first)
-            and (last is None or (record["datum"] or last) <= last)
-        ]
+        first, last = _day(query.get("from"), "from"), _day(query.get("to"), "to")
+        found = []
+        for record in self._records.values():
+            if _concerns(record, kuerzel) and _lies_within(record, first, last):
+                found.append(_answer(record))
+        return found
 
     def peek(self, fr_nr: object) -> Record | None:
         """A copy of what is stored of a Termin; None for an unknown number."""
@@ -253,13 +247,8 @@ class TermineStore:
             raise RefusedError(400, "Das Feld 'datum' ist ein Pflichtfeld.")
         values["uhrzeitVon"] = _time_within(body["datum"]) or values["uhrzeitVon"]
         values["uhrzeitBis"] = values["uhrzeitBis"] or _time_within(body["datumBis"])
-        for field in ("anwalt", "sb"):
-            if (values[field] or "").casefold() not in ALL_EMPLOYEES and values[
-                field
-            ] not in self._kuerzel:
-                raise RefusedError(
-                    400, f"Das Kürzel im Feld '{field}' ist nicht bekannt."
-                )
+        self._check_employee(values["anwalt"], "anwalt")
+        self._check_employee(values["sb"], "sb")
         if values["abwesenheit"]:
             values.update(uhrzeitVon=DAY_START, uhrzeitBis=DAY_END)
         if values["dauertermin"]:
@@ -268,6 +257,11 @@ class TermineStore:
         if values["datumBis"] < values["datum"]:
             raise RefusedError(400, "Das Enddatum liegt vor dem Anfangsdatum.")
         return values
+
+    def _check_employee(self, kuerzel: str | None, field: str) -> None:
+        is_all = (kuerzel or "").casefold() in ALL_EMPLOYEES
+        if not is_all and kuerzel not in self._kuerzel:
+            raise RefusedError(400, f"Das Kürzel im Feld '{field}' ist nicht bekannt.")
 
 
 def _check_series(values: Record) -> None:
@@ -289,6 +283,19 @@ def _check_series(values: Record) -> None:
             400,
             "Ein einzelner Termin eines Dauertermins darf höchstens 23:59 Stunden dauern.",
         )
+
+
+def _concerns(record: Record, kuerzel: str | None) -> bool:
+    if kuerzel is None or record["anwalt"] == kuerzel:
+        return True
+    return _is_for_all_employees(record)
+
+
+def _lies_within(record: Record, first: str | None, last: str | None) -> bool:
+    """Whether one of its days lies in the window; None is an open end."""
+    starts_in_time = last is None or (record["datum"] or last) <= last
+    ends_in_time = first is None or (record["datumBis"] or first) >= first
+    return starts_in_time and ends_in_time
 
 
 def _answer(record: Record) -> Record:

@@ -53,7 +53,7 @@ class Settings(BaseModel):
         frozenset()
     )  #: fields that any version may overwrite (9.3)
     webhook_event_portion: int | None = (
-        None  #: events that a run of the webhook job takes up; EspoCRM's own: 20
+        None  #: events that a run of the webhook job claims; EspoCRM's own: 20
     )
     #: ``host:port`` of internal receivers that the administrator allows (EspoCRM's ``webhookAllowedAddressList``). From
     #: 9.3.2 on a webhook to any other internal host is refused, and its events are dropped. None: any receiver will do.

@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from sandbox.espocrm.access import ApiUser
 from sandbox.espocrm.entities import CBETEILIGTE, ENTITIES, Entity
+from sandbox.espocrm.entities import Field as EntityField
 from sandbox.espocrm.php import ApiError
 from sandbox.espocrm.service import RecordService
 from sandbox.espocrm.store import Change, Record, Store
@@ -61,7 +62,7 @@ def _before_merge(record: Record) -> _BeforeMerge:
     )
 
 
-class _Wish(BaseModel):
+class _Requested(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     entity: str
@@ -78,7 +79,7 @@ class _Wish(BaseModel):
         return ENTITIES[self.entity]
 
 
-class Erase(_Wish):
+class Erase(_Requested):
     """Overwrite personal data of a record."""
 
     action: Literal["erase"]
@@ -86,7 +87,7 @@ class Erase(_Wish):
     fields: list[str]
 
 
-class Merge(_Wish):
+class Merge(_Requested):
     """Merge records into one."""
 
     action: Literal["merge"]
@@ -95,21 +96,21 @@ class Merge(_Wish):
     values: dict[str, Any] = {}
 
 
-class Restore(_Wish):
+class Restore(_Requested):
     """Bring back a deleted record."""
 
     action: Literal["restore"]
     id: str
 
 
-class RevertImport(_Wish):
+class RevertImport(_Requested):
     """Take back an import."""
 
     action: Literal["revert_import"]
     ids: list[str]
 
 
-class MassDelete(_Wish):
+class MassDelete(_Requested):
     """Delete the records ticked in a list."""
 
     action: Literal["mass_delete"]
@@ -129,6 +130,37 @@ Action = Share | Erase | Merge | Restore | RevertImport | MassDelete
 ACTIONS: TypeAdapter[Action] = TypeAdapter(
     Annotated[Action, Field(discriminator="action")]
 )
+
+
+def _fields_to_erase(requested: Erase) -> tuple[list[EntityField], list[EntityField]]:
+    """The requested fields: those with numbers and addresses, and the others.
+
+    Raises:
+        ApiError: 400, there is no such field.
+    """
+    fields = _erasable(requested, _names_to_erase(requested))
+    contacts = [field for field in requested.kind.contact_fields if field in fields]
+    return contacts, [field for field in fields if field not in contacts]
+
+
+def _erasable(requested: Erase, names: list[str]) -> list[EntityField]:
+    fields = [field for field in requested.kind.all_fields if _may_erase(field)]
+    known = {field.name: field for field in fields}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ApiError(400, f"Unknown fields: {', '.join(unknown)}.")
+    return [known[name] for name in names]
+
+
+def _names_to_erase(requested: Erase) -> list[str]:
+    names: list[str] = []
+    for name in requested.fields:
+        names += _COMPOSED.get((requested.entity, name), (name,))
+    return names
+
+
+def _may_erase(field: EntityField) -> bool:
+    return not field.read_only or field.type == "email"
 
 
 class Browser:
@@ -167,44 +199,29 @@ class Browser:
 
     def _erase(self, requested: Erase) -> Any:
         record = self._store.get(requested.kind, requested.id)
-        known = {
-            field.name: field
-            for field in requested.kind.all_fields
-            if not field.read_only or field.type == "email"
-        }
-        names: list[str] = []
-        for field_name in requested.fields:
-            names += _COMPOSED.get((requested.entity, field_name), (field_name,))
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise ApiError(400, f"Unknown fields: {', '.join(unknown)}.")
-        contacts = [
-            field for field in requested.kind.contact_fields if field.name in names
-        ]
-        others = [known[name] for name in names if known[name] not in contacts]
+        contacts, others = _fields_to_erase(requested)
         attributes: list[str] = []
         for field in others:
             attributes += field.writable
-        if self._store.settings.has_form_rules and "adresse" in requested.fields:
+        has_form_rules = self._store.settings.has_form_rules
+        if has_form_rules and "adresse" in requested.fields:
             attributes += ["name", "bezeichnung"]
-        emptied = [
-            attribute for attribute in attributes if record.values.get(attribute)
-        ]
+        emptied = [name for name in attributes if record.values.get(name)]
         self._store.erase_contacts(record, contacts)
         self._save(record, dict.fromkeys(attributes))
-        if emptied and self._store.settings.has_form_rules:
-            already = (record.values.get("erasedFields") or "").split()
-            self._save(
-                record,
-                {"erasedFields": " ".join(dict.fromkeys([*already, *emptied])) or None},
-            )
-        if (
-            contacts
-            and self._store.settings.has_form_rules
-            and record.values.get("betnr") is not None
-        ):
+        if not has_form_rules:
+            return self._store.full(record)
+        if emptied:
+            self._note_erased(record, emptied)
+        if contacts and record.values.get("betnr") is not None:
             self._save(record, {"syncStatus": "dirty"})
         return self._store.full(record)
+
+    def _note_erased(self, record: Record, emptied: list[str]) -> None:
+        """The extension remembers which attributes people have had erased."""
+        already = (record.values.get("erasedFields") or "").split()
+        names = dict.fromkeys([*already, *emptied])
+        self._save(record, {"erasedFields": " ".join(names) or None})
 
     def _restore(self, requested: Restore) -> Any:
         record = self._store.restore(requested.kind, requested.id)

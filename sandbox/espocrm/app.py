@@ -472,31 +472,28 @@ class EspoCRMTwin(Twin):
     async def _metadata(self, request: web.Request, user: ApiUser) -> Any:
         """What concerns entities that the user may not read is left out, also among the possible parents of a Task."""
         readable = [name for name in ENTITIES if user.may("read", name)]
-        definitions = {name: entity_defs(ENTITIES[name]) for name in readable}
-        if "Task" in definitions:
-            parents = [
-                name
-                for name in self._store.settings.task_parents
-                if user.may("read", name)
-            ]
-            definitions["Task"]["fields"]["parent"]["entityList"] = parents
-        if "Webhook" in definitions and self._store.settings.version == "8.4":
-            del definitions["Webhook"]["fields"]["skipOwn"]
-        for name in self._store.settings.optimistic_concurrency & definitions.keys():
-            definitions[name]["optimisticConcurrencyControl"] = True
-        definitions["Settings"] = {
-            "fields": {
-                key: {"type": "varchar"}
-                for key in self._store.settings.extension_settings
-            }
-        }
         node: Any = {
-            "entityDefs": definitions,
+            "entityDefs": self._definitions(readable, user),
             "scopes": {name: {"entity": True} for name in readable},
         }
-        for part in filter(None, request.query.get("key", "").split(".")):
-            node = node.get(part) if isinstance(node, dict) else None
+        for part in request.query.get("key", "").split("."):
+            if part:
+                node = node.get(part) if isinstance(node, dict) else None
         return node
+
+    def _definitions(self, readable: list[str], user: ApiUser) -> dict[str, Any]:
+        settings = self._store.settings
+        definitions = {name: entity_defs(ENTITIES[name]) for name in readable}
+        if "Task" in definitions:
+            parents = [name for name in settings.task_parents if user.may("read", name)]
+            definitions["Task"]["fields"]["parent"]["entityList"] = parents
+        if "Webhook" in definitions and settings.version == "8.4":
+            del definitions["Webhook"]["fields"]["skipOwn"]
+        for name in settings.optimistic_concurrency & definitions.keys():
+            definitions[name]["optimisticConcurrencyControl"] = True
+        own = {key: {"type": "varchar"} for key in settings.extension_settings}
+        definitions["Settings"] = {"fields": own}
+        return definitions
 
     # -- control API ------------------------------------------------------------------------------------------
 

@@ -475,38 +475,35 @@ ENTITIES: dict[str, Entity] = {
 
 def entity_defs(entity: Entity) -> dict[str, Any]:
     """The metadata ``entityDefs.{entity}``: fields with type, options and limits, links, and the default order."""
-    fields: dict[str, Any] = {}
+    links: dict[str, Any] = {}
     for field in entity.all_fields:
-        is_person_name = entity.person and field.name == "name"
-        definition: dict[str, Any] = {
-            "type": "personName" if is_person_name else field.type
-        }
-        if field.options:
-            definition["options"] = list(field.options)
-        if field.max_length:
-            definition["maxLength"] = field.max_length
-        if field.type == "phone":
-            definition["typeList"] = list(PHONE_TYPES)
-        definition |= {
-            key: True
-            for key, value in (
-                ("required", field.required),
-                ("readOnly", field.read_only and not is_person_name),
-            )
-            if value
-        }
-        fields[field.name] = definition
-    belongs = {
-        field.name: {"type": "belongsTo", "entity": field.entity}
-        for field in entity.all_fields
-        if field.type == "link"
-    }
-    many = {
-        link: {"type": "hasMany", "entity": foreign}
-        for link, foreign, _ in entity.links
-    }
+        if field.type == "link":
+            links[field.name] = {"type": "belongsTo", "entity": field.entity}
+    for link, foreign, _ in entity.links:
+        links[link] = {"type": "hasMany", "entity": foreign}
+    order_by, order = entity.order
     return {
-        "fields": fields,
-        "links": belongs | many,
-        "collection": {"orderBy": entity.order[0], "order": entity.order[1].lower()},
+        "fields": {
+            field.name: _field_def(entity, field) for field in entity.all_fields
+        },
+        "links": links,
+        "collection": {"orderBy": order_by, "order": order.lower()},
     }
+
+
+def _field_def(entity: Entity, field: Field) -> dict[str, Any]:
+    is_person_name = entity.person and field.name == "name"
+    definition: dict[str, Any] = {"type": field.type}
+    if is_person_name:
+        definition["type"] = "personName"
+    if field.options:
+        definition["options"] = list(field.options)
+    if field.max_length:
+        definition["maxLength"] = field.max_length
+    if field.type == "phone":
+        definition["typeList"] = list(PHONE_TYPES)
+    if field.required:
+        definition["required"] = True
+    if field.read_only and not is_person_name:
+        definition["readOnly"] = True
+    return definition

@@ -92,12 +92,18 @@ def _is_too_long(octets: bytes) -> bool:
             if quotes > (2 if units else 1):
                 return False
             continue
-        width = 1
-        if octet == ord("\\"):
-            width = 2
-            if position + 1 >= len(octets) or octets[position + 1] > 0x7E:
-                return False
+        width = _width_of_unit(octets, position)
+        if width == 0:
+            return False
         units, quotes, position = units + 1, 0, position + width
         if units > MAX_UNITS:
             return True
     return False
+
+
+def _width_of_unit(octets: bytes, position: int) -> int:
+    """How many octets a unit takes; 0 if none begins here."""
+    if octets[position] != ord("\\"):
+        return 1
+    escaped = octets[position + 1 : position + 2]
+    return 2 if escaped and escaped[0] <= 0x7E else 0

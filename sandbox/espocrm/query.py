@@ -30,13 +30,19 @@ _LEADING_NUMBER = re.compile(r"\s*[+-]?\d+(\.\d+)?")
 _NOT_SUPPORTED = ("q", "textFilter", "primaryFilter", "boolFilterList", "filterList")
 
 
+_LINK_KINDS = frozenset({"linkedWith", "notLinkedWith", "isLinked", "isNotLinked"})
+_ITEM_PARAMETERS = frozenset(
+    {"type", "attribute", "field", "value", "dateTime", "date", "timeZone"}
+)
+
+
 @dataclass(frozen=True)
 class SearchParams:
     """What a list request asks for."""
 
     where: list[Any]
     order_by: str | None
-    descending: bool | None  #: None: not said
+    descending: bool | None  #: None: not given
     offset: int
     max_size: int
     select: frozenset[str] | None
@@ -48,16 +54,7 @@ def read_search_params(query_string: str) -> SearchParams:
     Raises:
         ApiError: 403 for a page of more than 200 rows, 400 for what cannot be understood.
     """
-    query = parse_query(query_string)
-    if "searchParams" in query:
-        try:
-            raw = json.loads(query["searchParams"])
-        except (TypeError, ValueError) as error:
-            raise ApiError(400, "Invalid search params JSON.") from error
-        if not isinstance(raw, dict):
-            raise ApiError(400, "Invalid search params JSON.")
-    else:
-        raw = _from_plain_parameters(query)
+    raw = _raw_parameters(query_string)
     for name in _NOT_SUPPORTED:
         if raw.get(name):
             raise ApiError(
@@ -69,40 +66,72 @@ def read_search_params(query_string: str) -> SearchParams:
     where = raw.get("where") or []
     if not isinstance(where, list):
         raise ApiError(400, "where should be array.")
-    order_by, select = raw.get("orderBy"), raw.get("select")
+    order_by = raw.get("orderBy")
     if order_by is not None and not isinstance(order_by, str):
         raise ApiError(400, "orderBy should be string.")
-    if select is not None and not (
-        isinstance(select, list) and all(isinstance(name, str) for name in select)
-    ):
-        raise ApiError(400, "select should be array.")
+    select = _selected(raw.get("select"))
     return SearchParams(
         where=where,
         order_by=order_by,
         descending=None if order is None else order == "DESC",
         offset=_whole(raw.get("offset"), "offset", 0),
         max_size=_page_size(raw.get("maxSize")),
-        select=None if select is None else frozenset(select),
+        select=select,
     )
 
 
+def _raw_parameters(query_string: str) -> dict[str, Any]:
+    """The parameters by their names in ``searchParams``, in which they may be given as JSON."""
+    query = parse_query(query_string)
+    if "searchParams" not in query:
+        return _from_plain_parameters(query)
+    try:
+        raw = json.loads(query["searchParams"])
+    except (TypeError, ValueError) as error:
+        raise ApiError(400, "Invalid search params JSON.") from error
+    if not isinstance(raw, dict):
+        raise ApiError(400, "Invalid search params JSON.")
+    return raw
+
+
+def _selected(select: Any) -> frozenset[str] | None:
+    if select is None:
+        return None
+    is_list = isinstance(select, list)
+    if not is_list or not all(isinstance(name, str) for name in select):
+        raise ApiError(400, "select should be array.")
+    return frozenset(select)
+
+
 def _from_plain_parameters(query: Mapping[str, Any]) -> dict[str, Any]:
-    texts = {
-        name: value for name, value in query.items() if isinstance(value, str) and value
-    }
+    raw = {name: query[name] for name in _NOT_SUPPORTED if name in query}
+    raw["where"] = _plain_where(query)
+    raw["orderBy"] = _text(query, "orderBy")
+    select = _text(query, "attributeSelect") or _text(query, "select")
+    if select is not None:
+        raw["select"] = select.split(",")
+    order = _text(query, "order")
+    if order is not None:
+        raw["order"] = order.upper()
+    for name in ("maxSize", "offset"):
+        number = _text(query, name)
+        if number is not None:
+            raw[name] = php_int(number)
+    return raw
+
+
+def _plain_where(query: Mapping[str, Any]) -> list[Any] | None:
+    """PHP makes an object of ``where[0][type]=...``, with the positions as names."""
     where = query.get("whereGroup") or query.get("where")
     if isinstance(where, dict):
-        where = list(where.values())
-    select = texts.get("attributeSelect") or texts.get("select")
-    return {
-        **{name: query[name] for name in _NOT_SUPPORTED if name in query},
-        "where": where if isinstance(where, list) else None,
-        "select": select.split(",") if select else None,
-        "orderBy": texts.get("orderBy"),
-        "order": texts["order"].upper() if "order" in texts else None,
-        "maxSize": php_int(texts["maxSize"]) if "maxSize" in texts else None,
-        "offset": php_int(texts["offset"]) if "offset" in texts else None,
-    }
+        return list(where.values())
+    return where if isinstance(where, list) else None
+
+
+def _text(query: Mapping[str, Any], name: str) -> str | None:
+    """A parameter that is a text with something in it."""
+    value = query.get(name)
+    return value if isinstance(value, str) and value else None
 
 
 def _whole(value: Any, name: str, default: int) -> int:
@@ -181,31 +210,14 @@ class Query:
         return lambda row: all(condition(row) for condition in conditions)
 
     def _condition(self, item: Any) -> Callable[[Row], bool]:
-        if not isinstance(item, dict) or not item.get("type"):
-            raise ApiError(400, "No 'type' in where item.")
-        if item.get("dateTime") or item.get("date"):
-            raise ApiError(
-                400,
-                "The EspoCRM twin takes times in UTC only, without 'dateTime', 'date' and 'timeZone'.",
-            )
-        unknown = set(item) - {
-            "type",
-            "attribute",
-            "field",
-            "value",
-            "dateTime",
-            "date",
-            "timeZone",
-        }
-        if unknown:
-            raise ApiError(400, f"Unknown parameter '{min(unknown)}'.")
+        _check_item(item)
         kind, value = item["type"], item.get("value")
         if kind in {"and", "or"}:
-            return self._group(kind, value if value is not None else [])
+            return self._group(kind, [] if value is None else value)
         attribute = item.get("attribute") or item.get("field")
         if not attribute:
             raise ApiError(400, "No 'attribute' in where item.")
-        if kind in {"linkedWith", "notLinkedWith", "isLinked", "isNotLinked"}:
+        if kind in _LINK_KINDS:
             return self._link_condition(kind, attribute, value)
         field = self._entity.field_of.get(attribute)
         if field is None and attribute not in {"id", "deleted"}:
@@ -251,30 +263,51 @@ class Query:
         return passes
 
 
+def _check_item(item: Any) -> None:
+    if not isinstance(item, dict) or not item.get("type"):
+        raise ApiError(400, "No 'type' in where item.")
+    if item.get("dateTime") or item.get("date"):
+        raise ApiError(
+            400,
+            "The EspoCRM twin takes times in UTC only, without 'dateTime', 'date' and 'timeZone'.",
+        )
+    unknown = set(item) - _ITEM_PARAMETERS
+    if unknown:
+        raise ApiError(400, f"Unknown parameter '{min(unknown)}'.")
+
+
 def _test(kind: str, field: Field, value: Any) -> tuple[Callable[[Any], bool], bool]:
     """A test of one held value, and whether the filter wants it to fail."""
     negative = kind in {"notEquals", "notIn", "notLike", "notContains", "notOn"}
     if kind in {"in", "notIn"}:
-        if not isinstance(value, list):
-            raise ApiError(400, f"Bad where item '{kind}'.")
-        wanted = [_comparable(field, entry) for entry in value]
-        return (lambda held: held in wanted), negative
+        return _test_of_list(kind, field, value), negative
     if kind == "between":
-        if not isinstance(value, list) or len(value) < 2:
-            raise ApiError(400, "Bad where item 'between'.")
-        low, high = _comparable(field, value[0]), _comparable(field, value[1])
-        return (lambda held: low <= held <= high), False
+        return _test_of_range(field, value), False
     if kind in _PATTERNS:
         pattern = _like(_PATTERNS[kind].format("" if value is None else value))
         return (lambda held: pattern.fullmatch(str(held)) is not None), negative
     if kind not in _ORDERINGS:
         raise ApiError(400, f"Unknown where item type '{kind}'.")
+    if isinstance(value, list) and kind in {"equals", "notEquals", "on", "notOn"}:
+        return _test_of_list(kind, field, value), negative
     if value is None or isinstance(value, list | dict):
-        if kind in {"equals", "notEquals", "on", "notOn"} and isinstance(value, list):
-            return _test("in" if kind in {"equals", "on"} else "notIn", field, value)
         raise ApiError(400, f"Bad where item '{kind}'.")
     bound, compare = _comparable(field, value), _ORDERINGS[kind]
     return (lambda held: compare(held, bound)), negative
+
+
+def _test_of_list(kind: str, field: Field, value: Any) -> Callable[[Any], bool]:
+    if not isinstance(value, list):
+        raise ApiError(400, f"Bad where item '{kind}'.")
+    wanted = [_comparable(field, entry) for entry in value]
+    return lambda held: held in wanted
+
+
+def _test_of_range(field: Field, value: Any) -> Callable[[Any], bool]:
+    if not isinstance(value, list) or len(value) < 2:
+        raise ApiError(400, "Bad where item 'between'.")
+    low, high = _comparable(field, value[0]), _comparable(field, value[1])
+    return lambda held: bool(low <= held <= high)
 
 
 _PATTERNS = {

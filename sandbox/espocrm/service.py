@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sandbox.espocrm.access import ApiUser
-from sandbox.espocrm.entities import ENTITIES, NOTIFICATION, Entity
+from sandbox.espocrm.entities import ENTITIES, NOTIFICATION, Entity, Field
 from sandbox.espocrm.php import ApiError, validation_failure
 from sandbox.espocrm.store import Change, Record, Store
 from sandbox.espocrm.validation import validate_bank_details, validate_name
@@ -112,22 +112,9 @@ class RecordService:
         """
         entity = record.entity
         user.demand("edit", entity.name)
-        if entity.name == "Webhook":
-            body = self._webhook_update(record, body, user)
-        data = self._store.prepare(entity, body, record=record)
-        validate_bank_details(entity, data)
-        self._validate_name(entity, data, record.values, user)
-        if entity.name == "Webhook":
-            self._check_receiver(data)
-        conflicts = (
-            self._store.concurrent_changes(record, data, version)
-            if version is not None
-            else {}
-        )
-        if conflicts:
-            raise ApiError(
-                409, "modified", {"values": conflicts, "versionNumber": record.version}
-            )
+        data = self._checked_update(record, body, user)
+        if version is not None:
+            self._refuse_conflicts(record, data, version)
         self._check_assignment(entity, data, record, user)
         self._check_links(entity, data, record, user)
         new_assignee = data.get("assignedUserId") != record.values.get("assignedUserId")
@@ -140,9 +127,30 @@ class RecordService:
         if record.values.get("beteiligteId") != old_owner:
             self.mark_owner(old_owner, entity, user)
             self.mark_owner(record.values.get("beteiligteId"), entity, user)
-        return self._store.full(record) | {
-            name: data[name] for name in data if name.endswith("Data")
-        }
+        sent = {name: data[name] for name in data if name.endswith("Data")}
+        return self._store.full(record) | sent
+
+    def _checked_update(
+        self, record: Record, body: dict[str, Any], user: ApiUser
+    ) -> dict[str, Any]:
+        """The attributes that a body sets, checked as EspoCRM and the extension do."""
+        entity = record.entity
+        if entity.name == "Webhook":
+            body = self._webhook_update(record, body, user)
+        data = self._store.prepare(entity, body, record=record)
+        validate_bank_details(entity, data)
+        self._validate_name(entity, data, record.values, user)
+        if entity.name == "Webhook":
+            self._check_receiver(data)
+        return data
+
+    def _refuse_conflicts(
+        self, record: Record, data: Mapping[str, Any], version: int
+    ) -> None:
+        conflicts = self._store.concurrent_changes(record, data, version)
+        if conflicts:
+            body = {"values": conflicts, "versionNumber": record.version}
+            raise ApiError(409, "modified", body)
 
     def delete(self, record: Record, user: ApiUser, *, silent: bool = False) -> None:
         """Delete a record softly.
@@ -220,13 +228,7 @@ class RecordService:
                 continue
             if target_id == present.get(f"{field.name}Id"):
                 continue
-            foreign = (
-                field.entity
-                or data.get(f"{field.name}Type")
-                or present.get(f"{field.name}Type")
-                or ""
-            )
-            target = self._store.find(foreign, target_id)
+            target = self._store.find(_foreign_entity(field, data, present), target_id)
             if target is None:
                 raise ApiError(403, "Can't relate with non-existing record.")
             if not self._may_read(user, target):
@@ -297,27 +299,8 @@ class RecordService:
 
     def _webhook_data(self, data: dict[str, Any], user: ApiUser) -> dict[str, Any]:
         self._check_receiver(data)
-        match = _EVENT.fullmatch(data["event"])
-        if match is None:
-            raise ApiError(403, "Not supported event.")
-        scope, kind, field = match.groups()
-        entity = ENTITIES.get(scope)
-        if entity is None or not entity.webhooks:
-            raise ApiError(403, "Entity type is not available for Webhooks.")
-        if not user.may("read", scope):
-            raise ApiError(403, "Entity type is forbidden.")
-        if kind == "fieldUpdate" and not field:
-            raise ApiError(403, "Field is empty.")
-        if kind == "fieldUpdate" and field not in {
-            known.name for known in entity.all_fields
-        }:
-            raise ApiError(403, "Field does not exist.")
-        owned = sum(
-            1
-            for webhook in self._store.records("Webhook")
-            if webhook.values.get("userId") == user.id
-        )
-        if not user.admin and owned >= MAX_WEBHOOKS_PER_USER:
+        scope, kind, field = self._event_of(data, user)
+        if not user.admin and self._webhooks_of(user) >= MAX_WEBHOOKS_PER_USER:
             raise ApiError(403, "Webhook number per user exceeded the limit.")
         owner = self._store.find("User", data.get("userId"))
         if owner is not None and owner.values["type"] != "api":
@@ -330,6 +313,35 @@ class RecordService:
             "secretKey": f"{self._dice.getrandbits(128):032x}",
             "skipOwn": bool(data.get("skipOwn")) and known_skip,
         }
+
+    @staticmethod
+    def _event_of(
+        data: Mapping[str, Any], user: ApiUser
+    ) -> tuple[str, str, str | None]:
+        """Entity, kind and field of the event that a webhook wants to hear of.
+
+        Raises:
+            ApiError: 403, there is no such event for this user.
+        """
+        match = _EVENT.fullmatch(data["event"])
+        if match is None:
+            raise ApiError(403, "Not supported event.")
+        scope, kind, field = match.groups()
+        entity = ENTITIES.get(scope)
+        if entity is None or not entity.webhooks:
+            raise ApiError(403, "Entity type is not available for Webhooks.")
+        if not user.may("read", scope):
+            raise ApiError(403, "Entity type is forbidden.")
+        if kind == "fieldUpdate":
+            if not field:
+                raise ApiError(403, "Field is empty.")
+            if field not in {known.name for known in entity.all_fields}:
+                raise ApiError(403, "Field does not exist.")
+        return scope, kind, field
+
+    def _webhooks_of(self, user: ApiUser) -> int:
+        owners = [hook.values.get("userId") for hook in self._store.records("Webhook")]
+        return owners.count(user.id)
 
     def _check_receiver(self, data: Mapping[str, Any]) -> None:
         if "url" in data and not self._store.settings.may_send_to(data["url"]):
@@ -348,3 +360,13 @@ class RecordService:
         if body.get("event", record.values["event"]) != record.values["event"]:
             raise ApiError(403, "Event can't be changed.")
         return body
+
+
+def _foreign_entity(
+    field: Field, data: Mapping[str, Any], present: Mapping[str, Any]
+) -> str:
+    """The entity that a link leads to; that of a parent is an attribute of its own."""
+    if field.entity:
+        return field.entity
+    kind = f"{field.name}Type"
+    return data.get(kind) or present.get(kind) or ""

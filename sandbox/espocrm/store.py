@@ -206,28 +206,31 @@ class Store:
             ApiError: 400, a value does not pass.
         """
         data = clean_input(entity, body, self.settings)
+        present = None
         if record is None:
-            defaults = {
-                f.name: f.default
-                for f in entity.all_fields
-                if f.default is not None and not f.read_only
-            }
-            data = defaults | data
-        present = None if record is None else self.full(record)
+            data = _defaults(entity) | data
+        else:
+            present = self.full(record)
         validate(entity, data, present, self.settings, demand_required=demand_required)
-        for unique in (
-            f.name
-            for f in entity.all_fields
-            if f.unique and data.get(f.name) is not None
-        ):
-            holders = (
-                other
-                for other in self.records(entity.name)
-                if other.values.get(unique) == data[unique]
-            )
-            if any(other is not record for other in holders):
-                raise validation_failure(entity.name, unique, "unique")
+        for field in entity.all_fields:
+            if field.unique and self._is_taken(
+                field.name, data.get(field.name), entity, record
+            ):
+                raise validation_failure(entity.name, field.name, "unique")
         return data
+
+    def _is_taken(
+        self, name: str, value: Any, entity: Entity, record: Record | None
+    ) -> bool:
+        """Whether another record of the entity has this value."""
+        if value is None:
+            return False
+        holders = [
+            other
+            for other in self.records(entity.name)
+            if other.values.get(name) == value
+        ]
+        return any(other is not record for other in holders)
 
     def create(
         self,
@@ -279,7 +282,7 @@ class Store:
         *,
         keep_modified: bool = False,
     ) -> Change | None:
-        """Change attributes; None if EspoCRM sees nothing to save.
+        """Change attributes; None if EspoCRM finds nothing to save.
 
         ``keep_modified``: as EspoCRM's save option ``silent`` leaves ``modifiedAt`` and ``modifiedById`` alone.
 
@@ -289,49 +292,51 @@ class Store:
         entity = record.entity
         data = dict(data)
         before = self.full(record)
-        changed = {
-            attribute for attribute, value in data.items() if before[attribute] != value
-        }
-        if (
-            not user.sync
-            and changed & entity.synced
-            and "syncStatus" not in data
-            and self.is_known_to_advoware(record)
-        ):
+        changed = {name for name, value in data.items() if before[name] != value}
+        if self._makes_dirty(record, data, changed, user):
             data["syncStatus"] = "dirty"
         self._write(record, data, user)
         after = self.full(record)
         columns = set(entity.list_attributes) - _computed(entity)
-        changed |= {
-            attribute for attribute in columns if before[attribute] != after[attribute]
-        }
-        new_modifier = record.values.get("modifiedById") != user.id
-        counts = (
-            self.settings.extension in {"", "1.0.0"}
-            or not entity.status
-            or bool(changed - entity.status)
-        )
+        changed |= {name for name in columns if before[name] != after[name]}
+        counts = self._counts_as_version(entity, changed)
         record.version += counts
         if keep_modified:
             return None
-        always_changed = self._always_changed(entity, counts=counts)
-        if not changed and not new_modifier and not always_changed:
+        changed |= self._always_changed(entity, counts=counts)
+        if record.values.get("modifiedById") != user.id:
+            changed |= {"modifiedById", "modifiedByName"}
+        if not changed:
             return None
         record.values |= {"modifiedAt": self._stamp(), "modifiedById": user.id}
-        if new_modifier:
-            changed |= {"modifiedById", "modifiedByName"}
-        changed |= always_changed
-        shown = self.full(record) | {
-            name: data[name] for name in data if name.endswith("Data")
-        }
-        payload = {
-            name: shown[name]
-            for name in (*entity.attributes, "versionNumber")
-            if name in changed
-        }
-        return Change(
-            "update", entity.name, record.id, payload | {"id": record.id}, user.id
+        payload = self._update_payload(record, data, changed)
+        return Change("update", entity.name, record.id, payload, user.id)
+
+    def _makes_dirty(
+        self, record: Record, data: Mapping[str, Any], changed: set[str], user: ApiUser
+    ) -> bool:
+        """The extension: an edit by anyone but the sync makes the record wait for it."""
+        if user.sync or "syncStatus" in data:
+            return False
+        return bool(changed & record.entity.synced) and self.is_known_to_advoware(
+            record
         )
+
+    def _counts_as_version(self, entity: Entity, changed: set[str]) -> bool:
+        """Whether a save counts in ``versionNumber``; with the newer extension the sync's own notes do not."""
+        if self.settings.extension in {"", "1.0.0"} or not entity.status:
+            return True
+        return bool(changed - entity.status)
+
+    def _update_payload(
+        self, record: Record, data: Mapping[str, Any], changed: set[str]
+    ) -> dict[str, Any]:
+        """What a webhook shows of a change."""
+        sent = {name: data[name] for name in data if name.endswith("Data")}
+        shown = self.full(record) | sent
+        names = (*record.entity.attributes, "versionNumber")
+        payload = {name: shown[name] for name in names if name in changed}
+        return payload | {"id": record.id}
 
     def _always_changed(self, entity: Entity, *, counts: bool) -> set[str]:
         """Attributes that are not loaded from the table, which old versions take for changed ones."""
@@ -454,15 +459,20 @@ class Store:
         if read_version == record.version:
             return {}
         present = self.full(record)
-        differing = {name for name, value in data.items() if present[name] != value}
+        differing = [name for name, value in data.items() if present[name] != value]
         if settings.version == "8.4":
-            return {name: present[name] for name in data if name in differing}
-        conflicting: list[str] = []
-        for field in record.entity.all_fields:
-            is_exempt = field.name in settings.concurrency_ignored
-            if not is_exempt and differing.intersection(field.writable):
-                conflicting += (*field.attributes, f"{field.name}Data")
+            return {name: present[name] for name in differing}
+        conflicting = self._attributes_of_fields(record.entity, differing)
         return {name: present[name] for name in conflicting if name in present}
+
+    def _attributes_of_fields(self, entity: Entity, differing: list[str]) -> list[str]:
+        """All attributes of the fields to which these belong, exempt fields left out."""
+        attributes: list[str] = []
+        for field in entity.all_fields:
+            is_exempt = field.name in self.settings.concurrency_ignored
+            if not is_exempt and set(field.writable).intersection(differing):
+                attributes += (*field.attributes, f"{field.name}Data")
+        return attributes
 
     def is_known_to_advoware(self, record: Record) -> bool:
         """Whether an edit makes a record ``dirty``: one that waits to be created there stays ``pending_sync``."""
@@ -583,3 +593,12 @@ def _full_name(values: Mapping[str, Any]) -> str | None:
     """First and last name; a company, which has neither, is shown by its firm."""
     parts = [values.get("firstName"), values.get("lastName")]
     return " ".join(part for part in parts if part) or values.get("firmenname")
+
+
+def _defaults(entity: Entity) -> dict[str, Any]:
+    """What a new record holds unless something else is sent."""
+    defaults = {}
+    for field in entity.all_fields:
+        if field.default is not None and not field.read_only:
+            defaults[field.name] = field.default
+    return defaults

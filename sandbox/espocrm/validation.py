@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -44,24 +44,25 @@ def clean_input(
     Raises:
         ApiError: 400, a value of an int field is no number (checked on the raw value, before the conversion).
     """
-    wanted = {
-        key: value
-        for key, value in body.items()
-        if key in entity.writable and key not in SYSTEM_ATTRIBUTES
-    }
+    settable = entity.writable - SYSTEM_ATTRIBUTES
+    wanted = {key: value for key, value in body.items() if key in settable}
     for field in entity.all_fields:
-        for attribute in field.writable:
-            if attribute.endswith("Data") and wanted.get(attribute, ()) is None:
-                del wanted[
-                    attribute
-                ]  # EspoCRM takes an array or leaves the addresses alone
-            if attribute in wanted:
-                wanted[attribute] = _convert(
-                    entity, field, attribute, wanted[attribute]
-                )
+        _clean_field(entity, field, wanted)
         if field.type == "phone" and settings.phone_number_international:
             _sanitize_phones(field, wanted)
     return wanted
+
+
+def _clean_field(entity: Entity, field: Field, wanted: dict[str, Any]) -> None:
+    for attribute in field.writable:
+        if attribute not in wanted:
+            continue
+        value = wanted[attribute]
+        if attribute.endswith("Data") and value is None:
+            # EspoCRM takes an array or leaves the addresses alone.
+            del wanted[attribute]
+            continue
+        wanted[attribute] = _convert(entity, field, attribute, value)
 
 
 def _sanitize_phones(field: Field, wanted: dict[str, Any]) -> None:
@@ -80,18 +81,22 @@ def _convert(entity: Entity, field: Field, attribute: str, value: Any) -> Any:
     if value is None or field.type in {"jsonObject", "linkMultiple"}:
         return value
     if field.type == "bool" or attribute in field.flags:
-        return (
-            value is True
-            or value in ("1", "true")
-            or (value == 1 and isinstance(value, int))
-        )
+        return _to_bool(value)
     if field.type == "int":
         return _to_int(entity, field, value)
     if attribute.endswith("Data"):
         return _copied_entries(value)
     text = _to_text(value)
     sanitize = _SANITIZERS.get(field.type)
-    return (sanitize(text) if sanitize else text) or None
+    if sanitize is not None:
+        text = sanitize(text)
+    return text or None
+
+
+def _to_bool(value: Any) -> bool:
+    if isinstance(value, int):
+        return value == 1
+    return value in ("1", "true")
 
 
 def _copied_entries(value: Any) -> Any:
@@ -151,28 +156,50 @@ def validate(
         ApiError: 400 with the reason and body that EspoCRM gives.
     """
     is_older = entity.name in CUSTOM_ENTITIES and not settings.has_form_rules
+    checks = _Checks(entity, data, present, settings, demand_required)
     for field in entity.all_fields:
         if field.read_only:
             continue
         if is_older and field.type in {"varchar", "link"}:
             field = replace(field, required=False, max_length=None)
-        given = [attribute for attribute in field.writable if attribute in data]
+        kind = checks.failure(field)
+        if kind:
+            raise validation_failure(entity.name, field.name, kind)
+
+
+@dataclass(frozen=True)
+class _Checks:
+    """The checks of one request."""
+
+    entity: Entity
+    data: Mapping[str, Any]
+    present: Mapping[str, Any] | None
+    settings: Settings
+    demand_required: bool
+
+    def failure(self, field: Field) -> str | None:
+        """The first check that the field's attributes do not pass."""
+        given = [attribute for attribute in field.writable if attribute in self.data]
         if given and field.flags:
-            kind = _contact_failure(field, {**(present or {}), **data}, settings)
-            if kind:
-                raise validation_failure(entity.name, field.name, kind)
-            continue
-        if (
-            demand_required
-            and field.required
-            and (given or present is None)
-            and any(data.get(attribute) is None for attribute in field.writable)
-        ):
-            raise validation_failure(entity.name, field.name, "required")
+            values = {**(self.present or {}), **self.data}
+            return _contact_failure(field, values, self.settings)
+        if self._asks_for(given) and _is_missing(field, self.data):
+            return "required"
         for attribute in given:
-            kind = _failure(entity, field, attribute, data[attribute], settings)
+            value = self.data[attribute]
+            kind = _failure(self.entity, field, attribute, value, self.settings)
             if kind:
-                raise validation_failure(entity.name, field.name, kind)
+                return kind
+        return None
+
+    def _asks_for(self, given: list[str]) -> bool:
+        """Whether a required value must be there: in a new record, and in a field that is sent."""
+        return self.demand_required and (bool(given) or self.present is None)
+
+
+def _is_missing(field: Field, data: Mapping[str, Any]) -> bool:
+    values = [data.get(attribute) for attribute in field.writable]
+    return field.required and None in values
 
 
 def validate_bank_details(entity: Entity, data: dict[str, Any]) -> None:
@@ -199,18 +226,19 @@ def validate_name(
     Raises:
         ApiError: 400.
     """
-    names = ("lastName", "firmenname", "rechtsform")
-    if entity.name != "CBeteiligte" or (
-        present is not None and not any(name in data for name in names)
-    ):
+    if entity.name != "CBeteiligte":
         return
-    values = {**(present or {}), **data}
-    if values.get("lastName") or (
-        values.get("firmenname") and values.get("rechtsform")
-    ):
+    sent = [name for name in ("lastName", "firmenname", "rechtsform") if name in data]
+    if present is not None and not sent:
         return
-    sent = next((name for name in names if name in data), "lastName")
-    raise validation_failure(entity.name, sent, "named")
+    if not _is_named({**(present or {}), **data}):
+        failing = sent[0] if sent else "lastName"
+        raise validation_failure(entity.name, failing, "named")
+
+
+def _is_named(values: Mapping[str, Any]) -> bool:
+    is_company = values.get("firmenname") and values.get("rechtsform")
+    return bool(values.get("lastName") or is_company)
 
 
 def _is_code(kind: type[schwifty.IBAN | schwifty.BIC], value: str) -> bool:
@@ -231,10 +259,17 @@ def _failure(
     if value is None:
         return None
     if field.type == "linkParent" and attribute.endswith("Type"):
-        allowed = settings.task_parents if entity.name == "Task" else None
-        return None if allowed is None or value in allowed else "valid"
+        return _parent_failure(entity, value, settings)
     check = _CHECKS.get(field.type)
-    return check(field, value) if check else None
+    if check is None:
+        return None
+    return check(field, value)
+
+
+def _parent_failure(entity: Entity, value: Any, settings: Settings) -> str | None:
+    if entity.name != "Task":
+        return None
+    return None if value in settings.task_parents else "valid"
 
 
 def _length_failure(field: Field, value: str) -> str | None:
@@ -273,29 +308,53 @@ def _contact_failure(
     field: Field, values: Mapping[str, Any], settings: Settings
 ) -> str | None:
     """The check that the addresses or numbers of a record do not pass: one bad entry refuses them all."""
-    plain, entries = values.get(field.name), values.get(f"{field.name}Data")
-    entries = [] if entries is None else entries
-    wrong = "emailAddress" if field.type == "email" else "valid"
-    if not isinstance(entries, list) or not all(
-        isinstance(entry, dict) for entry in entries
-    ):
+    plain = values.get(field.name)
+    entries = values.get(f"{field.name}Data")
+    if entries is None:
+        entries = []
+    is_mail = field.type == "email"
+    wrong = "emailAddress" if is_mail else "valid"
+    if not _is_list_of_objects(entries):
         return wrong
     held = [entry.get(field.name) for entry in entries]
-    if field.type == "email":
-        passing = all(_is_mail(value) for value in [plain, *held] if value)
-    else:
-        passing = all(
-            _is_phone(value, settings) for value in [*filter(None, [plain]), *held]
-        )
-        passing = passing and all(
-            entry.get("type") in {None, *PHONE_TYPES} for entry in entries
-        )
-    if not passing:
+    passes = _all_mails([plain, *held])
+    if not is_mail:
+        passes = _all_phones(plain, held, settings) and _all_phone_types(entries)
+    if not passes:
         return wrong
+    return _size_failure(field, [plain, *held])
+
+
+def _size_failure(field: Field, values: list[Any]) -> str | None:
+    """``values``: the plain attribute, and that of each entry."""
     limit = MAX_MAIL_LENGTH if field.type == "email" else MAX_PHONE_LENGTH
-    if any(len(value) > limit for value in [plain, *held] if value):
+    if not _all_fit(values, limit):
         return "maxLength"
-    return "maxCount" if len(entries) > MAX_CONTACT_ENTRIES else None
+    return "maxCount" if len(values) - 1 > MAX_CONTACT_ENTRIES else None
+
+
+def _all_fit(values: list[Any], limit: int) -> bool:
+    return all(len(value) <= limit for value in values if value)
+
+
+def _is_list_of_objects(entries: Any) -> bool:
+    if not isinstance(entries, list):
+        return False
+    return all(isinstance(entry, dict) for entry in entries)
+
+
+def _all_mails(values: list[Any]) -> bool:
+    return all(_is_mail(value) for value in values if value)
+
+
+def _all_phones(plain: Any, held: list[Any], settings: Settings) -> bool:
+    """An entry must hold a number; the plain attribute may be empty."""
+    values = [plain, *held] if plain else held
+    return all(_is_phone(value, settings) for value in values)
+
+
+def _all_phone_types(entries: list[dict[str, Any]]) -> bool:
+    return all(entry.get("type") in {None, *PHONE_TYPES} for entry in entries)
 
 
 def _is_mail(value: Any) -> bool:

@@ -94,7 +94,7 @@ class WebhookQueue:
         self._running = asyncio.Lock()
 
     def add(self, change: Change) -> None:
-        """Queue a change: at once, or in a later run of the job if a run takes up only so many."""
+        """Queue a change: at once, or in a later run of the job if a run claims only so many."""
         self._changes.append(change)
         if self._store.settings.webhook_event_portion is None:
             self._take_up(None)

@@ -63,18 +63,15 @@ class WriteAction:
             raise ApiError(405, "")
         self.offered(user)
         key, writes = body.get("key"), body.get("writes")
-        if key is not None and not (
-            isinstance(key, str) and 0 < len(key.encode()) <= MAX_KEY_LENGTH
-        ):
+        if key is not None and not _is_key(key):
             raise ApiError(
                 400, f"key: expected a text of at most {MAX_KEY_LENGTH} bytes."
             )
         if not isinstance(writes, list) or not 1 <= len(writes) <= MAX_WRITES:
             raise ApiError(400, f"writes: expected a list of 1 to {MAX_WRITES}.")
         request = hashlib.sha256(json.dumps(writes).encode()).hexdigest()
-        until, asked, answer = self._answers.get(
-            (user.id, key or ""), (self.now(), "", None)
-        )
+        unknown = (self.now(), "", None)
+        until, asked, answer = self._answers.get((user.id, key or ""), unknown)
         if until > self.now():
             if asked != request:
                 raise ApiError(400, "key: was used for another request.")
@@ -209,12 +206,19 @@ def _check(write: Any) -> None:
     if write.get("entityType") not in ENTITY_TYPES:
         raise ApiError(400, f"entityType: expected one of {', '.join(ENTITY_TYPES)}.")
     has_id = isinstance(write.get("id"), str) and write["id"] != ""
-    if has_id if write["op"] == "create" else not has_id:
+    needs_id = write["op"] == "update"
+    if has_id != needs_id:
         raise ApiError(400, "id: required to update, not allowed to create.")
     if not isinstance(write.get("attributes"), dict):
         raise ApiError(400, "attributes: expected an object.")
-    version = write.get("version")
-    if version is not None and (
-        isinstance(version, bool) or not isinstance(version, int)
-    ):
+    if not _is_version(write.get("version")):
         raise ApiError(400, "version: expected a whole number.")
+
+
+def _is_version(value: Any) -> bool:
+    """Whether it is a whole number, or not given."""
+    return value is None or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _is_key(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value.encode()) <= MAX_KEY_LENGTH

@@ -356,30 +356,13 @@ class _PartyMaker:
     def _phones(self, number: int, company: bool, sides: Sides) -> Iterator[Phone]:
         if number == 3:  # what no program can read, but every secretary
             yield Phone(1, "Office", "0511/1234 (Büro)", None, sides="advoware")
-        kinds: list[tuple[int, PhoneType]] = (
-            [(1, "Office")] if company or number % 4 == 0 else [(6, "Home")]
-        )
-        if company or number % 7 == 0:
-            kinds.append((2 if company else 7, "Fax"))
-        if number % 5 != 3:
-            kinds.append((9 if number == 20 else 3, "Mobile"))
-        if number % 11 == 6:
-            kinds.append((10, "Other"))
-        if number == 13:  # reachable nowhere
-            kinds.clear()
-        for position, (komm_kz, espocrm_type) in enumerate(kinds):
-            written, e164 = (
-                self._mobile_number()
-                if espocrm_type == "Mobile"
-                else self._landline_number()
-            )
-            yield Phone(
-                komm_kz,
-                espocrm_type,
-                written,
-                e164,
-                sides=_part_sides(sides, number + 7 * position),
-            )
+        for position, (komm_kz, kind) in enumerate(_phone_kinds(number, company)):
+            if kind == "Mobile":
+                written, e164 = self._mobile_number()
+            else:
+                written, e164 = self._landline_number()
+            part_sides = _part_sides(sides, number + 7 * position)
+            yield Phone(komm_kz, kind, written, e164, sides=part_sides)
 
     def _landline_number(self) -> tuple[str, str]:
         area, block = self.dice.choice(_FICTIONAL_BLOCKS)
@@ -497,3 +480,23 @@ def _part_sides(party_sides: Sides, number: int) -> Sides:
     if party_sides != "both":
         return party_sides
     return _PART_SIDES.get(number % 12, "both")
+
+
+def _phone_kinds(number: int, company: bool) -> list[tuple[int, PhoneType]]:
+    """kommKz and EspoCRM's type of each number of the party with this number."""
+    if number == 13:  # reachable nowhere
+        return []
+    kinds: list[tuple[int, PhoneType]] = []
+    if company or number % 4 == 0:
+        kinds.append((1, "Office"))
+    else:
+        kinds.append((6, "Home"))
+    if company:
+        kinds.append((2, "Fax"))
+    elif number % 7 == 0:
+        kinds.append((7, "Fax"))
+    if number % 5 != 3:
+        kinds.append((9 if number == 20 else 3, "Mobile"))
+    if number % 11 == 6:
+        kinds.append((10, "Other"))
+    return kinds

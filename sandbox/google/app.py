@@ -52,7 +52,6 @@ from sandbox.control import CONTROL_PREFIX, Clock, Handler, Twin, body_of, main
 from sandbox.google import calendar_api as google_calendar_api
 from sandbox.google import event_api as google_event_api
 from sandbox.google.api import API_PREFIX, Call, Route, World
-from sandbox.google.batch import answer_batch
 from sandbox.google.calendar_store import Calendar, is_service_account
 from sandbox.google.errors import (
     QUOTA_REASONS,
@@ -66,12 +65,11 @@ from sandbox.google.errors import (
     unauthenticated,
 )
 from sandbox.google.event import Resource, render_event
-from sandbox.google.fields import pick
 from sandbox.google.listing import Query
 from sandbox.google.people import ACTIONS
-from sandbox.google.readings import Readings
-from sandbox.google.seed import load_sample
-from sandbox.google.tokens import (
+from sandbox.google.protocol.batch import answer_batch
+from sandbox.google.protocol.fields import pick
+from sandbox.google.protocol.tokens import (
     PROJECT,
     TOKEN_PATH,
     Grant,
@@ -82,6 +80,8 @@ from sandbox.google.tokens import (
     read_service_account,
     write_service_account,
 )
+from sandbox.google.readings import Readings
+from sandbox.google.seed import load_sample
 
 DEFAULT_PORT: Final = 4030
 DEFAULT_ACCOUNT: Final = "bitbylaw"

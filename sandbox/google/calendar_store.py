@@ -67,7 +67,7 @@ class AclRule:
 
     @property
     def id(self) -> str:
-        """``user:somebody@example.de``, ``domain:example.de`` or ``default``."""
+        """``user:anna@example.de``, ``domain:example.de`` or ``default``."""
         return (
             self.scope_type
             if self.scope_value is None
@@ -410,21 +410,29 @@ def _acl_rule(body: Resource) -> AclRule:
         raise invalid("Invalid role.")
     value = scope.get("value")
     if scope["type"] == "default":
-        if value:
-            raise invalid("Invalid scope value.", reason="invalidScopeValue")
-        if ROLES.index(role) > ROLES.index("reader"):
-            message = "The role is not allowed for the default scope."
-            raise ApiError(
-                400, "illegalAccessRoleForDefault", message, domain="calendar"
-            )
-        return AclRule("default", None, role, 0)
-    is_mail = (
-        isinstance(value, str)
-        and value.count("@") == 1
-        and not value.startswith("@")
-        and not value.endswith("@")
-    )
-    is_domain = isinstance(value, str) and "." in value and "@" not in value
-    if not (is_domain if scope["type"] == "domain" else is_mail):
+        return _default_rule(value, role)
+    is_valid = _is_domain(value) if scope["type"] == "domain" else _is_mail(value)
+    if not is_valid:
         raise invalid("Invalid scope value.", reason="invalidScopeValue")
     return AclRule(scope["type"], str(value).lower(), role, 0)
+
+
+def _default_rule(value: object, role: str) -> AclRule:
+    """The rule for all users, who may read at the most."""
+    if value:
+        raise invalid("Invalid scope value.", reason="invalidScopeValue")
+    if ROLES.index(role) > ROLES.index("reader"):
+        message = "The role is not allowed for the default scope."
+        raise ApiError(400, "illegalAccessRoleForDefault", message, domain="calendar")
+    return AclRule("default", None, role, 0)
+
+
+def _is_mail(value: object) -> bool:
+    if not isinstance(value, str) or value.count("@") != 1:
+        return False
+    local, _, domain = value.partition("@")
+    return bool(local and domain)
+
+
+def _is_domain(value: object) -> bool:
+    return isinstance(value, str) and "." in value and "@" not in value

@@ -265,37 +265,32 @@ def _reminders(value: object) -> Resource:
         return _DEFAULT_REMINDERS
     if not isinstance(value, dict):
         raise invalid("Invalid value for: reminders")
-    use_default, overrides = (
-        value.get("useDefault", False),
-        value.get("overrides") or [],
-    )
+    use_default = value.get("useDefault", False)
+    overrides = value.get("overrides") or []
     _expect(isinstance(use_default, bool) and isinstance(overrides, list), "reminders")
     if use_default and overrides:
-        message = (
-            "Cannot specify both default reminders and overrides at the same time."
-        )
         raise ApiError(
             400,
             "cannotUseDefaultRemindersAndSpecifyOverride",
-            message,
+            "Cannot specify both default reminders and overrides at the same time.",
             domain="calendar",
         )
     _expect(len(overrides) <= MAX_REMINDERS, "reminders")
-    for override in overrides:
-        _expect(
-            isinstance(override, dict) and override.get("method") in {"email", "popup"},
-            "reminders",
-        )
-        minutes = override.get("minutes")
-        _expect(
-            isinstance(minutes, int) and 0 <= minutes <= MAX_REMINDER_MINUTES,
-            "reminders",
-        )
-    kept = [
-        {"method": override["method"], "minutes": override["minutes"]}
-        for override in overrides
-    ]
-    return {"useDefault": use_default, **({"overrides": kept} if kept else {})}
+    kept = [_reminder(override) for override in overrides]
+    reminders: Resource = {"useDefault": use_default}
+    if kept:
+        reminders["overrides"] = kept
+    return reminders
+
+
+def _reminder(override: object) -> Resource:
+    if not isinstance(override, dict):
+        raise invalid("Invalid value for: reminders")
+    method, minutes = override.get("method"), override.get("minutes")
+    _expect(method in {"email", "popup"}, "reminders")
+    is_possible = isinstance(minutes, int) and 0 <= minutes <= MAX_REMINDER_MINUTES
+    _expect(is_possible, "reminders")
+    return {"method": method, "minutes": minutes}
 
 
 def _attendees(value: object) -> list[Resource]:
@@ -317,16 +312,7 @@ def _extended_properties(value: object) -> Resource:
         raise invalid("Invalid value for: extendedProperties")
     kept: Resource = {}
     for kind in ("private", "shared"):
-        given = value.get(kind) or {}
-        _expect(isinstance(given, dict), "extendedProperties")
-        _expect(
-            all(isinstance(text, str) for text in given.values()), "extendedProperties"
-        )
-        properties = {
-            key: text[:MAX_PROPERTY_VALUE]
-            for key, text in given.items()
-            if 0 < len(key) <= MAX_PROPERTY_KEY
-        }
+        properties = _kept_properties(value.get(kind) or {})
         if properties:
             kept[kind] = properties
     number = size = 0
@@ -336,6 +322,18 @@ def _extended_properties(value: object) -> Resource:
             size += len(key.encode()) + len(text.encode())
     _expect(number <= MAX_PROPERTIES, "extendedProperties")
     _expect(size <= MAX_PROPERTIES_BYTES, "extendedProperties")
+    return kept
+
+
+def _kept_properties(given: object) -> dict[str, str]:
+    """Properties with names that are too long are dropped, long values are cut."""
+    if not isinstance(given, dict):
+        raise invalid("Invalid value for: extendedProperties")
+    kept = {}
+    for key, text in given.items():
+        _expect(isinstance(text, str), "extendedProperties")
+        if 0 < len(key) <= MAX_PROPERTY_KEY:
+            kept[key] = text[:MAX_PROPERTY_VALUE]
     return kept
 
 

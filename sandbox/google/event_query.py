@@ -55,7 +55,7 @@ class EventFilter:
     properties: tuple[tuple[str, str, str], ...]  #: kind, name, value
 
     def matches(self, event: Event) -> bool:
-        """Whether the event fulfils everything but what is said about deleted ones and the time."""
+        """Whether the event fulfils everything but what is asked about deleted ones and the time."""
         if self.updated_min is not None and event.updated < self.updated_min:
             return False
         if self.uid is not None and event.ical_uid != self.uid:
@@ -93,11 +93,8 @@ def read_filter(query: Query, now: datetime) -> EventFilter:
     if order_by == "startTime" and not single_events:
         message = "The requested ordering is not available for the particular query."
         raise invalid(message, "orderBy")
-    time_min, time_max, updated_min = (
-        _moment(query, name) for name in ("timeMin", "timeMax", "updatedMin")
-    )
-    if time_min is not None and time_max is not None and time_max <= time_min:
-        raise time_range_empty()
+    time_min, time_max = _window(query)
+    updated_min = _moment(query, "updatedMin")
     if updated_min is not None and now - updated_min > MEMORY:
         raise updated_min_too_long_ago()
     types = frozenset(query.texts("eventTypes"))
@@ -105,11 +102,10 @@ def read_filter(query: Query, now: datetime) -> EventFilter:
         raise invalid(
             "Invalid value for: eventTypes", "eventTypes", reason="invalidParameter"
         )
+    is_incremental = query.text("syncToken") or updated_min
     return EventFilter(
         single_events=single_events,
-        show_deleted=bool(
-            query.flag("showDeleted") or query.text("syncToken") or updated_min
-        ),
+        show_deleted=bool(query.flag("showDeleted") or is_incremental),
         order_by=order_by,
         time_min=time_min,
         time_max=time_max,
@@ -119,6 +115,14 @@ def read_filter(query: Query, now: datetime) -> EventFilter:
         types=types,
         properties=tuple(_properties(query)),
     )
+
+
+def _window(query: Query) -> tuple[datetime | None, datetime | None]:
+    """``timeMin`` and ``timeMax``."""
+    time_min, time_max = _moment(query, "timeMin"), _moment(query, "timeMax")
+    if time_min is not None and time_max is not None and time_max <= time_min:
+        raise time_range_empty()
+    return time_min, time_max
 
 
 def list_events(
@@ -154,26 +158,21 @@ def list_instances(
     Raises:
         ApiError: 400.
     """
-    time_min, time_max = _moment(query, "timeMin"), _moment(query, "timeMax")
-    if time_min is not None and time_max is not None and time_max <= time_min:
-        raise time_range_empty()
+    time_min, time_max = _window(query)
     found = store.instances(calendar, master, time_max, after=time_min)
     requested = EventFilter(
         True, False, None, time_min, time_max, None, (), None, frozenset(), ()
     )
+    if not query.flag("showDeleted"):
+        found = [instance for instance in found if instance.status != CANCELLED]
+    found = [event for event in found if requested.in_time(event, calendar)]
     original = query.text("originalStart")
-    original_start = (
-        read_timestamp(original, "originalStart")
-        if original and "T" in original
-        else None
-    )
-    return [
-        instance
-        for instance in found
-        if (query.flag("showDeleted") or instance.status != CANCELLED)
-        and requested.in_time(instance, calendar)
-        and (original is None or _starts_originally(instance, original, original_start))
-    ]
+    if original is None:
+        return found
+    moment = None
+    if "T" in original:
+        moment = read_timestamp(original, "originalStart")
+    return [event for event in found if _starts_originally(event, original, moment)]
 
 
 def render(
@@ -209,19 +208,21 @@ def _stored(
 ) -> Iterator[Event]:
     """Single events, series, and exceptions of series. Holes in living series are always shown."""
     for stored in calendar.events.values():
-        event = store.as_seen(calendar, stored)
-        is_hole = (
-            stored.status == CANCELLED
-            and stored.master_id is not None
-            and not stored.stray
-        )
-        master = calendar.events.get(stored.master_id or "")
-        lives = master is None or master.status != CANCELLED
+        event = store.as_shown(calendar, stored)
         shown = (
-            event.status != CANCELLED or requested.show_deleted or (is_hole and lives)
+            event.status != CANCELLED
+            or requested.show_deleted
+            or _is_hole_in_living_series(calendar, stored)
         )
         if shown and _happens_in_time(store, calendar, event, requested):
             yield event
+
+
+def _is_hole_in_living_series(calendar: Calendar, event: Event) -> bool:
+    if event.status != CANCELLED or event.master_id is None or event.stray:
+        return False
+    master = calendar.events.get(event.master_id)
+    return master is None or master.status != CANCELLED
 
 
 def _expanded(

@@ -8,7 +8,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from itertools import islice
 from typing import Final
 
@@ -66,9 +66,9 @@ class EventStore:
         )
         if event is None:
             raise not_found()
-        return self.as_seen(calendar, event)
+        return self.as_shown(calendar, event)
 
-    def as_seen(self, calendar: Calendar, event: Event) -> Event:
+    def as_shown(self, calendar: Calendar, event: Event) -> Event:
         """The event itself or, if its series is deleted, a cancelled copy."""
         master = calendar.events.get(event.master_id or "")
         if (
@@ -95,31 +95,15 @@ class EventStore:
             until: aware; leaves out untouched instances that start then or later.
             after: aware; leaves out untouched instances that end then or earlier.
         """
-        touched = {
-            e.id: e
-            for e in calendar.events.values()
-            if e.master_id == master.id and not e.stray
-        }
-        found = list(touched.values())
-        length = master.end - master.start
-        untouched = 0
-        for slot in islice(_slots(calendar, master), MAX_SLOTS):
-            if until is not None and slot.as_instant(calendar.zone) >= until:
-                break
-            if (
-                after is not None
-                and slot.plus(length).as_instant(calendar.zone) <= after
-            ):
-                continue
-            if until is None and untouched >= MAX_INSTANCES:
-                break
-            untouched += 1
+        found = [*self.exceptions(calendar, master)]
+        touched = {event.id for event in found}
+        for slot in _slots_between(calendar, master, until, after):
             if _instance_id(master, slot) not in touched:
                 found.append(_instance(master, slot))
         found.sort(
             key=lambda e: (e.original_start or e.start).as_instant(calendar.zone)
         )
-        return [self.as_seen(calendar, instance) for instance in found]
+        return [self.as_shown(calendar, instance) for instance in found]
 
     def retired(self, calendar: Calendar, master: Event) -> Iterator[Event]:
         """Instances that the series once had, as cancelled events."""
@@ -194,11 +178,9 @@ class EventStore:
         Raises:
             ApiError: 400 or 403, see `insert`.
         """
-        resource = (
-            merge_patch(event.writable(), body)
-            if patch
-            else {"eventType": event.event_type, **body}
-        )
+        resource = {"eventType": event.event_type, **body}
+        if patch:
+            resource = merge_patch(event.writable(), body)
         content = self._read(caller, calendar, resource, event, sent=body)
         if event.id not in calendar.events:
             event = self._store_instance(calendar, event)
@@ -206,31 +188,34 @@ class EventStore:
         if event.master_id is not None:
             content = self._one_visibility(calendar, event, content)
             event.own |= _changed_names(event.content, content)
-        status = content.status or event.status
-        if status == CANCELLED and event.status != CANCELLED:
+        if content.status == CANCELLED and event.status != CANCELLED:
             self._cancel(calendar, event)
             return event
         before = event.content
         slots_before = self._slot_ids(calendar, event)
-        moved = (before.start, before.end, before.recurrence) != (
-            content.start,
-            content.end,
-            content.recurrence,
-        )
-        event.sequence = max(event.sequence, content.sequence or 0) + (
-            moved or status != event.status
-        )
-        event.content, event.version = content, self._versions.next()
-        if not _only_reminders_differ(before, content) or status != event.status:
-            event.updated = self._now()
-        if status != event.status:
-            event.status, event.hollow = status, False
-            self._touch_exceptions(calendar, event)
-        if moved:
+        is_moved = _is_moved(before, content)
+        self._take_over(calendar, event, content, is_moved=is_moved)
+        if is_moved:
             self._retire_instances(calendar, event, slots_before)
         if self.readings.exception_texts == "inherited":
             self._pass_on(calendar, event, before)
         return event
+
+    def _take_over(
+        self, calendar: Calendar, event: Event, content: Content, *, is_moved: bool
+    ) -> None:
+        """Store a changed content, with sequence, version and time of change as Google counts them."""
+        before = event.content
+        status = content.status or event.status
+        is_other_status = status != event.status
+        sequence = max(event.sequence, content.sequence or 0)
+        event.sequence = sequence + (is_moved or is_other_status)
+        event.content, event.version = content, self._versions.next()
+        if is_other_status or not _only_reminders_differ(before, content):
+            event.updated = self._now()
+        if is_other_status:
+            event.status, event.hollow = status, False
+            self._touch_exceptions(calendar, event)
 
     def delete(self, calendar: Calendar, event: Event) -> None:
         """Cancel an event, a series or one instance of it. Raises ApiError 410 if it is cancelled."""
@@ -363,51 +348,16 @@ class EventStore:
     ) -> Content:
         """Check what an event is to become; ``sent`` is the request itself if ``resource`` is more."""
         sent = resource if sent is None else sent
-        is_instance = before is not None and before.master_id is not None
         content = read_content(
             resource,
             calendar.zone,
-            instance=is_instance,
+            instance=before is not None and before.master_id is not None,
             empty_days=not is_service_account(caller),
         )
-        if (
-            before is not None
-            and content.sequence is not None
-            and content.sequence < before.sequence
-        ):
-            raise invalid(
-                "Invalid sequence value. The specified sequence number is below the current sequence number of the "
-                "resource. Re-fetch the resource and use its sequence number on the following request.",
-                "sequence",
-            )
-        event_type = content.fields["eventType"]
-        if before is not None and event_type != before.event_type:
-            raise ApiError(
-                400,
-                "eventTypeRestriction",
-                "Event type cannot be changed.",
-                domain="calendar",
-            )
+        if before is not None:
+            _check_change(before, content)
         if is_service_account(caller):
-            if before is None and event_type != "default":
-                message = "Event type is not allowed on this calendar."
-                raise ApiError(400, "eventTypeRestriction", message, domain="calendar")
-            invited = {
-                attendee["email"] for attendee in content.fields.get("attendees", [])
-            }
-            known = (
-                {
-                    attendee["email"]
-                    for attendee in before.content.fields.get("attendees", [])
-                }
-                if before
-                else set()
-            )
-            if sent.get("attendees") and invited - known:
-                message = "Service accounts cannot invite attendees without Domain-Wide Delegation of Authority."
-                raise ApiError(
-                    403, "forbiddenForServiceAccounts", message, domain="calendar"
-                )
+            _check_service_account(before, content, sent)
         return content
 
     def _add(
@@ -486,29 +436,32 @@ class EventStore:
             master.retired[instance_id] = (before[instance_id], master.version)
         for instance_id in master.retired.keys() & after.keys():
             del master.retired[instance_id]
-        gone = [
-            event
-            for event in self.exceptions(calendar, master)
-            if event.id in master.retired
-        ]
+        exceptions = self.exceptions(calendar, master)
+        gone = [event for event in exceptions if event.id in master.retired]
         if self.readings.exceptions == "kept":
             for event in gone:
                 del master.retired[event.id]
             return
-        free = (
-            {slot.moment.date(): slot for slot in after.values()}
-            if self.readings.exceptions == "follow"
-            else {}
-        )
+        free: dict[date, EventTime] = {}
+        if self.readings.exceptions == "follow":
+            free = {slot.moment.date(): slot for slot in after.values()}
         for event in gone:
-            slot = (
-                free.pop(event.original_start.moment.date(), None)
-                if event.original_start
-                else None
-            )
-            if slot is not None:
-                self._put_into_slot(calendar, master, event, slot)
+            self._follow(calendar, master, event, free)
             self._make_stray(event)
+
+    def _follow(
+        self,
+        calendar: Calendar,
+        master: Event,
+        exception: Event,
+        free: dict[date, EventTime],
+    ) -> None:
+        """Put an exception into the free slot of its day, if there is one."""
+        if exception.original_start is None:
+            return
+        slot = free.pop(exception.original_start.moment.date(), None)
+        if slot is not None:
+            self._put_into_slot(calendar, master, exception, slot)
 
     def _put_into_slot(
         self, calendar: Calendar, master: Event, exception: Event, slot: EventTime
@@ -663,3 +616,55 @@ def _only_reminders_differ(before: Content, after: Content) -> bool:
         rest(before) == rest(after)
         and before.fields["reminders"] != after.fields["reminders"]
     )
+
+
+def _slots_between(
+    calendar: Calendar, master: Event, until: datetime | None, after: datetime | None
+) -> Iterator[EventTime]:
+    """The slots of a series that end after the one and start before the other; without an end, `MAX_INSTANCES`."""
+    length = master.end - master.start
+    shown = 0
+    for slot in islice(_slots(calendar, master), MAX_SLOTS):
+        if until is not None and slot.as_instant(calendar.zone) >= until:
+            return
+        ends = slot.plus(length).as_instant(calendar.zone)
+        if after is not None and ends <= after:
+            continue
+        if until is None and shown >= MAX_INSTANCES:
+            return
+        shown += 1
+        yield slot
+
+
+def _is_moved(before: Content, after: Content) -> bool:
+    times = (before.start, before.end, before.recurrence)
+    return times != (after.start, after.end, after.recurrence)
+
+
+def _check_change(before: Event, content: Content) -> None:
+    if content.sequence is not None and content.sequence < before.sequence:
+        raise invalid(
+            "Invalid sequence value. The specified sequence number is below the current sequence number of the "
+            "resource. Re-fetch the resource and use its sequence number on the following request.",
+            "sequence",
+        )
+    if content.fields["eventType"] != before.event_type:
+        message = "Event type cannot be changed."
+        raise ApiError(400, "eventTypeRestriction", message, domain="calendar")
+
+
+def _check_service_account(
+    before: Event | None, content: Content, sent: Resource
+) -> None:
+    """What only people may do."""
+    if before is None and content.fields["eventType"] != "default":
+        message = "Event type is not allowed on this calendar."
+        raise ApiError(400, "eventTypeRestriction", message, domain="calendar")
+    known = set() if before is None else _invited(before.content)
+    if sent.get("attendees") and _invited(content) - known:
+        message = "Service accounts cannot invite attendees without Domain-Wide Delegation of Authority."
+        raise ApiError(403, "forbiddenForServiceAccounts", message, domain="calendar")
+
+
+def _invited(content: Content) -> set[str]:
+    return {attendee["email"] for attendee in content.fields.get("attendees", [])}

@@ -31,25 +31,25 @@ from sandbox.google.recurrence import cut_at
 from sandbox.google.times import EventTime
 
 
-class _Wish(BaseModel):
+class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     calendar: str
     person: str | None = Field(default=None, alias="as")
 
 
-class _EventWish(_Wish):
+class _EventRequest(_Request):
     event: str
 
 
-class Split(_EventWish):
+class Split(_EventRequest):
     """Change an occurrence and all later ones."""
 
     action: Literal["split"]
     changes: dict[str, Any] = {}
 
 
-class Copy(_EventWish):
+class Copy(_EventRequest):
     """Duplicate an event."""
 
     action: Literal["copy"]
@@ -57,27 +57,27 @@ class Copy(_EventWish):
     changes: dict[str, Any] = {}
 
 
-class Move(_EventWish):
+class Move(_EventRequest):
     """Put an event into another calendar."""
 
     action: Literal["move"]
     to: str
 
 
-class Restore(_EventWish):
+class Restore(_EventRequest):
     """Take a deleted event out of the bin."""
 
     action: Literal["restore"]
 
 
-class Import(_Wish):
+class Import(_Request):
     """Import an event from a file."""
 
     action: Literal["import"]
     file: dict[str, Any]
 
 
-class Invite(_Wish):
+class Invite(_Request):
     """Get an invitation."""
 
     action: Literal["invite"]
@@ -92,7 +92,7 @@ ACTIONS: TypeAdapter[Action] = TypeAdapter(Action)
 
 
 class People:
-    """Carries out what people want. Everything raises `ApiError` for what Google refuses."""
+    """Does what people want. Everything raises `ApiError` for what Google refuses."""
 
     def __init__(self, calendars: CalendarStore, events: EventStore) -> None:
         self._calendars = calendars

@@ -127,25 +127,24 @@ def _parts(line: str) -> tuple[str, dict[str, str], str]:
 def _check_rule(text: str, *, all_day: bool) -> None:
     pairs = [part.partition("=")[::2] for part in text.split(";")]
     parts = dict(pairs)
-    if (
-        len(parts) != len(pairs)
-        or parts.get("FREQ") not in _FREQUENCIES
-        or {"COUNT", "UNTIL"} <= parts.keys()
-    ):
+    if len(parts) != len(pairs) or parts.get("FREQ") not in _FREQUENCIES:
         raise _refused()
     for name, value in parts.items():
         if not _part_is_valid(name, value, parts["FREQ"], all_day=all_day):
             raise _refused()
-    if (
-        "BYMONTH" in parts
-        and "BYMONTHDAY" in parts
-        and not _some_day_exists(parts["BYMONTH"], parts["BYMONTHDAY"])
-    ):
+    if not _parts_go_together(parts):
         raise _refused()
-    if "BYSETPOS" in parts and not any(
-        name.startswith("BY") and name != "BYSETPOS" for name in parts
-    ):
-        raise _refused()
+
+
+def _parts_go_together(parts: dict[str, str]) -> bool:
+    if {"COUNT", "UNTIL"} <= parts.keys():
+        return False
+    limits = [name for name in parts if name.startswith("BY")]
+    if limits == ["BYSETPOS"]:
+        return False
+    if {"BYMONTH", "BYMONTHDAY"} <= parts.keys():
+        return _some_day_exists(parts["BYMONTH"], parts["BYMONTHDAY"])
+    return True
 
 
 def _part_is_valid(name: str, value: str, frequency: str, *, all_day: bool) -> bool:

@@ -95,19 +95,19 @@ def read_time(value: object, which: str, calendar_zone: str) -> EventTime:
     Raises:
         ApiError: 400; it is missing, malformed, both date and time, or has neither offset nor time zone.
     """
-    if value is None or value == {}:
+    if value is None:
         raise required(f"Missing {which} time.")
     if not isinstance(value, dict):
         raise invalid(f"Invalid {which} time.")
     day, moment, zone = value.get("date"), value.get("dateTime"), value.get("timeZone")
     if zone is not None and not _is_zone(zone):
         raise invalid(f"Invalid time zone definition for {which} time.")
-    if day is not None and moment is not None:
-        raise invalid(f"Invalid {which} time.")
-    if day is not None:
-        return EventTime(datetime.combine(read_date(day), time()))
-    if moment is None:
+    if day is None and moment is None:
         raise required(f"Missing {which} time.")
+    if moment is None:
+        return EventTime(datetime.combine(read_date(day), time()))
+    if day is not None:
+        raise invalid(f"Invalid {which} time.")
     return EventTime(_read_instant(moment, zone, which), zone or calendar_zone)
 
 

@@ -137,7 +137,7 @@ async def _slow_down(
             context,
             "warning",
             "access.denied",
-            door=entry_point,
+            entry_point=entry_point,
             refusals=gate.unlogged,
         )
         gate.logged_at, gate.unlogged = now, 0
@@ -231,9 +231,7 @@ def require_webhook_sender(
             "closed until ESPOCRM_WEBHOOK_TOKEN is set, because a real system is configured"
         )
     if token is not None:
-        given = str(query.get("token") or _basic_password(headers) or "")
-        if not _same(given, token.get_secret_value()):
-            raise AccessDenied("webhook token required: ?token=... or Basic password")
+        _require_webhook_token(headers, query, token.get_secret_value())
     keys = settings.espocrm.webhook_keys
     if not keys:
         return
@@ -244,6 +242,14 @@ def require_webhook_sender(
         raise AccessDenied(
             "the webhook's signature cannot be checked; set ESPOCRM_WEBHOOK_TOKEN as well"
         )
+
+
+def _require_webhook_token(
+    headers: Mapping[str, str], query: Mapping[str, Any], token: str
+) -> None:
+    given = str(query.get("token") or _basic_password(headers) or "")
+    if not _same(given, token):
+        raise AccessDenied("webhook token required: ?token=... or Basic password")
 
 
 def require_action_sender(

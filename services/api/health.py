@@ -179,7 +179,7 @@ async def _check_redis(resources: Resources) -> None:
 async def _check_postgres(resources: Resources) -> None:
     """PostgreSQL takes writes, without leaving a row or an entry in a catalogue.
 
-    A read-only server says so itself. Disk space shows in a temporary file, because a small write may still find room
+    A read-only server says so itself. Disk space shows in a temporary file, because a small write may still find space
     in files that are there. Last a message in the log of writes, committed like any other change: it fails or hangs
     where a change would.
     """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.core.foreign_text import read_json
 from services.core.http import HttpAnswer
-from services.core.json_text import read_json
 
 #: The worker's connection takes messages up to 16 MiB; what remains is for the envelope.
 MAX_MESSAGE_BYTES = 15 * 2**20

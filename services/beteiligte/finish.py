@@ -1,4 +1,4 @@
-"""The end of a Beteiligter's sync: tell people, write EspoCRM once, read it back, remember what both sides hold."""
+"""The end of a Beteiligter's sync: notify people, write EspoCRM once, read it back, remember what both sides hold."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from services.vmh_sync.beteiligte.plan import (
 )
 from services.vmh_sync.espocrm_writes import EspoWrites
 from services.vmh_sync.problem_texts import kommunikation
-from services.vmh_sync.result import Direction, Problem
+from services.vmh_sync.result import Details, Direction, Problem
 from services.vmh_sync.store import SyncState, SyncStore
 
 Record = dict[str, Any]
@@ -93,21 +93,33 @@ class Ending:
     @property
     def status(self) -> str:
         """The status that the record shows if nothing fails."""
-        waits = self.parts.standing or any(
-            not item.is_notified_once_only for item in self.standing.values()
-        )
-        return "conflict" if waits else "clean"
+        for item in self.standing.values():
+            if not item.is_notified_once_only:
+                return "conflict"
+        if self.parts.standing:
+            return "conflict"
+        return "clean"
 
     @property
     def message(self) -> str | None:
         """What the record shows about that which waits for a person."""
-        sentences = standing_sentences(
-            self.standing.values(), self.observed.espo, self.observed.advo.get("betNr")
-        )
-        return (
-            beteiligte_status.shortened(" ".join([*sentences, *self.parts.standing]))
-            or None
-        )
+        betnr = self.observed.advo.get("betNr")
+        standing = self.standing.values()
+        sentences = standing_sentences(standing, self.observed.espo, betnr)
+        text = " ".join([*sentences, *self.parts.standing])
+        return beteiligte_status.shortened(text) or None
+
+    @property
+    def business_attributes(self) -> set[str]:
+        """The names of what is written besides the link."""
+        return self.attributes.keys() - {"betnr"}
+
+    @property
+    def writes_values(self) -> bool:
+        """Whether something is written that users edit."""
+        if self.business_attributes:
+            return True
+        return not self.parts.espocrm.keys().isdisjoint(CONTACT_ARRAYS)
 
     @property
     def wants_write(self) -> bool:
@@ -149,7 +161,7 @@ class BeteiligteFinisher:
         parts: Parts,
         store: SyncStore,
     ) -> Ending:
-        """Tell what is new, write what has changed in one PUT with the status, and remember.
+        """Notify of what is new, write what has changed in one PUT with the status, and remember.
 
         ``new`` are the edits that were found not to arrive. The record is not written if it shows everything already.
         What was collected (`services.vmh_sync.espocrm_writes`) is written with it, also the end of Tasks: what is over
@@ -160,36 +172,44 @@ class BeteiligteFinisher:
             ForeignSystemError: EspoCRM does not take the PUT, whatever is left out of it.
         """
         standing = {**kept_standing(observed, plan), **new}
-        ending = Ending(
-            observed, advo, plan, standing, self._attributes(observed, plan), parts
-        )
-        known = standing_from_json(observed.state.rejected if observed.state else {})
-        over = {name: item for name, item in known.items() if name not in standing}
-        await self._notify(ending, {**over, **new})
+        attributes = self._attributes(observed, plan)
+        ending = Ending(observed, advo, plan, standing, attributes, parts)
+        await self._notify(ending, {**_over(observed, standing), **new})
         for problem in [*self._kind_problems(ending), *parts.problems]:
             await self._notifications.notify(problem)
-        writes = self._needs_write(ending) or not self._writes.is_empty
-        if (
-            writes
-            and not parts.errors
-            and await self._writes.collects(ENTITY_TYPE, "Task")
-        ):
+        await self._write_all(ending)
+        await self._remember_all(ending, store)
+        if not ending.parts.errors:
+            await self._end_problems(ending)
+        return ending
+
+    async def _write_all(self, ending: Ending) -> None:
+        """Write what was collected and the record, in one call where EspoCRM offers that."""
+        if await self._ends_tasks_with_it(ending):
             await self._end_problems(ending)
         if not self._needs_write(ending):
             await self._write_collected(ending)
         if self._needs_write(ending):
             await self._write(ending)
-        await self.remember(
-            store, replace(observed, advo=advo), ending.plan, ending.standing
-        )
+
+    async def _ends_tasks_with_it(self, ending: Ending) -> bool:
+        """Whether Tasks of what is over end in the same call."""
+        if ending.parts.errors:
+            return False
+        if self._writes.is_empty and not self._needs_write(ending):
+            return False
+        return await self._writes.collects(ENTITY_TYPE, "Task")
+
+    async def _remember_all(self, ending: Ending, store: SyncStore) -> None:
+        """Store what both sides hold, also of the parts; the create is at its end."""
+        espo = ending.observed.espo
+        observed = replace(ending.observed, advo=ending.advo)
+        await self.remember(store, observed, ending.plan, ending.standing)
         for result in ending.parts.results:
             for state in result.states:
                 await store.save(state)
-        if not observed.espo.get("betnr"):
-            await store.end_create(ENTITY_TYPE, observed.espo["id"])
-        if not ending.parts.errors:
-            await self._end_problems(ending)
-        return ending
+        if not espo.get("betnr"):
+            await store.end_create(ENTITY_TYPE, espo["id"])
 
     def _needs_write(self, ending: Ending) -> bool:
         is_settled = beteiligte_status.is_settled(
@@ -271,17 +291,17 @@ class BeteiligteFinisher:
         return state
 
     async def notify_given_up(self, espo: Record, fields: Record) -> None:
-        """Tell a person of a record that is not tried any more for a day."""
+        """Notify a person of a record that is not tried any more for a day."""
         if fields["syncStatus"] != "permanently_failed":
             return
         key = f"permanently_failed:{ENTITY_TYPE}:{espo['id']}"
-        details = {
-            "reason": "gave_up",
-            "betnr": espo.get("betnr"),
-            "name": espo.get("name"),
-            "Fehler": fields["syncErrorMessage"],
-            "since": self._now().isoformat(timespec="seconds"),
-        }
+        details = Details(
+            "gave_up",
+            espo.get("betnr"),
+            espo.get("name"),
+            since=self._now().isoformat(timespec="seconds"),
+            further={"Fehler": fields["syncErrorMessage"]},
+        )
         await self._notifications.notify(
             Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details)
         )
@@ -311,14 +331,7 @@ class BeteiligteFinisher:
 
     async def _write(self, ending: Ending) -> None:
         """The one final PUT, without what EspoCRM refuses of it; then values that were written are read back."""
-        espo = ending.observed.espo
-        writes_values = ending.attributes.keys() - {
-            "betnr"
-        } or ending.parts.espocrm.keys() & set(CONTACT_ARRAYS)
-        if writes_values and not await self._compares_versions(espo):
-            now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
-            if was_edited_since(self._mapper, espo, {}, now):
-                raise Conflict(espocrm_query.SYSTEM, "edited while it was synced")
+        await self._require_unedited(ending)
         notified_before = {problem.key for problem in ending.parts.problems}
         while True:
             try:
@@ -326,27 +339,45 @@ class BeteiligteFinisher:
                 break
             except ValidationFailed as error:
                 await self._leave_out_refused(ending, error)
-        sent = {**ending.attributes, **ending.parts.espocrm}
-        ending.was_edited = await self.was_edited(
-            espo, sent, dict(ending.written or {})
-        )
-        shown = shown_by_espocrm({**espo, **ending.attributes})
-        ending.shows_other_fields = shown.keys() != shown_by_espocrm(espo).keys()
+        await self._look_for_edits(ending)
         await self._read_back(ending)
         await self._notify_found_late(ending, notified_before)
-        has_failed = len(ending.parts.errors) > ending.shown[1]
-        if has_failed or (
-            ending.message != ending.shown[0] and not ending.parts.errors
-        ):
-            await self._put(
-                ending, {}
-            )  # what was found out while writing is shown as well
+        message, errors = ending.shown
+        has_failed = len(ending.parts.errors) > errors
+        has_changed = ending.message != message and not ending.parts.errors
+        if has_failed or has_changed:
+            # What was found out while writing is shown as well.
+            await self._put(ending, {})
+
+    async def _require_unedited(self, ending: Ending) -> None:
+        """Make sure that the PUT overwrites no edit, where EspoCRM does not see to that itself.
+
+        Raises:
+            Conflict: a user has edited the record since it was read.
+        """
+        if not ending.writes_values:
+            return
+        espo = ending.observed.espo
+        if await self._compares_versions(espo):
+            return
+        now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
+        if was_edited_since(self._mapper, espo, {}, now):
+            raise Conflict(espocrm_query.SYSTEM, "edited while it was synced")
+
+    async def _look_for_edits(self, ending: Ending) -> None:
+        """Note whether a user has edited the record meanwhile, and whether it shows other fields from now on."""
+        espo = ending.observed.espo
+        sent = {**ending.attributes, **ending.parts.espocrm}
+        written = dict(ending.written or {})
+        ending.was_edited = await self.was_edited(espo, sent, written)
+        shown = shown_by_espocrm({**espo, **ending.attributes})
+        ending.shows_other_fields = shown.keys() != shown_by_espocrm(espo).keys()
 
     async def _compares_versions(self, espo: Record) -> bool:
         """Whether EspoCRM itself notices, while it writes, that the record was edited since it was read."""
-        return espo.get(
-            "versionNumber"
-        ) is not None and await self._espocrm.shows_what_is_stored(ENTITY_TYPE)
+        if espo.get("versionNumber") is None:
+            return False
+        return await self._espocrm.shows_what_is_stored(ENTITY_TYPE)
 
     async def _put_with_kommunikation(self, ending: Ending) -> None:
         kommunikation = ending.parts.kommunikation
@@ -395,24 +426,12 @@ class BeteiligteFinisher:
         return fields
 
     async def _leave_out_refused(self, ending: Ending, error: ValidationFailed) -> None:
-        """Take the attributes that EspoCRM refuses out of what is written, and tell them.
+        """Take the attributes that EspoCRM refuses out of what is written, and notify of them.
 
         Raises:
             ValidationFailed: there is nothing that could be left out.
         """
-        candidates = {
-            name: value for name, value in ending.attributes.items() if name != "betnr"
-        }
-        culprit = named_field(error, candidates)
-        if not candidates or (
-            culprit is None and named_field(error, {"betnr": None}) is not None
-        ):
-            raise error
-        refused = (
-            {culprit: error}
-            if culprit is not None
-            else await self._refused_alone(ending, candidates)
-        )
+        refused = await self._refused(ending, error)
         if not refused:
             raise error
         found = {}
@@ -425,6 +444,25 @@ class BeteiligteFinisher:
             item = standing_of_pairs(pair, "advoware", "invalid", self._now())[name]
             found[name] = replace(item, words=words_of(refusal))
         pairs = {name: item.pair for name, item in found.items()}
+        await self._note_found(ending, found, pairs)
+
+    async def _refused(
+        self, ending: Ending, error: ValidationFailed
+    ) -> dict[str, ValidationFailed]:
+        """The attributes that EspoCRM refuses: the one that it names, else those that it refuses by themselves."""
+        candidates = dict(ending.attributes)
+        candidates.pop("betnr", None)
+        culprit = named_field(error, candidates)
+        if culprit is not None:
+            return {culprit: error}
+        if not candidates or named_field(error, {"betnr": None}) is not None:
+            return {}
+        return await self._refused_alone(ending, candidates)
+
+    async def _note_found(
+        self, ending: Ending, found: dict[str, Standing], pairs: Mapping[str, Pair]
+    ) -> None:
+        """Take what did not arrive out of the plan, and notify of it."""
         ending.plan = without_fields(ending.plan, found, pairs)
         ending.standing |= found
         ending.changes += standing_lines(found.values())
@@ -455,45 +493,56 @@ class BeteiligteFinisher:
         The answer to a PUT echoes what was sent; only a read shows what was stored. If another user has saved the
         record since the PUT, a difference is that person's edit.
         """
-        if not ending.attributes.keys() - {"betnr"}:
+        if not ending.business_attributes:
             return
-        espo = ending.observed.espo
-        now = dict(ending.written or {})
+        written = dict(ending.written or {})
+        now = written
         if not await self._espocrm.shows_what_is_stored(ENTITY_TYPE):
-            now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
-        before = self._mapper.comparable_from_espocrm(espo)
-        after = self._mapper.comparable_from_espocrm({**espo, **ending.attributes})
-        sent = {
-            name: value
-            for name, value in after.items()
-            if not is_same(value, before.get(name))
-        }
-        refused, altered = compare_after_write(
-            sent, before, self._mapper.comparable_from_espocrm(now), side="espocrm"
-        )
-        pairs: dict[str, Pair] = {**refused, **altered}
+            now = await self._espocrm.get_entity(
+                ENTITY_TYPE, ending.observed.espo["id"]
+            )
+        pairs = self._not_as_sent(ending, now)
         if not pairs:
             return
-        if now.get("modifiedById") != (ending.written or {}).get("modifiedById"):
+        if now.get("modifiedById") != written.get("modifiedById"):
             ending.was_edited = True
             return
         found = standing_of_pairs(pairs, "advoware", "altered", self._now())
-        ending.plan = without_fields(ending.plan, pairs, pairs)
-        ending.standing |= found
-        ending.changes += standing_lines(found.values())
-        await self._notify(ending, found)
+        await self._note_found(ending, found, pairs)
+
+    def _not_as_sent(self, ending: Ending, now: Record) -> dict[str, Pair]:
+        """The fields that EspoCRM holds otherwise than they were sent."""
+        espo = ending.observed.espo
+        before = self._mapper.comparable_from_espocrm(espo)
+        after = self._mapper.comparable_from_espocrm({**espo, **ending.attributes})
+        sent = {}
+        for name, value in after.items():
+            if not is_same(value, before.get(name)):
+                sent[name] = value
+        stored = self._mapper.comparable_from_espocrm(now)
+        refused, altered = compare_after_write(sent, before, stored, side="espocrm")
+        return {**refused, **altered}
 
     async def _notify(self, ending: Ending, found: Mapping[str, Standing]) -> None:
-        """Tell what was found or is over, together with what else stands of the same kind: they share one Task."""
+        """Notify of what was found or is over, together with what else stands of the same kind: they share one Task."""
         words = {item.word for item in found.values()}
         items = [item for item in ending.standing.values() if item.word in words]
-        for problem in standing_problems(
-            items, ending.observed.espo, ending.advo.get("betNr")
-        ):
+        espo, betnr = ending.observed.espo, ending.advo.get("betNr")
+        for problem in standing_problems(items, espo, betnr):
             await self._notifications.notify(problem)
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
+
+
+def _over(
+    observed: Observation, standing: Mapping[str, Standing]
+) -> dict[str, Standing]:
+    """What stood after the last sync, and does not any more."""
+    if observed.state is None:
+        return {}
+    known = standing_from_json(observed.state.rejected)
+    return {name: item for name, item in known.items() if name not in standing}
 
 
 def was_edited_since(

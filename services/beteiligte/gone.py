@@ -1,6 +1,6 @@
 """What has become of a CBeteiligte that EspoCRM does not have any more, and of its number in Advoware.
 
-Merged, deleted, or its number lives on at another record: only what was really deleted is told as a deletion, and
+Merged, deleted, or its number lives on at another record: only what was really deleted is reported as a deletion, and
 nothing is ever deleted in Advoware. The survivor of a merge names in ``mergedIds`` whose records it has taken in; the
 extension writes that (``Classes/Sync/MergedRecords.php``).
 """
@@ -21,13 +21,13 @@ from services.vmh_sync.adressen.match import ENTITY_TYPE as ADRESSE
 from services.vmh_sync.beteiligte.create import ENTITY_TYPE
 from services.vmh_sync.beteiligte.plan import OWN_KINDS
 from services.vmh_sync.problem_texts import adressen, kommunikation
-from services.vmh_sync.result import Problem
+from services.vmh_sync.result import Details, Problem
 from services.vmh_sync.store import SyncState, SyncStore
 
 MERGED_IDS = "mergedIds"
 IN_USE_AGAIN = "Der Beteiligte ist in EspoCRM wieder vorhanden."
 GONE_FROM_ADVOWARE = "Der Beteiligte ist in Advoware nicht mehr vorhanden."
-#: Told at a CBeteiligte about what stands between both sides, by the beginnings of the keys.
+#: Reported at a CBeteiligte about what stands between both sides, by the beginnings of the keys.
 STANDING_KINDS = (
     *(f"{kind}:{ENTITY_TYPE}:" for kind in OWN_KINDS if kind != "missing_in_advoware"),
     *kommunikation.STATE_KINDS,
@@ -57,7 +57,7 @@ class Fate:
 
 
 class GoneBeteiligte:
-    """Finds out what has become of records that are gone, and tells people."""
+    """Finds out what has become of records that are gone, and notifies people."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class GoneBeteiligte:
         return Fate("deleted") if survivor is None else Fate("merged", survivor)
 
     async def notify(self, entity_id: str, betnr: str, fate: Fate) -> None:
-        """Tell a person what is left to do in Advoware; nothing if nothing is."""
+        """Notify a person of what is left to do in Advoware; nothing if nothing is."""
         if fate.word == "deleted":
             await self._notifications.notify(deleted_problem(entity_id, betnr))
         elif fate.word == "merged" and fate.successor is not None:
@@ -94,7 +94,7 @@ class GoneBeteiligte:
             )
 
     async def end_tasks(self, entity_id: str, betnr: str, store: SyncStore) -> None:
-        """Withdraw what was told about the end of this record, or of those that had its number before."""
+        """Withdraw what was reported about the end of this record, or of those that had its number before."""
         former = await store.former_entities(ENTITY_TYPE, betnr)
         keys = [
             key(gone_id)
@@ -104,7 +104,7 @@ class GoneBeteiligte:
         await self._notifications.withdraw(keys, IN_USE_AGAIN)
 
     async def end_standing(self, entity_id: str, betnr: str, store: SyncStore) -> None:
-        """Withdraw what was told about differences to a Beteiligter that Advoware does not know any more."""
+        """Withdraw what was reported about differences to a Beteiligter that Advoware does not know any more."""
         await self._notifications.settle(
             ENTITY_TYPE, [entity_id], STANDING_KINDS, [], GONE_FROM_ADVOWARE
         )
@@ -199,28 +199,19 @@ def deleted_problem(entity_id: str, betnr: str, name: str = "") -> Problem:
 
     ``name``: without it the Task names the record as it was last observed.
     """
-    details = {"reason": "deleted", "betnr": betnr, **({"name": name} if name else {})}
-    return Problem(
-        "general_manual_action", ENTITY_TYPE, entity_id, deleted_key(entity_id), details
-    )
+    details = Details("deleted", betnr, name or None)
+    key = deleted_key(entity_id)
+    return Problem("general_manual_action", ENTITY_TYPE, entity_id, key, details)
 
 
 def _merged_problem(
     entity_id: str, betnr: str, name: str | None, survivor: Record
 ) -> Problem:
-    """Told at the survivor, to whom looks after that."""
-    kept = f"Nr. {survivor['betnr']}" if survivor.get("betnr") else ""
-    other = ", ".join(part for part in (str(survivor.get("name") or ""), kept) if part)
-    details = {
-        "reason": "merged",
-        "betnr": betnr,
-        "name": name or "ohne Namen",
-        "value": other,
-    }
-    return Problem(
-        "general_manual_action",
-        ENTITY_TYPE,
-        str(survivor["id"]),
-        merged_key(entity_id),
-        details,
-    )
+    """Reported at the survivor, to whoever looks after that."""
+    parts = [str(survivor.get("name") or "")]
+    if survivor.get("betnr"):
+        parts.append(f"Nr. {survivor['betnr']}")
+    other = ", ".join(filter(None, parts))
+    details = Details("merged", betnr, name or "ohne Namen", value=other)
+    key, owner = merged_key(entity_id), str(survivor["id"])
+    return Problem("general_manual_action", ENTITY_TYPE, owner, key, details)

@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 
 from config import Settings
+from services.calendar_sync.provider import SYSTEM, CalendarProvider
 from services.calendar_sync.sharing import (
     Sharing,
     SharingStore,
@@ -20,7 +21,6 @@ from services.core.database import database_errors
 from services.core.errors import ForeignSystemError, shown_text, without_quotes
 from services.core.log import log
 from services.core.resources import Resources
-from services.google_calendar import SYSTEM, GoogleCalendarAPI
 
 CALENDAR_PREFIX = "AW-"
 
@@ -54,7 +54,7 @@ LAST_CHANGE_WINS_DESCRIPTION = (
 )
 #: Texts that earlier versions wrote; they may be replaced like the present ones.
 FORMER_DESCRIPTIONS: tuple[str, ...] = ()
-_OURS = (
+_OWN_DESCRIPTIONS = (
     PROTECTED_DESCRIPTION,
     SOURCE_WINS_DESCRIPTION,
     LAST_CHANGE_WINS_DESCRIPTION,
@@ -68,7 +68,7 @@ def calendar_name(kuerzel: str) -> str:
 
 
 def calendar_description(settings: Settings) -> str:
-    """What the calendars tell people about their changes, as the settings are now."""
+    """What the calendars say about people's changes, as the settings are now."""
     if settings.advoware.write_protection:
         return PROTECTED_DESCRIPTION
     if settings.calendar_sync.strategy == "last_change_wins":
@@ -79,7 +79,7 @@ def calendar_description(settings: Settings) -> str:
 def is_own_description(text: object) -> bool:
     """Whether we may replace a calendar's description: it is empty, or the sync has written it."""
     words = _words(text)
-    return not words or words in [_words(own) for own in _OURS]
+    return not words or words in [_words(own) for own in _OWN_DESCRIPTIONS]
 
 
 def is_description(text: object, wanted: str) -> bool:
@@ -91,25 +91,22 @@ def _words(text: object) -> list[str]:
     return str(text or "").split()
 
 
-async def find_calendar(google: GoogleCalendarAPI, kuerzel: str) -> str | None:
+async def find_calendar(google: CalendarProvider, kuerzel: str) -> str | None:
     """The id of the employee's calendar, looked up by its name; of several the same one each time.
 
-    Only those that we own count: anybody can give a calendar that name and share it with us.
+    Only those that we own count: any user can give a calendar that name and share it with us.
     """
     name = calendar_name(kuerzel)
-    ours = [
-        entry
-        for entry in await google.list_calendars()
-        if entry.get("accessRole") == "owner"
-    ]
-    return min(
-        (str(entry["id"]) for entry in ours if entry.get("summary") == name),
-        default=None,
-    )
+    found: list[str] = []
+    for entry in await google.list_calendars():
+        is_owned = entry.get("accessRole") == "owner"
+        if is_owned and entry.get("summary") == name:
+            found.append(str(entry["id"]))
+    return min(found, default=None)
 
 
 async def ensure_calendar(
-    google: GoogleCalendarAPI, kuerzel: str, settings: Settings
+    google: CalendarProvider, kuerzel: str, settings: Settings
 ) -> str:
     """The id of the employee's calendar, made if there is none. The caller holds the employee's lock.
 
@@ -133,7 +130,7 @@ class CalendarKeeper:
 
     def __init__(
         self,
-        google: GoogleCalendarAPI,
+        google: CalendarProvider,
         pool: asyncpg.Pool,
         resources: Resources,
         context: Any,
@@ -180,18 +177,14 @@ class CalendarKeeper:
         """Name and description, in one patch. Returns whether nothing is left to be tried again soon."""
         calendar = await self._google.get_calendar(calendar_id)
         changes: Json = {}
-        name, present = calendar_name(kuerzel), calendar.get("summary")
+        name = calendar_name(kuerzel)
+        present = calendar.get("summary")
         if present != name and present == await self._given_name(calendar_id):
             changes["summary"] = name  # another one is a person's choice
-        wanted, description = (
-            calendar_description(self._resources.settings),
-            calendar.get("description"),
-        )
-        if (
-            describe
-            and is_own_description(description)
-            and not is_description(description, wanted)
-        ):
+        wanted = calendar_description(self._resources.settings)
+        description = calendar.get("description")
+        is_replaceable = is_own_description(description)
+        if describe and is_replaceable and not is_description(description, wanted):
             changes["description"] = wanted
         if not changes:
             return True

@@ -161,9 +161,11 @@ class _Reader(HTMLParser):
 
     def _begin_item(self) -> None:
         mark = "-"
-        if self._lists and (number := self._lists[-1]) is not None:
-            self._lists[-1] = number + 1
-            mark = f"{number + 1}."
+        last_number = self._lists[-1] if self._lists else None
+        if last_number is not None:
+            number = last_number + 1
+            self._lists[-1] = number
+            mark = f"{number}."
         depth = min(len(self._lists), _MAX_DEPTH)
         self._add("  " * max(depth - 1, 0) + mark + " ")
 

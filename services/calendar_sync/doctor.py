@@ -101,14 +101,15 @@ async def _check_account(reader: AuditReader) -> Check:
 
 
 async def _check_clock(resources: Resources) -> Check:
-    """Compare with the ``Date`` of any answer, for which nobody has to be logged in."""
+    """Compare with the ``Date`` of any answer, for which no login is needed."""
     (url,) = resources.settings.google_calendar.addresses.values()
     try:
         timeout = aiohttp.ClientTimeout(total=CLOCK_SECONDS)
         async with resources.http.head(
             url, timeout=timeout, allow_redirects=False
         ) as answer:
-            now, date = resources.clock(), answer.headers.get("Date", "")
+            now = resources.clock()
+            date = answer.headers.get("Date", "")
     except (aiohttp.ClientError, TimeoutError):
         return Check(
             "google clock", "unchecked", f"{SYSTEM} cannot be reached.", REACH_GOOGLE
@@ -149,7 +150,7 @@ async def _check_calendars(resources: Resources, reader: AuditReader) -> list[Ch
     try:
         active = active_employees(await reader.advoware.list_mitarbeiter())
         survey = await read_survey(resources, reader, active)
-    except (BitByLawError, ConfigurationError) as error:
+    except BitByLawError as error:
         fix = "Mend that (the calendars are compared with Advoware's employees and our tables), then ask again."
         return [Check("google calendars", "unchecked", str(error), fix)]
     findings = firm_findings(survey, settings)
@@ -170,7 +171,7 @@ async def _check_calendars(resources: Resources, reader: AuditReader) -> list[Ch
             "google descriptions",
             findings,
             _DESCRIPTIONS,
-            "They tell people what becomes of their changes.",
+            "They say what becomes of people's changes.",
         ),
         _check_writers(survey, settings),
     ]
@@ -206,14 +207,13 @@ def _check_writers(survey: Survey, settings: Settings) -> Check:
             "ok",
             "Advoware may be written, so changes in Google arrive there.",
         )
-    writers = [
-        f"{kuerzel}: {rule.text}"
-        for kuerzel, calendars in sorted(survey.calendars.items())
-        for calendar in calendars
-        for rule in calendar.writers
-    ]
+    writers: list[str] = []
+    for kuerzel, calendars in sorted(survey.calendars.items()):
+        for calendar in calendars:
+            texts = [f"{kuerzel}: {rule.text}" for rule in calendar.writers]
+            writers.extend(texts)
     if not writers:
-        return Check("google writers", "ok", "Nobody but us may change events.")
+        return Check("google writers", "ok", "No one but us may change events.")
     message = f"May change events, and the sync undoes it while ADVOWARE_WRITE_PROTECTION is on: {', '.join(writers)}."
     fix = "Give them the role reader (GOOGLE_CALENDAR_ACL, or by hand in Google), or switch the protection off."
     return Check("google writers", "warning", message, fix)

@@ -1,12 +1,13 @@
 """Whose calendar it is: Advoware's employees, and who of them is called otherwise than before.
 
-An employee whose Kürzel is changed in Advoware keeps calendar and pairs. That it is the same person, his name tells:
+An employee whose Kürzel is changed in Advoware keeps calendar and pairs. That it is the same person, his name shows:
 the old Kürzel has vanished from the list of active employees, and a Kürzel that no one had bears the name. Whatever is
-less clear than that (two of one name, two who have swapped) moves nothing, and an operator is told.
+less clear than that (two of one name, two who have swapped) moves nothing, and is reported to an operator.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ MAX_KUERZEL = 50
 #: In Redis: when each employee's sync last succeeded.
 LAST_SUCCESS = "calendar_sync:last_success"
 #: Who was listed as active in the last days before the latest list may appear there under another Kürzel. Later it is
-#: somebody else of that name. So long an unclear case is told as well.
+#: another person of that name. So long an unclear case is reported as well.
 RENAME_DAYS = 7
 
 Json = dict[str, Any]
@@ -76,7 +77,7 @@ class Known:
 
     kuerzel: str
     name: str
-    seen_at: datetime
+    listed_at: datetime
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,12 @@ def find_renames(
         followed |= formers
         last = chain[-1][1]
         if last in occupied or not formers.isdisjoint(renames.unclear):
-            successors = [successor for _, successor in chain]
-            renames.doubt(head, f"{last} has a calendar of its own", *successors)
+            reason = f"{last} has a calendar of its own"
+            renames.doubt(head, reason, *_kuerzel_of(chain))
         else:
             renames.chains.append(chain)
     for former in sorted(moves.keys() - followed):
-        reason = f"the name of {former} is now that of {moves[former]}, and {former} is somebody else's"
+        reason = f"the name of {former} is now that of {moves[former]}, and {former} is another employee's"
         renames.doubt(former, reason, moves[former])
     return renames
 
@@ -140,13 +141,13 @@ def _kuerzel_of(chain: Sequence[Move]) -> set[str]:
 
 def _recent(known: Sequence[Known]) -> dict[str, str]:
     """``{Kürzel: name}`` of those who were active until lately."""
-    latest = max((row.seen_at for row in known), default=None)
+    latest = max((row.listed_at for row in known), default=None)
     if latest is None:
         return {}
     return {
         row.kuerzel: row.name
         for row in known
-        if row.seen_at >= latest - timedelta(days=RENAME_DAYS)
+        if row.listed_at >= latest - timedelta(days=RENAME_DAYS)
     }
 
 
@@ -158,24 +159,26 @@ def _moves(
 ) -> dict[str, str]:
     """Where the name of each known Kürzel has gone, as far as one new place has it."""
     moves: dict[str, str] = {}
+    names = Counter(recent.values())
     for kuerzel, name in recent.items():
         if not name or active.get(kuerzel) == name:
             continue
+        namesakes = _named(name, active)
         # Who had this name under this Kürzel before is no successor.
-        holders = [
-            new
-            for new, active_name in active.items()
-            if active_name == name and known.get(new) != name
-        ]
-        namesakes = [other for other in active if active[other] == name]
-        was_unique = list(recent.values()).count(name) == 1
-        if len(holders) == 1 and len(namesakes) == 1 and was_unique:
+        holders = [other for other in namesakes if known.get(other) != name]
+        if not holders:
+            continue
+        if len(namesakes) == 1 and names[name] == 1:
             moves[kuerzel] = holders[0]
-        elif holders and kuerzel not in active:
-            renames.doubt(
-                kuerzel, f"more than one bears the name of {kuerzel}", *holders
-            )
+        elif kuerzel not in active:
+            reason = f"more than one bears the name of {kuerzel}"
+            renames.doubt(kuerzel, reason, *holders)
     return moves
+
+
+def _named(name: str, employees: Mapping[str, str]) -> list[str]:
+    """The Kürzel of those who bear the name."""
+    return [kuerzel for kuerzel, other in employees.items() if other == name]
 
 
 # -- what we remember of employees ----------------------------------------------------------------------------------
@@ -188,9 +191,9 @@ class EmployeeStore:
         self._pool = pool
 
     async def known(self) -> list[Known]:
-        """The employees that were ever seen, by Kürzel."""
+        """All employees that were ever listed, by Kürzel."""
         rows = await self._fetch(
-            "SELECT kuerzel, name, seen_at FROM calendar_sync_employee ORDER BY kuerzel"
+            "SELECT kuerzel, name, seen_at AS listed_at FROM calendar_sync_employee ORDER BY kuerzel"
         )
         return [Known(**row) for row in rows]
 
@@ -365,7 +368,7 @@ class EmployeeRegister:
         """Let calendars and pairs follow those who have a new Kürzel, and remember the list.
 
         Returns the Kürzel that must not be synced yet: a run is at work on what has to be moved first, or Advoware's
-        Termine do not tell yet whose they are.
+        Termine do not show yet whose they are.
 
         Raises:
             ForeignSystemError, DatabaseUnusable: Advoware, PostgreSQL or Redis does not answer.
@@ -395,9 +398,9 @@ class EmployeeRegister:
         return frozenset(postponed)
 
     async def _is_followed(self, store: EmployeeStore, chain: Sequence[Move]) -> bool:
-        """Whether Advoware's Termine have the new Kürzel, where the old one is somebody else's now.
+        """Whether Advoware's Termine have the new Kürzel, where the old one is another employee's now.
 
-        Before that it cannot be told whose a Termin is that bears it, and each would be shown to the wrong one.
+        Before that it is not known whose a Termin is that bears it, and each would be shown to the wrong one.
         """
         today = self._resources.clock().astimezone(BERLIN).date()
         window = self._resources.settings.calendar_sync

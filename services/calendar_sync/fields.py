@@ -134,7 +134,9 @@ def _clock(value: str) -> timedelta | None:
     match = _CLOCK.fullmatch(normalise_text(value) or "")
     if match is None:
         return None
-    hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
+    hour = int(match[1])
+    minute = int(match[2])
+    second = int(match[3] or 0)
     since_midnight = timedelta(hours=hour, minutes=minute, seconds=second)
     is_readable = minute < 60 and second < 60 and since_midnight <= _WHOLE_DAY
     return since_midnight if is_readable else None

@@ -76,7 +76,7 @@ class NormalisedEvent:
 
     Attributes:
         start: aware in Europe/Berlin, whole seconds, never within the hour that the clocks skip; of an all-day event
-            the date of its first day. ``fold`` tells the two doubled hours apart; only Google knows it, so it is not
+            the date of its first day. ``fold`` distinguishes the two doubled hours; only Google knows it, so it is not
             compared.
         end: likewise, later than ``start`` by the clock; of an all-day event the date after its last day. Of a
             series: of its first occurrence.
@@ -86,7 +86,7 @@ class NormalisedEvent:
         turnusArt: 1 daily, 2 weekly, 3 monthly, 4 yearly; 0 if it does not repeat.
         recurrence: the series as Google's RRULE line in our one spelling, or None.
         all_day: whether it has dates instead of times.
-        privat: whether it is marked as private. Not part of the content: a Google event of ours does not tell.
+        privat: whether it is marked as private. Not part of the content: a Google event of the sync does not show it.
         anonymised: text, note and place are unknown (and None here), because only blocked time is shown in Google.
     """
 
@@ -145,7 +145,7 @@ class Untranslatable:
         reason: why; several reasons are separated by "; ". Contains no text of the appointment.
         part: what of it can be held; its ``unknown`` fields mean nothing. None: nothing can.
         unknown: what cannot be held: ``times`` (start, end and series together), ``text``, ``notiz``, ``ort``.
-        raw: what its own side says beside the part, such as the lines of its rules. Only to tell changes.
+        raw: what its own side says beside the part, such as the lines of its rules. Only to notice changes.
     """
 
     reason: str
@@ -224,9 +224,11 @@ def overlay(
     """The appointment with everything of the other that both sides can hold; the rest, and ``privat``, stay."""
     part: NormalisedEvent | None
     if isinstance(other, Untranslatable):
-        part, unknown = other.part, other.unknown
+        part = other.part
+        unknown = other.unknown
     else:
-        part, unknown = other, frozenset()
+        part = other
+        unknown = frozenset()
     if part is None:
         return base
     names: list[str] = []
@@ -333,7 +335,7 @@ class Termin:
     """A Termin as Advoware answered it.
 
     Attributes:
-        fr_nr: its key; negative ones are derived and not ours to touch.
+        fr_nr: its key; negative ones are derived and must not be touched.
         event: its content.
         changed_at: aware; None if Advoware does not say.
         anwalt: whose it is; None if it is all employees'.
@@ -412,9 +414,9 @@ class Fingerprint:
 class Pair:
     """A live row of ``calendar_sync``: a Termin and its Google event.
 
-    ``first_day`` and ``last_day`` are the days that the pair covered at the last sync (None: unknown). They tell a
-    Termin that left the window from one that was deleted. ``persons_private``: a person has made the event, and made it
-    private in Google, so that it keeps its text although its Termin is private as well.
+    ``first_day`` and ``last_day`` are the days that the pair covered at the last sync (None: unknown). They
+    distinguish a Termin that left the window from one that was deleted. ``persons_private``: a person has made the
+    event, and made it private in Google, so that it keeps its text although its Termin is private as well.
     """
 
     sync_id: UUID

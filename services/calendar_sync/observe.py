@@ -18,7 +18,6 @@ from services.calendar_sync.apply import (
     Applier,
     Clients,
     may_be_created_by,
-    resume_creates,
 )
 from services.calendar_sync.calendars import CalendarKeeper, ensure_calendar
 from services.calendar_sync.mapping import read_google_events, read_termine
@@ -31,9 +30,8 @@ from services.calendar_sync.view import (
     is_placeholder,
 )
 from services.calendar_sync.work import RunSummary
-from services.core.errors import NotFound
+from services.core.errors import NotFound, SyncTokenExpired
 from services.core.log import log
-from services.google_calendar import SyncTokenExpired
 from services.values.advoware_protocol import BERLIN
 
 #: The whole calendar is listed once a day: an incremental list does not show everything (exceptions of a series that
@@ -155,7 +153,7 @@ class SideReader:
         for pair in await self._store.load_pairs(self._kuerzel):
             event_id = pair.google_event_id
             if event_id is not None and event_id not in present:
-                await applier.unlink(pair)
+                await applier.rows.unlink_lost(pair)
 
     async def _keep_calendar(self, google: GoogleSide) -> None:
         pool = await self._resources.database()
@@ -165,10 +163,7 @@ class SideReader:
         )
 
     async def _resume_creates(self, cursor: Cursor) -> list[Intent]:
-        applier = self._applier(cursor)
-        return await resume_creates(
-            self._context, self._kuerzel, applier, self._clients
-        )
+        return await self._applier(cursor).resume_creates(self._context)
 
     def _applier(self, cursor: Cursor) -> Applier:
         return Applier(self._settings(cursor), self._clients)

@@ -35,6 +35,7 @@ from services.calendar_sync.model import (
 )
 from services.calendar_sync.observe import Observed, SideReader
 from services.calendar_sync.plan import make_plan
+from services.calendar_sync.provider import CalendarProvider, open_provider
 from services.calendar_sync.store import AuditLine, CalendarStore, Cursor, Hold
 from services.calendar_sync.store import RunResult as Result
 from services.calendar_sync.view import Confirmations
@@ -54,18 +55,24 @@ from services.core.errors import (
 from services.core.locks import record_lock
 from services.core.log import log
 from services.core.resources import Resources, current_resources
-from services.google_calendar import GoogleCalendarAPI
 
 
 class CalendarSync:
-    """Syncs employees' calendars. ``context`` is the step's FlowContext or None."""
+    """Syncs employees' calendars.
+
+    ``context`` is the step's FlowContext or None; ``provider`` the calendar system, if not the one that is configured.
+    """
 
     def __init__(
-        self, context: Any = None, *, resources: Resources | None = None
+        self,
+        context: Any = None,
+        *,
+        resources: Resources | None = None,
+        provider: CalendarProvider | None = None,
     ) -> None:
         self._context = context
         self._resources = resources or current_resources()
-        self._google = GoogleCalendarAPI(context, resources=self._resources)
+        self._google = provider or open_provider(context, self._resources)
         self._advoware = EmployeesAdvoware(context, resources=self._resources)
 
     # -- entry points ---------------------------------------------------------------------------------------------
@@ -181,18 +188,18 @@ class CalendarSync:
 
         What cannot be read is left as it is, and counts as an error.
         """
-        confirmed, asked = Confirmations(), set[Action]()
+        confirmed = Confirmations()
+        asked: set[Action] = set()
         while True:
             actions = await _make_plan(observed, confirmed)
             questions = [item for item in actions if isinstance(item, QUESTIONS)]
             new = [question for question in questions if question not in asked]
             if not new:
-                break
+                return observed, _without_questions(actions)
             asked.update(new)
             if any(isinstance(question, ListGoogle) for question in new):
                 observed = await reader.list_all(observed)
             confirmed = await self._confirm_all(new, confirmed, observed, summary)
-        return observed, [item for item in actions if not isinstance(item, QUESTIONS)]
 
     async def _confirm_all(
         self,
@@ -276,7 +283,8 @@ class CalendarSync:
         self, before: Hold | None, clients: Clients, summary: RunSummary
     ) -> None:
         """Remember what is held back, for an operator to release; the audit gets a line when it is news."""
-        held, store = summary.held, clients.store
+        held = summary.held
+        store = clients.store
         if held is None:
             if before is not None:
                 await store.end_hold(summary.kuerzel)
@@ -318,6 +326,10 @@ async def _make_plan(observed: Observed, confirmed: Confirmations) -> list[Actio
         confirmed,
         observed.past,
     )
+
+
+def _without_questions(actions: Sequence[Action]) -> list[Action]:
+    return [item for item in actions if not isinstance(item, QUESTIONS)]
 
 
 def _is_same_hold(before: Hold, held: HoldDeletions) -> bool:

@@ -1,4 +1,4 @@
-"""With whom a calendar is shared: what is configured is what holds, and what people set by hand is theirs.
+"""With whom a calendar is shared: what is configured is what holds, and what people set by hand stays.
 
 The sync remembers the rules that it has set, and changes or removes no others. A rule is remembered before it is asked
 for, so that a crash in between leaves a row without ``set_at``, which the next run compares with Google.
@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import asyncpg
 
+from services.calendar_sync.provider import CalendarProvider
 from services.core.database import database_errors
 from services.core.errors import (
     Conflict,
@@ -23,7 +24,6 @@ from services.core.errors import (
     UnexpectedAnswer,
     ValidationFailed,
 )
-from services.google_calendar import GoogleCalendarAPI
 
 Json = dict[str, Any]
 
@@ -60,7 +60,7 @@ class Step:
     """One thing to do. ``role`` is the one that the account gets.
 
     ``grant`` and ``change`` write the role, ``revoke`` takes the access away; ``confirm`` (Google has the rule) and
-    ``forget`` (it is no rule of ours any more) concern our memory only. ``notify``: Google may tell the person.
+    ``forget`` (it is no rule of the sync any more) concern our memory only. ``notify``: Google may notify the person.
     """
 
     action: Literal["revoke", "change", "grant", "confirm", "forget"]
@@ -82,7 +82,8 @@ def read_rules(resources: Iterable[object]) -> list[Rule]:
 
 
 def _read_rule(resource: Json) -> Rule:
-    role, scope = resource.get("role"), resource.get("scope")
+    role = resource.get("role")
+    scope = resource.get("scope")
     rule_id = str(resource.get("id") or "")
     if not isinstance(role, str):
         return Rule(rule_id, "", "")
@@ -106,9 +107,10 @@ def sharing_steps(
     by_email = {rule.email: rule for rule in present if rule.email}
     by_id = {rule.rule_id: rule for rule in present}
     owned = {rule.email: rule for rule in own}
-    steps = [
-        _end(rule, by_id.get(rule.rule_id)) for rule in own if rule.email not in wanted
-    ]
+    steps: list[Step] = []
+    for rule in own:
+        if rule.email not in wanted:
+            steps.append(_end(rule, by_id.get(rule.rule_id)))
     for email, role in wanted.items():
         mine = owned.get(email)
         there = by_id.get(mine.rule_id) if mine else by_email.get(email)
@@ -121,8 +123,12 @@ def sharing_steps(
 
 def _end(mine: OwnRule, there: Rule | None) -> Step:
     """The configuration does not name the account any more. Who has changed the role by hand has taken it over."""
-    is_ours = there is not None and (mine.set_at is None or there.role == mine.role)
-    return Step("revoke" if is_ours else "forget", mine.email, mine.rule_id, mine.role)
+    is_unchanged = there is not None and (
+        mine.set_at is None or there.role == mine.role
+    )
+    return Step(
+        "revoke" if is_unchanged else "forget", mine.email, mine.rule_id, mine.role
+    )
 
 
 def _keep(
@@ -130,13 +136,11 @@ def _keep(
 ) -> Step | None:
     if mine is None:
         # One that is there already is a person's, whatever it says.
-        return (
-            Step("grant", email, f"user:{email}", role, notify=True)
-            if there is None
-            else None
-        )
+        if there is not None:
+            return None
+        return Step("grant", email, f"user:{email}", role, notify=True)
     if there is None:
-        # Removed by hand, or never set. Only who never got it has not been told yet.
+        # Removed by hand, or never set. Only who never got it has not been notified yet.
         return Step("grant", email, mine.rule_id, role, notify=mine.set_at is None)
     if there.role != role:
         return Step("change", email, there.rule_id, role)
@@ -146,7 +150,7 @@ def _keep(
 
 
 class SharingStore:
-    """Reads and writes the rules that are ours. All methods raise `Unavailable` if PostgreSQL does not answer."""
+    """Reads and writes the rules that the sync has set. All methods raise `Unavailable` without PostgreSQL."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
@@ -178,7 +182,7 @@ class SharingStore:
             )
 
     async def forget(self, calendar_id: str, email: str) -> None:
-        """No rule for that account is ours any more."""
+        """No rule for that account is the sync's any more."""
         async with database_errors():
             await self._pool.execute(
                 "DELETE FROM calendar_sync_sharing WHERE calendar_id = $1 AND email = $2",
@@ -188,11 +192,11 @@ class SharingStore:
 
 
 class Sharing:
-    """Carries out the steps on one calendar. The caller holds the employee's lock."""
+    """Applies the steps to one calendar. The caller holds the employee's lock."""
 
     def __init__(
         self,
-        google: GoogleCalendarAPI,
+        google: CalendarProvider,
         store: SharingStore,
         calendar_id: str,
         now: datetime,
@@ -245,7 +249,7 @@ class Sharing:
         await self._remember(step, str(answer.get("id") or step.rule_id))
 
     async def _take_back(self, step: Step, before: OwnRule | None) -> None:
-        """Nothing was written: what people set for that account from now on is theirs."""
+        """Nothing was written: what people set for that account from now on stays."""
         if before is None:
             await self._store.forget(self._calendar_id, step.email)
         else:

@@ -53,7 +53,7 @@ class Cursor:
     sync_token: str | None = None
     last_full_run: datetime | None = None
     quiet_digest: str | None = (
-        None  #: of all that a run has seen in which nothing was to be done
+        None  #: of all that a run has read in which nothing was to be done
     )
     updated_at: datetime | None = None  #: set by the store
 
@@ -144,7 +144,7 @@ class Operation:
         employees: those who had a run of late.
         failing: those whose latest run failed; ``held``: those of whom work is held back and not released.
         since: of these, when the first one began to fail or to be held.
-        last_run: when the latest run of anybody ended.
+        last_run: when the latest run of any employee ended.
     """
 
     employees: int
@@ -502,7 +502,7 @@ class CalendarStore:
         return [Run(**row) for row in rows]
 
     async def operation(self) -> Operation:
-        """The numbers of all employees. Who had no run when the others had theirs has left, and does not count."""
+        """The numbers of all employees. Who had no run when the others had one has left, and does not count."""
         async with database_errors():
             row = await self._pool.fetchrow(
                 """
@@ -586,7 +586,7 @@ class CalendarStore:
             )
 
     async def forget_overwritten(self, now: datetime) -> None:
-        """Let go of what was overwritten more than `OVERWRITTEN_DAYS` ago."""
+        """Forget what was overwritten more than `OVERWRITTEN_DAYS` ago."""
         async with database_errors():
             await self._pool.execute(
                 "DELETE FROM calendar_sync_overwritten WHERE at < $1",

@@ -21,6 +21,7 @@ from services.calendar_sync.model import (
     is_anonymised_hash,
     without_times,
 )
+from services.calendar_sync.recurrence import has_occurrence_at
 
 MAX_DELETIONS = 5
 
@@ -118,7 +119,7 @@ class Past:
     Attributes:
         once_paired: those that a deleted pair of this employee has had.
         elsewhere: the Termin of those hidden ones that are a live pair's of another employee: they were moved here.
-        undecided: Termine that interrupted creates may have left, of which it cannot be told yet.
+        undecided: Termine that interrupted creates may have left, of which it is not known yet whose they are.
     """
 
     once_paired: frozenset[str] = frozenset()
@@ -195,8 +196,13 @@ class CalendarView:
                 self.cancelled.add(event.id)
             else:
                 self.events[event.id] = self._with_exceptions(event)
-        marked = [event for event in self.events.values() if event.fr_nr is not None]
-        self.marked = [event for event in marked if event.id not in self.by_event]
+        self._index_marked()
+
+    def _index_marked(self) -> None:
+        self.marked: list[GoogleEvent] = []
+        for event in self.events.values():
+            if event.fr_nr is not None and event.id not in self.by_event:
+                self.marked.append(event)
 
     # -- events with our marks that are no pair's event --------------------------------------------------------
 
@@ -211,6 +217,11 @@ class CalendarView:
         if not self.is_asked(fr_nr):
             return "unknown"
         return "leftover" if self.may_be_leftover(event) else "persons"
+
+    def has_termin(self, event: GoogleEvent) -> bool:
+        """Whether the event is that of a pair which has a Termin."""
+        pair = self.by_event.get(event.id)
+        return pair is not None and pair.advoware_frnr is not None
 
     def may_be_leftover(self, event: GoogleEvent) -> bool:
         """Whether we have inserted it, and no row has ever known it. What a row knew, a person has brought back."""
@@ -238,7 +249,7 @@ class CalendarView:
         return is_placeholder(event) or (event.has_foreign_text and was_moved_here)
 
     def origin_of(self, event: GoogleEvent) -> int | None:
-        """The Termin whose copy an event without pair was made from, as far as marks, its id or other rows tell."""
+        """The Termin whose copy an event without pair was made from, as far as marks, its id or other rows show."""
         if event.fr_nr is not None:
             return event.fr_nr
         # The second half of a split series has the first one's id with a suffix.
@@ -248,7 +259,8 @@ class CalendarView:
 
     def row_of_marked(self, event: GoogleEvent) -> Pair:
         """The row that a run did not get to store after it had written the event, or that was unlinked from it."""
-        settings, waiting = self.settings, self.by_fr_nr.get(event.fr_nr or 0)
+        settings = self.settings
+        waiting = self.by_fr_nr.get(event.fr_nr or 0)
         if waiting is not None and waiting.sync_id == event.sync_id:
             return replace(waiting, google_event_id=event.id)
         return Pair(
@@ -367,13 +379,7 @@ class CalendarView:
             return True
         termin = self.termine.get(pair.advoware_frnr or 0)
         google = self.events.get(pair.google_event_id or "")
-        for side in (termin, google):
-            event = side.event if side is not None else None
-            if not isinstance(event, NormalisedEvent):
-                continue
-            if covers(event.first_day, event.last_day):
-                return True
-        return False
+        return _is_covered(termin, covers) or _is_covered(google, covers)
 
     def in_advoware(self, pair: Pair) -> Presence:
         """What is known about the pair's Termin."""
@@ -400,20 +406,40 @@ class CalendarView:
         return "unchanged"
 
 
+def _is_covered(
+    side: Termin | GoogleEvent | None, covers: Callable[[date, date], bool]
+) -> bool:
+    """Whether the days of a side that is there and readable are covered."""
+    event = side.event if side is not None else None
+    if not isinstance(event, NormalisedEvent):
+        return False
+    return covers(event.first_day, event.last_day)
+
+
 def _is_exception(occurrence: GoogleEvent, series: GoogleEvent) -> bool:
     """Whether an occurrence that Google lists by itself differs from its series in what we care about.
 
     Google also lists one of which only the colour, a reminder or an answer to an invitation was changed.
     """
-    one, whole = occurrence.event, series.event
+    one = occurrence.event
+    whole = series.event
     if not isinstance(one, NormalisedEvent) or not isinstance(whole, NormalisedEvent):
         return True
-    if one.start != original_start(occurrence.record) or _length(one) != _length(whole):
+    slot = original_start(occurrence.record)
+    if one.start != slot or _length(one) != _length(whole):
+        return True
+    if not _is_slot(slot, whole):
         return True
     return any(
         occurrence.record.get(name) != series.record.get(name)
         for name in ("summary", "description", "location")
     )
+
+
+def _is_slot(slot: datetime | date, series: NormalisedEvent) -> bool:
+    """Whether the series still has an occurrence there; it may have been moved away from under a changed one."""
+    rule = series.recurrence
+    return rule is not None and has_occurrence_at(rule, series.start, slot)
 
 
 def _length(event: NormalisedEvent) -> timedelta:

@@ -37,6 +37,7 @@ from services.calendar_sync.model import (
     UpdateGoogle,
 )
 from services.calendar_sync.plan import make_plan
+from services.calendar_sync.provider import SYSTEM, CalendarProvider
 from services.calendar_sync.store import RunResult
 from services.calendar_sync.view import (
     Confirmations,
@@ -54,8 +55,6 @@ from services.core.errors import (
     failure_code,
 )
 from services.core.log import log
-from services.google_calendar import SYSTEM as GOOGLE
-from services.google_calendar import GoogleCalendarAPI
 
 #: After so many failures in a row because a system is away, the rest is left to the next run.
 MAX_UNAVAILABLE = 3
@@ -115,7 +114,7 @@ async def read_termin(advoware: AdvowareService, fr_nr: int) -> Termin | None:
 
 
 async def read_event(
-    google: GoogleCalendarAPI, calendar_id: str, event_id: str
+    google: CalendarProvider, calendar_id: str, event_id: str
 ) -> GoogleEvent | None:
     """The event as it is now; None if Google knows none.
 
@@ -197,15 +196,14 @@ class Work:
 
     async def _decide_again(self, action: Action, error: Conflict) -> None:
         pair = getattr(action, "pair", None)
-        if not isinstance(pair, Pair) or error.system not in {GOOGLE, "Advoware"}:
+        if not isinstance(pair, Pair) or error.system not in {SYSTEM, "Advoware"}:
             raise error
-        # Of a row that waits for its other side this one alone does not tell enough.
+        # Of a row that waits for its other side this one alone does not show enough.
         if pair.advoware_frnr is None or pair.google_event_id is None:
             raise error
         decided = await self._plan_pair(pair)
         if self._summary.held is not None:
-            # That it is held was reported.
-            decided = [item for item in decided if not isinstance(item, HoldDeletions)]
+            decided = _without_holds(decided)
         if any(isinstance(item, _LEFT_TO_NEXT_RUN) for item in decided):
             raise error
         for action_again in decided:
@@ -267,7 +265,7 @@ class Work:
             self._unavailable += 1
         if self._unavailable >= MAX_UNAVAILABLE:
             raise error
-        await self._applier.fail(action, code)
+        await self._applier.rows.fail(action, code)
 
     # -- together -------------------------------------------------------------------------------------------------
 
@@ -303,7 +301,7 @@ class Work:
     async def _remember_all(self, rows: Sequence[Saved]) -> bool:
         """Whether all of them could be remembered at once."""
         try:
-            await self._applier.remember_all(rows)
+            await self._applier.rows.save_all(rows)
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001 - one that cannot be remembered does not stop the others
@@ -312,7 +310,7 @@ class Work:
 
     async def _remember(self, row: Saved) -> Exception | None:
         try:
-            await self._applier.remember(row)
+            await self._applier.rows.save(*row)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever one appointment is like, the others go on
@@ -328,18 +326,31 @@ async def _in_waves(
     A system that is away is not asked for all of them: after `MAX_UNAVAILABLE` failures the rest is not tried.
     """
     results: list[tuple[Any, Result]] = []
-    waiting, failures, size = list(actions), 0, 1
+    waiting = list(actions)
+    failures, size = 0, 1
     while waiting and failures < MAX_UNAVAILABLE:
-        wave, waiting = waiting[:size], waiting[size:]
+        wave = waiting[:size]
+        waiting = waiting[size:]
         outcomes = await asyncio.gather(*map(attempt, wave))
         results += zip(wave, outcomes, strict=True)
-        failed = [item for item in outcomes if isinstance(item, Exception)]
-        if any(isinstance(error, _ENDING) for error in failed):
+        errors = [item for item in outcomes if isinstance(item, Exception)]
+        if any(isinstance(error, _ENDING) for error in errors):
             break
-        away = [error for error in failed if isinstance(error, Unavailable)]
-        failures = failures + len(away) if len(away) == len(outcomes) else 0
-        size = 1 if failed else PARALLEL
+        if _all_unavailable(outcomes):
+            failures += len(outcomes)
+        else:
+            failures = 0
+        size = 1 if errors else PARALLEL
     return results
+
+
+def _all_unavailable(outcomes: Iterable[object]) -> bool:
+    return all(isinstance(outcome, Unavailable) for outcome in outcomes)
+
+
+def _without_holds(actions: Iterable[Action]) -> list[Action]:
+    """That deletions are held was reported already."""
+    return [item for item in actions if not isinstance(item, HoldDeletions)]
 
 
 def _kind(action: Action) -> str:

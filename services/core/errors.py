@@ -202,6 +202,10 @@ class UpstreamTimeout(Unavailable):
     """No answer in time. Whether the system did the work is unknown."""
 
 
+class SyncTokenExpired(ForeignSystemError):
+    """The calendar system no longer knows, or never knew, the sync token: list the whole calendar. The pairs stay."""
+
+
 class UnexpectedAnswer(ForeignSystemError):
     """The answer is not what the system's interface promises (for example broken JSON)."""
 

@@ -1,9 +1,12 @@
-"""Text from foreign systems, cleaned once, where it is read (specification 13, G5). Pure."""
+"""Text and JSON from foreign systems, cleaned once, where they are read (specification 13, G5). Pure."""
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 #: Everything below a space but tab, line feed and carriage return; and DEL with the C1 controls.
@@ -14,6 +17,10 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb]"
 )
 REPLACEMENT = "\ufffd"
+#: The engine's parser gives up at 128 levels; some are needed for the envelope of an answer.
+MAX_LEVELS = 100
+
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def clean_text(text: str) -> str:
@@ -51,3 +58,62 @@ def comparable_text(value: Any) -> str | None:
     composed = unicodedata.normalize("NFC", clean_text(str(value)))
     text = re.sub(r"\s+", " ", composed).strip()
     return text or None
+
+
+def read_json(text: str) -> Any:
+    """The value of a JSON text. Of the same key twice in an object the last one counts.
+
+    What the next reader would refuse or alter becomes text: NaN, Infinity, numbers too large for a double, integers
+    beyond 64 bits. Half a surrogate pair becomes U+FFFD.
+
+    Raises:
+        ValueError: this is no JSON, or it is nested more deeply than `MAX_LEVELS`.
+    """
+    try:
+        value = json.loads(
+            text, parse_constant=str, parse_float=_float, parse_int=_integer
+        )
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if text.count("[") + text.count("{") > MAX_LEVELS and _is_deeper(value, MAX_LEVELS):
+        raise ValueError("nested too deeply")
+    if _SURROGATE_ESCAPE.search(text):
+        value = json.loads(without_surrogates(json.dumps(value, ensure_ascii=False)))
+    return value
+
+
+def without_surrogates(text: str) -> str:
+    """The text with U+FFFD for each half of a surrogate pair that stands alone; two halves become their character."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _float(text: str) -> float | str:
+    value = float(text)
+    return value if math.isfinite(value) else text
+
+
+def _integer(text: str) -> int | str:
+    if len(text) > 20:
+        return text
+    value = int(text)
+    return value if -(2**63) <= value < 2**64 else text
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    containers = _containers([value])
+    for _ in range(levels):
+        inner: list[Any] = []
+        for container in containers:
+            inner += _containers(_members(container))
+        if not inner:
+            return False
+        containers = inner
+    return True
+
+
+def _containers(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if isinstance(value, dict | list)]
+
+
+def _members(container: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container

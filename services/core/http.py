@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from services.core.errors import Unavailable, UnexpectedAnswer, UpstreamTimeout
-from services.core.json_text import read_json, without_surrogates
+from services.core.foreign_text import read_json, without_surrogates
 
 MAX_ANSWER_BYTES = 32 * 2**20
 MAX_CONNECTIONS_PER_HOST = 8

@@ -81,7 +81,13 @@ async def _confirm_pending(
                 pipeline.expire(pending_key(topic, entity_id), seconds)
             await pipeline.execute()
     except RedisError:
-        log(None, "warning", "webhook.marks_not_confirmed", topic=topic, ids=len(ids))
+        log(
+            None,
+            "warning",
+            "webhook.pending_keys_not_confirmed",
+            topic=topic,
+            ids=len(ids),
+        )
 
 
 async def claim_pending(resources: Resources, topic: str, *ids: str) -> None:
@@ -96,4 +102,10 @@ async def claim_pending(resources: Resources, topic: str, *ids: str) -> None:
     try:
         await resources.redis.delete(*keys)
     except RedisError:
-        log(None, "warning", "webhook.mark_not_removed", topic=topic, ids=len(ids))
+        log(
+            None,
+            "warning",
+            "webhook.pending_keys_not_removed",
+            topic=topic,
+            ids=len(ids),
+        )

@@ -50,7 +50,7 @@ async def _problems(
 
 def _explain(identity: str | None, variable: str, name: str) -> str:
     if identity is None:
-        return f"nobody answers at {variable}; start the twin of {name} first, or remove its address"
+        return f"no one answers at {variable}; start the twin of {name} first, or remove its address"
     return (
         f"what answers at {variable} does not say that it is a twin of {name}, so it counts as real; "
         "remove its address and set BITBYLAW_API_KEYS and ESPOCRM_WEBHOOK_TOKEN"

@@ -183,7 +183,7 @@ async def _check_task_user(api: SetupAPI, settings: Settings) -> Check:
     name, user_id = "task user", settings.vmh.task_assigned_user_id
     fix = "Set VMH_TASK_ASSIGNED_USER_ID to the id of an active user: bitbylaw espocrm setup --task-user NAME"
     if not user_id:
-        message = "Nobody gets the tasks of records that are assigned to nobody."
+        message = "No one gets the tasks of records that are assigned to no one."
         return Check(name, "failed", message, fix)
     try:
         user = await api.get_entity("User", user_id)
@@ -195,12 +195,12 @@ async def _check_task_user(api: SetupAPI, settings: Settings) -> Check:
         return Check(name, "failed", message, ASSIGN_ROLE)
     user_name = user.get("userName")
     if not user.get("isActive"):
-        message = f"{user_name} is not active, so nobody sees these tasks."
+        message = f"{user_name} is not active, so no one sees these tasks."
         return Check(name, "failed", message, fix)
     if user.get("type") not in PEOPLE:
         message = f"{user_name} is no person (type {user.get('type')})."
         return Check(name, "failed", message, fix)
-    message = f"{user_name} gets the tasks of records that are assigned to nobody."
+    message = f"{user_name} gets the tasks of records that are assigned to no one."
     return Check(name, "ok", message)
 
 
@@ -257,10 +257,10 @@ _BY_HAND = {
 
 
 def _not_reported() -> list[Check]:
-    message = "An API user cannot see it, and the extension does not tell it to us."
+    message = "An API user cannot see it, and the extension does not show it to us."
     checks = []
     for name, place in _BY_HAND.items():
-        fix = f"Look yourself: {place} Extension {EXTENSION_VERSION} tells it."
+        fix = f"Look yourself: {place} Extension {EXTENSION_VERSION} shows it."
         checks.append(Check(name, "warning", message, fix))
     return checks
 
@@ -300,10 +300,10 @@ def _check_php(version: str, required: Any) -> Check:
 
 def _check_login_log(*, is_logged: bool) -> Check:
     if is_logged:
-        message = "EspoCRM keeps a row in its login log for each request of ours."
+        message = "EspoCRM keeps a row in its login log for each of our requests."
         fix = "In EspoCRM's data/config.php: 'authApiUserLogDisabled' => true. Refused logins are kept all the same."
         return Check("login log", "warning", message, fix)
-    return Check("login log", "ok", "EspoCRM keeps no row for each request of ours.")
+    return Check("login log", "ok", "EspoCRM keeps no row for each of our requests.")
 
 
 def _check_portion(size: Any) -> Check:
@@ -421,24 +421,39 @@ async def _check_running(
     rows = [row for row in await api.webhooks() if row.get("isActive")]
     if not rows:
         return []
-    probes = [(row, keys.get(row["id"], ""), True) for row in rows]
+    for row in rows:
+        secret = keys.get(row["id"], "")
+        problem = await _check_delivery(resources, row, secret, should_be_accepted=True)
+        if problem is not None:
+            return [problem]
     if keys:
-        probes.append((rows[0], random.token_hex(16), False))
-    for row, secret, should_be_accepted in probes:
-        try:
-            status = await _deliver_nothing(resources, row, secret)
-        except ForeignSystemError as error:
-            message = f"{_without_query(row['url'])}: {error.reason or error}."
-            return [Check(RUNNING, "warning", message, _START)]
-        is_accepted = status in _ACCEPTED
-        if not is_accepted and status != 401:
-            message = f"{_without_query(row['url'])} answers {status}."
-            return [Check(RUNNING, "failed", message, _START)]
-        if is_accepted != should_be_accepted:
-            message = "It was started with other secrets than .env has now."
-            return [Check(RUNNING, "failed", message, _RESTART)]
+        secret = random.token_hex(16)
+        problem = await _check_delivery(
+            resources, rows[0], secret, should_be_accepted=False
+        )
+        if problem is not None:
+            return [problem]
     message = "It accepts EspoCRM's webhooks and has the secrets that .env has."
     return [Check(RUNNING, "ok", message)]
+
+
+async def _check_delivery(
+    resources: Resources, webhook: Record, secret: str, *, should_be_accepted: bool
+) -> Check | None:
+    """What is wrong with the answer to a delivery that is signed with this secret; None if nothing is."""
+    address = _without_query(webhook["url"])
+    try:
+        status = await _deliver_nothing(resources, webhook, secret)
+    except ForeignSystemError as error:
+        message = f"{address}: {error.reason or error}."
+        return Check(RUNNING, "warning", message, _START)
+    is_accepted = status in _ACCEPTED
+    if not is_accepted and status != 401:
+        return Check(RUNNING, "failed", f"{address} answers {status}.", _START)
+    if is_accepted != should_be_accepted:
+        message = "It was started with other secrets than .env has now."
+        return Check(RUNNING, "failed", message, _RESTART)
+    return None
 
 
 async def _deliver_nothing(resources: Resources, webhook: Record, secret: str) -> int:

@@ -225,13 +225,16 @@ async def install_extension(admin: Administrator, package: Package | None) -> St
         reason = error.reason or "restrictedMode."
         why = f"EspoCRM does not let it be installed by its interface: {reason}"
         return _by_hand(installed, why, lacking)
-    still_lacking = await _role_lacks(admin)
-    if still_lacking:
-        raise SetupFailed(
-            f'The role "{ROLE_NAME}" is still not right: {"; ".join(still_lacking)}'
-        )
+    await _require_right_role(admin)
     was = f"version {installed} was there" if installed else "none was there"
     return Step("extension", "done", f"version {package.version} installed; {was}")
+
+
+async def _require_right_role(admin: Administrator) -> None:
+    lacking = await _role_lacks(admin)
+    if lacking:
+        problems = "; ".join(lacking)
+        raise SetupFailed(f'The role "{ROLE_NAME}" is still not right: {problems}')
 
 
 def _by_hand(installed: str, why: str, lacking: list[str]) -> Step:
@@ -300,23 +303,17 @@ async def provide_api_user(admin: Administrator, known_key: str) -> tuple[Step, 
     Raises:
         SetupFailed: a person has that name.
     """
-    users = [
-        await admin.call("GET", f"User/{row['id']}")
-        for row in await admin.rows("User", type="api")
-    ]
-    of_key = [user for user in users if known_key and user.get("apiKey") == known_key]
-    of_name = [user for user in users if user.get("userName") == API_USER]
-    candidates = of_key + of_name
-    if not candidates:
+    found = await _find_api_user(admin, known_key)
+    if found is None:
         return await _create_api_user(admin)
-    found = candidates[0]
     roles = list(found.get("rolesIds") or [])
     if ROLE_ID not in roles:
         roles.append(ROLE_ID)
     wanted = {"isActive": True, "authMethod": "ApiKey", "rolesIds": roles}
-    changes = {
-        name: value for name, value in wanted.items() if found.get(name) != value
-    }
+    changes = {}
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            changes[name] = value
     if not changes:
         message = f"{found['userName']} has the role {ROLE_NAME}"
         return Step("API user", "kept", message), _key_of(found)
@@ -324,6 +321,18 @@ async def provide_api_user(admin: Administrator, known_key: str) -> tuple[Step, 
     changed = await admin.call("GET", f"User/{found['id']}")
     message = f"{changed['userName']}: {', '.join(changes)} corrected"
     return Step("API user", "done", message), _key_of(changed)
+
+
+async def _find_api_user(admin: Administrator, known_key: str) -> Record | None:
+    """The API user with the key, else the one with the name."""
+    named = None
+    for row in await admin.rows("User", type="api"):
+        user: Record = await admin.call("GET", f"User/{row['id']}")
+        if known_key and user.get("apiKey") == known_key:
+            return user
+        if named is None and user.get("userName") == API_USER:
+            named = user
+    return named
 
 
 async def _create_api_user(admin: Administrator) -> tuple[Step, str]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.espocrm_mapper import ANREDEN, ESPOCRM_LENGTHS
+from services.espocrm_mapper import FIELDS as MASTER_DATA
+from services.espocrm_mapper import Field as MasterField
 
 #: of the extension in ``espocrm-extension/``
 EXTENSION_NAME, EXTENSION_VERSION = "BitByLaw", "1.2.0"
@@ -64,13 +65,20 @@ def _text(length: int) -> Field:
     return Field("varchar", length=length)
 
 
+def _master_data(field: MasterField) -> Field:
+    """A field of the master data, as EspoCRM has to have it."""
+    if field.options:
+        return Field("enum", options=field.options)
+    if field.espocrm_length is None:
+        return _DATE
+    return _text(field.espocrm_length)
+
+
 ENTITIES: Mapping[str, Schema] = {
     "CBeteiligte": Schema(
         fields={
             "name": Field("personName"),
-            "salutationName": Field("enum", options=ANREDEN),
-            **{name: _text(length) for name, length in ESPOCRM_LENGTHS.items()},
-            "dateOfBirth": _DATE,
+            **{field.espocrm: _master_data(field) for field in MASTER_DATA},
             "emailAddress": Field("email"),
             "phoneNumber": Field("phone", options=PHONE_TYPES),
             "betnr": _INT,
@@ -171,8 +179,7 @@ def _field_problems(wanted: Field, found: Mapping[str, Any] | None) -> list[str]
     if found.get("type") != wanted.type:
         return [f"has the type {found.get('type')} instead of {wanted.type}"]
     problems = []
-    offered = found.get("typeList" if wanted.type == "phone" else "options") or []
-    missing = [option for option in wanted.options if option not in offered]
+    missing = _missing_options(wanted, found)
     if missing:
         problems.append(f"lacks the options {', '.join(missing)}")
     if wanted.length > (found.get("maxLength") or wanted.length):
@@ -182,6 +189,12 @@ def _field_problems(wanted: Field, found: Mapping[str, Any] | None) -> list[str]
     if found.get("readOnly"):
         problems.append("is read-only, so that EspoCRM ignores what we write")
     return problems
+
+
+def _missing_options(wanted: Field, found: Mapping[str, Any]) -> list[str]:
+    name = "typeList" if wanted.type == "phone" else "options"
+    offered = found.get(name) or []
+    return [option for option in wanted.options if option not in offered]
 
 
 def role_problems(acl: Mapping[str, Any]) -> list[str]:

@@ -101,9 +101,8 @@ def _unknown(request: ForeignRequest) -> InvalidInput:
 
 
 def _answer(value: Any) -> HttpAnswer:
-    return HttpAnswer(
-        200, {"Content-Type": "application/json"}, json.dumps(value).encode()
-    )
+    body = json.dumps(value).encode()
+    return HttpAnswer(200, {"Content-Type": "application/json"}, body)
 
 
 # -- EspoCRM --------------------------------------------------------------------------------------------------------
@@ -118,47 +117,39 @@ class _EspoCRM:
     created: set[tuple[str, str]] = field(default_factory=set)
 
     def changes(self) -> list[Change]:
-        return [
-            Change(
-                espocrm_query.SYSTEM,
-                entity_type,
-                entity_id,
-                None
-                if (entity_type, entity_id) in self.created
-                else self.read.get((entity_type, entity_id), {}),
-                self._now((entity_type, entity_id)),
-            )
-            for entity_type, entity_id in self.written
-        ]
+        changes = []
+        for key in self.written:
+            before = None
+            if key not in self.created:
+                before = self.read.get(key, {})
+            after = self._now(key)
+            changes.append(Change(espocrm_query.SYSTEM, *key, before, after))
+        return changes
 
     def shown(self, entity_type: str) -> list[Record]:
-        keys = [key for key in {**self.read, **self.written} if key[0] == entity_type]
-        return [
-            {**self.read.get(key, {}), **self.written.get(key, {}), "id": key[1]}
-            for key in keys
-        ]
+        shown = []
+        for key in {**self.read, **self.written}:
+            if key[0] == entity_type:
+                shown.append(self._now(key))
+        return shown
 
     async def carry(self, request: ForeignRequest, send: Send) -> HttpAnswer:
-        entity_type, _, entity_id = (
-            unquote(part) for part in request.path.partition("/")
-        )
+        parts = request.path.partition("/")
+        entity_type, entity_id = unquote(parts[0]), unquote(parts[2])
         if request.is_write:
             return _answer(self._write(request, entity_type, entity_id))
         if (entity_type, entity_id) in self.created:
             return _answer(self._now((entity_type, entity_id)))
         answer = await send()
         value = answer.json(espocrm_query.SYSTEM)
-        if entity_id and isinstance(value, dict) and value.get("id") == entity_id:
+        if not isinstance(value, dict):
+            return answer
+        if entity_id and value.get("id") == entity_id:
             return _answer(self._observed(entity_type, value))
-        if (
-            not entity_id
-            and isinstance(value, dict)
-            and isinstance(value.get("list"), list)
-        ):
+        if not entity_id and isinstance(value.get("list"), list):
             rows = [self._observed(entity_type, row) for row in value["list"]]
-            return _answer(
-                {**value, "list": [*rows, *self._new_rows(entity_type, request.params)]}
-            )
+            rows += self._new_rows(entity_type, request.params)
+            return _answer({**value, "list": rows})
         return answer
 
     def _observed(self, entity_type: str, row: Record) -> Record:
@@ -168,30 +159,27 @@ class _EspoCRM:
         return {**row, **self.written.get(key, {})}
 
     def _now(self, key: tuple[str, str]) -> Record:
-        return {**self.read.get(key, {}), **self.written[key], "id": key[1]}
+        return {**self.read.get(key, {}), **self.written.get(key, {}), "id": key[1]}
 
     def _new_rows(self, entity_type: str, params: Any) -> list[Record]:
         """What was created, if the list is that of an owner to whom it belongs."""
         asked = dict(params or ())
         link = str(asked.get("where[0][attribute]", ""))
-        rows = [
-            self._now(key)
-            for key in self.written
-            if key in self.created and key[0] == entity_type
-        ]
-        return [
-            row
-            for row in rows
-            if link.endswith("Id") and row.get(link) == asked.get("where[0][value]")
-        ]
+        if not link.endswith("Id"):
+            return []
+        rows = []
+        for key in self.written:
+            if key not in self.created or key[0] != entity_type:
+                continue
+            row = self._now(key)
+            if row.get(link) == asked.get("where[0][value]"):
+                rows.append(row)
+        return rows
 
     def _write(self, request: ForeignRequest, entity_type: str, entity_id: str) -> Any:
         if request.path == "BitByLaw/write":
-            return {
-                "results": [
-                    self._one_of_many(write) for write in request.body["writes"]
-                ]
-            }
+            results = map(self._one_of_many, request.body["writes"])
+            return {"results": list(results)}
         if request.method == "POST" and not entity_id:
             return self._create(entity_type, request.body)
         if request.method in {"PUT", "PATCH"} and entity_id:
@@ -239,25 +227,14 @@ class _Advoware:
 
     def changes(self) -> list[Change]:
         found = []
-        for betnr, record in self.written.items():
-            found.append(
-                Change(
-                    advoware_protocol.SYSTEM,
-                    "Beteiligte",
-                    str(betnr),
-                    self.read.get(betnr),
-                    record,
-                )
-            )
+        for betnr, after in self.written.items():
+            before = self.read.get(betnr)
+            found.append(_change("Beteiligte", betnr, before, after))
             for owner, path, part_id in self.touched:
                 if owner == betnr:
-                    before = _part(self.read.get(betnr, {}), path, part_id)
-                    after = _part(record, path, part_id) or {}
-                    found.append(
-                        Change(
-                            advoware_protocol.SYSTEM, path, str(part_id), before, after
-                        )
-                    )
+                    part_before = _part(before or {}, path, part_id)
+                    part_after = _part(after, path, part_id) or {}
+                    found.append(_change(path, part_id, part_before, part_after))
         return found
 
     async def carry(self, request: ForeignRequest, send: Send) -> HttpAnswer:
@@ -266,14 +243,16 @@ class _Advoware:
             if match is None:
                 raise _unknown(request)
             return _answer(self._write(request, *match.groups()))
-        betnr = int(match[1]) if match and match[1] and not match[2] else None
+        if match is None or match[2]:
+            return await send()
+        if not match[1]:
+            answer = await send()
+            return _answer(record_list(answer.json(advoware_protocol.SYSTEM)))
+        betnr = int(match[1])
         if betnr in self.written:
             return _answer(self.written[betnr])
         answer = await send()
-        if betnr is not None:
-            self.read[betnr] = single_record(answer.json(advoware_protocol.SYSTEM))
-        elif match is not None and not match[1]:
-            return _answer([*record_list(answer.json(advoware_protocol.SYSTEM))])
+        self.read[betnr] = single_record(answer.json(advoware_protocol.SYSTEM))
         return answer
 
     def _write(
@@ -283,30 +262,30 @@ class _Advoware:
         path: str | None,
         part_id: str | None,
     ) -> Record:
+        """Answer a write as Advoware does, by what its path names."""
         body = dict(request.body)
-        if request.method == "POST" and betnr is None:
-            return self._create(body)
-        if betnr is None:
-            raise _unknown(request)
-        record = self._record(int(betnr))
-        if path is not None and path not in PARTS:
-            raise _unknown(request)
-        if request.method == "POST" and path is not None and part_id is None:
-            return self._add_part(record, path, body)
-        if request.method == "PUT" and path is not None and part_id is not None:
-            return self._change_part(record, path, int(part_id), body)
-        if request.method == "PUT" and path is None:
-            lists = {name for names, _ in PARTS.values() for name in names}
-            record.update(
-                {
-                    name: value
-                    for name, value in body.items()
-                    if name not in {*lists, "betNr", "rowId"}
-                }
-            )
-            record["rowId"] = self._row_id()
-            return copy.deepcopy(record)
+        match (request.method, betnr, path, part_id):
+            case ("POST", None, _, _):
+                return self._create(body)
+            case ("PUT", str(), None, _):
+                return self._change(self._record(int(betnr)), body)
+            case ("POST", str(), str(), None) if path in PARTS:
+                return self._add_part(self._record(int(betnr)), path, body)
+            case ("PUT", str(), str(), str()) if path in PARTS:
+                record = self._record(int(betnr))
+                return self._change_part(record, path, int(part_id), body)
         raise _unknown(request)
+
+    def _change(self, record: Record, body: Record) -> Record:
+        """A PUT changes neither the lists of parts nor what identifies a record."""
+        kept = {"betNr", "rowId"}
+        for names, _ in PARTS.values():
+            kept.update(names)
+        for name, value in body.items():
+            if name not in kept:
+                record[name] = value
+        record["rowId"] = self._row_id()
+        return copy.deepcopy(record)
 
     def _record(self, betnr: int) -> Record:
         if betnr not in self.written:
@@ -316,13 +295,9 @@ class _Advoware:
     def _create(self, body: Record) -> Record:
         number = self._next()
         lists: Record = {names[0]: [] for names, _ in PARTS.values()}
-        self.written[number] = {
-            **body,
-            **lists,
-            "betNr": number,
-            "rowId": self._row_id(),
-        }
-        return copy.deepcopy(self.written[number])
+        record = {**body, **lists, "betNr": number, "rowId": self._row_id()}
+        self.written[number] = record
+        return copy.deepcopy(record)
 
     def _add_part(self, record: Record, path: str, body: Record) -> Record:
         part = {**body, "id": self._next(), "rowId": self._row_id()}
@@ -336,8 +311,8 @@ class _Advoware:
         part = _part(record, path, part_id)
         if part is None:
             raise InvalidInput(f"a rehearsal does not know the record {path}/{part_id}")
-        writable = PARTS[path][1]
-        part.update({name: value for name, value in body.items() if name in writable})
+        for name in PARTS[path][1] & body.keys():
+            part[name] = body[name]
         part["rowId"] = self._row_id()
         self.touched[int(record["betNr"]), path, part_id] = None
         return dict(part)
@@ -350,29 +325,26 @@ class _Advoware:
         return f"rehearsal-{self._next()}"
 
 
+def _change(kind: str, number: int, before: Record | None, after: Record) -> Change:
+    return Change(advoware_protocol.SYSTEM, kind, str(number), before, after)
+
+
 def _parts(record: Record, path: str) -> list[Record]:
+    """The list of a Beteiligter, under whichever of its names it is there."""
     names = PARTS[path][0]
-    name = next(
-        (
-            name
-            for name, value in record.items()
-            if name.casefold() in names and value is not None
-        ),
-        names[0],
-    )
-    found: list[Record] = record.setdefault(name, [])
-    return found
+    for name, value in record.items():
+        if name.casefold() in names and value is not None:
+            found: list[Record] = value
+            return found
+    added: list[Record] = record.setdefault(names[0], [])
+    return added
 
 
 def _part(record: Record, path: str, part_id: int) -> Record | None:
-    return next(
-        (
-            part
-            for part in _parts(dict(record), path)
-            if str(part.get("id")) == str(part_id)
-        ),
-        None,
-    )
+    for part in _parts(dict(record), path):
+        if str(part.get("id")) == str(part_id):
+            return part
+    return None
 
 
 # -- PostgreSQL -----------------------------------------------------------------------------------------------------

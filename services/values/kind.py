@@ -1,4 +1,4 @@
-"""Whether a record is about a person or a company, and the dates that tell it. Pure."""
+"""Whether a record is about a person or a company, and the dates that show it. Pure."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _form_of(rechtsform: Any) -> str:
 
 
 def clear_kind(rechtsform: Any) -> Kind | None:
-    """The kind that a legal form alone tells; None for a merchant, for an unknown form and without one."""
+    """The kind that a legal form alone shows; None for a merchant, for an unknown form and without one."""
     form = _form_of(rechtsform)
     if form in _PERSON_FORMS:
         return "person"

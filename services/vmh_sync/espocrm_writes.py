@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from services.core.errors import (
@@ -72,11 +73,9 @@ class EspoWrites:
     async def collects(self, *entity_types: str) -> bool:
         """Whether writes of these entities are collected."""
         offer = await self._espocrm.write_offer()
-        return (
-            offer is not None
-            and offer.max_writes > 1
-            and offer.entity_types.issuperset(entity_types)
-        )
+        if offer is None or offer.max_writes <= 1:
+            return False
+        return offer.entity_types.issuperset(entity_types)
 
     @property
     def is_empty(self) -> bool:
@@ -137,21 +136,27 @@ class EspoWrites:
             await self._send(items, None)
 
     async def _take(self) -> list[Collected]:
+        """What is collected and still wanted; nothing is collected then."""
         items, self._waiting = self._waiting, []
-        return [item for item in items if item.still is None or await item.still()]
+        wanted = []
+        for item in items:
+            if item.still is None or await item.still():
+                wanted.append(item)
+        return wanted
 
     async def _send(
         self, items: list[Collected], last: RecordWrite | None
     ) -> Record | None:
         """Write in one call; the last record, None if the caller has to look at what is left."""
         writes = [write for item in items for write in item.writes]
+        number = len(writes)
+        if last is not None:
+            writes.append(last)
         try:
-            records = await self._espocrm.write_together(
-                [*writes, *([] if last is None else [last])]
-            )
+            records = await self._espocrm.write_together(writes)
         except Refusal as error:
             place = refused_place(error)
-            if place is not None and place >= len(writes):
+            if place is not None and place >= number:
                 await self._send(items, None)
                 await self.flush()
                 raise
@@ -161,23 +166,30 @@ class EspoWrites:
             for item in items:
                 await self._guard(item, item.alone(None))
             return None
+        rest = iter(records)
         for item in items:
-            own, records = records[: len(item.writes)], records[len(item.writes) :]
+            own = list(islice(rest, len(item.writes)))
             await self._guard(item, item.then(own))
-        return records[0] if records else None
+        return next(rest, None)
 
     async def _send_without(
         self, items: list[Collected], place: int | None, error: ForeignSystemError
     ) -> None:
-        """Write what was refused by itself, and collect the others again."""
+        """Write what was refused by itself, and collect the others again.
+
+        ``place`` is that of the refused write among all of them; if EspoCRM does not say it, each is written by itself.
+        """
         others = []
+        first = 0
         for item in items:
-            is_refused = place is None or 0 <= place < len(item.writes)
-            place = None if place is None else place - len(item.writes)
-            if is_refused:
-                await self._guard(item, item.alone(None if place is None else error))
+            after = first + len(item.writes)
+            if place is None:
+                await self._guard(item, item.alone(None))
+            elif first <= place < after:
+                await self._guard(item, item.alone(error))
             else:
                 others.append(item)
+            first = after
         self._waiting = [*others, *self._waiting]
 
     @staticmethod

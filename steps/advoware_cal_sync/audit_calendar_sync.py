@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.measure import Measurement
 from rich.progress import Progress
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -306,9 +306,9 @@ def _message(error: Exception) -> str:
     from asyncpg import PostgresError
 
     from services.calendar_sync.audit.report import explain
-    from services.core.errors import BitByLawError, ConfigurationError
+    from services.core.errors import BitByLawError
 
-    if isinstance(error, BitByLawError | ConfigurationError):
+    if isinstance(error, BitByLawError):
         return explain(error)
     if isinstance(error, PostgresError):
         return (
@@ -352,48 +352,53 @@ def _print_rows(console: Console, rows: Sequence[Document]) -> None:
         for row in rows:
             console.print(Text(_line(row)), soft_wrap=True)
         return
-    is_short = "age_seconds" in rows[0]
-    names = [name for name in rows[0] if not is_short or name not in _NOT_IN_STATS]
-    columns = [
-        Column(name.removeprefix("employee_"), overflow="fold") for name in names
-    ]
-    table = Table(*columns, box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for row in rows:
-        table.add_row(
-            *(Text(_cell(row.get(name))) for name in names)
-        )  # as text: brackets are no markup
-    if (
-        is_short
-        or Measurement.get(
-            console, console.options.update(width=_ANY_WIDTH), table
-        ).maximum
-        <= console.width
-    ):
+    is_statistics = "age_seconds" in rows[0]
+    table = _table(rows, _NOT_IN_STATS if is_statistics else frozenset())
+    if is_statistics or _fits(console, table):
         console.print(table)
         return
     for row in rows:
-        values = "\n".join(
-            f"  {name}: {_cell(value)}"
-            for name, value in row.items()
-            if value is not None
-        )
-        console.print(Text(f"{values}\n"), soft_wrap=True)
+        console.print(Text(_one_below_the_other(row)), soft_wrap=True)
+
+
+def _table(rows: Sequence[Document], left_out: Collection[str]) -> Table:
+    names = [name for name in rows[0] if name not in left_out]
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in names:
+        table.add_column(name.removeprefix("employee_"), overflow="fold")
+    for row in rows:
+        cells = [_cell(row.get(name)) for name in names]
+        table.add_row(*map(Text, cells))  # as text: brackets are no markup
+    return table
+
+
+def _fits(console: Console, table: Table) -> bool:
+    options = console.options.update(width=_ANY_WIDTH)
+    return Measurement.get(console, options, table).maximum <= console.width
+
+
+def _one_below_the_other(row: Document) -> str:
+    lines: list[str] = []
+    for name, value in row.items():
+        if value is not None:
+            lines.append(f"  {name}: {_cell(value)}\n")
+    return "".join(lines)
 
 
 def _line(row: Document) -> str:
     """A finding, a change or a line of the history."""
-    what = [
-        _cell(row[name])
-        for name in ("at", "kind", "action", "employee_kuerzel")
-        if row.get(name)
-    ]
+    what: list[str] = []
+    for name in ("at", "kind", "action", "employee_kuerzel"):
+        if row.get(name):
+            what.append(_cell(row[name]))
     ids = [f"{label} {row[name]}" for name, label in _IDS.items() if row.get(name)]
-    if len(ids) == 0 and row.get("calendar_id"):
+    if not ids and row.get("calendar_id"):
         ids = [f"calendar {row['calendar_id']}"]
+    line = f"  {' '.join(what)}: {', '.join([*ids, row['reason']])}"
     outcome = row.get("result") or row.get("remedy") or row.get("error")
-    return f"  {' '.join(what)}: {', '.join([*ids, row['reason']])}" + (
-        f" [{outcome}]" if outcome else ""
-    )
+    if outcome:
+        line = f"{line} [{outcome}]"
+    return line
 
 
 def _cell(value: Any) -> str:

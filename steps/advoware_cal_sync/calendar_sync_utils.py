@@ -110,7 +110,7 @@ async def left_behind() -> list[str]:
 
 
 async def forget_old_texts(context: Any) -> None:
-    """Let go of what was overwritten too long ago, if PostgreSQL answers; the next cron comes again."""
+    """Forget what was overwritten too long ago, if PostgreSQL answers; the next cron comes again."""
     try:
         resources = current_resources()
         await CalendarStore(await resources.database()).forget_overwritten(
@@ -132,7 +132,7 @@ async def take_up(event: EmployeeEvent, context: Any) -> None:
 
     Raises:
         ForeignSystemError, ConfigurationError: a system cannot be used at all.
-        Exception: a defect of ours, or a record that was not foreseen; see `fail`.
+        Exception: a defect of this program, or a record that was not foreseen; see `fail`.
     """
     resources = current_resources()
     await claim_pending(
@@ -150,7 +150,7 @@ async def take_up(event: EmployeeEvent, context: Any) -> None:
         await _note_run(event.kuerzel, summary.result, code, context)
         return summary
 
-    if await in_turn(resources, subject, _wishes(event), run) is None:
+    if await in_turn(resources, subject, _requested(event), run) is None:
         log(context, "info", "calendar.busy", kuerzel=event.kuerzel)
 
 
@@ -162,7 +162,7 @@ async def fail(event: EmployeeEvent, error: Exception, context: Any) -> None:
     """
     code, is_defect = (
         failure_code(error),
-        not isinstance(error, BitByLawError | ConfigurationError),
+        not isinstance(error, BitByLawError),
     )
     trace = (
         "".join(traceback.format_tb(error.__traceback__)[-3:]) if is_defect else None
@@ -176,7 +176,7 @@ async def fail(event: EmployeeEvent, error: Exception, context: Any) -> None:
         trace=trace,
     )
     await _note_run(event.kuerzel, "failed", code, context)
-    await _keep_wish(event)
+    await _keep_request(event)
 
 
 def _code_of(summary: RunSummary) -> str | None:
@@ -206,7 +206,7 @@ async def _note_run(
         )
 
 
-async def _keep_wish(event: EmployeeEvent) -> None:
+async def _keep_request(event: EmployeeEvent) -> None:
     """After a run that failed: let the next one, which the cron starts, hide the texts if this one was to.
 
     Raises:
@@ -216,17 +216,21 @@ async def _keep_wish(event: EmployeeEvent) -> None:
         return
     resources = current_resources()
     await Notes(await resources.database()).leave(
-        calendar(event.kuerzel), _wishes(event), resources.clock()
+        calendar(event.kuerzel), _requested(event), resources.clock()
     )
 
 
-def _wishes(event: EmployeeEvent) -> frozenset[str]:
-    return frozenset() if event.full_content else frozenset({HIDE})
+def _requested(event: EmployeeEvent) -> frozenset[str]:
+    if event.full_content:
+        return frozenset()
+    return frozenset({HIDE})
 
 
 def _mark(kuerzel: str, *, full_content: bool) -> str:
     """What a waiting job is known by: one that hides the texts is another one."""
-    return kuerzel if full_content else f"{kuerzel}:anonymised"
+    if full_content:
+        return kuerzel
+    return f"{kuerzel}:anonymised"
 
 
 async def start(request: Any, context: Any) -> Answer:

@@ -13,7 +13,7 @@ RETRIES = {"max_retries": 7, "backoff_delay_ms": 2000}
 
 config = {
     "name": "VMH Bankverbindungen Sync",
-    "description": "Creates Bankverbindungen in Advoware and tells people what they have to do there themselves",
+    "description": "Creates Bankverbindungen in Advoware and notifies people of what they have to do there",
     "flows": ["vmh"],
     "triggers": [
         queue("vmh.bankverbindungen.create", config=RETRIES),

@@ -6,7 +6,7 @@ from services.api.record_actions import sync_now
 
 config = {
     "name": "VMH Beteiligte Action Sync",
-    "description": "Enqueues the sync of Beteiligte at the wish of a person",
+    "description": "Enqueues the sync of Beteiligte at the request of a person",
     "flows": ["vmh"],
     "triggers": [http("POST", "/vmh/beteiligte/actions/sync")],
     "enqueues": ["vmh.beteiligte.sync_now"],

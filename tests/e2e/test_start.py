@@ -152,7 +152,7 @@ async def test_a_twin_that_does_not_run_or_stands_for_another_system_is_none() -
         status, output = await bitbylaw(
             "worker", ESPOCRM_API_BASE_URL=nobody, BITBYLAW_TWINS=nobody
         )
-    assert (status, "nobody answers at ESPOCRM_API_BASE_URL" in output) == (1, True), (
+    assert (status, "no one answers at ESPOCRM_API_BASE_URL" in output) == (1, True), (
         output
     )
     async with started_by_hand("advoware") as advoware:

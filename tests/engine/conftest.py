@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import psycopg
 import pytest
 from engine_harness import EngineProcess, ScriptedWorker, Target, start_engine
 from engines_under_test import report
+from servers import Stores
 
 from cli.embedded import EmbeddedPostgres
 from local_engine.server import Engine
-
-if TYPE_CHECKING:
-    from tests.conftest import Stores
 
 
 def pytest_report_header() -> str:
@@ -30,14 +26,10 @@ def postgres(stores: Stores) -> EmbeddedPostgres:
 
 
 @pytest.fixture(scope="module")
-def module_database(postgres: EmbeddedPostgres) -> Iterator[str]:
+def module_database(stores: Stores) -> Iterator[str]:
     """A database for the tests of one module."""
-    name = f"engine_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield postgres.url(name)
-    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with stores.empty_database() as url:
+        yield url
 
 
 @pytest.fixture

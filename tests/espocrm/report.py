@@ -57,10 +57,10 @@ SENTENCES = (
     ("3", "restore and revert import", r"restor|revert|import"),
     ("3", "GDPR erase", r"eras|gdpr"),
     ("3", "mass deletion, mass update", r"mass"),
-    ("3", "webhooks tell of what people do", r"webhooks_tell"),
+    ("3", "webhooks report what people do", r"webhooks_tell"),
     (
         "5",
-        "names, lengths, bank details are said clearly",
+        "names, lengths, bank details are reported clearly",
         r"cannot_save|name_cannot|iban|bic|small_letters|sync_may",
     ),
     (

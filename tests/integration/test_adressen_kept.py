@@ -60,8 +60,7 @@ def change(office: Office, **changes: Any) -> None:
 
 def reasons(result: PartResult) -> list[Any]:
     return sorted(
-        str(problem.details.get("reason", problem.action_type))
-        for problem in result.problems
+        problem.details.reason or problem.action_type for problem in result.problems
     )
 
 
@@ -130,7 +129,7 @@ async def test_a_block_that_does_not_hold_the_old_parts_is_left_and_told(
     assert reasons(result) == ["address_block"]
     (item,) = (
         item
-        for item in result.problems[0].details["fields"]
+        for item in result.problems[0].details.as_json()["fields"]
         if item["field"] == "anschrift"
     )
     assert item == {
@@ -548,7 +547,7 @@ async def test_after_the_migration_what_waited_still_waits_and_nothing_is_sent_a
         "address_reactivate_required",
         "address_refused",
     ]
-    assert {problem.details["since"] for problem in result.problems} == {since}
+    assert {problem.details.since for problem in result.problems} == {since}
     change(office, postfach="77", ort="Celle")
     assert reasons(await sync()) == ["address_reactivate_required"]
     assert row(office, entity_id)["syncStatus"] == "clean"

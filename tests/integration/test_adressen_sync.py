@@ -365,7 +365,7 @@ async def test_the_same_field_changed_on_both_sides_is_won_by_espocrm_and_told(
         True,
     )
     (problem,) = result.problems
-    assert problem.details["fields"] == [
+    assert problem.details.as_json()["fields"] == [
         {"field": "ort", "old": "Peine", "new": "Celle"}
     ]
     await assert_settled(office, sync)
@@ -401,7 +401,7 @@ async def test_a_change_that_advoware_cannot_take_becomes_one_task_and_stays_in_
         "address_field_update_required",
         entity_id,
     )
-    assert problem.details["fields"] == [
+    assert problem.details.as_json()["fields"] == [
         {"field": "gueltigBis", "old": None, "new": "2030-12-31"},
         {"field": "land", "old": "Österreich", "new": "Schweiz"},
     ]
@@ -455,7 +455,7 @@ async def test_a_field_that_advoware_silently_does_not_take_is_reported_and_not_
         "field": "strasse",
         "old": "Lange Straße 5",
         "new": "Neue Straße 7",
-    } in problem.details["fields"]
+    } in problem.details.as_json()["fields"]
     again = await assert_settled(office, sync)
     assert kinds(again) == ["readonly_field_conflict"]
     assert row(office, entity_id)["adresseStreet"] == "Neue Straße 7"
@@ -475,7 +475,7 @@ async def test_choosing_another_main_address_in_espocrm_is_one_task(
         "address_field_update_required",
         second,
     )
-    assert problem.details["fields"] == [
+    assert problem.details.as_json()["fields"] == [
         {"field": "standardAnschrift", "old": False, "new": True}
     ]
     assert [row(office, entity_id)["istStandard"] for entity_id in (first, second)] == [
@@ -619,7 +619,7 @@ async def test_an_address_deleted_in_espocrm_is_a_task_and_does_not_come_back(
         "address_delete_required",
         "CBeteiligte",
     )
-    assert problem.details["adresse"] == "Lange Straße 5, 30159 Hannover"
+    assert problem.details.adresse == "Lange Straße 5, 30159 Hannover"
     assert office.calls() == [LIST, f"EspoCRM GET /api/v1/CAdressen/{entity_id}"]
     state = await office.store.load("CAdressen", entity_id)
     assert state is not None

@@ -73,8 +73,7 @@ def change(office: Office, **changes: Any) -> None:
 
 def reasons(result: PartResult) -> list[Any]:
     return sorted(
-        str(problem.details.get("reason", problem.action_type))
-        for problem in result.problems
+        problem.details.reason or problem.action_type for problem in result.problems
     )
 
 
@@ -161,7 +160,7 @@ async def test_an_impossible_date_is_told_and_not_copied(
     result = await sync(having(gueltigBis=day))
     assert reasons(result) == ["address_unknown_advoware"]
     assert row(office, entity_id)["gueltigBis"] == "2030-12-31"
-    assert day in str(result.problems[0].details["fields"])
+    assert day in str(result.problems[0].details.fields)
 
 
 async def test_keys_in_other_case_are_read_as_ours(office: Office, sync: Any) -> None:
@@ -256,10 +255,10 @@ async def test_an_unknown_country_entered_in_espocrm_is_told_and_stays(
     result = await sync()
     assert reasons(result) == ["address_unknown_espocrm"]
     (problem,) = result.problems
-    assert problem.details["fields"] == [
+    assert problem.details.as_json()["fields"] == [
         {"field": "land", "old": "Österreich", "new": "Absurdistan"}
     ]
-    assert (problem.details["name"], problem.details["betnr"]) == (
+    assert (problem.details.name, problem.details.betnr) == (
         "Max Müller",
         str(office.betnr),
     )
@@ -329,9 +328,9 @@ async def test_an_over_long_value_is_left_out_at_create_and_at_update(
     result = await sync()
     assert (adresse(office)["plz"], adresse(office)["ort"]) == ("30161", "Celle")
     assert any(
-        item["new"] == "8" * 30
+        item.new == "8" * 30
         for problem in result.problems
-        for item in problem.details["fields"]
+        for item in problem.details.fields
     )
 
 

@@ -163,7 +163,7 @@ async def test_an_account_that_advoware_knows_by_kontonummer_and_blz_only_is_ado
     await assert_settled(office, sync)
     await office.edit("CBankverbindungen", entity_id, iban=OTHER_IBAN)
     (problem,) = (await sync()).problems
-    assert problem.details["fields"] == [
+    assert problem.details.as_json()["fields"] == [
         {"field": "iban", "old": "Konto ****3000, BLZ ****0044", "new": "****2051"}
     ]
     assert row(office, entity_id)["syncStatus"] == "unclean"
@@ -191,10 +191,8 @@ async def test_a_field_that_advoware_does_not_show_is_no_change(
         iban=OTHER_IBAN,
     )
     fields = {
-        line["field"]
-        for line in (await sync(with_konten(office, shown)))
-        .problems[0]
-        .details["fields"]
+        line.field
+        for line in (await sync(with_konten(office, shown))).problems[0].details.fields
     }
     assert fields == {
         "iban",
@@ -605,8 +603,8 @@ async def test_the_stored_bases_are_migrated_without_inventing_a_change(
         "Coba AG ****3000",
     )
     (problem,) = (await sync()).problems
-    assert problem.details["since"] == since
-    assert problem.details["fields"] == [
+    assert problem.details.since == since
+    assert problem.details.as_json()["fields"] == [
         {"field": "kontoinhaber", "old": "Max Müller", "new": "Erika Muster"}
     ]
 

@@ -93,7 +93,7 @@ async def test_an_adopted_account_with_another_holder_is_told(
     )
     entity_id = await add(office)
     (problem,) = (await sync()).problems
-    assert problem.details["fields"] == [
+    assert problem.details.as_json()["fields"] == [
         {"field": "kontoinhaber", "old": "Erika Muster", "new": "Max Müller"}
     ]
     assert row(office, entity_id)["syncStatus"] == "unclean"
@@ -329,7 +329,7 @@ async def test_an_account_changed_in_advoware_alone_is_told_too(
         bankkverbindungen=[{"id": konten(office)[0]["id"], "iban": OTHER_IBAN}]
     )
     (problem,) = (await sync()).problems
-    assert problem.details["fields"] == [
+    assert problem.details.as_json()["fields"] == [
         {"field": "iban", "old": "****2051", "new": "****3000"}
     ]
     assert row(office, entity_id)["iban"] == KONTO["iban"]

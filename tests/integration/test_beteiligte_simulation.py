@@ -36,10 +36,11 @@ from beteiligte_scenario import (
     Trouble,
     Work,
 )
-from beteiligte_world import DERIVED, BeteiligteWorld, Entry, Servers
+from beteiligte_world import DERIVED, BeteiligteWorld, Entry
 from hasty_loop import hasty_runner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from servers import Stores
 
 from sandbox.advoware.beteiligte import MASTER_DATA
 from sandbox.control import Twin
@@ -145,7 +146,7 @@ scenarios = st.lists(
 
 
 @pytest.fixture(scope="module")
-def world(stores: Servers) -> Iterator[tuple[asyncio.Runner, BeteiligteWorld]]:
+def world(stores: Stores) -> Iterator[tuple[asyncio.Runner, BeteiligteWorld]]:
     """One world for all scenarios, and the runner of its loop."""
     with hasty_runner() as runner:
         opened = BeteiligteWorld(stores)

@@ -275,7 +275,7 @@ async def test_held_work_is_shown_and_released_once(office: AuditOffice) -> None
     assert (released.exit_code, released.findings()) == (0, set())
     assert [
         (entry["done"], entry["result"]) for entry in released.document["changes"]
-    ] == [(True, "released; the next run carries it out")]
+    ] == [(True, "released; the next run applies it")]
     holds = {
         hold.employee_kuerzel: hold.released_at
         for hold in await (await office.store()).holds()

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 import pytest
 from calendar_checks import play
 from calendar_scenario import Scenario, kinds_to_play, random_scenario, reduced
-from calendar_world import CalendarWorld, Servers
+from calendar_world import CalendarWorld
 from hasty_loop import hasty_runner
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from servers import Stores
 
 #: How many scenarios are played; ``make soak`` sets more.
 SCENARIOS = int(os.environ.get("SOAK_SCENARIOS", "24"))
@@ -25,7 +26,7 @@ SCENARIOS = int(os.environ.get("SOAK_SCENARIOS", "24"))
 
 @pytest.fixture(scope="module")
 def world(
-    stores: Servers, tmp_path_factory: pytest.TempPathFactory
+    stores: Stores, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[asyncio.Runner, CalendarWorld]]:
     """One world for all scenarios, and the runner of its loop."""
     with hasty_runner() as runner:

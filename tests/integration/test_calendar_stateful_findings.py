@@ -28,8 +28,9 @@ from calendar_scenario import (
     Trouble,
     When,
 )
-from calendar_world import CalendarWorld, Servers
+from calendar_world import CalendarWorld
 from hasty_loop import hasty_runner
+from servers import Stores
 
 WRITING = Configure()
 LAST_CHANGE = Configure(strategy="last_change_wins")
@@ -46,7 +47,7 @@ MARKS = [
 
 @pytest.fixture(scope="module")
 def world(
-    stores: Servers, tmp_path_factory: pytest.TempPathFactory
+    stores: Stores, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[asyncio.Runner, CalendarWorld]]:
     """One world for all scenarios, and the runner of its loop."""
     with hasty_runner() as runner:
@@ -457,8 +458,7 @@ def test_a_title_that_google_does_not_show_is_not_cleared_by_an_event_that_advow
         "other kind",
     ],
 )
-@pytest.mark.parametrize("series", ["", "monthly"])
-@pytest.mark.parametrize("all_day", [False, True])
+@pytest.mark.parametrize(("series", "all_day"), [("", False), ("monthly", True)])
 def test_a_create_of_unknown_fate_is_not_repeated_while_its_termin_is_shown_at_another_time(
     world: tuple[asyncio.Runner, CalendarWorld],
     surprise: str,
@@ -499,3 +499,66 @@ def test_a_series_of_unknown_fate_that_is_sometimes_shown_without_end_is_created
     start = datetime(2026, 3, 26, 8, tzinfo=UTC)
     steps = (*entered, lost, SyncAll(), shown, again)
     runner.run(play(opened, Scenario(start, LAST_CHANGE, steps, {})))
+
+
+@pytest.mark.parametrize(
+    ("series", "all_day", "exceptions"),
+    [
+        ("daily", False, "kept"),
+        ("weekly", False, "kept"),
+        ("weekly", True, "kept"),
+        ("weekly", False, "follow"),
+    ],
+)
+@pytest.mark.parametrize("configuration", [WRITING, LAST_CHANGE])
+def test_an_occurrence_that_stays_where_its_series_was_is_an_exception(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    configuration: Configure,
+    all_day: bool,
+    series: Any,
+    exceptions: str,
+) -> None:
+    before = When(0, "00:00", 15, all_day=all_day, series="daily")
+    after = When(2, "10:00", 15, all_day=all_day, series=series)
+    entered = EnterEvent("SB", before), SyncAll()
+    hidden = Act("SB", 7, "hide occurrence", When(6), variant=1), SyncAll()
+    moved = EditEvent("SB", 0, "move", after)
+    readings = {"exceptions": exceptions}
+    run(world, configuration, *entered, *hidden, moved, readings=readings)
+
+
+@pytest.mark.parametrize("exceptions", ["kept", "lost"])
+@pytest.mark.parametrize("all_day", [False, True])
+def test_an_occurrence_that_stays_where_a_termins_series_was_is_taken_back(
+    world: tuple[asyncio.Runner, CalendarWorld], all_day: bool, exceptions: str
+) -> None:
+    before = When(0, "10:00", 45, all_day=all_day, series="weekly")
+    after = When(2, "14:00", 45, all_day=all_day, series="weekly")
+    entered = EnterTermin("SB", before), SyncAll()
+    hidden = Act("SB", 7, "hide occurrence", When(6), variant=1), SyncAll()
+    moved = EditTermin(0, "move", after)
+    run(world, WRITING, *entered, *hidden, moved, readings={"exceptions": exceptions})
+
+
+@pytest.mark.parametrize("kind", ["other rule", "cancel occurrence", "other zone"])
+@pytest.mark.parametrize("configuration", [WRITING, LAST_CHANGE, HIDDEN])
+def test_a_termin_handed_to_all_employees_is_advowares_whatever_stands_in_google(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    configuration: Configure,
+    kind: Any,
+) -> None:
+    entered = EnterEvent("SB", When(4, series="daily")), SyncAll()
+    edited = Act("SB", 4, kind, When(3, series="daily"), variant=4), SyncAll()
+    run(
+        world, configuration, *entered, *edited, EditTermin(6, "anwalt", When(4), to="")
+    )
+
+
+@pytest.mark.parametrize("minutes", [15, 90])
+def test_a_create_of_unknown_fate_does_not_hold_up_another_termin_that_begins_when_it_does(
+    world: tuple[asyncio.Runner, CalendarWorld], minutes: int
+) -> None:
+    refused = Trouble("advoware", "unavailable", "POST", count=1)
+    entered = EnterEvent("SB", When(3, "02:30")), refused, SyncAll()
+    other = EnterTermin("SB", When(3, "02:30", minutes))
+    run(world, WRITING, *entered, other, SyncAll(), Jump(1), SyncAll())

@@ -336,7 +336,7 @@ async def test_the_password_may_come_from_stdin_and_who_gets_tasks_may_be_said_l
     )
     assert status == 1  # the doctor
     assert "Add --task-user NAME" in output
-    assert "failed task user: Nobody gets the tasks" in output
+    assert "failed task user: No one gets the tasks" in output
 
 
 async def test_a_setting_in_the_environment_that_overrules_the_file_is_said(
@@ -515,7 +515,7 @@ async def test_how_espocrm_is_run_is_looked_at(
 @pytest.mark.parametrize(
     ("user", "said"),
     [
-        ("", "Nobody gets the tasks"),
+        ("", "No one gets the tasks"),
         ("6b0473a32660ab999", "does not know the user"),
         ("6b04744e3b3103de6", "no person (type api)"),
         ("6b0473a32660abbbb", "is not active"),

@@ -25,13 +25,14 @@ from services.core.errors import (
     LoginRefused,
     NotFound,
     RateLimited,
+    SyncTokenExpired,
     Unavailable,
     UnexpectedAnswer,
     UpstreamTimeout,
     ValidationFailed,
 )
 from services.core.resources import Resources
-from services.google_calendar import THREADS, GoogleCalendarAPI, SyncTokenExpired
+from services.google_calendar import THREADS, GoogleCalendarAPI
 
 SECRET = "Ehescheidung Müller"
 

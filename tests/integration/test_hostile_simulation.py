@@ -37,10 +37,11 @@ from beteiligte_scenario import (
     Trouble,
     Work,
 )
-from beteiligte_world import BeteiligteWorld, Entry, Servers
+from beteiligte_world import BeteiligteWorld, Entry
 from hasty_loop import hasty_runner
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
+from servers import Stores
 from test_beteiligte_simulation import (
     Said,
     drops,
@@ -317,7 +318,7 @@ scenarios = st.lists(st.one_of(kinds), min_size=2, max_size=14)
 
 
 @pytest.fixture(scope="module")
-def world(stores: Servers) -> Iterator[tuple[asyncio.Runner, BeteiligteWorld]]:
+def world(stores: Stores) -> Iterator[tuple[asyncio.Runner, BeteiligteWorld]]:
     """One world for all scenarios, and the runner of its loop."""
     with hasty_runner() as runner:
         opened = BeteiligteWorld(stores)

@@ -25,8 +25,7 @@ OTHER_ID = "6b04744e3b3103de2"
 
 def reasons(result: KommunikationResult) -> list[tuple[str, str]]:
     return [
-        (problem.details["reason"], problem.details.get("value"))
-        for problem in result.problems
+        (problem.details.reason, problem.details.value) for problem in result.problems
     ]
 
 
@@ -165,7 +164,7 @@ async def test_a_type_that_a_person_changes_here_is_told_and_stands_until_it_is_
     result = await linked.sync()
 
     assert reasons(result) == [("kom_type", "+495111111")]
-    assert result.problems[0].details["Art in EspoCRM"] == "Fax"
+    assert result.problems[0].details.further["Art in EspoCRM"] == "Fax"
     assert linked.values() == ["+495111111", "+495112222"]
     await linked.assert_settled(standing=result.standing)
     await linked.espo_edit(phoneNumberData=[first, second])
@@ -364,7 +363,7 @@ async def test_an_old_entry_in_espocrm_that_has_no_reading_is_left_and_told_with
 
     assert (await firm.phones(), await firm.mails()) == (numbers, ["a@b.de"])
     assert reasons(result) == [("kom_array_blocked", "0511 2222")]
-    assert result.problems[0].details["Eintrag in EspoCRM"] == "0511 1111 - 12"
+    assert result.problems[0].details.further["Eintrag in EspoCRM"] == "0511 1111 - 12"
     assert result.errors == ()
     await firm.assert_settled()
 
@@ -396,7 +395,7 @@ async def test_a_value_that_advoware_alters_is_told_once_and_neither_sent_again_
         [*kept, "+495112222", "+4951188887777"]
     )
     assert reasons(result) == [("kom_altered", "+4951188887777")]
-    assert result.problems[0].details["In Advoware"] == "+495118888"
+    assert result.problems[0].details.further["In Advoware"] == "+495118888"
     assert len(result.standing) == 1
     await linked.assert_settled(standing=result.standing)
 
@@ -762,10 +761,10 @@ async def test_a_task_says_reason_value_name_and_invisible_characters(
 
     (problem,) = (await firm.sync()).problems
 
-    assert problem.details["name"] == (await firm.espo())["name"]
-    assert problem.details["betnr"] == firm.betnr
-    assert problem.details["reason"] == "kom_phone_words"
-    assert "unsichtbare Zeichen" in problem.details["Hinweis"]
+    assert problem.details.name == (await firm.espo())["name"]
+    assert problem.details.betnr == firm.betnr
+    assert problem.details.reason == "kom_phone_words"
+    assert "unsichtbare Zeichen" in problem.details.further["Hinweis"]
 
 
 async def test_an_encoded_domain_is_paired_with_its_other_form(firm: Firm) -> None:

@@ -344,9 +344,7 @@ async def test_towards_advoware_edits_there_are_reverted_and_their_values_told(
         (line["case"], line["old"]) for line in result.changes if line.get("conflict")
     ]
     assert lost == [("Var6", "0511 8888"), ("Var4", "neu@example.de")]
-    assert [problem.details["value"] for problem in result.problems] == [
-        "neu@example.de"
-    ]
+    assert [problem.details.value for problem in result.problems] == ["neu@example.de"]
     await linked.assert_settled()
 
 
@@ -389,7 +387,7 @@ async def test_values_that_espocrm_would_refuse_stay_in_advoware_and_stop_no_oth
     again = await firm.sync()
 
     assert (await firm.phones(), await firm.mails()) == (["+495112222"], ["a@b.de"])
-    assert [problem.details["value"] for problem in result.problems] == bad
+    assert [problem.details.value for problem in result.problems] == bad
     assert {problem.action_type for problem in result.problems} == {
         "general_manual_action"
     }
@@ -415,7 +413,7 @@ async def test_an_eleventh_number_stays_in_advoware_until_there_is_room(
     result = await firm.sync()
 
     assert (await firm.phones(), await firm.mails()) == (numbers, ["a@b.de"])
-    assert [problem.details["value"] for problem in result.problems] == ["0511 5555"]
+    assert [problem.details.value for problem in result.problems] == ["0511 5555"]
     await firm.assert_settled()
 
     await firm.espo_phones(*numbers[:9])
@@ -513,7 +511,7 @@ async def test_a_value_that_advoware_refuses_stops_no_other_and_waits_for_a_pers
 
     assert firm.values() == ["+495111111", "+495113333"]
     assert result.errors == ()
-    assert [problem.details["value"] for problem in result.problems] == ["+495112222"]
+    assert [problem.details.value for problem in result.problems] == ["+495112222"]
     assert result.standing == ("Advoware nimmt „+495112222“ nicht an (KOM-17).",)
     assert await firm.phones() == ["+495111111", "+495112222", "+495113333"]
     await firm.assert_settled(standing=result.standing)
@@ -554,7 +552,7 @@ async def test_an_edit_in_espocrm_that_advoware_refuses_is_not_undone_and_not_re
 
     result = await linked.sync()
 
-    assert [(p.details["value"], p.details["reason"]) for p in result.problems] == [
+    assert [(p.details.value, p.details.reason) for p in result.problems] == [
         (told, "kom_refused_by_advoware")
     ]
     assert linked.values() == ["+495111111", "+495112222"]
@@ -762,9 +760,7 @@ async def test_a_value_that_is_emptied_when_the_sync_crashes_is_told_by_the_next
 
     result = await edited.sync(force_espo_wins=True)
 
-    assert [problem.details["value"] for problem in result.problems] == [
-        "neu@example.de"
-    ]
+    assert [problem.details.value for problem in result.problems] == ["neu@example.de"]
     assert "neu@example.de" in [
         line["old"] for line in result.changes if line.get("conflict")
     ]
@@ -818,9 +814,7 @@ async def test_a_value_that_was_emptied_just_before_a_crash_is_still_told(
 
     result = await linked.sync()
 
-    assert [problem.details["value"] for problem in result.problems] == [
-        "neu@example.de"
-    ]
+    assert [problem.details.value for problem in result.problems] == ["neu@example.de"]
     assert [line["old"] for line in result.changes if line.get("conflict")] == [
         "neu@example.de"
     ]
@@ -851,7 +845,7 @@ async def test_a_value_whose_emptying_failed_is_told_only_if_it_is_gone(
 
     result = await linked.sync()
 
-    assert [problem.details["value"] for problem in result.problems] == told
+    assert [problem.details.value for problem in result.problems] == told
     assert await linked.mails() == ([] if told else ["neu@example.de"])
     await linked.assert_settled()
 
@@ -918,7 +912,7 @@ async def test_a_write_that_advoware_accepts_but_does_not_take_is_told_and_not_r
 
     result = await linked.sync()
 
-    assert [problem.details["value"] for problem in result.problems] == ["+495119999"]
+    assert [problem.details.value for problem in result.problems] == ["+495119999"]
     assert (result.errors, result.wrote_advoware, len(result.standing)) == (
         (),
         False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -17,7 +19,7 @@ from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
 from services.notification_utils import NotificationManager
 from services.vmh_sync.espocrm_writes import EspoWrites
-from services.vmh_sync.result import Problem
+from services.vmh_sync.result import Details, FieldLine, Problem
 from services.vmh_sync.store import SyncStore
 
 CLERK_ID = "6b0473a32660aa002"
@@ -26,16 +28,16 @@ PROBLEM = Problem(
     "CBeteiligte",
     BETEILIGTE_ID,
     "address_field_update_required:5001",
-    {
-        "betnr": "1001",
-        "adresse": "Lange Straße 5, 30159 Hannover",
-        "fields": [
-            {"field": "land", "old": "Deutschland", "new": "Schweiz"},
-            {"field": "gueltigBis", "old": None, "new": "2030-12-31"},
-            {"field": "standardAnschrift", "old": False, "new": True},
-        ],
-        "since": "2026-11-23T17:00:00+00:00",
-    },
+    Details(
+        betnr="1001",
+        adresse="Lange Straße 5, 30159 Hannover",
+        fields=(
+            FieldLine("land", old="Deutschland", new="Schweiz"),
+            FieldLine("gueltigBis", old=None, new="2030-12-31"),
+            FieldLine("standardAnschrift", old=False, new=True),
+        ),
+        since="2026-11-23T17:00:00+00:00",
+    ),
 )
 
 
@@ -103,13 +105,27 @@ async def test_the_same_problem_is_told_once_and_then_costs_no_call(
     assert len(office.records("Task")) == 1
 
 
+async def test_what_an_earlier_version_has_stored_is_no_new_occurrence(
+    office: Office, manager: NotificationManager, resources: Resources
+) -> None:
+    task_id = await manager.notify(PROBLEM)
+    await office.edit("Task", str(task_id), status="Completed")
+    details = {**PROBLEM.details.as_json(), "konto": None}
+    text = json.dumps([PROBLEM.action_type, details], sort_keys=True)
+    fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+    pool = await resources.database()
+    await pool.execute(
+        "UPDATE notification SET details = $1, fingerprint = $2", details, fingerprint
+    )
+    assert await manager.notify(PROBLEM) == task_id
+    assert len(office.records("Task")) == 1
+
+
 async def test_a_new_occurrence_brings_an_open_task_up_to_date(
     office: Office, manager: NotificationManager
 ) -> None:
     task_id = await manager.notify(PROBLEM)
-    changed = replace(
-        PROBLEM, details={**PROBLEM.details, "adresse": "Am Wall 1, 28195 Bremen"}
-    )
+    changed = PROBLEM.with_details(adresse="Am Wall 1, 28195 Bremen")
     assert await manager.notify(changed) == task_id
     (task,) = office.records("Task")
     assert "Am Wall 1, 28195 Bremen" in task["name"]
@@ -126,9 +142,7 @@ async def test_a_new_occurrence_after_the_task_was_closed_is_a_new_task(
         await office.delete("Task", first)
     else:
         await office.edit("Task", first, status=closed_by)
-    again = replace(
-        PROBLEM, details={**PROBLEM.details, "since": "2026-11-24T17:00:00+00:00"}
-    )
+    again = PROBLEM.with_details(since="2026-11-24T17:00:00+00:00")
     second = await manager.notify(again)
     assert second not in (None, first)
     assert await manager.notify(again) == second
@@ -252,9 +266,7 @@ async def test_a_closed_task_is_not_mistaken_for_the_lost_one_of_a_new_occurrenc
 ) -> None:
     first = str(await manager.notify(PROBLEM))
     await office.edit("Task", first, status="Completed")
-    again = replace(
-        PROBLEM, details={**PROBLEM.details, "since": "2026-11-24T17:00:00+00:00"}
-    )
+    again = PROBLEM.with_details(since="2026-11-24T17:00:00+00:00")
     strike(office.espocrm, "POST", "/Task$", when=when, reset=True)
     assert await manager.notify(again) is None
     clock.advance(minutes=1)
@@ -268,11 +280,7 @@ async def test_a_task_of_a_lost_answer_is_brought_up_to_date_by_a_new_occurrence
     strike(office.espocrm, "POST", "/Task$", when="after", reset=True)
     await manager.notify(PROBLEM)
     clock.advance(minutes=1)
-    await manager.notify(
-        replace(
-            PROBLEM, details={**PROBLEM.details, "adresse": "Am Wall 1, 28195 Bremen"}
-        )
-    )
+    await manager.notify(PROBLEM.with_details(adresse="Am Wall 1, 28195 Bremen"))
     (task,) = office.records("Task")
     assert "Am Wall 1, 28195 Bremen" in task["name"]
 
@@ -375,12 +383,7 @@ async def test_a_problem_that_comes_again_before_its_task_was_cancelled_keeps_it
     strike(office.espocrm, "GET", "/Task/", status=503, count=None)
     await manager.withdraw([PROBLEM.key], WHY)
     office.espocrm.faults.clear()
-    assert (
-        await manager.notify(
-            replace(PROBLEM, details={**PROBLEM.details, "adresse": "Am Wall 1"})
-        )
-        == first
-    )
+    assert await manager.notify(PROBLEM.with_details(adresse="Am Wall 1")) == first
     await manager.retry_unfinished()
     assert state(office) == [("Not Started", False)]
     assert "Am Wall 1" in office.records("Task")[0]["name"]
@@ -446,7 +449,7 @@ def deletions(count: int) -> list[Problem]:
             "CBeteiligte",
             f"6b0473a32660ac{number:03}",
             f"deleted:CBeteiligte:6b0473a32660ac{number:03}",
-            {"reason": "deleted", "betnr": str(2000 + number)},
+            Details("deleted", str(2000 + number)),
         )
         for number in range(count)
     ]
@@ -618,9 +621,7 @@ async def test_a_new_occurrence_of_a_listed_problem_has_a_task_of_its_own(
 ) -> None:
     await manager.notify_many(deletions(3))
     again = deletions(3)[0]
-    assert await manager.notify(
-        replace(again, details={**again.details, "since": "2026-11-24T17:00:00+00:00"})
-    )
+    assert await manager.notify(again.with_details(since="2026-11-24T17:00:00+00:00"))
     assert [task["name"] for task in office.records("Task")] == [
         "3 Beteiligte wurden in EspoCRM gelöscht",
         "Beteiligter Nr. 2000 wurde in EspoCRM gelöscht",
@@ -700,10 +701,10 @@ async def test_what_postgresql_cannot_hold_is_told_without_it(
     )
     odd = replace(
         PROBLEM,
-        details={
-            "adresse": "Lange\x00 Straße\ud83d",
-            "fields": [{"field": "ort", "old": "a\x00"}],
-        },
+        details=Details(
+            adresse="Lange\x00 Straße\ud83d",
+            fields=(FieldLine("ort", old="a\x00", new=None),),
+        ),
     )
     assert await manager.notify(odd) is not None
     assert "Lange Straße" in office.records("Task")[0]["name"]
@@ -740,9 +741,7 @@ async def test_a_problem_told_of_another_record_than_before_is_told_again_of_tha
     await office.edit("Task", task_id, status="Completed")
     await office.delete("CAdressen", address["id"])
     strike(office.espocrm, "POST", "/Task$", status=503)
-    changed = replace(
-        PROBLEM, details={**PROBLEM.details, "since": "2026-11-24T17:00:00+00:00"}
-    )
+    changed = PROBLEM.with_details(since="2026-11-24T17:00:00+00:00")
     assert await manager.notify(changed) is None
     clock.advance(minutes=1)
     assert await manager.retry_unfinished() == 1

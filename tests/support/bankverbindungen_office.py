@@ -82,7 +82,7 @@ def konten(office: Office) -> list[dict[str, Any]]:
 
 def reasons(result: PartResult) -> list[Any]:
     """Why people were told."""
-    return [problem.details["reason"] for problem in result.problems]
+    return [problem.details.reason for problem in result.problems]
 
 
 async def assert_settled(office: Office, sync: Any) -> PartResult:

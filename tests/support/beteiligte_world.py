@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-import asyncpg
 import redis
 import schwifty
 from beteiligte_scenario import (
@@ -47,13 +45,13 @@ from beteiligte_scenario import (
     Work,
 )
 from hasty_loop import HASTE
+from servers import Stores, advoware_variables, espocrm_variables, hasty_variables
+from watched_journal import WatchedJournal
 
-from cli.system import ESPOCRM_TWIN_KEY
 from config import RedisSettings, Settings, load_settings
-from sandbox.advoware.app import DEFAULT_CREDENTIALS, AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from sandbox.advoware.records import RefusedError
-from sandbox.control import JOURNAL_LIMIT, ActiveFault, Fault, Twin, running
-from sandbox.espocrm.access import ADMIN_ID
+from sandbox.control import ActiveFault, Fault, Twin, running
 from sandbox.espocrm.access import Settings as EspoCRMSettings
 from sandbox.espocrm.actions import ACTIONS, Browser
 from sandbox.espocrm.app import EspoCRMTwin
@@ -107,25 +105,6 @@ TYPED = {
 Record = dict[str, Any]
 
 
-class Servers(Protocol):
-    """What the fixture ``stores`` provides."""
-
-    postgres: Any
-    redis: Any
-
-
-class _Journal(deque[dict[str, Any]]):
-    """The journal of a twin, which tells of every request before it is answered."""
-
-    def __init__(self, on_request: Callable[[dict[str, Any]], None]) -> None:
-        super().__init__(maxlen=JOURNAL_LIMIT)
-        self._on_request = on_request
-
-    def append(self, entry: dict[str, Any]) -> None:
-        super().append(entry)
-        self._on_request(entry)
-
-
 @dataclass
 class Entry:
     """Something that somebody has typed. ``forms`` are the texts in which it may show up."""
@@ -168,7 +147,7 @@ class Job:
 class BeteiligteWorld:
     """Twins, stores, two workers and people."""
 
-    def __init__(self, servers: Servers) -> None:
+    def __init__(self, servers: Stores) -> None:
         self._servers = servers
         self._stack = AsyncExitStack()
         self.now = datetime.now(UTC).replace(microsecond=0)
@@ -191,15 +170,12 @@ class BeteiligteWorld:
 
     async def open(self) -> None:
         """Start everything."""
-        self._database = f"world_{datetime.now(UTC):%H%M%S%f}"
-        postgres = self._servers.postgres
-        self._admin = await asyncpg.connect(
-            host=postgres.host, user=postgres.user, database="postgres"
+        self._database = await self._stack.enter_async_context(
+            self._servers.new_database()
         )
-        await self._admin.execute(f"CREATE DATABASE {self._database}")
         for twin in (self.advoware, self.espocrm):
             await self._stack.enter_async_context(running(twin))
-            twin.journal = _Journal(self._on_request)
+            twin.journal = WatchedJournal(self._on_request)
         self.workers = [self._new_worker(), self._new_worker()]
         await self.workers[0].database()
 
@@ -209,8 +185,6 @@ class BeteiligteWorld:
             await worker.close()
         await self._stack.aclose()
         self.redis.close()
-        await self._admin.execute(f"DROP DATABASE {self._database} WITH (FORCE)")
-        await self._admin.close()
 
     async def begin(self, *, checks_versions: bool, version: str = "9.3") -> None:
         """Start over: nobody is known, nothing is remembered."""
@@ -246,35 +220,15 @@ class BeteiligteWorld:
         return Resources(self._settings(), clock=lambda: self.now)
 
     def _settings(self) -> Settings:
-        postgres, store, login = (
-            self._servers.postgres,
-            self._servers.redis,
-            DEFAULT_CREDENTIALS,
-        )
         return load_settings(
             {
-                "POSTGRES_HOST": postgres.host,
-                "POSTGRES_USER": postgres.user,
-                "POSTGRES_DB_NAME": self._database,
-                "POSTGRES_TIMEOUT_SECONDS": 10 * HASTE,
-                "REDIS_HOST": store.host,
-                "REDIS_PORT": store.port,
-                "REDIS_PASSWORD": store.password,
-                "REDIS_TIMEOUT_SECONDS": 5 * HASTE,
-                "ADVOWARE_API_BASE_URL": self.advoware.url,
-                "ADVOWARE_AUTH_URL": self.advoware.url,
-                "ADVOWARE_APP_ID": login.app_id,
-                "ADVOWARE_API_KEY": login.api_key,
-                "ADVOWARE_KANZLEI": login.kanzlei,
-                "ADVOWARE_DATABASE": login.database,
-                "ADVOWARE_USER": login.user,
-                "ADVOWARE_PASSWORD": login.password,
+                **self._servers.variables(self._database),
+                **advoware_variables(self.advoware),
+                **espocrm_variables(self.espocrm),
+                **hasty_variables(),
                 "ADVOWARE_API_TIMEOUT_SECONDS": HASTE,
-                "ESPOCRM_API_BASE_URL": f"{self.espocrm.url}/api/v1",
-                "ESPOCRM_MARVIN_API_KEY": ESPOCRM_TWIN_KEY,
                 "ESPOCRM_API_TIMEOUT_SECONDS": HASTE,
                 "VMH_LOCK_SECONDS": 60 * HASTE,
-                "VMH_TASK_ASSIGNED_USER_ID": ADMIN_ID,
             }
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Any, Literal
 import pytest
 from calendar_people import PERSON
 from calendar_scenario import Configure
-from calendar_world import ZONE, CalendarWorld, Servers, property_of
+from calendar_world import ZONE, CalendarWorld, property_of
 from hasty_loop import hasty_runner
+from servers import Stores
 
 from config import Settings, load_settings
 from sandbox.control import ActiveFault, Fault
@@ -38,7 +39,7 @@ Test = Callable[..., Coroutine[Any, Any, None]]
 class CalendarOffice(CalendarWorld):
     """The firm, and what people and tests do in it. Unless a method says otherwise, it is about SB's calendar."""
 
-    def __init__(self, servers: Servers, folder: Path, runner: asyncio.Runner) -> None:
+    def __init__(self, servers: Stores, folder: Path, runner: asyncio.Runner) -> None:
         self.runner = runner
         self._variables: dict[str, Any] = {}
         self._trap: tuple[str, str, int, Callable[[], object]] | None = None
@@ -236,8 +237,8 @@ class CalendarOffice(CalendarWorld):
         finally:
             assert self._trap is None, "there was no such request"
 
-    def _on_request(self) -> None:
-        super()._on_request()
+    def _on_request(self, entry: Mapping[str, Any]) -> None:
+        super()._on_request(entry)
         if self._trap is None:
             return
         method, path, nth, happening = self._trap
@@ -335,7 +336,7 @@ def in_haste(test: Test) -> Callable[..., None]:
 
 @pytest.fixture(scope="module")
 def office(
-    stores: Servers, tmp_path_factory: pytest.TempPathFactory
+    stores: Stores, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[CalendarOffice]:
     """One firm for all tests of a module."""
     with hasty_runner() as runner:

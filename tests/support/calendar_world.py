@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import asyncpg
 from calendar_people import PERSON, People
 from calendar_scenario import (
     CONTRADICTING_ENDS,
@@ -46,11 +44,13 @@ from calendar_scenario import (
     When,
 )
 from hasty_loop import HASTE
+from servers import Stores, advoware_variables, google_variables, hasty_variables
+from watched_journal import WatchedJournal
 
 from config import Settings, load_settings
-from sandbox.advoware.app import DEFAULT_CREDENTIALS, AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
 from sandbox.advoware.records import BERLIN, RefusedError
-from sandbox.control import JOURNAL_LIMIT, ActiveFault, Fault, Twin, running
+from sandbox.control import ActiveFault, Fault, Twin, running
 from sandbox.google.app import GoogleTwin
 from sandbox.google.calendar_store import Calendar
 from sandbox.google.errors import ApiError
@@ -65,25 +65,6 @@ ZONE = "Europe/Berlin"
 TOKEN = re.compile(r"\bA\d{3}\b")
 #: What people type into events whose text we hide.
 LEAK = "LEAK"
-
-
-class _Journal(deque[dict[str, Any]]):
-    """The journal of a twin, which tells of every request before it is answered."""
-
-    def __init__(self, on_request: Callable[[], None]) -> None:
-        super().__init__(maxlen=JOURNAL_LIMIT)
-        self._on_request = on_request
-
-    def append(self, entry: dict[str, Any]) -> None:
-        super().append(entry)
-        self._on_request()
-
-
-class Servers(Protocol):
-    """What the fixture ``stores`` provides."""
-
-    postgres: Any
-    redis: Any
 
 
 # -- the world ------------------------------------------------------------------------------------------------------
@@ -123,7 +104,7 @@ class Ledger:
 class CalendarWorld:
     """Twins, stores, a worker and people."""
 
-    def __init__(self, servers: Servers, folder: Path) -> None:
+    def __init__(self, servers: Stores, folder: Path) -> None:
         self._servers = servers
         self._account = folder / "service-account.json"
         self._stack = AsyncExitStack()
@@ -151,15 +132,12 @@ class CalendarWorld:
 
     async def open(self) -> None:
         """Start everything."""
-        self._database = f"world_{datetime.now(UTC):%H%M%S%f}"
-        postgres = self._servers.postgres
-        self._admin = await asyncpg.connect(
-            host=postgres.host, user=postgres.user, database="postgres"
+        self._database = await self._stack.enter_async_context(
+            self._servers.new_database()
         )
-        await self._admin.execute(f"CREATE DATABASE {self._database}")
         for twin in (self.advoware, self.google):
             await self._stack.enter_async_context(running(twin))
-            twin.journal = _Journal(self._on_request)
+            twin.journal = WatchedJournal(self._on_request)
         self._open_resources()
         await self.resources.database()
 
@@ -167,8 +145,6 @@ class CalendarWorld:
         """Stop everything."""
         await self.resources.close()
         await self._stack.aclose()
-        await self._admin.execute(f"DROP DATABASE {self._database} WITH (FORCE)")
-        await self._admin.close()
 
     async def begin(
         self,
@@ -212,33 +188,14 @@ class CalendarWorld:
         self.resources = Resources(self._settings(), clock=lambda: self.now)
 
     def _settings(self) -> Settings:
-        postgres, redis, login = (
-            self._servers.postgres,
-            self._servers.redis,
-            DEFAULT_CREDENTIALS,
-        )
         return load_settings(
             {
-                "POSTGRES_HOST": postgres.host,
-                "POSTGRES_USER": postgres.user,
-                "POSTGRES_DB_NAME": self._database,
-                "POSTGRES_TIMEOUT_SECONDS": 10 * HASTE,
-                "REDIS_HOST": redis.host,
-                "REDIS_PORT": redis.port,
-                "REDIS_PASSWORD": redis.password,
-                "REDIS_TIMEOUT_SECONDS": 5 * HASTE,
-                "ADVOWARE_API_BASE_URL": self.advoware.url,
-                "ADVOWARE_AUTH_URL": self.advoware.url,
-                "ADVOWARE_APP_ID": login.app_id,
-                "ADVOWARE_API_KEY": login.api_key,
-                "ADVOWARE_KANZLEI": login.kanzlei,
-                "ADVOWARE_DATABASE": login.database,
-                "ADVOWARE_USER": login.user,
-                "ADVOWARE_PASSWORD": login.password,
+                **self._servers.variables(self._database),
+                **advoware_variables(self.advoware),
+                **google_variables(self.google, self._account),
+                **hasty_variables(),
                 "ADVOWARE_API_TIMEOUT_SECONDS": 5 * HASTE,
                 "ADVOWARE_WRITE_PROTECTION": self.configuration.write_protection,
-                "GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH": str(self._account),
-                "GOOGLE_CALENDAR_API_ENDPOINT": self.google.url,
                 "CALENDAR_SYNC_ANONYMIZE": self.configuration.anonymise,
                 "CALENDAR_SYNC_STRATEGY": self.configuration.strategy,
             }
@@ -270,7 +227,7 @@ class CalendarWorld:
         if calendar is None:
             return []
         seen = [
-            self.google.world.events.as_seen(calendar, event)
+            self.google.world.events.as_shown(calendar, event)
             for event in calendar.events.values()
         ]
         return [
@@ -602,7 +559,7 @@ class CalendarWorld:
         if surprise.name.startswith("stores"):
             self.ledger.careless.add(surprise.system)
 
-    def _on_request(self) -> None:
+    def _on_request(self, _entry: Mapping[str, Any]) -> None:
         self._requests += 1
         if self._due is not None and self._requests >= self._due[0]:
             happening, self._due = self._due[1], None

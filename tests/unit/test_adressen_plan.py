@@ -112,7 +112,7 @@ class World:
             }
         )
         self.said += [
-            *(problem.details for problem in problems_of(seen, action)),
+            *(problem.details.as_json() for problem in problems_of(seen, action)),
             *_stored(changes_of(action)),
         ]
         return action

@@ -123,9 +123,7 @@ def test_an_edit_in_espocrm_that_does_not_arrive_is_told(
     settled = first.state.base["fields"]
     second = run({**written(full(row), first), **edit}, konto, first.state)
     told = {
-        line["field"]
-        for problem in second.problems
-        for line in problem.details.get("fields", ())
+        line.field for problem in second.problems for line in problem.details.fields
     }
     for field in ATTRIBUTES:
         differs = field in theirs and not is_same(now[field], theirs[field])

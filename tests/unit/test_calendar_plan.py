@@ -371,7 +371,7 @@ class World:
         ours = pair.source_system == "advoware"
         current = self.event_of(pair.google_event_id or "")
         body = google_body(
-            event, pair.advoware_frnr or 0, pair.sync_id, current=current, ours=ours
+            event, pair.advoware_frnr or 0, pair.sync_id, current=current, is_own=ours
         )
         times = {
             side: {k: v for k, v in body[side].items() if v is not None}

@@ -153,7 +153,7 @@ def use(
     ):
         if isinstance(usable, NormalisedEvent):
             assert usable.first_day <= usable.last_day
-            body = google_body(usable, 1, SYNC_ID, current, ours=True)
+            body = google_body(usable, 1, SYNC_ID, current, is_own=True)
             assert body["start"] != body["end"]
             changed_termin(usable, record)
             new_termin(overlay(other, usable), "SB")

@@ -264,7 +264,7 @@ def test_a_copy_of_an_absence_that_a_person_set_to_free_is_put_back() -> None:
     back = google_to_event(
         patched(
             freed,
-            google_body(absence, 20001, SYNC_ID, read_google_event(freed), ours=True),
+            google_body(absence, 20001, SYNC_ID, read_google_event(freed), is_own=True),
         )
     )
     assert isinstance(back, NormalisedEvent)
@@ -375,7 +375,7 @@ def test_an_event_that_is_written_again_says_the_same(record: dict[str, Any]) ->
         stored = stored_by_google(event)
         again = patched(
             stored,
-            google_body(event, 20001, SYNC_ID, read_google_event(stored), ours=True),
+            google_body(event, 20001, SYNC_ID, read_google_event(stored), is_own=True),
         )
         back = google_to_event(again)
         assert isinstance(back, NormalisedEvent)
@@ -441,9 +441,10 @@ def test_an_anonymised_event_is_written_without_any_text_whatever_is_in_it() -> 
 def test_only_hidden_events_are_private() -> None:
     event = event_of(termin())
     assert "visibility" not in google_body(event, 1, SYNC_ID)
-    assert google_body(event, 1, SYNC_ID, ours=True)["visibility"] == "default"
+    assert google_body(event, 1, SYNC_ID, is_own=True)["visibility"] == "default"
     assert (
-        google_body(event.anonymise(), 1, SYNC_ID, ours=True)["visibility"] == "private"
+        google_body(event.anonymise(), 1, SYNC_ID, is_own=True)["visibility"]
+        == "private"
     )
     assert google_body(event.anonymise(), 1, SYNC_ID)["visibility"] == "private"
     persons = read(visibility="private")

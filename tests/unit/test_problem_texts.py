@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -35,10 +36,10 @@ from services.vmh_sync.problem_texts.bankverbindungen import SETTLED
 from services.vmh_sync.problem_texts.failures import FAILURES
 from services.vmh_sync.problem_texts.labels import LABELS
 from services.vmh_sync.problem_texts.text import FIELD_REASONS
-from services.vmh_sync.result import ActionType, Problem
+from services.vmh_sync.result import ActionType, Details, Problem
 
 SERVICES = PROJECT_ROOT / "services"
-STRUCTURE = {"fields", "reason", "records", "since"}
+STRUCTURE = {"fields", "further", "reason", "records", "since"}
 #: Ids that identify an entry for us; people are not shown them.
 HIDDEN = {"kommunikationId"}
 ENGLISH = re.compile(
@@ -84,7 +85,7 @@ def problem(reason: str, details: dict[str, Any]) -> Problem:
         "CBeteiligte",
         "6b0473a32660ab101",
         "k",
-        {**details, "reason": reason},
+        Details.from_json({**details, "reason": reason}),
     )
 
 
@@ -218,31 +219,44 @@ def test_every_error_of_ours_is_known_by_its_own_class() -> None:
 # -- in step with the code ------------------------------------------------------------------------------------------
 
 
-def dictionaries() -> Iterator[tuple[str, dict[str, ast.expr]]]:
-    """All literal dictionaries with text keys in the services of the VMH sync."""
-    for path in {*SERVICES.glob("*.py")} - {SERVICES / "notification_texts.py"}:
+#: What takes a word of the catalogue, as its first argument or as ``reason``.
+TAKES_REASON = frozenset({"Details", "failure_sentence", "part_error", "problem"})
+
+
+def calls(names: Collection[str]) -> Iterator[ast.Call]:
+    """All calls of functions with one of these names in services/."""
+    for path in SERVICES.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Dict):
-                keys = [
-                    key.value if isinstance(key, ast.Constant) else None
-                    for key in node.keys
-                ]
-                if all(isinstance(key, str) for key in keys):
-                    yield (
-                        path.name,
-                        {
-                            str(key): value
-                            for key, value in zip(keys, node.values, strict=True)
-                        },
-                    )
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in names:
+                yield node
+
+
+def reasons_used() -> set[str]:
+    """The words of the catalogue that the code names."""
+    used = set()
+    for call in calls(TAKES_REASON):
+        named = [item.value for item in call.keywords if item.arg == "reason"]
+        for argument in (*call.args[:1], *named):
+            if isinstance(argument, ast.Constant):
+                used.add(argument.value)
+    return used
+
+
+def further_labels() -> set[str]:
+    """The names under which the code lists further details."""
+    labels = set()
+    for call in calls({"Details", "replace"}):
+        for item in call.keywords:
+            if item.arg == "further" and isinstance(item.value, ast.Dict):
+                labels |= {
+                    key.value
+                    for key in item.value.keys
+                    if isinstance(key, ast.Constant)
+                }
+    return labels
 
 
 def test_every_reason_that_the_code_uses_is_in_the_catalogue() -> None:
-    used = {
-        (name, literal["reason"].value)
-        for name, literal in dictionaries()
-        if isinstance(literal.get("reason"), ast.Constant)
-    }
     banks = {
         node.value
         for path in SERVICES.glob("bankverbindungen_*.py")
@@ -250,15 +264,16 @@ def test_every_reason_that_the_code_uses_is_in_the_catalogue() -> None:
         if isinstance(node, ast.Constant)
         and re.fullmatch(r"bank_[a-z_]*[a-z]", str(node.value))
     } - {"bank_invalid"}  # the key of an earlier version
-    assert {reason for _, reason in used} | banks <= CATALOGUE.keys()
+    used = reasons_used()
+    assert {"deleted", "gave_up", "kom_not_shown"} <= used
+    assert used | banks <= CATALOGUE.keys()
     assert banks
     assert set(get_args(ActionType)) <= CATALOGUE.keys()
 
 
 def test_every_detail_and_field_that_the_code_uses_has_a_label() -> None:
-    details = {
-        key for _, literal in dictionaries() if "betnr" in literal for key in literal
-    }
+    assert "Fehler" in further_labels()
+    details = {item.name for item in dataclasses.fields(Details)} | further_labels()
     adresse = AdressenMapper().comparable_from_advoware({}).keys() | {
         "strasse",
         "plz",

@@ -4,16 +4,13 @@ What a row remembers is what the systems answered, never what was sent to them. 
 again: an event by its id, which follows from the Termin; a Termin by the intent that was stored before the request.
 
 `applier` has a method for each kind of action; `google_side` and `advoware_side` write to the two systems, `creates`
-makes each Termin once and `resume` claims what interrupted creates have left, `deletions` deletes on both sides, and
-`rows` stores what all of them have led to.
+makes each Termin once, `deletions` deletes on both sides, and `rows` stores what all of them have led to.
 """
 
 from services.calendar_sync.apply.applier import Applier
 from services.calendar_sync.apply.clients import Clients, one_event, one_termin
 from services.calendar_sync.apply.contents import may_be_created_by
-from services.calendar_sync.apply.resume import resume_creates
-from services.calendar_sync.apply.rows import Saved
-from services.calendar_sync.apply.words import action_name
+from services.calendar_sync.apply.rows import Saved, action_name
 
 __all__ = [
     "Applier",
@@ -23,5 +20,4 @@ __all__ = [
     "may_be_created_by",
     "one_event",
     "one_termin",
-    "resume_creates",
 ]

@@ -147,7 +147,9 @@ class AdvowareSide:
 
     async def update(self, action: UpdateAdvoware) -> None:
         """Write what a person has changed in Google."""
-        pair, termin, google = action.pair, action.termin, action.google
+        pair = action.pair
+        termin = action.termin
+        google = action.google
         current = await self._current.unchanged(termin)
         body = changed_termin(action.event, current.record)
         answer = await self._advoware.update_termin(body)

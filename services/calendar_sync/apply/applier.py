@@ -1,8 +1,9 @@
-"""Applies the actions of one employee's plan: a method for each kind."""
+"""Applies the actions of one employee's plan, a method for each kind; before, what interrupted creates have left."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from services.calendar_sync.apply.advoware_side import AdvowareSide, CurrentTermine
@@ -20,7 +21,6 @@ from services.calendar_sync.model import (
     HideGoogle,
     InsertGoogle,
     MarkUntranslatable,
-    Pair,
     PostAdvoware,
     RecordFingerprints,
     RecreateAdvoware,
@@ -36,22 +36,40 @@ from services.calendar_sync.model import (
 )
 from services.calendar_sync.store import Intent
 from services.calendar_sync.view import PlanSettings
+from services.core.errors import (
+    Conflict,
+    CreateUnclear,
+    Forbidden,
+    UnexpectedAnswer,
+    ValidationFailed,
+    failure_code,
+)
+from services.core.log import log
 
 Method = Callable[[Any], Awaitable[None]]
+
+#: After so long an intent that has led to nothing is forgotten.
+FORGET_AFTER = timedelta(days=1)
+
+#: With these it stays unknown what a create has left; the others of the employee go on.
+_UNKNOWN = (Conflict, CreateUnclear, Forbidden, UnexpectedAnswer, ValidationFailed)
 
 
 class Applier:
     """Applies actions of one employee's plan. The caller holds the employee's lock."""
 
     def __init__(self, settings: PlanSettings, clients: Clients) -> None:
-        self._rows = Rows(settings, clients)
-        self._creates = Creates(settings, clients, self._rows)
+        self._kuerzel = settings.kuerzel
+        self._store = clients.store
+        self._now = clients.resources.clock
+        self.rows = Rows(settings, clients)  #: what remembers the outcomes
+        self._creates = Creates(settings, clients, self.rows)
         self._current = CurrentTermine(settings, clients)
-        self._google_side = GoogleSide(settings, clients, self._rows)
+        self._google_side = GoogleSide(settings, clients, self.rows)
         advoware_side = AdvowareSide(
-            clients, self._rows, self._google_side, self._creates, self._current
+            clients, self.rows, self._google_side, self._creates, self._current
         )
-        deletions = Deletions(settings, clients, self._rows, self._current)
+        deletions = Deletions(settings, clients, self.rows, self._current)
         self._methods: Mapping[type, Method] = {
             InsertGoogle: self._insert,
             RecreateGoogle: self._google_side.recreate,
@@ -67,11 +85,11 @@ class Applier:
             DeleteGoogle: deletions.delete_google,
             DeleteAdvoware: deletions.delete_advoware,
             SoftDelete: deletions.soft_delete,
-            RememberPending: self._rows.remember_pending,
-            RecordFingerprints: self._rows.record,
-            Unlink: self._rows.unlink,
-            FollowCopy: self._rows.follow_copy,
-            MarkUntranslatable: self._rows.mark_untranslatable,
+            RememberPending: self.rows.remember_pending,
+            RecordFingerprints: self.rows.record,
+            Unlink: self.rows.unlink,
+            FollowCopy: self.rows.follow_copy,
+            MarkUntranslatable: self.rows.mark_untranslatable,
         }
 
     def expect_changes(self, number: int) -> None:
@@ -91,7 +109,7 @@ class Applier:
         await method(action)
 
     async def _insert(self, action: InsertGoogle) -> None:
-        await self._rows.save(*await self.insert(action))
+        await self.rows.save(*await self.insert(action))
 
     async def insert(self, action: InsertGoogle) -> Saved:
         """Make the event; returns the row that is to be remembered, and its line in the audit.
@@ -100,26 +118,37 @@ class Applier:
         """
         return await self._google_side.insert(action)
 
-    async def remember_all(self, rows: Sequence[Saved]) -> None:
-        """Remember these rows in one transaction.
+    # -- before anything is planned -------------------------------------------------------------------------------
 
-        Raises:
-            Conflict: one of them cannot be; then none is.
+    async def resume_creates(self, context: Any) -> list[Intent]:
+        """Make pairs of what interrupted creates have left; forget those that after a day have led to nothing.
+
+        Returns those of which it is not known yet what they have left.
         """
-        await self._rows.save_all(rows)
+        intents = await self._store.open_intents(self._kuerzel)
+        if not intents:
+            return []
+        pairs = await self._store.load_pairs(self._kuerzel)
+        rows = {pair.google_event_id: pair for pair in pairs}
+        unknown: list[Intent] = []
+        for intent in intents:
+            try:
+                await self._creates.resume(intent, rows.get(intent.google_event_id))
+            except _UNKNOWN as error:
+                unknown.append(intent)
+                log(
+                    context,
+                    "error",
+                    "calendar.create_not_resumed",
+                    kuerzel=self._kuerzel,
+                    error=failure_code(error),
+                )
+        await self._forget_old(unknown)
+        return unknown
 
-    async def remember(self, row: Saved) -> None:
-        """Remember one row. Raises Conflict if it cannot be."""
-        await self._rows.save(*row)
-
-    async def fail(self, action: Action, code: str) -> None:
-        """Remember that an action failed; the audit gets a line when the failure is a new one."""
-        await self._rows.fail(action, code)
-
-    async def unlink(self, pair: Pair) -> None:
-        """Forget an event that was lost with its calendar. A Termin without event is new to the next plan."""
-        await self._rows.unlink_lost(pair)
-
-    async def resume(self, intent: Intent, row: Pair | None) -> None:
-        """Make a pair of what an interrupted create has left; see `Creates.resume`."""
-        await self._creates.resume(intent, row)
+    async def _forget_old(self, unknown: Sequence[Intent]) -> None:
+        oldest = self._now() - FORGET_AFTER
+        for intent in await self._store.open_intents(self._kuerzel):
+            led_to_nothing = intent.advoware_frnr is None and intent not in unknown
+            if led_to_nothing and intent.started_at < oldest:
+                await self._store.end_intent(self._kuerzel, intent.google_event_id)

@@ -9,11 +9,10 @@ from typing import Any
 from services.advoware_service import AdvowareService
 from services.calendar_sync.mapping import read_google_events, read_termine
 from services.calendar_sync.model import GoogleEvent, Termin
+from services.calendar_sync.provider import SYSTEM, CalendarProvider
 from services.calendar_sync.store import CalendarStore
 from services.core.errors import UnexpectedAnswer
 from services.core.resources import Resources
-from services.google_calendar import SYSTEM as GOOGLE
-from services.google_calendar import GoogleCalendarAPI
 
 Json = dict[str, Any]
 
@@ -22,7 +21,7 @@ Json = dict[str, Any]
 class Clients:
     """The clients and the store that actions need. ``trace_id`` is that of the run, for the audit."""
 
-    google: GoogleCalendarAPI
+    google: CalendarProvider
     advoware: AdvowareService
     store: CalendarStore
     resources: Resources
@@ -53,5 +52,5 @@ def one_event(record: Json, event_id: str) -> GoogleEvent:
     """
     read = read_google_events([record])
     if not read.items or read.items[0].id != event_id:
-        raise UnexpectedAnswer(GOOGLE, "not the event that was asked for")
+        raise UnexpectedAnswer(SYSTEM, "not the event that was asked for")
     return read.items[0]

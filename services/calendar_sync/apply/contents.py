@@ -83,16 +83,15 @@ def is_read_in_part(termin: Termin) -> bool:
 
 
 def resembles(sent: NormalisedEvent, termin: Termin) -> bool:
-    """Whether a Termin begins when the sent event does, or bears its title, however altered the rest is shown."""
+    """Whether a Termin is at the time of the sent event, or bears its title, however the other is shown."""
     content = content_of(termin)
     if content is None:
         return False
-    begins_then = content.timing[0] == sent.timing[0]
-    return begins_then or _is_title_of(sent.text, content.text)
-
-
-def _is_title_of(sent: str | None, stored: str | None) -> bool:
-    return bool(stored) and _is_rest_of(sent, stored)
+    if content.timing == sent.timing:
+        return True
+    if content.text is None:
+        return sent.text is None and content.timing[0] == sent.timing[0]
+    return _is_rest_of(sent.text, content.text)
 
 
 def is_altered(sent: NormalisedEvent, stored: NormalisedEvent | None) -> bool:

@@ -165,15 +165,12 @@ class Creates:
         read = read_termine(rows)
         new = await self._without_pair(intent, read.items)
         owned = [termin for termin in new if termin.anwalt == intent.employee_kuerzel]
-        for termin in owned:
-            if is_same_content(content_hash(termin.event), intent.content_hash):
-                return termin.fr_nr
         sent = await self._sent_event(intent) if owned else None
-        similar = _that_resemble(sent, owned)
-        for termin in similar:
-            if sent is not None and is_altered(sent, content_of(termin)):
-                return termin.fr_nr
-        if read.unreadable or similar or _are_unclear(intent, new):
+        found = _the_created_one(intent, sent, owned)
+        if found is not None:
+            return found.fr_nr
+        is_unclear = bool(read.unreadable) or _are_unclear(intent, new)
+        if is_unclear or _that_resemble(sent, owned):
             raise CreateUnclear(
                 "a Termin that may be what an interrupted attempt has created cannot be read, or is shown differently"
             )
@@ -198,6 +195,19 @@ class Creates:
             return None
         sent = one_event(record, intent.google_event_id).event
         return sent if isinstance(sent, NormalisedEvent) else None
+
+
+def _the_created_one(
+    intent: Intent, sent: NormalisedEvent | None, termine: Sequence[Termin]
+) -> Termin | None:
+    """The Termin that says what was sent, be it with altered texts."""
+    for termin in termine:
+        if is_same_content(content_hash(termin.event), intent.content_hash):
+            return termin
+    for termin in _that_resemble(sent, termine):
+        if sent is not None and is_altered(sent, content_of(termin)):
+            return termin
+    return None
 
 
 def _that_resemble(

@@ -20,9 +20,9 @@ from services.calendar_sync.model import (
     is_anonymised_hash,
     is_partial_hash,
 )
+from services.calendar_sync.provider import SYSTEM
 from services.calendar_sync.view import PlanSettings
 from services.core.errors import Conflict, Forbidden, NotFound
-from services.google_calendar import SYSTEM as GOOGLE
 
 _Deletion = DeleteGoogle | DeleteAdvoware | SoftDelete
 
@@ -58,7 +58,8 @@ class Deletions:
 
     async def delete_advoware(self, action: DeleteAdvoware) -> None:
         """Delete the Termin, and the pair; unless the Termin is all that knows the text of a hidden event."""
-        pair, termin = action.pair, action.termin
+        pair = action.pair
+        termin = action.termin
         await self._ensure_row(action)
         with suppress(NotFound):  # an earlier attempt got that far
             await self._current.unchanged(termin)
@@ -74,7 +75,7 @@ class Deletions:
         await self._delete_row(action, before=action.pair.advoware)
 
     async def _ensure_row(self, action: _Deletion) -> None:
-        """A copy of ours without a row gets one, so that it is known should a person bring it back."""
+        """A copy by the sync without a row gets one, so that it is known should a person bring it back."""
         pair = action.pair
         if await self._store.find_pair(pair.sync_id) is not None:
             return
@@ -99,7 +100,7 @@ class Deletions:
         There the sync leaves the event alone, because Advoware cannot hold it.
 
         Raises:
-            Conflict: it is in another calendar of ours, whose sync has not claimed it yet.
+            Conflict: it is in another calendar of the sync, whose sync has not claimed it yet.
         """
         if _was_shown(pair.google):
             return False
@@ -110,7 +111,7 @@ class Deletions:
                 continue
             if await self._is_left_alone(event_id):
                 return True
-            raise Conflict(GOOGLE, "the event was moved to a colleague's calendar")
+            raise Conflict(SYSTEM, "the event was moved to a colleague's calendar")
         return False
 
     async def _other_calendars(self) -> list[str]:

@@ -33,9 +33,9 @@ from services.calendar_sync.model import (
     TakeMarksOff,
     UpdateGoogle,
 )
+from services.calendar_sync.provider import SYSTEM
 from services.calendar_sync.view import PlanSettings
 from services.core.errors import Conflict, Forbidden, NotFound
-from services.google_calendar import SYSTEM as GOOGLE
 
 #: Ids under which Google inserts events. Its own may look otherwise: those of imported events begin with ``_``.
 INSERTABLE_ID = re.compile(r"[a-v0-9]{5,1024}")
@@ -100,7 +100,7 @@ class GoogleSide:
                 pair = replace(pair, google_event_id=candidate)
                 event = read_google_event(written)
                 return self._rows.as_answered(action, pair, termin, event)
-        raise Conflict(GOOGLE, "none of the ids of this Termin can be used")
+        raise Conflict(SYSTEM, "none of the ids of this Termin can be used")
 
     def _ids_from(self, event_id: str, fr_nr: int) -> Iterator[str]:
         generation = generation_of(event_id, fr_nr, self._calendar_id)
@@ -140,7 +140,7 @@ class GoogleSide:
         )
 
     async def _kept_of(self, event_id: str) -> Json:
-        """What a person had set for an event that is deleted, as far as Google still tells."""
+        """What a person had set for an event that is deleted, as far as Google still knows."""
         try:
             record = await self._google.get_event(self._calendar_id, event_id)
         except (Forbidden, NotFound):
@@ -152,10 +152,11 @@ class GoogleSide:
     async def replace(self, action: ReplaceGoogle) -> None:
         """Put an event under a new id in the place of this one.
 
-        First the row is unlinked: whatever is interrupted then is claimed as an event of ours without a row, or as a
+        First the row is unlinked: what is interrupted then is claimed as an event of the sync without a row, or as a
         Termin without an event, and never as one that a person has deleted.
         """
-        pair, google = action.pair, action.google
+        pair = action.pair
+        google = action.google
         await self._rows.keep_overwritten(pair, action.undone)
         unlinked = without_event(pair)
         line = replace(self._rows.line(action, pair), side="none", action="let_go")
@@ -173,7 +174,8 @@ class GoogleSide:
 
     async def _delete_replaced(self, action: ReplaceGoogle) -> None:
         """Delete the event whose row was unlinked. Raises Conflict if a person has changed it: then it stays."""
-        pair, google = action.pair, action.google
+        pair = action.pair
+        google = action.google
         try:
             await self._google.delete_event(
                 self._calendar_id, google.id, if_match=google.etag
@@ -200,7 +202,8 @@ class GoogleSide:
 
     async def update(self, action: UpdateGoogle) -> None:
         """Write what the event is to show."""
-        pair, termin = action.pair, action.termin
+        pair = action.pair
+        termin = action.termin
         await self._rows.keep_overwritten(pair, action.undone)
         shown = await self.patch(
             pair, action.event, termin.fr_nr, action.etag, action.google
@@ -209,7 +212,9 @@ class GoogleSide:
 
     async def adopt(self, action: AdoptGoogle) -> None:
         """Make a pair of a Termin and an event that is there."""
-        termin, google, source = action.termin, action.google, action.source_system
+        termin = action.termin
+        google = action.google
+        source = action.source_system
         pair = action.pair or self._rows.new_pair(termin.fr_nr, google.id, source)
         pair = replace(
             pair,
@@ -256,7 +261,7 @@ class GoogleSide:
     ) -> Json:
         is_advowares = pair.source_system == "advoware"
         body = google_body(
-            event, fr_nr, pair.sync_id, current=current, ours=is_advowares
+            event, fr_nr, pair.sync_id, current=current, is_own=is_advowares
         )
         if pair.persons_private and not event.anonymised:
             body["visibility"] = "private"
@@ -275,7 +280,7 @@ class GoogleSide:
         pair = action.pair
         is_advowares = pair.source_system == "advoware"
         body = texts_body(
-            action.event, pair.advoware_frnr, pair.sync_id, ours=is_advowares
+            action.event, pair.advoware_frnr, pair.sync_id, is_own=is_advowares
         )
         if pair.persons_private:
             body["visibility"] = "private"
@@ -293,7 +298,7 @@ class GoogleSide:
         shown = fingerprint_of(read_google_event(answer), is_edited=action.is_edited)
         stored = await self._store.find_pair(pair.sync_id)
         if stored is None:
-            return  # a copy of ours without a row
+            return  # a copy by the sync without a row
         # The row as it is now: what this run has remembered of the Termin stays.
         written = replace(
             stored.pair, google=shown, persons_private=pair.persons_private

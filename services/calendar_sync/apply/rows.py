@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -16,29 +16,92 @@ from services.calendar_sync.apply.contents import (
     why_untranslatable,
     without_event,
 )
-from services.calendar_sync.apply.words import AUDIT, REASONS
 from services.calendar_sync.model import (
     Action,
+    AdoptGoogle,
+    DeleteAdvoware,
+    DeleteGoogle,
     Fingerprint,
     FollowCopy,
     GoogleEvent,
+    HideGoogle,
     InsertGoogle,
     MarkUntranslatable,
     Pair,
     PostAdvoware,
     RecordFingerprints,
+    RecreateAdvoware,
+    RecreateGoogle,
     RememberPending,
+    ReplaceGoogle,
+    ShowGoogle,
+    SoftDelete,
     SourceSystem,
+    TakeMarksOff,
     Termin,
     Unlink,
+    UpdateAdvoware,
+    UpdateGoogle,
     untranslatable_error,
 )
-from services.calendar_sync.store import AuditLine, Overwritten
+from services.calendar_sync.store import AuditLine, Overwritten, Side
 from services.calendar_sync.view import PlanSettings
 from services.core.errors import Conflict
 
 #: A row and its line in the audit.
 Saved = tuple[Pair, AuditLine]
+
+
+#: What the audit says of each action: the side that is written to, and what is done to it. These words are stored, and
+#: stay as they are.
+AUDIT: Mapping[type, tuple[Side, str]] = {
+    InsertGoogle: ("google", "created"),
+    AdoptGoogle: ("google", "adopted"),
+    PostAdvoware: ("advoware", "created"),
+    RememberPending: ("none", "pending"),
+    DeleteGoogle: ("google", "deleted"),
+    DeleteAdvoware: ("advoware", "deleted"),
+    RecreateGoogle: ("google", "recreated"),
+    RecreateAdvoware: ("advoware", "recreated"),
+    FollowCopy: ("none", "followed"),
+    Unlink: ("none", "let_go"),
+    SoftDelete: ("none", "deleted"),
+    UpdateGoogle: ("google", "updated"),
+    ReplaceGoogle: ("google", "replaced"),
+    HideGoogle: ("google", "hidden"),
+    ShowGoogle: ("google", "shown"),
+    UpdateAdvoware: ("advoware", "updated"),
+    RecordFingerprints: ("none", "recorded"),
+    MarkUntranslatable: ("none", "left_alone"),
+    TakeMarksOff: ("google", "marks_removed"),
+}
+
+REASONS: Mapping[type, str] = {
+    InsertGoogle: "new in Advoware",
+    AdoptGoogle: "both sides have it already",
+    PostAdvoware: "new in Google",
+    RememberPending: "Advoware may not be written",
+    RecreateGoogle: "only the copy was deleted",
+    RecreateAdvoware: "only the copy was deleted",
+    FollowCopy: "the original was deleted, its copy is there",
+    Unlink: "the copy was deleted when it was over",
+    SoftDelete: "gone on both sides",
+    UpdateGoogle: "Google differs from what it shall show",
+    ReplaceGoogle: "single occurrences of the series were changed in Google",
+    HideGoogle: "Google must not show the text",
+    ShowGoogle: "Google may show the text again",
+    UpdateAdvoware: "changed in Google",
+    RecordFingerprints: "both sides agree",
+    TakeMarksOff: "a person's copy of an event of ours",
+}
+
+
+def action_name(action: Action) -> str:
+    """What a summary counts an action as, such as ``google_created``."""
+    side, word = AUDIT[type(action)]
+    if side == "none":
+        return word
+    return f"{side}_{word}"
 
 
 class Rows:
@@ -97,9 +160,11 @@ class Rows:
     ) -> Saved:
         """The pair as both systems have answered, and its line in the audit."""
         observed = as_observed(pair, termin, google)
-        before, after = pair.google, observed.google
+        before = pair.google
+        after = observed.google
         if AUDIT[type(action)][0] == "advoware":
-            before, after = pair.advoware, observed.advoware
+            before = pair.advoware
+            after = observed.advoware
         line = self.line(action, observed, before=before, after=after)
         reason = why_untranslatable(termin, google)
         if reason is None:
@@ -171,7 +236,8 @@ class Rows:
         await self.save(_left_alone(pair, action.reason), line)
 
     def _marked(self, action: MarkUntranslatable) -> Pair:
-        termin, google = action.termin, action.google
+        termin = action.termin
+        google = action.google
         if action.pair is None:
             fr_nr = termin.fr_nr if termin else None
             event_id = google.id if google else None

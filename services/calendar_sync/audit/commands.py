@@ -1,8 +1,8 @@
 """The audit of the calendar sync: is everything in step, is anything there twice, is anything left over?
 
-Nothing is written unless a cleanup is told to apply. Then only events that the sync itself has made, and rows of which
-nothing is left, are deleted: under the employee's lock, each with a line in the append-only audit. Nothing is ever
-deleted in Advoware, which keeps the files of the firm.
+Nothing is written unless a cleanup is called with ``apply``. Then only events that the sync itself has made, and rows
+of which nothing is left, are deleted: under the employee's lock, each with a line in the append-only audit. Nothing
+is ever deleted in Advoware, which keeps the files of the firm.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from services.calendar_sync.model import (
     content_hash,
 )
 from services.calendar_sync.plan import make_plan
-from services.calendar_sync.store import AuditLine
+from services.calendar_sync.store import AuditLine, Hold
 from services.core.errors import (
     AuthenticationFailed,
     BitByLawError,
@@ -71,7 +71,7 @@ class DeletionsRefused(BitByLawError):
 class CalendarAudit:
     """Commands that look at whole calendars.
 
-    ``wanted`` are Kürzel; without any the audit covers all whom the sync covers. ``progress`` is told how many
+    ``wanted`` are Kürzel; without any the audit covers all whom the sync covers. ``progress`` is called with how many
     employees are done, and of how many. What concerns one employee is a problem in the report, and the others go on.
 
     All methods raise `InvalidInput` for an unknown Kürzel, and the errors of PostgreSQL and Advoware if not even the
@@ -96,34 +96,26 @@ class CalendarAudit:
         report = self._report("verify-sync", employees=[])
 
         async def verify(kuerzel: str) -> None:
-            is_running = await self._reader.sync.is_running(kuerzel)
-            audit = await self._reader.with_outside(await self._reader.read(kuerzel))
-            hold = next(iter(await (await self._reader.store()).holds(kuerzel)), None)
-            findings = differences(audit, _hold(audit) if hold is None else None)
-            if hold is not None and hold.released_at is None:
-                findings.append(held_finding(hold))
-            report.findings += [*findings, *leaks(audit, findings)]
-            # A Termin of all employees is in several calendars.
-            named = {info.advoware_frnr for info in report.infos}
-            for info in guessed_ends(audit):
-                if info.advoware_frnr not in named:
-                    report.infos.append(info)
-            numbers = {
-                "employee_kuerzel": kuerzel,
-                "termine": len(audit.view.termine),
-                "events": len(audit.view.events),
-                "pairs": len(audit.view.pairs),
-                "held": hold.number if hold else 0,
-                "held_since": hold.held_since if hold else None,
-                "released_at": hold.released_at if hold else None,
-                # What was read while a sync was at work may be out of date already.
-                "sync_is_running": is_running
-                or await self._reader.sync.is_running(kuerzel),
-            }
-            report.details["employees"].append(numbers)
+            await self._verify(report, kuerzel)
 
         await self._each(report, wanted, verify)
         return report
+
+    async def _verify(self, report: Report, kuerzel: str) -> None:
+        was_running = await self._reader.sync.is_running(kuerzel)
+        audit = await self._reader.with_outside(await self._reader.read(kuerzel))
+        store = await self._reader.store()
+        hold = next(iter(await store.holds(kuerzel)), None)
+        planned_hold = _planned_hold(audit) if hold is None else None
+        findings = differences(audit, planned_hold)
+        if hold is not None and hold.released_at is None:
+            findings.append(held_finding(hold))
+        report.findings += [*findings, *leaks(audit, findings)]
+        _add_guessed_ends(report, audit)
+        # What was read while a sync was at work may be out of date already.
+        is_running = was_running or await self._reader.sync.is_running(kuerzel)
+        row = {**_counts(kuerzel, audit, hold), "sync_is_running": is_running}
+        report.details["employees"].append(row)
 
     async def find_duplicates(self, wanted: Sequence[str] = ()) -> Report:
         """Events and Termine that are there twice."""
@@ -170,13 +162,13 @@ class CalendarAudit:
         The pairs end with them, so that nothing is created again, and nothing is deleted in Advoware.
 
         Raises:
-            InvalidInput: what is as young as that may lie in the window of the sync, which would make it anew.
+            InvalidInput: what is as young as that may lie in the window of the sync, which would create it again.
         """
         days_back = self._resources.settings.calendar_sync.days_back
         if older_than <= days_back:
             raise InvalidInput(
                 f"--older-than: must be more than the {days_back} days of CALENDAR_SYNC_DAYS_BACK; what is younger is "
-                "in the window of the sync, which would make it anew"
+                "in the window of the sync, which would create it again"
             )
         before = self._resources.clock().astimezone(BERLIN).date() - timedelta(
             days=older_than
@@ -220,25 +212,36 @@ class CalendarAudit:
 
         async def clean(kuerzel: str) -> None:
             async with self._lock(kuerzel, needed=apply):
-                audit = await look(kuerzel)
-                removable: list[Finding] = []
-                for finding in analyse(audit):
-                    if finding.remedy in {"delete_event", "delete_pair"}:
-                        removable.append(finding)
-                    else:
-                        report.findings.append(finding)
-                refusal = None
-                if removable:
-                    refusal = _refusal(audit, removable, max_deletions)
-                if not apply or refusal:
-                    _report_only(report, removable, refusal or "would be deleted")
-                if apply and refusal:
-                    raise DeletionsRefused(refusal)
-                if apply:
-                    await self._remove_all(report, audit, removable)
+                await self._clean_one(
+                    report, await look(kuerzel), analyse, apply, max_deletions
+                )
 
         await self._each(report, wanted, clean)
         return report
+
+    async def _clean_one(
+        self,
+        report: Report,
+        audit: EmployeeAudit,
+        analyse: Analysis,
+        apply: bool,
+        max_deletions: int | None,
+    ) -> None:
+        removable: list[Finding] = []
+        for finding in analyse(audit):
+            if finding.remedy in {"delete_event", "delete_pair"}:
+                removable.append(finding)
+            else:
+                report.findings.append(finding)
+        if not removable:
+            return
+        refusal = _refusal(audit, removable, max_deletions)
+        if not apply or refusal:
+            _report_only(report, removable, refusal or "would be deleted")
+            if apply:
+                raise DeletionsRefused(refusal)
+            return
+        await self._remove_all(report, audit, removable)
 
     async def _each(
         self,
@@ -321,7 +324,7 @@ class CalendarAudit:
     async def _require_that_advoware_decides(
         self, audit: EmployeeAudit, finding: Finding
     ) -> None:
-        """If this is interrupted before the pair is gone, no sync may take the event's absence for a person's wish."""
+        """If it is interrupted before the pair is gone, no sync may take the absence for a person's deletion."""
         pair = audit.view.by_event[finding.google_event_id or ""]
         if pair.sync_strategy == "last_change_wins":
             line = replace(
@@ -351,10 +354,8 @@ class CalendarAudit:
             return Change(
                 finding, False, "has no etag, so that a change could not be noticed"
             )
-        calendar_id, line = (
-            audit.view.settings.calendar_id,
-            _audit_line(audit, finding),
-        )
+        calendar_id = audit.view.settings.calendar_id
+        line = _audit_line(audit, finding)
         try:
             result = await self._delete_in_google(calendar_id, event)
         except ConfigurationError:
@@ -402,13 +403,38 @@ def _report_left(report: Report, employees: Sequence[str]) -> None:
         report.problems.append(Problem(None, f"not looked at: {left}"))
 
 
-def _hold(audit: EmployeeAudit) -> HoldDeletions | None:
+def _add_guessed_ends(report: Report, audit: EmployeeAudit) -> None:
+    """Each once: a Termin of all employees is in several calendars."""
+    named = {info.advoware_frnr for info in report.infos}
+    for info in guessed_ends(audit):
+        if info.advoware_frnr not in named:
+            report.infos.append(info)
+
+
+def _counts(kuerzel: str, audit: EmployeeAudit, hold: Hold | None) -> dict[str, Any]:
+    """The numbers of one employee that ``verify-sync`` shows."""
+    counts: dict[str, Any] = {
+        "employee_kuerzel": kuerzel,
+        "termine": len(audit.view.termine),
+        "events": len(audit.view.events),
+        "pairs": len(audit.view.pairs),
+        "held": 0,
+        "held_since": None,
+        "released_at": None,
+    }
+    if hold is not None:
+        counts["held"] = hold.number
+        counts["held_since"] = hold.held_since
+        counts["released_at"] = hold.released_at
+    return counts
+
+
+def _planned_hold(audit: EmployeeAudit) -> HoldDeletions | None:
     """What makes the next sync hold back its deletions; it decides before it confirms single ones."""
     view = audit.view
     actions = make_plan(view.settings, audit.listed, view.google, view.pairs)
-    return next(
-        (action for action in actions if isinstance(action, HoldDeletions)), None
-    )
+    held = [action for action in actions if isinstance(action, HoldDeletions)]
+    return held[0] if held else None
 
 
 def _refusal(
@@ -416,32 +442,36 @@ def _refusal(
 ) -> str | None:
     """Why so many deletions are not believed; ``max_deletions`` is how many the operator expects."""
     deletions = len(removable)
-    limit = deletion_limit(audit.view) if max_deletions is None else max_deletions
+    limit = max_deletions
+    if limit is None:
+        limit = deletion_limit(audit.view)
     if deletions > limit:
         return f"{deletions} deletions are more than {limit}; if they are right: --max-deletions {deletions}"
-    hold = (
-        _hold(audit)
-        if any(finding.kind != "old_event" for finding in removable)
-        else None
-    )
-    if max_deletions is None and hold is not None and hold.reason == "advoware_empty":
+    # Old events may go whatever Advoware lists.
+    is_old_only = all(finding.kind == "old_event" for finding in removable)
+    if max_deletions is not None or is_old_only:
+        return None
+    hold = _planned_hold(audit)
+    if hold is not None and hold.reason == "advoware_empty":
         return f"Advoware lists no Termine at all; if that is right: --max-deletions {deletions}"
     return None
 
 
 def _audit_line(audit: EmployeeAudit, finding: Finding) -> AuditLine:
     event = audit.view.events.get(finding.google_event_id or "")
-    content = event.event if event is not None else None
+    before_hash = None
+    if event is not None and isinstance(event.event, NormalisedEvent):
+        before_hash = content_hash(event.event)
     frnr = finding.advoware_frnr
+    if frnr is not None and frnr > LARGEST_FRNR:
+        frnr = None
     return AuditLine(
         employee_kuerzel=audit.view.settings.kuerzel,
         side="google" if finding.remedy == "delete_event" else "none",
         action="deleted",
         reason=f"audit, {finding.kind}: {finding.reason}",
         sync_id=finding.sync_id,
-        advoware_frnr=frnr if frnr is not None and frnr <= LARGEST_FRNR else None,
+        advoware_frnr=frnr,
         google_event_id=finding.google_event_id,
-        before_hash=content_hash(content)
-        if isinstance(content, NormalisedEvent)
-        else None,
+        before_hash=before_hash,
     )

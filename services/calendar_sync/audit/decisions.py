@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from services.calendar_sync.audit.findings import Finding
-from services.calendar_sync.audit.reader import AuditReader
+from services.calendar_sync.audit.reader import AuditReader, Selection
 from services.calendar_sync.audit.report import (
     Change,
     Problem,
@@ -25,7 +25,7 @@ from services.core.locks import record_lock
 from services.core.look_again import HIDE, Notes, calendar
 from services.core.resources import Resources
 
-#: What of an overwritten event is brought back: what it said, not our marks, and no guests, who would be invited again.
+#: What of an overwritten event is brought back: its content, not our marks, and no guests, who would be invited again.
 _KEPT = (
     *("summary", "description", "location", "start", "end", "recurrence"),
     *("visibility", "transparency", "colorId", "reminders"),
@@ -49,38 +49,35 @@ class CalendarDecisions:
         self, wanted: Sequence[str] = (), *, apply: bool = False
     ) -> Report:
         """What the sync holds back; with ``apply`` the next run does it, once."""
-        store, now = await self._reader.store(), self._resources.clock()
-        chosen = await self._reader.employees(wanted) if wanted else None
-        holds = [
-            hold
-            for hold in await store.holds()
-            if chosen is None or hold.employee_kuerzel in chosen
-        ]
-        report = Report("release-held", now, details={"applied": apply})
-        for hold in holds:
+        selection = await self._reader.select(wanted)
+        report = Report(
+            "release-held", self._resources.clock(), details={"applied": apply}
+        )
+        for hold in await self._holds(selection):
             if hold.released_at is not None:
                 continue
-            finding = held_finding(hold)
-            if not apply:
-                report.findings.append(finding)
-                report.changes.append(Change(finding, False, "would be released"))
+            if apply:
+                report.changes.append(await self._release(hold))
                 continue
-            is_released = await store.release_hold(hold.employee_kuerzel, now)
-            answer = (
-                "released; the next run carries it out"
-                if is_released
-                else "nothing is held any more"
-            )
-            report.changes.append(Change(finding, is_released, answer))
-            if is_released:
-                await store.append_audit([_released(hold)], now)
-        current = [
-            hold
-            for hold in await store.holds()
-            if chosen is None or hold.employee_kuerzel in chosen
-        ]
+            finding = held_finding(hold)
+            report.findings.append(finding)
+            report.changes.append(Change(finding, False, "would be released"))
+        current = await self._holds(selection)
         report.details["holds"] = [_hold_row(hold) for hold in current]
         return report
+
+    async def _holds(self, selection: Selection) -> list[Hold]:
+        holds = await (await self._reader.store()).holds()
+        return [hold for hold in holds if selection.includes(hold.employee_kuerzel)]
+
+    async def _release(self, hold: Hold) -> Change:
+        store = await self._reader.store()
+        now = self._resources.clock()
+        finding = held_finding(hold)
+        if not await store.release_hold(hold.employee_kuerzel, now):
+            return Change(finding, False, "nothing is held any more")
+        await store.append_audit([_released(hold)], now)
+        return Change(finding, True, "released; the next run applies it")
 
     # -- what was overwritten -------------------------------------------------------------------------------------
 
@@ -88,13 +85,11 @@ class CalendarDecisions:
         self, wanted: Sequence[str] = (), *, show_text: bool = False
     ) -> Report:
         """What the sync has overwritten in Google in the last 30 days."""
-        chosen = await self._reader.employees(wanted) if wanted else None
-        kept = [
-            event
-            for event in await self._kept()
-            if chosen is None or event.employee_kuerzel in chosen
-        ]
-        rows = [overwritten_row(event, show_text=show_text) for event in kept]
+        selection = await self._reader.select(wanted)
+        rows: list[dict[str, Any]] = []
+        for event in await self._kept():
+            if selection.includes(event.employee_kuerzel):
+                rows.append(overwritten_row(event, show_text=show_text))
         return Report(
             "overwritten", self._resources.clock(), details={"overwritten": rows}
         )
@@ -106,14 +101,8 @@ class CalendarDecisions:
         report = Report(
             "restore-overwritten", self._resources.clock(), details={"applied": apply}
         )
-        event = next(
-            (
-                each
-                for each in await self._kept()
-                if each.overwritten_id == overwritten_id
-            ),
-            None,
-        )
+        kept = {event.overwritten_id: event for event in await self._kept()}
+        event = kept.get(overwritten_id)
         if event is None:
             reason = f"nothing of this number was overwritten in the last {OVERWRITTEN_DAYS} days"
             report.findings.append(
@@ -138,18 +127,15 @@ class CalendarDecisions:
                 f"was brought back already at {event.restored_at.isoformat()}",
             )
         await self._require_that_it_may_be_shown(event)
-        body = {
-            name: value
-            for name in _KEPT
-            if (value := event.resource.get(name)) is not None
-        }
+        body = _body_of(event)
         if not {"start", "end"} <= body.keys():
             raise RestoreRefused(
                 "what is kept of it has no time, so there is nothing to bring back"
             )
         if not apply:
             return Change(finding, False, "would be brought back")
-        kuerzel, redis = event.employee_kuerzel, self._resources.calendar_redis
+        kuerzel = event.employee_kuerzel
+        redis = self._resources.calendar_redis
         async with record_lock(
             self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis
         ):
@@ -159,7 +145,8 @@ class CalendarDecisions:
         self, event: Overwritten, finding: Finding, body: dict[str, Any]
     ) -> Change:
         """Insert it under an id that only it has, so that a repeated command does not double it."""
-        store, now = await self._reader.store(), self._resources.clock()
+        store = await self._reader.store()
+        now = self._resources.clock()
         calendar_id = await self._reader.calendar_id(event.employee_kuerzel)
         event_id = _restored_id(event, calendar_id)
         try:
@@ -176,30 +163,44 @@ class CalendarDecisions:
 
     async def _require_that_it_may_be_shown(self, event: Overwritten) -> None:
         """Raises RestoreRefused if the rules hide the texts of its Termin by now."""
-        settings = self._reader.settings_for(event.employee_kuerzel, "")
-        note = await Notes(await self._resources.database()).find(
-            calendar(event.employee_kuerzel)
-        )
-        termin = (
-            await self._reader.read_termin(event.advoware_frnr)
-            if event.advoware_frnr
-            else None
-        )
-        if settings.anonymise or (note is not None and HIDE in note.requested):
-            why = "Google shows blocked time only"
-        elif termin is not None and termin.privat:
-            why = "its Termin is private"
-        elif termin is not None and not termin.belongs_to(event.employee_kuerzel):
-            why = "its Termin belongs to somebody else"
-        else:
-            return
-        raise RestoreRefused(
-            f"{why}, so its text must not be shown; see it with: overwritten --show-text"
-        )
+        why = await self._why_hidden(event)
+        if why is not None:
+            raise RestoreRefused(
+                f"{why}, so its text must not be shown; see it with: overwritten --show-text"
+            )
+
+    async def _why_hidden(self, event: Overwritten) -> str | None:
+        kuerzel = event.employee_kuerzel
+        settings = self._reader.settings_for(kuerzel, "")
+        notes = Notes(await self._resources.database())
+        note = await notes.find(calendar(kuerzel))
+        is_hide_asked = note is not None and HIDE in note.requested
+        if settings.anonymise or is_hide_asked:
+            return "Google shows blocked time only"
+        if not event.advoware_frnr:
+            return None
+        termin = await self._reader.read_termin(event.advoware_frnr)
+        if termin is None:
+            return None
+        if termin.privat:
+            return "its Termin is private"
+        if not termin.belongs_to(kuerzel):
+            return "its Termin belongs to another employee"
+        return None
 
     async def _kept(self) -> list[Overwritten]:
         since = self._resources.clock() - timedelta(days=OVERWRITTEN_DAYS)
         return await (await self._reader.store()).overwritten(since)
+
+
+def _body_of(event: Overwritten) -> dict[str, Any]:
+    """What of the overwritten event is brought back."""
+    body: dict[str, Any] = {}
+    for name in _KEPT:
+        value = event.resource.get(name)
+        if value is not None:
+            body[name] = value
+    return body
 
 
 def _hold_row(hold: Hold) -> dict[str, Any]:
@@ -249,9 +250,5 @@ def _restored(event: Overwritten, event_id: str) -> AuditLine:
 
 def _restored_id(event: Overwritten, calendar_id: str) -> str:
     name = f"restored:{event.overwritten_id}:{calendar_id}"
-    return (
-        base64.b32hexencode(hashlib.sha256(name.encode()).digest())
-        .decode()
-        .rstrip("=")
-        .lower()
-    )
+    digest = hashlib.sha256(name.encode()).digest()
+    return base64.b32hexencode(digest).decode().rstrip("=").lower()

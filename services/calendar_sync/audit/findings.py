@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal
 from uuid import UUID
 
 from services.calendar_sync.mapping import google_event_id
@@ -73,13 +73,11 @@ Kind = Literal[
 #: Who mends it: the next sync by itself, a person, or ``--apply`` by deleting the event or the row.
 Remedy = Literal["next_sync", "person", "delete_event", "delete_pair"]
 
-Key = TypeVar("Key")
-Member = TypeVar("Member")
-
 #: How often an id that Google refused to revive may have been replaced; see `google_event_id`.
 _GENERATIONS = 4
 
 _MADE_BY_A_PERSON = "made by a person"
+OF_ANOTHER = "its Termin belongs to another employee"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +118,10 @@ class EmployeeAudit:
     outside: Mapping[int, Termin | None] = field(default_factory=dict)
     unread: int = 0
 
-    def is_ours(self, event: GoogleEvent) -> bool:
+    def is_own(self, event: GoogleEvent) -> bool:
         """Whether the sync has inserted this event.
 
-        The property alone does not tell: a copy that a person makes in Google keeps it. Nor does the creator alone:
+        The property alone does not say it: a copy that a person makes in Google keeps it. Nor does the creator alone:
         "this and following" splits a series into events whose id is the old one with a suffix.
         """
         return event.fr_nr is not None and self.was_inserted(event.id, event.fr_nr)
@@ -151,13 +149,15 @@ def deletion_limit(view: CalendarView) -> int:
 def differences(audit: EmployeeAudit, hold: HoldDeletions | None) -> list[Finding]:
     """Everything in which Advoware, Google and the table do not agree, or that waits. ``hold``: what the plan says."""
     view = audit.view
-    return [
-        *(finding for pair in view.pairs for finding in pair_findings(view, pair)),
-        *_termine_without_pair(view),
-        *_events_without_pair(view),
-        *(_open_intent(intent) for intent in audit.intents),
-        *([_held(view, hold)] if hold else []),
-    ]
+    findings: list[Finding] = []
+    for pair in view.pairs:
+        findings += pair_findings(view, pair)
+    findings += _termine_without_pair(view)
+    findings += _events_without_pair(view)
+    findings += map(_open_intent, audit.intents)
+    if hold is not None:
+        findings.append(_held(view, hold))
+    return findings
 
 
 def pair_findings(view: CalendarView, pair: Pair) -> Iterator[Finding]:
@@ -170,42 +170,39 @@ def pair_findings(view: CalendarView, pair: Pair) -> Iterator[Finding]:
             side = "Termin" if pair.advoware_frnr is None else "event"
             yield _of_pair(pair, "pending", f"waits for its {side}", "next_sync")
         return
-    in_advoware, in_google = view.in_advoware(pair), view.in_google(pair)
-    if in_advoware == "elsewhere" and in_google == "present":
-        yield _of_pair(
-            pair, "wrong_employee", "its Termin belongs to somebody else", "next_sync"
-        )
-    elif view.is_expected(pair):
-        if in_advoware == "gone":
-            yield _of_pair(
-                pair, "missing_in_advoware", "its Termin does not exist", "next_sync"
-            )
-        if in_google == "gone":
-            yield _of_pair(
-                pair, "missing_in_google", "its event does not exist", "next_sync"
-            )
-    termin, google = (
-        view.termine.get(pair.advoware_frnr),
-        view.events.get(pair.google_event_id),
-    )
+    yield from _missing_sides(view, pair)
+    termin = view.termine.get(pair.advoware_frnr)
+    google = view.events.get(pair.google_event_id)
     if termin is not None and google is not None:
         yield from _compared(view, pair, termin, google, is_marked=state is not None)
+
+
+def _missing_sides(view: CalendarView, pair: Pair) -> Iterator[Finding]:
+    """Which side of a complete pair is gone, or another employee's."""
+    in_advoware = view.in_advoware(pair)
+    in_google = view.in_google(pair)
+    if in_advoware == "elsewhere" and in_google == "present":
+        yield _of_pair(pair, "wrong_employee", OF_ANOTHER, "next_sync")
+        return
+    if not view.is_expected(pair):
+        return
+    if in_advoware == "gone":
+        reason = "its Termin does not exist"
+        yield _of_pair(pair, "missing_in_advoware", reason, "next_sync")
+    if in_google == "gone":
+        reason = "its event does not exist"
+        yield _of_pair(pair, "missing_in_google", reason, "next_sync")
 
 
 def _state_of(pair: Pair) -> Finding | None:
     if pair.untranslatable is not None:
         return _of_pair(pair, "untranslatable", pair.untranslatable, "person")
     if pair.sync_status == "failed":
-        return _of_pair(
-            pair,
-            "failed",
-            f"{pair.error or 'unknown error'}, {pair.attempts} attempts",
-            "next_sync",
-        )
+        reason = f"{pair.error or 'unknown error'}, {pair.attempts} attempts"
+        return _of_pair(pair, "failed", reason, "next_sync")
     if pair.sync_status == "pending":
-        return _of_pair(
-            pair, "pending", pair.error or "may not be written to Advoware", "person"
-        )
+        reason = pair.error or "may not be written to Advoware"
+        return _of_pair(pair, "pending", reason, "person")
     return None
 
 
@@ -218,41 +215,40 @@ def _compared(
     is_marked: bool,
 ) -> Iterator[Finding]:
     """Differences of two sides that are both there. An untranslatable one is reported once."""
-    for side in (termin.event, google.event):
-        if isinstance(side, Untranslatable):
-            if not is_marked:
-                yield _of_pair(pair, "untranslatable", side.reason, "next_sync")
-            return
-    if isinstance(termin.event, Untranslatable) or isinstance(
-        google.event, Untranslatable
-    ):
+    advoware = termin.event
+    observed = google.event
+    if isinstance(advoware, Untranslatable):
+        yield from _untranslatable(pair, advoware, is_marked=is_marked)
         return
-    shown, observed = view.settings.shown(termin.event), google.event
-    if google.has_foreign_text or (shown.anonymised and not observed.anonymised):
-        yield _of_pair(
-            pair,
-            "wrong_anonymisation",
-            "Google shows texts where only blocked time may be seen",
-            "next_sync",
-        )
+    if isinstance(observed, Untranslatable):
+        yield from _untranslatable(pair, observed, is_marked=is_marked)
+        return
+    shown = view.settings.shown(advoware)
+    shows_too_much = shown.anonymised and not observed.anonymised
+    if google.has_foreign_text or shows_too_much:
+        reason = "Google shows texts where only blocked time may be shown"
+        yield _of_pair(pair, "wrong_anonymisation", reason, "next_sync")
     elif observed.anonymised and not shown.anonymised:
-        yield _of_pair(
-            pair,
-            "wrong_anonymisation",
-            "Google shows only blocked time, though it may show texts",
-            "next_sync",
-        )
+        reason = "Google shows only blocked time, though it may show texts"
+        yield _of_pair(pair, "wrong_anonymisation", reason, "next_sync")
     unequal = _unequal_parts(shown, observed)
     if unequal:
-        yield _of_pair(
-            pair, "contents_differ", f"different: {', '.join(unequal)}", "next_sync"
-        )
+        reason = f"different: {', '.join(unequal)}"
+        yield _of_pair(pair, "contents_differ", reason, "next_sync")
+
+
+def _untranslatable(
+    pair: Pair, side: Untranslatable, *, is_marked: bool
+) -> Iterator[Finding]:
+    if not is_marked:
+        yield _of_pair(pair, "untranslatable", side.reason, "next_sync")
 
 
 def _unequal_parts(advoware: NormalisedEvent, google: NormalisedEvent) -> list[str]:
     """In what two contents differ; texts count only if both show them."""
     if advoware.anonymised or google.anonymised:
-        advoware, google = advoware.anonymise(), google.anonymise()
+        advoware = advoware.anonymise()
+        google = google.anonymise()
     if content_hash(advoware) == content_hash(google):
         return []
     parts = {
@@ -269,18 +265,13 @@ def _termine_without_pair(view: CalendarView) -> Iterator[Finding]:
     for fr_nr, termin in sorted(view.termine.items()):
         if fr_nr in view.by_fr_nr:
             continue
-        if isinstance(termin.event, Untranslatable):
-            yield _of_termin(
-                view,
-                fr_nr,
-                "missing_in_google",
-                f"not synced: {termin.event.reason}",
-                "next_sync",
-            )
-        elif view.in_window(termin.event):
-            yield _of_termin(
-                view, fr_nr, "missing_in_google", "not synced yet", "next_sync"
-            )
+        event = termin.event
+        if isinstance(event, Untranslatable):
+            reason = f"not synced: {event.reason}"
+            yield _of_termin(view, fr_nr, "missing_in_google", reason, "next_sync")
+        elif view.in_window(event):
+            reason = "not synced yet"
+            yield _of_termin(view, fr_nr, "missing_in_google", reason, "next_sync")
 
 
 def _events_without_pair(view: CalendarView) -> Iterator[Finding]:
@@ -288,13 +279,8 @@ def _events_without_pair(view: CalendarView) -> Iterator[Finding]:
         if event_id in view.by_event:
             continue
         if event.fr_nr is not None:
-            yield _of_event(
-                view,
-                event,
-                "event_without_pair",
-                "made by the sync; see find-orphaned",
-                "next_sync",
-            )
+            reason = "made by the sync; see find-orphaned"
+            yield _of_event(view, event, "event_without_pair", reason, "next_sync")
         elif isinstance(event.event, Untranslatable):
             reason = f"{_MADE_BY_A_PERSON}, not synced: {event.event.reason}"
             yield _of_event(view, event, "missing_in_advoware", reason, "next_sync")
@@ -335,34 +321,36 @@ def _held(view: CalendarView, hold: HoldDeletions) -> Finding:
 
 def duplicates(audit: EmployeeAudit) -> list[Finding]:
     """Appointments that are there twice. Only surplus events of our own making may be deleted."""
-    view = audit.view
-    events = sorted(view.events.values(), key=lambda event: event.id)
-    by_fr_nr = _groups(
-        (event.fr_nr, event) for event in events if event.fr_nr is not None
-    )
-    by_sync_id = _groups(
-        (event.sync_id, event) for event in events if event.sync_id is not None
-    )
     found: dict[str | None, Finding] = {}
-    for fr_nr, group in by_fr_nr.items():
-        for finding in _surplus_events(audit, group, f"frNr {fr_nr}"):
-            found[finding.google_event_id] = finding
-    for group in by_sync_id.values():
-        for finding in _surplus_events(audit, group, "sync_id"):
+    for same, group in _copies(audit.view):
+        for finding in _surplus_events(audit, group, same):
             found.setdefault(finding.google_event_id, finding)
     return [
         *found.values(),
         *_same_contents(audit, found.keys()),
-        *_duplicate_termine(view),
+        *_duplicate_termine(audit.view),
     ]
 
 
-def _groups(members: Iterable[tuple[Key, Member]]) -> dict[Key, list[Member]]:
-    """Those keys that have several members."""
-    groups: dict[Key, list[Member]] = {}
-    for key, member in members:
-        groups.setdefault(key, []).append(member)
-    return {key: group for key, group in groups.items() if len(group) > 1}
+def _copies(view: CalendarView) -> Iterator[tuple[str, list[GoogleEvent]]]:
+    """What several events have in common, and these events."""
+    by_fr_nr: dict[int, list[GoogleEvent]] = {}
+    by_sync_id: dict[UUID, list[GoogleEvent]] = {}
+    for event in _in_order(view):
+        if event.fr_nr is not None:
+            by_fr_nr.setdefault(event.fr_nr, []).append(event)
+        if event.sync_id is not None:
+            by_sync_id.setdefault(event.sync_id, []).append(event)
+    for fr_nr, group in by_fr_nr.items():
+        if len(group) > 1:
+            yield f"frNr {fr_nr}", group
+    for group in by_sync_id.values():
+        if len(group) > 1:
+            yield "sync_id", group
+
+
+def _in_order(view: CalendarView) -> list[GoogleEvent]:
+    return sorted(view.events.values(), key=lambda event: event.id)
 
 
 def _surplus_events(
@@ -377,7 +365,7 @@ def _surplus_events(
         return (
             event.id not in view.by_event,
             not is_first_choice,
-            not audit.is_ours(event),
+            not audit.is_own(event),
             event.id,
         )
 
@@ -385,83 +373,81 @@ def _surplus_events(
     for event in group:
         if event.id == kept.id:
             continue
-        paired = view.by_event.get(event.id)
         reason = f"same {same} as {kept.id}"
-        if paired is not None:
-            yield _of_event(
-                view, event, "duplicate_event", f"{reason}; both have a pair", "person"
-            )
-        elif audit.is_ours(event):
-            yield _of_event(view, event, "duplicate_event", reason, "delete_event")
-        else:
-            yield _of_event(
-                view,
-                event,
-                "duplicate_event",
-                f"{reason}; {_MADE_BY_A_PERSON}",
-                "person",
-            )
+        remedy: Remedy = "delete_event"
+        if event.id in view.by_event:
+            reason = f"{reason}; both have a pair"
+            remedy = "person"
+        elif not audit.is_own(event):
+            reason = f"{reason}; {_MADE_BY_A_PERSON}"
+            remedy = "person"
+        yield _of_event(view, event, "duplicate_event", reason, remedy)
 
 
 def _same_contents(
     audit: EmployeeAudit, known: Iterable[str | None]
 ) -> Iterator[Finding]:
     """Events that say the same, of which only one is paired. Blocked time without texts is often the same by chance."""
-    view, known = audit.view, frozenset(known)
-    readable = [
-        (content_hash(event.event), event)
-        for event in sorted(view.events.values(), key=lambda event: event.id)
-        if isinstance(event.event, NormalisedEvent)
-        and not event.event.anonymised
-        and event.event.text
-    ]
-    for group in _groups(readable).values():
+    view = audit.view
+    known = frozenset(known)
+    for group in _events_by_content(view):
         paired = [event for event in group if _is_complete(view.by_event.get(event.id))]
         if len(paired) != 1:
             continue
+        original = paired[0].id
         for event in group:
-            if event.id in known or event.id == paired[0].id:
-                continue
-            reason = f"same content as {paired[0].id}, which has a pair"
-            if event.fr_nr is None:
-                yield _of_event(
-                    view,
-                    event,
-                    "same_content",
-                    f"{reason}; {_MADE_BY_A_PERSON}",
-                    "person",
-                )
-            else:
-                yield _of_event(
-                    view,
-                    event,
-                    "same_content",
-                    f"{reason}; see find-orphaned",
-                    "next_sync",
-                )
+            if event.id not in known and event.id != original:
+                yield _same_content(view, event, original)
+
+
+def _events_by_content(view: CalendarView) -> Iterable[list[GoogleEvent]]:
+    """The events that show a title, those together that say the same."""
+    groups: dict[str, list[GoogleEvent]] = {}
+    for event in _in_order(view):
+        content = event.event
+        if not isinstance(content, NormalisedEvent):
+            continue
+        if content.text and not content.anonymised:
+            groups.setdefault(content_hash(content), []).append(event)
+    return groups.values()
+
+
+def _same_content(view: CalendarView, event: GoogleEvent, original: str) -> Finding:
+    reason = f"same content as {original}, which has a pair"
+    if event.fr_nr is None:
+        reason = f"{reason}; {_MADE_BY_A_PERSON}"
+        return _of_event(view, event, "same_content", reason, "person")
+    reason = f"{reason}; see find-orphaned"
+    return _of_event(view, event, "same_content", reason, "next_sync")
 
 
 def _duplicate_termine(view: CalendarView) -> Iterator[Finding]:
     """Termine that say the same as one that was created from a person's event: a create whose answer was lost."""
-    own = [
-        (content_hash(termin.event), fr_nr)
-        for fr_nr, termin in sorted(view.termine.items())
-        if isinstance(termin.event, NormalisedEvent) and termin.anwalt is not None
-    ]
-    for group in _groups(own).values():
-        pairs = {fr_nr: view.by_fr_nr.get(fr_nr) for fr_nr in group}
-        created = [
-            fr_nr
-            for fr_nr, pair in pairs.items()
-            if pair is not None and pair.source_system == "google"
-        ]
-        for fr_nr in group if created else []:
+    for group in _termine_by_content(view):
+        created = [fr_nr for fr_nr in group if _is_from_google(view, fr_nr)]
+        if not created:
+            continue
+        reason = (
+            f"same content as {created[0]}, which the sync created; "
+            "Advoware keeps it until a person decides"
+        )
+        for fr_nr in group:
             if fr_nr not in created:
-                reason = (
-                    f"same content as {created[0]}, which the sync created; "
-                    "Advoware keeps it until a person decides"
-                )
                 yield _of_termin(view, fr_nr, "duplicate_termin", reason, "person")
+
+
+def _termine_by_content(view: CalendarView) -> Iterable[list[int]]:
+    """The numbers of an employee's own Termine, those together that say the same."""
+    groups: dict[str, list[int]] = {}
+    for fr_nr, termin in sorted(view.termine.items()):
+        if isinstance(termin.event, NormalisedEvent) and termin.anwalt is not None:
+            groups.setdefault(content_hash(termin.event), []).append(fr_nr)
+    return groups.values()
+
+
+def _is_from_google(view: CalendarView, fr_nr: int) -> bool:
+    pair = view.by_fr_nr.get(fr_nr)
+    return pair is not None and pair.source_system == "google"
 
 
 def _is_complete(pair: Pair | None) -> bool:
@@ -476,71 +462,66 @@ def _is_complete(pair: Pair | None) -> bool:
 
 
 def orphans(audit: EmployeeAudit) -> list[Finding]:
-    """Events of ours without a live pair, and live pairs of which a side is gone. Only confirmed absences count."""
+    """Events of the sync without a live pair, and live pairs of which a side is gone. Only confirmed absences count."""
     view = audit.view
-    events = sorted(view.events.values(), key=lambda event: event.id)
-    unpaired = [
-        event
-        for event in events
-        if event.fr_nr is not None and event.id not in view.by_event
-    ]
-    return [
-        *(
-            _orphaned_event(audit, event, event.fr_nr)
-            for event in unpaired
-            if event.fr_nr is not None
-        ),
-        *(finding for pair in view.pairs for finding in _orphaned_pair(view, pair)),
-    ]
+    findings: list[Finding] = []
+    for event in _in_order(view):
+        if event.fr_nr is not None and event.id not in view.by_event:
+            findings.append(_orphaned_event(audit, event, event.fr_nr))
+    for pair in view.pairs:
+        findings += _orphaned_pair(view, pair)
+    return findings
 
 
 def _orphaned_event(audit: EmployeeAudit, event: GoogleEvent, fr_nr: int) -> Finding:
     """Whether the event may be deleted: its Termin is gone, or is shown by another event."""
     view = audit.view
-    is_begun = any(intent.google_event_id == event.id for intent in audit.intents)
-    remedy: Remedy = "delete_event"
-    successor = view.by_fr_nr.get(fr_nr)
-    if fr_nr in view.elsewhere:
-        others = [
-            pair
-            for pair in audit.others.get(fr_nr, ())
-            if pair.google_event_id not in {None, event.id}
-        ]
-        reason = "its Termin belongs to somebody else"
-        if not others:
-            reason, remedy = f"{reason}, who has no pair yet", "next_sync"
-    elif fr_nr in view.termine:
-        reason = "its Termin exists and has no pair"
-        remedy = "next_sync"
-        if successor is not None and successor.google_event_id in view.events:
-            reason, remedy = (
-                f"its Termin has a pair with {successor.google_event_id}",
-                "delete_event",
-            )
-    elif fr_nr in view.confirmed.termine:
-        reason = "its Termin is gone"
-    else:
-        reason, remedy = "it names no Termin that Advoware could know", "person"
-    if is_begun:
+    reason, remedy = _why_orphaned(audit, event, fr_nr)
+    begun = {intent.google_event_id for intent in audit.intents}
+    if event.id in begun:
         reason, remedy = "a create in Advoware was begun for it", "next_sync"
-    elif remedy == "delete_event" and not audit.is_ours(event):
-        reason, remedy = f"{reason}; {_MADE_BY_A_PERSON}", "person"
+    elif remedy == "delete_event" and not audit.is_own(event):
+        reason = f"{reason}; {_MADE_BY_A_PERSON}"
+        remedy = "person"
     return _of_event(view, event, "event_without_pair", reason, remedy)
 
 
+def _why_orphaned(
+    audit: EmployeeAudit, event: GoogleEvent, fr_nr: int
+) -> tuple[str, Remedy]:
+    view = audit.view
+    if fr_nr in view.elsewhere:
+        if _is_shown_elsewhere(audit, event, fr_nr):
+            return OF_ANOTHER, "delete_event"
+        return f"{OF_ANOTHER}, who has no pair yet", "next_sync"
+    if fr_nr in view.termine:
+        successor = view.by_fr_nr.get(fr_nr)
+        if successor is None or successor.google_event_id not in view.events:
+            return "its Termin exists and has no pair", "next_sync"
+        reason = f"its Termin has a pair with {successor.google_event_id}"
+        return reason, "delete_event"
+    if fr_nr in view.confirmed.termine:
+        return "its Termin is gone", "delete_event"
+    return "it names no Termin that Advoware could know", "person"
+
+
+def _is_shown_elsewhere(audit: EmployeeAudit, event: GoogleEvent, fr_nr: int) -> bool:
+    """Whether the Termin has another event, in the calendar of the employee to whom it belongs."""
+    shown_by = {pair.google_event_id for pair in audit.others.get(fr_nr, ())}
+    return not shown_by <= {None, event.id}
+
+
 def _orphaned_pair(view: CalendarView, pair: Pair) -> Iterator[Finding]:
-    in_advoware, in_google = view.in_advoware(pair), view.in_google(pair)
+    in_advoware = view.in_advoware(pair)
+    in_google = view.in_google(pair)
     if in_advoware == "gone" and in_google == "gone":
-        yield _of_pair(
-            pair, "pair_without_both", "Termin and event are gone", "delete_pair"
-        )
-    elif (
-        pair.advoware_frnr is None
-        or pair.google_event_id is None
-        or not view.is_expected(pair)
-    ):
-        return  # waits for its other side, or lies outside of the window, where the sync lets it rest
-    elif in_advoware == "gone":
+        reason = "Termin and event are gone"
+        yield _of_pair(pair, "pair_without_both", reason, "delete_pair")
+        return
+    # Others wait for their second side, or lie outside of the window, where the sync leaves them alone.
+    if not _is_complete(pair) or not view.is_expected(pair):
+        return
+    if in_advoware == "gone":
         yield _of_pair(pair, "pair_without_termin", "its Termin is gone", "next_sync")
     elif in_google == "gone":
         yield _of_pair(pair, "pair_without_event", "its event is gone", "next_sync")

@@ -1,16 +1,21 @@
 """Texts in Google that the rules hide, inside and outside the window, as findings. Pure.
 
-Looked at is every event of ours: that of a live pair, or one that carries our marks; of a series also the single
+Looked at is every event of the sync: that of a live pair, or one that carries our marks; of a series also the single
 occurrences that have texts of their own. Whether the sync could express the appointment does not matter here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 
-from services.calendar_sync.audit.findings import EmployeeAudit, Finding, Remedy
-from services.calendar_sync.mapping import PROPERTY_ANONYMISED
+from services.calendar_sync.audit.findings import (
+    OF_ANOTHER,
+    EmployeeAudit,
+    Finding,
+    Remedy,
+)
+from services.calendar_sync.mapping import PROPERTY_ANONYMISED, private_properties
 from services.calendar_sync.model import (
     END_GUESSED,
     GoogleEvent,
@@ -30,31 +35,39 @@ Days = tuple[date, date]
 
 
 def leaks(audit: EmployeeAudit, known: Iterable[Finding] = ()) -> Iterator[Finding]:
-    """Events of ours that show a text although they must not; one finding per event or series.
+    """Events of the sync that show a text although they must not; one finding per event or series.
 
     Those of which a ``known`` finding says already that they must not stay as they are, are left out.
     """
     reported = {
         finding.google_event_id for finding in known if finding.kind in _SAY_ENOUGH
     }
-    for event in sorted(
-        _showing(audit),
-        key=lambda event: (_owner(event), event.id != _owner(event), event.id),
-    ):
-        if _owner(event) in reported:
+    for event in sorted(_showing(audit), key=_series_first):
+        owner = _owner(event)
+        if owner in reported:
             continue
-        pair = audit.view.by_event.get(_owner(event))
+        pair = audit.view.by_event.get(owner)
         reason = _why_hidden(audit, event, pair)
         if reason is not None:
-            reported.add(_owner(event))
+            reported.add(owner)
             yield _leak(audit, event, pair, reason)
     if audit.unread:
-        yield Finding(
-            kind="not_checked",
-            reason=f"{audit.unread} Termine outside the window, whose events show texts, could not be read this time",
-            remedy="person",
-            employee_kuerzel=audit.view.settings.kuerzel,
-        )
+        yield _not_checked(audit)
+
+
+def _series_first(event: GoogleEvent) -> tuple[str, bool, str]:
+    """Sorts a series before its occurrences."""
+    owner = _owner(event)
+    return owner, event.id != owner, event.id
+
+
+def _not_checked(audit: EmployeeAudit) -> Finding:
+    return Finding(
+        kind="not_checked",
+        reason=f"{audit.unread} Termine outside the window, whose events show texts, could not be read this time",
+        remedy="person",
+        employee_kuerzel=audit.view.settings.kuerzel,
+    )
 
 
 def guessed_ends(audit: EmployeeAudit) -> Iterator[Finding]:
@@ -85,22 +98,36 @@ def unknown_termine(audit: EmployeeAudit) -> list[int]:
 
 def days_outside(audit: EmployeeAudit, fr_nrs: Sequence[int]) -> list[Days]:
     """For which days Advoware is to be asked for these Termine: at most those before the window and those after it."""
-    window, found = audit.view.settings, list[Days]()
-    pairs = [audit.view.by_fr_nr[number] for number in fr_nrs]
-    known = [
-        (pair.first_day, pair.last_day)
-        for pair in pairs
-        if pair.first_day and pair.last_day
-    ]
-    past = [first for first, last in known if last < window.first_day]
-    if past:
-        first = max(min(past), window.first_day - timedelta(days=MAX_DAYS_OUTSIDE))
-        found.append((first, window.first_day - timedelta(days=1)))
-    future = [last for first, last in known if first > window.last_day]
-    if future:
-        last = min(max(future), window.last_day + timedelta(days=MAX_DAYS_OUTSIDE))
-        found.append((window.last_day + timedelta(days=1), last))
+    firsts, lasts = _pairs_outside(audit, fr_nrs)
+    window = audit.view.settings
+    earliest = window.first_day - timedelta(days=MAX_DAYS_OUTSIDE)
+    latest = window.last_day + timedelta(days=MAX_DAYS_OUTSIDE)
+    found: list[Days] = []
+    if firsts:
+        until = window.first_day - timedelta(days=1)
+        found.append((max(min(firsts), earliest), until))
+    if lasts:
+        since = window.last_day + timedelta(days=1)
+        found.append((since, min(max(lasts), latest)))
     return [(first, last) for first, last in found if first <= last]
+
+
+def _pairs_outside(
+    audit: EmployeeAudit, fr_nrs: Sequence[int]
+) -> tuple[list[date], list[date]]:
+    """The first days of what lies before the window, and the last days of what lies after it."""
+    window = audit.view.settings
+    firsts: list[date] = []
+    lasts: list[date] = []
+    for number in fr_nrs:
+        pair = audit.view.by_fr_nr[number]
+        if pair.first_day is None or pair.last_day is None:
+            continue
+        if pair.last_day < window.first_day:
+            firsts.append(pair.first_day)
+        if pair.first_day > window.last_day:
+            lasts.append(pair.last_day)
+    return firsts, lasts
 
 
 def _showing(audit: EmployeeAudit) -> Iterator[GoogleEvent]:
@@ -110,8 +137,9 @@ def _showing(audit: EmployeeAudit) -> Iterator[GoogleEvent]:
     for event in view.confirmed.events.values():
         if event is not None:
             events[event.id] = event
-    shown = (event for event in events.values() if event.shows_text)
-    return (event for event in shown if not event.cancelled)
+    for event in events.values():
+        if event.shows_text and not event.cancelled:
+            yield event
 
 
 def _owner(event: GoogleEvent) -> str:
@@ -145,35 +173,28 @@ def _number(audit: EmployeeAudit, event: GoogleEvent, pair: Pair | None) -> int 
 
 
 def _was_written_as_blocked_time(event: GoogleEvent, pair: Pair) -> bool:
-    return (
-        is_anonymised_hash(pair.google.content_hash)
-        or _marks(event).get(PROPERTY_ANONYMISED) == "1"
-    )
-
-
-def _marks(event: GoogleEvent) -> Mapping[str, str]:
-    properties = event.record.get("extendedProperties")
-    private = properties.get("private") if isinstance(properties, Mapping) else None
-    return private if isinstance(private, Mapping) else {}
+    is_marked = private_properties(event.record).get(PROPERTY_ANONYMISED) == "1"
+    return is_marked or is_anonymised_hash(pair.google.content_hash)
 
 
 def _hidden_by_termin(
     audit: EmployeeAudit, pair: Pair | None, number: int
 ) -> str | None:
     view = audit.view
-    is_persons = pair is not None and pair.source_system == "google"
     if number in view.elsewhere:
-        return "its Termin belongs to somebody else"
+        return OF_ANOTHER
     if not _is_known(audit, number):
         return None
     termin = _termin(audit, number)
     if termin is None:
+        is_persons = pair is not None and pair.source_system == "google"
         return None if is_persons else "its Termin does not exist"
     if not termin.belongs_to(view.settings.kuerzel):
-        return "its Termin belongs to somebody else"
+        return OF_ANOTHER
     # What a person has entered in Google as private keeps its title there (specification 13).
     keeps_title = pair is not None and view.persons_private(pair)
-    return "its Termin is private" if termin.privat and not keeps_title else None
+    is_hidden = termin.privat and not keeps_title
+    return "its Termin is private" if is_hidden else None
 
 
 def _is_known(audit: EmployeeAudit, number: int) -> bool:
@@ -195,12 +216,17 @@ def _termin(audit: EmployeeAudit, number: int) -> Termin | None:
 def _leak(
     audit: EmployeeAudit, event: GoogleEvent, pair: Pair | None, reason: str
 ) -> Finding:
-    is_occurrence = event.id != _owner(event)
-    shown = "a single occurrence shows a text" if is_occurrence else "it shows a text"
+    shown = "it shows a text"
+    if event.id != _owner(event):
+        shown = "a single occurrence shows a text"
     reason = f"{shown}, but {reason}"
     remedy: Remedy = "next_sync"
-    if pair is None:
-        reason, remedy = f"{reason}; it has no pair", "person"
+    sync_id = event.sync_id
+    if pair is not None:
+        sync_id = pair.sync_id
+    else:
+        reason = f"{reason}; it has no pair"
+        remedy = "person"
     return Finding(
         kind="shows_too_much",
         reason=reason,
@@ -208,6 +234,6 @@ def _leak(
         employee_kuerzel=audit.view.settings.kuerzel,
         advoware_frnr=_number(audit, event, pair),
         google_event_id=event.id,
-        sync_id=pair.sync_id if pair is not None else event.sync_id,
+        sync_id=sync_id,
         calendar_id=audit.view.settings.calendar_id,
     )

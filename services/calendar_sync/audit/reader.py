@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from services.calendar_sync.mapping import (
     read_termine,
 )
 from services.calendar_sync.model import GoogleEvent, Pair, Termin
+from services.calendar_sync.provider import open_provider
 from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import CalendarStore
 from services.calendar_sync.view import (
@@ -34,7 +35,6 @@ from services.core.errors import InvalidInput, NotFound, UnexpectedAnswer
 from services.core.log import log
 from services.core.look_again import HIDE, Notes, calendar
 from services.core.resources import Resources
-from services.google_calendar import GoogleCalendarAPI
 from services.values.advoware_protocol import BERLIN
 
 #: Larger numbers are none of Advoware's.
@@ -53,13 +53,28 @@ class CalendarMissing(NotFound):
     """The employee has no calendar, or it was deleted."""
 
 
+@dataclass(frozen=True)
+class Selection:
+    """The employees that a command is about; None: all."""
+
+    employees: frozenset[str] | None = None
+
+    def includes(self, kuerzel: str) -> bool:
+        """Whether the command is about this employee."""
+        return self.employees is None or kuerzel in self.employees
+
+    def of(self, employees: Iterable[str]) -> list[str]:
+        """Those of the employees that the command is about, sorted."""
+        return sorted(kuerzel for kuerzel in employees if self.includes(kuerzel))
+
+
 class AuditReader:
     """Reads for the audit. ``resources`` belong to the running event loop."""
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self.advoware = EmployeesAdvoware(resources=resources)
-        self.google = GoogleCalendarAPI(resources=resources)
+        self.google = open_provider(None, resources)
         self.sync = CalendarSync(resources=resources)
         self._own_address: str | None = None
 
@@ -84,18 +99,18 @@ class AuditReader:
         known |= {cursor.employee_kuerzel for cursor in await store.load_cursors()}
         if not wanted:
             return sorted({*known, *await self.sync.employees(follow=False)})
-        by_name = {
-            kuerzel.casefold(): kuerzel
-            for kuerzel in sorted({*known, *await self.active_employees()})
-        }
-        unknown = sorted(
-            {kuerzel for kuerzel in wanted if kuerzel.casefold() not in by_name}
-        )
-        if unknown:
-            raise InvalidInput(
-                f"--kuerzel: neither an employee nor in the table: {', '.join(unknown)}"
-            )
-        return sorted({by_name[kuerzel.casefold()] for kuerzel in wanted})
+        known.update(await self.active_employees())
+        return _named(wanted, known)
+
+    async def select(self, wanted: Sequence[str]) -> Selection:
+        """Only the wanted employees; without any all.
+
+        Raises:
+            InvalidInput: a wanted one is neither an employee nor in the table.
+        """
+        if not wanted:
+            return Selection()
+        return Selection(frozenset(await self.employees(wanted)))
 
     async def calendar_id(self, kuerzel: str) -> str:
         """The employee's calendar: the remembered one, else the one of that name.
@@ -172,7 +187,8 @@ class AuditReader:
             CalendarMissing: the employee has no calendar, or the remembered one was deleted.
         """
         calendar_id = await self.calendar_id(kuerzel)
-        settings, store = self.settings_for(kuerzel, calendar_id), await self.store()
+        settings = self.settings_for(kuerzel, calendar_id)
+        store = await self.store()
         resources = await self.list_events(calendar_id)
         listing = GoogleListing(read_google_events(resources).items, full=True)
         pairs = await store.load_pairs(kuerzel)
@@ -194,22 +210,16 @@ class AuditReader:
         wanted = unknown_termine(audit)
         found: dict[int, Termin | None] = {}
         for first, last in days_outside(audit, wanted):
-            listed = read_termine(
-                await self.advoware.list_termine(kuerzel, first, last)
-            ).items
-            found.update(
-                {termin.fr_nr: termin for termin in listed if termin.fr_nr in wanted}
-            )
-        found.update(
-            await in_parallel(
-                [n for n in wanted if n not in found][:MAX_READS], self.read_termin
-            )
-        )
+            rows = await self.advoware.list_termine(kuerzel, first, last)
+            for termin in read_termine(rows).items:
+                if termin.fr_nr in wanted:
+                    found[termin.fr_nr] = termin
+        unlisted = [number for number in wanted if number not in found]
+        found.update(await in_parallel(unlisted[:MAX_READS], self.read_termin))
         note = await Notes(await self._resources.database()).find(calendar(kuerzel))
         hide_asked = note is not None and HIDE in note.requested
-        return replace(
-            audit, outside=found, unread=len(wanted) - len(found), hide_asked=hide_asked
-        )
+        unread = len(wanted) - len(found)
+        return replace(audit, outside=found, unread=unread, hide_asked=hide_asked)
 
     async def list_events(self, calendar_id: str) -> list[Json]:
         """The whole calendar.
@@ -286,6 +296,16 @@ async def in_parallel(
     return found
 
 
+def _named(wanted: Iterable[str], known: Iterable[str]) -> list[str]:
+    """The known Kürzel that are wanted, upper and lower case being the same."""
+    by_name = {kuerzel.casefold(): kuerzel for kuerzel in sorted(known)}
+    unknown = {kuerzel for kuerzel in wanted if kuerzel.casefold() not in by_name}
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise InvalidInput(f"--kuerzel: neither an employee nor in the table: {names}")
+    return sorted({by_name[kuerzel.casefold()] for kuerzel in wanted})
+
+
 def _unlisted_events(view: CalendarView) -> list[str]:
     """The events of pairs that the full listing lacks."""
     unlisted: list[str] = []
@@ -296,7 +316,7 @@ def _unlisted_events(view: CalendarView) -> list[str]:
 
 
 def _unlisted_termine(view: CalendarView) -> list[int]:
-    """The Termine of pairs and of events of ours that Advoware's list lacks, as far as that may mean something."""
+    """The Termine of pairs and of events of the sync that Advoware's list lacks, as far as that may mean something."""
     unlisted: list[int] = []
     for pair in view.pairs:
         if pair.advoware_frnr is None or view.in_advoware(pair) != "missing":
@@ -311,7 +331,7 @@ def _unlisted_termine(view: CalendarView) -> list[int]:
 
 
 def _orphans_of_others(view: CalendarView) -> list[int]:
-    """The Termine of other employees that unpaired events of ours show."""
+    """The Termine of other employees that unpaired events of the sync show."""
     return [fr_nr for fr_nr in _unpaired_numbers(view) if fr_nr in view.elsewhere]
 
 
@@ -325,7 +345,9 @@ def _unpaired_numbers(view: CalendarView) -> list[int]:
 
 
 async def _pairs_of_others(store: CalendarStore, frnr: int, kuerzel: str) -> list[Pair]:
-    stored = [found.pair for found in await store.pairs_of_termin(frnr)]
-    return [
-        pair for pair in stored if not pair.deleted and pair.employee_kuerzel != kuerzel
-    ]
+    others: list[Pair] = []
+    for found in await store.pairs_of_termin(frnr):
+        pair = found.pair
+        if not pair.deleted and pair.employee_kuerzel != kuerzel:
+            others.append(pair)
+    return others

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -45,6 +45,10 @@ class Change:
     done: bool
     result: str
 
+    def as_document(self) -> Row:
+        """The finding and its result in one row."""
+        return {**asdict(self.finding), "done": self.done, "result": self.result}
+
 
 @dataclass
 class Report:
@@ -79,16 +83,17 @@ class Report:
             "command": self.command,
             "status": ("clean", "findings", "error")[self.exit_code],
             "checked_at": self.checked_at,
-            "findings": [asdict(finding) for finding in self.findings],
-            "infos": [asdict(finding) for finding in self.infos],
-            "changes": [
-                {**asdict(change.finding), "done": change.done, "result": change.result}
-                for change in self.changes
-            ],
-            "errors": [asdict(problem) for problem in self.problems],
+            "findings": _documents(self.findings),
+            "infos": _documents(self.infos),
+            "changes": [change.as_document() for change in self.changes],
+            "errors": _documents(self.problems),
             **self.details,
         }
         return {key: _plain(value) for key, value in document.items()}
+
+
+def _documents(values: Iterable[Finding | Problem]) -> list[Row]:
+    return [asdict(value) for value in values]
 
 
 def explain(error: Exception) -> str:
@@ -97,12 +102,9 @@ def explain(error: Exception) -> str:
         return "a sync of this employee is at work; try again in a minute"
     if isinstance(error, RateLimited):
         return f"{error}; try again in a few minutes"
-    hint = (
-        _WHERE_TO_LOOK.get(error.system)
-        if isinstance(error, ForeignSystemError)
-        else None
-    )
-    return f"{error}; {hint}" if hint else str(error)
+    if isinstance(error, ForeignSystemError) and error.system in _WHERE_TO_LOOK:
+        return f"{error}; {_WHERE_TO_LOOK[error.system]}"
+    return str(error)
 
 
 # -- rows -----------------------------------------------------------------------------------------------------------
@@ -162,11 +164,10 @@ def event_row(
 def overwritten_row(overwritten: Overwritten, *, show_text: bool) -> Row:
     """An event as it was before the sync has overwritten it, in Google's words; its texts only if asked for."""
     resource = overwritten.resource
-    texts = (
-        {name: resource.get(name) for name in ("summary", "description", "location")}
-        if show_text
-        else {}
-    )
+    texts: Row = {}
+    if show_text:
+        for name in ("summary", "description", "location"):
+            texts[name] = resource.get(name)
     return {
         "overwritten_id": overwritten.overwritten_id,
         "at": overwritten.at,
@@ -184,21 +185,17 @@ def overwritten_row(overwritten: Overwritten, *, show_text: bool) -> Row:
 
 def _moment(value: Any) -> Any:
     """A time of Google's as it came."""
-    return (
-        value.get("dateTime") or value.get("date")
-        if isinstance(value, Mapping)
-        else None
-    )
+    if not isinstance(value, Mapping):
+        return None
+    return value.get("dateTime") or value.get("date")
 
 
 def _content(event: NormalisedEvent | Untranslatable, *, show_text: bool) -> Row:
     if isinstance(event, Untranslatable):
         return {"untranslatable": event.reason}
-    texts = (
-        {"text": event.text, "notiz": event.notiz, "ort": event.ort}
-        if show_text
-        else {}
-    )
+    texts: Row = {}
+    if show_text:
+        texts = {"text": event.text, "notiz": event.notiz, "ort": event.ort}
     return {
         "untranslatable": None,
         "start": event.start,

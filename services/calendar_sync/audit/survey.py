@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +32,9 @@ Json = dict[str, Any]
 WRITERS = frozenset({"writer", "writerWithoutPrivateAccess", "owner"})
 _NO_EMPLOYEE = (
     "no active employee has this Kürzel, so its texts stay as they were; if he has left, end the sharing and delete "
-    "the calendar when nobody needs it; if he is still there, correct Advoware's list"
+    "the calendar when no one needs it; if he is still there, correct Advoware's list"
 )
-_STILL_SHARED = "the calendar of somebody who is no active employee is still shared with {}; end that in Google"
+_STILL_SHARED = "the calendar of a person who is no active employee is still shared with {}; end that in Google"
 _BY_HAND = (
     "{} by hand, and GOOGLE_CALENDAR_ACL says {}; change it in Google, or the setting"
 )
@@ -64,8 +64,8 @@ class SharedCalendar:
     @property
     def by_hand(self) -> list[Rule]:
         """The rules that people have set."""
-        ours = {rule.rule_id for rule in self.own}
-        return [rule for rule in self.others if rule.rule_id not in ours]
+        own = {rule.rule_id for rule in self.own}
+        return [rule for rule in self.others if rule.rule_id not in own]
 
     @property
     def writers(self) -> list[Rule]:
@@ -94,20 +94,19 @@ class Survey:
     @property
     def followed(self) -> dict[str, str]:
         """``{Kürzel: the new one}`` of those whom the next sync of all follows."""
-        return dict(move for chain in self.renames.chains for move in chain)
+        moves: dict[str, str] = {}
+        for chain in self.renames.chains:
+            moves.update(chain)
+        return moves
 
     def used(self, kuerzel: str) -> str | None:
         """The calendar that the sync of an employee uses, or would use."""
         if kuerzel in self.cached:
             return self.cached[kuerzel]
-        return next(
-            (
-                each.calendar_id
-                for each in self.calendars.get(kuerzel, ())
-                if each.is_owned
-            ),
-            None,
-        )
+        for calendar in self.calendars.get(kuerzel, ()):
+            if calendar.is_owned:
+                return calendar.calendar_id
+        return None
 
 
 async def read_survey(
@@ -119,36 +118,36 @@ async def read_survey(
         ForeignSystemError, ConfigurationError: Google or PostgreSQL does not answer.
     """
     pool = await resources.database()
-    cursors = await (await reader.store()).load_cursors()
-    cached = {
-        cursor.employee_kuerzel: cursor.calendar_id
-        for cursor in cursors
-        if cursor.calendar_id
-    }
-    only = resources.settings.calendar_sync.only_kuerzel
+    cached: dict[str, str] = {}
+    for cursor in await (await reader.store()).load_cursors():
+        if cursor.calendar_id:
+            cached[cursor.employee_kuerzel] = cursor.calendar_id
     employees = EmployeeStore(pool)
     renames = find_renames(await employees.known(), active, await employees.occupied())
     calendars: dict[str, list[SharedCalendar]] = {}
-    for kuerzel, entry in _ours(await reader.google.list_calendars(), cached):
-        calendars.setdefault(kuerzel, []).append(
-            await _read_calendar(reader, SharingStore(pool), kuerzel, entry)
-        )
-    by_id = {
-        kuerzel: sorted(found, key=lambda each: each.calendar_id)
-        for kuerzel, found in calendars.items()
-    }
-    covered = frozenset(active) & only if only else frozenset(active)
-    return Survey(active, covered, cached, by_id, renames)
+    for kuerzel, entry in _of_the_sync(await reader.google.list_calendars(), cached):
+        calendar = await _read_calendar(reader, SharingStore(pool), kuerzel, entry)
+        calendars.setdefault(kuerzel, []).append(calendar)
+    for found in calendars.values():
+        found.sort(key=lambda calendar: calendar.calendar_id)
+    covered = frozenset(active)
+    only = resources.settings.calendar_sync.only_kuerzel
+    if only:
+        covered &= only
+    return Survey(active, covered, cached, calendars, renames)
 
 
-def _ours(entries: Iterable[Json], cached: Mapping[str, str]) -> list[tuple[str, Json]]:
-    """The calendars that the sync remembers (whatever people call them now), and those that bear a name of ours."""
+def _of_the_sync(
+    entries: Iterable[Json], cached: Mapping[str, str]
+) -> list[tuple[str, Json]]:
+    """The calendars that the sync remembers (whatever people call them now), and those named as it names them."""
     by_id = {calendar_id: kuerzel for kuerzel, calendar_id in cached.items()}
     found: list[tuple[str, Json]] = []
     for entry in entries:
         name = str(entry.get("summary") or "")
-        if str(entry["id"]) in by_id:
-            found.append((by_id[str(entry["id"])], entry))
+        remembered_for = by_id.get(str(entry["id"]))
+        if remembered_for is not None:
+            found.append((remembered_for, entry))
         elif name.startswith(CALENDAR_PREFIX):
             found.append((name.removeprefix(CALENDAR_PREFIX), entry))
     return found
@@ -192,112 +191,76 @@ def firm_findings(survey: Survey, settings: Settings) -> list[Finding]:
         reason = (
             f"{reason}; nothing was moved, look which calendar shows whose appointments"
         )
-        findings.append(
-            Finding(
-                kind="kuerzel_unclear",
-                reason=reason,
-                remedy="person",
-                employee_kuerzel=kuerzel,
-            )
-        )
+        findings.append(_of_kuerzel("kuerzel_unclear", reason, kuerzel))
     named = {
         rule.kuerzel for rule in settings.google_calendar.sharing_rules if rule.kuerzel
     }
     for kuerzel in sorted(named - survey.active.keys()):
         reason = "GOOGLE_CALENDAR_ACL names a Kürzel that no active employee has; write it as Advoware does"
-        findings.append(
-            Finding(
-                kind="acl_without_employee",
-                reason=reason,
-                remedy="person",
-                employee_kuerzel=kuerzel,
-            )
-        )
+        findings.append(_of_kuerzel("acl_without_employee", reason, kuerzel))
     return findings
 
 
 def _of_calendars(survey: Survey, kuerzel: str) -> list[Finding]:
-    calendars, cached = survey.calendars.get(kuerzel, ()), survey.cached.get(kuerzel)
-    ids, used = [each.calendar_id for each in calendars], survey.used(kuerzel)
-    findings: list[Finding] = []
-    if cached and cached not in ids:
-        reason = "the remembered calendar is not in the account's list; the next sync makes a new one"
-        findings.append(
-            _finding("calendar_missing", reason, "next_sync", kuerzel, cached)
-        )
-    elif used is None and kuerzel in survey.covered:
-        findings.append(
-            _finding(
-                "calendar_missing", "there is none yet", "next_sync", kuerzel, None
-            )
-        )
-    if kuerzel in survey.followed:
-        reason = f"called {survey.followed[kuerzel]} in Advoware now; the next sync of all follows"
-        findings.append(
-            _finding("calendar_without_employee", reason, "next_sync", kuerzel, used)
-        )
-    elif ids and kuerzel not in survey.active:
-        findings.append(
-            _finding(
-                "calendar_without_employee",
-                _NO_EMPLOYEE,
-                "person",
-                kuerzel,
-                used or ids[0],
-            )
-        )
+    findings = [
+        *_missing_calendar(survey, kuerzel),
+        *_without_employee(survey, kuerzel),
+    ]
+    calendars = survey.calendars.get(kuerzel, ())
+    used = survey.used(kuerzel)
     for calendar in calendars:
         if not calendar.is_owned:
-            reason = f"our account is {calendar.entry.get('accessRole')} and not owner: somebody else's calendar"
-            findings.append(
-                _finding(
-                    "calendar_not_owned",
-                    reason,
-                    "person",
-                    kuerzel,
-                    calendar.calendar_id,
-                )
-            )
+            role = calendar.entry.get("accessRole")
+            reason = f"our account is {role} and not owner: another person's calendar"
+            findings.append(_of(calendar, "calendar_not_owned", reason, "person"))
         elif calendar.calendar_id != used:
-            reason = f"there are {len(ids)} calendars of this name, and the sync does not use this one"
-            findings.append(
-                _finding(
-                    "duplicate_calendar",
-                    reason,
-                    "person",
-                    kuerzel,
-                    calendar.calendar_id,
-                )
-            )
+            reason = f"there are {len(calendars)} calendars of this name, and the sync does not use this one"
+            findings.append(_of(calendar, "duplicate_calendar", reason, "person"))
     return findings
 
 
+def _missing_calendar(survey: Survey, kuerzel: str) -> Iterator[Finding]:
+    cached = survey.cached.get(kuerzel)
+    listed = [each.calendar_id for each in survey.calendars.get(kuerzel, ())]
+    if cached and cached not in listed:
+        reason = "the remembered calendar is not in the account's list; the next sync makes a new one"
+        yield _finding("calendar_missing", reason, "next_sync", kuerzel, cached)
+    elif survey.used(kuerzel) is None and kuerzel in survey.covered:
+        reason = "there is none yet"
+        yield _finding("calendar_missing", reason, "next_sync", kuerzel, None)
+
+
+def _without_employee(survey: Survey, kuerzel: str) -> Iterator[Finding]:
+    kind: Kind = "calendar_without_employee"
+    used = survey.used(kuerzel)
+    calendars = survey.calendars.get(kuerzel, ())
+    if kuerzel in survey.followed:
+        reason = f"called {survey.followed[kuerzel]} in Advoware now; the next sync of all follows"
+        yield _finding(kind, reason, "next_sync", kuerzel, used)
+    elif calendars and kuerzel not in survey.active:
+        calendar_id = used or calendars[0].calendar_id
+        yield _finding(kind, _NO_EMPLOYEE, "person", kuerzel, calendar_id)
+
+
 def _of_former_employee(calendar: SharedCalendar) -> list[Finding]:
-    return [
-        _of(
-            calendar,
-            "shared_without_employee",
-            _STILL_SHARED.format(rule.text),
-            "person",
-        )
-        for rule in calendar.others
-    ]
+    findings: list[Finding] = []
+    for rule in calendar.others:
+        reason = _STILL_SHARED.format(rule.text)
+        findings.append(_of(calendar, "shared_without_employee", reason, "person"))
+    return findings
 
 
 def _of_sharing(calendar: SharedCalendar, settings: Settings) -> list[Finding]:
     wanted = settings.google_calendar.sharing_of(calendar.kuerzel)
-    steps = sharing_steps(wanted, calendar.rules, calendar.own)
-    findings = [
-        _of_step(calendar, step)
-        for step in steps
-        if step.action in {"grant", "change", "revoke"}
-    ]
+    findings: list[Finding] = []
+    for step in sharing_steps(wanted, calendar.rules, calendar.own):
+        if step.action in {"grant", "change", "revoke"}:
+            findings.append(_of_step(calendar, step))
     for rule in calendar.by_hand:
         role = wanted.get(rule.email, rule.role)
         if role != rule.role:
-            findings.append(
-                _of(calendar, "wrong_role", _BY_HAND.format(rule.text, role), "person")
-            )
+            reason = _BY_HAND.format(rule.text, role)
+            findings.append(_of(calendar, "wrong_role", reason, "person"))
     return findings
 
 
@@ -310,7 +273,7 @@ def _of_step(calendar: SharedCalendar, step: Step) -> Finding:
         ),
         "revoke": (
             "surplus_acl",
-            f"{step.role}:{step.email} is ours and no longer in GOOGLE_CALENDAR_ACL",
+            f"{step.role}:{step.email} was set by the sync and is no longer in GOOGLE_CALENDAR_ACL",
         ),
     }
     kind, reason = kinds[step.action]
@@ -322,10 +285,14 @@ def _of_description(calendar: SharedCalendar, settings: Settings) -> list[Findin
     if is_description(present, calendar_description(settings)):
         return []
     if is_own_description(present):
-        reason = "does not tell people what becomes of their changes"
+        reason = "does not say what becomes of people's changes"
         return [_of(calendar, "description_not_true", reason, "next_sync")]
-    reason = "was written by a person and does not tell what becomes of changes; empty it, and the sync writes its own"
+    reason = "was written by a person and does not say what becomes of changes; empty it, and the sync writes its own"
     return [_of(calendar, "description_not_true", reason, "person")]
+
+
+def _of_kuerzel(kind: Kind, reason: str, kuerzel: str) -> Finding:
+    return _finding(kind, reason, "person", kuerzel, None)
 
 
 def _of(calendar: SharedCalendar, kind: Kind, reason: str, remedy: Remedy) -> Finding:

@@ -27,6 +27,7 @@ from services.calendar_sync.mapping.shared import (
     PROPERTY_SYNC_ID,
     ZONE,
     Read,
+    private_properties,
 )
 from services.calendar_sync.mapping.to_advoware import (
     changed_termin,
@@ -56,6 +57,7 @@ __all__ = [
     "hide_body",
     "new_termin",
     "original_start",
+    "private_properties",
     "read_google_event",
     "read_google_events",
     "read_termin",

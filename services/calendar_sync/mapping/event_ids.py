@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
-#: Of the ids that we give events: those of other origin are told apart at once.
+#: Of the ids that we give events: those of other origin are distinguished at once.
 _ID_LENGTH = 52
 
 

@@ -70,7 +70,7 @@ _NEEDED_FIELDS = (
 
 
 def read_termine(records: Iterable[Any]) -> Read[Termin]:
-    """The Termine of a list; one without a readable ``frNr`` cannot be told from others."""
+    """The Termine of a list; one without a readable ``frNr`` cannot be distinguished from others."""
     return read_each(read_termin, records)
 
 
@@ -184,7 +184,8 @@ def _read_timed(
     problem = occurrence_problem(start, end) if series else None
     if problem is not None:
         return Untranslatable(problem, raw=_raw_termin(record)), False
-    start, end = existing(start), existing(end)
+    start = existing(start)
+    end = existing(end)
     if end <= start:  # the clocks were put forward in between
         end = existing(start + DEFAULT_LENGTH)
     event = new_event(start, end, series, _texts_of(record), privat=_is_privat(record))
@@ -311,5 +312,5 @@ def _is_on_next_day(start: datetime, end: datetime, until: timedelta) -> bool:
 
 
 def _raw_termin(record: Record) -> str:
-    """What it says, to tell one unreadable Termin from another."""
+    """What it says, to distinguish one unreadable Termin from another."""
     return as_json({name: record.get(name) for name in TERMIN_FIELDS})

@@ -59,7 +59,7 @@ _ADVOWARE_LENGTHS = {"text": 1024, "notiz": 8192, "ort": 1024}
 
 
 def read_google_events(items: Iterable[Any]) -> Read[GoogleEvent]:
-    """The events of a list; one without id cannot be told from others."""
+    """The events of a list; one without id cannot be distinguished from others."""
     return read_each(read_google_event, items)
 
 
@@ -125,8 +125,9 @@ def google_to_event(resource: Record) -> NormalisedEvent | Untranslatable:
     if start is None or end is None or is_timed != isinstance(end, datetime):
         return Untranslatable("event without readable times", raw=_raw_google(resource))
     end, series, problems = _google_times(resource, start, end)
-    unknown = {TIMES} if problems else set()
+    unknown: set[str] = set()
     if problems:
+        unknown.add(TIMES)
         series = None
     texts = google_texts(resource)
     anonymised = _is_anonymised(resource, texts)
@@ -136,8 +137,9 @@ def google_to_event(resource: Record) -> NormalisedEvent | Untranslatable:
         too_much = _texts_that_advoware_cannot_hold(resource, texts)
         unknown |= too_much.keys()
         problems += too_much.values()
-    # Ours were all private towards the viewers of the calendar once, which says nothing about the Termin.
-    privat = PROPERTY_FRNR not in private_properties(resource) and _is_private(resource)
+    # Those of the sync were all private towards the viewers of the calendar once, which says nothing about the Termin.
+    is_of_sync = PROPERTY_FRNR in private_properties(resource)
+    privat = not is_of_sync and _is_private(resource)
     event = new_event(start, end, series, texts, privat=privat, anonymised=anonymised)
     if not problems:
         return event
@@ -165,7 +167,7 @@ def _google_end(
 ) -> tuple[datetime | date, str | None]:
     """An end after the start, and why Advoware cannot hold the one that there is."""
     if not isinstance(start, datetime) or not isinstance(end, datetime):
-        return (end if end > start else start + ONE_DAY), None
+        return max(end, start + ONE_DAY), None
     if by_the_clock(end) > by_the_clock(start):
         return end, None
     default = existing(start + DEFAULT_LENGTH)
@@ -191,11 +193,13 @@ def _google_series(
     problem = occurrence_problem(start, end)
     if problem:
         problems.append(problem)
-    series, last_day = None, FOR_EVER
+    series = None
+    last_day = FOR_EVER
     if isinstance(read, Untranslatable):
         problems.append(read.reason)
     else:
-        series, last_day = read, read.last_day or FOR_EVER
+        series = read
+        last_day = read.last_day or FOR_EVER
     is_timed = isinstance(start, datetime)
     if is_timed and not _has_berlins_clock(resource, day_of(start), last_day):
         problems.append("series in another time zone")
@@ -204,9 +208,9 @@ def _google_series(
 
 def _has_berlins_clock(resource: Record, first_day: date, last_day: date) -> bool:
     zone = resource["start"].get("timeZone") or ZONE
-    return zone == ZONE or (
-        isinstance(zone, str) and has_berlins_clock(zone, first_day, last_day)
-    )
+    if zone == ZONE:
+        return True
+    return isinstance(zone, str) and has_berlins_clock(zone, first_day, last_day)
 
 
 def _texts_that_advoware_cannot_hold(
@@ -276,17 +280,16 @@ def _google_day(value: Any) -> date | None:
 
 def google_texts(resource: Record) -> dict[str, str | None]:
     """Title, note and place of an event, by Advoware's names."""
-    texts = {
-        name: normalise_text(resource.get(theirs))
-        for name, theirs in GOOGLE_NAMES.items()
-    }
+    texts: dict[str, str | None] = {}
+    for name, google_name in GOOGLE_NAMES.items():
+        texts[name] = normalise_text(resource.get(google_name))
     if texts["notiz"] is not None:
         texts["notiz"] = normalise_text(text_of_description(texts["notiz"]))
     return texts
 
 
 def _raw_google(resource: Record) -> str:
-    """What it says about its times beside start and end, to tell one untranslatable event from another."""
+    """What it says about its times beside start and end, to distinguish one untranslatable event from another."""
     times = {which: resource.get(which) for which in ("start", "end")}
     return as_json(
         [
@@ -299,7 +302,7 @@ def _raw_google(resource: Record) -> str:
 
 
 def _is_anonymised(resource: Record, texts: Mapping[str, str | None]) -> bool:
-    """Whether we wrote it without its text. An event of ours called "Advoware" is taken for one as well."""
+    """Whether we wrote it without its text. An event of the sync called "Advoware" is taken for one as well."""
     properties = private_properties(resource)
     bare = texts["text"] == ANONYMISED_TITLE and PROPERTY_FRNR in properties
     marker = properties.get(PROPERTY_ANONYMISED)

@@ -43,7 +43,7 @@ def google_body(
     sync_id: UUID,
     current: GoogleEvent | None = None,
     *,
-    ours: bool = False,
+    is_own: bool = False,
 ) -> dict[str, Any]:
     """The body of an insert or a patch. Nulls clear what a patch finds; colour, reminders and guests stay as they are.
 
@@ -55,12 +55,14 @@ def google_body(
         sync_id: the pair.
         current: the event that is patched. Its description stays as it is written if it reads the same, and so do the
             time zones and, of the hour that exists twice, which one is meant.
-        ours: whether it is a copy that we made. A person's own event keeps its visibility, unless its text is hidden.
+        is_own: whether it is a copy that we made. A person's own event keeps its visibility, unless its text is hidden.
     """
     start, end = _same_hours(event, current)
-    title, place = _cut(event.text) or "", _cut(event.ort)
+    title = _cut(event.text) or ""
+    place = _cut(event.ort)
     if event.anonymised:
-        title, place = ANONYMISED_TITLE, None
+        title = ANONYMISED_TITLE
+        place = None
     body: dict[str, Any] = {
         "summary": title,
         "description": _description(event, current),
@@ -81,7 +83,7 @@ def google_body(
         body["transparency"] = "opaque"
     if event.anonymised:
         body["visibility"] = "private"
-    elif ours or _was_anonymised(current):
+    elif is_own or _was_anonymised(current):
         body["visibility"] = "default"
     return body
 
@@ -111,13 +113,13 @@ def hide_body(fr_nr: int | None, sync_id: UUID) -> dict[str, Any]:
 
 
 def texts_body(
-    event: NormalisedEvent, fr_nr: int | None, sync_id: UUID, *, ours: bool
+    event: NormalisedEvent, fr_nr: int | None, sync_id: UUID, *, is_own: bool
 ) -> dict[str, Any]:
     """The body of a patch that leaves times and series of an event as they are; arguments as of `google_body`."""
     if event.anonymised or fr_nr is None:
         return hide_body(fr_nr, sync_id)
-    body = google_body(event, fr_nr, sync_id, ours=ours)
-    visibility = {} if ours else {"visibility": "default"}
+    body = google_body(event, fr_nr, sync_id, is_own=is_own)
+    visibility = {} if is_own else {"visibility": "default"}
     names = (*GOOGLE_NAMES.values(), "visibility", "extendedProperties")
     return {name: body[name] for name in names if name in body} | visibility
 
@@ -156,7 +158,9 @@ def _same_hours(
     event: NormalisedEvent, current: GoogleEvent | None
 ) -> tuple[datetime | date, datetime | date]:
     """Start and end, in the second of two equal hours if the event lies there already."""
-    start, end, present = event.start, event.end, _content_of(current)
+    start = event.start
+    end = event.end
+    present = _content_of(current)
     if (
         present is None
         or not isinstance(start, datetime)
@@ -172,7 +176,8 @@ def _same_hours(
 
 def _existing_fold(moment: datetime, fold: int) -> datetime:
     """The moment with that fold, if it exists twice."""
-    first, wanted = moment.replace(fold=0), moment.replace(fold=fold)
+    first = moment.replace(fold=0)
+    wanted = moment.replace(fold=fold)
     exists_twice = wanted.utcoffset() != first.utcoffset()
     return wanted if exists_twice else first
 

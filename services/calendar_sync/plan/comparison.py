@@ -41,8 +41,10 @@ class Comparison:
         advoware: NormalisedEvent,
         event: GoogleEvent | None,
     ) -> None:
-        self.pair, self.termin = pair, termin
-        self.advoware, self.event = advoware, event
+        self.pair = pair
+        self.termin = termin
+        self.advoware = advoware
+        self.event = event
         self.google = event.event if event else None
         self.persons_private = view.persons_private(pair)
         self.shown = view.settings.shown(advoware, persons_private=self.persons_private)
@@ -172,6 +174,13 @@ class Comparison:
             return True
         source_wins = self.pair.sync_strategy == "source_system_wins"
         return source_wins and self.pair.source_system == "advoware"
+
+    @property
+    def is_claimed_by_advoware(self) -> bool:
+        """Whether a Termin that came from Google may have been made one of all employees, so that Advoware decides."""
+        if not self.termin.is_for_all_employees or self.pair.source_system != "google":
+            return False
+        return self.termin.changed_at != self.pair.advoware.changed_at
 
     # -- what is to be done ---------------------------------------------------------------------------------------
 

@@ -107,11 +107,8 @@ def _plan_verdicts(view: CalendarView, judgement: Judgement) -> Iterator[Action]
 
 
 def _verdicts(view: CalendarView) -> Verdicts:
-    """What follows for the pairs of which something is missing, and for copies of ours that no row knows."""
-    leftovers: Verdicts = []
-    for event in view.marked:
-        if view.marked_as(event) == "leftover":
-            leftovers.append((view.row_of_marked(event), "delete_google"))
+    """What follows for the pairs of which something is missing, and for copies by the sync that no row knows."""
+    leftovers = _leftovers(view)
     decided = {pair.sync_id for pair, _ in leftovers}
     verdicts: Verdicts = []
     for pair in view.pairs:
@@ -121,6 +118,15 @@ def _verdicts(view: CalendarView) -> Verdicts:
         if verdict is not None:
             verdicts.append((pair, verdict))
     return verdicts + leftovers
+
+
+def _leftovers(view: CalendarView) -> Verdicts:
+    """Copies by the sync that no row knows, and of whose Termin nothing is left here."""
+    leftovers: Verdicts = []
+    for event in view.marked:
+        if view.marked_as(event) == "leftover":
+            leftovers.append((view.row_of_marked(event), "delete_google"))
+    return leftovers
 
 
 def _verdict(view: CalendarView, pair: Pair) -> Verdict | None:
@@ -170,10 +176,7 @@ def _followed_copies(view: CalendarView, verdicts: Verdicts) -> dict[Pair, Googl
     A person's copy does, so that no Termin is deleted with its original. One that we have made ourselves under another
     id of the Termin is its event as well: a run was interrupted, or a backup of the table was put back.
     """
-    own_copies: dict[int | None, GoogleEvent] = {}
-    for event in reversed(view.marked):
-        if view.may_be_leftover(event):
-            own_copies[event.fr_nr] = event
+    own_copies = _own_copies(view)
     copies: dict[Pair, GoogleEvent] = {}
     for pair, verdict in verdicts:
         copy = None
@@ -183,6 +186,15 @@ def _followed_copies(view: CalendarView, verdicts: Verdicts) -> dict[Pair, Googl
             copy = _persons_copy(view, pair)
         if copy is not None:
             copies[pair] = copy
+    return copies
+
+
+def _own_copies(view: CalendarView) -> dict[int | None, GoogleEvent]:
+    """The events that we have made and no row knows, by their Termin; of several the first."""
+    copies: dict[int | None, GoogleEvent] = {}
+    for event in reversed(view.marked):
+        if view.may_be_leftover(event):
+            copies[event.fr_nr] = event
     return copies
 
 
@@ -197,7 +209,8 @@ def _persons_copy(view: CalendarView, pair: Pair) -> GoogleEvent | None:
 
 def _held(view: CalendarView, concerned: Sequence[Pair]) -> HoldDeletions | None:
     """Why phase 3 may not go on, None if it may."""
-    settings, number = view.settings, len(concerned)
+    settings = view.settings
+    number = len(concerned)
     live_pairs = len(view.pairs)
     if number <= settings.released:
         return None
@@ -217,7 +230,7 @@ def _is_expected_termin(view: CalendarView, pair: Pair) -> bool:
 def _hide_held(view: CalendarView, pair: Pair, *, may_ask: bool) -> Iterator[Action]:
     """An appointment that may have to go, and waits for an operator: its text does not wait.
 
-    Whether it is private or another employee's by now only a direct read tells. What phase 4 hides as well, because it
+    Whether it is private or another employee's by now only a direct read shows. What phase 4 hides as well, because it
     is a pair that is not another employee's, is left to that.
     """
     in_advoware = view.in_advoware(pair)
@@ -241,21 +254,17 @@ def _plan_verdict(
     if questions:
         yield from questions
         return
-    termin = view.termine.get(pair.advoware_frnr or 0)
-    google = view.events.get(pair.google_event_id or "")
     if verdict == "soft_delete":
         yield SoftDelete(pair)
     elif verdict == "delete_google":
-        yield _delete_google(view, pair, google)
+        yield _delete_google(view, pair)
     elif copy is not None:
         yield FollowCopy(pair, copy)
         yield from plan_update(view, replace(pair, google_event_id=copy.id))
-    elif termin is not None and verdict == "delete_advoware":
-        yield DeleteAdvoware(pair, termin, "deleted in Google")
-    elif termin is not None and verdict == "recreate_google":
-        yield from _recreate_google(view, pair, termin)
-    elif google is not None:
-        yield from _recreate_advoware(view, pair, google, verdict)
+    elif verdict in {"delete_advoware", "recreate_google"}:
+        yield from _follow_termin(view, pair, verdict)
+    else:
+        yield from _recreate_advoware(view, pair, verdict)
 
 
 def _questions(view: CalendarView, pair: Pair, verdict: Verdict) -> Iterator[Action]:
@@ -270,14 +279,26 @@ def _questions(view: CalendarView, pair: Pair, verdict: Verdict) -> Iterator[Act
         yield ConfirmGoogle(pair)
 
 
-def _delete_google(
-    view: CalendarView, pair: Pair, google: GoogleEvent | None
-) -> DeleteGoogle:
+def _delete_google(view: CalendarView, pair: Pair) -> DeleteGoogle:
     reason = "deleted in Advoware"
     if view.in_advoware(pair) == "elsewhere":
         reason = "reassigned"
+    google = view.events.get(pair.google_event_id or "")
     etag = google.etag if google else pair.google.etag
     return DeleteGoogle(pair, etag, reason)
+
+
+def _follow_termin(
+    view: CalendarView, pair: Pair, verdict: Verdict
+) -> Iterator[Action]:
+    """The event is gone, and its Termin is there: it goes as well, or gets another event."""
+    termin = view.termine.get(pair.advoware_frnr or 0)
+    if termin is None:
+        return
+    if verdict == "delete_advoware":
+        yield DeleteAdvoware(pair, termin, "deleted in Google")
+    else:
+        yield from _recreate_google(view, pair, termin)
 
 
 def _recreate_google(
@@ -294,8 +315,11 @@ def _recreate_google(
 
 
 def _recreate_advoware(
-    view: CalendarView, pair: Pair, google: GoogleEvent, verdict: Verdict
+    view: CalendarView, pair: Pair, verdict: Verdict
 ) -> Iterator[Action]:
+    google = view.events.get(pair.google_event_id or "")
+    if google is None:
+        return
     event = google.event
     if isinstance(event, Untranslatable):
         yield from mark_untranslatable(event.reason, pair)

@@ -39,13 +39,14 @@ def hide(view: CalendarView, pair: Pair) -> HideGoogle:
         item for item in view.occurrences.get(event_id, ()) if item.shows_text
     ]
     undone = list(occurrences)
-    etag, has_edit = pair.google.etag, False
+    etag = pair.google.etag
+    has_edit = False
     if google is not None:
         etag = google.etag
         has_edit = is_edited(pair, google)
     if google is not None and has_edit:
         undone.insert(0, google)
-    # Once it is hidden, it cannot be told any more that its owner wanted it private.
+    # Once it is hidden, it cannot be known any more that its owner wanted it private.
     pair = replace(pair, persons_private=view.persons_private(pair))
     has_unjudged_edit = has_edit or is_uncompared(pair.google.content_hash)
     return HideGoogle(pair, etag, tuple(occurrences), tuple(undone), has_unjudged_edit)

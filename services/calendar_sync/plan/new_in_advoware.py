@@ -31,12 +31,18 @@ class _Candidates:
     """Events without a Termin that may be those of the unpaired Termine.
 
     Attributes:
-        by_fr_nr: events of ours that an earlier run did not get to remember.
+        by_fr_nr: events of the sync that an earlier run did not get to remember.
         by_content: people's events, by what they say.
     """
 
     by_fr_nr: dict[int, GoogleEvent] = field(default_factory=dict)
     by_content: dict[str, list[GoogleEvent]] = field(default_factory=dict)
+
+    def add_persons(self, event: GoogleEvent) -> None:
+        """Add a person's event, if it shows what it is about."""
+        content = event.event
+        if isinstance(content, NormalisedEvent) and not content.anonymised:
+            self.by_content.setdefault(content_hash(content), []).append(event)
 
     def take(self, termin: Termin) -> GoogleEvent | None:
         """The event of a Termin; a person's event is taken once only."""
@@ -59,7 +65,7 @@ def plan_new_in_advoware(view: CalendarView, claimed: set[str]) -> Iterator[Acti
         return
     candidates = _candidates(view, unpaired, claimed)
     for fr_nr, termin in unpaired.items():
-        # A person's event may be the original of an undecided one; a copy of ours would be the second event.
+        # A person's event may be the original of an undecided one; a copy by the sync would be the second event.
         if fr_nr not in view.past.undecided:
             yield from _plan_termin(view, termin, candidates, claimed)
 
@@ -88,26 +94,28 @@ def _candidates(
     view: CalendarView, unpaired: dict[int, Termin], claimed: set[str]
 ) -> _Candidates:
     candidates = _Candidates()
-    # Its id tells whose copy an event is, even if some program has dropped our properties.
+    # Its id says whose copy an event is, even if some program has dropped our properties.
     by_id: dict[str, int] = {}
     for fr_nr in unpaired:
         by_id[google_event_id(fr_nr, view.settings.calendar_id)] = fr_nr
     for event in sorted(view.events.values(), key=lambda event: event.id):
-        pair = view.by_event.get(event.id)
-        is_paired = pair is not None and pair.advoware_frnr is not None
-        if event.id in claimed or is_paired:
+        if event.id in claimed or view.has_termin(event):
             continue
         if event.id in by_id:
             candidates.by_fr_nr[by_id[event.id]] = event
-        elif event.fr_nr in unpaired and pair is None:
-            if event.fr_nr not in candidates.by_fr_nr or _is_awaited(view, event):
-                candidates.by_fr_nr[event.fr_nr] = event
-        elif isinstance(event.event, NormalisedEvent) and not event.event.anonymised:
-            same_content = candidates.by_content.setdefault(
-                content_hash(event.event), []
-            )
-            same_content.append(event)
+        elif event.fr_nr in unpaired and event.id not in view.by_event:
+            _add_marked(view, candidates, event.fr_nr, event)
+        else:
+            candidates.add_persons(event)
     return candidates
+
+
+def _add_marked(
+    view: CalendarView, candidates: _Candidates, fr_nr: int, event: GoogleEvent
+) -> None:
+    """An event that names a Termin; of several the one that a row waits for, else the first."""
+    if fr_nr not in candidates.by_fr_nr or _is_awaited(view, event):
+        candidates.by_fr_nr[fr_nr] = event
 
 
 def _is_awaited(view: CalendarView, event: GoogleEvent) -> bool:
@@ -127,17 +135,31 @@ def _adopt(
 
     A person's event with the Termin's content is either our own POST before a crash, or was entered twice by people.
     """
-    own_id = google_event_id(termin.fr_nr, view.settings.calendar_id)
-    is_own_copy = google.fr_nr is not None or google.id == own_id
-    is_persons = not is_own_copy and view.may_post() and not termin.is_for_all_employees
-    source: SourceSystem = "google" if is_persons else "advoware"
-    shown = view.settings.shown(event, persons_private=is_persons and google.is_private)
-    has_same_content = content_hash(shown) == content_hash(google.event)
-    is_equal = google.fr_nr == termin.fr_nr and has_same_content
-    # Occurrences that were changed cannot be written away: once it is a pair, the event is replaced.
-    has_occurrences = google.id in view.occurrences
-    write = not has_occurrences and (not is_equal or google.has_foreign_text)
+    source = _source(view, termin, google)
+    is_kept_private = source == "google" and google.is_private
+    shown = view.settings.shown(event, persons_private=is_kept_private)
     waiting = view.by_event.get(google.id)
     if waiting is not None and pair is not None and waiting.sync_id != pair.sync_id:
         yield SoftDelete(pair)  # first: a Termin has one live row
+    write = _has_to_be_written(view, termin, google, shown)
     yield AdoptGoogle(termin, google, shown, source, write, waiting or pair)
+
+
+def _source(view: CalendarView, termin: Termin, google: GoogleEvent) -> SourceSystem:
+    """Where the event comes from: the sync's own shows the Termin, a person's is the Termin's original."""
+    own_id = google_event_id(termin.fr_nr, view.settings.calendar_id)
+    is_own_copy = google.fr_nr is not None or google.id == own_id
+    if is_own_copy or termin.is_for_all_employees or not view.may_post():
+        return "advoware"
+    return "google"
+
+
+def _has_to_be_written(
+    view: CalendarView, termin: Termin, google: GoogleEvent, shown: NormalisedEvent
+) -> bool:
+    # Occurrences that were changed cannot be written away: once it is a pair, the event is replaced.
+    if google.id in view.occurrences:
+        return False
+    has_same_content = content_hash(shown) == content_hash(google.event)
+    is_equal = google.fr_nr == termin.fr_nr and has_same_content
+    return not is_equal or google.has_foreign_text

@@ -18,6 +18,7 @@ from services.calendar_sync.model import (
     PostAdvoware,
     RememberPending,
     TakeMarksOff,
+    Termin,
 )
 from services.calendar_sync.plan.parts import known_part, mark_untranslatable
 from services.calendar_sync.view import CalendarView, is_placeholder
@@ -27,15 +28,13 @@ def plan_new_in_google(view: CalendarView, claimed: set[str]) -> Iterator[Action
     """People's events without a Termin, those among them that carry our marks by a copy."""
     marked = {event.id: view.marked_as(event) for event in view.marked}
     for event_id, google in sorted(view.events.items()):
-        pair = view.by_event.get(event_id)
-        is_paired = pair is not None and pair.advoware_frnr is not None
-        if event_id in claimed or is_paired:
+        if event_id in claimed or view.has_termin(google):
             continue
         kind = marked.get(event_id, "persons")
         if kind == "unknown":
             yield ConfirmAdvoware(view.row_of_marked(google))
         elif kind == "persons":
-            yield from _plan_persons_event(view, google, pair)
+            yield from _plan_persons_event(view, google)
     if view.may_post():
         yield from _ask_for_unlisted(view)
 
@@ -48,22 +47,34 @@ def _ask_for_unlisted(view: CalendarView) -> Iterator[Action]:
             yield ConfirmGoogle(pair)
 
 
-def _plan_persons_event(
-    view: CalendarView, google: GoogleEvent, pair: Pair | None
-) -> Iterator[Action]:
+def _plan_persons_event(view: CalendarView, google: GoogleEvent) -> Iterator[Action]:
     event = google.event
-    origin = view.origin_of(google) if view.is_hidden_copy(google) else None
+    pair = view.by_event.get(google.id)
+    origin = _hidden_origin(view, google)
     if isinstance(event, NormalisedEvent) and origin is not None:
         yield from _plan_hidden_copy(view, google, event, origin, pair)
     elif pair is None and origin is None and _has_marks_to_remove(view, google):
-        if not isinstance(event, NormalisedEvent) or view.in_window(event):
-            yield TakeMarksOff(google)  # then it is listed again, as a person's event
+        yield from _remove_marks(view, google)
     elif not isinstance(event, NormalisedEvent):
         yield from mark_untranslatable(event.reason, pair, google=google)
     elif event.anonymised or _looks_hidden(google, event):
         yield from mark_untranslatable(TEXT_UNKNOWN, pair, google=google)
     elif view.in_window(event):
         yield from _plan_readable(view, google, event, pair)
+
+
+def _hidden_origin(view: CalendarView, google: GoogleEvent) -> int | None:
+    """The Termin of whose hidden event this one is a copy."""
+    if not view.is_hidden_copy(google):
+        return None
+    return view.origin_of(google)
+
+
+def _remove_marks(view: CalendarView, google: GoogleEvent) -> Iterator[Action]:
+    """Without our marks it is listed again, as a person's event."""
+    event = google.event
+    if not isinstance(event, NormalisedEvent) or view.in_window(event):
+        yield TakeMarksOff(google)
 
 
 def _plan_readable(
@@ -106,11 +117,21 @@ def _plan_hidden_copy(
     if not view.is_asked(origin):
         yield ConfirmAdvoware(view.row_of_marked(google))
         return
+    whole = None
     termin = view.termine.get(origin) or view.elsewhere.get(origin)
-    original = known_part(termin) if termin else None
-    if termin is None or original is None or not view.may_post():
+    if termin is not None and view.may_post():
+        whole = _with_texts_of(termin, event)
+    if whole is None:
         yield from mark_untranslatable(TEXT_UNKNOWN, pair, google=google)
         return
+    shown = view.settings.shown(whole)
+    yield PostAdvoware(google, whole, shown, pair)
+
+
+def _with_texts_of(termin: Termin, event: NormalisedEvent) -> NormalisedEvent | None:
+    """The event with the texts of the Termin; None: they are not known."""
+    original = known_part(termin)
+    if original is None:
+        return None
     texts = {name: getattr(original, name) for name in TEXTS}
-    whole = replace(event, **texts, anonymised=False, privat=termin.privat)
-    yield PostAdvoware(google, whole, view.settings.shown(whole), pair)
+    return replace(event, **texts, anonymised=False, privat=termin.privat)

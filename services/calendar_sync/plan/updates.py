@@ -18,6 +18,7 @@ from services.calendar_sync.model import (
     Pair,
     RecordFingerprints,
     ReplaceGoogle,
+    SourceSystem,
     Termin,
     Unlink,
     Untranslatable,
@@ -151,7 +152,7 @@ def _update_translatable(
 
 
 def _has_to_be_read(found: Comparison) -> bool:
-    """Whether what is remembered of an event that is not listed does not tell enough."""
+    """Whether what is remembered of an event that is not listed is not enough."""
     if found.google_hash is None:
         return True
     if found.event is not None:
@@ -179,7 +180,7 @@ def _keep_left_alone(view: CalendarView, found: Comparison) -> Iterator[Action]:
     pair = found.pair
     if found.may_be_shown_again and view.has_unlisted_occurrences(pair):
         yield ListGoogle(pair)
-    elif found.may_be_shown_again:
+    elif found.may_be_shown_again or found.is_claimed_by_advoware:
         yield ConfirmGoogle(pair)
     yield from hide_if_needed(view, pair)
 
@@ -187,7 +188,8 @@ def _keep_left_alone(view: CalendarView, found: Comparison) -> Iterator[Action]:
 def _follow_winner(
     view: CalendarView, found: Comparison, google: NormalisedEvent | None
 ) -> Iterator[Action]:
-    pair, event = found.pair, found.event
+    pair = found.pair
+    event = found.event
     winner = found.winner(may_write=view.may_write(pair))
     if winner == "advoware":
         yield from _put_back(view, found)
@@ -239,7 +241,8 @@ def _put_back(view: CalendarView, found: Comparison) -> Iterator[Action]:
     Google lists an occurrence by itself even if only its colour is another one. It then has a text of its own, and
     perhaps times of its own, which do not change with those of the series.
     """
-    pair, event = found.pair, found.event
+    pair = found.pair
+    event = found.event
     if found.is_series and not view.google.full:
         yield ListGoogle(pair)
     elif event is None or not found.is_series or not found.occurrences:
@@ -270,24 +273,38 @@ def _update_untranslatable(
     if event is None:
         return
     is_excepted = has_exceptions(google.reason)
-    is_news = found.is_changed or (is_excepted and found.belongs_to_advoware)
-    winner = None
-    if is_news:
-        winner = found.winner(may_write=view.may_write(found.pair))
-    if winner == "advoware" and is_excepted:
-        yield _replace_series(view, found, event)
+    is_news = found.is_changed or found.is_claimed_by_advoware
+    if is_excepted and found.belongs_to_advoware:
+        is_news = True
+    if not is_news:
+        yield from _mark_pair(found, google)
+        yield from _show_or_hide(view, found)
         return
-    if winner == "advoware":
+    winner = found.winner(may_write=view.may_write(found.pair))
+    if winner != "advoware":
+        yield from _take_known_part(found, event, google, winner)
+        yield from _show_or_hide(view, found)
+    elif is_excepted:
+        yield _replace_series(view, found, event)
+    else:
         yield from _put_back(view, found)
+
+
+def _take_known_part(
+    found: Comparison,
+    event: GoogleEvent,
+    google: Untranslatable,
+    winner: SourceSystem | None,
+) -> Iterator[Action]:
+    """Copy what Advoware can hold of Google's edit; without permission it waits."""
+    if winner is None:
+        yield from mark_untranslatable(WAITS_FOR_PERMISSION, found.pair)
         return
     known = _with_title(overlay(found.advoware, google), found.advoware)
-    if winner == "google" and content_hash(known) != found.advoware_hash:
+    if content_hash(known) != found.advoware_hash:
         yield UpdateAdvoware(found.pair, found.termin, event, known)
-    elif is_news and winner is None:
-        yield from mark_untranslatable(WAITS_FOR_PERMISSION, found.pair)
     else:
         yield from _mark_pair(found, google)
-    yield from _show_or_hide(view, found)
 
 
 def _replace_series(
@@ -326,7 +343,8 @@ def _mark_pair(found: Comparison, google: Untranslatable) -> Iterator[Action]:
 
 def _record(found: Comparison) -> Iterator[Action]:
     """Remember that both sides agree, if that is new."""
-    pair, event = found.pair, found.event
+    pair = found.pair
+    event = found.event
     advoware = Fingerprint(found.advoware_hash, found.termin.changed_at)
     google = pair.google
     if event is not None:

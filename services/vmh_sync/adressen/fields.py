@@ -1,7 +1,7 @@
 """The fields of a linked Adresse: what is merged, what waits for a person, and what became of a write. Pure.
 
 Stored in a `SyncState`: ``base`` holds a pair per comparable field (`services.values.merge`) and, beside the pairs,
-``standardAnschrift`` (bool), ``isActive`` (bool, what the CAdressen said last) and ``anschrift`` (the printed block as
+``standardAnschrift`` (bool), ``isActive`` (bool, what the CAdressen shows last) and ``anschrift`` (the printed block as
 last observed). ``rejected`` holds what differs and waits for a person: ``{field: {"espocrm", "advoware", "since",
 "reason"}}`` with a reason of `services.vmh_sync.adressen.problems`; besides fields there are ``anschrift``,
 ``isActive`` and ``gone``.
@@ -33,6 +33,7 @@ from services.values.merge import (
     Merge,
     Pair,
     Side,
+    Unfit,
     Unknown,
     Value,
     base_from_json,
@@ -47,12 +48,14 @@ from services.vmh_sync.store import SyncState
 Record = dict[str, Any]
 Waiting = dict[str, dict[str, Any]]
 
+#: The lines below the street; Advoware shows them in the printed block only.
+FURTHER_LINES = "weitereZeilen"
 #: The parts that a PUT changes.
 PARTS = ("strasse", "plz", "ort")
-#: What Advoware shows for the lines below the street if no one can tell from the printed block which they are.
+#: What Advoware shows for the lines below the street if the printed block does not show which they are.
 NOT_SHOWN = Unknown("nicht erkennbar")
 #: null where there was a value before.
-NOTHING_SAID = Unknown("")
+NO_VALUE = Unknown("")
 #: A value that is too long for the other side, by the side that holds it.
 _TOO_LONG: Mapping[Side, str] = {
     "espocrm": "too_long_advoware",
@@ -68,9 +71,9 @@ class FieldPlan:
 
     Attributes:
         espocrm, advoware: what both sides say.
-        base: what they said when they were last settled.
+        base: what they held when they were last settled.
         plan: the merge of these.
-        known: the values that Advoware has, as far as anybody knows.
+        known: the values that Advoware has, as far as is known.
         hidden: the fields that Advoware does not show so that we understand them; ``advoware`` is what it showed last.
         to_advoware, to_espocrm: what is written.
         addressee, old_block: what the printed block is made of; ``old_block`` is None if Advoware shows none at all.
@@ -103,9 +106,8 @@ class FieldPlan:
         for name, pair in self.base.items():
             last[name] = pair.advoware
             sent[name] = pair.espocrm
-        return changed_block(
-            self.old_block, self.addressee, (self.known, last, sent), new
-        )
+        versions = (self.known, last, sent)
+        return changed_block(self.old_block, self.addressee, versions, new)
 
     @property
     def street(self) -> dict[str, Value]:
@@ -125,59 +127,79 @@ def plan_fields(
 ) -> FieldPlan:
     """Merge what both sides of a pair say."""
     read = _read(row, adresse, state)
-    espocrm, advoware, base = read.espocrm, read.advoware, read.base
+    plan = merge(read.base, read.espocrm, read.advoware, unfit=_unfit_of(row, read))
+    to_espocrm: Mapping[str, Value] = {}
+    if direction == "both":
+        to_espocrm = plan.to_espocrm
+    settled = _settled_now(plan, read, to_espocrm)
+    old_block = None
+    if BLOCK in adresse or state.base.get(BLOCK):
+        old_block = observed_block(adresse, state)
+    merged = FieldPlan(
+        read.espocrm,
+        read.advoware,
+        read.base,
+        plan,
+        known=_known(read.advoware, read.base),
+        to_advoware=plan.to_advoware,
+        hidden=frozenset(read.hidden),
+        to_espocrm=to_espocrm,
+        addressee=addressee_of(beteiligter),
+        old_block=old_block,
+        settled=settled,
+        waiting={
+            **_hidden_entries(read, state, now),
+            **_still_waiting(state, adresse, settled),
+            **_held_entries(plan, state, now),
+            **_unknown_at_first(read, state, now),
+        },
+    )
+    if not plan.to_advoware:
+        return merged
+    if _hides(merged, adresse, state):
+        return _put_off(merged, state, now)
+    return _with_block(merged, state, now)
 
+
+def _unfit_of(row: Record, read: _Reading) -> Unfit:
+    """What says why a side cannot hold a value."""
     erased = _mapper.erased(row)
 
     def unfit(side: Side, name: str, value: Value) -> str | None:
         if name in erased:
             return "erased"
-        if side == "advoware" and name not in WRITABLE_FIELDS:
+        if side == "espocrm":
+            return _mapper.unfit(side, name, value, read.advoware)
+        if name not in WRITABLE_FIELDS:
             return "read_only"
-        return _mapper.unfit(
-            side, name, value, espocrm if side == "advoware" else advoware
-        )
+        return _mapper.unfit(side, name, value, read.espocrm)
 
-    plan = merge(base, espocrm, advoware, unfit=unfit)
+    return unfit
+
+
+def _settled_now(
+    plan: Merge, read: _Reading, to_espocrm: Mapping[str, Value]
+) -> dict[str, Pair]:
+    """What is settled by this run; what is not written to EspoCRM now is left to the next one."""
     settled = dict(plan.settled)
-    to_espocrm = plan.to_espocrm if direction == "both" else {}
-    for name in plan.to_espocrm.keys() - to_espocrm.keys():  # left to the next run
+    for name in plan.to_espocrm.keys() - to_espocrm.keys():
         settled.pop(name)
-        if name in base:
-            settled[name] = base[name]
-    waiting = _hidden_entries(read, state, now) | _still_waiting(
-        state, adresse, settled
-    )
-    waiting |= {held.field: entry(state, held.field, Pair(held.espocrm, held.advoware), reason_of(held), now)
-                for held in plan.held}  # fmt: skip
-    waiting |= _unknown_at_first(state, base, espocrm, advoware, now)
-    merged = FieldPlan(
-        espocrm,
-        advoware,
-        base,
-        plan,
-        known=_known(advoware, base),
-        to_advoware=plan.to_advoware,
-        hidden=frozenset(read.hidden),
-        to_espocrm=to_espocrm,
-        addressee=addressee_of(beteiligter),
-        old_block=observed_block(adresse, state)
-        if BLOCK in adresse or state.base.get(BLOCK)
-        else None,
-        settled=settled,
-        waiting=waiting,
-    )
-    if not plan.to_advoware:
-        return merged
-    return (
-        _put_off(merged, state, now)
-        if _hides(merged, adresse, state)
-        else _with_block(merged, state, now)
-    )
+        if name in read.base:
+            settled[name] = read.base[name]
+    return settled
+
+
+def _held_entries(plan: Merge, state: SyncState, now: datetime) -> Waiting:
+    """The fields with an edit that cannot arrive."""
+    waiting: Waiting = {}
+    for held in plan.held:
+        pair = Pair(held.espocrm, held.advoware)
+        waiting[held.field] = entry(state, held.field, pair, reason_of(held), now)
+    return waiting
 
 
 def _hidden_entries(read: _Reading, state: SyncState, now: datetime) -> Waiting:
-    """The fields in which Advoware says something that EspoCRM cannot hold, or nothing where it said something."""
+    """The fields in which Advoware says something that EspoCRM cannot hold, or nothing where there was something."""
     waiting: Waiting = {}
     for name, shown in read.hidden.items():
         pair = Pair(read.espocrm.get(name), shown)
@@ -186,17 +208,11 @@ def _hidden_entries(read: _Reading, state: SyncState, now: datetime) -> Waiting:
     return waiting
 
 
-def _unknown_at_first(
-    state: SyncState,
-    base: Mapping[str, Pair],
-    espocrm: Mapping[str, Value],
-    advoware: Mapping[str, Value],
-    now: datetime,
-) -> Waiting:
+def _unknown_at_first(read: _Reading, state: SyncState, now: datetime) -> Waiting:
     """The fields of a pair that is compared for the first time in which one side says what the other cannot hold."""
     waiting: Waiting = {}
-    for name in (espocrm.keys() & advoware.keys()) - base.keys():
-        pair = Pair(espocrm[name], advoware[name])
+    for name in (read.espocrm.keys() & read.advoware.keys()) - read.base.keys():
+        pair = Pair(read.espocrm[name], read.advoware[name])
         if is_same(*pair) or pair.advoware == NOT_SHOWN:
             continue
         if isinstance(pair.espocrm, Unknown):
@@ -208,13 +224,13 @@ def _unknown_at_first(
 
 def _hides(plan: FieldPlan, adresse: Record, state: SyncState) -> bool:
     """Whether Advoware does not show what a PUT would overwrite: it may be a user's edit."""
-    unknown = {
-        name for name in plan.to_advoware if isinstance(plan.advoware[name], Unknown)
-    } - {"weitereZeilen"}
-    is_block_hidden = block_of(adresse) is None and bool(observed_block(adresse, state))
-    return (
-        bool(unknown) or is_block_hidden or not plan.hidden.isdisjoint(plan.to_advoware)
-    )
+    if block_of(adresse) is None and observed_block(adresse, state):
+        return True
+    for name in plan.to_advoware:
+        is_unknown = isinstance(plan.advoware[name], Unknown)
+        if name in plan.hidden or (is_unknown and name != FURTHER_LINES):
+            return True
+    return False
 
 
 def _put_off(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
@@ -273,18 +289,18 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
 
     So an unknown value neither becomes part of the base nor looks like an edit when the known one is back.
     """
-    espocrm, advoware = (
-        _mapper.comparable_from_espocrm(row),
-        _mapper.comparable_from_advoware(adresse),
-    )
-    base, unsaid = base_from_json(state.base), _mapper.unsaid(adresse)
+    espocrm = _mapper.comparable_from_espocrm(row)
+    advoware = _mapper.comparable_from_advoware(adresse)
+    base = base_from_json(state.base)
+    unsaid = _mapper.unsaid(adresse)
     hidden: dict[str, Unknown] = {}
-    for name in (advoware.keys() & base.keys()) - {"weitereZeilen"}:
+    for name in (advoware.keys() & base.keys()) - {FURTHER_LINES}:
         shown, last = advoware[name], base[name].advoware
         if name in unsaid and last is not None and espocrm.get(name) is not None:
-            shown = NOTHING_SAID
+            shown = NO_VALUE
         if isinstance(shown, Unknown) and not is_same(shown, last):
-            hidden[name], advoware[name] = shown, last
+            hidden[name] = shown
+            advoware[name] = last
     _read_further_lines(advoware, base, unsaid)
     return _Reading(espocrm, advoware, base, hidden)
 
@@ -292,14 +308,15 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
 def _read_further_lines(
     advoware: dict[str, Value], base: dict[str, Pair], unsaid: Collection[str]
 ) -> None:
-    """The lines below the street; as last seen if the printed block does not show which they are."""
-    name = "weitereZeilen"
-    if name not in advoware:
-        advoware[name] = base[name].advoware if name in base else NOT_SHOWN
-    elif name in unsaid and name in base:
-        advoware[name] = base[name].advoware
-    elif name in base and base[name].advoware == NOT_SHOWN:
-        del base[name]  # now that they are shown: as at the first sync
+    """The lines below the street; as last read if the printed block does not show which they are."""
+    known = base.get(FURTHER_LINES)
+    is_shown = FURTHER_LINES in advoware
+    if known is None:
+        advoware.setdefault(FURTHER_LINES, NOT_SHOWN)
+    elif not is_shown or FURTHER_LINES in unsaid:
+        advoware[FURTHER_LINES] = known.advoware
+    elif known.advoware == NOT_SHOWN:
+        del base[FURTHER_LINES]  # now that they are shown: as at the first sync
 
 
 def _known(advoware: Mapping[str, Value], base: Mapping[str, Pair]) -> dict[str, Value]:
@@ -311,23 +328,31 @@ def _known(advoware: Mapping[str, Value], base: Mapping[str, Pair]) -> dict[str,
 def _still_waiting(
     state: SyncState, adresse: Record, settled: Mapping[str, Pair]
 ) -> Waiting:
-    """The entries whose difference is the same as when it was told."""
-    told = state.rejected.get(BLOCK)
-    block_waits = told is not None and lines_of(told["advoware"]) == lines_of(
-        observed_block(adresse, state)
-    )
-    waiting: Waiting = {BLOCK: dict(told)} if told is not None and block_waits else {}
+    """The entries whose difference is the same as when it was reported."""
+    waiting: Waiting = {}
+    block = state.rejected.get(BLOCK)
+    if block is not None:
+        now = observed_block(adresse, state)
+        if lines_of(block["advoware"]) == lines_of(now):
+            waiting[BLOCK] = dict(block)
     for name, known in state.rejected.items():
         pair = settled.get(name)
-        if pair is None or is_same(*pair) or {**known, **pair_to_json(pair)} != known:
+        if pair is None or not _is_same_difference(pair, known):
             continue
-        if known.get("reason") != "block" or block_waits:
+        if known.get("reason") != "block" or BLOCK in waiting:
             waiting[name] = dict(known)
     return waiting
 
 
+def _is_same_difference(pair: Pair, known: Mapping[str, Any]) -> bool:
+    """Whether the sides differ, and as an entry says that they do."""
+    if is_same(*pair):
+        return False
+    return {**known, **pair_to_json(pair)} == known
+
+
 def observed_block(adresse: Mapping[str, Any], state: SyncState) -> str:
-    """The printed block; the one seen last if Advoware shows none at all."""
+    """The printed block; the one read last if Advoware shows none at all."""
     block = block_of(adresse)
     if block is None:
         return str(state.base.get(BLOCK) or "")
@@ -348,7 +373,7 @@ def _with_block(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
 
 def _block_waits(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
     """The plan with the printed block left as it is, and with it the lines below the street."""
-    name = "weitereZeilen"
+    name = FURTHER_LINES
     old = plan.old_block or ""
     settled = dict(plan.settled)
     waiting = dict(plan.waiting)
@@ -366,7 +391,7 @@ def _block_waits(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
 
 def put_names(plan: FieldPlan) -> list[str]:
     """The fields that a PUT changes, each of which Advoware may refuse."""
-    names = [name for name in plan.to_advoware if name != "weitereZeilen"]
+    names = [name for name in plan.to_advoware if name != FURTHER_LINES]
     if plan.old_block is not None:
         names.append(BLOCK)
     return names
@@ -383,10 +408,10 @@ def put_body(plan: FieldPlan, adresse: Record, names: Collection[str]) -> Record
         if not isinstance(adresse.get(name), str):
             body.pop(name, None)
     for name in names:
-        if name in plan.to_advoware and name != "weitereZeilen":
+        if name in plan.to_advoware and name != FURTHER_LINES:
             body[name] = plan.to_advoware[name] or ""
     if BLOCK in names:
-        block = plan.block({*names, "weitereZeilen"})
+        block = plan.block({*names, FURTHER_LINES})
         if block is not None:
             body[BLOCK] = block
     return body
@@ -402,7 +427,7 @@ def after_put(
     left_out: Mapping[str, str],
     now: datetime,
 ) -> FieldPlan:
-    """The plan after its PUT: what Advoware did not take, or stores differently, is settled as it is and told.
+    """The plan after its PUT: what Advoware did not take, or stores differently, is settled as it is and reported.
 
     ``left_out`` are the fields that were left out because Advoware refused the whole object with them, and its words.
     """
@@ -410,48 +435,56 @@ def after_put(
         plan = _block_waits(plan, state, now)
     stored = _mapper.comparable_from_advoware(answer)
     after = {**plan.espocrm, **plan.to_espocrm}
-    before = {
-        name: value for name, value in plan.advoware.items() if name in plan.to_advoware
-    }
     settled = dict(plan.settled)
     waiting = dict(plan.waiting)
     for name, words in left_out.items():
         if name in plan.to_advoware:
-            shown = stored.get(name, plan.advoware.get(name))
-            pair = settled[name] = Pair(after.get(name), shown)
-            waiting[name] = entry(
-                state, name, pair, "value_refused", now, **_said(words)
+            pair = Pair(after.get(name), stored.get(name, plan.advoware.get(name)))
+            settled[name] = pair
+            waiting[name] = _entry_in_words(
+                state, name, pair, "value_refused", words, now
             )
-    sent = _sent_to_advoware(plan)
-    compared = {name: value for name, value in sent.items() if name not in left_out}
-    refused, altered = compare_after_write(compared, before, stored, side="advoware")
-    for name in (*refused, *altered):
-        settled[name] = Pair(after.get(name), stored[name])
+    for name, reason in _not_as_sent(plan, stored, left_out).items():
+        pair = Pair(after.get(name), stored[name])
+        settled[name] = pair
         waiting.pop(name, None)
-        if not is_same(*settled[name]):
-            reason = "altered_advoware"
-            if name in refused:
-                reason = "refused"
-            waiting[name] = entry(state, name, settled[name], reason, now)
+        if not is_same(*pair):
+            waiting[name] = entry(state, name, pair, reason, now)
     return replace(plan, settled=settled, waiting=waiting)
+
+
+def _not_as_sent(
+    plan: FieldPlan, stored: Mapping[str, Value], left_out: Collection[str]
+) -> dict[str, str]:
+    """The fields that Advoware stores otherwise than they were sent: ``refused`` or ``altered_advoware``."""
+    before = {name: plan.advoware[name] for name in plan.to_advoware}
+    sent = _without(_sent_to_advoware(plan), left_out)
+    refused, altered = compare_after_write(sent, before, stored, side="advoware")
+    reasons = dict.fromkeys(refused, "refused")
+    for name in altered:
+        reasons.setdefault(name, "altered_advoware")
+    return reasons
+
+
+def _without(sent: Mapping[str, Value], left_out: Collection[str]) -> dict[str, Value]:
+    return {name: value for name, value in sent.items() if name not in left_out}
 
 
 def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
     """All that a PUT says, the unchanged parts included: Advoware may store these differently as well."""
     parts = list(PARTS)
     if plan.old_block is not None:
-        parts.append("weitereZeilen")
-    sent = {}
+        parts.append(FURTHER_LINES)
+    all_parts = dict(plan.to_advoware)
     for name in parts:
         if plan.advoware.get(name) is not None:
-            sent[name] = plan.advoware[name]
-    sent.update(plan.to_advoware)
+            all_parts.setdefault(name, plan.advoware[name])
     unsent = plan.hidden | (plan.plan.to_espocrm.keys() - plan.to_espocrm.keys())
-    return {
-        name: value
-        for name, value in sent.items()
-        if name not in unsent and not isinstance(value, Unknown)
-    }
+    sent = {}
+    for name, value in all_parts.items():
+        if name not in unsent and not isinstance(value, Unknown):
+            sent[name] = value
+    return sent
 
 
 def after_update(
@@ -463,30 +496,35 @@ def after_update(
 ) -> FieldPlan:
     """The plan after EspoCRM's update, likewise; ``left_out`` are the comparable fields that EspoCRM refused."""
     stored = _mapper.comparable_from_espocrm(written)
-    sent = dict(plan.to_espocrm)
-    if any(name in sent for name in STREET):
-        sent |= plan.street
-    settled, waiting = dict(plan.settled), dict(plan.waiting)
-    compared = {name: value for name, value in sent.items() if name not in left_out}
-    refused, altered = compare_after_write(
-        compared, plan.espocrm, stored, side="espocrm"
-    )
-    reasons = {
-        **dict.fromkeys(altered, "altered_espocrm"),
-        **dict.fromkeys(refused, "value_refused_espocrm"),
-    }
-    reasons |= {
-        name: "value_refused_espocrm" for name in left_out if name in plan.to_espocrm
-    }
-    for name, reason in reasons.items():
-        advoware = (
-            settled[name].advoware if name in settled else plan.advoware.get(name)
-        )
-        settled[name] = Pair(stored.get(name, plan.espocrm.get(name)), advoware)
+    settled = dict(plan.settled)
+    waiting = dict(plan.waiting)
+    for name, reason in _not_as_updated(plan, stored, left_out).items():
+        advoware = plan.advoware.get(name)
+        if name in settled:
+            advoware = settled[name].advoware
+        pair = Pair(stored.get(name, plan.espocrm.get(name)), advoware)
+        settled[name] = pair
         waiting.pop(name, None)
-        if not is_same(*settled[name]):
-            waiting[name] = entry(state, name, settled[name], reason, now)
+        if not is_same(*pair):
+            waiting[name] = entry(state, name, pair, reason, now)
     return replace(plan, settled=settled, waiting=waiting)
+
+
+def _not_as_updated(
+    plan: FieldPlan, stored: Mapping[str, Value], left_out: Collection[str]
+) -> dict[str, str]:
+    """The fields that EspoCRM stores otherwise than they were sent, or has refused."""
+    sent = dict(plan.to_espocrm)
+    if not sent.keys().isdisjoint(STREET):
+        sent |= plan.street
+    refused, altered = compare_after_write(
+        _without(sent, left_out), plan.espocrm, stored, side="espocrm"
+    )
+    reasons = dict.fromkeys(altered, "altered_espocrm")
+    for name in (*refused, *left_out):
+        if name in refused or name in plan.to_espocrm:
+            reasons[name] = "value_refused_espocrm"
+    return reasons
 
 
 def after_create(
@@ -503,17 +541,27 @@ def after_create(
     """
     settled: dict[str, Pair] = {}
     waiting: Waiting = {}
-    receiver = advoware if side == "advoware" else espocrm
     for name in espocrm.keys() & advoware.keys():
-        settled[name] = Pair(espocrm[name], advoware[name])
-        if is_same(*settled[name]):
+        pair = Pair(espocrm[name], advoware[name])
+        settled[name] = pair
+        if is_same(*pair):
             continue
-        dropped = {"advoware": "refused", "espocrm": "value_refused_espocrm"}[side]
-        reason, words = (dropped if receiver[name] is None else f"altered_{side}"), ""
-        reason, words = left_out.get(name, (reason, words))
-        waiting[name] = entry(state, name, settled[name], reason, now, **_said(words))
+        reason, words = left_out.get(name, (_reason_after_create(side, pair), ""))
+        waiting[name] = _entry_in_words(state, name, pair, reason, words, now)
     return settled, waiting
 
 
-def _said(words: str) -> dict[str, str]:
-    return {"words": words} if words else {}
+def _reason_after_create(side: Side, pair: Pair) -> str:
+    """Why a field differs that was sent: it is empty in the new record, or stored differently."""
+    if side == "advoware":
+        return "refused" if pair.advoware is None else "altered_advoware"
+    return "value_refused_espocrm" if pair.espocrm is None else "altered_espocrm"
+
+
+def _entry_in_words(
+    state: SyncState, name: str, pair: Pair, reason: str, words: str, now: datetime
+) -> dict[str, Any]:
+    """An `entry` with the words of the receiver, if there are any."""
+    if not words:
+        return entry(state, name, pair, reason, now)
+    return entry(state, name, pair, reason, now, words=words)

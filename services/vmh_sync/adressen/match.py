@@ -248,18 +248,26 @@ def _with_rest(
     owners = _owners_outside(rows, observed)
     for adresse in rest:
         owner = owners.get(observed.link_of(adresse))
-        # A mark that names a row already paired with another Adresse was copied by a user: a new address.
-        mark = observed.marked_row(adresse)
-        if owner is not None:
-            result.vanished[owner] = adresse
-        elif mark is None or mark in rows:
-            result.new_adressen.append(adresse)
+        if owner is None:
+            _sort_unlinked(observed, adresse, rows, result)
         else:
-            result.foreign.append((mark, adresse))
+            result.vanished[owner] = adresse
     for entity_id in observed.states:
         if entity_id not in rows and observed.state_of(entity_id) is not None:
             result.vanished.setdefault(entity_id, None)
     return result
+
+
+def _sort_unlinked(
+    observed: Observation, adresse: Record, rows: Collection[str], result: Match
+) -> None:
+    """An Adresse that no CAdressen is linked with: new, or marked with a CAdressen outside EspoCRM's list."""
+    mark = observed.marked_row(adresse)
+    # A mark that names a row already paired with another Adresse was copied by a user: a new address.
+    if mark is None or mark in rows:
+        result.new_adressen.append(adresse)
+    else:
+        result.foreign.append((mark, adresse))
 
 
 def _owners_outside(
@@ -349,24 +357,45 @@ class MainAddress:
 def choose_main(observed: Observation, found: Match) -> MainAddress:
     """Exactly one address is the main one: the one newly chosen in EspoCRM, else Advoware's, else EspoCRM's."""
     rows = _active_rows(found)
-    active = {row["id"] for row in rows}
-    in_espocrm = [row["id"] for row in rows if row.get("istStandard")]
-    base = _first(entity_id for entity_id in active if _was_main(observed, entity_id))
+    in_espocrm = _marked_as_main(rows)
+    base = _main_before(observed, rows)
     chosen = [entity_id for entity_id in in_espocrm if entity_id != base]
-    advoware = _main_in_advoware(found, active, chosen)
-    if advoware in chosen:
-        wanted = advoware
-    elif chosen:
-        wanted = chosen[-1]
+    advoware = _main_in_advoware(found, _ids(rows), chosen)
+    wanted = _first(in_espocrm)
+    if chosen:
+        wanted = _newly_chosen(chosen, advoware)
     elif observed.direction == "both" and advoware is not None:
         wanted = advoware
-    else:
-        wanted = _first(in_espocrm)
-    is_new = wanted in [row["id"] for row in found.new_rows]
-    if wanted == advoware or is_new:  # a POST can make it the main one
+    # A POST can make a new one the main one.
+    if wanted == advoware or wanted in _ids(found.new_rows):
         return MainAddress(wanted, wanted, is_task=False)
-    was_agreed = advoware is not None or base is not None
+    was_agreed = not (advoware is None and base is None)
     return MainAddress(wanted, base, is_task=bool(chosen) and was_agreed)
+
+
+def _newly_chosen(chosen: Sequence[str], advoware: str | None) -> str:
+    """The one of several newly chosen addresses that counts: Advoware's main address, else the latest."""
+    if advoware is not None and advoware in chosen:
+        return advoware
+    return chosen[-1]
+
+
+def _marked_as_main(rows: Iterable[Record]) -> list[str]:
+    """The ids of the rows that say that they are the main one."""
+    return [row["id"] for row in rows if row.get("istStandard")]
+
+
+def _main_before(observed: Observation, rows: Iterable[Record]) -> str | None:
+    """The row that was the main one when both sides last agreed."""
+    for row in rows:
+        state = observed.state_of(row["id"])
+        if state is not None and state.base.get(MAIN):
+            return str(row["id"])
+    return None
+
+
+def _ids(rows: Iterable[Record]) -> set[str]:
+    return {row["id"] for row in rows}
 
 
 def _active_rows(found: Match) -> list[Record]:
@@ -391,11 +420,6 @@ def _main_in_advoware(
 
 def _first(keys: Iterable[str]) -> str | None:
     return next(iter(keys), None)
-
-
-def _was_main(observed: Observation, entity_id: str) -> bool:
-    state = observed.state_of(entity_id)
-    return state is not None and bool(state.base.get(MAIN))
 
 
 def adresse_key(adresse: Mapping[str, Any]) -> str:

@@ -1,14 +1,15 @@
 """What the sync of Adressen has to do: pure functions from what was observed to a list of actions.
 
 `services.vmh_sync.adressen.match` pairs both sides. What then seems to be gone from one side is confirmed by the caller
-with a direct read, and `make_plan` turns the picture into actions: data that can be printed, tested and audited. What a
-state remembers is described in `services.vmh_sync.adressen.fields`. Problems are told again in every run, under the
-same key, until they are settled: a task that could not be created is so created later, and none is created twice.
+with a direct read, and `make_plan` turns what was observed into actions: data that can be printed, tested and audited.
+What a state remembers is described in `services.vmh_sync.adressen.fields`. Problems are reported again in every run,
+under the same key, until they are settled: a task that could not be created is so created later, and none is created
+twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -49,6 +50,9 @@ from services.vmh_sync.adressen.problems import (
 from services.vmh_sync.result import Problem
 from services.vmh_sync.store import SyncState
 
+#: What waits for a person, as a state remembers it (`services.vmh_sync.adressen.fields`).
+Rejected = Mapping[str, Mapping[str, Any]]
+
 _mapper = AdressenMapper()
 
 
@@ -83,7 +87,7 @@ class Settle:
         status: the ``syncStatus`` that the CAdressen shall show; empty: by what waits.
         changes: for the audit, besides those of ``fields``.
         left_out: the fields that a receiver has refused.
-        lost: what is told before it is overwritten in Advoware.
+        lost: what is reported before it is overwritten in Advoware.
     """
 
     row: Record
@@ -99,22 +103,21 @@ class Settle:
     @property
     def shown_status(self) -> str:
         """The ``syncStatus`` that the CAdressen shall show."""
-        entries = self.state.rejected.items()
-        waits = any(
-            (is_field(name) or name == MAIN) and item.get("reason") != "erased"
-            for name, item in entries
-        )
-        return self.status or ("conflict" if waits else "clean")
+        if self.status:
+            return self.status
+        for name, item in self.state.rejected.items():
+            is_shown = is_field(name) or name == MAIN
+            if is_shown and item.get("reason") != "erased":
+                return "conflict"
+        return "clean"
 
     @property
     def espocrm(self) -> Record:
         """The attributes for EspoCRM, without the sync fields."""
         if self.fields is None:
             return self.attributes
-        return {
-            **_mapper.to_espocrm(self.fields.to_espocrm, self.fields.street),
-            **self.attributes,
-        }
+        written = _mapper.to_espocrm(self.fields.to_espocrm, self.fields.street)
+        return {**written, **self.attributes}
 
 
 @dataclass(frozen=True)
@@ -155,70 +158,70 @@ def make_plan(
     ``confirmed`` are those of `unconfirmed` whose absence a direct read has confirmed; the others are left alone.
     ``elsewhere`` are those among them that belong to another CBeteiligte now.
     """
-    doubtful, moved = unconfirmed(observed, found) - set(confirmed), set(elsewhere)
+    doubtful = unconfirmed(observed, found) - set(confirmed)
+    moved = set(elsewhere)
     main = choose_main(observed, found)
-    actions: list[Action] = [
-        _planned(
-            {"id": entity_id},
-            _remember_deleted,
-            observed,
-            entity_id,
-            adresse,
-            entity_id in moved,
-        )
-        for entity_id, adresse in found.vanished.items()
-        if entity_id not in doubtful
-    ]
-    actions += [
-        _planned(row, _settle_pair, observed, main, row, adresse)
-        for row, adresse in found.pairs
-    ]
-    for row in found.missing:
-        if row["id"] not in doubtful and (
-            observed.direction == "both" or not _is_newly_gone(observed, row)
-        ):
-            actions.append(_planned(row, _settle_missing, observed, row))
+    actions: list[Action] = []
+
+    def add(record: Record, plan: Callable[..., Action], *arguments: Any) -> None:
+        try:
+            actions.append(plan(*arguments))
+        except Exception as error:  # noqa: BLE001 - one odd record must not stop the others
+            actions.append(Broken(record, error))
+
+    for entity_id, adresse in found.vanished.items():
+        if entity_id not in doubtful:
+            is_moved = entity_id in moved
+            record = {"id": entity_id}
+            add(record, _remember_deleted, observed, entity_id, adresse, is_moved)
+    for row, adresse in found.pairs:
+        add(row, _settle_pair, observed, main, row, adresse)
+    for row in _missing_to_settle(observed, found, doubtful):
+        add(row, _settle_missing, observed, row)
     for row in found.new_rows:
-        actions.append(_planned(row, _create_adresse, row, main.wanted == row["id"]))
-    for adresse in found.new_adressen if observed.direction == "both" else ():
-        is_main = main.wanted == adresse_key(adresse)
-        actions.append(_planned(adresse, _create_cadressen, observed, adresse, is_main))
+        add(row, _create_adresse, row, main.wanted == row["id"])
+    if observed.direction == "both":
+        for adresse in found.new_adressen:
+            is_main = main.wanted == adresse_key(adresse)
+            add(adresse, _create_cadressen, observed, adresse, is_main)
     return actions
 
 
-def _planned(record: Record, plan: Callable[..., Action], *arguments: Any) -> Action:
-    try:
-        return plan(*arguments)
-    except Exception as error:  # noqa: BLE001 - one odd record must not stop the others
-        return Broken(record, error)
+def _missing_to_settle(
+    observed: Observation, found: Match, doubtful: Collection[str]
+) -> list[Record]:
+    """The CAdressen without their Adresse; towards Advoware, those that are newly gone wait for another run."""
+    rows = [row for row in found.missing if row["id"] not in doubtful]
+    if observed.direction == "both":
+        return rows
+    return [row for row in rows if not _is_newly_gone(observed, row)]
 
 
 def _create_adresse(row: Record, is_main: bool) -> CreateAdresse | Ignore:
     values = _mapper.comparable_from_espocrm(row)
     if not is_active(row) or not has_content(values):
         return Ignore(row)
-    unfit = {
-        name: _mapper.unfit("advoware", name, value, values)
-        for name, value in values.items()
-    }
-    left_out = {
-        name: _reason_at_create(reason) for name, reason in unfit.items() if reason
-    }
+    left_out = {}
+    for name, value in values.items():
+        reason = _mapper.unfit("advoware", name, value, values)
+        if reason:
+            left_out[name] = _reason_at_create(reason)
     names = tuple(name for name in FIELDS if name in values and name not in left_out)
     return CreateAdresse(row, (*names, BLOCK), left_out, is_main)
 
 
 def _reason_at_create(reason: str) -> str:
-    return "unknown_espocrm" if reason == "unknown" else "too_long_advoware"
+    if reason == "unknown":
+        return "unknown_espocrm"
+    return "too_long_advoware"
 
 
 def _create_cadressen(
     observed: Observation, adresse: Record, is_main: bool
 ) -> CreateCAdressen:
     attributes = _mapper.map_advoware_to_cadressen(adresse)
-    return CreateCAdressen(
-        adresse, {**attributes, "istStandard": is_main, **observed.owner}
-    )
+    attributes = {**attributes, "istStandard": is_main, **observed.owner}
+    return CreateCAdressen(adresse, attributes)
 
 
 def unconfirmed(observed: Observation, found: Match) -> set[str]:
@@ -237,38 +240,49 @@ def _settle_pair(
     observed: Observation, main: MainAddress, row: Record, adresse: Record
 ) -> Settle:
     state = _state(observed, row, adresse)
-    active = is_active(row)
-    fields = {name: item for name, item in state.rejected.items() if is_field(name)}
-    if not active and "gone" in state.rejected and observed.direction == "both":
-        return _settle_returned(
-            observed, main, row, adresse, replace(state, rejected=fields)
-        )
-    activity = {
-        name: item for name, item in state.rejected.items() if name == "isActive"
-    }
-    # What was deactivated while Advoware did not show it has to be told once it does.
-    if state.base.get("isActive", active) != active or (activity and not active):
-        activity = {
-            "isActive": _waiting(
-                observed, state, "isActive", espocrm=active, advoware=True
-            )
-        }
-    if active:
-        return _settle_fields(
-            observed,
-            main,
-            row,
-            adresse,
-            replace(state, rejected={**fields, **activity}),
-        )
+    fields = _of_fields(state.rejected)
+    if is_active(row):
+        activity = _activity(observed, state, is_active_now=True)
+        state = replace(state, rejected={**fields, **activity})
+        return _settle_fields(observed, main, row, adresse, state)
+    if "gone" in state.rejected and observed.direction == "both":
+        state = replace(state, rejected=fields)
+        return _settle_returned(observed, main, row, adresse, state)
     # Deactivated: a person deletes it in Advoware; until then nothing is brought over to either side.
-    status = (
-        "conflict" if activity_problems(observed, row, adresse, activity) else "clean"
-    )
-    state = replace(
-        state, base={**state.base, "isActive": False}, rejected={**fields, **activity}
-    )
+    activity = _activity(observed, state, is_active_now=False)
+    status = "clean"
+    if activity_problems(observed, row, adresse, activity):
+        status = "conflict"
+    base = {**state.base, "isActive": False}
+    state = replace(state, base=base, rejected={**fields, **activity})
     return Settle(row, adresse, state, status=status)
+
+
+def _of_fields(rejected: Rejected) -> dict[str, Mapping[str, Any]]:
+    """What waits about single fields."""
+    return {name: item for name, item in rejected.items() if is_field(name)}
+
+
+def _of_whole(rejected: Rejected) -> dict[str, Mapping[str, Any]]:
+    """What waits about an Adresse as a whole."""
+    return {name: item for name, item in rejected.items() if not is_field(name)}
+
+
+def _activity(
+    observed: Observation, state: SyncState, *, is_active_now: bool
+) -> dict[str, Mapping[str, Any]]:
+    """What waits because EspoCRM does not use an address that Advoware shows, or uses it again."""
+    known = state.rejected.get("isActive")
+    has_changed = state.base.get("isActive", is_active_now) != is_active_now
+    # What was deactivated while Advoware did not show it has to be reported once it does.
+    if has_changed or (known is not None and not is_active_now):
+        item = _waiting(
+            observed, state, "isActive", espocrm=is_active_now, advoware=True
+        )
+        return {"isActive": item}
+    if known is None:
+        return {}
+    return {"isActive": known}
 
 
 def _settle_returned(
@@ -303,73 +317,70 @@ def _settle_fields(
     state: SyncState,
 ) -> Settle:
     known = observed.state_of(row["id"])
-    before = known.rejected if known is not None else {}
+    before: Rejected = {}
+    if known is not None:
+        before = known.rejected
     fields = plan_fields(
         row, adresse, state, observed.beteiligter, observed.direction, observed.now
     )
-    activity = {
-        name: item for name, item in state.rejected.items() if not is_field(name)
-    }
-    attributes = (
-        _new_block_label(row, adresse, state) if observed.direction == "both" else {}
-    )
-    is_main = main.wanted == row["id"]
-    if (
-        observed.direction == "both"
-        and main.wanted is not None
-        and bool(row.get("istStandard")) != is_main
-    ):
-        attributes["istStandard"] = is_main
-    if is_main and main.is_task:
-        told = replace(state, rejected=before)
-        activity[MAIN] = _waiting(observed, told, MAIN, espocrm=True, advoware=False)
+    rejected = _of_whole(state.rejected)
+    if main.is_task and main.wanted == row["id"]:
+        notified = replace(state, rejected=before)
+        item = _waiting(observed, notified, MAIN, espocrm=True, advoware=False)
+        rejected[MAIN] = item
     base: Record = {"isActive": True, BLOCK: observed_block(adresse, state)}
     if main.agreed is not None:
         base[MAIN] = main.agreed == row["id"]
-    action = Settle(
-        row, adresse, replace(state, base=base, rejected=activity), fields, attributes
-    )
+    state_after = replace(state, base=base, rejected=rejected)
+    attributes = _new_attributes(observed, main, row, adresse, state)
+    action = Settle(row, adresse, state_after, fields, attributes)
     action = _with_fields(action, fields)
-    lost = conflict_problems(
-        observed, row, fields, observed.now.isoformat(timespec="seconds")
-    )
+    now = observed.now.isoformat(timespec="seconds")
     return replace(
         action,
-        lost=lost,
+        lost=conflict_problems(observed, row, fields, now),
         changes=tuple(rejection_lines(row, before, action.state.rejected)),
     )
 
 
+def _new_attributes(
+    observed: Observation,
+    main: MainAddress,
+    row: Record,
+    adresse: Record,
+    state: SyncState,
+) -> Record:
+    """What a CAdressen follows besides its fields: the label of a printed block, and which address is the main one."""
+    if observed.direction != "both":
+        return {}
+    attributes = _new_block_label(row, adresse, state)
+    is_main = main.wanted == row["id"]
+    if main.wanted is not None and bool(row.get("istStandard")) != is_main:
+        attributes["istStandard"] = is_main
+    return attributes
+
+
 def _with_fields(action: Settle, fields: FieldPlan) -> Settle:
     """The action with what it remembers of its fields replaced."""
-    base = {
-        name: value for name, value in action.state.base.items() if name not in FIELDS
-    }
-    others = {
-        name: item for name, item in action.state.rejected.items() if not is_field(name)
-    }
-    state = replace(
-        action.state,
-        base={**base, **base_to_json(fields.settled)},
-        rejected={**others, **fields.waiting},
-    )
+    base = base_to_json(fields.settled)
+    for name, value in action.state.base.items():
+        if name not in FIELDS:
+            base[name] = value
+    rejected = {**_of_whole(action.state.rejected), **fields.waiting}
+    state = replace(action.state, base=base, rejected=rejected)
     return replace(action, fields=fields, state=state)
 
 
 def _new_block_label(row: Record, adresse: Record, state: SyncState) -> Record:
     """A label that shows a printed block, and was not edited since, follows it."""
     old, new = state.base.get(BLOCK), observed_block(adresse, state)
-    if (
-        not old
-        or lines_of(old) == lines_of(new)
-        or has_content(_mapper.comparable_from_advoware(adresse))
-    ):
+    if not old or lines_of(old) == lines_of(new):
         return {}
-    return (
-        {"bezeichnung": _mapper.label_of(adresse)}
-        if row.get("bezeichnung") == shortened(block_label(old))
-        else {}
-    )
+    if has_content(_mapper.comparable_from_advoware(adresse)):
+        return {}
+    if row.get("bezeichnung") != shortened(block_label(old)):
+        return {}
+    return {"bezeichnung": _mapper.label_of(adresse)}
 
 
 def settle_put(
@@ -378,19 +389,15 @@ def settle_put(
     """The action after its PUT: with Advoware's new record, and what that took differently waiting for a person."""
     if action.fields is None:
         return action
-    before = action.state.rejected
-    fields = after_put(action.fields, action.state, answer, left_out, observed.now)
-    action = _with_fields(
-        replace(action, adresse=answer, left_out=action.left_out | left_out.keys()),
-        fields,
-    )
-    state = replace(
-        action.state,
-        base={**action.state.base, BLOCK: observed_block(answer, action.state)},
-        advoware_row_id=answer.get("rowId"),
-    )
-    changes = (*action.changes, *rejection_lines(action.row, before, state.rejected))
-    return replace(action, state=state, changes=changes)
+    before = action.state
+    fields = after_put(action.fields, before, answer, left_out, observed.now)
+    all_left_out = action.left_out | left_out.keys()
+    action = replace(action, adresse=answer, left_out=all_left_out)
+    action = _with_fields(action, fields)
+    base = {**action.state.base, BLOCK: observed_block(answer, action.state)}
+    state = replace(action.state, base=base, advoware_row_id=answer.get("rowId"))
+    lines = rejection_lines(action.row, before.rejected, state.rejected)
+    return replace(action, state=state, changes=(*action.changes, *lines))
 
 
 def settle_update(
@@ -399,19 +406,13 @@ def settle_update(
     """The action after EspoCRM's update, likewise."""
     if action.fields is None:
         return action
-    before = action.state.rejected
-    fields = after_update(action.fields, action.state, written, left_out, observed.now)
+    before = action.state
+    fields = after_update(action.fields, before, written, left_out, observed.now)
     row = {**action.row, **written}
-    action = _with_fields(
-        replace(action, row=row, left_out=action.left_out | left_out.keys()), fields
-    )
-    return replace(
-        action,
-        changes=(
-            *action.changes,
-            *rejection_lines(action.row, before, action.state.rejected),
-        ),
-    )
+    all_left_out = action.left_out | left_out.keys()
+    action = _with_fields(replace(action, row=row, left_out=all_left_out), fields)
+    lines = rejection_lines(row, before.rejected, action.state.rejected)
+    return replace(action, changes=(*action.changes, *lines))
 
 
 def link_created(
@@ -426,16 +427,13 @@ def link_created(
 
     ``left_out`` says of the fields that were not sent why not: a reason and the receiver's words.
     """
-    espocrm, advoware = (
-        _mapper.comparable_from_espocrm(row),
-        _mapper.comparable_from_advoware(adresse),
-    )
+    espocrm = _mapper.comparable_from_espocrm(row)
+    advoware = _mapper.comparable_from_advoware(adresse)
+    was_main = bool(row.get("istStandard"))
+    is_main = was_main
     # Advoware makes a Beteiligter's first Adresse the main one without being asked.
-    is_main = (
-        adresse[MAIN]
-        if isinstance(adresse.get(MAIN), bool)
-        else bool(row.get("istStandard"))
-    )
+    if isinstance(adresse.get(MAIN), bool):
+        is_main = adresse[MAIN]
     state = SyncState(
         ENTITY_TYPE,
         row["id"],
@@ -459,9 +457,9 @@ def link_created(
         "old": None,
         "new": label,
     }
-    attributes = (
-        {"istStandard": is_main} if bool(row.get("istStandard")) != is_main else {}
-    )
+    attributes = {}
+    if was_main != is_main:
+        attributes["istStandard"] = is_main
     return Settle(
         row,
         adresse,
@@ -475,26 +473,30 @@ def link_created(
 
 
 def _is_newly_gone(observed: Observation, row: Record) -> bool:
-    """Whether the Adresse of an active CAdressen is missing without anybody having been told."""
+    """Whether the Adresse of an active CAdressen is missing without that having been reported."""
+    if not is_active(row):
+        return False
     state = observed.state_of(row["id"])
     if state is None:
-        return is_active(row)
-    was_reactivated = (
-        state.base.get("isActive") is False or "isActive" in state.rejected
-    )
-    return is_active(row) and not was_reactivated
+        return True
+    was_off = state.base.get("isActive") is False
+    return not was_off and "isActive" not in state.rejected
 
 
 def _settle_missing(observed: Observation, row: Record) -> Settle:
     state = _state(observed, row, None)
-    rejected = {name: item for name, item in state.rejected.items() if is_field(name)}
-    active, attributes, status = is_active(row), {}, "clean"
+    rejected = _of_fields(state.rejected)
+    base = {**state.base, "isActive": is_active(row)}
+    attributes: Record = {}
+    status = "clean"
     if _is_newly_gone(observed, row):
         rejected["gone"] = _waiting(
             observed, state, "gone", espocrm=True, advoware=None
         )
-        attributes, status, active = {"isActive": False}, "deleted_in_advoware", False
-    elif active:
+        base["isActive"] = False
+        attributes = {"isActive": False}
+        status = "deleted_in_advoware"
+    elif is_active(row):
         rejected["isActive"] = _waiting(
             observed, state, "isActive", espocrm=True, advoware=False
         )
@@ -502,57 +504,65 @@ def _settle_missing(observed: Observation, row: Record) -> Settle:
     elif "gone" in state.rejected:
         rejected["gone"] = state.rejected["gone"]
         status = "deleted_in_advoware"
-    elif (
-        state.base.get("isActive") or "isActive" in state.rejected
-    ):  # deactivated by a person: done, unless it returns
+    elif state.base.get("isActive") or "isActive" in state.rejected:
+        # Deactivated by a person: done, unless it returns.
         rejected["isActive"] = _waiting(
             observed, state, "isActive", espocrm=False, advoware=None
         )
-    state = replace(state, base={**state.base, "isActive": active}, rejected=rejected)
+    state = replace(state, base=base, rejected=rejected)
     return Settle(row, None, state, attributes=attributes, status=status)
 
 
 def _remember_deleted(
     observed: Observation, entity_id: str, adresse: Record | None, is_elsewhere: bool
 ) -> RememberDeleted:
-    state = observed.states.get(entity_id)
-    if state is None or observed.state_of(entity_id) is not None:
-        link = observed.link_of(adresse) if adresse is not None else None
-        state = replace(
-            state or SyncState(ENTITY_TYPE, entity_id, advoware_id=link),
-            deleted_at=observed.now,
-        )
-    states: tuple[SyncState, ...] = (state,)
-    if is_elsewhere and state.advoware_id is not None and LEFT_BEHIND not in entity_id:
-        states = (state, left_behind(state, observed.now))
+    states = _deleted_states(observed, entity_id, adresse, is_elsewhere)
     if adresse is None:
         return RememberDeleted(entity_id, states)
-    told = states[-1]
-    since = told.deleted_at.isoformat(timespec="seconds") if told.deleted_at else None
+    notified = states[-1]
+    since = None
+    if notified.deleted_at is not None:
+        since = notified.deleted_at.isoformat(timespec="seconds")
     problem = Problem(
         "address_delete_required",
         "CBeteiligte",
         observed.beteiligte_id,
-        f"address_delete_required:{told.entity_id}",
+        f"address_delete_required:{notified.entity_id}",
         about(observed, _mapper.label_of(adresse), since=since),
     )
     return RememberDeleted(entity_id, states, (problem,))
+
+
+def _deleted_states(
+    observed: Observation, entity_id: str, adresse: Record | None, is_elsewhere: bool
+) -> tuple[SyncState, ...]:
+    """What to remember of a CAdressen that is gone; the link that one has left behind is the last."""
+    state = observed.states.get(entity_id)
+    if state is None:
+        link = None
+        if adresse is not None:
+            link = observed.link_of(adresse)
+        state = SyncState(ENTITY_TYPE, entity_id, advoware_id=link)
+        state = replace(state, deleted_at=observed.now)
+    elif observed.state_of(entity_id) is not None:
+        state = replace(state, deleted_at=observed.now)
+    if is_elsewhere and state.advoware_id is not None and LEFT_BEHIND not in entity_id:
+        return state, left_behind(state, observed.now)
+    return (state,)
 
 
 # -- states ---------------------------------------------------------------------------------------------------------
 
 
 def _state(observed: Observation, row: Record, adresse: Record | None) -> SyncState:
-    """The state that a pair starts from; what was agreed on or told about another Adresse does not count for it."""
+    """The state that a pair starts from; what was agreed on or reported about another Adresse does not count for it."""
     state = observed.state_of(row["id"])
     if adresse is None:
-        return state or SyncState(
-            ENTITY_TYPE,
-            row["id"],
-            advoware_id=f"{observed.betnr}/{row.get('advowareId')}",
-        )
-    if state is None or state.advoware_id != observed.link_of(adresse):
-        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=observed.link_of(adresse))
+        link = f"{observed.betnr}/{row.get('advowareId')}"
+        return state or SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
+    link = observed.link_of(adresse)
+    if state is None or state.advoware_id != link:
+        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
     return replace(state, advoware_row_id=adresse.get("rowId"))
 
 
@@ -570,7 +580,7 @@ def _waiting(
     }
 
 
-# -- what is told ---------------------------------------------------------------------------------------------------
+# -- what is reported ------------------------------------------------------------------------------------------------
 
 
 def problems_of(observed: Observation, action: Settle) -> tuple[Problem, ...]:
@@ -584,9 +594,7 @@ def problems_of(observed: Observation, action: Settle) -> tuple[Problem, ...]:
 
 def changes_of(action: Settle) -> list[Mapping[str, Any]]:
     """The lines of an action for the audit."""
-    written = (
-        change_lines(action.row, action.fields, action.left_out)
-        if action.fields is not None
-        else []
-    )
+    if action.fields is None:
+        return list(action.changes)
+    written = change_lines(action.row, action.fields, action.left_out)
     return [*written, *action.changes]

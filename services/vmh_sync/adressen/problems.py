@@ -1,4 +1,4 @@
-"""What the sync of Adressen tells people and writes into the audit. Pure.
+"""What the sync of Adressen reports to people and writes into the audit. Pure.
 
 The words for reasons (`address_...` in `services.vmh_sync.problem_texts.adressen`, here without the prefix):
 ``read_only`` (only a person can change the field in Advoware), ``refused`` (Advoware did not take it without saying
@@ -11,6 +11,7 @@ so), ``value_refused`` and ``value_refused_espocrm`` (answered with a refusal), 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from services.adressen_mapper import AdressenMapper
@@ -21,7 +22,7 @@ from services.values.merge import text_of, value_from_json
 from services.vmh_sync.adressen.fields import FieldPlan, is_field
 from services.vmh_sync.adressen.match import ENTITY_TYPE, MAIN, Observation, Record
 from services.vmh_sync.notification.texts import LABELS, problem_sentence
-from services.vmh_sync.result import ActionType, Problem
+from services.vmh_sync.result import ActionType, Details, FieldLine, Problem
 
 _mapper = AdressenMapper()
 
@@ -35,31 +36,31 @@ _ACTIONS: Mapping[str, ActionType] = {
 def problem(
     observed: Observation, action_type: ActionType, row: Record, **further: Any
 ) -> Problem:
-    """A problem of a CAdressen."""
-    adresse = _mapper.label(_mapper.comparable_from_espocrm(row)) or str(
-        row.get("bezeichnung") or ""
-    )
-    return Problem(
-        action_type,
-        ENTITY_TYPE,
-        row["id"],
-        f"{action_type}:{row['id']}",
-        about(observed, adresse, **further),
-    )
+    """A problem of a CAdressen; ``further`` are attributes of its `Details`."""
+    label = _mapper.label(_mapper.comparable_from_espocrm(row))
+    details = about(observed, label or str(row.get("bezeichnung") or ""), **further)
+    key = f"{action_type}:{row['id']}"
+    return Problem(action_type, ENTITY_TYPE, row["id"], key, details)
 
 
-def about(observed: Observation, adresse: str, **further: Any) -> dict[str, Any]:
-    """The details that every problem of an address has: whose, which."""
-    names = (
-        comparable_text(observed.beteiligter.get(field))
-        for field in ("vorname", "name")
+def _manual_problem(
+    observed: Observation, row: Record, word: str, reason: str, **further: Any
+) -> Problem:
+    """A problem of a CAdressen that has its reason in its key."""
+    found = problem(observed, "general_manual_action", row, reason=reason, **further)
+    return replace(found, key=f"{word}:{row['id']}")
+
+
+def about(observed: Observation, adresse: str, **further: Any) -> Details:
+    """The details of a problem of an address: whose it is, and which."""
+    names = []
+    for field in ("vorname", "name"):
+        name = comparable_text(observed.beteiligter.get(field))
+        if name:
+            names.append(name)
+    return Details(
+        betnr=observed.betnr, name=" ".join(names), adresse=adresse, **further
     )
-    return {
-        "betnr": observed.betnr,
-        "name": " ".join(name for name in names if name),
-        "adresse": adresse,
-        **further,
-    }
 
 
 def activity_problems(
@@ -70,23 +71,19 @@ def activity_problems(
 ) -> tuple[Problem, ...]:
     """The problems of an address that is in use on one side only."""
     problems = []
-    if "gone" in rejected:
+    gone = rejected.get("gone")
+    if gone is not None:
         problems.append(
-            problem(
-                observed, "missing_in_advoware", row, since=rejected["gone"]["since"]
-            )
+            problem(observed, "missing_in_advoware", row, since=gone["since"])
         )
-    if (pair := rejected.get("isActive")) is not None:
-        if pair["espocrm"]:
-            problems.append(
-                problem(
-                    observed, "address_reactivate_required", row, since=pair["since"]
-                )
-            )
-        elif adresse is not None:
-            problems.append(
-                problem(observed, "address_delete_required", row, since=pair["since"])
-            )
+    pair = rejected.get("isActive")
+    if pair is None:
+        return tuple(problems)
+    action: ActionType = "address_delete_required"
+    if pair["espocrm"]:
+        action = "address_reactivate_required"
+    if pair["espocrm"] or adresse is not None:
+        problems.append(problem(observed, action, row, since=pair["since"]))
     return tuple(problems)
 
 
@@ -107,40 +104,40 @@ def field_problems(
 def _field_problem(
     observed: Observation, row: Record, reason: str, items: Mapping[str, Any]
 ) -> Problem:
-    if reason == "erased":  # what was erased is not written down elsewhere
-        labels = ", ".join(LABELS.get(name, name) for name in items)
-        details = {
-            "reason": "address_erased",
-            "betnr": observed.betnr,
-            "Gelöscht": labels,
-        }
-        key = f"address_erased:{row['id']}"
-        return Problem("general_manual_action", ENTITY_TYPE, row["id"], key, details)
-    # "old" is what the side shows that the edit did not reach, "new" the edit.
-    into, out_of = (
-        ("espocrm", "advoware") if reason in _INTO_ESPOCRM else ("advoware", "espocrm")
-    )
-    fields = [{"field": name, "old": shown(name, item[into]), "new": shown(name, item[out_of])}
-              for name, item in items.items()]  # fmt: skip
+    if reason == "erased":
+        return _erased_problem(observed, row, items)
     further: dict[str, Any] = {
-        "fields": fields,
+        "fields": tuple(_field_line(reason, *item) for item in items.items()),
         "since": min(item["since"] for item in items.values()),
     }
-    if words := [item["words"] for item in items.values() if item.get("words")]:
-        further["error"] = "; ".join(dict.fromkeys(words))
-    if reason in _ACTIONS:
-        own = {} if reason == "read_only" else {"reason": f"address_{reason}"}
-        return problem(observed, _ACTIONS[reason], row, **own, **further)
-    told = problem(
-        observed, "general_manual_action", row, reason=f"address_{reason}", **further
-    )
-    return Problem(
-        told.action_type,
-        told.entity_type,
-        told.entity_id,
-        f"address_{reason}:{row['id']}",
-        told.details,
-    )
+    words = [item["words"] for item in items.values() if item.get("words")]
+    if words:
+        further["further"] = {"error": "; ".join(dict.fromkeys(words))}
+    word = f"address_{reason}"
+    action = _ACTIONS.get(reason)
+    if action is None:
+        return _manual_problem(observed, row, word, word, **further)
+    if reason == "read_only":
+        return problem(observed, action, row, **further)
+    return problem(observed, action, row, reason=word, **further)
+
+
+def _erased_problem(
+    observed: Observation, row: Record, names: Iterable[str]
+) -> Problem:
+    """Without the values: what was erased is not written down elsewhere."""
+    labels = ", ".join(LABELS.get(name, name) for name in names)
+    details = Details("address_erased", observed.betnr, further={"Gelöscht": labels})
+    key = f"address_erased:{row['id']}"
+    return Problem("general_manual_action", ENTITY_TYPE, row["id"], key, details)
+
+
+def _field_line(reason: str, name: str, item: Mapping[str, Any]) -> FieldLine:
+    """What the side shows that the edit did not reach, and the edit."""
+    into, out_of = "advoware", "espocrm"
+    if reason in _INTO_ESPOCRM:
+        into, out_of = "espocrm", "advoware"
+    return FieldLine(name, old=shown(name, item[into]), new=shown(name, item[out_of]))
 
 
 _INTO_ESPOCRM = frozenset(
@@ -152,57 +149,34 @@ def conflict_problems(
     observed: Observation, row: Record, fields: FieldPlan, now: str
 ) -> tuple[Problem, ...]:
     """EspoCRM won over an edit in Advoware: a user should know what was replaced there."""
-    lost = [
-        {
-            "field": item.field,
-            "old": shown(item.field, item.advoware),
-            "new": shown(item.field, item.espocrm),
-        }
-        for item in fields.plan.conflicts
-        if item.field in fields.to_advoware
-    ]
+    lost = []
+    for item in fields.plan.conflicts:
+        if item.field in fields.to_advoware:
+            old = shown(item.field, item.advoware)
+            new = shown(item.field, item.espocrm)
+            lost.append(FieldLine(item.field, old, new))
     if not lost:
         return ()
-    told = problem(
-        observed,
-        "general_manual_action",
-        row,
-        reason="conflict",
-        fields=lost,
-        since=now,
+    found = _manual_problem(
+        observed, row, "conflict", "conflict", fields=tuple(lost), since=now
     )
-    return (
-        Problem(
-            told.action_type,
-            told.entity_type,
-            told.entity_id,
-            f"conflict:{row['id']}",
-            told.details,
-        ),
-    )
+    return (found,)
 
 
 def sentences(problems: Iterable[Problem]) -> list[str]:
     """What the CBeteiligte shows of the problems that wait; what is settled or needs nothing is not among them."""
-    return [
-        problem_sentence(item)
-        for item in problems
-        if item.action_type != "missing_in_advoware" and not _is_over(item)
-    ]
+    return [problem_sentence(item) for item in problems if _waits(item)]
 
 
-def _is_over(item: Problem) -> bool:
-    return (
-        item.details.get("reason") in {"conflict", "address_erased"}
-        or item.action_type == "address_reactivate_required"
-    )
+def _waits(item: Problem) -> bool:
+    if item.action_type in {"missing_in_advoware", "address_reactivate_required"}:
+        return False
+    return item.details.reason not in {"conflict", "address_erased"}
 
 
-def failure_sentence(
-    reason: str, *, betnr: str = "", adresse: str = "", value: str = ""
-) -> str:
+def failure_sentence(reason: str, *, adresse: str = "", value: str = "") -> str:
     """A failure in one German sentence with its code."""
-    details = {"reason": reason, "betnr": betnr, "adresse": adresse, "value": value}
+    details = Details(reason, adresse=adresse, value=value)
     return problem_sentence(
         Problem("general_manual_action", ENTITY_TYPE, "", "", details)
     )
@@ -211,7 +185,9 @@ def failure_sentence(
 def shown(name: str, stored: Any) -> Any:
     """A value, also as it is stored, as people know it."""
     value = text_of(value_from_json(stored))
-    return country_text(value or GERMANY) if name == "land" else value
+    if name == "land":
+        return country_text(value or GERMANY)
+    return value
 
 
 # -- audit ----------------------------------------------------------------------------------------------------------
@@ -226,49 +202,46 @@ def change_lines(
     row: Record, fields: FieldPlan, left_out: Iterable[str] = ()
 ) -> list[Mapping[str, Any]]:
     """One line for each value that is written."""
-    lost, unsent = {conflict.field for conflict in fields.plan.conflicts}, set(left_out)
-    changes: list[Mapping[str, Any]] = []
-    for side, written, old in (
+    sides = (
         ("advoware", fields.to_advoware, fields.advoware),
         ("espocrm", fields.to_espocrm, fields.espocrm),
-    ):
-        for name, new in sorted(written.items()):
-            if name in unsent:
-                continue
-            change = {
-                "record": name_of(row),
-                "field": name,
-                "side": side,
-                "old": text_of(old.get(name)),
-                "new": new,
-            }
-            changes.append({**change, "conflict": True} if name in lost else change)
+    )
+    lost = {conflict.field for conflict in fields.plan.conflicts}
+    changes: list[Mapping[str, Any]] = []
+    for side, written, old in sides:
+        for name in sorted(written.keys() - set(left_out)):
+            before = text_of(old.get(name))
+            change = _line(row, name, side, before, written[name])
+            if name in lost:
+                change["conflict"] = True
+            changes.append(change)
     return changes
+
+
+def _line(row: Record, name: str, side: str, old: Any, new: Any) -> dict[str, Any]:
+    return {
+        "record": name_of(row),
+        "field": name,
+        "side": side,
+        "old": old,
+        "new": new,
+    }
 
 
 def block_line(row: Record, old: str, new: str) -> Mapping[str, Any]:
     """The line that keeps a printed block before it is overwritten."""
-    return {
-        "record": name_of(row),
-        "field": BLOCK,
-        "side": "advoware",
-        "old": old,
-        "new": new,
-    }
+    return _line(row, BLOCK, "advoware", old, new)
 
 
 def rejection_lines(
     row: Record, before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> list[Mapping[str, Any]]:
     """One line for each difference that waits from now on."""
-    return [
-        {
-            "record": name_of(row),
-            "field": name,
-            "side": "advoware",
-            "rejected": True,
-            **item,
-        }
-        for name, item in sorted(after.items())
-        if (is_field(name) or name == MAIN) and before.get(name) != item
-    ]
+    lines: list[Mapping[str, Any]] = []
+    for name, item in sorted(after.items()):
+        if not is_field(name) and name != MAIN:
+            continue
+        if before.get(name) != item:
+            head = {"record": name_of(row), "field": name, "side": "advoware"}
+            lines.append({**head, "rejected": True, **item})
+    return lines

@@ -11,7 +11,7 @@ from services.values.advoware_protocol import SYSTEM as ADVOWARE
 
 #: Sends the fields of these names, and always what has to be sent besides; returns the receiver's answer.
 Write = Callable[[Sequence[str]], Awaitable[Any]]
-#: Per name that was left out, what the receiver said about it in German; may be empty.
+#: Per name that was left out, the words of the receiver about it in German; may be empty.
 LeftOut = dict[str, str]
 
 
@@ -34,8 +34,9 @@ async def update_fitting(
     Raises:
         ValidationFailed: every request was refused without a word about a field; and whatever else ``write`` raises.
     """
-    rest, left_out = list(names), LeftOut()
-    while idle is None or set(rest) - idle:
+    rest = list(names)
+    left_out: LeftOut = {}
+    while _is_worth_a_request(rest, idle):
         try:
             return await write(rest), left_out
         except ValidationFailed as error:
@@ -48,12 +49,17 @@ async def update_fitting(
     return None, {**left_out, **dict.fromkeys(rest, "")}
 
 
+def _is_worth_a_request(names: Sequence[str], idle: frozenset[str] | None) -> bool:
+    return idle is None or bool(set(names) - idle)
+
+
 async def create_fitting(write: Write, names: Sequence[str]) -> tuple[Any, LeftOut]:
     """Create a record with as many of the names as the receiver takes; likewise.
 
     A create can be done only once: after a refusal that names no field, one after the other is left out, then all.
     """
-    rest, left_out = list(names), LeftOut()
+    rest = list(names)
+    left_out: LeftOut = {}
     while True:
         try:
             return await write(rest), left_out
@@ -69,10 +75,13 @@ async def create_fitting(write: Write, names: Sequence[str]) -> tuple[Any, LeftO
 async def _add_one_by_one(
     write: Write, names: list[str], error: ValidationFailed, idle: frozenset[str] | None
 ) -> tuple[Any, LeftOut]:
-    answer = await write([]) if idle is None and names else None
-    taken, left_out = list[str](), LeftOut()
+    answer = None
+    if idle is None and names:
+        answer = await write([])
+    taken: list[str] = []
+    left_out: LeftOut = {}
     for name in names:
-        if idle is not None and not {*taken, name} - idle:
+        if not _is_worth_a_request([*taken, name], idle):
             left_out[name] = ""
             continue
         try:
@@ -88,29 +97,37 @@ async def _add_one_by_one(
 async def _leave_out_one(
     write: Write, names: list[str], error: ValidationFailed
 ) -> tuple[Any, LeftOut]:
+    words = _words(error)
     for name in names:
+        others = [other for other in names if other != name]
         try:
-            return await write([other for other in names if other != name]), {
-                name: _words(error)
-            }
+            return await write(others), {name: words}
         except ValidationFailed:
             continue
     if not names:
         raise error
-    return await write([]), dict.fromkeys(names, _words(error))
+    return await write([]), dict.fromkeys(names, words)
 
 
 def named_field(error: ValidationFailed, names: Sequence[str]) -> str | None:
     """The one of the names that the receiver's answer speaks of; None if it speaks of none or of several."""
-    said = f"{error.reason} {error.details if error.details is not None else ''}".casefold()
-    found = [
-        name
-        for name in names
-        if re.search(rf"(?<![a-z0-9_]){re.escape(name.casefold())}(?![a-z0-9_])", said)
-    ]
-    return found[0] if len(found) == 1 else None
+    words = error.reason
+    if error.details is not None:
+        words = f"{words} {error.details}"
+    found = [name for name in names if _names(words.casefold(), name.casefold())]
+    if len(found) != 1:
+        return None
+    return found[0]
+
+
+def _names(words: str, name: str) -> bool:
+    """Whether a name stands in a text by itself."""
+    pattern = rf"(?<![a-z0-9_]){re.escape(name)}(?![a-z0-9_])"
+    return re.search(pattern, words) is not None
 
 
 def _words(error: ValidationFailed) -> str:
-    """What a person may read of a refusal: Advoware says it in German."""
-    return error.reason if error.system == ADVOWARE else ""
+    """What a person may read of a refusal: that of Advoware is in German."""
+    if error.system != ADVOWARE:
+        return ""
+    return error.reason

@@ -9,7 +9,7 @@ notified in every run, under the same key, until they are settled.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -33,7 +33,7 @@ from services.values.merge import (
 )
 from services.vmh_sync.beteiligte.status import shows_message
 from services.vmh_sync.notification.texts import LABELS, problem_sentence
-from services.vmh_sync.result import Problem
+from services.vmh_sync.result import Details, FieldLine, Problem
 from services.vmh_sync.store import SyncState
 
 ENTITY_TYPE = "CBankverbindungen"
@@ -120,7 +120,7 @@ def _has_iban(item: Any) -> bool:
 
 @dataclass(frozen=True)
 class Settle:
-    """What to write into a CBankverbindungen, what to remember, and whom to tell."""
+    """What to write into a CBankverbindungen, what to remember, and whom to notify."""
 
     row: Record
     state: SyncState
@@ -201,39 +201,26 @@ def settle(
     """What to do about a linked pair; ``created``: Advoware's part was just created from the row."""
     espocrm = _mapper.comparable_from_espocrm(row)
     advoware = _mapper.comparable_from_advoware(konto)
+    link = observed.link_of(konto)
     state = observed.state_of(row["id"])
-    if state is None or state.advoware_id != observed.link_of(konto):
-        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=observed.link_of(konto))
+    if state is None or state.advoware_id != link:
+        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
         last: Mapping[str, Pair] = _harmless(espocrm, advoware, created=created)
     else:
         last = base_from_json(state.base.get("fields") or {})
     settled, held = _compare(last, espocrm, advoware)
-    how = None
-    if created:
-        how = "created"
-    waiting = {}
-    if is_active(row):
-        for item in held:
-            waiting[item.field] = _waiting(
-                observed, state, item.field, item.espocrm, item.advoware, how
-            )
-    else:
-        waiting["istAktiv"] = _waiting(
-            observed, state, "istAktiv", espocrm=False, advoware=True
-        )
+    waiting = _waiting_of(observed, state, row, held, created=created)
     base = {
         **_place(observed, observed.betnr),
         "fields": base_to_json(settled),
         "label": _mapper.label(advoware),
     }
-    erased = waiting.keys() & _mapper.erased(row)
-    others = {name: item for name, item in waiting.items() if name not in erased}
-    problems = _problems(observed, row, advoware, others)
-    if not problems and erased:
-        problems = (_erased_problem(observed, row, erased),)
-    attributes = shown_status(row, "clean")
-    if others:
-        attributes = shown_status(row, "unclean", problems)
+    problems = _problems_of(observed, row, advoware, waiting)
+    status = "clean"
+    shown: tuple[Problem, ...] = ()
+    if _without_erased(row, waiting):
+        status, shown = "unclean", problems
+    attributes = shown_status(row, status, shown)
     result = attributes.get("syncStatus") or "no_change"
     if row.get("advowareKontoId") != konto["id"]:
         attributes["advowareKontoId"] = konto["id"]
@@ -250,12 +237,57 @@ def settle(
     )
 
 
+def _waiting_of(
+    observed: Observation,
+    state: SyncState,
+    row: Record,
+    held: Iterable[Held],
+    *,
+    created: bool,
+) -> dict[str, dict[str, Any]]:
+    """What differs and waits for a person; of an account that is not in use, only that."""
+    if not is_active(row):
+        switched_off = _waiting(
+            observed, state, "istAktiv", espocrm=False, advoware=True
+        )
+        return {"istAktiv": switched_off}
+    how = None
+    if created:
+        how = "created"
+    waiting = {}
+    for item in held:
+        waiting[item.field] = _waiting(
+            observed, state, item.field, item.espocrm, item.advoware, how
+        )
+    return waiting
+
+
+def _without_erased(row: Record, waiting: Mapping[str, Any]) -> dict[str, Any]:
+    """What waits besides fields that were erased in EspoCRM."""
+    erased = _mapper.erased(row)
+    return {name: item for name, item in waiting.items() if name not in erased}
+
+
+def _problems_of(
+    observed: Observation,
+    row: Record,
+    advoware: Mapping[str, Value],
+    waiting: Mapping[str, Any],
+) -> tuple[Problem, ...]:
+    """What a person has to know of a linked pair."""
+    problems = _problems(observed, row, advoware, _without_erased(row, waiting))
+    erased = waiting.keys() & _mapper.erased(row)
+    if problems or not erased:
+        return problems
+    return (_erased_problem(observed, row, erased),)
+
+
 def _erased_problem(
     observed: Observation, row: Record, erased: Collection[str]
 ) -> Problem:
     """Without the values: what was erased is not written down elsewhere."""
     labels = ", ".join(LABELS.get(name, name) for name in sorted(erased))
-    details = {"reason": "bank_erased", "betnr": observed.betnr, "Gelöscht": labels}
+    details = Details("bank_erased", observed.betnr, further={"Gelöscht": labels})
     return Problem(
         "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
     )
@@ -333,12 +365,8 @@ def deleted_problem(beteiligte_id: str, state: SyncState) -> Problem:
     since = None
     if state.deleted_at is not None:
         since = state.deleted_at.isoformat(timespec="seconds")
-    details = {
-        "reason": "bank_inactive",
-        "betnr": betnr,
-        "konto": state.base.get("label") or "",
-        "since": since,
-    }
+    konto = state.base.get("label") or ""
+    details = Details("bank_inactive", betnr, konto=konto, since=since)
     return Problem(
         "general_manual_action",
         "CBeteiligte",
@@ -350,9 +378,10 @@ def deleted_problem(beteiligte_id: str, state: SyncState) -> Problem:
 
 def row_problem(row: Record, reason: str, betnr: Any = None) -> Problem:
     """The problem of a CBankverbindungen that cannot be brought to Advoware, for a reason of the catalogue."""
-    details: dict[str, Any] = {"reason": reason, "betnr": None, "konto": _label(row)}
+    number = None
     if betnr:
-        details["betnr"] = str(betnr)
+        number = str(betnr)
+    details = Details(reason, number, konto=_label(row))
     return Problem(
         "general_manual_action", ENTITY_TYPE, row["id"], key_of(row["id"]), details
     )
@@ -471,21 +500,17 @@ def _problems(
     if not waiting:
         return ()
     reason = _reason(waiting)
-    details: dict[str, Any] = {
-        "reason": reason,
-        "betnr": observed.betnr,
-        "konto": _mapper.label(values),
-    }
+    since = min(entry["since"] for entry in waiting.values())
+    details = Details(reason, observed.betnr, konto=_mapper.label(values), since=since)
+    active = waiting.get("istAktiv", {}).get("advoware")
     if reason == "bank_moved":
-        details["fields"] = [_number_line(waiting["moved"])]
-    elif "istAktiv" in waiting and isinstance(waiting["istAktiv"]["advoware"], str):
+        details = replace(details, fields=(_number_line(waiting["moved"]),))
+    elif isinstance(active, str):
         # It is found at another Beteiligter.
-        details["betnr"] = waiting["istAktiv"]["advoware"]
+        details = replace(details, betnr=active)
     elif reason not in ("bank_inactive", "bank_missing"):
-        details["fields"] = [
-            _field_line(row, name, entry) for name, entry in sorted(waiting.items())
-        ]
-    details["since"] = min(entry["since"] for entry in waiting.values())
+        fields = [_field_line(row, *item) for item in sorted(waiting.items())]
+        details = replace(details, fields=tuple(fields))
     key = key_of(row["id"])
     problem = Problem("general_manual_action", ENTITY_TYPE, row["id"], key, details)
     return (problem,)
@@ -503,22 +528,19 @@ def _reason(waiting: Mapping[str, Any]) -> str:
     return "bank_altered"
 
 
-def _number_line(entry: Mapping[str, Any]) -> Record:
-    return {"field": "betnr", "old": entry["advoware"], "new": entry["espocrm"]}
+def _number_line(entry: Mapping[str, Any]) -> FieldLine:
+    return FieldLine("betnr", old=entry["advoware"], new=entry["espocrm"])
 
 
-def _field_line(row: Record, name: str, entry: Mapping[str, Any]) -> Record:
-    line = {
-        "field": name,
-        "old": _shown(name, entry["advoware"]),
-        "new": _shown(name, entry["espocrm"]),
-    }
+def _field_line(row: Record, name: str, entry: Mapping[str, Any]) -> FieldLine:
+    old = _shown(name, entry["advoware"])
+    line = FieldLine(name, old, new=_shown(name, entry["espocrm"]))
     if entry.get("how") != "created":
         return line
     reason = "altered"
     if entry["advoware"] is None:
         reason = "refused"
-    return {**line, "reason": _mapper.left_out(row).get(name, reason)}
+    return replace(line, reason=_mapper.left_out(row).get(name, reason))
 
 
 def _shown(name: str, stored: Any) -> Any:

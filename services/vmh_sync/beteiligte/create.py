@@ -70,7 +70,7 @@ class BeteiligteCreator:
 
         Raises:
             NameMissing: the record has no name.
-            CreateUnclear: whether an earlier attempt has created it cannot be told.
+            CreateUnclear: whether an earlier attempt has created it cannot be known.
             DifferentPerson: the number that an earlier attempt had noted may stand for another person by now.
             ForeignSystemError: Advoware refuses it or cannot be reached.
             Conflict: several equal records are being created, and others were faster each time.
@@ -81,10 +81,9 @@ class BeteiligteCreator:
         intent = await self._store.begin_create(
             ENTITY_TYPE, entity_id, values, self._now()
         )
-        if intent.advoware_id is not None and await self._is_still_ours(
-            intent, intent.advoware_id
-        ):
-            return Created(intent.advoware_id, intent.posted)
+        noted = intent.advoware_id
+        if noted is not None and await self._is_the_created_one(intent, noted):
+            return Created(noted, intent.posted)
         if intent.is_repeated:
             require_request_over(self._resources, intent.attempted_at)
             found = await self._adopt(entity_id, intent.posted, intent.started_at)
@@ -93,7 +92,7 @@ class BeteiligteCreator:
             await self._store.repeat_create(ENTITY_TYPE, entity_id, values, self._now())
         return await self._post(values, entity_id)
 
-    async def _is_still_ours(self, intent: CreateIntent, betnr: str) -> bool:
+    async def _is_the_created_one(self, intent: CreateIntent, betnr: str) -> bool:
         """Whether the number that was noted still stands for what was created: a number is not an identity.
 
         Advoware gives a number again after it has lost its last records, as when a backup is restored.
@@ -105,19 +104,17 @@ class BeteiligteCreator:
             advo = await self._advoware.get_beteiligter(betnr)
         except NotFound:
             return False
-        shared, different = self._mapper.compare_identity(
-            intent.posted, self._mapper.comparable_from_advoware(advo)
-        )
+        shown = self._mapper.comparable_from_advoware(advo)
+        shared, different = self._mapper.compare_identity(intent.posted, shown)
         if not different:
             return True
-        created_at, noted_at = (
-            parse_change_time(advo.get("angelegtAm")),
-            intent.advoware_created_at,
-        )
-        if created_at is not None and noted_at is not None and created_at != noted_at:
-            return False
-        if shared and created_at is not None and created_at == noted_at:
-            return True  # a user has corrected a part of the name
+        created_at = parse_change_time(advo.get("angelegtAm"))
+        noted_at = intent.advoware_created_at
+        if created_at is not None and noted_at is not None:
+            if created_at != noted_at:
+                return False
+            if shared:
+                return True  # a user has corrected a part of the name
         raise DifferentPerson(
             f"betnr {betnr}: the name is not the one that was created"
         )
@@ -140,7 +137,7 @@ class BeteiligteCreator:
         )
 
     async def _post(self, values: Values, entity_id: str) -> Created:
-        """Create it. What Advoware refuses is left out; the sync that follows tries it once more and tells people."""
+        """Create it. What Advoware refuses is left out; the sync that follows tries it again and notifies people."""
         left = dict(values)
         try:
             while True:
@@ -168,36 +165,46 @@ class BeteiligteCreator:
         Raises:
             CreateUnclear: there is one of that name, and Advoware does not say when it was created.
         """
-        created: dict[str, bool] = {}
+        certain: list[int] = []
+        doubtful: list[int] = []
         for row in await self._rows_of_that_name(posted):
             created_at = parse_change_time(row.get("angelegtAm"))
-            is_older = created_at is not None and created_at < since - CLOCK_TOLERANCE
-            if not is_older and self._mapper.is_alike(
-                posted, self._mapper.comparable_from_advoware(row)
-            ):
-                created[str(int(row["betNr"]))] = created_at is not None
-        linked = await self._store.linked_advoware_ids(ENTITY_TYPE, list(created))
-        free = sorted((betnr for betnr in created if betnr not in linked), key=int)
-        certain = [betnr for betnr in free if created[betnr]]
-        if free and not certain:
+            shown = self._mapper.comparable_from_advoware(row)
+            if not self._mapper.is_alike(posted, shown):
+                continue
+            if created_at is None:
+                doubtful.append(int(row["betNr"]))
+            elif created_at >= since - CLOCK_TOLERANCE:
+                certain.append(int(row["betNr"]))
+        certain = await self._unlinked(certain)
+        if certain:
+            return str(min(certain))
+        doubtful = await self._unlinked(doubtful)
+        if doubtful:
             raise CreateUnclear(
-                f"betnr {free[0]} may be what an earlier attempt created"
+                f"betnr {min(doubtful)} may be what an earlier attempt created"
             )
-        return certain[0] if certain else None
+        return None
+
+    async def _unlinked(self, numbers: list[int]) -> list[int]:
+        """Those of the numbers that no record is linked with."""
+        linked = await self._store.linked_advoware_ids(
+            ENTITY_TYPE, list(map(str, numbers))
+        )
+        return [number for number in numbers if str(number) not in linked]
 
     async def _rows_of_that_name(
         self, posted: Mapping[str, Any]
     ) -> list[Mapping[str, Any]]:
         """The Beteiligte of the name, or else of the first name alone: the name may be stored otherwise than sent."""
-        filters = {
-            name: str(posted[name]) for name in ("name", "vorname") if posted.get(name)
-        }
-        rows: list[Mapping[str, Any]] = list(
-            await self._advoware.find_beteiligte(**filters)
-        )
+        filters = {}
+        for name in ("name", "vorname"):
+            if posted.get(name):
+                filters[name] = str(posted[name])
+        rows = list(await self._advoware.find_beteiligte(**filters))
         if not rows and "vorname" in filters:
-            rows += await self._advoware.find_beteiligte(vorname=filters["vorname"])
-        return rows
+            rows = await self._advoware.find_beteiligte(vorname=filters["vorname"])
+        return list(rows)
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)

@@ -35,10 +35,8 @@ def require_same_person(
         DifferentPerson: the number was given again: the record was created at another time, and the name differs. Or it
             is to be linked for the first time, and the two share neither a name nor the birth date.
     """
-    espocrm, advoware = (
-        mapper.comparable_from_espocrm(espo),
-        mapper.comparable_from_advoware(advo),
-    )
+    espocrm = mapper.comparable_from_espocrm(espo)
+    advoware = mapper.comparable_from_advoware(advo)
     shared, different = mapper.compare_identity(espocrm, advoware)
     if not different:
         return
@@ -48,19 +46,22 @@ def require_same_person(
                 f"betnr {advo['betNr']} and the record that names it are different people"
             )
         return
+    base = base_from_json(state.base)
+    known = {name: pair.advoware for name, pair in base.items()}
+    _, different = mapper.compare_identity(known, advoware)
+    if different and _was_created_again(advo, state):
+        raise DifferentPerson(
+            f"betnr {state.advoware_id} stands for another person in Advoware"
+        )
+
+
+def _was_created_again(advo: Mapping[str, Any], state: SyncState) -> bool:
+    """Whether a Beteiligter is another record than the one that was linked, by the times at which they were created."""
     created_at = parse_change_time(advo.get("angelegtAm"))
     noted_at = state.advoware_created_at
-    was_created_anew = (
-        created_at is not None
-        and noted_at is not None
-        and not _are_same_moment(created_at, noted_at)
-    )
-    known = {name: pair.advoware for name, pair in base_from_json(state.base).items()}
-    _, different = mapper.compare_identity(known, advoware)
-    if was_created_anew and different:
-        raise DifferentPerson(
-            f"betnr {state.advoware_id} stands for somebody else in Advoware"
-        )
+    if created_at is None or noted_at is None:
+        return False
+    return not _are_same_moment(created_at, noted_at)
 
 
 def require_no_older_state(state: SyncState, advo: Mapping[str, Any]) -> None:
@@ -71,14 +72,13 @@ def require_no_older_state(state: SyncState, advo: Mapping[str, Any]) -> None:
     """
     if state.advoware_id != str(advo["betNr"]):
         return
-    changed_at = parse_change_time(advo.get("geaendertAm"))
-    if (
-        advo.get("rowId") == state.advoware_row_id
-        or changed_at is None
-        or state.advoware_changed_at is None
-    ):
+    if advo.get("rowId") == state.advoware_row_id:
         return
-    if changed_at < state.advoware_changed_at - RESTORE_TOLERANCE:
+    changed_at = parse_change_time(advo.get("geaendertAm"))
+    known_at = state.advoware_changed_at
+    if changed_at is None or known_at is None:
+        return
+    if changed_at < known_at - RESTORE_TOLERANCE:
         raise OlderState(
             f"betnr {state.advoware_id}: Advoware shows an older state than at the last sync"
         )
@@ -86,9 +86,8 @@ def require_no_older_state(state: SyncState, advo: Mapping[str, Any]) -> None:
 
 def _are_same_moment(one: datetime, other: datetime) -> bool:
     """Whether two times are the same one, written with or without fractions, a zone or summer time."""
-    seconds = abs(
-        one.replace(microsecond=0) - other.replace(microsecond=0)
-    ).total_seconds()
+    difference = one.replace(microsecond=0) - other.replace(microsecond=0)
+    seconds = abs(difference).total_seconds()
     return seconds % 3600 == 0 and seconds < RESTORE_TOLERANCE.total_seconds()
 
 
@@ -100,10 +99,8 @@ async def has_lost_its_last_numbers(
     Raises:
         ForeignSystemError: Advoware or PostgreSQL does not answer.
     """
-    neighbours = [
-        int(number)
-        for number in await store.neighbours("CBeteiligte", betnr, NEIGHBOURS)
-    ]
+    linked = await store.neighbours("CBeteiligte", betnr, NEIGHBOURS)
+    neighbours = list(map(int, linked))
     above = [number for number in neighbours if number > betnr]
     for number in above or neighbours:
         try:

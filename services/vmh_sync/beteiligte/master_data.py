@@ -36,7 +36,7 @@ class Written:
     Attributes:
         advo: the Beteiligter as read after the write.
         pairs: the fields that did not arrive as sent, as what both sides hold now.
-        standing: the same, as what people are told.
+        standing: the same, as what people are notified of.
         beside: fields that we did not change and that Advoware has stored differently, as it holds them now.
         wrote: whether a request has changed something.
     """
@@ -93,13 +93,19 @@ async def _send_one_by_one(
 
 def named_field(error: ForeignSystemError, fields: Record) -> str | None:
     """The one field that the refusal names, in its message or in its details."""
-    said = f"{error.reason} {error.details if error.details is not None else ''}"
-    named = [
-        name
-        for name in fields
-        if re.search(rf"(?<![\w]){re.escape(name)}(?![\w])", said, re.IGNORECASE)
-    ]
-    return named[0] if len(named) == 1 else None
+    words = error.reason
+    if error.details is not None:
+        words = f"{words} {error.details}"
+    named = [name for name in fields if _names(words, name)]
+    if len(named) != 1:
+        return None
+    return named[0]
+
+
+def _names(words: str, field_name: str) -> bool:
+    """Whether the name of a field stands in a text by itself, in small letters or capitals."""
+    pattern = rf"(?<![\w]){re.escape(field_name)}(?![\w])"
+    return re.search(pattern, words, re.IGNORECASE) is not None
 
 
 class MasterDataWriter:
@@ -120,43 +126,40 @@ class MasterDataWriter:
             ForeignSystemError: Advoware cannot be reached, or refuses the object whatever is in it.
         """
         betnr = observed.advo["betNr"]
-        espocrm = self._mapper.comparable_from_espocrm(observed.espo)
-        before = self._mapper.comparable_from_advoware(observed.advo)
+        comparable = self._mapper.comparable_from_advoware
         latest = dict(observed.advo)
         stored: dict[str, Value] = {}
         beside: dict[str, Value] = {}
 
         async def send(fields: Record) -> None:
             nonlocal latest
-            last = self._mapper.comparable_from_advoware(latest)
-            answer = await self._advoware.update_beteiligter(
-                betnr, {**latest, **self._mapper.to_advoware(fields)}
-            )
+            last = comparable(latest)
+            body = {**latest, **self._mapper.to_advoware(fields)}
+            answer = await self._advoware.update_beteiligter(betnr, body)
             latest = await self._advoware.get_beteiligter(betnr)
-            shown = self._mapper.comparable_from_advoware(shown_by(answer, latest))
-            stored.update({name: shown[name] for name in fields if name in shown})
-            said = shown.keys() & (answer or {}).keys() & last.keys() - values.keys()
-            beside.update(
-                {
-                    name: shown[name]
-                    for name in said
-                    if not is_same(shown[name], last[name])
-                }
-            )
+            shown = comparable(shown_by(answer, latest))
+            for name in fields:
+                if name in shown:
+                    stored[name] = shown[name]
+            answered = shown.keys() & (answer or {}).keys() & last.keys()
+            for name in answered - values.keys():
+                if not is_same(shown[name], last[name]):
+                    beside[name] = shown[name]
 
         accepted, invalid = await send_what_is_accepted(dict(values), send)
-        taken = self._mapper.comparable_from_advoware(latest)
         sent = {name: values[name] for name in accepted}
+        before = comparable(observed.advo)
         refused, altered = compare_after_write(sent, before, stored, side="advoware")
         pairs = {**refused, **altered}
         standing = {
             **standing_of_pairs(refused, "espocrm", "refused", now),
             **standing_of_pairs(altered, "espocrm", "altered", now),
         }
+        espocrm = self._mapper.comparable_from_espocrm(observed.espo)
+        taken = comparable(latest)
         for name, words in invalid.items():
-            pairs[name] = shown_pair(name, espocrm, taken)
-            standing[name] = replace(
-                standing_of_pairs({name: pairs[name]}, "espocrm", "invalid", now)[name],
-                words=words,
-            )
+            pair = shown_pair(name, espocrm, taken)
+            item = standing_of_pairs({name: pair}, "espocrm", "invalid", now)[name]
+            pairs[name] = pair
+            standing[name] = replace(item, words=words)
         return Written(latest, pairs, standing, beside, wrote=bool(accepted))

@@ -43,7 +43,13 @@ from services.vmh_sync.notification.texts import (
     shown_value,
     words_for_people,
 )
-from services.vmh_sync.result import ActionType, PartResult, Problem
+from services.vmh_sync.result import (
+    ActionType,
+    Details,
+    FieldLine,
+    PartResult,
+    Problem,
+)
 from services.vmh_sync.store import SyncState
 
 ENTITY_TYPE = "CBeteiligte"
@@ -153,17 +159,10 @@ class Standing:
         word = _CATALOGUE_WORD.get((self.reason, self.side))
         return word or _WORD_OF_MISSING_FIELD[self.side]
 
-    def as_field(self) -> dict[str, Any]:
+    def as_field(self) -> FieldLine:
         """A line of a Task: the field, its value in Advoware (old) and in EspoCRM (new), and why."""
-        line = {
-            "field": self.field,
-            "old": text_of(self.pair.advoware),
-            "new": text_of(self.pair.espocrm),
-        }
-        why = self.why()
-        if why:
-            line["why"] = why
-        return line
+        old, new = text_of(self.pair.advoware), text_of(self.pair.espocrm)
+        return FieldLine(self.field, old, new, self.why())
 
     def why(self) -> str:
         """Why the value does not arrive, in a few German words; empty where the kind of problem says it all."""
@@ -373,7 +372,7 @@ def _fields_shown_from_now_on(
 def espocrm_after(
     espo: Record, values: Mapping[str, Value], mapper: BeteiligteMapper
 ) -> Record:
-    """A CBeteiligte with these values, as far as they tell whether it is a person or a company."""
+    """A CBeteiligte with these values, as far as they show whether it is a person or a company."""
     traits = {name: value for name, value in values.items() if name != "name"}
     return {**espo, **mapper.to_espocrm(traits, kind=kind_of_espocrm(espo))}
 
@@ -507,13 +506,16 @@ def standing_problems(
 def _standing_problem(
     word: str, items: list[Standing], espo: Record, betnr: Any
 ) -> Problem:
-    details: dict[str, Any] = {"reason": word, "betnr": betnr}
     if word == "erased":  # what was erased is not written down elsewhere
-        details["value"] = ", ".join(map(_label_of, items))
+        details = Details(word, betnr, value=", ".join(map(_label_of, items)))
     else:
-        details["fields"] = [item.as_field() for item in items]
-        details["value"] = ", ".join(map(_with_label, items))
-        details["since"] = min(item.since for item in items)
+        details = Details(
+            word,
+            betnr,
+            value=", ".join(map(_with_label, items)),
+            fields=tuple(item.as_field() for item in items),
+            since=min(item.since for item in items),
+        )
     action: ActionType = "general_manual_action"
     if word == "readonly_field_conflict":
         action = "readonly_field_conflict"
@@ -559,7 +561,7 @@ def kind_problems(
 
 def _unheld_fields(
     espo: Record, advo: Record, mapper: BeteiligteMapper
-) -> list[dict[str, Any]]:
+) -> list[FieldLine]:
     """What a CBeteiligte says that Advoware has no place for and does not show either, as lines of a Task."""
     # Without its legal form a Beteiligter shows all fields, whether they apply or not.
     shown = mapper.comparable_from_advoware({**advo, "rechtsform": None})
@@ -567,26 +569,26 @@ def _unheld_fields(
     for attribute, text in mapper.unheld(espo).items():
         name = mapper.field_of(attribute)
         if not is_same(text, shown.get(name)):
-            lines.append({"field": name, "old": None, "new": text})
+            lines.append(FieldLine(name, old=None, new=text))
     return lines
 
 
-def fields_of_other_kind(advo: Record) -> list[dict[str, Any]]:
+def fields_of_other_kind(advo: Record) -> list[FieldLine]:
     """What a Beteiligter shows although it does not apply to a person, or to a company, as lines of a Task."""
     names = {*PERSON_FIELDS, *COMPANY_FIELDS} - shown_by_advoware(advo).keys()
     lines = []
     for name in sorted(names):
         text = comparable_text(advo.get(name))
         if text is not None:
-            lines.append({"field": name, "old": text, "new": None})
+            lines.append(FieldLine(name, old=text, new=None))
     return lines
 
 
 def _kind_problem(
-    word: str, espo: Record, advo: Record, fields: list[dict[str, Any]]
+    word: str, espo: Record, advo: Record, fields: list[FieldLine]
 ) -> Problem:
     # The name is added when a user is notified: the sync's own writes change it, which makes no new occurrence.
-    details = {"reason": word, "betnr": advo.get("betNr"), "fields": fields}
+    details = Details(word, advo.get("betNr"), fields=tuple(fields))
     key = f"{word}:{ENTITY_TYPE}:{espo['id']}"
     return Problem("general_manual_action", ENTITY_TYPE, espo["id"], key, details)
 

@@ -87,11 +87,11 @@ class Memory:
             stored["postedAt"] = self.posted_at
         if self.refused:
             stored["refused"] = _keys_to_json(self.refused)
-        if self.not_taken:
-            stored["notTaken"] = {
-                family: _not_taken_to_json(item)
-                for family, item in sorted(self.not_taken.items())
-            }
+        not_taken = {}
+        for family, item in sorted(self.not_taken.items()):
+            not_taken[family] = _not_taken_to_json(item)
+        if not_taken:
+            stored["notTaken"] = not_taken
         return stored
 
     def refused_by_espocrm(self, espocrm: EspoSide) -> frozenset[Key]:
@@ -107,15 +107,15 @@ class Memory:
         return frozenset(family for family in valid if valid[family].is_blocked)
 
     def _valid(self, espocrm: EspoSide) -> dict[Family, NotTaken]:
-        return {
-            family: item
-            for family, item in self.not_taken.items()
-            if item.rows == fingerprint(espocrm.array(family))
-        }
+        valid = {}
+        for family, item in self.not_taken.items():
+            if item.rows == fingerprint(espocrm.array(family)):
+                valid[family] = item
+        return valid
 
 
 def read_memory(stored: SyncState | None, espo: Record, advo: Record) -> Memory:
-    """What is stored for a record; without, what the markers tell if it was synced before there was a base."""
+    """What is stored for a record; without, what the markers say if it was synced before there was a base."""
     betnr = int(advo["betNr"])
     if stored is None:
         if not espo.get("kommunikationHash"):
@@ -127,7 +127,15 @@ def read_memory(stored: SyncState | None, espo: Record, advo: Record) -> Memory:
         return Memory(betnr)
     if base.get("version") != VERSION:
         return _read_first_version(base, espo, advo)
-    not_taken = base.get("notTaken", {})
+    return _memory_from_json(betnr, base)
+
+
+def _memory_from_json(betnr: int, base: Record) -> Memory:
+    stored_not_taken = base.get("notTaken", {})
+    not_taken = {}
+    for family in FAMILIES:
+        if family in stored_not_taken:
+            not_taken[family] = _not_taken_from_json(stored_not_taken[family])
     return Memory(
         betnr,
         links=_links_from_json(base["links"]),
@@ -136,11 +144,7 @@ def read_memory(stored: SyncState | None, espo: Record, advo: Record) -> Memory:
         posted=_keys_from_json(base.get("posted", ())),
         posted_at=base.get("postedAt", ""),
         refused=_keys_from_json(base.get("refused", ())),
-        not_taken={
-            family: _not_taken_from_json(not_taken[family])
-            for family in FAMILIES
-            if family in not_taken
-        },
+        not_taken=not_taken,
     )
 
 
@@ -155,21 +159,24 @@ def shown_values(espo: Record, advo: Record) -> list[Any]:
 
 
 def fingerprint(array: EspoArray) -> str:
-    """What tells whether an array holds other values than before."""
+    """What shows whether an array holds other values than before."""
     written = sorted(entry.written for entry in array.entries)
-    return hashlib.sha256(json.dumps(written).encode()).hexdigest()[:16]
+    text = json.dumps(written)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def fingerprint_after(plan: Plan, espocrm: EspoSide, family: Family) -> str:
-    """The fingerprint of an array once the plan is carried out."""
-    rows = plan.espocrm.get(DATA_ATTRIBUTE[family])
+    """The fingerprint of an array once the plan is applied."""
+    attribute = DATA_ATTRIBUTE[family]
+    rows = plan.espocrm.get(attribute)
     if rows is None:
         return fingerprint(espocrm.array(family))
-    return fingerprint(read_espocrm({DATA_ATTRIBUTE[family]: rows}).array(family))
+    after = read_espocrm({attribute: rows})
+    return fingerprint(after.array(family))
 
 
 def _read_first_version(base: Record, espo: Record, advo: Record) -> Memory:
-    """A base of the first version, which told phone from fax by the key and read some numbers in another way.
+    """A base of the first version, which took phone or fax from the key and read some numbers in another way.
 
     If the rowIds are those of the last sync, nothing has changed in Advoware since, however its numbers are read now.
     """
@@ -178,13 +185,12 @@ def _read_first_version(base: Record, espo: Record, advo: Record) -> Memory:
     links = {}
     for entry_id, parts in base["links"].items():
         espocrm_kind, espocrm, advoware_kind, advoware = parts
-        link = Link(
-            _first_key(espocrm_kind, espocrm), _first_key(advoware_kind, advoware)
-        )
+        espocrm_key = _first_key(espocrm_kind, espocrm)
+        advoware_key = _first_key(advoware_kind, advoware)
         entry = entries.get(int(entry_id))
         if is_unchanged and entry is not None and not entry.is_unknown:
-            link = Link(link.espocrm, entry.key)
-        links[int(entry_id)] = link
+            advoware_key = entry.key
+        links[int(entry_id)] = Link(espocrm_key, advoware_key)
     posted = frozenset(_first_key(*parts) for parts in base.get("posted", ()))
     return Memory(
         base["betNr"],
@@ -197,11 +203,13 @@ def _read_first_version(base: Record, espo: Record, advo: Record) -> Memory:
 
 
 def _first_key(kind: str, value: str) -> Key:
-    return key_of("mail" if kind == "mail" else "phone", value)
+    if kind == "mail":
+        return key_of("mail", value)
+    return key_of("phone", value)
 
 
 def _links_by_markers(espo: Record, advo: Record) -> Base:
-    """The base as far as the markers tell it, for records that were synced before their base was kept in PostgreSQL.
+    """The base as far as the markers show it, for records that were synced before their base was kept in PostgreSQL.
 
     A value that EspoCRM lacks was deleted there only if a user changed the record since the last sync.
     """

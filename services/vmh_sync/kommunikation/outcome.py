@@ -35,7 +35,7 @@ class Applied:
         unmarked: entries whose note does not hold our marker.
         refused_values: values that Advoware does not create.
         altered: values of Advoware that it has itself changed when only their note was to be written.
-        notices, errors: what is told, and what is tried again.
+        notices, errors: what is reported, and what is tried again.
     """
 
     done: list[tuple[Write, int]] = field(default_factory=list)
@@ -66,10 +66,11 @@ class Applied:
 
 def posts(plan: Plan, ended: Set[Write] = frozenset()) -> frozenset[Key]:
     """The values that the plan creates in Advoware, without those of the requests that have ``ended``."""
-    new = (
-        write for write in plan.writes if write.entry_id is None and write not in ended
-    )
-    return frozenset(write.link.advoware for write in new if write.link is not None)
+    created = set()
+    for write in plan.writes:
+        if write.entry_id is None and write.link is not None and write not in ended:
+            created.add(write.link.advoware)
+    return frozenset(created)
 
 
 def unconfirmed_posts(plan: Plan, applied: Applied) -> frozenset[Key]:
@@ -81,38 +82,49 @@ def planned_links(
     plan: Plan, memory: Memory, applied: Applied, undone: frozenset[int] = frozenset()
 ) -> Base:
     """The planned base, with the earlier link of every entry that is ``undone`` or whose request was not done."""
-    done = {write for write, _ in applied.done}
-    effective = [
-        (write, entry_id)
-        for write, entry_id in applied.done
-        if write not in applied.ineffective
-    ]
-    created = {
-        entry_id: write.link
-        for write, entry_id in effective
-        if write.entry_id is None and write.link
-    }
-    failed = {
-        write.entry_id
-        for write in plan.writes
-        if write.change and write.entry_id and write not in done
-    }
+    created = _created_links(applied)
     links = {**plan.base, **created}
-    for entry_id in undone | failed:
+    for entry_id in undone | _failed(plan, applied):
         links.pop(entry_id, None)
         if entry_id in memory.links:
             links[entry_id] = memory.links[entry_id]
     in_espocrm = (plan.base.keys() | created.keys()) - undone
     for entry_id, link in applied.links.items():
-        before = memory.links.get(entry_id)
-        if (
-            link.espocrm is not None and entry_id not in in_espocrm
-        ):  # EspoCRM does not hold the planned value
-            link = replace(link, espocrm=before.espocrm if before else None)
+        if entry_id not in in_espocrm:
+            link = _as_espocrm_was(link, memory.links.get(entry_id))
         links[entry_id] = link
     for entry_id in applied.unmarked & links.keys():
         links[entry_id] = replace(links[entry_id], unmarked=True)
     return links
+
+
+def _created_links(applied: Applied) -> dict[int, Link]:
+    """The links of the entries that were created with their value."""
+    created = {}
+    for write, entry_id in applied.done:
+        is_created = write.entry_id is None and write not in applied.ineffective
+        if is_created and write.link is not None:
+            created[entry_id] = write.link
+    return created
+
+
+def _failed(plan: Plan, applied: Applied) -> set[int]:
+    """The entries whose value should have changed and did not."""
+    done = {write for write, _ in applied.done}
+    failed = set()
+    for write in plan.writes:
+        if write.change is not None and write.entry_id and write not in done:
+            failed.add(write.entry_id)
+    return failed
+
+
+def _as_espocrm_was(link: Link, before: Link | None) -> Link:
+    """A link where EspoCRM does not hold the planned value: it holds what it held before."""
+    if link.espocrm is None:
+        return link
+    if before is None:
+        return replace(link, espocrm=None)
+    return replace(link, espocrm=before.espocrm)
 
 
 def refuse(applied: Applied, write: Write) -> None:
@@ -131,58 +143,66 @@ def refuse(applied: Applied, write: Write) -> None:
 def verify(applied: Applied, advo: Record) -> list[Repair]:
     """Compare what was sent with what Advoware stores; returns the notes that have to be repaired."""
     entries = {entry.id: entry for entry in advoware_entries(advo)}
-    notes = {
-        row.get("id"): row.get("bemerkung")
-        for row in advo["kommunikation"]
-        if isinstance(row, Mapping)
-    }
+    notes = _notes_of(advo)
     repairs = []
     for write, entry_id in applied.done:
         entry = entries.get(entry_id)
-        _verify_value(applied, write, entry_id, entry)
-        if (
-            entry is not None
-            and not entry.is_unknown
-            and entry_id not in applied.unmarked
-        ):
+        if entry is None:
+            _verify_missing(applied, write)
+            continue
+        if entry.is_unknown:
+            continue
+        _verify_value(applied, write, entry)
+        if entry_id not in applied.unmarked:
             repairs += _verify_note(applied, write, entry, notes.get(entry_id))
     return repairs
 
 
-def _verify_value(
-    applied: Applied, write: Write, entry_id: int, entry: AdvowareEntry | None
-) -> None:
-    """What became of a value; it can change although only the note was to be written."""
-    change = write.change
-    if entry is not None and entry.is_unknown:
-        return
-    if entry is None:  # an entry that is gone meanwhile was deleted by a user
-        if write.entry_id is None:
-            applied.ineffective.add(write)
-            _stand(applied, write, "kom_not_taken", None)
-        return
-    sent = key_of(entry.key.family, write.tlf)
-    if entry.key == sent:
-        return
-    is_refused = change is not None and entry.written == (change.old or "")
-    if is_refused:
+def _notes_of(advo: Record) -> dict[Any, Any]:
+    """The notes as Advoware stores them, by the id of their entry."""
+    rows = [row for row in advo["kommunikation"] if isinstance(row, Mapping)]
+    return {row.get("id"): row.get("bemerkung") for row in rows}
+
+
+def _verify_missing(applied: Applied, write: Write) -> None:
+    """An entry that is not there: one that existed was deleted meanwhile by a user."""
+    if write.entry_id is None:
         applied.ineffective.add(write)
-    if is_refused and write.entry_id is None:
+        _stand(applied, write, "kom_not_taken", None)
+
+
+def _verify_value(applied: Applied, write: Write, entry: AdvowareEntry) -> None:
+    """What became of a value; it can change although only the note was to be written."""
+    if entry.key == key_of(entry.key.family, write.tlf):
+        return
+    if _is_as_before(write, entry):
+        applied.ineffective.add(write)
+        _verify_refused(applied, write, entry)
+        return
+    if write.link is None:
+        return  # a user has typed into the entry that we have just emptied
+    applied.links[entry.id] = _held_link(write, entry.key, "kom_altered")
+    if write.change is None:
+        kind, sent = kind_of(write.komm_kz), write.tlf.strip()
+        applied.altered.append(
+            Change(write.case, "advoware", kind, entry.id, sent, entry.written)
+        )
+    _notify(applied, write, entry.id, "kom_altered", entry.written)
+
+
+def _is_as_before(write: Write, entry: AdvowareEntry) -> bool:
+    """Whether Advoware still stores what the request should have changed."""
+    return write.change is not None and entry.written == (write.change.old or "")
+
+
+def _verify_refused(applied: Applied, write: Write, entry: AdvowareEntry) -> None:
+    """A value that Advoware has not taken, without saying so."""
+    if write.entry_id is None:
         # An entry without its value: nothing to link, and the value is not sent again.
         _stand(applied, write, "kom_not_taken", None)
         return
-    if write.link is None and not is_refused:
-        return  # a user has typed into the entry that we have just emptied
-    reason = "kom_not_taken" if is_refused else "kom_altered"
-    applied.links[entry_id] = _held_link(write, entry.key, reason)
-    if change is None:
-        kind = kind_of(write.komm_kz)
-        applied.altered.append(
-            Change(
-                write.case, "advoware", kind, entry_id, write.tlf.strip(), entry.written
-            )
-        )
-    _notify(applied, write, entry_id, reason, entry.written)
+    applied.links[entry.id] = _held_link(write, entry.key, "kom_not_taken")
+    _notify(applied, write, entry.id, "kom_not_taken", entry.written)
 
 
 def _stand(applied: Applied, write: Write, reason: str, old: str | None) -> None:
@@ -227,13 +247,15 @@ def _verify_note(
     marker, text = parse_marker(write.bemerkung)
     if marker is None or (entry.marker == marker and entry.text == text):
         return []
-    applied.unmarked.add(entry.id)
-    note = stored if isinstance(stored, str) else ""
+    note = ""
+    if isinstance(stored, str):
+        note = stored
     is_cut = len(note) < len(write.bemerkung) and write.bemerkung.startswith(note)
     if not is_cut:
-        if entry.marker == marker:  # a user has changed the text meanwhile
-            applied.unmarked.discard(entry.id)
+        if entry.marker != marker:  # else a user has changed the text meanwhile
+            applied.unmarked.add(entry.id)
         return []
+    applied.unmarked.add(entry.id)
     record = {
         "tlf": entry.tlf,
         "kommKz": write.komm_kz,

@@ -63,6 +63,8 @@ class Link:
 
 
 Base = Mapping[int, Link]
+#: An entry of Advoware and what it was settled on.
+Linked = tuple[AdvowareEntry, Link]
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class Write:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that people are told about one value.
+    """Something to report to people about one value.
 
     ``is_standing``: the two sides differ, and wait for a person. ``other`` is what the other side holds.
     """
@@ -173,7 +175,7 @@ class Plan:
         base: the links that hold when everything is written; those of created entries are in their `Write`.
         awaiting_espocrm: ids whose link in ``base`` (or absence from it) is true only once EspoCRM is written.
         changes: values that change in EspoCRM; those that change in Advoware are in their `Write`.
-        notices: what people are told.
+        notices: what people are notified of.
         vanished: whether an entry is removed from EspoCRM because Advoware's list lacks it.
     """
 
@@ -192,8 +194,8 @@ def make_plan(
 ) -> Plan:
     """The plan for one CBeteiligte.
 
-    ``to_advoware``: EspoCRM stays as it is, and edits in Advoware are reverted. Before the first sync no one can tell
-    an edit in Advoware from what has always been there, so such entries are only emptied if it is ``forced``.
+    ``to_advoware``: EspoCRM stays as it is, and edits in Advoware are reverted. Before the first sync an edit there
+    cannot be distinguished from what has always been there, so such entries are only emptied if it is ``forced``.
     """
     return _Planner(observed, to_advoware or forced, forced).plan()
 
@@ -286,12 +288,13 @@ def incoming_entries(
 ) -> tuple[EspoEntry, ...]:
     """The entries of arrays to be written whose written form EspoCRM does not hold yet."""
     held = {entry.written for entry in observed.entries}
-    entries = []
+    incoming = []
     for family in FAMILIES:
-        entries += [
-            espocrm_entry(family, row) for row in arrays.get(DATA_ATTRIBUTE[family], ())
-        ]
-    return tuple(entry for entry in entries if entry.written not in held)
+        for row in arrays.get(DATA_ATTRIBUTE[family], ()):
+            entry = espocrm_entry(family, row)
+            if entry.written not in held:
+                incoming.append(entry)
+    return tuple(incoming)
 
 
 def _with_one_primary(rows: list[Row]) -> list[Row]:
@@ -316,17 +319,14 @@ class _Planner:
         self._living = [
             entry for entry in observed.espocrm.entries if not entry.is_erased
         ]
-        self._keys = {
-            entry.key for entry in self._living
-        }  # what EspoCRM held when it was read
+        # What EspoCRM held when it was read, and those keys that need no explanation any more.
+        self._keys = {entry.key for entry in self._living}
+        self._agreed: set[Key] = set()
         self._entries = [
             entry
             for entry in observed.advoware.entries
             if self._is_known(entry.key.family)
         ]
-        self._agreed: set[Key] = (
-            set()
-        )  # those of the keys that need no explanation any more
         self._links: dict[int, Link] = {}
         self._awaiting: set[int] = set()
         self._writes: list[Write] = []
@@ -337,36 +337,26 @@ class _Planner:
 
     def plan(self) -> Plan:
         self._keep_what_is_unknown()
-        rest = self._pair_equal(
-            entry
-            for entry in self._entries
-            if not entry.is_empty and not entry.is_unknown
-        )
-        links = [(entry, self._link_of(entry)) for entry in rest]
-        known = [(entry, link) for entry, link in links if link is not None]
-        unknown = [entry for entry, link in links if link is None]
-        unknown += [
-            entry
-            for entry, link in known
-            if link.espocrm is None and entry.key != link.advoware
-        ]
-        gone_in_espocrm = [
-            (entry, link)
-            for entry, link in known
-            if link.espocrm and link.espocrm not in self._keys
-        ]
+        known: list[Linked] = []
+        unknown: list[AdvowareEntry] = []
+        for entry in self._pair_equal():
+            link = self._link_of(entry)
+            if link is None:
+                unknown.append(entry)
+            else:
+                known.append((entry, link))
+        unknown += [entry for entry, link in known if _is_edit_of_unwanted(entry, link)]
+        gone = [(entry, link) for entry, link in known if self._is_gone(link)]
         self._keep_unchanged(known)
         unknown += self._changed_in_advoware(known)
         self._gone_from_advoware()
-        new = [
-            entry
-            for entry in _first_per_key(self._living)
-            if entry.key not in self._agreed
-        ]
-        new = self._changed_in_espocrm(gone_in_espocrm, new)
+        new = self._changed_in_espocrm(gone, self._unexplained())
         self._new_in_espocrm(new)
         self._new_in_advoware(unknown)
         self._tidy_slots()
+        return self._result()
+
+    def _result(self) -> Plan:
         arrays = self._arrays.changed()
         return Plan(
             tuple(self._writes),
@@ -379,7 +369,18 @@ class _Planner:
             self._vanished,
         )
 
-    # -- what can be told about a family ---------------------------------------------------------------------------
+    def _is_gone(self, link: Link) -> bool:
+        """Whether EspoCRM held the value of a link, and holds it no more."""
+        return link.espocrm is not None and link.espocrm not in self._keys
+
+    def _unexplained(self) -> list[EspoEntry]:
+        """EspoCRM's values about which nothing is agreed, the first entry of each."""
+        first: dict[Key, EspoEntry] = {}
+        for entry in self._living:
+            first.setdefault(entry.key, entry)
+        return [entry for key, entry in first.items() if key not in self._agreed]
+
+    # -- what is known about a family ---------------------------------------------------------------------------
 
     def _is_known(self, family: Family) -> bool:
         return self._observed.espocrm.array(family).is_known
@@ -448,45 +449,46 @@ class _Planner:
             return Link(key, entry.key, held="kom_altered")
         return Link(key, key)
 
-    def _pair_equal(self, entries: Iterable[AdvowareEntry]) -> list[AdvowareEntry]:
-        """Agree on equal values; returns the other entries."""
+    def _pair_equal(self) -> list[AdvowareEntry]:
+        """Agree on equal values; returns the other entries that hold a value."""
         rest = []
-        for entry in entries:
+        for entry in self._entries:
+            if entry.is_empty or entry.is_unknown:
+                continue
             if entry.key in self._keys:
                 self._agree(entry, Link(entry.key, entry.key), "pair")
             else:
                 rest.append(entry)
         return rest
 
-    def _keep_unchanged(self, known: Iterable[tuple[AdvowareEntry, Link]]) -> None:
+    def _keep_unchanged(self, known: Iterable[Linked]) -> None:
         """Two values that differ, both as they were."""
         for entry, link in known:
-            if entry.key != link.advoware or (
-                link.espocrm is not None and link.espocrm not in self._keys
-            ):
+            if entry.key != link.advoware or self._is_gone(link):
                 continue
             if link.held == "kom_erased" and not self._is_erased(entry.key.family):
                 link = replace(link, held="")  # the person who took it away has decided
             self._agree(entry, link, "pair")
-            held = self._arrays.find(link.espocrm)
-            if link.held == "kom_erased":
-                self._notify("kom_erased", entry, is_standing=True)
-            elif link.held == "kom_altered_by_espocrm" or held is None:
-                if link.held:
-                    self._notify(
-                        link.held,
-                        entry,
-                        other=held.written if held else None,
-                        is_standing=True,
-                    )
-            elif link.held and link.held != "kom_type":
-                self._notify(
-                    link.held,
-                    entry,
-                    value=held.written,
-                    other=entry.written,
-                    is_standing=True,
-                )
+            if link.held:
+                self._notify_held(entry, link)
+
+    def _notify_held(self, entry: AdvowareEntry, link: Link) -> None:
+        """Notify of what waits for a person; another type is what `_agree` notifies of."""
+        held = self._arrays.find(link.espocrm)
+        if link.held == "kom_erased":
+            self._notify("kom_erased", entry, is_standing=True)
+        elif held is None:
+            self._notify(link.held, entry, is_standing=True)
+        elif link.held == "kom_altered_by_espocrm":
+            self._notify(link.held, entry, other=held.written, is_standing=True)
+        elif link.held != "kom_type":
+            self._notify(
+                link.held,
+                entry,
+                value=held.written,
+                other=entry.written,
+                is_standing=True,
+            )
 
     def _agree(self, entry: AdvowareEntry, link: Link, case: Case) -> None:
         """Both sides hold the value, now or once EspoCRM is written; the marker has to say so."""
@@ -499,22 +501,12 @@ class _Planner:
         self._agreed.add(link.espocrm)
         link = self._with_type(entry, link, held)
         self._links[entry.id] = link
-        synced = (
-            None
-            if entry.synced_value is None
-            else key_of(entry.key.family, entry.synced_value)
-        )
-        if (
-            synced not in {link.advoware, link.espocrm}
-            and not link.unmarked
-            and entry.has_note
-        ):
-            self._put(
-                case, entry, entry.tlf or "", Marker(held.written, entry.komm_kz), link
-            )
+        if entry.has_note and not link.unmarked and not _is_marked(entry, link):
+            marker = Marker(held.written, entry.komm_kz)
+            self._put(case, entry, entry.tlf or "", marker, link)
 
     def _with_type(self, entry: AdvowareEntry, link: Link, held: EspoEntry) -> Link:
-        """Remember EspoCRM's type of a number. Another one than before is told if it is an edit of this record.
+        """Remember EspoCRM's type of a number. Another one than before is reported if it is an edit of this record.
 
         kommKz cannot be changed through Advoware's interface. A type that differs from the start is settled, and so is
         one that has changed while no one touched the record: EspoCRM's row belongs to all records with this number.
@@ -522,72 +514,72 @@ class _Planner:
         if entry.key.family == "mail" or held.type is None:
             return link
         before = self._observed.base.get(entry.id)
-        alike = {
-            PHONE_TYPES[other.komm_kz]
-            for other in self._entries
-            if other.key == entry.key
-        }
-        shown = {
-            other.type for other in self._arrays.find_all(held.key)
-        }  # in two spellings, perhaps
-        now = before.type if before is not None and before.type in shown else held.type
-        waits = link.held
-        if (
-            not waits
-            and before is not None
-            and before.type is not None
-            and not alike & shown
-        ):
-            was_told = before.held == "kom_type" and before.type == now
-            is_edit = (
-                before.espocrm == link.espocrm
-                and before.type != now
-                and self._observed.is_edited
-            )
-            waits = "kom_type" if was_told or is_edit else ""
-        if waits == "kom_type":
+        if before is None or before.type is None:
+            return self._notify_type(entry, replace(link, type=held.type), held)
+        # The number may be there in two spellings.
+        shown = {other.type for other in self._arrays.find_all(held.key)}
+        now = held.type
+        if before.type in shown:
+            now = before.type
+        link = replace(link, type=now)
+        is_shown_alike = bool(self._types_in_advoware(entry.key) & shown)
+        if not link.held and not is_shown_alike and self._is_type_edit(before, link):
+            link = replace(link, held="kom_type")
+        return self._notify_type(entry, link, held)
+
+    def _notify_type(self, entry: AdvowareEntry, link: Link, held: EspoEntry) -> Link:
+        """Notify of a type that has to be changed by hand; returns the link."""
+        if link.held == "kom_type":
             self._notify(
-                "kom_type", entry, value=held.written, other=now, is_standing=True
+                "kom_type", entry, value=held.written, other=link.type, is_standing=True
             )
-        return replace(link, type=now, held=waits)
+        return link
+
+    def _types_in_advoware(self, key: Key) -> set[str]:
+        """The types as which EspoCRM would show Advoware's entries of a number."""
+        return {
+            PHONE_TYPES[entry.komm_kz] for entry in self._entries if entry.key == key
+        }
+
+    def _is_type_edit(self, before: Link, link: Link) -> bool:
+        """Whether a user of this record has chosen another type, now or in an earlier run that has reported it."""
+        if before.type == link.type:
+            return before.held == "kom_type"
+        return before.espocrm == link.espocrm and self._observed.is_edited
 
     # -- Advoware has changed -------------------------------------------------------------------------------------
 
-    def _changed_in_advoware(
-        self, known: Iterable[tuple[AdvowareEntry, Link]]
-    ) -> list[AdvowareEntry]:
-        """Var6. Returns the entries whose new value cannot simply take the place of the old one: it counts as new.
+    def _changed_in_advoware(self, known: Iterable[Linked]) -> list[AdvowareEntry]:
+        """Var6. Returns the entries whose new value cannot simply take the place of the old one: it counts as new."""
+        new = []
+        for entry, link in known:
+            is_changed = entry.key != link.advoware and link.espocrm in self._keys
+            if is_changed and not self._bring_over(entry, link):
+                new.append(entry)
+        return new
+
+    def _bring_over(self, entry: AdvowareEntry, link: Link) -> bool:
+        """Settle an entry with a new value in Advoware; False if it counts as a new one.
 
         Another entry may hold the old value still, or EspoCRM the new one already.
         """
-        new = []
-        for entry, link in known:
-            if entry.key == link.advoware or link.espocrm not in self._keys:
-                continue
-            held = self._arrays.find(link.espocrm)
-            in_the_way = self._arrays.find(entry.key)
-            if self._to_advoware:
-                self._restore(
-                    entry, next(e for e in self._living if e.key == link.espocrm)
-                )
-            elif (
-                link.espocrm in self._agreed
-                or held is None
-                or in_the_way not in (None, held)
-            ):
-                new.append(entry)
-            elif (reason := self._unfit(entry)) is not None:
-                self._agreed.add(held.key)
-                self._links[entry.id] = link
-                self._notify(
-                    reason,
-                    entry,
-                    other=self._other(reason, held.written, entry),
-                    is_standing=True,
-                )
-            else:
-                self._follow(entry, held)
-        return new
+        if self._to_advoware:
+            self._restore(entry, link)
+            return True
+        held = self._arrays.find(link.espocrm)
+        if held is None or link.espocrm in self._agreed:
+            return False
+        if self._arrays.find(entry.key) not in (None, held):
+            return False
+        reason = self._unfit(entry)
+        if reason is None:
+            self._follow(entry, held)
+            return True
+        self._agreed.add(held.key)
+        self._links[entry.id] = link
+        other = self._other(reason, held.written, entry)
+        self._notify(reason, entry, other=other, is_standing=True)
+        return True
 
     def _unfit(self, entry: AdvowareEntry) -> str | None:
         """Why EspoCRM cannot be given the value of an entry, or None."""
@@ -605,22 +597,17 @@ class _Planner:
 
     def _follow(self, entry: AdvowareEntry, held: EspoEntry) -> None:
         written = espocrm_value(entry.key.family, entry.tlf or "") or ""
+        kind = kind_of(entry.komm_kz)
         self._changes.append(
-            Change(
-                "Var6",
-                "espocrm",
-                kind_of(entry.komm_kz),
-                entry.id,
-                held.written,
-                written,
-            )
+            Change("Var6", "espocrm", kind, entry.id, held.written, written)
         )
         self._agreed.add(held.key)
         self._arrays.replace(held.key, written)
         self._awaiting.add(entry.id)
         self._agree(entry, Link(entry.key, entry.key), "Var6")
 
-    def _restore(self, entry: AdvowareEntry, held: EspoEntry) -> None:
+    def _restore(self, entry: AdvowareEntry, link: Link) -> None:
+        held = next(item for item in self._living if item.key == link.espocrm)
         self._agreed.add(held.key)
         self._overwrite("Var6", entry, held, lost=True)
 
@@ -631,52 +618,41 @@ class _Planner:
             held = self._arrays.find(link.espocrm)
             if held is None or held.key in self._agreed:
                 continue
-            if (
-                entry_id not in present and self._observed.advoware.odd
-            ):  # perhaps it is one of the odd rows
+            is_absent = entry_id not in present
+            if is_absent and self._observed.advoware.odd:
+                # Perhaps it is one of the odd rows.
                 self._keep_gone(entry_id, link)
-                continue
-            if self._to_advoware:
-                continue
-            if self._frozen(held.key.family) is not None:
-                self._keep_gone(entry_id, link)
-                kind = kind_of(held.komm_kz)
-                self._notices.append(
-                    Notice(
-                        "kom_still_in_espocrm",
-                        kind,
-                        held.written,
-                        entry_id,
-                        is_standing=True,
-                    )
-                )
-                continue
-            self._changes.append(
-                Change(
-                    "Var3",
-                    "espocrm",
-                    kind_of(held.komm_kz),
-                    entry_id,
-                    held.written,
-                    None,
-                )
+            elif not self._to_advoware:
+                self._remove_gone(entry_id, link, held, is_absent=is_absent)
+        if not self._to_advoware:
+            self._await_removals()
+
+    def _remove_gone(
+        self, entry_id: int, link: Link, held: EspoEntry, *, is_absent: bool
+    ) -> None:
+        """Take a value that Advoware holds no more out of EspoCRM, if that can be written."""
+        kind = kind_of(held.komm_kz)
+        if self._frozen(held.key.family) is not None:
+            self._keep_gone(entry_id, link)
+            notice = Notice(
+                "kom_still_in_espocrm", kind, held.written, entry_id, is_standing=True
             )
-            self._agreed.add(held.key)
-            self._arrays.remove(held.key)
-            self._vanished |= entry_id not in present
-        if self._to_advoware:
+            self._notices.append(notice)
             return
-        # Also those whose value went with another id's: their link ends only when EspoCRM is written.
-        gone = {
-            link.espocrm
-            for link in self._observed.base.values()
-            if self._arrays.find(link.espocrm) is None
-        }
-        self._awaiting |= {
-            entry_id
-            for entry_id, link in self._observed.base.items()
-            if entry_id not in self._links and link.espocrm in gone & self._keys
-        }
+        self._changes.append(
+            Change("Var3", "espocrm", kind, entry_id, held.written, None)
+        )
+        self._agreed.add(held.key)
+        self._arrays.remove(held.key)
+        self._vanished |= is_absent
+
+    def _await_removals(self) -> None:
+        """The links of removed values end only when EspoCRM is written, also those of other ids with the value."""
+        for entry_id, link in self._observed.base.items():
+            was_held = link.espocrm in self._keys
+            is_removed = self._arrays.find(link.espocrm) is None
+            if was_held and is_removed and entry_id not in self._links:
+                self._awaiting.add(entry_id)
 
     def _keep_gone(self, entry_id: int, link: Link) -> None:
         """Believe nothing, or do nothing, about an entry that is not there: its value stays in EspoCRM."""
@@ -690,28 +666,26 @@ class _Planner:
             if self._arrays.find(entry.key) is not None:
                 self._awaiting.add(entry.id)
                 self._agree(entry, Link(entry.key, entry.key), "Var4")
-            elif (reason := self._unfit(entry)) is not None:
+                continue
+            reason = self._unfit(entry)
+            if reason is not None:
+                other = self._other(reason, None, entry)
                 is_erased = reason == "kom_erased"
-                self._notify(
-                    reason,
-                    entry,
-                    other=self._other(reason, None, entry),
-                    is_standing=is_erased,
-                )
+                self._notify(reason, entry, other=other, is_standing=is_erased)
             elif self._arrays.is_full(entry.key.family):
                 self._notify("kom_full", entry)
-            elif self._to_advoware:
-                if self._may_empty_unknown:
-                    self._empty("Var4", entry, lost=True)
-            else:
-                written = espocrm_value(entry.key.family, entry.tlf or "") or ""
-                kind = kind_of(entry.komm_kz)
-                self._changes.append(
-                    Change("Var4", "espocrm", kind, entry.id, None, written)
-                )
-                self._arrays.add(entry.komm_kz, written)
-                self._awaiting.add(entry.id)
-                self._agree(entry, Link(entry.key, entry.key), "Var4")
+            elif not self._to_advoware:
+                self._add_to_espocrm(entry)
+            elif self._may_empty_unknown:
+                self._empty("Var4", entry, lost=True)
+
+    def _add_to_espocrm(self, entry: AdvowareEntry) -> None:
+        written = espocrm_value(entry.key.family, entry.tlf or "") or ""
+        kind = kind_of(entry.komm_kz)
+        self._changes.append(Change("Var4", "espocrm", kind, entry.id, None, written))
+        self._arrays.add(entry.komm_kz, written)
+        self._awaiting.add(entry.id)
+        self._agree(entry, Link(entry.key, entry.key), "Var4")
 
     def _notify(
         self,
@@ -730,78 +704,83 @@ class _Planner:
     # -- EspoCRM has changed --------------------------------------------------------------------------------------
 
     def _changed_in_espocrm(
-        self, gone: Iterable[tuple[AdvowareEntry, Link]], new: list[EspoEntry]
+        self, gone: Iterable[Linked], new: list[EspoEntry]
     ) -> list[EspoEntry]:
         """Var5 where a value of the same type took the place of a lost one, else Var2. Returns the other new entries.
 
         kommKz cannot be changed, so a value of another type needs another entry.
         """
+        rest = list(new)
         for entry, link in gone:
-            family = entry.key.family
-            if self._is_erased(
-                family
-            ):  # which of the values were erased no one can tell; none of them was deleted
-                self._links[entry.id] = replace(
-                    link, espocrm=None, advoware=entry.key, held="kom_erased"
-                )
-                self._notify("kom_erased", entry, is_standing=True)
+            if self._keep_undecided(entry, link):
                 continue
-            if not self._observed.espocrm.array(family).is_complete:
-                self._links[entry.id] = link
-                continue
-            # What Advoware itself has made of a value is no user's edit.
-            lost = entry.key != link.espocrm and not (
-                entry.key == link.advoware and link.held == "kom_altered"
-            )
-            successor = next(
-                (other for other in new if _shown_alike(other.komm_kz, entry.komm_kz)),
-                None,
-            )
+            lost = _is_edited_in_advoware(entry, link)
+            successor = _first_shown_alike(rest, entry)
             if successor is None:
                 self._empty("Var2", entry, lost=lost)
                 continue
-            new = [other for other in new if other is not successor]
+            rest.remove(successor)
             self._agreed.add(successor.key)
             self._overwrite("Var5", entry, successor, lost=lost)
-        return new
+        return rest
+
+    def _keep_undecided(self, entry: AdvowareEntry, link: Link) -> bool:
+        """Keep an entry if EspoCRM's array does not show whether its value was deleted; whether it was kept."""
+        family = entry.key.family
+        if self._is_erased(family):
+            # Which of the values were erased cannot be known; none of them was deleted.
+            self._links[entry.id] = replace(
+                link, espocrm=None, advoware=entry.key, held="kom_erased"
+            )
+            self._notify("kom_erased", entry, is_standing=True)
+            return True
+        if not self._observed.espocrm.array(family).is_complete:
+            self._links[entry.id] = link
+            return True
+        return False
 
     def _new_in_espocrm(self, new: Iterable[EspoEntry]) -> None:
         """Var1: into an empty slot of the same kommKz, else as a new entry."""
         for entry in new:
             if entry.key in self._observed.advoware.unaddressed:
                 continue  # it is there, in a row that cannot be addressed
-            kind = kind_of(entry.komm_kz)
             if entry.key in self._observed.refused_by_advoware and not self._forced:
-                self._notices.append(
-                    Notice(
-                        "kom_refused_by_advoware", kind, entry.written, is_standing=True
-                    )
-                )
+                self._notify_refused(entry)
                 continue
-            slot = next(
-                (slot for slot in self._free_slots() if slot.komm_kz == entry.komm_kz),
+            slot = self._slot_for(entry)
+            if slot is None:
+                self._create(entry)
+                continue
+            self._used_slots.add(slot.id)
+            self._overwrite("Var1", slot, entry)
+
+    def _notify_refused(self, entry: EspoEntry) -> None:
+        kind = kind_of(entry.komm_kz)
+        self._notices.append(
+            Notice("kom_refused_by_advoware", kind, entry.written, is_standing=True)
+        )
+
+    def _slot_for(self, entry: EspoEntry) -> AdvowareEntry | None:
+        for slot in self._free_slots():
+            if slot.komm_kz == entry.komm_kz:
+                return slot
+        return None
+
+    def _create(self, entry: EspoEntry) -> None:
+        kind = kind_of(entry.komm_kz)
+        tlf = _sent(entry.written)
+        self._writes.append(
+            Write(
+                "Var1",
                 None,
+                tlf,
+                entry.komm_kz,
+                bemerkung=build_marker(Marker(entry.written, entry.komm_kz)),
+                link=Link(entry.key, entry.key, entry.type),
+                change=Change("Var1", "advoware", kind, None, None, tlf),
+                value=entry.written,
             )
-            if slot is not None:
-                self._used_slots.add(slot.id)
-                self._overwrite("Var1", slot, entry)
-                continue
-            link = Link(entry.key, entry.key, entry.type)
-            tlf = _sent(entry.written)
-            bemerkung = build_marker(Marker(entry.written, entry.komm_kz))
-            change = Change("Var1", "advoware", kind, None, None, tlf)
-            self._writes.append(
-                Write(
-                    "Var1",
-                    None,
-                    tlf,
-                    entry.komm_kz,
-                    bemerkung,
-                    link,
-                    change,
-                    entry.written,
-                )
-            )
+        )
 
     def _free_slots(self) -> list[AdvowareEntry]:
         return [
@@ -820,14 +799,8 @@ class _Planner:
         unmarked = before is not None and before.unmarked
         link = Link(source.key, source.key, source.type, unmarked=unmarked)
         self._links[entry.id] = link
-        self._put(
-            case,
-            entry,
-            _sent(source.written),
-            Marker(source.written, entry.komm_kz),
-            link,
-            lost=lost,
-        )
+        marker = Marker(source.written, entry.komm_kz)
+        self._put(case, entry, _sent(source.written), marker, link, lost=lost)
 
     def _empty(self, case: Case, entry: AdvowareEntry, *, lost: bool = False) -> None:
         """Make an entry a slot; the user's text stays."""
@@ -880,13 +853,33 @@ def _sent(written: str) -> str:
     return without_invisible(written).strip()
 
 
-def _shown_alike(one: int, other: int) -> bool:
-    """Whether EspoCRM shows two kommKz as the same type."""
-    return PHONE_TYPES.get(one, "mail") == PHONE_TYPES.get(other, "mail")
+def _is_edit_of_unwanted(entry: AdvowareEntry, link: Link) -> bool:
+    """Whether a value that EspoCRM does not hold, which was settled, was changed in Advoware."""
+    return link.espocrm is None and entry.key != link.advoware
 
 
-def _first_per_key(entries: Iterable[EspoEntry]) -> list[EspoEntry]:
-    first: dict[Key, EspoEntry] = {}
-    for entry in entries:
-        first.setdefault(entry.key, entry)
-    return list(first.values())
+def _is_marked(entry: AdvowareEntry, link: Link) -> bool:
+    """Whether the marker of an entry names the value that the link says."""
+    if entry.synced_value is None:
+        return False
+    marked = key_of(entry.key.family, entry.synced_value)
+    return marked in (link.advoware, link.espocrm)
+
+
+def _is_edited_in_advoware(entry: AdvowareEntry, link: Link) -> bool:
+    """Whether a user has changed the value in Advoware; what Advoware itself has made of one is no user's edit."""
+    if entry.key == link.espocrm:
+        return False
+    is_altered = entry.key == link.advoware and link.held == "kom_altered"
+    return not is_altered
+
+
+def _first_shown_alike(
+    entries: Iterable[EspoEntry], entry: AdvowareEntry
+) -> EspoEntry | None:
+    """The first of EspoCRM's entries that has the same type there as Advoware's entry."""
+    wanted = PHONE_TYPES.get(entry.komm_kz, "mail")
+    for other in entries:
+        if PHONE_TYPES.get(other.komm_kz, "mail") == wanted:
+            return other
+    return None

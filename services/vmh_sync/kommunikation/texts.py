@@ -1,16 +1,17 @@
-"""What people are told about the Kommunikation: problems and short messages from the catalogue. Pure."""
+"""What people read about the Kommunikation: problems and short messages from the catalogue. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from services.core.foreign_text import has_invisible
 from services.kommunikation_mapper import Kind
 from services.vmh_sync.kommunikation.plan import Notice
 from services.vmh_sync.notification.texts import problem_sentence
-from services.vmh_sync.result import ActionType, Problem
+from services.vmh_sync.result import ActionType, Details, Problem
 
 OWNER_TYPE = "CBeteiligte"
 
@@ -38,42 +39,36 @@ _OTHER_LABELS: Final = {
 
 def problem_of(notice: Notice, espo: Mapping[str, Any], betnr: int) -> Problem:
     """A task for a person. The key stays the same as long as entry, value and reason do; it does not show the value."""
-    details: dict[str, Any] = {
-        "betnr": betnr,
-        "name": espo.get("name"),
-        "Art": _KIND_LABELS[notice.kind],
-        "value": notice.value,
-        "reason": notice.reason,
-    }
+    about = Details(notice.reason, betnr, espo.get("name"))
+    entity_id = str(espo["id"])
     if notice.reason == "kom_erased":  # what was erased is not written down elsewhere
-        details = {"betnr": betnr, "name": espo.get("name"), "reason": notice.reason}
-        key = f"kommunikation_kom_erased:{espo['id']}:"
-        return Problem(
-            "general_manual_action", OWNER_TYPE, str(espo["id"]), key, details
-        )
+        key = f"kommunikation_kom_erased:{entity_id}:"
+        return Problem("general_manual_action", OWNER_TYPE, entity_id, key, about)
+    further = {"Art": _KIND_LABELS[notice.kind]}
     if notice.other:
         label = _OTHER_LABELS.get(notice.reason, "In EspoCRM")
-        details[label] = (
-            _TYPE_LABELS.get(notice.other, notice.other)
-            if notice.reason == "kom_type"
-            else notice.other
-        )
+        further[label] = _shown_other(notice.reason, notice.other)
     if has_invisible(notice.value):
-        details["Hinweis"] = (
+        further["Hinweis"] = (
             "Die Angabe enthält unsichtbare Zeichen. Am besten löschen und neu eintippen."
         )
     digest = hashlib.sha256(notice.value.encode(errors="replace")).hexdigest()[:12]
-    key = f"kommunikation_{notice.reason}:{espo['id']}:{notice.entry_id or ''}:{digest}"
-    action: ActionType = (
-        "readonly_field_conflict"
-        if notice.reason == "kom_not_taken"
-        else "general_manual_action"
-    )
-    return Problem(action, OWNER_TYPE, str(espo["id"]), key, details)
+    key = f"kommunikation_{notice.reason}:{entity_id}:{notice.entry_id or ''}:{digest}"
+    action: ActionType = "general_manual_action"
+    if notice.reason == "kom_not_taken":
+        action = "readonly_field_conflict"
+    details = replace(about, value=notice.value, further=further)
+    return Problem(action, OWNER_TYPE, entity_id, key, details)
+
+
+def _shown_other(reason: str, other: str) -> str:
+    if reason == "kom_type":
+        return _TYPE_LABELS.get(other, other)
+    return other
 
 
 def part_error(reason: str) -> str:
     """A short message about something that is tried again; it names no value."""
     return problem_sentence(
-        Problem("general_manual_action", OWNER_TYPE, "", reason, {"reason": reason})
+        Problem("general_manual_action", OWNER_TYPE, "", reason, Details(reason))
     )

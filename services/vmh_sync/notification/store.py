@@ -1,4 +1,4 @@
-"""What is remembered about problems that people were told, and about who looks after a record.
+"""What is remembered about problems that people were notified of, and about who looks after a record.
 
 All functions raise `Unavailable` if PostgreSQL does not answer. Times are aware.
 """
@@ -16,7 +16,7 @@ import asyncpg
 
 from services.core.database import database_errors
 from services.core.foreign_text import clean_text
-from services.vmh_sync.result import Problem
+from services.vmh_sync.result import Details, Problem
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,34 @@ class Responsible:
 
 def responsible_of(record: Mapping[str, Any]) -> Responsible:
     """Who looks after a record of EspoCRM, as its full answer says."""
-    teams = record.get("teamsIds")
-    return Responsible(
-        record.get("assignedUserId") or None,
-        tuple(str(team) for team in teams) if isinstance(teams, list) else (),
-        clean_text(str(record.get("name") or record.get("firmenname") or "")) or None,
-    )
+    team_ids: tuple[str, ...] = ()
+    if isinstance(record.get("teamsIds"), list):
+        team_ids = tuple(map(str, record["teamsIds"]))
+    name = clean_text(str(record.get("name") or record.get("firmenname") or ""))
+    return Responsible(record.get("assignedUserId") or None, team_ids, name or None)
 
 
 def fingerprint_of(problem: Problem) -> str:
-    """What tells one occurrence of a problem from another."""
-    told = json.dumps([problem.action_type, problem.details], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    """What distinguishes one occurrence of a problem from another."""
+    return _fingerprint(problem.action_type, problem.details.as_json())
+
+
+def _fingerprint(action_type: str, details: Mapping[str, Any]) -> str:
+    text = json.dumps([action_type, details], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_same_occurrence(problem: Problem, row: Mapping[str, Any]) -> bool:
+    """Whether the Task of a row is about this occurrence of a problem.
+
+    Rows of earlier versions also hold details that are not known, so their fingerprints differ.
+    """
+    fingerprint = fingerprint_of(problem)
+    if row["fingerprint"] == fingerprint:
+        return True
+    if row["fingerprint"] != _fingerprint(row["action_type"], row["details"]):
+        return False
+    return fingerprint_of(problem_of(row)) == fingerprint
 
 
 def problem_of(row: Mapping[str, Any]) -> Problem:
@@ -51,7 +67,7 @@ def problem_of(row: Mapping[str, Any]) -> Problem:
         row["entity_type"],
         row["entity_id"],
         row["problem_key"],
-        row["details"],
+        Details.from_json(row["details"]),
     )
 
 
@@ -87,7 +103,7 @@ class NotificationStore:
             problem.entity_type,
             problem.entity_id,
             problem.action_type,
-            problem.details,
+            problem.details.as_json(),
             fingerprint_of(problem),
             now,
             list_key,
@@ -104,7 +120,7 @@ class NotificationStore:
             """,
             problem.key,
             fingerprint_of(problem),
-            problem.details,
+            problem.details.as_json(),
             now,
             problem.entity_type,
             problem.entity_id,
@@ -129,7 +145,7 @@ class NotificationStore:
             """,
             problem.key,
             now,
-            problem.details,
+            problem.details.as_json(),
             problem.entity_type,
             problem.entity_id,
             known,
@@ -146,7 +162,7 @@ class NotificationStore:
             problem.key,
             task_id,
             fingerprint,
-            problem.details,
+            problem.details.as_json(),
             problem.entity_type,
             problem.entity_id,
         )
@@ -170,7 +186,7 @@ class NotificationStore:
             SELECT 1 FROM notification
             WHERE details->>'reason' = $1 AND problem_key <> $2 AND started_at >= $3 LIMIT 1
             """,
-            problem.details.get("reason"),
+            problem.details.reason,
             problem.key,
             since,
         )
@@ -194,7 +210,7 @@ class NotificationStore:
     async def begin_list(
         self, heading: Problem, members: Sequence[Problem], now: datetime
     ) -> asyncpg.Record | None:
-        """Remember that the members are told by the one Task of ``heading``; its row, None if it was begun before."""
+        """Remember that the one Task of ``heading`` stands for the members; its row, None if it was begun before."""
         async with (
             database_errors(),
             self._pool.acquire() as connection,
@@ -218,7 +234,7 @@ class NotificationStore:
         )
 
     async def finish_lists(self) -> None:
-        """Give the members of each list that was told its Task."""
+        """Give the members of each list that has a Task that Task."""
         await self._execute(
             """
             UPDATE notification AS member SET task_id = list.task_id FROM notification AS list
@@ -227,7 +243,7 @@ class NotificationStore:
         )
 
     async def members(self, list_key: str) -> list[asyncpg.Record]:
-        """The rows of all that a list tells, also of those whose problem is over."""
+        """The rows of all that a list names, also of those whose problem is over."""
         return await self._fetch(
             "SELECT * FROM notification WHERE list_key = $1", list_key
         )
@@ -320,7 +336,7 @@ class NotificationStore:
         )
 
     async def responsible(self, entity_type: str, entity_id: str) -> Responsible:
-        """Who looked after a record when it was last seen; no one if it never was."""
+        """Who looked after a record when it was last read; no one if it never was."""
         row = await self._fetchrow(
             "SELECT * FROM responsible WHERE entity_type = $1 AND entity_id = $2",
             entity_type,

@@ -1,16 +1,12 @@
 """What users in the office read about a problem, in German: a Task's title and steps, a record's sentence.
 
-Pure. ``details`` of a problem may hold: ``reason`` (which text of the catalogue applies; without it that of the action
-type), ``betnr``, ``name`` (of the person or firm), ``adresse`` or ``konto`` (what it is about, in one line), ``value``,
-``fields`` (``[{"field", "old", "new"}]``, with a ``why`` in German or a ``reason`` of `FIELD_REASONS`),
-``records`` (of a list, ``[{"betnr", "name"}]``) and ``since`` (ISO time). Of what else there is, that is listed which
-has a label (`problem_texts.labels`), or is one itself and begins with a capital letter.
+Pure. Of what else the details of a problem hold, that is listed which has a label (`problem_texts.labels`), or is one
+itself and begins with a capital letter.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,7 +17,7 @@ from services.values.sealed import PREFIX
 from services.vmh_sync.problem_texts import CATALOGUE, Text, failures
 from services.vmh_sync.problem_texts.labels import LABELS, UNLABELLED
 from services.vmh_sync.problem_texts.text import FIELD_REASONS
-from services.vmh_sync.result import Problem
+from services.vmh_sync.result import Details, FieldLine, Problem, RecordLine
 
 __all__ = [
     "LABELS",
@@ -39,8 +35,6 @@ BERLIN = ZoneInfo("Europe/Berlin")
 TITLE_LENGTH = 255
 INVISIBLE = "(unsichtbares Zeichen)"
 ERASED = "(gelöscht)"
-
-_STRUCTURE = frozenset({"fields", "reason", "records", "since"})
 
 #: What `services.values.sealed` leaves of a value.
 _SEALED = re.compile(rf"{PREFIX}[0-9a-f]{{32}}")
@@ -71,7 +65,7 @@ def failure_sentence(error: Exception) -> str:
     """What an error means, in one German sentence that ends with its code, for ``syncErrorMessage``."""
     if isinstance(error, NeedsPerson):
         return problem_sentence(
-            Problem("general_manual_action", "", "", "", {"reason": error.reason})
+            Problem("general_manual_action", "", "", "", Details(error.reason))
         )
     return failures.sentence_of(error)
 
@@ -84,59 +78,62 @@ def task_description(problem: Problem) -> str:
     lines = [_filled(text.why, details), ""]
     for number, step in enumerate([*steps, DONE], start=1):
         lines.append(f"{number}. {step}")
-    if details.get("fields"):
-        lines += ["", "Felder:", *map(_field_line, details["fields"])]
-    if details.get("records"):
-        lines += ["", "Betroffen:", *map(_record_line, details["records"])]
+    if details.fields:
+        lines += ["", "Felder:", *map(_field_line, details.fields)]
+    if details.records:
+        lines += ["", "Betroffen:", *map(_record_line, details.records)]
     further = _further_lines(details)
     if further:
         lines += ["", *further]
-    if details.get("since"):
-        lines.append(f"Festgestellt: {shown_value(details['since'], quoted=False)}")
+    if details.since:
+        lines.append(f"Festgestellt: {shown_value(details.since, quoted=False)}")
     lines.append(f"Meldung {text.code}")
     return "\n".join(lines)
 
 
-def _further_lines(details: Mapping[str, Any]) -> list[str]:
+def _further_lines(details: Details) -> list[str]:
     """The details with a label that the description does not show otherwise."""
-    listed = _STRUCTURE
-    if details.get("fields"):
-        listed = _STRUCTURE | {"value"}
+    listed = {**details.texts, **details.further}
+    if details.fields:
+        listed.pop("value", None)
     lines = []
-    for name, value in details.items():
-        if _is_shown(name) and name not in listed:
+    for name, value in listed.items():
+        if _is_shown(name):
             lines.append(f"{_label(name)}: {shown_value(value, quoted=False)}")
     return lines
 
 
 def words_for_people(words: str) -> str:
-    """What a foreign system said, with the names of fields as they are labelled on the screens."""
-    return re.sub(r"\w+", lambda match: LABELS.get(match.group(), match.group()), words)
+    """What a foreign system answered, with the names of fields as they are labelled on the screens."""
+    return re.sub(r"\w+", _labelled, words)
+
+
+def _labelled(match: re.Match[str]) -> str:
+    return LABELS.get(match.group(), match.group())
 
 
 def withdrawn_description(description: str, why: str) -> str:
-    """The text of a Task whose problem is over: what it said, and why nothing is left to do."""
+    """The text of a Task whose problem is over: what it was, and why nothing is left to do."""
     return f"{description}\n\nErledigt: {why}"
 
 
 def text_of_problem(problem: Problem) -> Text:
     """The problem's entry in the catalogue."""
-    return CATALOGUE.get(
-        str(problem.details.get("reason")), CATALOGUE[problem.action_type]
-    )
+    general = CATALOGUE[problem.action_type]
+    return CATALOGUE.get(problem.details.reason, general)
 
 
-def _field_line(item: Mapping[str, Any]) -> str:
-    old = shown_value(item.get("old"))
-    new = shown_value(item.get("new"))
-    line = f"- {_label(item['field'])}: alt {old}, neu {new}"
-    reason = item.get("why") or FIELD_REASONS.get(str(item.get("reason")))
+def _field_line(item: FieldLine) -> str:
+    old = shown_value(item.old)
+    new = shown_value(item.new)
+    line = f"- {_label(item.field)}: alt {old}, neu {new}"
+    reason = item.why or FIELD_REASONS.get(item.reason)
     if not reason:
         return line
     return f"{line} ({reason})"
 
 
-def _record_line(record: Mapping[str, Any]) -> str:
+def _record_line(record: RecordLine) -> str:
     return f"- {_person(record) or '(ohne Namen)'}"
 
 
@@ -154,36 +151,37 @@ def _label(name: Any) -> str:
     return UNLABELLED
 
 
-def _number(details: Mapping[str, Any]) -> str:
-    if not details.get("betnr"):
+def _number(about: Details | RecordLine) -> str:
+    if not about.betnr:
         return ""
-    return f"Nr. {details['betnr']}"
+    return f"Nr. {about.betnr}"
 
 
-def _person(details: Mapping[str, Any]) -> str:
-    name = _visible(str(details.get("name") or ""))
-    return ", ".join(filter(None, (name, _number(details))))
+def _person(about: Details | RecordLine) -> str:
+    parts = [_visible(str(about.name or "")), _number(about)]
+    return ", ".join(filter(None, parts))
 
 
-def _in_one_line(details: Mapping[str, Any], name: str) -> str:
-    text = _visible(str(details.get(name) or ""))
-    return " ".join(text.split())
+def _in_one_line(text: str | None) -> str:
+    words = _visible(str(text or "")).split()
+    return " ".join(words)
 
 
-def _filled(template: str, details: Mapping[str, Any]) -> str:
-    adresse = _in_one_line(details, "adresse")
-    konto = _in_one_line(details, "konto")
-    value = _in_one_line(details, "value")
+def _filled(template: str, details: Details) -> str:
+    adresse = _in_one_line(details.adresse)
+    konto = _in_one_line(details.konto)
+    value = _in_one_line(details.value)
     text = template.format(
         betnr=_number(details),
         adresse=adresse or "ohne Angaben",
         konto=konto,
         value=value,
-        name=_in_one_line(details, "name"),
-        count=len(details.get("records") or ()),
+        name=_in_one_line(details.name),
+        count=len(details.records or ()),
         subject=adresse or konto or value or _person(details),
     )
-    text = re.sub(r" {2,}", " ", text.replace("„“", ""))
+    text = text.replace("„“", "")
+    text = re.sub(r" {2,}", " ", text)
     return re.sub(r" +([.,:]|$)", r"\1", text)
 
 
@@ -195,11 +193,14 @@ def shown_value(value: Any, *, quoted: bool = True) -> str:
         return _YES_OR_NO[value]
     if isinstance(value, list | tuple):
         return ", ".join(shown_value(item, quoted=False) for item in value)
-    text = " / ".join(_visible(str(value)).splitlines())
+    lines = _visible(str(value)).splitlines()
+    text = " / ".join(lines)
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}[+-]\d{2}:\d{2}", text):
+        moment = datetime.fromisoformat(text).astimezone(BERLIN)
+        return f"{moment:%d.%m.%Y %H:%M} Uhr"
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-        text = f"{text[8:]}.{text[5:7]}.{text[:4]}"
-    elif re.fullmatch(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}[+-]\d{2}:\d{2}", text):
-        return f"{datetime.fromisoformat(text).astimezone(BERLIN):%d.%m.%Y %H:%M} Uhr"
+        year, month, day = text.split("-")
+        text = f"{day}.{month}.{year}"
     if not quoted:
         return text
     return f"„{text}“"
@@ -211,7 +212,8 @@ def _visible(text: str) -> str:
     if not has_invisible(text) and clean_text(text) == text:
         return text
     marked = "".join(map(_visible_character, text))
-    return re.sub(rf"(?:{re.escape(INVISIBLE)})+", INVISIBLE, marked)
+    several = rf"(?:{re.escape(INVISIBLE)})+"
+    return re.sub(several, INVISIBLE, marked)
 
 
 def _visible_character(char: str) -> str:

@@ -1,4 +1,4 @@
-"""The catalogue of problems: everything that the sync tells people, by a word that the code uses."""
+"""The catalogue of problems: everything that the sync reports to people, by a word that the code uses."""
 
 from __future__ import annotations
 

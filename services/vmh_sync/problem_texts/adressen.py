@@ -197,12 +197,12 @@ TEXTS: Mapping[str, Text] = {
     ),
 }
 
-#: The beginnings of the keys of problems that stand for as long as an Adresse is as it is (a conflict is told once).
+#: The beginnings of the keys of problems that stand for as long as an Adresse is as it is (a conflict, once).
 STATE_KINDS = tuple(
     f"{word}:"
     for word in (*TEXTS, "readonly_field_conflict", "missing_in_advoware")
     if word != "address_failed"
 )
-#: Told at the CBeteiligte.
+#: Reported at the CBeteiligte.
 DELETE_KINDS = ("address_delete_required:",)
 SETTLED = "Die Adresse stimmt inzwischen überein oder wurde geändert."

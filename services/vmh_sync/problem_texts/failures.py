@@ -1,7 +1,7 @@
 """Failures that users see on a record (``syncErrorMessage``): one short German sentence with a code each. Pure.
 
 The log has the English text of the error (`services.core.errors.shown_text`); here is what it means for whoever looks
-at the record. Nothing of what a foreign system said is repeated but the name of the field that it refuses.
+at the record. Nothing of what a foreign system answered is repeated but the name of the field that it refuses.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from services.core.errors import (
     NotBefore,
     NotFound,
     RateLimited,
+    SyncTokenExpired,
     Unavailable,
     UnexpectedAnswer,
     UpstreamTimeout,
@@ -90,6 +91,11 @@ FAILURES: tuple[Failure, ...] = (
     ),
     Failure(
         UnexpectedAnswer, "SYS-09", "{system} hat unverständlich geantwortet" + _AGAIN
+    ),
+    Failure(
+        SyncTokenExpired,
+        "SYS-10",
+        "{system} hat die Anfrage nicht ausgeführt" + _AGAIN,
     ),
     Failure(
         ForeignSystemError,

@@ -291,7 +291,7 @@ TEXTS: Mapping[str, Text] = {
 }
 
 #: The beginnings of the keys of problems that stand for as long as the values are as they are. What was reverted is
-#: told once.
+#: reported once.
 STATE_KINDS = tuple(
     f"kommunikation_{word}:" for word in TEXTS if word != "kom_reverted"
 )

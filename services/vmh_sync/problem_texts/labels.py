@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from services.espocrm_mapper import FIELDS
+
 #: For a field without a label; the test of the catalogue sees that there is none.
 UNLABELLED = "Weitere Angabe"
 
+_MASTER_DATA = {
+    name: field.label for field in FIELDS for name in (field.advoware, field.espocrm)
+}
+
 LABELS: Mapping[str, str] = {
+    **_MASTER_DATA,
     "Fehler": "Fehler",
     "adresse": "Adresse",
     "adresseCity": "Ort",
@@ -15,9 +22,7 @@ LABELS: Mapping[str, str] = {
     "adressePostalCode": "PLZ",
     "adresseState": "Bundesland",
     "adresseStreet": "Straße",
-    "anrede": "Anrede",
     "anschrift": "Anschrift",
-    "art": "Registerart",
     "bank": "Bank",
     "bankname": "Bank",
     "bemerkung": "Bemerkung",
@@ -27,18 +32,11 @@ LABELS: Mapping[str, str] = {
     "bezeichnung": "Bezeichnung",
     "bic": "BIC",
     "blz": "Bankleitzahl",
-    "dateOfBirth": "Geburtsdatum",
     "emailAddress": "E-Mail-Adresse",
     "emailAddressData": "E-Mail-Adressen",
     "error": "Meldung",
-    "firmenname": "Firma",
-    "firstName": "Vorname",
-    "geburtsdatum": "Geburtsdatum",
     "gueltigBis": "Gültig bis",
     "gueltigVon": "Gültig von",
-    "handelsRegisterNummer": "Handelsregisternummer",
-    "handelsregisterArt": "Registerart",
-    "handelsregisterNummer": "Handelsregisternummer",
     "iban": "IBAN",
     "isActive": "Aktiv",
     "istAktiv": "Aktiv",
@@ -52,7 +50,6 @@ LABELS: Mapping[str, str] = {
     "kontoNr": "Kontonummer",
     "kontoinhaber": "Kontoinhaber",
     "land": "Land",
-    "lastName": "Nachname",
     "name": "Name",
     "online": "Hauptnummer",
     "ort": "Ort",
@@ -61,13 +58,9 @@ LABELS: Mapping[str, str] = {
     "plz": "PLZ",
     "postfach": "Postfach",
     "postfachPLZ": "Postfach-PLZ",
-    "rechtsform": "Rechtsform",
-    "registergericht": "Registergericht",
-    "salutationName": "Anrede",
     "standardAnschrift": "Standardanschrift",
     "strasse": "Straße",
     "tlf": "Nummer oder Adresse",
     "value": "Wert",
-    "vorname": "Vorname",
     "weitereZeilen": "Adresszeilen unter der Straße",
 }

@@ -35,23 +35,32 @@ def _read(tokens: list[str], fields: str) -> Mask:
     """Read one comma-separated list, consuming the tokens."""
     mask: Mask = {}
     while True:
-        below = mask
-        while True:
-            name = tokens.pop(0) if tokens else ""
-            if not name or name in "(),/":
-                raise _refused(fields)
-            below = below.setdefault(name, {})
-            if not tokens or tokens[0] != "/":
-                break
-            tokens.pop(0)
-        if tokens and tokens[0] == "(":
-            tokens.pop(0)
+        below = _read_path(mask, tokens, fields)
+        if _took(tokens, "("):
             below.update(_read(tokens, fields))
-            if not tokens or tokens.pop(0) != ")":
+            if not _took(tokens, ")"):
                 raise _refused(fields)
-        if not tokens or tokens[0] != ",":
+        if not _took(tokens, ","):
             return mask
-        tokens.pop(0)
+
+
+def _read_path(mask: Mask, tokens: list[str], fields: str) -> Mask:
+    """Read names with slashes between them; what to keep below the last of them."""
+    while True:
+        name = tokens.pop(0) if tokens else ""
+        if not name or name in "(),/":
+            raise _refused(fields)
+        mask = mask.setdefault(name, {})
+        if not _took(tokens, "/"):
+            return mask
+
+
+def _took(tokens: list[str], expected: str) -> bool:
+    """Whether this is the next token; then it is consumed."""
+    if not tokens or tokens[0] != expected:
+        return False
+    tokens.pop(0)
+    return True
 
 
 def _apply(value: Any, mask: Mask) -> Any:

@@ -115,11 +115,11 @@ def read_service_account(path: Path, url: str) -> ServiceAccount | None:
         account = ServiceAccount(
             content["client_email"], content["private_key_id"], content["private_key"]
         )
-        is_ours = content == account.file_content(url)
+        is_own = content == account.file_content(url)
         _public_key(account.private_key)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return account if is_ours else None
+    return account if is_own else None
 
 
 def write_service_account(path: Path, account: ServiceAccount, url: str) -> None:

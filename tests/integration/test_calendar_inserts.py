@@ -1,0 +1,64 @@
+"""How many new events Google is asked for at the same time, and how many while it is away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from calendar_office import CalendarOffice, in_haste, office
+from watched_journal import WatchedJournal
+
+__all__ = ["office"]
+
+
+def _inserts(office: CalendarOffice) -> list[dict[str, Any]]:
+    """The requests for a new event, in the journal as it is now."""
+    return [
+        entry
+        for entry in office.google.journal
+        if entry["method"] == "POST" and entry["route"].endswith("/events")
+    ]
+
+
+def _watch(office: CalendarOffice) -> list[int]:
+    """From now on, how many of these requests wait for their answer whenever one comes."""
+    unanswered: list[int] = []
+
+    def count(_entry: dict[str, Any]) -> None:
+        waiting = [entry for entry in _inserts(office) if entry["status"] is None]
+        unanswered.append(len(waiting))
+
+    office.google.journal = WatchedJournal(count)
+    return unanswered
+
+
+@in_haste
+async def test_new_events_are_inserted_four_at_a_time(office: CalendarOffice) -> None:
+    await office.sync()  # the calendar is there
+    for number in range(9):
+        office.termin(f"Termin {number}")
+    office.strike("google", method="POST", path="/events$", latency_ms=3000)
+    unanswered = _watch(office)
+
+    await office.run("SB")
+
+    assert len(office.events("SB")) == 9
+    assert max(unanswered) == 4
+
+
+@in_haste
+async def test_while_google_is_away_it_is_asked_for_one_event_at_a_time_and_for_three(
+    office: CalendarOffice,
+) -> None:
+    await office.sync()
+    office.strike("google", method="POST", path="/events$", status=503)
+    office.termin("der erste")
+    await office.try_sync()
+    tries_of_one = len(_inserts(office))
+    for number in range(8):
+        office.termin(f"Termin {number}")
+    unanswered = _watch(office)
+
+    await office.try_sync()
+
+    assert max(unanswered) == 1
+    assert len(_inserts(office)) == 3 * tries_of_one
