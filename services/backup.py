@@ -1,8 +1,8 @@
 """Backup and restore of what cannot be rebuilt: all tables but the queue's (docs/data-protection.md).
 
-A backup is a folder: `manifest.json` (versions, migrations, rows and checksums) and one CSV per table, compressed. It
-is one snapshot, taken while the system runs. It is restored into an empty database, or over one of the same migrations;
-newer migrations are applied afterwards.
+A backup is a folder: `manifest-v1.json` (versions, migrations, rows and checksums) and one CSV per table, compressed.
+It is one snapshot, taken while the system runs. It is restored into an empty database, or over one of the same
+migrations; newer migrations are applied afterwards.
 
 What both systems have done since a backup was made is not in it. So the calendars are listed as at the first time,
 deletions pass their guards, and Tasks are looked for before they are created (table ``restored``).
@@ -31,14 +31,15 @@ from services.core.errors import BitByLawError
 from services.core.resources import Resources
 
 FORMAT = 1
-MANIFEST = "manifest.json"
-#: Rebuilt by the program, or meaningless later. ``procrastinate_...`` is the queue.
+MANIFEST = "manifest-v1.json"
+#: Rebuilt by the program. Nor are there the queue (``procrastinate_...``) and what was moved aside (``..._v0``).
 LEFT_OUT = frozenset({"schema_migration"})
 _TRANSFER_SECONDS = 3600.0
 _PIECE = 2**20
 
 _TABLES = """
-SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND NOT starts_with(tablename, 'procrastinate_') ORDER BY 1
+SELECT tablename FROM pg_tables WHERE schemaname = 'public'
+    AND NOT starts_with(tablename, 'procrastinate_') AND tablename !~ '_v[0-9]+$' ORDER BY 1
 """
 _OTHERS = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
@@ -52,7 +53,7 @@ UNION ALL SELECT 'sync_state', count(*) FROM sync_state WHERE synced_at > $1
 UNION ALL SELECT 'calendar_sync', count(*) FROM calendar_sync WHERE updated_at > $1
 """
 _ERASED = """
-SELECT DISTINCT entity_id FROM sync_audit WHERE topic = 'privacy.erase' AND at > $1 ORDER BY 1
+SELECT DISTINCT entity_id FROM sync_audit WHERE topic = 'erasure' AND at > $1 ORDER BY 1
 """
 #: So that the next run asks for everything: tokens and digests know of what came after the backup, or do not.
 _START_AGAIN = """
@@ -305,6 +306,7 @@ async def _look(connection: Any, manifest: Manifest) -> Restore:
     """What the database holds, compared with the backup."""
     migrations = await _migrations(connection)
     if not migrations:
+        await _require_empty(connection)
         return Restore(manifest, is_empty=True)
     if migrations != manifest.migrations:
         raise BackupRefused(
@@ -315,6 +317,15 @@ async def _look(connection: Any, manifest: Manifest) -> Restore:
     newer = {row["name"]: row["lines"] for row in rows if row["lines"]}
     erased = await connection.fetch(_ERASED, manifest.made_at)
     return Restore(manifest, False, newer, tuple(row["entity_id"] for row in erased))
+
+
+async def _require_empty(connection: Any) -> None:
+    present = await tables_of(connection)
+    if present:
+        raise BackupRefused(
+            f"the database holds tables of another program: {', '.join(present)}. "
+            "POSTGRES_DB_NAME must name an empty one"
+        )
 
 
 async def _migrations(connection: Any) -> list[str]:

@@ -109,7 +109,7 @@ async def _record(
     line = {"field": "erasure", "counts": counts}
     for entity_id in person.entity_ids:
         entry = AuditEntry(
-            ENTITY_TYPE, entity_id, "privacy.erase", "hand", "erased", 0.0, None, [line]
+            ENTITY_TYPE, entity_id, "erasure", "hand", "erased", 0.0, None, [line]
         )
         await SyncStore(connection).append_audit(entry, now)
 

@@ -55,6 +55,12 @@ async def test_a_backup_comes_back_whole_into_an_empty_database(
     await admin.execute(f"CREATE DATABASE {empty}")
     try:
         where = {"POSTGRES_DB_NAME": empty}
+        other = await asyncpg.connect(host=given.host, user=given.user, database=empty)
+        await other.execute("CREATE TABLE calendar_sync (sync_id uuid)")
+        status, said = await restore(office.resources, folder, "--apply", **where)
+        assert (status, "tables of another program" in said) == (1, True)
+        await other.execute("DROP TABLE calendar_sync")
+        await other.close()
         status, said = await restore(office.resources, folder, **where)
         assert (status, "would be restored" in said) == (0, True)
         status, said = await restore(office.resources, folder, "--apply", **where)
@@ -104,9 +110,9 @@ async def test_a_restore_is_refused_where_it_would_do_harm(
     assert (status, "sync_state.csv.gz is damaged" in said) == (1, True)
     newer = tmp_path / "newer"
     shutil.copytree(folder, newer)
-    manifest = json.loads((newer / "manifest.json").read_text())
+    manifest = json.loads((newer / "manifest-v1.json").read_text())
     manifest["migrations"].append("9999_later.sql")
-    (newer / "manifest.json").write_text(json.dumps(manifest))
+    (newer / "manifest-v1.json").write_text(json.dumps(manifest))
     status, said = await restore(office.resources, newer, "--apply", "--over-newer")
     assert (status, "newer program" in said) == (1, True)
     assert await dump(office.resources) == before

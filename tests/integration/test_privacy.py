@@ -189,6 +189,48 @@ async def test_an_edit_after_an_erasure_arrives_and_doubles_nothing(
     assert len(office.advoware.state()["beteiligte"]) == 1
 
 
+async def test_who_was_erased_in_espocrm_first_stays_so(
+    office: Office, known: Known
+) -> None:
+    fields = ["firstName", "dateOfBirth", "phoneNumber", "emailAddress"]
+    await office.act(
+        office.espocrm,
+        action="erase",
+        entity="CBeteiligte",
+        id=known.entity_id,
+        fields=fields,
+    )
+    await office.sync(known.entity_id)
+    await office.sync(known.entity_id)
+    tasks, advoware = await office.tasks(), office.in_advoware(known.betnr)
+
+    await erase(office, known, "--apply")
+    assert [value for value in PLANTED if value in await dump(office.resources)] == []
+    await office.sync(known.entity_id, "sync_check", "cron")
+
+    assert office.writes() == []
+    assert await office.tasks() == tasks
+    assert office.in_advoware(known.betnr) == advoware
+    assert not (await office.in_espocrm(known.entity_id)).get("firstName")
+
+
+async def test_of_a_deleted_record_its_addresses_are_erased_as_well(
+    office: Office, known: Known
+) -> None:
+    await office.delete_in_espocrm(known.entity_id)
+    await office.sync(known.entity_id, "delete")
+    assert STREET in await dump(office.resources)
+
+    await erase(office, known, "--apply")
+
+    assert [value for value in PLANTED if value in await dump(office.resources)] == []
+    tasks = await office.tasks()
+    await office.sync(known.entity_id, "delete")
+    await office.tell_the_rest()
+    assert office.writes() == []
+    assert await office.tasks() == tasks
+
+
 async def test_an_unfinished_create_that_was_erased_doubles_nothing(
     office: Office,
 ) -> None:
