@@ -81,12 +81,12 @@ class Undo:
 
         Raises:
             NotFound: there is no such row, or the record or its Beteiligter is gone.
-            InvalidInput: the row is not about a CBeteiligte.
+            InvalidInput: the row is not about a CBeteiligte or a CAdressen.
             EntityBusy, NotBefore: a sync of the record is running.
             ForeignSystemError: a system does not answer.
         """
         row = await self._row(audit_id)
-        entity_id = row["entity_id"]
+        entity_id = await self._owner(row)
         async with AsyncExitStack() as lock:
             if apply:
                 key = beteiligte_lock_key(entity_id)
@@ -104,7 +104,7 @@ class Undo:
             restored = [line for line in lines if line.is_restorable]
             if apply and restored:
                 await self._restore(sides, restored, state, store)
-                await self._record(row, betnr, restored, store)
+                await self._record(row, entity_id, betnr, restored, store)
         return Undone(entity_id, betnr, row["at"], lines, apply and bool(restored))
 
     async def _row(self, audit_id: int) -> Any:
@@ -115,11 +115,22 @@ class Undo:
             )
         if row is None:
             raise NotFound("BitByLaw", f"the audit has no row {audit_id}")
-        if row["entity_type"] != ENTITY_TYPE:
+        if row["entity_type"] not in {ENTITY_TYPE, ADRESSE}:
             raise InvalidInput(
                 f"row {audit_id} is about {row['entity_type']}, which no sync overwrites"
             )
         return row
+
+    async def _owner(self, row: Any) -> str:
+        """The CBeteiligte that a row is about, or that its CAdressen belongs to."""
+        if row["entity_type"] == ENTITY_TYPE:
+            return str(row["entity_id"])
+        betnr = str(row["advoware_id"] or "").partition("/")[0]
+        store = SyncStore(await self._resources.database())
+        owner = await store.linked_entity(ENTITY_TYPE, betnr)
+        if owner is None:
+            raise NotFound("BitByLaw", "the record is not linked any more")
+        return owner
 
     async def _sides(self, entity_id: str, betnr: str) -> Sides:
         espo = await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
@@ -269,14 +280,19 @@ class Undo:
         await store.save(replace(stored, base=base))
 
     async def _record(
-        self, row: Any, betnr: str, lines: list[Line], store: SyncStore
+        self,
+        row: Any,
+        entity_id: str,
+        betnr: str,
+        lines: list[Line],
+        store: SyncStore,
     ) -> None:
         changes = [
             {"field": line.field, "side": line.side, "old": line.new, "new": line.old}
             for line in lines
         ]
         entry = AuditEntry(
-            *(ENTITY_TYPE, row["entity_id"], "undo", "hand", "undone", 0.0, betnr),
+            *(ENTITY_TYPE, entity_id, "undo", "hand", "undone", 0.0, betnr),
             changes=changes,
             undoes=row["audit_id"],
         )

@@ -184,6 +184,34 @@ async def test_what_was_erased_cannot_be_undone(
     assert (await office.in_espocrm(entity_id))["lastName"] == "Falsch"
 
 
+async def test_what_an_address_in_advoware_said_is_shown(
+    office: Office, person: tuple[str, int]
+) -> None:
+    entity_id, betnr = person
+    row = await espocrm_row(office, "CAdressen")
+    await office._request(
+        "PUT",
+        f"{office.espocrm.url}/__sandbox__/records/CAdressen/{row['id']}",
+        json={"adresseCity": "Falschstadt"},
+    )
+    await office.sync(entity_id)
+    assert office.in_advoware(betnr)["adressen"][0]["ort"] == "Falschstadt"
+    (kept,) = [
+        line
+        for line in await office.audit(row["id"])
+        if line["result"] == "overwritten"
+    ]
+
+    status, said = await command(
+        office.resources, "undo", str(kept["audit_id"]), "--apply", "--show-text"
+    )
+
+    assert status == 1
+    assert "Celle" in said
+    assert "by hand" in said
+    assert "Celle" in (await undo(office, entity_id, "--show-text"))[1]
+
+
 async def test_an_unknown_row_is_an_error(office: Office) -> None:
     status, said = await command(office.resources, "undo", "4711")
     assert status == 1
