@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.adressen_mapper import AdressenMapper
+from services.adressen_mapper import AdressenMapper, adressen_of, block_of
 from services.advoware_service import AdvowareService
 from services.calendar_sync.audit.decisions import CalendarDecisions
 from services.calendar_sync.audit.report import Report
@@ -32,6 +32,7 @@ from services.kommunikation_mapper import (
 from services.kommunikation_sync_utils import ENTITY_TYPE as KOMMUNIKATION
 from services.undo.plan import Line, Sides, judged, of_part, rows_with
 from services.values import advoware_protocol, espocrm_query
+from services.values.address_block import BLOCK
 from services.values.kind import kind_of_espocrm
 from services.values.merge import (
     Pair,
@@ -48,7 +49,7 @@ from services.vmh_sync.kommunikation.memory import shown_values as shown_numbers
 from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
 
 #: A text is kept right before it is overwritten, and the line follows.
-_CALENDAR_PAUSE = timedelta(minutes=10)
+_PAUSE = timedelta(minutes=10)
 
 Record = dict[str, Any]
 
@@ -100,7 +101,7 @@ class Undo:
                 raise NotFound("BitByLaw", "the record is not linked any more")
             betnr = state.advoware_id
             sides = await self._sides(entity_id, betnr)
-            lines = judged(row["changes"], sides)
+            lines = judged([*row["changes"], *await self._blocks(row)], sides)
             restored = [line for line in lines if line.is_restorable]
             if apply and restored:
                 await self._restore(sides, restored, state, store)
@@ -132,6 +133,31 @@ class Undo:
             raise NotFound("BitByLaw", "the record is not linked any more")
         return owner
 
+    async def _blocks(self, row: Any) -> list[Record]:
+        """The printed blocks that were kept when the same sync has written the Adressen of a row."""
+        records = {
+            str(line.get("record")).partition("/")[2]
+            for line in row["changes"]
+            if line.get("side") == "advoware" and line.get("record")
+        }
+        if row["entity_type"] != ENTITY_TYPE or not records:
+            return []
+        pool = await self._resources.database()
+        async with database_errors():
+            rows = await pool.fetch(
+                """
+                SELECT DISTINCT ON (entity_id) changes FROM sync_audit
+                WHERE entity_type = $1 AND entity_id = ANY($2) AND result IN ('overwritten', 'conflict_found')
+                    AND audit_id < $3 AND at >= $4 ORDER BY entity_id, audit_id DESC
+                """,
+                ADRESSE,
+                list(records),
+                row["audit_id"],
+                row["at"] - _PAUSE,
+            )
+        lines = [line for kept in rows for line in kept["changes"]]
+        return [line for line in lines if line.get("field") == BLOCK]
+
     async def _sides(self, entity_id: str, betnr: str) -> Sides:
         espo = await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
         where = [espocrm_query.equals("beteiligteId", entity_id)]
@@ -140,7 +166,18 @@ class Undo:
             async for row in self._espocrm.search_entities(ADRESSE, where)
         }
         advo = await self._advoware.get_beteiligter(betnr)
-        return Sides(espo, advo, rows)
+        store = SyncStore(await self._resources.database())
+        states = await store.load_parts(ADRESSE, betnr)
+        listing = adressen_of(advo)
+        by_link = {
+            f"{betnr}/{adresse['id']}": adresse
+            for adresse in (listing.adressen if listing else ())
+        }
+        adressen = {}
+        for record_id, state in states.items():
+            if state.advoware_id in by_link:
+                adressen[record_id] = by_link[state.advoware_id]
+        return Sides(espo, advo, rows, adressen)
 
     async def _restore(
         self, sides: Sides, lines: list[Line], state: SyncState, store: SyncStore
@@ -169,6 +206,15 @@ class Undo:
             record = {**raw[entry.id], "tlf": line.old}
             await self._advoware.update_kommunikation(
                 sides.advo["betNr"], entry.id, record
+            )
+
+        for record_id, values in _by_record(
+            of_part(lines, "adresse", "advoware")
+        ).items():
+            adresse = sides.adressen[record_id]
+            record = {**adresse, **{name: old or "" for name, old in values.items()}}
+            await self._advoware.update_adresse(
+                sides.advo["betNr"], adresse["id"], record
             )
 
     async def _restore_espocrm(self, sides: Sides, lines: list[Line]) -> None:
@@ -209,9 +255,8 @@ class Undo:
         await self._settle_master(sides, lines, state, store)
         if any(line.part == "kommunikation" for line in lines):
             await self._settle_numbers(sides, lines, store)
-        for record_id, values in _by_record(
-            of_part(lines, "adresse", "espocrm")
-        ).items():
+        addresses = [line for line in lines if line.part == "adresse"]
+        for record_id, values in _by_record(addresses).items():
             await self._settle_adresse(sides, record_id, set(values), store)
 
     async def _settle_master(
@@ -267,17 +312,21 @@ class Undo:
         self, sides: Sides, record_id: str, names: set[str], store: SyncStore
     ) -> None:
         stored = await store.load(ADRESSE, record_id)
-        if stored is None:
+        adresse = sides.adressen.get(record_id)
+        if stored is None or adresse is None:
             return
         row = dict(sides.rows[record_id])
-        adressen = sides.advo.get("adressen") or []
-        stored = await store.opened(stored, *shown_addresses([row], adressen))
-        shown = self._adresse.comparable_from_espocrm(row)
+        stored = await store.opened(stored, *shown_addresses([row], [dict(adresse)]))
+        espocrm = self._adresse.comparable_from_espocrm(row)
+        advoware = self._adresse.comparable_from_advoware(dict(adresse))
         base = dict(stored.base)
-        for name, pair in base_from_json(base).items():
-            if name in names:
-                base[name] = pair_to_json(Pair(shown.get(name), pair.advoware))
-        await store.save(replace(stored, base=base))
+        for name in names - {BLOCK}:
+            base[name] = pair_to_json(Pair(espocrm.get(name), advoware.get(name)))
+        if BLOCK in names:
+            base[BLOCK] = block_of(adresse)
+        await store.save(
+            replace(stored, base=base, advoware_row_id=adresse.get("rowId"))
+        )
 
     async def _record(
         self,
@@ -319,7 +368,7 @@ class Undo:
                 WHERE sync_id = $1 AND at BETWEEN $2 AND $3 ORDER BY overwritten_id DESC LIMIT 1
                 """,
                 row["sync_id"],
-                row["at"] - _CALENDAR_PAUSE,
+                row["at"] - _PAUSE,
                 row["at"],
             )
         if not kept:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from services.adressen_mapper import FIELDS as ADRESSE_FIELDS
-from services.adressen_mapper import AdressenMapper
+from services.adressen_mapper import AdressenMapper, block_of
 from services.espocrm_mapper import BeteiligteMapper, shown_by_espocrm
 from services.kommunikation_mapper import (
     FAMILIES,
@@ -16,6 +16,7 @@ from services.kommunikation_mapper import (
     key_of,
     read_espocrm,
 )
+from services.values.address_block import BLOCK
 from services.values.kommunikation import Family
 from services.values.merge import is_same
 from services.values.sealed import is_sealed
@@ -31,6 +32,9 @@ ERASED = "the old value was erased"
 NOTHING_WRITTEN = "nothing was overwritten"
 BY_HAND = "not restored by this command: please do it by hand"
 IS_GONE = "the record is gone"
+
+#: What Advoware takes of an Adresse (`AdvowareService.update_adresse`).
+_IN_ADVOWARE = frozenset({"strasse", "plz", "ort", BLOCK})
 
 _master = BeteiligteMapper()
 _adresse = AdressenMapper()
@@ -64,16 +68,40 @@ class Line:
 
 @dataclass(frozen=True)
 class Sides:
-    """A CBeteiligte and what belongs to it, as both sides show it. ``rows`` are its CAdressen, by id."""
+    """A CBeteiligte and what belongs to it, as both sides show it.
+
+    Attributes:
+        rows: its CAdressen, by id.
+        adressen: the Adressen in Advoware that are linked with them, by the same ids.
+    """
 
     espo: dict[str, Any]
     advo: dict[str, Any]
     rows: Mapping[str, Record] = field(default_factory=dict)
+    adressen: Mapping[str, Record] = field(default_factory=dict)
 
 
 def judged(changes: Iterable[Record], sides: Sides) -> list[Line]:
-    """What becomes of each line of an audit row, in its order."""
-    return [_judged(change, sides) for change in changes]
+    """What becomes of each line of an audit row, in its order.
+
+    The fields of an Adresse in Advoware come back only together with its printed block, which repeats them.
+    """
+    lines = [_judged(change, sides) for change in changes]
+    there = [line for line in lines if line.part == "adresse" and line.is_restorable]
+    blocks = {line.record_id for line in there if line.field == BLOCK}
+    others = {line.record_id for line in there if line.field != BLOCK}
+    return [_with_block(line, blocks, others, sides) for line in lines]
+
+
+def _with_block(line: Line, blocks: set[str], others: set[str], sides: Sides) -> Line:
+    if line.part != "adresse" or line.side == "espocrm" or not line.is_restorable:
+        return line
+    if line.field == BLOCK:
+        is_whole = line.record_id in others
+    else:
+        has_block = bool(block_of(sides.adressen[line.record_id]))
+        is_whole = line.record_id in blocks or not has_block
+    return line if is_whole else replace(line, verdict=BY_HAND)
 
 
 def of_part(lines: Iterable[Line], part: Part, side: str) -> list[Line]:
@@ -119,14 +147,25 @@ def _judged_adresse(
     given: tuple[str, str, Any, Any], record_id: str, sides: Sides
 ) -> Line:
     name, side, _, new = given
-    row = sides.rows.get(record_id)
-    if row is None:
+    if side == "espocrm":
+        record, names = sides.rows.get(record_id), frozenset(ADRESSE_FIELDS)
+    else:
+        record, names = sides.adressen.get(record_id), _IN_ADVOWARE
+    if record is None:
         return Line(*given, IS_GONE)
-    if side != "espocrm" or name not in ADRESSE_FIELDS:
+    if name not in names:
         return Line(*given, BY_HAND)
-    if not is_same(_adresse.comparable_from_espocrm(dict(row)).get(name), new):
+    if not is_same(_shown_in_adresse(name, side, record), new):
         return Line(*given, CHANGED)
     return Line(*given, RESTORE, "adresse", record_id)
+
+
+def _shown_in_adresse(name: str, side: str, record: Record) -> Any:
+    if name == BLOCK:
+        return block_of(record)
+    if side == "espocrm":
+        return _adresse.comparable_from_espocrm(dict(record)).get(name)
+    return _adresse.comparable_from_advoware(dict(record)).get(name)
 
 
 def _judged_kommunikation(

@@ -184,11 +184,12 @@ async def test_what_was_erased_cannot_be_undone(
     assert (await office.in_espocrm(entity_id))["lastName"] == "Falsch"
 
 
-async def test_what_an_address_in_advoware_said_is_shown(
+async def test_an_address_comes_back_in_advoware_with_its_printed_block(
     office: Office, person: tuple[str, int]
 ) -> None:
     entity_id, betnr = person
     row = await espocrm_row(office, "CAdressen")
+    (before,) = office.in_advoware(betnr)["adressen"]
     await office._request(
         "PUT",
         f"{office.espocrm.url}/__sandbox__/records/CAdressen/{row['id']}",
@@ -196,20 +197,44 @@ async def test_what_an_address_in_advoware_said_is_shown(
     )
     await office.sync(entity_id)
     assert office.in_advoware(betnr)["adressen"][0]["ort"] == "Falschstadt"
+
+    status, said = await undo(office, entity_id, "--apply", "--show-text")
+    assert status == 0, said
+
+    (after,) = office.in_advoware(betnr)["adressen"]
+    assert (after["ort"], after["anschrift"]) == (before["ort"], before["anschrift"])
+    assert "Celle" in after["anschrift"]
+    await office.sync(entity_id, "sync_check", "cron")
+    await office.sync(entity_id, "sync_check", "cron")
+    assert office.writes() == []
+    assert (await espocrm_row(office, "CAdressen"))["adresseCity"] == "Falschstadt"
+    await office.edit_advoware(betnr, name="Andere")
+    await office.sync(entity_id)
+    assert office.in_advoware(betnr)["adressen"][0]["ort"] == "Celle"
+
+
+async def test_a_row_about_an_address_shows_what_it_said(
+    office: Office, person: tuple[str, int]
+) -> None:
+    entity_id, _ = person
+    row = await espocrm_row(office, "CAdressen")
+    await office._request(
+        "PUT",
+        f"{office.espocrm.url}/__sandbox__/records/CAdressen/{row['id']}",
+        json={"adresseCity": "Falschstadt"},
+    )
+    await office.sync(entity_id)
     (kept,) = [
         line
         for line in await office.audit(row["id"])
         if line["result"] == "overwritten"
     ]
+    number = str(kept["audit_id"])
 
-    status, said = await command(
-        office.resources, "undo", str(kept["audit_id"]), "--apply", "--show-text"
-    )
+    arguments = ("undo", number, "--show-text", "--apply")
+    status, said = await command(office.resources, *arguments)
 
-    assert status == 1
-    assert "Celle" in said
-    assert "by hand" in said
-    assert "Celle" in (await undo(office, entity_id, "--show-text"))[1]
+    assert (status, "Celle" in said, "by hand" in said) == (1, True, True)
 
 
 async def test_an_unknown_row_is_an_error(office: Office) -> None:
