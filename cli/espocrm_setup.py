@@ -275,5 +275,5 @@ def _build(directory: Path) -> Path:
 
 def _read_package(path: Path) -> Package:
     with zipfile.ZipFile(path) as package:
-        version = str(loads(package.read("manifest-v1.json"))["version"])
+        version = str(loads(package.read("manifest.json"))["version"])
     return Package(version, path.read_bytes())

@@ -665,7 +665,7 @@ def _build(directory: Path) -> Path:
 
 def test_the_package_is_complete_and_the_same_bytes_each_time(tmp_path: Path) -> None:
     first = _build(tmp_path / "one")
-    os.utime(EXTENSION / "manifest-v1.json")
+    os.utime(EXTENSION / "manifest.json")
     second = _build(tmp_path / "two")
     assert first.name == f"bitbylaw-{EXTENSION_VERSION}.zip"
     assert first.read_bytes() == second.read_bytes()
@@ -680,7 +680,7 @@ def test_the_package_is_complete_and_the_same_bytes_each_time(tmp_path: Path) ->
     }
     assert set(names) == {
         path.relative_to(EXTENSION).as_posix() for path in expected
-    } | {"manifest-v1.json"}
+    } | {"manifest.json"}
     assert {"scripts/AfterInstall.php", "scripts/AfterUninstall.php"} <= set(names)
     assert any(name.endswith(".js") for name in names)
 
@@ -797,7 +797,7 @@ def test_nobody_reads_the_key_of_the_buttons() -> None:
 def test_the_manifest_says_what_it_runs_on_and_the_version_is_the_same_everywhere() -> (
     None
 ):
-    manifest = json.loads((EXTENSION / "manifest-v1.json").read_text(encoding="utf-8"))
+    manifest = json.loads((EXTENSION / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["acceptableVersions"] == [">=8.2.0 <10.0.0"]
     assert manifest["php"] == [">=8.1.0"]
     assert (
