@@ -1,6 +1,6 @@
 # Every target works as the first command after a clone: it makes the virtual environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help up check test soak soak-calendar takeover-trial coverage mutants metrics-code walk lint lint-php test-php phpstan types \
+.PHONY: help up check test soak soak-calendar takeover-trial coverage mutants metrics-code walk bench-backup lint lint-php test-php phpstan types \
 	format lock clean espocrm-extension espocrm-report
 
 VENV := .venv
@@ -63,6 +63,9 @@ metrics-code: $(VENV)/.development ## how dense the code is, and the functions t
 
 walk: $(VENV)/.development ## follow one Beteiligter and one calendar event through services/: files, functions, hops
 	@$(BIN)/python tools/walk.py
+
+bench-backup: $(VENV)/.development ## how long backup and restore take (RECORDS=100000); no part of the gate
+	@PYTHONPATH=. $(BIN)/python tools/bench_backup.py $(or $(RECORDS),100000)
 
 lint: $(VENV)/.development ## formatting, lint, import layers, word list
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports --no-cache \

@@ -437,6 +437,18 @@ class ServiceSettings(_Group):
         return host in allowed
 
 
+class RetentionSettings(_Group):
+    """How long what was recorded is kept, in days; the daily cleaning removes what is older."""
+
+    #: lines of the audits, and problems that are over
+    audit_days: int = Field(default=1095, ge=31)
+    log_days: int = Field(default=30, ge=1)
+    #: jobs that are done or given up
+    queue_days: int = Field(default=30, ge=1)
+    #: of log files that no one else rotates; `make up` sets it
+    log_directory: str = ""
+
+
 class EngineSettings(_Group):
     """Where the iii engine listens for workers."""
 
@@ -472,6 +484,7 @@ class Settings(BaseModel):
     calendar_sync: CalendarSyncSettings
     vmh: VmhSettings
     service: ServiceSettings
+    retention: RetentionSettings
     engine: EngineSettings
     metrics: MetricsSettings
 

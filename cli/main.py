@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cli.backup import backup, restore
 from cli.demo import Demo, audit_rows, open_audit
 from cli.engines import EngineKind
 from cli.espocrm import app as espocrm_app
@@ -25,9 +26,11 @@ from cli.espocrm import doctor
 from cli.logs import logs
 from cli.pause import pause, resume
 from cli.preview import app as preview_app
+from cli.privacy import app as privacy_app
 from cli.supervisor import StartFailed
 from cli.system import TRIAL_NOTICE, Ports, System, running_system
 from cli.takeover import app as takeover_app
+from cli.undo import undo
 from cli.worker import worker
 from config import PROJECT_ROOT, ConfigurationError, default_env_file
 
@@ -64,11 +67,15 @@ app.add_typer(
 app.add_typer(espocrm_app, name="espocrm")
 app.add_typer(preview_app, name="preview")
 app.add_typer(takeover_app, name="takeover")
+app.add_typer(privacy_app, name="privacy")
 app.command()(doctor)
 app.command()(logs)
 app.command()(pause)
 app.command()(resume)
 app.command()(worker)
+app.command()(undo)
+app.command()(backup)
+app.command()(restore)
 
 
 @app.command()

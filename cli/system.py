@@ -154,6 +154,7 @@ async def running_system(
         await wait_for_ports(ports.http, ports.worker, log=data / "log" / "engine.log")
         http_url = f"http://127.0.0.1:{ports.http}"
         watch("engine", partial(engine_answers, http_url))
+        found["LOG_DIRECTORY"] = str(data / "log")
         found["III_URL"] = f"ws://127.0.0.1:{ports.worker}"
         found["BITBYLAW_TWINS"] = ",".join(
             [*settings.service.twin_origins, *twins.values()]

@@ -60,6 +60,7 @@ from services.vmh_sync.adressen.match import (
     is_active,
     left_behind,
     match_addresses,
+    shown_values,
     with_whereabouts,
 )
 from services.vmh_sync.adressen.plan import (
@@ -374,13 +375,15 @@ class AdressenSync:
             if mark is not None:
                 ids.add(mark)
         betnr = str(advo["betNr"])
+        states = await store.load_parts(ENTITY_TYPE, betnr, sorted(ids))
+        states = await store.all_opened(states, *shown_values(known, listing.adressen))
         return Observation(
             espo["id"],
             advo,
             owner={name: espo[name] for name in OWNER if espo.get(name)},
             rows=known,
             adressen=listing.adressen,
-            states=await store.load_parts(ENTITY_TYPE, betnr, sorted(ids)),
+            states=states,
             direction=direction,
             now=self._now(),
         )

@@ -65,6 +65,7 @@ from services.vmh_sync.bankverbindungen.plan import (
     settle_gone,
     settle_moved,
     shown_status,
+    shown_values,
     unusable_problem,
 )
 from services.vmh_sync.create_once import create_once
@@ -250,11 +251,7 @@ class BankverbindungenSync:
         )
         known = {row["id"]: row async for row in rows}
         observed = await self._observe(
-            espo["id"],
-            str(advo["betNr"]),
-            konten,
-            store,
-            list(known),
+            espo["id"], str(advo["betNr"]), konten, store, list(known.values())
         )
         report = _Report()
         unavailable = 0
@@ -377,11 +374,7 @@ class BankverbindungenSync:
             return await self._wait(row)
         konten = _required_konten(await self._advoware.get_beteiligter(work.betnr))
         observed = await self._observe(
-            espo["id"],
-            str(work.betnr),
-            konten,
-            store,
-            [row["id"]],
+            espo["id"], str(work.betnr), konten, store, [row]
         )
         work.row = row = await self._row(row["id"])
         if row.get("beteiligteId") != espo["id"]:
@@ -435,11 +428,7 @@ class BankverbindungenSync:
             except NotFound:
                 konten = Konten([], [])
             observed = await self._observe(
-                beteiligte_id,
-                betnr,
-                konten,
-                store,
-                [entity_id],
+                beteiligte_id, betnr, konten, store, [{"id": entity_id}]
             )
             await self._remember_deleted(
                 observed, observed.states[entity_id], store, report
@@ -462,9 +451,11 @@ class BankverbindungenSync:
         betnr: str,
         konten: Konten,
         store: SyncStore,
-        ids: list[str],
+        rows: list[Record],
     ) -> Observation:
+        ids = [row["id"] for row in rows]
         states = await store.load_parts(ENTITY_TYPE, betnr, ids)
+        states = await store.all_opened(states, *shown_values(rows, konten.usable))
         return Observation(
             beteiligte_id,
             betnr,

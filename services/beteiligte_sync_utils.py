@@ -79,6 +79,7 @@ from services.vmh_sync.beteiligte.plan import (
     plan_master_data,
     result_of,
     shown_by,
+    shown_values,
     standing_lines,
     standing_of_held,
     standing_of_pairs,
@@ -413,7 +414,7 @@ class BeteiligteSync:
             return await self._create(espo, run)
         if not _is_linked_with(betnr, state):
             state = await self._claim_number(betnr, espo, state, run.store)
-        observed = await self._observe(espo, betnr, state)
+        observed = await self._observe(espo, betnr, state, run.store)
         if observed is None:
             outcome = await self.handle_advoware_deleted(espo, betnr, state, run.store)
             return outcome, False
@@ -422,7 +423,7 @@ class BeteiligteSync:
     # -- observe --------------------------------------------------------------------------------------------------
 
     async def _observe(
-        self, espo: Record, betnr: str, state: SyncState | None
+        self, espo: Record, betnr: str, state: SyncState | None, store: SyncStore
     ) -> Observation | None:
         """Both sides and what they last agreed on; None if Advoware does not know the number.
 
@@ -437,6 +438,8 @@ class BeteiligteSync:
             advo = await self._advoware.get_beteiligter(betnr)
         except NotFound:
             return None
+        if state is not None:
+            state = await store.opened(state, *shown_values(espo, advo, self._mapper))
         require_same_person(espo, advo, state, self._mapper)
         if state is not None and self._is_from_before_restore(state):
             state = replace(

@@ -60,6 +60,7 @@ from services.vmh_sync.kommunikation.memory import (
     NotTaken,
     fingerprint_after,
     read_memory,
+    shown_values,
 )
 from services.vmh_sync.kommunikation.outcome import (
     Applied,
@@ -213,6 +214,8 @@ class KommunikationSyncManager:
         if _shows_nothing(espo, advo):
             return KommunikationResult(errors=(part_error("kom_not_shown"),))
         stored = await store.load(ENTITY_TYPE, espo["id"])
+        if stored is not None:
+            stored = await store.opened(stored, *shown_values(espo, advo))
         memory = read_memory(stored, espo, advo)
         to_advoware = direction == "to_advoware"
         options = {"to_advoware": to_advoware, "forced": force_espo_wins}

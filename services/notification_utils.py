@@ -543,7 +543,10 @@ class NotificationManager:
         )
         named = _named(problem, responsible)
         mark = _mark(row)
-        task_id: str | None = None
+        task_id: str | None = await self._from_before_restore(mark, store)
+        if task_id is not None:
+            await store.finish(problem, fingerprint_of(problem), task_id)
+            return task_id
         known: datetime = attempted_at or row["attempted_at"]
 
         async def alone(_refusal: ForeignSystemError | None) -> None:
@@ -703,6 +706,14 @@ class NotificationManager:
             done,
         )
         return True
+
+    async def _from_before_restore(
+        self, mark: str, store: NotificationStore
+    ) -> str | None:
+        """The Task that was created after a backup was made that was restored since; None if there was no restore."""
+        if not await store.was_restored():
+            return None
+        return await self._find(mark)
 
     async def _find(self, mark: str) -> str | None:
         """The Task that an earlier attempt has left."""

@@ -6,14 +6,15 @@ All times are aware. All functions raise `Unavailable` if PostgreSQL does not an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
 from services.core.database import database_errors
-from services.core.errors import Conflict
+from services.core.errors import Conflict, CreateUnclear
+from services.values.sealed import has_sealed, opened, texts_in
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class SyncState:
     deleted_at: datetime | None = None
     advoware_created_at: datetime | None = None
     advoware_changed_at: datetime | None = None
+    erased_at: datetime | None = None
+    released_from: str | None = None
 
     @property
     def is_released(self) -> bool:
@@ -76,6 +79,7 @@ class AuditEntry:
     changes: Sequence[Mapping[str, Any]] = ()
     error: str | None = None
     trace_id: str | None = None
+    undoes: int | None = None
 
 
 class SyncStore:
@@ -108,15 +112,16 @@ class SyncStore:
                     """
                     INSERT INTO sync_state (entity_type, entity_id, advoware_id, base, advoware_row_id,
                                             espocrm_modified_at, synced_at, deleted_at, rejected,
-                                            advoware_created_at, advoware_changed_at)
-                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                                            advoware_created_at, advoware_changed_at, erased_at)
+                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
                     ON CONFLICT (entity_type, entity_id) DO UPDATE SET
                         advoware_id = excluded.advoware_id, base = excluded.base,
                         advoware_row_id = excluded.advoware_row_id, synced_at = excluded.synced_at,
                         espocrm_modified_at = excluded.espocrm_modified_at, deleted_at = excluded.deleted_at,
                         rejected = excluded.rejected,
                         advoware_created_at = excluded.advoware_created_at,
-                        advoware_changed_at = excluded.advoware_changed_at
+                        advoware_changed_at = excluded.advoware_changed_at,
+                        erased_at = excluded.erased_at
                     """,
                     state.entity_type,
                     state.entity_id,
@@ -129,12 +134,38 @@ class SyncStore:
                     dict(state.rejected),
                     state.advoware_created_at,
                     state.advoware_changed_at,
+                    _erased_at(state),
                 )
         except asyncpg.UniqueViolationError as error:
             raise Conflict(
                 "PostgreSQL",
                 "this Advoware record is linked with another EspoCRM record",
             ) from error
+
+    async def opened(self, state: SyncState, *shown: Any) -> SyncState:
+        """The state after an erasure, with the values put back that both sides show still.
+
+        ``shown`` are JSON values of any depth: what both sides show, as they are read and as they are compared.
+        """
+        if state.erased_at is None:
+            return state
+        key, texts = await self._erasure_key(), set(texts_in(*shown))
+        return replace(
+            state,
+            base=opened(state.base, texts, key),
+            rejected=opened(state.rejected, texts, key),
+        )
+
+    async def all_opened(
+        self, states: Mapping[str, SyncState], *shown: Any
+    ) -> dict[str, SyncState]:
+        """The states of several records; see `opened`."""
+        return {name: await self.opened(states[name], *shown) for name in states}
+
+    async def _erasure_key(self) -> bytes:
+        async with database_errors():
+            key = await self._pool.fetchval("SELECT key FROM erasure_key")
+        return bytes(key or b"")
 
     async def mark_deleted(
         self, entity_type: str, entity_id: str, now: datetime
@@ -249,7 +280,8 @@ class SyncStore:
         async with database_errors():
             await self._pool.execute(
                 """
-                UPDATE sync_state SET advoware_id = NULL, deleted_at = coalesce(deleted_at, $2)
+                UPDATE sync_state SET advoware_id = NULL, deleted_at = coalesce(deleted_at, $2),
+                                      released_from = $1
                 WHERE split_part(advoware_id, '/', 1) = $1 AND advoware_id LIKE '%/%'
                 """,
                 betnr,
@@ -287,6 +319,9 @@ class SyncStore:
         """Record, before the request, that a create of the comparable values ``posted`` is attempted.
 
         An unfinished intent is returned as it is, with one more attempt: its ``posted`` and times are the earlier ones.
+
+        Raises:
+            CreateUnclear: what an earlier attempt has sent was erased, and it is not what is sent now.
         """
         async with database_errors():
             row = await self._pool.fetchrow(
@@ -301,7 +336,13 @@ class SyncStore:
                 now,
                 dict(posted),
             )
-        return CreateIntent(**row)
+        intent = CreateIntent(**row)
+        if not has_sealed(intent.posted):
+            return intent
+        known = opened(intent.posted, texts_in(posted), await self._erasure_key())
+        if has_sealed(known):
+            raise CreateUnclear("what an earlier attempt has sent was erased")
+        return replace(intent, posted=known)
 
     async def repeat_create(
         self, entity_type: str, entity_id: str, posted: Mapping[str, Any], now: datetime
@@ -363,8 +404,8 @@ class SyncStore:
             await self._pool.execute(
                 """
                 INSERT INTO sync_audit (at, entity_type, entity_id, topic, source, result, duration_ms, advoware_id,
-                                        changes, error, trace_id)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                                        changes, error, trace_id, undoes)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
                 """,
                 now,
                 entry.entity_type,
@@ -377,4 +418,12 @@ class SyncStore:
                 [dict(change) for change in entry.changes],
                 entry.error,
                 entry.trace_id,
+                entry.undoes,
             )
+
+
+def _erased_at(state: SyncState) -> datetime | None:
+    """Since when a state holds sealed values; None once it holds none any more."""
+    if not has_sealed([state.base, state.rejected]):
+        return None
+    return state.erased_at or state.synced_at

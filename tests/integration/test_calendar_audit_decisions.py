@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from audit_office import SECRET, AuditOffice, timed
+from operator_desk import command
 
 from config import Settings
 from sandbox.advoware.app import AdvowareTwin
@@ -406,6 +407,37 @@ async def test_an_overwritten_event_comes_back_once_as_that_of_a_person(
     again = await office.audit("restore-overwritten", str(number), "--apply")
     assert again.document["changes"][0]["result"].startswith("was brought back already")
     assert await office.events() == {event_id}
+
+
+async def test_a_row_of_the_audit_is_undone_by_what_it_has_overwritten(
+    office: AuditOffice,
+) -> None:
+    number = await overwrite(office)
+    pool = await office.resources.database()
+    audit_id = await pool.fetchval(
+        """
+        INSERT INTO calendar_sync_audit (at, employee_kuerzel, sync_id, side, action, reason)
+        SELECT at, employee_kuerzel, sync_id, 'google', 'updated', 'source_system_wins'
+        FROM calendar_sync_overwritten WHERE overwritten_id = $1 RETURNING audit_id
+        """,
+        number,
+    )
+    arguments = ("undo", str(audit_id), "--calendar")
+
+    dry = await command(office.resources, *arguments, **office.environment())
+    assert (dry[0], dry[1].strip()) == (0, "would be brought back")
+    assert await office.events() == set()
+    done = await command(
+        office.resources, *arguments, "--apply", **office.environment()
+    )
+
+    assert "brought back as" in done[1]
+    assert SECRET not in done[1]
+    assert len(await office.events()) == 1
+    unknown = await command(
+        office.resources, "undo", "4711", "--calendar", **office.environment()
+    )
+    assert unknown[0] == 1
 
 
 async def test_a_restore_that_was_interrupted_does_not_double_the_event(

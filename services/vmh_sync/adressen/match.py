@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from services.adressen_mapper import AdressenMapper, espocrm_id_of, has_content
-from services.values.merge import text_of
+from services.values.merge import Value, text_of, value_to_json
 from services.vmh_sync.result import Direction
 from services.vmh_sync.store import SyncState
 
@@ -83,6 +83,22 @@ class Observation:
         if state is not None and state.is_released and entity_id not in ids:
             return None
         return entity_id
+
+
+def shown_values(
+    rows: Sequence[Record], adressen: Sequence[Record]
+) -> list[Sequence[Any]]:
+    """All that both sides show, as it is read and as it is compared; for `SyncStore.opened`."""
+    compared = []
+    for row in rows:
+        compared.append(_as_json(_mapper.comparable_from_espocrm(row)))
+    for adresse in adressen:
+        compared.append(_as_json(_mapper.comparable_from_advoware(adresse)))
+    return [rows, adressen, compared]
+
+
+def _as_json(values: Mapping[str, Value]) -> dict[str, Any]:
+    return {name: value_to_json(value) for name, value in values.items()}
 
 
 def _named_id(mark: str, ids: Sequence[str]) -> str:

@@ -102,6 +102,17 @@ class Observation:
         return any(_mapper.is_same_account(row, konto) for konto in konten)
 
 
+def shown_values(rows: Collection[Record], konten: Collection[Record]) -> list[Any]:
+    """All that both sides show, as it is read and as it is compared; for `SyncStore.opened`."""
+    shown: list[Any] = [list(rows), list(konten)]
+    sides = [_mapper.comparable_from_espocrm(row) for row in rows]
+    sides += [_mapper.comparable_from_advoware(konto) for konto in konten]
+    for values in sides:
+        shown.append({name: value_to_json(value) for name, value in values.items()})
+        shown.append(_mapper.label(values))
+    return shown
+
+
 def _has_iban(item: Any) -> bool:
     """Whether an entry of Advoware's list is a Bankverbindung with an IBAN."""
     if not isinstance(item, dict):

@@ -35,6 +35,7 @@ from services.values.merge import (
     pair_from_json,
     pair_to_json,
     text_of,
+    value_to_json,
 )
 from services.vmh_sync.notification.texts import (
     LABELS,
@@ -382,6 +383,22 @@ def _after(record: Record, written: Mapping[str, Value]) -> Record:
     if "rechtsform" not in written:
         return record
     return {**record, "rechtsform": written["rechtsform"]}
+
+
+def shown_values(
+    espo: Record, advo: Record, mapper: BeteiligteMapper
+) -> list[dict[str, Any]]:
+    """All that both sides show, as it is read and as it is compared; for `SyncStore.opened`."""
+    # Without their legal forms all fields are shown, also those of an earlier kind.
+    sides = (
+        mapper.comparable_from_espocrm(espo),
+        mapper.comparable_from_advoware(advo),
+        mapper.comparable_from_advoware({**advo, "rechtsform": None}),
+    )
+    compared = []
+    for side in sides:
+        compared.append({name: value_to_json(value) for name, value in side.items()})
+    return [espo, advo, *compared]
 
 
 def base_of(observed: Observation) -> dict[str, Pair]:

@@ -149,6 +149,16 @@ def _memory_from_json(betnr: int, base: Record) -> Memory:
     )
 
 
+def shown_values(espo: Record, advo: Record) -> list[Any]:
+    """All that both sides show, as it is read and as it is compared; for `SyncStore.opened`."""
+    keys = [entry.key for entry in read_espocrm(espo).entries]
+    for entry in advoware_entries(advo):
+        keys.append(entry.key)
+        if entry.synced_value is not None:
+            keys.append(key_of(entry.key.family, entry.synced_value))
+    return [espo, advo, keys]
+
+
 def fingerprint(array: EspoArray) -> str:
     """What shows whether an array holds other values than before."""
     written = sorted(entry.written for entry in array.entries)

@@ -201,6 +201,10 @@ class NotificationStore:
         known = {row["problem_key"] for row in rows}
         return [problem for problem in problems if problem.key not in known]
 
+    async def was_restored(self) -> bool:
+        """Whether a backup was restored, so that Tasks may exist of which nothing is known here."""
+        return await self._fetchrow("SELECT 1 FROM restored LIMIT 1") is not None
+
     # -- lists ----------------------------------------------------------------------------------------------------
 
     async def begin_list(

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from services.core.errors import NeedsPerson
 from services.core.foreign_text import clean_text, has_invisible
+from services.values.sealed import PREFIX
 from services.vmh_sync.problem_texts import CATALOGUE, Text, failures
 from services.vmh_sync.problem_texts.labels import LABELS, UNLABELLED
 from services.vmh_sync.problem_texts.text import FIELD_REASONS
@@ -33,6 +34,10 @@ __all__ = [
 BERLIN = ZoneInfo("Europe/Berlin")
 TITLE_LENGTH = 255
 INVISIBLE = "(unsichtbares Zeichen)"
+ERASED = "(gelöscht)"
+
+#: What `services.values.sealed` leaves of a value.
+_SEALED = re.compile(rf"{PREFIX}[0-9a-f]{{32}}")
 
 _YES_OR_NO = {True: "ja", False: "nein"}
 
@@ -209,7 +214,8 @@ def shown_value(value: Any, *, quoted: bool = True) -> str:
 
 
 def _visible(text: str) -> str:
-    """A text in which invisible characters are named, several in a row once."""
+    """A text in which invisible characters are named, several in a row once; what was erased is named as such."""
+    text = _SEALED.sub(ERASED, text)
     if not has_invisible(text) and clean_text(text) == text:
         return text
     marked = "".join(map(_visible_character, text))

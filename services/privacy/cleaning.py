@@ -1,0 +1,155 @@
+"""The daily cleaning: what is older than the settings say goes (docs/data-protection.md).
+
+Bounded: each statement takes `BATCH` rows in a transaction of its own, and a run ends after `MAX_BATCHES` of a kind;
+the rest is the next day's. So no sync waits for it, and a run that breaks off has done no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from config import RetentionSettings
+from services.calendar_sync.store import OVERWRITTEN_DAYS
+from services.core.database import database_errors
+from services.core.errors import BitByLawError
+from services.core.log import log
+from services.core.resources import Resources, current_resources
+from services.privacy import logs
+from services.privacy.queue_tables import open_queue
+
+BATCH = 1000
+MAX_BATCHES = 100
+
+Counts = dict[str, int]
+#: Removes so many rows, or fewer if fewer are left; returns how many.
+Batch = Callable[[int], Awaitable[int]]
+
+_OLD_AUDIT = """
+DELETE FROM sync_audit WHERE audit_id IN (
+    SELECT audit_id FROM sync_audit WHERE at < $1 ORDER BY audit_id LIMIT $2)
+"""
+_OLD_CALENDAR_AUDIT = """
+DELETE FROM calendar_sync_audit WHERE audit_id IN (
+    SELECT audit_id FROM calendar_sync_audit WHERE at < $1 ORDER BY audit_id LIMIT $2)
+"""
+#: The row stays: its generation distinguishes the Task of the next occurrence from the earlier one.
+_OLD_PROBLEMS = """
+UPDATE notification SET details = jsonb_build_object('reason', details->'reason') WHERE problem_key IN (
+    SELECT problem_key FROM notification WHERE withdrawn_at < $1 AND details - 'reason' <> '{}'
+    ORDER BY withdrawn_at LIMIT $2)
+"""
+_OLD_TEXTS = """
+DELETE FROM calendar_sync_overwritten WHERE overwritten_id IN (
+    SELECT overwritten_id FROM calendar_sync_overwritten WHERE at < $1 ORDER BY overwritten_id LIMIT $2)
+"""
+#: Of records that are gone from EspoCRM for so long: the link stays, for a record that is restored.
+_OLD_STATES = """
+UPDATE sync_state SET base = '{}', rejected = '{}' WHERE (entity_type, entity_id) IN (
+    SELECT entity_type, entity_id FROM sync_state
+    WHERE deleted_at < $1 AND (base <> '{}' OR rejected <> '{}') LIMIT $2)
+"""
+_OLD_NAMES = """
+DELETE FROM responsible WHERE (entity_type, entity_id) IN (
+    SELECT entity_type, entity_id FROM sync_state WHERE deleted_at < $1
+    AND EXISTS (SELECT 1 FROM responsible AS known
+                WHERE known.entity_type = sync_state.entity_type AND known.entity_id = sync_state.entity_id)
+    LIMIT $2)
+"""
+
+
+class Cleaning:
+    """Removes what is too old. ``context`` is the step's FlowContext or None."""
+
+    def __init__(
+        self, context: Any = None, *, resources: Resources | None = None
+    ) -> None:
+        self._context = context
+        self._resources = resources or current_resources()
+
+    async def run(self) -> Counts:
+        """Clean up once; how many rows, jobs and files went, by kind. What fails is logged, and done the next day."""
+        kept = self._resources.settings.retention
+        audit = self._now() - timedelta(days=kept.audit_days)
+        texts = self._now() - timedelta(days=OVERWRITTEN_DAYS)
+        pool = await self._resources.database()
+        work: dict[str, Callable[[], Awaitable[int]]] = {
+            "sync_audit": lambda: _in_batches(_rows(pool, _OLD_AUDIT, audit)),
+            "calendar_sync_audit": lambda: _in_batches(
+                _rows(pool, _OLD_CALENDAR_AUDIT, audit)
+            ),
+            "notification": lambda: _in_batches(_rows(pool, _OLD_PROBLEMS, audit)),
+            "responsible": lambda: _in_batches(_rows(pool, _OLD_NAMES, audit)),
+            "sync_state": lambda: _in_batches(_rows(pool, _OLD_STATES, audit)),
+            "calendar_sync_overwritten": lambda: _in_batches(
+                _rows(pool, _OLD_TEXTS, texts)
+            ),
+            "queue": lambda: self._clean_queue(kept.queue_days),
+            "logs": lambda: self._clean_logs(kept),
+        }
+        counts = {}
+        for kind, clean in work.items():
+            counts[kind] = await self._count(kind, clean)
+        log(self._context, "info", "privacy.cleaned", **counts)
+        return counts
+
+    async def _count(self, kind: str, clean: Callable[[], Awaitable[int]]) -> int:
+        """What one kind of cleaning has removed; 0 if it failed, so that the others have their turn."""
+        try:
+            return await clean()
+        except (BitByLawError, OSError, asyncpg.PostgresError) as error:
+            log(
+                self._context,
+                "error",
+                "privacy.not_cleaned",
+                kind=kind,
+                error=type(error).__name__,
+            )
+            return 0
+
+    async def _clean_queue(self, days: int) -> int:
+        async with open_queue(self._resources.settings.postgres) as queue:
+            if queue is None:
+                return 0
+            return await _in_batches(lambda limit: queue.remove_old(days, limit))
+
+    async def _clean_logs(self, kept: RetentionSettings) -> int:
+        if not kept.log_directory:
+            return 0
+        return await asyncio.to_thread(
+            logs.remove_old, Path(kept.log_directory), kept.log_days, self._now()
+        )
+
+    def _now(self) -> datetime:
+        return self._resources.clock().astimezone(UTC)
+
+
+def _rows(pool: asyncpg.Pool, statement: str, before: datetime) -> Batch:
+    """Rows from before a moment; the audits let them go for this alone (`db/migrations/0019_privacy.sql`)."""
+
+    async def remove(limit: int) -> int:
+        async with (
+            database_errors(),
+            pool.acquire() as connection,
+            connection.transaction(),
+        ):
+            await connection.execute("SET LOCAL bitbylaw.cleaning = 'on'")
+            done = await connection.execute(statement, before, limit)
+        return int(done.rpartition(" ")[2])
+
+    return remove
+
+
+async def _in_batches(remove: Batch) -> int:
+    total = 0
+    for _ in range(MAX_BATCHES):
+        removed = await remove(BATCH)
+        total += removed
+        if removed < BATCH:
+            break
+    return total

@@ -1,0 +1,134 @@
+"""Everything that is held about a person, to be handed out (Art. 15 DSGVO): tables, queue, Redis, logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from services.core.database import database_errors
+from services.core.resources import Resources
+from services.core.store_errors import redis_errors
+from services.privacy import logs
+from services.privacy.person import Person, find_person
+from services.privacy.queue_tables import open_queue
+
+Row = dict[str, Any]
+Holdings = dict[str, Any]
+
+#: The tables with rows of a person, and which rows: $1 the ids in EspoCRM, $2 the betNr.
+TABLES: Mapping[str, str] = {
+    "sync_state": "entity_id = ANY($1) OR split_part(advoware_id, '/', 1) = ANY($2) OR released_from = ANY($2)",
+    "create_intent": "entity_id = ANY($1) OR split_part(advoware_id, '/', 1) = ANY($2)",
+    "sync_audit": "entity_id = ANY($1) OR split_part(advoware_id, '/', 1) = ANY($2)",
+    "notification": """entity_id = ANY($1) OR details->>'betnr' = ANY($2) OR EXISTS (
+        SELECT 1 FROM jsonb_path_query(details, '$.records[*].betnr') AS betnr WHERE betnr #>> '{}' = ANY($2))""",
+    "responsible": "entity_id = ANY($1) OR entity_id = ANY($2)",
+    "look_again": "entity_id = ANY($1) OR entity_id = ANY($2)",
+}
+#: Texts of appointments belong to no record; they are searched by the name.
+OVERWRITTEN = "SELECT * FROM calendar_sync_overwritten WHERE strpos(lower(resource::text), lower($1)) > 0"
+#: A shorter name stands in texts about anything.
+SHORTEST_NAME = 6
+
+
+async def rows_of(connection: Any, person: Person) -> dict[str, list[Row]]:
+    """The rows of a person, by table.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer.
+    """
+    found: dict[str, list[Row]] = {}
+    async with database_errors():
+        for table, condition in TABLES.items():
+            rows = await connection.fetch(
+                f"SELECT * FROM {table} WHERE {condition}",  # noqa: S608 - the two are written above
+                person.all_ids,
+                list(person.betnrs),
+            )
+            found[table] = list(map(dict, rows))
+        found["calendar_sync_overwritten"] = await _overwritten(connection, found)
+    return found
+
+
+async def _overwritten(connection: Any, found: Mapping[str, list[Row]]) -> list[Row]:
+    """The kept events in which the person's whole name stands."""
+    names = {row["name"] or "" for row in found["responsible"]}
+    events: dict[int, Row] = {}
+    for name in names:
+        if len(name) < SHORTEST_NAME or " " not in name:
+            continue
+        for row in await connection.fetch(OVERWRITTEN, name):
+            events[row["overwritten_id"]] = dict(row)
+    return list(events.values())
+
+
+async def redis_keys(resources: Resources, person: Person) -> dict[str, str]:
+    """The keys whose name holds an id of the person, with what is stored there.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    found = {}
+    with redis_errors("the keys cannot be listed"):
+        for redis in (resources.redis, resources.calendar_redis):
+            for entity_id in person.all_ids:
+                async for key in redis.scan_iter(match=f"*{entity_id}*", count=1000):
+                    found[key] = str(await redis.get(key))
+    return found
+
+
+async def export(resources: Resources, given: str, log_directory: Path) -> Holdings:
+    """All that is held about a person: ``{"person", "tables", "queue", "redis", "logs"}``, ready for JSON.
+
+    ``queue`` is None if the queue is not in PostgreSQL. ``log_directory`` need not exist.
+
+    Raises:
+        InvalidInput, NotFound: see `find_person`.
+        Unavailable: PostgreSQL or Redis does not answer.
+    """
+    pool = await resources.database()
+    person = await find_person(pool, given)
+    queue = None
+    async with open_queue(resources.settings.postgres) as tables:
+        if tables is not None:
+            queue = await tables.jobs(person.all_ids)
+    return {
+        "person": {
+            "entity_ids": list(person.entity_ids),
+            "betnrs": list(person.betnrs),
+            "part_ids": list(person.part_ids),
+        },
+        "exported_at": resources.clock().isoformat(),
+        "tables": await rows_of(pool, person),
+        "queue": queue,
+        "redis": await redis_keys(resources, person),
+        "logs": logs.lines_with(log_directory, person.all_ids),
+    }
+
+
+def as_text(holdings: Holdings) -> str:
+    """What `export` has found, for people to read."""
+    person = holdings["person"]
+    lines = [
+        f"Auskunft über gespeicherte Daten, {holdings['exported_at']}",
+        f"EspoCRM: {', '.join(person['entity_ids'])}; Advoware: {', '.join(person['betnrs']) or '-'}",
+    ]
+    for table, rows in holdings["tables"].items():
+        lines += ["", f"Tabelle {table}: {len(rows)}"]
+        for row in rows:
+            lines += ["", *_row_lines(row)]
+    queue = holdings["queue"]
+    shown = "nicht in PostgreSQL" if queue is None else str(len(queue))
+    lines += ["", f"Warteschlange: {shown}"]
+    for job in queue or []:
+        lines += ["", *_row_lines(job)]
+    lines += ["", f"Redis: {len(holdings['redis'])}"]
+    lines += [f"  {key}: {value}" for key, value in holdings["redis"].items()]
+    lines += ["", f"Protokolldateien: {len(holdings['logs'])}"]
+    lines += [f"  {line}" for line in holdings["logs"]]
+    return "\n".join(lines)
+
+
+def _row_lines(row: Row) -> list[str]:
+    return [f"  {name}: {value}" for name, value in row.items() if value is not None]

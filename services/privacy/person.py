@@ -1,0 +1,89 @@
+"""Who is meant by a betNr or an id of EspoCRM: all records and numbers of one person."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import asyncpg
+
+from services.core.database import database_errors
+from services.core.errors import InvalidInput, NotFound
+
+ENTITY_TYPE = "CBeteiligte"
+_BETNR = re.compile(r"\d{1,12}")
+_ID = re.compile(r"[0-9A-Za-z-]{1,36}")
+
+_IDS_OF_BETNR = """
+SELECT entity_id FROM sync_state WHERE entity_type = 'CBeteiligte' AND advoware_id = $1
+UNION SELECT entity_id FROM create_intent WHERE entity_type = 'CBeteiligte' AND advoware_id = $1
+UNION SELECT entity_id FROM sync_audit WHERE entity_type = 'CBeteiligte' AND split_part(advoware_id, '/', 1) = $1
+"""
+_BETNRS_OF_ID = """
+SELECT advoware_id AS betnr FROM (
+    SELECT advoware_id FROM sync_state WHERE entity_type = 'CBeteiligte' AND entity_id = $1
+    UNION SELECT advoware_id FROM create_intent WHERE entity_type = 'CBeteiligte' AND entity_id = $1
+    UNION SELECT advoware_id FROM sync_audit WHERE entity_type = 'CBeteiligte' AND entity_id = $1
+) AS known
+WHERE advoware_id IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM sync_state AS other WHERE other.entity_type = 'CBeteiligte' AND other.deleted_at IS NULL
+        AND other.advoware_id = known.advoware_id AND other.entity_id <> $1)
+"""
+_PARTS = """
+SELECT entity_id FROM sync_state WHERE entity_type IN ('CAdressen', 'CBankverbindungen')
+    AND (split_part(advoware_id, '/', 1) = ANY($2) OR released_from = ANY($2) OR base->>'beteiligteId' = ANY($1))
+UNION SELECT entity_id FROM sync_audit WHERE entity_type IN ('CAdressen', 'CBankverbindungen')
+    AND split_part(advoware_id, '/', 1) = ANY($2)
+"""
+_IS_KNOWN = """
+SELECT EXISTS (SELECT 1 FROM sync_state WHERE entity_id = $1)
+    OR EXISTS (SELECT 1 FROM create_intent WHERE entity_id = $1)
+    OR EXISTS (SELECT 1 FROM sync_audit WHERE entity_id = $1)
+    OR EXISTS (SELECT 1 FROM notification WHERE entity_id = $1)
+    OR EXISTS (SELECT 1 FROM responsible WHERE entity_id = $1)
+"""
+
+
+@dataclass(frozen=True)
+class Person:
+    """The records of one person: CBeteiligte, their numbers in Advoware, and the parts that belong to them."""
+
+    entity_ids: tuple[str, ...]
+    betnrs: tuple[str, ...]
+    part_ids: tuple[str, ...]
+
+    @property
+    def all_ids(self) -> list[str]:
+        """The ids of all records in EspoCRM."""
+        return [*self.entity_ids, *self.part_ids]
+
+
+async def find_person(pool: asyncpg.Pool, given: str) -> Person:
+    """Find a person by betNr or by the id of the CBeteiligte.
+
+    A number that another living record has now is that record's, and not of the one that had it before.
+
+    Raises:
+        InvalidInput: it is neither a number nor an id.
+        NotFound: nothing is held about it.
+        Unavailable: PostgreSQL does not answer.
+    """
+    async with database_errors():
+        if _BETNR.fullmatch(given):
+            ids = {row["entity_id"] for row in await pool.fetch(_IDS_OF_BETNR, given)}
+            betnrs = {given}
+        elif _ID.fullmatch(given):
+            ids = {given}
+            betnrs = {row["betnr"] for row in await pool.fetch(_BETNRS_OF_ID, given)}
+        else:
+            raise InvalidInput(
+                "neither a betNr (digits) nor the id of a record in EspoCRM"
+            )
+        parts = await pool.fetch(_PARTS, list(ids), list(betnrs))
+        is_known = bool(parts) or any(
+            [await pool.fetchval(_IS_KNOWN, entity_id) for entity_id in ids]
+        )
+    if not is_known:
+        raise NotFound("BitByLaw", f"nothing is held about {given}")
+    part_ids = {row["entity_id"] for row in parts}
+    return Person(tuple(sorted(ids)), tuple(sorted(betnrs)), tuple(sorted(part_ids)))

@@ -1,0 +1,290 @@
+"""What is held about a person is handed out, and erased, and the sync goes on as if nothing had been erased."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from beteiligte_office import Office, office
+from local_engine.invocations import Trace
+from local_engine.queue_store import QueueStore
+from operator_desk import command, dump
+
+from local_engine.database import Database
+from services.core.locks import beteiligte_lock_key, record_lock
+from services.core.log import write_json_lines
+from services.core.resources import Resources
+
+__all__ = ["office"]
+
+NAME, FIRST_NAME, OLD_NAME = "Xanthippenberg", "Quirinella", "Vorzeitig"
+PHONE, MAIL = "+495119876543", "quirinella@xanthippenberg.example"
+STREET, TOWN = "Planetenring 77", "Wunstorfhausen"
+IBAN, BIRTHDAY = "DE89370400440532013000", "1951-07-23"
+TOO_LONG = f"{NAME} {'Unverwechselbar ' * 7}".strip()
+PLANTED = (
+    *(NAME, FIRST_NAME, OLD_NAME, PHONE[3:], MAIL, STREET, TOWN),
+    *(IBAN, BIRTHDAY, TOO_LONG, "geheimer Zusatz"),
+)
+
+
+@dataclass
+class Known:
+    """A person of whom a good deal is known by now."""
+
+    entity_id: str
+    betnr: int
+    logs: Path
+
+    @property
+    def where(self) -> dict[str, str]:
+        return {"LOG_DIRECTORY": str(self.logs)}
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Iterator[Path]:
+    """What a worker logs, as a file."""
+    directory = tmp_path / "log"
+    directory.mkdir()
+    with (directory / "worker.log").open("w") as stream:
+        root, handlers = logging.getLogger(), list(logging.getLogger().handlers)
+        root.handlers.clear()
+        write_json_lines(stream)
+        yield directory
+        root.handlers[:] = handlers
+
+
+@pytest.fixture
+async def queue(resources: Resources) -> AsyncIterator[QueueStore]:
+    """The embedded engine's queue in the same database."""
+    await resources.database()
+    given = resources.settings.postgres
+    database = Database(f"host={given.host} user={given.user} dbname={given.db_name}")
+    await database.open()
+    yield QueueStore(database)
+    await database.close()
+
+
+@pytest.fixture
+async def known(office: Office, queue: QueueStore, logs: Path) -> Known:
+    """Synced with all parts, edited on both sides, with a conflict, a difference that stands, and a failed job."""
+    entity_id = await office.new_person(
+        firstName=FIRST_NAME,
+        lastName=OLD_NAME,
+        dateOfBirth=BIRTHDAY,
+        phoneNumberData=[{"phoneNumber": PHONE, "type": "Office", "primary": True}],
+        emailAddressData=[{"emailAddress": MAIL, "primary": True}],
+    )
+    assert (await office.sync(entity_id, "create")).result == "created"
+    betnr = int((await office.in_espocrm(entity_id))["betnr"])
+    for entity, attributes in {
+        "CAdressen": {
+            "adresseStreet": STREET,
+            "adresseCity": TOWN,
+            "adressePostalCode": "31515",
+        },
+        "CBankverbindungen": {"iban": IBAN, "kontoinhaber": f"{FIRST_NAME} {NAME}"},
+    }.items():
+        await office._request(
+            "POST",
+            f"{office.espocrm.url}/__sandbox__/records/{entity}?silent=1",
+            json={**attributes, "beteiligteId": entity_id},
+        )
+    await office.sync(entity_id)
+    await office.edit_espocrm(entity_id, lastName=NAME)
+    await office.edit_advoware(betnr, name=f"{NAME}-Advoware")
+    assert (await office.sync(entity_id)).result == "conflict"
+    await office.edit_advoware(betnr, name=NAME)
+    await office.sync(entity_id)
+    await office.edit_advoware(betnr, name=TOO_LONG)  # EspoCRM has no place for it
+    await office.sync(entity_id)
+    assert (await office.in_espocrm(entity_id))["syncStatus"] == "conflict"
+    assert await office.tasks()
+    payload = {"entity_id": entity_id, "action": "update", "note": "geheimer Zusatz"}
+    job_id = await queue.add("vmh.beteiligte.update", payload, Trace())
+    (job,) = await queue.take("vmh.beteiligte.update", 1)
+    await queue.bury(job, f"ValueError: {NAME} geheimer Zusatz")
+    assert job.id == job_id
+    return Known(entity_id, betnr, logs)
+
+
+async def erase(office: Office, known: Known, *options: str) -> str:
+    status, output = await command(
+        office.resources, "privacy", "erase", str(known.betnr), *options, **known.where
+    )
+    assert status == 0, output
+    return output
+
+
+async def test_an_export_holds_all_that_is_known(office: Office, known: Known) -> None:
+    status, text = await command(
+        office.resources, "privacy", "export", known.entity_id, "--json", **known.where
+    )
+    assert status == 0, text
+    document = json.loads(text)
+    assert document["person"]["betnrs"] == [str(known.betnr)]
+    for value in PLANTED:
+        assert value in text, value
+    assert document["queue"]
+    assert document["logs"]
+
+
+async def test_an_erasure_leaves_no_value_anywhere_and_the_next_sync_changes_nothing(
+    office: Office, known: Known
+) -> None:
+    before = await dump(office.resources)
+    would = await erase(office, known)
+    assert "would be erased" in would
+    assert await dump(office.resources) == before
+
+    done = await erase(office, known, "--apply")
+    assert done.replace("erased:", "would be erased:") == would
+    stored = await dump(office.resources)
+    logged = "".join(path.read_text() for path in known.logs.iterdir())
+    pool = await office.resources.database()
+    server_log = Path(await pool.fetchval("SHOW data_directory")) / "log"
+    logged += server_log.read_text(errors="replace")
+    assert [value for value in PLANTED if value in stored] == []
+    assert [value for value in PLANTED if value in logged] == []
+    assert "values in 0 places" in await erase(office, known, "--apply")
+
+    tasks = await office.tasks()
+    advoware = office.in_advoware(known.betnr)
+    outcome = await office.sync(known.entity_id, "sync_check", "cron")
+    assert outcome.error is None or outcome.result == "conflict"
+    assert office.writes() == []
+    assert await office.tasks() == tasks
+    assert office.in_advoware(known.betnr) == advoware
+
+
+async def test_an_edit_after_an_erasure_arrives_and_doubles_nothing(
+    office: Office, known: Known
+) -> None:
+    await erase(office, known, "--apply")
+    await office.edit_espocrm(
+        known.entity_id,
+        dateOfBirth="1952-01-02",
+        phoneNumberData=[
+            {"phoneNumber": "+4951155555", "type": "Office", "primary": True}
+        ],
+    )
+    await office.edit_advoware(known.betnr, vorname="Neuer Vorname")
+    await office.sync(known.entity_id)
+    await office.sync(known.entity_id)
+
+    assert office.writes() == []
+    advoware = office.in_advoware(known.betnr)
+    espocrm = await office.in_espocrm(known.entity_id)
+    assert advoware["geburtsdatum"][:10] == "1952-01-02"
+    assert espocrm["firstName"] == "Neuer Vorname"
+    numbers = [entry["tlf"] for entry in advoware["kommunikation"]]
+    assert len(numbers) == 2
+    assert "+4951155555" in numbers
+    assert len(advoware["adressen"]) == 1
+    assert len(advoware["bankkverbindungen"]) == 1
+    assert len(office.advoware.state()["beteiligte"]) == 1
+
+
+async def test_who_was_erased_in_espocrm_first_stays_so(
+    office: Office, known: Known
+) -> None:
+    fields = ["firstName", "dateOfBirth", "phoneNumber", "emailAddress"]
+    await office.act(
+        office.espocrm,
+        action="erase",
+        entity="CBeteiligte",
+        id=known.entity_id,
+        fields=fields,
+    )
+    await office.sync(known.entity_id)
+    await office.sync(known.entity_id)
+    tasks, advoware = await office.tasks(), office.in_advoware(known.betnr)
+
+    await erase(office, known, "--apply")
+    assert [value for value in PLANTED if value in await dump(office.resources)] == []
+    await office.sync(known.entity_id, "sync_check", "cron")
+
+    assert office.writes() == []
+    assert await office.tasks() == tasks
+    assert office.in_advoware(known.betnr) == advoware
+    assert not (await office.in_espocrm(known.entity_id)).get("firstName")
+
+
+async def test_of_a_deleted_record_its_addresses_are_erased_as_well(
+    office: Office, known: Known
+) -> None:
+    await office.delete_in_espocrm(known.entity_id)
+    await office.sync(known.entity_id, "delete")
+    assert STREET in await dump(office.resources)
+
+    await erase(office, known, "--apply")
+
+    assert [value for value in PLANTED if value in await dump(office.resources)] == []
+    tasks = await office.tasks()
+    await office.sync(known.entity_id, "delete")
+    await office.tell_the_rest()
+    assert office.writes() == []
+    assert await office.tasks() == tasks
+
+
+async def test_an_unfinished_create_that_was_erased_doubles_nothing(
+    office: Office,
+) -> None:
+    unchanged, changed = (
+        await office.new_person(),
+        await office.new_person(lastName=NAME),
+    )
+    await office.fault(
+        office.advoware,
+        method="POST",
+        path="Beteiligte$",
+        when="after",
+        reset=True,
+        count=2,
+    )
+    for entity_id in (unchanged, changed):
+        await office.sync(entity_id, "create")
+    await office.no_faults()
+    assert len(office.advoware.state()["beteiligte"]) == 2
+    for entity_id in (unchanged, changed):
+        status, said = await command(
+            office.resources, "privacy", "erase", entity_id, "--apply"
+        )
+        assert (status, "create_intent: 1" in said) == (0, True)
+    assert NAME not in await dump(office.resources)
+    await office.edit_espocrm(changed, lastName="Anders")
+
+    office.clock.advance(minutes=10)
+    for entity_id in (unchanged, changed):
+        await office.sync(entity_id)
+
+    assert len(office.advoware.state()["beteiligte"]) == 2
+    assert (await office.in_espocrm(unchanged))["betnr"]
+    assert not (await office.in_espocrm(changed)).get("betnr")
+
+
+async def test_nothing_is_erased_while_a_sync_runs(
+    office: Office, known: Known
+) -> None:
+    before = await dump(office.resources)
+    key = beteiligte_lock_key(known.entity_id)
+    async with record_lock(office.resources, key, 60):
+        status, output = await command(
+            office.resources, "privacy", "erase", known.entity_id, "--apply"
+        )
+    assert status == 1
+    assert "is running" in output
+    assert await dump(office.resources) == before
+
+
+@pytest.mark.parametrize("who", ["4711", "6b0473a32660ab999", "x y"])
+async def test_nobody_is_found_by_a_wrong_number(
+    resources: Resources, who: str
+) -> None:
+    status, output = await command(resources, "privacy", "export", who)
+    assert status == 1
+    assert "Traceback" not in output
