@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cli.board import board, board_key
 from cli.demo import Demo, audit_rows, open_audit
 from cli.engines import EngineKind
 from cli.espocrm import app as espocrm_app
@@ -60,6 +61,8 @@ app.add_typer(
 app.add_typer(espocrm_app, name="espocrm")
 app.command()(doctor)
 app.command()(worker)
+app.command()(board)
+app.command("board-key")(board_key)
 
 
 @app.command()
