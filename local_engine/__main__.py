@@ -14,7 +14,7 @@ import signal
 import sys
 
 from local_engine.errors import DatabaseStartupError, StartupError
-from local_engine.http_api import DEFAULT_TIMEOUT
+from local_engine.http_port.api import DEFAULT_TIMEOUT
 from local_engine.logs import configure_logging
 from local_engine.server import Engine
 

@@ -18,11 +18,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
 from local_engine.errors import EngineError
-from local_engine.invocations import Invocations
 from local_engine.logs import log_event
 from local_engine.tasks import Tasks
-from local_engine.telemetry import Telemetry
-from local_engine.triggers import Trigger, TriggerRejectedError, condition_met
+from local_engine.worker_port.invocations import Invocations
+from local_engine.worker_port.telemetry import Telemetry
+from local_engine.worker_port.triggers import (
+    Trigger,
+    TriggerRejectedError,
+    condition_met,
+)
 
 _MONTHS = {
     name.lower(): index for index, name in enumerate(calendar.month_name) if name
@@ -105,7 +109,8 @@ class Schedule:
             if day.year not in self.years or day.month not in self.months:
                 day, earliest = _next_month(day), (0, 0, 0)
                 continue
-            if self._matches(day) and (time := self._time_from(earliest)) is not None:
+            time = self._time_from(earliest) if self._matches(day) else None
+            if time is not None:
                 return datetime(day.year, day.month, day.day, *time, tzinfo=UTC)
             day, earliest = day + timedelta(days=1), (0, 0, 0)
         return None
@@ -227,10 +232,18 @@ class CronTriggers:
         self._loops.pop(trigger).cancel()
 
     async def _run(self, trigger: Trigger, schedule: Schedule) -> None:
-        while (due := schedule.next_after(self._clock.now())) is not None:
-            while (remaining := (due - self._clock.now()).total_seconds()) > 0:
-                await self._clock.sleep(remaining)
+        due = schedule.next_after(self._clock.now())
+        while due is not None:
+            await self._sleep_until(due)
             await self._fire(trigger, due)
+            due = schedule.next_after(self._clock.now())
+
+    async def _sleep_until(self, due: datetime) -> None:
+        """Sleep until a time is reached, also when the clock is set back meanwhile."""
+        remaining = (due - self._clock.now()).total_seconds()
+        while remaining > 0:
+            await self._clock.sleep(remaining)
+            remaining = (due - self._clock.now()).total_seconds()
 
     async def _fire(self, trigger: Trigger, due: datetime) -> None:
         payload = {

@@ -11,25 +11,28 @@ from typing import Self
 
 from aiohttp import web
 
-from local_engine.bodies import BODY_SECONDS, Bodies
-from local_engine.channels import Channels
-from local_engine.console import Console
 from local_engine.cron import Clock, CronTriggers, SystemClock
 from local_engine.database import Database
 from local_engine.errors import PortTakenError
-from local_engine.functions import BuiltinFunctions
-from local_engine.http_api import DEFAULT_TIMEOUT, HttpApi
-from local_engine.invocations import Functions, Invocations
+from local_engine.functions.builtin import BuiltinFunctions
+from local_engine.functions.queue import QueueFunctions
+from local_engine.functions.telemetry import TelemetryFunctions
+from local_engine.http_port.api import DEFAULT_TIMEOUT, HttpApi
+from local_engine.http_port.bodies import BODY_SECONDS, Bodies
+from local_engine.http_port.console import Console
+from local_engine.http_port.console_endpoints import Endpoints
+from local_engine.http_port.routes import Routes
 from local_engine.logs import log_event
-from local_engine.queue_store import QueueStore
-from local_engine.queues import Queues
-from local_engine.routes import Routes
-from local_engine.sessions import WorkerPort
+from local_engine.queues.delivery import Queues
+from local_engine.queues.store import QueueStore
 from local_engine.state import StateFunctions, StateStore, StateTriggers
 from local_engine.tasks import Tasks
-from local_engine.telemetry import Telemetry
-from local_engine.triggers import Triggers
-from local_engine.workers import Workers
+from local_engine.worker_port.channels import Channels
+from local_engine.worker_port.invocations import Functions, Invocations
+from local_engine.worker_port.sessions import WorkerPort
+from local_engine.worker_port.telemetry import Telemetry
+from local_engine.worker_port.triggers import Triggers
+from local_engine.worker_port.workers import Workers
 
 BACKLOG = 1_024
 #: How long open HTTP requests may take to end when the engine stops (seconds).
@@ -100,22 +103,24 @@ class Engine:
             triggers,
             channels,
             queues,
-            self._store,
             state,
-            telemetry,
         )
-        functions.builtins.update(builtins.table())
+        functions.builtins |= {
+            **builtins.table(),
+            **QueueFunctions(queues, self._store).table(),
+            **TelemetryFunctions(telemetry, workers, self._database).table(),
+        }
         bodies = Bodies(body_seconds)
-        console = Console(
+        endpoints = Endpoints(
             workers,
             functions,
             invocations,
             triggers,
             cron,
-            self._database,
-            bodies,
+            state,
             time.monotonic(),
         )
+        console = Console(endpoints, bodies)
         self._http_api = HttpApi(
             routes,
             workers,

@@ -16,12 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from local_engine.database import Connection, Database
 from local_engine.errors import EngineError
-from local_engine.invocations import Invocations
 from local_engine.logs import log_event
-from local_engine.protocol import MAX_PAYLOAD_BYTES, dumps, loads
-from local_engine.triggers import Trigger, condition_met
+from local_engine.worker_port.invocations import Invocations
+from local_engine.worker_port.protocol import MAX_PAYLOAD_BYTES, dumps, loads
+from local_engine.worker_port.triggers import Trigger, condition_met
 
 STATE_NAMESPACE = "state"
+#: What the namespace of a stream's values begins with; the stream's name follows.
+STREAM_NAMESPACES = "stream:"
 #: State changes waiting to be reported to state triggers.
 MAX_PENDING_EVENTS = 1_000
 
@@ -171,12 +173,27 @@ class StateStore:
             ).fetchall()
         return [loads(row[0]) for row in rows]
 
-    async def scopes(self, namespace: str) -> list[str]:
-        """Return the scopes of a namespace that hold values, sorted."""
-        query = "SELECT DISTINCT scope FROM engine.state WHERE namespace = %s"
+    async def counts(self, namespace: str) -> dict[str, int]:
+        """Return the scopes of a namespace that hold values, and how many."""
+        query = "SELECT scope, count(*) FROM engine.state WHERE namespace = %s GROUP BY scope"
         async with self._database.transaction() as connection:
-            rows: Any = await (await connection.execute(query, [namespace])).fetchall()
-        return sorted(row[0] for row in rows)
+            cursor = await connection.execute(query, [namespace])
+            rows: list[Any] = await cursor.fetchall()
+        return dict(rows)
+
+    async def streams(self) -> dict[str, list[str]]:
+        """Return the groups that hold values of every stream, both sorted by name."""
+        query = """
+            SELECT DISTINCT substr(namespace, length(%(prefix)s) + 1), scope FROM engine.state
+            WHERE starts_with(namespace, %(prefix)s)
+        """
+        async with self._database.transaction() as connection:
+            cursor = await connection.execute(query, {"prefix": STREAM_NAMESPACES})
+            rows: list[Any] = await cursor.fetchall()
+        found: dict[str, list[str]] = {}
+        for stream, group in sorted(rows):
+            found.setdefault(stream, []).append(group)
+        return found
 
     @staticmethod
     async def _read(connection: Connection, place: tuple[str, str, str]) -> Any:
@@ -231,9 +248,9 @@ class StateTriggers:
                     for name in ("scope", "key")
                 )
                 if wanted:
-                    await self._tell(trigger, event)
+                    await self._notify(trigger, event)
 
-    async def _tell(self, trigger: Trigger, event: dict[str, Any]) -> None:
+    async def _notify(self, trigger: Trigger, event: dict[str, Any]) -> None:
         try:
             if await condition_met(
                 self._invocations, trigger, "condition_function_id", event
@@ -298,8 +315,16 @@ class StateFunctions:
         return await _checked("LIST_ERROR", self._store.values(namespace, scope))
 
     async def scopes(self, namespace: str) -> list[str]:
-        """Return the scopes of a namespace."""
-        return await _checked("LIST_GROUPS_ERROR", self._store.scopes(namespace))
+        """Return the scopes of a namespace, sorted."""
+        return sorted(await self.counts(namespace))
+
+    async def counts(self, namespace: str) -> dict[str, int]:
+        """Return the scopes of a namespace and how many values each holds."""
+        return await _checked("LIST_GROUPS_ERROR", self._store.counts(namespace))
+
+    async def streams(self) -> dict[str, list[str]]:
+        """Return the groups of every stream."""
+        return await _checked("STREAM_LIST_ALL_ERROR", self._store.streams())
 
     async def _change(
         self,

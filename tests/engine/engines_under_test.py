@@ -27,9 +27,7 @@ from engine_harness import (
     Process,
     ScriptedWorker,
     Target,
-    console,
     start_engine,
-    topic_stats,
 )
 
 from local_engine.server import Engine
@@ -119,42 +117,39 @@ class EngineUnderTest(Target, ABC):
     async def terminate(self) -> int:
         """SIGTERM; the exit status."""
 
-    @abstractmethod
     async def pending(self, topic: str) -> int:
         """Jobs of a topic that wait, run or pause before their next try."""
+        return int(
+            (await self.ask("engine::queue::topic_stats", {"topic": topic}))["depth"]
+        )
 
-    @abstractmethod
     async def dead_letters(self, topic: str) -> list[DeadLetter]:
         """The jobs of a topic that have failed for good."""
-
-    @abstractmethod
-    async def redrive(self, topic: str) -> int:
-        """Give a topic's dead letters back to their subscribers; how many."""
-
-
-class _Embedded(EngineUnderTest, ABC):
-    async def pending(self, topic: str) -> int:
-        stats = await topic_stats(self, topic)
-        return sum(stats.get(state, 0) for state in ("waiting", "active", "delayed"))
-
-    async def dead_letters(self, topic: str) -> list[DeadLetter]:
-        letters = (await console(self, "GET", f"queues/dead-letters?topic={topic}"))[
-            "dead_letters"
-        ]
+        letters = await self.ask("engine::queue::dlq_messages", {"topic": topic})
         return [
-            DeadLetter(str(letter["job_id"]), letter["data"], letter["error"])
+            DeadLetter(letter["id"], letter["payload"], letter["error"])
             for letter in letters
         ]
 
     async def redrive(self, topic: str) -> int:
+        """Give a topic's dead letters back to their subscribers; how many."""
         return int(
-            (await console(self, "POST", "queues/redrive", {"topic": topic}))[
-                "redriven"
-            ]
+            (await self.ask("iii::queue::redrive", {"queue": topic}))["redriven"]
         )
 
+    async def ask(self, function_id: str, data: Any) -> Any:
+        """Call one of the engine's functions; where it has none for its queues, the case ends as a known difference."""
+        async with asking(self) as worker:
+            if self.differs("no_queue_tools"):
+                with pytest.raises(CallError, match="function_not_found"):
+                    await worker.call(function_id, data)
+                pytest.xfail(
+                    "no_queue_tools: nobody can ask this version about its queues"
+                )
+            return await worker.call(function_id, data)
 
-class EmbeddedHere(_Embedded):
+
+class EmbeddedHere(EngineUnderTest):
     """The embedded engine in this process: quick, cannot be killed."""
 
     def __init__(self, database_url: str) -> None:
@@ -174,7 +169,7 @@ class EmbeddedHere(_Embedded):
         return 0
 
 
-class EmbeddedProcess(_Embedded):
+class EmbeddedProcess(EngineUnderTest):
     """The embedded engine in a process of its own."""
 
     def __init__(self, database_url: str) -> None:
@@ -249,34 +244,6 @@ class RealEngine(EngineUnderTest):
     async def terminate(self) -> int:
         assert self._process is not None
         return await self._process.terminate()
-
-    async def pending(self, topic: str) -> int:
-        return int(
-            (await self._ask("engine::queue::topic_stats", {"topic": topic}))["depth"]
-        )
-
-    async def dead_letters(self, topic: str) -> list[DeadLetter]:
-        letters = await self._ask("engine::queue::dlq_messages", {"topic": topic})
-        return [
-            DeadLetter(letter["id"], letter["payload"], letter["error"])
-            for letter in letters
-        ]
-
-    async def redrive(self, topic: str) -> int:
-        return int(
-            (await self._ask("iii::queue::redrive", {"queue": topic}))["redriven"]
-        )
-
-    async def _ask(self, function_id: str, data: Any) -> Any:
-        """Call one of the engine's functions; where it has none for its queues, the case ends as a known difference."""
-        async with asking(self) as worker:
-            if self.differs("no_queue_tools"):
-                with pytest.raises(CallError, match="function_not_found"):
-                    await worker.call(function_id, data)
-                pytest.xfail(
-                    "no_queue_tools: nobody can ask this version about its queues"
-                )
-            return await worker.call(function_id, data)
 
 
 @asynccontextmanager

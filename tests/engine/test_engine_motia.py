@@ -21,7 +21,8 @@ from engine_harness import (
 
 async def scope(target: Target, name: str) -> list[Any]:
     """Return the values of a state scope."""
-    values: list[Any] = await console(target, "POST", "states/group", {"scope": name})
+    answer = await console(target, "POST", "states/group", {"scope": name})
+    values: list[Any] = answer["items"]
     return values
 
 

@@ -225,7 +225,7 @@ async def test_logs_are_json_lines_without_payloads(
 
 def test_the_package_needs_nothing_of_the_product() -> None:
     package = Path(__file__).parents[2] / "local_engine"
-    sources = "\n".join(path.read_text() for path in package.glob("*.py"))
+    sources = "\n".join(path.read_text() for path in package.rglob("*.py"))
     for forbidden in ("services", "steps", "sandbox", "cli", "config", "motia", "iii"):
         assert f"\nimport {forbidden}" not in sources
         assert f"\nfrom {forbidden}" not in sources

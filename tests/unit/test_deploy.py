@@ -20,7 +20,7 @@ import pytest
 
 from cli.engines import find_iii
 from cli.supervisor import StartFailed
-from local_engine import http_api
+from local_engine.http_port import api as http_api
 from services.api import proxy_request
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from local_engine.errors import BodyTimeoutError, OverloadedError, PayloadTooLargeError
-from local_engine.protocol import CHUNK_BYTES, MAX_PAYLOAD_BYTES
+from local_engine.worker_port.protocol import CHUNK_BYTES, MAX_PAYLOAD_BYTES
 
 #: How long a sender may take for a body that has to be complete before work on it begins (seconds).
 BODY_SECONDS = 10.0

@@ -5,7 +5,7 @@ while no worker has registered its steps, or when the worker of a known route is
 503 ``{"error": "no worker connected"}`` instead of 404; a worker lost during a request gives 503 instead of 500.
 JSON bodies above 1,000,000 bytes get 413, those that take longer than ten seconds 408; they are read before the request
 takes one of the slots. A handler that answers nothing at all gets its 504 after a second instead of
-the full time limit. How answers are composed: ``local_engine.responses``.
+the full time limit. How answers are composed: ``local_engine.http_port.responses``.
 
 The function also gets the request's target, as the header that the reverse proxy in front of the real engine sets
 (deploy/Caddyfile): of a repeated query parameter the engine itself hands over the last value only.
@@ -25,23 +25,29 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from local_engine.bodies import Bodies, pieces
-from local_engine.channels import Channel, Channels, End
-from local_engine.console import PREFIX, STATUSES, Console, is_own_origin
 from local_engine.errors import (
     EngineError,
     InvocationStoppedError,
     PayloadTooLargeError,
 )
-from local_engine.invocations import Functions, Invocations
+from local_engine.http_port.bodies import Bodies, pieces
+from local_engine.http_port.console import (
+    PREFIX,
+    STATUSES,
+    Console,
+    error,
+    is_own_origin,
+)
+from local_engine.http_port.responses import Answer, Composer, NoResponseError
+from local_engine.http_port.routes import Match, NoMatch, Routes
 from local_engine.logs import log_event
-from local_engine.protocol import loads
-from local_engine.responses import Answer, Composer, NoResponseError
-from local_engine.routes import Match, NoMatch, Routes
 from local_engine.tasks import Tasks
-from local_engine.telemetry import Span, Telemetry
-from local_engine.triggers import condition_met
-from local_engine.workers import Workers
+from local_engine.worker_port.channels import Channel, Channels, End
+from local_engine.worker_port.invocations import Functions, Invocations
+from local_engine.worker_port.protocol import loads
+from local_engine.worker_port.telemetry import Span, Telemetry
+from local_engine.worker_port.triggers import condition_met
+from local_engine.worker_port.workers import Workers
 
 MAX_CONCURRENT_REQUESTS = 1_024
 #: Looks at the health have slots of their own: they must be answered when all others are taken.
@@ -86,8 +92,26 @@ class HttpApi:
         if request.method == "OPTIONS":
             return _with_cors(request, web.Response(headers=_PREFLIGHT))
         if request.path.startswith(PREFIX):
-            return _with_cors(request, await self.console.handle(request))
-        found = self.routes.match(request.method, request.raw_path.partition("?")[0])
+            return await self._ask_console(request)
+        return await self._ask_steps(request)
+
+    async def _ask_console(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer below the console's prefix: its own endpoints first, then routes that a worker has registered."""
+        refusal = self.console.refuse(request)
+        if refusal is not None:
+            return _with_cors(request, refusal)
+        own = self.console.find(request)
+        if own is not None:
+            return _with_cors(request, await self.console.answer(request, *own))
+        if isinstance(self._match(request), Match):
+            return await self._ask_steps(request)
+        return _with_cors(request, error("not_found", "No such console endpoint", 404))
+
+    def _match(self, request: web.BaseRequest) -> Match | NoMatch:
+        return self.routes.match(request.method, request.raw_path.partition("?")[0])
+
+    async def _ask_steps(self, request: web.BaseRequest) -> web.StreamResponse:
+        found = self._match(request)
         if isinstance(found, NoMatch):
             return _with_cors(request, self._unmatched(request, found))
         try:

@@ -12,12 +12,12 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from local_engine import protocol
 from local_engine.errors import EngineError
-from local_engine.invocations import Invocations
 from local_engine.logs import log_event
 from local_engine.tasks import Tasks
-from local_engine.workers import WorkerConnection
+from local_engine.worker_port import protocol
+from local_engine.worker_port.invocations import Invocations
+from local_engine.worker_port.workers import WorkerConnection
 
 PASSIVE_TYPES = frozenset(
     {
@@ -181,10 +181,10 @@ class Triggers:
 
     def _remove(self, trigger_id: str, *, owner_lost: bool) -> None:
         trigger = self._triggers.pop(trigger_id, None)
-        if (
-            trigger is not None
-            and (implementation := self._types.get(trigger.type)) is not None
-        ):
+        if trigger is None:
+            return
+        implementation = self._types.get(trigger.type)
+        if implementation is not None:
             implementation.unregister(trigger, owner_lost=owner_lost)
 
     def get(self, trigger_id: str) -> Trigger | None:

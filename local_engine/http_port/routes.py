@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from local_engine.triggers import Trigger, TriggerRejectedError
+from local_engine.worker_port.triggers import Trigger, TriggerRejectedError
 
 METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"})
 

@@ -14,9 +14,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from local_engine.channels import Channel, End, Item
 from local_engine.errors import EngineError
-from local_engine.protocol import MAX_RECEIVE_BYTES, dumps, loads
+from local_engine.worker_port.channels import Channel, End, Item
+from local_engine.worker_port.protocol import MAX_RECEIVE_BYTES, dumps, loads
 
 #: The first bytes of an ordinary answer may overtake its result by a moment; a streaming answer waits this long (s).
 RESULT_GRACE = 1.0
@@ -75,23 +75,29 @@ def _status(value: Any) -> int | None:
 
 def _headers(value: Any) -> dict[str, str]:
     """Return valid headers of a dict or of a list of ``"Name: value"``, names in lower case."""
-    if isinstance(value, list):
-        pairs = [
-            entry.partition(":")[::2]
-            for entry in value
-            if isinstance(entry, str) and ":" in entry
-        ]
-    elif isinstance(value, dict):
-        pairs = [(name, text) for name, text in value.items() if isinstance(text, str)]
-    else:
-        pairs = []
     return {
         name.strip().lower(): text.strip()
-        for name, text in pairs
-        if _HEADER_NAME.fullmatch(name.strip())
-        and _HEADER_VALUE.fullmatch(text.strip())
-        and name.strip().lower() not in _FRAMING_HEADERS
+        for name, text in _pairs(value)
+        if _is_sendable(name.strip(), text.strip())
     }
+
+
+def _pairs(value: Any) -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [(name, text) for name, text in value.items() if isinstance(text, str)]
+    if not isinstance(value, list):
+        return []
+    lines = [line for line in value if isinstance(line, str) and ":" in line]
+    parts = [line.partition(":") for line in lines]
+    return [(name, text) for name, _, text in parts]
+
+
+def _is_sendable(name: str, text: str) -> bool:
+    return (
+        _HEADER_NAME.fullmatch(name) is not None
+        and _HEADER_VALUE.fullmatch(text) is not None
+        and name.lower() not in _FRAMING_HEADERS
+    )
 
 
 class Composer:
@@ -108,26 +114,35 @@ class Composer:
 
         ``call`` returns the function's result, or an EngineError, which is raised here. Raises NoResponseError.
         """
-        item: Item | None = None
-        while item is None and not call.done():
-            item = await self._next_item(call)
-            if isinstance(item, str):
-                self._control(item)
-                item = None
+        item = await self._first_data(call)
         if not call.done():
-            if isinstance(item, bytes) and len(item) >= SDK_PIECE_BYTES:
-                item = await self._collect(call, item)
-            else:
-                complete = isinstance(item, bytes) or (
-                    isinstance(item, End) and item.clean
-                )
-                await asyncio.wait({call}, timeout=RESULT_GRACE if complete else None)
+            item = await self._wait_for_result(call, item)
         if not call.done():
             return self._from_channel(item)
         result = call.result()
         if isinstance(result, EngineError):
             raise result
         return await self._from_result(result, item)
+
+    async def _first_data(self, call: asyncio.Task[Any | EngineError]) -> Item | None:
+        """Return the channel's first data or its end; None when the call is done before."""
+        item: Item | None = None
+        while item is None and not call.done():
+            item = await self._next_item(call)
+            if isinstance(item, str):
+                self._control(item)
+                item = None
+        return item
+
+    async def _wait_for_result(
+        self, call: asyncio.Task[Any | EngineError], item: Item | None
+    ) -> Item | None:
+        """Give a call whose channel has spoken the time to end, and return the data so far."""
+        if isinstance(item, bytes) and len(item) >= SDK_PIECE_BYTES:
+            return await self._collect(call, item)
+        complete = isinstance(item, bytes) or (isinstance(item, End) and item.clean)
+        await asyncio.wait({call}, timeout=RESULT_GRACE if complete else None)
+        return item
 
     async def _collect(
         self, call: asyncio.Task[Any | EngineError], first: bytes
@@ -169,26 +184,27 @@ class Composer:
             self._headers |= _headers(message.get("headers"))
 
     async def _from_result(self, result: Any, item: Item | None) -> Answer:
-        while item is None and (queued := self._channel.get_nowait()) is not None:
-            if isinstance(queued, str):
-                self._control(queued)
-            else:
-                item = queued
+        if item is None:
+            item = self._waiting_data()
         fields = result if isinstance(result, dict) else {}
-        status = (
-            self._status
-            or _status(fields.get("status_code"))
-            or _status(fields.get("status"))
-        )
-        self._status = status
+        for key in ("status_code", "status"):
+            self._status = self._status or _status(fields.get(key))
         self._headers |= _headers(fields.get("headers"))
         if "body" in fields:
             return self._with_body(fields["body"])
-        if result is None or self._channel.taken["write"].is_set():
-            return self._from_channel(
-                item if item is not None else await self._wait_for_data()
-            )
-        return self._with_body({})
+        if result is not None and not self._channel.taken["write"].is_set():
+            return self._with_body({})
+        if item is None:
+            item = await self._wait_for_data()
+        return self._from_channel(item)
+
+    def _waiting_data(self) -> Item | None:
+        """Return the first data that is in the channel already, after its control texts; None without."""
+        queued = self._channel.get_nowait()
+        while isinstance(queued, str):
+            self._control(queued)
+            queued = self._channel.get_nowait()
+        return queued
 
     def _with_body(self, body: Any) -> Answer:
         if body is None:
@@ -203,8 +219,10 @@ class Composer:
                 await self._channel.taken["write"].wait()
         except TimeoutError as exc:
             raise NoResponseError from exc
-        while isinstance(item := await self._channel.get(), str):
+        item = await self._channel.get()
+        while isinstance(item, str):
             self._control(item)
+            item = await self._channel.get()
         return item
 
     def _from_channel(self, item: Item | None) -> Answer:

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from aiohttp import WSMsgType, web
 
-from local_engine.protocol import CHUNK_BYTES, MAX_RECEIVE_BYTES
+from local_engine.worker_port.protocol import CHUNK_BYTES, MAX_RECEIVE_BYTES
 
 Direction = Literal["read", "write"]
 DEFAULT_BUFFER = 64

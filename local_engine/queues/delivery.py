@@ -30,12 +30,16 @@ from local_engine.errors import (
     InvocationStoppedError,
     StorageUnavailableError,
 )
-from local_engine.invocations import Invocations, Trace
 from local_engine.logs import log_event
-from local_engine.queue_store import QueuedJob, QueueStore, is_gone, queue_name
+from local_engine.queues.store import QueuedJob, QueueStore, is_gone, queue_name
 from local_engine.tasks import Tasks
-from local_engine.telemetry import Telemetry
-from local_engine.triggers import Trigger, TriggerRejectedError, condition_met
+from local_engine.worker_port.invocations import Invocations, Trace
+from local_engine.worker_port.telemetry import Telemetry
+from local_engine.worker_port.triggers import (
+    Trigger,
+    TriggerRejectedError,
+    condition_met,
+)
 
 DEFAULT_EXECUTIONS = 3
 DEFAULT_MAX_RETRIES = 3

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from local_engine import protocol
 from local_engine.errors import (
     EngineError,
     FunctionNotFoundError,
     InvocationStoppedError,
 )
 from local_engine.logs import log_event
-from local_engine.workers import WorkerConnection
+from local_engine.worker_port import protocol
+from local_engine.worker_port.workers import WorkerConnection
 
 #: Prefix of the functions that listings hide unless asked.
 INTERNAL_PREFIX = "engine::"

@@ -5,47 +5,36 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-import psycopg
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, ConfigDict, Field
 
-from local_engine.channels import DEFAULT_BUFFER, Channels
-from local_engine.errors import InvalidInputError
-from local_engine.invocations import (
+from local_engine.functions.inputs import Input, Nothing, typed
+from local_engine.queues.delivery import Queues
+from local_engine.state import (
+    STATE_NAMESPACE,
+    STREAM_NAMESPACES,
+    Operation,
+    StateFunctions,
+)
+from local_engine.worker_port.channels import DEFAULT_BUFFER, Channels
+from local_engine.worker_port.invocations import (
     INTERNAL_PREFIX,
     Builtin,
     Functions,
     Invocations,
     Trace,
 )
-from local_engine.protocol import validation_summary
-from local_engine.queue_store import QueueStore
-from local_engine.queues import Queues
-from local_engine.state import STATE_NAMESPACE, Operation, StateFunctions
-from local_engine.telemetry import Telemetry
-from local_engine.triggers import Triggers
-from local_engine.workers import Workers
-
-MAX_DEAD_LETTERS = 1_000
+from local_engine.worker_port.triggers import Triggers
+from local_engine.worker_port.workers import Workers
 
 
-class _Input(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-    #: The engine adds this to every call of a worker.
-    caller_worker_id: str | None = Field(default=None, alias="_caller_worker_id")
-
-
-class _Nothing(_Input):
-    pass
-
-
-class _Enqueue(_Input):
+class _Enqueue(Input):
     topic: str
     data: Any
 
 
-class _Scope(_Input):
+class _Scope(Input):
     scope: str
 
 
@@ -61,12 +50,12 @@ class _UpdateEntry(_Entry):
     ops: list[Operation]
 
 
-class _Stream(_Input):
+class _Stream(Input):
     stream_name: str
 
     @property
     def namespace(self) -> str:
-        return f"stream:{self.stream_name}"
+        return STREAM_NAMESPACES + self.stream_name
 
 
 class _Group(_Stream):
@@ -85,74 +74,20 @@ class _UpdateItem(_Item):
     ops: list[Operation]
 
 
-class _Listing(_Input):
+class _Listing(Input):
     include_internal: bool | None = None
 
 
-class _ListWorkers(_Input):
+class _ListWorkers(Input):
     worker_id: str | None = None
 
 
-class _RegisterWorker(_Input):
+class _RegisterWorker(Input):
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-class _CreateChannel(_Input):
+class _CreateChannel(Input):
     buffer_size: int | None = None
-
-
-class _DeadLetters(_Input):
-    topic: str | None = None
-    limit: int = Field(default=100, ge=1, le=MAX_DEAD_LETTERS)
-
-
-class _Redrive(_Input):
-    topic: str | None = None
-    job_id: int | None = None
-
-
-class _Logs(_Input):
-    start_time: int | None = None
-    end_time: int | None = None
-    trace_id: str | None = None
-    span_id: str | None = None
-    severity_min: int | None = None
-    severity_text: str | None = None
-    offset: int | None = Field(default=None, ge=0)
-    limit: int | None = Field(default=None, ge=1)
-
-
-class _Traces(_Input):
-    trace_id: str | None = None
-    offset: int | None = Field(default=None, ge=0)
-    limit: int | None = Field(default=None, ge=1)
-
-
-class _TraceTree(_Input):
-    trace_id: str
-
-
-M = TypeVar("M", bound=_Input)
-
-
-def _typed(
-    function_id: str, model: type[M], handler: Callable[[M, Trace], Awaitable[Any]]
-) -> Builtin:
-    """Return a built-in that validates its input, with v0.8.3's error when it does not fit."""
-
-    async def builtin(data: Any, trace: Trace) -> Any:
-        try:
-            value = model.model_validate(data if data is not None else {})
-        except ValidationError as exc:
-            raise InvalidInputError(function_id, validation_summary(exc)) from exc
-        try:
-            return await handler(value, trace)
-        except (psycopg.DataError, UnicodeEncodeError) as exc:
-            raise InvalidInputError(
-                function_id, "a value cannot be stored or searched for"
-            ) from exc
-
-    return builtin
 
 
 @dataclass
@@ -165,9 +100,7 @@ class BuiltinFunctions:
     triggers: Triggers
     channels: Channels
     queues: Queues
-    queue_store: QueueStore
     state: StateFunctions
-    telemetry: Telemetry
 
     def table(self) -> dict[str, Builtin]:
         """Return all built-in functions by id."""
@@ -198,7 +131,7 @@ class BuiltinFunctions:
                 _Scope,
                 lambda i, _: self.state.values(STATE_NAMESPACE, i.scope),
             ),
-            ("state::list_groups", _Nothing, self._state_groups),
+            ("state::list_groups", Nothing, self._state_groups),
             (
                 "stream::get",
                 _Item,
@@ -227,27 +160,22 @@ class BuiltinFunctions:
                 _Stream,
                 lambda i, _: self.state.scopes(i.namespace),
             ),
+            ("stream::list_all", Nothing, self._all_streams),
             ("engine::workers::register", _RegisterWorker, self._register_worker),
             ("engine::functions::list", _Listing, self._list_functions),
             ("engine::triggers::list", _Listing, self._list_triggers),
             ("engine::workers::list", _ListWorkers, self._list_workers),
             ("engine::channels::create", _CreateChannel, self._create_channel),
-            ("engine::queue::stats", _Nothing, self._queue_stats),
-            ("engine::queue::dead_letters", _DeadLetters, self._dead_letters),
-            ("engine::queue::redrive", _Redrive, self._redrive),
-            ("engine::logs::list", _Logs, self._logs),
-            ("engine::traces::list", _Traces, self._traces),
-            ("engine::traces::tree", _TraceTree, self._trace_tree),
         ]
         return {
-            function_id: _typed(function_id, model, handler)
+            function_id: typed(function_id, model, handler)
             for function_id, model, handler in entries
         }
 
     async def _enqueue(self, call: _Enqueue, trace: Trace) -> None:
         await self.queues.enqueue(call.topic, call.data, trace)
 
-    async def _state_groups(self, _call: _Nothing, _trace: Trace) -> dict[str, Any]:
+    async def _state_groups(self, _call: Nothing, _trace: Trace) -> dict[str, Any]:
         return {"groups": await self.state.scopes(STATE_NAMESPACE)}
 
     async def _stream_delete(self, call: _Item, _trace: Trace) -> dict[str, Any]:
@@ -256,6 +184,11 @@ class BuiltinFunctions:
                 call.namespace, call.group_id, call.item_id
             )
         }
+
+    async def _all_streams(self, _call: Nothing, _trace: Trace) -> dict[str, Any]:
+        streams = await self.state.streams()
+        found = [{"id": name, "groups": groups} for name, groups in streams.items()]
+        return {"stream": found, "count": len(found)}
 
     async def _register_worker(
         self, call: _RegisterWorker, _trace: Trace
@@ -308,43 +241,3 @@ class BuiltinFunctions:
         return self.channels.create_for_worker(
             call.caller_worker_id, call.buffer_size or DEFAULT_BUFFER
         )
-
-    async def _queue_stats(self, _call: _Nothing, _trace: Trace) -> dict[str, Any]:
-        counts = await self.queue_store.stats()
-        subscribers = self.queues.subscribers()
-        empty = {"waiting": 0, "active": 0, "delayed": 0, "dead": 0}
-        topics = sorted({*counts, *subscribers})
-        return {
-            "topics": [
-                {
-                    "topic": topic,
-                    **empty,
-                    **counts.get(topic, {}),
-                    "subscribers": subscribers.get(topic, 0),
-                }
-                for topic in topics
-            ]
-        }
-
-    async def _dead_letters(self, call: _DeadLetters, _trace: Trace) -> dict[str, Any]:
-        return {
-            "dead_letters": await self.queue_store.dead_letters(call.topic, call.limit)
-        }
-
-    async def _redrive(self, call: _Redrive, _trace: Trace) -> dict[str, Any]:
-        count = await self.queue_store.redrive(call.topic, call.job_id)
-        self.queues.wake()
-        return {"redriven": count}
-
-    async def _logs(self, call: _Logs, _trace: Trace) -> dict[str, Any]:
-        return self.telemetry.logs(
-            call.model_dump(exclude_none=True, exclude={"caller_worker_id"})
-        )
-
-    async def _traces(self, call: _Traces, _trace: Trace) -> dict[str, Any]:
-        return self.telemetry.traces(
-            call.model_dump(exclude_none=True, exclude={"caller_worker_id"})
-        )
-
-    async def _trace_tree(self, call: _TraceTree, _trace: Trace) -> dict[str, Any]:
-        return self.telemetry.tree(call.trace_id)

@@ -8,15 +8,15 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from local_engine import protocol
-from local_engine.channels import Channels
 from local_engine.errors import EngineError, InvalidPayloadError
-from local_engine.invocations import Functions, Invocations, Trace
 from local_engine.logs import log_event
 from local_engine.tasks import Tasks
-from local_engine.telemetry import Telemetry
-from local_engine.triggers import Triggers
-from local_engine.workers import WorkerConnection, Workers
+from local_engine.worker_port import protocol
+from local_engine.worker_port.channels import Channels
+from local_engine.worker_port.invocations import Functions, Invocations, Trace
+from local_engine.worker_port.telemetry import Telemetry
+from local_engine.worker_port.triggers import Triggers
+from local_engine.worker_port.workers import WorkerConnection, Workers
 
 CHANNEL_PATH = "/ws/channels/"
 #: Calls of one worker that may be in progress; more are refused with the error ``overloaded``.

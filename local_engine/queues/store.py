@@ -19,8 +19,8 @@ from procrastinate.jobs import Job, Status
 
 from local_engine.database import Connection, Database
 from local_engine.errors import EngineError, StorageUnavailableError
-from local_engine.invocations import Trace
-from local_engine.protocol import MAX_PAYLOAD_BYTES, dumps, loads
+from local_engine.worker_port.invocations import Trace
+from local_engine.worker_port.protocol import MAX_PAYLOAD_BYTES, dumps, loads
 
 MAX_TOPIC_LENGTH = 128
 #: PostgreSQL allows 63 bytes for a notification channel; procrastinate puts 23 before the queue's name.
@@ -122,6 +122,14 @@ FROM procrastinate_jobs job LEFT JOIN engine.job_notes note ON note.job_id = job
 WHERE job.status = 'failed' AND (%(topic)s::text IS NULL OR job.task_name = %(topic)s)
 ORDER BY job.id DESC LIMIT %(limit)s
 """
+_DEAD_LETTER_PAGE = """
+SELECT job.id, job.args ->> 'data', coalesce(note.error, ''), greatest(job.attempts - coalesce(note.forgiven, 0), 0),
+       (SELECT trunc(extract(epoch FROM max(at)))::bigint FROM procrastinate_events
+        WHERE job_id = job.id AND type = 'failed')
+FROM procrastinate_jobs job LEFT JOIN engine.job_notes note ON note.job_id = job.id
+WHERE job.status = 'failed' AND job.task_name = %(topic)s ORDER BY job.id DESC OFFSET %(offset)s LIMIT %(limit)s
+"""
+_DISCARD = "DELETE FROM procrastinate_jobs WHERE status = 'failed' AND task_name = %s AND id = %s"
 
 
 class QueueStore:
@@ -164,7 +172,7 @@ class QueueStore:
         return int(stored.id or 0)
 
     async def take(self, topic: str, limit: int) -> list[QueuedJob]:
-        """Take up to ``limit`` due jobs of a topic, in order; they are in flight from now on."""
+        """Take at most ``limit`` due jobs of a topic, in order; they are in flight from now on."""
         arguments = {"queue": queue_name(topic), "limit": limit}
         async with self._database.transaction() as connection:
             rows = await (await connection.execute(_FETCH, arguments)).fetchall()
@@ -265,6 +273,24 @@ class QueueStore:
             rows: list[Any] = await cursor.fetchall()
         return [_dead_letter(row) for row in rows]
 
+    async def dead_letter_page(
+        self, topic: str, offset: int, limit: int
+    ) -> list[dict[str, Any]]:
+        """Return dead letters of a topic as the real engine 0.10.0 shows them, newest first.
+
+        ``failed_at`` is in seconds since 1970, ``retries`` counts executions, ``size_bytes`` is the payload's JSON.
+        """
+        arguments = {"topic": topic, "offset": offset, "limit": limit}
+        async with self._database.transaction() as connection:
+            cursor = await connection.execute(_DEAD_LETTER_PAGE, arguments)
+            rows: list[Any] = await cursor.fetchall()
+        return [_dead_letter_message(row) for row in rows]
+
+    async def discard(self, topic: str, job_id: int) -> int:
+        """Delete one dead letter for good; 0 if the topic has none with this id."""
+        async with self._database.transaction() as connection:
+            return (await connection.execute(_DISCARD, [topic, job_id])).rowcount
+
     async def redrive(self, topic: str | None, job_id: int | None) -> int:
         """Return dead letters to the queue with all their attempts; None for both means every one."""
         async with self._database.transaction() as connection:
@@ -307,6 +333,18 @@ def _dead_letter(row: Any) -> dict[str, Any]:
         "error": error,
         "failed_at": _iso(failed_at),
         "enqueued_at": _iso(enqueued_at),
+    }
+
+
+def _dead_letter_message(row: Any) -> dict[str, Any]:
+    job_id, data, error, executions, failed_at = row
+    return {
+        "id": str(job_id),
+        "payload": _readable(data),
+        "error": error,
+        "failed_at": failed_at or 0,
+        "retries": executions,
+        "size_bytes": len((data or "").encode("utf-8", "surrogatepass")),
     }
 
 
