@@ -105,7 +105,7 @@ class Access:
         return Visitor("none", None)
 
     def _session(self, token: str) -> Session | None:
-        key = _digest(token)
+        key = key_digest(token)
         session = self._sessions.get(key)
         if session is None:
             return None
@@ -136,14 +136,14 @@ class Access:
         token = secrets.token_urlsafe(32)
         now = self._clock()
         csrf = secrets.token_urlsafe(32)
-        self._sessions[_digest(token)] = Session(
+        self._sessions[key_digest(token)] = Session(
             operator.name, operator.role, csrf, now, now
         )
         return token
 
     def log_out(self, request: web.BaseRequest) -> None:
         """End the session of the request."""
-        self._sessions.pop(_digest(request.cookies.get(COOKIE, "")), None)
+        self._sessions.pop(key_digest(request.cookies.get(COOKIE, "")), None)
 
     def _recent_failures(self, address: str) -> list[float]:
         since = self._clock() - COUNT_SECONDS
@@ -154,7 +154,7 @@ class Access:
 
     def _operator(self, key: str) -> OperatorKey | None:
         """The operator with this key; every one is compared, so that the time says nothing."""
-        digest = _digest(key)
+        digest = key_digest(key)
         found = None
         for operator in self._operators:
             if hmac.compare_digest(operator.digest, digest):
@@ -182,7 +182,7 @@ def is_right_token(visitor: Visitor, token: str) -> bool:
 def new_key() -> tuple[str, str]:
     """A new operator key, and its digest for the settings."""
     key = secrets.token_urlsafe(32)
-    return key, _digest(key)
+    return key, key_digest(key)
 
 
 def is_own_name(name: str) -> bool:
@@ -195,7 +195,8 @@ def is_own_name(name: str) -> bool:
         return False
 
 
-def _digest(text: str) -> str:
+def key_digest(text: str) -> str:
+    """SHA-256 in hex. Keys are random and long, so that nothing slower is needed."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 

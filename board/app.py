@@ -66,7 +66,7 @@ def make_app(sources: Sources, *, access: Access | None = None) -> web.Applicati
     app.router.add_get("/login", _login_page)
     app.router.add_post("/login", _log_in)
     app.router.add_post("/logout", _log_out)
-    app.router.add_get("/healthz", _alive)
+    app.router.add_get("/healthz{end:/?}", _alive)
     app.router.add_get("/repair/{kind}", _confirm_repair)
     app.router.add_post("/repair/{kind}", _apply_repair)
     app.router.add_post("/preview", _preview)

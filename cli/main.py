@@ -24,7 +24,7 @@ from cli.engines import EngineKind
 from cli.espocrm import app as espocrm_app
 from cli.espocrm import doctor
 from cli.supervisor import StartFailed
-from cli.system import TRIAL_NOTICE, Ports, System, running_system
+from cli.system import BOARD_KEY, TRIAL_NOTICE, Ports, System, running_system
 from cli.worker import worker
 from config import PROJECT_ROOT, ConfigurationError, default_env_file
 
@@ -86,6 +86,9 @@ def up(
     google_twin_port: Annotated[
         int, typer.Option(min=0, max=65535, envvar="BITBYLAW_GOOGLE_TWIN_PORT")
     ] = Ports.google,
+    board_port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="BITBYLAW_BOARD_PORT")
+    ] = Ports.board,
     data: Annotated[
         Path, typer.Option(envvar="BITBYLAW_DATA", help="directory of all local data")
     ] = PROJECT_ROOT / ".local",
@@ -103,7 +106,7 @@ def up(
     scratch = Path(tempfile.mkdtemp(prefix="bitbylaw-check-")) if check else None
     try:
         ports = (
-            Ports(0, 0, 0, 0, 0)
+            Ports(0, 0, 0, 0, 0, 0)
             if check
             else Ports(
                 http_port,
@@ -111,6 +114,7 @@ def up(
                 advoware_twin_port,
                 espocrm_twin_port,
                 google_twin_port,
+                board_port,
             )
         )
         failed = asyncio.run(_run(scratch or data, ports, engine, check=check))
@@ -301,6 +305,8 @@ def _table(rows: list[asyncpg.Record], title: str = "What was synced") -> Table:
 
 def _print_addresses(system: System) -> None:
     table = Table(box=None, show_header=False)
+    hint = f"to repair, log in with the key in {system.data / BOARD_KEY}"
+    table.add_row("board", f"{system.board_url} ({hint})")
     table.add_row(
         "HTTP",
         f"{system.http_url}/health, /hello, /advoware/proxy?endpoint=api/v1/advonet/Mitarbeiter",

@@ -68,8 +68,8 @@ _FAILED = "UPDATE cron_run SET ended_at = $2, error = $3 WHERE name = $1"
 
 
 async def _note(statement: str, name: str, *values: str) -> None:
-    resources = current_resources()
     try:
+        resources = current_resources()
         pool = await resources.database()
         async with database_errors(NOTE_SECONDS):
             await pool.execute(statement, name, resources.clock(), *values)

@@ -1,7 +1,7 @@
 """Repairs by hand: the same functions for the board and the command line.
 
-A repair is planned first (`plan_*`: what would happen, with count and ids) and then applied (`apply`). What was
-named in the plan is what is acted on. Each one may be repeated: the sync finds nothing to do, a message that is gone stays gone.
+A repair is planned first (`plan`: what would happen, with count and ids) and then applied (`apply`). What was named in
+the plan is what is acted on. Each one may be repeated: the sync finds nothing to do, a message that is gone stays gone.
 Each applied repair leaves a row in the audit, whatever became of it.
 """
 
