@@ -11,11 +11,11 @@ from services.operate.overview import Hour
 from services.operate.steps import Step
 from services.operate.telemetry import SpanBar
 
-CHART_WIDTH = 720
+CHART_WIDTH = 1200
 CHART_HEIGHT = 120
-NODE_WIDTH = 230
+NODE_WIDTH = 268
 NODE_HEIGHT = 34
-GAP_X = 60
+GAP_X = 35
 GAP_Y = 12
 MAX_LAYERS = 8
 WATERFALL_WIDTH = 100.0

@@ -36,6 +36,13 @@ SERIOUSNESS = {
     ),
     **dict.fromkeys(("deleted_in_advoware", "unchecked", "missing"), "bad"),
 }
+#: Columns of numbers, which stand to the right.
+NUMERIC = frozenset(
+    {
+        *("attempts", "consumers", "count", "dead", "depth", "failed", "functions"),
+        *("held", "ms", "oldest", "pairs", "pending", "retries"),
+    }
+)
 SECTIONS = (
     ("overview", "/"),
     ("flows", "/flows"),
@@ -99,6 +106,7 @@ class Renderer:
             seriousness=lambda word: SERIOUSNESS.get(word, "idle"),
             sections=SECTIONS,
             languages=LANGUAGES,
+            numeric=NUMERIC,
         )
 
     def render(self, template: str, screen: Screen, **values: Any) -> str:

@@ -12,7 +12,6 @@ import typer
 from rich.console import Console
 
 from board.access import new_key
-from board.app import serve
 from config import ConfigurationError, get_settings
 
 console = Console(highlight=False, soft_wrap=True)
@@ -30,6 +29,8 @@ def board() -> None:
 
     Where it listens and who may log in: BITBYLAW_BOARD_ in .env. When it can be used it prints one line of JSON.
     """
+    from board.app import serve
+
     try:
         settings = get_settings()
         asyncio.run(_until_stopped(serve(settings, _say_ready)))

@@ -23,6 +23,7 @@ from cli.demo import Demo, audit_rows, open_audit
 from cli.engines import EngineKind
 from cli.espocrm import app as espocrm_app
 from cli.espocrm import doctor
+from cli.operate import preview, queue_app, retry, status, sync
 from cli.supervisor import StartFailed
 from cli.system import BOARD_KEY, TRIAL_NOTICE, Ports, System, running_system
 from cli.worker import worker
@@ -63,6 +64,10 @@ app.command()(doctor)
 app.command()(worker)
 app.command()(board)
 app.command("board-key")(board_key)
+app.command()(status)
+app.add_typer(queue_app, name="queue")
+for _command in (retry, sync, preview):
+    app.command()(_command)
 
 
 @app.command()

@@ -46,7 +46,7 @@ _TECHNICAL = re.compile(
     r"[A-Z][A-Za-z]+(?:Error|Exception|Timeout|Failed|Unavailable|Refused|Conflict|Busy|Missing|Found|Limited|Denied)"
     r"|[0-9a-f-]{8,40}|[0-9a-z]{17,40}"
     r"|\d[\d:.,TZ+-]*(?:ms|s|kB|MB|%)?"
-    r"|[a-z0-9_]+(?:(?:::|[./_-])[a-zA-Z0-9_]+)*(?::\d+)?"
+    r"|Var\d|/?[a-z0-9_]+(?:(?:::|[./_-])[a-zA-Z0-9_]+)*(?::\d+)?"
 )
 _ID = re.compile(r"[A-Za-z0-9_.:+-]{1,80}")
 _WORDS = re.compile(r"[^\s()\[\]{},;]+")
@@ -87,7 +87,7 @@ def _shown_member(name: object, value: Any) -> Any:
         return [_shown_id(item) for item in value[:50]]
     if isinstance(value, list):
         return redacted_payload(value)
-    if str(name) in {"error", "reason", "code", "result"}:
+    if str(name) in {"error", "reason", "code", "result"} and isinstance(value, str):
         return redacted(value)
     if str(name) in SHOWN_MEMBERS:
         return _shown_id(value)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from motia.types import ApiTrigger, CronTrigger, QueueTrigger, StepConfig
 
 from config import PROJECT_ROOT
 
@@ -42,11 +41,15 @@ def _load(path: Path) -> Step:
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} cannot be loaded")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # motia's own model warns of a name
+        spec.loader.exec_module(module)
     return _step(module.config)
 
 
 def _step(given: Any) -> Step:
+    from motia.types import ApiTrigger, CronTrigger, QueueTrigger, StepConfig
+
     config = StepConfig.model_validate(given)
     http: list[str] = []
     topics: list[str] = []
