@@ -38,6 +38,7 @@ _FIELDS = (
     *("id", "betnr", "syncStatus", "advowareLastSync", "syncRetryCount"),
     *("syncNextRetry", "syncAutoResetAt", "modifiedAt"),
 )
+_FIELD = re.compile(r"[a-z][A-Za-z]*(?:\.[a-z][A-Za-z]*)?")
 _ENTITY_ID = re.compile(r"[0-9A-Za-z]{1,24}")
 
 
@@ -350,7 +351,7 @@ def _move(change: Mapping[str, Any]) -> FieldMove:
 def _field_name(value: Any) -> str:
     """An attribute's name; what else may stand there is hidden."""
     text = str(value or "")
-    return text if re.fullmatch(r"[A-Za-z]+(?:\.[A-Za-z]+)?", text) else redacted(text)
+    return text if _FIELD.fullmatch(text) else redacted(text)
 
 
 async def _tasks(sources: Sources, entity_id: str) -> list[OpenTask]:

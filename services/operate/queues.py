@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -80,7 +81,7 @@ async def list_topics(engine: EngineClient) -> list[Topic]:
     """
     rows = _rows(await engine.call("engine::queue::list_topics"), "topics", "queues")
     names = {str(row.get("name") or row.get("topic")) for row in rows}
-    topics = [await topic_stats(engine, name) for name in sorted(names)]
+    topics = await asyncio.gather(*(topic_stats(engine, name) for name in names))
     return sorted(topics, key=lambda topic: (-(topic.dead or 0), topic.name))
 
 

@@ -208,7 +208,8 @@ async def _release(sources: Sources, repair: Repair) -> int:
     report = await CalendarDecisions(sources.resources).release_held(
         [repair.target], apply=True
     )
-    return sum(change.done for change in report.changes)
+    is_released = any(change.done for change in report.changes)
+    return repair.count if is_released else 0
 
 
 async def _redrive(sources: Sources, repair: Repair) -> int:
