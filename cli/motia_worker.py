@@ -1,4 +1,4 @@
-"""The worker's process: Motia with all steps, started as ``motia run``, with four things that it does not offer.
+"""The worker's process: Motia with all steps, started as ``motia run``, with three things that it does not offer.
 
 1. **No response channel for a step that returns its answer.** motia 1.0.2rc1 sends every answer twice: as the result,
    and over a WebSocket that it opens for just this answer. That cost half of the worker's time, and on the real engine
@@ -6,7 +6,6 @@
 2. **The log as lines of JSON on stdout.** The engine keeps the newest 1,000 records in memory, its own among them; and
    libraries write a traceback for each vain try to reach something that is away.
 3. **No spans for looks at the worker's health.** Several are made a minute; they would push out everything else.
-4. **When each cron last ran, in PostgreSQL**, so that a missed run is noticed.
 
 Usage: ``python -m cli.motia_worker run --dir steps``, with ``III_URL`` and ``III_BRIDGE_URL`` in the environment.
 """
@@ -22,18 +21,11 @@ from motia import runtime
 from motia.cli import main as motia_main
 from motia.runtime import Motia
 from motia.step import StepDefinition
-from motia.types import (
-    ApiTrigger,
-    CronTrigger,
-    MotiaHttpArgs,
-    MotiaHttpResponse,
-    StepConfig,
-)
+from motia.types import ApiTrigger, MotiaHttpArgs, MotiaHttpResponse, StepConfig
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
-from services.core.cron_runs import noting_runs
 from services.core.log import write_json_lines
 
 #: The step behind GET /health (steps/health_step.py).
@@ -72,8 +64,6 @@ class AnsweringByResult:
         if isinstance(config, StepDefinition):
             handler, config = handler or config.handler, config.config
         config = StepConfig.model_validate(config)
-        if handler is not None and any(map(_is_cron, config.triggers)):
-            handler = noting_runs(config.name, handler)
         triggers = [_with_middleware(trigger) for trigger in config.triggers]
         self._motia.add_step(
             config.model_copy(update={"triggers": triggers}),
@@ -81,10 +71,6 @@ class AnsweringByResult:
             handler,
             file_path,
         )
-
-
-def _is_cron(trigger: Any) -> bool:
-    return isinstance(trigger, CronTrigger)
 
 
 def _with_middleware(trigger: Any) -> Any:
