@@ -497,6 +497,16 @@ class EngineSettings(_Group):
     url: str = "ws://localhost:49134"
 
 
+class MetricsSettings(_Group):
+    """Where a worker shows its numbers (`GET /metrics`). Whoever reaches that address may read them."""
+
+    model_config = SettingsConfigDict(env_prefix="METRICS_")
+
+    host: str = "127.0.0.1"
+    #: 0: they are not shown
+    port: int = Field(default=0, ge=0, le=65535)
+
+
 Mode = Literal["live", "trial", "twins"]
 ForeignGroup = AdvowareSettings | EspoCRMSettings | GoogleCalendarSettings
 
@@ -516,6 +526,7 @@ class Settings(BaseModel):
     service: ServiceSettings
     board: BoardSettings
     engine: EngineSettings
+    metrics: MetricsSettings
 
     @property
     def foreign_systems(self) -> dict[str, ForeignGroup]:

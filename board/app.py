@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -24,6 +26,7 @@ from config import Settings
 from services.core.errors import BitByLawError, failure_code
 from services.core.log import log
 from services.operate.overview import overview
+from services.operate.pauses import shown_pauses
 from services.operate.sources import Sources
 
 ACCESS = web.AppKey("access", Access)
@@ -66,6 +69,10 @@ def make_app(sources: Sources, *, access: Access | None = None) -> web.Applicati
     app.router.add_get("/login", _login_page)
     app.router.add_post("/login", _log_in)
     app.router.add_post("/logout", _log_out)
+    app.router.add_get("/pause/new", _confirm_pause)
+    app.router.add_post("/pause/new", _begin_pause)
+    app.router.add_get("/pause/end", _confirm_end)
+    app.router.add_post("/pause/end", _end_pause)
     app.router.add_get("/healthz{end:/?}", _alive)
     app.router.add_get("/repair/{kind}", _confirm_repair)
     app.router.add_post("/repair/{kind}", _apply_repair)
@@ -169,11 +176,21 @@ def _query(request: web.Request) -> Query:
 def _html_handler(page: Page) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
         view = await page.load(request.app[SOURCES], _query(request))
-        screen = _screen(request, page.section)
-        html = request.app[RENDERER].render(f"{page.name}.html", screen, view=view)
-        return _html(request, html)
+        return await _show(request, f"{page.name}.html", page.section, view=view)
 
     return handler
+
+
+async def _show(
+    request: web.Request, template: str, section: str, **values: Any
+) -> web.Response:
+    """A page, with what is paused at its head."""
+    screen = _screen(request, section)
+    paused = await shown_pauses(request.app[SOURCES])
+    html = request.app[RENDERER].render(
+        template, replace(screen, pauses=paused), **values
+    )
+    return _html(request, html)
 
 
 def _html(request: web.Request, html: str, status: int = 200) -> web.Response:
@@ -289,9 +306,7 @@ async def _confirm_repair(request: web.Request) -> web.Response:
         raise web.HTTPForbidden
     query = _query(request)
     confirmation = await repairs.confirm(request.app[SOURCES], query)
-    screen = _screen(request, confirmation.section)
-    html = request.app[RENDERER].render("confirm.html", screen, view=confirmation)
-    return _html(request, html)
+    return await _show(request, "confirm.html", confirmation.section, view=confirmation)
 
 
 async def _apply_repair(request: web.Request) -> web.Response:
@@ -299,18 +314,42 @@ async def _apply_repair(request: web.Request) -> web.Response:
     done = await repairs.apply(
         request.app[SOURCES], visitor, request.match_info["kind"], fields
     )
-    screen = _screen(request, done.section)
-    html = request.app[RENDERER].render("outcome.html", screen, view=done)
-    return _html(request, html)
+    return await _show(request, "outcome.html", done.section, view=done)
 
 
 async def _preview(request: web.Request) -> web.Response:
     _, fields = await _repairing_form(request)
     view = await repairs.preview(request.app[SOURCES], fields)
-    screen = _screen(request, "beteiligte")
-    return _html(
-        request, request.app[RENDERER].render("preview.html", screen, view=view)
+    return await _show(request, "preview.html", "beteiligte", view=view)
+
+
+async def _confirm_pause(request: web.Request) -> web.Response:
+    return await _show_pause(request, is_end=False)
+
+
+async def _confirm_end(request: web.Request) -> web.Response:
+    return await _show_pause(request, is_end=True)
+
+
+async def _show_pause(request: web.Request, *, is_end: bool) -> web.Response:
+    if not _visitor(request).may_repair:
+        raise web.HTTPForbidden
+    wanted = repairs.wanted_pause(_query(request))
+    return await _show(
+        request, "pause_confirm.html", "pause", wanted=wanted, is_end=is_end
     )
+
+
+async def _begin_pause(request: web.Request) -> web.Response:
+    visitor, fields = await _repairing_form(request)
+    await repairs.begin_pause(request.app[SOURCES], visitor, fields)
+    return web.Response(status=303, headers={"Location": "/pause"})
+
+
+async def _end_pause(request: web.Request) -> web.Response:
+    visitor, fields = await _repairing_form(request)
+    await repairs.end_pause(request.app[SOURCES], visitor, fields)
+    return web.Response(status=303, headers={"Location": "/pause"})
 
 
 # -- running --------------------------------------------------------------------------------------------------------

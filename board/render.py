@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from board.access import Visitor
 from board.query import with_parameters
 from board.texts import LANGUAGES, TEXTS, text
 from config import Settings
+from services.operate.pauses import PauseRow
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HERE = Path(__file__).parent
@@ -28,7 +29,16 @@ SERIOUSNESS = {
         ("ok", "clean", "done", "synced", "succeeded", "available", "applied"), "good"
     ),
     **dict.fromkeys(
-        ("degraded", "conflict", "held", "overdue", "dirty", "pending", "warning"),
+        (
+            "degraded",
+            "conflict",
+            "held",
+            "overdue",
+            "dirty",
+            "paused",
+            "pending",
+            "warning",
+        ),
         "warn",
     ),
     **dict.fromkeys(
@@ -50,6 +60,7 @@ SECTIONS = (
     ("calendars", "/calendars"),
     ("queue", "/queue"),
     ("logs", "/logs"),
+    ("pause", "/pause"),
     ("settings", "/settings"),
     ("actions", "/actions"),
 )
@@ -64,6 +75,7 @@ class Screen:
     path: str
     query: Mapping[str, str]
     section: str
+    pauses: Sequence[PauseRow] = ()
 
 
 def language_of(request: web.BaseRequest) -> str:

@@ -9,7 +9,7 @@ from typing import cast
 from board.access import Visitor
 from board.query import MAX_TEXT, Query
 from services.core.errors import InvalidInput
-from services.operate import previews
+from services.operate import pauses, previews
 from services.operate import repairs as operate
 from services.operate.audit import Operator
 from services.operate.parts import Part, part
@@ -71,8 +71,7 @@ async def apply(sources: Sources, visitor: Visitor, kind: str, fields: Fields) -
         InvalidInput: the form does not fit.
     """
     repair = _repair(_kind(kind), fields)
-    assert visitor.session is not None  # noqa: S101 - who may repair is logged in
-    operator = Operator(visitor.session.name, "board")
+    operator = _operator(visitor)
     found = await part(
         operate.apply(sources, repair, operator), "repair", APPLY_SECONDS
     )
@@ -82,6 +81,46 @@ async def apply(sources: Sources, visitor: Visitor, kind: str, fields: Fields) -
 async def preview(sources: Sources, fields: Fields) -> previews.PreviewView:
     """The preview of the form's record."""
     return await previews.preview_view(sources, _first(fields, "target"))
+
+
+def wanted_pause(query: Query) -> pauses.WantedPause:
+    """The pause that an address asks for.
+
+    Raises:
+        InvalidInput: there is nothing of that name.
+    """
+    names = ("kind", "target", "reason", "until")
+    wanted = pauses.WantedPause(*map(query.text, names))
+    pauses.checked(wanted)
+    return wanted
+
+
+async def begin_pause(sources: Sources, visitor: Visitor, fields: Fields) -> None:
+    """Pause what the form names.
+
+    Raises:
+        InvalidInput: there is nothing of that name, no reason, or an end that is not ahead.
+        Unavailable: PostgreSQL does not answer.
+    """
+    names = ("kind", "target", "reason", "until")
+    wanted = pauses.WantedPause(*(_first(fields, name) for name in names))
+    await pauses.begin(sources, wanted, _operator(visitor))
+
+
+async def end_pause(sources: Sources, visitor: Visitor, fields: Fields) -> None:
+    """End the pause that the form names.
+
+    Raises:
+        InvalidInput: there is nothing of that name.
+        Unavailable: PostgreSQL does not answer.
+    """
+    kind, target = _first(fields, "kind"), _first(fields, "target")
+    await pauses.end(sources, kind, target, _operator(visitor))
+
+
+def _operator(visitor: Visitor) -> Operator:
+    assert visitor.session is not None  # noqa: S101 - who may repair is logged in
+    return Operator(visitor.session.name, "board")
 
 
 def _kind(text: str) -> operate.Kind:

@@ -23,7 +23,9 @@ from cli.demo import Demo, audit_rows, open_audit
 from cli.engines import EngineKind
 from cli.espocrm import app as espocrm_app
 from cli.espocrm import doctor
+from cli.logs import logs
 from cli.operate import preview, queue_app, retry, status, sync
+from cli.pause import pause, resume
 from cli.supervisor import StartFailed
 from cli.system import BOARD_KEY, TRIAL_NOTICE, Ports, System, running_system
 from cli.worker import worker
@@ -61,6 +63,9 @@ app.add_typer(
 )
 app.add_typer(espocrm_app, name="espocrm")
 app.command()(doctor)
+app.command()(logs)
+app.command()(pause)
+app.command()(resume)
 app.command()(worker)
 app.command()(board)
 app.command("board-key")(board_key)

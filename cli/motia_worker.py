@@ -7,11 +7,15 @@
    libraries write a traceback for each vain try to reach something that is away.
 3. **No spans for looks at the worker's health.** Several are made a minute; they would push out everything else.
 
+It also measures the steps, and shows the numbers of the process at ``METRICS_PORT`` (`services.core.metrics_server`).
+
 Usage: ``python -m cli.motia_worker run --dir steps``, with ``III_URL`` and ``III_BRIDGE_URL`` in the environment.
 """
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -26,10 +30,19 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
+from config import load_settings
 from services.core.log import write_json_lines
+from services.core.metrics import measured
+from services.core.metrics_server import serve_in_thread
+from services.core.pause import TOPICS
 
-#: The step behind GET /health (steps/health_step.py).
-HEALTH_SPAN = "step:Health"
+#: The steps behind GET /health and behind the look for jobs whose pause is over.
+UNTRACED = frozenset({"step:Health", "step:Resume Cron"})
+#: A call that takes longer is left alone: the SDK does not survive that it is cancelled.
+CALL_SECONDS = 1.5
+
+
+Handler = Callable[..., Awaitable[Any]]
 
 
 async def answer_by_result(
@@ -47,11 +60,69 @@ async def answer_by_result(
     return result
 
 
+class EngineQueue:
+    """The engine's numbers of its queue, asked for by the metrics' thread over the worker's connection."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def on_the_loop(self, handler: Handler) -> Handler:
+        """The handler of a step; when it runs, we learn on which loop the worker's connection is."""
+
+        @functools.wraps(handler)
+        async def run(*arguments: Any) -> Any:
+            self._loop = asyncio.get_running_loop()
+            return await handler(*arguments)
+
+        return run
+
+    async def stats(self) -> dict[str, tuple[int, int]]:
+        """``{topic: (jobs that are not done, dead letters)}``.
+
+        Raises:
+            ConnectionError: no step has run yet, or the engine does not answer.
+        """
+        if self._loop is None:
+            raise ConnectionError("no step has run yet")
+        call = asyncio.run_coroutine_threadsafe(_ask_for_stats(), self._loop)
+        await asyncio.wait([asyncio.wrap_future(call)], timeout=CALL_SECONDS)
+        if not call.done():
+            raise ConnectionError("the engine does not answer")
+        return call.result()
+
+
+async def _ask_for_stats() -> dict[str, tuple[int, int]]:
+    """What the embedded engine reports of all topics at once, or the real one of each topic."""
+    engine = runtime.get_instance()
+    try:
+        answer = await engine.call("engine::queue::stats", {})
+    except Exception:  # noqa: BLE001 - the SDK has no error of its own for a function that an engine does not have
+        return {
+            topic: _counts(
+                await engine.call("engine::queue::topic_stats", {"topic": topic})
+            )
+            for topic in TOPICS
+        }
+    return {
+        item["topic"]: (
+            item["waiting"] + item["active"] + item["delayed"],
+            item["dead"],
+        )
+        for item in answer["topics"]
+    }
+
+
+def _counts(answer: Any) -> tuple[int, int]:
+    stats = answer.get("stats", answer)
+    return int(stats["depth"]), int(stats["dlq_depth"])
+
+
 class AnsweringByResult:
     """What motia's command line uses of Motia; its HTTP steps answer by their result alone, unless they stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue: EngineQueue) -> None:
         self._motia = Motia()
+        self._queue = queue
 
     def add_step(
         self,
@@ -64,6 +135,8 @@ class AnsweringByResult:
         if isinstance(config, StepDefinition):
             handler, config = handler or config.handler, config.config
         config = StepConfig.model_validate(config)
+        if handler is not None:
+            handler = measured(config.name, self._queue.on_the_loop(handler))
         triggers = [_with_middleware(trigger) for trigger in config.triggers]
         self._motia.add_step(
             config.model_copy(update={"triggers": triggers}),
@@ -82,7 +155,7 @@ def _with_middleware(trigger: Any) -> Any:
 
 
 class WithoutHealthLooks(Sampler):
-    """Samples as another sampler does, but for the spans of the health step and what belongs to them."""
+    """Samples as another sampler does, but for the spans of `UNTRACED` steps and what belongs to them."""
 
     def __init__(self, other: Sampler) -> None:
         self._other = other
@@ -91,7 +164,7 @@ class WithoutHealthLooks(Sampler):
         self, parent_context: Any, trace_id: int, name: str, *details: Any, **more: Any
     ) -> SamplingResult:
         """Whether a span is recorded. The spans inside a dropped one are dropped by the other sampler's rule."""
-        if name == HEALTH_SPAN:
+        if name in UNTRACED:
             return SamplingResult(Decision.DROP)
         return self._other.should_sample(
             parent_context, trace_id, name, *details, **more
@@ -109,7 +182,9 @@ def main(arguments: Sequence[str]) -> None:
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider):  # not with OTEL_ENABLED=false
         provider.sampler = WithoutHealthLooks(provider.sampler)
-    vars(runtime)["Motia"] = AnsweringByResult
+    queue = EngineQueue()
+    vars(runtime)["Motia"] = lambda: AnsweringByResult(queue)
+    serve_in_thread(load_settings(), queue.stats)
     sys.argv[1:] = arguments
     motia_main()
 

@@ -91,7 +91,7 @@ def _show_overview(view: overview.Overview) -> None:
     rows = [(one.name, one.status, one.functions) for one in workers]
     _table("Workers", ["name", "status", "functions"], rows)
     crons = _value(view.crons) or []
-    _table("Crons", ["name", "last run", "next run", "missed"], _cron_cells(crons))
+    _table("Crons", ["name", "last success", "next run", "missed"], _cron_cells(crons))
     for title, part in (("Records", view.records), ("Calendars", view.calendars)):
         counts = _value(part) or {}
         _table(title, ["state", "number"], list(counts.items()))
@@ -108,7 +108,7 @@ def _cells(systems: Sequence[overview.Dependency]) -> list[tuple[Any, ...]]:
 
 def _cron_cells(crons: Sequence[overview.Cron]) -> list[tuple[Any, ...]]:
     return [
-        (one.name, one.last_run, one.next_run, "missed" if one.is_missed else "")
+        (one.name, one.last_success, one.next_run, "missed" if one.is_missed else "")
         for one in crons
     ]
 

@@ -27,12 +27,14 @@ from services.core.errors import (
     WriteProtected,
     error_for_status,
 )
+from services.core.foreign_calls import carried
 from services.core.http import HttpAnswer, Params, send
 from services.core.json_text import read_json
 from services.core.log import Level, log
+from services.core.metrics import GUARDS
 from services.core.resources import Resources, current_resources
 from services.core.retry import retry_unavailable
-from services.core.write_guard import ForeignRequest, carried
+from services.core.write_guard import ForeignRequest
 from services.values.advoware_protocol import (
     SYSTEM,
     TOKEN_PATH,
@@ -153,7 +155,7 @@ class AdvowareAPI:
                 endpoint, method, headers, params, json_data, body, limit
             )
 
-        return await carried(self._resources.guard, request, send_it)
+        return await carried(self._resources, request, send_it)
 
     async def _request(
         self,
@@ -197,6 +199,7 @@ class AdvowareAPI:
         url = endpoint_url(base_url, endpoint)
         is_write = method not in REPEATABLE_METHODS
         if is_write and self._settings.write_protection and is_calendar_path(url):
+            GUARDS.labels("write_protection").inc()
             raise WriteProtected(
                 "ADVOWARE_WRITE_PROTECTION is on: appointments in Advoware are not changed"
             )

@@ -6,7 +6,7 @@ The state of EspoCRM decides, not the queue: what was never enqueued, failed, or
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from services.advoware_service import AdvowareService
 from services.beteiligte.gone import GoneBeteiligte, deleted_problem
+from services.core.cron_runs import note_oldest_unsynced
 from services.core.errors import (
     BitByLawError,
     ConfigurationError,
@@ -39,6 +40,7 @@ from services.values.espocrm_query import (
     equals,
     is_in,
     is_null,
+    parse_date_time,
 )
 from services.values.merge import base_from_json, text_of
 from services.vmh_sync.beteiligte.create import ENTITY_TYPE
@@ -55,6 +57,8 @@ PENDING_SECONDS = 60 * 60
 ENQUEUE_SECONDS = 20.0
 #: In Redis: the id after which the next run looks for records that are gone; losing it only starts again.
 DELETED_CURSOR = "beteiligte_check:deleted_after"
+#: The categories of records that wait for a first try.
+WAITING = frozenset({"modified", "new"})
 #: A category whose pages keep failing is left to the next run.
 MAX_PAGE_FAILURES = 3
 
@@ -137,6 +141,7 @@ class BeteiligteCheck:
         )
         advoware = AdvowareService(context, resources=self._resources)
         self._gone = GoneBeteiligte(self._espocrm, advoware, self._notifications)
+        self._oldest_change: datetime | None = None
 
     async def run(self, enqueue: Enqueue) -> dict[str, int]:
         """Enqueue a ``sync_check`` for each record that needs one, each once, at most ``VMH_CRON_LIMIT``.
@@ -167,6 +172,7 @@ class BeteiligteCheck:
             for category in categories(self._now())
         ]
         found.append(("deleted", await self._deleted(counts)))
+        await note_oldest_unsynced(self._resources, self._oldest_change)
         for name, ids in _shares(found, limit):
             enqueued = await self._enqueue(name, ids, enqueue, counts)
             counts[name] += enqueued
@@ -302,7 +308,7 @@ class BeteiligteCheck:
                 rows, _ = await self._espocrm.list_entities(
                     category.entity_type,
                     category.where,
-                    ["id", category.id_field],
+                    ["id", category.id_field, category.order_by],
                     category.order_by,
                     offset=offset,
                 )
@@ -320,6 +326,7 @@ class BeteiligteCheck:
                 )
                 offset += PAGE_SIZE
                 continue
+            self._note_oldest(category, rows)
             ids += [
                 str(row[category.id_field])
                 for row in rows
@@ -332,6 +339,17 @@ class BeteiligteCheck:
             ):
                 break
         return ids
+
+    def _note_oldest(
+        self, category: Category, rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Remember when the record was changed that waits longest for its first try."""
+        if category.name not in WAITING or not rows:
+            return
+        changed_at = parse_date_time(rows[0].get(category.order_by))
+        known = self._oldest_change
+        if changed_at and (known is None or changed_at < known):
+            self._oldest_change = changed_at
 
     async def _enqueue(
         self, category: str, ids: list[str], enqueue: Enqueue, counts: Counter[str]

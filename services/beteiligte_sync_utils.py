@@ -32,6 +32,7 @@ from services.core.errors import (
     NotFound,
     NumberTaken,
     OlderState,
+    Paused,
     ValidationFailed,
     is_no_records_fault,
     shown_text,
@@ -40,6 +41,7 @@ from services.core.errors import (
 from services.core.locks import beteiligte_lock_key, record_lock
 from services.core.log import log
 from services.core.look_again import EDIT, HAND, beteiligter, in_turn
+from services.core.metrics import GUARDS
 from services.core.pending import claim_pending
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
@@ -262,7 +264,7 @@ class BeteiligteSync:
             async with self.acquire_sync_lock(event.entity_id):
                 outcome = await self._handle_locked(event, run, requested)
                 await self._write_the_rest(event.entity_id)
-        except NotBefore:
+        except (NotBefore, Paused):
             if run.changes:  # what was done is done, although the rest has to wait
                 await record(Outcome("waiting"))
             raise
@@ -810,6 +812,7 @@ class BeteiligteSync:
         )
         await self._notifications.notify(problem)
         message = problem_sentence(problem)
+        GUARDS.labels(f"beteiligte_{error.reason}").inc()
         log(
             self._context,
             "warning",

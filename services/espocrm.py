@@ -28,12 +28,13 @@ from services.core.errors import (
     ValidationFailed,
     error_for_status,
 )
+from services.core.foreign_calls import carried
 from services.core.foreign_text import clean_value
 from services.core.http import HttpAnswer, send
 from services.core.log import log
 from services.core.resources import Resources, current_resources
 from services.core.retry import retry_unavailable
-from services.core.write_guard import ForeignRequest, carried
+from services.core.write_guard import ForeignRequest
 from services.values.espocrm_query import (
     PAGE_SIZE,
     SYSTEM,
@@ -335,7 +336,7 @@ class EspoCRMAPI:
 
         try:
             async with asyncio.timeout(limit):
-                answer = await carried(self._resources.guard, request, send_it)
+                answer = await carried(self._resources, request, send_it)
         except TimeoutError as error:
             raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s") from error
         return clean_value(answer.json(SYSTEM))

@@ -30,6 +30,7 @@ from services.core.errors import (
     InvalidInput,
     LoginRefused,
     NotFound,
+    Paused,
     RateLimited,
     Unavailable,
     UnexpectedAnswer,
@@ -38,9 +39,12 @@ from services.core.errors import (
     error_for_status,
 )
 from services.core.log import log
+from services.core.metrics import UNREACHABLE, count_call
+from services.core.pause import note_refusal, refusal_of_writes
 from services.core.rate_limit import acquire
 from services.core.resources import Resources, current_resources
 from services.core.retry import retry_throttled
+from services.core.write_guard import READS
 
 SYSTEM = "Google Calendar"
 SCOPE = "https://www.googleapis.com/auth/calendar"
@@ -344,8 +348,9 @@ class GoogleCalendarAPI:
         async def attempt() -> Any:
             await acquire(self._resources, RATE_LIMIT)
             settings = self._resources.settings.google_calendar
+            refusal = await refusal_of_writes(self._resources)
             return await self._threads.run(
-                settings, request, if_match, once=not repeatable
+                settings, request, if_match, once=not repeatable, refusal=refusal
             )
 
         try:
@@ -355,6 +360,9 @@ class GoogleCalendarAPI:
                 )
         except TimeoutError:
             raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s") from None
+        except Paused:
+            note_refusal()
+            raise
         except ConfigurationError as error:
             log(self._context, "error", "google.configuration", reason=str(error))
             raise
@@ -380,10 +388,12 @@ class _Threads:
         if_match: str | None,
         *,
         once: bool = False,
+        refusal: Paused | None = None,
     ) -> Any:
         """Send one request from a free thread; returns the decoded answer. Raises the errors of the API.
 
-        With ``once`` not even a broken connection makes it be sent a second time.
+        With ``once`` not even a broken connection makes it be sent a second time. A write is not sent at all if there
+        is a ``refusal``, which is raised.
         """
         await self._free.acquire()
         loop = asyncio.get_running_loop()
@@ -393,7 +403,9 @@ class _Threads:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._free.release)
 
-        future = self._pool.submit(self._execute, settings, request, if_match, once)
+        future = self._pool.submit(
+            self._execute, settings, request, if_match, once, refusal
+        )
         future.add_done_callback(is_free)
         return await asyncio.wrap_future(future)
 
@@ -407,16 +419,24 @@ class _Threads:
         request: Work,
         if_match: str | None,
         once: bool,
+        refusal: Paused | None,
     ) -> Any:
         failure: Exception
+        method = ""
         try:
             if not hasattr(self._local, "google"):
                 self._local.google = _new_service(settings)
             prepared = request(self._local.google)
+            method = prepared.method
+            if refusal is not None and method not in READS:
+                raise refusal
             if if_match is not None:
                 prepared.headers["If-Match"] = if_match
-            return prepared.execute(http=_single_use(prepared.http) if once else None)
+            answer = prepared.execute(http=_single_use(prepared.http) if once else None)
+            count_call(SYSTEM, method, 200)
+            return answer
         except HttpError as error:
+            count_call(SYSTEM, method, int(error.resp.status))
             failure = _refusal(error)
         except (
             GoogleAuthError,
@@ -425,6 +445,7 @@ class _Threads:
             OSError,
             ValueError,
         ) as error:
+            count_call(SYSTEM, method, UNREACHABLE)
             failure = _failure(error)
             self._forget_service()
         raise failure  # outside of the handler, so that no traceback leads to Google's texts

@@ -14,6 +14,7 @@ from services.operate import (
     configured,
     flows,
     overview,
+    pauses,
     queues,
     telemetry,
 )
@@ -42,7 +43,7 @@ class Page:
 class ActionsView:
     """A page of what operators have done."""
 
-    actions: Part[list[audit.OperatorAction]]
+    actions: Part[list[audit.Action]]
     page: int
     has_next: bool
 
@@ -112,11 +113,16 @@ async def _settings(sources: Sources, query: Query) -> configured.SettingsView:
     return await configured.settings_view(sources, with_doctor=query.flag("doctor"))
 
 
+async def _pause(sources: Sources, _query: Query) -> pauses.PauseView:
+    return await pauses.pause_view(sources)
+
+
 async def _actions(sources: Sources, query: Query) -> ActionsView:
     offset = (query.page - 1) * audit.PAGE_ROWS
     found = await part(audit.list_actions(sources.resources, offset), "PostgreSQL")
-    has_next = len(found.value or []) == audit.PAGE_ROWS
-    return ActionsView(found, query.page, has_next)
+    rows = found.value or []
+    shown = Part(rows[: audit.PAGE_ROWS]) if found.value is not None else found
+    return ActionsView(shown, query.page, len(rows) > audit.PAGE_ROWS)
 
 
 PAGES = (
@@ -193,5 +199,6 @@ PAGES = (
         _settings,
         ("doctor",),
     ),
+    Page("pause", "pause", "/pause", pauses.PauseView, _pause),
     Page("actions", "actions", "/actions", ActionsView, _actions, ("page",)),
 )

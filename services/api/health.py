@@ -16,6 +16,7 @@ from services.api.errors import Answer
 from services.calendar_sync.store import OVERDUE_MINUTES, CalendarStore, Operation
 from services.core.errors import ConfigurationError, ForeignSystemError
 from services.core.http import send
+from services.core.pause import Pause, known_pauses
 from services.core.resources import Resources, current_resources
 from services.core.store_errors import why_no_writes
 from services.espocrm import EspoCRMAPI
@@ -59,10 +60,13 @@ class _EspoCRMKey:
 
 
 async def report_health() -> Answer:
-    """Status and body ``{"status", "mode", "dependencies": {name: {"status", "latency_ms", "error"?}}, "calendar"}``.
+    """Status and body ``{"status", "mode", "dependencies": {name: {"status", "latency_ms", "error"?}}, "calendar",
+    "paused"}``.
 
     A dependency is ``ok``, ``degraded`` (slow), ``down`` or ``not_configured``. Overall: ``ok``, ``degraded`` if
-    something is not ok, ``down`` with status 503 if a needed one (Redis, PostgreSQL) is down or takes no writes.
+    something is not ok, ``paused`` (status 200) if an operator has paused something, ``down`` with status 503 if a
+    needed one (Redis, PostgreSQL) is down or takes no writes. ``paused`` is a list of what is paused since and until
+    when, see `services.core.pause`.
     ``calendar`` are numbers about the employees' runs, see `_look_at_calendar`: ``degraded`` if any fails or is held.
     ``mode`` is ``live``, ``trial`` or ``twins``, see `config.Settings.mode`. At most 10 s old.
     """
@@ -92,11 +96,20 @@ async def _make_report(resources: Resources) -> Answer:
         ),
     }
     runs = [_run(resources, *check) for check in checks.values()]
-    calendar, *results = await asyncio.gather(_look_at_calendar(resources), *runs)
+    calendar, pauses, *results = await asyncio.gather(
+        _look_at_calendar(resources), known_pauses(resources), *runs
+    )
     dependencies = dict(zip(checks, results, strict=True))
-    body = {"mode": settings.mode, "dependencies": dependencies, "calendar": calendar}
+    body = {
+        "mode": settings.mode,
+        "dependencies": dependencies,
+        "calendar": calendar,
+        "paused": [_shown_pause(item) for item in pauses],
+    }
     if any(dependencies[name]["status"] == "down" for name in NEEDED):
         return 503, {"status": "down", **body}
+    if pauses:
+        return 200, {"status": "paused", **body}
     if any(part["status"] != "ok" for part in (*results, calendar)):
         return 200, {"status": "degraded", **body}
     return 200, {"status": "ok", **body}
@@ -120,6 +133,14 @@ async def _run(
         return {"status": "down", **latency, "error": error}
     status = "degraded" if seconds > SLOW_SECONDS else "ok"
     return {"status": status, **latency}
+
+
+def _shown_pause(pause: Pause) -> dict[str, Any]:
+    """What is paused and for how long. Neither who it is about nor why: the report is public."""
+    scope = pause.scope
+    target = "" if scope.kind == "employee" else scope.target
+    since, until = _iso(pause.since), _iso(pause.until)
+    return {"kind": scope.kind, "target": target, "since": since, "until": until}
 
 
 def _shown(failure: Exception) -> str:

@@ -10,8 +10,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from services.api.access import admit_tool
 from services.api.errors import AccessDenied, Answer, error_answer, invalid_request
-from services.core.errors import ConfigurationError, ForeignSystemError, NotFound
+from services.core.errors import (
+    ConfigurationError,
+    ForeignSystemError,
+    NotFound,
+    Paused,
+)
 from services.core.log import log
+from services.core.pause import part_of
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.values.espocrm_query import DATE_TIME_FORMAT
@@ -87,12 +93,15 @@ async def _reset_all(
         async with places:
             try:
                 async with asyncio.timeout_at(deadline):
-                    await espocrm.update_entity(entity_type, entity_id, dict(change))
+                    with part_of("vmh"):
+                        await espocrm.update_entity(
+                            entity_type, entity_id, dict(change)
+                        )
             except TimeoutError:
                 status, reason = "failed", "no time left; send it again"
             except NotFound as error:
                 status, reason = "not_found", str(error)
-            except (ForeignSystemError, ConfigurationError) as error:
+            except (Paused, ForeignSystemError, ConfigurationError) as error:
                 status, reason = "failed", str(error)
             else:
                 return {"id": entity_id, "status": "updated"}

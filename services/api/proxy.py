@@ -13,6 +13,7 @@ from services.core.errors import (
     ConfigurationError,
     ForeignSystemError,
     InvalidInput,
+    Paused,
     WriteProtected,
 )
 from services.core.http import HttpAnswer
@@ -56,6 +57,7 @@ async def forward(request: Any, method: str, context: Any) -> Answer:
         return *error_answer(error), {}
     except (
         InvalidInput,
+        Paused,
         WriteProtected,
         ConfigurationError,
         ForeignSystemError,

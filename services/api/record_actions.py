@@ -27,6 +27,7 @@ from services.core.errors import (
     Unavailable,
 )
 from services.core.log import log
+from services.core.pause import part_of, require_writable
 from services.core.pending import enqueue_unless_pending
 from services.core.queue import Enqueue
 from services.core.resources import Resources, current_resources
@@ -137,7 +138,9 @@ async def create_again(request: Any, enqueue: Enqueue, context: Any) -> Answer:
     """
 
     async def act(admitted: _Admitted) -> dict[str, Any]:
-        betnr = await _Recreation(admitted).prepare(admitted.ids[0])
+        with part_of("vmh"):
+            await require_writable(admitted.resources)
+            betnr = await _Recreation(admitted).prepare(admitted.ids[0])
         try:
             await _enqueue(admitted, enqueue)
         except Unavailable:  # the cron finds it by its status

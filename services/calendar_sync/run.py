@@ -53,6 +53,7 @@ from services.core.errors import (
 )
 from services.core.locks import record_lock
 from services.core.log import log
+from services.core.metrics import GUARDS, SYNCS
 from services.core.resources import Resources, current_resources
 from services.google_calendar import GoogleCalendarAPI
 
@@ -125,6 +126,7 @@ class CalendarSync:
             summary = await self._sync(kuerzel, full_content=full_content)
             if summary.result != "failed":
                 await self._note_success(kuerzel)
+        SYNCS.labels("calendar", summary.result).inc()
         needs_attention = summary.result in {"failed", "held"}
         log(
             self._context,
@@ -281,6 +283,7 @@ class CalendarSync:
             if before is not None:
                 await store.end_hold(summary.kuerzel)
             return
+        GUARDS.labels(f"calendar_{held.reason}").inc()
         is_known = before is not None and _is_same_hold(before, held)
         is_released = before is not None and before.released_at is not None
         if is_known and not is_released:

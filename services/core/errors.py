@@ -28,6 +28,7 @@ __all__ = [
     "NotBefore",
     "NotFound",
     "OlderState",
+    "Paused",
     "RateLimited",
     "Unavailable",
     "UnexpectedAnswer",
@@ -61,6 +62,10 @@ class NotBefore(EntityBusy):
     def __init__(self, what: str, moment: datetime) -> None:
         super().__init__(f"{what} may count until {moment:%H:%M:%S}")
         self.moment = moment
+
+
+class Paused(EntityBusy):
+    """An operator has paused what would write; the message says until when. Like a busy record, it uses up no try."""
 
 
 class WriteProtected(BitByLawError):
@@ -224,8 +229,8 @@ _STORES = frozenset({"PostgreSQL", "Redis"})
 
 
 def is_no_records_fault(error: Exception) -> bool:
-    """Whether one of our own stores is in trouble: that uses up no try of the record that was being worked on."""
-    return isinstance(error, DatabaseUnusable) or (
+    """Whether it uses up no try of the record that was worked on: one of our stores is in trouble, or it is paused."""
+    return isinstance(error, DatabaseUnusable | Paused) or (
         isinstance(error, Unavailable) and error.system in _STORES
     )
 

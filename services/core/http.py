@@ -14,6 +14,7 @@ import aiohttp
 
 from services.core.errors import Unavailable, UnexpectedAnswer, UpstreamTimeout
 from services.core.json_text import read_json, without_surrogates
+from services.core.metrics import TIMEOUT, UNREACHABLE, count_call
 
 MAX_ANSWER_BYTES = 32 * 2**20
 MAX_CONNECTIONS_PER_HOST = 8
@@ -99,7 +100,7 @@ async def send(
     json_data: Any = None,
     body: bytes | None = None,
 ) -> HttpAnswer:
-    """Send one request and read the whole answer, whatever its status. Redirects are not followed.
+    """Send one request and read the whole answer, whatever its status. Redirects are not followed. It is counted.
 
     ``body`` is the JSON to send as bytes, ``json_data`` the same as a value; without either there is no content type.
     Of an answer larger than `MAX_ANSWER_BYTES` the body is `missing`.
@@ -113,6 +114,28 @@ async def send(
     all_headers = dict(headers or {})
     if content is not None:
         all_headers = {"Content-Type": "application/json", **all_headers}
+    try:
+        answer = await _exchange(
+            session, system, method, url, timeout_seconds, all_headers, params, content
+        )
+    except Unavailable as error:
+        is_timeout = isinstance(error, UpstreamTimeout)
+        count_call(system, method, TIMEOUT if is_timeout else UNREACHABLE)
+        raise
+    count_call(system, method, answer.status)
+    return answer
+
+
+async def _exchange(
+    session: aiohttp.ClientSession,
+    system: str,
+    method: str,
+    url: Any,
+    timeout_seconds: float,
+    all_headers: Mapping[str, str],
+    params: Params | None,
+    content: bytes | None,
+) -> HttpAnswer:
     status = None
     try:
         async with (

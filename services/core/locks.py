@@ -8,6 +8,7 @@ does that does not get the lock: `services.core.look_again`.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -20,6 +21,7 @@ from redis.asyncio.lock import Lock
 from redis.exceptions import LockError, RedisError
 
 from services.core.errors import EntityBusy, NotBefore, Unavailable
+from services.core.metrics import LOCK_SECONDS, LOCKS_BUSY
 from services.core.resources import Resources
 from services.core.store_errors import DATABASE_ERRORS, database_errors, redis_errors
 
@@ -51,6 +53,7 @@ async def record_lock(
         Unavailable, DatabaseUnusable: Redis does not answer, or see `database_errors`.
     """
     redis = redis or resources.redis
+    started = time.perf_counter()
     pool = await resources.lock_connections()
     connection = await _lock_connection(pool, min(ttl_seconds, CONNECTION_WAIT_SECONDS))
     try:
@@ -59,9 +62,11 @@ async def record_lock(
                 "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key
             )
         if not acquired:
+            LOCKS_BUSY.inc()
             raise EntityBusy("another run is working on this record")
         await _require_expired(resources, redis, key)
         async with held_lock(redis, key, ttl_seconds):
+            LOCK_SECONDS.observe(time.perf_counter() - started)
             yield
     finally:
         # The pool releases all advisory locks of a connection that comes back.

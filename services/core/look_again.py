@@ -29,7 +29,7 @@ from typing import TypeVar
 import asyncpg
 
 from services.core.database import database_errors
-from services.core.errors import EntityBusy, NotBefore
+from services.core.errors import EntityBusy, NotBefore, Paused
 from services.core.resources import Resources
 
 #: A record that is edited again and again does not keep one job busy for ever; the cron goes on.
@@ -156,6 +156,7 @@ async def in_turn(
 
     Raises:
         Whatever ``work`` raises but EntityBusy and NotBefore: the notes stay.
+        Paused: an operator has paused the work; whoever has the job keeps it.
         Unavailable: PostgreSQL does not answer.
     """
     notes = Notes(await resources.database())
@@ -220,6 +221,8 @@ async def _unless_busy(
     while True:
         try:
             return await work()
+        except Paused:
+            raise
         except NotBefore as error:
             await notes.leave(subject, requested, resources.clock())
             waits += 1

@@ -7,9 +7,11 @@ came, with one round trip each and no polling. A caller that gives up while it w
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.core.errors import RateLimited
+from services.core.metrics import RATE_LIMIT_SECONDS
 from services.core.resources import Resources
 from services.core.store_errors import redis_errors
 
@@ -27,6 +29,8 @@ class Rate:
 
 
 DEFAULT_RATE = Rate()  #: below Google's 600 calls a minute
+#: The limits that there are, for those who look at them.
+LIMITS: Mapping[str, Rate] = {"google_calendar": DEFAULT_RATE}
 
 # Times are microseconds of Redis's own clock. The bucket is kept as the moment at which it will be full again (known as
 # "generic cell rate algorithm"); the log holds the latest moments booked, the newest first. Returns the microseconds to
@@ -83,6 +87,7 @@ async def acquire(
             f"the rate limit {name} is booked for the next {max_wait_seconds:g} s",
             retry_after_seconds=-wait / 1_000_000,
         )
+    RATE_LIMIT_SECONDS.labels(name).observe(wait / 1_000_000)
     if wait > 0:
         await asyncio.sleep(wait / 1_000_000)
 
@@ -99,3 +104,17 @@ async def calls_of_last_minute(resources: Resources, name: str) -> int:
         moments = await redis.lrange(f"rate_limit:{{{name}}}:log", 0, -1)
     a_minute_ago = (seconds - 60) * 1_000_000 + microseconds
     return sum(int(moment) >= a_minute_ago for moment in moments)
+
+
+async def tokens_left(resources: Resources, name: str, rate: Rate) -> float:
+    """How many calls under the limit could be made at once now; negative: so many are booked ahead.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    redis = resources.calendar_redis
+    with redis_errors(_UNREADABLE):
+        seconds, microseconds = await redis.time()
+        full = float(await redis.get(f"rate_limit:{{{name}}}:bucket") or 0)
+    missing = max(0.0, full / 1_000_000 - (seconds + microseconds / 1_000_000))
+    return rate.burst - missing * rate.per_second

@@ -44,10 +44,3 @@ class WriteGuard(Protocol):
             BitByLawError: what ``send`` raises, or a refusal of the guard's own.
         """
         ...
-
-
-async def carried(
-    guard: WriteGuard | None, request: ForeignRequest, send: Send
-) -> HttpAnswer:
-    """The answer to a request, by way of the guard if there is one."""
-    return await send() if guard is None else await guard.carry(request, send)

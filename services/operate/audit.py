@@ -1,4 +1,4 @@
-"""The audit of what operators do by hand (`db/migrations/0017_operate.sql`)."""
+"""The audit of what operators do by hand: written for the board and the commands, read page by page."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-import asyncpg
-
+from services.core import operator_actions
 from services.core.database import database_errors
+from services.core.operator_actions import ActionResult, record_action
 from services.core.resources import Resources
+from services.operate.redact import redacted
 
 Via = Literal["board", "cli"]
-Result = Literal["done", "nothing", "failed"]
 #: So many ids of one action are kept.
 MAX_IDS = 200
 PAGE_ROWS = 50
@@ -26,19 +26,21 @@ class Operator:
     name: str
     via: Via
 
+    @property
+    def who(self) -> str:
+        """As the audit names him: ``board:ada``, ``cli:root``."""
+        return f"{self.via}:{self.name}"
+
 
 @dataclass(frozen=True)
-class OperatorAction:
+class Action:
     """One row of the audit."""
 
-    action_id: int
     at: datetime
-    operator: str
-    via: str
+    who: str
     action: str
     target: str
-    ids: Sequence[str]
-    count: int
+    count: int | None
     result: str
     error: str | None
 
@@ -51,44 +53,47 @@ async def write_action(
     target: str,
     ids: Sequence[str],
     count: int,
-    result: Result,
+    result: ActionResult,
     error: str | None = None,
 ) -> None:
     """Append one row.
 
     Raises:
-        Unavailable: PostgreSQL does not answer.
+        Unavailable, DatabaseUnusable: see `database_errors`.
+    """
+    details: dict[str, Any] = {"ids": list(ids[:MAX_IDS]), "count": count}
+    if error:
+        details["error"] = error
+    row = operator_actions.OperatorAction(
+        operator.who, action, target, result, details, resources.clock()
+    )
+    await record_action(await resources.database(), row)
+
+
+async def list_actions(resources: Resources, offset: int = 0) -> list[Action]:
+    """A page of `PAGE_ROWS` rows and one more, the newest first.
+
+    Raises:
+        Unavailable, DatabaseUnusable: see `database_errors`.
     """
     pool = await resources.database()
     async with database_errors():
-        await pool.execute(
+        rows = await pool.fetch(
             """
-            INSERT INTO operator_action (at, operator, via, action, target, ids, count, result, error)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            SELECT at, who, action, target, result, details FROM operator_action
+            ORDER BY at DESC, operator_action_id DESC LIMIT $1 OFFSET $2
             """,
-            resources.clock(),
-            operator.name,
-            operator.via,
-            action,
-            target,
-            list(ids[:MAX_IDS]),
-            count,
-            result,
-            error,
-        )
-
-
-async def list_actions(resources: Resources, offset: int = 0) -> list[OperatorAction]:
-    """A page of `PAGE_ROWS` rows, the newest first."""
-    pool = await resources.database()
-    async with database_errors():
-        rows: list[asyncpg.Record] = await pool.fetch(
-            "SELECT * FROM operator_action ORDER BY action_id DESC LIMIT $1 OFFSET $2",
-            PAGE_ROWS,
+            PAGE_ROWS + 1,
             offset,
         )
-    return [OperatorAction(**_values(row)) for row in rows]
+    return [_action(dict(row)) for row in rows]
 
 
-def _values(row: asyncpg.Record) -> dict[str, Any]:
-    return dict(row)
+def _action(row: dict[str, Any]) -> Action:
+    details = row.pop("details")
+    error = details.get("error")
+    return Action(
+        **row,
+        count=details.get("count"),
+        error=redacted(error) if error else None,
+    )

@@ -11,8 +11,9 @@ from typing import Any
 from croniter import croniter
 
 from services.api.health import health_of
-from services.core.cron_runs import CronRun, cron_runs
+from services.core.cron_runs import cron_runs
 from services.core.database import database_errors
+from services.core.pause import CRONS, RESUME_CRON, Pause, known_pauses
 from services.core.rate_limit import DEFAULT_RATE, calls_of_last_minute
 from services.google_calendar import RATE_LIMIT
 from services.operate.beteiligte import Unsynced, counts_by_status, oldest_unsynced
@@ -25,8 +26,14 @@ from services.operate.sources import Sources
 
 #: The health check itself waits for up to four seconds.
 HEALTH_SECONDS = 6.0
-#: A run that has not begun so long after it was due was missed.
-MISSED_AFTER = timedelta(minutes=2)
+#: A run that has not succeeded so long after it was due was missed.
+MISSED_AFTER = timedelta(minutes=3)
+#: Under which name each cron step notes that it has succeeded.
+CRON_NAMES = {
+    "VMH Beteiligte Sync Cron": "beteiligte_sync",
+    "Calendar Sync Cron": "calendar_sync",
+    "Resume Cron": RESUME_CRON,
+}
 CHART_HOURS = 24
 
 
@@ -52,15 +59,14 @@ class Worker:
 
 @dataclass(frozen=True)
 class Cron:
-    """A cron step; ``last_run`` is None if none is known."""
+    """A cron step; ``last_success`` is None if none is known."""
 
     name: str
     expression: str
-    last_run: datetime | None
     last_success: datetime | None
     next_run: datetime
     is_missed: bool
-    error: str | None
+    is_paused: bool
 
 
 @dataclass(frozen=True)
@@ -161,11 +167,7 @@ def _problems(view: Overview) -> list[str]:
 
 def _late(view: Overview) -> list[str]:
     missed = [cron.name for cron in view.crons.value or [] if cron.is_missed]
-    failed = [cron.name for cron in view.crons.value or [] if cron.error]
-    return [
-        *(f"cron missed: {name}" for name in missed),
-        *(f"cron failed: {name}" for name in failed),
-    ]
+    return [f"cron missed: {name}" for name in missed]
 
 
 def _failing(view: Overview) -> list[str]:
@@ -225,32 +227,55 @@ def _worker(row: Mapping[str, Any]) -> Worker:
 async def _crons(sources: Sources) -> list[Cron]:
     now = sources.resources.clock()
     runs = await cron_runs(sources.resources)
+    pauses = await known_pauses(sources.resources)
     steps = await sources.steps()
     return [
-        cron_state(step.name, expression, runs.get(step.name), now)
+        cron_state(
+            step.name,
+            expression,
+            runs.get(CRON_NAMES.get(step.name, "")),
+            now,
+            is_paused=is_cron_paused(CRON_NAMES.get(step.name, ""), pauses),
+        )
         for step in steps
         for expression in step.crons
     ]
 
 
-def cron_state(name: str, expression: str, run: CronRun | None, now: datetime) -> Cron:
-    """When it ran last and runs next, and whether the latest run that was due is missing. Pure; ``now`` is aware.
+def is_cron_paused(cron: str, pauses: list[Pause]) -> bool:
+    """Whether one of the pauses leaves out the runs of this cron. Pure."""
+    if cron not in CRONS:
+        return False
+    stopping = {"all", f"cron:{cron}", f"flow:{CRONS[cron]}"}
+    return any(str(pause.scope) in stopping for pause in pauses)
 
-    A cron that has no known run is not called missed: the system may be new.
+
+def cron_state(
+    name: str,
+    expression: str,
+    last_success: datetime | None,
+    now: datetime,
+    *,
+    is_paused: bool = False,
+) -> Cron:
+    """When it runs next, and whether the latest run that was due is missing. Pure; ``now`` is aware.
+
+    A cron of which no success is known is not called missed: the system may be new.
     """
-    schedule = croniter(expression, now.astimezone(UTC), second_at_beginning=True)
-    due: datetime = schedule.get_prev(datetime)
-    following: datetime = schedule.get_next(datetime)
-    is_late = run is not None and run.started_at < due - timedelta(seconds=5)
+    due = _schedule(expression, now - MISSED_AFTER).get_prev(datetime)
+    is_late = last_success is not None and last_success < due
     return Cron(
         name=name,
         expression=expression,
-        last_run=run.started_at if run else None,
-        last_success=run.succeeded_at if run else None,
-        next_run=following,
-        is_missed=is_late and now - due > MISSED_AFTER,
-        error=redacted(run.error) if run and run.error else None,
+        last_success=last_success,
+        next_run=_schedule(expression, now).get_next(datetime),
+        is_missed=is_late and not is_paused,
+        is_paused=is_paused,
     )
+
+
+def _schedule(expression: str, moment: datetime) -> croniter:
+    return croniter(expression, moment.astimezone(UTC), second_at_beginning=True)
 
 
 async def _budgets(sources: Sources) -> list[Budget]:

@@ -17,7 +17,8 @@ from services.calendar_sync.store import CalendarStore
 from services.calendar_sync.waiting import enqueue_employees
 from services.core.errors import InvalidInput, NotFound, failure_code
 from services.core.log import log
-from services.operate.audit import MAX_IDS, Operator, Result, write_action
+from services.core.operator_actions import ActionResult
+from services.operate.audit import Operator, write_action
 from services.operate.beteiligte import STATUSES, ids_with_status, is_entity_id
 from services.operate.calendars import find_employee
 from services.operate.queues import PAGE_ROWS, dead_letters, topic_stats
@@ -57,7 +58,7 @@ class Outcome:
 
     kind: Kind
     target: str
-    result: Result
+    result: ActionResult
     count: int
     error: str | None = None
 
@@ -150,7 +151,7 @@ async def apply(sources: Sources, repair: Repair, operator: Operator) -> Outcome
     except Exception as error:  # noqa: BLE001 - however a repair fails, the operator and the audit are told
         outcome = Outcome(repair.kind, repair.target, "failed", 0, failure_code(error))
     else:
-        result: Result = "done" if count else "nothing"
+        result: ActionResult = "done" if count else "nothing_to_do"
         outcome = Outcome(repair.kind, repair.target, result, count)
     sources.forget()
     await _audit(sources, repair, outcome, operator)
@@ -178,7 +179,7 @@ async def _audit(
             operator,
             action=repair.kind,
             target=repair.target,
-            ids=repair.ids[:MAX_IDS],
+            ids=repair.ids,
             count=outcome.count,
             result=outcome.result,
             error=outcome.error,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.core.errors import InvalidInput, without_quotes
 from services.core.log import log
+from services.core.metrics import SYNCS
 from services.vmh_sync.store import AuditEntry, SyncStore
 
 #: Results of a sync that has neither changed nor failed anything.
@@ -94,6 +95,7 @@ async def record_outcome(
     )
     if is_news:
         await store.append_audit(entry, now)
+    SYNCS.labels(topic.split(".")[1], outcome.result).inc()
     log(
         context,
         "error" if outcome.error else "info",

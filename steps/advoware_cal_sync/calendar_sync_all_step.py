@@ -6,6 +6,7 @@ from motia import FlowContext, queue
 
 from services.calendar_sync.run import CalendarSync
 from services.core.log import log
+from services.core.pause import run_job
 from steps.advoware_cal_sync.calendar_sync_utils import (
     TOPIC_ALL,
     TOPIC_EMPLOYEE,
@@ -25,6 +26,10 @@ config = {
 
 async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
     """Enqueue the employees; what is unavailable is raised, so that the queue tries again."""
+    await run_job(TOPIC_ALL, input_data, lambda: _enqueue(input_data, ctx), ctx)
+
+
+async def _enqueue(input_data: dict[str, Any], ctx: FlowContext) -> None:
     full_content = input_data.get("full_content", True) is not False
     employees = await CalendarSync(ctx).employees()
     employees = list(dict.fromkeys([*employees, *await left_behind()]))

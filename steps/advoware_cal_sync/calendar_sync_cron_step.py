@@ -4,6 +4,7 @@ from typing import Any
 
 from motia import FlowContext, cron
 
+from services.core.pause import run_cron
 from services.core.queue import enqueue_all
 from steps.advoware_cal_sync.calendar_sync_utils import ENQUEUE_SECONDS, TOPIC_ALL
 
@@ -18,9 +19,13 @@ config = {
 
 async def handler(input_data: Any, ctx: FlowContext) -> None:
     """Enqueue one event; a queue that is down is raised, and the next cron run comes anyway."""
-    await enqueue_all(
-        ctx.enqueue,
-        TOPIC_ALL,
-        [{"full_content": True}],
-        timeout_seconds=ENQUEUE_SECONDS,
-    )
+
+    async def start() -> None:
+        await enqueue_all(
+            ctx.enqueue,
+            TOPIC_ALL,
+            [{"full_content": True}],
+            timeout_seconds=ENQUEUE_SECONDS,
+        )
+
+    await run_cron("calendar_sync", start, ctx)

@@ -6,6 +6,7 @@ from motia import FlowContext, queue
 
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_sync_utils import BeteiligteSync
+from services.core.pause import run_job
 from services.vmh_sync.job import parse_event
 
 # For a foreign system or a store that is away for a moment; a Beteiligter who is being synced is no failure.
@@ -26,5 +27,10 @@ config = {
 
 async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
     """Sync the record of the event; what fails is visible in its status, or raised so that the queue tries again."""
-    sync = BankverbindungenSync(ctx, look_again=BeteiligteSync(ctx).look_again)
-    await sync.handle(parse_event(input_data))
+    event = parse_event(input_data)
+
+    async def sync() -> None:
+        look_again = BeteiligteSync(ctx).look_again
+        await BankverbindungenSync(ctx, look_again=look_again).handle(event)
+
+    await run_job(f"vmh.bankverbindungen.{event.action}", input_data, sync, ctx)

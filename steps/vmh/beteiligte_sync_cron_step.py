@@ -5,6 +5,7 @@ from typing import Any
 from motia import FlowContext, cron
 
 from services.beteiligte_check import TOPIC, BeteiligteCheck
+from services.core.pause import run_cron
 
 config = {
     "name": "VMH Beteiligte Sync Cron",
@@ -15,6 +16,8 @@ config = {
 }
 
 
-async def handler(input_data: Any, ctx: FlowContext) -> dict[str, int]:
-    """Run the check; the result counts the enqueued records per category."""
-    return await BeteiligteCheck(ctx).run(ctx.enqueue)
+async def handler(input_data: Any, ctx: FlowContext) -> dict[str, int] | None:
+    """Run the check; the result counts the enqueued records per category. None while it is paused."""
+    return await run_cron(
+        "beteiligte_sync", lambda: BeteiligteCheck(ctx).run(ctx.enqueue), ctx
+    )

@@ -5,6 +5,7 @@ from typing import Any
 from motia import FlowContext, queue
 
 from services.beteiligte_sync_utils import BeteiligteSync
+from services.core.pause import run_job
 from services.vmh_sync.job import parse_event
 
 # For what no status can show, because EspoCRM or one of our stores is away: four minutes, then the cron takes over.
@@ -27,4 +28,9 @@ config = {
 
 async def handler(input_data: dict[str, Any], ctx: FlowContext) -> None:
     """Sync the record of the event; what fails is visible in its status, or raised so that the queue tries again."""
-    await BeteiligteSync(ctx).handle(parse_event(input_data))
+    event = parse_event(input_data)
+
+    async def sync() -> None:
+        await BeteiligteSync(ctx).handle(event)
+
+    await run_job(f"vmh.beteiligte.{event.action}", input_data, sync, ctx)

@@ -18,7 +18,6 @@ from board.pages.table import PAGES
 from board.texts import LANGUAGES, TEXTS
 from sandbox.control import ActiveFault, Fault
 from services.calendar_sync.store import AuditLine, CalendarStore, Hold
-from services.core.cron_runs import CronRun
 from services.operate.overview import cron_state
 from services.operate.redact import HIDDEN, redacted, redacted_payload
 from services.operate.sources import Sources
@@ -171,14 +170,13 @@ async def test_without_espocrm_the_records_come_from_our_own_database(
 
 async def test_a_cron_that_should_have_run_is_missed(clock: Any) -> None:
     now = clock.now.replace(minute=20, second=0, microsecond=0)
-    on_time = CronRun("x", now.replace(minute=15), None, None, None)
-    late = CronRun("x", now.replace(minute=0), None, None, None)
-    assert not cron_state("x", "0 */15 * * * *", on_time, now).is_missed
-    assert cron_state("x", "0 */15 * * * *", late, now).is_missed
-    just_due = now.replace(minute=16)
-    assert not cron_state("x", "0 */15 * * * *", late, just_due).is_missed
-    following = cron_state("x", "0 */15 * * * *", None, now).next_run
-    assert following == now.replace(minute=30)
+    every = "0 */15 * * * *"
+    on_time, late = now.replace(minute=15), now.replace(minute=1)
+    assert not cron_state("x", every, on_time, now).is_missed
+    assert cron_state("x", every, late, now).is_missed
+    assert not cron_state("x", every, late, now, is_paused=True).is_missed
+    assert not cron_state("x", every, late, now.replace(minute=16)).is_missed
+    assert cron_state("x", every, None, now).next_run == now.replace(minute=30)
 
 
 async def test_appointments_are_found_by_both_numbers(
@@ -207,7 +205,7 @@ async def test_the_settings_show_no_secret(operator: Browser, sources: Sources) 
         is_secret = "KEY" in name or "PASSWORD" in name or "OPERATORS" in name
         if is_secret and value:
             assert value not in text, name
-    assert "0017_operate.sql" in text
+    assert "0018_operate.sql" in text
     assert "BITBYLAW_TWINS" in text
 
 

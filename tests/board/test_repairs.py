@@ -15,6 +15,7 @@ from test_pages import ENTITY, TOPIC, in_espocrm, plant
 from services.api.record_actions import TOPIC as SYNC_NOW
 from services.calendar_sync.store import CalendarStore
 from services.calendar_sync.waiting import TOPIC_EMPLOYEE
+from services.core.pause import active_pauses
 from services.core.pending import pending_key
 from services.operate import queues
 from services.operate.sources import Sources
@@ -25,9 +26,17 @@ ROOT = Path(__file__).parents[2]
 async def audit(sources: Sources) -> list[tuple[Any, ...]]:
     """Who did what, with what, on what, with which result."""
     pool = await sources.resources.database()
-    rows = await pool.fetch("SELECT * FROM operator_action ORDER BY action_id")
-    names = ("operator", "via", "action", "target", "count", "result")
-    return [tuple(row[name] for name in names) for row in rows]
+    rows = await pool.fetch("SELECT * FROM operator_action ORDER BY operator_action_id")
+    return [
+        (
+            row["who"],
+            row["action"],
+            row["target"],
+            row["details"].get("count"),
+            row["result"],
+        )
+        for row in rows
+    ]
 
 
 async def depth(sources: Sources, topic: str) -> int | None:
@@ -63,8 +72,8 @@ async def test_sync_now_enqueues_once_and_stands_in_the_audit(
     await operator.confirm(path)
     assert await depth(sources, SYNC_NOW) == 1
     assert await audit(sources) == [
-        ("ada", "board", "sync", ENTITY, 1, "done"),
-        ("ada", "board", "sync", ENTITY, 0, "nothing"),
+        ("board:ada", "sync", ENTITY, 1, "done"),
+        ("board:ada", "sync", ENTITY, 0, "nothing_to_do"),
     ]
     assert ENTITY in await operator.page("/actions")
 
@@ -80,7 +89,7 @@ async def test_retry_names_the_records_of_a_status_and_syncs_these(
     assert [value for name, value in fields if name == "ids"] == [ENTITY]
     await operator.confirm("/repair/retry?target=failed")
     assert await depth(sources, SYNC_NOW) == 1
-    assert await audit(sources) == [("ada", "board", "retry", "failed", 1, "done")]
+    assert await audit(sources) == [("board:ada", "retry", "failed", 1, "done")]
 
 
 async def test_dead_letters_are_redriven_and_discarded_one_and_all(
@@ -102,11 +111,11 @@ async def test_dead_letters_are_redriven_and_discarded_one_and_all(
     await operator.confirm(f"/repair/discard?target={TOPIC}")
     assert (await queues.topic_stats(sources.engine, TOPIC)).dead == 0
     assert await audit(sources) == [
-        ("ada", "board", "redrive", TOPIC, 1, "done"),
-        ("ada", "board", "discard", TOPIC, 1, "done"),
-        ("ada", "board", "discard", TOPIC, 0, "nothing"),
-        ("ada", "board", "redrive", TOPIC, 1, "done"),
-        ("ada", "board", "discard", TOPIC, 120, "done"),
+        ("board:ada", "redrive", TOPIC, 1, "done"),
+        ("board:ada", "discard", TOPIC, 1, "done"),
+        ("board:ada", "discard", TOPIC, 0, "nothing_to_do"),
+        ("board:ada", "redrive", TOPIC, 1, "done"),
+        ("board:ada", "discard", TOPIC, 120, "done"),
     ]
 
 
@@ -127,9 +136,39 @@ async def test_a_calendar_is_synced_and_what_is_held_is_released_once(
         f"/repair/release?target={held}&lang=en"
     )
     assert await audit(sources) == [
-        ("ada", "board", "sync_calendar", "AB", 1, "done"),
-        ("ada", "board", "release", held, 7, "done"),
+        ("board:ada", "sync_calendar", "AB", 1, "done"),
+        ("board:ada", "release", held, 7, "done"),
     ]
+
+
+async def test_a_pause_is_said_on_every_page_and_ended_again(
+    operator: Browser, sources: Sources
+) -> None:
+    html = await operator.page("/pause/new?kind=flow&target=vmh&reason=Restore")
+    status, _ = await operator.post("/pause/new", form_of(html))
+    assert status == 303
+    assert [str(pause.scope) for pause in await active_pauses(sources.resources)] == [
+        "flow:vmh"
+    ]
+    for path in ("/", "/queue", "/settings"):
+        assert "<code>vmh</code>: paused" in await operator.page(f"{path}?lang=en")
+    crons = (await operator.json("/api/overview"))["crons"]["value"]
+    assert [cron["is_paused"] for cron in crons if "Beteiligte" in cron["name"]] == [
+        True
+    ]
+    html = await operator.page("/pause/end?kind=flow&target=vmh")
+    assert (await operator.post("/pause/end", form_of(html)))[0] == 303
+    assert await active_pauses(sources.resources) == []
+    assert ": paused" not in await operator.page("/?lang=en")
+    assert [row[:3] for row in await audit(sources)] == [
+        ("board:ada", "pause", "flow:vmh"),
+        ("board:ada", "resume", "flow:vmh"),
+    ]
+
+
+async def test_a_pause_of_what_there_is_not_is_refused(operator: Browser) -> None:
+    path = "/pause/new?kind=flow&target=none&reason=x"
+    assert (await operator.get(path))[0] == 400
 
 
 async def test_a_preview_shows_fields_and_writes_nothing(
@@ -153,7 +192,7 @@ async def test_a_repair_that_fails_is_said_and_stands_in_the_audit(
         status, html = await operator.post("/repair/sync", fields)
     assert status == 200
     assert "NotEnqueued" in html
-    assert await audit(sources) == [("ada", "board", "sync", ENTITY, 0, "failed")]
+    assert await audit(sources) == [("board:ada", "sync", ENTITY, 0, "failed")]
 
 
 async def test_the_command_line_says_what_is_broken_and_repairs_with_the_same_words(
@@ -173,7 +212,5 @@ async def test_the_command_line_says_what_is_broken_and_repairs_with_the_same_wo
     assert status == 0
     assert await depth(sources, SYNC_NOW) == 1
     rows = await audit(sources)
-    assert [(row[1], row[2], row[4]) for row in rows] == [
-        ("cli", "redrive", 2),
-        ("cli", "sync", 1),
-    ]
+    assert [(row[1], row[3]) for row in rows] == [("redrive", 2), ("sync", 1)]
+    assert all(row[0].startswith("cli:") for row in rows)

@@ -10,17 +10,21 @@ import json
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import psutil
 import pytest
 import pytest_asyncio
 from outside import Outside
+from typer.testing import CliRunner
 
 from cli.demo import open_audit
+from cli.main import app
 from cli.supervisor import StartFailed, ignore
 from cli.system import Ports, running_system
 from services.api.access import php_json
@@ -62,6 +66,7 @@ async def running() -> AsyncIterator[Running]:
     overrides = {
         "ESPOCRM_WEBHOOK_TOKEN": TOKEN,
         "ESPOCRM_WEBHOOK_SECRETS": f"{SECRET['id']}:{SECRET['key']}",
+        "METRICS_PORT": str(free_port()),
     }
     async with (
         running_system(
@@ -79,6 +84,12 @@ async def running() -> AsyncIterator[Running]:
         found.events = events
         yield found
     shutil.rmtree(data, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def port(url: str) -> int:
@@ -204,6 +215,53 @@ async def test_facts_are_lines_of_json_in_the_worker_s_log(running: Running) -> 
         "POST", "/_console/otel/logs", json={"trace_id": fact["trace_id"]}
     )
     assert "beteiligte.synced" in {record["body"] for record in found["logs"]}
+
+
+async def test_the_worker_shows_its_numbers_and_those_of_the_engine_s_queue(
+    running: Running,
+) -> None:
+    url = f"http://127.0.0.1:{running.system.settings.metrics.port}/metrics"
+    await running.call("GET", "/health")
+
+    async def numbers() -> str:
+        async with running.session.get(url) as answer:
+            return await answer.text()
+
+    async def is_read() -> bool:
+        return "\nbitbylaw_queue_readable 1.0\n" in await numbers()
+
+    await running.until(is_read)
+    text = await numbers()
+    assert 'bitbylaw_queue_depth{topic="vmh.beteiligte.create"}' in text
+    assert 'bitbylaw_handler_seconds_count{outcome="done",step="Health"}' in text
+    assert TOKEN not in text
+
+
+async def test_the_log_is_found_by_record_by_trace_and_by_level(
+    running: Running,
+) -> None:
+    entity_id = await running.person(lastName="Logbuch")
+    await deliver(
+        running, json.dumps([{"id": entity_id}], separators=(",", ":")).encode()
+    )
+    await running.synced(entity_id)
+    log = str(running.system.data / "log" / "worker.log")
+
+    def facts(*options: str) -> list[dict[str, Any]]:
+        answer = CliRunner().invoke(app, ["logs", "--file", log, "--json", *options])
+        assert answer.exit_code == 0, answer.output
+        return [json.loads(line) for line in answer.output.splitlines()]
+
+    async def is_written() -> bool:
+        return "beteiligte.synced" in {
+            fact["event"] for fact in facts("--entity", entity_id)
+        }
+
+    await running.until(is_written)
+    synced = facts("--entity", entity_id)[-1]
+    assert synced in facts("--trace", synced["trace_id"])
+    assert facts("--entity", entity_id, "--level", "error") == []
+    assert "Logbuch" not in json.dumps(facts())
 
 
 async def test_looks_at_the_health_leave_no_spans(running: Running) -> None:

@@ -24,12 +24,14 @@ from services.core.errors import (
     InvalidInput,
     LoginRefused,
     NotFound,
+    Paused,
     RateLimited,
     Unavailable,
     UnexpectedAnswer,
     UpstreamTimeout,
     ValidationFailed,
 )
+from services.core.pause import Scope, pause
 from services.core.resources import Resources
 from services.google_calendar import THREADS, GoogleCalendarAPI, SyncTokenExpired
 
@@ -575,3 +577,15 @@ async def test_without_the_shared_rate_limit_nothing_is_sent(
             await GoogleCalendarAPI(resources=resources).list_calendars()
 
     assert journal(google) == []
+
+
+async def test_while_it_is_paused_calendars_are_read_and_not_written(
+    api: GoogleCalendarAPI, opened: Resources, google: Google
+) -> None:
+    calendar = await api.insert_calendar("AW-SB")
+    await pause(opened, Scope("all"), reason="Wartung", who="cli:anna")
+    google.twin.journal.clear()
+    with pytest.raises(Paused):
+        await api.insert_event(calendar["id"], {"id": "abcdef"})
+    assert (await api.get_calendar(calendar["id"]))["summary"] == "AW-SB"
+    assert {entry["method"] for entry in google.twin.journal} == {"GET"}

@@ -22,6 +22,7 @@ from services.core.errors import (
     LoginRefused,
     NotBefore,
     NotFound,
+    Paused,
     RateLimited,
     Unavailable,
     UnexpectedAnswer,
@@ -103,6 +104,9 @@ FAILURES: tuple[Failure, ...] = (
         NotBefore,
         "SYS-16",
         "Eine frühere Übertragung ist noch nicht sicher beendet" + _AGAIN,
+    ),
+    Failure(
+        Paused, "SYS-17", "Der Abgleich ist zurzeit angehalten; er geht danach weiter"
     ),
     Failure(EntityBusy, "SYS-12", "Der Eintrag wird gerade abgeglichen" + _AGAIN),
     Failure(

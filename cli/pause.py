@@ -1,0 +1,210 @@
+"""``bitbylaw pause`` and ``bitbylaw resume``: stop everything, or a part, for a while; see `services.core.pause`."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import re
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+
+from config import ConfigurationError, get_settings
+from services.core import pause as pauses
+from services.core.errors import BitByLawError, InvalidInput
+from services.core.pause import CRONS, FLOWS, TOPICS, Pause, Scope
+from services.core.resources import Resources
+
+FAILED = 2
+#: Where the firm is; times without an offset are meant there.
+ZONE = ZoneInfo("Europe/Berlin")
+_CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+
+Result = TypeVar("Result")
+Flow = Annotated[
+    str, typer.Option("--flow", help=f"only this flow: {', '.join(FLOWS)}")
+]
+Topic = Annotated[
+    str, typer.Option("--topic", help=f"only this topic: {', '.join(TOPICS)}")
+]
+Cron = Annotated[
+    str, typer.Option("--cron", help=f"only this cron: {', '.join(CRONS)}")
+]
+Employee = Annotated[
+    str, typer.Option("--employee", help="only the calendar of this Kürzel")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="print one JSON document and nothing else")
+]
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def pause(
+    reason: Annotated[
+        str, typer.Option("--reason", help="why, for those who wonder; no names")
+    ] = "",
+    until: Annotated[
+        str,
+        typer.Option(
+            "--until",
+            help="18:00, or 2026-11-27T06:00; without it, until `bitbylaw resume`",
+        ),
+    ] = "",
+    flow: Flow = "",
+    topic: Topic = "",
+    cron: Cron = "",
+    employee: Employee = "",
+    show: Annotated[bool, typer.Option("--list", help="only show what is paused")] = (
+        False
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Stop all writes to EspoCRM, Advoware and Google, or those of a part; webhooks are taken and wait.
+
+    Recorded in the audit. Exit status: 0, or 2 if it could not be done.
+    """
+    if show:
+        _print(_run(_state), as_json)
+        return
+
+    async def work(resources: Resources) -> Pause:
+        scope = _scope(flow, topic, cron, employee)
+        end = _moment(until, resources.clock())
+        return await pauses.pause(
+            resources, scope, reason=reason, who=_who(), until=end
+        )
+
+    made = _run(work)
+    document = {"paused": [_as_json(made)]}
+    _print(document, as_json)
+
+
+def resume(
+    flow: Flow = "",
+    topic: Topic = "",
+    cron: Cron = "",
+    employee: Employee = "",
+    as_json: AsJson = False,
+) -> None:
+    """End a pause, named as when it was made; what has waited goes on within a minute.
+
+    Recorded in the audit. Exit status: 0, 1 if nothing of that name was paused, 2 if it could not be done.
+    """
+
+    async def work(resources: Resources) -> tuple[bool, dict[str, Any]]:
+        scope = _scope(flow, topic, cron, employee)
+        was_paused = await pauses.resume(resources, scope, who=_who())
+        return was_paused, await _state(resources)
+
+    was_paused, state = _run(work)
+    _print({"resumed": was_paused, **state}, as_json)
+    if not was_paused:
+        raise typer.Exit(1)
+
+
+async def _state(resources: Resources) -> dict[str, Any]:
+    """What is paused, and how many jobs of each topic wait."""
+    active = await pauses.active_pauses(resources)
+    waiting = await pauses.waiting_jobs(resources)
+    return {"paused": [_as_json(item) for item in active], "waiting": waiting}
+
+
+def _scope(flow: str, topic: str, cron: str, employee: str) -> Scope:
+    chosen = [
+        scope
+        for scope in (
+            Scope("flow", flow),
+            Scope("topic", topic),
+            Scope("cron", cron),
+            Scope("employee", employee),
+        )
+        if scope.target
+    ]
+    if len(chosen) > 1:
+        raise InvalidInput("name one of --flow, --topic, --cron and --employee")
+    return chosen[0] if chosen else Scope("all")
+
+
+def _moment(text: str, now: datetime) -> datetime | None:
+    """``18:00`` (the next one) or an ISO time, in the firm's zone unless it has an offset; None for an empty one.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    if not text:
+        return None
+    clock = _CLOCK.fullmatch(text)
+    if clock is None:
+        return _iso_moment(text)
+    hour, minute = map(int, clock.groups())
+    here = now.astimezone(ZONE)
+    moment = here.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return moment if moment > here else moment + timedelta(days=1)
+
+
+def _iso_moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(
+            "--until is a time such as 18:00 or 2026-11-27T06:00"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=ZONE)
+
+
+def _who() -> str:
+    return f"cli:{getpass.getuser()}"
+
+
+def _as_json(item: Pause) -> dict[str, Any]:
+    return {
+        "kind": item.scope.kind,
+        "target": item.scope.target,
+        "reason": item.reason,
+        "who": item.who,
+        "since": item.since.isoformat(),
+        "until": item.until.isoformat() if item.until else None,
+    }
+
+
+def _run(work: Callable[[Resources], Awaitable[Result]]) -> Result:
+    """Do the work on resources of its own; what is wrong goes to stderr."""
+
+    async def on_resources() -> Result:
+        async with Resources(get_settings()) as resources:
+            return await work(resources)
+
+    try:
+        return asyncio.run(on_resources())
+    except (BitByLawError, ConfigurationError) as error:
+        Console(stderr=True, soft_wrap=True).print(str(error), style="red")
+        raise typer.Exit(FAILED) from None
+
+
+def _print(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    if document.get("resumed") is not None:
+        console.print("resumed" if document["resumed"] else "nothing was paused there")
+    for item in document["paused"]:
+        what = f"{item['kind']} {item['target']}".strip()
+        until = item["until"]
+        end = _local(until) if until else "it is resumed"
+        console.print(
+            f"paused: {what}, since {_local(item['since'])} until {end}; "
+            f"{item['reason']} ({item['who']})",
+            markup=False,
+        )
+    for topic, jobs in document.get("waiting", {}).items():
+        console.print(f"waiting: {jobs} of {topic}")
+
+
+def _local(text: str) -> str:
+    return f"{datetime.fromisoformat(text).astimezone(ZONE):%d.%m.%Y %H:%M}"
