@@ -11,7 +11,7 @@ import getpass
 import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from pydantic import TypeAdapter
@@ -20,10 +20,13 @@ from rich.table import Table
 from rich.text import Text
 
 from config import BitByLawError, ConfigurationError, get_settings
-from services.operate import overview, previews, queues, repairs
-from services.operate.audit import Operator
-from services.operate.parts import Part
-from services.operate.sources import Sources
+
+# What the commands need is imported when they run: it takes a second, and other commands do without.
+if TYPE_CHECKING:
+    from services.operate import overview, queues, repairs
+    from services.operate.parts import Part
+    from services.operate.previews import Preview
+    from services.operate.sources import Sources
 
 BROKEN, UNASKED = 1, 2
 T = TypeVar("T")
@@ -37,6 +40,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="do it without asking")]
 
 def _run(work: Callable[[Sources], Awaitable[T]]) -> T:
     """Run it with the settings of this process; unusable ones end the command."""
+    from services.operate.sources import Sources
 
     async def run() -> T:
         async with Sources(get_settings()) as sources:
@@ -75,6 +79,8 @@ def _value(part: Part[T]) -> T | None:
 
 def status(as_json: Json = False) -> None:
     """Say whether anything is broken, late or waiting: systems, workers, crons, queue, records, calendars."""
+    from services.operate import overview
+
     view = _run(overview.overview)
     if as_json:
         _print_json(view, overview.Overview)
@@ -118,8 +124,9 @@ def preview(
     as_json: Json = False,
 ) -> None:
     """Say which fields a sync of this record would write where. Nothing is written; values are not shown."""
+    from services.operate import previews
 
-    async def work(sources: Sources) -> previews.Preview:
+    async def work(sources: Sources) -> Preview:
         return await previews.preview(sources, entity_id)
 
     found = _run(work)
@@ -137,6 +144,7 @@ def preview(
 @queue_app.command("list")
 def list_command(as_json: Json = False) -> None:
     """All topics with waiting jobs, consumers and dead letters."""
+    from services.operate import queues
 
     async def work(sources: Sources) -> list[queues.Topic]:
         return await queues.list_topics(sources.engine)
@@ -156,6 +164,7 @@ def show_command(
     as_json: Json = False,
 ) -> None:
     """A page of a topic's dead letters; payloads are redacted."""
+    from services.operate import queues
 
     async def work(sources: Sources) -> list[queues.DeadLetter]:
         offset = (page - 1) * queues.PAGE_ROWS
@@ -232,6 +241,8 @@ def _repair(
     message_id: str | None = None,
 ) -> None:
     """Plan, name what will happen, ask, do it."""
+    from services.operate import repairs
+    from services.operate.audit import Operator
 
     async def work(sources: Sources) -> list[repairs.Outcome]:
         plans = [

@@ -24,6 +24,8 @@ SHOWN_MEMBERS = frozenset(
         *("status", "step", "sync_id", "timestamp", "topic", "total", "trace_id"),
     }
 )
+#: Of these the words that are technical.
+_SENTENCES = frozenset({"error", "reason", "code", "result"})
 _KNOWN = frozenset(
     {
         *errors.__all__,
@@ -49,7 +51,7 @@ _TECHNICAL = re.compile(
     r"|Var\d|/?[a-z0-9_]+(?:(?:::|[./_-])[a-zA-Z0-9_]+)*(?::\d+)?"
 )
 _ID = re.compile(r"[A-Za-z0-9_.:+-]{1,80}")
-_WORDS = re.compile(r"[^\s()\[\]{},;]+")
+_WORDS = re.compile(r"[^\s()\[\]{},;:]+|:+")
 
 
 def redacted(text: object) -> str:
@@ -81,17 +83,16 @@ def _member(name: object) -> str:
 
 
 def _shown_member(name: object, value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return redacted_payload(value)
-    if str(name) in SHOWN_MEMBERS and isinstance(value, list):
+    is_shown = str(name) in SHOWN_MEMBERS
+    if isinstance(value, list) and is_shown:
         return [_shown_id(item) for item in value[:50]]
-    if isinstance(value, list):
+    if isinstance(value, Mapping | list):
         return redacted_payload(value)
-    if str(name) in {"error", "reason", "code", "result"} and isinstance(value, str):
+    if value == "None":  # what the SDK's log makes of None
+        return None
+    if str(name) in _SENTENCES and isinstance(value, str):
         return redacted(value)
-    if str(name) in SHOWN_MEMBERS:
-        return _shown_id(value)
-    return _shown_scalar(value)
+    return _shown_id(value) if is_shown else _shown_scalar(value)
 
 
 def _shown_id(value: Any) -> Any:
